@@ -1,0 +1,98 @@
+"""What a client of the gateway sees when something fails: OpenAI's envelope, before a stream and inside one.
+
+    ApiError                       status  type                    retried by the SDK
+    ├── BadRequest                 400     invalid_request_error   no
+    ├── Unauthenticated            401     authentication_error    no
+    ├── Forbidden                  403     permission_error        no
+    ├── ModelNotFound              404     invalid_request_error   no
+    ├── PayloadTooLarge            413     invalid_request_error   no
+    ├── Overloaded                 503     service_unavailable     yes, after Retry-After
+    └── EngineFailed               502     api_error               yes
+"""
+
+from __future__ import annotations
+
+import orjson
+
+
+class ApiError(Exception):
+    """Root of the tree; one instance is one answer."""
+
+    status = 500
+    type = "api_error"
+
+    def __init__(
+        self, message: str, *, param: str | None = None, code: str | None = None, retry_after_s: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code
+        self.retry_after_s = retry_after_s
+
+    def envelope(self) -> bytes:
+        """The JSON body `{"error": {"message", "type", "param", "code"}}`."""
+        return orjson.dumps(
+            {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+        )
+
+    def sse_event(self) -> bytes:
+        """The same as the last event of a stream that has begun, closed as vLLM closes it."""
+        return b"data: " + self.envelope() + b"\n\ndata: [DONE]\n\n"
+
+
+class BadRequest(ApiError):
+    """The body or a field of it cannot be accepted; `param` names the field."""
+
+    status = 400
+    type = "invalid_request_error"
+
+
+class Unauthenticated(ApiError):
+    """No key, or a key that is unknown or revoked."""
+
+    status = 401
+    type = "authentication_error"
+
+
+class Forbidden(ApiError):
+    """The key is valid and lacks a scope."""
+
+    status = 403
+    type = "permission_error"
+
+
+class ModelNotFound(ApiError):
+    """No such model for this tenant; another tenant's adapter looks exactly like none."""
+
+    status = 404
+    type = "invalid_request_error"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"The model '{model[:200]}' does not exist or you do not have access to it. "
+            "GET /v1/models lists the models that this key can use.",
+            param="model",
+            code="model_not_found",
+        )
+
+
+class PayloadTooLarge(ApiError):
+    """The body is longer than the gateway's limit."""
+
+    status = 413
+    type = "invalid_request_error"
+
+
+class Overloaded(ApiError):
+    """Nothing can serve this now; the client should come back after `retry_after_s` seconds."""
+
+    status = 503
+    type = "service_unavailable"
+
+
+class EngineFailed(ApiError):
+    """The engine broke off or answered what cannot be understood."""
+
+    status = 502
+    type = "api_error"
