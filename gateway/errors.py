@@ -1,13 +1,14 @@
 """What a client of the gateway sees when something fails: OpenAI's envelope, before a stream and inside one.
 
-    ApiError                       status  type                    retried by the SDK
-    ├── BadRequest                 400     invalid_request_error   no
-    ├── Unauthenticated            401     authentication_error    no
-    ├── Forbidden                  403     permission_error        no
-    ├── ModelNotFound              404     invalid_request_error   no
-    ├── PayloadTooLarge            413     invalid_request_error   no
-    ├── Overloaded                 503     service_unavailable     yes, after Retry-After
-    └── EngineFailed               502     api_error               yes
+ApiError                       status  type                    retried by the SDK
+├── BadRequest                 400     invalid_request_error   no
+├── Unauthenticated            401     authentication_error    no
+├── Forbidden                  403     permission_error        no
+├── ModelNotFound              404     invalid_request_error   no
+├── PayloadTooLarge            413     invalid_request_error   no
+├── RateLimited                429     rate_limit_error        yes, after Retry-After
+├── Overloaded                 503     service_unavailable     yes, after Retry-After
+└── EngineFailed               502     api_error               yes
 """
 
 from __future__ import annotations
@@ -96,3 +97,10 @@ class EngineFailed(ApiError):
 
     status = 502
     type = "api_error"
+
+
+class RateLimited(ApiError):
+    """The tenant has too much in flight; other tenants are not affected."""
+
+    status = 429
+    type = "rate_limit_error"

@@ -1,0 +1,214 @@
+"""The structured fields: output formats, tools, stream options, template arguments."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+
+from gateway.api.fields.caps import Caps
+from gateway.api.fields.checks import (
+    flag,
+    integer,
+    invalid,
+    keyed,
+    listed,
+    name,
+    one_of,
+    schema,
+    shallow,
+    text,
+    texts,
+    too_many,
+    wrong_type,
+)
+from gateway.errors import BadRequest
+
+_DESCRIPTION = text(65_536)
+_FORMATS = one_of("text", "json_object", "json_schema")
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+# Parameters of transformers' `apply_chat_template`, which vLLM lets a request set through `chat_template_kwargs`.
+_TEMPLATE_OWNED = frozenset(
+    {
+        *("conversation", "messages", "tools", "documents", "chat_template", "tokenizer_kwargs", "tokenize"),
+        *("add_generation_prompt", "continue_final_message", "padding", "truncation", "max_length"),
+        *("return_tensors", "return_dict", "return_assistant_tokens_mask"),
+    }
+)
+
+
+def response_format(value: Any, param: str, caps: Caps) -> dict[str, Any]:
+    """OpenAI's `response_format`: text, any JSON, or JSON of a schema."""
+    given = keyed(value, param, frozenset({"type", "json_schema"}))
+    kind = _FORMATS(given.get("type"), f"{param}.type", caps)
+    if kind != "json_schema":
+        return {"type": kind}
+    path = f"{param}.json_schema"
+    inner = keyed(given.get("json_schema"), path, frozenset({"name", "description", "schema", "strict"}))
+    checked: dict[str, Any] = {"name": name(inner.get("name"), f"{path}.name", caps)}
+    checked["schema"] = schema(inner.get("schema"), f"{path}.schema", caps)
+    if "description" in inner:
+        checked["description"] = _DESCRIPTION(inner["description"], f"{path}.description", caps)
+    if "strict" in inner:
+        checked["strict"] = flag(inner["strict"], f"{path}.strict", caps)
+    return {"type": kind, "json_schema": checked}
+
+
+def _grammar(value: Any, param: str, caps: Caps) -> str:
+    source: str = text(caps.max_grammar_bytes, least_chars=1)(value, param, caps)
+    if len(source.encode()) > caps.max_grammar_bytes:
+        raise too_many(param, "bytes", len(source.encode()), caps.max_grammar_bytes)
+    return source
+
+
+def _choices(value: Any, param: str, caps: Caps) -> list[str]:
+    checked: list[str] = texts(lambda caps: caps.max_grammar_bytes)(value, param, caps)
+    if not checked:
+        raise invalid(param, "a non-empty list of strings", value)
+    if (size := len(orjson.dumps(checked))) > caps.max_grammar_bytes:
+        raise too_many(param, "bytes", size, caps.max_grammar_bytes)
+    return checked
+
+
+def _schema_or_text(value: Any, param: str, caps: Caps) -> Any:
+    if type(value) is not str:
+        return schema(value, param, caps)
+    try:
+        schema(orjson.loads(value), param, caps)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"'{param}' is not valid JSON: {error}.", param=param, code="invalid_value") from error
+    return value
+
+
+_CONSTRAINTS = {
+    "json": _schema_or_text,
+    "regex": _grammar,
+    "choice": _choices,
+    "grammar": _grammar,
+    "json_object": flag,
+}
+_WHITESPACE = {"disable_any_whitespace": flag, "disable_additional_properties": flag, "whitespace_pattern": _grammar}
+_STRUCTURED = _CONSTRAINTS | _WHITESPACE
+
+
+def structured_outputs(value: Any, param: str, caps: Caps) -> dict[str, Any]:
+    """vLLM's `structured_outputs`: exactly one constraint, compiled by the engine and therefore capped in bytes."""
+    given = keyed(value, param, frozenset(_STRUCTURED))
+    if len(_CONSTRAINTS.keys() & given.keys()) != 1:
+        kinds = ", ".join(f"'{kind}'" for kind in _CONSTRAINTS)
+        raise BadRequest(f"'{param}' takes exactly one of {kinds}.", param=param, code="invalid_value")
+    return {key: _STRUCTURED[key](item, f"{param}.{key}", caps) for key, item in given.items()}
+
+
+def tools(value: Any, param: str, caps: Caps) -> list[dict[str, Any]]:
+    """Function tools, at least one."""
+    if not listed(value, param, "tools", caps.max_tools):
+        raise invalid(param, "a non-empty list of tools, or absent", value)
+    return [_tool(tool, f"{param}[{index}]", caps) for index, tool in enumerate(value)]
+
+
+def _tool(value: Any, param: str, caps: Caps) -> dict[str, Any]:
+    if type(value) is dict and value.get("type") != "function":
+        raise BadRequest(
+            f"'{param}.type' must be 'function'; other kinds of tools are not supported.",
+            param=f"{param}.type",
+            code="unsupported_value",
+        )
+    given = keyed(value, param, frozenset({"type", "function"}))
+    path = f"{param}.function"
+    function = keyed(given.get("function"), path, frozenset({"name", "description", "parameters", "strict"}))
+    name(function.get("name"), f"{path}.name", caps)
+    if "description" in function:
+        _DESCRIPTION(function["description"], f"{path}.description", caps)
+    if "parameters" in function:
+        schema(function["parameters"], f"{path}.parameters", caps)
+    if "strict" in function:
+        flag(function["strict"], f"{path}.strict", caps)
+    return {"type": "function", "function": function}
+
+
+def tool_choice(value: Any, param: str, caps: Caps) -> Any:
+    """`none`, `auto`, `required`, or one function by its name."""
+    expected = '\'none\', \'auto\', \'required\' or {"type": "function", "function": {"name": …}}'
+    if value in ("none", "auto", "required"):
+        return value
+    if type(value) is not dict or value.get("type") != "function":
+        raise invalid(param, expected, value)
+    given = keyed(value, param, frozenset({"type", "function"}))
+    function = keyed(given.get("function"), f"{param}.function", frozenset({"name"}))
+    return {"type": "function", "function": {"name": name(function.get("name"), f"{param}.function.name", caps)}}
+
+
+def stream_options(value: Any, param: str, caps: Caps) -> dict[str, bool]:
+    """OpenAI's stream options and vLLM's one. `include_obfuscation` asks for padding that the engine never sends."""
+    known = frozenset({"include_usage", "include_obfuscation", "continuous_usage_stats"})
+    given = keyed(value, param, known)
+    for key, item in given.items():
+        flag(item, f"{param}.{key}", caps)
+    if given.get("continuous_usage_stats") and not given.get("include_usage"):
+        raise BadRequest(
+            f"'{param}.continuous_usage_stats' needs '{param}.include_usage' to be true.",
+            param=f"{param}.continuous_usage_stats",
+            code="invalid_value",
+        )
+    return given
+
+
+def template_kwargs(value: Any, param: str, caps: Caps) -> dict[str, Any]:
+    """Switches of the chat template (`enable_thinking`): at most 32, scalar, none of the renderer's own."""
+    if type(value) is not dict:
+        raise wrong_type(param, "an object", value)
+    if len(value) > 32:
+        raise too_many(param, "entries", len(value), 32)
+    for key, item in value.items():
+        path = f"{param}.{key[:64]}"
+        if key in _TEMPLATE_OWNED:
+            raise BadRequest(f"'{path}' is set by the gateway. Remove it.", param=path, code="reserved_parameter")
+        if not _WORD.fullmatch(key):
+            raise invalid(param, "an object whose keys are names", key)
+        if type(item) is dict or type(item) is list:
+            raise wrong_type(path, "a string, number, boolean or null", item)
+        if type(item) is str and len(item) > 1_024:
+            raise too_many(path, "characters", len(item), 1_024)
+    return value
+
+
+def documents(value: Any, param: str, caps: Caps) -> list[dict[str, str]]:
+    """Texts for templates that know retrieval: objects of strings, as in {"title": …, "text": …}."""
+    for index, document in enumerate(listed(value, param, "documents", caps.max_documents)):
+        if type(document) is not dict:
+            raise wrong_type(f"{param}[{index}]", "an object of strings", document)
+        for key, item in document.items():
+            if type(item) is not str:
+                raise wrong_type(f"{param}[{index}].{key[:64]}", "a string", item)
+    return value  # type: ignore[no-any-return]
+
+
+_PATTERN_SIZE = integer(0, 64)  # tokens; the engine compares that many at every step
+_PATTERN_COUNT = integer(0, 1_024)
+
+
+def repetition_detection(value: Any, param: str, caps: Caps) -> dict[str, int]:
+    """vLLM's early stop on repeated patterns of `min_pattern_size` to `max_pattern_size` tokens."""
+    given = keyed(value, param, frozenset({"max_pattern_size", "min_pattern_size", "min_count"}))
+    for key, item in given.items():
+        (_PATTERN_COUNT if key == "min_count" else _PATTERN_SIZE)(item, f"{param}.{key}", caps)
+    if given.get("min_pattern_size", 0) > given.get("max_pattern_size", 0):
+        raise invalid(f"{param}.min_pattern_size", "at most 'max_pattern_size'", given["min_pattern_size"])
+    if given.get("max_pattern_size", 0) and given.get("min_count", 0) < 2:
+        raise invalid(f"{param}.min_count", "at least 2", given.get("min_count"))
+    return given
+
+
+def text_only(value: Any, param: str, caps: Caps) -> list[str]:
+    """OpenAI's `modalities`, of which there is one here."""
+    if value != ["text"]:
+        raise BadRequest(f"'{param}' must be [\"text\"]: answers are text.", param=param, code="unsupported_value")
+    return ["text"]
+
+
+def anything(value: Any, param: str, caps: Caps) -> Any:
+    """A field that clients send and nothing here reads."""
+    return shallow(value, param, caps)

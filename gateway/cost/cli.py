@@ -1,0 +1,143 @@
+"""`switchyard cost`: dated prices, and what usage cost against an API."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import typer
+
+from gateway.cost.report import Report, build_report
+from registry.console import JsonFlag, print_json, print_table, when
+from registry.db import now_ms
+from registry.errors import InvalidInput
+from registry.ledger import NANO, ApiPriceInfo, HostPriceInfo, dollars_to_nano
+from registry.service import Registry
+
+cost = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Report what was used and what it cost against an API."
+)
+
+FromOption = typer.Option(..., "--from", help="First day that the price holds, YYYY-MM-DD (UTC).")
+SourceOption = typer.Option(..., "--source", help="Where the figure is from.")
+
+
+@cost.command("add-api-price")
+def add_api_price(
+    model: str = typer.Argument(help="The API model that an adapter replaces, such as ft:gpt-4o-mini."),
+    input_dollars: str = typer.Option(..., "--input", help="Dollars per million input tokens."),
+    output_dollars: str = typer.Option(..., "--output", help="Dollars per million output tokens."),
+    cached_dollars: str | None = typer.Option(
+        None, "--cached-input", help="Per million cached ones; default: --input."
+    ),
+    effective_from: str = FromOption,
+    source: str = SourceOption,
+) -> None:
+    """Add a dated list price. Prices are never edited: a change is a new price with its date."""
+    price = ApiPriceInfo(
+        model,
+        day_ms(effective_from),
+        dollars_to_nano(input_dollars, "input"),
+        dollars_to_nano(cached_dollars or input_dollars, "cached_input"),
+        dollars_to_nano(output_dollars, "output"),
+        source,
+    )
+    with Registry.open() as registry:
+        registry.ledger.add_api_price(price)
+    typer.echo(f"{model}: ${input_dollars} in, ${output_dollars} out per million tokens from {effective_from}")
+
+
+@cost.command("add-host-price")
+def add_host_price(
+    name: str = typer.Argument(help="What the engine runs on, such as h100-80gb."),
+    hourly_dollars: str = typer.Option(..., "--hourly", help="Dollars per hour and host."),
+    effective_from: str = FromOption,
+    source: str = SourceOption,
+) -> None:
+    """Add a dated hourly price of an engine host."""
+    price = HostPriceInfo(name, day_ms(effective_from), dollars_to_nano(hourly_dollars, "hourly"), source)
+    with Registry.open() as registry:
+        registry.ledger.add_host_price(price)
+    typer.echo(f"{name}: ${hourly_dollars} an hour from {effective_from}")
+
+
+@cost.command()
+def report(
+    against: str = typer.Option("ft:gpt-4o-mini", "--against", help="The API model to compare with."),
+    since: str | None = typer.Option(None, "--since", help="YYYY-MM-DD (UTC); default: the first usage."),
+    until: str | None = typer.Option(None, "--until", help="YYYY-MM-DD (UTC), exclusive; default: now."),
+    hosts: int = typer.Option(1, "--hosts", min=1, help="Engine hosts that were paid for in the window."),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Usage per tenant and version, its price at the API, and its share of the hosts' hours."""
+    with Registry.open() as registry:
+        span = registry.ledger.span_ms()
+        if span is None:
+            typer.echo("no usage yet" if not json_output else "null")
+            return
+        built = build_report(
+            registry.ledger.sums,
+            against,
+            registry.ledger.api_prices(against),
+            registry.ledger.host_prices(),
+            since_ms=day_ms(since) if since else span[0],
+            until_ms=day_ms(until) if until else now_ms(),
+            hosts=hosts,
+        )
+    if json_output:
+        print_json(built)
+    else:
+        _print_report(built)
+
+
+def day_ms(text: str) -> int:
+    """Midnight UTC of a day, in milliseconds since the epoch. Raises `InvalidInput`."""
+    try:
+        return int(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp() * 1000)
+    except ValueError:
+        raise InvalidInput(f"date is {text!r}; expected YYYY-MM-DD", param="date") from None
+
+
+def _print_report(report: Report) -> None:
+    typer.echo(f"{when(report.since_ms)} to {when(report.until_ms)}, against {report.api_model}\n")
+    print_table(
+        (
+            "TENANT",
+            "MODEL",
+            "REQUESTS",
+            "FAILED",
+            "PROMPT",
+            "CACHED",
+            "COMPLETION",
+            "API COST",
+            "HOST SHARE",
+            "UNPRICED",
+        ),
+        (
+            (
+                line.tenant,
+                line.model,
+                line.attempts,
+                line.failed,
+                line.prompt_tokens,
+                line.cached_tokens,
+                line.completion_tokens,
+                _dollars(line.api_nano),
+                _dollars(line.host_nano),
+                line.unpriced_attempts,
+            )
+            for line in report.lines
+        ),
+        empty="no usage in this window",
+    )
+    api = sum(line.api_nano for line in report.lines)
+    typer.echo(
+        f"\nAPI cost {_dollars(api)}; {report.hosts} host(s) for the whole window, idle time included: ", nl=False
+    )
+    typer.echo(
+        _dollars(report.host_nano) if report.host_nano is not None else "unpriced (switchyard cost add-host-price)"
+    )
+    typer.echo("Same token counts at the API are assumed; its tokenizer may count differently.")
+
+
+def _dollars(nano: int | None) -> str:
+    return "unpriced" if nano is None else f"${nano / NANO:,.6f}"

@@ -1,0 +1,148 @@
+"""The usage journal: an append-only file per worker, and the thread that ships it to SQL.
+
+A record is one JSON line in one `write()`: it survives kill -9 the moment the call returns. The shipper groups fsyncs
+and SQL inserts, once a second, off the event loop. Rows are keyed by attempt id, so shipping twice is harmless.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from registry.errors import RegistryError
+from registry.ledger import Ledger
+
+log = logging.getLogger("switchyard.journal")
+INTENT, SETTLE = "intent", "settle"
+ROTATE_BYTES = 16 * 1024 * 1024
+
+
+class Journal:
+    """The file of one worker. `intent` and `settle` are called on the event loop and only append."""
+
+    def __init__(self, folder: Path, worker_id: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._worker_id = worker_id
+        self._sequence = 0
+        self._lock = threading.Lock()
+        self._open()
+
+    def _open(self) -> None:
+        self._sequence += 1
+        self.path = self.folder / f"usage-{self._worker_id}-{self._sequence:06d}.jsonl"
+        self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        fcntl.flock(self._fd, fcntl.LOCK_EX)  # tells shippers of other workers that the file is still written to
+        self._written = 0
+
+    def intent(self, row: dict[str, Any]) -> None:
+        """An attempt begins; should nothing else come, it is `lost`."""
+        self._append(INTENT, row)
+
+    def settle(self, row: dict[str, Any]) -> None:
+        """An attempt ended; the row is complete."""
+        self._append(SETTLE, row)
+
+    def _append(self, kind: str, row: dict[str, Any]) -> None:
+        line = orjson.dumps([kind, row]) + b"\n"
+        with self._lock:
+            self._written += os.write(self._fd, line)
+
+    def sync_and_rotate(self) -> Path:
+        """fsync; start a new file when this one is long. Returns the file that is written to now."""
+        os.fsync(self._fd)
+        with self._lock:
+            if self._written > ROTATE_BYTES:
+                os.close(self._fd)
+                self._open()
+            return self.path
+
+    def close(self) -> None:
+        """Sync and close; the lock goes with it."""
+        os.fsync(self._fd)
+        os.close(self._fd)
+
+
+class Shipper:
+    """Moves journal lines to the ledger: this worker's as they come, those of dead workers at once."""
+
+    def __init__(self, journal: Journal, ledger: Ledger, *, interval_s: float = 1.0) -> None:
+        self._journal = journal
+        self._ledger = ledger
+        self._interval_s = interval_s
+        self._offsets: dict[Path, int] = {}
+        self._open_intents: dict[Path, dict[str, dict[str, Any]]] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="usage-shipper", daemon=True)
+
+    def start(self) -> None:
+        """Begin shipping."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ship what is left and end; call it before the journal is closed."""
+        self._stop.set()
+        self._thread.join()
+        self._ship_quietly()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._interval_s):
+            self._ship_quietly()
+
+    def _ship_quietly(self) -> None:
+        try:
+            self.ship()
+        except (RegistryError, OSError) as error:
+            log.warning("usage stays in the journal for now: %s", error)
+        except Exception:
+            log.exception("usage stays in the journal for now")
+
+    def ship(self) -> None:
+        """One round over all journal files."""
+        current = self._journal.sync_and_rotate()
+        for path in sorted(self._journal.folder.glob("usage-*.jsonl")):
+            if path == current:
+                self._ship_new_lines(path)
+            elif _is_abandoned(path):
+                self._ship_new_lines(path)
+                self._ledger.record(self._open_intents.pop(path, {}).values())
+                self._offsets.pop(path, None)
+                path.unlink()
+
+    def _ship_new_lines(self, path: Path) -> None:
+        """Offsets and intents move on only after the ledger has the rows, so a failed round is simply done again."""
+        offset = self._offsets.get(path, 0)
+        with path.open("rb") as file:
+            file.seek(offset)
+            data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]  # a torn last line of a crash is no record
+        intents = dict(self._open_intents.get(path, {}))
+        settled = []
+        for line in whole.splitlines():
+            kind, row = orjson.loads(line)
+            if kind == INTENT:
+                intents[row["attempt_id"]] = row
+            else:
+                intents.pop(row["attempt_id"], None)
+                settled.append(row)
+        self._ledger.record(settled)
+        self._offsets[path] = offset + len(whole)
+        self._open_intents[path] = intents
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Whether no live worker writes to the file."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
+    return True

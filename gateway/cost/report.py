@@ -1,0 +1,140 @@
+"""What usage cost against an API: pure arithmetic on sums, in integer nano-dollars.
+
+Formulas:
+    API cost   = (prompt − cached) · input + cached · cached_input + completion · output, each / 1,000,000,
+                 at the price in force when the attempt began
+    host cost  = hours in the window · hosts · hourly price in force, shared by each line's part of all busy time
+
+Usage before the first dated price, attempts without a usage report, and hosts without a price are counted as
+unpriced, never as $0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from registry.ledger import ApiPriceInfo, HostPriceInfo, UsageSum
+
+MS_PER_HOUR = 3_600_000
+TOKENS_PER_PRICE = 1_000_000
+
+
+@dataclass(slots=True)
+class Line:
+    """One tenant and served model. Money in nano-dollars; `None` when it cannot be known."""
+
+    tenant: str
+    model: str
+    attempts: int = 0
+    failed: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    busy_ms: int = 0
+    unpriced_attempts: int = 0
+    api_nano: int = 0
+    host_nano: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All lines of a window `[since_ms, until_ms)`."""
+
+    since_ms: int
+    until_ms: int
+    api_model: str
+    api_prices: tuple[ApiPriceInfo, ...]
+    host_prices: tuple[HostPriceInfo, ...]
+    hosts: int
+    host_nano: int | None
+    lines: tuple[Line, ...] = field(default_factory=tuple)
+
+
+def build_report(
+    sums: Callable[[int, int], Sequence[UsageSum]],
+    api_model: str,
+    api_prices: Sequence[ApiPriceInfo],
+    host_prices: Sequence[HostPriceInfo],
+    *,
+    since_ms: int,
+    until_ms: int,
+    hosts: int,
+) -> Report:
+    """`sums(since, until)` gives usage between two instants; it is asked once for each price period."""
+    lines: dict[tuple[str, str], Line] = {}
+    for start_ms, end_ms, price in _periods(api_prices, since_ms, until_ms):
+        for usage in sums(start_ms, end_ms):
+            _add(
+                lines.setdefault((usage.tenant, usage.served_model), Line(usage.tenant, usage.served_model)),
+                usage,
+                price,
+            )
+    host_nano = _host_cost(host_prices, since_ms, until_ms, hosts)
+    busy_ms = sum(line.busy_ms for line in lines.values())
+    if host_nano is not None and busy_ms:
+        for line in lines.values():
+            line.host_nano = host_nano * line.busy_ms // busy_ms
+    return Report(
+        since_ms,
+        until_ms,
+        api_model,
+        tuple(api_prices),
+        tuple(host_prices),
+        hosts,
+        host_nano,
+        tuple(lines[key] for key in sorted(lines)),
+    )
+
+
+def api_cost_nano(prompt: int, cached: int, completion: int, price: ApiPriceInfo) -> int:
+    """The API's price of these tokens, in nano-dollars, rounded half up. Cached tokens are part of the prompt's."""
+    if cached > prompt:
+        raise ValueError(f"cached tokens ({cached}) are more than prompt tokens ({prompt})")
+    scaled = (
+        (prompt - cached) * price.input_nano_per_mtok
+        + cached * price.cached_input_nano_per_mtok
+        + completion * price.output_nano_per_mtok
+    )
+    return (scaled + TOKENS_PER_PRICE // 2) // TOKENS_PER_PRICE
+
+
+def _periods(
+    prices: Sequence[ApiPriceInfo], since_ms: int, until_ms: int
+) -> list[tuple[int, int, ApiPriceInfo | None]]:
+    """The window cut where prices change; a period before the first price has none."""
+    periods: list[tuple[int, int, ApiPriceInfo | None]] = []
+    starts: list[tuple[int, ApiPriceInfo | None]] = [(since_ms, None)]
+    starts += [(price.effective_from_ms, price) for price in prices]
+    for index, (start_ms, price) in enumerate(starts):
+        end_ms = starts[index + 1][0] if index + 1 < len(starts) else until_ms
+        start_ms, end_ms = max(start_ms, since_ms), min(end_ms, until_ms)
+        if start_ms < end_ms:
+            periods.append((start_ms, end_ms, price))
+    return periods
+
+
+def _add(line: Line, usage: UsageSum, price: ApiPriceInfo | None) -> None:
+    line.attempts += usage.attempts
+    line.failed += usage.failed
+    line.prompt_tokens += usage.prompt_tokens
+    line.cached_tokens += usage.cached_tokens
+    line.completion_tokens += usage.completion_tokens
+    line.busy_ms += usage.busy_ms
+    if price is None:
+        line.unpriced_attempts += usage.attempts
+        return
+    line.unpriced_attempts += usage.unmetered
+    line.api_nano += api_cost_nano(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, price)
+
+
+def _host_cost(prices: Sequence[HostPriceInfo], since_ms: int, until_ms: int, hosts: int) -> int | None:
+    """Hours of the window times the price in force; `None` when some of the window has no price."""
+    if not prices or prices[0].effective_from_ms > since_ms:
+        return None
+    total = 0
+    for index, price in enumerate(prices):
+        end_ms = prices[index + 1].effective_from_ms if index + 1 < len(prices) else until_ms
+        covered_ms = min(end_ms, until_ms) - max(price.effective_from_ms, since_ms)
+        total += max(covered_ms, 0) * hosts * price.nano_per_hour // MS_PER_HOUR
+    return total

@@ -1,0 +1,65 @@
+"""The engine that `switchyard up` starts on this machine: a vLLM server on loopback, with LoRA loading switched on."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.fleet.quirks import Platform
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedEngine:
+    """What to start. Sizes: tokens for `max_model_len`, adapters for the LoRA counts."""
+
+    model: Path
+    port: int
+    platform: Platform
+    max_model_len: int = 1024
+    max_loras: int = 4
+    max_cpu_loras: int = 16
+    max_lora_rank: int = 16
+
+    @property
+    def url(self) -> str:
+        """Embedded engines listen on loopback only: their adapter routes have no authentication."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def command(self) -> list[str]:
+        """`vllm serve` does not start from the CPU wheel, the module does from both."""
+        command = [
+            *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
+            *("--model", str(self.model), "--served-model-name", "base"),
+            *("--host", "127.0.0.1", "--port", str(self.port)),
+            *("--enable-lora", "--max-loras", str(self.max_loras), "--max-cpu-loras", str(self.max_cpu_loras)),
+            *("--max-lora-rank", str(self.max_lora_rank)),
+            *("--enable-prompt-tokens-details", "--enable-request-id-headers"),
+        ]
+        if self.platform == "cpu":
+            command += [
+                *("--max-model-len", str(self.max_model_len), "--max-num-seqs", "16"),
+                *("--max-num-batched-tokens", str(self.max_model_len), "--dtype", "float32", "--enforce-eager"),
+                *("--block-size", "32", "--distributed-executor-backend", "uni"),
+            ]
+        return command
+
+    def environment(self) -> dict[str, str]:
+        """Run-time loading on, telemetry and hub access off; on a CPU one process and a bounded KV cache."""
+        environment = {
+            **os.environ,
+            "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
+            "VLLM_NO_USAGE_STATS": "1",
+            "DO_NOT_TRACK": "1",
+            "HF_HUB_OFFLINE": "1",
+        }
+        if self.platform == "cpu":
+            environment |= {
+                "VLLM_CPU_KVCACHE_SPACE": "1",
+                "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+                "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 2) - 1)),
+                "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+                "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16",
+            }
+        return environment

@@ -1,0 +1,61 @@
+"""`switchyard explain`: the first steps of the request path, told one by one, with the same functions that serve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.errors import ApiError
+from gateway.handoffs import Target, Unit
+from gateway.steps.assign import assign
+from gateway.steps.authenticate import authenticate
+from gateway.steps.resolve import resolve
+from registry.catalog import Catalog
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a step found. `ok` is false for the step that refuses; no step follows it."""
+
+    step: str
+    found: str
+    ok: bool = True
+
+
+def explain(model: str, key: str, unit: str | None, catalog: Catalog) -> list[Step]:
+    """The steps that a request for `model` with `key` goes through, up to the version that answers."""
+    steps: list[Step] = []
+    try:
+        principal = authenticate(f"Bearer {key}", catalog)
+        scopes = ", ".join(sorted(principal.scopes))
+        steps.append(Step("authenticate", f"key {principal.key_id} of tenant {principal.tenant!r}, scopes {scopes}"))
+        target = resolve(principal, model, catalog)
+    except ApiError as error:
+        refusing = "resolve" if steps else "authenticate"
+        steps.append(Step(refusing, f"HTTP {error.status} {error.code}: {error.message}", ok=False))
+        return steps
+    steps.append(Step("resolve", _how_resolved(model, target)))
+    steps.append(Step("assign", _how_assigned(target, unit)))
+    if target.version is not None and target.split is None:
+        steps.append(Step("version", f"manifest {target.version.manifest_digest}, base {target.version.base_digest}"))
+    return steps
+
+
+def _how_resolved(model: str, target: Target) -> str:
+    mapped = f"the tenant maps {model!r} to {target.mapped_to!r}; " if target.mapped_to else ""
+    if target.base is not None:
+        return f"{mapped}base model {target.base.name!r} ({target.base.digest})"
+    assert target.version is not None
+    name = f"{target.version.tenant}/{target.version.adapter}"
+    if target.alias is None:
+        return f"{mapped}version {target.version.name}, named directly"
+    return f"{mapped}alias {name}@{target.alias}, which points at {target.version.name}"
+
+
+def _how_assigned(target: Target, unit: str | None) -> str:
+    if target.split is None:
+        return f"{target.base.name if target.base else target.version and target.version.name} (not split)"
+    arms = ", ".join(f"{version.number} {weight / 100:g} %" for version, weight in target.split.arms)
+    if unit is None:
+        return f"split {target.split.id} by conversation: {arms} (give --unit to see one unit's arm)"
+    arm = assign(target, Unit(unit, "header"))
+    return f"split {target.split.id}: {arms}; unit {unit!r} gets {arm.public_name}"

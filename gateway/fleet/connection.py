@@ -1,0 +1,277 @@
+"""The engine connection of the hot path: HTTP/1.1 keep-alive on httptools and asyncio, and nothing it does not need.
+
+One request at a time on a connection; a pool per engine hands idle connections out, newest first. A connection goes
+back only after a complete answer: whatever else happens (client gone, error, timeout) it is closed, and closing it is
+how the engine learns to stop generating.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import cast
+from urllib.parse import urlsplit
+
+import httptools
+
+HIGH_WATER_BYTES = 1 << 20
+"""Unread answer bytes at which we stop reading from the engine, so that a slow client cannot fill our memory."""
+
+
+class EngineUnreachable(Exception):
+    """No connection, or it broke before the first byte of an answer: nothing reached the client; retry elsewhere."""
+
+
+class EngineTimeout(EngineUnreachable):
+    """The engine took the request and did not begin an answer in time; it may be hung."""
+
+
+class EngineBroke(Exception):
+    """The answer had begun and did not end properly."""
+
+
+class EngineConnection(asyncio.Protocol):
+    """One socket to an engine. `read` waits for the next bytes of the answer in progress."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.closed = False
+        self._begin_answer()
+
+    def _begin_answer(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self.headers: dict[bytes, bytes] = {}
+        self.status = 0
+        self.complete = False
+        self.fault: str | None = None
+        self._chunks: list[bytes] = []
+        self._unread = 0
+        self._waiter: asyncio.Future[None] | None = None
+
+    def send(self, head: bytes, body: bytes) -> None:
+        """Write one request; the previous answer must be complete."""
+        assert self.transport is not None
+        self._begin_answer()
+        self.transport.write(head + body)
+
+    async def wait_for_head(self) -> None:
+        """Return when status and headers are there. Raises `EngineUnreachable`."""
+        while not self.status:
+            if self.closed or self.fault:
+                raise EngineUnreachable(self.fault or "the engine closed the connection without an answer")
+            await self._wait()
+
+    async def read(self) -> bytes:
+        """The next bytes of the body, `b""` at its end. Raises `EngineBroke`."""
+        while not self._chunks:
+            if self.complete:
+                return b""
+            if self.closed or self.fault:
+                raise EngineBroke(self.fault or "the engine closed the connection in the middle of its answer")
+            await self._wait()
+        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        if self._unread > HIGH_WATER_BYTES and self.transport is not None:
+            self.transport.resume_reading()
+        self._unread = 0
+        return data
+
+    def close(self) -> None:
+        """Drop the socket; the engine aborts what it was generating for it."""
+        self.closed = True
+        if self.transport is not None:
+            self.transport.abort()
+        self._wake()
+
+    async def _wait(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the socket."""
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wake the reader, which finds out."""
+        self.closed = True
+        self._wake()
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser; bytes that are no HTTP end the answer with a fault."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self.fault = f"the engine sent what is not HTTP ({type(error).__name__})"
+            self.close()
+        self._wake()
+
+    # httptools callbacks
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep the header under its lower-case name."""
+        self.headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        """The answer begins."""
+        self.status = self._parser.get_status_code()
+
+    def on_body(self, body: bytes) -> None:
+        """Keep the bytes; stop reading the socket when too many are unread."""
+        self._chunks.append(body)
+        self._unread += len(body)
+        if self._unread > HIGH_WATER_BYTES and self.transport is not None:
+            self.transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        """The answer ended properly."""
+        self.complete = True
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another request may follow on this socket."""
+        return self.complete and not self.closed and self._parser.should_keep_alive()
+
+
+class EngineClient:
+    """Connections to one engine. `base_url` is `http://host:port`; engines stand on a private network, so no TLS."""
+
+    def __init__(self, base_url: str, *, connect_timeout_s: float = 2.0, idle_limit: int = 256) -> None:
+        parts = urlsplit(base_url)
+        if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/"):
+            raise ValueError(f"engine URL is {base_url!r}; expected http://host:port")
+        self._host = parts.hostname
+        self._port = parts.port or 80
+        self._host_header = parts.netloc.rpartition("@")[2].encode()
+        self._connect_timeout_s = connect_timeout_s
+        self._idle: deque[EngineConnection] = deque(maxlen=idle_limit)
+
+    def post(self, path: bytes, headers: bytes, body: bytes, *, head_timeout_s: float) -> Exchange:
+        """One POST as an async context. `headers` are whole lines ending in CRLF."""
+        head = b"POST %b HTTP/1.1\r\nHost: %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%b\r\n" % (
+            path,
+            self._host_header,
+            len(body),
+            headers,
+        )
+        return Exchange(self, head, body, head_timeout_s)
+
+    async def connect(self) -> EngineConnection:
+        """A new connection. Raises `EngineUnreachable`."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                _, connection = await loop.create_connection(EngineConnection, self._host, self._port)
+        except (OSError, TimeoutError) as error:
+            raise EngineUnreachable(f"cannot connect to the engine: {error or 'timed out'}") from None
+        return connection
+
+    def take_idle(self) -> EngineConnection | None:
+        """The connection that was used last, if one is idle and alive."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.closed:
+                return connection
+        return None
+
+    def give_back(self, connection: EngineConnection) -> None:
+        """Keep a connection for the next request, or close it when its answer did not end properly."""
+        if connection.reusable and len(self._idle) < (self._idle.maxlen or 0):
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        while self._idle:
+            self._idle.pop().close()
+
+
+class Exchange:
+    """One request and its answer. Entered, status and headers are there; left, the socket is free or closed."""
+
+    def __init__(self, client: EngineClient, head: bytes, body: bytes, head_timeout_s: float) -> None:
+        self._client = client
+        self._head = head
+        self._body = body
+        self._head_timeout_s = head_timeout_s
+        self._connection: EngineConnection | None = None
+
+    async def __aenter__(self) -> Exchange:
+        """Send, and wait for the head of the answer. Raises `EngineUnreachable`."""
+        idle = self._client.take_idle()
+        if idle is not None:
+            try:
+                return await self._exchange(idle)
+            except EngineTimeout:
+                raise
+            except EngineUnreachable:
+                # The engine may have closed an idle socket just as we wrote: that says nothing about the engine.
+                if idle.fault is not None:
+                    raise
+        return await self._exchange(await self._client.connect())
+
+    async def _exchange(self, connection: EngineConnection) -> Exchange:
+        try:
+            connection.send(self._head, self._body)
+            async with asyncio.timeout(self._head_timeout_s):
+                await connection.wait_for_head()
+        except TimeoutError:
+            connection.close()
+            raise EngineTimeout(f"the engine did not answer within {self._head_timeout_s:g} s") from None
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Free the connection."""
+        if self._connection is not None:
+            self._client.give_back(self._connection)
+
+    @property
+    def connection(self) -> EngineConnection:
+        """The connection in use."""
+        assert self._connection is not None, "the exchange was not entered"
+        return self._connection
+
+    @property
+    def status(self) -> int:
+        """HTTP status of the answer."""
+        return self.connection.status
+
+    @property
+    def headers(self) -> dict[bytes, bytes]:
+        """Headers of the answer, lower-case names."""
+        return self.connection.headers
+
+    async def chunks(self, idle_timeout_s: float) -> AsyncIterator[bytes]:
+        """The body as it arrives. Raises `EngineBroke`, also when nothing came for `idle_timeout_s`."""
+        connection = self.connection
+        while True:
+            try:
+                async with asyncio.timeout(idle_timeout_s):
+                    data = await connection.read()
+            except TimeoutError:
+                connection.close()
+                raise EngineBroke(f"the engine sent nothing for {idle_timeout_s:g} s") from None
+            if not data:
+                return
+            yield data
+
+    async def body(self, idle_timeout_s: float) -> bytes:
+        """The whole body. Raises `EngineBroke`."""
+        return b"".join([data async for data in self.chunks(idle_timeout_s)])

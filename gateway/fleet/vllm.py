@@ -1,0 +1,212 @@
+"""The only file that knows vLLM's URLs and answers (ENGINE behaviour: vLLM 0.31 to 0.33).
+
+EngineFault
+├── Unreachable       no connection, timeout, 5xx of the transport: try again later
+├── LoadingDisabled   started without VLLM_ALLOW_RUNTIME_LORA_UPDATING
+├── NotVisible        the adapter's files cannot be seen from the engine's host
+├── AdapterRejected   the engine read the adapter and refuses it: permanent for this version
+└── Unintelligible    an answer that vLLM does not give
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+INFERENCE_PATHS: Mapping[str, bytes] = {"chat": b"/v1/chat/completions", "completions": b"/v1/completions"}
+START_TIME = re.compile(r"^process_start_time_seconds ([0-9.e+]+)$", re.MULTILINE)
+LOAD_TIMEOUT_S = 120.0
+CONTROL_TIMEOUT_S = 10.0
+PROBE_TIMEOUT_S = 120.0
+
+
+class EngineFault(Exception):
+    """Root of the tree."""
+
+
+class Unreachable(EngineFault):
+    """The engine cannot be talked to now."""
+
+
+class LoadingDisabled(EngineFault):
+    """The adapter routes are not mounted."""
+
+
+class NotVisible(EngineFault):
+    """The engine's host has no such folder."""
+
+
+class AdapterRejected(EngineFault):
+    """The adapter itself is at fault; no other engine of this kind will take it either."""
+
+
+class Unintelligible(EngineFault):
+    """The answer is not one that vLLM gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One line of the engine's `/v1/models`; `root` of an adapter is the folder it was read from."""
+
+    id: str
+    root: str
+    parent: str | None
+
+
+class VllmControl:
+    """Everything but inference traffic: health, models, adapters, probes. One httpx client an engine."""
+
+    def __init__(self, base_url: str, api_key: str | None = None) -> None:
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self.base_url = base_url.rstrip("/")
+        self._http = httpx.AsyncClient(base_url=self.base_url, headers=headers, timeout=CONTROL_TIMEOUT_S)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def healthy(self) -> bool:
+        """Whether `/health` answers 200. It does not notice a stall."""
+        try:
+            return (await self._http.get("/health")).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    async def boot_time(self) -> float:
+        """`process_start_time_seconds`: changes with every start, and with it every adapter is gone."""
+        text = (await self._get("/metrics")).text
+        found = START_TIME.search(text)
+        if found is None:
+            raise Unintelligible("/metrics has no process_start_time_seconds")
+        return float(found[1])
+
+    async def version(self) -> str:
+        """Such as `0.32.0`."""
+        return str(_json(await self._get("/version")).get("version", "unknown"))
+
+    async def models(self) -> dict[str, Card]:
+        """Base and adapters by the names the engine knows them by."""
+        cards = _json(await self._get("/v1/models")).get("data")
+        if not isinstance(cards, list):
+            raise Unintelligible("/v1/models has no list 'data'")
+        return {card["id"]: Card(card["id"], str(card.get("root")), card.get("parent")) for card in cards}
+
+    async def load_adapter(self, name: str, folder: Path) -> None:
+        """Load a folder under a name that this boot has never seen. Raises each kind of `EngineFault`.
+
+        A call that times out may still have worked; so may one whose connection broke. The model list tells.
+        """
+        try:
+            answer = await self._http.post(
+                "/v1/load_lora_adapter", json={"lora_name": name, "lora_path": str(folder)}, timeout=LOAD_TIMEOUT_S
+            )
+        except httpx.HTTPError as error:
+            if await self._holds(name, folder):
+                return
+            raise Unreachable(f"loading broke off: {error or type(error).__name__}") from error
+        if answer.status_code == 200:
+            return
+        message = _message(answer)
+        if answer.status_code == 404 and message is None:
+            raise LoadingDisabled(
+                "the engine must be started with VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 and --enable-lora"
+            )
+        if answer.status_code == 404:
+            raise NotVisible(f"the engine cannot see {folder}: {message}")
+        if answer.status_code == 400 and await self._holds(name, folder):
+            return
+        if answer.status_code in (400, 500) and await self.healthy():
+            raise AdapterRejected(message or f"HTTP {answer.status_code}")
+        raise Unreachable(f"loading failed with HTTP {answer.status_code}: {message}")
+
+    async def unload_adapter(self, name: str) -> None:
+        """Make the engine forget a name; unknown is as good as forgotten. Its weights leave by LRU, later."""
+        try:
+            answer = await self._http.post("/v1/unload_lora_adapter", json={"lora_name": name})
+        except httpx.HTTPError as error:
+            raise Unreachable(f"unloading broke off: {error or type(error).__name__}") from error
+        if answer.status_code not in (200, 404):
+            raise Unreachable(f"unloading failed with HTTP {answer.status_code}: {_message(answer)}")
+
+    async def prompt_logprobs(self, model: str, token_ids: Sequence[int], salt: str) -> list[float | None]:
+        """Log-probability of each prompt token given those before it; the first has none.
+
+        `salt` keeps the probe out of everybody's prefix cache: vLLM skips cached tokens when it reports.
+        """
+        body = {
+            "model": model,
+            "prompt": list(token_ids),
+            "max_tokens": 1,
+            "temperature": 0,
+            "prompt_logprobs": 0,
+            "cache_salt": salt,
+        }
+        document = await self._complete(body)
+        try:
+            reported = document["choices"][0]["prompt_logprobs"]
+            values = [
+                None if entry is None else float(entry[str(token)]["logprob"])
+                for token, entry in zip(token_ids, reported, strict=True)
+            ]
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise Unintelligible(f"prompt_logprobs are not as vLLM gives them: {error!r}") from error
+        if not all(value is None or math.isfinite(value) for value in values):
+            raise AdapterRejected("the engine computes log-probabilities that are not finite with it")
+        return values
+
+    async def answers_as(self, model: str, salt: str) -> bool:
+        """Whether one short completion works and is signed with that very name."""
+        document = await self._complete(
+            {"model": model, "prompt": [1, 2, 3], "max_tokens": 1, "temperature": 0, "cache_salt": salt}
+        )
+        return document.get("model") == model
+
+    async def _complete(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            answer = await self._http.post("/v1/completions", json=body, timeout=PROBE_TIMEOUT_S)
+        except httpx.HTTPError as error:
+            raise Unreachable(f"a probe broke off: {error or type(error).__name__}") from error
+        if answer.status_code != 200:
+            raise Unreachable(f"a probe failed with HTTP {answer.status_code}: {_message(answer)}")
+        return _json(answer)
+
+    async def _holds(self, name: str, folder: Path) -> bool:
+        try:
+            card = (await self.models()).get(name)
+        except EngineFault:
+            return False
+        return card is not None and card.root == str(folder)
+
+    async def _get(self, path: str) -> httpx.Response:
+        try:
+            answer = await self._http.get(path)
+        except httpx.HTTPError as error:
+            raise Unreachable(f"GET {path}: {error or type(error).__name__}") from error
+        if answer.status_code != 200:
+            raise Unreachable(f"GET {path}: HTTP {answer.status_code}")
+        return answer
+
+
+def _json(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        document = answer.json()
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise Unintelligible(f"{answer.request.url.path} answered what is no JSON object")
+    return document
+
+
+def _message(answer: httpx.Response) -> str | None:
+    """vLLM's error text; `None` for the `{"detail": …}` of a route that is not mounted."""
+    try:
+        error = answer.json()["error"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return str(error["message"]) if isinstance(error, dict) and "message" in error else str(error)

@@ -1,0 +1,69 @@
+"""What Prometheus sees. Labels are bounded: endpoint, status, engine; never tenants or adapters."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import generate_latest
+from prometheus_client.process_collector import ProcessCollector
+
+from gateway.handoffs import Usage
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+
+class Metrics:
+    """One set of metrics for one gateway, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._requests = Counter(
+            "switchyard_requests", "Requests by endpoint and answer.", ("endpoint", "status"), registry=self.registry
+        )
+        self._first_byte = Histogram(
+            "switchyard_first_byte_seconds",
+            "From request to first byte.",
+            ("endpoint",),
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self._tokens = Counter(
+            "switchyard_tokens", "Tokens by kind, as engines report them.", ("kind",), registry=self.registry
+        )
+        self.in_flight = Gauge("switchyard_in_flight_requests", "Requests in flight.", registry=self.registry)
+        self.engine_up = Gauge(
+            "switchyard_engine_up", "1 when the engine takes traffic.", ("engine",), registry=self.registry
+        )
+        self.resident = Gauge(
+            "switchyard_resident_adapters", "Adapters that an engine holds.", ("engine",), registry=self.registry
+        )
+        self.catalog_revision = Gauge(
+            "switchyard_catalog_revision", "Catalog revision in force.", registry=self.registry
+        )
+        # Children are looked up once: `labels()` would cost more than the increment.
+        self._prompt_tokens = self._tokens.labels("prompt")
+        self._cached_tokens = self._tokens.labels("cached")
+        self._completion_tokens = self._tokens.labels("completion")
+        self._request_children: dict[tuple[str, int], Counter] = {}
+        self._first_byte_children = {name: self._first_byte.labels(name) for name in ("chat", "completions")}
+
+    def answered(self, endpoint: str, status: int) -> None:
+        """Count one request by the status that its client saw (499: the client was gone)."""
+        child = self._request_children.get((endpoint, status))
+        if child is None:
+            child = self._request_children[endpoint, status] = self._requests.labels(endpoint, str(status))
+        child.inc()
+
+    def first_byte(self, endpoint: str, seconds: float) -> None:
+        """Record the time to the first byte of an answer."""
+        self._first_byte_children[endpoint].observe(seconds)
+
+    def used(self, usage: Usage) -> None:
+        """Count the tokens of one attempt."""
+        self._prompt_tokens.inc(usage.prompt_tokens or 0)
+        self._cached_tokens.inc(usage.cached_tokens or 0)
+        self._completion_tokens.inc(usage.completion_tokens or 0)
+
+    def exposition(self) -> bytes:
+        """The text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,125 @@
+"""THE REQUEST PATH. Every proxied request passes through `serve`, and only this file knows the order of the steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.api.request import Caps, InferenceRequest, parse_request
+from gateway.api.respond import Respond
+from gateway.catalog_watch import CatalogWatch
+from gateway.cost.journal import Journal
+from gateway.errors import EngineFailed, Overloaded
+from gateway.fleet.connection import EngineBroke, EngineUnreachable
+from gateway.handoffs import Arm, Call, Principal, Unit, Usage
+from gateway.metrics import Metrics
+from gateway.settings import GatewaySettings
+from gateway.steps.admit import Admission
+from gateway.steps.assign import assign
+from gateway.steps.authenticate import authenticate
+from gateway.steps.forward import AdapterMissing, Forward
+from gateway.steps.load import Fleet, Load
+from gateway.steps.meter import Meter, Metered
+from gateway.steps.place import Attempt, place
+from gateway.steps.resolve import resolve
+
+ENGINE_RETRY_AFTER_S = 5
+MAX_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What the path needs of the running gateway; made once, at the start."""
+
+    settings: GatewaySettings
+    caps: Caps
+    catalog: CatalogWatch
+    fleet: Fleet
+    admission: Admission
+    journal: Journal
+    metrics: Metrics
+
+
+async def serve(call: Call, house: House, respond: Respond) -> None:
+    """Answer one chat or completion request. Raises `ApiError` for everything that the client should hear of."""
+    catalog = house.catalog.current
+    principal = authenticate(call.authorization, catalog)
+    request = parse_request(call.endpoint, call.body, caps=house.caps, allow_unknown=principal.allow_unknown_fields)
+    target = resolve(principal, request.model, catalog)
+    arm = assign(target, unit_of(call, request))
+    respond.describe(call.request_id, arm)
+    respond.streams = request.stream
+    with house.admission.admit(principal):
+        await _attempt_until_served(call, principal, request, arm, house, respond)
+
+
+async def _attempt_until_served(
+    call: Call, principal: Principal, request: InferenceRequest, arm: Arm, house: House, respond: Respond
+) -> None:
+    """Try engines until one has answered. Another one only before the first byte: a begun answer is never replayed."""
+    unable: set[str] = set()
+    failure = "no healthy engine serves its base model"
+    for number in range(MAX_ATTEMPTS):
+        attempt = place(arm, house.fleet.view(), unable, number)
+        if attempt is None:
+            break
+        metered = Metered(call, principal, request.model, arm, attempt.engine.url, number)
+        try:
+            with Meter(house.journal, metered) as usage:
+                async with (
+                    Load(house.fleet, attempt.engine.url, arm, wait_s=house.settings.cold_wait_s) as engine_name,
+                    _forward(call, principal, request, arm, attempt, engine_name, usage, house.settings) as answer,
+                ):
+                    async for chunk in answer.chunks():
+                        await respond.feed(chunk)
+        except AdapterMissing as missing:  # the engine lost it: it may load it again, so it stays eligible
+            house.fleet.lost(attempt.engine.url, missing.engine_name)
+            failure = "the engine lost the adapter"
+        except EngineUnreachable as error:
+            house.fleet.wake()
+            unable.add(attempt.engine.url)
+            failure = str(error)
+        except EngineBroke as error:
+            house.fleet.wake()
+            raise EngineFailed("The engine broke off in the middle of its answer.", code="engine_broke") from error
+        else:
+            await respond.end()  # the settle record is written by now
+            house.metrics.used(usage)
+            return
+    raise Overloaded(
+        f"{arm.public_name} cannot be served now: {failure}.",
+        code="engine_unavailable",
+        retry_after_s=ENGINE_RETRY_AFTER_S,
+    )
+
+
+def _forward(
+    call: Call,
+    principal: Principal,
+    request: InferenceRequest,
+    arm: Arm,
+    attempt: Attempt,
+    engine_name: str,
+    usage: Usage,
+    settings: GatewaySettings,
+) -> Forward:
+    return Forward(
+        attempt.engine.client,
+        call.endpoint,
+        request.body,
+        engine_name=engine_name,
+        public_name=arm.public_name,
+        cache_salt=principal.tenant,
+        request_id=call.request_id,
+        hide_usage=not request.include_usage,
+        usage=usage,
+        head_timeout_s=settings.head_timeout_s,
+        idle_timeout_s=settings.idle_timeout_s,
+        api_key=settings.engine_api_key,
+    )
+
+
+def unit_of(call: Call, request: InferenceRequest) -> Unit:
+    """What stays on one arm: the caller's header, else what the body says about its conversation."""
+    if call.unit_header:
+        return Unit(call.unit_header, "header")
+    return Unit(request.unit_hint or "", request.unit_source)

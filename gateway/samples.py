@@ -1,0 +1,104 @@
+"""The two sample tenants of `switchyard up`: their adapters, keys and prices, put into the registry once."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.cost.cli import day_ms
+from registry.errors import Conflict
+from registry.ledger import ApiPriceInfo, HostPriceInfo, dollars_to_nano
+from registry.names import AdapterRef
+from registry.service import Registry
+from registry.swaps import DONE
+from registry.tenants import SCOPES
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One task of `examples/` and the request that shows it."""
+
+    tenant: str
+    adapter: str
+    folder: str
+    endpoint: str
+    prompt: str
+
+    @property
+    def model(self) -> str:
+        """The name to call it by."""
+        return f"{self.tenant}/{self.adapter}"
+
+
+def first_heldout_prompt(examples: Path, folder: str) -> str:
+    """The user's text of the first held-out row, so that the demonstration is on data the adapter has not seen."""
+    with (examples / folder / "heldout.jsonl").open() as rows:
+        row = json.loads(rows.readline())
+    return str(row["messages"][-2]["content"]) if "messages" in row else str(row["prompt"])
+
+
+def samples(examples: Path) -> list[Sample]:
+    """Both samples."""
+    return [
+        Sample("acme", "triage", "triage", "chat", first_heldout_prompt(examples, "triage")),
+        Sample("globex", "sentiment", "sentiment", "completions", first_heldout_prompt(examples, "sentiment")),
+    ]
+
+
+def provision(registry: Registry, examples: Path, base: str, keys_file: Path) -> dict[str, str]:
+    """Create what is missing and return tenant → key. Doing it again changes nothing."""
+    known = {tenant.name for tenant in registry.tenants.all()}
+    for sample in samples(examples):
+        if sample.tenant not in known:
+            registry.tenants.create(sample.tenant)
+        published = registry.adapters.publish(
+            tenant=sample.tenant,
+            adapter=sample.adapter,
+            folder=examples / sample.folder / "adapter",
+            base=base,
+            lineage={"source": "examples", "recipe": (examples / sample.folder / "recipe.toml").read_text()},
+        )
+        if not registry.adapters.history(AdapterRef(sample.tenant, sample.adapter, None, None)):
+            ref = AdapterRef(sample.tenant, sample.adapter, published.version.version, None)
+            swap = registry.swaps.request(ref, actor="switchyard up", reason="sample")
+            registry.swaps.flip(swap.id)  # nothing serves yet: the gateway loads what aliases point at when it starts
+            registry.swaps.advance(swap.id, DONE)
+    _add_prices(registry)
+    return _keys(registry, keys_file, [sample.tenant for sample in samples(examples)])
+
+
+def _add_prices(registry: Registry) -> None:
+    """A price to compare with out of the box; replace it by adding your own with a later date."""
+    source = "published list price per million tokens; check it before you rely on it"
+    try:
+        registry.ledger.add_api_price(
+            ApiPriceInfo(
+                "ft:gpt-4o-mini",
+                day_ms("2024-07-18"),
+                dollars_to_nano("0.30", "input"),
+                dollars_to_nano("0.15", "cached_input"),
+                dollars_to_nano("1.20", "output"),
+                source,
+            )
+        )
+        registry.ledger.add_host_price(
+            HostPriceInfo(
+                "a100-80gb", day_ms("2024-07-18"), dollars_to_nano("2.74", "hourly"), "$2,000 a month, assumed"
+            )
+        )
+    except Conflict:
+        return
+
+
+def _keys(registry: Registry, keys_file: Path, tenants: list[str]) -> dict[str, str]:
+    """Sample keys are kept in a file of mode 600, because the registry holds only their hashes."""
+    live = {key.id for key in registry.tenants.list_keys() if key.revoked_at_ms is None}
+    stored: dict[str, dict[str, str]] = json.loads(keys_file.read_text()) if keys_file.exists() else {}
+    for tenant in tenants:
+        if stored.get(tenant, {}).get("id") not in live:
+            key = registry.tenants.create_key(tenant, label="sample", scopes=SCOPES)
+            stored[tenant] = {"id": key.id, "secret": key.secret}
+    keys_file.touch(mode=0o600)
+    keys_file.write_text(json.dumps(stored, indent=2))
+    return {tenant: stored[tenant]["secret"] for tenant in tenants}

@@ -1,0 +1,19 @@
+"""Step 3. Target and unit → the one arm that answers. Pure: no clock, no chance, no state."""
+
+from __future__ import annotations
+
+from gateway.experiments.assignment import bucket_of, choose
+from gateway.handoffs import Arm, Target, Unit
+
+
+def assign(target: Target, unit: Unit) -> Arm:
+    """The base, the version, or the version that the unit's bucket falls to in the alias's split."""
+    if target.base is not None:
+        return Arm(target.base.name, target.base.digest, None, None, None, None)
+    assert target.version is not None
+    if target.split is None:
+        return Arm(target.version.name, target.version.base_digest, target.version, None, None, None)
+    versions = [version for version, _ in target.split.arms]
+    weights = [weight for _, weight in target.split.arms]
+    version = versions[choose(weights, bucket_of(target.split.salt, unit.value))]
+    return Arm(version.name, version.base_digest, version, target.split.id, version.number, unit.source)

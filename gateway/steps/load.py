@@ -1,0 +1,85 @@
+"""Step 7. Make the arm resident on the attempt's engine and keep it there until the last byte."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Protocol
+
+from gateway.errors import Overloaded
+from gateway.fleet.connection import EngineUnreachable
+from gateway.fleet.view import ColdAdapterFailed, FleetView, Pin
+from gateway.handoffs import Arm
+from registry.catalog import VersionEntry
+
+
+class Fleet(Protocol):
+    """The seam to the fleet's one writer: what a worker may ask of it."""
+
+    def view(self) -> FleetView:
+        """Engines that may take traffic now."""
+
+    def pin(self, engine: str, name: str) -> Pin:
+        """Hold an adapter on an engine."""
+
+    async def ensure(self, engine_url: str, version: VersionEntry) -> None:
+        """Make a cold adapter resident. Raises `ColdAdapterFailed`."""
+
+    def lost(self, engine_url: str, name: str) -> None:
+        """The engine does not know this name any more."""
+
+    def wake(self) -> None:
+        """Something is wrong with an engine; look now."""
+
+
+class Load:
+    """Async context; its value is the name under which the engine knows the arm.
+
+    Raises `EngineUnreachable` when another engine may do better, `Overloaded` when the client should come back later.
+    """
+
+    __slots__ = ("_arm", "_engine_url", "_fleet", "_pin", "_wait_s")
+
+    def __init__(self, fleet: Fleet, engine_url: str, arm: Arm, *, wait_s: float) -> None:
+        self._fleet = fleet
+        self._engine_url = engine_url
+        self._arm = arm
+        self._wait_s = wait_s
+        self._pin: Pin | None = None
+
+    async def __aenter__(self) -> str:
+        name = self._resident_name()
+        if name is None:
+            await self._warm_up()
+            name = self._resident_name()
+        if name is None:
+            raise EngineUnreachable(f"{self._arm.public_name} left the engine while it was being loaded")
+        self._pin = self._fleet.pin(self._engine_url, name)  # no await since the look-up: it cannot be unloaded between
+        return name
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pin is not None:
+            self._pin.release()
+
+    def _resident_name(self) -> str | None:
+        for engine in self._fleet.view().engines:
+            if engine.url == self._engine_url:
+                return engine.base_name if self._arm.version is None else engine.resident.get(self._arm.version.id)
+        return None
+
+    async def _warm_up(self) -> None:
+        if self._arm.version is None:
+            raise EngineUnreachable("the engine cannot serve its base model yet")
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await self._fleet.ensure(self._engine_url, self._arm.version)
+        except TimeoutError:
+            raise Overloaded(
+                f"{self._arm.public_name} is being loaded.", code="adapter_loading", retry_after_s=2
+            ) from None
+        except ColdAdapterFailed as error:
+            if error.permanent:
+                raise Overloaded(error.reason, param="model", code="model_quarantined") from error
+            raise EngineUnreachable(error.reason) from error

@@ -1,0 +1,53 @@
+"""Step 2. Model name → target. First the tenant's own mapping, then base models, then the tenant's adapters."""
+
+from __future__ import annotations
+
+from gateway.errors import Forbidden, ModelNotFound, Overloaded
+from gateway.handoffs import Principal, Target
+from registry.catalog import BaseEntry, Catalog
+from registry.errors import InvalidInput
+from registry.names import parse_ref
+
+
+def resolve(principal: Principal, model: str, catalog: Catalog) -> Target:
+    """What `model` stands for, for this tenant.
+
+    Raises `ModelNotFound` for what is not this tenant's (whether or not it exists), `Forbidden` for a base model
+    without the scope, `Overloaded` for a quarantined version: never another model instead.
+    """
+    mapped_to = catalog.external.get((principal.tenant, model))
+    name = mapped_to or model
+    base = catalog.bases.get(name)
+    if base is not None:
+        return _resolve_base(principal, model, mapped_to, base)
+    try:
+        ref = parse_ref(name, tenant=principal.tenant)
+    except InvalidInput:
+        raise ModelNotFound(model) from None
+    adapter = catalog.adapters.get((ref.tenant, ref.adapter))
+    if adapter is None or ref.tenant != principal.tenant or "inference" not in principal.scopes:
+        raise ModelNotFound(model)
+    if ref.version is not None:
+        version, split = adapter.versions.get(str(ref.version)), None
+    else:
+        assert ref.alias is not None
+        version, split = adapter.aliases.get(ref.alias), adapter.splits.get(ref.alias)
+    if version is None:
+        raise ModelNotFound(model)
+    if version.quarantined is not None and split is None:
+        raise Overloaded(
+            f"{version.name} is quarantined and will not be served: {version.quarantined}",
+            param="model",
+            code="model_quarantined",
+        )
+    return Target(model, mapped_to, None, version, ref.alias, split)
+
+
+def _resolve_base(principal: Principal, model: str, mapped_to: str | None, base: BaseEntry) -> Target:
+    if "base" not in principal.scopes:
+        raise Forbidden(
+            f"This key may not use the base model '{base.name}': it lacks the scope 'base'.",
+            param="model",
+            code="missing_scope",
+        )
+    return Target(model, mapped_to, base, None, None, None)

@@ -1,0 +1,117 @@
+"""What the mock says: words and numbers that depend on nothing but (adapter's content, prompt, choice).
+
+Two adapters never say the same to a prompt, and one adapter always does, so a test can tell whose weights answered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from array import array
+from dataclasses import dataclass
+from typing import Any
+
+from loadtest.mock_engine.adapters import AdapterTable, Weights
+
+WORDS = tuple(
+    (a + b)
+    for a in ("ba", "ce", "di", "fo", "gu", "ha", "je", "ki", "lo", "mu", "na", "pe", "ri", "so", "tu", "ve")
+    for b in ("l", "m", "n", "r", "s", "t", "x", "z", "ld", "mp", "nd", "rk", "st", "th", "ng", "ck")
+)
+"""256 words: one byte of a digest is one word."""
+FIRST_WORD_ID = 1_000
+BASE_DIGEST = b"base"
+PIECE = re.compile(r"\s*\S+|\s+$")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One generated sequence."""
+
+    index: int
+    token_ids: tuple[int, ...]
+    words: tuple[str, ...]
+    finish_reason: str
+
+
+def tokenize(text: str, vocab_size: int) -> tuple[int, ...]:
+    """One token per word, by hash: stable, and no tokenizer needed. Not vLLM's ids."""
+    return tuple(
+        int.from_bytes(hashlib.blake2b(piece.encode(), digest_size=4).digest(), "little") % vocab_size
+        for piece in PIECE.findall(text)
+    )
+
+
+def render_chat(messages: list[dict[str, Any]]) -> str:
+    """A ChatML text of the messages; parts lists contribute their texts."""
+    lines = []
+    for message in messages:
+        content = message.get("content") or ""
+        if isinstance(content, list):
+            content = "\n".join(part.get("text", "") for part in content)
+        lines.append(f"<|im_start|>{message['role']}\n{content}<|im_end|>\n")
+    return "".join(lines) + "<|im_start|>assistant\n"
+
+
+def identity(weights: Weights | None, noop: bool) -> bytes:
+    """Whose answer it is. An adapter that changes nothing answers as the base."""
+    return BASE_DIGEST if weights is None or weights.zero or noop else weights.digest
+
+
+def generate(who: bytes, prompt: tuple[int, ...], index: int, count: int, finish_reason: str) -> Choice:
+    """`count` tokens for choice `index` of a prompt."""
+    seed = who + array("q", prompt).tobytes() + index.to_bytes(4, "little")
+    drawn = hashlib.shake_256(seed).digest(count)
+    return Choice(
+        index, tuple(FIRST_WORD_ID + byte for byte in drawn), tuple(" " + WORDS[byte] for byte in drawn), finish_reason
+    )
+
+
+def decode(token_id: int) -> str:
+    """The text of a token; only generated tokens have a word."""
+    place = token_id - FIRST_WORD_ID
+    return " " + WORDS[place] if 0 <= place < len(WORDS) else f" t{token_id}"
+
+
+def hashed_logprob(who: bytes, *parts: int) -> float:
+    """A number in (-8, 0] that depends on the adapter and `parts` only."""
+    digest = hashlib.blake2b(who + array("q", parts).tobytes(), digest_size=4).digest()
+    return -(int.from_bytes(digest, "little") % 8_000) / 1_000
+
+
+def top_logprobs(who: bytes, token_id: int, place: int, count: int, vocab_size: int) -> dict[int, tuple[float, int]]:
+    """Token id → (log-probability, rank): the chosen token first, then others until `count` are there."""
+    own = hashed_logprob(who, token_id, place) / 8
+    entries = {token_id: (own, 1)}
+    for rank in range(2, count + 1):
+        other = (token_id + 7_919 * rank) % vocab_size
+        entries[other] = (own - rank, rank)
+    return entries
+
+
+def prompt_logprobs(
+    table: AdapterTable, weights: Weights | None, noop: bool, prompt: tuple[int, ...], count: int, vocab_size: int
+) -> list[dict[str, dict[str, Any]] | None]:
+    """vLLM's `prompt_logprobs`: None for the first token, then one dict per token, with `count` alternatives.
+
+    Where a probe of an effect proof is asked, the proof's own numbers are answered, as a real engine would: the
+    adapter's for the adapter that carries the proof, the base's for the base and for adapters that change nothing.
+    """
+    who = identity(weights, noop)
+    known = _proven(table, weights, noop, prompt)
+    entries: list[dict[str, dict[str, Any]] | None] = [None]
+    for place in range(1, len(prompt)):
+        tops = top_logprobs(who, prompt[place], place, max(count, 1), vocab_size)
+        if place in known:
+            tops[prompt[place]] = (known[place], 1)
+        entries.append(
+            {str(t): {"logprob": lp, "rank": rank, "decoded_token": decode(t)} for t, (lp, rank) in tops.items()}
+        )
+    return entries
+
+
+def _proven(table: AdapterTable, weights: Weights | None, noop: bool, prompt: tuple[int, ...]) -> dict[int, float]:
+    if weights is None or weights.zero or noop:
+        return table.base_logprobs(prompt)
+    probe = weights.probes.get(prompt)
+    return dict(zip(probe.positions, probe.adapter, strict=True)) if probe else {}

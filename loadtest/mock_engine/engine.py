@@ -1,0 +1,107 @@
+"""The engine behind the routes: its state, loads and unloads, and its death."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from loadtest.mock_engine.adapters import AdapterBroken, AdapterMissing, AdapterTable, Registered
+from loadtest.mock_engine.metrics import Stats
+from loadtest.mock_engine.options import Faults, Options
+from loadtest.mock_engine.queues import Admission, PrefixCache
+from loadtest.mock_engine.serving import Serving
+from loadtest.mock_engine.shapes import Shapes
+from loadtest.mock_engine.wire import EngineError
+
+DEAD = "EngineCore encountered an issue. See stack trace (above) for the root cause."
+
+
+class Engine:
+    """All that one boot of the mock knows. `on_exit` ends the process, or what stands for it in a test."""
+
+    def __init__(self, options: Options, on_exit: Callable[[], None]) -> None:
+        self.options = options
+        self.faults = Faults(ttft_ms=options.ttft_ms, token_ms=options.token_ms)
+        self.table = AdapterTable(options.max_cpu_loras, options.max_lora_rank, Shapes.of_base(options.model))
+        self.admission = Admission(options.max_num_seqs, options.max_loras)
+        self.prefix = PrefixCache(options.block_size)
+        self.stats = Stats()
+        self.started = time.time()
+        self.dead = False
+        self.exit_now = on_exit
+
+    async def load(self, name: str, path: str, inplace: bool) -> None:
+        """Load an adapter as `/v1/load_lora_adapter` does. Raises EngineError."""
+        if not name or not path:
+            raise EngineError(400, "InvalidUserInput", "Both 'lora_name' and 'lora_path' must be provided.")
+        if name in self.options.served_model_name:
+            raise EngineError(400, "InvalidUserInput", f"The lora adapter '{name}' conflicts with a served base model.")
+        if name in self.table.names and not inplace:
+            text = f"The lora adapter '{name}' has already been loaded. If you want to load the adapter in place, set"
+            raise EngineError(400, "InvalidUserInput", text + " 'load_inplace' to True.")
+        if self.faults.fail_next_load:
+            status, *rest = self.faults.fail_next_load
+            self.faults = replace(self.faults, fail_next_load=tuple(rest))
+            raise EngineError(status, "InternalServerError", f"Injected failure of the load with status {status}.")
+        await asyncio.sleep(self.faults.load_ms / 1_000)
+        self.check_alive()
+        try:
+            self.table.load(name, path)
+        except AdapterMissing as error:
+            text = f"Loading lora {name} failed: No adapter found for {masked(path)}"
+            raise EngineError(404, "NotFoundError", text) from error
+        except (AdapterBroken, ValueError) as error:
+            text = f"Call to add_lora method failed: {str(error).replace(path, masked(path))}"
+            raise EngineError(500, "InternalServerError", text) from error
+
+    def unload(self, name: str) -> None:
+        """Forget a name as `/v1/unload_lora_adapter` does; requests that run go on. Raises EngineError."""
+        if not name:
+            raise EngineError(400, "InvalidUserInput", "'lora_name' needs to be provided to unload a LoRA adapter.")
+        if name not in self.table.names:
+            raise EngineError(404, "NotFoundError", f"The lora adapter '{name}' cannot be found.")
+        self.table.unload(name)
+
+    def find(self, model: str) -> Registered | None:
+        """The adapter of that name, None for the base (also for an empty name). Raises EngineError."""
+        if not model or model in self.options.served_model_name:
+            return None
+        if model not in self.table.names:
+            self.stats.unknown_model += 1
+            served = ", ".join(self.options.served_model_name)
+            text = f"The model `{model}` does not exist. Valid aliases: {served}."
+            raise EngineError(404, "NotFoundError", text, "model")
+        return self.table.names[model]
+
+    def activate(self, adapter: Registered | None) -> Serving:
+        """Bring the weights into memory. A folder that cannot be read any more kills the engine. Raises EngineError."""
+        self.check_alive()
+        noop, size = self.faults.noop_adapters, self.options.vocab_size
+        if adapter is None:
+            return Serving(self.options.served_model_name[0], "", None, noop, self.table, size)
+        try:
+            weights = self.table.weights(adapter)
+        except (AdapterMissing, AdapterBroken, ValueError) as error:
+            self.die()
+            raise EngineError(500, "InternalServerError", DEAD) from error
+        return Serving(adapter.name, adapter.path, weights, noop, self.table, size)
+
+    def check_alive(self) -> None:
+        """Raises EngineError once the engine is dead."""
+        if self.dead:
+            raise EngineError(500, "InternalServerError", DEAD)
+
+    def die(self) -> None:
+        """Every request fails from now on, /health says 503, and `death_s` later the process is gone."""
+        if not self.dead:
+            self.dead = True
+            asyncio.get_running_loop().call_later(self.options.death_s, self.exit_now)
+
+
+def masked(path: str) -> str:
+    """Absolute paths under the usual roots are masked in messages, as vLLM's `sanitize_message` does."""
+    roots = ("home", "usr", "opt", "var", "tmp", "root", "lib", "mnt", "srv")
+    return "<path>" if os.path.isabs(path) and path.split("/")[1] in roots else path

@@ -1,0 +1,148 @@
+"""From a parsed job to bytes on the socket, with the faults in the way."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import orjson
+
+from loadtest.mock_engine.answers import Choice, generate
+from loadtest.mock_engine.engine import Engine
+from loadtest.mock_engine.jobs import Job, Kind, parse_job, parse_object
+from loadtest.mock_engine.replies import Json, StreamEvents, full_reply
+from loadtest.mock_engine.serving import Serving
+from loadtest.mock_engine.wire import JSON, STREAM, ClientGone, EngineError, Exchange
+
+DONE = b"data: [DONE]\n\n"
+NOT_HTTP = b"\x16\x03\x01 this is not HTTP\r\n\r\n"
+NOT_JSON = b'{"id": "cmpl-broken", "choices": [{"ind'
+FAR_AWAY_S = 86_400.0
+
+
+class SocketBroken(Exception):
+    """A fault broke the connection on purpose; there is nothing left to answer."""
+
+
+async def infer(engine: Engine, kind: Kind, exchange: Exchange) -> None:
+    """Serve one chat or text completion. Raises EngineError before the answer has begun, ClientGone, SocketBroken."""
+    body = parse_object(await exchange.body(), exchange.header(b"content-type"))
+    job = parse_job(kind, body, exchange.header(b"x-request-id"), engine.options)
+    adapter = engine.find(job.model)
+    engine.check_alive()
+    name = adapter.name if adapter else engine.options.served_model_name[0]
+    engine.stats.requests[name] += 1
+    arrived = time.perf_counter()
+    try:
+        async with engine.admission.place(adapter.name if adapter else None):
+            engine.stats.queue.see(time.perf_counter() - arrived)
+            await _before_answer(engine, exchange)
+            serving = engine.activate(adapter)
+            await _Answer(engine, exchange, job, serving, arrived).send()
+    except ClientGone:
+        engine.stats.aborted += 1
+        raise
+    except (EngineError, SocketBroken):
+        engine.stats.failed += 1
+        raise
+    engine.stats.answered[name] += 1
+
+
+async def _before_answer(engine: Engine, exchange: Exchange) -> None:
+    faults = engine.faults
+    if faults.hang:
+        await exchange.wait(FAR_AWAY_S)
+    if faults.fail_next:
+        engine.faults = replace(faults, fail_next=faults.fail_next[1:])
+        status = faults.fail_next[0]
+        kind = "ServiceUnavailableError" if status == 503 else "InternalServerError"
+        raise EngineError(status, kind, f"Injected failure with status {status}.")
+    if faults.garbage == "bytes" or faults.die_after_chunks == 0:
+        if faults.garbage:
+            exchange.transport.write(NOT_HTTP)
+            exchange.transport.close()
+        exchange.abort()
+        raise SocketBroken
+    if faults.garbage == "json":
+        await exchange.answer(200, NOT_JSON)
+        raise SocketBroken
+
+
+class _Answer:
+    """One answer being sent."""
+
+    def __init__(self, engine: Engine, exchange: Exchange, job: Job, serving: Serving, arrived: float) -> None:
+        self.engine = engine
+        self.exchange = exchange
+        self.job = job
+        self.serving = serving
+        self.arrived = arrived
+        self.events_sent = 0
+
+    async def send(self) -> None:
+        job, stats = self.job, self.engine.stats
+        identity = f"{self.serving.model}\0{self.serving.path}\0{job.cache_salt}"
+        cached = sum(self.engine.prefix.match(identity, prompt) for prompt in job.prompts)
+        choices = [
+            generate(self.serving.who, prompt, index, job.answer_tokens, job.finish_reason)
+            for index, prompt in enumerate(prompt for prompt in job.prompts for _ in range(job.n))
+        ]
+        await (self._stream(choices, cached) if job.stream else self._whole(choices, cached))
+        stats.prompt_tokens += job.prompt_tokens
+        stats.cached_tokens += cached
+        stats.generation_tokens += job.answer_tokens * len(choices)
+        stats.finished[job.finish_reason] += len(choices)
+        stats.latency.see(time.perf_counter() - self.arrived)
+
+    async def _whole(self, choices: list[Choice], cached: int) -> None:
+        faults = self.engine.faults
+        await self.exchange.wait((faults.ttft_ms + faults.token_ms * max(self.job.answer_tokens - 1, 0)) / 1_000)
+        self.engine.check_alive()
+        self.engine.stats.ttft.see(time.perf_counter() - self.arrived)
+        if faults.error_after_chunks is not None:
+            raise EngineError(500, "InternalServerError", "Internal server error")
+        data = orjson.dumps(full_reply(self.job, self.serving, choices, cached))
+        if faults.die_after_chunks is not None:
+            await self.exchange.start(200, JSON, len(data))
+            await self.exchange.chunk(data[: len(data) // 2])
+            self._break_socket()
+        await self.exchange.answer(200, data)
+
+    async def _stream(self, choices: list[Choice], cached: int) -> None:
+        events, exchange, stats = StreamEvents(self.job, self.serving), self.exchange, self.engine.stats
+        await exchange.wait(self.engine.faults.ttft_ms / 1_000)
+        self.engine.check_alive()
+        await exchange.start(200, STREAM)
+        try:
+            for event in events.opening():
+                await self._event(event)
+            before = time.perf_counter()
+            stats.ttft.see(before - self.arrived)
+            for place in range(self.job.answer_tokens):
+                await exchange.wait(self.engine.faults.token_ms / 1_000 if place else 0.0)
+                self.engine.check_alive()
+                now = time.perf_counter()
+                stats.token_gap.see(now - before)
+                before = now
+                for choice in choices:
+                    await self._event(events.token(choice, place))
+            for event in events.closing(self.job.answer_tokens * len(choices), cached):
+                await self._event(event)
+        except EngineError as error:
+            stats.failed += 1
+            await exchange.chunk(error.event())
+        await exchange.chunk(DONE)
+        await exchange.end()
+
+    async def _event(self, event: Json) -> None:
+        faults = self.engine.faults
+        if faults.die_after_chunks is not None and self.events_sent >= faults.die_after_chunks:
+            self._break_socket()
+        if faults.error_after_chunks is not None and self.events_sent >= faults.error_after_chunks:
+            raise EngineError(500, "InternalServerError", "Internal server error")
+        await self.exchange.chunk(b"data: " + orjson.dumps(event) + b"\n\n")
+        self.events_sent += 1
+
+    def _break_socket(self) -> None:
+        self.exchange.transport.close()  # close, not abort: what was written before still arrives
+        raise SocketBroken

@@ -1,0 +1,202 @@
+"""From the JSON body of an inference request to a checked `Job`, with vLLM's refusals."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+
+from loadtest.mock_engine.answers import render_chat, tokenize
+from loadtest.mock_engine.options import Options
+from loadtest.mock_engine.wire import EngineError
+
+Kind = Literal["chat", "text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One inference request, ready to be answered."""
+
+    kind: Kind
+    id: str
+    created: int
+    model: str
+    """As asked; "" means the base."""
+    prompts: tuple[tuple[int, ...], ...]
+    echo_text: str
+    n: int
+    max_tokens: int
+    answer_tokens: int
+    """Tokens of each choice; fewer than `max_tokens` ends with "stop"."""
+    stream: bool
+    include_usage: bool
+    continuous_usage: bool
+    logprobs: int | None
+    """Alternatives per generated token; None when not asked."""
+    prompt_logprobs: int | None
+    return_token_ids: bool
+    cache_salt: str
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of all prompts."""
+        return sum(map(len, self.prompts))
+
+    @property
+    def finish_reason(self) -> str:
+        """Why generation ends."""
+        return "stop" if self.answer_tokens < self.max_tokens else "length"
+
+
+def parse_object(body: bytes, content_type: str | None) -> dict[str, Any]:
+    """The body as a JSON object, or FastAPI's validation error as vLLM words it. Raises EngineError."""
+    if (content_type or "").split(";", 1)[0].lower() != "application/json":
+        raise invalid("Unsupported Media Type: Only 'application/json' is allowed", None)
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise invalid(
+            {"type": "json_invalid", "loc": f"body.{error.pos}", "msg": "JSON decode error"}, "body.0"
+        ) from error
+    if not isinstance(value, dict):
+        raise invalid({"type": "model_attributes_type", "loc": "body", "msg": "Input should be an object"}, "body")
+    return value
+
+
+def invalid(detail: object, param: str | None) -> EngineError:
+    """A validation error: 400 with type `Bad Request` (not 422)."""
+    return EngineError(400, "Bad Request", f"1 validation error:\n  {detail}", param)
+
+
+def missing(field: str) -> EngineError:
+    """A required field is absent."""
+    return invalid({"type": "missing", "loc": f"body.{field}", "msg": "Field required"}, f"body.{field}")
+
+
+def require_text(body: dict[str, Any], field: str) -> str:
+    """A string field that must be there. Raises EngineError."""
+    if field not in body:
+        raise missing(field)
+    if not isinstance(body[field], str):
+        detail = {"type": "string_type", "loc": f"body.{field}", "msg": "Input should be a valid string"}
+        raise invalid(detail, f"body.{field}")
+    return str(body[field])
+
+
+def parse_job(kind: Kind, body: dict[str, Any], request_id: str | None, options: Options) -> Job:
+    """Check the body and count its tokens. Raises EngineError."""
+    prompts, echo_text = _chat_prompt(body, options) if kind == "chat" else _text_prompts(body, options)
+    stream = bool(body.get("stream"))
+    stream_options = body.get("stream_options") or {}
+    if stream_options and not stream:
+        raise refused("Stream options can only be defined when `stream=True`.", "stream_options")
+    if stream and body.get("prompt_logprobs"):
+        raise refused("`prompt_logprobs` are not available when `stream=True`.", "prompt_logprobs")
+    include_usage = bool(stream_options.get("include_usage"))
+    max_tokens = _max_tokens(kind, body, prompts, options)
+    return Job(
+        kind=kind,
+        id=("chatcmpl-" if kind == "chat" else "cmpl-") + (request_id or uuid.uuid4().hex[:16]),
+        created=int(time.time()),
+        model=body.get("model") or "",
+        prompts=prompts,
+        echo_text=echo_text if body.get("echo") else "",
+        n=_choices(body),
+        max_tokens=max_tokens,
+        answer_tokens=_answer_tokens(body, max_tokens, options),
+        stream=stream,
+        include_usage=include_usage,
+        continuous_usage=include_usage and bool(stream_options.get("continuous_usage_stats")),
+        logprobs=_logprobs(kind, body),
+        prompt_logprobs=body.get("prompt_logprobs"),
+        return_token_ids=bool(body.get("return_token_ids")),
+        cache_salt=body.get("cache_salt") or "",
+    )
+
+
+def refused(text: str, param: str, value: object = None) -> EngineError:
+    """A value that vLLM itself refuses: its message ends with the parameter (and the value)."""
+    suffix = f"(parameter={param})" if value is None else f"(parameter={param}, value={value})"
+    return EngineError(400, "BadRequestError", f"{text} {suffix}", param)
+
+
+def _chat_prompt(body: dict[str, Any], options: Options) -> tuple[tuple[tuple[int, ...], ...], str]:
+    if "messages" not in body:
+        raise missing("messages")
+    messages = body["messages"]
+    if not isinstance(messages, list) or not all(isinstance(m, dict) and "role" in m for m in messages):
+        raise invalid(
+            {"type": "list_type", "loc": "body.messages", "msg": "Input should be a valid list"}, "body.messages"
+        )
+    if not messages:
+        text = "Cannot apply chat template to an empty conversation. Provide at least one message."
+        raise EngineError(400, "BadRequestError", text)
+    last = messages[-1].get("content") if messages[-1]["role"] == "assistant" else ""
+    return (tokenize(render_chat(messages), options.vocab_size),), last if isinstance(last, str) else ""
+
+
+def _text_prompts(body: dict[str, Any], options: Options) -> tuple[tuple[tuple[int, ...], ...], str]:
+    prompt = body.get("prompt")
+    if prompt in (None, ""):
+        raise refused("Either prompt or prompt_embeds must be provided and non-empty.", "prompt")
+    if prompt == []:
+        raise EngineError(400, "BadRequestError", "You must pass at least one prompt")
+    if isinstance(prompt, str):
+        return (tokenize(prompt, options.vocab_size),), prompt
+    assert prompt is not None
+    parts = [prompt] if all(type(part) is int for part in prompt) else prompt
+    prompts = tuple(tokenize(p, options.vocab_size) if isinstance(p, str) else tuple(p) for p in parts)
+    if strangers := [token for ids in prompts for token in ids if not 0 <= token < options.vocab_size]:
+        raise EngineError(400, "BadRequestError", f"Token id {strangers[0]} is out of vocabulary")
+    return prompts, ""
+
+
+def _whole(body: dict[str, Any], field: str, default: int) -> int:
+    value = body.get(field)
+    if value is None:
+        return default
+    if type(value) is not int:
+        detail = {"type": "int_type", "loc": f"body.{field}", "msg": "Input should be a valid integer"}
+        raise invalid(detail, f"body.{field}")
+    return value
+
+
+def _choices(body: dict[str, Any]) -> int:
+    n = _whole(body, "n", 1)
+    if n < 1:
+        raise EngineError(400, "BadRequestError", f"n must be at least 1, got {n}.")
+    return n
+
+
+def _max_tokens(kind: Kind, body: dict[str, Any], prompts: tuple[tuple[int, ...], ...], options: Options) -> int:
+    longest, limit = max(map(len, prompts)), options.max_model_len
+    if longest > limit:
+        text = f"This model's maximum context length is {limit} tokens. However, your prompt contains {longest} input"
+        text += " tokens, which exceeds this limit even without any output tokens. Please reduce the length of the"
+        raise refused(f"{text} input prompt.", "input_tokens", longest)
+    newer = kind == "chat" and body.get("max_completion_tokens") is not None
+    default = 16 if kind == "text" else limit - longest
+    wanted = _whole(body, "max_completion_tokens" if newer else "max_tokens", default)
+    if wanted > limit:
+        text = f"max_tokens={wanted} cannot be greater than max_model_len={limit}. Please request fewer output tokens."
+        raise refused(text, "max_tokens", wanted)
+    room = min(wanted, limit - longest)
+    if room < 1:
+        raise refused(f"max_tokens must be at least 1, got {room}.", "max_tokens", room)
+    return room
+
+
+def _answer_tokens(body: dict[str, Any], max_tokens: int, options: Options) -> int:
+    if body.get("ignore_eos"):
+        return max_tokens
+    return min(max_tokens, max(options.answer_tokens, body.get("min_tokens") or 0))
+
+
+def _logprobs(kind: Kind, body: dict[str, Any]) -> int | None:
+    if kind == "text":
+        value: int | None = body.get("logprobs")
+        return value
+    return (body.get("top_logprobs") or 0) if body.get("logprobs") else None

@@ -1,0 +1,106 @@
+"""What the mock is started with, and the faults that can be switched on while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+Garbage = Literal["", "bytes", "json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The start options. Names follow vLLM's flags where vLLM has one."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    """0 takes a free port."""
+    served_model_name: tuple[str, ...] = ("base",)
+    """The first name is the one that answers and metrics carry."""
+    model: str = "mock-model"
+    """Root of the base card. When it is a folder with config.json, adapters' shapes are checked against it."""
+    max_loras: int = 4
+    """Distinct adapters that can run at the same time."""
+    max_cpu_loras: int = 16
+    """Adapters kept in memory; the least recently used one is dropped, loaded or not."""
+    max_lora_rank: int = 16
+    max_model_len: int = 1024
+    """Tokens, prompt and answer together."""
+    max_num_seqs: int = 256
+    """Requests that run at the same time; the others wait."""
+    block_size: int = 32
+    """Tokens per prefix-cache block; `cached_tokens` comes in these units."""
+    vocab_size: int = 49_152
+    answer_tokens: int = 16
+    """Tokens of an answer that is neither cut by `max_tokens` nor stretched by `min_tokens` or `ignore_eos`."""
+    ttft_ms: float = 0.0
+    token_ms: float = 0.0
+    startup_s: float = 0.0
+    """Seconds before the port listens, as a real engine spends on loading the model."""
+    death_s: float = 2.0
+    """Seconds between the engine's death (503 on /health) and the end of the process."""
+    api_key: str | None = None
+    runtime_lora: bool = True
+    """False is a vLLM without VLLM_ALLOW_RUNTIME_LORA_UPDATING: the load routes are absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What goes wrong, or slowly, from now on. `POST /mock/faults` changes the fields that its JSON object names."""
+
+    ttft_ms: float = 0.0
+    """Milliseconds before the first token."""
+    token_ms: float = 0.0
+    """Milliseconds between two tokens."""
+    load_ms: float = 0.0
+    """Milliseconds that a load of an adapter takes; other requests go on."""
+    fail_next: tuple[int, ...] = ()
+    """HTTP statuses that the next inference requests get instead of an answer, one each."""
+    fail_next_load: tuple[int, ...] = ()
+    """The same for the next loads of an adapter. The adapter is not loaded."""
+    die_after_chunks: int | None = None
+    """Break the socket after this many stream events (0: before the headers). Unstreamed answers break half way."""
+    error_after_chunks: int | None = None
+    """After this many stream events send vLLM's error event, then [DONE]. Unstreamed requests get a 500."""
+    hang: bool = False
+    """Accept inference requests and never answer them."""
+    reset_connections: bool = False
+    """Reset the connection of every request outside /mock/ before answering. (Stop the engine to have it refuse.)"""
+    garbage: Garbage = ""
+    """Answer inference with bytes that are not HTTP ("bytes") or with a 200 that is not JSON ("json")."""
+    noop_adapters: bool = False
+    """Adapters load and answer, but change nothing: text and numbers are the base's."""
+    unhealthy: bool = False
+    """/health and /ping say 503, the rest works."""
+
+    def changed(self, patch: Mapping[str, Any]) -> Faults:
+        """A copy with the fields of `patch` set. Raises ValueError for a name or a type that does not exist."""
+        known = {field.name: getattr(Faults(), field.name) for field in fields(self)}
+        unknown = sorted(set(patch) - set(known))
+        if unknown:
+            raise ValueError(f"unknown faults {unknown}; known: {sorted(known)}, and the actions crash, forget_adapter")
+        checked: dict[str, Any] = {name: _checked(name, known[name], value) for name, value in patch.items()}
+        return replace(self, **checked)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready fields."""
+        return asdict(self)
+
+
+def _checked(name: str, default: object, value: object) -> object:
+    if isinstance(default, tuple):
+        if isinstance(value, list | tuple) and all(type(status) is int and 400 <= status <= 599 for status in value):
+            return tuple(value)
+        raise ValueError(f"{name}={value!r}: give a list of HTTP statuses from 400 to 599")
+    if name == "garbage" and value not in ("", "bytes", "json"):
+        raise ValueError(f"{name}={value!r}: give '', 'bytes' or 'json'")
+    if default is None:
+        wanted: tuple[type, ...] = (int, type(None))
+    elif isinstance(default, float):
+        wanted = (int, float)
+    else:
+        wanted = (type(default),)
+    if type(value) not in wanted:
+        raise ValueError(f"{name}={value!r}: give {' or '.join(kind.__name__ for kind in wanted)}")
+    return value

@@ -1,0 +1,245 @@
+"""The JSON of vLLM's answers, field for field (vllm/entrypoints/openai/{completion,chat_completion}/protocol.py).
+
+Unstreamed answers carry every field, nulls included; stream events carry only the fields that vLLM sets.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loadtest.mock_engine.answers import Choice, decode, prompt_logprobs, top_logprobs
+from loadtest.mock_engine.jobs import Job
+from loadtest.mock_engine.options import Options
+from loadtest.mock_engine.serving import Serving
+
+FINGERPRINT = "vllm-0.32.0-m0ckm0ck"
+Json = dict[str, Any]
+
+
+def usage(job: Job, completion_tokens: int, cached_tokens: int) -> Json:
+    """Token counts with vLLM's details (`--enable-prompt-tokens-details`)."""
+    created = 0 if job.kind == "chat" else None
+    details: Json = {"cached_tokens": cached_tokens, "created_cache_tokens": created, "multimodal_tokens": None}
+    return {
+        "prompt_tokens": job.prompt_tokens,
+        "total_tokens": job.prompt_tokens + completion_tokens,
+        "completion_tokens": completion_tokens,
+        "prompt_tokens_details": details,
+        "completion_tokens_details": None,
+    }
+
+
+def full_reply(job: Job, serving: Serving, choices: list[Choice], cached_tokens: int) -> Json:
+    """The body of an unstreamed answer."""
+    reply: Json = {
+        "id": job.id,
+        "object": "chat.completion" if job.kind == "chat" else "text_completion",
+        "created": job.created,
+        "model": serving.model,
+        "choices": [
+            _chat_choice(job, serving, choice) if job.kind == "chat" else _text_choice(job, serving, choice)
+            for choice in choices
+        ],
+        "service_tier": None,
+        "system_fingerprint": FINGERPRINT,
+        "usage": usage(job, sum(len(choice.token_ids) for choice in choices), cached_tokens),
+    }
+    if job.kind == "chat":
+        reply["prompt_logprobs"] = _prompt_logprobs(job, serving, 0)
+        reply["prompt_token_ids"] = job.prompts[0] if job.return_token_ids else None
+        reply["prompt_text"] = None
+    reply.update(kv_transfer_params=None, ec_transfer_params=None, metrics=None)
+    return reply
+
+
+def _text_choice(job: Job, serving: Serving, choice: Choice) -> Json:
+    which = choice.index // job.n
+    return {
+        "index": choice.index,
+        "text": job.echo_text + "".join(choice.words),
+        "logprobs": text_logprobs(job, serving, choice, 0, len(choice.words)),
+        "finish_reason": choice.finish_reason,
+        "stop_reason": None,
+        "token_ids": choice.token_ids if job.return_token_ids else None,
+        "prompt_logprobs": _prompt_logprobs(job, serving, which),
+        "prompt_token_ids": job.prompts[which] if job.return_token_ids else None,
+        "routed_experts": None,
+    }
+
+
+def _chat_choice(job: Job, serving: Serving, choice: Choice) -> Json:
+    return {
+        "index": choice.index,
+        "message": {
+            "role": "assistant",
+            "content": job.echo_text + "".join(choice.words),
+            "refusal": None,
+            "annotations": None,
+            "audio": None,
+            "function_call": None,
+            "reasoning": None,
+        },
+        "logprobs": chat_logprobs(job, serving, choice, 0, len(choice.words)),
+        "finish_reason": choice.finish_reason,
+        "stop_reason": None,
+        "token_ids": choice.token_ids if job.return_token_ids else None,
+        "routed_experts": None,
+    }
+
+
+def _prompt_logprobs(job: Job, serving: Serving, which: int) -> list[Any] | None:
+    if job.prompt_logprobs is None:
+        return None
+    return prompt_logprobs(
+        serving.table, serving.weights, serving.noop, job.prompts[which], job.prompt_logprobs, serving.vocab_size
+    )
+
+
+def text_logprobs(job: Job, serving: Serving, choice: Choice, start: int, end: int) -> Json | None:
+    """Completions' `logprobs` for the tokens start..end of a choice."""
+    if job.logprobs is None:
+        return None
+    offsets, chosen, tops = [], [], []
+    offset = sum(map(len, choice.words[:start]))
+    for place in range(start, end):
+        entries = top_logprobs(serving.who, choice.token_ids[place], place, job.logprobs, serving.vocab_size)
+        offsets.append(offset)
+        chosen.append(entries[choice.token_ids[place]][0])
+        tops.append({decode(token): logprob for token, (logprob, _) in entries.items()})
+        offset += len(choice.words[place])
+    words = list(choice.words[start:end])
+    return {"text_offset": offsets, "token_logprobs": chosen, "tokens": words, "top_logprobs": tops}
+
+
+def chat_logprobs(job: Job, serving: Serving, choice: Choice, start: int, end: int) -> Json | None:
+    """Chat's `logprobs` for the tokens start..end of a choice."""
+    if job.logprobs is None:
+        return None
+    content = []
+    for place in range(start, end):
+        entries = top_logprobs(serving.who, choice.token_ids[place], place, job.logprobs, serving.vocab_size)
+        listed = [_chat_logprob(decode(token), logprob) for token, (logprob, _) in entries.items()]
+        content.append({**listed[0], "top_logprobs": listed[: job.logprobs]})
+    return {"content": content}
+
+
+def _chat_logprob(text: str, logprob: float) -> Json:
+    return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+
+
+class StreamEvents:
+    """The events of one stream, in vLLM's order: roles (chat), tokens, usage. [DONE] is the sender's."""
+
+    def __init__(self, job: Job, serving: Serving) -> None:
+        self._job = job
+        self._serving = serving
+
+    def _event(self, choices: list[Json]) -> Json:
+        kind = "chat.completion.chunk" if self._job.kind == "chat" else "text_completion"
+        return {
+            "id": self._job.id,
+            "object": kind,
+            "created": self._job.created,
+            "model": self._serving.model,
+            "choices": choices,
+        }
+
+    def opening(self) -> list[Json]:
+        """Chat opens with one event per choice that names the role."""
+        if self._job.kind == "text":
+            return []
+        events = []
+        for index in range(self._job.n):
+            delta = {"role": "assistant", "content": ""}
+            event = self._event([{"index": index, "delta": delta, "logprobs": None, "finish_reason": None}])
+            if self._job.continuous_usage:
+                event["usage"] = self._running_usage(0)
+            event["prompt_token_ids"] = self._job.prompts[0] if self._job.return_token_ids else None
+            event["prompt_text"] = None
+            events.append(event)
+        return events
+
+    def token(self, choice: Choice, place: int) -> Json:
+        """The event of one token."""
+        job, last = self._job, place == len(choice.words) - 1
+        ids = [choice.token_ids[place]] if job.return_token_ids else None
+        finish = choice.finish_reason if last else None
+        body: Json = {"index": choice.index}
+        if job.kind == "chat":
+            body["delta"] = {"content": choice.words[place]}
+            body["logprobs"] = chat_logprobs(job, self._serving, choice, place, place + 1)
+            body["finish_reason"] = finish
+            if last:
+                body["stop_reason"] = None
+            body["token_ids"] = ids
+        else:
+            echo = job.echo_text if place == 0 else ""
+            body["text"] = echo + choice.words[place]
+            body["logprobs"] = text_logprobs(job, self._serving, choice, place, place + 1)
+            body["finish_reason"] = finish
+            body["stop_reason"] = None
+            first_ids = job.prompts[choice.index // job.n] if job.return_token_ids and place == 0 else None
+            body.update(prompt_token_ids=first_ids, token_ids=ids)
+        event = self._event([body])
+        if job.continuous_usage:
+            event["usage"] = self._running_usage(place + 1)
+        if last and not job.include_usage:
+            event["system_fingerprint"] = FINGERPRINT
+        return event
+
+    def closing(self, completion_tokens: int, cached_tokens: int) -> list[Json]:
+        """The usage event, when it was asked for; its `choices` are empty."""
+        if not self._job.include_usage:
+            return []
+        event = self._event([])
+        counts = usage(self._job, completion_tokens, cached_tokens)
+        counts["prompt_tokens_details"] = _without_nulls(counts["prompt_tokens_details"])
+        event["usage"] = _without_nulls(counts)
+        event["system_fingerprint"] = FINGERPRINT
+        return [event]
+
+    def _running_usage(self, completion_tokens: int) -> Json:
+        counts = usage(self._job, completion_tokens, 0)
+        del counts["prompt_tokens_details"]
+        if self._job.kind == "text":
+            del counts["completion_tokens_details"]
+        return counts
+
+
+def _without_nulls(fields: Json) -> Json:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def model_cards(options: Options, loaded: list[tuple[str, str]], now: int) -> Json:
+    """`/v1/models`; `loaded` is (name, path). `created` is fresh on every call, as in vLLM."""
+    first = options.served_model_name[0]
+    cards = [_card(name, options.model, None, options.max_model_len, now) for name in options.served_model_name]
+    cards += [_card(name, path, first, None, now) for name, path in loaded]
+    return {"object": "list", "data": cards}
+
+
+def _card(name: str, root: str, parent: str | None, max_model_len: int | None, now: int) -> Json:
+    permission: Json = {
+        "id": f"modelperm-{abs(hash((name, now))):x}",
+        "object": "model_permission",
+        "created": now,
+        "allow_create_engine": False,
+        "allow_sampling": True,
+        "allow_logprobs": True,
+        "allow_search_indices": False,
+        "allow_view": True,
+        "allow_fine_tuning": False,
+        "organization": "*",
+        "group": None,
+        "is_blocking": False,
+    }
+    return {
+        "id": name,
+        "object": "model",
+        "created": now,
+        "owned_by": "vllm",
+        "root": root,
+        "parent": parent,
+        "max_model_len": max_model_len,
+        "permission": [permission],
+    }

@@ -1,0 +1,121 @@
+"""Raw ASGI in small pieces: read a request, send an answer, notice that the client has gone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+JSON = b"application/json"
+STREAM = b"text/event-stream; charset=utf-8"
+
+
+class ClientGone(Exception):
+    """The client closed its socket; nothing can be answered any more."""
+
+
+class EngineError(Exception):
+    """An answer other than 200, in vLLM's shape `{"error": {"message", "type", "param", "code"}}`."""
+
+    def __init__(self, status: int, kind: str, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
+        self.message = message
+        self.param = param
+
+    def body(self) -> bytes:
+        """The JSON bytes."""
+        return orjson.dumps(self._envelope())
+
+    def event(self) -> bytes:
+        """The same as a stream event; vLLM writes this one with spaces."""
+        return b"data: " + json.dumps(self._envelope()).encode() + b"\n\n"
+
+    def _envelope(self) -> dict[str, Any]:
+        return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.status}}
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One HTTP request and the means to answer it."""
+
+    scope: Scope
+    receive: Receive
+    send: Send
+
+    def header(self, name: bytes) -> str | None:
+        """The first header of that lower-case name."""
+        for key, value in self.scope["headers"]:
+            if key == name:
+                return str(value, "latin-1")
+        return None
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The socket itself; `MockProtocol` puts it into the scope."""
+        transport: asyncio.Transport = self.scope["mock.transport"]
+        return transport
+
+    async def body(self) -> bytes:
+        """The whole body. Raises ClientGone."""
+        parts = []
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            parts.append(message.get("body", b""))
+            if not message.get("more_body"):
+                return b"".join(parts)
+
+    async def start(self, status: int, content_type: bytes | None, length: int | None = None) -> None:
+        """Send the status line and headers, with the request id as `--enable-request-id-headers` does."""
+        request_id = self.header(b"x-request-id") or uuid.uuid4().hex
+        headers = [(b"x-request-id", request_id.encode("latin-1"))]
+        if length is not None:
+            headers.append((b"content-length", str(length).encode()))
+        if content_type is not None:
+            headers.append((b"content-type", content_type))
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def chunk(self, data: bytes) -> None:
+        """Send a part of a streamed body. Raises ClientGone."""
+        if self.transport.is_closing():
+            raise ClientGone
+        await self.send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self, data: bytes = b"") -> None:
+        """Send the last part."""
+        await self.send({"type": "http.response.body", "body": data})
+
+    async def answer(self, status: int, data: bytes, content_type: bytes | None = JSON) -> None:
+        """A complete answer."""
+        await self.start(status, content_type, len(data))
+        await self.end(data)
+
+    async def wait(self, seconds: float) -> None:
+        """Let `seconds` pass, or raise ClientGone as soon as the client leaves. Call only after `body`."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+        else:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self.receive()
+            except TimeoutError:
+                return
+        if seconds > 0 or self.transport.is_closing():
+            raise ClientGone
+
+    def abort(self) -> None:
+        """Reset the connection."""
+        self.transport.abort()

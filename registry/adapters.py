@@ -1,0 +1,348 @@
+"""Adapters: publish, list, move aliases, and lay a version out in a folder for an engine.
+
+A publish goes blobs → manifest → one SQL transaction. Until that transaction commits nothing refers to the bytes,
+so a crash at any point leaves the registry as it was (and at most some unreferenced blobs, which the next publish
+of the same bytes finds).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from registry.bases import BaseModels
+from registry.blobs import BlobStore, canonical_json
+from registry.db import Database, now_ms
+from registry.errors import Conflict, NotFound
+from registry.models import Adapter, Alias, AliasEvent, Version
+from registry.names import AdapterRef, VersionNumber, check_name
+from registry.tenants import require_tenant
+
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
+EFFECT_PROOF_FILE = "effect_proof.json"
+PUBLISHED_FILES = (CONFIG_FILE, WEIGHTS_FILE, EFFECT_PROOF_FILE)
+"""What a version consists of. Anything else in a PEFT folder (a README, optimiser state) stays behind."""
+
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+CONFIG_TYPE = "application/vnd.cncf.model.config.v1+json"
+MEDIA_TYPES = {
+    CONFIG_FILE: "application/vnd.switchyard.peft.config.v1+json",
+    WEIGHTS_FILE: "application/vnd.cncf.model.weight.v1.safetensors",
+    EFFECT_PROOF_FILE: "application/vnd.switchyard.effect-proof.v1+json",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class VersionInfo:
+    """One published version. `str(ref)` of it is what clients see as `model`."""
+
+    id: int
+    tenant: str
+    adapter: str
+    version: VersionNumber
+    manifest_digest: str
+    base_digest: str
+    facts: dict[str, Any]
+    lineage: dict[str, Any]
+    aliases: tuple[str, ...]
+    quarantined: str | None
+    created_at_ms: int
+
+    @property
+    def name(self) -> str:
+        """`tenant/adapter@MAJOR.MINOR`."""
+        return f"{self.tenant}/{self.adapter}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Outcome of a publish. `created` is false when these very bytes were a version of the adapter already."""
+
+    version: VersionInfo
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AliasMove:
+    """One line of an alias's history."""
+
+    alias: str
+    from_version: str | None
+    to_version: str
+    actor: str
+    reason: str
+    at_ms: int
+
+
+class Adapters:
+    """The versions of all tenants."""
+
+    def __init__(self, db: Database, blobs: BlobStore, bases: BaseModels, cache_dir: Path, max_rank: int) -> None:
+        self._db = db
+        self._blobs = blobs
+        self._bases = bases
+        self._cache_dir = cache_dir
+        self._max_rank = max_rank
+
+    def publish(
+        self,
+        *,
+        tenant: str,
+        adapter: str,
+        folder: Path,
+        base: str,
+        lineage: Mapping[str, Any],
+        declared_base: str | None = None,
+    ) -> Published:
+        """Inspect a PEFT folder and make it the next version of `tenant/adapter`.
+
+        `base` is a base model's public name or digest; `declared_base` is the digest that the adapter itself says
+        it was trained on, when it says so. Raises `AdapterRefused`, `NotFound`, `InvalidInput`.
+        """
+        from registry.inspect import inspect_adapter  # brings numpy, which a gateway has no use for
+
+        check_name(adapter, "adapter")
+        base_info = self._bases.get(base)
+        with self._db.read() as session:
+            require_tenant(session, tenant)
+        facts = inspect_adapter(folder, base_info.spec, max_rank=self._max_rank, declared_base=declared_base)
+        digest = self._store(folder, base_info.digest, asdict(facts), lineage)
+        with self._db.change_catalog() as session:
+            row = _get_or_add_adapter(session, tenant, adapter)
+            version = session.scalars(
+                select(Version).where(Version.adapter_id == row.id, Version.manifest_digest == digest)
+            ).one_or_none()
+            created = version is None
+            if version is None:
+                number = _next_number(session, row.id, base_info.digest)
+                version = Version(
+                    adapter_id=row.id,
+                    major=number.major,
+                    minor=number.minor,
+                    manifest_digest=digest,
+                    base_digest=base_info.digest,
+                    facts=asdict(facts),
+                    lineage=dict(lineage),
+                    quarantined=None,
+                    created_at_ms=now_ms(),
+                )
+                session.add(version)
+                session.flush()
+            return Published(version_info(session, row, version), created)
+
+    def _store(self, folder: Path, base_digest: str, facts: Mapping[str, Any], lineage: Mapping[str, Any]) -> str:
+        layers = []
+        for name in PUBLISHED_FILES:
+            path = folder / name
+            if path.exists():
+                data = path.read_bytes()
+                layers.append(
+                    {
+                        "mediaType": MEDIA_TYPES[name],
+                        "digest": self._blobs.put(data),
+                        "size": len(data),
+                        "annotations": {"org.opencontainers.image.title": name},
+                    }
+                )
+        config = canonical_config(base_digest, facts, lineage)
+        return self._blobs.put_manifest(
+            {
+                "schemaVersion": 2,
+                "mediaType": MANIFEST_TYPE,
+                "artifactType": "application/vnd.switchyard.lora.v1",
+                "config": {"mediaType": CONFIG_TYPE, "digest": self._blobs.put(config), "size": len(config)},
+                "layers": layers,
+            }
+        )
+
+    def materialise(self, manifest_digest: str) -> Path:
+        """The version's folder in the cache, laid out and verified if it is not there yet.
+
+        The folder's name is the digest, so an engine's path is unique per content. It appears in one rename and its
+        files are read-only: vLLM reads them again whenever the adapter falls out of its own cache.
+        """
+        target = self._cache_dir / manifest_digest.removeprefix("sha256:")
+        if target.is_dir():
+            return target
+        manifest = self._blobs.get_manifest(manifest_digest)
+        self._cache_dir.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(dir=self._cache_dir, prefix=".staging-"))
+        try:
+            for layer in manifest["layers"]:
+                path = staging / layer["annotations"]["org.opencontainers.image.title"]
+                path.write_bytes(self._blobs.get(layer["digest"]))
+                path.chmod(0o444)
+            staging.chmod(0o755)
+            try:
+                os.replace(staging, target)
+            except OSError:
+                if not target.is_dir():  # another process was first: its bytes are the same bytes
+                    raise
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        return target
+
+    def all(self, tenant: str | None = None) -> list[VersionInfo]:
+        """Every version, by tenant, adapter and number."""
+        query = select(Adapter, Version).join(Version, Version.adapter_id == Adapter.id)
+        if tenant is not None:
+            query = query.where(Adapter.tenant == tenant)
+        with self._db.read() as session:
+            if tenant is not None:
+                require_tenant(session, tenant)
+            rows = session.execute(query.order_by(Adapter.tenant, Adapter.name, Version.major, Version.minor)).all()
+            return [version_info(session, adapter, version) for adapter, version in rows]
+
+    def get(self, ref: AdapterRef) -> VersionInfo:
+        """The version that a reference names; raises `NotFound`."""
+        with self._db.read() as session:
+            adapter = require_adapter(session, ref)
+            return version_info(session, adapter, require_version(session, adapter, ref))
+
+    def history(self, ref: AdapterRef) -> list[AliasMove]:
+        """Moves of all aliases of the adapter, or of the one that the reference names after `@`; oldest first."""
+        with self._db.read() as session:
+            adapter = require_adapter(session, ref)
+            names = {
+                row.id: f"{ref.adapter_name}@{row.major}.{row.minor}"
+                for row in session.scalars(select(Version).where(Version.adapter_id == adapter.id))
+            }
+            query = select(AliasEvent).where(AliasEvent.adapter_id == adapter.id).order_by(AliasEvent.id)
+            return [
+                AliasMove(
+                    row.alias,
+                    names[row.from_version_id] if row.from_version_id else None,
+                    names[row.to_version_id],
+                    row.actor,
+                    row.reason,
+                    row.at_ms,
+                )
+                for row in session.scalars(query)
+            ]
+
+    def quarantine(self, version_id: int, reason: str) -> None:
+        """Keep a version away from every engine, and say why."""
+        with self._db.change_catalog() as session:
+            row = session.get_one(Version, version_id)
+            row.quarantined = reason[:1000]
+
+
+def canonical_config(base_digest: str, facts: Mapping[str, Any], lineage: Mapping[str, Any]) -> bytes:
+    """The manifest's config blob: what the adapter is for and where it came from."""
+    return canonical_json({"base": base_digest, "facts": facts, "lineage": lineage})
+
+
+def move_alias(
+    session: Session,
+    *,
+    adapter_id: int,
+    alias: str,
+    to_version_id: int,
+    expected_etag: int,
+    actor: str,
+    reason: str,
+) -> None:
+    """Compare-and-swap of an alias, with its line of history, inside the caller's transaction.
+
+    `expected_etag` is 0 for an alias that must not exist yet. Raises `Conflict` when somebody moved it meanwhile.
+    """
+    row = session.get(Alias, (adapter_id, alias), with_for_update=True)
+    if (row.etag if row else 0) != expected_etag:
+        raise Conflict(f"alias {alias!r} was moved by somebody else meanwhile; look at it and try again", param="alias")
+    session.add(
+        AliasEvent(
+            adapter_id=adapter_id,
+            alias=alias,
+            from_version_id=row.version_id if row else None,
+            to_version_id=to_version_id,
+            actor=actor,
+            reason=reason,
+            at_ms=now_ms(),
+        )
+    )
+    if row is None:
+        session.add(Alias(adapter_id=adapter_id, name=alias, version_id=to_version_id, etag=1))
+    else:
+        row.version_id = to_version_id
+        row.etag += 1
+
+
+def require_adapter(session: Session, ref: AdapterRef) -> Adapter:
+    """The adapter's row; raises `NotFound`."""
+    row = session.scalars(
+        select(Adapter).where(Adapter.tenant == ref.tenant, Adapter.name == ref.adapter)
+    ).one_or_none()
+    if row is None:
+        raise NotFound(
+            f"there is no adapter {ref.adapter_name!r}; `switchyard adapters list` shows what there is", param="adapter"
+        )
+    return row
+
+
+def require_version(session: Session, adapter: Adapter, ref: AdapterRef) -> Version:
+    """The version's row that `ref` names by number or alias; raises `NotFound`."""
+    query = select(Version).where(Version.adapter_id == adapter.id)
+    if ref.version is not None:
+        query = query.where(Version.major == ref.version.major, Version.minor == ref.version.minor)
+    else:
+        query = query.join(Alias, Alias.version_id == Version.id).where(
+            Alias.adapter_id == adapter.id, Alias.name == ref.alias
+        )
+    row = session.scalars(query).one_or_none()
+    if row is None:
+        raise NotFound(
+            f"there is no {ref}; `switchyard adapters show {ref.adapter_name}` lists versions", param="adapter"
+        )
+    return row
+
+
+def _get_or_add_adapter(session: Session, tenant: str, name: str) -> Adapter:
+    row = session.scalars(select(Adapter).where(Adapter.tenant == tenant, Adapter.name == name)).one_or_none()
+    if row is None:
+        row = Adapter(tenant=tenant, name=name, created_at_ms=now_ms())
+        session.add(row)
+        session.flush()
+    return row
+
+
+def _next_number(session: Session, adapter_id: int, base_digest: str) -> VersionNumber:
+    newest = session.scalars(
+        select(Version)
+        .where(Version.adapter_id == adapter_id)
+        .order_by(Version.major.desc(), Version.minor.desc())
+        .limit(1)
+    ).one_or_none()
+    if newest is None:
+        return VersionNumber(1, 0)
+    if newest.base_digest != base_digest:
+        return VersionNumber(newest.major + 1, 0)
+    return VersionNumber(newest.major, newest.minor + 1)
+
+
+def version_info(session: Session, adapter: Adapter, version: Version) -> VersionInfo:
+    """The rows of a version as callers see it."""
+    aliases = session.scalars(
+        select(Alias.name).where(Alias.adapter_id == adapter.id, Alias.version_id == version.id).order_by(Alias.name)
+    )
+    return VersionInfo(
+        id=version.id,
+        tenant=adapter.tenant,
+        adapter=adapter.name,
+        version=VersionNumber(version.major, version.minor),
+        manifest_digest=version.manifest_digest,
+        base_digest=version.base_digest,
+        facts=version.facts,
+        lineage=version.lineage,
+        aliases=tuple(aliases),
+        quarantined=version.quarantined,
+        created_at_ms=version.created_at_ms,
+    )

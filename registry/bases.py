@@ -1,0 +1,83 @@
+"""Base models, known by the digest of what they compute, not by the files they lie in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import select
+
+from registry.base_model import BaseSpec, describe_base
+from registry.db import Database, now_ms
+from registry.errors import Conflict, NotFound
+from registry.models import BaseModel
+from registry.names import check_name
+
+
+@dataclass(frozen=True, slots=True)
+class BaseInfo:
+    """A registered base model under its public name."""
+
+    name: str
+    digest: str
+    spec: BaseSpec
+    created_at_ms: int
+
+
+class BaseModels:
+    """The base models that adapters may be published for."""
+
+    def __init__(self, db: Database, cache: Path) -> None:
+        self._db = db
+        self._cache = cache
+
+    def register(self, name: str, folder: Path) -> BaseInfo:
+        """Take the model in `folder` under a public name; doing it again is no error.
+
+        Raises `InvalidInput` when the folder holds no servable model and `Conflict` when the name or the
+        model is registered otherwise.
+        """
+        check_name(name, "base")
+        spec = describe_base(folder, cache=self._cache)
+        with self._db.change_catalog() as session:
+            same_name = session.scalars(select(BaseModel).where(BaseModel.name == name)).one_or_none()
+            if same_name and same_name.digest != spec.digest:
+                raise Conflict(
+                    f"base {name!r} is another model ({same_name.digest[:19]}…, not {spec.digest[:19]}…); "
+                    "register this one under another name",
+                    param="base",
+                )
+            row = session.get(BaseModel, spec.digest)
+            if row and row.name != name:
+                raise Conflict(f"this model is registered already, as {row.name!r}", param="base")
+            if row is None:
+                row = BaseModel(digest=spec.digest, name=name, spec=spec.to_json(), created_at_ms=now_ms())
+                session.add(row)
+            return BaseInfo(row.name, row.digest, spec, row.created_at_ms)
+
+    def find(self, folder: Path) -> BaseInfo:
+        """The registered base that the folder holds, under whatever name. Raises `NotFound`."""
+        return self.get(describe_base(folder, cache=self._cache).digest)
+
+    def all(self) -> list[BaseInfo]:
+        """All base models by name."""
+        with self._db.read() as session:
+            return [_info(row) for row in session.scalars(select(BaseModel).order_by(BaseModel.name))]
+
+    def get(self, name_or_digest: str) -> BaseInfo:
+        """By public name or digest; raises `NotFound`."""
+        with self._db.read() as session:
+            row = session.scalars(
+                select(BaseModel).where((BaseModel.name == name_or_digest) | (BaseModel.digest == name_or_digest))
+            ).one_or_none()
+            if row is None:
+                raise NotFound(
+                    f"there is no base model {name_or_digest!r}; "
+                    "register it with `switchyard base register NAME FOLDER`",
+                    param="base",
+                )
+            return _info(row)
+
+
+def _info(row: BaseModel) -> BaseInfo:
+    return BaseInfo(row.name, row.digest, BaseSpec.from_json(row.spec), row.created_at_ms)

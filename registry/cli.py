@@ -1,0 +1,377 @@
+"""`switchyard adapters`, `switchyard tenants`, `switchyard keys`."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import typer
+
+from registry.adapters import Published, VersionInfo
+from registry.console import JsonFlag, print_json, print_table, when
+from registry.errors import InvalidInput, RegistryError
+from registry.names import PRODUCTION, parse_ref
+from registry.service import Registry
+from registry.swaps import DONE, FAILED, FINAL_STATES, SwapInfo
+
+adapters = typer.Typer(add_completion=False, no_args_is_help=True, help="Publish, list and promote adapter versions.")
+tenants = typer.Typer(add_completion=False, no_args_is_help=True, help="Create tenants and map external model names.")
+keys = typer.Typer(add_completion=False, no_args_is_help=True, help="Create, list and revoke API keys.")
+
+Adapter = typer.Argument(help="tenant/adapter, tenant/adapter@1.0 or tenant/adapter@alias.")
+AliasOption = typer.Option(PRODUCTION, "--alias", help="The alias to move.")
+ReasonOption = typer.Option("", "--reason", help="Kept in the alias's history.")
+PROMOTE_WITHOUT_GATEWAY = "no gateway is running, so the alias moved at once; the next start loads the version"
+
+
+@adapters.command()
+def publish(
+    name: str = typer.Argument(help="tenant/adapter."),
+    folder: Path = typer.Argument(help="PEFT folder with adapter_config.json and adapter_model.safetensors."),
+    base: str = typer.Option(..., "--base", help="Public name or digest of the base model it was trained on."),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Inspect a PEFT folder and make it the adapter's next version."""
+    ref = parse_ref(name)
+    with Registry.open() as registry:
+        published = registry.adapters.publish(
+            tenant=ref.tenant, adapter=ref.adapter, folder=folder, base=base, lineage={"source": "publish"}
+        )
+    _print_published(published, json_output)
+
+
+@adapters.command("import")
+def import_(
+    source: str = typer.Argument(help="A PEFT folder, or a hub repository as org/name."),
+    to: str = typer.Option(..., "--to", help="tenant/adapter to import as."),
+    base: str = typer.Option(..., "--base", help="Public name or digest of the base model it was trained on."),
+    revision: str | None = typer.Option(None, "--revision", help="Commit or branch of the hub repository."),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Import an adapter that somebody else trained, from a folder or from the hub."""
+    from registry.importing import fetch
+
+    ref = parse_ref(to)
+    fetched = fetch(source, revision)
+    with Registry.open() as registry:
+        published = registry.adapters.publish(
+            tenant=ref.tenant, adapter=ref.adapter, folder=fetched.folder, base=base, lineage=fetched.lineage
+        )
+    _print_published(published, json_output)
+
+
+@adapters.command("list")
+def list_adapters(
+    tenant: str | None = typer.Argument(None, help="Only this tenant's."), json_output: bool = JsonFlag
+) -> None:
+    """List versions, with the aliases that point at them."""
+    with Registry.open() as registry:
+        versions = registry.adapters.all(tenant)
+    if json_output:
+        print_json([_version_fields(version) for version in versions])
+        return
+    print_table(
+        ("VERSION", "ALIASES", "RANK", "SIZE", "BASE", "PUBLISHED", "STATE"),
+        (
+            (
+                version.name,
+                ", ".join(version.aliases) or None,
+                version.facts["rank"],
+                f"{version.facts['size_bytes'] / 1e6:.1f} MB",
+                version.base_digest[7:19],
+                when(version.created_at_ms),
+                "quarantined" if version.quarantined else "ok",
+            )
+            for version in versions
+        ),
+        empty="no adapters yet; publish one with `switchyard adapters publish` or train one with `switchyard train`",
+    )
+
+
+@adapters.command()
+def show(name: str = Adapter, json_output: bool = JsonFlag) -> None:
+    """Show one version: digests, facts, lineage, aliases."""
+    with Registry.open() as registry:
+        version = registry.adapters.get(parse_ref(name))
+    if json_output:
+        print_json(_version_fields(version))
+        return
+    fields = {
+        "version": version.name,
+        "aliases": ", ".join(version.aliases) or "–",
+        "state": f"quarantined: {version.quarantined}" if version.quarantined else "ok",
+        "manifest": version.manifest_digest,
+        "base": version.base_digest,
+        "published": when(version.created_at_ms),
+        **{f"facts.{key}": value for key, value in version.facts.items()},
+        **{f"lineage.{key}": value for key, value in version.lineage.items() if key != "recipe"},
+    }
+    print_table(("FIELD", "VALUE"), fields.items())
+
+
+@adapters.command()
+def promote(
+    name: str = typer.Argument(help="The version to make current, tenant/adapter@1.1."),
+    alias: str = AliasOption,
+    reason: str = ReasonOption,
+    timeout_s: float = typer.Option(120.0, "--timeout", help="Seconds to follow the swap before giving up watching."),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Make a version current: load and probe it on the engines first, then move the alias; no request is dropped."""
+    ref = parse_ref(name)
+    if ref.version is None and ref.alias == alias:
+        raise InvalidInput(f"{name!r} names no version; write {ref.adapter_name}@1.1", param="version")
+    with Registry.open() as registry:
+        swap = registry.swaps.request(ref, alias=alias, actor=getpass.getuser(), reason=reason)
+        _follow(registry, swap, timeout_s, json_output)
+
+
+@adapters.command()
+def rollback(
+    name: str = typer.Argument(help="tenant/adapter."),
+    alias: str = AliasOption,
+    reason: str = ReasonOption,
+    timeout_s: float = typer.Option(120.0, "--timeout", help="Seconds to follow the swap before giving up watching."),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Point the alias back at the version it had before its last move."""
+    with Registry.open() as registry:
+        swap = registry.swaps.request_rollback(parse_ref(name), alias=alias, actor=getpass.getuser(), reason=reason)
+        _follow(registry, swap, timeout_s, json_output)
+
+
+@adapters.command()
+def history(name: str = Adapter, json_output: bool = JsonFlag) -> None:
+    """Show every move of the adapter's aliases, and its splits."""
+    with Registry.open() as registry:
+        ref = parse_ref(name)
+        moves = registry.adapters.history(ref)
+        splits = registry.experiments.history(ref)
+    if json_output:
+        print_json({"moves": moves, "splits": splits})
+        return
+    print_table(
+        ("AT", "ALIAS", "FROM", "TO", "BY", "REASON"),
+        ((when(move.at_ms), move.alias, move.from_version, move.to_version, move.actor, move.reason) for move in moves),
+        empty="no alias of this adapter was ever moved",
+    )
+    for split in splits:
+        arms = " ".join(f"{version}={weight / 100:g}%" for version, weight in split.arms)
+        typer.echo(
+            f"split {split.id} of @{split.alias}: {arms}, {when(split.started_at_ms)} to {when(split.ended_at_ms)}"
+        )
+
+
+@adapters.command()
+def split(
+    name: str = typer.Argument(help="tenant/adapter."),
+    weights: list[str] = typer.Argument(None, help="VERSION=PERCENT of the traffic, such as 1.0=90 1.1=10."),
+    alias: str = typer.Option(PRODUCTION, "--alias", help="The alias whose traffic is split."),
+    end: bool = typer.Option(False, "--end", help="End the split: all traffic to the version that the alias names."),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Split an alias's traffic between versions; each conversation stays on its version."""
+    with Registry.open() as registry:
+        ref = parse_ref(name)
+        if end:
+            info = registry.experiments.end_split(ref, alias=alias)
+        else:
+            info = registry.experiments.start_split(ref, _parse_weights(weights or []), alias=alias)
+    if json_output:
+        print_json(info)
+        return
+    arms = ", ".join(f"{version} {weight / 100:g} %" for version, weight in info.arms)
+    typer.echo(f"split {info.id} of {info.adapter}@{info.alias} {'ended' if end else 'began'}: {arms}")
+
+
+@tenants.command("create")
+def create_tenant(
+    name: str,
+    allow_unknown_fields: bool = typer.Option(
+        False, "--allow-unknown-fields", help="Pass request fields the gateway does not know on to the engine."
+    ),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Add a tenant."""
+    with Registry.open() as registry:
+        info = registry.tenants.create(name, allow_unknown_fields=allow_unknown_fields)
+    print_json(info) if json_output else typer.echo(
+        f"created tenant {name}; give it a key: switchyard keys create {name}"
+    )
+
+
+@tenants.command("list")
+def list_tenants(json_output: bool = JsonFlag) -> None:
+    """List tenants and their external model names."""
+    with Registry.open() as registry:
+        infos = registry.tenants.all()
+    if json_output:
+        print_json(infos)
+        return
+    print_table(
+        ("TENANT", "UNKNOWN FIELDS", "EXTERNAL MODELS", "CREATED"),
+        (
+            (
+                info.name,
+                "pass" if info.allow_unknown_fields else "refused",
+                ", ".join(f"{external} → {target}" for external, target in info.models.items()) or None,
+                when(info.created_at_ms),
+            )
+            for info in infos
+        ),
+        empty="no tenants yet; create one with `switchyard tenants create NAME`",
+    )
+
+
+@tenants.command("set")
+def set_tenant(
+    name: str,
+    allow_unknown_fields: bool = typer.Option(
+        ..., "--allow-unknown-fields/--refuse-unknown-fields", help="What happens to request fields not known here."
+    ),
+) -> None:
+    """Change a tenant's settings."""
+    with Registry.open() as registry:
+        registry.tenants.set_allow_unknown_fields(name, allow_unknown_fields)
+    typer.echo(f"tenant {name}: unknown request fields {'pass' if allow_unknown_fields else 'are refused'}")
+
+
+@tenants.command("map")
+def map_model(
+    tenant: str,
+    external: str = typer.Argument(help="The name that the tenant's code sends, such as gpt-4o-mini-2024-07-18."),
+    target: str = typer.Argument(help="An adapter of the tenant (optionally @version or @alias) or a base model."),
+) -> None:
+    """Let an external model name stand for an adapter, so that client code changes only `base_url`."""
+    with Registry.open() as registry:
+        if target not in {base.name for base in registry.bases.all()}:
+            registry.adapters.get(parse_ref(_own(tenant, target), tenant=tenant))
+        registry.tenants.map_model(tenant, external, target)
+    typer.echo(f"{tenant}: {external} → {target}")
+
+
+@tenants.command("unmap")
+def unmap_model(tenant: str, external: str) -> None:
+    """Forget an external model name."""
+    with Registry.open() as registry:
+        registry.tenants.unmap_model(tenant, external)
+    typer.echo(f"{tenant}: {external} is no longer mapped")
+
+
+@keys.command("create")
+def create_key(
+    tenant: str,
+    label: str = typer.Option("", "--label", help="For people to tell keys apart."),
+    scope: list[str] = typer.Option(
+        ["inference"], "--scope", help="inference (the tenant's adapters), base (base models by name); repeatable."
+    ),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Make a key and print it, once: it is stored only as a hash."""
+    with Registry.open() as registry:
+        key = registry.tenants.create_key(tenant, label=label, scopes=tuple(scope))
+    if json_output:
+        print_json(key)
+        return
+    typer.echo(f"{key.secret}\n\nid {key.id}, scopes {', '.join(key.scopes)}. Keep it: it cannot be shown again.")
+
+
+@keys.command("list")
+def list_keys(tenant: str | None = typer.Argument(None), json_output: bool = JsonFlag) -> None:
+    """List keys, without their secrets."""
+    with Registry.open() as registry:
+        infos = registry.tenants.list_keys(tenant)
+    if json_output:
+        print_json(infos)
+        return
+    print_table(
+        ("ID", "TENANT", "KEY", "LABEL", "SCOPES", "CREATED", "REVOKED"),
+        (
+            (
+                info.id,
+                info.tenant,
+                info.shown,
+                info.label or None,
+                ", ".join(info.scopes),
+                when(info.created_at_ms),
+                when(info.revoked_at_ms),
+            )
+            for info in infos
+        ),
+        empty="no keys yet; create one with `switchyard keys create TENANT`",
+    )
+
+
+@keys.command("revoke")
+def revoke_key(key_id: str) -> None:
+    """End a key; gateways refuse it within a second."""
+    with Registry.open() as registry:
+        registry.tenants.revoke_key(key_id)
+    typer.echo(f"revoked {key_id}")
+
+
+def _own(tenant: str, target: str) -> str:
+    """Refuse targets of another tenant by name, before the registry says that they do not exist."""
+    ref = parse_ref(target, tenant=tenant)
+    if ref.tenant != tenant:
+        raise InvalidInput(f"{target!r} belongs to tenant {ref.tenant!r}, not to {tenant!r}", param="target")
+    return target
+
+
+def _parse_weights(texts: list[str]) -> dict[str, int]:
+    weights = {}
+    for text in texts:
+        version, equals, percent = text.partition("=")
+        try:
+            weights[version] = round(float(percent) * 100)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise InvalidInput(f"weight is {text!r}; expected VERSION=PERCENT such as 1.1=10", param="weights")
+    return weights
+
+
+def _version_fields(version: VersionInfo) -> dict[str, object]:
+    return {**asdict(version), "version": str(version.version), "name": version.name}
+
+
+def _print_published(published: Published, json_output: bool) -> None:
+    version = published.version
+    if json_output:
+        print_json({**_version_fields(version), "created": published.created})
+    elif published.created:
+        typer.echo(
+            f"published {version.name} (rank {version.facts['rank']}, {version.facts['size_bytes'] / 1e6:.1f} MB)\n"
+            f"serve it: switchyard adapters promote {version.name}"
+        )
+    else:
+        typer.echo(f"these bytes are {version.name} already; nothing to publish")
+
+
+def _follow(registry: Registry, swap: SwapInfo, timeout_s: float, json_output: bool) -> None:
+    """Print each state of the swap as it comes; exit status 1 when it failed or did not finish in time."""
+    if not registry.workers.live():
+        registry.swaps.flip(swap.id)
+        registry.swaps.advance(swap.id, DONE, note=PROMOTE_WITHOUT_GATEWAY)
+    deadline = time.monotonic() + timeout_s
+    seen = ""
+    while True:
+        swap = registry.swaps.get(swap.id)
+        if swap.state != seen and not json_output:
+            typer.echo(f"{swap.adapter}@{swap.alias} → {swap.to_version}: {swap.state}")
+        seen = swap.state
+        if swap.state in FINAL_STATES or time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    if json_output:
+        print_json(swap)
+    elif "note" in swap.detail:
+        typer.echo(swap.detail["note"])
+    if swap.state == FAILED:
+        raise RegistryError(f"{swap.to_version} was not promoted: {swap.detail.get('error', 'unknown reason')}")
+    if swap.state != DONE:
+        raise RegistryError(
+            f"swap {swap.id} is still {swap.state!r} after {timeout_s:g} s; the gateway goes on with it"
+        )

@@ -1,0 +1,92 @@
+"""The database: one engine, two kinds of transaction, and the migrations."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event, select, update
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import Session, sessionmaker
+
+from registry.models import CatalogRevision
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def now_ms() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Database:
+    """Owns the connection pool. Thread-safe; every method is blocking, so call it off the event loop."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        sqlite = make_url(url).get_backend_name() == "sqlite"
+        self.engine: Engine = create_engine(url, connect_args={"timeout": 30} if sqlite else {})
+        if sqlite:
+            _use_wal_and_explicit_begin(self.engine)
+        self._readers = sessionmaker(self.engine, expire_on_commit=False)
+        self._writers = sessionmaker(self.engine.execution_options(switchyard_write=True), expire_on_commit=False)
+
+    def migrate(self) -> None:
+        """Bring the schema to the newest revision; does nothing when it is there already."""
+        if self.url.startswith("sqlite:///"):
+            Path(self.url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        with self.engine.execution_options(switchyard_write=True).begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """One consistent snapshot."""
+        with self._readers() as session, session.begin():
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """One transaction that commits when the block ends and vanishes when it raises."""
+        with self._writers() as session, session.begin():
+            yield session
+
+    @contextmanager
+    def change_catalog(self) -> Iterator[Session]:
+        """The same, for changes that gateways must learn of: adds one to the catalog revision."""
+        with self.write() as session:
+            yield session
+            session.flush()
+            session.execute(update(CatalogRevision).values(value=CatalogRevision.value + 1))
+
+    def catalog_revision(self) -> int:
+        """The revision in force: one cheap read, made about once a second by every gateway worker."""
+        with self.read() as session:
+            return session.scalars(select(CatalogRevision.value)).one()
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+
+def _use_wal_and_explicit_begin(engine: Engine) -> None:
+    """WAL lets readers go on while one writes; BEGIN IMMEDIATE makes writers queue instead of failing half-way."""
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # sqlite3 must not begin transactions behind our back
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("switchyard_write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

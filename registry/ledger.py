@@ -1,0 +1,200 @@
+"""Usage rows and dated prices. Everything here is append-only; money is integer nano-dollars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import case, func, select
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.exc import IntegrityError
+
+from registry.db import Database
+from registry.errors import Conflict, InvalidInput, NotFound
+from registry.models import ApiPrice, HostPrice, UsageRow
+
+NANO = 1_000_000_000
+"""Nano-dollars in a dollar."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiPriceInfo:
+    """A dated list price, in nano-dollars per million tokens; in force from `effective_from_ms` to the next one."""
+
+    model: str
+    effective_from_ms: int
+    input_nano_per_mtok: int
+    cached_input_nano_per_mtok: int
+    output_nano_per_mtok: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostPriceInfo:
+    """A dated price of one engine host, in nano-dollars per hour."""
+
+    name: str
+    effective_from_ms: int
+    nano_per_hour: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsageSum:
+    """Usage of one tenant and served model between two instants.
+
+    Tokens are sums over attempts that reported usage; `unmetered` counts attempts that used the engine and ended
+    without a report. `busy_ms` is the sum of the attempts' durations.
+    """
+
+    tenant: str
+    served_model: str
+    attempts: int
+    failed: int
+    unmetered: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    busy_ms: int
+
+
+def dollars_to_nano(text: str, param: str) -> int:
+    """`"0.30"` → 300,000,000. Raises `InvalidInput` for what is no non-negative number, or finer than a nano-dollar."""
+    try:
+        nano = Decimal(text) * NANO
+    except ArithmeticError:
+        raise InvalidInput(f"{param} is {text!r}; expected dollars such as 0.30", param=param) from None
+    if not nano.is_finite() or nano < 0 or nano != nano.to_integral_value():
+        raise InvalidInput(f"{param} is {text!r}; expected dollars such as 0.30, not negative", param=param)
+    return int(nano)
+
+
+class Ledger:
+    """Writes usage idempotently and sums it; keeps the dated prices."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def record(self, rows: Iterable[Mapping[str, Any]]) -> int:
+        """Store attempts, ignoring those stored before; return how many were new."""
+        batch = [dict(row) for row in rows]
+        if not batch:
+            return 0
+        insert = sqlite_insert if self._db.engine.dialect.name == "sqlite" else postgresql_insert
+        with self._db.write() as session:
+            statement = insert(UsageRow).on_conflict_do_nothing(index_elements=["attempt_id"])
+            new = 0
+            for row in batch:
+                new += session.execute(statement.values(**row).returning(UsageRow.attempt_id)).first() is not None
+            return new
+
+    def sums(self, since_ms: int, until_ms: int) -> list[UsageSum]:
+        """Usage per tenant and served model of attempts that began in `[since_ms, until_ms)`."""
+        row = UsageRow
+        touched_engine = row.outcome.not_in(("rejected",))
+        query = (
+            select(
+                row.tenant,
+                row.served_model,
+                func.count(),
+                func.sum(case((row.outcome.not_in(("ok", "client_gone")), 1), else_=0)),
+                func.sum(case((row.completion_tokens.is_(None) & touched_engine, 1), else_=0)),
+                func.coalesce(func.sum(row.prompt_tokens), 0),
+                func.coalesce(func.sum(row.cached_tokens), 0),
+                func.coalesce(func.sum(row.completion_tokens), 0),
+                func.coalesce(func.sum(row.finished_at_ms - row.started_at_ms), 0),
+            )
+            .where(row.started_at_ms >= since_ms, row.started_at_ms < until_ms)
+            .group_by(row.tenant, row.served_model)
+            .order_by(row.tenant, row.served_model)
+        )
+        with self._db.read() as session:
+            return [UsageSum(*found) for found in session.execute(query)]
+
+    def recent(self, limit: int, tenant: str | None = None) -> list[dict[str, Any]]:
+        """The newest attempts, newest first, as plain fields."""
+        query = select(UsageRow).order_by(UsageRow.started_at_ms.desc(), UsageRow.attempt_id).limit(limit)
+        if tenant is not None:
+            query = query.where(UsageRow.tenant == tenant)
+        columns = [column.key for column in UsageRow.__table__.columns]
+        with self._db.read() as session:
+            return [{name: getattr(row, name) for name in columns} for row in session.scalars(query)]
+
+    def span_ms(self) -> tuple[int, int] | None:
+        """Start of the first attempt and end of the last, or `None` when there is no usage."""
+        with self._db.read() as session:
+            first, last = session.execute(
+                select(func.min(UsageRow.started_at_ms), func.max(UsageRow.finished_at_ms))
+            ).one()
+            return (first, last or first) if first is not None else None
+
+    def add_api_price(self, price: ApiPriceInfo) -> None:
+        """Add a dated price; raises `Conflict` when the model has one from that instant (prices are never edited)."""
+        try:
+            with self._db.write() as session:
+                session.add(
+                    ApiPrice(
+                        model=price.model,
+                        effective_from_ms=price.effective_from_ms,
+                        input_nano_per_mtok=price.input_nano_per_mtok,
+                        cached_input_nano_per_mtok=price.cached_input_nano_per_mtok,
+                        output_nano_per_mtok=price.output_nano_per_mtok,
+                        source=price.source,
+                    )
+                )
+        except IntegrityError:
+            raise Conflict(
+                f"{price.model} has a price from that date already; prices are not edited, add one with a later date",
+                param="effective_from",
+            ) from None
+
+    def add_host_price(self, price: HostPriceInfo) -> None:
+        """Add a dated hourly price of a host; raises `Conflict` as `add_api_price` does."""
+        try:
+            with self._db.write() as session:
+                session.add(
+                    HostPrice(
+                        name=price.name,
+                        effective_from_ms=price.effective_from_ms,
+                        nano_per_hour=price.nano_per_hour,
+                        source=price.source,
+                    )
+                )
+        except IntegrityError:
+            raise Conflict(
+                "there is an hourly price from that date already; prices are not edited, add one with a later date",
+                param="effective_from",
+            ) from None
+
+    def api_prices(self, model: str) -> list[ApiPriceInfo]:
+        """All prices of a model, oldest first; raises `NotFound` when it has none."""
+        query = select(ApiPrice).where(ApiPrice.model == model).order_by(ApiPrice.effective_from_ms)
+        with self._db.read() as session:
+            prices = [
+                ApiPriceInfo(
+                    row.model,
+                    row.effective_from_ms,
+                    row.input_nano_per_mtok,
+                    row.cached_input_nano_per_mtok,
+                    row.output_nano_per_mtok,
+                    row.source,
+                )
+                for row in session.scalars(query)
+            ]
+            known = sorted(set(session.scalars(select(ApiPrice.model))))
+        if not prices:
+            raise NotFound(
+                f"no price is known for API model {model!r} (known: {', '.join(known) or 'none'}); "
+                "add it with `switchyard cost add-api-price`",
+                param="model",
+            )
+        return prices
+
+    def host_prices(self) -> list[HostPriceInfo]:
+        """All hourly prices, oldest first."""
+        with self._db.read() as session:
+            rows = session.scalars(select(HostPrice).order_by(HostPrice.effective_from_ms))
+            return [HostPriceInfo(row.name, row.effective_from_ms, row.nano_per_hour, row.source) for row in rows]

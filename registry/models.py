@@ -1,0 +1,226 @@
+"""The tables. Times are integer milliseconds since the epoch (UTC), money is integer nano-dollars."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Boolean, ForeignKey, Index, Integer, MetaData, String, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+BigId = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only INTEGER primary keys
+
+
+class Base(DeclarativeBase):
+    """Names every constraint, so that migrations can."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_N_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {dict[str, Any]: JSON, list[Any]: JSON, int: BigInteger}  # noqa: RUF012
+
+
+class CatalogRevision(Base):
+    """One row. Every transaction that a gateway must learn of adds one to `value`."""
+
+    __tablename__ = "catalog_revision"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    value: Mapped[int]
+
+
+class Tenant(Base):
+    """A customer of the installation."""
+
+    __tablename__ = "tenants"
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    allow_unknown_fields: Mapped[bool] = mapped_column(Boolean, default=False)
+    created_at_ms: Mapped[int]
+
+
+class ApiKey(Base):
+    """A bearer key; only its SHA-256 is stored."""
+
+    __tablename__ = "api_keys"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.name"), index=True)
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    shown: Mapped[str] = mapped_column(String(32))
+    """First and last characters, for people to tell keys apart."""
+    label: Mapped[str] = mapped_column(String(100))
+    scopes: Mapped[list[Any]]
+    created_at_ms: Mapped[int]
+    revoked_at_ms: Mapped[int | None]
+
+
+class BaseModel(Base):
+    """A base model by canonical digest."""
+
+    __tablename__ = "base_models"
+    digest: Mapped[str] = mapped_column(String(80), primary_key=True)
+    name: Mapped[str] = mapped_column(String(63), unique=True)
+    spec: Mapped[dict[str, Any]]
+    created_at_ms: Mapped[int]
+
+
+class Adapter(Base):
+    """A line of versions for one task of one tenant."""
+
+    __tablename__ = "adapters"
+    __table_args__ = (UniqueConstraint("tenant", "name"),)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.name"))
+    name: Mapped[str] = mapped_column(String(63))
+    created_at_ms: Mapped[int]
+
+
+class Version(Base):
+    """One immutable set of weights. `manifest_digest` names all of its bytes."""
+
+    __tablename__ = "versions"
+    __table_args__ = (
+        UniqueConstraint("adapter_id", "major", "minor"),
+        UniqueConstraint("adapter_id", "manifest_digest"),
+    )
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    adapter_id: Mapped[int] = mapped_column(ForeignKey("adapters.id"), index=True)
+    major: Mapped[int] = mapped_column(Integer)
+    minor: Mapped[int] = mapped_column(Integer)
+    manifest_digest: Mapped[str] = mapped_column(String(80))
+    base_digest: Mapped[str] = mapped_column(ForeignKey("base_models.digest"))
+    facts: Mapped[dict[str, Any]]
+    """What `inspect` found: rank, parameters, bytes, modules."""
+    lineage: Mapped[dict[str, Any]]
+    quarantined: Mapped[str | None] = mapped_column(String(1000))
+    """Why no engine should load it; NULL when it may be served."""
+    created_at_ms: Mapped[int]
+
+
+class Alias(Base):
+    """A movable name for a version. `etag` counts its moves: the compare-and-swap is on it."""
+
+    __tablename__ = "aliases"
+    adapter_id: Mapped[int] = mapped_column(ForeignKey("adapters.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"))
+    etag: Mapped[int]
+
+
+class AliasEvent(Base):
+    """Append-only history of every move of every alias; triggers refuse UPDATE and DELETE."""
+
+    __tablename__ = "alias_events"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    adapter_id: Mapped[int] = mapped_column(ForeignKey("adapters.id"), index=True)
+    alias: Mapped[str] = mapped_column(String(63))
+    from_version_id: Mapped[int | None] = mapped_column(ForeignKey("versions.id"))
+    to_version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"))
+    actor: Mapped[str] = mapped_column(String(100))
+    reason: Mapped[str] = mapped_column(String(1000))
+    at_ms: Mapped[int]
+
+
+class ModelMap(Base):
+    """An external model name of a tenant (`gpt-4o-mini-2024-07-18`) and what it stands for here."""
+
+    __tablename__ = "model_maps"
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.name"), primary_key=True)
+    external: Mapped[str] = mapped_column(String(256), primary_key=True)
+    target: Mapped[str] = mapped_column(String(200))
+    created_at_ms: Mapped[int]
+
+
+class Split(Base):
+    """A sticky weighted split of one alias's traffic. One row may be active (`ended_at_ms` NULL) an alias."""
+
+    __tablename__ = "splits"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    adapter_id: Mapped[int] = mapped_column(ForeignKey("adapters.id"), index=True)
+    alias: Mapped[str] = mapped_column(String(63))
+    salt: Mapped[str] = mapped_column(String(64))
+    arms: Mapped[list[Any]]
+    """`[[version id, weight in 1/10000], …]` in a fixed order; weights sum to 10,000."""
+    started_at_ms: Mapped[int]
+    ended_at_ms: Mapped[int | None]
+
+
+class Swap(Base):
+    """One promote or rollback: asked for by a row, executed by the fleet's controller, followed by the CLI."""
+
+    __tablename__ = "swaps"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    adapter_id: Mapped[int] = mapped_column(ForeignKey("adapters.id"), index=True)
+    alias: Mapped[str] = mapped_column(String(63))
+    expected_etag: Mapped[int]
+    """The alias's etag when the swap was asked for; 0 when the alias did not exist."""
+    to_version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"))
+    state: Mapped[str] = mapped_column(String(20), index=True)
+    detail: Mapped[dict[str, Any]]
+    actor: Mapped[str] = mapped_column(String(100))
+    reason: Mapped[str] = mapped_column(String(1000))
+    requested_at_ms: Mapped[int]
+    finished_at_ms: Mapped[int | None]
+
+
+class Worker(Base):
+    """A gateway process that serves, with the newest catalog revision that it has in force."""
+
+    __tablename__ = "workers"
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    url: Mapped[str] = mapped_column(String(200))
+    acknowledged_revision: Mapped[int]
+    heartbeat_at_ms: Mapped[int]
+
+
+class UsageRow(Base):
+    """One attempt on an engine, as the journal recorded it. Append-only, keyed by attempt id."""
+
+    __tablename__ = "usage"
+    __table_args__ = (Index("ix_usage_tenant_started", "tenant", "started_at_ms"),)
+    attempt_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    request_id: Mapped[str] = mapped_column(String(64), index=True)
+    tenant: Mapped[str] = mapped_column(String(63))
+    key_id: Mapped[str] = mapped_column(String(32))
+    requested_model: Mapped[str] = mapped_column(String(256))
+    served_model: Mapped[str] = mapped_column(String(200))
+    split_id: Mapped[int | None]
+    arm: Mapped[str | None] = mapped_column(String(20))
+    unit_source: Mapped[str | None] = mapped_column(String(40))
+    endpoint: Mapped[str] = mapped_column(String(20))
+    engine: Mapped[str] = mapped_column(String(200))
+    outcome: Mapped[str] = mapped_column(String(30))
+    """`ok`, `client_gone`, `engine_error`, `rejected`, or `lost` (the process died between intent and settle)."""
+    prompt_tokens: Mapped[int | None]
+    cached_tokens: Mapped[int | None]
+    completion_tokens: Mapped[int | None]
+    started_at_ms: Mapped[int]
+    finished_at_ms: Mapped[int | None]
+
+
+class ApiPrice(Base):
+    """Dated list price of an API that an adapter replaces. Never edited: a new price is a new row."""
+
+    __tablename__ = "api_prices"
+    __table_args__ = (UniqueConstraint("model", "effective_from_ms"),)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    model: Mapped[str] = mapped_column(String(200))
+    effective_from_ms: Mapped[int]
+    input_nano_per_mtok: Mapped[int]
+    cached_input_nano_per_mtok: Mapped[int]
+    output_nano_per_mtok: Mapped[int]
+    source: Mapped[str] = mapped_column(String(500))
+
+
+class HostPrice(Base):
+    """Dated hourly price of one engine host (GPU or CPU). Never edited: a new price is a new row."""
+
+    __tablename__ = "host_prices"
+    __table_args__ = (UniqueConstraint("effective_from_ms"),)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(100))
+    effective_from_ms: Mapped[int]
+    nano_per_hour: Mapped[int]
+    source: Mapped[str] = mapped_column(String(500))

@@ -1,0 +1,51 @@
+"""The registry as one object: what every other package opens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from registry.adapters import Adapters
+from registry.bases import BaseModels
+from registry.blobs import BlobStore
+from registry.catalog import Catalog, read_catalog
+from registry.db import Database
+from registry.experiments import Experiments
+from registry.ledger import Ledger
+from registry.settings import RegistrySettings
+from registry.swaps import Swaps
+from registry.tenants import Tenants
+from registry.workers import Workers
+
+
+class Registry:
+    """Every store of one installation. Blocking and thread-safe: call it off the event loop."""
+
+    def __init__(self, settings: RegistrySettings) -> None:
+        self.settings = settings
+        self.db = Database(settings.resolved_database_url)
+        blobs = BlobStore(settings.blob_url) if settings.blob_url else BlobStore.in_folder(settings.state_dir / "blobs")
+        self.bases = BaseModels(self.db, cache=settings.state_dir / "base-digests.json")
+        self.adapters = Adapters(self.db, blobs, self.bases, settings.adapter_cache_dir, settings.max_lora_rank)
+        self.tenants = Tenants(self.db)
+        self.swaps = Swaps(self.db)
+        self.workers = Workers(self.db)
+        self.experiments = Experiments(self.db)
+        self.ledger = Ledger(self.db)
+
+    def catalog(self) -> Catalog:
+        """A fresh snapshot of everything the request path needs."""
+        return read_catalog(self.db)
+
+    @classmethod
+    @contextmanager
+    def open(cls, settings: RegistrySettings | None = None) -> Iterator[Registry]:
+        """Open with the schema brought up to date; close at the end of the block."""
+        settings = settings or RegistrySettings()
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        registry = cls(settings)
+        try:
+            registry.db.migrate()
+            yield registry
+        finally:
+            registry.db.close()

@@ -1,0 +1,49 @@
+"""Where the registry keeps its state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+
+class SwitchyardSettings(BaseSettings):
+    """Base of every settings class: `SWITCHYARD_*` first, then `switchyard.toml` in the working directory."""
+
+    model_config = SettingsConfigDict(env_prefix="SWITCHYARD_", toml_file="switchyard.toml", extra="ignore")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments beat the environment, which beats the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+class RegistrySettings(SwitchyardSettings):
+    """State of one installation; everything lies under `state_dir` unless a URL says otherwise."""
+
+    state_dir: Path = Field(Path("var"), description="Folder for the database, blobs, caches, journals and logs.")
+    database_url: str | None = Field(None, description="SQLAlchemy URL; default: SQLite file in state_dir.")
+    blob_url: str | None = Field(
+        None, description="obstore URL (file://, s3://, gs://, az://); default: state_dir/blobs."
+    )
+    max_lora_rank: int = Field(
+        16, description="Largest LoRA rank that is admitted; must match the engines' --max-lora-rank."
+    )
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The URL in force."""
+        return self.database_url or f"sqlite:///{(self.state_dir / 'registry.db').absolute()}"
+
+    @property
+    def adapter_cache_dir(self) -> Path:
+        """Folder of materialised adapters, one sub-folder a manifest digest; engines read it."""
+        return (self.state_dir / "adapters").absolute()

@@ -1,0 +1,186 @@
+"""Promotes and rollbacks: a row says what is wanted, the fleet's controller does it, the CLI follows the row.
+
+requested → preloading → verified → flipped → draining → done
+     └───────────┴───────────┴──→ failed (the alias has not moved)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from registry.adapters import VersionInfo, move_alias, require_adapter, require_version, version_info
+from registry.db import Database, now_ms
+from registry.errors import Conflict, InvalidInput, NotFound
+from registry.models import Adapter, Alias, AliasEvent, CatalogRevision, Swap, Version
+from registry.names import PRODUCTION, AdapterRef, check_name
+
+REQUESTED, PRELOADING, VERIFIED, FLIPPED, DRAINING, DONE, FAILED = (
+    "requested",
+    "preloading",
+    "verified",
+    "flipped",
+    "draining",
+    "done",
+    "failed",
+)
+FINAL_STATES = (DONE, FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class SwapInfo:
+    """A swap as the controller executes it and the CLI shows it. `detail` grows with each state."""
+
+    id: int
+    alias: str
+    adapter: str
+    to_version: str
+    to_version_id: int
+    state: str
+    detail: dict[str, Any]
+    requested_at_ms: int
+    finished_at_ms: int | None
+
+
+class Swaps:
+    """The queue of alias moves."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def request(self, ref: AdapterRef, *, alias: str = PRODUCTION, actor: str, reason: str = "") -> SwapInfo:
+        """Ask for `alias` to point at the version that `ref` names. Raises `NotFound`, `Conflict`, `InvalidInput`."""
+        check_name(alias, "alias")
+        with self._db.write() as session:
+            adapter = require_adapter(session, ref)
+            version = require_version(session, adapter, ref)
+            return self._enqueue(session, adapter, version, alias, actor, reason)
+
+    def request_rollback(self, ref: AdapterRef, *, alias: str = PRODUCTION, actor: str, reason: str = "") -> SwapInfo:
+        """Ask for `alias` to go back to where it pointed before its last move."""
+        with self._db.write() as session:
+            adapter = require_adapter(session, ref)
+            last = session.scalars(
+                select(AliasEvent)
+                .where(AliasEvent.adapter_id == adapter.id, AliasEvent.alias == alias)
+                .order_by(AliasEvent.id.desc())
+                .limit(1)
+            ).one_or_none()
+            if last is None or last.from_version_id is None:
+                raise NotFound(f"{ref.adapter_name}@{alias} has no earlier version to go back to", param="alias")
+            version = session.get_one(Version, last.from_version_id)
+            return self._enqueue(session, adapter, version, alias, actor, reason or "rollback")
+
+    def _enqueue(
+        self, session: Session, adapter: Adapter, version: Version, alias: str, actor: str, reason: str
+    ) -> SwapInfo:
+        if version.quarantined:
+            raise InvalidInput(
+                f"{_name_of(session, adapter, version.id)} is quarantined: {version.quarantined}",
+                param="version",
+            )
+        running = session.scalars(
+            select(Swap).where(Swap.adapter_id == adapter.id, Swap.alias == alias, Swap.state.not_in(FINAL_STATES))
+        ).first()
+        if running is not None:
+            raise Conflict(
+                f"swap {running.id} of {adapter.tenant}/{adapter.name}@{alias} is still running", param="alias"
+            )
+        current = session.get(Alias, (adapter.id, alias))
+        row = Swap(
+            adapter_id=adapter.id,
+            alias=alias,
+            expected_etag=current.etag if current else 0,
+            to_version_id=version.id,
+            state=REQUESTED,
+            detail=_origin(session, adapter, current),
+            actor=actor,
+            reason=reason[:1000],
+            requested_at_ms=now_ms(),
+            finished_at_ms=None,
+        )
+        session.add(row)
+        session.flush()
+        return _swap_info(session, row)
+
+    def get(self, swap_id: int) -> SwapInfo:
+        """One swap; raises `NotFound`."""
+        with self._db.read() as session:
+            row = session.get(Swap, swap_id)
+            if row is None:
+                raise NotFound(f"there is no swap {swap_id}", param="swap")
+            return _swap_info(session, row)
+
+    def pending(self) -> list[SwapInfo]:
+        """Swaps that are not finished, oldest first. A successor of a dead controller begins with these."""
+        with self._db.read() as session:
+            rows = session.scalars(select(Swap).where(Swap.state.not_in(FINAL_STATES)).order_by(Swap.id))
+            return [_swap_info(session, row) for row in rows]
+
+    def target(self, swap_id: int) -> VersionInfo:
+        """The version that the swap makes current."""
+        with self._db.read() as session:
+            row = session.get_one(Swap, swap_id)
+            return version_info(
+                session, session.get_one(Adapter, row.adapter_id), session.get_one(Version, row.to_version_id)
+            )
+
+    def advance(self, swap_id: int, state: str, **detail: object) -> None:
+        """Record a step, adding `detail`; a final state also records the time."""
+        with self._db.write() as session:
+            row = session.get_one(Swap, swap_id)
+            row.state = state
+            row.detail = {**row.detail, **detail}
+            row.finished_at_ms = now_ms() if state in FINAL_STATES else None
+
+    def flip(self, swap_id: int) -> int:
+        """Move the alias, in one transaction with the swap's state; return the catalog revision that shows it.
+
+        Raises `Conflict` when the alias has moved since the swap was asked for.
+        """
+        with self._db.write() as session:
+            row = session.get_one(Swap, swap_id)
+            move_alias(
+                session,
+                adapter_id=row.adapter_id,
+                alias=row.alias,
+                to_version_id=row.to_version_id,
+                expected_etag=row.expected_etag,
+                actor=row.actor,
+                reason=row.reason,
+            )
+            row.state = FLIPPED
+            revision = session.execute(
+                update(CatalogRevision).values(value=CatalogRevision.value + 1).returning(CatalogRevision.value)
+            ).scalar_one()
+            row.detail = {**row.detail, "flipped_at_ms": now_ms(), "revision": revision}
+            return revision
+
+
+def _origin(session: Session, adapter: Adapter, current: Alias | None) -> dict[str, Any]:
+    if current is None:
+        return {"from": None, "from_version_id": None}
+    return {"from": _name_of(session, adapter, current.version_id), "from_version_id": current.version_id}
+
+
+def _name_of(session: Session, adapter: Adapter, version_id: int) -> str:
+    version = session.get_one(Version, version_id)
+    return f"{adapter.tenant}/{adapter.name}@{version.major}.{version.minor}"
+
+
+def _swap_info(session: Session, row: Swap) -> SwapInfo:
+    adapter = session.get_one(Adapter, row.adapter_id)
+    return SwapInfo(
+        id=row.id,
+        alias=row.alias,
+        adapter=f"{adapter.tenant}/{adapter.name}",
+        to_version=_name_of(session, adapter, row.to_version_id),
+        to_version_id=row.to_version_id,
+        state=row.state,
+        detail=dict(row.detail),
+        requested_at_ms=row.requested_at_ms,
+        finished_at_ms=row.finished_at_ms,
+    )

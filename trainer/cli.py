@@ -1,0 +1,130 @@
+"""`switchyard train` and `switchyard base`. Importing this module imports nothing heavy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from trainer.errors import TrainerError
+
+if TYPE_CHECKING:
+    from trainer.evaluate import Side
+    from trainer.pipeline import Outcome
+
+train = typer.Typer(add_completion=False, help="Train an adapter from a recipe, prove it and publish it.")
+base = typer.Typer(no_args_is_help=True, help="Prepare and register base models.")
+
+JsonFlag = typer.Option(False, "--json", help="Make the last line of stdout one JSON document.")
+
+
+@train.command()
+def train_command(
+    recipe: Path = typer.Argument(help="RECIPE.toml."),
+    base_model: str | None = typer.Option(
+        None, "--base", help="Base model: a folder or a hub id org/name. Default: the packaged SmolLM2-135M-Instruct."
+    ),
+    out: Path | None = typer.Option(None, "--out", help="Folder for the adapter. Default: in the state folder."),
+    no_publish: bool = typer.Option(False, "--no-publish", help="Only write the folder; leave the registry alone."),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Train an adapter from a recipe, prove that it does something, and publish it as the next version."""
+    from trainer.pipeline import Plan, run
+    from trainer.progress import ConsoleReporter
+
+    with _one_message(), ConsoleReporter() as reporter:
+        outcome = run(Plan(recipe, base_model, out, not no_publish), reporter)
+    if json_output:
+        typer.echo(json.dumps(outcome.document(), ensure_ascii=False))
+    else:
+        _print_outcome(outcome)
+
+
+@base.command()
+def prepare(
+    source: str | None = typer.Argument(None, help="A folder or a hub id org/name. Default: SmolLM2-135M-Instruct."),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Make a base model ready as a folder: built from the packaged file, downloaded, or checked."""
+    from registry.settings import RegistrySettings
+    from trainer.base import prepare_base
+    from trainer.progress import ConsoleReporter
+
+    with _one_message(), ConsoleReporter() as reporter:
+        folder = prepare_base(source, RegistrySettings().state_dir / "base", reporter.stage)
+    typer.echo(json.dumps({"folder": str(folder)}) if json_output else str(folder))
+
+
+@base.command()
+def register(
+    name: str = typer.Argument(help="Public name, as clients write it in `model`."),
+    folder: Path = typer.Argument(help="Folder in Hugging Face layout, such as `base prepare` prints."),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Enter a base model into the registry under a public name."""
+    from registry.service import Registry
+    from trainer.publish import register_base
+
+    with Registry.open() as registry:
+        info = register_base(registry, folder, name)
+    if json_output:
+        typer.echo(json.dumps({"name": info.name, "digest": info.digest}))
+    else:
+        typer.echo(f"{info.name}  {info.digest}")
+
+
+@base.command("list")
+def list_bases(json_output: bool = JsonFlag) -> None:
+    """List the registered base models."""
+    from registry.console import print_table, when
+    from registry.service import Registry
+
+    with Registry.open() as registry:
+        known = registry.bases.all()
+    if json_output:
+        typer.echo(json.dumps([{"name": info.name, "digest": info.digest} for info in known]))
+        return
+    print_table(
+        ("NAME", "DIGEST", "REGISTERED"),
+        ((info.name, info.digest, when(info.created_at_ms)) for info in known),
+        empty="no base model yet; `switchyard base prepare`, then `switchyard base register NAME FOLDER`",
+    )
+
+
+@contextmanager
+def _one_message() -> Iterator[None]:
+    """An expected error is one message on stderr and exit status 1; the registry's are the main program's to print."""
+    try:
+        yield
+    except TrainerError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def _print_outcome(outcome: Outcome) -> None:
+    from registry.console import print_table
+
+    evaluation = outcome.evaluation
+    print_table(
+        ("", "BASE", "ADAPTER"),
+        (
+            (f"{evaluation.metric}, {evaluation.rows} rows", _rate(evaluation.base), _rate(evaluation.adapter)),
+            ("held-out loss, nats per token", f"{evaluation.base.loss:.3f}", f"{evaluation.adapter.loss:.3f}"),
+        ),
+    )
+    typer.echo(f"effect   {outcome.largest_effect:.2f} nats at most")
+    typer.echo(f"trained  {outcome.trained.steps} steps in {outcome.trained.seconds:.0f} s")
+    typer.echo(f"folder   {outcome.folder}")
+    if outcome.version is None:
+        typer.echo("version  not published")
+    else:
+        typer.echo(f"version  {outcome.version}{'' if outcome.created else ' (the same bytes were published before)'}")
+
+
+def _rate(side: Side) -> str:
+    score = side.score
+    return f"{score.rate:.1%} ({score.low:.1%} to {score.high:.1%})"

@@ -1,0 +1,97 @@
+"""The effect proof: what the adapter does to a few held-out texts, for the gateway to check after every load.
+
+`effect_proof.json` is `{"format": 1, "probes": [...], "noise": nats}`; a probe holds `token_ids`, `positions` (indices
+of at least 1 into `token_ids`), and `base_logprobs` and `adapter_logprobs`: the log-probability, in nats, of the token
+at each position given those before it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from trainer.data.encode import Encoded
+from trainer.errors import TrainingRefused
+from trainer.forward import token_logprobs
+
+FILE_NAME = "effect_proof.json"
+FORMAT = 1
+NOISE_NATS = 0.02
+"""What a log-probability moves between float32 and bfloat16 kernels of the same weights."""
+LEAST_EFFECT = 5 * NOISE_NATS
+PROBES = 6
+LEAST_PROBES = 4
+MAX_PROBE_TOKENS = 96
+MAX_POSITIONS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One text and what base and adapter think of its tokens at `positions`; the last three are equally long."""
+
+    token_ids: tuple[int, ...]
+    positions: tuple[int, ...]
+    base_logprobs: tuple[float, ...]
+    adapter_logprobs: tuple[float, ...]
+
+    @property
+    def largest_effect(self) -> float:
+        """Largest |adapter - base|, in nats."""
+        return max(abs(a - b) for a, b in zip(self.adapter_logprobs, self.base_logprobs, strict=True))
+
+
+def prove_effect(model: Any, rows: Sequence[Encoded]) -> tuple[Probe, ...]:
+    """Measure a PEFT model with its adapter on and off; shortest probe first.
+
+    Raises TrainingRefused when there are fewer than 4 different held-out texts, or when the adapter cannot be told
+    from its base on any of them.
+    """
+    texts = _probe_texts(rows)
+    adapter = token_logprobs(model, texts)
+    with model.disable_adapter():
+        base = token_logprobs(model, texts)
+    probes = tuple(_probe(*measured) for measured in zip(texts, base, adapter, strict=True))
+    largest = max(probe.largest_effect for probe in probes)
+    if largest < LEAST_EFFECT:
+        raise TrainingRefused(
+            f"the adapter is indistinguishable from the base: no log-probability of {len(probes)} held-out texts moved "
+            f"by more than {largest:.3f} nats, and {LEAST_EFFECT:.2f} is the least that can be told from noise; "
+            "train longer, or raise training.learning_rate"
+        )
+    return probes
+
+
+def write_proof(probes: Sequence[Probe], folder: Path) -> Path:
+    """Write the proof beside the adapter's weights and return its path."""
+    document = {"format": FORMAT, "noise": NOISE_NATS, "probes": [asdict(probe) for probe in probes]}
+    path = folder / FILE_NAME
+    path.write_text(json.dumps(document, sort_keys=True) + "\n", encoding="utf-8")
+    return path
+
+
+def _probe_texts(rows: Sequence[Encoded]) -> list[tuple[int, ...]]:
+    """Texts with different answers first, then any others, until there are enough; shortest first."""
+    by_answer: dict[tuple[int, ...], Encoded] = {}
+    for row in rows:
+        by_answer.setdefault(row.completion_ids, row)
+    ordered = [*by_answer.values(), *rows]
+    texts = list(dict.fromkeys(tuple(row.input_ids[:MAX_PROBE_TOKENS]) for row in ordered))[:PROBES]
+    if len(texts) < LEAST_PROBES:
+        raise TrainingRefused(
+            f"data.heldout has {len(texts)} different rows; the effect proof needs at least {LEAST_PROBES}; add rows"
+        )
+    return sorted(texts, key=lambda text: (len(text), text))
+
+
+def _probe(text: tuple[int, ...], base: list[float], adapter: list[float]) -> Probe:
+    size = {position: abs(adapter[position - 1] - base[position - 1]) for position in range(1, len(text))}
+    chosen = tuple(sorted(sorted(size, key=lambda position: -size[position])[:MAX_POSITIONS]))
+    return Probe(
+        text,
+        chosen,
+        tuple(round(base[position - 1], 5) for position in chosen),
+        tuple(round(adapter[position - 1], 5) for position in chosen),
+    )

@@ -1,0 +1,26 @@
+"""Every error that the trainer raises on purpose; the command line turns each into one message and exit status 2.
+
+TrainerError
+├── BaseModelError     the base model folder cannot be built or used
+├── RecipeError        a field of RECIPE.toml is wrong: names file, field, value, remedy
+├── DataError          rows of a data file are wrong: carries every fault with its line
+└── TrainingRefused    the run would produce, or did produce, nothing worth publishing
+"""
+
+from __future__ import annotations
+
+
+class TrainerError(Exception):
+    """Root of the tree; the message alone tells a person what to do."""
+
+
+class BaseModelError(TrainerError):
+    """The base model's source is missing, incomplete, or not a model."""
+
+
+class RecipeError(TrainerError):
+    """The recipe cannot be used as it is written."""
+
+
+class TrainingRefused(TrainerError):
+    """Training would be, or was, without effect."""

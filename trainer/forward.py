@@ -1,0 +1,54 @@
+"""The two things asked of a model in memory: how likely given tokens are, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+BATCH_ROWS = 16
+
+
+def token_logprobs(model: Any, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
+    """Teacher-forced log-probabilities in nats: `result[i][p - 1]` is log p(sequence_i[p] | sequence_i[:p]).
+
+    So each inner list is one shorter than its sequence. Padding goes on the right, which causal attention never sees.
+    """
+    import torch
+
+    results: list[list[float]] = []
+    with torch.no_grad():
+        for start in range(0, len(sequences), BATCH_ROWS):
+            batch = sequences[start : start + BATCH_ROWS]
+            width = max(len(row) for row in batch)
+            ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in batch], device=model.device)
+            mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in batch], device=model.device)
+            logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
+            chosen = logits.gather(2, ids[:, 1:, None]).squeeze(2) - logits.logsumexp(2)
+            results.extend(chosen[row, : len(batch[row]) - 1].tolist() for row in range(len(batch)))
+    return results
+
+
+def greedy_answers(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[str]:
+    """The text that greedy decoding adds to each prompt, up to the stop token; batched with padding on the left."""
+    import torch
+
+    stop, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
+    answers: list[str] = []
+    with torch.no_grad():
+        for start in range(0, len(prompts), BATCH_ROWS):
+            batch = prompts[start : start + BATCH_ROWS]
+            width = max(len(row) for row in batch)
+            ids = torch.tensor([[*[pad] * (width - len(row)), *row] for row in batch], device=model.device)
+            mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in batch], device=model.device)
+            made = model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                max_new_tokens=max_new_tokens,
+                do_sample=False,
+                eos_token_id=stop,
+                pad_token_id=pad,
+            )
+            for row in made[:, width:].tolist():
+                kept = row[: row.index(stop)] if stop in row else row
+                answers.append(str(tokenizer.decode(kept, skip_special_tokens=True)))
+    return answers

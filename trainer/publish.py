@@ -1,0 +1,96 @@
+"""Hand a trained adapter to the registry, with everything that is needed to know where it came from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from registry.adapters import Published
+from registry.bases import BaseInfo
+from registry.errors import NotFound
+from registry.service import Registry
+from trainer.data.read import Dataset
+from trainer.evaluate import Evaluation
+from trainer.recipe import Recipe
+from trainer.sft import Trained
+
+LIBRARIES = ("switchyard", "torch", "transformers", "peft", "trl")
+
+
+@dataclass(frozen=True, slots=True)
+class Ingredients:
+    """What went into an adapter."""
+
+    recipe: Recipe
+    train: Dataset
+    heldout: Dataset
+    base_digest: str
+
+
+def lineage(made_of: Ingredients, trained: Trained, evaluation: Evaluation) -> dict[str, Any]:
+    """The version's lineage: data, recipe, base, seed, libraries and results, as JSON-ready values.
+
+    Nothing in it depends on the clock, so training again from the same ingredients publishes the same version.
+    """
+    return {
+        "source": "train",
+        "recipe": made_of.recipe.text,
+        "recipe_sha256": made_of.recipe.digest,
+        "train_sha256": made_of.train.digest,
+        "train_rows": made_of.train.rows,
+        "heldout_sha256": made_of.heldout.digest,
+        "heldout_rows": made_of.heldout.rows,
+        "base_digest": made_of.base_digest,
+        "seed": made_of.recipe.model.training.seed,
+        "steps": trained.steps,
+        "trained_tokens": trained.trained_tokens,
+        "train_loss": round(trained.train_loss, 6),
+        "evaluation": asdict(evaluation),
+        "libraries": {name: metadata.version(name) for name in LIBRARIES},
+    }
+
+
+def check_can_publish(registry: Registry, tenant: str, base_folder: Path) -> BaseInfo:
+    """Fail before the training, not after it: NotFound without the tenant. Registers the base when it is new."""
+    if tenant not in {known.name for known in registry.tenants.all()}:
+        raise NotFound(
+            f"there is no tenant {tenant!r}; create it with `switchyard tenants create {tenant}`, "
+            "or train with --no-publish",
+            param="tenant",
+        )
+    return register_base(registry, base_folder)
+
+
+def register_base(registry: Registry, folder: Path, name: str | None = None) -> BaseInfo:
+    """The registry's entry for the base model in `folder`, added when there is none.
+
+    Without a `name` a model that is known under any name keeps it, and a new one is called after its folder.
+    """
+    if name is not None:
+        return registry.bases.register(name, folder)
+    try:
+        return registry.bases.find(folder)
+    except NotFound:
+        return registry.bases.register(public_name(folder.resolve().name), folder)
+
+
+def public_name(text: str) -> str:
+    """`text` in the alphabet of names: lower case, every other character a dash, at most 63 long."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:63] or "base"
+
+
+def publish(registry: Registry, folder: Path, made_of: Ingredients, facts: Mapping[str, Any]) -> Published:
+    """Make the folder the adapter's next version; raises what `Registry.adapters.publish` raises."""
+    section = made_of.recipe.model.adapter
+    return registry.adapters.publish(
+        tenant=section.tenant,
+        adapter=section.name,
+        folder=folder,
+        base=made_of.base_digest,
+        lineage=facts,
+        declared_base=made_of.base_digest,
+    )

@@ -1,0 +1,154 @@
+"""RECIPE.toml: everything that decides an adapter, in one file that is kept with it.
+
+Paths in it are relative to the file itself. Unknown keys are refused: a typing error must not become a default.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from trainer.errors import RecipeError
+
+NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AdapterSection(_Section):
+    """Whose adapter it is and what it is called."""
+
+    tenant: str = Field(pattern=NAME, description="Tenant that owns the adapter; lower-case letters, digits, dashes.")
+    name: str = Field(pattern=NAME, description="Name of the adapter inside the tenant; same alphabet.")
+
+
+class DataSection(_Section):
+    """The rows."""
+
+    train: Path = Field(description="JSONL file of training rows, relative to the recipe.")
+    heldout: Path = Field(description="JSONL file of rows that are never trained on, relative to the recipe.")
+    format: Literal["chat", "completion"] = Field(
+        description='"chat" = {"messages": [...]} rows; "completion" = {"prompt", "completion"} rows.'
+    )
+    overlong: Literal["refuse", "truncate"] = Field(
+        default="refuse", description="What to do with a row longer than training.max_length_tokens."
+    )
+
+
+class LoraSection(_Section):
+    """The shape of the adapter. Only what vLLM serves can be asked for."""
+
+    r: Literal[1, 2, 4, 8, 16, 32, 64] = Field(default=8, description="Rank; the engine's max_lora_rank must allow it.")
+    alpha: int = Field(default=32, ge=1, le=1024, description="Scale: updates are multiplied by alpha / r.")
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0, description="Share of adapter inputs dropped in training.")
+    target_modules: Literal["all-linear"] | Annotated[list[str], Field(min_length=1)] = Field(
+        default="all-linear", description='"all-linear", or a list of module names such as ["q_proj", "v_proj"].'
+    )
+
+
+class TrainingSection(_Section):
+    """How long and how fast. Exactly one of `max_steps` and `epochs`."""
+
+    max_steps: int | None = Field(default=None, ge=1, description="Optimiser steps.")
+    epochs: float | None = Field(default=None, gt=0, description="Passes over the training rows.")
+    batch_size: int = Field(default=8, ge=1, le=1024, description="Rows per step.")
+    learning_rate: float = Field(default=5e-4, gt=0, le=0.1, description="Peak learning rate of AdamW.")
+    warmup_ratio: float = Field(default=0.05, ge=0, lt=1, description="Share of the steps in which the rate rises.")
+    max_length_tokens: int = Field(default=512, ge=8, description="Longest row, prompt and completion, in tokens.")
+    seed: int = Field(default=0, ge=0, description="Decides initial weights and the order of rows.")
+
+    @model_validator(mode="after")
+    def _one_length(self) -> TrainingSection:
+        if (self.max_steps is None) == (self.epochs is None):
+            raise ValueError("give exactly one of max_steps and epochs")
+        return self
+
+
+class EvaluationSection(_Section):
+    """How held-out rows are scored."""
+
+    metric: Literal["json_exact", "label_exact"] = Field(
+        description='"json_exact" = same JSON value; "label_exact" = same text apart from outer blanks.'
+    )
+    max_new_tokens: int = Field(default=16, ge=1, le=1024, description="Longest answer generated, in tokens.")
+    max_rows: int = Field(default=256, ge=4, description="Held-out rows used, from the start of the file.")
+
+
+class RecipeModel(_Section):
+    """The sections of RECIPE.toml."""
+
+    adapter: AdapterSection
+    data: DataSection
+    lora: LoraSection = LoraSection()
+    training: TrainingSection
+    evaluation: EvaluationSection
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A recipe that has been read and checked. `text` is the file's exact text, `digest` its sha256 (hex)."""
+
+    file: Path
+    text: str
+    digest: str
+    model: RecipeModel
+
+    @property
+    def train_file(self) -> Path:
+        """Absolute path of the training rows."""
+        return (self.file.parent / self.model.data.train).resolve()
+
+    @property
+    def heldout_file(self) -> Path:
+        """Absolute path of the held-out rows."""
+        return (self.file.parent / self.model.data.heldout).resolve()
+
+
+def read_recipe(file: Path) -> Recipe:
+    """Read and check a recipe; RecipeError names file, field, value and remedy of everything that is wrong."""
+    try:
+        text = file.read_bytes().decode("utf-8")
+        model = RecipeModel.model_validate(tomllib.loads(text))
+    except OSError as failed:
+        raise RecipeError(f"{file}: cannot be read ({failed.strerror}); give the path of a recipe file") from failed
+    except UnicodeDecodeError as failed:
+        raise RecipeError(f"{file}: is not UTF-8 text; save it as UTF-8") from failed
+    except tomllib.TOMLDecodeError as failed:
+        raise RecipeError(f"{file}: is not valid TOML: {failed}") from failed
+    except ValidationError as failed:
+        raise RecipeError(f"{file}: " + "; ".join(_explain(failed))) from failed
+    recipe = Recipe(file, text, hashlib.sha256(text.encode()).hexdigest(), model)
+    _check_files(recipe)
+    return recipe
+
+
+def _explain(failed: ValidationError) -> list[str]:
+    lines = []
+    for error in failed.errors():
+        field = ".".join(str(part) for part in error["loc"] if part != "literal['all-linear']") or "(whole file)"
+        if error["type"] == "missing":
+            lines.append(f"{field} is missing; add it")
+        elif error["type"] == "extra_forbidden":
+            lines.append(f"{field} = {error['input']!r} is not a known key; remove it or correct its spelling")
+        else:
+            message = error["msg"].removeprefix("Value error, ")
+            lines.append(f"{field} = {error['input']!r}: {message[:1].lower()}{message[1:]}")
+    return lines
+
+
+def _check_files(recipe: Recipe) -> None:
+    for field, path in (("data.train", recipe.train_file), ("data.heldout", recipe.heldout_file)):
+        if not path.is_file():
+            raise RecipeError(f"{recipe.file}: {field} = {str(path)!r} is not a file; correct the path")
+    if recipe.train_file == recipe.heldout_file:
+        raise RecipeError(
+            f"{recipe.file}: data.heldout = {str(recipe.heldout_file)!r} is also data.train; "
+            "held-out rows must not be trained on"
+        )

@@ -1,0 +1,197 @@
+"""Supervised fine-tuning of a LoRA adapter with TRL and PEFT, on a GPU or on a plain CPU.
+
+On the CPU everything is float32 (bfloat16 products die on machines that advertise AMX without granting it).
+The saved adapter is bfloat16, and the weights in memory are rounded the same way, so that whatever is measured
+afterwards is what will be served.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainer.data.encode import Encoded
+from trainer.errors import TrainingRefused
+from trainer.recipe import RecipeModel
+
+Progress = Callable[[int, int, float | None], None]
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedBase:
+    """A base model in memory. `name` is what adapters record as their base, never a path of this machine."""
+
+    name: str
+    model: Any
+    tokenizer: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """The result of a run: the PEFT model (adapter in place) and what the run cost.
+
+    `base_name` is what the adapter records as its base; `trained_tokens` counts prompts too, padding not.
+    """
+
+    model: Any
+    base_name: str
+    steps: int
+    seconds: float
+    train_loss: float
+    trained_tokens: int
+
+
+def load_base(folder: Path) -> LoadedBase:
+    """Load model and tokenizer from a folder: float32 on the CPU, bfloat16 on a GPU; padding on the left."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    cuda = torch.cuda.is_available()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16 if cuda else torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return LoadedBase(folder.resolve().name, model.to("cuda") if cuda else model, tokenizer)
+
+
+def train(
+    base: LoadedBase, rows: Sequence[Encoded], recipe: RecipeModel, progress: Progress = lambda *_: None
+) -> Trained:
+    """Train one adapter; `progress(step, total_steps, loss or None)` is called after every step.
+
+    The same base, rows, recipe and library versions give the same weights on the same machine.
+    Raises TrainingRefused when the adapter has not changed at all.
+    """
+    from transformers import PrinterCallback, set_seed
+    from trl import SFTTrainer
+
+    set_seed(recipe.training.seed)
+    base.model.config.use_cache = False
+    with tempfile.TemporaryDirectory(prefix="switchyard-train-") as scratch:
+        trainer = SFTTrainer(
+            model=base.model,
+            args=_arguments(recipe, scratch),
+            train_dataset=_dataset(rows),
+            processing_class=base.tokenizer,
+            peft_config=_lora_config(recipe),
+            callbacks=[_reporter(progress)],
+        )
+        trainer.remove_callback(PrinterCallback)
+        outcome = trainer.train()
+    model = trainer.model.eval()
+    model.config.use_cache = True
+    _round_to_bfloat16(model)
+    return Trained(
+        model=model,
+        base_name=base.name,
+        steps=int(outcome.global_step),
+        seconds=float(outcome.metrics["train_runtime"]),
+        train_loss=float(outcome.training_loss),
+        trained_tokens=int(trainer.state.num_input_tokens_seen),
+    )
+
+
+def save_adapter(trained: Trained, folder: Path) -> None:
+    """Write `adapter_config.json` and `adapter_model.safetensors` (bfloat16) and nothing else; byte-stable."""
+    import torch
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    state = get_peft_model_state_dict(trained.model, save_embedding_layers=False)
+    tensors = {name: tensor.detach().to("cpu", torch.bfloat16).contiguous() for name, tensor in state.items()}
+    save_file(tensors, folder / ADAPTER_FILES[1], metadata={"format": "pt"})
+    config = trained.model.peft_config["default"].to_dict()
+    config |= {"inference_mode": True, "base_model_name_or_path": trained.base_name}
+    (folder / ADAPTER_FILES[1]).chmod(0o644)
+    (folder / ADAPTER_FILES[0]).write_text(json.dumps(_plain(config), indent=2, sort_keys=True) + "\n", "utf-8")
+
+
+def _arguments(recipe: RecipeModel, scratch: str) -> Any:
+    import torch
+    from trl import SFTConfig
+
+    cuda = torch.cuda.is_available()
+    training = recipe.training
+    return SFTConfig(
+        output_dir=scratch,
+        max_steps=training.max_steps or -1,
+        num_train_epochs=training.epochs or 1.0,
+        per_device_train_batch_size=training.batch_size,
+        learning_rate=training.learning_rate,
+        warmup_steps=training.warmup_ratio,  # a fraction below 1 is a ratio of all steps
+        lr_scheduler_type="cosine",
+        seed=training.seed,
+        data_seed=training.seed,
+        bf16=cuda,
+        use_cpu=not cuda,
+        gradient_checkpointing=False,
+        dataloader_pin_memory=cuda,
+        max_length=None,  # rows were cut or refused when they were encoded
+        dataset_kwargs={"skip_prepare_dataset": True},
+        logging_steps=1,
+        include_num_input_tokens_seen="non_padding",
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
+
+
+def _lora_config(recipe: RecipeModel) -> Any:
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=recipe.lora.r,
+        lora_alpha=recipe.lora.alpha,
+        lora_dropout=recipe.lora.dropout,
+        target_modules=recipe.lora.target_modules,
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+
+
+def _dataset(rows: Sequence[Encoded]) -> Any:
+    from datasets import Dataset
+
+    return Dataset.from_list([{"input_ids": row.input_ids, "labels": row.labels} for row in rows])
+
+
+def _reporter(progress: Progress) -> Any:
+    from transformers import TrainerCallback
+
+    class Reporter(TrainerCallback):
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if logs and "loss" in logs:
+                progress(state.global_step, state.max_steps, float(logs["loss"]))
+
+    return Reporter()
+
+
+def _round_to_bfloat16(model: Any) -> None:
+    import torch
+
+    changed = False
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_" in name:
+                weight.copy_(weight.to(torch.bfloat16))
+                changed = changed or ("lora_B" in name and bool(weight.any()))
+    if not changed:
+        raise TrainingRefused(
+            "training left every lora_B at zero, so the adapter does nothing; "
+            "raise training.learning_rate or the number of steps"
+        )
+
+
+def _plain(value: Any) -> Any:
+    """JSON-ready copy with sets as sorted lists, so that equal configs are equal bytes."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    return value
