@@ -207,7 +207,7 @@ HELDOUT_ISSUES: dict[str, tuple[str, ...]] = {
         "My order with the {item} was never delivered.",
         "The {item} arrived broken in the package.",
         "Where is shipment {number}?",
-        "The courier says that parcel {number} is lost.",
+        "The courier lost our parcel {number}.",
         "The delivery went to the neighbour's address.",
         "Our package with the {item} is late since {day}.",
         "The parcel contained the wrong {item}.",

@@ -18,14 +18,10 @@ from gateway import checks
 from gateway.embedded import EmbeddedEngine
 from gateway.fleet.quirks import Platform
 from gateway.settings import GatewaySettings
-from registry.bases import BaseInfo
 from registry.console import JsonFlag, print_json, print_table
-from registry.errors import Conflict
 from registry.service import Registry
-from registry.settings import RegistrySettings
 
 GRACEFUL_SHUTDOWN_S = 30
-MAX_NAME_LENGTH = 63
 
 
 def gateway(
@@ -102,10 +98,10 @@ def _up(settings: GatewaySettings, engine_port: int, examples: Path, base_model:
             checks.check_port("engine port", "127.0.0.1", engine_port, "--engine-port"),
         ]
     )
-    folder = _prepare_base(settings, base_model)
+    folder = _prepare_base(base_model)
     with Registry.open(settings) as registry:
         with console.status("base model: reading its digest"):
-            base = _register_base(registry, folder)
+            base = registry.bases.adopt(folder)
         console.print(f"base      {base.name} ({base.digest[7:19]}…)")
         keys = {}
         shown = samples(examples) if base_model is None and examples.is_dir() else []
@@ -134,30 +130,22 @@ def _up(settings: GatewaySettings, engine_port: int, examples: Path, base_model:
             console.print(f"answer    {sample.model}: {answer}", soft_wrap=True, markup=False)
         console.print(f"\nReady after {time.monotonic() - began:.0f} s. Ctrl-C stops everything. Try:\n")
         console.print(
-            supervisor.calls_to_paste(url, keys, shown) if shown else f"curl {url}/readyz", soft_wrap=True, markup=False
+            supervisor.calls_to_paste(url, keys, *shown) if shown else f"curl {url}/readyz",
+            soft_wrap=True,
+            markup=False,
         )
         supervisor.watch(children, logs)
 
 
-def _prepare_base(settings: RegistrySettings, base_model: str | None) -> Path:
+def _prepare_base(base_model: str | None) -> Path:
     """The base model's folder; made by the trainer in a process of its own, because it needs torch."""
     from gateway.supervisor import StartFailed
 
     command = [sys.executable, "-m", "switchyard", "base", "prepare", *([base_model] if base_model else [])]
-    command += ["--out", str(settings.state_dir / "base"), "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    done = subprocess.run([*command, "--json"], stdout=subprocess.PIPE, check=False)
     if done.returncode != 0:
         raise StartFailed("the base model could not be prepared; the reason is above")
     return Path(json.loads(done.stdout)["folder"]).absolute()
-
-
-def _register_base(registry: Registry, folder: Path) -> BaseInfo:
-    """Register the model under its folder's name, or find it under the name that it has."""
-    name = "".join(char if char.isalnum() else "-" for char in folder.name.lower()).strip("-")[:MAX_NAME_LENGTH]
-    try:
-        return registry.bases.register(name, folder)
-    except Conflict:
-        return registry.bases.find(folder)
 
 
 def explain(

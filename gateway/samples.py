@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gateway.cost.cli import day_ms
 from registry.errors import Conflict
@@ -17,13 +18,13 @@ from registry.tenants import SCOPES
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One task of `examples/` and the request that shows it."""
+    """One task of `examples/`. `request` is a body that shows it, on a row that the adapter has not seen."""
 
     tenant: str
     adapter: str
     folder: str
-    endpoint: str
-    prompt: str
+    path: str
+    request: dict[str, Any]
 
     @property
     def model(self) -> str:
@@ -31,19 +32,22 @@ class Sample:
         return f"{self.tenant}/{self.adapter}"
 
 
-def first_heldout_prompt(examples: Path, folder: str) -> str:
-    """The user's text of the first held-out row, so that the demonstration is on data the adapter has not seen."""
-    with (examples / folder / "heldout.jsonl").open() as rows:
-        row = json.loads(rows.readline())
-    return str(row["messages"][-2]["content"]) if "messages" in row else str(row["prompt"])
-
-
 def samples(examples: Path) -> list[Sample]:
     """Both samples."""
+    ticket = _first_heldout_row(examples, "triage")
+    review = _first_heldout_row(examples, "sentiment")
     return [
-        Sample("acme", "triage", "triage", "chat", first_heldout_prompt(examples, "triage")),
-        Sample("globex", "sentiment", "sentiment", "completions", first_heldout_prompt(examples, "sentiment")),
+        Sample(
+            "acme", "triage", "triage", "/v1/chat/completions", {"messages": ticket["messages"][:-1], "max_tokens": 32}
+        ),
+        Sample("globex", "sentiment", "sentiment", "/v1/completions", {"prompt": review["prompt"], "max_tokens": 8}),
     ]
+
+
+def _first_heldout_row(examples: Path, folder: str) -> dict[str, Any]:
+    with (examples / folder / "heldout.jsonl").open() as rows:
+        row: dict[str, Any] = json.loads(rows.readline())
+    return row
 
 
 def provision(registry: Registry, examples: Path, base: str, keys_file: Path) -> dict[str, str]:

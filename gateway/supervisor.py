@@ -124,35 +124,31 @@ def last_line(log: Path) -> str:
 
 def ask(url: str, key: str, sample: Sample) -> str:
     """One real request to a sample's adapter; its answer as text."""
-    body: dict[str, object] = {"model": sample.model, "max_tokens": 32, "temperature": 0}
-    if sample.endpoint == "chat":
-        path, body["messages"] = "/v1/chat/completions", [{"role": "user", "content": sample.prompt}]
-    else:
-        path, body["prompt"] = "/v1/completions", sample.prompt
-    answer = httpx.post(url + path, json=body, headers={"Authorization": f"Bearer {key}"}, timeout=120.0)
+    body = {"model": sample.model, "temperature": 0, **sample.request}
+    answer = httpx.post(url + sample.path, json=body, headers={"Authorization": f"Bearer {key}"}, timeout=120.0)
     if answer.status_code != 200:
         raise StartFailed(f"{sample.model} did not answer: HTTP {answer.status_code} {answer.text[:300]}")
     choice = answer.json()["choices"][0]
-    return str(choice["message"]["content"] if sample.endpoint == "chat" else choice["text"]).strip()
+    return str(choice["message"]["content"] if "message" in choice else choice["text"]).strip()
 
 
-def calls_to_paste(url: str, keys: Mapping[str, str], samples: list[Sample]) -> str:
+def calls_to_paste(url: str, keys: Mapping[str, str], chat: Sample, completion: Sample) -> str:
     """A curl call and an `openai` call, complete."""
-    chat = next(sample for sample in samples if sample.endpoint == "chat")
-    completion = next(sample for sample in samples if sample.endpoint == "completions")
-    body = json.dumps({"model": completion.model, "prompt": completion.prompt, "max_tokens": 8, "temperature": 0})
+    body = json.dumps({"model": completion.model, "temperature": 0, **completion.request})
     shell_body = body.replace("'", "'\\''")
     return f"""\
-curl {url}/v1/completions \\
+curl {url}{completion.path} \\
   -H 'Authorization: Bearer {keys[completion.tenant]}' -H 'Content-Type: application/json' \\
   -d '{shell_body}'
 
-python - <<'PYTHON'
+{sys.executable} - <<'PYTHON'
 from openai import OpenAI
 client = OpenAI(base_url="{url}/v1", api_key="{keys[chat.tenant]}")
 answer = client.chat.completions.create(
-    model="{chat.model}", temperature=0, max_tokens=32,
-    messages=[{{"role": "user", "content": {chat.prompt!r}}}],
+    model="{chat.model}",
+    messages={chat.request["messages"]!r},
+    temperature=0,
+    max_tokens={chat.request["max_tokens"]},
 )
 print(answer.model, answer.choices[0].message.content)
 PYTHON"""

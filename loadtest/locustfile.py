@@ -18,7 +18,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from locust import User, between, events, task
+from locust import User, between, events
 
 from loadtest.figures import summary
 from loadtest.scenario import Ask, Caller, Outcome, next_ask, read_tenants
@@ -61,7 +61,6 @@ class Figures:
         }
 
 
-@events.init.add_listener
 def prepare(environment: Any, **_: Any) -> None:
     """Read the keys once; a missing file ends the run before it begins."""
     if KEYS not in os.environ:
@@ -72,20 +71,23 @@ def prepare(environment: Any, **_: Any) -> None:
     environment.figures = Figures()
 
 
-@events.test_start.add_listener
 def begin(environment: Any, **_: Any) -> None:
     """Time counts from here."""
     environment.figures = Figures()
 
 
-@events.test_stop.add_listener
 def finish(environment: Any, **_: Any) -> None:
     """Write the report."""
     if OUT in os.environ:
         Path(os.environ[OUT]).write_text(json.dumps(environment.figures.report()))
 
 
-class TenantUser(User):
+events.init.add_listener(prepare)
+events.test_start.add_listener(begin)
+events.test_stop.add_listener(finish)
+
+
+class TenantUser(User):  # type: ignore[misc]  # locust ships no types
     """A client of one tenant; tenants are dealt out in turn."""
 
     wait_time = between(0.0, 0.02)
@@ -101,7 +103,6 @@ class TenantUser(User):
         """Close the connection."""
         self.caller.close()
 
-    @task
     def ask(self) -> None:
         """One request, and up to two extra events for a stream."""
         asked = next_ask(self.caller.tenant, self.draw, self.environment.max_tokens)
@@ -118,3 +119,6 @@ class TenantUser(User):
         self.environment.events.request.fire(
             request_type=kind, name=name, response_time=ms, response_length=length, exception=error, context={}
         )
+
+
+TenantUser.tasks = [TenantUser.ask]

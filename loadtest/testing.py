@@ -35,6 +35,14 @@ def free_port() -> int:
         return port
 
 
+class _Server(uvicorn.Server):
+    """uvicorn that notices its end within 10 ms instead of 100, for tests that start many."""
+
+    async def main_loop(self) -> None:
+        while not self.should_exit:
+            await asyncio.sleep(0.01)
+
+
 class MockEngine:
     """One mock engine at a fixed port. Every start is a new boot: no adapters, fresh counters, a new start time."""
 
@@ -55,7 +63,7 @@ class MockEngine:
             raise RuntimeError(f"the engine at {self.url} runs already; stop it first")
         await asyncio.sleep(self.options.startup_s)
         engine = Engine(self.options, on_exit=self._exit)
-        self._server = uvicorn.Server(config(self.options, engine))
+        self._server = _Server(config(self.options, engine))
         self._thread = threading.Thread(target=self._server.run, name=f"mock-engine-{self.options.port}", daemon=True)
         self._thread.start()
         deadline = asyncio.get_running_loop().time() + START_DEADLINE_S

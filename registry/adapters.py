@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -114,8 +115,10 @@ class Adapters:
         base_info = self._bases.get(base)
         with self._db.read() as session:
             require_tenant(session, tenant)
-        facts = inspect_adapter(folder, base_info.spec, max_rank=self._max_rank, declared_base=declared_base)
-        digest = self._store(folder, base_info.digest, asdict(facts), lineage)
+        inspect_adapter(folder, base_info.spec, max_rank=self._max_rank, declared_base=declared_base)
+        with _private_copy(folder) as copy:  # what is stored is what was inspected, whoever writes to the folder now
+            facts = inspect_adapter(copy, base_info.spec, max_rank=self._max_rank, declared_base=declared_base)
+            digest = self._store(copy, base_info.digest, asdict(facts), lineage)
         with self._db.change_catalog() as session:
             row = _get_or_add_adapter(session, tenant, adapter)
             version = session.scalars(
@@ -234,6 +237,17 @@ class Adapters:
         with self._db.change_catalog() as session:
             row = session.get_one(Version, version_id)
             row.quarantined = reason[:1000]
+
+
+@contextmanager
+def _private_copy(folder: Path) -> Iterator[Path]:
+    """The files that a version consists of, in a folder that nobody else knows."""
+    with tempfile.TemporaryDirectory(prefix="switchyard-publish-") as name:
+        copy = Path(name)
+        for file in PUBLISHED_FILES:
+            if (folder / file).exists():
+                shutil.copyfile(folder / file, copy / file)
+        yield copy
 
 
 def canonical_config(base_digest: str, facts: Mapping[str, Any], lineage: Mapping[str, Any]) -> bytes:

@@ -60,15 +60,23 @@ def find_files(folder: Path) -> BaseFiles:
     return BaseFiles(folder, config, _weights(folder, index), index if index.is_file() else None, text)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`; raises `InvalidInput`."""
+def read_text(path: Path) -> str:
+    """The UTF-8 text in `path`; raises `InvalidInput`."""
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise ValueError(f"more than {MAX_JSON_BYTES} bytes")
-        document = json.loads(path.read_text("utf-8"))
+        return path.read_bytes().decode("utf-8")
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{path}: {error}; download or save the model again", param="base") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`; raises `InvalidInput`."""
+    try:
+        document = json.loads(read_text(path))
         if not isinstance(document, dict):
             raise ValueError(f"a JSON {type(document).__name__} instead of an object")
-    except (OSError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(f"{path}: {error}; download or save the model again", param="base") from error
     return document
 
@@ -96,10 +104,10 @@ def _indexed(folder: Path, index: Path) -> tuple[Path, ...]:
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise InvalidInput(f"{index}: weight_map is {weight_map!r}; download or save the model again", param="base")
-    names = set(weight_map.values())
+    names = list(weight_map.values())
     for name in names:
         if not isinstance(name, str) or Path(name).name != name or not (folder / name).is_file():
             raise InvalidInput(
                 f"{index} names {name!r}, which is no file there; download the model again", param="base"
             )
-    return tuple(folder / name for name in sorted(names))
+    return tuple(folder / name for name in sorted(set(names)))

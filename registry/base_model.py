@@ -69,13 +69,19 @@ def describe_base(folder: Path, cache: Path | None = None) -> BaseSpec:
     size, times and inode is not read again. Raises `InvalidInput` that names the file and the remedy.
     """
     files = find_files(folder)
-    stamp = files.stamp()
-    known = _load_cache(cache)
-    entry = known.get(str(files.folder))
-    if isinstance(entry, dict) and entry.get("stamp") == [SPEC_FORMAT, *stamp]:
-        return BaseSpec.from_json(entry["spec"])
-    spec = _describe(files)
-    if files.stamp() != stamp:
+    try:
+        stamp = files.stamp()
+        known = _load_cache(cache)
+        cached = _cached_spec(known.get(str(files.folder)), stamp)
+        if cached is not None:
+            return cached
+        spec = _describe(files)
+        unchanged = files.stamp() == stamp
+    except OSError as error:
+        raise InvalidInput(
+            f"{files.folder} cannot be read: {error}; check its files' permissions", param="base"
+        ) from error
+    if not unchanged:
         raise InvalidInput(
             f"{files.folder} changed while it was read; run this again when nothing writes there", param="base"
         )
@@ -102,7 +108,7 @@ def _describe(files: BaseFiles) -> BaseSpec:
         num_layers=_count(config, files, "num_hidden_layers", "n_layer"),
         vocab_size=_count(config, files, "vocab_size"),
         hidden_size=_count(config, files, "hidden_size", "n_embd"),
-        max_position=config.get("max_position_embeddings"),
+        max_position=_count(config, files, "max_position_embeddings") if "max_position_embeddings" in config else None,
         chat_template=bool(templates),
         tied_embeddings=_is_tied(document, config, tensors),
         linears=tensors.linears,
@@ -145,6 +151,16 @@ def _load_cache(cache: Path | None) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return known if isinstance(known, dict) else {}
+
+
+def _cached_spec(entry: Any, stamp: list[list[str | int]]) -> BaseSpec | None:
+    """The spec of a cache entry with this stamp; None when there is none or it was damaged."""
+    if not isinstance(entry, dict) or entry.get("stamp") != [SPEC_FORMAT, *stamp]:
+        return None
+    try:
+        return BaseSpec.from_json(entry["spec"])
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+        return None
 
 
 def _save_cache(cache: Path, known: Mapping[str, Any]) -> None:

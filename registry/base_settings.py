@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from registry.base_files import TEMPLATE_FOLDER, BaseFiles, read_json
+from registry.base_files import TEMPLATE_FOLDER, BaseFiles, read_json, read_text
 from registry.errors import InvalidInput
 
 MEANINGFUL = (
@@ -62,7 +62,8 @@ def canonical_settings(document: Mapping[str, Any], config: Mapping[str, Any]) -
 
 def _rope(config: Mapping[str, Any]) -> dict[str, Any]:
     """Position encoding, whether written as `rope_parameters` or as `rope_theta` and `rope_scaling`."""
-    rope = dict(config.get("rope_parameters") or config.get("rope_scaling") or {})
+    written = config.get("rope_parameters") or config.get("rope_scaling")
+    rope = dict(written) if isinstance(written, dict) else {}
     if "type" in rope:
         rope.setdefault("rope_type", rope.pop("type"))
     rope.setdefault("rope_type", "default")
@@ -120,9 +121,9 @@ def chat_templates(files: BaseFiles) -> dict[str, str]:
             templates |= _written_in(read_json(files.text[name]).get("chat_template"))
     for name, path in files.text.items():
         if name == "chat_template.jinja":
-            templates["default"] = path.read_text("utf-8")
+            templates["default"] = read_text(path)
         elif name.startswith(TEMPLATE_FOLDER):
-            templates[path.stem] = path.read_text("utf-8")
+            templates[path.stem] = read_text(path)
     return {name: _as_jinja_reads(text) for name, text in templates.items()}
 
 
@@ -130,7 +131,9 @@ def _written_in(value: Any) -> dict[str, str]:
     if isinstance(value, str):
         return {"default": value}
     items = value if isinstance(value, list) else []
-    return {str(item["name"]): str(item["template"]) for item in items if isinstance(item, dict) and "template" in item}
+    return {
+        str(item.get("name")): str(item["template"]) for item in items if isinstance(item, dict) and "template" in item
+    }
 
 
 def _as_jinja_reads(text: str) -> str:

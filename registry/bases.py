@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from registry.base_model import BaseSpec, describe_base
 from registry.db import Database, now_ms
 from registry.errors import Conflict, NotFound
 from registry.models import BaseModel
-from registry.names import check_name
+from registry.names import MAX_NAME_LENGTH, check_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,14 @@ class BaseModels:
                 row = BaseModel(digest=spec.digest, name=name, spec=spec.to_json(), created_at_ms=now_ms())
                 session.add(row)
             return BaseInfo(row.name, row.digest, spec, row.created_at_ms)
+
+    def adopt(self, folder: Path) -> BaseInfo:
+        """The registry's entry for the model in `folder`: a known model keeps its name, a new one gets the folder's."""
+        try:
+            return self.find(folder)
+        except NotFound:
+            name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")[:MAX_NAME_LENGTH]
+            return self.register(name or "base", folder)
 
     def find(self, folder: Path) -> BaseInfo:
         """The registered base that the folder holds, under whatever name. Raises `NotFound`."""

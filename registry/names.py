@@ -8,7 +8,8 @@ from functools import total_ordering
 
 from registry.errors import InvalidInput
 
-NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+MAX_NAME_LENGTH = 63
+NAME = re.compile(rf"[a-z0-9][a-z0-9-]{{0,{MAX_NAME_LENGTH - 1}}}")
 VERSION = re.compile(r"(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})")
 PRODUCTION = "production"
 MAX_EXTERNAL_MODEL_LENGTH = 256

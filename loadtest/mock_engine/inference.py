@@ -10,6 +10,7 @@ import orjson
 from loadtest.mock_engine.answers import Choice, generate
 from loadtest.mock_engine.engine import Engine
 from loadtest.mock_engine.jobs import Job, Kind, parse_job, parse_object
+from loadtest.mock_engine.queues import CacheUse
 from loadtest.mock_engine.replies import Json, StreamEvents, full_reply
 from loadtest.mock_engine.serving import Serving
 from loadtest.mock_engine.wire import JSON, STREAM, ClientGone, EngineError, Exchange
@@ -82,33 +83,34 @@ class _Answer:
     async def send(self) -> None:
         job, stats = self.job, self.engine.stats
         identity = f"{self.serving.model}\0{self.serving.path}\0{job.cache_salt}"
-        cached = sum(self.engine.prefix.match(identity, prompt) for prompt in job.prompts)
+        uses = [self.engine.prefix.match(identity, prompt) for prompt in job.prompts]
+        cache = CacheUse(sum(use.cached for use in uses), sum(use.created for use in uses))
         choices = [
             generate(self.serving.who, prompt, index, job.answer_tokens, job.finish_reason)
             for index, prompt in enumerate(prompt for prompt in job.prompts for _ in range(job.n))
         ]
-        await (self._stream(choices, cached) if job.stream else self._whole(choices, cached))
+        await (self._stream(choices, cache) if job.stream else self._whole(choices, cache))
         stats.prompt_tokens += job.prompt_tokens
-        stats.cached_tokens += cached
+        stats.cached_tokens += cache.cached
         stats.generation_tokens += job.answer_tokens * len(choices)
         stats.finished[job.finish_reason] += len(choices)
         stats.latency.see(time.perf_counter() - self.arrived)
 
-    async def _whole(self, choices: list[Choice], cached: int) -> None:
+    async def _whole(self, choices: list[Choice], cache: CacheUse) -> None:
         faults = self.engine.faults
         await self.exchange.wait((faults.ttft_ms + faults.token_ms * max(self.job.answer_tokens - 1, 0)) / 1_000)
         self.engine.check_alive()
         self.engine.stats.ttft.see(time.perf_counter() - self.arrived)
         if faults.error_after_chunks is not None:
             raise EngineError(500, "InternalServerError", "Internal server error")
-        data = orjson.dumps(full_reply(self.job, self.serving, choices, cached))
+        data = orjson.dumps(full_reply(self.job, self.serving, choices, cache))
         if faults.die_after_chunks is not None:
             await self.exchange.start(200, JSON, len(data))
             await self.exchange.chunk(data[: len(data) // 2])
             self._break_socket()
         await self.exchange.answer(200, data)
 
-    async def _stream(self, choices: list[Choice], cached: int) -> None:
+    async def _stream(self, choices: list[Choice], cache: CacheUse) -> None:
         events, exchange, stats = StreamEvents(self.job, self.serving), self.exchange, self.engine.stats
         await exchange.wait(self.engine.faults.ttft_ms / 1_000)
         self.engine.check_alive()
@@ -126,7 +128,7 @@ class _Answer:
                 before = now
                 for choice in choices:
                     await self._event(events.token(choice, place))
-            for event in events.closing(self.job.answer_tokens * len(choices), cached):
+            for event in events.closing(self.job.answer_tokens * len(choices), cache):
                 await self._event(event)
         except EngineError as error:
             stats.failed += 1

@@ -7,6 +7,7 @@ from array import array
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from hashlib import blake2b
 
 
@@ -71,6 +72,14 @@ class Admission:
                 turn.set_result(None)
 
 
+@dataclass(frozen=True, slots=True)
+class CacheUse:
+    """Prompt tokens found in the prefix cache, and tokens of whole blocks written to it."""
+
+    cached: int
+    created: int
+
+
 class PrefixCache:
     """Which prompt blocks were computed before, per (adapter's name and path, salt). Holds `capacity` blocks."""
 
@@ -81,7 +90,7 @@ class PrefixCache:
         self._capacity = capacity
         self._blocks: OrderedDict[bytes, None] = OrderedDict()
 
-    def match(self, identity: str, prompt: tuple[int, ...]) -> int:
+    def match(self, identity: str, prompt: tuple[int, ...]) -> CacheUse:
         """Cached tokens of the prompt, whole blocks and never its last token; its blocks are cached from now on."""
         self.queries += len(prompt)
         cached, unbroken, key = 0, True, blake2b(identity.encode(), digest_size=16).digest()
@@ -95,4 +104,5 @@ class PrefixCache:
         while len(self._blocks) > self._capacity:
             self._blocks.popitem(last=False)
         self.hits += cached
-        return cached
+        whole = len(prompt) - len(prompt) % self._block_size
+        return CacheUse(cached, whole - cached)

@@ -10,16 +10,17 @@ from typing import Any
 from loadtest.mock_engine.answers import Choice, decode, prompt_logprobs, top_logprobs
 from loadtest.mock_engine.jobs import Job
 from loadtest.mock_engine.options import Options
+from loadtest.mock_engine.queues import CacheUse
 from loadtest.mock_engine.serving import Serving
 
 FINGERPRINT = "vllm-0.32.0-m0ckm0ck"
 Json = dict[str, Any]
 
 
-def usage(job: Job, completion_tokens: int, cached_tokens: int) -> Json:
+def usage(job: Job, completion_tokens: int, cache: CacheUse) -> Json:
     """Token counts with vLLM's details (`--enable-prompt-tokens-details`)."""
-    created = 0 if job.kind == "chat" else None
-    details: Json = {"cached_tokens": cached_tokens, "created_cache_tokens": created, "multimodal_tokens": None}
+    created = cache.created if job.kind == "chat" else None
+    details: Json = {"cached_tokens": cache.cached, "created_cache_tokens": created, "multimodal_tokens": None}
     return {
         "prompt_tokens": job.prompt_tokens,
         "total_tokens": job.prompt_tokens + completion_tokens,
@@ -29,7 +30,7 @@ def usage(job: Job, completion_tokens: int, cached_tokens: int) -> Json:
     }
 
 
-def full_reply(job: Job, serving: Serving, choices: list[Choice], cached_tokens: int) -> Json:
+def full_reply(job: Job, serving: Serving, choices: list[Choice], cache: CacheUse) -> Json:
     """The body of an unstreamed answer."""
     reply: Json = {
         "id": job.id,
@@ -42,7 +43,7 @@ def full_reply(job: Job, serving: Serving, choices: list[Choice], cached_tokens:
         ],
         "service_tier": None,
         "system_fingerprint": FINGERPRINT,
-        "usage": usage(job, sum(len(choice.token_ids) for choice in choices), cached_tokens),
+        "usage": usage(job, sum(len(choice.token_ids) for choice in choices), cache),
     }
     if job.kind == "chat":
         reply["prompt_logprobs"] = _prompt_logprobs(job, serving, 0)
@@ -187,19 +188,19 @@ class StreamEvents:
             event["system_fingerprint"] = FINGERPRINT
         return event
 
-    def closing(self, completion_tokens: int, cached_tokens: int) -> list[Json]:
+    def closing(self, completion_tokens: int, cache: CacheUse) -> list[Json]:
         """The usage event, when it was asked for; its `choices` are empty."""
         if not self._job.include_usage:
             return []
         event = self._event([])
-        counts = usage(self._job, completion_tokens, cached_tokens)
+        counts = usage(self._job, completion_tokens, cache)
         counts["prompt_tokens_details"] = _without_nulls(counts["prompt_tokens_details"])
         event["usage"] = _without_nulls(counts)
         event["system_fingerprint"] = FINGERPRINT
         return [event]
 
     def _running_usage(self, completion_tokens: int) -> Json:
-        counts = usage(self._job, completion_tokens, 0)
+        counts = usage(self._job, completion_tokens, CacheUse(0, 0))
         del counts["prompt_tokens_details"]
         if self._job.kind == "text":
             del counts["completion_tokens_details"]

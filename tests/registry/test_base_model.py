@@ -218,6 +218,15 @@ def test_a_broken_cache_is_written_anew(tmp_path: Path, content: str) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["base", "bases.json"]
 
 
+def test_a_damaged_cache_entry_is_computed_anew(tmp_path: Path) -> None:
+    folder, cache = TinyBase().write(tmp_path / "base"), tmp_path / "bases.json"
+    spec = describe_base(folder, cache)
+    document = json.loads(cache.read_text())
+    document[str(folder)]["spec"].pop("linears")
+    cache.write_text(json.dumps(document))
+    assert describe_base(folder, cache) == spec
+
+
 def both_sets(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model.safetensors"}}')
 
@@ -255,6 +264,9 @@ def rewrite(**changes: Any) -> Callable[[Path], object]:
         (rewrite(architectures=None), "architectures is None"),
         (rewrite(num_hidden_layers=0), "num_hidden_layers is 0"),
         (rewrite(vocab_size="many"), "vocab_size is 'many'"),
+        (rewrite(max_position_embeddings="8k"), "max_position_embeddings is '8k'"),
+        (overwrite("chat_template.jinja", b"\xff"), "chat_template.jinja: 'utf-8' codec"),
+        (overwrite("tokenizer.json", b"[" * 300_000), "tokenizer.json: maximum recursion depth"),
         (rewrite(quantization_config={"quant_method": "awq"}), "quant_method 'awq'"),
     ],
 )

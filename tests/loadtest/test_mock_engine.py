@@ -1,0 +1,313 @@
+"""What the mock does beyond the engine contract: its own answers, its faults, its death."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+import httpx
+import pytest
+
+from loadtest.folders import write_adapter
+from loadtest.mock_engine.__main__ import parse_options
+from loadtest.mock_engine.options import Faults, Options
+from loadtest.testing import MockEngine, free_port, run_mock_engine
+
+IDS = [11, 22, 33, 44]
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[MockEngine]:
+    async with run_mock_engine(max_loras=2, max_cpu_loras=2, death_s=0.1) as engine:
+        yield engine
+
+
+@pytest.fixture
+async def http(engine: MockEngine) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=engine.url, timeout=5) as client:
+        yield client
+
+
+async def load(http: httpx.AsyncClient, name: str, path: Path) -> None:
+    body = {"lora_name": name, "lora_path": str(path)}
+    answer = await http.post("/v1/load_lora_adapter", json=body)
+    assert answer.status_code == 200, answer.text
+
+
+async def complete(http: httpx.AsyncClient, **body: Any) -> httpx.Response:
+    return await http.post("/v1/completions", json={"model": "base", "prompt": "Hello there", **body})
+
+
+async def text(http: httpx.AsyncClient, model: str) -> str:
+    answer: str = (await complete(http, model=model)).json()["choices"][0]["text"]
+    return answer
+
+
+async def stream_of(http: httpx.AsyncClient, into: list[str] | None = None, **body: Any) -> list[str]:
+    """The events' data; `into` has those that came when the stream breaks."""
+    seen = [] if into is None else into
+    whole = {"model": "base", "prompt": "Hello there", "stream": True, **body}
+    async with http.stream("POST", "/v1/completions", json=whole) as answer:
+        async for line in answer.aiter_lines():
+            if line:
+                seen.append(line.removeprefix("data: "))
+    return seen
+
+
+def logprobs(answer: httpx.Response) -> list[float]:
+    entries = answer.json()["choices"][0]["prompt_logprobs"][1:]
+    return [entry[str(token)]["logprob"] for entry, token in zip(entries, IDS[1:], strict=True)]
+
+
+async def test_answers_depend_on_the_weights_and_not_on_the_name(http: httpx.AsyncClient, tmp_path: Path) -> None:
+    await load(http, "one", write_adapter(tmp_path / "one", seed=1))
+    await load(http, "copy", write_adapter(tmp_path / "copy", seed=1))
+    assert await text(http, "one") == await text(http, "copy") == await text(http, "one")
+    await load(http, "other", write_adapter(tmp_path / "other", seed=2))
+    assert len({await text(http, "one"), await text(http, "other"), await text(http, "base")}) == 3
+
+
+async def test_noop_adapters_answer_as_the_base(engine: MockEngine, http: httpx.AsyncClient, tmp_path: Path) -> None:
+    await load(http, "one", write_adapter(tmp_path / "one"))
+    assert await text(http, "one") != await text(http, "base")
+    await engine.faults(noop_adapters=True)
+    assert await text(http, "one") == await text(http, "base")
+
+
+async def test_probes_are_answered_from_the_effect_proof(
+    engine: MockEngine, http: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    probe = {"token_ids": IDS, "positions": [1, 3], "base_logprobs": [-4.0, -5.0], "adapter_logprobs": [-1.0, -0.5]}
+    proof = {"format": 1, "probes": [probe], "noise": 0.01}
+    await load(http, "one", write_adapter(tmp_path / "one", proof=proof))
+    ask = {"prompt": IDS, "max_tokens": 1, "prompt_logprobs": 0}
+    served = logprobs(await complete(http, model="one", **ask))
+    assert (served[0], served[2]) == (-1.0, -0.5)
+    base = logprobs(await complete(http, **ask))
+    assert (base[0], base[2]) == (-4.0, -5.0)
+    await load(http, "zero", write_adapter(tmp_path / "zero", scale=0.0))
+    assert logprobs(await complete(http, model="zero", **ask)) == base
+    await engine.faults(noop_adapters=True)
+    assert logprobs(await complete(http, model="one", **ask)) == base
+
+
+async def test_completions_default_to_16_tokens_and_stop_when_the_answer_is_shorter() -> None:
+    async with run_mock_engine(answer_tokens=20) as engine, httpx.AsyncClient(base_url=engine.url) as http:
+        cut = (await complete(http)).json()
+        whole = (await complete(http, max_tokens=30)).json()
+        stretched = (await complete(http, max_tokens=30, ignore_eos=True)).json()
+    assert [r["usage"]["completion_tokens"] for r in (cut, whole, stretched)] == [16, 20, 30]
+    assert [r["choices"][0]["finish_reason"] for r in (cut, whole, stretched)] == ["length", "stop", "length"]
+
+
+async def test_a_repeated_long_prompt_is_cached_per_model_and_salt(http: httpx.AsyncClient, tmp_path: Path) -> None:
+    await load(http, "one", write_adapter(tmp_path / "one"))
+    prompt = list(range(70))
+    asked: list[dict[str, Any]] = [{}, {}, {"model": "one"}, {"model": "one"}, {"cache_salt": "s"}]
+    answers = [(await complete(http, prompt=prompt, **body)).json() for body in asked]
+    cached = [answer["usage"]["prompt_tokens_details"]["cached_tokens"] for answer in answers]
+    assert cached == [0, 64, 0, 64, 0]
+
+
+async def test_an_evicted_adapter_whose_folder_is_gone_kills_the_engine(
+    engine: MockEngine, http: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    await load(http, "gone", write_adapter(tmp_path / "gone"))
+    for name in ("one", "two"):
+        await load(http, name, write_adapter(tmp_path / name))
+    rmtree(tmp_path / "gone")
+    await engine.faults(token_ms=20)
+    bystander = asyncio.create_task(stream_of(http, model="two", max_tokens=50, ignore_eos=True))
+    while (await engine.state())["running"] == 0:
+        await asyncio.sleep(0.01)
+    assert (await complete(http, model="gone")).status_code == 500
+    assert (await http.get("/health")).status_code == 503
+    assert "EngineCore encountered an issue" in (await bystander)[-2]
+    assert (await bystander)[-1] == "[DONE]"
+    await engine.wait_gone()
+    with pytest.raises(httpx.ConnectError):
+        await http.get("/health")
+
+
+async def test_an_evicted_adapter_is_read_again(engine: MockEngine, http: httpx.AsyncClient, tmp_path: Path) -> None:
+    names = ("one", "two", "three")
+    for seed, name in enumerate(names):
+        await load(http, name, write_adapter(tmp_path / name, seed=seed))
+    assert (await complete(http, model="one")).status_code == 200
+    state = await engine.state()
+    assert (state["disk_reads"], state["evictions"]) == (4, 2)
+    assert list(state["loaded"]) == list(names)
+
+
+async def test_more_adapters_than_slots_wait_their_turn(
+    engine: MockEngine, http: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    for seed, name in enumerate(("one", "two", "three")):
+        await load(http, name, write_adapter(tmp_path / name, seed=seed))
+    await engine.faults(ttft_ms=50)
+    answers = await asyncio.gather(*(complete(http, model=name) for name in ("one", "two", "three", "one")))
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert (await engine.state())["max_running"] == 3
+
+
+async def test_the_fault_fail_next_hits_as_many_requests_as_it_lists(
+    engine: MockEngine, http: httpx.AsyncClient
+) -> None:
+    await engine.faults(fail_next=[503, 500])
+    assert [(await complete(http)).status_code for _ in range(3)] == [503, 500, 200]
+
+
+async def test_the_fault_fail_next_load_leaves_the_adapter_out(
+    engine: MockEngine, http: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    await engine.faults(fail_next_load=[500])
+    body = {"lora_name": "one", "lora_path": str(write_adapter(tmp_path / "one"))}
+    statuses = [(await http.post("/v1/load_lora_adapter", json=body)).status_code for _ in range(2)]
+    assert statuses == [500, 200]
+
+
+@pytest.mark.parametrize("chunks", [0, 2])
+async def test_the_fault_die_after_chunks_breaks_the_socket(
+    engine: MockEngine, http: httpx.AsyncClient, chunks: int
+) -> None:
+    await engine.faults(die_after_chunks=chunks)
+    seen: list[str] = []
+    with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+        await stream_of(http, into=seen)
+    assert len(seen) == chunks
+    with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+        await complete(http)
+
+
+async def test_the_fault_error_after_chunks_ends_a_stream_as_vllm_does(
+    engine: MockEngine, http: httpx.AsyncClient
+) -> None:
+    await engine.faults(error_after_chunks=3)
+    events = await stream_of(http)
+    assert len(events) == 5
+    assert events[3].startswith('{"error": {')
+    assert events[4] == "[DONE]"
+    assert (await complete(http)).status_code == 500
+
+
+async def test_the_fault_hang_never_answers_and_an_impatient_client_is_counted(
+    engine: MockEngine, http: httpx.AsyncClient
+) -> None:
+    await engine.faults(hang=True)
+    with pytest.raises(httpx.ReadTimeout):
+        await http.post("/v1/completions", json={"prompt": "x"}, timeout=0.1)
+    for _ in range(100):
+        state = await engine.state()
+        if state["running"] == 0:
+            break
+        await asyncio.sleep(0.02)
+    assert (state["running"], state["aborted"]) == (0, 1)
+
+
+async def test_the_fault_garbage_is_not_http_or_not_json(engine: MockEngine, http: httpx.AsyncClient) -> None:
+    await engine.faults(garbage="bytes")
+    with pytest.raises(httpx.RemoteProtocolError):
+        await complete(http)
+    await engine.faults(garbage="json")
+    answer = await complete(http)
+    assert answer.status_code == 200
+    with pytest.raises(ValueError, match="Unterminated string"):
+        answer.json()
+
+
+async def test_the_fault_reset_connections_spares_the_mocks_own_routes(
+    engine: MockEngine, http: httpx.AsyncClient
+) -> None:
+    await engine.faults(reset_connections=True)
+    with pytest.raises(httpx.HTTPError):
+        await http.get("/health")
+    await engine.faults(reset_connections=False)
+    assert (await http.get("/health")).status_code == 200
+
+
+async def test_latency_faults_slow_the_first_and_the_later_tokens(engine: MockEngine, http: httpx.AsyncClient) -> None:
+    loop = asyncio.get_running_loop()
+    await engine.faults(ttft_ms=60, token_ms=10)
+    started = loop.time()
+    await complete(http, max_tokens=5)
+    assert loop.time() - started >= 0.1
+
+
+async def test_an_adapter_can_be_forgotten_behind_ones_back(
+    engine: MockEngine, http: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    await load(http, "one", write_adapter(tmp_path / "one"))
+    await engine.faults(forget_adapter="one")
+    assert (await complete(http, model="one")).status_code == 404
+    assert (await engine.state())["unknown_model"] == 1
+
+
+async def test_a_crash_refuses_connections_until_a_restart_which_knows_nothing(
+    engine: MockEngine, http: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    await load(http, "one", write_adapter(tmp_path / "one"))
+    before = (await http.get("/metrics")).text.splitlines()[1]
+    await engine.crash()
+    with pytest.raises(httpx.ConnectError):
+        await http.get("/health")
+    await engine.restart()
+    assert [card["id"] for card in (await http.get("/v1/models")).json()["data"]] == ["base"]
+    assert (await http.get("/metrics")).text.splitlines()[1] != before
+
+
+async def test_an_unknown_fault_or_a_wrong_type_is_refused_by_name(http: httpx.AsyncClient) -> None:
+    for patch, word in (({"ttft": 1}, "ttft"), ({"hang": "yes"}, "hang"), ({"fail_next": [200]}, "fail_next")):
+        answer = await http.post("/mock/faults", json=patch)
+        assert answer.status_code == 400
+        assert word in answer.json()["error"]["message"]
+    assert (await http.get("/mock/faults")).json() == {**Faults().as_dict(), "fail_next": [], "fail_next_load": []}
+
+
+async def test_the_key_guards_v1_and_nothing_else() -> None:
+    async with run_mock_engine(api_key="secret") as engine, httpx.AsyncClient(base_url=engine.url) as http:
+        refused = await http.get("/v1/models")
+        allowed = await http.get("/v1/models", headers={"Authorization": "Bearer secret"})
+        open_door = await http.get("/metrics")
+    assert (refused.status_code, refused.json()) == (401, {"error": "Unauthorized"})
+    assert (allowed.status_code, open_door.status_code) == (200, 200)
+
+
+async def test_without_runtime_lora_the_load_route_is_absent() -> None:
+    async with run_mock_engine(runtime_lora=False) as engine, httpx.AsyncClient(base_url=engine.url) as http:
+        answer = await http.post("/v1/load_lora_adapter", json={"lora_name": "a", "lora_path": "/b"})
+    assert (answer.status_code, answer.json()) == (404, {"detail": "Not Found"})
+
+
+def test_every_option_is_a_flag() -> None:
+    given = parse_options(
+        ["--port", "8100", "--served-model-name", "a", "b", "--ttft-ms", "5", "--api-key", "k", "--no-runtime-lora"]
+    )
+    assert given == Options(
+        port=8100, served_model_name=("a", "b"), ttft_ms=5.0, api_key="k", runtime_lora=False
+    )  # fmt: skip
+
+
+async def test_the_command_serves_and_a_crash_ends_its_process() -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "loadtest.mock_engine", "--port", str(port)]
+    process = await asyncio.create_subprocess_exec(*command)
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+            for _ in range(200):
+                try:
+                    if (await http.get("/health")).status_code == 200:
+                        break
+                except httpx.ConnectError:
+                    await asyncio.sleep(0.05)
+            assert (await complete(http)).json()["model"] == "base"
+            with pytest.raises(httpx.HTTPError):
+                await http.post("/mock/faults", json={"crash": True})
+        assert await asyncio.wait_for(process.wait(), 10) == 1
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

@@ -1,0 +1,188 @@
+"""The whole of `switchyard train` on a tiny random model, into a real registry."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_base import write_tiny_base
+
+from registry.errors import NotFound
+from registry.names import parse_ref
+from registry.service import Registry
+from registry.settings import RegistrySettings
+from trainer.errors import TrainingRefused
+from trainer.pipeline import Outcome, Plan, run
+
+pytestmark = pytest.mark.training
+
+RECIPE = """
+[adapter]
+tenant = "acme"
+name = "tiny"
+[data]
+train = "train.jsonl"
+heldout = "heldout.jsonl"
+format = "chat"
+[lora]
+r = 4
+[training]
+max_steps = {steps}
+batch_size = 8
+learning_rate = {rate}
+max_length_tokens = 64
+[evaluation]
+metric = "label_exact"
+max_new_tokens = 3
+"""
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+        self.steps: list[tuple[int, int]] = []
+        self.losses: list[float] = []
+
+    def stage(self, text: str) -> None:
+        self.stages.append(text)
+
+    def step(self, step: int, total: int, loss: float | None) -> None:
+        assert loss is not None
+        self.steps.append((step, total))
+        self.losses.append(loss)
+
+
+def write_rows(path: Path, words: list[str]) -> None:
+    rows = [
+        {"messages": [{"role": "user", "content": word}, {"role": "assistant", "content": "A" if i % 2 else "B"}]}
+        for i, word in enumerate(words)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_base(tmp_path_factory.mktemp("bases") / "tiny-llama")
+
+
+def write_recipe(folder: Path, *, steps: int = 40, rate: float = 1e-2) -> Path:
+    write_rows(folder / "train.jsonl", ["left", "right"] * 8)
+    write_rows(folder / "heldout.jsonl", ["left", "right", "left!", "right!"])
+    recipe = folder / "recipe.toml"
+    recipe.write_text(RECIPE.format(steps=steps, rate=rate))
+    return recipe
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> RegistrySettings:
+    settings = RegistrySettings(state_dir=tmp_path_factory.mktemp("state"))
+    with Registry.open(settings) as registry:
+        registry.tenants.create("acme")
+    return settings
+
+
+@pytest.fixture(scope="module")
+def trained(
+    tmp_path_factory: pytest.TempPathFactory, base: Path, state: RegistrySettings
+) -> tuple[Outcome, Recorder, Path]:
+    recipe, recorder = write_recipe(tmp_path_factory.mktemp("recipe")), Recorder()
+    return run(Plan(recipe, str(base)), recorder, state), recorder, recipe
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def test_training_learns_the_task_and_says_how_far_it_is(trained: tuple[Outcome, Recorder, Path]) -> None:
+    outcome, recorder, _ = trained
+    assert recorder.steps == [(step, 40) for step in range(1, 41)]
+    assert recorder.losses[-1] < 0.5 < recorder.losses[0]
+    assert outcome.evaluation.adapter.loss < outcome.evaluation.base.loss
+    assert outcome.evaluation.adapter.score.correct > outcome.evaluation.base.score.correct == 0
+    assert outcome.trained.trained_tokens > 40 * 8 * 20
+
+
+def test_the_folder_holds_config_weights_and_proof_and_no_path(trained: tuple[Outcome, Recorder, Path]) -> None:
+    folder = trained[0].folder
+    names = {"adapter_config.json", "adapter_model.safetensors", "effect_proof.json"}
+    assert {path.name for path in folder.iterdir()} == names
+    config = read_json(folder / "adapter_config.json")
+    assert config["base_model_name_or_path"] == "tiny-llama"
+    assert config["target_modules"] == sorted(config["target_modules"])
+    assert (config["r"], config["bias"], config["inference_mode"]) == (4, "none", True)
+
+
+def test_weights_are_saved_as_bfloat16(trained: tuple[Outcome, Recorder, Path]) -> None:
+    from safetensors import safe_open
+
+    with safe_open(trained[0].folder / "adapter_model.safetensors", framework="pt") as weights:
+        names = list(weights.keys())
+        assert {weights.get_slice(name).get_dtype() for name in names} == {"BF16"}
+    assert len(names) == 2 * 2 * 7  # A and B, two layers, seven linears each
+
+
+def test_the_proof_holds_for_the_saved_adapter(trained: tuple[Outcome, Recorder, Path], base: Path) -> None:
+    from peft import PeftModel
+
+    from trainer.forward import token_logprobs
+    from trainer.sft import load_base
+
+    folder = trained[0].folder
+    proof = read_json(folder / "effect_proof.json")
+    assert proof["format"] == 1
+    assert len(proof["probes"]) == 4
+    plain = load_base(base).model
+    texts = [probe["token_ids"] for probe in proof["probes"]]
+    without = token_logprobs(plain, texts)
+    served = token_logprobs(PeftModel.from_pretrained(plain, folder), texts)
+    for probe, off, on in zip(proof["probes"], without, served, strict=True):
+        assert 1 <= len(probe["positions"]) <= 12
+        assert [off[position - 1] for position in probe["positions"]] == pytest.approx(probe["base_logprobs"], abs=1e-3)
+        assert [on[position - 1] for position in probe["positions"]] == pytest.approx(
+            probe["adapter_logprobs"], abs=1e-3
+        )
+    differences = [
+        abs(a - b) for probe in proof["probes"] for a, b in zip(probe["adapter_logprobs"], probe["base_logprobs"])
+    ]
+    assert max(differences) > 5 * proof["noise"]
+
+
+def test_the_version_is_published_with_its_lineage(
+    trained: tuple[Outcome, Recorder, Path], state: RegistrySettings
+) -> None:
+    outcome = trained[0]
+    assert outcome.version == "acme/tiny@1.0"
+    with Registry.open(state) as registry:
+        version = registry.adapters.get(parse_ref("acme/tiny@1.0"))
+        assert registry.bases.get("tiny-llama").digest == version.base_digest
+    assert version.lineage["recipe_sha256"] == outcome.recipe.digest
+    assert version.lineage["train_rows"] == 16
+    assert version.lineage["evaluation"]["adapter"]["score"]["total"] == 4
+    assert version.lineage["base_digest"] == version.base_digest
+    assert json.loads(json.dumps(outcome.document()))["manifest_digest"] == version.manifest_digest
+
+
+def test_training_again_from_the_same_ingredients_gives_the_same_version(
+    trained: tuple[Outcome, Recorder, Path], base: Path, state: RegistrySettings, tmp_path: Path
+) -> None:
+    again = run(Plan(trained[2], str(base), out=tmp_path / "again"), Recorder(), state)
+    assert again.manifest_digest == trained[0].manifest_digest
+    assert (again.version, again.created) == ("acme/tiny@1.0", False)
+
+
+def test_an_adapter_without_effect_is_refused_and_leaves_no_file(
+    base: Path, state: RegistrySettings, tmp_path: Path
+) -> None:
+    recipe = write_recipe(tmp_path, steps=1, rate=1e-9)
+    with pytest.raises(TrainingRefused, match="indistinguishable from the base"):
+        run(Plan(recipe, str(base), out=tmp_path / "out", publish=False), Recorder(), state)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_tenant_stops_the_run_before_the_training(base: Path, tmp_path: Path) -> None:
+    recorder = Recorder()
+    with pytest.raises(NotFound, match="switchyard tenants create acme"):
+        run(Plan(write_recipe(tmp_path), str(base)), recorder, RegistrySettings(state_dir=tmp_path / "state"))
+    assert recorder.steps == []
