@@ -129,6 +129,8 @@ def _dequantise(gguf: GgufSource, folder: Path, say: Say) -> None:
     say("saving the model")
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    for file in folder.iterdir():
+        file.chmod(0o644)  # safetensors writes for the owner only; engines may run as another user
 
 
 def _prepare_from_hub(hub_id: str, out_root: Path, say: Say) -> Path:
@@ -155,7 +157,7 @@ def _prepare_from_hub(hub_id: str, out_root: Path, say: Say) -> Path:
 
 def _checked_folder(folder: Path) -> Path:
     wanted = {"config.json": "config.json", "*.safetensors": "safetensors weights", "tokenizer*": "a tokenizer"}
-    missing = [name for pattern, name in wanted.items() if not any(folder.glob(pattern))]
+    missing = [what for pattern, what in wanted.items() if not any(folder.glob(pattern))]
     if missing:
         raise BaseModelError(
             f"base model folder {str(folder)!r} lacks {', '.join(missing)}; "

@@ -26,7 +26,11 @@ REFUSED_FEATURES = (
     ("lora_bias", "vLLM does not support LoRA bias (lora_bias)."),
     ("alora_invocation_tokens", "vLLM does not support Activated LoRA (aLoRA)."),
     ("layer_replication", "vLLM does not support layer_replication."),
+    ("use_bdlora", "vLLM does not support block-diagonal LoRA (BD-LoRA)."),
+    ("use_qalora", "vLLM does not support QALoRA."),
 )
+PLAIN_INITS = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")
+"""Initialisations that leave the base as it was; every other named one (PiSSA, OLoRA, …) changes it."""
 
 
 class AdapterMissing(Exception):
@@ -96,6 +100,9 @@ def _check_config(config: dict[str, Any], max_rank: int) -> None:
             f"models. Unsupported modules_to_save: {unsupported}"
         )
     faults += [text for name, text in REFUSED_FEATURES if config.get(name)]
+    init = config.get("init_lora_weights")
+    if isinstance(init, str) and init.lower() not in PLAIN_INITS:
+        faults.append(f"vLLM does not support init_lora_weights={init!r}.")
     rank = max([config["r"], *(config.get("rank_pattern") or {}).values()])
     if rank > max_rank:
         faults.append(f"LoRA rank {rank} is greater than max_lora_rank {max_rank}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -32,9 +33,14 @@ class Engine:
         self.started = time.time()
         self.dead = False
         self.exit_now = on_exit
+        self._load_locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def load(self, name: str, path: str, inplace: bool) -> None:
-        """Load an adapter as `/v1/load_lora_adapter` does. Raises EngineError."""
+        """Load an adapter as `/v1/load_lora_adapter` does, one load per name at a time. Raises EngineError."""
+        async with self._load_locks[name]:
+            await self._load(name, path, inplace)
+
+    async def _load(self, name: str, path: str, inplace: bool) -> None:
         if not name or not path:
             raise EngineError(400, "InvalidUserInput", "Both 'lora_name' and 'lora_path' must be provided.")
         if name in self.options.served_model_name:

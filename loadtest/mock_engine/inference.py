@@ -39,14 +39,17 @@ async def infer(engine: Engine, kind: Kind, exchange: Exchange) -> None:
             engine.stats.queue.see(time.perf_counter() - arrived)
             await _before_answer(engine, exchange)
             serving = engine.activate(adapter)
-            await _Answer(engine, exchange, job, serving, arrived).send()
+            whole = await _Answer(engine, exchange, job, serving, arrived).send()
     except ClientGone:
         engine.stats.aborted += 1
         raise
     except (EngineError, SocketBroken):
         engine.stats.failed += 1
         raise
-    engine.stats.answered[name] += 1
+    if whole:
+        engine.stats.answered[name] += 1
+    else:
+        engine.stats.failed += 1
 
 
 async def _before_answer(engine: Engine, exchange: Exchange) -> None:
@@ -58,10 +61,11 @@ async def _before_answer(engine: Engine, exchange: Exchange) -> None:
         status = faults.fail_next[0]
         kind = "ServiceUnavailableError" if status == 503 else "InternalServerError"
         raise EngineError(status, kind, f"Injected failure with status {status}.")
-    if faults.garbage == "bytes" or faults.die_after_chunks == 0:
-        if faults.garbage:
-            exchange.transport.write(NOT_HTTP)
-            exchange.transport.close()
+    if faults.garbage == "bytes":
+        exchange.transport.write(NOT_HTTP)
+        exchange.transport.close()
+        raise SocketBroken
+    if faults.die_after_chunks == 0:
         exchange.abort()
         raise SocketBroken
     if faults.garbage == "json":
@@ -80,7 +84,8 @@ class _Answer:
         self.arrived = arrived
         self.events_sent = 0
 
-    async def send(self) -> None:
+    async def send(self) -> bool:
+        """Send it; False when a stream had to end with an error event."""
         job, stats = self.job, self.engine.stats
         identity = f"{self.serving.model}\0{self.serving.path}\0{job.cache_salt}"
         uses = [self.engine.prefix.match(identity, prompt) for prompt in job.prompts]
@@ -89,14 +94,16 @@ class _Answer:
             generate(self.serving.who, prompt, index, job.answer_tokens, job.finish_reason)
             for index, prompt in enumerate(prompt for prompt in job.prompts for _ in range(job.n))
         ]
-        await (self._stream(choices, cache) if job.stream else self._whole(choices, cache))
+        if not await (self._stream(choices, cache) if job.stream else self._whole(choices, cache)):
+            return False
         stats.prompt_tokens += job.prompt_tokens
         stats.cached_tokens += cache.cached
         stats.generation_tokens += job.answer_tokens * len(choices)
         stats.finished[job.finish_reason] += len(choices)
         stats.latency.see(time.perf_counter() - self.arrived)
+        return True
 
-    async def _whole(self, choices: list[Choice], cache: CacheUse) -> None:
+    async def _whole(self, choices: list[Choice], cache: CacheUse) -> bool:
         faults = self.engine.faults
         await self.exchange.wait((faults.ttft_ms + faults.token_ms * max(self.job.answer_tokens - 1, 0)) / 1_000)
         self.engine.check_alive()
@@ -109,12 +116,14 @@ class _Answer:
             await self.exchange.chunk(data[: len(data) // 2])
             self._break_socket()
         await self.exchange.answer(200, data)
+        return True
 
-    async def _stream(self, choices: list[Choice], cache: CacheUse) -> None:
+    async def _stream(self, choices: list[Choice], cache: CacheUse) -> bool:
         events, exchange, stats = StreamEvents(self.job, self.serving), self.exchange, self.engine.stats
         await exchange.wait(self.engine.faults.ttft_ms / 1_000)
         self.engine.check_alive()
         await exchange.start(200, STREAM)
+        whole = True
         try:
             for event in events.opening():
                 await self._event(event)
@@ -131,10 +140,11 @@ class _Answer:
             for event in events.closing(self.job.answer_tokens * len(choices), cache):
                 await self._event(event)
         except EngineError as error:
-            stats.failed += 1
+            whole = False
             await exchange.chunk(error.event())
         await exchange.chunk(DONE)
         await exchange.end()
+        return whole
 
     async def _event(self, event: Json) -> None:
         faults = self.engine.faults

@@ -58,9 +58,8 @@ def parse_object(body: bytes, content_type: str | None) -> dict[str, Any]:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise invalid(
-            {"type": "json_invalid", "loc": f"body.{error.pos}", "msg": "JSON decode error"}, "body.0"
-        ) from error
+        place = f"body.{error.pos}"
+        raise invalid({"type": "json_invalid", "loc": place, "msg": "JSON decode error"}, place) from error
     if not isinstance(value, dict):
         raise invalid({"type": "model_attributes_type", "loc": "body", "msg": "Input should be an object"}, "body")
     return value

@@ -5,6 +5,7 @@ Unstreamed answers carry every field, nulls included; stream events carry only t
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from loadtest.mock_engine.answers import Choice, decode, prompt_logprobs, top_logprobs
@@ -221,7 +222,7 @@ def model_cards(options: Options, loaded: list[tuple[str, str]], now: int) -> Js
 
 def _card(name: str, root: str, parent: str | None, max_model_len: int | None, now: int) -> Json:
     permission: Json = {
-        "id": f"modelperm-{abs(hash((name, now))):x}",
+        "id": f"modelperm-{uuid.uuid4().hex[:16]}",
         "object": "model_permission",
         "created": now,
         "allow_create_engine": False,

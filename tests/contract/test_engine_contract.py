@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from contract_cases import *  # noqa: F403
-from contract_cases import EngineUnderTest
+from contract_engine import EngineUnderTest
 
 from loadtest.folders import TINY_BASE
 from loadtest.mock_engine.options import Options
@@ -30,7 +30,7 @@ def mock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MockEngine]:
 @pytest.fixture
 async def engine(mock: MockEngine, tmp_path: Path) -> AsyncIterator[EngineUnderTest]:
     options = mock.options
-    async with httpx.AsyncClient(base_url=mock.url, timeout=10) as http:
+    async with httpx.AsyncClient(base_url=mock.url, timeout=10, verify=False) as http:
         yield EngineUnderTest(
             http, "base", options.max_lora_rank, options.max_cpu_loras, options.max_model_len, TINY_BASE, tmp_path
         )

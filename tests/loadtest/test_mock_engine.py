@@ -28,7 +28,7 @@ async def engine() -> AsyncIterator[MockEngine]:
 
 @pytest.fixture
 async def http(engine: MockEngine) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=engine.url, timeout=5) as client:
+    async with httpx.AsyncClient(base_url=engine.url, timeout=5, verify=False) as client:
         yield client
 
 
@@ -170,6 +170,15 @@ async def test_the_fault_fail_next_load_leaves_the_adapter_out(
     assert statuses == [500, 200]
 
 
+async def test_two_loads_of_one_name_at_once_end_in_one_success(
+    engine: MockEngine, http: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    await engine.faults(load_ms=30)
+    body = {"lora_name": "one", "lora_path": str(write_adapter(tmp_path / "one"))}
+    answers = await asyncio.gather(*(http.post("/v1/load_lora_adapter", json=body) for _ in range(2)))
+    assert sorted(answer.status_code for answer in answers) == [200, 400]
+
+
 @pytest.mark.parametrize("chunks", [0, 2])
 async def test_the_fault_die_after_chunks_breaks_the_socket(
     engine: MockEngine, http: httpx.AsyncClient, chunks: int
@@ -192,6 +201,8 @@ async def test_the_fault_error_after_chunks_ends_a_stream_as_vllm_does(
     assert events[3].startswith('{"error": {')
     assert events[4] == "[DONE]"
     assert (await complete(http)).status_code == 500
+    state = await engine.state()
+    assert (state["failed"], state["answered"]) == (2, {})
 
 
 async def test_the_fault_hang_never_answers_and_an_impatient_client_is_counted(

@@ -1,0 +1,176 @@
+"""Contract cases about answers: fields, streams, usage, adapters' own numbers, aborts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from typing import Any
+
+from contract_engine import MESSAGES, PROMPT, EngineUnderTest, events
+
+TOKEN_IDS = [504, 3575, 282, 4649, 314]
+POLLS, POLL_S = 100, 0.1
+
+
+async def test_a_completion_has_all_of_vllms_fields_and_our_request_id(engine: EngineUnderTest) -> None:
+    request_id = uuid.uuid4().hex
+    body = {"model": engine.base, "prompt": TOKEN_IDS, "max_tokens": 2, "temperature": 0, "logprobs": 1}
+    body["ignore_eos"] = True
+    answer = await engine.http.post("/v1/completions", json=body, headers={"X-Request-Id": request_id})
+    assert answer.headers["x-request-id"] == request_id
+    assert answer.headers["content-type"] == "application/json"
+    reply = answer.json()
+    assert set(reply) == {
+        "id", "object", "created", "model", "choices", "service_tier", "system_fingerprint", "usage",
+        "kv_transfer_params", "ec_transfer_params", "metrics",
+    }  # fmt: skip
+    assert (reply["id"], reply["object"], reply["model"]) == (f"cmpl-{request_id}", "text_completion", engine.base)
+    (choice,) = reply["choices"]
+    assert set(choice) == {
+        "index", "text", "logprobs", "finish_reason", "stop_reason", "token_ids", "prompt_logprobs",
+        "prompt_token_ids", "routed_experts",
+    }  # fmt: skip
+    assert choice["finish_reason"] == "length"
+    assert set(choice["logprobs"]) == {"text_offset", "token_logprobs", "tokens", "top_logprobs"}
+    assert [len(values) for values in choice["logprobs"].values()] == [2, 2, 2, 2]
+    assert reply["usage"] == {
+        "prompt_tokens": 5,
+        "completion_tokens": 2,
+        "total_tokens": 7,
+        "prompt_tokens_details": {"cached_tokens": 0, "created_cache_tokens": None, "multimodal_tokens": None},
+        "completion_tokens_details": None,
+    }
+
+
+async def test_a_chat_completion_has_all_of_vllms_fields(engine: EngineUnderTest) -> None:
+    body = {"model": engine.base, "messages": MESSAGES, "max_tokens": 2, "logprobs": True, "top_logprobs": 1}
+    body.update(temperature=0, ignore_eos=True)
+    reply = (await engine.http.post("/v1/chat/completions", json=body)).json()
+    assert set(reply) == {
+        "id", "object", "created", "model", "choices", "service_tier", "system_fingerprint", "usage",
+        "prompt_logprobs", "prompt_token_ids", "prompt_text", "kv_transfer_params", "ec_transfer_params", "metrics",
+    }  # fmt: skip
+    assert reply["id"].startswith("chatcmpl-")
+    assert (reply["object"], reply["model"]) == ("chat.completion", engine.base)
+    (choice,) = reply["choices"]
+    assert set(choice) == {
+        "index", "message", "logprobs", "finish_reason", "stop_reason", "token_ids", "routed_experts"
+    }  # fmt: skip
+    assert set(choice["message"]) == {
+        "role", "content", "refusal", "annotations", "audio", "function_call", "reasoning"
+    }  # fmt: skip
+    assert len(choice["logprobs"]["content"]) == 2
+    entry = choice["logprobs"]["content"][0]
+    assert set(entry) == {"token", "logprob", "bytes", "top_logprobs"}
+    assert set(entry["top_logprobs"][0]) == {"token", "logprob", "bytes"}
+    assert reply["usage"]["total_tokens"] == reply["usage"]["prompt_tokens"] + 2
+
+
+async def test_a_completion_stream_ends_with_usage_when_asked(engine: EngineUnderTest) -> None:
+    body = {"model": engine.base, "prompt": PROMPT, "max_tokens": 3, "ignore_eos": True}
+    body["stream_options"] = {"include_usage": True}
+    *tokens, last = [json.loads(event) async for event in events(engine, "/v1/completions", body)]
+    assert len(tokens) == 3
+    assert set(tokens[0]) == {"id", "object", "created", "model", "choices"}
+    assert set(tokens[0]["choices"][0]) == {
+        "index", "text", "logprobs", "finish_reason", "stop_reason", "prompt_token_ids", "token_ids"
+    }  # fmt: skip
+    assert [event["choices"][0]["finish_reason"] for event in tokens] == [None, None, "length"]
+    assert set(last) == {"id", "object", "created", "model", "choices", "usage", "system_fingerprint"}
+    assert last["choices"] == []
+    assert set(last["usage"]) == {"prompt_tokens", "total_tokens", "completion_tokens", "prompt_tokens_details"}
+    assert last["usage"]["completion_tokens"] == 3
+    assert set(last["usage"]["prompt_tokens_details"]) == {"cached_tokens"}
+
+
+async def test_a_chat_stream_opens_with_the_role_and_has_no_usage_unless_asked(engine: EngineUnderTest) -> None:
+    body = {"model": engine.base, "messages": MESSAGES, "max_tokens": 3, "ignore_eos": True}
+    first, *tokens = [json.loads(event) async for event in events(engine, "/v1/chat/completions", body)]
+    assert set(first) == {"id", "object", "created", "model", "choices", "prompt_token_ids", "prompt_text"}
+    assert first["object"] == "chat.completion.chunk"
+    assert first["choices"] == [
+        {"index": 0, "delta": {"role": "assistant", "content": ""}, "logprobs": None, "finish_reason": None}
+    ]
+    assert set(tokens[0]) == {"id", "object", "created", "model", "choices"}
+    assert set(tokens[0]["choices"][0]) == {"index", "delta", "logprobs", "finish_reason", "token_ids"}
+    assert set(tokens[0]["choices"][0]["delta"]) == {"content"}
+    assert set(tokens[-1]) == {"id", "object", "created", "model", "choices", "system_fingerprint"}
+    assert set(tokens[-1]["choices"][0]) == {"index", "delta", "logprobs", "finish_reason", "stop_reason", "token_ids"}
+    assert tokens[-1]["choices"][0]["finish_reason"] == "length"
+
+
+async def test_continuous_usage_counts_up_on_every_event(engine: EngineUnderTest) -> None:
+    body = {"model": engine.base, "messages": MESSAGES, "max_tokens": 2, "ignore_eos": True}
+    body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
+    seen = [json.loads(event)["usage"] async for event in events(engine, "/v1/chat/completions", body)]
+    assert [usage["completion_tokens"] for usage in seen] == [0, 1, 2, 2]
+    assert seen[0] == {**seen[0], "total_tokens": seen[0]["prompt_tokens"], "completion_tokens_details": None}
+
+
+async def test_n_gives_as_many_choices_and_counts_all_their_tokens(engine: EngineUnderTest) -> None:
+    reply = (await engine.complete(n=2, temperature=1, ignore_eos=True)).json()
+    assert [choice["index"] for choice in reply["choices"]] == [0, 1]
+    assert reply["usage"]["completion_tokens"] == 4
+
+
+async def test_an_adapter_answers_under_its_own_name_with_its_own_numbers(engine: EngineUnderTest) -> None:
+    name = await engine.loaded(seed=1, scale=0.5)
+    body = {"prompt": TOKEN_IDS, "max_tokens": 1, "prompt_logprobs": 0}
+    with_adapter = (await engine.complete(model=name, **body)).json()
+    without = (await engine.complete(**body)).json()
+    assert with_adapter["model"] == name
+    entries = with_adapter["choices"][0]["prompt_logprobs"]
+    assert entries[0] is None
+    assert [str(token) in entry for token, entry in zip(TOKEN_IDS[1:], entries[1:], strict=True)] == [True] * 4
+    assert set(entries[1][str(TOKEN_IDS[1])]) == {"logprob", "rank", "decoded_token"}
+    assert farthest(entries, without["choices"][0]["prompt_logprobs"]) > 0.1
+
+
+async def test_an_adapter_with_zero_b_answers_as_the_base(engine: EngineUnderTest) -> None:
+    name = await engine.loaded(scale=0.0)
+    body = {"prompt": TOKEN_IDS, "max_tokens": 1, "prompt_logprobs": 0}
+    with_adapter = (await engine.complete(model=name, **body)).json()["choices"][0]
+    without = (await engine.complete(**body)).json()["choices"][0]
+    assert farthest(with_adapter["prompt_logprobs"], without["prompt_logprobs"]) < 0.01
+    assert with_adapter["text"] == without["text"]
+
+
+def farthest(one: list[Any], other: list[Any]) -> float:
+    """The largest difference between two answers' log-probabilities of TOKEN_IDS."""
+    keys = [str(token) for token in TOKEN_IDS]
+    gaps = [float(one[i][keys[i]]["logprob"]) - float(other[i][keys[i]]["logprob"]) for i in range(1, len(keys))]
+    return max(map(abs, gaps))
+
+
+async def test_an_adapter_that_was_evicted_is_read_again(engine: EngineUnderTest) -> None:
+    name = await engine.loaded(modules=("q_proj",))
+    others = [await engine.loaded(seed=i, modules=("q_proj",)) for i in range(engine.max_cpu_loras)]
+    answer = await engine.complete(model=name, max_tokens=1)
+    assert (answer.status_code, answer.json()["model"]) == (200, name)
+    for other in [name, *others]:
+        await engine.unload(other)
+
+
+async def test_a_stream_survives_the_unloading_of_its_adapter(engine: EngineUnderTest) -> None:
+    name = await engine.loaded()
+    body = {"model": name, "prompt": PROMPT, "max_tokens": 4, "ignore_eos": True}
+    seen = []
+    async for event in events(engine, "/v1/completions", body):
+        seen.append(json.loads(event))
+        if len(seen) == 1:
+            assert (await engine.unload(name)).status_code == 200
+    assert [event["model"] for event in seen] == [name] * 4
+
+
+async def test_a_client_that_leaves_frees_its_place(engine: EngineUnderTest) -> None:
+    body = {"model": engine.base, "prompt": PROMPT, "max_tokens": engine.max_model_len // 2, "ignore_eos": True}
+    stream = events(engine, "/v1/completions", body)
+    await anext(stream)
+    assert await engine.metric("vllm:num_requests_running") >= 1
+    await stream.aclose()  # type: ignore[attr-defined]
+    for _ in range(POLLS):
+        if await engine.metric("vllm:num_requests_running") == 0:
+            return
+        await asyncio.sleep(POLL_S)
+    raise AssertionError("the request still runs 10 s after its client left")
