@@ -12,8 +12,10 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, select, update
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
+from registry.errors import RegistryError
 from registry.models import CatalogRevision
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -37,14 +39,21 @@ class Database:
         self._writers = sessionmaker(self.engine.execution_options(switchyard_write=True), expire_on_commit=False)
 
     def migrate(self) -> None:
-        """Bring the schema to the newest revision; does nothing when it is there already."""
+        """Bring the schema to the newest revision, whole or not at all; does nothing when it is there already.
+
+        Raises `RegistryError` when the database cannot be reached or written to.
+        """
         if self.url.startswith("sqlite:///"):
             Path(self.url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
-        with self.engine.execution_options(switchyard_write=True).begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+        try:
+            with self.engine.execution_options(switchyard_write=True).begin() as connection:
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        except DBAPIError as error:
+            shown = self.engine.url.render_as_string(hide_password=True)
+            raise RegistryError(f"the database {shown} cannot be used: {error.orig}", param="database_url") from error
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -62,9 +71,8 @@ class Database:
     def change_catalog(self) -> Iterator[Session]:
         """The same, for changes that gateways must learn of: adds one to the catalog revision."""
         with self.write() as session:
+            bump_catalog(session)
             yield session
-            session.flush()
-            session.execute(update(CatalogRevision).values(value=CatalogRevision.value + 1))
 
     def catalog_revision(self) -> int:
         """The revision in force: one cheap read, made about once a second by every gateway worker."""
@@ -74,6 +82,13 @@ class Database:
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+
+
+def bump_catalog(session: Session) -> int:
+    """Tell gateways of this transaction; return the catalog revision that will show it."""
+    return session.execute(
+        update(CatalogRevision).values(value=CatalogRevision.value + 1).returning(CatalogRevision.value)
+    ).scalar_one()
 
 
 def _use_wal_and_explicit_begin(engine: Engine) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,37 +22,37 @@ class Fetched:
     lineage: dict[str, Any]
 
 
-def fetch(source: str, revision: str | None) -> Fetched:
-    """Make `source` a local folder; a hub repository is downloaded, only its config and safetensors files.
+@contextmanager
+def fetch(source: str, revision: str | None) -> Iterator[Fetched]:
+    """`source` as a local folder inside the block; of a hub repository only its config and safetensors files.
 
     Raises `InvalidInput` when `source` is neither a folder nor a repository id, `NotFound` when the hub has none.
     """
     folder = Path(source).expanduser()
     if folder.is_dir():
-        return Fetched(folder, {"source": "import", "folder": folder.name})
+        yield Fetched(folder, {"source": "import", "folder": folder.resolve().name})
+        return
     if source.count("/") != 1 or source.startswith((".", "/", "~")):
         raise InvalidInput(
             f"source is {source!r}; it is no folder here, and a hub repository is org/name", param="source"
         )
+    snapshot = _download(source, revision)
+    with tempfile.TemporaryDirectory(prefix="switchyard-import-") as copies:
+        # The hub's cache lays files out as links, and `inspect` refuses links.
+        for name in (CONFIG_FILE, WEIGHTS_FILE):
+            if (snapshot / name).exists():
+                shutil.copyfile(snapshot / name, Path(copies) / name)
+        yield Fetched(Path(copies), {"source": "import", "repository": source, "commit": snapshot.name})
+
+
+def _download(repository: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        path = Path(snapshot_download(source, revision=revision, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE]))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise NotFound(
-            f"could not fetch {source!r} from the hub: {str(error).splitlines()[0]}", param="source"
-        ) from error
-    return Fetched(_without_links(path), {"source": "import", "repository": source, "commit": path.name})
-
-
-def _without_links(snapshot: Path) -> Path:
-    """The hub's cache lays files out as links; `inspect` refuses links, so give it a folder of files."""
-    import shutil
-    import tempfile
-
-    folder = Path(tempfile.mkdtemp(prefix="switchyard-import-"))
-    for name in (CONFIG_FILE, WEIGHTS_FILE):
-        if (snapshot / name).exists():
-            shutil.copyfile(snapshot / name, folder / name)
-    return folder
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE]))
+    except HFValidationError as error:
+        raise InvalidInput(f"source is {repository!r}: {error}", param="source") from error
+    except (HfHubHTTPError, OSError) as error:  # being offline is an OSError
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise NotFound(f"could not fetch {repository!r} from the hub: {reason}", param="source") from error

@@ -2,6 +2,8 @@
 
 requested → preloading → verified → flipped → draining → done
      └───────────┴───────────┴──→ failed (the alias has not moved)
+
+A finished swap stays as it is: whoever comes second, to flip it or to record a step, gets a `Conflict`.
 """
 
 from __future__ import annotations
@@ -9,13 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from registry.adapters import VersionInfo, move_alias, require_adapter, require_version, version_info
-from registry.db import Database, now_ms
+from registry.db import Database, bump_catalog, now_ms
 from registry.errors import Conflict, InvalidInput, NotFound
-from registry.models import Adapter, Alias, AliasEvent, CatalogRevision, Swap, Version
+from registry.models import Adapter, Alias, AliasEvent, Swap, Version
 from registry.names import PRODUCTION, AdapterRef, check_name
 
 REQUESTED, PRELOADING, VERIFIED, FLIPPED, DRAINING, DONE, FAILED = (
@@ -60,12 +62,19 @@ class Swaps:
             return self._enqueue(session, adapter, version, alias, actor, reason)
 
     def request_rollback(self, ref: AdapterRef, *, alias: str = PRODUCTION, actor: str, reason: str = "") -> SwapInfo:
-        """Ask for `alias` to go back to where it pointed before its last move."""
+        """Ask for `alias` to go back to where it pointed before its last move.
+
+        Promoting the version that was current already is in the history, but is no move.
+        """
         with self._db.write() as session:
             adapter = require_adapter(session, ref)
             last = session.scalars(
                 select(AliasEvent)
-                .where(AliasEvent.adapter_id == adapter.id, AliasEvent.alias == alias)
+                .where(
+                    AliasEvent.adapter_id == adapter.id,
+                    AliasEvent.alias == alias,
+                    AliasEvent.from_version_id.is_distinct_from(AliasEvent.to_version_id),
+                )
                 .order_by(AliasEvent.id.desc())
                 .limit(1)
             ).one_or_none()
@@ -87,7 +96,9 @@ class Swaps:
         ).first()
         if running is not None:
             raise Conflict(
-                f"swap {running.id} of {adapter.tenant}/{adapter.name}@{alias} is still running", param="alias"
+                f"swap {running.id} of {adapter.tenant}/{adapter.name}@{alias} is still {running.state!r}; "
+                "a running gateway finishes it",
+                param="alias",
             )
         current = session.get(Alias, (adapter.id, alias))
         row = Swap(
@@ -129,9 +140,9 @@ class Swaps:
             )
 
     def advance(self, swap_id: int, state: str, **detail: object) -> None:
-        """Record a step, adding `detail`; a final state also records the time."""
+        """Record a step, adding `detail`; a final state also records the time. Raises `Conflict` after that."""
         with self._db.write() as session:
-            row = session.get_one(Swap, swap_id)
+            row = _require_running(session, swap_id)
             row.state = state
             row.detail = {**row.detail, **detail}
             row.finished_at_ms = now_ms() if state in FINAL_STATES else None
@@ -139,10 +150,10 @@ class Swaps:
     def flip(self, swap_id: int) -> int:
         """Move the alias, in one transaction with the swap's state; return the catalog revision that shows it.
 
-        Raises `Conflict` when the alias has moved since the swap was asked for.
+        Raises `Conflict` when the alias has moved since the swap was asked for, or the swap is finished.
         """
         with self._db.write() as session:
-            row = session.get_one(Swap, swap_id)
+            row = _require_running(session, swap_id)
             move_alias(
                 session,
                 adapter_id=row.adapter_id,
@@ -153,11 +164,16 @@ class Swaps:
                 reason=row.reason,
             )
             row.state = FLIPPED
-            revision = session.execute(
-                update(CatalogRevision).values(value=CatalogRevision.value + 1).returning(CatalogRevision.value)
-            ).scalar_one()
+            revision = bump_catalog(session)
             row.detail = {**row.detail, "flipped_at_ms": now_ms(), "revision": revision}
             return revision
+
+
+def _require_running(session: Session, swap_id: int) -> Swap:
+    row = session.get_one(Swap, swap_id, with_for_update=True)
+    if row.state in FINAL_STATES:
+        raise Conflict(f"swap {swap_id} is {row.state} already", param="swap")
+    return row
 
 
 def _origin(session: Session, adapter: Adapter, current: Alias | None) -> dict[str, Any]:

@@ -29,7 +29,9 @@ def wilson(correct: int, total: int) -> Score:
     spread = 1 + Z_95**2 / total
     centre = (rate + Z_95**2 / (2 * total)) / spread
     half = Z_95 * math.sqrt(rate * (1 - rate) / total + Z_95**2 / (4 * total**2)) / spread
-    return Score(correct, total, rate, max(0.0, centre - half), min(1.0, centre + half))
+    low = centre - half if correct else 0.0  # exact at the ends, where rounding would leave 1e-18
+    high = centre + half if correct < total else 1.0
+    return Score(correct, total, rate, low, high)
 
 
 def paired_difference(first: Sequence[bool], second: Sequence[bool]) -> tuple[float, float, float]:

@@ -33,7 +33,7 @@ class EngineBroke(Exception):
 
 
 class EngineConnection(asyncio.Protocol):
-    """One socket to an engine. `read` waits for the next bytes of the answer in progress."""
+    """One socket to an engine, and the answer in progress on it."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
@@ -45,6 +45,7 @@ class EngineConnection(asyncio.Protocol):
         self.headers: dict[bytes, bytes] = {}
         self.status = 0
         self.complete = False
+        self._keep_alive = False
         self.fault: str | None = None
         self._chunks: list[bytes] = []
         self._unread = 0
@@ -63,14 +64,22 @@ class EngineConnection(asyncio.Protocol):
                 raise EngineUnreachable(self.fault or "the engine closed the connection without an answer")
             await self._wait()
 
-    async def read(self) -> bytes:
-        """The next bytes of the body, `b""` at its end. Raises `EngineBroke`."""
-        while not self._chunks:
+    @property
+    def readable(self) -> bool:
+        """Whether `read` would return or raise at once."""
+        return bool(self._chunks) or self.complete or self.closed or self.fault is not None
+
+    async def wait_until_readable(self) -> None:
+        """Return when `read` has something to say."""
+        while not self.readable:
+            await self._wait()
+
+    def read(self) -> bytes:
+        """The bytes of the body that are there, `b""` at its end; only when `readable`. Raises `EngineBroke`."""
+        if not self._chunks:
             if self.complete:
                 return b""
-            if self.closed or self.fault:
-                raise EngineBroke(self.fault or "the engine closed the connection in the middle of its answer")
-            await self._wait()
+            raise EngineBroke(self.fault or "the engine closed the connection in the middle of its answer")
         data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         if self._unread > HIGH_WATER_BYTES and self.transport is not None:
@@ -134,13 +143,14 @@ class EngineConnection(asyncio.Protocol):
             self.transport.pause_reading()
 
     def on_message_complete(self) -> None:
-        """The answer ended properly."""
+        """The answer ended properly; only now does the parser know whether the socket may be used again."""
         self.complete = True
+        self._keep_alive = self._parser.should_keep_alive()
 
     @property
     def reusable(self) -> bool:
         """Whether another request may follow on this socket."""
-        return self.complete and not self.closed and self._parser.should_keep_alive()
+        return self.complete and self._keep_alive and not self.closed
 
 
 class EngineClient:
@@ -262,12 +272,14 @@ class Exchange:
         """The body as it arrives. Raises `EngineBroke`, also when nothing came for `idle_timeout_s`."""
         connection = self.connection
         while True:
-            try:
-                async with asyncio.timeout(idle_timeout_s):
-                    data = await connection.read()
-            except TimeoutError:
-                connection.close()
-                raise EngineBroke(f"the engine sent nothing for {idle_timeout_s:g} s") from None
+            if not connection.readable:  # a timer for every chunk would cost more than reading it
+                try:
+                    async with asyncio.timeout(idle_timeout_s):
+                        await connection.wait_until_readable()
+                except TimeoutError:
+                    connection.close()
+                    raise EngineBroke(f"the engine sent nothing for {idle_timeout_s:g} s") from None
+            data = connection.read()
             if not data:
                 return
             yield data

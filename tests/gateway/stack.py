@@ -1,0 +1,272 @@
+"""A whole installation on real sockets: registry in a folder, mock engines, and the gateway under uvicorn."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import uvicorn
+from adapter_folders import TinyBase
+
+from gateway.app import Gateway
+from gateway.settings import GatewaySettings
+from loadtest.folders import write_adapter
+from loadtest.mock_engine.options import Faults, Options
+from loadtest.testing import MockEngine, free_port
+from registry.adapters import VersionInfo
+from registry.names import parse_ref
+from registry.service import Registry
+from registry.swaps import DONE, FINAL_STATES, SwapInfo
+
+T = TypeVar("T")
+DEADLINE_S = 20.0
+BASE = "tiny"
+CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
+MESSAGES: list[Any] = [{"role": "user", "content": "My parcel is late."}]
+
+
+def wait_until(what: str, found: Callable[[], T | None], deadline_s: float = DEADLINE_S) -> T:
+    """Poll until `found()` is true, and return it."""
+    ends = time.monotonic() + deadline_s
+    while not (value := found()):
+        assert time.monotonic() < ends, f"waited {deadline_s:g} s for: {what}"
+        time.sleep(0.01)
+    return value
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on a loop of its own, wherever we are."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
+
+
+def proof(*, seed: int = 1, probes: int = 2, effect: float = 1.5) -> dict[str, Any]:
+    """An effect proof as the trainer writes it; the mock engine answers its probes with these very numbers."""
+    return {
+        "noise": 0.01,
+        "probes": [
+            {
+                "token_ids": [3 + seed, 5, 7, 11 + number],
+                "positions": [1, 3],
+                "base_logprobs": [-2.0, -3.0],
+                "adapter_logprobs": [-2.0 + effect, -3.0 - effect],
+            }
+            for number in range(probes)
+        ],
+    }
+
+
+@dataclass
+class House:
+    """A registry with a base model, and what is needed to fill it. Adapters written by it are all different."""
+
+    folder: Path
+    registry: Registry
+    settings: GatewaySettings
+    keys: dict[str, str] = field(default_factory=dict)
+    _seed: int = 0
+
+    @property
+    def base_folder(self) -> Path:
+        return self.folder / "base"
+
+    def tenant(self, name: str, *, allow_unknown_fields: bool = False) -> None:
+        self.registry.tenants.create(name, allow_unknown_fields=allow_unknown_fields)
+        self.keys[name] = self.key(name)
+
+    def key(self, tenant: str, *scopes: str) -> str:
+        """The secret of a new key; its scope is `inference` unless told otherwise."""
+        return self.registry.tenants.create_key(tenant, scopes=scopes or ("inference",)).secret
+
+    def publish(self, name: str, **options: Any) -> VersionInfo:
+        """Publish the next version of `tenant/adapter`; `options` are `write_adapter`'s."""
+        self._seed += 1
+        source = write_adapter(
+            self.folder / "sources" / str(self._seed), TinyBase().config, **{"seed": self._seed, **options}
+        )
+        tenant, _, adapter = name.partition("/")
+        return self.registry.adapters.publish(
+            tenant=tenant, adapter=adapter, folder=source, base=BASE, lineage={"source": "test"}
+        ).version
+
+    def point(self, name: str, version: str, alias: str = "production") -> None:
+        """Set an alias without a gateway's help."""
+        swap = self.registry.swaps.request(parse_ref(f"{name}@{version}"), alias=alias, actor="test")
+        self.registry.swaps.flip(swap.id)
+        self.registry.swaps.advance(swap.id, DONE)
+
+    def promote(self, name: str, version: str, alias: str = "production") -> SwapInfo:
+        """Ask the gateway to move an alias; return when it has, or has failed to."""
+        return self.finished(
+            self.registry.swaps.request(parse_ref(f"{name}@{version}"), alias=alias, actor="test").id
+        )
+
+    def finished(self, swap_id: int) -> SwapInfo:
+        """The swap at its end."""
+
+        def final() -> SwapInfo | None:
+            swap = self.registry.swaps.get(swap_id)
+            return swap if swap.state in FINAL_STATES else None
+
+        return wait_until(f"swap {swap_id} to end", final)
+
+    def usage(self, **fields: Any) -> list[dict[str, Any]]:
+        """Usage rows in the ledger whose fields have these values, newest first."""
+        rows = self.registry.ledger.recent(10_000)
+        return [row for row in rows if all(row[name] == value for name, value in fields.items())]
+
+    def usage_of(self, request_id: str) -> list[dict[str, Any]]:
+        """The rows of one request once they are shipped, by attempt."""
+        rows = wait_until(f"usage of {request_id}", lambda: self.usage(request_id=request_id))
+        return sorted(rows, key=lambda row: str(row["attempt_id"]))
+
+
+@contextmanager
+def open_house(folder: Path, **settings: Any) -> Iterator[House]:
+    """A registry with the tiny base model in a new folder."""
+    configured = GatewaySettings(
+        **{
+            "state_dir": folder / "var",
+            "engine_platform": "cpu",
+            "catalog_poll_s": 0.05,
+            "engines": [],
+            "port": free_port(),
+            **settings,
+        }
+    )
+    with Registry.open(configured) as registry:
+        registry.bases.register(BASE, TinyBase().write(folder / "base"))
+        yield House(folder, registry, configured)
+
+
+@contextmanager
+def served(gateway: Gateway) -> Iterator[str]:
+    """The gateway under uvicorn in a thread; the value is its URL."""
+    settings = gateway.settings
+    config = uvicorn.Config(
+        gateway,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=2,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, name="gateway", daemon=True)
+    thread.start()
+    try:
+        wait_until("the gateway to start", lambda: server.started or not thread.is_alive())
+        assert server.started, "the gateway ended while it started"
+        yield f"http://{settings.host}:{settings.port}"
+    finally:
+        server.should_exit = True
+        thread.join(DEADLINE_S)
+        assert not thread.is_alive(), "the gateway does not stop"
+
+
+@dataclass
+class Stack:
+    """A house with engines and a running gateway."""
+
+    house: House
+    engines: list[MockEngine]
+    gateway: Gateway
+    url: str
+
+    @property
+    def engine(self) -> MockEngine:
+        """The only one, or the first."""
+        return self.engines[0]
+
+    def faults(self, **patch: Any) -> None:
+        """Change faults of every engine that runs."""
+        for engine in self.engines:
+            if engine.running:
+                run(engine.faults(**patch))
+
+    def heal(self) -> None:
+        """No faults any more, and every engine in the routes again."""
+        self.faults(**Faults().as_dict())
+        self.wait_ready()
+
+    def state(self) -> dict[str, Any]:
+        """The first engine's counters."""
+        return run(self.engine.state())
+
+    def asked(self) -> int:
+        """Inference requests that all engines have got, answered or not."""
+        return sum(sum(run(engine.state())["requests"].values()) for engine in self.engines if engine.running)
+
+    def readiness(self) -> dict[str, Any]:
+        document: dict[str, Any] = httpx.get(f"{self.url}/readyz", timeout=10).json()
+        return document
+
+    def wait_ready(self) -> None:
+        """Every engine takes traffic."""
+        wait_until("all engines to be ready", lambda: set(self.readiness()["engines"].values()) == {"ok"})
+
+    def wait_resident(self, *names: str) -> None:
+        """The engines hold exactly as many adapters as there are names, beside the zero adapter; and they are ours."""
+        house = self.gateway.house
+        assert house is not None
+        wanted = {self.house.registry.adapters.get(parse_ref(name)).id for name in names}
+        wait_until(
+            f"{names} to be resident",
+            lambda: all(wanted <= set(engine.resident) for engine in house.fleet.view().engines) or None,
+        )
+
+    def wait_revision(self) -> None:
+        """The gateway has seen every change of the catalog."""
+        newest = self.house.registry.db.catalog_revision()
+        house = self.gateway.house
+        assert house is not None
+        wait_until("the newest catalog", lambda: house.catalog.current.revision >= newest)
+
+    def post(
+        self, path: str, body: Mapping[str, Any] | bytes, key: str = "acme", headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
+        """One plain HTTP request; `key` is a tenant whose key is meant, or a secret."""
+        secret = self.house.keys.get(key, key)
+        content = {"content": body} if isinstance(body, bytes) else {"json": body}
+        return httpx.post(
+            f"{self.url}{path}",
+            headers={"Authorization": f"Bearer {secret}", "Content-Type": "application/json", **(headers or {})},
+            timeout=15,
+            **content,  # type: ignore[arg-type]
+        )
+
+    def chat(self, model: str, key: str = "acme", headers: Mapping[str, str] | None = None, **body: Any) -> Any:
+        """A short chat answer, or the error, as plain HTTP."""
+        whole = {"model": model, "messages": MESSAGES, "max_tokens": 4, **body}
+        return self.post(CHAT, whole, key, headers)
+
+
+@contextmanager
+def run_stack(
+    house: House, *, engines: Sequence[Mapping[str, Any]] = ({},), **settings: Any
+) -> Iterator[Stack]:
+    """Engines and a gateway over a filled house. `engines` are options of the mocks, `settings` of the gateway."""
+    mocks = [MockEngine(Options(**{"model": str(house.base_folder), **options})) for options in engines]
+    configured = house.settings.model_copy(
+        update={"engines": [mock.url for mock in mocks], "port": free_port(), **settings}
+    )
+    house.settings = configured
+    with ExitStack() as closing:
+        for mock in mocks:
+            run(mock.start())
+            closing.callback(lambda mock=mock: run(mock.stop()))
+        gateway = Gateway(configured)
+        url = closing.enter_context(served(gateway))
+        stack = Stack(house, mocks, gateway, url)
+        stack.wait_ready()
+        yield stack

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from trainer import cli
+from trainer.progress import ConsoleReporter
+
+ROOT = Path(__file__).parents[2]
+
+
+def model_folder(folder: Path) -> Path:
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (folder / name).write_text("{}")
+    return folder
+
+
+def test_a_bad_recipe_is_one_message_and_status_one(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("[adapter]\ntenant = 'acme'\n")
+    done = CliRunner().invoke(cli.train, [str(recipe), "--no-publish"])
+    assert done.exit_code == 1
+    assert f"error: {recipe}: adapter.name is missing; add it" in done.stderr
+    assert "Traceback" not in done.output
+
+
+def test_bad_rows_are_listed_with_their_lines_before_anything_heavy_is_loaded(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text((ROOT / "examples" / "sentiment" / "recipe.toml").read_text())
+    (tmp_path / "train.jsonl").write_text('{"prompt": "a", "completion": " b"}\n{"prompt": "a"}\noops\n')
+    (tmp_path / "heldout.jsonl").write_text('{"prompt": "a", "completion": " b"}\n')
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "switchyard", "train", str(recipe), "--no-publish"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "line 2: [missing_completion]" in done.stderr
+    assert "line 3: [bad_json]" in done.stderr
+    assert "| torch\n" not in done.stderr
+
+
+def test_prepare_prints_the_folder_alone_on_stdout(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "model")
+    done = CliRunner().invoke(cli.base, ["prepare", str(folder)])
+    assert (done.exit_code, done.stdout) == (0, f"{folder}\n")
+    done = CliRunner().invoke(cli.base, ["prepare", str(folder), "--json"])
+    assert json.loads(done.stdout) == {"folder": str(folder)}
+
+
+def test_prepare_says_what_is_wrong_with_a_source() -> None:
+    done = CliRunner().invoke(cli.base, ["prepare", "not a model"])
+    assert done.exit_code == 1
+    assert "error: base model 'not a model' is neither a folder nor a hub id" in done.stderr
+
+
+def test_progress_without_a_terminal_is_a_few_plain_lines() -> None:
+    text = io.StringIO()
+    with ConsoleReporter(Console(file=text)) as reporter:
+        reporter.stage("training")
+        for step in range(1, 101):
+            reporter.step(step, 100, 1 / step)
+    lines = text.getvalue().splitlines()
+    assert len(lines) == 11
+    assert lines[-1].endswith("step 100/100  loss 0.010")
+
+
+def test_progress_on_a_terminal_is_a_bar_that_goes_away() -> None:
+    text = io.StringIO()
+    with ConsoleReporter(Console(file=text, force_terminal=True, width=80)) as reporter:
+        reporter.step(1, 2, None)
+        reporter.step(2, 2, 0.5)
+        reporter.stage("evaluating")
+    assert text.getvalue().splitlines()[-1].endswith("evaluating")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("SmolLM2-135M", "smollm2-135m"), ("org/Na me", "org-na-me"), ("..", "base")]
+)
+def test_a_folder_name_becomes_a_legal_public_name(text: str, name: str) -> None:
+    from trainer.publish import public_name
+
+    assert public_name(text) == name
