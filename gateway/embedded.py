@@ -35,7 +35,7 @@ class EmbeddedEngine:
             *("--host", "127.0.0.1", "--port", str(self.port)),
             *("--enable-lora", "--max-loras", str(self.max_loras), "--max-cpu-loras", str(self.max_cpu_loras)),
             *("--max-lora-rank", str(self.max_lora_rank)),
-            *("--enable-prompt-tokens-details", "--enable-request-id-headers"),
+            *("--enable-prompt-tokens-details", "--enable-request-id-headers", "--fingerprint-mode", "none"),
         ]
         if self.platform == "cpu":
             command += [
