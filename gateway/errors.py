@@ -8,6 +8,7 @@ ApiError                       status  type                    retried by the SD
 ├── PayloadTooLarge            413     invalid_request_error   no
 ├── RateLimited                429     rate_limit_error        yes, after Retry-After
 ├── Overloaded                 503     service_unavailable     yes, after Retry-After
+│   └── Quarantined            503     service_unavailable     yes, in vain until an operator acts
 └── EngineFailed               502     api_error               yes
 """
 
@@ -90,6 +91,15 @@ class Overloaded(ApiError):
 
     status = 503
     type = "service_unavailable"
+
+
+class Quarantined(Overloaded):
+    """The version was found bad; nothing else is served in its place."""
+
+    def __init__(self, version: str, reason: str) -> None:
+        super().__init__(
+            f"{version} is quarantined and will not be served: {reason}", param="model", code="model_quarantined"
+        )
 
 
 class EngineFailed(ApiError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from gateway.api.request import Caps, InferenceRequest, parse_request
@@ -22,6 +23,7 @@ from gateway.steps.meter import Meter, Metered
 from gateway.steps.place import Attempt, place
 from gateway.steps.resolve import resolve
 
+log = logging.getLogger("switchyard.path")
 ENGINE_RETRY_AFTER_S = 5
 MAX_ATTEMPTS = 3
 
@@ -74,10 +76,11 @@ async def _attempt_until_served(
         except AdapterMissing as missing:  # the engine lost it: it may load it again, so it stays eligible
             house.fleet.lost(attempt.engine.url, missing.engine_name)
             failure = "the engine lost the adapter"
-        except EngineUnreachable as error:
+        except EngineUnreachable as error:  # its text names hosts and folders: for the operator's eyes only
+            log.warning("request %s, attempt %d, %s: %s", call.request_id, number, attempt.engine.url, error)
             house.fleet.wake()
             unable.add(attempt.engine.url)
-            failure = str(error)
+            failure = "its engine does not answer, or cannot load it"
         except EngineBroke as error:
             house.fleet.wake()
             raise EngineFailed("The engine broke off in the middle of its answer.", code="engine_broke") from error

@@ -24,7 +24,11 @@ class GatewaySettings(RegistrySettings):
     engine_platform: Literal["cpu", "gpu"] = Field(
         "gpu", description="Hardware of the engines; decides the cures they need."
     )
-    engine_max_cpu_loras: int = Field(16, description="The engines' --max-cpu-loras: adapters held at once.")
+    engine_max_cpu_loras: int = Field(
+        16,
+        ge=3,
+        description="The engines' --max-cpu-loras: adapters held at once, with the zero adapter and a free place.",
+    )
     engine_api_key: str | None = Field(None, description="The engines' --api-key, if they have one.")
     head_timeout_s: float = Field(300.0, description="Longest wait for an engine's answer to begin.")
     idle_timeout_s: float = Field(120.0, description="Longest silence within an engine's answer.")

@@ -64,9 +64,7 @@ def die_with_parent() -> None:
 
 
 @contextmanager
-def child(
-    name: str, command: list[str], environment: Mapping[str, str], log: Path
-) -> Iterator[subprocess.Popen[bytes]]:
+def child(command: list[str], environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process in a session of its own (Ctrl-C reaches us, and we stop it in order); always gone after the block."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
@@ -167,7 +165,7 @@ def watch(children: Mapping[str, subprocess.Popen[bytes]], logs: Path) -> None:
 
 def start_engine(stack: ExitStack, engine: EmbeddedEngine, logs: Path, console: Console) -> subprocess.Popen[bytes]:
     """Start vLLM and wait until it is healthy."""
-    process = stack.enter_context(child("engine", engine.command(), engine.environment(), logs / "engine.log"))
+    process = stack.enter_context(child(engine.command(), engine.environment(), logs / "engine.log"))
     took = wait_until_up(
         "engine: loading the base model",
         f"{engine.url}/health",
@@ -185,7 +183,7 @@ def start_gateway(
 ) -> subprocess.Popen[bytes]:
     """Start the gateway and wait until it is ready."""
     command = [sys.executable, "-m", "switchyard", "gateway"]
-    process = stack.enter_context(child("gateway", command, environment, logs / "gateway.log"))
+    process = stack.enter_context(child(command, environment, logs / "gateway.log"))
     took = wait_until_up(
         "gateway: loading adapters", f"{url}/readyz", process, logs / "gateway.log", GATEWAY_START_TIMEOUT_S, console
     )

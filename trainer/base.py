@@ -137,22 +137,28 @@ def _prepare_from_hub(hub_id: str, out_root: Path, say: Say) -> Path:
     target = out_root / hub_id.replace("/", "--").lower()
     if (target / PROVENANCE_FILE).is_file():
         return target
+    say(f"downloading {hub_id}")
+    with _built_beside(target) as folder:
+        revision = _download(hub_id, folder)
+        _checked_folder(folder)
+        _write_provenance(folder, {"hub_id": hub_id, "revision": revision})
+    return target
+
+
+def _download(hub_id: str, folder: Path) -> str:
+    """Fetch the newest commit's weights and tokenizer into `folder`; returns the commit."""
     from huggingface_hub import HfApi, snapshot_download
 
-    say(f"downloading {hub_id}")
     try:
         revision = str(HfApi().model_info(hub_id).sha)
-        with _built_beside(target) as folder:
-            snapshot_download(hub_id, revision=revision, local_dir=folder, allow_patterns=list(HUB_PATTERNS))
-            shutil.rmtree(folder / ".cache", ignore_errors=True)
-            _checked_folder(folder)
-            _write_provenance(folder, {"hub_id": hub_id, "revision": revision})
-    except OSError as failed:  # every hub and network error derives from it
+        snapshot_download(hub_id, revision=revision, local_dir=folder, allow_patterns=list(HUB_PATTERNS))
+    except Exception as failed:  # the hub's own errors, its HTTP library's and OSError share no nearer ancestor
         raise BaseModelError(
             f"base model {hub_id!r} could not be downloaded: {failed}. "
             "Check the id and the network (HF_TOKEN for gated models), or give a local folder."
         ) from failed
-    return target
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
+    return revision
 
 
 def _checked_folder(folder: Path) -> Path:

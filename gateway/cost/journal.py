@@ -26,19 +26,28 @@ ROTATE_BYTES = 16 * 1024 * 1024
 class Journal:
     """The file of one worker. `intent` and `settle` are called on the event loop and only append."""
 
-    def __init__(self, folder: Path, worker_id: str) -> None:
+    def __init__(self, folder: Path, worker_id: str, *, rotate_bytes: int = ROTATE_BYTES) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self._rotate_bytes = rotate_bytes
         self._worker_id = worker_id
         self._sequence = 0
         self._lock = threading.Lock()
+        self._full: dict[Path, int] = {}
+        """Files that are not written to any more. They stay locked until the shipper is done with them."""
         self._open()
 
     def _open(self) -> None:
-        self._sequence += 1
-        self.path = self.folder / f"usage-{self._worker_id}-{self._sequence:06d}.jsonl"
-        self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        fcntl.flock(self._fd, fcntl.LOCK_EX)  # tells shippers of other workers that the file is still written to
+        """Begin a file that nobody has written: a worker that died may have had our id, and its intents are lost."""
+        while True:
+            self._sequence += 1
+            self.path = self.folder / f"usage-{self._worker_id}-{self._sequence:06d}.jsonl"
+            try:
+                self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+                break
+            except FileExistsError:
+                continue
+        fcntl.flock(self._fd, fcntl.LOCK_EX)  # tells shippers of other workers that the file is ours
         self._written = 0
 
     def intent(self, row: dict[str, Any]) -> None:
@@ -58,15 +67,25 @@ class Journal:
         """fsync; start a new file when this one is long. Returns the file that is written to now."""
         os.fsync(self._fd)
         with self._lock:
-            if self._written > ROTATE_BYTES:
-                os.close(self._fd)
+            if self._written > self._rotate_bytes:
+                self._full[self.path] = self._fd
                 self._open()
             return self.path
+
+    def full_files(self) -> list[Path]:
+        """Files of this worker before the current one."""
+        return list(self._full)
+
+    def remove(self, path: Path) -> None:
+        """Delete a full file whose every attempt is in the ledger."""
+        path.unlink()
+        os.close(self._full.pop(path))
 
     def close(self) -> None:
         """Sync and close; the lock goes with it."""
         os.fsync(self._fd)
-        os.close(self._fd)
+        for fd in (self._fd, *self._full.values()):
+            os.close(fd)
 
 
 class Shipper:
@@ -77,7 +96,8 @@ class Shipper:
         self._ledger = ledger
         self._interval_s = interval_s
         self._offsets: dict[Path, int] = {}
-        self._open_intents: dict[Path, dict[str, dict[str, Any]]] = {}
+        self._intents: dict[str, tuple[Path, dict[str, Any]]] = {}
+        """Attempts without a settle record so far, by id, with the file that the intent is in."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="usage-shipper", daemon=True)
 
@@ -106,14 +126,27 @@ class Shipper:
     def ship(self) -> None:
         """One round over all journal files."""
         current = self._journal.sync_and_rotate()
-        for path in sorted(self._journal.folder.glob("usage-*.jsonl")):
-            if path == current:
-                self._ship_new_lines(path)
-            elif _is_abandoned(path):
-                self._ship_new_lines(path)
-                self._ledger.record(self._open_intents.pop(path, {}).values())
-                self._offsets.pop(path, None)
-                path.unlink()
+        full = self._journal.full_files()
+        ours = {current, *full}
+        others = sorted(set(self._journal.folder.glob("usage-*.jsonl")) - ours)
+        abandoned = [path for path in others if _is_abandoned(path)]
+        for path in [*abandoned, *full, current]:  # all of them first: an attempt may settle in a later file
+            self._ship_new_lines(path)
+        for path in abandoned:
+            lost = [row for origin, row in self._intents.values() if origin == path]
+            self._ledger.record(lost)
+            self._forget(path, lost)
+            path.unlink()
+        awaited = {origin for origin, _ in self._intents.values()}
+        for path in full:
+            if path not in awaited:
+                self._forget(path, [])
+                self._journal.remove(path)
+
+    def _forget(self, path: Path, rows: list[dict[str, Any]]) -> None:
+        self._offsets.pop(path, None)
+        for row in rows:
+            del self._intents[row["attempt_id"]]
 
     def _ship_new_lines(self, path: Path) -> None:
         """Offsets and intents move on only after the ledger has the rows, so a failed round is simply done again."""
@@ -122,18 +155,13 @@ class Shipper:
             file.seek(offset)
             data = file.read()
         whole = data[: data.rfind(b"\n") + 1]  # a torn last line of a crash is no record
-        intents = dict(self._open_intents.get(path, {}))
-        settled = []
-        for line in whole.splitlines():
-            kind, row = orjson.loads(line)
-            if kind == INTENT:
-                intents[row["attempt_id"]] = row
-            else:
-                intents.pop(row["attempt_id"], None)
-                settled.append(row)
+        records = [orjson.loads(line) for line in whole.splitlines()]
+        settled = [row for kind, row in records if kind == SETTLE]
         self._ledger.record(settled)
         self._offsets[path] = offset + len(whole)
-        self._open_intents[path] = intents
+        self._intents |= {row["attempt_id"]: (path, row) for kind, row in records if kind == INTENT}
+        for row in settled:
+            self._intents.pop(row["attempt_id"], None)
 
 
 def _is_abandoned(path: Path) -> bool:

@@ -149,8 +149,8 @@ class EngineConnection(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        """Whether another request may follow on this socket."""
-        return self.complete and self._keep_alive and not self.closed
+        """Whether another request may follow on this socket; bytes that nobody read may have paused it."""
+        return self.complete and self._keep_alive and not self._chunks and not self.closed
 
 
 class EngineClient:

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from gateway.fleet.engine import ManagedEngine
 from gateway.fleet.swap import SwapRunner
 from gateway.fleet.view import ColdAdapterFailed, FleetView, InFlight, Pin
@@ -120,6 +122,7 @@ class Controller:
                 raise ColdAdapterFailed(f"{version.name} is quarantined: {error}", permanent=True) from error
             except (EngineFault, RegistryError, OSError) as error:
                 raise ColdAdapterFailed(f"{version.name} could not be loaded: {error}", permanent=False) from error
+            self.in_flight.last_used_s[engine.url, resident.name] = time.monotonic()  # a newcomer is not the idlest
             self.publish_view()
             proven = "no proof" if resident.strength is None else f"effect {resident.strength:.2f}"
             log.info("loaded %s on %s in %.2f s (%s)", version.name, engine.url, time.monotonic() - began, proven)
@@ -150,6 +153,7 @@ class Controller:
         entry = engine.resident[version_id]
         assert self.in_flight.count(engine.url, entry.name) == 0
         del engine.resident[version_id]
+        self.in_flight.last_used_s.pop((engine.url, entry.name), None)
         self.publish_view()
         try:
             await engine.unload(entry.name)
@@ -169,7 +173,10 @@ class Controller:
             self._preload_wanted()
             if due:
                 await self._retire_unwanted()
-            await self._swaps.start_pending()
+            try:
+                await self._swaps.start_pending()
+            except SQLAlchemyError as error:
+                log.warning("swaps wait for the database: %s", error)
             try:
                 async with asyncio.timeout(self._settings.check_interval_s):
                     await self._wake.wait()
@@ -210,6 +217,8 @@ class Controller:
         before = time.monotonic() - self._settings.retire_after_s
         for engine in self.engines:
             for version_id, entry in list(engine.resident.items()):
+                if engine.resident.get(version_id) is not entry:
+                    continue  # it left while another one was unloaded
                 key = (engine.url, entry.name)
                 idle_since = self.in_flight.last_used_s.setdefault(key, time.monotonic())
                 if version_id not in wanted and idle_since < before and not self.in_flight.count(*key):

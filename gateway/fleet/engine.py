@@ -89,6 +89,11 @@ class ManagedEngine:
         boot = await self.control.boot_time()
         if boot == self.boot and self.base_name is not None:
             return False
+        async with self.loading:  # else a load that begins now would be taken for a stranger
+            await self._take_over(boot, zero_adapter)
+        return True
+
+    async def _take_over(self, boot: float, zero_adapter: Path) -> None:
         self.resident.clear()
         self.base_name = None
         # Names must not come back on a boot, not even after a restart of the gateway: so the numbering begins at the
@@ -101,7 +106,6 @@ class ManagedEngine:
             raise EngineFault(self.quirks.refused)
         await self._unload_strangers()
         self.base_name = await self._make_base_servable(zero_adapter)
-        return True
 
     async def _unload_strangers(self) -> None:
         """Adapters of an earlier gateway on the same boot go: nobody counts their requests."""
@@ -147,6 +151,7 @@ class ManagedEngine:
             measured = await self._verify(entry.name, entry.folder, full_proof=True)
         except AdapterRejected:
             del self.resident[version_id]
+            await self._forget_quietly(entry.name)  # requests that run on it are finished by vLLM all the same
             raise
         self.resident[version_id] = Resident(entry.name, entry.folder, measured, fully_proven=True)
         return self.resident[version_id]

@@ -95,7 +95,10 @@ class VllmControl:
         cards = _json(await self._get("/v1/models")).get("data")
         if not isinstance(cards, list):
             raise Unintelligible("/v1/models has no list 'data'")
-        return {card["id"]: Card(card["id"], str(card.get("root")), card.get("parent")) for card in cards}
+        try:
+            return {card["id"]: Card(card["id"], str(card.get("root")), card.get("parent")) for card in cards}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise Unintelligible(f"/v1/models has a card that is none: {error!r}") from error
 
     async def load_adapter(self, name: str, folder: Path) -> None:
         """Load a folder under a name that this boot has never seen. Raises each kind of `EngineFault`.
@@ -122,7 +125,9 @@ class VllmControl:
         if answer.status_code == 400 and await self._holds(name, folder):
             return
         if answer.status_code in (400, 500) and await self.healthy():
-            raise AdapterRejected(message or f"HTTP {answer.status_code}")
+            reason = message or f"HTTP {answer.status_code}"
+            # The tenant reads this: neither our folders nor the engine's names are in it.
+            raise AdapterRejected(reason.replace(str(folder), "the adapter").replace(name, "the adapter"))
         raise Unreachable(f"loading failed with HTTP {answer.status_code}: {message}")
 
     async def unload_adapter(self, name: str) -> None:

@@ -93,7 +93,7 @@ class Forward:
         try:
             self._see(orjson.loads(data)["usage"])
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            raise EngineFailed("The engine's answer cannot be understood.", code="bad_engine_answer") from error
+            raise _unintelligible() from error
         yield data.replace(self._needle, self._replacement, 1)
 
     async def _events(self) -> AsyncIterator[bytes]:
@@ -105,25 +105,37 @@ class Forward:
             if cut < len(EVENT_END):
                 continue
             block, held = held[:cut].replace(self._needle, self._replacement), held[cut:]
+            failure = None
             if b'"usage":{' in block or b'data: {"error"' in block:
-                block = b"".join([kept async for kept in self._look_at_each(block)])
+                block, failure = self._look_at_each(block)
             done = block.endswith(DONE) or done
             if block:
                 yield block
+            if failure is not None:
+                raise failure
         if not done:
             raise EngineFailed("The engine ended its answer in the middle.", code="engine_broke")
 
-    async def _look_at_each(self, block: bytes) -> AsyncIterator[bytes]:
-        """Events of a block that holds usage or an error: usage is seen, and hidden from clients who did not ask."""
+    def _look_at_each(self, block: bytes) -> tuple[bytes, ApiError | None]:
+        """What to send of a block that holds usage or an error, and the error that then ends the stream.
+
+        Usage is seen, and hidden from clients who did not ask.
+        """
+        kept = b""
         for event in block.split(EVENT_END)[:-1]:
             if event.startswith(b'data: {"error"'):
-                raise self._translate_event(event)
+                return kept, self._translate_event(event)
             if b'"usage":{' in event:
-                document = orjson.loads(event.removeprefix(b"data: "))
-                self._see(document["usage"])
-                if self._hide_usage and not document["choices"]:
+                try:
+                    document = orjson.loads(event.removeprefix(b"data: "))
+                    self._see(document["usage"])
+                    hidden = self._hide_usage and not document["choices"]
+                except (orjson.JSONDecodeError, KeyError, TypeError):
+                    return kept, _unintelligible()
+                if hidden:
                     continue
-            yield event + EVENT_END
+            kept += event + EVENT_END
+        return kept, None
 
     def _see(self, usage: dict[str, Any]) -> None:
         self._usage.prompt_tokens = usage["prompt_tokens"]
@@ -155,3 +167,7 @@ class Forward:
 
     def _publicly(self, message: str) -> str:
         return message.replace(self._engine_name, self._public_name)
+
+
+def _unintelligible() -> EngineFailed:
+    return EngineFailed("The engine's answer cannot be understood.", code="bad_engine_answer")

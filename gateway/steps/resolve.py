@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.errors import Forbidden, ModelNotFound, Overloaded
+from gateway.errors import Forbidden, ModelNotFound, Quarantined
 from gateway.handoffs import Principal, Target
 from registry.catalog import BaseEntry, Catalog
 from registry.errors import InvalidInput
@@ -13,7 +13,7 @@ def resolve(principal: Principal, model: str, catalog: Catalog) -> Target:
     """What `model` stands for, for this tenant.
 
     Raises `ModelNotFound` for what is not this tenant's (whether or not it exists), `Forbidden` for a base model
-    without the scope, `Overloaded` for a quarantined version: never another model instead.
+    without the scope, `Quarantined` for such a version: never another model instead.
     """
     mapped_to = catalog.external.get((principal.tenant, model))
     name = mapped_to or model
@@ -35,11 +35,7 @@ def resolve(principal: Principal, model: str, catalog: Catalog) -> Target:
     if version is None:
         raise ModelNotFound(model)
     if version.quarantined is not None and split is None:
-        raise Overloaded(
-            f"{version.name} is quarantined and will not be served: {version.quarantined}",
-            param="model",
-            code="model_quarantined",
-        )
+        raise Quarantined(version.name, version.quarantined)
     return Target(model, mapped_to, None, version, ref.alias, split)
 
 

@@ -17,6 +17,7 @@ import uvicorn
 from adapter_folders import TinyBase
 
 from gateway.app import Gateway
+from gateway.fleet.controller import Controller
 from gateway.settings import GatewaySettings
 from loadtest.folders import write_adapter
 from loadtest.mock_engine.options import Faults, Options
@@ -215,14 +216,27 @@ class Stack:
         """Every engine takes traffic."""
         wait_until("all engines to be ready", lambda: set(self.readiness()["engines"].values()) == {"ok"})
 
+    @property
+    def controller(self) -> Controller:
+        """The fleet's controller, to look at."""
+        assert self.gateway.house is not None
+        assert isinstance(self.gateway.house.fleet, Controller)
+        return self.gateway.house.fleet
+
+    def restart_engine(self, number: int = 0) -> None:
+        """A new boot of an engine at its address, noticed by the gateway."""
+        managed = self.controller.engines[number]
+        before = managed.boot
+        run(self.engines[number].restart())
+        wait_until("the new boot to be noticed", lambda: managed.boot not in (None, before))
+        self.wait_ready()
+
     def wait_resident(self, *names: str) -> None:
-        """The engines hold exactly as many adapters as there are names, beside the zero adapter; and they are ours."""
-        house = self.gateway.house
-        assert house is not None
+        """Every engine in the routes holds these versions."""
         wanted = {self.house.registry.adapters.get(parse_ref(name)).id for name in names}
         wait_until(
             f"{names} to be resident",
-            lambda: all(wanted <= set(engine.resident) for engine in house.fleet.view().engines) or None,
+            lambda: all(wanted <= set(engine.resident) for engine in self.controller.view().engines),
         )
 
     def wait_revision(self) -> None:

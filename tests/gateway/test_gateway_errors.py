@@ -42,7 +42,7 @@ def assert_clean(stack: Stack, shown: str) -> None:
 # Keys and scopes
 
 
-@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic c2stMQ==", "sk-plain"])
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Basic c2stMQ==", "sk-plain"])
 def test_a_request_without_a_key_is_a_401(stack: Stack, header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header}
     for path in (CHAT, TEXT):
@@ -294,6 +294,7 @@ def test_a_stream_that_breaks_ends_with_an_error_that_the_sdk_raises(
     answer = stack.chat("triage", stream=True)
     assert answer.status_code == 200
     events = answer.text.split("\n\n")
+    assert all('"model":"acme/triage@1.0"' in event for event in events[:3])
     assert json.loads(events[3].removeprefix("data: "))["error"]["type"] == "api_error"
     assert events[4:] == ["data: [DONE]", ""]
     assert_clean(stack, answer.text)
@@ -336,8 +337,8 @@ def test_without_an_engine_the_answer_is_a_quick_503_that_says_when_to_come_back
 
 
 def test_a_cold_adapter_that_cannot_be_loaded_shows_nothing_of_the_inside(stack: Stack) -> None:
-    run(stack.engine.restart())
-    stack.wait_ready()
+    stack.restart_engine()
+    stack.wait_resident("acme/triage", "acme/triage@1.1", "globex/sentiment", "initech/forms")
     stack.faults(fail_next_load=[404, 503, 404])
     for _ in range(3):
         answer = stack.chat("triage@1.2")

@@ -14,7 +14,7 @@ import pytest
 from gateway.samples import samples
 from registry.names import parse_ref
 from registry.service import Registry
-from tests.live.conftest import ROOT, Live
+from tests.live.installation import ROOT, Live
 
 TICKET, REVIEW = (sample.request for sample in samples(ROOT / "examples"))
 SWAP_REQUESTS, SWAP_CONCURRENCY = 60, 24

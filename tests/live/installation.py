@@ -1,0 +1,88 @@
+"""A whole installation on real parts: one vLLM, one gateway, the two sample tenants. Used by the live tests and the bars."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import openai
+from rich.console import Console
+
+from gateway.embedded import EmbeddedEngine
+from gateway.samples import provision
+from gateway.supervisor import child, wait_until_up
+from loadtest.testing import free_port
+from registry.service import Registry
+from registry.settings import RegistrySettings
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A running installation."""
+
+    url: str
+    engine_url: str
+    state_dir: Path
+    base_folder: Path
+    base_name: str
+    keys: dict[str, str]
+
+    def registry_settings(self) -> RegistrySettings:
+        return RegistrySettings(state_dir=self.state_dir)
+
+    def switchyard(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The real command line, in a process of its own."""
+        return subprocess.run(
+            [sys.executable, "-m", "switchyard", *arguments],
+            env={**os.environ, "SWITCHYARD_STATE_DIR": str(self.state_dir)},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+
+    def client(self, tenant: str) -> openai.AsyncOpenAI:
+        """The official client with a tenant's key; it retries nothing."""
+        return openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key=self.keys[tenant], max_retries=0, timeout=120)
+
+
+def default_base_folder() -> Path:
+    """The default base model, kept in the checkout's state folder between runs."""
+    command = [sys.executable, "-m", "switchyard", "base", "prepare", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=True)
+    return (ROOT / json.loads(done.stdout)["folder"]).resolve()
+
+
+@contextmanager
+def real_installation(base_folder: Path, state_dir: Path) -> Iterator[Live]:
+    """Start it, and stop all of it at the end of the block."""
+    engine = EmbeddedEngine(base_folder, free_port(), "cpu")
+    url = f"http://127.0.0.1:{free_port()}"
+    with Registry.open(RegistrySettings(state_dir=state_dir)) as registry:
+        base = registry.bases.adopt(base_folder)
+        keys = provision(registry, ROOT / "examples", base.name, state_dir / "keys.json")
+    environment = {
+        **os.environ,
+        "SWITCHYARD_STATE_DIR": str(state_dir),
+        "SWITCHYARD_PORT": url.rpartition(":")[2],
+        "SWITCHYARD_ENGINES": json.dumps([engine.url]),
+        "SWITCHYARD_ENGINE_PLATFORM": "cpu",
+        "SWITCHYARD_ENGINE_MAX_CPU_LORAS": str(engine.max_cpu_loras),
+    }
+    gateway = [sys.executable, "-m", "switchyard", "gateway"]
+    engine_log, gateway_log = state_dir / "engine.log", state_dir / "gateway.log"
+    quiet = Console(quiet=True)
+    with child(engine.command(), engine.environment(), engine_log) as engine_process:
+        wait_until_up("engine", f"{engine.url}/health", engine_process, engine_log, 240, quiet)
+        with child(gateway, environment, gateway_log) as gateway_process:
+            wait_until_up("gateway", f"{url}/readyz", gateway_process, gateway_log, 60, quiet)
+            yield Live(url, engine.url, state_dir, base_folder, base.name, keys)
