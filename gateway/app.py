@@ -119,7 +119,12 @@ def _controller(registry: Registry, watch: CatalogWatch, settings: GatewaySettin
         registry,
         lambda: watch.current,
         {base.digest: zero_adapter},
-        ControllerSettings(retire_after_s=settings.retire_after_s, drain_timeout_s=settings.drain_timeout_s),
+        ControllerSettings(
+            check_interval_s=settings.engine_check_s,
+            reconcile_interval_s=5 * settings.engine_check_s,
+            retire_after_s=settings.retire_after_s,
+            drain_timeout_s=settings.drain_timeout_s,
+        ),
     )
 
 

@@ -30,21 +30,14 @@ def explain(model: str, key: str, unit: str | None, catalog: Catalog) -> list[St
         steps.append(Step("authenticate", f"key {principal.key_id} of tenant {principal.tenant!r}, scopes {scopes}"))
         target = resolve(principal, model, catalog)
     except ApiError as error:
-        steps.append(_refusal("resolve" if steps else "authenticate", error))
+        refusing = "resolve" if steps else "authenticate"
+        steps.append(Step(refusing, f"HTTP {error.status} {error.code}: {error.message}", ok=False))
         return steps
     steps.append(Step("resolve", _how_resolved(model, target)))
-    try:
-        steps.append(Step("assign", _how_assigned(target, unit)))
-    except ApiError as error:
-        steps.append(_refusal("assign", error))
-        return steps
+    steps.append(Step("assign", _how_assigned(target, unit)))
     if target.version is not None and target.split is None:
         steps.append(Step("version", f"manifest {target.version.manifest_digest}, base {target.version.base_digest}"))
     return steps
-
-
-def _refusal(step: str, error: ApiError) -> Step:
-    return Step(step, f"HTTP {error.status} {error.code}: {error.message}", ok=False)
 
 
 def _how_resolved(model: str, target: Target) -> str:

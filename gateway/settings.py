@@ -36,6 +36,7 @@ class GatewaySettings(RegistrySettings):
     max_in_flight: int = Field(1024, description="Requests in flight on this gateway.")
     max_in_flight_per_tenant: int = Field(512, description="Requests in flight of one tenant.")
     catalog_poll_s: float = Field(0.5, description="How often the catalog's revision is looked at.")
+    engine_check_s: float = Field(1.0, description="How often engines and the queue of swaps are looked at.")
     retire_after_s: float = Field(
         300.0, description="Unload an adapter that nothing points at after so long without use."
     )

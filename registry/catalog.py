@@ -153,6 +153,8 @@ def _adapters(session: Session, rows: Any, versions: Mapping[int, VersionEntry])
         aliases[names[alias.adapter_id]][alias.name] = versions[alias.version_id]
     for split in session.scalars(select(Split).where(Split.ended_at_ms.is_(None))):
         arms = tuple((versions[version_id], weight) for version_id, weight in split.arms)
+        if any(version.quarantined for version, _ in arms):
+            continue  # the alias's own version takes all of the traffic
         splits[names[split.adapter_id]][split.alias] = SplitEntry(split.id, split.salt.encode(), arms)
     return {
         name: AdapterEntry(

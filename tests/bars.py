@@ -225,7 +225,8 @@ BARS: dict[str, Callable[[Path, float], dict[str, Any]]] = {
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    git = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False)
     return {
         "cpu": model[0].partition(":")[2].strip() if model else platform.machine(),
         "cores": os.cpu_count(),

@@ -67,10 +67,9 @@ def register(
 ) -> None:
     """Enter a base model into the registry under a public name."""
     from registry.service import Registry
-    from trainer.publish import register_base
 
     with Registry.open() as registry:
-        info = register_base(registry, folder, name)
+        info = registry.bases.register(name, folder)
     if json_output:
         typer.echo(json.dumps({"name": info.name, "digest": info.digest}))
     else:

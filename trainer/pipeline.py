@@ -96,7 +96,7 @@ def run(plan: Plan, reporter: Reporter, settings: RegistrySettings | None = None
     reporter.stage("preparing the base model")
     base_folder = prepare_base(plan.base, settings.state_dir / "base", reporter.stage)
     with _registry_of(plan, settings) as registry:
-        base_info = registry and check_can_publish(registry, recipe.model.adapter.tenant, base_folder)
+        base_info = registry and check_can_publish(registry, recipe, base_folder)
         reporter.stage("loading the base model")
         base = _load_quietly(base_folder)
         rows = _encode(base, recipe, train_data, heldout_data)

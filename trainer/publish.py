@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -14,6 +13,7 @@ from registry.bases import BaseInfo
 from registry.errors import NotFound
 from registry.service import Registry
 from trainer.data.read import Dataset
+from trainer.errors import RecipeError
 from trainer.evaluate import Evaluation
 from trainer.recipe import Recipe
 from trainer.sft import Trained
@@ -54,33 +54,24 @@ def lineage(made_of: Ingredients, trained: Trained, evaluation: Evaluation) -> d
     }
 
 
-def check_can_publish(registry: Registry, tenant: str, base_folder: Path) -> BaseInfo:
-    """Fail before the training, not after it: NotFound without the tenant. Registers the base when it is new."""
+def check_can_publish(registry: Registry, recipe: Recipe, base_folder: Path) -> BaseInfo:
+    """Fail before the training, not after it; registers the base when it is new.
+
+    Raises NotFound without the tenant, and RecipeError when the engines do not hold adapters of this rank.
+    """
+    tenant, rank, limit = recipe.model.adapter.tenant, recipe.model.lora.r, registry.settings.max_lora_rank
     if tenant not in {known.name for known in registry.tenants.all()}:
         raise NotFound(
             f"there is no tenant {tenant!r}; create it with `switchyard tenants create {tenant}`, "
             "or train with --no-publish",
             param="tenant",
         )
-    return register_base(registry, base_folder)
-
-
-def register_base(registry: Registry, folder: Path, name: str | None = None) -> BaseInfo:
-    """The registry's entry for the base model in `folder`, added when there is none.
-
-    Without a `name` a model that is known under any name keeps it, and a new one is called after its folder.
-    """
-    if name is not None:
-        return registry.bases.register(name, folder)
-    try:
-        return registry.bases.find(folder)
-    except NotFound:
-        return registry.bases.register(public_name(folder.resolve().name), folder)
-
-
-def public_name(text: str) -> str:
-    """`text` in the alphabet of names: lower case, every other character a dash, at most 63 long."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:63] or "base"
+    if rank > limit:
+        raise RecipeError(
+            f"{recipe.file}: lora.r = {rank} is more than the engines hold ({limit}); lower it, or raise "
+            "SWITCHYARD_MAX_LORA_RANK and the engines' --max-lora-rank"
+        )
+    return registry.bases.adopt(base_folder)
 
 
 def publish(registry: Registry, folder: Path, made_of: Ingredients, facts: Mapping[str, Any]) -> Published:

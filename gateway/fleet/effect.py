@@ -15,6 +15,16 @@ from pathlib import Path
 from typing import Any
 
 MIN_STRENGTH = 0.5
+POSITIONS_A_PROBE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One question to the engine: how much likelier, in nats, does the adapter make `token` after `prefix`?"""
+
+    prefix: tuple[int, ...]
+    token: int
+    expected: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +35,14 @@ class Probe:
     positions: tuple[int, ...]
     base_logprobs: tuple[float, ...]
     adapter_logprobs: tuple[float, ...]
+
+    def strongest(self) -> list[Difference]:
+        """The positions at which the adapter changes most: enough to tell it from its absence, cheap enough to ask."""
+        differences = [
+            Difference(self.token_ids[:position], self.token_ids[position], adapter - base)
+            for position, base, adapter in zip(self.positions, self.base_logprobs, self.adapter_logprobs, strict=True)
+        ]
+        return sorted(differences, key=lambda difference: -abs(difference.expected))[:POSITIONS_A_PROBE]
 
 
 @dataclass(frozen=True, slots=True)

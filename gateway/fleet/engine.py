@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from gateway.fleet.connection import EngineClient
-from gateway.fleet.effect import MIN_STRENGTH, EffectProof, Probe, ProofUnreadable, read_proof, strength
+from gateway.fleet.effect import MIN_STRENGTH, Difference, Probe, ProofUnreadable, read_proof, strength
 from gateway.fleet.quirks import Platform, Quirks, quirks_of
 from gateway.fleet.view import EngineView
 from gateway.fleet.vllm import AdapterRejected, EngineFault, VllmControl
@@ -169,18 +169,19 @@ class ManagedEngine:
             if not await self.control.answers_as(name, salt=name):
                 raise EngineFault(f"the engine answers requests for {name} under another name")
             return None
-        return await self._prove(name, proof, proof.probes if full_proof else proof.probes[:1])
+        return await self._prove(name, proof.probes if full_proof else proof.probes[:1])
 
-    async def _prove(self, name: str, proof: EffectProof, probes: tuple[Probe, ...]) -> float:
-        assert self.base_name is not None
-        served: list[float] = []
-        expected: list[float] = []
-        for probe in probes:
-            with_adapter = await self.control.prompt_logprobs(name, probe.token_ids, salt=name)
-            with_base = await self.control.prompt_logprobs(self.base_name, probe.token_ids, salt=name)
-            for index, position in enumerate(probe.positions):
-                served.append((with_adapter[position] or 0.0) - (with_base[position] or 0.0))
-                expected.append(probe.adapter_logprobs[index] - probe.base_logprobs[index])
+    async def _prove(self, name: str, probes: tuple[Probe, ...]) -> float:
+        base = self.base_name
+        assert base is not None
+        asked = [difference for probe in probes for difference in probe.strongest()]
+
+        async def served_minus_base(one: Difference) -> float:
+            with_adapter = await self.control.next_token_logprob(name, one.prefix, one.token, salt=name)
+            return with_adapter - await self.control.next_token_logprob(base, one.prefix, one.token, salt=name)
+
+        served = await asyncio.gather(*(served_minus_base(one) for one in asked))
+        expected = [one.expected for one in asked]
         measured = strength(served, expected)
         if measured < MIN_STRENGTH:
             raise AdapterRejected(

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from gateway.errors import Quarantined
 from gateway.experiments.assignment import bucket_of, choose
 from gateway.handoffs import Arm, Target, Unit
 
 
 def assign(target: Target, unit: Unit) -> Arm:
-    """The base, the version, or the version that the unit's bucket falls to in the alias's split.
-
-    Raises `Quarantined` when that one may not be served: a unit never changes its arm.
-    """
+    """The base, the version, or the version that the unit's bucket falls to in the alias's split."""
     if target.base is not None:
         return Arm(target.base.name, target.base.digest, None, None, None, None)
     assert target.version is not None
@@ -20,6 +16,4 @@ def assign(target: Target, unit: Unit) -> Arm:
     versions = [version for version, _ in target.split.arms]
     weights = [weight for _, weight in target.split.arms]
     version = versions[choose(weights, bucket_of(target.split.salt, unit.value))]
-    if version.quarantined is not None:
-        raise Quarantined(version.name, version.quarantined)
     return Arm(version.name, version.base_digest, version, target.split.id, version.number, unit.source)

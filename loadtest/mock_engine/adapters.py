@@ -41,13 +41,16 @@ class AdapterBroken(Exception):
     """The folder cannot be served; the text is vLLM's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """One probe of an effect proof: log-probabilities of `token_ids[p]` for each p of `positions`."""
+Question = tuple[tuple[int, ...], int]
+"""A prefix of token ids, and the token that may follow it."""
 
-    positions: tuple[int, ...]
-    base: tuple[float, ...]
-    adapter: tuple[float, ...]
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """What an effect proof says about one question: the token's log-probability under the base and the adapter."""
+
+    base: float
+    adapter: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ class Weights:
     digest: bytes
     zero: bool
     """True when every B tensor is zero: the adapter then is the base."""
-    probes: dict[tuple[int, ...], Probe] = field(default_factory=dict)
+    proven: dict[Question, Proven] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +150,17 @@ def _check_tensors(path: str, header: dict[str, tuple[tuple[int, ...], int, int]
         )
 
 
-def _read_proof(path: Path) -> dict[tuple[int, ...], Probe]:
+def _read_proof(path: Path) -> dict[Question, Proven]:
     try:
         proof = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
     return {
-        tuple(probe["token_ids"]): Probe(
-            tuple(probe["positions"]), tuple(probe["base_logprobs"]), tuple(probe["adapter_logprobs"])
-        )
+        (tuple(probe["token_ids"][:position]), probe["token_ids"][position]): Proven(base, adapter)
         for probe in proof["probes"]
+        for position, base, adapter in zip(
+            probe["positions"], probe["base_logprobs"], probe["adapter_logprobs"], strict=True
+        )
     }
 
 
@@ -198,13 +202,12 @@ class AdapterTable:
         self.memory.move_to_end(adapter.number)
         return weights
 
-    def base_logprobs(self, token_ids: tuple[int, ...]) -> dict[int, float]:
-        """Position → the base's log-probability, from every proof in memory that probes exactly these tokens."""
-        found: dict[int, float] = {}
+    def base_logprob(self, question: Question) -> float | None:
+        """The base's answer to a question that some proof in memory asks."""
         for weights in self.memory.values():
-            if probe := weights.probes.get(token_ids):
-                found.update(zip(probe.positions, probe.base, strict=True))
-        return found
+            if found := weights.proven.get(question):
+                return found.base
+        return None
 
     def _read(self, number: int, path: str) -> Weights:
         weights = read_adapter(path, self._max_rank, self._shapes)

@@ -58,8 +58,12 @@ def identity(weights: Weights | None, noop: bool) -> bytes:
     return BASE_DIGEST if weights is None or weights.zero or noop else weights.digest
 
 
-def generate(who: bytes, prompt: tuple[int, ...], index: int, count: int, finish_reason: str) -> Choice:
-    """`count` tokens for choice `index` of a prompt."""
+def generate(
+    who: bytes, prompt: tuple[int, ...], index: int, count: int, finish_reason: str, only: int | None
+) -> Choice:
+    """`count` tokens for choice `index` of a prompt; all of them `only` when no other is allowed."""
+    if only is not None:
+        return Choice(index, (only,) * count, (decode(only),) * count, finish_reason)
     seed = who + array("q", prompt).tobytes() + index.to_bytes(4, "little")
     drawn = hashlib.shake_256(seed).digest(count)
     return Choice(
@@ -89,29 +93,14 @@ def top_logprobs(who: bytes, token_id: int, place: int, count: int, vocab_size: 
     return entries
 
 
-def prompt_logprobs(
-    table: AdapterTable, weights: Weights | None, noop: bool, prompt: tuple[int, ...], count: int, vocab_size: int
-) -> list[dict[str, dict[str, Any]] | None]:
-    """vLLM's `prompt_logprobs`: None for the first token, then one dict per token, with `count` alternatives.
-
-    Where a probe of an effect proof is asked, the proof's own numbers are answered, as a real engine would: the
-    adapter's for the adapter that carries the proof, the base's for the base and for adapters that change nothing.
+def proven_logprob(
+    table: AdapterTable, weights: Weights | None, noop: bool, prompt: tuple[int, ...], token_id: int
+) -> float | None:
+    """What a real engine would answer where an effect proof asks: the adapter's number for the adapter that carries the
+    proof, the base's for the base and for adapters that change nothing. None where no proof asks.
     """
-    who = identity(weights, noop)
-    known = _proven(table, weights, noop, prompt)
-    entries: list[dict[str, dict[str, Any]] | None] = [None]
-    for place in range(1, len(prompt)):
-        tops = top_logprobs(who, prompt[place], place, max(count, 1), vocab_size)
-        if place in known:
-            tops[prompt[place]] = (known[place], 1)
-        entries.append(
-            {str(t): {"logprob": lp, "rank": rank, "decoded_token": decode(t)} for t, (lp, rank) in tops.items()}
-        )
-    return entries
-
-
-def _proven(table: AdapterTable, weights: Weights | None, noop: bool, prompt: tuple[int, ...]) -> dict[int, float]:
+    question = (prompt, token_id)
     if weights is None or weights.zero or noop:
-        return table.base_logprobs(prompt)
-    probe = weights.probes.get(prompt)
-    return dict(zip(probe.positions, probe.adapter, strict=True)) if probe else {}
+        return table.base_logprob(question)
+    found = weights.proven.get(question)
+    return found.adapter if found else None

@@ -91,7 +91,7 @@ class _Answer:
         uses = [self.engine.prefix.match(identity, prompt) for prompt in job.prompts]
         cache = CacheUse(sum(use.cached for use in uses), sum(use.created for use in uses))
         choices = [
-            generate(self.serving.who, prompt, index, job.answer_tokens, job.finish_reason)
+            generate(self.serving.who, prompt, index, job.answer_tokens, job.finish_reason, job.only_token)
             for index, prompt in enumerate(prompt for prompt in job.prompts for _ in range(job.n))
         ]
         if not await (self._stream(choices, cache) if job.stream else self._whole(choices, cache)):

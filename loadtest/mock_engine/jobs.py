@@ -36,7 +36,8 @@ class Job:
     continuous_usage: bool
     logprobs: int | None
     """Alternatives per generated token; None when not asked."""
-    prompt_logprobs: int | None
+    only_token: int | None
+    """The one token that `allowed_token_ids` leaves; longer lists are ignored."""
     return_token_ids: bool
     cache_salt: str
 
@@ -92,8 +93,6 @@ def parse_job(kind: Kind, body: dict[str, Any], request_id: str | None, options:
     stream_options = body.get("stream_options") or {}
     if stream_options and not stream:
         raise refused("Stream options can only be defined when `stream=True`.", "stream_options")
-    if stream and body.get("prompt_logprobs"):
-        raise refused("`prompt_logprobs` are not available when `stream=True`.", "prompt_logprobs")
     include_usage = bool(stream_options.get("include_usage"))
     max_tokens = _max_tokens(kind, body, prompts, options)
     return Job(
@@ -110,7 +109,7 @@ def parse_job(kind: Kind, body: dict[str, Any], request_id: str | None, options:
         include_usage=include_usage,
         continuous_usage=include_usage and bool(stream_options.get("continuous_usage_stats")),
         logprobs=_logprobs(kind, body),
-        prompt_logprobs=body.get("prompt_logprobs"),
+        only_token=allowed[0] if len(allowed := body.get("allowed_token_ids") or []) == 1 else None,
         return_token_ids=bool(body.get("return_token_ids")),
         cache_salt=body.get("cache_salt") or "",
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from loadtest.mock_engine.answers import Choice, decode, prompt_logprobs, top_logprobs
+from loadtest.mock_engine.answers import Choice, decode, proven_logprob, top_logprobs
 from loadtest.mock_engine.jobs import Job
 from loadtest.mock_engine.options import Options
 from loadtest.mock_engine.queues import CacheUse
@@ -47,7 +47,7 @@ def full_reply(job: Job, serving: Serving, choices: list[Choice], cache: CacheUs
         "usage": usage(job, sum(len(choice.token_ids) for choice in choices), cache),
     }
     if job.kind == "chat":
-        reply["prompt_logprobs"] = _prompt_logprobs(job, serving, 0)
+        reply["prompt_logprobs"] = None
         reply["prompt_token_ids"] = job.prompts[0] if job.return_token_ids else None
         reply["prompt_text"] = None
     reply.update(kv_transfer_params=None, ec_transfer_params=None, metrics=None)
@@ -63,7 +63,7 @@ def _text_choice(job: Job, serving: Serving, choice: Choice) -> Json:
         "finish_reason": choice.finish_reason,
         "stop_reason": None,
         "token_ids": choice.token_ids if job.return_token_ids else None,
-        "prompt_logprobs": _prompt_logprobs(job, serving, which),
+        "prompt_logprobs": None,
         "prompt_token_ids": job.prompts[which] if job.return_token_ids else None,
         "routed_experts": None,
     }
@@ -89,14 +89,6 @@ def _chat_choice(job: Job, serving: Serving, choice: Choice) -> Json:
     }
 
 
-def _prompt_logprobs(job: Job, serving: Serving, which: int) -> list[Any] | None:
-    if job.prompt_logprobs is None:
-        return None
-    return prompt_logprobs(
-        serving.table, serving.weights, serving.noop, job.prompts[which], job.prompt_logprobs, serving.vocab_size
-    )
-
-
 def text_logprobs(job: Job, serving: Serving, choice: Choice, start: int, end: int) -> Json | None:
     """Completions' `logprobs` for the tokens start..end of a choice."""
     if job.logprobs is None:
@@ -106,11 +98,17 @@ def text_logprobs(job: Job, serving: Serving, choice: Choice, start: int, end: i
     for place in range(start, end):
         entries = top_logprobs(serving.who, choice.token_ids[place], place, job.logprobs, serving.vocab_size)
         offsets.append(offset)
-        chosen.append(entries[choice.token_ids[place]][0])
+        proven = _proven(job, serving, choice) if place == 0 else None
+        chosen.append(entries[choice.token_ids[place]][0] if proven is None else proven)
         tops.append({decode(token): logprob for token, (logprob, _) in entries.items()})
         offset += len(choice.words[place])
     words = list(choice.words[start:end])
     return {"text_offset": offsets, "token_logprobs": chosen, "tokens": words, "top_logprobs": tops}
+
+
+def _proven(job: Job, serving: Serving, choice: Choice) -> float | None:
+    prompt = job.prompts[choice.index // job.n]
+    return proven_logprob(serving.table, serving.weights, serving.noop, prompt, choice.token_ids[0])
 
 
 def chat_logprobs(job: Job, serving: Serving, choice: Choice, start: int, end: int) -> Json | None:

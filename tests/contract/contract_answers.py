@@ -116,31 +116,35 @@ async def test_n_gives_as_many_choices_and_counts_all_their_tokens(engine: Engin
 
 async def test_an_adapter_answers_under_its_own_name_with_its_own_numbers(engine: EngineUnderTest) -> None:
     name = await engine.loaded(seed=1, scale=0.5)
-    body = {"prompt": TOKEN_IDS, "max_tokens": 1, "prompt_logprobs": 0}
-    with_adapter = (await engine.complete(model=name, **body)).json()
-    without = (await engine.complete(**body)).json()
+    with_adapter, without = await scored(engine, name), await scored(engine, engine.base)
     assert with_adapter["model"] == name
-    entries = with_adapter["choices"][0]["prompt_logprobs"]
-    assert entries[0] is None
-    assert [str(token) in entry for token, entry in zip(TOKEN_IDS[1:], entries[1:], strict=True)] == [True] * 4
-    assert set(entries[1][str(TOKEN_IDS[1])]) == {"logprob", "rank", "decoded_token"}
-    assert farthest(entries, without["choices"][0]["prompt_logprobs"]) > 0.1
+    assert abs(logprob(with_adapter) - logprob(without)) > 0.01
 
 
 async def test_an_adapter_with_zero_b_answers_as_the_base(engine: EngineUnderTest) -> None:
     name = await engine.loaded(scale=0.0)
-    body = {"prompt": TOKEN_IDS, "max_tokens": 1, "prompt_logprobs": 0}
-    with_adapter = (await engine.complete(model=name, **body)).json()["choices"][0]
-    without = (await engine.complete(**body)).json()["choices"][0]
-    assert farthest(with_adapter["prompt_logprobs"], without["prompt_logprobs"]) < 0.01
-    assert with_adapter["text"] == without["text"]
+    assert abs(logprob(await scored(engine, name)) - logprob(await scored(engine, engine.base))) < 0.01
 
 
-def farthest(one: list[Any], other: list[Any]) -> float:
-    """The largest difference between two answers' log-probabilities of TOKEN_IDS."""
-    keys = [str(token) for token in TOKEN_IDS]
-    gaps = [float(one[i][keys[i]]["logprob"]) - float(other[i][keys[i]]["logprob"]) for i in range(1, len(keys))]
-    return max(map(abs, gaps))
+async def test_log_probabilities_are_those_before_allowed_token_ids_limit_the_choice(engine: EngineUnderTest) -> None:
+    """The gateway's effect proof rests on it: after the limit the only token would have a probability of 1."""
+    reply = await scored(engine, engine.base)
+    assert logprob(reply) < -0.001
+    assert reply["usage"]["completion_tokens"] == 1
+
+
+async def scored(engine: EngineUnderTest, model: str) -> dict[str, Any]:
+    """The answer that says how likely the last of TOKEN_IDS is after the others."""
+    *prefix, token = TOKEN_IDS
+    body = {"prompt": prefix, "max_tokens": 1, "logprobs": 0, "allowed_token_ids": [token]}
+    reply: dict[str, Any] = (await engine.complete(model=model, **body)).json()
+    return reply
+
+
+def logprob(reply: dict[str, Any]) -> float:
+    """The log-probability of the token that `scored` asked for."""
+    value: float = reply["choices"][0]["logprobs"]["token_logprobs"][0]
+    return value
 
 
 async def test_an_adapter_that_was_evicted_is_read_again(engine: EngineUnderTest) -> None:

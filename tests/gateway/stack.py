@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -106,9 +106,7 @@ class House:
 
     def promote(self, name: str, version: str, alias: str = "production") -> SwapInfo:
         """Ask the gateway to move an alias; return when it has, or has failed to."""
-        return self.finished(
-            self.registry.swaps.request(parse_ref(f"{name}@{version}"), alias=alias, actor="test").id
-        )
+        return self.finished(self.registry.swaps.request(parse_ref(f"{name}@{version}"), alias=alias, actor="test").id)
 
     def finished(self, swap_id: int) -> SwapInfo:
         """The swap at its end."""
@@ -138,6 +136,7 @@ def open_house(folder: Path, **settings: Any) -> Iterator[House]:
             "state_dir": folder / "var",
             "engine_platform": "cpu",
             "catalog_poll_s": 0.05,
+            "engine_check_s": 0.1,
             "engines": [],
             "port": free_port(),
             **settings,
@@ -266,21 +265,33 @@ class Stack:
 
 
 @contextmanager
-def run_stack(
-    house: House, *, engines: Sequence[Mapping[str, Any]] = ({},), **settings: Any
-) -> Iterator[Stack]:
-    """Engines and a gateway over a filled house. `engines` are options of the mocks, `settings` of the gateway."""
-    mocks = [MockEngine(Options(**{"model": str(house.base_folder), **options})) for options in engines]
-    configured = house.settings.model_copy(
-        update={"engines": [mock.url for mock in mocks], "port": free_port(), **settings}
-    )
-    house.settings = configured
-    with ExitStack() as closing:
+def run_engines(house: House, *options: Mapping[str, Any]) -> Iterator[list[MockEngine]]:
+    """Mock engines that serve the house's base model."""
+    mocks = [MockEngine(Options(**{"model": str(house.base_folder), **chosen})) for chosen in options]
+    try:
         for mock in mocks:
             run(mock.start())
-            closing.callback(lambda mock=mock: run(mock.stop()))
-        gateway = Gateway(configured)
-        url = closing.enter_context(served(gateway))
+        yield mocks
+    finally:
+        for mock in mocks:
+            run(mock.stop())
+
+
+@contextmanager
+def run_gateway(house: House, mocks: list[MockEngine], **settings: Any) -> Iterator[Stack]:
+    """A gateway over a filled house, in front of engines that run."""
+    house.settings = house.settings.model_copy(
+        update={"engines": [mock.url for mock in mocks], "port": free_port(), **settings}
+    )
+    gateway = Gateway(house.settings)
+    with served(gateway) as url:
         stack = Stack(house, mocks, gateway, url)
         stack.wait_ready()
+        yield stack
+
+
+@contextmanager
+def run_stack(house: House, *, engines: Sequence[Mapping[str, Any]] = ({},), **settings: Any) -> Iterator[Stack]:
+    """Engines and a gateway. `engines` are options of the mocks, `settings` of the gateway."""
+    with run_engines(house, *engines) as mocks, run_gateway(house, mocks, **settings) as stack:
         yield stack

@@ -280,14 +280,14 @@ def test_a_silence_within_a_stream_ends_it_after_the_idle_timeout(stack: Stack) 
 
 
 @pytest.mark.parametrize("fault", ["die_after_chunks", "error_after_chunks"])
-def test_a_stream_that_breaks_ends_with_an_error_that_the_sdk_raises(
-    stack: Stack, client: OpenAI, fault: str
-) -> None:
+def test_a_stream_that_breaks_ends_with_an_error_that_the_sdk_raises(stack: Stack, client: OpenAI, fault: str) -> None:
     stack.faults(**{fault: 3})
     got = []
-    with client.chat.completions.create(model="triage", messages=MESSAGES, max_tokens=9, stream=True) as stream:
-        with pytest.raises(openai.APIError) as caught:
-            got.extend(iter(stream))
+    with (
+        client.chat.completions.create(model="triage", messages=MESSAGES, max_tokens=9, stream=True) as stream,
+        pytest.raises(openai.APIError) as caught,
+    ):
+        got.extend(iter(stream))
     assert len(got) == 3, "what came before the failure reaches the client"
     assert caught.value.type == "api_error"
     assert caught.value.code == {"die_after_chunks": "engine_broke", "error_after_chunks": "engine_error"}[fault]

@@ -88,7 +88,7 @@ FORWARDED_AS_SENT: list[tuple[Endpoint, dict[str, Any]]] = [
     ("completions", {"prompt": ["a", "b"], "n": 2, "best_of": None}),
     ("completions", {"prompt": [1, 2, 3], "logprobs": 0, "echo": True, "max_tokens": 0}),
     ("completions", {"prompt": [[1], [2, 3]], "suffix": "end"}),
-    ("completions", {"logprobs": 5, "prompt_logprobs": 1, "truncate_prompt_tokens": -1}),
+    ("completions", {"logprobs": 5, "truncate_prompt_tokens": -1}),
 ]
 
 

@@ -50,7 +50,6 @@ RICH: dict[Endpoint, dict[str, Any]] = {
         "prompt": [[1, 2], [3]],
         "structured_outputs": {"choice": ["a", "b"], "whitespace_pattern": " "},
         "logprobs": 2,
-        "prompt_logprobs": 1,
         "n": 2,
         "best_of": 2,
         "echo": True,

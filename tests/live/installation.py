@@ -1,4 +1,4 @@
-"""A whole installation on real parts: one vLLM, one gateway, the two sample tenants. Used by the live tests and the bars."""
+"""A whole installation on real parts: one vLLM, one gateway, the two sample tenants. For live tests and bars."""
 
 from __future__ import annotations
 

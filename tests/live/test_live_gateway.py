@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 import openai
@@ -18,6 +17,11 @@ from tests.live.installation import ROOT, Live
 
 TICKET, REVIEW = (sample.request for sample in samples(ROOT / "examples"))
 SWAP_REQUESTS, SWAP_CONCURRENCY = 60, 24
+
+
+def heldout(task: str) -> list[dict[str, Any]]:
+    text = (ROOT / "examples" / task / "heldout.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
 
 
 async def triage(client: openai.AsyncOpenAI, model: str, **options: Any) -> Any:
@@ -39,7 +43,7 @@ async def test_the_other_tenants_adapter_answers_on_the_same_engine(live: Live) 
         answer = await client.completions.create(
             model="sentiment", prompt=REVIEW["prompt"], max_tokens=6, temperature=0, stop=["\n"]
         )
-    labels = {json.loads(line)["completion"].strip() for line in open(ROOT / "examples/sentiment/heldout.jsonl")}
+    labels = {row["completion"].strip() for row in heldout("sentiment")}
     assert answer.choices[0].text.strip() in labels
 
 
@@ -162,6 +166,5 @@ def test_every_answer_is_a_usage_row(live: Live) -> None:
 
 def test_examples_are_what_the_readme_says_they_are() -> None:
     for task in ("triage", "sentiment"):
-        folder = Path(ROOT / "examples" / task)
-        assert sum(1 for _ in open(folder / "heldout.jsonl")) >= 200
-        assert (folder / "adapter" / "effect_proof.json").exists()
+        assert len(heldout(task)) >= 200
+        assert (ROOT / "examples" / task / "adapter" / "effect_proof.json").exists()

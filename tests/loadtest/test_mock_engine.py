@@ -58,9 +58,12 @@ async def stream_of(http: httpx.AsyncClient, into: list[str] | None = None, **bo
     return seen
 
 
-def logprobs(answer: httpx.Response) -> list[float]:
-    entries = answer.json()["choices"][0]["prompt_logprobs"][1:]
-    return [entry[str(token)]["logprob"] for entry, token in zip(entries, IDS[1:], strict=True)]
+async def logprob(http: httpx.AsyncClient, position: int, model: str = "base") -> float:
+    """How likely the token at `position` of IDS is after those before it."""
+    only = {"allowed_token_ids": [IDS[position]], "max_tokens": 1, "logprobs": 0}
+    answer = await complete(http, model=model, prompt=IDS[:position], **only)
+    value: float = answer.json()["choices"][0]["logprobs"]["token_logprobs"][0]
+    return value
 
 
 async def test_answers_depend_on_the_weights_and_not_on_the_name(http: httpx.AsyncClient, tmp_path: Path) -> None:
@@ -84,15 +87,12 @@ async def test_probes_are_answered_from_the_effect_proof(
     probe = {"token_ids": IDS, "positions": [1, 3], "base_logprobs": [-4.0, -5.0], "adapter_logprobs": [-1.0, -0.5]}
     proof = {"format": 1, "probes": [probe], "noise": 0.01}
     await load(http, "one", write_adapter(tmp_path / "one", proof=proof))
-    ask = {"prompt": IDS, "max_tokens": 1, "prompt_logprobs": 0}
-    served = logprobs(await complete(http, model="one", **ask))
-    assert (served[0], served[2]) == (-1.0, -0.5)
-    base = logprobs(await complete(http, **ask))
-    assert (base[0], base[2]) == (-4.0, -5.0)
+    assert [await logprob(http, position, "one") for position in (1, 3)] == [-1.0, -0.5]
+    assert [await logprob(http, position) for position in (1, 3)] == [-4.0, -5.0]
     await load(http, "zero", write_adapter(tmp_path / "zero", scale=0.0))
-    assert logprobs(await complete(http, model="zero", **ask)) == base
+    assert await logprob(http, 3, "zero") == -5.0
     await engine.faults(noop_adapters=True)
-    assert logprobs(await complete(http, model="one", **ask)) == base
+    assert await logprob(http, 3, "one") == -5.0
 
 
 async def test_completions_default_to_16_tokens_and_stop_when_the_answer_is_shorter() -> None:

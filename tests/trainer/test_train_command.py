@@ -13,7 +13,7 @@ from registry.errors import NotFound
 from registry.names import parse_ref
 from registry.service import Registry
 from registry.settings import RegistrySettings
-from trainer.errors import TrainingRefused
+from trainer.errors import RecipeError, TrainingRefused
 from trainer.pipeline import Outcome, Plan, run
 
 pytestmark = pytest.mark.training
@@ -194,4 +194,14 @@ def test_a_missing_tenant_stops_the_run_before_the_training(base: Path, tmp_path
     recorder = Recorder()
     with pytest.raises(NotFound, match="switchyard tenants create acme"):
         run(Plan(write_recipe(tmp_path), str(base)), recorder, RegistrySettings(state_dir=tmp_path / "state"))
+    assert recorder.steps == []
+
+
+def test_a_rank_that_no_engine_holds_stops_the_run_before_the_training(
+    base: Path, state: RegistrySettings, tmp_path: Path
+) -> None:
+    recipe, recorder = write_recipe(tmp_path), Recorder()
+    recipe.write_text(recipe.read_text().replace("r = 4", "r = 32"))
+    with pytest.raises(RecipeError, match=r"lora\.r = 32 is more than the engines hold \(16\)"):
+        run(Plan(recipe, str(base)), recorder, state)
     assert recorder.steps == []

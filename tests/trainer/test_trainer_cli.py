@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -82,12 +81,3 @@ def test_progress_on_a_terminal_is_a_bar_that_goes_away() -> None:
         reporter.step(2, 2, 0.5)
         reporter.stage("evaluating")
     assert text.getvalue().splitlines()[-1].endswith("evaluating")
-
-
-@pytest.mark.parametrize(
-    ("text", "name"), [("SmolLM2-135M", "smollm2-135m"), ("org/Na me", "org-na-me"), ("..", "base")]
-)
-def test_a_folder_name_becomes_a_legal_public_name(text: str, name: str) -> None:
-    from trainer.publish import public_name
-
-    assert public_name(text) == name

@@ -73,7 +73,6 @@ _SAMPLING: dict[str, Check] = {
     "add_special_tokens": flag,
     "truncate_prompt_tokens": integer(-1, MAX_TOKEN_ID),  # -1: to the model's context
     "truncation_side": one_of("left", "right"),
-    "prompt_logprobs": integer(0, lambda caps: caps.max_logprobs),  # vLLM's -1 would send the whole vocabulary
     "logprob_token_ids": token_ids(lambda caps: caps.max_logprob_token_ids),
     "response_format": response_format,
     "structured_outputs": structured_outputs,
@@ -154,6 +153,7 @@ RESERVED: dict[str, str] = {
     "logits_processors": "it names code to run in the engine",
     "chat_template": "it is a program that the engine would run",
     "prompt_embeds": "it is a serialised tensor, which has no text to count",
+    "prompt_logprobs": "vLLM's CPU engine (0.32) dies of it when another request is in the batch",
     "prompt_token_ids": "the prompt must be what the gateway counts",
     "mm_processor_kwargs": "it changes what an input costs",
     "media_io_kwargs": "it changes what an input costs",

@@ -73,9 +73,12 @@ def _needs_logprobs(param: str) -> Rule:
     return rule
 
 
-def _not_in_a_stream(given: Given, caps: Caps) -> None:
-    if given["prompt_logprobs"] and given.get("stream"):
-        raise _refuse("'prompt_logprobs' cannot be streamed. Set 'stream' to false.", "prompt_logprobs")
+def _echo_without_logprobs(given: Given, caps: Caps) -> None:
+    """Together they make vLLM compute `prompt_logprobs`, which is reserved for the reason given there."""
+    for param in ("logprobs", "top_logprobs"):
+        value = given.get(param)
+        if given["echo"] and value is not None and value is not False:
+            raise _refuse(f"Send 'echo' or '{param}', not both.", "echo")
 
 
 def _only_in_a_stream(given: Given, caps: Caps) -> None:
@@ -110,7 +113,7 @@ def _no_new_turn(given: Given, caps: Caps) -> None:
 _BOTH: list[tuple[str, Rule]] = [
     ("n", _several_need_chance),
     ("stream_options", _only_in_a_stream),
-    ("prompt_logprobs", _not_in_a_stream),
+    ("echo", _echo_without_logprobs),
     ("logprob_token_ids", _needs_logprobs("logprob_token_ids")),
     ("structured_outputs", _one_constraint),
 ]

@@ -1,0 +1,170 @@
+"""The cost report: exact integers, dated prices, and nothing unknown counted as free."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from stack import House
+
+from gateway.cost.report import api_cost_nano, build_report
+from registry.errors import Conflict, InvalidInput, NotFound
+from registry.ledger import NANO, ApiPriceInfo, HostPriceInfo, UsageSum, dollars_to_nano
+
+HOUR = 3_600_000
+DAY = 24 * HOUR
+numbers = itertools.count()
+
+
+def price(at_ms: int, input_dollars: str, cached: str, output: str) -> ApiPriceInfo:
+    return ApiPriceInfo(
+        "gpt",
+        at_ms,
+        dollars_to_nano(input_dollars, "input"),
+        dollars_to_nano(cached, "cached"),
+        dollars_to_nano(output, "output"),
+        "test",
+    )
+
+
+def attempt(at_ms: int, *, tenant: str = "acme", model: str = "acme/t@1.0", **fields: Any) -> dict[str, Any]:
+    """A usage row of 1,000 prompt tokens, 400 of them cached, and 100 completion tokens, that took 2 s."""
+    number = next(numbers)
+    return {
+        "attempt_id": f"r{number}-0",
+        "request_id": f"r{number}",
+        "tenant": tenant,
+        "key_id": "k",
+        "requested_model": model,
+        "served_model": model,
+        "split_id": None,
+        "arm": None,
+        "unit_source": None,
+        "endpoint": "chat",
+        "engine": "http://e",
+        "outcome": "ok",
+        "prompt_tokens": 1_000,
+        "cached_tokens": 400,
+        "completion_tokens": 100,
+        "started_at_ms": at_ms,
+        "finished_at_ms": at_ms + 2_000,
+        **fields,
+    }
+
+
+def nothing(_since: int, _until: int) -> Sequence[UsageSum]:
+    return []
+
+
+def test_one_attempt_costs_what_the_price_list_says_to_the_nano_dollar() -> None:
+    # (600 · $0.30 + 400 · $0.15 + 100 · $1.20) / 1,000,000 = $0.000,36
+    assert api_cost_nano(1_000, 400, 100, price(0, "0.30", "0.15", "1.20")) == 360_000
+
+
+def test_a_fraction_of_a_nano_dollar_is_rounded_half_up_once() -> None:
+    one = ApiPriceInfo("gpt", 0, 500_000, 499_999, 0, "test")
+    assert api_cost_nano(1, 0, 0, one) == 1
+    assert api_cost_nano(1, 1, 0, one) == 0
+    assert api_cost_nano(3, 0, 0, one) == 2
+
+
+def test_more_cached_than_prompt_tokens_is_refused() -> None:
+    with pytest.raises(ValueError, match="cached tokens"):
+        api_cost_nano(1, 2, 0, price(0, "1", "1", "1"))
+
+
+def test_a_price_that_changes_within_the_window_holds_for_what_began_after(house: House) -> None:
+    ledger = house.registry.ledger
+    ledger.add_api_price(price(DAY, "0.30", "0.15", "1.20"))
+    ledger.add_api_price(price(2 * DAY, "3.00", "1.50", "12.00"))
+    rows = [attempt(DAY), attempt(2 * DAY - 1), attempt(2 * DAY), attempt(3 * DAY)]
+    assert ledger.record(rows) == 4
+    report = build_report(ledger.sums, "gpt", ledger.api_prices("gpt"), [], since_ms=DAY, until_ms=3 * DAY, hosts=1)
+    assert len(report.lines) == 1
+    assert report.lines[0].attempts == 3, "the window's end is not in it"
+    assert report.lines[0].api_nano == 2 * 360_000 + 3_600_000
+    assert report.lines[0].unpriced_attempts == 0
+    assert report.lines[0].host_nano is None
+    assert report.host_nano is None
+
+
+def test_usage_before_the_first_price_and_without_a_report_is_unpriced_and_not_free(house: House) -> None:
+    ledger = house.registry.ledger
+    ledger.add_api_price(price(2 * DAY, "0.30", "0.15", "1.20"))
+    unknown = {"prompt_tokens": None, "cached_tokens": None, "completion_tokens": None}
+    ledger.record(
+        [
+            attempt(DAY),
+            attempt(2 * DAY),
+            attempt(2 * DAY, outcome="lost", finished_at_ms=None, **unknown),
+            attempt(2 * DAY, outcome="client_gone", **unknown),
+            attempt(2 * DAY, outcome="engine_error", **unknown),
+            attempt(2 * DAY, outcome="rejected", **unknown),
+        ]
+    )
+    line = build_report(ledger.sums, "gpt", ledger.api_prices("gpt"), [], since_ms=0, until_ms=3 * DAY, hosts=1).lines[
+        0
+    ]
+    assert line.attempts == 6
+    assert line.failed == 3, "lost, engine_error and rejected"
+    assert line.unpriced_attempts == 1 + 3, "a rejected request used nothing"
+    assert line.api_nano == 360_000
+
+
+def test_lines_are_by_tenant_and_version_and_share_the_hosts_by_busy_time(house: House) -> None:
+    ledger = house.registry.ledger
+    ledger.add_api_price(price(0, "0.30", "0.15", "1.20"))
+    ledger.add_host_price(HostPriceInfo("gpu", 0, 2 * NANO, "test"))
+    ledger.add_host_price(HostPriceInfo("gpu", 5 * HOUR, 4 * NANO, "test"))
+    ledger.record(
+        [
+            attempt(HOUR, finished_at_ms=HOUR + 3_000),
+            attempt(HOUR, model="acme/t@1.1", finished_at_ms=HOUR + 1_000),
+            attempt(HOUR, tenant="globex", model="globex/s@1.0", finished_at_ms=HOUR + 4_000),
+        ]
+    )
+    report = build_report(
+        ledger.sums, "gpt", ledger.api_prices("gpt"), ledger.host_prices(), since_ms=0, until_ms=10 * HOUR, hosts=3
+    )
+    assert report.host_nano == (5 * 2 + 5 * 4) * 3 * NANO
+    assert [(line.tenant, line.model, line.host_nano) for line in report.lines] == [
+        ("acme", "acme/t@1.0", report.host_nano * 3 // 8),
+        ("acme", "acme/t@1.1", report.host_nano * 1 // 8),
+        ("globex", "globex/s@1.0", report.host_nano * 4 // 8),
+    ]
+
+
+def test_a_window_that_begins_before_the_first_hourly_price_has_no_host_cost() -> None:
+    hosts = [HostPriceInfo("gpu", HOUR, NANO, "test")]
+    assert build_report(nothing, "gpt", [], hosts, since_ms=0, until_ms=DAY, hosts=1).host_nano is None
+    assert build_report(nothing, "gpt", [], hosts, since_ms=HOUR, until_ms=DAY, hosts=1).host_nano == 23 * NANO
+
+
+def test_the_periods_cover_the_window_without_gap_or_overlap() -> None:
+    asked: list[tuple[int, int]] = []
+    prices = [price(at, "1", "1", "1") for at in (5, 20, 30, 99)]
+    sums: Callable[[int, int], Sequence[UsageSum]] = lambda since, until: asked.append((since, until)) or []  # noqa: E731
+    build_report(sums, "gpt", prices, [], since_ms=10, until_ms=40, hosts=1)
+    assert asked == [(10, 20), (20, 30), (30, 40)]
+
+
+def test_the_same_attempt_is_counted_once_however_often_it_is_recorded(house: House) -> None:
+    row = attempt(DAY)
+    assert house.registry.ledger.record([row, row]) == 1
+    assert house.registry.ledger.record([row]) == 0
+    assert house.registry.ledger.sums(0, 2 * DAY)[0].attempts == 1
+
+
+def test_prices_are_never_edited_and_must_be_sound(house: House) -> None:
+    ledger = house.registry.ledger
+    ledger.add_api_price(price(DAY, "1", "1", "1"))
+    with pytest.raises(Conflict, match="not edited"):
+        ledger.add_api_price(price(DAY, "2", "2", "2"))
+    with pytest.raises(NotFound, match="gpt"):
+        ledger.api_prices("unknown")
+    for text in ("-1", "NaN", "x", "0.0000000001", "1e999999"):
+        with pytest.raises(InvalidInput):
+            dollars_to_nano(text, "input")
+    assert dollars_to_nano("0.000000001", "input") == 1

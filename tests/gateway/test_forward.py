@@ -1,0 +1,224 @@
+"""From the engine's bytes to the client's: whole events, public names, usage seen, whatever the cuts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+import pytest
+from raw_server import Connection, RawServer, chunked, document, raw_server
+
+from gateway.errors import ApiError
+from gateway.fleet.connection import EngineBroke, EngineClient, EngineUnreachable
+from gateway.handoffs import Usage
+from gateway.steps.forward import AdapterMissing, Forward
+
+NAME, PUBLIC = "a-0123456789abcdef-7", "acme/triage@1.0"
+COUNTS = {"prompt_tokens": 9, "total_tokens": 11, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 4}}
+SEEN = Usage(9, 4, 2)
+
+
+def event(document: Any) -> bytes:
+    return b"data: " + orjson.dumps(document) + b"\n\n"
+
+
+def token(text: str, **more: Any) -> bytes:
+    return event({"id": "c-1", "model": NAME, "choices": [{"index": 0, "delta": {"content": text}}], **more})
+
+
+USAGE = event({"id": "c-1", "model": NAME, "choices": [], "usage": COUNTS})
+DONE = b"data: [DONE]\n\n"
+TRICKY = f'say "model":"{NAME}" or {{"usage":{{}}}} \n\ndata: {{"error"'
+STREAM = token("grüße 😀") + b": keep-alive\n\n" + token(TRICKY) + USAGE + DONE
+
+
+def public(data: bytes) -> bytes:
+    return data.replace(b'"model":"%b"' % NAME.encode(), b'"model":"%b"' % PUBLIC.encode())
+
+
+@asynccontextmanager
+async def forwarded(
+    data: bytes, *, pieces: int = 10_000, stream: bool = True, hide_usage: bool = True, close: bool = False
+) -> AsyncIterator[tuple[Forward, Usage, RawServer]]:
+    """The step, entered, over a server that answers `data` in pieces of that many bytes."""
+
+    async def answer(connection: Connection) -> None:
+        await connection.send_in_pieces(data, pieces)
+        if close:
+            connection.writer.close()
+
+    async with raw_server(answer) as server:
+        client, usage = EngineClient(server.url), Usage()
+        try:
+            async with Forward(
+                client,
+                "chat",
+                {"messages": [], "stream": stream},
+                engine_name=NAME,
+                public_name=PUBLIC,
+                cache_salt="acme",
+                request_id="r1",
+                hide_usage=hide_usage,
+                usage=usage,
+                head_timeout_s=5.0,
+                idle_timeout_s=5.0,
+                api_key="secret",
+            ) as forward:
+                yield forward, usage, server
+        finally:
+            client.close()
+
+
+async def read_into(got: list[bytes], forward: Forward) -> None:
+    async for chunk in forward.chunks():
+        got.append(chunk)
+
+
+async def all_of(forward: Forward) -> list[bytes]:
+    return [chunk async for chunk in forward.chunks()]
+
+
+async def test_the_engine_is_asked_for_its_own_name_with_the_tenants_salt_and_our_request_id() -> None:
+    async with forwarded(chunked(STREAM)) as (forward, _, server):
+        await all_of(forward)
+    head, body = server.requests[0]
+    assert head.startswith(b"POST /v1/chat/completions HTTP/1.1\r\n")
+    assert b"\r\nX-Request-Id: r1\r\n" in head
+    assert b"\r\nAuthorization: Bearer secret\r\n" in head
+    assert orjson.loads(body) == {"messages": [], "stream": True, "model": NAME, "cache_salt": "acme"}
+
+
+async def test_a_stream_is_the_same_whatever_the_pieces_it_comes_in() -> None:
+    expected = public(STREAM.replace(USAGE, b""))
+    assert NAME.encode() in expected, "the name within a text is the client's own"
+    for size in (*range(1, 80), len(STREAM) - 1, len(STREAM)):
+        async with forwarded(chunked(STREAM), pieces=size) as (forward, usage, _):
+            chunks = await all_of(forward)
+        assert b"".join(chunks) == expected, size
+        assert all(chunk.endswith(b"\n\n") for chunk in chunks), "only whole events are sent"
+        assert usage == SEEN
+
+
+async def test_a_stream_is_the_same_wherever_it_is_cut_in_two() -> None:
+    expected = public(STREAM)
+    for cut in range(1, len(STREAM)):
+        async with forwarded(chunked(STREAM[:cut], STREAM[cut:]), hide_usage=False) as (forward, usage, _):
+            assert b"".join(await all_of(forward)) == expected, cut
+        assert usage == SEEN
+
+
+async def test_usage_in_every_event_is_followed_to_the_last() -> None:
+    running = [token("x", usage={"prompt_tokens": 9, "completion_tokens": number}) for number in (1, 2)]
+    data = b"".join(running) + USAGE + DONE
+    async with forwarded(chunked(data)) as (forward, usage, _):
+        assert b"".join(await all_of(forward)) == public(b"".join(running) + DONE)
+    assert usage == SEEN
+
+
+@pytest.mark.parametrize("data", [STREAM[: -len(DONE)], token("x"), token("x")[:-1], b""])
+async def test_a_stream_without_its_end_is_an_error_after_what_had_come(data: bytes) -> None:
+    async with forwarded(chunked(*([data] if data else []))) as (forward, _, _):
+        got: list[bytes] = []
+        with pytest.raises(ApiError) as caught:
+            await read_into(got, forward)
+    assert caught.value.code == "engine_broke"
+    whole = data[: data.rfind(b"\n\n") + 2] if b"\n\n" in data else b""
+    assert b"".join(got) == public(whole.replace(USAGE, b""))
+
+
+async def test_a_connection_that_closes_in_the_middle_is_a_break() -> None:
+    async with forwarded(chunked(token("x"), DONE)[:-40], close=True) as (forward, _, _):
+        with pytest.raises(EngineBroke):
+            await all_of(forward)
+
+
+@pytest.mark.parametrize("pieces", [1, 10_000])
+async def test_an_error_event_ends_the_stream_after_what_came_before_it(pieces: int) -> None:
+    error = b'data: {"error": {"message": "adapter %b failed", "type": "x", "code": 500}}\n\n' % NAME.encode()
+    async with forwarded(chunked(token("a") + token("b") + error + DONE), pieces=pieces) as (forward, _, _):
+        got: list[bytes] = []
+        with pytest.raises(ApiError) as caught:
+            await read_into(got, forward)
+    assert b"".join(got) == public(token("a") + token("b"))
+    assert caught.value.status == 502
+    assert PUBLIC in caught.value.message
+    assert NAME not in caught.value.message
+
+
+@pytest.mark.parametrize("bad", [b'data: {"usage":{"a"\n\n', b'data: {"usage":{}}\n\n', b'data: {"error"\n\n'])
+async def test_an_event_that_cannot_be_understood_is_an_error_of_the_engine(bad: bytes) -> None:
+    async with forwarded(chunked(token("a") + bad + DONE)) as (forward, _, _):
+        with pytest.raises(ApiError) as caught:
+            await all_of(forward)
+    assert caught.value.status == 502
+
+
+WHOLE = orjson.dumps(
+    {"id": "c-1", "model": NAME, "choices": [{"message": {"content": f'"model":"{NAME}"'}}], "usage": COUNTS}
+)
+
+
+async def test_a_document_is_the_same_whatever_the_pieces_it_comes_in() -> None:
+    for size in (*range(1, 50), len(WHOLE)):
+        async with forwarded(document(WHOLE), pieces=size, stream=False) as (forward, usage, _):
+            chunks = await all_of(forward)
+        assert chunks == [public(WHOLE)]
+        assert usage == SEEN
+    answer = orjson.loads(public(WHOLE))
+    assert answer["model"] == PUBLIC
+    assert answer["choices"][0]["message"]["content"] == f'"model":"{NAME}"', "what the model said is not touched"
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"{}", b'{"usage":null}', b'{"usage":[]}'])
+async def test_a_document_that_cannot_be_understood_is_an_error_of_the_engine(body: bytes) -> None:
+    async with forwarded(document(body), stream=False) as (forward, _, _):
+        with pytest.raises(ApiError) as caught:
+            await all_of(forward)
+    assert (caught.value.status, caught.value.code) == (502, "bad_engine_answer")
+
+
+def refusal(message: str, param: str | None = None) -> bytes:
+    return orjson.dumps({"error": {"message": message, "type": "t", "param": param, "code": 1}})
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (b"404 Not Found", refusal(f"The model `{NAME}` does not exist.", "model"), AdapterMissing),
+        (b"503 Service Unavailable", refusal("full"), EngineUnreachable),
+        (b"503 Service Unavailable", b"<html>", EngineUnreachable),
+        (b"400 Bad Request", refusal(f"no such thing for {NAME}", "stop"), ApiError),
+        (b"500 Internal Server Error", refusal(f"boom {NAME}"), ApiError),
+        (b"401 Unauthorized", b'{"error":"Unauthorized"}', ApiError),
+        (b"404 Not Found", b'{"detail":"Not Found"}', ApiError),
+        (b"200 OK".replace(b"200", b"301"), b"", ApiError),
+    ],
+)
+async def test_a_refusal_of_the_engine_becomes_ours(status: bytes, body: bytes, kind: type[Exception]) -> None:
+    with pytest.raises(kind) as caught:
+        async with forwarded(document(body, status=status)):
+            raise AssertionError("unreachable")
+    if isinstance(caught.value, ApiError):
+        assert NAME not in caught.value.message
+        assert caught.value.status == (400 if status.startswith(b"400") else 502)
+        assert caught.value.param == ("stop" if status.startswith(b"400") else None)
+
+
+async def test_a_refusal_leaves_the_connection_ready_for_the_next_request() -> None:
+    async def answer(connection: Connection) -> None:
+        await connection.send(document(refusal("x"), status=b"400 Bad Request"))
+
+    async with raw_server(answer) as server:
+        client = EngineClient(server.url)
+        for _ in range(3):
+            with pytest.raises(ApiError):
+                async with Forward(
+                    client, "completions", {}, engine_name=NAME, public_name=PUBLIC, cache_salt="a", request_id="r",
+                    hide_usage=True, usage=Usage(), head_timeout_s=5, idle_timeout_s=5, api_key=None,
+                ):  # fmt: skip
+                    raise AssertionError("unreachable")
+        client.close()
+    assert len(server.connections) == 1
+    assert len(server.requests) == 3

@@ -1,0 +1,79 @@
+"""A client that hangs up: the engine stops generating for it, and the attempt is on record."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+from stack import CHAT, MESSAGES, TEXT, Stack, wait_until
+
+
+def hang_up(stack: Stack, path: str, *, stream: bool, after: bytes | None) -> bytes:
+    """Send a request on a raw socket, read until `after` has come, reset the connection; return what was read."""
+    prompt = {"messages": MESSAGES} if path == CHAT else {"prompt": "x"}
+    body = json.dumps({"model": "triage@1.1", **prompt, "max_tokens": 500, "min_tokens": 500, "stream": stream})
+    running = stack.state()["running"]
+    with socket.create_connection((stack.house.settings.host, stack.house.settings.port), timeout=10) as client:
+        client.sendall(
+            f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stack.house.keys['acme']}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+        )
+        got = b""
+        while after is not None and after not in got:
+            got += client.recv(65_536)
+        if after is None:
+            wait_until("the engine to begin", lambda: stack.state()["running"] > running)
+    return got
+
+
+@pytest.mark.parametrize("path", [CHAT, TEXT])
+@pytest.mark.parametrize("stream", [True, False])
+def test_the_engine_stops_when_the_client_hangs_up_and_the_attempt_is_recorded(
+    stack: Stack, path: str, stream: bool
+) -> None:
+    stack.faults(token_ms=20)
+    before = stack.state()
+    known = {row["attempt_id"] for row in stack.house.usage(outcome="client_gone")}
+    got = hang_up(stack, path, stream=stream, after=b'"index":0' if stream else None)
+    wait_until("the engine to notice", lambda: stack.state()["aborted"] == before["aborted"] + 1)
+    after = stack.state()
+    assert after["running"] == 0
+    rows = wait_until(
+        "the usage row",
+        lambda: [row for row in stack.house.usage(outcome="client_gone") if row["attempt_id"] not in known],
+    )
+    assert len(rows) == 1
+    assert (rows[0]["tenant"], rows[0]["served_model"]) == ("acme", "acme/triage@1.1")
+    assert rows[0]["finished_at_ms"] >= rows[0]["started_at_ms"]
+    assert rows[0]["completion_tokens"] is None, "the engine had not said how much, and nothing unknown is zero"
+    if stream:
+        assert rows[0]["request_id"] in got.decode()
+
+
+def test_a_client_that_leaves_while_its_adapter_is_loaded_does_not_stop_the_load(stack: Stack) -> None:
+    stack.restart_engine()
+    stack.faults(load_ms=300)
+    loads = stack.state()["loads"]
+    body = json.dumps({"model": "triage@1.2", "messages": MESSAGES})
+    with socket.create_connection((stack.house.settings.host, stack.house.settings.port), timeout=10) as client:
+        client.sendall(
+            f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stack.house.keys['acme']}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n{body}".encode()
+        )
+        wait_until("the load to begin", lambda: stack.controller._loads)
+    stack.wait_resident("acme/triage@1.2")
+    assert stack.state()["loads"] > loads
+    stack.faults(load_ms=0)
+    assert stack.chat("triage@1.2").json()["model"] == "acme/triage@1.2"
+
+
+def test_nothing_stays_in_flight_when_clients_leave(stack: Stack) -> None:
+    stack.faults(token_ms=20)
+    for _ in range(5):
+        hang_up(stack, CHAT, stream=True, after=b"data: ")
+    wait_until("all holds and pins to be given back", lambda: stack.controller.in_flight.total() == 0)
+    assert stack.gateway.house is not None
+    admission = stack.gateway.house.admission
+    wait_until("all places to be free", lambda: admission.in_flight == 0)
+    assert admission.by_tenant == {}

@@ -1,0 +1,181 @@
+"""Sticky, weighted splits of an alias."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from openai import OpenAI
+from stack import CHAT, House, Stack, open_house, run_stack
+
+from gateway.experiments.assignment import BUCKETS, bucket_of, choose
+from registry.names import AdapterRef
+
+TRIAGE = AdapterRef("acme", "triage", None, "production")
+UNITS = [f"user-{number}" for number in range(2_000)]
+
+
+@pytest.fixture(scope="module")
+def split_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with open_house(tmp_path_factory.mktemp("split")) as house:
+        house.tenant("acme")
+        for _ in range(3):
+            house.publish("acme/triage")
+        house.point("acme/triage", "1.0")
+        with run_stack(house) as stack:
+            yield stack
+
+
+@pytest.fixture
+def halves(split_stack: Stack) -> Iterator[Stack]:
+    """Production is split evenly between 1.0 and 1.1."""
+    experiments = split_stack.house.registry.experiments
+    experiments.start_split(TRIAGE, {"1.0": 5_000, "1.1": 5_000})
+    split_stack.wait_revision()
+    yield split_stack
+    experiments.end_split(TRIAGE)
+    split_stack.wait_revision()
+
+
+def arm_of(stack: Stack, unit: str) -> str:
+    answer = stack.chat("acme/triage", headers={"X-Switchyard-Unit": unit})
+    assert answer.status_code == 200, answer.text
+    model: str = answer.json()["model"]
+    assert answer.headers["x-switchyard-model"] == model
+    assert model == f"acme/triage@{answer.headers['x-switchyard-arm']}"
+    return model
+
+
+def test_a_unit_named_in_the_header_stays_on_its_arm(halves: Stack) -> None:
+    arms = {unit: arm_of(halves, unit) for unit in UNITS[:24]}
+    assert set(arms.values()) == {"acme/triage@1.0", "acme/triage@1.1"}
+    assert {unit: arm_of(halves, unit) for unit in UNITS[:24]} == arms
+    whole = halves.chat("acme/triage", headers={"X-Switchyard-Unit": UNITS[0]}, stream=True)
+    assert f'"model":"{arms[UNITS[0]]}"' in whole.text
+
+
+def test_a_conversation_stays_on_its_arm_whatever_it_says(halves: Stack) -> None:
+    key = halves.house.keys["acme"]
+    with OpenAI(base_url=f"{halves.url}/v1", api_key=key, max_retries=0) as client:
+        arms: dict[str, set[str]] = {}
+        for conversation in (f"c-{number}" for number in range(12)):
+            for text in ("Hello", "And now?", "Bye"):
+                answer = client.chat.completions.create(
+                    model="acme/triage",
+                    messages=[{"role": "user", "content": text}],
+                    max_tokens=1,
+                    metadata={"conversation_id": conversation},
+                )
+                arms.setdefault(conversation, set()).add(answer.model)
+    assert all(len(models) == 1 for models in arms.values())
+    assert len(set.union(*arms.values())) == 2
+
+
+def test_without_any_name_a_conversation_is_known_by_its_first_turn(halves: Stack) -> None:
+    def models(first: str) -> set[str]:
+        turns = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": first}]
+        later = [*turns, {"role": "assistant", "content": "Yes?"}, {"role": "user", "content": "More."}]
+        answers = [halves.post(CHAT, {"model": "acme/triage", "messages": said}) for said in (turns, later)]
+        return {str(answer.json()["model"]) for answer in answers}
+
+    found = [models(f"question {number}") for number in range(12)]
+    assert all(len(one) == 1 for one in found)
+    assert len(set.union(*found)) == 2
+
+
+def test_the_arm_the_split_and_where_the_unit_came_from_are_in_the_usage_row(halves: Stack) -> None:
+    split = halves.house.registry.experiments.history(TRIAGE)[-1]
+    by_header = halves.chat("acme/triage", headers={"X-Switchyard-Unit": "u"})
+    by_name = halves.chat("acme/triage", metadata={"conversation_id": "u"})
+    by_turn = halves.chat("acme/triage")
+    not_split = halves.chat("acme/triage@1.2")
+    sources = []
+    for answer in (by_header, by_name, by_turn):
+        row = halves.house.usage_of(answer.headers["x-request-id"])[0]
+        sources.append(row["unit_source"])
+        assert row["split_id"] == split.id
+        assert row["arm"] == answer.headers["x-switchyard-arm"]
+        assert row["served_model"] == answer.json()["model"]
+    assert sources == ["header", "conversation_id", "first_turn"]
+    assert by_header.json()["model"] == by_name.json()["model"], "the unit is the same, wherever it was found"
+    row = halves.house.usage_of(not_split.headers["x-request-id"])[0]
+    assert (row["split_id"], row["arm"], row["unit_source"]) == (None, None, None)
+    assert "x-switchyard-arm" not in not_split.headers
+
+
+def test_a_version_named_directly_is_never_split(halves: Stack) -> None:
+    for unit in UNITS[:12]:
+        answer = halves.chat("acme/triage@1.0", headers={"X-Switchyard-Unit": unit})
+        assert answer.json()["model"] == "acme/triage@1.0"
+
+
+def test_a_ramp_moves_units_towards_the_treatment_only(split_stack: Stack) -> None:
+    experiments = split_stack.house.registry.experiments
+    units = UNITS[:30]
+    treated: set[str] = set()
+    for weight in (1_000, 5_000, 10_000):
+        experiments.start_split(TRIAGE, {"1.0": 10_000 - weight, "1.1": weight})
+        split_stack.wait_revision()
+        now = {unit for unit in units if arm_of(split_stack, unit) == "acme/triage@1.1"}
+        assert treated <= now
+        treated = now
+    assert treated == set(units)
+    experiments.end_split(TRIAGE)
+    split_stack.wait_revision()
+    assert split_stack.chat("acme/triage").json()["model"] == "acme/triage@1.0"
+
+
+def test_a_quarantined_arm_gives_all_its_units_to_the_aliass_own_version(house: House) -> None:
+    house.publish("acme/triage")
+    bad = house.publish("acme/triage")
+    house.point("acme/triage", "1.0")
+    house.registry.experiments.start_split(TRIAGE, {"1.0": 5_000, "1.1": 5_000})
+    with run_stack(house) as stack:
+        arms = {unit: arm_of(stack, unit) for unit in UNITS[:12]}
+        house.registry.adapters.quarantine(bad.id, "it was found bad")
+        stack.wait_revision()
+        loads = stack.state()["loads"]
+        assert set(arms.values()) == {"acme/triage@1.0", "acme/triage@1.1"}
+        for unit in arms:
+            answer = stack.chat("acme/triage", headers={"X-Switchyard-Unit": unit})
+            assert answer.json()["model"] == "acme/triage@1.0"
+            assert "x-switchyard-arm" not in answer.headers
+        assert stack.chat("acme/triage@1.1").json()["error"]["code"] == "model_quarantined"
+        assert stack.state()["loads"] == loads
+
+
+# The pure part
+
+
+@pytest.mark.parametrize("weights", [[9_000, 1_000], [5_000, 5_000], [3_333, 3_333, 3_334], [9_990, 10]])
+def test_weights_are_respected_over_two_thousand_units(weights: list[int]) -> None:
+    counts = Counter(choose(weights, bucket_of(b"salt", unit)) for unit in UNITS)
+    for index, weight in enumerate(weights):
+        share = weight / BUCKETS
+        spread = (len(UNITS) * share * (1 - share)) ** 0.5
+        assert abs(counts[index] - len(UNITS) * share) < 4 * spread + 1
+
+
+def test_every_bucket_belongs_to_one_arm_and_arms_of_weight_zero_to_none() -> None:
+    counts = Counter(choose([0, 2_500, 0, 7_500, 0], bucket) for bucket in range(BUCKETS))
+    assert counts == {1: 2_500, 3: 7_500}
+    with pytest.raises(ValueError, match="do not cover"):
+        choose([5_000], 5_000)
+
+
+def test_moving_weight_to_the_last_arm_moves_units_to_it_and_no_other_way() -> None:
+    last: dict[str, int] = dict.fromkeys(UNITS, 0)
+    for weight in range(0, 10_001, 500):
+        now = {unit: choose([10_000 - weight, weight], bucket_of(b"salt", unit)) for unit in UNITS}
+        assert all(now[unit] >= last[unit] for unit in UNITS)
+        last = now
+    assert set(last.values()) == {1}
+
+
+def test_another_salt_draws_anew_and_the_hash_is_the_documented_one() -> None:
+    one = [bucket_of(b"one", unit) < 5_000 for unit in UNITS]
+    two = [bucket_of(b"two", unit) < 5_000 for unit in UNITS]
+    agree = sum(a == b for a, b in zip(one, two, strict=True))
+    assert abs(agree - 1_000) < 100
+    assert bucket_of(b"salt", "user-0") == 9387  # sha256(b"salt\0user-0")[:8] mod 10,000

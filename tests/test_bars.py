@@ -1,0 +1,15 @@
+"""The benchmarks at a twentieth of their scale: they run, and their bars hold. The full bars are `make bars`."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.bars import measure
+
+TWENTIETH = 0.05
+
+
+@pytest.mark.parametrize("name", ["overhead", "promote", "loadtest", "idle"])
+def test_a_bar_holds_at_a_twentieth_of_its_scale(name: str) -> None:
+    result = measure(name, TWENTIETH)
+    assert all(result["bars"].values()), result
