@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 from registry.bases import BaseModels
 from registry.blobs import BlobStore, canonical_json
 from registry.db import Database, now_ms
+from registry.effect_proof import EFFECT_PROOF_FILE, read_proof
 from registry.errors import Conflict, NotFound
 from registry.models import Adapter, Alias, AliasEvent, Version
 from registry.names import AdapterRef, VersionNumber, check_name
@@ -29,7 +30,6 @@ from registry.tenants import require_tenant
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
-EFFECT_PROOF_FILE = "effect_proof.json"
 PUBLISHED_FILES = (CONFIG_FILE, WEIGHTS_FILE, EFFECT_PROOF_FILE)
 """What a version consists of. Anything else in a PEFT folder (a README, optimiser state) stays behind."""
 
@@ -118,6 +118,7 @@ class Adapters:
         inspect_adapter(folder, base_info.spec, max_rank=self._max_rank, declared_base=declared_base)
         with _private_copy(folder) as copy:  # what is stored is what was inspected, whoever writes to the folder now
             facts = inspect_adapter(copy, base_info.spec, max_rank=self._max_rank, declared_base=declared_base)
+            read_proof(copy)
             digest = self._store(copy, base_info.digest, asdict(facts), lineage)
         with self._db.change_catalog() as session:
             row = _get_or_add_adapter(session, tenant, adapter)

@@ -7,3 +7,5 @@ from pathlib import Path
 
 for folder in ("registry", "gateway"):
     sys.path.insert(0, str(Path(__file__).parent / folder))
+
+pytest_plugins = ["gateway_fixtures"]

@@ -10,10 +10,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 from gateway.fleet.connection import EngineClient
-from gateway.fleet.effect import MIN_STRENGTH, Difference, Probe, ProofUnreadable, read_proof, strength
+from gateway.fleet.effect import MIN_STRENGTH, strength
 from gateway.fleet.quirks import Platform, Quirks, quirks_of
 from gateway.fleet.view import EngineView
 from gateway.fleet.vllm import AdapterRejected, EngineFault, VllmControl
+from registry.effect_proof import Difference, Probe, read_proof
 
 log = logging.getLogger("switchyard.fleet")
 
@@ -161,11 +162,8 @@ class ManagedEngine:
         card = (await self.control.models()).get(name)
         if card is None or card.root != str(folder):
             raise EngineFault(f"{name} is not listed by the engine after loading")
-        try:
-            proof = read_proof(folder)
-        except ProofUnreadable as error:
-            raise AdapterRejected(str(error)) from error
-        if proof is None or not proof.probes:
+        proof = read_proof(folder)
+        if proof is None:
             if not await self.control.answers_as(name, salt=name):
                 raise EngineFault(f"the engine answers requests for {name} under another name")
             return None

@@ -14,7 +14,7 @@ import pytest
 from stack import CHAT, MESSAGES, TEXT, House, Stack, proof, run, run_stack, wait_until
 
 from registry.adapters import move_alias
-from registry.errors import Conflict, InvalidInput, NotFound
+from registry.errors import AdapterRefused, Conflict, InvalidInput, NotFound
 from registry.names import AdapterRef, parse_ref
 
 TRIAGE = AdapterRef("acme", "triage", None, "production")
@@ -174,13 +174,11 @@ def test_a_promote_replays_every_probe_of_a_version_that_was_loaded_with_the_fir
     assert not [name for name in swapping.state()["loaded"] if digest in name], "its slot is free again"
 
 
-def test_a_proof_that_cannot_be_read_fails_the_promote(swapping: Stack) -> None:
+def test_a_proof_that_cannot_be_read_is_refused_at_publish(swapping: Stack) -> None:
     broken = proof(seed=3)
     broken["probes"][0]["positions"] = [99]
-    version = swapping.house.publish("acme/triage", proof=broken).version
-    swap = swapping.house.promote("acme/triage", str(version))
-    assert swap.state == "failed"
-    assert "positions" in swap.detail["error"]
+    with pytest.raises(AdapterRefused, match="effect_proof_unreadable.*positions"):
+        swapping.house.publish("acme/triage", proof=broken)
 
 
 def test_a_promote_without_a_healthy_engine_fails_and_can_be_repeated(swapping: Stack) -> None:

@@ -86,7 +86,7 @@ FORWARDED_AS_SENT: list[tuple[Endpoint, dict[str, Any]]] = [
     ("chat", {"messages": [USER, {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}]}),
     ("completions", {}),
     ("completions", {"prompt": ["a", "b"], "n": 2, "best_of": None}),
-    ("completions", {"prompt": [1, 2, 3], "logprobs": 0, "echo": True, "max_tokens": 0}),
+    ("completions", {"prompt": [1, 2, 3], "echo": True, "max_tokens": 0}),
     ("completions", {"prompt": [[1], [2, 3]], "suffix": "end"}),
     ("completions", {"logprobs": 5, "truncate_prompt_tokens": -1}),
 ]

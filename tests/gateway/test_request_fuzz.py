@@ -52,7 +52,6 @@ RICH: dict[Endpoint, dict[str, Any]] = {
         "logprobs": 2,
         "n": 2,
         "best_of": 2,
-        "echo": True,
         "max_tokens": 3,
         "min_tokens": 1,
         "stop": "x",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from adapter_folders import TinyBase
 from raw_server import Connection, document, raw_server
 from stack import proof
 
-from gateway.fleet.effect import ProofUnreadable, read_proof, strength
+from gateway.fleet.effect import Difference, Probe, ProofUnreadable, read_proof, strength
 from gateway.fleet.quirks import quirks_of, write_zero_adapter
 from gateway.fleet.vllm import (
     AdapterRejected,
@@ -158,17 +158,18 @@ async def test_an_engine_with_a_key_is_served_with_it_and_unreachable_without(ba
 async def test_nobody_listening_is_unreachable_on_every_route(adapter: Path) -> None:
     control = VllmControl(f"http://127.0.0.1:{free_port()}")
     assert not await control.healthy()
-    for call in (
-        control.boot_time(),
-        control.version(),
-        control.models(),
-        control.load_adapter(NAME, adapter),
-        control.unload_adapter(NAME),
-        control.prompt_logprobs(NAME, [1, 2], "s"),
-        control.answers_as(NAME, "s"),
-    ):
+    calls: list[Callable[[], Awaitable[object]]] = [
+        control.boot_time,
+        control.version,
+        control.models,
+        lambda: control.load_adapter(NAME, adapter),
+        lambda: control.unload_adapter(NAME),
+        lambda: control.next_token_logprob(NAME, [1], 2, "s"),
+        lambda: control.answers_as(NAME, "s"),
+    ]
+    for call in calls:
         with pytest.raises(Unreachable):
-            await call
+            await call()
     await control.close()
 
 
@@ -176,14 +177,17 @@ async def test_a_proven_adapter_answers_with_the_numbers_of_its_proof(control: V
     await control.load_adapter(NAME, adapter)
     assert await control.answers_as(NAME, "s")
     probe = proof()["probes"][0]
-    numbers = await control.prompt_logprobs(NAME, probe["token_ids"], "s")
-    assert numbers[0] is None
-    assert [numbers[position] for position in probe["positions"]] == probe["adapter_logprobs"]
+    for position, base, adapted in zip(
+        probe["positions"], probe["base_logprobs"], probe["adapter_logprobs"], strict=True
+    ):
+        prefix, token = probe["token_ids"][:position], probe["token_ids"][position]
+        assert await control.next_token_logprob(NAME, prefix, token, "s") == adapted
+        assert await control.next_token_logprob("base", prefix, token, "s") == base
 
 
 async def test_a_probe_of_a_name_that_the_engine_lost_is_a_fault(control: VllmControl) -> None:
     with pytest.raises(EngineFault, match="404"):
-        await control.prompt_logprobs(NAME, [1, 2], "s")
+        await control.next_token_logprob(NAME, [1], 2, "s")
 
 
 # Answers that no vLLM gives
@@ -234,29 +238,23 @@ async def test_a_load_whose_answer_never_came_is_looked_up(adapter: Path) -> Non
                 await control.load_adapter(NAME, adapter)
 
 
-def probed(*logprobs: float | None) -> bytes:
-    entries = [
-        None if value is None else {str(token): {"logprob": value}} for token, value in enumerate(logprobs, start=1)
-    ]
-    return document(b"%b" % _json({"choices": [{"prompt_logprobs": entries}]}))
+def scored(*logprobs: float | None) -> bytes:
+    """A completion with these log-probabilities, NaN and infinities as Python writes them."""
+    return document(json.dumps({"choices": [{"logprobs": {"token_logprobs": logprobs}}]}).encode())
 
 
-def _json(value: Any) -> bytes:
-    return json.dumps(value).encode()
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+async def test_a_log_probability_that_is_not_finite_rejects_the_adapter(bad: float) -> None:
+    async with answering(scored(bad)) as control:
+        with pytest.raises(AdapterRejected, match="log-probability of"):
+            await control.next_token_logprob(NAME, [1], 2, "s")
 
 
-async def test_log_probabilities_that_are_not_finite_reject_the_adapter() -> None:
-    for bad in (math.nan, math.inf, -math.inf):
-        async with answering(probed(None, bad)) as control:
-            with pytest.raises(AdapterRejected, match="not finite"):
-                await control.prompt_logprobs(NAME, [1, 2], "s")
-
-
-@pytest.mark.parametrize("answer", [probed(None), probed(None, 1, 2), document(b'{"choices":[]}'), document(b"{}")])
-async def test_log_probabilities_of_another_length_are_unintelligible(answer: bytes) -> None:
+@pytest.mark.parametrize("answer", [scored(), scored(None), document(b'{"choices":[]}'), document(b"{}")])
+async def test_an_answer_without_its_log_probability_is_unintelligible(answer: bytes) -> None:
     async with answering(answer) as control:
         with pytest.raises(Unintelligible):
-            await control.prompt_logprobs(NAME, [1, 2], "s")
+            await control.next_token_logprob(NAME, [1], 2, "s")
 
 
 async def test_an_answer_in_another_name_is_noticed() -> None:
@@ -292,8 +290,9 @@ async def test_the_zero_adapter_is_one_that_the_engine_loads_and_that_changes_no
     folder = write_zero_adapter(tmp_path / "cache" / "zero", describe_base(base))
     assert write_zero_adapter(folder, describe_base(base)) == folder
     await control.load_adapter(NAME, folder)
-    tokens = [1, 2, 3, 4]
-    assert await control.prompt_logprobs(NAME, tokens, "s") == await control.prompt_logprobs("base", tokens, "s")
+    for token in (5, 6, 7):
+        served = [await control.next_token_logprob(name, [1, 2], token, "s") for name in (NAME, "base")]
+        assert served[0] == served[1]
 
 
 def test_strength_is_one_for_the_trained_effect_and_zero_for_none() -> None:
@@ -321,6 +320,11 @@ def test_a_proof_that_does_not_fit_together_is_unreadable(tmp_path: Path, change
     (tmp_path / "effect_proof.json").write_bytes(orjson.dumps(document))
     with pytest.raises(ProofUnreadable):
         read_proof(tmp_path)
+
+
+def test_a_probe_asks_where_the_adapter_changes_most() -> None:
+    probe = Probe((1, 2, 3, 4), (1, 2, 3), (-1.0, -1.0, -1.0), (-1.5, -4.0, -2.0))
+    assert probe.strongest() == [Difference((1, 2), 3, -3.0), Difference((1, 2, 3), 4, -1.0)]
 
 
 def test_a_folder_without_a_proof_has_none_and_a_sound_one_is_read(tmp_path: Path) -> None:

@@ -1,0 +1,88 @@
+"""The effect proof that travels with a version: what the adapter changes, in the trainer's own measurement.
+
+It holds probe prompts (token ids) and, at the positions where base and adapter differ most, the log-probability of the
+prompt's own next token under each. The trainer writes it, the registry refuses one that cannot be read, and the
+gateway asks the engine for the same differences after each load.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from registry.errors import AdapterRefused, Finding
+
+EFFECT_PROOF_FILE = "effect_proof.json"
+POSITIONS_A_PROBE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One question to the engine: how much likelier, in nats, does the adapter make `token` after `prefix`?"""
+
+    prefix: tuple[int, ...]
+    token: int
+    expected: float
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One prompt. `positions` index into `token_ids`; the two lists of log-probabilities are as long as it."""
+
+    token_ids: tuple[int, ...]
+    positions: tuple[int, ...]
+    base_logprobs: tuple[float, ...]
+    adapter_logprobs: tuple[float, ...]
+
+    def strongest(self) -> list[Difference]:
+        """The positions at which the adapter changes most: enough to tell it from its absence, cheap enough to ask."""
+        differences = [
+            Difference(self.token_ids[:position], self.token_ids[position], adapter - base)
+            for position, base, adapter in zip(self.positions, self.base_logprobs, self.adapter_logprobs, strict=True)
+        ]
+        return sorted(differences, key=lambda difference: -abs(difference.expected))[:POSITIONS_A_PROBE]
+
+
+@dataclass(frozen=True, slots=True)
+class EffectProof:
+    """What the trainer wrote at publish time."""
+
+    probes: tuple[Probe, ...]
+    noise: float
+    """Standard deviation of a log-probability between two runs of the same model, in nats."""
+
+
+def read_proof(folder: Path) -> EffectProof | None:
+    """The proof in an adapter's folder; `None` when it has none. Raises `AdapterRefused`."""
+    path = folder / EFFECT_PROOF_FILE
+    if not path.exists():
+        return None
+    try:
+        document: dict[str, Any] = json.loads(path.read_text())
+        proof = EffectProof(tuple(_probe(probe) for probe in document["probes"]), float(document["noise"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _refused(repr(error)) from error
+    if not proof.probes:
+        raise _refused("no probes")
+    return proof
+
+
+def _probe(document: dict[str, Any]) -> Probe:
+    probe = Probe(
+        tuple(int(token) for token in document["token_ids"]),
+        tuple(int(position) for position in document["positions"]),
+        tuple(float(value) for value in document["base_logprobs"]),
+        tuple(float(value) for value in document["adapter_logprobs"]),
+    )
+    if not len(probe.positions) == len(probe.base_logprobs) == len(probe.adapter_logprobs):
+        raise ValueError("positions and log-probabilities differ in number")
+    if not all(0 < position < len(probe.token_ids) for position in probe.positions):
+        raise ValueError(f"positions {probe.positions} do not fit {len(probe.token_ids)} tokens")
+    return probe
+
+
+def _refused(found: str) -> AdapterRefused:
+    expected = "an effect proof as the trainer writes it (or no such file)"
+    return AdapterRefused((Finding("effect_proof_unreadable", EFFECT_PROOF_FILE, found, expected),))
