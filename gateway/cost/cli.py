@@ -130,13 +130,18 @@ def _print_report(report: Report) -> None:
         empty="no usage in this window",
     )
     api = sum(line.api_nano for line in report.lines)
-    typer.echo(
-        f"\nAPI cost {_dollars(api)}; {report.hosts} host(s) for the whole window, idle time included: ", nl=False
-    )
-    typer.echo(
-        _dollars(report.host_nano) if report.host_nano is not None else "unpriced (switchyard cost add-host-price)"
-    )
-    typer.echo("Same token counts at the API are assumed; its tokenizer may count differently.")
+    typer.echo(f"\nAPI cost   {_dollars(api)}")
+    typer.echo(f"host cost  {_dollars(report.host_nano)} for {report.hosts} host(s), idle time included")
+    for price in report.api_prices:
+        rates = f"${price.input_nano_per_mtok / NANO:g} in, ${price.cached_input_nano_per_mtok / NANO:g} cached, "
+        rates += f"${price.output_nano_per_mtok / NANO:g} out per million tokens"
+        typer.echo(f"price      {price.model}: {rates} from {when(price.effective_from_ms)} ({price.source})")
+    for host in report.host_prices:
+        hourly = f"${host.nano_per_hour / NANO:g} an hour from {when(host.effective_from_ms)}"
+        typer.echo(f"price      {host.name}: {hourly} ({host.source})")
+    if not report.host_prices:
+        typer.echo("price      no host price is known; add one with `switchyard cost add-host-price`")
+    typer.echo("The API's tokenizer may count differently; our token counts are assumed.")
 
 
 def _dollars(nano: int | None) -> str:

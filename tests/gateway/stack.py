@@ -255,7 +255,7 @@ class Stack:
             f"{self.url}{path}",
             headers={"Authorization": f"Bearer {secret}", "Content-Type": "application/json", **(headers or {})},
             timeout=15,
-            **content,  # type: ignore[arg-type]
+            **content,
         )
 
     def chat(self, model: str, key: str = "acme", headers: Mapping[str, str] | None = None, **body: Any) -> Any:

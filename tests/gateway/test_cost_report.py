@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -93,7 +93,7 @@ def test_a_price_that_changes_within_the_window_holds_for_what_began_after(house
 def test_usage_before_the_first_price_and_without_a_report_is_unpriced_and_not_free(house: House) -> None:
     ledger = house.registry.ledger
     ledger.add_api_price(price(2 * DAY, "0.30", "0.15", "1.20"))
-    unknown = {"prompt_tokens": None, "cached_tokens": None, "completion_tokens": None}
+    unknown: dict[str, Any] = {"prompt_tokens": None, "cached_tokens": None, "completion_tokens": None}
     ledger.record(
         [
             attempt(DAY),
@@ -144,8 +144,12 @@ def test_a_window_that_begins_before_the_first_hourly_price_has_no_host_cost() -
 
 def test_the_periods_cover_the_window_without_gap_or_overlap() -> None:
     asked: list[tuple[int, int]] = []
+
+    def sums(since: int, until: int) -> Sequence[UsageSum]:
+        asked.append((since, until))
+        return []
+
     prices = [price(at, "1", "1", "1") for at in (5, 20, 30, 99)]
-    sums: Callable[[int, int], Sequence[UsageSum]] = lambda since, until: asked.append((since, until)) or []  # noqa: E731
     build_report(sums, "gpt", prices, [], since_ms=10, until_ms=40, hosts=1)
     assert asked == [(10, 20), (20, 30), (30, 40)]
 

@@ -282,7 +282,7 @@ def test_a_silence_within_a_stream_ends_it_after_the_idle_timeout(stack: Stack) 
 @pytest.mark.parametrize("fault", ["die_after_chunks", "error_after_chunks"])
 def test_a_stream_that_breaks_ends_with_an_error_that_the_sdk_raises(stack: Stack, client: OpenAI, fault: str) -> None:
     stack.faults(**{fault: 3})
-    got = []
+    got: list[object] = []
     with (
         client.chat.completions.create(model="triage", messages=MESSAGES, max_tokens=9, stream=True) as stream,
         pytest.raises(openai.APIError) as caught,

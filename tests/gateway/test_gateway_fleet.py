@@ -83,7 +83,7 @@ def test_after_a_restart_of_the_engine_everything_is_served_again_and_no_client_
 
     def again() -> bool:
         statuses.append(fleet.chat(NAMES[1]).status_code)
-        return statuses[-1] == 200
+        return bool(statuses[-1] == 200)
 
     wait_until("an answer", again)
     fleet.wait_ready()

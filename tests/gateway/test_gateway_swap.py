@@ -177,7 +177,7 @@ def test_a_promote_replays_every_probe_of_a_version_that_was_loaded_with_the_fir
 def test_a_proof_that_cannot_be_read_is_refused_at_publish(swapping: Stack) -> None:
     broken = proof(seed=3)
     broken["probes"][0]["positions"] = [99]
-    with pytest.raises(AdapterRefused, match="effect_proof_unreadable.*positions"):
+    with pytest.raises(AdapterRefused, match=r"effect_proof_unreadable.*positions"):
         swapping.house.publish("acme/triage", proof=broken)
 
 

@@ -15,7 +15,7 @@ from adapter_folders import TinyBase
 from raw_server import Connection, document, raw_server
 from stack import proof
 
-from gateway.fleet.effect import Difference, Probe, ProofUnreadable, read_proof, strength
+from gateway.fleet.effect import strength
 from gateway.fleet.quirks import quirks_of, write_zero_adapter
 from gateway.fleet.vllm import (
     AdapterRejected,
@@ -29,6 +29,8 @@ from gateway.fleet.vllm import (
 from loadtest.folders import write_adapter
 from loadtest.testing import MockEngine, free_port, run_mock_engine
 from registry.base_model import describe_base
+from registry.effect_proof import Difference, Probe, read_proof
+from registry.errors import AdapterRefused
 
 NAME = "a-0123456789abcdef-1"
 
@@ -318,7 +320,7 @@ def test_a_proof_that_does_not_fit_together_is_unreadable(tmp_path: Path, change
     document = proof()
     document["probes"][0] |= change
     (tmp_path / "effect_proof.json").write_bytes(orjson.dumps(document))
-    with pytest.raises(ProofUnreadable):
+    with pytest.raises(AdapterRefused, match="effect_proof_unreadable"):
         read_proof(tmp_path)
 
 
