@@ -111,7 +111,7 @@ def _up(settings: GatewaySettings, engine_port: int, examples: Path, base_model:
                 keys = provision(registry, examples, base.name, settings.state_dir / "sample-keys.json")
             console.print(f"samples   {', '.join(sample.model for sample in shown)}")
     platform: Platform = "gpu" if checks.has_gpu() else "cpu"
-    engine = EmbeddedEngine(folder, engine_port, platform, max_lora_rank=settings.max_lora_rank)
+    engine = EmbeddedEngine.serving(base, folder, engine_port, platform, settings.max_lora_rank)
     url = f"http://{'127.0.0.1' if settings.host == '0.0.0.0' else settings.host}:{settings.port}"  # noqa: S104
     environment = {
         **os.environ,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.fleet.quirks import Platform
+from registry.bases import BaseInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +18,19 @@ class EmbeddedEngine:
     model: Path
     port: int
     platform: Platform
+    lora_modules: tuple[str, ...]
+    """Modules that adapters may change, without `lm_head`: wrapping it makes vLLM's CPU engine (0.32) die of
+    `prompt_logprobs` in a mixed batch, and costs a product with the whole vocabulary a token."""
     max_model_len: int = 1024
     max_loras: int = 4
     max_cpu_loras: int = 16
     max_lora_rank: int = 16
+
+    @classmethod
+    def serving(cls, base: BaseInfo, model: Path, port: int, platform: Platform, max_lora_rank: int) -> EmbeddedEngine:
+        """An engine for a registered base model whose files lie in `model`."""
+        modules = {path.rpartition(".")[2] for path in base.spec.linears} - {"lm_head"}
+        return cls(model, port, platform, tuple(sorted(modules)), max_lora_rank=max_lora_rank)
 
     @property
     def url(self) -> str:
@@ -42,6 +52,7 @@ class EmbeddedEngine:
                 *("--max-model-len", str(self.max_model_len), "--max-num-seqs", "16"),
                 *("--max-num-batched-tokens", str(self.max_model_len), "--dtype", "float32", "--enforce-eager"),
                 *("--block-size", "32", "--distributed-executor-backend", "uni"),
+                *("--lora-target-modules", *self.lora_modules),
             ]
         return command
 

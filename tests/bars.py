@@ -171,9 +171,9 @@ def samples(folder: Path, scale: float) -> dict[str, Any]:
                 ]
             )
             results[task] = figures
-            bars[f"{task}: adapter at least {SAMPLE_ACCURACY:.0%}"] = figures["scores"]["adapter"]["rate"] >= SAMPLE_ACCURACY
-            margin = figures["difference"]["low"]
-            bars[f"{task}: at least {SAMPLE_MARGIN_POINTS} points above the base's best"] = margin >= SAMPLE_MARGIN_POINTS
+            rate, margin = figures["scores"]["adapter"]["rate"], figures["difference"]["low"]
+            bars[f"{task}: adapter at least {SAMPLE_ACCURACY:.0%}"] = rate >= SAMPLE_ACCURACY
+            bars[f"{task}: {SAMPLE_MARGIN_POINTS} points above the base's best"] = margin >= SAMPLE_MARGIN_POINTS
     return {"figures": results, "bars": bars}
 
 

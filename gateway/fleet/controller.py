@@ -187,7 +187,9 @@ class Controller:
     async def _check(self, engine: ManagedEngine, *, reconcile: bool) -> None:
         try:
             new_boot = await engine.check(self._zero_adapters[engine.declared.base_digest])
-            if reconcile and not new_boot:
+            if new_boot:  # what failed on the old one may be tried at once
+                self._not_before = {key: at for key, at in self._not_before.items() if key[0] != engine.url}
+            elif reconcile:
                 for version_id in await engine.reconcile():
                     log.warning("engine %s lost version id %d", engine.url, version_id)
             if not engine.healthy:

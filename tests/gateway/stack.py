@@ -182,6 +182,8 @@ class Stack:
     engines: list[MockEngine]
     gateway: Gateway
     url: str
+    http: httpx.Client
+    """For everything that goes to the gateway or to an engine: a client of one's own costs more than its request."""
 
     @property
     def engine(self) -> MockEngine:
@@ -192,7 +194,7 @@ class Stack:
         """Change faults of every engine that runs."""
         for engine in self.engines:
             if engine.running:
-                run(engine.faults(**patch))
+                self.http.post(f"{engine.url}/mock/faults", json=patch).raise_for_status()
 
     def heal(self) -> None:
         """No faults any more, and every engine in the routes again."""
@@ -201,14 +203,19 @@ class Stack:
 
     def state(self) -> dict[str, Any]:
         """The first engine's counters."""
-        return run(self.engine.state())
+        return self.state_of(self.engine)
+
+    def state_of(self, engine: MockEngine) -> dict[str, Any]:
+        """An engine's counters."""
+        state: dict[str, Any] = self.http.get(f"{engine.url}/mock/state").raise_for_status().json()
+        return state
 
     def asked(self) -> int:
         """Inference requests that all engines have got, answered or not."""
-        return sum(sum(run(engine.state())["requests"].values()) for engine in self.engines if engine.running)
+        return sum(sum(self.state_of(engine)["requests"].values()) for engine in self.engines if engine.running)
 
     def readiness(self) -> dict[str, Any]:
-        document: dict[str, Any] = httpx.get(f"{self.url}/readyz", timeout=10).json()
+        document: dict[str, Any] = self.http.get(f"{self.url}/readyz").json()
         return document
 
     def wait_ready(self) -> None:
@@ -251,10 +258,9 @@ class Stack:
         """One plain HTTP request; `key` is a tenant whose key is meant, or a secret."""
         secret = self.house.keys.get(key, key)
         content = {"content": body} if isinstance(body, bytes) else {"json": body}
-        return httpx.post(
+        return self.http.post(
             f"{self.url}{path}",
             headers={"Authorization": f"Bearer {secret}", "Content-Type": "application/json", **(headers or {})},
-            timeout=15,
             **content,
         )
 
@@ -284,8 +290,8 @@ def run_gateway(house: House, mocks: list[MockEngine], **settings: Any) -> Itera
         update={"engines": [mock.url for mock in mocks], "port": free_port(), **settings}
     )
     gateway = Gateway(house.settings)
-    with served(gateway) as url:
-        stack = Stack(house, mocks, gateway, url)
+    with served(gateway) as url, httpx.Client(timeout=15, limits=httpx.Limits(max_keepalive_connections=4)) as http:
+        stack = Stack(house, mocks, gateway, url, http)
         stack.wait_ready()
         yield stack
 

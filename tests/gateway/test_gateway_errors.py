@@ -46,11 +46,11 @@ def assert_clean(stack: Stack, shown: str) -> None:
 def test_a_request_without_a_key_is_a_401(stack: Stack, header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header}
     for path in (CHAT, TEXT):
-        answer = httpx.post(f"{stack.url}{path}", json=CHAT_BODY, headers=headers)
+        answer = stack.http.post(f"{stack.url}{path}", json=CHAT_BODY, headers=headers)
         assert answer.status_code == 401
         assert answer.json()["error"]["type"] == "authentication_error"
         assert answer.json()["error"]["code"] == "missing_api_key"
-    assert httpx.get(f"{stack.url}/v1/models", headers=headers).status_code == 401
+    assert stack.http.get(f"{stack.url}/v1/models", headers=headers).status_code == 401
 
 
 def test_an_unknown_key_is_an_authentication_error(stack: Stack) -> None:
@@ -98,7 +98,7 @@ def test_anothers_adapter_looks_exactly_like_none(stack: Stack) -> None:
         volatile = ("x-request-id", "date")
         assert [k for k in real.headers if k not in volatile] == [k for k in unreal.headers if k not in volatile]
     headers = {"Authorization": f"Bearer {stack.house.keys['acme']}"}
-    cards = [httpx.get(f"{stack.url}/v1/models/{name}", headers=headers) for name in (others, nones)]
+    cards = [stack.http.get(f"{stack.url}/v1/models/{name}", headers=headers) for name in (others, nones)]
     assert [card.status_code for card in cards] == [404, 404]
     assert cards[0].text.replace(others, nones) == cards[1].text
 
@@ -186,7 +186,7 @@ def test_malformed_requests_are_400s_that_name_the_field_and_never_reach_the_eng
         answer = stack.post(CHAT, body)
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_json"), body
     assert stack.asked() == asked
-    assert httpx.get(f"{stack.engine.url}/health").status_code == 200
+    assert stack.http.get(f"{stack.engine.url}/health").status_code == 200
     assert stack.chat("triage").status_code == 200
 
 

@@ -142,7 +142,7 @@ def test_with_two_engines_one_may_die_and_nobody_notices(filled: House) -> None:
     with run_stack(filled, engines=({}, {})) as stack:
         stack.wait_resident(*NAMES)
         assert served(stack) == ALL
-        before = [sum(run(engine.state())["answered"].values()) for engine in stack.engines]
+        before = [sum(stack.state_of(engine)["answered"].values()) for engine in stack.engines]
         assert all(before), "homes are spread over the engines"
         run(stack.engines[0].crash())
         assert served(stack) == ALL

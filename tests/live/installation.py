@@ -65,11 +65,12 @@ def default_base_folder() -> Path:
 @contextmanager
 def real_installation(base_folder: Path, state_dir: Path) -> Iterator[Live]:
     """Start it, and stop all of it at the end of the block."""
-    engine = EmbeddedEngine(base_folder, free_port(), "cpu")
-    url = f"http://127.0.0.1:{free_port()}"
-    with Registry.open(RegistrySettings(state_dir=state_dir)) as registry:
+    settings = RegistrySettings(state_dir=state_dir)
+    with Registry.open(settings) as registry:
         base = registry.bases.adopt(base_folder)
         keys = provision(registry, ROOT / "examples", base.name, state_dir / "keys.json")
+    engine = EmbeddedEngine.serving(base, base_folder, free_port(), "cpu", settings.max_lora_rank)
+    url = f"http://127.0.0.1:{free_port()}"
     environment = {
         **os.environ,
         "SWITCHYARD_STATE_DIR": str(state_dir),
