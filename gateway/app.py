@@ -25,6 +25,7 @@ from gateway.cost.journal import Journal, Shipper
 from gateway.errors import ApiError, Overloaded
 from gateway.fleet.controller import Controller, ControllerSettings
 from gateway.fleet.engine import EngineDeclaration, ManagedEngine
+from gateway.fleet.lock import only_controller
 from gateway.fleet.quirks import write_zero_adapter
 from gateway.metrics import Metrics
 from gateway.path import House
@@ -63,7 +64,7 @@ class Gateway:
         """Open in the order of need, close in reverse: registry → catalog → journal → fleet → routes."""
         settings = self.settings
         worker_id = f"{socket.gethostname()}-{os.getpid()}"
-        with Registry.open(settings) as registry:
+        with only_controller(settings.state_dir), Registry.open(settings) as registry:
             watch = CatalogWatch(
                 registry, worker_id, f"http://{settings.host}:{settings.port}", settings.catalog_poll_s
             )

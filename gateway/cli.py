@@ -33,14 +33,15 @@ def gateway(
     import uvicorn
 
     from gateway.app import Gateway, declared_base
+    from gateway.fleet.lock import only_controller
 
     settings = GatewaySettings()
     settings = settings.model_copy(
         update={"host": host or settings.host, "port": port or settings.port, "engines": engine or settings.engines}
     )
     _refuse_unless([checks.check_port("gateway port", settings.host, settings.port, "SWITCHYARD_PORT or --port")])
-    with Registry.open(settings) as registry:
-        declared_base(registry, settings.engine_base)
+    with only_controller(settings.state_dir), Registry.open(settings) as registry:
+        declared_base(registry, settings.engine_base)  # the lifespan asks again; here a person gets one sentence
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -122,6 +122,7 @@ def _print_outcome(outcome: Outcome) -> None:
         typer.echo("version  not published")
     else:
         typer.echo(f"version  {outcome.version}{'' if outcome.created else ' (the same bytes were published before)'}")
+        typer.echo(f"\nserve it: switchyard adapters promote {outcome.version}")
 
 
 def _rate(side: Side) -> str:

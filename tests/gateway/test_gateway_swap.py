@@ -57,11 +57,10 @@ async def ask(http: httpx.AsyncClient, turn: int) -> Asked:
     return Asked(began, ended, {document["model"] for document in documents}, events[-1] == "data: [DONE]")
 
 
-async def keep_asking(stack: Stack, stop: asyncio.Event) -> list[Asked]:
-    """Fifty callers at once, without a pause, until `stop`."""
+async def keep_asking(stack: Stack, stop: asyncio.Event, done: list[Asked]) -> None:
+    """Fifty callers at once, without a pause, until `stop`; what was answered is added to `done`."""
     headers = {"Authorization": f"Bearer {stack.house.keys['acme']}"}
     limits = httpx.Limits(max_connections=60)
-    done: list[Asked] = []
 
     async def caller(http: httpx.AsyncClient, turn: int) -> None:
         while not stop.is_set():
@@ -69,7 +68,13 @@ async def keep_asking(stack: Stack, stop: asyncio.Event) -> list[Asked]:
 
     async with httpx.AsyncClient(base_url=stack.url, headers=headers, timeout=30, limits=limits) as http:
         await asyncio.gather(*(caller(http, turn) for turn in range(50)))
-    return done
+
+
+async def hundred_more(done: list[Asked], load: asyncio.Task[None]) -> None:
+    """So that at least fifty of them also began after now."""
+    target = len(done) + 100
+    while len(done) < target and not load.done():
+        await asyncio.sleep(0.01)
 
 
 async def test_a_promote_under_load_fails_no_request_and_every_answer_is_of_a_version_that_was_current(
@@ -77,14 +82,15 @@ async def test_a_promote_under_load_fails_no_request_and_every_answer_is_of_a_ve
 ) -> None:
     swapping.faults(token_ms=5)
     stop = asyncio.Event()
-    load = asyncio.create_task(keep_asking(swapping, stop))
-    await asyncio.sleep(0.5)
+    asked: list[Asked] = []
+    load = asyncio.create_task(keep_asking(swapping, stop, asked))
+    await hundred_more(asked, load)
     requested = time.monotonic()
     swap = await asyncio.to_thread(swapping.house.promote, "acme/triage", "1.1")
     finished = time.monotonic()
-    await asyncio.sleep(0.5)
+    await hundred_more(asked, load)
     stop.set()
-    asked = await load
+    await load
 
     assert swap.state == "done"
     assert all(one.whole and len(one.models) == 1 for one in asked)
