@@ -54,8 +54,7 @@ def import_(
     from registry.importing import fetch
 
     ref = parse_ref(to)
-    fetched = fetch(source, revision)
-    with Registry.open() as registry:
+    with fetch(source, revision) as fetched, Registry.open() as registry:
         published = registry.adapters.publish(
             tenant=ref.tenant, adapter=ref.adapter, folder=fetched.folder, base=base, lineage=fetched.lineage
         )

@@ -7,7 +7,7 @@ import json
 import uuid
 from typing import Any
 
-from .contract_engine import MESSAGES, PROMPT, EngineUnderTest, events
+from tests.contract.contract_engine import MESSAGES, PROMPT, EngineUnderTest, events
 
 TOKEN_IDS = [504, 3575, 282, 4649, 314]
 POLLS, POLL_S = 100, 0.1

@@ -7,7 +7,7 @@ cases ask for few answers (fewer than 25) and few tokens.
 
 from __future__ import annotations
 
-from .contract_answers import *  # noqa: F403
-from .contract_refusals import *  # noqa: F403
+from tests.contract.contract_answers import *  # noqa: F403
+from tests.contract.contract_refusals import *  # noqa: F403
 
 __all__ = [name for name in globals() if name.startswith("test_")]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from loadtest.folders import write_adapter
-
-from .contract_engine import PROMPT, EngineUnderTest, error
+from tests.contract.contract_engine import PROMPT, EngineUnderTest, error
 
 
 async def test_health_is_an_empty_200(engine: EngineUnderTest) -> None:

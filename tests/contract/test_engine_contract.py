@@ -13,9 +13,8 @@ import pytest
 from loadtest.folders import TINY_BASE
 from loadtest.mock_engine.options import Options
 from loadtest.testing import MockEngine
-
-from .contract_cases import *  # noqa: F403
-from .contract_engine import EngineUnderTest
+from tests.contract.contract_cases import *  # noqa: F403
+from tests.contract.contract_engine import EngineUnderTest
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from openai import OpenAI
-from stack import House, Stack, open_house, run_stack
+
+from tests.gateway.stack import House, Stack, open_house, run_stack
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 import httpx
 import uvicorn
-from adapter_folders import TinyBase
 
 from gateway.app import Gateway
 from gateway.fleet.controller import Controller
@@ -26,6 +25,7 @@ from registry.adapters import VersionInfo
 from registry.names import parse_ref
 from registry.service import Registry
 from registry.swaps import DONE, FINAL_STATES, SwapInfo
+from tests.registry.adapter_folders import TinyBase
 
 T = TypeVar("T")
 DEADLINE_S = 20.0

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from raw_server import Answer, Connection, RawServer, chunked, document, raw_server
 
 from gateway.fleet.connection import (
     HIGH_WATER_BYTES,
@@ -19,6 +18,7 @@ from gateway.fleet.connection import (
     Exchange,
 )
 from loadtest.testing import free_port
+from tests.gateway.raw_server import Answer, Connection, RawServer, chunked, document, raw_server
 
 PATH = b"/v1/completions"
 

@@ -9,16 +9,16 @@ from typing import Any
 
 import orjson
 import pytest
-from adapter_folders import TinyBase
-from raw_server import Connection, document, raw_server
 from sqlalchemy import text
-from stack import House, run_stack, wait_until
 
 from gateway.fleet.controller import Controller, ControllerSettings
 from gateway.fleet.engine import EngineDeclaration, ManagedEngine, Resident
 from loadtest.folders import write_adapter
 from loadtest.testing import run_mock_engine
 from registry.names import parse_ref
+from tests.gateway.raw_server import Connection, document, raw_server
+from tests.gateway.stack import House, run_stack, wait_until
+from tests.registry.adapter_folders import TinyBase
 
 
 def controller_of(house: House, url: str, **settings: Any) -> Controller:

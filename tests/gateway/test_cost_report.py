@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from stack import House
 
 from gateway.cost.report import api_cost_nano, build_report
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.ledger import NANO, ApiPriceInfo, HostPriceInfo, UsageSum, dollars_to_nano
+from tests.gateway.stack import House
 
 HOUR = 3_600_000
 DAY = 24 * HOUR

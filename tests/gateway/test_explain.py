@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from stack import House
 
 from gateway.explain import Step, explain
 from registry.names import AdapterRef
+from tests.gateway.stack import House
 
 TRIAGE = AdapterRef("acme", "triage", None, "production")
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import orjson
 import pytest
-from raw_server import Connection, RawServer, chunked, document, raw_server
 
 from gateway.errors import ApiError
 from gateway.fleet.connection import EngineBroke, EngineClient, EngineUnreachable
 from gateway.handoffs import Usage
 from gateway.steps.forward import AdapterMissing, Forward
+from tests.gateway.raw_server import Connection, RawServer, chunked, document, raw_server
 
 NAME, PUBLIC = "a-0123456789abcdef-7", "acme/triage@1.0"
 COUNTS = {"prompt_tokens": 9, "total_tokens": 11, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 4}}

@@ -6,7 +6,8 @@ import json
 import socket
 
 import pytest
-from stack import CHAT, MESSAGES, TEXT, Stack, wait_until
+
+from tests.gateway.stack import CHAT, MESSAGES, TEXT, Stack, wait_until
 
 
 def hang_up(stack: Stack, path: str, *, stream: bool, after: bytes | None) -> bytes:

@@ -10,9 +10,9 @@ import httpx
 import openai
 import pytest
 from openai import OpenAI
-from stack import CHAT, MESSAGES, TEXT, Stack, run, wait_until
 
 from registry.tenants import NewKey
+from tests.gateway.stack import CHAT, MESSAGES, TEXT, Stack, run, wait_until
 
 USER = MESSAGES[0]
 CHAT_BODY: dict[str, Any] = {"model": "triage", "messages": MESSAGES}

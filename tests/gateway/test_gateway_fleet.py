@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from stack import House, Stack, proof, run, run_engines, run_gateway, run_stack, wait_until
+
+from tests.gateway.stack import House, Stack, proof, run, run_engines, run_gateway, run_stack, wait_until
 
 NAMES = [f"acme/task-{number}" for number in range(6)]
 

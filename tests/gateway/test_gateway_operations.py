@@ -10,12 +10,12 @@ from typing import Any
 
 import httpx
 import pytest
-from stack import House, Stack, run_engines, run_stack, served, wait_until
 
 from gateway.app import Gateway, declared_base
 from registry.errors import InvalidInput
 from registry.service import Registry
 from registry.settings import RegistrySettings
+from tests.gateway.stack import House, Stack, run_engines, run_stack, served, wait_until
 
 
 @pytest.fixture

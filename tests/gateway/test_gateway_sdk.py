@@ -7,7 +7,8 @@ import re
 import httpx
 import pytest
 from openai import AsyncOpenAI, OpenAI
-from stack import MESSAGES, Stack
+
+from tests.gateway.stack import MESSAGES, Stack
 
 VERSION = "acme/triage@1.0"
 

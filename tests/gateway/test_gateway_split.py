@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 from openai import OpenAI
-from stack import CHAT, House, Stack, open_house, run_stack
 
 from gateway.experiments.assignment import BUCKETS, bucket_of, choose
 from registry.names import AdapterRef
+from tests.gateway.stack import CHAT, House, Stack, open_house, run_stack
 
 TRIAGE = AdapterRef("acme", "triage", None, "production")
 UNITS = [f"user-{number}" for number in range(2_000)]

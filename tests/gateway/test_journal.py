@@ -13,13 +13,13 @@ from typing import Any
 
 import httpx
 import pytest
-from stack import CHAT, MESSAGES, House, Stack, run_engines, run_stack, wait_until
 
 from gateway.cost.journal import Journal, Shipper
 from loadtest.testing import free_port
 from registry.ledger import Ledger
 from registry.service import Registry
 from registry.settings import RegistrySettings
+from tests.gateway.stack import CHAT, MESSAGES, House, Stack, run_engines, run_stack, wait_until
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -11,9 +11,6 @@ from typing import Any
 
 import orjson
 import pytest
-from adapter_folders import TinyBase
-from raw_server import Connection, document, raw_server
-from stack import proof
 
 from gateway.fleet.effect import strength
 from gateway.fleet.quirks import quirks_of, write_zero_adapter
@@ -31,6 +28,9 @@ from loadtest.testing import MockEngine, free_port, run_mock_engine
 from registry.base_model import describe_base
 from registry.effect_proof import Difference, Probe, read_proof
 from registry.errors import AdapterRefused
+from tests.gateway.raw_server import Connection, document, raw_server
+from tests.gateway.stack import proof
+from tests.registry.adapter_folders import TinyBase
 
 NAME = "a-0123456789abcdef-1"
 

@@ -59,7 +59,8 @@ def default_base_folder() -> Path:
     """The default base model, kept in the checkout's state folder between runs."""
     command = [sys.executable, "-m", "switchyard", "base", "prepare", "--json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=True)
-    return (ROOT / json.loads(done.stdout)["folder"]).resolve()
+    folder: str = json.loads(done.stdout)["folder"]
+    return (ROOT / folder).resolve()
 
 
 @contextmanager

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from adapter_folders import HIDDEN, LINEARS, VOCAB, Tensor, TinyBase, with_header
 
 from registry.base_model import BaseSpec, describe_base
 from registry.errors import InvalidInput
+from tests.registry.adapter_folders import HIDDEN, LINEARS, VOCAB, Tensor, TinyBase, with_header
 
 Edit = Callable[[TinyBase], object]
 

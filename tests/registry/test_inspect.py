@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from adapter_folders import (
+
+from registry.errors import AdapterRefused
+from registry.inspect import AdapterFacts, inspect_adapter
+from tests.registry.adapter_folders import (
     LINEARS,
     TARGETS,
     WEIGHTS_FILE,
@@ -21,9 +24,6 @@ from adapter_folders import (
     tiny_base,
     write_adapter,
 )
-
-from registry.errors import AdapterRefused
-from registry.inspect import AdapterFacts, inspect_adapter
 
 RANK_4_PARAMETERS = sum(4 * (out + into) for out, into in LINEARS.values())
 K_AT_2 = {module: 2 for module in LINEARS if module.endswith("k_proj")}

@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from adapter_folders import (
+
+from registry.base_model import BaseSpec
+from registry.errors import AdapterRefused, Finding
+from registry.inspect import MAX_FINDINGS, inspect_adapter
+from tests.registry.adapter_folders import (
     CONFIG_FILE,
     WEIGHTS_FILE,
     Tensor,
@@ -24,10 +28,6 @@ from adapter_folders import (
     with_header,
     write_adapter,
 )
-
-from registry.base_model import BaseSpec
-from registry.errors import AdapterRefused, Finding
-from registry.inspect import MAX_FINDINGS, inspect_adapter
 
 Breaker = Callable[[Path], object]
 Q0 = "model.layers.0.self_attn.q_proj"

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_base import write_tiny_base
 
 from registry.errors import NotFound
 from registry.names import parse_ref
 from registry.service import Registry
 from registry.settings import RegistrySettings
+from tests.trainer.tiny_base import write_tiny_base
 from trainer.errors import RecipeError, TrainingRefused
 from trainer.pipeline import Outcome, Plan, run
 
