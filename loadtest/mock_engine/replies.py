@@ -14,7 +14,6 @@ from loadtest.mock_engine.options import Options
 from loadtest.mock_engine.queues import CacheUse
 from loadtest.mock_engine.serving import Serving
 
-FINGERPRINT = "vllm-0.32.0-m0ckm0ck"
 Json = dict[str, Any]
 
 
@@ -43,7 +42,7 @@ def full_reply(job: Job, serving: Serving, choices: list[Choice], cache: CacheUs
             for choice in choices
         ],
         "service_tier": None,
-        "system_fingerprint": FINGERPRINT,
+        "system_fingerprint": None,  # as with --fingerprint-mode none, which the gateway's engines run with
         "usage": usage(job, sum(len(choice.token_ids) for choice in choices), cache),
     }
     if job.kind == "chat":
@@ -183,8 +182,6 @@ class StreamEvents:
         event = self._event([body])
         if job.continuous_usage:
             event["usage"] = self._running_usage(place + 1)
-        if last and not job.include_usage:
-            event["system_fingerprint"] = FINGERPRINT
         return event
 
     def closing(self, completion_tokens: int, cache: CacheUse) -> list[Json]:
@@ -195,7 +192,6 @@ class StreamEvents:
         counts = usage(self._job, completion_tokens, cache)
         counts["prompt_tokens_details"] = _without_nulls(counts["prompt_tokens_details"])
         event["usage"] = _without_nulls(counts)
-        event["system_fingerprint"] = FINGERPRINT
         return [event]
 
     def _running_usage(self, completion_tokens: int) -> Json:

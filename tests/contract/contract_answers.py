@@ -77,7 +77,7 @@ async def test_a_completion_stream_ends_with_usage_when_asked(engine: EngineUnde
         "index", "text", "logprobs", "finish_reason", "stop_reason", "prompt_token_ids", "token_ids"
     }  # fmt: skip
     assert [event["choices"][0]["finish_reason"] for event in tokens] == [None, None, "length"]
-    assert set(last) == {"id", "object", "created", "model", "choices", "usage", "system_fingerprint"}
+    assert set(last) == {"id", "object", "created", "model", "choices", "usage"}
     assert last["choices"] == []
     assert set(last["usage"]) == {"prompt_tokens", "total_tokens", "completion_tokens", "prompt_tokens_details"}
     assert last["usage"]["completion_tokens"] == 3
@@ -95,7 +95,7 @@ async def test_a_chat_stream_opens_with_the_role_and_has_no_usage_unless_asked(e
     assert set(tokens[0]) == {"id", "object", "created", "model", "choices"}
     assert set(tokens[0]["choices"][0]) == {"index", "delta", "logprobs", "finish_reason", "token_ids"}
     assert set(tokens[0]["choices"][0]["delta"]) == {"content"}
-    assert set(tokens[-1]) == {"id", "object", "created", "model", "choices", "system_fingerprint"}
+    assert set(tokens[-1]) == {"id", "object", "created", "model", "choices"}
     assert set(tokens[-1]["choices"][0]) == {"index", "delta", "logprobs", "finish_reason", "stop_reason", "token_ids"}
     assert tokens[-1]["choices"][0]["finish_reason"] == "length"
 
