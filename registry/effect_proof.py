@@ -8,14 +8,18 @@ gateway asks the engine for the same differences after each load.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from registry.errors import AdapterRefused, Finding
 
 EFFECT_PROOF_FILE = "effect_proof.json"
+FORMAT = 1
 POSITIONS_A_PROBE = 2
+NOISE_NATS = 0.02
+"""What a log-probability moves between float32 and bfloat16 kernels of the same weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,11 @@ class Probe:
     base_logprobs: tuple[float, ...]
     adapter_logprobs: tuple[float, ...]
 
+    @property
+    def largest_effect(self) -> float:
+        """Largest |adapter - base|, in nats."""
+        return max(abs(a - b) for a, b in zip(self.adapter_logprobs, self.base_logprobs, strict=True))
+
     def strongest(self) -> list[Difference]:
         """The positions at which the adapter changes most: enough to tell it from its absence, cheap enough to ask."""
         differences = [
@@ -52,6 +61,14 @@ class EffectProof:
     probes: tuple[Probe, ...]
     noise: float
     """Standard deviation of a log-probability between two runs of the same model, in nats."""
+
+
+def write_proof(probes: Sequence[Probe], folder: Path) -> Path:
+    """Write the proof beside the adapter's weights and return its path."""
+    document = {"format": FORMAT, "noise": NOISE_NATS, "probes": [asdict(probe) for probe in probes]}
+    path = folder / EFFECT_PROOF_FILE
+    path.write_text(json.dumps(document, sort_keys=True) + "\n", encoding="utf-8")
+    return path
 
 
 def read_proof(folder: Path) -> EffectProof | None:

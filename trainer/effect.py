@@ -1,46 +1,20 @@
-"""The effect proof: what the adapter does to a few held-out texts, for the gateway to check after every load.
-
-`effect_proof.json` is `{"format": 1, "probes": [...], "noise": nats}`; a probe holds `token_ids`, `positions` (indices
-of at least 1 into `token_ids`), and `base_logprobs` and `adapter_logprobs`: the log-probability, in nats, of the token
-at each position given those before it.
-"""
+"""The effect proof: what the adapter does to a few held-out texts, for the gateway to check after every load."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
+from registry.effect_proof import NOISE_NATS, Probe
 from trainer.data.encode import Encoded
 from trainer.errors import TrainingRefused
 from trainer.forward import token_logprobs
 
-FILE_NAME = "effect_proof.json"
-FORMAT = 1
-NOISE_NATS = 0.02
-"""What a log-probability moves between float32 and bfloat16 kernels of the same weights."""
 LEAST_EFFECT = 5 * NOISE_NATS
 PROBES = 6
 LEAST_PROBES = 4
 MAX_PROBE_TOKENS = 96
 MAX_POSITIONS = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """One text and what base and adapter think of its tokens at `positions`; the last three are equally long."""
-
-    token_ids: tuple[int, ...]
-    positions: tuple[int, ...]
-    base_logprobs: tuple[float, ...]
-    adapter_logprobs: tuple[float, ...]
-
-    @property
-    def largest_effect(self) -> float:
-        """Largest |adapter - base|, in nats."""
-        return max(abs(a - b) for a, b in zip(self.adapter_logprobs, self.base_logprobs, strict=True))
 
 
 def prove_effect(model: Any, rows: Sequence[Encoded]) -> tuple[Probe, ...]:
@@ -62,14 +36,6 @@ def prove_effect(model: Any, rows: Sequence[Encoded]) -> tuple[Probe, ...]:
             "train longer, or raise training.learning_rate"
         )
     return probes
-
-
-def write_proof(probes: Sequence[Probe], folder: Path) -> Path:
-    """Write the proof beside the adapter's weights and return its path."""
-    document = {"format": FORMAT, "noise": NOISE_NATS, "probes": [asdict(probe) for probe in probes]}
-    path = folder / FILE_NAME
-    path.write_text(json.dumps(document, sort_keys=True) + "\n", encoding="utf-8")
-    return path
 
 
 def _probe_texts(rows: Sequence[Encoded]) -> list[tuple[int, ...]]:

@@ -13,12 +13,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from registry.effect_proof import Probe, write_proof
 from registry.service import Registry
 from registry.settings import RegistrySettings
 from trainer.base import prepare_base
 from trainer.data.encode import Encoded, encode_all
 from trainer.data.read import Dataset, read_data
-from trainer.effect import Probe, prove_effect, write_proof
+from trainer.effect import prove_effect
 from trainer.evaluate import Evaluation, evaluate
 from trainer.publish import Ingredients, check_can_publish, lineage, publish
 from trainer.recipe import Recipe, read_recipe
