@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from registry.bases import BaseModels
 from registry.blobs import BlobStore, canonical_json
-from registry.db import Database, now_ms
+from registry.db import Database, bump_catalog, now_ms
 from registry.effect_proof import EFFECT_PROOF_FILE, read_proof
 from registry.errors import Conflict, NotFound
 from registry.models import Adapter, Alias, AliasEvent, Version
@@ -120,7 +120,8 @@ class Adapters:
             facts = inspect_adapter(copy, base_info.spec, max_rank=self._max_rank, declared_base=declared_base)
             read_proof(copy)
             digest = self._store(copy, base_info.digest, asdict(facts), lineage)
-        with self._db.change_catalog() as session:
+        with self._db.write() as session:
+            require_tenant(session, tenant, lock=True)  # a tenant's publishes queue here, so that numbers follow
             row = _get_or_add_adapter(session, tenant, adapter)
             version = session.scalars(
                 select(Version).where(Version.adapter_id == row.id, Version.manifest_digest == digest)
@@ -141,6 +142,7 @@ class Adapters:
                 )
                 session.add(version)
                 session.flush()
+                bump_catalog(session)
             return Published(version_info(session, row, version), created)
 
     def _store(self, folder: Path, base_digest: str, facts: Mapping[str, Any], lineage: Mapping[str, Any]) -> str:
@@ -183,8 +185,7 @@ class Adapters:
         try:
             for layer in manifest["layers"]:
                 path = staging / layer["annotations"]["org.opencontainers.image.title"]
-                path.write_bytes(self._blobs.get(layer["digest"]))
-                path.chmod(0o444)
+                _write_read_only(path, self._blobs.get(layer["digest"]))
             staging.chmod(0o755)
             try:
                 os.replace(staging, target)
@@ -213,7 +214,7 @@ class Adapters:
             return version_info(session, adapter, require_version(session, adapter, ref))
 
     def history(self, ref: AdapterRef) -> list[AliasMove]:
-        """Moves of all aliases of the adapter, or of the one that the reference names after `@`; oldest first."""
+        """Moves of all the adapter's aliases, oldest first; what the reference has after `@` does not matter."""
         with self._db.read() as session:
             adapter = require_adapter(session, ref)
             names = {
@@ -249,6 +250,15 @@ def _private_copy(folder: Path) -> Iterator[Path]:
             if (folder / file).exists():
                 shutil.copyfile(folder / file, copy / file)
         yield copy
+
+
+def _write_read_only(path: Path, data: bytes) -> None:
+    """Synced, because a folder that came through a power cut with empty files in it would never be laid out again."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    path.chmod(0o444)
 
 
 def canonical_config(base_digest: str, facts: Mapping[str, Any], lineage: Mapping[str, Any]) -> bytes:
@@ -315,7 +325,7 @@ def require_version(session: Session, adapter: Adapter, ref: AdapterRef) -> Vers
     row = session.scalars(query).one_or_none()
     if row is None:
         raise NotFound(
-            f"there is no {ref}; `switchyard adapters show {ref.adapter_name}` lists versions", param="adapter"
+            f"there is no {ref}; `switchyard adapters list {ref.tenant}` shows what there is", param="adapter"
         )
     return row
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import getpass
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from registry.adapters import Published, VersionInfo
 from registry.console import JsonFlag, print_json, print_table, when
 from registry.errors import InvalidInput, RegistryError
-from registry.names import PRODUCTION, parse_ref
-from registry.service import Registry
-from registry.swaps import DONE, FAILED, FINAL_STATES, SwapInfo
+from registry.names import PRODUCTION, AdapterRef, parse_ref
+
+if TYPE_CHECKING:
+    from registry.adapters import Published, VersionInfo
+    from registry.service import Registry
+    from registry.swaps import SwapInfo
 
 adapters = typer.Typer(add_completion=False, no_args_is_help=True, help="Publish, list and promote adapter versions.")
 tenants = typer.Typer(add_completion=False, no_args_is_help=True, help="Create tenants and map external model names.")
@@ -26,6 +32,15 @@ ReasonOption = typer.Option("", "--reason", help="Kept in the alias's history.")
 PROMOTE_WITHOUT_GATEWAY = "no gateway is running, so the alias moved at once; the next start loads the version"
 
 
+@contextmanager
+def _open_registry() -> Iterator[Registry]:
+    """The registry of the settings in force; its SQL library is imported only now, so that `--help` is quick."""
+    from registry.service import Registry
+
+    with Registry.open() as registry:
+        yield registry
+
+
 @adapters.command()
 def publish(
     name: str = typer.Argument(help="tenant/adapter."),
@@ -34,8 +49,8 @@ def publish(
     json_output: bool = JsonFlag,
 ) -> None:
     """Inspect a PEFT folder and make it the adapter's next version."""
-    ref = parse_ref(name)
-    with Registry.open() as registry:
+    ref = _whole_adapter(name)
+    with _open_registry() as registry:
         published = registry.adapters.publish(
             tenant=ref.tenant, adapter=ref.adapter, folder=folder, base=base, lineage={"source": "publish"}
         )
@@ -53,8 +68,8 @@ def import_(
     """Import an adapter that somebody else trained, from a folder or from the hub."""
     from registry.importing import fetch
 
-    ref = parse_ref(to)
-    with fetch(source, revision) as fetched, Registry.open() as registry:
+    ref = _whole_adapter(to)
+    with fetch(source, revision) as fetched, _open_registry() as registry:
         published = registry.adapters.publish(
             tenant=ref.tenant, adapter=ref.adapter, folder=fetched.folder, base=base, lineage=fetched.lineage
         )
@@ -66,7 +81,7 @@ def list_adapters(
     tenant: str | None = typer.Argument(None, help="Only this tenant's."), json_output: bool = JsonFlag
 ) -> None:
     """List versions, with the aliases that point at them."""
-    with Registry.open() as registry:
+    with _open_registry() as registry:
         versions = registry.adapters.all(tenant)
     if json_output:
         print_json([_version_fields(version) for version in versions])
@@ -92,7 +107,7 @@ def list_adapters(
 @adapters.command()
 def show(name: str = Adapter, json_output: bool = JsonFlag) -> None:
     """Show one version: digests, facts, lineage, aliases."""
-    with Registry.open() as registry:
+    with _open_registry() as registry:
         version = registry.adapters.get(parse_ref(name))
     if json_output:
         print_json(_version_fields(version))
@@ -122,8 +137,8 @@ def promote(
     ref = parse_ref(name)
     if ref.version is None and ref.alias == alias:
         raise InvalidInput(f"{name!r} names no version; write {ref.adapter_name}@1.1", param="version")
-    with Registry.open() as registry:
-        swap = registry.swaps.request(ref, alias=alias, actor=getpass.getuser(), reason=reason)
+    with _open_registry() as registry:
+        swap = registry.swaps.request(ref, alias=alias, actor=_actor(), reason=reason)
         _follow(registry, swap, timeout_s, json_output)
 
 
@@ -136,15 +151,16 @@ def rollback(
     json_output: bool = JsonFlag,
 ) -> None:
     """Point the alias back at the version it had before its last move."""
-    with Registry.open() as registry:
-        swap = registry.swaps.request_rollback(parse_ref(name), alias=alias, actor=getpass.getuser(), reason=reason)
+    ref = _whole_adapter(name)
+    with _open_registry() as registry:
+        swap = registry.swaps.request_rollback(ref, alias=alias, actor=_actor(), reason=reason)
         _follow(registry, swap, timeout_s, json_output)
 
 
 @adapters.command()
 def history(name: str = Adapter, json_output: bool = JsonFlag) -> None:
     """Show every move of the adapter's aliases, and its splits."""
-    with Registry.open() as registry:
+    with _open_registry() as registry:
         ref = parse_ref(name)
         moves = registry.adapters.history(ref)
         splits = registry.experiments.history(ref)
@@ -172,8 +188,8 @@ def split(
     json_output: bool = JsonFlag,
 ) -> None:
     """Split an alias's traffic between versions; each conversation stays on its version."""
-    with Registry.open() as registry:
-        ref = parse_ref(name)
+    ref = _whole_adapter(name)
+    with _open_registry() as registry:
         if end:
             info = registry.experiments.end_split(ref, alias=alias)
         else:
@@ -194,7 +210,7 @@ def create_tenant(
     json_output: bool = JsonFlag,
 ) -> None:
     """Add a tenant."""
-    with Registry.open() as registry:
+    with _open_registry() as registry:
         info = registry.tenants.create(name, allow_unknown_fields=allow_unknown_fields)
     print_json(info) if json_output else typer.echo(
         f"created tenant {name}; give it a key: switchyard keys create {name}"
@@ -204,7 +220,7 @@ def create_tenant(
 @tenants.command("list")
 def list_tenants(json_output: bool = JsonFlag) -> None:
     """List tenants and their external model names."""
-    with Registry.open() as registry:
+    with _open_registry() as registry:
         infos = registry.tenants.all()
     if json_output:
         print_json(infos)
@@ -232,7 +248,7 @@ def set_tenant(
     ),
 ) -> None:
     """Change a tenant's settings."""
-    with Registry.open() as registry:
+    with _open_registry() as registry:
         registry.tenants.set_allow_unknown_fields(name, allow_unknown_fields)
     typer.echo(f"tenant {name}: unknown request fields {'pass' if allow_unknown_fields else 'are refused'}")
 
@@ -244,7 +260,7 @@ def map_model(
     target: str = typer.Argument(help="An adapter of the tenant (optionally @version or @alias) or a base model."),
 ) -> None:
     """Let an external model name stand for an adapter, so that client code changes only `base_url`."""
-    with Registry.open() as registry:
+    with _open_registry() as registry:
         if target not in {base.name for base in registry.bases.all()}:
             registry.adapters.get(parse_ref(_own(tenant, target), tenant=tenant))
         registry.tenants.map_model(tenant, external, target)
@@ -254,7 +270,7 @@ def map_model(
 @tenants.command("unmap")
 def unmap_model(tenant: str, external: str) -> None:
     """Forget an external model name."""
-    with Registry.open() as registry:
+    with _open_registry() as registry:
         registry.tenants.unmap_model(tenant, external)
     typer.echo(f"{tenant}: {external} is no longer mapped")
 
@@ -269,7 +285,7 @@ def create_key(
     json_output: bool = JsonFlag,
 ) -> None:
     """Make a key and print it, once: it is stored only as a hash."""
-    with Registry.open() as registry:
+    with _open_registry() as registry:
         key = registry.tenants.create_key(tenant, label=label, scopes=tuple(scope))
     if json_output:
         print_json(key)
@@ -280,7 +296,7 @@ def create_key(
 @keys.command("list")
 def list_keys(tenant: str | None = typer.Argument(None), json_output: bool = JsonFlag) -> None:
     """List keys, without their secrets."""
-    with Registry.open() as registry:
+    with _open_registry() as registry:
         infos = registry.tenants.list_keys(tenant)
     if json_output:
         print_json(infos)
@@ -306,9 +322,27 @@ def list_keys(tenant: str | None = typer.Argument(None), json_output: bool = Jso
 @keys.command("revoke")
 def revoke_key(key_id: str) -> None:
     """End a key; gateways refuse it within a second."""
-    with Registry.open() as registry:
+    with _open_registry() as registry:
         registry.tenants.revoke_key(key_id)
     typer.echo(f"revoked {key_id}")
+
+
+def _whole_adapter(name: str) -> AdapterRef:
+    """Read `tenant/adapter` where a version or alias after it would be lost without a word."""
+    if "@" in name:
+        raise InvalidInput(
+            f"{name[:80]!r} has an '@'; write tenant/adapter alone, and the alias, if one is meant, as --alias",
+            param="adapter",
+        )
+    return parse_ref(name)
+
+
+def _actor() -> str:
+    """Who is at the keyboard; in a container the user may have a number and no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def _own(tenant: str, target: str) -> str:
@@ -325,7 +359,7 @@ def _parse_weights(texts: list[str]) -> dict[str, int]:
         version, equals, percent = text.partition("=")
         try:
             weights[version] = round(float(percent) * 100)
-        except ValueError:
+        except (ValueError, OverflowError):
             equals = ""
         if not equals:
             raise InvalidInput(f"weight is {text!r}; expected VERSION=PERCENT such as 1.1=10", param="weights")
@@ -351,6 +385,8 @@ def _print_published(published: Published, json_output: bool) -> None:
 
 def _follow(registry: Registry, swap: SwapInfo, timeout_s: float, json_output: bool) -> None:
     """Print each state of the swap as it comes; exit status 1 when it failed or did not finish in time."""
+    from registry.swaps import DONE, FAILED, FINAL_STATES
+
     if not registry.workers.live():
         registry.swaps.flip(swap.id)
         registry.swaps.advance(swap.id, DONE, note=PROMOTE_WITHOUT_GATEWAY)

@@ -42,11 +42,12 @@ class Experiments:
         """Split the alias's traffic by `{"1.0": 9000, "1.1": 1000}`; ends the split that ran before.
 
         A split of the same versions keeps its salt and order, so changing weights moves as few units as it can.
-        Raises `InvalidInput` when the weights do not sum to 10,000.
+        Raises `InvalidInput` when the weights do not sum to 10,000 or a version is quarantined, and `NotFound`.
         """
         if len(weights) < 2 or any(weight < 0 for weight in weights.values()) or sum(weights.values()) != FULL_WEIGHT:
             raise InvalidInput(
-                f"weights are {dict(weights)}; give at least two versions and weights that sum to {FULL_WEIGHT}",
+                f"weights are {dict(weights)}; "
+                f"give at least two versions and weights that sum to {FULL_WEIGHT} (100 %)",
                 param="weights",
             )
         with self._db.change_catalog() as session:
@@ -56,6 +57,11 @@ class Experiments:
                 require_version(session, adapter, AdapterRef(ref.tenant, ref.adapter, number, None))
                 for number in numbers
             ]
+            for row, number in zip(rows, numbers, strict=True):
+                if row.quarantined:
+                    raise InvalidInput(
+                        f"{ref.adapter_name}@{number} is quarantined: {row.quarantined}", param="weights"
+                    )
             require_version(session, adapter, AdapterRef(ref.tenant, ref.adapter, None, alias))
             before = _active(session, adapter.id, alias)
             salt = secrets.token_hex(16)

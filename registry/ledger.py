@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import Any
 
 from sqlalchemy import case, func, select
@@ -18,6 +18,9 @@ from registry.models import ApiPrice, HostPrice, UsageRow
 
 NANO = 1_000_000_000
 """Nano-dollars in a dollar."""
+MAX_NANO = 2**63 - 1
+"""What a column holds: nine billion dollars."""
+EXACT = Context(traps=[Inexact, InvalidOperation])
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +67,13 @@ class UsageSum:
 def dollars_to_nano(text: str, param: str) -> int:
     """`"0.30"` → 300,000,000. Raises `InvalidInput` for what is no non-negative number, or finer than a nano-dollar."""
     try:
-        nano = Decimal(text) * NANO
+        nano = EXACT.multiply(EXACT.create_decimal(text), NANO)
     except ArithmeticError:
-        raise InvalidInput(f"{param} is {text!r}; expected dollars such as 0.30", param=param) from None
-    if not nano.is_finite() or nano < 0 or nano != nano.to_integral_value():
-        raise InvalidInput(f"{param} is {text!r}; expected dollars such as 0.30, not negative", param=param)
+        nano = Decimal("NaN")
+    if not nano.is_finite() or not 0 <= nano <= MAX_NANO or nano != nano.to_integral_value():
+        raise InvalidInput(
+            f"{param} is {text[:40]!r}; expected dollars such as 0.30, not negative, with up to 9 decimals", param=param
+        )
     return int(nano)
 
 

@@ -157,9 +157,9 @@ class Tenants:
             row.revoked_at_ms = row.revoked_at_ms or now_ms()
 
 
-def require_tenant(session: Session, name: str) -> Tenant:
-    """The tenant's row; raises `NotFound` with the remedy."""
-    row = session.get(Tenant, name)
+def require_tenant(session: Session, name: str, *, lock: bool = False) -> Tenant:
+    """The tenant's row, locked until the transaction ends if asked for; raises `NotFound` with the remedy."""
+    row = session.get(Tenant, name, with_for_update=lock)
     if row is None:
         raise NotFound(
             f"there is no tenant {name!r}; create it with `switchyard tenants create {name}`", param="tenant"
