@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal, Inexact, InvalidOperation
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import case, func, select
+from sqlalchemy import Table, case, func, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import IntegrityError
@@ -90,11 +90,9 @@ class Ledger:
             return 0
         insert = sqlite_insert if self._db.engine.dialect.name == "sqlite" else postgresql_insert
         with self._db.write() as session:
-            statement = insert(UsageRow).on_conflict_do_nothing(index_elements=["attempt_id"])
-            new = 0
-            for row in batch:
-                new += session.execute(statement.values(**row).returning(UsageRow.attempt_id)).first() is not None
-            return new
+            # The table, not the class: one prepared statement for all rows, without the ORM's work for each.
+            statement = insert(cast("Table", UsageRow.__table__)).on_conflict_do_nothing(index_elements=["attempt_id"])
+            return session.connection().execute(statement, batch).rowcount
 
     def sums(self, since_ms: int, until_ms: int) -> list[UsageSum]:
         """Usage per tenant and served model of attempts that began in `[since_ms, until_ms)`."""
