@@ -9,6 +9,12 @@ TORCH := torch==2.13.0+cpu
 TORCH_INDEX ?=
 PYTEST := $(BIN)/python -m pytest
 
+# $(call live,what,command): run a quiet command with a line that counts its seconds; its status is the line's status.
+live = began=$$(date +%s); $(2) & child=$$!; trap "kill $$child" INT TERM; \
+  while kill -0 $$child 2>/dev/null; do \
+    test -t 1 && printf '\rsetup     %s … %s s ' "$(1)" $$(( $$(date +%s) - began )); sleep 0.5; \
+  done; wait $$child && printf '\rsetup     %s: %s s    \n' "$(1)" $$(( $$(date +%s) - began ));
+
 .DEFAULT_GOAL := help
 .PHONY: help setup up test test-fast check format loadtest bars samples lock clean
 
@@ -22,15 +28,13 @@ $(VENV)/.ready: $(LOCK) pyproject.toml
 	  echo "error: $(PYTHON) is missing. The engine's wheels need Python 3.11; install it or run make PYTHON=/path/to/python3.11"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
 	  echo "error: $(PYTHON) cannot make a virtual environment; install its venv package"; exit 1; }
-	@echo "setup     installing the installer" && $(BIN)/python -m pip install -q --disable-pip-version-check -r requirements/bootstrap.txt
+	@$(call live,preparing the installer,$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt)
 ifeq ($(LOCK),requirements/cpu.txt)
 	@$(BIN)/python -c 'import importlib.metadata as m, sys; sys.exit(m.version("torch") != "$(TORCH)".partition("==")[2])' 2>/dev/null || { \
-	  echo "setup     installing $(TORCH)"; \
-	  $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) '$(TORCH)'; } || { \
+	  $(call live,installing $(TORCH),$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) '$(TORCH)') } || { \
 	  echo "error: no wheel of $(TORCH) was found; run make setup TORCH_INDEX=URL of PyTorch's CPU wheel index"; exit 1; }
 endif
-	@echo "setup     installing $$(grep -c '==' $(LOCK)) pinned packages from $(LOCK)"
-	@$(BIN)/uv pip install --python $(BIN)/python --no-deps --require-hashes -r $(LOCK)
+	@$(call live,installing $$(grep -c '==' $(LOCK)) packages pinned in $(LOCK),$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --require-hashes -r $(LOCK))
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
