@@ -10,6 +10,9 @@ from pathlib import Path
 from gateway.fleet.quirks import Platform
 from registry.bases import BaseInfo
 
+CPU_STEP_TOKENS = "256"
+"""A step's worth of prompt: about 3 s on two cores, and as long do everybody else's streams stand still."""
+
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedEngine:
@@ -50,7 +53,7 @@ class EmbeddedEngine:
         if self.platform == "cpu":
             command += [
                 *("--max-model-len", str(self.max_model_len), "--max-num-seqs", "16"),
-                *("--max-num-batched-tokens", str(self.max_model_len), "--dtype", "float32", "--enforce-eager"),
+                *("--max-num-batched-tokens", CPU_STEP_TOKENS, "--dtype", "float32", "--enforce-eager"),
                 *("--block-size", "32", "--distributed-executor-backend", "uni"),
                 *("--lora-target-modules", *self.lora_modules),
             ]

@@ -55,8 +55,6 @@ RICH: dict[Endpoint, dict[str, Any]] = {
         "max_tokens": 3,
         "min_tokens": 1,
         "stop": "x",
-        "stop_token_ids": [4],
-        "bad_words": ["a"],
         "previous_response_id": "r",
     },
 }

@@ -213,6 +213,15 @@ CHAT: list[tuple[str, dict[str, Any], str, str]] = [
     ("the whole vocabulary as alternatives", {"logprobs": True, "top_logprobs": -1}, "top_logprobs", VALUE),
     ("alternatives without logprobs", {"top_logprobs": 2}, "top_logprobs", VALUE),
     ("log-probabilities of the prompt", {"prompt_logprobs": 0}, "prompt_logprobs", RESERVED),
+    *(
+        (
+            f"{param} with a grammar",
+            {param: value, "structured_outputs": {"choice": ["yes", "no"]}},
+            param,
+            VALUE,
+        )
+        for param, value in (("allowed_token_ids", [5]), ("bad_words", ["yes"]), ("stop_token_ids", [5]))
+    ),
     ("an echo with logprobs", {"echo": True, "logprobs": True}, "echo", VALUE),
     ("an echo with no alternatives", {"echo": True, "top_logprobs": 0}, "echo", VALUE),
     ("logprobs of tokens without logprobs", {"logprob_token_ids": [1]}, "logprob_token_ids", VALUE),

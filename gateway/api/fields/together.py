@@ -94,6 +94,18 @@ def _one_constraint(given: Given, caps: Caps) -> None:
         raise _refuse("Send 'structured_outputs' or a named 'tool_choice', not both.", "structured_outputs")
 
 
+def _no_grammar_too(param: str) -> Rule:
+    """vLLM's grammar and its token lists can leave no token at all, which it answers with a 500."""
+
+    def rule(given: Given, caps: Caps) -> None:
+        output = given.get("response_format")
+        constrained = given.get("structured_outputs") is not None or (output is not None and output["type"] != "text")
+        if given[param] and constrained:
+            raise _refuse(f"'{param}' cannot be combined with 'structured_outputs' or 'response_format'.", param)
+
+    return rule
+
+
 def _names_a_tool(given: Given, caps: Caps) -> None:
     choice = given["tool_choice"]
     tools = given.get("tools")
@@ -116,6 +128,7 @@ _BOTH: list[tuple[str, Rule]] = [
     ("echo", _echo_without_logprobs),
     ("logprob_token_ids", _needs_logprobs("logprob_token_ids")),
     ("structured_outputs", _one_constraint),
+    *((param, _no_grammar_too(param)) for param in ("allowed_token_ids", "bad_words", "stop_token_ids")),
 ]
 
 RULES: dict[Endpoint, list[tuple[str, Rule]]] = {
