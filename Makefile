@@ -58,7 +58,7 @@ format: setup ## Format and mend what can be mended
 	@$(BIN)/ruff check --fix .
 
 loadtest: setup ## Locust against a gateway in front of the mock engine: many tenants, streaming, time to first token
-	@$(BIN)/python -m tests.bars loadtest
+	@$(BIN)/python -m tests.bars loadtest --out var/bars
 
 bars: setup ## The full bars of the project; writes loadtest/results/
 	@$(BIN)/python -m tests.bars all
