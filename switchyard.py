@@ -57,6 +57,7 @@ cli = typer.Typer(
     rich_markup_mode=None,
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_enable=False,  # it would print local variables, and with them keys
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -87,6 +88,28 @@ def main() -> None:
     except RegistryError as error:
         typer.echo(f"error: {error.message}", err=True)
         sys.exit(1)
+    except ValueError as error:
+        fault = fault_of_settings(error)
+        if fault is None:
+            raise
+        typer.echo(f"error: {fault}", err=True)
+        sys.exit(1)
+
+
+def fault_of_settings(error: ValueError) -> str | None:
+    """What is wrong with `SWITCHYARD_*` or switchyard.toml, in one sentence; `None` for any other error."""
+    from tomllib import TOMLDecodeError
+
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
+    if isinstance(error, ValidationError) and error.title.endswith("Settings"):
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        return f"SWITCHYARD_{name.upper()} is {first['input']!r}: {first['msg']}"
+    if isinstance(error, TOMLDecodeError):
+        return f"switchyard.toml: {error}"
+    return f"SWITCHYARD_*: {error}" if isinstance(error, SettingsError) else None
 
 
 if __name__ == "__main__":

@@ -142,6 +142,7 @@ class Adapters:
                 )
                 session.add(version)
                 session.flush()
+                session.refresh(version)  # as it will be read: JSON has no tuples
                 bump_catalog(session)
             return Published(version_info(session, row, version), created)
 

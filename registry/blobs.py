@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from obstore.exceptions import AlreadyExistsError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import ObjectStore, from_url
 
-from registry.errors import CorruptBlob, NotFound
+from registry.errors import CorruptBlob, InvalidInput, NotFound
 
 
 def digest_of(data: bytes) -> str:
@@ -28,7 +28,14 @@ class BlobStore:
     """Puts and gets bytes by digest, on any object storage that obstore knows."""
 
     def __init__(self, url: str) -> None:
-        self._store: ObjectStore = from_url(url, mkdir=True) if url.startswith("file:") else from_url(url)
+        try:
+            self._store: ObjectStore = from_url(url, mkdir=True) if url.startswith("file:") else from_url(url)
+        except (BaseError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise InvalidInput(
+                f"blob_url is {url!r} and cannot be used ({reason}); expected file://, s3://, gs:// or az://",
+                param="blob_url",
+            ) from error
 
     @classmethod
     def in_folder(cls, folder: Path) -> BlobStore:

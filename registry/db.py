@@ -12,10 +12,10 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, select, update
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
-from registry.errors import RegistryError
+from registry.errors import InvalidInput, RegistryError
 from registry.models import CatalogRevision
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -30,9 +30,16 @@ class Database:
     """Owns the connection pool. Thread-safe; every method is blocking, so call it off the event loop."""
 
     def __init__(self, url: str) -> None:
+        """Connects to nothing yet. Raises `InvalidInput` for what is no URL of a database with a driver here."""
         self.url = url
-        sqlite = make_url(url).get_backend_name() == "sqlite"
-        self.engine: Engine = create_engine(url, connect_args={"timeout": 30} if sqlite else {})
+        try:
+            sqlite = make_url(url).get_backend_name() == "sqlite"
+            self.engine: Engine = create_engine(url, connect_args={"timeout": 30} if sqlite else {})
+        except (ArgumentError, ImportError) as error:  # the URL itself may hold a password, so it is not shown
+            raise InvalidInput(
+                f"database_url cannot be used: {error}; expected an SQLAlchemy URL such as sqlite:////srv/registry.db",
+                param="database_url",
+            ) from error
         if sqlite:
             _use_wal_and_explicit_begin(self.engine)
         self._readers = sessionmaker(self.engine, expire_on_commit=False)

@@ -10,6 +10,7 @@ from registry.bases import BaseModels
 from registry.blobs import BlobStore
 from registry.catalog import Catalog, read_catalog
 from registry.db import Database
+from registry.errors import InvalidInput
 from registry.experiments import Experiments
 from registry.ledger import Ledger
 from registry.settings import RegistrySettings
@@ -40,9 +41,19 @@ class Registry:
     @classmethod
     @contextmanager
     def open(cls, settings: RegistrySettings | None = None) -> Iterator[Registry]:
-        """Open with the schema brought up to date; close at the end of the block."""
+        """Open with the schema brought up to date; close at the end of the block.
+
+        Raises `RegistryError` when the folder, the database or the object storage cannot be used.
+        """
         settings = settings or RegistrySettings()
-        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            settings.state_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidInput(
+                f"state_dir is {str(settings.state_dir)!r} and cannot be used ({error.strerror}); "
+                "name a folder that can be written to, in SWITCHYARD_STATE_DIR",
+                param="state_dir",
+            ) from error
         registry = cls(settings)
         try:
             registry.db.migrate()

@@ -1,0 +1,87 @@
+"""A registry on real files: one base model, two tenants, and adapters as small as they get."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from registry.adapters import Published, VersionInfo
+from registry.names import AdapterRef, parse_ref
+from registry.service import Registry
+from registry.settings import RegistrySettings
+from registry.swaps import DONE
+from tests.registry.adapter_folders import TinyBase, base_tensors, lora_tensors, write_adapter
+
+TRIAGE = AdapterRef("acme", "triage", None, None)
+
+
+@pytest.fixture(scope="session")
+def stocked_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state folder with two bases, `tiny` and `other`, and the tenants `acme` and `globex`; never written to."""
+    folder = tmp_path_factory.mktemp("stocked")
+    bases = {"tiny": TinyBase(), "other": TinyBase(tensors=base_tensors(seed=99))}
+    with Registry.open(RegistrySettings(state_dir=folder / "state")) as registry:
+        for name, base in bases.items():
+            registry.bases.register(name, base.write(folder / name))
+        for tenant in ("acme", "globex"):
+            registry.tenants.create(tenant)
+    return folder / "state"
+
+
+@pytest.fixture
+def state_dir(stocked_state: Path, tmp_path: Path) -> Path:
+    """A copy of it for one test."""
+    return shutil.copytree(stocked_state, tmp_path / "state")
+
+
+@pytest.fixture
+def registry(state_dir: Path) -> Iterator[Registry]:
+    """The copy, open."""
+    with Registry.open(RegistrySettings(state_dir=state_dir)) as registry:
+        yield registry
+
+
+@pytest.fixture
+def make_adapter(tmp_path: Path) -> Callable[[int], Path]:
+    """PEFT folders by number; another number has other weights."""
+
+    def make(seed: int) -> Path:
+        folder = tmp_path / f"adapter-{seed}"
+        return folder if folder.exists() else write_adapter(folder, tensors=lora_tensors(seed=1000 * seed))
+
+    return make
+
+
+@dataclass
+class Shop:
+    """Shorthand for what most tests begin with."""
+
+    registry: Registry
+    make_adapter: Callable[[int], Path]
+
+    def publish(self, seed: int, *, base: str = "tiny", tenant: str = "acme", adapter: str = "triage") -> Published:
+        """The adapter of this number as the next version."""
+        return self.registry.adapters.publish(
+            tenant=tenant, adapter=adapter, folder=self.make_adapter(seed), base=base, lineage={"source": "test"}
+        )
+
+    def versions(self, count: int) -> list[VersionInfo]:
+        """`acme/triage@1.0` and on."""
+        return [self.publish(seed).version for seed in range(count)]
+
+    def promote(self, name: str, alias: str = "production") -> int:
+        """Move the alias as a swap without a gateway does; the revision that shows it."""
+        swap = self.registry.swaps.request(parse_ref(name), alias=alias, actor="someone", reason="because")
+        revision = self.registry.swaps.flip(swap.id)
+        self.registry.swaps.advance(swap.id, DONE)
+        return revision
+
+
+@pytest.fixture
+def shop(registry: Registry, make_adapter: Callable[[int], Path]) -> Shop:
+    """The open registry with its shorthand."""
+    return Shop(registry, make_adapter)

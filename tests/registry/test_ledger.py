@@ -1,0 +1,141 @@
+"""Usage is recorded once whatever is shipped twice; prices are dated and never edited; money is exact."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from registry.errors import Conflict, InvalidInput, NotFound
+from registry.ledger import ApiPriceInfo, HostPriceInfo, UsageSum, dollars_to_nano
+from registry.service import Registry
+from tests.registry.usage import usage_row
+
+
+@pytest.mark.parametrize(
+    ("text", "nano"),
+    [
+        ("0", 0),
+        ("0.30", 300_000_000),
+        ("1", 1_000_000_000),
+        ("1e3", 1_000_000_000_000),
+        ("0.000000001", 1),
+        ("2.5000000000", 2_500_000_000),
+        ("9223372036.854775807", 2**63 - 1),
+    ],
+)
+def test_dollars_become_whole_nano_dollars(text: str, nano: int) -> None:
+    assert dollars_to_nano(text, "input") == nano
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "abc", " 2.74", "1_000", "$1", "1,000", "-0.01", "nan", "sNaN", "inf", "-inf", "1e400", "1e-400",
+        "0.0000000001", "1e-10", "0.3000000000000000000000000000000000001", "9223372036.854775808",
+    ],
+)  # fmt: skip
+def test_what_is_no_exact_amount_is_refused_by_name(text: str) -> None:
+    with pytest.raises(InvalidInput, match=r"hourly is .* expected dollars such as 0\.30") as refused:
+        dollars_to_nano(text, "hourly")
+    assert refused.value.param == "hourly"
+
+
+def test_shipping_twice_records_once_and_keeps_the_first(registry: Registry) -> None:
+    ledger = registry.ledger
+    assert ledger.record([usage_row("a"), usage_row("b")]) == 2
+    assert ledger.record([usage_row("b", completion_tokens=999), usage_row("c"), usage_row("c")]) == 1
+    assert ledger.record([]) == 0
+    assert [(row["attempt_id"], row["completion_tokens"]) for row in ledger.recent(10)] == [
+        ("a", 5),
+        ("b", 5),
+        ("c", 5),
+    ]
+
+
+def test_two_shippers_of_one_journal_record_each_attempt_once(registry: Registry) -> None:
+    rows = [usage_row(f"attempt-{number}") for number in range(50)]
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(registry.ledger.record, [rows] * 4)) == 50
+    assert registry.ledger.sums(0, 2_000)[0].attempts == 50
+
+
+def test_sums_are_per_tenant_and_served_model(registry: Registry) -> None:
+    registry.ledger.record(
+        [
+            usage_row("a"),
+            usage_row("b", outcome="client_gone", completion_tokens=1),
+            usage_row("c", outcome="engine_error", prompt_tokens=None, cached_tokens=None, completion_tokens=None),
+            usage_row("d", outcome="rejected", prompt_tokens=None, cached_tokens=None, completion_tokens=None),
+            usage_row("e", outcome="lost", completion_tokens=None, finished_at_ms=None),
+            usage_row("f", served_model="acme/triage@1.1"),
+            usage_row("g", tenant="globex", served_model="globex/sentiment@1.0"),
+        ]
+    )
+    first, *others = registry.ledger.sums(0, 2_000)
+    assert first == UsageSum(
+        tenant="acme",
+        served_model="acme/triage@1.0",
+        attempts=5,
+        failed=3,
+        unmetered=2,
+        prompt_tokens=30,
+        cached_tokens=12,
+        completion_tokens=6,
+        busy_ms=400,
+    )
+    assert [(line.tenant, line.served_model, line.attempts) for line in others] == [
+        ("acme", "acme/triage@1.1", 1),
+        ("globex", "globex/sentiment@1.0", 1),
+    ]
+
+
+def test_a_window_takes_its_first_instant_and_not_its_last(registry: Registry) -> None:
+    registry.ledger.record([usage_row(str(at), started_at_ms=at) for at in (999, 1_000, 1_999, 2_000)])
+    assert [line.attempts for line in registry.ledger.sums(1_000, 2_000)] == [2]
+    assert registry.ledger.sums(3_000, 4_000) == []
+
+
+def test_the_span_is_from_the_first_attempt_to_the_last_end(registry: Registry) -> None:
+    assert registry.ledger.span_ms() is None
+    registry.ledger.record([usage_row("a", started_at_ms=500, finished_at_ms=None)])
+    assert registry.ledger.span_ms() == (500, 500)
+    registry.ledger.record([usage_row("b", started_at_ms=700, finished_at_ms=900)])
+    assert registry.ledger.span_ms() == (500, 900)
+
+
+def test_the_newest_attempts_come_first(registry: Registry) -> None:
+    registry.ledger.record([usage_row(f"a{at}", started_at_ms=at) for at in range(5)])
+    registry.ledger.record([usage_row("g", tenant="globex", started_at_ms=99)])
+    assert [row["attempt_id"] for row in registry.ledger.recent(2)] == ["g", "a4"]
+    assert [row["attempt_id"] for row in registry.ledger.recent(2, "acme")] == ["a4", "a3"]
+
+
+def test_prices_are_kept_by_date_and_a_date_is_taken_once(registry: Registry) -> None:
+    ledger = registry.ledger
+    later = ApiPriceInfo("gpt", 2_000, 3, 2, 4, "list of May")
+    earlier = ApiPriceInfo("gpt", 1_000, 30, 20, 40, "list of April")
+    other = ApiPriceInfo("claude", 1_000, 7, 7, 7, "list of April")
+    for price in (later, earlier, other):
+        ledger.add_api_price(price)
+    assert ledger.api_prices("gpt") == [earlier, later]
+    with pytest.raises(Conflict, match="prices are not edited"):
+        ledger.add_api_price(ApiPriceInfo("gpt", 2_000, 1, 1, 1, "a better offer"))
+    assert ledger.api_prices("gpt") == [earlier, later]
+
+
+def test_an_unknown_api_model_is_told_with_the_known_ones(registry: Registry) -> None:
+    with pytest.raises(NotFound, match=r"known: none\); add it with `switchyard cost add-api-price`"):
+        registry.ledger.api_prices("gpt")
+    registry.ledger.add_api_price(ApiPriceInfo("claude", 0, 1, 1, 1, "list"))
+    with pytest.raises(NotFound, match="known: claude"):
+        registry.ledger.api_prices("gpt")
+
+
+def test_host_prices_are_kept_by_date_and_a_date_is_taken_once(registry: Registry) -> None:
+    later, earlier = HostPriceInfo("h200", 2_000, 5, "offer"), HostPriceInfo("h100", 1_000, 3, "offer")
+    for price in (later, earlier):
+        registry.ledger.add_host_price(price)
+    with pytest.raises(Conflict, match="prices are not edited"):
+        registry.ledger.add_host_price(HostPriceInfo("a100", 1_000, 1, "a better offer"))
+    assert registry.ledger.host_prices() == [earlier, later]

@@ -1,0 +1,72 @@
+"""What may import what: by contract, and as seen from outside in the processes that people start."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from importlinter.cli import lint_imports
+
+ROOT = Path(__file__).parents[1]
+HEAVY = {"torch", "numpy", "transformers", "peft", "trl", "datasets", "vllm"}
+OURS = {"gateway", "trainer", "loadtest"}
+NOT_FOR_HELP = HEAVY | {"sqlalchemy", "alembic", "obstore", "fastapi", "uvicorn", "httpx"}
+HELP_CPU_S = 2.0
+"""Many times what it takes, so that only a heavy import is told from a busy machine."""
+
+LOADED = "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+RUN = f"""
+import json, sys
+sys.argv = ["switchyard", *sys.argv[1:]]
+import switchyard
+try:
+    switchyard.main()
+except SystemExit:
+    {LOADED}
+"""
+
+
+def loaded_by(code: str, *arguments: str) -> set[str]:
+    """Top-level packages that a new process has imported at the end of `code`."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=60, check=True
+    )
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_packages_import_only_what_the_contracts_allow(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    status = lint_imports(config_filename="pyproject.toml", cache_dir=None)
+    assert status == 0, capsys.readouterr().out
+
+
+def test_a_gateway_process_never_imports_what_only_training_needs() -> None:
+    assert loaded_by(f"import json, sys, gateway.app, gateway.cli, gateway.cost.cli\n{LOADED}") & HEAVY == set()
+
+
+def test_the_list_of_commands_imports_nothing_but_the_command_line() -> None:
+    assert loaded_by(RUN, "--help") & (NOT_FOR_HELP | OURS | {"pydantic"}) == set()
+
+
+@pytest.mark.parametrize("command", ["adapters", "tenants", "keys"])
+def test_the_help_of_a_registry_command_imports_neither_sql_nor_the_gateway(command: str) -> None:
+    assert loaded_by(RUN, command, "--help") & (NOT_FOR_HELP | OURS) == set()
+
+
+@pytest.mark.parametrize("command", ["train", "base"])
+def test_the_help_of_a_training_command_imports_no_training_library(command: str) -> None:
+    assert loaded_by(RUN, command, "--help") & (HEAVY | {"gateway"}) == set()
+
+
+def test_help_is_quick() -> None:
+    before = os.times()
+    loaded_by(RUN, "--help")
+    after = os.times()
+    spent_s = after.children_user - before.children_user + after.children_system - before.children_system
+    assert spent_s < HELP_CPU_S

@@ -1,0 +1,176 @@
+"""The commands of a day: tenants, keys, adapters, promotes, splits, prices, and what each prints as JSON."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+
+import pytest
+
+from registry.service import Registry
+from registry.settings import RegistrySettings
+from tests.cli_runner import Run, done, run, tiny_base
+from tests.registry.adapter_folders import lora_tensors, write_adapter
+from tests.registry.usage import usage_row
+
+__all__ = ["done", "run", "tiny_base"]
+
+
+@pytest.fixture
+def shop(done: Run, tiny_base: str, tmp_path: Path) -> Run:
+    """Tenant acme with acme/triage@1.0 and @1.1, nothing promoted."""
+    done("tenants", "create", "acme")
+    for seed in (1, 2):
+        folder = write_adapter(tmp_path / f"adapter-{seed}", tensors=lora_tensors(seed=1000 * seed))
+        done("adapters", "publish", "acme/triage", folder, "--base", tiny_base)
+    return done
+
+
+def test_tenants_are_created_set_and_listed(done: Run) -> None:
+    created = done("tenants", "create", "acme", "--json").document
+    assert (created["name"], created["allow_unknown_fields"], created["models"]) == ("acme", False, {})
+    assert "unknown request fields pass" in done("tenants", "set", "acme", "--allow-unknown-fields").out
+    (listed,) = done("tenants", "list", "--json").document
+    assert listed["allow_unknown_fields"] is True
+
+
+def test_an_empty_installation_says_what_to_do_first(done: Run) -> None:
+    assert "switchyard tenants create" in done("tenants", "list").out
+    assert "switchyard keys create" in done("keys", "list").out
+    assert "switchyard adapters publish" in done("adapters", "list").out
+    for command in ("tenants", "keys", "adapters"):
+        assert done(command, "list", "--json").document == []
+    assert done("cost", "report").out == "no usage yet\n"
+
+
+def test_keys_are_made_shown_once_listed_and_revoked(done: Run) -> None:
+    done("tenants", "create", "acme")
+    key = done("keys", "create", "acme", "--label", "ci", "--scope", "inference", "--scope", "base", "--json").document
+    assert key["secret"].startswith("sk-")
+    assert key["scopes"] == ["inference", "base"]
+    listing = done("keys", "list", "acme", "--json")
+    assert key["secret"] not in listing.out
+    (listed,) = listing.document
+    assert (listed["id"], listed["label"], listed["revoked_at_ms"]) == (key["id"], "ci", None)
+    assert done("keys", "revoke", key["id"]).out == f"revoked {key['id']}\n"
+    assert done("keys", "list", "--json").document[0]["revoked_at_ms"] is not None
+
+
+def test_publishing_prints_the_version_and_publishing_again_says_so(shop: Run, tmp_path: Path) -> None:
+    again = shop("adapters", "publish", "acme/triage", tmp_path / "adapter-1", "--base", "tiny", "--json").document
+    assert (again["name"], again["version"], again["created"]) == ("acme/triage@1.0", "1.0", False)
+    assert again["facts"]["rank"] == 4
+    assert [version["name"] for version in shop("adapters", "list", "acme", "--json").document] == [
+        "acme/triage@1.0",
+        "acme/triage@1.1",
+    ]
+
+
+def test_importing_a_folder_keeps_where_it_came_from(shop: Run, tmp_path: Path) -> None:
+    folder = write_adapter(tmp_path / "from-a-colleague")
+    imported = shop("adapters", "import", folder, "--to", "acme/answers", "--base", "tiny", "--json").document
+    assert imported["name"] == "acme/answers@1.0"
+    shown = shop("adapters", "show", "acme/answers@1.0", "--json").document
+    assert shown["lineage"] == {"source": "import", "folder": "from-a-colleague"}
+    assert shown["manifest_digest"] == imported["manifest_digest"]
+
+
+def test_a_promote_without_a_gateway_moves_the_alias_at_once_and_says_so(shop: Run) -> None:
+    swap = shop("adapters", "promote", "acme/triage@1.0", "--reason", "first", "--json").document
+    assert (swap["state"], swap["to_version"]) == ("done", "acme/triage@1.0")
+    assert "no gateway is running" in swap["detail"]["note"]
+    shown = shop("adapters", "show", "acme/triage", "--json").document
+    assert (shown["name"], shown["aliases"]) == ("acme/triage@1.0", ["production"])
+
+
+def test_rollback_and_history_tell_who_moved_what_and_why(shop: Run) -> None:
+    shop("adapters", "promote", "acme/triage@1.0")
+    shop("adapters", "promote", "acme/triage@1.1", "--reason", "better")
+    assert "acme/triage@production → acme/triage@1.0: done" in shop("adapters", "rollback", "acme/triage").out
+    moves = shop("adapters", "history", "acme/triage", "--json").document["moves"]
+    assert [(move["from_version"], move["to_version"], move["reason"]) for move in moves] == [
+        (None, "acme/triage@1.0", ""),
+        ("acme/triage@1.0", "acme/triage@1.1", "better"),
+        ("acme/triage@1.1", "acme/triage@1.0", "rollback"),
+    ]
+    assert {move["actor"] for move in moves} == {getpass.getuser()}
+
+
+def test_a_promote_that_no_gateway_finishes_in_time_says_that_it_goes_on(shop: Run, run: Run, tmp_path: Path) -> None:
+    with Registry.open(RegistrySettings(state_dir=tmp_path / "state")) as registry:
+        registry.workers.report("a-gateway", "http://127.0.0.1:8000", 0)
+    followed = run("adapters", "promote", "acme/triage@1.0", "--timeout", "0.1")
+    assert followed.status == 1
+    assert "still 'requested' after 0.1 s; the gateway goes on with it" in followed.err
+
+
+def test_a_split_begins_shows_in_the_history_and_ends(shop: Run) -> None:
+    shop("adapters", "promote", "acme/triage@1.0")
+    begun = shop("adapters", "split", "acme/triage", "1.0=90", "1.1=10", "--json").document
+    assert begun["arms"] == [["1.0", 9000], ["1.1", 1000]]
+    ended = shop("adapters", "split", "acme/triage", "--end")
+    assert ended.out == f"split {begun['id']} of acme/triage@production ended: 1.0 90 %, 1.1 10 %\n"
+    (split,) = shop("adapters", "history", "acme/triage", "--json").document["splits"]
+    assert split["ended_at_ms"] is not None
+    assert "1.0=90% 1.1=10%" in shop("adapters", "history", "acme/triage").out
+
+
+def test_external_names_are_mapped_and_forgotten(shop: Run) -> None:
+    shop("adapters", "promote", "acme/triage@1.0")
+    shop("tenants", "map", "acme", "ft:gpt-4o-mini:acme::1", "triage")
+    shop("tenants", "map", "acme", "gpt-4o", "tiny")
+    assert shop("tenants", "list", "--json").document[0]["models"] == {
+        "ft:gpt-4o-mini:acme::1": "triage",
+        "gpt-4o": "tiny",
+    }
+    shop("tenants", "unmap", "acme", "gpt-4o")
+    assert "ft:gpt-4o-mini:acme::1 → triage" in shop("tenants", "list").out
+
+
+def test_explain_tells_what_a_name_resolves_to(shop: Run, run: Run) -> None:
+    shop("adapters", "promote", "acme/triage@1.0")
+    secret = shop("keys", "create", "acme", "--json").document["secret"]
+    steps = shop("explain", "triage", "--key", secret, "--json").document
+    assert [step["step"] for step in steps] == ["authenticate", "resolve", "assign", "version"]
+    assert "points at acme/triage@1.0" in steps[1]["found"]
+    refused = run("explain", "nothing", "--key", secret, "--json")
+    assert refused.status == 1
+    assert refused.document[-1]["ok"] is False
+
+
+def test_prices_and_usage_become_a_report(done: Run, tmp_path: Path) -> None:
+    with Registry.open(RegistrySettings(state_dir=tmp_path / "state")) as registry:
+        registry.ledger.record([usage_row("a", prompt_tokens=1_000_000, cached_tokens=0, completion_tokens=500_000)])
+    dated = ("--from", "1970-01-01", "--source", "the list")
+    done("cost", "add-api-price", "ft:gpt-4o-mini", "--input", "0.30", "--output", "1.20", *dated)
+    done("cost", "add-host-price", "h100", "--hourly", "2.74", *dated)
+    report = done("cost", "report", "--since", "1970-01-01", "--until", "1970-01-02", "--json").document
+    (line,) = report["lines"]
+    assert line["api_nano"] == 900_000_000
+    assert line["host_nano"] == report["host_nano"] == 24 * 2_740_000_000
+    assert "$0.900000" in done("cost", "report", "--since", "1970-01-01", "--until", "1970-01-02").out
+
+
+def test_tables_for_people_keep_names_whole(shop: Run) -> None:
+    shop("adapters", "promote", "acme/triage@1.0")
+    secret = shop("keys", "create", "acme")
+    assert secret.out.startswith("sk-")
+    for command in (("adapters", "list"), ("adapters", "show", "acme/triage"), ("adapters", "history", "acme/triage")):
+        assert "acme/triage@1.0" in shop(*command).out
+    assert "acme" in shop("keys", "list").out
+
+
+def test_doctor_names_each_check_and_what_to_do(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWITCHYARD_ENGINES", '["http://127.0.0.1:9"]')
+    outcome = run("doctor", "--json")
+    checks = {check["name"]: check for check in outcome.document}
+    assert {"python", "engine", "torch", "cpu", "base model", "engine http://127.0.0.1:9"} < set(checks)
+    assert {"name", "ok", "found", "remedy"} == set(checks["python"])
+    assert not checks["engine http://127.0.0.1:9"]["ok"]
+    assert "switchyard up" in checks["engine http://127.0.0.1:9"]["remedy"]
+    assert outcome.status == 1
+    assert "switchyard base prepare" in run("doctor").out
+
+
+def test_the_version_is_printed(done: Run) -> None:
+    assert done("--version").out.startswith("switchyard 0.")

@@ -1,0 +1,158 @@
+"""Whatever a person gets wrong is one sentence on stderr and exit status 1, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli_runner import Run, done, run, tiny_base
+from tests.registry.adapter_folders import write_adapter
+
+__all__ = ["done", "run", "tiny_base"]
+
+ROOT = Path(__file__).parents[1]
+DATED = ("--from", "2026-01-01", "--source", "list")
+PRICE = ("cost", "add-api-price", "gpt", "--output", "1")
+
+REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
+    "bad name": (("tenants", "create", "Acme Inc"), "tenant is 'Acme Inc'; a name has 1 to 63 characters"),
+    "taken name": (("tenants", "create", "acme"), "tenant 'acme' exists already"),
+    "unknown tenant": (("keys", "create", "nobody"), "switchyard tenants create nobody"),
+    "unknown tenant's adapters": (("adapters", "list", "nobody"), "there is no tenant 'nobody'"),
+    "unknown key": (("keys", "revoke", "key-0"), "there is no key 'key-0'"),
+    "unknown scope": (("keys", "create", "acme", "--scope", "root"), "choose from inference, base"),
+    "no tenant in the name": (("adapters", "show", "triage"), "'triage' names no tenant; write tenant/adapter"),
+    "missing adapter": (("adapters", "show", "acme/nothing"), "there is no adapter 'acme/nothing'"),
+    "missing version": (("adapters", "promote", "acme/triage@7.0"), "there is no acme/triage@7.0"),
+    "no alias yet": (("adapters", "show", "acme/triage"), "there is no acme/triage@production"),
+    "promote without a version": (("adapters", "promote", "acme/triage"), "write acme/triage@1.1"),
+    "rollback with an alias": (
+        ("adapters", "rollback", "acme/triage@canary"),
+        "the alias, if one is meant, as --alias",
+    ),
+    "rollback of nothing": (("adapters", "rollback", "acme/triage"), "no earlier version to go back to"),
+    "weights without percents": (("adapters", "split", "acme/triage", "1.0"), "expected VERSION=PERCENT"),
+    "weights that are no number": (("adapters", "split", "acme/triage", "1.0=lots"), "weight is '1.0=lots'"),
+    "endless weights": (("adapters", "split", "acme/triage", "1.0=inf", "1.1=0"), "weight is '1.0=inf'"),
+    "weights that do not sum": (("adapters", "split", "acme/triage", "1.0=50", "1.1=49"), "sum to 10000 (100 %)"),
+    "no weights": (("adapters", "split", "acme/triage"), "at least two versions"),
+    "end of no split": (("adapters", "split", "acme/triage", "--end"), "is not split"),
+    "publish under a version": (("adapters", "publish", "acme/x@1.0", ".", "--base", "tiny"), "write tenant/adapter"),
+    "unknown base": (("adapters", "publish", "acme/x", ".", "--base", "none"), "there is no base model 'none'"),
+    "missing source": (("adapters", "import", "./gone", "--to", "acme/x", "--base", "tiny"), "source is './gone'"),
+    "no repository": (("adapters", "import", "a b/c", "--to", "acme/x", "--base", "tiny"), "source is 'a b/c'"),
+    "another tenant's adapter": (("tenants", "map", "acme", "gpt", "globex/x"), "belongs to tenant 'globex'"),
+    "unmapped name": (("tenants", "unmap", "acme", "gpt"), "no mapping for 'gpt'"),
+    "bad date": ((*PRICE, "--input", "1", "--from", "1.1.2026", "--source", "list"), "expected YYYY-MM-DD"),
+    "bad money": ((*PRICE, "--input", "1,50", *DATED), "input is '1,50'; expected dollars such as 0.30"),
+    "far too much money": ((*PRICE, "--input", "1e30", *DATED), "input is '1e30'"),
+}
+
+
+@pytest.fixture
+def shop(done: Run, tiny_base: str, tmp_path: Path) -> None:
+    """acme/triage@1.0, not promoted."""
+    done("tenants", "create", "acme")
+    done("adapters", "publish", "acme/triage", write_adapter(tmp_path / "adapter"), "--base", tiny_base)
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize(("arguments", "sentence"), REFUSED.values(), ids=REFUSED)
+def test_a_mistake_is_one_sentence_and_exit_status_1(run: Run, arguments: tuple[str, ...], sentence: str) -> None:
+    outcome = run(*arguments)
+    assert outcome.status == 1
+    assert sentence in outcome.err
+    assert outcome.err.startswith("error: ")
+    assert outcome.err.count("\n") == 1
+    assert outcome.out == ""
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_price_of_a_date_is_given_once(run: Run) -> None:
+    assert run(*PRICE, "--input", "1", *DATED).status == 0
+    again = run(*PRICE, "--input", "2", *DATED)
+    assert (again.status, again.out) == (1, "")
+    assert "prices are not edited" in again.err
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_refused_adapter_lists_every_finding_on_a_line(run: Run, tmp_path: Path) -> None:
+    folder = write_adapter(tmp_path / "broken", config={"use_dora": True, "r": 4096, "bias": "all"})
+    outcome = run("adapters", "publish", "acme/triage", folder, "--base", "tiny")
+    first, *findings = outcome.err.splitlines()
+    assert outcome.status == 1
+    assert first == "adapter refused:"
+    assert len(findings) >= 3
+    assert all(line.startswith("  [") and "expected" in line for line in findings)
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_hub_without_a_network_is_one_sentence(run: Run) -> None:
+    process = hub_import_in_a_new_process()
+    assert process.returncode == 1
+    assert process.stderr.startswith("error: could not fetch 'org/name' from the hub: ")
+    assert process.stderr.count("\n") == 1
+    assert process.stdout == ""
+
+
+def hub_import_in_a_new_process() -> subprocess.CompletedProcess[str]:
+    """The hub's client reads HF_HUB_OFFLINE when it is imported."""
+    command = ["adapters", "import", "org/name", "--to", "acme/x", "--base", "tiny"]
+    return subprocess.run(
+        [sys.executable, ROOT / "switchyard.py", *command], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("SWITCHYARD_MAX_LORA_RANK", "many", "SWITCHYARD_MAX_LORA_RANK is 'many'"),
+        ("SWITCHYARD_DATABASE_URL", "nonsense", "database_url cannot be used"),
+        ("SWITCHYARD_BLOB_URL", "gopher://x", "blob_url is 'gopher://x'"),
+        ("SWITCHYARD_STATE_DIR", "/dev/null/state", "state_dir is '/dev/null/state'"),
+    ],
+)
+def test_a_wrong_setting_is_told_by_its_name(
+    run: Run, monkeypatch: pytest.MonkeyPatch, name: str, value: str, sentence: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    outcome = run("keys", "list")
+    assert outcome.status == 1
+    assert outcome.err.startswith("error: ")
+    assert sentence in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+def test_a_wrong_list_and_a_broken_settings_file_are_told(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SWITCHYARD_ENGINES", "http://no-list")
+    assert 'error parsing value for field "engines"' in run("doctor").err
+    (tmp_path / "switchyard.toml").write_text("max_lora_rank = = 16")
+    assert run("keys", "list").err.startswith("error: switchyard.toml: ")
+
+
+def test_an_error_that_is_not_expected_keeps_its_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("registry.tenants.Tenants.all", broken)
+    with pytest.raises(ValueError, match="a bug"):
+        run("tenants", "list")
+
+
+def test_an_unknown_command_is_a_usage_error(run: Run) -> None:
+    outcome = run("promote")
+    assert outcome.status == 2
+    assert "No such command 'promote'" in outcome.err
+
+
+def test_json_output_stays_clean_when_a_command_fails(run: Run, done: Run) -> None:
+    done("tenants", "create", "acme")
+    outcome = run("tenants", "create", "acme", "--json")
+    assert outcome.out == ""
+    assert json.dumps("acme").strip('"') in outcome.err
