@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from gateway.fleet.view import ColdAdapterFailed
 from registry.catalog import VersionEntry
-from registry.errors import RegistryError
+from registry.errors import Conflict, RegistryError
 from registry.service import Registry
 from registry.swaps import DONE, DRAINING, FAILED, FLIPPED, PRELOADING, REQUESTED, VERIFIED, SwapInfo
 
@@ -70,7 +73,10 @@ class SwapRunner:
             log.info("swap %d: %s@%s is %s", swap.id, swap.adapter, swap.alias, swap.to_version)
         except (SwapFailed, RegistryError) as error:
             log.warning("swap %d failed: %s", swap.id, error)
-            await self._advance(swap, FAILED, error=str(error))
+            with suppress(Conflict):  # somebody else has finished it meanwhile
+                await self._advance(swap, FAILED, error=str(error))
+        except SQLAlchemyError as error:
+            log.warning("swap %d will be gone on with: %s", swap.id, error)  # its row is still in the queue
 
     async def _advance(self, swap: SwapInfo, state: str, **detail: object) -> None:
         await asyncio.to_thread(self._registry.swaps.advance, swap.id, state, **detail)
