@@ -22,7 +22,7 @@ from gateway.api.request import Caps
 from gateway.api.respond import Receive, Respond, Send
 from gateway.catalog_watch import CatalogWatch
 from gateway.cost.journal import Journal, Shipper
-from gateway.errors import ApiError, Overloaded
+from gateway.errors import ApiError, MethodNotAllowed, Overloaded
 from gateway.fleet.controller import Controller, ControllerSettings
 from gateway.fleet.engine import EngineDeclaration, ManagedEngine
 from gateway.fleet.lock import only_controller
@@ -49,15 +49,17 @@ class Gateway:
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """One connection event."""
-        if scope["type"] == "http" and scope["method"] == "POST":
-            endpoint = PATHS.get(scope["path"])
-            if endpoint is not None:
-                if self.house is None:
-                    await Respond(send, began_s=0).fail(Overloaded("The gateway is starting.", retry_after_s=1))
-                    return
-                await answer(scope, receive, send, endpoint, self.house)
-                return
-        await self.web(scope, receive, send)
+        endpoint = PATHS.get(scope["path"]) if scope["type"] == "http" else None
+        if endpoint is None:
+            await self.web(scope, receive, send)
+        elif scope["method"] != "POST":
+            await Respond(send, began_s=0).fail(
+                MethodNotAllowed(f"{scope['path']} takes POST only.", code="unknown_url")
+            )
+        elif self.house is None:
+            await Respond(send, began_s=0).fail(Overloaded("The gateway is starting.", retry_after_s=1))
+        else:
+            await answer(scope, receive, send, endpoint, self.house)
 
     @asynccontextmanager
     async def _lifespan(self, web: FastAPI) -> AsyncIterator[None]:

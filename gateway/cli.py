@@ -34,6 +34,7 @@ def gateway(
 
     from gateway.app import Gateway, declared_base
     from gateway.fleet.lock import only_controller
+    from gateway.protocol import BoundedProtocol
 
     settings = GatewaySettings()
     settings = settings.model_copy(
@@ -42,6 +43,7 @@ def gateway(
     _refuse_unless([checks.check_port("gateway port", settings.host, settings.port, "SWITCHYARD_PORT or --port")])
     with only_controller(settings.state_dir), Registry.open(settings) as registry:
         declared_base(registry, settings.engine_base)  # the lifespan asks again; here a person gets one sentence
+    _raise_open_files_limit()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -50,7 +52,7 @@ def gateway(
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=BoundedProtocol,
         access_log=False,
         proxy_headers=False,
         log_config=None,
@@ -195,6 +197,14 @@ def doctor(json_output: bool = JsonFlag) -> None:
         )
     if not all(check.ok for check in found):
         raise typer.Exit(1)
+
+
+def _raise_open_files_limit() -> None:
+    """Every client and every engine connection is a file; take what the system allows."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _refuse_unless(found: list[checks.Check]) -> None:

@@ -5,6 +5,7 @@ ApiError                       status  type                    retried by the SD
 ├── Unauthenticated            401     authentication_error    no
 ├── Forbidden                  403     permission_error        no
 ├── ModelNotFound              404     invalid_request_error   no
+├── MethodNotAllowed           405     invalid_request_error   no
 ├── PayloadTooLarge            413     invalid_request_error   no
 ├── RateLimited                429     rate_limit_error        yes, after Retry-After
 ├── Overloaded                 503     service_unavailable     yes, after Retry-After
@@ -77,6 +78,13 @@ class ModelNotFound(ApiError):
             param="model",
             code="model_not_found",
         )
+
+
+class MethodNotAllowed(ApiError):
+    """The path exists, for another method."""
+
+    status = 405
+    type = "invalid_request_error"
 
 
 class PayloadTooLarge(ApiError):

@@ -5,6 +5,7 @@ Principal → Target → Arm → Hold → Attempt → chunks → Usage
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,7 +66,8 @@ class Call:
     endpoint: Literal["chat", "completions"]
     authorization: str | None
     unit_header: str | None
-    body: bytes
+    body: Callable[[], Awaitable[bytes]]
+    """Reads the body; called once, and only for a known key that may begin now."""
     request_id: str
 
 

@@ -10,7 +10,7 @@ from gateway.api.respond import Respond
 from gateway.catalog_watch import CatalogWatch
 from gateway.cost.journal import Journal
 from gateway.errors import EngineFailed, Overloaded
-from gateway.fleet.connection import EngineBroke, EngineUnreachable
+from gateway.fleet.connection import EngineBroke, EngineTimeout, EngineUnreachable
 from gateway.handoffs import Arm, Call, Principal, Unit, Usage
 from gateway.metrics import Metrics
 from gateway.settings import GatewaySettings
@@ -45,12 +45,13 @@ async def serve(call: Call, house: House, respond: Respond) -> None:
     """Answer one chat or completion request. Raises `ApiError` for everything that the client should hear of."""
     catalog = house.catalog.current
     principal = authenticate(call.authorization, catalog)
-    request = parse_request(call.endpoint, call.body, caps=house.caps, allow_unknown=principal.allow_unknown_fields)
-    target = resolve(principal, request.model, catalog)
-    arm = assign(target, unit_of(call, request))
-    respond.describe(call.request_id, arm)
-    respond.streams = request.stream
     with house.admission.admit(principal):
+        body = await call.body()
+        request = parse_request(call.endpoint, body, caps=house.caps, allow_unknown=principal.allow_unknown_fields)
+        target = resolve(principal, request.model, catalog)
+        arm = assign(target, unit_of(call, request))
+        respond.describe(call.request_id, arm)
+        respond.streams = request.stream
         await _attempt_until_served(call, principal, request, arm, house, respond)
 
 
@@ -76,6 +77,9 @@ async def _attempt_until_served(
         except AdapterMissing as missing:  # the engine lost it: it may load it again, so it stays eligible
             house.fleet.lost(attempt.engine.url, missing.engine_name)
             failure = "the engine lost the adapter"
+        except EngineTimeout as error:  # it may still be working on it: a second engine would do the work twice
+            house.fleet.wake()
+            raise _unavailable(arm, "its engine did not begin an answer in time") from error
         except EngineUnreachable as error:  # its text names hosts and folders: for the operator's eyes only
             log.warning("request %s, attempt %d, %s: %s", call.request_id, number, attempt.engine.url, error)
             house.fleet.wake()
@@ -88,7 +92,11 @@ async def _attempt_until_served(
             await respond.end()  # the settle record is written by now
             house.metrics.used(usage)
             return
-    raise Overloaded(
+    raise _unavailable(arm, failure)
+
+
+def _unavailable(arm: Arm, failure: str) -> Overloaded:
+    return Overloaded(
         f"{arm.public_name} cannot be served now: {failure}.",
         code="engine_unavailable",
         retry_after_s=ENGINE_RETRY_AFTER_S,

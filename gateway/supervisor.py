@@ -22,8 +22,8 @@ from gateway.embedded import EmbeddedEngine
 from gateway.samples import Sample
 
 ENGINE_START_TIMEOUT_S = 300.0
-GATEWAY_START_TIMEOUT_S = 30.0
-STOP_TIMEOUT_S = 20.0
+GATEWAY_START_TIMEOUT_S = 90.0
+STOP_TIMEOUT_S = 40.0  # longer than the gateway lets running streams finish
 POLL_S = 0.25
 PR_SET_PDEATHSIG = 1
 

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from registry.bases import BaseModels
 from registry.blobs import BlobStore, canonical_json
 from registry.db import Database, bump_catalog, now_ms
-from registry.effect_proof import EFFECT_PROOF_FILE, read_proof
+from registry.effect_proof import EFFECT_PROOF_FILE, check_proof
 from registry.errors import Conflict, NotFound
 from registry.models import Adapter, Alias, AliasEvent, Version
 from registry.names import AdapterRef, VersionNumber, check_name
@@ -118,7 +118,7 @@ class Adapters:
         inspect_adapter(folder, base_info.spec, max_rank=self._max_rank, declared_base=declared_base)
         with _private_copy(folder) as copy:  # what is stored is what was inspected, whoever writes to the folder now
             facts = inspect_adapter(copy, base_info.spec, max_rank=self._max_rank, declared_base=declared_base)
-            read_proof(copy)
+            check_proof(copy, base_info.spec.vocab_size)
             digest = self._store(copy, base_info.digest, asdict(facts), lineage)
         with self._db.write() as session:
             require_tenant(session, tenant, lock=True)  # a tenant's publishes queue here, so that numbers follow

@@ -18,6 +18,7 @@ from registry.errors import AdapterRefused, Finding
 EFFECT_PROOF_FILE = "effect_proof.json"
 FORMAT = 1
 POSITIONS_A_PROBE = 2
+MAX_PROBES, MAX_PROBE_TOKENS = 16, 256
 NOISE_NATS = 0.02
 """What a log-probability moves between float32 and bfloat16 kernels of the same weights."""
 
@@ -81,9 +82,17 @@ def read_proof(folder: Path) -> EffectProof | None:
         proof = EffectProof(tuple(_probe(probe) for probe in document["probes"]), float(document["noise"]))
     except (KeyError, TypeError, ValueError) as error:
         raise _refused(repr(error)) from error
-    if not proof.probes:
-        raise _refused("no probes")
+    if not 0 < len(proof.probes) <= MAX_PROBES:
+        raise _refused(f"{len(proof.probes)} probes; expected 1 to {MAX_PROBES}")
     return proof
+
+
+def check_proof(folder: Path, vocab_size: int) -> None:
+    """Refuse a proof that an engine of this base could not be asked. Raises `AdapterRefused`."""
+    proof = read_proof(folder)
+    for probe in proof.probes if proof else ():
+        if not all(0 <= token < vocab_size for token in probe.token_ids):
+            raise _refused(f"token id {max(probe.token_ids)} in a vocabulary of {vocab_size}")
 
 
 def _probe(document: dict[str, Any]) -> Probe:
@@ -95,6 +104,8 @@ def _probe(document: dict[str, Any]) -> Probe:
     )
     if not len(probe.positions) == len(probe.base_logprobs) == len(probe.adapter_logprobs):
         raise ValueError("positions and log-probabilities differ in number")
+    if len(probe.token_ids) > MAX_PROBE_TOKENS:
+        raise ValueError(f"a probe of {len(probe.token_ids)} tokens; expected at most {MAX_PROBE_TOKENS}")
     if not all(0 < position < len(probe.token_ids) for position in probe.positions):
         raise ValueError(f"positions {probe.positions} do not fit {len(probe.token_ids)} tokens")
     return probe

@@ -7,6 +7,7 @@ import logging
 import os
 import random
 import time
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Literal
 
 from gateway.api.respond import Message, Receive, Respond, Send
@@ -19,6 +20,7 @@ Endpoint = Literal["chat", "completions"]
 PATHS: dict[str, Endpoint] = {"/v1/chat/completions": "chat", "/v1/completions": "completions"}
 CLIENT_GONE_STATUS = 499
 MAX_UNIT_CHARS = 256
+BODY_TIMEOUT_S = 60.0
 _ids = random.Random(os.urandom(32))
 """Request ids must be unique, not secret; the kernel's generator would cost a system call for each."""
 
@@ -34,10 +36,9 @@ async def answer(scope: dict[str, Any], receive: Receive, send: Send, endpoint: 
     request_id = f"{_ids.getrandbits(128):032x}"
     respond.describe(request_id, None)
     house.metrics.in_flight.inc()
+    client = Client(receive, house.caps.max_body_bytes)
     try:
-        body = await _read_body(receive, house.caps.max_body_bytes)
-        call = _call(scope, endpoint, body, request_id)
-        await _serve_while_client_listens(call, house, respond, receive)
+        await client.while_listening(serve(_call(scope, endpoint, client.body, request_id), house, respond))
     except ApiError as error:
         await respond.fail(error)
     except ClientGone:
@@ -52,49 +53,71 @@ async def answer(scope: dict[str, Any], receive: Receive, send: Send, endpoint: 
             house.metrics.first_byte(endpoint, respond.first_byte_s)
 
 
-async def _serve_while_client_listens(call: Call, house: House, respond: Respond, receive: Receive) -> None:
-    """Cancel the path when the client hangs up: unwinding it closes the engine's socket, and the engine stops."""
-    serving = asyncio.current_task()
-    assert serving is not None
-    gone = False
+class Client:
+    """The client's side of one request: its body, and whether it still listens."""
 
-    async def watch() -> None:
-        nonlocal gone
-        while (await receive())["type"] != "http.disconnect":
+    def __init__(self, receive: Receive, max_body_bytes: int) -> None:
+        self._receive = receive
+        self._max_body_bytes = max_body_bytes
+        self._serving: asyncio.Task[Any] | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._gone = False
+
+    async def while_listening(self, serving: Coroutine[Any, Any, None]) -> None:
+        """Run the path; cancel it when the client hangs up: unwinding it closes the engine's socket, and the engine
+        stops. Raises `ClientGone` then.
+        """
+        self._serving = asyncio.current_task()
+        try:
+            await serving
+        except asyncio.CancelledError:
+            if not self._gone or self._serving is None:
+                raise
+            self._serving.uncancel()
+            raise ClientGone from None
+        finally:
+            if self._watcher is not None:
+                self._watcher.cancel()
+
+    async def body(self) -> bytes:
+        """The whole body; from then on the connection is watched.
+
+        Raises `PayloadTooLarge`, `BadRequest` when it does not come in time, `ClientGone`.
+        """
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                body = await self._read()
+        except TimeoutError:
+            raise BadRequest(f"The body did not arrive within {BODY_TIMEOUT_S:g} s.", code="body_timeout") from None
+        self._watcher = asyncio.create_task(self._watch())
+        return body
+
+    async def _read(self) -> bytes:
+        parts: list[bytes] = []
+        length = 0
+        while True:
+            message: Message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            part = message.get("body", b"")
+            length += len(part)
+            if length > self._max_body_bytes:
+                raise PayloadTooLarge(
+                    f"The body is longer than {self._max_body_bytes} bytes.", code="payload_too_large"
+                )
+            parts.append(part)
+            if not message.get("more_body", False):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
             pass
-        gone = True
-        serving.cancel()
-
-    watcher = asyncio.create_task(watch())
-    try:
-        await serve(call, house, respond)
-    except asyncio.CancelledError:
-        if not gone:
-            raise
-        serving.uncancel()
-        raise ClientGone from None
-    finally:
-        watcher.cancel()
+        self._gone = True
+        if self._serving is not None:
+            self._serving.cancel()
 
 
-async def _read_body(receive: Receive, limit: int) -> bytes:
-    message: Message = await receive()
-    parts: list[bytes] = []
-    length = 0
-    while True:
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        part = message.get("body", b"")
-        length += len(part)
-        if length > limit:
-            raise PayloadTooLarge(f"The body is longer than {limit} bytes.", code="payload_too_large")
-        parts.append(part)
-        if not message.get("more_body", False):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
-        message = await receive()
-
-
-def _call(scope: dict[str, Any], endpoint: Endpoint, body: bytes, request_id: str) -> Call:
+def _call(scope: dict[str, Any], endpoint: Endpoint, body: Callable[[], Awaitable[bytes]], request_id: str) -> Call:
     authorization = unit = None
     for name, value in scope["headers"]:
         if name == b"authorization":
@@ -107,4 +130,8 @@ def _call(scope: dict[str, Any], endpoint: Endpoint, body: bytes, request_id: st
                     param="X-Switchyard-Unit",
                     code="invalid_value",
                 )
+        elif name == b"upgrade":
+            raise BadRequest(
+                "Send plain HTTP/1.1: with an 'Upgrade' header the body is lost.", code="upgrade_unsupported"
+            )
     return Call(endpoint, authorization, unit, body, request_id)

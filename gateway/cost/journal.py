@@ -6,6 +6,7 @@ and SQL inserts, once a second, off the event loop. Rows are keyed by attempt id
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -51,17 +52,21 @@ class Journal:
         self._written = 0
 
     def intent(self, row: dict[str, Any]) -> None:
-        """An attempt begins; should nothing else come, it is `lost`."""
+        """An attempt begins; should nothing else come, it is `lost`. Raises `OSError` when it cannot be recorded."""
         self._append(INTENT, row)
 
     def settle(self, row: dict[str, Any]) -> None:
-        """An attempt ended; the row is complete."""
+        """An attempt ended; the row is complete. Raises `OSError` when it cannot be recorded."""
         self._append(SETTLE, row)
 
     def _append(self, kind: str, row: dict[str, Any]) -> None:
         line = orjson.dumps([kind, row]) + b"\n"
         with self._lock:
-            self._written += os.write(self._fd, line)
+            written = os.write(self._fd, line)
+            if written != len(line):  # the disk is full: half a line would spoil the next one
+                os.ftruncate(self._fd, self._written)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._written += written
 
     def sync_and_rotate(self) -> Path:
         """fsync; start a new file when this one is long. Returns the file that is written to now."""
@@ -155,13 +160,23 @@ class Shipper:
             file.seek(offset)
             data = file.read()
         whole = data[: data.rfind(b"\n") + 1]  # a torn last line of a crash is no record
-        records = [orjson.loads(line) for line in whole.splitlines()]
+        records = [record for line in whole.splitlines() if (record := _parse(line, path)) is not None]
         settled = [row for kind, row in records if kind == SETTLE]
         self._ledger.record(settled)
         self._offsets[path] = offset + len(whole)
         self._intents |= {row["attempt_id"]: (path, row) for kind, row in records if kind == INTENT}
         for row in settled:
             self._intents.pop(row["attempt_id"], None)
+
+
+def _parse(line: bytes, path: Path) -> tuple[str, dict[str, Any]] | None:
+    """A record; a line that is none is reported and passed over, so that it does not hold up all others."""
+    try:
+        kind, row = orjson.loads(line)
+        return kind, {**row, "attempt_id": row["attempt_id"]}
+    except (ValueError, TypeError, KeyError):
+        log.error("passed over a line of %s that cannot be read: %r", path.name, line[:300])
+        return None
 
 
 def _is_abandoned(path: Path) -> bool:

@@ -79,7 +79,9 @@ class Controller:
         if engine is None or not engine.healthy:
             raise ColdAdapterFailed(f"the engine is down ({engine.fault if engine else 'unknown'})", permanent=False)
         while not engine.holds(version.id, fully_proven=full_proof):
-            load = self._loads.get((engine_url, version.id)) or self._start_load(engine, version, full_proof)
+            load = self._loads.get((engine_url, version.id))
+            if load is None or load.done():  # a finished one stays in the table until the loop's next turn
+                load = self._start_load(engine, version, full_proof)
             await asyncio.shield(load)  # a client that goes away must not cancel the load that others wait for
 
     def lost(self, engine_url: str, name: str) -> None:
@@ -128,7 +130,8 @@ class Controller:
             log.info("loaded %s on %s in %.2f s (%s)", version.name, engine.url, time.monotonic() - began, proven)
 
     def _load_ended(self, key: tuple[str, int], task: asyncio.Task[None]) -> None:
-        del self._loads[key]
+        if self._loads.get(key) is task:
+            del self._loads[key]
         if not task.cancelled() and task.exception() is not None:
             self._not_before[key] = time.monotonic() + self._settings.preload_retry_s
             log.warning("%s", task.exception())  # also marks it as seen when every waiting client went away

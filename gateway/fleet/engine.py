@@ -99,7 +99,7 @@ class ManagedEngine:
         self.base_name = None
         # Names must not come back on a boot, not even after a restart of the gateway: so the numbering begins at the
         # boot's age in milliseconds, which no predecessor can have reached by counting loads.
-        self._sequence = max(self._sequence if boot == self.boot else 0, int((time.time() - boot) * 1000))
+        self._sequence = max(self._sequence, int((time.time() - boot) * 1000))
         self.boot = boot
         self.version = await self.control.version()
         self.quirks = quirks_of(self.version, self.declared.platform)

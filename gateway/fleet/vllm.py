@@ -177,6 +177,8 @@ class VllmControl:
             answer = await self._http.post("/v1/completions", json=body, timeout=PROBE_TIMEOUT_S)
         except httpx.HTTPError as error:
             raise Unreachable(f"a probe broke off: {error or type(error).__name__}") from error
+        if answer.status_code == 400:
+            raise AdapterRejected(f"the engine cannot run its probes: {_message(answer)}")
         if answer.status_code != 200:
             raise Unreachable(f"a probe failed with HTTP {answer.status_code}: {_message(answer)}")
         return _json(answer)

@@ -19,6 +19,9 @@ from gateway.handoffs import Usage
 
 EVENT_END = b"\n\n"
 DONE = b"data: [DONE]\n\n"
+CONSTRAINTS = ("structured_outputs", "response_format")
+DEAD_ENGINE = "EngineCore"
+"""In vLLM's message when the engine itself has died, and not the request been at fault."""
 
 
 class AdapterMissing(EngineUnreachable):
@@ -60,6 +63,7 @@ class Forward:
         self._usage = usage
         self._idle_timeout_s = idle_timeout_s
         self._streams = bool(body.get("stream"))
+        self._constraint = next((name for name in CONSTRAINTS if body.get(name) is not None), None)
         headers = b"X-Request-Id: %b\r\n" % request_id.encode()
         if api_key is not None:
             headers += b"Authorization: Bearer %b\r\n" % api_key.encode()
@@ -155,6 +159,10 @@ class Forward:
             return EngineUnreachable(f"the engine is overloaded: {message}")
         if status in (400, 413, 422):
             return BadRequest(self._publicly(message), param=param, code="engine_refused")
+        if status == 500 and self._constraint is not None and DEAD_ENGINE not in message:
+            return BadRequest(
+                f"'{self._constraint}' cannot be compiled or met.", param=self._constraint, code="constraint_failed"
+            )
         return EngineFailed("The engine failed on this request.", code="engine_error")
 
     def _translate_event(self, event: bytes) -> ApiError:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 
 from gateway.cost.journal import Journal
-from gateway.errors import ApiError
+from gateway.errors import ApiError, Overloaded
 from gateway.handoffs import Arm, Call, Principal, Usage
+
+log = logging.getLogger("switchyard.meter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +46,15 @@ class Meter:
 
     def __enter__(self) -> Usage:
         self._started_at_ms = time.time_ns() // 1_000_000
-        self._journal.intent(self._row("lost", None))
+        with _recorded():
+            self._journal.intent(self._row("lost", None))
         return self.usage
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._journal.settle(self._row(_outcome(error), time.time_ns() // 1_000_000))
+        with _recorded():
+            self._journal.settle(self._row(_outcome(error), time.time_ns() // 1_000_000))
 
     def _row(self, outcome: str, finished_at_ms: int | None) -> dict[str, object]:
         metered, arm = self._metered, self._metered.arm
@@ -70,6 +77,16 @@ class Meter:
             "started_at_ms": self._started_at_ms,
             "finished_at_ms": finished_at_ms,
         }
+
+
+@contextmanager
+def _recorded() -> Iterator[None]:
+    """What cannot be recorded is not served."""
+    try:
+        yield
+    except OSError as error:
+        log.error("usage cannot be recorded: %s", error)
+        raise Overloaded("Usage cannot be recorded now.", code="metering_unavailable", retry_after_s=10) from error
 
 
 def _outcome(error: BaseException | None) -> str:

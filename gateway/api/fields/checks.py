@@ -207,7 +207,34 @@ def schema(value: Any, param: str, caps: Caps) -> dict[str, Any]:
     size = len(orjson.dumps(shallow(value, param, caps)))
     if size > caps.max_schema_bytes:
         raise too_many(param, "bytes", size, caps.max_schema_bytes)
+    cost = schema_cost(value)
+    if cost > caps.max_schema_cost:
+        raise too_many(param, "states of its grammar (repetitions, lengths, properties)", cost, caps.max_schema_cost)
     return value
+
+
+REPEAT = re.compile(r"\{(\d+)?(?:,(\d+)?)?\}")
+LENGTHS = frozenset({"maxLength", "minLength", "maxItems", "minItems", "maxProperties", "minProperties"})
+
+
+def schema_cost(node: Any) -> int:
+    """About how many states the grammar of a JSON schema has: what the engine compiles while everybody waits.
+
+    A property counts 1, a pattern 8 and the sum of its repetitions, a length or number of items its value.
+    """
+    if type(node) is list:
+        return sum(map(schema_cost, node))
+    if type(node) is not dict:
+        return 0
+    cost = 0
+    for key, value in node.items():
+        if key == "pattern" and type(value) is str:
+            cost += 8 + sum(int(number) for found in REPEAT.findall(value) for number in found if number)
+        elif key in LENGTHS and type(value) in (int, float):
+            cost += int(min(abs(value), 2**31))
+        else:
+            cost += (len(value) if key == "properties" and type(value) is dict else 0) + schema_cost(value)
+    return cost
 
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")

@@ -34,7 +34,7 @@ _TEMPLATE_OWNED = frozenset(
     {
         *("conversation", "messages", "tools", "documents", "chat_template", "tokenizer_kwargs", "tokenize"),
         *("add_generation_prompt", "continue_final_message", "padding", "truncation", "max_length"),
-        *("return_tensors", "return_dict", "return_assistant_tokens_mask"),
+        *("return_tensors", "return_dict", "return_assistant_tokens_mask", "self", "tokenizer"),
     }
 )
 

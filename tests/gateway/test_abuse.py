@@ -1,0 +1,153 @@
+"""What nobody should be able to do to the gateway, with a key or without one."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from gateway.api.fields.caps import Caps
+from gateway.api.fields.checks import schema_cost
+from gateway.api.request import parse_request
+from gateway.cost.journal import Journal, Shipper
+from gateway.errors import BadRequest
+from gateway.fleet.controller import Controller, ControllerSettings
+from gateway.protocol import MAX_HEAD_BYTES, BoundedProtocol
+from loadtest.testing import free_port
+from registry.catalog import VersionEntry
+from registry.service import Registry
+from registry.settings import RegistrySettings
+from tests.gateway.stack import CHAT, Stack
+from tests.gateway.test_journal import row
+
+
+def request_with(schema: dict[str, Any]) -> bytes:
+    output = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+    return json.dumps(
+        {"model": "m", "messages": [{"role": "user", "content": "x"}], "response_format": output}
+    ).encode()
+
+
+def test_a_schema_whose_grammar_would_stall_the_engine_is_refused() -> None:
+    heavy = {"type": "string", "pattern": "^[a-z]{1,1000}$"}
+    schema = {"type": "object", "properties": {f"p{number}": heavy for number in range(20)}}
+    with pytest.raises(BadRequest) as caught:
+        parse_request("chat", request_with(schema), caps=Caps(), allow_unknown=False)
+    assert caught.value.param == "response_format.json_schema.schema"
+
+
+def test_an_ordinary_schema_is_not_refused() -> None:
+    row = {"type": "object", "properties": {f"p{n}": {"type": "string", "maxLength": 80} for n in range(20)}}
+    schema = {"type": "object", "properties": {"rows": {"type": "array", "items": row, "maxItems": 50}}}
+    assert schema_cost(schema) == 1 + 50 + 20 + 20 * 80
+    parse_request("chat", request_with(schema), caps=Caps(), allow_unknown=False)
+
+
+def test_a_body_without_a_key_is_not_read(stack: Stack) -> None:
+    host, _, port = stack.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n"
+        client.sendall(head.encode())
+        assert client.recv(100).startswith(b"HTTP/1.1 401 ")
+
+
+@pytest.mark.parametrize("head", [b"GET /" + b"a" * MAX_HEAD_BYTES, b"GET / HTTP/1.1\r\nX: " + b"a" * MAX_HEAD_BYTES])
+async def test_a_request_head_without_end_is_cut_off(head: bytes) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("no request was complete")
+
+    port = free_port()
+    config = uvicorn.Config(app, port=port, http=BoundedProtocol, lifespan="off", log_config=None)
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(head)
+        assert (await asyncio.wait_for(reader.read(100), 10)).startswith(b"HTTP/1.1 431 ")
+    finally:
+        writer.close()
+        server.should_exit = True
+        await serving
+
+
+class OneEngine:
+    """An engine as far as `ensure` looks at it."""
+
+    url = "http://engine"
+    healthy = True
+    fault = None
+    proven = False
+
+    def holds(self, _version_id: int, *, fully_proven: bool) -> bool:
+        return self.proven or not fully_proven
+
+
+class ControllerAtTheGate(Controller):
+    """Loads end when the gate opens; only a full proof proves."""
+
+    gate: asyncio.Future[None]
+
+    async def _load(self, engine: Any, version: VersionEntry, full_proof: bool) -> None:
+        await self.gate
+        engine.proven = engine.proven or full_proof
+
+
+async def test_a_full_proof_asked_for_in_the_turn_in_which_a_plain_load_ends_does_not_spin() -> None:
+    engine: Any = OneEngine()
+    nothing: Any = None
+    controller = ControllerAtTheGate([engine], nothing, nothing, {}, ControllerSettings())
+    controller.gate = asyncio.get_running_loop().create_future()
+    version = VersionEntry(1, "acme/triage@1.0", "acme", "triage", "1.0", "sha256:0", "sha256:1", None, 0)
+
+    async def swap() -> None:
+        await controller.gate
+        await controller.ensure(engine.url, version, full_proof=True)
+
+    controller._start_load(engine, version, False)
+    swapping = asyncio.create_task(swap())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    controller.gate.set_result(None)
+    await asyncio.wait_for(swapping, 5)
+    assert engine.proven
+
+
+def test_a_full_disk_spoils_no_other_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+
+    def half(fd: int, data: bytes) -> int:
+        return write(fd, data[: len(data) // 2])
+
+    with Registry.open(RegistrySettings(state_dir=tmp_path / "var")) as registry:
+        journal = Journal(tmp_path / "journal", "w")
+        journal.settle(row("a", "ok", 7))
+        monkeypatch.setattr(os, "write", half)
+        with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+            journal.settle(row("b", "ok", 7))
+        monkeypatch.setattr(os, "write", write)
+        journal.settle(row("c", "ok", 7))
+        Shipper(journal, registry.ledger).ship()
+        assert {found["attempt_id"] for found in registry.ledger.recent(10)} == {"a", "c"}
+        journal.close()
+
+
+def test_a_line_that_cannot_be_read_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Registry.open(RegistrySettings(state_dir=tmp_path / "var")) as registry:
+        journal = Journal(tmp_path / "journal", "w")
+        journal.settle(row("a", "ok", 7))
+        with journal.path.open("ab") as file:
+            file.write(b'["settle",{"attempt\n')
+        journal.settle(row("b", "ok", 7))
+        Shipper(journal, registry.ledger).ship()
+        assert {found["attempt_id"] for found in registry.ledger.recent(10)} == {"a", "b"}
+        journal.close()
+    assert "cannot be read" in caplog.text
