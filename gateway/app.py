@@ -54,7 +54,7 @@ class Gateway:
             await self.web(scope, receive, send)
         elif scope["method"] != "POST":
             await Respond(send, began_s=0).fail(
-                MethodNotAllowed(f"{scope['path']} takes POST only.", code="unknown_url")
+                MethodNotAllowed(f"{scope['method']} {scope['path']}: it takes POST only.", code="unknown_url")
             )
         elif self.house is None:
             await Respond(send, began_s=0).fail(Overloaded("The gateway is starting.", retry_after_s=1))
