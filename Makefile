@@ -39,7 +39,7 @@ endif
 	@touch $@
 
 up: setup ## Start engine and gateway with two sample tenants; Ctrl-C stops all
-	@$(BIN)/switchyard up
+	@$(BIN)/switchyard up $(ARGS)
 
 test: setup ## Run every test, with one real engine
 	@$(PYTEST)

@@ -46,6 +46,7 @@ class Gateway:
         self.house: House | None = None
         self.web = FastAPI(title="Switchyard", lifespan=self._lifespan, docs_url="/docs", redoc_url=None)
         _translate_errors(self.web)
+        _describe_inference(self.web)
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """One connection event."""
@@ -174,6 +175,26 @@ def _mount(web: FastAPI, house: House, controller: Controller) -> None:
             house.metrics.resident.labels(engine.url).set(len(engine.resident))
         house.metrics.catalog_revision.set(house.catalog.current.revision)
         return Response(house.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _describe_inference(web: FastAPI) -> None:
+    """Put the two routes that never reach FastAPI into its /docs."""
+    made_by_fastapi = web.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = made_by_fastapi()
+        for path, endpoint in PATHS.items():
+            schema["paths"][path] = {
+                "post": {
+                    "tags": ["inference"],
+                    "summary": f"OpenAI's {endpoint} endpoint, streamed or not",
+                    "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}, "required": True},
+                    "responses": {"200": {"description": "OpenAI's answer; `model` is the version that answered"}},
+                }
+            }
+        return schema
+
+    web.openapi = openapi  # type: ignore[method-assign]
 
 
 def _translate_errors(web: FastAPI) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 
 import typer
@@ -138,7 +139,11 @@ def _up(settings: GatewaySettings, engine_port: int, examples: Path, base_model:
             soft_wrap=True,
             markup=False,
         )
-        supervisor.watch(children, logs)
+        try:
+            supervisor.watch(children, logs)
+        except supervisor.Stopped:
+            console.print("stopping  running answers may finish (up to 30 s) …")
+            raise
 
 
 def _prepare_base(base_model: str | None) -> Path:
@@ -186,7 +191,7 @@ def doctor(json_output: bool = JsonFlag) -> None:
     if not any(check.name.startswith("engine http") and check.ok for check in found):
         found.append(checks.check_memory())
     if json_output:
-        print_json(found)
+        print_json([{**asdict(check), "remedy": None if check.ok else check.remedy} for check in found])
     else:
         print_table(
             ("CHECK", "", "FOUND", "WHAT TO DO"),

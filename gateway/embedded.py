@@ -74,6 +74,8 @@ class EmbeddedEngine:
                 "VLLM_CPU_OMP_THREADS_BIND": "nobind",
                 "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 2) - 1)),
                 "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+                "OMP_WAIT_POLICY": "PASSIVE",
+                "KMP_BLOCKTIME": "0",  # threads that spin while they wait starve the gateway and the trainer
                 "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16",
             }
         return environment

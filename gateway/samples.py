@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.cost.cli import day_ms
 from registry.errors import Conflict
-from registry.ledger import ApiPriceInfo, HostPriceInfo, dollars_to_nano
+from registry.ledger import ApiPriceInfo, dollars_to_nano
 from registry.names import AdapterRef
 from registry.service import Registry
 from registry.swaps import DONE
@@ -84,11 +84,6 @@ def _add_prices(registry: Registry) -> None:
                 dollars_to_nano("0.15", "cached_input"),
                 dollars_to_nano("1.20", "output"),
                 source,
-            )
-        )
-        registry.ledger.add_host_price(
-            HostPriceInfo(
-                "a100-80gb", day_ms("2024-07-18"), dollars_to_nano("2.74", "hourly"), "$2,000 a month, assumed"
             )
         )
     except Conflict:

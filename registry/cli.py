@@ -6,7 +6,7 @@ import getpass
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from registry.console import JsonFlag, print_json, print_table, when
-from registry.errors import InvalidInput, RegistryError
+from registry.errors import Conflict, InvalidInput, RegistryError
 from registry.names import PRODUCTION, AdapterRef, parse_ref
 
 if TYPE_CHECKING:
@@ -194,6 +194,7 @@ def split(
             info = registry.experiments.end_split(ref, alias=alias)
         else:
             info = registry.experiments.start_split(ref, _parse_weights(weights or []), alias=alias)
+        registry.wait_until_served()
     if json_output:
         print_json(info)
         return
@@ -264,6 +265,7 @@ def map_model(
         if target not in {base.name for base in registry.bases.all()}:
             registry.adapters.get(parse_ref(_own(tenant, target), tenant=tenant))
         registry.tenants.map_model(tenant, external, target)
+        registry.wait_until_served()
     typer.echo(f"{tenant}: {external} → {target}")
 
 
@@ -287,6 +289,7 @@ def create_key(
     """Make a key and print it, once: it is stored only as a hash."""
     with _open_registry() as registry:
         key = registry.tenants.create_key(tenant, label=label, scopes=tuple(scope))
+        registry.wait_until_served()
     if json_output:
         print_json(key)
         return
@@ -324,6 +327,7 @@ def revoke_key(key_id: str) -> None:
     """End a key; gateways refuse it within a second."""
     with _open_registry() as registry:
         registry.tenants.revoke_key(key_id)
+        registry.wait_until_served()
     typer.echo(f"revoked {key_id}")
 
 
@@ -385,14 +389,15 @@ def _print_published(published: Published, json_output: bool) -> None:
 
 def _follow(registry: Registry, swap: SwapInfo, timeout_s: float, json_output: bool) -> None:
     """Print each state of the swap as it comes; exit status 1 when it failed or did not finish in time."""
-    from registry.swaps import DONE, FAILED, FINAL_STATES
+    from registry.swaps import DONE, FAILED, FINAL_STATES, REQUESTED
 
-    if not registry.workers.live():
-        registry.swaps.flip(swap.id)
-        registry.swaps.advance(swap.id, DONE, note=PROMOTE_WITHOUT_GATEWAY)
     deadline = time.monotonic() + timeout_s
     seen = ""
     while True:
+        if swap.state == REQUESTED and not registry.workers.live():  # none runs, or the one that ran is gone
+            with suppress(Conflict):
+                registry.swaps.flip(swap.id)
+                registry.swaps.advance(swap.id, DONE, note=PROMOTE_WITHOUT_GATEWAY)
         swap = registry.swaps.get(swap.id)
         if swap.state != seen and not json_output:
             typer.echo(f"{swap.adapter}@{swap.alias} → {swap.to_version}: {swap.state}")
@@ -402,8 +407,13 @@ def _follow(registry: Registry, swap: SwapInfo, timeout_s: float, json_output: b
         time.sleep(0.1)
     if json_output:
         print_json(swap)
-    elif "note" in swap.detail:
-        typer.echo(swap.detail["note"])
+    else:
+        if swap.detail.get("ended_split"):
+            typer.echo(
+                f"split {swap.detail['ended_split']} of the alias ended: all of its traffic goes to this version"
+            )
+        if "note" in swap.detail:
+            typer.echo(swap.detail["note"])
     if swap.state == FAILED:
         raise RegistryError(f"{swap.to_version} was not promoted: {swap.detail.get('error', 'unknown reason')}")
     if swap.state != DONE:

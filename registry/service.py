@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -37,6 +38,16 @@ class Registry:
     def catalog(self) -> Catalog:
         """A fresh snapshot of everything the request path needs."""
         return read_catalog(self.db)
+
+    def wait_until_served(self, timeout_s: float = 3.0) -> bool:
+        """Return when every live gateway worker has the newest catalog in force; False when one has not in time."""
+        revision = self.db.catalog_revision()
+        deadline = time.monotonic() + timeout_s
+        while any(worker.acknowledged_revision < revision for worker in self.workers.live()):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
 
     @classmethod
     @contextmanager

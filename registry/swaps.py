@@ -8,6 +8,7 @@ A finished swap stays as it is: whoever comes second, to flip it or to record a 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from sqlalchemy.orm import Session
 from registry.adapters import VersionInfo, move_alias, require_adapter, require_version, version_info
 from registry.db import Database, bump_catalog, now_ms
 from registry.errors import Conflict, InvalidInput, NotFound
-from registry.models import Adapter, Alias, AliasEvent, Swap, Version
+from registry.models import Adapter, Alias, AliasEvent, Split, Swap, Version
 from registry.names import PRODUCTION, AdapterRef, check_name
 
 REQUESTED, PRELOADING, VERIFIED, FLIPPED, DRAINING, DONE, FAILED = (
@@ -62,25 +63,22 @@ class Swaps:
             return self._enqueue(session, adapter, version, alias, actor, reason)
 
     def request_rollback(self, ref: AdapterRef, *, alias: str = PRODUCTION, actor: str, reason: str = "") -> SwapInfo:
-        """Ask for `alias` to go back to where it pointed before its last move.
+        """Ask for `alias` to go back by one version.
 
-        Promoting the version that was current already is in the history, but is no move.
+        History is read as a stack: moving to the version below the top takes the top away, so that a second rollback
+        goes further back, and never forward again. Raises `NotFound` at the bottom.
         """
         with self._db.write() as session:
             adapter = require_adapter(session, ref)
-            last = session.scalars(
+            events = session.scalars(
                 select(AliasEvent)
-                .where(
-                    AliasEvent.adapter_id == adapter.id,
-                    AliasEvent.alias == alias,
-                    AliasEvent.from_version_id.is_distinct_from(AliasEvent.to_version_id),
-                )
-                .order_by(AliasEvent.id.desc())
-                .limit(1)
-            ).one_or_none()
-            if last is None or last.from_version_id is None:
+                .where(AliasEvent.adapter_id == adapter.id, AliasEvent.alias == alias)
+                .order_by(AliasEvent.id)
+            )
+            stack = _stack_of(event.to_version_id for event in events)
+            if len(stack) < 2:
                 raise NotFound(f"{ref.adapter_name}@{alias} has no earlier version to go back to", param="alias")
-            version = session.get_one(Version, last.from_version_id)
+            version = session.get_one(Version, stack[-2])
             return self._enqueue(session, adapter, version, alias, actor, reason or "rollback")
 
     def _enqueue(
@@ -165,7 +163,8 @@ class Swaps:
             )
             row.state = FLIPPED
             revision = bump_catalog(session)
-            row.detail = {**row.detail, "flipped_at_ms": now_ms(), "revision": revision}
+            ended = _end_split(session, row)
+            row.detail = {**row.detail, "flipped_at_ms": now_ms(), "revision": revision, "ended_split": ended}
             return revision
 
 
@@ -174,6 +173,30 @@ def _require_running(session: Session, swap_id: int) -> Swap:
     if row.state in FINAL_STATES:
         raise Conflict(f"swap {swap_id} is {row.state} already", param="swap")
     return row
+
+
+def _stack_of(moves: Iterable[int]) -> list[int]:
+    """Version ids from the oldest to the current one, without those that were rolled back."""
+    stack: list[int] = []
+    for version_id in moves:
+        if stack[-1:] == [version_id]:
+            continue
+        if stack[-2:-1] == [version_id]:
+            stack.pop()
+        else:
+            stack.append(version_id)
+    return stack
+
+
+def _end_split(session: Session, swap: Swap) -> int | None:
+    """A promote or rollback means all of the alias's traffic: a split that ran ends with it. Returns its id."""
+    split = session.scalars(
+        select(Split).where(Split.adapter_id == swap.adapter_id, Split.alias == swap.alias, Split.ended_at_ms.is_(None))
+    ).one_or_none()
+    if split is None:
+        return None
+    split.ended_at_ms = now_ms()
+    return split.id
 
 
 def _origin(session: Session, adapter: Adapter, current: Alias | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trainer.pipeline import Outcome
 
 train = typer.Typer(add_completion=False, help="Train an adapter from a recipe, prove it and publish it.")
-base = typer.Typer(no_args_is_help=True, help="Prepare and register base models.")
+base = typer.Typer(add_completion=False, no_args_is_help=True, help="Prepare and register base models.")
 
 JsonFlag = typer.Option(False, "--json", help="Make the last line of stdout one JSON document.")
 
@@ -122,7 +122,10 @@ def _print_outcome(outcome: Outcome) -> None:
         typer.echo("version  not published")
     else:
         typer.echo(f"version  {outcome.version}{'' if outcome.created else ' (the same bytes were published before)'}")
-        typer.echo(f"\nserve it: switchyard adapters promote {outcome.version}")
+        if evaluation.adapter.score.rate <= evaluation.base.score.rate:
+            typer.echo("\nOn held-out rows it is no better than its base: train longer before you serve it.")
+        else:
+            typer.echo(f"\nserve it: switchyard adapters promote {outcome.version}")
 
 
 def _rate(side: Side) -> str:

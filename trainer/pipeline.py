@@ -25,6 +25,12 @@ from trainer.publish import Ingredients, check_can_publish, lineage, publish
 from trainer.recipe import Recipe, read_recipe
 from trainer.sft import LoadedBase, Trained, load_base, save_adapter, train
 
+ENVIRONMENT = {
+    "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16",  # AMX may be advertised and still fault
+    "OMP_WAIT_POLICY": "PASSIVE",  # beside a serving engine, threads that spin while they wait stop each other
+    "KMP_BLOCKTIME": "0",
+}
+
 
 class Reporter(Protocol):
     """Where the pipeline tells a person how far it is."""
@@ -88,7 +94,8 @@ class _Rows:
 
 def run(plan: Plan, reporter: Reporter, settings: RegistrySettings | None = None) -> Outcome:
     """Run the whole pipeline; raises TrainerError or RegistryError, whose messages say what to do."""
-    os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")  # AMX may be advertised and still fault
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     settings = settings or RegistrySettings()
     reporter.stage(f"reading {plan.recipe_file}")
     recipe = read_recipe(plan.recipe_file)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Literal
 
 from gateway.api.respond import Message, Receive, Respond, Send
-from gateway.errors import ApiError, BadRequest, PayloadTooLarge
+from gateway.errors import ApiError, BadRequest, Overloaded, PayloadTooLarge
 from gateway.handoffs import Call
 from gateway.path import House, serve
 
@@ -43,6 +43,9 @@ async def answer(scope: dict[str, Any], receive: Receive, send: Send, endpoint: 
         await respond.fail(error)
     except ClientGone:
         respond.status = CLIENT_GONE_STATUS
+    except asyncio.CancelledError:  # the server stops and has waited as long as it may
+        await respond.fail(Overloaded("The gateway is stopping.", code="shutting_down", retry_after_s=5))
+        raise
     except Exception:
         log.exception("request %s failed in the gateway", request_id)
         await respond.fail(ApiError("The gateway failed on this request; it is our fault.", code="internal_error"))

@@ -61,14 +61,27 @@ def test_a_rollback_goes_back_to_where_the_alias_was(shop: Shop) -> None:
     assert swap.detail["from"] == "acme/triage@1.2"
 
 
-def test_a_rollback_of_a_rollback_comes_forward_again(shop: Shop) -> None:
+def test_a_second_rollback_goes_further_back_and_never_forward(shop: Shop) -> None:
+    shop.versions(3)
+    for version in ("1.0", "1.1", "1.2"):
+        shop.promote(f"acme/triage@{version}")
+    for expected in ("acme/triage@1.1", "acme/triage@1.0"):
+        back = shop.registry.swaps.request_rollback(PRODUCTION, actor="someone")
+        assert back.to_version == expected
+        shop.registry.swaps.flip(back.id)
+        shop.registry.swaps.advance(back.id, DONE)
+    with pytest.raises(NotFound, match="no earlier version"):
+        shop.registry.swaps.request_rollback(PRODUCTION, actor="someone")
+
+
+def test_a_promote_ends_the_split_of_its_alias(shop: Shop) -> None:
     shop.versions(2)
     shop.promote("acme/triage@1.0")
+    shop.registry.experiments.start_split(PRODUCTION, {"1.0": 5_000, "1.1": 5_000})
     shop.promote("acme/triage@1.1")
-    back = shop.registry.swaps.request_rollback(PRODUCTION, actor="someone")
-    shop.registry.swaps.flip(back.id)
-    shop.registry.swaps.advance(back.id, DONE)
-    assert shop.registry.swaps.request_rollback(PRODUCTION, actor="someone").to_version == "acme/triage@1.1"
+    (split,) = shop.registry.experiments.history(PRODUCTION)
+    assert split.ended_at_ms is not None
+    assert not shop.registry.catalog().adapters["acme", "triage"].splits
 
 
 def test_promoting_the_current_version_again_does_not_change_where_a_rollback_goes(shop: Shop) -> None:
