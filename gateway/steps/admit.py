@@ -1,4 +1,4 @@
-"""Step 4. May this request begin now? Bounded concurrency, for the whole gateway and for each tenant."""
+"""May this request begin now? Bounded concurrency, for the whole gateway and for each tenant."""
 
 from __future__ import annotations
 

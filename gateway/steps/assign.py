@@ -1,4 +1,4 @@
-"""Step 3. Target and unit → the one arm that answers. Pure: no clock, no chance, no state."""
+"""Target and unit → the one arm that answers. Pure: no clock, no chance, no state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Step 1. Bearer key → principal."""
+"""Bearer key → principal."""
 
 from __future__ import annotations
 

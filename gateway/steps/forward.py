@@ -1,4 +1,4 @@
-"""Step 8. Send the request to the engine and make its answer ours: public name, usage seen, errors translated.
+"""Send the request to the engine and make its answer ours: public name, usage seen, errors translated.
 
 vLLM writes compact JSON and escapes quotes inside strings, so `"model":"a-…"` with bare quotes can only be the field
 itself: replacing those bytes needs no parsing.

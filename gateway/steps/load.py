@@ -1,4 +1,4 @@
-"""Step 7. Make the arm resident on the attempt's engine and keep it there until the last byte."""
+"""Make the arm resident on the attempt's engine and keep it there until the last byte."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Step 6. One durable usage row for each attempt, whatever becomes of it."""
+"""One durable usage row for each attempt, whatever becomes of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Step 5. Arm and fleet view → the engine to try. Pure."""
+"""Arm and fleet view → the engine to try. Pure."""
 
 from __future__ import annotations
 

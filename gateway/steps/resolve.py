@@ -1,4 +1,4 @@
-"""Step 2. Model name → target. First the tenant's own mapping, then base models, then the tenant's adapters."""
+"""Model name → target. First the tenant's own mapping, then base models, then the tenant's adapters."""
 
 from __future__ import annotations
 
