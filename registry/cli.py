@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from registry.console import JsonFlag, print_json, print_table, when
+from registry.console import JsonFlag, print_done, print_json, print_table, when
 from registry.errors import Conflict, InvalidInput, RegistryError
 from registry.names import PRODUCTION, AdapterRef, parse_ref
 
@@ -247,11 +247,14 @@ def set_tenant(
     allow_unknown_fields: bool = typer.Option(
         ..., "--allow-unknown-fields/--refuse-unknown-fields", help="What happens to request fields not known here."
     ),
+    json_output: bool = JsonFlag,
 ) -> None:
     """Change a tenant's settings."""
     with _open_registry() as registry:
-        registry.tenants.set_allow_unknown_fields(name, allow_unknown_fields)
-    typer.echo(f"tenant {name}: unknown request fields {'pass' if allow_unknown_fields else 'are refused'}")
+        info = registry.tenants.set_allow_unknown_fields(name, allow_unknown_fields)
+        registry.wait_until_served()
+    sentence = f"tenant {name}: unknown request fields {'pass' if allow_unknown_fields else 'are refused'}"
+    print_done(info, sentence, json_output)
 
 
 @tenants.command("map")
@@ -259,6 +262,7 @@ def map_model(
     tenant: str,
     external: str = typer.Argument(help="The name that the tenant's code sends, such as gpt-4o-mini-2024-07-18."),
     target: str = typer.Argument(help="An adapter of the tenant (optionally @version or @alias) or a base model."),
+    json_output: bool = JsonFlag,
 ) -> None:
     """Let an external model name stand for an adapter, so that client code changes only `base_url`."""
     with _open_registry() as registry:
@@ -266,15 +270,18 @@ def map_model(
             registry.adapters.get(parse_ref(_own(tenant, target), tenant=tenant))
         registry.tenants.map_model(tenant, external, target)
         registry.wait_until_served()
-    typer.echo(f"{tenant}: {external} → {target}")
+    document = {"tenant": tenant, "external": external, "target": target}
+    print_done(document, f"{tenant}: {external} → {target}", json_output)
 
 
 @tenants.command("unmap")
-def unmap_model(tenant: str, external: str) -> None:
+def unmap_model(tenant: str, external: str, json_output: bool = JsonFlag) -> None:
     """Forget an external model name."""
     with _open_registry() as registry:
         registry.tenants.unmap_model(tenant, external)
-    typer.echo(f"{tenant}: {external} is no longer mapped")
+        registry.wait_until_served()
+    document = {"tenant": tenant, "external": external, "target": None}
+    print_done(document, f"{tenant}: {external} is no longer mapped", json_output)
 
 
 @keys.command("create")
@@ -323,12 +330,12 @@ def list_keys(tenant: str | None = typer.Argument(None), json_output: bool = Jso
 
 
 @keys.command("revoke")
-def revoke_key(key_id: str) -> None:
+def revoke_key(key_id: str, json_output: bool = JsonFlag) -> None:
     """End a key; gateways refuse it within a second."""
     with _open_registry() as registry:
         registry.tenants.revoke_key(key_id)
         registry.wait_until_served()
-    typer.echo(f"revoked {key_id}")
+    print_done({"id": key_id, "revoked": True}, f"revoked {key_id}", json_output)
 
 
 def _whole_adapter(name: str) -> AdapterRef:

@@ -33,6 +33,11 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
 
 
+def print_done(document: Any, sentence: str, json_output: bool) -> None:
+    """What a command has changed: a document for scripts, or a sentence for people."""
+    print_json(document) if json_output else typer.echo(sentence)
+
+
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str = "nothing yet") -> None:
     """A table that never wraps words into ellipses when piped; `empty` is said when there are no rows."""
     table = Table(*headings, box=None, header_style="bold", pad_edge=False)

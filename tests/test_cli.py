@@ -174,3 +174,17 @@ def test_doctor_names_each_check_and_what_to_do(run: Run, monkeypatch: pytest.Mo
 
 def test_the_version_is_printed(done: Run) -> None:
     assert done("--version").out.startswith("switchyard 0.")
+
+
+def test_every_command_that_changes_something_answers_scripts_with_one_document(shop: Run) -> None:
+    shop("adapters", "promote", "acme/triage@1.0")
+    key = shop("keys", "create", "acme", "--json").document
+    mapped = shop("tenants", "map", "acme", "gpt-4o-mini", "triage", "--json").document
+    assert mapped == {"tenant": "acme", "external": "gpt-4o-mini", "target": "triage"}
+    assert shop("tenants", "unmap", "acme", "gpt-4o-mini", "--json").document["target"] is None
+    assert shop("tenants", "set", "acme", "--allow-unknown-fields", "--json").document["allow_unknown_fields"] is True
+    assert shop("keys", "revoke", key["id"], "--json").document == {"id": key["id"], "revoked": True}
+    dated = ("--from", "2026-01-01", "--source", "a list", "--json")
+    api = shop("cost", "add-api-price", "m", "--input", "0.3", "--output", "1.2", *dated).document
+    assert (api["input_nano_per_mtok"], api["cached_input_nano_per_mtok"]) == (300_000_000, 300_000_000)
+    assert shop("cost", "add-host-price", "h", "--hourly", "2", *dated).document["nano_per_hour"] == 2_000_000_000

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import typer
 
 from gateway.cost.report import Report, build_report
-from registry.console import JsonFlag, print_json, print_table, when
+from registry.console import JsonFlag, print_done, print_json, print_table, when
 from registry.db import now_ms
 from registry.errors import InvalidInput
 from registry.ledger import NANO, ApiPriceInfo, HostPriceInfo, dollars_to_nano
@@ -31,6 +31,7 @@ def add_api_price(
     ),
     effective_from: str = FromOption,
     source: str = SourceOption,
+    json_output: bool = JsonFlag,
 ) -> None:
     """Add a dated list price. Prices are never edited: a change is a new price with its date."""
     price = ApiPriceInfo(
@@ -43,7 +44,8 @@ def add_api_price(
     )
     with Registry.open() as registry:
         registry.ledger.add_api_price(price)
-    typer.echo(f"{model}: ${input_dollars} in, ${output_dollars} out per million tokens from {effective_from}")
+    sentence = f"{model}: ${input_dollars} in, ${output_dollars} out per million tokens from {effective_from}"
+    print_done(price, sentence, json_output)
 
 
 @cost.command("add-host-price")
@@ -52,12 +54,13 @@ def add_host_price(
     hourly_dollars: str = typer.Option(..., "--hourly", help="Dollars per hour and host."),
     effective_from: str = FromOption,
     source: str = SourceOption,
+    json_output: bool = JsonFlag,
 ) -> None:
     """Add a dated hourly price of an engine host."""
     price = HostPriceInfo(name, day_ms(effective_from), dollars_to_nano(hourly_dollars, "hourly"), source)
     with Registry.open() as registry:
         registry.ledger.add_host_price(price)
-    typer.echo(f"{name}: ${hourly_dollars} an hour from {effective_from}")
+    print_done(price, f"{name}: ${hourly_dollars} an hour from {effective_from}", json_output)
 
 
 @cost.command()
