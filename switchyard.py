@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("gateway.cli:up", "Start engine and gateway with two sample tenants; Ctrl-C stops all."),
     "gateway": ("gateway.cli:gateway", "Run the gateway alone, in front of engines given by URL."),
     "adapters": ("registry.cli:adapters", "Publish, import, list, show, promote, roll back, split, history."),
+    "swaps": ("registry.swaps_cli:swaps", "Show what promotes and rollbacks did to traffic."),
     "tenants": ("registry.cli:tenants", "Create tenants and map external model names."),
     "keys": ("registry.cli:keys", "Create, list and revoke API keys."),
     "base": ("trainer.cli:base", "Prepare and register base models."),

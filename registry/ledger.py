@@ -64,6 +64,18 @@ class UsageSum:
     busy_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class SecondCount:
+    """Attempts on one version that began within one second; `failed` leaves refusals of bad requests out."""
+
+    second_ms: int
+    served_model: str
+    attempts: int
+    failed: int
+    first_ms: int
+    last_ms: int
+
+
 def dollars_to_nano(text: str, param: str) -> int:
     """`"0.30"` → 300,000,000. Raises `InvalidInput` for what is no non-negative number, or finer than a nano-dollar."""
     try:
@@ -116,6 +128,42 @@ class Ledger:
         )
         with self._db.read() as session:
             return [UsageSum(*found) for found in session.execute(query)]
+
+    def per_second(self, adapter: str, since_ms: int, until_ms: int) -> list[SecondCount]:
+        """Attempts on each version of `tenant/adapter` by the second in which they began, in `[since_ms, until_ms)`."""
+        row = UsageRow
+        second = row.started_at_ms - row.started_at_ms % 1000
+        query = (
+            select(
+                second,
+                row.served_model,
+                func.count(),
+                func.sum(case((row.outcome.not_in(("ok", "client_gone", "rejected")), 1), else_=0)),
+                func.min(row.started_at_ms),
+                func.max(row.started_at_ms),
+            )
+            .where(row.tenant == adapter.partition("/")[0], row.started_at_ms >= since_ms, row.started_at_ms < until_ms)
+            .where(row.served_model.startswith(f"{adapter}@", autoescape=True))
+            .group_by(second, row.served_model)
+            .order_by(second, row.served_model)
+        )
+        with self._db.read() as session:
+            return [SecondCount(*found) for found in session.execute(query)]
+
+    def started_after(self, served_model: str, after_ms: int, until_ms: int) -> int:
+        """Attempts that an alias led to this version and that began in `(after_ms, until_ms)`.
+
+        Requests that named the version itself are not counted: they may go on for ever.
+        """
+        row = UsageRow
+        query = select(func.count()).where(
+            row.served_model == served_model,
+            row.started_at_ms > after_ms,
+            row.started_at_ms < until_ms,
+            ~row.requested_model.endswith("@" + served_model.rpartition("@")[2], autoescape=True),
+        )
+        with self._db.read() as session:
+            return session.execute(query).scalar_one()
 
     def recent(self, limit: int, tenant: str | None = None) -> list[dict[str, Any]]:
         """The newest attempts, newest first, as plain fields."""

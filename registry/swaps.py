@@ -123,6 +123,14 @@ class Swaps:
                 raise NotFound(f"there is no swap {swap_id}", param="swap")
             return _swap_info(session, row)
 
+    def recent(self, limit: int, ref: AdapterRef | None = None) -> list[SwapInfo]:
+        """The newest swaps, newest first, of all adapters or of one."""
+        query = select(Swap).order_by(Swap.id.desc()).limit(limit)
+        with self._db.read() as session:
+            if ref is not None:
+                query = query.where(Swap.adapter_id == require_adapter(session, ref).id)
+            return [_swap_info(session, row) for row in session.scalars(query)]
+
     def pending(self) -> list[SwapInfo]:
         """Swaps that are not finished, oldest first. A successor of a dead controller begins with these."""
         with self._db.read() as session:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.fleet.view import ColdAdapterFailed
 from registry.catalog import VersionEntry
+from registry.db import now_ms
 from registry.errors import Conflict, RegistryError
 from registry.service import Registry
 from registry.swaps import DONE, DRAINING, FAILED, FLIPPED, PRELOADING, REQUESTED, VERIFIED, SwapInfo
@@ -105,7 +106,8 @@ class SwapRunner:
         while time.monotonic() - began < ACKNOWLEDGE_TIMEOUT_S:
             workers = await asyncio.to_thread(self._registry.workers.live)
             if all(worker.acknowledged_revision >= revision for worker in workers):
-                await self._advance(swap, FLIPPED, acknowledged_by=[worker.id for worker in workers])
+                by = [worker.id for worker in workers]
+                await self._advance(swap, FLIPPED, acknowledged_by=by, acknowledged_at_ms=now_ms())
                 return
             await asyncio.sleep(POLL_S)
         late = [worker.id for worker in workers if worker.acknowledged_revision < revision]
