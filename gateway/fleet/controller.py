@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -58,6 +59,7 @@ class Controller:
         self._settings = settings
         self._view = FleetView(())
         self._loads: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._checks: dict[str, asyncio.Task[None]] = {}
         self._not_before: dict[tuple[str, int], float] = {}
         """When a failed preload may be tried again; requests and swaps do not wait for it."""
         self._swaps = SwapRunner(self, registry, settings.drain_timeout_s)
@@ -172,7 +174,7 @@ class Controller:
             due = time.monotonic() - reconciled_at >= self._settings.reconcile_interval_s
             if due:
                 reconciled_at = time.monotonic()
-            await asyncio.gather(*(self._check(engine, reconcile=due) for engine in self.engines))
+            await self._check_all(reconcile=due)
             self._preload_wanted()
             if due:
                 await self._retire_unwanted()
@@ -186,6 +188,22 @@ class Controller:
             except TimeoutError:
                 pass
             self._wake.clear()
+
+    async def _check_all(self, *, reconcile: bool) -> None:
+        """Look at every engine. One that does not answer keeps its own check waiting, and nobody else's round."""
+        for engine in self.engines:
+            if engine.url not in self._checks:
+                check = asyncio.create_task(self._check(engine, reconcile=reconcile), name=f"check {engine.url}")
+                self._checks[engine.url] = check
+                check.add_done_callback(partial(self._check_ended, engine))
+        if self._checks:
+            await asyncio.wait(self._checks.values(), timeout=self._settings.check_interval_s)
+
+    def _check_ended(self, engine: ManagedEngine, check: asyncio.Task[None]) -> None:
+        del self._checks[engine.url]
+        if not check.cancelled() and (error := check.exception()) is not None:
+            log.error("checking engine %s failed", engine.url, exc_info=error)
+            engine.down(f"its check failed: {error!r}")
 
     async def _check(self, engine: ManagedEngine, *, reconcile: bool) -> None:
         try:
@@ -235,7 +253,7 @@ class Controller:
 
     async def close(self) -> None:
         """Stop loads and swaps, close connections."""
-        tasks = [*self._loads.values(), *self._swaps.tasks()]
+        tasks = [*self._checks.values(), *self._loads.values(), *self._swaps.tasks()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

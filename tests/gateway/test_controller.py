@@ -70,6 +70,27 @@ async def test_a_load_waits_while_a_new_boot_is_taken_over_and_is_not_taken_for_
         await engine.close()
 
 
+async def test_an_engine_that_never_answers_does_not_hold_up_the_others(house: House) -> None:
+    async def say_nothing(_connection: Connection) -> None:
+        await asyncio.sleep(60)
+
+    zero = write_adapter(house.folder / "zero", TinyBase().config, scale=0)
+    async with raw_server(say_nothing) as silent, run_mock_engine(model=str(house.base_folder)) as mock:
+        controller = controller_of(house, silent.url, check_interval_s=0.05)
+        base = house.registry.bases.get("tiny")
+        controller._zero_adapters[base.digest] = zero
+        controller.engines.append(ManagedEngine(EngineDeclaration(mock.url, base.digest, "cpu", 16)))
+        running = asyncio.create_task(controller.run())
+        async with asyncio.timeout(5):  # the silent engine's check takes twice as long
+            while [engine.url for engine in controller.view().engines] != [mock.url]:
+                await asyncio.sleep(0.01)
+            await mock.stop()
+            while controller.view().engines:
+                await asyncio.sleep(0.01)
+        running.cancel()
+        await controller.close()
+
+
 def test_a_database_that_is_away_for_a_moment_does_not_stop_the_fleet(house: House) -> None:
     house.publish("acme/triage")
     house.publish("acme/triage")
