@@ -35,7 +35,7 @@ def gateway(
 
     from gateway.app import Gateway, declared_base
     from gateway.fleet.lock import only_controller
-    from gateway.protocol import BoundedProtocol
+    from gateway.server import server_config
 
     settings = GatewaySettings()
     settings = settings.model_copy(
@@ -48,17 +48,8 @@ def gateway(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    uvicorn.run(
-        Gateway(settings),
-        host=settings.host,
-        port=settings.port,
-        loop="uvloop",
-        http=BoundedProtocol,
-        access_log=False,
-        proxy_headers=False,
-        log_config=None,
-        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
-    )
+    config = server_config(Gateway(settings), settings.host, settings.port, grace_s=GRACEFUL_SHUTDOWN_S)
+    uvicorn.Server(config).run()
 
 
 def up(

@@ -17,6 +17,7 @@ import uvicorn
 
 from gateway.app import Gateway
 from gateway.fleet.controller import Controller
+from gateway.server import server_config
 from gateway.settings import GatewaySettings
 from loadtest.folders import write_adapter
 from loadtest.mock_engine.options import Faults, Options
@@ -151,16 +152,7 @@ def open_house(folder: Path, **settings: Any) -> Iterator[House]:
 def served(gateway: Gateway) -> Iterator[str]:
     """The gateway under uvicorn in a thread; the value is its URL."""
     settings = gateway.settings
-    config = uvicorn.Config(
-        gateway,
-        host=settings.host,
-        port=settings.port,
-        loop="uvloop",
-        http="httptools",
-        access_log=False,
-        log_config=None,
-        timeout_graceful_shutdown=2,
-    )
+    config = server_config(gateway, settings.host, settings.port, grace_s=2)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="gateway", daemon=True)
     thread.start()

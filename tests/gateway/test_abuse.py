@@ -7,9 +7,13 @@ import errno
 import json
 import os
 import socket
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import uvicorn
 
@@ -19,12 +23,12 @@ from gateway.api.request import parse_request
 from gateway.cost.journal import Journal, Shipper
 from gateway.errors import BadRequest
 from gateway.fleet.controller import Controller, ControllerSettings
-from gateway.protocol import MAX_HEAD_BYTES, BoundedProtocol
+from gateway.server import MAX_HEAD_BYTES, BoundedProtocol
 from loadtest.testing import free_port
 from registry.catalog import VersionEntry
 from registry.service import Registry
 from registry.settings import RegistrySettings
-from tests.gateway.stack import CHAT, Stack
+from tests.gateway.stack import CHAT, MESSAGES, House, Stack, run_stack, wait_until
 from tests.gateway.test_journal import row
 
 
@@ -58,25 +62,74 @@ def test_a_body_without_a_key_is_not_read(stack: Stack) -> None:
         assert client.recv(100).startswith(b"HTTP/1.1 401 ")
 
 
-@pytest.mark.parametrize("head", [b"GET /" + b"a" * MAX_HEAD_BYTES, b"GET / HTTP/1.1\r\nX: " + b"a" * MAX_HEAD_BYTES])
-async def test_a_request_head_without_end_is_cut_off(head: bytes) -> None:
+class Impatient(BoundedProtocol):
+    """Waits a fifth of a second for a head."""
+
+    head_timeout_s = 0.2
+
+
+@asynccontextmanager
+async def connected(
+    protocol: type[BoundedProtocol],
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to a server that no request must reach."""
+
     async def app(scope: Any, receive: Any, send: Any) -> None:
         raise AssertionError("no request was complete")
 
     port = free_port()
-    config = uvicorn.Config(app, port=port, http=BoundedProtocol, lifespan="off", log_config=None)
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(uvicorn.Config(app, port=port, http=protocol, lifespan="off", log_config=None))
     serving = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        writer.write(head)
-        assert (await asyncio.wait_for(reader.read(100), 10)).startswith(b"HTTP/1.1 431 ")
+        yield reader, writer
     finally:
         writer.close()
         server.should_exit = True
         await serving
+
+
+@pytest.mark.parametrize("head", [b"GET /" + b"a" * MAX_HEAD_BYTES, b"GET / HTTP/1.1\r\nX: " + b"a" * MAX_HEAD_BYTES])
+async def test_a_request_head_without_end_is_cut_off(head: bytes) -> None:
+    async with connected(BoundedProtocol) as (reader, writer):
+        writer.write(head)
+        assert (await asyncio.wait_for(reader.read(100), 10)).startswith(b"HTTP/1.1 431 ")
+
+
+async def test_a_request_head_that_does_not_come_is_not_waited_for() -> None:
+    async with connected(Impatient) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nHost")
+        assert await asyncio.wait_for(reader.read(100), 3) == b""
+
+
+def test_a_stream_that_outlives_the_grace_period_ends_with_an_error_event(house: House) -> None:
+    house.publish("acme/triage")
+    house.point("acme/triage", "1.0")
+    with ThreadPoolExecutor(1) as pool:
+        with run_stack(house) as stack:
+            stack.faults(token_ms=400)
+            body = {"model": "triage", "messages": MESSAGES, "stream": True, "max_tokens": 64, "ignore_eos": True}
+            headers = {"Authorization": f"Bearer {house.keys['acme']}"}
+            reading = pool.submit(httpx.post, f"{stack.url}{CHAT}", json=body, headers=headers, timeout=20)
+            wait_until("the stream to run", lambda: stack.state()["running"] == 1)
+        answer = reading.result()
+    *_, error, done, _ = answer.text.split("\n\n")
+    assert json.loads(error.removeprefix("data: "))["error"]["code"] == "shutting_down"
+    assert done == "data: [DONE]"
+
+
+def test_a_key_works_as_soon_as_the_gateways_have_acknowledged_it(stack: Stack) -> None:
+    registry = stack.house.registry
+    key = registry.tenants.create_key("acme").secret
+    assert registry.wait_until_served()
+    assert stack.chat("triage", key=key).status_code == 200
+
+
+def test_waiting_for_a_gateway_that_does_not_acknowledge_ends(house: House) -> None:
+    house.registry.workers.report("w", "http://nowhere", 0)
+    assert not house.registry.wait_until_served(timeout_s=0.1)
 
 
 class OneEngine:

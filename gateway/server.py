@@ -1,10 +1,11 @@
-"""uvicorn's HTTP protocol with bounds on what an unknown client can make us hold: header bytes, and time for them."""
+"""How a gateway is served: uvicorn, with bounds on what an unknown client can make us hold."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
+import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 65_536
@@ -15,12 +16,14 @@ TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\
 class BoundedProtocol(HttpToolsProtocol):
     """Closes a connection whose request line and headers are too long, or do not arrive in time."""
 
+    head_timeout_s = HEAD_TIMEOUT_S
+
     def connection_made(self, transport: Any) -> None:
         """Start the clock."""
         super().connection_made(transport)
         self._head_bytes = 0
         self._in_head = True
-        self._clock: asyncio.TimerHandle | None = self.loop.call_later(HEAD_TIMEOUT_S, transport.close)
+        self._clock: asyncio.TimerHandle | None = self.loop.call_later(self.head_timeout_s, transport.close)
 
     def data_received(self, data: bytes) -> None:
         """Count what arrives before the headers are complete."""
@@ -54,3 +57,18 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._clock is not None:
             self._clock.cancel()
             self._clock = None
+
+
+def server_config(gateway: Any, host: str, port: int, *, grace_s: int) -> uvicorn.Config:
+    """uvicorn's settings of a gateway; `grace_s` is how long running answers may go on after SIGTERM."""
+    return uvicorn.Config(
+        gateway,
+        host=host,
+        port=port,
+        loop="uvloop",
+        http=BoundedProtocol,
+        access_log=False,
+        proxy_headers=False,
+        log_config=None,
+        timeout_graceful_shutdown=grace_s,
+    )
