@@ -16,10 +16,10 @@ live = began=$$(date +%s); $(2) & child=$$!; trap "kill $$child" INT TERM; \
   done; wait $$child && printf '\rsetup     %s: %s s    \n' "$(1)" $$(( $$(date +%s) - began ));
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-fast check format loadtest bars samples lock clean
+.PHONY: help setup up test test-fast check format loadtest bars chaos swap-bench affinity-bench scale-bench samples lock clean
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: $(VENV)/.ready ## Create .venv from the hash-pinned lock (up and test do it too)
 
@@ -62,6 +62,18 @@ loadtest: setup ## Locust against a gateway in front of the mock engine: many te
 
 bars: setup ## The full bars of the project; writes loadtest/results/
 	@$(BIN)/python -m tests.bars all
+
+chaos: setup ## Engines and the controller killed, hung and slowed for 60 s under traffic and swaps
+	@$(BIN)/python -m tests.bars chaos
+
+swap-bench: setup ## Swaps under more than 10,000 requests with 2 workers: failures, old answers, latency, cut-over
+	@$(BIN)/python -m tests.bars swap
+
+affinity-bench: setup ## Adapter loads of 4 engines under Zipf traffic, against round robin
+	@$(BIN)/python -m tests.bars affinity
+
+scale-bench: setup ## 10,000 adapters of 1,000 tenants: catalog deltas, the path's microseconds, memory
+	@$(BIN)/python -m tests.bars scale
 
 samples: setup ## Retrain both sample adapters from their recipes, into var/ (about 15 minutes on 2 cores)
 	@$(BIN)/switchyard train examples/triage/recipe.toml --no-publish

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bars import measure
+from tests.bars import measure, shrinking
 
 TWENTIETH = 0.05
 
 
-@pytest.mark.parametrize("name", ["overhead", "promote", "loadtest", "idle"])
+@pytest.mark.parametrize("name", shrinking())
 def test_a_bar_holds_at_a_twentieth_of_its_scale(name: str) -> None:
     result = measure(name, TWENTIETH)
     assert all(result["bars"].values()), result

@@ -1,0 +1,48 @@
+"""The bars of the project, measured: `python -m tests.bars NAME [--scale 0.05] [--out FOLDER]`, or `all` of them.
+
+A bar is a module of this package: its file's name is the bar's name, the first line of its docstring says what it
+measures, and `run(folder, scale)` measures it, with an empty folder to work in. Adding a bar is adding a file; what
+several of them need is in `support`. A module with `SHRINKS = False` has no smaller scale: `make test` leaves it out.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import tempfile
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from tests.bars.support.machine import machine
+
+
+class Bar(Protocol):
+    """A module of this package."""
+
+    __doc__: str
+
+    def run(self, folder: Path, scale: float) -> dict[str, Any]:
+        """`{"figures": {…}, "bars": {sentence: whether it held}}`, and what else belongs into the result's file."""
+
+
+def names() -> list[str]:
+    """Every bar, by name."""
+    return sorted(
+        module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg and module.name != "__main__"
+    )
+
+
+def bar(name: str) -> Bar:
+    """The bar of that name."""
+    return cast(Bar, importlib.import_module(f"{__name__}.{name}"))
+
+
+def shrinking() -> list[str]:
+    """Bars that can be run at a fraction of their scale."""
+    return [name for name in names() if getattr(bar(name), "SHRINKS", True)]
+
+
+def measure(name: str, scale: float) -> dict[str, Any]:
+    """Run one bar in a folder of its own; the document that is written to NAME.json."""
+    with tempfile.TemporaryDirectory(prefix=f"switchyard-{name}-") as folder:
+        return {"name": name, "scale": scale, "machine": machine(), **bar(name).run(Path(folder), scale)}
