@@ -1,16 +1,160 @@
-"""Known defects of engines by version and platform, and the cure that each needs."""
+"""Known defects of engines, by version and platform, and what we do about each.
+
+One row a defect. Some rows carry a flag that the fleet reads per engine (`Quirks`); the cure of the others is part of
+how the gateway always works, and stands here so that nobody takes it out for being odd. `switchyard doctor` prints
+the rows that apply to each engine. Sources: `E§n` is a section of our engine notes (vLLM 0.30 to 0.33, read and run),
+`vllm#n` an issue or pull request upstream.
+"""
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from registry.base_model import BaseSpec
+from gateway.fleet.zero_adapter import write_zero_adapter
+
+__all__ = ["DEFECTS", "Defect", "Platform", "Quirks", "quirks_of", "write_zero_adapter"]
 
 Platform = Literal["cpu", "gpu"]
+Version = tuple[int, int, int]
+Flag = Literal["refused", "base_needs_zero_adapter", "unload_keeps_slot"]
+
+UNREADABLE: Version = (999, 0, 0)
+"""A version that cannot be read is taken for a new one: it is somebody's own build."""
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """One row. `since` is the first version that has it (`None`: all before `until`), `until` the first without."""
+
+    name: str
+    effect: str
+    cure: str
+    source: str
+    since: Version | None = None
+    until: Version | None = None
+    platforms: tuple[Platform, ...] = ("cpu", "gpu")
+    flag: Flag | None = None
+    """What the fleet does differently for an engine that has it; `None` where it works that way with every engine."""
+
+    def applies(self, version: Version, platform: Platform) -> bool:
+        """Whether an engine of this version has the defect."""
+        begun = self.since is None or version >= self.since
+        return begun and (self.until is None or version < self.until) and platform in self.platforms
+
+
+DEFECTS: tuple[Defect, ...] = (
+    Defect(
+        "rank-patterns-scaled-wrongly",
+        "adapters with rank_pattern or alpha_pattern get the wrong scale; PiSSA, OLoRA, aLoRA are served as plain LoRA",
+        "engine refused; use 0.32 or newer",
+        "E§0",
+        until=(0, 31, 0),
+        flag="refused",
+    ),
+    Defect(
+        "prefix-cache-keyed-by-name-only",
+        "an adapter from another folder under a known name is answered from the old one's cache",
+        "engine refused; use 0.32 or newer",
+        "E§0, vllm#42125, vllm#30931",
+        until=(0, 31, 0),
+        flag="refused",
+    ),
+    Defect(
+        "load-swaps-weights-in-flight",
+        "after a load at run time a running request goes on with another adapter's weights (seen on 0.22 and 0.24)",
+        "engine refused; use 0.32 or newer",
+        "vllm#47724, fixed by vllm#47725 in July 2026",
+        until=(0, 31, 0),
+        flag="refused",
+    ),
+    Defect(
+        "base-gets-an-adapter-in-mixed-batches",
+        "base tokens that share a batch with adapters get the last slot's adapter, and keep it in the prefix cache",
+        "the base is served through a loaded all-zero adapter, so that every token has one of its own",
+        "E§6, vllm#48421, vllm#49656",
+        until=(0, 33, 0),
+        platforms=("cpu",),
+        flag="base_needs_zero_adapter",
+    ),
+    Defect(
+        "unload-keeps-the-slot",
+        "unloading forgets the name only; the weights stay in memory until they are the least recently used",
+        "places are counted conservatively: an unloaded adapter holds its own until as many loads have come after it",
+        "E§1.5, vllm#54839, vllm#42633",
+        flag="unload_keeps_slot",
+    ),
+    Defect(
+        "name-reuse-kills-the-engine",
+        "requests are compared by adapter name only: a name loaded again beside its old requests ends the process",
+        "every load has a fresh name, never used twice on a boot, not even after a failed load",
+        "E§1.7",
+    ),
+    Defect(
+        "in-place-load-reads-the-disk-every-step",
+        "load_inplace sticks to the stored request, and the adapter is read from disk at every decode step",
+        "load_inplace is never sent",
+        "E§1.6, vllm#33791",
+        until=(0, 33, 0),
+    ),
+    Defect(
+        "in-place-load-serves-a-stale-cache",
+        "after load_inplace the prefix cache and requests in flight mix old and new weights",
+        "load_inplace is never sent",
+        "E§1.6, vllm#42125, vllm#48352",
+    ),
+    Defect(
+        "failed-activation-leaves-half-a-slot",
+        "a load that fails half-way leaves a slot marked active with some of the new weights",
+        "the name of a failed load is never asked for; the version is quarantined",
+        "E§0",
+        until=(0, 33, 0),
+    ),
+    Defect(
+        "missing-file-kills-the-engine",
+        "an evicted adapter is read from disk again inside a step, and the engine dies when its files are gone",
+        "files are read-only, named by content and never deleted while an engine may read them",
+        "E§2, vllm#5105",
+    ),
+    Defect(
+        "evicts-what-it-likes",
+        "a load never fails for lack of room: it evicts the least recently used adapter, in use or not",
+        "the controller counts places itself and keeps one free for a swap",
+        "E§2",
+    ),
+    Defect(
+        "restart-loses-every-adapter",
+        "adapters loaded at run time are gone after a restart, and their names answer 404",
+        "the boot time is watched; adapters come back under fresh names before traffic does",
+        "E§8, vllm#12174",
+    ),
+    Defect(
+        "loads-without-effect",
+        "layers that the model does not have are skipped without a word: load says success and the base answers",
+        "inspect refuses them at publish; after a load the effect proof is asked of the engine",
+        "E§1.4",
+    ),
+    Defect(
+        "loads-what-does-not-fit",
+        "adapters of a smaller base, NaNs and missing halves load and serve garbage",
+        "inspect compares every tensor with the base's shapes and refuses values that are not finite",
+        "E§1.4",
+    ),
+    Defect(
+        "words-as-names",
+        "an adapter called `text` or `image` is applied to base requests whose content is a list of such parts",
+        "names on engines are a-<digest>-<n>",
+        "E§1.8",
+    ),
+    Defect(
+        "prompt-logprobs-kills-the-engine",
+        "prompt_logprobs beside a request with an adapter ends the process (run on 0.32; not known to be fixed)",
+        "clients may not send it; probes ask one token at a time",
+        "E§6",
+        platforms=("cpu",),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,52 +164,27 @@ class Quirks:
     refused: str | None
     """Why this engine may not serve at all."""
     base_needs_zero_adapter: bool
-    """vLLM ≤ 0.32 on CPU gives base-model tokens in a mixed batch the last slot's adapter: serve the base through an
-    all-zero adapter, so that every token of every batch has an adapter of its own."""
+    """Serve the base through an all-zero adapter."""
+    unload_keeps_slot: bool = True
+    """Count an unloaded adapter as resident until enough loads have pushed it out."""
+    defects: tuple[Defect, ...] = ()
+    """Every known defect of the engine, the cured ones too."""
 
 
 def quirks_of(version: str, platform: Platform) -> Quirks:
-    """The quirks of a vLLM version; a version that cannot be read is taken for a new one."""
-    found = re.match(r"(\d+)\.(\d+)", version)
-    number = (int(found[1]), int(found[2])) if found else (999, 0)
-    refused = None
-    if number < (0, 31):
-        refused = (
-            f"vLLM {version} scales rank patterns wrongly and keys its prefix cache by name only; use 0.32 or newer"
-        )
-    return Quirks(refused, base_needs_zero_adapter=platform == "cpu" and number < (0, 33))
+    """The quirks of a vLLM version such as `0.32.0`; a version that cannot be read is taken for a new one."""
+    number = _read(version)
+    defects = tuple(defect for defect in DEFECTS if defect.applies(number, platform))
+    flags = {defect.flag for defect in defects}
+    refusals = [defect.effect for defect in defects if defect.flag == "refused"]
+    refused = f"vLLM {version} cannot be served from: {'; '.join(refusals)}. Use 0.32 or newer" if refusals else None
+    return Quirks(refused, "base_needs_zero_adapter" in flags, "unload_keeps_slot" in flags, defects)
 
 
-def write_zero_adapter(folder: Path, base: BaseSpec) -> Path:
-    """An adapter of rank 1 on one module whose product is zero: it changes nothing. Returns its folder."""
-    if folder.is_dir():
-        return folder
-    module, (out_features, in_features) = next(
-        (name, shape) for name, shape in sorted(base.linears.items()) if name.endswith("q_proj")
-    )
-    staging = folder.with_name(folder.name + ".staging")
-    staging.mkdir(parents=True, exist_ok=True)
-    prefix = f"base_model.model.{module}"
-    tensors = {f"{prefix}.lora_A.weight": (1, in_features), f"{prefix}.lora_B.weight": (out_features, 1)}
-    (staging / "adapter_model.safetensors").write_bytes(_safetensors_of_zeros(tensors))
-    config = {
-        "peft_type": "LORA",
-        "r": 1,
-        "lora_alpha": 1,
-        "target_modules": [module.rpartition(".")[2]],
-        "bias": "none",
-    }
-    (staging / "adapter_config.json").write_text(json.dumps(config))
-    staging.rename(folder)
-    return folder
-
-
-def _safetensors_of_zeros(shapes: dict[str, tuple[int, int]]) -> bytes:
-    """The safetensors format: header length (8 bytes, little-endian), JSON header, data. float32 throughout."""
-    header: dict[str, object] = {}
-    end = 0
-    for name, (rows, columns) in shapes.items():
-        begin, end = end, end + 4 * rows * columns
-        header[name] = {"dtype": "F32", "shape": [rows, columns], "data_offsets": [begin, end]}
-    head = json.dumps(header).encode()
-    return len(head).to_bytes(8, "little") + head + bytes(end)
+def _read(version: str) -> Version:
+    """`0.33.0.dev7` and `0.33.0rc1` come before 0.33.0: who knows whether the fix was in."""
+    found = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?(\.?(?:dev|rc|a|b)\d*)?", version)
+    if found is None:
+        return UNREADABLE
+    patch = int(found[3] or 0)
+    return int(found[1]), int(found[2]), patch - 1 if found[4] else patch

@@ -13,7 +13,6 @@ import orjson
 import pytest
 
 from gateway.fleet.effect import strength
-from gateway.fleet.quirks import quirks_of, write_zero_adapter
 from gateway.fleet.vllm import (
     AdapterRejected,
     EngineFault,
@@ -23,6 +22,7 @@ from gateway.fleet.vllm import (
     Unreachable,
     VllmControl,
 )
+from gateway.fleet.zero_adapter import write_zero_adapter
 from loadtest.folders import write_adapter
 from loadtest.testing import MockEngine, free_port, run_mock_engine
 from registry.base_model import describe_base
@@ -265,25 +265,6 @@ async def test_an_answer_in_another_name_is_noticed() -> None:
 
 
 # Quirks and proofs
-
-
-@pytest.mark.parametrize(
-    ("version", "platform", "zero", "refused"),
-    [
-        ("0.30.2", "gpu", False, True),
-        ("0.31.0", "cpu", True, False),
-        ("0.32.0", "cpu", True, False),
-        ("0.32.0", "gpu", False, False),
-        ("0.33.0", "cpu", False, False),
-        ("1.0", "cpu", False, False),
-        ("dev", "cpu", False, False),
-    ],
-)
-def test_each_version_of_the_engine_gets_the_cure_it_needs(
-    version: str, platform: Any, zero: bool, refused: bool
-) -> None:
-    quirks = quirks_of(version, platform)
-    assert (quirks.base_needs_zero_adapter, quirks.refused is not None) == (zero, refused)
 
 
 async def test_the_zero_adapter_is_one_that_the_engine_loads_and_that_changes_nothing(
