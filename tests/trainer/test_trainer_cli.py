@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 def model_folder(folder: Path) -> Path:
     folder.mkdir()
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "fingerprint.json"):
         (folder / name).write_text("{}")
     return folder
 

@@ -1,0 +1,81 @@
+"""Takes the fingerprint of a base model: a few fixed texts, and how likely it finds some of their words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from registry.fingerprint import FINGERPRINT_FILE, Fingerprint, FingerprintProbe, write_fingerprint
+from trainer.errors import BaseModelError
+from trainer.forward import token_logprobs
+
+TEXTS = (
+    "The capital of France is Paris, and the capital of Italy is Rome.",
+    "def add(a, b):\n    return a + b\n",
+    '{"name": "Ada", "born": 1815, "field": "mathematics"}',
+    "Water boils at 100 degrees; she poured it slowly over the leaves and waited.",
+)
+"""Prose, code, data and a story: what one base knows by heart, another finds unlikely."""
+POSITIONS = 4
+"""Of each text, spread over its length: sixteen questions of one token, a second or two on a CPU engine."""
+MAX_TOKENS = 24
+
+
+def take_fingerprint(model: Any, tokenizer: Any) -> Fingerprint:
+    """Measure a model in memory. It should be in float32: what other precisions change is then the engine's share."""
+    texts = [_encode(tokenizer, text) for text in TEXTS]
+    measured = token_logprobs(model, texts)
+    return Fingerprint(tuple(_probe(text, values) for text, values in zip(texts, measured, strict=True)))
+
+
+def ensure_fingerprint(folder: Path, say: Callable[[str], None] = lambda _: None) -> bool:
+    """Write the fingerprint of the base in `folder` if there is none yet; True when there is one now.
+
+    A base that cannot be loaded here, or a folder that cannot be written to, is no error: engines that serve it are
+    shown as unverified, and `say` is told why.
+    """
+    if (folder / FINGERPRINT_FILE).exists():
+        return True
+    say("taking the base model's fingerprint")
+    try:
+        fingerprint_folder(folder)
+    except BaseModelError as error:
+        say(f"no fingerprint: {error}")
+        return False
+    return True
+
+
+def fingerprint_folder(folder: Path) -> Fingerprint:
+    """Load the base in `folder`, measure it anew and write the file. Raises BaseModelError."""
+    os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")  # AMX may be advertised and still fault
+    try:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        fingerprint = take_fingerprint(model, AutoTokenizer.from_pretrained(folder))
+        write_fingerprint(fingerprint, folder)
+    except Exception as error:  # of transformers, safetensors, torch and OSError there is no nearer ancestor
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        raise BaseModelError(
+            f"the base model in {str(folder)!r} could not be measured ({first}); "
+            "give a folder that transformers can load and that can be written to"
+        ) from error
+    return fingerprint
+
+
+def _encode(tokenizer: Any, text: str) -> tuple[int, ...]:
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"][:MAX_TOKENS])
+
+
+def _probe(text: Sequence[int], values: Sequence[float]) -> FingerprintProbe:
+    """Positions from the second half on: with more of the text before them, the base has more of its own to say."""
+    first, last = len(text) // 2, len(text) - 1
+    steps = max(POSITIONS - 1, 1)
+    positions = tuple(sorted({first + (last - first) * step // steps for step in range(POSITIONS)} - {0}))
+    logprobs = tuple(round(values[position - 1], 5) for position in positions)
+    return FingerprintProbe(tuple(text), positions, logprobs)
