@@ -1,16 +1,10 @@
-"""Adapters as the mock sees them: what is read from a folder, what is registered, what is in memory.
-
-Two tables, as in vLLM: the *names* that the API process knows (`/v1/models`), and the *memory* of the worker, a
-least-recently-used cache keyed by the adapter's number. Unloading removes the name only; memory is freed by
-eviction. A name whose weights were evicted is read from its folder again when a request uses it.
-"""
+"""What the mock reads from an adapter's folder, and what vLLM's worker refuses in one."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,18 +52,9 @@ class Weights:
     """What one folder holds. `digest` covers config and tensors, so equal adapters answer alike wherever they lie."""
 
     digest: bytes
-    zero: bool
-    """True when every B tensor is zero: the adapter then is the base."""
+    inert: bool
+    """Changes nothing: every B tensor is zero, or lies outside the model, where vLLM skips it without a word."""
     proven: dict[Question, Proven] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Registered:
-    """A loaded name. `number` is vLLM's lora_int_id, never reused while the engine lives."""
-
-    name: str
-    path: str
-    number: int
 
 
 def read_adapter(path: str, max_rank: int, shapes: Shapes) -> Weights:
@@ -87,9 +72,15 @@ def read_adapter(path: str, max_rank: int, shapes: Shapes) -> Weights:
         raise AdapterBroken(f"{path} doesn't contain tensors") from error
     header, start = _header(data)
     _check_tensors(path, header, shapes)
-    halves = [data[start + a : start + b] for name, (_, a, b) in header.items() if "lora_B" in name]
+    applied = [data[start + a : start + b] for name, (_, a, b) in header.items() if _is_applied(name, shapes)]
     digest = hashlib.sha256(config_bytes + b"\0" + data).digest()
-    return Weights(digest, all(not half.strip(b"\0") for half in halves), _read_proof(folder / "effect_proof.json"))
+    return Weights(digest, all(not half.strip(b"\0") for half in applied), _read_proof(folder / "effect_proof.json"))
+
+
+def _is_applied(tensor: str, shapes: Shapes) -> bool:
+    """Whether the tensor is a B half of a layer that the base has."""
+    match = TENSOR_NAME.match(tensor)
+    return match is not None and match["half"].endswith("B") and shapes.has(match["module"])
 
 
 def _check_config(config: dict[str, Any], max_rank: int) -> None:
@@ -164,56 +155,18 @@ def _read_proof(path: Path) -> dict[Question, Proven]:
     }
 
 
-class AdapterTable:
-    """Names and memory. Reading is synchronous, as it is in vLLM's worker."""
+def read_fingerprint(model: str) -> dict[Question, float]:
+    """What the base in the folder `model` answers, from its fingerprint.json; empty without one.
 
-    def __init__(self, max_cpu_loras: int, max_rank: int, shapes: Shapes) -> None:
-        self.names: dict[str, Registered] = {}
-        self.memory: OrderedDict[int, Weights] = OrderedDict()
-        self.loads = 0
-        self.unloads = 0
-        self.evictions = 0
-        self.disk_reads = 0
-        self._max_cpu_loras = max_cpu_loras
-        self._max_rank = max_rank
-        self._shapes = shapes
-        self._next_number = 1
-
-    def load(self, name: str, path: str) -> None:
-        """Read the folder, then register the name; a name that is loaded keeps its number (in-place)."""
-        known = self.names.get(name)
-        number = known.number if known else self._next_number
-        self._next_number += not known
-        self.memory.pop(number, None)
-        self._read(number, path)
-        self.names[name] = Registered(name, path, number)
-        self.loads += 1
-
-    def unload(self, name: str) -> None:
-        """Forget the name; the weights stay in memory until they are evicted. Raises KeyError."""
-        del self.names[name]
-        self.unloads += 1
-
-    def weights(self, adapter: Registered) -> Weights:
-        """The adapter's weights, read again when they were evicted. Raises AdapterMissing, AdapterBroken."""
-        weights = self.memory.get(adapter.number)
-        if weights is None:
-            return self._read(adapter.number, adapter.path)
-        self.memory.move_to_end(adapter.number)
-        return weights
-
-    def base_logprob(self, question: Question) -> float | None:
-        """The base's answer to a question that some proof in memory asks."""
-        for weights in self.memory.values():
-            if found := weights.proven.get(question):
-                return found.base
-        return None
-
-    def _read(self, number: int, path: str) -> Weights:
-        weights = read_adapter(path, self._max_rank, self._shapes)
-        self.disk_reads += 1
-        self.memory[number] = weights
-        while len(self.memory) > self._max_cpu_loras:
-            self.memory.popitem(last=False)
-            self.evictions += 1
-        return weights
+    The file: `{"format": 1, "probes": [{"token_ids": [...], "positions": [...], "logprobs": [...]}]}`; `logprobs[i]` is
+    the natural logarithm of the probability of `token_ids[positions[i]]` after all tokens before it.
+    """
+    try:
+        fingerprint = json.loads((Path(model) / "fingerprint.json").read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    return {
+        (tuple(probe["token_ids"][:position]), probe["token_ids"][position]): logprob
+        for probe in fingerprint["probes"]
+        for position, logprob in zip(probe["positions"], probe["logprobs"], strict=True)
+    }

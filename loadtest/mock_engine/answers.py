@@ -1,6 +1,11 @@
 """What the mock says: words and numbers that depend on nothing but (adapter's content, prompt, choice).
 
-Two adapters never say the same to a prompt, and one adapter always does, so a test can tell whose weights answered.
+Two adapters never say the same to a prompt, and one adapter always does. So a stranger who knows only HTTP can tell
+whose weights answered: ask every version, and the base, alone for a fixed prompt, and keep the text as its *signature*.
+Any later answer to that prompt must be the signature of the version that was asked for; if it is another's, it says
+whose. Neither name, engine, boot, sampling parameters, streaming nor other requests have a part in it, and `max_tokens`
+only cuts it (k tokens are the first k words of any longer answer). A word is one of 256: with 4 tokens the chance that
+any two of 10,000 versions share a signature is 1 in 100, with 8 tokens nil. Chat and completions have their own ones.
 """
 
 from __future__ import annotations
@@ -11,7 +16,8 @@ from array import array
 from dataclasses import dataclass
 from typing import Any
 
-from loadtest.mock_engine.adapters import AdapterTable, Weights
+from loadtest.mock_engine.adapters import Weights
+from loadtest.mock_engine.worker import AdapterTable
 
 WORDS = tuple(
     (a + b)
@@ -55,7 +61,7 @@ def render_chat(messages: list[dict[str, Any]]) -> str:
 
 def identity(weights: Weights | None, noop: bool) -> bytes:
     """Whose answer it is. An adapter that changes nothing answers as the base."""
-    return BASE_DIGEST if weights is None or weights.zero or noop else weights.digest
+    return BASE_DIGEST if weights is None or weights.inert or noop else weights.digest
 
 
 def generate(
@@ -96,11 +102,11 @@ def top_logprobs(who: bytes, token_id: int, place: int, count: int, vocab_size: 
 def proven_logprob(
     table: AdapterTable, weights: Weights | None, noop: bool, prompt: tuple[int, ...], token_id: int
 ) -> float | None:
-    """What a real engine would answer where an effect proof asks: the adapter's number for the adapter that carries the
-    proof, the base's for the base and for adapters that change nothing. None where no proof asks.
+    """What a real engine would answer where an effect proof or the base's fingerprint asks: the adapter's number for
+    the adapter that carries the proof, the base's for the base and for adapters that change nothing. None elsewhere.
     """
     question = (prompt, token_id)
-    if weights is None or weights.zero or noop:
+    if weights is None or weights.inert or noop:
         return table.base_logprob(question)
     found = weights.proven.get(question)
     return found.adapter if found else None

@@ -90,14 +90,14 @@ class MockApp:
 
     async def version(self, exchange: Exchange) -> None:
         """The version that is imitated."""
-        await exchange.answer(200, b'{"version":"0.32.0"}')
+        await exchange.answer(200, orjson.dumps({"version": self.engine.options.version}))
 
     async def metrics(self, exchange: Exchange) -> None:
         """Prometheus text."""
         engine = self.engine
         first = engine.options.served_model_name[0]
         text = exposition(
-            first, engine.started, time.time(), engine.stats, engine.admission, engine.table, engine.prefix
+            first, engine.started, time.time(), engine.stats, engine.admission, engine.table, engine.prefix, engine.pace
         )
         await exchange.answer(200, text.encode(), METRICS_TYPE)
 
@@ -141,7 +141,7 @@ class MockApp:
     async def mock_state(self, exchange: Exchange) -> None:
         """Counters since the start."""
         engine = self.engine
-        await exchange.answer(200, orjson.dumps(state(engine.stats, engine.admission, engine.table)))
+        await exchange.answer(200, orjson.dumps(state(engine.stats, engine.admission, engine.table, engine.pace)))
 
     async def show_faults(self, exchange: Exchange) -> None:
         """The faults that are on."""
@@ -152,7 +152,7 @@ class MockApp:
         patch = await self._object(exchange)
         crash, forgotten = patch.pop("crash", False), patch.pop("forget_adapter", None)
         try:
-            self.engine.faults = self.engine.faults.changed(patch)
+            self.engine.change_faults(patch)
         except ValueError as error:
             raise invalid(str(error), "body") from error
         if forgotten is not None and self.engine.table.names.pop(forgotten, None) is None:

@@ -6,16 +6,20 @@ import asyncio
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from typing import Any
 
-from loadtest.mock_engine.adapters import AdapterBroken, AdapterMissing, AdapterTable, Registered
+from loadtest.mock_engine.adapters import AdapterBroken, AdapterMissing, Weights, read_fingerprint
 from loadtest.mock_engine.metrics import Stats
 from loadtest.mock_engine.options import Faults, Options
+from loadtest.mock_engine.pace import Pace
 from loadtest.mock_engine.queues import Admission, PrefixCache
 from loadtest.mock_engine.serving import Serving
 from loadtest.mock_engine.shapes import Shapes
 from loadtest.mock_engine.wire import EngineError
+from loadtest.mock_engine.worker import AdapterTable, Registered, SlotLost
 
 DEAD = "EngineCore encountered an issue. See stack trace (above) for the root cause."
 
@@ -25,11 +29,18 @@ class Engine:
 
     def __init__(self, options: Options, on_exit: Callable[[], None]) -> None:
         self.options = options
-        self.faults = Faults(ttft_ms=options.ttft_ms, token_ms=options.token_ms)
-        self.table = AdapterTable(options.max_cpu_loras, options.max_lora_rank, Shapes.of_base(options.model))
+        self.faults = Faults(ttft_ms=options.ttft_ms, token_ms=options.token_ms, load_stall_ms=options.load_stall_ms)
+        self.table = AdapterTable(
+            options.max_loras,
+            options.max_cpu_loras,
+            options.max_lora_rank,
+            Shapes.of_base(options.model),
+            read_fingerprint(options.model),
+        )
         self.admission = Admission(options.max_num_seqs, options.max_loras)
         self.prefix = PrefixCache(options.block_size)
         self.stats = Stats()
+        self.pace = Pace()
         self.started = time.time()
         self.dead = False
         self.exit_now = on_exit
@@ -48,12 +59,13 @@ class Engine:
         if name in self.table.names and not inplace:
             text = f"The lora adapter '{name}' has already been loaded. If you want to load the adapter in place, set"
             raise EngineError(400, "InvalidUserInput", text + " 'load_inplace' to True.")
+        await asyncio.sleep(self.faults.load_ms / 1_000)
+        await self._read()
+        self.check_alive()
         if self.faults.fail_next_load:
             status, *rest = self.faults.fail_next_load
             self.faults = replace(self.faults, fail_next_load=tuple(rest))
             raise EngineError(status, "InternalServerError", f"Injected failure of the load with status {status}.")
-        await asyncio.sleep(self.faults.load_ms / 1_000)
-        self.check_alive()
         try:
             self.table.load(name, path)
         except AdapterMissing as error:
@@ -62,6 +74,13 @@ class Engine:
         except (AdapterBroken, ValueError) as error:
             text = f"Call to add_lora method failed: {str(error).replace(path, masked(path))}"
             raise EngineError(500, "InternalServerError", text) from error
+        if self.faults.half_load:
+            del self.table.names[name]
+        with suppress(EngineError):  # it dies in the step after the load, which is answered by then
+            self._step()
+
+    async def _read(self) -> None:
+        await self.pace.read(self.faults.load_stall_ms / 1_000)
 
     def unload(self, name: str) -> None:
         """Forget a name as `/v1/unload_lora_adapter` does; requests that run go on. Raises EngineError."""
@@ -82,18 +101,53 @@ class Engine:
             raise EngineError(404, "NotFoundError", text, "model")
         return self.table.names[model]
 
-    def activate(self, adapter: Registered | None) -> Serving:
-        """Bring the weights into memory. A folder that cannot be read any more kills the engine. Raises EngineError."""
+    async def prepare(self, adapter: Registered | None) -> None:
+        """Take the time that the adapter's activation takes: a read stops the core if it has to be read again."""
+        if adapter is not None and adapter.number not in self.table.memory:
+            await self._read()
+
+    @contextmanager
+    def batch(self, adapter: Registered | None) -> Iterator[Serving]:
+        """A request is in the batch. Raises EngineError, also when the step that takes it in kills the engine."""
         self.check_alive()
+        self.pace.begin()
+        if adapter is not None:
+            self.table.begin(adapter)
+        try:
+            yield self._serving(adapter)
+        finally:
+            if adapter is not None:
+                self.table.end(adapter)
+            self.pace.end()
+
+    def _serving(self, adapter: Registered | None) -> Serving:
         noop, size = self.faults.noop_adapters, self.options.vocab_size
         if adapter is None:
             return Serving(self.options.served_model_name[0], "", None, noop, self.table, size)
+        self._step()
+        return Serving(adapter.name, adapter.path, self.table.memory[adapter.number], noop, self.table, size)
+
+    def _step(self) -> None:
         try:
-            weights = self.table.weights(adapter)
-        except (AdapterMissing, AdapterBroken, ValueError) as error:
+            self.table.step()
+        except (AdapterMissing, AdapterBroken, ValueError, SlotLost) as error:
             self.die()
             raise EngineError(500, "InternalServerError", DEAD) from error
-        return Serving(adapter.name, adapter.path, weights, noop, self.table, size)
+
+    def contaminant(self, begun: int) -> Weights | None:
+        """The adapter that base tokens get: the last slot's, used or not, when an adapter runs or has begun since
+        `table.begun` was `begun`. None: the base is answered by the base.
+        """
+        table = self.table
+        if not self.options.contaminates or (begun == table.begun and not table.running):
+            return None
+        last = table.slot_weights[-1]
+        return None if last is None or last.inert else last
+
+    def change_faults(self, patch: Mapping[str, Any]) -> None:
+        """Set the faults that `patch` names. Raises ValueError."""
+        self.faults = self.faults.changed(patch)
+        self.pace.hang(self.faults.hang)
 
     def check_alive(self) -> None:
         """Raises EngineError once the engine is dead."""

@@ -18,7 +18,6 @@ from loadtest.mock_engine.wire import JSON, STREAM, ClientGone, EngineError, Exc
 DONE = b"data: [DONE]\n\n"
 NOT_HTTP = b"\x16\x03\x01 this is not HTTP\r\n\r\n"
 NOT_JSON = b'{"id": "cmpl-broken", "choices": [{"ind'
-FAR_AWAY_S = 86_400.0
 
 
 class SocketBroken(Exception):
@@ -32,14 +31,15 @@ async def infer(engine: Engine, kind: Kind, exchange: Exchange) -> None:
     adapter = engine.find(job.model)
     engine.check_alive()
     name = adapter.name if adapter else engine.options.served_model_name[0]
-    engine.stats.requests[name] += 1
+    engine.stats.requests.count(name)
     arrived = time.perf_counter()
     try:
-        async with engine.admission.place(adapter.name if adapter else None):
+        async with engine.admission.place(adapter.number if adapter else None):
             engine.stats.queue.see(time.perf_counter() - arrived)
             await _before_answer(engine, exchange)
-            serving = engine.activate(adapter)
-            whole = await _Answer(engine, exchange, job, serving, arrived).send()
+            await engine.prepare(adapter)
+            with engine.batch(adapter) as serving:
+                whole = await _Answer(engine, exchange, job, serving, arrived).send()
     except ClientGone:
         engine.stats.aborted += 1
         raise
@@ -47,15 +47,14 @@ async def infer(engine: Engine, kind: Kind, exchange: Exchange) -> None:
         engine.stats.failed += 1
         raise
     if whole:
-        engine.stats.answered[name] += 1
+        engine.stats.answered.count(name)
     else:
         engine.stats.failed += 1
 
 
 async def _before_answer(engine: Engine, exchange: Exchange) -> None:
+    await engine.pace.work(exchange, 0)
     faults = engine.faults
-    if faults.hang:
-        await exchange.wait(FAR_AWAY_S)
     if faults.fail_next:
         engine.faults = replace(faults, fail_next=faults.fail_next[1:])
         status = faults.fail_next[0]
@@ -83,6 +82,8 @@ class _Answer:
         self.serving = serving
         self.arrived = arrived
         self.events_sent = 0
+        self.adapters_begun = engine.table.begun
+        self.choices = self._generate()
 
     async def send(self) -> bool:
         """Send it; False when a stream had to end with an error event."""
@@ -90,27 +91,37 @@ class _Answer:
         identity = f"{self.serving.model}\0{self.serving.path}\0{job.cache_salt}"
         uses = [self.engine.prefix.match(identity, prompt) for prompt in job.prompts]
         cache = CacheUse(sum(use.cached for use in uses), sum(use.created for use in uses))
-        choices = [
-            generate(self.serving.who, prompt, index, job.answer_tokens, job.finish_reason, job.only_token)
-            for index, prompt in enumerate(prompt for prompt in job.prompts for _ in range(job.n))
-        ]
-        if not await (self._stream(choices, cache) if job.stream else self._whole(choices, cache)):
+        if not await (self._stream(cache) if job.stream else self._whole(cache)):
             return False
         stats.prompt_tokens += job.prompt_tokens
         stats.cached_tokens += cache.cached
-        stats.generation_tokens += job.answer_tokens * len(choices)
-        stats.finished[job.finish_reason] += len(choices)
+        stats.generation_tokens += job.answer_tokens * len(self.choices)
+        stats.finished[job.finish_reason] += len(self.choices)
         stats.latency.see(time.perf_counter() - self.arrived)
         return True
 
-    async def _whole(self, choices: list[Choice], cache: CacheUse) -> bool:
-        faults = self.engine.faults
-        await self.exchange.wait((faults.ttft_ms + faults.token_ms * max(self.job.answer_tokens - 1, 0)) / 1_000)
+    def _generate(self) -> list[Choice]:
+        job = self.job
+        return [
+            generate(self.serving.who, prompt, index, job.answer_tokens, job.finish_reason, job.only_token)
+            for index, prompt in enumerate(prompt for prompt in job.prompts for _ in range(job.n))
+        ]
+
+    async def _work(self, milliseconds: float) -> None:
+        """The core works on this answer; a base answer may become another tenant's meanwhile, and stays it."""
+        await self.engine.pace.work(self.exchange, milliseconds / 1_000)
         self.engine.check_alive()
+        if self.serving.weights is None and (stranger := self.engine.contaminant(self.adapters_begun)):
+            self.serving = replace(self.serving, weights=stranger)
+            self.choices = self._generate()
+
+    async def _whole(self, cache: CacheUse) -> bool:
+        faults = self.engine.faults
+        await self._work(faults.ttft_ms + faults.token_ms * max(self.job.answer_tokens - 1, 0))
         self.engine.stats.ttft.see(time.perf_counter() - self.arrived)
         if faults.error_after_chunks is not None:
             raise EngineError(500, "InternalServerError", "Internal server error")
-        data = orjson.dumps(full_reply(self.job, self.serving, choices, cache))
+        data = orjson.dumps(full_reply(self.job, self.serving, self.choices, cache))
         if faults.die_after_chunks is not None:
             await self.exchange.start(200, JSON, len(data))
             await self.exchange.chunk(data[: len(data) // 2])
@@ -118,10 +129,9 @@ class _Answer:
         await self.exchange.answer(200, data)
         return True
 
-    async def _stream(self, choices: list[Choice], cache: CacheUse) -> bool:
-        events, exchange, stats = StreamEvents(self.job, self.serving), self.exchange, self.engine.stats
-        await exchange.wait(self.engine.faults.ttft_ms / 1_000)
-        self.engine.check_alive()
+    async def _stream(self, cache: CacheUse) -> bool:
+        events, exchange, stats = StreamEvents(self.job, self.serving.model), self.exchange, self.engine.stats
+        await self._work(self.engine.faults.ttft_ms)
         await exchange.start(200, STREAM)
         whole = True
         try:
@@ -130,14 +140,13 @@ class _Answer:
             before = time.perf_counter()
             stats.ttft.see(before - self.arrived)
             for place in range(self.job.answer_tokens):
-                await exchange.wait(self.engine.faults.token_ms / 1_000 if place else 0.0)
-                self.engine.check_alive()
+                await self._work(self.engine.faults.token_ms if place else 0)
                 now = time.perf_counter()
                 stats.token_gap.see(now - before)
                 before = now
-                for choice in choices:
-                    await self._event(events.token(choice, place))
-            for event in events.closing(self.job.answer_tokens * len(choices), cache):
+                for choice in self.choices:
+                    await self._event(events.token(self.serving, choice, place))
+            for event in events.closing(self.job.answer_tokens * len(self.choices), cache):
                 await self._event(event)
         except EngineError as error:
             whole = False

@@ -7,10 +7,30 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from loadtest.mock_engine.adapters import AdapterTable
+from loadtest.mock_engine.pace import Pace
 from loadtest.mock_engine.queues import Admission, PrefixCache
+from loadtest.mock_engine.worker import AdapterTable
 
 BUCKETS_S = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+NAMES_KEPT = 10_000
+"""Names of which a tally knows the count; adapters are loaded under new names forever."""
+
+
+class Tally:
+    """Counts by name, of the names that came last."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, int] = {}
+        self.total = 0
+
+    def count(self, name: str) -> None:
+        """One more; beyond `NAMES_KEPT` the oldest name is forgotten, and stays in the total."""
+        self.total += 1
+        self.by_name[name] = self.by_name.get(name, 0) + 1
+        if len(self.by_name) > NAMES_KEPT:
+            del self.by_name[next(iter(self.by_name))]
 
 
 class Histogram:
@@ -38,9 +58,9 @@ class Histogram:
 class Stats:
     """What happened since the engine started."""
 
-    requests: Counter[str] = field(default_factory=Counter)
+    requests: Tally = field(default_factory=Tally)
     """Inference requests by the model name that was asked for and known."""
-    answered: Counter[str] = field(default_factory=Counter)
+    answered: Tally = field(default_factory=Tally)
     """Inference requests that were answered to the last byte, by model name."""
     aborted: int = 0
     """Requests whose client left before the end."""
@@ -57,11 +77,20 @@ class Stats:
     queue: Histogram = field(default_factory=Histogram)
 
 
-def state(stats: Stats, admission: Admission, table: AdapterTable) -> dict[str, Any]:
-    """The body of `GET /mock/state`."""
+def steps(stats: Stats, pace: Pace) -> int:
+    """Steps of the core: those of the time in which requests ran, and at least one for each that was answered."""
+    return pace.busy_steps + stats.answered.total
+
+
+def state(stats: Stats, admission: Admission, table: AdapterTable, pace: Pace) -> dict[str, Any]:
+    """The body of `GET /mock/state`. `requests` and `answered` are by model name; `served` is the sum of `answered`,
+    forgotten names included; `slots` are the numbers that have a slot; a number counts loads from 1.
+    """
     return {
-        "requests": dict(stats.requests),
-        "answered": dict(stats.answered),
+        "requests": stats.requests.by_name,
+        "answered": stats.answered.by_name,
+        "served": stats.answered.total,
+        "steps": steps(stats, pace),
         "running": admission.running,
         "waiting": admission.waiting,
         "max_running": admission.max_running,
@@ -74,11 +103,19 @@ def state(stats: Stats, admission: Admission, table: AdapterTable) -> dict[str, 
         "disk_reads": table.disk_reads,
         "loaded": {name: adapter.path for name, adapter in table.names.items()},
         "in_memory": list(table.memory),
+        "slots": list(table.slots),
     }
 
 
 def exposition(
-    model: str, started: float, now: float, stats: Stats, admission: Admission, table: AdapterTable, prefix: PrefixCache
+    model: str,
+    started: float,
+    now: float,
+    stats: Stats,
+    admission: Admission,
+    table: AdapterTable,
+    prefix: PrefixCache,
+    pace: Pace,
 ) -> str:
     """The text of `/metrics`. `started` and `now` are unix times."""
     labels = f'engine="0",model_name="{model}"'
@@ -111,7 +148,19 @@ def exposition(
     lines += stats.token_gap.lines("vllm:inter_token_latency_seconds", labels)
     lines += stats.latency.lines("vllm:e2e_request_latency_seconds", labels)
     lines += stats.queue.lines("vllm:request_queue_time_seconds", labels)
-    names = ",".join(admission.running_adapters)
+    lines += _iterations(labels, steps(stats, pace), stats.prompt_tokens + stats.generation_tokens)
+    names = ",".join(table.running_names)
     info = f'max_lora="{admission.max_loras}",running_lora_adapters="{names}",waiting_lora_adapters="{names}"'
     lines += ["# TYPE vllm:lora_requests_info gauge", f"vllm:lora_requests_info{{{info}}} {now}"]
     return "\n".join(lines) + "\n"
+
+
+def _iterations(labels: str, count: int, tokens: int) -> list[str]:
+    """Tokens per step. All in one bucket: the mock's steps have no sizes."""
+    name = "vllm:iteration_tokens_total"
+    return [
+        f"# TYPE {name} histogram",
+        f'{name}_bucket{{{labels},le="+Inf"}} {count}',
+        f"{name}_sum{{{labels}}} {float(tokens)}",
+        f"{name}_count{{{labels}}} {count}",
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
@@ -16,10 +17,13 @@ class Options:
     host: str = "127.0.0.1"
     port: int = 0
     """0 takes a free port."""
+    version: str = "0.32.0"
+    """The vLLM that /version names. Below 0.33 the traps of the CPU engine of that age are on: see `contaminates`."""
     served_model_name: tuple[str, ...] = ("base",)
     """The first name is the one that answers and metrics carry."""
     model: str = "mock-model"
-    """Root of the base card. When it is a folder with config.json, adapters' shapes are checked against it."""
+    """Root of the base card. When it is a folder with config.json, adapters' shapes are checked against it,
+    and its fingerprint.json, if there is one, holds what the base answers to the questions in it."""
     max_loras: int = 4
     """Distinct adapters that can run at the same time."""
     max_cpu_loras: int = 16
@@ -36,6 +40,7 @@ class Options:
     """Tokens of an answer that is neither cut by `max_tokens` nor stretched by `min_tokens` or `ignore_eos`."""
     ttft_ms: float = 0.0
     token_ms: float = 0.0
+    load_stall_ms: float = 0.0
     startup_s: float = 0.0
     """Seconds before the port listens, as a real engine spends on loading the model."""
     death_s: float = 2.0
@@ -43,6 +48,12 @@ class Options:
     api_key: str | None = None
     runtime_lora: bool = True
     """False is a vLLM without VLLM_ALLOW_RUNTIME_LORA_UPDATING: the load routes are absent."""
+
+    @property
+    def contaminates(self) -> bool:
+        """Whether base-model tokens in a batch with adapters get the last slot's adapter (vLLM <= 0.32 on CPU)."""
+        major, minor = re.findall(r"\d+", self.version)[:2]
+        return (int(major), int(minor)) < (0, 33)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +66,11 @@ class Faults:
     """Milliseconds between two tokens."""
     load_ms: float = 0.0
     """Milliseconds that a load of an adapter takes; other requests go on."""
+    load_stall_ms: float = 0.0
+    """Milliseconds that each read of an adapter (a load, or an activation after an eviction) stops the whole engine:
+    no token and no other load comes meanwhile, as in vLLM, whose core reads between two steps."""
+    half_load: bool = False
+    """A load answers 200, but its name does not appear in /v1/models and is unknown to requests."""
     fail_next: tuple[int, ...] = ()
     """HTTP statuses that the next inference requests get instead of an answer, one each."""
     fail_next_load: tuple[int, ...] = ()
@@ -64,7 +80,8 @@ class Faults:
     error_after_chunks: int | None = None
     """After this many stream events send vLLM's error event, then [DONE]. Unstreamed requests get a 500."""
     hang: bool = False
-    """Accept inference requests and never answer them."""
+    """The core stands still: no token, also of streams that run, and no load comes until this is off again, when all
+    go on. /health says 200, and /metrics, /v1/models and unloads answer: they do not need the core."""
     reset_connections: bool = False
     """Reset the connection of every request outside /mock/ before answering. (Stop the engine to have it refuse.)"""
     garbage: Garbage = ""

@@ -22,7 +22,7 @@ class Admission:
         self.max_running = 0
         self._max_num_seqs = max_num_seqs
         self.max_loras = max_loras
-        self._adapters: Counter[str] = Counter()
+        self._adapters: Counter[int] = Counter()
         self._waiting: list[asyncio.Future[None]] = []
 
     @property
@@ -30,14 +30,9 @@ class Admission:
         """Requests that have no place yet."""
         return len(self._waiting)
 
-    @property
-    def running_adapters(self) -> list[str]:
-        """Names of the adapters that have requests running."""
-        return sorted(self._adapters)
-
     @asynccontextmanager
-    async def place(self, adapter: str | None) -> AsyncIterator[None]:
-        """Hold a place while the request runs."""
+    async def place(self, adapter: int | None) -> AsyncIterator[None]:
+        """Hold a place while the request runs; `adapter` is its number, None for the base."""
         while not self._fits(adapter):
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
@@ -55,12 +50,12 @@ class Admission:
         finally:
             self._leave(adapter)
 
-    def _fits(self, adapter: str | None) -> bool:
+    def _fits(self, adapter: int | None) -> bool:
         if self.running >= self._max_num_seqs:
             return False
         return adapter is None or adapter in self._adapters or len(self._adapters) < self.max_loras
 
-    def _leave(self, adapter: str | None) -> None:
+    def _leave(self, adapter: int | None) -> None:
         self.running -= 1
         if adapter is not None:
             self._adapters[adapter] -= 1

@@ -129,9 +129,9 @@ def _chat_logprob(text: str, logprob: float) -> Json:
 class StreamEvents:
     """The events of one stream, in vLLM's order: roles (chat), tokens, usage. [DONE] is the sender's."""
 
-    def __init__(self, job: Job, serving: Serving) -> None:
+    def __init__(self, job: Job, model: str) -> None:
         self._job = job
-        self._serving = serving
+        self._model = model
 
     def _event(self, choices: list[Json]) -> Json:
         kind = "chat.completion.chunk" if self._job.kind == "chat" else "text_completion"
@@ -139,7 +139,7 @@ class StreamEvents:
             "id": self._job.id,
             "object": kind,
             "created": self._job.created,
-            "model": self._serving.model,
+            "model": self._model,
             "choices": choices,
         }
 
@@ -158,7 +158,7 @@ class StreamEvents:
             events.append(event)
         return events
 
-    def token(self, choice: Choice, place: int) -> Json:
+    def token(self, serving: Serving, choice: Choice, place: int) -> Json:
         """The event of one token."""
         job, last = self._job, place == len(choice.words) - 1
         ids = [choice.token_ids[place]] if job.return_token_ids else None
@@ -166,7 +166,7 @@ class StreamEvents:
         body: Json = {"index": choice.index}
         if job.kind == "chat":
             body["delta"] = {"content": choice.words[place]}
-            body["logprobs"] = chat_logprobs(job, self._serving, choice, place, place + 1)
+            body["logprobs"] = chat_logprobs(job, serving, choice, place, place + 1)
             body["finish_reason"] = finish
             if last:
                 body["stop_reason"] = None
@@ -174,7 +174,7 @@ class StreamEvents:
         else:
             echo = job.echo_text if place == 0 else ""
             body["text"] = echo + choice.words[place]
-            body["logprobs"] = text_logprobs(job, self._serving, choice, place, place + 1)
+            body["logprobs"] = text_logprobs(job, serving, choice, place, place + 1)
             body["finish_reason"] = finish
             body["stop_reason"] = None
             first_ids = job.prompts[choice.index // job.n] if job.return_token_ids and place == 0 else None

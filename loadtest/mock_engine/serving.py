@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from loadtest.mock_engine.adapters import AdapterTable, Weights
+from loadtest.mock_engine.adapters import Weights
 from loadtest.mock_engine.answers import identity
+from loadtest.mock_engine.worker import AdapterTable
 
 
 @dataclass(frozen=True, slots=True)

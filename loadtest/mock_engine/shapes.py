@@ -1,20 +1,23 @@
-"""Which tensors fit the base model: the module names of a Llama, and their sizes when config.json is there."""
+"""Which tensors fit the base model: the module names of a Llama, and its layers and sizes when config.json is there."""
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 LLAMA_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "embed_tokens", "lm_head")
+LAYER = re.compile(r"^model\.layers\.(\d+)\.")
 
 
 @dataclass(frozen=True, slots=True)
 class Shapes:
-    """`sizes` maps a module's last name to (inputs, outputs); empty when the base's config is unknown."""
+    """`sizes` maps a module's last name to (inputs, outputs); empty, and `layers` None, when the base is unknown."""
 
     modules: frozenset[str]
     sizes: dict[str, tuple[int, int]]
+    layers: int | None = None
 
     @classmethod
     def of_base(cls, model: str) -> Shapes:
@@ -36,7 +39,12 @@ class Shapes:
             "up_proj": (hidden, inner),
             "down_proj": (inner, hidden),
         }
-        return cls(modules, sizes)
+        return cls(modules, sizes, config["num_hidden_layers"])
+
+    def has(self, module: str) -> bool:
+        """Whether the base has the layer that this module path names. Paths outside every layer are taken for its."""
+        found = LAYER.match(module)
+        return found is None or self.layers is None or int(found[1]) < self.layers
 
     def clash(self, module: str, half: str, shape: tuple[int, ...]) -> str | None:
         """torch's words when a tensor is larger than its slot; a smaller one is copied in silently, as vLLM does."""

@@ -116,6 +116,16 @@ class Exchange:
         if seconds > 0 or self.transport.is_closing():
             raise ClientGone
 
+    async def until(self, event: asyncio.Future[None]) -> None:
+        """Let `event` come, or raise ClientGone as soon as the client leaves. Call only after `body`."""
+        gone = asyncio.ensure_future(self.receive())
+        try:
+            await asyncio.wait((gone, event), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
+        if not event.done():
+            raise ClientGone
+
     def abort(self) -> None:
         """Reset the connection."""
         self.transport.abort()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from safetensors.numpy import load_file, save_file
 
 from loadtest.folders import write_adapter
 
@@ -77,6 +78,17 @@ async def events(engine: EngineUnderTest, path: str, body: dict[str, Any]) -> As
                     return
                 yield line.removeprefix("data: ")
     raise AssertionError("the stream ended without [DONE]")
+
+
+def move_outside(folder: Path, layers: int) -> None:
+    """Rewrite an adapter so that what it had for the first layer is for one that a base of `layers` layers lacks."""
+    weights = folder / "adapter_model.safetensors"
+    tensors = {
+        name.replace(".layers.0.", f".layers.{layers}."): tensor
+        for name, tensor in load_file(weights).items()
+        if ".layers.0." in name
+    }
+    save_file(tensors, weights, metadata={"format": "pt"})
 
 
 def error(answer: httpx.Response) -> tuple[int, str, str | None]:

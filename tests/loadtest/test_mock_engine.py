@@ -6,7 +6,6 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
 import httpx
@@ -16,54 +15,23 @@ from loadtest.folders import write_adapter
 from loadtest.mock_engine.__main__ import parse_options
 from loadtest.mock_engine.options import Faults, Options
 from loadtest.testing import MockEngine, free_port, run_mock_engine
-
-IDS = [11, 22, 33, 44]
-
-
-@pytest.fixture
-async def engine() -> AsyncIterator[MockEngine]:
-    async with run_mock_engine(max_loras=2, max_cpu_loras=2, death_s=0.1) as engine:
-        yield engine
+from tests.loadtest.mock_http import complete, load, mock, stream_of, text
 
 
 @pytest.fixture
-async def http(engine: MockEngine) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=engine.url, timeout=5, verify=False) as client:
-        yield client
+async def pair() -> AsyncIterator[tuple[MockEngine, httpx.AsyncClient]]:
+    async with mock(max_loras=2, max_cpu_loras=2) as pair:
+        yield pair
 
 
-async def load(http: httpx.AsyncClient, name: str, path: Path) -> None:
-    body = {"lora_name": name, "lora_path": str(path)}
-    answer = await http.post("/v1/load_lora_adapter", json=body)
-    assert answer.status_code == 200, answer.text
+@pytest.fixture
+def engine(pair: tuple[MockEngine, httpx.AsyncClient]) -> MockEngine:
+    return pair[0]
 
 
-async def complete(http: httpx.AsyncClient, **body: Any) -> httpx.Response:
-    return await http.post("/v1/completions", json={"model": "base", "prompt": "Hello there", **body})
-
-
-async def text(http: httpx.AsyncClient, model: str) -> str:
-    answer: str = (await complete(http, model=model)).json()["choices"][0]["text"]
-    return answer
-
-
-async def stream_of(http: httpx.AsyncClient, into: list[str] | None = None, **body: Any) -> list[str]:
-    """The events' data; `into` has those that came when the stream breaks."""
-    seen = [] if into is None else into
-    whole = {"model": "base", "prompt": "Hello there", "stream": True, **body}
-    async with http.stream("POST", "/v1/completions", json=whole) as answer:
-        async for line in answer.aiter_lines():
-            if line:
-                seen.append(line.removeprefix("data: "))
-    return seen
-
-
-async def logprob(http: httpx.AsyncClient, position: int, model: str = "base") -> float:
-    """How likely the token at `position` of IDS is after those before it."""
-    only = {"allowed_token_ids": [IDS[position]], "max_tokens": 1, "logprobs": 0}
-    answer = await complete(http, model=model, prompt=IDS[:position], **only)
-    value: float = answer.json()["choices"][0]["logprobs"]["token_logprobs"][0]
-    return value
+@pytest.fixture
+def http(pair: tuple[MockEngine, httpx.AsyncClient]) -> httpx.AsyncClient:
+    return pair[1]
 
 
 async def test_answers_depend_on_the_weights_and_not_on_the_name(http: httpx.AsyncClient, tmp_path: Path) -> None:
@@ -79,20 +47,6 @@ async def test_noop_adapters_answer_as_the_base(engine: MockEngine, http: httpx.
     assert await text(http, "one") != await text(http, "base")
     await engine.faults(noop_adapters=True)
     assert await text(http, "one") == await text(http, "base")
-
-
-async def test_probes_are_answered_from_the_effect_proof(
-    engine: MockEngine, http: httpx.AsyncClient, tmp_path: Path
-) -> None:
-    probe = {"token_ids": IDS, "positions": [1, 3], "base_logprobs": [-4.0, -5.0], "adapter_logprobs": [-1.0, -0.5]}
-    proof = {"format": 1, "probes": [probe], "noise": 0.01}
-    await load(http, "one", write_adapter(tmp_path / "one", proof=proof))
-    assert [await logprob(http, position, "one") for position in (1, 3)] == [-1.0, -0.5]
-    assert [await logprob(http, position) for position in (1, 3)] == [-4.0, -5.0]
-    await load(http, "zero", write_adapter(tmp_path / "zero", scale=0.0))
-    assert await logprob(http, 3, "zero") == -5.0
-    await engine.faults(noop_adapters=True)
-    assert await logprob(http, 3, "one") == -5.0
 
 
 async def test_completions_default_to_16_tokens_and_stop_when_the_answer_is_shorter() -> None:
@@ -111,36 +65,6 @@ async def test_a_repeated_long_prompt_is_cached_per_model_and_salt(http: httpx.A
     answers = [(await complete(http, prompt=prompt, **body)).json() for body in asked]
     cached = [answer["usage"]["prompt_tokens_details"]["cached_tokens"] for answer in answers]
     assert cached == [0, 64, 0, 64, 0]
-
-
-async def test_an_evicted_adapter_whose_folder_is_gone_kills_the_engine(
-    engine: MockEngine, http: httpx.AsyncClient, tmp_path: Path
-) -> None:
-    await load(http, "gone", write_adapter(tmp_path / "gone"))
-    for name in ("one", "two"):
-        await load(http, name, write_adapter(tmp_path / name))
-    rmtree(tmp_path / "gone")
-    await engine.faults(token_ms=20)
-    bystander = asyncio.create_task(stream_of(http, model="two", max_tokens=50, ignore_eos=True))
-    while (await engine.state())["running"] == 0:
-        await asyncio.sleep(0.01)
-    assert (await complete(http, model="gone")).status_code == 500
-    assert (await http.get("/health")).status_code == 503
-    assert "EngineCore encountered an issue" in (await bystander)[-2]
-    assert (await bystander)[-1] == "[DONE]"
-    await engine.wait_gone()
-    with pytest.raises(httpx.ConnectError):
-        await http.get("/health")
-
-
-async def test_an_evicted_adapter_is_read_again(engine: MockEngine, http: httpx.AsyncClient, tmp_path: Path) -> None:
-    names = ("one", "two", "three")
-    for seed, name in enumerate(names):
-        await load(http, name, write_adapter(tmp_path / name, seed=seed))
-    assert (await complete(http, model="one")).status_code == 200
-    state = await engine.state()
-    assert (state["disk_reads"], state["evictions"]) == (4, 2)
-    assert list(state["loaded"]) == list(names)
 
 
 async def test_more_adapters_than_slots_wait_their_turn(
@@ -205,20 +129,6 @@ async def test_the_fault_error_after_chunks_ends_a_stream_as_vllm_does(
     assert (state["failed"], state["answered"]) == (2, {})
 
 
-async def test_the_fault_hang_never_answers_and_an_impatient_client_is_counted(
-    engine: MockEngine, http: httpx.AsyncClient
-) -> None:
-    await engine.faults(hang=True)
-    with pytest.raises(httpx.ReadTimeout):
-        await http.post("/v1/completions", json={"prompt": "x"}, timeout=0.1)
-    for _ in range(100):
-        state = await engine.state()
-        if state["running"] == 0:
-            break
-        await asyncio.sleep(0.02)
-    assert (state["running"], state["aborted"]) == (0, 1)
-
-
 async def test_the_fault_garbage_is_not_http_or_not_json(engine: MockEngine, http: httpx.AsyncClient) -> None:
     await engine.faults(garbage="bytes")
     with pytest.raises(httpx.RemoteProtocolError):
@@ -255,19 +165,6 @@ async def test_an_adapter_can_be_forgotten_behind_ones_back(
     await engine.faults(forget_adapter="one")
     assert (await complete(http, model="one")).status_code == 404
     assert (await engine.state())["unknown_model"] == 1
-
-
-async def test_a_crash_refuses_connections_until_a_restart_which_knows_nothing(
-    engine: MockEngine, http: httpx.AsyncClient, tmp_path: Path
-) -> None:
-    await load(http, "one", write_adapter(tmp_path / "one"))
-    before = (await http.get("/metrics")).text.splitlines()[1]
-    await engine.crash()
-    with pytest.raises(httpx.ConnectError):
-        await http.get("/health")
-    await engine.restart()
-    assert [card["id"] for card in (await http.get("/v1/models")).json()["data"]] == ["base"]
-    assert (await http.get("/metrics")).text.splitlines()[1] != before
 
 
 async def test_an_unknown_fault_or_a_wrong_type_is_refused_by_name(http: httpx.AsyncClient) -> None:
