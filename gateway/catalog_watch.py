@@ -37,10 +37,10 @@ class CatalogWatch:
             await asyncio.sleep(self._poll_s)
 
     async def _poll(self, on_change: Callable[[], None]) -> None:
-        revision = await asyncio.to_thread(self._registry.db.catalog_revision)
-        changed = revision != self.current.revision
+        newest = await asyncio.to_thread(self._registry.catalog)
+        changed = newest.revision != self.current.revision
         if changed:
-            self.current = await asyncio.to_thread(self._registry.catalog)
+            self.current = newest
             on_change()
         if changed or time.monotonic() - self._reported_at >= REPORT_INTERVAL_S:
             self._reported_at = time.monotonic()

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from registry.bases import BaseModels
 from registry.blobs import BlobStore, canonical_json
-from registry.db import Database, bump_catalog, now_ms
+from registry.db import Database, now_ms
 from registry.effect_proof import EFFECT_PROOF_FILE, check_proof
 from registry.errors import Conflict, NotFound
 from registry.models import Adapter, Alias, AliasEvent, Version
@@ -143,7 +143,6 @@ class Adapters:
                 session.add(version)
                 session.flush()
                 session.refresh(version)  # as it will be read: JSON has no tuples
-                bump_catalog(session)
             return Published(version_info(session, row, version), created)
 
     def _store(self, folder: Path, base_digest: str, facts: Mapping[str, Any], lineage: Mapping[str, Any]) -> str:
@@ -237,7 +236,7 @@ class Adapters:
 
     def quarantine(self, version_id: int, reason: str) -> None:
         """Keep a version away from every engine, and say why."""
-        with self._db.change_catalog() as session:
+        with self._db.write() as session:
             row = session.get_one(Version, version_id)
             row.quarantined = reason[:1000]
 

@@ -46,7 +46,7 @@ class BaseModels:
         """
         check_name(name, "base")
         spec = describe_base(folder, cache=self._cache)
-        with self._db.change_catalog() as session:
+        with self._db.write() as session:
             same_name = session.scalars(select(BaseModel).where(BaseModel.name == name)).one_or_none()
             if same_name and same_name.digest != spec.digest:
                 raise Conflict(

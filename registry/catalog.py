@@ -1,17 +1,18 @@
-"""The catalog: everything that the request path needs to know, read once, never changed, swapped whole."""
+"""The catalog: everything that the request path needs to know, in one object that never changes.
+
+A newer catalog is made from an older one and shares with it whatever is the same. Nothing in here reads a database;
+`registry.catalog_reader` does.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
-
-from registry.db import Database
-from registry.models import Adapter, Alias, ApiKey, BaseModel, CatalogRevision, ModelMap, Split, Tenant, Version
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,13 @@ class AdapterEntry:
     aliases: Mapping[str, VersionEntry]
     splits: Mapping[str, SplitEntry]
 
+    def wanted(self) -> Iterator[VersionEntry]:
+        """Versions that an alias or an active split can send traffic to now; some of them twice."""
+        reached = [*self.aliases.values()]
+        for split in self.splits.values():
+            reached += [version for version, weight in split.arms if weight]
+        return (version for version in reached if version.quarantined is None)
+
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
@@ -79,93 +87,79 @@ class Catalog:
     bases: Mapping[str, BaseEntry]
     """By public name."""
     versions_by_id: Mapping[int, VersionEntry]
+    wanted: Mapping[int, VersionEntry]
+    """By id, the versions that an alias or an active split can send traffic to now."""
 
-    def wanted_versions(self) -> list[VersionEntry]:
-        """Versions that an alias or an active split can send traffic to now, without doubles."""
-        wanted: dict[int, VersionEntry] = {}
-        for adapter in self.adapters.values():
-            for version in adapter.aliases.values():
-                wanted[version.id] = version
-            for split in adapter.splits.values():
-                wanted |= {version.id: version for version, weight in split.arms if weight}
-        return [version for version in wanted.values() if version.quarantined is None]
+    def wanted_versions(self) -> Collection[VersionEntry]:
+        """The same as a collection without doubles, in no order; costs nothing."""
+        return self.wanted.values()
 
-
-def read_catalog(db: Database) -> Catalog:
-    """Build the catalog from one consistent read of the database. Blocking: seconds at 10⁵ versions."""
-    with db.read() as session:
-        revision = session.scalars(select(CatalogRevision.value)).one()
-        bases = session.scalars(select(BaseModel)).all()
-        adapter_rows = session.scalars(select(Adapter)).all()
-        versions = _versions(session, {row.id: row for row in adapter_rows})
-        adapters = _adapters(session, adapter_rows, versions)
+    def updated(self, revision: int, news: News) -> Catalog:
+        """The catalog of a later revision. Costs one copy of each mapping that the news is about."""
         return Catalog(
             revision=revision,
-            keys=MappingProxyType(_keys(session)),
-            adapters=MappingProxyType(adapters),
-            adapters_of=MappingProxyType(_by_tenant(adapters)),
-            external=MappingProxyType(
-                {(row.tenant, row.external): row.target for row in session.scalars(select(ModelMap))}
-            ),
-            bases=MappingProxyType(
-                {row.name: BaseEntry(row.name, row.digest, row.created_at_ms // 1000) for row in bases}
-            ),
-            versions_by_id=MappingProxyType(versions),
+            keys=_merged(self.keys, news.keys),
+            adapters=_merged(self.adapters, news.adapters),
+            adapters_of=_merged(self.adapters_of, self._adapters_of(news.adapters)),
+            external=_merged(self.external, news.external),
+            bases=_merged(self.bases, news.bases),
+            versions_by_id=_merged(self.versions_by_id, self._by_id(news.adapters, wanted=False)),
+            wanted=_merged(self.wanted, self._by_id(news.adapters, wanted=True)),
         )
 
+    def _adapters_of(self, news: Mapping[tuple[str, str], AdapterEntry | None]) -> dict[str, tuple[str, ...] | None]:
+        names: dict[str, set[str]] = {}
+        for (tenant, name), entry in news.items():
+            known = names.setdefault(tenant, set(self.adapters_of.get(tenant, ())))
+            known.discard(name) if entry is None else known.add(name)
+        return {tenant: tuple(sorted(known)) or None for tenant, known in names.items()}
 
-def _keys(session: Session) -> dict[bytes, KeyEntry]:
-    rows = session.execute(select(ApiKey, Tenant).join(Tenant, Tenant.name == ApiKey.tenant))
-    return {
-        bytes.fromhex(key.sha256): KeyEntry(key.id, key.tenant, frozenset(key.scopes), tenant.allow_unknown_fields)
-        for key, tenant in rows
-        if key.revoked_at_ms is None
-    }
+    def _by_id(
+        self, news: Mapping[tuple[str, str], AdapterEntry | None], *, wanted: bool
+    ) -> dict[int, VersionEntry | None]:
+        """Versions of these adapters: `None` for those that they had, then those that they have."""
 
+        def of(entry: AdapterEntry | None) -> Iterator[VersionEntry]:
+            if entry is not None:
+                yield from entry.wanted() if wanted else entry.versions.values()
 
-def _versions(session: Session, adapters: Mapping[int, Adapter]) -> dict[int, VersionEntry]:
-    entries = {}
-    for row in session.scalars(select(Version)):
-        adapter = adapters[row.adapter_id]
-        number = f"{row.major}.{row.minor}"
-        entries[row.id] = VersionEntry(
-            id=row.id,
-            name=f"{adapter.tenant}/{adapter.name}@{number}",
-            tenant=adapter.tenant,
-            adapter=adapter.name,
-            number=number,
-            manifest_digest=row.manifest_digest,
-            base_digest=row.base_digest,
-            quarantined=row.quarantined,
-            created_at_s=row.created_at_ms // 1000,
-        )
-    return entries
+        found: dict[int, VersionEntry | None] = {
+            version.id: None for name in news for version in of(self.adapters.get(name))
+        }
+        return found | {version.id: version for entry in news.values() for version in of(entry)}
 
 
-def _adapters(session: Session, rows: Any, versions: Mapping[int, VersionEntry]) -> dict[tuple[str, str], AdapterEntry]:
-    names = {row.id: (row.tenant, row.name) for row in rows}
-    by_number: dict[tuple[str, str], dict[str, VersionEntry]] = {name: {} for name in names.values()}
-    aliases: dict[tuple[str, str], dict[str, VersionEntry]] = {name: {} for name in names.values()}
-    splits: dict[tuple[str, str], dict[str, SplitEntry]] = {name: {} for name in names.values()}
-    for version in versions.values():
-        by_number[version.tenant, version.adapter][version.number] = version
-    for alias in session.scalars(select(Alias)):
-        aliases[names[alias.adapter_id]][alias.name] = versions[alias.version_id]
-    for split in session.scalars(select(Split).where(Split.ended_at_ms.is_(None))):
-        arms = tuple((versions[version_id], weight) for version_id, weight in split.arms)
-        if any(version.quarantined for version, _ in arms):
-            continue  # the alias's own version takes all of the traffic
-        splits[names[split.adapter_id]][split.alias] = SplitEntry(split.id, split.salt.encode(), arms)
-    return {
-        name: AdapterEntry(
-            MappingProxyType(by_number[name]), MappingProxyType(aliases[name]), MappingProxyType(splits[name])
-        )
-        for name in names.values()
-    }
+@dataclass(slots=True)
+class News:
+    """What is now under some names; `None` says that nothing is. Names that are not in here are as they were."""
+
+    keys: dict[bytes, KeyEntry | None] = field(default_factory=dict)
+    adapters: dict[tuple[str, str], AdapterEntry | None] = field(default_factory=dict)
+    external: dict[tuple[str, str], str | None] = field(default_factory=dict)
+    bases: dict[str, BaseEntry | None] = field(default_factory=dict)
 
 
-def _by_tenant(adapters: Mapping[tuple[str, str], AdapterEntry]) -> dict[str, tuple[str, ...]]:
-    grouped: dict[str, list[str]] = {}
-    for tenant, name in sorted(adapters):
-        grouped.setdefault(tenant, []).append(name)
-    return {tenant: tuple(names) for tenant, names in grouped.items()}
+def _merged(known: Mapping[K, V], news: Mapping[K, V | None]) -> Mapping[K, V]:
+    if not news:
+        return known
+    merged = dict(known)
+    for name, value in news.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = value
+    return MappingProxyType(merged)
+
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+EMPTY = Catalog(
+    revision=-1,
+    keys=MappingProxyType({}),
+    adapters=MappingProxyType({}),
+    adapters_of=MappingProxyType({}),
+    external=MappingProxyType({}),
+    bases=MappingProxyType({}),
+    versions_by_id=MappingProxyType({}),
+    wanted=MappingProxyType({}),
+)
+"""Before the first revision."""

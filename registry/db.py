@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, text, update
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
+from registry.changes import WriteSession
 from registry.errors import InvalidInput, RegistryError
 from registry.models import CatalogRevision
 
@@ -40,8 +41,11 @@ class Database:
             ) from error
         if sqlite:
             _use_wal_and_explicit_begin(self.engine)
-        self._readers = sessionmaker(self.engine, expire_on_commit=False)
-        self._writers = sessionmaker(self.engine.execution_options(switchyard_write=True), expire_on_commit=False)
+        # SQLite reads one snapshot as it is; elsewhere each statement would see what was committed before it.
+        readers = self.engine if sqlite else self.engine.execution_options(isolation_level="REPEATABLE READ")
+        writers = self.engine.execution_options(switchyard_write=True)
+        self._readers = sessionmaker(readers, expire_on_commit=False)
+        self._writers = sessionmaker(writers, class_=WriteSession, expire_on_commit=False)
 
     def migrate(self) -> None:
         """Bring the schema to the newest revision, whole or not at all; does nothing when it is there already.
@@ -80,16 +84,12 @@ class Database:
             yield session
 
     @contextmanager
-    def write(self) -> Iterator[Session]:
-        """One transaction that commits when the block ends and vanishes when it raises."""
-        with self._writers() as session, session.begin():
-            yield session
+    def write(self) -> Iterator[WriteSession]:
+        """One transaction that commits when the block ends and vanishes when it raises.
 
-    @contextmanager
-    def change_catalog(self) -> Iterator[Session]:
-        """The same, for changes that gateways must learn of: adds one to the catalog revision."""
-        with self.write() as session:
-            bump_catalog(session)
+        If it changes something that the catalog shows, it raises the catalog revision, and gateways learn what it was.
+        """
+        with self._writers() as session, session.begin():
             yield session
 
     def catalog_revision(self) -> int:
@@ -100,13 +100,6 @@ class Database:
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
-
-
-def bump_catalog(session: Session) -> int:
-    """Tell gateways of this transaction; return the catalog revision that will show it."""
-    return session.execute(
-        update(CatalogRevision).values(value=CatalogRevision.value + 1).returning(CatalogRevision.value)
-    ).scalar_one()
 
 
 def _use_wal_and_explicit_begin(engine: Engine) -> None:

@@ -50,7 +50,7 @@ class Experiments:
                 f"give at least two versions and weights that sum to {FULL_WEIGHT} (100 %)",
                 param="weights",
             )
-        with self._db.change_catalog() as session:
+        with self._db.write() as session:
             adapter = require_adapter(session, ref)
             numbers = sorted(VersionNumber.parse(text) for text in weights)
             rows = [
@@ -83,7 +83,7 @@ class Experiments:
 
     def end_split(self, ref: AdapterRef, *, alias: str = PRODUCTION) -> SplitInfo:
         """Give the alias's whole traffic back to the version it points at; raises `NotFound` when nothing is split."""
-        with self._db.change_catalog() as session:
+        with self._db.write() as session:
             adapter = require_adapter(session, ref)
             split = _active(session, adapter.id, alias)
             if split is None:

@@ -32,6 +32,15 @@ class CatalogRevision(Base):
     value: Mapped[int]
 
 
+class CatalogChange(Base):
+    """One thing that a revision of the catalog changed; `registry.changes` writes these rows and drops old ones."""
+
+    __tablename__ = "catalog_changes"
+    revision: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(20), primary_key=True)
+    key: Mapped[str] = mapped_column(String(320), primary_key=True)
+
+
 class Tenant(Base):
     """A customer of the installation."""
 

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from registry.adapters import Adapters
 from registry.bases import BaseModels
 from registry.blobs import BlobStore
-from registry.catalog import Catalog, read_catalog
+from registry.catalog import EMPTY, Catalog
+from registry.catalog_reader import update_catalog
 from registry.db import Database
 from registry.errors import InvalidInput
 from registry.experiments import Experiments
@@ -34,10 +35,13 @@ class Registry:
         self.workers = Workers(self.db)
         self.experiments = Experiments(self.db)
         self.ledger = Ledger(self.db)
+        self._catalog = EMPTY
 
     def catalog(self) -> Catalog:
-        """A fresh snapshot of everything the request path needs."""
-        return read_catalog(self.db)
+        """The newest catalog. The first call reads everything, later ones what changed since the one before them."""
+        newest = update_catalog(self.db, self._catalog)
+        self._catalog = newest  # of two threads that do this at once either may win: both are a sound start
+        return newest
 
     def wait_until_served(self, timeout_s: float = 3.0) -> bool:
         """Return when every live gateway worker has the newest catalog in force; False when one has not in time."""

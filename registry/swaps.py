@@ -16,7 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from registry.adapters import VersionInfo, move_alias, require_adapter, require_version, version_info
-from registry.db import Database, bump_catalog, now_ms
+from registry.db import Database, now_ms
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.models import Adapter, Alias, AliasEvent, Split, Swap, Version
 from registry.names import PRODUCTION, AdapterRef, check_name
@@ -170,8 +170,8 @@ class Swaps:
                 reason=row.reason,
             )
             row.state = FLIPPED
-            revision = bump_catalog(session)
             ended = _end_split(session, row)
+            revision = session.catalog_revision()
             row.detail = {**row.detail, "flipped_at_ms": now_ms(), "revision": revision, "ended_split": ended}
             return revision
 

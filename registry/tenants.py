@@ -6,7 +6,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from registry.db import Database, now_ms
@@ -66,7 +66,7 @@ class Tenants:
     def create(self, name: str, *, allow_unknown_fields: bool = False) -> TenantInfo:
         """Add a tenant; raises `Conflict` when the name is taken."""
         check_name(name, "tenant")
-        with self._db.change_catalog() as session:
+        with self._db.write() as session:
             if session.get(Tenant, name):
                 raise Conflict(f"tenant {name!r} exists already", param="tenant")
             row = Tenant(name=name, allow_unknown_fields=allow_unknown_fields, created_at_ms=now_ms())
@@ -75,7 +75,7 @@ class Tenants:
 
     def set_allow_unknown_fields(self, name: str, allow: bool) -> TenantInfo:
         """Let request fields that the gateway does not know pass to the engine, or stop letting them."""
-        with self._db.change_catalog() as session:
+        with self._db.write() as session:
             row = require_tenant(session, name)
             row.allow_unknown_fields = allow
             return _tenant_info(row, _maps_of(session, name))
@@ -96,20 +96,17 @@ class Tenants:
                 f"expected 1 to {MAX_EXTERNAL_MODEL_LENGTH} printable characters",
                 param="external",
             )
-        with self._db.change_catalog() as session:
+        with self._db.write() as session:
             require_tenant(session, tenant)
             session.merge(ModelMap(tenant=tenant, external=external, target=target, created_at_ms=now_ms()))
 
     def unmap_model(self, tenant: str, external: str) -> None:
         """Forget an external model name; raises `NotFound` when it was not mapped."""
-        with self._db.change_catalog() as session:
-            gone = session.execute(
-                delete(ModelMap)
-                .where(ModelMap.tenant == tenant, ModelMap.external == external)
-                .returning(ModelMap.target)
-            ).all()
-            if not gone:
+        with self._db.write() as session:
+            row = session.get(ModelMap, (tenant, external))
+            if row is None:
                 raise NotFound(f"tenant {tenant!r} has no mapping for {external!r}", param="external")
+            session.delete(row)
 
     def create_key(self, tenant: str, *, label: str = "", scopes: tuple[str, ...] = ("inference",)) -> NewKey:
         """Make a key for a tenant and return its secret, once."""
@@ -118,7 +115,7 @@ class Tenants:
             raise InvalidInput(f"scope is {unknown or 'empty'}; choose from {', '.join(SCOPES)}", param="scopes")
         secret = f"sk-{secrets.token_urlsafe(32)}"
         key_id = f"key-{secrets.token_hex(8)}"
-        with self._db.change_catalog() as session:
+        with self._db.write() as session:
             require_tenant(session, tenant)
             session.add(
                 ApiKey(
@@ -150,7 +147,7 @@ class Tenants:
 
     def revoke_key(self, key_id: str) -> None:
         """End a key; gateways refuse it within a second. Revoking twice is no error."""
-        with self._db.change_catalog() as session:
+        with self._db.write() as session:
             row = session.get(ApiKey, key_id)
             if row is None:
                 raise NotFound(f"there is no key {key_id!r}; `switchyard keys list` shows the ids", param="key_id")

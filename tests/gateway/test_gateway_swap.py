@@ -232,7 +232,7 @@ def test_a_swap_loses_against_an_alias_that_moved_meanwhile(swapping: Stack) -> 
     swapping.faults(load_ms=500)
     swap = swapping.house.registry.swaps.request(parse_ref("acme/triage@1.1"), actor="slow")
     wait_until("the load to begin", lambda: swapping.controller._loads)
-    with swapping.house.registry.db.change_catalog() as session:
+    with swapping.house.registry.db.write() as session:
         move_alias(
             session, adapter_id=1, alias="production", to_version_id=1, expected_etag=1, actor="quick", reason=""
         )

@@ -148,7 +148,7 @@ def test_one_swap_runs_for_an_alias_at_a_time(shop: Shop) -> None:
 def test_a_flip_loses_when_the_alias_has_moved_meanwhile(shop: Shop) -> None:
     first, second = shop.versions(2)
     swap = shop.registry.swaps.request(parse_ref("acme/triage@1.0"), actor="someone")
-    with shop.registry.db.change_catalog() as session:
+    with shop.registry.db.write() as session:
         adapter_id = session.execute(text("SELECT id FROM adapters")).scalar_one()
         move_alias(
             session,

@@ -1,4 +1,4 @@
-"""The catalog is a whole snapshot; its revision tells gateways when to read it again."""
+"""The catalog is one snapshot; its revision tells gateways when there is a newer one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from registry.catalog_reader import read_catalog
 from registry.errors import RegistryError
 from registry.ledger import ApiPriceInfo
 from registry.names import parse_ref
@@ -74,6 +75,7 @@ def test_the_revision_moves_by_one_with_every_change_that_gateways_must_learn_of
     after = stocked.registry.catalog()
     assert after.revision == before.revision + 1 == stocked.registry.db.catalog_revision()
     assert after != before
+    assert after == read_catalog(stocked.registry.db)
 
 
 @pytest.mark.parametrize("change", NO_CHANGES.values(), ids=NO_CHANGES)
@@ -92,6 +94,7 @@ def test_a_catalog_once_read_never_changes(stocked: Shop) -> None:
         catalog.external,
         catalog.bases,
         catalog.versions_by_id,
+        catalog.wanted,
         catalog.adapters["acme", "triage"].versions,
         catalog.adapters["acme", "triage"].aliases,
         catalog.adapters["acme", "triage"].splits,
