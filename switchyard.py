@@ -22,7 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("trainer.cli:train", "Train an adapter from a recipe, prove it and publish it."),
     "cost": ("gateway.cost.cli:cost", "Report what was used and what it cost against an API."),
     "explain": ("gateway.cli:explain", "Show step by step what a model name resolves to, and why."),
-    "doctor": ("gateway.cli:doctor", "Check this machine and installation, and say what to do."),
+    "doctor": ("gateway.doctor:doctor", "Check this machine and installation, and say what to do."),
 }
 
 

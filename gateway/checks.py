@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from gateway.fleet.quirks import Platform, quirks_of
+from gateway.fleet.quirks import Defect, Platform, quirks_of
 
 GIB = 1024**3
 CPU_ENGINE_BYTES = 3 * GIB
@@ -28,6 +28,8 @@ class Check:
     ok: bool
     found: str
     remedy: str = ""
+    defects: tuple[Defect, ...] = ()
+    """Of an engine: what is known to be wrong with its version, cured or not."""
 
 
 def installed_version(distribution: str) -> str | None:
@@ -151,7 +153,7 @@ def check_engine(url: str, platform_name: Platform) -> Check:
         )
     quirks = quirks_of(version, platform_name)
     cure = "; its base is served through an all-zero adapter" if quirks.base_needs_zero_adapter else ""
-    return Check(name, quirks.refused is None, f"vLLM {version}{cure}", quirks.refused or "")
+    return Check(name, quirks.refused is None, f"vLLM {version}{cure}", quirks.refused or "", quirks.defects)
 
 
 def check_gateway_or_port(host: str, port: int) -> Check:

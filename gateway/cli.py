@@ -1,4 +1,4 @@
-"""`switchyard up`, `switchyard gateway`, `switchyard explain`, `switchyard doctor`."""
+"""`switchyard up`, `switchyard gateway`, `switchyard explain`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 
 import typer
@@ -164,34 +163,6 @@ def explain(
     else:
         print_table(("STEP", "FOUND"), ((step.step, step.found) for step in steps))
     if not steps[-1].ok:
-        raise typer.Exit(1)
-
-
-def doctor(json_output: bool = JsonFlag) -> None:
-    """Check wheels, CPU, memory, ports, base model and running engines; say what to do about each finding."""
-    settings = GatewaySettings()
-    found = [
-        checks.check_python(),
-        checks.check_engine_wheel(),
-        checks.check_torch(),
-        checks.check_cpu(),
-        checks.check_base(settings.state_dir / "base" / "smollm2-135m-instruct"),
-        *(checks.check_engine(url, settings.engine_platform) for url in settings.engines),
-        checks.check_gateway_or_port(settings.host, settings.port),
-    ]
-    if not any(check.name.startswith("engine http") and check.ok for check in found):
-        found.append(checks.check_memory())
-    if json_output:
-        print_json([{**asdict(check), "remedy": None if check.ok else check.remedy} for check in found])
-    else:
-        print_table(
-            ("CHECK", "", "FOUND", "WHAT TO DO"),
-            (
-                (check.name, "ok" if check.ok else "!!", check.found, "" if check.ok else check.remedy)
-                for check in found
-            ),
-        )
-    if not all(check.ok for check in found):
         raise typer.Exit(1)
 
 

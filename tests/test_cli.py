@@ -165,7 +165,7 @@ def test_doctor_names_each_check_and_what_to_do(run: Run, monkeypatch: pytest.Mo
     outcome = run("doctor", "--json")
     checks = {check["name"]: check for check in outcome.document}
     assert {"python", "engine", "torch", "cpu", "base model", "engine http://127.0.0.1:9"} < set(checks)
-    assert {"name", "ok", "found", "remedy"} == set(checks["python"])
+    assert {"name", "ok", "found", "remedy", "defects"} == set(checks["python"])
     assert not checks["engine http://127.0.0.1:9"]["ok"]
     assert "switchyard up" in checks["engine http://127.0.0.1:9"]["remedy"]
     assert outcome.status == 1

@@ -59,6 +59,15 @@ class Card:
     parent: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A token that greedy decoding chose; `margin` is how much likelier it was than the next best, in nats."""
+
+    text: str
+    logprob: float
+    margin: float
+
+
 class VllmControl:
     """Everything but inference traffic: health, models, adapters, probes. One httpx client an engine."""
 
@@ -165,6 +174,27 @@ class VllmControl:
             raise AdapterRejected(f"the engine computes a log-probability of {value} with it")
         return value
 
+    async def greedy(self, model: str, prompt: str, tokens: int, salt: str) -> tuple[Word, ...]:
+        """What the model makes of a prompt when it always takes the likeliest token; exactly `tokens` of them."""
+        document = await self._complete(
+            {
+                "model": model,
+                "prompt": prompt,
+                "max_tokens": tokens,
+                "ignore_eos": True,
+                "temperature": 0,
+                "logprobs": 2,
+                "return_tokens_as_token_ids": True,
+                "cache_salt": salt,
+            }
+        )
+        try:
+            said = document["choices"][0]["logprobs"]
+            words = zip(said["tokens"], said["token_logprobs"], said["top_logprobs"], strict=True)
+            return tuple(_word(str(text), float(logprob), top) for text, logprob, top in words)
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            raise Unintelligible(f"log-probabilities are not as vLLM gives them: {error!r}") from error
+
     async def answers_as(self, model: str, salt: str) -> bool:
         """Whether one short completion works and is signed with that very name."""
         document = await self._complete(
@@ -198,6 +228,11 @@ class VllmControl:
         if answer.status_code != 200:
             raise Unreachable(f"GET {path}: HTTP {answer.status_code}")
         return answer
+
+
+def _word(text: str, logprob: float, top: Mapping[str, float]) -> Word:
+    others = [value for other, value in top.items() if other != text]
+    return Word(text, logprob, logprob - max(others) if others else 0.0)
 
 
 def _json(answer: httpx.Response) -> dict[str, Any]:

@@ -1,0 +1,130 @@
+"""`switchyard doctor`: what is there, what is known to be wrong with it, and whether engines keep tenants apart."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import typer
+
+from gateway import checks
+from gateway.app import declared_base
+from gateway.checks import Check
+from gateway.fleet.fingerprint import MAX_DISAGREEMENT_NATS, base_agreement
+from gateway.fleet.isolation import BASE, CannotTest, Folders, Isolation, examine, speakers, write_test_adapters
+from gateway.fleet.quirks import quirks_of
+from gateway.fleet.vllm import EngineFault, VllmControl
+from gateway.fleet.zero_adapter import write_zero_adapter
+from gateway.settings import GatewaySettings
+from registry.bases import BaseInfo
+from registry.console import JsonFlag, print_json, print_table
+from registry.errors import RegistryError
+from registry.service import Registry
+
+
+def doctor(
+    isolation: bool = typer.Option(
+        False, "--isolation", help="Also ask each engine whether adapters and base stay apart; some seconds each."
+    ),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Check wheels, CPU, memory, ports, base model and running engines; say what to do about each finding."""
+    settings = GatewaySettings()
+    engines = [checks.check_engine(url, settings.engine_platform) for url in settings.engines]
+    found = [
+        checks.check_python(),
+        checks.check_engine_wheel(),
+        checks.check_torch(),
+        checks.check_cpu(),
+        checks.check_base(settings.state_dir / "base" / "smollm2-135m-instruct"),
+        *engines,
+        checks.check_gateway_or_port(settings.host, settings.port),
+    ]
+    if not any(check.ok for check in engines):
+        found.append(checks.check_memory())
+    if isolation:
+        for url, check in zip(settings.engines, engines, strict=True):
+            found += check_isolation(url, settings) if check.ok else []
+    if json_output:
+        print_json([_document(check) for check in found])
+    else:
+        _print(found)
+    if not all(check.ok for check in found):
+        raise typer.Exit(1)
+
+
+def check_isolation(url: str, settings: GatewaySettings) -> list[Check]:
+    """Ask one engine whether it serves the declared base, and whether it mixes anybody up."""
+    try:
+        with Registry.open(settings) as registry:
+            base = declared_base(registry, settings.engine_base)
+        return asyncio.run(_ask(url, base, settings))
+    except (RegistryError, EngineFault, CannotTest, OSError) as error:
+        return [Check(f"isolation {url}", False, f"could not be tested: {error}", "see what was found")]
+
+
+async def _ask(url: str, base: BaseInfo, settings: GatewaySettings) -> list[Check]:
+    control = VllmControl(url, settings.engine_api_key)
+    try:
+        quirks = quirks_of(await control.version(), settings.engine_platform)
+        cache = settings.adapter_cache_dir.absolute()
+        zero = cache / f"zero-{base.digest.removeprefix('sha256:')[:16]}"
+        folders = Folders(
+            adapters=write_test_adapters(cache, base.spec, settings.max_lora_rank),
+            zero=write_zero_adapter(zero, base.spec) if quirks.base_needs_zero_adapter else None,
+        )
+        async with speakers(control, folders, settings.engine_max_cpu_loras) as names:
+            return [await _base(control, url, base, names[BASE]), _isolation(url, await examine(control, names))]
+    finally:
+        await control.close()
+
+
+async def _base(control: VllmControl, url: str, base: BaseInfo, name: str) -> Check:
+    """Is it the base that the registry knows?"""
+    title = f"base of {url}"
+    if base.fingerprint is None:
+        found = f"{base.name} is unverified: it was registered without a fingerprint"
+        return Check(title, True, f"{found}; `switchyard base fingerprint {base.name} FOLDER` takes one")
+    distance = await base_agreement(control, name, base.fingerprint)
+    found = f"{distance:.3f} nats from {base.name}; up to {MAX_DISAGREEMENT_NATS} is the same model"
+    remedy = f"the engine serves another model than {base.name}; start it with that one, or declare its base"
+    return Check(title, distance <= MAX_DISAGREEMENT_NATS, found, remedy)
+
+
+def _isolation(url: str, result: Isolation) -> Check:
+    title = f"isolation {url}"
+    if not result.cross_talk:
+        return Check(
+            title, True, f"{result.asked} answers of two adapters and the base in mixed batches, none mixed up"
+        )
+    first = result.cross_talk[0]
+    found = (
+        f"{len(result.cross_talk)} of {result.asked} answers in mixed batches were not the speaker's own; "
+        f"{first.speaker} to {first.prompt!r}: expected {first.expected!r}, got {first.got!r}"
+    )
+    return Check(title, False, found, "take it out of SWITCHYARD_ENGINES: it serves one tenant with another's weights")
+
+
+def _document(check: Check) -> dict[str, Any]:
+    """A check for scripts; defects as what people need to know of them."""
+    defects = [
+        {"name": defect.name, "effect": defect.effect, "cure": defect.cure, "source": defect.source}
+        for defect in check.defects
+    ]
+    return {**asdict(check), "remedy": None if check.ok else check.remedy, "defects": defects}
+
+
+def _print(found: Sequence[Check]) -> None:
+    print_table(
+        ("CHECK", "", "FOUND", "WHAT TO DO"),
+        ((check.name, "ok" if check.ok else "!!", check.found, "" if check.ok else check.remedy) for check in found),
+    )
+    for check in found:
+        if check.defects:
+            typer.echo(f"\nKnown defects of {check.name}, {check.found}:")
+            print_table(
+                ("DEFECT", "WHAT HAPPENS", "WHAT WE DO", "SOURCE"),
+                ((defect.name, defect.effect, defect.cure, defect.source) for defect in check.defects),
+            )
