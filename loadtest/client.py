@@ -9,12 +9,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
 import httptools
+
+IDLE_LIMIT_S = 2.0
+"""Servers close idle connections after five seconds or more; one that is about to be closed is not written to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +30,16 @@ class Reply:
     first_byte_s: float
     """Until the first byte of the body."""
     total_s: float
+    headers: Mapping[str, str]
+    """Names in lower case."""
 
 
 class BrokenAnswer(ConnectionError):
-    """The connection ended, or stopped being HTTP, before the answer was complete."""
+    """The connection ended, or stopped being HTTP, before the answer was complete. `begun` is what there was of it."""
+
+    def __init__(self, message: str, begun: Reply | None = None) -> None:
+        super().__init__(message)
+        self.begun = begun
 
 
 class _Connection(asyncio.Protocol):
@@ -42,6 +52,9 @@ class _Connection(asyncio.Protocol):
         self._parts: list[bytes] = []
         self._parser = httptools.HttpResponseParser(self)
         self._first_byte: float | None = None
+        self._headers: dict[str, str] = {}
+        self._started = 0.0
+        self.idle_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -51,19 +64,23 @@ class _Connection(asyncio.Protocol):
         assert self._transport is not None
         if self._transport.is_closing():
             raise BrokenAnswer("the connection was closed before the request was written")
-        self._parts, self._first_byte = [], None
+        self._parts, self._first_byte, self._headers = [], None, {}
         self._parser = httptools.HttpResponseParser(self)
         self._done = asyncio.get_running_loop().create_future()
-        started = time.perf_counter()
+        self._started = time.perf_counter()
         self._transport.write(request)
         try:
             await self._done
         except BaseException:
             self.close()
             raise
+        return self._reply()
+
+    def _reply(self) -> Reply:
         ended = time.perf_counter()
-        first = (self._first_byte or ended) - started
-        return Reply(self._parser.get_status_code(), b"".join(self._parts), first, ended - started)
+        first = (self._first_byte or ended) - self._started
+        status = self._parser.get_status_code()
+        return Reply(status, b"".join(self._parts), first, ended - self._started, self._headers)
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -71,6 +88,9 @@ class _Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self._fail(f"the answer is not HTTP: {error}")
             self.close()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_body(self, body: bytes) -> None:
         if self._first_byte is None:
@@ -93,7 +113,7 @@ class _Connection(asyncio.Protocol):
 
     def _fail(self, why: str) -> None:
         if self._done is not None and not self._done.done():
-            self._done.set_exception(BrokenAnswer(why))
+            self._done.set_exception(BrokenAnswer(why, self._reply() if self._first_byte is not None else None))
 
 
 class Client:
@@ -124,6 +144,7 @@ class Client:
         head = f"POST {self._prefix}{path} HTTP/1.1\r\n{self._head}Content-Length: {len(body)}\r\n\r\n"
         reply = await connection.exchange(head.encode() + body)
         if connection.reusable:
+            connection.idle_since = time.perf_counter()
             self._idle.append(connection)
         else:
             connection.close()
@@ -132,7 +153,8 @@ class Client:
     async def _connection(self) -> _Connection:
         while self._idle:
             connection = self._idle.pop()
-            if connection.reusable:
+            if connection.reusable and time.perf_counter() - connection.idle_since < IDLE_LIMIT_S:
                 return connection
+            connection.close()
         _, connection = await asyncio.get_running_loop().create_connection(_Connection, *self._address)
         return connection
