@@ -14,6 +14,8 @@ from typer.core import TyperGroup
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("gateway.cli:up", "Start engine and gateway with two sample tenants; Ctrl-C stops all."),
     "gateway": ("gateway.cli:gateway", "Run the gateway alone, in front of engines given by URL."),
+    "controller": ("gateway.cli:controller", "Run only the fleet's controller, beside gateways that do not lead."),
+    "worker": ("gateway.cli:worker", "One serving process; `gateway --workers N` starts these."),
     "adapters": ("registry.cli:adapters", "Publish, import, list, show, promote, roll back, split, history."),
     "swaps": ("registry.swaps_cli:swaps", "Show what promotes and rollbacks did to traffic."),
     "tenants": ("registry.cli:tenants", "Create tenants and map external model names."),

@@ -9,7 +9,6 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -23,27 +22,30 @@ from gateway.api.respond import Receive, Respond, Send
 from gateway.catalog_watch import CatalogWatch
 from gateway.cost.journal import Journal, Shipper
 from gateway.errors import ApiError, MethodNotAllowed, Overloaded
-from gateway.fleet.controller import Controller, ControllerSettings
-from gateway.fleet.engine import EngineDeclaration, ManagedEngine
-from gateway.fleet.lock import only_controller
-from gateway.fleet.quirks import write_zero_adapter
+from gateway.fleet.candidate import Candidate, candidate_of
+from gateway.fleet.wire import TAKES_TRAFFIC
+from gateway.fleet.worker import FleetWorker
 from gateway.metrics import Metrics
 from gateway.path import House
 from gateway.settings import GatewaySettings
 from gateway.steps.admit import Admission
-from registry.bases import BaseInfo
-from registry.errors import InvalidInput
 from registry.service import Registry
 
 log = logging.getLogger("switchyard")
 
 
 class Gateway:
-    """The ASGI application: inference goes straight to the path, everything else to FastAPI."""
+    """The ASGI application: inference goes straight to the path, everything else to FastAPI.
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    With `leads` it also stands for the fleet's controller, in the same process.
+    """
+
+    def __init__(self, settings: GatewaySettings, *, leads: bool = True) -> None:
         self.settings = settings
         self.house: House | None = None
+        self.worker: FleetWorker | None = None
+        self.candidate: Candidate | None = None
+        self._leads = leads
         self.web = FastAPI(title="Switchyard", lifespan=self._lifespan, docs_url="/docs", redoc_url=None)
         _translate_errors(self.web)
         _describe_inference(self.web)
@@ -67,25 +69,31 @@ class Gateway:
         """Open in the order of need, close in reverse: registry → catalog → journal → fleet → routes."""
         settings = self.settings
         worker_id = f"{socket.gethostname()}-{os.getpid()}"
-        with only_controller(settings.state_dir), Registry.open(settings) as registry:
+        with Registry.open(settings) as registry:
             watch = CatalogWatch(
                 registry, worker_id, f"http://{settings.host}:{settings.port}", settings.catalog_poll_s
             )
             journal = Journal(settings.state_dir / "journal", worker_id)
             shipper = Shipper(journal, registry.ledger)
-            controller = _controller(registry, watch, settings)
+            worker = self.worker = FleetWorker(
+                worker_id, registry.leadership, settings.fleet_secret, on_catalog_moved=watch.look_now
+            )
+            candidate = self.candidate = candidate_of(registry, settings, watch) if self._leads else None
             self.house = House(
                 settings=settings,
                 caps=Caps(),
                 catalog=watch,
-                fleet=controller,
+                fleet=worker,
                 admission=Admission(settings.max_in_flight, settings.max_in_flight_per_tenant),
                 journal=journal,
                 metrics=Metrics(),
             )
-            _mount(web, self.house, controller)
+            _mount(web, self.house, worker)
             shipper.start()
-            tasks = [asyncio.create_task(watch.run(controller.wake)), asyncio.create_task(controller.run())]
+            work = [watch.run(candidate.wake if candidate else lambda: None), worker.run()]
+            if candidate is not None:
+                work.append(candidate.run())
+            tasks = [asyncio.create_task(one) for one in work]
             for task in tasks:
                 task.add_done_callback(_say_why_it_ended)
             try:
@@ -94,56 +102,11 @@ class Gateway:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
-                await controller.close()
+                worker.close()
                 await asyncio.to_thread(shipper.stop)
                 journal.close()
                 with contextlib.suppress(Exception):
                     registry.workers.leave(worker_id)
-
-
-def _controller(registry: Registry, watch: CatalogWatch, settings: GatewaySettings) -> Controller:
-    base = declared_base(registry, settings.engine_base)
-    zero_adapter: Path = write_zero_adapter(
-        settings.adapter_cache_dir / f"zero-{base.digest.removeprefix('sha256:')[:16]}", base.spec
-    )
-    engines = [
-        ManagedEngine(
-            EngineDeclaration(
-                url.rstrip("/"),
-                base.digest,
-                settings.engine_platform,
-                settings.engine_max_cpu_loras,
-                settings.engine_api_key,
-            )
-        )
-        for url in settings.engines
-    ]
-    return Controller(
-        engines,
-        registry,
-        lambda: watch.current,
-        {base.digest: zero_adapter},
-        ControllerSettings(
-            check_interval_s=settings.engine_check_s,
-            reconcile_interval_s=5 * settings.engine_check_s,
-            retire_after_s=settings.retire_after_s,
-            drain_timeout_s=settings.drain_timeout_s,
-        ),
-    )
-
-
-def declared_base(registry: Registry, name: str | None) -> BaseInfo:
-    """The base that the engines are said to serve. Raises `InvalidInput` when it cannot be told."""
-    if name is not None:
-        return registry.bases.get(name)
-    known = registry.bases.all()
-    if len(known) == 1:
-        return known[0]
-    raise InvalidInput(
-        f"{len(known)} base models are registered; say which one the engines serve with SWITCHYARD_ENGINE_BASE "
-        "(register one with `switchyard base register NAME FOLDER`)",
-        param="engine_base",
-    )
 
 
 def _say_why_it_ended(task: asyncio.Task[None]) -> None:
@@ -151,7 +114,7 @@ def _say_why_it_ended(task: asyncio.Task[None]) -> None:
         log.critical("a background task ended; the gateway must be restarted", exc_info=task.exception())
 
 
-def _mount(web: FastAPI, house: House, controller: Controller) -> None:
+def _mount(web: FastAPI, house: House, worker: FleetWorker) -> None:
     web.include_router(models_router(house))
 
     @web.get("/healthz", tags=["health"])
@@ -162,17 +125,26 @@ def _mount(web: FastAPI, house: House, controller: Controller) -> None:
     @web.get("/readyz", tags=["health"])
     async def readyz() -> JSONResponse:
         """200 when at least one engine takes traffic; 503 with every engine's fault otherwise."""
-        ready = any(engine.base_name is not None for engine in controller.view().engines)
-        engines = {engine.url: engine.fault or "ok" for engine in controller.engines}
-        content = {"ready": ready, "catalog_revision": house.catalog.current.revision, "engines": engines}
+        ready = not house.catalog.lapsed and any(engine.base_name is not None for engine in worker.view().engines)
+        states = worker.states()
+        engines = {}
+        for declared in house.settings.declared_engines():
+            state, fault, _ = states.get(declared.url, ("new", "not contacted yet", 0))
+            engines[declared.url] = "ok" if state == "up" else f"{state}: {fault}" if fault else state
+        content = {
+            "ready": ready,
+            "catalog_revision": house.catalog.current.revision,
+            "controller": "linked" if worker.linked else "away",
+            "engines": engines,
+        }
         return JSONResponse(content, status_code=200 if ready else 503)
 
     @web.get("/metrics", tags=["health"])
     async def metrics() -> Response:
         """Prometheus text format."""
-        for engine in controller.engines:
-            house.metrics.engine_up.labels(engine.url).set(engine.healthy)
-            house.metrics.resident.labels(engine.url).set(len(engine.resident))
+        for url, (state, _, resident) in worker.states().items():
+            house.metrics.engine_up.labels(url).set(state in TAKES_TRAFFIC)
+            house.metrics.resident.labels(url).set(resident)
         house.metrics.catalog_revision.set(house.catalog.current.revision)
         return Response(house.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -28,27 +28,73 @@ def gateway(
     host: str | None = typer.Option(None, "--host", help="Address to listen on; default 127.0.0.1."),
     port: int | None = typer.Option(None, "--port", help="Port to listen on; default 8000."),
     engine: list[str] | None = typer.Option(None, "--engine", help="Engine URL http://host:port; repeatable."),
+    workers: int | None = typer.Option(
+        None, "--workers", min=1, max=64, help="Processes that serve; with more than 1 the controller has its own."
+    ),
 ) -> None:
     """Run the gateway in front of engines that run already. Everything else is set by SWITCHYARD_* (see the README)."""
-    import uvicorn
-
-    from gateway.app import Gateway, declared_base
-    from gateway.fleet.lock import only_controller
-    from gateway.server import server_config
+    from gateway.fleet.declared import declared_fleet
 
     settings = GatewaySettings()
     settings = settings.model_copy(
-        update={"host": host or settings.host, "port": port or settings.port, "engines": engine or settings.engines}
+        update={
+            "host": host or settings.host,
+            "port": port or settings.port,
+            "engines": engine or settings.engines,
+            "workers": workers or settings.workers,
+        }
     )
     _refuse_unless([checks.check_port("gateway port", settings.host, settings.port, "SWITCHYARD_PORT or --port")])
-    with only_controller(settings.state_dir), Registry.open(settings) as registry:
-        declared_base(registry, settings.engine_base)  # the lifespan asks again; here a person gets one sentence
+    with Registry.open(settings) as registry:
+        declared_fleet(registry, settings)  # read again where it is used; here a person gets one sentence
+        if settings.workers > 1:
+            from gateway.processes import run_family
+
+            _log_to_stderr()
+            run_family(settings, registry, grace_s=GRACEFUL_SHUTDOWN_S)
+            return
+    _serve(settings, fd=None)
+
+
+def worker(
+    fd: int = typer.Option(..., "--fd", help="An inherited descriptor of the socket to accept from."),
+) -> None:
+    """One serving process of `gateway --workers N`, which starts it; the fleet's controller is another process."""
+    _serve(GatewaySettings(), fd=fd)
+
+
+def controller() -> None:
+    """Run only the fleet's controller, or stand by to be the next; for workers and replicas that do not lead."""
+    import asyncio
+
+    from gateway.processes import lead
+
+    settings = GatewaySettings()
+    _log_to_stderr()
+    with Registry.open(settings) as registry:
+        asyncio.run(lead(settings, registry))
+
+
+def _serve(settings: GatewaySettings, fd: int | None) -> None:
+    """Serve in this process: from a socket of its own and able to lead, or from an inherited one and led."""
+    import socket
+
+    import uvicorn
+
+    from gateway.app import Gateway
+    from gateway.server import server_config
+
     _raise_open_files_limit()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _log_to_stderr()
+    app = Gateway(settings, leads=fd is None)
+    config = server_config(app, settings.host, settings.port, grace_s=GRACEFUL_SHUTDOWN_S)
+    uvicorn.Server(config).run(sockets=None if fd is None else [socket.socket(fileno=fd)])
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s[%(process)d]: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    config = server_config(Gateway(settings), settings.host, settings.port, grace_s=GRACEFUL_SHUTDOWN_S)
-    uvicorn.Server(config).run()
 
 
 def up(

@@ -10,8 +10,8 @@ from typing import Any
 import typer
 
 from gateway import checks
-from gateway.app import declared_base
 from gateway.checks import Check
+from gateway.fleet.declared import declared_base
 from gateway.fleet.fingerprint import MAX_DISAGREEMENT_NATS, base_agreement
 from gateway.fleet.isolation import BASE, CannotTest, Folders, Isolation, examine, speakers, write_test_adapters
 from gateway.fleet.quirks import quirks_of
@@ -32,7 +32,8 @@ def doctor(
 ) -> None:
     """Check wheels, CPU, memory, ports, base model and running engines; say what to do about each finding."""
     settings = GatewaySettings()
-    engines = [checks.check_engine(url, settings.engine_platform) for url in settings.engines]
+    declared = settings.declared_engines()
+    engines = [checks.check_engine(one.url, one.platform or settings.engine_platform) for one in declared]
     found = [
         checks.check_python(),
         checks.check_engine_wheel(),
@@ -45,8 +46,8 @@ def doctor(
     if not any(check.ok for check in engines):
         found.append(checks.check_memory())
     if isolation:
-        for url, check in zip(settings.engines, engines, strict=True):
-            found += check_isolation(url, settings) if check.ok else []
+        for one, check in zip(declared, engines, strict=True):
+            found += check_isolation(one.url, settings) if check.ok else []
     if json_output:
         print_json([_document(check) for check in found])
     else:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 
 from gateway.api.request import Caps, InferenceRequest, parse_request
 from gateway.api.respond import Respond
 from gateway.catalog_watch import CatalogWatch
 from gateway.cost.journal import Journal
 from gateway.errors import EngineFailed, Overloaded
+from gateway.fleet.breaker import Breaker
 from gateway.fleet.connection import EngineBroke, EngineTimeout, EngineUnreachable
 from gateway.handoffs import Arm, Call, Principal, Unit, Usage
 from gateway.metrics import Metrics
@@ -20,7 +22,7 @@ from gateway.steps.authenticate import authenticate
 from gateway.steps.forward import AdapterMissing, Forward
 from gateway.steps.load import Fleet, Load
 from gateway.steps.meter import Meter, Metered
-from gateway.steps.place import Attempt, place
+from gateway.steps.place import Attempt, EngineLoad, place
 from gateway.steps.resolve import resolve
 
 log = logging.getLogger("switchyard.path")
@@ -39,10 +41,13 @@ class House:
     admission: Admission
     journal: Journal
     metrics: Metrics
+    breaker: Breaker = field(default_factory=Breaker)
 
 
 async def serve(call: Call, house: House, respond: Respond) -> None:
     """Answer one chat or completion request. Raises `ApiError` for everything that the client should hear of."""
+    if house.catalog.lapsed:
+        raise Overloaded("This worker was out of touch and is catching up.", code="catalog_lapsed", retry_after_s=1)
     catalog = house.catalog.current
     principal = authenticate(call.authorization, catalog)
     with house.admission.admit(principal):
@@ -60,9 +65,11 @@ async def _attempt_until_served(
 ) -> None:
     """Try engines until one has answered. Another one only before the first byte: a begun answer is never replayed."""
     unable: set[str] = set()
-    failure = "no healthy engine serves its base model"
+    failure = "no healthy engine serves its base model, or all are full"
+    load = EngineLoad(house.fleet.in_flight.by_engine, house.settings.engine_max_in_flight)
     for number in range(MAX_ATTEMPTS):
-        attempt = place(arm, house.fleet.view(), unable, number)
+        avoided = house.breaker.avoided(time.monotonic())
+        attempt = place(arm, house.fleet.view(), load, unable, avoided, number)
         if attempt is None:
             break
         metered = Metered(call, principal, request.model, arm, attempt.engine.url, number)
@@ -78,21 +85,27 @@ async def _attempt_until_served(
             house.fleet.lost(attempt.engine.url, missing.engine_name)
             failure = "the engine lost the adapter"
         except EngineTimeout as error:  # it may still be working on it: a second engine would do the work twice
-            house.fleet.wake()
+            _note_failure(house, attempt.engine.url)
             raise _unavailable(arm, "its engine did not begin an answer in time") from error
-        except EngineUnreachable as error:  # its text names hosts and folders: for the operator's eyes only
+        except (EngineUnreachable, EngineBroke) as error:  # its text names hosts and folders: for the operator only
             log.warning("request %s, attempt %d, %s: %s", call.request_id, number, attempt.engine.url, error)
-            house.fleet.wake()
+            _note_failure(house, attempt.engine.url)
+            if respond.started:
+                raise EngineFailed("The engine broke off in the middle of its answer.", code="engine_broke") from error
+            respond.forget()
             unable.add(attempt.engine.url)
             failure = "its engine does not answer, or cannot load it"
-        except EngineBroke as error:
-            house.fleet.wake()
-            raise EngineFailed("The engine broke off in the middle of its answer.", code="engine_broke") from error
         else:
+            house.breaker.succeeded(attempt.engine.url)
             await respond.end()  # the settle record is written by now
             house.metrics.used(usage)
             return
     raise _unavailable(arm, failure)
+
+
+def _note_failure(house: House, engine_url: str) -> None:
+    house.breaker.failed(engine_url, time.monotonic())
+    house.fleet.wake()
 
 
 def _unavailable(arm: Arm, failure: str) -> Overloaded:

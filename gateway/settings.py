@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from registry.settings import RegistrySettings
+
+
+class EngineSettings(BaseModel):
+    """One engine; what is not said is as the settings of all engines say."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str = Field(description="http://host:port")
+    base: str | None = Field(None, description="Public name of the base model that it serves.")
+    platform: Literal["cpu", "gpu"] | None = Field(None, description="Its hardware.")
+    max_cpu_loras: int | None = Field(None, ge=3, description="Its --max-cpu-loras.")
+    api_key: str | None = Field(None, description="Its --api-key.")
 
 
 class GatewaySettings(RegistrySettings):
@@ -14,9 +26,10 @@ class GatewaySettings(RegistrySettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, description="Port to listen on.")
-    engines: list[str] = Field(
+    engines: list[str | EngineSettings] = Field(
         ["http://127.0.0.1:8001"],
-        description="Engine URLs, http://host:port, on a network that only the gateway reaches.",
+        description="Engine URLs, http://host:port, on a network that only the gateway reaches; or objects with "
+        "`url` and what is special about one: `base`, `platform`, `max_cpu_loras`, `api_key`.",
     )
     engine_base: str | None = Field(
         None, description="Public name of the base model that the engines serve; default: the only registered one."
@@ -29,6 +42,22 @@ class GatewaySettings(RegistrySettings):
         ge=3,
         description="The engines' --max-cpu-loras: adapters held at once, with the zero adapter and a free place.",
     )
+    engine_hung_after_s: float = Field(
+        60.0,
+        gt=0,
+        description="An engine with requests in flight that makes no step for so long hangs; they are given up.",
+    )
+    engine_max_in_flight: int = Field(512, gt=0, description="Requests in flight that one worker sends to one engine.")
+    requests_per_home: float = Field(
+        32.0, gt=0, description="Mean requests in flight on an adapter for each engine that it is given as a home."
+    )
+    workers: int = Field(1, ge=1, le=64, description="Processes that serve; 1 is all in one process.")
+    controller_listen: str | None = Field(
+        None,
+        description="Where workers reach the fleet's controller if it leads: unix:/path, or tcp:host:port for workers "
+        "on other hosts (a private network; needs fleet_secret). Default: a Unix socket in state_dir.",
+    )
+    fleet_secret: str = Field("", description="What workers prove to the controller that they are of this fleet.")
     engine_api_key: str | None = Field(None, description="The engines' --api-key, if they have one.")
     head_timeout_s: float = Field(300.0, description="Longest wait for an engine's answer to begin.")
     idle_timeout_s: float = Field(120.0, description="Longest silence within an engine's answer.")
@@ -41,3 +70,8 @@ class GatewaySettings(RegistrySettings):
         300.0, description="Unload an adapter that nothing points at after so long without use."
     )
     drain_timeout_s: float = Field(300.0, description="Longest wait of a swap for requests on the old version.")
+
+    def declared_engines(self) -> list[EngineSettings]:
+        """Every engine, with a URL that has no slash at its end."""
+        declared = [EngineSettings(url=one) if isinstance(one, str) else one for one in self.engines]
+        return [one.model_copy(update={"url": one.url.rstrip("/")}) for one in declared]

@@ -184,6 +184,27 @@ class Worker(Base):
     heartbeat_at_ms: Mapped[int]
 
 
+class ControllerLease(Base):
+    """One row: which process may change the fleet, until when, and the token that tells its term from earlier ones."""
+
+    __tablename__ = "controller_lease"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    token: Mapped[int]
+    holder: Mapped[str] = mapped_column(String(100))
+    address: Mapped[str] = mapped_column(String(300))
+    expires_at_ms: Mapped[int]
+
+
+class EngineDrain(Base):
+    """An engine that takes no new requests, by an operator's order."""
+
+    __tablename__ = "engine_drains"
+    url: Mapped[str] = mapped_column(String(200), primary_key=True)
+    actor: Mapped[str] = mapped_column(String(100))
+    reason: Mapped[str] = mapped_column(String(1000))
+    since_ms: Mapped[int]
+
+
 class UsageRow(Base):
     """One attempt on an engine, as the journal recorded it. Append-only, keyed by attempt id."""
 

@@ -12,8 +12,10 @@ from registry.blobs import BlobStore
 from registry.catalog import EMPTY, Catalog
 from registry.catalog_reader import update_catalog
 from registry.db import Database
+from registry.drains import Drains
 from registry.errors import InvalidInput
 from registry.experiments import Experiments
+from registry.leadership import Leadership
 from registry.ledger import Ledger
 from registry.settings import RegistrySettings
 from registry.swaps import Swaps
@@ -33,6 +35,8 @@ class Registry:
         self.tenants = Tenants(self.db)
         self.swaps = Swaps(self.db)
         self.workers = Workers(self.db)
+        self.leadership = Leadership(self.db)
+        self.drains = Drains(self.db)
         self.experiments = Experiments(self.db)
         self.ledger = Ledger(self.db)
         self._catalog = EMPTY

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from registry.adapters import VersionInfo, move_alias, require_adapter, require_version, version_info
 from registry.db import Database, now_ms
 from registry.errors import Conflict, InvalidInput, NotFound
+from registry.leadership import check_fence
 from registry.models import Adapter, Alias, AliasEvent, Split, Swap, Version
 from registry.names import PRODUCTION, AdapterRef, check_name
 
@@ -145,20 +146,28 @@ class Swaps:
                 session, session.get_one(Adapter, row.adapter_id), session.get_one(Version, row.to_version_id)
             )
 
-    def advance(self, swap_id: int, state: str, **detail: object) -> None:
-        """Record a step, adding `detail`; a final state also records the time. Raises `Conflict` after that."""
+    def advance(self, swap_id: int, state: str, *, fence: int | None = None, **detail: object) -> None:
+        """Record a step, adding `detail`; a final state also records the time. Raises `Conflict` after that.
+
+        `fence` is the token of the controller that does it: one whose term is over gets a `Conflict` too.
+        """
         with self._db.write() as session:
+            if fence is not None:
+                check_fence(session, fence)
             row = _require_running(session, swap_id)
             row.state = state
             row.detail = {**row.detail, **detail}
             row.finished_at_ms = now_ms() if state in FINAL_STATES else None
 
-    def flip(self, swap_id: int) -> int:
+    def flip(self, swap_id: int, *, fence: int | None = None) -> int:
         """Move the alias, in one transaction with the swap's state; return the catalog revision that shows it.
 
-        Raises `Conflict` when the alias has moved since the swap was asked for, or the swap is finished.
+        Raises `Conflict` when the alias has moved since the swap was asked for, the swap is finished, or the
+        controller's term, whose token is `fence`, is over.
         """
         with self._db.write() as session:
+            if fence is not None:
+                check_fence(session, fence)
             row = _require_running(session, swap_id)
             move_alias(
                 session,

@@ -14,9 +14,7 @@ import psutil
 import pytest
 
 from gateway import checks
-from gateway.fleet.lock import only_controller
 from gateway.supervisor import StartFailed, child, require, wait_until_up
-from registry.errors import Conflict
 from tests.gateway.stack import wait_until
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -104,10 +102,3 @@ def test_stopping_a_child_does_not_wait_for_one_that_ended(tmp_path: Path) -> No
         process.kill()
         process.wait()
     assert time.monotonic() - began < 10
-
-
-def test_a_second_gateway_on_the_same_state_is_refused_and_the_lock_ends_with_its_holder(tmp_path: Path) -> None:
-    with only_controller(tmp_path), pytest.raises(Conflict, match="another gateway runs on"), only_controller(tmp_path):
-        pass
-    with only_controller(tmp_path):
-        pass

@@ -54,6 +54,15 @@ class Respond:
             await self._start(200, SSE, [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")])
         await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
 
+    def forget(self) -> None:
+        """Drop what is held of an answer that broke off before anything went out; another engine will give a whole one.
+
+        Invariant: only called while nothing was sent.
+        """
+        assert not self.started
+        self._held.clear()
+        self.first_byte_s = None
+
     async def end(self) -> None:
         """The answer is complete and on record."""
         if self.streams:

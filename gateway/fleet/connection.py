@@ -8,6 +8,7 @@ how the engine learns to stop generating.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 from types import TracebackType
@@ -35,7 +36,8 @@ class EngineBroke(Exception):
 class EngineConnection(asyncio.Protocol):
     """One socket to an engine, and the answer in progress on it."""
 
-    def __init__(self) -> None:
+    def __init__(self, client: EngineClient) -> None:
+        self._client = client
         self.transport: asyncio.Transport | None = None
         self.closed = False
         self._begin_answer()
@@ -118,6 +120,7 @@ class EngineConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; bytes that are no HTTP end the answer with a fault."""
+        self._client.heard_at_s = time.monotonic()
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -165,6 +168,10 @@ class EngineClient:
         self._host_header = parts.netloc.rpartition("@")[2].encode()
         self._connect_timeout_s = connect_timeout_s
         self._idle: deque[EngineConnection] = deque(maxlen=idle_limit)
+        self.active: set[EngineConnection] = set()
+        """Connections with an answer in progress."""
+        self.heard_at_s = time.monotonic()
+        """When the engine last sent anything, or the last request went out to an engine that had none."""
 
     def post(self, path: bytes, headers: bytes, body: bytes, *, head_timeout_s: float) -> Exchange:
         """One POST as an async context. `headers` are whole lines ending in CRLF."""
@@ -181,7 +188,7 @@ class EngineClient:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._connect_timeout_s):
-                _, connection = await loop.create_connection(EngineConnection, self._host, self._port)
+                _, connection = await loop.create_connection(lambda: EngineConnection(self), self._host, self._port)
         except (OSError, TimeoutError) as error:
             raise EngineUnreachable(f"cannot connect to the engine: {error or 'timed out'}") from None
         return connection
@@ -196,9 +203,16 @@ class EngineClient:
 
     def give_back(self, connection: EngineConnection) -> None:
         """Keep a connection for the next request, or close it when its answer did not end properly."""
+        self.active.discard(connection)
         if connection.reusable and len(self._idle) < (self._idle.maxlen or 0):
             self._idle.append(connection)
         else:
+            connection.close()
+
+    def abort(self, fault: str) -> None:
+        """Give up every answer in progress: nothing will come of it."""
+        for connection in list(self.active):
+            connection.fault = connection.fault or fault
             connection.close()
 
     def close(self) -> None:
@@ -232,15 +246,18 @@ class Exchange:
         return await self._exchange(await self._client.connect())
 
     async def _exchange(self, connection: EngineConnection) -> Exchange:
+        if not self._client.active:
+            self._client.heard_at_s = time.monotonic()
+        self._client.active.add(connection)
         try:
             connection.send(self._head, self._body)
             async with asyncio.timeout(self._head_timeout_s):
                 await connection.wait_for_head()
-        except TimeoutError:
+        except BaseException as error:
             connection.close()
-            raise EngineTimeout(f"the engine did not answer within {self._head_timeout_s:g} s") from None
-        except BaseException:
-            connection.close()
+            self._client.give_back(connection)
+            if isinstance(error, TimeoutError):
+                raise EngineTimeout(f"the engine did not answer within {self._head_timeout_s:g} s") from None
             raise
         self._connection = connection
         return self

@@ -1,7 +1,7 @@
-"""The fleet's one writer: it alone loads and unloads adapters, plans their room, and executes swaps.
+"""The fleet's one writer: it alone loads and unloads adapters, plans their room, decides homes and executes swaps.
 
-The request path sees `view()` (read-only), asks `ensure()` for a cold adapter, holds `pin()` while it uses one, and
-tells `lost()` when an engine disowns one. Those four are the seam: when workers become processes, they cross it.
+One of these runs for one term of leadership. Workers know it through `gateway.fleet.hub`: it publishes what they may
+route to, they ask it for cold adapters and report what they have in flight.
 """
 
 from __future__ import annotations
@@ -9,22 +9,31 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.fleet.engine import ManagedEngine
+from gateway.fleet.demand import Demand
+from gateway.fleet.engine import Finder, ManagedEngine
+from gateway.fleet.homes import Homes
+from gateway.fleet.hub import Hub, WorkerLink
+from gateway.fleet.publication import Publication
+from gateway.fleet.status import fleet_document
 from gateway.fleet.swap import SwapRunner
-from gateway.fleet.view import ColdAdapterFailed, FleetView, InFlight, Pin
+from gateway.fleet.view import ColdAdapterFailed
 from gateway.fleet.vllm import AdapterRejected, EngineFault
+from gateway.fleet.wire import CatalogMoved, Ensure, Ensured, FromController, FromWorker, Inspect, Inspected, Lost, Wake
 from registry.catalog import Catalog, VersionEntry
 from registry.errors import RegistryError
 from registry.service import Registry
 
 log = logging.getLogger("switchyard.fleet")
+CLEAR_TIMEOUT_S = 5.0
+"""How long a load waits for the requests on adapters that make room for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,98 +47,189 @@ class ControllerSettings:
     preload_retry_s: float = 15.0
     drain_timeout_s: float = 300.0
     """How long a swap waits for requests on the old version before it calls itself done without them."""
+    requests_per_home: float = 32.0
+    """Mean requests in flight on an adapter for each engine that it is given."""
+
+
+class Term(Protocol):
+    """The controller's time in office."""
+
+    @property
+    def token(self) -> int:
+        """Higher than any before."""
+
+    @property
+    def over(self) -> bool:
+        """Whether somebody else may lead by now; then nothing may be changed any more."""
 
 
 class Controller:
-    """Owns every `ManagedEngine`."""
+    """Owns every `ManagedEngine` during one term."""
 
     def __init__(
         self,
-        engines: list[ManagedEngine],
+        engines: Sequence[ManagedEngine],
         registry: Registry,
         catalog: Callable[[], Catalog],
         zero_adapters: dict[str, Path],
         settings: ControllerSettings,
+        hub: Hub,
+        term: Term,
     ) -> None:
         self.engines = engines
-        self.in_flight = InFlight()
+        self.hub = hub
+        self.demand = Demand(settings.requests_per_home)
+        self.swaps = SwapRunner(self, registry, term.token, settings.drain_timeout_s)
+        self.term = term
         self._registry = registry
         self._catalog = catalog
         self._zero_adapters = zero_adapters
         self._settings = settings
-        self._view = FleetView(())
+        self._publication = Publication()
+        self._homes = Homes({})
         self._loads: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._checks: dict[str, asyncio.Task[None]] = {}
+        self._errands: set[asyncio.Task[None]] = set()
         self._not_before: dict[tuple[str, int], float] = {}
         """When a failed preload may be tried again; requests and swaps do not wait for it."""
-        self._swaps = SwapRunner(self, registry, settings.drain_timeout_s)
         self._wake = asyncio.Event()
+        self._observed_s = time.monotonic()
 
-    # What the request path uses
+    # What workers ask for
 
-    def view(self) -> FleetView:
-        """Engines that may take traffic now."""
-        return self._view
+    def snapshot(self) -> list[FromController]:
+        """Everything that was published, for a worker that links now."""
+        return self._publication.snapshot(self.engines)
 
-    def pin(self, engine: str, name: str) -> Pin:
-        """Hold an adapter on an engine while a request uses it."""
-        return self.in_flight.pin(engine, name)
+    def on_message(self, link: WorkerLink, message: FromWorker) -> None:
+        """One message of a worker other than its reports."""
+        match message:
+            case Ensure():
+                self._run_errand(self._answer(link, message))
+            case Lost():
+                self.lost(message.url, message.name)
+            case Wake():
+                self.wake()
+            case Inspect():
+                self._run_errand(self._tell(link, message.id))
 
-    async def ensure(self, engine_url: str, version: VersionEntry, *, full_proof: bool = False) -> None:
-        """Make a version resident on an engine; callers who ask at once share one load. Raises `ColdAdapterFailed`."""
-        engine = next((engine for engine in self.engines if engine.url == engine_url), None)
+    async def _answer(self, link: WorkerLink, asked: Ensure) -> None:
+        version = self._catalog().versions_by_id.get(asked.version)
+        failure, permanent = "", False
+        try:
+            if version is None:
+                version = (await asyncio.to_thread(self._registry.catalog)).versions_by_id[asked.version]
+            await self.ensure(asked.url, version)
+        except ColdAdapterFailed as error:
+            failure, permanent = error.reason, error.permanent
+        except (KeyError, SQLAlchemyError) as error:
+            failure = f"version id {asked.version} cannot be looked up: {error!r}"
+        link.send(Ensured(asked.id, failure, permanent))
+
+    async def _tell(self, link: WorkerLink, question: int) -> None:
+        link.send(Inspected(question, fleet_document(self)))
+
+    def _run_errand(self, errand: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(errand)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+    async def ensure(self, engine_url: str, version: VersionEntry, *, for_swap: bool = False) -> None:
+        """Make a version resident on an engine; callers who ask at once share one load. Raises `ColdAdapterFailed`.
+
+        A swap has every probe replayed, and may use the place that is kept free for it.
+        """
+        engine = self.engine(engine_url)
         if engine is None or not engine.healthy:
             raise ColdAdapterFailed(f"the engine is down ({engine.fault if engine else 'unknown'})", permanent=False)
-        while not engine.holds(version.id, fully_proven=full_proof):
+        while not engine.holds(version.id, fully_proven=for_swap):
             load = self._loads.get((engine_url, version.id))
             if load is None or load.done():  # a finished one stays in the table until the loop's next turn
-                load = self._start_load(engine, version, full_proof)
-            await asyncio.shield(load)  # a client that goes away must not cancel the load that others wait for
+                load = self._start_load(engine, version, for_swap)
+            await asyncio.shield(load)  # a caller that goes away must not cancel the load that others wait for
 
     def lost(self, engine_url: str, name: str) -> None:
         """An engine said that it does not know an adapter that we thought resident."""
-        for engine in self.engines:
-            if engine.url == engine_url:
-                engine.resident = {key: entry for key, entry in engine.resident.items() if entry.name != name}
-                if engine.base_name == name:
-                    engine.base_name = None
-        self.publish_view()
+        engine = self.engine(engine_url)
+        if engine is not None:
+            engine.forget(name)
+        self.publish()
         self.wake()
 
     def wake(self) -> None:
         """Look at engines, catalog and swaps now: something changed, or a request could not reach an engine."""
         self._wake.set()
 
+    # What swaps and the admin API use
+
+    def engine(self, url: str) -> ManagedEngine | None:
+        """The engine at a URL."""
+        return next((engine for engine in self.engines if engine.url == url), None)
+
+    def homes_of(self, version: VersionEntry) -> list[ManagedEngine]:
+        """Engines that take traffic and that the version lives on, the first home first."""
+        able = {
+            engine.url: engine
+            for engine in self.engines
+            if engine.healthy and not engine.drained and engine.declared.base_digest == version.base_digest
+        }
+        order = [able[url] for url in self._order_of_homes().order(version.name) if url in able]
+        return order[: self.demand.copies.get(version.id, 1)]
+
+    def running_on_version(self, version_id: int) -> int:
+        """Requests on a version, on all engines, as workers reported last."""
+        return sum(
+            self.hub.count(engine.url, entry.name)
+            for engine in self.engines
+            if (entry := engine.resident.get(version_id)) is not None
+        )
+
+    def announce_catalog(self, revision: int) -> None:
+        """Tell workers to look at the catalog now, and not at their next poll."""
+        self.hub.broadcast(CatalogMoved(revision))
+
+    def publish(self) -> int:
+        """Tell workers what changed; the revision of the view that has it."""
+        changes = self._publication.changes(self.engines, self.demand.copies)
+        return self.hub.publish(changes) if changes else self.hub.revision
+
     # Loading
 
-    def _start_load(self, engine: ManagedEngine, version: VersionEntry, full_proof: bool) -> asyncio.Task[None]:
+    def _start_load(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool) -> asyncio.Task[None]:
         key = (engine.url, version.id)
-        task = asyncio.create_task(self._load(engine, version, full_proof), name=f"load {version.name}")
+        task = asyncio.create_task(self._load(engine, version, for_swap), name=f"load {version.name}")
         self._loads[key] = task
         task.add_done_callback(lambda done: self._load_ended(key, done))
         return task
 
-    async def _load(self, engine: ManagedEngine, version: VersionEntry, full_proof: bool) -> None:
+    async def _load(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool) -> None:
         async with engine.loading:
             began = time.monotonic()
             try:
                 if version.id in engine.resident:
                     resident = await engine.prove_fully(version.id)
                 else:
-                    await self._make_room(engine)
+                    if version.id not in engine.adoptable:
+                        await self._make_room(engine, for_swap)
                     folder = await asyncio.to_thread(self._registry.adapters.materialise, version.manifest_digest)
-                    resident = await engine.load(version.id, version.manifest_digest, folder, full_proof=full_proof)
+                    self._require_office()
+                    resident = await engine.load(version.id, version.manifest_digest, folder, full_proof=for_swap)
             except AdapterRejected as error:
-                self.publish_view()
+                self.publish()
                 await asyncio.to_thread(self._registry.adapters.quarantine, version.id, str(error))
                 log.error("quarantined %s: %s", version.name, error)
                 raise ColdAdapterFailed(f"{version.name} is quarantined: {error}", permanent=True) from error
-            except (EngineFault, RegistryError, OSError) as error:
+            except (EngineFault, RegistryError, OSError, SQLAlchemyError) as error:
+                self.wake()
                 raise ColdAdapterFailed(f"{version.name} could not be loaded: {error}", permanent=False) from error
-            self.in_flight.last_used_s[engine.url, resident.name] = time.monotonic()  # a newcomer is not the idlest
-            self.publish_view()
+            self.hub.last_used_s[engine.url, version.id] = time.monotonic()  # a newcomer is not the idlest
+            self.publish()
             proven = "no proof" if resident.strength is None else f"effect {resident.strength:.2f}"
             log.info("loaded %s on %s in %.2f s (%s)", version.name, engine.url, time.monotonic() - began, proven)
+
+    def _require_office(self) -> None:
+        if self.term.over:
+            raise ColdAdapterFailed("this controller's term is over; its successor will do it", permanent=False)
 
     def _load_ended(self, key: tuple[str, int], task: asyncio.Task[None]) -> None:
         if self._loads.get(key) is task:
@@ -138,48 +238,73 @@ class Controller:
             self._not_before[key] = time.monotonic() + self._settings.preload_retry_s
             log.warning("%s", task.exception())  # also marks it as seen when every waiting client went away
 
-    async def _make_room(self, engine: ManagedEngine) -> None:
-        """Unload the adapter that was used longest ago and is not in use. Raises `ColdAdapterFailed` if all are."""
-        while engine.free_slots < 1:
-            idle = [
-                (self.in_flight.last_used_s.get((engine.url, entry.name), 0.0), version_id)
-                for version_id, entry in engine.resident.items()
-                if self.in_flight.count(engine.url, entry.name) == 0
-            ]
-            if not idle:
-                raise ColdAdapterFailed("every adapter slot of the engine is in use", permanent=False)
-            await self.retire(engine, min(idle)[1])
+    async def _make_room(self, engine: ManagedEngine, for_swap: bool) -> None:
+        """Have the adapter that was used longest ago unloaded, and wait until it is. Raises `ColdAdapterFailed`."""
+        deadline = time.monotonic() + CLEAR_TIMEOUT_S
+        if engine.places_left(for_swap=for_swap) < 1:
+            await self.hub.hear_everybody(timeout_s=0.5)  # else what began since the last reports would look idle
+        while engine.places_left(for_swap=for_swap) < 1:
+            soon = any(self.hub.count(engine.url, name) == 0 for name in engine.leaving)
+            if not soon and not self._give_up_one(engine) and not engine.leaving:
+                raise ColdAdapterFailed("every adapter place of the engine is in use", permanent=False)
+            if await self._unload_cleared(engine):
+                continue
+            if time.monotonic() > deadline:
+                raise ColdAdapterFailed("the adapters that make room are still in use", permanent=False)
+            await self.hub.next_report(timeout_s=0.5)
 
-    async def retire(self, engine: ManagedEngine, version_id: int) -> None:
-        """Take a version out of the routes, then off the engine. Only for versions with nothing in flight there.
+    def _give_up_one(self, engine: ManagedEngine) -> bool:
+        """Take out of the routes what nobody uses and was used longest ago; False when all are used."""
+        if engine.adoptable:
+            _, (name, _) = engine.adoptable.popitem()
+            engine.leaving[name] = 0
+            return True
+        kept = self.swaps.versions()
+        idle = [
+            (self.hub.last_used_s.get((engine.url, version_id), 0.0), version_id)
+            for version_id, entry in engine.resident.items()
+            if version_id not in kept and self.hub.count(engine.url, entry.name) == 0
+        ]
+        if not idle:
+            return False
+        self._retire(engine, min(idle)[1])
+        return True
 
-        Everything up to the first `await` is one step for the event loop, so no request can pin it in between.
-        """
-        entry = engine.resident[version_id]
-        assert self.in_flight.count(engine.url, entry.name) == 0
-        del engine.resident[version_id]
-        self.in_flight.last_used_s.pop((engine.url, entry.name), None)
-        self.publish_view()
-        try:
-            await engine.unload(entry.name)
-        except EngineFault as error:
-            log.warning("unloading %s from %s: %s", entry.name, engine.url, error)
+    def _retire(self, engine: ManagedEngine, version_id: int) -> None:
+        """Out of the routes now; off the engine when no worker uses it."""
+        name = engine.take_out(version_id)
+        self.hub.last_used_s.pop((engine.url, version_id), None)
+        engine.leaving[name] = self.publish()
+
+    async def _unload_cleared(self, engine: ManagedEngine) -> bool:
+        """Unload what has left the routes and is used by nobody; whether anything was."""
+        cleared = [name for name, revision in engine.leaving.items() if self.hub.is_clear(engine.url, name, revision)]
+        unloaded = False
+        for name in cleared:
+            self._require_office()
+            try:
+                await engine.unload(name)
+                unloaded = True
+            except EngineFault as error:
+                log.warning("unloading %s from %s: %s", name, engine.url, error)
+        return unloaded
 
     # The loop
 
     async def run(self) -> None:
-        """Check engines, bring wanted versions in, execute swaps; forever."""
+        """Check engines, bring wanted versions in, execute swaps; until cancelled."""
         reconciled_at = 0.0
         while True:
             due = time.monotonic() - reconciled_at >= self._settings.reconcile_interval_s
             if due:
                 reconciled_at = time.monotonic()
+            await self._read_orders()
             await self._check_all(reconcile=due)
+            self._observe_demand()
             self._preload_wanted()
-            if due:
-                await self._retire_unwanted()
+            self._retire_unwanted()
             try:
-                await self._swaps.start_pending()
+                await self.swaps.start_pending()
             except SQLAlchemyError as error:
                 log.warning("swaps wait for the database: %s", error)
             try:
@@ -188,6 +313,19 @@ class Controller:
             except TimeoutError:
                 pass
             self._wake.clear()
+
+    async def _read_orders(self) -> None:
+        """Which workers live, and which engines are drained; without the database nothing is unloaded."""
+        try:
+            live = await asyncio.to_thread(self._registry.workers.live)
+            drains = await asyncio.to_thread(self._registry.drains.all)
+        except SQLAlchemyError as error:
+            self.hub.expected = None
+            log.warning("the database is away, so nothing is unloaded: %s", error)
+            return
+        self.hub.expected = frozenset(worker.id for worker in live)
+        for engine in self.engines:
+            engine.drained = engine.url in drains
 
     async def _check_all(self, *, reconcile: bool) -> None:
         """Look at every engine. One that does not answer keeps its own check waiting, and nobody else's round."""
@@ -204,56 +342,109 @@ class Controller:
         if not check.cancelled() and (error := check.exception()) is not None:
             log.error("checking engine %s failed", engine.url, exc_info=error)
             engine.down(f"its check failed: {error!r}")
+        self.publish()
 
     async def _check(self, engine: ManagedEngine, *, reconcile: bool) -> None:
-        try:
-            new_boot = await engine.check(self._zero_adapters[engine.declared.base_digest])
-            if new_boot:  # what failed on the old one may be tried at once
-                self._not_before = {key: at for key, at in self._not_before.items() if key[0] != engine.url}
-            elif reconcile:
-                for version_id in await engine.reconcile():
+        new_boot = await engine.check(
+            self._finder(engine),
+            self._zero_adapters[engine.declared.base_digest],
+            in_flight=self.hub.running_on(engine.url),
+            heard_s=self.hub.heard_s.get(engine.url, 0.0),
+        )
+        self.publish()
+        if new_boot:  # what failed on the old one may be tried at once
+            self._not_before = {key: at for key, at in self._not_before.items() if key[0] != engine.url}
+            self.wake()
+        elif engine.healthy:
+            try:
+                for version_id in await engine.reconcile() if reconcile else ():
                     log.warning("engine %s lost version id %d", engine.url, version_id)
-            if not engine.healthy:
-                log.info("engine %s is up: vLLM %s", engine.url, engine.version)
-            engine.healthy, engine.fault = True, None
-        except EngineFault as error:
-            engine.down(str(error))
-        self.publish_view()
+                if engine.leaving and not engine.loading.locked():
+                    async with engine.loading:
+                        await self._unload_cleared(engine)
+            except (EngineFault, ColdAdapterFailed) as error:
+                log.warning("engine %s could not be put in order: %s", engine.url, error)
+
+    def _finder(self, engine: ManagedEngine) -> Finder:
+        def versions(folder: Path) -> list[VersionEntry]:
+            digest = f"sha256:{folder.name}"
+            return [
+                version
+                for version in self._catalog().versions_by_id.values()
+                if version.manifest_digest == digest
+                and version.base_digest == engine.declared.base_digest
+                and version.quarantined is None
+            ]
+
+        return Finder(versions, self.hub.trusted)
+
+    def _observe_demand(self) -> None:
+        now = time.monotonic()
+        elapsed_s, self._observed_s = now - self._observed_s, now
+        uses, self.hub.uses = self.hub.uses, {}
+        in_flight: dict[int, int] = {}
+        for engine in self.engines:
+            for version_id, entry in engine.resident.items():
+                if number := self.hub.count(engine.url, entry.name):
+                    in_flight[version_id] = in_flight.get(version_id, 0) + number
+        self.demand.observe(uses, in_flight, max(elapsed_s, 0.001))
+        self.publish()
 
     def _preload_wanted(self) -> None:
-        """Begin loading what an alias or a split points at and an engine lacks, as far as there is room."""
+        """Begin loading what has traffic, then what an alias or a split points at, on its homes while there is room."""
         catalog = self._catalog()
-        for engine in self.engines:
-            if not engine.healthy:
-                continue
-            room = engine.free_slots - sum(1 for url, _ in self._loads if url == engine.url)
-            for version in catalog.wanted_versions():
+        room = {
+            engine.url: engine.places_left() - sum(1 for url, _ in self._loads if url == engine.url)
+            for engine in self.engines
+            if engine.healthy and not engine.drained
+        }
+        for version in self._by_heat(catalog):
+            if not any(free > 0 for free in room.values()):
+                return
+            for engine in self.homes_of(version):
                 key = (engine.url, version.id)
-                fits = room > 0 and version.base_digest == engine.declared.base_digest
                 missing = version.id not in engine.resident and key not in self._loads
-                if fits and missing and time.monotonic() >= self._not_before.get(key, 0.0):
-                    room -= 1
-                    self._start_load(engine, version, full_proof=False)
+                fits = room[engine.url] > 0 or version.id in engine.adoptable
+                if missing and fits and time.monotonic() >= self._not_before.get(key, 0.0):
+                    room[engine.url] -= version.id not in engine.adoptable
+                    self._start_load(engine, version, for_swap=False)
 
-    async def _retire_unwanted(self) -> None:
-        wanted = {version.id for version in self._catalog().wanted_versions()} | self._swaps.versions()
-        before = time.monotonic() - self._settings.retire_after_s
+    def _by_heat(self, catalog: Catalog) -> Iterable[VersionEntry]:
+        """What is asked for most comes first; what nobody has asked for comes last, if an alias points at it."""
+        hot = [
+            version
+            for version_id in self.demand.hottest()
+            if (version := catalog.versions_by_id.get(version_id)) is not None and version.quarantined is None
+        ]
+        yield from hot
+        seen = {version.id for version in hot}
+        yield from (version for version in catalog.wanted_versions() if version.id not in seen)
+
+    def _retire_unwanted(self) -> None:
+        catalog = self._catalog()
+        kept = catalog.wanted.keys() | self.swaps.versions()
+        now = time.monotonic()
         for engine in self.engines:
             for version_id, entry in list(engine.resident.items()):
-                if engine.resident.get(version_id) is not entry:
-                    continue  # it left while another one was unloaded
-                key = (engine.url, entry.name)
-                idle_since = self.in_flight.last_used_s.setdefault(key, time.monotonic())
-                if version_id not in wanted and idle_since < before and not self.in_flight.count(*key):
-                    await self.retire(engine, version_id)
+                idle_since = self.hub.last_used_s.setdefault((engine.url, version_id), now)
+                idle = now - idle_since > self._settings.retire_after_s and not self.hub.count(engine.url, entry.name)
+                known = catalog.versions_by_id.get(version_id)
+                if (version_id not in kept and idle) or (known is not None and known.quarantined is not None):
+                    self._retire(engine, version_id)
 
-    def publish_view(self) -> None:
-        """Make the engines' state visible to the request path, in one assignment."""
-        self._view = FleetView(tuple(engine.view() for engine in self.engines if engine.healthy))
+    def _order_of_homes(self) -> Homes:
+        weights = {
+            engine.url: engine.declared.max_cpu_loras
+            for engine in self.engines
+            if engine.healthy and not engine.drained
+        }
+        if not self._homes.same_as(weights):
+            self._homes = Homes(weights)
+        return self._homes
 
     async def close(self) -> None:
         """Stop loads and swaps, close connections."""
-        tasks = [*self._checks.values(), *self._loads.values(), *self._swaps.tasks()]
+        tasks = [*self._checks.values(), *self._loads.values(), *self.swaps.tasks(), *self._errands]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

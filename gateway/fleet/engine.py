@@ -1,22 +1,25 @@
-"""One engine as the controller manages it: its boot, what is resident, loading with proof, unloading."""
+"""One engine as the controller manages it: its boot, its state, what is resident; loading with proof, unloading."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
-from gateway.fleet.connection import EngineClient
 from gateway.fleet.effect import MIN_STRENGTH, strength
 from gateway.fleet.quirks import Platform, Quirks, quirks_of
-from gateway.fleet.view import EngineView
-from gateway.fleet.vllm import AdapterRejected, EngineFault, VllmControl
+from gateway.fleet.vllm import AdapterRejected, Card, EngineFault, Look, Silent, VllmControl
+from gateway.fleet.wire import EngineState
+from registry.catalog import VersionEntry
 from registry.effect_proof import Difference, Probe, read_proof
 
 log = logging.getLogger("switchyard.fleet")
+OUR_NAMES = "a-"
+ZERO_DIGEST = "0" * 16
+PROBE_STUCK_S = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,8 @@ class EngineDeclaration:
     platform: Platform
     max_cpu_loras: int
     api_key: str | None = None
+    hung_after_s: float = 60.0
+    """Requests in flight, and no step and no byte for so long: the engine hangs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,90 +51,215 @@ class ManagedEngine:
     """Mutable state of one engine; only the controller touches it.
 
     Invariant: a name in `resident` was loaded and verified on the boot in `boot`, and no name is used twice on a boot,
-    not even after a failed load: vLLM would mix or crash requests of the old and the new one.
+    not even after a failed load or by the next controller: vLLM would mix or crash requests of the old and the new one.
     """
 
-    def __init__(self, declared: EngineDeclaration) -> None:
+    def __init__(self, declared: EngineDeclaration, term: int = 0) -> None:
         self.declared = declared
         self.url = declared.url
         self.control = VllmControl(declared.url, declared.api_key)
-        self.client = EngineClient(declared.url)
-        self.healthy = False
         self.boot: float | None = None
         self.version = "unknown"
         self.quirks = Quirks(None, base_needs_zero_adapter=True)
+        self.look: Look | None = None
         self.fault: str | None = "not contacted yet"
+        self.drained = False
         self.resident: dict[int, Resident] = {}
+        self.adoptable: dict[int, tuple[str, Path]] = {}
+        """Versions that an earlier controller loaded on this boot, and that nobody vouches for: load() proves them."""
+        self.leaving: dict[str, int] = {}
+        """Names out of the routes, with the view revision that took them out; unloaded when nobody uses them."""
+        self.foreign: set[str] = set()
+        """Adapters that somebody else has put there: they take places, and are not ours to unload."""
         self.base_name: str | None = None
         self.loading = asyncio.Lock()
+        self._condition: EngineState = "new"
+        self._term = term
         self._sequence = 0
+        self._silent_since_s: float | None = None
+        self._moved_s = 0.0
+        """`time.monotonic()` of the last sign of progress, or of having nothing to do."""
+
+    # State
+
+    @property
+    def state(self) -> EngineState:
+        """What is known of it, with the operator's order on top."""
+        return "draining" if self.drained and self.healthy else self._condition
+
+    @property
+    def healthy(self) -> bool:
+        """Whether adapters can be loaded on it and requests on it go on."""
+        return self._condition in ("up", "slow")
 
     @property
     def names(self) -> set[str]:
-        """Every adapter name that this gateway has put on the engine and not taken off."""
-        held = {resident.name for resident in self.resident.values()}
+        """Every adapter name that takes a place on the engine, as far as we know."""
+        held = {resident.name for resident in self.resident.values()} | set(self.leaving) | self.foreign
+        held |= {name for name, _ in self.adoptable.values()}
         return held | ({self.base_name} if self.base_name and self.quirks.base_needs_zero_adapter else set())
 
-    @property
-    def free_slots(self) -> int:
+    def places_left(self, *, for_swap: bool = False) -> int:
         """Adapters that can still be loaded, one place kept for a swap. The count is ours: vLLM never refuses."""
-        return self.declared.max_cpu_loras - 1 - len(self.names)
+        return self.declared.max_cpu_loras - (0 if for_swap else 1) - len(self.names)
 
-    def view(self) -> EngineView:
-        """What the request path may know."""
-        resident = {version: entry.name for version, entry in self.resident.items()}
-        return EngineView(self.url, self.client, self.declared.base_digest, self.base_name, MappingProxyType(resident))
+    def routes(self) -> dict[int, str]:
+        """Version id → name, for the request path."""
+        return {version: entry.name for version, entry in self.resident.items()}
 
-    async def check(self, zero_adapter: Path) -> bool:
-        """Contact the engine; on a new boot forget everything and make the base servable. True on a new boot.
+    def holds(self, version_id: int, *, fully_proven: bool) -> bool:
+        """Whether the version can take traffic here, with all of its probes replayed if that is asked."""
+        entry = self.resident.get(version_id)
+        return entry is not None and (entry.fully_proven or not fully_proven)
 
-        Raises `EngineFault` when the engine cannot serve now.
+    def down(self, reason: str, condition: EngineState = "down") -> None:
+        """Take the engine out of the routes; what it holds is decided when it answers again."""
+        if self.fault != reason:
+            log.warning("engine %s is %s: %s", self.url, condition, reason)
+        self._condition = condition
+        self.fault = reason
+
+    # Checking
+
+    async def check(self, find: Finder, zero_adapter: Path, *, in_flight: int, heard_s: float) -> bool:
+        """Look at the engine; on a boot that is new to us find out what it holds. True on such a boot.
+
+        `in_flight` are our workers' requests on it, `heard_s` is when (`time.monotonic()`) one of them last got a byte.
+        The state afterwards says what was found.
         """
-        if not await self.control.healthy():
-            raise EngineFault("/health does not answer 200")
-        boot = await self.control.boot_time()
-        if boot == self.boot and self.base_name is not None:
+        try:
+            look = await self.control.look()
+        except Silent as error:
+            self._silent(str(error), heard_s)
             return False
-        async with self.loading:  # else a load that begins now would be taken for a stranger
-            await self._take_over(boot, zero_adapter)
-        return True
+        except EngineFault as error:
+            self.look = None
+            self._silent_since_s = None
+            self.down(str(error))
+            return False
+        self._silent_since_s = None
+        if look.boot != self.boot or self.base_name is None:
+            return await self._meet(look, find, zero_adapter)
+        stuck_s = self._stuck_s(look, in_flight, heard_s)
+        if self._condition == "hung" or stuck_s >= self.declared.hung_after_s:
+            if await self._answers():
+                self._up()
+            else:
+                self.down(f"{look.running + look.waiting} requests on it, and no step for {stuck_s:.0f} s", "hung")
+        elif self._condition != "up":
+            self._up()
+        return False
 
-    async def _take_over(self, boot: float, zero_adapter: Path) -> None:
-        self.resident.clear()
+    def _silent(self, reason: str, heard_s: float) -> None:
+        """No answer in time: a busy engine does that too (vLLM's single-process mode answers between two steps)."""
+        now = time.monotonic()
+        if self._silent_since_s is None:
+            self._silent_since_s = now
+        if now - max(self._silent_since_s, heard_s) >= self.declared.hung_after_s:
+            self.down(f"{reason}; nothing came for {self.declared.hung_after_s:g} s", "hung")
+        elif self._condition == "up":
+            self._condition, self.fault = "slow", reason
+        elif self._condition == "new":
+            self.down(reason)
+
+    def _stuck_s(self, look: Look, in_flight: int, heard_s: float) -> float:
+        """Seconds since the engine last made a step, sent a byte, or had nothing to do."""
+        now = time.monotonic()
+        idle = look.running + look.waiting + in_flight == 0
+        if idle or self.look is None or look.steps != self.look.steps:
+            self._moved_s = now
+        self.look = look
+        return now - max(self._moved_s, heard_s)
+
+    async def _answers(self) -> bool:
+        assert self.base_name is not None
+        salt = f"{self._term}-{time.monotonic_ns()}"
+        try:
+            return await self.control.answers_as(self.base_name, salt, timeout_s=PROBE_STUCK_S)
+        except EngineFault:
+            return False
+
+    def _up(self) -> None:
+        if not self.healthy:
+            log.info("engine %s is up: vLLM %s", self.url, self.version)
+        self._condition, self.fault = "up", None
+        self._moved_s = time.monotonic()
+
+    async def _meet(self, look: Look, find: Finder, zero_adapter: Path) -> bool:
+        new_boot = look.boot != self.boot
+        async with self.loading:  # else a load that begins now would be taken for a stranger
+            try:
+                await self._take_over(look, find, zero_adapter)
+            except EngineFault as error:
+                self.down(str(error), "refused" if self.quirks.refused else "down")
+                return False
+        self.look = look
+        self._up()
+        return new_boot
+
+    async def _take_over(self, look: Look, find: Finder, zero_adapter: Path) -> None:
+        if look.boot != self.boot:
+            self.resident.clear()
+            self.leaving.clear()
+            # Names must not come back on a boot, not even when the database was thrown away and terms begin at 1 again:
+            # so the numbering begins at the boot's age in milliseconds, which no counting of loads can have reached.
+            self._sequence = max(self._sequence, int((time.time() - look.boot) * 1000))
+            self.boot = look.boot
         self.base_name = None
-        # Names must not come back on a boot, not even after a restart of the gateway: so the numbering begins at the
-        # boot's age in milliseconds, which no predecessor can have reached by counting loads.
-        self._sequence = max(self._sequence, int((time.time() - boot) * 1000))
-        self.boot = boot
         self.version = await self.control.version()
         self.quirks = quirks_of(self.version, self.declared.platform)
         if self.quirks.refused:
             raise EngineFault(self.quirks.refused)
-        await self._unload_strangers()
-        self.base_name = await self._make_base_servable(zero_adapter)
+        cards = await self.control.models()
+        self._sort_out(cards, find, zero_adapter)
+        self.base_name = await self._make_base_servable(cards, zero_adapter)
 
-    async def _unload_strangers(self) -> None:
-        """Adapters of an earlier gateway on the same boot go: nobody counts their requests."""
-        for card in (await self.control.models()).values():
-            if card.parent is not None:
-                await self.control.unload_adapter(card.id)
+    def _sort_out(self, cards: dict[str, Card], find: Finder, zero_adapter: Path) -> None:
+        """What lies on the engine: ours that somebody vouches for, ours to be proven, to be unloaded, and others'."""
+        self.resident = {key: entry for key, entry in self.resident.items() if entry.name in cards}
+        self.adoptable.clear()
+        self.foreign = set()
+        kept = {entry.name for entry in self.resident.values()} | set(self.leaving)
+        for card in cards.values():
+            if card.parent is None or card.id in kept:
+                continue
+            if not card.id.startswith(OUR_NAMES):
+                self.foreign.add(card.id)
+                continue
+            folder = Path(card.root)
+            taken = self.resident.keys() | self.adoptable.keys()
+            version = next((one for one in find.versions(folder) if one.id not in taken), None)
+            if folder == zero_adapter or version is None:
+                self.leaving[card.id] = 0
+            elif card.id in find.trusted:
+                self.resident[version.id] = Resident(card.id, folder, None, fully_proven=False)
+            else:
+                self.adoptable[version.id] = (card.id, folder)
 
-    async def _make_base_servable(self, zero_adapter: Path) -> str:
-        if self.quirks.base_needs_zero_adapter:
-            name = self._next_name("0" * 16)
-            await self.control.load_adapter(name, zero_adapter)
-            return name
-        return next(card.id for card in (await self.control.models()).values() if card.parent is None)
+    async def _make_base_servable(self, cards: dict[str, Card], zero_adapter: Path) -> str:
+        if not self.quirks.base_needs_zero_adapter:
+            return next(card.id for card in cards.values() if card.parent is None)
+        for name in list(self.leaving):
+            if name in cards and cards[name].root == str(zero_adapter):  # workers may be using it
+                del self.leaving[name]
+                return name
+        name = self._next_name(ZERO_DIGEST)
+        await self.control.load_adapter(name, zero_adapter)
+        return name
 
     def _next_name(self, digest: str) -> str:
         self._sequence += 1
-        return f"a-{digest.removeprefix('sha256:')[:16]}-{self._sequence}"
+        return f"{OUR_NAMES}{digest.removeprefix('sha256:')[:16]}-{self._term}-{self._sequence}"
+
+    # Loading
 
     async def load(self, version_id: int, digest: str, folder: Path, *, full_proof: bool) -> Resident:
         """Load and verify a version; it is in `resident` only if all of it worked. Raises `EngineFault`."""
-        name = self._next_name(digest)
         boot = self.boot
-        await self.control.load_adapter(name, folder)
+        name, _ = self.adoptable.pop(version_id, ("", folder))
+        if not name:
+            name = self._next_name(digest)
+            await self.control.load_adapter(name, folder)
         try:
             measured = await self._verify(name, folder, full_proof)
         except BaseException:
@@ -139,11 +269,6 @@ class ManagedEngine:
             raise EngineFault("the engine restarted during the load")
         self.resident[version_id] = Resident(name, folder, measured, full_proof)
         return self.resident[version_id]
-
-    def holds(self, version_id: int, *, fully_proven: bool) -> bool:
-        """Whether the version can take traffic here, with all of its probes replayed if that is asked."""
-        entry = self.resident.get(version_id)
-        return entry is not None and (entry.fully_proven or not fully_proven)
 
     async def prove_fully(self, version_id: int) -> Resident:
         """Replay every probe of a resident version; it leaves `resident` when they fail. Raises `EngineFault`."""
@@ -169,9 +294,10 @@ class ManagedEngine:
             return None
         return await self._prove(name, proof.probes if full_proof else proof.probes[:1])
 
-    async def _prove(self, name: str, probes: tuple[Probe, ...]) -> float:
+    async def _prove(self, name: str, probes: Sequence[Probe]) -> float:
         base = self.base_name
-        assert base is not None
+        if base is None:
+            raise EngineFault("the engine cannot serve its base model now, so nothing can be compared with it")
         asked = [difference for probe in probes for difference in probe.strongest()]
 
         async def served_minus_base(one: Difference) -> float:
@@ -188,15 +314,30 @@ class ManagedEngine:
             )
         return measured
 
+    # Unloading
+
+    def take_out(self, version_id: int) -> str:
+        """Take a version out of the routes; its name, which stays on the engine until `unload`."""
+        return self.resident.pop(version_id).name
+
+    def forget(self, name: str) -> None:
+        """The engine does not know a name that we thought resident."""
+        self.resident = {key: entry for key, entry in self.resident.items() if entry.name != name}
+        self.leaving.pop(name, None)
+        if self.base_name == name:
+            self.base_name = None  # the next check makes the base servable again
+
     async def unload(self, name: str) -> None:
-        """Take a name that is out of `resident` already off the engine. Raises `EngineFault`."""
+        """Take a name that nobody uses any more off the engine. Raises `EngineFault`."""
         await self.control.unload_adapter(name)
+        self.leaving.pop(name, None)
 
     async def _forget_quietly(self, name: str) -> None:
         try:
             await self.control.unload_adapter(name)
         except EngineFault as error:
             log.warning("could not unload %s from %s: %s", name, self.url, error)
+            self.leaving[name] = 0
 
     async def reconcile(self) -> list[int]:
         """Drop versions that the engine no longer lists; return their ids. Raises `EngineFault`."""
@@ -208,18 +349,23 @@ class ManagedEngine:
         ]
         for version_id in gone:
             del self.resident[version_id]
+        self.foreign = {name for name, card in listed.items() if card.parent and not name.startswith(OUR_NAMES)}
+        self.leaving = {name: revision for name, revision in self.leaving.items() if name in listed}
+        self.adoptable = {key: pair for key, pair in self.adoptable.items() if pair[0] in listed}
         if self.base_name is not None and self.base_name not in listed:
             self.base_name = None  # the next check makes the base servable again
         return gone
 
-    def down(self, reason: str) -> None:
-        """Take the engine out of the routes; what it holds is decided when it answers again."""
-        if self.healthy or self.fault != reason:
-            log.warning("engine %s is down: %s", self.url, reason)
-        self.healthy = False
-        self.fault = reason
-
     async def close(self) -> None:
         """Close every connection."""
-        self.client.close()
         await self.control.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Finder:
+    """How an engine's adapters are recognised: by the folder that they were read from."""
+
+    versions: Callable[[Path], Sequence[VersionEntry]]
+    """The versions that lie in a folder; several when tenants published the same bytes."""
+    trusted: Collection[str]
+    """Names that workers were routing to, so an earlier controller had proven them."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("switchyard.swap")
 ACKNOWLEDGE_TIMEOUT_S = 10.0
-POLL_S = 0.05
+POLL_S = 0.02
 
 
 class SwapFailed(Exception):
@@ -33,9 +33,10 @@ class SwapFailed(Exception):
 class SwapRunner:
     """Runs every swap that is asked for, one task each. The row in the registry is the state: a successor goes on."""
 
-    def __init__(self, controller: Controller, registry: Registry, drain_timeout_s: float) -> None:
+    def __init__(self, controller: Controller, registry: Registry, token: int, drain_timeout_s: float) -> None:
         self._controller = controller
         self._registry = registry
+        self._token = token
         self._drain_timeout_s = drain_timeout_s
         self._running: dict[int, asyncio.Task[None]] = {}
         self._targets: dict[int, int] = {}
@@ -43,6 +44,10 @@ class SwapRunner:
     def tasks(self) -> list[asyncio.Task[None]]:
         """Tasks of the swaps in progress."""
         return list(self._running.values())
+
+    def ids(self) -> list[int]:
+        """Ids of the swaps in progress."""
+        return list(self._running)
 
     def versions(self) -> set[int]:
         """Version ids that a swap in progress brings in; they must not be retired."""
@@ -65,12 +70,16 @@ class SwapRunner:
         try:
             if swap.state in (REQUESTED, PRELOADING, VERIFIED):
                 await self._bring_in(swap)
-                revision = await asyncio.to_thread(self._registry.swaps.flip, swap.id)
+                revision = await asyncio.to_thread(self._registry.swaps.flip, swap.id, fence=self._token)
                 await self._acknowledged(swap, revision)
+            elif swap.state == FLIPPED:  # the predecessor did not live to see it acknowledged
+                await self._acknowledged(swap, swap.detail["revision"])
             if swap.state != DRAINING:
                 await self._advance(swap, DRAINING)
+            began = time.monotonic()
             left = await self._drain(swap)
-            await self._advance(swap, DONE, requests_left_on_old_version=left)
+            drain_s = round(time.monotonic() - began, 3)
+            await self._advance(swap, DONE, requests_left_on_old_version=left, drain_s=drain_s)
             log.info("swap %d: %s@%s is %s", swap.id, swap.adapter, swap.alias, swap.to_version)
         except (SwapFailed, RegistryError) as error:
             log.warning("swap %d failed: %s", swap.id, error)
@@ -80,38 +89,60 @@ class SwapRunner:
             log.warning("swap %d will be gone on with: %s", swap.id, error)  # its row is still in the queue
 
     async def _advance(self, swap: SwapInfo, state: str, **detail: object) -> None:
-        await asyncio.to_thread(self._registry.swaps.advance, swap.id, state, **detail)
+        await asyncio.to_thread(self._registry.swaps.advance, swap.id, state, fence=self._token, **detail)
 
     async def _bring_in(self, swap: SwapInfo) -> None:
-        """Load and prove the version on every engine of its base; one engine must be there, and all must succeed."""
+        """Load and prove the version on its homes: as many as the version has that it follows.
+
+        One must succeed. An engine that dies meanwhile is no reason to fail, one that refuses the version is.
+        """
         await self._advance(swap, PRELOADING)
         version = await self._version(swap)
-        homes = [engine for engine in self._controller.view().engines if engine.base_digest == version.base_digest]
+        if (old := swap.detail.get("from_version_id")) is not None:
+            self._controller.demand.inherit(version.id, old)
+        homes = self._controller.homes_of(version)
         if not homes:
             raise SwapFailed(f"no healthy engine serves the base of {version.name} ({version.base_digest[:19]}…)")
         began = time.monotonic()
-        try:
-            await asyncio.gather(*(self._controller.ensure(home.url, version, full_proof=True) for home in homes))
-        except ColdAdapterFailed as error:
-            raise SwapFailed(error.reason) from error
-        await self._advance(swap, VERIFIED, engines=[home.url for home in homes], preload_s=time.monotonic() - began)
+        loads = (self._controller.ensure(home.url, version, for_swap=True) for home in homes)
+        results = await asyncio.gather(*loads, return_exceptions=True)
+        loaded = []
+        for home, result in zip(homes, results, strict=True):
+            if result is None:
+                loaded.append(home.url)
+            elif not isinstance(result, ColdAdapterFailed):
+                raise result
+            elif result.permanent or home.healthy:
+                raise SwapFailed(result.reason) from result
+        if not loaded:
+            raise SwapFailed(f"every engine that {version.name} was brought to went down meanwhile; try again")
+        preload_s = round(time.monotonic() - began, 3)
+        await self._advance(swap, VERIFIED, engines=loaded, preload_s=preload_s)
 
     async def _version(self, swap: SwapInfo) -> VersionEntry:
         catalog = await asyncio.to_thread(self._registry.catalog)
         return catalog.versions_by_id[swap.to_version_id]
 
     async def _acknowledged(self, swap: SwapInfo, revision: int) -> None:
-        """Cut-over is the last live worker's acknowledgement; a worker that stops reporting counts as gone."""
+        """Cut-over is the last live worker's acknowledgement; a worker that stops reporting counts as gone.
+
+        Such a worker also stops serving by itself: see `CatalogWatch.lapsed`.
+        """
+        self._controller.announce_catalog(revision)
         began = time.monotonic()
+        by: dict[str, int] = {}
         while time.monotonic() - began < ACKNOWLEDGE_TIMEOUT_S:
             workers = await asyncio.to_thread(self._registry.workers.live)
-            if all(worker.acknowledged_revision >= revision for worker in workers):
-                by = [worker.id for worker in workers]
+            for worker in workers:
+                if worker.acknowledged_revision >= revision:
+                    by.setdefault(worker.id, now_ms())
+            awaited = {worker.id for worker in workers} | self._controller.hub.links.keys()
+            if awaited <= by.keys():
                 await self._advance(swap, FLIPPED, acknowledged_by=by, acknowledged_at_ms=now_ms())
                 return
             await asyncio.sleep(POLL_S)
-        late = [worker.id for worker in workers if worker.acknowledged_revision < revision]
-        await self._advance(swap, FLIPPED, not_acknowledged_by=late)
+        late = sorted(awaited - by.keys())
+        await self._advance(swap, FLIPPED, acknowledged_by=by, not_acknowledged_by=late)
 
     async def _drain(self, swap: SwapInfo) -> int:
         """Wait until no request runs on the version that the alias left; return how many still did at the deadline.
@@ -123,13 +154,7 @@ class SwapRunner:
         if old is None or old in {version.id for version in catalog.wanted_versions()}:
             return 0
         deadline = time.monotonic() + self._drain_timeout_s
-        while (running := self._running_on(old)) and time.monotonic() < deadline:
-            await asyncio.sleep(POLL_S)
+        await self._controller.hub.next_report(POLL_S)  # what workers counted before the cut-over is no answer
+        while (running := self._controller.running_on_version(old)) and time.monotonic() < deadline:
+            await self._controller.hub.next_report(POLL_S)
         return running
-
-    def _running_on(self, version_id: int) -> int:
-        return sum(
-            self._controller.in_flight.count(engine.url, engine.resident[version_id].name)
-            for engine in self._controller.engines
-            if version_id in engine.resident
-        )

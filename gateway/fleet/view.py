@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
 
 from gateway.fleet.connection import EngineClient
+from gateway.fleet.homes import Homes
 
 
 class ColdAdapterFailed(Exception):
@@ -21,7 +21,7 @@ class ColdAdapterFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class EngineView:
-    """One engine at one instant. `resident` maps version ids to the names that the engine knows them by."""
+    """One engine that takes traffic. `resident` maps version ids to the names that the engine knows them by."""
 
     url: str
     client: EngineClient
@@ -33,26 +33,58 @@ class EngineView:
 
 @dataclass(frozen=True, slots=True)
 class FleetView:
-    """Every engine that may take traffic now."""
+    """Every engine that takes traffic now."""
 
     engines: tuple[EngineView, ...]
+    homes: Homes
+    """The order of these engines for each adapter."""
+    copies: Mapping[int, int]
+    """Version ids with more than one home, and how many."""
+
+    @classmethod
+    def empty(cls) -> FleetView:
+        """No engine."""
+        return cls((), Homes({}), {})
+
+    def engine(self, url: str) -> EngineView | None:
+        """The engine at a URL, when it takes traffic."""
+        for engine in self.engines:
+            if engine.url == url:
+                return engine
+        return None
+
+
+@dataclass(slots=True)
+class Use:
+    """Requests on one version on one engine since a report, and when (`time.monotonic()`) the newest began."""
+
+    requests: int = 0
+    newest_s: float = 0.0
 
 
 @dataclass(slots=True)
 class InFlight:
-    """Requests per (engine, adapter name) of this worker. Nothing is unloaded while its count is above zero."""
+    """Requests of this worker by engine and adapter. Nothing is unloaded while any worker counts one."""
 
+    on_released: Callable[[], None]
+    """Called when the last request on a name in `awaited` has ended."""
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
-    last_used_s: dict[tuple[str, str], float] = field(default_factory=dict)
-    """`time.monotonic()` of the last request's end."""
+    """(engine URL, adapter name there) → requests running now."""
+    by_engine: dict[str, int] = field(default_factory=dict)
+    uses: dict[tuple[str, int], Use] = field(default_factory=dict)
+    """(engine URL, version id) → what began since the last report."""
+    awaited: set[tuple[str, str]] = field(default_factory=set)
+    """Names that have left the routes and had requests then."""
 
-    def pin(self, engine: str, name: str) -> Pin:
-        """A context in which the adapter may not be unloaded from the engine."""
+    def pin(self, engine: str, name: str, version: int | None) -> Pin:
+        """A hold on an adapter, which may not be unloaded from the engine before it is released."""
+        if version is not None:
+            use = self.uses.get((engine, version))
+            if use is None:
+                use = self.uses[engine, version] = Use()
+            use.requests += 1
+            use.newest_s = time.monotonic()
         return Pin(self, (engine, name))
-
-    def count(self, engine: str, name: str) -> int:
-        """Requests running now."""
-        return self.counts.get((engine, name), 0)
 
     def total(self) -> int:
         """Requests running now on all engines."""
@@ -60,7 +92,7 @@ class InFlight:
 
 
 class Pin:
-    """One request's hold on one adapter of one engine; counted from construction to the end of the block."""
+    """One request's hold on one adapter of one engine, from construction to `release`."""
 
     __slots__ = ("_in_flight", "_key", "name")
 
@@ -69,20 +101,17 @@ class Pin:
         self._key = key
         self.name = key[1]
         in_flight.counts[key] = in_flight.counts.get(key, 0) + 1
+        in_flight.by_engine[key[0]] = in_flight.by_engine.get(key[0], 0) + 1
 
     def release(self) -> None:
         """Give the hold back."""
-        remaining = self._in_flight.counts[self._key] - 1
+        in_flight, key = self._in_flight, self._key
+        in_flight.by_engine[key[0]] -= 1
+        remaining = in_flight.counts[key] - 1
         if remaining:
-            self._in_flight.counts[self._key] = remaining
-        else:
-            del self._in_flight.counts[self._key]
-        self._in_flight.last_used_s[self._key] = time.monotonic()
-
-    def __enter__(self) -> Pin:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
+            in_flight.counts[key] = remaining
+            return
+        del in_flight.counts[key]
+        if key in in_flight.awaited:
+            in_flight.awaited.discard(key)
+            in_flight.on_released()

@@ -2,6 +2,7 @@
 
 EngineFault
 ├── Unreachable       no connection, timeout, 5xx of the transport: try again later
+│   └── Silent        it took the connection and did not answer in time: busy, or hung
 ├── LoadingDisabled   started without VLLM_ALLOW_RUNTIME_LORA_UPDATING
 ├── NotVisible        the adapter's files cannot be seen from the engine's host
 ├── AdapterRejected   the engine read the adapter and refuses it: permanent for this version
@@ -20,9 +21,14 @@ from typing import Any
 import httpx
 
 INFERENCE_PATHS: Mapping[str, bytes] = {"chat": b"/v1/chat/completions", "completions": b"/v1/completions"}
-START_TIME = re.compile(r"^process_start_time_seconds ([0-9.e+]+)$", re.MULTILINE)
+METRIC = re.compile(
+    r"^(process_start_time_seconds|vllm:num_requests_running|vllm:num_requests_waiting|vllm:kv_cache_usage_perc"
+    r"|vllm:iteration_tokens_total_count)(?:\{[^}]*\})? ([0-9.e+-]+)$",
+    re.MULTILINE,
+)
 LOAD_TIMEOUT_S = 120.0
 CONTROL_TIMEOUT_S = 10.0
+LOOK_TIMEOUT_S = 2.0
 PROBE_TIMEOUT_S = 120.0
 
 
@@ -32,6 +38,10 @@ class EngineFault(Exception):
 
 class Unreachable(EngineFault):
     """The engine cannot be talked to now."""
+
+
+class Silent(Unreachable):
+    """The engine's host listens, and no answer came in time."""
 
 
 class LoadingDisabled(EngineFault):
@@ -57,6 +67,20 @@ class Card:
     id: str
     root: str
     parent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """An engine at one instant, summed over its data-parallel ranks."""
+
+    boot: float
+    """`process_start_time_seconds`: changes with every start, and with it every adapter is gone."""
+    running: int
+    waiting: int
+    kv_usage: float
+    """0 to 1."""
+    steps: int
+    """Steps of the scheduler since the boot; while requests run and this stands still, the engine hangs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +111,26 @@ class VllmControl:
         except httpx.HTTPError:
             return False
 
-    async def boot_time(self) -> float:
-        """`process_start_time_seconds`: changes with every start, and with it every adapter is gone."""
-        text = (await self._get("/metrics")).text
-        found = START_TIME.search(text)
-        if found is None:
-            raise Unintelligible("/metrics has no process_start_time_seconds")
-        return float(found[1])
+    async def look(self) -> Look:
+        """Health and the figures of this instant, each within two seconds.
+
+        Raises `Silent` when nothing came in time, `Unreachable` when the engine is gone or says that it is dead.
+        """
+        await self._get("/health", LOOK_TIMEOUT_S)
+        text = (await self._get("/metrics", LOOK_TIMEOUT_S)).text
+        found: dict[str, float] = {}
+        for name, value in METRIC.findall(text):  # one line for each data-parallel rank
+            found[name] = found.get(name, 0.0) + float(value)
+        try:
+            return Look(
+                boot=found["process_start_time_seconds"],
+                running=int(found["vllm:num_requests_running"]),
+                waiting=int(found["vllm:num_requests_waiting"]),
+                kv_usage=found["vllm:kv_cache_usage_perc"],
+                steps=int(found["vllm:iteration_tokens_total_count"]),
+            )
+        except KeyError as error:
+            raise Unintelligible(f"/metrics has no {error.args[0]}") from error
 
     async def version(self) -> str:
         """Such as `0.32.0`."""
@@ -195,16 +232,16 @@ class VllmControl:
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise Unintelligible(f"log-probabilities are not as vLLM gives them: {error!r}") from error
 
-    async def answers_as(self, model: str, salt: str) -> bool:
+    async def answers_as(self, model: str, salt: str, timeout_s: float = PROBE_TIMEOUT_S) -> bool:
         """Whether one short completion works and is signed with that very name."""
         document = await self._complete(
-            {"model": model, "prompt": [1, 2, 3], "max_tokens": 1, "temperature": 0, "cache_salt": salt}
+            {"model": model, "prompt": [1, 2, 3], "max_tokens": 1, "temperature": 0, "cache_salt": salt}, timeout_s
         )
         return document.get("model") == model
 
-    async def _complete(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def _complete(self, body: Mapping[str, Any], timeout_s: float = PROBE_TIMEOUT_S) -> dict[str, Any]:
         try:
-            answer = await self._http.post("/v1/completions", json=body, timeout=PROBE_TIMEOUT_S)
+            answer = await self._http.post("/v1/completions", json=body, timeout=timeout_s)
         except httpx.HTTPError as error:
             raise Unreachable(f"a probe broke off: {error or type(error).__name__}") from error
         if answer.status_code == 400:
@@ -220,9 +257,11 @@ class VllmControl:
             return False
         return card is not None and card.root == str(folder)
 
-    async def _get(self, path: str) -> httpx.Response:
+    async def _get(self, path: str, timeout_s: float = CONTROL_TIMEOUT_S) -> httpx.Response:
         try:
-            answer = await self._http.get(path)
+            answer = await self._http.get(path, timeout=timeout_s)
+        except (httpx.ReadTimeout, httpx.PoolTimeout) as error:
+            raise Silent(f"GET {path}: no answer within {timeout_s:g} s") from error
         except httpx.HTTPError as error:
             raise Unreachable(f"GET {path}: {error or type(error).__name__}") from error
         if answer.status_code != 200:

@@ -12,8 +12,8 @@ from typing import Any
 
 import orjson
 
-from gateway.errors import ApiError, BadRequest, EngineFailed
-from gateway.fleet.connection import EngineClient, EngineUnreachable, Exchange
+from gateway.errors import BadRequest, EngineFailed
+from gateway.fleet.connection import EngineBroke, EngineClient, EngineUnreachable, Exchange
 from gateway.fleet.vllm import INFERENCE_PATHS
 from gateway.handoffs import Usage
 
@@ -97,7 +97,7 @@ class Forward:
         try:
             self._see(orjson.loads(data)["usage"])
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            raise _unintelligible() from error
+            raise EngineBroke("the engine's answer cannot be understood") from error
         yield data.replace(self._needle, self._replacement, 1)
 
     async def _events(self) -> AsyncIterator[bytes]:
@@ -118,9 +118,9 @@ class Forward:
             if failure is not None:
                 raise failure
         if not done:
-            raise EngineFailed("The engine ended its answer in the middle.", code="engine_broke")
+            raise EngineBroke("the engine ended its answer in the middle")
 
-    def _look_at_each(self, block: bytes) -> tuple[bytes, ApiError | None]:
+    def _look_at_each(self, block: bytes) -> tuple[bytes, Exception | None]:
         """What to send of a block that holds usage or an error, and the error that then ends the stream.
 
         Usage is seen, and hidden from clients who did not ask.
@@ -135,7 +135,7 @@ class Forward:
                     self._see(document["usage"])
                     hidden = self._hide_usage and not document["choices"]
                 except (orjson.JSONDecodeError, KeyError, TypeError):
-                    return kept, _unintelligible()
+                    return kept, EngineBroke("the engine's answer cannot be understood")
                 if hidden:
                     continue
             kept += event + EVENT_END
@@ -163,19 +163,19 @@ class Forward:
             return BadRequest(
                 f"'{self._constraint}' cannot be compiled or met.", param=self._constraint, code="constraint_failed"
             )
+        if DEAD_ENGINE in message:
+            return EngineUnreachable("the engine died")
         return EngineFailed("The engine failed on this request.", code="engine_error")
 
-    def _translate_event(self, event: bytes) -> ApiError:
+    def _translate_event(self, event: bytes) -> Exception:
         try:
             error = orjson.loads(event.removeprefix(b"data: "))["error"]
             message = str(error["message"])
         except (orjson.JSONDecodeError, KeyError, TypeError):
             message = "unknown"
+        if DEAD_ENGINE in message:
+            return EngineBroke("the engine died while it answered")
         return EngineFailed(f"The engine failed while it answered: {self._publicly(message)}", code="engine_error")
 
     def _publicly(self, message: str) -> str:
         return message.replace(self._engine_name, self._public_name)
-
-
-def _unintelligible() -> EngineFailed:
-    return EngineFailed("The engine's answer cannot be understood.", code="bad_engine_answer")

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from gateway.errors import Overloaded
 from gateway.fleet.connection import EngineUnreachable
-from gateway.fleet.view import ColdAdapterFailed, FleetView, Pin
+from gateway.fleet.view import ColdAdapterFailed, FleetView, InFlight, Pin
 from gateway.handoffs import Arm
 from registry.catalog import VersionEntry
 
@@ -16,11 +16,10 @@ from registry.catalog import VersionEntry
 class Fleet(Protocol):
     """The seam to the fleet's one writer: what a worker may ask of it."""
 
+    in_flight: InFlight
+
     def view(self) -> FleetView:
         """Engines that may take traffic now."""
-
-    def pin(self, engine: str, name: str) -> Pin:
-        """Hold an adapter on an engine."""
 
     async def ensure(self, engine_url: str, version: VersionEntry) -> None:
         """Make a cold adapter resident. Raises `ColdAdapterFailed`."""
@@ -54,7 +53,9 @@ class Load:
             name = self._resident_name()
         if name is None:
             raise EngineUnreachable(f"{self._arm.public_name} left the engine while it was being loaded")
-        self._pin = self._fleet.pin(self._engine_url, name)  # no await since the look-up: it cannot be unloaded between
+        # No await since the look-up: a name that is pinned was in the view that our next report will confirm.
+        version = self._arm.version
+        self._pin = self._fleet.in_flight.pin(self._engine_url, name, version.id if version else None)
         return name
 
     async def __aexit__(
@@ -64,10 +65,10 @@ class Load:
             self._pin.release()
 
     def _resident_name(self) -> str | None:
-        for engine in self._fleet.view().engines:
-            if engine.url == self._engine_url:
-                return engine.base_name if self._arm.version is None else engine.resident.get(self._arm.version.id)
-        return None
+        engine = self._fleet.view().engine(self._engine_url)
+        if engine is None:
+            return None
+        return engine.base_name if self._arm.version is None else engine.resident.get(self._arm.version.id)
 
     async def _warm_up(self) -> None:
         if self._arm.version is None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from gateway.fleet.view import EngineView, FleetView
 from gateway.handoffs import Arm
+
+SPILL_FACTOR = 2.0
+SPILL_FLOOR = 16
+"""An engine is overloaded with more requests than this and than twice the mean of the engines that could serve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,22 +21,46 @@ class Attempt:
     number: int
 
 
-def place(arm: Arm, view: FleetView, unable: Collection[str], number: int) -> Attempt | None:
-    """The best engine of the arm's base that is not in `unable` (URLs): one that holds the version, else the first by
-    rendezvous hash, so that an adapter's next home is the same for every worker. `None` when there is none.
+@dataclass(frozen=True, slots=True)
+class EngineLoad:
+    """What this worker knows of engines' load. `limit` is the most requests it sends to one engine at a time."""
+
+    in_flight: Mapping[str, int]
+    limit: int
+
+
+def place(
+    arm: Arm, view: FleetView, load: EngineLoad, unable: Collection[str], avoided: Collection[str], number: int
+) -> Attempt | None:
+    """The engine that should serve the arm: of its homes that hold it the least loaded, else the first home.
+
+    `unable` are URLs that have failed this request, `avoided` those that fail often (tried when there is nothing else).
+    An overloaded choice spills: to an engine that holds the arm, else to the next one in the order of its homes that is
+    not overloaded, which will load it. `None` when no engine of the arm's base has room.
     """
-    able = [engine for engine in view.engines if engine.base_digest == arm.base_digest and engine.url not in unable]
+    able = {
+        engine.url: engine
+        for engine in view.engines
+        if engine.base_digest == arm.base_digest
+        and engine.url not in unable
+        and load.in_flight.get(engine.url, 0) < load.limit
+    }
     if not able:
         return None
-    if len(able) > 1:
-        able.sort(key=lambda engine: (not _holds(engine, arm), _rendezvous(engine.url, arm.public_name)))
-    return Attempt(able[0], number)
+    if len(able) > 1 and avoided:
+        able = {url: engine for url, engine in able.items() if url not in avoided} or able
+    if len(able) == 1:
+        return Attempt(next(iter(able.values())), number)
+    order = [able[url] for url in view.homes.order(arm.public_name) if url in able]
+    copies = 1 if arm.version is None else view.copies.get(arm.version.id, 1)
+    holders = [engine for engine in order if _holds(engine, arm)]
+    warm = [engine for engine in order[:copies] if _holds(engine, arm)] or holders
+    best = min(warm, key=lambda engine: load.in_flight.get(engine.url, 0)) if warm else order[0]
+    most = max(SPILL_FLOOR, SPILL_FACTOR * sum(load.in_flight.get(engine.url, 0) for engine in order) / len(order))
+    if load.in_flight.get(best.url, 0) >= most:
+        best = next((one for one in [*holders, *order] if load.in_flight.get(one.url, 0) < most), best)
+    return Attempt(best, number)
 
 
 def _holds(engine: EngineView, arm: Arm) -> bool:
     return engine.base_name is not None if arm.version is None else arm.version.id in engine.resident
-
-
-def _rendezvous(url: str, name: str) -> bytes:
-    """Highest random weight: each engine draws a number for the name; their order is the order of homes."""
-    return hashlib.sha256(f"{url}\0{name}".encode()).digest()

@@ -17,6 +17,7 @@ import uvicorn
 
 from gateway.app import Gateway
 from gateway.fleet.controller import Controller
+from gateway.fleet.worker import FleetWorker
 from gateway.server import server_config
 from gateway.settings import GatewaySettings
 from loadtest.folders import write_adapter
@@ -217,9 +218,15 @@ class Stack:
     @property
     def controller(self) -> Controller:
         """The fleet's controller, to look at."""
-        assert self.gateway.house is not None
-        assert isinstance(self.gateway.house.fleet, Controller)
-        return self.gateway.house.fleet
+        assert self.gateway.candidate is not None
+        candidate = self.gateway.candidate
+        return wait_until("the gateway to lead", lambda: candidate.controller)
+
+    @property
+    def worker(self) -> FleetWorker:
+        """The gateway's mirror of the fleet, to look at."""
+        assert self.gateway.worker is not None
+        return self.gateway.worker
 
     def restart_engine(self, number: int = 0) -> None:
         """A new boot of an engine at its address, noticed by the gateway."""
@@ -230,11 +237,11 @@ class Stack:
         self.wait_ready()
 
     def wait_resident(self, *names: str) -> None:
-        """Every engine in the routes holds these versions."""
+        """These versions are in the routes, each on one engine at least."""
         wanted = {self.house.registry.adapters.get(parse_ref(name)).id for name in names}
         wait_until(
             f"{names} to be resident",
-            lambda: all(wanted <= set(engine.resident) for engine in self.controller.view().engines),
+            lambda: wanted <= {version for engine in self.worker.view().engines for version in engine.resident},
         )
 
     def wait_revision(self) -> None:

@@ -28,6 +28,7 @@ from loadtest.testing import free_port
 from registry.catalog import VersionEntry
 from registry.service import Registry
 from registry.settings import RegistrySettings
+from tests.gateway.fleet_parts import FirstTerm
 from tests.gateway.stack import CHAT, MESSAGES, House, Stack, run_stack, wait_until
 from tests.gateway.test_journal import row
 
@@ -149,21 +150,21 @@ class ControllerAtTheGate(Controller):
 
     gate: asyncio.Future[None]
 
-    async def _load(self, engine: Any, version: VersionEntry, full_proof: bool) -> None:
+    async def _load(self, engine: Any, version: VersionEntry, for_swap: bool) -> None:
         await self.gate
-        engine.proven = engine.proven or full_proof
+        engine.proven = engine.proven or for_swap
 
 
 async def test_a_full_proof_asked_for_in_the_turn_in_which_a_plain_load_ends_does_not_spin() -> None:
     engine: Any = OneEngine()
     nothing: Any = None
-    controller = ControllerAtTheGate([engine], nothing, nothing, {}, ControllerSettings())
+    controller = ControllerAtTheGate([engine], nothing, nothing, {}, ControllerSettings(), nothing, FirstTerm())
     controller.gate = asyncio.get_running_loop().create_future()
     version = VersionEntry(1, "acme/triage@1.0", "acme", "triage", "1.0", "sha256:0", "sha256:1", None, 0)
 
     async def swap() -> None:
         await controller.gate
-        await controller.ensure(engine.url, version, full_proof=True)
+        await controller.ensure(engine.url, version, for_swap=True)
 
     controller._start_load(engine, version, False)
     swapping = asyncio.create_task(swap())

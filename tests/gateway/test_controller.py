@@ -5,31 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
 from sqlalchemy import text
 
-from gateway.fleet.controller import Controller, ControllerSettings
 from gateway.fleet.engine import EngineDeclaration, ManagedEngine, Resident
 from loadtest.folders import write_adapter
 from loadtest.testing import run_mock_engine
 from registry.names import parse_ref
+from tests.gateway.fleet_parts import NOBODY, controller_of
 from tests.gateway.raw_server import Connection, document, raw_server
 from tests.gateway.stack import House, run_stack, wait_until
 from tests.registry.adapter_folders import TinyBase
 
 
-def controller_of(house: House, url: str, **settings: Any) -> Controller:
-    base = house.registry.bases.get("tiny")
-    engine = ManagedEngine(EngineDeclaration(url, base.digest, "cpu", 16))
-    return Controller(
-        [engine], house.registry, house.registry.catalog, {base.digest: house.folder}, ControllerSettings(**settings)
-    )
-
-
-async def test_an_adapter_that_leaves_while_another_is_retired_does_not_stop_the_controller(house: House) -> None:
+async def test_an_adapter_that_leaves_while_another_is_unloaded_does_not_stop_the_controller(house: House) -> None:
     during_unload: list[Callable[[], None]] = []
 
     async def answer(connection: Connection) -> None:
@@ -43,10 +34,12 @@ async def test_an_adapter_that_leaves_while_another_is_retired_does_not_stop_the
         for number in (1, 2):
             engine.resident[number] = Resident(f"a-{number}", Path("/x"), None, fully_proven=True)
         during_unload.append(lambda: controller.lost(server.url, "a-2"))
-        await controller._retire_unwanted()
+        controller._retire_unwanted()
         assert engine.resident == {}
+        await controller._unload_cleared(engine)
         unloaded = [orjson.loads(body)["lora_name"] for _, body in server.requests]
-        assert unloaded == ["a-1"]
+        assert unloaded[0] == "a-1"
+        assert engine.leaving == {}
         await controller.close()
 
 
@@ -58,15 +51,16 @@ async def test_a_load_waits_while_a_new_boot_is_taken_over_and_is_not_taken_for_
         engine = ManagedEngine(EngineDeclaration(mock.url, "sha256:0", "cpu", 16))
         await engine.control.load_adapter("a-stranger", folder)
         await mock.faults(load_ms=100)
-        taking_over = asyncio.create_task(engine.check(zero))
+        taking_over = asyncio.create_task(engine.check(NOBODY, zero, in_flight=0, heard_s=0.0))
         while not engine.loading.locked():
             await asyncio.sleep(0.001)
         async with engine.loading:
             resident = await engine.load(1, "sha256:" + "1" * 64, folder, full_proof=False)
         assert await taking_over
         names = set((await mock.state())["loaded"])
-        assert names == {engine.base_name, resident.name}
+        assert names == {engine.base_name, resident.name, "a-stranger"}
         assert engine.resident == {1: resident}
+        assert set(engine.leaving) == {"a-stranger"}, "unloaded when no worker can be using it"
         await engine.close()
 
 
@@ -76,16 +70,14 @@ async def test_an_engine_that_never_answers_does_not_hold_up_the_others(house: H
 
     zero = write_adapter(house.folder / "zero", TinyBase().config, scale=0)
     async with raw_server(say_nothing) as silent, run_mock_engine(model=str(house.base_folder)) as mock:
-        controller = controller_of(house, silent.url, check_interval_s=0.05)
-        base = house.registry.bases.get("tiny")
-        controller._zero_adapters[base.digest] = zero
-        controller.engines.append(ManagedEngine(EngineDeclaration(mock.url, base.digest, "cpu", 16)))
+        controller = controller_of(house, silent.url, mock.url, check_interval_s=0.05)
+        controller._zero_adapters[house.registry.bases.get("tiny").digest] = zero
         running = asyncio.create_task(controller.run())
-        async with asyncio.timeout(5):  # the silent engine's check takes twice as long
-            while [engine.url for engine in controller.view().engines] != [mock.url]:
+        async with asyncio.timeout(1.5):  # the silent engine's check takes longer
+            while controller.engines[1].state != "up":
                 await asyncio.sleep(0.01)
             await mock.stop()
-            while controller.view().engines:
+            while controller.engines[1].state == "up":
                 await asyncio.sleep(0.01)
         running.cancel()
         await controller.close()
@@ -119,11 +111,14 @@ def test_a_version_just_brought_in_is_not_the_first_to_make_room(house: House) -
         stack.wait_resident(*names)
         for name in names:
             assert stack.chat(name).status_code == 200
-        assert house.promote(names[0], "1.1").state == "done"  # makes room: the one used longest ago is 1.0 itself
-        assert stack.chat(f"{names[0]}@1.0").status_code == 200  # cold again: task-1 goes, not the newcomer
-        kept = stack.controller.view().engines[0].resident
-        assert house.registry.adapters.get(parse_ref(f"{names[0]}@1.1")).id in kept
-        assert house.registry.adapters.get(parse_ref(f"{names[1]}@1.0")).id not in kept
+        assert house.promote(names[0], "1.1").state == "done"  # it takes the place that is kept for swaps
+        house.publish("acme/cold")
+        stack.wait_revision()
+        assert stack.chat("acme/cold@1.0").status_code == 200  # two must go, and the place be free again
+        kept = stack.worker.view().engines[0].resident
+        newcomer, idlest, second = (f"{names[0]}@1.1", f"{names[0]}@1.0", f"{names[1]}@1.0")
+        held = [house.registry.adapters.get(parse_ref(name)).id in kept for name in (newcomer, idlest, second)]
+        assert held == [True, False, False]
 
 
 @pytest.mark.parametrize("clients", [1, 5])
@@ -135,7 +130,7 @@ async def test_a_load_that_fails_is_told_to_everybody_who_waits_for_it(house: Ho
 
     async with raw_server(answer) as server:
         controller = controller_of(house, server.url)
-        controller.engines[0].healthy = True
+        controller.engines[0]._condition = "up"
         entry = house.registry.catalog().versions_by_id[version.id]
         waiting: list[Awaitable[None]] = [controller.ensure(server.url, entry) for _ in range(clients)]
         results = await asyncio.gather(*waiting, return_exceptions=True)

@@ -73,7 +73,7 @@ def test_nothing_stays_in_flight_when_clients_leave(stack: Stack) -> None:
     stack.faults(token_ms=20)
     for _ in range(5):
         hang_up(stack, CHAT, stream=True, after=b"data: ")
-    wait_until("all holds and pins to be given back", lambda: stack.controller.in_flight.total() == 0)
+    wait_until("all holds and pins to be given back", lambda: stack.worker.in_flight.total() == 0)
     assert stack.gateway.house is not None
     admission = stack.gateway.house.admission
     wait_until("all places to be free", lambda: admission.in_flight == 0)

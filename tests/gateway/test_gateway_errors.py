@@ -12,7 +12,7 @@ import pytest
 from openai import OpenAI
 
 from registry.tenants import NewKey
-from tests.gateway.stack import CHAT, MESSAGES, TEXT, Stack, run, wait_until
+from tests.gateway.stack import CHAT, MESSAGES, TEXT, House, Stack, run, run_stack, wait_until
 
 USER = MESSAGES[0]
 CHAT_BODY: dict[str, Any] = {"model": "triage", "messages": MESSAGES}
@@ -254,7 +254,7 @@ def test_the_sdk_retries_a_503_by_itself_and_succeeds(stack: Stack) -> None:
 def test_garbage_from_the_engine_is_an_error_of_ours(stack: Stack, garbage: str, stream: bool) -> None:
     stack.faults(garbage=garbage)
     answer = stack.chat("triage", stream=stream)
-    assert answer.status_code == (502 if garbage == "json" else 503)
+    assert answer.status_code == 503
     assert answer.json()["error"]["type"] in ("api_error", "service_unavailable")
     assert_clean(stack, answer.text)
 
@@ -336,12 +336,12 @@ def test_without_an_engine_the_answer_is_a_quick_503_that_says_when_to_come_back
         assert_clean(stack, text)
 
 
-def test_a_cold_adapter_that_cannot_be_loaded_shows_nothing_of_the_inside(stack: Stack) -> None:
-    stack.restart_engine()
-    stack.wait_resident("acme/triage", "acme/triage@1.1", "globex/sentiment", "initech/forms")
-    stack.faults(fail_next_load=[404, 503, 404])
-    for _ in range(3):
-        answer = stack.chat("triage@1.2")
-        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "engine_unavailable")
-        assert_clean(stack, answer.text)
-    assert stack.chat("triage@1.2").status_code == 200
+def test_a_cold_adapter_that_cannot_be_loaded_shows_nothing_of_the_inside(house: House) -> None:
+    house.publish("acme/triage")
+    with run_stack(house) as stack:
+        stack.faults(fail_next_load=[404, 503, 404])
+        for _ in range(3):
+            answer = stack.chat("triage@1.0")
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "engine_unavailable")
+            assert_clean(stack, answer.text)
+        assert stack.chat("triage@1.0").status_code == 200

@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.app import Gateway, declared_base
+from gateway.app import Gateway
+from gateway.fleet.declared import declared_base
 from registry.errors import InvalidInput
 from registry.service import Registry
 from registry.settings import RegistrySettings

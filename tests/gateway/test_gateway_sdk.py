@@ -119,7 +119,7 @@ def test_on_a_cpu_the_base_is_served_through_the_zero_adapter_and_never_directly
     after = stack.state()["requests"]
     moved = [name for name in after if after[name] != before.get(name, 0)]
     assert len(moved) == 1
-    assert re.fullmatch(r"a-0{16}-\d+", moved[0])
+    assert re.fullmatch(r"a-0{16}-\d+-\d+", moved[0])
     assert "base" not in after
 
 

@@ -75,10 +75,10 @@ async def test_version_and_boot_are_told_and_a_restart_is_another_boot(
 ) -> None:
     assert await control.healthy()
     assert await control.version() == "0.32.0"
-    boot = await control.boot_time()
-    assert await control.boot_time() == boot
+    boot = (await control.look()).boot
+    assert (await control.look()).boot == boot
     await engine.restart()
-    assert await control.boot_time() > boot
+    assert (await control.look()).boot > boot
 
 
 async def test_a_load_that_happened_already_is_no_error_for_the_same_folder(
@@ -161,7 +161,7 @@ async def test_nobody_listening_is_unreachable_on_every_route(adapter: Path) -> 
     control = VllmControl(f"http://127.0.0.1:{free_port()}")
     assert not await control.healthy()
     calls: list[Callable[[], Awaitable[object]]] = [
-        control.boot_time,
+        control.look,
         control.version,
         control.models,
         lambda: control.load_adapter(NAME, adapter),
@@ -227,7 +227,7 @@ async def test_a_model_list_that_is_none_is_unintelligible(body: bytes) -> None:
 async def test_metrics_without_a_start_time_are_unintelligible() -> None:
     async with answering(document(b"vllm:x 1\n")) as control:
         with pytest.raises(Unintelligible, match="process_start_time_seconds"):
-            await control.boot_time()
+            await control.look()
 
 
 async def test_a_load_whose_answer_never_came_is_looked_up(adapter: Path) -> None:

@@ -105,8 +105,8 @@ def test_a_swap_records_each_step_and_when_it_ended(shop: Shop) -> None:
     swaps = shop.registry.swaps
     swap = swaps.request(parse_ref("acme/triage@1.0"), actor="someone")
     assert (swap.state, swap.finished_at_ms, swap.detail) == (REQUESTED, None, {"from": None, "from_version_id": None})
-    for state in (PRELOADING, VERIFIED):
-        swaps.advance(swap.id, state, **{f"{state}_s": 1.5})
+    swaps.advance(swap.id, PRELOADING, preloading_s=1.5)
+    swaps.advance(swap.id, VERIFIED, verified_s=1.5)
     revision = swaps.flip(swap.id)
     assert swaps.get(swap.id).state == FLIPPED
     swaps.advance(swap.id, DRAINING)

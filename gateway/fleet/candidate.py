@@ -1,0 +1,175 @@
+"""Wanting to lead the fleet: hold the lease, and be its controller for as long as it is held."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway.catalog_watch import CatalogWatch
+from gateway.fleet.controller import Controller, ControllerSettings
+from gateway.fleet.declared import Declared, declared_fleet
+from gateway.fleet.engine import ManagedEngine
+from gateway.fleet.hub import Hub
+from gateway.fleet.wire import MAX_UNIX_PATH, Address
+from gateway.settings import GatewaySettings
+from registry.catalog import Catalog
+from registry.errors import Conflict, InvalidInput
+from registry.leadership import TTL_MS, Lease
+from registry.service import Registry
+
+log = logging.getLogger("switchyard.fleet")
+CANVASS_S = 0.25
+RENEW_S = TTL_MS / 1000 / 3
+
+
+class HeldTerm:
+    """A term as its holder may trust it: by our own clock, from before the renewal was sent."""
+
+    def __init__(self, lease: Lease, asked_s: float) -> None:
+        self.token = lease.token
+        self._until_s = asked_s + TTL_MS / 1000
+
+    @property
+    def over(self) -> bool:
+        """Whether somebody else may lead by now."""
+        return time.monotonic() > self._until_s
+
+    def extend(self, asked_s: float) -> None:
+        """The lease was renewed by a request sent at `asked_s`."""
+        self._until_s = asked_s + TTL_MS / 1000
+
+
+class Candidate:
+    """Runs a `Controller` here whenever the lease can be had. `controller` is it, during a term."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        catalog: Callable[[], Catalog],
+        declared: Declared,
+        settings: ControllerSettings,
+        *,
+        holder: str,
+        address: Address,
+        secret: str,
+    ) -> None:
+        self.controller: Controller | None = None
+        self._registry = registry
+        self._catalog = catalog
+        self._declared = declared
+        self._settings = settings
+        self._holder = holder
+        self._address = address
+        self._secret = secret
+
+    def wake(self) -> None:
+        """The catalog changed, or an engine wants to be looked at."""
+        if self.controller is not None:
+            self.controller.wake()
+
+    async def run(self) -> None:
+        """Stand for election, lead, and stand again; until cancelled, which gives the lease back."""
+        try:
+            while True:
+                asked_s = time.monotonic()
+                try:
+                    lease = await asyncio.to_thread(self._registry.leadership.acquire, self._holder, str(self._address))
+                except SQLAlchemyError as error:
+                    log.warning("cannot stand for the fleet's controller: %s", error)
+                    lease = None
+                if lease is not None:
+                    await self._lead(HeldTerm(lease, asked_s), lease)
+                await asyncio.sleep(CANVASS_S)
+        finally:
+            with suppress(SQLAlchemyError):
+                self._registry.leadership.release(self._holder)
+
+    async def _lead(self, term: HeldTerm, lease: Lease) -> None:
+        log.info("controller of the fleet, term %d, at %s", term.token, self._address)
+        hub = Hub(term.token, self._secret)
+        engines = [ManagedEngine(declaration, term.token) for declaration in self._declared.engines]
+        controller = Controller(
+            engines, self._registry, self._catalog, self._declared.zero_adapters, self._settings, hub, term
+        )
+        urls = [engine.url for engine in engines]
+        try:
+            async with hub.serve(self._address, urls, controller.snapshot, controller.on_message):
+                self.controller = controller
+                running = asyncio.create_task(controller.run(), name="controller")
+                holding = asyncio.create_task(self._hold(term, lease), name="lease")
+                try:
+                    done, _ = await asyncio.wait((running, holding), return_when=asyncio.FIRST_COMPLETED)
+                    for task in done:
+                        if (error := task.exception()) is not None:
+                            log.error("term %d ends: %s", term.token, error, exc_info=error)
+                finally:
+                    for task in (running, holding):
+                        task.cancel()
+                    await asyncio.gather(running, holding, return_exceptions=True)
+        except OSError as error:
+            log.error("cannot listen at %s: %s", self._address, error)
+        finally:
+            self.controller = None
+            await controller.close()
+
+    async def _hold(self, term: HeldTerm, lease: Lease) -> None:
+        """Renew until somebody else has the lease. A database that is away ends no term: nobody can take over then."""
+        while True:
+            await asyncio.sleep(RENEW_S)
+            asked_s = time.monotonic()
+            try:
+                await asyncio.to_thread(self._registry.leadership.renew, lease)
+                term.extend(asked_s)
+            except Conflict as error:
+                log.warning("%s", error)
+                return
+            except SQLAlchemyError as error:
+                log.warning("the lease could not be renewed: %s", error)
+
+
+def candidate_of(registry: Registry, settings: GatewaySettings, watch: CatalogWatch) -> Candidate:
+    """A candidate as the settings want it. Raises `InvalidInput` for what they cannot mean."""
+    address = Address.parse(settings.controller_listen) if settings.controller_listen else _own(settings.state_dir)
+    if address.family == "tcp" and not settings.fleet_secret:
+        raise InvalidInput(
+            f"controller_listen is {str(address)!r} and fleet_secret is empty: anybody who reaches that port could "
+            "steer the fleet; set SWITCHYARD_FLEET_SECRET to the same value on every host",
+            param="fleet_secret",
+        )
+    return Candidate(
+        registry,
+        lambda: watch.current,
+        declared_fleet(registry, settings),
+        ControllerSettings(
+            check_interval_s=settings.engine_check_s,
+            reconcile_interval_s=5 * settings.engine_check_s,
+            retire_after_s=settings.retire_after_s,
+            drain_timeout_s=settings.drain_timeout_s,
+            requests_per_home=settings.requests_per_home,
+        ),
+        holder=holder_of(os.getpid()),
+        address=address,
+        secret=settings.fleet_secret,
+    )
+
+
+def holder_of(pid: int) -> str:
+    """The name under which a process of this host holds the lease."""
+    return f"{socket.gethostname()}-{pid}"
+
+
+def _own(state_dir: Path) -> Address:
+    """A Unix socket for workers on this host; in the state folder, or where temporary files go if that is too deep."""
+    path = state_dir.absolute() / f"controller-{os.getpid()}.sock"
+    if len(str(path)) > MAX_UNIX_PATH:
+        path = Path(tempfile.gettempdir()) / f"switchyard-controller-{os.getpid()}.sock"
+    return Address("unix", str(path), 0)

@@ -1,0 +1,60 @@
+"""The fleet as the settings declare it, with each engine's base looked up in the registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.fleet.engine import EngineDeclaration
+from gateway.fleet.quirks import write_zero_adapter
+from gateway.settings import GatewaySettings
+from registry.bases import BaseInfo
+from registry.errors import InvalidInput
+from registry.service import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """Every engine, and for each base (by digest) the folder of its all-zero adapter."""
+
+    engines: tuple[EngineDeclaration, ...]
+    zero_adapters: dict[str, Path]
+
+
+def declared_fleet(registry: Registry, settings: GatewaySettings) -> Declared:
+    """Read the declarations. Raises `InvalidInput` for a URL that stands twice, or a base that is not registered."""
+    engines = []
+    zero_adapters: dict[str, Path] = {}
+    for declared in settings.declared_engines():
+        base = declared_base(registry, declared.base or settings.engine_base)
+        zero_adapters[base.digest] = write_zero_adapter(
+            settings.adapter_cache_dir / f"zero-{base.digest.removeprefix('sha256:')[:16]}", base.spec
+        )
+        engines.append(
+            EngineDeclaration(
+                declared.url,
+                base.digest,
+                declared.platform or settings.engine_platform,
+                declared.max_cpu_loras or settings.engine_max_cpu_loras,
+                declared.api_key or settings.engine_api_key,
+                settings.engine_hung_after_s,
+            )
+        )
+    urls = [engine.url for engine in engines]
+    if twice := sorted({url for url in urls if urls.count(url) > 1}):
+        raise InvalidInput(f"engines has {', '.join(twice)} twice; name each engine once", param="engines")
+    return Declared(tuple(engines), zero_adapters)
+
+
+def declared_base(registry: Registry, name: str | None) -> BaseInfo:
+    """The base that an engine is said to serve. Raises `InvalidInput` when it cannot be told."""
+    if name is not None:
+        return registry.bases.get(name)
+    known = registry.bases.all()
+    if len(known) == 1:
+        return known[0]
+    raise InvalidInput(
+        f"{len(known)} base models are registered; say which one the engines serve with SWITCHYARD_ENGINE_BASE "
+        "(register one with `switchyard base register NAME FOLDER`)",
+        param="engine_base",
+    )

@@ -1,0 +1,214 @@
+"""The controller's end of the links to its workers: what each was told, what each has in flight."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.fleet.wire import (
+    MAX_LINE_BYTES,
+    Address,
+    FromController,
+    FromWorker,
+    Hello,
+    LinkBroken,
+    Published,
+    Report,
+    Welcome,
+    encode,
+    read_from_worker,
+)
+
+log = logging.getLogger("switchyard.fleet")
+MAX_UNSENT_BYTES = 1 << 26
+"""A worker that has not read so much is cut off; it will link anew and be told everything."""
+
+
+@dataclass(slots=True)
+class WorkerLink:
+    """One linked worker. Until its first report it may use anything that was ever published."""
+
+    worker: str
+    pid: int
+    writer: asyncio.StreamWriter
+    seen: int = -1
+    counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    """(engine URL, adapter name) → requests in flight, as reported last."""
+
+    def send(self, *messages: FromController) -> None:
+        """Queue messages; a worker that does not read is cut off."""
+        if self.writer.is_closing():
+            return
+        self.writer.write(b"".join(encode(message) for message in messages))
+        if self.writer.transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
+            self.writer.transport.abort()
+
+
+class Hub:
+    """Every linked worker of one controller's term.
+
+    Invariant: a name is clear only when every worker that lives – linked, or known to the registry – has confirmed a
+    revision of the view without it, and counts no request on it.
+    """
+
+    def __init__(self, token: int, secret: str) -> None:
+        self.links: dict[str, WorkerLink] = {}
+        self.revision = 0
+        self.expected: frozenset[str] | None = None
+        """Ids of the workers whose lease in the registry has not lapsed; `None` while that is unknown."""
+        self.trusted: set[str] = set()
+        """Adapter names that workers were routing to when they linked: an earlier controller had proven them."""
+        self.last_used_s: dict[tuple[str, int], float] = {}
+        """(engine URL, version id) → `time.monotonic()` when its newest request began, or it was loaded."""
+        self.heard_s: dict[str, float] = {}
+        """Engine URL → `time.monotonic()` when any worker last got a byte from it."""
+        self.uses: dict[int, int] = {}
+        """Requests by version id since somebody last emptied it."""
+        self._token = token
+        self._secret = secret
+        self._waiters: set[asyncio.Future[None]] = set()
+
+    @asynccontextmanager
+    async def serve(
+        self,
+        address: Address,
+        engines: Sequence[str],
+        snapshot: Callable[[], list[FromController]],
+        on_message: Callable[[WorkerLink, FromWorker], None],
+    ) -> AsyncIterator[None]:
+        """Accept workers inside the block. Raises `OSError` when the address cannot be listened on."""
+        tasks: set[asyncio.Task[None]] = set()
+
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            tasks.add(task)
+            try:
+                await self._serve_link(reader, writer, Welcome(self._token, tuple(engines)), snapshot, on_message)
+            except (LinkBroken, asyncio.CancelledError) as error:
+                log.debug("a worker's link ended: %s", error)
+            finally:
+                tasks.discard(task)
+                writer.close()
+
+        server = await _listen(address, accept)
+        try:
+            yield
+        finally:
+            server.close()
+            for task in list(tasks):
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            _remove_socket(address)
+
+    async def _serve_link(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        welcome: Welcome,
+        snapshot: Callable[[], list[FromController]],
+        on_message: Callable[[WorkerLink, FromWorker], None],
+    ) -> None:
+        hello = await read_from_worker(reader)
+        if not isinstance(hello, Hello) or not secrets.compare_digest(hello.secret.encode(), self._secret.encode()):
+            raise LinkBroken("a stranger: no hello with the fleet's secret")
+        link = WorkerLink(hello.worker, hello.pid, writer)
+        self.links[hello.worker] = link
+        self.trusted.update(hello.trusted)
+        for version, number in hello.uses.items():
+            self.uses[version] = self.uses.get(version, 0) + number
+        link.send(welcome, *snapshot(), Published(self.revision))
+        try:
+            while True:
+                message = await read_from_worker(reader)
+                if isinstance(message, Report):
+                    self._note(link, message)
+                else:
+                    on_message(link, message)
+        finally:
+            if self.links.get(hello.worker) is link:
+                del self.links[hello.worker]
+            self._wake_waiters()
+
+    def publish(self, changes: Sequence[FromController]) -> int:
+        """Tell every worker one set of changes; the revision by which it is known."""
+        self.revision += 1
+        for link in self.links.values():
+            link.send(*changes, Published(self.revision))
+        return self.revision
+
+    def broadcast(self, message: FromController) -> None:
+        """Tell every worker something that is no part of the view."""
+        for link in self.links.values():
+            link.send(message)
+
+    def _note(self, link: WorkerLink, report: Report) -> None:
+        now = time.monotonic()
+        link.seen = report.seen
+        link.counts = {(url, name): number for url, name, number in report.in_flight}
+        for url, version, number, age_s in report.uses:
+            self.last_used_s[url, version] = max(self.last_used_s.get((url, version), 0.0), now - age_s)
+            self.uses[version] = self.uses.get(version, 0) + number
+        for url, age_s in report.last_bytes.items():
+            self.heard_s[url] = max(self.heard_s.get(url, 0.0), now - age_s)
+        self._wake_waiters()
+
+    def count(self, url: str, name: str) -> int:
+        """Requests on one adapter of one engine, as reported last."""
+        return sum(link.counts.get((url, name), 0) for link in self.links.values())
+
+    def running_on(self, url: str) -> int:
+        """Requests on one engine, as reported last."""
+        return sum(number for link in self.links.values() for (where, _), number in link.counts.items() if where == url)
+
+    def is_clear(self, url: str, name: str, revision: int) -> bool:
+        """Whether nobody uses, or can begin to use, a name that left the view with `revision`."""
+        if self.expected is None or not self.expected <= self.links.keys():
+            return False
+        return all(link.seen >= revision for link in self.links.values()) and self.count(url, name) == 0
+
+    async def hear_everybody(self, timeout_s: float) -> None:
+        """Have every worker report now; return when all have, or the time is up."""
+        revision = self.publish(())
+        deadline = time.monotonic() + timeout_s
+        while any(link.seen < revision for link in self.links.values()) and time.monotonic() < deadline:
+            await self.next_report(timeout_s)
+
+    async def next_report(self, timeout_s: float) -> None:
+        """Return when a worker has reported, or gone, or the time is up."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await waiter
+        finally:
+            self._waiters.discard(waiter)
+
+    def _wake_waiters(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+async def _listen(
+    address: Address, accept: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+) -> asyncio.Server:
+    if address.family == "tcp":
+        return await asyncio.start_server(accept, address.host, address.port, limit=MAX_LINE_BYTES)
+    _remove_socket(address)  # what a dead process left behind
+    server = await asyncio.start_unix_server(accept, address.host, limit=MAX_LINE_BYTES)
+    os.chmod(address.host, 0o600)
+    return server
+
+
+def _remove_socket(address: Address) -> None:
+    if address.family == "unix":
+        Path(address.host).unlink(missing_ok=True)

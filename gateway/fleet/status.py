@@ -1,0 +1,63 @@
+"""The fleet as people see it: one JSON-ready document of everything that the controller knows."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gateway.fleet.controller import Controller
+    from gateway.fleet.engine import ManagedEngine
+
+
+def fleet_document(controller: Controller) -> dict[str, Any]:
+    """`{"controller", "workers", "engines", "copies"}`; ages in seconds, versions by id."""
+    return {
+        "controller": {"pid": os.getpid(), "token": controller.term.token, "view_revision": controller.hub.revision},
+        "workers": [
+            {"id": link.worker, "pid": link.pid, "view_revision": link.seen, "in_flight": sum(link.counts.values())}
+            for link in controller.hub.links.values()
+        ],
+        "engines": [_engine(controller, engine) for engine in controller.engines],
+        "copies": {str(version): number for version, number in controller.demand.copies.items()},
+        "swaps": sorted(controller.swaps.ids()),
+    }
+
+
+def _engine(controller: Controller, engine: ManagedEngine) -> dict[str, Any]:
+    hub, look = controller.hub, engine.look
+    return {
+        "url": engine.url,
+        "state": engine.state,
+        "fault": engine.fault,
+        "version": engine.version,
+        "platform": engine.declared.platform,
+        "base_digest": engine.declared.base_digest,
+        "boot_s": engine.boot,
+        "in_flight": hub.running_on(engine.url),
+        "running": look.running if look else None,
+        "waiting": look.waiting if look else None,
+        "kv_usage": look.kv_usage if look else None,
+        "steps": look.steps if look else None,
+        "places": engine.declared.max_cpu_loras,
+        "places_used": len(engine.names),
+        "leaving": sorted(engine.leaving),
+        "foreign": sorted(engine.foreign),
+        "resident": [
+            {
+                "version_id": version_id,
+                "name": entry.name,
+                "strength": entry.strength,
+                "fully_proven": entry.fully_proven,
+                "in_flight": hub.count(engine.url, entry.name),
+                "idle_s": _age(hub.last_used_s.get((engine.url, version_id))),
+                "requests_per_s": round(controller.demand.heat(version_id), 3),
+            }
+            for version_id, entry in engine.resident.items()
+        ],
+    }
+
+
+def _age(monotonic_s: float | None) -> float | None:
+    return None if monotonic_s is None else round(time.monotonic() - monotonic_s, 3)

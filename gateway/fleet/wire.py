@@ -1,0 +1,238 @@
+"""What the fleet's controller and the gateway's workers say to each other: one JSON object a line, on one socket.
+
+Both ends are ours and of one version, so the messages are plain dataclasses; pydantic reads them, orjson writes them.
+
+worker → controller     Hello, Report, Ensure, Lost, Wake, Inspect
+controller → worker     Welcome, EngineChanged, Copies, Published, Ensured, CatalogMoved, Inspected
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, TypeVar
+
+import orjson
+from pydantic import Field, TypeAdapter, ValidationError
+
+from registry.errors import InvalidInput
+
+MAX_LINE_BYTES = 1 << 26
+"""An engine with 10⁵ adapters fits; a peer that sends more is none of ours."""
+MAX_UNIX_PATH = 100
+
+EngineState = Literal["new", "up", "draining", "slow", "hung", "down", "refused"]
+"""Only `up` and `slow` take new requests: `slow` missed one check and may only be busy."""
+TAKES_TRAFFIC: tuple[EngineState, ...] = ("up", "slow")
+
+
+Message = TypeVar("Message")
+
+
+class LinkBroken(Exception):
+    """The other side is gone, or says what is no message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """A worker introduces itself. `trusted` are the names that it was told to route to: they passed their proof."""
+
+    worker: str
+    pid: int
+    secret: str
+    trusted: tuple[str, ...]
+    uses: dict[int, int]
+    """Requests by version id since the worker began: a new controller learns from it what is hot."""
+    kind: Literal["hello"] = "hello"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a worker has in flight now, having applied every change up to view revision `seen`."""
+
+    seen: int
+    in_flight: tuple[tuple[str, str, int], ...]
+    """(engine URL, adapter name on it, requests)."""
+    uses: tuple[tuple[str, int, int, float], ...]
+    """(engine URL, version id, requests that began since the last report, seconds since the newest of them)."""
+    last_bytes: dict[str, float]
+    """Engine URL → seconds since it last sent this worker anything, for engines with requests in flight."""
+    kind: Literal["report"] = "report"
+
+
+@dataclass(frozen=True, slots=True)
+class Ensure:
+    """Please make a version resident on an engine; the answer is the `Ensured` of the same id."""
+
+    id: int
+    url: str
+    version: int
+    kind: Literal["ensure"] = "ensure"
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The engine said that it does not know a name."""
+
+    url: str
+    name: str
+    kind: Literal["lost"] = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """A request could not reach an engine: look at it now."""
+
+    kind: Literal["wake"] = "wake"
+
+
+@dataclass(frozen=True, slots=True)
+class Inspect:
+    """Tell me all about the fleet; for people."""
+
+    id: int
+    kind: Literal["inspect"] = "inspect"
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The controller's first word. Engines that it does not manage are forgotten; each of the others is what it was
+    until its first `EngineChanged`, which tells all of it.
+    """
+
+    token: int
+    engines: tuple[str, ...]
+    kind: Literal["welcome"] = "welcome"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineChanged:
+    """An engine as it is now; `added` and `removed` change what is resident on it."""
+
+    url: str
+    base_digest: str
+    base_name: str | None
+    places: int
+    """Adapters that fit: its weight when homes are chosen."""
+    state: EngineState
+    fault: str | None
+    """Why it takes no traffic, or is slow; for people."""
+    added: tuple[tuple[int, str], ...]
+    """(version id, name on the engine)."""
+    removed: tuple[int, ...]
+    kind: Literal["engine"] = "engine"
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """Version ids that have more than one home, and how many."""
+
+    copies: dict[int, int]
+    kind: Literal["copies"] = "copies"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The end of one set of changes; the worker applies the set at once and reports `revision`."""
+
+    revision: int
+    kind: Literal["published"] = "published"
+
+
+@dataclass(frozen=True, slots=True)
+class Ensured:
+    """A load ended. `failure` is empty when the version is resident."""
+
+    id: int
+    failure: str
+    permanent: bool
+    kind: Literal["ensured"] = "ensured"
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogMoved:
+    """The catalog has a revision that workers should have in force; `revision` is at least it."""
+
+    revision: int
+    kind: Literal["catalog"] = "catalog"
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """The answer to `Inspect`: a document for the admin API."""
+
+    id: int
+    document: dict[str, Any] = field(default_factory=dict)
+    kind: Literal["inspected"] = "inspected"
+
+
+FromWorker = Hello | Report | Ensure | Lost | Wake | Inspect
+FromController = Welcome | EngineChanged | Copies | Published | Ensured | CatalogMoved | Inspected
+
+_FROM_WORKER: TypeAdapter[FromWorker] = TypeAdapter(Annotated[FromWorker, Field(discriminator="kind")])
+_FROM_CONTROLLER: TypeAdapter[FromController] = TypeAdapter(Annotated[FromController, Field(discriminator="kind")])
+
+
+def encode(message: FromWorker | FromController) -> bytes:
+    """One line."""
+    return orjson.dumps(message, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE)
+
+
+async def read_from_worker(reader: asyncio.StreamReader) -> FromWorker:
+    """The next message of a worker. Raises `LinkBroken`."""
+    return _decode(_FROM_WORKER, await _line(reader))
+
+
+async def read_from_controller(reader: asyncio.StreamReader) -> FromController:
+    """The next message of the controller. Raises `LinkBroken`."""
+    return _decode(_FROM_CONTROLLER, await _line(reader))
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    try:
+        line = await reader.readline()
+    except (OSError, ValueError) as error:  # ValueError: longer than the limit
+        raise LinkBroken(str(error)) from error
+    if not line.endswith(b"\n"):
+        raise LinkBroken("the other side closed the link")
+    return line
+
+
+def _decode(adapter: TypeAdapter[Message], line: bytes) -> Message:
+    try:
+        return adapter.validate_json(line)
+    except ValidationError as error:
+        raise LinkBroken(f"not a message of this version: {error.errors()[0]['msg']}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a controller listens: `unix:/path`, or `tcp:host:port` for workers on other hosts."""
+
+    family: Literal["unix", "tcp"]
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Raises `InvalidInput` for anything else."""
+        family, _, rest = text.partition(":")
+        if family == "unix" and rest.startswith("/") and len(rest) <= MAX_UNIX_PATH:
+            return cls("unix", rest, 0)
+        host, _, port = rest.rpartition(":")
+        if family == "tcp" and host and port.isdecimal():
+            return cls("tcp", host, int(port))
+        raise InvalidInput(
+            f"controller address is {text!r}; expected unix:/absolute/path (at most {MAX_UNIX_PATH} characters) "
+            "or tcp:host:port",
+            param="controller_listen",
+        )
+
+    def __str__(self) -> str:
+        return f"unix:{self.host}" if self.family == "unix" else f"tcp:{self.host}:{self.port}"
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A link to whoever listens there. Raises `OSError`."""
+        if self.family == "unix":
+            return await asyncio.open_unix_connection(self.host, limit=MAX_LINE_BYTES)
+        return await asyncio.open_connection(self.host, self.port, limit=MAX_LINE_BYTES)

@@ -1,0 +1,291 @@
+"""A worker's end of the fleet: a mirror of what the controller publishes, and the few things it may ask for.
+
+The link may break at any time: the mirror stays as it was, so what is resident is served on, and what is asked for is
+asked again of the next controller. Requests bound their own waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import count
+from types import MappingProxyType
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway.fleet.connection import EngineClient
+from gateway.fleet.homes import Homes
+from gateway.fleet.view import ColdAdapterFailed, EngineView, FleetView, InFlight
+from gateway.fleet.wire import (
+    TAKES_TRAFFIC,
+    Address,
+    CatalogMoved,
+    Copies,
+    EngineChanged,
+    EngineState,
+    Ensure,
+    Ensured,
+    FromController,
+    FromWorker,
+    Hello,
+    Inspect,
+    Inspected,
+    LinkBroken,
+    Lost,
+    Published,
+    Report,
+    Wake,
+    Welcome,
+    encode,
+    read_from_controller,
+)
+from registry.catalog import VersionEntry
+from registry.leadership import Leadership
+
+log = logging.getLogger("switchyard.worker")
+REPORT_INTERVAL_S = 0.25
+RECONNECT_S = 0.1
+ABORTING: tuple[EngineState, ...] = ("hung", "down")
+"""States in which running requests are given up: nothing will come of them."""
+
+
+@dataclass(slots=True)
+class _Mirror:
+    """One engine as it was published last."""
+
+    client: EngineClient
+    base_digest: str
+    base_name: str | None
+    places: int
+    state: EngineState
+    fault: str | None
+    resident: dict[int, str]
+
+
+class FleetWorker:
+    """The `Fleet` of the request path. `on_catalog_moved` is called when the controller knows of a newer catalog."""
+
+    def __init__(
+        self, worker_id: str, leadership: Leadership, secret: str, on_catalog_moved: Callable[[int], None]
+    ) -> None:
+        self.in_flight = InFlight(on_released=self._report)
+        self._worker_id = worker_id
+        self._leadership = leadership
+        self._secret = secret
+        self._on_catalog_moved = on_catalog_moved
+        self._view = FleetView.empty()
+        self._engines: dict[str, _Mirror] = {}
+        self._clients: dict[str, EngineClient] = {}
+        self._stale: set[str] = set()
+        """Engines of which the present controller has not spoken yet."""
+        self._copies: Mapping[int, int] = {}
+        self._changes: list[FromController] = []
+        self._seen = 0
+        self._uses: dict[int, int] = {}
+        """Requests by version id since this worker began."""
+        self._writer: asyncio.StreamWriter | None = None
+        self._ids = count(1)
+        self._waiting: dict[tuple[str, int], tuple[Ensure, asyncio.Future[None]]] = {}
+        self._questions: dict[int, asyncio.Future[dict[str, Any]]] = {}
+
+    @property
+    def linked(self) -> bool:
+        """Whether a controller is there."""
+        return self._writer is not None
+
+    # What the request path uses
+
+    def view(self) -> FleetView:
+        """Engines that may take traffic now."""
+        return self._view
+
+    async def ensure(self, engine_url: str, version: VersionEntry) -> None:
+        """Make a version resident on an engine; callers who ask at once share one load. Raises `ColdAdapterFailed`.
+
+        Without a controller it waits for the next one, for as long as the caller lets it.
+        """
+        key = (engine_url, version.id)
+        if key not in self._waiting:
+            question = Ensure(next(self._ids), engine_url, version.id)
+            self._waiting[key] = (question, asyncio.get_running_loop().create_future())
+            self._send(question)
+        await asyncio.shield(self._waiting[key][1])  # a client that goes away must not cancel what others wait for
+
+    def lost(self, engine_url: str, name: str) -> None:
+        """An engine said that it does not know an adapter that we thought resident."""
+        mirror = self._engines.get(engine_url)
+        if mirror is not None:
+            mirror.resident = {version: known for version, known in mirror.resident.items() if known != name}
+            if mirror.base_name == name:
+                mirror.base_name = None
+            self._show()
+        self._send(Lost(engine_url, name))
+
+    def wake(self) -> None:
+        """A request could not reach an engine: the controller should look now."""
+        self._send(Wake())
+
+    def states(self) -> dict[str, tuple[EngineState, str | None, int]]:
+        """Engine URL → its state, what is wrong with it, and how many adapters it holds; for probes and metrics."""
+        return {url: (mirror.state, mirror.fault, len(mirror.resident)) for url, mirror in self._engines.items()}
+
+    async def inspect(self) -> dict[str, Any] | None:
+        """The controller's whole knowledge, for the admin API; `None` when there is no controller."""
+        if self._writer is None:
+            return None
+        number = next(self._ids)
+        self._questions[number] = asyncio.get_running_loop().create_future()
+        self._send(Inspect(number))
+        try:
+            async with asyncio.timeout(5.0):
+                return await self._questions[number]
+        except (TimeoutError, LinkBroken):
+            return None
+        finally:
+            del self._questions[number]
+
+    # The link
+
+    async def run(self) -> None:
+        """Stay linked to whoever leads; forever."""
+        address: str | None = None
+        while True:
+            try:
+                lease = await asyncio.to_thread(self._leadership.current)
+                address = lease.address if lease else address
+            except SQLAlchemyError as error:
+                log.warning("the controller's address stays as it was: %s", error)
+            if address is not None:
+                try:
+                    await self._stay_linked(Address.parse(address))
+                except (OSError, LinkBroken) as error:
+                    log.debug("no link to a controller at %s: %s", address, error)
+            await asyncio.sleep(RECONNECT_S)
+
+    async def _stay_linked(self, address: Address) -> None:
+        reader, writer = await address.connect()
+        reporting: asyncio.Task[None] | None = None
+        try:
+            self._writer = writer
+            trusted = [name for mirror in self._engines.values() for name in _names(mirror)]
+            self._send(Hello(self._worker_id, os.getpid(), self._secret, tuple(trusted), self._uses))
+            self._changes.clear()
+            reporting = asyncio.create_task(self._keep_reporting())
+            while True:
+                self._take(await read_from_controller(reader))
+        finally:
+            self._writer = None
+            if reporting is not None:
+                reporting.cancel()
+            writer.close()
+            for question in self._questions.values():
+                if not question.done():
+                    question.set_exception(LinkBroken("the controller went away"))
+
+    def _take(self, message: FromController) -> None:
+        match message:
+            case Ensured():
+                self._ended(message)
+            case Inspected():
+                if (asked := self._questions.get(message.id)) is not None and not asked.done():
+                    asked.set_result(message.document)
+            case CatalogMoved():
+                self._on_catalog_moved(message.revision)
+            case Published():
+                self._apply(self._changes)
+                self._changes = []
+                self._seen = message.revision
+                self._report()
+            case Welcome():
+                self._changes = [message]
+                for question, _ in self._waiting.values():  # asked of a controller that is gone, or of nobody
+                    self._send(question)
+            case EngineChanged() | Copies():
+                self._changes.append(message)
+
+    def _ended(self, message: Ensured) -> None:
+        for key, (question, future) in list(self._waiting.items()):
+            if question.id != message.id:
+                continue
+            del self._waiting[key]
+            if message.failure:
+                future.set_exception(ColdAdapterFailed(message.failure, permanent=message.permanent))
+                future.exception()  # marked as seen: every client that waited may have gone away
+            else:
+                future.set_result(None)
+
+    def _apply(self, changes: list[FromController]) -> None:
+        for change in changes:
+            match change:
+                case Welcome():  # what the predecessor published holds until the successor has looked for itself
+                    self._engines = {url: self._engines[url] for url in change.engines if url in self._engines}
+                    self._stale = set(self._engines)
+                case EngineChanged():
+                    self._change_engine(change)
+                case Copies():
+                    self._copies = change.copies
+        self._show()
+        routed = {(url, name) for url, mirror in self._engines.items() for name in _names(mirror)}
+        self.in_flight.awaited = {key for key in self.in_flight.counts if key not in routed}
+
+    def _change_engine(self, change: EngineChanged) -> None:
+        mirror = self._engines.get(change.url)
+        resident = {} if mirror is None or change.url in self._stale else mirror.resident
+        self._stale.discard(change.url)
+        for version in change.removed:
+            resident.pop(version, None)
+        resident.update(change.added)
+        client = self._clients.get(change.url)
+        if client is None:
+            client = self._clients[change.url] = EngineClient(change.url)
+        if change.state in ABORTING:
+            client.abort(f"the engine is {change.state}")
+        self._engines[change.url] = _Mirror(
+            client, change.base_digest, change.base_name, change.places, change.state, change.fault, resident
+        )
+
+    def _show(self) -> None:
+        """Put what is mirrored before the request path, in one assignment."""
+        serving = {url: mirror for url, mirror in self._engines.items() if mirror.state in TAKES_TRAFFIC}
+        weights = {url: mirror.places for url, mirror in serving.items()}
+        homes = self._view.homes if self._view.homes.same_as(weights) else Homes(weights)
+        engines = tuple(
+            EngineView(url, mirror.client, mirror.base_digest, mirror.base_name, MappingProxyType(mirror.resident))
+            for url, mirror in serving.items()
+        )
+        self._view = FleetView(engines, homes, self._copies)
+
+    async def _keep_reporting(self) -> None:
+        while True:
+            await asyncio.sleep(REPORT_INTERVAL_S)
+            self._report()
+
+    def _report(self) -> None:
+        now = time.monotonic()
+        busy = {url: now - client.heard_at_s for url, client in self._clients.items() if client.active}
+        counts = tuple((url, name, number) for (url, name), number in self.in_flight.counts.items())
+        uses = tuple(
+            (url, version, use.requests, now - use.newest_s) for (url, version), use in self.in_flight.uses.items()
+        )
+        self.in_flight.uses.clear()
+        for _, version, number, _ in uses:
+            self._uses[version] = self._uses.get(version, 0) + number
+        self._send(Report(self._seen, counts, uses, busy))
+
+    def _send(self, message: FromWorker) -> None:
+        if self._writer is not None and not self._writer.is_closing():
+            self._writer.write(encode(message))
+
+    def close(self) -> None:
+        """Close every engine connection."""
+        for client in self._clients.values():
+            client.close()
+
+
+def _names(mirror: _Mirror) -> list[str]:
+    return [*mirror.resident.values(), *([mirror.base_name] if mirror.base_name else [])]

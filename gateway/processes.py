@@ -1,0 +1,131 @@
+"""A gateway of several processes: one parent, one controller, N workers that accept from one listening socket.
+
+The parent serves nothing. It starts the others again when they die, and stops them in order: workers first, which
+finish their streams, then the controller, which they need while they do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway.catalog_watch import CatalogWatch
+from gateway.fleet.candidate import candidate_of, holder_of
+from gateway.settings import GatewaySettings
+from gateway.supervisor import Stopped, die_with_parent, stop_signals
+from registry.service import Registry
+
+log = logging.getLogger("switchyard.processes")
+BACKLOG = 2048
+POLL_S = 0.1
+RESTART_PAUSE_S = 1.0
+"""A child that dies again within so long waits as long before it is started once more."""
+
+
+class Family:
+    """The children of one parent, by role: `controller`, `worker 1`, …"""
+
+    def __init__(self, settings: GatewaySettings, listening: socket.socket) -> None:
+        self._environment = {
+            **os.environ,
+            "SWITCHYARD_HOST": settings.host,
+            "SWITCHYARD_PORT": str(settings.port),
+            "SWITCHYARD_ENGINES": json.dumps(
+                [one.model_dump(exclude_none=True) for one in settings.declared_engines()]
+            ),
+        }
+        self._listening = listening
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._started_s: dict[str, float] = {}
+        self._roles = ["controller", *(f"worker {number + 1}" for number in range(settings.workers))]
+
+    def start_missing(self) -> list[int]:
+        """Start every role whose child is not there; the pids of controllers that were found dead."""
+        dead = []
+        for role in self._roles:
+            child = self._children.get(role)
+            if child is not None and child.poll() is None:
+                continue
+            if child is not None:
+                log.error("%s (pid %d) ended with status %d; starting another", role, child.pid, child.returncode)
+                if role == "controller":
+                    dead.append(child.pid)
+                if time.monotonic() - self._started_s[role] < RESTART_PAUSE_S:
+                    time.sleep(RESTART_PAUSE_S)
+            self._children[role] = self._start(role)
+            self._started_s[role] = time.monotonic()
+        return dead
+
+    def _start(self, role: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "switchyard", role.partition(" ")[0]]
+        inherited: tuple[int, ...] = ()
+        if role != "controller":
+            inherited = (self._listening.fileno(),)
+            command += ["--fd", str(self._listening.fileno())]
+        return subprocess.Popen(
+            command,
+            env=self._environment,
+            pass_fds=inherited,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C reaches the parent, which stops the others in order
+            preexec_fn=die_with_parent if sys.platform == "linux" else None,
+        )
+
+    def stop(self, grace_s: float) -> None:
+        """Workers, then the controller; what does not end in time is killed."""
+        for roles in (self._roles[1:], self._roles[:1]):
+            children = [self._children[role] for role in roles if role in self._children]
+            for child in children:
+                child.terminate()
+            deadline = time.monotonic() + grace_s
+            for child in children:
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(max(0.0, deadline - time.monotonic()))
+                child.kill()
+                child.wait()
+
+
+def run_family(settings: GatewaySettings, registry: Registry, *, grace_s: float) -> None:
+    """Serve with `settings.workers` processes until SIGTERM or Ctrl-C. Raises `OSError` when the port is taken."""
+    listening = socket.create_server((settings.host, settings.port), backlog=BACKLOG)
+    family = Family(settings, listening)
+    try:
+        with stop_signals():
+            while True:
+                for pid in family.start_missing():
+                    with suppress(SQLAlchemyError):  # it is dead for sure: nobody needs to wait for its lease to lapse
+                        registry.leadership.release(holder_of(pid))
+                time.sleep(POLL_S)
+    except Stopped:
+        log.info("stopping; running answers may finish (up to %g s)", grace_s)
+    finally:
+        family.stop(grace_s)
+        listening.close()
+
+
+async def lead(settings: GatewaySettings, registry: Registry) -> None:
+    """Be the fleet's controller, or stand by to be the next, until SIGTERM or Ctrl-C."""
+    watch = CatalogWatch(registry, None, "", settings.catalog_poll_s)
+    candidate = candidate_of(registry, settings, watch)
+    tasks = [asyncio.create_task(watch.run(candidate.wake)), asyncio.create_task(candidate.run())]
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    waiting = asyncio.create_task(stopped.wait())
+    done, _ = await asyncio.wait((*tasks, waiting), return_when=asyncio.FIRST_COMPLETED)
+    for task in (*tasks, waiting):
+        task.cancel()
+    await asyncio.gather(*tasks, waiting, return_exceptions=True)
+    for task in done:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error
