@@ -1,0 +1,85 @@
+"""Mock engines as processes that can be killed, hung and brought back at the same address."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from gateway.supervisor import child
+from loadtest.testing import free_port
+
+START_DEADLINE_S = 30.0
+
+
+class EngineProcess:
+    """One mock engine. Start and restart it from one thread that lives as long as it: the kernel ends it with that."""
+
+    def __init__(self, folder: Path, options: tuple[str, ...]) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log = folder / f"engine-{self.port}.log"
+        self._options = options
+        self._running = ExitStack()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs, or ran last."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Begin a new boot; it listens a moment later."""
+        command = [sys.executable, "-m", "loadtest.mock_engine", "--port", str(self.port), *self._options]
+        self._process = self._running.enter_context(child(command, os.environ, self._log))
+
+    def kill(self) -> None:
+        """kill -9, whatever state it is in; returns when it is gone."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._running.close()
+
+    def wait_healthy(self) -> float:
+        """Poll /health until it is 200 and return when that was, in unix seconds. Raises TimeoutError after 30 s."""
+        ends = time.monotonic() + START_DEADLINE_S
+        while time.monotonic() < ends:
+            try:
+                if httpx.get(f"{self.url}/health", timeout=1.0).status_code == 200:
+                    return time.time()
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.02)
+        raise TimeoutError(f"the mock engine at {self.url} is not healthy; see {self._log}")
+
+    def fault(self, **patch: Any) -> None:
+        """Change the mock's faults, or `forget_adapter`."""
+        httpx.post(f"{self.url}/mock/faults", json=patch, timeout=5.0).raise_for_status()
+
+    def state(self) -> dict[str, Any]:
+        """The mock's counters."""
+        state: dict[str, Any] = httpx.get(f"{self.url}/mock/state", timeout=5.0).raise_for_status().json()
+        return state
+
+
+@contextmanager
+def engine_processes(folder: Path, count: int, *options: str) -> Iterator[list[EngineProcess]]:
+    """So many mock engines with the same options, healthy; gone after the block."""
+    engines = [EngineProcess(folder, options) for _ in range(count)]
+    try:
+        for engine in engines:
+            engine.start()
+        for engine in engines:
+            engine.wait_healthy()
+        yield engines
+    finally:
+        for engine in engines:
+            engine.kill()

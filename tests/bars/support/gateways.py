@@ -1,0 +1,69 @@
+"""Gateways as processes, one or with workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+from rich.console import Console
+
+from gateway.supervisor import child, wait_until_up
+from loadtest.testing import free_port
+
+START_DEADLINE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayProcess:
+    """A running gateway. `environment` makes `switchyard` commands talk to it."""
+
+    url: str
+    pid: int
+    environment: Mapping[str, str]
+    log: Path
+
+    def controller_pid(self) -> int:
+        """The controller's process. Raises StopIteration while there is none."""
+        children = psutil.Process(self.pid).children()
+        return next(child.pid for child in children if "controller" in child.cmdline()[1:])
+
+    def wait_engines(self, count: int) -> None:
+        """Return when so many engines take traffic. Raises TimeoutError."""
+        ends = time.monotonic() + START_DEADLINE_S
+        while time.monotonic() < ends:
+            engines = httpx.get(f"{self.url}/readyz", timeout=5.0).json()["engines"]
+            if list(engines.values()).count("ok") >= count:
+                return
+            time.sleep(0.05)
+        raise TimeoutError(f"{count} engines are not ready: {engines}; see {self.log}")
+
+
+@contextmanager
+def gateway_process(
+    state_dir: Path, engine_urls: Sequence[str], *, workers: int = 1, **settings: object
+) -> Iterator[GatewayProcess]:
+    """A gateway over the registry in `state_dir`, with all its engines ready. `settings` are fields of its settings."""
+    port = free_port()
+    environment = {
+        **os.environ,
+        "SWITCHYARD_STATE_DIR": str(state_dir),
+        "SWITCHYARD_ENGINES": json.dumps(list(engine_urls)),
+        "SWITCHYARD_ENGINE_PLATFORM": "cpu",
+        "SWITCHYARD_PORT": str(port),
+        **{f"SWITCHYARD_{name.upper()}": str(value) for name, value in settings.items()},
+    }
+    command = [sys.executable, "-m", "switchyard", "gateway", *(("--workers", str(workers)) if workers > 1 else ())]
+    url, log = f"http://127.0.0.1:{port}", state_dir.parent / f"gateway-{port}.log"
+    with child(command, environment, log) as process:
+        wait_until_up("gateway", f"{url}/readyz", process, log, START_DEADLINE_S, Console(quiet=True))
+        gateway = GatewayProcess(url, process.pid, environment, log)
+        gateway.wait_engines(len(engine_urls))
+        yield gateway
