@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
+from weakref import WeakValueDictionary
 
 from loadtest.mock_engine.adapters import AdapterBroken, AdapterMissing, Weights, read_fingerprint
 from loadtest.mock_engine.metrics import Stats
@@ -44,11 +44,11 @@ class Engine:
         self.started = time.time()
         self.dead = False
         self.exit_now = on_exit
-        self._load_locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._load_locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def load(self, name: str, path: str, inplace: bool) -> None:
         """Load an adapter as `/v1/load_lora_adapter` does, one load per name at a time. Raises EngineError."""
-        async with self._load_locks[name]:
+        async with self._load_locks.setdefault(name, asyncio.Lock()):
             await self._load(name, path, inplace)
 
     async def _load(self, name: str, path: str, inplace: bool) -> None:
@@ -60,7 +60,7 @@ class Engine:
             text = f"The lora adapter '{name}' has already been loaded. If you want to load the adapter in place, set"
             raise EngineError(400, "InvalidUserInput", text + " 'load_inplace' to True.")
         await asyncio.sleep(self.faults.load_ms / 1_000)
-        await self._read()
+        await self.pace.read(self.faults.load_stall_ms / 1_000, needed=lambda: True)
         self.check_alive()
         if self.faults.fail_next_load:
             status, *rest = self.faults.fail_next_load
@@ -78,9 +78,6 @@ class Engine:
             del self.table.names[name]
         with suppress(EngineError):  # it dies in the step after the load, which is answered by then
             self._step()
-
-    async def _read(self) -> None:
-        await self.pace.read(self.faults.load_stall_ms / 1_000)
 
     def unload(self, name: str) -> None:
         """Forget a name as `/v1/unload_lora_adapter` does; requests that run go on. Raises EngineError."""
@@ -104,7 +101,9 @@ class Engine:
     async def prepare(self, adapter: Registered | None) -> None:
         """Take the time that the adapter's activation takes: a read stops the core if it has to be read again."""
         if adapter is not None and adapter.number not in self.table.memory:
-            await self._read()
+            await self.pace.read(
+                self.faults.load_stall_ms / 1_000, needed=lambda: adapter.number not in self.table.memory
+            )
 
     @contextmanager
     def batch(self, adapter: Registered | None) -> Iterator[Serving]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from loadtest.mock_engine.wire import Exchange
 
@@ -55,11 +56,14 @@ class Pace:
             self._hung = on
             (self._hold if on else self._release)()
 
-    async def read(self, seconds: float) -> None:
-        """An adapter is read: everything else stands still so long. One at a time, and none while the core hangs."""
+    async def read(self, seconds: float, needed: Callable[[], bool]) -> None:
+        """An adapter is read, if that is still `needed` when its turn comes: everything else stands still so long.
+
+        One at a time, and none while the core hangs.
+        """
         async with self._reading:
             await self._moving()
-            if seconds > 0:
+            if seconds > 0 and needed():
                 self._hold()
                 try:
                     await asyncio.sleep(seconds)
