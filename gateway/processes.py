@@ -1,7 +1,8 @@
-"""A gateway of several processes: one parent, one controller, N workers that accept from one listening socket.
+"""A gateway of several processes: one parent, two controllers, N workers that accept from one listening socket.
 
-The parent serves nothing. It starts the others again when they die, and stops them in order: workers first, which
-finish their streams, then the controller, which they need while they do.
+One controller leads, the other stands by: to start one would take longer than to take over. The parent serves nothing.
+It starts the others again when they die, and stops them in order: workers first, which finish their streams, then the
+controllers, which they need while they do.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from gateway.supervisor import Stopped, die_with_parent, stop_signals
 from registry.service import Registry
 
 log = logging.getLogger("switchyard.processes")
+CONTROLLERS = 2
 BACKLOG = 2048
 POLL_S = 0.1
 RESTART_PAUSE_S = 1.0
@@ -33,7 +35,7 @@ RESTART_PAUSE_S = 1.0
 
 
 class Family:
-    """The children of one parent, by role: `controller`, `worker 1`, …"""
+    """The children of one parent, by role: `controller 1`, `worker 1`, …"""
 
     def __init__(self, settings: GatewaySettings, listening: socket.socket) -> None:
         self._environment = {
@@ -47,18 +49,19 @@ class Family:
         self._listening = listening
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._started_s: dict[str, float] = {}
-        self._roles = ["controller", *(f"worker {number + 1}" for number in range(settings.workers))]
+        self._controllers = [f"controller {number + 1}" for number in range(CONTROLLERS)]
+        self._workers = [f"worker {number + 1}" for number in range(settings.workers)]
 
     def start_missing(self) -> list[int]:
         """Start every role whose child is not there; the pids of controllers that were found dead."""
         dead = []
-        for role in self._roles:
+        for role in (*self._controllers, *self._workers):
             child = self._children.get(role)
             if child is not None and child.poll() is None:
                 continue
             if child is not None:
                 log.error("%s (pid %d) ended with status %d; starting another", role, child.pid, child.returncode)
-                if role == "controller":
+                if role in self._controllers:
                     dead.append(child.pid)
                 if time.monotonic() - self._started_s[role] < RESTART_PAUSE_S:
                     time.sleep(RESTART_PAUSE_S)
@@ -69,7 +72,7 @@ class Family:
     def _start(self, role: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "switchyard", role.partition(" ")[0]]
         inherited: tuple[int, ...] = ()
-        if role != "controller":
+        if role in self._workers:
             inherited = (self._listening.fileno(),)
             command += ["--fd", str(self._listening.fileno())]
         return subprocess.Popen(
@@ -83,7 +86,7 @@ class Family:
 
     def stop(self, grace_s: float) -> None:
         """Workers, then the controller; what does not end in time is killed."""
-        for roles in (self._roles[1:], self._roles[:1]):
+        for roles in (self._workers, self._controllers):
             children = [self._children[role] for role in roles if role in self._children]
             for child in children:
                 child.terminate()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.fleet.engine import EngineDeclaration
-from gateway.fleet.quirks import write_zero_adapter
+from gateway.fleet.zero_adapter import write_zero_adapter
 from gateway.settings import GatewaySettings
 from registry.bases import BaseInfo
 from registry.errors import InvalidInput
@@ -37,6 +37,7 @@ def declared_fleet(registry: Registry, settings: GatewaySettings) -> Declared:
                 declared.platform or settings.engine_platform,
                 declared.max_cpu_loras or settings.engine_max_cpu_loras,
                 declared.api_key or settings.engine_api_key,
+                base.fingerprint,
                 settings.engine_hung_after_s,
             )
         )

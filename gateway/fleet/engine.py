@@ -10,16 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.fleet.effect import MIN_STRENGTH, strength
+from gateway.fleet.fingerprint import MAX_DISAGREEMENT_NATS, base_agreement
 from gateway.fleet.quirks import Platform, Quirks, quirks_of
 from gateway.fleet.vllm import AdapterRejected, Card, EngineFault, Look, Silent, VllmControl
 from gateway.fleet.wire import EngineState
 from registry.catalog import VersionEntry
 from registry.effect_proof import Difference, Probe, read_proof
+from registry.fingerprint import Fingerprint
 
 log = logging.getLogger("switchyard.fleet")
 OUR_NAMES = "a-"
 ZERO_DIGEST = "0" * 16
 PROBE_STUCK_S = 1.5
+
+
+class EngineRefused(EngineFault):
+    """An engine that works, and that must not serve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,8 @@ class EngineDeclaration:
     platform: Platform
     max_cpu_loras: int
     api_key: str | None = None
+    fingerprint: Fingerprint | None = None
+    """What its base answers to a few questions; without one the declaration is believed."""
     hung_after_s: float = 60.0
     """Requests in flight, and no step and no byte for so long: the engine hangs."""
 
@@ -72,6 +80,8 @@ class ManagedEngine:
         self.foreign: set[str] = set()
         """Adapters that somebody else has put there: they take places, and are not ours to unload."""
         self.base_name: str | None = None
+        self.base_distance: float | None = None
+        """How far the served base is from the registered one, in nats; `None` when there is nothing to compare with."""
         self.loading = asyncio.Lock()
         self._condition: EngineState = "new"
         self._term = term
@@ -138,6 +148,8 @@ class ManagedEngine:
             self.down(str(error))
             return False
         self._silent_since_s = None
+        if self._condition == "refused" and look.boot == self.boot:
+            return False
         if look.boot != self.boot or self.base_name is None:
             return await self._meet(look, find, zero_adapter)
         stuck_s = self._stuck_s(look, in_flight, heard_s)
@@ -190,8 +202,11 @@ class ManagedEngine:
         async with self.loading:  # else a load that begins now would be taken for a stranger
             try:
                 await self._take_over(look, find, zero_adapter)
+            except EngineRefused as error:
+                self.down(str(error), "refused")
+                return False
             except EngineFault as error:
-                self.down(str(error), "refused" if self.quirks.refused else "down")
+                self.down(str(error))
                 return False
         self.look = look
         self._up()
@@ -209,10 +224,24 @@ class ManagedEngine:
         self.version = await self.control.version()
         self.quirks = quirks_of(self.version, self.declared.platform)
         if self.quirks.refused:
-            raise EngineFault(self.quirks.refused)
+            raise EngineRefused(self.quirks.refused)
         cards = await self.control.models()
         self._sort_out(cards, find, zero_adapter)
-        self.base_name = await self._make_base_servable(cards, zero_adapter)
+        base_name = await self._make_base_servable(cards, zero_adapter)
+        await self._recognise_base(base_name)
+        self.base_name = base_name
+
+    async def _recognise_base(self, base_name: str) -> None:
+        """Adapters on another base than theirs answer garbage, and vLLM takes them: so ask whether it is the one."""
+        if self.declared.fingerprint is None:
+            return
+        self.base_distance = await base_agreement(self.control, base_name, self.declared.fingerprint)
+        if self.base_distance > MAX_DISAGREEMENT_NATS:
+            raise EngineRefused(
+                f"it serves another base model than it is declared to: {self.base_distance:.2f} nats away, and up to "
+                f"{MAX_DISAGREEMENT_NATS} is the same model; declare its base in SWITCHYARD_ENGINES, or start it with "
+                "the right one"
+            )
 
     def _sort_out(self, cards: dict[str, Card], find: Finder, zero_adapter: Path) -> None:
         """What lies on the engine: ours that somebody vouches for, ours to be proven, to be unloaded, and others'."""

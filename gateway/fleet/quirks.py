@@ -12,13 +12,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.fleet.zero_adapter import write_zero_adapter
-
-__all__ = ["DEFECTS", "Defect", "Platform", "Quirks", "quirks_of", "write_zero_adapter"]
-
 Platform = Literal["cpu", "gpu"]
 Version = tuple[int, int, int]
-Flag = Literal["refused", "base_needs_zero_adapter", "unload_keeps_slot"]
+Flag = Literal["refused", "base_needs_zero_adapter"]
 
 UNREADABLE: Version = (999, 0, 0)
 """A version that cannot be read is taken for a new one: it is somebody's own build."""
@@ -81,9 +77,8 @@ DEFECTS: tuple[Defect, ...] = (
     Defect(
         "unload-keeps-the-slot",
         "unloading forgets the name only; the weights stay in memory until they are the least recently used",
-        "places are counted conservatively: an unloaded adapter holds its own until as many loads have come after it",
+        "what was used longest ago is unloaded first, as the engine drops it first; what it drops early is read again",
         "E§1.5, vllm#54839, vllm#42633",
-        flag="unload_keeps_slot",
     ),
     Defect(
         "name-reuse-kills-the-engine",
@@ -165,8 +160,6 @@ class Quirks:
     """Why this engine may not serve at all."""
     base_needs_zero_adapter: bool
     """Serve the base through an all-zero adapter."""
-    unload_keeps_slot: bool = True
-    """Count an unloaded adapter as resident until enough loads have pushed it out."""
     defects: tuple[Defect, ...] = ()
     """Every known defect of the engine, the cured ones too."""
 
@@ -178,7 +171,7 @@ def quirks_of(version: str, platform: Platform) -> Quirks:
     flags = {defect.flag for defect in defects}
     refusals = [defect.effect for defect in defects if defect.flag == "refused"]
     refused = f"vLLM {version} cannot be served from: {'; '.join(refusals)}. Use 0.32 or newer" if refusals else None
-    return Quirks(refused, "base_needs_zero_adapter" in flags, "unload_keeps_slot" in flags, defects)
+    return Quirks(refused, "base_needs_zero_adapter" in flags, defects)
 
 
 def _read(version: str) -> Version:

@@ -34,6 +34,7 @@ def _engine(controller: Controller, engine: ManagedEngine) -> dict[str, Any]:
         "version": engine.version,
         "platform": engine.declared.platform,
         "base_digest": engine.declared.base_digest,
+        "base_distance_nats": engine.base_distance,
         "boot_s": engine.boot,
         "in_flight": hub.running_on(engine.url),
         "running": look.running if look else None,

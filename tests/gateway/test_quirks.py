@@ -45,7 +45,6 @@ def test_a_refused_engine_is_told_why_and_what_to_use() -> None:
 def test_what_was_fixed_is_gone_and_what_was_not_stays() -> None:
     assert "in-place-load-reads-the-disk-every-step" in names("0.32.0", "gpu") - names("0.33.0", "gpu")
     assert {"name-reuse-kills-the-engine", "missing-file-kills-the-engine"} <= names("0.33.0", "gpu")
-    assert quirks_of("0.33.0", "gpu").unload_keeps_slot
 
 
 def test_the_cpu_engine_has_defects_of_its_own() -> None:
