@@ -9,14 +9,14 @@ from typing import Any
 
 import typer
 import typer.main
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("gateway.cli:up", "Start engine and gateway with two sample tenants; Ctrl-C stops all."),
     "gateway": ("gateway.cli:gateway", "Run the gateway alone, in front of engines given by URL."),
     "controller": ("gateway.cli:controller", "Run only the fleet's controller, beside gateways that do not lead."),
     "worker": ("gateway.cli:worker", "One serving process; `gateway --workers N` starts these."),
-    "adapters": ("registry.cli:adapters", "Publish, import, list, show, promote, roll back, split, history."),
+    "adapters": ("registry.cli:adapters", "Publish, import, prove, list, show, promote, roll back, split, history."),
     "swaps": ("registry.swaps_cli:swaps", "Show what promotes and rollbacks did to traffic."),
     "tenants": ("registry.cli:tenants", "Create tenants and map external model names."),
     "keys": ("registry.cli:keys", "Create, list and revoke API keys."),
@@ -26,6 +26,36 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("gateway.cli:explain", "Show step by step what a model name resolves to, and why."),
     "doctor": ("gateway.doctor:doctor", "Check this machine and installation, and say what to do."),
 }
+
+BORROWED: dict[str, dict[str, tuple[str, str]]] = {
+    "adapters": {
+        "prove": ("trainer.cli:prove", "Measure what a version does to its base, so that engines can be held to it.")
+    }
+}
+"""Commands of a group that another package brings; they too are imported only when they are called."""
+
+
+class BorrowedCommand(TyperCommand):
+    """Stands in a group for a command of another package until it is called."""
+
+    def __init__(self, name: str, source: str, text: str) -> None:
+        super().__init__(name, help=text)
+        self._source = source
+
+    def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
+        """The context of the real command, which is what runs."""
+        return command_of(self._source).make_context(info_name, args, parent, **extra)
+
+
+def command_of(source: str) -> Any:
+    """Import `module:attribute` and make a command of it: a typer group or one function."""
+    module, attribute = source.split(":")
+    found = getattr(importlib.import_module(module), attribute)
+    if not isinstance(found, typer.Typer):
+        single = typer.Typer(add_completion=False)
+        single.command()(found)
+        found = single
+    return typer.main.get_command(found)
 
 
 class LazyCommands(TyperGroup):
@@ -39,14 +69,11 @@ class LazyCommands(TyperGroup):
         """Import the package that brings the command."""
         if cmd_name not in COMMANDS:
             return None
-        module, attribute = COMMANDS[cmd_name][0].split(":")
-        found = getattr(importlib.import_module(module), attribute)
-        if not isinstance(found, typer.Typer):
-            single = typer.Typer(add_completion=False)
-            single.command()(found)
-            found = single
-        command = typer.main.get_command(found)
+        command = command_of(COMMANDS[cmd_name][0])
         command.name = cmd_name
+        if isinstance(command, TyperGroup):
+            for name, (source, text) in BORROWED.get(cmd_name, {}).items():
+                command.add_command(BorrowedCommand(name, source, text))
         return command
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from gateway import checks
 from gateway.checks import Check
-from gateway.fleet.declared import declared_base
+from gateway.fleet.declared import declared_fleet
+from gateway.fleet.engine import EngineDeclaration
 from gateway.fleet.fingerprint import MAX_DISAGREEMENT_NATS, base_agreement
 from gateway.fleet.isolation import BASE, CannotTest, Folders, Isolation, examine, speakers, write_test_adapters
 from gateway.fleet.quirks import quirks_of
 from gateway.fleet.vllm import EngineFault, VllmControl
-from gateway.fleet.zero_adapter import write_zero_adapter
 from gateway.settings import GatewaySettings
 from registry.bases import BaseInfo
 from registry.console import JsonFlag, print_json, print_table
@@ -46,8 +47,7 @@ def doctor(
     if not any(check.ok for check in engines):
         found.append(checks.check_memory())
     if isolation:
-        for one, check in zip(declared, engines, strict=True):
-            found += check_isolation(one.url, settings) if check.ok else []
+        found += check_isolation({one.url for one, check in zip(declared, engines, strict=True) if check.ok}, settings)
     if json_output:
         print_json([_document(check) for check in found])
     else:
@@ -56,28 +56,42 @@ def doctor(
         raise typer.Exit(1)
 
 
-def check_isolation(url: str, settings: GatewaySettings) -> list[Check]:
-    """Ask one engine whether it serves the declared base, and whether it mixes anybody up."""
+def check_isolation(urls: Collection[str], settings: GatewaySettings) -> list[Check]:
+    """Ask these engines whether they serve the declared base, and whether they mix anybody up."""
+    found: list[Check] = []
     try:
         with Registry.open(settings) as registry:
-            base = declared_base(registry, settings.engine_base)
-        return asyncio.run(_ask(url, base, settings))
-    except (RegistryError, EngineFault, CannotTest, OSError) as error:
-        return [Check(f"isolation {url}", False, f"could not be tested: {error}", "see what was found")]
+            declared = declared_fleet(registry, settings)
+            bases = {base.digest: base for base in registry.bases.all()}
+    except RegistryError as error:
+        return [_untested("of every engine", error)]
+    for engine in declared.engines:
+        base = bases[engine.base_digest]
+        if engine.url in urls:
+            try:
+                found += asyncio.run(_ask(engine, base, declared.zero_adapters[base.digest], settings.max_lora_rank))
+            except (EngineFault, CannotTest, OSError) as error:
+                found.append(_untested(engine.url, error))
+    return found
 
 
-async def _ask(url: str, base: BaseInfo, settings: GatewaySettings) -> list[Check]:
-    control = VllmControl(url, settings.engine_api_key)
+def _untested(what: str, error: Exception) -> Check:
+    return Check(f"isolation {what}", False, "could not be tested", str(error))
+
+
+async def _ask(engine: EngineDeclaration, base: BaseInfo, zero: Path, max_rank: int) -> list[Check]:
+    control = VllmControl(engine.url, engine.api_key)
     try:
-        quirks = quirks_of(await control.version(), settings.engine_platform)
-        cache = settings.adapter_cache_dir.absolute()
-        zero = cache / f"zero-{base.digest.removeprefix('sha256:')[:16]}"
+        quirks = quirks_of(await control.version(), engine.platform)
         folders = Folders(
-            adapters=write_test_adapters(cache, base.spec, settings.max_lora_rank),
-            zero=write_zero_adapter(zero, base.spec) if quirks.base_needs_zero_adapter else None,
+            adapters=write_test_adapters(zero.parent, base.spec, max_rank),  # where its host can see adapters
+            zero=zero if quirks.base_needs_zero_adapter else None,
         )
-        async with speakers(control, folders, settings.engine_max_cpu_loras) as names:
-            return [await _base(control, url, base, names[BASE]), _isolation(url, await examine(control, names))]
+        async with speakers(control, folders, engine.max_cpu_loras) as names:
+            return [
+                await _base(control, engine.url, base, names[BASE]),
+                _isolation(engine.url, await examine(control, names)),
+            ]
     finally:
         await control.close()
 

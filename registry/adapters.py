@@ -20,12 +20,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from registry.bases import BaseModels
-from registry.blobs import BlobStore, canonical_json
+from registry.blobs import BlobStore, canonical_json, digest_of
 from registry.db import Database, now_ms
-from registry.effect_proof import EFFECT_PROOF_FILE, check_proof
-from registry.errors import Conflict, NotFound
+from registry.effect_proof import EFFECT_PROOF_FILE, check_proof, parse_proof, read_proof
+from registry.errors import Conflict, InvalidInput, NotFound
 from registry.models import Adapter, Alias, AliasEvent, Version
 from registry.names import AdapterRef, VersionNumber, check_name
+from registry.proofs import ProofInfo, attached_proof, lay_out_proof, proof_of, record_proof
 from registry.tenants import require_tenant
 
 CONFIG_FILE = "adapter_config.json"
@@ -56,6 +57,8 @@ class VersionInfo:
     lineage: dict[str, Any]
     aliases: tuple[str, ...]
     quarantined: str | None
+    proof: ProofInfo | None
+    """What is known of its effect; `None` when nobody has measured it."""
     created_at_ms: int
 
     @property
@@ -118,7 +121,10 @@ class Adapters:
         inspect_adapter(folder, base_info.spec, max_rank=self._max_rank, declared_base=declared_base)
         with _private_copy(folder) as copy:  # what is stored is what was inspected, whoever writes to the folder now
             facts = inspect_adapter(copy, base_info.spec, max_rank=self._max_rank, declared_base=declared_base)
-            check_proof(copy, base_info.spec.vocab_size)
+            proof, proof_digest = read_proof(copy), None
+            if proof is not None:
+                check_proof(proof, base_info.spec.vocab_size)
+                proof_digest = digest_of((copy / EFFECT_PROOF_FILE).read_bytes())
             digest = self._store(copy, base_info.digest, asdict(facts), lineage)
         with self._db.write() as session:
             require_tenant(session, tenant, lock=True)  # a tenant's publishes queue here, so that numbers follow
@@ -143,6 +149,8 @@ class Adapters:
                 session.add(version)
                 session.flush()
                 session.refresh(version)  # as it will be read: JSON has no tuples
+            if proof is not None and proof_digest is not None:
+                record_proof(session, digest, proof_digest, proof, attached=False)
             return Published(version_info(session, row, version), created)
 
     def _store(self, folder: Path, base_digest: str, facts: Mapping[str, Any], lineage: Mapping[str, Any]) -> str:
@@ -171,14 +179,26 @@ class Adapters:
         )
 
     def materialise(self, manifest_digest: str) -> Path:
-        """The version's folder in the cache, laid out and verified if it is not there yet.
+        """The version's folder in the cache, laid out and verified if it is not there yet, with its newest proof in it.
 
         The folder's name is the digest, so an engine's path is unique per content. It appears in one rename and its
         files are read-only: vLLM reads them again whenever the adapter falls out of its own cache.
         """
-        target = self._cache_dir / manifest_digest.removeprefix("sha256:")
-        if target.is_dir():
-            return target
+        target = self._folder_of(manifest_digest)
+        complete = target.is_dir()
+        if not complete:
+            self._lay_out(manifest_digest, target)
+        attached = attached_proof(
+            self._db, manifest_digest, needed=not (complete or (target / EFFECT_PROOF_FILE).exists())
+        )
+        if attached is not None:
+            lay_out_proof(target, self._blobs.get(attached))
+        return target
+
+    def _folder_of(self, manifest_digest: str) -> Path:
+        return self._cache_dir / manifest_digest.removeprefix("sha256:")
+
+    def _lay_out(self, manifest_digest: str, target: Path) -> None:
         manifest = self._blobs.get_manifest(manifest_digest)
         self._cache_dir.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(dir=self._cache_dir, prefix=".staging-"))
@@ -194,7 +214,33 @@ class Adapters:
                     raise
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-        return target
+
+    def attach_proof(self, ref: AdapterRef, data: bytes) -> VersionInfo:
+        """Give a published version the effect proof in `data`, in place of one that was attached before.
+
+        The version's own bytes stay as they are: the proof is a blob of its own, and lies in the version's folder from
+        the next `materialise` on. Raises `NotFound`, `AdapterRefused` for what is no proof, and `InvalidInput` for a
+        version that was published with one.
+        """
+        version = self.get(ref)
+        proof = parse_proof(data)
+        check_proof(proof, self._bases.get(version.base_digest).spec.vocab_size)
+        if EFFECT_PROOF_FILE in self._published_files(version.manifest_digest):
+            raise InvalidInput(
+                f"{version.name} was published with an effect proof, which is part of its bytes; "
+                "publish the folder again without its effect_proof.json to prove it anew",
+                param="version",
+            )
+        blob = self._blobs.put(data)
+        with self._db.write() as session:
+            record_proof(session, version.manifest_digest, blob, proof, attached=True)
+        if self._folder_of(version.manifest_digest).is_dir():
+            lay_out_proof(self._folder_of(version.manifest_digest), data)
+        return self.get(ref)
+
+    def _published_files(self, manifest_digest: str) -> set[str]:
+        layers = self._blobs.get_manifest(manifest_digest)["layers"]
+        return {layer["annotations"]["org.opencontainers.image.title"] for layer in layers}
 
     def all(self, tenant: str | None = None) -> list[VersionInfo]:
         """Every version, by tenant, adapter and number."""
@@ -369,5 +415,6 @@ def version_info(session: Session, adapter: Adapter, version: Version) -> Versio
         lineage=version.lineage,
         aliases=tuple(aliases),
         quarantined=version.quarantined,
+        proof=proof_of(session, version.manifest_digest),
         created_at_ms=version.created_at_ms,
     )

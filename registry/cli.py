@@ -96,7 +96,7 @@ def list_adapters(
                 f"{version.facts['size_bytes'] / 1e6:.1f} MB",
                 version.base_digest[7:19],
                 when(version.created_at_ms),
-                "quarantined" if version.quarantined else "ok",
+                _state_of(version),
             )
             for version in versions
         ),
@@ -115,10 +115,11 @@ def show(name: str = Adapter, json_output: bool = JsonFlag) -> None:
     fields = {
         "version": version.name,
         "aliases": ", ".join(version.aliases) or "–",
-        "state": f"quarantined: {version.quarantined}" if version.quarantined else "ok",
+        "state": f"quarantined: {version.quarantined}" if version.quarantined else _state_of(version),
         "manifest": version.manifest_digest,
         "base": version.base_digest,
         "published": when(version.created_at_ms),
+        "effect": _effect_of(version),
         **{f"facts.{key}": value for key, value in version.facts.items()},
         **{f"lineage.{key}": value for key, value in version.lineage.items() if key != "recipe"},
     }
@@ -131,6 +132,9 @@ def promote(
     alias: str = AliasOption,
     reason: str = ReasonOption,
     timeout_s: float = typer.Option(120.0, "--timeout", help="Seconds to follow the swap before giving up watching."),
+    allow_indistinguishable: bool = typer.Option(
+        False, "--allow-indistinguishable", help="Even if its proven effect is lost in the noise."
+    ),
     json_output: bool = JsonFlag,
 ) -> None:
     """Make a version current: load and probe it on the engines first, then move the alias; no request is dropped."""
@@ -138,7 +142,9 @@ def promote(
     if ref.version is None and ref.alias == alias:
         raise InvalidInput(f"{name!r} names no version; write {ref.adapter_name}@1.1", param="version")
     with _open_registry() as registry:
-        swap = registry.swaps.request(ref, alias=alias, actor=_actor(), reason=reason)
+        swap = registry.swaps.request(
+            ref, alias=alias, actor=_actor(), reason=reason, allow_indistinguishable=allow_indistinguishable
+        )
         _follow(registry, swap, timeout_s, json_output)
 
 
@@ -377,8 +383,24 @@ def _parse_weights(texts: list[str]) -> dict[str, int]:
     return weights
 
 
+def _state_of(version: VersionInfo) -> str:
+    if version.quarantined:
+        return "quarantined"
+    return "indistinguishable" if version.proof and version.proof.indistinguishable else "ok"
+
+
+def _effect_of(version: VersionInfo) -> str:
+    if version.proof is None:
+        return f"not proven; `switchyard adapters prove {version.name}` measures it"
+    how = "measured after the publish" if version.proof.attached else "published with it"
+    return f"{version.proof.largest_effect:.2f} nats at most, {how}"
+
+
 def _version_fields(version: VersionInfo) -> dict[str, object]:
-    return {**asdict(version), "version": str(version.version), "name": version.name}
+    fields = {**asdict(version), "version": str(version.version), "name": version.name}
+    if version.proof is not None:
+        fields["proof"]["indistinguishable"] = version.proof.indistinguishable
+    return fields
 
 
 def _print_published(published: Published, json_output: bool) -> None:

@@ -1,13 +1,14 @@
 """The effect proof that travels with a version: what the adapter changes, in the trainer's own measurement.
 
 It holds probe prompts (token ids) and, at the positions where base and adapter differ most, the log-probability of the
-prompt's own next token under each. The trainer writes it, the registry refuses one that cannot be read, and the
-gateway asks the engine for the same differences after each load.
+prompt's own next token under each. The trainer package writes it, at publish or later (`adapters prove`); the registry
+refuses one that cannot be read, and the gateway asks the engine for the same differences after each load.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ POSITIONS_A_PROBE = 2
 MAX_PROBES, MAX_PROBE_TOKENS = 16, 256
 NOISE_NATS = 0.02
 """What a log-probability moves between float32 and bfloat16 kernels of the same weights."""
+LEAST_EFFECT_IN_NOISES = 5.0
+"""An adapter whose largest effect is smaller than this many times the noise cannot be told from its base."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ class Probe:
     @property
     def largest_effect(self) -> float:
         """Largest |adapter - base|, in nats."""
-        return max(abs(a - b) for a, b in zip(self.adapter_logprobs, self.base_logprobs, strict=True))
+        differences = zip(self.adapter_logprobs, self.base_logprobs, strict=True)
+        return max((abs(adapter - base) for adapter, base in differences), default=0.0)
 
     def strongest(self) -> list[Difference]:
         """The positions at which the adapter changes most: enough to tell it from its absence, cheap enough to ask."""
@@ -57,28 +61,51 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class EffectProof:
-    """What the trainer wrote at publish time."""
+    """What the trainer package measured."""
 
     probes: tuple[Probe, ...]
     noise: float
     """Standard deviation of a log-probability between two runs of the same model, in nats."""
 
+    @property
+    def largest_effect(self) -> float:
+        """Largest |adapter - base| of all probes, in nats."""
+        return max(probe.largest_effect for probe in self.probes)
+
+    @property
+    def indistinguishable(self) -> bool:
+        """Whether the effect is lost in the noise: no engine can be held to it."""
+        return is_indistinguishable(self.largest_effect, self.noise)
+
+
+def is_indistinguishable(largest_effect: float, noise: float) -> bool:
+    """Whether a largest effect, in nats, is too small to be told from noise."""
+    return largest_effect < LEAST_EFFECT_IN_NOISES * noise
+
+
+def proof_bytes(probes: Sequence[Probe]) -> bytes:
+    """The file's bytes, the same for the same probes."""
+    document = {"format": FORMAT, "noise": NOISE_NATS, "probes": [asdict(probe) for probe in probes]}
+    return (json.dumps(document, sort_keys=True) + "\n").encode()
+
 
 def write_proof(probes: Sequence[Probe], folder: Path) -> Path:
     """Write the proof beside the adapter's weights and return its path."""
-    document = {"format": FORMAT, "noise": NOISE_NATS, "probes": [asdict(probe) for probe in probes]}
     path = folder / EFFECT_PROOF_FILE
-    path.write_text(json.dumps(document, sort_keys=True) + "\n", encoding="utf-8")
+    path.write_bytes(proof_bytes(probes))
     return path
 
 
 def read_proof(folder: Path) -> EffectProof | None:
     """The proof in an adapter's folder; `None` when it has none. Raises `AdapterRefused`."""
     path = folder / EFFECT_PROOF_FILE
-    if not path.exists():
-        return None
+    return parse_proof(path.read_bytes()) if path.exists() else None
+
+
+def parse_proof(data: bytes) -> EffectProof:
+    """The proof that `proof_bytes` wrote. Raises `AdapterRefused`."""
     try:
-        document: dict[str, Any] = json.loads(path.read_text())
+        document: dict[str, Any] = json.loads(data)
         proof = EffectProof(tuple(_probe(probe) for probe in document["probes"]), float(document["noise"]))
     except (KeyError, TypeError, ValueError) as error:
         raise _refused(repr(error)) from error
@@ -87,10 +114,9 @@ def read_proof(folder: Path) -> EffectProof | None:
     return proof
 
 
-def check_proof(folder: Path, vocab_size: int) -> None:
+def check_proof(proof: EffectProof, vocab_size: int) -> None:
     """Refuse a proof that an engine of this base could not be asked. Raises `AdapterRefused`."""
-    proof = read_proof(folder)
-    for probe in proof.probes if proof else ():
+    for probe in proof.probes:
         if not all(0 <= token < vocab_size for token in probe.token_ids):
             raise _refused(f"token id {max(probe.token_ids)} in a vocabulary of {vocab_size}")
 
@@ -104,6 +130,8 @@ def _probe(document: dict[str, Any]) -> Probe:
     )
     if not len(probe.positions) == len(probe.base_logprobs) == len(probe.adapter_logprobs):
         raise ValueError("positions and log-probabilities differ in number")
+    if not all(math.isfinite(value) for value in (*probe.base_logprobs, *probe.adapter_logprobs)):
+        raise ValueError("a log-probability is not finite")
     if len(probe.token_ids) > MAX_PROBE_TOKENS:
         raise ValueError(f"a probe of {len(probe.token_ids)} tokens; expected at most {MAX_PROBE_TOKENS}")
     if not all(0 < position < len(probe.token_ids) for position in probe.positions):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, ForeignKey, Index, Integer, MetaData, String, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Boolean, Float, ForeignKey, Index, Integer, MetaData, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 BigId = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only INTEGER primary keys
@@ -105,6 +105,20 @@ class Version(Base):
     lineage: Mapped[dict[str, Any]]
     quarantined: Mapped[str | None] = mapped_column(String(1000))
     """Why no engine should load it; NULL when it may be served."""
+    created_at_ms: Mapped[int]
+
+
+class VersionProof(Base):
+    """The effect proof of one manifest's bytes: found in the folder by `publish`, or measured later and attached."""
+
+    __tablename__ = "version_proofs"
+    manifest_digest: Mapped[str] = mapped_column(String(80), primary_key=True)
+    blob_digest: Mapped[str] = mapped_column(String(80))
+    attached: Mapped[bool] = mapped_column(Boolean)
+    """Whether it came after the publish, and so is no part of the manifest."""
+    largest_effect: Mapped[float] = mapped_column(Float)
+    """In nats, as is `noise`."""
+    noise: Mapped[float] = mapped_column(Float)
     created_at_ms: Mapped[int]
 
 

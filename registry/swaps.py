@@ -17,10 +17,12 @@ from sqlalchemy.orm import Session
 
 from registry.adapters import VersionInfo, move_alias, require_adapter, require_version, version_info
 from registry.db import Database, now_ms
+from registry.effect_proof import LEAST_EFFECT_IN_NOISES
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.leadership import check_fence
 from registry.models import Adapter, Alias, AliasEvent, Split, Swap, Version
 from registry.names import PRODUCTION, AdapterRef, check_name
+from registry.proofs import ProofInfo, proof_of
 
 REQUESTED, PRELOADING, VERIFIED, FLIPPED, DRAINING, DONE, FAILED = (
     "requested",
@@ -55,13 +57,31 @@ class Swaps:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def request(self, ref: AdapterRef, *, alias: str = PRODUCTION, actor: str, reason: str = "") -> SwapInfo:
-        """Ask for `alias` to point at the version that `ref` names. Raises `NotFound`, `Conflict`, `InvalidInput`."""
+    def request(
+        self,
+        ref: AdapterRef,
+        *,
+        alias: str = PRODUCTION,
+        actor: str,
+        reason: str = "",
+        allow_indistinguishable: bool = False,
+    ) -> SwapInfo:
+        """Ask for `alias` to point at the version that `ref` names. Raises `NotFound`, `Conflict`, `InvalidInput`.
+
+        A version whose proven effect is lost in the noise is refused unless it is allowed, which the swap records.
+        """
         check_name(alias, "alias")
         with self._db.write() as session:
             adapter = require_adapter(session, ref)
             version = require_version(session, adapter, ref)
-            return self._enqueue(session, adapter, version, alias, actor, reason)
+            proof = proof_of(session, version.manifest_digest)
+            if proof is None or not proof.indistinguishable:
+                return self._enqueue(session, adapter, version, alias, actor, reason)
+            if not allow_indistinguishable:
+                raise InvalidInput(
+                    _why_indistinguishable(_name_of(session, adapter, version.id), proof), param="version"
+                )
+            return self._enqueue(session, adapter, version, alias, actor, reason, allowed_indistinguishable=True)
 
     def request_rollback(self, ref: AdapterRef, *, alias: str = PRODUCTION, actor: str, reason: str = "") -> SwapInfo:
         """Ask for `alias` to go back by one version.
@@ -83,7 +103,14 @@ class Swaps:
             return self._enqueue(session, adapter, version, alias, actor, reason or "rollback")
 
     def _enqueue(
-        self, session: Session, adapter: Adapter, version: Version, alias: str, actor: str, reason: str
+        self,
+        session: Session,
+        adapter: Adapter,
+        version: Version,
+        alias: str,
+        actor: str,
+        reason: str,
+        **detail: object,
     ) -> SwapInfo:
         if version.quarantined:
             raise InvalidInput(
@@ -106,7 +133,7 @@ class Swaps:
             expected_etag=current.etag if current else 0,
             to_version_id=version.id,
             state=REQUESTED,
-            detail=_origin(session, adapter, current),
+            detail={**_origin(session, adapter, current), **detail},
             actor=actor,
             reason=reason[:1000],
             requested_at_ms=now_ms(),
@@ -214,6 +241,14 @@ def _end_split(session: Session, swap: Swap) -> int | None:
         return None
     split.ended_at_ms = now_ms()
     return split.id
+
+
+def _why_indistinguishable(name: str, proof: ProofInfo) -> str:
+    return (
+        f"{name} is indistinguishable from its base: its proof's largest effect is {proof.largest_effect:.3f} nats, "
+        f"less than {LEAST_EFFECT_IN_NOISES:g} times the noise of {proof.noise:g}; train it longer, prove it on texts "
+        f"of its own task with `switchyard adapters prove {name} --texts FILE.jsonl`, or say --allow-indistinguishable"
+    )
 
 
 def _origin(session: Session, adapter: Adapter, current: Alias | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`switchyard train` and `switchyard base`. Importing this module imports nothing heavy."""
+"""`switchyard train`, `base` and `adapters prove`. Importing this module imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -125,6 +125,50 @@ def list_bases(json_output: bool = JsonFlag) -> None:
         ((info.name, info.digest, "yes" if info.fingerprint else None, when(info.created_at_ms)) for info in known),
         empty="no base model yet; `switchyard base prepare`, then `switchyard base register NAME FOLDER`",
     )
+
+
+def prove(
+    name: str = typer.Argument(help="The version to prove, tenant/adapter@1.0."),
+    base_folder: Path | None = typer.Option(
+        None, "--base", exists=True, file_okay=False, help="Folder of its base model. Default: a prepared one."
+    ),
+    texts: Path | None = typer.Option(
+        None,
+        "--texts",
+        exists=True,
+        dir_okay=False,
+        help="JSONL rows of the adapter's own task: chat, prompt and completion, or text. Default: general texts.",
+    ),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Measure what a version does to its base, so that engines can be held to it."""
+    from registry.errors import InvalidInput
+    from registry.names import parse_ref
+    from registry.service import Registry
+    from trainer.progress import ConsoleReporter
+    from trainer.prove import Proving
+    from trainer.prove import prove as measure
+
+    ref = parse_ref(name)
+    if ref.version is None:
+        raise InvalidInput(f"{name!r} names no version; write {ref.adapter_name}@1.0", param="version")
+    with _one_message(), ConsoleReporter() as reporter, Registry.open() as registry:
+        version = measure(Proving(ref, base_folder, texts), registry, reporter.stage)
+    proof = version.proof
+    assert proof is not None
+    if json_output:
+        document = {
+            "version": version.name,
+            "proof": proof.digest,
+            "largest_effect_nats": round(proof.largest_effect, 4),
+            "noise_nats": proof.noise,
+            "indistinguishable": proof.indistinguishable,
+        }
+        typer.echo(json.dumps(document))
+        return
+    typer.echo(f"{version.name}: effect {proof.largest_effect:.2f} nats at most, noise {proof.noise:g}")
+    if proof.indistinguishable:
+        typer.echo("It cannot be told from its base on these texts; give texts of its own task with --texts.")
 
 
 @contextmanager

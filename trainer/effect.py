@@ -1,20 +1,22 @@
-"""The effect proof: what the adapter does to a few held-out texts, for the gateway to check after every load."""
+"""The effect proof: what the adapter does to a few texts, for the gateway to check after every load."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from registry.effect_proof import NOISE_NATS, Probe
+from registry.effect_proof import LEAST_EFFECT_IN_NOISES, NOISE_NATS, Probe
 from trainer.data.encode import Encoded
 from trainer.errors import TrainingRefused
 from trainer.forward import token_logprobs
 
-LEAST_EFFECT = 5 * NOISE_NATS
+LEAST_EFFECT = LEAST_EFFECT_IN_NOISES * NOISE_NATS
 PROBES = 6
 LEAST_PROBES = 4
 MAX_PROBE_TOKENS = 96
 MAX_POSITIONS = 12
+Text = tuple[int, ...]
+"""Token ids."""
 
 
 def prove_effect(model: Any, rows: Sequence[Encoded]) -> tuple[Probe, ...]:
@@ -23,11 +25,7 @@ def prove_effect(model: Any, rows: Sequence[Encoded]) -> tuple[Probe, ...]:
     Raises TrainingRefused when there are fewer than 4 different held-out texts, or when the adapter cannot be told
     from its base on any of them.
     """
-    texts = _probe_texts(rows)
-    adapter = token_logprobs(model, texts)
-    with model.disable_adapter():
-        base = token_logprobs(model, texts)
-    probes = tuple(_probe(*measured) for measured in zip(texts, base, adapter, strict=True))
+    probes = measure_effect(model, _probe_texts(rows))
     largest = max(probe.largest_effect for probe in probes)
     if largest < LEAST_EFFECT:
         raise TrainingRefused(
@@ -38,9 +36,26 @@ def prove_effect(model: Any, rows: Sequence[Encoded]) -> tuple[Probe, ...]:
     return probes
 
 
-def _probe_texts(rows: Sequence[Encoded]) -> list[tuple[int, ...]]:
+def measure_effect(model: Any, texts: Sequence[Text]) -> tuple[Probe, ...]:
+    """What the adapter of a PEFT model changes in each text, however little."""
+    adapter = token_logprobs(model, texts)
+    with model.disable_adapter():
+        base = token_logprobs(model, texts)
+    return tuple(_probe(*measured) for measured in zip(texts, base, adapter, strict=True))
+
+
+def strongest_probes(probes: Sequence[Probe]) -> tuple[Probe, ...]:
+    """The few of many probes to keep: those with the largest effect, without any that is lost in the noise while others
+    are not, for an engine may be asked the first one alone. Shortest first.
+    """
+    ranked = sorted(probes, key=lambda probe: -probe.largest_effect)[:PROBES]
+    telling = [probe for probe in ranked if probe.largest_effect >= LEAST_EFFECT]
+    return tuple(sorted(telling or ranked, key=lambda probe: (len(probe.token_ids), probe.token_ids)))
+
+
+def _probe_texts(rows: Sequence[Encoded]) -> list[Text]:
     """Texts with different answers first, then any others, until there are enough; shortest first."""
-    by_answer: dict[tuple[int, ...], Encoded] = {}
+    by_answer: dict[Text, Encoded] = {}
     for row in rows:
         by_answer.setdefault(row.completion_ids, row)
     ordered = [*by_answer.values(), *rows]
@@ -52,7 +67,7 @@ def _probe_texts(rows: Sequence[Encoded]) -> list[tuple[int, ...]]:
     return sorted(texts, key=lambda text: (len(text), text))
 
 
-def _probe(text: tuple[int, ...], base: list[float], adapter: list[float]) -> Probe:
+def _probe(text: Text, base: list[float], adapter: list[float]) -> Probe:
     size = {position: abs(adapter[position - 1] - base[position - 1]) for position in range(1, len(text))}
     chosen = tuple(sorted(sorted(size, key=lambda position: -size[position])[:MAX_POSITIONS]))
     return Probe(

@@ -195,8 +195,21 @@ def test_doctor_says_that_an_engine_serves_another_base(
     assert "serves another model" in found["remedy"]
 
 
-def test_doctor_says_why_it_could_not_test(run: Run, engine_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_says_why_it_could_not_test(
+    run: Run, engine_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks_of(run, "--isolation")
     monkeypatch.setenv("SWITCHYARD_ENGINE_BASE", "no-such-base")
-    found = checks_of(run, "--isolation")[f"isolation {engine_url}"]
+    found = checks_of(run, "--isolation")["isolation of every engine"]
     assert not found["ok"]
-    assert "no base model 'no-such-base'" in found["found"]
+    assert "no base model 'no-such-base'" in found["remedy"]
+    monkeypatch.delenv("SWITCHYARD_ENGINE_BASE")
+    monkeypatch.setenv("SWITCHYARD_ENGINES", f'[{{"url": "{engine_url}", "max_cpu_loras": 3}}]')
+    httpx.post(
+        f"{engine_url}/v1/load_lora_adapter",
+        json={
+            "lora_name": "a-1",
+            "lora_path": next(str(path) for path in (tmp_path / "state/adapters").glob("zero-*")),
+        },
+    ).raise_for_status()
+    assert "needs 3 free places" in checks_of(run, "--isolation")[f"isolation {engine_url}"]["remedy"]

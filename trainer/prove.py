@@ -1,0 +1,161 @@
+"""`switchyard adapters prove`: measures what a published adapter does to its base, and attaches that as its proof.
+
+For adapters that somebody else trained. On texts of the adapter's own task the effect is largest; without any, general
+ones of several kinds must do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from registry.adapters import VersionInfo
+from registry.effect_proof import proof_bytes
+from registry.errors import NotFound
+from registry.names import AdapterRef
+from registry.service import Registry
+from trainer.data.encode import prompt_text
+from trainer.data.read import read_data
+from trainer.data.rows import DataError, Example, Fault, Message
+from trainer.effect import MAX_PROBE_TOKENS, Text, measure_effect, strongest_probes
+from trainer.errors import BaseModelError
+
+MAX_TEXTS = 64
+"""Of a file; the first ones are used."""
+PLAIN = (
+    "The committee met on Tuesday to discuss the budget, and decided to postpone the vote until everybody had read it.",
+    "def median(values):\n    ordered = sorted(values)\n    return ordered[len(ordered) // 2]\n",
+    '{"id": 4711, "status": "open", "priority": "high", "tags": ["billing", "refund"]}',
+    "Review: the battery lasts two days, but the screen scratches easily and support never answered. Verdict: mixed.",
+    "Q: Which planet is the largest in the solar system?\nA: Jupiter.\n",
+    "Guten Tag, ich möchte meine Bestellung stornieren, weil sie seit drei Wochen nicht angekommen ist.",
+)
+CHATS = (
+    ("Summarise: the train was late, so we missed the ferry.", "They missed the ferry because the train was late."),
+    ("I was charged twice for my order. What should I do?", "I am sorry. Please send me your order number."),
+    ("Classify the sentiment: 'I love this phone.'", "positive"),
+    ("Write a SQL query that counts users.", "SELECT COUNT(*) FROM users;"),
+    ("Return the city as JSON: I live in Oslo.", '{"city": "Oslo"}'),
+    ("What is 12 times 12?", "144"),
+)
+"""A user's turn and an answer each, rendered with the base's chat template when it has one."""
+
+Say = Callable[[str], None]
+Row = str | Example
+"""A plain text, or a prompt and its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proving:
+    """What was asked for. `base` is None to look for the base in the state folder, `texts` None for general ones."""
+
+    ref: AdapterRef
+    base: Path | None = None
+    texts: Path | None = None
+
+
+def prove(asked: Proving, registry: Registry, say: Say = lambda _: None) -> VersionInfo:
+    """Measure the version on its base with PEFT and attach the proof; the result may be `indistinguishable`.
+
+    Raises BaseModelError when the base's folder cannot be found, DataError for rows that are no texts, and what
+    `Adapters.attach_proof` raises.
+    """
+    os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")  # AMX may be advertised and still fault
+    version = registry.adapters.get(asked.ref)
+    rows = read_texts(asked.texts) if asked.texts else None
+    base_folder = find_base(registry, version, asked.base)
+    say(f"loading the base model from {base_folder}")
+    from peft import PeftModel
+    from transformers.utils import logging
+
+    from trainer.sft import load_base
+
+    logging.disable_progress_bar()
+    base = load_base(base_folder)
+    texts = encode_texts(base.tokenizer, rows or general_texts())
+    say(f"measuring {version.name} on {len(texts)} texts")
+    model = PeftModel.from_pretrained(base.model, registry.adapters.materialise(version.manifest_digest)).eval()
+    probes = strongest_probes(measure_effect(model, texts))
+    return registry.adapters.attach_proof(asked.ref, proof_bytes(probes))
+
+
+def general_texts() -> list[Row]:
+    """What any adapter may be tried on."""
+    return [*PLAIN, *(Example(0, (Message("user", asked),), answer) for asked, answer in CHATS)]
+
+
+def find_base(registry: Registry, version: VersionInfo, given: Path | None) -> Path:
+    """The folder of the version's base: the one that was given, or one of the prepared ones. Raises BaseModelError."""
+    prepared = sorted(path.parent for path in (registry.settings.state_dir / "base").glob("*/config.json"))
+    for folder in [given] if given else prepared:
+        if _holds(registry, folder, version.base_digest):
+            return folder
+    name = registry.bases.get(version.base_digest).name
+    if given is not None:
+        raise BaseModelError(f"{given} does not hold {name!r}, the base of {version.name}; give that model's folder")
+    raise BaseModelError(
+        f"the folder of {name!r}, the base of {version.name}, is not known; give it with --base FOLDER"
+    )
+
+
+def _holds(registry: Registry, folder: Path, base_digest: str) -> bool:
+    try:
+        return registry.bases.find(folder).digest == base_digest
+    except NotFound:
+        return False
+
+
+def read_texts(file: Path) -> list[Row]:
+    """Rows of one kind: `{"text"}`, or what the trainer trains on. DataError lists every fault."""
+    data = file.read_bytes()
+    first = next((line for line in data.split(b"\n") if line.strip()), b"")
+    if b'"messages"' in first:
+        return list(read_data(file, "chat").examples[:MAX_TEXTS])
+    if b'"text"' not in first:
+        return list(read_data(file, "completion").examples[:MAX_TEXTS])
+    rows: list[Row] = []
+    faults: list[Fault] = []
+    for number, line in enumerate(data.split(b"\n"), start=1):
+        if line.strip():
+            text = _text_of(line)
+            rows.append(text)
+            if not text:
+                faults.append(Fault(number, "no_text", 'the row is no JSON object with a string "text" in it'))
+    if faults:
+        raise DataError(str(file), faults)
+    return rows[:MAX_TEXTS]
+
+
+def _text_of(line: bytes) -> str:
+    try:
+        text = json.loads(line)["text"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return text if isinstance(text, str) and text.strip() else ""
+
+
+def encode_texts(tokenizer: Any, rows: Sequence[Row]) -> list[Text]:
+    """Token ids as an engine would see them, without doubles.
+
+    Cut to a probe's length: of a text the beginning, of an example the end, where the answer is.
+    """
+    texts = []
+    for row in rows:
+        if isinstance(row, str):
+            ids = tokenizer(row, add_special_tokens=False)["input_ids"][:MAX_PROBE_TOKENS]
+        else:
+            asked = _as_prompt(tokenizer, row.prompt)
+            ids = tokenizer(asked + row.completion, add_special_tokens=False)["input_ids"][-MAX_PROBE_TOKENS:]
+        if len(ids) > 1:
+            texts.append(tuple(ids))
+    return list(dict.fromkeys(texts))
+
+
+def _as_prompt(tokenizer: Any, prompt: str | tuple[Message, ...]) -> str:
+    if isinstance(prompt, str) or tokenizer.chat_template:
+        return prompt_text(tokenizer, prompt)
+    return "".join(f"{turn.content}\n" for turn in prompt)
