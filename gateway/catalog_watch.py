@@ -65,6 +65,8 @@ class CatalogWatch:
             except SQLAlchemyError as error:
                 self._database_away = True
                 log.warning("catalog revision %d stays in force: %s", self.current.revision, error)
+            except Exception:  # we lapse, and stop serving, unless a later look succeeds
+                log.exception("catalog revision %d stays in force", self.current.revision)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._poll_s):
                     await self._look.wait()

@@ -32,6 +32,8 @@ from registry.errors import RegistryError
 from registry.service import Registry
 
 log = logging.getLogger("switchyard.fleet")
+SHORTEST_ROUND_S = 0.05
+"""However many requests fail on an engine, it is not looked at more often."""
 CLEAR_TIMEOUT_S = 5.0
 """How long a load waits for the requests on adapters that make room for it."""
 
@@ -205,6 +207,8 @@ class Controller:
     async def _load(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool) -> None:
         async with engine.loading:
             began = time.monotonic()
+            if not engine.healthy:  # it was, when the load was asked for
+                raise ColdAdapterFailed(f"the engine is {engine.state}: {engine.fault}", permanent=False)
             try:
                 if version.id in engine.resident:
                     resident = await engine.prove_fully(version.id)
@@ -312,6 +316,7 @@ class Controller:
                     await self._wake.wait()
             except TimeoutError:
                 pass
+            await asyncio.sleep(SHORTEST_ROUND_S)
             self._wake.clear()
 
     async def _read_orders(self) -> None:
@@ -366,15 +371,14 @@ class Controller:
                 log.warning("engine %s could not be put in order: %s", engine.url, error)
 
     def _finder(self, engine: ManagedEngine) -> Finder:
-        def versions(folder: Path) -> list[VersionEntry]:
-            digest = f"sha256:{folder.name}"
-            return [
-                version
-                for version in self._catalog().versions_by_id.values()
-                if version.manifest_digest == digest
-                and version.base_digest == engine.declared.base_digest
-                and version.quarantined is None
-            ]
+        by_digest: dict[str, list[VersionEntry]] = {}
+
+        def versions(folder: Path) -> Sequence[VersionEntry]:
+            if not by_digest:  # most checks find a boot that is known, and ask nothing
+                for version in self._catalog().versions_by_id.values():
+                    if version.base_digest == engine.declared.base_digest and version.quarantined is None:
+                        by_digest.setdefault(version.manifest_digest, []).append(version)
+            return by_digest.get(f"sha256:{folder.name}", ())
 
         return Finder(versions, self.hub.trusted)
 

@@ -38,6 +38,8 @@ class WorkerLink:
     worker: str
     pid: int
     writer: asyncio.StreamWriter
+    linked_s: float
+    """`time.monotonic()` of its hello."""
     seen: int = -1
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
     """(engine URL, adapter name) → requests in flight, as reported last."""
@@ -119,7 +121,7 @@ class Hub:
         hello = await read_from_worker(reader)
         if not isinstance(hello, Hello) or not secrets.compare_digest(hello.secret.encode(), self._secret.encode()):
             raise LinkBroken("a stranger: no hello with the fleet's secret")
-        link = WorkerLink(hello.worker, hello.pid, writer)
+        link = WorkerLink(hello.worker, hello.pid, writer, time.monotonic())
         self.links[hello.worker] = link
         self.trusted.update(hello.trusted)
         for version, number in hello.uses.items():
@@ -159,6 +161,11 @@ class Hub:
         for url, age_s in report.last_bytes.items():
             self.heard_s[url] = max(self.heard_s.get(url, 0.0), now - age_s)
         self._wake_waiters()
+
+    def newcomers(self, younger_than_s: float) -> set[str]:
+        """Ids of workers that linked so recently that the registry may not know them yet."""
+        oldest = time.monotonic() - younger_than_s
+        return {worker for worker, link in self.links.items() if link.linked_s > oldest}
 
     def count(self, url: str, name: str) -> int:
         """Requests on one adapter of one engine, as reported last."""

@@ -17,6 +17,7 @@ from registry.db import now_ms
 from registry.errors import Conflict, RegistryError
 from registry.service import Registry
 from registry.swaps import DONE, DRAINING, FAILED, FLIPPED, PRELOADING, REQUESTED, VERIFIED, SwapInfo
+from registry.workers import LEASE_MS
 
 if TYPE_CHECKING:
     from gateway.fleet.controller import Controller
@@ -136,7 +137,7 @@ class SwapRunner:
             for worker in workers:
                 if worker.acknowledged_revision >= revision:
                     by.setdefault(worker.id, now_ms())
-            awaited = {worker.id for worker in workers} | self._controller.hub.links.keys()
+            awaited = {worker.id for worker in workers} | self._controller.hub.newcomers(LEASE_MS / 1000)
             if awaited <= by.keys():
                 await self._advance(swap, FLIPPED, acknowledged_by=by, acknowledged_at_ms=now_ms())
                 return

@@ -165,6 +165,8 @@ class FleetWorker:
                     await self._stay_linked(Address.parse(address))
                 except (OSError, LinkBroken) as error:
                     log.debug("no link to a controller at %s: %s", address, error)
+                except Exception:  # whatever it is, the requests need a link
+                    log.exception("the link to the controller at %s broke", address)
             await asyncio.sleep(RECONNECT_S)
 
     async def _stay_linked(self, address: Address) -> None:
