@@ -52,7 +52,7 @@ def place(
     if len(able) == 1:
         return Attempt(next(iter(able.values())), number)
     order = [able[url] for url in view.homes.order(arm.public_name) if url in able]
-    copies = 1 if arm.version is None else view.copies.get(arm.version.id, 1)
+    copies = len(order) if arm.version is None else view.copies.get(arm.version.id, 1)  # a base lives everywhere
     holders = [engine for engine in order if _holds(engine, arm)]
     warm = [engine for engine in order[:copies] if _holds(engine, arm)] or holders
     best = min(warm, key=lambda engine: load.in_flight.get(engine.url, 0)) if warm else order[0]
