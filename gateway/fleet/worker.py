@@ -174,6 +174,7 @@ class FleetWorker:
         reporting: asyncio.Task[None] | None = None
         try:
             self._writer = writer
+            self._seen = -1  # revisions are counted by each controller anew
             trusted = [name for mirror in self._engines.values() for name in _names(mirror)]
             self._send(Hello(self._worker_id, os.getpid(), self._secret, tuple(trusted), self._uses))
             self._changes.clear()

@@ -1,0 +1,194 @@
+"""The link between the controller and its workers: nothing is unloaded that a worker may use, no successor harms it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import partial
+
+import pytest
+
+from gateway.fleet.wire import EngineChanged, LinkBroken, Published, Welcome
+from gateway.fleet.worker import FleetWorker
+from loadtest.testing import MockEngine, run_mock_engine
+from tests.gateway.fleet_parts import played_worker
+from tests.gateway.link_parts import (
+    entry_of,
+    eventually,
+    follower,
+    never,
+    office,
+    played_office,
+    real_worker,
+    resident,
+)
+from tests.gateway.stack import House
+
+
+def sees(worker: FleetWorker, urls: tuple[str, ...]) -> bool:
+    return tuple(engine.url for engine in worker.view().engines) == urls
+
+
+@pytest.fixture
+async def mock(house: House) -> AsyncIterator[MockEngine]:
+    async with run_mock_engine(model=str(house.base_folder)) as mock:
+        yield mock
+
+
+async def test_a_worker_without_the_fleets_secret_is_refused(house: House) -> None:
+    async with office(house, looks=False) as (controller, address):
+        stranger = await played_worker(address, "stranger", secret="guessed")
+        with pytest.raises(LinkBroken):
+            await stranger.hear_until_published()
+        assert controller.hub.links == {}
+        stranger.hang_up()
+
+
+async def test_a_line_that_is_no_message_cuts_that_link_and_nothing_else(house: House) -> None:
+    async with office(house, looks=False) as (controller, address), follower(address, "good") as good:
+        await eventually("a first report", lambda: good.seen >= 0)
+        for garbage in (b"{}\n", b'{"kind":"report"}\n', b"\xff\xfe\n", b"GET / HTTP/1.1\r\n\r\n", b'{"kind":"wake"'):
+            bad = await played_worker(address, "bad")
+            assert await bad.hear_until_published() == controller.hub.revision
+            bad._writer.write(garbage)
+            if not garbage.endswith(b"\n"):
+                bad.hang_up()
+            await eventually("the link to be cut", lambda: set(controller.hub.links) == {"good"})
+            bad.hang_up()
+        controller.hub.publish(())
+        await eventually("the other to go on", lambda: controller.hub.links["good"].seen == controller.hub.revision)
+
+
+async def test_nothing_is_unloaded_before_every_worker_has_let_go_of_it(house: House, mock: MockEngine) -> None:
+    version = house.publish("acme/triage")
+    async with (
+        office(house, mock.url, retire_after_s=0.05) as (controller, address),
+        follower(address, "quick") as quick,
+        follower(address, "slow") as slow,
+    ):
+        engine = controller.engines[0]
+        await eventually("the engine to be up", lambda: engine.state == "up")
+        slow.confirms = False
+        await controller.ensure(mock.url, entry_of(house, version.id))
+        name = engine.resident[version.id].name
+        await eventually("it to leave the routes", lambda: name in engine.leaving)
+        await eventually("the quick one to know", lambda: version.id not in quick.routes)
+        await never("unloaded before the slow one knows", lambda: name not in engine.leaving)
+
+        slow.confirms, slow.seen = True, controller.hub.revision
+        slow.in_flight = ((mock.url, name, 1),)
+        slow.report()
+        await never("unloaded under a request", lambda: name not in engine.leaving)
+        assert name in (await mock.state())["loaded"]
+
+        slow.in_flight = ()
+        slow.report()
+        await eventually("it to be unloaded", lambda: name not in engine.leaving)
+        assert name not in (await mock.state())["loaded"]
+
+
+async def test_a_worker_that_lives_and_has_not_linked_is_waited_for(house: House, mock: MockEngine) -> None:
+    version = house.publish("acme/triage")
+    async with office(house, mock.url, retire_after_s=0.05) as (controller, address):
+        engine = controller.engines[0]
+        await eventually("the engine to be up", lambda: engine.state == "up")
+        house.registry.workers.report("late", "http://late", 1)
+        await controller.ensure(mock.url, entry_of(house, version.id))
+        await eventually("it to leave the routes", lambda: engine.leaving)
+        await never("unloaded without the late one's word", lambda: not engine.leaving)
+        async with follower(address, "late"):
+            await eventually("it to be unloaded", lambda: not engine.leaving)
+
+
+async def test_a_worker_that_dies_is_waited_for_no_longer(house: House, mock: MockEngine) -> None:
+    version = house.publish("acme/triage")
+    async with office(house, mock.url, retire_after_s=0.05) as (controller, address):
+        engine = controller.engines[0]
+        await eventually("the engine to be up", lambda: engine.state == "up")
+        house.registry.workers.report("mortal", "http://mortal", 1)
+        async with follower(address, "mortal") as mortal:
+            await controller.ensure(mock.url, entry_of(house, version.id))
+            mortal.in_flight = ((mock.url, engine.resident[version.id].name, 3),)
+            mortal.report()
+            await eventually("it to count", lambda: controller.running_on_version(version.id) == 3)
+            house.registry.adapters.quarantine(version.id, "test")
+            await eventually("it to leave the routes", lambda: engine.leaving)
+            await never("unloaded under a request", lambda: not engine.leaving)
+        house.registry.workers.leave("mortal")  # as its lease lapses
+        await eventually("it to be unloaded", lambda: not engine.leaving)
+
+
+async def test_a_worker_that_links_again_counts_once_and_has_confirmed_nothing(house: House) -> None:
+    async with office(house, looks=False) as (controller, address), follower(address, "w") as first:
+        first.in_flight = (("http://e", "a-1", 2),)
+        first.report()
+        await eventually("a report", lambda: controller.hub.count("http://e", "a-1") == 2)
+        again = await played_worker(address, "w")
+        await again.hear_until_published()
+        assert controller.hub.links["w"].seen == -1
+        assert not controller.hub.is_clear("http://e", "a-1", 0)
+        first.played.hang_up()
+        await asyncio.sleep(0.05)
+        assert set(controller.hub.links) == {"w"}, "the end of the old link is not the end of the new one"
+        again.hang_up()
+
+
+async def test_a_published_set_of_changes_is_seen_whole_by_everybody(house: House) -> None:
+    async with office(house, looks=False) as (controller, address):
+        workers = [await played_worker(address, f"w-{number}") for number in range(3)]
+        for worker in workers:
+            assert await worker.hear_until_published() == 0
+        assert controller.hub.publish(()) == 1
+        for worker in workers:
+            assert await worker.hear_until_published() == 1
+            assert isinstance(worker.heard[-1], Published)
+            worker.hang_up()
+
+
+async def test_a_worker_confirms_nothing_of_a_new_controller_that_it_has_not_heard_from(house: House) -> None:
+    async with real_worker(house):
+        async with played_office(house, "first") as links:
+            first = await links.get()
+            assert (await first.hear())["kind"] == "hello"
+            first.say(Welcome(1, ()), revision=500)
+            while (await first.hear())["seen"] != 500:
+                pass
+        async with played_office(house, "second") as links:
+            second = await links.get()
+            assert (await second.hear())["kind"] == "hello"
+            assert (await second.hear())["seen"] == -1, "500 was the predecessor's"
+            second.say(Welcome(2, ()), revision=3)
+            while (await second.hear())["seen"] != 3:
+                pass
+
+
+async def test_an_engine_that_the_controller_does_not_manage_is_dropped(house: House) -> None:
+    async with real_worker(house) as worker, played_office(house, "one") as links:
+        for token, urls in ((1, ("http://a:1", "http://b:1")), (2, ("http://b:1",)), (3, ())):
+            link = await links.get()
+            engines = [EngineChanged(url, "sha256:0", "base", 16, "up", None, ((7, "a-7"),), ()) for url in urls]
+            link.say(Welcome(token, urls), *engines, revision=1)
+            await eventually("the view", partial(sees, worker, urls))
+            assert sorted(worker.states()) == sorted(urls)
+            link.hang_up()
+            assert sees(worker, urls), "without a link the view stays"
+
+
+async def test_a_worker_serves_what_its_old_controller_published_until_the_new_one_has_looked(house: House) -> None:
+    def engine(name: str) -> EngineChanged:
+        return EngineChanged("http://a:1", "sha256:0", "base", 16, "up", None, ((7, name),), ())
+
+    async with real_worker(house) as worker, played_office(house, "one") as links:
+        first = await links.get()
+        first.say(Welcome(1, ("http://a:1",)), engine("a-7-1"), revision=9)
+        await eventually("the view", lambda: resident(worker, 7) == "a-7-1")
+        first.hang_up()
+        second = await links.get()
+        hello = await second.hear()
+        assert set(hello["trusted"]) == {"a-7-1", "base"}, "the new one is told what its workers route to"
+        second.say(Welcome(2, ("http://a:1",)), revision=0)
+        while (await second.hear())["seen"] != 0:
+            assert resident(worker, 7) == "a-7-1"
+        assert resident(worker, 7) == "a-7-1"
+        second.say(engine("a-7-2"), revision=1)
+        await eventually("what the new one found", lambda: resident(worker, 7) == "a-7-2")
