@@ -11,17 +11,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
 
+from gateway.admin_key import admin_key
+from gateway.api.admin import admin_router
+from gateway.api.admin.auth import AdminGate
+from gateway.api.admin.office import Office
 from gateway.api.inference import PATHS, answer
 from gateway.api.models import models_router
 from gateway.api.request import Caps
 from gateway.api.respond import Receive, Respond, Send
+from gateway.api.translate import translate_errors
 from gateway.catalog_watch import CatalogWatch
 from gateway.cost.journal import Journal, Shipper
-from gateway.errors import ApiError, MethodNotAllowed, Overloaded
+from gateway.errors import MethodNotAllowed, Overloaded
 from gateway.fleet.candidate import Candidate, candidate_of
 from gateway.fleet.wire import TAKES_TRAFFIC
 from gateway.fleet.worker import FleetWorker
@@ -47,7 +51,7 @@ class Gateway:
         self.candidate: Candidate | None = None
         self._leads = leads
         self.web = FastAPI(title="Switchyard", lifespan=self._lifespan, docs_url="/docs", redoc_url=None)
-        _translate_errors(self.web)
+        translate_errors(self.web)
         _describe_inference(self.web)
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -88,7 +92,7 @@ class Gateway:
                 journal=journal,
                 metrics=Metrics(),
             )
-            _mount(web, self.house, worker)
+            _mount(web, self.house, worker, registry)
             shipper.start()
             work = [watch.run(candidate.wake if candidate else lambda: None), worker.run()]
             if candidate is not None:
@@ -114,8 +118,10 @@ def _say_why_it_ended(task: asyncio.Task[None]) -> None:
         log.critical("a background task ended; the gateway must be restarted", exc_info=task.exception())
 
 
-def _mount(web: FastAPI, house: House, worker: FleetWorker) -> None:
+def _mount(web: FastAPI, house: House, worker: FleetWorker, registry: Registry) -> None:
     web.include_router(models_router(house))
+    gate = AdminGate(admin_key(house.settings), house.catalog)
+    web.include_router(admin_router(Office(house, worker, registry), gate))
 
     @web.get("/healthz", tags=["health"])
     async def healthz() -> dict[str, str]:
@@ -167,18 +173,3 @@ def _describe_inference(web: FastAPI) -> None:
         return schema
 
     web.openapi = openapi  # type: ignore[method-assign]
-
-
-def _translate_errors(web: FastAPI) -> None:
-    """The one place where errors of FastAPI's routes become OpenAI's envelope."""
-
-    @web.exception_handler(ApiError)
-    async def on_api_error(_request: Request, error: ApiError) -> Response:
-        headers = {"retry-after": str(error.retry_after_s)} if error.retry_after_s is not None else {}
-        return Response(error.envelope(), error.status, headers, "application/json")
-
-    @web.exception_handler(HTTPException)
-    async def on_http_error(request: Request, error: HTTPException) -> Response:
-        message = f"{request.method} {request.url.path}: {error.detail}. See /docs for what is served."
-        body = {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": "unknown_url"}}
-        return JSONResponse(body, error.status_code, error.headers)

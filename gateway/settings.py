@@ -59,6 +59,11 @@ class GatewaySettings(RegistrySettings):
     )
     fleet_secret: str = Field("", description="What workers prove to the controller that they are of this fleet.")
     engine_api_key: str | None = Field(None, description="The engines' --api-key, if they have one.")
+    admin_key: str | None = Field(
+        None,
+        description="The operator's key for /admin/v1, at least 32 characters and the same on every host. Default: the "
+        "file admin-key in state_dir, made by the gateway.",
+    )
     head_timeout_s: float = Field(300.0, description="Longest wait for an engine's answer to begin.")
     idle_timeout_s: float = Field(120.0, description="Longest silence within an engine's answer.")
     cold_wait_s: float = Field(30.0, description="Longest time a request waits for a cold adapter before 503.")

@@ -286,6 +286,22 @@ class Adapters:
             row = session.get_one(Version, version_id)
             row.quarantined = reason[:1000]
 
+    def release(self, version_id: int) -> bool:
+        """Let engines have the version again, which prove it anew when they load it; False when it was free already."""
+        with self._db.write() as session:
+            row = session.get_one(Version, version_id)
+            was_quarantined = row.quarantined is not None
+            row.quarantined = None
+            return was_quarantined
+
+    def quarantined(self) -> list[VersionInfo]:
+        """Every version that no engine may have, by tenant, adapter and number."""
+        query = select(Adapter, Version).join(Version, Version.adapter_id == Adapter.id)
+        query = query.where(Version.quarantined.is_not(None))
+        with self._db.read() as session:
+            rows = session.execute(query.order_by(Adapter.tenant, Adapter.name, Version.major, Version.minor)).all()
+            return [version_info(session, adapter, version) for adapter, version in rows]
+
 
 @contextmanager
 def _private_copy(folder: Path) -> Iterator[Path]:

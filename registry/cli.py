@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from registry.console import JsonFlag, print_done, print_json, print_table, when
+from registry.console import JsonFlag, actor, print_done, print_json, print_table, when
 from registry.errors import Conflict, InvalidInput, RegistryError
 from registry.names import PRODUCTION, AdapterRef, parse_ref
 
@@ -139,11 +137,9 @@ def promote(
 ) -> None:
     """Make a version current: load and probe it on the engines first, then move the alias; no request is dropped."""
     ref = parse_ref(name)
-    if ref.version is None and ref.alias == alias:
-        raise InvalidInput(f"{name!r} names no version; write {ref.adapter_name}@1.1", param="version")
     with _open_registry() as registry:
         swap = registry.swaps.request(
-            ref, alias=alias, actor=_actor(), reason=reason, allow_indistinguishable=allow_indistinguishable
+            ref, alias=alias, actor=actor(), reason=reason, allow_indistinguishable=allow_indistinguishable
         )
         _follow(registry, swap, timeout_s, json_output)
 
@@ -159,7 +155,7 @@ def rollback(
     """Point the alias back at the version it had before its last move."""
     ref = _whole_adapter(name)
     with _open_registry() as registry:
-        swap = registry.swaps.request_rollback(ref, alias=alias, actor=_actor(), reason=reason)
+        swap = registry.swaps.request_rollback(ref, alias=alias, actor=actor(), reason=reason)
         _follow(registry, swap, timeout_s, json_output)
 
 
@@ -352,14 +348,6 @@ def _whole_adapter(name: str) -> AdapterRef:
             param="adapter",
         )
     return parse_ref(name)
-
-
-def _actor() -> str:
-    """Who is at the keyboard; in a container the user may have a number and no name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
 
 
 def _own(tenant: str, target: str) -> str:

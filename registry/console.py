@@ -1,8 +1,10 @@
-"""How every command prints: a table for people, one JSON document for scripts."""
+"""What every command needs: a table for people, one JSON document for scripts, and who is at the keyboard."""
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
@@ -48,6 +50,14 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, em
         return
     width = None if console.is_terminal else 240
     Console(highlight=False, width=width).print(table)
+
+
+def actor() -> str:
+    """Who is at the keyboard; in a container the user may have a number and no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def when(ms: int | None) -> str:

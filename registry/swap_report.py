@@ -24,9 +24,19 @@ class VersionTraffic:
 
 
 @dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """A gateway worker had the moved alias in force: when, and how many seconds after the move."""
+
+    worker: str
+    at_ms: int
+    after_flip_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class SwapReport:
-    """A swap with its traffic. `late_on_old` counts attempts on the old version that began after the cut-over, which
-    is the last worker's acknowledgement; `None` when the swap did not get there.
+    """A swap with its traffic, from ten seconds before it was asked for to ten seconds after its end.
+
+    Cut-over is the last worker's acknowledgement. A time is `None` when the swap did not get there.
     """
 
     swap: SwapInfo
@@ -35,6 +45,19 @@ class SwapReport:
     versions: tuple[VersionTraffic, ...]
     per_second: tuple[SecondCount, ...]
     late_on_old: int | None
+    """Attempts that the alias led to the old version and that began after the cut-over."""
+    acknowledged: tuple[Acknowledgement, ...]
+    """The first worker first."""
+    not_acknowledged_by: tuple[str, ...]
+    """Workers that lived and did not say in time that they have it; such a worker stops serving by itself."""
+    preload_s: float | None
+    """Loading and proving on every home."""
+    cutover_s: float | None
+    """From the move of the alias to the cut-over."""
+    drain_s: float | None
+    """Waiting for requests on the old version."""
+    left_on_old: int | None
+    """Requests that still ran on the old version when the wait was given up; 0 when it ran dry."""
 
 
 def report_swap(db: Database, swap_id: int) -> SwapReport:
@@ -60,4 +83,28 @@ def report_swap(db: Database, swap_id: int) -> SwapReport:
     late = None
     if cut_over_ms is not None and old is not None and old != swap.to_version:
         late = ledger.started_after(old, cut_over_ms, until_ms)
-    return SwapReport(swap, since_ms, until_ms, tuple(versions), tuple(counts), late)
+    flipped_ms = swap.detail.get("flipped_at_ms")
+    return SwapReport(
+        swap=swap,
+        since_ms=since_ms,
+        until_ms=until_ms,
+        versions=tuple(versions),
+        per_second=tuple(counts),
+        late_on_old=late,
+        acknowledged=_acknowledgements(swap),
+        not_acknowledged_by=tuple(swap.detail.get("not_acknowledged_by", ())),
+        preload_s=swap.detail.get("preload_s"),
+        cutover_s=None if cut_over_ms is None or flipped_ms is None else (cut_over_ms - flipped_ms) / 1000,
+        drain_s=swap.detail.get("drain_s"),
+        left_on_old=swap.detail.get("requests_left_on_old_version"),
+    )
+
+
+def _acknowledgements(swap: SwapInfo) -> tuple[Acknowledgement, ...]:
+    by: dict[str, int] = swap.detail.get("acknowledged_by", {})
+    flipped_ms = swap.detail.get("flipped_at_ms")
+    return tuple(
+        Acknowledgement(worker, at_ms, (at_ms - flipped_ms) / 1000)
+        for worker, at_ms in sorted(by.items(), key=lambda item: item[1])
+        if flipped_ms is not None
+    )

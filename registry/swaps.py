@@ -71,6 +71,8 @@ class Swaps:
         A version whose proven effect is lost in the noise is refused unless it is allowed, which the swap records.
         """
         check_name(alias, "alias")
+        if ref.alias == alias:
+            raise InvalidInput(f"{str(ref)!r} names no version; write {ref.adapter_name}@1.1", param="version")
         with self._db.write() as session:
             adapter = require_adapter(session, ref)
             version = require_version(session, adapter, ref)

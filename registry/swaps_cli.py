@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from registry.console import JsonFlag, print_json, print_table, when
 from registry.names import parse_ref
+
+if TYPE_CHECKING:
+    from registry.swap_report import SwapReport
+
+SHOWN_AROUND_MS = 5_000
+"""Seconds so close to the move of the alias are shown to people; scripts get all."""
 
 swaps = typer.Typer(add_completion=False, no_args_is_help=True, help="Show what promotes and rollbacks did.")
 
@@ -44,7 +52,7 @@ def list_swaps(
 
 @swaps.command()
 def show(swap_id: int = typer.Argument(help="The id that `swaps list` shows."), json_output: bool = JsonFlag) -> None:
-    """Show a swap and the traffic around it: requests per version per second, failures, first and last of each."""
+    """Show a swap, how long its steps took, and the traffic around it, by version and by second."""
     from registry.service import Registry
     from registry.swap_report import report_swap
 
@@ -55,9 +63,10 @@ def show(swap_id: int = typer.Argument(help="The id that `swaps list` shows."), 
         return
     swap = report.swap
     typer.echo(f"{swap.adapter}@{swap.alias}: {swap.detail.get('from') or 'nothing'} → {swap.to_version}, {swap.state}")
-    for key in ("error", "note", "preload_s", "acknowledged_by", "ended_split"):
+    for key in ("error", "note", "ended_split"):
         if swap.detail.get(key) is not None:
             typer.echo(f"{key.replace('_', ' ')}: {swap.detail[key]}")
+    _print_steps(report)
     print_table(
         ("VERSION", "REQUESTS", "FAILED", "FIRST", "LAST"),
         (
@@ -66,5 +75,29 @@ def show(swap_id: int = typer.Argument(help="The id that `swaps list` shows."), 
         ),
         empty="no traffic within ten seconds of it",
     )
+    if (moved_ms := swap.detail.get("flipped_at_ms")) is not None and report.per_second:
+        typer.echo("")
+        print_table(
+            ("SECOND", "VERSION", "REQUESTS", "FAILED"),
+            (
+                (when(count.second_ms), count.served_model, count.attempts, count.failed)
+                for count in report.per_second
+                if abs(count.second_ms - moved_ms) <= SHOWN_AROUND_MS
+            ),
+            empty="no traffic around the move; --json has every second",
+        )
     if report.late_on_old is not None:
         typer.echo(f"on the old version after the cut-over: {report.late_on_old}")
+
+
+def _print_steps(report: SwapReport) -> None:
+    steps = (("preload", report.preload_s), ("cut-over", report.cutover_s), ("drain", report.drain_s))
+    taken = [f"{name} {seconds:.2f} s" for name, seconds in steps if seconds is not None]
+    if taken:
+        typer.echo(", ".join(taken))
+    for one in report.acknowledged:
+        typer.echo(f"acknowledged by {one.worker} {one.after_flip_s:.3f} s after the alias moved")
+    for worker in report.not_acknowledged_by:
+        typer.echo(f"not acknowledged in time by {worker}")
+    if report.left_on_old:
+        typer.echo(f"still running on the old version when the wait was given up: {report.left_on_old}")

@@ -1,0 +1,36 @@
+"""`/admin/v1`: what an operator may see and order. One router; each file of this folder adds its routes to it."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Security
+
+from gateway.api.admin.adapters import add_adapters
+from gateway.api.admin.auth import BEARER, AdminGate, guarded_by
+from gateway.api.admin.engines import add_engines
+from gateway.api.admin.fleet import add_fleet
+from gateway.api.admin.office import Office
+from gateway.api.admin.quarantine import add_quarantine
+from gateway.api.admin.residency import add_residency
+from gateway.api.admin.shapes import Failure
+from gateway.api.admin.swaps import add_swaps
+
+
+def admin_router(office: Office, gate: AdminGate) -> APIRouter:
+    """Every route, behind the operator's key."""
+    router = APIRouter(
+        prefix="/admin/v1",
+        tags=["admin"],
+        route_class=guarded_by(gate),
+        dependencies=[Security(BEARER)],  # shown in /docs; the gate checks it before a body is read
+        responses={
+            "4XX": {"model": Failure, "description": "Refused: no admin key, a bad field, unknown, or a conflict."},
+            "503": {"model": Failure, "description": "No controller leads, or the database is away: see Retry-After."},
+        },
+    )
+    add_fleet(router, office)
+    add_engines(router, office)
+    add_residency(router, office)
+    add_adapters(router, office)
+    add_swaps(router, office)
+    add_quarantine(router, office)
+    return router

@@ -1,0 +1,72 @@
+"""`GET /admin/v1/adapters`: every version, what points at it, whether it may be served, and where it is."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field
+
+from gateway.api.admin.office import Office, in_json, page_of
+from gateway.api.admin.shapes import After, Limit, Next, Shape
+from registry.catalog import Catalog, VersionEntry
+
+
+class AdapterDocument(Shape):
+    """One version."""
+
+    version: str = Field(description="tenant/adapter@1.0: what clients see as `model`.")
+    aliases: list[str] = Field(description="Aliases that point at it.")
+    shares: dict[str, float] = Field(description="Alias → percent of its traffic that a split sends here.")
+    state: Literal["ok", "quarantined"] = Field(description="A quarantined version is kept from every engine.")
+    reason: str | None = Field(description="Why it is quarantined.")
+    resident_on: list[str] = Field(description="URLs of engines in traffic that hold it, as this worker routes.")
+    base: str | None = Field(description="Public name of its base model.")
+    manifest_digest: str = Field(description="Names all of its bytes.")
+    created_at_s: int = Field(description="When it was published, in seconds since the epoch.")
+
+
+class AdaptersDocument(Shape):
+    """A page of versions, by name, as this worker's catalog has them."""
+
+    adapters: list[AdapterDocument]
+    next: Next
+
+
+def add_adapters(router: APIRouter, office: Office) -> None:
+    """The route."""
+
+    @router.get("/adapters", response_model=AdaptersDocument)
+    def list_adapters(
+        tenant: Annotated[str | None, Query(description="Only this tenant's.")] = None,
+        after: After = None,
+        limit: Limit = 200,
+    ) -> Response:
+        """Versions; without a controller too."""
+        catalog = office.house.catalog.current
+        versions = catalog.versions_by_id.values()
+        page, following = page_of((version for version in versions if tenant in (None, version.tenant)), after, limit)
+        bases = office.base_names()
+        return in_json(
+            AdaptersDocument(adapters=[_document(version, catalog, office, bases) for version in page], next=following)
+        )
+
+
+def _document(version: VersionEntry, catalog: Catalog, office: Office, bases: dict[str, str]) -> AdapterDocument:
+    adapter = catalog.adapters[version.tenant, version.adapter]
+    return AdapterDocument(
+        version=version.name,
+        aliases=sorted(alias for alias, pointed_at in adapter.aliases.items() if pointed_at.id == version.id),
+        shares={
+            alias: weight / 100
+            for alias, split in adapter.splits.items()
+            for arm, weight in split.arms
+            if arm.id == version.id
+        },
+        state="ok" if version.quarantined is None else "quarantined",
+        reason=version.quarantined,
+        resident_on=[engine.url for engine in office.worker.view().engines if version.id in engine.resident],
+        base=bases.get(version.base_digest),
+        manifest_digest=version.manifest_digest,
+        created_at_s=version.created_at_s,
+    )

@@ -1,0 +1,66 @@
+"""Who may use `/admin/v1`: the bearer of the operator's key, and nobody else."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer
+
+from gateway.catalog_watch import CatalogWatch
+from gateway.errors import Forbidden, Unauthenticated
+from registry.tenants import hash_secret
+
+BEARER = HTTPBearer(
+    scheme_name="Operator's key",
+    description="The setting admin_key (SWITCHYARD_ADMIN_KEY), else the content of the file admin-key in state_dir.",
+    auto_error=False,
+)
+
+
+class AdminGate:
+    """Knows the operator's key by its hash, and tenants' keys so far as to tell their bearers what is wrong."""
+
+    def __init__(self, key: str, catalog: CatalogWatch) -> None:
+        self._hash = hash_secret(key)
+        self._catalog = catalog
+
+    def check(self, authorization: str | None) -> None:
+        """Raises `Unauthenticated` without a key or with an unknown one, `Forbidden` with a tenant's."""
+        scheme, _, secret = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not secret:
+            raise Unauthenticated(
+                "The admin API needs the operator's key. Send it as 'Authorization: Bearer sk-admin-…'.",
+                code="missing_api_key",
+            )
+        given = hash_secret(secret.strip())
+        if secrets.compare_digest(given, self._hash):
+            return
+        if given in self._catalog.current.keys:
+            raise Forbidden(
+                "This is a tenant's key. The admin API takes the operator's key alone, which no tenant has.",
+                code="not_an_admin_key",
+            )
+        raise Unauthenticated("This is not the operator's key of this gateway.", code="invalid_api_key")
+
+
+def guarded_by(gate: AdminGate) -> type[APIRoute]:
+    """Routes that look at the key before anything else: of a stranger not even the body is read."""
+
+    class GuardedRoute(APIRoute):
+        """A route behind the gate."""
+
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            """FastAPI's own handler, after the check."""
+            handle = super().get_route_handler()
+
+            async def guarded(request: Request) -> Response:
+                gate.check(request.headers.get("authorization"))
+                return await handle(request)
+
+            return guarded
+
+    return GuardedRoute

@@ -1,0 +1,151 @@
+"""`/admin/v1/engines`: every engine as the controller knows it; out of traffic and back by order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter, Response
+from pydantic import Field
+from starlette.concurrency import run_in_threadpool
+
+from gateway.api.admin.office import Office, in_json
+from gateway.api.admin.shapes import Actor, Order, Reason, Shape
+from gateway.fleet.wire import EngineState
+from registry.drains import Drain
+from registry.errors import NotFound
+
+
+class DrainDocument(Shape):
+    """An order to keep an engine out of traffic."""
+
+    url: str = Field(description="The engine.")
+    actor: str = Field(description="Who ordered it.")
+    reason: str = Field(description="Why.")
+    since_ms: int = Field(description="When, in milliseconds since the epoch.")
+
+
+class ResidentDocument(Shape):
+    """An adapter version that an engine holds and that may take traffic there."""
+
+    version: str | None = Field(description="tenant/adapter@1.0; null when this worker's catalog does not show it yet.")
+    version_id: int = Field(description="Its id in the registry.")
+    name: str = Field(description="What it is called on the engine, for this load only.")
+    strength: float | None = Field(
+        description="Part of the trained effect that the engine showed, 1 is all of it; null: it has no effect proof."
+    )
+    fully_proven: bool = Field(description="Whether every probe of the proof was replayed, and not only the first.")
+    in_flight: int = Field(description="Requests on it now, as workers reported last (4 times a second).")
+    idle_s: float | None = Field(description="Seconds since its newest request began, or it was loaded.")
+    requests_per_s: float = Field(description="Requests a second on the version, on all engines, averaged over ~10 s.")
+
+
+class EngineDocument(Shape):
+    """One engine."""
+
+    url: str = Field(description="http://host:port.")
+    state: EngineState = Field(description="Only `up` and `slow` take new requests.")
+    fault: str | None = Field(description="What is wrong with it, in words.")
+    drain: DrainDocument | None = Field(description="The order that keeps it out of traffic, if there is one.")
+    version: str = Field(description="vLLM's version; `unknown` before it answered.")
+    platform: str = Field(description="cpu or gpu, as declared.")
+    base: str | None = Field(description="Public name of its base model.")
+    base_digest: str = Field(description="Digest of its base model.")
+    base_distance_nats: float | None = Field(
+        None, description="How far its base answers from the registered one; null: there is nothing to compare with."
+    )
+    boot_s: float | None = Field(description="When its process began, in seconds since the epoch.")
+    in_flight: int = Field(description="Requests that workers have on it.")
+    running: int | None = Field(description="Requests in its batch, as it says itself; of anybody.")
+    waiting: int | None = Field(description="Requests in its queue, as it says itself; of anybody.")
+    kv_usage: float | None = Field(description="Part of its KV cache in use, 0 to 1.")
+    steps: float | None = Field(description="Its count of progress; one that stands still under requests hangs.")
+    places: int = Field(description="Adapters that it can hold: its --max-cpu-loras.")
+    places_used: int = Field(description="Places taken, with the zero adapter, what is leaving and strangers.")
+    leaving: list[str] = Field(description="Names out of the routes, unloaded when nobody uses them any more.")
+    foreign: list[str] = Field(description="Adapters that somebody else has put there; they take places.")
+    resident: list[ResidentDocument] = Field(description="What it can serve at once.")
+
+
+class EnginesDocument(Shape):
+    """Every engine, in the order of the settings."""
+
+    engines: list[EngineDocument]
+
+
+class DrainOrder(Order):
+    """Take an engine out of traffic."""
+
+    url: str = Field(description="The engine's URL, as the settings have it.")
+    reason: Reason = ""
+    actor: Actor = "admin"
+
+
+class ResumeOrder(Order):
+    """Let an engine take traffic again."""
+
+    url: str = Field(description="The engine's URL, as the settings have it.")
+
+
+class Resumed(Shape):
+    """What a resume did."""
+
+    url: str = Field(description="The engine.")
+    was_drained: bool = Field(description="False when it was in traffic already.")
+
+
+def add_engines(router: APIRouter, office: Office) -> None:
+    """The routes."""
+
+    @router.get("/engines", response_model=EnginesDocument)
+    async def list_engines() -> Response:
+        """Every engine: health, boot, queue, KV use, places, and what it holds."""
+        knowledge = await office.knowledge()
+
+        def answer() -> Response:
+            return in_json(EnginesDocument(engines=engines_of(knowledge, office, office.registry.drains.all())))
+
+        return await run_in_threadpool(answer)
+
+    @router.post("/engines/drain")
+    async def drain(order: DrainOrder) -> DrainDocument:
+        """No new requests for an engine; those on it finish. The order outlives restarts of engine and gateway."""
+        url = _known(order.url, office)
+        done = await run_in_threadpool(office.registry.drains.order, url, actor=order.actor, reason=order.reason)
+        office.worker.wake()
+        return DrainDocument.model_validate(done)
+
+    @router.post("/engines/resume")
+    async def resume(order: ResumeOrder) -> Resumed:
+        """Let an engine take traffic again; to repeat it is no error."""
+        url = order.url.rstrip("/")
+        was_drained = await run_in_threadpool(office.registry.drains.lift, url)
+        if not was_drained:  # an engine that is declared no more may still have an order to be lifted
+            _known(url, office)
+        office.worker.wake()
+        return Resumed(url=url, was_drained=was_drained)
+
+
+def engines_of(knowledge: Mapping[str, Any], office: Office, drains: Mapping[str, Drain]) -> list[EngineDocument]:
+    """The engines of the controller's document, with names for ids and the orders in force."""
+    bases = office.base_names()
+    return [
+        EngineDocument.model_validate(
+            {
+                **engine,
+                "base": bases.get(engine["base_digest"]),
+                "drain": drains.get(engine["url"]),
+                "resident": [{**entry, "version": office.name_of(entry["version_id"])} for entry in engine["resident"]],
+            }
+        )
+        for engine in knowledge["engines"]
+    ]
+
+
+def _known(url: str, office: Office) -> str:
+    """The URL as the fleet knows it. Raises `NotFound`."""
+    wanted = url.rstrip("/")
+    known = [engine.url for engine in office.house.settings.declared_engines()]
+    if wanted not in known:
+        raise NotFound(f"there is no engine {url[:200]!r}; this gateway has {', '.join(known) or 'none'}", param="url")
+    return wanted

@@ -1,0 +1,95 @@
+"""What the admin routes work with, and the few things that several of them do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Response
+from pydantic import BaseModel
+
+from gateway.errors import Overloaded
+from gateway.fleet.worker import FleetWorker
+from gateway.path import House
+from registry.catalog import VersionEntry
+from registry.errors import InvalidInput
+from registry.names import AdapterRef, parse_ref
+from registry.service import Registry
+
+CONTROLLER_RETRY_AFTER_S = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """This worker's catalog and link to the controller, and the registry.
+
+    Calls of the registry block: routes make them in Starlette's thread pool, and not in asyncio's, in which the
+    catalog is kept current.
+    """
+
+    house: House
+    worker: FleetWorker
+    registry: Registry
+
+    async def knowledge(self) -> dict[str, Any]:
+        """What the controller knows (`gateway.fleet.status`). Raises `Overloaded` when there is none."""
+        document = await self.worker.inspect()
+        if document is None:
+            raise Overloaded(
+                "No controller leads the fleet now, so nobody knows its state; what is resident is served on. "
+                "A successor takes over within seconds.",
+                code="controller_away",
+                retry_after_s=CONTROLLER_RETRY_AFTER_S,
+            )
+        return document
+
+    def name_of(self, version_id: int) -> str | None:
+        """`tenant/adapter@1.0`; `None` for a version that this worker's catalog does not show yet."""
+        version = self.house.catalog.current.versions_by_id.get(version_id)
+        return version.name if version else None
+
+    def base_names(self) -> dict[str, str]:
+        """Digest → public name of every base model."""
+        return {base.digest: base.name for base in self.house.catalog.current.bases.values()}
+
+
+def in_json(document: BaseModel) -> Response:
+    """An answer made into bytes where this is called: a big one in a thread, so that no stream waits for it."""
+    return Response(document.model_dump_json(), media_type="application/json")
+
+
+def page_of(
+    versions: Iterable[VersionEntry], after: str | None, limit: int
+) -> tuple[Sequence[VersionEntry], str | None]:
+    """At most `limit` versions by name and number that come after the version `after`; and where the next page begins.
+
+    Raises `InvalidInput` when `after` names no version.
+    """
+    begin = _order(exact_version(after, "after")) if after is not None else None
+    ordered = sorted(((_order(version), version) for version in versions), key=lambda pair: pair[0])
+    rest = [version for order, version in ordered if begin is None or order > begin]
+    return rest[:limit], rest[limit - 1].name if len(rest) > limit else None
+
+
+def exact_version(text: str, param: str) -> AdapterRef:
+    """A reference with a number. Raises `InvalidInput` for an alias, which may have moved since somebody looked."""
+    ref = parse_ref(text)
+    if ref.version is None:
+        raise InvalidInput(f"{param} is {text[:80]!r}; name the version itself, {ref.adapter_name}@1.0", param=param)
+    return ref
+
+
+def whole_adapter(text: str, param: str) -> AdapterRef:
+    """`tenant/adapter`. Raises `InvalidInput` for a version or alias after it, which would be lost without a word."""
+    if "@" in text:
+        raise InvalidInput(f"{param} is {text[:80]!r}; write tenant/adapter alone, without an '@'", param=param)
+    return parse_ref(text)
+
+
+def _order(version: VersionEntry | AdapterRef) -> tuple[str, str, int, int]:
+    if isinstance(version, AdapterRef):
+        assert version.version is not None
+        return version.tenant, version.adapter, version.version.major, version.version.minor
+    major, _, minor = version.number.partition(".")
+    return version.tenant, version.adapter, int(major), int(minor)

@@ -1,0 +1,41 @@
+"""What several admin routes answer or take, as /docs shows it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query
+from pydantic import BaseModel, ConfigDict, Field
+
+Actor = Annotated[str, Field(max_length=100, description="Who orders it; kept with the order.")]
+Reason = Annotated[str, Field(max_length=1000, description="Why; kept with the order.")]
+Limit = Annotated[int, Query(ge=1, le=500, description="Rows in one answer.")]
+After = Annotated[str | None, Query(description="`next` of the page before.")]
+Next = Annotated[str | None, Field(description="Send it as `after` to get the next page; null at the end.")]
+
+
+class Shape(BaseModel):
+    """Made from a dataclass of the registry, or from the controller's document."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class Order(BaseModel):
+    """A body. A field that is not known is refused: a typing error must not become a default."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class FailureDetail(BaseModel):
+    """What went wrong."""
+
+    message: str = Field(description="One sentence with field, value and remedy.")
+    type: str = Field(description="As OpenAI's.")
+    param: str | None = Field(description="The field at fault.")
+    code: str | None = Field(description="Stable and machine-readable, such as controller_away or not_found.")
+
+
+class Failure(BaseModel):
+    """OpenAI's envelope of an error."""
+
+    error: FailureDetail

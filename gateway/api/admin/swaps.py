@@ -1,0 +1,150 @@
+"""`/admin/v1/swaps`: promotes and rollbacks, asked for and followed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field
+from starlette.concurrency import run_in_threadpool
+
+from gateway.api.admin.office import Office, in_json, whole_adapter
+from gateway.api.admin.shapes import Actor, Order, Reason, Shape
+from registry.names import PRODUCTION, parse_ref
+from registry.swap_report import report_swap
+
+
+class SwapDocument(Shape):
+    """One promote or rollback."""
+
+    id: int = Field(description="GET /admin/v1/swaps/{id} follows it.")
+    adapter: str = Field(description="tenant/adapter.")
+    alias: str = Field(description="The alias that moves.")
+    to_version: str = Field(description="Where it moves to, tenant/adapter@1.1.")
+    state: str = Field(description="requested, preloading, verified, flipped, draining; at the end done or failed.")
+    detail: dict[str, Any] = Field(
+        description="What each step has found: `from`, `engines`, `flipped_at_ms`, `revision`, `error` and more."
+    )
+    requested_at_ms: int = Field(description="Milliseconds since the epoch.")
+    finished_at_ms: int | None = Field(description="Milliseconds since the epoch; null while it is in progress.")
+
+
+class SwapsDocument(Shape):
+    """Swaps, newest first."""
+
+    swaps: list[SwapDocument]
+
+
+class TrafficDocument(Shape):
+    """One version's part of the traffic around a swap."""
+
+    version: str = Field(description="tenant/adapter@1.0.")
+    attempts: int = Field(description="Requests on engines that began.")
+    failed: int = Field(description="Of them, those that an engine or the gateway failed.")
+    first_ms: int = Field(description="Start of the first, in milliseconds since the epoch.")
+    last_ms: int = Field(description="Start of the last, in milliseconds since the epoch.")
+
+
+class SecondDocument(Shape):
+    """Requests on one version that began within one second."""
+
+    second_ms: int = Field(description="The second's beginning, in milliseconds since the epoch.")
+    served_model: str = Field(description="The version.")
+    attempts: int = Field(description="Requests on engines that began in it.")
+    failed: int = Field(description="Of them, those that an engine or the gateway failed.")
+    first_ms: int = Field(description="Start of the first, in milliseconds since the epoch.")
+    last_ms: int = Field(description="Start of the last, in milliseconds since the epoch.")
+
+
+class AcknowledgementDocument(Shape):
+    """A worker had the moved alias in force."""
+
+    worker: str = Field(description="host-pid.")
+    at_ms: int = Field(description="When, in milliseconds since the epoch.")
+    after_flip_s: float = Field(description="Seconds after the alias moved.")
+
+
+class SwapReportDocument(Shape):
+    """A swap, how long its steps took, and what it did to traffic (usage is a second or two behind)."""
+
+    swap: SwapDocument
+    since_ms: int = Field(description="Beginning of the traffic that is counted, in milliseconds since the epoch.")
+    until_ms: int = Field(description="End of the traffic that is counted, in milliseconds since the epoch.")
+    versions: list[TrafficDocument]
+    per_second: list[SecondDocument]
+    late_on_old: int | None = Field(
+        description="Requests that the alias led to the old version and that began after the cut-over; must be 0."
+    )
+    acknowledged: list[AcknowledgementDocument] = Field(
+        description="Every worker, the first first; the last is the cut-over."
+    )
+    not_acknowledged_by: list[str] = Field(description="Workers that did not say in time that they have it.")
+    preload_s: float | None = Field(description="Seconds of loading and proving on every home.")
+    cutover_s: float | None = Field(description="Seconds from the move of the alias to the last acknowledgement.")
+    drain_s: float | None = Field(description="Seconds of waiting for requests on the old version.")
+    left_on_old: int | None = Field(description="Requests still on the old version when the wait was given up.")
+
+
+class PromoteOrder(Order):
+    """Make a version current."""
+
+    version: str = Field(description="tenant/adapter@1.1, or another alias of the adapter, tenant/adapter@canary.")
+    alias: str = Field(PRODUCTION, description="The alias to move.")
+    reason: Reason = ""
+    actor: Actor = "admin"
+    allow_indistinguishable: bool = Field(
+        False, description="Take a version whose proven effect is lost in the noise; the swap records it."
+    )
+
+
+class RollbackOrder(Order):
+    """Go back by one version."""
+
+    adapter: str = Field(description="tenant/adapter.")
+    alias: str = Field(PRODUCTION, description="The alias to move.")
+    reason: Reason = ""
+    actor: Actor = "admin"
+
+
+def add_swaps(router: APIRouter, office: Office) -> None:
+    """The routes."""
+    swaps = office.registry.swaps
+
+    @router.get("/swaps")
+    def list_swaps(
+        limit: Annotated[int, Query(ge=1, le=500, description="How many, newest first.")] = 20,
+        adapter: Annotated[str | None, Query(description="Only those of this tenant/adapter.")] = None,
+    ) -> SwapsDocument:
+        """The newest swaps."""
+        found = swaps.recent(limit, whole_adapter(adapter, "adapter") if adapter else None)
+        return SwapsDocument(swaps=[SwapDocument.model_validate(swap) for swap in found])
+
+    @router.get("/swaps/{swap_id}", response_model=SwapReportDocument)
+    def show_swap(swap_id: int) -> Response:
+        """One swap with its report, as far as it has come."""
+        return in_json(SwapReportDocument.model_validate(report_swap(office.registry.db, swap_id)))
+
+    @router.post("/swaps", status_code=202)
+    async def promote(order: PromoteOrder) -> SwapDocument:
+        """Ask for an alias to move; the controller loads and proves the version first, and no request is dropped."""
+        ref = parse_ref(order.version)
+        swap = await run_in_threadpool(
+            swaps.request,
+            ref,
+            alias=order.alias,
+            actor=order.actor,
+            reason=order.reason,
+            allow_indistinguishable=order.allow_indistinguishable,
+        )
+        office.worker.wake()
+        return SwapDocument.model_validate(swap)
+
+    @router.post("/swaps/rollback", status_code=202)
+    async def roll_back(order: RollbackOrder) -> SwapDocument:
+        """Ask for an alias to go back to the version before."""
+        ref = whole_adapter(order.adapter, "adapter")
+        swap = await run_in_threadpool(
+            swaps.request_rollback, ref, alias=order.alias, actor=order.actor, reason=order.reason
+        )
+        office.worker.wake()
+        return SwapDocument.model_validate(swap)

@@ -1,0 +1,67 @@
+"""The one place where errors of FastAPI's routes become OpenAI's envelope."""
+
+from __future__ import annotations
+
+import logging
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+
+from gateway.errors import ApiError, BadRequest, Overloaded
+from registry.errors import AdapterRefused, Conflict, InvalidInput, NotFound, RegistryError
+
+log = logging.getLogger("switchyard.api")
+STATUS_AND_CODE: dict[type[RegistryError], tuple[int, str]] = {
+    InvalidInput: (400, "invalid_input"),
+    AdapterRefused: (400, "adapter_refused"),
+    NotFound: (404, "not_found"),
+    Conflict: (409, "conflict"),
+}
+"""What each error of the registry is over HTTP; the others are faults of ours."""
+REGISTRY_RETRY_AFTER_S = 2
+
+
+def translate_errors(web: FastAPI) -> None:
+    """Install the handlers."""
+
+    @web.exception_handler(ApiError)
+    async def on_api_error(_request: Request, error: ApiError) -> Response:
+        headers = {"retry-after": str(error.retry_after_s)} if error.retry_after_s is not None else {}
+        return Response(error.envelope(), error.status, headers, "application/json")
+
+    @web.exception_handler(RegistryError)
+    async def on_registry_error(_request: Request, error: RegistryError) -> Response:
+        status, code = STATUS_AND_CODE.get(type(error), (500, "registry_error"))
+        kind = "invalid_request_error" if status < 500 else "api_error"
+        body = {"error": {"message": error.message, "type": kind, "param": error.param, "code": code}}
+        return JSONResponse(body, status)
+
+    @web.exception_handler(SQLAlchemyError)
+    async def on_database_error(request: Request, error: SQLAlchemyError) -> Response:
+        log.warning(
+            "%s %s: %s", request.method, request.url.path, error
+        )  # its text has SQL and values: not for clients
+        away = Overloaded(
+            "The registry's database cannot be used now; requests go on without it, and this does not.",
+            code="registry_away",
+            retry_after_s=REGISTRY_RETRY_AFTER_S,
+        )
+        return await on_api_error(request, away)
+
+    @web.exception_handler(RequestValidationError)
+    async def on_invalid_request(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        place = [str(part) for part in first["loc"][1:]]
+        param = ".".join(place) or None
+        what = f"{param} in the {first['loc'][0]}" if param else f"the {first['loc'][0]}"
+        message = f"{request.method} {request.url.path}: {what}: {first['msg']}. See /docs for what is expected."
+        return await on_api_error(request, BadRequest(message, param=param, code="invalid_request"))
+
+    @web.exception_handler(HTTPException)
+    async def on_http_error(request: Request, error: HTTPException) -> Response:
+        message = f"{request.method} {request.url.path}: {error.detail}. See /docs for what is served."
+        body = {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": "unknown_url"}}
+        return JSONResponse(body, error.status_code, error.headers)

@@ -1,0 +1,105 @@
+"""The admin API is the operator's: its key is nobody else's, and is made once however many processes begin."""
+
+from __future__ import annotations
+
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway.admin_key import admin_key, admin_key_file, known_admin_key
+from gateway.settings import GatewaySettings
+from registry.errors import InvalidInput
+from tests.gateway.admin_calls import Admin
+from tests.gateway.stack import House, Stack
+
+MAKE_A_KEY = """
+import sys
+from pathlib import Path
+from gateway.admin_key import admin_key
+from gateway.settings import GatewaySettings
+settings = GatewaySettings(state_dir=Path(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.readline()
+print(admin_key(settings))
+"""
+
+
+@pytest.fixture
+def admin(stack: Stack) -> Admin:
+    return Admin(stack.house, stack.url, stack.http)
+
+
+def test_without_a_key_nothing_is_shown_and_the_sentence_says_which_key_is_meant(admin: Admin) -> None:
+    for path in ("/fleet", "/engines", "/residency", "/adapters", "/swaps", "/swaps/1", "/quarantine"):
+        answer = admin.http.get(f"{admin.url}/admin/v1{path}")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "missing_api_key"), path
+    assert "operator's key" in answer.json()["error"]["message"]
+
+
+def test_a_tenants_key_is_forbidden_and_an_unknown_one_is_unauthenticated(admin: Admin) -> None:
+    status, error = admin.refused("GET", "/fleet", key=admin.house.keys["acme"])
+    assert (status, error["code"], error["type"]) == (403, "not_an_admin_key", "permission_error")
+    assert "tenant's key" in error["message"]
+    status, error = admin.refused("GET", "/fleet", key="sk-admin-guess")
+    assert (status, error["code"]) == (401, "invalid_api_key")
+
+
+def test_the_operators_key_is_an_unknown_key_where_tenants_are_served(stack: Stack) -> None:
+    key = admin_key(stack.house.settings)
+    assert stack.chat("acme/triage", key=key).json()["error"]["code"] == "invalid_api_key"
+    models = stack.http.get(f"{stack.url}/v1/models", headers={"Authorization": f"Bearer {key}"})
+    assert models.status_code == 401
+
+
+def test_of_a_stranger_not_even_the_body_is_read(admin: Admin) -> None:
+    host, _, port = admin.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=5) as stranger:
+        stranger.sendall(
+            b"POST /admin/v1/swaps HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 1000000000\r\n\r\n{"
+        )
+        assert stranger.recv(4096).startswith(b"HTTP/1.1 401")
+
+
+def test_processes_that_start_at_once_have_one_key_in_a_file_for_its_owner_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "var"
+    makers = [
+        subprocess.Popen(
+            [sys.executable, "-c", MAKE_A_KEY, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    for maker in makers:
+        assert maker.stdout is not None
+        assert maker.stdout.readline() == "ready\n"
+    keys = [maker.communicate("go\n", timeout=30)[0].strip() for maker in makers]
+    assert len(set(keys)) == 1
+    assert keys[0].startswith("sk-admin-")
+    assert len(keys[0]) == len("sk-admin-") + 43
+    (file,) = folder.iterdir()
+    assert (file.name, stat.S_IMODE(file.stat().st_mode)) == ("admin-key", 0o600)
+
+
+def test_a_key_in_the_settings_is_the_key_and_no_file_is_made(tmp_path: Path) -> None:
+    settings = GatewaySettings(state_dir=tmp_path, admin_key="k" * 32)
+    assert admin_key(settings) == "k" * 32
+    assert not admin_key_file(settings).exists()
+
+
+def test_a_key_that_could_be_guessed_is_refused_without_being_shown(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"SWITCHYARD_ADMIN_KEY has 6 characters") as refused:
+        admin_key(GatewaySettings(state_dir=tmp_path, admin_key="secret"))
+    assert "secret" not in refused.value.message
+    (tmp_path / "admin-key").write_text("")
+    with pytest.raises(InvalidInput, match=r"admin-key has 0 characters.*Delete the file"):
+        admin_key(GatewaySettings(state_dir=tmp_path))
+
+
+def test_a_caller_without_a_key_is_told_where_keys_come_from(house: House) -> None:
+    with pytest.raises(InvalidInput, match=r"SWITCHYARD_ADMIN_KEY is not set, and .*admin-key is made by a gateway"):
+        known_admin_key(house.settings)
+    assert not admin_key_file(house.settings).exists(), "looking for a key makes none"

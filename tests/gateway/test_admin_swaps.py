@@ -1,0 +1,97 @@
+"""Promotes and rollbacks over the admin API: asked for, followed, reported."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from registry.names import parse_ref
+from registry.swaps import FINAL_STATES
+from tests.gateway.admin_calls import Admin
+from tests.gateway.stack import House, Stack, run_stack, wait_until
+
+
+@pytest.fixture
+def stack(house: House) -> Iterator[Stack]:
+    """acme/triage at 1.0, with 1.1 to go to."""
+    for _ in range(2):
+        house.publish("acme/triage")
+    house.point("acme/triage", "1.0")
+    with run_stack(house, engine_check_s=5.0) as stack:
+        stack.wait_resident("acme/triage@1.0")
+        yield stack
+
+
+@pytest.fixture
+def admin(stack: Stack) -> Admin:
+    return Admin(stack.house, stack.url, stack.http)
+
+
+def at_its_end(admin: Admin, swap_id: int) -> Any:
+    def final() -> Any:
+        report = admin.get(f"/swaps/{swap_id}")
+        return report if report["swap"]["state"] in FINAL_STATES else None
+
+    return wait_until(f"swap {swap_id} to end", final)
+
+
+def test_a_promote_is_accepted_at_once_begins_at_once_and_is_followed_to_its_report(admin: Admin, stack: Stack) -> None:
+    assert [stack.chat("triage").json()["model"] for _ in range(3)] == ["acme/triage@1.0"] * 3
+    began = time.monotonic()
+    asked = admin.ask("POST", "/swaps", json={"version": "acme/triage@1.1", "reason": "better", "actor": "kim"})
+    assert asked.status_code == 202
+    swap = asked.json()
+    assert (swap["adapter"], swap["alias"], swap["to_version"]) == ("acme/triage", "production", "acme/triage@1.1")
+    report = at_its_end(admin, swap["id"])
+    assert time.monotonic() - began < 3, "the controller was woken; its round takes 5 s"
+    assert report["swap"]["state"] == "done"
+    assert stack.chat("triage").json()["model"] == "acme/triage@1.1"
+    wait_until("usage to be shipped", lambda: len(stack.house.usage(tenant="acme")) == 4)
+    report = admin.get(f"/swaps/{swap['id']}")
+    counted = [(part["version"], part["attempts"], part["failed"]) for part in report["versions"]]
+    assert counted == [("acme/triage@1.0", 3, 0), ("acme/triage@1.1", 1, 0)]
+    assert sum(second["attempts"] for second in report["per_second"]) == 4
+    (acknowledged,) = report["acknowledged"]
+    assert acknowledged["worker"] == admin.get("/fleet")["workers"][0]["id"]
+    assert 0 <= acknowledged["after_flip_s"] <= report["cutover_s"] < 3
+    assert (report["late_on_old"], report["left_on_old"], report["not_acknowledged_by"]) == (0, 0, [])
+    assert report["preload_s"] > 0
+    assert report["drain_s"] >= 0
+    (move,) = (move for move in stack.house.registry.adapters.history(parse_ref("acme/triage")) if move.actor == "kim")
+    assert move.reason == "better"
+
+
+def test_a_rollback_goes_back_and_both_are_listed_newest_first(admin: Admin, stack: Stack) -> None:
+    at_its_end(admin, admin.post("/swaps", version="acme/triage@1.1")["id"])
+    back = admin.post("/swaps/rollback", adapter="acme/triage")
+    assert at_its_end(admin, back["id"])["swap"]["to_version"] == "acme/triage@1.0"
+    assert stack.chat("triage").json()["model"] == "acme/triage@1.0"
+    listed = admin.get("/swaps", adapter="acme/triage", limit=2)["swaps"]
+    assert [swap["to_version"] for swap in listed] == ["acme/triage@1.0", "acme/triage@1.1"]
+
+
+def test_what_cannot_be_swapped_is_refused_with_status_field_and_remedy(admin: Admin, stack: Stack) -> None:
+    asked: list[tuple[str, dict[str, str], int, str, str]] = [
+        ("/swaps", {"version": "acme/triage@7.0"}, 404, "not_found", "there is no acme/triage@7.0"),
+        ("/swaps", {"version": "acme/nothing@1.0"}, 404, "not_found", "there is no adapter"),
+        ("/swaps", {"version": "acme/triage"}, 400, "invalid_input", "write acme/triage@1.1"),
+        ("/swaps", {"version": "triage@1.1"}, 400, "invalid_input", "names no tenant"),
+        ("/swaps", {"version": "acme/triage@1.1", "alias": "A B"}, 400, "invalid_input", "alias is 'A B'"),
+        ("/swaps", {"alias": "production"}, 400, "invalid_request", "version in the body: Field required"),
+        ("/swaps/rollback", {"adapter": "acme/triage"}, 404, "not_found", "no earlier version"),
+        ("/swaps/rollback", {"adapter": "acme/triage@1.0"}, 400, "invalid_input", "without an '@'"),
+    ]
+    for path, order, wanted, code, words in asked:
+        status, error = admin.refused("POST", path, json=order)
+        assert (status, error["code"]) == (wanted, code), order
+        assert words in error["message"]
+    assert admin.refused("GET", "/swaps/99")[1]["message"] == "there is no swap 99"
+    assert admin.refused("GET", "/swaps/one")[1]["param"] == "swap_id"
+    stack.faults(load_ms=300)
+    first = admin.post("/swaps", version="acme/triage@1.1")
+    status, error = admin.refused("POST", "/swaps", json={"version": "acme/triage@1.1"})
+    assert (status, error["code"]) == (409, "conflict")
+    assert at_its_end(admin, first["id"])["swap"]["state"] == "done"
