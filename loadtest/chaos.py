@@ -126,16 +126,16 @@ def unserved(attempt: Attempt) -> bool:
 def recoveries(faults: Sequence[Fault], unserved_starts: Iterable[float]) -> list[float]:
     """For each fault the seconds until no unserved request started any more.
 
-    Unserved requests less than `QUIET_S` apart are one episode, blamed on the last fault before its first.
-    Raises ValueError for one that no fault precedes.
+    Unserved requests less than `QUIET_S` apart are one episode, blamed on the last fault before its first. What started
+    before the first fault is no fault's.
     """
     found = [0.0] * len(faults)
     to_blame, last = -1, float("-inf")
     for start in sorted(unserved_starts):
+        if not faults or start < faults[0].began:
+            continue
         if start - last > QUIET_S:
-            to_blame = max((n for n, fault in enumerate(faults) if fault.began <= start), default=-1)
-            if to_blame < 0:
-                raise ValueError(f"a request at {start:.3f} failed before there was any fault")
+            to_blame = max(n for n, fault in enumerate(faults) if fault.began <= start)
         last = start
         found[to_blame] = max(found[to_blame], start - faults[to_blame].began)
     return found
@@ -174,6 +174,7 @@ def report(
         "detail": {
             "broken_streams_excused": len(failures) - len(excesses),
             "retried": sum(len(record.attempts) > 1 for record in records),
+            "unserved_before_any_fault": sum(start < faults[0].began for start in starts) if faults else len(starts),
             "raw_statuses": {str(status): count for status, count in sorted(raw.items())},
             "refused_foreign": sum(record.forbidden and record.last.status == 404 for record in records),
             "wrong_examples": wrongs[:5],

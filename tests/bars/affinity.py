@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 
 from gateway.app import Gateway
+from gateway.settings import EngineSettings, GatewaySettings
 from loadtest.affinity import AffinityPlan, Model, ideal_loads, zipf
 from loadtest.testing import free_port
 from tests.bars.support.commands import last_json
@@ -51,7 +52,7 @@ class Size:
 
 
 WHOLE = Size(requests=4_000, warm_up=1_000, concurrency=8, load_stall_ms=30, shrink=1)
-SMALL = Size(requests=150, warm_up=100, concurrency=2, load_stall_ms=10, shrink=4)
+SMALL = Size(requests=100, warm_up=60, concurrency=2, load_stall_ms=10, shrink=4)
 """For `make test`: seconds, bars half way between perfect affinity and none, and none for p95, which is noise here."""
 
 
@@ -108,12 +109,12 @@ def _arm(folder: Path, house: House, size: Size, slots: int, *, each: bool) -> I
     options = {"load_stall_ms": size.load_stall_ms, "max_cpu_loras": places, "max_loras": places}
     with ExitStack() as stack:
         urls = [mock.url for mock in stack.enter_context(run_engines(house, *[options] * ENGINES))]
-        groups: Sequence[list[str]] = [[url] for url in urls] if each else [urls]
+        groups: Sequence[list[str | EngineSettings]] = [[url] for url in urls] if each else [[*urls]]
         doors = []
         for number, group in enumerate(groups):
             state = shutil.copytree(house.settings.state_dir, folder / str(number) / "var")
-            settings = house.settings.model_copy(
-                update={"state_dir": state, "engines": group, "engine_max_cpu_loras": places, "port": free_port()}
+            settings = GatewaySettings(
+                state_dir=state, engines=group, engine_platform="cpu", engine_max_cpu_loras=places, port=free_port()
             )
             doors.append(stack.enter_context(served(Gateway(settings))))
         for door in doors:

@@ -28,44 +28,35 @@ from registry.swaps import FAILED, SwapInfo
 from tests.bars.support.engines import engine_processes
 from tests.bars.support.faults import Chaos, Planned, plan_faults
 from tests.bars.support.gateways import GatewayProcess, gateway_process
-from tests.bars.support.load import traffic
+from tests.bars.support.load import Busy, traffic
 from tests.bars.support.many import Published, publish_many
 from tests.gateway.stack import BASE, House, open_house, wait_until
 
 SEED = 20_261_125
 ENGINES, WORKERS, TENANTS, ADAPTERS = 4, 2, 8, 200
-SECONDS, SHORTEST_S, FAULT_EVERY_S, SHORT_FAULT_EVERY_S = 60.0, 7.5, 5.5, 1.2
-RATE = 80.0
-SLOTS = 40
-TOKENS = 16
+SECONDS, SHORTEST_S = 60.0, 7.5
+RATE = 60.0
+SLOTS = 56
+TOKENS = 40
 SWAP_EVERY_S = 0.7
 POLL_S = 0.2
 RECOVERY_LIMIT_S = 5.0
 PROMPTS = ("Write one line about the refund of an order.", "Why is my parcel late?")
-MOCK = (
-    "--ttft-ms",
-    "10",
-    "--token-ms",
-    "10",
-    "--max-loras",
-    "32",
-    "--max-cpu-loras",
-    str(SLOTS),
-    "--answer-tokens",
-    "16",
-)
+ANSWERS = ("--answer-tokens", str(TOKENS))
+MOCK = (*ANSWERS, "--ttft-ms", "10", "--token-ms", "15", "--max-loras", "32", "--max-cpu-loras", str(SLOTS))
 
 
 def run(folder: Path, scale: float) -> dict[str, Any]:
     """Publish, learn what each version says, let it all loose, judge."""
     seconds = max(SHORTEST_S, SECONDS * scale)
-    plan = plan_faults(SEED, seconds, FAULT_EVERY_S if scale >= 1 else SHORT_FAULT_EVERY_S, ENGINES)
+    first_s, every_s = (4.0, 5.5) if scale >= 1 else (1.0, 1.2)
+    plan = plan_faults(SEED, seconds, first_s, every_s, ENGINES)
     print(f"{ENGINES} engines, {RATE:g} requests a second for {seconds:g} s, seed {SEED}", *plan, sep="\n", flush=True)
     with open_house(folder) as house:
         adapters, folders = publish_many(
             house, TENANTS, max(4 * TENANTS, int(ADAPTERS * scale)), every_second_version=2
         )
-        with engine_processes(folder, 1, "--max-cpu-loras", "1000", "--answer-tokens", str(TOKENS)) as (witness,):
+        with engine_processes(folder, 1, "--max-cpu-loras", "1000", *ANSWERS) as (witness,):
             signatures = asyncio.run(learn(witness.url, folders, {BASE: "base"}, PROMPTS, TOKENS))
         with (
             engine_processes(folder, ENGINES, *MOCK) as engines,
@@ -79,10 +70,13 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
                 catalog_poll_s=POLL_S,
             ) as gateway,
         ):
-            chaos = Chaos(engines, gateway)
+            chaos = Chaos(engines, house.registry.leadership)
+            busy = Busy()
             records = _let_loose(folder, house, gateway, adapters, chaos, plan, seconds)
+            used = busy.percent()
             swaps = _finished_swaps(house)
             figures = _judge(house, records, chaos, adapters, swaps, signatures)
+    figures["detail"] |= {"cpu_percent": used, "requests_per_s": RATE, "seconds": seconds}
     return {"figures": figures, "bars": bars_of(figures)}
 
 

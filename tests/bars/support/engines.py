@@ -61,8 +61,14 @@ class EngineProcess:
         raise TimeoutError(f"the mock engine at {self.url} is not healthy; see {self._log}")
 
     def fault(self, **patch: Any) -> None:
-        """Change the mock's faults, or `forget_adapter`."""
+        """Change the mock's faults."""
         httpx.post(f"{self.url}/mock/faults", json=patch, timeout=5.0).raise_for_status()
+
+    def forget(self) -> None:
+        """Lose every adapter that is loaded now, behind everybody's back."""
+        with httpx.Client(timeout=5.0) as http:
+            for name in self.state()["loaded"]:
+                http.post(f"{self.url}/mock/faults", json={"forget_adapter": name})  # 404: unloaded meanwhile
 
     def state(self) -> dict[str, Any]:
         """The mock's counters."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 import httpx
 
 from loadtest.chaos import Fault, Return
+from registry.leadership import Leadership
 from tests.bars.support.engines import EngineProcess
-from tests.bars.support.gateways import GatewayProcess
 
 KINDS = ("kill", "controller", "hang", "slow loads", "hang, then kill", "half load", "forget")
 """Every plan has them in this order once, as far as it goes, and then shuffled.
@@ -24,7 +24,8 @@ stands still under a /health of 200, until it goes on or is killed. slow loads: 
 half load: a load answers 200, and the adapter is not there. forget: the engine loses every adapter but keeps running.
 """
 DOWN_S, HUNG_S, SLOW_FOR_S, SLOW_LOAD_MS = 1.5, 3.5, 3.0, 300.0
-FIRST_FAULT_S, LAST_CALM_S = 1.0, 4.0
+CALM_S = 4.0
+"""No fault begins in the last seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +43,17 @@ class Planned:
         return f"{self.at_s:5.1f} s  {self.kind}{where}"
 
 
-def plan_faults(seed: int, seconds: float, every_s: float, engines: int) -> tuple[Planned, ...]:
+def plan_faults(seed: int, seconds: float, first_s: float, every_s: float, engines: int) -> tuple[Planned, ...]:
     """Faults about `every_s` apart, never twice in a row on one engine, calm at the end. Pure."""
     draw = random.Random(seed)
-    count = max(2, int((seconds - FIRST_FAULT_S - LAST_CALM_S) / every_s) + 1)
+    count = max(2, int((seconds - first_s - CALM_S) / every_s) + 1)
     kinds = list(KINDS[:count])
     while len(kinds) < count:
         kinds += draw.sample(KINDS, len(KINDS))
     planned: list[Planned] = []
     for number, kind in enumerate(kinds[:count]):
         others = [engine for engine in range(engines) if not planned or engine != planned[-1].engine]
-        at_s = FIRST_FAULT_S + number * every_s + draw.uniform(0, 0.1 * every_s)
+        at_s = first_s + number * every_s + draw.uniform(0, 0.1 * every_s)
         planned.append(Planned(at_s, kind, draw.choice(others)))
     return tuple(planned)
 
@@ -62,7 +63,7 @@ class Chaos:
     """Executes a plan, from one thread. What really happened, and when, is in `faults` and `returns`."""
 
     engines: Sequence[EngineProcess]
-    gateway: GatewayProcess
+    leadership: Leadership
     faults: list[Fault] = field(default_factory=list)
     returns: list[Return] = field(default_factory=list)
     """`served` is not known here."""
@@ -94,7 +95,7 @@ class Chaos:
         kind, url = fault.kind, engine.url
         if kind == "controller":
             url = ""
-            os.kill(self.gateway.controller_pid(), signal.SIGKILL)
+            os.kill(_leader(self.leadership), signal.SIGKILL)
         elif kind == "kill":
             engine.kill()
             self._later(DOWN_S, "start", fault.engine)
@@ -109,8 +110,7 @@ class Chaos:
             engine.fault(half_load=True)
             self._later(SLOW_FOR_S, "whole loads", fault.engine)
         elif kind == "forget":
-            for name in engine.state()["loaded"]:
-                engine.fault(forget_adapter=name)
+            engine.forget()
         self.faults.append(Fault(kind, url or None, began, time.time()))
 
     def _undo(self, what: str, number: int) -> None:
@@ -137,6 +137,14 @@ class Chaos:
 
     def _later(self, after_s: float, what: str, engine: int) -> None:
         self._due.append((time.monotonic() + after_s, what, engine))
+
+
+def _leader(leadership: Leadership) -> int:
+    """The process that holds the fleet's lease. Raises RuntimeError when nobody does."""
+    lease = leadership.current()
+    if lease is None:
+        raise RuntimeError("no controller leads: there is none to kill")
+    return int(lease.holder.rpartition("-")[2])
 
 
 def _is_healthy(engine: EngineProcess) -> bool:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import psutil
 from rich.console import Console
 
 from gateway.supervisor import child, wait_until_up
@@ -29,11 +28,6 @@ class GatewayProcess:
     pid: int
     environment: Mapping[str, str]
     log: Path
-
-    def controller_pid(self) -> int:
-        """The controller's process. Raises StopIteration while there is none."""
-        children = psutil.Process(self.pid).children()
-        return next(child.pid for child in children if "controller" in child.cmdline()[1:])
 
     def wait_engines(self, count: int) -> None:
         """Return when so many engines take traffic. Raises TimeoutError."""
