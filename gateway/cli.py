@@ -33,6 +33,7 @@ def gateway(
     ),
 ) -> None:
     """Run the gateway in front of engines that run already. Everything else is set by SWITCHYARD_* (see the README)."""
+    from gateway.admin_key import admin_key
     from gateway.fleet.declared import declared_fleet
 
     settings = GatewaySettings()
@@ -47,6 +48,7 @@ def gateway(
     _refuse_unless([checks.check_port("gateway port", settings.host, settings.port, "SWITCHYARD_PORT or --port")])
     with Registry.open(settings) as registry:
         declared_fleet(registry, settings)  # read again where it is used; here a person gets one sentence
+        admin_key(settings)  # likewise
         if settings.workers > 1:
             from gateway.processes import run_family
 
@@ -125,6 +127,7 @@ def up(
 
 def _up(settings: GatewaySettings, engine_port: int, examples: Path, base_model: str | None, console: Console) -> None:
     from gateway import supervisor
+    from gateway.admin_key import admin_key, admin_key_file
     from gateway.samples import provision, samples
 
     began = time.monotonic()
@@ -150,6 +153,9 @@ def _up(settings: GatewaySettings, engine_port: int, examples: Path, base_model:
             with console.status("samples: publishing adapters"):
                 keys = provision(registry, examples, base.name, settings.state_dir / "sample-keys.json")
             console.print(f"samples   {', '.join(sample.model for sample in shown)}")
+    admin_key(settings)
+    where = "SWITCHYARD_ADMIN_KEY" if settings.admin_key is not None else str(admin_key_file(settings))
+    console.print(f"admin     the key of /admin/v1 and `switchyard fleet` is in {where}", soft_wrap=True, markup=False)
     platform: Platform = "gpu" if checks.has_gpu() else "cpu"
     engine = EmbeddedEngine.serving(base, folder, engine_port, platform, settings.max_lora_rank)
     url = f"http://{'127.0.0.1' if settings.host == '0.0.0.0' else settings.host}:{settings.port}"  # noqa: S104
