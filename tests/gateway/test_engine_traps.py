@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from loadtest.testing import MockEngine
 from registry.errors import InvalidInput
 from registry.names import parse_ref
 from tests.gateway.stack import CHAT, MESSAGES, House, Stack, proof, run, run_stack, wait_until
@@ -88,6 +89,39 @@ def test_an_adapter_that_an_engine_put_out_of_memory_is_still_on_disk_when_it_re
         state = stack.state()
         assert state["failed"] == 0
         assert state["disk_reads"] - state["loads"] >= 3 * len(NAMES), "nothing was read again"
+
+
+def holders(stack: Stack, name: str) -> list[MockEngine]:
+    """Engines that list this version."""
+    digest = stack.house.registry.adapters.get(parse_ref(name)).manifest_digest.removeprefix("sha256:")
+    return [
+        engine
+        for engine in stack.engines
+        if any(digest in folder for folder in stack.state_of(engine)["loaded"].values())
+    ]
+
+
+def test_what_one_engine_has_given_up_stays_on_disk_for_another_that_serves_it(filled: House) -> None:
+    moved = "acme/moved@1.0"
+    filled.publish("acme/moved")
+    small = {"max_loras": 1, "max_cpu_loras": 1}
+    with run_stack(filled, engines=(small, small), retire_after_s=1.0) as stack:
+        stack.wait_resident(*NAMES)
+        answer = text(stack.chat(moved))
+        (home,) = holders(stack, moved)
+        run(home.faults(unhealthy=True))
+        wait_until("the other engine to take over", lambda: text(stack.chat(moved)) and len(holders(stack, moved)) == 2)
+        run(home.faults(unhealthy=False))
+        stack.wait_ready()
+
+        def only_home_left() -> bool:
+            assert text(stack.chat(moved)) == answer
+            return holders(stack, moved) == [home]
+
+        wait_until("the other engine to give it up", only_home_left)
+        assert texts(stack, NAMES * 2)
+        assert text(stack.chat(moved)) == answer
+        assert [stack.state_of(engine)["failed"] for engine in stack.engines] == [0, 0]
 
 
 def test_copies_that_an_unload_leaves_behind_push_no_adapter_out_that_is_served(filled: House) -> None:
