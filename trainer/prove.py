@@ -24,7 +24,7 @@ from trainer.data.rows import DataError, Example, Fault, Message
 from trainer.effect import MAX_PROBE_TOKENS, Text, measure_effect, strongest_probes
 from trainer.errors import BaseModelError
 
-MAX_TEXTS = 64
+MAX_TEXTS = 24
 """Of a file; the first ones are used."""
 PLAIN = (
     "The committee met on Tuesday to discuss the budget, and decided to postpone the vote until everybody had read it.",
