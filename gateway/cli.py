@@ -81,16 +81,14 @@ def _serve(settings: GatewaySettings, fd: int | None) -> None:
     """Serve in this process: from a socket of its own and able to lead, or from an inherited one and led."""
     import socket
 
-    import uvicorn
-
     from gateway.app import Gateway
-    from gateway.server import server_config
+    from gateway.server import Server, server_config
 
     _raise_open_files_limit()
     _log_to_stderr()
     app = Gateway(settings, leads=fd is None)
     config = server_config(app, settings.host, settings.port, grace_s=GRACEFUL_SHUTDOWN_S)
-    uvicorn.Server(config).run(sockets=None if fd is None else [socket.socket(fileno=fd)])
+    Server(config).run(sockets=None if fd is None else [socket.socket(fileno=fd)])
 
 
 def _log_to_stderr() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
 from typing import Any
 
 import uvicorn
@@ -57,6 +59,24 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._clock is not None:
             self._clock.cancel()
             self._clock = None
+
+
+class Server(uvicorn.Server):
+    """A server whose event loop the garbage collector does not hold up."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open everything and listen; then spare what lives by now."""
+        await super().startup(sockets)
+        spare_what_lives()
+
+
+def spare_what_lives() -> None:
+    """Take every object that there is now out of the garbage collector's rounds, for the life of this process.
+
+    A full round visits the whole catalog and every module: 0.2 s at 10,000 adapters, in the middle of all requests.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def server_config(gateway: Any, host: str, port: int, *, grace_s: int) -> uvicorn.Config:
