@@ -191,13 +191,16 @@ class Swaps:
     def flip(self, swap_id: int, *, fence: int | None = None) -> int:
         """Move the alias, in one transaction with the swap's state; return the catalog revision that shows it.
 
-        Raises `Conflict` when the alias has moved since the swap was asked for, the swap is finished, or the
-        controller's term, whose token is `fence`, is over.
+        Raises `Conflict` when the alias has moved since the swap was asked for, the version was quarantined, the swap
+        is finished, or the controller's term, whose token is `fence`, is over.
         """
         with self._db.write() as session:
             if fence is not None:
                 check_fence(session, fence)
             row = _require_running(session, swap_id)
+            if reason := session.get_one(Version, row.to_version_id).quarantined:
+                name = _name_of(session, session.get_one(Adapter, row.adapter_id), row.to_version_id)
+                raise Conflict(f"{name} was quarantined meanwhile: {reason}", param="version")
             move_alias(
                 session,
                 adapter_id=row.adapter_id,

@@ -85,3 +85,14 @@ def test_a_mistyped_field_of_an_order_is_refused_and_not_dropped(admin: Admin, s
     assert (status, error["code"], error["param"]) == (400, "invalid_request", "raeson")
     status, error = admin.refused("POST", "/engines/drain", json=None)
     assert (status, error["code"]) == (400, "invalid_request")
+
+
+def test_a_database_that_cannot_be_used_is_a_503_without_its_sql_and_requests_go_on(admin: Admin, stack: Stack) -> None:
+    with stack.house.registry.db.engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE engine_drains")
+    for method, path, order in (("GET", "/engines", None), ("POST", "/engines/drain", {"url": stack.engine.url})):
+        answer = admin.ask(method, path, json=order)
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"], answer.headers["retry-after"]) == (503, "registry_away", "2")
+        assert "engine_drains" not in error["message"]
+    assert stack.chat("triage").status_code == 200

@@ -95,3 +95,16 @@ def test_what_cannot_be_swapped_is_refused_with_status_field_and_remedy(admin: A
     status, error = admin.refused("POST", "/swaps", json={"version": "acme/triage@1.1"})
     assert (status, error["code"]) == (409, "conflict")
     assert at_its_end(admin, first["id"])["swap"]["state"] == "done"
+
+
+def test_an_alias_does_not_move_to_a_version_that_is_quarantined_while_it_is_brought_in(
+    admin: Admin, stack: Stack
+) -> None:
+    stack.faults(load_ms=600)
+    swap = admin.post("/swaps", version="acme/triage@1.1")
+    admin.post("/quarantine", version="acme/triage@1.1", reason="wrong labels")
+    report = at_its_end(admin, swap["id"])
+    assert report["swap"]["state"] == "failed"
+    assert report["swap"]["detail"]["error"] == "acme/triage@1.1 was quarantined meanwhile: wrong labels"
+    assert (report["cutover_s"], report["acknowledged"]) == (None, [])
+    assert stack.chat("triage").json()["model"] == "acme/triage@1.0"

@@ -44,8 +44,7 @@ def add_adapters(router: APIRouter, office: Office) -> None:
     ) -> Response:
         """Versions; without a controller too."""
         catalog = office.house.catalog.current
-        versions = catalog.versions_by_id.values()
-        page, following = page_of((version for version in versions if tenant in (None, version.tenant)), after, limit)
+        page, following = page_of(catalog, after, limit, tenant=tenant)
         bases = office.base_names()
         return in_json(
             AdaptersDocument(adapters=[_document(version, catalog, office, bases) for version in page], next=following)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from fastapi import Response
@@ -12,9 +13,9 @@ from pydantic import BaseModel
 from gateway.errors import Overloaded
 from gateway.fleet.worker import FleetWorker
 from gateway.path import House
-from registry.catalog import VersionEntry
+from registry.catalog import Catalog, VersionEntry
 from registry.errors import InvalidInput
-from registry.names import AdapterRef, parse_ref
+from registry.names import AdapterRef, VersionNumber, parse_ref
 from registry.service import Registry
 
 CONTROLLER_RETRY_AFTER_S = 1
@@ -60,16 +61,36 @@ def in_json(document: BaseModel) -> Response:
 
 
 def page_of(
-    versions: Iterable[VersionEntry], after: str | None, limit: int
+    catalog: Catalog, after: str | None, limit: int, *, tenant: str | None = None, only: Collection[int] | None = None
 ) -> tuple[Sequence[VersionEntry], str | None]:
     """At most `limit` versions by name and number that come after the version `after`; and where the next page begins.
 
-    Raises `InvalidInput` when `after` names no version.
+    `only` are ids of the versions that count. It walks the catalog's own order and stops where the page ends, so that
+    a page costs the same whatever the size of the catalog. Raises `InvalidInput` when `after` names no version.
     """
-    begin = _order(exact_version(after, "after")) if after is not None else None
-    ordered = sorted(((_order(version), version) for version in versions), key=lambda pair: pair[0])
-    rest = [version for order, version in ordered if begin is None or order > begin]
-    return rest[:limit], rest[limit - 1].name if len(rest) > limit else None
+    last = _position(after) if after is not None else None
+    found = (version for version in _walk(catalog, last, tenant) if only is None or version.id in only)
+    page = list(islice(found, limit + 1))
+    return page[:limit], page[limit - 1].name if len(page) > limit else None
+
+
+def _position(name: str) -> tuple[str, str, VersionNumber]:
+    ref = exact_version(name, "after")
+    assert ref.version is not None
+    return ref.tenant, ref.adapter, ref.version
+
+
+def _walk(catalog: Catalog, last: tuple[str, str, VersionNumber] | None, tenant: str | None) -> Iterator[VersionEntry]:
+    for owner in sorted(catalog.adapters_of) if tenant is None else (tenant,):
+        if last is not None and owner < last[0]:
+            continue
+        for name in catalog.adapters_of.get(owner, ()):
+            if last is not None and (owner, name) < last[:2]:
+                continue
+            versions = catalog.adapters[owner, name].versions
+            for number in sorted(map(VersionNumber.parse, versions)):
+                if last is None or (owner, name, number) > last:
+                    yield versions[str(number)]
 
 
 def exact_version(text: str, param: str) -> AdapterRef:
@@ -85,11 +106,3 @@ def whole_adapter(text: str, param: str) -> AdapterRef:
     if "@" in text:
         raise InvalidInput(f"{param} is {text[:80]!r}; write tenant/adapter alone, without an '@'", param=param)
     return parse_ref(text)
-
-
-def _order(version: VersionEntry | AdapterRef) -> tuple[str, str, int, int]:
-    if isinstance(version, AdapterRef):
-        assert version.version is not None
-        return version.tenant, version.adapter, version.version.major, version.version.minor
-    major, _, minor = version.number.partition(".")
-    return version.tenant, version.adapter, int(major), int(minor)

@@ -57,10 +57,7 @@ def _grid(knowledge: Mapping[str, Any], office: Office, after: str | None, limit
     catalog, homes = office.house.catalog.current, office.worker.view().homes
     engines = knowledge["engines"]
     held = {engine["url"]: {entry["version_id"]: entry for entry in engine["resident"]} for engine in engines}
-    shown = dict(catalog.wanted)
-    for entries in held.values():
-        shown |= {id_: version for id_ in entries if (version := catalog.versions_by_id.get(id_)) is not None}
-    page, following = page_of(shown.values(), after, limit)
+    page, following = page_of(catalog, after, limit, only=catalog.wanted.keys() | set().union(*held.values()))
     rows = []
     for version in page:
         able = [engine["url"] for engine in engines if engine["base_digest"] == version.base_digest]
