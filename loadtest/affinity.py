@@ -1,10 +1,11 @@
-"""Zipf traffic over many adapters, closed loop: how many adapter loads a way of spreading it costs, and what latency.
+"""Zipf traffic over many adapters: how many adapter loads a way of spreading it costs, and what latency.
 
     python -m loadtest.affinity PLAN.json
 
 The plan names the front doors: one gateway with all the engines behind it, or one for each engine, between which the
-client goes round robin as an ordinary load balancer does. The sequence of adapters depends on the seed alone. Loads are
-counted by the mock engines. The last line of stdout is one JSON document; exits 1 when a request failed.
+client goes round robin as an ordinary load balancer does. After a closed-loop warm-up, requests begin at the plan's
+rate whatever becomes of them. Adapters and moments depend on the seed alone. Loads are counted by the mock engines. The
+last line of stdout is one JSON document; exits 1 when a request failed.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ import random
 import sys
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
-from itertools import accumulate
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from loadtest.figures import percentile, summary
 from loadtest.traffic import request_of
 
 TOKENS = 4
+SUSTAINED = 0.95
+"""The part of a closed loop's throughput at which an open loop is busy, and its queues still end."""
 PROMPT = "Write one line about the refund of an order."
 
 
@@ -53,6 +56,9 @@ class AffinityPlan:
     warm_up: int
     """Requests before those that count."""
     concurrency: int = 8
+    """Of the warm-up."""
+    rate: float | None = None
+    """Requests per second. None: `SUSTAINED` of what the warm-up came to, so as to find a rate for all arms."""
     seed: int = 0
 
     def write(self, path: Path) -> Path:
@@ -114,11 +120,11 @@ async def measure(plan: AffinityPlan) -> dict[str, Any]:
             for door in plan.doors
             for key in {model.key for model in plan.models}
         }
-        warm = await _ask_all(plan, clients, _first(plan.warm_up, turns))
-        before = await _loads(plan.engines)
         began = time.perf_counter()
-        counted = await _ask_all(plan, clients, turns)
-        seconds = time.perf_counter() - began
+        warm = await _closed_loop(plan, clients, turns)
+        rate = plan.rate or SUSTAINED * plan.warm_up / (time.perf_counter() - began)
+        before = await _loads(plan.engines)
+        counted = await _open_loop(plan, clients, turns, rate)
         loads = await _loads(plan.engines) - before
     times = [ms for ms, failure in counted if failure is None]
     failures = Counter(failure for _, failure in (*warm, *counted) if failure is not None)
@@ -128,36 +134,50 @@ async def measure(plan: AffinityPlan) -> dict[str, Any]:
         "loads_per_1000": round(1_000 * loads / max(len(counted), 1), 1),
         "p95_ms": percentile(times, 95),
         "latency_ms": summary(times),
-        "requests_per_s": round(len(counted) / seconds, 1),
+        "rate": round(rate, 1),
         "failures": failures.total(),
         "failure_examples": dict(failures.most_common(5)),
     }
 
 
-def _first(count: int, turns: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    return (turn for _, turn in zip(range(count), turns, strict=False))
+Clients = Mapping[tuple[str, str], Client]
+"""By front door and key."""
+Turns = Iterator[tuple[int, int]]
+"""Number of the request, and its adapter."""
 
 
-async def _ask_all(
-    plan: AffinityPlan, clients: dict[tuple[str, str], Client], turns: Iterator[tuple[int, int]]
-) -> list[tuple[float, str | None]]:
-    found: list[tuple[float, str | None]] = []
+async def _closed_loop(plan: AffinityPlan, clients: Clients, turns: Turns) -> list[tuple[float, str | None]]:
+    first = iter(list(islice(turns, plan.warm_up)))
 
-    async def user() -> None:
-        for number, adapter in turns:
-            model = plan.models[adapter]
-            client = clients[plan.doors[number % len(plan.doors)], model.key]
-            path, body = request_of(model.name, PROMPT, chat=True, stream=False, tokens=TOKENS)
-            began, failure = time.perf_counter(), None
-            try:
-                reply = await client.post(path, body)
-                failure = read_answer(reply.status, reply.body, stream=False).failure
-            except OSError as error:
-                failure = f"{type(error).__name__}: {error}"[:300]
-            found.append(((time.perf_counter() - began) * 1_000, failure))
+    async def user() -> list[tuple[float, str | None]]:
+        return [await _ask(plan, clients, *turn) for turn in first]
 
-    await asyncio.gather(*(user() for _ in range(plan.concurrency)))
-    return found
+    found = await asyncio.gather(*(user() for _ in range(plan.concurrency)))
+    return [one for each in found for one in each]
+
+
+async def _open_loop(plan: AffinityPlan, clients: Clients, turns: Turns, rate: float) -> list[tuple[float, str | None]]:
+    draw, began, due = random.Random(plan.seed), time.perf_counter(), 0.0
+    tasks = []
+    for turn in turns:
+        due += draw.expovariate(rate)
+        await asyncio.sleep(max(0.0, began + due - time.perf_counter()))
+        tasks.append(asyncio.create_task(_ask(plan, clients, *turn)))
+    return await asyncio.gather(*tasks)
+
+
+async def _ask(plan: AffinityPlan, clients: Clients, number: int, adapter: int) -> tuple[float, str | None]:
+    """Milliseconds, and what was wrong."""
+    model = plan.models[adapter]
+    client = clients[plan.doors[number % len(plan.doors)], model.key]
+    path, body = request_of(model.name, PROMPT, chat=True, stream=False, tokens=TOKENS)
+    began, failure = time.perf_counter(), None
+    try:
+        reply = await client.post(path, body)
+        failure = read_answer(reply.status, reply.body, stream=False).failure
+    except OSError as error:
+        failure = f"{type(error).__name__}: {error}"[:300]
+    return (time.perf_counter() - began) * 1_000, failure
 
 
 async def _loads(engines: Sequence[str]) -> int:

@@ -73,7 +73,7 @@ async def test_the_client_goes_round_robin_over_the_doors_and_counts_failures(
 ) -> None:
     async with run_mock_engine() as one, run_mock_engine() as two:
         doors = (one.url, two.url)
-        plan = AffinityPlan(doors, doors, (Model("base", "k"),), requests=30, warm_up=10, concurrency=3)
+        plan = AffinityPlan(doors, doors, (Model("base", "k"),), requests=30, warm_up=10, concurrency=3, rate=300)
         path = plan.write(tmp_path / "plan.json")
         assert await asyncio.to_thread(affinity.main, [str(path)]) == 0
         result = json.loads(capsys.readouterr().out.splitlines()[-1])
