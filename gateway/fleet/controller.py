@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,9 @@ from registry.service import Registry
 log = logging.getLogger("switchyard.fleet")
 SHORTEST_ROUND_S = 0.05
 """However many requests fail on an engine, it is not looked at more often."""
+LINK_GRACE_S = 1.0
+"""How long a new controller waits for workers before it looks at engines: they know what was proven before it."""
+LOOK_POLL_S = 0.02
 CLEAR_TIMEOUT_S = 5.0
 """How long a load waits for the requests on adapters that make room for it."""
 
@@ -126,6 +130,9 @@ class Controller:
             failure, permanent = error.reason, error.permanent
         except (KeyError, SQLAlchemyError) as error:
             failure = f"version id {asked.version} cannot be looked up: {error!r}"
+        except Exception as error:  # the worker must hear something, or nobody asks for this version ever again
+            log.exception("loading version id %d on %s failed", asked.version, asked.url)
+            failure = f"version id {asked.version} could not be loaded: {error!r}"
         link.send(Ensured(asked.id, failure, permanent))
 
     async def _tell(self, link: WorkerLink, question: int) -> None:
@@ -139,9 +146,12 @@ class Controller:
     async def ensure(self, engine_url: str, version: VersionEntry, *, for_swap: bool = False) -> None:
         """Make a version resident on an engine; callers who ask at once share one load. Raises `ColdAdapterFailed`.
 
-        A swap has every probe replayed, and may use the place that is kept free for it.
+        A swap has every probe replayed, and may use the place that is kept free for it. An engine that this controller
+        has not looked at yet is waited for, as the caller does not care that controllers change.
         """
         engine = self.engine(engine_url)
+        if engine is not None:
+            await self._looked_at(engine)
         if engine is None or not engine.healthy:
             raise ColdAdapterFailed(f"the engine is down ({engine.fault if engine else 'unknown'})", permanent=False)
         while not engine.holds(version.id, fully_proven=for_swap):
@@ -149,6 +159,18 @@ class Controller:
             if load is None or load.done():  # a finished one stays in the table until the loop's next turn
                 load = self._start_load(engine, version, for_swap)
             await asyncio.shield(load)  # a caller that goes away must not cancel the load that others wait for
+
+    async def _looked_at(self, engine: ManagedEngine) -> None:
+        while engine.state == "new":
+            await asyncio.sleep(LOOK_POLL_S)
+
+    async def all_looked_at(self, base_digest: str, timeout_s: float) -> None:
+        """Return when every engine of a base has been looked at in this term, or the time is up."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                for engine in self.engines:
+                    if engine.declared.base_digest == base_digest:
+                        await self._looked_at(engine)
 
     def lost(self, engine_url: str, name: str) -> None:
         """An engine said that it does not know an adapter that we thought resident."""
@@ -210,17 +232,19 @@ class Controller:
             if not engine.healthy:  # it was, when the load was asked for
                 raise ColdAdapterFailed(f"the engine is {engine.state}: {engine.fault}", permanent=False)
             try:
+                # Also for what is resident: a proof may have been added since it was laid out.
+                folder = await asyncio.to_thread(self._registry.adapters.materialise, version.manifest_digest)
                 if version.id in engine.resident:
                     resident = await engine.prove_fully(version.id)
                 else:
                     if version.id not in engine.adoptable:
                         await self._make_room(engine, for_swap)
-                    folder = await asyncio.to_thread(self._registry.adapters.materialise, version.manifest_digest)
                     self._require_office()
                     resident = await engine.load(version.id, version.manifest_digest, folder, full_proof=for_swap)
             except AdapterRejected as error:
                 self.publish()
                 await asyncio.to_thread(self._registry.adapters.quarantine, version.id, str(error))
+                self.announce_catalog(await asyncio.to_thread(self._registry.db.catalog_revision))
                 log.error("quarantined %s: %s", version.name, error)
                 raise ColdAdapterFailed(f"{version.name} is quarantined: {error}", permanent=True) from error
             except (EngineFault, RegistryError, OSError, SQLAlchemyError) as error:
@@ -261,7 +285,7 @@ class Controller:
         """Take out of the routes what nobody uses and was used longest ago; False when all are used."""
         if engine.adoptable:
             _, (name, _) = engine.adoptable.popitem()
-            engine.leaving[name] = 0
+            engine.leaving[name] = self.publish()
             return True
         kept = self.swaps.versions()
         idle = [
@@ -298,6 +322,8 @@ class Controller:
     async def run(self) -> None:
         """Check engines, bring wanted versions in, execute swaps; until cancelled."""
         reconciled_at = 0.0
+        await self._read_orders()
+        await self.hub.everybody_linked(LINK_GRACE_S)
         while True:
             due = time.monotonic() - reconciled_at >= self._settings.reconcile_interval_s
             if due:
@@ -356,7 +382,7 @@ class Controller:
             in_flight=self.hub.running_on(engine.url),
             heard_s=self.hub.heard_s.get(engine.url, 0.0),
         )
-        self.publish()
+        engine.told(self.publish())
         if new_boot:  # what failed on the old one may be tried at once
             self._not_before = {key: at for key, at in self._not_before.items() if key[0] != engine.url}
             self.wake()

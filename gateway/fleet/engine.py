@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,8 @@ log = logging.getLogger("switchyard.fleet")
 OUR_NAMES = "a-"
 ZERO_DIGEST = "0" * 16
 PROBE_STUCK_S = 1.5
+NOT_TOLD = sys.maxsize
+"""In place of a view revision: workers may still route to the name, and have not been told otherwise."""
 
 
 class EngineRefused(EngineFault):
@@ -86,7 +90,10 @@ class ManagedEngine:
         self._condition: EngineState = "new"
         self._term = term
         self._sequence = 0
+        self._loads_since_base = 0
         self._silent_since_s: float | None = None
+        self._patience: asyncio.Timeout | None = None
+        """Of a load in progress; it ends when the engine hangs."""
         self._moved_s = 0.0
         """`time.monotonic()` of the last sign of progress, or of having nothing to do."""
 
@@ -128,6 +135,9 @@ class ManagedEngine:
             log.warning("engine %s is %s: %s", self.url, condition, reason)
         self._condition = condition
         self.fault = reason
+        if condition == "hung" and self._patience is not None:
+            self._patience.reschedule(0.0)
+            self._patience = None
 
     # Checking
 
@@ -249,7 +259,7 @@ class ManagedEngine:
         self.adoptable.clear()
         self.foreign = set()
         kept = {entry.name for entry in self.resident.values()} | set(self.leaving)
-        for card in cards.values():
+        for card in sorted(cards.values(), key=lambda card: card.id not in find.trusted):
             if card.parent is None or card.id in kept:
                 continue
             if not card.id.startswith(OUR_NAMES):
@@ -259,7 +269,7 @@ class ManagedEngine:
             taken = self.resident.keys() | self.adoptable.keys()
             version = next((one for one in find.versions(folder) if one.id not in taken), None)
             if folder == zero_adapter or version is None:
-                self.leaving[card.id] = 0
+                self.leaving[card.id] = NOT_TOLD
             elif card.id in find.trusted:
                 self.resident[version.id] = Resident(card.id, folder, None, fully_proven=False)
             else:
@@ -286,24 +296,36 @@ class ManagedEngine:
         """Load and verify a version; it is in `resident` only if all of it worked. Raises `EngineFault`."""
         boot = self.boot
         name, _ = self.adoptable.pop(version_id, ("", folder))
-        if not name:
-            name = self._next_name(digest)
-            await self.control.load_adapter(name, folder)
-        try:
-            measured = await self._verify(name, folder, full_proof)
-        except BaseException:
-            await self._forget_quietly(name)
-            raise
+        async with self._while_it_works():
+            if not name:
+                name = self._next_name(digest)
+                await self.control.load_adapter(name, folder)
+            try:
+                measured = await self._verify(name, folder, full_proof)
+            except BaseException:
+                await self._forget_quietly(name)
+                raise
         if self.boot != boot:
             raise EngineFault("the engine restarted during the load")
         self.resident[version_id] = Resident(name, folder, measured, full_proof)
+        await self._keep_base_warm()
         return self.resident[version_id]
+
+    async def _keep_base_warm(self) -> None:
+        """A load may put out what the engine used longest ago, and that must not be the zero adapter: the next base
+        request would have it read from disk in the middle of everybody's step. So use it, long before its turn comes.
+        """
+        self._loads_since_base += 1
+        if self.quirks.base_needs_zero_adapter and 2 * self._loads_since_base >= self.declared.max_cpu_loras:
+            self._loads_since_base = 0
+            await self._answers()
 
     async def prove_fully(self, version_id: int) -> Resident:
         """Replay every probe of a resident version; it leaves `resident` when they fail. Raises `EngineFault`."""
         entry = self.resident[version_id]
         try:
-            measured = await self._verify(entry.name, entry.folder, full_proof=True)
+            async with self._while_it_works():
+                measured = await self._verify(entry.name, entry.folder, full_proof=True)
         except AdapterRejected:
             del self.resident[version_id]
             await self._forget_quietly(entry.name)  # requests that run on it are finished by vLLM all the same
@@ -311,13 +333,24 @@ class ManagedEngine:
         self.resident[version_id] = Resident(entry.name, entry.folder, measured, fully_proven=True)
         return self.resident[version_id]
 
+    @asynccontextmanager
+    async def _while_it_works(self) -> AsyncIterator[None]:
+        """Give up inside the block when the engine is found hung: others could serve what waits for it."""
+        try:
+            async with asyncio.timeout(None) as self._patience:
+                yield
+        except TimeoutError:
+            raise EngineFault("the engine hung meanwhile") from None
+        finally:
+            self._patience = None
+
     async def _verify(self, name: str, folder: Path, full_proof: bool) -> float | None:
         """Listed under our name and folder; answers as itself; shows the effect that its proof promises."""
         card = (await self.control.models()).get(name)
         if card is None or card.root != str(folder):
             raise EngineFault(f"{name} is not listed by the engine after loading")
         proof = read_proof(folder)
-        if proof is None:
+        if proof is None or proof.indistinguishable:  # nothing to measure; whoever promoted the latter insisted
             if not await self.control.answers_as(name, salt=name):
                 raise EngineFault(f"the engine answers requests for {name} under another name")
             return None
@@ -361,15 +394,25 @@ class ManagedEngine:
         await self.control.unload_adapter(name)
         self.leaving.pop(name, None)
 
+    def told(self, revision: int) -> None:
+        """Workers were told with this revision of the view what the engine holds, and what not any more."""
+        self.leaving = {name: revision if at == NOT_TOLD else at for name, at in self.leaving.items()}
+
     async def _forget_quietly(self, name: str) -> None:
+        if not self.healthy:
+            self.leaving[name] = NOT_TOLD
+            return
         try:
             await self.control.unload_adapter(name)
         except EngineFault as error:
             log.warning("could not unload %s from %s: %s", name, self.url, error)
-            self.leaving[name] = 0
+            self.leaving[name] = NOT_TOLD
 
     async def reconcile(self) -> list[int]:
-        """Drop versions that the engine no longer lists; return their ids. Raises `EngineFault`."""
+        """Drop versions that the engine no longer lists; return their ids. Raises `EngineFault`.
+
+        What it lists under a name of ours that we do not know came of a load that had been given up: it is unloaded.
+        """
         listed = await self.control.models()
         gone = [
             version_id
@@ -381,6 +424,9 @@ class ManagedEngine:
         self.foreign = {name for name, card in listed.items() if card.parent and not name.startswith(OUR_NAMES)}
         self.leaving = {name: revision for name, revision in self.leaving.items() if name in listed}
         self.adoptable = {key: pair for key, pair in self.adoptable.items() if pair[0] in listed}
+        if not self.loading.locked():
+            strays = {name for name, card in listed.items() if card.parent and name.startswith(OUR_NAMES)} - self.names
+            self.leaving.update(dict.fromkeys(strays, NOT_TOLD))
         if self.base_name is not None and self.base_name not in listed:
             self.base_name = None  # the next check makes the base servable again
         return gone

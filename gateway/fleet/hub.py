@@ -14,7 +14,9 @@ from pathlib import Path
 
 from gateway.fleet.wire import (
     MAX_LINE_BYTES,
+    SPEAK_EVERY_S,
     Address,
+    Alive,
     FromController,
     FromWorker,
     Hello,
@@ -101,6 +103,8 @@ class Hub:
                 writer.close()
 
         server = await _listen(address, accept)
+        ours = _inode(address)
+        tasks.add(asyncio.create_task(self._keep_speaking()))
         try:
             yield
         finally:
@@ -108,7 +112,8 @@ class Hub:
             for task in list(tasks):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            _remove_socket(address)
+            if _inode(address) == ours:  # else a successor listens there by now
+                _remove_socket(address)
 
     async def _serve_link(
         self,
@@ -146,6 +151,11 @@ class Hub:
             link.send(*changes, Published(self.revision))
         return self.revision
 
+    async def _keep_speaking(self) -> None:
+        while True:
+            await asyncio.sleep(SPEAK_EVERY_S)
+            self.broadcast(Alive())
+
     def broadcast(self, message: FromController) -> None:
         """Tell every worker something that is no part of the view."""
         for link in self.links.values():
@@ -181,6 +191,12 @@ class Hub:
             return False
         return all(link.seen >= revision for link in self.links.values()) and self.count(url, name) == 0
 
+    async def everybody_linked(self, timeout_s: float) -> None:
+        """Return when every worker that the registry knows has linked, or the time is up."""
+        deadline = time.monotonic() + timeout_s
+        while not (self.expected or frozenset()) <= self.links.keys() and time.monotonic() < deadline:
+            await self.next_report(deadline - time.monotonic())
+
     async def hear_everybody(self, timeout_s: float) -> None:
         """Have every worker report now; return when all have, or the time is up."""
         revision = self.publish(())
@@ -214,6 +230,13 @@ async def _listen(
     server = await asyncio.start_unix_server(accept, address.host, limit=MAX_LINE_BYTES)
     os.chmod(address.host, 0o600)
     return server
+
+
+def _inode(address: Address) -> int | None:
+    try:
+        return Path(address.host).stat().st_ino if address.family == "unix" else None
+    except FileNotFoundError:
+        return None
 
 
 def _remove_socket(address: Address) -> None:

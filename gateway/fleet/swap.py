@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("switchyard.swap")
 ACKNOWLEDGE_TIMEOUT_S = 10.0
+FIRST_LOOK_TIMEOUT_S = 10.0
 POLL_S = 0.02
 
 
@@ -101,6 +102,7 @@ class SwapRunner:
         version = await self._version(swap)
         if (old := swap.detail.get("from_version_id")) is not None:
             self._controller.demand.inherit(version.id, old)
+        await self._controller.all_looked_at(version.base_digest, FIRST_LOOK_TIMEOUT_S)
         homes = self._controller.homes_of(version)
         if not homes:
             raise SwapFailed(f"no healthy engine serves the base of {version.name} ({version.base_digest[:19]}…)")

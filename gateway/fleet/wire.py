@@ -3,7 +3,9 @@
 Both ends are ours and of one version, so the messages are plain dataclasses; pydantic reads them, orjson writes them.
 
 worker → controller     Hello, Report, Ensure, Lost, Wake, Inspect
-controller → worker     Welcome, EngineChanged, Copies, Published, Ensured, CatalogMoved, Inspected
+controller → worker     Welcome, EngineChanged, Copies, Published, Ensured, CatalogMoved, Inspected, Alive
+
+Both ends speak at least every half second, so that one which was paused, or whose host is gone, is not waited for.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ from registry.errors import InvalidInput
 MAX_LINE_BYTES = 1 << 26
 """An engine with 10⁵ adapters fits; a peer that sends more is none of ours."""
 MAX_UNIX_PATH = 100
+SPEAK_EVERY_S = 0.5
+SILENCE_S = 2.0
+"""A link on which nothing came for so long is dead, whatever the kernel says of its socket."""
 
 EngineState = Literal["new", "up", "draining", "slow", "hung", "down", "refused"]
 """Only `up` and `slow` take new requests: `slow` missed one check and may only be busy."""
@@ -166,8 +171,15 @@ class Inspected:
     kind: Literal["inspected"] = "inspected"
 
 
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """Nothing to say."""
+
+    kind: Literal["alive"] = "alive"
+
+
 FromWorker = Hello | Report | Ensure | Lost | Wake | Inspect
-FromController = Welcome | EngineChanged | Copies | Published | Ensured | CatalogMoved | Inspected
+FromController = Welcome | EngineChanged | Copies | Published | Ensured | CatalogMoved | Inspected | Alive
 
 _FROM_WORKER: TypeAdapter[FromWorker] = TypeAdapter(Annotated[FromWorker, Field(discriminator="kind")])
 _FROM_CONTROLLER: TypeAdapter[FromController] = TypeAdapter(Annotated[FromController, Field(discriminator="kind")])
@@ -190,7 +202,10 @@ async def read_from_controller(reader: asyncio.StreamReader) -> FromController:
 
 async def _line(reader: asyncio.StreamReader) -> bytes:
     try:
-        line = await reader.readline()
+        async with asyncio.timeout(SILENCE_S):
+            line = await reader.readline()
+    except TimeoutError:
+        raise LinkBroken(f"the other side said nothing for {SILENCE_S:g} s") from None
     except (OSError, ValueError) as error:  # ValueError: longer than the limit
         raise LinkBroken(str(error)) from error
     if not line.endswith(b"\n"):
@@ -232,7 +247,8 @@ class Address:
         return f"unix:{self.host}" if self.family == "unix" else f"tcp:{self.host}:{self.port}"
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A link to whoever listens there. Raises `OSError`."""
-        if self.family == "unix":
-            return await asyncio.open_unix_connection(self.host, limit=MAX_LINE_BYTES)
-        return await asyncio.open_connection(self.host, self.port, limit=MAX_LINE_BYTES)
+        """A link to whoever listens there. Raises `OSError`, also when nobody answers in time."""
+        async with asyncio.timeout(SILENCE_S):
+            if self.family == "unix":
+                return await asyncio.open_unix_connection(self.host, limit=MAX_LINE_BYTES)
+            return await asyncio.open_connection(self.host, self.port, limit=MAX_LINE_BYTES)

@@ -24,6 +24,7 @@ from gateway.fleet.view import ColdAdapterFailed, EngineView, FleetView, InFligh
 from gateway.fleet.wire import (
     TAKES_TRAFFIC,
     Address,
+    Alive,
     CatalogMoved,
     Copies,
     EngineChanged,
@@ -210,6 +211,8 @@ class FleetWorker:
                     self._send(question)
             case EngineChanged() | Copies():
                 self._changes.append(message)
+            case Alive():
+                pass
 
     def _ended(self, message: Ensured) -> None:
         for key, (question, future) in list(self._waiting.items()):

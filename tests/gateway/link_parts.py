@@ -96,12 +96,17 @@ class Follower:
     def __init__(self, played: PlayedWorker) -> None:
         self.played = played
         self.confirms = True
+        self.paused = False
         self.seen = -1
         self.routes: dict[int, str] = {}
         self.in_flight: tuple[tuple[str, str, int], ...] = ()
 
     def report(self) -> None:
         self.played.say(Report(self.seen, self.in_flight, (), {}))
+
+    def pause(self) -> None:
+        """As SIGSTOP does: the socket stays open, and nothing comes any more."""
+        self.confirms, self.paused = False, True
 
     async def follow(self) -> None:
         with suppress(LinkBroken):
@@ -119,7 +124,8 @@ class Follower:
     async def keep_reporting(self) -> None:
         while True:
             await asyncio.sleep(0.1)
-            self.report()
+            if not self.paused:
+                self.report()
 
 
 @asynccontextmanager
