@@ -64,6 +64,11 @@ def test_the_help_of_a_training_command_imports_no_training_library(command: str
     assert loaded_by(RUN, command, "--help") & (HEAVY | {"gateway"}) == set()
 
 
+@pytest.mark.parametrize("command", ["fleet", "engines", "residency", "quarantine"])
+def test_the_help_of_an_operators_command_imports_neither_sql_nor_http(command: str) -> None:
+    assert loaded_by(RUN, command, "--help") & NOT_FOR_HELP == set()
+
+
 def test_help_is_quick() -> None:
     before = os.times()
     loaded_by(RUN, "--help")
