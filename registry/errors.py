@@ -7,7 +7,7 @@
     ├── AdapterRefused        `inspect` found what vLLM cannot serve, or cannot serve rightly
     └── CorruptBlob           stored bytes do not match their digest
 
-Callers translate at one door each: the gateway to HTTP (`gateway.api.translate`), the CLI to one line and an exit status.
+Callers translate at one door each: the gateway to HTTP (`gateway.api.translate`), the CLI to one line and a status.
 """
 
 from __future__ import annotations
