@@ -9,6 +9,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from gateway.app import Gateway
+from gateway.fleet.status import fleet_document
 from registry.names import parse_ref
 from tests.gateway.admin_calls import Admin
 from tests.gateway.stack import House, Stack, run_stack, served, wait_until
@@ -61,6 +62,17 @@ def test_engines_alone_are_the_same_as_in_the_fleet(admin: Admin) -> None:
     (alone,), (within,) = admin.get("/engines")["engines"], admin.get("/fleet")["engines"]
     assert alone.keys() == within.keys()
     assert (alone["url"], alone["boot_s"]) == (within["url"], within["boot_s"])
+
+
+def test_nothing_that_the_controller_tells_is_dropped_on_the_way(admin: Admin, stack: Stack) -> None:
+    told, shown = fleet_document(stack.controller), admin.get("/fleet")
+    for part in ("controller", "engines", "workers"):
+        one, other = told[part], shown[part]
+        if isinstance(one, list):
+            one, other = one[0], other[0]
+        assert one.keys() <= other.keys()
+    assert told.keys() <= shown.keys()
+    assert told["engines"][0]["resident"][0].keys() <= shown["engines"][0]["resident"][0].keys()
 
 
 def test_the_grid_shows_every_wanted_version_on_every_engine(admin: Admin, stack: Stack) -> None:

@@ -60,6 +60,7 @@ class EngineDocument(Shape):
     waiting: int | None = Field(description="Requests in its queue, as it says itself; of anybody.")
     kv_usage: float | None = Field(description="Part of its KV cache in use, 0 to 1.")
     steps: float | None = Field(description="Its count of progress; one that stands still under requests hangs.")
+    max_loras: int | None = Field(None, description="Different adapters in one batch, as it says itself: --max-loras.")
     places: int = Field(description="Adapters that it can hold: its --max-cpu-loras.")
     places_used: int = Field(description="Places taken, with the zero adapter, what is leaving and strangers.")
     leaving: list[str] = Field(description="Names out of the routes, unloaded when nobody uses them any more.")
