@@ -41,6 +41,7 @@ def _engine(controller: Controller, engine: ManagedEngine) -> dict[str, Any]:
         "waiting": look.waiting if look else None,
         "kv_usage": look.kv_usage if look else None,
         "steps": look.steps if look else None,
+        "max_loras": look.max_loras if look else None,
         "places": engine.declared.max_cpu_loras,
         "places_used": len(engine.names),
         "leaving": sorted(engine.leaving),

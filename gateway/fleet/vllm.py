@@ -26,6 +26,7 @@ METRIC = re.compile(
     r"|vllm:iteration_tokens_total_count)(?:\{[^}]*\})? ([0-9.e+-]+)$",
     re.MULTILINE,
 )
+MAX_LORAS = re.compile(r'^vllm:lora_requests_info\{[^}]*max_lora="(\d+)"', re.MULTILINE)
 LOAD_TIMEOUT_S = 120.0
 CONTROL_TIMEOUT_S = 10.0
 LOOK_TIMEOUT_S = 2.0
@@ -81,6 +82,8 @@ class Look:
     """0 to 1."""
     steps: int
     """Steps of the scheduler since the boot; while requests run and this stands still, the engine hangs."""
+    max_loras: int | None
+    """Its --max-loras, the adapters in one step, once it has run any; `None` before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,7 @@ class VllmControl:
                 waiting=int(found["vllm:num_requests_waiting"]),
                 kv_usage=found["vllm:kv_cache_usage_perc"],
                 steps=int(found["vllm:iteration_tokens_total_count"]),
+                max_loras=int(listed[1]) if (listed := MAX_LORAS.search(text)) else None,
             )
         except KeyError as error:
             raise Unintelligible(f"/metrics has no {error.args[0]}") from error
