@@ -125,13 +125,14 @@ async def measure(plan: AffinityPlan) -> dict[str, Any]:
         rate = plan.rate or SUSTAINED * plan.warm_up / (time.perf_counter() - began)
         before = await _loads(plan.engines)
         counted = await _open_loop(plan, clients, turns, rate)
-        loads = await _loads(plan.engines) - before
+        loads = [after - earlier for after, earlier in zip(await _loads(plan.engines), before, strict=True)]
     times = [ms for ms, failure in counted if failure is None]
     failures = Counter(failure for _, failure in (*warm, *counted) if failure is not None)
     return {
         "requests": len(counted),
-        "loads": loads,
-        "loads_per_1000": round(1_000 * loads / max(len(counted), 1), 1),
+        "loads": sum(loads),
+        "loads_per_1000": round(1_000 * sum(loads) / max(len(counted), 1), 1),
+        "loads_by_engine": loads,
         "p95_ms": percentile(times, 95),
         "latency_ms": summary(times),
         "rate": round(rate, 1),
@@ -180,10 +181,10 @@ async def _ask(plan: AffinityPlan, clients: Clients, number: int, adapter: int) 
     return (time.perf_counter() - began) * 1_000, failure
 
 
-async def _loads(engines: Sequence[str]) -> int:
+async def _loads(engines: Sequence[str]) -> list[int]:
     async with httpx.AsyncClient(timeout=5.0) as http:
         states = [(await http.get(f"{engine}/mock/state")).raise_for_status().json() for engine in engines]
-    return sum(state["loads"] for state in states)
+    return [state["loads"] for state in states]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
