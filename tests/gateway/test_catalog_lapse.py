@@ -1,0 +1,132 @@
+"""A worker that was out of touch: it stops serving until it has caught up, and never serves what was cut over."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import httpx
+import psutil
+from sqlalchemy import text
+
+from gateway.catalog_watch import CatalogWatch
+from registry.names import parse_ref
+from registry.workers import LEASE_MS
+from tests.bars.support.gateways import GatewayProcess, gateway_process
+from tests.gateway.stack import CHAT, MESSAGES, House, Stack, run_stack, wait_until
+
+NAME = "acme/triage"
+LONGER_THAN_A_LEASE_S = LEASE_MS / 1000 + 0.3
+
+
+@contextmanager
+def replica_of(stack: Stack) -> Iterator[GatewayProcess]:
+    """A second gateway over the same registry and engines, in a process that can be paused."""
+    urls = [engine.url for engine in stack.engines]
+    with gateway_process(stack.house.settings.state_dir, urls, catalog_poll_s=0.1, engine_check_s=0.2) as replica:
+        wait_until("both to be known", lambda: len(stack.house.registry.workers.live()) == 2)
+        yield replica
+
+
+def one_shot_client() -> httpx.Client:
+    """A connection for each request: an idle one may be closed, with a request on its way, when the pause ends."""
+    return httpx.Client(timeout=20, limits=httpx.Limits(max_keepalive_connections=0))
+
+
+def ask(replica: GatewayProcess, house: House, http: httpx.Client) -> str:
+    """What a client gets: the model that answered, or the error's code."""
+    request = {"model": NAME, "messages": MESSAGES, "max_tokens": 4}
+    headers = {"Authorization": f"Bearer {house.keys['acme']}"}
+    document = http.post(f"{replica.url}{CHAT}", json=request, headers=headers).json()
+    return str(document["error"]["code"] if "error" in document else document["model"])
+
+
+def test_a_worker_that_was_paused_through_a_cut_over_never_serves_the_old_version(house: House) -> None:
+    house.publish(NAME)
+    house.publish(NAME)
+    house.point(NAME, "1.0")
+    with run_stack(house) as stack, replica_of(stack) as replica, one_shot_client() as http:
+        assert ask(replica, house, http) == f"{NAME}@1.0"
+        process = psutil.Process(replica.pid)
+        with ThreadPoolExecutor(8) as callers:
+            process.suspend()
+            try:
+                began = time.monotonic()
+                swap = house.promote(NAME, "1.1")
+                took_s = time.monotonic() - began
+                waiting = [callers.submit(ask, replica, house, http) for _ in range(8)]
+                time.sleep(0.3)  # the requests lie in its sockets
+            finally:
+                process.resume()
+            answers = {one.result() for one in waiting}
+        assert swap.state == "done"
+        assert took_s > LEASE_MS / 1000 - 2, "its lease had to lapse first"
+        assert answers <= {"catalog_lapsed", f"{NAME}@1.1"}
+        assert "catalog_lapsed" in answers
+        wait_until("it to catch up", lambda: ask(replica, house, http) == f"{NAME}@1.1")
+
+
+def test_a_swap_waits_for_a_worker_that_is_paused_for_less_than_its_lease(house: House) -> None:
+    house.publish(NAME)
+    house.publish(NAME)
+    house.point(NAME, "1.0")
+    with run_stack(house) as stack, replica_of(stack) as replica, one_shot_client() as http:
+        process = psutil.Process(replica.pid)
+        process.suspend()
+        try:
+            swap = house.registry.swaps.request(parse_ref(f"{NAME}@1.1"), actor="test")
+            wait_until("the flip", lambda: house.registry.swaps.get(swap.id).state == "flipped")
+            assert "acknowledged_at_ms" not in house.registry.swaps.get(swap.id).detail
+        finally:
+            process.resume()
+        done = house.finished(swap.id)
+        assert len(done.detail["acknowledged_by"]) == 2
+        assert ask(replica, house, http) == f"{NAME}@1.1"
+
+
+async def test_who_lapses_and_who_does_not(house: House) -> None:
+    house.publish(NAME)
+    registry = house.registry
+    healthy, owing, paused = (CatalogWatch(registry, name, "", 0.05) for name in ("healthy", "owing", "paused"))
+    changes: list[int] = []
+    running = [asyncio.create_task(watch.run(lambda: changes.append(1))) for watch in (healthy, owing)]
+    await asyncio.sleep(0.2)
+    owing.look_now(owing.current.revision + 1)  # a revision that it can never read
+    assert not any(watch.lapsed for watch in (healthy, owing, paused))
+    await asyncio.sleep(LONGER_THAN_A_LEASE_S)
+    assert not healthy.lapsed
+    assert owing.lapsed, "somebody has moved on without it"
+    assert paused.lapsed, "nobody knows that it lives"
+    house.publish(NAME)
+    async with asyncio.timeout(5.0):
+        while owing.lapsed:
+            await asyncio.sleep(0.01)
+    assert {worker.id for worker in registry.workers.live()} == {"healthy", "owing"}
+    assert len(changes) == 2
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+
+
+async def test_while_the_database_is_away_nobody_lapses_because_nothing_can_move(house: House) -> None:
+    house.publish(NAME)
+    watch = CatalogWatch(house.registry, "w", "", 0.05)
+    running = asyncio.create_task(watch.run(lambda: None))
+    await asyncio.sleep(0.2)
+    writable = house.registry.db.engine.execution_options(switchyard_write=True)
+    with writable.begin() as connection:
+        connection.execute(text("ALTER TABLE catalog_revision RENAME TO away"))
+    await asyncio.sleep(LONGER_THAN_A_LEASE_S)
+    assert not watch.lapsed
+    with writable.begin() as connection:
+        connection.execute(text("ALTER TABLE away RENAME TO catalog_revision"))
+    house.publish(NAME)
+    async with asyncio.timeout(5.0):
+        while watch.current.revision < house.registry.db.catalog_revision():
+            assert not watch.lapsed
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
