@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -22,14 +21,14 @@ from gateway.fleet.demand import Demand
 from gateway.fleet.engine import Finder, ManagedEngine
 from gateway.fleet.homes import Homes
 from gateway.fleet.hub import Hub, WorkerLink
+from gateway.fleet.loading import Loading, Term
 from gateway.fleet.publication import Publication
 from gateway.fleet.status import fleet_document
 from gateway.fleet.swap import SwapRunner
 from gateway.fleet.view import ColdAdapterFailed
-from gateway.fleet.vllm import AdapterRejected, EngineFault
+from gateway.fleet.vllm import EngineFault
 from gateway.fleet.wire import CatalogMoved, Ensure, Ensured, FromController, FromWorker, Inspect, Inspected, Lost, Wake
 from registry.catalog import Catalog, VersionEntry
-from registry.errors import RegistryError
 from registry.service import Registry
 
 log = logging.getLogger("switchyard.fleet")
@@ -38,8 +37,6 @@ SHORTEST_ROUND_S = 0.05
 LINK_GRACE_S = 1.0
 """How long a new controller waits for workers before it looks at engines: they know what was proven before it."""
 LOOK_POLL_S = 0.02
-CLEAR_TIMEOUT_S = 5.0
-"""How long a load waits for the requests on adapters that make room for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +47,10 @@ class ControllerSettings:
     reconcile_interval_s: float = 5.0
     retire_after_s: float = 300.0
     """An adapter that nothing points at and nobody used for so long is unloaded."""
-    preload_retry_s: float = 15.0
     drain_timeout_s: float = 300.0
     """How long a swap waits for requests on the old version before it calls itself done without them."""
     requests_per_home: float = 32.0
     """Mean requests in flight on an adapter for each engine that it is given."""
-
-
-class Term(Protocol):
-    """The controller's time in office."""
-
-    @property
-    def token(self) -> int:
-        """Higher than any before."""
-
-    @property
-    def over(self) -> bool:
-        """Whether somebody else may lead by now; then nothing may be changed any more."""
 
 
 class Controller:
@@ -93,11 +77,9 @@ class Controller:
         self._settings = settings
         self._publication = Publication()
         self._homes = Homes({})
-        self._loads: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self.loading = Loading(registry, hub, term, self.swaps.versions, self)
         self._checks: dict[str, asyncio.Task[None]] = {}
         self._errands: set[asyncio.Task[None]] = set()
-        self._not_before: dict[tuple[str, int], float] = {}
-        """When a failed preload may be tried again; requests and swaps do not wait for it."""
         self._wake = asyncio.Event()
         self._observed_s = time.monotonic()
 
@@ -154,11 +136,7 @@ class Controller:
             await self._looked_at(engine)
         if engine is None or not engine.healthy:
             raise ColdAdapterFailed(f"the engine is down ({engine.fault if engine else 'unknown'})", permanent=False)
-        while not engine.holds(version.id, fully_proven=for_swap):
-            load = self._loads.get((engine_url, version.id))
-            if load is None or load.done():  # a finished one stays in the table until the loop's next turn
-                load = self._start_load(engine, version, for_swap)
-            await asyncio.shield(load)  # a caller that goes away must not cancel the load that others wait for
+        await self.loading.ensure(engine, version, for_swap=for_swap)
 
     async def _looked_at(self, engine: ManagedEngine) -> None:
         while engine.state == "new":
@@ -216,106 +194,6 @@ class Controller:
         """Tell workers what changed; the revision of the view that has it."""
         changes = self._publication.changes(self.engines, self.demand.copies)
         return self.hub.publish(changes) if changes else self.hub.revision
-
-    # Loading
-
-    def _start_load(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool) -> asyncio.Task[None]:
-        key = (engine.url, version.id)
-        task = asyncio.create_task(self._load(engine, version, for_swap), name=f"load {version.name}")
-        self._loads[key] = task
-        task.add_done_callback(lambda done: self._load_ended(key, done))
-        return task
-
-    async def _load(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool) -> None:
-        async with engine.loading:
-            began = time.monotonic()
-            if not engine.healthy:  # it was, when the load was asked for
-                raise ColdAdapterFailed(f"the engine is {engine.state}: {engine.fault}", permanent=False)
-            try:
-                # Also for what is resident: a proof may have been added since it was laid out.
-                folder = await asyncio.to_thread(self._registry.adapters.materialise, version.manifest_digest)
-                if version.id in engine.resident:
-                    resident = await engine.prove_fully(version.id)
-                else:
-                    if version.id not in engine.adoptable:
-                        await self._make_room(engine, for_swap)
-                    self._require_office()
-                    resident = await engine.load(version.id, version.manifest_digest, folder, full_proof=for_swap)
-            except AdapterRejected as error:
-                self.publish()
-                await asyncio.to_thread(self._registry.adapters.quarantine, version.id, str(error))
-                self.announce_catalog(await asyncio.to_thread(self._registry.db.catalog_revision))
-                log.error("quarantined %s: %s", version.name, error)
-                raise ColdAdapterFailed(f"{version.name} is quarantined: {error}", permanent=True) from error
-            except (EngineFault, RegistryError, OSError, SQLAlchemyError) as error:
-                self.wake()
-                raise ColdAdapterFailed(f"{version.name} could not be loaded: {error}", permanent=False) from error
-            self.hub.last_used_s[engine.url, version.id] = time.monotonic()  # a newcomer is not the idlest
-            self.publish()
-            proven = "no proof" if resident.strength is None else f"effect {resident.strength:.2f}"
-            log.info("loaded %s on %s in %.2f s (%s)", version.name, engine.url, time.monotonic() - began, proven)
-
-    def _require_office(self) -> None:
-        if self.term.over:
-            raise ColdAdapterFailed("this controller's term is over; its successor will do it", permanent=False)
-
-    def _load_ended(self, key: tuple[str, int], task: asyncio.Task[None]) -> None:
-        if self._loads.get(key) is task:
-            del self._loads[key]
-        if not task.cancelled() and task.exception() is not None:
-            self._not_before[key] = time.monotonic() + self._settings.preload_retry_s
-            log.warning("%s", task.exception())  # also marks it as seen when every waiting client went away
-
-    async def _make_room(self, engine: ManagedEngine, for_swap: bool) -> None:
-        """Have the adapter that was used longest ago unloaded, and wait until it is. Raises `ColdAdapterFailed`."""
-        deadline = time.monotonic() + CLEAR_TIMEOUT_S
-        if engine.places_left(for_swap=for_swap) < 1:
-            await self.hub.hear_everybody(timeout_s=0.5)  # else what began since the last reports would look idle
-        while engine.places_left(for_swap=for_swap) < 1:
-            soon = any(self.hub.count(engine.url, name) == 0 for name in engine.leaving)
-            if not soon and not self._give_up_one(engine) and not engine.leaving:
-                raise ColdAdapterFailed("every adapter place of the engine is in use", permanent=False)
-            if await self._unload_cleared(engine):
-                continue
-            if time.monotonic() > deadline:
-                raise ColdAdapterFailed("the adapters that make room are still in use", permanent=False)
-            await self.hub.next_report(timeout_s=0.5)
-
-    def _give_up_one(self, engine: ManagedEngine) -> bool:
-        """Take out of the routes what nobody uses and was used longest ago; False when all are used."""
-        if engine.adoptable:
-            _, (name, _) = engine.adoptable.popitem()
-            engine.leaving[name] = self.publish()
-            return True
-        kept = self.swaps.versions()
-        idle = [
-            (self.hub.last_used_s.get((engine.url, version_id), 0.0), version_id)
-            for version_id, entry in engine.resident.items()
-            if version_id not in kept and self.hub.count(engine.url, entry.name) == 0
-        ]
-        if not idle:
-            return False
-        self._retire(engine, min(idle)[1])
-        return True
-
-    def _retire(self, engine: ManagedEngine, version_id: int) -> None:
-        """Out of the routes now; off the engine when no worker uses it."""
-        name = engine.take_out(version_id)
-        self.hub.last_used_s.pop((engine.url, version_id), None)
-        engine.leaving[name] = self.publish()
-
-    async def _unload_cleared(self, engine: ManagedEngine) -> bool:
-        """Unload what has left the routes and is used by nobody; whether anything was."""
-        cleared = [name for name, revision in engine.leaving.items() if self.hub.is_clear(engine.url, name, revision)]
-        unloaded = False
-        for name in cleared:
-            self._require_office()
-            try:
-                await engine.unload(name)
-                unloaded = True
-            except EngineFault as error:
-                log.warning("unloading %s from %s: %s", name, engine.url, error)
-        return unloaded
 
     # The loop
 
@@ -383,16 +261,18 @@ class Controller:
             heard_s=self.hub.heard_s.get(engine.url, 0.0),
         )
         engine.told(self.publish())
-        if new_boot:  # what failed on the old one may be tried at once
-            self._not_before = {key: at for key, at in self._not_before.items() if key[0] != engine.url}
+        if new_boot:
+            self.loading.forget_failures(engine.url)
             self.wake()
+        elif not engine.healthy:
+            self.loading.give_up(engine)
         elif engine.healthy:
             try:
                 for version_id in await engine.reconcile() if reconcile else ():
                     log.warning("engine %s lost version id %d", engine.url, version_id)
                 if engine.leaving and not engine.loading.locked():
                     async with engine.loading:
-                        await self._unload_cleared(engine)
+                        await self.loading.unload_cleared(engine)
             except (EngineFault, ColdAdapterFailed) as error:
                 log.warning("engine %s could not be put in order: %s", engine.url, error)
 
@@ -424,7 +304,7 @@ class Controller:
         """Begin loading what has traffic, then what an alias or a split points at, on its homes while there is room."""
         catalog = self._catalog()
         room = {
-            engine.url: engine.places_left() - sum(1 for url, _ in self._loads if url == engine.url)
+            engine.url: engine.places_left() - self.loading.running_on(engine.url)
             for engine in self.engines
             if engine.healthy and not engine.drained
         }
@@ -432,12 +312,10 @@ class Controller:
             if not any(free > 0 for free in room.values()):
                 return
             for engine in self.homes_of(version):
-                key = (engine.url, version.id)
-                missing = version.id not in engine.resident and key not in self._loads
                 fits = room[engine.url] > 0 or version.id in engine.adoptable
-                if missing and fits and time.monotonic() >= self._not_before.get(key, 0.0):
+                if version.id not in engine.resident and fits and self.loading.may_preload(engine, version):
                     room[engine.url] -= version.id not in engine.adoptable
-                    self._start_load(engine, version, for_swap=False)
+                    self.loading.start(engine, version, for_swap=False)
 
     def _by_heat(self, catalog: Catalog) -> Iterable[VersionEntry]:
         """What is asked for most comes first; what nobody has asked for comes last, if an alias points at it."""
@@ -460,7 +338,7 @@ class Controller:
                 idle = now - idle_since > self._settings.retire_after_s and not self.hub.count(engine.url, entry.name)
                 known = catalog.versions_by_id.get(version_id)
                 if (version_id not in kept and idle) or (known is not None and known.quarantined is not None):
-                    self._retire(engine, version_id)
+                    self.loading.retire(engine, version_id)
 
     def _order_of_homes(self) -> Homes:
         weights = {
@@ -474,7 +352,7 @@ class Controller:
 
     async def close(self) -> None:
         """Stop loads and swaps, close connections."""
-        tasks = [*self._checks.values(), *self._loads.values(), *self.swaps.tasks(), *self._errands]
+        tasks = [*self._checks.values(), *self.loading.tasks.values(), *self.swaps.tasks(), *self._errands]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -424,7 +424,7 @@ class ManagedEngine:
         self.foreign = {name for name, card in listed.items() if card.parent and not name.startswith(OUR_NAMES)}
         self.leaving = {name: revision for name, revision in self.leaving.items() if name in listed}
         self.adoptable = {key: pair for key, pair in self.adoptable.items() if pair[0] in listed}
-        if not self.loading.locked():
+        if not self.loading.locked():  # else one that we do not know may be on its way in
             strays = {name for name, card in listed.items() if card.parent and name.startswith(OUR_NAMES)} - self.names
             self.leaving.update(dict.fromkeys(strays, NOT_TOLD))
         if self.base_name is not None and self.base_name not in listed:

@@ -22,7 +22,7 @@ from gateway.api.fields.checks import schema_cost
 from gateway.api.request import parse_request
 from gateway.cost.journal import Journal, Shipper
 from gateway.errors import BadRequest
-from gateway.fleet.controller import Controller, ControllerSettings
+from gateway.fleet.loading import Loading
 from gateway.server import MAX_HEAD_BYTES, BoundedProtocol
 from loadtest.testing import free_port
 from registry.catalog import VersionEntry
@@ -145,7 +145,7 @@ class OneEngine:
         return self.proven or not fully_proven
 
 
-class ControllerAtTheGate(Controller):
+class LoadingAtTheGate(Loading):
     """Loads end when the gate opens; only a full proof proves."""
 
     gate: asyncio.Future[None]
@@ -158,19 +158,19 @@ class ControllerAtTheGate(Controller):
 async def test_a_full_proof_asked_for_in_the_turn_in_which_a_plain_load_ends_does_not_spin() -> None:
     engine: Any = OneEngine()
     nothing: Any = None
-    controller = ControllerAtTheGate([engine], nothing, nothing, {}, ControllerSettings(), nothing, FirstTerm())
-    controller.gate = asyncio.get_running_loop().create_future()
+    loading = LoadingAtTheGate(nothing, nothing, FirstTerm(), set, nothing)
+    loading.gate = asyncio.get_running_loop().create_future()
     version = VersionEntry(1, "acme/triage@1.0", "acme", "triage", "1.0", "sha256:0", "sha256:1", None, 0)
 
     async def swap() -> None:
-        await controller.gate
-        await controller.ensure(engine.url, version, for_swap=True)
+        await loading.gate
+        await loading.ensure(engine, version, for_swap=True)
 
-    controller._start_load(engine, version, False)
+    loading.start(engine, version, False)
     swapping = asyncio.create_task(swap())
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    controller.gate.set_result(None)
+    loading.gate.set_result(None)
     await asyncio.wait_for(swapping, 5)
     assert engine.proven
 

@@ -36,7 +36,7 @@ async def test_an_adapter_that_leaves_while_another_is_unloaded_does_not_stop_th
         during_unload.append(lambda: controller.lost(server.url, "a-2"))
         controller._retire_unwanted()
         assert engine.resident == {}
-        await controller._unload_cleared(engine)
+        await controller.loading.unload_cleared(engine)
         unloaded = [orjson.loads(body)["lora_name"] for _, body in server.requests]
         assert unloaded[0] == "a-1"
         assert engine.leaving == {}

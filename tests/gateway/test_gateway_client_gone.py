@@ -62,7 +62,7 @@ def test_a_client_that_leaves_while_its_adapter_is_loaded_does_not_stop_the_load
             f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stack.house.keys['acme']}\r\n"
             f"Content-Length: {len(body)}\r\n\r\n{body}".encode()
         )
-        wait_until("the load to begin", lambda: stack.controller._loads)
+        wait_until("the load to begin", lambda: stack.controller.loading.tasks)
     stack.wait_resident("acme/triage@1.2")
     assert stack.state()["loads"] > loads
     stack.faults(load_ms=0)

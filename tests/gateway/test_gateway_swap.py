@@ -202,7 +202,7 @@ def test_a_promote_without_a_healthy_engine_fails_and_can_be_repeated(swapping: 
 def test_an_engine_that_dies_during_the_preload_fails_the_promote_and_quarantines_nothing(swapping: Stack) -> None:
     swapping.faults(load_ms=60_000)
     swap_id = swapping.house.registry.swaps.request(parse_ref("acme/triage@1.1"), actor="test").id
-    wait_until("the load to begin", lambda: swapping.controller._loads)
+    wait_until("the load to begin", lambda: swapping.controller.loading.tasks)
     run(swapping.engine.crash())
     swap = swapping.house.finished(swap_id)
     assert swap.state == "failed"
@@ -231,7 +231,7 @@ def test_of_two_promotes_at_once_the_second_is_a_conflict(swapping: Stack) -> No
 def test_a_swap_loses_against_an_alias_that_moved_meanwhile(swapping: Stack) -> None:
     swapping.faults(load_ms=500)
     swap = swapping.house.registry.swaps.request(parse_ref("acme/triage@1.1"), actor="slow")
-    wait_until("the load to begin", lambda: swapping.controller._loads)
+    wait_until("the load to begin", lambda: swapping.controller.loading.tasks)
     with swapping.house.registry.db.write() as session:
         move_alias(
             session, adapter_id=1, alias="production", to_version_id=1, expected_etag=1, actor="quick", reason=""

@@ -1,0 +1,200 @@
+"""Loading and unloading on every engine: one load for all who ask, one at a time an engine, room made for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection
+from typing import Protocol
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway.fleet.engine import ManagedEngine
+from gateway.fleet.hub import Hub
+from gateway.fleet.view import ColdAdapterFailed
+from gateway.fleet.vllm import AdapterRejected, EngineFault
+from registry.catalog import VersionEntry
+from registry.errors import RegistryError
+from registry.service import Registry
+
+log = logging.getLogger("switchyard.fleet")
+CLEAR_TIMEOUT_S = 5.0
+"""How long a load waits for the requests on adapters that make room for it."""
+PRELOAD_RETRY_S = 15.0
+
+
+class Term(Protocol):
+    """The controller's time in office."""
+
+    @property
+    def token(self) -> int:
+        """Higher than any before."""
+
+    @property
+    def over(self) -> bool:
+        """Whether somebody else may lead by now; then nothing may be changed any more."""
+
+
+class Office(Protocol):
+    """What loading needs of the controller around it."""
+
+    def publish(self) -> int:
+        """Tell workers what changed; the revision of the view that has it."""
+
+    def wake(self) -> None:
+        """Look at the engines now."""
+
+    def announce_catalog(self, revision: int) -> None:
+        """Tell workers of a newer catalog."""
+
+
+class Loading:
+    """Every load of one controller's term. `kept` gives version ids that must not make room for others."""
+
+    def __init__(
+        self, registry: Registry, hub: Hub, term: Term, kept: Callable[[], Collection[int]], office: Office
+    ) -> None:
+        self.tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
+        """Loads that run, by engine URL and version id."""
+        self._registry = registry
+        self._hub = hub
+        self._term = term
+        self._kept = kept
+        self._office = office
+        self._not_before: dict[tuple[str, int], float] = {}
+        """When a failed preload may be tried again; requests and swaps do not wait for it."""
+
+    async def ensure(self, engine: ManagedEngine, version: VersionEntry, *, for_swap: bool) -> None:
+        """Return when the version is resident; callers who ask at once share one load. Raises `ColdAdapterFailed`."""
+        while not engine.holds(version.id, fully_proven=for_swap):
+            load = self.tasks.get((engine.url, version.id))
+            if load is None or load.done():  # a finished one stays in the table until the loop's next turn
+                load = self.start(engine, version, for_swap)
+            await asyncio.shield(load)  # a caller that goes away must not cancel the load that others wait for
+
+    def running_on(self, url: str) -> int:
+        """Loads that run or wait on an engine."""
+        return sum(where == url for where, _ in self.tasks)
+
+    def may_preload(self, engine: ManagedEngine, version: VersionEntry) -> bool:
+        """Whether a load that nobody waits for should begin: none runs, and none has failed just now."""
+        key = (engine.url, version.id)
+        return key not in self.tasks and time.monotonic() >= self._not_before.get(key, 0.0)
+
+    def forget_failures(self, url: str) -> None:
+        """The engine has booted: what failed before may be tried at once."""
+        self._not_before = {key: at for key, at in self._not_before.items() if key[0] != url}
+
+    def give_up(self, engine: ManagedEngine) -> None:
+        """End every load on an engine from which no answer will come, so that who waits can go elsewhere."""
+        for (url, _), task in list(self.tasks.items()):
+            if url == engine.url:
+                task.cancel()
+
+    def start(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool) -> asyncio.Task[None]:
+        """Begin a load; `ensure` tells how it ends."""
+        key = (engine.url, version.id)
+        task = asyncio.create_task(self._load(engine, version, for_swap), name=f"load {version.name}")
+        self.tasks[key] = task
+        task.add_done_callback(lambda done: self._load_ended(key, done))
+        return task
+
+    async def _load(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool) -> None:
+        try:
+            await self._load_in_turn(engine, version, for_swap)
+        except asyncio.CancelledError:
+            if engine.healthy:
+                raise
+            raise ColdAdapterFailed(f"the engine is {engine.state}: {engine.fault}", permanent=False) from None
+
+    async def _load_in_turn(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool) -> None:
+        async with engine.loading:
+            began = time.monotonic()
+            if not engine.healthy:  # it was, when the load was asked for
+                raise ColdAdapterFailed(f"the engine is {engine.state}: {engine.fault}", permanent=False)
+            try:
+                # Also for what is resident: a proof may have been added since it was laid out.
+                folder = await asyncio.to_thread(self._registry.adapters.materialise, version.manifest_digest)
+                if version.id in engine.resident:
+                    resident = await engine.prove_fully(version.id)
+                else:
+                    if version.id not in engine.adoptable:
+                        await self._make_room(engine, for_swap)
+                    self._require_office()
+                    resident = await engine.load(version.id, version.manifest_digest, folder, full_proof=for_swap)
+            except AdapterRejected as error:
+                self._office.publish()
+                await asyncio.to_thread(self._registry.adapters.quarantine, version.id, str(error))
+                self._office.announce_catalog(await asyncio.to_thread(self._registry.db.catalog_revision))
+                log.error("quarantined %s: %s", version.name, error)
+                raise ColdAdapterFailed(f"{version.name} is quarantined: {error}", permanent=True) from error
+            except (EngineFault, RegistryError, OSError, SQLAlchemyError) as error:
+                self._office.wake()
+                raise ColdAdapterFailed(f"{version.name} could not be loaded: {error}", permanent=False) from error
+            self._hub.last_used_s[engine.url, version.id] = time.monotonic()  # a newcomer is not the idlest
+            self._office.publish()
+            proven = "no proof" if resident.strength is None else f"effect {resident.strength:.2f}"
+            log.info("loaded %s on %s in %.2f s (%s)", version.name, engine.url, time.monotonic() - began, proven)
+
+    def _require_office(self) -> None:
+        if self._term.over:
+            raise ColdAdapterFailed("this controller's term is over; its successor will do it", permanent=False)
+
+    def _load_ended(self, key: tuple[str, int], task: asyncio.Task[None]) -> None:
+        if self.tasks.get(key) is task:
+            del self.tasks[key]
+        if not task.cancelled() and task.exception() is not None:
+            self._not_before[key] = time.monotonic() + PRELOAD_RETRY_S
+            log.warning("%s", task.exception())  # also marks it as seen when every waiting client went away
+
+    async def _make_room(self, engine: ManagedEngine, for_swap: bool) -> None:
+        """Have the adapter that was used longest ago unloaded, and wait until it is. Raises `ColdAdapterFailed`."""
+        deadline = time.monotonic() + CLEAR_TIMEOUT_S
+        if engine.places_left(for_swap=for_swap) < 1:
+            await self._hub.hear_everybody(timeout_s=0.5)  # else what began since the last reports would look idle
+        while engine.places_left(for_swap=for_swap) < 1:
+            soon = any(self._hub.count(engine.url, name) == 0 for name in engine.leaving)
+            if not soon and not self._give_up_one(engine) and not engine.leaving:
+                raise ColdAdapterFailed("every adapter place of the engine is in use", permanent=False)
+            if await self.unload_cleared(engine):
+                continue
+            if time.monotonic() > deadline:
+                raise ColdAdapterFailed("the adapters that make room are still in use", permanent=False)
+            await self._hub.next_report(timeout_s=0.5)
+
+    def _give_up_one(self, engine: ManagedEngine) -> bool:
+        """Take out of the routes what nobody uses and was used longest ago; False when all are used."""
+        if engine.adoptable:
+            _, (name, _) = engine.adoptable.popitem()
+            engine.leaving[name] = self._office.publish()
+            return True
+        kept = self._kept()
+        idle = [
+            (self._hub.last_used_s.get((engine.url, version_id), 0.0), version_id)
+            for version_id, entry in engine.resident.items()
+            if version_id not in kept and self._hub.count(engine.url, entry.name) == 0
+        ]
+        if not idle:
+            return False
+        self.retire(engine, min(idle)[1])
+        return True
+
+    def retire(self, engine: ManagedEngine, version_id: int) -> None:
+        """Out of the routes now; off the engine when no worker uses it."""
+        name = engine.take_out(version_id)
+        self._hub.last_used_s.pop((engine.url, version_id), None)
+        engine.leaving[name] = self._office.publish()
+
+    async def unload_cleared(self, engine: ManagedEngine) -> bool:
+        """Unload what has left the routes and is used by nobody; whether anything was."""
+        cleared = [name for name, revision in engine.leaving.items() if self._hub.is_clear(engine.url, name, revision)]
+        unloaded = False
+        for name in cleared:
+            self._require_office()
+            try:
+                await engine.unload(name)
+                unloaded = True
+            except EngineFault as error:
+                log.warning("unloading %s from %s: %s", name, engine.url, error)
+        return unloaded
