@@ -49,7 +49,7 @@ MOCK = (*ANSWERS, "--ttft-ms", "10", "--token-ms", "15", "--max-loras", "32", "-
 def run(folder: Path, scale: float) -> dict[str, Any]:
     """Publish, learn what each version says, let it all loose, judge."""
     seconds = max(SHORTEST_S, SECONDS * scale)
-    first_s, every_s = (4.0, 5.5) if scale >= 1 else (1.0, 1.2)
+    first_s, every_s, hung_s = (4.0, 5.5, 6.0) if scale >= 1 else (1.0, 1.2, 3.5)
     plan = plan_faults(SEED, seconds, first_s, every_s, ENGINES)
     print(f"{ENGINES} engines, {RATE:g} requests a second for {seconds:g} s, seed {SEED}", *plan, sep="\n", flush=True)
     with open_house(folder) as house:
@@ -70,7 +70,7 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
                 catalog_poll_s=POLL_S,
             ) as gateway,
         ):
-            chaos = Chaos(engines, house.registry.leadership)
+            chaos = Chaos(engines, house.registry.leadership, hung_s)
             busy = Busy()
             records = _let_loose(folder, house, gateway, adapters, chaos, plan, seconds)
             used = busy.percent()

@@ -23,7 +23,7 @@ kill: SIGKILL and a new boot a moment later. controller: SIGKILL of the fleet's 
 stands still under a /health of 200, until it goes on or is killed. slow loads: each stalls the whole engine for 0.3 s.
 half load: a load answers 200, and the adapter is not there. forget: the engine loses every adapter but keeps running.
 """
-DOWN_S, HUNG_S, SLOW_FOR_S, SLOW_LOAD_MS = 1.5, 3.5, 3.0, 300.0
+DOWN_S, SLOW_FOR_S, SLOW_LOAD_MS = 1.5, 3.0, 300.0
 CALM_S = 4.0
 """No fault begins in the last seconds."""
 
@@ -64,6 +64,8 @@ class Chaos:
 
     engines: Sequence[EngineProcess]
     leadership: Leadership
+    hung_s: float
+    """How long an engine that hangs does so."""
     faults: list[Fault] = field(default_factory=list)
     returns: list[Return] = field(default_factory=list)
     """`served` is not known here."""
@@ -101,7 +103,7 @@ class Chaos:
             self._later(DOWN_S, "start", fault.engine)
         elif kind in ("hang", "hang, then kill"):
             engine.fault(hang=True)
-            self._later(HUNG_S, "wake" if kind == "hang" else "kill", fault.engine)
+            self._later(self.hung_s, "wake" if kind == "hang" else "kill", fault.engine)
             kind = "hang"
         elif kind == "slow loads":
             engine.fault(load_stall_ms=SLOW_LOAD_MS)
