@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -26,7 +25,7 @@ from gateway.api.translate import translate_errors
 from gateway.catalog_watch import CatalogWatch
 from gateway.cost.journal import Journal, Shipper
 from gateway.errors import MethodNotAllowed, Overloaded
-from gateway.fleet.candidate import Candidate, candidate_of
+from gateway.fleet.candidate import Candidate, candidate_of, process_name
 from gateway.fleet.wire import TAKES_TRAFFIC
 from gateway.fleet.worker import FleetWorker
 from gateway.metrics import Metrics
@@ -72,7 +71,7 @@ class Gateway:
     async def _lifespan(self, web: FastAPI) -> AsyncIterator[None]:
         """Open in the order of need, close in reverse: registry → catalog → journal → fleet → routes."""
         settings = self.settings
-        worker_id = f"{socket.gethostname()}-{os.getpid()}"
+        worker_id = process_name(os.getpid())
         with Registry.open(settings) as registry:
             watch = CatalogWatch(
                 registry, worker_id, f"http://{settings.host}:{settings.port}", settings.catalog_poll_s

@@ -21,7 +21,7 @@ from contextlib import suppress
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.catalog_watch import CatalogWatch
-from gateway.fleet.candidate import candidate_of, holder_of
+from gateway.fleet.candidate import candidate_of, process_name
 from gateway.settings import GatewaySettings
 from gateway.supervisor import Stopped, die_with_parent, stop_signals
 from registry.service import Registry
@@ -53,7 +53,7 @@ class Family:
         self._workers = [f"worker {number + 1}" for number in range(settings.workers)]
 
     def start_missing(self) -> list[int]:
-        """Start every role whose child is not there; the pids of controllers that were found dead."""
+        """Start every role whose child is not there; the pids of those that were found dead."""
         dead = []
         for role in (*self._controllers, *self._workers):
             child = self._children.get(role)
@@ -61,8 +61,7 @@ class Family:
                 continue
             if child is not None:
                 log.error("%s (pid %d) ended with status %d; starting another", role, child.pid, child.returncode)
-                if role in self._controllers:
-                    dead.append(child.pid)
+                dead.append(child.pid)
                 if time.monotonic() - self._started_s[role] < RESTART_PAUSE_S:
                     time.sleep(RESTART_PAUSE_S)
             self._children[role] = self._start(role)
@@ -107,7 +106,8 @@ def run_family(settings: GatewaySettings, registry: Registry, *, grace_s: float)
             while True:
                 for pid in family.start_missing():
                     with suppress(SQLAlchemyError):  # it is dead for sure: nobody needs to wait for its lease to lapse
-                        registry.leadership.release(holder_of(pid))
+                        registry.leadership.release(process_name(pid))
+                        registry.workers.leave(process_name(pid))
                 time.sleep(POLL_S)
     except Stopped:
         log.info("stopping; running answers may finish (up to %g s)", grace_s)

@@ -87,11 +87,14 @@ class Candidate:
                     log.warning("cannot stand for the fleet's controller: %s", error)
                     lease = None
                 if lease is not None:
-                    await self._lead(HeldTerm(lease, asked_s), lease)
+                    try:
+                        await self._lead(HeldTerm(lease, asked_s), lease)
+                    except Exception:  # whatever it is, the fleet needs somebody to lead
+                        log.exception("term %d broke off", lease.token)
+                    await self._resign()
                 await asyncio.sleep(CANVASS_S)
         finally:
-            with suppress(SQLAlchemyError):
-                self._registry.leadership.release(self._holder)
+            await self._resign()
 
     async def _lead(self, term: HeldTerm, lease: Lease) -> None:
         log.info("controller of the fleet, term %d, at %s", term.token, self._address)
@@ -120,6 +123,11 @@ class Candidate:
         finally:
             self.controller = None
             await controller.close()
+
+    async def _resign(self) -> None:
+        """Let another one lead at once, if it was us who led."""
+        with suppress(SQLAlchemyError):
+            await asyncio.to_thread(self._registry.leadership.release, self._holder)
 
     async def _hold(self, term: HeldTerm, lease: Lease) -> None:
         """Renew until somebody else has the lease. A database that is away ends no term: nobody can take over then."""
@@ -156,14 +164,14 @@ def candidate_of(registry: Registry, settings: GatewaySettings, watch: CatalogWa
             drain_timeout_s=settings.drain_timeout_s,
             requests_per_home=settings.requests_per_home,
         ),
-        holder=holder_of(os.getpid()),
+        holder=process_name(os.getpid()),
         address=address,
         secret=settings.fleet_secret,
     )
 
 
-def holder_of(pid: int) -> str:
-    """The name under which a process of this host holds the lease."""
+def process_name(pid: int) -> str:
+    """The name under which a process of this host holds the lease, and is known as a worker."""
     return f"{socket.gethostname()}-{pid}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.fleet.connection import EngineClient
 from gateway.fleet.engine import EngineDeclaration
 from gateway.fleet.zero_adapter import write_zero_adapter
 from gateway.settings import GatewaySettings
@@ -22,7 +23,7 @@ class Declared:
 
 
 def declared_fleet(registry: Registry, settings: GatewaySettings) -> Declared:
-    """Read the declarations. Raises `InvalidInput` for a URL that stands twice, or a base that is not registered."""
+    """Read the declarations. Raises `InvalidInput` for a URL that is none or stands twice, or an unknown base."""
     engines = []
     zero_adapters: dict[str, Path] = {}
     for declared in settings.declared_engines():
@@ -42,6 +43,11 @@ def declared_fleet(registry: Registry, settings: GatewaySettings) -> Declared:
             )
         )
     urls = [engine.url for engine in engines]
+    for url in urls:
+        try:
+            EngineClient(url)  # connects to nothing
+        except ValueError as error:
+            raise InvalidInput(f"engines: {error}", param="engines") from error
     if twice := sorted({url for url in urls if urls.count(url) > 1}):
         raise InvalidInput(f"engines has {', '.join(twice)} twice; name each engine once", param="engines")
     return Declared(tuple(engines), zero_adapters)

@@ -64,9 +64,11 @@ class SwapRunner:
                 self._running[swap.id] = task
                 task.add_done_callback(partial(self._ended, swap.id))
 
-    def _ended(self, swap_id: int, _task: asyncio.Task[None]) -> None:
+    def _ended(self, swap_id: int, task: asyncio.Task[None]) -> None:
         del self._running[swap_id]
         del self._targets[swap_id]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("swap %d broke off and will be gone on with", swap_id, exc_info=error)
 
     async def _run(self, swap: SwapInfo) -> None:
         try:

@@ -15,6 +15,7 @@ import pytest
 
 from loadtest.testing import MockEngine
 from registry.names import parse_ref
+from registry.workers import LEASE_MS
 from tests.gateway.family_parts import Family, family, traffic
 from tests.gateway.stack import CHAT, MESSAGES, open_house, run, run_engines, wait_until
 
@@ -115,9 +116,11 @@ def test_a_controller_that_is_paused_is_succeeded_and_takes_nothing_back(gateway
 
 
 def test_a_worker_killed_is_started_again_while_the_other_serves(gateway: Family) -> None:
+    live = gateway.house.registry.workers.live
     before = gateway.wait_worker_ids(2)
     first, second = gateway.children("worker")
     first.kill()
+    wait_until("it to be struck off", lambda: len(live()) < 2, deadline_s=LEASE_MS / 1000 / 2)
     answers = [gateway.ask(name).status_code for name in NAMES for _ in range(3)]
     assert answers == [200] * len(answers)
     wait_until("another worker", lambda: len(gateway.children("worker")) == 2)

@@ -1,0 +1,84 @@
+"""Standing for the fleet's controller: who cannot do it lets others; what cannot be meant is refused at the start."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from sqlalchemy import text
+
+from gateway.catalog_watch import CatalogWatch
+from gateway.fleet.candidate import Candidate, candidate_of
+from gateway.fleet.declared import declared_fleet
+from registry.errors import InvalidInput
+from registry.names import parse_ref
+from tests.gateway.link_parts import eventually
+from tests.gateway.stack import House
+
+
+@asynccontextmanager
+async def standing(house: House, listen: str) -> AsyncIterator[Candidate]:
+    settings = house.settings.model_copy(update={"controller_listen": listen})
+    candidate = candidate_of(house.registry, settings, CatalogWatch(house.registry, None, "", 1.0))
+    running = asyncio.create_task(candidate.run())
+    try:
+        yield candidate
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_candidate_that_cannot_listen_gives_the_lease_back_at_once(house: House) -> None:
+    async with standing(house, f"unix:{house.folder}/no/such/folder/c.sock") as unable:
+        await eventually("it to have tried", lambda: house.registry.leadership.acquire("other", "unix:/o"), 2.0)
+        assert unable.controller is None
+
+
+async def test_a_controller_that_breaks_ends_its_term_and_another_begins(house: House) -> None:
+    house.publish("acme/triage")
+    swap = house.registry.swaps.request(parse_ref("acme/triage@1.0"), actor="test")
+    leadership, writable = house.registry.leadership, house.registry.db.engine.execution_options(switchyard_write=True)
+    with writable.begin() as connection:
+        connection.execute(text("UPDATE swaps SET detail = 'what is no JSON'"))
+    async with standing(house, f"unix:{house.folder}/c.sock"):
+        tokens: set[int] = set()
+
+        def terms() -> int:
+            lease = leadership.current()
+            tokens.update({lease.token} if lease else ())
+            return len(tokens)
+
+        await eventually("three terms", lambda: terms() >= 3, 5.0)
+        with writable.begin() as connection:
+            connection.execute(text("UPDATE swaps SET detail = '{}'"))
+        await eventually("the swap to end", lambda: house.registry.swaps.get(swap.id).state == "failed")
+        assert "no healthy engine" in house.registry.swaps.get(swap.id).detail["error"]
+
+
+async def test_a_candidate_that_ends_gives_the_lease_back(house: House) -> None:
+    async with standing(house, f"unix:{house.folder}/c.sock") as candidate:
+        await eventually("it to lead", lambda: candidate.controller)
+        assert house.registry.leadership.current() is not None
+    assert house.registry.leadership.current() is None
+
+
+@pytest.mark.parametrize("url", ["https://engine:8000", "engine:8000", "http://engine:8000/v1", "http://:8000", ""])
+def test_an_engine_url_that_cannot_be_used_is_refused_at_the_start(house: House, url: str) -> None:
+    settings = house.settings.model_copy(update={"engines": [url]})
+    with pytest.raises(InvalidInput, match=r"expected http://host:port") as refused:
+        declared_fleet(house.registry, settings)
+    assert refused.value.param == "engines"
+
+
+def test_an_engine_that_stands_twice_is_refused(house: House) -> None:
+    settings = house.settings.model_copy(update={"engines": ["http://a:1", "http://a:1/"]})
+    with pytest.raises(InvalidInput, match="http://a:1 twice"):
+        declared_fleet(house.registry, settings)
+
+
+def test_a_controller_on_a_port_needs_a_secret(house: House) -> None:
+    settings = house.settings.model_copy(update={"controller_listen": "tcp:127.0.0.1:9999"})
+    with pytest.raises(InvalidInput, match="fleet_secret is empty"):
+        candidate_of(house.registry, settings, CatalogWatch(house.registry, None, "", 1.0))
