@@ -20,7 +20,7 @@ from gateway.steps.admit import Admission
 from gateway.steps.assign import assign
 from gateway.steps.authenticate import authenticate
 from gateway.steps.forward import AdapterMissing, Forward
-from gateway.steps.load import Fleet, Load
+from gateway.steps.load import CannotLoad, Fleet, Load
 from gateway.steps.meter import Meter, Metered
 from gateway.steps.place import Attempt, EngineLoad, place
 from gateway.steps.resolve import resolve
@@ -89,7 +89,8 @@ async def _attempt_until_served(
             raise _unavailable(arm, "its engine did not begin an answer in time") from error
         except (EngineUnreachable, EngineBroke) as error:  # its text names hosts and folders: for the operator only
             log.warning("request %s, attempt %d, %s: %s", call.request_id, number, attempt.engine.url, error)
-            _note_failure(house, attempt.engine.url)
+            if not isinstance(error, CannotLoad):
+                _note_failure(house, attempt.engine.url)
             if respond.started:
                 raise EngineFailed("The engine broke off in the middle of its answer.", code="engine_broke") from error
             respond.forget()

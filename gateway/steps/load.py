@@ -13,6 +13,10 @@ from gateway.handoffs import Arm
 from registry.catalog import VersionEntry
 
 
+class CannotLoad(EngineUnreachable):
+    """The adapter cannot be brought to this engine now. The controller knows: it says nothing about the engine."""
+
+
 class Fleet(Protocol):
     """The seam to the fleet's one writer: what a worker may ask of it."""
 
@@ -83,4 +87,4 @@ class Load:
         except ColdAdapterFailed as error:
             if error.permanent:
                 raise Overloaded(error.reason, param="model", code="model_quarantined") from error
-            raise EngineUnreachable(error.reason) from error
+            raise CannotLoad(error.reason) from error

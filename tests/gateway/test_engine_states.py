@@ -204,6 +204,26 @@ def test_an_engine_that_answers_garbage_costs_no_client_an_answer(filled: House,
         assert {answer.json()["model"] for answer in answers} == {f"{name}@1.0" for name in mine}
 
 
+def test_an_engine_that_has_no_room_is_not_taken_for_a_broken_one(filled: House) -> None:
+    room_for_one = {"max_cpu_loras": 3}
+    with run_stack(filled, engines=(room_for_one, room_for_one), engine_max_cpu_loras=3) as stack:
+        full = stack.engine
+        busy, cold = names_at_home_on(stack, full)[:2]
+        with ThreadPoolExecutor(1) as callers:
+            assert stack.chat(busy).status_code == 200
+            run(full.faults(token_ms=100))
+            running = callers.submit(stack.chat, busy, max_tokens=25, min_tokens=25)
+            wait_until("the request to run", lambda: run(full.state())["running"] == 1)
+            for _ in range(4):  # each is refused by the full engine first, and served by the other
+                assert stack.chat(cold).status_code == 200
+                other = stack.engines[1]
+                run(other.faults(forget_adapter=next(n for n in run(other.state())["loaded"] if "-0000" not in n)))
+            house = stack.gateway.house
+            assert house is not None
+            assert list(house.breaker.avoided(time.monotonic())) == []
+            assert running.result().status_code == 200
+
+
 def test_after_a_restart_the_adapters_with_traffic_come_back_first(filled: House) -> None:
     with run_stack(filled, engines=({"max_cpu_loras": 5},), engine_max_cpu_loras=5) as stack:
         hot = NAMES[3:]  # there is room for three beside the zero adapter and the free place
