@@ -133,7 +133,7 @@ async def test_a_request_that_waits_for_a_load_while_controllers_change_is_answe
             await eventually("the worker to link", lambda: worker.view().engines)
             await mock.faults(load_ms=500)
             asked = asyncio.create_task(worker.ensure(mock.url, entry_of(house, version.id)))
-            await eventually("the load to begin", lambda: controller._loads)
+            await eventually("the load to begin", lambda: controller.loading.tasks)
         await mock.faults(load_ms=0)
         async with office(house, mock.url) as (controller, _), asyncio.timeout(5.0):
             await asked
