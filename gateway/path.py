@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gateway.api.request import Caps, InferenceRequest, parse_request
 from gateway.api.respond import Respond
 from gateway.catalog_watch import CatalogWatch
 from gateway.cost.journal import Journal
 from gateway.errors import EngineFailed, Overloaded
-from gateway.fleet.breaker import Breaker
 from gateway.fleet.connection import EngineBroke, EngineTimeout, EngineUnreachable
 from gateway.handoffs import Arm, Call, Principal, Unit, Usage
 from gateway.metrics import Metrics
@@ -41,7 +40,6 @@ class House:
     admission: Admission
     journal: Journal
     metrics: Metrics
-    breaker: Breaker = field(default_factory=Breaker)
 
 
 async def serve(call: Call, house: House, respond: Respond) -> None:
@@ -68,7 +66,7 @@ async def _attempt_until_served(
     failure = "no healthy engine serves its base model, or all are full"
     load = EngineLoad(house.fleet.in_flight.by_engine, house.settings.engine_max_in_flight)
     for number in range(MAX_ATTEMPTS):
-        avoided = house.breaker.avoided(time.monotonic())
+        avoided = house.fleet.breaker.avoided(time.monotonic())
         attempt = place(arm, house.fleet.view(), load, unable, avoided, number)
         if attempt is None:
             break
@@ -97,7 +95,7 @@ async def _attempt_until_served(
             unable.add(attempt.engine.url)
             failure = "its engine does not answer, or cannot load it"
         else:
-            house.breaker.succeeded(attempt.engine.url)
+            house.fleet.breaker.forget(attempt.engine.url)
             await respond.end()  # the settle record is written by now
             house.metrics.used(usage)
             return
@@ -105,7 +103,7 @@ async def _attempt_until_served(
 
 
 def _note_failure(house: House, engine_url: str) -> None:
-    house.breaker.failed(engine_url, time.monotonic())
+    house.fleet.breaker.failed(engine_url, time.monotonic())
     house.fleet.wake()
 
 

@@ -20,7 +20,8 @@ async def learn(
 ) -> Signatures:
     """Load every folder under a name of its own and ask it alone. `base` maps public names to the engine's own.
 
-    Raises RuntimeError when an answer is no answer, or two models say the same: then they could not be told apart.
+    Raises RuntimeError when an answer is no answer, or two models say the same to something: then they could not be
+    told apart.
     """
     signatures: dict[str, dict[str, str]] = {}
     async with Client(engine_url) as client:
@@ -32,9 +33,9 @@ async def learn(
             signatures[name] = await _ask_all(client, f"v{number}", prompts, tokens)
         for name, own in base.items():
             signatures[name] = await _ask_all(client, own, prompts, tokens)
-    texts = {text for said in signatures.values() for text in said.values()}
-    if len(texts) != sum(map(len, signatures.values())):
-        raise RuntimeError("two models, or two prompts, have the same answer; make the answers longer")
+    for asked in next(iter(signatures.values())):
+        if len({said[asked] for said in signatures.values()}) != len(signatures):
+            raise RuntimeError(f"two models have the same answer to {asked!r}; make the answers longer")
     return signatures
 
 

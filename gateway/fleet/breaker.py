@@ -21,8 +21,9 @@ class _Record:
 class Breaker:
     """Circuit breaker by engine URL; times are `time.monotonic()`.
 
-    After three failures in a row an engine is avoided for a second, then one request tries it again (the next failure
-    doubles the pause, a success forgets all). Avoided means last in line: where no other engine can serve, it is tried.
+    After three failures in a row an engine is avoided for a second, then tried again: the next failure doubles the
+    pause, a success or a new boot forgets all. What fails during a pause had begun before it, and is no news. Avoided
+    means last in line: where no other engine can serve, it is tried.
     """
 
     _records: dict[str, _Record] = field(default_factory=dict)
@@ -30,13 +31,15 @@ class Breaker:
     def failed(self, url: str, now_s: float) -> None:
         """An attempt on the engine failed for a reason that lies with the engine."""
         record = self._records.setdefault(url, _Record())
+        if record.until_s > now_s:
+            return
         record.failures += 1
         if record.failures >= FAILURES_TO_OPEN:
             record.pause_s = min(LONGEST_PAUSE_S, 2 * record.pause_s or FIRST_PAUSE_S)
             record.until_s = now_s + record.pause_s
 
-    def succeeded(self, url: str) -> None:
-        """The engine answered."""
+    def forget(self, url: str) -> None:
+        """The engine answered, or is another one now."""
         if self._records:
             self._records.pop(url, None)
 

@@ -163,10 +163,11 @@ class ManagedEngine:
         if look.boot != self.boot or self.base_name is None:
             return await self._meet(look, find, zero_adapter)
         stuck_s = self._stuck_s(look, in_flight, heard_s)
-        if self._condition == "hung" or stuck_s >= self.declared.hung_after_s:
+        if self._condition == "hung" or stuck_s >= self.declared.hung_after_s / 2:  # so that the probe's time counts
+            asked_s = time.monotonic()
             if await self._answers():
                 self._up()
-            else:
+            elif (stuck_s := stuck_s + time.monotonic() - asked_s) >= self.declared.hung_after_s:
                 self.down(f"{look.running + look.waiting} requests on it, and no step for {stuck_s:.0f} s", "hung")
         elif self._condition != "up":
             self._up()
@@ -194,7 +195,9 @@ class ManagedEngine:
         return now - max(self._moved_s, heard_s)
 
     async def _answers(self) -> bool:
-        assert self.base_name is not None
+        """Whether the base answers one token soon. False also when the engine has lost it meanwhile."""
+        if self.base_name is None:
+            return False
         salt = f"{self._term}-{time.monotonic_ns()}"
         try:
             return await self.control.answers_as(self.base_name, salt, timeout_s=PROBE_STUCK_S)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("switchyard.swap")
 ACKNOWLEDGE_TIMEOUT_S = 10.0
 FIRST_LOOK_TIMEOUT_S = 10.0
+PRELOAD_ROUNDS = 4
+PRELOAD_PAUSE_S = 1.0
 POLL_S = 0.02
 
 
@@ -98,31 +100,42 @@ class SwapRunner:
     async def _bring_in(self, swap: SwapInfo) -> None:
         """Load and prove the version on its homes: as many as the version has that it follows.
 
-        One must succeed. An engine that dies meanwhile is no reason to fail, one that refuses the version is.
+        One must succeed, in one of a few rounds: engines die, and loads fail for reasons of the moment, so the homes
+        are looked up anew for each round. A refusal of the version itself ends the swap at once.
         """
         await self._advance(swap, PRELOADING)
         version = await self._version(swap)
         if (old := swap.detail.get("from_version_id")) is not None:
             self._controller.demand.inherit(version.id, old)
         await self._controller.all_looked_at(version.base_digest, FIRST_LOOK_TIMEOUT_S)
-        homes = self._controller.homes_of(version)
-        if not homes:
-            raise SwapFailed(f"no healthy engine serves the base of {version.name} ({version.base_digest[:19]}…)")
         began = time.monotonic()
+        for left in reversed(range(PRELOAD_ROUNDS)):
+            loaded, failure = await self._load_on_homes(version)
+            if loaded:
+                break
+            if not left:
+                raise SwapFailed(failure)
+            await asyncio.sleep(PRELOAD_PAUSE_S)
+        preload_s = round(time.monotonic() - began, 3)
+        await self._advance(swap, VERIFIED, engines=loaded, preload_s=preload_s)
+
+    async def _load_on_homes(self, version: VersionEntry) -> tuple[list[str], str]:
+        """URLs of the homes that hold the version now, and what went wrong on the others. Raises `SwapFailed`."""
+        homes = self._controller.homes_of(version)
         loads = (self._controller.ensure(home.url, version, for_swap=True) for home in homes)
         results = await asyncio.gather(*loads, return_exceptions=True)
+        failure = f"no healthy engine serves the base of {version.name} ({version.base_digest[:19]}…)"
         loaded = []
         for home, result in zip(homes, results, strict=True):
             if result is None:
                 loaded.append(home.url)
             elif not isinstance(result, ColdAdapterFailed):
                 raise result
-            elif result.permanent or home.healthy:
+            elif result.permanent:
                 raise SwapFailed(result.reason) from result
-        if not loaded:
-            raise SwapFailed(f"every engine that {version.name} was brought to went down meanwhile; try again")
-        preload_s = round(time.monotonic() - began, 3)
-        await self._advance(swap, VERIFIED, engines=loaded, preload_s=preload_s)
+            else:
+                failure = result.reason
+        return loaded, failure
 
     async def _version(self, swap: SwapInfo) -> VersionEntry:
         catalog = await asyncio.to_thread(self._registry.catalog)

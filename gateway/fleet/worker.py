@@ -18,6 +18,7 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.fleet.breaker import Breaker
 from gateway.fleet.connection import EngineClient
 from gateway.fleet.homes import Homes
 from gateway.fleet.view import ColdAdapterFailed, EngineView, FleetView, InFlight
@@ -75,6 +76,7 @@ class FleetWorker:
         self, worker_id: str, leadership: Leadership, secret: str, on_catalog_moved: Callable[[int], None]
     ) -> None:
         self.in_flight = InFlight(on_released=self._report)
+        self.breaker = Breaker()
         self._worker_id = worker_id
         self._leadership = leadership
         self._secret = secret
@@ -249,6 +251,8 @@ class FleetWorker:
         client = self._clients.get(change.url)
         if client is None:
             client = self._clients[change.url] = EngineClient(change.url)
+        if mirror is not None and (mirror.base_name, mirror.state) != (change.base_name, change.state):
+            self.breaker.forget(change.url)  # it booted, or the controller has looked at it and thinks otherwise now
         if change.state in ABORTING:
             client.abort(f"the engine is {change.state}")
         self._engines[change.url] = _Mirror(

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Protocol
 
 from gateway.errors import Overloaded
+from gateway.fleet.breaker import Breaker
 from gateway.fleet.connection import EngineUnreachable
 from gateway.fleet.view import ColdAdapterFailed, FleetView, InFlight, Pin
 from gateway.handoffs import Arm
@@ -21,6 +22,7 @@ class Fleet(Protocol):
     """The seam to the fleet's one writer: what a worker may ask of it."""
 
     in_flight: InFlight
+    breaker: Breaker
 
     def view(self) -> FleetView:
         """Engines that may take traffic now."""

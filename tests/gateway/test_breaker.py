@@ -36,9 +36,15 @@ def test_every_further_failure_doubles_the_pause_up_to_the_longest() -> None:
     assert pause_s == LONGEST_PAUSE_S
 
 
+def test_failures_that_had_begun_before_a_pause_do_not_lengthen_it() -> None:
+    breaker = failed(30)
+    assert list(breaker.avoided(100.0 + FIRST_PAUSE_S - 0.01)) == [URL]
+    assert list(breaker.avoided(100.0 + FIRST_PAUSE_S)) == []
+
+
 def test_a_success_forgets_all() -> None:
     breaker = failed(10)
-    breaker.succeeded(URL)
+    breaker.forget(URL)
     assert list(breaker.avoided(100.0)) == []
     breaker.failed(URL, 100.0)
     assert list(breaker.avoided(100.0)) == [], "it takes three again"
@@ -49,7 +55,7 @@ def test_failures_with_a_success_between_them_do_not_add_up() -> None:
     for _ in range(10):
         breaker.failed(URL, 100.0)
         breaker.failed(URL, 100.0)
-        breaker.succeeded(URL)
+        breaker.forget(URL)
     assert list(breaker.avoided(100.0)) == []
 
 
@@ -57,5 +63,5 @@ def test_one_engines_failures_are_not_anothers() -> None:
     breaker = failed(3)
     breaker.failed(OTHER, 100.0)
     assert list(breaker.avoided(100.0)) == [URL]
-    breaker.succeeded(OTHER)
+    breaker.forget(OTHER)
     assert list(breaker.avoided(100.0)) == [URL]

@@ -218,9 +218,7 @@ def test_an_engine_that_has_no_room_is_not_taken_for_a_broken_one(filled: House)
                 assert stack.chat(cold).status_code == 200
                 other = stack.engines[1]
                 run(other.faults(forget_adapter=next(n for n in run(other.state())["loaded"] if "-0000" not in n)))
-            house = stack.gateway.house
-            assert house is not None
-            assert list(house.breaker.avoided(time.monotonic())) == []
+            assert list(stack.worker.breaker.avoided(time.monotonic())) == []
             assert running.result().status_code == 200
 
 

@@ -1,4 +1,4 @@
-"""Mock engines as processes that can be killed, hung and brought back at the same address."""
+"""Engines as processes that can be killed and brought back at the same address; mock ones can also be hung."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,21 @@ START_DEADLINE_S = 30.0
 
 
 class EngineProcess:
-    """One mock engine. Start and restart it from one thread that lives as long as it: the kernel ends it with that."""
+    """One engine. Start and restart it from one thread that lives as long as it: the kernel ends it with that."""
 
-    def __init__(self, folder: Path, options: tuple[str, ...]) -> None:
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._log = folder / f"engine-{self.port}.log"
-        self._options = options
+    def __init__(
+        self,
+        log: Path,
+        port: int,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        start_deadline_s: float = START_DEADLINE_S,
+    ) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self._log = log
+        self._command = list(command)
+        self._environment = environment
+        self._start_deadline_s = start_deadline_s
         self._running = ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -38,8 +46,7 @@ class EngineProcess:
 
     def start(self) -> None:
         """Begin a new boot; it listens a moment later."""
-        command = [sys.executable, "-m", "loadtest.mock_engine", "--port", str(self.port), *self._options]
-        self._process = self._running.enter_context(child(command, os.environ, self._log))
+        self._process = self._running.enter_context(child(self._command, self._environment, self._log))
 
     def kill(self) -> None:
         """kill -9, whatever state it is in; returns when it is gone."""
@@ -49,8 +56,8 @@ class EngineProcess:
         self._running.close()
 
     def wait_healthy(self) -> float:
-        """Poll /health until it is 200 and return when that was, in unix seconds. Raises TimeoutError after 30 s."""
-        ends = time.monotonic() + START_DEADLINE_S
+        """Poll /health until it is 200 and return when that was, in unix seconds. Raises TimeoutError."""
+        ends = time.monotonic() + self._start_deadline_s
         while time.monotonic() < ends:
             try:
                 if httpx.get(f"{self.url}/health", timeout=1.0).status_code == 200:
@@ -58,7 +65,7 @@ class EngineProcess:
             except httpx.HTTPError:
                 pass
             time.sleep(0.02)
-        raise TimeoutError(f"the mock engine at {self.url} is not healthy; see {self._log}")
+        raise TimeoutError(f"the engine at {self.url} is not healthy; see {self._log}")
 
     def fault(self, **patch: Any) -> None:
         """Change the mock's faults."""
@@ -79,7 +86,7 @@ class EngineProcess:
 @contextmanager
 def engine_processes(folder: Path, count: int, *options: str) -> Iterator[list[EngineProcess]]:
     """So many mock engines with the same options, healthy; gone after the block."""
-    engines = [EngineProcess(folder, options) for _ in range(count)]
+    engines = [_mock(folder, free_port(), options) for _ in range(count)]
     try:
         for engine in engines:
             engine.start()
@@ -89,3 +96,8 @@ def engine_processes(folder: Path, count: int, *options: str) -> Iterator[list[E
     finally:
         for engine in engines:
             engine.kill()
+
+
+def _mock(folder: Path, port: int, options: Sequence[str]) -> EngineProcess:
+    command = [sys.executable, "-m", "loadtest.mock_engine", "--port", str(port), *options]
+    return EngineProcess(folder / f"engine-{port}.log", port, command, os.environ)

@@ -1,0 +1,145 @@
+"""Two real vLLM engines on CPU, one killed and restarted under traffic, with a promote while it is away.
+
+The promises are those of the chaos bar; `loadtest.chaos` says what counts as what. Answers are short and few: an
+engine makes some tens of tokens a second here, and two of them share two cores with everything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from gateway.embedded import EmbeddedEngine
+from gateway.samples import provision
+from loadtest.chaos import Current, Fault, Return, report
+from loadtest.records import Ask, Plan
+from loadtest.signatures import learn
+from loadtest.testing import free_port
+from registry.names import parse_ref
+from registry.service import Registry
+from registry.settings import RegistrySettings
+from registry.swaps import FINAL_STATES, SwapInfo
+from tests.bars.chaos import bars_of, moves_of
+from tests.bars.support.engines import EngineProcess
+from tests.bars.support.gateways import gateway_process
+from tests.bars.support.load import traffic
+from tests.gateway.stack import wait_until
+from tests.live.installation import ROOT, default_base_folder
+
+SHRINKS = False
+RATE, SECONDS = 1.5, 150.0
+KILL_AT_S, PROMOTE_AT_S = 20.0, 30.0
+TOKENS = 6
+START_DEADLINE_S = 400.0
+TICKET = "Ticket: my parcel is late and the tracking page shows nothing.\n"
+PROMPTS = (TICKET, "Review: the kettle leaks.\nLabel:")
+
+
+def run(folder: Path, scale: float) -> dict[str, Any]:
+    """Start, learn what each version says, kill, promote, restart, judge."""
+    base_folder = default_base_folder()
+    with Registry.open(RegistrySettings(state_dir=folder / "var")) as registry, ExitStack() as stack:
+        base = registry.bases.adopt(base_folder)
+        keys = provision(registry, ROOT / "examples", base.name, folder / "keys.json")
+        second = registry.adapters.publish(
+            tenant="acme",
+            adapter="triage",
+            folder=ROOT / "examples" / "sentiment" / "adapter",
+            base=base.name,
+            lineage={},
+        ).version  # other weights under the same name: the answers tell the versions apart
+        engines = [_real(folder, EmbeddedEngine.serving(base, base_folder, free_port(), "cpu", 16)) for _ in range(2)]
+        for engine in engines:
+            stack.callback(engine.kill)
+            engine.start()
+        for engine in engines:
+            engine.wait_healthy()
+        folders = {
+            "acme/triage@1.0": ROOT / "examples" / "triage" / "adapter",
+            "globex/sentiment@1.0": ROOT / "examples" / "sentiment" / "adapter",
+        }
+        signatures = dict(asyncio.run(learn(engines[0].url, folders, {}, PROMPTS, TOKENS)))
+        signatures[second.name] = signatures["globex/sentiment@1.0"]  # the very same weights
+        engines[0].kill()  # what it learnt from is nothing that a gateway should find there
+        engines[0].start()
+        engines[0].wait_healthy()
+        gateway = stack.enter_context(
+            gateway_process(
+                folder / "var",
+                [engine.url for engine in engines],
+                engine_base=base.name,
+                engine_max_cpu_loras=16,
+                engine_hung_after_s=30.0,
+            )
+        )
+        asks = (Ask("acme", keys["acme"], "acme/triage"), Ask("globex", keys["globex"], "globex/sentiment"))
+        plan = Plan(
+            gateway.url, RATE, SECONDS, asks, PROMPTS, seed=1, whole_tokens=TOKENS, stream_tokens=TOKENS, timeout_s=60.0
+        )
+        faults: list[Fault] = []
+        with traffic(folder, plan) as records:
+            healthy_s, swap = _kill_promote_restart(registry, _home_of(registry, engines), second.name, faults)
+        asked = {record.last.request_id for record in records if record.last.status == 200}
+        usage = _shipped(registry, asked)
+    engine_of = {str(row["request_id"]): str(row["engine"]) for row in usage}
+    killed = faults[0].engine
+    served = min(
+        (
+            row["started_at_ms"] / 1000
+            for row in usage
+            if row["engine"] == killed and row["outcome"] == "ok" and row["started_at_ms"] / 1000 > healthy_s
+        ),
+        default=None,
+    )
+    assert killed is not None
+    figures: dict[str, Any] = report(
+        records,
+        faults,
+        [Return(killed, healthy_s, served)],
+        Current({"acme/triage": "acme/triage@1.0", "globex/sentiment": "globex/sentiment@1.0"}, moves_of(swap)),
+        signatures,
+        engine_of.get,
+    )
+    figures["detail"] |= {
+        "swaps_done": int(swap.state == "done"),
+        "swap": swap.detail,
+        "restart_s": healthy_s - faults[0].done,
+    }
+    return {"figures": figures, "bars": bars_of(figures)}
+
+
+def _real(folder: Path, engine: EmbeddedEngine) -> EngineProcess:
+    log = folder / f"engine-{engine.port}.log"
+    return EngineProcess(log, engine.port, engine.command(), engine.environment(), START_DEADLINE_S)
+
+
+def _home_of(registry: Registry, engines: Sequence[EngineProcess]) -> EngineProcess:
+    """The engine that has answered most: killing it costs something."""
+    time.sleep(KILL_AT_S)
+    counts = [sum(row["engine"] == engine.url for row in registry.ledger.recent(10_000)) for engine in engines]
+    return engines[counts.index(max(counts))]
+
+
+def _kill_promote_restart(
+    registry: Registry, engine: EngineProcess, version: str, faults: list[Fault]
+) -> tuple[float, SwapInfo]:
+    began = time.time()
+    engine.kill()
+    faults.append(Fault("kill", engine.url, began, time.time()))
+    engine.start()
+    time.sleep(PROMOTE_AT_S - KILL_AT_S)
+    swap = registry.swaps.request(parse_ref(version), actor="bar")
+    wait_until("the promote to end", lambda: registry.swaps.get(swap.id).state in FINAL_STATES, 60.0)
+    return engine.wait_healthy(), registry.swaps.get(swap.id)
+
+
+def _shipped(registry: Registry, asked: set[str | None]) -> list[dict[str, Any]]:
+    def rows() -> list[dict[str, Any]] | None:
+        found = registry.ledger.recent(100_000)
+        return found if asked <= {row["request_id"] for row in found} else None
+
+    return wait_until("the usage to be shipped", rows, 15.0)
