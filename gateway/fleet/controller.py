@@ -209,7 +209,7 @@ class Controller:
             await self._read_orders()
             await self._check_all(reconcile=due)
             self._observe_demand()
-            self._preload_wanted()
+            self.preload()
             self._retire_unwanted()
             try:
                 await self.swaps.start_pending()
@@ -300,21 +300,25 @@ class Controller:
         self.demand.observe(uses, in_flight, max(elapsed_s, 0.001))
         self.publish()
 
-    def _preload_wanted(self) -> None:
-        """Begin loading what has traffic, then what an alias or a split points at, on its homes while there is room."""
-        catalog = self._catalog()
+    def preload(self) -> None:
+        """Begin loading what has traffic, then what an alias or a split points at, on its homes while there is room.
+
+        One load an engine, so that a request never waits behind more than one that nobody asked for; the end of a load
+        calls for the next.
+        """
         room = {
-            engine.url: engine.places_left() - self.loading.running_on(engine.url)
+            engine.url: engine.places_left()
             for engine in self.engines
-            if engine.healthy and not engine.drained
+            if engine.healthy and not engine.drained and not self.loading.running_on(engine.url)
+            if engine.places_left() > 0 or engine.adoptable
         }
-        for version in self._by_heat(catalog):
-            if not any(free > 0 for free in room.values()):
+        for version in self._by_heat(self._catalog()):
+            if not room:
                 return
             for engine in self.homes_of(version):
-                fits = room[engine.url] > 0 or version.id in engine.adoptable
-                if version.id not in engine.resident and fits and self.loading.may_preload(engine, version):
-                    room[engine.url] -= version.id not in engine.adoptable
+                fits = room.get(engine.url, 0) > 0 or (engine.url in room and version.id in engine.adoptable)
+                if fits and version.id not in engine.resident and self.loading.may_preload(engine, version):
+                    del room[engine.url]
                     self.loading.start(engine, version, for_swap=False)
 
     def _by_heat(self, catalog: Catalog) -> Iterable[VersionEntry]:

@@ -48,6 +48,9 @@ class Office(Protocol):
     def announce_catalog(self, revision: int) -> None:
         """Tell workers of a newer catalog."""
 
+    def preload(self) -> None:
+        """Begin the next load that nobody has asked for."""
+
 
 class Loading:
     """Every load of one controller's term. `kept` gives version ids that must not make room for others."""
@@ -147,6 +150,8 @@ class Loading:
         if not task.cancelled() and task.exception() is not None:
             self._not_before[key] = time.monotonic() + PRELOAD_RETRY_S
             log.warning("%s", task.exception())  # also marks it as seen when every waiting client went away
+        elif not task.cancelled():
+            self._office.preload()
 
     async def _make_room(self, engine: ManagedEngine, for_swap: bool) -> None:
         """Have the adapter that was used longest ago unloaded, and wait until it is. Raises `ColdAdapterFailed`."""
