@@ -229,6 +229,7 @@ def test_after_a_restart_the_adapters_with_traffic_come_back_first(filled: House
             assert [stack.chat(name).status_code for name in hot] == [200] * len(hot)
         time.sleep(0.5)  # the workers' reports are in
         stack.restart_engine()
-        wait_until("three to be there", lambda: len(stack.worker.view().engines[0].resident) == 3)
-        assert set(stack.worker.view().engines[0].resident) == {version_id(filled, name) for name in hot}
+        wait_until("the zero adapter and three", lambda: stack.state()["loads"] == 1 + len(hot))
+        wanted = {version_id(filled, name) for name in hot}
+        wait_until("these three", lambda: set(stack.worker.view().engines[0].resident) == wanted)
         assert stack.state()["loads"] == 1 + len(hot)
