@@ -102,7 +102,7 @@ async def _base(control: VllmControl, url: str, base: BaseInfo, name: str) -> Ch
     if base.fingerprint is None:
         found = f"{base.name} is unverified: it was registered without a fingerprint"
         return Check(title, True, f"{found}; `switchyard base fingerprint {base.name} FOLDER` takes one")
-    distance = await base_agreement(control, name, base.fingerprint)
+    distance = await base_agreement(control, name, base.fingerprint.questions())
     found = f"{distance:.3f} nats from {base.name}; up to {MAX_DISAGREEMENT_NATS} is the same model"
     remedy = f"the engine serves another model than {base.name}; start it with that one, or declare its base"
     return Check(title, distance <= MAX_DISAGREEMENT_NATS, found, remedy)

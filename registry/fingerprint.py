@@ -46,12 +46,12 @@ class Fingerprint:
 
     probes: tuple[FingerprintProbe, ...]
 
-    def questions(self) -> list[Question]:
-        """Every log-probability that it holds, as a question of one token."""
+    def questions(self, *, a_probe: int = MAX_POSITIONS) -> list[Question]:
+        """The log-probabilities that it holds, as questions of one token; of each text the first `a_probe`."""
         return [
             Question(probe.token_ids[:position], probe.token_ids[position], logprob)
             for probe in self.probes
-            for position, logprob in zip(probe.positions, probe.logprobs, strict=True)
+            for position, logprob in list(zip(probe.positions, probe.logprobs, strict=True))[:a_probe]
         ]
 
     def to_json(self) -> dict[str, Any]:

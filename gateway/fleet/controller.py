@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -170,12 +170,17 @@ class Controller:
 
     def homes_of(self, version: VersionEntry) -> list[ManagedEngine]:
         """Engines that take traffic and that the version lives on, the first home first."""
-        able = {
-            engine.url: engine
-            for engine in self.engines
-            if engine.healthy and not engine.drained and engine.declared.base_digest == version.base_digest
-        }
-        order = [able[url] for url in self._order_of_homes().order(version.name) if url in able]
+        return self._homes_among(self._able(), version)
+
+    def _able(self) -> dict[str, ManagedEngine]:
+        return {engine.url: engine for engine in self.engines if engine.healthy and not engine.drained}
+
+    def _homes_among(self, able: Mapping[str, ManagedEngine], version: VersionEntry) -> list[ManagedEngine]:
+        order = [
+            able[url]
+            for url in self._order_of_homes(able).order(version.name)
+            if able[url].declared.base_digest == version.base_digest
+        ]
         return order[: self.demand.copies.get(version.id, 1)]
 
     def running_on_version(self, version_id: int) -> int:
@@ -199,7 +204,7 @@ class Controller:
 
     async def run(self) -> None:
         """Check engines, bring wanted versions in, execute swaps; until cancelled."""
-        reconciled_at = 0.0
+        reconciled_at, woken = 0.0, True
         await self._read_orders()
         await self.hub.everybody_linked(LINK_GRACE_S)
         while True:
@@ -209,18 +214,19 @@ class Controller:
             await self._read_orders()
             await self._check_all(reconcile=due)
             self._observe_demand()
-            self.preload()
-            self._retire_unwanted()
+            if due or woken:
+                self.preload()
+            if due:
+                self._retire_unwanted()
             try:
                 await self.swaps.start_pending()
             except SQLAlchemyError as error:
                 log.warning("swaps wait for the database: %s", error)
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.check_interval_s):
                     await self._wake.wait()
-            except TimeoutError:
-                pass
             await asyncio.sleep(SHORTEST_ROUND_S)
+            woken = self._wake.is_set()
             self._wake.clear()
 
     async def _read_orders(self) -> None:
@@ -257,7 +263,7 @@ class Controller:
         new_boot = await engine.check(
             self._finder(engine),
             self._zero_adapters[engine.declared.base_digest],
-            in_flight=self.hub.running_on(engine.url),
+            in_flight=self.hub.running_on(engine.url) + self.loading.running_on(engine.url),
             heard_s=self.hub.heard_s.get(engine.url, 0.0),
         )
         engine.told(self.publish())
@@ -306,16 +312,16 @@ class Controller:
         One load an engine, so that a request never waits behind more than one that nobody asked for; the end of a load
         calls for the next.
         """
+        able = self._able()
         room = {
-            engine.url: engine.places_left()
-            for engine in self.engines
-            if engine.healthy and not engine.drained and not self.loading.running_on(engine.url)
-            if engine.places_left() > 0 or engine.adoptable
+            url: engine.places_left()
+            for url, engine in able.items()
+            if not self.loading.running_on(url) and (engine.places_left() > 0 or engine.adoptable)
         }
         for version in self._by_heat(self._catalog()):
             if not room:
                 return
-            for engine in self.homes_of(version):
+            for engine in self._homes_among(able, version):
                 fits = room.get(engine.url, 0) > 0 or (engine.url in room and version.id in engine.adoptable)
                 if fits and version.id not in engine.resident and self.loading.may_preload(engine, version):
                     del room[engine.url]
@@ -344,12 +350,8 @@ class Controller:
                 if (version_id not in kept and idle) or (known is not None and known.quarantined is not None):
                     self.loading.retire(engine, version_id)
 
-    def _order_of_homes(self) -> Homes:
-        weights = {
-            engine.url: engine.declared.max_cpu_loras
-            for engine in self.engines
-            if engine.healthy and not engine.drained
-        }
+    def _order_of_homes(self, able: Mapping[str, ManagedEngine]) -> Homes:
+        weights = {url: engine.declared.max_cpu_loras for url, engine in able.items()}
         if not self._homes.same_as(weights):
             self._homes = Homes(weights)
         return self._homes

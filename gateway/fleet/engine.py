@@ -144,7 +144,8 @@ class ManagedEngine:
     async def check(self, find: Finder, zero_adapter: Path, *, in_flight: int, heard_s: float) -> bool:
         """Look at the engine; on a boot that is new to us find out what it holds. True on such a boot.
 
-        `in_flight` are our workers' requests on it, `heard_s` is when (`time.monotonic()`) one of them last got a byte.
+        `in_flight` are our workers' requests and our loads on it, `heard_s` is when (`time.monotonic()`) one of the
+        workers last got a byte.
         The state afterwards says what was found.
         """
         try:
@@ -248,7 +249,9 @@ class ManagedEngine:
         """Adapters on another base than theirs answer garbage, and vLLM takes them: so ask whether it is the one."""
         if self.declared.fingerprint is None:
             return
-        self.base_distance = await base_agreement(self.control, base_name, self.declared.fingerprint)
+        # One question a text: a restarted engine should not be kept waiting. `switchyard doctor` asks all of them.
+        questions = self.declared.fingerprint.questions(a_probe=1)
+        self.base_distance = await base_agreement(self.control, base_name, questions)
         if self.base_distance > MAX_DISAGREEMENT_NATS:
             raise EngineRefused(
                 f"it serves another base model than it is declared to: {self.base_distance:.2f} nats away, and up to "

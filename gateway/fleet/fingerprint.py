@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Sequence
 
 from gateway.fleet.vllm import VllmControl
-from registry.fingerprint import Fingerprint, Question
+from registry.fingerprint import Question
 
 MAX_DISAGREEMENT_NATS = 0.5
 """More than this is another model. Measured on SmolLM2-135M in float32 against itself (mean over sixteen questions, in
@@ -18,7 +19,7 @@ AT_ONCE = 4
 """Questions in flight: enough to share batches, too few to hold up an engine's traffic."""
 
 
-async def base_agreement(control: VllmControl, base_name: str, fingerprint: Fingerprint) -> float:
+async def base_agreement(control: VllmControl, base_name: str, questions: Sequence[Question]) -> float:
     """How far the engine's base is from the measured one: the mean absolute difference of log-probabilities, in nats.
 
     `base_name` is what the engine calls the model that base traffic goes to, so the all-zero adapter where there is
@@ -33,5 +34,5 @@ async def base_agreement(control: VllmControl, base_name: str, fingerprint: Fing
             served = await control.next_token_logprob(base_name, question.prefix, question.token, salt)
         return abs(served - question.logprob)
 
-    differences = await asyncio.gather(*map(difference, fingerprint.questions()))
+    differences = await asyncio.gather(*map(difference, questions))
     return sum(differences) / len(differences)

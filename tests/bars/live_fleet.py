@@ -100,7 +100,14 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
         records,
         faults,
         [Return(killed, healthy_s, served)],
-        Current({"acme/triage": "acme/triage@1.0", "globex/sentiment": "globex/sentiment@1.0"}, moves_of(swap)),
+        Current(
+            {
+                f"{name}{alias}": f"{name}@1.0"
+                for name in ("acme/triage", "globex/sentiment")
+                for alias in ("", "@production")
+            },
+            moves_of(swap),
+        ),
         signatures,
         engine_of.get,
     )

@@ -33,22 +33,24 @@ async def measured(control: VllmControl, off_by: float = 0.0) -> Fingerprint:
 
 
 async def test_an_engine_agrees_with_the_fingerprint_of_its_own_base(control: VllmControl) -> None:
-    assert await base_agreement(control, "base", await measured(control)) == pytest.approx(0, abs=1e-9)
+    assert await base_agreement(control, "base", (await measured(control)).questions()) == pytest.approx(0, abs=1e-9)
 
 
 async def test_the_disagreement_is_the_mean_distance_in_nats(control: VllmControl) -> None:
-    assert await base_agreement(control, "base", await measured(control, off_by=-1.25)) == pytest.approx(1.25)
+    assert await base_agreement(control, "base", (await measured(control, off_by=-1.25)).questions()) == pytest.approx(
+        1.25
+    )
     assert MAX_DISAGREEMENT_NATS < 1.25
 
 
 async def test_a_base_of_another_vocabulary_is_refused_by_the_engine_itself(control: VllmControl) -> None:
     strange = Fingerprint((FingerprintProbe((50, 101, 7), (2,), (-1.0,)),))
     with pytest.raises(AdapterRejected, match="out of vocabulary"):
-        await base_agreement(control, "base", strange)
+        await base_agreement(control, "base", strange.questions())
 
 
 async def test_an_engine_that_is_gone_cannot_be_compared() -> None:
     control = VllmControl("http://127.0.0.1:9")
     with pytest.raises(Unreachable):
-        await base_agreement(control, "base", Fingerprint((FingerprintProbe((1, 2), (1,), (-1.0,)),)))
+        await base_agreement(control, "base", Fingerprint((FingerprintProbe((1, 2), (1,), (-1.0,)),)).questions())
     await control.close()
