@@ -5,9 +5,9 @@ Principal → Target → Arm → Hold → Attempt → chunks → Usage
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from registry.catalog import BaseEntry, SplitEntry, VersionEntry
 
@@ -71,10 +71,37 @@ class Call:
     request_id: str
 
 
+ShownUsage = Literal["never", "at the end", "always"]
+"""What a streaming client asked to see of the engine's count."""
+
+UsageSource = Literal["engine", "partial", "estimated"]
+"""`engine`: its final count. `partial`: its count up to the last event that was relayed. `estimated`: ours."""
+
+
 @dataclass(slots=True)
 class Usage:
-    """Tokens as the engine reported them; `None` until it has."""
+    """Tokens of one attempt as the engine reported them; `None` until it has."""
 
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     completion_tokens: int | None = None
+    source: UsageSource | None = None
+    sent: bool = False
+    """Whether the engine may have worked on it."""
+    began_s: float | None = None
+    """`time.perf_counter()` when the answer's first bytes came."""
+    _by_choice: dict[int, int] = field(default_factory=dict)
+
+    def running(self, count: Mapping[str, Any], choice: int = 0) -> None:
+        """A count within a stream: of the prompt, and of one choice so far."""
+        self._by_choice[choice] = count["completion_tokens"]
+        self.prompt_tokens = max(self.prompt_tokens or 0, count["prompt_tokens"])
+        self.completion_tokens = sum(self._by_choice.values())
+        self.source = "partial"
+
+    def final(self, count: Mapping[str, Any]) -> None:
+        """The count of the whole answer."""
+        self.prompt_tokens = count["prompt_tokens"]
+        self.completion_tokens = count.get("completion_tokens", 0)
+        self.cached_tokens = (count.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+        self.source = "engine"

@@ -12,6 +12,7 @@ from gateway.catalog_watch import CatalogWatch
 from gateway.cost.journal import Journal
 from gateway.errors import EngineFailed, Overloaded
 from gateway.fleet.connection import EngineBroke, EngineTimeout, EngineUnreachable
+from gateway.fleet.view import CannotLoad
 from gateway.handoffs import Arm, Call, Principal, Unit, Usage
 from gateway.metrics import Metrics
 from gateway.settings import GatewaySettings
@@ -19,7 +20,7 @@ from gateway.steps.admit import Admission
 from gateway.steps.assign import assign
 from gateway.steps.authenticate import authenticate
 from gateway.steps.forward import AdapterMissing, Forward
-from gateway.steps.load import CannotLoad, Fleet, Load
+from gateway.steps.load import Fleet, Load
 from gateway.steps.meter import Meter, Metered
 from gateway.steps.place import Attempt, EngineLoad, place
 from gateway.steps.resolve import resolve
@@ -70,7 +71,7 @@ async def _attempt_until_served(
         attempt = place(arm, house.fleet.view(), load, unable, avoided, number)
         if attempt is None:
             break
-        metered = Metered(call, principal, request.model, arm, attempt.engine.url, number)
+        metered = Metered(call, principal, request.model, arm, attempt.engine.url, number, request.body)
         try:
             with Meter(house.journal, metered) as usage:
                 async with (
@@ -133,7 +134,8 @@ def _forward(
         public_name=arm.public_name,
         cache_salt=principal.tenant,
         request_id=call.request_id,
-        hide_usage=not request.include_usage,
+        shows_usage=request.shows_usage,
+        choices=request.choices,
         usage=usage,
         head_timeout_s=settings.head_timeout_s,
         idle_timeout_s=settings.idle_timeout_s,

@@ -97,7 +97,8 @@ class Ledger:
 
     def record(self, rows: Iterable[Mapping[str, Any]]) -> int:
         """Store attempts, ignoring those stored before; return how many were new."""
-        batch = [dict(row) for row in rows]
+        columns = UsageRow.__table__.columns.keys()
+        batch = [{name: row.get(name) for name in columns} for row in rows]  # a journal may be older than a column
         if not batch:
             return 0
         insert = sqlite_insert if self._db.engine.dialect.name == "sqlite" else postgresql_insert
@@ -109,13 +110,13 @@ class Ledger:
     def sums(self, since_ms: int, until_ms: int) -> list[UsageSum]:
         """Usage per tenant and served model of attempts that began in `[since_ms, until_ms)`."""
         row = UsageRow
-        touched_engine = row.outcome.not_in(("rejected",))
+        touched_engine = row.outcome.not_in(("rejected", "load_failed"))
         query = (
             select(
                 row.tenant,
                 row.served_model,
                 func.count(),
-                func.sum(case((row.outcome.not_in(("ok", "client_gone")), 1), else_=0)),
+                func.sum(case((row.outcome.not_in(("ok", "client_aborted")), 1), else_=0)),
                 func.sum(case((row.completion_tokens.is_(None) & touched_engine, 1), else_=0)),
                 func.coalesce(func.sum(row.prompt_tokens), 0),
                 func.coalesce(func.sum(row.cached_tokens), 0),
@@ -138,7 +139,7 @@ class Ledger:
                 second,
                 row.served_model,
                 func.count(),
-                func.sum(case((row.outcome.not_in(("ok", "client_gone", "rejected")), 1), else_=0)),
+                func.sum(case((row.outcome.not_in(("ok", "client_aborted", "rejected")), 1), else_=0)),
                 func.min(row.started_at_ms),
                 func.max(row.started_at_ms),
             )

@@ -171,7 +171,7 @@ class Split(Base):
 
 
 class Swap(Base):
-    """One promote or rollback: asked for by a row, executed by the fleet's controller, followed by the CLI."""
+    """One promote, rollback or ramp: asked for by a row, executed by the fleet's controller, followed by the CLI."""
 
     __tablename__ = "swaps"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -180,8 +180,10 @@ class Swap(Base):
     expected_etag: Mapped[int]
     """The alias's etag when the swap was asked for; 0 when the alias did not exist."""
     to_version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"))
+    """What the alias points at afterwards; a ramp does not move it."""
     state: Mapped[str] = mapped_column(String(20), index=True)
     detail: Mapped[dict[str, Any]]
+    """What each step has found. A ramp has `arms`: `[{"version", "version_id", "weight"}, …]`, in 1/10,000."""
     actor: Mapped[str] = mapped_column(String(100))
     reason: Mapped[str] = mapped_column(String(1000))
     requested_at_ms: Mapped[int]
@@ -230,16 +232,23 @@ class UsageRow(Base):
     key_id: Mapped[str] = mapped_column(String(32))
     requested_model: Mapped[str] = mapped_column(String(256))
     served_model: Mapped[str] = mapped_column(String(200))
+    version_digest: Mapped[str | None] = mapped_column(String(80))
+    """Manifest digest of the version that served; NULL for a base model, and in rows from before it was recorded."""
     split_id: Mapped[int | None]
     arm: Mapped[str | None] = mapped_column(String(20))
     unit_source: Mapped[str | None] = mapped_column(String(40))
     endpoint: Mapped[str] = mapped_column(String(20))
     engine: Mapped[str] = mapped_column(String(200))
     outcome: Mapped[str] = mapped_column(String(30))
-    """`ok`, `client_gone`, `engine_error`, `rejected`, or `lost` (the process died between intent and settle)."""
+    """`ok`, `client_aborted`, `engine_failed`, `load_failed`, `rejected`, or `lost` (the process died before the end of
+    the attempt was recorded)."""
     prompt_tokens: Mapped[int | None]
     cached_tokens: Mapped[int | None]
     completion_tokens: Mapped[int | None]
+    usage_source: Mapped[str | None] = mapped_column(String(20))
+    """`engine`: its final count; `partial`: its count up to the last relayed event; `estimated`: ours; NULL: none."""
+    ttft_ms: Mapped[float | None] = mapped_column(Float)
+    """From the attempt's begin to the first bytes of its answer."""
     started_at_ms: Mapped[int]
     finished_at_ms: Mapped[int | None]
 

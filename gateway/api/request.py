@@ -27,6 +27,7 @@ from gateway.api.fields.table import (
 )
 from gateway.api.fields.together import RULES
 from gateway.errors import BadRequest, PayloadTooLarge
+from gateway.handoffs import ShownUsage
 
 __all__ = ["Caps", "Endpoint", "InferenceRequest", "UnitSource", "parse_request"]
 
@@ -40,8 +41,8 @@ _REQUIRED: dict[Endpoint, str] = {"chat": "messages", "completions": "prompt"}
 class InferenceRequest:
     """A checked request.
 
-    `body` is what goes to the engine, without `model`, which `forward` sets; of a stream it always asks for usage, and
-    `include_usage` says whether the client asked for that last chunk too. `max_output_tokens` bounds each of the
+    `body` is what goes to the engine, without `model`, which `forward` sets; of a stream it always asks for usage in
+    every event, and `shows_usage` says how much of it the client asked for. `max_output_tokens` bounds each of the
     `choices` answers (n × prompts); None means as much as the context holds. `unit_hint` is what the requests of one
     conversation have in common, and `unit_source` says where it was found.
     """
@@ -49,7 +50,7 @@ class InferenceRequest:
     endpoint: Endpoint
     model: str
     stream: bool
-    include_usage: bool
+    shows_usage: ShownUsage
     unit_hint: str | None
     unit_source: UnitSource
     max_output_tokens: int | None
@@ -135,21 +136,20 @@ def _refusal(name: str) -> BadRequest:
 
 def _request(endpoint: Endpoint, model: str, given: dict[str, Any], body: dict[str, Any]) -> InferenceRequest:
     stream = body.pop("stream", False)
-    include_usage = False
+    shows_usage: ShownUsage = "never"
     if stream:
         asked = body.get("stream_options") or {}
-        include_usage = asked.get("include_usage", False)
+        if asked.get("include_usage"):
+            shows_usage = "always" if asked.get("continuous_usage_stats") else "at the end"
         body["stream"] = True
-        body["stream_options"] = {"include_usage": True}
-        if asked.get("continuous_usage_stats"):
-            body["stream_options"]["continuous_usage_stats"] = True
+        body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
     most = body.get("max_completion_tokens") or body.get("max_tokens")
     choices = body.get("n", 1)
     if endpoint == "completions":
         most = body.get("max_tokens", COMPLETIONS_DEFAULT_TOKENS)
         choices *= count_of(body["prompt"])
     unit, source = _unit(endpoint, given)
-    return InferenceRequest(endpoint, model, stream, include_usage, unit, source, most, body, choices)
+    return InferenceRequest(endpoint, model, stream, shows_usage, unit, source, most, body, choices)
 
 
 def _unit(endpoint: Endpoint, given: dict[str, Any]) -> tuple[str, UnitSource]:

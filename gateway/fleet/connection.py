@@ -230,6 +230,8 @@ class Exchange:
         self._body = body
         self._head_timeout_s = head_timeout_s
         self._connection: EngineConnection | None = None
+        self.sent = False
+        """Whether the request went out on some connection: the engine may have worked on it."""
 
     async def __aenter__(self) -> Exchange:
         """Send, and wait for the head of the answer. Raises `EngineUnreachable`."""
@@ -251,6 +253,7 @@ class Exchange:
         self._client.active.add(connection)
         try:
             connection.send(self._head, self._body)
+            self.sent = True
             async with asyncio.timeout(self._head_timeout_s):
                 await connection.wait_for_head()
         except BaseException as error:

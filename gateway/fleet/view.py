@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from gateway.fleet.connection import EngineClient
+from gateway.fleet.connection import EngineClient, EngineUnreachable
 from gateway.fleet.homes import Homes
 
 
@@ -17,6 +17,10 @@ class ColdAdapterFailed(Exception):
         super().__init__(reason)
         self.reason = reason
         self.permanent = permanent
+
+
+class CannotLoad(EngineUnreachable):
+    """The adapter cannot be brought to this engine now. The controller knows: it says nothing about the engine."""
 
 
 @dataclass(frozen=True, slots=True)

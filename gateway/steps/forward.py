@@ -1,11 +1,16 @@
 """Send the request to the engine and make its answer ours: public name, usage seen, errors translated.
 
-vLLM writes compact JSON and escapes quotes inside strings, so `"model":"a-…"` with bare quotes can only be the field
-itself: replacing those bytes needs no parsing.
+vLLM writes compact JSON and escapes quotes inside strings, so `"model":"a-…"` and `,"usage":{` with bare quotes can
+only be the fields themselves: replacing those bytes, and cutting them out, needs no parsing.
+
+The engine is always asked for its count in every event of a stream, so that one which breaks off, or whose client
+goes, has the count of what was relayed. Clients see as much of it as they asked for.
 """
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any
@@ -14,9 +19,13 @@ import orjson
 
 from gateway.errors import BadRequest, EngineFailed
 from gateway.fleet.connection import EngineBroke, EngineClient, EngineUnreachable, Exchange
+from gateway.fleet.view import CannotLoad
 from gateway.fleet.vllm import INFERENCE_PATHS
-from gateway.handoffs import Usage
+from gateway.handoffs import ShownUsage, Usage
 
+USAGE = re.compile(rb',"usage":(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
+NO_CHOICES = b'"choices":[]'
+"""Only in the event with the final usage."""
 EVENT_END = b"\n\n"
 DONE = b"data: [DONE]\n\n"
 CONSTRAINTS = ("structured_outputs", "response_format")
@@ -24,7 +33,7 @@ DEAD_ENGINE = "EngineCore"
 """In vLLM's message when the engine itself has died, and not the request been at fault."""
 
 
-class AdapterMissing(EngineUnreachable):
+class AdapterMissing(CannotLoad):
     """The engine does not know the adapter that we believed resident; nothing was generated."""
 
     def __init__(self, engine_name: str) -> None:
@@ -49,7 +58,8 @@ class Forward:
         public_name: str,
         cache_salt: str,
         request_id: str,
-        hide_usage: bool,
+        shows_usage: ShownUsage,
+        choices: int,
         usage: Usage,
         head_timeout_s: float,
         idle_timeout_s: float,
@@ -59,7 +69,8 @@ class Forward:
         self._replacement = b'"model":"%b"' % public_name.encode()
         self._engine_name = engine_name
         self._public_name = public_name
-        self._hide_usage = hide_usage
+        self._shows_usage = shows_usage
+        self._choices = choices
         self._usage = usage
         self._idle_timeout_s = idle_timeout_s
         self._streams = bool(body.get("stream"))
@@ -75,8 +86,12 @@ class Forward:
         )
 
     async def __aenter__(self) -> Forward:
-        await self._exchange.__aenter__()
+        try:
+            await self._exchange.__aenter__()
+        finally:
+            self._usage.sent = self._exchange.sent
         if self._exchange.status != 200:
+            self._usage.sent = self._exchange.status == 500  # every other refusal comes before the engine's work
             try:
                 raise self._translate(self._exchange.status, await self._exchange.body(self._idle_timeout_s))
             finally:
@@ -95,9 +110,10 @@ class Forward:
     async def _document(self) -> AsyncIterator[bytes]:
         data = await self._exchange.body(self._idle_timeout_s)
         try:
-            self._see(orjson.loads(data)["usage"])
+            self._usage.final(orjson.loads(data)["usage"])
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
             raise EngineBroke("the engine's answer cannot be understood") from error
+        self._usage.began_s = time.perf_counter()
         yield data.replace(self._needle, self._replacement, 1)
 
     async def _events(self) -> AsyncIterator[bytes]:
@@ -110,9 +126,13 @@ class Forward:
                 continue
             block, held = held[:cut].replace(self._needle, self._replacement), held[cut:]
             failure = None
-            if b'"usage":{' in block or b'data: {"error"' in block:
-                block, failure = self._look_at_each(block)
+            if b'data: {"error"' in block:
+                block, failure = self._cut_at_error(block)
+            if b',"usage":{' in block:
+                block = self._see_running_usage(block)
             done = block.endswith(DONE) or done
+            if self._usage.began_s is None:
+                self._usage.began_s = time.perf_counter()
             if block:
                 yield block
             if failure is not None:
@@ -120,31 +140,38 @@ class Forward:
         if not done:
             raise EngineBroke("the engine ended its answer in the middle")
 
-    def _look_at_each(self, block: bytes) -> tuple[bytes, Exception | None]:
-        """What to send of a block that holds usage or an error, and the error that then ends the stream.
-
-        Usage is seen, and hidden from clients who did not ask.
-        """
+    def _cut_at_error(self, block: bytes) -> tuple[bytes, Exception | None]:
+        """What came before the first error event of a block, and the error that ends the stream."""
         kept = b""
         for event in block.split(EVENT_END)[:-1]:
             if event.startswith(b'data: {"error"'):
                 return kept, self._translate_event(event)
-            if b'"usage":{' in event:
-                try:
-                    document = orjson.loads(event.removeprefix(b"data: "))
-                    self._see(document["usage"])
-                    hidden = self._hide_usage and not document["choices"]
-                except (orjson.JSONDecodeError, KeyError, TypeError):
-                    return kept, EngineBroke("the engine's answer cannot be understood")
-                if hidden:
-                    continue
             kept += event + EVENT_END
         return kept, None
 
-    def _see(self, usage: dict[str, Any]) -> None:
-        self._usage.prompt_tokens = usage["prompt_tokens"]
-        self._usage.completion_tokens = usage.get("completion_tokens", 0)
-        self._usage.cached_tokens = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+    def _see_running_usage(self, block: bytes) -> bytes:
+        """Take the counts of a block of events in; return the block with as much of them as the client asked for.
+
+        Raises `EngineBroke` for what is no count.
+        """
+        try:
+            if self._choices == 1 and NO_CHOICES not in block:
+                self._usage.running(orjson.loads(USAGE.findall(block)[-1]))
+                return block if self._shows_usage == "always" else USAGE.sub(b"", block)
+            return b"".join(self._see_event(event + EVENT_END) for event in block.split(EVENT_END)[:-1])
+        except (orjson.JSONDecodeError, KeyError, TypeError, IndexError) as error:
+            raise EngineBroke("the engine's count of tokens cannot be understood") from error
+
+    def _see_event(self, event: bytes) -> bytes:
+        found = USAGE.search(event)
+        if found is None:
+            return event
+        if NO_CHOICES in event:
+            self._usage.final(orjson.loads(found[1]))
+            return event if self._shows_usage != "never" else b""
+        index = 0 if self._choices == 1 else orjson.loads(event.removeprefix(b"data: "))["choices"][0]["index"]
+        self._usage.running(orjson.loads(found[1]), index)
+        return event if self._shows_usage == "always" else USAGE.sub(b"", event)
 
     def _translate(self, status: int, body: bytes) -> Exception:
         """The engine's refusal as ours. Its own names never reach a client."""

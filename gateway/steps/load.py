@@ -9,13 +9,9 @@ from typing import Protocol
 from gateway.errors import Overloaded
 from gateway.fleet.breaker import Breaker
 from gateway.fleet.connection import EngineUnreachable
-from gateway.fleet.view import ColdAdapterFailed, FleetView, InFlight, Pin
+from gateway.fleet.view import CannotLoad, ColdAdapterFailed, FleetView, InFlight, Pin
 from gateway.handoffs import Arm
 from registry.catalog import VersionEntry
-
-
-class CannotLoad(EngineUnreachable):
-    """The adapter cannot be brought to this engine now. The controller knows: it says nothing about the engine."""
 
 
 class Fleet(Protocol):

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
+
+import orjson
 
 from gateway.cost.journal import Journal
 from gateway.errors import ApiError, Overloaded
+from gateway.fleet.view import CannotLoad
 from gateway.handoffs import Arm, Call, Principal, Usage
 
 log = logging.getLogger("switchyard.meter")
@@ -27,6 +32,8 @@ class Metered:
     arm: Arm
     engine_url: str
     number: int
+    body: Mapping[str, Any]
+    """What goes to the engine; read only to estimate a prompt that no engine has counted."""
 
 
 class Meter:
@@ -35,17 +42,19 @@ class Meter:
     Both are plain appends to the journal, so a kill -9 right after either loses nothing.
     """
 
-    __slots__ = ("_attempt_id", "_journal", "_metered", "_started_at_ms", "usage")
+    __slots__ = ("_attempt_id", "_began_s", "_journal", "_metered", "_started_at_ms", "usage")
 
     def __init__(self, journal: Journal, metered: Metered) -> None:
         self._journal = journal
         self._metered = metered
         self._attempt_id = f"{metered.call.request_id}-{metered.number}"
         self._started_at_ms = 0
+        self._began_s = 0.0
         self.usage = Usage()
 
     def __enter__(self) -> Usage:
         self._started_at_ms = time.time_ns() // 1_000_000
+        self._began_s = time.perf_counter()
         with _recorded():
             self._journal.intent(self._row("lost", None))
         return self.usage
@@ -53,8 +62,20 @@ class Meter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        outcome = _outcome(error)
+        if self.usage.sent and self.usage.source is None:
+            self._estimate()
         with _recorded():
-            self._journal.settle(self._row(_outcome(error), time.time_ns() // 1_000_000))
+            self._journal.settle(self._row(outcome, time.time_ns() // 1_000_000))
+
+    def _estimate(self) -> None:
+        """The engine may have read the prompt and has told us nothing: so say about how long it was, and that we guess.
+
+        Four characters a token is a rule of thumb for English. What was generated stays unknown, and so unmetered.
+        """
+        prompt = self._metered.body.get("messages") or self._metered.body.get("prompt")
+        self.usage.prompt_tokens = math.ceil(len(orjson.dumps(prompt)) / 4)
+        self.usage.source = "estimated"
 
     def _row(self, outcome: str, finished_at_ms: int | None) -> dict[str, object]:
         metered, arm = self._metered, self._metered.arm
@@ -65,6 +86,7 @@ class Meter:
             "key_id": metered.principal.key_id,
             "requested_model": metered.requested_model,
             "served_model": arm.public_name,
+            "version_digest": arm.version.manifest_digest if arm.version else None,
             "split_id": arm.split_id,
             "arm": arm.arm,
             "unit_source": arm.unit_source,
@@ -74,6 +96,8 @@ class Meter:
             "prompt_tokens": self.usage.prompt_tokens,
             "cached_tokens": self.usage.cached_tokens,
             "completion_tokens": self.usage.completion_tokens,
+            "usage_source": self.usage.source,
+            "ttft_ms": None if self.usage.began_s is None else round((self.usage.began_s - self._began_s) * 1000, 1),
             "started_at_ms": self._started_at_ms,
             "finished_at_ms": finished_at_ms,
         }
@@ -93,7 +117,9 @@ def _outcome(error: BaseException | None) -> str:
     if error is None:
         return "ok"
     if isinstance(error, asyncio.CancelledError):
-        return "client_gone"
+        return "client_aborted"
     if isinstance(error, ApiError) and error.status < 500:
         return "rejected"
-    return "engine_error"
+    if isinstance(error, CannotLoad | Overloaded):
+        return "load_failed"
+    return "engine_failed"

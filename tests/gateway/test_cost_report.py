@@ -99,8 +99,8 @@ def test_usage_before_the_first_price_and_without_a_report_is_unpriced_and_not_f
             attempt(DAY),
             attempt(2 * DAY),
             attempt(2 * DAY, outcome="lost", finished_at_ms=None, **unknown),
-            attempt(2 * DAY, outcome="client_gone", **unknown),
-            attempt(2 * DAY, outcome="engine_error", **unknown),
+            attempt(2 * DAY, outcome="client_aborted", **unknown),
+            attempt(2 * DAY, outcome="engine_failed", **unknown),
             attempt(2 * DAY, outcome="rejected", **unknown),
         ]
     )
@@ -108,7 +108,7 @@ def test_usage_before_the_first_price_and_without_a_report_is_unpriced_and_not_f
         0
     ]
     assert line.attempts == 6
-    assert line.failed == 3, "lost, engine_error and rejected"
+    assert line.failed == 3, "lost, engine_failed and rejected"
     assert line.unpriced_attempts == 1 + 3, "a rejected request used nothing"
     assert line.api_nano == 360_000
 

@@ -11,13 +11,17 @@ import pytest
 
 from gateway.errors import ApiError, EngineFailed
 from gateway.fleet.connection import EngineBroke, EngineClient, EngineUnreachable
-from gateway.handoffs import Usage
+from gateway.handoffs import ShownUsage, Usage
 from gateway.steps.forward import AdapterMissing, Forward
 from tests.gateway.raw_server import Connection, RawServer, chunked, document, raw_server
 
 NAME, PUBLIC = "a-0123456789abcdef-7", "acme/triage@1.0"
 COUNTS = {"prompt_tokens": 9, "total_tokens": 11, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 4}}
-SEEN = Usage(9, 4, 2)
+SEEN = (9, 4, 2, "engine")
+
+
+def seen(usage: Usage) -> tuple[int | None, int | None, int | None, str | None]:
+    return usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, usage.source
 
 
 def event(document: Any) -> bytes:
@@ -40,7 +44,13 @@ def public(data: bytes) -> bytes:
 
 @asynccontextmanager
 async def forwarded(
-    data: bytes, *, pieces: int = 10_000, stream: bool = True, hide_usage: bool = True, close: bool = False
+    data: bytes,
+    *,
+    pieces: int = 10_000,
+    stream: bool = True,
+    shows_usage: ShownUsage = "never",
+    choices: int = 1,
+    close: bool = False,
 ) -> AsyncIterator[tuple[Forward, Usage, RawServer]]:
     """The step, entered, over a server that answers `data` in pieces of that many bytes."""
 
@@ -60,7 +70,8 @@ async def forwarded(
                 public_name=PUBLIC,
                 cache_salt="acme",
                 request_id="r1",
-                hide_usage=hide_usage,
+                shows_usage=shows_usage,
+                choices=choices,
                 usage=usage,
                 head_timeout_s=5.0,
                 idle_timeout_s=5.0,
@@ -98,23 +109,57 @@ async def test_a_stream_is_the_same_whatever_the_pieces_it_comes_in() -> None:
             chunks = await all_of(forward)
         assert b"".join(chunks) == expected, size
         assert all(chunk.endswith(b"\n\n") for chunk in chunks), "only whole events are sent"
-        assert usage == SEEN
+        assert seen(usage) == SEEN
 
 
 async def test_a_stream_is_the_same_wherever_it_is_cut_in_two() -> None:
     expected = public(STREAM)
     for cut in range(1, len(STREAM)):
-        async with forwarded(chunked(STREAM[:cut], STREAM[cut:]), hide_usage=False) as (forward, usage, _):
+        async with forwarded(chunked(STREAM[:cut], STREAM[cut:]), shows_usage="at the end") as (forward, usage, _):
             assert b"".join(await all_of(forward)) == expected, cut
-        assert usage == SEEN
+        assert seen(usage) == SEEN
 
 
-async def test_usage_in_every_event_is_followed_to_the_last() -> None:
-    running = [token("x", usage={"prompt_tokens": 9, "completion_tokens": number}) for number in (1, 2)]
-    data = b"".join(running) + USAGE + DONE
-    async with forwarded(chunked(data)) as (forward, usage, _):
-        assert b"".join(await all_of(forward)) == public(b"".join(running) + DONE)
-    assert usage == SEEN
+def counted(text: str, completion: int, *, index: int = 0) -> bytes:
+    """A token with a running count, as vLLM writes it."""
+    choice = {"index": index, "delta": {"content": text}}
+    usage = {"prompt_tokens": 9, "total_tokens": 9 + completion, "completion_tokens": completion}
+    return event({"id": "c-1", "model": NAME, "choices": [choice], "usage": usage})
+
+
+RUNNING = counted("x", 1) + counted(TRICKY, 2)
+
+
+@pytest.mark.parametrize("pieces", [1, 7, 10_000])
+@pytest.mark.parametrize(
+    ("shows", "expected"),
+    [
+        ("never", token("x") + token(TRICKY) + DONE),
+        ("at the end", token("x") + token(TRICKY) + USAGE + DONE),
+        ("always", RUNNING + USAGE + DONE),
+    ],
+)
+async def test_a_client_sees_as_much_of_the_count_as_it_asked_for(
+    shows: ShownUsage, expected: bytes, pieces: int
+) -> None:
+    async with forwarded(chunked(RUNNING + USAGE + DONE), pieces=pieces, shows_usage=shows) as (forward, usage, _):
+        assert b"".join(await all_of(forward)) == public(expected)
+    assert seen(usage) == SEEN
+
+
+async def test_a_stream_that_breaks_off_has_the_count_of_what_was_relayed() -> None:
+    async with forwarded(chunked(RUNNING)) as (forward, usage, _):
+        with pytest.raises(EngineBroke):
+            await all_of(forward)
+    assert seen(usage) == (9, None, 2, "partial")
+
+
+async def test_running_counts_of_several_choices_are_added_up() -> None:
+    data = counted("a", 1) + counted("b", 1, index=1) + counted("a", 2) + counted("b", 3, index=1)
+    async with forwarded(chunked(data), choices=2) as (forward, usage, _):
+        with pytest.raises(EngineBroke):
+            await all_of(forward)
+    assert seen(usage) == (9, None, 5, "partial")
 
 
 @pytest.mark.parametrize("data", [STREAM[: -len(DONE)], token("x"), token("x")[:-1], b""])
@@ -146,7 +191,9 @@ async def test_an_error_event_ends_the_stream_after_what_came_before_it(pieces: 
     assert NAME not in caught.value.message
 
 
-@pytest.mark.parametrize("bad", [b'data: {"usage":{"a"\n\n', b'data: {"usage":{}}\n\n', b'data: {"error"\n\n'])
+@pytest.mark.parametrize(
+    "bad", [b'data: {"id":1,"usage":{"a"\n\n', b'data: {"id":1,"usage":{}}\n\n', b'data: {"error"\n\n']
+)
 async def test_an_event_that_cannot_be_understood_ends_the_answer(bad: bytes) -> None:
     async with forwarded(chunked(token("a") + bad + DONE)) as (forward, _, _):
         with pytest.raises((EngineBroke, EngineFailed)):
@@ -163,7 +210,7 @@ async def test_a_document_is_the_same_whatever_the_pieces_it_comes_in() -> None:
         async with forwarded(document(WHOLE), pieces=size, stream=False) as (forward, usage, _):
             chunks = await all_of(forward)
         assert chunks == [public(WHOLE)]
-        assert usage == SEEN
+        assert seen(usage) == SEEN
     answer = orjson.loads(public(WHOLE))
     assert answer["model"] == PUBLIC
     assert answer["choices"][0]["message"]["content"] == f'"model":"{NAME}"', "what the model said is not touched"
@@ -214,7 +261,7 @@ async def test_a_refusal_leaves_the_connection_ready_for_the_next_request() -> N
             with pytest.raises(ApiError):
                 async with Forward(
                     client, "completions", {}, engine_name=NAME, public_name=PUBLIC, cache_salt="a", request_id="r",
-                    hide_usage=True, usage=Usage(), head_timeout_s=5, idle_timeout_s=5, api_key=None,
+                    shows_usage="never", choices=1, usage=Usage(), head_timeout_s=5, idle_timeout_s=5, api_key=None,
                 ):  # fmt: skip
                     raise AssertionError("unreachable")
         client.close()

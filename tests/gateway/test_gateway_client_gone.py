@@ -35,21 +35,26 @@ def test_the_engine_stops_when_the_client_hangs_up_and_the_attempt_is_recorded(
 ) -> None:
     stack.faults(token_ms=20)
     before = stack.state()
-    known = {row["attempt_id"] for row in stack.house.usage(outcome="client_gone")}
+    known = {row["attempt_id"] for row in stack.house.usage(outcome="client_aborted")}
     got = hang_up(stack, path, stream=stream, after=b'"index":0' if stream else None)
     wait_until("the engine to notice", lambda: stack.state()["aborted"] == before["aborted"] + 1)
     after = stack.state()
     assert after["running"] == 0
     rows = wait_until(
         "the usage row",
-        lambda: [row for row in stack.house.usage(outcome="client_gone") if row["attempt_id"] not in known],
+        lambda: [row for row in stack.house.usage(outcome="client_aborted") if row["attempt_id"] not in known],
     )
     assert len(rows) == 1
     assert (rows[0]["tenant"], rows[0]["served_model"]) == ("acme", "acme/triage@1.1")
     assert rows[0]["finished_at_ms"] >= rows[0]["started_at_ms"]
-    assert rows[0]["completion_tokens"] is None, "the engine had not said how much, and nothing unknown is zero"
+    assert rows[0]["prompt_tokens"] > 0
     if stream:
         assert rows[0]["request_id"] in got.decode()
+        assert rows[0]["usage_source"] == "partial"
+        assert rows[0]["completion_tokens"] >= got.count(b'"index":0') - 1, "all that was relayed was counted"
+    else:
+        assert rows[0]["usage_source"] == "estimated"
+        assert rows[0]["completion_tokens"] is None, "the engine had not said how much, and nothing unknown is zero"
 
 
 def test_a_client_that_leaves_while_its_adapter_is_loaded_does_not_stop_the_load(stack: Stack) -> None:

@@ -163,7 +163,7 @@ def test_a_request_that_had_to_try_two_engines_has_two_attempts_on_record(filled
             "both attempts of a request", lambda: [row for row in stack.house.usage() if row["attempt_id"][-2:] == "-1"]
         )
         attempts = stack.house.usage_of(str(rows[0]["request_id"]))
-        assert attempts[0]["outcome"] == "engine_error"
+        assert attempts[0]["outcome"] == "engine_failed"
         assert len({row["engine"] for row in attempts}) == 2
 
 

@@ -73,9 +73,9 @@ def test_what_settled_is_shipped_once_and_what_runs_is_not_shipped_yet(tmp_path:
     for _ in range(3):
         shipper.ship()
         assert outcomes(ledger) == {"a": ("ok", 7)}
-    journal.settle(row("b", "client_gone"))
+    journal.settle(row("b", "client_aborted"))
     shipper.ship()
-    assert outcomes(ledger) == {"a": ("ok", 7), "b": ("client_gone", None)}
+    assert outcomes(ledger) == {"a": ("ok", 7), "b": ("client_aborted", None)}
     journal.close()
 
 

@@ -40,6 +40,8 @@ ANSWERED = [
 ]
 SCHEMA = {"name": "answer", "strict": True, "schema": {"type": "object", "properties": {"a": {"type": "integer"}}}}
 
+EVERY_EVENT = {"include_usage": True, "continuous_usage_stats": True}
+
 
 def parse(endpoint: Endpoint, body: dict[str, Any], *, allow_unknown: bool = False, **caps: int) -> InferenceRequest:
     return parse_request(endpoint, orjson.dumps(body), caps=Caps(**caps), allow_unknown=allow_unknown)
@@ -139,25 +141,28 @@ def test_cache_marks_on_text_parts_are_dropped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "asked"),
-    [(None, False), ({}, False), ({"include_usage": False}, False), ({"include_usage": True}, True)],
+    ("options", "shown"),
+    [
+        (None, "never"),
+        ({}, "never"),
+        ({"include_usage": False}, "never"),
+        ({"include_usage": True}, "at the end"),
+        ({"include_usage": True, "continuous_usage_stats": True}, "always"),
+    ],
 )
-def test_a_stream_always_asks_the_engine_for_usage(options: dict[str, bool] | None, asked: bool) -> None:
+def test_a_stream_always_asks_the_engine_for_its_count_in_every_event(
+    options: dict[str, bool] | None, shown: str
+) -> None:
     request = chat(stream=True, stream_options=options)
     assert request.stream
-    assert request.include_usage is asked
+    assert request.shows_usage == shown
     assert request.body["stream"] is True
-    assert request.body["stream_options"] == {"include_usage": True}
-
-
-def test_usage_in_every_chunk_is_asked_for_with_the_usage_chunk() -> None:
-    request = chat(stream=True, stream_options={"include_usage": True, "continuous_usage_stats": True})
-    assert request.body["stream_options"] == {"include_usage": True, "continuous_usage_stats": True}
+    assert request.body["stream_options"] == EVERY_EVENT
 
 
 def test_padding_of_stream_events_is_accepted_and_not_forwarded() -> None:
     request = chat(stream=True, stream_options={"include_obfuscation": False})
-    assert request.body["stream_options"] == {"include_usage": True}
+    assert request.body["stream_options"] == EVERY_EVENT
 
 
 @pytest.mark.parametrize(

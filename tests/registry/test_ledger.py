@@ -64,8 +64,8 @@ def test_sums_are_per_tenant_and_served_model(registry: Registry) -> None:
     registry.ledger.record(
         [
             usage_row("a"),
-            usage_row("b", outcome="client_gone", completion_tokens=1),
-            usage_row("c", outcome="engine_error", prompt_tokens=None, cached_tokens=None, completion_tokens=None),
+            usage_row("b", outcome="client_aborted", completion_tokens=1),
+            usage_row("c", outcome="engine_failed", prompt_tokens=None, cached_tokens=None, completion_tokens=None),
             usage_row("d", outcome="rejected", prompt_tokens=None, cached_tokens=None, completion_tokens=None),
             usage_row("e", outcome="lost", completion_tokens=None, finished_at_ms=None),
             usage_row("f", served_model="acme/triage@1.1"),
