@@ -214,6 +214,7 @@ class ManagedEngine:
     async def _meet(self, look: Look, find: Finder, zero_adapter: Path) -> bool:
         new_boot = look.boot != self.boot
         async with self.loading:  # else a load that begins now would be taken for a stranger
+            began_s = time.monotonic()
             try:
                 await self._take_over(look, find, zero_adapter)
             except EngineRefused as error:
@@ -224,6 +225,7 @@ class ManagedEngine:
                 return False
         self.look = look
         self._up()
+        log.info("took engine %s over in %.2f s", self.url, time.monotonic() - began_s)
         return new_boot
 
     async def _take_over(self, look: Look, find: Finder, zero_adapter: Path) -> None:
