@@ -342,9 +342,7 @@ def move_alias(
 
     `expected_etag` is 0 for an alias that must not exist yet. Raises `Conflict` when somebody moved it meanwhile.
     """
-    row = session.get(Alias, (adapter_id, alias), with_for_update=True)
-    if (row.etag if row else 0) != expected_etag:
-        raise Conflict(f"alias {alias!r} was moved by somebody else meanwhile; look at it and try again", param="alias")
+    row = require_unmoved(session, adapter_id, alias, expected_etag)
     session.add(
         AliasEvent(
             adapter_id=adapter_id,
@@ -361,6 +359,14 @@ def move_alias(
     else:
         row.version_id = to_version_id
         row.etag += 1
+
+
+def require_unmoved(session: Session, adapter_id: int, alias: str, expected_etag: int) -> Alias | None:
+    """The alias's row, locked; `None` when it does not exist and `expected_etag` is 0. Raises `Conflict`."""
+    row = session.get(Alias, (adapter_id, alias), with_for_update=True)
+    if (row.etag if row else 0) != expected_etag:
+        raise Conflict(f"alias {alias!r} was moved by somebody else meanwhile; look at it and try again", param="alias")
+    return row
 
 
 def require_adapter(session: Session, ref: AdapterRef) -> Adapter:

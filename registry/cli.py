@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from registry.console import JsonFlag, actor, print_done, print_json, print_table, when
-from registry.errors import Conflict, InvalidInput, RegistryError
+from registry.errors import InvalidInput, RegistryError
 from registry.names import PRODUCTION, AdapterRef, parse_ref
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ keys = typer.Typer(add_completion=False, no_args_is_help=True, help="Create, lis
 Adapter = typer.Argument(help="tenant/adapter, tenant/adapter@1.0 or tenant/adapter@alias.")
 AliasOption = typer.Option(PRODUCTION, "--alias", help="The alias to move.")
 ReasonOption = typer.Option("", "--reason", help="Kept in the alias's history.")
-PROMOTE_WITHOUT_GATEWAY = "no gateway is running, so the alias moved at once; the next start loads the version"
+TimeoutOption = typer.Option(120.0, "--timeout", help="Seconds to follow the swap before giving up watching.")
 
 
 @contextmanager
@@ -129,7 +128,7 @@ def promote(
     name: str = typer.Argument(help="The version to make current, tenant/adapter@1.1."),
     alias: str = AliasOption,
     reason: str = ReasonOption,
-    timeout_s: float = typer.Option(120.0, "--timeout", help="Seconds to follow the swap before giving up watching."),
+    timeout_s: float = TimeoutOption,
     allow_indistinguishable: bool = typer.Option(
         False, "--allow-indistinguishable", help="Even if its proven effect is lost in the noise."
     ),
@@ -141,7 +140,7 @@ def promote(
         swap = registry.swaps.request(
             ref, alias=alias, actor=actor(), reason=reason, allow_indistinguishable=allow_indistinguishable
         )
-        _follow(registry, swap, timeout_s, json_output)
+        _follow_move(registry, swap, timeout_s, json_output)
 
 
 @adapters.command()
@@ -149,14 +148,14 @@ def rollback(
     name: str = typer.Argument(help="tenant/adapter."),
     alias: str = AliasOption,
     reason: str = ReasonOption,
-    timeout_s: float = typer.Option(120.0, "--timeout", help="Seconds to follow the swap before giving up watching."),
+    timeout_s: float = TimeoutOption,
     json_output: bool = JsonFlag,
 ) -> None:
     """Point the alias back at the version it had before its last move."""
     ref = _whole_adapter(name)
     with _open_registry() as registry:
         swap = registry.swaps.request_rollback(ref, alias=alias, actor=actor(), reason=reason)
-        _follow(registry, swap, timeout_s, json_output)
+        _follow_move(registry, swap, timeout_s, json_output)
 
 
 @adapters.command()
@@ -187,21 +186,27 @@ def split(
     weights: list[str] = typer.Argument(None, help="VERSION=PERCENT of the traffic, such as 1.0=90 1.1=10."),
     alias: str = typer.Option(PRODUCTION, "--alias", help="The alias whose traffic is split."),
     end: bool = typer.Option(False, "--end", help="End the split: all traffic to the version that the alias names."),
+    reason: str = typer.Option("", "--reason", help="Kept with the swap."),
+    timeout_s: float = TimeoutOption,
     json_output: bool = JsonFlag,
 ) -> None:
-    """Split an alias's traffic between versions; each conversation stays on its version."""
+    """Split an alias's traffic between versions, all of them loaded first; each conversation stays on its version."""
     ref = _whole_adapter(name)
     with _open_registry() as registry:
         if end:
-            info = registry.experiments.end_split(ref, alias=alias)
+            swap = registry.swaps.request_ramp_end(ref, alias=alias, actor=actor(), reason=reason)
         else:
-            info = registry.experiments.start_split(ref, _parse_weights(weights or []), alias=alias)
-        registry.wait_until_served()
+            weighed = _parse_weights(weights or [])
+            swap = registry.swaps.request_ramp(ref, weighed, alias=alias, actor=actor(), reason=reason)
+        swap = _follow(registry, swap, timeout_s, json_output)
+        changed = swap.detail.get("ended_split" if end else "split")
+        info = next((split for split in registry.experiments.history(ref) if split.id == changed), None)
     if json_output:
-        print_json(info)
-        return
-    arms = ", ".join(f"{version} {weight / 100:g} %" for version, weight in info.arms)
-    typer.echo(f"split {info.id} of {info.adapter}@{info.alias} {'ended' if end else 'began'}: {arms}")
+        print_json({"split": info, "swap": swap})
+    elif info is not None:
+        arms = ", ".join(f"{version} {weight / 100:g} %" for version, weight in info.arms)
+        typer.echo(f"split {info.id} of {info.adapter}@{info.alias} {'ended' if end else 'began'}: {arms}")
+    _require_done(swap, f"the traffic of {swap.adapter}@{swap.alias} goes where it went before", timeout_s)
 
 
 @tenants.command("create")
@@ -404,35 +409,34 @@ def _print_published(published: Published, json_output: bool) -> None:
         typer.echo(f"these bytes are {version.name} already; nothing to publish")
 
 
-def _follow(registry: Registry, swap: SwapInfo, timeout_s: float, json_output: bool) -> None:
-    """Print each state of the swap as it comes; exit status 1 when it failed or did not finish in time."""
-    from registry.swaps import DONE, FAILED, FINAL_STATES, REQUESTED
+def _follow(registry: Registry, swap: SwapInfo, timeout_s: float, json_output: bool) -> SwapInfo:
+    """The swap at its end, or as far as it came in time; each of its states is printed for people as it comes."""
+    from registry.following import follow
 
-    deadline = time.monotonic() + timeout_s
-    seen = ""
-    while True:
-        if swap.state == REQUESTED and not registry.workers.live():  # none runs, or the one that ran is gone
-            with suppress(Conflict):
-                registry.swaps.flip(swap.id)
-                registry.swaps.advance(swap.id, DONE, note=PROMOTE_WITHOUT_GATEWAY)
-        swap = registry.swaps.get(swap.id)
-        if swap.state != seen and not json_output:
-            typer.echo(f"{swap.adapter}@{swap.alias} → {swap.to_version}: {swap.state}")
-        seen = swap.state
-        if swap.state in FINAL_STATES or time.monotonic() > deadline:
-            break
-        time.sleep(0.1)
+    def tell(swap: SwapInfo) -> None:
+        typer.echo(f"{swap.adapter}@{swap.alias} → {swap.goal}: {swap.state}")
+
+    swap = follow(registry, swap, timeout_s, (lambda swap: None) if json_output else tell)
+    if not json_output and "note" in swap.detail:
+        typer.echo(swap.detail["note"])
+    return swap
+
+
+def _follow_move(registry: Registry, swap: SwapInfo, timeout_s: float, json_output: bool) -> None:
+    """See a promote or rollback through; exit status 1 when it failed or did not finish in time."""
+    swap = _follow(registry, swap, timeout_s, json_output)
     if json_output:
         print_json(swap)
-    else:
-        if swap.detail.get("ended_split"):
-            typer.echo(
-                f"split {swap.detail['ended_split']} of the alias ended: all of its traffic goes to this version"
-            )
-        if "note" in swap.detail:
-            typer.echo(swap.detail["note"])
+    elif swap.detail.get("ended_split"):
+        typer.echo(f"split {swap.detail['ended_split']} of the alias ended: all of its traffic goes to this version")
+    _require_done(swap, f"{swap.to_version} was not promoted", timeout_s)
+
+
+def _require_done(swap: SwapInfo, failure: str, timeout_s: float) -> None:
+    from registry.swaps import DONE, FAILED
+
     if swap.state == FAILED:
-        raise RegistryError(f"{swap.to_version} was not promoted: {swap.detail.get('error', 'unknown reason')}")
+        raise RegistryError(f"{failure}: {swap.detail.get('error', 'unknown reason')}")
     if swap.state != DONE:
         raise RegistryError(
             f"swap {swap.id} is still {swap.state!r} after {timeout_s:g} s; the gateway goes on with it"

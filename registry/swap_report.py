@@ -25,7 +25,7 @@ class VersionTraffic:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """A gateway worker had the moved alias in force: when, and how many seconds after the move."""
+    """A gateway worker had the moved alias or the new split in force: when, and how many seconds after the flip."""
 
     worker: str
     at_ms: int
@@ -45,17 +45,17 @@ class SwapReport:
     versions: tuple[VersionTraffic, ...]
     per_second: tuple[SecondCount, ...]
     late_on_old: int | None
-    """Attempts that the alias led to the old version and that began after the cut-over."""
+    """Attempts that the alias led to the old version and that began after the cut-over; a ramp has no old version."""
     acknowledged: tuple[Acknowledgement, ...]
     """The first worker first."""
     not_acknowledged_by: tuple[str, ...]
     """Workers that lived and did not say in time that they have it; such a worker stops serving by itself."""
     preload_s: float | None
-    """Loading and proving on every home."""
+    """Loading and proving on every home, of every arm."""
     cutover_s: float | None
-    """From the move of the alias to the cut-over."""
+    """From the flip (the alias moved, or its split changed) to the cut-over."""
     drain_s: float | None
-    """Waiting for requests on the old version."""
+    """Waiting for requests on the old version; `None` for a ramp."""
     left_on_old: int | None
     """Requests that still ran on the old version when the wait was given up; 0 when it ran dry."""
 
@@ -81,7 +81,7 @@ def report_swap(db: Database, swap_id: int) -> SwapReport:
         )
     cut_over_ms, old = swap.detail.get("acknowledged_at_ms"), swap.detail.get("from")
     late = None
-    if cut_over_ms is not None and old is not None and old != swap.to_version:
+    if swap.kind == "move" and cut_over_ms is not None and old is not None and old != swap.to_version:
         late = ledger.started_after(old, cut_over_ms, until_ms)
     flipped_ms = swap.detail.get("flipped_at_ms")
     return SwapReport(

@@ -1,28 +1,37 @@
-"""Promotes and rollbacks: a row says what is wanted, the fleet's controller does it, the CLI follows the row.
+"""Promotes, rollbacks and ramps: a row says what is wanted, the fleet's controller does it, the CLI follows the row.
 
 requested → preloading → verified → flipped → draining → done
-     └───────────┴───────────┴──→ failed (the alias has not moved)
+     └───────────┴───────────┴──→ failed (the alias and its split are as before)
 
+A ramp (a split that begins, changes its weights or ends) skips draining: nothing is left behind by it.
 A finished swap stays as it is: whoever comes second, to flip it or to record a step, gets a `Conflict`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from registry.adapters import VersionInfo, move_alias, require_adapter, require_version, version_info
+from registry.adapters import move_alias, require_adapter, require_unmoved, require_version
 from registry.db import Database, now_ms
-from registry.effect_proof import LEAST_EFFECT_IN_NOISES
 from registry.errors import Conflict, InvalidInput, NotFound
+from registry.experiments import FULL_WEIGHT, active_split, begin_split, end_split
 from registry.leadership import check_fence
-from registry.models import Adapter, Alias, AliasEvent, Split, Swap, Version
+from registry.models import Adapter, Alias, Swap, Version
 from registry.names import PRODUCTION, AdapterRef, check_name
-from registry.proofs import ProofInfo, proof_of
+from registry.proofs import proof_of
+from registry.swap_rules import (
+    before_top,
+    check_weights,
+    name_of,
+    refuse_quarantined,
+    versions_of,
+    why_indistinguishable,
+)
 
 REQUESTED, PRELOADING, VERIFIED, FLIPPED, DRAINING, DONE, FAILED = (
     "requested",
@@ -37,22 +46,43 @@ FINAL_STATES = (DONE, FAILED)
 
 
 @dataclass(frozen=True, slots=True)
+class SwapArm:
+    """A version and its part of the alias's traffic, in 1/10,000."""
+
+    version: str
+    version_id: int
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
 class SwapInfo:
     """A swap as the controller executes it and the CLI shows it. `detail` grows with each state."""
 
     id: int
+    kind: Literal["move", "ramp"]
+    """A move points the alias elsewhere. A ramp leaves it where it is, and begins, changes or ends its split."""
     alias: str
     adapter: str
     to_version: str
+    """What the alias points at afterwards."""
     to_version_id: int
+    arms: tuple[SwapArm, ...]
+    """Where the alias's traffic goes afterwards, in the order of versions; one of full weight when it is not split."""
     state: str
     detail: dict[str, Any]
     requested_at_ms: int
     finished_at_ms: int | None
 
+    @property
+    def goal(self) -> str:
+        """Where the traffic goes, for people: a version, or the arms with their percents."""
+        if self.kind == "move":
+            return self.to_version
+        return ", ".join(f"{arm.version.rpartition('@')[2]} {arm.weight / 100:g} %" for arm in self.arms)
+
 
 class Swaps:
-    """The queue of alias moves."""
+    """The queue of everything that changes where an alias's traffic goes; one at a time for an alias."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -76,74 +106,52 @@ class Swaps:
         with self._db.write() as session:
             adapter = require_adapter(session, ref)
             version = require_version(session, adapter, ref)
+            refuse_quarantined(session, adapter, version, "version")
             proof = proof_of(session, version.manifest_digest)
             if proof is None or not proof.indistinguishable:
-                return self._enqueue(session, adapter, version, alias, actor, reason)
+                return _enqueue(session, adapter, version, alias, actor, reason)
             if not allow_indistinguishable:
-                raise InvalidInput(
-                    _why_indistinguishable(_name_of(session, adapter, version.id), proof), param="version"
-                )
-            return self._enqueue(session, adapter, version, alias, actor, reason, allowed_indistinguishable=True)
+                raise InvalidInput(why_indistinguishable(name_of(session, adapter, version.id), proof), param="version")
+            return _enqueue(session, adapter, version, alias, actor, reason, allowed_indistinguishable=True)
 
     def request_rollback(self, ref: AdapterRef, *, alias: str = PRODUCTION, actor: str, reason: str = "") -> SwapInfo:
         """Ask for `alias` to go back by one version.
 
-        History is read as a stack: moving to the version below the top takes the top away, so that a second rollback
-        goes further back, and never forward again. Raises `NotFound` at the bottom.
+        A second rollback goes further back, and never forward again. Raises `NotFound` at the bottom, `Conflict`,
+        `InvalidInput`.
         """
         with self._db.write() as session:
             adapter = require_adapter(session, ref)
-            events = session.scalars(
-                select(AliasEvent)
-                .where(AliasEvent.adapter_id == adapter.id, AliasEvent.alias == alias)
-                .order_by(AliasEvent.id)
-            )
-            stack = _stack_of(event.to_version_id for event in events)
-            if len(stack) < 2:
-                raise NotFound(f"{ref.adapter_name}@{alias} has no earlier version to go back to", param="alias")
-            version = session.get_one(Version, stack[-2])
-            return self._enqueue(session, adapter, version, alias, actor, reason or "rollback")
+            version = before_top(session, adapter, alias)
+            refuse_quarantined(session, adapter, version, "version")
+            return _enqueue(session, adapter, version, alias, actor, reason or "rollback")
 
-    def _enqueue(
-        self,
-        session: Session,
-        adapter: Adapter,
-        version: Version,
-        alias: str,
-        actor: str,
-        reason: str,
-        **detail: object,
+    def request_ramp(
+        self, ref: AdapterRef, weights: Mapping[str, int], *, alias: str = PRODUCTION, actor: str, reason: str = ""
     ) -> SwapInfo:
-        if version.quarantined:
-            raise InvalidInput(
-                f"{_name_of(session, adapter, version.id)} is quarantined: {version.quarantined}",
-                param="version",
-            )
-        running = session.scalars(
-            select(Swap).where(Swap.adapter_id == adapter.id, Swap.alias == alias, Swap.state.not_in(FINAL_STATES))
-        ).first()
-        if running is not None:
-            raise Conflict(
-                f"swap {running.id} of {adapter.tenant}/{adapter.name}@{alias} is still {running.state!r}; "
-                "a running gateway finishes it",
-                param="alias",
-            )
-        current = session.get(Alias, (adapter.id, alias))
-        row = Swap(
-            adapter_id=adapter.id,
-            alias=alias,
-            expected_etag=current.etag if current else 0,
-            to_version_id=version.id,
-            state=REQUESTED,
-            detail={**_origin(session, adapter, current), **detail},
-            actor=actor,
-            reason=reason[:1000],
-            requested_at_ms=now_ms(),
-            finished_at_ms=None,
-        )
-        session.add(row)
-        session.flush()
-        return _swap_info(session, row)
+        """Ask for the alias's traffic to be split by `{"1.0": 9000, "1.1": 1000}`, instead of as it is now.
+
+        Raises `InvalidInput` when the weights do not sum to 10,000 or a version is quarantined, `NotFound`, `Conflict`.
+        """
+        check_weights(weights)
+        with self._db.write() as session:
+            adapter = require_adapter(session, ref)
+            arms = versions_of(session, adapter, ref, weights)
+            current = require_version(session, adapter, AdapterRef(ref.tenant, ref.adapter, None, alias))
+            return _enqueue_ramp(session, adapter, current, arms, alias, actor, reason)
+
+    def request_ramp_end(self, ref: AdapterRef, *, alias: str = PRODUCTION, actor: str, reason: str = "") -> SwapInfo:
+        """Ask for the alias's whole traffic to go to the version that it points at again.
+
+        Raises `NotFound` when nothing is split, `InvalidInput` when that version is quarantined, `Conflict`.
+        """
+        with self._db.write() as session:
+            adapter = require_adapter(session, ref)
+            if active_split(session, adapter.id, alias) is None:
+                raise NotFound(f"{ref.adapter_name}@{alias} is not split", param="alias")
+            current = require_version(session, adapter, AdapterRef(ref.tenant, ref.adapter, None, alias))
+            refuse_quarantined(session, adapter, current, "alias")
+            return _enqueue_ramp(session, adapter, current, [(current, FULL_WEIGHT)], alias, actor, reason)
 
     def get(self, swap_id: int) -> SwapInfo:
         """One swap; raises `NotFound`."""
@@ -167,14 +175,6 @@ class Swaps:
             rows = session.scalars(select(Swap).where(Swap.state.not_in(FINAL_STATES)).order_by(Swap.id))
             return [_swap_info(session, row) for row in rows]
 
-    def target(self, swap_id: int) -> VersionInfo:
-        """The version that the swap makes current."""
-        with self._db.read() as session:
-            row = session.get_one(Swap, swap_id)
-            return version_info(
-                session, session.get_one(Adapter, row.adapter_id), session.get_one(Version, row.to_version_id)
-            )
-
     def advance(self, swap_id: int, state: str, *, fence: int | None = None, **detail: object) -> None:
         """Record a step, adding `detail`; a final state also records the time. Raises `Conflict` after that.
 
@@ -189,31 +189,41 @@ class Swaps:
             row.finished_at_ms = now_ms() if state in FINAL_STATES else None
 
     def flip(self, swap_id: int, *, fence: int | None = None) -> int:
-        """Move the alias, in one transaction with the swap's state; return the catalog revision that shows it.
+        """Move the alias, or change its split, in one transaction with the swap's state.
 
-        Raises `Conflict` when the alias has moved since the swap was asked for, the version was quarantined, the swap
-        is finished, or the controller's term, whose token is `fence`, is over.
+        Returns the catalog revision that shows it. A move ends the split that ran: whoever promotes or rolls back means
+        all of the traffic. Raises `Conflict` when the alias has moved since the swap was asked for, a version was
+        quarantined, the swap is finished, or the controller's term, whose token is `fence`, is over.
         """
         with self._db.write() as session:
             if fence is not None:
                 check_fence(session, fence)
             row = _require_running(session, swap_id)
-            if reason := session.get_one(Version, row.to_version_id).quarantined:
-                name = _name_of(session, session.get_one(Adapter, row.adapter_id), row.to_version_id)
-                raise Conflict(f"{name} was quarantined meanwhile: {reason}", param="version")
-            move_alias(
-                session,
-                adapter_id=row.adapter_id,
-                alias=row.alias,
-                to_version_id=row.to_version_id,
-                expected_etag=row.expected_etag,
-                actor=row.actor,
-                reason=row.reason,
-            )
+            swap = _swap_info(session, row)
+            for arm in swap.arms:
+                if reason := session.get_one(Version, arm.version_id).quarantined:
+                    raise Conflict(f"{arm.version} was quarantined meanwhile: {reason}", param="version")
+            found: dict[str, Any] = {}
+            if swap.kind == "move":
+                move_alias(
+                    session,
+                    adapter_id=row.adapter_id,
+                    alias=row.alias,
+                    to_version_id=row.to_version_id,
+                    expected_etag=row.expected_etag,
+                    actor=row.actor,
+                    reason=row.reason,
+                )
+            else:
+                require_unmoved(session, row.adapter_id, row.alias, row.expected_etag)
+            ended = end_split(session, row.adapter_id, row.alias)
+            if len(swap.arms) > 1:
+                arms = [(arm.version_id, arm.weight) for arm in swap.arms]
+                found["split"] = begin_split(session, row.adapter_id, row.alias, arms, ended).id
             row.state = FLIPPED
-            ended = _end_split(session, row)
             revision = session.catalog_revision()
-            row.detail = {**row.detail, "flipped_at_ms": now_ms(), "revision": revision, "ended_split": ended}
+            found |= {"flipped_at_ms": now_ms(), "revision": revision, "ended_split": ended.id if ended else None}
+            row.detail = {**row.detail, **found}
             return revision
 
 
@@ -224,59 +234,70 @@ def _require_running(session: Session, swap_id: int) -> Swap:
     return row
 
 
-def _stack_of(moves: Iterable[int]) -> list[int]:
-    """Version ids from the oldest to the current one, without those that were rolled back."""
-    stack: list[int] = []
-    for version_id in moves:
-        if stack[-1:] == [version_id]:
-            continue
-        if stack[-2:-1] == [version_id]:
-            stack.pop()
-        else:
-            stack.append(version_id)
-    return stack
+def _enqueue_ramp(
+    session: Session,
+    adapter: Adapter,
+    current: Version,
+    arms: Iterable[tuple[Version, int]],
+    alias: str,
+    actor: str,
+    reason: str,
+) -> SwapInfo:
+    wanted = [SwapArm(name_of(session, adapter, version.id), version.id, weight) for version, weight in arms]
+    return _enqueue(session, adapter, current, alias, actor, reason, arms=[asdict(arm) for arm in wanted])
 
 
-def _end_split(session: Session, swap: Swap) -> int | None:
-    """A promote or rollback means all of the alias's traffic: a split that ran ends with it. Returns its id."""
-    split = session.scalars(
-        select(Split).where(Split.adapter_id == swap.adapter_id, Split.alias == swap.alias, Split.ended_at_ms.is_(None))
-    ).one_or_none()
-    if split is None:
-        return None
-    split.ended_at_ms = now_ms()
-    return split.id
-
-
-def _why_indistinguishable(name: str, proof: ProofInfo) -> str:
-    return (
-        f"{name} is indistinguishable from its base: its proof's largest effect is {proof.largest_effect:.3f} nats, "
-        f"less than {LEAST_EFFECT_IN_NOISES:g} times the noise of {proof.noise:g}; train it longer, prove it on texts "
-        f"of its own task with `switchyard adapters prove {name} --texts FILE.jsonl`, or say --allow-indistinguishable"
+def _enqueue(
+    session: Session, adapter: Adapter, version: Version, alias: str, actor: str, reason: str, **detail: object
+) -> SwapInfo:
+    """Add the row of a swap after which the alias points at `version`; one with `arms` in its detail is a ramp."""
+    running = session.scalars(
+        select(Swap).where(Swap.adapter_id == adapter.id, Swap.alias == alias, Swap.state.not_in(FINAL_STATES))
+    ).first()
+    if running is not None:
+        raise Conflict(
+            f"swap {running.id} of {adapter.tenant}/{adapter.name}@{alias} is still {running.state!r}; "
+            "a running gateway finishes it",
+            param="alias",
+        )
+    current = session.get(Alias, (adapter.id, alias))
+    origin = {
+        "from": name_of(session, adapter, current.version_id) if current else None,
+        "from_version_id": current.version_id if current else None,
+    }
+    row = Swap(
+        adapter_id=adapter.id,
+        alias=alias,
+        expected_etag=current.etag if current else 0,
+        to_version_id=version.id,
+        state=REQUESTED,
+        detail={**origin, **detail},
+        actor=actor,
+        reason=reason[:1000],
+        requested_at_ms=now_ms(),
+        finished_at_ms=None,
     )
-
-
-def _origin(session: Session, adapter: Adapter, current: Alias | None) -> dict[str, Any]:
-    if current is None:
-        return {"from": None, "from_version_id": None}
-    return {"from": _name_of(session, adapter, current.version_id), "from_version_id": current.version_id}
-
-
-def _name_of(session: Session, adapter: Adapter, version_id: int) -> str:
-    version = session.get_one(Version, version_id)
-    return f"{adapter.tenant}/{adapter.name}@{version.major}.{version.minor}"
+    session.add(row)
+    session.flush()
+    return _swap_info(session, row)
 
 
 def _swap_info(session: Session, row: Swap) -> SwapInfo:
     adapter = session.get_one(Adapter, row.adapter_id)
+    to_version = name_of(session, adapter, row.to_version_id)
+    arms: list[dict[str, Any]] | None = row.detail.get("arms")
     return SwapInfo(
         id=row.id,
+        kind="move" if arms is None else "ramp",
         alias=row.alias,
         adapter=f"{adapter.tenant}/{adapter.name}",
-        to_version=_name_of(session, adapter, row.to_version_id),
+        to_version=to_version,
         to_version_id=row.to_version_id,
+        arms=(SwapArm(to_version, row.to_version_id, FULL_WEIGHT),)
+        if arms is None
+        else tuple(SwapArm(**arm) for arm in arms),
         state=row.state,
-        detail=dict(row.detail),
+        detail={key: value for key, value in row.detail.items() if key != "arms"},
         requested_at_ms=row.requested_at_ms,
         finished_at_ms=row.finished_at_ms,
     )

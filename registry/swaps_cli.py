@@ -1,4 +1,4 @@
-"""`switchyard swaps`: what promotes and rollbacks did."""
+"""`switchyard swaps`: what promotes, rollbacks and ramps did."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from registry.swap_report import SwapReport
 
 SHOWN_AROUND_MS = 5_000
-"""Seconds so close to the move of the alias are shown to people; scripts get all."""
+"""Seconds so close to the flip are shown to people; scripts get all."""
 
-swaps = typer.Typer(add_completion=False, no_args_is_help=True, help="Show what promotes and rollbacks did.")
+swaps = typer.Typer(add_completion=False, no_args_is_help=True, help="Show what promotes, rollbacks and ramps did.")
 
 
 @swaps.command("list")
@@ -33,13 +33,14 @@ def list_swaps(
         print_json(found)
         return
     print_table(
-        ("ID", "ALIAS", "FROM", "TO", "STATE", "REQUESTED", "SECONDS"),
+        ("ID", "KIND", "ALIAS", "FROM", "TO", "STATE", "REQUESTED", "SECONDS"),
         (
             (
                 swap.id,
+                swap.kind,
                 f"{swap.adapter}@{swap.alias}",
                 swap.detail.get("from"),
-                swap.to_version,
+                swap.goal,
                 swap.state,
                 when(swap.requested_at_ms),
                 f"{(swap.finished_at_ms - swap.requested_at_ms) / 1000:.1f}" if swap.finished_at_ms else None,
@@ -62,8 +63,9 @@ def show(swap_id: int = typer.Argument(help="The id that `swaps list` shows."), 
         print_json(report)
         return
     swap = report.swap
-    typer.echo(f"{swap.adapter}@{swap.alias}: {swap.detail.get('from') or 'nothing'} → {swap.to_version}, {swap.state}")
-    for key in ("error", "note", "ended_split"):
+    came_from = f"{swap.detail.get('from') or 'nothing'} → " if swap.kind == "move" else ""
+    typer.echo(f"{swap.adapter}@{swap.alias}: {came_from}{swap.goal}, {swap.state}")
+    for key in ("error", "note", "split", "ended_split"):
         if swap.detail.get(key) is not None:
             typer.echo(f"{key.replace('_', ' ')}: {swap.detail[key]}")
     _print_steps(report)
@@ -75,16 +77,16 @@ def show(swap_id: int = typer.Argument(help="The id that `swaps list` shows."), 
         ),
         empty="no traffic within ten seconds of it",
     )
-    if (moved_ms := swap.detail.get("flipped_at_ms")) is not None and report.per_second:
+    if (flipped_ms := swap.detail.get("flipped_at_ms")) is not None and report.per_second:
         typer.echo("")
         print_table(
             ("SECOND", "VERSION", "REQUESTS", "FAILED"),
             (
                 (when(count.second_ms), count.served_model, count.attempts, count.failed)
                 for count in report.per_second
-                if abs(count.second_ms - moved_ms) <= SHOWN_AROUND_MS
+                if abs(count.second_ms - flipped_ms) <= SHOWN_AROUND_MS
             ),
-            empty="no traffic around the move; --json has every second",
+            empty="no traffic around the flip; --json has every second",
         )
     if report.late_on_old is not None:
         typer.echo(f"on the old version after the cut-over: {report.late_on_old}")
@@ -96,7 +98,7 @@ def _print_steps(report: SwapReport) -> None:
     if taken:
         typer.echo(", ".join(taken))
     for one in report.acknowledged:
-        typer.echo(f"acknowledged by {one.worker} {one.after_flip_s:.3f} s after the alias moved")
+        typer.echo(f"acknowledged by {one.worker} {one.after_flip_s:.3f} s after the flip")
     for worker in report.not_acknowledged_by:
         typer.echo(f"not acknowledged in time by {worker}")
     if report.left_on_old:

@@ -106,10 +106,19 @@ def test_a_promote_that_no_gateway_finishes_in_time_says_that_it_goes_on(shop: R
 
 def test_a_split_begins_shows_in_the_history_and_ends(shop: Run) -> None:
     shop("adapters", "promote", "acme/triage@1.0")
-    begun = shop("adapters", "split", "acme/triage", "1.0=90", "1.1=10", "--json").document
-    assert begun["arms"] == [["1.0", 9000], ["1.1", 1000]]
+    begun = shop("adapters", "split", "acme/triage", "1.0=90", "1.1=10", "--reason", "a tenth", "--json").document
+    assert begun["split"]["arms"] == [["1.0", 9000], ["1.1", 1000]]
+    assert (begun["swap"]["kind"], begun["swap"]["state"]) == ("ramp", "done")
+    assert begun["swap"]["detail"]["split"] == begun["split"]["id"]
     ended = shop("adapters", "split", "acme/triage", "--end")
-    assert ended.out == f"split {begun['id']} of acme/triage@production ended: 1.0 90 %, 1.1 10 %\n"
+    assert ended.out.splitlines() == [
+        "acme/triage@production → 1.0 100 %: done",
+        "no gateway is running, so the split changed at once; the next start loads its versions",
+        f"split {begun['split']['id']} of acme/triage@production ended: 1.0 90 %, 1.1 10 %",
+    ]
+    shown = shop("swaps", "show", str(begun["swap"]["id"])).out
+    assert shown.startswith("acme/triage@production: 1.0 90 %, 1.1 10 %, done\n")
+    assert [line.split()[1] for line in shop("swaps", "list").out.splitlines()] == ["KIND", "ramp", "ramp", "move"]
     (split,) = shop("adapters", "history", "acme/triage", "--json").document["splits"]
     assert split["ended_at_ms"] is not None
     assert "1.0=90% 1.1=10%" in shop("adapters", "history", "acme/triage").out

@@ -1,4 +1,7 @@
-"""One promote or rollback, executed: preload and prove → move the alias → every worker acknowledges → drain."""
+"""One promote, rollback or ramp, executed: preload and prove → flip → every worker acknowledges → drain.
+
+The flip moves the alias, or changes its split. A ramp drains nothing: requests end on the arm that they began with.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ POLL_S = 0.02
 
 
 class SwapFailed(Exception):
-    """The swap cannot be completed; the alias has not moved."""
+    """The swap cannot be completed; the alias and its split are as before."""
 
 
 class SwapRunner:
@@ -43,7 +46,7 @@ class SwapRunner:
         self._token = token
         self._drain_timeout_s = drain_timeout_s
         self._running: dict[int, asyncio.Task[None]] = {}
-        self._targets: dict[int, int] = {}
+        self._targets: dict[int, set[int]] = {}
 
     def tasks(self) -> list[asyncio.Task[None]]:
         """Tasks of the swaps in progress."""
@@ -55,13 +58,13 @@ class SwapRunner:
 
     def versions(self) -> set[int]:
         """Version ids that a swap in progress brings in; they must not be retired."""
-        return set(self._targets.values())
+        return set().union(*self._targets.values())
 
     async def start_pending(self) -> None:
         """Begin every swap in the queue that is not running yet."""
         for swap in await asyncio.to_thread(self._registry.swaps.pending):
             if swap.id not in self._running:
-                self._targets[swap.id] = swap.to_version_id
+                self._targets[swap.id] = _reached(swap)
                 task = asyncio.create_task(self._run(swap), name=f"swap {swap.id}")
                 self._running[swap.id] = task
                 task.add_done_callback(partial(self._ended, swap.id))
@@ -80,13 +83,9 @@ class SwapRunner:
                 await self._acknowledged(swap, revision)
             elif swap.state == FLIPPED:  # the predecessor did not live to see it acknowledged
                 await self._acknowledged(swap, swap.detail["revision"])
-            if swap.state != DRAINING:
-                await self._advance(swap, DRAINING)
-            began = time.monotonic()
-            left = await self._drain(swap)
-            drain_s = round(time.monotonic() - began, 3)
-            await self._advance(swap, DONE, requests_left_on_old_version=left, drain_s=drain_s)
-            log.info("swap %d: %s@%s is %s", swap.id, swap.adapter, swap.alias, swap.to_version)
+            drained = await self._drain(swap) if swap.kind == "move" else {}
+            await self._advance(swap, DONE, **drained)
+            log.info("swap %d: %s@%s is %s", swap.id, swap.adapter, swap.alias, swap.goal)
         except (SwapFailed, RegistryError) as error:
             log.warning("swap %d failed: %s", swap.id, error)
             with suppress(Conflict):  # somebody else has finished it meanwhile
@@ -98,26 +97,35 @@ class SwapRunner:
         await asyncio.to_thread(self._registry.swaps.advance, swap.id, state, fence=self._token, **detail)
 
     async def _bring_in(self, swap: SwapInfo) -> None:
-        """Load and prove the version on its homes: as many as the version has that it follows.
+        """Load and prove what traffic will go to on its homes: as many as the version has that it takes over from."""
+        await self._advance(swap, PRELOADING)
+        catalog = await asyncio.to_thread(self._registry.catalog)
+        versions = [catalog.versions_by_id[version_id] for version_id in sorted(_reached(swap))]
+        if (old := swap.detail.get("from_version_id")) is not None:
+            for version in versions:
+                self._controller.demand.inherit(version.id, old)
+        for base_digest in {version.base_digest for version in versions}:
+            await self._controller.all_looked_at(base_digest, FIRST_LOOK_TIMEOUT_S)
+        began = time.monotonic()
+        engines: dict[str, None] = {}
+        for version in versions:
+            engines |= dict.fromkeys(await self._load(version))
+        preload_s = round(time.monotonic() - began, 3)
+        await self._advance(swap, VERIFIED, engines=list(engines), preload_s=preload_s)
+
+    async def _load(self, version: VersionEntry) -> list[str]:
+        """Bring a version in; URLs of the homes that hold it now. Raises `SwapFailed`.
 
         One must succeed, in one of a few rounds: engines die, and loads fail for reasons of the moment, so the homes
         are looked up anew for each round. A refusal of the version itself ends the swap at once.
         """
-        await self._advance(swap, PRELOADING)
-        version = await self._version(swap)
-        if (old := swap.detail.get("from_version_id")) is not None:
-            self._controller.demand.inherit(version.id, old)
-        await self._controller.all_looked_at(version.base_digest, FIRST_LOOK_TIMEOUT_S)
-        began = time.monotonic()
         for left in reversed(range(PRELOAD_ROUNDS)):
             loaded, failure = await self._load_on_homes(version)
             if loaded:
-                break
-            if not left:
-                raise SwapFailed(failure)
-            await asyncio.sleep(PRELOAD_PAUSE_S)
-        preload_s = round(time.monotonic() - began, 3)
-        await self._advance(swap, VERIFIED, engines=loaded, preload_s=preload_s)
+                return loaded
+            if left:
+                await asyncio.sleep(PRELOAD_PAUSE_S)
+        raise SwapFailed(failure)
 
     async def _load_on_homes(self, version: VersionEntry) -> tuple[list[str], str]:
         """URLs of the homes that hold the version now, and what went wrong on the others. Raises `SwapFailed`."""
@@ -136,10 +144,6 @@ class SwapRunner:
             else:
                 failure = result.reason
         return loaded, failure
-
-    async def _version(self, swap: SwapInfo) -> VersionEntry:
-        catalog = await asyncio.to_thread(self._registry.catalog)
-        return catalog.versions_by_id[swap.to_version_id]
 
     async def _acknowledged(self, swap: SwapInfo, revision: int) -> None:
         """Cut-over is the last live worker's acknowledgement; a worker that stops reporting counts as gone.
@@ -162,8 +166,16 @@ class SwapRunner:
         late = sorted(awaited - by.keys())
         await self._advance(swap, FLIPPED, acknowledged_by=by, not_acknowledged_by=late)
 
-    async def _drain(self, swap: SwapInfo) -> int:
-        """Wait until no request runs on the version that the alias left; return how many still did at the deadline.
+    async def _drain(self, swap: SwapInfo) -> dict[str, object]:
+        """Wait until no request runs on the version that the alias left; what the record says of it."""
+        if swap.state != DRAINING:
+            await self._advance(swap, DRAINING)
+        began = time.monotonic()
+        left = await self._run_dry(swap)
+        return {"requests_left_on_old_version": left, "drain_s": round(time.monotonic() - began, 3)}
+
+    async def _run_dry(self, swap: SwapInfo) -> int:
+        """How many requests still run on the old version at the deadline.
 
         A version that another alias or a split still sends traffic to never runs dry, and is not waited for.
         """
@@ -176,3 +188,8 @@ class SwapRunner:
         while (running := self._controller.running_on_version(old)) and time.monotonic() < deadline:
             await self._controller.hub.next_report(POLL_S)
         return running
+
+
+def _reached(swap: SwapInfo) -> set[int]:
+    """Ids of the versions that get traffic by the swap."""
+    return {arm.version_id for arm in swap.arms if arm.weight}

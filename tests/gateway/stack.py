@@ -24,7 +24,8 @@ from loadtest.folders import write_adapter
 from loadtest.mock_engine.options import Faults, Options
 from loadtest.testing import MockEngine, free_port
 from registry.adapters import VersionInfo
-from registry.names import parse_ref
+from registry.following import follow
+from registry.names import PRODUCTION, parse_ref
 from registry.service import Registry
 from registry.swaps import DONE, FINAL_STATES, SwapInfo
 from tests.registry.adapter_folders import TinyBase
@@ -109,6 +110,20 @@ class House:
     def promote(self, name: str, version: str, alias: str = "production") -> SwapInfo:
         """Ask the gateway to move an alias; return when it has, or has failed to."""
         return self.finished(self.registry.swaps.request(parse_ref(f"{name}@{version}"), alias=alias, actor="test").id)
+
+    def split(self, name: str, weights: Mapping[str, int], alias: str = PRODUCTION) -> SwapInfo:
+        """Split an alias's traffic, by a running gateway or without one; return when that has succeeded."""
+        ref = parse_ref(name)
+        return self._followed(self.registry.swaps.request_ramp(ref, weights, alias=alias, actor="test"))
+
+    def end_split(self, name: str, alias: str = PRODUCTION) -> SwapInfo:
+        """End the split in the same way."""
+        return self._followed(self.registry.swaps.request_ramp_end(parse_ref(name), alias=alias, actor="test"))
+
+    def _followed(self, swap: SwapInfo) -> SwapInfo:
+        swap = follow(self.registry, swap, DEADLINE_S)
+        assert swap.state == DONE, swap.detail
+        return swap
 
     def finished(self, swap_id: int) -> SwapInfo:
         """The swap at its end."""

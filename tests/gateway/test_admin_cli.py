@@ -153,6 +153,28 @@ def test_a_swap_is_shown_with_its_steps_its_acknowledgements_and_its_traffic_by_
     assert "drain " in text
 
 
+def test_a_ramp_is_followed_to_its_split_and_shown_with_its_arms(shop: House, command: Command) -> None:
+    with run_stack(shop) as stack:
+        stack.wait_resident("acme/triage@1.0")
+        began = command("adapters", "split", "acme/triage", "1.0=50", "1.1=50")
+        stack.faults(fail_next_load=[500])
+        shop.publish("acme/triage")
+        failed = command("adapters", "split", "acme/triage", "1.0=50", "1.2=50")
+        ended = command("adapters", "split", "acme/triage", "--end", "--json").document
+        report = command("swaps", "show", str(ended["swap"]["id"]), "--json").document
+    assert began.status == 0
+    assert began.out.splitlines()[-2:] == [
+        "acme/triage@production → 1.0 50 %, 1.1 50 %: done",
+        "split 1 of acme/triage@production began: 1.0 50 %, 1.1 50 %",
+    ]
+    assert failed.status == 1
+    assert failed.err.startswith("error: the traffic of acme/triage@production goes where it went before: ")
+    assert "Injected failure" in failed.err
+    assert (ended["split"]["id"], report["swap"]["kind"]) == (1, "ramp")
+    assert [(arm["version"], arm["weight"]) for arm in report["swap"]["arms"]] == [("acme/triage@1.0", 10_000)]
+    assert len(report["acknowledged"]) == 1
+
+
 def test_no_gateway_no_key_and_a_refused_key_are_one_sentence_each(
     shop: House, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

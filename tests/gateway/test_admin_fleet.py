@@ -10,7 +10,6 @@ from fastapi.routing import APIRoute
 
 from gateway.app import Gateway
 from gateway.fleet.status import fleet_document
-from registry.names import parse_ref
 from tests.gateway.admin_calls import Admin
 from tests.gateway.stack import House, Stack, run_stack, served, wait_until
 
@@ -135,7 +134,7 @@ def test_a_share_of_a_split_is_shown_with_the_version_that_gets_it(house: House)
     for _ in range(2):
         house.publish("acme/triage")
     house.point("acme/triage", "1.0")
-    house.registry.experiments.start_split(parse_ref("acme/triage"), {"1.0": 7500, "1.1": 2500})
+    house.split("acme/triage", {"1.0": 7500, "1.1": 2500})
     with run_stack(house) as stack:
         stack.wait_revision()
         shares = [one["shares"] for one in Admin(house, stack.url, stack.http).get("/adapters")["adapters"]]
@@ -163,7 +162,7 @@ def test_docs_have_every_admin_route_and_say_of_every_field_what_it_is(stack: St
         for route in stack.gateway.web.routes
         if isinstance(route, APIRoute) and route.path.startswith("/admin/v1/")
     ]
-    assert len(routes) == 13
+    assert len(routes) == 15
     for route in routes:
         for method in route.methods:
             operation = document["paths"][route.path][method.lower()]

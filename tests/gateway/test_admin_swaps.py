@@ -73,8 +73,26 @@ def test_a_rollback_goes_back_and_both_are_listed_newest_first(admin: Admin, sta
     assert [swap["to_version"] for swap in listed] == ["acme/triage@1.0", "acme/triage@1.1"]
 
 
+def test_a_ramp_begins_and_ends_a_split_and_is_reported_like_a_promote(admin: Admin, stack: Stack) -> None:
+    asked = admin.ask("POST", "/swaps/ramp", json={"adapter": "acme/triage", "weights": {"1.0": 0, "1.1": 10_000}})
+    assert asked.status_code == 202
+    report = at_its_end(admin, asked.json()["id"])
+    swap = report["swap"]
+    assert (swap["kind"], swap["state"], swap["to_version"]) == ("ramp", "done", "acme/triage@1.0")
+    assert [(arm["version"], arm["weight"]) for arm in swap["arms"]] == [
+        ("acme/triage@1.0", 0),
+        ("acme/triage@1.1", 10_000),
+    ]
+    assert stack.chat("triage").json()["model"] == "acme/triage@1.1"
+    assert (report["late_on_old"], report["left_on_old"], len(report["acknowledged"])) == (None, None, 1)
+    report = at_its_end(admin, admin.post("/swaps/ramp/end", adapter="acme/triage", reason="enough")["id"])
+    assert report["swap"]["detail"]["ended_split"] == swap["detail"]["split"]
+    assert stack.chat("triage").json()["model"] == "acme/triage@1.0"
+    assert [one["kind"] for one in admin.get("/swaps")["swaps"]] == ["ramp", "ramp", "move"]
+
+
 def test_what_cannot_be_swapped_is_refused_with_status_field_and_remedy(admin: Admin, stack: Stack) -> None:
-    asked: list[tuple[str, dict[str, str], int, str, str]] = [
+    asked: list[tuple[str, dict[str, Any], int, str, str]] = [
         ("/swaps", {"version": "acme/triage@7.0"}, 404, "not_found", "there is no acme/triage@7.0"),
         ("/swaps", {"version": "acme/nothing@1.0"}, 404, "not_found", "there is no adapter"),
         ("/swaps", {"version": "acme/triage"}, 400, "invalid_input", "write acme/triage@1.1"),
@@ -83,6 +101,9 @@ def test_what_cannot_be_swapped_is_refused_with_status_field_and_remedy(admin: A
         ("/swaps", {"alias": "production"}, 400, "invalid_request", "version in the body: Field required"),
         ("/swaps/rollback", {"adapter": "acme/triage"}, 404, "not_found", "no earlier version"),
         ("/swaps/rollback", {"adapter": "acme/triage@1.0"}, 400, "invalid_input", "without an '@'"),
+        ("/swaps/ramp", {"adapter": "acme/triage", "weights": {"1.0": 1}}, 400, "invalid_input", "that sum to 10000"),
+        ("/swaps/ramp", {"adapter": "acme/triage"}, 400, "invalid_request", "weights in the body: Field required"),
+        ("/swaps/ramp/end", {"adapter": "acme/triage"}, 404, "not_found", "acme/triage@production is not split"),
     ]
     for path, order, wanted, code, words in asked:
         status, error = admin.refused("POST", path, json=order)
@@ -92,8 +113,10 @@ def test_what_cannot_be_swapped_is_refused_with_status_field_and_remedy(admin: A
     assert admin.refused("GET", "/swaps/one")[1]["param"] == "swap_id"
     stack.faults(load_ms=300)
     first = admin.post("/swaps", version="acme/triage@1.1")
-    status, error = admin.refused("POST", "/swaps", json={"version": "acme/triage@1.1"})
-    assert (status, error["code"]) == (409, "conflict")
+    ramp = {"adapter": "acme/triage", "weights": {"1.0": 5000, "1.1": 5000}}
+    for path, order in (("/swaps", {"version": "acme/triage@1.1"}), ("/swaps/ramp", ramp)):
+        status, error = admin.refused("POST", path, json=order)
+        assert (status, error["code"]) == (409, "conflict")
     assert at_its_end(admin, first["id"])["swap"]["state"] == "done"
 
 

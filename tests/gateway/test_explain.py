@@ -5,10 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.explain import Step, explain
-from registry.names import AdapterRef
 from tests.gateway.stack import House
-
-TRIAGE = AdapterRef("acme", "triage", None, "production")
 
 
 @pytest.fixture
@@ -66,15 +63,15 @@ def test_a_refusal_is_the_last_step_and_says_what_the_client_gets(
 
 
 def test_a_split_is_told_with_its_weights_and_a_units_own_arm(triage: House) -> None:
-    split = triage.registry.experiments.start_split(TRIAGE, {"1.0": 9_000, "1.1": 1_000})
-    assert f"split {split.id} by conversation: 1.0 90 %, 1.1 10 %" in told(triage, "triage")[-1].found
+    split = triage.split("acme/triage", {"1.0": 9_000, "1.1": 1_000}).detail["split"]
+    assert f"split {split} by conversation: 1.0 90 %, 1.1 10 %" in told(triage, "triage")[-1].found
     arms = {told(triage, "triage", unit=f"u{number}")[-1].found.rpartition(" ")[2] for number in range(60)}
     assert arms == {"acme/triage@1.0", "acme/triage@1.1"}
 
 
 def test_a_quarantined_version_is_told_as_refused_and_a_split_with_it_as_ended(triage: House) -> None:
     bad = triage.registry.adapters.all("acme")[1]
-    triage.registry.experiments.start_split(TRIAGE, {"1.0": 0, "1.1": 10_000})
+    triage.split("acme/triage", {"1.0": 0, "1.1": 10_000})
     assert told(triage, "triage", unit="u")[2].found.endswith("gets acme/triage@1.1")
     triage.registry.adapters.quarantine(bad.id, "it was found bad")
     last = told(triage, "triage@1.1")[-1]

@@ -30,12 +30,9 @@ def split_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture
 def halves(split_stack: Stack) -> Iterator[Stack]:
     """Production is split evenly between 1.0 and 1.1."""
-    experiments = split_stack.house.registry.experiments
-    experiments.start_split(TRIAGE, {"1.0": 5_000, "1.1": 5_000})
-    split_stack.wait_revision()
+    split_stack.house.split("acme/triage", {"1.0": 5_000, "1.1": 5_000})
     yield split_stack
-    experiments.end_split(TRIAGE)
-    split_stack.wait_revision()
+    split_stack.house.end_split("acme/triage")
 
 
 def arm_of(stack: Stack, unit: str) -> str:
@@ -111,18 +108,15 @@ def test_a_version_named_directly_is_never_split(halves: Stack) -> None:
 
 
 def test_a_ramp_moves_units_towards_the_treatment_only(split_stack: Stack) -> None:
-    experiments = split_stack.house.registry.experiments
     units = UNITS[:30]
     treated: set[str] = set()
     for weight in (1_000, 5_000, 10_000):
-        experiments.start_split(TRIAGE, {"1.0": 10_000 - weight, "1.1": weight})
-        split_stack.wait_revision()
+        split_stack.house.split("acme/triage", {"1.0": 10_000 - weight, "1.1": weight})
         now = {unit for unit in units if arm_of(split_stack, unit) == "acme/triage@1.1"}
         assert treated <= now
         treated = now
     assert treated == set(units)
-    experiments.end_split(TRIAGE)
-    split_stack.wait_revision()
+    split_stack.house.end_split("acme/triage")
     assert split_stack.chat("acme/triage").json()["model"] == "acme/triage@1.0"
 
 
@@ -130,7 +124,7 @@ def test_a_quarantined_arm_gives_all_its_units_to_the_aliass_own_version(house: 
     house.publish("acme/triage")
     bad = house.publish("acme/triage")
     house.point("acme/triage", "1.0")
-    house.registry.experiments.start_split(TRIAGE, {"1.0": 5_000, "1.1": 5_000})
+    house.split("acme/triage", {"1.0": 5_000, "1.1": 5_000})
     with run_stack(house) as stack:
         arms = {unit: arm_of(stack, unit) for unit in UNITS[:12]}
         house.registry.adapters.quarantine(bad.id, "it was found bad")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from registry.adapters import Published, VersionInfo
-from registry.names import AdapterRef, parse_ref
+from registry.experiments import SplitInfo
+from registry.following import follow
+from registry.names import PRODUCTION, AdapterRef, parse_ref
 from registry.service import Registry
 from registry.settings import RegistrySettings
-from registry.swaps import DONE
+from registry.swaps import DONE, SwapInfo
 from tests.registry.adapter_folders import TinyBase, base_tensors, lora_tensors, write_adapter
 
 TRIAGE = AdapterRef("acme", "triage", None, None)
@@ -79,6 +81,20 @@ class Shop:
         revision = self.registry.swaps.flip(swap.id)
         self.registry.swaps.advance(swap.id, DONE)
         return revision
+
+    def split(self, weights: Mapping[str, int], *, alias: str = PRODUCTION, ref: AdapterRef = TRIAGE) -> SplitInfo:
+        """Split the alias's traffic as a ramp without a gateway does."""
+        return self._split_of(self.registry.swaps.request_ramp(ref, weights, alias=alias, actor="someone"), "split")
+
+    def end_split(self, *, alias: str = PRODUCTION, ref: AdapterRef = TRIAGE) -> SplitInfo:
+        """End the alias's split in the same way."""
+        return self._split_of(self.registry.swaps.request_ramp_end(ref, alias=alias, actor="someone"), "ended_split")
+
+    def _split_of(self, swap: SwapInfo, key: str) -> SplitInfo:
+        swap = follow(self.registry, swap, timeout_s=0)
+        assert swap.state == DONE
+        history = self.registry.experiments.history(parse_ref(swap.adapter))
+        return next(split for split in history if split.id == swap.detail[key])
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def test_a_second_rollback_goes_further_back_and_never_forward(shop: Shop) -> No
 def test_a_promote_ends_the_split_of_its_alias(shop: Shop) -> None:
     shop.versions(2)
     shop.promote("acme/triage@1.0")
-    shop.registry.experiments.start_split(PRODUCTION, {"1.0": 5_000, "1.1": 5_000})
+    shop.split({"1.0": 5_000, "1.1": 5_000})
     shop.promote("acme/triage@1.1")
     (split,) = shop.registry.experiments.history(PRODUCTION)
     assert split.ended_at_ms is not None
@@ -117,7 +117,7 @@ def test_a_swap_records_each_step_and_when_it_ended(shop: Shop) -> None:
     assert done.finished_at_ms is not None
     assert done.detail["preloading_s"] == done.detail["verified_s"] == 1.5
     assert done.detail["revision"] == revision == shop.registry.db.catalog_revision()
-    assert swaps.target(swap.id).name == "acme/triage@1.0"
+    assert done.to_version == "acme/triage@1.0"
 
 
 @pytest.mark.parametrize("final", [DONE, FAILED])

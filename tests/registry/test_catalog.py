@@ -28,7 +28,7 @@ CHANGES: dict[str, Change] = {
     "a forgotten name": lambda shop: shop.registry.tenants.unmap_model("acme", "gpt-4o"),
     "a version": lambda shop: shop.publish(7),
     "a moved alias": lambda shop: shop.promote("acme/triage@1.1"),
-    "a split": lambda shop: shop.registry.experiments.start_split(TRIAGE, {"1.0": 5000, "1.1": 5000}),
+    "a split": lambda shop: shop.split({"1.0": 5000, "1.1": 5000}),
     "a quarantine": lambda shop: shop.registry.adapters.quarantine(1, "it answers with the base's words"),
 }
 
@@ -46,6 +46,9 @@ NO_CHANGES: dict[str, Change] = {
     "publishing the same bytes": lambda shop: shop.publish(0),
     "laying out": lambda shop: shop.registry.adapters.materialise(shop.publish(0).version.manifest_digest),
     "asking for a swap": lambda shop: shop.registry.swaps.request(parse_ref("acme/triage@1.1"), actor="someone"),
+    "asking for a ramp": lambda shop: shop.registry.swaps.request_ramp(
+        TRIAGE, {"1.0": 5000, "1.1": 5000}, actor="someone"
+    ),
     "usage": lambda shop: shop.registry.ledger.record([usage_row("attempt-1")]),
     "a price": lambda shop: shop.registry.ledger.add_api_price(ApiPriceInfo("gpt", 0, 1, 1, 1, "list")),
     "a worker's report": lambda shop: shop.registry.workers.report("worker", "http://127.0.0.1:8000", 3),
@@ -53,8 +56,8 @@ NO_CHANGES: dict[str, Change] = {
     "a refused key": refused(lambda shop: shop.registry.tenants.create_key("nobody")),
     "a refused version": refused(lambda shop: shop.publish(8, tenant="nobody")),
     "a refused name": refused(lambda shop: shop.registry.tenants.unmap_model("acme", "never mapped")),
-    "a refused split": refused(lambda shop: shop.registry.experiments.start_split(TRIAGE, {"1.0": 10_000})),
-    "the end of no split": refused(lambda shop: shop.registry.experiments.end_split(TRIAGE)),
+    "a refused split": refused(lambda shop: shop.split({"1.0": 10_000})),
+    "the end of no split": refused(lambda shop: shop.end_split()),
 }
 
 
@@ -112,7 +115,7 @@ def test_a_catalog_once_read_never_changes(stocked: Shop) -> None:
 def test_the_catalog_holds_what_a_request_needs(stocked: Shop) -> None:
     stocked.publish(3, tenant="globex", adapter="sentiment")
     stocked.publish(4, adapter="answers")
-    stocked.registry.experiments.start_split(TRIAGE, {"1.1": 1000, "1.0": 9000})
+    stocked.split({"1.1": 1000, "1.0": 9000})
     catalog = stocked.registry.catalog()
     assert catalog.adapters_of == {"acme": ("answers", "triage"), "globex": ("sentiment",)}
     triage = catalog.adapters["acme", "triage"]
@@ -136,14 +139,14 @@ def test_wanted_are_the_versions_that_traffic_can_reach_now(stocked: Shop) -> No
     assert wanted() == ["acme/triage@1.0"]
     stocked.promote("acme/triage@1.1", alias="canary")
     stocked.promote("acme/triage@1.0", alias="stable")
-    stocked.registry.experiments.start_split(TRIAGE, {"1.0": 0, "1.1": 0, "1.2": 10_000, "1.3": 0})
+    stocked.split({"1.0": 0, "1.1": 0, "1.2": 10_000, "1.3": 0})
     assert wanted() == ["acme/triage@1.0", "acme/triage@1.1", "acme/triage@1.2"]
-    stocked.registry.experiments.end_split(TRIAGE)
+    stocked.end_split()
     assert wanted() == ["acme/triage@1.0", "acme/triage@1.1"]
 
 
 def test_a_quarantined_version_is_not_wanted_and_ends_the_split_that_it_is_an_arm_of(stocked: Shop) -> None:
-    stocked.registry.experiments.start_split(TRIAGE, {"1.0": 5000, "1.1": 5000})
+    stocked.split({"1.0": 5000, "1.1": 5000})
     second = stocked.registry.adapters.get(parse_ref("acme/triage@1.1"))
     stocked.registry.adapters.quarantine(second.id, "no effect")
     catalog = stocked.registry.catalog()

@@ -92,10 +92,10 @@ class Clerk:
         version = self._version()
         numbers = [str(other.version) for other in self._registry.adapters.all() if other.adapter == version.adapter]
         weights = dict.fromkeys(self._chance.sample(numbers, min(2, len(numbers))), 5000)
-        self._registry.experiments.start_split(self._ref(), weights, alias=self._alias())
+        self._shop.split(weights, alias=self._alias(), ref=self._ref())
 
     def end_split(self) -> None:
-        self._registry.experiments.end_split(self._ref(), alias=self._alias())
+        self._shop.end_split(alias=self._alias(), ref=self._ref())
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def arms_of(split: SplitInfo) -> list[str]:
 
 
 def test_arms_are_in_the_order_of_versions_whatever_was_written_first(served: Shop) -> None:
-    split = served.registry.experiments.start_split(TRIAGE, {"1.2": 1000, "1.0": 9000})
+    split = served.split({"1.2": 1000, "1.0": 9000})
     assert split.arms == (("1.0", 9000), ("1.2", 1000))
     assert (split.adapter, split.alias, split.ended_at_ms) == ("acme/triage", "production", None)
     assert FULL_WEIGHT == BUCKETS
@@ -42,35 +42,33 @@ def test_arms_are_in_the_order_of_versions_whatever_was_written_first(served: Sh
 )
 def test_weights_must_be_of_two_versions_and_sum_to_the_whole(served: Shop, weights: dict[str, int]) -> None:
     with pytest.raises(InvalidInput, match=r"weights that sum to 10000 \(100 %\)") as refused:
-        served.registry.experiments.start_split(TRIAGE, weights)
+        served.split(weights)
     assert refused.value.param == "weights"
     assert served.registry.experiments.history(TRIAGE) == []
 
 
 def test_what_does_not_exist_is_not_split(served: Shop) -> None:
-    experiments = served.registry.experiments
     with pytest.raises(NotFound, match=r"acme/triage@1\.9"):
-        experiments.start_split(TRIAGE, {"1.0": 5000, "1.9": 5000})
+        served.split({"1.0": 5000, "1.9": 5000})
     with pytest.raises(NotFound, match="acme/triage@canary"):
-        experiments.start_split(TRIAGE, {"1.0": 5000, "1.1": 5000}, alias="canary")
+        served.split({"1.0": 5000, "1.1": 5000}, alias="canary")
     with pytest.raises(NotFound, match="globex/triage"):
-        experiments.start_split(parse_ref("globex/triage"), {"1.0": 5000, "1.1": 5000})
+        served.split({"1.0": 5000, "1.1": 5000}, ref=parse_ref("globex/triage"))
     with pytest.raises(InvalidInput, match="version is 'newest'"):
-        experiments.start_split(TRIAGE, {"1.0": 5000, "newest": 5000})
+        served.split({"1.0": 5000, "newest": 5000})
     with pytest.raises(NotFound, match="is not split"):
-        experiments.end_split(TRIAGE)
+        served.end_split()
 
 
 def test_a_quarantined_version_gets_no_traffic(served: Shop) -> None:
     served.registry.adapters.quarantine(served.registry.adapters.get(parse_ref("acme/triage@1.1")).id, "no effect")
     with pytest.raises(InvalidInput, match=r"acme/triage@1\.1 is quarantined: no effect"):
-        served.registry.experiments.start_split(TRIAGE, {"1.0": 5000, "1.1": 5000})
+        served.split({"1.0": 5000, "1.1": 5000})
 
 
 def test_changing_weights_keeps_the_salt_and_moves_units_one_way_only(served: Shop) -> None:
-    experiments = served.registry.experiments
-    small = experiments.start_split(TRIAGE, {"1.0": 9000, "1.1": 1000})
-    large = experiments.start_split(TRIAGE, {"1.0": 6000, "1.1": 4000})
+    small = served.split({"1.0": 9000, "1.1": 1000})
+    large = served.split({"1.0": 6000, "1.1": 4000})
     assert large.salt == small.salt
     before, after = arms_of(small), arms_of(large)
     moved = {(old, new) for old, new in zip(before, after, strict=True) if old != new}
@@ -79,21 +77,19 @@ def test_changing_weights_keeps_the_salt_and_moves_units_one_way_only(served: Sh
 
 
 def test_a_split_of_other_versions_draws_a_new_salt(served: Shop) -> None:
-    experiments = served.registry.experiments
-    first = experiments.start_split(TRIAGE, {"1.0": 5000, "1.1": 5000})
-    second = experiments.start_split(TRIAGE, {"1.0": 5000, "1.2": 5000})
+    first = served.split({"1.0": 5000, "1.1": 5000})
+    second = served.split({"1.0": 5000, "1.2": 5000})
     assert second.salt != first.salt
 
 
 def test_a_new_split_of_the_alias_ends_the_old_one_and_all_are_remembered(served: Shop) -> None:
-    experiments = served.registry.experiments
     served.promote("acme/triage@1.1", alias="canary")
-    experiments.start_split(TRIAGE, {"1.0": 9000, "1.1": 1000})
-    other = experiments.start_split(TRIAGE, {"1.1": 5000, "1.2": 5000}, alias="canary")
-    second = experiments.start_split(TRIAGE, {"1.0": 5000, "1.1": 5000})
-    ended = experiments.end_split(TRIAGE)
+    served.split({"1.0": 9000, "1.1": 1000})
+    other = served.split({"1.1": 5000, "1.2": 5000}, alias="canary")
+    second = served.split({"1.0": 5000, "1.1": 5000})
+    ended = served.end_split()
     assert ended.id == second.id
-    history = experiments.history(TRIAGE)
+    history = served.registry.experiments.history(TRIAGE)
     assert [split.id for split in history if split.ended_at_ms is None] == [other.id]
     assert [split.arms for split in history if split.alias == "production"] == [
         (("1.0", 9000), ("1.1", 1000)),

@@ -1,8 +1,8 @@
-"""`/admin/v1/swaps`: promotes and rollbacks, asked for and followed."""
+"""`/admin/v1/swaps`: promotes, rollbacks and ramps of splits, asked for and followed."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
@@ -14,16 +14,30 @@ from registry.names import PRODUCTION, parse_ref
 from registry.swap_report import report_swap
 
 
+class ArmDocument(Shape):
+    """A version and its part of an alias's traffic."""
+
+    version: str = Field(description="tenant/adapter@1.1.")
+    version_id: int = Field(description="The registry's number of it.")
+    weight: int = Field(description="In 1/10,000 of the traffic.")
+
+
 class SwapDocument(Shape):
-    """One promote or rollback."""
+    """One promote, rollback or ramp."""
 
     id: int = Field(description="GET /admin/v1/swaps/{id} follows it.")
+    kind: Literal["move", "ramp"] = Field(
+        description="move: the alias points elsewhere. ramp: it stays; its split begins, changes its weights or ends."
+    )
     adapter: str = Field(description="tenant/adapter.")
-    alias: str = Field(description="The alias that moves.")
-    to_version: str = Field(description="Where it moves to, tenant/adapter@1.1.")
+    alias: str = Field(description="The alias whose traffic goes elsewhere.")
+    to_version: str = Field(description="What the alias points at afterwards, tenant/adapter@1.1.")
+    arms: list[ArmDocument] = Field(
+        description="Where its traffic goes afterwards; one arm of weight 10,000 when it is not split."
+    )
     state: str = Field(description="requested, preloading, verified, flipped, draining; at the end done or failed.")
     detail: dict[str, Any] = Field(
-        description="What each step has found: `from`, `engines`, `flipped_at_ms`, `revision`, `error` and more."
+        description="What each step has found: `from`, `engines`, `flipped_at_ms`, `revision`, `split`, `error`, more."
     )
     requested_at_ms: int = Field(description="Milliseconds since the epoch.")
     finished_at_ms: int | None = Field(description="Milliseconds since the epoch; null while it is in progress.")
@@ -57,11 +71,11 @@ class SecondDocument(Shape):
 
 
 class AcknowledgementDocument(Shape):
-    """A worker had the moved alias in force."""
+    """A worker had the moved alias or the new split in force."""
 
     worker: str = Field(description="host-pid.")
     at_ms: int = Field(description="When, in milliseconds since the epoch.")
-    after_flip_s: float = Field(description="Seconds after the alias moved.")
+    after_flip_s: float = Field(description="Seconds after the flip.")
 
 
 class SwapReportDocument(Shape):
@@ -73,15 +87,15 @@ class SwapReportDocument(Shape):
     versions: list[TrafficDocument]
     per_second: list[SecondDocument]
     late_on_old: int | None = Field(
-        description="Requests that the alias led to the old version and that began after the cut-over; must be 0."
+        description="Requests by the alias on the old version that began after the cut-over: 0, or null for a ramp."
     )
     acknowledged: list[AcknowledgementDocument] = Field(
         description="Every worker, the first first; the last is the cut-over."
     )
     not_acknowledged_by: list[str] = Field(description="Workers that did not say in time that they have it.")
     preload_s: float | None = Field(description="Seconds of loading and proving on every home.")
-    cutover_s: float | None = Field(description="Seconds from the move of the alias to the last acknowledgement.")
-    drain_s: float | None = Field(description="Seconds of waiting for requests on the old version.")
+    cutover_s: float | None = Field(description="Seconds from the flip to the last acknowledgement.")
+    drain_s: float | None = Field(description="Seconds of waiting for requests on the old version; null for a ramp.")
     left_on_old: int | None = Field(description="Requests still on the old version when the wait was given up.")
 
 
@@ -97,13 +111,22 @@ class PromoteOrder(Order):
     )
 
 
-class RollbackOrder(Order):
-    """Go back by one version."""
+class AliasOrder(Order):
+    """An alias, and who wants something of it."""
 
     adapter: str = Field(description="tenant/adapter.")
-    alias: str = Field(PRODUCTION, description="The alias to move.")
+    alias: str = Field(PRODUCTION, description="The alias whose traffic is meant.")
     reason: Reason = ""
     actor: Actor = "admin"
+
+
+class RampOrder(AliasOrder):
+    """Split an alias's traffic, or change the weights of its split."""
+
+    weights: dict[str, int] = Field(
+        description="Version → part of the traffic in 1/10,000; they sum to 10,000.",
+        examples=[{"1.0": 9000, "1.1": 1000}],
+    )
 
 
 def add_swaps(router: APIRouter, office: Office) -> None:
@@ -140,11 +163,31 @@ def add_swaps(router: APIRouter, office: Office) -> None:
         return SwapDocument.model_validate(swap)
 
     @router.post("/swaps/rollback", status_code=202)
-    async def roll_back(order: RollbackOrder) -> SwapDocument:
+    async def roll_back(order: AliasOrder) -> SwapDocument:
         """Ask for an alias to go back to the version before."""
         ref = whole_adapter(order.adapter, "adapter")
         swap = await run_in_threadpool(
             swaps.request_rollback, ref, alias=order.alias, actor=order.actor, reason=order.reason
+        )
+        office.worker.wake()
+        return SwapDocument.model_validate(swap)
+
+    @router.post("/swaps/ramp", status_code=202)
+    async def ramp(order: RampOrder) -> SwapDocument:
+        """Ask for an alias's traffic to be split; the controller loads and proves every arm first."""
+        ref = whole_adapter(order.adapter, "adapter")
+        swap = await run_in_threadpool(
+            swaps.request_ramp, ref, order.weights, alias=order.alias, actor=order.actor, reason=order.reason
+        )
+        office.worker.wake()
+        return SwapDocument.model_validate(swap)
+
+    @router.post("/swaps/ramp/end", status_code=202)
+    async def end_ramp(order: AliasOrder) -> SwapDocument:
+        """Ask for the split of an alias to end: all of its traffic to the version that it points at."""
+        ref = whole_adapter(order.adapter, "adapter")
+        swap = await run_in_threadpool(
+            swaps.request_ramp_end, ref, alias=order.alias, actor=order.actor, reason=order.reason
         )
         office.worker.wake()
         return SwapDocument.model_validate(swap)
