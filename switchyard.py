@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "keys": ("registry.cli:keys", "Create, list and revoke API keys."),
     "base": ("trainer.cli:base", "Prepare and register base models."),
     "train": ("trainer.cli:train", "Train an adapter from a recipe, prove it and publish it."),
+    "usage": ("gateway.cost.usage_cli:usage", "Show who used what: by tenant, adapter, version, key or day."),
     "cost": ("gateway.cost.cli:cost", "Report what was used and what it cost against an API."),
     "explain": ("gateway.cli:explain", "Show step by step what a model name resolves to, and why."),
     "doctor": ("gateway.doctor:doctor", "Check this machine and installation, and say what to do."),

@@ -20,6 +20,8 @@ NANO = 1_000_000_000
 """Nano-dollars in a dollar."""
 MAX_NANO = 2**63 - 1
 """What a column holds: nine billion dollars."""
+SYSTEM = "_system"
+"""The tenant of our own questions to engines; no customer can have the name."""
 EXACT = Context(traps=[Inexact, InvalidOperation])
 
 
@@ -167,20 +169,18 @@ class Ledger:
             return session.execute(query).scalar_one()
 
     def recent(self, limit: int, tenant: str | None = None) -> list[dict[str, Any]]:
-        """The newest attempts, newest first, as plain fields."""
+        """The newest attempts, newest first, as plain fields; those of `_system` only when they are asked for."""
         query = select(UsageRow).order_by(UsageRow.started_at_ms.desc(), UsageRow.attempt_id).limit(limit)
-        if tenant is not None:
-            query = query.where(UsageRow.tenant == tenant)
+        query = query.where(UsageRow.tenant == tenant if tenant is not None else UsageRow.tenant != SYSTEM)
         columns = [column.key for column in UsageRow.__table__.columns]
         with self._db.read() as session:
             return [{name: getattr(row, name) for name in columns} for row in session.scalars(query)]
 
     def span_ms(self) -> tuple[int, int] | None:
-        """Start of the first attempt and end of the last, or `None` when there is no usage."""
+        """Start of the tenants' first attempt and end of their last, or `None` when there is no usage."""
+        query = select(func.min(UsageRow.started_at_ms), func.max(UsageRow.finished_at_ms))
         with self._db.read() as session:
-            first, last = session.execute(
-                select(func.min(UsageRow.started_at_ms), func.max(UsageRow.finished_at_ms))
-            ).one()
+            first, last = session.execute(query.where(UsageRow.tenant != SYSTEM)).one()
             return (first, last or first) if first is not None else None
 
     def add_api_price(self, price: ApiPriceInfo) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from registry.ledger import ApiPriceInfo, HostPriceInfo, UsageSum
+from registry.ledger import SYSTEM, ApiPriceInfo, HostPriceInfo, UsageSum
 
 MS_PER_HOUR = 3_600_000
 TOKENS_PER_PRICE = 1_000_000
@@ -121,6 +121,8 @@ def _add(line: Line, usage: UsageSum, price: ApiPriceInfo | None) -> None:
     line.cached_tokens += usage.cached_tokens
     line.completion_tokens += usage.completion_tokens
     line.busy_ms += usage.busy_ms
+    if usage.tenant == SYSTEM:  # an API would not have been asked: our probes cost only the hosts' time
+        return
     if price is None:
         line.unpriced_attempts += usage.attempts
         return

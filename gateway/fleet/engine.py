@@ -13,8 +13,9 @@ from pathlib import Path
 
 from gateway.fleet.effect import MIN_STRENGTH, strength
 from gateway.fleet.fingerprint import MAX_DISAGREEMENT_NATS, base_agreement
+from gateway.fleet.look import Look
 from gateway.fleet.quirks import Platform, Quirks, quirks_of
-from gateway.fleet.vllm import AdapterRejected, Card, EngineFault, Look, Silent, VllmControl
+from gateway.fleet.vllm import AdapterRejected, Card, EngineFault, Silent, VllmControl
 from gateway.fleet.wire import EngineState
 from registry.catalog import VersionEntry
 from registry.effect_proof import Difference, Probe, read_proof

@@ -26,7 +26,7 @@ def fleet_document(controller: Controller) -> dict[str, Any]:
 
 
 def _engine(controller: Controller, engine: ManagedEngine) -> dict[str, Any]:
-    hub, look = controller.hub, engine.look
+    hub, look, probes = controller.hub, engine.look, engine.control.probes
     return {
         "url": engine.url,
         "state": engine.state,
@@ -42,6 +42,15 @@ def _engine(controller: Controller, engine: ManagedEngine) -> dict[str, Any]:
         "kv_usage": look.kv_usage if look else None,
         "steps": look.steps if look else None,
         "max_loras": look.max_loras if look else None,
+        "prompt_tokens": look.prompt_tokens if look else None,
+        "generation_tokens": look.generation_tokens if look else None,
+        "probes": {
+            "asked": probes.asked,
+            "unanswered": probes.unanswered,
+            "dropped": probes.dropped,
+            "prompt_tokens": probes.prompt_tokens,
+            "completion_tokens": probes.completion_tokens,
+        },
         "places": engine.declared.max_cpu_loras,
         "places_used": len(engine.names),
         "leaving": sorted(engine.leaving),

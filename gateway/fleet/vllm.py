@@ -12,7 +12,7 @@ EngineFault
 from __future__ import annotations
 
 import math
-import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +20,10 @@ from typing import Any
 
 import httpx
 
+from gateway.fleet.look import Look, read_look
+from gateway.fleet.probes import ProbeLog
+
 INFERENCE_PATHS: Mapping[str, bytes] = {"chat": b"/v1/chat/completions", "completions": b"/v1/completions"}
-METRIC = re.compile(
-    r"^(process_start_time_seconds|vllm:num_requests_running|vllm:num_requests_waiting|vllm:kv_cache_usage_perc"
-    r"|vllm:iteration_tokens_total_count)(?:\{[^}]*\})? ([0-9.e+-]+)$",
-    re.MULTILINE,
-)
-MAX_LORAS = re.compile(r'^vllm:lora_requests_info\{[^}]*max_lora="(\d+)"', re.MULTILINE)
 LOAD_TIMEOUT_S = 120.0
 CONTROL_TIMEOUT_S = 10.0
 LOOK_TIMEOUT_S = 2.0
@@ -71,22 +68,6 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """An engine at one instant, summed over its data-parallel ranks."""
-
-    boot: float
-    """`process_start_time_seconds`: changes with every start, and with it every adapter is gone."""
-    running: int
-    waiting: int
-    kv_usage: float
-    """0 to 1."""
-    steps: int
-    """Steps of the scheduler since the boot; while requests run and this stands still, the engine hangs."""
-    max_loras: int | None
-    """Its --max-loras, the adapters in one step, once it has run any; `None` before."""
-
-
-@dataclass(frozen=True, slots=True)
 class Word:
     """A token that greedy decoding chose; `margin` is how much likelier it was than the next best, in nats."""
 
@@ -101,6 +82,7 @@ class VllmControl:
     def __init__(self, base_url: str, api_key: str | None = None) -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self.base_url = base_url.rstrip("/")
+        self.probes = ProbeLog()
         self._http = httpx.AsyncClient(base_url=self.base_url, headers=headers, timeout=CONTROL_TIMEOUT_S)
 
     async def close(self) -> None:
@@ -120,19 +102,10 @@ class VllmControl:
         Raises `Silent` when nothing came in time, `Unreachable` when the engine is gone or says that it is dead.
         """
         await self._get("/health", LOOK_TIMEOUT_S)
+        asked_ms = time.time_ns() // 1_000_000
         text = (await self._get("/metrics", LOOK_TIMEOUT_S)).text
-        found: dict[str, float] = {}
-        for name, value in METRIC.findall(text):  # one line for each data-parallel rank
-            found[name] = found.get(name, 0.0) + float(value)
         try:
-            return Look(
-                boot=found["process_start_time_seconds"],
-                running=int(found["vllm:num_requests_running"]),
-                waiting=int(found["vllm:num_requests_waiting"]),
-                kv_usage=found["vllm:kv_cache_usage_perc"],
-                steps=int(found["vllm:iteration_tokens_total_count"]),
-                max_loras=int(listed[1]) if (listed := MAX_LORAS.search(text)) else None,
-            )
+            return read_look(text, asked_ms)
         except KeyError as error:
             raise Unintelligible(f"/metrics has no {error.args[0]}") from error
 
@@ -244,15 +217,23 @@ class VllmControl:
         return document.get("model") == model
 
     async def _complete(self, body: Mapping[str, Any], timeout_s: float = PROBE_TIMEOUT_S) -> dict[str, Any]:
+        """Every probe passes here, and is written down whatever becomes of it; a refusal costs the engine nothing."""
+        started_at_ms = time.time_ns() // 1_000_000
+        usage = None
         try:
             answer = await self._http.post("/v1/completions", json=body, timeout=timeout_s)
+            if answer.status_code == 400:
+                usage = {"prompt_tokens": 0, "completion_tokens": 0}
+                raise AdapterRejected(f"the engine cannot run its probes: {_message(answer)}")
+            if answer.status_code != 200:
+                raise Unreachable(f"a probe failed with HTTP {answer.status_code}: {_message(answer)}")
+            document = _json(answer)
+            usage = document.get("usage")
         except httpx.HTTPError as error:
             raise Unreachable(f"a probe broke off: {error or type(error).__name__}") from error
-        if answer.status_code == 400:
-            raise AdapterRejected(f"the engine cannot run its probes: {_message(answer)}")
-        if answer.status_code != 200:
-            raise Unreachable(f"a probe failed with HTTP {answer.status_code}: {_message(answer)}")
-        return _json(answer)
+        finally:
+            self.probes.ended(body, usage, started_at_ms)
+        return document
 
     async def _holds(self, name: str, folder: Path) -> bool:
         try:

@@ -93,12 +93,16 @@ class _Answer:
         cache = CacheUse(sum(use.cached for use in uses), sum(use.created for use in uses))
         if not await (self._stream(cache) if job.stream else self._whole(cache)):
             return False
-        stats.prompt_tokens += job.prompt_tokens
-        stats.cached_tokens += cache.cached
-        stats.generation_tokens += job.answer_tokens * len(self.choices)
         stats.finished[job.finish_reason] += len(self.choices)
         stats.latency.see(time.perf_counter() - self.arrived)
         return True
+
+    def _prefilled(self, cache: CacheUse) -> None:
+        """vLLM counts a prompt when its first token comes, once for each of the `n` answers, and takes nothing back
+        when the client leaves later.
+        """
+        self.engine.stats.prompt_tokens += self.job.prompt_tokens * self.job.n
+        self.engine.stats.cached_tokens += cache.cached
 
     def _generate(self) -> list[Choice]:
         job = self.job
@@ -117,7 +121,9 @@ class _Answer:
 
     async def _whole(self, cache: CacheUse) -> bool:
         faults = self.engine.faults
-        await self._work(faults.ttft_ms + faults.token_ms * max(self.job.answer_tokens - 1, 0))
+        await self._work(faults.ttft_ms)
+        self._prefilled(cache)
+        await self._count_while_generating(faults.token_ms)
         self.engine.stats.ttft.see(time.perf_counter() - self.arrived)
         if faults.error_after_chunks is not None:
             raise EngineError(500, "InternalServerError", "Internal server error")
@@ -129,9 +135,23 @@ class _Answer:
         await self.exchange.answer(200, data)
         return True
 
+    async def _count_while_generating(self, token_ms: float) -> None:
+        """All tokens of an unstreamed answer; those that were made before the client left are counted too."""
+        wanted, made = self.job.answer_tokens, self.job.answer_tokens
+        began = self.engine.pace.clock()
+        try:
+            if token_ms and wanted > 1:
+                await self._work(token_ms * (wanted - 1))
+        except ClientGone:
+            made = min(wanted, 1 + int((self.engine.pace.clock() - began) * 1_000 / token_ms))
+            raise
+        finally:
+            self.engine.stats.generation_tokens += made * len(self.choices)
+
     async def _stream(self, cache: CacheUse) -> bool:
         events, exchange, stats = StreamEvents(self.job, self.serving.model), self.exchange, self.engine.stats
         await self._work(self.engine.faults.ttft_ms)
+        self._prefilled(cache)
         await exchange.start(200, STREAM)
         whole = True
         try:
@@ -144,6 +164,7 @@ class _Answer:
                 now = time.perf_counter()
                 stats.token_gap.see(now - before)
                 before = now
+                stats.generation_tokens += len(self.choices)
                 for choice in self.choices:
                     await self._event(events.token(self.serving, choice, place))
             for event in events.closing(self.job.answer_tokens * len(self.choices), cache):

@@ -69,8 +69,10 @@ class Stats:
     unknown_model: int = 0
     finished: Counter[str] = field(default_factory=Counter)
     prompt_tokens: int = 0
+    """Of every prompt whose first token was made, once for each of its answers; aborted ones too, as in vLLM."""
     cached_tokens: int = 0
     generation_tokens: int = 0
+    """Made, whether or not somebody was there to read them."""
     ttft: Histogram = field(default_factory=Histogram)
     token_gap: Histogram = field(default_factory=Histogram)
     latency: Histogram = field(default_factory=Histogram)

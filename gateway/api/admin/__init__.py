@@ -13,6 +13,7 @@ from gateway.api.admin.quarantine import add_quarantine
 from gateway.api.admin.residency import add_residency
 from gateway.api.admin.shapes import Failure
 from gateway.api.admin.swaps import add_swaps
+from gateway.api.admin.usage import add_usage
 
 
 def admin_router(office: Office, gate: AdminGate) -> APIRouter:
@@ -33,4 +34,5 @@ def admin_router(office: Office, gate: AdminGate) -> APIRouter:
     add_adapters(router, office)
     add_swaps(router, office)
     add_quarantine(router, office)
+    add_usage(router, office)
     return router

@@ -40,6 +40,16 @@ class ResidentDocument(Shape):
     requests_per_s: float = Field(description="Requests a second on the version, on all engines, averaged over ~10 s.")
 
 
+class ProbesDocument(Shape):
+    """What the controller's own questions have cost an engine in this term; the ledger has them under `_system`."""
+
+    asked: int = Field(description="Proofs of effect, questions about its base, signs of life.")
+    unanswered: int = Field(description="Of them, those of which the engine did not say what they cost.")
+    dropped: int = Field(description="Of them, those that could not be booked, as the ledger was away for too long.")
+    prompt_tokens: int = Field(description="Read for them, as the engine counted.")
+    completion_tokens: int = Field(description="Made for them, as the engine counted.")
+
+
 class EngineDocument(Shape):
     """One engine."""
 
@@ -61,6 +71,9 @@ class EngineDocument(Shape):
     kv_usage: float | None = Field(description="Part of its KV cache in use, 0 to 1.")
     steps: float | None = Field(description="Its count of progress; one that stands still under requests hangs.")
     max_loras: int | None = Field(None, description="Different adapters in one batch, as it says itself: --max-loras.")
+    prompt_tokens: int | None = Field(None, description="Read since its boot, as it says itself; for anybody.")
+    generation_tokens: int | None = Field(None, description="Made since its boot, as it says itself; for anybody.")
+    probes: ProbesDocument | None = Field(None, description="Our own questions; null: its controller is older.")
     places: int = Field(description="Adapters that it can hold: its --max-cpu-loras.")
     places_used: int = Field(description="Places taken, with the zero adapter, what is leaving and strangers.")
     leaving: list[str] = Field(description="Names out of the routes, unloaded when nobody uses them any more.")

@@ -1,0 +1,80 @@
+"""`GET /admin/v1/usage`: who used what, as JSON or CSV."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Header, Query, Response
+from pydantic import Field
+
+from gateway.api.admin.office import Office, in_json
+from gateway.api.admin.shapes import After, Limit, Next, Shape
+from registry.db import now_ms
+from registry.usage_report import By, day_ms, report_usage, usage_csv
+
+NEXT = "X-Switchyard-Next"
+"""Header of a CSV page that is not the last."""
+
+
+class UsageLineDocument(Shape):
+    """Attempts of one tenant, adapter, version, key or day that began in the window."""
+
+    tenant: str | None = Field(description="Null where a line is of all tenants: by day, unless one was asked for.")
+    name: str = Field(description="The tenant, tenant/adapter, tenant/adapter@1.0, a key's id, or YYYY-MM-DD (UTC).")
+    attempts: int = Field(description="Requests on engines; one that was tried twice counts twice.")
+    ok: int = Field(description="Answered to the end.")
+    client_aborted: int = Field(description="The client left before the end.")
+    failed: int = Field(description="Failed by an engine or a load, or lost with the process that served them.")
+    rejected: int = Field(description="Refused by an engine as bad requests.")
+    partial: int = Field(description="Attempts with the engine's count up to where they broke off.")
+    estimated: int = Field(description="Attempts whose prompt was guessed, and whose completion nobody counted.")
+    prompt_tokens: int = Field(description="Sum, as booked.")
+    cached_tokens: int = Field(description="Of them, those that came from the prefix cache.")
+    completion_tokens: int = Field(description="Sum, as booked.")
+    busy_ms: int = Field(description="Sum of the attempts' durations.")
+    ttft_ms: float | None = Field(description="Mean time to an answer's first bytes; null: none began.")
+
+
+class UsageDocument(Shape):
+    """A page of lines, by tenant and name."""
+
+    by: By = Field(description="What a line stands for.")
+    tenant: str | None = Field(description="The only tenant that is shown; null: all, and _system, our own probes.")
+    since_ms: int = Field(description="Beginning of the window, in milliseconds since the epoch.")
+    until_ms: int = Field(description="Its end, exclusive, in milliseconds since the epoch.")
+    lines: list[UsageLineDocument]
+    next: Next
+
+
+def add_usage(router: APIRouter, office: Office) -> None:
+    """The route."""
+
+    @router.get(
+        "/usage",
+        response_model=UsageDocument,
+        responses={200: {"content": {"text/csv": {}}, "description": f"CSV has the next page's mark in {NEXT}."}},
+    )
+    def show_usage(
+        by: Annotated[By, Query(description="What one line stands for.")] = "tenant",
+        tenant: Annotated[str | None, Query(description="Only this tenant's.")] = None,
+        since: Annotated[str | None, Query(alias="from", description="First day, YYYY-MM-DD (UTC).")] = None,
+        until: Annotated[str | None, Query(description="YYYY-MM-DD (UTC), exclusive; default: now.")] = None,
+        format: Annotated[Literal["json", "csv"] | None, Query(description="Instead of an Accept header.")] = None,
+        accept: Annotated[str, Header()] = "application/json",
+        after: After = None,
+        limit: Limit = 200,
+    ) -> Response:
+        """Attempts and tokens of a window; the newest are a second or two behind."""
+        report = report_usage(
+            office.registry.db,
+            by,
+            since_ms=day_ms(since, "from") if since else 0,
+            until_ms=day_ms(until, "until") if until else now_ms(),
+            tenant=tenant,
+            after=after,
+            limit=limit,
+        )
+        if format == "csv" or (format is None and accept.lstrip().lower().startswith("text/csv")):
+            headers = {NEXT: report.next} if report.next else {}
+            return Response(usage_csv(report.lines), media_type="text/csv; charset=utf-8", headers=headers)
+        return in_json(UsageDocument.model_validate(report))

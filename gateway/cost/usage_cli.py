@@ -1,0 +1,52 @@
+"""`switchyard usage`: who used what, for people, scripts and spreadsheets."""
+
+from __future__ import annotations
+
+import typer
+
+from registry.console import JsonFlag, print_json, print_table
+from registry.errors import InvalidInput
+from registry.usage_report import UsageReport, day_ms, report_usage, usage_csv
+
+
+def usage(
+    by: str = typer.Option("tenant", "--by", help="tenant, adapter, version, key or day."),
+    tenant: str | None = typer.Option(None, "--tenant", help="Only this tenant's; _system is what our probes used."),
+    since: str | None = typer.Option(None, "--from", help="First day, YYYY-MM-DD (UTC); default: the beginning."),
+    until: str | None = typer.Option(None, "--until", help="YYYY-MM-DD (UTC), exclusive; default: now."),
+    json_output: bool = JsonFlag,
+    csv_output: bool = typer.Option(False, "--csv", help="Print CSV with a heading."),
+) -> None:
+    """Attempts and tokens by tenant, adapter, version, key or day. The newest are a second or two behind."""
+    from registry.db import now_ms
+    from registry.service import Registry
+
+    if json_output and csv_output:
+        raise InvalidInput("--json and --csv are both given; choose one", param="csv")
+    with Registry.open() as registry:
+        report = report_usage(
+            registry.db,
+            by,
+            since_ms=day_ms(since, "from") if since else 0,
+            until_ms=day_ms(until, "until") if until else now_ms(),
+            tenant=tenant,
+        )
+    if json_output:
+        print_json(report)
+    elif csv_output:
+        typer.echo(usage_csv(report.lines), nl=False)
+    else:
+        _print(report)
+
+
+def _print(report: UsageReport) -> None:
+    print_table(
+        ("TENANT", report.by.upper(), "ATTEMPTS", "OK", "ABORTED", "FAILED", "REJECTED", "PROMPT", "CACHED",
+         "COMPLETION", "PARTIAL", "ESTIMATED", "TTFT MS"),
+        (
+            (line.tenant or "all", line.name, line.attempts, line.ok, line.client_aborted, line.failed, line.rejected,
+             line.prompt_tokens, line.cached_tokens, line.completion_tokens, line.partial, line.estimated, line.ttft_ms)
+            for line in report.lines
+        ),
+        empty="no usage in this window",
+    )  # fmt: skip

@@ -1,0 +1,59 @@
+"""An engine at one instant, as vLLM's `/metrics` tells it."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+
+METRIC = re.compile(
+    r"^(process_start_time_seconds|vllm:num_requests_running|vllm:num_requests_waiting|vllm:kv_cache_usage_perc"
+    r"|vllm:iteration_tokens_total_count|vllm:prompt_tokens_total|vllm:generation_tokens_total)"
+    r"(?:\{[^}]*\})? ([0-9.e+-]+)$",
+    re.MULTILINE,
+)
+MAX_LORAS = re.compile(r'^vllm:lora_requests_info\{[^}]*max_lora="(\d+)"', re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """An engine at one instant, summed over its data-parallel ranks."""
+
+    boot: float
+    """`process_start_time_seconds`: changes with every start, and with it every adapter is gone."""
+    running: int
+    waiting: int
+    kv_usage: float
+    """0 to 1."""
+    steps: int
+    """Steps of the scheduler since the boot; while requests run and this stands still, the engine hangs."""
+    max_loras: int | None
+    """Its --max-loras, the adapters in one step, once it has run any; `None` before."""
+    prompt_tokens: int
+    """Read since the boot: each prompt once for each of its answers, cached tokens and aborted requests included."""
+    generation_tokens: int
+    """Made since the boot, whether or not somebody was there to read them."""
+    asked_ms: int
+    """The figures are of a moment between this and `answered_ms`, in milliseconds since the epoch."""
+    answered_ms: int
+
+
+def read_look(text: str, asked_ms: int) -> Look:
+    """What the text of `/metrics`, asked for at `asked_ms` and just answered, says. Raises `KeyError` for a metric
+    that is not there.
+    """
+    found: dict[str, float] = {}
+    for name, value in METRIC.findall(text):  # one line for each data-parallel rank
+        found[name] = found.get(name, 0.0) + float(value)
+    return Look(
+        boot=found["process_start_time_seconds"],
+        running=int(found["vllm:num_requests_running"]),
+        waiting=int(found["vllm:num_requests_waiting"]),
+        kv_usage=found["vllm:kv_cache_usage_perc"],
+        steps=int(found["vllm:iteration_tokens_total_count"]),
+        max_loras=int(listed[1]) if (listed := MAX_LORAS.search(text)) else None,
+        prompt_tokens=int(found["vllm:prompt_tokens_total"]),
+        generation_tokens=int(found["vllm:generation_tokens_total"]),
+        asked_ms=asked_ms,
+        answered_ms=time.time_ns() // 1_000_000,
+    )

@@ -1,0 +1,164 @@
+"""Who used what: attempts and tokens of a window by tenant, adapter, version, key or day."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from typing import Any, Literal, get_args
+
+from sqlalchemy import String, case, cast, func, literal, select
+
+from registry.db import Database
+from registry.errors import InvalidInput
+from registry.models import UsageRow
+
+By = Literal["tenant", "adapter", "version", "key", "day"]
+"""What one line stands for. Base models are adapters and versions of their own name."""
+MS_PER_DAY = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class UsageLine:
+    """Attempts that began in the window. Tokens are sums over attempts that have a count."""
+
+    tenant: str | None
+    """`None` where a line is of all tenants: by day, unless one tenant was asked for."""
+    name: str
+    """The tenant, `tenant/adapter`, `tenant/adapter@1.0`, a key's id, or `YYYY-MM-DD` (UTC)."""
+    attempts: int
+    ok: int
+    client_aborted: int
+    failed: int
+    """By an engine, by a load, or lost with the process."""
+    rejected: int
+    partial: int
+    """Attempts with the engine's count up to where they broke off."""
+    estimated: int
+    """Attempts whose prompt was guessed, and whose completion nobody counted."""
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    busy_ms: int
+    """Sum of the attempts' durations."""
+    ttft_ms: float | None
+    """Mean time to the first bytes of an answer, of attempts that had one."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReport:
+    """Lines of a window `[since_ms, until_ms)`, by name. `next` is the `after` of the next page."""
+
+    by: By
+    tenant: str | None
+    since_ms: int
+    until_ms: int
+    lines: tuple[UsageLine, ...]
+    next: str | None
+
+
+def report_usage(
+    db: Database,
+    by: str,
+    *,
+    since_ms: int = 0,
+    until_ms: int,
+    tenant: str | None = None,
+    after: str | None = None,
+    limit: int | None = None,
+) -> UsageReport:
+    """At most `limit` lines whose mark comes after `after`. Raises `InvalidInput` for an unknown `by`."""
+    if by not in get_args(By):
+        raise InvalidInput(f"by is {by[:40]!r}; choose one of {', '.join(get_args(By))}", param="by")
+    found = [line for line in _lines(db, by, since_ms, until_ms, tenant) if after is None or _mark(line) > after]
+    page = found if limit is None else found[:limit]
+    following = _mark(page[-1]) if len(page) < len(found) else None
+    return UsageReport(by, tenant, since_ms, until_ms, tuple(page), following)  # type: ignore[arg-type]
+
+
+def usage_csv(lines: Iterable[UsageLine]) -> str:
+    """The lines with a heading; empty cells for what is not known."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(UsageLine)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(line) for line in lines)
+    return text.getvalue()
+
+
+def day_ms(text: str, param: str) -> int:
+    """Midnight UTC of a day, in milliseconds since the epoch. Raises `InvalidInput`."""
+    try:
+        return int(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp() * 1000)
+    except ValueError:
+        raise InvalidInput(f"{param} is {text[:40]!r}; expected YYYY-MM-DD (UTC)", param=param) from None
+
+
+def _mark(line: UsageLine) -> str:
+    return f"{line.tenant or '*'} {line.name}"
+
+
+def _lines(db: Database, by: str, since_ms: int, until_ms: int, tenant: str | None) -> list[UsageLine]:
+    row = UsageRow
+    names: dict[str, Any] = {
+        "tenant": row.tenant,
+        "adapter": row.served_model,
+        "version": row.served_model,
+        "key": row.key_id,
+        "day": cast(row.started_at_ms // MS_PER_DAY, String),
+    }
+    owner = literal(tenant, String) if by == "day" else row.tenant
+    groups = (owner.label("owner"), names[by].label("name"))
+    counts = [func.sum(case((row.outcome == outcome, 1), else_=0)) for outcome in ("ok", "client_aborted", "rejected")]
+    sources = [func.sum(case((row.usage_source == source, 1), else_=0)) for source in ("partial", "estimated")]
+    tokens = [
+        func.coalesce(func.sum(column), 0)
+        for column in (
+            row.prompt_tokens,
+            row.cached_tokens,
+            row.completion_tokens,
+            row.finished_at_ms - row.started_at_ms,
+            row.ttft_ms,
+        )
+    ]
+    query = (
+        select(*groups, func.count(), *counts, *sources, *tokens, func.count(row.ttft_ms))
+        .where(row.started_at_ms >= since_ms, row.started_at_ms < until_ms)
+        .group_by("owner", "name")
+    )
+    if tenant is not None:
+        query = query.where(row.tenant == tenant)
+    totals: dict[tuple[str | None, str], list[float]] = {}
+    with db.read() as session:
+        for found in session.execute(query):
+            key = (found[0], _public(by, str(found[1])))
+            totals[key] = [a + b for a, b in zip(totals.get(key, [0] * 12), found[2:], strict=True)]
+    return sorted((_line(key, sums) for key, sums in totals.items()), key=_mark)
+
+
+def _public(by: str, name: str) -> str:
+    """How a line is called: an adapter without its version, a day as a date."""
+    if by == "day":
+        return datetime.fromtimestamp(int(name) * MS_PER_DAY / 1000, UTC).strftime("%Y-%m-%d")
+    return name.partition("@")[0] if by == "adapter" else name
+
+
+def _line(key: tuple[str | None, str], sums: Sequence[float]) -> UsageLine:
+    attempts, ok, aborted, rejected, partial, estimated, prompt, cached, completion, busy_ms = map(int, sums[:10])
+    ttft_ms, begun = sums[10:]
+    return UsageLine(
+        *key,
+        attempts=attempts,
+        ok=ok,
+        client_aborted=aborted,
+        failed=attempts - ok - aborted - rejected,
+        rejected=rejected,
+        partial=partial,
+        estimated=estimated,
+        prompt_tokens=prompt,
+        cached_tokens=cached,
+        completion_tokens=completion,
+        busy_ms=busy_ms,
+        ttft_ms=round(ttft_ms / begun, 1) if begun else None,
+    )

@@ -1,0 +1,90 @@
+"""Usage by tenant, adapter, version, key and day: sums, pages, and a table for spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+
+import pytest
+
+from registry.errors import InvalidInput
+from registry.ledger import SYSTEM
+from registry.service import Registry
+from registry.usage_report import MS_PER_DAY, UsageLine, day_ms, report_usage, usage_csv
+from tests.registry.usage import usage_row
+
+NOW = 3 * MS_PER_DAY
+
+
+@pytest.fixture
+def used(registry: Registry) -> Registry:
+    """Two tenants, two versions of an adapter, three keys, two days, every outcome, and a probe."""
+    nothing = {"prompt_tokens": None, "cached_tokens": None, "completion_tokens": None}
+    registry.ledger.record(
+        [
+            usage_row("a", ttft_ms=10.0, usage_source="engine"),
+            usage_row("b", ttft_ms=30.0, usage_source="partial", outcome="client_aborted", completion_tokens=2),
+            usage_row("c", served_model="acme/triage@1.1", key_id="key-2", started_at_ms=MS_PER_DAY + 5),
+            usage_row("d", **{**nothing, "prompt_tokens": 7}, outcome="engine_failed", usage_source="estimated"),
+            usage_row("e", **nothing, outcome="rejected"),
+            usage_row("f", **nothing, outcome="lost", finished_at_ms=None),
+            usage_row("g", tenant="globex", served_model="tiny", key_id="key-3"),
+            usage_row("h", tenant=SYSTEM, served_model="probes", key_id=""),
+        ]
+    )
+    return registry
+
+
+def names(registry: Registry, by: str, **options: object) -> list[tuple[str | None, str, int]]:
+    report = report_usage(registry.db, by, until_ms=NOW, **options)  # type: ignore[arg-type]
+    return [(line.tenant, line.name, line.attempts) for line in report.lines]
+
+
+def test_a_tenants_line_has_every_outcome_and_all_tokens_that_somebody_counted(used: Registry) -> None:
+    _, line, _ = report_usage(used.db, "tenant", until_ms=NOW).lines
+    assert replace(line, busy_ms=0) == UsageLine(
+        tenant="acme", name="acme", attempts=6, ok=2, client_aborted=1, failed=2, rejected=1, partial=1, estimated=1,
+        prompt_tokens=37, cached_tokens=12, completion_tokens=12, busy_ms=0, ttft_ms=20.0,
+    )  # fmt: skip
+
+
+def test_lines_stand_for_what_was_asked_for_and_probes_have_a_tenant_of_their_own(used: Registry) -> None:
+    assert names(used, "tenant") == [(SYSTEM, SYSTEM, 1), ("acme", "acme", 6), ("globex", "globex", 1)]
+    assert names(used, "adapter", tenant="acme") == [("acme", "acme/triage", 6)]
+    assert names(used, "version", tenant="acme") == [("acme", "acme/triage@1.0", 5), ("acme", "acme/triage@1.1", 1)]
+    assert names(used, "key", tenant="acme") == [("acme", "key-1", 5), ("acme", "key-2", 1)]
+    assert names(used, "day") == [(None, "1970-01-01", 7), (None, "1970-01-02", 1)]
+    assert names(used, "day", tenant="acme") == [("acme", "1970-01-01", 5), ("acme", "1970-01-02", 1)]
+
+
+def test_a_window_counts_attempts_that_began_in_it(used: Registry) -> None:
+    assert names(used, "version", since_ms=MS_PER_DAY) == [("acme", "acme/triage@1.1", 1)]
+    report = report_usage(used.db, "tenant", since_ms=1_000, until_ms=1_000)
+    assert (report.lines, report.next) == ((), None)
+
+
+def test_pages_follow_each_other_without_a_gap(used: Registry) -> None:
+    whole = names(used, "version")
+    paged, after = [], None
+    while True:
+        report = report_usage(used.db, "version", until_ms=NOW, after=after, limit=1)
+        paged += [(line.tenant, line.name, line.attempts) for line in report.lines]
+        if (after := report.next) is None:
+            break
+    assert paged == whole
+
+
+def test_a_spreadsheet_gets_a_heading_and_empty_cells_for_what_is_not_known(used: Registry) -> None:
+    rows = list(csv.DictReader(io.StringIO(usage_csv(report_usage(used.db, "day", until_ms=NOW).lines))))
+    assert [(row["tenant"], row["name"], row["attempts"], row["ttft_ms"]) for row in rows] == [
+        ("", "1970-01-01", "7", "20.0"),
+        ("", "1970-01-02", "1", ""),
+    ]
+
+
+def test_what_is_no_way_to_look_at_it_and_what_is_no_day_are_refused_by_name(registry: Registry) -> None:
+    with pytest.raises(InvalidInput, match="by is 'colour'; choose one of tenant, adapter"):
+        report_usage(registry.db, "colour", until_ms=NOW)
+    with pytest.raises(InvalidInput, match="until is '31.12.'; expected YYYY-MM-DD"):
+        day_ms("31.12.", "until")
