@@ -24,6 +24,7 @@ from gateway.api.respond import Receive, Respond, Send
 from gateway.api.translate import translate_errors
 from gateway.catalog_watch import CatalogWatch
 from gateway.cost.journal import Journal, Shipper
+from gateway.cost.limits import Limits
 from gateway.errors import MethodNotAllowed, Overloaded
 from gateway.fleet.candidate import Candidate, candidate_of, process_name
 from gateway.fleet.wire import TAKES_TRAFFIC
@@ -81,6 +82,9 @@ class Gateway:
             worker = self.worker = FleetWorker(
                 worker_id, registry.leadership, settings.fleet_secret, on_catalog_moved=watch.look_now
             )
+            limits = Limits(registry.spending.between, shares=settings.workers)
+            limits.adopt(watch.current)
+            await asyncio.to_thread(limits.read_books)
             candidate = self.candidate = candidate_of(registry, settings, watch) if self._leads else None
             self.house = House(
                 settings=settings,
@@ -88,12 +92,19 @@ class Gateway:
                 catalog=watch,
                 fleet=worker,
                 admission=Admission(settings.max_in_flight, settings.max_in_flight_per_tenant),
+                limits=limits,
                 journal=journal,
                 metrics=Metrics(),
             )
             _mount(web, self.house, worker, registry)
             shipper.start()
-            work = [watch.run(candidate.wake if candidate else lambda: None), worker.run()]
+
+            def on_catalog() -> None:
+                limits.adopt(watch.current)
+                if candidate is not None:
+                    candidate.wake()
+
+            work = [watch.run(on_catalog), worker.run(), limits.run()]
             if candidate is not None:
                 work.append(candidate.run())
             tasks = [asyncio.create_task(one) for one in work]

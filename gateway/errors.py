@@ -8,7 +8,9 @@ ApiError                       status  type                    retried by the SD
 ├── MethodNotAllowed           405     invalid_request_error   no
 ├── PayloadTooLarge            413     invalid_request_error   no
 ├── RateLimited                429     rate_limit_error        yes, after Retry-After
+├── QuotaExceeded              429     insufficient_quota      no: x-should-retry says so
 ├── Overloaded                 503     service_unavailable     yes, after Retry-After
+│   ├── Unpriced               503     service_unavailable     no, an operator must act
 │   └── Quarantined            503     service_unavailable     yes, in vain until an operator acts
 └── EngineFailed               502     api_error               yes
 """
@@ -17,12 +19,19 @@ from __future__ import annotations
 
 import orjson
 
+Headers = tuple[tuple[bytes, bytes], ...]
+"""Of an HTTP answer: names in lower case, and values."""
+
 
 class ApiError(Exception):
     """Root of the tree; one instance is one answer."""
 
     status = 500
     type = "api_error"
+    should_retry: bool | None = None
+    """What OpenAI's SDK is told to do; `None` leaves it to the status."""
+    headers: Headers = ()
+    """More headers of the answer, unless it has begun."""
 
     def __init__(
         self, message: str, *, param: str | None = None, code: str | None = None, retry_after_s: int | None = None
@@ -101,6 +110,12 @@ class Overloaded(ApiError):
     type = "service_unavailable"
 
 
+class Unpriced(Overloaded):
+    """There is a budget in dollars, and nothing says what a token costs."""
+
+    should_retry = False
+
+
 class Quarantined(Overloaded):
     """The version was found bad; nothing else is served in its place."""
 
@@ -117,8 +132,16 @@ class EngineFailed(ApiError):
     type = "api_error"
 
 
+class QuotaExceeded(ApiError):
+    """A budget is used up; it is no use to try again before its day or month has ended."""
+
+    status = 429
+    type = "insufficient_quota"
+    should_retry = False
+
+
 class RateLimited(ApiError):
-    """The tenant has too much in flight; other tenants are not affected."""
+    """Too much at once, or within a minute, of one tenant, key or adapter; others are not affected."""
 
     status = 429
     type = "rate_limit_error"

@@ -10,6 +10,7 @@ from gateway.api.request import Caps, InferenceRequest, parse_request
 from gateway.api.respond import Respond
 from gateway.catalog_watch import CatalogWatch
 from gateway.cost.journal import Journal
+from gateway.cost.limits import Bill, Limits
 from gateway.errors import EngineFailed, Overloaded
 from gateway.fleet.connection import EngineBroke, EngineTimeout, EngineUnreachable
 from gateway.fleet.view import CannotLoad
@@ -20,6 +21,7 @@ from gateway.steps.admit import Admission
 from gateway.steps.assign import assign
 from gateway.steps.authenticate import authenticate
 from gateway.steps.forward import AdapterMissing, Forward
+from gateway.steps.hold import hold
 from gateway.steps.load import Fleet, Load
 from gateway.steps.meter import Meter, Metered
 from gateway.steps.place import Attempt, EngineLoad, place
@@ -39,6 +41,7 @@ class House:
     catalog: CatalogWatch
     fleet: Fleet
     admission: Admission
+    limits: Limits
     journal: Journal
     metrics: Metrics
 
@@ -56,11 +59,21 @@ async def serve(call: Call, house: House, respond: Respond) -> None:
         arm = assign(target, unit_of(call, request))
         respond.describe(call.request_id, arm)
         respond.streams = request.stream
-        await _attempt_until_served(call, principal, request, arm, house, respond)
+        most = house.settings.default_output_tokens
+        request, bill = hold(house.limits, catalog, principal, arm, request, len(body), most)
+        with bill:
+            respond.say(bill.headers)
+            await _attempt_until_served(call, principal, request, arm, bill, house, respond)
 
 
 async def _attempt_until_served(
-    call: Call, principal: Principal, request: InferenceRequest, arm: Arm, house: House, respond: Respond
+    call: Call,
+    principal: Principal,
+    request: InferenceRequest,
+    arm: Arm,
+    bill: Bill,
+    house: House,
+    respond: Respond,
 ) -> None:
     """Try engines until one has answered. Another one only before the first byte: a begun answer is never replayed."""
     unable: set[str] = set()
@@ -71,7 +84,7 @@ async def _attempt_until_served(
         attempt = place(arm, house.fleet.view(), load, unable, avoided, number)
         if attempt is None:
             break
-        metered = Metered(call, principal, request.model, arm, attempt.engine.url, number, request.body)
+        metered = Metered(call, principal, request.model, arm, attempt.engine.url, number, request.body, bill)
         try:
             with Meter(house.journal, metered) as usage:
                 async with (

@@ -42,6 +42,7 @@ class Family:
             **os.environ,
             "SWITCHYARD_HOST": settings.host,
             "SWITCHYARD_PORT": str(settings.port),
+            "SWITCHYARD_WORKERS": str(settings.workers),
             "SWITCHYARD_ENGINES": json.dumps(
                 [one.model_dump(exclude_none=True) for one in settings.declared_engines()]
             ),

@@ -69,6 +69,12 @@ class GatewaySettings(RegistrySettings):
     cold_wait_s: float = Field(30.0, description="Longest time a request waits for a cold adapter before 503.")
     max_in_flight: int = Field(1024, description="Requests in flight on this gateway.")
     max_in_flight_per_tenant: int = Field(512, description="Requests in flight of one tenant.")
+    default_output_tokens: int = Field(
+        1024,
+        gt=0,
+        description="max_tokens of a chat request that names none and is under a limit; no more than the engines' "
+        "--max-model-len.",
+    )
     catalog_poll_s: float = Field(0.5, description="How often the catalog's revision is looked at.")
     engine_check_s: float = Field(1.0, description="How often engines and the queue of swaps are looked at.")
     retire_after_s: float = Field(

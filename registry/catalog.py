@@ -35,6 +35,29 @@ class BaseEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class TariffEntry:
+    """A price from an instant on, in nano-dollars per million tokens."""
+
+    effective_from_ms: int
+    input_nano_per_mtok: int
+    cached_input_nano_per_mtok: int
+    output_nano_per_mtok: int
+
+
+@dataclass(frozen=True, slots=True)
+class LimitEntry:
+    """What a scope may use: per rolling minute, at once, and per UTC day and month; `None` is no limit."""
+
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    concurrency: int | None
+    daily_nano: int | None
+    monthly_nano: int | None
+    daily_tokens: int | None
+    monthly_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class VersionEntry:
     """One published version; `name` is what clients see."""
 
@@ -89,6 +112,10 @@ class Catalog:
     versions_by_id: MappingProxyType[int, VersionEntry]
     wanted: MappingProxyType[int, VersionEntry]
     """By id, the versions that an alias or an active split can send traffic to now."""
+    tariffs: MappingProxyType[str, tuple[TariffEntry, ...]]
+    """By scope (`base:NAME`, `tenant:NAME`, `adapter:tenant/adapter`), the newest price first."""
+    limits: MappingProxyType[str, LimitEntry]
+    """By scope (`tenant:NAME`, `key:ID`, `adapter:tenant/adapter`)."""
 
     def wanted_versions(self) -> Collection[VersionEntry]:
         """The same as a collection without doubles, in no order; costs nothing."""
@@ -105,6 +132,8 @@ class Catalog:
             bases=_merged(self.bases, news.bases),
             versions_by_id=_merged(self.versions_by_id, self._by_id(news.adapters, wanted=False)),
             wanted=_merged(self.wanted, self._by_id(news.adapters, wanted=True)),
+            tariffs=_merged(self.tariffs, news.tariffs),
+            limits=_merged(self.limits, news.limits),
         )
 
     def _adapters_of(self, news: Mapping[tuple[str, str], AdapterEntry | None]) -> dict[str, tuple[str, ...] | None]:
@@ -137,6 +166,8 @@ class News:
     adapters: dict[tuple[str, str], AdapterEntry | None] = field(default_factory=dict)
     external: dict[tuple[str, str], str | None] = field(default_factory=dict)
     bases: dict[str, BaseEntry | None] = field(default_factory=dict)
+    tariffs: dict[str, tuple[TariffEntry, ...] | None] = field(default_factory=dict)
+    limits: dict[str, LimitEntry | None] = field(default_factory=dict)
 
 
 def _merged(known: MappingProxyType[K, V], news: Mapping[K, V | None]) -> MappingProxyType[K, V]:
@@ -161,5 +192,7 @@ EMPTY = Catalog(
     bases=MappingProxyType({}),
     versions_by_id=MappingProxyType({}),
     wanted=MappingProxyType({}),
+    tariffs=MappingProxyType({}),
+    limits=MappingProxyType({}),
 )
 """Before the first revision."""

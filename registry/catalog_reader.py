@@ -14,8 +14,20 @@ from typing import Any, TypeVar
 
 from sqlalchemy import BindParameter, ColumnElement, Connection, Select, bindparam, select, tuple_
 
-from registry.catalog import EMPTY, NOTHING, AdapterEntry, BaseEntry, Catalog, KeyEntry, News, SplitEntry, VersionEntry
-from registry.changes import ADAPTER, BASE, KEY, MODEL_MAP, TENANT
+from registry.catalog import (
+    EMPTY,
+    NOTHING,
+    AdapterEntry,
+    BaseEntry,
+    Catalog,
+    KeyEntry,
+    LimitEntry,
+    News,
+    SplitEntry,
+    TariffEntry,
+    VersionEntry,
+)
+from registry.changes import ADAPTER, BASE, KEY, LIMIT, MODEL_MAP, TARIFF, TENANT
 from registry.db import Database
 from registry.models import (
     Adapter,
@@ -24,8 +36,10 @@ from registry.models import (
     BaseModel,
     CatalogChange,
     CatalogRevision,
+    Limit,
     ModelMap,
     Split,
+    Tariff,
     Tenant,
     Version,
 )
@@ -38,7 +52,7 @@ Owner = tuple[str, str]
 """Tenant and name of an adapter."""
 Names = Collection[str] | None
 """Keys of changes of one kind; `None` stands for everything that there is."""
-EVERYTHING: Mapping[str, Names] = dict.fromkeys((KEY, TENANT, ADAPTER, MODEL_MAP, BASE))
+EVERYTHING: Mapping[str, Names] = dict.fromkeys((KEY, TENANT, ADAPTER, MODEL_MAP, BASE, TARIFF, LIMIT))
 NAMES: BindParameter[Any] = bindparam("names", expanding=True)
 TENANTS: BindParameter[Any] = bindparam("tenants", expanding=True)
 
@@ -92,6 +106,29 @@ SPLITS = Query(
     select(Split.id, Split.adapter_id, Split.alias, Split.salt, Split.arms).where(Split.ended_at_ms.is_(None)),
     Split.adapter_id.in_(NAMES),
 )
+TARIFFS = Query(
+    select(
+        Tariff.scope,
+        Tariff.effective_from_ms,
+        Tariff.input_nano_per_mtok,
+        Tariff.cached_input_nano_per_mtok,
+        Tariff.output_nano_per_mtok,
+    ).order_by(Tariff.effective_from_ms.desc()),
+    Tariff.scope.in_(NAMES),
+)
+LIMITS = Query(
+    select(
+        Limit.scope,
+        Limit.requests_per_minute,
+        Limit.tokens_per_minute,
+        Limit.concurrency,
+        Limit.daily_nano,
+        Limit.monthly_nano,
+        Limit.daily_tokens,
+        Limit.monthly_tokens,
+    ),
+    Limit.scope.in_(NAMES),
+)
 
 
 def read_catalog(db: Database) -> Catalog:
@@ -136,6 +173,10 @@ def _read(connection: Connection, names: Mapping[str, Names]) -> News:
         news.external = _external(connection, _pairs(names[MODEL_MAP]))
     if BASE in names:
         news.bases = _bases(connection, names[BASE])
+    if TARIFF in names:
+        news.tariffs = _tariffs(connection, names[TARIFF])
+    if LIMIT in names:
+        news.limits = _limits(connection, names[LIMIT])
     return news
 
 
@@ -163,6 +204,18 @@ def _bases(connection: Connection, names: Names) -> dict[str, BaseEntry | None]:
     found: dict[str, BaseEntry | None] = dict.fromkeys(names or ())
     rows = BASES.rows(connection, names)
     return found | {name: BaseEntry(name, digest, at_ms // 1000) for name, digest, at_ms in rows}
+
+
+def _tariffs(connection: Connection, names: Names) -> dict[str, tuple[TariffEntry, ...] | None]:
+    found: dict[str, tuple[TariffEntry, ...] | None] = dict.fromkeys(names or ())
+    for scope, *price in TARIFFS.rows(connection, names):
+        found[scope] = (*(found.get(scope) or ()), TariffEntry(*price))
+    return found
+
+
+def _limits(connection: Connection, names: Names) -> dict[str, LimitEntry | None]:
+    found: dict[str, LimitEntry | None] = dict.fromkeys(names or ())
+    return found | {scope: LimitEntry(*most) for scope, *most in LIMITS.rows(connection, names)}
 
 
 def _adapters(connection: Connection, names: Collection[Owner] | None) -> dict[Owner, AdapterEntry | None]:

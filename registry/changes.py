@@ -21,8 +21,10 @@ from registry.models import (
     BaseModel,
     CatalogChange,
     CatalogRevision,
+    Limit,
     ModelMap,
     Split,
+    Tariff,
     Tenant,
     Version,
 )
@@ -31,6 +33,7 @@ KEPT_REVISIONS = 1_000
 """How far back changes are kept. A catalog older than that is read whole, which is then hardly slower."""
 
 KEY, TENANT, ADAPTER, MODEL_MAP, BASE = "key", "tenant", "adapter", "model_map", "base"
+TARIFF, LIMIT = "tariff", "limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,8 @@ class Change:
     """The name of something in the catalog that is not as it was: made, changed, or gone.
 
     `key` by `kind`: a key's SHA-256 in hex, a tenant's name, `tenant/adapter` (for its versions, aliases and splits
-    too), `tenant/external name`, a base model's name. No row ever changes the columns that name it.
+    too), `tenant/external name`, a base model's name, the scope of a price or limit. No row ever changes the columns
+    that name it.
     """
 
     kind: str
@@ -54,6 +58,8 @@ WATCHED: dict[type[Any], Callable[[Session, Any], Change]] = {
     Version: lambda session, row: _adapter(session.get_one(Adapter, row.adapter_id)),
     Alias: lambda session, row: _adapter(session.get_one(Adapter, row.adapter_id)),
     Split: lambda session, row: _adapter(session.get_one(Adapter, row.adapter_id)),
+    Tariff: lambda _, row: Change(TARIFF, row.scope),
+    Limit: lambda _, row: Change(LIMIT, row.scope),
 }
 """The tables that the catalog is made of, each with the name of what one of its rows changes."""
 

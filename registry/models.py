@@ -249,6 +249,8 @@ class UsageRow(Base):
     """`engine`: its final count; `partial`: its count up to the last relayed event; `estimated`: ours; NULL: none."""
     ttft_ms: Mapped[float | None] = mapped_column(Float)
     """From the attempt's begin to the first bytes of its answer."""
+    cost_nano: Mapped[int | None]
+    """At the tariff in force when it began; NULL: there was none. Failures of ours are 0."""
     started_at_ms: Mapped[int]
     finished_at_ms: Mapped[int | None]
 
@@ -277,3 +279,35 @@ class HostPrice(Base):
     effective_from_ms: Mapped[int]
     nano_per_hour: Mapped[int]
     source: Mapped[str] = mapped_column(String(500))
+
+
+class Tariff(Base):
+    """A dated token price of what a scope names; triggers refuse UPDATE and DELETE: a new price is a new row."""
+
+    __tablename__ = "tariffs"
+    __table_args__ = (UniqueConstraint("scope", "effective_from_ms"),)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    scope: Mapped[str] = mapped_column(String(200))
+    """`base:NAME`, `tenant:NAME` or `adapter:tenant/adapter`."""
+    effective_from_ms: Mapped[int]
+    input_nano_per_mtok: Mapped[int]
+    cached_input_nano_per_mtok: Mapped[int]
+    output_nano_per_mtok: Mapped[int]
+    source: Mapped[str] = mapped_column(String(500))
+    added_at_ms: Mapped[int]
+
+
+class Limit(Base):
+    """What a scope may use; NULL is no limit. Minutes roll, days and months are those of UTC."""
+
+    __tablename__ = "limits"
+    scope: Mapped[str] = mapped_column(String(200), primary_key=True)
+    """`tenant:NAME`, `key:ID` or `adapter:tenant/adapter`."""
+    requests_per_minute: Mapped[int | None]
+    tokens_per_minute: Mapped[int | None]
+    concurrency: Mapped[int | None]
+    daily_nano: Mapped[int | None]
+    monthly_nano: Mapped[int | None]
+    daily_tokens: Mapped[int | None]
+    monthly_tokens: Mapped[int | None]
+    changed_at_ms: Mapped[int]

@@ -17,8 +17,11 @@ from registry.errors import InvalidInput
 from registry.experiments import Experiments
 from registry.leadership import Leadership
 from registry.ledger import Ledger
+from registry.limits import Limits
 from registry.settings import RegistrySettings
+from registry.spending import SpendingBooks
 from registry.swaps import Swaps
+from registry.tariffs import Tariffs
 from registry.tenants import Tenants
 from registry.workers import Workers
 
@@ -39,6 +42,9 @@ class Registry:
         self.drains = Drains(self.db)
         self.experiments = Experiments(self.db)
         self.ledger = Ledger(self.db)
+        self.tariffs = Tariffs(self.db)
+        self.limits = Limits(self.db)
+        self.spending = SpendingBooks(self.db)
         self._catalog = EMPTY
 
     def catalog(self) -> Catalog:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from gateway.errors import ApiError
+from gateway.errors import ApiError, Headers
 from gateway.handoffs import Arm
 
 Message = MutableMapping[str, Any]
@@ -43,6 +43,10 @@ class Respond:
             if arm.arm is not None:
                 self._headers.append((b"x-switchyard-arm", arm.arm.encode()))
 
+    def say(self, headers: Headers) -> None:
+        """Add headers to the answer that has not begun."""
+        self._headers += headers
+
     async def feed(self, chunk: bytes) -> None:
         """Some bytes of a good answer."""
         if self.first_byte_s is None:
@@ -75,7 +79,11 @@ class Respond:
         if self.started:
             await self._send({"type": "http.response.body", "body": error.sse_event(), "more_body": False})
             return
-        headers = [(b"retry-after", str(error.retry_after_s).encode())] if error.retry_after_s is not None else []
+        headers = [*error.headers]
+        if error.retry_after_s is not None:
+            headers.append((b"retry-after", str(error.retry_after_s).encode()))
+        if error.should_retry is not None:
+            headers.append((b"x-should-retry", b"true" if error.should_retry else b"false"))
         await self._document(error.status, error.envelope(), headers)
 
     async def _document(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from gateway.cost.journal import Journal
+from gateway.cost.limits import Bill
 from gateway.errors import ApiError, Overloaded
 from gateway.fleet.view import CannotLoad
 from gateway.handoffs import Arm, Call, Principal, Usage
@@ -34,6 +35,8 @@ class Metered:
     number: int
     body: Mapping[str, Any]
     """What goes to the engine; read only to estimate a prompt that no engine has counted."""
+    bill: Bill
+    """Charged when the attempt has ended."""
 
 
 class Meter:
@@ -42,7 +45,7 @@ class Meter:
     Both are plain appends to the journal, so a kill -9 right after either loses nothing.
     """
 
-    __slots__ = ("_attempt_id", "_began_s", "_journal", "_metered", "_started_at_ms", "usage")
+    __slots__ = ("_attempt_id", "_began_s", "_cost_nano", "_journal", "_metered", "_started_at_ms", "usage")
 
     def __init__(self, journal: Journal, metered: Metered) -> None:
         self._journal = journal
@@ -50,6 +53,7 @@ class Meter:
         self._attempt_id = f"{metered.call.request_id}-{metered.number}"
         self._started_at_ms = 0
         self._began_s = 0.0
+        self._cost_nano: int | None = None
         self.usage = Usage()
 
     def __enter__(self) -> Usage:
@@ -65,6 +69,7 @@ class Meter:
         outcome = _outcome(error)
         if self.usage.sent and self.usage.source is None:
             self._estimate()
+        self._cost_nano = self._metered.bill.charge(self.usage, outcome, self._started_at_ms)
         with _recorded():
             self._journal.settle(self._row(outcome, time.time_ns() // 1_000_000))
 
@@ -97,6 +102,7 @@ class Meter:
             "cached_tokens": self.usage.cached_tokens,
             "completion_tokens": self.usage.completion_tokens,
             "usage_source": self.usage.source,
+            "cost_nano": self._cost_nano,
             "ttft_ms": None if self.usage.began_s is None else round((self.usage.began_s - self._began_s) * 1000, 1),
             "started_at_ms": self._started_at_ms,
             "finished_at_ms": finished_at_ms,

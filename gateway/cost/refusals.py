@@ -1,0 +1,113 @@
+"""What a client hears of limits: OpenAI's `x-ratelimit-*` headers, and why a request may not begin."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+
+from gateway.cost.counters import Counter, Rate, Window
+from gateway.errors import Headers, QuotaExceeded, RateLimited, Unpriced
+
+__all__ = ["Headers", "headers_of", "no_price", "out_of_budget", "over_rate", "too_many_at_once"]
+
+NANO = 1_000_000_000
+
+
+def headers_of(counters: list[Counter], now_s: float) -> Headers:
+    """Limit, remaining and reset of requests and tokens, each of the scope that has least left."""
+    headers: Headers = ()
+    for rates in ([one.requests for one in counters], [one.tokens for one in counters]):
+        tightest, least = None, math.inf
+        for rate in rates:
+            if rate is not None and (free := rate.free(now_s)) < least:
+                tightest, least = rate, free
+        if tightest is not None:
+            headers += (
+                tightest.limit_header,
+                (tightest.remaining_name, b"%d" % (least if least > 0 else 0)),
+                (tightest.reset_name, _duration(tightest.full_at_s - now_s)),
+            )
+    return headers
+
+
+def _duration(seconds: float) -> bytes:
+    """As OpenAI writes it: `12ms`, `1.5s`, `6m0s`."""
+    if seconds < 1:
+        return b"%dms" % math.ceil(seconds * 1000) if seconds > 0 else b"0ms"
+    if seconds < 60:
+        return b"%gs" % round(seconds, 3)
+    return b"%dm%ds" % divmod(math.ceil(seconds), 60)
+
+
+def too_many_at_once(scope: str, limit: int) -> RateLimited:
+    """All places are taken."""
+    return RateLimited(
+        f"{limit} requests of {_named(scope)} run already, which is its limit. Send the next one when one has ended.",
+        code="rate_limit_exceeded",
+        retry_after_s=1,
+    )
+
+
+def over_rate(scope: str, what: str, rate: Rate, units: int, now_s: float) -> RateLimited:
+    """The minute's requests or tokens are used up; or the request alone is larger than a whole minute."""
+    limit = rate.limit
+    if units > limit:
+        refusal = RateLimited(
+            f"Request too large for {_named(scope)}: it can use {units} {what}, the limit is {limit} a minute. "
+            "Send a shorter prompt or a smaller max_tokens.",
+            code="rate_limit_exceeded",
+        )
+        refusal.should_retry = False
+        return refusal
+    wait_s = max(1, math.ceil(rate.wait_s(units, now_s)))
+    return RateLimited(
+        f"Rate limit of {_named(scope)} reached: {limit} {what} a minute, this request needs {units}. "
+        f"Try again in {wait_s} s.",
+        code="rate_limit_exceeded",
+        retry_after_s=wait_s,
+    )
+
+
+def out_of_budget(
+    scope: str, window: Window, unit: str, budget: int, left: int, ask: int
+) -> RateLimited | QuotaExceeded:
+    """The budget cannot pay for the most that this request could use.
+
+    When only what running requests hold is in the way, it is worth trying again in a moment, and otherwise not before
+    the window ends.
+    """
+    if ask <= left:
+        return RateLimited(
+            f"What is left of the {window.name} budget of {_named(scope)} is held by requests that run. "
+            "Try again in 1 s.",
+            code="rate_limit_exceeded",
+            retry_after_s=1,
+        )
+    begins_anew = datetime.fromtimestamp(window.ends_ms / 1000, UTC)
+    return QuotaExceeded(
+        f"The {window.name} budget of {_named(scope)} is {_amount(budget, unit)} and has {_amount(max(0, left), unit)} "
+        f"left; this request can use {_amount(ask, unit)}. Send a smaller max_tokens, ask the operator for more, or "
+        f"wait until {begins_anew:%Y-%m-%d %H:%M} UTC.",
+        code="insufficient_quota",
+    )
+
+
+def no_price(scope: str) -> Unpriced:
+    """A budget in dollars cannot be kept."""
+    return Unpriced(
+        f"{_named(scope).capitalize()} has a budget in dollars and this model has no price, so it is not served. "
+        "The operator adds one with `switchyard tariff add`.",
+        param="model",
+        code="unpriced",
+    )
+
+
+def _named(scope: str) -> str:
+    kind, _, name = scope.partition(":")
+    return f"this {kind} ({name})"
+
+
+def _amount(amount: int, unit: str) -> str:
+    if unit == "tokens":
+        return f"{amount} tokens"
+    return "$" + f"{amount // NANO}.{amount % NANO:09d}".rstrip("0").rstrip(".")

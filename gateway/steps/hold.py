@@ -1,0 +1,60 @@
+"""What can this request use at most? Hold that, or refuse it.
+
+An answer's bound is `max_tokens` times the number of answers. A request under limits that names none gets one: what is
+held is also what the engine is told, so that the hold bounds what is spent.
+
+A prompt is not tokenized here. For the rate it counts as a quarter of the body's bytes, which is about right for
+English. For budgets it counts as all of them and `TEMPLATE_TOKENS`: a tokenizer that works on bytes makes no more than
+one token of each, so a budget is never overshot, and near its end requests are refused a little early.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gateway.api.request import InferenceRequest
+from gateway.cost.limits import Ask, Bill, Limits
+from gateway.cost.tariff import most_nano, price_of
+from gateway.handoffs import Arm, Principal
+from registry.catalog import Catalog
+from registry.db import now_ms
+
+BYTES_PER_TOKEN = 4
+TEMPLATE_TOKENS = 128
+"""For what a chat template puts around the messages; a default system prompt has 20 to 60."""
+
+
+def hold(
+    limits: Limits,
+    catalog: Catalog,
+    principal: Principal,
+    arm: Arm,
+    request: InferenceRequest,
+    body_bytes: int,
+    default_output_tokens: int,
+) -> tuple[InferenceRequest, Bill]:
+    """The request as it may go to the engine, and its bill. Raises `RateLimited`, `QuotaExceeded` or `Unpriced`."""
+    version = arm.version
+    adapter = None if version is None else version.adapter
+    price = price_of(catalog, principal.tenant, adapter, arm.base_digest, now_ms())
+    scopes: tuple[str, ...] = (f"tenant:{principal.tenant}", f"key:{principal.key_id}")
+    if adapter is not None:
+        scopes += (f"adapter:{principal.tenant}/{adapter}",)
+    counters = limits.counters_of(catalog, scopes)
+    if not counters:
+        return request, Bill(limits, scopes, price, counters, None)
+    if request.max_output_tokens is None:
+        request = _bounded(request, default_output_tokens)
+    answers = (request.max_output_tokens or 0) * request.choices
+    prompt = body_bytes + TEMPLATE_TOKENS
+    ask = Ask(
+        -(-body_bytes // BYTES_PER_TOKEN) + answers,
+        prompt + answers,
+        None if price is None else most_nano(prompt, answers, price),
+    )
+    return request, Bill(limits, scopes, price, counters, ask)
+
+
+def _bounded(request: InferenceRequest, most: int) -> InferenceRequest:
+    most = max(most, request.body.get("min_tokens") or 0)
+    return replace(request, max_output_tokens=most, body={**request.body, "max_completion_tokens": most})

@@ -1,0 +1,189 @@
+"""`switchyard limits` and `switchyard tariff`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import typer
+
+from registry.console import JsonFlag, print_done, print_json, print_table, when
+from registry.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from registry.service import Registry
+    from registry.tariffs import TariffInfo
+
+limits = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Set and list what tenants, keys and adapters may use."
+)
+tariff = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Add and list dated token prices of bases, tenants and adapters."
+)
+
+LimitScope = typer.Argument(help="tenant:NAME, key:ID or adapter:tenant/adapter.")
+NANO = 1_000_000_000
+
+
+@contextmanager
+def _open_registry() -> Iterator[Registry]:
+    """The registry of the settings in force; its SQL library is imported only now, so that `--help` is quick."""
+    from registry.service import Registry
+
+    with Registry.open() as registry:
+        yield registry
+
+
+@limits.command("set")
+def set_limits(
+    scope: str = LimitScope,
+    requests_per_minute: int | None = typer.Option(None, "--requests-per-minute"),
+    tokens_per_minute: int | None = typer.Option(None, "--tokens-per-minute", help="Prompt and answers together."),
+    concurrency: int | None = typer.Option(None, "--concurrency", help="Requests at once."),
+    daily_dollars: str | None = typer.Option(None, "--daily-dollars", help="At the tariff, per UTC day."),
+    monthly_dollars: str | None = typer.Option(None, "--monthly-dollars", help="At the tariff, per UTC month."),
+    daily_tokens: int | None = typer.Option(None, "--daily-tokens"),
+    monthly_tokens: int | None = typer.Option(None, "--monthly-tokens"),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Set limits of a scope; those that are not named stay as they are. Gateways obey within a second."""
+    from registry.ledger import dollars_to_nano
+
+    named = {
+        "requests_per_minute": requests_per_minute,
+        "tokens_per_minute": tokens_per_minute,
+        "concurrency": concurrency,
+        "daily_nano": None if daily_dollars is None else dollars_to_nano(daily_dollars, "daily_dollars"),
+        "monthly_nano": None if monthly_dollars is None else dollars_to_nano(monthly_dollars, "monthly_dollars"),
+        "daily_tokens": daily_tokens,
+        "monthly_tokens": monthly_tokens,
+    }
+    with _open_registry() as registry:
+        info = registry.limits.set(scope, {name: value for name, value in named.items() if value is not None})
+    print_done(info, f"limits of {scope} are set", json_output)
+
+
+@limits.command("list")
+def list_limits(json_output: bool = JsonFlag) -> None:
+    """List every limit."""
+    with _open_registry() as registry:
+        infos = registry.limits.all()
+    if json_output:
+        print_json(infos)
+        return
+    print_table(
+        ("SCOPE", "REQ/MIN", "TOKENS/MIN", "AT ONCE", "DAILY $", "MONTHLY $", "DAILY TOKENS", "MONTHLY TOKENS"),
+        (
+            (
+                info.scope,
+                info.requests_per_minute,
+                info.tokens_per_minute,
+                info.concurrency,
+                _dollars(info.daily_nano),
+                _dollars(info.monthly_nano),
+                info.daily_tokens,
+                info.monthly_tokens,
+            )
+            for info in infos
+        ),
+        empty="no limits; set one with `switchyard limits set tenant:NAME --requests-per-minute 60`",
+    )
+
+
+@limits.command("clear")
+def clear_limits(scope: str = LimitScope, json_output: bool = JsonFlag) -> None:
+    """Take every limit of a scope away."""
+    with _open_registry() as registry:
+        registry.limits.clear(scope)
+    print_done({"scope": scope, "cleared": True}, f"{scope} has no limits any more", json_output)
+
+
+@tariff.command("add")
+def add_tariff(
+    scope: str = typer.Argument(help="base:NAME, or tenant:NAME or adapter:tenant/adapter for a price of their own."),
+    input_dollars: str = typer.Option(..., "--input", help="Dollars per million input tokens."),
+    output_dollars: str = typer.Option(..., "--output", help="Dollars per million output tokens."),
+    cached_dollars: str | None = typer.Option(
+        None, "--cached-input", help="Per million cached ones; default: --input."
+    ),
+    effective_from: str | None = typer.Option(
+        None, "--from", help="First day that it holds, YYYY-MM-DD (UTC); default: from now on."
+    ),
+    source: str = typer.Option(..., "--source", help="Where the figure is from."),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Add a price. Prices are never edited: a change is a new price with its date."""
+    with _open_registry() as registry:
+        info = registry.tariffs.add(
+            scope,
+            input_dollars=input_dollars,
+            output_dollars=output_dollars,
+            cached_dollars=cached_dollars,
+            effective_from_ms=_from_ms(effective_from),
+            source=source,
+        )
+    begins = when(info.effective_from_ms)
+    sentence = f"{scope}: ${input_dollars} in, ${output_dollars} out per million tokens from {begins}"
+    print_done(info, sentence, json_output)
+
+
+@tariff.command("list")
+def list_tariffs(json_output: bool = JsonFlag) -> None:
+    """List the price of every scope that is in force, or comes first."""
+    now = datetime.now(UTC).timestamp() * 1000
+    with _open_registry() as registry:
+        in_force: dict[str, TariffInfo] = {}
+        for info in registry.tariffs.all():
+            if info.effective_from_ms <= now or info.scope not in in_force:
+                in_force[info.scope] = info
+    _show(list(in_force.values()), json_output)
+
+
+@tariff.command("show")
+def show_tariff(
+    scope: str = typer.Argument(help="base:NAME, tenant:NAME or adapter:tenant/adapter."), json_output: bool = JsonFlag
+) -> None:
+    """Show every price that a scope ever had, and those to come."""
+    with _open_registry() as registry:
+        infos = registry.tariffs.all(scope)
+    _show(infos, json_output)
+
+
+def _show(infos: list[TariffInfo], json_output: bool) -> None:
+    if json_output:
+        print_json(infos)
+        return
+    print_table(
+        ("SCOPE", "FROM", "$/M IN", "$/M CACHED", "$/M OUT", "SOURCE"),
+        (
+            (
+                info.scope,
+                when(info.effective_from_ms),
+                _dollars(info.input_nano_per_mtok),
+                _dollars(info.cached_input_nano_per_mtok),
+                _dollars(info.output_nano_per_mtok),
+                info.source,
+            )
+            for info in infos
+        ),
+        empty="no prices; add one with `switchyard tariff add base:NAME --input … --output … --source …`",
+    )
+
+
+def _from_ms(text: str | None) -> int | None:
+    """The first millisecond of a UTC day."""
+    if text is None:
+        return None
+    try:
+        return int(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp() * 1000)
+    except ValueError:
+        raise InvalidInput(f"date is {text!r}; expected YYYY-MM-DD", param="from") from None
+
+
+def _dollars(nano: int | None) -> str | None:
+    """All decimals that count: 300,000,000 → `0.3`."""
+    if nano is None:
+        return None
+    return f"{nano // NANO}.{nano % NANO:09d}".rstrip("0").rstrip(".")

@@ -1,0 +1,199 @@
+"""Limits and budgets through a whole gateway: what clients see, what is held, and what the counters say afterwards."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+import pytest
+from openai import OpenAI
+
+from gateway.cost.counters import Counter
+from tests.gateway.stack import (
+    CHAT,
+    MESSAGES,
+    House,
+    Stack,
+    open_house,
+    run_engines,
+    run_gateway,
+    run_stack,
+    wait_until,
+)
+
+DOLLAR = 1_000_000_000
+
+
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One engine and one gateway; every test makes a tenant of its own."""
+    with open_house(tmp_path_factory.mktemp("limited")) as house:
+        house.registry.tariffs.add("base:tiny", input_dollars="1", output_dollars="10", source="a test")
+        with run_stack(house, default_output_tokens=40) as stack:
+            yield stack
+
+
+def tenant(stack: Stack, name: str, **most: int) -> None:
+    """A tenant with an adapter `triage` and these limits, known to the gateway."""
+    stack.house.tenant(name)
+    stack.house.publish(f"{name}/triage")
+    stack.house.point(f"{name}/triage", "1.0")
+    if most:
+        limit(stack, f"tenant:{name}", **most)
+    stack.wait_revision()
+    stack.wait_resident(f"{name}/triage@1.0")
+
+
+def limit(stack: Stack, scope: str, **most: int) -> None:
+    stack.house.registry.limits.set(scope, most)
+    stack.wait_revision()
+    found = counter(stack, scope)
+    wait_until("the ledger to be read", lambda: found.books_read or not found.budgets)
+
+
+def counter(stack: Stack, scope: str) -> Counter:
+    house = stack.gateway.house
+    assert house is not None
+    found = house.limits.counter(scope)
+    assert found is not None
+    return found
+
+
+def answers_429(stack: Stack) -> float:
+    text = stack.http.get(f"{stack.url}/metrics").text
+    lines = [line for line in text.splitlines() if line.startswith("switchyard_requests_total") and '"429"' in line]
+    return sum(float(line.split()[-1]) for line in lines)
+
+
+def error(answer: Any) -> tuple[int, str, str]:
+    found = answer.json()["error"]
+    return answer.status_code, found["type"], found["code"]
+
+
+def test_an_answer_without_limits_has_no_rate_limit_headers_and_its_cost_is_on_record(limited: Stack) -> None:
+    tenant(limited, "free")
+    answer = limited.chat("triage", "free")
+    assert [name for name in answer.headers if name.startswith("x-ratelimit")] == []
+    (row,) = limited.house.usage_of(answer.headers["x-request-id"])
+    prompt, completion = row["prompt_tokens"], row["completion_tokens"]
+    assert row["cost_nano"] == prompt * 1_000 + completion * 10_000 > 0
+
+
+def test_requests_above_the_rate_are_a_429_with_the_time_to_wait(limited: Stack) -> None:
+    tenant(limited, "quick", requests_per_minute=2)
+    first, second, third = (limited.chat("triage", "quick") for _ in range(3))
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert first.headers["x-ratelimit-limit-requests"] == "2"
+    assert first.headers["x-ratelimit-remaining-requests"] == "1"
+    assert second.headers["x-ratelimit-remaining-requests"] == "0"
+    assert first.headers["x-ratelimit-reset-requests"] in ("30s", "29.999s")
+    assert error(third) == (429, "rate_limit_error", "rate_limit_exceeded")
+    assert 25 <= int(third.headers["retry-after"]) <= 30
+    assert third.headers["x-ratelimit-remaining-requests"] == "0"
+
+
+def test_tokens_are_held_before_a_request_and_settled_after_it(limited: Stack) -> None:
+    tenant(limited, "wordy", tokens_per_minute=600)
+    answer = limited.chat("triage", "wordy", max_tokens=500)
+    assert 0 <= int(answer.headers["x-ratelimit-remaining-tokens"]) < 100
+    used = sum(answer.json()["usage"][name] for name in ("prompt_tokens", "completion_tokens"))
+    wait_until("the settlement", lambda: counter(limited, "tenant:wordy").in_flight == 0)
+    tokens = counter(limited, "tenant:wordy").tokens
+    assert tokens is not None
+    free = tokens.free(time.monotonic())
+    assert 600 - used <= free < 600 - used + 30
+    refused = limited.chat("triage", "wordy", max_tokens=575)
+    assert error(refused) == (429, "rate_limit_error", "rate_limit_exceeded")
+    assert "x-should-retry" not in refused.headers
+    too_large = limited.chat("triage", "wordy", max_tokens=601)
+    assert error(too_large) == (429, "rate_limit_error", "rate_limit_exceeded")
+    assert too_large.headers["x-should-retry"] == "false"
+
+
+def test_a_used_up_budget_is_an_insufficient_quota_that_the_sdk_does_not_retry(limited: Stack) -> None:
+    tenant(limited, "poor", daily_nano=1_000_000)
+    key = limited.house.keys["poor"]
+    before = answers_429(limited)
+    with (
+        OpenAI(base_url=f"{limited.url}/v1", api_key=key, max_retries=5) as client,
+        pytest.raises(openai.RateLimitError) as caught,
+    ):
+        client.chat.completions.create(model="triage", messages=MESSAGES, max_tokens=1_000)
+    assert answers_429(limited) == before + 1
+    assert (caught.value.code, caught.value.type) == ("insufficient_quota", "insufficient_quota")
+    assert caught.value.response.headers["x-should-retry"] == "false"
+    assert limited.chat("triage", "poor", max_tokens=1).status_code == 200
+
+
+def test_a_request_without_max_tokens_is_sent_with_the_bound_that_is_held(limited: Stack) -> None:
+    tenant(limited, "vague", daily_tokens=1_000_000)
+    endless = {"model": "triage", "messages": MESSAGES, "ignore_eos": True}
+    answer = limited.post(CHAT, endless, "vague")
+    assert answer.json()["usage"]["completion_tokens"] == 40
+    longer = limited.post(CHAT, {**endless, "min_tokens": 50}, "vague")
+    assert longer.json()["usage"]["completion_tokens"] == 50
+
+
+def test_a_dollar_budget_without_a_price_is_refused_and_not_free(house: House) -> None:
+    house.publish("acme/triage")
+    house.point("acme/triage", "1.0")
+    house.registry.limits.set("tenant:acme", {"monthly_nano": DOLLAR})
+    with run_stack(house) as stack:
+        refused = stack.chat("triage")
+        assert error(refused) == (503, "service_unavailable", "unpriced")
+        assert refused.headers["x-should-retry"] == "false"
+        house.registry.tariffs.add("adapter:acme/triage", input_dollars="1", output_dollars="1", source="a test")
+        stack.wait_revision()
+        assert stack.chat("triage").status_code == 200
+
+
+def test_every_scope_of_a_request_counts_and_a_refusal_holds_on_none(limited: Stack) -> None:
+    tenant(limited, "scoped", requests_per_minute=1_000)
+    limit(limited, "adapter:scoped/triage", requests_per_minute=1, daily_tokens=100_000)
+    assert limited.chat("triage", "scoped").status_code == 200
+    assert error(limited.chat("triage", "scoped"))[2] == "rate_limit_exceeded"
+    requests = counter(limited, "tenant:scoped").requests
+    assert requests is not None
+    free = requests.free(time.monotonic())
+    assert 998.9 < free < 1_000
+    limited.house.registry.limits.clear("adapter:scoped/triage")
+    limited.wait_revision()
+    assert limited.chat("triage", "scoped").status_code == 200
+
+
+def test_what_was_spent_before_a_restart_is_spent_after_it(house: House) -> None:
+    house.publish("acme/triage")
+    house.point("acme/triage", "1.0")
+    house.registry.tariffs.add("base:tiny", input_dollars="1", output_dollars="10", source="a test")
+    house.registry.limits.set("tenant:acme", {"daily_nano": DOLLAR})
+    with run_engines(house, {}) as mocks:
+        with run_gateway(house, mocks) as stack:
+            assert stack.chat("triage").status_code == 200
+            spent = counter(stack, "tenant:acme").day.nano
+        with run_gateway(house, mocks) as stack:
+            day = counter(stack, "tenant:acme").day
+            assert (day.before.nano, day.nano) == (spent, 0)
+            assert spent > 0
+            house.registry.limits.set("tenant:acme", {"daily_nano": spent + 1})
+            stack.wait_revision()
+            assert error(stack.chat("triage", max_tokens=1))[2] == "insufficient_quota"
+
+
+def test_a_client_that_hangs_up_leaves_no_hold(limited: Stack) -> None:
+    tenant(limited, "hasty", daily_tokens=1_000_000, concurrency=10)
+    limited.faults(token_ms=20)
+    try:
+        body = {"model": "triage", "messages": MESSAGES, "stream": True, "max_tokens": 900, "ignore_eos": True}
+        headers = {"Authorization": f"Bearer {limited.house.keys['hasty']}"}
+        for _ in range(5):
+            with limited.http.stream("POST", f"{limited.url}{CHAT}", json=body, headers=headers) as answer:
+                chunks = answer.iter_bytes()  # closes the answer when it goes
+                assert next(chunks).startswith(b"data:")
+                assert counter(limited, "tenant:hasty").held_tokens > 900
+    finally:
+        limited.heal()
+    wait_until("all holds to be released", lambda: counter(limited, "tenant:hasty").in_flight == 0)
+    assert counter(limited, "tenant:hasty").held_tokens == 0
+    assert counter(limited, "tenant:hasty").held_nano == 0
