@@ -253,6 +253,23 @@ class UsageRow(Base):
     """At the tariff in force when it began; NULL: there was none. Failures of ours are 0."""
     started_at_ms: Mapped[int]
     finished_at_ms: Mapped[int | None]
+    n: Mapped[int | None] = mapped_column(Integer)
+    """Answers to each prompt; an engine reads, and counts, the prompt for each of them. NULL is 1."""
+
+
+class EngineReading(Base):
+    """An engine's own count of tokens at one moment of one boot, to hold the ledger against. Append-only."""
+
+    __tablename__ = "engine_readings"
+    engine: Mapped[str] = mapped_column(String(200), primary_key=True)
+    boot_ms: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """When its process began: counters start from 0 with each."""
+    asked_ms: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """The figures are of a moment between this and `answered_ms`."""
+    answered_ms: Mapped[int]
+    steps: Mapped[int]
+    prompt_tokens: Mapped[int]
+    generation_tokens: Mapped[int]
 
 
 class ApiPrice(Base):

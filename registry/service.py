@@ -13,6 +13,7 @@ from registry.catalog import EMPTY, Catalog
 from registry.catalog_reader import update_catalog
 from registry.db import Database
 from registry.drains import Drains
+from registry.engine_readings import EngineReadings
 from registry.errors import InvalidInput
 from registry.experiments import Experiments
 from registry.leadership import Leadership
@@ -42,6 +43,7 @@ class Registry:
         self.drains = Drains(self.db)
         self.experiments = Experiments(self.db)
         self.ledger = Ledger(self.db)
+        self.readings = EngineReadings(self.db)
         self.tariffs = Tariffs(self.db)
         self.limits = Limits(self.db)
         self.spending = SpendingBooks(self.db)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.fleet.books import Books
 from gateway.fleet.demand import Demand
 from gateway.fleet.engine import Finder, ManagedEngine
 from gateway.fleet.homes import Homes
@@ -71,6 +72,7 @@ class Controller:
         self.demand = Demand(settings.requests_per_home)
         self.swaps = SwapRunner(self, registry, term.token, settings.drain_timeout_s)
         self.term = term
+        self.books = Books(registry, term.token)
         self._registry = registry
         self._catalog = catalog
         self._zero_adapters = zero_adapters
@@ -218,6 +220,7 @@ class Controller:
                 self.preload()
             if due:
                 self._retire_unwanted()
+                await self.books.keep(self.engines)
             try:
                 await self.swaps.start_pending()
             except SQLAlchemyError as error:
@@ -267,6 +270,7 @@ class Controller:
             heard_s=self.hub.heard_s.get(engine.url, 0.0),
         )
         engine.told(self.publish())
+        self.books.note(engine)
         if new_boot:
             self.loading.forget_failures(engine.url)
             self.wake()
@@ -357,10 +361,11 @@ class Controller:
         return self._homes
 
     async def close(self) -> None:
-        """Stop loads and swaps, close connections."""
+        """Stop loads and swaps, finish the books, close connections."""
         tasks = [*self._checks.values(), *self.loading.tasks.values(), *self.swaps.tasks(), *self._errands]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.books.close(self.engines)
         for engine in self.engines:
             await engine.close()

@@ -96,6 +96,7 @@ class Meter:
             "arm": arm.arm,
             "unit_source": arm.unit_source,
             "endpoint": metered.call.endpoint,
+            "n": metered.body.get("n"),
             "engine": metered.engine_url,
             "outcome": outcome,
             "prompt_tokens": self.usage.prompt_tokens,

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.cost.report import api_cost_nano, build_report
 from registry.errors import Conflict, InvalidInput, NotFound
-from registry.ledger import NANO, ApiPriceInfo, HostPriceInfo, UsageSum, dollars_to_nano
+from registry.ledger import NANO, SYSTEM, ApiPriceInfo, HostPriceInfo, UsageSum, dollars_to_nano
 from tests.gateway.stack import House
 
 HOUR = 3_600_000
@@ -111,6 +111,18 @@ def test_usage_before_the_first_price_and_without_a_report_is_unpriced_and_not_f
     assert line.failed == 3, "lost, engine_failed and rejected"
     assert line.unpriced_attempts == 1 + 3, "a rejected request used nothing"
     assert line.api_nano == 360_000
+
+
+def test_our_own_probes_have_no_api_price_and_a_share_of_the_hosts(house: House) -> None:
+    ledger = house.registry.ledger
+    ledger.add_api_price(price(0, "0.30", "0.15", "1.20"))
+    ledger.add_host_price(HostPriceInfo("gpu", 0, 2 * NANO, "test"))
+    ledger.record([attempt(HOUR), attempt(HOUR, tenant=SYSTEM, model="probes")])
+    probes, _ = build_report(
+        ledger.sums, "gpt", ledger.api_prices("gpt"), ledger.host_prices(), since_ms=0, until_ms=2 * HOUR, hosts=1
+    ).lines
+    assert (probes.tenant, probes.api_nano, probes.unpriced_attempts) == (SYSTEM, 0, 0)
+    assert probes.host_nano == 2 * NANO
 
 
 def test_lines_are_by_tenant_and_version_and_share_the_hosts_by_busy_time(house: House) -> None:
