@@ -23,8 +23,9 @@ from gateway.api.request import Caps
 from gateway.api.respond import Receive, Respond, Send
 from gateway.api.translate import translate_errors
 from gateway.catalog_watch import CatalogWatch
-from gateway.cost.journal import Journal, Shipper
+from gateway.cost.journal import Journal
 from gateway.cost.limits import Limits
+from gateway.cost.shipper import Shipper
 from gateway.errors import MethodNotAllowed, Overloaded
 from gateway.fleet.candidate import Candidate, candidate_of, process_name
 from gateway.fleet.wire import TAKES_TRAFFIC
@@ -77,8 +78,13 @@ class Gateway:
             watch = CatalogWatch(
                 registry, worker_id, f"http://{settings.host}:{settings.port}", settings.catalog_poll_s
             )
-            journal = Journal(settings.state_dir / "journal", worker_id)
+            journal = Journal(
+                settings.state_dir / "journal",
+                worker_id,
+                max_unshipped_bytes=settings.journal_max_unshipped_bytes,
+            )
             shipper = Shipper(journal, registry.ledger)
+            await asyncio.to_thread(shipper.recover)
             worker = self.worker = FleetWorker(
                 worker_id, registry.leadership, settings.fleet_secret, on_catalog_moved=watch.look_now
             )

@@ -69,6 +69,11 @@ class GatewaySettings(RegistrySettings):
     cold_wait_s: float = Field(30.0, description="Longest time a request waits for a cold adapter before 503.")
     max_in_flight: int = Field(1024, description="Requests in flight on this gateway.")
     max_in_flight_per_tenant: int = Field(512, description="Requests in flight of one tenant.")
+    journal_max_unshipped_bytes: int = Field(
+        256 * 1024 * 1024,
+        gt=0,
+        description="Usage of one worker that may wait for the database; with more, new requests are shed with 503.",
+    )
     default_output_tokens: int = Field(
         1024,
         gt=0,

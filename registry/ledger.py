@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import Any, cast
@@ -12,9 +12,11 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import IntegrityError
 
+from registry.corrections import TOKENS, corrections_by_attempt, insert_correction
 from registry.db import Database
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.models import ApiPrice, HostPrice, UsageRow
+from registry.segment_books import Link, SegmentEntry, audit_rows, insert_entries
 
 NANO = 1_000_000_000
 """Nano-dollars in a dollar."""
@@ -109,9 +111,21 @@ class Ledger:
             statement = insert(cast("Table", UsageRow.__table__)).on_conflict_do_nothing(index_elements=["attempt_id"])
             return session.connection().execute(statement, batch).rowcount
 
+    def close_segments(self, entries: Sequence[SegmentEntry]) -> None:
+        """Journal segments of which every row is recorded: from now on `audit` misses rows that go."""
+        insert_entries(self._db, entries)
+
+    def audit(self, on_disk: Sequence[Link]) -> list[str]:
+        """What is wrong with rows and segments, a sentence each. `on_disk` are segments whose files are there."""
+        return audit_rows(self._db, on_disk)
+
+    def correct(self, attempt_id: str, reason: str, actor: str, deltas: Mapping[str, int]) -> None:
+        """Book differences to an attempt's tokens or cost; see `registry.corrections` for what is refused."""
+        insert_correction(self._db, attempt_id, reason, actor, deltas)
+
     def sums(self, since_ms: int, until_ms: int) -> list[UsageSum]:
-        """Usage per tenant and served model of attempts that began in `[since_ms, until_ms)`."""
-        row = UsageRow
+        """Usage per tenant and served model of attempts that began in `[since_ms, until_ms)`, corrections included."""
+        row, corrections = UsageRow, corrections_by_attempt()
         touched_engine = row.outcome.not_in(("rejected", "load_failed"))
         query = (
             select(
@@ -120,11 +134,13 @@ class Ledger:
                 func.count(),
                 func.sum(case((row.outcome.not_in(("ok", "client_aborted")), 1), else_=0)),
                 func.sum(case((row.completion_tokens.is_(None) & touched_engine, 1), else_=0)),
-                func.coalesce(func.sum(row.prompt_tokens), 0),
-                func.coalesce(func.sum(row.cached_tokens), 0),
-                func.coalesce(func.sum(row.completion_tokens), 0),
+                *(
+                    func.sum(func.coalesce(getattr(row, name), 0) + func.coalesce(corrections.c[name], 0))
+                    for name in TOKENS
+                ),
                 func.coalesce(func.sum(row.finished_at_ms - row.started_at_ms), 0),
             )
+            .outerjoin(corrections, corrections.c.attempt_id == row.attempt_id)
             .where(row.started_at_ms >= since_ms, row.started_at_ms < until_ms)
             .group_by(row.tenant, row.served_model)
             .order_by(row.tenant, row.served_model)

@@ -255,6 +255,43 @@ class UsageRow(Base):
     finished_at_ms: Mapped[int | None]
     n: Mapped[int | None] = mapped_column(Integer)
     """Answers to each prompt; an engine reads, and counts, the prompt for each of them. NULL is 1."""
+    segment: Mapped[str | None] = mapped_column(String(160))
+    """The journal segment that the attempt's end is in; NULL for what came by no journal."""
+
+
+class UsageSegment(Base):
+    """A journal segment that was shipped whole (`registry.segment_books.SegmentEntry`). Append-only."""
+
+    __tablename__ = "usage_segments"
+    __table_args__ = (UniqueConstraint("writer", "sequence"),)
+    segment: Mapped[str] = mapped_column(String(160), primary_key=True)
+    writer: Mapped[str] = mapped_column(String(140))
+    sequence: Mapped[int]
+    records: Mapped[int]
+    intents: Mapped[int]
+    attempts: Mapped[int]
+    prompt_tokens: Mapped[int]
+    cached_tokens: Mapped[int]
+    completion_tokens: Mapped[int]
+    digest: Mapped[str] = mapped_column(String(64))
+    previous_digest: Mapped[str] = mapped_column(String(64))
+    last: Mapped[bool] = mapped_column(Boolean)
+    faults: Mapped[int]
+
+
+class UsageCorrection(Base):
+    """What an attempt's row should have said, as differences. Append-only: a wrong correction is corrected again."""
+
+    __tablename__ = "usage_corrections"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    attempt_id: Mapped[str] = mapped_column(ForeignKey("usage.attempt_id"), index=True)
+    prompt_tokens: Mapped[int]
+    cached_tokens: Mapped[int]
+    completion_tokens: Mapped[int]
+    cost_nano: Mapped[int]
+    reason: Mapped[str] = mapped_column(String(1000))
+    actor: Mapped[str] = mapped_column(String(100))
+    created_at_ms: Mapped[int]
 
 
 class EngineReading(Base):

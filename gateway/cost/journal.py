@@ -1,191 +1,145 @@
-"""The usage journal: an append-only file per worker, and the thread that ships it to SQL.
+"""The usage journal of one worker: an append-only chain of segments, written before a request begins and ends.
 
-A record is one JSON line in one `write()`: it survives kill -9 the moment the call returns. The shipper groups fsyncs
-and SQL inserts, once a second, off the event loop. Rows are keyed by attempt id, so shipping twice is harmless.
+A record is one line in one `write()`: it survives kill -9 the moment the call returns. `gateway.cost.shipper` groups
+fsyncs and moves records to SQL, off the event loop.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
-import os
 import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from registry.errors import RegistryError
-from registry.ledger import Ledger
+from gateway.cost.records import INTENT, SETTLE
+from gateway.cost.segments import SegmentWriter
 
 log = logging.getLogger("switchyard.journal")
-INTENT, SETTLE = "intent", "settle"
 ROTATE_BYTES = 16 * 1024 * 1024
+MAX_UNSHIPPED_BYTES = 256 * 1024 * 1024
+
+
+class JournalFull(OSError):
+    """So much usage waits for the ledger that no new request may begin."""
 
 
 class Journal:
-    """The file of one worker. `intent` and `settle` are called on the event loop and only append."""
+    """The segments of one worker. `intent` and `settle` are called on the event loop and only append."""
 
-    def __init__(self, folder: Path, worker_id: str, *, rotate_bytes: int = ROTATE_BYTES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        worker_id: str,
+        *,
+        rotate_bytes: int = ROTATE_BYTES,
+        max_unshipped_bytes: int = MAX_UNSHIPPED_BYTES,
+    ) -> None:
+        """Raises `OSError` when the folder cannot be written to."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self.writer = f"{worker_id}-{time.time_ns():x}"  # a worker that died may have had our id
         self._rotate_bytes = rotate_bytes
-        self._worker_id = worker_id
-        self._sequence = 0
+        self._max_unshipped_bytes = max_unshipped_bytes
         self._lock = threading.Lock()
-        self._full: dict[Path, int] = {}
-        """Files that are not written to any more. They stay locked until the shipper is done with them."""
-        self._open()
+        self._sequence = 1
+        self._current = SegmentWriter.create(folder, self.writer, self._sequence)
+        self._full: list[SegmentWriter] = []
+        """Segments that are not written to any more, oldest first, locked until the shipper is done with them."""
+        self._previous = ""
+        self._running = 0
+        self._unshipped = self._current.size
+        self._waiting: deque[tuple[str, bytes]] = deque()
+        """Settle records that the disk had no room for; at most one for each attempt that had begun before."""
 
-    def _open(self) -> None:
-        """Begin a file that nobody has written: a worker that died may have had our id, and its intents are lost."""
-        while True:
-            self._sequence += 1
-            self.path = self.folder / f"usage-{self._worker_id}-{self._sequence:06d}.jsonl"
+    @property
+    def path(self) -> Path:
+        """The segment that is written to now."""
+        return self._current.path
+
+    @property
+    def unshipped_bytes(self) -> int:
+        """Written and not in the ledger yet."""
+        return self._unshipped
+
+    def intent(self, row: Mapping[str, Any]) -> None:
+        """An attempt begins; should nothing else come, it is `lost`.
+
+        Raises `OSError` when it cannot be recorded (`JournalFull`: when too much waits for the ledger already).
+        """
+        with self._lock:
+            if self._unshipped > self._max_unshipped_bytes:
+                raise JournalFull(
+                    errno.EDQUOT,
+                    f"journal_max_unshipped_bytes is {self._max_unshipped_bytes} and {self._unshipped} bytes wait for "
+                    "the ledger; bring the database back, or allow more",
+                )
+            self._write_waiting()
+            self._unshipped += self._current.append(INTENT, row["attempt_id"], orjson.dumps(row))
+            self._running += 1
+
+    def settle(self, row: Mapping[str, Any]) -> None:
+        """An attempt ended; the row is complete. It never fails: what the disk has no room for waits in memory."""
+        with self._lock:
+            self._running -= 1
+            self._waiting.append((row["attempt_id"], orjson.dumps(row)))
             try:
-                self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-                break
-            except FileExistsError:
-                continue
-        fcntl.flock(self._fd, fcntl.LOCK_EX)  # tells shippers of other workers that the file is ours
-        self._written = 0
+                self._write_waiting()
+            except OSError as error:
+                log.error("the end of attempt %s waits for room on the disk: %s", row["attempt_id"], error)
 
-    def intent(self, row: dict[str, Any]) -> None:
-        """An attempt begins; should nothing else come, it is `lost`. Raises `OSError` when it cannot be recorded."""
-        self._append(INTENT, row)
+    def _write_waiting(self) -> None:
+        while self._waiting:
+            self._unshipped += self._current.append(SETTLE, *self._waiting[0])
+            self._waiting.popleft()
 
-    def settle(self, row: dict[str, Any]) -> None:
-        """An attempt ended; the row is complete. Raises `OSError` when it cannot be recorded."""
-        self._append(SETTLE, row)
-
-    def _append(self, kind: str, row: dict[str, Any]) -> None:
-        line = orjson.dumps([kind, row]) + b"\n"
+    def shipped(self, count: int) -> None:
+        """So many bytes more are in the ledger; negative: so many more must come there."""
         with self._lock:
-            written = os.write(self._fd, line)
-            if written != len(line):  # the disk is full: half a line would spoil the next one
-                os.ftruncate(self._fd, self._written)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            self._written += written
+            self._unshipped -= count
 
-    def sync_and_rotate(self) -> Path:
-        """fsync; start a new file when this one is long. Returns the file that is written to now."""
-        os.fsync(self._fd)
-        with self._lock:
-            if self._written > self._rotate_bytes:
-                self._full[self.path] = self._fd
-                self._open()
-            return self.path
+    def tend(self) -> list[Path]:
+        """fsync, write what waited, begin a new segment when this one is long; every segment's path, oldest first.
 
-    def full_files(self) -> list[Path]:
-        """Files of this worker before the current one."""
-        return list(self._full)
+        For the shipper's thread. A disk without room is no error here: the next round tries again.
+        """
+        with suppress(OSError):
+            with self._lock:
+                self._write_waiting()
+            self._current.sync()
+            if self._current.size > self._rotate_bytes:
+                following = SegmentWriter.create(self.folder, self.writer, self._sequence + 1)
+                with self._lock:
+                    self._full.append(self._current)
+                    self._current = following
+                    self._sequence += 1
+                    self._unshipped += following.size
+            for segment in self._full:
+                if segment.closing is None:
+                    before = segment.size
+                    self._previous = segment.close(self._previous, last=False)
+                    self.shipped(before - segment.size)
+                    segment.sync()
+        return [segment.path for segment in (*self._full, self._current)]
 
-    def remove(self, path: Path) -> None:
-        """Delete a full file whose every attempt is in the ledger."""
-        path.unlink()
-        os.close(self._full.pop(path))
+    def forget_oldest(self) -> None:
+        """The shipper has removed the oldest segment, which was full."""
+        self._full.pop(0).release()
 
     def close(self) -> None:
-        """Sync and close; the lock goes with it."""
-        os.fsync(self._fd)
-        for fd in (self._fd, *self._full.values()):
-            os.close(fd)
-
-
-class Shipper:
-    """Moves journal lines to the ledger: this worker's as they come, those of dead workers at once."""
-
-    def __init__(self, journal: Journal, ledger: Ledger, *, interval_s: float = 1.0) -> None:
-        self._journal = journal
-        self._ledger = ledger
-        self._interval_s = interval_s
-        self._offsets: dict[Path, int] = {}
-        self._intents: dict[str, tuple[Path, dict[str, Any]]] = {}
-        """Attempts without a settle record so far, by id, with the file that the intent is in."""
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="usage-shipper", daemon=True)
-
-    def start(self) -> None:
-        """Begin shipping."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ship what is left and end; call it before the journal is closed."""
-        self._stop.set()
-        self._thread.join()
-        self._ship_quietly()
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._interval_s):
-            self._ship_quietly()
-
-    def _ship_quietly(self) -> None:
-        try:
-            self.ship()
-        except (RegistryError, OSError) as error:
-            log.warning("usage stays in the journal for now: %s", error)
-        except Exception:
-            log.exception("usage stays in the journal for now")
-
-    def ship(self) -> None:
-        """One round over all journal files."""
-        current = self._journal.sync_and_rotate()
-        full = self._journal.full_files()
-        ours = {current, *full}
-        others = sorted(set(self._journal.folder.glob("usage-*.jsonl")) - ours)
-        abandoned = [path for path in others if _is_abandoned(path)]
-        for path in [*abandoned, *full, current]:  # all of them first: an attempt may settle in a later file
-            self._ship_new_lines(path)
-        for path in abandoned:
-            lost = [row for origin, row in self._intents.values() if origin == path]
-            self._ledger.record(lost)
-            self._forget(path, lost)
-            path.unlink()
-        awaited = {origin for origin, _ in self._intents.values()}
-        for path in full:
-            if path not in awaited:
-                self._forget(path, [])
-                self._journal.remove(path)
-
-    def _forget(self, path: Path, rows: list[dict[str, Any]]) -> None:
-        self._offsets.pop(path, None)
-        for row in rows:
-            del self._intents[row["attempt_id"]]
-
-    def _ship_new_lines(self, path: Path) -> None:
-        """Offsets and intents move on only after the ledger has the rows, so a failed round is simply done again."""
-        offset = self._offsets.get(path, 0)
-        with path.open("rb") as file:
-            file.seek(offset)
-            data = file.read()
-        whole = data[: data.rfind(b"\n") + 1]  # a torn last line of a crash is no record
-        records = [record for line in whole.splitlines() if (record := _parse(line, path)) is not None]
-        settled = [row for kind, row in records if kind == SETTLE]
-        self._ledger.record(settled)
-        self._offsets[path] = offset + len(whole)
-        self._intents |= {row["attempt_id"]: (path, row) for kind, row in records if kind == INTENT}
-        for row in settled:
-            self._intents.pop(row["attempt_id"], None)
-
-
-def _parse(line: bytes, path: Path) -> tuple[str, dict[str, Any]] | None:
-    """A record; a line that is none is reported and passed over, so that it does not hold up all others."""
-    try:
-        kind, row = orjson.loads(line)
-        return kind, {**row, "attempt_id": row["attempt_id"]}
-    except (ValueError, TypeError, KeyError):
-        log.error("passed over a line of %s that cannot be read: %r", path.name, line[:300])
-        return None
-
-
-def _is_abandoned(path: Path) -> bool:
-    """Whether no live worker writes to the file."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(fd)
-    return True
+        """Sync, end the chain, give the locks up. What runs still, or found no room, is `lost` to who comes next."""
+        self.tend()
+        if self._waiting:
+            log.error("these attempts ended and there was no room to say so: %s", [name for name, _ in self._waiting])
+        elif self._running == 0 and all(segment.closing for segment in self._full):
+            with suppress(OSError):
+                self._current.close(self._previous, last=True)
+                self._current.sync()
+        for segment in (*self._full, self._current):
+            segment.release()

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
-import os
 import socket
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,17 +17,13 @@ import uvicorn
 from gateway.api.fields.caps import Caps
 from gateway.api.fields.checks import schema_cost
 from gateway.api.request import parse_request
-from gateway.cost.journal import Journal, Shipper
 from gateway.errors import BadRequest
 from gateway.fleet.loading import Loading
 from gateway.server import MAX_HEAD_BYTES, BoundedProtocol
 from loadtest.testing import free_port
 from registry.catalog import VersionEntry
-from registry.service import Registry
-from registry.settings import RegistrySettings
 from tests.gateway.fleet_parts import FirstTerm
 from tests.gateway.stack import CHAT, MESSAGES, House, Stack, run_stack, wait_until
-from tests.gateway.test_journal import row
 
 
 def request_with(schema: dict[str, Any]) -> bytes:
@@ -173,35 +166,3 @@ async def test_a_full_proof_asked_for_in_the_turn_in_which_a_plain_load_ends_doe
     loading.gate.set_result(None)
     await asyncio.wait_for(swapping, 5)
     assert engine.proven
-
-
-def test_a_full_disk_spoils_no_other_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = os.write
-
-    def half(fd: int, data: bytes) -> int:
-        return write(fd, data[: len(data) // 2])
-
-    with Registry.open(RegistrySettings(state_dir=tmp_path / "var")) as registry:
-        journal = Journal(tmp_path / "journal", "w")
-        journal.settle(row("a", "ok", 7))
-        monkeypatch.setattr(os, "write", half)
-        with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
-            journal.settle(row("b", "ok", 7))
-        monkeypatch.setattr(os, "write", write)
-        journal.settle(row("c", "ok", 7))
-        Shipper(journal, registry.ledger).ship()
-        assert {found["attempt_id"] for found in registry.ledger.recent(10)} == {"a", "c"}
-        journal.close()
-
-
-def test_a_line_that_cannot_be_read_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with Registry.open(RegistrySettings(state_dir=tmp_path / "var")) as registry:
-        journal = Journal(tmp_path / "journal", "w")
-        journal.settle(row("a", "ok", 7))
-        with journal.path.open("ab") as file:
-            file.write(b'["settle",{"attempt\n')
-        journal.settle(row("b", "ok", 7))
-        Shipper(journal, registry.ledger).ship()
-        assert {found["attempt_id"] for found in registry.ledger.recent(10)} == {"a", "b"}
-        journal.close()
-    assert "cannot be read" in caplog.text

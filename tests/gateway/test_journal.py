@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from gateway.cost.journal import Journal, Shipper
+from gateway.cost.journal import Journal, JournalFull
+from gateway.cost.records import SETTLE, encode
+from gateway.cost.shipper import Shipper
 from registry.db import Database
 from registry.ledger import Ledger
 from registry.service import Registry
 from registry.settings import RegistrySettings
+from tests.gateway.journal_parts import files, full_disk, outcomes, row
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -31,39 +35,6 @@ def ledger(db: Database) -> Ledger:
     return Ledger(db)
 
 
-def row(attempt: str, outcome: str = "lost", tokens: int | None = None) -> dict[str, Any]:
-    return {
-        "attempt_id": attempt,
-        "request_id": attempt,
-        "tenant": "acme",
-        "key_id": "k",
-        "requested_model": "t",
-        "served_model": "acme/t@1.0",
-        "split_id": None,
-        "arm": None,
-        "unit_source": None,
-        "endpoint": "chat",
-        "engine": "http://e",
-        "outcome": outcome,
-        "prompt_tokens": tokens,
-        "cached_tokens": tokens and 0,
-        "completion_tokens": tokens,
-        "started_at_ms": 1_000,
-        "finished_at_ms": None if outcome == "lost" else 2_000,
-    }
-
-
-def outcomes(ledger: Ledger) -> dict[str, tuple[str, int | None]]:
-    return {row["attempt_id"]: (row["outcome"], row["completion_tokens"]) for row in ledger.recent(1_000)}
-
-
-def files(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-# The files
-
-
 def test_what_settled_is_shipped_once_and_what_runs_is_not_shipped_yet(tmp_path: Path, ledger: Ledger) -> None:
     journal = Journal(tmp_path / "journal", "w")
     shipper = Shipper(journal, ledger)
@@ -76,6 +47,7 @@ def test_what_settled_is_shipped_once_and_what_runs_is_not_shipped_yet(tmp_path:
     journal.settle(row("b", "client_aborted"))
     shipper.ship()
     assert outcomes(ledger) == {"a": ("ok", 7), "b": ("client_aborted", None)}
+    assert journal.unshipped_bytes == 0
     journal.close()
 
 
@@ -102,7 +74,46 @@ def test_of_a_dead_worker_an_intent_without_an_end_is_lost_and_its_file_goes(tmp
     dead.close()
     shipper.ship()
     assert outcomes(ledger) == {"a": ("ok", 7), "b": ("lost", None)}
-    assert files(journal.folder) == ["usage-w-000001.jsonl"]
+    assert files(journal.folder) == ["w-000001"]
+    assert ledger.audit([]) == []
+    journal.close()
+
+
+def test_what_is_lost_is_marked_at_the_start_before_anything_is_shipped(tmp_path: Path, ledger: Ledger) -> None:
+    dead = Journal(tmp_path / "journal", "dead")
+    dead.intent(row("a"))
+    dead.close()
+    journal = Journal(tmp_path / "journal", "w")
+    shipper = Shipper(journal, ledger)
+    assert shipper.recover() == 1
+    assert outcomes(ledger) == {}
+    stranger = Journal(tmp_path / "journal", "stranger")
+    assert Shipper(stranger, ledger).recover() == 0, "one worker takes it over, others leave it to that one"
+    shipper.ship()
+    assert outcomes(ledger) == {"a": ("lost", None)}
+    for each in (journal, stranger):
+        each.close()
+
+
+def test_what_a_worker_had_taken_over_when_it_died_is_taken_over_again(tmp_path: Path, ledger: Ledger) -> None:
+    code = f"""
+import os, pathlib
+from gateway.cost.journal import Journal
+from gateway.cost.recovery import take_over
+from tests.gateway.journal_parts import row
+folder = pathlib.Path({str(tmp_path / "journal")!r})
+dead = Journal(folder, "dead")
+dead.intent(row("a")); dead.close()
+assert [estate.lost for estate in take_over(folder, ())] == [1]
+os.kill(os.getpid(), 9)
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == -9
+    journal = Journal(tmp_path / "journal", "w")
+    shipper = Shipper(journal, ledger)
+    assert shipper.recover() == 0, "it is marked already"
+    shipper.ship()
+    assert outcomes(ledger) == {"a": ("lost", None)}
+    assert ledger.audit([]) == []
     journal.close()
 
 
@@ -111,31 +122,50 @@ def test_a_torn_last_line_is_no_record(tmp_path: Path, ledger: Ledger) -> None:
     dead.intent(row("a"))
     dead.close()
     with dead.path.open("ab") as file:
-        file.write(json.dumps(["settle", row("a", "ok", 7)]).encode()[:-20])
+        file.write(encode(2, SETTLE, "a", b"{}")[:-3])
     journal = Journal(tmp_path / "journal", "w")
     Shipper(journal, ledger).ship()
     assert outcomes(ledger) == {"a": ("lost", None)}
+    assert ledger.audit([]) == []
     journal.close()
 
 
 def test_an_attempt_that_ends_after_its_file_was_full_is_not_lost(tmp_path: Path, ledger: Ledger) -> None:
-    journal = Journal(tmp_path / "journal", "w", rotate_bytes=100)
+    journal = Journal(tmp_path / "journal", "w", rotate_bytes=200)
     shipper = Shipper(journal, ledger)
     journal.intent(row("a"))
     for _ in range(3):
         shipper.ship()
     assert outcomes(ledger) == {}
-    assert files(journal.folder) == ["usage-w-000001.jsonl", "usage-w-000002.jsonl"]
+    assert files(journal.folder) == ["w-000001", "w-000002"]
     journal.settle(row("a", "ok", 7))
     shipper.ship()
     assert outcomes(ledger) == {"a": ("ok", 7)}
     shipper.ship()
-    assert files(journal.folder) == ["usage-w-000003.jsonl"], "full files go when all of their attempts have ended"
+    assert files(journal.folder) == ["w-000003"], "full files go when all of their attempts have ended"
     journal.close()
 
 
+def test_a_settle_record_does_not_go_before_its_intent(tmp_path: Path, ledger: Ledger) -> None:
+    journal = Journal(tmp_path / "journal", "w", rotate_bytes=200)
+    shipper = Shipper(journal, ledger)
+    journal.intent(row("a"))
+    journal.intent(row("b"))
+    shipper.ship()
+    journal.settle(row("a", "ok", 7))
+    for _ in range(3):
+        shipper.ship()
+    assert files(journal.folder) == ["w-000001", "w-000002", "w-000003"], "b began in the first"
+    journal.close()
+    other = Journal(tmp_path / "journal", "other")
+    Shipper(other, ledger).ship()
+    assert outcomes(ledger) == {"a": ("ok", 7), "b": ("lost", None)}
+    assert ledger.audit([]) == []
+    other.close()
+
+
 def test_a_full_file_of_a_live_worker_is_left_to_it(tmp_path: Path, ledger: Ledger) -> None:
-    journal = Journal(tmp_path / "journal", "w", rotate_bytes=100)
+    journal = Journal(tmp_path / "journal", "w", rotate_bytes=200)
     journal.intent(row("a"))
     Shipper(journal, ledger).ship()
     other = Journal(tmp_path / "journal", "other")
@@ -161,16 +191,112 @@ def test_a_worker_with_the_id_of_a_dead_one_begins_a_file_of_its_own(tmp_path: P
 def test_a_ledger_that_is_away_loses_nothing(tmp_path: Path, ledger: Ledger, db: Database) -> None:
     journal = Journal(tmp_path / "journal", "w")
     shipper = Shipper(journal, ledger)
+    journal.intent(row("a"))
     journal.settle(row("a", "ok", 7))
-    rename(db, "usage", "usage_away")
-    with pytest.raises(OperationalError, match="no such table: usage"):
+    with usage_away(db), pytest.raises(OperationalError, match="no such table: usage"):
         shipper.ship()
-    rename(db, "usage_away", "usage")
     shipper.ship()
     assert outcomes(ledger) == {"a": ("ok", 7)}
     journal.close()
 
 
-def rename(db: Database, table: str, to: str) -> None:
-    with db.write() as session:
-        session.execute(text(f"ALTER TABLE {table} RENAME TO {to}"))
+def test_while_the_ledger_is_away_so_much_is_accepted_and_all_of_that_ends(
+    tmp_path: Path, ledger: Ledger, db: Database
+) -> None:
+    journal = Journal(tmp_path / "journal", "w", max_unshipped_bytes=1_000)
+    shipper = Shipper(journal, ledger)
+    accepted = ["a", "b", "c"]
+    with usage_away(db):
+        for attempt in accepted:
+            journal.intent(row(attempt))
+        with pytest.raises(JournalFull, match=r"journal_max_unshipped_bytes is 1000 and \d+ bytes wait"):
+            journal.intent(row("d"))
+        for attempt in accepted:
+            journal.settle(row(attempt, "ok", 7))
+        with pytest.raises(OperationalError):
+            shipper.ship()
+    shipper.ship()
+    assert outcomes(ledger) == dict.fromkeys(accepted, ("ok", 7))
+    journal.intent(row("later"))
+    journal.close()
+
+
+def test_on_a_full_disk_what_was_accepted_ends_and_nothing_new_begins(
+    tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path / "journal", "w")
+    journal.intent(row("a"))
+    with full_disk(monkeypatch):
+        with pytest.raises(OSError, match="No space left"):
+            journal.intent(row("b"))
+        journal.settle(row("a", "ok", 7))
+        with pytest.raises(OSError, match="No space left"):
+            journal.intent(row("c"))
+        Shipper(journal, ledger).ship()
+        assert outcomes(ledger) == {}
+    journal.intent(row("d"))
+    journal.settle(row("d", "ok", 8))
+    Shipper(journal, ledger).ship()
+    assert outcomes(ledger) == {"a": ("ok", 7), "d": ("ok", 8)}
+    journal.close()
+    other = Journal(tmp_path / "journal", "other")
+    Shipper(other, ledger).ship()
+    assert ledger.audit([]) == []
+    other.close()
+
+
+def test_what_waited_for_room_is_written_by_the_shipper_too(
+    tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path / "journal", "w")
+    journal.intent(row("a"))
+    with full_disk(monkeypatch):
+        journal.settle(row("a", "ok", 7))
+    Shipper(journal, ledger).ship()
+    assert outcomes(ledger) == {"a": ("ok", 7)}
+    journal.close()
+
+
+def test_a_line_that_was_altered_is_passed_over_and_its_file_is_kept(
+    tmp_path: Path, ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    dead = Journal(tmp_path / "journal", "dead")
+    for attempt in ("a", "b"):
+        dead.intent(row(attempt))
+        dead.settle(row(attempt, "ok", 7))
+    dead.close()
+    dead.path.write_bytes(dead.path.read_bytes().replace(b'"completion_tokens":7', b'"completion_tokens":9', 1))
+    journal = Journal(tmp_path / "journal", "w")
+    Shipper(journal, ledger).ship()
+    assert outcomes(ledger) == {"a": ("lost", None), "b": ("ok", 7)}
+    assert "record 2: its checksum does not match" in caplog.text
+    assert (journal.folder / f"damaged-{dead.path.name}").exists()
+    assert any("1 faults were found" in problem for problem in ledger.audit([]))
+    journal.close()
+
+
+def test_no_fsync_is_made_by_who_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path / "journal", "w", rotate_bytes=200)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", lambda _: pytest.fail("it waits for the disk"))
+        for number in range(10):
+            journal.intent(row(f"{number}"))
+            journal.settle(row(f"{number}", "ok", 7))
+    journal.close()
+
+
+class usage_away:  # noqa: N801 – reads as a block
+    """The ledger's table is gone while the block runs."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def __enter__(self) -> None:
+        self._rename("usage", "usage_away")
+
+    def __exit__(self, *_: object) -> None:
+        self._rename("usage_away", "usage")
+
+    def _rename(self, table: str, to: str) -> None:
+        with self._db.write() as session:
+            session.execute(text(f"ALTER TABLE {table} RENAME TO {to}"))

@@ -1,0 +1,61 @@
+"""`switchyard ledger`: prove that no usage is lost or counted twice, and correct what is wrong."""
+
+from __future__ import annotations
+
+import typer
+
+from gateway.cost.reconcile_cli import reconcile_ledger
+from gateway.cost.verify import Verification, verify
+from registry.console import JsonFlag, actor, print_done, print_json
+from registry.service import Registry
+
+ledger = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Prove that usage is complete, and correct what is wrong."
+)
+
+
+@ledger.callback()
+def group() -> None:
+    """Prove that usage is complete, and correct what is wrong."""
+
+
+ledger.command("reconcile")(reconcile_ledger)
+
+
+@ledger.command("verify")
+def verify_command(json_output: bool = JsonFlag) -> None:
+    """Check the journal on disk and the rows it became; exit status 1 says that something is wrong."""
+    with Registry.open() as registry:
+        found = verify(registry.settings.state_dir / "journal", registry.ledger)
+    print_json(found) if json_output else _print(found)
+    if found.problems:
+        raise typer.Exit(1)
+
+
+@ledger.command()
+def correct(
+    attempt: str = typer.Argument(help="The attempt's id, as usage rows have it."),
+    reason: str = typer.Option(..., "--reason", help="Why the row is wrong."),
+    prompt: int = typer.Option(0, "--prompt", help="Prompt tokens to add; negative to take off."),
+    cached: int = typer.Option(0, "--cached", help="Cached prompt tokens to add."),
+    completion: int = typer.Option(0, "--completion", help="Completion tokens to add."),
+    cost_nano: int = typer.Option(0, "--cost-nano", help="Nano-dollars to add."),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Book a difference to an attempt. Its row stays as it is; sums have the correction in them."""
+    deltas = {
+        "prompt_tokens": prompt,
+        "cached_tokens": cached,
+        "completion_tokens": completion,
+        "cost_nano": cost_nano,
+    }
+    with Registry.open() as registry:
+        registry.ledger.correct(attempt, reason, actor(), deltas)
+    print_done({"attempt_id": attempt, **deltas}, f"{attempt}: corrected, {reason}", json_output)
+
+
+def _print(found: Verification) -> None:
+    typer.echo(f"{found.segments} segments on disk, {found.records} records, {found.running} attempts running")
+    for problem in found.problems:
+        typer.echo(f"wrong: {problem}")
+    typer.echo(f"{len(found.problems)} problems" if found.problems else "all is right")

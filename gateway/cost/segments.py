@@ -1,0 +1,204 @@
+"""Segments: the files of the usage journal, `usage-WRITER-SEQUENCE.log`.
+
+A writer is one life of one worker. A segment begins with a header and ends with a closing record: how many records it
+has, and a running digest of their checksums, chained to the segment before. One without a closing record is being
+written to, or its writer was killed; the last line of such a one may be torn.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Self
+
+import orjson
+
+from gateway.cost.records import CLOSE, CRC_DIGITS, HEADER, INTENT, SETTLE, Damaged, Record, decode, encode
+
+FORMAT = 1
+PATTERN = "usage-*.log"
+DAMAGED = "damaged-"
+"""Prefix of a segment that was shipped as far as it could be read, and is kept for people to look at."""
+DIGEST_BYTES = 16
+
+
+def segment_path(folder: Path, writer: str, sequence: int) -> Path:
+    """Where a segment lies."""
+    return folder / f"usage-{writer}-{sequence:06d}.log"
+
+
+def writer_and_sequence(path: Path) -> tuple[str, int]:
+    """Whose segment it is, and its number among that writer's."""
+    writer, _, sequence = path.stem.removeprefix(DAMAGED).removeprefix("usage-").rpartition("-")
+    return writer, int(sequence)
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """What a closing record says of its segment."""
+
+    records: int
+    """Lines before this one, with the header."""
+    intents: int
+    settles: int
+    digest: str
+    previous: str
+    """Digest of the writer's segment before this one; empty in its first."""
+    last: bool
+    """Whether the writer has no later one."""
+
+
+class SegmentWriter:
+    """An open segment, locked for as long as it is. Not thread-safe."""
+
+    def __init__(self, path: Path, fd: int, records: int, intents: int, settles: int, size: int, digest: Any) -> None:
+        self.path, self.size = path, size
+        self.closing: Closing | None = None
+        self._fd = fd
+        self._records, self._intents, self._settles = records, intents, settles
+        self._digest = digest
+
+    @classmethod
+    def create(cls, folder: Path, writer: str, sequence: int) -> Self:
+        """A new segment with its header. It gets its name when it is locked: until then nobody can take it for a dead
+        worker's. Raises `OSError`.
+        """
+        path = segment_path(folder, writer, sequence)
+        unnamed = path.with_suffix(".new")
+        fd = os.open(unnamed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            made = cls(path, fd, 0, 0, 0, 0, blake2b(digest_size=DIGEST_BYTES))
+            made.append(HEADER, writer, orjson.dumps({"format": FORMAT, "sequence": sequence}))
+            unnamed.rename(path)
+        except OSError:
+            os.close(fd)
+            unnamed.unlink(missing_ok=True)
+            raise
+        return made
+
+    def append(self, kind: bytes, name: str, payload: bytes) -> int:
+        """One `write()`; the bytes it took. Raises `OSError` when the disk has no room, and leaves no half line."""
+        line = encode(self._records, kind, name, payload)
+        written = os.write(self._fd, line)
+        if written != len(line):
+            os.ftruncate(self._fd, self.size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.size += written
+        self._records += 1
+        self._intents += kind == INTENT
+        self._settles += kind == SETTLE
+        self._digest.update(line[:CRC_DIGITS])
+        return written
+
+    def close(self, previous: str, *, last: bool) -> str:
+        """Append the closing record, which nothing may come after; its digest. Raises `OSError`."""
+        closing = Closing(self._records, self._intents, self._settles, self._digest.hexdigest(), previous, last)
+        self.append(CLOSE, "-", orjson.dumps(closing))
+        self.closing = closing
+        return closing.digest
+
+    def sync(self) -> None:
+        """fsync: for a thread, never for the event loop."""
+        os.fsync(self._fd)
+
+    def fileno(self) -> int:
+        """The descriptor that holds the lock."""
+        return self._fd
+
+    def release(self) -> None:
+        """Give the lock up."""
+        os.close(self._fd)
+
+
+@dataclass(slots=True)
+class SegmentReader:
+    """Reads a segment as it grows, and says what is wrong with it."""
+
+    path: Path
+    offset: int = 0
+    records: int = 0
+    intents: int = 0
+    settles: int = 0
+    closing: Closing | None = None
+    faults: list[str] = field(default_factory=list)
+    """Each with its line; a torn last line is none."""
+    _digest: Any = field(default_factory=lambda: blake2b(digest_size=DIGEST_BYTES))
+
+    def read(self, limit: int) -> list[Record]:
+        """Intents and settle records of the next whole lines, about `limit` bytes of them; empty at the end.
+
+        A line that cannot be read is a fault and is passed over. Raises `OSError`.
+        """
+        found: list[Record] = []
+        while not found:
+            with self.path.open("rb") as file:
+                file.seek(self.offset)
+                data = file.read(limit)
+                if data and b"\n" not in data:
+                    data += file.readline()
+            data = data[: data.rfind(b"\n") + 1]
+            if not data:
+                break
+            self.offset += len(data)
+            for line in data[:-1].split(b"\n"):
+                self._take(line, found)
+        return found
+
+    def _take(self, line: bytes, found: list[Record]) -> None:
+        try:
+            record = decode(line)
+        except Damaged as damage:
+            self.faults.append(f"record {self.records}: {damage}")
+            self._digest.update(line[:CRC_DIGITS])
+            self.records += 1
+            return
+        if record.number != self.records:
+            self.faults.append(_gap(self.records, record.number))
+        if self.closing is not None:
+            self.faults.append(f"record {record.number} comes after the closing record")
+        kind = record.kind
+        if kind == CLOSE:
+            self._compare(Closing(**orjson.loads(record.payload)))
+        elif (kind == HEADER) != (record.number == 0):
+            self.faults.append(f"record {record.number}: " + ("a second header" if kind == HEADER else "no header"))
+        self._digest.update(line[:CRC_DIGITS])
+        self.records = record.number + 1
+        if kind == INTENT:
+            self.intents += 1
+            found.append(record)
+        elif kind == SETTLE:
+            self.settles += 1
+            found.append(record)
+
+    def _compare(self, closing: Closing) -> None:
+        self.closing = closing
+        if self.faults:  # then the counts differ because of them
+            return
+        found = (self.records, self.intents, self.settles)
+        for what, said, is_so in zip(
+            ("records", "intents", "settle records"),
+            (closing.records, closing.intents, closing.settles),
+            found,
+            strict=True,
+        ):
+            if said != is_so:
+                self.faults.append(f"the closing record counts {said} {what}, there are {is_so}")
+        if not self.faults and closing.digest != self._digest.hexdigest():
+            self.faults.append("its records are not those that the closing record's digest was made of")
+
+    def reopen(self, fd: int) -> SegmentWriter:
+        """Go on writing where reading ended; `fd` is locked. What is left of a torn line is cut off."""
+        os.ftruncate(fd, self.offset)
+        return SegmentWriter(self.path, fd, self.records, self.intents, self.settles, self.offset, self._digest.copy())
+
+
+def _gap(expected: int, found: int) -> str:
+    if found < expected:
+        return f"record {found} comes after record {expected - 1}"
+    missing = f"record {expected} is" if found == expected + 1 else f"records {expected} to {found - 1} are"
+    return f"{missing} missing"

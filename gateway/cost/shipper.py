@@ -1,0 +1,188 @@
+"""Moves the usage journal to the ledger: this worker's as it grows, that of dead workers when they are found.
+
+Rows are keyed by attempt id, and a segment is removed only after the ledger has all of its rows and an entry of its
+own, so that whatever is interrupted can be done again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from gateway.cost.journal import Journal
+from gateway.cost.records import INTENT, SETTLE
+from gateway.cost.recovery import Estate, take_over
+from gateway.cost.segments import DAMAGED, SegmentReader, writer_and_sequence
+from registry.corrections import TOKENS
+from registry.errors import RegistryError
+from registry.ledger import Ledger
+from registry.segment_books import SegmentEntry
+
+log = logging.getLogger("switchyard.journal")
+BLOCK_BYTES = 64 * 1024
+"""Shipped in one transaction: about a hundred rows."""
+PAUSE_S = 0.0003
+"""After each block the thread sleeps, so that the event loop, which may wait for the interpreter, goes first."""
+
+
+@dataclass(slots=True)
+class _Shipment:
+    """How far a segment is in the ledger."""
+
+    reader: SegmentReader
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    """Read, and not in the ledger yet."""
+    ended: list[str] = field(default_factory=list)
+    from_offset: int = 0
+    tokens: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TOKENS, 0))
+
+    def entry(self) -> SegmentEntry:
+        """What the ledger keeps of the segment when it is gone."""
+        reader, closing = self.reader, self.reader.closing
+        assert closing is not None
+        writer, sequence = writer_and_sequence(reader.path)
+        return SegmentEntry(
+            segment=reader.path.stem,
+            writer=writer,
+            sequence=sequence,
+            records=closing.records,
+            intents=closing.intents,
+            attempts=reader.settles,
+            digest=closing.digest,
+            previous_digest=closing.previous,
+            last=closing.last,
+            faults=len(reader.faults),
+            **self.tokens,
+        )
+
+
+class Shipper:
+    """One thread of one worker."""
+
+    def __init__(self, journal: Journal, ledger: Ledger, *, interval_s: float = 1.0) -> None:
+        self._journal = journal
+        self._ledger = ledger
+        self._interval_s = interval_s
+        self._shipments: dict[Path, _Shipment] = {}
+        self._running: dict[str, Path] = {}
+        """This worker's attempts without an end so far, with the segment that the intent is in."""
+        self._estates: dict[str, Estate] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="usage-shipper", daemon=True)
+
+    def recover(self) -> int:
+        """Settle or mark every intent of dead workers, in the journal; how many are lost. Shipping comes later.
+
+        Raises `OSError`. For the start, before there are requests: it does not pause.
+        """
+        found = take_over(self._journal.folder, {self._journal.writer, *self._estates})
+        self._estates |= {estate.writer: estate for estate in found}
+        lost = sum(estate.lost for estate in found)
+        if found:
+            log.info("took over the usage journal of %d dead worker(s); %d attempts are lost", len(found), lost)
+        return lost
+
+    def start(self) -> None:
+        """Begin shipping."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ship what is left and end; call it before the journal is closed."""
+        self._stop.set()
+        self._thread.join()
+        self._ship_quietly()
+        for estate in self._estates.values():
+            estate.release()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._interval_s):
+            self._ship_quietly()
+
+    def _ship_quietly(self) -> None:
+        try:
+            self.ship()
+        except (RegistryError, OSError) as error:
+            log.warning("usage stays in the journal for now: %s", error)
+        except Exception:
+            log.exception("usage stays in the journal for now")
+
+    def ship(self) -> None:
+        """One round over this worker's segments and those of dead ones.
+
+        Raises what the database or the disk raises; nothing is lost by it.
+        """
+        own = self._journal.tend()
+        for path in own:
+            self._ship_segment(path, ours=True)
+        self._remove_own(own)
+        self.recover()
+        for estate in list(self._estates.values()):
+            for path in estate.paths:
+                self._ship_segment(path, ours=False)
+            self._remove(estate.paths)
+            del self._estates[estate.writer]
+            estate.release()
+
+    def _ship_segment(self, path: Path, *, ours: bool) -> None:
+        shipment = self._shipments.setdefault(path, _Shipment(SegmentReader(path)))
+        reader = shipment.reader
+        while True:
+            self._record(shipment, ours)
+            known = len(reader.faults)
+            records = reader.read(BLOCK_BYTES)
+            for fault in reader.faults[known:]:
+                log.error("%s: %s", path.name, fault)
+            if not records:
+                break
+            for _, kind, attempt_id, payload in records:
+                if kind == SETTLE:
+                    shipment.rows.append({**orjson.loads(payload), "segment": path.stem})
+                    shipment.ended.append(attempt_id)
+                elif ours and kind == INTENT:
+                    self._running[attempt_id] = path
+            time.sleep(PAUSE_S)
+        self._record(shipment, ours)
+
+    def _record(self, shipment: _Shipment, ours: bool) -> None:
+        """Rows that the ledger does not take are tried again in the next round."""
+        self._ledger.record(shipment.rows)
+        for row in shipment.rows:
+            for name in TOKENS:
+                shipment.tokens[name] += row.get(name) or 0
+        for attempt_id in shipment.ended:
+            self._running.pop(attempt_id, None)
+        shipment.rows.clear()
+        shipment.ended.clear()
+        if ours:
+            self._journal.shipped(shipment.reader.offset - shipment.from_offset)
+            shipment.from_offset = shipment.reader.offset
+
+    def _remove_own(self, paths: list[Path]) -> None:
+        """Closed segments, oldest first, up to one that has an intent without an end: a settle record must not go
+        before its intent, or a crash would find the attempt lost.
+        """
+        awaited = set(self._running.values())
+        for path in paths[:-1]:
+            if path in awaited or self._shipments[path].reader.closing is None:
+                break
+            self._remove((path,))
+            self._journal.forget_oldest()
+
+    def _remove(self, paths: tuple[Path, ...]) -> None:
+        """The ledger's entries first; damaged segments are kept under another name."""
+        shipments = [self._shipments[path] for path in paths]
+        self._ledger.close_segments([shipment.entry() for shipment in shipments])
+        for shipment in shipments:
+            path = shipment.reader.path
+            if shipment.reader.faults:
+                os.replace(path, path.with_name(DAMAGED + path.name))
+            else:
+                path.unlink()
+            del self._shipments[path]

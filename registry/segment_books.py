@@ -1,0 +1,136 @@
+"""What the ledger keeps of each segment of a usage journal, so that its rows can be proven complete ever after."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import NamedTuple, cast
+
+from sqlalchemy import Table, func, select
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.orm import Session
+
+from registry.corrections import TOKENS
+from registry.db import Database
+from registry.models import UsageRow, UsageSegment
+
+
+class Link(NamedTuple):
+    """A segment's place in its writer's chain; a segment that is written to has no digests yet."""
+
+    writer: str
+    sequence: int
+    segment: str
+    digest: str | None
+    previous_digest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentEntry:
+    """A segment that was shipped whole."""
+
+    segment: str
+    """Its name, which its usage rows carry."""
+    writer: str
+    sequence: int
+    """From 1, without a gap, for each writer."""
+    records: int
+    intents: int
+    attempts: int
+    """Settle records: as many usage rows carry the segment's name."""
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    digest: str
+    """Of the checksums of its records."""
+    previous_digest: str
+    """Of the writer's segment before it; empty for the first."""
+    last: bool
+    """Whether the writer ended with it; then as many attempts ended in its segments as began."""
+    faults: int
+    """What was wrong with it on disk, such as lines that were altered."""
+
+    @property
+    def link(self) -> Link:
+        """Its place in the chain."""
+        return Link(self.writer, self.sequence, self.segment, self.digest, self.previous_digest)
+
+
+def insert_entries(db: Database, entries: Sequence[SegmentEntry]) -> None:
+    """Store entries, all or none; those stored before are left as they are."""
+    if not entries:
+        return
+    insert = sqlite_insert if db.engine.dialect.name == "sqlite" else postgresql_insert
+    statement = insert(cast("Table", UsageSegment.__table__)).on_conflict_do_nothing(index_elements=["segment"])
+    with db.write() as session:
+        session.connection().execute(statement, [asdict(entry) for entry in entries])
+
+
+def audit_rows(db: Database, on_disk: Sequence[Link]) -> list[str]:
+    """What is wrong with usage rows and segment entries, a sentence each; empty when all is right.
+
+    `on_disk` are segments whose files are there; list them before calling this, because they may go meanwhile.
+    """
+    with db.read() as session:
+        entries = [
+            SegmentEntry(**{name: getattr(row, name) for name in SegmentEntry.__dataclass_fields__})
+            for row in session.scalars(select(UsageSegment))
+        ]
+        rows = _rows_by_segment(session)
+    links = {(one.writer, one.sequence): one for one in on_disk}
+    links |= {(one.writer, one.sequence): one.link for one in entries}
+    found = [
+        *_against_rows(entries, rows),
+        *_chain(sorted(links.values(), key=lambda one: one[:2])),
+        *_balance(entries, {one.writer for one in on_disk}),
+    ]
+    known = {one.segment for one in links.values()}
+    found += [
+        f"segment {name}: the ledger has {rows[name][0]} attempts of it, and the segment is nowhere"
+        for name in sorted(rows.keys() - known)
+    ]
+    return found
+
+
+def _rows_by_segment(session: Session) -> dict[str, tuple[int, ...]]:
+    """Attempts and sums of tokens."""
+    row = UsageRow
+    sums = (func.coalesce(func.sum(getattr(row, name)), 0) for name in TOKENS)
+    query = select(row.segment, func.count(), *sums).where(row.segment.is_not(None)).group_by(row.segment)
+    return {name: tuple(figures) for name, *figures in session.execute(query)}
+
+
+def _against_rows(entries: Sequence[SegmentEntry], rows: Mapping[str, tuple[int, ...]]) -> Iterator[str]:
+    for entry in entries:
+        said = (entry.attempts, *(getattr(entry, name) for name in TOKENS))
+        found = rows.get(entry.segment, (0,) * len(said))
+        for what, expected, stored in zip(("attempts", *TOKENS), said, found, strict=True):
+            if expected != stored:
+                yield f"segment {entry.segment}: the journal had {expected} {what}, the ledger has {stored}"
+        if entry.faults:
+            yield f"segment {entry.segment}: {entry.faults} faults were found when it was shipped"
+
+
+def _chain(links: Sequence[Link]) -> Iterator[str]:
+    for _, found in groupby(links, key=lambda one: one.writer):
+        sequence, digest = 0, ""
+        for link in found:
+            for missing in range(sequence + 1, link.sequence):
+                yield f"segment {missing} of writer {link.writer} is missing"
+            follows = link.sequence == sequence + 1
+            if follows and link.previous_digest is not None and link.previous_digest != digest:
+                yield f"segment {link.segment}: it was not written after the segment that stands before it"
+            sequence, digest = link.sequence, link.digest or ""
+
+
+def _balance(entries: Sequence[SegmentEntry], on_disk: Collection[str]) -> Iterator[str]:
+    """Writers that are not on disk any more have ended, and as many of their attempts ended as began."""
+    newest = {entry.writer: entry for entry in sorted(entries, key=lambda entry: entry.sequence)}
+    for writer in sorted(newest.keys() - set(on_disk)):
+        running = sum(entry.intents - entry.attempts for entry in entries if entry.writer == writer)
+        if not newest[writer].last:
+            yield f"segment {newest[writer].sequence + 1} of writer {writer} is missing"
+        elif running:
+            yield f"writer {writer}: {running} more attempts began than ended"

@@ -1,0 +1,163 @@
+"""`switchyard ledger`: a record that is lost, altered or doubled is found and named; corrections are rows."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from gateway.cost.journal import Journal
+from gateway.cost.segments import DAMAGED
+from gateway.cost.shipper import Shipper
+from registry.errors import InvalidInput, NotFound
+from registry.service import Registry
+from registry.settings import RegistrySettings
+from tests.cli_runner import Run, run  # noqa: F401 – a fixture
+from tests.gateway.journal_parts import row
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """A state folder with two shipped segments of a worker that stopped in order, and two more on disk."""
+    state = tmp_path / "state"
+    with Registry.open(RegistrySettings(state_dir=state)) as registry:
+        journal = Journal(state / "journal", "w", rotate_bytes=200)
+        shipper = Shipper(journal, registry.ledger)
+        for attempt in "abc":
+            journal.intent(row(attempt))
+            journal.settle(row(attempt, "ok", 7))
+            if attempt != "c":
+                shipper.ship()
+                shipper.ship()
+        journal.close()
+    return state
+
+
+def segment_on_disk(state: Path) -> Path:
+    """The one with a record in it."""
+    return next(path for path in (state / "journal").iterdir() if path.stem.endswith("-000003"))
+
+
+def edit(change: Callable[[list[bytes]], list[bytes]]) -> Callable[[Path], None]:
+    """A change of the lines on disk."""
+
+    def edited(state: Path) -> None:
+        path = segment_on_disk(state)
+        path.write_bytes(b"".join(change(path.read_bytes().splitlines(keepends=True))))
+
+    return edited
+
+
+def sql(*statements: str) -> Callable[[Path], None]:
+    """A change behind the ledger's back, with its triggers out of the way."""
+
+    def changed(state: Path) -> None:
+        with closing(sqlite3.connect(state / "registry.db")) as connection:
+            for table in ("usage", "usage_segments"):
+                for verb in ("update", "delete"):
+                    connection.execute(f"DROP TRIGGER {table}_no_{verb}")
+            for statement in statements:
+                connection.execute(statement)
+            connection.commit()
+
+    return changed
+
+
+def test_all_is_right_after_an_orderly_end_and_in_the_middle_of_things(state: Path, run: Run) -> None:  # noqa: F811
+    outcome = run("ledger", "verify", "--json")
+    assert outcome.status == 0, outcome.out
+    assert outcome.document == {"segments": 2, "records": 6, "running": 0, "problems": []}
+    journal = Journal(state / "journal", "other")
+    journal.intent(row("d"))
+    assert run("ledger", "verify", "--json").document == {"segments": 3, "records": 8, "running": 1, "problems": []}
+    assert "all is right" in run("ledger", "verify").out
+    journal.close()
+    outcome = run("ledger", "verify")
+    assert outcome.status == 1
+    assert "is dead and 1 of its attempts have no end (d)" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("harm", "problem"),
+    [
+        pytest.param(
+            edit(lambda lines: [lines[0], lines[1], lines[2].replace(b"ok", b"no"), lines[3]]),
+            "record 2: its checksum does not match",
+            id="altered",
+        ),
+        pytest.param(
+            edit(lambda lines: [lines[0], lines[2], lines[3]]), "record 1 is missing", id="lost in the middle"
+        ),
+        pytest.param(
+            edit(lambda lines: [*lines[:3], lines[2], lines[3]]), "record 2 comes after record 2", id="doubled"
+        ),
+        pytest.param(
+            edit(lambda lines: [*lines, lines[2]]), "record 2 comes after the closing record", id="after the end"
+        ),
+        pytest.param(lambda state: segment_on_disk(state).unlink(), "segment 3 of writer w-", id="a segment gone"),
+        pytest.param(
+            lambda state: [path.unlink() for path in (state / "journal").iterdir()],
+            "segment 3 of writer w-",
+            id="the last segments gone",
+        ),
+        pytest.param(
+            sql("DELETE FROM usage WHERE attempt_id = 'a'"), "the journal had 1 attempts, the ledger has 0", id="no row"
+        ),
+        pytest.param(
+            sql("UPDATE usage SET completion_tokens = 6 WHERE attempt_id = 'b'"),
+            "the journal had 7 completion_tokens, the ledger has 6",
+            id="row edited",
+        ),
+        pytest.param(sql("DELETE FROM usage_segments WHERE sequence = 1"), "the segment is nowhere", id="no entry"),
+        pytest.param(
+            sql("UPDATE usage_segments SET digest = 'x' WHERE sequence = 1"),
+            "was not written after the segment that stands before it",
+            id="chain broken",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(state: Path, run: Run, harm: Callable[[Path], None], problem: str) -> None:  # noqa: F811
+    harm(state)
+    outcome = run("ledger", "verify")
+    assert outcome.status == 1, outcome.out
+    assert problem in outcome.out
+
+
+def test_a_damaged_segment_stays_a_problem_after_it_was_shipped(state: Path, run: Run) -> None:  # noqa: F811
+    edit(lambda lines: [lines[0], lines[1], b"rubbish\n", lines[3]])(state)
+    with Registry.open(RegistrySettings(state_dir=state)) as registry:
+        journal = Journal(state / "journal", "other")
+        Shipper(journal, registry.ledger).ship()
+        journal.close()
+        assert {found["attempt_id"]: found["outcome"] for found in registry.ledger.recent(9)} == {
+            "a": "ok",
+            "b": "ok",
+            "c": "lost",
+        }
+    assert sum(path.name.startswith(DAMAGED) for path in (state / "journal").iterdir()) == 1
+    outcome = run("ledger", "verify")
+    assert outcome.status == 1
+    assert "record 2: its checksum does not match" in outcome.out
+    assert "1 faults were found when it was shipped" in outcome.out
+
+
+def test_a_correction_is_a_row_that_sums_have_in_them(state: Path, run: Run) -> None:  # noqa: F811
+    outcome = run("ledger", "correct", "a", "--completion", "-3", "--reason", "counted twice by the engine")
+    assert outcome.status == 0, outcome.err
+    with Registry.open(RegistrySettings(state_dir=state)) as registry:
+        assert registry.ledger.sums(0, 10_000)[0].completion_tokens == 2 * 7 - 3
+        assert {found["completion_tokens"] for found in registry.ledger.recent(9)} == {7}, "rows stay as they are"
+        with pytest.raises(InvalidInput, match=r"completion_tokens is -5: 4 are booked, and they cannot become neg"):
+            registry.ledger.correct("a", "more", "me", {"completion_tokens": -5})
+        with pytest.raises(NotFound, match="attempt 'zz' is not in the ledger"):
+            registry.ledger.correct("zz", "why", "me", {"completion_tokens": 1})
+        with pytest.raises(InvalidInput, match="tenant cannot be corrected"):
+            registry.ledger.correct("a", "why", "me", {"tenant": 1})
+        with pytest.raises(InvalidInput, match="all 0"):
+            registry.ledger.correct("a", "why", "me", {"prompt_tokens": 0})
+        with pytest.raises(InvalidInput, match="reason is empty"):
+            registry.ledger.correct("a", " ", "me", {"prompt_tokens": 1})
+    assert run("ledger", "verify").status == 0
