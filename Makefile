@@ -16,7 +16,7 @@ live = began=$$(date +%s); $(2) & child=$$!; trap "kill $$child" INT TERM; \
   done; wait $$child && printf '\rsetup     %s: %s s    \n' "$(1)" $$(( $$(date +%s) - began ));
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-fast check format loadtest live-fleet bars chaos swap-bench affinity-bench scale-bench samples lock clean
+.PHONY: help setup up test test-fast check format loadtest live-fleet bars chaos swap-bench affinity-bench scale-bench reconcile-bench live-reconcile samples lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -74,6 +74,12 @@ affinity-bench: setup ## Adapter loads of 4 engines under Zipf traffic, against 
 
 scale-bench: setup ## 10,000 adapters of 1,000 tenants: catalog deltas, the path's microseconds, memory
 	@$(BIN)/python -m tests.bars scale
+
+reconcile-bench: setup ## 10,000 mixed requests: every client's count is its ledger row, engines' counters are the sum
+	@$(BIN)/python -m tests.bars reconcile
+
+live-reconcile: setup ## The same with 300 short requests on one real engine
+	@$(BIN)/python -m tests.bars live_reconcile
 
 live-fleet: setup ## Two real engines, one killed and restarted under traffic (about 8 minutes on 2 cores)
 	@$(BIN)/python -m tests.bars live_fleet

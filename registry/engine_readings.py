@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Table, and_, case, func, or_, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from registry.corrections import corrections_by_attempt
 from registry.db import Database
 from registry.ledger import SYSTEM
 from registry.models import EngineReading, UsageRow
@@ -83,16 +84,16 @@ class EngineReadings:
         return list(zip(found[::2], found[1::2], strict=True))
 
     def booked(self, first: Reading, last: Reading) -> list[Booked]:
-        """The ledger's attempts on the readings' engine that ran, in whole or in part, between them."""
-        row = UsageRow
+        """The ledger's attempts on the readings' engine that ran, in whole or in part, between them; as corrected."""
+        row, corrections = UsageRow, corrections_by_attempt()
         system, lost = row.tenant == SYSTEM, row.outcome == "lost"
         inside = and_(
             row.started_at_ms >= first.answered_ms,
             func.coalesce(row.finished_at_ms, row.started_at_ms) <= last.asked_ms,
         )
         n = func.coalesce(row.n, 1)
-        prompt = func.coalesce(row.prompt_tokens, 0)
-        completion = func.coalesce(row.completion_tokens, 0)
+        prompt = func.coalesce(row.prompt_tokens, 0) + func.coalesce(corrections.c.prompt_tokens, 0)
+        completion = func.coalesce(row.completion_tokens, 0) + func.coalesce(corrections.c.completion_tokens, 0)
         kinds = (_flag(system), row.usage_source, _flag(lost), _flag(inside))
         query = (
             select(
@@ -103,6 +104,7 @@ class EngineReadings:
                 func.sum(prompt * (n - 1)),
                 func.sum(completion),
             )
+            .outerjoin(corrections, corrections.c.attempt_id == row.attempt_id)
             .where(row.engine == first.engine, row.started_at_ms <= last.answered_ms)
             .where(func.coalesce(row.finished_at_ms, row.started_at_ms) >= first.asked_ms)
             .group_by(*kinds)

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 from sqlalchemy import String, case, cast, func, literal, select
 
+from registry.corrections import corrections_by_attempt
 from registry.db import Database
 from registry.errors import InvalidInput
 from registry.models import UsageRow
@@ -22,7 +23,7 @@ MS_PER_DAY = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class UsageLine:
-    """Attempts that began in the window. Tokens are sums over attempts that have a count."""
+    """Attempts that began in the window. Tokens are sums over attempts that have a count, corrections included."""
 
     tenant: str | None
     """`None` where a line is of all tenants: by day, unless one tenant was asked for."""
@@ -100,7 +101,7 @@ def _mark(line: UsageLine) -> str:
 
 
 def _lines(db: Database, by: str, since_ms: int, until_ms: int, tenant: str | None) -> list[UsageLine]:
-    row = UsageRow
+    row, corrections = UsageRow, corrections_by_attempt()
     names: dict[str, Any] = {
         "tenant": row.tenant,
         "adapter": row.served_model,
@@ -113,17 +114,13 @@ def _lines(db: Database, by: str, since_ms: int, until_ms: int, tenant: str | No
     counts = [func.sum(case((row.outcome == outcome, 1), else_=0)) for outcome in ("ok", "client_aborted", "rejected")]
     sources = [func.sum(case((row.usage_source == source, 1), else_=0)) for source in ("partial", "estimated")]
     tokens = [
-        func.coalesce(func.sum(column), 0)
-        for column in (
-            row.prompt_tokens,
-            row.cached_tokens,
-            row.completion_tokens,
-            row.finished_at_ms - row.started_at_ms,
-            row.ttft_ms,
-        )
+        func.sum(func.coalesce(getattr(row, name), 0) + func.coalesce(corrections.c[name], 0))
+        for name in ("prompt_tokens", "cached_tokens", "completion_tokens")
     ]
+    times = [func.coalesce(func.sum(column), 0) for column in (row.finished_at_ms - row.started_at_ms, row.ttft_ms)]
     query = (
-        select(*groups, func.count(), *counts, *sources, *tokens, func.count(row.ttft_ms))
+        select(*groups, func.count(), *counts, *sources, *tokens, *times, func.count(row.ttft_ms))
+        .outerjoin(corrections, corrections.c.attempt_id == row.attempt_id)
         .where(row.started_at_ms >= since_ms, row.started_at_ms < until_ms)
         .group_by("owner", "name")
     )

@@ -11,9 +11,11 @@ from gateway.cost.reconcile import MAX_SEQUENCE_TOKENS, Tokens, balance, reconci
 from registry.engine_readings import Booked, Reading
 from registry.ledger import SYSTEM
 from registry.service import Registry
+from tests.cli_runner import Run, run
 from tests.gateway.stack import House
 from tests.registry.usage import usage_row
 
+__all__ = ["run"]
 ENGINE = "http://127.0.0.1:8001"
 FIRST = Reading(ENGINE, 500, 900, 1_000, steps=10, prompt_tokens=100, generation_tokens=50)
 
@@ -96,6 +98,22 @@ def test_rows_count_for_the_boot_engine_and_time_that_they_are_of(registry: Regi
     assert (found.tenants, found.reread, found.system) == (Tokens(10, 5), Tokens(10), Tokens(5, 6))
     assert (found.in_flight, found.overlapping, found.unexplained) == (Tokens(2, 4), 1, Tokens())
     assert reconcile(registry.readings, 0, 5_000)[0].until_ms == 3_000, "up to a reading within the window"
+
+
+def test_the_command_says_where_tokens_went_and_fails_when_some_are_left(run: Run) -> None:
+    assert "no engine was read twice" in run("ledger", "reconcile").out
+    with Registry.open() as registry:
+        registry.readings.add([FIRST, last(10, 5)])
+        registry.ledger.record([usage_row("a", usage_source="engine", started_at_ms=2_000, finished_at_ms=2_100)])
+    balanced = run("ledger", "reconcile", "--json")
+    assert (balanced.status, balanced.document[0]["unexplained"]) == (0, {"prompt": 0, "completion": 0})
+    with Registry.open() as registry:
+        registry.readings.add([replace(last(10, 9), asked_ms=6_000, answered_ms=6_001)])
+    table = run("ledger", "reconcile")
+    assert table.status == 1
+    assert [line.split() for line in table.out.splitlines() if "UNEXPLAINED" in line] == [
+        ["UNEXPLAINED", "0", "4", "–"]
+    ]
 
 
 @pytest.fixture

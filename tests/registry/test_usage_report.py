@@ -58,6 +58,12 @@ def test_lines_stand_for_what_was_asked_for_and_probes_have_a_tenant_of_their_ow
     assert names(used, "day", tenant="acme") == [("acme", "1970-01-01", 5), ("acme", "1970-01-02", 1)]
 
 
+def test_corrections_count(used: Registry) -> None:
+    used.ledger.correct("c", "the engine was asked twice", "me", {"prompt_tokens": -3, "completion_tokens": 4})
+    (line,) = report_usage(used.db, "version", since_ms=MS_PER_DAY, until_ms=NOW).lines
+    assert (line.prompt_tokens, line.cached_tokens, line.completion_tokens) == (7, 4, 9)
+
+
 def test_a_window_counts_attempts_that_began_in_it(used: Registry) -> None:
     assert names(used, "version", since_ms=MS_PER_DAY) == [("acme", "acme/triage@1.1", 1)]
     report = report_usage(used.db, "tenant", since_ms=1_000, until_ms=1_000)
@@ -86,5 +92,5 @@ def test_a_spreadsheet_gets_a_heading_and_empty_cells_for_what_is_not_known(used
 def test_what_is_no_way_to_look_at_it_and_what_is_no_day_are_refused_by_name(registry: Registry) -> None:
     with pytest.raises(InvalidInput, match="by is 'colour'; choose one of tenant, adapter"):
         report_usage(registry.db, "colour", until_ms=NOW)
-    with pytest.raises(InvalidInput, match="until is '31.12.'; expected YYYY-MM-DD"):
+    with pytest.raises(InvalidInput, match=r"until is .31\.12\..; expected YYYY-MM-DD"):
         day_ms("31.12.", "until")
