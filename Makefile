@@ -16,7 +16,7 @@ live = began=$$(date +%s); $(2) & child=$$!; trap "kill $$child" INT TERM; \
   done; wait $$child && printf '\rsetup     %s: %s s    \n' "$(1)" $$(( $$(date +%s) - began ));
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-fast check format loadtest live-fleet bars chaos swap-bench affinity-bench scale-bench reconcile-bench live-reconcile samples lock clean
+.PHONY: help setup up test test-fast check format loadtest live-fleet bars chaos swap-bench affinity-bench scale-bench budget-bench reconcile-bench live-reconcile samples lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -80,6 +80,9 @@ reconcile-bench: setup ## 10,000 mixed requests: every client's count is its led
 
 live-reconcile: setup ## The same with 300 short requests on one real engine
 	@$(BIN)/python -m tests.bars live_reconcile
+
+budget-bench: setup ## 1,000 requests at once with $1 left, 10,000 aborts: overshoot, leaked holds, drift from the ledger
+	@$(BIN)/python -m tests.bars budget
 
 live-fleet: setup ## Two real engines, one killed and restarted under traffic (about 8 minutes on 2 cores)
 	@$(BIN)/python -m tests.bars live_fleet

@@ -54,7 +54,7 @@ def test_the_list_of_commands_imports_nothing_but_the_command_line() -> None:
     assert loaded_by(RUN, "--help") & (NOT_FOR_HELP | OURS | {"pydantic"}) == set()
 
 
-@pytest.mark.parametrize("command", ["adapters", "tenants", "keys"])
+@pytest.mark.parametrize("command", ["adapters", "tenants", "keys", "limits", "tariff"])
 def test_the_help_of_a_registry_command_imports_neither_sql_nor_the_gateway(command: str) -> None:
     assert loaded_by(RUN, command, "--help") & (NOT_FOR_HELP | OURS) == set()
 

@@ -1,0 +1,93 @@
+"""What tokens cost: the price that is in force, and a sum that is exact to its last rounding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from types import MappingProxyType
+
+import pytest
+
+from gateway.cost.counters import Rate, Window, day_of, month_of
+from gateway.cost.tariff import cost_nano, most_nano, price_of
+from registry.catalog import EMPTY, BaseEntry, Catalog, TariffEntry
+
+BASE, TENANT, ADAPTER = (TariffEntry(0, number, number, number) for number in (1, 2, 3))
+
+
+def catalog(**tariffs: tuple[TariffEntry, ...]) -> Catalog:
+    named = {"base": "base:tiny", "tenant": "tenant:acme", "adapter": "adapter:acme/triage"}
+    return replace(
+        EMPTY,
+        bases=MappingProxyType({"tiny": BaseEntry("tiny", "sha256:1", 0)}),
+        tariffs=MappingProxyType({named[kind]: prices for kind, prices in tariffs.items()}),
+    )
+
+
+def test_the_most_particular_price_counts() -> None:
+    everything = catalog(base=(BASE,), tenant=(TENANT,), adapter=(ADAPTER,))
+    assert price_of(everything, "acme", "triage", "sha256:1", 1) == ADAPTER
+    assert price_of(everything, "acme", "other", "sha256:1", 1) == TENANT
+    assert price_of(everything, "acme", None, "sha256:1", 1) == TENANT
+    assert price_of(everything, "globex", "triage", "sha256:1", 1) == BASE
+    assert price_of(everything, "globex", "triage", "sha256:2", 1) is None
+
+
+def test_a_price_holds_from_its_date_and_before_the_first_there_is_none() -> None:
+    older, newer = TariffEntry(100, 1, 1, 1), TariffEntry(200, 2, 2, 2)
+    dated = catalog(base=(newer, older))
+    prices = [price_of(dated, "acme", "triage", "sha256:1", at_ms) for at_ms in (99, 100, 199, 200)]
+    assert prices == [None, older, older, newer]
+    future_own = catalog(base=(older,), adapter=(newer,))
+    assert price_of(future_own, "acme", "triage", "sha256:1", 150) == older
+
+
+@pytest.mark.parametrize(
+    ("prompt", "cached", "completion", "nano"),
+    [(0, 0, 0, 0), (1_000_000, 0, 0, 300), (1_000_000, 1_000_000, 0, 30), (0, 0, 1_000_000, 1_200), (1, 0, 0, 0)],
+)
+def test_each_kind_of_token_has_its_price(prompt: int, cached: int, completion: int, nano: int) -> None:
+    assert cost_nano(prompt, cached, completion, TariffEntry(0, 300, 30, 1_200)) == nano
+
+
+def test_a_cost_is_rounded_once_half_up_and_never_above_the_most_that_was_held() -> None:
+    price = TariffEntry(0, 333_333, 77_777, 1_234_567)
+    for number in range(500):
+        prompt, cached, completion = number * 7, number * 3, number * 11
+        exact = Fraction(
+            (prompt - cached) * 333_333 + cached * 77_777 + completion * 1_234_567,
+            1_000_000,
+        )
+        cost = cost_nano(prompt, cached, completion, price)
+        assert -Fraction(1, 2) < cost - exact <= Fraction(1, 2)
+        assert cost <= most_nano(prompt, completion, price)
+
+
+def test_what_is_cached_may_cost_more_and_is_held_for_then() -> None:
+    assert most_nano(1_000_000, 0, TariffEntry(0, 1, 5, 0)) == 5
+
+
+def test_a_rate_refills_within_a_minute_and_gives_back_what_was_not_used() -> None:
+    rate = Rate(b"tokens", 60)
+    assert not rate.lacks(60, 1_000.0)
+    rate.take(60, 1_000.0)
+    assert rate.lacks(1, 1_000.5)
+    assert rate.wait_s(10, 1_000.0) == pytest.approx(10)
+    assert not rate.lacks(10, 1_010.0)
+    rate.take(-50, 1_010.0)
+    assert rate.free(1_010.0) == pytest.approx(60)
+    assert Rate(b"requests", 0).lacks(1, 1_000.0)
+
+
+def test_windows_are_days_and_months_of_utc() -> None:
+    leap = 1_709_164_800_000  # 2024-02-29 00:00 UTC
+    assert day_of(leap + 1) == (leap, leap + 86_400_000)
+    assert month_of(leap + 1) == (1_706_745_600_000, leap + 86_400_000)
+    december = 1_735_603_200_000  # 2024-12-31 00:00 UTC
+    assert month_of(december)[1] == december + 86_400_000
+    window = Window("daily", leap)
+    window.nano = 5
+    window.roll(leap + 86_399_999)
+    assert window.nano == 5
+    window.roll(leap + 86_400_000)
+    assert (window.nano, window.starts_ms) == (0, leap + 86_400_000)

@@ -1,0 +1,102 @@
+"""Prices are dated and never edited, limits name what exists, and gateways learn of both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import delete
+from sqlalchemy.exc import IntegrityError
+
+from registry.catalog import LimitEntry, TariffEntry
+from registry.catalog_reader import read_catalog, update_catalog
+from registry.db import now_ms
+from registry.errors import Conflict, InvalidInput, NotFound
+from registry.models import Tariff
+from registry.service import Registry
+from tests.registry.conftest import Shop
+
+DAY_MS = 86_400_000
+PRICE: dict[str, Any] = {"input_dollars": "0.30", "output_dollars": "1.20", "source": "a test"}
+
+
+def test_a_price_is_kept_in_whole_nano_dollars_and_cached_input_costs_as_much_as_input(registry: Registry) -> None:
+    info = registry.tariffs.add("base:tiny", **PRICE)
+    assert (info.input_nano_per_mtok, info.cached_input_nano_per_mtok) == (300_000_000, 300_000_000)
+    assert info.output_nano_per_mtok == 1_200_000_000
+    assert registry.tariffs.add("tenant:acme", **PRICE, cached_dollars="0.03").cached_input_nano_per_mtok == 30_000_000
+
+
+def test_a_price_begins_after_the_one_before_it_and_not_in_the_past(registry: Registry) -> None:
+    registry.tariffs.add("base:tiny", **PRICE, effective_from_ms=now_ms() - 10 * DAY_MS)
+    with pytest.raises(Conflict, match="begins now or later"):
+        registry.tariffs.add("base:tiny", **PRICE, effective_from_ms=now_ms() - DAY_MS)
+    registry.tariffs.add("base:tiny", **PRICE, effective_from_ms=now_ms() + DAY_MS)
+    with pytest.raises(Conflict, match="prices are not edited"):
+        registry.tariffs.add("base:tiny", **PRICE)
+    assert len(registry.tariffs.all("base:tiny")) == 2
+
+
+@pytest.mark.parametrize("statement", ["UPDATE tariffs SET source = 'elsewhere'", "DELETE FROM tariffs"])
+def test_the_database_itself_refuses_to_edit_a_price(registry: Registry, statement: str) -> None:
+    registry.tariffs.add("base:tiny", **PRICE)
+    with (
+        pytest.raises(IntegrityError, match="tariffs is append-only"),
+        registry.db.engine.execution_options(switchyard_write=True).begin() as connection,
+    ):
+        connection.exec_driver_sql(statement)
+
+
+def test_a_statement_that_writes_prices_past_the_session_is_refused(registry: Registry) -> None:
+    with pytest.raises(TypeError, match="writes tariffs past the session"), registry.db.write() as session:
+        session.execute(delete(Tariff))
+
+
+@pytest.mark.parametrize("scope", ["acme", "key:key-1", "base:", "team:acme"])
+def test_a_price_for_what_has_none_is_refused(registry: Registry, scope: str) -> None:
+    with pytest.raises(InvalidInput, match="expected base:NAME or tenant:NAME or adapter:tenant/adapter"):
+        registry.tariffs.add(scope, **PRICE)
+
+
+@pytest.mark.parametrize("scope", ["tenant:initech", "key:key-1", "adapter:acme/nothing", "adapter:acme"])
+def test_a_limit_of_what_does_not_exist_is_refused(registry: Registry, scope: str) -> None:
+    with pytest.raises(NotFound, match="shows them"):
+        registry.limits.set(scope, {"concurrency": 1})
+
+
+@pytest.mark.parametrize("most", [{}, {"concurrency": -1}, {"speed": 3}])
+def test_limits_that_mean_nothing_are_refused(registry: Registry, most: dict[str, int]) -> None:
+    with pytest.raises(InvalidInput, match="requests_per_minute"):
+        registry.limits.set("tenant:acme", most)
+
+
+def test_limits_that_are_not_named_stay_as_they_were(registry: Registry) -> None:
+    registry.limits.set("tenant:acme", {"concurrency": 4})
+    info = registry.limits.set("tenant:acme", {"daily_nano": 5})
+    assert (info.concurrency, info.daily_nano, info.monthly_nano) == (4, 5, None)
+    registry.limits.clear("tenant:acme")
+    assert registry.limits.all() == []
+    with pytest.raises(NotFound, match="has no limits"):
+        registry.limits.clear("tenant:acme")
+
+
+def test_gateways_learn_of_each_price_and_limit_by_itself(shop: Shop) -> None:
+    registry = shop.registry
+    shop.versions(1)
+    key = registry.tenants.create_key("acme").id
+    known = read_catalog(registry.db)
+    registry.tariffs.add("base:tiny", **PRICE, effective_from_ms=1)
+    registry.tariffs.add("base:tiny", input_dollars="2", output_dollars="3", source="x", effective_from_ms=2**45)
+    registry.limits.set(f"key:{key}", {"requests_per_minute": 5})
+    registry.limits.set("adapter:acme/triage", {"monthly_tokens": 7})
+    newest = update_catalog(registry.db, known)
+    assert newest == read_catalog(registry.db)
+    assert newest.tariffs["base:tiny"][1] == TariffEntry(1, 300_000_000, 300_000_000, 1_200_000_000)
+    assert newest.tariffs["base:tiny"][0].effective_from_ms == 2**45
+    assert newest.limits["adapter:acme/triage"] == LimitEntry(None, None, None, None, None, None, 7)
+    assert newest.adapters is known.adapters
+    registry.limits.clear(f"key:{key}")
+    after = update_catalog(registry.db, newest)
+    assert after == read_catalog(registry.db)
+    assert set(after.limits) == {"adapter:acme/triage"}
+    assert after.tariffs is newest.tariffs
