@@ -104,7 +104,23 @@ class Hub:
 
         server = await _listen(address, accept)
         ours = _inode(address)
+
+        async def stay_reachable() -> None:
+            nonlocal server, ours
+            while True:
+                await asyncio.sleep(SPEAK_EVERY_S)
+                if _has_a_socket(address):  # also when it is another's: a successor may listen there by now
+                    continue
+                try:
+                    server.close()
+                    server = await _listen(address, accept)
+                    ours = _inode(address)
+                    log.warning("the socket at %s was gone, so workers could not link; it is there again", address)
+                except OSError as error:
+                    log.error("workers cannot link: cannot listen at %s again: %s", address, error)
+
         tasks.add(asyncio.create_task(self._keep_speaking()))
+        tasks.add(asyncio.create_task(stay_reachable()))
         try:
             yield
         finally:
@@ -237,6 +253,11 @@ def _inode(address: Address) -> int | None:
         return Path(address.host).stat().st_ino if address.family == "unix" else None
     except FileNotFoundError:
         return None
+
+
+def _has_a_socket(address: Address) -> bool:
+    """Whether a worker that begins now finds something to link to: whoever tidies a folder may have taken it away."""
+    return address.family == "tcp" or Path(address.host).is_socket()
 
 
 def _remove_socket(address: Address) -> None:

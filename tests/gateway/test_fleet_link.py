@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,13 @@ from tests.gateway.stack import House
 
 def sees(worker: FleetWorker, urls: tuple[str, ...]) -> bool:
     return tuple(engine.url for engine in worker.view().engines) == urls
+
+
+def take_away(socket: Path, left_behind: str) -> None:
+    """What a tidy stranger does to a socket."""
+    socket.unlink()
+    if left_behind == "a file":
+        socket.write_text("none of ours")
 
 
 @pytest.fixture
@@ -57,6 +65,21 @@ async def test_a_line_that_is_no_message_cuts_that_link_and_nothing_else(house: 
             bad.hang_up()
         controller.hub.publish(())
         await eventually("the other to go on", lambda: controller.hub.links["good"].seen == controller.hub.revision)
+
+
+@pytest.mark.parametrize("left_behind", ["nothing", "a file"])
+async def test_a_controller_whose_socket_was_taken_away_can_soon_be_reached_again(
+    house: House, left_behind: str
+) -> None:
+    async with office(house, looks=False) as (controller, address), follower(address, "old") as old:
+        socket = Path(address.host)
+        take_away(socket, left_behind)
+        await eventually("the socket to be there again", socket.is_socket)
+        async with follower(address, "new"):
+            await eventually("both to be linked", lambda: set(controller.hub.links) == {"old", "new"})
+            controller.hub.publish(())
+            await eventually("the old link to go on", lambda: old.seen == controller.hub.revision)
+    assert list(house.folder.rglob("*.sock")) == []
 
 
 async def test_nothing_is_unloaded_before_every_worker_has_let_go_of_it(house: House, mock: MockEngine) -> None:
