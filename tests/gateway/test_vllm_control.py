@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ from loadtest.testing import MockEngine, free_port, run_mock_engine
 from registry.base_model import describe_base
 from registry.effect_proof import Difference, Probe, read_proof
 from registry.errors import AdapterRefused
+from registry.leadership import TTL_MS
 from tests.gateway.raw_server import Connection, document, raw_server
 from tests.gateway.stack import proof
 from tests.registry.adapter_folders import TinyBase
@@ -317,3 +319,10 @@ def test_a_folder_without_a_proof_has_none_and_a_sound_one_is_read(tmp_path: Pat
     assert found is not None
     assert len(found.probes) == 3
     assert found.probes[0].positions == (1, 3)
+
+
+def test_a_hundred_engines_are_met_long_before_a_lease_ends() -> None:
+    began_s = time.process_time()
+    for number in range(100):
+        VllmControl(f"http://127.0.0.1:{number}")
+    assert time.process_time() - began_s < TTL_MS / 1000 / 3
