@@ -69,7 +69,12 @@ class Loading:
         """When a failed preload may be tried again; requests and swaps do not wait for it."""
 
     async def ensure(self, engine: ManagedEngine, version: VersionEntry, *, for_swap: bool) -> None:
-        """Return when the version is resident; callers who ask at once share one load. Raises `ColdAdapterFailed`."""
+        """Return when the version is resident; callers who ask at once share one load. Raises `ColdAdapterFailed`.
+
+        A version in quarantine is loaded for nobody: who asks has not seen the newest catalog.
+        """
+        if version.quarantined is not None:
+            raise ColdAdapterFailed(f"{version.name} is quarantined: {version.quarantined}", permanent=True)
         while not engine.holds(version.id, fully_proven=for_swap):
             load = self.tasks.get((engine.url, version.id))
             if load is None or load.done():  # a finished one stays in the table until the loop's next turn

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 
+import httpx
+import orjson
 import pytest
 
 from tests.gateway.admin_calls import Admin
-from tests.gateway.stack import House, Stack, proof, run_stack, wait_until
+from tests.gateway.stack import CHAT, MESSAGES, House, Stack, proof, run_stack, wait_until
 
 
 @pytest.fixture
@@ -47,6 +50,29 @@ def test_a_quarantined_version_is_a_503_with_the_reason_until_it_is_released_and
     (row,) = admin.get("/residency")["rows"]
     assert row["engines"][stack.engine.url]["strength"] == pytest.approx(1, abs=0.01)
     assert admin.get("/quarantine") == {"quarantined": []}
+
+
+def test_a_request_that_began_before_the_quarantine_does_not_bring_the_version_back(stack: Stack, admin: Admin) -> None:
+    body = orjson.dumps({"model": "triage", "messages": MESSAGES})
+    head = (
+        f"POST {CHAT} HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer {stack.house.keys['acme']}\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    url = httpx.URL(stack.url)
+    with socket.create_connection((url.host, url.port or 80), timeout=15) as slow:
+        slow.sendall(head.encode() + body[:1])
+        wait_until(
+            "the request to be under way",
+            lambda: "switchyard_in_flight_requests 1.0" in stack.http.get(f"{stack.url}/metrics").text,
+        )
+        admin.post("/quarantine", version="acme/triage@1.0", reason="it swears at customers")
+        wait_until("it to be unloaded", lambda: stack.state()["unloads"] == 1)
+        loads = stack.state()["loads"]
+        slow.sendall(body[1:])
+        answer = b"".join(iter(lambda: slow.recv(65_536), b""))
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b"it swears at customers" in answer
+    assert stack.state()["loads"] == loads
 
 
 def test_a_version_that_an_engine_refuted_can_be_released_when_the_engine_is_cured(house: House) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
@@ -12,6 +12,9 @@ from gateway.api.admin.office import Office, in_json, whole_adapter
 from gateway.api.admin.shapes import Actor, Order, Reason, Shape
 from registry.names import PRODUCTION, parse_ref
 from registry.swap_report import report_swap
+
+MAX_ID = 2**63 - 1
+"""No database numbers its rows higher."""
 
 
 class ArmDocument(Shape):
@@ -143,7 +146,7 @@ def add_swaps(router: APIRouter, office: Office) -> None:
         return SwapsDocument(swaps=[SwapDocument.model_validate(swap) for swap in found])
 
     @router.get("/swaps/{swap_id}", response_model=SwapReportDocument)
-    def show_swap(swap_id: int) -> Response:
+    def show_swap(swap_id: Annotated[int, Path(ge=1, le=MAX_ID)]) -> Response:
         """One swap with its report, as far as it has come."""
         return in_json(SwapReportDocument.model_validate(report_swap(office.registry.db, swap_id)))
 
