@@ -44,6 +44,8 @@ class Mix:
     streamed: float = 0.6
     several: float = 0.15
     """Requests for two or three answers."""
+    several_prompts: float = 0.1
+    """Text completions of two prompts in one request."""
     left_after_events: float = 0.12
     left_after_time: float = 0.08
     leave_within_s: float = 0.04
@@ -100,7 +102,7 @@ def _wish(draw: random.Random, purses: Sequence[Purse], mix: Mix) -> Wish:
     if chat:
         body["messages"] = [{"role": "user", "content": text}]
     else:
-        body["prompt"] = [text, f"And {topic}?"] if draw.random() < 0.1 else text
+        body["prompt"] = [text, f"And {topic}?"] if draw.random() < mix.several_prompts else text
     if draw.random() < mix.several:
         body["n"] = draw.choice((2, 3))
         body["temperature"] = 1.0
