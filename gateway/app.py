@@ -88,7 +88,9 @@ class Gateway:
             worker = self.worker = FleetWorker(
                 worker_id, registry.leadership, settings.fleet_secret, on_catalog_moved=watch.look_now
             )
-            limits = Limits(registry.spending.between, shares=settings.workers)
+            limits = Limits(
+                registry.spending.between, shares=settings.workers, gateway_since_ms=settings.workers_since_ms
+            )
             limits.adopt(watch.current)
             await asyncio.to_thread(limits.read_books)
             candidate = self.candidate = candidate_of(registry, settings, watch) if self._leads else None

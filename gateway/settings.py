@@ -52,6 +52,10 @@ class GatewaySettings(RegistrySettings):
         32.0, gt=0, description="Mean requests in flight on an adapter for each engine that it is given as a home."
     )
     workers: int = Field(1, ge=1, le=64, description="Processes that serve; 1 is all in one process.")
+    workers_since_ms: int | None = Field(
+        None,
+        description="When the gateway of this worker began, in milliseconds since the epoch; it tells them itself.",
+    )
     controller_listen: str | None = Field(
         None,
         description="Where workers reach the fleet's controller if it leads: unix:/path, or tcp:host:port for workers "

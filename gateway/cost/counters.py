@@ -60,10 +60,12 @@ class Rate:
 class Window:
     """What was spent within the running UTC day, or month.
 
-    `before` is the ledger's sum of attempts from before this process counted, the rest is what it counted since.
+    `before` and `elsewhere` are the ledger's sums of attempts from before this process counted, the rest is what it
+    counted since. `before` came before the worker's gateway, whose workers divide what it has left; `elsewhere` came
+    from them since, and may be from a worker whose place this one has taken: so it counts against its part alone.
     """
 
-    __slots__ = ("before", "ends_ms", "name", "nano", "starts_ms", "tokens")
+    __slots__ = ("before", "elsewhere", "ends_ms", "name", "nano", "starts_ms", "tokens")
 
     def __init__(self, name: Literal["daily", "monthly"], now_ms: int) -> None:
         self.name = name
@@ -71,7 +73,7 @@ class Window:
 
     def _begin(self, now_ms: int) -> None:
         self.starts_ms, self.ends_ms = day_of(now_ms) if self.name == "daily" else month_of(now_ms)
-        self.before = Spent()
+        self.before = self.elsewhere = Spent()
         self.nano = self.tokens = 0
 
     def roll(self, now_ms: int) -> None:

@@ -4,7 +4,8 @@ Everything here runs on the event loop without waiting, so that checking all sco
 its adapter) and holding on all of them is one step: no two requests can both have the last dollar.
 
 With several workers each has its part of every limit: a rate or a concurrency is divided by their number (and is at
-least 1), and so is what is left of a budget when the worker starts.
+least 1), and so is what is left of a budget when their gateway starts. A worker that takes the place of another one
+has less than its part, since it cannot know how much of what was spent meanwhile was the other's: it takes it all.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from types import TracebackType
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.cost.counters import Budget, Counter
+from gateway.cost.counters import Budget, Counter, Window
 from gateway.cost.refusals import Headers, headers_of, no_price, out_of_budget, over_rate, too_many_at_once
 from gateway.cost.tariff import cost_nano
 from gateway.errors import ApiError
@@ -55,9 +56,11 @@ class Ask:
 class Limits:
     """Every limited scope of this process."""
 
-    def __init__(self, books: Books, *, shares: int = 1) -> None:
+    def __init__(self, books: Books, *, shares: int = 1, gateway_since_ms: int | None = None) -> None:
+        """One of `shares` workers of a gateway that began at an instant; `None`: when this process did."""
         self._books = books
         self._shares = shares
+        self._gateway_since_ms = gateway_since_ms
         self._counters: dict[str, Counter] = {}
         self._seen: Mapping[str, LimitEntry] | None = None
 
@@ -110,22 +113,26 @@ class Limits:
 
     def _lacks_budget(self, counter: Counter, ask: Ask) -> Budget | None:
         """The first budget that cannot pay for the request beside all that is held."""
-        at_ms, shares = now_ms(), self._shares
+        at_ms = now_ms()
         for budget in counter.budgets:
             window = budget.window
             if at_ms >= window.ends_ms:
                 window.roll(at_ms)
             if budget.nano is not None and (
-                ask.nano is None
-                or counter.held_nano + ask.nano > (budget.nano - window.before.nano) // shares - window.nano
+                ask.nano is None or counter.held_nano + ask.nano > self._left_nano(window, budget.nano)
             ):
                 return budget
-            if (
-                budget.tokens is not None
-                and counter.held_tokens + ask.tokens > (budget.tokens - window.before.tokens) // shares - window.tokens
+            if budget.tokens is not None and counter.held_tokens + ask.tokens > self._left_tokens(
+                window, budget.tokens
             ):
                 return budget
         return None
+
+    def _left_nano(self, window: Window, budget: int) -> int:
+        return (budget - window.before.nano) // self._shares - window.elsewhere.nano - window.nano
+
+    def _left_tokens(self, window: Window, budget: int) -> int:
+        return (budget - window.before.tokens) // self._shares - window.elsewhere.tokens - window.tokens
 
     def _refusal(self, counter: Counter, ask: Ask, now_s: float) -> ApiError:
         """Why this scope lets the request not begin; only when it does not."""
@@ -138,15 +145,15 @@ class Limits:
             return over_rate(scope, "tokens", tokens, ask.rate_tokens, now_s)
         budget = self._lacks_budget(counter, ask)
         assert budget is not None
-        window, before = budget.window, budget.window.before
+        window = budget.window
         if budget.nano is not None:
             if ask.nano is None:
                 return no_price(scope)
-            left = (budget.nano - before.nano) // self._shares - window.nano
+            left = self._left_nano(window, budget.nano)
             if counter.held_nano + ask.nano > left:
                 return out_of_budget(scope, window, "dollars", budget.nano, left, ask.nano)
         assert budget.tokens is not None
-        left = (budget.tokens - before.tokens) // self._shares - window.tokens
+        left = self._left_tokens(window, budget.tokens)
         return out_of_budget(scope, window, "tokens", budget.tokens, left, ask.tokens)
 
     def spend(self, scopes: tuple[str, ...], started_at_ms: int, nano: int, tokens: int) -> None:
@@ -178,12 +185,18 @@ class Limits:
             days, months = [one.day for one in counters], [one.month for one in counters]
             for windows in (days, months):
                 starts_ms = windows[0].starts_ms
-                sums = self._books(starts_ms, since_ms) if starts_ms < since_ms else {}
+                middle_ms = since_ms if self._gateway_since_ms is None else min(self._gateway_since_ms, since_ms)
+                before = self._sums(starts_ms, middle_ms)
+                elsewhere = self._sums(max(starts_ms, middle_ms), since_ms)
                 for counter, window in zip(counters, windows, strict=True):
                     if window.starts_ms == starts_ms:
-                        window.before = sums.get(counter.scope, Spent())
+                        window.before = before.get(counter.scope, Spent())
+                        window.elsewhere = elsewhere.get(counter.scope, Spent())
             for counter in counters:
                 counter.books_read += 1
+
+    def _sums(self, since_ms: int, until_ms: int) -> Mapping[str, Spent]:
+        return self._books(since_ms, until_ms) if since_ms < until_ms else {}
 
 
 class Bill:
