@@ -16,7 +16,7 @@ live = began=$$(date +%s); $(2) & child=$$!; trap "kill $$child" INT TERM; \
   done; wait $$child && printf '\rsetup     %s: %s s    \n' "$(1)" $$(( $$(date +%s) - began ));
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-fast check format loadtest live-fleet bars chaos swap-bench affinity-bench scale-bench budget-bench reconcile-bench live-reconcile samples lock clean
+.PHONY: help setup up test test-fast check format loadtest live-fleet bars chaos swap-bench affinity-bench scale-bench crash-bench budget-bench reconcile-bench live-reconcile samples lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -83,6 +83,9 @@ live-reconcile: setup ## The same with 300 short requests on one real engine
 
 budget-bench: setup ## 1,000 requests at once with $1 left, 10,000 aborts: overshoot, leaked holds, drift from the ledger
 	@$(BIN)/python -m tests.bars budget
+
+crash-bench: setup ## kill -9 of gateways at 50 random moments under streams: what the ledger lost, doubled, left open
+	@$(BIN)/python -m tests.bars crash
 
 live-fleet: setup ## Two real engines, one killed and restarted under traffic (about 8 minutes on 2 cores)
 	@$(BIN)/python -m tests.bars live_fleet

@@ -55,7 +55,7 @@ class Journal:
         self._previous = ""
         self._running = 0
         self._unshipped = self._current.size
-        self._waiting: deque[tuple[str, bytes]] = deque()
+        self._waiting: deque[tuple[bytes, bytes]] = deque()
         """Settle records that the disk had no room for; at most one for each attempt that had begun before."""
 
     @property
@@ -81,14 +81,14 @@ class Journal:
                     "the ledger; bring the database back, or allow more",
                 )
             self._write_waiting()
-            self._unshipped += self._current.append(INTENT, row["attempt_id"], orjson.dumps(row))
+            self._unshipped += self._current.append(INTENT, row["attempt_id"].encode(), orjson.dumps(row))
             self._running += 1
 
     def settle(self, row: Mapping[str, Any]) -> None:
         """An attempt ended; the row is complete. It never fails: what the disk has no room for waits in memory."""
         with self._lock:
             self._running -= 1
-            self._waiting.append((row["attempt_id"], orjson.dumps(row)))
+            self._waiting.append((row["attempt_id"].encode(), orjson.dumps(row)))
             try:
                 self._write_waiting()
             except OSError as error:

@@ -11,6 +11,7 @@ import zlib
 from typing import NamedTuple
 
 HEADER, INTENT, SETTLE, CLOSE = b"H", b"I", b"S", b"C"
+EVENTS = (INTENT, SETTLE)
 CRC_DIGITS = 8
 
 
@@ -23,14 +24,14 @@ class Record(NamedTuple):
 
     number: int
     kind: bytes
-    name: str
+    name: bytes
     payload: bytes
     """JSON: the usage row of an intent or a settle record."""
 
 
-def encode(number: int, kind: bytes, name: str, payload: bytes) -> bytes:
+def encode(number: int, kind: bytes, name: bytes, payload: bytes) -> bytes:
     """A line with its end. `name` has no spaces, `payload` no line breaks."""
-    body = b"%d %b %b %b" % (number, kind, name.encode(), payload)
+    body = b"%d %b %b %b" % (number, kind, name, payload)
     return b"%08x %b\n" % (zlib.crc32(body), body)
 
 
@@ -41,6 +42,6 @@ def decode(line: bytes) -> Record:
         raise Damaged("its checksum does not match")
     try:
         number, kind, name, payload = body.split(b" ", 3)
-        return Record(int(number), kind, name.decode(), payload)
+        return Record(int(number), kind, name, payload)
     except ValueError:
         raise Damaged("it is no record of this journal") from None

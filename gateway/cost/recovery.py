@@ -12,7 +12,8 @@ from pathlib import Path
 from gateway.cost.records import INTENT, SETTLE
 from gateway.cost.segments import PATTERN, SegmentReader, SegmentWriter, writer_and_sequence
 
-BLOCK_BYTES = 4 * 1024 * 1024
+BLOCK_BYTES = 256 * 1024
+"""Fits the processor's cache, where ten times as much would take half as long again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +95,13 @@ def _settle(paths: list[Path], fds: list[int]) -> int:
     """End the chain. If the last segment has its end and yet misses that of an attempt, because a record of it is
     damaged, the chain gets one segment more, which is added to `paths` and `fds`.
     """
-    running: dict[str, bytes] = {}
+    running: dict[bytes, bytes] = {}
     previous = ""
     segment: SegmentWriter | None = None
     for path, fd in zip(paths, fds, strict=True):
         reader = SegmentReader(path)
         while records := reader.read(BLOCK_BYTES):
-            for _, kind, attempt_id, payload in records:
+            for kind, attempt_id, payload in records:
                 if kind == INTENT:
                     running[attempt_id] = payload
                 elif kind == SETTLE:

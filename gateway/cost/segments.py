@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import zlib
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -17,13 +18,15 @@ from typing import Any, Self
 
 import orjson
 
-from gateway.cost.records import CLOSE, CRC_DIGITS, HEADER, INTENT, SETTLE, Damaged, Record, decode, encode
+from gateway.cost.records import CLOSE, CRC_DIGITS, EVENTS, HEADER, INTENT, SETTLE, Damaged, decode, encode
 
 FORMAT = 1
 PATTERN = "usage-*.log"
 DAMAGED = "damaged-"
 """Prefix of a segment that was shipped as far as it could be read, and is kept for people to look at."""
 DIGEST_BYTES = 16
+Event = tuple[bytes, bytes, bytes]
+"""`INTENT` or `SETTLE`, the attempt's id, and its row as JSON."""
 
 
 def segment_path(folder: Path, writer: str, sequence: int) -> Path:
@@ -73,7 +76,7 @@ class SegmentWriter:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             made = cls(path, fd, 0, 0, 0, 0, blake2b(digest_size=DIGEST_BYTES))
-            made.append(HEADER, writer, orjson.dumps({"format": FORMAT, "sequence": sequence}))
+            made.append(HEADER, writer.encode(), orjson.dumps({"format": FORMAT, "sequence": sequence}))
             unnamed.rename(path)
         except OSError:
             os.close(fd)
@@ -81,7 +84,7 @@ class SegmentWriter:
             raise
         return made
 
-    def append(self, kind: bytes, name: str, payload: bytes) -> int:
+    def append(self, kind: bytes, name: bytes, payload: bytes) -> int:
         """One `write()`; the bytes it took. Raises `OSError` when the disk has no room, and leaves no half line."""
         line = encode(self._records, kind, name, payload)
         written = os.write(self._fd, line)
@@ -98,7 +101,7 @@ class SegmentWriter:
     def close(self, previous: str, *, last: bool) -> str:
         """Append the closing record, which nothing may come after; its digest. Raises `OSError`."""
         closing = Closing(self._records, self._intents, self._settles, self._digest.hexdigest(), previous, last)
-        self.append(CLOSE, "-", orjson.dumps(closing))
+        self.append(CLOSE, b"-", orjson.dumps(closing))
         self.closing = closing
         return closing.digest
 
@@ -129,12 +132,12 @@ class SegmentReader:
     """Each with its line; a torn last line is none."""
     _digest: Any = field(default_factory=lambda: blake2b(digest_size=DIGEST_BYTES))
 
-    def read(self, limit: int) -> list[Record]:
+    def read(self, limit: int) -> list[Event]:
         """Intents and settle records of the next whole lines, about `limit` bytes of them; empty at the end.
 
         A line that cannot be read is a fault and is passed over. Raises `OSError`.
         """
-        found: list[Record] = []
+        found: list[Event] = []
         while not found:
             with self.path.open("rb") as file:
                 file.seek(self.offset)
@@ -145,11 +148,37 @@ class SegmentReader:
             if not data:
                 break
             self.offset += len(data)
-            for line in data[:-1].split(b"\n"):
-                self._take(line, found)
+            self._take_all(data[:-1].split(b"\n"), found)
         return found
 
-    def _take(self, line: bytes, found: list[Record]) -> None:
+    def _take_all(self, lines: list[bytes], found: list[Event]) -> None:
+        """Lines that are as they should be cost a third of what `_take` does, and a recovery may have millions."""
+        crc32, digest, at = zlib.crc32, self._digest, self.records
+        for line in lines:
+            checksum, body = line[:CRC_DIGITS], line[CRC_DIGITS + 1 :]
+            parts = body.split(b" ", 3)
+            if (
+                at == 0
+                or self.closing is not None
+                or len(parts) < 4
+                or parts[1] not in EVENTS
+                or parts[0] != b"%d" % at
+                or b"%08x" % crc32(body) != checksum
+            ):
+                self.records = at
+                self._take(line, found)
+                at = self.records
+                continue
+            at += 1
+            digest.update(checksum)
+            if parts[1] == INTENT:
+                self.intents += 1
+            else:
+                self.settles += 1
+            found.append((parts[1], parts[2], parts[3]))
+        self.records = at
+
+    def _take(self, line: bytes, found: list[Event]) -> None:
         try:
             record = decode(line)
         except Damaged as damage:
@@ -168,12 +197,10 @@ class SegmentReader:
             self.faults.append(f"record {record.number}: " + ("a second header" if kind == HEADER else "no header"))
         self._digest.update(line[:CRC_DIGITS])
         self.records = record.number + 1
-        if kind == INTENT:
-            self.intents += 1
-            found.append(record)
-        elif kind == SETTLE:
-            self.settles += 1
-            found.append(record)
+        if kind in EVENTS:
+            self.intents += kind == INTENT
+            self.settles += kind == SETTLE
+            found.append((kind, record.name, record.payload))
 
     def _compare(self, closing: Closing) -> None:
         self.closing = closing

@@ -39,7 +39,7 @@ class _Shipment:
     reader: SegmentReader
     rows: list[dict[str, Any]] = field(default_factory=list)
     """Read, and not in the ledger yet."""
-    ended: list[str] = field(default_factory=list)
+    ended: list[bytes] = field(default_factory=list)
     from_offset: int = 0
     tokens: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TOKENS, 0))
 
@@ -71,7 +71,7 @@ class Shipper:
         self._ledger = ledger
         self._interval_s = interval_s
         self._shipments: dict[Path, _Shipment] = {}
-        self._running: dict[str, Path] = {}
+        self._running: dict[bytes, Path] = {}
         """This worker's attempts without an end so far, with the segment that the intent is in."""
         self._estates: dict[str, Estate] = {}
         self._stop = threading.Event()
@@ -141,7 +141,7 @@ class Shipper:
                 log.error("%s: %s", path.name, fault)
             if not records:
                 break
-            for _, kind, attempt_id, payload in records:
+            for kind, attempt_id, payload in records:
                 if kind == SETTLE:
                     shipment.rows.append({**orjson.loads(payload), "segment": path.stem})
                     shipment.ended.append(attempt_id)

@@ -37,7 +37,7 @@ def verify(folder: Path, ledger: Ledger) -> Verification:
     records = running = 0
     paths = sorted((*folder.glob(PATTERN), *folder.glob(DAMAGED + PATTERN)), key=writer_and_sequence)
     for writer, found in groupby(paths, key=lambda path: writer_and_sequence(path)[0]):
-        open_attempts: set[str] = set()
+        open_attempts: set[bytes] = set()
         alive = False
         for path in found:
             alive = is_alive(path)
@@ -64,10 +64,10 @@ def verify(folder: Path, ledger: Ledger) -> Verification:
     return Verification(len(links), records, running, tuple(problems))
 
 
-def _read(path: Path, open_attempts: set[str]) -> SegmentReader:
+def _read(path: Path, open_attempts: set[bytes]) -> SegmentReader:
     reader = SegmentReader(path)
     while found := reader.read(BLOCK_BYTES):
-        for _, kind, attempt_id, _ in found:
+        for kind, attempt_id, _ in found:
             if kind == INTENT:
                 open_attempts.add(attempt_id)
             elif kind == SETTLE:
@@ -75,9 +75,9 @@ def _read(path: Path, open_attempts: set[str]) -> SegmentReader:
     return reader
 
 
-def _unresolved(writer: str, attempts: set[str]) -> Iterator[str]:
+def _unresolved(writer: str, attempts: set[bytes]) -> Iterator[str]:
     if attempts:
-        named = ", ".join(sorted(attempts)[:3]) + (", …" if len(attempts) > 3 else "")
+        named = ", ".join(name.decode() for name in sorted(attempts)[:3]) + (", …" if len(attempts) > 3 else "")
         yield (
             f"writer {writer} is dead and {len(attempts)} of its attempts have no end ({named}); "
             "a gateway that starts or runs on this state folder marks them lost"

@@ -122,7 +122,7 @@ def test_a_torn_last_line_is_no_record(tmp_path: Path, ledger: Ledger) -> None:
     dead.intent(row("a"))
     dead.close()
     with dead.path.open("ab") as file:
-        file.write(encode(2, SETTLE, "a", b"{}")[:-3])
+        file.write(encode(2, SETTLE, b"a", b"{}")[:-3])
     journal = Journal(tmp_path / "journal", "w")
     Shipper(journal, ledger).ship()
     assert outcomes(ledger) == {"a": ("lost", None)}

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.ledger import ApiPriceInfo, HostPriceInfo, UsageSum, dollars_to_nano
+from registry.segment_books import SegmentEntry
 from registry.service import Registry
 from tests.registry.usage import usage_row
 
@@ -139,3 +143,49 @@ def test_host_prices_are_kept_by_date_and_a_date_is_taken_once(registry: Registr
     with pytest.raises(Conflict, match="prices are not edited"):
         registry.ledger.add_host_price(HostPriceInfo("a100", 1_000, 1, "a better offer"))
     assert registry.ledger.host_prices() == [earlier, later]
+
+
+def entry(sequence: int, **changes: Any) -> SegmentEntry:
+    """The entry of a segment without attempts."""
+    fields: dict[str, Any] = {
+        "segment": f"usage-w-{sequence:06d}",
+        "writer": "w",
+        "sequence": sequence,
+        "records": 1,
+        "intents": 0,
+    }
+    fields |= dict.fromkeys(("attempts", "prompt_tokens", "cached_tokens", "completion_tokens", "faults"), 0)
+    before = f"digest {sequence - 1}" if sequence > 1 else ""
+    return SegmentEntry(**fields | {"digest": f"digest {sequence}", "previous_digest": before, "last": False} | changes)
+
+
+def test_an_audit_wants_as_many_rows_and_tokens_as_the_segment_had(registry: Registry) -> None:
+    ledger = registry.ledger
+    ledger.record([usage_row("a", segment="usage-w-000001"), usage_row("b", segment="usage-w-000001"), usage_row("c")])
+    sums = {"prompt_tokens": 20, "cached_tokens": 8, "completion_tokens": 10}
+    ledger.close_segments([entry(1, intents=2, attempts=2, last=True, **sums)])
+    assert ledger.audit([]) == []
+    ledger.close_segments([entry(1, attempts=9)])
+    assert ledger.audit([]) == [], "an entry that is there is left as it is"
+    ledger.record([usage_row("d", segment="usage-w-000001")])
+    assert ledger.audit([])[0] == "segment usage-w-000001: the journal had 2 attempts, the ledger has 3"
+
+
+def test_an_audit_finds_what_is_missing_in_a_chain(registry: Registry) -> None:
+    registry.ledger.close_segments([entry(1), entry(3), entry(4, previous_digest="another"), entry(5, intents=2)])
+    registry.ledger.close_segments([entry(6, last=True)])
+    assert registry.ledger.audit([]) == [
+        "segment 2 of writer w is missing",
+        "segment usage-w-000004: it was not written after the segment that stands before it",
+        "writer w: 2 more attempts began than ended",
+    ]
+
+
+@pytest.mark.parametrize("table", ["usage_segments", "usage_corrections"])
+@pytest.mark.parametrize("change", ["UPDATE {} SET completion_tokens = 1", "DELETE FROM {}"])
+def test_entries_and_corrections_are_never_changed(registry: Registry, table: str, change: str) -> None:
+    registry.ledger.record([usage_row("a")])
+    registry.ledger.close_segments([entry(1)])
+    registry.ledger.correct("a", "counted twice", "me", {"completion_tokens": -1})
+    with pytest.raises(IntegrityError, match=f"{table} is append-only"), registry.db.write() as session:
+        session.execute(text(change.format(table)))
