@@ -45,7 +45,8 @@ class Rate:
 
     def lacks(self, units: float, now_s: float) -> bool:
         """Whether so many may not be taken now."""
-        return max(self.full_at_s, now_s) - now_s + units * self.interval_s > MINUTE_S + ROUNDING_S
+        lacking_s = self.full_at_s - now_s
+        return (lacking_s if lacking_s > 0 else 0.0) + units * self.interval_s > MINUTE_S + ROUNDING_S
 
     def take(self, units: float, now_s: float) -> None:
         """Take units out; negative ones go back in."""
@@ -141,7 +142,8 @@ class Counter:
         if not self.budgets or started_at_ms < self.since_ms:
             return  # the ledger will tell
         for window in (self.day, self.month):
-            window.roll(now_ms)
+            if now_ms >= window.ends_ms:
+                window.roll(now_ms)
             if started_at_ms >= window.starts_ms:
                 window.nano += nano
                 window.tokens += tokens

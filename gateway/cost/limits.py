@@ -89,16 +89,16 @@ class Limits:
 
         Raises `RateLimited`, `QuotaExceeded` or `Unpriced`.
         """
-        now_s, rate_tokens = time.monotonic(), ask.rate_tokens
+        now_s, at_ms, rate_tokens = time.monotonic(), now_ms(), ask.rate_tokens
         for counter in counters:
             requests, tokens = counter.requests, counter.tokens
             if (
                 (counter.concurrency is not None and counter.in_flight >= counter.concurrency)
                 or (requests is not None and requests.lacks(1, now_s))
                 or (tokens is not None and tokens.lacks(rate_tokens, now_s))
-                or (counter.budgets and counter.books_read and self._lacks_budget(counter, ask))
+                or (counter.budgets and counter.books_read and self._lacks_budget(counter, ask, at_ms))
             ):
-                refusal = self._refusal(counter, ask, now_s)
+                refusal = self._refusal(counter, ask, now_s, at_ms)
                 refusal.headers += headers_of(counters, now_s)
                 raise refusal
         for counter in counters:
@@ -111,9 +111,8 @@ class Limits:
                 counter.tokens.take(rate_tokens, now_s)
         return headers_of(counters, now_s)
 
-    def _lacks_budget(self, counter: Counter, ask: Ask) -> Budget | None:
+    def _lacks_budget(self, counter: Counter, ask: Ask, at_ms: int) -> Budget | None:
         """The first budget that cannot pay for the request beside all that is held."""
-        at_ms = now_ms()
         for budget in counter.budgets:
             window = budget.window
             if at_ms >= window.ends_ms:
@@ -134,7 +133,7 @@ class Limits:
     def _left_tokens(self, window: Window, budget: int) -> int:
         return (budget - window.before.tokens) // self._shares - window.elsewhere.tokens - window.tokens
 
-    def _refusal(self, counter: Counter, ask: Ask, now_s: float) -> ApiError:
+    def _refusal(self, counter: Counter, ask: Ask, now_s: float, at_ms: int) -> ApiError:
         """Why this scope lets the request not begin; only when it does not."""
         scope, requests, tokens = counter.scope, counter.requests, counter.tokens
         if counter.concurrency is not None and counter.in_flight >= counter.concurrency:
@@ -143,7 +142,7 @@ class Limits:
             return over_rate(scope, "requests", requests, 1, now_s)
         if tokens is not None and tokens.lacks(ask.rate_tokens, now_s):
             return over_rate(scope, "tokens", tokens, ask.rate_tokens, now_s)
-        budget = self._lacks_budget(counter, ask)
+        budget = self._lacks_budget(counter, ask, at_ms)
         assert budget is not None
         window = budget.window
         if budget.nano is not None:

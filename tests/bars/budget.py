@@ -1,9 +1,10 @@
 """1,000 concurrent requests with $1 left, and 10,000 aborted ones: no dollar too many, no hold left, the books agree.
 
-One gateway of one worker. First comes all at once what costs many times the dollar that is left of the day's budget:
-streams and whole answers, several answers to a prompt, with and without max_tokens. Then clients hang up: before the
-answer, and in the middle of it. Once all is settled, nothing may be held, and the gateway's counters must say what the
-ledger says, to the nano-dollar and the token.
+First one gateway of one worker. There comes all at once what costs many times the dollar that is left of the day's
+budget: streams and whole answers, several answers to a prompt, with and without max_tokens. Then clients hang up:
+before the answer, and in the middle of it. Once all is settled, nothing may be held, and the gateway's counters must
+say what the ledger says, to the nano-dollar and the token. Then the same dollar in front of a gateway with two workers,
+which divide it: there the ledger alone is asked what was spent. (At a smaller scale this part is left out.)
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import orjson
 from gateway.cost.counters import Counter
 from registry.db import now_ms
 from registry.spending import Spent
-from tests.gateway.stack import CHAT, Stack, open_house, run_stack, wait_until
+from tests.bars.support.gateways import gateway_process
+from tests.gateway.stack import CHAT, House, Stack, open_house, run_engines, run_gateway, wait_until
 
 AT_ONCE, ABORTS, ABORTS_AT_ONCE, RETRIES, SEED = 1_000, 10_000, 16, 2, 5
 PATIENCE_S = 0.3
@@ -28,6 +30,7 @@ PATIENCE_S = 0.3
 DOLLAR = 1_000_000_000
 SPENDER, LEAVER = "acme", "globex"
 DRAIN_S = 60.0
+MANY = {"max_in_flight": 4_096, "max_in_flight_per_tenant": 2_048, "engine_max_in_flight": 2_048}
 
 
 def run(folder: Path, scale: float) -> dict[str, Any]:
@@ -39,26 +42,29 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
             house.tenant(tenant)
             house.publish(f"{tenant}/triage")
             house.point(f"{tenant}/triage", "1.0")
-        many = {"max_in_flight": 4_096, "max_in_flight_per_tenant": 2_048, "engine_max_in_flight": 2_048}
-        with run_stack(house, engines=[{"token_ms": 20, "ttft_ms": 10}], default_output_tokens=64, **many) as stack:
-            house.registry.limits.set(f"tenant:{SPENDER}", {"daily_nano": 2 * DOLLAR, "daily_tokens": 10**9})
-            house.registry.limits.set(f"tenant:{LEAVER}", {"monthly_nano": 10**6 * DOLLAR, "tokens_per_minute": 10**10})
-            stack.wait_revision()
-            wait_until(
-                "the ledger to be read", lambda: all(_counter(stack, one).books_read for one in (SPENDER, LEAVER))
-            )
-            already = asyncio.run(_spend_until(stack, DOLLAR // 5))
-            house.registry.limits.set(f"tenant:{SPENDER}", {"daily_nano": already + DOLLAR})
-            stack.wait_revision()
-            statuses = asyncio.run(_all_at_once(stack, at_once))
-            left = asyncio.run(_hang_up(stack, aborts))
-            counters = [_counter(stack, tenant) for tenant in (SPENDER, LEAVER)]
-            wait_until("all requests to end", lambda: not any(one.in_flight for one in counters), DRAIN_S)
-            leaked = sum(bool(one.in_flight or one.held_nano or one.held_tokens) for one in counters)
-            wait_until("the ledger to have it all", lambda: _drift(stack, counters) == 0 or None, DRAIN_S)
-            drift = _drift(stack, counters)
-        spent = _in_the_books(stack, SPENDER).nano
-    overshoot = max(0, spent - already - DOLLAR) / DOLLAR
+        with run_engines(house, {"token_ms": 20, "ttft_ms": 10}) as mocks:
+            with run_gateway(house, mocks, default_output_tokens=64, **MANY) as stack:
+                house.registry.limits.set(f"tenant:{SPENDER}", {"daily_nano": 2 * DOLLAR, "daily_tokens": 10**9})
+                house.registry.limits.set(
+                    f"tenant:{LEAVER}", {"monthly_nano": 10**6 * DOLLAR, "tokens_per_minute": 10**10}
+                )
+                stack.wait_revision()
+                wait_until(
+                    "the ledger to be read", lambda: all(_counter(stack, one).books_read for one in (SPENDER, LEAVER))
+                )
+                already = asyncio.run(_spend_until(stack, DOLLAR // 5))
+                house.registry.limits.set(f"tenant:{SPENDER}", {"daily_nano": already + DOLLAR})
+                stack.wait_revision()
+                statuses = asyncio.run(_all_at_once(stack.url, house.keys[SPENDER], at_once))
+                left = asyncio.run(_hang_up(stack, aborts))
+                counters = [_counter(stack, tenant) for tenant in (SPENDER, LEAVER)]
+                wait_until("all requests to end", lambda: not any(one.in_flight for one in counters), DRAIN_S)
+                leaked = sum(bool(one.in_flight or one.held_nano or one.held_tokens) for one in counters)
+                wait_until("the ledger to have it all", lambda: _drift(stack, counters) == 0 or None, DRAIN_S)
+                drift = _drift(stack, counters)
+            spent = _in_the_books(stack, SPENDER).nano
+            of_two, two = _two_workers(house, mocks[0].url, at_once) if scale >= 1 else (0, Tally[int]())
+    overshoot = max(0, spent - already - DOLLAR, of_two - DOLLAR) / DOLLAR
     return {
         "figures": {"overshoot_usd": overshoot, "leaked": leaked, "drift": drift},
         "bars": {
@@ -66,16 +72,28 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
             "no hold is left": leaked == 0,
             "counters are what the ledger says": drift == 0,
             "more than half of the dollar is spent": spent - already > DOLLAR // 2,
-            "what is not served is a 429": set(statuses) == {200, 429},
+            "what is not served is a 429": set(statuses) | set(two) == {200, 429},
         },
         "detail": {
             "at_once": at_once,
             "statuses": {str(status): count for status, count in sorted(statuses.items())},
             "spent_of_the_last_dollar_usd": (spent - already) / DOLLAR,
+            "of_two_workers": {"statuses": {str(one): two[one] for one in sorted(two)}, "spent_usd": of_two / DOLLAR},
             "aborts": aborts,
             "aborted_in_the_middle": left,
         },
     }
+
+
+def _two_workers(house: House, engine_url: str, at_once: int) -> tuple[int, Tally[int]]:
+    """What a gateway with two workers spends of another dollar, and how it answers."""
+    before = house.registry.spending.between(0, now_ms() + 1)[f"tenant:{SPENDER}"].nano
+    house.registry.limits.set(f"tenant:{SPENDER}", {"daily_nano": before + DOLLAR})
+    with gateway_process(
+        house.settings.state_dir, [engine_url], workers=2, default_output_tokens=64, **MANY
+    ) as gateway:
+        statuses = asyncio.run(_all_at_once(gateway.url, house.keys[SPENDER], at_once))
+    return house.registry.spending.between(0, now_ms() + 1)[f"tenant:{SPENDER}"].nano - before, statuses
 
 
 def _counter(stack: Stack, tenant: str) -> Counter:
@@ -115,12 +133,12 @@ def _bodies(chance: random.Random) -> bytes:
     return orjson.dumps(body)
 
 
-async def _ask(stack: Stack, tenant: str, body: bytes, leave_after: int | None = None) -> bytes:
+async def _ask(url: str, key: str, body: bytes, leave_after: int | None = None) -> bytes:
     """One request on a connection of its own, given up after so many bytes of its answer; these bytes."""
-    address = urlsplit(stack.url)
+    address = urlsplit(url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     head = f"POST {CHAT} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\nContent-Type: application/json\r\n"
-    head += f"Authorization: Bearer {stack.house.keys[tenant]}\r\nContent-Length: {len(body)}\r\n\r\n"
+    head += f"Authorization: Bearer {key}\r\nContent-Length: {len(body)}\r\n\r\n"
     writer.write(head.encode() + body)
     try:
         return await reader.read(-1 if leave_after is None else leave_after)
@@ -132,15 +150,15 @@ def _status(answer: bytes) -> int:
     return int(answer[9:12])
 
 
-async def _insist(stack: Stack, tenant: str, body: bytes) -> int:
+async def _insist(url: str, key: str, body: bytes) -> int:
     """As OpenAI's SDK does: a refusal that says so is tried again, twice. The last status."""
     for _ in range(RETRIES):
-        answer = await _ask(stack, tenant, body)
+        answer = await _ask(url, key, body)
         if _status(answer) != 429 or b"x-should-retry: false" in answer:
             break
         await asyncio.sleep(1.0)
     else:
-        answer = await _ask(stack, tenant, body)
+        answer = await _ask(url, key, body)
     return _status(answer)
 
 
@@ -148,19 +166,19 @@ async def _spend_until(stack: Stack, nano: int) -> int:
     """Ordinary requests until so much is spent; what it was in the end."""
     chance = random.Random(SEED)
     while (spent := _counter(stack, SPENDER).day.nano) < nano:
-        await asyncio.gather(*(_ask(stack, SPENDER, _bodies(chance)) for _ in range(8)))
+        await asyncio.gather(*(_ask(stack.url, stack.house.keys[SPENDER], _bodies(chance)) for _ in range(8)))
     return spent
 
 
-async def _all_at_once(stack: Stack, count: int) -> Tally[int]:
+async def _all_at_once(url: str, key: str, count: int) -> Tally[int]:
     chance = random.Random(SEED + 1)
-    return Tally(await asyncio.gather(*(_insist(stack, SPENDER, _bodies(chance)) for _ in range(count))))
+    return Tally(await asyncio.gather(*(_insist(url, key, _bodies(chance)) for _ in range(count))))
 
 
 async def _hang_up(stack: Stack, count: int) -> int:
     """So many requests that are given up; how many of them while they were being answered."""
     chance = random.Random(SEED + 2)
-    left, in_the_middle = iter(range(count)), 0
+    left, in_the_middle, key = iter(range(count)), 0, stack.house.keys[LEAVER]
 
     async def client() -> None:
         nonlocal in_the_middle
@@ -170,7 +188,7 @@ async def _hang_up(stack: Stack, count: int) -> int:
                 "max_tokens": 400,
                 "ignore_eos": True,
             }
-            wait = asyncio.wait_for(_ask(stack, LEAVER, orjson.dumps(body), chance.choice((0, 64, 64))), PATIENCE_S)
+            wait = asyncio.wait_for(_ask(stack.url, key, orjson.dumps(body), chance.choice((0, 64, 64))), PATIENCE_S)
             try:
                 in_the_middle += bool(await wait)
             except TimeoutError:
