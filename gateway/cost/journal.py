@@ -73,6 +73,7 @@ class Journal:
 
         Raises `OSError` when it cannot be recorded (`JournalFull`: when too much waits for the ledger already).
         """
+        attempt_id, payload = row["attempt_id"].encode(), orjson.dumps(row)
         with self._lock:
             if self._unshipped > self._max_unshipped_bytes:
                 raise JournalFull(
@@ -80,18 +81,22 @@ class Journal:
                     f"journal_max_unshipped_bytes is {self._max_unshipped_bytes} and {self._unshipped} bytes wait for "
                     "the ledger; bring the database back, or allow more",
                 )
-            self._write_waiting()
-            self._unshipped += self._current.append(INTENT, row["attempt_id"].encode(), orjson.dumps(row))
+            if self._waiting:
+                self._write_waiting()
+            self._unshipped += self._current.append(INTENT, attempt_id, payload)
             self._running += 1
 
     def settle(self, row: Mapping[str, Any]) -> None:
         """An attempt ended; the row is complete. It never fails: what the disk has no room for waits in memory."""
+        attempt_id, payload = row["attempt_id"].encode(), orjson.dumps(row)
         with self._lock:
             self._running -= 1
-            self._waiting.append((row["attempt_id"].encode(), orjson.dumps(row)))
             try:
-                self._write_waiting()
+                if self._waiting:
+                    self._write_waiting()
+                self._unshipped += self._current.append(SETTLE, attempt_id, payload)
             except OSError as error:
+                self._waiting.append((attempt_id, payload))
                 log.error("the end of attempt %s waits for room on the disk: %s", row["attempt_id"], error)
 
     def _write_waiting(self) -> None:

@@ -31,8 +31,8 @@ class Record(NamedTuple):
 
 def encode(number: int, kind: bytes, name: bytes, payload: bytes) -> bytes:
     """A line with its end. `name` has no spaces, `payload` no line breaks."""
-    body = b"%d %b %b %b" % (number, kind, name, payload)
-    return b"%08x %b\n" % (zlib.crc32(body), body)
+    front = b"%d %b %b " % (number, kind, name)
+    return b"%08x %b%b\n" % (zlib.crc32(payload, zlib.crc32(front)), front, payload)
 
 
 def decode(line: bytes) -> Record:

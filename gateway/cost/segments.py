@@ -64,6 +64,8 @@ class SegmentWriter:
         self._fd = fd
         self._records, self._intents, self._settles = records, intents, settles
         self._digest = digest
+        self._checksums = bytearray()
+        """What the digest has still to take in: that is left to the shipper's thread."""
 
     @classmethod
     def create(cls, folder: Path, writer: str, sequence: int) -> Self:
@@ -93,13 +95,17 @@ class SegmentWriter:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.size += written
         self._records += 1
-        self._intents += kind == INTENT
-        self._settles += kind == SETTLE
-        self._digest.update(line[:CRC_DIGITS])
+        self._checksums += line[:CRC_DIGITS]
+        if kind == INTENT:
+            self._intents += 1
+        elif kind == SETTLE:
+            self._settles += 1
         return written
 
     def close(self, previous: str, *, last: bool) -> str:
         """Append the closing record, which nothing may come after; its digest. Raises `OSError`."""
+        self._digest.update(self._checksums)
+        self._checksums.clear()
         closing = Closing(self._records, self._intents, self._settles, self._digest.hexdigest(), previous, last)
         self.append(CLOSE, b"-", orjson.dumps(closing))
         self.closing = closing

@@ -27,7 +27,8 @@ from registry.segment_books import SegmentEntry
 
 log = logging.getLogger("switchyard.journal")
 BLOCK_BYTES = 64 * 1024
-"""Shipped in one transaction: about a hundred rows."""
+BATCH_ROWS = 200
+"""Shipped in one transaction: fewer cost more each, more keep the interpreter for longer than a millisecond."""
 PAUSE_S = 0.0003
 """After each block the thread sleeps, so that the event loop, which may wait for the interpreter, goes first."""
 
@@ -134,7 +135,8 @@ class Shipper:
         shipment = self._shipments.setdefault(path, _Shipment(SegmentReader(path)))
         reader = shipment.reader
         while True:
-            self._record(shipment, ours)
+            if len(shipment.rows) >= BATCH_ROWS:
+                self._record(shipment, ours)
             known = len(reader.faults)
             records = reader.read(BLOCK_BYTES)
             for fault in reader.faults[known:]:
