@@ -37,6 +37,7 @@ from gateway.steps.admit import Admission
 from registry.service import Registry
 
 log = logging.getLogger("switchyard")
+FIRST_VIEW_TIMEOUT_S = 3.0
 
 
 class Gateway:
@@ -118,6 +119,9 @@ class Gateway:
             tasks = [asyncio.create_task(one) for one in work]
             for task in tasks:
                 task.add_done_callback(_say_why_it_ended)
+            with contextlib.suppress(TimeoutError):  # who connects to a worker that knows no engine gets a 503
+                async with asyncio.timeout(FIRST_VIEW_TIMEOUT_S):
+                    await worker.informed.wait()
             try:
                 yield
             finally:

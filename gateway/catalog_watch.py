@@ -31,7 +31,10 @@ class CatalogWatch:
         self._poll_s = poll_s
         self._look = asyncio.Event()
         self._confirmed_s = time.monotonic()
-        self._reported = False
+        """When the newest read began that succeeded: what was in force then is what we serve."""
+        self._report: asyncio.Task[None] | None = None
+        self._reported_s = float("-inf")
+        self._reported_revision = -1
         self._database_away = False
         self._owed_revision = 0
         self._owed_since_s: float | None = None
@@ -41,7 +44,7 @@ class CatalogWatch:
     def lapsed(self) -> bool:
         """Whether the fleet may have cut over to a newer catalog without waiting for this worker any longer.
 
-        So after a pause of the process, until the next report is in; and when the controller knows of a revision that
+        So after a pause of the process, until it has read again; and when the controller knows of a revision that
         we could not read for as long as a lease. While the database is away from everybody, nothing can have moved.
         """
         now = time.monotonic()
@@ -58,6 +61,13 @@ class CatalogWatch:
 
     async def run(self, on_change: Callable[[], None]) -> None:
         """Poll for ever; a database that is away leaves the catalog as it was."""
+        try:
+            await self._keep_polling(on_change)
+        finally:
+            if self._report is not None:
+                await asyncio.gather(self._report, return_exceptions=True)
+
+    async def _keep_polling(self, on_change: Callable[[], None]) -> None:
         while True:
             try:
                 await self._poll(on_change)
@@ -73,16 +83,29 @@ class CatalogWatch:
             self._look.clear()
 
     async def _poll(self, on_change: Callable[[], None]) -> None:
+        asked_s = time.monotonic()
         newest = await asyncio.to_thread(self._registry.catalog)
+        self._confirmed_s = asked_s
         changed = newest.revision != self.current.revision
         if changed:
             self.current = newest
             on_change()
         if newest.revision >= self._owed_revision:
             self._owed_since_s = None
-        began = time.monotonic()
-        if self._worker_id is None:
-            self._confirmed_s = began
-        elif changed or not self._reported or began - self._confirmed_s >= REPORT_INTERVAL_S:
-            await asyncio.to_thread(self._registry.workers.report, self._worker_id, self._url, self.current.revision)
-            self._confirmed_s, self._reported = began, True
+        due = time.monotonic() - self._reported_s >= REPORT_INTERVAL_S
+        news = self.current.revision != self._reported_revision
+        if self._worker_id is not None and self._report is None and (due or news):
+            self._report = asyncio.create_task(self._tell(self._worker_id, self.current.revision))
+
+    async def _tell(self, worker_id: str, revision: int) -> None:
+        """Acknowledge a revision, and so renew the lease. A database that cannot be written to holds up no reading."""
+        self._reported_s = time.monotonic()
+        try:
+            await asyncio.to_thread(self._registry.workers.report, worker_id, self._url, revision)
+            self._reported_revision = revision
+        except SQLAlchemyError as error:
+            log.warning("revision %d could not be acknowledged: %s", revision, error)
+        finally:
+            self._report = None
+            if self.current.revision != revision:
+                self._look.set()

@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from gateway import checks
+from gateway.admin_client import admin_client
 from gateway.checks import Check
 from gateway.fleet.declared import declared_fleet
 from gateway.fleet.engine import EngineDeclaration
@@ -18,7 +19,7 @@ from gateway.fleet.fingerprint import MAX_DISAGREEMENT_NATS, base_agreement
 from gateway.fleet.isolation import BASE, CannotTest, Folders, Isolation, examine, speakers, write_test_adapters
 from gateway.fleet.quirks import quirks_of
 from gateway.fleet.vllm import EngineFault, VllmControl
-from gateway.settings import GatewaySettings
+from gateway.settings import EngineSettings, GatewaySettings
 from registry.bases import BaseInfo
 from registry.console import JsonFlag, print_json, print_table
 from registry.errors import RegistryError
@@ -27,12 +28,14 @@ from registry.service import Registry
 
 def doctor(
     isolation: bool = typer.Option(
-        False, "--isolation", help="Also ask each engine whether adapters and base stay apart; some seconds each."
+        False,
+        "--isolation",
+        help="Also ask each engine whether adapters and base stay apart; from some seconds to two minutes each.",
     ),
     json_output: bool = JsonFlag,
 ) -> None:
     """Check wheels, CPU, memory, ports, base model and running engines; say what to do about each finding."""
-    settings = GatewaySettings()
+    settings = _as_served(GatewaySettings())
     declared = settings.declared_engines()
     engines = [checks.check_engine(one.url, one.platform or settings.engine_platform) for one in declared]
     found = [
@@ -46,7 +49,9 @@ def doctor(
     ]
     if not any(check.ok for check in engines):
         found.append(checks.check_memory())
-    if isolation:
+    if isolation and not any(check.ok for check in engines):
+        found.append(Check("isolation", False, "not tested: no engine answers", "see the engines above"))
+    elif isolation:
         found += check_isolation({one.url for one, check in zip(declared, engines, strict=True) if check.ok}, settings)
     if json_output:
         print_json([_document(check) for check in found])
@@ -54,6 +59,21 @@ def doctor(
         _print(found)
     if not all(check.ok for check in found):
         raise typer.Exit(1)
+
+
+def _as_served(settings: GatewaySettings) -> GatewaySettings:
+    """With the engines of the gateway that runs here, which knows what they are; else as the settings declare them."""
+    try:
+        with admin_client(None) as gateway:
+            engines = [
+                EngineSettings(
+                    url=engine["url"], base=engine["base"], platform=engine["platform"], max_cpu_loras=engine["places"]
+                )
+                for engine in gateway.get("/engines")["engines"]
+            ]
+    except RegistryError:
+        return settings
+    return settings.model_copy(update={"engines": engines})
 
 
 def check_isolation(urls: Collection[str], settings: GatewaySettings) -> list[Check]:

@@ -48,12 +48,14 @@ class House:
 
 async def serve(call: Call, house: House, respond: Respond) -> None:
     """Answer one chat or completion request. Raises `ApiError` for everything that the client should hear of."""
-    if house.catalog.lapsed:
-        raise Overloaded("This worker was out of touch and is catching up.", code="catalog_lapsed", retry_after_s=1)
-    catalog = house.catalog.current
-    principal = authenticate(call.authorization, catalog)
+    principal = authenticate(call.authorization, house.catalog.current)
     with house.admission.admit(principal):
         body = await call.body()
+        # A body may be a minute under way: what counts is what is in force now, the key's own standing too.
+        catalog = house.catalog.current
+        if house.catalog.lapsed:
+            raise Overloaded("This worker was out of touch and is catching up.", code="catalog_lapsed", retry_after_s=1)
+        principal = authenticate(call.authorization, catalog)
         request = parse_request(call.endpoint, body, caps=house.caps, allow_unknown=principal.allow_unknown_fields)
         target = resolve(principal, request.model, catalog)
         arm = assign(target, unit_of(call, request))

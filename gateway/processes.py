@@ -31,6 +31,8 @@ log = logging.getLogger("switchyard.processes")
 CONTROLLERS = 2
 BACKLOG = 2048
 POLL_S = 0.1
+STOP_ACCEPTING_S = 0.5
+"""Time for workers to hear of their end and stop accepting."""
 RESTART_PAUSE_S = 1.0
 """A child that dies again within so long waits as long before it is started once more."""
 
@@ -93,6 +95,10 @@ class Family:
             for child in children:
                 child.terminate()
             deadline = time.monotonic() + grace_s
+            if roles is self._workers:
+                time.sleep(STOP_ACCEPTING_S)
+                with suppress(OSError):  # for every process that has inherited it: a late client is refused, not left
+                    self._listening.shutdown(socket.SHUT_RDWR)
             for child in children:
                 with suppress(subprocess.TimeoutExpired):
                     child.wait(max(0.0, deadline - time.monotonic()))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_settings import NoDecode
 
 from registry.settings import RegistrySettings
 
@@ -26,9 +28,10 @@ class GatewaySettings(RegistrySettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, description="Port to listen on.")
-    engines: list[str | EngineSettings] = Field(
+    engines: Annotated[list[str | EngineSettings], NoDecode] = Field(
         ["http://127.0.0.1:8001"],
-        description="Engine URLs, http://host:port, on a network that only the gateway reaches; or objects with "
+        description="Engine URLs, http://host:port, on a network that only the gateway reaches (a JSON list, or with "
+        "commas); or objects with "
         "`url` and what is special about one: `base`, `platform`, `max_cpu_loras`, `api_key`.",
     )
     engine_base: str | None = Field(
@@ -90,6 +93,14 @@ class GatewaySettings(RegistrySettings):
         300.0, description="Unload an adapter that nothing points at after so long without use."
     )
     drain_timeout_s: float = Field(300.0, description="Longest wait of a swap for requests on the old version.")
+
+    @field_validator("engines", mode="before")
+    @classmethod
+    def _one_or_several(cls, given: Any) -> Any:
+        """A JSON list, or URLs with commas between them, as an environment variable has them."""
+        if not isinstance(given, str):
+            return given
+        return json.loads(given) if given.lstrip().startswith("[") else [url.strip() for url in given.split(",")]
 
     def declared_engines(self) -> list[EngineSettings]:
         """Every engine, with a URL that has no slash at its end."""

@@ -225,18 +225,22 @@ class Adapters:
         version = self.get(ref)
         proof = parse_proof(data)
         check_proof(proof, self._bases.get(version.base_digest).spec.vocab_size)
-        if EFFECT_PROOF_FILE in self._published_files(version.manifest_digest):
-            raise InvalidInput(
-                f"{version.name} was published with an effect proof, which is part of its bytes; "
-                "publish the folder again without its effect_proof.json to prove it anew",
-                param="version",
-            )
+        self.require_provable(version)
         blob = self._blobs.put(data)
         with self._db.write() as session:
             record_proof(session, version.manifest_digest, blob, proof, attached=True)
         if self._folder_of(version.manifest_digest).is_dir():
             lay_out_proof(self._folder_of(version.manifest_digest), data)
         return self.get(ref)
+
+    def require_provable(self, version: VersionInfo) -> None:
+        """Raises `InvalidInput` for a version that was published with a proof: it needs no other, and has no room."""
+        if EFFECT_PROOF_FILE in self._published_files(version.manifest_digest):
+            raise InvalidInput(
+                f"{version.name} was published with an effect proof, which is part of its bytes; "
+                "publish the folder again without its effect_proof.json to prove it anew",
+                param="version",
+            )
 
     def _published_files(self, manifest_digest: str) -> set[str]:
         layers = self._blobs.get_manifest(manifest_digest)["layers"]

@@ -66,6 +66,7 @@ def prove(asked: Proving, registry: Registry, say: Say = lambda _: None) -> Vers
     """
     os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")  # AMX may be advertised and still fault
     version = registry.adapters.get(asked.ref)
+    registry.adapters.require_provable(version)
     rows = read_texts(asked.texts) if asked.texts else None
     base_folder = find_base(registry, version, asked.base)
     say(f"loading the base model from {base_folder}")

@@ -45,7 +45,6 @@ async def answer(scope: dict[str, Any], receive: Receive, send: Send, endpoint: 
         respond.status = CLIENT_GONE_STATUS
     except asyncio.CancelledError:  # the server stops and has waited as long as it may
         await respond.fail(Overloaded("The gateway is stopping.", code="shutting_down", retry_after_s=5))
-        raise
     except Exception:
         log.exception("request %s failed in the gateway", request_id)
         await respond.fail(ApiError("The gateway failed on this request; it is our fault.", code="internal_error"))

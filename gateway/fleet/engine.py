@@ -92,6 +92,8 @@ class ManagedEngine:
         self._term = term
         self._sequence = 0
         self._loads_since_base = 0
+        self._shelf = Path()
+        """Where our adapters are read from."""
         self._silent_since_s: float | None = None
         self._patience: asyncio.Timeout | None = None
         """Of a load in progress; it ends when the engine hangs."""
@@ -264,6 +266,7 @@ class ManagedEngine:
 
     def _sort_out(self, cards: dict[str, Card], find: Finder, zero_adapter: Path) -> None:
         """What lies on the engine: ours that somebody vouches for, ours to be proven, to be unloaded, and others'."""
+        self._shelf = zero_adapter.parent
         self.resident = {key: entry for key, entry in self.resident.items() if entry.name in cards}
         self.adoptable.clear()
         self.foreign = set()
@@ -271,7 +274,7 @@ class ManagedEngine:
         for card in sorted(cards.values(), key=lambda card: card.id not in find.trusted):
             if card.parent is None or card.id in kept:
                 continue
-            if not card.id.startswith(OUR_NAMES):
+            if not self._is_ours(card):
                 self.foreign.add(card.id)
                 continue
             folder = Path(card.root)
@@ -283,6 +286,12 @@ class ManagedEngine:
                 self.resident[version.id] = Resident(card.id, folder, None, fully_proven=False)
             else:
                 self.adoptable[version.id] = (card.id, folder)
+
+    def _is_ours(self, card: Card) -> bool:
+        """Whether a controller of this fleet has loaded it. Another fleet's has our kind of name, and another folder:
+        it is left alone, or two fleets on one engine would unload each other's adapters without end.
+        """
+        return card.id.startswith(OUR_NAMES) and Path(card.root).parent == self._shelf
 
     async def _make_base_servable(self, cards: dict[str, Card], zero_adapter: Path) -> str:
         if not self.quirks.base_needs_zero_adapter:
@@ -430,11 +439,12 @@ class ManagedEngine:
         ]
         for version_id in gone:
             del self.resident[version_id]
-        self.foreign = {name for name, card in listed.items() if card.parent and not name.startswith(OUR_NAMES)}
+        adapters = {name: card for name, card in listed.items() if card.parent}
+        self.foreign = {name for name, card in adapters.items() if not self._is_ours(card)}
         self.leaving = {name: revision for name, revision in self.leaving.items() if name in listed}
         self.adoptable = {key: pair for key, pair in self.adoptable.items() if pair[0] in listed}
         if not self.loading.locked():  # else one that we do not know may be on its way in
-            strays = {name for name, card in listed.items() if card.parent and name.startswith(OUR_NAMES)} - self.names
+            strays = adapters.keys() - self.names  # foreign ones are among the names
             self.leaving.update(dict.fromkeys(strays, NOT_TOLD))
         if self.base_name is not None and self.base_name not in listed:
             self.base_name = None  # the next check makes the base servable again

@@ -11,6 +11,7 @@ EngineFault
 
 from __future__ import annotations
 
+import asyncio
 import math
 import ssl
 import time
@@ -28,6 +29,8 @@ INFERENCE_PATHS: Mapping[str, bytes] = {"chat": b"/v1/chat/completions", "comple
 LOAD_TIMEOUT_S = 120.0
 CONTROL_TIMEOUT_S = 10.0
 LOOK_TIMEOUT_S = 2.0
+MAX_ANSWER_BYTES = 1 << 23
+"""vLLM's metrics are some 100 kB, a model list of 10,000 adapters some 4 MB."""
 PROBE_TIMEOUT_S = 120.0
 TRUSTS_NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Engines are reached without TLS. A context of its own for each would read every root certificate of the host, 50 ms a
@@ -250,15 +253,21 @@ class VllmControl:
         return card is not None and card.root == str(folder)
 
     async def _get(self, path: str, timeout_s: float = CONTROL_TIMEOUT_S) -> httpx.Response:
+        """One whole answer, in time and of a bounded size. Raises `Silent`, `Unreachable`, `Unintelligible`."""
         try:
-            answer = await self._http.get(path, timeout=timeout_s)
-        except (httpx.ReadTimeout, httpx.PoolTimeout) as error:
+            async with asyncio.timeout(timeout_s), self._http.stream("GET", path, timeout=timeout_s) as answer:
+                body = bytearray()
+                async for part in answer.aiter_bytes():
+                    body += part
+                    if len(body) > MAX_ANSWER_BYTES:
+                        raise Unintelligible(f"GET {path}: more than {MAX_ANSWER_BYTES} bytes")
+        except (httpx.ReadTimeout, httpx.PoolTimeout, TimeoutError) as error:
             raise Silent(f"GET {path}: no answer within {timeout_s:g} s") from error
         except httpx.HTTPError as error:
             raise Unreachable(f"GET {path}: {error or type(error).__name__}") from error
         if answer.status_code != 200:
             raise Unreachable(f"GET {path}: HTTP {answer.status_code}")
-        return answer
+        return httpx.Response(200, content=bytes(body), request=answer.request)
 
 
 def _word(text: str, logprob: float, top: Mapping[str, float]) -> Word:

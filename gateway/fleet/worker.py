@@ -77,6 +77,8 @@ class FleetWorker:
     ) -> None:
         self.in_flight = InFlight(on_released=self._report)
         self.breaker = Breaker()
+        self.informed = asyncio.Event()
+        """Set once a controller has told us of its engines."""
         self._worker_id = worker_id
         self._leadership = leadership
         self._secret = secret
@@ -206,6 +208,7 @@ class FleetWorker:
                 self._apply(self._changes)
                 self._changes = []
                 self._seen = message.revision
+                self.informed.set()
                 self._report()
             case Welcome():
                 self._changes = [message]

@@ -48,7 +48,7 @@ async def office(
     house: House, *urls: str, looks: bool = True, **settings: Any
 ) -> AsyncIterator[tuple[Controller, Any]]:
     """A controller with the lease of the registry; its value is also where workers reach it. `looks`: its loop runs."""
-    zero = house.folder / "zero"
+    zero = house.settings.adapter_cache_dir / "zero"  # beside the adapters, as in a gateway
     if not zero.exists():
         write_adapter(zero, TinyBase().config, scale=0)
     controller = controller_of(house, *urls, **{"check_interval_s": 0.05, **settings})

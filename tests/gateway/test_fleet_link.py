@@ -85,7 +85,7 @@ async def test_a_controller_whose_socket_was_taken_away_can_soon_be_reached_agai
 async def test_nothing_is_unloaded_before_every_worker_has_let_go_of_it(house: House, mock: MockEngine) -> None:
     version = house.publish("acme/triage")
     async with (
-        office(house, mock.url, retire_after_s=0.05) as (controller, address),
+        office(house, mock.url, retire_after_s=0.05, reconcile_interval_s=0.1) as (controller, address),
         follower(address, "quick") as quick,
         follower(address, "slow") as slow,
     ):
@@ -112,7 +112,7 @@ async def test_nothing_is_unloaded_before_every_worker_has_let_go_of_it(house: H
 
 async def test_a_worker_that_lives_and_has_not_linked_is_waited_for(house: House, mock: MockEngine) -> None:
     version = house.publish("acme/triage")
-    async with office(house, mock.url, retire_after_s=0.05) as (controller, address):
+    async with office(house, mock.url, retire_after_s=0.05, reconcile_interval_s=0.1) as (controller, address):
         engine = controller.engines[0]
         await eventually("the engine to be up", lambda: engine.state == "up")
         house.registry.workers.report("late", "http://late", 1)
@@ -125,7 +125,7 @@ async def test_a_worker_that_lives_and_has_not_linked_is_waited_for(house: House
 
 async def test_a_worker_that_dies_is_waited_for_no_longer(house: House, mock: MockEngine) -> None:
     version = house.publish("acme/triage")
-    async with office(house, mock.url, retire_after_s=0.05) as (controller, address):
+    async with office(house, mock.url, retire_after_s=0.05, reconcile_interval_s=0.1) as (controller, address):
         engine = controller.engines[0]
         await eventually("the engine to be up", lambda: engine.state == "up")
         house.registry.workers.report("mortal", "http://mortal", 1)

@@ -7,9 +7,11 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 
+import httpx
 import pytest
 
 from gateway.fleet.engine import ManagedEngine
+from loadtest.folders import write_adapter
 from loadtest.testing import MockEngine, run_mock_engine
 from registry.names import parse_ref
 from tests.gateway.link_parts import (
@@ -31,6 +33,7 @@ async def main():
     await asyncio.sleep(60)
 asyncio.run(main())
 """
+from tests.registry.adapter_folders import TinyBase
 
 
 @pytest.fixture
@@ -223,3 +226,16 @@ async def test_a_load_that_was_given_up_and_ended_later_does_not_keep_its_place(
         async with asyncio.timeout(5.0):
             while await loaded():
                 await asyncio.sleep(0.02)
+
+
+async def test_the_adapters_of_another_fleet_on_the_same_engine_are_left_alone(house: House, mock: MockEngine) -> None:
+    theirs = write_adapter(house.folder / "another" / "adapter", TinyBase().config)
+    async with httpx.AsyncClient(base_url=mock.url) as http:
+        load = {"lora_name": "a-0123456789abcdef-1-7", "lora_path": str(theirs)}
+        (await http.post("/v1/load_lora_adapter", json=load)).raise_for_status()
+    async with office(house, mock.url, reconcile_interval_s=0.1) as (controller, _):
+        engine = controller.engines[0]
+        await eventually("the engine to be up", lambda: engine.state == "up")
+        await never("taken for ours", lambda: engine.foreign != {"a-0123456789abcdef-1-7"})
+        assert "a-0123456789abcdef-1-7" in (await mock.state())["loaded"]
+        assert "a-0123456789abcdef-1-7" in engine.names, "it takes a place"
