@@ -18,12 +18,14 @@ from tests.gateway.link_parts import (
     entry_of,
     eventually,
     follower,
+    never,
     office,
     played_office,
     real_worker,
     resident,
 )
 from tests.gateway.stack import House, proof
+from tests.registry.adapter_folders import TinyBase
 
 CONTROLLER_THAT_FREEZES = """
 import asyncio, sys
@@ -33,7 +35,6 @@ async def main():
     await asyncio.sleep(60)
 asyncio.run(main())
 """
-from tests.registry.adapter_folders import TinyBase
 
 
 @pytest.fixture
