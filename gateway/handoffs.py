@@ -91,12 +91,14 @@ class Usage:
     began_s: float | None = None
     """`time.perf_counter()` when the answer's first bytes came."""
     _by_choice: dict[int, int] = field(default_factory=dict)
+    _by_prompt: dict[int, int] = field(default_factory=dict)
 
-    def running(self, count: Mapping[str, Any], choice: int = 0) -> None:
-        """A count within a stream: of the prompt, and of one choice so far."""
+    def running(self, count: Mapping[str, Any], choice: int = 0, prompt: int = 0) -> None:
+        """A count within a stream: of one of the prompts, and of one choice so far."""
         self._by_choice[choice] = count["completion_tokens"]
-        self.prompt_tokens = max(self.prompt_tokens or 0, count["prompt_tokens"])
+        self._by_prompt[prompt] = count["prompt_tokens"]
         self.completion_tokens = sum(self._by_choice.values())
+        self.prompt_tokens = sum(self._by_prompt.values())
         self.source = "partial"
 
     def final(self, count: Mapping[str, Any]) -> None:

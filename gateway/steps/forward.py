@@ -71,6 +71,7 @@ class Forward:
         self._public_name = public_name
         self._shows_usage = shows_usage
         self._choices = choices
+        self._n = body.get("n") or 1
         self._usage = usage
         self._idle_timeout_s = idle_timeout_s
         self._streams = bool(body.get("stream"))
@@ -170,7 +171,7 @@ class Forward:
             self._usage.final(orjson.loads(found[1]))
             return event if self._shows_usage != "never" else b""
         index = 0 if self._choices == 1 else orjson.loads(event.removeprefix(b"data: "))["choices"][0]["index"]
-        self._usage.running(orjson.loads(found[1]), index)
+        self._usage.running(orjson.loads(found[1]), index, index // self._n)
         return event if self._shows_usage == "always" else USAGE.sub(b"", event)
 
     def _translate(self, status: int, body: bytes) -> Exception:

@@ -154,12 +154,12 @@ async def test_a_stream_that_breaks_off_has_the_count_of_what_was_relayed() -> N
     assert seen(usage) == (9, None, 2, "partial")
 
 
-async def test_running_counts_of_several_choices_are_added_up() -> None:
+async def test_running_counts_of_several_prompts_are_added_up() -> None:
     data = counted("a", 1) + counted("b", 1, index=1) + counted("a", 2) + counted("b", 3, index=1)
     async with forwarded(chunked(data), choices=2) as (forward, usage, _):
         with pytest.raises(EngineBroke):
             await all_of(forward)
-    assert seen(usage) == (9, None, 5, "partial")
+    assert seen(usage) == (18, None, 5, "partial"), "two prompts with an answer each"
 
 
 @pytest.mark.parametrize("data", [STREAM[: -len(DONE)], token("x"), token("x")[:-1], b""])
