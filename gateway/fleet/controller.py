@@ -35,6 +35,7 @@ from registry.service import Registry
 log = logging.getLogger("switchyard.fleet")
 SHORTEST_ROUND_S = 0.05
 """However many requests fail on an engine, it is not looked at more often."""
+LOOK_FOR_LOST_S = 1.0
 LINK_GRACE_S = 1.0
 """How long a new controller waits for workers before it looks at engines: they know what was proven before it."""
 LOOK_POLL_S = 0.02
@@ -226,11 +227,16 @@ class Controller:
             except SQLAlchemyError as error:
                 log.warning("swaps wait for the database: %s", error)
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.check_interval_s):
+                async with asyncio.timeout(self._pause_s()):
                     await self._wake.wait()
             await asyncio.sleep(SHORTEST_ROUND_S)
             woken = self._wake.is_set()
             self._wake.clear()
+
+    def _pause_s(self) -> float:
+        """Until the next round. Nobody's failed request tells of an engine that is back, so look for it."""
+        healthy = all(engine.healthy for engine in self.engines)
+        return self._settings.check_interval_s if healthy else min(self._settings.check_interval_s, LOOK_FOR_LOST_S)
 
     async def _read_orders(self) -> None:
         """Which workers live, and which engines are drained; without the database nothing is unloaded."""

@@ -62,7 +62,7 @@ async def test_the_load_test_reports_figures_and_its_last_line_is_json(
 ) -> None:
     keys, out = tmp_path / "keys.json", tmp_path / "out.json"
     keys.write_text(json.dumps([{"key": "k", "models": ["base"]}]))
-    flags = ["--url", engine.url, "--keys", str(keys), "--users", "4", "--seconds", "1", "--out", str(out)]
+    flags = ["--url", engine.url, "--keys", str(keys), "--users", "4", "--seconds", "3", "--out", str(out)]
     status = await asyncio.to_thread(run.main, flags)
     result = last_json(capsys.readouterr().out)
     assert status == 0, result
