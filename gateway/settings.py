@@ -100,7 +100,12 @@ class GatewaySettings(RegistrySettings):
         """A JSON list, or URLs with commas between them, as an environment variable has them."""
         if not isinstance(given, str):
             return given
-        return json.loads(given) if given.lstrip().startswith("[") else [url.strip() for url in given.split(",")]
+        if not given.lstrip().startswith("["):
+            return [url.strip() for url in given.split(",")]
+        try:
+            return json.loads(given)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"neither URLs with commas between them nor a JSON list ({error})") from error
 
     def declared_engines(self) -> list[EngineSettings]:
         """Every engine, with a URL that has no slash at its end."""

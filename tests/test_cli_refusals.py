@@ -130,8 +130,10 @@ def test_a_wrong_setting_is_told_by_its_name(
 def test_a_wrong_list_and_a_broken_settings_file_are_told(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("SWITCHYARD_ENGINES", "http://no-list")
-    assert 'error parsing value for field "engines"' in run("doctor").err
+    monkeypatch.setenv("SWITCHYARD_ENGINES", "[http://no-list")
+    said = run("doctor").err
+    assert said.startswith("error: SWITCHYARD_ENGINES is '[http://no-list'")
+    assert "neither URLs with commas between them nor a JSON list" in said
     (tmp_path / "switchyard.toml").write_text("max_lora_rank = = 16")
     assert run("keys", "list").err.startswith("error: switchyard.toml: ")
 
