@@ -36,7 +36,7 @@ class Size:
     rate: float
 
 
-WHOLE, SMALL = Size(swaps=8, requests=11_000, rate=300.0), Size(swaps=2, requests=550, rate=100.0)
+WHOLE, SMALL = Size(swaps=8, requests=11_000, rate=200.0), Size(swaps=2, requests=550, rate=100.0)
 
 
 def run(folder: Path, scale: float) -> dict[str, Any]:
