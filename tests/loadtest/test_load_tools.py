@@ -70,7 +70,8 @@ async def test_the_load_test_reports_figures_and_its_last_line_is_json(
     assert (result["failures"], set(result["kinds"])) == (0, {"chat", "chat stream", "text", "text stream"})
     assert result["requests"] == sum(kind["requests"] for kind in result["kinds"].values()) > 10
     assert 0 < result["ttft_ms"]["p50"] <= result["ttft_ms"]["p95"]
-    assert result["requests"] == (await engine.state())["requests"]["base"]
+    cut_short = (await engine.state())["requests"]["base"] - result["requests"]
+    assert cut_short in range(5), "at the end each of the four users may have had one under way"
 
 
 async def test_the_load_test_fails_when_answers_are_wrong(
