@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -256,3 +257,16 @@ def test_a_new_gateway_finishes_the_swap_that_a_dead_one_left(house: House) -> N
     with run_stack(house) as stack:
         assert house.finished(swap.id).state == "done"
         assert stack.chat("acme/triage").json()["model"] == "acme/triage@1.1"
+
+
+def test_a_body_that_was_under_way_during_a_promote_is_answered_by_the_new_version(swapping: Stack) -> None:
+    body = json.dumps({"model": "acme/triage", "messages": MESSAGES, "max_tokens": 4}).encode()
+    settings, key = swapping.house.settings, swapping.house.keys["acme"]
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection((settings.host, settings.port), timeout=10) as client:
+        client.sendall(head.encode() + body[:10])
+        time.sleep(0.2)  # the key was looked up by now
+        assert swapping.house.promote("acme/triage", "1.1").state == "done"
+        client.sendall(body[10:])
+        answer = client.recv(65_536)
+    assert b"x-switchyard-model: acme/triage@1.1" in answer
