@@ -1,4 +1,4 @@
-"""The benchmarks at a twentieth of their scale: they run, and their bars hold. The full bars are `make bars`."""
+"""The benchmarks at a twentieth of their scale: they run, and keep every promise that no clock decides."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ TWENTIETH = 0.05
 
 
 @pytest.mark.parametrize("name", shrinking())
-def test_a_bar_holds_at_a_twentieth_of_its_scale(name: str) -> None:
+def test_what_a_bar_promises_holds_at_a_twentieth_of_its_scale(name: str) -> None:
     result = measure(name, TWENTIETH)
     assert all(result["bars"].values()), result

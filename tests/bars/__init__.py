@@ -3,6 +3,9 @@
 A bar is a module of this package: its file's name is the bar's name, the first line of its docstring says what it
 measures, and `run(folder, scale)` measures it, with an empty folder to work in. Adding a bar is adding a file; what
 several of them need is in `support`. A module with `SHRINKS = False` has no smaller scale: `make test` leaves it out.
+
+What a bar promises is of two kinds. `bars` hold on every machine and at every scale: `make test` insists on them.
+`speed` is what the machine has a say in, such as milliseconds and ratios of them: only a full run is held against it.
 """
 
 from __future__ import annotations
@@ -22,7 +25,9 @@ class Bar(Protocol):
     __doc__: str
 
     def run(self, folder: Path, scale: float) -> dict[str, Any]:
-        """`{"figures": {…}, "bars": {sentence: whether it held}}`, and what else belongs into the result's file."""
+        """`{"figures": {…}, "bars": {sentence: whether it held}, "speed": {likewise}}`, and what else belongs into the
+        result's file; `speed` may be left out.
+        """
 
 
 def names() -> list[str]:
@@ -45,4 +50,4 @@ def shrinking() -> list[str]:
 def measure(name: str, scale: float) -> dict[str, Any]:
     """Run one bar in a folder of its own; the document that is written to NAME.json."""
     with tempfile.TemporaryDirectory(prefix=f"switchyard-{name}-") as folder:
-        return {"name": name, "scale": scale, "machine": machine(), **bar(name).run(Path(folder), scale)}
+        return {"name": name, "scale": scale, "machine": machine(), "speed": {}, **bar(name).run(Path(folder), scale)}

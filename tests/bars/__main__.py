@@ -34,7 +34,7 @@ def main() -> int:
         result = measure(name, arguments.scale)
         arguments.out.mkdir(parents=True, exist_ok=True)
         (arguments.out / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
-        for sentence, holds in result["bars"].items():
+        for sentence, holds in {**result["bars"], **result["speed"]}.items():
             print(f"  {'holds ' if holds else 'BROKEN'} {sentence}")
             held &= holds
         print(json.dumps(result["figures"]), flush=True)

@@ -24,7 +24,7 @@ from registry.names import parse_ref
 from registry.service import Registry
 from registry.settings import RegistrySettings
 from registry.swaps import FINAL_STATES, SwapInfo
-from tests.bars.chaos import bars_of, moves_of
+from tests.bars.chaos import bars_of, moves_of, speed_of
 from tests.bars.support.engines import EngineProcess
 from tests.bars.support.gateways import gateway_process
 from tests.bars.support.load import traffic
@@ -123,7 +123,7 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
         "swap": swap.detail,
         "restart_s": healthy_s - faults[0].done,
     }
-    return {"figures": figures, "bars": bars_of(figures)}
+    return {"figures": figures, "bars": bars_of(figures), "speed": speed_of(figures)}
 
 
 def _real(folder: Path, engine: EmbeddedEngine) -> EngineProcess:

@@ -57,6 +57,8 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
             f"at least {at_least} requests": figures["requests"] >= at_least,
             "0 failed": figures["failed"] == 0,
             "0 answers of a replaced version": figures["stale"] == 0,
+        },
+        "speed": {
             f"p99 at most {P99_LIMIT} times that before": figures["p99_ratio"] <= P99_LIMIT,
             f"cut-over within {CUTOVER_LIMIT_S:g} s of the flip": figures["cutover_s"] <= CUTOVER_LIMIT_S,
         },

@@ -24,7 +24,8 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
     first_s, second_s = _make_up(clone, folder / "first.log"), _make_up(clone, folder / "second.log")
     return {
         "figures": {"first_answer_s": round(first_s, 1), "second_start_s": round(second_s, 1)},
-        "bars": {
+        "bars": {},
+        "speed": {
             f"first adapter answer within {FIRST_ANSWER_LIMIT_S} s": first_s <= FIRST_ANSWER_LIMIT_S,
             f"second within {SECOND_ANSWER_LIMIT_S} s": second_s <= SECOND_ANSWER_LIMIT_S,
         },
