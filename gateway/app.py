@@ -23,8 +23,8 @@ from gateway.api.request import Caps
 from gateway.api.respond import Receive, Respond, Send
 from gateway.api.translate import translate_errors
 from gateway.catalog_watch import CatalogWatch
+from gateway.cost.counting import borrowing, limits_of
 from gateway.cost.journal import Journal
-from gateway.cost.limits import Limits
 from gateway.cost.shipper import Shipper
 from gateway.errors import MethodNotAllowed, Overloaded
 from gateway.fleet.candidate import Candidate, candidate_of, process_name
@@ -89,9 +89,7 @@ class Gateway:
             worker = self.worker = FleetWorker(
                 worker_id, registry.leadership, settings.fleet_secret, on_catalog_moved=watch.look_now
             )
-            limits = Limits(
-                registry.spending.between, shares=settings.workers, gateway_since_ms=settings.workers_since_ms
-            )
+            limits = limits_of(settings, registry.spending, journal.writer)
             limits.adopt(watch.current)
             await asyncio.to_thread(limits.read_books)
             candidate = self.candidate = candidate_of(registry, settings, watch) if self._leads else None
@@ -123,7 +121,8 @@ class Gateway:
                 async with asyncio.timeout(FIRST_VIEW_TIMEOUT_S):
                     await worker.informed.wait()
             try:
-                yield
+                async with borrowing(limits, settings, journal.writer, worker):
+                    yield
             finally:
                 for task in tasks:
                     task.cancel()

@@ -62,7 +62,7 @@ async def serve(call: Call, house: House, respond: Respond) -> None:
         respond.describe(call.request_id, arm)
         respond.streams = request.stream
         most = house.settings.default_output_tokens
-        request, bill = hold(house.limits, catalog, principal, arm, request, len(body), most)
+        request, bill = await hold(house.limits, catalog, principal, arm, request, len(body), most)
         with bill:
             respond.say(bill.headers)
             await _attempt_until_served(call, principal, request, arm, bill, house, respond)

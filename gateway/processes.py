@@ -24,7 +24,6 @@ from gateway.catalog_watch import CatalogWatch
 from gateway.fleet.candidate import candidate_of, process_name
 from gateway.settings import GatewaySettings
 from gateway.supervisor import Stopped, die_with_parent, stop_signals
-from registry.db import now_ms
 from registry.service import Registry
 
 log = logging.getLogger("switchyard.processes")
@@ -46,7 +45,6 @@ class Family:
             "SWITCHYARD_HOST": settings.host,
             "SWITCHYARD_PORT": str(settings.port),
             "SWITCHYARD_WORKERS": str(settings.workers),
-            "SWITCHYARD_WORKERS_SINCE_MS": str(now_ms()),
             "SWITCHYARD_ENGINES": json.dumps(
                 [one.model_dump(exclude_none=True) for one in settings.declared_engines()]
             ),

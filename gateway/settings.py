@@ -55,9 +55,15 @@ class GatewaySettings(RegistrySettings):
         32.0, gt=0, description="Mean requests in flight on an adapter for each engine that it is given as a home."
     )
     workers: int = Field(1, ge=1, le=64, description="Processes that serve; 1 is all in one process.")
-    workers_since_ms: int | None = Field(
+    limits_store: str | None = Field(
         None,
-        description="When the gateway of this worker began, in milliseconds since the epoch; it tells them itself.",
+        description="A Valkey or Redis, valkey://host:port/number, in which several gateways keep the limits and "
+        "budgets that they share. Default: the workers of one gateway share through its controller.",
+    )
+    limits_fail_open: bool = Field(
+        False,
+        description="When limits_store (or the controller, or the ledger at first) cannot be asked: true counts on as "
+        "if this process was alone, false refuses with 503 what is beyond the part that it has.",
     )
     controller_listen: str | None = Field(
         None,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 
 from registry.db import Database
-from registry.models import UsageRow
+from registry.models import UsageCorrection, UsageRow, UsageSegment
 
 BILLED = ("ok", "client_aborted")
 """Outcomes that a tenant pays for. What failed on our side is free, whatever the engine has counted."""
@@ -26,6 +26,22 @@ class Spent:
         return Spent(self.nano + other.nano, self.tokens + other.tokens, self.unpriced + other.unpriced)
 
 
+Parts = Mapping[str, Mapping[str, Spent]]
+"""By scope (`tenant:…`, `key:…`, `adapter:…`), and by who has booked it."""
+CORRECTIONS = "corrections"
+"""The writer of what was corrected afterwards: its sums may be negative."""
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What billed attempts of one window came to. `before` are those of the asking process that began before it
+    counted, by scope; `others` are those of all others, and corrections.
+    """
+
+    before: Mapping[str, Spent]
+    others: Parts
+
+
 class SpendingBooks:
     """Sums of usage rows by scope."""
 
@@ -33,25 +49,78 @@ class SpendingBooks:
         self._db = db
 
     def between(self, since_ms: int, until_ms: int) -> Mapping[str, Spent]:
-        """By scope (`tenant:…`, `key:…`, `adapter:…`): billed attempts that began in `[since_ms, until_ms)`."""
-        row = UsageRow
-        query = (
+        """By scope: billed attempts that began in `[since_ms, until_ms)`, corrections included."""
+        everybody = self.window(since_ms, until_ms, "", 0).others
+        return {scope: sum(parts.values(), Spent()) for scope, parts in everybody.items()}
+
+    def ended(self) -> frozenset[str]:
+        """Writers of journals that have ended, and of which the ledger has all."""
+        with self._db.read() as session:
+            return frozenset(session.scalars(select(UsageSegment.writer).where(UsageSegment.last)))
+
+    def window(self, since_ms: int, until_ms: int, writer: str, counts_since_ms: int) -> Books:
+        """The same by the writer of the journal that it came from. Of the journal of `writer` only what began before
+        `counts_since_ms`: the rest it has counted itself.
+        """
+        row, correction = UsageRow, UsageCorrection
+        in_window = (row.started_at_ms >= since_ms, row.started_at_ms < until_ms, row.outcome.in_(BILLED))
+        whose = (row.tenant, row.key_id, row.served_model)
+        booked = (
             select(
-                row.tenant,
-                row.key_id,
-                row.served_model,
+                *whose,
+                row.segment,
                 func.coalesce(func.sum(row.cost_nano), 0),
                 func.coalesce(func.sum(row.prompt_tokens), 0) + func.coalesce(func.sum(row.completion_tokens), 0),
                 func.count() - func.count(row.cost_nano),
             )
-            .where(row.started_at_ms >= since_ms, row.started_at_ms < until_ms, row.outcome.in_(BILLED))
-            .group_by(row.tenant, row.key_id, row.served_model)
+            .where(*in_window)
+            .group_by(*whose, row.segment)
         )
-        sums: dict[str, Spent] = {}
+        ours = row.segment.startswith(_front(writer), autoescape=True)
+        corrected = (
+            select(
+                *whose,
+                func.sum(correction.cost_nano),
+                func.sum(correction.prompt_tokens) + func.sum(correction.completion_tokens),
+            )
+            .join(row, row.attempt_id == correction.attempt_id)
+            .where(*in_window)
+            .group_by(*whose)
+        )
+        before: dict[str, Spent] = {}
+        others: dict[str, dict[str, Spent]] = {}
         with self._db.read() as session:
-            for tenant, key_id, model, nano, tokens, unpriced in session.execute(query):
-                adapter, is_version, _ = model.partition("@")
-                scopes = (f"tenant:{tenant}", f"key:{key_id}", *((f"adapter:{adapter}",) if is_version else ()))
-                for scope in scopes:
-                    sums[scope] = sums.get(scope, Spent()) + Spent(nano or 0, tokens or 0, unpriced)
-        return sums
+            if writer:
+                for *one, _, nano, tokens, unpriced in session.execute(
+                    booked.where(ours, row.started_at_ms < counts_since_ms)
+                ):
+                    for scope in _scopes(*one):
+                        before[scope] = before.get(scope, Spent()) + Spent(nano or 0, tokens or 0, unpriced)
+                booked = booked.where(row.segment.is_(None) | ~ours)
+            for *one, segment, nano, tokens, unpriced in session.execute(booked):
+                for scope in _scopes(*one):
+                    _add(others, scope, _writer(segment), Spent(nano or 0, tokens or 0, unpriced))
+            for *one, nano, tokens in session.execute(corrected):
+                for scope in _scopes(*one):
+                    _add(others, scope, CORRECTIONS, Spent(nano, tokens))
+        return Books(before, others)
+
+
+def _scopes(tenant: str, key_id: str, model: str) -> tuple[str, ...]:
+    adapter, is_version, _ = model.partition("@")
+    return (f"tenant:{tenant}", f"key:{key_id}", *((f"adapter:{adapter}",) if is_version else ()))
+
+
+def _add(others: dict[str, dict[str, Spent]], scope: str, writer: str, spent: Spent) -> None:
+    parts = others.setdefault(scope, {})
+    parts[writer] = parts.get(writer, Spent()) + spent
+
+
+def _front(writer: str) -> str:
+    """What the names of a writer's segments begin with."""
+    return f"usage-{writer}-"
+
+
+def _writer(segment: str | None) -> str:
+    """Of a segment `usage-WRITER-NUMBER`; empty for what came by no journal."""
+    return "" if segment is None else segment.removeprefix("usage-").rpartition("-")[0]

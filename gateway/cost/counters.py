@@ -5,26 +5,32 @@ and a refund is the same as a charge with the sign turned. A bucket holds one mi
 silence up to twice the limit can pass within the next one, as it can around the edge of a fixed window.
 
 Budgets are windows of UTC days and months. An attempt belongs to the window in which it began, here as in the ledger.
+
+A process that is alone counts against the limits themselves. One of several counts against what it was lent of them:
+then a cap's `allowed` is its part, and a rate is the `stock` of units that it has taken from the common bucket.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Literal
 
+from gateway.cost.lending import MINUTE_S, NEVER, CapGrant, CapWish, Known, RateGrant, RateWish
 from registry.catalog import LimitEntry
 from registry.spending import Spent
 
-MINUTE_S = 60.0
 DAY_MS = 86_400_000
-NEVER = 1e-9
-"""Units a minute of a rate whose limit is 0."""
 ROUNDING_S = 1e-6
+REFUSED_S = 0.1
+"""After a refusal the lender is not asked again for the same budget for so long: a client that insists costs little."""
+ADVANCE = 20
+"""A busy process asks for this fraction of a limit in advance, and gives back what is more than twice as much."""
 
 
 class Rate:
-    """A bucket that holds `limit` units and fills in one minute."""
+    """Requests or tokens a minute: the bucket itself, which fills in one minute."""
 
     __slots__ = ("full_at_s", "interval_s", "limit", "limit_header", "remaining_name", "reset_name")
 
@@ -58,101 +64,390 @@ class Rate:
         return max(0.0, self.full_at_s - now_s + units * self.interval_s - MINUTE_S)
 
 
+class LentRate(Rate):
+    """The same where several processes take from one bucket: `full_at_s` is the bucket's as it was heard of last."""
+
+    __slots__ = ("account", "refused_s", "stock", "waiting")
+
+    def __init__(self, what: bytes, limit: int, account: str) -> None:
+        super().__init__(what, limit)
+        self.account = account
+        self.stock = 0
+        """Units that were taken from the bucket and not used yet; negative: used without asking."""
+        self.waiting: list[int] = []
+        """Units for requests that wait for them."""
+        self.refused_s = -math.inf
+        """When a request that had asked for more was refused."""
+
+    def free(self, now_s: float) -> float:
+        """Units of the stock, and of the bucket."""
+        return max(0.0, super().free(now_s)) + self.stock
+
+    def lacks(self, units: float, now_s: float) -> bool:
+        """Whether there are not so many in stock."""
+        return units > self.stock
+
+    def take(self, units: float, now_s: float) -> None:
+        """Take units from the stock; negative ones go back."""
+        self.stock -= int(units)
+
+    def wait_s(self, units: float, now_s: float) -> float:
+        """How long until the bucket has so many beside the stock."""
+        return super().wait_s(units - self.stock, now_s)
+
+    def hopeless(self, units: int, now_s: float) -> bool:
+        """Whether it is no use to ask the lender: it said how full the bucket is, and nobody can have filled it."""
+        return units > self.limit or (now_s < self.refused_s + REFUSED_S and units > self.free(now_s))
+
+    def wish(self, *, busy: bool) -> RateWish | None:
+        """What to tell the lender; `None`: nothing. What is given back is gone from the stock at once."""
+        advance = self.limit // ADVANCE if busy else 0
+        owed = 0
+        if self.stock < 0:
+            owed = -self.stock
+        elif not self.waiting:
+            owed = min(0, 2 * advance - self.stock)
+        self.stock += owed
+        want = max(0, sum(self.waiting) + advance - self.stock)
+        return RateWish(self.account, self.limit, owed, want) if owed or want else None
+
+    def unsaid(self, wish: RateWish) -> None:
+        """The lender may not have heard it: a debt stays one, and what was given back is not used again."""
+        self.stock -= max(0, wish.owed)
+
+    def accept(self, grant: RateGrant, now_s: float) -> None:
+        """Take what was granted."""
+        self.stock += grant.granted
+        self.full_at_s = now_s + grant.lacking_s
+
+
+class Cap:
+    """A limit that time does not refill: a budget of a window, or places for requests that run.
+
+    Invariant: in this process, what is used is at most `allowed`, and that is at most what the lender has set apart
+    for it. So `allowed` is lowered before a smaller wish is sent, and raised only by a grant.
+    """
+
+    __slots__ = (
+        "_counter",
+        "account",
+        "allowed",
+        "contended",
+        "ends_ms",
+        "idle_elsewhere",
+        "limit",
+        "refused_s",
+        "spent_elsewhere",
+        "stated",
+        "waiting",
+    )
+
+    def __init__(self, counter: Counter, account: str = "") -> None:
+        self._counter = counter
+        self.account = account
+        self.ends_ms = 0
+        self.limit = 0
+        self.allowed = 0
+        """The most that may be used here."""
+        self.spent_elsewhere = 0
+        self.idle_elsewhere = 0
+        """What other processes have and do not use, as the lender said last: it may come back."""
+        self.contended = False
+        """Somebody needs what others do not use: keep nothing in advance."""
+        self.waiting: list[int] = []
+        """What requests need that wait for it, each."""
+        self.refused_s = -math.inf
+        """When a request that had asked for more was refused."""
+        self.stated: tuple[int, int, int, int] | None = None
+        """What the lender was told last."""
+
+    def used(self) -> int:
+        """Spent and held, in this process."""
+        raise NotImplementedError
+
+    def hopeless(self, units: int, now_s: float) -> bool:
+        """Whether it is no use to ask the lender for so many."""
+        return units > self.limit
+
+    def spent(self) -> int:
+        """What will not come back, of this process."""
+        return 0
+
+    def known(self) -> tuple[Known, ...]:
+        """What the ledger knows of others and the lender was not told yet."""
+        return ()
+
+    def wish(self, *, busy: bool) -> CapWish | None:
+        """What to tell the lender; `None`: nothing new. What is given back may not be used from now on."""
+        used = self.used()
+        advance = self.limit // ADVANCE if busy and not self.contended else 0
+        kept, least, waiting = max(0, self.allowed - used), min(self.waiting, default=0), sum(self.waiting)
+        if not waiting:
+            kept = min(kept, 2 * advance)
+        elif kept < least:
+            kept = 0  # it helps nobody here, and may be what somebody lacks elsewhere
+        self.allowed = min(self.allowed, used + kept)
+        need = max(waiting, kept)
+        want = max(need, waiting + advance)
+        known = self.known()
+        if not known and not waiting and (used, least, need, want) == self.stated:
+            return None
+        self.stated = (used, least, need, want)
+        return CapWish(self.account, self.limit, self.ends_ms, used, self.spent(), least, need, want, known)
+
+    def restate(self) -> None:
+        """Another lender: it must be told everything."""
+        self.stated = None
+
+    def accept(self, grant: CapGrant) -> None:
+        """The lender has set so much apart."""
+        self.allowed = grant.allowed
+        self.spent_elsewhere = grant.spent_elsewhere
+        self.idle_elsewhere = grant.idle_elsewhere
+        self.contended = grant.contended
+        self._counter.contended = any(cap.contended for cap in self._counter.caps())
+
+
+class Places(Cap):
+    """Requests that may run at once."""
+
+    __slots__ = ()
+
+    def used(self) -> int:
+        """Those that run."""
+        return self._counter.in_flight
+
+
 class Window:
     """What was spent within the running UTC day, or month.
 
-    `before` and `elsewhere` are the ledger's sums of attempts from before this process counted, the rest is what it
-    counted since. `before` came before the worker's gateway, whose workers divide what it has left; `elsewhere` came
-    from them since, and may be from a worker whose place this one has taken: so it counts against its part alone.
+    `nano` and `tokens` are this process's: `before` of it is from the ledger, attempts that began before it counted.
+    `others` are those of other processes, by the writer of their journals, as the ledger had them last.
     """
 
-    __slots__ = ("before", "elsewhere", "ends_ms", "name", "nano", "starts_ms", "tokens")
+    __slots__ = ("before", "ends_ms", "name", "nano", "others", "starts_ms", "tokens")
 
     def __init__(self, name: Literal["daily", "monthly"], now_ms: int) -> None:
         self.name = name
-        self._begin(now_ms)
+        self.begin(now_ms)
 
-    def _begin(self, now_ms: int) -> None:
+    def begin(self, now_ms: int) -> None:
+        """Begin anew with the window that this instant is in."""
         self.starts_ms, self.ends_ms = day_of(now_ms) if self.name == "daily" else month_of(now_ms)
-        self.before = self.elsewhere = Spent()
         self.nano = self.tokens = 0
+        self.before = Spent()
+        self.others: Mapping[str, Spent] = {}
 
-    def roll(self, now_ms: int) -> None:
-        """Begin anew if the window has passed."""
-        if now_ms >= self.ends_ms:
-            self._begin(now_ms)
+    def read(self, before: Spent, others: Mapping[str, Spent]) -> None:
+        """Take what the ledger says."""
+        self.nano += before.nano - self.before.nano
+        self.tokens += before.tokens - self.before.tokens
+        self.before, self.others = before, others
+
+    def spent(self) -> Spent:
+        """By all processes, as far as it is known here."""
+        return sum(self.others.values(), Spent(self.nano, self.tokens))
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """The most of a window, in nano-dollars and in tokens."""
+class Budget(Cap):
+    """The most of a window, in nano-dollars or in tokens."""
 
-    window: Window
-    nano: int | None
-    tokens: int | None
+    __slots__ = ("_told", "in_dollars", "window")
+
+    def __init__(self, counter: Counter, window: Window, *, in_dollars: bool) -> None:
+        super().__init__(counter)
+        self.in_dollars = in_dollars
+        self.window = window
+        self.begin()
+
+    def begin(self) -> None:
+        """Its window has begun anew."""
+        self.account = f"{self._counter.scope} {self.window.name} {self.unit} {self.window.starts_ms}"
+        self.ends_ms = self.window.ends_ms
+        self.allowed = self.spent_elsewhere = self.idle_elsewhere = 0
+        self.stated = None
+        self._told: Mapping[str, Spent] | None = None
+
+    @property
+    def unit(self) -> Literal["dollars", "tokens"]:
+        """Of its figures; dollars are counted in nano-dollars."""
+        return "dollars" if self.in_dollars else "tokens"
+
+    def spent(self) -> int:
+        """In its window, by this process."""
+        return self.window.nano if self.in_dollars else self.window.tokens
+
+    def used(self) -> int:
+        """Spent and held, by this process."""
+        counter = self._counter
+        return self.spent() + (counter.held_nano if self.in_dollars else counter.held_tokens)
+
+    def hopeless(self, units: int, now_s: float) -> bool:
+        """Whether it is no use to ask: money does not come back as quickly as places."""
+        return units > self.limit or (now_s < self.refused_s + REFUSED_S and self.used() + units > self.allowed)
+
+    def spent_by_all(self) -> int:
+        """As far as it is known here: the ledger may be behind, and the lender may be ahead of it."""
+        return self.spent() + max(self.spent_elsewhere, sum(self._of(one) for one in self.window.others.values()))
+
+    def count_alone(self) -> None:
+        """Nobody else counts now: all that others have not spent may be used here."""
+        self.allowed = self.limit - sum(self._of(one) for one in self.window.others.values())
+
+    def known(self) -> tuple[Known, ...]:
+        """What the ledger has of others, if it was read since the lender was told."""
+        others = self.window.others
+        if others is self._told:
+            return ()
+        self._told = others
+        ended = self._counter.ended_writers
+        return tuple(Known(writer, self._of(one), writer in ended) for writer, one in others.items())
+
+    def restate(self) -> None:
+        """Another lender: it must be told everything."""
+        super().restate()
+        self._told = None
+
+    def _of(self, spent: Spent) -> int:
+        return spent.nano if self.in_dollars else spent.tokens
 
 
 class Counter:
     """One scope with its limits. `since_ms` is when it began to count; what came before is the ledger's."""
 
     __slots__ = (
+        "asked",
         "books_read",
         "budgets",
-        "concurrency",
+        "contended",
         "day",
+        "ended_writers",
         "held_nano",
         "held_tokens",
         "in_flight",
         "month",
+        "places",
+        "read_again_ms",
         "requests",
         "scope",
+        "shared",
         "since_ms",
         "tokens",
+        "warn_percent",
     )
 
-    def __init__(self, scope: str) -> None:
+    def __init__(self, scope: str, now_ms: int, *, shared: bool) -> None:
+        """`shared`: other processes count on the same limits, and a lender keeps them apart."""
         self.scope = scope
+        self.shared = shared
+        self.since_ms = now_ms
+        self.asked = 0
+        """Requests that have held something, ever."""
+        self.contended = False
+        """Somebody waits for what is held here."""
         self.in_flight = 0
         self.held_nano = 0
         self.held_tokens = 0
-        self.concurrency: int | None = None
+        self.places: Places | None = None
         self.requests: Rate | None = None
         self.tokens: Rate | None = None
+        self.warn_percent: int | None = None
         self.budgets: tuple[Budget, ...] = ()
+        self.books_read = 0
+        """How often the ledger was asked for what came before."""
+        self.read_again_ms = 0
+        """When it is to be asked next."""
+        self.ended_writers: frozenset[str] = frozenset()
+        """Processes of which the ledger has all."""
+        self.day = Window("daily", now_ms)
+        self.month = Window("monthly", now_ms)
 
-    def obey(self, most: LimitEntry, now_ms: int) -> None:
+    def obey(self, most: LimitEntry) -> None:
         """Take these limits for what is asked from now on; what was counted under others stays counted."""
-        self.concurrency = most.concurrency
-        self.requests = _changed(self.requests, b"requests", most.requests_per_minute)
-        self.tokens = _changed(self.tokens, b"tokens", most.tokens_per_minute)
-        if not self.budgets:
-            self.since_ms = now_ms
-            self.books_read = 0
-            """How often the ledger was asked for what came before; budgets hold from the first time on."""
-            self.day = Window("daily", now_ms)
-            self.month = Window("monthly", now_ms)
-        budgets = (
-            Budget(self.day, most.daily_nano, most.daily_tokens),
-            Budget(self.month, most.monthly_nano, most.monthly_tokens),
-        )
-        self.budgets = tuple(one for one in budgets if one.nano is not None or one.tokens is not None)
+        if most.concurrency is None:
+            self.places = None
+        else:
+            self.places = self.places or Places(self, f"{self.scope} places")
+            self.places.limit = most.concurrency
+        self.requests = self._rate(self.requests, b"requests", most.requests_per_minute)
+        self.tokens = self._rate(self.tokens, b"tokens", most.tokens_per_minute)
+        kept = {(one.window, one.in_dollars): one for one in self.budgets}
+        budgets = []
+        for window, in_dollars, limit in (
+            (self.day, True, most.daily_nano),
+            (self.day, False, most.daily_tokens),
+            (self.month, True, most.monthly_nano),
+            (self.month, False, most.monthly_tokens),
+        ):
+            if limit is not None:
+                budget = kept.get((window, in_dollars)) or Budget(self, window, in_dollars=in_dollars)
+                budget.limit = limit
+                budgets.append(budget)
+        self.budgets = tuple(budgets)
+        self.count_alone()
+
+    def count_alone(self) -> None:
+        """Use every limit to its end, unless a lender is asked for more."""
+        if self.shared:
+            for cap in self.caps():
+                cap.allowed = min(cap.allowed, cap.limit)
+            return
+        if self.places is not None:
+            self.places.allowed = self.places.limit
+        for budget in self.budgets:
+            budget.count_alone()
+
+    def caps(self) -> list[Cap]:
+        """What is limited and not refilled."""
+        return [*self.budgets, *((self.places,) if self.places is not None else ())]
+
+    def rates(self) -> list[LentRate]:
+        """Those of which this process takes its part from a lender."""
+        return [rate for rate in (self.requests, self.tokens) if isinstance(rate, LentRate)]
+
+    def read(
+        self, at_ms: int, day: tuple[Spent, Mapping[str, Spent]], month: tuple[Spent, Mapping[str, Spent]]
+    ) -> None:
+        """Take what the ledger said at an instant of each window then: of this process before it counted, and of each
+        other one.
+        """
+        if at_ms >= self.day.ends_ms:
+            self.roll(at_ms)
+        self.day.read(*day)
+        self.month.read(*month)
+        self.count_alone()
+        self.books_read += 1
+
+    def roll(self, now_ms: int) -> None:
+        """Begin anew what has passed."""
+        for window in (self.day, self.month):
+            if now_ms >= window.ends_ms:
+                window.begin(now_ms)
+                for budget in self.budgets:
+                    if budget.window is window:
+                        budget.begin()
+        self.count_alone()
 
     def spend(self, started_at_ms: int, now_ms: int, nano: int, tokens: int) -> None:
         """Count an attempt that has ended."""
-        if not self.budgets or started_at_ms < self.since_ms:
+        if started_at_ms < self.since_ms:
             return  # the ledger will tell
+        if now_ms >= self.day.ends_ms:
+            self.roll(now_ms)
         for window in (self.day, self.month):
-            if now_ms >= window.ends_ms:
-                window.roll(now_ms)
             if started_at_ms >= window.starts_ms:
                 window.nano += nano
                 window.tokens += tokens
 
-
-def _changed(rate: Rate | None, what: bytes, limit: int | None) -> Rate | None:
-    if limit is None or (rate is not None and rate.limit == limit):
-        return rate if limit is not None else None
-    return Rate(what, limit, rate.full_at_s if rate is not None else 0.0)
+    def _rate(self, rate: Rate | None, what: bytes, limit: int | None) -> Rate | None:
+        if limit is None or (rate is not None and rate.limit == limit):
+            return rate if limit is not None else None
+        if self.shared:
+            made = LentRate(what, limit, f"{self.scope} {what.decode()} a minute")
+            if isinstance(rate, LentRate):
+                made.stock = rate.stock
+            return made
+        return Rate(what, limit, rate.full_at_s if rate is not None else 0.0)
 
 
 def day_of(ms: int) -> tuple[int, int]:

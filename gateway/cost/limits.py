@@ -1,11 +1,8 @@
 """Limits and budgets: a request holds the most that it can use before it begins, and settles for what it has used.
 
-Everything here runs on the event loop without waiting, so that checking all scopes of a request (its tenant, its key,
-its adapter) and holding on all of them is one step: no two requests can both have the last dollar.
-
-With several workers each has its part of every limit: a rate or a concurrency is divided by their number (and is at
-least 1), and so is what is left of a budget when their gateway starts. A worker that takes the place of another one
-has less than its part, since it cannot know how much of what was spent meanwhile was the other's: it takes it all.
+Checking all scopes of a request (its tenant, its key, its adapter) and holding on all of them is one step on the event
+loop, so no two requests can both have the last dollar. It waits only when there is not enough here: for the ledger,
+when a scope has been limited only now, and for the lender, when other processes count on the same limits.
 """
 
 from __future__ import annotations
@@ -15,27 +12,49 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass
 from types import TracebackType
+from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.cost.counters import Budget, Counter, Window
-from gateway.cost.refusals import Headers, headers_of, no_price, out_of_budget, over_rate, too_many_at_once
+from gateway.cost.counters import Budget, Counter, day_of, month_of
+from gateway.cost.refusals import (
+    Headers,
+    cannot_count,
+    headers_of,
+    no_price,
+    out_of_budget,
+    over_rate,
+    too_many_at_once,
+)
 from gateway.cost.tariff import cost_nano
 from gateway.errors import ApiError
 from gateway.handoffs import Usage
 from registry.catalog import Catalog, LimitEntry, TariffEntry
 from registry.db import now_ms
-from registry.spending import BILLED, Spent
+from registry.spending import BILLED, Books, Spent
 
 log = logging.getLogger("switchyard.limits")
-LOOK_AGAIN_S = (0.0, 1.0, 5.0, 30.0, 120.0, 600.0, math.inf)
+READ_AGAIN_S = (0.0, 1.0, 5.0, 30.0, 120.0, 600.0)
 """When a counter reads what was spent before it, from its begin on: attempts of that time end and are shipped late."""
+READ_EVERY_MS = 600_000
+"""And afterwards: corrections are booked at any time."""
 POLL_S = 0.25
+ENDED_EVERY_S = 5.0
+"""How often the ledger is asked which other processes have died: until then the lender keeps what they had."""
+READ_TIMEOUT_S = 2.0
+"""Longest wait of a request for the ledger."""
 
-Books = Callable[[int, int], Mapping[str, Spent]]
-"""The ledger's sums by scope of attempts that began between two instants; blocking."""
+
+class Ledger(Protocol):
+    """What was spent, by whom: `registry.spending.SpendingBooks`. Blocking."""
+
+    def window(self, since_ms: int, until_ms: int, writer: str, counts_since_ms: int) -> Books:
+        """By scope and writer; of `writer` itself what it did before it counted."""
+
+    def ended(self) -> frozenset[str]:
+        """Writers of which no more will come."""
 
 
 class Ask:
@@ -53,16 +72,31 @@ class Ask:
         self.nano = nano
 
 
+class Source(Protocol):
+    """Where more comes from of limits that several processes share."""
+
+    async def borrow(self, counters: list[Counter], ask: Ask, fits: Callable[[], bool]) -> None:
+        """Return when the request fits, or it is no use to wait. Raises `Overloaded` when nobody can tell."""
+
+    def released(self, counter: Counter) -> None:
+        """What a request held is free again, and others wait for it."""
+
+
 class Limits:
     """Every limited scope of this process."""
 
-    def __init__(self, books: Books, *, shares: int = 1, gateway_since_ms: int | None = None) -> None:
-        """One of `shares` workers of a gateway that began at an instant; `None`: when this process did."""
-        self._books = books
-        self._shares = shares
-        self._gateway_since_ms = gateway_since_ms
+    def __init__(self, ledger: Ledger, writer: str, *, shared: bool = False, fails_open: bool = False) -> None:
+        """`writer` names the process in the ledger. When limits are `shared` with others, a `source` must be set."""
+        self._ledger = ledger
+        self._writer = writer
+        self.shared = shared
+        self.source: Source | None = None
+        """Of more than this process has of shared limits."""
+        self._fails_open = fails_open
         self._counters: dict[str, Counter] = {}
         self._seen: Mapping[str, LimitEntry] | None = None
+        self._ended: frozenset[str] = frozenset()
+        """Processes that are dead and of which the ledger has all."""
 
     def counters_of(self, catalog: Catalog, scopes: tuple[str, ...]) -> list[Counter]:
         """The counters of those scopes that have limits."""
@@ -76,84 +110,71 @@ class Limits:
         """The counter of a limited scope, to look at."""
         return self._counters.get(scope)
 
+    def counters(self) -> list[Counter]:
+        """All of them."""
+        return list(self._counters.values())
+
     def adopt(self, catalog: Catalog) -> None:
         """Obey the limits of a catalog from now on. A scope that had limits keeps its counts."""
         self._seen = catalog.limits
-        known, at_ms = self._counters, now_ms()
-        self._counters = {scope: known.get(scope) or Counter(scope) for scope in catalog.limits}
+        known, at_ms, shared = self._counters, now_ms(), self.shared
+        self._counters = {scope: known.get(scope) or Counter(scope, at_ms, shared=shared) for scope in catalog.limits}
         for scope, entry in catalog.limits.items():
-            self._counters[scope].obey(_share(entry, self._shares), at_ms)
+            self._counters[scope].obey(entry)
+
+    async def open(
+        self, scopes: tuple[str, ...], price: TariffEntry | None, counters: list[Counter], ask: Ask | None
+    ) -> Bill:
+        """The bill of a request, which holds what is asked for.
+
+        Raises `RateLimited`, `QuotaExceeded`, `Unpriced` or `Overloaded`; then nothing is held.
+        """
+        if ask is not None:
+            for counter in counters:
+                if counter.budgets and not counter.books_read:
+                    await self._until_read(counter)
+            if self.source is not None and not self.fits(counters, ask):
+                await self.source.borrow(counters, ask, lambda: self.fits(counters, ask))
+        return Bill(self, scopes, price, counters, ask)
+
+    def fits(self, counters: list[Counter], ask: Ask) -> bool:
+        """Whether all of these scopes have enough here."""
+        now_s, at_ms = time.monotonic(), now_ms()
+        return not any(_lacks(counter, ask, now_s, at_ms) for counter in counters)
 
     def hold(self, counters: list[Counter], ask: Ask) -> Headers:
         """Hold on all of these scopes or on none; the value is what the answer's headers say.
 
         Raises `RateLimited`, `QuotaExceeded` or `Unpriced`.
         """
-        now_s, at_ms, rate_tokens = time.monotonic(), now_ms(), ask.rate_tokens
+        now_s, at_ms = time.monotonic(), now_ms()
         for counter in counters:
-            requests, tokens = counter.requests, counter.tokens
-            if (
-                (counter.concurrency is not None and counter.in_flight >= counter.concurrency)
-                or (requests is not None and requests.lacks(1, now_s))
-                or (tokens is not None and tokens.lacks(rate_tokens, now_s))
-                or (counter.budgets and counter.books_read and self._lacks_budget(counter, ask, at_ms))
-            ):
-                refusal = self._refusal(counter, ask, now_s, at_ms)
+            if _lacks(counter, ask, now_s, at_ms):
+                refusal = _refusal(counter, ask, now_s)
                 refusal.headers += headers_of(counters, now_s)
                 raise refusal
         for counter in counters:
+            counter.asked += 1
             counter.in_flight += 1
             counter.held_tokens += ask.tokens
             counter.held_nano += ask.nano or 0
             if counter.requests is not None:
                 counter.requests.take(1, now_s)
             if counter.tokens is not None:
-                counter.tokens.take(rate_tokens, now_s)
+                counter.tokens.take(ask.rate_tokens, now_s)
         return headers_of(counters, now_s)
 
-    def _lacks_budget(self, counter: Counter, ask: Ask, at_ms: int) -> Budget | None:
-        """The first budget that cannot pay for the request beside all that is held."""
-        for budget in counter.budgets:
-            window = budget.window
-            if at_ms >= window.ends_ms:
-                window.roll(at_ms)
-            if budget.nano is not None and (
-                ask.nano is None or counter.held_nano + ask.nano > self._left_nano(window, budget.nano)
-            ):
-                return budget
-            if budget.tokens is not None and counter.held_tokens + ask.tokens > self._left_tokens(
-                window, budget.tokens
-            ):
-                return budget
-        return None
-
-    def _left_nano(self, window: Window, budget: int) -> int:
-        return (budget - window.before.nano) // self._shares - window.elsewhere.nano - window.nano
-
-    def _left_tokens(self, window: Window, budget: int) -> int:
-        return (budget - window.before.tokens) // self._shares - window.elsewhere.tokens - window.tokens
-
-    def _refusal(self, counter: Counter, ask: Ask, now_s: float, at_ms: int) -> ApiError:
-        """Why this scope lets the request not begin; only when it does not."""
-        scope, requests, tokens = counter.scope, counter.requests, counter.tokens
-        if counter.concurrency is not None and counter.in_flight >= counter.concurrency:
-            return too_many_at_once(scope, counter.concurrency)
-        if requests is not None and requests.lacks(1, now_s):
-            return over_rate(scope, "requests", requests, 1, now_s)
-        if tokens is not None and tokens.lacks(ask.rate_tokens, now_s):
-            return over_rate(scope, "tokens", tokens, ask.rate_tokens, now_s)
-        budget = self._lacks_budget(counter, ask, at_ms)
-        assert budget is not None
-        window = budget.window
-        if budget.nano is not None:
-            if ask.nano is None:
-                return no_price(scope)
-            left = self._left_nano(window, budget.nano)
-            if counter.held_nano + ask.nano > left:
-                return out_of_budget(scope, window, "dollars", budget.nano, left, ask.nano)
-        assert budget.tokens is not None
-        left = self._left_tokens(window, budget.tokens)
-        return out_of_budget(scope, window, "tokens", budget.tokens, left, ask.tokens)
+    def release(self, counters: list[Counter], ask: Ask, used_tokens: int) -> None:
+        """Give back what was held, and count what was used on the rates."""
+        now_s = time.monotonic()
+        for counter in counters:
+            counter.in_flight -= 1
+            counter.held_tokens -= ask.tokens
+            counter.held_nano -= ask.nano or 0
+            if counter.tokens is not None:
+                counter.tokens.take(used_tokens - ask.rate_tokens, now_s)
+            if counter.contended and self.source is not None:
+                self.source.released(counter)
 
     def spend(self, scopes: tuple[str, ...], started_at_ms: int, nano: int, tokens: int) -> None:
         """Count an attempt that has ended, on every limited scope of it, also on those limited only since."""
@@ -165,37 +186,127 @@ class Limits:
                     counter.spend(started_at_ms, at_ms, nano, tokens)
 
     async def run(self) -> None:
-        """For ever: read from the ledger what was spent before each budget was counted."""
+        """For ever: read from the ledger what was spent before each budget was counted, and by others."""
+        looked_s = -math.inf
         while True:
             try:
-                await asyncio.to_thread(self.read_books)
+                if self.source is not None and time.monotonic() > looked_s + ENDED_EVERY_S:
+                    self._note_ended(await asyncio.to_thread(self._ledger.ended))
+                    looked_s = time.monotonic()
+                if due := self._due():
+                    self._take(await asyncio.to_thread(self._fetch, due))
             except SQLAlchemyError as error:
                 log.warning("budgets go on from what was known: %s", error)
             await asyncio.sleep(POLL_S)
 
+    async def _until_read(self, counter: Counter) -> None:
+        """Wait for the ledger, which a scope that has budgets only now needs once."""
+        deadline_s = time.monotonic() + READ_TIMEOUT_S
+        while not counter.books_read and time.monotonic() < deadline_s:
+            await asyncio.sleep(POLL_S / 10)
+        if not counter.books_read and not self._fails_open:
+            raise cannot_count(counter.scope)
+
+    def _note_ended(self, writers: frozenset[str]) -> None:
+        """What the lender still keeps for these processes, which are dead, is what the ledger says."""
+        if writers != self._ended:
+            self._ended = writers
+            for counter in self._counters.values():
+                counter.read_again_ms = 0
+
     def read_books(self) -> None:
-        """Read it for the counters that are due. Blocking."""
+        """Read the ledger for all that are due. Blocking; for the start, before there are requests."""
+        self._take(self._fetch(self._due()))
+
+    def _due(self) -> dict[int, list[Counter]]:
+        """Counters that should ask the ledger now, by when they began."""
         at_ms = now_ms()
         due: dict[int, list[Counter]] = {}
-        for counter in list(self._counters.values()):
-            if counter.budgets and at_ms - counter.since_ms >= LOOK_AGAIN_S[counter.books_read] * 1000:
+        for counter in self._counters.values():
+            if counter.budgets and at_ms >= counter.read_again_ms:
                 due.setdefault(counter.since_ms, []).append(counter)
-        for since_ms, counters in due.items():
-            days, months = [one.day for one in counters], [one.month for one in counters]
-            for windows in (days, months):
-                starts_ms = windows[0].starts_ms
-                middle_ms = since_ms if self._gateway_since_ms is None else min(self._gateway_since_ms, since_ms)
-                before = self._sums(starts_ms, middle_ms)
-                elsewhere = self._sums(max(starts_ms, middle_ms), since_ms)
-                for counter, window in zip(counters, windows, strict=True):
-                    if window.starts_ms == starts_ms:
-                        window.before = before.get(counter.scope, Spent())
-                        window.elsewhere = elsewhere.get(counter.scope, Spent())
-            for counter in counters:
-                counter.books_read += 1
+        return due
 
-    def _sums(self, since_ms: int, until_ms: int) -> Mapping[str, Spent]:
-        return self._books(since_ms, until_ms) if since_ms < until_ms else {}
+    def _fetch(self, due: Mapping[int, list[Counter]]) -> list[_Reading]:
+        """Blocking, and counts nothing: what was read is taken by the event loop, which counts meanwhile."""
+        readings = []
+        for since_ms, counters in due.items():
+            at_ms, ended = now_ms(), self._ended
+            day, month = (
+                self._ledger.window(*window, self._writer, since_ms) for window in (day_of(at_ms), month_of(at_ms))
+            )
+            readings.append(_Reading(counters, at_ms, ended, day, month))
+        return readings
+
+    def _take(self, readings: list[_Reading]) -> None:
+        for reading in readings:
+            for counter in reading.counters:
+                day, month = (
+                    (books.before.get(counter.scope, Spent()), books.others.get(counter.scope, {}))
+                    for books in (reading.day, reading.month)
+                )
+                counter.read(reading.at_ms, day, month)
+                counter.ended_writers = reading.ended
+                times = counter.books_read
+                counter.read_again_ms = (
+                    counter.since_ms + int(READ_AGAIN_S[times] * 1000)
+                    if times < len(READ_AGAIN_S)
+                    else reading.at_ms + READ_EVERY_MS
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What the ledger said, at an instant."""
+
+    counters: list[Counter]
+    at_ms: int
+    ended: frozenset[str]
+    day: Books
+    month: Books
+
+
+def _lacks(counter: Counter, ask: Ask, now_s: float, at_ms: int) -> bool:
+    """Whether this scope lets the request not begin now."""
+    places, requests, tokens = counter.places, counter.requests, counter.tokens
+    if (
+        (places is not None and counter.in_flight >= places.allowed)
+        or (requests is not None and requests.lacks(1, now_s))
+        or (tokens is not None and tokens.lacks(ask.rate_tokens, now_s))
+    ):
+        return True
+    return bool(counter.budgets) and _lacking_budget(counter, ask, at_ms) is not None
+
+
+def _lacking_budget(counter: Counter, ask: Ask, at_ms: int) -> Budget | None:
+    """The first budget that cannot pay for the request beside all that is held."""
+    if at_ms >= counter.day.ends_ms:
+        counter.roll(at_ms)
+    for budget in counter.budgets:
+        window = budget.window
+        if budget.in_dollars:
+            if ask.nano is None or window.nano + counter.held_nano + ask.nano > budget.allowed:
+                return budget
+        elif window.tokens + counter.held_tokens + ask.tokens > budget.allowed:
+            return budget
+    return None
+
+
+def _refusal(counter: Counter, ask: Ask, now_s: float) -> ApiError:
+    """Why this scope lets the request not begin; only when it does not."""
+    scope, places, requests, tokens = counter.scope, counter.places, counter.requests, counter.tokens
+    if places is not None and counter.in_flight >= places.allowed:
+        return too_many_at_once(scope, places.limit)
+    if requests is not None and requests.lacks(1, now_s):
+        return over_rate(scope, "requests", requests, 1, now_s)
+    if tokens is not None and tokens.lacks(ask.rate_tokens, now_s):
+        return over_rate(scope, "tokens", tokens, ask.rate_tokens, now_s)
+    budget = _lacking_budget(counter, ask, now_ms())
+    assert budget is not None
+    units = ask.nano if budget.in_dollars else ask.tokens
+    if units is None:
+        return no_price(scope)
+    return out_of_budget(scope, budget, units)
 
 
 class Bill:
@@ -243,28 +354,5 @@ class Bill:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._ask is None:
-            return
-        now_s = time.monotonic()
-        for counter in self._counters:
-            counter.in_flight -= 1
-            counter.held_tokens -= self._ask.tokens
-            counter.held_nano -= self._ask.nano or 0
-            if counter.tokens is not None:
-                counter.tokens.take(self._used - self._ask.rate_tokens, now_s)
-
-
-def _share(entry: LimitEntry, shares: int) -> LimitEntry:
-    """One worker's part of what is counted in each alone; what is left of a budget is divided where it is asked for."""
-    if shares == 1:
-        return entry
-
-    def part(most: int | None) -> int | None:
-        return most if not most else max(1, most // shares)
-
-    return replace(
-        entry,
-        requests_per_minute=part(entry.requests_per_minute),
-        tokens_per_minute=part(entry.tokens_per_minute),
-        concurrency=part(entry.concurrency),
-    )
+        if self._ask is not None:
+            self._limits.release(self._counters, self._ask, self._used)

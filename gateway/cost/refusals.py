@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
-from gateway.cost.counters import Counter, Rate, Window
-from gateway.errors import Headers, QuotaExceeded, RateLimited, Unpriced
+from gateway.cost.counters import Budget, Counter, Rate
+from gateway.errors import Headers, Overloaded, QuotaExceeded, RateLimited, Unpriced
 
-__all__ = ["Headers", "headers_of", "no_price", "out_of_budget", "over_rate", "too_many_at_once"]
+__all__ = ["Headers", "cannot_count", "headers_of", "no_price", "out_of_budget", "over_rate", "too_many_at_once"]
 
 NANO = 1_000_000_000
 
@@ -68,14 +68,13 @@ def over_rate(scope: str, what: str, rate: Rate, units: int, now_s: float) -> Ra
     )
 
 
-def out_of_budget(
-    scope: str, window: Window, unit: str, budget: int, left: int, ask: int
-) -> RateLimited | QuotaExceeded:
+def out_of_budget(scope: str, budget: Budget, ask: int) -> RateLimited | QuotaExceeded:
     """The budget cannot pay for the most that this request could use.
 
     When only what running requests hold is in the way, it is worth trying again in a moment, and otherwise not before
     the window ends.
     """
+    window, unit, left = budget.window, budget.unit, budget.limit - budget.spent_by_all()
     if ask <= left:
         return RateLimited(
             f"What is left of the {window.name} budget of {_named(scope)} is held by requests that run. "
@@ -85,10 +84,19 @@ def out_of_budget(
         )
     begins_anew = datetime.fromtimestamp(window.ends_ms / 1000, UTC)
     return QuotaExceeded(
-        f"The {window.name} budget of {_named(scope)} is {_amount(budget, unit)} and has {_amount(max(0, left), unit)} "
-        f"left; this request can use {_amount(ask, unit)}. Send a smaller max_tokens, ask the operator for more, or "
-        f"wait until {begins_anew:%Y-%m-%d %H:%M} UTC.",
+        f"The {window.name} budget of {_named(scope)} is {_amount(budget.limit, unit)} and has "
+        f"{_amount(max(0, left), unit)} left; this request can use {_amount(ask, unit)}. Send a smaller max_tokens, "
+        f"ask the operator for more, or wait until {begins_anew:%Y-%m-%d %H:%M} UTC.",
         code="insufficient_quota",
+    )
+
+
+def cannot_count(scope: str) -> Overloaded:
+    """The ledger or the store of shared limits does not answer, and limits are to hold even then."""
+    return Overloaded(
+        f"The limits of {_named(scope)} cannot be counted now. Try again in 1 s.",
+        code="limits_unavailable",
+        retry_after_s=1,
     )
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.cost.lending import Pool
 from gateway.fleet.books import Books
 from gateway.fleet.demand import Demand
 from gateway.fleet.engine import Finder, ManagedEngine
@@ -28,7 +29,19 @@ from gateway.fleet.status import fleet_document
 from gateway.fleet.swap import SwapRunner
 from gateway.fleet.view import ColdAdapterFailed
 from gateway.fleet.vllm import EngineFault
-from gateway.fleet.wire import CatalogMoved, Ensure, Ensured, FromController, FromWorker, Inspect, Inspected, Lost, Wake
+from gateway.fleet.wire import (
+    Borrow,
+    CatalogMoved,
+    Ensure,
+    Ensured,
+    FromController,
+    FromWorker,
+    Inspect,
+    Inspected,
+    Lent,
+    Lost,
+    Wake,
+)
 from registry.catalog import Catalog, VersionEntry
 from registry.service import Registry
 
@@ -79,6 +92,7 @@ class Controller:
         self._zero_adapters = zero_adapters
         self._settings = settings
         self._publication = Publication()
+        self._pool = Pool(f"controller {term.token}")
         self._homes = Homes({})
         self.loading = Loading(registry, hub, term, self.swaps.versions, self)
         self._checks: dict[str, asyncio.Task[None]] = {}
@@ -101,6 +115,8 @@ class Controller:
                 self.lost(message.url, message.name)
             case Wake():
                 self.wake()
+            case Borrow():
+                link.send(Lent(message.id, self._pool.lend(message.writer, message.caps, message.rates)))
             case Inspect():
                 self._run_errand(self._tell(link, message.id))
 

@@ -2,8 +2,8 @@
 
 Both ends are ours and of one version, so the messages are plain dataclasses; pydantic reads them, orjson writes them.
 
-worker → controller     Hello, Report, Ensure, Lost, Wake, Inspect
-controller → worker     Welcome, EngineChanged, Copies, Published, Ensured, CatalogMoved, Inspected, Alive
+worker → controller     Hello, Report, Ensure, Lost, Wake, Inspect, Borrow
+controller → worker     Welcome, EngineChanged, Copies, Published, Ensured, CatalogMoved, Inspected, Lent, Alive
 
 Both ends speak at least every half second, so that one which was paused, or whose host is gone, is not waited for.
 """
@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import orjson
 from pydantic import Field, TypeAdapter, ValidationError
 
+from gateway.cost.lending import CapWish, Grants, RateWish
 from registry.errors import InvalidInput
 
 MAX_LINE_BYTES = 1 << 26
@@ -100,6 +101,17 @@ class Inspect:
 
 
 @dataclass(frozen=True, slots=True)
+class Borrow:
+    """What the worker uses of limits that it shares with others, and would like to have; `Lent` answers."""
+
+    id: int
+    writer: str
+    caps: tuple[CapWish, ...]
+    rates: tuple[RateWish, ...]
+    kind: Literal["borrow"] = "borrow"
+
+
+@dataclass(frozen=True, slots=True)
 class Welcome:
     """The controller's first word. Engines that it does not manage are forgotten; each of the others is what it was
     until its first `EngineChanged`, which tells all of it.
@@ -172,14 +184,23 @@ class Inspected:
 
 
 @dataclass(frozen=True, slots=True)
+class Lent:
+    """The answer to the `Borrow` of the same id."""
+
+    id: int
+    grants: Grants
+    kind: Literal["lent"] = "lent"
+
+
+@dataclass(frozen=True, slots=True)
 class Alive:
     """Nothing to say."""
 
     kind: Literal["alive"] = "alive"
 
 
-FromWorker = Hello | Report | Ensure | Lost | Wake | Inspect
-FromController = Welcome | EngineChanged | Copies | Published | Ensured | CatalogMoved | Inspected | Alive
+FromWorker = Hello | Report | Ensure | Lost | Wake | Inspect | Borrow
+FromController = Welcome | EngineChanged | Copies | Published | Ensured | CatalogMoved | Inspected | Lent | Alive
 
 _FROM_WORKER: TypeAdapter[FromWorker] = TypeAdapter(Annotated[FromWorker, Field(discriminator="kind")])
 _FROM_CONTROLLER: TypeAdapter[FromController] = TypeAdapter(Annotated[FromController, Field(discriminator="kind")])

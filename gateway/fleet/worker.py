@@ -18,6 +18,7 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.cost.lending import CapWish, Grants, LenderLost, RateWish
 from gateway.fleet.breaker import Breaker
 from gateway.fleet.connection import EngineClient
 from gateway.fleet.homes import Homes
@@ -26,6 +27,7 @@ from gateway.fleet.wire import (
     TAKES_TRAFFIC,
     Address,
     Alive,
+    Borrow,
     CatalogMoved,
     Copies,
     EngineChanged,
@@ -37,6 +39,7 @@ from gateway.fleet.wire import (
     Hello,
     Inspect,
     Inspected,
+    Lent,
     LinkBroken,
     Lost,
     Published,
@@ -52,6 +55,7 @@ from registry.leadership import Leadership
 log = logging.getLogger("switchyard.worker")
 REPORT_INTERVAL_S = 0.25
 RECONNECT_S = 0.1
+LEND_TIMEOUT_S = 1.0
 ABORTING: tuple[EngineState, ...] = ("hung", "down")
 """States in which running requests are given up: nothing will come of them."""
 
@@ -96,7 +100,7 @@ class FleetWorker:
         self._writer: asyncio.StreamWriter | None = None
         self._ids = count(1)
         self._waiting: dict[tuple[str, int], tuple[Ensure, asyncio.Future[None]]] = {}
-        self._questions: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._questions: dict[int, asyncio.Future[Any]] = {}
 
     @property
     def linked(self) -> bool:
@@ -141,16 +145,32 @@ class FleetWorker:
 
     async def inspect(self) -> dict[str, Any] | None:
         """The controller's whole knowledge, for the admin API; `None` when there is no controller."""
-        if self._writer is None:
+        try:
+            inspected: Inspected = await self._ask(lambda number: Inspect(number), 5.0)
+        except LinkBroken:
             return None
+        return inspected.document
+
+    async def exchange(self, writer: str, caps: tuple[CapWish, ...], rates: tuple[RateWish, ...]) -> Grants:
+        """As `Lender` says: the controller lends. Raises `LenderLost`."""
+        try:
+            lent: Lent = await self._ask(lambda number: Borrow(number, writer, caps, rates), LEND_TIMEOUT_S)
+        except LinkBroken as error:
+            raise LenderLost(str(error)) from error
+        return lent.grants
+
+    async def _ask(self, question: Callable[[int], FromWorker], timeout_s: float) -> Any:
+        """The controller's answer to a question with that number. Raises `LinkBroken`, also when none comes in time."""
+        if self._writer is None:
+            raise LinkBroken("there is no controller")
         number = next(self._ids)
         self._questions[number] = asyncio.get_running_loop().create_future()
-        self._send(Inspect(number))
+        self._send(question(number))
         try:
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(timeout_s):
                 return await self._questions[number]
-        except (TimeoutError, LinkBroken):
-            return None
+        except TimeoutError:
+            raise LinkBroken(f"the controller did not answer within {timeout_s:g} s") from None
         finally:
             del self._questions[number]
 
@@ -199,9 +219,9 @@ class FleetWorker:
         match message:
             case Ensured():
                 self._ended(message)
-            case Inspected():
+            case Inspected() | Lent():
                 if (asked := self._questions.get(message.id)) is not None and not asked.done():
-                    asked.set_result(message.document)
+                    asked.set_result(message)
             case CatalogMoved():
                 self._on_catalog_moved(message.revision)
             case Published():

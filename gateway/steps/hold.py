@@ -24,7 +24,7 @@ TEMPLATE_TOKENS = 128
 """For what a chat template puts around the messages; a default system prompt has 20 to 60."""
 
 
-def hold(
+async def hold(
     limits: Limits,
     catalog: Catalog,
     principal: Principal,
@@ -33,7 +33,7 @@ def hold(
     body_bytes: int,
     default_output_tokens: int,
 ) -> tuple[InferenceRequest, Bill]:
-    """The request as it may go to the engine, and its bill. Raises `RateLimited`, `QuotaExceeded` or `Unpriced`."""
+    """The request as it may go to the engine, and its bill. Raises what `Limits.open` raises."""
     version = arm.version
     adapter = None if version is None else version.adapter
     price = price_of(catalog, principal.tenant, adapter, arm.base_digest, now_ms())
@@ -52,7 +52,7 @@ def hold(
         prompt + answers,
         None if price is None else most_nano(prompt, answers, price),
     )
-    return request, Bill(limits, scopes, price, counters, ask)
+    return request, await limits.open(scopes, price, counters, ask)
 
 
 def _bounded(request: InferenceRequest, most: int) -> InferenceRequest:

