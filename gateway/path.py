@@ -91,7 +91,9 @@ async def _attempt_until_served(
             with Meter(house.journal, metered) as usage:
                 async with (
                     Load(house.fleet, attempt.engine.url, arm, wait_s=house.settings.cold_wait_s) as engine_name,
-                    _forward(call, principal, request, arm, attempt, engine_name, usage, house.settings) as answer,
+                    _forward(
+                        call, principal, request, arm, bill, attempt, engine_name, usage, house.settings
+                    ) as answer,
                 ):
                     async for chunk in answer.chunks():
                         await respond.feed(chunk)
@@ -136,6 +138,7 @@ def _forward(
     principal: Principal,
     request: InferenceRequest,
     arm: Arm,
+    bill: Bill,
     attempt: Attempt,
     engine_name: str,
     usage: Usage,
@@ -150,6 +153,8 @@ def _forward(
         cache_salt=principal.tenant,
         request_id=call.request_id,
         shows_usage=request.shows_usage,
+        shows_cost=request.shows_cost,
+        price=bill.price,
         choices=request.choices,
         usage=usage,
         head_timeout_s=settings.head_timeout_s,
