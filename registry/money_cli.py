@@ -11,6 +11,7 @@ import typer
 
 from registry.console import JsonFlag, print_done, print_json, print_table, when
 from registry.errors import InvalidInput
+from registry.money import nano_to_dollars
 
 if TYPE_CHECKING:
     from registry.service import Registry
@@ -24,7 +25,6 @@ tariff = typer.Typer(
 )
 
 LimitScope = typer.Argument(help="tenant:NAME, key:ID or adapter:tenant/adapter.")
-NANO = 1_000_000_000
 
 
 @contextmanager
@@ -198,7 +198,4 @@ def _from_ms(text: str | None) -> int | None:
 
 
 def _dollars(nano: int | None) -> str | None:
-    """All decimals that count: 300,000,000 → `0.3`."""
-    if nano is None:
-        return None
-    return f"{nano // NANO}.{nano % NANO:09d}".rstrip("0").rstrip(".")
+    return None if nano is None else nano_to_dollars(nano)

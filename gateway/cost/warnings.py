@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.errors import Headers
 from registry.budget_warnings import BudgetKind, BudgetWarningBooks, Crossing, Notice
 from registry.db import now_ms
+from registry.money import nano_to_dollars
 from registry.spending import Spent
 
 log = logging.getLogger("switchyard.warnings")
@@ -35,7 +36,6 @@ TIMEOUT_S = 10.0
 """Of a delivery, from the look-up of the host's name to the status of its answer."""
 LEASE_MS = 60_000
 LONGEST_WAIT_S = 300
-NANO = 1_000_000_000
 
 
 class Window(Protocol):
@@ -228,6 +228,7 @@ def payload(notice: Notice) -> dict[str, Any]:
     """What the webhook is sent. Amounts are decimal numbers in text, of dollars or of tokens."""
     crossing = notice.crossing
     window, unit = _parts(crossing.kind)
+    written = nano_to_dollars if unit == "dollars" else str
     return {
         "type": "budget_warning",
         "scope": crossing.scope,
@@ -235,8 +236,8 @@ def payload(notice: Notice) -> dict[str, Any]:
         "window_starts_at": _iso(crossing.starts_ms),
         "window_ends_at": _iso(notice.ends_ms),
         "unit": unit,
-        "budget": _amount(crossing.budget, unit),
-        "spent": _amount(notice.spent, unit),
+        "budget": written(crossing.budget),
+        "spent": written(notice.spent),
         "percent": _percent(notice),
         "warn_percent": crossing.warn_percent,
         "noted_at": _iso(notice.noted_at_ms),
@@ -260,12 +261,6 @@ def _parts(kind: BudgetKind) -> tuple[str, Literal["dollars", "tokens"]]:
 def _budget_name(kind: BudgetKind) -> str:
     window, unit = _parts(kind)
     return f"{window} token budget" if unit == "tokens" else f"{window} budget"
-
-
-def _amount(amount: int, unit: Literal["dollars", "tokens"]) -> str:
-    if unit == "tokens":
-        return str(amount)
-    return f"{amount // NANO}.{amount % NANO:09d}".rstrip("0").rstrip(".")
 
 
 def _iso(ms: int) -> str:
