@@ -50,6 +50,11 @@ class Notice:
     attempts: int = 0
     delivered_at_ms: int | None = None
 
+    @property
+    def percent(self) -> int:
+        """Of the budget, that was spent; whole ones."""
+        return self.spent * 100 // self.crossing.budget
+
 
 class BudgetWarningBooks:
     """Every warning of an installation."""
