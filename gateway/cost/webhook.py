@@ -79,21 +79,12 @@ class Courier:
         if not notices:
             return
         faults = await asyncio.gather(*(self._post(http, notice) for notice in notices))
-        delivered, put_off = [], {}
-        for notice, fault in zip(notices, faults, strict=True):
-            crossing = notice.crossing
-            if fault is None:
-                delivered.append(crossing)
-                continue
-            wait_s = min(LONGEST_WAIT_S, 2 ** min(notice.attempts, 9))
-            put_off[crossing] = wait_s * 1000
-            log.warning(  # without the URL, which may have a secret in it
-                "the budget webhook did not take the warning of %s, attempt %d: %s; again in %d s",
-                crossing.scope,
-                notice.attempts,
-                fault,
-                wait_s,
-            )
+        outcomes = list(zip(notices, faults, strict=True))
+        delivered = [notice.crossing for notice, fault in outcomes if fault is None]
+        put_off = {notice.crossing: _wait_ms(notice.attempts) for notice, fault in outcomes if fault is not None}
+        if put_off:  # said without the URL, which may have a secret in it
+            said = ", ".join(sorted({fault for fault in faults if fault is not None}))
+            log.warning("the budget webhook did not take %d of %d warnings: %s", len(put_off), len(notices), said)
         self._books.settle(delivered, put_off)
 
     async def _post(self, http: httpx.AsyncClient, notice: Notice) -> str | None:
@@ -112,6 +103,10 @@ class Courier:
             return f"no answer within {TIMEOUT_S:g} s"
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:  # their texts may have the URL
             return type(error).__name__
+
+
+def _wait_ms(attempts: int) -> int:
+    return min(LONGEST_WAIT_S, 1 << min(attempts, 9)) * 1000
 
 
 def payload(notice: Notice) -> dict[str, Any]:
