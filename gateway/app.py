@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Response
@@ -25,6 +26,7 @@ from gateway.api.translate import translate_errors
 from gateway.catalog_watch import CatalogWatch
 from gateway.cost.journal import Journal
 from gateway.cost.limits import Limits
+from gateway.cost.output_lengths import OutputLengths
 from gateway.cost.shipper import Shipper
 from gateway.errors import MethodNotAllowed, Overloaded
 from gateway.fleet.candidate import Candidate, candidate_of, process_name
@@ -34,6 +36,7 @@ from gateway.metrics import Metrics
 from gateway.path import House
 from gateway.settings import GatewaySettings
 from gateway.steps.admit import Admission
+from registry.output_lengths import count_lengths
 from registry.service import Registry
 
 log = logging.getLogger("switchyard")
@@ -94,6 +97,7 @@ class Gateway:
             )
             limits.adopt(watch.current)
             await asyncio.to_thread(limits.read_books)
+            lengths = OutputLengths(settings.default_output_tokens)
             candidate = self.candidate = candidate_of(registry, settings, watch) if self._leads else None
             self.house = House(
                 settings=settings,
@@ -102,6 +106,7 @@ class Gateway:
                 fleet=worker,
                 admission=Admission(settings.max_in_flight, settings.max_in_flight_per_tenant),
                 limits=limits,
+                lengths=lengths,
                 journal=journal,
                 metrics=Metrics(),
             )
@@ -113,7 +118,12 @@ class Gateway:
                 if candidate is not None:
                     candidate.wake()
 
-            work = [watch.run(on_catalog), worker.run(), limits.run()]
+            work = [
+                watch.run(on_catalog),
+                worker.run(),
+                limits.run(),
+                lengths.seed(partial(count_lengths, registry.db)),
+            ]
             if candidate is not None:
                 work.append(candidate.run())
             tasks = [asyncio.create_task(one) for one in work]

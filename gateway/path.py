@@ -11,6 +11,7 @@ from gateway.api.respond import Respond
 from gateway.catalog_watch import CatalogWatch
 from gateway.cost.journal import Journal
 from gateway.cost.limits import Bill, Limits
+from gateway.cost.output_lengths import OutputLengths
 from gateway.errors import EngineFailed, Overloaded
 from gateway.fleet.connection import EngineBroke, EngineTimeout, EngineUnreachable
 from gateway.fleet.view import CannotLoad
@@ -42,6 +43,7 @@ class House:
     fleet: Fleet
     admission: Admission
     limits: Limits
+    lengths: OutputLengths
     journal: Journal
     metrics: Metrics
 
@@ -61,10 +63,11 @@ async def serve(call: Call, house: House, respond: Respond) -> None:
         arm = assign(target, unit_of(call, request))
         respond.describe(call.request_id, arm)
         respond.streams = request.stream
-        most = house.settings.default_output_tokens
-        request, bill = hold(house.limits, catalog, principal, arm, request, len(body), most)
+        request, bill = hold(house.limits, house.lengths, catalog, principal, arm, request, len(body))
         with bill:
             respond.say(bill.headers)
+            if request.bounded_by_us:
+                respond.say(((b"x-switchyard-max-tokens", b"%d" % (request.max_output_tokens or 0)),))
             await _attempt_until_served(call, principal, request, arm, bill, house, respond)
 
 
@@ -116,6 +119,8 @@ async def _attempt_until_served(
             house.fleet.breaker.forget(attempt.engine.url)
             await respond.end()  # the settle record is written by now
             house.metrics.used(usage)
+            if request.bounded_by_us and request.choices == 1:
+                house.lengths.saw(principal.tenant, arm.public_name, usage)
             return
     raise _unavailable(arm, failure)
 

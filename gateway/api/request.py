@@ -44,6 +44,7 @@ class InferenceRequest:
     `body` is what goes to the engine, without `model`, which `forward` sets; of a stream it always asks for usage in
     every event, and `shows_usage` says how much of it the client asked for, `shows_cost` whether for the cost too.
     `max_output_tokens` bounds each of the `choices` answers (n × prompts); None means as much as the context holds.
+    `bounded_by_us` says that the client named no bound and `hold` chose one.
     `unit_hint` is what the requests of one conversation have in common, and `unit_source` says where it was found.
     """
 
@@ -57,6 +58,7 @@ class InferenceRequest:
     body: dict[str, Any]
     choices: int = 1
     shows_cost: bool = False
+    bounded_by_us: bool = False
 
 
 def parse_request(endpoint: Endpoint, raw: bytes, *, caps: Caps, allow_unknown: bool) -> InferenceRequest:
