@@ -109,7 +109,7 @@ class Service:
 
 
 @contextmanager
-def service(house: House, **settings: object) -> Iterator[Service]:
+def service(house: House, **settings: int) -> Iterator[Service]:
     """One engine and a gateway in a process of its own, warm."""
     house.publish(MODEL)
     house.point(MODEL, "1.0")
