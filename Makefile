@@ -16,10 +16,10 @@ live = began=$$(date +%s); $(2) & child=$$!; trap "kill $$child" INT TERM; \
   done; wait $$child && printf '\rsetup     %s: %s s    \n' "$(1)" $$(( $$(date +%s) - began ));
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-fast check format loadtest live-fleet bars chaos swap-bench affinity-bench scale-bench crash-bench budget-bench reconcile-bench live-reconcile samples lock clean
+.PHONY: help setup up test test-fast check format loadtest live-fleet bars chaos swap-bench affinity-bench scale-bench crash-bench accounting-bench budget-bench reconcile-bench live-reconcile samples lock clean
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 setup: $(VENV)/.ready ## Create .venv from the hash-pinned lock (up and test do it too)
 
@@ -83,6 +83,9 @@ live-reconcile: setup ## The same with 300 short requests on one real engine
 
 budget-bench: setup ## 1,000 requests at once with $1 left, 10,000 aborts: overshoot, leaked holds, drift from the ledger
 	@$(BIN)/python -m tests.bars budget
+
+accounting-bench: setup ## Processor time of journal, limits and metrics per request; no fsync on the loop; journal writes
+	@$(BIN)/python -m tests.bars accounting
 
 crash-bench: setup ## kill -9 of gateways at 50 random moments under streams: what the ledger lost, doubled, left open
 	@$(BIN)/python -m tests.bars crash

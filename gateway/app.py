@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Response
@@ -25,7 +26,9 @@ from gateway.api.translate import translate_errors
 from gateway.catalog_watch import CatalogWatch
 from gateway.cost.counting import borrowing, limits_of
 from gateway.cost.journal import Journal
+from gateway.cost.output_lengths import OutputLengths
 from gateway.cost.shipper import Shipper
+from gateway.cost.warnings import BudgetWarnings
 from gateway.errors import MethodNotAllowed, Overloaded
 from gateway.fleet.candidate import Candidate, candidate_of, process_name
 from gateway.fleet.wire import TAKES_TRAFFIC
@@ -34,10 +37,14 @@ from gateway.metrics import Metrics
 from gateway.path import House
 from gateway.settings import GatewaySettings
 from gateway.steps.admit import Admission
+from registry.budget_warnings import BudgetWarningBooks
+from registry.output_lengths import count_lengths
 from registry.service import Registry
 
 log = logging.getLogger("switchyard")
 FIRST_VIEW_TIMEOUT_S = 3.0
+CATCH_UP_S = 5.0
+"""Longest time that a start takes to bring to the ledger what dead workers left: budgets are read from it."""
 
 
 class Gateway:
@@ -86,12 +93,14 @@ class Gateway:
             )
             shipper = Shipper(journal, registry.ledger)
             await asyncio.to_thread(shipper.recover)
+            await asyncio.to_thread(shipper.catch_up, CATCH_UP_S)
             worker = self.worker = FleetWorker(
                 worker_id, registry.leadership, settings.fleet_secret, on_catalog_moved=watch.look_now
             )
             limits = limits_of(settings, registry.spending, journal.writer)
             limits.adopt(watch.current)
             await asyncio.to_thread(limits.read_books)
+            lengths = OutputLengths(settings.default_output_tokens)
             candidate = self.candidate = candidate_of(registry, settings, watch) if self._leads else None
             self.house = House(
                 settings=settings,
@@ -100,6 +109,7 @@ class Gateway:
                 fleet=worker,
                 admission=Admission(settings.max_in_flight, settings.max_in_flight_per_tenant),
                 limits=limits,
+                lengths=lengths,
                 journal=journal,
                 metrics=Metrics(),
             )
@@ -111,7 +121,18 @@ class Gateway:
                 if candidate is not None:
                     candidate.wake()
 
-            work = [watch.run(on_catalog), worker.run(), limits.run()]
+            work = [
+                watch.run(on_catalog),
+                worker.run(),
+                limits.run(),
+                BudgetWarnings(
+                    limits.counters,
+                    BudgetWarningBooks(registry.db),
+                    url=settings.budget_webhook_url,
+                    secret=settings.budget_webhook_secret,
+                ).run(),
+                lengths.seed(partial(count_lengths, registry.db)),
+            ]
             if candidate is not None:
                 work.append(candidate.run())
             tasks = [asyncio.create_task(one) for one in work]

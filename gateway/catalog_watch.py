@@ -16,6 +16,11 @@ from registry.workers import LEASE_MS
 
 log = logging.getLogger("switchyard.catalog")
 REPORT_INTERVAL_S = 1.0
+TICK_S = 0.25
+HANGS_AFTER_S = 2.0
+"""A database that has not answered for so long is away, as one that answers with an error; well below a lease."""
+PAUSED_AFTER_S = 1.0
+"""A tick that took so long says that it was us who stood still."""
 
 
 class CatalogWatch:
@@ -31,11 +36,11 @@ class CatalogWatch:
         self._poll_s = poll_s
         self._look = asyncio.Event()
         self._confirmed_s = time.monotonic()
-        """When the newest read began that succeeded: what was in force then is what we serve."""
+        """What we serve was in force then: the newest read that succeeded began, or the database was away, from us as
+        from everybody, and nothing could move."""
         self._report: asyncio.Task[None] | None = None
         self._reported_s = float("-inf")
         self._reported_revision = -1
-        self._database_away = False
         self._owed_revision = 0
         self._owed_since_s: float | None = None
         self.current: Catalog = registry.catalog()
@@ -50,7 +55,7 @@ class CatalogWatch:
         now = time.monotonic()
         if self._owed_since_s is not None and now - self._owed_since_s > LEASE_MS / 1000:
             return True
-        return not self._database_away and now - self._confirmed_s > LEASE_MS / 1000
+        return now - self._confirmed_s > LEASE_MS / 1000
 
     def look_now(self, revision: int) -> None:
         """The controller knows of a catalog of this revision."""
@@ -71,9 +76,7 @@ class CatalogWatch:
         while True:
             try:
                 await self._poll(on_change)
-                self._database_away = False
             except SQLAlchemyError as error:
-                self._database_away = True
                 log.warning("catalog revision %d stays in force: %s", self.current.revision, error)
             except Exception:  # we lapse, and stop serving, unless a later look succeeds
                 log.exception("catalog revision %d stays in force", self.current.revision)
@@ -83,9 +86,8 @@ class CatalogWatch:
             self._look.clear()
 
     async def _poll(self, on_change: Callable[[], None]) -> None:
-        asked_s = time.monotonic()
-        newest = await asyncio.to_thread(self._registry.catalog)
-        self._confirmed_s = asked_s
+        asked_s, newest = await self._read_patiently()
+        self._confirmed_s = max(self._confirmed_s, asked_s)
         changed = newest.revision != self.current.revision
         if changed:
             self.current = newest
@@ -96,6 +98,34 @@ class CatalogWatch:
         news = self.current.revision != self._reported_revision
         if self._worker_id is not None and self._report is None and (due or news):
             self._report = asyncio.create_task(self._tell(self._worker_id, self.current.revision))
+
+    async def _read_patiently(self) -> tuple[float, Catalog]:
+        """When the read began, and the newest catalog. While the database hangs and we do not, it is away."""
+        reading = asyncio.create_task(asyncio.to_thread(self._read))
+        try:
+            before_s, awake_s = time.monotonic(), 0.0
+            while not (await asyncio.wait((reading,), timeout=TICK_S))[0]:
+                now_s = time.monotonic()
+                awake_s = 0.0 if now_s - before_s > PAUSED_AFTER_S else awake_s + now_s - before_s
+                if awake_s > HANGS_AFTER_S:
+                    self._note_away(now_s)
+                before_s = now_s
+            return reading.result()
+        finally:
+            reading.cancel()
+
+    def _read(self) -> tuple[float, Catalog]:
+        asked_s = time.monotonic()
+        try:
+            return asked_s, self._registry.catalog()
+        except SQLAlchemyError:
+            self._note_away(time.monotonic())  # here in the thread: a pause may come before the loop hears of it
+            raise
+
+    def _note_away(self, at_s: float) -> None:
+        """Nothing can move then; whoever was out of touch before does not know what has moved already."""
+        if at_s - self._confirmed_s <= LEASE_MS / 1000:
+            self._confirmed_s = at_s
 
     async def _tell(self, worker_id: str, revision: int) -> None:
         """Acknowledge a revision, and so renew the lease. A database that cannot be written to holds up no reading."""

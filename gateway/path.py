@@ -11,6 +11,7 @@ from gateway.api.respond import Respond
 from gateway.catalog_watch import CatalogWatch
 from gateway.cost.journal import Journal
 from gateway.cost.limits import Bill, Limits
+from gateway.cost.output_lengths import OutputLengths
 from gateway.errors import EngineFailed, Overloaded
 from gateway.fleet.connection import EngineBroke, EngineTimeout, EngineUnreachable
 from gateway.fleet.view import CannotLoad
@@ -42,6 +43,7 @@ class House:
     fleet: Fleet
     admission: Admission
     limits: Limits
+    lengths: OutputLengths
     journal: Journal
     metrics: Metrics
 
@@ -61,10 +63,11 @@ async def serve(call: Call, house: House, respond: Respond) -> None:
         arm = assign(target, unit_of(call, request))
         respond.describe(call.request_id, arm)
         respond.streams = request.stream
-        most = house.settings.default_output_tokens
-        request, bill = await hold(house.limits, catalog, principal, arm, request, len(body), most)
+        request, bill = await hold(house.limits, house.lengths, catalog, principal, arm, request, len(body))
         with bill:
             respond.say(bill.headers)
+            if request.bounded_by_us:
+                respond.say(((b"x-switchyard-max-tokens", b"%d" % (request.max_output_tokens or 0)),))
             await _attempt_until_served(call, principal, request, arm, bill, house, respond)
 
 
@@ -91,7 +94,9 @@ async def _attempt_until_served(
             with Meter(house.journal, metered) as usage:
                 async with (
                     Load(house.fleet, attempt.engine.url, arm, wait_s=house.settings.cold_wait_s) as engine_name,
-                    _forward(call, principal, request, arm, attempt, engine_name, usage, house.settings) as answer,
+                    _forward(
+                        call, principal, request, arm, bill, attempt, engine_name, usage, house.settings
+                    ) as answer,
                 ):
                     async for chunk in answer.chunks():
                         await respond.feed(chunk)
@@ -114,6 +119,8 @@ async def _attempt_until_served(
             house.fleet.breaker.forget(attempt.engine.url)
             await respond.end()  # the settle record is written by now
             house.metrics.used(usage)
+            if request.bounded_by_us and request.choices == 1:
+                house.lengths.saw(principal.tenant, arm.public_name, usage)
             return
     raise _unavailable(arm, failure)
 
@@ -136,6 +143,7 @@ def _forward(
     principal: Principal,
     request: InferenceRequest,
     arm: Arm,
+    bill: Bill,
     attempt: Attempt,
     engine_name: str,
     usage: Usage,
@@ -150,6 +158,8 @@ def _forward(
         cache_salt=principal.tenant,
         request_id=call.request_id,
         shows_usage=request.shows_usage,
+        shows_cost=request.shows_cost,
+        price=bill.price,
         choices=request.choices,
         usage=usage,
         head_timeout_s=settings.head_timeout_s,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import NoDecode
@@ -93,6 +94,16 @@ class GatewaySettings(RegistrySettings):
         description="max_tokens of a chat request that names none and is under a limit; no more than the engines' "
         "--max-model-len.",
     )
+    budget_webhook_url: str | None = Field(
+        None,
+        description="Where warnings of budgets (`switchyard limits set … --warn-at 80`) are sent by POST, as JSON: "
+        "https://host/path. Tried again until a day after the budget's window. Default: nowhere.",
+    )
+    budget_webhook_secret: str | None = Field(
+        None,
+        min_length=1,
+        description="Signs these: x-switchyard-signature is `sha256=` and the HMAC-SHA256 of the body, in hex.",
+    )
     catalog_poll_s: float = Field(0.5, description="How often the catalog's revision is looked at.")
     engine_check_s: float = Field(1.0, description="How often engines and the queue of swaps are looked at.")
     retire_after_s: float = Field(
@@ -112,6 +123,17 @@ class GatewaySettings(RegistrySettings):
             return json.loads(given)
         except json.JSONDecodeError as error:
             raise ValueError(f"neither URLs with commas between them nor a JSON list ({error})") from error
+
+    @field_validator("budget_webhook_url")
+    @classmethod
+    def _a_url(cls, given: str | None) -> str | None:
+        """One that a request can be sent to."""
+        if given is None:
+            return None
+        parts = urlsplit(given)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+            raise ValueError("no URL of a webhook; expected https://host/path")
+        return given
 
     def declared_engines(self) -> list[EngineSettings]:
         """Every engine, with a URL that has no slash at its end."""

@@ -46,7 +46,10 @@ class TariffEntry:
 
 @dataclass(frozen=True, slots=True)
 class LimitEntry:
-    """What a scope may use: per rolling minute, at once, and per UTC day and month; `None` is no limit."""
+    """What a scope may use: per rolling minute, at once, and per UTC day and month; `None` is no limit.
+
+    When `warn_percent` of a budget is spent, clients and the operator are warned; `None`: nobody is.
+    """
 
     requests_per_minute: int | None
     tokens_per_minute: int | None
@@ -55,6 +58,7 @@ class LimitEntry:
     monthly_nano: int | None
     daily_tokens: int | None
     monthly_tokens: int | None
+    warn_percent: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,7 @@ LIMITS = Query(
         Limit.monthly_nano,
         Limit.daily_tokens,
         Limit.monthly_tokens,
+        Limit.warn_percent,
     ),
     Limit.scope.in_(NAMES),
 )

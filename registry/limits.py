@@ -21,13 +21,15 @@ FIELDS = (
     "monthly_nano",
     "daily_tokens",
     "monthly_tokens",
+    "warn_percent",
 )
+BUDGETS = ("daily_nano", "monthly_nano", "daily_tokens", "monthly_tokens")
 MAX_LIMIT = 2**62
 
 
 @dataclass(frozen=True, slots=True)
 class LimitInfo:
-    """The limits of one scope; `None` is no limit. Money is in nano-dollars."""
+    """The limits of one scope; `None` is no limit. Money is in nano-dollars, `warn_percent` 1 to 100 of each budget."""
 
     scope: str
     requests_per_minute: int | None
@@ -37,6 +39,7 @@ class LimitInfo:
     monthly_nano: int | None
     daily_tokens: int | None
     monthly_tokens: int | None
+    warn_percent: int | None
     changed_at_ms: int
 
 
@@ -46,18 +49,16 @@ class Limits:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def set(self, scope: str, most: Mapping[str, int]) -> LimitInfo:
-        """Set these limits of a scope, by the names in `FIELDS`; the others stay. Zero lets nothing through.
+    def set(self, scope: str, most: Mapping[str, int | None]) -> LimitInfo:
+        """Set these limits of a scope, by the names in `FIELDS`; the others stay. Zero lets nothing through, and
+        `None` takes a limit away.
 
         Raises `InvalidInput` or `NotFound`.
         """
         if not most:
             raise InvalidInput(f"no limit is named; choose from {', '.join(FIELDS)}", param="limits")
         for name, value in most.items():
-            if name not in FIELDS or not 0 <= value <= MAX_LIMIT:
-                raise InvalidInput(
-                    f"limit {name} is {value}; expected one of {', '.join(FIELDS)}, and not less than 0", param=name
-                )
+            _check(name, value)
         with self._db.write() as session:
             require_scope(session, scope, KINDS)
             row = session.get(Limit, scope)
@@ -67,6 +68,17 @@ class Limits:
             for name, value in most.items():
                 setattr(row, name, value)
             row.changed_at_ms = now_ms()
+            if row.warn_percent is not None and all(getattr(row, name) is None for name in BUDGETS):
+                raise InvalidInput(
+                    f"warn_percent is {row.warn_percent} and {scope} has no budget to warn of; set one with it: "
+                    "daily or monthly, in dollars or tokens",
+                    param="warn_percent",
+                )
+            if all(getattr(row, name) is None for name in FIELDS):
+                raise InvalidInput(
+                    f"{scope} would have no limit left; take all away with `switchyard limits clear`, or DELETE",
+                    param="limits",
+                )
             session.flush()
             return _info(row)
 
@@ -75,13 +87,44 @@ class Limits:
         with self._db.write() as session:
             row = session.get(Limit, scope)
             if row is None:
-                raise NotFound(f"{scope[:80]} has no limits; `switchyard limits list` shows them", param="scope")
+                raise _without_limits(scope)
             session.delete(row)
+
+    def get(self, scope: str) -> LimitInfo:
+        """The limits of a scope. Raises `InvalidInput` for what is no scope, `NotFound` when it has no limits."""
+        with self._db.read() as session:
+            row = session.get(Limit, scope)
+            if row is None:
+                require_scope(session, scope, KINDS)
+                raise _without_limits(scope)
+            return _info(row)
 
     def all(self) -> list[LimitInfo]:
         """By scope."""
         with self._db.read() as session:
             return [_info(row) for row in session.scalars(select(Limit).order_by(Limit.scope))]
+
+    def page(self, after: str | None, most: int) -> list[LimitInfo]:
+        """At most so many by scope, of those that come after the scope `after`."""
+        query = select(Limit).order_by(Limit.scope).limit(most)
+        if after is not None:
+            query = query.where(Limit.scope > after)
+        with self._db.read() as session:
+            return [_info(row) for row in session.scalars(query)]
+
+
+def _check(name: str, value: int | None) -> None:
+    """Raises `InvalidInput`."""
+    least, greatest = (1, 100) if name == "warn_percent" else (0, MAX_LIMIT)
+    if name not in FIELDS or (value is not None and not least <= value <= greatest):
+        raise InvalidInput(
+            f"limit {name} is {value}; expected one of {', '.join(FIELDS)}, not less than 0 (warn_percent: 1 to 100)",
+            param=name,
+        )
+
+
+def _without_limits(scope: str) -> NotFound:
+    return NotFound(f"{scope[:80]} has no limits; `switchyard limits list` shows those that have", param="scope")
 
 
 def _info(row: Limit) -> LimitInfo:
@@ -94,5 +137,6 @@ def _info(row: Limit) -> LimitInfo:
         row.monthly_nano,
         row.daily_tokens,
         row.monthly_tokens,
+        row.warn_percent,
         row.changed_at_ms,
     )

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, Float, ForeignKey, Index, Integer, MetaData, String, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 BigId = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only INTEGER primary keys
@@ -364,4 +376,34 @@ class Limit(Base):
     monthly_nano: Mapped[int | None]
     daily_tokens: Mapped[int | None]
     monthly_tokens: Mapped[int | None]
+    warn_percent: Mapped[int | None]
+    """1 to 100: the part of each budget at whose spending the operator and clients are warned."""
     changed_at_ms: Mapped[int]
+
+
+class BudgetWarning(Base):
+    """A budget of which a part that was to be told of is spent; once for each window, budget and percentage."""
+
+    __tablename__ = "budget_warnings"
+    __table_args__ = (
+        Index(
+            "ix_budget_warnings_undelivered",
+            "due_at_ms",
+            sqlite_where=text("delivered_at_ms IS NULL"),
+            postgresql_where=text("delivered_at_ms IS NULL"),
+        ),
+    )
+    scope: Mapped[str] = mapped_column(String(200), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20), primary_key=True)
+    """`daily_nano`, `monthly_nano`, `daily_tokens` or `monthly_tokens`: which budget, and the unit of the figures."""
+    starts_ms: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    budget: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    warn_percent: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    ends_ms: Mapped[int]
+    spent: Mapped[int]
+    noted_at_ms: Mapped[int]
+    attempts: Mapped[int]
+    """Deliveries that were begun."""
+    due_at_ms: Mapped[int]
+    """When the next delivery may begin; whoever begins one moves it on."""
+    delivered_at_ms: Mapped[int | None]

@@ -11,6 +11,7 @@ import typer
 
 from registry.console import JsonFlag, print_done, print_json, print_table, when
 from registry.errors import InvalidInput
+from registry.money import nano_to_dollars
 
 if TYPE_CHECKING:
     from registry.service import Registry
@@ -24,7 +25,6 @@ tariff = typer.Typer(
 )
 
 LimitScope = typer.Argument(help="tenant:NAME, key:ID or adapter:tenant/adapter.")
-NANO = 1_000_000_000
 
 
 @contextmanager
@@ -46,6 +46,9 @@ def set_limits(
     monthly_dollars: str | None = typer.Option(None, "--monthly-dollars", help="At the tariff, per UTC month."),
     daily_tokens: int | None = typer.Option(None, "--daily-tokens"),
     monthly_tokens: int | None = typer.Option(None, "--monthly-tokens"),
+    warn_at: int | None = typer.Option(
+        None, "--warn-at", help="Warn when so many percent of a budget are spent: by header, and by webhook if set."
+    ),
     json_output: bool = JsonFlag,
 ) -> None:
     """Set limits of a scope; those that are not named stay as they are. Gateways obey within a second."""
@@ -59,6 +62,7 @@ def set_limits(
         "monthly_nano": None if monthly_dollars is None else dollars_to_nano(monthly_dollars, "monthly_dollars"),
         "daily_tokens": daily_tokens,
         "monthly_tokens": monthly_tokens,
+        "warn_percent": warn_at,
     }
     with _open_registry() as registry:
         info = registry.limits.set(scope, {name: value for name, value in named.items() if value is not None})
@@ -74,7 +78,17 @@ def list_limits(json_output: bool = JsonFlag) -> None:
         print_json(infos)
         return
     print_table(
-        ("SCOPE", "REQ/MIN", "TOKENS/MIN", "AT ONCE", "DAILY $", "MONTHLY $", "DAILY TOKENS", "MONTHLY TOKENS"),
+        (
+            "SCOPE",
+            "REQ/MIN",
+            "TOKENS/MIN",
+            "AT ONCE",
+            "DAILY $",
+            "MONTHLY $",
+            "DAILY TOKENS",
+            "MONTHLY TOKENS",
+            "WARN AT %",
+        ),
         (
             (
                 info.scope,
@@ -85,6 +99,7 @@ def list_limits(json_output: bool = JsonFlag) -> None:
                 _dollars(info.monthly_nano),
                 info.daily_tokens,
                 info.monthly_tokens,
+                info.warn_percent,
             )
             for info in infos
         ),
@@ -183,7 +198,4 @@ def _from_ms(text: str | None) -> int | None:
 
 
 def _dollars(nano: int | None) -> str | None:
-    """All decimals that count: 300,000,000 → `0.3`."""
-    if nano is None:
-        return None
-    return f"{nano // NANO}.{nano % NANO:09d}".rstrip("0").rstrip(".")
+    return None if nano is None else nano_to_dollars(nano)

@@ -36,11 +36,20 @@ def test_limits_are_set_listed_and_cleared(done: Run, tmp_path: Path) -> None:
     assert done("limits", "list").out.startswith("no limits; set one")
     fill(tmp_path)
     done("limits", "set", "tenant:acme", "--requests-per-minute", "60", "--daily-dollars", "2.50")
-    done("limits", "set", "tenant:acme", "--concurrency", "4")
+    done("limits", "set", "tenant:acme", "--concurrency", "4", "--warn-at", "80")
     (info,) = done("limits", "list", "--json").document
     assert (info["requests_per_minute"], info["daily_nano"], info["concurrency"]) == (60, 2_500_000_000, 4)
-    assert done("limits", "list").out.splitlines()[1].split() == ["tenant:acme", "60", "–", "4", "2.5", "–", "–", "–"]
+    row = done("limits", "list").out.splitlines()[1].split()
+    assert row == ["tenant:acme", "60", "–", "4", "2.5", "–", "–", "–", "80"]
     assert done("limits", "clear", "tenant:acme").out == "tenant:acme has no limits any more\n"
+
+
+def test_a_warning_without_a_budget_is_refused_with_the_remedy(run: Run, tmp_path: Path) -> None:
+    fill(tmp_path)
+    alone = run("limits", "set", "tenant:acme", "--concurrency", "4", "--warn-at", "80")
+    assert (alone.status, "no budget to warn of; set one with it" in alone.err) == (1, True)
+    wild = run("limits", "set", "tenant:acme", "--daily-dollars", "5", "--warn-at", "101")
+    assert (wild.status, "warn_percent is 101" in wild.err) == (1, True)
 
 
 def test_what_cannot_be_meant_is_refused_in_one_sentence(run: Run) -> None:

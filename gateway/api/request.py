@@ -42,9 +42,10 @@ class InferenceRequest:
     """A checked request.
 
     `body` is what goes to the engine, without `model`, which `forward` sets; of a stream it always asks for usage in
-    every event, and `shows_usage` says how much of it the client asked for. `max_output_tokens` bounds each of the
-    `choices` answers (n × prompts); None means as much as the context holds. `unit_hint` is what the requests of one
-    conversation have in common, and `unit_source` says where it was found.
+    every event, and `shows_usage` says how much of it the client asked for, `shows_cost` whether for the cost too.
+    `max_output_tokens` bounds each of the `choices` answers (n × prompts); None means as much as the context holds.
+    `bounded_by_us` says that the client named no bound and `hold` chose one.
+    `unit_hint` is what the requests of one conversation have in common, and `unit_source` says where it was found.
     """
 
     endpoint: Endpoint
@@ -56,6 +57,8 @@ class InferenceRequest:
     max_output_tokens: int | None
     body: dict[str, Any]
     choices: int = 1
+    shows_cost: bool = False
+    bounded_by_us: bool = False
 
 
 def parse_request(endpoint: Endpoint, raw: bytes, *, caps: Caps, allow_unknown: bool) -> InferenceRequest:
@@ -136,7 +139,8 @@ def _refusal(name: str) -> BadRequest:
 
 def _request(endpoint: Endpoint, model: str, given: dict[str, Any], body: dict[str, Any]) -> InferenceRequest:
     stream = body.pop("stream", False)
-    shows_usage: ShownUsage = "never"
+    shows_cost = bool((given.get("usage") or {}).get("include"))
+    shows_usage: ShownUsage = "at the end" if stream and shows_cost else "never"
     if stream:
         asked = body.get("stream_options") or {}
         if asked.get("include_usage"):
@@ -149,7 +153,7 @@ def _request(endpoint: Endpoint, model: str, given: dict[str, Any], body: dict[s
         most = body.get("max_tokens", COMPLETIONS_DEFAULT_TOKENS)
         choices *= count_of(body["prompt"])
     unit, source = _unit(endpoint, given)
-    return InferenceRequest(endpoint, model, stream, shows_usage, unit, source, most, body, choices)
+    return InferenceRequest(endpoint, model, stream, shows_usage, unit, source, most, body, choices, shows_cost)
 
 
 def _unit(endpoint: Endpoint, given: dict[str, Any]) -> tuple[str, UnitSource]:

@@ -369,6 +369,7 @@ class Counter:
         else:
             self.places = self.places or Places(self, f"{self.scope} places")
             self.places.limit = most.concurrency
+        self.warn_percent = most.warn_percent
         self.requests = self._rate(self.requests, b"requests", most.requests_per_minute)
         self.tokens = self._rate(self.tokens, b"tokens", most.tokens_per_minute)
         kept = {(one.window, one.in_dollars): one for one in self.budgets}

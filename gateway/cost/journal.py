@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import orjson
+from orjson import dumps
 
 from gateway.cost.records import INTENT, SETTLE
 from gateway.cost.segments import SegmentWriter
@@ -73,7 +73,7 @@ class Journal:
 
         Raises `OSError` when it cannot be recorded (`JournalFull`: when too much waits for the ledger already).
         """
-        attempt_id, payload = row["attempt_id"].encode(), orjson.dumps(row)
+        attempt_id, payload = row["attempt_id"].encode(), dumps(row)
         with self._lock:
             if self._unshipped > self._max_unshipped_bytes:
                 raise JournalFull(
@@ -88,7 +88,7 @@ class Journal:
 
     def settle(self, row: Mapping[str, Any]) -> None:
         """An attempt ended; the row is complete. It never fails: what the disk has no room for waits in memory."""
-        attempt_id, payload = row["attempt_id"].encode(), orjson.dumps(row)
+        attempt_id, payload = row["attempt_id"].encode(), dumps(row)
         with self._lock:
             self._running -= 1
             try:

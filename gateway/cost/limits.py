@@ -29,6 +29,7 @@ from gateway.cost.refusals import (
     too_many_at_once,
 )
 from gateway.cost.tariff import cost_nano
+from gateway.cost.warnings import warning_headers
 from gateway.errors import ApiError
 from gateway.handoffs import Usage
 from registry.catalog import Catalog, LimitEntry, TariffEntry
@@ -42,7 +43,9 @@ READ_EVERY_MS = 600_000
 """And afterwards: corrections are booked at any time."""
 POLL_S = 0.25
 ENDED_EVERY_S = 5.0
-"""How often the ledger is asked which other processes have died: until then the lender keeps what they had."""
+"""How often the ledger is asked which other processes have ended: it has all that they spent, and no lender needs to
+keep what they had.
+"""
 READ_TIMEOUT_S = 2.0
 """Longest wait of a request for the ledger."""
 
@@ -162,7 +165,7 @@ class Limits:
                 counter.requests.take(1, now_s)
             if counter.tokens is not None:
                 counter.tokens.take(ask.rate_tokens, now_s)
-        return headers_of(counters, now_s)
+        return headers_of(counters, now_s) + warning_headers(counters)
 
     def release(self, counters: list[Counter], ask: Ask, used_tokens: int) -> None:
         """Give back what was held, and count what was used on the rates."""
@@ -190,7 +193,7 @@ class Limits:
         looked_s = -math.inf
         while True:
             try:
-                if self.source is not None and time.monotonic() > looked_s + ENDED_EVERY_S:
+                if time.monotonic() > looked_s + ENDED_EVERY_S:
                     self._note_ended(await asyncio.to_thread(self._ledger.ended))
                     looked_s = time.monotonic()
                 if due := self._due():

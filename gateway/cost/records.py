@@ -7,8 +7,8 @@ JSON, which then need not be parsed.
 
 from __future__ import annotations
 
-import zlib
 from typing import NamedTuple
+from zlib import crc32
 
 HEADER, INTENT, SETTLE, CLOSE = b"H", b"I", b"S", b"C"
 EVENTS = (INTENT, SETTLE)
@@ -31,14 +31,14 @@ class Record(NamedTuple):
 
 def encode(number: int, kind: bytes, name: bytes, payload: bytes) -> bytes:
     """A line with its end. `name` has no spaces, `payload` no line breaks."""
-    front = b"%d %b %b " % (number, kind, name)
-    return b"%08x %b%b\n" % (zlib.crc32(payload, zlib.crc32(front)), front, payload)
+    body = b"%d %b %b %b" % (number, kind, name, payload)
+    return b"%08x %b\n" % (crc32(body), body)
 
 
 def decode(line: bytes) -> Record:
     """A line without its end. Raises `Damaged`."""
     body = line[CRC_DIGITS + 1 :]
-    if b"%08x" % zlib.crc32(body) != line[:CRC_DIGITS]:
+    if b"%08x" % crc32(body) != line[:CRC_DIGITS]:
         raise Damaged("its checksum does not match")
     try:
         number, kind, name, payload = body.split(b" ", 3)

@@ -7,12 +7,14 @@ own, so that whatever is interrupted can be done again.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -26,6 +28,7 @@ from registry.ledger import Ledger
 from registry.segment_books import SegmentEntry
 
 log = logging.getLogger("switchyard.journal")
+T = TypeVar("T")
 BLOCK_BYTES = 64 * 1024
 BATCH_ROWS = 200
 """Shipped in one transaction: fewer cost more each, more keep the interpreter for longer than a millisecond."""
@@ -79,7 +82,7 @@ class Shipper:
         self._thread = threading.Thread(target=self._run, name="usage-shipper", daemon=True)
 
     def recover(self) -> int:
-        """Settle or mark every intent of dead workers, in the journal; how many are lost. Shipping comes later.
+        """Settle or mark every intent of dead workers, in the journal; how many are lost. `catch_up` ships them.
 
         Raises `OSError`. For the start, before there are requests: it does not pause.
         """
@@ -90,6 +93,15 @@ class Shipper:
             log.info("took over the usage journal of %d dead worker(s); %d attempts are lost", len(found), lost)
         return lost
 
+    def catch_up(self, within_s: float) -> bool:
+        """Bring what `recover` took over to the ledger, for so long at most; whether the ledger has all of it.
+
+        For the start, before budgets are read from the ledger. It does not pause and never fails: what is left, be it
+        for want of a database, is shipped in the background.
+        """
+        until_s = time.monotonic() + within_s
+        return self._quietly(lambda: self._ship_estates(pause_s=0.0, until_s=until_s)) or False
+
     def start(self) -> None:
         """Begin shipping."""
         self._thread.start()
@@ -98,21 +110,24 @@ class Shipper:
         """Ship what is left and end; call it before the journal is closed."""
         self._stop.set()
         self._thread.join()
-        self._ship_quietly()
+        self._quietly(self.ship)
         for estate in self._estates.values():
             estate.release()
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval_s):
-            self._ship_quietly()
+            self._quietly(self.ship)
 
-    def _ship_quietly(self) -> None:
+    @staticmethod
+    def _quietly(ship: Callable[[], T]) -> T | None:
+        """What it returns, or `None` when it failed."""
         try:
-            self.ship()
+            return ship()
         except (RegistryError, OSError) as error:
             log.warning("usage stays in the journal for now: %s", error)
         except Exception:
             log.exception("usage stays in the journal for now")
+        return None
 
     def ship(self) -> None:
         """One round over this worker's segments and those of dead ones.
@@ -124,19 +139,28 @@ class Shipper:
             self._ship_segment(path, ours=True)
         self._remove_own(own)
         self.recover()
+        self._ship_estates()
+
+    def _ship_estates(self, *, pause_s: float = PAUSE_S, until_s: float = math.inf) -> bool:
+        """Whether the ledger has all that dead workers left, or it became too late."""
         for estate in list(self._estates.values()):
             for path in estate.paths:
-                self._ship_segment(path, ours=False)
+                if not self._ship_segment(path, ours=False, pause_s=pause_s, until_s=until_s):
+                    return False
             self._remove(estate.paths)
             del self._estates[estate.writer]
             estate.release()
+        return True
 
-    def _ship_segment(self, path: Path, *, ours: bool) -> None:
+    def _ship_segment(self, path: Path, *, ours: bool, pause_s: float = PAUSE_S, until_s: float = math.inf) -> bool:
+        """Whether the ledger has all that is in the segment by now, or it became too late."""
         shipment = self._shipments.setdefault(path, _Shipment(SegmentReader(path)))
         reader = shipment.reader
         while True:
             if len(shipment.rows) >= BATCH_ROWS:
                 self._record(shipment, ours)
+            if time.monotonic() > until_s:
+                return False
             known = len(reader.faults)
             records = reader.read(BLOCK_BYTES)
             for fault in reader.faults[known:]:
@@ -149,8 +173,9 @@ class Shipper:
                     shipment.ended.append(attempt_id)
                 elif ours and kind == INTENT:
                     self._running[attempt_id] = path
-            time.sleep(PAUSE_S)
+            time.sleep(pause_s)
         self._record(shipment, ours)
+        return True
 
     def _record(self, shipment: _Shipment, ours: bool) -> None:
         """Rows that the ledger does not take are tried again in the next round."""

@@ -4,7 +4,8 @@ vLLM writes compact JSON and escapes quotes inside strings, so `"model":"a-…"`
 only be the fields themselves: replacing those bytes, and cutting them out, needs no parsing.
 
 The engine is always asked for its count in every event of a stream, so that one which breaks off, or whose client
-goes, has the count of what was relayed. Clients see as much of it as they asked for.
+goes, has the count of what was relayed. Clients see as much of it as they asked for, and those who asked for the
+cost see that too: the ledger's own figure, unless the engine breaks off behind its count, which makes it free.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from typing import Any
 
 import orjson
 
+from gateway.cost.tariff import cost_nano
 from gateway.errors import BadRequest, EngineFailed
 from gateway.fleet.connection import EngineBroke, EngineClient, EngineUnreachable, Exchange
 from gateway.fleet.view import CannotLoad
 from gateway.fleet.vllm import INFERENCE_PATHS
 from gateway.handoffs import ShownUsage, Usage
+from registry.catalog import TariffEntry
+from registry.ledger import NANO
 
 USAGE = re.compile(rb',"usage":(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
 NO_CHOICES = b'"choices":[]'
@@ -59,6 +63,8 @@ class Forward:
         cache_salt: str,
         request_id: str,
         shows_usage: ShownUsage,
+        shows_cost: bool,
+        price: TariffEntry | None,
         choices: int,
         usage: Usage,
         head_timeout_s: float,
@@ -70,6 +76,8 @@ class Forward:
         self._engine_name = engine_name
         self._public_name = public_name
         self._shows_usage = shows_usage
+        self._shows_cost = shows_cost
+        self._price = price
         self._choices = choices
         self._n = body.get("n") or 1
         self._usage = usage
@@ -115,6 +123,8 @@ class Forward:
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
             raise EngineBroke("the engine's answer cannot be understood") from error
         self._usage.began_s = time.perf_counter()
+        if self._shows_cost:
+            data = self._with_cost(data)
         yield data.replace(self._needle, self._replacement, 1)
 
     async def _events(self) -> AsyncIterator[bytes]:
@@ -169,10 +179,27 @@ class Forward:
             return event
         if NO_CHOICES in event:
             self._usage.final(orjson.loads(found[1]))
+            if self._shows_cost:
+                return self._with_cost(event)
             return event if self._shows_usage != "never" else b""
         index = 0 if self._choices == 1 else orjson.loads(event.removeprefix(b"data: "))["choices"][0]["index"]
         self._usage.running(orjson.loads(found[1]), index, index // self._n)
         return event if self._shows_usage == "always" else USAGE.sub(b"", event)
+
+    def _with_cost(self, data: bytes) -> bytes:
+        """The document or event with the final usage, and in it what that costs; null when no price is in force."""
+        found = USAGE.search(data)
+        if found is None:
+            raise EngineBroke("the engine's count of tokens cannot be understood")
+        end = found.end() - 1
+        return b'%b,"cost":%b%b' % (data[:end], self._cost(), data[end:])
+
+    def _cost(self) -> bytes:
+        if self._price is None:
+            return b"null"
+        usage = self._usage
+        nano = cost_nano(usage.prompt_tokens or 0, usage.cached_tokens or 0, usage.completion_tokens or 0, self._price)
+        return (b"%d.%09d" % divmod(nano, NANO)).rstrip(b"0").rstrip(b".")
 
     def _translate(self, status: int, body: bytes) -> Exception:
         """The engine's refusal as ours. Its own names never reach a client."""

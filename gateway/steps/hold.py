@@ -1,7 +1,8 @@
 """What can this request use at most? Hold that, or refuse it.
 
-An answer's bound is `max_tokens` times the number of answers. A request under limits that names none gets one: what is
-held is also what the engine is told, so that the hold bounds what is spent.
+An answer's bound is `max_tokens` times the number of answers. A request under limits that names none gets one, which
+about one answer in a hundred reaches: what is held is also what the engine is told, so that the hold bounds what is
+spent.
 
 A prompt is not tokenized here. For the rate it counts as a quarter of the body's bytes, which is about right for
 English. For budgets it counts as all of them and `TEMPLATE_TOKENS`: a tokenizer that works on bytes makes no more than
@@ -14,6 +15,7 @@ from dataclasses import replace
 
 from gateway.api.request import InferenceRequest
 from gateway.cost.limits import Ask, Bill, Limits
+from gateway.cost.output_lengths import OutputLengths
 from gateway.cost.tariff import most_nano, price_of
 from gateway.handoffs import Arm, Principal
 from registry.catalog import Catalog
@@ -26,12 +28,12 @@ TEMPLATE_TOKENS = 128
 
 async def hold(
     limits: Limits,
+    lengths: OutputLengths,
     catalog: Catalog,
     principal: Principal,
     arm: Arm,
     request: InferenceRequest,
     body_bytes: int,
-    default_output_tokens: int,
 ) -> tuple[InferenceRequest, Bill]:
     """The request as it may go to the engine, and its bill. Raises what `Limits.open` raises."""
     version = arm.version
@@ -44,7 +46,7 @@ async def hold(
     if not counters:
         return request, Bill(limits, scopes, price, counters, None)
     if request.max_output_tokens is None:
-        request = _bounded(request, default_output_tokens)
+        request = _bounded(request, lengths.bound(principal.tenant, arm.public_name))
     answers = (request.max_output_tokens or 0) * request.choices
     prompt = body_bytes + TEMPLATE_TOKENS
     ask = Ask(
@@ -57,4 +59,5 @@ async def hold(
 
 def _bounded(request: InferenceRequest, most: int) -> InferenceRequest:
     most = max(most, request.body.get("min_tokens") or 0)
-    return replace(request, max_output_tokens=most, body={**request.body, "max_completion_tokens": most})
+    body = {**request.body, "max_completion_tokens": most}
+    return replace(request, max_output_tokens=most, bounded_by_us=True, body=body)

@@ -6,11 +6,9 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -23,8 +21,7 @@ from gateway.handoffs import Arm, Call, Principal, Usage
 log = logging.getLogger("switchyard.meter")
 
 
-@dataclass(frozen=True, slots=True)
-class Metered:
+class Metered(NamedTuple):
     """What an attempt's row says before its outcome is known."""
 
     call: Call
@@ -45,33 +42,67 @@ class Meter:
     Both are plain appends to the journal, so a kill -9 right after either loses nothing.
     """
 
-    __slots__ = ("_attempt_id", "_began_s", "_cost_nano", "_journal", "_metered", "_started_at_ms", "usage")
+    __slots__ = ("_began_s", "_journal", "_metered", "_row", "usage")
 
     def __init__(self, journal: Journal, metered: Metered) -> None:
         self._journal = journal
         self._metered = metered
-        self._attempt_id = f"{metered.call.request_id}-{metered.number}"
-        self._started_at_ms = 0
         self._began_s = 0.0
-        self._cost_nano: int | None = None
+        self._row: dict[str, Any] = {}
+        """The intent's, and, filled in, that of the settle record: each is encoded when it is written."""
         self.usage = Usage()
 
     def __enter__(self) -> Usage:
-        self._started_at_ms = time.time_ns() // 1_000_000
+        call, principal, requested_model, arm, engine_url, number, body, _ = self._metered
+        version = arm.version
+        self._row = {
+            "attempt_id": f"{call.request_id}-{number}",
+            "request_id": call.request_id,
+            "tenant": principal.tenant,
+            "key_id": principal.key_id,
+            "requested_model": requested_model,
+            "served_model": arm.public_name,
+            "version_digest": None if version is None else version.manifest_digest,
+            "split_id": arm.split_id,
+            "arm": arm.arm,
+            "unit_source": arm.unit_source,
+            "endpoint": call.endpoint,
+            "n": body.get("n"),
+            "engine": engine_url,
+            "outcome": "lost",
+            "prompt_tokens": None,
+            "cached_tokens": None,
+            "completion_tokens": None,
+            "usage_source": None,
+            "cost_nano": None,
+            "ttft_ms": None,
+            "started_at_ms": time.time_ns() // 1_000_000,
+            "finished_at_ms": None,
+        }
         self._began_s = time.perf_counter()
-        with _recorded():
-            self._journal.intent(self._row("lost", None))
+        try:
+            self._journal.intent(self._row)
+        except OSError as error:
+            raise _unrecorded(error) from error
         return self.usage
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        outcome = _outcome(error)
-        if self.usage.sent and self.usage.source is None:
+        usage, row = self.usage, self._row
+        outcome = "ok" if error is None else _outcome(error)
+        if usage.source is None and usage.sent:
             self._estimate()
-        self._cost_nano = self._metered.bill.charge(self.usage, outcome, self._started_at_ms)
-        with _recorded():
-            self._journal.settle(self._row(outcome, time.time_ns() // 1_000_000))
+        row["outcome"] = outcome
+        row["prompt_tokens"] = usage.prompt_tokens
+        row["cached_tokens"] = usage.cached_tokens
+        row["completion_tokens"] = usage.completion_tokens
+        row["usage_source"] = usage.source
+        row["cost_nano"] = self._metered.bill.charge(usage, outcome, row["started_at_ms"])
+        if usage.began_s is not None:
+            row["ttft_ms"] = round((usage.began_s - self._began_s) * 1000, 1)
+        row["finished_at_ms"] = time.time_ns() // 1_000_000
+        self._journal.settle(row)
 
     def _estimate(self) -> None:
         """The engine may have read the prompt and has told us nothing: so say about how long it was, and that we guess.
@@ -82,47 +113,14 @@ class Meter:
         self.usage.prompt_tokens = math.ceil(len(orjson.dumps(prompt)) / 4)
         self.usage.source = "estimated"
 
-    def _row(self, outcome: str, finished_at_ms: int | None) -> dict[str, object]:
-        metered, arm = self._metered, self._metered.arm
-        return {
-            "attempt_id": self._attempt_id,
-            "request_id": metered.call.request_id,
-            "tenant": metered.principal.tenant,
-            "key_id": metered.principal.key_id,
-            "requested_model": metered.requested_model,
-            "served_model": arm.public_name,
-            "version_digest": arm.version.manifest_digest if arm.version else None,
-            "split_id": arm.split_id,
-            "arm": arm.arm,
-            "unit_source": arm.unit_source,
-            "endpoint": metered.call.endpoint,
-            "n": metered.body.get("n"),
-            "engine": metered.engine_url,
-            "outcome": outcome,
-            "prompt_tokens": self.usage.prompt_tokens,
-            "cached_tokens": self.usage.cached_tokens,
-            "completion_tokens": self.usage.completion_tokens,
-            "usage_source": self.usage.source,
-            "cost_nano": self._cost_nano,
-            "ttft_ms": None if self.usage.began_s is None else round((self.usage.began_s - self._began_s) * 1000, 1),
-            "started_at_ms": self._started_at_ms,
-            "finished_at_ms": finished_at_ms,
-        }
 
-
-@contextmanager
-def _recorded() -> Iterator[None]:
+def _unrecorded(error: OSError) -> Overloaded:
     """What cannot be recorded is not served."""
-    try:
-        yield
-    except OSError as error:
-        log.error("usage cannot be recorded: %s", error)
-        raise Overloaded("Usage cannot be recorded now.", code="metering_unavailable", retry_after_s=10) from error
+    log.error("usage cannot be recorded: %s", error)
+    return Overloaded("Usage cannot be recorded now.", code="metering_unavailable", retry_after_s=10)
 
 
-def _outcome(error: BaseException | None) -> str:
-    if error is None:
-        return "ok"
+def _outcome(error: BaseException) -> str:
     if isinstance(error, asyncio.CancelledError):
         return "client_aborted"
     if isinstance(error, ApiError) and error.status < 500:

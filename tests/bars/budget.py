@@ -4,25 +4,33 @@ First one gateway of one worker. There comes all at once what costs many times t
 budget: streams and whole answers, several answers to a prompt, with and without max_tokens. Then clients hang up:
 before the answer, and in the middle of it. Once all is settled, nothing may be held, and the gateway's counters must
 say what the ledger says, to the nano-dollar and the token. Then the same dollar in front of a gateway with two workers,
-which divide it: there the ledger alone is asked what was spent. (At a smaller scale this part is left out.)
+to which its controller lends it in parts, and in front of two gateways that share it through a real Valkey.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import Counter as Tally
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import orjson
 
-from gateway.cost.counters import Counter
+from gateway.admin_key import admin_key
+from gateway.cost.counters import Counter, day_of
 from registry.db import now_ms
+from registry.ledger import dollars_to_nano
 from registry.spending import Spent
 from tests.bars.support.gateways import gateway_process
 from tests.gateway.stack import CHAT, House, Stack, open_house, run_engines, run_gateway, wait_until
+from tests.gateway.valkey_server import valkey_server
 
 AT_ONCE, ABORTS, ABORTS_AT_ONCE, RETRIES, SEED = 1_000, 10_000, 16, 2, 5
 PATIENCE_S = 0.3
@@ -55,7 +63,7 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
                 already = asyncio.run(_spend_until(stack, DOLLAR // 5))
                 house.registry.limits.set(f"tenant:{SPENDER}", {"daily_nano": already + DOLLAR})
                 stack.wait_revision()
-                statuses = asyncio.run(_all_at_once(stack.url, house.keys[SPENDER], at_once))
+                statuses = asyncio.run(_all_at_once([stack.url], house.keys[SPENDER], at_once))
                 left = asyncio.run(_hang_up(stack, aborts))
                 counters = [_counter(stack, tenant) for tenant in (SPENDER, LEAVER)]
                 wait_until("all requests to end", lambda: not any(one.in_flight for one in counters), DRAIN_S)
@@ -63,37 +71,117 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
                 wait_until("the ledger to have it all", lambda: _drift(stack, counters) == 0 or None, DRAIN_S)
                 drift = _drift(stack, counters)
             spent = _in_the_books(stack, SPENDER).nano
-            of_two, two = _two_workers(house, mocks[0].url, at_once) if scale >= 1 else (0, Tally[int]())
-    overshoot = max(0, spent - already - DOLLAR, of_two - DOLLAR) / DOLLAR
+            two_workers = _shared(house, mocks[0].url, at_once, gateways=1, workers=2)
+            with valkey_server(folder / "valkey") as store:
+                two_gateways = _shared(
+                    house, mocks[0].url, at_once, gateways=2, workers=1, limits_store=store.connection_url
+                )
+    shared = (two_workers, two_gateways)
+    overshoot = max(0, spent - already - DOLLAR, *(one.spent_nano - DOLLAR for one in shared)) / DOLLAR
+    leaked += sum(one.leaked for one in shared)
+    drift += sum(one.drift for one in shared)
+    answered = set(statuses).union(*(one.statuses for one in shared))
     return {
         "figures": {"overshoot_usd": overshoot, "leaked": leaked, "drift": drift},
         "bars": {
             "no more is spent than there is": overshoot == 0,
             "no hold is left": leaked == 0,
             "counters are what the ledger says": drift == 0,
-            "more than half of the dollar is spent": spent - already > DOLLAR // 2,
-            "what is not served is a 429": set(statuses) | set(two) == {200, 429},
+            "more than half of the dollar is spent": min(spent - already, *(one.spent_nano for one in shared))
+            > DOLLAR // 2,
+            "what is not served is a 429": answered == {200, 429},
         },
         "detail": {
             "at_once": at_once,
             "statuses": {str(status): count for status, count in sorted(statuses.items())},
             "spent_of_the_last_dollar_usd": (spent - already) / DOLLAR,
-            "of_two_workers": {"statuses": {str(one): two[one] for one in sorted(two)}, "spent_usd": of_two / DOLLAR},
+            "two_workers": two_workers.document(),
+            "two_gateways_on_valkey": two_gateways.document(),
             "aborts": aborts,
             "aborted_in_the_middle": left,
         },
     }
 
 
-def _two_workers(house: House, engine_url: str, at_once: int) -> tuple[int, Tally[int]]:
-    """What a gateway with two workers spends of another dollar, and how it answers."""
-    before = house.registry.spending.between(0, now_ms() + 1)[f"tenant:{SPENDER}"].nano
+@dataclass(frozen=True)
+class Shared:
+    """What became of a dollar that several processes shared."""
+
+    statuses: Tally[int]
+    served_by: int
+    """Processes that have spent some of it."""
+    spent_nano: int
+    leaked: int
+    """Processes that hold something though no request runs."""
+    drift: int
+    """Nano-dollars by which the counters of all processes differ from the ledger."""
+
+    def document(self) -> dict[str, Any]:
+        """For the result's file."""
+        statuses = {str(one): self.statuses[one] for one in sorted(self.statuses)}
+        return {"statuses": statuses, "spent_usd": self.spent_nano / DOLLAR, "served_by": self.served_by}
+
+
+def _shared(
+    house: House, engine_url: str, at_once: int, *, gateways: int, workers: int, limits_store: str | None = None
+) -> Shared:
+    """Another dollar, and so many processes."""
+    before = _in_all(house)
     house.registry.limits.set(f"tenant:{SPENDER}", {"daily_nano": before + DOLLAR})
-    with gateway_process(
-        house.settings.state_dir, [engine_url], workers=2, default_output_tokens=64, **MANY
-    ) as gateway:
-        statuses = asyncio.run(_all_at_once(gateway.url, house.keys[SPENDER], at_once))
-    return house.registry.spending.between(0, now_ms() + 1)[f"tenant:{SPENDER}"].nano - before, statuses
+    with ExitStack() as stack:
+        running = [
+            stack.enter_context(
+                gateway_process(
+                    house.settings.state_dir,
+                    [engine_url],
+                    workers=workers,
+                    default_output_tokens=64,
+                    limits_store=limits_store,
+                    **MANY,
+                )
+            )
+            for _ in range(gateways)
+        ]
+        urls = [gateway.url for gateway in running]
+        statuses = asyncio.run(_all_at_once(urls, house.keys[SPENDER], at_once))
+        processes = gateways * workers
+
+        def settled() -> dict[str, dict[str, int]] | None:
+            told = _told(house, urls, processes)
+            agree = all(one["held"] == 0 and one["spent"] == one["spent_in_ledger"] for one in told.values())
+            return told if agree else None
+
+        with suppress(AssertionError):
+            wait_until("the processes to agree with the ledger", settled, DRAIN_S)
+        told = _told(house, urls, processes)
+    return Shared(
+        statuses,
+        len({writer for writer, one in told.items() if one["spent"]}),
+        _in_all(house) - before,
+        sum(one["held"] > 0 for one in told.values()),
+        sum(abs(one["spent"] - one["spent_in_ledger"]) for one in told.values()),
+    )
+
+
+def _told(house: House, urls: Sequence[str], processes: int) -> dict[str, dict[str, int]]:
+    """What every process says of the spender's budget, in nano-dollars; a connection meets one of several workers."""
+    told: dict[str, dict[str, int]] = {}
+    headers = {"Authorization": f"Bearer {admin_key(house.settings)}"}
+    deadline_s = time.monotonic() + DRAIN_S
+    while len(told) < processes and time.monotonic() < deadline_s:
+        for url in urls:
+            answer = httpx.get(f"{url}/admin/v1/budgets", headers=headers)
+            for one in answer.raise_for_status().json()["budgets"]:
+                if (one["scope"], one["unit"], one["window"]) == (f"tenant:{SPENDER}", "dollars", "daily"):
+                    worker = one["here"].pop("worker")
+                    told[worker] = {name: dollars_to_nano(amount, name) for name, amount in one["here"].items()}
+    assert len(told) == processes, told
+    return told
+
+
+def _in_all(house: House) -> int:
+    """Nano-dollars of this day, by the ledger."""
+    return house.registry.spending.between(day_of(now_ms())[0], now_ms() + 1)[f"tenant:{SPENDER}"].nano
 
 
 def _counter(stack: Stack, tenant: str) -> Counter:
@@ -170,9 +258,10 @@ async def _spend_until(stack: Stack, nano: int) -> int:
     return spent
 
 
-async def _all_at_once(url: str, key: str, count: int) -> Tally[int]:
+async def _all_at_once(urls: Sequence[str], key: str, count: int) -> Tally[int]:
     chance = random.Random(SEED + 1)
-    return Tally(await asyncio.gather(*(_insist(url, key, _bodies(chance)) for _ in range(count))))
+    asked = [_insist(urls[number % len(urls)], key, _bodies(chance)) for number in range(count)]
+    return Tally(await asyncio.gather(*asked))
 
 
 async def _hang_up(stack: Stack, count: int) -> int:

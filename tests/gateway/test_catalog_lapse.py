@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +22,14 @@ from tests.gateway.stack import CHAT, MESSAGES, House, Stack, run_stack, wait_un
 
 NAME = "acme/triage"
 LONGER_THAN_A_LEASE_S = LEASE_MS / 1000 + 0.3
+LOCK_EVERYTHING = """
+import fcntl, os, sys
+shared = os.open(sys.argv[1], os.O_RDWR)
+for byte in range(120, 128):  # SQLite's locks of its write-ahead log: nobody writes, and nobody reads
+    fcntl.lockf(shared, fcntl.LOCK_EX, 1, byte)
+print(flush=True)
+sys.stdin.read()
+"""
 
 
 @contextmanager
@@ -29,6 +39,18 @@ def replica_of(stack: Stack) -> Iterator[GatewayProcess]:
     with gateway_process(stack.house.settings.state_dir, urls, catalog_poll_s=0.1, engine_check_s=0.2) as replica:
         wait_until("both to be known", lambda: len(stack.house.registry.workers.live()) == 2)
         yield replica
+
+
+@contextmanager
+def everything_locked(house: House) -> Iterator[None]:
+    """Another process locks the database so that reads wait as well as writes."""
+    command = [sys.executable, "-c", LOCK_EVERYTHING, str(house.settings.state_dir / "registry.db-shm")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as locker:
+        assert locker.stdin is not None
+        assert locker.stdout is not None
+        locker.stdout.readline()
+        yield
+        locker.stdin.close()
 
 
 def one_shot_client() -> httpx.Client:
@@ -127,6 +149,41 @@ async def test_while_the_database_is_away_nobody_lapses_because_nothing_can_move
     async with asyncio.timeout(5.0):
         while watch.current.revision < house.registry.db.catalog_revision():
             assert not watch.lapsed
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_while_the_database_hangs_nobody_lapses_either(house: House) -> None:
+    house.publish(NAME)
+    watch = CatalogWatch(house.registry, "w", "", 0.05)
+    running = asyncio.create_task(watch.run(lambda: None))
+    await asyncio.sleep(0.2)
+    with everything_locked(house):
+        ends = time.monotonic() + 2 * LONGER_THAN_A_LEASE_S
+        while time.monotonic() < ends:
+            assert not watch.lapsed
+            await asyncio.sleep(0.01)
+    house.publish(NAME)
+    async with asyncio.timeout(5.0):
+        while watch.current.revision < house.registry.db.catalog_revision():
+            assert not watch.lapsed
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_who_was_out_of_touch_before_the_database_went_away_stays_so_until_it_is_back(house: House) -> None:
+    house.publish(NAME)
+    watch = CatalogWatch(house.registry, "w", "", 0.05)
+    await asyncio.sleep(LONGER_THAN_A_LEASE_S)  # paused: nobody runs it
+    with everything_locked(house):
+        running = asyncio.create_task(watch.run(lambda: None))
+        for _ in range(40):
+            assert watch.lapsed
+            await asyncio.sleep(0.1)
+    async with asyncio.timeout(5.0):
+        while watch.lapsed:
             await asyncio.sleep(0.01)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

@@ -13,6 +13,7 @@ from gateway.errors import ApiError, EngineFailed
 from gateway.fleet.connection import EngineBroke, EngineClient, EngineUnreachable
 from gateway.handoffs import ShownUsage, Usage
 from gateway.steps.forward import AdapterMissing, Forward
+from registry.catalog import TariffEntry
 from tests.gateway.raw_server import Connection, RawServer, chunked, document, raw_server
 
 NAME, PUBLIC = "a-0123456789abcdef-7", "acme/triage@1.0"
@@ -49,6 +50,8 @@ async def forwarded(
     pieces: int = 10_000,
     stream: bool = True,
     shows_usage: ShownUsage = "never",
+    shows_cost: bool = False,
+    price: TariffEntry | None = None,
     choices: int = 1,
     close: bool = False,
 ) -> AsyncIterator[tuple[Forward, Usage, RawServer]]:
@@ -71,6 +74,8 @@ async def forwarded(
                 cache_salt="acme",
                 request_id="r1",
                 shows_usage=shows_usage,
+                shows_cost=shows_cost,
+                price=price,
                 choices=choices,
                 usage=usage,
                 head_timeout_s=5.0,
@@ -216,6 +221,32 @@ async def test_a_document_is_the_same_whatever_the_pieces_it_comes_in() -> None:
     assert answer["choices"][0]["message"]["content"] == f'"model":"{NAME}"', "what the model said is not touched"
 
 
+@pytest.mark.parametrize(
+    ("price", "shown"),
+    [
+        (None, b"null"),
+        (TariffEntry(0, 0, 0, 0), b"0"),
+        (TariffEntry(0, 0, 0, 500_000), b"0.000000001"),
+        (TariffEntry(0, 10**9, 10**8, 10**10), b"0.0000254"),
+        (TariffEntry(0, 2 * 10**14, 0, 10**15), b"3"),
+    ],
+)
+async def test_the_cost_is_shown_in_exact_decimals_to_whom_asks_and_nothing_else_changes(
+    price: TariffEntry | None, shown: bytes
+) -> None:
+    def priced(data: bytes) -> bytes:
+        before = b'"prompt_tokens_details":{"cached_tokens":4}'
+        return public(data).replace(before, before + b',"cost":' + shown)
+
+    async with forwarded(document(WHOLE), stream=False, shows_cost=True, price=price) as (forward, _, _):
+        assert await all_of(forward) == [priced(WHOLE)]
+    data = chunked(RUNNING + USAGE + DONE)
+    async with forwarded(data, shows_usage="at the end", shows_cost=True, price=price) as (forward, _, _):
+        assert b"".join(await all_of(forward)) == public(token("x") + token(TRICKY)) + priced(USAGE) + DONE
+    async with forwarded(data, shows_usage="always", shows_cost=True, price=price) as (forward, _, _):
+        assert b"".join(await all_of(forward)) == public(RUNNING) + priced(USAGE) + DONE
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"{}", b'{"usage":null}', b'{"usage":[]}'])
 async def test_a_document_that_cannot_be_understood_is_an_answer_that_broke(body: bytes) -> None:
     async with forwarded(document(body), stream=False) as (forward, _, _):
@@ -261,7 +292,8 @@ async def test_a_refusal_leaves_the_connection_ready_for_the_next_request() -> N
             with pytest.raises(ApiError):
                 async with Forward(
                     client, "completions", {}, engine_name=NAME, public_name=PUBLIC, cache_salt="a", request_id="r",
-                    shows_usage="never", choices=1, usage=Usage(), head_timeout_s=5, idle_timeout_s=5, api_key=None,
+                    shows_usage="never", shows_cost=False, price=None, choices=1, usage=Usage(),
+                    head_timeout_s=5, idle_timeout_s=5, api_key=None,
                 ):  # fmt: skip
                     raise AssertionError("unreachable")
         client.close()

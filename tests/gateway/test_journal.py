@@ -95,6 +95,49 @@ def test_what_is_lost_is_marked_at_the_start_before_anything_is_shipped(tmp_path
         each.close()
 
 
+def test_before_there_are_requests_what_the_dead_left_is_brought_to_the_ledger(tmp_path: Path, ledger: Ledger) -> None:
+    dead = Journal(tmp_path / "journal", "dead")
+    for attempt in ("a", "b"):
+        dead.intent(row(attempt))
+    dead.settle(row("a", "ok", 7))
+    dead.close()
+    journal = Journal(tmp_path / "journal", "w")
+    shipper = Shipper(journal, ledger)
+    assert shipper.recover() == 1
+    assert shipper.catch_up(within_s=60)
+    assert outcomes(ledger) == {"a": ("ok", 7), "b": ("lost", None)}
+    assert shipper.catch_up(within_s=60), "nothing is left"
+    journal.close()
+
+
+def test_what_there_was_no_time_for_at_the_start_comes_to_the_ledger_later(tmp_path: Path, ledger: Ledger) -> None:
+    dead = Journal(tmp_path / "journal", "dead")
+    dead.intent(row("a"))
+    dead.close()
+    journal = Journal(tmp_path / "journal", "w")
+    shipper = Shipper(journal, ledger)
+    shipper.recover()
+    assert not shipper.catch_up(within_s=-1)
+    assert outcomes(ledger) == {}
+    shipper.ship()
+    assert outcomes(ledger) == {"a": ("lost", None)}
+    journal.close()
+
+
+def test_a_start_without_a_ledger_leaves_the_rest_for_later(tmp_path: Path, ledger: Ledger, db: Database) -> None:
+    dead = Journal(tmp_path / "journal", "dead")
+    dead.intent(row("a"))
+    dead.close()
+    journal = Journal(tmp_path / "journal", "w")
+    shipper = Shipper(journal, ledger)
+    shipper.recover()
+    with usage_away(db):
+        assert not shipper.catch_up(within_s=60)
+    assert shipper.catch_up(within_s=60)
+    assert outcomes(ledger) == {"a": ("lost", None)}
+    journal.close()
+
+
 def test_what_a_worker_had_taken_over_when_it_died_is_taken_over_again(tmp_path: Path, ledger: Ledger) -> None:
     code = f"""
 import os, pathlib

@@ -174,7 +174,7 @@ def test_what_was_spent_before_a_restart_is_spent_after_it(house: House) -> None
             spent = counter(stack, "tenant:acme").day.nano
         with run_gateway(house, mocks) as stack:
             day = counter(stack, "tenant:acme").day
-            assert (day.before.nano, day.nano) == (spent, 0)
+            assert (day.spent().nano, day.nano) == (spent, 0)
             assert spent > 0
             house.registry.limits.set("tenant:acme", {"daily_nano": spent + 1})
             stack.wait_revision()

@@ -108,6 +108,8 @@ NOT_FORWARDED: list[tuple[Endpoint, dict[str, Any]]] = [
     ("chat", {"prompt_cache_key": "k", "prompt_cache_retention": "24h", "prompt_cache_options": {"mode": "explicit"}}),
     ("chat", {"metadata": {"team": "a"}, "modalities": ["text"], "verbosity": "low"}),
     ("chat", {"previous_response_id": "chatcmpl-1"}),
+    ("chat", {"usage": {"include": True}}),
+    ("completions", {"usage": {}}),
     ("chat", {"priority": None, "functions": None, "temperature": None, "stop": None, "stream_options": None}),
     ("chat", {"stream": False}),
     ("completions", {"best_of": 1, "user": "u-1", "max_tokens": None}),
@@ -158,6 +160,27 @@ def test_a_stream_always_asks_the_engine_for_its_count_in_every_event(
     assert request.shows_usage == shown
     assert request.body["stream"] is True
     assert request.body["stream_options"] == EVERY_EVENT
+
+
+@pytest.mark.parametrize(
+    ("usage", "cost", "shown"),
+    [
+        (None, False, "never"),
+        ({}, False, "never"),
+        ({"include": None}, False, "never"),
+        ({"include": False}, False, "never"),
+        ({"include": True}, True, "at the end"),
+    ],
+)
+def test_who_asks_for_the_cost_of_a_stream_asks_for_its_usage(
+    usage: dict[str, bool] | None, cost: bool, shown: str
+) -> None:
+    request = chat(stream=True, usage=usage)
+    assert (request.shows_cost, request.shows_usage) == (cost, shown)
+    assert "usage" not in request.body
+    assert chat(usage=usage).shows_cost is cost
+    assert chat(usage=usage).shows_usage == "never"
+    assert chat(stream=True, usage=usage, stream_options=EVERY_EVENT).shows_usage == "always"
 
 
 def test_padding_of_stream_events_is_accepted_and_not_forwarded() -> None:

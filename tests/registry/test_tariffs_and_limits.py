@@ -80,6 +80,47 @@ def test_limits_that_are_not_named_stay_as_they_were(registry: Registry) -> None
         registry.limits.clear("tenant:acme")
 
 
+def test_a_limit_is_taken_away_by_itself_and_the_last_one_only_with_all_of_them(registry: Registry) -> None:
+    registry.limits.set("tenant:acme", {"concurrency": 4, "daily_nano": 5})
+    assert registry.limits.set("tenant:acme", {"concurrency": None}).concurrency is None
+    with pytest.raises(InvalidInput, match=r"tenant:acme would have no limit left; .*limits clear"):
+        registry.limits.set("tenant:acme", {"daily_nano": None})
+    assert registry.limits.get("tenant:acme").daily_nano == 5
+
+
+def test_what_has_no_limits_and_what_does_not_exist_are_told_apart(registry: Registry) -> None:
+    with pytest.raises(NotFound, match="tenant:acme has no limits"):
+        registry.limits.get("tenant:acme")
+    with pytest.raises(NotFound, match="there is no tenant 'initech'"):
+        registry.limits.get("tenant:initech")
+    with pytest.raises(InvalidInput, match="expected tenant:NAME or key:ID"):
+        registry.limits.get("acme")
+
+
+def test_limits_come_in_pages_by_scope(registry: Registry) -> None:
+    registry.tenants.create("hooli")
+    for name in ("hooli", "acme", "globex"):
+        registry.limits.set(f"tenant:{name}", {"concurrency": 1})
+    assert [one.scope for one in registry.limits.page(None, 2)] == ["tenant:acme", "tenant:globex"]
+    assert [one.scope for one in registry.limits.page("tenant:globex", 2)] == ["tenant:hooli"]
+
+
+@pytest.mark.parametrize("percent", [0, 101, -1])
+def test_a_warning_is_between_one_and_a_hundred_percent(registry: Registry, percent: int) -> None:
+    with pytest.raises(InvalidInput, match=f"limit warn_percent is {percent}; .*1 to 100"):
+        registry.limits.set("tenant:acme", {"daily_tokens": 10, "warn_percent": percent})
+
+
+def test_a_warning_needs_a_budget_to_warn_of(registry: Registry) -> None:
+    with pytest.raises(InvalidInput, match="warn_percent is 80 and tenant:acme has no budget to warn of; set one"):
+        registry.limits.set("tenant:acme", {"concurrency": 4, "warn_percent": 80})
+    assert registry.limits.all() == []
+    registry.limits.set("tenant:acme", {"monthly_tokens": 7})
+    assert registry.limits.set("tenant:acme", {"warn_percent": 80}).warn_percent == 80
+    with pytest.raises(InvalidInput, match="no budget to warn of"):
+        registry.limits.set("tenant:acme", {"monthly_tokens": None})
+
+
 def test_gateways_learn_of_each_price_and_limit_by_itself(shop: Shop) -> None:
     registry = shop.registry
     shop.versions(1)
@@ -88,12 +129,12 @@ def test_gateways_learn_of_each_price_and_limit_by_itself(shop: Shop) -> None:
     registry.tariffs.add("base:tiny", **PRICE, effective_from_ms=1)
     registry.tariffs.add("base:tiny", input_dollars="2", output_dollars="3", source="x", effective_from_ms=2**45)
     registry.limits.set(f"key:{key}", {"requests_per_minute": 5})
-    registry.limits.set("adapter:acme/triage", {"monthly_tokens": 7})
+    registry.limits.set("adapter:acme/triage", {"monthly_tokens": 7, "warn_percent": 80})
     newest = update_catalog(registry.db, known)
     assert newest == read_catalog(registry.db)
     assert newest.tariffs["base:tiny"][1] == TariffEntry(1, 300_000_000, 300_000_000, 1_200_000_000)
     assert newest.tariffs["base:tiny"][0].effective_from_ms == 2**45
-    assert newest.limits["adapter:acme/triage"] == LimitEntry(None, None, None, None, None, None, 7)
+    assert newest.limits["adapter:acme/triage"] == LimitEntry(None, None, None, None, None, None, 7, 80)
     assert newest.adapters is known.adapters
     registry.limits.clear(f"key:{key}")
     after = update_catalog(registry.db, newest)

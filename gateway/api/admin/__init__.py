@@ -6,13 +6,16 @@ from fastapi import APIRouter, Security
 
 from gateway.api.admin.adapters import add_adapters
 from gateway.api.admin.auth import BEARER, AdminGate, guarded_by
+from gateway.api.admin.budgets import add_budgets
 from gateway.api.admin.engines import add_engines
 from gateway.api.admin.fleet import add_fleet
+from gateway.api.admin.limits import add_limits
 from gateway.api.admin.office import Office
 from gateway.api.admin.quarantine import add_quarantine
 from gateway.api.admin.residency import add_residency
 from gateway.api.admin.shapes import Failure
 from gateway.api.admin.swaps import add_swaps
+from gateway.api.admin.tariffs import add_tariffs
 from gateway.api.admin.usage import add_usage
 
 
@@ -34,5 +37,8 @@ def admin_router(office: Office, gate: AdminGate) -> APIRouter:
     add_adapters(router, office)
     add_swaps(router, office)
     add_quarantine(router, office)
+    add_budgets(router, office)
+    add_limits(router, office)
+    add_tariffs(router, office)
     add_usage(router, office)
     return router

@@ -156,6 +156,14 @@ def stream_options(value: Any, param: str, caps: Caps) -> dict[str, bool]:
     return given
 
 
+def usage_options(value: Any, param: str, caps: Caps) -> dict[str, bool]:
+    """OpenRouter's `usage`: whether the answer's usage says what the answer cost."""
+    given = keyed(value, param, frozenset({"include"}))
+    for key, item in given.items():
+        flag(item, f"{param}.{key}", caps)
+    return given
+
+
 def template_kwargs(value: Any, param: str, caps: Caps) -> dict[str, Any]:
     """Switches of the chat template (`enable_thinking`): at most 32, scalar, none of the renderer's own."""
     if type(value) is not dict:

@@ -40,6 +40,7 @@ from gateway.api.fields.shapes import (
     text_only,
     tool_choice,
     tools,
+    usage_options,
 )
 
 Endpoint = Literal["chat", "completions"]
@@ -112,6 +113,7 @@ FORWARDED: dict[Endpoint, dict[str, Check]] = {
 _HINTS: dict[str, Check] = {
     "metadata": pairs,  # conversation_id in it names the unit of experiments
     "previous_response_id": text(512, least_chars=1),  # the same, if there is no conversation_id
+    "usage": usage_options,  # include: the answer's usage has its cost
     "user": text(512),
     "safety_identifier": text(512),
     "store": flag,

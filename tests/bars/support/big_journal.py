@@ -12,11 +12,13 @@ from tests.registry.usage import usage_row
 RUNNING = 100
 """Attempts that have no end."""
 TEND_EVERY = 10_000
+MANY_BYTES = 1 << 40
+"""None of it is shipped: the usual bound would stop it at 200,000 attempts."""
 
 
 def main() -> None:
     """Never returns: the process ends without closing anything."""
-    journal = Journal(Path(sys.argv[1]), "killed")
+    journal = Journal(Path(sys.argv[1]), "killed", max_unshipped_bytes=MANY_BYTES)
     attempts = int(sys.argv[2])
     for number in range(attempts):
         row = usage_row(f"{os.urandom(16).hex()}-0", version_digest=f"sha256:{0:064x}", usage_source="engine")

@@ -52,7 +52,7 @@ def gateway_process(
         "SWITCHYARD_ENGINES": json.dumps(list(engine_urls)),
         "SWITCHYARD_ENGINE_PLATFORM": "cpu",
         "SWITCHYARD_PORT": str(port),
-        **{f"SWITCHYARD_{name.upper()}": str(value) for name, value in settings.items()},
+        **{f"SWITCHYARD_{name.upper()}": str(value) for name, value in settings.items() if value is not None},
     }
     command = [sys.executable, "-m", "switchyard", "gateway", *(("--workers", str(workers)) if workers > 1 else ())]
     url, log = f"http://127.0.0.1:{port}", state_dir.parent / f"gateway-{port}.log"

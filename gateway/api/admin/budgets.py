@@ -1,0 +1,104 @@
+"""`GET /admin/v1/budgets`: what is left of each budget, by the ledger, and what this worker counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Literal
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from gateway.api.admin.office import Office
+from gateway.api.admin.shapes import After, Limit, Next, Shape
+from gateway.cost.counters import Budget, Counter
+from registry.db import now_ms
+from registry.money import nano_to_dollars
+from registry.spending import Books, Spent
+
+Amount = str
+"""A decimal number in the budget's unit."""
+
+
+class CountedHere(Shape):
+    """The worker that answers; each has counters of its own."""
+
+    worker: str = Field(description="Its name in the usage journal.")
+    spent: Amount = Field(description="What this worker counts as spent through it.")
+    spent_in_ledger: Amount = Field(description="What the ledger says of the same; a second or two behind.")
+    held: Amount = Field(description="For requests that run: the most that they can still use.")
+    allowed: Amount = Field(description="The most that it may use without asking who lends to all workers.")
+
+
+class BudgetDocument(Shape):
+    """One budget and its running window."""
+
+    scope: str = Field(examples=["tenant:acme"])
+    window: Literal["daily", "monthly"]
+    unit: Literal["dollars", "tokens"]
+    starts_at: datetime
+    ends_at: datetime
+    budget: Amount = Field(examples=["50"])
+    spent: Amount = Field(description="By all gateways, as the ledger says; a second or two behind.")
+    percent: int | None = Field(description="Of the budget that is spent, rounded down; null: the budget is 0.")
+    here: CountedHere
+
+
+class BudgetsDocument(Shape):
+    """A page of budgets, by scope."""
+
+    budgets: list[BudgetDocument]
+    next: Next
+
+
+def add_budgets(router: APIRouter, office: Office) -> None:
+    """The route. It blocks, so it is a plain function: Starlette runs it in its thread pool."""
+    limits, journal, spending = office.house.limits, office.house.journal, office.registry.spending
+
+    @router.get("/budgets")
+    def list_budgets(after: After = None, limit: Limit = 200) -> BudgetsDocument:
+        """Every budget of every limited scope."""
+        counters = sorted((one for one in limits.counters() if one.budgets), key=lambda one: one.scope)
+        page = [one for one in counters if after is None or one.scope > after]
+        books: dict[tuple[int, int], Books] = {}
+        for counter in page[:limit]:
+            for window in (counter.day, counter.month):
+                bounds = (window.starts_ms, window.ends_ms)
+                if bounds not in books:
+                    books[bounds] = spending.window(*bounds, "", now_ms())
+        return BudgetsDocument(
+            budgets=[document for one in page[:limit] for document in _documents(one, journal.writer, books)],
+            next=page[limit - 1].scope if len(page) > limit else None,
+        )
+
+
+def _documents(counter: Counter, writer: str, books: Mapping[tuple[int, int], Books]) -> Iterator[BudgetDocument]:
+    for budget in counter.budgets:
+        window = budget.window
+        parts = books[window.starts_ms, window.ends_ms].others.get(counter.scope, {})
+        spent = _amount(budget, sum(parts.values(), Spent()))
+        yield BudgetDocument(
+            scope=counter.scope,
+            window=window.name,
+            unit=budget.unit,
+            starts_at=datetime.fromtimestamp(window.starts_ms / 1000, UTC),
+            ends_at=datetime.fromtimestamp(window.ends_ms / 1000, UTC),
+            budget=_text(budget, budget.limit),
+            spent=_text(budget, spent),
+            percent=spent * 100 // budget.limit if budget.limit else None,
+            here=CountedHere(
+                worker=writer,
+                spent=_text(budget, budget.spent()),
+                spent_in_ledger=_text(budget, _amount(budget, parts.get(writer, Spent()))),
+                held=_text(budget, budget.used() - budget.spent()),
+                allowed=_text(budget, budget.allowed),
+            ),
+        )
+
+
+def _amount(budget: Budget, spent: Spent) -> int:
+    return spent.nano if budget.in_dollars else spent.tokens
+
+
+def _text(budget: Budget, amount: int) -> Amount:
+    return nano_to_dollars(amount) if budget.in_dollars else str(amount)

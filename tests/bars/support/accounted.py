@@ -1,0 +1,253 @@
+"""A gateway whose accounting is taken out in parts while it serves: `python -m tests.bars.support.accounted`.
+
+It is configured by its environment, as any gateway. Each line on stdin is an order and is answered by one line of JSON:
+`VARY` to take out one part after the other, `TIME` to have all parts and a clock around each call of the journal,
+`FIGURES` for what it has used of the processor and done since it began to serve, `SAMPLES` for what was measured.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from types import TracebackType
+from typing import Any
+
+from sqlalchemy import Engine, event
+
+from gateway import path
+from gateway.api.inference import PATHS
+from gateway.api.respond import Receive, Send
+from gateway.app import Gateway
+from gateway.cost.journal import Journal
+from gateway.handoffs import Usage
+from gateway.metrics import Metrics
+from gateway.path import House
+from gateway.server import Server, server_config
+from gateway.settings import GatewaySettings
+from gateway.steps.meter import Metered
+
+READY, VARY, TIME, FIGURES, SAMPLES = "ready", "vary", "time", "figures", "samples"
+EVERYTHING, NO_JOURNAL, NO_LIMITS, NO_METRICS = VARIANTS = "everything", "no journal", "no limits", "no metrics"
+SETTLING, COUNTED = 32, 96
+"""Requests from the change of a variant until what they cost counts, and those of which it does."""
+SEED = 4
+
+
+class NoMeter:
+    """What is left of a meter when nothing is recorded: the attempt is still charged to its bill."""
+
+    def __init__(self, journal: Journal, metered: Metered) -> None:
+        self._bill = metered.bill
+        self._usage = Usage()
+
+    def __enter__(self) -> Usage:
+        return self._usage
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bill.charge(self._usage, "ok" if error is None else "engine_failed", 0)
+
+
+class NoBill:
+    """A bill that nobody has to pay."""
+
+    headers = ()
+    price = None
+
+    def charge(self, usage: Usage, outcome: str, started_at_ms: int) -> None:
+        """Costs nothing."""
+
+    def __enter__(self) -> NoBill:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def no_hold(*of: Any) -> tuple[Any, Any]:
+    """A request that is held for nothing."""
+    return of[5], NoBill()
+
+
+class NoMetrics(Metrics):
+    """Counts nothing."""
+
+    class _Nothing:
+        def inc(self) -> None:
+            pass
+
+        dec = inc
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.in_flight: Any = self._Nothing()
+
+    def answered(self, endpoint: str, status: int) -> None:
+        """Not counted."""
+
+    def first_byte(self, endpoint: str, seconds: float) -> None:
+        """Not counted."""
+
+    def used(self, usage: Usage) -> None:
+        """Not counted."""
+
+
+class TimedJournal:
+    """The journal, with a clock around each record."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self.took_ns: list[int] = []
+
+    def intent(self, *of: Any) -> None:
+        """Timed."""
+        self._time(self._journal.intent, of)
+
+    def settle(self, *of: Any) -> None:
+        """Timed."""
+        self._time(self._journal.settle, of)
+
+    def _time(self, write: Callable[..., None], of: tuple[Any, ...]) -> None:
+        began = time.perf_counter_ns()
+        try:
+            write(*of)
+        finally:
+            self.took_ns.append(time.perf_counter_ns() - began)
+
+
+class Syncs:
+    """Who waits for the disk: calls of fsync, and of SQL, which may make some of its own, by whether it is the loop."""
+
+    def __init__(self) -> None:
+        self.fsyncs = {True: 0, False: 0}
+        self.statements = {True: 0, False: 0}
+        for name in ("fsync", "fdatasync", "sync"):
+            setattr(os, name, self._noting(getattr(os, name)))
+        event.listen(Engine, "before_cursor_execute", self._note_statement)
+
+    def _noting(self, sync: Callable[..., None]) -> Callable[..., None]:
+        def noted(*of: Any) -> None:
+            self.fsyncs[_on_the_loop()] += 1
+            sync(*of)
+
+        return noted
+
+    def _note_statement(self, *_: object) -> None:
+        self.statements[_on_the_loop()] += 1
+
+
+def _on_the_loop() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+class Variants:
+    """Takes one part out for a while, then another one, and notes what a request has cost meanwhile."""
+
+    def __init__(self, house: House) -> None:
+        self._house, self._without_metrics = house, replace(house, metrics=NoMetrics())
+        self._path = vars(path)
+        self._meter, self._hold = self._path["Meter"], self._path["hold"]
+        self._draw = random.Random(SEED)
+        self._variant, self._came, self._began_ns = EVERYTHING, 0, 0
+        self.cost_ns: dict[str, list[float]] = {name: [] for name in VARIANTS}
+        """Nanoseconds of the event loop's thread for a request, one number for each time that a variant served."""
+
+    def next_request(self) -> House:
+        """What serves the request that comes now. Those of the variant before have ended when they begin to count."""
+        self._came += 1
+        if self._came == SETTLING + COUNTED:
+            self.cost_ns[self._variant].append((time.thread_time_ns() - self._began_ns) / COUNTED)
+            self._take_out(self._draw.choice(VARIANTS))
+            self._came = 0
+        if self._came == SETTLING:
+            self._began_ns = time.thread_time_ns()
+        return self._without_metrics if self._variant == NO_METRICS else self._house
+
+    def _take_out(self, variant: str) -> None:
+        self._variant = variant
+        self._path["Meter"] = NoMeter if variant == NO_JOURNAL else self._meter
+        self._path["hold"] = no_hold if variant == NO_LIMITS else self._hold
+
+    def end(self) -> House:
+        """Everything is back."""
+        self._take_out(EVERYTHING)
+        return self._house
+
+
+class Accounted(Gateway):
+    """A gateway and its variants."""
+
+    variants: Variants | None = None
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """One connection event."""
+        if self.variants is not None and scope["type"] == "http" and scope["path"] in PATHS:
+            self.house = self.variants.next_request()
+        await super().__call__(scope, receive, send)
+
+
+class Orders:
+    """Obeys stdin, in a thread of its own."""
+
+    def __init__(self, gateway: Accounted, syncs: Syncs) -> None:
+        """The gateway serves by now."""
+        assert gateway.house is not None
+        self._gateway, self._syncs = gateway, syncs
+        self._journal = gateway.house.journal
+        self._variants = Variants(gateway.house)
+        self._timed: Any = TimedJournal(self._journal)
+        (self._shipper,) = (thread for thread in threading.enumerate() if thread.name == "usage-shipper")
+
+    def obey(self, order: str) -> dict[str, Any]:
+        """One line; the answer to it."""
+        if order == VARY:
+            self._gateway.variants = self._variants
+        elif order == TIME:
+            self._gateway.variants = None
+            self._gateway.house = replace(self._variants.end(), journal=self._timed)
+        elif order == SAMPLES:
+            return {"cost_ns": self._variants.cost_ns, "took_ns": self._timed.took_ns}
+        return {
+            "process_ns": time.process_time_ns(),
+            "shipper_ns": _cpu_ns(self._shipper),
+            "unshipped_bytes": self._journal.unshipped_bytes,
+            "fsyncs": sum(self._syncs.fsyncs.values()),
+            "loop_fsyncs": self._syncs.fsyncs[True],
+            "statements": sum(self._syncs.statements.values()),
+            "loop_statements": self._syncs.statements[True],
+        }
+
+
+def _cpu_ns(thread: threading.Thread) -> int:
+    assert thread.ident is not None
+    return time.clock_gettime_ns(time.pthread_getcpuclockid(thread.ident))
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    settings = GatewaySettings()
+    gateway = Accounted(settings)
+    server = Server(server_config(gateway, settings.host, settings.port, grace_s=5))
+
+    def obey() -> None:
+        while not server.started:
+            time.sleep(0.01)
+        orders = Orders(gateway, Syncs())
+        print(READY, flush=True)
+        for line in sys.stdin:
+            print(json.dumps(orders.obey(line.strip())), flush=True)
+        server.should_exit = True
+
+    threading.Thread(target=obey, name="orders", daemon=True).start()
+    server.run()
+
+
+if __name__ == "__main__":
+    main()

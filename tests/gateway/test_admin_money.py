@@ -1,0 +1,222 @@
+"""Limits, prices and budgets through the admin API: what is set is in force, and what cannot be meant is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from registry.db import now_ms
+from tests.gateway.admin_calls import Admin
+from tests.gateway.stack import Stack, open_house, run_stack
+
+DAY_MS = 86_400_000
+
+
+@pytest.fixture(scope="module")
+def money(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One engine and one gateway; every test makes a tenant of its own."""
+    with open_house(tmp_path_factory.mktemp("money")) as house, run_stack(house, default_output_tokens=40) as stack:
+        house.registry.tariffs.add("base:tiny", input_dollars="1", output_dollars="10", source="a test")
+        yield stack
+
+
+@pytest.fixture
+def admin(money: Stack) -> Admin:
+    return Admin(money.house, money.url, money.http)
+
+
+def put(admin: Admin, scope: str, **most: object) -> dict[str, object]:
+    answer = admin.ask("PUT", f"/limits/{scope}", json=most)
+    assert answer.status_code == 200, answer.text
+    document: dict[str, object] = answer.json()
+    return document
+
+
+def tenant(stack: Stack, name: str) -> str:
+    """A tenant with an adapter `triage`; the value is its scope."""
+    stack.house.tenant(name)
+    stack.house.publish(f"{name}/triage")
+    stack.house.point(f"{name}/triage", "1.0")
+    stack.wait_revision()
+    stack.wait_resident(f"{name}/triage@1.0")
+    return f"tenant:{name}"
+
+
+def test_limits_are_set_one_by_one_shown_and_in_force_when_the_answer_comes(money: Stack, admin: Admin) -> None:
+    scope = tenant(money, "setter")
+    done = put(admin, scope, requests_per_minute=1, daily_dollars="2.50", warn_percent=80)
+    changed_at_ms = done.pop("changed_at_ms")
+    assert done == {
+        "scope": scope,
+        "requests_per_minute": 1,
+        "tokens_per_minute": None,
+        "concurrency": None,
+        "daily_dollars": "2.5",
+        "monthly_dollars": None,
+        "daily_tokens": None,
+        "monthly_tokens": None,
+        "warn_percent": 80,
+        "in_force": True,
+    }
+    assert [money.chat("triage", "setter").status_code for _ in range(2)] == [200, 429]
+    assert put(admin, scope, requests_per_minute=None, concurrency=7)["requests_per_minute"] is None
+    shown = admin.get(f"/limits/{scope}")
+    assert (shown["concurrency"], shown["daily_dollars"], shown["warn_percent"]) == (7, "2.5", 80)
+    assert shown["changed_at_ms"] >= changed_at_ms
+    assert shown in admin.get("/limits")["limits"]
+    assert money.chat("triage", "setter").status_code == 200
+    cleared = admin.ask("DELETE", f"/limits/{scope}")
+    assert (cleared.status_code, cleared.json()) == (200, {"scope": scope, "in_force": True})
+    assert admin.refused("GET", f"/limits/{scope}")[0] == 404
+
+
+def test_a_scope_with_a_slash_is_one_scope(money: Stack, admin: Admin) -> None:
+    tenant(money, "slash")
+    for written in ("adapter:slash/triage", "adapter%3Aslash%2Ftriage"):
+        assert put(admin, written, monthly_tokens=9)["scope"] == "adapter:slash/triage"
+    admin.ask("DELETE", "/limits/adapter:slash/triage")
+
+
+def test_limits_come_in_pages(money: Stack, admin: Admin) -> None:
+    scopes = [tenant(money, name) for name in ("page-a", "page-b", "page-c")]
+    for scope in scopes:
+        put(admin, scope, monthly_tokens=1_000_000)
+    for path, rows in (("/limits", "limits"),):
+        found, after = [], None
+        while True:
+            page = admin.get(path, limit=1, **({"after": after} if after else {}))
+            found += [one["scope"] for one in page[rows]]
+            after = page["next"]
+            if after is None:
+                break
+        assert [scope for scope in found if scope in scopes] == scopes, path
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "says"),
+    [
+        ({}, "limits", "the body names no limit; name at least one of requests_per_minute"),
+        ({"daily_dollars": "much"}, "daily_dollars", "daily_dollars is 'much'; expected dollars such as 0.30"),
+        ({"daily_dollars": "-1"}, "daily_dollars", "not negative"),
+        ({"daily_dollars": "0.0000000001"}, "daily_dollars", "up to 9 decimals"),
+        ({"daily_dollars": "NaN"}, "daily_dollars", "expected dollars"),
+        ({"monthly_dollars": 2.5}, "monthly_dollars", "should be a valid string"),
+        ({"concurrency": -1}, "concurrency", "limit concurrency is -1"),
+        ({"concurrency": True}, "concurrency", "should be a valid integer"),
+        ({"concurrency": "4"}, "concurrency", "should be a valid integer"),
+        ({"concurrency": 2**63}, "concurrency", "limit concurrency is"),
+        ({"daily_nano": 5}, "daily_nano", "Extra inputs are not permitted"),
+        ({"daily_tokens": 5, "warn_percent": 0}, "warn_percent", "1 to 100"),
+        ({"concurrency": 5, "warn_percent": 80}, "warn_percent", "has no budget to warn of; set one with it"),
+        ({"concurrency": None}, "limits", "would have no limit left"),
+    ],
+)
+def test_limits_that_cannot_be_meant_are_refused_and_nothing_is_set(
+    money: Stack, admin: Admin, body: dict[str, object], param: str, says: str
+) -> None:
+    if "strict" not in money.house.keys:
+        tenant(money, "strict")
+    status, error = admin.refused("PUT", "/limits/tenant:strict", json=body)
+    assert (status, error["param"]) == (400, param)
+    assert says in error["message"]
+    assert admin.refused("GET", "/limits/tenant:strict")[0] == 404
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_a_scope_that_does_not_exist_is_a_404(admin: Admin, method: str) -> None:
+    options = {"json": {"concurrency": 1}} if method == "PUT" else {}
+    for scope in ("tenant:nobody", "key:none", "adapter:nobody/nothing"):
+        status, error = admin.refused(method, f"/limits/{scope}", **options)
+        assert (status, error["code"], error["param"]) == (404, "not_found", "scope")
+        assert "switchyard" in error["message"]
+
+
+def test_what_is_no_scope_is_told_how_scopes_are_written(admin: Admin) -> None:
+    status, error = admin.refused("PUT", "/limits/acme", json={"concurrency": 1})
+    assert (status, error["param"]) == (400, "scope")
+    assert "expected tenant:NAME or key:ID or adapter:tenant/adapter" in error["message"]
+
+
+def test_a_tenant_may_neither_see_nor_change_money(money: Stack, admin: Admin) -> None:
+    scope = tenant(money, "thief")
+    put(admin, scope, daily_tokens=1_000)
+    calls = {
+        ("GET", "/limits"): None,
+        ("GET", f"/limits/{scope}"): None,
+        ("PUT", f"/limits/{scope}"): {"daily_tokens": 10**9},
+        ("DELETE", f"/limits/{scope}"): None,
+        ("GET", "/tariffs"): None,
+        ("POST", "/tariffs"): {"scope": scope, "input": "0", "output": "0", "source": "mine"},
+    }
+    for (method, path), body in calls.items():
+        status, error = admin.refused(method, path, key=money.house.keys["thief"], json=body)
+        assert (status, error["code"]) == (403, "not_an_admin_key"), path
+        status, error = admin.refused(method, path, key="sk-admin-guess", json=body)
+        assert (status, error["code"]) == (401, "invalid_api_key"), path
+    assert admin.get(f"/limits/{scope}")["daily_tokens"] == 1_000
+
+
+def test_a_price_is_added_and_shown_with_the_one_before_it(money: Stack, admin: Admin) -> None:
+    scope = tenant(money, "priced")
+    assert admin.get("/tariffs", scope=scope) == {"tariffs": [], "next": None}
+    first = admin.post(
+        "/tariffs", scope=scope, input="0.30", output="1.20", effective_from="2026-01-01", source="the price list"
+    )
+    added_at_ms = first.pop("added_at_ms")
+    assert now_ms() - DAY_MS < added_at_ms <= now_ms()
+    assert first == {
+        "scope": scope,
+        "effective_from_ms": 1_767_225_600_000,
+        "in_force": True,
+        "input": "0.3",
+        "cached_input": "0.3",
+        "output": "1.2",
+        "source": "the price list",
+    }
+    now = admin.post("/tariffs", scope=scope, input="0.000000001", cached_input="0", output="2", source="x")
+    assert (now["input"], now["cached_input"], now["in_force"]) == ("0.000000001", "0", True)
+    later = admin.post("/tariffs", scope=scope, input="3", output="3", effective_from="2100-01-01", source="x")
+    assert later["in_force"] is False
+    listed = admin.get("/tariffs", scope=scope)["tariffs"]
+    assert [(one["effective_from_ms"], one["in_force"]) for one in listed] == [
+        (first["effective_from_ms"], False),
+        (now["effective_from_ms"], True),
+        (later["effective_from_ms"], False),
+    ]
+    page = admin.get("/tariffs", scope=scope, limit=2)
+    assert page["tariffs"] == listed[:2]
+    assert admin.get("/tariffs", scope=scope, limit=2, after=page["next"]) == {"tariffs": listed[2:], "next": None}
+    assert {one["scope"] for one in admin.get("/tariffs")["tariffs"]} >= {"base:tiny", scope}
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "param", "says"),
+    [
+        ({"scope": "tenant:nobody"}, 404, "scope", "there is no tenant 'nobody'; `switchyard tenants list` shows them"),
+        ({"scope": "key:k"}, 400, "scope", "expected base:NAME or tenant:NAME or adapter:tenant/adapter"),
+        ({"input": "cheap"}, 400, "input", "input is 'cheap'; expected dollars such as 0.30"),
+        ({"output": "-1"}, 400, "output", "not negative"),
+        ({"output": 1.2}, 400, "output", "should be a valid string"),
+        ({"cached_input": "1e-12"}, 400, "cached_input", "up to 9 decimals"),
+        ({"effective_from": "soon"}, 400, "effective_from", "expected YYYY-MM-DD"),
+        ({"effective_from": "2020-01-01"}, 409, "effective_from", "prices are not edited"),
+        ({"source": " "}, 400, "source", "say where the figure is from"),
+        ({"colour": "red"}, 400, "colour", "Extra inputs are not permitted"),
+    ],
+)
+def test_prices_that_cannot_be_meant_are_refused(
+    admin: Admin, change: dict[str, object], status: int, param: str, says: str
+) -> None:
+    order = {"scope": "base:tiny", "input": "1", "output": "1", "source": "a test", **change}
+    refused, error = admin.refused("POST", "/tariffs", json=order)
+    assert (refused, error["param"]) == (status, param)
+    assert says in error["message"]
+    assert len(admin.get("/tariffs", scope="base:tiny")["tariffs"]) == 1
+
+
+def test_prices_of_what_does_not_exist_are_a_404_and_a_page_that_nobody_made_is_refused(admin: Admin) -> None:
+    assert admin.refused("GET", "/tariffs", params={"scope": "tenant:nobody"})[0] == 404
+    assert admin.refused("GET", "/tariffs", params={"scope": "nobody"})[0] == 400
+    status, error = admin.refused("GET", "/tariffs", params={"after": "base:tiny"})
+    assert (status, error["param"]) == (400, "after")

@@ -1,0 +1,218 @@
+"""Soft limits: clients read of them in a header, and the operator's webhook gets each crossing once."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from pydantic import ValidationError
+
+from gateway.cost.counters import Counter
+from gateway.cost.warnings import BudgetWarnings, warning_headers
+from gateway.settings import GatewaySettings
+from registry.budget_warnings import BudgetWarningBooks
+from registry.catalog import LimitEntry
+from registry.db import now_ms
+from registry.spending import Spent
+from tests.gateway.stack import House
+from tests.gateway.webhook_host import WebhookHost, webhook_host
+
+DOLLAR = 1_000_000_000
+DEADLINE_S = 30.0
+
+
+def limited(scope: str, warn: int | None, spent: Spent, **most: int) -> Counter:
+    """A scope that has spent so much since it has these limits."""
+    made = Counter(scope, now_ms(), shared=False)
+    made.obey(replace(LimitEntry(None, None, None, None, None, None, None, warn), **most))
+    spend(made, spent)
+    return made
+
+
+def spend(counter: Counter, spent: Spent) -> None:
+    counter.spend(now_ms(), now_ms(), spent.nano, spent.tokens)
+
+
+def daily(scope: str = "tenant:acme", *, spent: int, budget: int = 5 * DOLLAR, warn: int | None = 80) -> Counter:
+    """A scope with a budget in dollars."""
+    return limited(scope, warn, Spent(spent, 7), daily_nano=budget)
+
+
+def header(*counters: Counter) -> str | None:
+    found = dict(warning_headers(counters))
+    assert found.keys() <= {b"x-switchyard-budget-warning"}
+    return found[b"x-switchyard-budget-warning"].decode() if found else None
+
+
+def test_a_budget_is_told_of_from_its_percentage_on() -> None:
+    assert header(daily(spent=4 * DOLLAR - 1)) is None
+    assert header(daily(spent=4 * DOLLAR)) == "tenant:acme daily budget 80% used"
+    assert header(daily(spent=4_199_999_999)) == "tenant:acme daily budget 83% used"
+    assert header(daily(spent=5 * DOLLAR)) == "tenant:acme daily budget 100% used"
+
+
+def test_what_has_no_percentage_or_no_budget_is_not_told_of() -> None:
+    assert header() is None
+    assert header(daily(spent=5 * DOLLAR, warn=None)) is None
+    assert header(limited("tenant:acme", 80, Spent(1, 1))) is None
+    assert header(daily(spent=0, budget=0)) is None
+
+
+def test_all_budgets_that_warn_are_in_one_header() -> None:
+    counters = [
+        daily(spent=4 * DOLLAR),
+        daily("key:k-1", spent=5 * DOLLAR, warn=None),
+        limited("adapter:acme/triage", 90, Spent(DOLLAR, 950), monthly_nano=DOLLAR, monthly_tokens=1_000),
+    ]
+    assert header(*counters) == (
+        "tenant:acme daily budget 80% used, adapter:acme/triage monthly budget 100% used, "
+        "adapter:acme/triage monthly token budget 95% used"
+    )
+
+
+def test_a_window_that_has_ended_is_not_told_of() -> None:
+    counter = daily(spent=5 * DOLLAR)
+    counter.day.ends_ms = now_ms()
+    assert header(counter) is None
+
+
+@pytest.fixture
+def books(house: House) -> BudgetWarningBooks:
+    return BudgetWarningBooks(house.registry.db)
+
+
+@pytest.fixture
+def host() -> Iterator[WebhookHost]:
+    with webhook_host() as host:
+        yield host
+
+
+@asynccontextmanager
+async def running(*warnings: BudgetWarnings) -> AsyncIterator[None]:
+    """Their tasks."""
+    tasks = [asyncio.create_task(one.run()) for one in warnings]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(one, asyncio.CancelledError) for one in outcomes), outcomes
+
+
+async def until(what: str, found: Callable[[], object]) -> None:
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            while not found():
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        pytest.fail(f"waited {DEADLINE_S:g} s for: {what}")
+
+
+async def test_of_several_workers_one_sends_a_signed_document_of_the_crossing(
+    books: BudgetWarningBooks, host: WebhookHost
+) -> None:
+    counter = daily(spent=4_150_000_000)
+    workers = [BudgetWarnings(lambda: [counter], books, url=host.url, secret="hush") for _ in range(3)]
+    async with running(*workers):
+        await until("the delivery", lambda: host.bodies)
+        await until("the note of it", lambda: books.current(["tenant:acme"])[0].delivered_at_ms)
+        spend(counter, Spent(DOLLAR, 9))
+        looks = 0
+
+        def again() -> list[Counter]:
+            nonlocal looks
+            looks += 1
+            return [counter]
+
+        async with running(BudgetWarnings(again, books, url=host.url)):
+            await until("another worker to look twice", lambda: looks == 2)
+    (document,) = host.documents()
+    window = counter.budgets[0].window
+    noted_at, starts_at, ends_at = (document.pop(f"{name}_at") for name in ("noted", "window_starts", "window_ends"))
+    assert document == {
+        "type": "budget_warning",
+        "scope": "tenant:acme",
+        "window": "daily",
+        "unit": "dollars",
+        "budget": "5",
+        "spent": "4.15",
+        "percent": 83,
+        "warn_percent": 80,
+    }
+    assert starts_at < noted_at < ends_at
+    assert (starts_at[11:], ends_at[11:]) == ("00:00:00.000Z", "00:00:00.000Z")
+    assert window.starts_ms < window.ends_ms
+    expected = hmac.new(b"hush", host.bodies[0], hashlib.sha256).hexdigest()
+    assert host.headers[0]["x-switchyard-signature"] == f"sha256={expected}"
+    assert host.headers[0]["content-type"] == "application/json"
+
+
+async def test_tokens_are_counted_in_text_too_and_without_a_secret_nothing_is_signed(
+    books: BudgetWarningBooks, host: WebhookHost
+) -> None:
+    counter = limited("key:k-1", 50, Spent(0, 501), monthly_tokens=1_000)
+    async with running(BudgetWarnings(lambda: [counter], books, url=host.url)):
+        await until("the delivery", lambda: host.bodies)
+    (document,) = host.documents()
+    assert (document["window"], document["unit"], document["budget"], document["spent"], document["percent"]) == (
+        "monthly",
+        "tokens",
+        "1000",
+        "501",
+        50,
+    )
+    assert "x-switchyard-signature" not in host.headers[0]
+
+
+async def test_a_warning_that_was_refused_is_sent_again(books: BudgetWarningBooks, host: WebhookHost) -> None:
+    host.statuses = [500, 302]
+    counter = daily(spent=5 * DOLLAR)
+    async with running(BudgetWarnings(lambda: [counter], books, url=host.url)):
+        await until("the third attempt", lambda: host.bodies)
+        await until("the note of it", lambda: books.current(["tenant:acme"])[0].delivered_at_ms)
+    assert host.calls == 3
+
+
+async def test_what_nobody_has_delivered_is_taken_up_by_a_worker_that_starts_later(
+    books: BudgetWarningBooks, host: WebhookHost
+) -> None:
+    counter = daily(spent=5 * DOLLAR)
+    async with running(BudgetWarnings(lambda: [counter], books)):
+        await until("the note", lambda: books.current(["tenant:acme"]))
+    assert host.calls == 0
+    async with running(BudgetWarnings(list, books, url=host.url)):
+        await until("the delivery", lambda: host.bodies)
+    assert host.documents()[0]["scope"] == "tenant:acme"
+
+
+async def test_while_the_webhook_hangs_other_crossings_are_noted_and_stopping_does_not_wait(
+    books: BudgetWarningBooks, host: WebhookHost
+) -> None:
+    host.hangs = True
+    counters = [daily(spent=5 * DOLLAR)]
+    async with running(BudgetWarnings(lambda: counters, books, url=host.url)):
+        await until("the call", lambda: host.calls)
+        counters.append(daily("tenant:globex", spent=5 * DOLLAR))
+        await until("the note", lambda: books.current(["tenant:globex"]))
+    assert (host.calls, host.bodies) == (1, [])
+    assert books.current(["tenant:acme"])[0].delivered_at_ms is None
+
+
+async def test_a_host_that_is_not_there_is_asked_again(books: BudgetWarningBooks) -> None:
+    with webhook_host() as gone:
+        pass
+    counter = daily(spent=5 * DOLLAR)
+    async with running(BudgetWarnings(lambda: [counter], books, url=gone.url)):
+        await until("the second attempt", lambda: [one for one in books.current(["tenant:acme"]) if one.attempts == 2])
+
+
+@pytest.mark.parametrize("url", ["hooks.example.com/x", "ftp://hooks.example.com", "http://", "http://host:port/"])
+def test_a_webhook_that_no_request_can_be_sent_to_is_refused_at_the_start(url: str) -> None:
+    with pytest.raises(ValidationError, match="budget_webhook_url"):
+        GatewaySettings(budget_webhook_url=url)
