@@ -108,6 +108,7 @@ def run_family(settings: GatewaySettings, registry: Registry, *, grace_s: float)
     """Serve with `settings.workers` processes until SIGTERM or Ctrl-C. Raises `OSError` when the port is taken."""
     listening = socket.create_server((settings.host, settings.port), backlog=BACKLOG)
     family = Family(settings, listening)
+    log.info("listening on http://%s:%d with %d workers", settings.host, settings.port, settings.workers)
     try:
         with stop_signals():
             while True:

@@ -379,7 +379,9 @@ def _parse_weights(texts: list[str]) -> dict[str, int]:
 def _state_of(version: VersionInfo) -> str:
     if version.quarantined:
         return "quarantined"
-    return "indistinguishable" if version.proof and version.proof.indistinguishable else "ok"
+    if version.proof is None:
+        return "unproven"
+    return "indistinguishable" if version.proof.indistinguishable else "ok"
 
 
 def _effect_of(version: VersionInfo) -> str:
@@ -402,9 +404,11 @@ def _print_published(published: Published, json_output: bool) -> None:
         print_json({**_version_fields(version), "created": published.created})
     elif published.created:
         typer.echo(
-            f"published {version.name} (rank {version.facts['rank']}, {version.facts['size_bytes'] / 1e6:.1f} MB)\n"
-            f"serve it: switchyard adapters promote {version.name}"
+            f"published {version.name} (rank {version.facts['rank']}, {version.facts['size_bytes'] / 1e6:.1f} MB)"
         )
+        if version.proof is None:
+            typer.echo(f"it has no effect proof; measure one: switchyard adapters prove {version.name}")
+        typer.echo(f"serve it: switchyard adapters promote {version.name}")
     else:
         typer.echo(f"these bytes are {version.name} already; nothing to publish")
 

@@ -60,8 +60,10 @@ def _stack_of(moves: Iterable[int]) -> list[int]:
 def check_weights(weights: Mapping[str, int]) -> None:
     """Raise `InvalidInput` unless these are two versions at least whose weights sum to 10,000."""
     if len(weights) < 2 or any(weight < 0 for weight in weights.values()) or sum(weights.values()) != FULL_WEIGHT:
+        given = ", ".join(f"{version} {weight / 100:g} %" for version, weight in weights.items())
         raise InvalidInput(
-            f"weights are {dict(weights)}; give at least two versions and weights that sum to {FULL_WEIGHT} (100 %)",
+            f"weights are {given or 'none'}, {sum(weights.values()) / 100:g} % together; give at least two versions "
+            f"and weights that sum to 100 % ({FULL_WEIGHT} in the admin API, which has them in 1/10,000)",
             param="weights",
         )
 

@@ -75,6 +75,14 @@ def test_importing_a_folder_keeps_where_it_came_from(shop: Run, tmp_path: Path) 
     assert shown["manifest_digest"] == imported["manifest_digest"]
 
 
+def test_an_import_without_a_proof_says_how_to_get_one_and_is_listed_as_unproven(shop: Run, tmp_path: Path) -> None:
+    folder = write_adapter(tmp_path / "from-a-colleague")
+    said = shop("adapters", "import", folder, "--to", "acme/answers", "--base", "tiny").out
+    assert "it has no effect proof; measure one: switchyard adapters prove acme/answers@1.0" in said
+    listed = [line for line in shop("adapters", "list", "acme").out.splitlines() if line.startswith("acme/answers")]
+    assert [line.split()[-1] for line in listed] == ["unproven"]
+
+
 def test_a_promote_without_a_gateway_moves_the_alias_at_once_and_says_so(shop: Run) -> None:
     swap = shop("adapters", "promote", "acme/triage@1.0", "--reason", "first", "--json").document
     assert (swap["state"], swap["to_version"]) == ("done", "acme/triage@1.0")

@@ -7,6 +7,7 @@ written to, or its writer was killed; the last line of such a one may be torn.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -27,6 +28,21 @@ DAMAGED = "damaged-"
 DIGEST_BYTES = 16
 Event = tuple[bytes, bytes, bytes]
 """`INTENT` or `SETTLE`, the attempt's id, and its row as JSON."""
+
+_libc_write = ctypes.PyDLL(None, use_errno=True).write
+_libc_write.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t)
+_libc_write.restype = ctypes.c_ssize_t
+
+
+def write_at_once(fd: int, data: bytes) -> int:
+    """`os.write`, but it keeps the interpreter meanwhile: the page cache takes a line in a microsecond, and who gives
+    the interpreter up may wait for 5 ms until another thread gives it back.
+    """
+    written: int = _libc_write(fd, data, len(data))
+    if written < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return written
 
 
 def segment_path(folder: Path, writer: str, sequence: int) -> Path:
@@ -89,7 +105,7 @@ class SegmentWriter:
     def append(self, kind: bytes, name: bytes, payload: bytes) -> int:
         """One `write()`; the bytes it took. Raises `OSError` when the disk has no room, and leaves no half line."""
         line = encode(self._records, kind, name, payload)
-        written = os.write(self._fd, line)
+        written = write_at_once(self._fd, line)
         if written != len(line):
             os.ftruncate(self._fd, self.size)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

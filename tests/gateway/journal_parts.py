@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from gateway.cost import segments
 from registry.ledger import Ledger
 
 
@@ -49,12 +49,12 @@ def files(folder: Path) -> list[str]:
 @contextmanager
 def full_disk(monkeypatch: Any, room: int = 100) -> Iterator[None]:
     """Journals find room for `room` bytes of a write and no more, as on a full disk, while the block runs."""
-    write = os.write
+    write = segments.write_at_once
     here = threading.get_ident()
 
     def short(fd: int, data: bytes) -> int:
         return write(fd, data[:room] if threading.get_ident() == here else data)
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, "write", short)
+        patched.setattr(segments, "write_at_once", short)
         yield

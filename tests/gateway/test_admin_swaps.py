@@ -102,7 +102,13 @@ def test_what_cannot_be_swapped_is_refused_with_status_field_and_remedy(admin: A
         ("/swaps", {"alias": "production"}, 400, "invalid_request", "version in the body: Field required"),
         ("/swaps/rollback", {"adapter": "acme/triage"}, 404, "not_found", "no earlier version"),
         ("/swaps/rollback", {"adapter": "acme/triage@1.0"}, 400, "invalid_input", "without an '@'"),
-        ("/swaps/ramp", {"adapter": "acme/triage", "weights": {"1.0": 1}}, 400, "invalid_input", "that sum to 10000"),
+        (
+            "/swaps/ramp",
+            {"adapter": "acme/triage", "weights": {"1.0": 1}},
+            400,
+            "invalid_input",
+            "that sum to 100 % (10000 in",
+        ),
         ("/swaps/ramp", {"adapter": "acme/triage"}, 400, "invalid_request", "weights in the body: Field required"),
         ("/swaps/ramp/end", {"adapter": "acme/triage"}, 404, "not_found", "acme/triage@production is not split"),
     ]

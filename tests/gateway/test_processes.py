@@ -146,6 +146,7 @@ def test_sigterm_lets_streams_finish_and_leaves_no_process(tmp_path: Path) -> No
     with served(tmp_path) as (gateway, mocks):
         for mock in mocks:
             run(mock.faults(token_ms=50))
+        assert f"listening on {gateway.gateway.url} with 2 workers" in gateway.gateway.log.read_text()
         parent, members = gateway.parent, gateway.parent.children(recursive=True)
         with ThreadPoolExecutor(4) as callers:
             streams = [callers.submit(stream_until_the_end, gateway, NAMES[number % 3], 60) for number in range(4)]
