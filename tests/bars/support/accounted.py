@@ -71,7 +71,7 @@ class NoBill:
         pass
 
 
-def no_hold(*of: Any) -> tuple[Any, Any]:
+async def no_hold(*of: Any) -> tuple[Any, Any]:
     """A request that is held for nothing."""
     return of[5], NoBill()
 
