@@ -32,7 +32,7 @@ ADVANCE = 20
 class Rate:
     """Requests or tokens a minute: the bucket itself, which fills in one minute."""
 
-    __slots__ = ("full_at_s", "interval_s", "limit", "limit_header", "remaining_name", "reset_name")
+    __slots__ = ("full_at_s", "interval_s", "left", "limit", "limit_header", "remaining_name", "reset_name")
 
     def __init__(self, what: bytes, limit: int, full_at_s: float = 0.0) -> None:
         self.limit = limit
@@ -40,6 +40,8 @@ class Rate:
         """From one unit to the next."""
         self.full_at_s = full_at_s
         """When it will be full, if nothing is taken; on the clock of `time.monotonic`."""
+        self.left = float(limit)
+        """Units that were free after the last request had taken its own."""
         self.limit_header = (b"x-ratelimit-limit-" + what, b"%d" % limit)
         self.remaining_name = b"x-ratelimit-remaining-" + what
         self.reset_name = b"x-ratelimit-reset-" + what
@@ -49,13 +51,26 @@ class Rate:
         lacking_s = self.full_at_s - now_s
         return (MINUTE_S - lacking_s) / self.interval_s if lacking_s > 0 else float(self.limit)
 
-    def lacks(self, units: float, now_s: float) -> bool:
+    def lacks(self, units: int, now_s: float) -> bool:
         """Whether so many may not be taken now."""
         lacking_s = self.full_at_s - now_s
         return (lacking_s if lacking_s > 0 else 0.0) + units * self.interval_s > MINUTE_S + ROUNDING_S
 
-    def take(self, units: float, now_s: float) -> None:
-        """Take units out; negative ones go back in."""
+    def take_if_free(self, units: int, now_s: float) -> bool:
+        """Take units out, if there are so many."""
+        full_at_s = self.full_at_s
+        if full_at_s < now_s:
+            full_at_s = now_s
+        full_at_s += units * self.interval_s
+        spare_s = now_s + MINUTE_S - full_at_s
+        if spare_s < -ROUNDING_S:
+            return False
+        self.full_at_s = full_at_s
+        self.left = spare_s / self.interval_s
+        return True
+
+    def take(self, units: int, now_s: float) -> None:
+        """Take units out, also such as are not there; negative ones go back in."""
         full_at_s = self.full_at_s
         self.full_at_s = (full_at_s if full_at_s > now_s else now_s) + units * self.interval_s
 
@@ -83,13 +98,21 @@ class LentRate(Rate):
         """Units of the stock, and of the bucket."""
         return max(0.0, super().free(now_s)) + self.stock
 
-    def lacks(self, units: float, now_s: float) -> bool:
+    def lacks(self, units: int, now_s: float) -> bool:
         """Whether there are not so many in stock."""
         return units > self.stock
 
-    def take(self, units: float, now_s: float) -> None:
-        """Take units from the stock; negative ones go back."""
-        self.stock -= int(units)
+    def take_if_free(self, units: int, now_s: float) -> bool:
+        """Take units from the stock, if there are so many."""
+        if units > self.stock:
+            return False
+        self.stock -= units
+        self.left = self.free(now_s)
+        return True
+
+    def take(self, units: int, now_s: float) -> None:
+        """Take units from the stock, also such as are not there; negative ones go back."""
+        self.stock -= units
 
     def wait_s(self, units: float, now_s: float) -> float:
         """How long until the bucket has so many beside the stock."""
@@ -431,14 +454,17 @@ class Counter:
 
     def spend(self, started_at_ms: int, now_ms: int, nano: int, tokens: int) -> None:
         """Count an attempt that has ended."""
+        day, month = self.day, self.month
         if started_at_ms < self.since_ms:
             return  # the ledger will tell
-        if now_ms >= self.day.ends_ms:
+        if now_ms >= day.ends_ms:
             self.roll(now_ms)
-        for window in (self.day, self.month):
-            if started_at_ms >= window.starts_ms:
-                window.nano += nano
-                window.tokens += tokens
+        if started_at_ms >= day.starts_ms:
+            day.nano += nano
+            day.tokens += tokens
+        if started_at_ms >= month.starts_ms:
+            month.nano += nano
+            month.tokens += tokens
 
     def _rate(self, rate: Rate | None, what: bytes, limit: int | None) -> Rate | None:
         if limit is None or (rate is not None and rate.limit == limit):

@@ -151,20 +151,13 @@ class Limits:
         Raises `RateLimited`, `QuotaExceeded` or `Unpriced`.
         """
         now_s, at_ms = time.monotonic(), now_ms()
-        for counter in counters:
-            if _lacks(counter, ask, now_s, at_ms):
+        for number, counter in enumerate(counters):
+            if not _hold(counter, ask, now_s, at_ms):
+                for before in counters[:number]:
+                    _undo(before, ask, now_s)
                 refusal = _refusal(counter, ask, now_s)
                 refusal.headers += headers_of(counters, now_s)
                 raise refusal
-        for counter in counters:
-            counter.asked += 1
-            counter.in_flight += 1
-            counter.held_tokens += ask.tokens
-            counter.held_nano += ask.nano or 0
-            if counter.requests is not None:
-                counter.requests.take(1, now_s)
-            if counter.tokens is not None:
-                counter.tokens.take(ask.rate_tokens, now_s)
         return headers_of(counters, now_s) + warning_headers(counters)
 
     def release(self, counters: list[Counter], ask: Ask, used_tokens: int) -> None:
@@ -267,6 +260,37 @@ class _Reading:
     ended: frozenset[str]
     day: Books
     month: Books
+
+
+def _hold(counter: Counter, ask: Ask, now_s: float, at_ms: int) -> bool:
+    """Hold on one scope, all that it limits or nothing. The hot path: everything is looked at once."""
+    places, requests, tokens = counter.places, counter.requests, counter.tokens
+    if (places is not None and counter.in_flight >= places.allowed) or (
+        counter.budgets and _lacking_budget(counter, ask, at_ms) is not None
+    ):
+        return False
+    if requests is not None and not requests.take_if_free(1, now_s):
+        return False
+    if tokens is not None and not tokens.take_if_free(ask.rate_tokens, now_s):
+        if requests is not None:
+            requests.take(-1, now_s)
+        return False
+    counter.asked += 1
+    counter.in_flight += 1
+    counter.held_tokens += ask.tokens
+    counter.held_nano += ask.nano or 0
+    return True
+
+
+def _undo(counter: Counter, ask: Ask, now_s: float) -> None:
+    """Give back all that was held on one scope for a request that may not begin."""
+    counter.in_flight -= 1
+    counter.held_tokens -= ask.tokens
+    counter.held_nano -= ask.nano or 0
+    if counter.requests is not None:
+        counter.requests.take(-1, now_s)
+    if counter.tokens is not None:
+        counter.tokens.take(-ask.rate_tokens, now_s)
 
 
 def _lacks(counter: Counter, ask: Ask, now_s: float, at_ms: int) -> bool:

@@ -14,20 +14,30 @@ NANO = 1_000_000_000
 
 
 def headers_of(counters: list[Counter], now_s: float) -> Headers:
-    """Limit, remaining and reset of requests and tokens, each of the scope that has least left."""
-    headers: Headers = ()
-    for rates in ([one.requests for one in counters], [one.tokens for one in counters]):
-        tightest, least = None, math.inf
-        for rate in rates:
-            if rate is not None and (free := rate.free(now_s)) < least:
-                tightest, least = rate, free
-        if tightest is not None:
-            headers += (
-                tightest.limit_header,
-                (tightest.remaining_name, b"%d" % (least if least > 0 else 0)),
-                (tightest.reset_name, _duration(tightest.full_at_s - now_s)),
-            )
-    return headers
+    """Limit, remaining and reset of requests and tokens, each of the scope that had least left after the last request
+    that it let through.
+    """
+    requests: Rate | None = None
+    tokens: Rate | None = None
+    for counter in counters:
+        rate = counter.requests
+        if rate is not None and (requests is None or rate.left < requests.left):
+            requests = rate
+        rate = counter.tokens
+        if rate is not None and (tokens is None or rate.left < tokens.left):
+            tokens = rate
+    if requests is None:
+        return () if tokens is None else _headers(tokens, now_s)
+    return _headers(requests, now_s) if tokens is None else _headers(requests, now_s) + _headers(tokens, now_s)
+
+
+def _headers(rate: Rate, now_s: float) -> Headers:
+    free = rate.free(now_s)
+    return (
+        rate.limit_header,
+        (rate.remaining_name, b"%d" % (free if free > 0 else 0)),
+        (rate.reset_name, _duration(rate.full_at_s - now_s)),
+    )
 
 
 def _duration(seconds: float) -> bytes:

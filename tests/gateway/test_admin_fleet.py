@@ -162,7 +162,7 @@ def test_docs_have_every_admin_route_and_say_of_every_field_what_it_is(stack: St
         for route in stack.gateway.web.routes
         if isinstance(route, APIRoute) and route.path.startswith("/admin/v1/")
     ]
-    assert len(routes) == 22
+    assert len(routes) == 23
     for route in routes:
         for method in route.methods:
             operation = document["paths"][route.path_format][method.lower()]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from registry.db import now_ms
+from registry.money import nano_to_dollars
 from tests.gateway.admin_calls import Admin
-from tests.gateway.stack import Stack, open_house, run_stack
+from tests.gateway.stack import Stack, open_house, run_stack, wait_until
 
 DAY_MS = 86_400_000
 
@@ -220,3 +222,37 @@ def test_prices_of_what_does_not_exist_are_a_404_and_a_page_that_nobody_made_is_
     assert admin.refused("GET", "/tariffs", params={"scope": "nobody"})[0] == 400
     status, error = admin.refused("GET", "/tariffs", params={"after": "base:tiny"})
     assert (status, error["param"]) == (400, "after")
+
+
+def test_a_budget_is_shown_with_what_is_spent_and_what_this_worker_counts(money: Stack, admin: Admin) -> None:
+    scope = tenant(money, "saver")
+    put(admin, scope, daily_dollars="1", monthly_tokens=100_000, warn_percent=50)
+    used = money.chat("triage", "saver").json()["usage"]
+
+    def budgets() -> list[dict[str, Any]] | None:
+        answer = admin.ask("GET", "/budgets").json()
+        assert answer["next"] is None
+        shown = [one for one in answer["budgets"] if one["scope"] == scope]
+        return shown if all(one["here"]["spent"] == one["here"]["spent_in_ledger"] != "0" for one in shown) else None
+
+    daily, monthly = wait_until("the ledger to have it", budgets)
+    cost = nano_to_dollars(used["prompt_tokens"] * 1_000 + used["completion_tokens"] * 10_000)
+    assert (daily["window"], daily["unit"], daily["budget"], daily["spent"]) == ("daily", "dollars", "1", cost)
+    assert (daily["percent"], daily["here"]["held"], daily["here"]["allowed"]) == (0, "0", "1")
+    assert daily["ends_at"] > daily["starts_at"]
+    tokens = str(used["prompt_tokens"] + used["completion_tokens"])
+    assert (monthly["window"], monthly["unit"], monthly["budget"], monthly["spent"]) == (
+        "monthly",
+        "tokens",
+        "100000",
+        tokens,
+    )
+
+
+def test_a_client_reads_in_a_header_that_a_budget_is_nearly_spent(money: Stack, admin: Admin) -> None:
+    scope = tenant(money, "warned")
+    put(admin, scope, daily_tokens=2_000, warn_percent=1)
+    first = money.chat("triage", "warned", max_tokens=20)
+    assert "x-switchyard-budget-warning" not in first.headers
+    second = money.chat("triage", "warned", max_tokens=20)
+    assert second.headers["x-switchyard-budget-warning"].startswith(f"{scope} daily token budget ")

@@ -33,21 +33,21 @@ class CountedHere(Shape):
 class BudgetDocument(Shape):
     """One budget and its running window."""
 
-    scope: str = Field(examples=["tenant:acme"])
-    window: Literal["daily", "monthly"]
-    unit: Literal["dollars", "tokens"]
-    starts_at: datetime
-    ends_at: datetime
-    budget: Amount = Field(examples=["50"])
+    scope: str = Field(description="What has it: a tenant, key or adapter.", examples=["tenant:acme"])
+    window: Literal["daily", "monthly"] = Field(description="A day or a month of UTC.")
+    unit: Literal["dollars", "tokens"] = Field(description="Of all amounts, which are decimal numbers in text.")
+    starts_at: datetime = Field(description="Begin of the window.")
+    ends_at: datetime = Field(description="Its end, when the budget begins anew.")
+    budget: Amount = Field(description="The most of the window.", examples=["50"])
     spent: Amount = Field(description="By all gateways, as the ledger says; a second or two behind.")
     percent: int | None = Field(description="Of the budget that is spent, rounded down; null: the budget is 0.")
-    here: CountedHere
+    here: CountedHere = Field(description="What the worker that answers counts.")
 
 
 class BudgetsDocument(Shape):
     """A page of budgets, by scope."""
 
-    budgets: list[BudgetDocument]
+    budgets: list[BudgetDocument] = Field(description="Up to four of each scope.")
     next: Next
 
 
