@@ -357,6 +357,7 @@ class Counter:
         "since_ms",
         "tokens",
         "warn_percent",
+        "warning",
     )
 
     def __init__(self, scope: str, now_ms: int, *, shared: bool) -> None:
@@ -375,6 +376,8 @@ class Counter:
         self.requests: Rate | None = None
         self.tokens: Rate | None = None
         self.warn_percent: int | None = None
+        self.warning = b""
+        """What clients are told of its budgets that are nearly spent."""
         self.budgets: tuple[Budget, ...] = ()
         self.books_read = 0
         """How often the ledger was asked for what came before."""

@@ -28,10 +28,10 @@ from gateway.cost.refusals import (
     over_rate,
     too_many_at_once,
 )
-from gateway.cost.tariff import cost_nano
+from gateway.cost.tariff import cost_nano, price_of
 from gateway.cost.warnings import warning_headers
 from gateway.errors import ApiError
-from gateway.handoffs import Usage
+from gateway.handoffs import Arm, Principal, Usage
 from registry.catalog import Catalog, LimitEntry, TariffEntry
 from registry.db import now_ms
 from registry.spending import BILLED, Books, Spent
@@ -42,6 +42,7 @@ READ_AGAIN_S = (0.0, 1.0, 5.0, 30.0, 120.0, 600.0)
 READ_EVERY_MS = 600_000
 """And afterwards: corrections are booked at any time."""
 POLL_S = 0.25
+MOST_STANDINGS = 10_000
 ENDED_EVERY_S = 5.0
 """How often the ledger is asked which other processes have ended: it has all that they spent, and no lender needs to
 keep what they had.
@@ -75,6 +76,19 @@ class Ask:
         self.nano = nano
 
 
+class Standing:
+    """The scopes of a request: its tenant, its key and, for a version, its adapter; those of them that have limits; and
+    its price, `None` when there is none.
+    """
+
+    __slots__ = ("counters", "price", "scopes")
+
+    def __init__(self, scopes: tuple[str, ...], counters: list[Counter], price: TariffEntry | None) -> None:
+        self.scopes = scopes
+        self.counters = counters
+        self.price = price
+
+
 class Source(Protocol):
     """Where more comes from of limits that several processes share."""
 
@@ -97,17 +111,32 @@ class Limits:
         """Of more than this process has of shared limits."""
         self._fails_open = fails_open
         self._counters: dict[str, Counter] = {}
+        self._catalog: Catalog | None = None
         self._seen: Mapping[str, LimitEntry] | None = None
+        self._standings: dict[tuple[str, str], Standing] = {}
+        """By key and served model."""
+        self._prices_until_ms = math.inf
         self._ended: frozenset[str] = frozenset()
         """Processes that are dead and of which the ledger has all."""
 
-    def counters_of(self, catalog: Catalog, scopes: tuple[str, ...]) -> list[Counter]:
-        """The counters of those scopes that have limits."""
-        if catalog.limits is not self._seen:
+    def standing(self, catalog: Catalog, principal: Principal, arm: Arm) -> Standing:
+        """What counts for the requests of a key to a model, until the catalog changes or a price begins."""
+        at_ms = now_ms()
+        if catalog is not self._catalog or at_ms >= self._prices_until_ms or len(self._standings) > MOST_STANDINGS:
             self.adopt(catalog)
-        if not self._counters:
-            return []
-        return [counter for scope in scopes if (counter := self._counters.get(scope)) is not None]
+        key = (principal.key_id, arm.public_name)
+        standing = self._standings.get(key)
+        if standing is None:
+            standing = self._standings[key] = self._stand(catalog, principal, arm, at_ms)
+        return standing
+
+    def _stand(self, catalog: Catalog, principal: Principal, arm: Arm, at_ms: int) -> Standing:
+        adapter = None if arm.version is None else arm.version.adapter
+        scopes: tuple[str, ...] = (f"tenant:{principal.tenant}", f"key:{principal.key_id}")
+        if adapter is not None:
+            scopes += (f"adapter:{principal.tenant}/{adapter}",)
+        counters = [counter for scope in scopes if (counter := self._counters.get(scope)) is not None]
+        return Standing(scopes, counters, price_of(catalog, principal.tenant, adapter, arm.base_digest, at_ms))
 
     def counter(self, scope: str) -> Counter | None:
         """The counter of a limited scope, to look at."""
@@ -119,26 +148,31 @@ class Limits:
 
     def adopt(self, catalog: Catalog) -> None:
         """Obey the limits of a catalog from now on. A scope that had limits keeps its counts."""
+        at_ms = now_ms()
+        self._catalog = catalog
+        self._standings.clear()
+        begin_ms = (price.effective_from_ms for prices in catalog.tariffs.values() for price in prices)
+        self._prices_until_ms = min((one for one in begin_ms if one > at_ms), default=math.inf)
+        if catalog.limits is self._seen:
+            return
         self._seen = catalog.limits
-        known, at_ms, shared = self._counters, now_ms(), self.shared
+        known, shared = self._counters, self.shared
         self._counters = {scope: known.get(scope) or Counter(scope, at_ms, shared=shared) for scope in catalog.limits}
         for scope, entry in catalog.limits.items():
             self._counters[scope].obey(entry)
 
-    async def open(
-        self, scopes: tuple[str, ...], price: TariffEntry | None, counters: list[Counter], ask: Ask | None
-    ) -> Bill:
+    async def open(self, standing: Standing, ask: Ask) -> Bill:
         """The bill of a request, which holds what is asked for.
 
         Raises `RateLimited`, `QuotaExceeded`, `Unpriced` or `Overloaded`; then nothing is held.
         """
-        if ask is not None:
-            for counter in counters:
-                if counter.budgets and not counter.books_read:
-                    await self._until_read(counter)
-            if self.source is not None and not self.fits(counters, ask):
-                await self.source.borrow(counters, ask, lambda: self.fits(counters, ask))
-        return Bill(self, scopes, price, counters, ask)
+        counters = standing.counters
+        for counter in counters:
+            if counter.budgets and not counter.books_read:
+                await self._until_read(counter)
+        if self.source is not None and not self.fits(counters, ask):
+            await self.source.borrow(counters, ask, lambda: self.fits(counters, ask))
+        return Bill(self, standing, ask)
 
     def fits(self, counters: list[Counter], ask: Ask) -> bool:
         """Whether all of these scopes have enough here."""
@@ -342,27 +376,16 @@ class Bill:
     `charge` is called for every attempt that has ended.
     """
 
-    __slots__ = ("_ask", "_counters", "_limits", "_scopes", "_used", "headers", "price")
+    __slots__ = ("_ask", "_limits", "_standing", "_used", "headers", "price")
 
-    def __init__(
-        self,
-        limits: Limits,
-        scopes: tuple[str, ...],
-        price: TariffEntry | None,
-        counters: list[Counter],
-        ask: Ask | None,
-    ) -> None:
-        """Raises what `Limits.hold` raises; then nothing is held."""
+    def __init__(self, limits: Limits, standing: Standing, ask: Ask | None) -> None:
+        """Without an `ask` nothing is held. Raises what `Limits.hold` raises; then nothing is held either."""
         self._limits = limits
-        self._scopes = scopes
-        self._counters: list[Counter] = []
+        self._standing = standing
         self._ask = ask
         self._used = 0
-        self.price = price
-        self.headers: Headers = ()
-        if ask is not None:
-            self.headers = limits.hold(counters, ask)
-            self._counters = counters
+        self.price = standing.price
+        self.headers: Headers = () if ask is None else limits.hold(standing.counters, ask)
 
     def charge(self, usage: Usage, outcome: str, started_at_ms: int) -> int | None:
         """What an attempt costs, in nano-dollars; `None` when no price is known. Failures of ours cost nothing."""
@@ -372,7 +395,7 @@ class Bill:
         prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
         nano = None if price is None else cost_nano(prompt, usage.cached_tokens or 0, completion, price)
         self._used += prompt + completion
-        self._limits.spend(self._scopes, started_at_ms, nano or 0, prompt + completion)
+        self._limits.spend(self._standing.scopes, started_at_ms, nano or 0, prompt + completion)
         return nano
 
     def __enter__(self) -> Bill:
@@ -382,4 +405,4 @@ class Bill:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._ask is not None:
-            self._limits.release(self._counters, self._ask, self._used)
+            self._limits.release(self._standing.counters, self._ask, self._used)

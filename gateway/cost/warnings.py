@@ -1,15 +1,15 @@
 """Soft limits: a budget of which the percentage to warn at is spent is told of, in a header to clients and by webhook.
 
-The header is made from the counters of a request, without waiting. The webhook is a background task of every worker:
-it looks at all counters, a crossing that it sees is noted in the database, and whoever takes the note up delivers it
-(`gateway.cost.webhook`). What running requests hold is not spent yet, and not told of.
+A background task of every worker looks at all counters every second: what it sees is what clients are told from then
+on, and a crossing is noted in the database, where whoever takes the note up delivers it (`gateway.cost.webhook`). What
+running requests hold is not spent yet, and not told of.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -32,21 +32,23 @@ COUNTERS_AT_ONCE = 256
 """Counters that are looked at before other work of the event loop may go on."""
 
 
-def warning_headers(counters: Collection[Counter]) -> Headers:
+def warning_headers(counters: Sequence[Counter]) -> Headers:
     """One header for all budgets of these scopes that warn, with commas between them; nothing when none does.
 
     `x-switchyard-budget-warning: tenant:acme daily budget 83% used, key:k-1 monthly token budget 90% used`
     """
+    told = b""
     for counter in counters:
-        if counter.warn_percent is not None:
-            at_ms = now_ms()
-            told = [
-                f"{one.crossing.scope} {_budget_name(one)} {one.percent}% used"
-                for counter in counters
-                for one in crossed(counter, at_ms)
-            ]
-            return ((HEADER, ", ".join(told).encode()),) if told else ()
-    return ()
+        if counter.warning:
+            told = told + b", " + counter.warning if told else counter.warning
+    return ((HEADER, told),) if told else ()
+
+
+def look(counter: Counter, at_ms: int) -> list[Notice]:
+    """Have clients told of what has crossed; the value is all of it."""
+    notices = list(crossed(counter, at_ms))
+    counter.warning = ", ".join(f"{counter.scope} {_budget_name(one)} {one.percent}% used" for one in notices).encode()
+    return notices
 
 
 def crossed(counter: Counter, at_ms: int) -> Iterator[Notice]:
@@ -100,7 +102,7 @@ class BudgetWarnings:
         at_ms = now_ms()
         seen: list[Notice] = []
         for number, counter in enumerate(self._counters(), 1):
-            seen += (one for one in crossed(counter, at_ms) if one.crossing not in self._noted)
+            seen += (one for one in look(counter, at_ms) if one.crossing not in self._noted)
             if number % COUNTERS_AT_ONCE == 0:
                 await asyncio.sleep(0)
         if seen:

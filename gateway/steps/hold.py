@@ -16,10 +16,9 @@ from dataclasses import replace
 from gateway.api.request import InferenceRequest
 from gateway.cost.limits import Ask, Bill, Limits
 from gateway.cost.output_lengths import OutputLengths
-from gateway.cost.tariff import most_nano, price_of
+from gateway.cost.tariff import most_nano
 from gateway.handoffs import Arm, Principal
 from registry.catalog import Catalog
-from registry.db import now_ms
 
 BYTES_PER_TOKEN = 4
 TEMPLATE_TOKENS = 128
@@ -36,15 +35,9 @@ async def hold(
     body_bytes: int,
 ) -> tuple[InferenceRequest, Bill]:
     """The request as it may go to the engine, and its bill. Raises what `Limits.open` raises."""
-    version = arm.version
-    adapter = None if version is None else version.adapter
-    price = price_of(catalog, principal.tenant, adapter, arm.base_digest, now_ms())
-    scopes: tuple[str, ...] = (f"tenant:{principal.tenant}", f"key:{principal.key_id}")
-    if adapter is not None:
-        scopes += (f"adapter:{principal.tenant}/{adapter}",)
-    counters = limits.counters_of(catalog, scopes)
-    if not counters:
-        return request, Bill(limits, scopes, price, counters, None)
+    standing = limits.standing(catalog, principal, arm)
+    if not standing.counters:
+        return request, Bill(limits, standing, None)
     if request.max_output_tokens is None:
         request = _bounded(request, lengths.bound(principal.tenant, arm.public_name))
     answers = (request.max_output_tokens or 0) * request.choices
@@ -52,9 +45,9 @@ async def hold(
     ask = Ask(
         -(-body_bytes // BYTES_PER_TOKEN) + answers,
         prompt + answers,
-        None if price is None else most_nano(prompt, answers, price),
+        None if standing.price is None else most_nano(prompt, answers, standing.price),
     )
-    return request, await limits.open(scopes, price, counters, ask)
+    return request, await limits.open(standing, ask)
 
 
 def _bounded(request: InferenceRequest, most: int) -> InferenceRequest:

@@ -254,5 +254,8 @@ def test_a_client_reads_in_a_header_that_a_budget_is_nearly_spent(money: Stack, 
     put(admin, scope, daily_tokens=2_000, warn_percent=1)
     first = money.chat("triage", "warned", max_tokens=20)
     assert "x-switchyard-budget-warning" not in first.headers
-    second = money.chat("triage", "warned", max_tokens=20)
-    assert second.headers["x-switchyard-budget-warning"].startswith(f"{scope} daily token budget ")
+
+    def told() -> str:
+        return str(money.chat("triage", "warned", max_tokens=1).headers.get("x-switchyard-budget-warning", ""))
+
+    assert wait_until("the warning", told).startswith(f"{scope} daily token budget ")

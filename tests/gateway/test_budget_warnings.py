@@ -13,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from gateway.cost.counters import Counter
-from gateway.cost.warnings import BudgetWarnings, warning_headers
+from gateway.cost.warnings import BudgetWarnings, look, warning_headers
 from gateway.settings import GatewaySettings
 from registry.budget_warnings import BudgetWarningBooks
 from registry.catalog import LimitEntry
@@ -44,6 +44,8 @@ def daily(scope: str = "tenant:acme", *, spent: int, budget: int = 5 * DOLLAR, w
 
 
 def header(*counters: Counter) -> str | None:
+    for counter in counters:
+        look(counter, now_ms())
     found = dict(warning_headers(counters))
     assert found.keys() <= {b"x-switchyard-budget-warning"}
     return found[b"x-switchyard-budget-warning"].decode() if found else None

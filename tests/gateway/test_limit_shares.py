@@ -18,13 +18,15 @@ from gateway.cost.lending import CapWish, Grants, Lender, LenderLost, Pool, Rate
 from gateway.cost.limits import Ask, Bill, Limits
 from gateway.cost.valkey_pool import ValkeyPool
 from gateway.errors import Overloaded, QuotaExceeded, RateLimited
-from gateway.handoffs import Usage
+from gateway.handoffs import Arm, Principal, Usage
 from registry.catalog import EMPTY, Catalog, LimitEntry, TariffEntry
 from registry.db import now_ms
 from registry.spending import Books, Spent
 from tests.gateway.valkey_server import valkey_server
 
 SCOPE = "tenant:acme"
+PRINCIPAL = Principal("acme", "k-1", frozenset(), allow_unknown_fields=False)
+ARM = Arm("tiny", "sha256:1", None, None, None, None)
 PRICE = TariffEntry(0, 1_000_000, 1_000_000, 1_000_000)
 """A nano-dollar for each token."""
 
@@ -55,7 +57,11 @@ class Ledger:
 
 def catalog(**most: int) -> Catalog:
     entry = LimitEntry(None, None, None, None, None, None, None)
-    return replace(EMPTY, limits=MappingProxyType({SCOPE: replace(entry, **most)}))
+    return replace(
+        EMPTY,
+        limits=MappingProxyType({SCOPE: replace(entry, **most)}),
+        tariffs=MappingProxyType({SCOPE: (PRICE,)}),
+    )
 
 
 @dataclass
@@ -69,8 +75,8 @@ class Process:
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def open(self, tokens: int) -> Bill:
-        counters = self.limits.counters_of(self.catalog, (SCOPE,))
-        return await self.limits.open((SCOPE,), PRICE, counters, Ask(tokens, tokens, tokens))
+        standing = self.limits.standing(self.catalog, PRINCIPAL, ARM)
+        return await self.limits.open(standing, Ask(tokens, tokens, tokens))
 
     async def spend(self, tokens: int) -> None:
         with await self.open(tokens) as bill:
