@@ -105,9 +105,7 @@ async def test_what_no_version_refers_to_is_unloaded_when_workers_have_let_go_of
     house.registry.workers.report("slow", "http://slow", 1)
     async with office(house, mock.url) as (controller, address), follower(address, "slow", trusted=(name,)) as slow:
         engine = controller.engines[0]
-        await eventually("a first report", lambda: slow.seen >= 0)
-        slow.confirms = False  # the first look was published, and it has not read that yet
-        slow.seen = 0
+        slow.confirms, slow.seen = False, 0  # it has read the welcome, and nothing that is published after it
         await eventually("the engine to be up", lambda: engine.state == "up")
         await asyncio.sleep(0.4)
         assert name in engine.leaving, "the slow one may still be routing to it"
