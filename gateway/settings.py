@@ -91,8 +91,8 @@ class GatewaySettings(RegistrySettings):
     default_output_tokens: int = Field(
         1024,
         gt=0,
-        description="max_tokens of a chat request that names none and is under a limit; no more than the engines' "
-        "--max-model-len.",
+        description="max_tokens of a chat request that names none and is under a limit, until 100 answers of its model "
+        "are known (then what 99 of 100 stay below); no more than the engines' --max-model-len.",
     )
     budget_webhook_url: str | None = Field(
         None,
