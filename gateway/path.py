@@ -83,13 +83,16 @@ async def _attempt_until_served(
     """Try engines until one has answered. Another one only before the first byte: a begun answer is never replayed."""
     unable: set[str] = set()
     failure = "no healthy engine serves its base model, or all are full"
+    bounded_by_us = None if request.max_output_tokens is None else request.bounded_by_us
     load = EngineLoad(house.fleet.in_flight.by_engine, house.settings.engine_max_in_flight)
     for number in range(MAX_ATTEMPTS):
         avoided = house.fleet.breaker.avoided(time.monotonic())
         attempt = place(arm, house.fleet.view(), load, unable, avoided, number)
         if attempt is None:
             break
-        metered = Metered(call, principal, request.model, arm, attempt.engine.url, number, request.body, bill)
+        metered = Metered(
+            call, principal, request.model, arm, attempt.engine.url, number, request.body, bounded_by_us, bill
+        )
         try:
             with Meter(house.journal, metered) as usage:
                 async with (

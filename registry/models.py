@@ -267,6 +267,8 @@ class UsageRow(Base):
     finished_at_ms: Mapped[int | None]
     n: Mapped[int | None] = mapped_column(Integer)
     """Answers to each prompt; an engine reads, and counts, the prompt for each of them. NULL is 1."""
+    bounded_by_us: Mapped[bool | None]
+    """Whether the bound of the answer was ours (the client had named none) or the client's; NULL: it had none."""
     segment: Mapped[str | None] = mapped_column(String(160))
     """The journal segment that the attempt's end is in; NULL for what came by no journal."""
 

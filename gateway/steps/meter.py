@@ -32,6 +32,8 @@ class Metered(NamedTuple):
     number: int
     body: Mapping[str, Any]
     """What goes to the engine; read only to estimate a prompt that no engine has counted."""
+    bounded_by_us: bool | None
+    """Whether the bound of the answer is ours or the client's; `None`: it has none."""
     bill: Bill
     """Charged when the attempt has ended."""
 
@@ -53,7 +55,7 @@ class Meter:
         self.usage = Usage()
 
     def __enter__(self) -> Usage:
-        call, principal, requested_model, arm, engine_url, number, body, _ = self._metered
+        call, principal, requested_model, arm, engine_url, number, body, bounded_by_us, _ = self._metered
         version = arm.version
         self._row = {
             "attempt_id": f"{call.request_id}-{number}",
@@ -68,6 +70,7 @@ class Meter:
             "unit_source": arm.unit_source,
             "endpoint": call.endpoint,
             "n": body.get("n"),
+            "bounded_by_us": bounded_by_us,
             "engine": engine_url,
             "outcome": "lost",
             "prompt_tokens": None,

@@ -134,6 +134,9 @@ def test_a_request_without_max_tokens_is_sent_with_the_bound_that_is_held(limite
     assert answer.json()["usage"]["completion_tokens"] == 40
     longer = limited.post(CHAT, {**endless, "min_tokens": 50}, "vague")
     assert longer.json()["usage"]["completion_tokens"] == 50
+    short = limited.post(CHAT, {**endless, "max_tokens": 3}, "vague")
+    rows = [limited.house.usage_of(one.headers["x-request-id"])[0] for one in (answer, short)]
+    assert [bool(row["bounded_by_us"]) for row in rows] == [True, False]
 
 
 def test_a_dollar_budget_without_a_price_is_refused_and_not_free(house: House) -> None:

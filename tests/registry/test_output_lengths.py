@@ -64,3 +64,8 @@ def test_the_newest_of_an_adapter_count_whatever_its_version(registry: Registry)
     found = counts(registry, since_ms=3, newest=10)
     assert sorted(one.tokens for one in found if "triage" in one.served_model) == list(range(30, 40))
     assert [one.tokens for one in found if "other" in one.served_model] == [3]
+
+
+def test_answers_that_their_clients_have_bounded_are_not_counted(registry: Registry) -> None:
+    record(registry, {"bounded_by_us": False}, {"bounded_by_us": True, "completion_tokens": 7}, {"bounded_by_us": None})
+    assert [(one.tokens, one.answers) for one in counts(registry)] == [(5, 1), (7, 1)]
