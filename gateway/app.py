@@ -183,6 +183,7 @@ def _mount(web: FastAPI, house: House, worker: FleetWorker, registry: Registry) 
             "ready": ready,
             "catalog_revision": house.catalog.current.revision,
             "controller": "linked" if worker.linked else "away",
+            "limits": house.limits.state,
             "engines": engines,
         }
         return JSONResponse(content, status_code=200 if ready else 503)

@@ -11,6 +11,9 @@ from pydantic_settings import NoDecode
 
 from registry.settings import RegistrySettings
 
+STORES = ("valkey", "valkeys", "redis", "rediss", "unix")
+"""Schemes of a `limits_store`."""
+
 
 class EngineSettings(BaseModel):
     """One engine; what is not said is as the settings of all engines say."""
@@ -123,6 +126,17 @@ class GatewaySettings(RegistrySettings):
             return json.loads(given)
         except json.JSONDecodeError as error:
             raise ValueError(f"neither URLs with commas between them nor a JSON list ({error})") from error
+
+    @field_validator("limits_store")
+    @classmethod
+    def _a_store(cls, given: str | None) -> str | None:
+        """One that a Valkey client can connect to."""
+        if given is None:
+            return None
+        parts = urlsplit(given)
+        if parts.scheme not in STORES or not (parts.hostname or (parts.scheme == "unix" and parts.path)):
+            raise ValueError(f"no URL of a Valkey; expected valkey://host:port/number (or {', '.join(STORES[1:])})")
+        return given
 
     @field_validator("budget_webhook_url")
     @classmethod

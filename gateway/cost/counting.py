@@ -25,10 +25,7 @@ def limits_of(settings: GatewaySettings, spending: SpendingBooks, writer: str) -
 
 @asynccontextmanager
 async def borrowing(limits: Limits, settings: GatewaySettings, writer: str, controller: Lender) -> AsyncIterator[None]:
-    """Inside the block a process that shares its limits has its part of them; afterwards others have it.
-
-    Raises `InvalidInput` when `limits_store` is no address.
-    """
+    """Inside the block a process that shares its limits has its part of them; afterwards others have it."""
     if not limits.shared:
         yield
         return

@@ -92,6 +92,10 @@ class Standing:
 class Source(Protocol):
     """Where more comes from of limits that several processes share."""
 
+    @property
+    def lost(self) -> bool:
+        """Whether who lends did not answer when it was asked last."""
+
     async def borrow(self, counters: list[Counter], ask: Ask, fits: Callable[[], bool]) -> None:
         """Return when the request fits, or it is no use to wait. Raises `Overloaded` when nobody can tell."""
 
@@ -137,6 +141,13 @@ class Limits:
             scopes += (f"adapter:{principal.tenant}/{adapter}",)
         counters = [counter for scope in scopes if (counter := self._counters.get(scope)) is not None]
         return Standing(scopes, counters, price_of(catalog, principal.tenant, adapter, arm.base_digest, at_ms))
+
+    @property
+    def state(self) -> str:
+        """For people: who counts."""
+        if self.source is None:
+            return "counted alone"
+        return "cannot be borrowed" if self.source.lost else "borrowed"
 
     def counter(self, scope: str) -> Counter | None:
         """The counter of a limited scope, to look at."""

