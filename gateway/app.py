@@ -24,7 +24,7 @@ from gateway.api.request import Caps
 from gateway.api.respond import Receive, Respond, Send
 from gateway.api.translate import translate_errors
 from gateway.catalog_watch import CatalogWatch
-from gateway.cost.counting import borrowing, limits_of
+from gateway.cost.counting import borrowing, limits_of, warn_of_others
 from gateway.cost.journal import Journal
 from gateway.cost.output_lengths import OutputLengths
 from gateway.cost.shipper import Shipper
@@ -125,6 +125,7 @@ class Gateway:
                 watch.run(on_catalog),
                 worker.run(),
                 limits.run(),
+                warn_of_others(limits, registry.workers.live, worker_id),
                 BudgetWarnings(
                     limits.counters,
                     BudgetWarningBooks(registry.db),

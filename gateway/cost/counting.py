@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.cost.borrower import Borrower
 from gateway.cost.lending import Lender, LenderLost
@@ -12,6 +15,10 @@ from gateway.cost.limits import Limits
 from gateway.cost.valkey_pool import ValkeyPool
 from gateway.settings import GatewaySettings
 from registry.spending import SpendingBooks
+from registry.workers import WorkerInfo
+
+log = logging.getLogger("switchyard.limits")
+LOOK_S = 5.0
 
 
 def limits_of(settings: GatewaySettings, spending: SpendingBooks, writer: str) -> Limits:
@@ -42,3 +49,20 @@ async def borrowing(limits: Limits, settings: GatewaySettings, writer: str, cont
             await borrower.give_back()
         if store is not None:
             await store.close()
+
+
+async def warn_of_others(limits: Limits, live: Callable[[], Collection[WorkerInfo]], worker_id: str) -> None:
+    """Say once that another gateway serves from the same database, while this one counts alone. `live` blocks."""
+    while not limits.shared:
+        await asyncio.sleep(LOOK_S)
+        try:
+            others = sorted({one.url for one in await asyncio.to_thread(live) if one.id != worker_id})
+        except SQLAlchemyError:
+            continue  # others say often enough that the database is away
+        if others and limits.counters():
+            log.warning(
+                "%s serves from this database too, and each gateway counts limits alone: together they let through "
+                "more than each limit. Set SWITCHYARD_LIMITS_STORE on all of them",
+                ", ".join(others),
+            )
+            return

