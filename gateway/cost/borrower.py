@@ -85,8 +85,10 @@ class Borrower:
         self._poke.set()
 
     async def run(self) -> None:
-        """For ever."""
-        while True:
+        """Until it is cancelled."""
+        task = asyncio.current_task()
+        assert task is not None
+        while not task.cancelling():  # before Python 3.12, `wait_for` in a lender's client may swallow a cancellation
             urgent = True
             try:
                 async with asyncio.timeout(EVERY_S):
@@ -134,6 +136,7 @@ class Borrower:
         self._urgent -= counters
         caps: dict[str, tuple[Cap, CapWish]] = {}
         rates: dict[str, tuple[LentRate, RateWish]] = {}
+        idle = []
         for counter in counters:
             busy = counter.asked != self._asked.get(counter)
             self._asked[counter] = counter.asked
@@ -143,8 +146,8 @@ class Borrower:
             for rate in counter.rates():
                 if (units := rate.wish(busy=busy)) is not None:
                     rates[units.account] = (rate, units)
-            if not busy and not counter.in_flight and _has_nothing(counter):
-                del self._asked[counter]
+            if not busy:
+                idle.append(counter)
         try:
             grants = await self._asked_of.exchange(
                 self._writer, tuple(wish for _, wish in caps.values()), tuple(wish for _, wish in rates.values())
@@ -156,6 +159,9 @@ class Borrower:
                 rate.unsaid(units)
             return self._lose(error)
         self._accept(grants, caps, rates)
+        for counter in idle:  # only now: it may just have been lent something, or the lender not have heard the last
+            if not counter.in_flight and _has_nothing(counter):
+                self._asked.pop(counter, None)
         return True
 
     def _accept(

@@ -98,7 +98,7 @@ def judge(
     for row in registry.ledger.recent(len(spent) * 4):
         rows.setdefault(row["request_id"], []).append(row)
     finished = [one for one in spent if one.usage is not None]
-    wrong = [one for one in finished if not _booked_right(one, rows.get(one.request_id or "", []))]
+    wrong = [one for one in finished if not booked_right(one, rows.get(one.request_id or "", []))]
     undercounted = [one for one in spent if one.seen_tokens > _most(rows.get(one.request_id or "", []))]
     balances = reconcile(registry.readings, 0, now_ms())
     overrun, unexplained = _all(balances, "abort_overrun"), _all(balances, "unexplained")
@@ -137,7 +137,7 @@ def judge(
     }
 
 
-def _booked_right(one: Spent, attempts: Sequence[dict[str, Any]]) -> bool:
+def booked_right(one: Spent, attempts: Sequence[dict[str, Any]]) -> bool:
     """One attempt was answered, and it has the client's count."""
     answered = [row for row in attempts if row["outcome"] == "ok"]
     if len(answered) != 1 or one.usage is None:

@@ -178,6 +178,20 @@ async def test_places_are_taken_by_either_and_free_for_the_other_at_once(lender:
             pass
 
 
+async def test_a_place_that_was_lent_right_after_a_refusal_comes_back_too(lender: Lender) -> None:
+    limits = catalog(concurrency=1)
+    async with process("one", lender, Ledger(), limits) as one, process("two", lender, Ledger(), limits) as two:
+        with await one.open(1):
+            for _ in range(8):
+                with pytest.raises(RateLimited):
+                    await two.open(1)
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(0.03)
+        for who in (two, one) * 4:
+            with await who.open(1):
+                pass
+
+
 async def test_a_rate_is_divided_by_who_asks(lender: Lender) -> None:
     limits = catalog(requests_per_minute=10)
     async with process("one", lender, Ledger(), limits) as one, process("two", lender, Ledger(), limits) as two:
