@@ -37,5 +37,6 @@ def test_nothing_that_the_engine_counted_is_unexplained(live: Live) -> None:
     assert [one for one in finished if not booked_right(one, rows.get(one.request_id or "", []))] == []
     (balance,) = balances
     assert balance.counted.total > 0
-    assert (balance.unexplained, balance.in_flight, balance.lost) == (Tokens(), Tokens(), Tokens())
+    assert (balance.unexplained, balance.lost) == (Tokens(), Tokens())
+    assert balance.overlapping or balance.in_flight == Tokens(), "a reading may be taken while requests run"
     assert balance.abort_overrun.within(balance.abort_bound) == balance.abort_overrun
