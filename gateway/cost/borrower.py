@@ -48,6 +48,7 @@ class Borrower:
         self._urgent: set[Counter] = set()
         self._waiting: list[asyncio.Future[None]] = []
         self._poke = asyncio.Event()
+        self._stopped = False
 
     @property
     def lost(self) -> bool:
@@ -85,10 +86,10 @@ class Borrower:
         self._poke.set()
 
     async def run(self) -> None:
-        """Until it is cancelled."""
-        task = asyncio.current_task()
-        assert task is not None
-        while not task.cancelling():  # before Python 3.12, `wait_for` in a lender's client may swallow a cancellation
+        """Until `stop`. It is not to be cancelled: in the middle of an exchange a lender's client may swallow that (its
+        `wait_for` does, before Python 3.12), or leave half a connection behind.
+        """
+        while not self._stopped:
             urgent = True
             try:
                 async with asyncio.timeout(EVERY_S):
@@ -102,6 +103,11 @@ class Borrower:
                 await self._exchange(set(self._urgent) if urgent else set(self._asked))
             except Exception:  # whatever it is, requests wait for the next exchange
                 log.exception("shared limits cannot be borrowed")
+
+    def stop(self) -> None:
+        """End `run` after the exchange that is under way."""
+        self._stopped = True
+        self._poke.set()
 
     async def give_back(self) -> None:
         """At the end of the process: what it did not spend is for others. All requests have ended."""

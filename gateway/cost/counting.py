@@ -43,8 +43,8 @@ async def borrowing(limits: Limits, settings: GatewaySettings, writer: str, cont
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        borrower.stop()
+        await task
         with suppress(LenderLost):
             await borrower.give_back()
         if store is not None:

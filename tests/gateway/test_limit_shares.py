@@ -73,6 +73,7 @@ class Process:
     limits: Limits
     catalog: Catalog
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    borrowing: asyncio.Task[None] | None = None
 
     async def open(self, tokens: int) -> Bill:
         standing = self.limits.standing(self.catalog, PRINCIPAL, ARM)
@@ -97,6 +98,9 @@ class Process:
 
     async def die(self) -> None:
         """As with kill -9: nothing is given back."""
+        if isinstance(self.limits.source, Borrower) and self.borrowing is not None:
+            self.limits.source.stop()
+            await self.borrowing
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -113,7 +117,7 @@ async def process(
     if lender is not None:
         borrower = Borrower(lender, name, made.counters, fails_open=fails_open)
         made.source = borrower
-        running.tasks.append(asyncio.create_task(borrower.run()))
+        running.borrowing = asyncio.create_task(borrower.run())
     running.tasks.append(asyncio.create_task(made.run()))
     try:
         yield running
