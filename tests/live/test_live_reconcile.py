@@ -42,6 +42,7 @@ def test_nothing_that_the_engine_counted_is_unexplained(live: Live) -> None:
         spent = ask(REQUESTS)
         time.sleep(QUIET_S)  # what was aborted last has left the batch, and all is shipped
         wait_read(registry.readings, now_ms(), lambda: ask(1))
+        time.sleep(QUIET_S)  # the rows of what ran until then are shipped
         (balance,) = reconcile(registry.readings, began_ms, now_ms())
         rows: dict[str, list[dict[str, object]]] = {}
         for row in registry.ledger.recent(10_000):
