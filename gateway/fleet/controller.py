@@ -153,6 +153,8 @@ class Controller:
         engine = self.engine(engine_url)
         if engine is not None:
             await self._looked_at(engine)
+            while engine.in_doubt:  # a load before the restart is known would compare with a base that is not back yet
+                await asyncio.wait([self._look_at(engine, reconcile=False)])
         if engine is None or not engine.healthy:
             raise ColdAdapterFailed(f"the engine is down ({engine.fault if engine else 'unknown'})", permanent=False)
         await self.loading.ensure(engine, version, for_swap=for_swap)
@@ -270,15 +272,22 @@ class Controller:
     async def _check_all(self, *, reconcile: bool) -> None:
         """Look at every engine. One that does not answer keeps its own check waiting, and nobody else's round."""
         for engine in self.engines:
-            if engine.url not in self._checks:
-                check = asyncio.create_task(self._check(engine, reconcile=reconcile), name=f"check {engine.url}")
-                self._checks[engine.url] = check
-                check.add_done_callback(partial(self._check_ended, engine))
+            self._look_at(engine, reconcile=reconcile)
         if self._checks:
             await asyncio.wait(self._checks.values(), timeout=self._settings.check_interval_s)
 
+    def _look_at(self, engine: ManagedEngine, *, reconcile: bool) -> asyncio.Task[None]:
+        """The check that runs, or one that begins now."""
+        check = self._checks.get(engine.url)
+        if check is None or check.done():  # a finished one stays in the table until the loop's next turn
+            check = asyncio.create_task(self._check(engine, reconcile=reconcile), name=f"check {engine.url}")
+            self._checks[engine.url] = check
+            check.add_done_callback(partial(self._check_ended, engine))
+        return check
+
     def _check_ended(self, engine: ManagedEngine, check: asyncio.Task[None]) -> None:
-        del self._checks[engine.url]
+        if self._checks.get(engine.url) is check:
+            del self._checks[engine.url]
         if not check.cancelled() and (error := check.exception()) is not None:
             log.error("checking engine %s failed", engine.url, exc_info=error)
             engine.down(f"its check failed: {error!r}")

@@ -89,6 +89,8 @@ class ManagedEngine:
         """How far the served base is from the registered one, in nats; `None` when there is nothing to compare with."""
         self.loading = asyncio.Lock()
         self._condition: EngineState = "new"
+        self._doubted_s: float | None = None
+        """`time.monotonic()` of a sign that it has restarted; `None` when it has been looked at since."""
         self._term = term
         self._sequence = 0
         self._loads_since_base = 0
@@ -111,6 +113,11 @@ class ManagedEngine:
     def healthy(self) -> bool:
         """Whether adapters can be loaded on it and requests on it go on."""
         return self._condition in ("up", "slow")
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether it lost something of ours, and has not been looked at since: it may have restarted meanwhile."""
+        return self._doubted_s is not None
 
     @property
     def names(self) -> set[str]:
@@ -151,6 +158,14 @@ class ManagedEngine:
         workers last got a byte.
         The state afterwards says what was found.
         """
+        began_s = time.monotonic()
+        try:
+            return await self._check(find, zero_adapter, in_flight=in_flight, heard_s=heard_s)
+        finally:
+            if self._doubted_s is not None and self._doubted_s <= began_s:
+                self._doubted_s = None
+
+    async def _check(self, find: Finder, zero_adapter: Path, *, in_flight: int, heard_s: float) -> bool:
         try:
             look = await self.control.look()
         except Silent as error:
@@ -402,6 +417,8 @@ class ManagedEngine:
 
     def forget(self, name: str) -> None:
         """The engine does not know a name that we thought resident."""
+        if name in self.names:
+            self._doubted_s = time.monotonic()
         self.resident = {key: entry for key, entry in self.resident.items() if entry.name != name}
         self.leaving.pop(name, None)
         if self.base_name == name:

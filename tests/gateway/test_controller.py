@@ -15,8 +15,9 @@ from loadtest.folders import write_adapter
 from loadtest.testing import run_mock_engine
 from registry.names import parse_ref
 from tests.gateway.fleet_parts import NOBODY, controller_of
+from tests.gateway.link_parts import entry_of, office
 from tests.gateway.raw_server import Connection, document, raw_server
-from tests.gateway.stack import House, run_stack, wait_until
+from tests.gateway.stack import House, proof, run_stack, wait_until
 from tests.registry.adapter_folders import TinyBase
 
 
@@ -81,6 +82,23 @@ async def test_an_engine_that_never_answers_does_not_hold_up_the_others(house: H
                 await asyncio.sleep(0.01)
         running.cancel()
         await controller.close()
+
+
+async def test_after_an_unnoticed_restart_a_proven_adapter_waits_for_the_base_that_its_proof_compares_with(
+    house: House,
+) -> None:
+    version = entry_of(house, house.publish("acme/triage", proof=proof()).id)
+    async with (
+        run_mock_engine(model=str(house.base_folder)) as mock,
+        office(house, mock.url, looks=False) as (controller, _),
+    ):
+        await controller._check_all(reconcile=False)
+        await controller.ensure(mock.url, version)
+        lost = controller.engines[0].resident[version.id].name
+        await mock.restart()
+        controller.lost(mock.url, lost)
+        await controller.ensure(mock.url, version)
+        assert controller.engines[0].resident[version.id].strength is not None
 
 
 def test_a_database_that_is_away_for_a_moment_does_not_stop_the_fleet(house: House) -> None:
