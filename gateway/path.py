@@ -24,7 +24,7 @@ from gateway.steps.authenticate import authenticate
 from gateway.steps.forward import AdapterMissing, Forward
 from gateway.steps.hold import hold
 from gateway.steps.load import Fleet, Load
-from gateway.steps.meter import Meter, Metered
+from gateway.steps.meter import Meter
 from gateway.steps.place import Attempt, EngineLoad, place
 from gateway.steps.resolve import resolve
 
@@ -83,18 +83,15 @@ async def _attempt_until_served(
     """Try engines until one has answered. Another one only before the first byte: a begun answer is never replayed."""
     unable: set[str] = set()
     failure = "no healthy engine serves its base model, or all are full"
-    bounded_by_us = None if request.max_output_tokens is None else request.bounded_by_us
     load = EngineLoad(house.fleet.in_flight.by_engine, house.settings.engine_max_in_flight)
     for number in range(MAX_ATTEMPTS):
         avoided = house.fleet.breaker.avoided(time.monotonic())
         attempt = place(arm, house.fleet.view(), load, unable, avoided, number)
         if attempt is None:
             break
-        metered = Metered(
-            call, principal, request.model, arm, attempt.engine.url, number, request.body, bounded_by_us, bill
-        )
+        meter = Meter(house.journal, call, principal, request, arm, attempt.engine.url, number, bill)
         try:
-            with Meter(house.journal, metered) as usage:
+            with meter as usage:
                 async with (
                     Load(house.fleet, attempt.engine.url, arm, wait_s=house.settings.cold_wait_s) as engine_name,
                     _forward(

@@ -11,14 +11,10 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from orjson import dumps
-
-from gateway.cost.records import INTENT, SETTLE
+from gateway.cost.rows import Kind
 from gateway.cost.segments import SegmentWriter
 
 log = logging.getLogger("switchyard.journal")
@@ -55,7 +51,7 @@ class Journal:
         self._previous = ""
         self._running = 0
         self._unshipped = self._current.size
-        self._waiting: deque[tuple[bytes, bytes]] = deque()
+        self._waiting: deque[tuple[bytes, Kind, bytes]] = deque()
         """Settle records that the disk had no room for; at most one for each attempt that had begun before."""
 
     @property
@@ -68,12 +64,11 @@ class Journal:
         """Written and not in the ledger yet."""
         return self._unshipped
 
-    def intent(self, row: Mapping[str, Any]) -> None:
-        """An attempt begins; should nothing else come, it is `lost`.
+    def intent(self, attempt_id: bytes, kind: Kind, values: bytes) -> None:
+        """An attempt begins (`rows.begun`); should nothing else come, it is `lost`.
 
         Raises `OSError` when it cannot be recorded (`JournalFull`: when too much waits for the ledger already).
         """
-        attempt_id, payload = row["attempt_id"].encode(), dumps(row)
         with self._lock:
             if self._unshipped > self._max_unshipped_bytes:
                 raise JournalFull(
@@ -83,25 +78,24 @@ class Journal:
                 )
             if self._waiting:
                 self._write_waiting()
-            self._unshipped += self._current.append(INTENT, attempt_id, payload)
+            self._unshipped += self._current.intent(attempt_id, kind, values)
             self._running += 1
 
-    def settle(self, row: Mapping[str, Any]) -> None:
-        """An attempt ended; the row is complete. It never fails: what the disk has no room for waits in memory."""
-        attempt_id, payload = row["attempt_id"].encode(), dumps(row)
+    def settle(self, attempt_id: bytes, kind: Kind, values: bytes) -> None:
+        """An attempt ended (`rows.ended`). It never fails: what the disk has no room for waits in memory."""
         with self._lock:
             self._running -= 1
             try:
                 if self._waiting:
                     self._write_waiting()
-                self._unshipped += self._current.append(SETTLE, attempt_id, payload)
+                self._unshipped += self._current.settle(attempt_id, kind, values)
             except OSError as error:
-                self._waiting.append((attempt_id, payload))
-                log.error("the end of attempt %s waits for room on the disk: %s", row["attempt_id"], error)
+                self._waiting.append((attempt_id, kind, values))
+                log.error("the end of attempt %s waits for room on the disk: %s", attempt_id.decode(), error)
 
     def _write_waiting(self) -> None:
         while self._waiting:
-            self._unshipped += self._current.append(SETTLE, *self._waiting[0])
+            self._unshipped += self._current.settle(*self._waiting[0])
             self._waiting.popleft()
 
     def shipped(self, count: int) -> None:
@@ -141,7 +135,10 @@ class Journal:
         """Sync, end the chain, give the locks up. What runs still, or found no room, is `lost` to who comes next."""
         self.tend()
         if self._waiting:
-            log.error("these attempts ended and there was no room to say so: %s", [name for name, _ in self._waiting])
+            log.error(
+                "these attempts ended and there was no room to say so: %s",
+                [name.decode() for name, *_ in self._waiting],
+            )
         elif self._running == 0 and all(segment.closing for segment in self._full):
             with suppress(OSError):
                 self._current.close(self._previous, last=True)

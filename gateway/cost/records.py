@@ -1,8 +1,14 @@
-"""One line of the usage journal: `CRC NUMBER KIND NAME JSON`.
+"""One line of the usage journal: `CRC NUMBER TYPE NAME …`.
 
 CRC is the CRC-32 of all that follows it, eight hexadecimal digits; NUMBER counts the lines of a segment from 0, so that
-a line that is missing is named; NAME is the attempt's id, or the segment's writer. What a scan needs is in front of the
-JSON, which then need not be parsed.
+a line that is missing is named. By TYPE:
+
+* `H WRITER JSON`, the header
+* `K KIND JSON`, a kind of rows is declared: what they have in common (`gateway.cost.rows`)
+* `I ATTEMPT KIND VALUES`, an attempt begins, and `S ATTEMPT KIND VALUES`, it has ended
+* `C - JSON`, the closing record
+
+What a scan needs is in front of the JSON, which then need not be parsed.
 """
 
 from __future__ import annotations
@@ -10,7 +16,7 @@ from __future__ import annotations
 from typing import NamedTuple
 from zlib import crc32
 
-HEADER, INTENT, SETTLE, CLOSE = b"H", b"I", b"S", b"C"
+HEADER, KIND, INTENT, SETTLE, CLOSE = b"H", b"K", b"I", b"S", b"C"
 EVENTS = (INTENT, SETTLE)
 CRC_DIGITS = 8
 
@@ -23,15 +29,14 @@ class Record(NamedTuple):
     """A line that is whole."""
 
     number: int
-    kind: bytes
+    type: bytes
     name: bytes
-    payload: bytes
-    """JSON: the usage row of an intent or a settle record."""
+    rest: bytes
 
 
-def encode(number: int, kind: bytes, name: bytes, payload: bytes) -> bytes:
-    """A line with its end. `name` has no spaces, `payload` no line breaks."""
-    body = b"%d %b %b %b" % (number, kind, name, payload)
+def encode(number: int, type_: bytes, name: bytes, rest: bytes) -> bytes:
+    """A line with its end. `name` has no spaces, `rest` no line breaks."""
+    body = b"%d %b %b %b" % (number, type_, name, rest)
     return b"%08x %b\n" % (crc32(body), body)
 
 
@@ -41,7 +46,7 @@ def decode(line: bytes) -> Record:
     if b"%08x" % crc32(body) != line[:CRC_DIGITS]:
         raise Damaged("its checksum does not match")
     try:
-        number, kind, name, payload = body.split(b" ", 3)
-        return Record(int(number), kind, name, payload)
+        number, type_, name, rest = body.split(b" ", 3)
+        return Record(int(number), type_, name, rest)
     except ValueError:
         raise Damaged("it is no record of this journal") from None

@@ -10,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 
 from gateway.cost.records import INTENT, SETTLE
+from gateway.cost.rows import Kind, lost
 from gateway.cost.segments import PATTERN, SegmentReader, SegmentWriter, writer_and_sequence
 
 BLOCK_BYTES = 256 * 1024
@@ -95,16 +96,16 @@ def _settle(paths: list[Path], fds: list[int]) -> int:
     """End the chain. If the last segment has its end and yet misses that of an attempt, because a record of it is
     damaged, the chain gets one segment more, which is added to `paths` and `fds`.
     """
-    running: dict[bytes, bytes] = {}
+    running: dict[bytes, tuple[Kind, bytes]] = {}
     previous = ""
     segment: SegmentWriter | None = None
     for path, fd in zip(paths, fds, strict=True):
         reader = SegmentReader(path)
         while records := reader.read(BLOCK_BYTES):
-            for kind, attempt_id, payload in records:
-                if kind == INTENT:
-                    running[attempt_id] = payload
-                elif kind == SETTLE:
+            for type_, attempt_id, kind, values in records:
+                if type_ == INTENT:
+                    running[attempt_id] = kind, values
+                elif type_ == SETTLE:
                     running.pop(attempt_id, None)
         segment = reader.reopen(fd) if reader.closing is None else None
         if segment is not None and path != paths[-1]:
@@ -117,8 +118,8 @@ def _settle(paths: list[Path], fds: list[int]) -> int:
         paths.append(segment.path)
         fds.append(segment.fileno())
     if segment is not None:
-        for attempt_id, payload in running.items():  # an intent's row says `lost` from the beginning
-            segment.append(SETTLE, attempt_id, payload)
+        for attempt_id, (kind, values) in running.items():
+            segment.settle(attempt_id, kind, lost(values))
         _close(segment, previous, last=True)
     return len(running)
 

@@ -2,7 +2,8 @@
 
 A writer is one life of one worker. A segment begins with a header and ends with a closing record: how many records it
 has, and a running digest of their checksums, chained to the segment before. One without a closing record is being
-written to, or its writer was killed; the last line of such a one may be torn.
+written to, or its writer was killed; the last line of such a one may be torn. Every segment declares the kinds that its
+records name, so that it can be read alone.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import errno
 import fcntl
 import os
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -19,15 +21,28 @@ from typing import Any, Self
 
 import orjson
 
-from gateway.cost.records import CLOSE, CRC_DIGITS, EVENTS, HEADER, INTENT, SETTLE, Damaged, decode, encode
+from gateway.cost.records import (
+    CLOSE,
+    CRC_DIGITS,
+    EVENTS,
+    HEADER,
+    INTENT,
+    KIND,
+    SETTLE,
+    Damaged,
+    Record,
+    decode,
+    encode,
+)
+from gateway.cost.rows import Kind
 
-FORMAT = 1
+FORMAT = 2
 PATTERN = "usage-*.log"
 DAMAGED = "damaged-"
 """Prefix of a segment that was shipped as far as it could be read, and is kept for people to look at."""
 DIGEST_BYTES = 16
-Event = tuple[bytes, bytes, bytes]
-"""`INTENT` or `SETTLE`, the attempt's id, and its row as JSON."""
+Event = tuple[bytes, bytes, Kind, bytes]
+"""`INTENT` or `SETTLE`, the attempt's id, and its kind and values (`gateway.cost.rows`)."""
 
 _libc_write = ctypes.PyDLL(None, use_errno=True).write
 _libc_write.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t)
@@ -74,11 +89,24 @@ class Closing:
 class SegmentWriter:
     """An open segment, locked for as long as it is. Not thread-safe."""
 
-    def __init__(self, path: Path, fd: int, records: int, intents: int, settles: int, size: int, digest: Any) -> None:
+    def __init__(
+        self,
+        path: Path,
+        fd: int,
+        digest: Any,
+        *,
+        records: int = 0,
+        intents: int = 0,
+        settles: int = 0,
+        size: int = 0,
+        kinds: Iterable[bytes] = (),
+    ) -> None:
         self.path, self.size = path, size
         self.closing: Closing | None = None
         self._fd = fd
         self._records, self._intents, self._settles = records, intents, settles
+        self._kinds = set(kinds)
+        """Names of those that are declared."""
         self._digest = digest
         self._checksums = bytearray()
         """What the digest has still to take in: that is left to the shipper's thread."""
@@ -93,8 +121,8 @@ class SegmentWriter:
         fd = os.open(unnamed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
-            made = cls(path, fd, 0, 0, 0, 0, blake2b(digest_size=DIGEST_BYTES))
-            made.append(HEADER, writer.encode(), orjson.dumps({"format": FORMAT, "sequence": sequence}))
+            made = cls(path, fd, blake2b(digest_size=DIGEST_BYTES))
+            made._append(encode(0, HEADER, writer.encode(), orjson.dumps({"format": FORMAT, "sequence": sequence})))
             unnamed.rename(path)
         except OSError:
             os.close(fd)
@@ -102,20 +130,41 @@ class SegmentWriter:
             raise
         return made
 
-    def append(self, kind: bytes, name: bytes, payload: bytes) -> int:
-        """One `write()`; the bytes it took. Raises `OSError` when the disk has no room, and leaves no half line."""
-        line = encode(self._records, kind, name, payload)
-        written = write_at_once(self._fd, line)
-        if written != len(line):
+    def intent(self, attempt_id: bytes, kind: Kind, values: bytes) -> int:
+        """An attempt begins; the bytes it took. Raises `OSError` when the disk has no room, and leaves no half line."""
+        return self._event(INTENT, attempt_id, kind, values)
+
+    def settle(self, attempt_id: bytes, kind: Kind, values: bytes) -> int:
+        """An attempt has ended; as `intent`."""
+        return self._event(SETTLE, attempt_id, kind, values)
+
+    def _event(self, type_: bytes, attempt_id: bytes, kind: Kind, values: bytes) -> int:
+        name = kind.name
+        if name in self._kinds:
+            written = self._append(encode(self._records, type_, attempt_id, b"%b %b" % (name, values)))
+        else:
+            written = self._append(
+                encode(self._records, KIND, name, kind.fields),
+                encode(self._records + 1, type_, attempt_id, b"%b %b" % (name, values)),
+            )
+            self._kinds.add(name)
+        if type_ is INTENT:
+            self._intents += 1
+        else:
+            self._settles += 1
+        return written
+
+    def _append(self, *lines: bytes) -> int:
+        """All of them in one `write()`, or none; the bytes they took."""
+        data = lines[0] if len(lines) == 1 else b"".join(lines)
+        written = write_at_once(self._fd, data)
+        if written != len(data):
             os.ftruncate(self._fd, self.size)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.size += written
-        self._records += 1
-        self._checksums += line[:CRC_DIGITS]
-        if kind == INTENT:
-            self._intents += 1
-        elif kind == SETTLE:
-            self._settles += 1
+        for line in lines:
+            self._records += 1
+            self._checksums += line[:CRC_DIGITS]
         return written
 
     def close(self, previous: str, *, last: bool) -> str:
@@ -123,7 +172,7 @@ class SegmentWriter:
         self._digest.update(self._checksums)
         self._checksums.clear()
         closing = Closing(self._records, self._intents, self._settles, self._digest.hexdigest(), previous, last)
-        self.append(CLOSE, b"-", orjson.dumps(closing))
+        self._append(encode(self._records, CLOSE, b"-", orjson.dumps(closing)))
         self.closing = closing
         return closing.digest
 
@@ -152,6 +201,7 @@ class SegmentReader:
     closing: Closing | None = None
     faults: list[str] = field(default_factory=list)
     """Each with its line; a torn last line is none."""
+    _kinds: dict[bytes, Kind] = field(default_factory=dict)
     _digest: Any = field(default_factory=lambda: blake2b(digest_size=DIGEST_BYTES))
 
     def read(self, limit: int) -> list[Event]:
@@ -175,15 +225,16 @@ class SegmentReader:
 
     def _take_all(self, lines: list[bytes], found: list[Event]) -> None:
         """Lines that are as they should be cost a third of what `_take` does, and a recovery may have millions."""
-        crc32, digest, at = zlib.crc32, self._digest, self.records
+        crc32, digest, kinds, at = zlib.crc32, self._digest, self._kinds, self.records
         for line in lines:
             checksum, body = line[:CRC_DIGITS], line[CRC_DIGITS + 1 :]
-            parts = body.split(b" ", 3)
+            parts = body.split(b" ", 4)
             if (
                 at == 0
                 or self.closing is not None
-                or len(parts) < 4
+                or len(parts) < 5
                 or parts[1] not in EVENTS
+                or parts[3] not in kinds
                 or parts[0] != b"%d" % at
                 or b"%08x" % crc32(body) != checksum
             ):
@@ -197,7 +248,7 @@ class SegmentReader:
                 self.intents += 1
             else:
                 self.settles += 1
-            found.append((parts[1], parts[2], parts[3]))
+            found.append((parts[1], parts[2], kinds[parts[3]], parts[4]))
         self.records = at
 
     def _take(self, line: bytes, found: list[Event]) -> None:
@@ -212,17 +263,31 @@ class SegmentReader:
             self.faults.append(_gap(self.records, record.number))
         if self.closing is not None:
             self.faults.append(f"record {record.number} comes after the closing record")
-        kind = record.kind
-        if kind == CLOSE:
-            self._compare(Closing(**orjson.loads(record.payload)))
-        elif (kind == HEADER) != (record.number == 0):
-            self.faults.append(f"record {record.number}: " + ("a second header" if kind == HEADER else "no header"))
+        if record.type == CLOSE:
+            self._compare(Closing(**orjson.loads(record.rest)))
+        elif (record.type == HEADER) != (record.number == 0):
+            what = "a second header" if record.type == HEADER else "no header"
+            self.faults.append(f"record {record.number}: {what}")
+        elif record.type == HEADER and (said := orjson.loads(record.rest)["format"]) != FORMAT:
+            self.faults.append(f"its format is {said}, and this version reads {FORMAT}; ship it with the one it is of")
         self._digest.update(line[:CRC_DIGITS])
         self.records = record.number + 1
-        if kind in EVENTS:
-            self.intents += kind == INTENT
-            self.settles += kind == SETTLE
-            found.append((kind, record.name, record.payload))
+        if record.type == KIND:
+            self._kinds[record.name] = Kind(record.name, record.rest)
+        elif record.type in EVENTS:
+            self._take_event(record, found)
+
+    def _take_event(self, record: Record, found: list[Event]) -> None:
+        self.intents += record.type == INTENT
+        self.settles += record.type == SETTLE
+        name, _, values = record.rest.partition(b" ")
+        kind = self._kinds.get(name)
+        if kind is None:
+            self.faults.append(
+                f"record {record.number} is of the kind {name.decode()}, which no record before declares"
+            )
+        else:
+            found.append((record.type, record.name, kind, values))
 
     def _compare(self, closing: Closing) -> None:
         self.closing = closing
@@ -243,7 +308,16 @@ class SegmentReader:
     def reopen(self, fd: int) -> SegmentWriter:
         """Go on writing where reading ended; `fd` is locked. What is left of a torn line is cut off."""
         os.ftruncate(fd, self.offset)
-        return SegmentWriter(self.path, fd, self.records, self.intents, self.settles, self.offset, self._digest.copy())
+        return SegmentWriter(
+            self.path,
+            fd,
+            self._digest.copy(),
+            records=self.records,
+            intents=self.intents,
+            settles=self.settles,
+            size=self.offset,
+            kinds=self._kinds,
+        )
 
 
 def _gap(expected: int, found: int) -> str:

@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import orjson
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.cost.journal import Journal
 from gateway.cost.records import INTENT, SETTLE
 from gateway.cost.recovery import Estate, take_over
+from gateway.cost.rows import row_of
 from gateway.cost.segments import DAMAGED, SegmentReader, writer_and_sequence
 from registry.corrections import TOKENS
 from registry.errors import RegistryError
@@ -168,11 +168,11 @@ class Shipper:
                 log.error("%s: %s", path.name, fault)
             if not records:
                 break
-            for kind, attempt_id, payload in records:
-                if kind == SETTLE:
-                    shipment.rows.append({**orjson.loads(payload), "segment": path.stem})
+            for type_, attempt_id, kind, values in records:
+                if type_ == SETTLE:
+                    shipment.rows.append({**row_of(attempt_id, kind, values), "segment": path.stem})
                     shipment.ended.append(attempt_id)
-                elif ours and kind == INTENT:
+                elif ours and type_ == INTENT:
                     self._running[attempt_id] = path
             time.sleep(pause_s)
         self._record(shipment, ours)

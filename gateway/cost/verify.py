@@ -67,10 +67,10 @@ def verify(folder: Path, ledger: Ledger) -> Verification:
 def _read(path: Path, open_attempts: set[bytes]) -> SegmentReader:
     reader = SegmentReader(path)
     while found := reader.read(BLOCK_BYTES):
-        for kind, attempt_id, _ in found:
-            if kind == INTENT:
+        for type_, attempt_id, _, _ in found:
+            if type_ == INTENT:
                 open_attempts.add(attempt_id)
-            elif kind == SETTLE:
+            elif type_ == SETTLE:
                 open_attempts.discard(attempt_id)
     return reader
 

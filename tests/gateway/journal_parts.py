@@ -9,30 +9,27 @@ from pathlib import Path
 from typing import Any
 
 from gateway.cost import segments
+from gateway.cost.journal import Journal
+from gateway.cost.rows import Kind, begun, ended, kind_of
 from registry.ledger import Ledger
 
 
-def row(attempt: str, outcome: str = "lost", tokens: int | None = None) -> dict[str, Any]:
-    """An attempt's row as the meter writes it."""
-    return {
-        "attempt_id": attempt,
-        "request_id": attempt,
-        "tenant": "acme",
-        "key_id": "k",
-        "requested_model": "t",
-        "served_model": "acme/t@1.0",
-        "split_id": None,
-        "arm": None,
-        "unit_source": None,
-        "endpoint": "chat",
-        "engine": "http://e",
-        "outcome": outcome,
-        "prompt_tokens": tokens,
-        "cached_tokens": tokens and 0,
-        "completion_tokens": tokens,
-        "started_at_ms": 1_000,
-        "finished_at_ms": None if outcome == "lost" else 2_000,
-    }
+def kind(key_id: str = "k") -> Kind:
+    """What the rows of these tests have in common."""
+    return kind_of("acme", key_id, "t", "acme/t@1.0", None, None, None, None, "chat", None, None, "http://e")
+
+
+def begin(journal: Journal, attempt: str, key_id: str = "k") -> None:
+    """An attempt begins, as the meter says it."""
+    journal.intent(attempt.encode(), kind(key_id), begun(1_000))
+
+
+def end(journal: Journal, attempt: str, outcome: str, tokens: int | None = None, key_id: str = "k") -> None:
+    """An attempt has ended, with so many tokens of each kind."""
+    cached = None if tokens is None else 0
+    journal.settle(
+        attempt.encode(), kind(key_id), ended(1_000, 2_000, outcome, tokens, cached, tokens, None, None, None)
+    )
 
 
 def outcomes(ledger: Ledger) -> dict[str, tuple[str, int | None]]:
@@ -47,7 +44,7 @@ def files(folder: Path) -> list[str]:
 
 
 @contextmanager
-def full_disk(monkeypatch: Any, room: int = 100) -> Iterator[None]:
+def full_disk(monkeypatch: Any, room: int = 10) -> Iterator[None]:
     """Journals find room for `room` bytes of a write and no more, as on a full disk, while the block runs."""
     write = segments.write_at_once
     here = threading.get_ident()

@@ -19,7 +19,7 @@ from registry.db import Database
 from registry.ledger import Ledger
 from registry.service import Registry
 from registry.settings import RegistrySettings
-from tests.gateway.journal_parts import files, full_disk, outcomes, row
+from tests.gateway.journal_parts import begin, end, files, full_disk, kind, outcomes
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -38,13 +38,13 @@ def ledger(db: Database) -> Ledger:
 def test_what_settled_is_shipped_once_and_what_runs_is_not_shipped_yet(tmp_path: Path, ledger: Ledger) -> None:
     journal = Journal(tmp_path / "journal", "w")
     shipper = Shipper(journal, ledger)
-    journal.intent(row("a"))
-    journal.intent(row("b"))
-    journal.settle(row("a", "ok", 7))
+    begin(journal, "a")
+    begin(journal, "b")
+    end(journal, "a", "ok", 7)
     for _ in range(3):
         shipper.ship()
         assert outcomes(ledger) == {"a": ("ok", 7)}
-    journal.settle(row("b", "client_aborted"))
+    end(journal, "b", "client_aborted")
     shipper.ship()
     assert outcomes(ledger) == {"a": ("ok", 7), "b": ("client_aborted", None)}
     assert journal.unshipped_bytes == 0
@@ -53,8 +53,8 @@ def test_what_settled_is_shipped_once_and_what_runs_is_not_shipped_yet(tmp_path:
 
 def test_a_second_shipper_over_the_same_files_changes_nothing(tmp_path: Path, ledger: Ledger) -> None:
     journal = Journal(tmp_path / "journal", "w")
-    journal.intent(row("a"))
-    journal.settle(row("a", "ok", 7))
+    begin(journal, "a")
+    end(journal, "a", "ok", 7)
     Shipper(journal, ledger).ship()
     Shipper(journal, ledger).ship()
     assert outcomes(ledger) == {"a": ("ok", 7)}
@@ -64,9 +64,9 @@ def test_a_second_shipper_over_the_same_files_changes_nothing(tmp_path: Path, le
 
 def test_of_a_dead_worker_an_intent_without_an_end_is_lost_and_its_file_goes(tmp_path: Path, ledger: Ledger) -> None:
     dead = Journal(tmp_path / "journal", "dead")
-    dead.intent(row("a"))
-    dead.intent(row("b"))
-    dead.settle(row("a", "ok", 7))
+    begin(dead, "a")
+    begin(dead, "b")
+    end(dead, "a", "ok", 7)
     journal = Journal(tmp_path / "journal", "w")
     shipper = Shipper(journal, ledger)
     shipper.ship()
@@ -81,7 +81,7 @@ def test_of_a_dead_worker_an_intent_without_an_end_is_lost_and_its_file_goes(tmp
 
 def test_what_is_lost_is_marked_at_the_start_before_anything_is_shipped(tmp_path: Path, ledger: Ledger) -> None:
     dead = Journal(tmp_path / "journal", "dead")
-    dead.intent(row("a"))
+    begin(dead, "a")
     dead.close()
     journal = Journal(tmp_path / "journal", "w")
     shipper = Shipper(journal, ledger)
@@ -98,8 +98,8 @@ def test_what_is_lost_is_marked_at_the_start_before_anything_is_shipped(tmp_path
 def test_before_there_are_requests_what_the_dead_left_is_brought_to_the_ledger(tmp_path: Path, ledger: Ledger) -> None:
     dead = Journal(tmp_path / "journal", "dead")
     for attempt in ("a", "b"):
-        dead.intent(row(attempt))
-    dead.settle(row("a", "ok", 7))
+        begin(dead, attempt)
+    end(dead, "a", "ok", 7)
     dead.close()
     journal = Journal(tmp_path / "journal", "w")
     shipper = Shipper(journal, ledger)
@@ -112,7 +112,7 @@ def test_before_there_are_requests_what_the_dead_left_is_brought_to_the_ledger(t
 
 def test_what_there_was_no_time_for_at_the_start_comes_to_the_ledger_later(tmp_path: Path, ledger: Ledger) -> None:
     dead = Journal(tmp_path / "journal", "dead")
-    dead.intent(row("a"))
+    begin(dead, "a")
     dead.close()
     journal = Journal(tmp_path / "journal", "w")
     shipper = Shipper(journal, ledger)
@@ -126,7 +126,7 @@ def test_what_there_was_no_time_for_at_the_start_comes_to_the_ledger_later(tmp_p
 
 def test_a_start_without_a_ledger_leaves_the_rest_for_later(tmp_path: Path, ledger: Ledger, db: Database) -> None:
     dead = Journal(tmp_path / "journal", "dead")
-    dead.intent(row("a"))
+    begin(dead, "a")
     dead.close()
     journal = Journal(tmp_path / "journal", "w")
     shipper = Shipper(journal, ledger)
@@ -143,10 +143,10 @@ def test_what_a_worker_had_taken_over_when_it_died_is_taken_over_again(tmp_path:
 import os, pathlib
 from gateway.cost.journal import Journal
 from gateway.cost.recovery import take_over
-from tests.gateway.journal_parts import row
+from tests.gateway.journal_parts import begin
 folder = pathlib.Path({str(tmp_path / "journal")!r})
 dead = Journal(folder, "dead")
-dead.intent(row("a")); dead.close()
+begin(dead, "a"); dead.close()
 assert [estate.lost for estate in take_over(folder, ())] == [1]
 os.kill(os.getpid(), 9)
 """
@@ -162,10 +162,10 @@ os.kill(os.getpid(), 9)
 
 def test_a_torn_last_line_is_no_record(tmp_path: Path, ledger: Ledger) -> None:
     dead = Journal(tmp_path / "journal", "dead")
-    dead.intent(row("a"))
+    begin(dead, "a")
     dead.close()
     with dead.path.open("ab") as file:
-        file.write(encode(2, SETTLE, b"a", b"{}")[:-3])
+        file.write(encode(3, SETTLE, b"a", b"%b []" % kind().name)[:-3])
     journal = Journal(tmp_path / "journal", "w")
     Shipper(journal, ledger).ship()
     assert outcomes(ledger) == {"a": ("lost", None)}
@@ -176,12 +176,12 @@ def test_a_torn_last_line_is_no_record(tmp_path: Path, ledger: Ledger) -> None:
 def test_an_attempt_that_ends_after_its_file_was_full_is_not_lost(tmp_path: Path, ledger: Ledger) -> None:
     journal = Journal(tmp_path / "journal", "w", rotate_bytes=200)
     shipper = Shipper(journal, ledger)
-    journal.intent(row("a"))
+    begin(journal, "a")
     for _ in range(3):
         shipper.ship()
     assert outcomes(ledger) == {}
     assert files(journal.folder) == ["w-000001", "w-000002"]
-    journal.settle(row("a", "ok", 7))
+    end(journal, "a", "ok", 7)
     shipper.ship()
     assert outcomes(ledger) == {"a": ("ok", 7)}
     shipper.ship()
@@ -192,10 +192,10 @@ def test_an_attempt_that_ends_after_its_file_was_full_is_not_lost(tmp_path: Path
 def test_a_settle_record_does_not_go_before_its_intent(tmp_path: Path, ledger: Ledger) -> None:
     journal = Journal(tmp_path / "journal", "w", rotate_bytes=200)
     shipper = Shipper(journal, ledger)
-    journal.intent(row("a"))
-    journal.intent(row("b"))
+    begin(journal, "a")
+    begin(journal, "b")
     shipper.ship()
-    journal.settle(row("a", "ok", 7))
+    end(journal, "a", "ok", 7)
     for _ in range(3):
         shipper.ship()
     assert files(journal.folder) == ["w-000001", "w-000002", "w-000003"], "b began in the first"
@@ -209,12 +209,12 @@ def test_a_settle_record_does_not_go_before_its_intent(tmp_path: Path, ledger: L
 
 def test_a_full_file_of_a_live_worker_is_left_to_it(tmp_path: Path, ledger: Ledger) -> None:
     journal = Journal(tmp_path / "journal", "w", rotate_bytes=200)
-    journal.intent(row("a"))
+    begin(journal, "a")
     Shipper(journal, ledger).ship()
     other = Journal(tmp_path / "journal", "other")
     Shipper(other, ledger).ship()
     assert outcomes(ledger) == {}
-    journal.settle(row("a", "ok", 7))
+    end(journal, "a", "ok", 7)
     journal.close()
     Shipper(other, ledger).ship()
     assert outcomes(ledger) == {"a": ("ok", 7)}, "begun in one file of the dead worker and ended in another"
@@ -223,7 +223,7 @@ def test_a_full_file_of_a_live_worker_is_left_to_it(tmp_path: Path, ledger: Ledg
 
 def test_a_worker_with_the_id_of_a_dead_one_begins_a_file_of_its_own(tmp_path: Path, ledger: Ledger) -> None:
     dead = Journal(tmp_path / "journal", "w")
-    dead.intent(row("a"))
+    begin(dead, "a")
     dead.close()
     journal = Journal(tmp_path / "journal", "w")
     Shipper(journal, ledger).ship()
@@ -234,8 +234,8 @@ def test_a_worker_with_the_id_of_a_dead_one_begins_a_file_of_its_own(tmp_path: P
 def test_a_ledger_that_is_away_loses_nothing(tmp_path: Path, ledger: Ledger, db: Database) -> None:
     journal = Journal(tmp_path / "journal", "w")
     shipper = Shipper(journal, ledger)
-    journal.intent(row("a"))
-    journal.settle(row("a", "ok", 7))
+    begin(journal, "a")
+    end(journal, "a", "ok", 7)
     with usage_away(db), pytest.raises(OperationalError, match="no such table: usage"):
         shipper.ship()
     shipper.ship()
@@ -246,21 +246,21 @@ def test_a_ledger_that_is_away_loses_nothing(tmp_path: Path, ledger: Ledger, db:
 def test_while_the_ledger_is_away_so_much_is_accepted_and_all_of_that_ends(
     tmp_path: Path, ledger: Ledger, db: Database
 ) -> None:
-    journal = Journal(tmp_path / "journal", "w", max_unshipped_bytes=1_000)
+    journal = Journal(tmp_path / "journal", "w", max_unshipped_bytes=400)
     shipper = Shipper(journal, ledger)
     accepted = ["a", "b", "c"]
     with usage_away(db):
         for attempt in accepted:
-            journal.intent(row(attempt))
-        with pytest.raises(JournalFull, match=r"journal_max_unshipped_bytes is 1000 and \d+ bytes wait"):
-            journal.intent(row("d"))
+            begin(journal, attempt)
+        with pytest.raises(JournalFull, match=r"journal_max_unshipped_bytes is 400 and \d+ bytes wait"):
+            begin(journal, "d")
         for attempt in accepted:
-            journal.settle(row(attempt, "ok", 7))
+            end(journal, attempt, "ok", 7)
         with pytest.raises(OperationalError):
             shipper.ship()
     shipper.ship()
     assert outcomes(ledger) == dict.fromkeys(accepted, ("ok", 7))
-    journal.intent(row("later"))
+    begin(journal, "later")
     journal.close()
 
 
@@ -268,17 +268,17 @@ def test_on_a_full_disk_what_was_accepted_ends_and_nothing_new_begins(
     tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = Journal(tmp_path / "journal", "w")
-    journal.intent(row("a"))
+    begin(journal, "a")
     with full_disk(monkeypatch):
         with pytest.raises(OSError, match="No space left"):
-            journal.intent(row("b"))
-        journal.settle(row("a", "ok", 7))
+            begin(journal, "b")
+        end(journal, "a", "ok", 7)
         with pytest.raises(OSError, match="No space left"):
-            journal.intent(row("c"))
+            begin(journal, "c")
         Shipper(journal, ledger).ship()
         assert outcomes(ledger) == {}
-    journal.intent(row("d"))
-    journal.settle(row("d", "ok", 8))
+    begin(journal, "d")
+    end(journal, "d", "ok", 8)
     Shipper(journal, ledger).ship()
     assert outcomes(ledger) == {"a": ("ok", 7), "d": ("ok", 8)}
     journal.close()
@@ -292,9 +292,9 @@ def test_what_waited_for_room_is_written_by_the_shipper_too(
     tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = Journal(tmp_path / "journal", "w")
-    journal.intent(row("a"))
+    begin(journal, "a")
     with full_disk(monkeypatch):
-        journal.settle(row("a", "ok", 7))
+        end(journal, "a", "ok", 7)
     Shipper(journal, ledger).ship()
     assert outcomes(ledger) == {"a": ("ok", 7)}
     journal.close()
@@ -305,14 +305,14 @@ def test_a_line_that_was_altered_is_passed_over_and_its_file_is_kept(
 ) -> None:
     dead = Journal(tmp_path / "journal", "dead")
     for attempt in ("a", "b"):
-        dead.intent(row(attempt))
-        dead.settle(row(attempt, "ok", 7))
+        begin(dead, attempt)
+        end(dead, attempt, "ok", 7)
     dead.close()
-    dead.path.write_bytes(dead.path.read_bytes().replace(b'"completion_tokens":7', b'"completion_tokens":9', 1))
+    dead.path.write_bytes(dead.path.read_bytes().replace(b'"ok",7,0,7', b'"ok",7,0,9', 1))
     journal = Journal(tmp_path / "journal", "w")
     Shipper(journal, ledger).ship()
     assert outcomes(ledger) == {"a": ("lost", None), "b": ("ok", 7)}
-    assert "record 2: its checksum does not match" in caplog.text
+    assert "record 3: its checksum does not match" in caplog.text
     assert (journal.folder / f"damaged-{dead.path.name}").exists()
     assert any("1 faults were found" in problem for problem in ledger.audit([]))
     journal.close()
@@ -323,8 +323,8 @@ def test_no_fsync_is_made_by_who_writes(tmp_path: Path, monkeypatch: pytest.Monk
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", lambda _: pytest.fail("it waits for the disk"))
         for number in range(10):
-            journal.intent(row(f"{number}"))
-            journal.settle(row(f"{number}", "ok", 7))
+            begin(journal, f"{number}")
+            end(journal, f"{number}", "ok", 7)
     journal.close()
 
 

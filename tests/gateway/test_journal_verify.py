@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from gateway.cost.journal import Journal
+from gateway.cost.records import HEADER, encode
 from gateway.cost.segments import DAMAGED
 from gateway.cost.shipper import Shipper
 from registry.errors import InvalidInput, NotFound
 from registry.service import Registry
 from registry.settings import RegistrySettings
 from tests.cli_runner import Run, run  # noqa: F401 – a fixture
-from tests.gateway.journal_parts import row
+from tests.gateway.journal_parts import begin, end, kind
 
 
 @pytest.fixture
@@ -27,8 +28,8 @@ def state(tmp_path: Path) -> Path:
         journal = Journal(state / "journal", "w", rotate_bytes=200)
         shipper = Shipper(journal, registry.ledger)
         for attempt in "abc":
-            journal.intent(row(attempt))
-            journal.settle(row(attempt, "ok", 7))
+            begin(journal, attempt)
+            end(journal, attempt, "ok", 7)
             if attempt != "c":
                 shipper.ship()
                 shipper.ship()
@@ -69,10 +70,10 @@ def sql(*statements: str) -> Callable[[Path], None]:
 def test_all_is_right_after_an_orderly_end_and_in_the_middle_of_things(state: Path, run: Run) -> None:  # noqa: F811
     outcome = run("ledger", "verify", "--json")
     assert outcome.status == 0, outcome.out
-    assert outcome.document == {"segments": 2, "records": 6, "running": 0, "problems": []}
+    assert outcome.document == {"segments": 2, "records": 7, "running": 0, "problems": []}
     journal = Journal(state / "journal", "other")
-    journal.intent(row("d"))
-    assert run("ledger", "verify", "--json").document == {"segments": 3, "records": 8, "running": 1, "problems": []}
+    begin(journal, "d")
+    assert run("ledger", "verify", "--json").document == {"segments": 3, "records": 10, "running": 1, "problems": []}
     assert "all is right" in run("ledger", "verify").out
     journal.close()
     outcome = run("ledger", "verify")
@@ -84,18 +85,24 @@ def test_all_is_right_after_an_orderly_end_and_in_the_middle_of_things(state: Pa
     ("harm", "problem"),
     [
         pytest.param(
-            edit(lambda lines: [lines[0], lines[1], lines[2].replace(b"ok", b"no"), lines[3]]),
-            "record 2: its checksum does not match",
+            edit(lambda lines: [*lines[:3], lines[3].replace(b"ok", b"no"), lines[4]]),
+            "record 3: its checksum does not match",
             id="altered",
         ),
+        pytest.param(edit(lambda lines: [*lines[:2], *lines[3:]]), "record 2 is missing", id="lost in the middle"),
+        pytest.param(edit(lambda lines: [*lines[:4], *lines[3:]]), "record 3 comes after record 3", id="doubled"),
         pytest.param(
-            edit(lambda lines: [lines[0], lines[2], lines[3]]), "record 1 is missing", id="lost in the middle"
+            edit(lambda lines: [*lines, lines[3]]), "record 3 comes after the closing record", id="after the end"
         ),
         pytest.param(
-            edit(lambda lines: [*lines[:3], lines[2], lines[3]]), "record 2 comes after record 2", id="doubled"
+            edit(lambda lines: [lines[0], lines[1].replace(b"acme", b"evil"), *lines[2:]]),
+            f"record 2 is of the kind {kind().name.decode()}, which no record before declares",
+            id="whose it was altered",
         ),
         pytest.param(
-            edit(lambda lines: [*lines, lines[2]]), "record 2 comes after the closing record", id="after the end"
+            edit(lambda lines: [encode(0, HEADER, b"w", b'{"format":1}'), *lines[1:]]),
+            "its format is 1, and this version reads 2",
+            id="of another version",
         ),
         pytest.param(lambda state: segment_on_disk(state).unlink(), "segment 3 of writer w-", id="a segment gone"),
         pytest.param(
@@ -127,7 +134,7 @@ def test_what_is_wrong_is_named(state: Path, run: Run, harm: Callable[[Path], No
 
 
 def test_a_damaged_segment_stays_a_problem_after_it_was_shipped(state: Path, run: Run) -> None:  # noqa: F811
-    edit(lambda lines: [lines[0], lines[1], b"rubbish\n", lines[3]])(state)
+    edit(lambda lines: [*lines[:3], b"rubbish\n", lines[4]])(state)
     with Registry.open(RegistrySettings(state_dir=state)) as registry:
         journal = Journal(state / "journal", "other")
         Shipper(journal, registry.ledger).ship()
@@ -140,7 +147,7 @@ def test_a_damaged_segment_stays_a_problem_after_it_was_shipped(state: Path, run
     assert sum(path.name.startswith(DAMAGED) for path in (state / "journal").iterdir()) == 1
     outcome = run("ledger", "verify")
     assert outcome.status == 1
-    assert "record 2: its checksum does not match" in outcome.out
+    assert "record 3: its checksum does not match" in outcome.out
     assert "1 faults were found when it was shipped" in outcome.out
 
 

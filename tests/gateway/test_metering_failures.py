@@ -192,7 +192,7 @@ def test_a_gateway_that_is_killed_with_ends_that_wait_for_room_books_them_as_los
 
 
 def test_while_the_database_is_locked_so_much_is_served_and_then_nothing_begins(house: House) -> None:
-    with service(house, journal_max_unshipped_bytes=40_000) as one, ThreadPoolExecutor(1) as clients:
+    with service(house, journal_max_unshipped_bytes=10_000) as one, ThreadPoolExecutor(1) as clients:
         one.wait_booked()
         warm = one.booked()
         with locked(house):

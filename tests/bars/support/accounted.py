@@ -30,7 +30,6 @@ from gateway.metrics import Metrics
 from gateway.path import House
 from gateway.server import Server, server_config
 from gateway.settings import GatewaySettings
-from gateway.steps.meter import Metered
 
 READY, VARY, TIME, FIGURES, SAMPLES = "ready", "vary", "time", "figures", "samples"
 EVERYTHING, NO_JOURNAL, NO_LIMITS, NO_METRICS = VARIANTS = "everything", "no journal", "no limits", "no metrics"
@@ -42,8 +41,8 @@ SEED = 4
 class NoMeter:
     """What is left of a meter when nothing is recorded: the attempt is still charged to its bill."""
 
-    def __init__(self, journal: Journal, metered: Metered) -> None:
-        self._bill = metered.bill
+    def __init__(self, *of: Any) -> None:
+        self._bill = of[-1]
         self._usage = Usage()
 
     def __enter__(self) -> Usage:

@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 from gateway.cost.journal import Journal
-from tests.registry.usage import usage_row
+from gateway.cost.rows import begun, ended, kind_of
 
 RUNNING = 100
 """Attempts that have no end."""
 TEND_EVERY = 10_000
+STARTED_MS = 1_767_225_600_000
+TENANTS = 1_000
 MANY_BYTES = 1 << 40
 """None of it is shipped: the usual bound would stop it at 200,000 attempts."""
 
@@ -20,11 +22,31 @@ def main() -> None:
     """Never returns: the process ends without closing anything."""
     journal = Journal(Path(sys.argv[1]), "killed", max_unshipped_bytes=MANY_BYTES)
     attempts = int(sys.argv[2])
+    kinds = [
+        kind_of(
+            f"tenant-{number}",
+            f"key-{number}",
+            "triage",
+            f"tenant-{number}/triage@1.0",
+            f"sha256:{number:064x}",
+            None,
+            None,
+            None,
+            "chat",
+            None,
+            False,
+            "http://127.0.0.1:8001",
+        )
+        for number in range(TENANTS)
+    ]
     for number in range(attempts):
-        row = usage_row(f"{os.urandom(16).hex()}-0", version_digest=f"sha256:{0:064x}", usage_source="engine")
-        journal.intent({**row, "outcome": "lost"})
+        kind = kinds[number % TENANTS]
+        attempt_id = f"{os.urandom(16).hex()}-0".encode()
+        journal.intent(attempt_id, kind, begun(STARTED_MS))
         if number >= RUNNING:
-            journal.settle(row)
+            journal.settle(
+                attempt_id, kind, ended(STARTED_MS, STARTED_MS + 1_000, "ok", 10, 0, 5, "engine", 123_456, 42.1)
+            )
         if number % TEND_EVERY == 0:
             journal.tend()
     os._exit(0)

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from gateway.cost.records import INTENT
+from gateway.cost.rows import row_of
 from gateway.cost.segments import PATTERN, SegmentReader
 
 POLL_S = 0.005
@@ -54,10 +53,10 @@ def testify(kept: Path) -> Testimony:
     for path in sorted(kept.iterdir()):
         reader = SegmentReader(path)
         while records := reader.read(1 << 20):
-            for kind, name, payload in records:
+            for type_, name, kind, values in records:
                 attempt_id = name.decode()
-                if kind == INTENT:
+                if type_ == INTENT:
                     said.intents.add(attempt_id)
                 else:
-                    said.settles.setdefault(attempt_id, []).append(orjson.loads(payload))
+                    said.settles.setdefault(attempt_id, []).append(row_of(name, kind, values))
     return said
