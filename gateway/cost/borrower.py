@@ -235,10 +235,7 @@ def _needs(counter: Counter, ask: Ask) -> list[tuple[Cap | LentRate, int]]:
     if isinstance(counter.tokens, LentRate):
         needs.append((counter.tokens, ask.rate_tokens))
     for budget in counter.budgets:
-        if not budget.in_dollars:
-            needs.append((budget, ask.tokens))
-        elif ask.nano is not None:
-            needs.append((budget, ask.nano))
+        needs.append((budget, ask.nano if budget.in_dollars else ask.tokens))
     return needs
 
 

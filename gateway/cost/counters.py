@@ -210,6 +210,7 @@ class Cap:
         elif kept < least:
             kept = 0  # it helps nobody here, and may be what somebody lacks elsewhere
         self.allowed = min(self.allowed, used + kept)
+        self._counter.measure()
         need = max(waiting, kept)
         want = max(need, waiting + advance)
         known = self.known()
@@ -229,6 +230,7 @@ class Cap:
         self.idle_elsewhere = grant.idle_elsewhere
         self.contended = grant.contended
         self._counter.contended = any(cap.contended for cap in self._counter.caps())
+        self._counter.measure()
 
 
 class Places(Cap):
@@ -336,7 +338,11 @@ class Budget(Cap):
 
 
 class Counter:
-    """One scope with its limits. `since_ms` is when it began to count; what came before is the ledger's."""
+    """One scope with its limits. `since_ms` is when it began to count; what came before is the ledger's.
+
+    Invariant: `nano_room` and `token_room` are what the tightest budget of each unit allows beyond what is spent, so
+    that a request looks at two numbers and not at four budgets. What changes a budget or its window calls `measure`.
+    """
 
     __slots__ = (
         "asked",
@@ -349,12 +355,14 @@ class Counter:
         "held_tokens",
         "in_flight",
         "month",
+        "nano_room",
         "places",
         "read_again_ms",
         "requests",
         "scope",
         "shared",
         "since_ms",
+        "token_room",
         "tokens",
         "warn_percent",
         "warning",
@@ -372,6 +380,9 @@ class Counter:
         self.in_flight = 0
         self.held_nano = 0
         self.held_tokens = 0
+        self.nano_room: float = math.inf
+        self.token_room: float = math.inf
+        """What may be held, beside what is spent."""
         self.places: Places | None = None
         self.requests: Rate | None = None
         self.tokens: Rate | None = None
@@ -418,11 +429,28 @@ class Counter:
         if self.shared:
             for cap in self.caps():
                 cap.allowed = min(cap.allowed, cap.limit)
-            return
-        if self.places is not None:
-            self.places.allowed = self.places.limit
+        else:
+            if self.places is not None:
+                self.places.allowed = self.places.limit
+            for budget in self.budgets:
+                budget.count_alone()
+        self.measure()
+
+    def measure(self) -> None:
+        """Find the rooms anew."""
+        self.nano_room = self.token_room = math.inf
         for budget in self.budgets:
-            budget.count_alone()
+            room = budget.allowed - budget.spent()
+            if budget.in_dollars:
+                self.nano_room = min(self.nano_room, room)
+            else:
+                self.token_room = min(self.token_room, room)
+
+    def refresh(self, now_s: float) -> None:
+        """Have `left` of the rates say what is free now, and not after the last request."""
+        for rate in (self.requests, self.tokens):
+            if rate is not None:
+                rate.left = rate.free(now_s)
 
     def caps(self) -> list[Cap]:
         """What is limited and not refilled."""
@@ -462,12 +490,16 @@ class Counter:
             return  # the ledger will tell
         if now_ms >= day.ends_ms:
             self.roll(now_ms)
-        if started_at_ms >= day.starts_ms:
-            day.nano += nano
-            day.tokens += tokens
         if started_at_ms >= month.starts_ms:
             month.nano += nano
             month.tokens += tokens
+            if started_at_ms >= day.starts_ms:
+                day.nano += nano
+                day.tokens += tokens
+                self.nano_room -= nano
+                self.token_room -= tokens
+            else:
+                self.measure()
 
     def _rate(self, rate: Rate | None, what: bytes, limit: int | None) -> Rate | None:
         if limit is None or (rate is not None and rate.limit == limit):

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.cost.counters import Budget, Counter, day_of, month_of
+from gateway.cost.counters import Counter, day_of, month_of
 from gateway.cost.refusals import (
     Headers,
     cannot_count,
@@ -64,13 +64,13 @@ class Ledger(Protocol):
 class Ask:
     """The most that one request can use, before it has begun.
 
-    `rate_tokens` is a guess, for the limit per minute; `tokens` and `nano` are bounds, for budgets. `nano` is `None`
-    when no price is known.
+    `rate_tokens` is a guess, for the limit per minute; `tokens` and `nano` are bounds, for budgets. `nano` is 0 when no
+    price is known.
     """
 
     __slots__ = ("nano", "rate_tokens", "tokens")
 
-    def __init__(self, rate_tokens: int, tokens: int, nano: int | None) -> None:
+    def __init__(self, rate_tokens: int, tokens: int, nano: int) -> None:
         self.rate_tokens = rate_tokens
         self.tokens = tokens
         self.nano = nano
@@ -81,12 +81,29 @@ class Standing:
     its price, `None` when there is none.
     """
 
-    __slots__ = ("counters", "price", "scopes")
+    __slots__ = ("catalog", "counters", "price", "read", "scopes")
 
-    def __init__(self, scopes: tuple[str, ...], counters: list[Counter], price: TariffEntry | None) -> None:
+    def __init__(
+        self, catalog: Catalog, scopes: tuple[str, ...], counters: list[Counter], price: TariffEntry | None
+    ) -> None:
+        self.catalog = catalog
         self.scopes = scopes
         self.counters = counters
         self.price = price
+        self.read = False
+        """Whether all of its budgets know what was spent before they were counted."""
+
+    @property
+    def unpriced(self) -> str | None:
+        """A scope with a budget in dollars, when there is no price to keep it by."""
+        return next(
+            (
+                counter.scope
+                for counter in self.counters
+                if self.price is None and any(budget.in_dollars for budget in counter.budgets)
+            ),
+            None,
+        )
 
 
 class Source(Protocol):
@@ -139,8 +156,9 @@ class Limits:
         scopes: tuple[str, ...] = (f"tenant:{principal.tenant}", f"key:{principal.key_id}")
         if adapter is not None:
             scopes += (f"adapter:{principal.tenant}/{adapter}",)
-        counters = [counter for scope in scopes if (counter := self._counters.get(scope)) is not None]
-        return Standing(scopes, counters, price_of(catalog, principal.tenant, adapter, arm.base_digest, at_ms))
+        counters = self._limited(scopes)
+        price = price_of(catalog, principal.tenant, adapter, arm.base_digest, at_ms)
+        return Standing(catalog, scopes, counters, price)
 
     @property
     def state(self) -> str:
@@ -178,9 +196,13 @@ class Limits:
         Raises `RateLimited`, `QuotaExceeded`, `Unpriced` or `Overloaded`; then nothing is held.
         """
         counters = standing.counters
-        for counter in counters:
-            if counter.budgets and not counter.books_read:
-                await self._until_read(counter)
+        if standing.price is None and (scope := standing.unpriced) is not None:
+            raise no_price(scope)
+        if not standing.read:
+            for counter in counters:
+                if counter.budgets and not counter.books_read:
+                    await self._until_read(counter)
+            standing.read = all(counter.books_read for counter in counters if counter.budgets)
         if self.source is not None and not self.fits(counters, ask):
             await self.source.borrow(counters, ask, lambda: self.fits(counters, ask))
         return Bill(self, standing, ask)
@@ -193,7 +215,7 @@ class Limits:
     def hold(self, counters: list[Counter], ask: Ask) -> Headers:
         """Hold on all of these scopes or on none; the value is what the answer's headers say.
 
-        Raises `RateLimited`, `QuotaExceeded` or `Unpriced`.
+        Raises `RateLimited` or `QuotaExceeded`.
         """
         now_s, at_ms = time.monotonic(), now_ms()
         for number, counter in enumerate(counters):
@@ -201,6 +223,8 @@ class Limits:
                 for before in counters[:number]:
                     _undo(before, ask, now_s)
                 refusal = _refusal(counter, ask, now_s)
+                for one in counters:
+                    one.refresh(now_s)
                 refusal.headers += headers_of(counters, now_s)
                 raise refusal
         return headers_of(counters, now_s) + warning_headers(counters)
@@ -211,20 +235,24 @@ class Limits:
         for counter in counters:
             counter.in_flight -= 1
             counter.held_tokens -= ask.tokens
-            counter.held_nano -= ask.nano or 0
+            counter.held_nano -= ask.nano
             if counter.tokens is not None:
                 counter.tokens.take(used_tokens - ask.rate_tokens, now_s)
             if counter.contended and self.source is not None:
                 self.source.released(counter)
 
-    def spend(self, scopes: tuple[str, ...], started_at_ms: int, nano: int, tokens: int) -> None:
+    def spend(self, standing: Standing, started_at_ms: int, nano: int, tokens: int) -> None:
         """Count an attempt that has ended, on every limited scope of it, also on those limited only since."""
-        if self._counters:
+        counters = standing.counters
+        if standing.catalog is not self._catalog:
+            counters = self._limited(standing.scopes)
+        if counters:
             at_ms = now_ms()
-            for scope in scopes:
-                counter = self._counters.get(scope)
-                if counter is not None:
-                    counter.spend(started_at_ms, at_ms, nano, tokens)
+            for counter in counters:
+                counter.spend(started_at_ms, at_ms, nano, tokens)
+
+    def _limited(self, scopes: tuple[str, ...]) -> list[Counter]:
+        return [counter for scope in scopes if (counter := self._counters.get(scope)) is not None]
 
     async def run(self) -> None:
         """For ever: read from the ledger what was spent before each budget was counted, and by others."""
@@ -309,9 +337,14 @@ class _Reading:
 
 def _hold(counter: Counter, ask: Ask, now_s: float, at_ms: int) -> bool:
     """Hold on one scope, all that it limits or nothing. The hot path: everything is looked at once."""
+    if at_ms >= counter.day.ends_ms:
+        counter.roll(at_ms)
     places, requests, tokens = counter.places, counter.requests, counter.tokens
-    if (places is not None and counter.in_flight >= places.allowed) or (
-        counter.budgets and _lacking_budget(counter, ask, at_ms) is not None
+    held_nano, held_tokens = counter.held_nano + ask.nano, counter.held_tokens + ask.tokens
+    if (
+        held_nano > counter.nano_room
+        or held_tokens > counter.token_room
+        or (places is not None and counter.in_flight >= places.allowed)
     ):
         return False
     if requests is not None and not requests.take_if_free(1, now_s):
@@ -322,8 +355,8 @@ def _hold(counter: Counter, ask: Ask, now_s: float, at_ms: int) -> bool:
         return False
     counter.asked += 1
     counter.in_flight += 1
-    counter.held_tokens += ask.tokens
-    counter.held_nano += ask.nano or 0
+    counter.held_nano = held_nano
+    counter.held_tokens = held_tokens
     return True
 
 
@@ -331,7 +364,7 @@ def _undo(counter: Counter, ask: Ask, now_s: float) -> None:
     """Give back all that was held on one scope for a request that may not begin."""
     counter.in_flight -= 1
     counter.held_tokens -= ask.tokens
-    counter.held_nano -= ask.nano or 0
+    counter.held_nano -= ask.nano
     if counter.requests is not None:
         counter.requests.take(-1, now_s)
     if counter.tokens is not None:
@@ -340,28 +373,16 @@ def _undo(counter: Counter, ask: Ask, now_s: float) -> None:
 
 def _lacks(counter: Counter, ask: Ask, now_s: float, at_ms: int) -> bool:
     """Whether this scope lets the request not begin now."""
-    places, requests, tokens = counter.places, counter.requests, counter.tokens
-    if (
-        (places is not None and counter.in_flight >= places.allowed)
-        or (requests is not None and requests.lacks(1, now_s))
-        or (tokens is not None and tokens.lacks(ask.rate_tokens, now_s))
-    ):
-        return True
-    return bool(counter.budgets) and _lacking_budget(counter, ask, at_ms) is not None
-
-
-def _lacking_budget(counter: Counter, ask: Ask, at_ms: int) -> Budget | None:
-    """The first budget that cannot pay for the request beside all that is held."""
     if at_ms >= counter.day.ends_ms:
         counter.roll(at_ms)
-    for budget in counter.budgets:
-        window = budget.window
-        if budget.in_dollars:
-            if ask.nano is None or window.nano + counter.held_nano + ask.nano > budget.allowed:
-                return budget
-        elif window.tokens + counter.held_tokens + ask.tokens > budget.allowed:
-            return budget
-    return None
+    places, requests, tokens = counter.places, counter.requests, counter.tokens
+    return (
+        counter.held_nano + ask.nano > counter.nano_room
+        or counter.held_tokens + ask.tokens > counter.token_room
+        or (places is not None and counter.in_flight >= places.allowed)
+        or (requests is not None and requests.lacks(1, now_s))
+        or (tokens is not None and tokens.lacks(ask.rate_tokens, now_s))
+    )
 
 
 def _refusal(counter: Counter, ask: Ask, now_s: float) -> ApiError:
@@ -373,12 +394,11 @@ def _refusal(counter: Counter, ask: Ask, now_s: float) -> ApiError:
         return over_rate(scope, "requests", requests, 1, now_s)
     if tokens is not None and tokens.lacks(ask.rate_tokens, now_s):
         return over_rate(scope, "tokens", tokens, ask.rate_tokens, now_s)
-    budget = _lacking_budget(counter, ask, now_ms())
-    assert budget is not None
-    units = ask.nano if budget.in_dollars else ask.tokens
-    if units is None:
-        return no_price(scope)
-    return out_of_budget(scope, budget, units)
+    for budget in counter.budgets:
+        units = ask.nano if budget.in_dollars else ask.tokens
+        if budget.used() + units > budget.allowed:
+            return out_of_budget(scope, budget, units)
+    raise AssertionError(f"{scope} has refused a request for nothing")
 
 
 class Bill:
@@ -406,7 +426,7 @@ class Bill:
         prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
         nano = None if price is None else cost_nano(prompt, usage.cached_tokens or 0, completion, price)
         self._used += prompt + completion
-        self._limits.spend(self._standing.scopes, started_at_ms, nano or 0, prompt + completion)
+        self._limits.spend(self._standing, started_at_ms, nano or 0, prompt + completion)
         return nano
 
     def __enter__(self) -> Bill:

@@ -32,20 +32,21 @@ def headers_of(counters: list[Counter], now_s: float) -> Headers:
 
 
 def _headers(rate: Rate, now_s: float) -> Headers:
-    free = rate.free(now_s)
+    left = rate.left
     return (
         rate.limit_header,
-        (rate.remaining_name, b"%d" % (free if free > 0 else 0)),
+        (rate.remaining_name, b"%d" % left if left > 0 else b"0"),
         (rate.reset_name, _duration(rate.full_at_s - now_s)),
     )
 
 
 def _duration(seconds: float) -> bytes:
     """As OpenAI writes it: `12ms`, `1.5s`, `6m0s`."""
-    if seconds < 1:
-        return b"%dms" % math.ceil(seconds * 1000) if seconds > 0 else b"0ms"
-    if seconds < 60:
-        return b"%gs" % round(seconds, 3)
+    ms = math.ceil(seconds * 1000)
+    if ms < 1_000:
+        return b"%dms" % ms if ms > 0 else b"0ms"
+    if ms < 60_000:
+        return b"%gs" % (ms / 1000)
     return b"%dm%ds" % divmod(math.ceil(seconds), 60)
 
 

@@ -45,7 +45,7 @@ async def hold(
     ask = Ask(
         -(-body_bytes // BYTES_PER_TOKEN) + answers,
         prompt + answers,
-        None if standing.price is None else most_nano(prompt, answers, standing.price),
+        0 if standing.price is None else most_nano(prompt, answers, standing.price),
     )
     return request, await limits.open(standing, ask)
 

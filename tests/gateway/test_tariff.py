@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 from dataclasses import replace
 from fractions import Fraction
 from types import MappingProxyType
@@ -9,9 +11,12 @@ from types import MappingProxyType
 import pytest
 
 from gateway.cost.counters import Counter, Rate, day_of, month_of
+from gateway.cost.lending import CapGrant
 from gateway.cost.tariff import cost_nano, most_nano, price_of
 from registry.catalog import EMPTY, BaseEntry, Catalog, LimitEntry, TariffEntry
+from registry.spending import Spent
 
+BUDGETS = ("daily_nano", "monthly_nano", "daily_tokens", "monthly_tokens")
 NO_LIMITS = LimitEntry(None, None, None, None, None, None, None)
 BASE, TENANT, ADAPTER = (TariffEntry(0, number, number, number) for number in (1, 2, 3))
 
@@ -98,3 +103,37 @@ def test_a_budget_begins_anew_with_its_day_and_not_before() -> None:
     assert (counter.day.nano, counter.month.nano) == (0, 0), "what began yesterday is yesterday's"
     counter.spend(leap + 86_400_000, leap + 86_400_001, 1, 1)
     assert (counter.day.nano, counter.month.nano) == (1, 1)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_rooms_are_those_of_the_tightest_budgets_whatever_changes_them(*, shared: bool) -> None:
+    draw, now_ms, spent = random.Random(4), 1_709_164_800_000, Spent()
+    counter = Counter("tenant:acme", now_ms, shared=shared)
+
+    def obey() -> None:
+        budgets = {name: draw.choice([None, draw.randrange(1_000)]) for name in BUDGETS}
+        counter.obey(replace(NO_LIMITS, **budgets))
+
+    def spend() -> None:
+        counter.spend(now_ms - draw.choice([0, 3_600_000, 86_400_000]), now_ms, draw.randrange(50), draw.randrange(50))
+
+    def read() -> None:
+        nonlocal spent
+        spent = Spent(spent.nano + draw.randrange(9), spent.tokens + draw.randrange(9))
+        counter.read(now_ms, (spent, {"other": spent}), (spent, {"other": spent}))
+
+    def lend() -> None:
+        for cap in counter.caps():
+            cap.wish(busy=draw.random() < 0.5)
+            cap.accept(CapGrant(cap.account, draw.randrange(1_000), 0, 0, contended=False))
+
+    for _ in range(2_000):
+        draw.choice([obey, spend, spend, read, lend])()
+        now_ms += draw.choice([0, 0, 3_600_000])
+        if now_ms >= counter.day.ends_ms:
+            counter.roll(now_ms)
+        rooms = {
+            unit: min((one.allowed - one.spent() for one in counter.budgets if one.unit == unit), default=math.inf)
+            for unit in ("dollars", "tokens")
+        }
+        assert rooms == {"dollars": counter.nano_room, "tokens": counter.token_room}
