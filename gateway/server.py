@@ -8,11 +8,81 @@ import socket
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 MAX_HEAD_BYTES = 65_536
 HEAD_TIMEOUT_S = 20.0
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+BODILESS = (204, 304)
+CHUNKED = (b"transfer-encoding", b"chunked")
+CLOSE = (b"connection", b"close")
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+class Cycle(RequestResponseCycle):
+    """One request and its answer. The head goes out with the first bytes of the body, in one write, and is looked at as
+    a whole: uvicorn searches every name and every value for what must not be there, which costs more than all limits.
+    """
+
+    _head = b""
+
+    async def send(self, message: Any) -> None:
+        """One message of the application. Raises `RuntimeError` when it is not what ASGI allows now."""
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        if not self.response_started:
+            self._begin(message)
+        elif not self.response_complete:
+            self._go_on(message)
+        else:
+            raise RuntimeError(f"{message['type']!r} came after the end of the answer")
+
+    def _begin(self, message: Any) -> None:
+        if message["type"] != "http.response.start":
+            raise RuntimeError(f"an answer cannot begin with {message['type']!r}")
+        status, headers = message["status"], [*self.default_headers, *message.get("headers", ())]
+        self.chunked_encoding = status not in BODILESS and self.scope["method"] != "HEAD"
+        for name, value in headers:
+            if name == b"content-length":
+                self.expected_content_length = int(value)
+                self.chunked_encoding = False
+        if self.chunked_encoding:
+            headers.append(CHUNKED)
+        if CLOSE in headers:
+            self.keep_alive = False
+        elif not self.keep_alive:
+            headers.append(CLOSE)
+        head = b"".join([STATUS_LINE[status], *(b"%b: %b\r\n" % header for header in headers)])
+        if head.count(b"\n") != len(headers) + 1 or head.count(b"\r") != len(headers) + 1:
+            raise RuntimeError("a header has a line break in it")
+        self._head = head + b"\r\n"
+        self.response_started = True
+        self.waiting_for_100_continue = False
+
+    def _go_on(self, message: Any) -> None:
+        if message["type"] != "http.response.body":
+            raise RuntimeError(f"{message['type']!r} came in the middle of an answer")
+        body, ends = message.get("body", b""), not message.get("more_body", False)
+        if self.scope["method"] == "HEAD":
+            data = self._head
+        elif self.chunked_encoding:
+            data = self._head + (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (LAST_CHUNK if ends else b"")
+        else:
+            data = self._head + body
+            self.expected_content_length -= len(body)
+            if self.expected_content_length < 0 or (ends and self.expected_content_length):
+                raise RuntimeError(f"the body is not as long as its content-length: {-self.expected_content_length:+d}")
+        self._head = b""
+        if data:
+            self.transport.write(data)
+        if ends:
+            self.response_complete = True
+            self.message_event.set()
+            if not self.keep_alive:
+                self.transport.close()
+            self.on_response()
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -54,6 +124,10 @@ class BoundedProtocol(HttpToolsProtocol):
         """Stop the clock."""
         self._stop_clock()
         super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        cycle.__class__ = Cycle  # uvicorn makes it, and has no seam for another one
+        super()._start_asgi_task(cycle, app)
 
     def _stop_clock(self) -> None:
         if self._clock is not None:

@@ -14,6 +14,7 @@ from collections import deque
 from contextlib import suppress
 from pathlib import Path
 
+from gateway.cost.records import INTENT, SETTLE
 from gateway.cost.rows import Kind
 from gateway.cost.segments import SegmentWriter
 
@@ -78,7 +79,7 @@ class Journal:
                 )
             if self._waiting:
                 self._write_waiting()
-            self._unshipped += self._current.intent(attempt_id, kind, values)
+            self._unshipped += self._current.event(INTENT, attempt_id, kind, values)
             self._running += 1
 
     def settle(self, attempt_id: bytes, kind: Kind, values: bytes) -> None:
@@ -88,14 +89,14 @@ class Journal:
             try:
                 if self._waiting:
                     self._write_waiting()
-                self._unshipped += self._current.settle(attempt_id, kind, values)
+                self._unshipped += self._current.event(SETTLE, attempt_id, kind, values)
             except OSError as error:
                 self._waiting.append((attempt_id, kind, values))
                 log.error("the end of attempt %s waits for room on the disk: %s", attempt_id.decode(), error)
 
     def _write_waiting(self) -> None:
         while self._waiting:
-            self._unshipped += self._current.settle(*self._waiting[0])
+            self._unshipped += self._current.event(SETTLE, *self._waiting[0])
             self._waiting.popleft()
 
     def shipped(self, count: int) -> None:

@@ -119,7 +119,7 @@ def _settle(paths: list[Path], fds: list[int]) -> int:
         fds.append(segment.fileno())
     if segment is not None:
         for attempt_id, (kind, values) in running.items():
-            segment.settle(attempt_id, kind, lost(values))
+            segment.event(SETTLE, attempt_id, kind, lost(values))
         _close(segment, previous, last=True)
     return len(running)
 

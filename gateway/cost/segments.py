@@ -130,15 +130,11 @@ class SegmentWriter:
             raise
         return made
 
-    def intent(self, attempt_id: bytes, kind: Kind, values: bytes) -> int:
-        """An attempt begins; the bytes it took. Raises `OSError` when the disk has no room, and leaves no half line."""
-        return self._event(INTENT, attempt_id, kind, values)
+    def event(self, type_: bytes, attempt_id: bytes, kind: Kind, values: bytes) -> int:
+        """An attempt begins (`INTENT`), or has ended (`SETTLE`); the bytes it took.
 
-    def settle(self, attempt_id: bytes, kind: Kind, values: bytes) -> int:
-        """An attempt has ended; as `intent`."""
-        return self._event(SETTLE, attempt_id, kind, values)
-
-    def _event(self, type_: bytes, attempt_id: bytes, kind: Kind, values: bytes) -> int:
+        Raises `OSError` when the disk has no room, and leaves no half line.
+        """
         name = kind.name
         if name in self._kinds:
             written = self._append(encode(self._records, type_, attempt_id, b"%b %b" % (name, values)))

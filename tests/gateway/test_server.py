@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import re
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -15,29 +17,91 @@ from loadtest.testing import free_port
 from tests.gateway.stack import wait_until
 
 
-async def no_content(scope: dict[str, Any], receive: Any, send: Any) -> None:
+async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Answers each path in its own way."""
     if scope["type"] == "lifespan":
         for answer in ("lifespan.startup.complete", "lifespan.shutdown.complete"):
             await receive()
             await send({"type": answer})
-    else:
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body"})
+        return
+    status, headers, chunks = ANSWERS[scope["path"]]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    for chunk in chunks:
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body"})
+
+
+Answer = tuple[int, list[tuple[bytes, bytes]], list[bytes]]
+ANSWERS: dict[str, Answer] = {
+    "/nothing": (204, [], []),
+    "/document": (200, [(b"content-length", b"5"), (b"x-one", b"1")], [b"he", b"llo"]),
+    "/stream": (200, [], [b"a", b"bcd"]),
+    "/last": (200, [(b"connection", b"close"), (b"content-length", b"0")], []),
+    "/short": (200, [(b"content-length", b"9")], [b"short"]),
+    "/long": (200, [(b"content-length", b"2")], [b"long"]),
+    "/split": (200, [(b"x-name", b"v\r\nset-cookie: evil")], [b"x"]),
+}
 
 
 @pytest.fixture
-def url() -> Iterator[str]:
+def port() -> Iterator[int]:
     port = free_port()
-    server = Server(server_config(no_content, "127.0.0.1", port, grace_s=1))
+    server = Server(server_config(app, "127.0.0.1", port, grace_s=1))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     wait_until("the server to start", lambda: server.started)
-    yield f"http://127.0.0.1:{port}"
+    yield port
     server.should_exit = True
     thread.join(10)
     gc.unfreeze()
 
 
-def test_a_round_of_the_garbage_collector_does_not_visit_what_was_there_when_the_server_had_started(url: str) -> None:
-    assert httpx.get(url).status_code == 204  # served after all that a start has to do
+def said(port: int, *requests: str) -> bytes:
+    """All that the server says to these requests on one connection, the last of which closes it; without dates."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall("".join(f"{request}\r\nhost: x\r\n\r\n" for request in requests).encode())
+        with connection.makefile("rb") as file:
+            return re.sub(rb"date: [^\r]*\r\n|server: uvicorn\r\n", b"", file.read())
+
+
+def get(path: str) -> str:
+    return f"GET {path} HTTP/1.1"
+
+
+def test_answers_are_what_http_wants_one_after_the_other_on_a_connection(port: int) -> None:
+    assert said(port, get("/document"), get("/stream"), get("/nothing"), get("/last")) == (
+        b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nx-one: 1\r\n\r\nhello"
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n3\r\nbcd\r\n0\r\n\r\n"
+        b"HTTP/1.1 204 No Content\r\n\r\n"
+        b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+    )
+
+
+def test_who_asks_for_the_head_gets_the_head(port: int) -> None:
+    assert said(port, "HEAD /document HTTP/1.1", "HEAD /stream HTTP/1.1", get("/last")).startswith(
+        b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nx-one: 1\r\n\r\nHTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\nconnection"
+    )
+
+
+def test_an_old_client_is_told_that_the_connection_ends(port: int) -> None:
+    assert said(port, "GET /document HTTP/1.0") == (
+        b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nx-one: 1\r\nconnection: close\r\n\r\nhello"
+    )
+
+
+def test_a_line_break_in_a_header_makes_no_second_header(port: int) -> None:
+    answer = said(port, get("/split"))
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert b"evil" not in answer
+
+
+@pytest.mark.parametrize("path", ["/short", "/long"])
+def test_a_body_of_another_length_than_was_said_ends_the_connection(port: int, path: str) -> None:
+    answer = said(port, get(path), get("/document"))
+    assert b"hello" not in answer
+    assert not answer.endswith(b"long")
+
+
+def test_a_round_of_the_garbage_collector_does_not_visit_what_was_there_when_the_server_had_started(port: int) -> None:
+    assert httpx.get(f"http://127.0.0.1:{port}/nothing").status_code == 204  # served after all that a start has to do
     assert gc.get_freeze_count() > 10 * len(gc.get_objects())
