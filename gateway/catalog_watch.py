@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -15,6 +17,7 @@ from registry.service import Registry
 from registry.workers import LEASE_MS
 
 log = logging.getLogger("switchyard.catalog")
+T = TypeVar("T")
 REPORT_INTERVAL_S = 1.0
 TICK_S = 0.25
 HANGS_AFTER_S = 2.0
@@ -38,6 +41,9 @@ class CatalogWatch:
         self._confirmed_s = time.monotonic()
         """What we serve was in force then: the newest read that succeeded began, or the database was away, from us as
         from everybody, and nothing could move."""
+        self._renewed_s = math.inf if worker_id is None else time.monotonic()
+        """The registry's lease of this worker began then or later, or nobody could write and so nothing could move.
+        Reading is no substitute: the fleet goes by the lease, which may be older than our newest look."""
         self._report: asyncio.Task[None] | None = None
         self._reported_s = float("-inf")
         self._reported_revision = -1
@@ -55,7 +61,7 @@ class CatalogWatch:
         now = time.monotonic()
         if self._owed_since_s is not None and now - self._owed_since_s > LEASE_MS / 1000:
             return True
-        return now - self._confirmed_s > LEASE_MS / 1000
+        return now - min(self._confirmed_s, self._renewed_s) > LEASE_MS / 1000
 
     def look_now(self, revision: int) -> None:
         """The controller knows of a catalog of this revision."""
@@ -101,18 +107,7 @@ class CatalogWatch:
 
     async def _read_patiently(self) -> tuple[float, Catalog]:
         """When the read began, and the newest catalog. While the database hangs and we do not, it is away."""
-        reading = asyncio.create_task(asyncio.to_thread(self._read))
-        try:
-            before_s, awake_s = time.monotonic(), 0.0
-            while not (await asyncio.wait((reading,), timeout=TICK_S))[0]:
-                now_s = time.monotonic()
-                awake_s = 0.0 if now_s - before_s > PAUSED_AFTER_S else awake_s + now_s - before_s
-                if awake_s > HANGS_AFTER_S:
-                    self._note_away(now_s)
-                before_s = now_s
-            return reading.result()
-        finally:
-            reading.cancel()
+        return await _patiently(asyncio.to_thread(self._read), self._note_away)
 
     def _read(self) -> tuple[float, Catalog]:
         asked_s = time.monotonic()
@@ -126,12 +121,13 @@ class CatalogWatch:
         """Nothing can move then; whoever was out of touch before does not know what has moved already."""
         if at_s - self._confirmed_s <= LEASE_MS / 1000:
             self._confirmed_s = at_s
+        self._note_locked(at_s)
 
     async def _tell(self, worker_id: str, revision: int) -> None:
         """Acknowledge a revision, and so renew the lease. A database that cannot be written to holds up no reading."""
         self._reported_s = time.monotonic()
         try:
-            await asyncio.to_thread(self._registry.workers.report, worker_id, self._url, revision)
+            await _patiently(asyncio.to_thread(self._renew, worker_id, revision), self._note_locked)
             self._reported_revision = revision
         except SQLAlchemyError as error:
             log.warning("revision %d could not be acknowledged: %s", revision, error)
@@ -139,3 +135,33 @@ class CatalogWatch:
             self._report = None
             if self.current.revision != revision:
                 self._look.set()
+
+    def _renew(self, worker_id: str, revision: int) -> None:
+        began_s = time.monotonic()
+        try:
+            self._registry.workers.report(worker_id, self._url, revision)
+            self._renewed_s = max(self._renewed_s, began_s)
+        except SQLAlchemyError:
+            self._note_locked(time.monotonic())
+            raise
+
+    def _note_locked(self, at_s: float) -> None:
+        """Nobody can write, so nothing can move, and no lease be renewed."""
+        if at_s - self._renewed_s <= LEASE_MS / 1000:
+            self._renewed_s = at_s
+
+
+async def _patiently(work: Coroutine[Any, Any, T], note: Callable[[float], None]) -> T:
+    """What the work of a thread returns. While it hangs and this process does not, `note` is told the time."""
+    task = asyncio.create_task(work)
+    try:
+        before_s, awake_s = time.monotonic(), 0.0
+        while not (await asyncio.wait((task,), timeout=TICK_S))[0]:
+            now_s = time.monotonic()
+            awake_s = 0.0 if now_s - before_s > PAUSED_AFTER_S else awake_s + now_s - before_s
+            if awake_s > HANGS_AFTER_S:
+                note(now_s)
+            before_s = now_s
+        return task.result()
+    finally:
+        task.cancel()

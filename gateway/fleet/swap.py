@@ -31,6 +31,8 @@ FIRST_LOOK_TIMEOUT_S = 10.0
 PRELOAD_ROUNDS = 4
 PRELOAD_PAUSE_S = 1.0
 POLL_S = 0.02
+REPORTS_WITHIN_S = 2.0
+"""A worker reports once a second, and tries again as often."""
 
 
 class SwapFailed(Exception):
@@ -148,9 +150,11 @@ class SwapRunner:
     async def _acknowledged(self, swap: SwapInfo, revision: int) -> None:
         """Cut-over is the last live worker's acknowledgement; a worker that stops reporting counts as gone.
 
-        Such a worker also stops serving by itself: see `CatalogWatch.lapsed`.
+        Such a worker also stops serving by itself (`CatalogWatch.lapsed`), except while the database lets nobody write:
+        so after that one that is still linked gets time to report.
         """
         self._controller.announce_catalog(revision)
+        hub = self._controller.hub
         began = time.monotonic()
         by: dict[str, int] = {}
         while time.monotonic() - began < ACKNOWLEDGE_TIMEOUT_S:
@@ -158,7 +162,9 @@ class SwapRunner:
             for worker in workers:
                 if worker.acknowledged_revision >= revision:
                     by.setdefault(worker.id, now_ms())
-            awaited = {worker.id for worker in workers} | self._controller.hub.newcomers(LEASE_MS / 1000)
+            awaited = {worker.id for worker in workers} | hub.newcomers(LEASE_MS / 1000)
+            if time.monotonic() - began < REPORTS_WITHIN_S:
+                awaited |= hub.links.keys()
             if awaited <= by.keys():
                 await self._advance(swap, FLIPPED, acknowledged_by=by, acknowledged_at_ms=now_ms())
                 return

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -282,6 +283,15 @@ class Stack:
         """A short chat answer, or the error, as plain HTTP."""
         whole = {"model": model, "messages": MESSAGES, "max_tokens": 4, **body}
         return self.post(CHAT, whole, key, headers)
+
+
+@contextmanager
+def locked(house: House) -> Iterator[None]:
+    """Somebody else writes to the database for as long as the block runs."""
+    with closing(sqlite3.connect(house.settings.state_dir / "registry.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+        other.execute("ROLLBACK")
 
 
 @contextmanager

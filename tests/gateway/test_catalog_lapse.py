@@ -18,7 +18,7 @@ from gateway.catalog_watch import CatalogWatch
 from registry.names import parse_ref
 from registry.workers import LEASE_MS
 from tests.bars.support.gateways import GatewayProcess, gateway_process
-from tests.gateway.stack import CHAT, MESSAGES, House, Stack, run_stack, wait_until
+from tests.gateway.stack import CHAT, MESSAGES, House, Stack, locked, run_stack, wait_until
 
 NAME = "acme/triage"
 LONGER_THAN_A_LEASE_S = LEASE_MS / 1000 + 0.3
@@ -124,13 +124,42 @@ async def test_who_lapses_and_who_does_not(house: House) -> None:
     assert paused.lapsed, "nobody knows that it lives"
     house.publish(NAME)
     async with asyncio.timeout(5.0):
-        while owing.lapsed:
+        while owing.lapsed or len(changes) < 2:
             await asyncio.sleep(0.01)
     assert {worker.id for worker in registry.workers.live()} == {"healthy", "owing"}
-    assert len(changes) == 2
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
+
+
+async def test_whose_lease_was_not_renewed_lapses_with_it_however_often_it_has_looked(house: House) -> None:
+    house.publish(NAME)
+    watch = CatalogWatch(house.registry, "w", "", 0.05)
+    running = asyncio.create_task(watch.run(lambda: None))
+    async with asyncio.timeout(5.0):
+        while not house.registry.workers.live():
+            await asyncio.sleep(0.01)
+    leased_until_s = time.monotonic() + LEASE_MS / 1000
+    await asyncio.sleep(0.6)  # it looks on, and its next report is not due
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await asyncio.sleep(leased_until_s - time.monotonic())
+    assert house.registry.workers.live() == []
+    assert watch.lapsed
+
+
+async def test_while_nobody_can_write_no_lease_is_renewed_and_nobody_lapses(house: House) -> None:
+    house.publish(NAME)
+    watch = CatalogWatch(house.registry, "w", "", 0.05)
+    running = asyncio.create_task(watch.run(lambda: None))
+    await asyncio.sleep(0.2)
+    with locked(house):
+        ends = time.monotonic() + LONGER_THAN_A_LEASE_S
+        while time.monotonic() < ends:
+            assert not watch.lapsed
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_while_the_database_is_away_nobody_lapses_because_nothing_can_move(house: House) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import resource
 import signal
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from loadtest.answers import read_answer
 from loadtest.testing import MockEngine
 from registry.workers import LEASE_MS
 from tests.bars.support.gateways import GatewayProcess, gateway_process
-from tests.gateway.stack import CHAT, MESSAGES, House, run, run_engines, wait_until
+from tests.gateway.stack import CHAT, MESSAGES, House, locked, run, run_engines, wait_until
 
 MODEL = "acme/triage"
 TOKENS = 4
@@ -151,15 +150,6 @@ def full_disk(gateway: GatewayProcess, journal: Path) -> Iterator[None]:
         yield
     finally:
         resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE, before)
-
-
-@contextmanager
-def locked(house: House) -> Iterator[None]:
-    """Somebody else writes to the database for as long as the block runs."""
-    with closing(sqlite3.connect(house.settings.state_dir / "registry.db", isolation_level=None)) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        yield
-        other.execute("ROLLBACK")
 
 
 def test_on_a_full_disk_what_had_begun_ends_and_nothing_begins_until_there_is_room(house: House) -> None:
