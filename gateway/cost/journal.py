@@ -50,10 +50,16 @@ class Journal:
         self._full: list[SegmentWriter] = []
         """Segments that are not written to any more, oldest first, locked until the shipper is done with them."""
         self._previous = ""
-        self._running = 0
-        self._unshipped = self._current.size
+        self._left_running = 0
+        """Attempts that ran when their segment was full, less those that have ended in a later one."""
+        self._written = 0
+        """Bytes, without those of the current segment."""
+        self._shipped = 0
+        self._most = 0
+        """Bytes of the current segment with which too much waits."""
         self._waiting: deque[tuple[bytes, Kind, bytes]] = deque()
         """Settle records that the disk had no room for; at most one for each attempt that had begun before."""
+        self._note(0, 0)
 
     @property
     def path(self) -> Path:
@@ -63,7 +69,7 @@ class Journal:
     @property
     def unshipped_bytes(self) -> int:
         """Written and not in the ledger yet."""
-        return self._unshipped
+        return self._written + self._current.size - self._shipped
 
     def intent(self, attempt_id: bytes, kind: Kind, values: bytes) -> None:
         """An attempt begins (`rows.begun`); should nothing else come, it is `lost`.
@@ -71,38 +77,46 @@ class Journal:
         Raises `OSError` when it cannot be recorded (`JournalFull`: when too much waits for the ledger already).
         """
         with self._lock:
-            if self._unshipped > self._max_unshipped_bytes:
-                raise JournalFull(
-                    errno.EDQUOT,
-                    f"journal_max_unshipped_bytes is {self._max_unshipped_bytes} and {self._unshipped} bytes wait for "
-                    "the ledger; bring the database back, or allow more",
-                )
+            current = self._current
+            if current.size > self._most:
+                raise self._too_full()
             if self._waiting:
                 self._write_waiting()
-            self._unshipped += self._current.event(INTENT, attempt_id, kind, values)
-            self._running += 1
+            current.event(INTENT, attempt_id, kind, values)
 
     def settle(self, attempt_id: bytes, kind: Kind, values: bytes) -> None:
         """An attempt ended (`rows.ended`). It never fails: what the disk has no room for waits in memory."""
         with self._lock:
-            self._running -= 1
             try:
                 if self._waiting:
                     self._write_waiting()
-                self._unshipped += self._current.event(SETTLE, attempt_id, kind, values)
+                self._current.event(SETTLE, attempt_id, kind, values)
             except OSError as error:
                 self._waiting.append((attempt_id, kind, values))
                 log.error("the end of attempt %s waits for room on the disk: %s", attempt_id.decode(), error)
 
+    def _too_full(self) -> JournalFull:
+        return JournalFull(
+            errno.EDQUOT,
+            f"journal_max_unshipped_bytes is {self._max_unshipped_bytes} and {self.unshipped_bytes} bytes wait for "
+            "the ledger; bring the database back, or allow more",
+        )
+
     def _write_waiting(self) -> None:
         while self._waiting:
-            self._unshipped += self._current.event(SETTLE, *self._waiting[0])
+            self._current.event(SETTLE, *self._waiting[0])
             self._waiting.popleft()
 
     def shipped(self, count: int) -> None:
-        """So many bytes more are in the ledger; negative: so many more must come there."""
+        """So many bytes more are in the ledger."""
         with self._lock:
-            self._unshipped -= count
+            self._note(0, count)
+
+    def _note(self, written: int, shipped: int) -> None:
+        """So much more is in segments other than the current one, and in the ledger."""
+        self._written += written
+        self._shipped += shipped
+        self._most = self._max_unshipped_bytes + self._shipped - self._written
 
     def tend(self) -> list[Path]:
         """fsync, write what waited, begin a new segment when this one is long; every segment's path, oldest first.
@@ -117,14 +131,16 @@ class Journal:
                 following = SegmentWriter.create(self.folder, self.writer, self._sequence + 1)
                 with self._lock:
                     self._full.append(self._current)
+                    self._left_running += self._current.running
+                    self._note(self._current.size, 0)
                     self._current = following
                     self._sequence += 1
-                    self._unshipped += following.size
             for segment in self._full:
                 if segment.closing is None:
                     before = segment.size
                     self._previous = segment.close(self._previous, last=False)
-                    self.shipped(before - segment.size)
+                    with self._lock:
+                        self._note(segment.size - before, 0)
                     segment.sync()
         return [segment.path for segment in (*self._full, self._current)]
 
@@ -140,7 +156,7 @@ class Journal:
                 "these attempts ended and there was no room to say so: %s",
                 [name.decode() for name, *_ in self._waiting],
             )
-        elif self._running == 0 and all(segment.closing for segment in self._full):
+        elif self._left_running + self._current.running == 0 and all(segment.closing for segment in self._full):
             with suppress(OSError):
                 self._current.close(self._previous, last=True)
                 self._current.sync()

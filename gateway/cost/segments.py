@@ -13,7 +13,7 @@ import errno
 import fcntl
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -44,20 +44,11 @@ DIGEST_BYTES = 16
 Event = tuple[bytes, bytes, Kind, bytes]
 """`INTENT` or `SETTLE`, the attempt's id, and its kind and values (`gateway.cost.rows`)."""
 
-_libc_write = ctypes.PyDLL(None, use_errno=True).write
-_libc_write.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t)
-_libc_write.restype = ctypes.c_ssize_t
-
-
-def write_at_once(fd: int, data: bytes) -> int:
-    """`os.write`, but it keeps the interpreter meanwhile: the page cache takes a line in a microsecond, and who gives
-    the interpreter up may wait for 5 ms until another thread gives it back.
-    """
-    written: int = _libc_write(fd, data, len(data))
-    if written < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return written
+write_at_once: Callable[[int, bytes, int], int] = ctypes.PyDLL(None, use_errno=True).write
+"""`write(2)`, but it keeps the interpreter meanwhile: the page cache takes a line in a microsecond, and who gives the
+interpreter up may wait for 5 ms until another thread gives it back."""
+write_at_once.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t)  # type: ignore[attr-defined]
+write_at_once.restype = ctypes.c_ssize_t  # type: ignore[attr-defined]
 
 
 def segment_path(folder: Path, writer: str, sequence: int) -> Path:
@@ -97,14 +88,13 @@ class SegmentWriter:
         *,
         records: int = 0,
         intents: int = 0,
-        settles: int = 0,
         size: int = 0,
         kinds: Iterable[bytes] = (),
     ) -> None:
         self.path, self.size = path, size
         self.closing: Closing | None = None
         self._fd = fd
-        self._records, self._intents, self._settles = records, intents, settles
+        self._records, self._intents = records, intents
         self._kinds = set(kinds)
         """Names of those that are declared."""
         self._digest = digest
@@ -130,38 +120,39 @@ class SegmentWriter:
             raise
         return made
 
-    def event(self, type_: bytes, attempt_id: bytes, kind: Kind, values: bytes) -> int:
-        """An attempt begins (`INTENT`), or has ended (`SETTLE`); the bytes it took.
+    @property
+    def running(self) -> int:
+        """Intents less settle records."""
+        return self._intents - self._settles
+
+    @property
+    def _settles(self) -> int:
+        return self._records - 1 - len(self._kinds) - self._intents
+
+    def event(self, type_: bytes, attempt_id: bytes, kind: Kind, values: bytes) -> None:
+        """An attempt begins (`INTENT`), or has ended (`SETTLE`). Both are on every request's way: this calls little.
 
         Raises `OSError` when the disk has no room, and leaves no half line.
         """
         name = kind.name
-        if name in self._kinds:
-            written = self._append(encode(self._records, type_, attempt_id, b"%b %b" % (name, values)))
-        else:
-            written = self._append(
-                encode(self._records, KIND, name, kind.fields),
-                encode(self._records + 1, type_, attempt_id, b"%b %b" % (name, values)),
-            )
+        if name not in self._kinds:
+            self._append(encode(self._records, KIND, name, kind.fields))
             self._kinds.add(name)
+        body = b"%d %b %b %b %b" % (self._records, type_, attempt_id, name, values)
+        self._append(b"%08x %b\n" % (zlib.crc32(body), body))
         if type_ is INTENT:
             self._intents += 1
-        else:
-            self._settles += 1
-        return written
 
-    def _append(self, *lines: bytes) -> int:
-        """All of them in one `write()`, or none; the bytes they took."""
-        data = lines[0] if len(lines) == 1 else b"".join(lines)
-        written = write_at_once(self._fd, data)
-        if written != len(data):
+    def _append(self, line: bytes) -> None:
+        length = len(line)
+        written = write_at_once(self._fd, line, length)
+        if written != length:
+            number = ctypes.get_errno() if written < 0 else errno.ENOSPC
             os.ftruncate(self._fd, self.size)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self.size += written
-        for line in lines:
-            self._records += 1
-            self._checksums += line[:CRC_DIGITS]
-        return written
+            raise OSError(number, os.strerror(number))
+        self.size += length
+        self._records += 1
+        self._checksums += line[:CRC_DIGITS]
 
     def close(self, previous: str, *, last: bool) -> str:
         """Append the closing record, which nothing may come after; its digest. Raises `OSError`."""
@@ -310,7 +301,6 @@ class SegmentReader:
             self._digest.copy(),
             records=self.records,
             intents=self.intents,
-            settles=self.settles,
             size=self.offset,
             kinds=self._kinds,
         )

@@ -49,8 +49,8 @@ def full_disk(monkeypatch: Any, room: int = 10) -> Iterator[None]:
     write = segments.write_at_once
     here = threading.get_ident()
 
-    def short(fd: int, data: bytes) -> int:
-        return write(fd, data[:room] if threading.get_ident() == here else data)
+    def short(fd: int, data: bytes, size: int) -> int:
+        return write(fd, data, min(size, room) if threading.get_ident() == here else size)
 
     with monkeypatch.context() as patched:
         patched.setattr(segments, "write_at_once", short)
