@@ -94,16 +94,25 @@ class Usage:
     _by_prompt: dict[int, int] = field(default_factory=dict)
 
     def running(self, count: Mapping[str, Any], choice: int = 0, prompt: int = 0) -> None:
-        """A count within a stream: of one of the prompts, and of one choice so far."""
-        self._by_choice[choice] = count["completion_tokens"]
-        self._by_prompt[prompt] = count["prompt_tokens"]
+        """A count within a stream: of one of the prompts, and of one choice so far. Raises as `final`."""
+        read, written = count["prompt_tokens"], count["completion_tokens"]
+        if type(read) is not int or type(written) is not int or read < 0 or written < 0:
+            raise TypeError(f"{count} has no counts of tokens")
+        self._by_choice[choice] = written
+        self._by_prompt[prompt] = read
         self.completion_tokens = sum(self._by_choice.values())
         self.prompt_tokens = sum(self._by_prompt.values())
         self.source = "partial"
 
     def final(self, count: Mapping[str, Any]) -> None:
-        """The count of the whole answer."""
-        self.prompt_tokens = count["prompt_tokens"]
-        self.completion_tokens = count.get("completion_tokens", 0)
-        self.cached_tokens = (count.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+        """The count of the whole answer. Raises `KeyError` or `TypeError` for what is none: money is made of it."""
+        read, written = count["prompt_tokens"], count.get("completion_tokens", 0)
+        cached = (count.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+        if type(read) is not int or type(written) is not int or type(cached) is not int:
+            raise TypeError(f"{count} has no counts of tokens")
+        if read < 0 or written < 0 or cached < 0:
+            raise TypeError(f"{count} has a count below 0")
+        self.prompt_tokens = read
+        self.completion_tokens = written
+        self.cached_tokens = min(cached, read)
         self.source = "engine"

@@ -196,8 +196,26 @@ async def test_an_error_event_ends_the_stream_after_what_came_before_it(pieces: 
     assert NAME not in caught.value.message
 
 
+NO_COUNTS = [
+    {},
+    {"prompt_tokens": "9", "completion_tokens": 2},
+    {"prompt_tokens": 9, "completion_tokens": None},
+    {"prompt_tokens": 9.0, "completion_tokens": 2},
+    {"prompt_tokens": 9, "completion_tokens": True},
+    {"prompt_tokens": -9, "completion_tokens": 2},
+    {"prompt_tokens": 9, "completion_tokens": -2},
+]
+NO_FINAL_COUNTS = [*NO_COUNTS, COUNTS | {"prompt_tokens_details": {"cached_tokens": -1}}]
+
+
 @pytest.mark.parametrize(
-    "bad", [b'data: {"id":1,"usage":{"a"\n\n', b'data: {"id":1,"usage":{}}\n\n', b'data: {"error"\n\n']
+    "bad",
+    [
+        b'data: {"id":1,"usage":{"a"\n\n',
+        b'data: {"error"\n\n',
+        *(token("b", usage=counts) for counts in NO_COUNTS),
+        *(event({"id": 1, "model": NAME, "choices": [], "usage": counts}) for counts in NO_FINAL_COUNTS),
+    ],
 )
 async def test_an_event_that_cannot_be_understood_ends_the_answer(bad: bytes) -> None:
     async with forwarded(chunked(token("a") + bad + DONE)) as (forward, _, _):
@@ -247,11 +265,24 @@ async def test_the_cost_is_shown_in_exact_decimals_to_whom_asks_and_nothing_else
         assert b"".join(await all_of(forward)) == public(RUNNING) + priced(USAGE) + DONE
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"{}", b'{"usage":null}', b'{"usage":[]}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"{", b"[]", b"null", b"{}", b'{"usage":null}', b'{"usage":[]}'),
+        *(orjson.dumps({"usage": counts}) for counts in NO_FINAL_COUNTS),
+    ],
+)
 async def test_a_document_that_cannot_be_understood_is_an_answer_that_broke(body: bytes) -> None:
     async with forwarded(document(body), stream=False) as (forward, _, _):
         with pytest.raises(EngineBroke):
             await all_of(forward)
+
+
+async def test_no_more_of_a_prompt_was_cached_than_it_had() -> None:
+    body = orjson.dumps({"usage": COUNTS | {"prompt_tokens_details": {"cached_tokens": 1_000}}})
+    async with forwarded(document(body), stream=False) as (forward, usage, _):
+        await all_of(forward)
+    assert seen(usage) == (9, 9, 2, "engine")
 
 
 def refusal(message: str, param: str | None = None) -> bytes:
