@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -25,6 +25,8 @@ FIELDS = (
 )
 BUDGETS = ("daily_nano", "monthly_nano", "daily_tokens", "monthly_tokens")
 MAX_LIMIT = 2**62
+SPOKEN = {"daily_nano": "daily_dollars", "monthly_nano": "monthly_dollars"}
+"""What people call a field, where they call it otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Limits:
         Raises `InvalidInput` or `NotFound`.
         """
         if not most:
-            raise InvalidInput(f"no limit is named; choose from {', '.join(FIELDS)}", param="limits")
+            raise InvalidInput(f"no limit is named; choose from {_spoken()}", param="limits")
         for name, value in most.items():
             _check(name, value)
         with self._db.write() as session:
@@ -82,13 +84,26 @@ class Limits:
             session.flush()
             return _info(row)
 
-    def clear(self, scope: str) -> None:
-        """Take every limit of a scope away; raises `NotFound` when it has none."""
+    def clear(self, scope: str, names: Sequence[str] = ()) -> LimitInfo | None:
+        """Take these limits of a scope away, as people call them, or all when none is named; what is left.
+
+        Raises `InvalidInput` for what is no limit, and `NotFound` when the scope has none.
+        """
+        fields = {_field(name) for name in names} or set(FIELDS)
         with self._db.write() as session:
             row = session.get(Limit, scope)
             if row is None:
                 raise _without_limits(scope)
-            session.delete(row)
+            for field in fields:
+                setattr(row, field, None)
+            if all(getattr(row, field) is None for field in BUDGETS):
+                row.warn_percent = None  # there is nothing left to warn of
+            if all(getattr(row, field) is None for field in FIELDS):
+                session.delete(row)
+                return None
+            row.changed_at_ms = now_ms()
+            session.flush()
+            return _info(row)
 
     def get(self, scope: str) -> LimitInfo:
         """The limits of a scope. Raises `InvalidInput` for what is no scope, `NotFound` when it has no limits."""
@@ -115,12 +130,25 @@ class Limits:
 
 def _check(name: str, value: int | None) -> None:
     """Raises `InvalidInput`."""
+    if name not in FIELDS:
+        raise InvalidInput(f"{name!r} is no limit; choose from {_spoken()}", param=name)
     least, greatest = (1, 100) if name == "warn_percent" else (0, MAX_LIMIT)
-    if name not in FIELDS or (value is not None and not least <= value <= greatest):
-        raise InvalidInput(
-            f"limit {name} is {value}; expected one of {', '.join(FIELDS)}, not less than 0 (warn_percent: 1 to 100)",
-            param=name,
-        )
+    if value is not None and not least <= value <= greatest:
+        expected = "1 to 100" if name == "warn_percent" else f"a number from 0 (nothing passes) to {MAX_LIMIT}"
+        raise InvalidInput(f"{SPOKEN.get(name, name)} is {value}; expected {expected}", param=name)
+
+
+def _field(name: str) -> str:
+    """The field that people call so. Raises `InvalidInput`."""
+    spoken = name.replace("-", "_").replace("warn_at", "warn_percent")  # as the command line has it
+    field = next((field for field in FIELDS if spoken in (field, SPOKEN.get(field))), None)
+    if field is None:
+        raise InvalidInput(f"{name!r} is no limit; choose from {_spoken()}", param="limits")
+    return field
+
+
+def _spoken() -> str:
+    return ", ".join(SPOKEN.get(field, field) for field in FIELDS)
 
 
 def _without_limits(scope: str) -> NotFound:

@@ -107,12 +107,50 @@ def list_limits(json_output: bool = JsonFlag) -> None:
     )
 
 
-@limits.command("clear")
-def clear_limits(scope: str = LimitScope, json_output: bool = JsonFlag) -> None:
-    """Take every limit of a scope away."""
+@limits.command("budgets")
+def show_budgets(json_output: bool = JsonFlag) -> None:
+    """Show what is spent of every budget, as the ledger says: a second or two behind."""
+    from registry.budget_report import report_budgets
+
     with _open_registry() as registry:
-        registry.limits.clear(scope)
-    print_done({"scope": scope, "cleared": True}, f"{scope} has no limits any more", json_output)
+        lines = report_budgets(registry.limits, registry.spending)
+    if json_output:
+        print_json(lines)
+        return
+    print_table(
+        ("SCOPE", "WINDOW", "UNIT", "BUDGET", "SPENT", "LEFT", "SPENT %", "BEGINS ANEW"),
+        (
+            (
+                line.scope,
+                line.window,
+                line.unit,
+                line.said(line.budget),
+                line.said(line.spent),
+                line.said(max(0, line.budget - line.spent)),
+                line.percent,
+                when(line.ends_at_ms),
+            )
+            for line in lines
+        ),
+        empty="no budgets; set one with `switchyard limits set tenant:NAME --daily-dollars 5`",
+    )
+
+
+@limits.command("clear")
+def clear_limits(
+    scope: str = LimitScope,
+    names: list[str] | None = typer.Argument(
+        None, metavar="[LIMIT]…", help="Such as daily-dollars or concurrency; default: all of the scope."
+    ),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Take limits of a scope away: those that are named, or all."""
+    with _open_registry() as registry:
+        left = registry.limits.clear(scope, names or ())
+    if left is None:
+        print_done({"scope": scope, "cleared": True}, f"{scope} has no limits any more", json_output)
+    else:
+        print_done(left, f"{scope} has no {', '.join(names or ())} any more; its other limits stay", json_output)
 
 
 @tariff.command("add")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from registry.db import now_ms
 from registry.service import Registry
 from tests.cli_runner import Run, done, run
 from tests.registry.adapter_folders import TinyBase
+from tests.registry.usage import usage_row
 
 __all__ = ["done", "run"]
 
@@ -41,7 +43,25 @@ def test_limits_are_set_listed_and_cleared(done: Run, tmp_path: Path) -> None:
     assert (info["requests_per_minute"], info["daily_nano"], info["concurrency"]) == (60, 2_500_000_000, 4)
     row = done("limits", "list").out.splitlines()[1].split()
     assert row == ["tenant:acme", "60", "–", "4", "2.5", "–", "–", "–", "80"]
+    assert "has no concurrency any more" in done("limits", "clear", "tenant:acme", "concurrency").out
+    left = done("limits", "clear", "tenant:acme", "daily-dollars", "--json").document
+    assert (left["requests_per_minute"], left["concurrency"], left["daily_nano"]) == (60, None, None)
+    assert left["warn_percent"] is None, "there is no budget left to warn of"
     assert done("limits", "clear", "tenant:acme").out == "tenant:acme has no limits any more\n"
+
+
+def test_budgets_are_shown_with_what_is_spent_of_them(done: Run, tmp_path: Path) -> None:
+    assert done("limits", "budgets").out.startswith("no budgets; set one")
+    fill(tmp_path)
+    done("limits", "set", "tenant:acme", "--daily-dollars", "2.50", "--monthly-tokens", "60", "--daily-tokens", "0")
+    with Registry.open() as registry:
+        registry.ledger.record([usage_row("a", started_at_ms=now_ms(), cost_nano=1_000_000_000)])
+    header, dollars, none, tokens = (row.split() for row in done("limits", "budgets").out.splitlines())
+    assert header[:6] == ["SCOPE", "WINDOW", "UNIT", "BUDGET", "SPENT", "LEFT"]
+    assert dollars[:7] == ["tenant:acme", "daily", "dollars", "2.5", "1", "1.5", "40"]
+    assert none[:7] == ["tenant:acme", "daily", "tokens", "0", "15", "0", "–"]
+    assert tokens[:7] == ["tenant:acme", "monthly", "tokens", "60", "15", "45", "25"]
+    assert [line["spent"] for line in done("limits", "budgets", "--json").document] == [1_000_000_000, 15, 15]
 
 
 def test_a_warning_without_a_budget_is_refused_with_the_remedy(run: Run, tmp_path: Path) -> None:
@@ -49,14 +69,19 @@ def test_a_warning_without_a_budget_is_refused_with_the_remedy(run: Run, tmp_pat
     alone = run("limits", "set", "tenant:acme", "--concurrency", "4", "--warn-at", "80")
     assert (alone.status, "no budget to warn of; set one with it" in alone.err) == (1, True)
     wild = run("limits", "set", "tenant:acme", "--daily-dollars", "5", "--warn-at", "101")
-    assert (wild.status, "warn_percent is 101" in wild.err) == (1, True)
+    assert (wild.status, "warn_percent is 101; expected 1 to 100" in wild.err) == (1, True)
 
 
 def test_what_cannot_be_meant_is_refused_in_one_sentence(run: Run) -> None:
     nothing, money = run("limits", "set", "tenant:acme"), run("limits", "set", "tenant:acme", "--daily-dollars", "much")
+    unknown = run("limits", "clear", "tenant:acme", "daily-euros")
+    assert (unknown.status, "'daily-euros' is no limit; choose from" in unknown.err) == (1, True)
     scope, day = run("tariff", "add", "acme", *PRICE), run("tariff", "add", "base:tiny", *PRICE, "--from", "soon")
     assert [outcome.status for outcome in (nothing, money, scope, day)] == [1, 1, 1, 1]
-    assert "no limit is named" in nothing.err
+    assert (
+        "no limit is named; choose from requests_per_minute, tokens_per_minute, concurrency, daily_dollars"
+        in nothing.err
+    )
     assert "daily_dollars is 'much'" in money.err
     assert "scope is 'acme'" in scope.err
     assert "date is 'soon'" in day.err

@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Literal
 
 from gateway.cost.lending import MINUTE_S, NEVER, CapGrant, CapWish, Known, RateGrant, RateWish
 from registry.catalog import LimitEntry
 from registry.spending import Spent
+from registry.windows import day_of, month_of
 
-DAY_MS = 86_400_000
 ROUNDING_S = 1e-6
 REFUSED_S = 0.1
 """After a refusal the lender is not asked again for the same budget for so long: a client that insists costs little."""
@@ -510,16 +509,3 @@ class Counter:
                 made.stock = rate.stock
             return made
         return Rate(what, limit, rate.full_at_s if rate is not None else 0.0)
-
-
-def day_of(ms: int) -> tuple[int, int]:
-    """Begin and end of the UTC day that an instant is in, in milliseconds."""
-    starts_ms = ms - ms % DAY_MS
-    return starts_ms, starts_ms + DAY_MS
-
-
-def month_of(ms: int) -> tuple[int, int]:
-    """Begin and end of the UTC month that an instant is in, in milliseconds."""
-    first = datetime.fromtimestamp(ms / 1000, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    after = first.replace(year=first.year + 1, month=1) if first.month == 12 else first.replace(month=first.month + 1)
-    return int(first.timestamp() * 1000), int(after.timestamp() * 1000)

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.cost.counters import Counter, day_of, month_of
+from gateway.cost.counters import Counter
 from gateway.cost.refusals import (
     Headers,
     cannot_count,
@@ -35,6 +35,7 @@ from gateway.handoffs import Arm, Principal, Usage
 from registry.catalog import Catalog, LimitEntry, TariffEntry
 from registry.db import now_ms
 from registry.spending import BILLED, Books, Spent
+from registry.windows import day_of, month_of
 
 log = logging.getLogger("switchyard.limits")
 READ_AGAIN_S = (0.0, 1.0, 5.0, 30.0, 120.0, 600.0)

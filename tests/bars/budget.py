@@ -24,10 +24,11 @@ import httpx
 import orjson
 
 from gateway.admin_key import admin_key
-from gateway.cost.counters import Counter, day_of
+from gateway.cost.counters import Counter
 from registry.db import now_ms
 from registry.ledger import dollars_to_nano
 from registry.spending import Spent
+from registry.windows import day_of
 from tests.bars.support.gateways import gateway_process
 from tests.gateway.stack import CHAT, House, Stack, open_house, run_engines, run_gateway, wait_until
 from tests.gateway.valkey_server import valkey_server

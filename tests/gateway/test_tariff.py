@@ -10,11 +10,12 @@ from types import MappingProxyType
 
 import pytest
 
-from gateway.cost.counters import Counter, Rate, day_of, month_of
+from gateway.cost.counters import Counter, Rate
 from gateway.cost.lending import CapGrant
 from gateway.cost.tariff import cost_nano, most_nano, price_of
 from registry.catalog import EMPTY, BaseEntry, Catalog, LimitEntry, TariffEntry
 from registry.spending import Spent
+from registry.windows import day_of, month_of
 
 BUDGETS = ("daily_nano", "monthly_nano", "daily_tokens", "monthly_tokens")
 NO_LIMITS = LimitEntry(None, None, None, None, None, None, None)

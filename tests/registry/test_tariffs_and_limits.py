@@ -64,9 +64,16 @@ def test_a_limit_of_what_does_not_exist_is_refused(registry: Registry, scope: st
         registry.limits.set(scope, {"concurrency": 1})
 
 
-@pytest.mark.parametrize("most", [{}, {"concurrency": -1}, {"speed": 3}])
-def test_limits_that_mean_nothing_are_refused(registry: Registry, most: dict[str, int]) -> None:
-    with pytest.raises(InvalidInput, match="requests_per_minute"):
+@pytest.mark.parametrize(
+    ("most", "says"),
+    [
+        ({}, "no limit is named; choose from requests_per_minute"),
+        ({"concurrency": -1}, "concurrency is -1; expected a number from 0"),
+        ({"speed": 3}, "'speed' is no limit; choose from requests_per_minute"),
+    ],
+)
+def test_limits_that_mean_nothing_are_refused(registry: Registry, most: dict[str, int], says: str) -> None:
+    with pytest.raises(InvalidInput, match=says):
         registry.limits.set("tenant:acme", most)
 
 
@@ -107,7 +114,7 @@ def test_limits_come_in_pages_by_scope(registry: Registry) -> None:
 
 @pytest.mark.parametrize("percent", [0, 101, -1])
 def test_a_warning_is_between_one_and_a_hundred_percent(registry: Registry, percent: int) -> None:
-    with pytest.raises(InvalidInput, match=f"limit warn_percent is {percent}; .*1 to 100"):
+    with pytest.raises(InvalidInput, match=f"^warn_percent is {percent}; expected 1 to 100"):
         registry.limits.set("tenant:acme", {"daily_tokens": 10, "warn_percent": percent})
 
 

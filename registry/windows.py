@@ -1,0 +1,20 @@
+"""The windows of budgets: days and months of UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+DAY_MS = 86_400_000
+
+
+def day_of(ms: int) -> tuple[int, int]:
+    """Begin and end of the UTC day that an instant is in, in milliseconds."""
+    starts_ms = ms - ms % DAY_MS
+    return starts_ms, starts_ms + DAY_MS
+
+
+def month_of(ms: int) -> tuple[int, int]:
+    """Begin and end of the UTC month that an instant is in, in milliseconds."""
+    first = datetime.fromtimestamp(ms / 1000, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    after = first.replace(year=first.year + 1, month=1) if first.month == 12 else first.replace(month=first.month + 1)
+    return int(first.timestamp() * 1000), int(after.timestamp() * 1000)
