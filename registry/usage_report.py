@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
@@ -14,7 +14,10 @@ from sqlalchemy import String, case, cast, func, literal, select
 from registry.corrections import corrections_by_attempt
 from registry.db import Database
 from registry.errors import InvalidInput
+from registry.ledger import SYSTEM
 from registry.models import UsageRow
+from registry.money import nano_to_dollars
+from registry.spending import BILLED
 
 By = Literal["tenant", "adapter", "version", "key", "day"]
 """What one line stands for. Base models are adapters and versions of their own name."""
@@ -42,10 +45,19 @@ class UsageLine:
     prompt_tokens: int
     cached_tokens: int
     completion_tokens: int
+    cost_nano: int
+    """At the tariff, corrections included; `cost_dollars` as people write it."""
+    unpriced: int
+    """Attempts that somebody would pay for, and for which no price was in force."""
     busy_ms: int
     """Sum of the attempts' durations."""
     ttft_ms: float | None
     """Mean time to the first bytes of an answer, of attempts that had one."""
+
+    @property
+    def cost_dollars(self) -> str:
+        """All decimals that count."""
+        return nano_to_dollars(self.cost_nano)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +92,12 @@ def report_usage(
 
 
 def usage_csv(lines: Iterable[UsageLine]) -> str:
-    """The lines with a heading; empty cells for what is not known."""
+    """The lines with a heading; empty cells for what is not known. Money is in dollars."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(UsageLine)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(line) for line in lines)
+    names = ["cost_dollars" if field.name == "cost_nano" else field.name for field in fields(UsageLine)]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([getattr(line, name) for name in names] for line in lines)
     return text.getvalue()
 
 
@@ -113,13 +126,15 @@ def _lines(db: Database, by: str, since_ms: int, until_ms: int, tenant: str | No
     groups = (owner.label("owner"), names[by].label("name"))
     counts = [func.sum(case((row.outcome == outcome, 1), else_=0)) for outcome in ("ok", "client_aborted", "rejected")]
     sources = [func.sum(case((row.usage_source == source, 1), else_=0)) for source in ("partial", "estimated")]
-    tokens = [
+    sums = [
         func.sum(func.coalesce(getattr(row, name), 0) + func.coalesce(corrections.c[name], 0))
-        for name in ("prompt_tokens", "cached_tokens", "completion_tokens")
+        for name in ("prompt_tokens", "cached_tokens", "completion_tokens", "cost_nano")
     ]
+    payable = row.outcome.in_(BILLED) & (row.tenant != SYSTEM)
+    unpriced = func.sum(case((payable & row.cost_nano.is_(None), 1), else_=0))
     times = [func.coalesce(func.sum(column), 0) for column in (row.finished_at_ms - row.started_at_ms, row.ttft_ms)]
     query = (
-        select(*groups, func.count(), *counts, *sources, *tokens, *times, func.count(row.ttft_ms))
+        select(*groups, func.count(), *counts, *sources, *sums, unpriced, *times, func.count(row.ttft_ms))
         .outerjoin(corrections, corrections.c.attempt_id == row.attempt_id)
         .where(row.started_at_ms >= since_ms, row.started_at_ms < until_ms)
         .group_by("owner", "name")
@@ -130,7 +145,7 @@ def _lines(db: Database, by: str, since_ms: int, until_ms: int, tenant: str | No
     with db.read() as session:
         for found in session.execute(query):
             key = (found[0], _public(by, str(found[1])))
-            totals[key] = [a + b for a, b in zip(totals.get(key, [0] * 12), found[2:], strict=True)]
+            totals[key] = [a + b for a, b in zip(totals.get(key, [0] * 14), found[2:], strict=True)]
     return sorted((_line(key, sums) for key, sums in totals.items()), key=_mark)
 
 
@@ -142,8 +157,10 @@ def _public(by: str, name: str) -> str:
 
 
 def _line(key: tuple[str | None, str], sums: Sequence[float]) -> UsageLine:
-    attempts, ok, aborted, rejected, partial, estimated, prompt, cached, completion, busy_ms = map(int, sums[:10])
-    ttft_ms, begun = sums[10:]
+    attempts, ok, aborted, rejected, partial, estimated, prompt, cached, completion, nano, unpriced, busy_ms = map(
+        int, sums[:12]
+    )
+    ttft_ms, begun = sums[12:]
     return UsageLine(
         *key,
         attempts=attempts,
@@ -156,6 +173,8 @@ def _line(key: tuple[str | None, str], sums: Sequence[float]) -> UsageLine:
         prompt_tokens=prompt,
         cached_tokens=cached,
         completion_tokens=completion,
+        cost_nano=nano,
+        unpriced=unpriced,
         busy_ms=busy_ms,
         ttft_ms=round(ttft_ms / begun, 1) if begun else None,
     )

@@ -17,7 +17,7 @@ def usage(
     json_output: bool = JsonFlag,
     csv_output: bool = typer.Option(False, "--csv", help="Print CSV with a heading."),
 ) -> None:
-    """Attempts and tokens by tenant, adapter, version, key or day. The newest are a second or two behind."""
+    """Attempts, tokens and dollars by tenant, adapter, version, key or day. The newest are a second or two behind."""
     from registry.db import now_ms
     from registry.service import Registry
 
@@ -40,12 +40,14 @@ def usage(
 
 
 def _print(report: UsageReport) -> None:
+    own_column = report.by != "tenant"
     print_table(
-        ("TENANT", report.by.upper(), "ATTEMPTS", "OK", "ABORTED", "FAILED", "REJECTED", "PROMPT", "CACHED",
-         "COMPLETION", "PARTIAL", "ESTIMATED", "TTFT MS"),
+        (*(("TENANT",) if own_column else ()), report.by.upper(), "ATTEMPTS", "OK", "ABORTED", "FAILED", "REJECTED",
+         "PROMPT", "CACHED", "COMPLETION", "COST $", "UNPRICED", "PARTIAL", "ESTIMATED", "TTFT MS"),
         (
-            (line.tenant or "all", line.name, line.attempts, line.ok, line.client_aborted, line.failed, line.rejected,
-             line.prompt_tokens, line.cached_tokens, line.completion_tokens, line.partial, line.estimated, line.ttft_ms)
+            (*((line.tenant or "all",) if own_column else ()), line.name, line.attempts, line.ok, line.client_aborted,
+             line.failed, line.rejected, line.prompt_tokens, line.cached_tokens, line.completion_tokens,
+             line.cost_dollars, line.unpriced, line.partial, line.estimated, line.ttft_ms)
             for line in report.lines
         ),
         empty="no usage in this window",

@@ -23,10 +23,14 @@ def used(registry: Registry) -> Registry:
     nothing = {"prompt_tokens": None, "cached_tokens": None, "completion_tokens": None}
     registry.ledger.record(
         [
-            usage_row("a", ttft_ms=10.0, usage_source="engine"),
-            usage_row("b", ttft_ms=30.0, usage_source="partial", outcome="client_aborted", completion_tokens=2),
+            usage_row("a", ttft_ms=10.0, usage_source="engine", cost_nano=1_500_000_000),
+            usage_row(
+                "b", ttft_ms=30.0, usage_source="partial", outcome="client_aborted", completion_tokens=2, cost_nano=7
+            ),
             usage_row("c", served_model="acme/triage@1.1", key_id="key-2", started_at_ms=MS_PER_DAY + 5),
-            usage_row("d", **{**nothing, "prompt_tokens": 7}, outcome="engine_failed", usage_source="estimated"),
+            usage_row(
+                "d", **{**nothing, "prompt_tokens": 7}, outcome="engine_failed", usage_source="estimated", cost_nano=0
+            ),
             usage_row("e", **nothing, outcome="rejected"),
             usage_row("f", **nothing, outcome="lost", finished_at_ms=None),
             usage_row("g", tenant="globex", served_model="tiny", key_id="key-3"),
@@ -43,9 +47,11 @@ def names(registry: Registry, by: str, **options: object) -> list[tuple[str | No
 
 def test_a_tenants_line_has_every_outcome_and_all_tokens_that_somebody_counted(used: Registry) -> None:
     _, line, _ = report_usage(used.db, "tenant", until_ms=NOW).lines
+    assert line.cost_dollars == "1.500000007"
     assert replace(line, busy_ms=0) == UsageLine(
         tenant="acme", name="acme", attempts=6, ok=2, client_aborted=1, failed=2, rejected=1, partial=1, estimated=1,
-        prompt_tokens=37, cached_tokens=12, completion_tokens=12, busy_ms=0, ttft_ms=20.0,
+        prompt_tokens=37, cached_tokens=12, completion_tokens=12, cost_nano=1_500_000_007, unpriced=1, busy_ms=0,
+        ttft_ms=20.0,
     )  # fmt: skip
 
 
@@ -60,6 +66,8 @@ def test_lines_stand_for_what_was_asked_for_and_probes_have_a_tenant_of_their_ow
 
 def test_corrections_count(used: Registry) -> None:
     used.ledger.correct("c", "the engine was asked twice", "me", {"prompt_tokens": -3, "completion_tokens": 4})
+    used.ledger.correct("a", "a credit", "me", {"cost_nano": -500_000_000})
+    assert report_usage(used.db, "tenant", tenant="acme", until_ms=NOW).lines[0].cost_dollars == "1.000000007"
     (line,) = report_usage(used.db, "version", since_ms=MS_PER_DAY, until_ms=NOW).lines
     assert (line.prompt_tokens, line.cached_tokens, line.completion_tokens) == (7, 4, 9)
 
@@ -83,9 +91,10 @@ def test_pages_follow_each_other_without_a_gap(used: Registry) -> None:
 
 def test_a_spreadsheet_gets_a_heading_and_empty_cells_for_what_is_not_known(used: Registry) -> None:
     rows = list(csv.DictReader(io.StringIO(usage_csv(report_usage(used.db, "day", until_ms=NOW).lines))))
-    assert [(row["tenant"], row["name"], row["attempts"], row["ttft_ms"]) for row in rows] == [
-        ("", "1970-01-01", "7", "20.0"),
-        ("", "1970-01-02", "1", ""),
+    cells = ("tenant", "name", "attempts", "cost_dollars", "unpriced", "ttft_ms")
+    assert [tuple(row[cell] for cell in cells) for row in rows] == [
+        ("", "1970-01-01", "7", "1.500000007", "1", "20.0"),
+        ("", "1970-01-02", "1", "0", "1", ""),
     ]
 
 

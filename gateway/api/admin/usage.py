@@ -31,6 +31,8 @@ class UsageLineDocument(Shape):
     prompt_tokens: int = Field(description="Sum, as booked.")
     cached_tokens: int = Field(description="Of them, those that came from the prefix cache.")
     completion_tokens: int = Field(description="Sum, as booked.")
+    cost_dollars: str = Field(description="At the tariff, corrections included; a decimal number in text.")
+    unpriced: int = Field(description="Attempts that somebody would pay for, and for which no price was in force.")
     busy_ms: int = Field(description="Sum of the attempts' durations.")
     ttft_ms: float | None = Field(description="Mean time to an answer's first bytes; null: none began.")
 
@@ -64,7 +66,7 @@ def add_usage(router: APIRouter, office: Office) -> None:
         after: After = None,
         limit: Limit = 200,
     ) -> Response:
-        """Attempts and tokens of a window; the newest are a second or two behind."""
+        """Attempts, tokens and dollars of a window; the newest are a second or two behind."""
         report = report_usage(
             office.registry.db,
             by,
