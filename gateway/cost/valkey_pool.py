@@ -73,7 +73,9 @@ class ValkeyPool:
             async with asyncio.timeout(TIMEOUT_S):
                 epoch, lends, lent, taken = await self._script(keys=keys, args=[orjson.dumps(ask)])
         except (ValkeyError, OSError, TimeoutError) as error:
-            raise LenderLost(f"{type(error).__name__}: {error}") from error
+            remedy = f"; if somebody else wrote to {PREFIX}*, delete these keys: it begins anew from the ledger"
+            ours = "user_script" in str(error)  # the store works, and what lies in it is not what the script left
+            raise LenderLost(f"{type(error).__name__}: {error}{remedy if ours else ''}") from error
         return Grants(
             f"valkey {epoch}",
             bool(lends),

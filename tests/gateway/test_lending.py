@@ -200,6 +200,23 @@ async def test_old_windows_and_full_buckets_are_forgotten() -> None:
     assert (await take(pool, 60, 60)).granted == 60
 
 
+async def test_a_valkey_that_somebody_else_has_written_to_is_a_lender_lost_until_it_is_emptied(
+    server: ValkeyServer,
+) -> None:
+    await empty(server)
+    pool = ValkeyPool(server.connection_url, settling_s=0.0)
+    assert (await ask(pool, "one", 100, need=10)).allowed >= 10
+    client: Valkey = Valkey.from_url(server.connection_url)
+    for key in await client.keys("*"):
+        await client.set(key, "rubbish")
+    with pytest.raises(LenderLost, match=r"delete these keys: it begins anew from the ledger"):
+        await ask(pool, "one", 100, need=20)
+    await client.flushall()
+    await client.aclose()
+    assert (await ask(pool, "one", 100, need=10)).allowed >= 10
+    await pool.close()
+
+
 async def test_a_valkey_that_is_not_there_is_a_lender_lost(tmp_path: Path) -> None:
     pool = ValkeyPool(f"unix://{tmp_path}/nobody")
     with pytest.raises(LenderLost, match="nobody"):
