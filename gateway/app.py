@@ -21,7 +21,7 @@ from gateway.api.admin.office import Office
 from gateway.api.inference import PATHS, answer
 from gateway.api.models import models_router
 from gateway.api.request import Caps
-from gateway.api.respond import Receive, Respond, Send
+from gateway.api.respond import Message, Receive, Respond, Send
 from gateway.api.translate import translate_errors
 from gateway.catalog_watch import CatalogWatch
 from gateway.cost.counting import borrowing, limits_of, warn_of_others
@@ -59,6 +59,7 @@ class Gateway:
         self.worker: FleetWorker | None = None
         self.candidate: Candidate | None = None
         self._leads = leads
+        self._refusal: str | None = None
         self.web = FastAPI(title="Switchyard", lifespan=self._lifespan, docs_url="/docs", redoc_url=None)
         translate_errors(self.web)
         _describe_inference(self.web)
@@ -66,7 +67,9 @@ class Gateway:
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """One connection event."""
         endpoint = PATHS.get(scope["path"]) if scope["type"] == "http" else None
-        if endpoint is None:
+        if scope["type"] == "lifespan":
+            await self.web(scope, receive, self._in_a_sentence(send))
+        elif endpoint is None:
             await self.web(scope, receive, send)
         elif scope["method"] != "POST":
             await Respond(send, began_s=0).fail(
@@ -77,6 +80,16 @@ class Gateway:
         else:
             await answer(scope, receive, send, endpoint, self.house)
 
+    def _in_a_sentence(self, send: Send) -> Send:
+        """Where a start fails for a reason that the operator can mend, say it without a traceback."""
+
+        async def say(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed" and self._refusal is not None:
+                message["message"] = f"error: {self._refusal}"
+            await send(message)
+
+        return say
+
     @asynccontextmanager
     async def _lifespan(self, web: FastAPI) -> AsyncIterator[None]:
         """Open in the order of need, close in reverse: registry → catalog → journal → fleet → routes."""
@@ -86,13 +99,17 @@ class Gateway:
             watch = CatalogWatch(
                 registry, worker_id, f"http://{settings.host}:{settings.port}", settings.catalog_poll_s
             )
-            journal = Journal(
-                settings.state_dir / "journal",
-                worker_id,
-                max_unshipped_bytes=settings.journal_max_unshipped_bytes,
-            )
-            shipper = Shipper(journal, registry.ledger)
-            await asyncio.to_thread(shipper.recover)
+            folder = settings.state_dir / "journal"
+            try:
+                journal = Journal(folder, worker_id, max_unshipped_bytes=settings.journal_max_unshipped_bytes)
+                shipper = Shipper(journal, registry.ledger)
+                await asyncio.to_thread(shipper.recover)
+            except OSError as error:
+                self._refusal = (
+                    f"usage cannot be written down in {folder} ({error.strerror}), and what cannot be metered is not "
+                    "served; make room there and let this user write, or set SWITCHYARD_STATE_DIR"
+                )
+                raise
             await asyncio.to_thread(shipper.catch_up, CATCH_UP_S)
             worker = self.worker = FleetWorker(
                 worker_id, registry.leadership, settings.fleet_secret, on_catalog_moved=watch.look_now

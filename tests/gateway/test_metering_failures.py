@@ -14,9 +14,11 @@ from pathlib import Path
 
 import httpx
 import psutil
+import pytest
 
 from gateway.cost.recovery import by_writer
 from gateway.cost.verify import verify
+from gateway.supervisor import StartFailed
 from loadtest.answers import read_answer
 from loadtest.testing import MockEngine
 from registry.workers import LEASE_MS
@@ -150,6 +152,17 @@ def full_disk(gateway: GatewayProcess, journal: Path) -> Iterator[None]:
         yield
     finally:
         resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE, before)
+
+
+def test_a_start_where_usage_cannot_be_written_down_says_so_in_one_sentence(house: House) -> None:
+    (house.settings.state_dir / "journal").touch()
+    with pytest.raises(StartFailed), gateway_process(house.settings.state_dir, ["http://127.0.0.1:9"]):
+        pass
+    (log,) = house.folder.glob("gateway-*.log")
+    said = log.read_text()
+    assert "error: usage cannot be written down in" in said
+    assert "make room there and let this user write" in said
+    assert "Traceback" not in said
 
 
 def test_on_a_full_disk_what_had_begun_ends_and_nothing_begins_until_there_is_room(house: House) -> None:
