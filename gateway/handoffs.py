@@ -78,6 +78,10 @@ UsageSource = Literal["engine", "partial", "estimated"]
 """`engine`: its final count. `partial`: its count up to the last event that was relayed. `estimated`: ours."""
 
 
+MOST_TOKENS = 1 << 40
+"""No attempt has so many; the ledger's sums have room for a million such ones."""
+
+
 @dataclass(slots=True)
 class Usage:
     """Tokens of one attempt as the engine reported them; `None` until it has."""
@@ -96,8 +100,10 @@ class Usage:
     def running(self, count: Mapping[str, Any], choice: int = 0, prompt: int = 0) -> None:
         """A count within a stream: of one of the prompts, and of one choice so far. Raises as `final`."""
         read, written = count["prompt_tokens"], count["completion_tokens"]
-        if type(read) is not int or type(written) is not int or read < 0 or written < 0:
+        if type(read) is not int or type(written) is not int:
             raise TypeError(f"{count} has no counts of tokens")
+        if not (0 <= read < MOST_TOKENS and 0 <= written < MOST_TOKENS):
+            raise TypeError(f"{count} cannot be")
         self._by_choice[choice] = written
         self._by_prompt[prompt] = read
         self.completion_tokens = sum(self._by_choice.values())
@@ -110,8 +116,8 @@ class Usage:
         cached = (count.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
         if type(read) is not int or type(written) is not int or type(cached) is not int:
             raise TypeError(f"{count} has no counts of tokens")
-        if read < 0 or written < 0 or cached < 0:
-            raise TypeError(f"{count} has a count below 0")
+        if not (0 <= read < MOST_TOKENS and 0 <= written < MOST_TOKENS and cached >= 0):
+            raise TypeError(f"{count} cannot be")
         self.prompt_tokens = read
         self.completion_tokens = written
         self.cached_tokens = min(cached, read)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import socket
 from typing import Any
 
@@ -13,6 +14,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 MAX_HEAD_BYTES = 65_536
 HEAD_TIMEOUT_S = 20.0
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+READS_WITHIN_S = 30.0
+"""In which a client must have read something of what waits for it."""
 BODILESS = (204, 304)
 CHUNKED = (b"transfer-encoding", b"chunked")
 CLOSE = (b"connection", b"close")
@@ -24,12 +27,13 @@ class Cycle(RequestResponseCycle):
     a whole: uvicorn searches every name and every value for what must not be there, which costs more than all limits.
     """
 
+    reads_within_s = READS_WITHIN_S
     _head = b""
 
     async def send(self, message: Any) -> None:
         """One message of the application. Raises `RuntimeError` when it is not what ASGI allows now."""
         if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
+            await self._drain()
         if self.disconnected:
             return
         if not self.response_started:
@@ -38,6 +42,21 @@ class Cycle(RequestResponseCycle):
             self._go_on(message)
         else:
             raise RuntimeError(f"{message['type']!r} came after the end of the answer")
+
+    async def _drain(self) -> None:
+        """Wait until the client has read of what lies here. One that reads nothing for long would hold places and money
+        of its tenant for ever.
+        """
+        draining = asyncio.ensure_future(self.flow.drain())
+        try:
+            left = math.inf
+            while not (await asyncio.wait((draining,), timeout=self.reads_within_s))[0]:
+                if (now := self.transport.get_write_buffer_size()) >= left:
+                    self.transport.abort()
+                    return
+                left = now
+        finally:
+            draining.cancel()
 
     def _begin(self, message: Any) -> None:
         if message["type"] != "http.response.start":

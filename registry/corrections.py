@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sqlalchemy import Subquery, func, select
+from sqlalchemy.orm import Session
 
 from registry.db import Database, now_ms
 from registry.errors import InvalidInput, NotFound
@@ -12,13 +13,14 @@ from registry.models import UsageCorrection, UsageRow
 
 TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens")
 CORRECTABLE = (*TOKENS, "cost_nano")
+MOST = 2**62
 
 
 def insert_correction(db: Database, attempt_id: str, reason: str, actor: str, deltas: Mapping[str, int]) -> None:
     """Store one correction.
 
     Raises `NotFound` for an attempt that is not in the ledger, `InvalidInput` for a field that cannot be corrected,
-    differences that are all 0, or one after which tokens would be negative.
+    differences that are all 0, or one after which the attempt could not have been.
     """
     if unknown := sorted(deltas.keys() - set(CORRECTABLE)):
         raise InvalidInput(f"{unknown[0]} cannot be corrected; {', '.join(CORRECTABLE)} can", param=unknown[0])
@@ -32,17 +34,7 @@ def insert_correction(db: Database, attempt_id: str, reason: str, actor: str, de
             raise NotFound(
                 f"attempt {attempt_id!r} is not in the ledger; corrections name an attempt id", param="attempt_id"
             )
-        before = session.execute(
-            select(*(func.coalesce(func.sum(getattr(UsageCorrection, name)), 0) for name in TOKENS)).where(
-                UsageCorrection.attempt_id == attempt_id
-            )
-        ).one()
-        for name, corrected in zip(TOKENS, before, strict=True):
-            figure = (getattr(row, name) or 0) + corrected
-            if figure + deltas.get(name, 0) < 0:
-                raise InvalidInput(
-                    f"{name} is {deltas[name]}: {figure} are booked, and they cannot become negative", param=name
-                )
+        _check(row, _corrected(session, attempt_id), deltas)
         session.add(
             UsageCorrection(
                 attempt_id=attempt_id,
@@ -51,6 +43,32 @@ def insert_correction(db: Database, attempt_id: str, reason: str, actor: str, de
                 created_at_ms=now_ms(),
                 **{name: deltas.get(name, 0) for name in CORRECTABLE},
             )
+        )
+
+
+def _corrected(session: Session, attempt_id: str) -> dict[str, int]:
+    """What earlier corrections of an attempt add up to."""
+    sums = (func.coalesce(func.sum(getattr(UsageCorrection, name)), 0) for name in CORRECTABLE)
+    found = session.execute(select(*sums).where(UsageCorrection.attempt_id == attempt_id)).one()
+    return dict(zip(CORRECTABLE, found, strict=True))
+
+
+def _check(row: UsageRow, before: Mapping[str, int], deltas: Mapping[str, int]) -> None:
+    """Raises `InvalidInput` when an attempt would have used or cost less than nothing, or more than can be booked."""
+    booked = {name: (getattr(row, name) or 0) + before[name] for name in CORRECTABLE}
+    after = {name: booked[name] + deltas.get(name, 0) for name in CORRECTABLE}
+    for name, figure in after.items():
+        if name in deltas and not 0 <= figure <= MOST:
+            raise InvalidInput(
+                f"{name} is {deltas[name]}: {booked[name]} are booked, and they cannot become "
+                + ("negative" if figure < 0 else f"more than {MOST}"),
+                param=name,
+            )
+    if after["cached_tokens"] > after["prompt_tokens"]:
+        raise InvalidInput(
+            f"cached_tokens would be {after['cached_tokens']}, and they are a part of the {after['prompt_tokens']} "
+            "prompt tokens",
+            param="cached_tokens",
         )
 
 

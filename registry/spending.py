@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 
 from registry.db import Database
 from registry.models import UsageCorrection, UsageRow, UsageSegment
@@ -60,18 +60,24 @@ class SpendingBooks:
 
     def window(self, since_ms: int, until_ms: int, writer: str, counts_since_ms: int) -> Books:
         """The same by the writer of the journal that it came from. Of the journal of `writer` only what began before
-        `counts_since_ms`: the rest it has counted itself.
+        `counts_since_ms`: the rest it has counted itself. Who has only attempts that nobody pays for is there with 0:
+        it may have been lent something.
         """
         row, correction = UsageRow, UsageCorrection
-        in_window = (row.started_at_ms >= since_ms, row.started_at_ms < until_ms, row.outcome.in_(BILLED))
+        in_window = (row.started_at_ms >= since_ms, row.started_at_ms < until_ms)
+        billed = row.outcome.in_(BILLED)
         whose = (row.tenant, row.key_id, row.served_model)
         booked = (
             select(
                 *whose,
                 row.segment,
-                func.coalesce(func.sum(row.cost_nano), 0),
-                func.coalesce(func.sum(row.prompt_tokens), 0) + func.coalesce(func.sum(row.completion_tokens), 0),
-                func.count() - func.count(row.cost_nano),
+                func.sum(case((billed, func.coalesce(row.cost_nano, 0)), else_=0)),
+                func.sum(
+                    case(
+                        (billed, func.coalesce(row.prompt_tokens, 0) + func.coalesce(row.completion_tokens, 0)), else_=0
+                    )
+                ),
+                func.sum(case((billed & row.cost_nano.is_(None), 1), else_=0)),
             )
             .where(*in_window)
             .group_by(*whose, row.segment)
@@ -84,7 +90,7 @@ class SpendingBooks:
                 func.sum(correction.prompt_tokens) + func.sum(correction.completion_tokens),
             )
             .join(row, row.attempt_id == correction.attempt_id)
-            .where(*in_window)
+            .where(*in_window, billed)
             .group_by(*whose)
         )
         before: dict[str, Spent] = {}

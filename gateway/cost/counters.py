@@ -18,12 +18,14 @@ from typing import Literal
 
 from gateway.cost.lending import MINUTE_S, NEVER, CapGrant, CapWish, Known, RateGrant, RateWish
 from registry.catalog import LimitEntry
-from registry.spending import Spent
+from registry.spending import CORRECTIONS, Spent
 from registry.windows import day_of, month_of
 
 ROUNDING_S = 1e-6
 REFUSED_S = 0.1
 """After a refusal the lender is not asked again for the same budget for so long: a client that insists costs little."""
+NOBODYS = (CORRECTIONS, "")
+"""Writers in the ledger that are no process."""
 ADVANCE = 20
 """A busy process asks for this fraction of a limit in advance, and gives back what is more than twice as much."""
 
@@ -319,13 +321,16 @@ class Budget(Cap):
         self.allowed = self.limit - sum(self._of(one) for one in self.window.others.values())
 
     def known(self) -> tuple[Known, ...]:
-        """What the ledger has of others, if it was read since the lender was told."""
+        """What the ledger has of others, if it was read since the lender was told.
+
+        What nobody counts is all in the ledger: corrections, and rows that came by no journal.
+        """
         others = self.window.others
         if others is self._told:
             return ()
         self._told = others
-        ended = self._counter.ended_writers
-        return tuple(Known(writer, self._of(one), writer in ended) for writer, one in others.items())
+        final = self._counter.ended_writers.union(NOBODYS)
+        return tuple(Known(writer, self._of(one), writer in final) for writer, one in others.items())
 
     def restate(self) -> None:
         """Another lender: it must be told everything."""
@@ -404,7 +409,7 @@ class Counter:
             self.places = None
         else:
             self.places = self.places or Places(self, f"{self.scope} places")
-            self.places.limit = most.concurrency
+            self._limit(self.places, most.concurrency)
         self.warn_percent = most.warn_percent
         self.requests = self._rate(self.requests, b"requests", most.requests_per_minute)
         self.tokens = self._rate(self.tokens, b"tokens", most.tokens_per_minute)
@@ -418,10 +423,16 @@ class Counter:
         ):
             if limit is not None:
                 budget = kept.get((window, in_dollars)) or Budget(self, window, in_dollars=in_dollars)
-                budget.limit = limit
+                self._limit(budget, limit)
                 budgets.append(budget)
         self.budgets = tuple(budgets)
         self.count_alone()
+
+    def _limit(self, cap: Cap, limit: int) -> None:
+        """When a shared limit becomes lower, what is lent and not used may be more than that, over all processes."""
+        if self.shared and limit < cap.limit:
+            cap.allowed = min(cap.allowed, cap.used())
+        cap.limit = limit
 
     def count_alone(self) -> None:
         """Use every limit to its end, unless a lender is asked for more."""
@@ -444,6 +455,11 @@ class Counter:
                 self.nano_room = min(self.nano_room, room)
             else:
                 self.token_room = min(self.token_room, room)
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is anything to obey."""
+        return bool(self.budgets) or not (self.places is None and self.requests is None and self.tokens is None)
 
     def refresh(self, now_s: float) -> None:
         """Have `left` of the rates say what is free now, and not after the last request."""

@@ -48,6 +48,7 @@ ENDED_EVERY_S = 5.0
 """How often the ledger is asked which other processes have ended: it has all that they spent, and no lender needs to
 keep what they had.
 """
+NO_LIMITS = LimitEntry(None, None, None, None, None, None, None)
 READ_TIMEOUT_S = 2.0
 """Longest wait of a request for the ledger."""
 
@@ -82,14 +83,15 @@ class Standing:
     its price, `None` when there is none.
     """
 
-    __slots__ = ("catalog", "counters", "price", "read", "scopes")
+    __slots__ = ("catalog", "counted", "counters", "price", "read", "scopes")
 
     def __init__(
-        self, catalog: Catalog, scopes: tuple[str, ...], counters: list[Counter], price: TariffEntry | None
+        self, catalog: Catalog, scopes: tuple[str, ...], counted: list[Counter], price: TariffEntry | None
     ) -> None:
         self.catalog = catalog
         self.scopes = scopes
-        self.counters = counters
+        self.counted = counted
+        self.counters = [counter for counter in counted if counter.limited]
         self.price = price
         self.read = False
         """Whether all of its budgets know what was spent before they were counted."""
@@ -157,9 +159,9 @@ class Limits:
         scopes: tuple[str, ...] = (f"tenant:{principal.tenant}", f"key:{principal.key_id}")
         if adapter is not None:
             scopes += (f"adapter:{principal.tenant}/{adapter}",)
-        counters = self._limited(scopes)
+        counted = self._counted(scopes)
         price = price_of(catalog, principal.tenant, adapter, arm.base_digest, at_ms)
-        return Standing(catalog, scopes, counters, price)
+        return Standing(catalog, scopes, counted, price)
 
     @property
     def state(self) -> str:
@@ -177,7 +179,9 @@ class Limits:
         return list(self._counters.values())
 
     def adopt(self, catalog: Catalog) -> None:
-        """Obey the limits of a catalog from now on. A scope that had limits keeps its counts."""
+        """Obey the limits of a catalog from now on. A scope that had limits goes on being counted: it may get new ones
+        while requests run, or before the ledger has all that it has used.
+        """
         at_ms = now_ms()
         self._catalog = catalog
         self._standings.clear()
@@ -186,10 +190,10 @@ class Limits:
         if catalog.limits is self._seen:
             return
         self._seen = catalog.limits
-        known, shared = self._counters, self.shared
-        self._counters = {scope: known.get(scope) or Counter(scope, at_ms, shared=shared) for scope in catalog.limits}
-        for scope, entry in catalog.limits.items():
-            self._counters[scope].obey(entry)
+        for scope in catalog.limits.keys() - self._counters.keys():
+            self._counters[scope] = Counter(scope, at_ms, shared=self.shared)
+        for scope, counter in self._counters.items():
+            counter.obey(catalog.limits.get(scope, NO_LIMITS))
 
     async def open(self, standing: Standing, ask: Ask) -> Bill:
         """The bill of a request, which holds what is asked for.
@@ -243,16 +247,16 @@ class Limits:
                 self.source.released(counter)
 
     def spend(self, standing: Standing, started_at_ms: int, nano: int, tokens: int) -> None:
-        """Count an attempt that has ended, on every limited scope of it, also on those limited only since."""
-        counters = standing.counters
+        """Count an attempt that has ended, on every scope of it that is or was limited, also if only since it began."""
+        counters = standing.counted
         if standing.catalog is not self._catalog:
-            counters = self._limited(standing.scopes)
+            counters = self._counted(standing.scopes)
         if counters:
             at_ms = now_ms()
             for counter in counters:
                 counter.spend(started_at_ms, at_ms, nano, tokens)
 
-    def _limited(self, scopes: tuple[str, ...]) -> list[Counter]:
+    def _counted(self, scopes: tuple[str, ...]) -> list[Counter]:
         return [counter for scope in scopes if (counter := self._counters.get(scope)) is not None]
 
     async def run(self) -> None:

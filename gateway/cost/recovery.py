@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gateway.cost.records import INTENT, SETTLE
 from gateway.cost.rows import Kind, lost
-from gateway.cost.segments import PATTERN, SegmentReader, SegmentWriter, writer_and_sequence
+from gateway.cost.segments import SegmentReader, SegmentWriter, segments_in, writer_and_sequence
 
 BLOCK_BYTES = 256 * 1024
 """Fits the processor's cache, where ten times as much would take half as long again."""
@@ -35,7 +35,7 @@ class Estate:
 
 def by_writer(folder: Path) -> dict[str, list[Path]]:
     """The segments in a folder, oldest first, by writer."""
-    paths = sorted(folder.glob(PATTERN), key=writer_and_sequence)
+    paths = segments_in(folder)
     return {writer: list(found) for writer, found in groupby(paths, key=lambda path: writer_and_sequence(path)[0])}
 
 

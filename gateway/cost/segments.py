@@ -12,6 +12,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ from gateway.cost.rows import Kind
 
 FORMAT = 2
 PATTERN = "usage-*.log"
+NAME = re.compile(r"usage-.+-[0-9]+\.log")
 DAMAGED = "damaged-"
 """Prefix of a segment that was shipped as far as it could be read, and is kept for people to look at."""
 DIGEST_BYTES = 16
@@ -54,6 +56,12 @@ write_at_once.restype = ctypes.c_ssize_t  # type: ignore[attr-defined]
 def segment_path(folder: Path, writer: str, sequence: int) -> Path:
     """Where a segment lies."""
     return folder / f"usage-{writer}-{sequence:06d}.log"
+
+
+def segments_in(folder: Path, prefix: str = "") -> list[Path]:
+    """By writer, the oldest first; `prefix` is `DAMAGED` for those. Files of other names are nobody's business."""
+    named = (path for path in folder.glob(prefix + PATTERN) if NAME.fullmatch(path.name.removeprefix(prefix)))
+    return sorted(named, key=writer_and_sequence)
 
 
 def writer_and_sequence(path: Path) -> tuple[str, int]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from gateway.cost.journal import Journal
 from gateway.cost.records import INTENT, SETTLE
@@ -31,6 +31,8 @@ from registry.segment_books import SegmentEntry
 log = logging.getLogger("switchyard.journal")
 T = TypeVar("T")
 BLOCK_BYTES = 64 * 1024
+NEVER = (OverflowError, IntegrityError, DataError)
+"""What SQL says of rows that it will not take the next time either."""
 BATCH_ROWS = 200
 """Shipped in one transaction: fewer cost more each, more keep the interpreter for longer than a millisecond."""
 PAUSE_S = 0.0003
@@ -179,8 +181,11 @@ class Shipper:
         return True
 
     def _record(self, shipment: _Shipment, ours: bool) -> None:
-        """Rows that the ledger does not take are tried again in the next round."""
-        self._ledger.record(shipment.rows)
+        """Rows that the ledger does not take now are tried again in the next round."""
+        try:
+            self._ledger.record(shipment.rows)
+        except NEVER:
+            self._record_one_by_one(shipment)
         for row in shipment.rows:
             for name in TOKENS:
                 shipment.tokens[name] += row.get(name) or 0
@@ -191,6 +196,19 @@ class Shipper:
         if ours:
             self._journal.shipped(shipment.reader.offset - shipment.from_offset)
             shipment.from_offset = shipment.reader.offset
+
+    def _record_one_by_one(self, shipment: _Shipment) -> None:
+        """One that the ledger can never take is a fault of its segment, which is kept; nothing else waits for it."""
+        taken = []
+        for row in shipment.rows:
+            try:
+                self._ledger.record([row])
+                taken.append(row)
+            except NEVER as error:
+                fault = f"attempt {row['attempt_id']}: its row cannot be booked: {error}"
+                log.error("%s: %s", shipment.reader.path.name, fault)
+                shipment.reader.faults.append(fault)
+        shipment.rows[:] = taken
 
     def _remove_own(self, paths: list[Path]) -> None:
         """Closed segments, oldest first, up to one that has an intent without an end: a settle record must not go

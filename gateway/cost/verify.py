@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gateway.cost.records import INTENT, SETTLE
 from gateway.cost.recovery import BLOCK_BYTES, is_alive
-from gateway.cost.segments import DAMAGED, PATTERN, SegmentReader, writer_and_sequence
+from gateway.cost.segments import DAMAGED, SegmentReader, segments_in, writer_and_sequence
 from registry.ledger import Ledger
 from registry.segment_books import Link
 
@@ -35,7 +35,7 @@ def verify(folder: Path, ledger: Ledger) -> Verification:
     problems: list[str] = []
     links: list[Link] = []
     records = running = 0
-    paths = sorted((*folder.glob(PATTERN), *folder.glob(DAMAGED + PATTERN)), key=writer_and_sequence)
+    paths = sorted((*segments_in(folder), *segments_in(folder, DAMAGED)), key=writer_and_sequence)
     for writer, found in groupby(paths, key=lambda path: writer_and_sequence(path)[0]):
         open_attempts: set[bytes] = set()
         alive = False

@@ -6,12 +6,17 @@ spent.
 
 A prompt is not tokenized here. For the rate it counts as a quarter of the body's bytes, which is about right for
 English. For budgets it counts as all of them and `TEMPLATE_TOKENS`: a tokenizer that works on bytes makes no more than
-one token of each, so a budget is never overshot, and near its end requests are refused a little early.
+one token of each, so a budget is never overshot, and near its end requests are refused a little early. Tools and calls
+of tools count once more as chat templates print them, which is with spaces and on lines of their own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
+
+import orjson
 
 from gateway.api.request import InferenceRequest
 from gateway.cost.limits import Ask, Bill, Limits
@@ -41,13 +46,29 @@ async def hold(
     if request.max_output_tokens is None:
         request = _bounded(request, lengths.bound(principal.tenant, arm.public_name))
     answers = (request.max_output_tokens or 0) * request.choices
-    prompt = body_bytes + TEMPLATE_TOKENS
+    prompt = body_bytes + TEMPLATE_TOKENS + _printed_bytes(request.body)
     ask = Ask(
         -(-body_bytes // BYTES_PER_TOKEN) + answers,
         prompt + answers,
         0 if standing.price is None else most_nano(prompt, answers, standing.price),
     )
     return request, await limits.open(standing, ask)
+
+
+def _printed_bytes(body: Mapping[str, Any]) -> int:
+    """The most that a template makes of the JSON in a body. Llama's indents by 4: at most twice as much as by 2."""
+    printed = [body[name] for name in ("tools", "documents") if body.get(name)]
+    for message in body.get("messages", ()):
+        for call in message.get("tool_calls") or ():
+            printed += (call, _parsed(call["function"]["arguments"]))  # the engine parses them for the template
+    return 2 * sum(len(orjson.dumps(one, option=orjson.OPT_INDENT_2)) for one in printed)
+
+
+def _parsed(arguments: str) -> Any:
+    try:
+        return orjson.loads(arguments)
+    except orjson.JSONDecodeError:
+        return arguments
 
 
 def _bounded(request: InferenceRequest, most: int) -> InferenceRequest:

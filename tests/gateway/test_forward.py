@@ -204,6 +204,7 @@ NO_COUNTS = [
     {"prompt_tokens": 9, "completion_tokens": True},
     {"prompt_tokens": -9, "completion_tokens": 2},
     {"prompt_tokens": 9, "completion_tokens": -2},
+    {"prompt_tokens": 9, "completion_tokens": 1 << 40},
 ]
 NO_FINAL_COUNTS = [*NO_COUNTS, COUNTS | {"prompt_tokens_details": {"cached_tokens": -1}}]
 

@@ -6,13 +6,15 @@ import gc
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
 import pytest
 
-from gateway.server import Server, server_config
+from gateway.server import Cycle, Server, server_config
 from loadtest.testing import free_port
 from tests.gateway.stack import wait_until
 
@@ -31,6 +33,7 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await send({"type": "http.response.body"})
 
 
+ENDLESS = 32 << 20
 Answer = tuple[int, list[tuple[bytes, bytes]], list[bytes]]
 ANSWERS: dict[str, Answer] = {
     "/nothing": (204, [], []),
@@ -39,6 +42,7 @@ ANSWERS: dict[str, Answer] = {
     "/last": (200, [(b"connection", b"close"), (b"content-length", b"0")], []),
     "/short": (200, [(b"content-length", b"9")], [b"short"]),
     "/long": (200, [(b"content-length", b"2")], [b"long"]),
+    "/endless": (200, [(b"connection", b"close")], [bytes(1 << 20)] * (ENDLESS >> 20)),
     "/split": (200, [(b"x-name", b"v\r\nset-cookie: evil")], [b"x"]),
 }
 
@@ -87,6 +91,23 @@ def test_an_old_client_is_told_that_the_connection_ends(port: int) -> None:
     assert said(port, "GET /document HTTP/1.0") == (
         b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nx-one: 1\r\nconnection: close\r\n\r\nhello"
     )
+
+
+def test_a_client_that_reads_nothing_is_gone_after_a_while_and_a_slow_one_is_not(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Cycle, "reads_within_s", 0.2)
+    for pauses_s, whole in (([0.1] * 8, True), ([2.0], False)):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.sendall(f"{get('/endless')}\r\nhost: x\r\n\r\n".encode())
+            read = 0
+            with suppress(ConnectionError):
+                for pause_s in pauses_s:
+                    time.sleep(pause_s)
+                    read += len(connection.recv(2 << 20))
+                while piece := connection.recv(2 << 20):
+                    read += len(piece)
+            assert (read > ENDLESS) == whole
 
 
 def test_a_line_break_in_a_header_makes_no_second_header(port: int) -> None:

@@ -96,9 +96,13 @@ def _in_force(infos: list[TariffInfo]) -> dict[str, int]:
     return {info.scope: info.effective_from_ms for info in infos if info.effective_from_ms <= at_ms}
 
 
+MOST_DIGITS = 20
+"""Of a time in milliseconds."""
+
+
 def _position(after: str) -> tuple[str, int]:
     scope, _, effective_from_ms = after.rpartition("@")
-    if not (scope and effective_from_ms.isdecimal()):
+    if not (scope and effective_from_ms.isdecimal() and len(effective_from_ms) < MOST_DIGITS):
         raise InvalidInput(f"after is {after[:80]!r}; send `next` of the page before", param="after")
     return scope, int(effective_from_ms)
 
