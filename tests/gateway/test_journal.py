@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 from gateway.cost.journal import Journal, JournalFull
 from gateway.cost.records import SETTLE, encode
 from gateway.cost.shipper import Shipper
+from gateway.cost.verify import verify
 from registry.db import Database
 from registry.ledger import Ledger
 from registry.service import Registry
@@ -297,6 +298,33 @@ def test_what_waited_for_room_is_written_by_the_shipper_too(
         end(journal, "a", "ok", 7)
     Shipper(journal, ledger).ship()
     assert outcomes(ledger) == {"a": ("ok", 7)}
+    journal.close()
+
+
+def test_a_row_that_sql_never_takes_holds_up_nothing_and_its_file_is_kept(tmp_path: Path, ledger: Ledger) -> None:
+    dead = Journal(tmp_path / "journal", "dead")
+    for attempt, tokens in (("a", 7), ("b", 1 << 63), ("c", 8)):
+        begin(dead, attempt)
+        end(dead, attempt, "ok", tokens)
+    dead.close()
+    journal = Journal(tmp_path / "journal", "w")
+    Shipper(journal, ledger).ship()
+    assert outcomes(ledger) == {"a": ("ok", 7), "c": ("ok", 8)}
+    assert (journal.folder / f"damaged-{dead.path.name}").exists()
+    assert any("the journal had 3 attempts, the ledger has 2" in problem for problem in ledger.audit([]))
+    journal.close()
+
+
+def test_files_of_other_names_are_nobodys_business(tmp_path: Path, ledger: Ledger) -> None:
+    dead = Journal(tmp_path / "journal", "dead")
+    begin(dead, "a")
+    dead.close()
+    for stray in ("usage-old-copy.log", f"{dead.path.stem} (copy).log", "usage-1.log", "usage-.log"):
+        (tmp_path / "journal" / stray).write_bytes(dead.path.read_bytes())
+    journal = Journal(tmp_path / "journal", "w")
+    Shipper(journal, ledger).ship()
+    assert outcomes(ledger) == {"a": ("lost", None)}
+    assert verify(journal.folder, ledger).problems == ()
     journal.close()
 
 

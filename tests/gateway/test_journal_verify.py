@@ -159,6 +159,12 @@ def test_a_correction_is_a_row_that_sums_have_in_them(state: Path, run: Run) -> 
         assert {found["completion_tokens"] for found in registry.ledger.recent(9)} == {7}, "rows stay as they are"
         with pytest.raises(InvalidInput, match=r"completion_tokens is -5: 4 are booked, and they cannot become neg"):
             registry.ledger.correct("a", "more", "me", {"completion_tokens": -5})
+        with pytest.raises(InvalidInput, match=r"cached_tokens would be 9, and they are a part of the 7 prompt tokens"):
+            registry.ledger.correct("a", "more", "me", {"cached_tokens": 9})
+        with pytest.raises(InvalidInput, match=r"cost_nano is -1: 0 are booked, and they cannot become negative"):
+            registry.ledger.correct("a", "more", "me", {"cost_nano": -1})
+        with pytest.raises(InvalidInput, match=r"cost_nano is \d+: 0 are booked, and they cannot become more than"):
+            registry.ledger.correct("a", "more", "me", {"cost_nano": 1 << 63})
         with pytest.raises(NotFound, match="attempt 'zz' is not in the ledger"):
             registry.ledger.correct("zz", "why", "me", {"completion_tokens": 1})
         with pytest.raises(InvalidInput, match="tenant cannot be corrected"):

@@ -21,7 +21,7 @@ from gateway.errors import Overloaded, QuotaExceeded, RateLimited
 from gateway.handoffs import Arm, Principal, Usage
 from registry.catalog import EMPTY, Catalog, LimitEntry, TariffEntry
 from registry.db import now_ms
-from registry.spending import Books, Spent
+from registry.spending import CORRECTIONS, Books, Spent
 from tests.gateway.valkey_server import valkey_server
 
 SCOPE = "tenant:acme"
@@ -238,6 +238,58 @@ async def test_what_a_killed_process_had_is_kept_until_the_ledger_has_what_it_sp
                 await asyncio.sleep(0.1)
         bill.__exit__(None, None, None)
     assert ledger.spent() == 100
+
+
+async def test_what_a_killed_process_had_is_free_again_when_nothing_of_it_is_billed(lender: Lender) -> None:
+    ledger, limits = Ledger(), catalog(monthly_tokens=100)
+    async with process("one", lender, ledger, limits) as one, process("two", lender, ledger, limits) as two:
+        bill = await one.open(60)
+        await one.die()
+        ledger.attempts.append((now_ms(), "one", 0))  # it is lost
+        ledger.dead = frozenset({"one"})
+        async with asyncio.timeout(10):
+            while ledger.spent() < 100:
+                await two.spend_all()
+                await asyncio.sleep(0.1)
+        bill.__exit__(None, None, None)
+
+
+async def test_corrections_count_the_second_time_as_the_first(lender: Lender) -> None:
+    ledger, limits = Ledger(), catalog(monthly_tokens=100)
+    async with process("one", lender, ledger, limits) as one:
+        await one.spend(10)
+        for corrected in (20, 60):
+            ledger.attempts.append((now_ms(), CORRECTIONS, corrected))
+            for counter in one.limits.counters():
+                counter.read_again_ms = 0
+            await asyncio.sleep(0.6)
+        assert await one.spend_all() == 10
+
+
+async def test_a_shared_limit_that_becomes_lower_counts_at_once_for_what_is_lent_and_not_used(lender: Lender) -> None:
+    ledger, limits = Ledger(), catalog(monthly_tokens=1_000)
+    async with process("one", lender, ledger, limits) as one, process("two", lender, ledger, limits) as two:
+        for who in (one, two):
+            with await who.open(400):
+                pass
+        for who in (one, two):
+            who.catalog = catalog(monthly_tokens=100)
+            who.limits.adopt(who.catalog)
+        assert await one.spend_all() + await two.spend_all() == 100
+
+
+async def test_limits_that_are_taken_away_and_come_back_count_what_runs_and_what_was_spent_meanwhile() -> None:
+    ledger, limits = Ledger(), catalog(monthly_tokens=100)
+    async with process("one", None, ledger, limits) as one:
+        await one.spend(10)
+        bill = await one.open(50)
+        one.catalog = EMPTY
+        await one.spend(20)
+        one.catalog = limits
+        ledger.attempts.clear()  # as if none of it had been shipped
+        assert await one.spend_all() == 20
+        bill.__exit__(None, None, None)
+        assert await one.spend_all() == 50
 
 
 async def test_a_process_that_ends_in_order_gives_back_what_it_did_not_spend(lender: Lender) -> None:

@@ -13,6 +13,7 @@ from registry.errors import Conflict, InvalidInput, NotFound
 from registry.ledger import ApiPriceInfo, HostPriceInfo, UsageSum, dollars_to_nano
 from registry.segment_books import SegmentEntry
 from registry.service import Registry
+from registry.spending import Spent
 from tests.registry.usage import usage_row
 
 
@@ -157,6 +158,13 @@ def entry(sequence: int, **changes: Any) -> SegmentEntry:
     fields |= dict.fromkeys(("attempts", "prompt_tokens", "cached_tokens", "completion_tokens", "faults"), 0)
     before = f"digest {sequence - 1}" if sequence > 1 else ""
     return SegmentEntry(**fields | {"digest": f"digest {sequence}", "previous_digest": before, "last": False} | changes)
+
+
+def test_a_process_of_which_nothing_is_billed_is_in_the_books_with_nothing(registry: Registry) -> None:
+    registry.ledger.record([usage_row("a", outcome="lost", segment="usage-w-1-000001", cost_nano=None)])
+    registry.ledger.record([usage_row("b", segment="usage-w-2-000001", cost_nano=7)])
+    books = registry.spending.window(0, 10_000, "", 0)
+    assert books.others["tenant:acme"] == {"w-1": Spent(), "w-2": Spent(7, 15)}
 
 
 def test_an_audit_wants_as_many_rows_and_tokens_as_the_segment_had(registry: Registry) -> None:
