@@ -12,8 +12,8 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from registry.corrections import corrections_by_attempt
 from registry.db import Database
-from registry.ledger import SYSTEM
 from registry.models import EngineReading, UsageRow
+from registry.names import SYSTEM
 
 
 @dataclass(frozen=True, slots=True)

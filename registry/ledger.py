@@ -16,14 +16,13 @@ from registry.corrections import TOKENS, corrections_by_attempt, insert_correcti
 from registry.db import Database
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.models import ApiPrice, HostPrice, UsageRow
+from registry.names import SYSTEM
 from registry.segment_books import Link, SegmentEntry, audit_rows, insert_entries
 
 NANO = 1_000_000_000
 """Nano-dollars in a dollar."""
 MAX_NANO = 2**63 - 1
 """What a column holds: nine billion dollars."""
-SYSTEM = "_system"
-"""The tenant of our own questions to engines; no customer can have the name."""
 EXACT = Context(traps=[Inexact, InvalidOperation])
 
 

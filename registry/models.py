@@ -291,6 +291,7 @@ class UsageSegment(Base):
     previous_digest: Mapped[str] = mapped_column(String(64))
     last: Mapped[bool] = mapped_column(Boolean)
     faults: Mapped[int]
+    rows_digest: Mapped[str] = mapped_column(String(16), server_default="")
 
 
 class UsageCorrection(Base):

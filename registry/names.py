@@ -12,6 +12,8 @@ MAX_NAME_LENGTH = 63
 NAME = re.compile(rf"[a-z0-9][a-z0-9-]{{0,{MAX_NAME_LENGTH - 1}}}")
 VERSION = re.compile(r"(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})")
 PRODUCTION = "production"
+SYSTEM = "_system"
+"""Under this name, which no tenant can have, what the fleet asks engines itself is booked."""
 MAX_EXTERNAL_MODEL_LENGTH = 256
 
 

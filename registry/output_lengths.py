@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from sqlalchemy import func, or_, select
 
 from registry.db import Database
-from registry.ledger import SYSTEM
 from registry.models import UsageRow
+from registry.names import SYSTEM
 
 CHAT = "chat"
 NEWEST = 2_000

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import blake2b
 from itertools import groupby
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
+import orjson
 from sqlalchemy import Table, func, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
@@ -15,6 +17,7 @@ from sqlalchemy.orm import Session
 from registry.corrections import TOKENS
 from registry.db import Database
 from registry.models import UsageRow, UsageSegment
+from registry.names import SYSTEM
 
 
 class Link(NamedTuple):
@@ -51,11 +54,33 @@ class SegmentEntry:
     """Whether the writer ended with it; then as many attempts ended in its segments as began."""
     faults: int
     """What was wrong with it on disk, such as lines that were altered."""
+    rows_digest: str = ""
+    """Of its usage rows (`RowsDigest`); empty in entries of earlier versions, which had none."""
 
     @property
     def link(self) -> Link:
         """Its place in the chain."""
         return Link(self.writer, self.sequence, self.segment, self.digest, self.previous_digest)
+
+
+class RowsDigest:
+    """A sum of one digest for each row, so that their order does not matter: whatever is changed in a row shows."""
+
+    def __init__(self) -> None:
+        self._sum = 0
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """One usage row, by its columns; a column without a value counts as one that is not there yet."""
+        known = {name: value for name in _COLUMNS if (value := row.get(name)) is not None}
+        made = blake2b(orjson.dumps(known), digest_size=8).digest()  # columns come in their own order
+        self._sum = (self._sum + int.from_bytes(made)) % 2**64
+
+    def __str__(self) -> str:
+        return f"{self._sum:016x}"
+
+
+_COLUMNS = tuple(sorted(UsageRow.__table__.columns.keys()))
+ROWS_AT_ONCE = 5_000
 
 
 def insert_entries(db: Database, entries: Sequence[SegmentEntry]) -> None:
@@ -79,10 +104,14 @@ def audit_rows(db: Database, on_disk: Sequence[Link]) -> list[str]:
             for row in session.scalars(select(UsageSegment))
         ]
         rows = _rows_by_segment(session)
+        changed = list(_changed(session, entries))
+        strangers = _without_segment(session)
     links = {(one.writer, one.sequence): one for one in on_disk}
     links |= {(one.writer, one.sequence): one.link for one in entries}
     found = [
         *_against_rows(entries, rows),
+        *changed,
+        *strangers,
         *_chain(sorted(links.values(), key=lambda one: one[:2])),
         *_balance(entries, {one.writer for one in on_disk}),
     ]
@@ -111,6 +140,28 @@ def _against_rows(entries: Sequence[SegmentEntry], rows: Mapping[str, tuple[int,
                 yield f"segment {entry.segment}: the journal had {expected} {what}, the ledger has {stored}"
         if entry.faults:
             yield f"segment {entry.segment}: {entry.faults} faults were found when it was shipped"
+
+
+def _changed(session: Session, entries: Sequence[SegmentEntry]) -> Iterator[str]:
+    """Rows that are not as the journal had them."""
+    proven = {entry.segment: entry.rows_digest for entry in entries if entry.rows_digest}
+    found = {segment: RowsDigest() for segment in proven}
+    table = cast("Table", UsageRow.__table__)
+    for row in session.execute(
+        select(table).where(table.c.segment.is_not(None)).execution_options(yield_per=ROWS_AT_ONCE)
+    ).mappings():
+        if (digest := found.get(row["segment"])) is not None:
+            digest.add(dict(row))
+    for segment, digest in found.items():
+        if str(digest) != proven[segment]:
+            yield f"segment {segment}: its usage rows are not as the journal had them"
+
+
+def _without_segment(session: Session) -> Iterator[str]:
+    """Every tenant's rows come by a journal; only what the controller asks engines itself does not."""
+    query = select(func.count()).where(UsageRow.segment.is_(None), UsageRow.tenant != SYSTEM)
+    if count := session.scalar(query):
+        yield f"{count} attempts of tenants came by no journal"
 
 
 def _chain(links: Sequence[Link]) -> Iterator[str]:

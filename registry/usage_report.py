@@ -14,9 +14,9 @@ from sqlalchemy import String, case, cast, func, literal, select
 from registry.corrections import corrections_by_attempt
 from registry.db import Database
 from registry.errors import InvalidInput
-from registry.ledger import SYSTEM
 from registry.models import UsageRow
 from registry.money import nano_to_dollars
+from registry.names import SYSTEM
 from registry.spending import BILLED
 
 By = Literal["tenant", "adapter", "version", "key", "day"]

@@ -483,8 +483,9 @@ class Counter:
         """
         if at_ms >= self.day.ends_ms:
             self.roll(at_ms)
-        self.day.read(*day)
-        self.month.read(*month)
+        for window, books in ((self.day, day), (self.month, month)):
+            if at_ms >= window.starts_ms:  # else it was read before midnight, and is yesterday's
+                window.read(*books)
         self.count_alone()
         self.books_read += 1
 

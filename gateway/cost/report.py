@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from registry.ledger import SYSTEM, ApiPriceInfo, HostPriceInfo, UsageSum
+from registry.ledger import ApiPriceInfo, HostPriceInfo, UsageSum
+from registry.names import SYSTEM
 
 MS_PER_HOUR = 3_600_000
 TOKENS_PER_PRICE = 1_000_000

@@ -26,7 +26,7 @@ from gateway.cost.segments import DAMAGED, SegmentReader, writer_and_sequence
 from registry.corrections import TOKENS
 from registry.errors import RegistryError
 from registry.ledger import Ledger
-from registry.segment_books import SegmentEntry
+from registry.segment_books import RowsDigest, SegmentEntry
 
 log = logging.getLogger("switchyard.journal")
 T = TypeVar("T")
@@ -49,6 +49,7 @@ class _Shipment:
     ended: list[bytes] = field(default_factory=list)
     from_offset: int = 0
     tokens: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TOKENS, 0))
+    booked: RowsDigest = field(default_factory=RowsDigest)
 
     def entry(self) -> SegmentEntry:
         """What the ledger keeps of the segment when it is gone."""
@@ -66,6 +67,7 @@ class _Shipment:
             previous_digest=closing.previous,
             last=closing.last,
             faults=len(reader.faults),
+            rows_digest=str(self.booked),
             **self.tokens,
         )
 
@@ -189,6 +191,7 @@ class Shipper:
         for row in shipment.rows:
             for name in TOKENS:
                 shipment.tokens[name] += row.get(name) or 0
+            shipment.booked.add(row)
         for attempt_id in shipment.ended:
             self._running.pop(attempt_id, None)
         shipment.rows.clear()

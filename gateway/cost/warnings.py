@@ -93,6 +93,8 @@ class BudgetWarnings:
                     await self._note()
                 except SQLAlchemyError as error:
                     log.warning("budget warnings cannot be noted now, and will be: %s", error)
+                except Exception:  # one scope's trouble must not silence all others for the life of the process
+                    log.exception("budget warnings cannot be noted now")
                 await asyncio.sleep(LOOK_S)
         finally:
             if self._courier is not None:

@@ -22,7 +22,7 @@ from gateway.fleet.probes import AskedProbe
 from gateway.fleet.vllm import EngineFault
 from registry.engine_readings import Reading
 from registry.errors import RegistryError
-from registry.ledger import SYSTEM
+from registry.names import SYSTEM
 from registry.service import Registry
 
 log = logging.getLogger("switchyard.books")

@@ -120,7 +120,7 @@ class Forward:
         data = await self._exchange.body(self._idle_timeout_s)
         try:
             self._usage.final(orjson.loads(data)["usage"])
-        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise EngineBroke("the engine's answer cannot be understood") from error
         self._usage.began_s = time.perf_counter()
         if self._shows_cost:
@@ -170,7 +170,7 @@ class Forward:
                 self._usage.running(orjson.loads(USAGE.findall(block)[-1]))
                 return block if self._shows_usage == "always" else USAGE.sub(b"", block)
             return b"".join(self._see_event(event + EVENT_END) for event in block.split(EVENT_END)[:-1])
-        except (orjson.JSONDecodeError, KeyError, TypeError, IndexError) as error:
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise EngineBroke("the engine's count of tokens cannot be understood") from error
 
     def _see_event(self, event: bytes) -> bytes:
@@ -206,7 +206,7 @@ class Forward:
         try:
             error = orjson.loads(body)["error"]
             message, param = str(error["message"]), error.get("param")
-        except (orjson.JSONDecodeError, KeyError, TypeError):
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
             message, param = f"HTTP {status}", None
         if status == 404 and param == "model":
             return AdapterMissing(self._engine_name)
@@ -226,7 +226,7 @@ class Forward:
         try:
             error = orjson.loads(event.removeprefix(b"data: "))["error"]
             message = str(error["message"])
-        except (orjson.JSONDecodeError, KeyError, TypeError):
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
             message = "unknown"
         if DEAD_ENGINE in message:
             return EngineBroke("the engine died while it answered")

@@ -46,7 +46,7 @@ async def hold(
     if request.max_output_tokens is None:
         request = _bounded(request, lengths.bound(principal.tenant, arm.public_name))
     answers = (request.max_output_tokens or 0) * request.choices
-    prompt = body_bytes + TEMPLATE_TOKENS + _printed_bytes(request.body)
+    prompt = body_bytes + TEMPLATE_TOKENS + printed_bytes(request.body)
     ask = Ask(
         -(-body_bytes // BYTES_PER_TOKEN) + answers,
         prompt + answers,
@@ -55,7 +55,7 @@ async def hold(
     return request, await limits.open(standing, ask)
 
 
-def _printed_bytes(body: Mapping[str, Any]) -> int:
+def printed_bytes(body: Mapping[str, Any]) -> int:
     """The most that a template makes of the JSON in a body. Llama's indents by 4: at most twice as much as by 2."""
     printed = [body[name] for name in ("tools", "documents") if body.get(name)]
     for message in body.get("messages", ()):

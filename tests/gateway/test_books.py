@@ -15,7 +15,7 @@ from gateway.fleet.engine import EngineDeclaration, ManagedEngine
 from gateway.fleet.vllm import Unreachable
 from loadtest.testing import free_port
 from registry.db import now_ms
-from registry.ledger import SYSTEM
+from registry.names import SYSTEM
 from tests.gateway.admin_calls import Admin
 from tests.gateway.stack import House, Stack, proof, run_engines, run_gateway, run_stack, wait_until
 

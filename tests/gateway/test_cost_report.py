@@ -10,7 +10,8 @@ import pytest
 
 from gateway.cost.report import api_cost_nano, build_report
 from registry.errors import Conflict, InvalidInput, NotFound
-from registry.ledger import NANO, SYSTEM, ApiPriceInfo, HostPriceInfo, UsageSum, dollars_to_nano
+from registry.ledger import NANO, ApiPriceInfo, HostPriceInfo, UsageSum, dollars_to_nano
+from registry.names import SYSTEM
 from tests.gateway.stack import House
 
 HOUR = 3_600_000

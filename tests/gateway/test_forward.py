@@ -206,7 +206,11 @@ NO_COUNTS = [
     {"prompt_tokens": 9, "completion_tokens": -2},
     {"prompt_tokens": 9, "completion_tokens": 1 << 40},
 ]
-NO_FINAL_COUNTS = [*NO_COUNTS, COUNTS | {"prompt_tokens_details": {"cached_tokens": -1}}]
+NO_FINAL_COUNTS = [
+    *NO_COUNTS,
+    COUNTS | {"prompt_tokens_details": {"cached_tokens": -1}},
+    COUNTS | {"prompt_tokens_details": [4]},
+]
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,26 @@ def test_all_is_right_after_an_orderly_end_and_in_the_middle_of_things(state: Pa
             "the journal had 7 completion_tokens, the ledger has 6",
             id="row edited",
         ),
+        *(
+            pytest.param(
+                sql(f"UPDATE usage SET {change} WHERE attempt_id = 'a'"),
+                "its usage rows are not as the journal had them",
+                id=change,
+            )
+            for change in (
+                "cost_nano = 5",
+                "tenant = 'globex'",
+                "key_id = 'another'",
+                "outcome = 'engine_failed'",
+                "started_at_ms = started_at_ms - 86400000",
+                "attempt_id = 'z'",
+            )
+        ),
+        pytest.param(
+            sql("UPDATE usage SET segment = NULL WHERE attempt_id = 'a'"),
+            "1 attempts of tenants came by no journal",
+            id="a row of nowhere",
+        ),
         pytest.param(sql("DELETE FROM usage_segments WHERE sequence = 1"), "the segment is nowhere", id="no entry"),
         pytest.param(
             sql("UPDATE usage_segments SET digest = 'x' WHERE sequence = 1"),

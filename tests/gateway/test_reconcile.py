@@ -9,7 +9,7 @@ import pytest
 
 from gateway.cost.reconcile import MAX_SEQUENCE_TOKENS, Tokens, balance, reconcile
 from registry.engine_readings import Booked, Reading
-from registry.ledger import SYSTEM
+from registry.names import SYSTEM
 from registry.service import Registry
 from tests.cli_runner import Run, run
 from tests.gateway.stack import House

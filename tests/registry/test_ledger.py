@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.ledger import ApiPriceInfo, HostPriceInfo, UsageSum, dollars_to_nano
+from registry.names import SYSTEM
 from registry.segment_books import SegmentEntry
 from registry.service import Registry
 from registry.spending import Spent
@@ -169,7 +170,8 @@ def test_a_process_of_which_nothing_is_billed_is_in_the_books_with_nothing(regis
 
 def test_an_audit_wants_as_many_rows_and_tokens_as_the_segment_had(registry: Registry) -> None:
     ledger = registry.ledger
-    ledger.record([usage_row("a", segment="usage-w-000001"), usage_row("b", segment="usage-w-000001"), usage_row("c")])
+    ledger.record([usage_row("a", segment="usage-w-000001"), usage_row("b", segment="usage-w-000001")])
+    ledger.record([usage_row("c", tenant=SYSTEM)])
     sums = {"prompt_tokens": 20, "cached_tokens": 8, "completion_tokens": 10}
     ledger.close_segments([entry(1, intents=2, attempts=2, last=True, **sums)])
     assert ledger.audit([]) == []

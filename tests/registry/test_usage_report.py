@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from registry.errors import InvalidInput
-from registry.ledger import SYSTEM
+from registry.names import SYSTEM
 from registry.service import Registry
 from registry.usage_report import MS_PER_DAY, UsageLine, day_ms, report_usage, usage_csv
 from tests.registry.usage import usage_row
