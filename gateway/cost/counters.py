@@ -360,6 +360,7 @@ class Counter:
         "in_flight",
         "month",
         "nano_room",
+        "obeyed",
         "places",
         "read_again_ms",
         "requests",
@@ -390,6 +391,8 @@ class Counter:
         self.places: Places | None = None
         self.requests: Rate | None = None
         self.tokens: Rate | None = None
+        self.obeyed: LimitEntry | None = None
+        """The limits that were taken last."""
         self.warn_percent: int | None = None
         self.warning = b""
         """What clients are told of its budgets that are nearly spent."""
@@ -405,6 +408,7 @@ class Counter:
 
     def obey(self, most: LimitEntry) -> None:
         """Take these limits for what is asked from now on; what was counted under others stays counted."""
+        self.obeyed = most
         if most.concurrency is None:
             self.places = None
         else:

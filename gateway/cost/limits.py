@@ -193,7 +193,9 @@ class Limits:
         for scope in catalog.limits.keys() - self._counters.keys():
             self._counters[scope] = Counter(scope, at_ms, shared=self.shared)
         for scope, counter in self._counters.items():
-            counter.obey(catalog.limits.get(scope, NO_LIMITS))
+            entry = catalog.limits.get(scope, NO_LIMITS)
+            if entry is not counter.obeyed:  # catalogs share what has not changed, and there may be thousands
+                counter.obey(entry)
 
     async def open(self, standing: Standing, ask: Ask) -> Bill:
         """The bill of a request, which holds what is asked for.
