@@ -113,7 +113,7 @@ TARIFFS = Query(
         Tariff.input_nano_per_mtok,
         Tariff.cached_input_nano_per_mtok,
         Tariff.output_nano_per_mtok,
-    ).order_by(Tariff.effective_from_ms.desc()),
+    ).order_by(Tariff.id.desc()),
     Tariff.scope.in_(NAMES),
 )
 LIMITS = Query(
@@ -210,7 +210,9 @@ def _bases(connection: Connection, names: Names) -> dict[str, BaseEntry | None]:
 def _tariffs(connection: Connection, names: Names) -> dict[str, tuple[TariffEntry, ...] | None]:
     found: dict[str, tuple[TariffEntry, ...] | None] = dict.fromkeys(names or ())
     for scope, *price in TARIFFS.rows(connection, names):
-        found[scope] = (*(found.get(scope) or ()), TariffEntry(*price))
+        newer, entry = found.get(scope) or (), TariffEntry(*price)
+        if not newer or entry.effective_from_ms < newer[-1].effective_from_ms:  # else it was replaced
+            found[scope] = (*newer, entry)
     return found
 
 

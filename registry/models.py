@@ -351,10 +351,12 @@ class HostPrice(Base):
 
 
 class Tariff(Base):
-    """A dated token price of what a scope names; triggers refuse UPDATE and DELETE: a new price is a new row."""
+    """A dated token price of what a scope names; triggers refuse UPDATE and DELETE: a new price is a new row, and takes
+    the place of older rows that would begin no earlier.
+    """
 
     __tablename__ = "tariffs"
-    __table_args__ = (UniqueConstraint("scope", "effective_from_ms"),)
+    __table_args__ = (Index("ix_tariffs_scope", "scope"),)
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     scope: Mapped[str] = mapped_column(String(200))
     """`base:NAME`, `tenant:NAME` or `adapter:tenant/adapter`."""

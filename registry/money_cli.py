@@ -167,7 +167,9 @@ def add_tariff(
     source: str = typer.Option(..., "--source", help="Where the figure is from."),
     json_output: bool = JsonFlag,
 ) -> None:
-    """Add a price. Prices are never edited: a change is a new price with its date."""
+    """Add a price. Prices are never edited: a change is a new price with its date. It takes the place of those of its
+    scope that would begin no earlier, so a price that has not begun can still be put right.
+    """
     with _open_registry() as registry:
         info = registry.tariffs.add(
             scope,
@@ -185,20 +187,18 @@ def add_tariff(
 @tariff.command("list")
 def list_tariffs(json_output: bool = JsonFlag) -> None:
     """List the price of every scope that is in force, or comes first."""
-    now = datetime.now(UTC).timestamp() * 1000
     with _open_registry() as registry:
-        in_force: dict[str, TariffInfo] = {}
-        for info in registry.tariffs.all():
-            if info.effective_from_ms <= now or info.scope not in in_force:
-                in_force[info.scope] = info
-    _show(list(in_force.values()), json_output)
+        infos = registry.tariffs.all()
+    in_force = {info.scope: info for info in infos if info.state == "in force"}
+    first = {info.scope: info for info in reversed(infos) if info.state == "to come"}
+    _show([info for _, info in sorted((first | in_force).items())], json_output)
 
 
 @tariff.command("show")
 def show_tariff(
     scope: str = typer.Argument(help="base:NAME, tenant:NAME or adapter:tenant/adapter."), json_output: bool = JsonFlag
 ) -> None:
-    """Show every price that a scope ever had, and those to come."""
+    """Show every price that a scope ever had, those to come, and those that were replaced before they began."""
     with _open_registry() as registry:
         infos = registry.tariffs.all(scope)
     _show(infos, json_output)
@@ -209,7 +209,7 @@ def _show(infos: list[TariffInfo], json_output: bool) -> None:
         print_json(infos)
         return
     print_table(
-        ("SCOPE", "FROM", "$/M IN", "$/M CACHED", "$/M OUT", "SOURCE"),
+        ("SCOPE", "FROM", "$/M IN", "$/M CACHED", "$/M OUT", "STATE", "SOURCE"),
         (
             (
                 info.scope,
@@ -217,6 +217,7 @@ def _show(infos: list[TariffInfo], json_output: bool) -> None:
                 _dollars(info.input_nano_per_mtok),
                 _dollars(info.cached_input_nano_per_mtok),
                 _dollars(info.output_nano_per_mtok),
+                info.state,
                 info.source,
             )
             for info in infos

@@ -1,11 +1,15 @@
 """The tariff: what tokens cost the tenants. Integer nano-dollars per million tokens, dated, never edited.
 
-A price is for a base, for all of a tenant, or for one adapter; the most particular one that is in force counts.
+A price is for a base, for all of a tenant, or for one adapter; the most particular one that is in force counts. Of one
+scope, a price takes the place of all that were added before it and would begin no earlier: so one that has not begun
+yet can still be put right, and what was charged never becomes wrong.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from sqlalchemy import func, select
 
@@ -16,12 +20,15 @@ from registry.models import Tariff
 from registry.scopes import ADAPTER, BASE, TENANT, require_scope
 
 KINDS = (BASE, TENANT, ADAPTER)
+State = Literal["over", "in force", "to come", "replaced"]
 
 
 @dataclass(frozen=True, slots=True)
 class TariffInfo:
     """A price in nano-dollars per million tokens, in force from `effective_from_ms` to the next one of its scope."""
 
+    id: int
+    """Counts up as prices are added."""
     scope: str
     effective_from_ms: int
     input_nano_per_mtok: int
@@ -29,6 +36,8 @@ class TariffInfo:
     output_nano_per_mtok: int
     source: str
     added_at_ms: int
+    state: State
+    """At the time of asking; one that is `replaced` never begins."""
 
 
 class Tariffs:
@@ -50,8 +59,8 @@ class Tariffs:
         """Add a price, in decimal dollars per million tokens; cached input costs as much as input unless said, and it
         holds from now on unless a date is given.
 
-        The first price of a scope may be dated back; a later one begins after the one before it and not in the past,
-        so that nothing which was charged becomes wrong. Raises `InvalidInput`, `NotFound` or `Conflict`.
+        While none has begun, it may be dated back; afterwards a price begins now or later, so that nothing which was
+        charged becomes wrong. Raises `InvalidInput`, `NotFound` or `Conflict`.
         """
         if not source.strip():
             raise InvalidInput("source is empty; say where the figure is from", param="source")
@@ -69,31 +78,47 @@ class Tariffs:
         )
         with self._db.write() as session:
             require_scope(session, scope, KINDS)
-            newest = session.scalar(select(func.max(Tariff.effective_from_ms)).where(Tariff.scope == scope))
-            if newest is not None and effective_from_ms <= newest:
-                raise Conflict(
-                    f"{scope} has a price that begins no earlier; prices are not edited, add one with a later date",
-                    param="effective_from",
-                )
-            if newest is not None and effective_from_ms < added_at_ms:
+            first = session.scalar(select(func.min(Tariff.effective_from_ms)).where(Tariff.scope == scope))
+            if first is not None and first <= added_at_ms and effective_from_ms < added_at_ms:
                 raise Conflict(
                     f"{scope} has a price, and what was used since is charged; the next one begins now or later",
                     param="effective_from",
                 )
             session.add(row)
-            return _info(row)
+            return _info(row, "in force" if effective_from_ms <= added_at_ms else "to come")
 
     def all(self, scope: str | None = None) -> list[TariffInfo]:
-        """Prices of one scope or of all, by scope, the oldest first."""
-        query = select(Tariff).order_by(Tariff.scope, Tariff.effective_from_ms)
+        """Prices of one scope or of all, by scope, in the order in which they were added."""
+        query = select(Tariff).order_by(Tariff.scope, Tariff.id)
         if scope is not None:
             query = query.where(Tariff.scope == scope)
         with self._db.read() as session:
-            return [_info(row) for row in session.scalars(query)]
+            rows = session.scalars(query).all()
+        infos = [_info(row, state) for row, state in _newest_first_with_states(reversed(rows))]
+        infos.reverse()
+        return infos
 
 
-def _info(row: Tariff) -> TariffInfo:
+def _newest_first_with_states(rows: Iterable[Tariff]) -> Iterator[tuple[Tariff, State]]:
+    """Of rows, the newest of each scope first."""
+    at_ms = now_ms()
+    begins_ms: dict[str, int] = {}
+    """By scope, when the earliest of those begins that were looked at."""
+    for row in rows:
+        following_ms = begins_ms.get(row.scope)
+        if following_ms is not None and following_ms <= row.effective_from_ms:
+            yield row, "replaced"
+            continue
+        begins_ms[row.scope] = row.effective_from_ms
+        if row.effective_from_ms > at_ms:
+            yield row, "to come"
+        else:
+            yield row, "over" if following_ms is not None and following_ms <= at_ms else "in force"
+
+
+def _info(row: Tariff, state: State) -> TariffInfo:
     return TariffInfo(
+        row.id,
         row.scope,
         row.effective_from_ms,
         row.input_nano_per_mtok,
@@ -101,4 +126,5 @@ def _info(row: Tariff) -> TariffInfo:
         row.output_nano_per_mtok,
         row.source,
         row.added_at_ms,
+        state,
     )

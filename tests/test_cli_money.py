@@ -29,9 +29,12 @@ def test_prices_are_added_listed_and_shown_with_their_dates(done: Run, tmp_path:
     assert later["effective_from_ms"] == 4_102_444_800_000
     (listed,) = done("tariff", "list", "--json").document
     assert listed["effective_from_ms"] < later["effective_from_ms"]
+    done("tariff", "add", "base:tiny", *PRICE, "--from", "2099-12-31")
     rows = done("tariff", "show", "base:tiny").out.splitlines()
-    assert len(rows) == 3
     assert ("0.03" in rows[1], "the price list" in rows[2]) == (True, True)
+    assert [state in row for state, row in zip(("in force", "replaced", "to come"), rows[1:], strict=True)] == [
+        True
+    ] * 3
 
 
 def test_limits_are_set_listed_and_cleared(done: Run, tmp_path: Path) -> None:

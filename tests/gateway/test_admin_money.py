@@ -170,21 +170,21 @@ def test_a_price_is_added_and_shown_with_the_one_before_it(money: Stack, admin: 
     assert first == {
         "scope": scope,
         "effective_from_ms": 1_767_225_600_000,
-        "in_force": True,
+        "state": "in force",
         "input": "0.3",
         "cached_input": "0.3",
         "output": "1.2",
         "source": "the price list",
     }
     now = admin.post("/tariffs", scope=scope, input="0.000000001", cached_input="0", output="2", source="x")
-    assert (now["input"], now["cached_input"], now["in_force"]) == ("0.000000001", "0", True)
+    assert (now["input"], now["cached_input"], now["state"]) == ("0.000000001", "0", "in force")
     later = admin.post("/tariffs", scope=scope, input="3", output="3", effective_from="2100-01-01", source="x")
-    assert later["in_force"] is False
+    assert later["state"] == "to come"
     listed = admin.get("/tariffs", scope=scope)["tariffs"]
-    assert [(one["effective_from_ms"], one["in_force"]) for one in listed] == [
-        (first["effective_from_ms"], False),
-        (now["effective_from_ms"], True),
-        (later["effective_from_ms"], False),
+    assert [(one["effective_from_ms"], one["state"]) for one in listed] == [
+        (first["effective_from_ms"], "over"),
+        (now["effective_from_ms"], "in force"),
+        (later["effective_from_ms"], "to come"),
     ]
     page = admin.get("/tariffs", scope=scope, limit=2)
     assert page["tariffs"] == listed[:2]
@@ -202,7 +202,7 @@ def test_a_price_is_added_and_shown_with_the_one_before_it(money: Stack, admin: 
         ({"output": 1.2}, 400, "output", "should be a valid string"),
         ({"cached_input": "1e-12"}, 400, "cached_input", "up to 9 decimals"),
         ({"effective_from": "soon"}, 400, "effective_from", "expected YYYY-MM-DD"),
-        ({"effective_from": "2020-01-01"}, 409, "effective_from", "prices are not edited"),
+        ({"effective_from": "2020-01-01"}, 409, "effective_from", "begins now or later"),
         ({"source": " "}, 400, "source", "say where the figure is from"),
         ({"colour": "red"}, 400, "colour", "Extra inputs are not permitted"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -27,14 +28,27 @@ def test_a_price_is_kept_in_whole_nano_dollars_and_cached_input_costs_as_much_as
     assert registry.tariffs.add("tenant:acme", **PRICE, cached_dollars="0.03").cached_input_nano_per_mtok == 30_000_000
 
 
-def test_a_price_begins_after_the_one_before_it_and_not_in_the_past(registry: Registry) -> None:
+def test_once_a_price_has_begun_the_next_one_does_not_begin_in_the_past(registry: Registry) -> None:
+    registry.tariffs.add("base:tiny", **PRICE, effective_from_ms=now_ms() + DAY_MS)
     registry.tariffs.add("base:tiny", **PRICE, effective_from_ms=now_ms() - 10 * DAY_MS)
     with pytest.raises(Conflict, match="begins now or later"):
         registry.tariffs.add("base:tiny", **PRICE, effective_from_ms=now_ms() - DAY_MS)
-    registry.tariffs.add("base:tiny", **PRICE, effective_from_ms=now_ms() + DAY_MS)
-    with pytest.raises(Conflict, match="prices are not edited"):
-        registry.tariffs.add("base:tiny", **PRICE)
-    assert len(registry.tariffs.all("base:tiny")) == 2
+    assert [info.state for info in registry.tariffs.all("base:tiny")] == ["replaced", "in force"]
+
+
+def test_a_price_replaces_those_that_would_begin_no_earlier(registry: Registry) -> None:
+    tomorrow_ms, typo_ms = now_ms() + DAY_MS, now_ms() + 180 * 365 * DAY_MS
+    add = registry.tariffs.add
+    add("base:tiny", **PRICE, effective_from_ms=now_ms() - 10 * DAY_MS)
+    time.sleep(0.002)  # one of the same millisecond would be replaced
+    add("base:tiny", **{**PRICE, "input_dollars": "0.40"})
+    add("base:tiny", **{**PRICE, "input_dollars": "9"}, effective_from_ms=typo_ms)
+    add("base:tiny", **{**PRICE, "input_dollars": "8"}, effective_from_ms=tomorrow_ms)
+    add("base:tiny", **{**PRICE, "input_dollars": "0.50"}, effective_from_ms=tomorrow_ms)
+    states = [info.state for info in registry.tariffs.all("base:tiny")]
+    assert states == ["over", "in force", "replaced", "replaced", "to come"]
+    entries = read_catalog(registry.db).tariffs["base:tiny"]
+    assert [entry.input_nano_per_mtok for entry in entries] == [500_000_000, 400_000_000, 300_000_000]
 
 
 @pytest.mark.parametrize("statement", ["UPDATE tariffs SET source = 'elsewhere'", "DELETE FROM tariffs"])

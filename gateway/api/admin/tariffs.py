@@ -9,11 +9,10 @@ from pydantic import Field
 
 from gateway.api.admin.office import Office, in_json
 from gateway.api.admin.shapes import After, Limit, Next, Order, Shape
-from registry.db import now_ms
 from registry.errors import InvalidInput
 from registry.money import nano_to_dollars
 from registry.scopes import require_scope
-from registry.tariffs import KINDS, TariffInfo
+from registry.tariffs import KINDS, State, TariffInfo
 from registry.usage_report import day_ms
 
 
@@ -22,7 +21,7 @@ class TariffDocument(Shape):
 
     scope: str = Field(description="base:NAME, tenant:NAME or adapter:tenant/adapter; the last that applies counts.")
     effective_from_ms: int = Field(description="When it begins to hold, in milliseconds since the epoch.")
-    in_force: bool = Field(description="Whether it is the one of its scope that holds now.")
+    state: State = Field(description="`in force` is the one of its scope that holds now; one `replaced` never begins.")
     input: str = Field(description="Dollars per million input tokens.")
     cached_input: str = Field(description="Dollars per million input tokens that came from the prefix cache.")
     output: str = Field(description="Dollars per million output tokens.")
@@ -31,7 +30,7 @@ class TariffDocument(Shape):
 
 
 class TariffsDocument(Shape):
-    """A page of prices, by scope and then by the moment from which they hold."""
+    """A page of prices, by scope and then as they were added."""
 
     tariffs: list[TariffDocument]
     next: Next
@@ -66,19 +65,20 @@ def add_tariffs(router: APIRouter, office: Office) -> None:
                 require_scope(session, scope, KINDS)
         infos = registry.tariffs.all(scope)
         since = _position(after) if after is not None else None
-        rest = [info for info in infos if since is None or (info.scope, info.effective_from_ms) > since]
-        holds = _in_force(infos)
+        rest = [info for info in infos if since is None or (info.scope, info.id) > since]
         page = rest[:limit]
         return in_json(
             TariffsDocument(
-                tariffs=[_document(info, holds) for info in page],
-                next=f"{page[-1].scope}@{page[-1].effective_from_ms}" if len(rest) > limit else None,
+                tariffs=[_document(info) for info in page],
+                next=f"{page[-1].scope}@{page[-1].id}" if len(rest) > limit else None,
             )
         )
 
     @router.post("/tariffs")
     def add_tariff(order: TariffOrder) -> TariffDocument:
-        """Add a price. Prices are never edited: a change is a new price with its date."""
+        """Add a price. Prices are never edited: a change is a new price with its date. It takes the place of those of
+        its scope that would begin no earlier.
+        """
         info = registry.tariffs.add(
             order.scope,
             input_dollars=order.input,
@@ -87,31 +87,25 @@ def add_tariffs(router: APIRouter, office: Office) -> None:
             effective_from_ms=None if order.effective_from is None else day_ms(order.effective_from, "effective_from"),
             source=order.source,
         )
-        return _document(info, _in_force(registry.tariffs.all(order.scope)))
+        return _document(info)
 
 
-def _in_force(infos: list[TariffInfo]) -> dict[str, int]:
-    """By scope, the beginning of the price that holds now."""
-    at_ms = now_ms()
-    return {info.scope: info.effective_from_ms for info in infos if info.effective_from_ms <= at_ms}
-
-
-MOST_DIGITS = 20
-"""Of a time in milliseconds."""
+MOST_DIGITS = 18
+"""Of a number that SQL keeps."""
 
 
 def _position(after: str) -> tuple[str, int]:
-    scope, _, effective_from_ms = after.rpartition("@")
-    if not (scope and effective_from_ms.isdecimal() and len(effective_from_ms) < MOST_DIGITS):
+    scope, _, id_ = after.rpartition("@")
+    if not (scope and id_.isdecimal() and len(id_) <= MOST_DIGITS):
         raise InvalidInput(f"after is {after[:80]!r}; send `next` of the page before", param="after")
-    return scope, int(effective_from_ms)
+    return scope, int(id_)
 
 
-def _document(info: TariffInfo, holds: dict[str, int]) -> TariffDocument:
+def _document(info: TariffInfo) -> TariffDocument:
     return TariffDocument(
         scope=info.scope,
         effective_from_ms=info.effective_from_ms,
-        in_force=holds.get(info.scope) == info.effective_from_ms,
+        state=info.state,
         input=nano_to_dollars(info.input_nano_per_mtok),
         cached_input=nano_to_dollars(info.cached_input_nano_per_mtok),
         output=nano_to_dollars(info.output_nano_per_mtok),
