@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
-from gateway.cost.counters import Cap, Counter, LentRate
+from gateway.cost.counters import Cap, Counter
 from gateway.cost.lending import CapWish, Grants, Lender, LenderLost, Pool, RateWish
 from gateway.cost.limits import Ask
+from gateway.cost.rates import LentRate
 from gateway.cost.refusals import cannot_count
 
 log = logging.getLogger("switchyard.limits")

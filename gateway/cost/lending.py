@@ -31,6 +31,10 @@ KEPT_S = 3600.0
 """What is remembered of a window that has ended."""
 EAGER_PART = 4
 """Of what nobody needs, one process gets at most this fraction in advance."""
+REFUSED_S = 0.1
+"""After a refusal the lender is not asked again for the same limit for so long: a client that insists costs little."""
+ADVANCE = 20
+"""A busy process asks for this fraction of a limit in advance, and gives back what is more than twice as much."""
 NEVER = 1e-9
 """Units a minute of a rate whose limit is 0."""
 ROUNDING = 1e-6

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
-from gateway.cost.counters import Budget, Counter, Rate
+from gateway.cost.counters import Budget, Counter
+from gateway.cost.rates import Rate
 from gateway.errors import Headers, Overloaded, QuotaExceeded, RateLimited, Unpriced
 
 __all__ = ["Headers", "cannot_count", "headers_of", "no_price", "out_of_budget", "over_rate", "too_many_at_once"]

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -137,7 +138,7 @@ class Controller:
         link.send(Ensured(asked.id, failure, permanent))
 
     async def _tell(self, link: WorkerLink, question: int) -> None:
-        link.send(Inspected(question, fleet_document(self)))
+        link.send(Inspected(question, self.document()))
 
     def _run_errand(self, errand: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(errand)
@@ -188,6 +189,10 @@ class Controller:
     def engine(self, url: str) -> ManagedEngine | None:
         """The engine at a URL."""
         return next((engine for engine in self.engines if engine.url == url), None)
+
+    def document(self) -> dict[str, Any]:
+        """Everything that is known, for people."""
+        return fleet_document(self.term.token, self.hub, self.engines, self.demand, self.swaps.ids())
 
     def homes_of(self, version: VersionEntry) -> list[ManagedEngine]:
         """Engines that take traffic and that the version lives on, the first home first."""

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
-if TYPE_CHECKING:
-    from gateway.fleet.controller import Controller
-    from gateway.fleet.engine import ManagedEngine
+from gateway.fleet.demand import Demand
+from gateway.fleet.engine import ManagedEngine
+from gateway.fleet.hub import Hub
 
 
-def fleet_document(controller: Controller) -> dict[str, Any]:
-    """`{"controller", "workers", "engines", "copies"}`; ages in seconds, versions by id."""
+def fleet_document(
+    token: int, hub: Hub, engines: Iterable[ManagedEngine], demand: Demand, swaps: Iterable[int]
+) -> dict[str, Any]:
+    """`{"controller", "workers", "engines", "copies", "swaps"}`; ages in seconds, versions and swaps by id."""
     return {
-        "controller": {"pid": os.getpid(), "token": controller.term.token, "view_revision": controller.hub.revision},
+        "controller": {"pid": os.getpid(), "token": token, "view_revision": hub.revision},
         "workers": [
             {"id": link.worker, "pid": link.pid, "view_revision": link.seen, "in_flight": sum(link.counts.values())}
-            for link in controller.hub.links.values()
+            for link in hub.links.values()
         ],
-        "engines": [_engine(controller, engine) for engine in controller.engines],
-        "copies": {str(version): number for version, number in controller.demand.copies.items()},
-        "swaps": sorted(controller.swaps.ids()),
+        "engines": [_engine(hub, demand, engine) for engine in engines],
+        "copies": {str(version): number for version, number in demand.copies.items()},
+        "swaps": sorted(swaps),
     }
 
 
-def _engine(controller: Controller, engine: ManagedEngine) -> dict[str, Any]:
-    hub, look, probes = controller.hub, engine.look, engine.control.probes
+def _engine(hub: Hub, demand: Demand, engine: ManagedEngine) -> dict[str, Any]:
+    look, probes = engine.look, engine.control.probes
     return {
         "url": engine.url,
         "state": engine.state,
@@ -63,7 +66,7 @@ def _engine(controller: Controller, engine: ManagedEngine) -> dict[str, Any]:
                 "fully_proven": entry.fully_proven,
                 "in_flight": hub.count(engine.url, entry.name),
                 "idle_s": _age(hub.last_used_s.get((engine.url, version_id))),
-                "requests_per_s": round(controller.demand.heat(version_id), 3),
+                "requests_per_s": round(demand.heat(version_id), 3),
             }
             for version_id, entry in engine.resident.items()
         ],

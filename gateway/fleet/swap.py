@@ -10,10 +10,13 @@ import logging
 import time
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.fleet.demand import Demand
+from gateway.fleet.engine import ManagedEngine
+from gateway.fleet.hub import Hub
 from gateway.fleet.view import ColdAdapterFailed
 from registry.catalog import VersionEntry
 from registry.db import now_ms
@@ -21,9 +24,6 @@ from registry.errors import Conflict, RegistryError
 from registry.service import Registry
 from registry.swaps import DONE, DRAINING, FAILED, FLIPPED, PRELOADING, REQUESTED, VERIFIED, SwapInfo
 from registry.workers import LEASE_MS
-
-if TYPE_CHECKING:
-    from gateway.fleet.controller import Controller
 
 log = logging.getLogger("switchyard.swap")
 ACKNOWLEDGE_TIMEOUT_S = 10.0
@@ -39,11 +39,38 @@ class SwapFailed(Exception):
     """The swap cannot be completed; the alias and its split are as before."""
 
 
+class Office(Protocol):
+    """What swaps need of the controller around them."""
+
+    @property
+    def hub(self) -> Hub:
+        """The links to workers."""
+
+    @property
+    def demand(self) -> Demand:
+        """How busy versions are."""
+
+    def homes_of(self, version: VersionEntry) -> list[ManagedEngine]:
+        """Engines that take traffic and that the version lives on, the first home first."""
+
+    def running_on_version(self, version_id: int) -> int:
+        """Requests on a version, on all engines, as workers reported last."""
+
+    def announce_catalog(self, revision: int) -> None:
+        """Tell workers of a newer catalog."""
+
+    async def ensure(self, engine_url: str, version: VersionEntry, *, for_swap: bool = False) -> None:
+        """Make a version resident on an engine. Raises `ColdAdapterFailed`."""
+
+    async def all_looked_at(self, base_digest: str, timeout_s: float) -> None:
+        """Return when every engine of a base has been looked at in this term, or the time is up."""
+
+
 class SwapRunner:
     """Runs every swap that is asked for, one task each. The row in the registry is the state: a successor goes on."""
 
-    def __init__(self, controller: Controller, registry: Registry, token: int, drain_timeout_s: float) -> None:
-        self._controller = controller
+    def __init__(self, office: Office, registry: Registry, token: int, drain_timeout_s: float) -> None:
+        self._office = office
         self._registry = registry
         self._token = token
         self._drain_timeout_s = drain_timeout_s
@@ -105,9 +132,9 @@ class SwapRunner:
         versions = [catalog.versions_by_id[version_id] for version_id in sorted(_reached(swap))]
         if (old := swap.detail.get("from_version_id")) is not None:
             for version in versions:
-                self._controller.demand.inherit(version.id, old)
+                self._office.demand.inherit(version.id, old)
         for base_digest in {version.base_digest for version in versions}:
-            await self._controller.all_looked_at(base_digest, FIRST_LOOK_TIMEOUT_S)
+            await self._office.all_looked_at(base_digest, FIRST_LOOK_TIMEOUT_S)
         began = time.monotonic()
         engines: dict[str, None] = {}
         for version in versions:
@@ -131,8 +158,8 @@ class SwapRunner:
 
     async def _load_on_homes(self, version: VersionEntry) -> tuple[list[str], str]:
         """URLs of the homes that hold the version now, and what went wrong on the others. Raises `SwapFailed`."""
-        homes = self._controller.homes_of(version)
-        loads = (self._controller.ensure(home.url, version, for_swap=True) for home in homes)
+        homes = self._office.homes_of(version)
+        loads = (self._office.ensure(home.url, version, for_swap=True) for home in homes)
         results = await asyncio.gather(*loads, return_exceptions=True)
         failure = f"no healthy engine serves the base of {version.name} ({version.base_digest[:19]}…)"
         loaded = []
@@ -153,8 +180,8 @@ class SwapRunner:
         Such a worker also stops serving by itself (`CatalogWatch.lapsed`), except while the database lets nobody write:
         so after that one that is still linked gets time to report.
         """
-        self._controller.announce_catalog(revision)
-        hub = self._controller.hub
+        self._office.announce_catalog(revision)
+        hub = self._office.hub
         began = time.monotonic()
         by: dict[str, int] = {}
         while time.monotonic() - began < ACKNOWLEDGE_TIMEOUT_S:
@@ -190,9 +217,9 @@ class SwapRunner:
         if old is None or old in {version.id for version in catalog.wanted_versions()}:
             return 0
         deadline = time.monotonic() + self._drain_timeout_s
-        await self._controller.hub.next_report(POLL_S)  # what workers counted before the cut-over is no answer
-        while (running := self._controller.running_on_version(old)) and time.monotonic() < deadline:
-            await self._controller.hub.next_report(POLL_S)
+        await self._office.hub.next_report(POLL_S)  # what workers counted before the cut-over is no answer
+        while (running := self._office.running_on_version(old)) and time.monotonic() < deadline:
+            await self._office.hub.next_report(POLL_S)
         return running
 
 

@@ -9,7 +9,6 @@ import pytest
 from fastapi.routing import APIRoute
 
 from gateway.app import Gateway
-from gateway.fleet.status import fleet_document
 from tests.gateway.admin_calls import Admin
 from tests.gateway.stack import House, Stack, run_stack, served, wait_until
 
@@ -64,7 +63,7 @@ def test_engines_alone_are_the_same_as_in_the_fleet(admin: Admin) -> None:
 
 
 def test_nothing_that_the_controller_tells_is_dropped_on_the_way(admin: Admin, stack: Stack) -> None:
-    told, shown = fleet_document(stack.controller), admin.get("/fleet")
+    told, shown = stack.controller.document(), admin.get("/fleet")
     for part in ("controller", "engines", "workers"):
         one, other = told[part], shown[part]
         if isinstance(one, list):

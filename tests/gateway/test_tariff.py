@@ -10,8 +10,9 @@ from types import MappingProxyType
 
 import pytest
 
-from gateway.cost.counters import Counter, Rate
+from gateway.cost.counters import Counter
 from gateway.cost.lending import CapGrant
+from gateway.cost.rates import Rate
 from gateway.cost.tariff import cost_nano, most_nano, price_of
 from registry.catalog import EMPTY, BaseEntry, Catalog, LimitEntry, TariffEntry
 from registry.spending import Spent
