@@ -11,13 +11,15 @@ from sqlalchemy import Table, case, func, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
-from registry.corrections import TOKENS, corrections_by_attempt, insert_correction
+from registry.corrections import TOKENS, insert_correction
 from registry.db import Database
 from registry.errors import Conflict, InvalidInput, NotFound
-from registry.models import ApiPrice, HostPrice, UsageRow
+from registry.models import ApiPrice, HostPrice, UsageDay, UsageRow
 from registry.names import SYSTEM
 from registry.segment_books import Link, SegmentEntry, audit_rows, insert_entries
+from registry.usage_days import BILLED, DaySums, add_sums, sum_again, usage_between
 
 NANO = 1_000_000_000
 """Nano-dollars in a dollar."""
@@ -101,14 +103,33 @@ class Ledger:
     def record(self, rows: Iterable[Mapping[str, Any]]) -> int:
         """Store attempts, ignoring those stored before; return how many were new."""
         columns = UsageRow.__table__.columns.keys()
+        batch: list[Mapping[str, Any]]
         batch = [{name: row.get(name) for name in columns} for row in rows]  # a journal may be older than a column
         if not batch:
             return 0
-        insert = sqlite_insert if self._db.engine.dialect.name == "sqlite" else postgresql_insert
         with self._db.write() as session:
-            # The table, not the class: one prepared statement for all rows, without the ORM's work for each.
-            statement = insert(cast("Table", UsageRow.__table__)).on_conflict_do_nothing(index_elements=["attempt_id"])
-            return session.connection().execute(statement, batch).rowcount
+            if not self._insert(session, batch):
+                batch = _new(session, batch)
+                self._insert(session, batch)
+            sums = DaySums()
+            for row in batch:
+                sums.add(row)
+            add_sums(session, sums)
+            return len(batch)
+
+    def _insert(self, session: Session, batch: Sequence[Mapping[str, Any]]) -> bool:
+        """Store all of them; false, and none is stored: some are stored already."""
+        if not batch:
+            return True
+        insert = sqlite_insert if self._db.engine.dialect.name == "sqlite" else postgresql_insert
+        # The table, not the class: one prepared statement for all rows, without the ORM's work for each.
+        statement = insert(cast("Table", UsageRow.__table__)).on_conflict_do_nothing(index_elements=["attempt_id"])
+        connection = session.connection()
+        with connection.begin_nested() as stored:
+            if connection.execute(statement, batch).rowcount == len(batch):
+                return True
+            stored.rollback()
+            return False
 
     def close_segments(self, entries: Sequence[SegmentEntry]) -> None:
         """Journal segments of which every row is recorded: from now on `audit` misses rows that go."""
@@ -122,30 +143,25 @@ class Ledger:
         """Book differences to an attempt's tokens or cost; see `registry.corrections` for what is refused."""
         insert_correction(self._db, attempt_id, reason, actor, deltas)
 
+    def sum_again(self) -> None:
+        """Make the sums that reports and budgets read anew, from the rows. Nobody else can write meanwhile."""
+        with self._db.write() as session:
+            sum_again(session)
+
     def sums(self, since_ms: int, until_ms: int) -> list[UsageSum]:
         """Usage per tenant and served model of attempts that began in `[since_ms, until_ms)`, corrections included."""
-        row, corrections = UsageRow, corrections_by_attempt()
-        touched_engine = row.outcome.not_in(("rejected", "load_failed"))
-        query = (
-            select(
-                row.tenant,
-                row.served_model,
-                func.count(),
-                func.sum(case((row.outcome.not_in(("ok", "client_aborted")), 1), else_=0)),
-                func.sum(case((row.completion_tokens.is_(None) & touched_engine, 1), else_=0)),
-                *(
-                    func.sum(func.coalesce(getattr(row, name), 0) + func.coalesce(corrections.c[name], 0))
-                    for name in TOKENS
-                ),
-                func.coalesce(func.sum(row.finished_at_ms - row.started_at_ms), 0),
-            )
-            .outerjoin(corrections, corrections.c.attempt_id == row.attempt_id)
-            .where(row.started_at_ms >= since_ms, row.started_at_ms < until_ms)
-            .group_by(row.tenant, row.served_model)
-            .order_by(row.tenant, row.served_model)
+        used = usage_between(since_ms, until_ms).c
+        figures = (
+            used.attempts,
+            case((used.outcome.not_in(BILLED), used.attempts), else_=0),
+            used.unmetered,
+            *(used[name] for name in TOKENS),
+            used.busy_ms,
         )
+        groups = (used.tenant, used.served_model)
+        query = select(*groups, *map(func.sum, figures)).group_by(*groups).order_by(*groups)
         with self._db.read() as session:
-            return [UsageSum(*found) for found in session.execute(query)]
+            return [UsageSum(tenant, model, *map(int, sums)) for tenant, model, *sums in session.execute(query)]
 
     def per_second(self, adapter: str, since_ms: int, until_ms: int) -> list[SecondCount]:
         """Attempts on each version of `tenant/adapter` by the second in which they began, in `[since_ms, until_ms)`."""
@@ -193,10 +209,10 @@ class Ledger:
 
     def span_ms(self) -> tuple[int, int] | None:
         """Start of the tenants' first attempt and end of their last, or `None` when there is no usage."""
-        query = select(func.min(UsageRow.started_at_ms), func.max(UsageRow.finished_at_ms))
+        query = select(func.min(UsageDay.first_ms), func.max(UsageDay.last_ms)).where(UsageDay.tenant != SYSTEM)
         with self._db.read() as session:
-            first, last = session.execute(query.where(UsageRow.tenant != SYSTEM)).one()
-            return (first, last or first) if first is not None else None
+            first, last = session.execute(query).one()
+        return None if first is None or last is None else (first, last)
 
     def add_api_price(self, price: ApiPriceInfo) -> None:
         """Add a dated price; raises `Conflict` when the model has one from that instant (prices are never edited)."""
@@ -265,3 +281,10 @@ class Ledger:
         with self._db.read() as session:
             rows = session.scalars(select(HostPrice).order_by(HostPrice.effective_from_ms))
             return [HostPriceInfo(row.name, row.effective_from_ms, row.nano_per_hour, row.source) for row in rows]
+
+
+def _new(session: Session, batch: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those of the rows that are not stored, each once."""
+    ids = {row["attempt_id"]: row for row in reversed(batch)}
+    stored = set(session.scalars(select(UsageRow.attempt_id).where(UsageRow.attempt_id.in_(ids))))
+    return [row for attempt_id, row in ids.items() if attempt_id not in stored]

@@ -237,7 +237,10 @@ class UsageRow(Base):
     """One attempt on an engine, as the journal recorded it. Append-only, keyed by attempt id."""
 
     __tablename__ = "usage"
-    __table_args__ = (Index("ix_usage_tenant_started", "tenant", "started_at_ms"),)
+    __table_args__ = (
+        Index("ix_usage_tenant_started", "tenant", "started_at_ms"),
+        Index("ix_usage_started", "started_at_ms"),
+    )
     attempt_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     request_id: Mapped[str] = mapped_column(String(64), index=True)
     tenant: Mapped[str] = mapped_column(String(63))
@@ -271,6 +274,39 @@ class UsageRow(Base):
     """Whether the bound of the answer was ours (the client had named none) or the client's; NULL: it had none."""
     segment: Mapped[str | None] = mapped_column(String(160))
     """The journal segment that the attempt's end is in; NULL for what came by no journal."""
+
+
+class UsageDay(Base):
+    """Usage rows and corrections, added up (`registry.usage_days`): what can be made again from these."""
+
+    __tablename__ = "usage_days"
+    day: Mapped[int] = mapped_column(Integer, primary_key=True)
+    """UTC days since the epoch."""
+    writer: Mapped[str] = mapped_column(String(140), primary_key=True)
+    """Of the journal that the attempts came by; empty: none; `corrections`: differences, and no attempts."""
+    tenant: Mapped[str] = mapped_column(String(63), primary_key=True)
+    key_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    served_model: Mapped[str] = mapped_column(String(200), primary_key=True)
+    outcome: Mapped[str] = mapped_column(String(30), primary_key=True)
+    attempts: Mapped[int]
+    unmetered: Mapped[int]
+    """Attempts that an engine worked on, and whose completion nobody counted."""
+    unpriced: Mapped[int]
+    """Attempts that somebody would pay for, and for which no price was in force."""
+    partial: Mapped[int]
+    estimated: Mapped[int]
+    prompt_tokens: Mapped[int]
+    cached_tokens: Mapped[int]
+    completion_tokens: Mapped[int]
+    cost_nano: Mapped[int]
+    busy_ms: Mapped[int]
+    ttft_us: Mapped[int]
+    """Of those attempts of which it is known: `with_ttft`."""
+    with_ttft: Mapped[int]
+    first_ms: Mapped[int | None]
+    """The first attempt's begin."""
+    last_ms: Mapped[int | None]
+    """The last attempt's end."""
 
 
 class UsageSegment(Base):

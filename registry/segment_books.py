@@ -18,6 +18,7 @@ from registry.corrections import TOKENS
 from registry.db import Database
 from registry.models import UsageRow, UsageSegment
 from registry.names import SYSTEM
+from registry.usage_days import wrong_days
 
 
 class Link(NamedTuple):
@@ -105,13 +106,15 @@ def audit_rows(db: Database, on_disk: Sequence[Link]) -> list[str]:
         ]
         rows = _rows_by_segment(session)
         changed = list(_changed(session, entries))
-        strangers = _without_segment(session)
+        strangers = list(_without_segment(session))
+        summed_wrong = list(_summed_wrong(session))
     links = {(one.writer, one.sequence): one for one in on_disk}
     links |= {(one.writer, one.sequence): one.link for one in entries}
     found = [
         *_against_rows(entries, rows),
         *changed,
         *strangers,
+        *summed_wrong,
         *_chain(sorted(links.values(), key=lambda one: one[:2])),
         *_balance(entries, {one.writer for one in on_disk}),
     ]
@@ -155,6 +158,11 @@ def _changed(session: Session, entries: Sequence[SegmentEntry]) -> Iterator[str]
     for segment, digest in found.items():
         if str(digest) != proven[segment]:
             yield f"segment {segment}: its usage rows are not as the journal had them"
+
+
+def _summed_wrong(session: Session) -> Iterator[str]:
+    for day in wrong_days(session):
+        yield f"{day}: usage by day is not the sum of its attempts; `switchyard ledger resum` makes it so"
 
 
 def _without_segment(session: Session) -> Iterator[str]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, exists, func, select
+from sqlalchemy.orm import Session
 
 from registry.db import Database
-from registry.models import UsageCorrection, UsageRow, UsageSegment
-
-BILLED = ("ok", "client_aborted")
-"""Outcomes that a tenant pays for. What failed on our side is free, whatever the engine has counted."""
+from registry.models import UsageDay, UsageSegment
+from registry.usage_days import BILLED, usage_between
+from registry.windows import DAY_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,6 @@ class Spent:
 
 Parts = Mapping[str, Mapping[str, Spent]]
 """By scope (`tenant:…`, `key:…`, `adapter:…`), and by who has booked it."""
-CORRECTIONS = "corrections"
-"""The writer of what was corrected afterwards: its sums may be negative."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,70 +61,34 @@ class SpendingBooks:
         `counts_since_ms`: the rest it has counted itself. Who has only attempts that nobody pays for is there with 0:
         it may have been lent something.
         """
-        row, correction = UsageRow, UsageCorrection
-        in_window = (row.started_at_ms >= since_ms, row.started_at_ms < until_ms)
-        billed = row.outcome.in_(BILLED)
-        whose = (row.tenant, row.key_id, row.served_model)
-        booked = (
-            select(
-                *whose,
-                row.segment,
-                func.sum(case((billed, func.coalesce(row.cost_nano, 0)), else_=0)),
-                func.sum(
-                    case(
-                        (billed, func.coalesce(row.prompt_tokens, 0) + func.coalesce(row.completion_tokens, 0)), else_=0
-                    )
-                ),
-                func.sum(case((billed & row.cost_nano.is_(None), 1), else_=0)),
-            )
-            .where(*in_window)
-            .group_by(*whose, row.segment)
-        )
-        ours = row.segment.startswith(_front(writer), autoescape=True)
-        corrected = (
-            select(
-                *whose,
-                func.sum(correction.cost_nano),
-                func.sum(correction.prompt_tokens) + func.sum(correction.completion_tokens),
-            )
-            .join(row, row.attempt_id == correction.attempt_id)
-            .where(*in_window, billed)
-            .group_by(*whose)
-        )
         before: dict[str, Spent] = {}
         others: dict[str, dict[str, Spent]] = {}
+        ours = exists().where(UsageDay.day >= since_ms // DAY_MS, UsageDay.writer == writer)
         with self._db.read() as session:
-            if writer:
-                for *one, _, nano, tokens, unpriced in session.execute(
-                    booked.where(ours, row.started_at_ms < counts_since_ms)
-                ):
-                    for scope in _scopes(*one):
-                        before[scope] = before.get(scope, Spent()) + Spent(nano or 0, tokens or 0, unpriced)
-                booked = booked.where(row.segment.is_(None) | ~ours)
-            for *one, segment, nano, tokens, unpriced in session.execute(booked):
-                for scope in _scopes(*one):
-                    _add(others, scope, _writer(segment), Spent(nano or 0, tokens or 0, unpriced))
-            for *one, nano, tokens in session.execute(corrected):
-                for scope in _scopes(*one):
-                    _add(others, scope, CORRECTIONS, Spent(nano, tokens))
+            if session.scalar(select(ours)):  # else rows of today need not be looked at one by one
+                for scope, booked_by, spent in _spent(session, since_ms, min(until_ms, counts_since_ms)):
+                    if booked_by == writer:
+                        before[scope] = before.get(scope, Spent()) + spent
+            for scope, booked_by, spent in _spent(session, since_ms, until_ms):
+                if booked_by != writer or not writer:
+                    parts = others.setdefault(scope, {})
+                    parts[booked_by] = parts.get(booked_by, Spent()) + spent
         return Books(before, others)
+
+
+def _spent(session: Session, since_ms: int, until_ms: int) -> Iterator[tuple[str, str, Spent]]:
+    """Scope, writer, and what was spent; a scope and a writer may come more than once."""
+    used = usage_between(since_ms, until_ms).c
+    billed = used.outcome.in_(BILLED)
+    figures = (used.cost_nano, used.prompt_tokens + used.completion_tokens, used.unpriced)
+    groups = (used.tenant, used.key_id, used.served_model, used.writer)
+    query = select(*groups, *(func.sum(case((billed, figure), else_=0)) for figure in figures)).group_by(*groups)
+    for tenant, key_id, model, writer, *sums in session.execute(query):
+        spent = Spent(*map(int, sums))
+        for scope in _scopes(tenant, key_id, model):
+            yield scope, writer, spent
 
 
 def _scopes(tenant: str, key_id: str, model: str) -> tuple[str, ...]:
     adapter, is_version, _ = model.partition("@")
     return (f"tenant:{tenant}", f"key:{key_id}", *((f"adapter:{adapter}",) if is_version else ()))
-
-
-def _add(others: dict[str, dict[str, Spent]], scope: str, writer: str, spent: Spent) -> None:
-    parts = others.setdefault(scope, {})
-    parts[writer] = parts.get(writer, Spent()) + spent
-
-
-def _front(writer: str) -> str:
-    """What the names of a writer's segments begin with."""
-    return f"usage-{writer}-"
-
-
-def _writer(segment: str | None) -> str:
-    """Of a segment `usage-WRITER-NUMBER`; empty for what came by no journal."""
-    return "" if segment is None else segment.removeprefix("usage-").rpartition("-")[0]

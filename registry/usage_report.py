@@ -11,17 +11,26 @@ from typing import Any, Literal, get_args
 
 from sqlalchemy import String, case, cast, func, literal, select
 
-from registry.corrections import corrections_by_attempt
 from registry.db import Database
 from registry.errors import InvalidInput
-from registry.models import UsageRow
 from registry.money import nano_to_dollars
-from registry.names import SYSTEM
-from registry.spending import BILLED
+from registry.usage_days import usage_between
+from registry.windows import DAY_MS
 
 By = Literal["tenant", "adapter", "version", "key", "day"]
 """What one line stands for. Base models are adapters and versions of their own name."""
-MS_PER_DAY = 86_400_000
+ADDED_UP = (
+    "partial",
+    "estimated",
+    "prompt_tokens",
+    "cached_tokens",
+    "completion_tokens",
+    "cost_nano",
+    "unpriced",
+    "busy_ms",
+    "ttft_us",
+    "with_ttft",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,53 +123,43 @@ def _mark(line: UsageLine) -> str:
 
 
 def _lines(db: Database, by: str, since_ms: int, until_ms: int, tenant: str | None) -> list[UsageLine]:
-    row, corrections = UsageRow, corrections_by_attempt()
+    used = usage_between(since_ms, until_ms).c
     names: dict[str, Any] = {
-        "tenant": row.tenant,
-        "adapter": row.served_model,
-        "version": row.served_model,
-        "key": row.key_id,
-        "day": cast(row.started_at_ms // MS_PER_DAY, String),
+        "tenant": used.tenant,
+        "adapter": used.served_model,
+        "version": used.served_model,
+        "key": used.key_id,
+        "day": cast(used.day, String),
     }
-    owner = literal(tenant, String) if by == "day" else row.tenant
+    owner = literal(tenant, String) if by == "day" else used.tenant
     groups = (owner.label("owner"), names[by].label("name"))
-    counts = [func.sum(case((row.outcome == outcome, 1), else_=0)) for outcome in ("ok", "client_aborted", "rejected")]
-    sources = [func.sum(case((row.usage_source == source, 1), else_=0)) for source in ("partial", "estimated")]
-    sums = [
-        func.sum(func.coalesce(getattr(row, name), 0) + func.coalesce(corrections.c[name], 0))
-        for name in ("prompt_tokens", "cached_tokens", "completion_tokens", "cost_nano")
-    ]
-    payable = row.outcome.in_(BILLED) & (row.tenant != SYSTEM)
-    unpriced = func.sum(case((payable & row.cost_nano.is_(None), 1), else_=0))
-    times = [func.coalesce(func.sum(column), 0) for column in (row.finished_at_ms - row.started_at_ms, row.ttft_ms)]
-    query = (
-        select(*groups, func.count(), *counts, *sources, *sums, unpriced, *times, func.count(row.ttft_ms))
-        .outerjoin(corrections, corrections.c.attempt_id == row.attempt_id)
-        .where(row.started_at_ms >= since_ms, row.started_at_ms < until_ms)
-        .group_by("owner", "name")
+    figures = (
+        used.attempts,
+        *(case((used.outcome == outcome, used.attempts), else_=0) for outcome in ("ok", "client_aborted", "rejected")),
+        *(used[name] for name in ADDED_UP),
     )
+    query = select(*groups, *map(func.sum, figures)).group_by("owner", "name")
     if tenant is not None:
-        query = query.where(row.tenant == tenant)
-    totals: dict[tuple[str | None, str], list[float]] = {}
+        query = query.where(used.tenant == tenant)
+    totals: dict[tuple[str | None, str], list[int]] = {}
     with db.read() as session:
         for found in session.execute(query):
             key = (found[0], _public(by, str(found[1])))
-            totals[key] = [a + b for a, b in zip(totals.get(key, [0] * 14), found[2:], strict=True)]
+            sums = map(int, found[2:])
+            totals[key] = [a + b for a, b in zip(totals[key], sums, strict=True)] if key in totals else list(sums)
     return sorted((_line(key, sums) for key, sums in totals.items()), key=_mark)
 
 
 def _public(by: str, name: str) -> str:
     """How a line is called: an adapter without its version, a day as a date."""
     if by == "day":
-        return datetime.fromtimestamp(int(name) * MS_PER_DAY / 1000, UTC).strftime("%Y-%m-%d")
+        return datetime.fromtimestamp(int(name) * DAY_MS / 1000, UTC).strftime("%Y-%m-%d")
     return name.partition("@")[0] if by == "adapter" else name
 
 
-def _line(key: tuple[str | None, str], sums: Sequence[float]) -> UsageLine:
-    attempts, ok, aborted, rejected, partial, estimated, prompt, cached, completion, nano, unpriced, busy_ms = map(
-        int, sums[:12]
-    )
-    ttft_ms, begun = sums[12:]
+def _line(key: tuple[str | None, str], sums: Sequence[int]) -> UsageLine:
+    attempts, ok, aborted, rejected, partial, estimated, prompt, cached, completion, nano, unpriced, *times = sums
+    busy_ms, ttft_us, with_ttft = times
     return UsageLine(
         *key,
         attempts=attempts,
@@ -176,5 +175,5 @@ def _line(key: tuple[str | None, str], sums: Sequence[float]) -> UsageLine:
         cost_nano=nano,
         unpriced=unpriced,
         busy_ms=busy_ms,
-        ttft_ms=round(ttft_ms / begun, 1) if begun else None,
+        ttft_ms=round(ttft_us / with_ttft / 1000, 1) if with_ttft else None,
     )

@@ -15,7 +15,8 @@ from typing import Literal
 from gateway.cost.lending import ADVANCE, REFUSED_S, CapGrant, CapWish, Known
 from gateway.cost.rates import LentRate, Rate
 from registry.catalog import LimitEntry
-from registry.spending import CORRECTIONS, Spent
+from registry.spending import Spent
+from registry.usage_days import CORRECTIONS
 from registry.windows import day_of, month_of
 
 NOBODYS = (CORRECTIONS, "")

@@ -34,7 +34,8 @@ from gateway.errors import ApiError
 from gateway.handoffs import Arm, Principal, Usage
 from registry.catalog import Catalog, LimitEntry, TariffEntry
 from registry.db import now_ms
-from registry.spending import BILLED, Books, Spent
+from registry.spending import Books, Spent
+from registry.usage_days import BILLED
 from registry.windows import day_of, month_of
 
 log = logging.getLogger("switchyard.limits")

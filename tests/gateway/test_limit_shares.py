@@ -21,7 +21,8 @@ from gateway.errors import Overloaded, QuotaExceeded, RateLimited
 from gateway.handoffs import Arm, Principal, Usage
 from registry.catalog import EMPTY, Catalog, LimitEntry, TariffEntry
 from registry.db import now_ms
-from registry.spending import CORRECTIONS, Books, Spent
+from registry.spending import Books, Spent
+from registry.usage_days import CORRECTIONS
 from tests.gateway.valkey_server import valkey_server
 
 SCOPE = "tenant:acme"

@@ -11,10 +11,11 @@ import pytest
 from registry.errors import InvalidInput
 from registry.names import SYSTEM
 from registry.service import Registry
-from registry.usage_report import MS_PER_DAY, UsageLine, day_ms, report_usage, usage_csv
+from registry.usage_report import UsageLine, day_ms, report_usage, usage_csv
+from registry.windows import DAY_MS
 from tests.registry.usage import usage_row
 
-NOW = 3 * MS_PER_DAY
+NOW = 3 * DAY_MS
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def used(registry: Registry) -> Registry:
             usage_row(
                 "b", ttft_ms=30.0, usage_source="partial", outcome="client_aborted", completion_tokens=2, cost_nano=7
             ),
-            usage_row("c", served_model="acme/triage@1.1", key_id="key-2", started_at_ms=MS_PER_DAY + 5),
+            usage_row("c", served_model="acme/triage@1.1", key_id="key-2", started_at_ms=DAY_MS + 5),
             usage_row(
                 "d", **{**nothing, "prompt_tokens": 7}, outcome="engine_failed", usage_source="estimated", cost_nano=0
             ),
@@ -68,12 +69,12 @@ def test_corrections_count(used: Registry) -> None:
     used.ledger.correct("c", "the engine was asked twice", "me", {"prompt_tokens": -3, "completion_tokens": 4})
     used.ledger.correct("a", "a credit", "me", {"cost_nano": -500_000_000})
     assert report_usage(used.db, "tenant", tenant="acme", until_ms=NOW).lines[0].cost_dollars == "1.000000007"
-    (line,) = report_usage(used.db, "version", since_ms=MS_PER_DAY, until_ms=NOW).lines
+    (line,) = report_usage(used.db, "version", since_ms=DAY_MS, until_ms=NOW).lines
     assert (line.prompt_tokens, line.cached_tokens, line.completion_tokens) == (7, 4, 9)
 
 
 def test_a_window_counts_attempts_that_began_in_it(used: Registry) -> None:
-    assert names(used, "version", since_ms=MS_PER_DAY) == [("acme", "acme/triage@1.1", 1)]
+    assert names(used, "version", since_ms=DAY_MS) == [("acme", "acme/triage@1.1", 1)]
     report = report_usage(used.db, "tenant", since_ms=1_000, until_ms=1_000)
     assert (report.lines, report.next) == ((), None)
 
