@@ -116,7 +116,7 @@ class Gateway:
             )
             limits = limits_of(settings, registry.spending, journal.writer)
             limits.adopt(watch.current)
-            await asyncio.to_thread(limits.read_books)
+            await asyncio.to_thread(limits.books.read)
             lengths = OutputLengths(settings.default_output_tokens)
             candidate = self.candidate = candidate_of(registry, settings, watch) if self._leads else None
             self.house = House(
@@ -141,7 +141,7 @@ class Gateway:
             work = [
                 watch.run(on_catalog),
                 worker.run(),
-                limits.run(),
+                limits.books.run(),
                 warn_of_others(limits, registry.workers.live, worker_id),
                 BudgetWarnings(
                     limits.counters,

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from gateway.cost.counters import Cap, Counter
+from gateway.cost.holds import Ask
 from gateway.cost.lending import CapWish, Grants, Lender, LenderLost, Pool, RateWish
-from gateway.cost.limits import Ask
 from gateway.cost.rates import LentRate
 from gateway.cost.refusals import cannot_count
 

@@ -7,76 +7,25 @@ when a scope has been limited only now, and for the lender, when other processes
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
 
-from sqlalchemy.exc import SQLAlchemyError
-
+from gateway.cost.book_reader import BookReader, Ledger
 from gateway.cost.counters import Counter
-from gateway.cost.refusals import (
-    Headers,
-    cannot_count,
-    headers_of,
-    no_price,
-    out_of_budget,
-    over_rate,
-    too_many_at_once,
-)
+from gateway.cost.holds import Ask, hold_on, lacks, refusal, undo
+from gateway.cost.refusals import Headers, cannot_count, headers_of, no_price
 from gateway.cost.tariff import cost_nano, price_of
 from gateway.cost.warnings import warning_headers
-from gateway.errors import ApiError
 from gateway.handoffs import Arm, Principal, Usage
 from registry.catalog import Catalog, LimitEntry, TariffEntry
 from registry.db import now_ms
-from registry.spending import Books, Spent
 from registry.usage_days import BILLED
-from registry.windows import day_of, month_of
 
-log = logging.getLogger("switchyard.limits")
-READ_AGAIN_S = (0.0, 1.0, 5.0, 30.0, 120.0, 600.0)
-"""When a counter reads what was spent before it, from its begin on: attempts of that time end and are shipped late."""
-READ_EVERY_MS = 600_000
-"""And afterwards: corrections are booked at any time."""
-POLL_S = 0.25
 MOST_STANDINGS = 10_000
-ENDED_EVERY_S = 5.0
-"""How often the ledger is asked which other processes have ended: it has all that they spent, and no lender needs to
-keep what they had.
-"""
 NO_LIMITS = LimitEntry(None, None, None, None, None, None, None)
-READ_TIMEOUT_S = 2.0
-"""Longest wait of a request for the ledger."""
-
-
-class Ledger(Protocol):
-    """What was spent, by whom: `registry.spending.SpendingBooks`. Blocking."""
-
-    def window(self, since_ms: int, until_ms: int, writer: str, counts_since_ms: int) -> Books:
-        """By scope and writer; of `writer` itself what it did before it counted."""
-
-    def ended(self) -> frozenset[str]:
-        """Writers of which no more will come."""
-
-
-class Ask:
-    """The most that one request can use, before it has begun.
-
-    `rate_tokens` is a guess, for the limit per minute; `tokens` and `nano` are bounds, for budgets. `nano` is 0 when no
-    price is known.
-    """
-
-    __slots__ = ("nano", "rate_tokens", "tokens")
-
-    def __init__(self, rate_tokens: int, tokens: int, nano: int) -> None:
-        self.rate_tokens = rate_tokens
-        self.tokens = tokens
-        self.nano = nano
 
 
 class Standing:
@@ -129,8 +78,7 @@ class Limits:
 
     def __init__(self, ledger: Ledger, writer: str, *, shared: bool = False, fails_open: bool = False) -> None:
         """`writer` names the process in the ledger. When limits are `shared` with others, a `source` must be set."""
-        self._ledger = ledger
-        self._writer = writer
+        self.books = BookReader(ledger, writer, self.counters)
         self.shared = shared
         self.source: Source | None = None
         """Of more than this process has of shared limits."""
@@ -141,8 +89,6 @@ class Limits:
         self._standings: dict[tuple[str, str], Standing] = {}
         """By key and served model."""
         self._prices_until_ms = math.inf
-        self._ended: frozenset[str] = frozenset()
-        """Processes that are dead and of which the ledger has all."""
 
     def standing(self, catalog: Catalog, principal: Principal, arm: Arm) -> Standing:
         """What counts for the requests of a key to a model, until the catalog changes or a price begins."""
@@ -209,7 +155,9 @@ class Limits:
         if not standing.read:
             for counter in counters:
                 if counter.budgets and not counter.books_read:
-                    await self._until_read(counter)
+                    known = await self.books.until_read(counter)
+                    if not known and not self._fails_open:
+                        raise cannot_count(counter.scope)
             standing.read = all(counter.books_read for counter in counters if counter.budgets)
         if self.source is not None and not self.fits(counters, ask):
             await self.source.borrow(counters, ask, lambda: self.fits(counters, ask))
@@ -218,7 +166,7 @@ class Limits:
     def fits(self, counters: list[Counter], ask: Ask) -> bool:
         """Whether all of these scopes have enough here."""
         now_s, at_ms = time.monotonic(), now_ms()
-        return not any(_lacks(counter, ask, now_s, at_ms) for counter in counters)
+        return not any(lacks(counter, ask, now_s, at_ms) for counter in counters)
 
     def hold(self, counters: list[Counter], ask: Ask) -> Headers:
         """Hold on all of these scopes or on none; the value is what the answer's headers say.
@@ -227,14 +175,14 @@ class Limits:
         """
         now_s, at_ms = time.monotonic(), now_ms()
         for number, counter in enumerate(counters):
-            if not _hold(counter, ask, now_s, at_ms):
+            if not hold_on(counter, ask, now_s, at_ms):
                 for before in counters[:number]:
-                    _undo(before, ask, now_s)
-                refusal = _refusal(counter, ask, now_s)
+                    undo(before, ask, now_s)
+                error = refusal(counter, ask, now_s)
                 for one in counters:
                     one.refresh(now_s)
-                refusal.headers += headers_of(counters, now_s)
-                raise refusal
+                error.headers += headers_of(counters, now_s)
+                raise error
         return headers_of(counters, now_s) + warning_headers(counters)
 
     def release(self, counters: list[Counter], ask: Ask, used_tokens: int) -> None:
@@ -261,152 +209,6 @@ class Limits:
 
     def _counted(self, scopes: tuple[str, ...]) -> list[Counter]:
         return [counter for scope in scopes if (counter := self._counters.get(scope)) is not None]
-
-    async def run(self) -> None:
-        """For ever: read from the ledger what was spent before each budget was counted, and by others."""
-        looked_s = -math.inf
-        while True:
-            try:
-                if time.monotonic() > looked_s + ENDED_EVERY_S:
-                    self._note_ended(await asyncio.to_thread(self._ledger.ended))
-                    looked_s = time.monotonic()
-                if due := self._due():
-                    self._take(await asyncio.to_thread(self._fetch, due))
-            except SQLAlchemyError as error:
-                log.warning("budgets go on from what was known: %s", error)
-            await asyncio.sleep(POLL_S)
-
-    async def _until_read(self, counter: Counter) -> None:
-        """Wait for the ledger, which a scope that has budgets only now needs once."""
-        deadline_s = time.monotonic() + READ_TIMEOUT_S
-        while not counter.books_read and time.monotonic() < deadline_s:
-            await asyncio.sleep(POLL_S / 10)
-        if not counter.books_read and not self._fails_open:
-            raise cannot_count(counter.scope)
-
-    def _note_ended(self, writers: frozenset[str]) -> None:
-        """What the lender still keeps for these processes, which are dead, is what the ledger says."""
-        if writers != self._ended:
-            self._ended = writers
-            for counter in self._counters.values():
-                counter.read_again_ms = 0
-
-    def read_books(self) -> None:
-        """Read the ledger for all that are due. Blocking; for the start, before there are requests."""
-        self._take(self._fetch(self._due()))
-
-    def _due(self) -> dict[int, list[Counter]]:
-        """Counters that should ask the ledger now, by when they began."""
-        at_ms = now_ms()
-        due: dict[int, list[Counter]] = {}
-        for counter in self._counters.values():
-            if counter.budgets and at_ms >= counter.read_again_ms:
-                due.setdefault(counter.since_ms, []).append(counter)
-        return due
-
-    def _fetch(self, due: Mapping[int, list[Counter]]) -> list[_Reading]:
-        """Blocking, and counts nothing: what was read is taken by the event loop, which counts meanwhile."""
-        readings = []
-        for since_ms, counters in due.items():
-            at_ms, ended = now_ms(), self._ended
-            day, month = (
-                self._ledger.window(*window, self._writer, since_ms) for window in (day_of(at_ms), month_of(at_ms))
-            )
-            readings.append(_Reading(counters, at_ms, ended, day, month))
-        return readings
-
-    def _take(self, readings: list[_Reading]) -> None:
-        for reading in readings:
-            for counter in reading.counters:
-                day, month = (
-                    (books.before.get(counter.scope, Spent()), books.others.get(counter.scope, {}))
-                    for books in (reading.day, reading.month)
-                )
-                counter.read(reading.at_ms, day, month)
-                counter.ended_writers = reading.ended
-                times = counter.books_read
-                counter.read_again_ms = (
-                    counter.since_ms + int(READ_AGAIN_S[times] * 1000)
-                    if times < len(READ_AGAIN_S)
-                    else reading.at_ms + READ_EVERY_MS
-                )
-
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """What the ledger said, at an instant."""
-
-    counters: list[Counter]
-    at_ms: int
-    ended: frozenset[str]
-    day: Books
-    month: Books
-
-
-def _hold(counter: Counter, ask: Ask, now_s: float, at_ms: int) -> bool:
-    """Hold on one scope, all that it limits or nothing. The hot path: everything is looked at once."""
-    if at_ms >= counter.day.ends_ms:
-        counter.roll(at_ms)
-    places, requests, tokens = counter.places, counter.requests, counter.tokens
-    held_nano, held_tokens = counter.held_nano + ask.nano, counter.held_tokens + ask.tokens
-    if (
-        held_nano > counter.nano_room
-        or held_tokens > counter.token_room
-        or (places is not None and counter.in_flight >= places.allowed)
-    ):
-        return False
-    if requests is not None and not requests.take_if_free(1, now_s):
-        return False
-    if tokens is not None and not tokens.take_if_free(ask.rate_tokens, now_s):
-        if requests is not None:
-            requests.take(-1, now_s)
-        return False
-    counter.asked += 1
-    counter.in_flight += 1
-    counter.held_nano = held_nano
-    counter.held_tokens = held_tokens
-    return True
-
-
-def _undo(counter: Counter, ask: Ask, now_s: float) -> None:
-    """Give back all that was held on one scope for a request that may not begin."""
-    counter.in_flight -= 1
-    counter.held_tokens -= ask.tokens
-    counter.held_nano -= ask.nano
-    if counter.requests is not None:
-        counter.requests.take(-1, now_s)
-    if counter.tokens is not None:
-        counter.tokens.take(-ask.rate_tokens, now_s)
-
-
-def _lacks(counter: Counter, ask: Ask, now_s: float, at_ms: int) -> bool:
-    """Whether this scope lets the request not begin now."""
-    if at_ms >= counter.day.ends_ms:
-        counter.roll(at_ms)
-    places, requests, tokens = counter.places, counter.requests, counter.tokens
-    return (
-        counter.held_nano + ask.nano > counter.nano_room
-        or counter.held_tokens + ask.tokens > counter.token_room
-        or (places is not None and counter.in_flight >= places.allowed)
-        or (requests is not None and requests.lacks(1, now_s))
-        or (tokens is not None and tokens.lacks(ask.rate_tokens, now_s))
-    )
-
-
-def _refusal(counter: Counter, ask: Ask, now_s: float) -> ApiError:
-    """Why this scope lets the request not begin; only when it does not."""
-    scope, places, requests, tokens = counter.scope, counter.places, counter.requests, counter.tokens
-    if places is not None and counter.in_flight >= places.allowed:
-        return too_many_at_once(scope, places.limit)
-    if requests is not None and requests.lacks(1, now_s):
-        return over_rate(scope, "requests", requests, 1, now_s)
-    if tokens is not None and tokens.lacks(ask.rate_tokens, now_s):
-        return over_rate(scope, "tokens", tokens, ask.rate_tokens, now_s)
-    for budget in counter.budgets:
-        units = ask.nano if budget.in_dollars else ask.tokens
-        if budget.used() + units > budget.allowed:
-            return out_of_budget(scope, budget, units)
-    raise AssertionError(f"{scope} has refused a request for nothing")
 
 
 class Bill:

@@ -19,7 +19,8 @@ from typing import Any
 import orjson
 
 from gateway.api.request import InferenceRequest
-from gateway.cost.limits import Ask, Bill, Limits
+from gateway.cost.holds import Ask
+from gateway.cost.limits import Bill, Limits
 from gateway.cost.output_lengths import OutputLengths
 from gateway.cost.tariff import most_nano
 from gateway.handoffs import Arm, Principal

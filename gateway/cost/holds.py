@@ -1,0 +1,88 @@
+"""Holding on one scope what a request may use, all that the scope limits or nothing."""
+
+from __future__ import annotations
+
+from gateway.cost.counters import Counter
+from gateway.cost.refusals import out_of_budget, over_rate, too_many_at_once
+from gateway.errors import ApiError
+
+
+class Ask:
+    """The most that one request can use, before it has begun.
+
+    `rate_tokens` is a guess, for the limit per minute; `tokens` and `nano` are bounds, for budgets. `nano` is 0 when no
+    price is known.
+    """
+
+    __slots__ = ("nano", "rate_tokens", "tokens")
+
+    def __init__(self, rate_tokens: int, tokens: int, nano: int) -> None:
+        self.rate_tokens = rate_tokens
+        self.tokens = tokens
+        self.nano = nano
+
+
+def hold_on(counter: Counter, ask: Ask, now_s: float, at_ms: int) -> bool:
+    """Hold on one scope, all that it limits or nothing. The hot path: everything is looked at once."""
+    if at_ms >= counter.day.ends_ms:
+        counter.roll(at_ms)
+    places, requests, tokens = counter.places, counter.requests, counter.tokens
+    held_nano, held_tokens = counter.held_nano + ask.nano, counter.held_tokens + ask.tokens
+    if (
+        held_nano > counter.nano_room
+        or held_tokens > counter.token_room
+        or (places is not None and counter.in_flight >= places.allowed)
+    ):
+        return False
+    if requests is not None and not requests.take_if_free(1, now_s):
+        return False
+    if tokens is not None and not tokens.take_if_free(ask.rate_tokens, now_s):
+        if requests is not None:
+            requests.take(-1, now_s)
+        return False
+    counter.asked += 1
+    counter.in_flight += 1
+    counter.held_nano = held_nano
+    counter.held_tokens = held_tokens
+    return True
+
+
+def undo(counter: Counter, ask: Ask, now_s: float) -> None:
+    """Give back all that was held on one scope for a request that may not begin."""
+    counter.in_flight -= 1
+    counter.held_tokens -= ask.tokens
+    counter.held_nano -= ask.nano
+    if counter.requests is not None:
+        counter.requests.take(-1, now_s)
+    if counter.tokens is not None:
+        counter.tokens.take(-ask.rate_tokens, now_s)
+
+
+def lacks(counter: Counter, ask: Ask, now_s: float, at_ms: int) -> bool:
+    """Whether this scope lets the request not begin now."""
+    if at_ms >= counter.day.ends_ms:
+        counter.roll(at_ms)
+    places, requests, tokens = counter.places, counter.requests, counter.tokens
+    return (
+        counter.held_nano + ask.nano > counter.nano_room
+        or counter.held_tokens + ask.tokens > counter.token_room
+        or (places is not None and counter.in_flight >= places.allowed)
+        or (requests is not None and requests.lacks(1, now_s))
+        or (tokens is not None and tokens.lacks(ask.rate_tokens, now_s))
+    )
+
+
+def refusal(counter: Counter, ask: Ask, now_s: float) -> ApiError:
+    """Why this scope lets the request not begin; only when it does not."""
+    scope, places, requests, tokens = counter.scope, counter.places, counter.requests, counter.tokens
+    if places is not None and counter.in_flight >= places.allowed:
+        return too_many_at_once(scope, places.limit)
+    if requests is not None and requests.lacks(1, now_s):
+        return over_rate(scope, "requests", requests, 1, now_s)
+    if tokens is not None and tokens.lacks(ask.rate_tokens, now_s):
+        return over_rate(scope, "tokens", tokens, ask.rate_tokens, now_s)
+    for budget in counter.budgets:
+        units = ask.nano if budget.in_dollars else ask.tokens
+        if budget.used() + units > budget.allowed:
+            return out_of_budget(scope, budget, units)
+    raise AssertionError(f"{scope} has refused a request for nothing")
