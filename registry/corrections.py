@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from registry.db import Database, now_ms
 from registry.errors import InvalidInput, NotFound
 from registry.models import UsageCorrection, UsageRow
-from registry.usage_days import CORRECTABLE, DaySums, add_sums
+from registry.usage_days import CORRECTABLE
 
 TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens")
 MOST = 2**62
@@ -35,9 +35,6 @@ def insert_correction(db: Database, attempt_id: str, reason: str, actor: str, de
                 f"attempt {attempt_id!r} is not in the ledger; corrections name an attempt id", param="attempt_id"
             )
         _check(row, _corrected(session, attempt_id), deltas)
-        sums = DaySums()
-        sums.correct(vars(row), deltas)
-        add_sums(session, sums)
         session.add(
             UsageCorrection(
                 attempt_id=attempt_id,

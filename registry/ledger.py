@@ -11,7 +11,6 @@ from sqlalchemy import Table, case, func, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from registry.corrections import TOKENS, insert_correction
 from registry.db import Database
@@ -19,7 +18,7 @@ from registry.errors import Conflict, InvalidInput, NotFound
 from registry.models import ApiPrice, HostPrice, UsageDay, UsageRow
 from registry.names import SYSTEM
 from registry.segment_books import Link, SegmentEntry, audit_rows, insert_entries
-from registry.usage_days import BILLED, DaySums, add_sums, sum_again, usage_between
+from registry.usage_days import BILLED, sum_again, usage_between
 
 NANO = 1_000_000_000
 """Nano-dollars in a dollar."""
@@ -103,33 +102,14 @@ class Ledger:
     def record(self, rows: Iterable[Mapping[str, Any]]) -> int:
         """Store attempts, ignoring those stored before; return how many were new."""
         columns = UsageRow.__table__.columns.keys()
-        batch: list[Mapping[str, Any]]
         batch = [{name: row.get(name) for name in columns} for row in rows]  # a journal may be older than a column
         if not batch:
             return 0
-        with self._db.write() as session:
-            if not self._insert(session, batch):
-                batch = _new(session, batch)
-                self._insert(session, batch)
-            sums = DaySums()
-            for row in batch:
-                sums.add(row)
-            add_sums(session, sums)
-            return len(batch)
-
-    def _insert(self, session: Session, batch: Sequence[Mapping[str, Any]]) -> bool:
-        """Store all of them; false, and none is stored: some are stored already."""
-        if not batch:
-            return True
         insert = sqlite_insert if self._db.engine.dialect.name == "sqlite" else postgresql_insert
-        # The table, not the class: one prepared statement for all rows, without the ORM's work for each.
-        statement = insert(cast("Table", UsageRow.__table__)).on_conflict_do_nothing(index_elements=["attempt_id"])
-        connection = session.connection()
-        with connection.begin_nested() as stored:
-            if connection.execute(statement, batch).rowcount == len(batch):
-                return True
-            stored.rollback()
-            return False
+        with self._db.write() as session:
+            # The table, not the class: one prepared statement for all rows, without the ORM's work for each.
+            statement = insert(cast("Table", UsageRow.__table__)).on_conflict_do_nothing(index_elements=["attempt_id"])
+            return session.connection().execute(statement, batch).rowcount
 
     def close_segments(self, entries: Sequence[SegmentEntry]) -> None:
         """Journal segments of which every row is recorded: from now on `audit` misses rows that go."""
@@ -281,10 +261,3 @@ class Ledger:
         with self._db.read() as session:
             rows = session.scalars(select(HostPrice).order_by(HostPrice.effective_from_ms))
             return [HostPriceInfo(row.name, row.effective_from_ms, row.nano_per_hour, row.source) for row in rows]
-
-
-def _new(session: Session, batch: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Those of the rows that are not stored, each once."""
-    ids = {row["attempt_id"]: row for row in reversed(batch)}
-    stored = set(session.scalars(select(UsageRow.attempt_id).where(UsageRow.attempt_id.in_(ids))))
-    return [row for attempt_id, row in ids.items() if attempt_id not in stored]

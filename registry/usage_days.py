@@ -1,13 +1,14 @@
-"""Usage added up by UTC day, in the transaction that books it: reports and budgets read these sums, so that neither
-becomes slower with every request there ever was.
+"""Usage added up by UTC day: reports and budgets read these sums, so that neither becomes slower with every request
+there ever was.
 
 A sum is of one day, writer of a journal, tenant, key, served model and outcome. Corrections are sums of a writer of
-their own, under the day of the attempt that they are of.
+their own, under the day of the attempt that they are of. Triggers add attempts and corrections up in the transaction
+that books them (migration 0013), so that whoever books them, the sums are right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -29,8 +30,6 @@ from sqlalchemy import (
     union_all,
 )
 from sqlalchemy import cast as sql_cast
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from registry.db import now_ms
@@ -48,90 +47,10 @@ CORRECTABLE = ("prompt_tokens", "cached_tokens", "completion_tokens", "cost_nano
 FRONT, NUMBER_CHARS = "usage-", len("-000001")
 """What the name of a segment has around its writer's."""
 
-Key = tuple[int, str, str, str, str, str]
 DAYS = cast("Table", UsageDay.__table__)
 KEYS = tuple(column.name for column in DAYS.primary_key)
 COLUMNS = tuple(column.name for column in DAYS.columns)
 SUMS = tuple(name for name in COLUMNS if name not in (*KEYS, "first_ms", "last_ms"))
-
-
-class DaySums:
-    """Adds up what is about to be booked, or what was."""
-
-    def __init__(self) -> None:
-        self._sums: dict[Key, list[int]] = {}
-        self._times: dict[Key, tuple[int, int]] = {}
-
-    def add(self, row: Mapping[str, Any]) -> None:
-        """One attempt, by the columns of its usage row; those without a value may be missing."""
-        value = row.get
-        began_ms, outcome, tenant = row["started_at_ms"], row["outcome"], row["tenant"]
-        ended_ms, ttft_ms, source = value("finished_at_ms"), value("ttft_ms"), value("usage_source")
-        completion, cost = value("completion_tokens"), value("cost_nano")
-        self._add(
-            (began_ms // DAY_MS, _writer(value("segment")), tenant, row["key_id"], row["served_model"], outcome),
-            (
-                1,
-                int(completion is None and outcome not in UNTOUCHED),
-                int(cost is None and outcome in BILLED and tenant != SYSTEM),
-                int(source == "partial"),
-                int(source == "estimated"),
-                value("prompt_tokens") or 0,
-                value("cached_tokens") or 0,
-                completion or 0,
-                cost or 0,
-                0 if ended_ms is None else ended_ms - began_ms,
-                0 if ttft_ms is None else round(ttft_ms * 1000),
-                int(ttft_ms is not None),
-            ),
-            (began_ms, began_ms if ended_ms is None else ended_ms),
-        )
-
-    def correct(self, row: Mapping[str, Any], deltas: Mapping[str, int]) -> None:
-        """One correction of an attempt."""
-        key = (row["started_at_ms"] // DAY_MS, CORRECTIONS)
-        self._add(
-            (*key, row["tenant"], row["key_id"], row["served_model"], row["outcome"]),
-            [deltas.get(name, 0) for name in SUMS],
-        )
-
-    def _add(self, key: Key, figures: Iterable[int], times: tuple[int, int] | None = None) -> None:
-        known = self._sums.get(key)
-        self._sums[key] = list(figures) if known is None else [a + b for a, b in zip(known, figures, strict=True)]
-        if times is not None:
-            first_ms, last_ms = self._times.get(key, times)
-            self._times[key] = min(first_ms, times[0]), max(last_ms, times[1])
-
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """As the table has them."""
-        for key, figures in self._sums.items():
-            first_ms, last_ms = self._times.get(key, (None, None))
-            yield {
-                **dict(zip(KEYS, key, strict=True)),
-                **dict(zip(SUMS, figures, strict=True)),
-                "first_ms": first_ms,
-                "last_ms": last_ms,
-            }
-
-
-def _writer(segment: str | None) -> str:
-    """Whose journal a segment is of; empty for what came by no journal."""
-    return "" if segment is None else segment[len(FRONT) : -NUMBER_CHARS]
-
-
-def add_sums(session: Session, sums: DaySums) -> None:
-    """To those that are stored."""
-    if not (rows := list(sums.rows())):
-        return
-    insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
-    statement = insert(DAYS)
-    new = statement.excluded
-    added = {name: DAYS.c[name] + new[name] for name in SUMS}
-    times = {
-        "first_ms": case((new.first_ms < DAYS.c.first_ms, new.first_ms), else_=DAYS.c.first_ms),
-        "last_ms": case((new.last_ms > DAYS.c.last_ms, new.last_ms), else_=DAYS.c.last_ms),
-    }
-    session.connection().execute(statement.on_conflict_do_update(index_elements=KEYS, set_={**added, **times}), rows)
 
 
 def usage_between(since_ms: int, until_ms: int) -> Subquery:

@@ -1,4 +1,4 @@
-"""Usage added up by day, which reports and budgets read; usage can be looked up by its time.
+"""Usage added up by day, by the database itself, which reports and budgets read; usage can be looked up by its time.
 
 Revision ID: 0013
 Revises: 0012
@@ -29,27 +29,21 @@ SUMS = (
     "with_ttft",
 )
 TIMES = ("first_ms", "last_ms")
-# Columns are filled in the order in which the table has them.
-ATTEMPTS = """
-    INSERT INTO usage_days
-    SELECT started_at_ms / 86400000, coalesce(substr(segment, 7, length(segment) - 13), ''), tenant, key_id,
-        served_model, outcome, count(*),
-        sum(CASE WHEN completion_tokens IS NULL AND outcome NOT IN ('rejected', 'load_failed') THEN 1 ELSE 0 END),
-        sum(CASE WHEN cost_nano IS NULL AND outcome IN ('ok', 'client_aborted') AND tenant <> '_system'
-            THEN 1 ELSE 0 END),
-        sum(CASE WHEN usage_source = 'partial' THEN 1 ELSE 0 END),
-        sum(CASE WHEN usage_source = 'estimated' THEN 1 ELSE 0 END),
-        sum(coalesce(prompt_tokens, 0)), sum(coalesce(cached_tokens, 0)), sum(coalesce(completion_tokens, 0)),
-        sum(coalesce(cost_nano, 0)), sum(coalesce(finished_at_ms - started_at_ms, 0)),
-        sum(CAST(round(coalesce(ttft_ms, 0) * 1000) AS INTEGER)), count(ttft_ms),
-        min(started_at_ms), max(coalesce(finished_at_ms, started_at_ms))
-    FROM usage GROUP BY 1, 2, 3, 4, 5, 6
+ATTEMPT = """
+    r.started_at_ms / 86400000, coalesce(substr(r.segment, 7, length(r.segment) - 13), ''), r.tenant, r.key_id,
+    r.served_model, r.outcome, 1,
+    CASE WHEN r.completion_tokens IS NULL AND r.outcome NOT IN ('rejected', 'load_failed') THEN 1 ELSE 0 END,
+    CASE WHEN r.cost_nano IS NULL AND r.outcome IN ('ok', 'client_aborted') AND r.tenant <> '_system'
+        THEN 1 ELSE 0 END,
+    CASE WHEN r.usage_source = 'partial' THEN 1 ELSE 0 END, CASE WHEN r.usage_source = 'estimated' THEN 1 ELSE 0 END,
+    coalesce(r.prompt_tokens, 0), coalesce(r.cached_tokens, 0), coalesce(r.completion_tokens, 0),
+    coalesce(r.cost_nano, 0), coalesce(r.finished_at_ms - r.started_at_ms, 0),
+    CAST(round(coalesce(r.ttft_ms, 0) * 1000) AS INTEGER), CASE WHEN r.ttft_ms IS NULL THEN 0 ELSE 1 END,
+    r.started_at_ms, coalesce(r.finished_at_ms, r.started_at_ms)
 """
-CORRECTIONS = """
-    INSERT INTO usage_days
-    SELECT u.started_at_ms / 86400000, 'corrections', u.tenant, u.key_id, u.served_model, u.outcome, 0, 0, 0, 0, 0,
-        sum(c.prompt_tokens), sum(c.cached_tokens), sum(c.completion_tokens), sum(c.cost_nano), 0, 0, 0, NULL, NULL
-    FROM usage_corrections c JOIN usage u ON u.attempt_id = c.attempt_id GROUP BY 1, 2, 3, 4, 5, 6
+CORRECTION = """
+    r.started_at_ms / 86400000, 'corrections', r.tenant, r.key_id, r.served_model, r.outcome, 0, 0, 0, 0, 0,
+    c.prompt_tokens, c.cached_tokens, c.completion_tokens, c.cost_nano, 0, 0, 0, NULL, NULL
 """
 
 
@@ -67,10 +61,46 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("day", "writer", "tenant", "key_id", "served_model", "outcome", name="pk_usage_days"),
     )
     op.create_index("ix_usage_started", "usage", ["started_at_ms"])
-    op.execute(ATTEMPTS)
-    op.execute(CORRECTIONS)
+    added = _added()
+    corrections = "usage_corrections c JOIN usage r ON r.attempt_id = c.attempt_id"
+    op.execute(f"INSERT INTO usage_days SELECT {ATTEMPT} FROM usage r WHERE true {added}")
+    op.execute(f"INSERT INTO usage_days SELECT {CORRECTION} FROM {corrections} WHERE true {added}")
+    new_attempt = ATTEMPT.replace("r.", "NEW.")
+    new_correction = CORRECTION.replace("c.", "NEW.")
+    _after_insert("usage", f"INSERT INTO usage_days VALUES ({new_attempt}) {added};")
+    _after_insert(
+        "usage_corrections",
+        f"INSERT INTO usage_days SELECT {new_correction} FROM usage r WHERE r.attempt_id = NEW.attempt_id {added};",
+    )
+
+
+def _added() -> str:
+    """To what is there already. The aggregates of two values have other names elsewhere than in SQLite."""
+    least, most = ("min", "max") if op.get_bind().dialect.name == "sqlite" else ("least", "greatest")
+    changes = [f"{name} = usage_days.{name} + excluded.{name}" for name in SUMS]
+    changes += [f"first_ms = {least}(usage_days.first_ms, excluded.first_ms)"]
+    changes += [f"last_ms = {most}(usage_days.last_ms, excluded.last_ms)"]
+    return "ON CONFLICT (day, writer, tenant, key_id, served_model, outcome) DO UPDATE SET " + ", ".join(changes)
+
+
+def _after_insert(table: str, statement: str) -> None:
+    if op.get_bind().dialect.name == "sqlite":
+        op.execute(f"CREATE TRIGGER {table}_adds_up AFTER INSERT ON {table} BEGIN {statement} END")
+        return
+    op.execute(
+        f"CREATE FUNCTION {table}_adds_up() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN {statement} RETURN NULL; END $$"
+    )
+    op.execute(
+        f"CREATE TRIGGER {table}_adds_up AFTER INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION {table}_adds_up()"
+    )
 
 
 def downgrade() -> None:
+    for table in ("usage", "usage_corrections"):
+        if op.get_bind().dialect.name == "sqlite":
+            op.execute(f"DROP TRIGGER {table}_adds_up")
+        else:
+            op.execute(f"DROP FUNCTION {table}_adds_up() CASCADE")
     op.drop_index("ix_usage_started", "usage")
     op.drop_table("usage_days")
