@@ -135,7 +135,7 @@ class SegmentWriter:
 
     @property
     def _settles(self) -> int:
-        return self._records - 1 - len(self._kinds) - self._intents
+        return max(0, self._records - 1 - len(self._kinds) - self._intents)  # one that was emptied has no header
 
     def event(self, type_: bytes, attempt_id: bytes, kind: Kind, values: bytes) -> None:
         """An attempt begins (`INTENT`), or has ended (`SETTLE`). Both are on every request's way: this calls little.
@@ -258,6 +258,8 @@ class SegmentReader:
             self.faults.append(_gap(self.records, record.number))
         if self.closing is not None:
             self.faults.append(f"record {record.number} comes after the closing record")
+        if record.type == CLOSE and record.number == 0:
+            self.faults.append("it was empty: all that it had is gone")
         if record.type == CLOSE:
             self._compare(Closing(**orjson.loads(record.rest)))
         elif (record.type == HEADER) != (record.number == 0):

@@ -56,6 +56,8 @@ def verify(folder: Path, ledger: Ledger) -> Verification:
                 )
             )
             problems += [f"segment {path.stem}: {fault}" for fault in reader.faults]
+            if reader.records == 0:  # they are given their names with a header in them
+                problems.append(f"segment {path.stem}: it is empty; all that it had is gone")
         if alive:
             running += len(open_attempts)
         else:

@@ -111,6 +111,23 @@ def test_before_there_are_requests_what_the_dead_left_is_brought_to_the_ledger(t
     journal.close()
 
 
+def test_a_segment_that_was_emptied_is_kept_as_damaged_and_said_to_be(
+    tmp_path: Path, ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    dead = Journal(tmp_path / "journal", "dead")
+    begin(dead, "a")
+    dead.close()
+    os.truncate(dead.path, 0)
+    journal = Journal(tmp_path / "journal", "w")
+    shipper = Shipper(journal, ledger)
+    assert shipper.recover() == 0
+    shipper.ship()
+    assert [record.message for record in caplog.records] == [f"{dead.path.name}: it was empty: all that it had is gone"]
+    assert [path.name for path in journal.folder.glob("damaged-*")] == [f"damaged-{dead.path.name}"]
+    assert ledger.audit([]) == [f"segment {dead.path.stem}: 1 faults were found when it was shipped"]
+    journal.close()
+
+
 def test_what_there_was_no_time_for_at_the_start_comes_to_the_ledger_later(tmp_path: Path, ledger: Ledger) -> None:
     dead = Journal(tmp_path / "journal", "dead")
     begin(dead, "a")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -104,6 +105,7 @@ def test_all_is_right_after_an_orderly_end_and_in_the_middle_of_things(state: Pa
             "its format is 1, and this version reads 2",
             id="of another version",
         ),
+        pytest.param(lambda state: os.truncate(segment_on_disk(state), 0), "it is empty", id="emptied"),
         pytest.param(lambda state: segment_on_disk(state).unlink(), "segment 3 of writer w-", id="a segment gone"),
         pytest.param(
             lambda state: [path.unlink() for path in (state / "journal").iterdir()],
