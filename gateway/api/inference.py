@@ -23,6 +23,7 @@ MAX_UNIT_CHARS = 256
 BODY_TIMEOUT_S = 60.0
 _ids = random.Random(os.urandom(32))
 """Request ids must be unique, not secret; the kernel's generator would cost a system call for each."""
+RANDOM_BITS = 80
 
 
 class ClientGone(Exception):
@@ -33,7 +34,7 @@ async def answer(scope: dict[str, Any], receive: Receive, send: Send, endpoint: 
     """Serve one request from its first byte to its last, whatever happens."""
     began_s = time.perf_counter()
     respond = Respond(send, began_s=began_s)
-    request_id = f"{_ids.getrandbits(128):032x}"
+    request_id = _new_id()
     respond.describe(request_id, None)
     house.metrics.in_flight.inc()
     client = Client(receive, house.caps.max_body_bytes)
@@ -53,6 +54,13 @@ async def answer(scope: dict[str, Any], receive: Receive, send: Send, endpoint: 
         house.metrics.answered(endpoint, respond.status)
         if respond.first_byte_s is not None:
             house.metrics.first_byte(endpoint, respond.first_byte_s)
+
+
+def _new_id() -> str:
+    """128 bits in hexadecimal that begin with the milliseconds since the epoch: a table with millions of them is
+    appended to, where random ones would be inserted all over it.
+    """
+    return f"{(time.time_ns() // 1_000_000 << RANDOM_BITS) | _ids.getrandbits(RANDOM_BITS):032x}"
 
 
 class Client:

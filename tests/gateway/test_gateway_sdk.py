@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import httpx
 import pytest
@@ -154,6 +155,7 @@ def test_the_request_id_is_in_the_header_and_in_the_answers_id(stack: Stack, cli
     raw = client.chat.completions.with_raw_response.create(model="triage", messages=MESSAGES, max_tokens=1)
     request_id = raw.headers["x-request-id"]
     assert re.fullmatch(r"[0-9a-f]{32}", request_id)
+    assert abs(int(request_id[:12], 16) - time.time() * 1000) < 60_000, "they ascend with time"
     answer = raw.parse()
     assert answer.id == f"chatcmpl-{request_id}"
     assert answer._request_id == request_id
