@@ -72,9 +72,9 @@ class Gateway:
         elif endpoint is None:
             await self.web(scope, receive, send)
         elif scope["method"] != "POST":
-            await Respond(send, began_s=0).fail(
-                MethodNotAllowed(f"{scope['method']} {scope['path']}: it takes POST only.", code="unknown_url")
-            )
+            error = MethodNotAllowed(f"{scope['method']} {scope['path']}: it takes POST only.", code="unknown_url")
+            error.headers = ((b"allow", b"POST"),)
+            await Respond(send, began_s=0).fail(error)
         elif self.house is None:
             await Respond(send, began_s=0).fail(Overloaded("The gateway is starting.", retry_after_s=1))
         else:

@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 MAX_HEAD_BYTES = 65_536
 HEAD_TIMEOUT_S = 20.0
+MOST_PIPELINED = 64
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 READS_WITHIN_S = 30.0
 """In which a client must have read something of what waits for it."""
@@ -28,13 +29,15 @@ class Cycle(RequestResponseCycle):
     """
 
     reads_within_s = READS_WITHIN_S
+    chunked_encoding: bool | None = False
+    _ends_with_connection = False
     _head = b""
 
     async def send(self, message: Any) -> None:
         """One message of the application. Raises `RuntimeError` when it is not what ASGI allows now."""
         if self.flow.write_paused and not self.disconnected:
             await self._drain()
-        if self.disconnected:
+        if self.disconnected or self.transport.is_closing():
             return
         if not self.response_started:
             self._begin(message)
@@ -62,11 +65,14 @@ class Cycle(RequestResponseCycle):
         if message["type"] != "http.response.start":
             raise RuntimeError(f"an answer cannot begin with {message['type']!r}")
         status, headers = message["status"], [*self.default_headers, *message.get("headers", ())]
-        self.chunked_encoding = status not in BODILESS and self.scope["method"] != "HEAD"
+        streams = status not in BODILESS and self.scope["method"] != "HEAD"
         for name, value in headers:
             if name == b"content-length":
                 self.expected_content_length = int(value)
-                self.chunked_encoding = False
+                streams = False
+        if streams:
+            self.chunked_encoding = self.scope["http_version"] != "1.0"
+            self._ends_with_connection = not self.chunked_encoding
         if self.chunked_encoding:
             headers.append(CHUNKED)
         if CLOSE in headers:
@@ -91,8 +97,9 @@ class Cycle(RequestResponseCycle):
         else:
             data = self._head + body
             self.expected_content_length -= len(body)
-            if self.expected_content_length < 0 or (ends and self.expected_content_length):
-                raise RuntimeError(f"the body is not as long as its content-length: {-self.expected_content_length:+d}")
+            left = 0 if self._ends_with_connection else self.expected_content_length
+            if left < 0 or (ends and left):
+                raise RuntimeError(f"the body is not as long as its content-length: {-left:+d}")
         self._head = b""
         if data:
             self.transport.write(data)
@@ -105,48 +112,88 @@ class Cycle(RequestResponseCycle):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Closes a connection whose request line and headers are too long, or do not arrive in time."""
+    """Closes a connection on which too much comes, or nothing whole in time, of what is no body that is asked for."""
 
     head_timeout_s = HEAD_TIMEOUT_S
 
     def connection_made(self, transport: Any) -> None:
         """Start the clock."""
         super().connection_made(transport)
-        self._head_bytes = 0
+        self._serving: RequestResponseCycle | None = None
+        """The request that is answered now, or was last; `cycle` is the one that was read last."""
+        self._barren_bytes = 0
+        """So many have come since the last that completed a head or was of a body."""
         self._in_head = True
         self._clock: asyncio.TimerHandle | None = self.loop.call_later(self.head_timeout_s, transport.close)
 
     def data_received(self, data: bytes) -> None:
-        """Count what arrives before the headers are complete."""
-        if self._in_head:
-            self._head_bytes += len(data)
-            # What came in one piece may hold the body too: only what is still head after parsing counts.
-            if self._head_bytes > MAX_HEAD_BYTES and b"\r\n\r\n" not in data:
-                self.transport.write(TOO_LARGE)
-                self.transport.close()
-                return
+        """Whatever comes while no request is served must become one in time: a head, or the rest of a body that was
+        answered before it had come.
+        """
+        self._barren_bytes += len(data)
         super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if self._barren_bytes > MAX_HEAD_BYTES:
+            if self._serves:
+                self.transport.abort()
+                return
+            if self._in_head:
+                self.transport.write(TOO_LARGE)
+            self.transport.close()
+        elif self._clock is None and not self._serves:
+            self._clock = self.loop.call_later(self.head_timeout_s, self.transport.close)
+
+    @property
+    def _serves(self) -> bool:
+        return self._serving is not None and not self._serving.response_complete
 
     def on_headers_complete(self) -> None:
-        """The head is whole: stop the clock."""
+        """The head is whole: stop the clock. Raises `ConnectionError` when too many requests wait for their turn."""
         self._in_head = False
+        self._barren_bytes = 0
         self._stop_clock()
+        if len(self.pipeline) >= MOST_PIPELINED:
+            raise ConnectionError("too many pipelined requests")  # nothing else stops the parser
         super().on_headers_complete()
+        self.headers = []  # trailers come here, and are no headers
+
+    def on_body(self, body: bytes) -> None:
+        """What is between two parts of a body, as around chunks or in trailers, is bounded as heads are."""
+        self._barren_bytes = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The next bytes are the next request's head."""
         super().on_message_complete()
-        self._head_bytes = 0
+        self._barren_bytes = 0
         self._in_head = True
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP; but in the middle of an answer there is nothing to be said."""
+        if self._serves:
+            self.transport.abort()
+        else:
+            super().send_400_response(msg)
+
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
+        """Tell the request that is answered, and those behind it: uvicorn tells only the one that was read last."""
         self._stop_clock()
+        waiting = [cycle for cycle, _ in self.pipeline]
+        self.pipeline.clear()
+        for cycle in (self._serving, *waiting):
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
         super().connection_lost(exc)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         cycle.__class__ = Cycle  # uvicorn makes it, and has no seam for another one
+        self._serving = cycle
         super()._start_asgi_task(cycle, app)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Nothing is upgraded, and nobody needs another library for it."""
 
     def _stop_clock(self) -> None:
         if self._clock is not None:
@@ -180,6 +227,7 @@ def server_config(gateway: Any, host: str, port: int, *, grace_s: int) -> uvicor
         port=port,
         loop="uvloop",
         http=BoundedProtocol,
+        ws="none",
         access_log=False,
         proxy_headers=False,
         log_config=None,

@@ -131,6 +131,8 @@ def _call(scope: dict[str, Any], endpoint: Endpoint, body: Callable[[], Awaitabl
     authorization = unit = None
     for name, value in scope["headers"]:
         if name == b"authorization":
+            if authorization is not None:
+                raise BadRequest("There are two Authorization headers; send one.", code="invalid_value")
             authorization = value.decode("latin-1")
         elif name == b"x-switchyard-unit":
             unit = value.decode("latin-1")

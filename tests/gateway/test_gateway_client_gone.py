@@ -10,15 +10,17 @@ import pytest
 from tests.gateway.stack import CHAT, MESSAGES, TEXT, Stack, wait_until
 
 
-def hang_up(stack: Stack, path: str, *, stream: bool, after: bytes | None) -> bytes:
-    """Send a request on a raw socket, read until `after` has come, reset the connection; return what was read."""
+def hang_up(stack: Stack, path: str, *, stream: bool, after: bytes | None, behind: str = "") -> bytes:
+    """Send a request on a raw socket, and `behind` it what does not wait for the answer; read until `after` has come,
+    reset the connection; return what was read.
+    """
     prompt = {"messages": MESSAGES} if path == CHAT else {"prompt": "x"}
     body = json.dumps({"model": "triage@1.1", **prompt, "max_tokens": 500, "min_tokens": 500, "stream": stream})
     running = stack.state()["running"]
     with socket.create_connection((stack.house.settings.host, stack.house.settings.port), timeout=10) as client:
         client.sendall(
             f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stack.house.keys['acme']}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}{behind}".encode()
         )
         got = b""
         while after is not None and after not in got:
@@ -30,13 +32,14 @@ def hang_up(stack: Stack, path: str, *, stream: bool, after: bytes | None) -> by
 
 @pytest.mark.parametrize("path", [CHAT, TEXT])
 @pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("behind", ["", "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"], ids=["", "with another behind"])
 def test_the_engine_stops_when_the_client_hangs_up_and_the_attempt_is_recorded(
-    stack: Stack, path: str, stream: bool
+    stack: Stack, path: str, stream: bool, behind: str
 ) -> None:
     stack.faults(token_ms=20)
     before = stack.state()
     known = {row["attempt_id"] for row in stack.house.usage(outcome="client_aborted")}
-    got = hang_up(stack, path, stream=stream, after=b'"index":0' if stream else None)
+    got = hang_up(stack, path, stream=stream, after=b'"index":0' if stream else None, behind=behind)
     wait_until("the engine to notice", lambda: stack.state()["aborted"] == before["aborted"] + 1)
     after = stack.state()
     assert after["running"] == 0

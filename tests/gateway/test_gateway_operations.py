@@ -94,6 +94,7 @@ def test_an_unknown_address_is_answered_in_openais_envelope(
     error = answer.json()["error"]
     assert (error["type"], error["code"], error["param"]) == ("invalid_request_error", "unknown_url", None)
     assert f"{method} {path}" in error["message"]
+    assert (answer.headers.get("allow") is not None) == (status == 405)
 
 
 def test_the_api_is_described(http: httpx.Client) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.server import Cycle, Server, server_config
+from gateway.server import BoundedProtocol, Cycle, Server, server_config
 from loadtest.testing import free_port
 from tests.gateway.stack import wait_until
 
@@ -93,6 +93,21 @@ def test_an_old_client_is_told_that_the_connection_ends(port: int) -> None:
     )
 
 
+def test_an_old_client_gets_a_stream_without_chunks(port: int) -> None:
+    assert said(port, "GET /stream HTTP/1.0") == b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nabcd"
+
+
+def test_what_cannot_be_read_behind_a_request_ends_the_connection_and_is_not_answered_in_its_answer(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(f"{get('/endless')}\r\nhost: x\r\n\r\n".encode())
+        answer = connection.recv(1000)
+        connection.sendall(b"this is no HTTP\r\n\r\n")
+        with suppress(ConnectionError):
+            while piece := connection.recv(1 << 20):
+                answer += piece
+    assert answer.count(b"HTTP/1.1") == 1
+
+
 def test_a_client_that_reads_nothing_is_gone_after_a_while_and_a_slow_one_is_not(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,6 +136,73 @@ def test_a_body_of_another_length_than_was_said_ends_the_connection(port: int, p
     answer = said(port, get(path), get("/document"))
     assert b"hello" not in answer
     assert not answer.endswith(b"long")
+
+
+POST_CHUNKED = b"POST /document HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_", "rest"),
+    [
+        pytest.param(f"{get('/document')}\r\nhost: x\r\n\r\n".encode(), b"G", id="of the second head"),
+        pytest.param(f"{get('/document')}\r\nhost: x\r\n\r\n".encode(), b"\r\n", id="of empty lines"),
+        pytest.param(b"POST /document HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n", b"x", id="of a body"),
+        pytest.param(POST_CHUNKED, b"0\r\na: b\r\n", id="of trailers"),
+    ],
+)
+def test_after_an_answer_the_rest_does_not_have_for_ever(
+    port: int, monkeypatch: pytest.MonkeyPatch, request_: bytes, rest: bytes
+) -> None:
+    monkeypatch.setattr(BoundedProtocol, "head_timeout_s", 0.3)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(request_)
+        while not connection.recv(1000).endswith(b"hello"):
+            pass
+        began_s = time.monotonic()
+        with suppress(ConnectionError):
+            for _ in range(20):
+                connection.sendall(rest[:1])
+                time.sleep(0.1)
+                rest = rest[1:] or rest
+                if not connection.recv(1000, socket.MSG_DONTWAIT):
+                    break
+        assert time.monotonic() - began_s < 1.5
+
+
+def test_a_rest_that_was_in_time_leaves_the_connection_open(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BoundedProtocol, "head_timeout_s", 0.3)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        for _ in range(5):
+            connection.sendall(b"POST /document HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n")
+            while not connection.recv(1000).endswith(b"hello"):
+                pass
+            time.sleep(0.1)
+            connection.sendall(b"123456789")
+
+
+@pytest.mark.parametrize(
+    "rest", [b"0\r\n" + b"a: b\r\n" * 200_000, b"0\r\na: " + b"b" * 1_000_000, b"1;" + b"x" * 1_000_000]
+)
+def test_what_is_around_a_body_is_bounded(port: int, rest: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(POST_CHUNKED)
+        while not connection.recv(1000).endswith(b"hello"):
+            pass
+        began_s = time.monotonic()
+        with suppress(ConnectionError):
+            connection.sendall(rest)
+            assert connection.recv(1000) == b""
+        assert time.monotonic() - began_s < 4, "it was not the clock"
+
+
+def test_requests_that_wait_for_their_turn_on_a_connection_are_bounded(port: int) -> None:
+    request = f"{get('/document')}\r\nhost: x\r\n\r\n".encode()
+    answers = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection, suppress(ConnectionError):
+        connection.sendall(request * 5_000)
+        while piece := connection.recv(1 << 20):
+            answers += piece
+    assert answers.count(b"hello") < 5_000
 
 
 def test_a_round_of_the_garbage_collector_does_not_visit_what_was_there_when_the_server_had_started(port: int) -> None:
