@@ -21,8 +21,6 @@ from gateway.settings import GatewaySettings
 from registry.console import JsonFlag, print_json, print_table
 from registry.service import Registry
 
-GRACEFUL_SHUTDOWN_S = 30
-
 
 def gateway(
     host: str | None = typer.Option(None, "--host", help="Address to listen on; default 127.0.0.1."),
@@ -53,7 +51,7 @@ def gateway(
             from gateway.processes import run_family
 
             _log_to_stderr()
-            run_family(settings, registry, grace_s=GRACEFUL_SHUTDOWN_S)
+            run_family(settings, registry)
             return
     _serve(settings, fd=None)
 
@@ -87,7 +85,7 @@ def _serve(settings: GatewaySettings, fd: int | None) -> None:
     _raise_open_files_limit()
     _log_to_stderr()
     app = Gateway(settings, leads=fd is None)
-    config = server_config(app, settings.host, settings.port, grace_s=GRACEFUL_SHUTDOWN_S)
+    config = server_config(app, settings.host, settings.port, grace_s=settings.stop_grace_s)
     Server(config).run(sockets=None if fd is None else [socket.socket(fileno=fd)])
 
 
@@ -168,7 +166,7 @@ def _up(settings: GatewaySettings, engine_port: int, examples: Path, base_model:
     logs = settings.state_dir / "logs"
     with ExitStack() as stack:
         children = {"engine": supervisor.start_engine(stack, engine, logs, console)}
-        children["gateway"] = supervisor.start_gateway(stack, url, environment, logs, console)
+        children["gateway"] = supervisor.start_gateway(stack, url, environment, logs, console, settings.stop_grace_s)
         for sample in shown:
             with console.status(f"asking {sample.model}"):
                 answer = supervisor.ask(url, keys[sample.tenant], sample)

@@ -78,6 +78,8 @@ UsageSource = Literal["engine", "partial", "estimated"]
 """`engine`: its final count. `partial`: its count up to the last event that was relayed. `estimated`: ours."""
 
 
+CLIENT_GONE = "the client is gone"
+"""Why the task of a request was cancelled, as its `CancelledError` says; else the gateway stops."""
 MOST_TOKENS = 1 << 40
 """No attempt has so many; the ledger's sums have room for a million such ones."""
 

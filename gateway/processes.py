@@ -30,6 +30,8 @@ log = logging.getLogger("switchyard.processes")
 CONTROLLERS = 2
 BACKLOG = 2048
 POLL_S = 0.1
+ENDING_S = 5.0
+"""Longer than their grace, workers have to end what still runs, and to write it down."""
 STOP_ACCEPTING_S = 0.5
 """Time for workers to hear of their end and stop accepting."""
 RESTART_PAUSE_S = 1.0
@@ -87,12 +89,12 @@ class Family:
         )
 
     def stop(self, grace_s: float) -> None:
-        """Workers, then the controller; what does not end in time is killed."""
+        """Workers, whose answers may go on for `grace_s`, then the controllers; what does not end in time is killed."""
         for roles in (self._workers, self._controllers):
             children = [self._children[role] for role in roles if role in self._children]
             for child in children:
                 child.terminate()
-            deadline = time.monotonic() + grace_s
+            deadline = time.monotonic() + grace_s + ENDING_S
             if roles is self._workers:
                 time.sleep(STOP_ACCEPTING_S)
                 with suppress(OSError):  # for every process that has inherited it: a late client is refused, not left
@@ -103,9 +105,19 @@ class Family:
                 child.kill()
                 child.wait()
 
+    def kill(self) -> None:
+        """Whoever is left."""
+        for child in self._children.values():
+            child.kill()
+        for child in self._children.values():
+            child.wait()
 
-def run_family(settings: GatewaySettings, registry: Registry, *, grace_s: float) -> None:
-    """Serve with `settings.workers` processes until SIGTERM or Ctrl-C. Raises `OSError` when the port is taken."""
+
+def run_family(settings: GatewaySettings, registry: Registry) -> None:
+    """Serve with `settings.workers` processes until SIGTERM or Ctrl-C; a second one ends what still runs at once.
+
+    Raises `OSError` when the port is taken.
+    """
     listening = socket.create_server((settings.host, settings.port), backlog=BACKLOG)
     family = Family(settings, listening)
     log.info("listening on http://%s:%d with %d workers", settings.host, settings.port, settings.workers)
@@ -118,10 +130,16 @@ def run_family(settings: GatewaySettings, registry: Registry, *, grace_s: float)
                         registry.workers.leave(process_name(pid))
                 time.sleep(POLL_S)
     except Stopped:
-        log.info("stopping; running answers may finish (up to %g s)", grace_s)
+        log.info("stopping; running answers may finish (up to %d s)", settings.stop_grace_s)
     finally:
-        family.stop(grace_s)
-        listening.close()
+        try:
+            with stop_signals():
+                family.stop(settings.stop_grace_s)
+        except Stopped:
+            log.warning("stopping at once")
+        finally:
+            family.kill()
+            listening.close()
 
 
 async def lead(settings: GatewaySettings, registry: Registry) -> None:

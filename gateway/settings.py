@@ -113,6 +113,12 @@ class GatewaySettings(RegistrySettings):
         300.0, description="Unload an adapter that nothing points at after so long without use."
     )
     drain_timeout_s: float = Field(300.0, description="Longest wait of a swap for requests on the old version.")
+    stop_grace_s: int = Field(
+        30,
+        ge=0,
+        description="How long running answers may go on after SIGTERM; then they are ended, and cost nothing. Who "
+        "stops the gateway should wait 10 s longer before killing it.",
+    )
 
     @field_validator("engines", mode="before")
     @classmethod

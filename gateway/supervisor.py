@@ -23,7 +23,7 @@ from gateway.samples import Sample
 
 ENGINE_START_TIMEOUT_S = 300.0
 GATEWAY_START_TIMEOUT_S = 90.0
-STOP_TIMEOUT_S = 40.0  # longer than the gateway lets running streams finish
+STOP_TIMEOUT_S = 10.0
 POLL_S = 0.25
 PR_SET_PDEATHSIG = 1
 
@@ -64,8 +64,13 @@ def die_with_parent() -> None:
 
 
 @contextmanager
-def child(command: list[str], environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in a session of its own (Ctrl-C reaches us, and we stop it in order); always gone after the block."""
+def child(
+    command: list[str], environment: Mapping[str, str], log: Path, *, grace_s: float = 0.0
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in a session of its own (Ctrl-C reaches us, and we stop it in order); always gone after the block.
+
+    It gets `grace_s` more than others to end.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -80,14 +85,14 @@ def child(command: list[str], environment: Mapping[str, str], log: Path) -> Iter
         try:
             yield process
         finally:
-            _stop(process)
+            _stop(process, STOP_TIMEOUT_S + grace_s)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes], timeout_s: float) -> None:
     if process.poll() is None:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_TIMEOUT_S)
+            process.wait(timeout_s)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)  # whatever it started itself
     process.wait()
@@ -179,11 +184,11 @@ def start_engine(stack: ExitStack, engine: EmbeddedEngine, logs: Path, console: 
 
 
 def start_gateway(
-    stack: ExitStack, url: str, environment: Mapping[str, str], logs: Path, console: Console
+    stack: ExitStack, url: str, environment: Mapping[str, str], logs: Path, console: Console, grace_s: float
 ) -> subprocess.Popen[bytes]:
-    """Start the gateway and wait until it is ready."""
+    """Start the gateway and wait until it is ready. At its end it may finish answers for `grace_s`."""
     command = [sys.executable, "-m", "switchyard", "gateway"]
-    process = stack.enter_context(child(command, environment, logs / "gateway.log"))
+    process = stack.enter_context(child(command, environment, logs / "gateway.log", grace_s=grace_s))
     took = wait_until_up(
         "gateway: loading adapters", f"{url}/readyz", process, logs / "gateway.log", GATEWAY_START_TIMEOUT_S, console
     )

@@ -255,8 +255,8 @@ class UsageRow(Base):
     endpoint: Mapped[str] = mapped_column(String(20))
     engine: Mapped[str] = mapped_column(String(200))
     outcome: Mapped[str] = mapped_column(String(30))
-    """`ok`, `client_aborted`, `engine_failed`, `load_failed`, `rejected`, or `lost` (the process died before the end of
-    the attempt was recorded)."""
+    """`ok`, `client_aborted`, `engine_failed`, `load_failed`, `rejected`, `gateway_stopped` (it ran for longer than a
+    stopping gateway waits), or `lost` (the process died before the end of the attempt was recorded)."""
     prompt_tokens: Mapped[int | None]
     cached_tokens: Mapped[int | None]
     completion_tokens: Mapped[int | None]

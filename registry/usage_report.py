@@ -45,7 +45,7 @@ class UsageLine:
     ok: int
     client_aborted: int
     failed: int
-    """By an engine, by a load, or lost with the process."""
+    """By an engine, by a load, or by a gateway that stopped or died."""
     rejected: int
     partial: int
     """Attempts with the engine's count up to where they broke off."""

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from gateway.api.respond import Message, Receive, Respond, Send
 from gateway.errors import ApiError, BadRequest, Overloaded, PayloadTooLarge
-from gateway.handoffs import Call
+from gateway.handoffs import CLIENT_GONE, Call
 from gateway.path import House, serve
 
 log = logging.getLogger("switchyard.api")
@@ -124,7 +124,7 @@ class Client:
             pass
         self._gone = True
         if self._serving is not None:
-            self._serving.cancel()
+            self._serving.cancel(CLIENT_GONE)
 
 
 def _call(scope: dict[str, Any], endpoint: Endpoint, body: Callable[[], Awaitable[bytes]], request_id: str) -> Call:

@@ -16,7 +16,7 @@ from gateway.cost.limits import Bill
 from gateway.cost.rows import begun, ended, kind_of
 from gateway.errors import ApiError, Overloaded
 from gateway.fleet.view import CannotLoad
-from gateway.handoffs import Arm, Call, Principal, Usage
+from gateway.handoffs import CLIENT_GONE, Arm, Call, Principal, Usage
 
 log = logging.getLogger("switchyard.meter")
 
@@ -111,7 +111,7 @@ def _unrecorded(error: OSError) -> Overloaded:
 
 def _outcome(error: BaseException) -> str:
     if isinstance(error, asyncio.CancelledError):
-        return "client_aborted"
+        return "client_aborted" if error.args == (CLIENT_GONE,) else "gateway_stopped"
     if isinstance(error, ApiError) and error.status < 500:
         return "rejected"
     if isinstance(error, CannotLoad | Overloaded):

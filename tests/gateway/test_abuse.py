@@ -112,6 +112,7 @@ def test_a_stream_that_outlives_the_grace_period_ends_with_an_error_event(house:
     *_, error, done, _ = answer.text.split("\n\n")
     assert json.loads(error.removeprefix("data: "))["error"]["code"] == "shutting_down"
     assert done == "data: [DONE]"
+    assert [row["outcome"] for row in house.usage()] == ["gateway_stopped"], "and not that its client went away"
 
 
 def test_a_key_works_as_soon_as_the_gateways_have_acknowledged_it(stack: Stack) -> None:

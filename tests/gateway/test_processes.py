@@ -17,7 +17,7 @@ from loadtest.testing import MockEngine
 from registry.names import parse_ref
 from registry.workers import LEASE_MS
 from tests.gateway.family_parts import Family, family, traffic
-from tests.gateway.stack import CHAT, MESSAGES, open_house, run, run_engines, wait_until
+from tests.gateway.stack import BASE, CHAT, MESSAGES, open_house, run, run_engines, wait_until
 
 NAMES = ("acme/task-0", "acme/task-1", "acme/task-2")
 VERSIONS = tuple(f"{name}@1.0" for name in NAMES)
@@ -160,6 +160,43 @@ def test_sigterm_lets_streams_finish_and_leaves_no_process(tmp_path: Path) -> No
         registry = gateway.house.registry
         assert registry.leadership.current() is None, "the next gateway need not wait for the lease to lapse"
         assert registry.workers.live() == []
+
+
+def test_what_runs_for_longer_than_the_grace_is_ended_properly_and_costs_nothing(tmp_path: Path) -> None:
+    with open_house(tmp_path) as house:
+        house.tenant("acme")
+        house.publish("acme/task-0")
+        house.point("acme/task-0", "1.0")
+        house.registry.tariffs.add(f"base:{BASE}", input_dollars="1", output_dollars="1", source="a test")
+        with run_engines(house, {}) as (mock,), family(house, [mock], "acme/task-0", stop_grace_s=1) as gateway:
+            run(mock.faults(token_ms=100))
+            with ThreadPoolExecutor(1) as callers:
+                stream = callers.submit(stream_until_the_end, gateway, "acme/task-0", 500)
+                wait_until("the stream to run", lambda: run(mock.state())["running"] == 1)
+                gateway.parent.send_signal(signal.SIGTERM)
+                *_, error, done, _ = stream.result().split("\n\n")
+            assert '"code":"shutting_down"' in error
+            assert done == "data: [DONE]"
+            wait_until("the parent to end", lambda: gone(gateway.parent))
+        (row,) = house.usage(outcome="gateway_stopped")
+        assert (row["usage_source"], row["cost_nano"]) == ("partial", 0)
+        assert house.usage(outcome="lost") == []
+
+
+def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
+    with served(tmp_path) as (gateway, mocks):
+        for mock in mocks:
+            run(mock.faults(token_ms=200))
+        parent, members = gateway.parent, gateway.parent.children(recursive=True)
+        with ThreadPoolExecutor(1) as callers:
+            stream = callers.submit(stream_until_the_end, gateway, NAMES[0], 500)
+            wait_until("the stream to run", lambda: sum(run(mock.state())["running"] for mock in mocks) == 1)
+            parent.send_signal(signal.SIGTERM)
+            wait_until("the parent to stop", lambda: "running answers may finish" in gateway.gateway.log.read_text())
+            parent.send_signal(signal.SIGTERM)
+            parent.wait(timeout=5)
+            assert isinstance(stream.exception(), httpx.HTTPError)
+        assert all(gone(process) for process in members)
 
 
 def test_a_parent_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> None:

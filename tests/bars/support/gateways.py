@@ -56,7 +56,7 @@ def gateway_process(
     }
     command = [sys.executable, "-m", "switchyard", "gateway", *(("--workers", str(workers)) if workers > 1 else ())]
     url, log = f"http://127.0.0.1:{port}", state_dir.parent / f"gateway-{port}.log"
-    with child(command, environment, log) as process:
+    with child(command, environment, log, grace_s=30) as process:
         wait_until_up("gateway", f"{url}/readyz", process, log, START_DEADLINE_S, Console(quiet=True))
         gateway = GatewayProcess(url, process.pid, environment, log)
         gateway.wait_engines(len(engine_urls))
