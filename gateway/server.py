@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import math
 import socket
 from typing import Any
 
@@ -28,7 +27,6 @@ class Cycle(RequestResponseCycle):
     a whole: uvicorn searches every name and every value for what must not be there, which costs more than all limits.
     """
 
-    reads_within_s = READS_WITHIN_S
     chunked_encoding: bool | None = False
     _ends_with_connection = False
     _head = b""
@@ -36,7 +34,7 @@ class Cycle(RequestResponseCycle):
     async def send(self, message: Any) -> None:
         """One message of the application. Raises `RuntimeError` when it is not what ASGI allows now."""
         if self.flow.write_paused and not self.disconnected:
-            await self._drain()
+            await self.flow.drain()
         if self.disconnected or self.transport.is_closing():
             return
         if not self.response_started:
@@ -45,21 +43,6 @@ class Cycle(RequestResponseCycle):
             self._go_on(message)
         else:
             raise RuntimeError(f"{message['type']!r} came after the end of the answer")
-
-    async def _drain(self) -> None:
-        """Wait until the client has read of what lies here. One that reads nothing for long would hold places and money
-        of its tenant for ever.
-        """
-        draining = asyncio.ensure_future(self.flow.drain())
-        try:
-            left = math.inf
-            while not (await asyncio.wait((draining,), timeout=self.reads_within_s))[0]:
-                if (now := self.transport.get_write_buffer_size()) >= left:
-                    self.transport.abort()
-                    return
-                left = now
-        finally:
-            draining.cancel()
 
     def _begin(self, message: Any) -> None:
         if message["type"] != "http.response.start":
@@ -115,6 +98,9 @@ class BoundedProtocol(HttpToolsProtocol):
     """Closes a connection on which too much comes, or nothing whole in time, of what is no body that is asked for."""
 
     head_timeout_s = HEAD_TIMEOUT_S
+    reads_within_s = READS_WITHIN_S
+    _reads: asyncio.TimerHandle | None = None
+    """Runs while more waits for the client than may, and while its connection ends and something waits for it."""
 
     def connection_made(self, transport: Any) -> None:
         """Start the clock."""
@@ -179,6 +165,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the request that is answered, and those behind it: uvicorn tells only the one that was read last."""
         self._stop_clock()
+        self._is_reading()
         waiting = [cycle for cycle, _ in self.pipeline]
         self.pipeline.clear()
         for cycle in (self._serving, *waiting):
@@ -186,6 +173,48 @@ class BoundedProtocol(HttpToolsProtocol):
                 cycle.disconnected = True
                 cycle.message_event.set()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """A client that reads nothing would hold places, money of its tenant and memory for ever."""
+        super().pause_writing()
+        self._expect_reading()
+
+    def resume_writing(self) -> None:
+        """It has read."""
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self._is_reading()
+
+    def on_response_complete(self) -> None:
+        """The last bytes of an answer have to be read too, if the connection ends with it."""
+        super().on_response_complete()
+        self._expect_last_reading()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing has come for a while: close, when the client has read what waits for it."""
+        super().timeout_keep_alive_handler()
+        self._expect_last_reading()
+
+    def _expect_last_reading(self) -> None:
+        if self.transport.is_closing() and self.transport.get_write_buffer_size():
+            self._expect_reading()
+
+    def _expect_reading(self) -> None:
+        if self._reads is None:
+            waiting = self.transport.get_write_buffer_size()
+            self._reads = self.loop.call_later(self.reads_within_s, self._look_for_reading, waiting)
+
+    def _look_for_reading(self, waited: int) -> None:
+        self._reads = None
+        if self.transport.get_write_buffer_size() >= waited:
+            self.transport.abort()
+        else:
+            self._expect_reading()
+
+    def _is_reading(self) -> None:
+        if self._reads is not None:
+            self._reads.cancel()
+            self._reads = None
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         cycle.__class__ = Cycle  # uvicorn makes it, and has no seam for another one

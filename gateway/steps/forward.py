@@ -27,6 +27,7 @@ from gateway.handoffs import ShownUsage, Usage
 from registry.catalog import TariffEntry
 from registry.ledger import NANO
 
+USAGE_BEGINS = b',"usage":{'
 USAGE = re.compile(rb',"usage":(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
 NO_CHOICES = b'"choices":[]'
 """Only in the event with the final usage."""
@@ -118,10 +119,13 @@ class Forward:
 
     async def _document(self) -> AsyncIterator[bytes]:
         data = await self._exchange.body(self._idle_timeout_s)
+        found = USAGE.match(data, data.rfind(USAGE_BEGINS))  # with log-probabilities, parsing all of it takes seconds
+        if found is None:
+            raise EngineBroke("the engine's answer has no count of tokens")
         try:
-            self._usage.final(orjson.loads(data)["usage"])
+            self._usage.final(orjson.loads(found[1]))
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise EngineBroke("the engine's answer cannot be understood") from error
+            raise EngineBroke("the engine's count of tokens cannot be understood") from error
         self._usage.began_s = time.perf_counter()
         if self._shows_cost:
             data = self._with_cost(data)

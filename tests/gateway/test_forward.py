@@ -284,7 +284,7 @@ async def test_a_document_that_cannot_be_understood_is_an_answer_that_broke(body
 
 
 async def test_no_more_of_a_prompt_was_cached_than_it_had() -> None:
-    body = orjson.dumps({"usage": COUNTS | {"prompt_tokens_details": {"cached_tokens": 1_000}}})
+    body = orjson.dumps({"id": "a", "usage": COUNTS | {"prompt_tokens_details": {"cached_tokens": 1_000}}})
     async with forwarded(document(body), stream=False) as (forward, usage, _):
         await all_of(forward)
     assert seen(usage) == (9, 9, 2, "engine")

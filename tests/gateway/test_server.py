@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.server import BoundedProtocol, Cycle, Server, server_config
+from gateway.server import BoundedProtocol, Server, server_config
 from loadtest.testing import free_port
 from tests.gateway.stack import wait_until
 
@@ -43,6 +43,8 @@ ANSWERS: dict[str, Answer] = {
     "/short": (200, [(b"content-length", b"9")], [b"short"]),
     "/long": (200, [(b"content-length", b"2")], [b"long"]),
     "/endless": (200, [(b"connection", b"close")], [bytes(1 << 20)] * (ENDLESS >> 20)),
+    "/large": (200, [(b"content-length", b"%d" % ENDLESS)], [bytes(ENDLESS)]),
+    "/large-and-last": (200, [(b"content-length", b"%d" % ENDLESS), (b"connection", b"close")], [bytes(ENDLESS)]),
     "/split": (200, [(b"x-name", b"v\r\nset-cookie: evil")], [b"x"]),
 }
 
@@ -111,7 +113,7 @@ def test_what_cannot_be_read_behind_a_request_ends_the_connection_and_is_not_ans
 def test_a_client_that_reads_nothing_is_gone_after_a_while_and_a_slow_one_is_not(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Cycle, "reads_within_s", 0.2)
+    monkeypatch.setattr(BoundedProtocol, "reads_within_s", 0.6)
     for pauses_s, whole in (([0.1] * 8, True), ([2.0], False)):
         with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
             connection.sendall(f"{get('/endless')}\r\nhost: x\r\n\r\n".encode())
@@ -123,6 +125,19 @@ def test_a_client_that_reads_nothing_is_gone_after_a_while_and_a_slow_one_is_not
                 while piece := connection.recv(2 << 20):
                     read += len(piece)
             assert (read > ENDLESS) == whole
+
+
+@pytest.mark.parametrize("path", ["/large", "/large-and-last"])
+def test_the_end_of_an_answer_has_to_be_read_too(port: int, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setattr(BoundedProtocol, "reads_within_s", 0.2)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(f"{get(path)}\r\nhost: x\r\n\r\n".encode())
+        time.sleep(1.0)
+        read = 0
+        with suppress(ConnectionError):
+            while piece := connection.recv(2 << 20):
+                read += len(piece)
+        assert read < ENDLESS
 
 
 def test_a_line_break_in_a_header_makes_no_second_header(port: int) -> None:
