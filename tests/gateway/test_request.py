@@ -64,6 +64,7 @@ FORWARDED_AS_SENT: list[tuple[Endpoint, dict[str, Any]]] = [
     ("chat", {"stop": []}),
     ("chat", {"logit_bias": {"50256": -100, "11": 3.5}}),
     ("chat", {"logprobs": True, "top_logprobs": 20}),
+    ("completions", {"prompt": ["x"] * 128, "max_tokens": 1, "logprobs": 20}),
     ("chat", {"top_logprobs": 0}),
     ("chat", {"frequency_penalty": -2, "presence_penalty": 2.0}),
     ("chat", {"tools": [WEATHER], "tool_choice": "auto", "parallel_tool_calls": False}),

@@ -212,6 +212,7 @@ CHAT: list[tuple[str, dict[str, Any], str, str]] = [
     ("21 alternatives", {"logprobs": True, "top_logprobs": 21}, "top_logprobs", VALUE),
     ("the whole vocabulary as alternatives", {"logprobs": True, "top_logprobs": -1}, "top_logprobs", VALUE),
     ("alternatives without logprobs", {"top_logprobs": 2}, "top_logprobs", VALUE),
+    ("a document of alternatives", {"logprobs": True, "top_logprobs": 20, "n": 3}, "top_logprobs", VALUE),
     ("log-probabilities of the prompt", {"prompt_logprobs": 0}, "prompt_logprobs", RESERVED),
     *(
         (
@@ -360,6 +361,12 @@ COMPLETIONS: list[tuple[str, dict[str, Any], str, str]] = [
     ("no tokens and no echo", {"max_tokens": 0}, "max_tokens", VALUE),
     ("logprobs as chat has them", {"logprobs": True}, "logprobs", TYPE),
     ("21 alternatives", {"logprobs": 21}, "logprobs", VALUE),
+    (
+        "a document of alternatives",
+        {"prompt": ["x"] * 100, "max_tokens": 500, "logprobs": 20},
+        "logprobs",
+        VALUE,
+    ),
     ("the best of three", {"best_of": 3}, "best_of", VALUE),
     ("a limit that only chat has", {"max_completion_tokens": 3}, "max_completion_tokens", UNKNOWN),
     ("embeddings of a prompt", {"prompt_embeds": "AAAA"}, "prompt_embeds", RESERVED),
@@ -405,3 +412,9 @@ def test_a_refusal_says_what_was_sent_in_few_words() -> None:
 def test_unknown_fields_that_could_not_be_written_are_refused_even_where_unknown_ones_pass() -> None:
     error = refusal("chat", json.dumps(GOOD["chat"] | {"new": nested(300)}).encode(), allow_unknown=True)
     assert error.param == "new"
+
+
+def test_a_stream_may_have_any_number_of_alternatives_because_nobody_holds_it_whole() -> None:
+    asked = {"logprobs": True, "top_logprobs": 20, "n": 8, "stream": True}
+    body = orjson.dumps(GOOD["chat"] | asked)
+    assert parse_request("chat", body, caps=Caps(), allow_unknown=False).body["top_logprobs"] == 20

@@ -17,6 +17,7 @@ class Caps:
     max_n: int = 8  # answers to one prompt
     max_choices: int = 128  # answers to one request: n × prompts
     max_logprobs: int = 20  # alternatives a position, of output and of prompt
+    max_logprob_entries: int = 1_000_000  # answers × tokens × alternatives, unstreamed; about 75 bytes each
     max_stop: int = 4  # stop strings
     max_stop_chars: int = 1_024  # characters of one stop string or bad word
     max_bad_words: int = 128  # strings

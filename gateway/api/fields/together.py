@@ -17,6 +17,7 @@ from gateway.errors import BadRequest
 Given = Mapping[str, Any]
 Rule = Callable[[Given, Caps], None]
 
+_UNBOUNDED_TOKENS = 16_384  # what an answer without a bound is taken for
 _GREEDY = 1e-5  # at or below this temperature vLLM samples greedily
 
 
@@ -69,6 +70,23 @@ def _needs_logprobs(param: str) -> Rule:
         logprobs = given.get("logprobs")
         if given[param] and (logprobs is None or logprobs is False):
             raise _refuse(f"'{param}' needs 'logprobs'.", param)
+
+    return rule
+
+
+def _not_too_many(param: str, default: int) -> Rule:
+    """An answer that is not streamed is held whole, here and in the engine."""
+
+    def rule(given: Given, caps: Caps) -> None:
+        tokens = given.get("max_completion_tokens") or given.get("max_tokens") or default
+        answers = (given.get("n") or 1) * (count_of(given["prompt"]) if "prompt" in given else 1)
+        entries = answers * tokens * (given[param] + 1)
+        if entries > caps.max_logprob_entries and not given.get("stream"):
+            raise _refuse(
+                f"{answers} answers of up to {tokens} tokens have {entries} log-probabilities with '{param}' "
+                f"{given[param]}; the most is {caps.max_logprob_entries}. Stream, or ask for fewer or shorter answers.",
+                param,
+            )
 
     return rule
 
@@ -137,6 +155,7 @@ RULES: dict[Endpoint, list[tuple[str, Rule]]] = {
         ("max_tokens", _one_limit),
         ("min_tokens", _min_below_max(None)),
         ("top_logprobs", _needs_logprobs("top_logprobs")),
+        ("top_logprobs", _not_too_many("top_logprobs", _UNBOUNDED_TOKENS)),
         ("tool_choice", _names_a_tool),
         ("continue_final_message", _no_new_turn),
     ],
@@ -146,5 +165,6 @@ RULES: dict[Endpoint, list[tuple[str, Rule]]] = {
         ("max_tokens", _nothing_only_with_echo),
         ("min_tokens", _min_below_max(COMPLETIONS_DEFAULT_TOKENS)),
         ("best_of", _best_is_all),
+        ("logprobs", _not_too_many("logprobs", COMPLETIONS_DEFAULT_TOKENS)),
     ],
 }
