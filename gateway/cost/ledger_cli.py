@@ -34,7 +34,7 @@ def verify_command(json_output: bool = JsonFlag) -> None:
 
 @ledger.command()
 def resum(json_output: bool = JsonFlag) -> None:
-    """Make usage by day, which reports and budgets read, anew from the attempts; about 10 s for a million of them."""
+    """Make usage by day, which reports and budgets read, anew from the attempts: seconds for a million of them."""
     with Registry.open() as registry:
         registry.ledger.sum_again()
     print_done({"summed_again": True}, "usage by day is the sum of its attempts again", json_output)
