@@ -41,6 +41,7 @@ from tests.live.installation import ROOT
 
 KILLS, ROWS, STREAMS, TOKENS = 50, 1_000_000, 12, 12
 SEED = 20_261_126
+FLOWS_WITHIN_S = 30.0
 RECOVERY_LIMIT_S = 5.0
 MODEL = "acme/triage"
 
@@ -137,9 +138,11 @@ def _workers(gateway: GatewayProcess) -> list[int]:
 
 
 async def _streams(house: House, gateway: GatewayProcess, kill: Callable[[], Awaitable[None]]) -> list[str]:
-    """Streams, and answers in one piece, one after the other on each connection, until `kill` has returned."""
+    """Streams, and answers in one piece, one after the other on each connection, until `kill` has returned, which is
+    called when the first answer is complete.
+    """
     complete: list[str] = []
-    over = asyncio.Event()
+    flowing, over = asyncio.Event(), asyncio.Event()
     body = {"model": MODEL, "messages": MESSAGES, "max_tokens": TOKENS}
 
     async def ask(client: Client, stream: bool) -> None:
@@ -151,12 +154,15 @@ async def _streams(house: House, gateway: GatewayProcess, kill: Callable[[], Awa
                 continue
             if read_answer(reply.status, reply.body, stream).failure is None:
                 complete.append(reply.headers["x-request-id"])
+                flowing.set()
             elif reply.status == 503:
                 await asyncio.sleep(0.05)
 
     async with Client(gateway.url, house.keys["acme"]) as client:
         tasks = [asyncio.create_task(ask(client, number % 4 > 0)) for number in range(STREAMS)]
         try:
+            async with asyncio.timeout(FLOWS_WITHIN_S):
+                await flowing.wait()
             await kill()
         finally:
             over.set()
