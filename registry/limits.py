@@ -87,13 +87,17 @@ class Limits:
     def clear(self, scope: str, names: Sequence[str] = ()) -> LimitInfo | None:
         """Take these limits of a scope away, as people call them, or all when none is named; what is left.
 
-        Raises `InvalidInput` for what is no limit, and `NotFound` when the scope has none.
+        Raises `InvalidInput` for what is no limit, and `NotFound` for one that the scope does not have.
         """
-        fields = {_field(name) for name in names} or set(FIELDS)
+        named = {_field(name): name for name in names}
+        fields = named.keys() or set(FIELDS)
         with self._db.write() as session:
             row = session.get(Limit, scope)
             if row is None:
                 raise _without_limits(scope)
+            for field, name in named.items():
+                if getattr(row, field) is None:
+                    raise NotFound(f"{scope} has no {name}; `switchyard limits list` shows what it has", param="limit")
             for field in fields:
                 setattr(row, field, None)
             if all(getattr(row, field) is None for field in BUDGETS):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -115,7 +116,8 @@ def show_budgets(json_output: bool = JsonFlag) -> None:
     with _open_registry() as registry:
         lines = report_budgets(registry.limits, registry.spending)
     if json_output:
-        print_json(lines)
+        said = ({"budget": line.said(line.budget), "spent": line.said(line.spent)} for line in lines)
+        print_json([{**asdict(line), **amounts} for line, amounts in zip(lines, said, strict=True)])
         return
     print_table(
         ("SCOPE", "WINDOW", "UNIT", "BUDGET", "SPENT", "LEFT", "SPENT %", "BEGINS ANEW"),

@@ -88,11 +88,16 @@ class Tariffs:
             return _info(row, "in force" if effective_from_ms <= added_at_ms else "to come")
 
     def all(self, scope: str | None = None) -> list[TariffInfo]:
-        """Prices of one scope or of all, by scope, in the order in which they were added."""
+        """Prices of one scope or of all, by scope, in the order in which they were added.
+
+        Raises `InvalidInput` or `NotFound` for a scope that there is not.
+        """
         query = select(Tariff).order_by(Tariff.scope, Tariff.id)
         if scope is not None:
             query = query.where(Tariff.scope == scope)
         with self._db.read() as session:
+            if scope is not None:
+                require_scope(session, scope, KINDS)
             rows = session.scalars(query).all()
         infos = [_info(row, state) for row, state in _newest_first_with_states(reversed(rows))]
         infos.reverse()

@@ -66,7 +66,9 @@ def over_rate(scope: str, what: str, rate: Rate, units: int, now_s: float) -> Ra
     if units > limit:
         refusal = RateLimited(
             f"Request too large for {_named(scope)}: it can use {units} {what}, the limit is {limit} a minute. "
-            "Send a shorter prompt or a smaller max_tokens.",
+            "Send a shorter prompt or a smaller max_tokens."
+            if limit
+            else f"No {what} are allowed to {_named(scope)}: the limit is 0 a minute. Ask the operator to raise it.",
             code="rate_limit_exceeded",
         )
         refusal.should_retry = False

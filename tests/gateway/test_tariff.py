@@ -13,6 +13,7 @@ import pytest
 from gateway.cost.counters import Counter
 from gateway.cost.lending import CapGrant
 from gateway.cost.rates import Rate
+from gateway.cost.refusals import over_rate
 from gateway.cost.tariff import cost_nano, most_nano, price_of
 from registry.catalog import EMPTY, BaseEntry, Catalog, LimitEntry, TariffEntry
 from registry.spending import Spent
@@ -139,3 +140,11 @@ def test_the_rooms_are_those_of_the_tightest_budgets_whatever_changes_them(*, sh
             for unit in ("dollars", "tokens")
         }
         assert rooms == {"dollars": counter.nano_room, "tokens": counter.token_room}
+
+
+def test_a_limit_of_nothing_is_not_blamed_on_the_length_of_the_request() -> None:
+    refusal = over_rate("tenant:acme", "requests", Rate(b"requests", 0), 1, 0.0)
+    assert refusal.message == (
+        "No requests are allowed to this tenant (acme): the limit is 0 a minute. Ask the operator to raise it."
+    )
+    assert not refusal.should_retry

@@ -107,6 +107,9 @@ def test_a_limit_is_taken_away_by_itself_and_the_last_one_only_with_all_of_them(
     with pytest.raises(InvalidInput, match=r"tenant:acme would have no limit left; .*limits clear"):
         registry.limits.set("tenant:acme", {"daily_nano": None})
     assert registry.limits.get("tenant:acme").daily_nano == 5
+    with pytest.raises(NotFound, match="tenant:acme has no daily-tokens; `switchyard limits list` shows"):
+        registry.limits.clear("tenant:acme", ["daily-tokens", "daily-dollars"])
+    assert registry.limits.get("tenant:acme").daily_nano == 5, "all that are named or none"
 
 
 def test_what_has_no_limits_and_what_does_not_exist_are_told_apart(registry: Registry) -> None:
