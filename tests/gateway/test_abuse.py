@@ -56,6 +56,16 @@ def test_a_body_without_a_key_is_not_read(stack: Stack) -> None:
         assert client.recv(100).startswith(b"HTTP/1.1 401 ")
 
 
+def test_a_key_behind_the_body_is_none(stack: Stack) -> None:
+    host, _, port = stack.url.removeprefix("http://").partition(":")
+    body = json.dumps({"model": "triage", "messages": MESSAGES})
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        trailer = f"Authorization: Bearer {stack.house.keys['acme']}"
+        client.sendall(f"{head}{len(body):x}\r\n{body}\r\n0\r\n{trailer}\r\n\r\n".encode())
+        assert client.recv(100).startswith(b"HTTP/1.1 401 ")
+
+
 class Impatient(BoundedProtocol):
     """Waits a fifth of a second for a head."""
 

@@ -74,6 +74,12 @@ def get(path: str) -> str:
     return f"GET {path} HTTP/1.1"
 
 
+def read_document(connection: socket.socket) -> None:
+    """The whole answer of `/document`."""
+    while not connection.recv(1000).endswith(b"hello"):
+        pass
+
+
 def test_answers_are_what_http_wants_one_after_the_other_on_a_connection(port: int) -> None:
     assert said(port, get("/document"), get("/stream"), get("/nothing"), get("/last")) == (
         b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nx-one: 1\r\n\r\nhello"
@@ -108,6 +114,14 @@ def test_what_cannot_be_read_behind_a_request_ends_the_connection_and_is_not_ans
             while piece := connection.recv(1 << 20):
                 answer += piece
     assert answer.count(b"HTTP/1.1") == 1
+
+
+def test_nobody_is_upgraded(port: int) -> None:
+    upgrade = (
+        "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n"
+        "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="
+    )
+    assert said(port, f"{get('/last')}\r\n{upgrade}").startswith(b"HTTP/1.1 200 OK\r\nconnection: close\r\n")
 
 
 def test_a_client_that_reads_nothing_is_gone_after_a_while_and_a_slow_one_is_not(
@@ -171,8 +185,7 @@ def test_after_an_answer_the_rest_does_not_have_for_ever(
     monkeypatch.setattr(BoundedProtocol, "head_timeout_s", 0.3)
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(request_)
-        while not connection.recv(1000).endswith(b"hello"):
-            pass
+        read_document(connection)
         began_s = time.monotonic()
         with suppress(ConnectionError):
             for _ in range(20):
@@ -189,8 +202,7 @@ def test_a_rest_that_was_in_time_leaves_the_connection_open(port: int, monkeypat
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         for _ in range(5):
             connection.sendall(b"POST /document HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n")
-            while not connection.recv(1000).endswith(b"hello"):
-                pass
+            read_document(connection)
             time.sleep(0.1)
             connection.sendall(b"123456789")
 
@@ -201,8 +213,7 @@ def test_a_rest_that_was_in_time_leaves_the_connection_open(port: int, monkeypat
 def test_what_is_around_a_body_is_bounded(port: int, rest: bytes) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(POST_CHUNKED)
-        while not connection.recv(1000).endswith(b"hello"):
-            pass
+        read_document(connection)
         began_s = time.monotonic()
         with suppress(ConnectionError):
             connection.sendall(rest)
