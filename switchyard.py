@@ -103,7 +103,9 @@ cli = typer.Typer(
 def show_version(wanted: bool) -> None:
     """Print the version and stop."""
     if wanted:
-        typer.echo(f"switchyard {importlib.metadata.version('switchyard')}")
+        from registry.console import say
+
+        say(f"switchyard {importlib.metadata.version('switchyard')}")
         raise typer.Exit
 
 
@@ -114,23 +116,24 @@ def root(version: bool = typer.Option(False, "--version", callback=show_version,
 
 def main() -> None:
     """Entry point: every expected error is one sentence on stderr and exit status 1."""
+    from registry.console import say
     from registry.errors import AdapterRefused, RegistryError
 
     try:
         cli()
     except AdapterRefused as error:
-        typer.echo("adapter refused:", err=True)
+        say("adapter refused:", err=True)
         for finding in error.findings:
-            typer.echo(f"  {finding}", err=True)
+            say(f"  {finding}", err=True)
         sys.exit(1)
     except RegistryError as error:
-        typer.echo(f"error: {error.message}", err=True)
+        say(f"error: {error.message}", err=True)
         sys.exit(1)
     except ValueError as error:
         fault = fault_of_settings(error)
         if fault is None:
             raise
-        typer.echo(f"error: {fault}", err=True)
+        say(f"error: {fault}", err=True)
         sys.exit(1)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from registry.console import JsonFlag, actor, console, print_done, print_json, print_table, when
+from registry.console import JsonFlag, actor, live, print_done, print_json, print_table, say, when
 from registry.errors import RegistryError
 
 engines = typer.Typer(add_completion=False, no_args_is_help=True, help="List engines; take one out of traffic.")
@@ -53,10 +53,10 @@ def drain(
             )
             return
         began = time.monotonic()
-        with console.status(f"{order['url']}: no new requests") as status:
+        with live(f"{order['url']}: no new requests") as line:
             watch = _DrainWatch(admin, order["url"])
             while (left := watch.requests_left()) != 0:
-                status.update(
+                line.update(
                     f"{order['url']}: {'waiting for the controller' if left is None else f'{left} requests left'}"
                 )
                 if time.monotonic() - began > timeout_s:
@@ -94,10 +94,10 @@ def fleet(url: str | None = UrlOption, json_output: bool = JsonFlag) -> None:
         print_json(document)
         return
     leader = document["controller"]
-    typer.echo(f"controller {leader['holder'] or 'pid ' + str(leader['pid'])}, term {leader['token']}")
+    say(f"controller {leader['holder'] or 'pid ' + str(leader['pid'])}, term {leader['token']}")
     if document["swaps"]:
-        typer.echo(f"swaps in progress: {', '.join(map(str, document['swaps']))}")
-    typer.echo("")
+        say(f"swaps in progress: {', '.join(map(str, document['swaps']))}")
+    say()
     print_table(
         ("WORKER", "LINKED", "IN FLIGHT", "CATALOG", "AT"),
         (
@@ -105,9 +105,9 @@ def fleet(url: str | None = UrlOption, json_output: bool = JsonFlag) -> None:
             for one in document["workers"]
         ),
     )
-    typer.echo("")
+    say()
     _print_engines(document["engines"])
-    typer.echo("")
+    say()
     _print_hot(document["engines"], document["copies"])
 
 

@@ -12,13 +12,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import typer
-from rich.console import Console
 
 from gateway import checks
 from gateway.embedded import EmbeddedEngine
 from gateway.fleet.quirks import Platform
 from gateway.settings import GatewaySettings
-from registry.console import JsonFlag, print_json, print_table
+from registry.console import JsonFlag, live, print_json, print_table, say
 from registry.service import Registry
 
 
@@ -109,19 +108,18 @@ def up(
     """Start an engine and a gateway on this machine, with two sample tenants and their adapters."""
     from gateway.supervisor import StartFailed, Stopped, stop_signals
 
-    console = Console(highlight=False)
     settings = GatewaySettings(port=port) if port else GatewaySettings()
     try:
         with stop_signals():
-            _up(settings, engine_port, examples, base_model, console)
+            _up(settings, engine_port, examples, base_model)
     except Stopped:
-        console.print("stopped: gateway and engine are down")
+        say("stopped: gateway and engine are down")
     except StartFailed as error:
-        console.print(f"[red]switchyard up:[/red] {error}", soft_wrap=True)
+        say(f"switchyard up: {error}", err=True)
         raise typer.Exit(1) from None
 
 
-def _up(settings: GatewaySettings, engine_port: int, examples: Path, base_model: str | None, console: Console) -> None:
+def _up(settings: GatewaySettings, engine_port: int, examples: Path, base_model: str | None) -> None:
     from gateway import supervisor
     from gateway.admin_key import admin_key, admin_key_file
     from gateway.samples import provision, samples
@@ -140,18 +138,18 @@ def _up(settings: GatewaySettings, engine_port: int, examples: Path, base_model:
     )
     folder = _prepare_base(base_model)
     with Registry.open(settings) as registry:
-        with console.status("base model: reading its digest"):
+        with live("base model: reading its digest"):
             base = registry.bases.adopt(folder)
-        console.print(f"base      {base.name} ({base.digest[7:19]}…)")
+        say(f"base      {base.name} ({base.digest[7:19]}…)")
         keys = {}
         shown = samples(examples) if base_model is None and examples.is_dir() else []
         if shown:
-            with console.status("samples: publishing adapters"):
+            with live("samples: publishing adapters"):
                 keys = provision(registry, examples, base.name, settings.state_dir / "sample-keys.json")
-            console.print(f"samples   {', '.join(sample.model for sample in shown)}")
+            say(f"samples   {', '.join(sample.model for sample in shown)}")
     admin_key(settings)
     where = "SWITCHYARD_ADMIN_KEY" if settings.admin_key is not None else str(admin_key_file(settings))
-    console.print(f"admin     the key of /admin/v1 and `switchyard fleet` is in {where}", soft_wrap=True, markup=False)
+    say(f"admin     the key of /admin/v1 and `switchyard fleet` is in {where}")
     platform: Platform = "gpu" if checks.has_gpu() else "cpu"
     engine = EmbeddedEngine.serving(base, folder, engine_port, platform, settings.max_lora_rank)
     url = f"http://{'127.0.0.1' if settings.host == '0.0.0.0' else settings.host}:{settings.port}"  # noqa: S104
@@ -165,22 +163,19 @@ def _up(settings: GatewaySettings, engine_port: int, examples: Path, base_model:
     }
     logs = settings.state_dir / "logs"
     with ExitStack() as stack:
-        children = {"engine": supervisor.start_engine(stack, engine, logs, console)}
-        children["gateway"] = supervisor.start_gateway(stack, url, environment, logs, console, settings.stop_grace_s)
+        children = {"engine": supervisor.start_engine(stack, engine, logs)}
+        children["gateway"] = supervisor.start_gateway(stack, url, environment, logs, settings.stop_grace_s)
         for sample in shown:
-            with console.status(f"asking {sample.model}"):
+            with live(f"asking {sample.model}"):
                 answer = supervisor.ask(url, keys[sample.tenant], sample)
-            console.print(f"answer    {sample.model}: {answer}", soft_wrap=True, markup=False)
-        console.print(f"\nReady after {time.monotonic() - began:.0f} s. Ctrl-C stops everything. Try:\n")
-        console.print(
-            supervisor.calls_to_paste(url, keys, *shown) if shown else f"curl {url}/readyz",
-            soft_wrap=True,
-            markup=False,
-        )
+            say(f"answer    {sample.model}: {answer}")
+        say("", f"Ready after {time.monotonic() - began:.0f} s. Ctrl-C stops everything. Try:", "")
+        calls = supervisor.calls_to_paste(url, keys, *shown) if shown else f"curl {url}/readyz"
+        say(*calls.splitlines())
         try:
             supervisor.watch(children, logs)
         except supervisor.Stopped:
-            console.print("stopping  running answers may finish (up to 30 s) …")
+            say("stopping  running answers may finish (up to 30 s) …")
             raise
 
 
@@ -225,5 +220,5 @@ def _raise_open_files_limit() -> None:
 def _refuse_unless(found: list[checks.Check]) -> None:
     for check in found:
         if not check.ok:
-            typer.echo(f"error: {check.name}: {check.found}; {check.remedy}", err=True)
+            say(f"error: {check.name}: {check.found}; {check.remedy}", err=True)
             raise typer.Exit(1)

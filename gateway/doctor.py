@@ -21,7 +21,7 @@ from gateway.fleet.quirks import quirks_of
 from gateway.fleet.vllm import EngineFault, VllmControl
 from gateway.settings import EngineSettings, GatewaySettings
 from registry.bases import BaseInfo
-from registry.console import JsonFlag, print_json, print_table
+from registry.console import JsonFlag, print_json, print_table, say
 from registry.errors import RegistryError
 from registry.service import Registry
 
@@ -158,7 +158,7 @@ def _print(found: Sequence[Check]) -> None:
     )
     for check in found:
         if check.defects:
-            typer.echo(f"\nKnown defects of {check.name}, {check.found}:")
+            say("", f"Known defects of {check.name}, {check.found}:")
             print_table(
                 ("DEFECT", "WHAT HAPPENS", "WHAT WE DO", "SOURCE"),
                 ((defect.name, defect.effect, defect.cure, defect.source) for defect in check.defects),

@@ -15,11 +15,11 @@ from pathlib import Path
 from types import FrameType
 
 import httpx
-from rich.console import Console
 
 from gateway.checks import Check
 from gateway.embedded import EmbeddedEngine
 from gateway.samples import Sample
+from registry.console import live, say
 
 ENGINE_START_TIMEOUT_S = 300.0
 GATEWAY_START_TIMEOUT_S = 90.0
@@ -98,15 +98,13 @@ def _stop(process: subprocess.Popen[bytes], timeout_s: float) -> None:
     process.wait()
 
 
-def wait_until_up(
-    what: str, url: str, process: subprocess.Popen[bytes], log: Path, timeout_s: float, console: Console
-) -> float:
+def wait_until_up(what: str, url: str, process: subprocess.Popen[bytes], log: Path, timeout_s: float) -> float:
     """Poll `url` until it answers 200, with a live line; return the seconds it took. Raises `StartFailed`."""
     began = time.monotonic()
-    with console.status(what) as status:
+    with live(what) as line:
         while True:
             elapsed = time.monotonic() - began
-            status.update(f"{what} … {elapsed:.0f} s (log: {log})")
+            line.update(f"{what} … {elapsed:.0f} s (log: {log})")
             if process.poll() is not None:
                 raise StartFailed(f"{what}: it ended with status {process.returncode}; {last_line(log)}; see {log}")
             if elapsed > timeout_s:
@@ -168,7 +166,7 @@ def watch(children: Mapping[str, subprocess.Popen[bytes]], logs: Path) -> None:
         time.sleep(1.0)
 
 
-def start_engine(stack: ExitStack, engine: EmbeddedEngine, logs: Path, console: Console) -> subprocess.Popen[bytes]:
+def start_engine(stack: ExitStack, engine: EmbeddedEngine, logs: Path) -> subprocess.Popen[bytes]:
     """Start vLLM and wait until it is healthy."""
     process = stack.enter_context(child(engine.command(), engine.environment(), logs / "engine.log"))
     took = wait_until_up(
@@ -177,20 +175,19 @@ def start_engine(stack: ExitStack, engine: EmbeddedEngine, logs: Path, console: 
         process,
         logs / "engine.log",
         ENGINE_START_TIMEOUT_S,
-        console,
     )
-    console.print(f"engine    up in {took:.0f} s at {engine.url}")
+    say(f"engine    up in {took:.0f} s at {engine.url}")
     return process
 
 
 def start_gateway(
-    stack: ExitStack, url: str, environment: Mapping[str, str], logs: Path, console: Console, grace_s: float
+    stack: ExitStack, url: str, environment: Mapping[str, str], logs: Path, grace_s: float
 ) -> subprocess.Popen[bytes]:
     """Start the gateway and wait until it is ready. At its end it may finish answers for `grace_s`."""
     command = [sys.executable, "-m", "switchyard", "gateway"]
     process = stack.enter_context(child(command, environment, logs / "gateway.log", grace_s=grace_s))
     took = wait_until_up(
-        "gateway: loading adapters", f"{url}/readyz", process, logs / "gateway.log", GATEWAY_START_TIMEOUT_S, console
+        "gateway: loading adapters", f"{url}/readyz", process, logs / "gateway.log", GATEWAY_START_TIMEOUT_S
     )
-    console.print(f"gateway   up in {took:.1f} s at {url}")
+    say(f"gateway   up in {took:.1f} s at {url}")
     return process

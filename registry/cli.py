@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from registry.console import JsonFlag, actor, print_done, print_json, print_table, when
+from registry.console import JsonFlag, actor, print_done, print_json, print_table, say, when
 from registry.errors import InvalidInput, RegistryError
 from registry.names import PRODUCTION, AdapterRef, parse_ref
 
@@ -175,9 +175,7 @@ def history(name: str = Adapter, json_output: bool = JsonFlag) -> None:
     )
     for split in splits:
         arms = " ".join(f"{version}={weight / 100:g}%" for version, weight in split.arms)
-        typer.echo(
-            f"split {split.id} of @{split.alias}: {arms}, {when(split.started_at_ms)} to {when(split.ended_at_ms)}"
-        )
+        say(f"split {split.id} of @{split.alias}: {arms}, {when(split.started_at_ms)} to {when(split.ended_at_ms)}")
 
 
 @adapters.command()
@@ -205,7 +203,7 @@ def split(
         print_json({"split": info, "swap": swap})
     elif info is not None:
         arms = ", ".join(f"{version} {weight / 100:g} %" for version, weight in info.arms)
-        typer.echo(f"split {info.id} of {info.adapter}@{info.alias} {'ended' if end else 'began'}: {arms}")
+        say(f"split {info.id} of {info.adapter}@{info.alias} {'ended' if end else 'began'}: {arms}")
     _require_done(swap, f"the traffic of {swap.adapter}@{swap.alias} goes where it went before", timeout_s)
 
 
@@ -220,9 +218,7 @@ def create_tenant(
     """Add a tenant."""
     with _open_registry() as registry:
         info = registry.tenants.create(name, allow_unknown_fields=allow_unknown_fields)
-    print_json(info) if json_output else typer.echo(
-        f"created tenant {name}; give it a key: switchyard keys create {name}"
-    )
+    print_json(info) if json_output else say(f"created tenant {name}; give it a key: switchyard keys create {name}")
 
 
 @tenants.command("list")
@@ -307,7 +303,7 @@ def create_key(
     if json_output:
         print_json(key)
         return
-    typer.echo(f"{key.secret}\n\nid {key.id}, scopes {', '.join(key.scopes)}. Keep it: it cannot be shown again.")
+    say(key.secret, "", f"id {key.id}, scopes {', '.join(key.scopes)}. Keep it: it cannot be shown again.")
 
 
 @keys.command("list")
@@ -403,14 +399,12 @@ def _print_published(published: Published, json_output: bool) -> None:
     if json_output:
         print_json({**_version_fields(version), "created": published.created})
     elif published.created:
-        typer.echo(
-            f"published {version.name} (rank {version.facts['rank']}, {version.facts['size_bytes'] / 1e6:.1f} MB)"
-        )
+        say(f"published {version.name} (rank {version.facts['rank']}, {version.facts['size_bytes'] / 1e6:.1f} MB)")
         if version.proof is None:
-            typer.echo(f"it has no effect proof; measure one: switchyard adapters prove {version.name}")
-        typer.echo(f"serve it: switchyard adapters promote {version.name}")
+            say(f"it has no effect proof; measure one: switchyard adapters prove {version.name}")
+        say(f"serve it: switchyard adapters promote {version.name}")
     else:
-        typer.echo(f"these bytes are {version.name} already; nothing to publish")
+        say(f"these bytes are {version.name} already; nothing to publish")
 
 
 def _follow(registry: Registry, swap: SwapInfo, timeout_s: float, json_output: bool) -> SwapInfo:
@@ -418,11 +412,11 @@ def _follow(registry: Registry, swap: SwapInfo, timeout_s: float, json_output: b
     from registry.following import follow
 
     def tell(swap: SwapInfo) -> None:
-        typer.echo(f"{swap.adapter}@{swap.alias} → {swap.goal}: {swap.state}")
+        say(f"{swap.adapter}@{swap.alias} → {swap.goal}: {swap.state}")
 
     swap = follow(registry, swap, timeout_s, (lambda swap: None) if json_output else tell)
     if not json_output and "note" in swap.detail:
-        typer.echo(swap.detail["note"])
+        say(swap.detail["note"])
     return swap
 
 
@@ -432,7 +426,7 @@ def _follow_move(registry: Registry, swap: SwapInfo, timeout_s: float, json_outp
     if json_output:
         print_json(swap)
     elif swap.detail.get("ended_split"):
-        typer.echo(f"split {swap.detail['ended_split']} of the alias ended: all of its traffic goes to this version")
+        say(f"split {swap.detail['ended_split']} of the alias ended: all of its traffic goes to this version")
     _require_done(swap, f"{swap.to_version} was not promoted", timeout_s)
 
 

@@ -1,22 +1,75 @@
-"""What every command needs: a table for people, one JSON document for scripts, and who is at the keyboard."""
+"""The one door to the terminal: whatever a command prints goes through here, and nothing else may import rich.
+
+Names, labels, reasons and answers come from others. Here they are data: never markup or an emoji's name, and no
+character of theirs moves the cursor, colours the screen, turns the direction of text, or begins a line of its own.
+"""
 
 from __future__ import annotations
 
 import getpass
 import json
 import os
-from collections.abc import Iterable, Sequence
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 JsonFlag = typer.Option(False, "--json", help="Print one JSON document instead of text for people.")
 
-console = Console(highlight=False)
+_UNSEEN = (
+    r"\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\ud800-\udfff\U000e0000-\U000e007f"
+)
+"""Control characters, what turns or hides text, ends of lines, and halves of characters that cannot be encoded."""
+_FORBIDDEN = re.compile(f"[{_UNSEEN}]")
+_FORBIDDEN_IN_LINES = re.compile(f"(?![\r\n])[{_UNSEEN}]")
+
+
+def visible(text: object) -> str:
+    r"""`text` on one line, with what a terminal would obey or hide written as `\x1b`, `\n`, `\u202e`."""
+    return _FORBIDDEN.sub(_escaped, str(text))
+
+
+def visible_lines(text: object) -> str:
+    """The same for text whose line ends are meant, such as a log's."""
+    return _FORBIDDEN_IN_LINES.sub(_escaped, str(text))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    named = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+    code = ord(found[0])
+    return named.get(found[0]) or (
+        f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    )
+
+
+def say(*lines: object, err: bool = False) -> None:
+    """Lines of text for people, each on a line of its own; on stderr with `err`."""
+    _write("".join(f"{visible(line)}\n" for line in lines or ("",)), err=err)
+
+
+def print_csv(text: str) -> None:
+    """A CSV document on stdout."""
+    _write(visible_lines(text))
+
+
+def _write(text: str, *, err: bool = False) -> None:
+    stream = sys.stderr if err else sys.stdout
+    _encodable(stream)
+    stream.write(text)
+    stream.flush()
+
+
+def _encodable(stream: TextIO) -> None:
+    """A terminal that knows no `–` shows an escape for it, where Python would raise."""
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None and stream.errors == "strict":
+        reconfigure(errors="backslashreplace")
 
 
 def plain(value: Any) -> Any:
@@ -31,25 +84,117 @@ def plain(value: Any) -> Any:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
-    typer.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
+    """One JSON document on stdout. What a terminal would obey is escaped as JSON does, so it reads back unchanged."""
+    _write(_json(value, indent=2))
+
+
+def print_json_line(value: Any) -> None:
+    """The same on one line, for commands whose libraries may print before it."""
+    _write(_json(value, indent=None))
+
+
+def _json(value: Any, indent: int | None) -> str:
+    document = json.dumps(plain(value), indent=indent, ensure_ascii=False)
+    return _FORBIDDEN_IN_LINES.sub(_json_escaped, document) + "\n"
+
+
+def _json_escaped(found: re.Match[str]) -> str:
+    return json.dumps(found[0])[1:-1]
 
 
 def print_done(document: Any, sentence: str, json_output: bool) -> None:
     """What a command has changed: a document for scripts, or a sentence for people."""
-    print_json(document) if json_output else typer.echo(sentence)
+    print_json(document) if json_output else say(sentence)
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str = "nothing yet") -> None:
-    """A table that never wraps words into ellipses when piped; `empty` is said when there are no rows."""
-    table = Table(*headings, box=None, header_style="bold", pad_edge=False)
+    """A table that cuts nothing off: cells fold on a terminal, and have the width that they need elsewhere.
+
+    `empty` is said when there are no rows.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in headings:
+        table.add_column(Text(visible(heading)), overflow="fold")
     for row in rows:
-        table.add_row(*(str(cell) if cell is not None else "–" for cell in row))
+        table.add_row(*(Text(visible(cell) if cell is not None else "–") for cell in row))
     if not table.rows:
-        typer.echo(empty)
+        say(empty)
         return
-    width = None if console.is_terminal else 240
-    Console(highlight=False, width=width).print(table)
+    console = _console()
+    if not console.is_terminal:
+        console.width = console.measure(table, options=console.options.update(width=1_000_000)).maximum
+    _encodable(sys.stdout)
+    console.print(table)
+
+
+def _console(*, err: bool = False) -> Any:
+    from rich.console import Console
+
+    return Console(stderr=err, highlight=False, markup=False, emoji=False)
+
+
+class Live:
+    """A line at the bottom of a terminal that changes while something takes long; silent where there is none."""
+
+    def __init__(self, status: Any) -> None:
+        self._status = status
+
+    def update(self, text: str) -> None:
+        """Show this now."""
+        if self._status is not None:
+            self._status.update(_text(text))
+
+
+@contextmanager
+def live(text: str) -> Iterator[Live]:
+    """A live line that is gone at the end of the block."""
+    if not sys.stdout.isatty():
+        yield Live(None)
+        return
+    with _console().status(_text(text)) as status:
+        yield Live(status)
+
+
+def _text(text: str) -> Any:
+    from rich.text import Text
+
+    return Text(visible(text))
+
+
+class StepBar:
+    """A bar of steps on stderr, for terminals; `shows` is false where there is none."""
+
+    def __init__(self) -> None:
+        self.shows = sys.stderr.isatty()
+        self._bar: Any = None
+        self._task: Any = None
+
+    def update(self, step: int, total: int, text: str) -> None:
+        """`step` of `total` are done."""
+        if self._bar is None:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            label = TextColumn("  {task.description}", markup=False)
+            self._bar = Progress(
+                label,
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                console=_console(err=True),
+                transient=True,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(visible(text), total=total)
+        self._bar.update(self._task, completed=step, description=visible(text))
+
+    def end(self) -> None:
+        """Take it away, so that lines can be printed."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
 
 
 def actor() -> str:

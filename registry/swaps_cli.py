@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from registry.console import JsonFlag, print_json, print_table, when
+from registry.console import JsonFlag, print_json, print_table, say, when
 from registry.names import parse_ref
 
 if TYPE_CHECKING:
@@ -64,10 +64,10 @@ def show(swap_id: int = typer.Argument(help="The id that `swaps list` shows."), 
         return
     swap = report.swap
     came_from = f"{swap.detail.get('from') or 'nothing'} → " if swap.kind == "move" else ""
-    typer.echo(f"{swap.adapter}@{swap.alias}: {came_from}{swap.goal}, {swap.state}")
+    say(f"{swap.adapter}@{swap.alias}: {came_from}{swap.goal}, {swap.state}")
     for key in ("error", "note", "split", "ended_split"):
         if swap.detail.get(key) is not None:
-            typer.echo(f"{key.replace('_', ' ')}: {swap.detail[key]}")
+            say(f"{key.replace('_', ' ')}: {swap.detail[key]}")
     _print_steps(report)
     print_table(
         ("VERSION", "REQUESTS", "FAILED", "FIRST", "LAST"),
@@ -78,7 +78,7 @@ def show(swap_id: int = typer.Argument(help="The id that `swaps list` shows."), 
         empty="no traffic within ten seconds of it",
     )
     if (flipped_ms := swap.detail.get("flipped_at_ms")) is not None and report.per_second:
-        typer.echo("")
+        say()
         print_table(
             ("SECOND", "VERSION", "REQUESTS", "FAILED"),
             (
@@ -89,17 +89,17 @@ def show(swap_id: int = typer.Argument(help="The id that `swaps list` shows."), 
             empty="no traffic around the flip; --json has every second",
         )
     if report.late_on_old is not None:
-        typer.echo(f"on the old version after the cut-over: {report.late_on_old}")
+        say(f"on the old version after the cut-over: {report.late_on_old}")
 
 
 def _print_steps(report: SwapReport) -> None:
     steps = (("preload", report.preload_s), ("cut-over", report.cutover_s), ("drain", report.drain_s))
     taken = [f"{name} {seconds:.2f} s" for name, seconds in steps if seconds is not None]
     if taken:
-        typer.echo(", ".join(taken))
+        say(", ".join(taken))
     for one in report.acknowledged:
-        typer.echo(f"acknowledged by {one.worker} {one.after_flip_s:.3f} s after the flip")
+        say(f"acknowledged by {one.worker} {one.after_flip_s:.3f} s after the flip")
     for worker in report.not_acknowledged_by:
-        typer.echo(f"not acknowledged in time by {worker}")
+        say(f"not acknowledged in time by {worker}")
     if report.left_on_old:
-        typer.echo(f"still running on the old version when the wait was given up: {report.left_on_old}")
+        say(f"still running on the old version when the wait was given up: {report.left_on_old}")

@@ -69,12 +69,10 @@ def test_a_missing_wheel_is_named_with_the_command_that_installs_it(monkeypatch:
 
 
 def test_a_child_that_ends_early_is_reported_with_its_last_words(tmp_path: Path) -> None:
-    from rich.console import Console
-
     log = tmp_path / "child.log"
     command = [sys.executable, "-c", "print('no such model'); raise SystemExit(3)"]
     with child(command, os.environ, log) as process, pytest.raises(StartFailed, match=r"status 3; no such model"):
-        wait_until_up("engine", "http://127.0.0.1:9/health", process, log, 20, Console(quiet=True))
+        wait_until_up("engine", "http://127.0.0.1:9/health", process, log, 20)
 
 
 def test_children_and_their_children_are_gone_after_the_block(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from registry.console import print_json_line, print_table, say, when
 from trainer.errors import TrainerError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def train_command(
     with _one_message(), ConsoleReporter() as reporter:
         outcome = run(Plan(recipe, base_model, out, not no_publish), reporter)
     if json_output:
-        typer.echo(json.dumps(outcome.document(), ensure_ascii=False))
+        print_json_line(outcome.document())
     else:
         _print_outcome(outcome)
 
@@ -58,7 +58,7 @@ def prepare(
     with _one_message(), ConsoleReporter() as reporter:
         folder = prepare_base(source, RegistrySettings().state_dir / "base", reporter.stage)
         ensure_fingerprint(folder, reporter.stage)
-    typer.echo(json.dumps({"folder": str(folder)}) if json_output else str(folder))
+    print_json_line({"folder": str(folder)}) if json_output else say(folder)
 
 
 @base.command()
@@ -73,9 +73,9 @@ def register(
     with Registry.open() as registry:
         info = registry.bases.register(name, folder)
     if json_output:
-        typer.echo(json.dumps({"name": info.name, "digest": info.digest}))
+        print_json_line({"name": info.name, "digest": info.digest})
     else:
-        typer.echo(f"{info.name}  {info.digest}")
+        say(f"{info.name}  {info.digest}")
 
 
 @base.command()
@@ -101,15 +101,14 @@ def fingerprint(
     assert measured is not None
     count = len(measured.questions())
     if json_output:
-        typer.echo(json.dumps({"name": known.name, "digest": known.digest, "questions": count}))
+        print_json_line({"name": known.name, "digest": known.digest, "questions": count})
     else:
-        typer.echo(f"{known.name}  {count} log-probabilities")
+        say(f"{known.name}  {count} log-probabilities")
 
 
 @base.command("list")
 def list_bases(json_output: bool = JsonFlag) -> None:
     """List the registered base models."""
-    from registry.console import print_table, when
     from registry.service import Registry
 
     with Registry.open() as registry:
@@ -118,7 +117,7 @@ def list_bases(json_output: bool = JsonFlag) -> None:
         rows = [
             {"name": info.name, "digest": info.digest, "fingerprint": info.fingerprint is not None} for info in known
         ]
-        typer.echo(json.dumps(rows))
+        print_json_line(rows)
         return
     print_table(
         ("NAME", "DIGEST", "FINGERPRINT", "REGISTERED"),
@@ -164,11 +163,11 @@ def prove(
             "noise_nats": proof.noise,
             "indistinguishable": proof.indistinguishable,
         }
-        typer.echo(json.dumps(document))
+        print_json_line(document)
         return
-    typer.echo(f"{version.name}: effect {proof.largest_effect:.2f} nats at most, noise {proof.noise:g}")
+    say(f"{version.name}: effect {proof.largest_effect:.2f} nats at most, noise {proof.noise:g}")
     if proof.indistinguishable:
-        typer.echo("It cannot be told from its base on these texts; give texts of its own task with --texts.")
+        say("It cannot be told from its base on these texts; give texts of its own task with --texts.")
 
 
 @contextmanager
@@ -177,13 +176,11 @@ def _one_message() -> Iterator[None]:
     try:
         yield
     except TrainerError as error:
-        typer.echo(f"error: {error}", err=True)
+        say(*f"error: {error}".split("\n"), err=True)
         raise typer.Exit(1) from error
 
 
 def _print_outcome(outcome: Outcome) -> None:
-    from registry.console import print_table
-
     evaluation = outcome.evaluation
     print_table(
         ("", "BASE", "ADAPTER"),
@@ -192,17 +189,17 @@ def _print_outcome(outcome: Outcome) -> None:
             ("held-out loss, nats per token", f"{evaluation.base.loss:.3f}", f"{evaluation.adapter.loss:.3f}"),
         ),
     )
-    typer.echo(f"effect   {outcome.largest_effect:.2f} nats at most")
-    typer.echo(f"trained  {outcome.trained.steps} steps in {outcome.trained.seconds:.0f} s")
-    typer.echo(f"folder   {outcome.folder}")
+    say(f"effect   {outcome.largest_effect:.2f} nats at most")
+    say(f"trained  {outcome.trained.steps} steps in {outcome.trained.seconds:.0f} s")
+    say(f"folder   {outcome.folder}")
     if outcome.version is None:
-        typer.echo("version  not published")
+        say("version  not published")
     else:
-        typer.echo(f"version  {outcome.version}{'' if outcome.created else ' (the same bytes were published before)'}")
+        say(f"version  {outcome.version}{'' if outcome.created else ' (the same bytes were published before)'}")
         if evaluation.adapter.score.rate <= evaluation.base.score.rate:
-            typer.echo("\nOn held-out rows it is no better than its base: train longer before you serve it.")
+            say("", "On held-out rows it is no better than its base: train longer before you serve it.")
         else:
-            typer.echo(f"\nserve it: switchyard adapters promote {outcome.version}")
+            say("", f"serve it: switchyard adapters promote {outcome.version}")
 
 
 def _rate(side: Side) -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import typer
 
 from gateway.cost.report import Report, build_report
-from registry.console import JsonFlag, print_done, print_json, print_table, when
+from registry.console import JsonFlag, print_done, print_json, print_table, say, when
 from registry.db import now_ms
 from registry.errors import InvalidInput
 from registry.ledger import NANO, ApiPriceInfo, HostPriceInfo, dollars_to_nano
@@ -75,7 +75,7 @@ def report(
     with Registry.open() as registry:
         span = registry.ledger.span_ms()
         if span is None:
-            typer.echo("no usage yet" if not json_output else "null")
+            print_done(None, "no usage yet", json_output)
             return
         built = build_report(
             registry.ledger.sums,
@@ -101,7 +101,7 @@ def day_ms(text: str) -> int:
 
 
 def _print_report(report: Report) -> None:
-    typer.echo(f"{when(report.since_ms)} to {when(report.until_ms)}, against {report.api_model}\n")
+    say(f"{when(report.since_ms)} to {when(report.until_ms)}, against {report.api_model}", "")
     print_table(
         (
             "TENANT",
@@ -133,18 +133,18 @@ def _print_report(report: Report) -> None:
         empty="no usage in this window",
     )
     api = sum(line.api_nano for line in report.lines)
-    typer.echo(f"\nAPI cost   {_dollars(api)}")
-    typer.echo(f"host cost  {_dollars(report.host_nano)} for {report.hosts} host(s), idle time included")
+    say("", f"API cost   {_dollars(api)}")
+    say(f"host cost  {_dollars(report.host_nano)} for {report.hosts} host(s), idle time included")
     for price in report.api_prices:
         rates = f"${price.input_nano_per_mtok / NANO:g} in, ${price.cached_input_nano_per_mtok / NANO:g} cached, "
         rates += f"${price.output_nano_per_mtok / NANO:g} out per million tokens"
-        typer.echo(f"price      {price.model}: {rates} from {when(price.effective_from_ms)} ({price.source})")
+        say(f"price      {price.model}: {rates} from {when(price.effective_from_ms)} ({price.source})")
     for host in report.host_prices:
         hourly = f"${host.nano_per_hour / NANO:g} an hour from {when(host.effective_from_ms)}"
-        typer.echo(f"price      {host.name}: {hourly} ({host.source})")
+        say(f"price      {host.name}: {hourly} ({host.source})")
     if not report.host_prices:
-        typer.echo("price      no host price is known; add one with `switchyard cost add-host-price`")
-    typer.echo("The API's tokenizer may count differently; our token counts are assumed.")
+        say("price      no host price is known; add one with `switchyard cost add-host-price`")
+    say("The API's tokenizer may count differently; our token counts are assumed.")
 
 
 def _dollars(nano: int | None) -> str:

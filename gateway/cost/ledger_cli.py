@@ -6,7 +6,7 @@ import typer
 
 from gateway.cost.reconcile_cli import reconcile_ledger
 from gateway.cost.verify import Verification, verify
-from registry.console import JsonFlag, actor, print_done, print_json
+from registry.console import JsonFlag, actor, print_done, print_json, say
 from registry.service import Registry
 
 ledger = typer.Typer(
@@ -63,7 +63,7 @@ def correct(
 
 
 def _print(found: Verification) -> None:
-    typer.echo(f"{found.segments} segments on disk, {found.records} records, {found.running} attempts running")
+    say(f"{found.segments} segments on disk, {found.records} records, {found.running} attempts running")
     for problem in found.problems:
-        typer.echo(f"wrong: {problem}")
-    typer.echo(f"{len(found.problems)} problems" if found.problems else "all is right")
+        say(f"wrong: {problem}")
+    say(f"{len(found.problems)} problems" if found.problems else "all is right")

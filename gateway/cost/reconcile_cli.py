@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from gateway.cost.reconcile import Balance, Tokens, reconcile
-from registry.console import JsonFlag, print_json, print_table, when
+from registry.console import JsonFlag, print_json, print_table, say, when
 from registry.usage_report import day_ms
 
 SHIPPING_MS = 5_000
@@ -38,7 +38,7 @@ def reconcile_ledger(
 
 def _print(balances: list[Balance]) -> None:
     for one in balances:
-        typer.echo(f"{one.engine}, booted {when(one.boot_ms)}: {when(one.since_ms)} to {when(one.until_ms)}")
+        say(f"{one.engine}, booted {when(one.boot_ms)}: {when(one.since_ms)} to {when(one.until_ms)}")
         print_table(
             ("", "PROMPT", "COMPLETION", "ATTEMPTS"),
             (
@@ -52,6 +52,6 @@ def _print(balances: list[Balance]) -> None:
                 ("UNEXPLAINED", one.unexplained.prompt, one.unexplained.completion, None),
             ),
         )
-        typer.echo("")
+        say()
     if not balances:
-        typer.echo("no engine was read twice in this window; a running gateway reads each once a minute")
+        say("no engine was read twice in this window; a running gateway reads each once a minute")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from registry.console import JsonFlag, print_json, print_table
+from registry.console import JsonFlag, print_csv, print_json, print_table
 from registry.errors import InvalidInput
 from registry.usage_report import UsageReport, day_ms, report_usage, usage_csv
 
@@ -34,7 +34,7 @@ def usage(
     if json_output:
         print_json(report)
     elif csv_output:
-        typer.echo(usage_csv(report.lines), nl=False)
+        print_csv(usage_csv(report.lines))
     else:
         _print(report)
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import openai
-from rich.console import Console
 
 from gateway.embedded import EmbeddedEngine
 from gateway.samples import provision
@@ -82,9 +81,8 @@ def real_installation(base_folder: Path, state_dir: Path) -> Iterator[Live]:
     }
     gateway = [sys.executable, "-m", "switchyard", "gateway"]
     engine_log, gateway_log = state_dir / "engine.log", state_dir / "gateway.log"
-    quiet = Console(quiet=True)
     with child(engine.command(), engine.environment(), engine_log) as engine_process:
-        wait_until_up("engine", f"{engine.url}/health", engine_process, engine_log, 240, quiet)
+        wait_until_up("engine", f"{engine.url}/health", engine_process, engine_log, 240)
         with child(gateway, environment, gateway_log) as gateway_process:
-            wait_until_up("gateway", f"{url}/readyz", gateway_process, gateway_log, 60, quiet)
+            wait_until_up("gateway", f"{url}/readyz", gateway_process, gateway_log, 60)
             yield Live(url, engine.url, state_dir, base_folder, base.name, keys)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rich.console import Console
+import pytest
 from typer.testing import CliRunner
 
 from trainer import cli
@@ -63,20 +63,27 @@ def test_prepare_says_what_is_wrong_with_a_source() -> None:
     assert "error: base model 'not a model' is neither a folder nor a hub id" in done.stderr
 
 
-def test_progress_without_a_terminal_is_a_few_plain_lines() -> None:
-    text = io.StringIO()
-    with ConsoleReporter(Console(file=text)) as reporter:
+class Terminal(io.StringIO):
+    """A stream that says that somebody watches."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_without_a_terminal_is_a_few_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with ConsoleReporter() as reporter:
         reporter.stage("training")
         for step in range(1, 101):
             reporter.step(step, 100, 1 / step)
-    lines = text.getvalue().splitlines()
+    lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 11
     assert lines[-1].endswith("step 100/100  loss 0.010")
 
 
-def test_progress_on_a_terminal_is_a_bar_that_goes_away() -> None:
-    text = io.StringIO()
-    with ConsoleReporter(Console(file=text, force_terminal=True, width=80)) as reporter:
+def test_progress_on_a_terminal_is_a_bar_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = Terminal()
+    monkeypatch.setattr(sys, "stderr", text)
+    with ConsoleReporter() as reporter:
         reporter.step(1, 2, None)
         reporter.step(2, 2, 0.5)
         reporter.stage("evaluating")

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from rich.console import Console
 
 from gateway.supervisor import child, wait_until_up
 from loadtest.testing import free_port
@@ -57,7 +56,7 @@ def gateway_process(
     command = [sys.executable, "-m", "switchyard", "gateway", *(("--workers", str(workers)) if workers > 1 else ())]
     url, log = f"http://127.0.0.1:{port}", state_dir.parent / f"gateway-{port}.log"
     with child(command, environment, log, grace_s=30) as process:
-        wait_until_up("gateway", f"{url}/readyz", process, log, START_DEADLINE_S, Console(quiet=True))
+        wait_until_up("gateway", f"{url}/readyz", process, log, START_DEADLINE_S)
         gateway = GatewayProcess(url, process.pid, environment, log)
         gateway.wait_engines(len(engine_urls))
         yield gateway

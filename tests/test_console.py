@@ -1,0 +1,156 @@
+"""What others have named is shown as data: no markup, no emoji, no control of the operator's terminal."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from registry.console import print_csv, print_json, print_table, say, visible
+from tests.cli_runner import Run, done, run, tiny_base
+
+__all__ = ["done", "run", "tiny_base"]
+
+ROOT = Path(__file__).parents[1]
+OUR_OWN = {
+    "[bold]b[/bold]",
+    "[/]",
+    "ft:gpt-4o:nimbus::x:AbC",
+    ":warning:",
+    "[link=http://x]y[/link]",
+    "日本語のテナント",
+    "a" * 400,
+    "\\[escaped]",
+}
+HOSTILE = {
+    "\x1b[2J\x1b[H": r"\x1b[2J\x1b[H",
+    "\x9b2J": r"\x9b2J",
+    "a\rb": r"a\rb",
+    "a\nfake  row": r"a\nfake  row",
+    "\u202egnp.exe": r"\u202egnp.exe",
+    "a\u2028b": r"a\u2028b",
+    "\x08\x08ok": r"\x08\x08ok",
+    "\x1b]0;title\x07": r"\x1b]0;title\x07",
+    "\x00": r"\x00",
+    "\ud800": r"\ud800",
+    "tab\there": r"tab\there",
+    "\u200bhidden\U000e0041": r"\u200bhidden\U000e0041",
+}
+TO_THE_TERMINAL = {"echo", "secho", "confirm", "prompt", "print", "input"}
+
+
+def ways_around(tree: ast.AST) -> Iterator[str]:
+    """Where a module would print by itself."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names if name.name.partition(".")[0] in ("rich", "click"))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in ("rich", "click"):
+            yield str(node.module)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("print", "input"):
+            yield node.func.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if node.value.id == "typer" and node.attr in TO_THE_TERMINAL:
+                yield f"typer.{node.attr}"
+            if node.value.id == "sys" and node.attr in ("stdout", "stderr"):
+                yield f"sys.{node.attr}"
+
+
+def test_nothing_but_the_console_prints() -> None:
+    found = {}
+    sources = [ROOT / "switchyard.py"]
+    for room in ("registry", "gateway", "trainer"):
+        sources += (ROOT / room).rglob("*.py")
+    for source in sources:
+        if source != ROOT / "registry" / "console.py" and "migrations" not in source.parts:
+            ways = sorted(set(ways_around(ast.parse(source.read_text()))))
+            if ways:
+                found[str(source.relative_to(ROOT))] = ways
+    assert found == {}, "print with registry.console: say, print_table, print_json, live"
+
+
+@pytest.mark.parametrize("text", sorted(OUR_OWN))
+def test_a_table_shows_markup_emoji_names_and_long_names_as_they_are(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_table(("NAME", "[HEADING]"), [(text, "end")])
+    heading, row = capsys.readouterr().out.splitlines()
+    assert "[HEADING]" in heading
+    assert row.split() == [*text.split(), "end"]
+
+
+@pytest.mark.parametrize(("text", "shown"), sorted(HOSTILE.items(), key=repr))
+def test_control_characters_are_shown_and_never_sent(text: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert visible(text) == shown
+    say(text)
+    say(text, err=True)
+    streams = capsys.readouterr()
+    assert streams.out == streams.err == f"{shown}\n"
+    print_table(("NAME", "B"), [(text, "b")])
+    _, row = capsys.readouterr().out.splitlines()
+    assert row.split() == [*shown.split(), "b"]
+
+
+@pytest.mark.parametrize("text", sorted(HOSTILE, key=repr))
+def test_json_says_the_same_without_a_control_character(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"label": text})
+    out = capsys.readouterr().out
+    assert json.loads(out) == {"label": text}
+    assert out.isascii()
+    assert all(character.isprintable() or character == "\n" for character in out)
+
+
+def test_csv_keeps_its_lines_and_no_control_character(capsys: pytest.CaptureFixture[str]) -> None:
+    print_csv("a,b\r\n\x1b[2J,x\r\n")
+    assert capsys.readouterr().out == "a,b\r\n\\x1b[2J,x\r\n"
+
+
+def test_commands_show_what_others_have_named_as_data(done: Run, run: Run, tiny_base: str) -> None:
+    done("tenants", "create", "acme")
+    label = "[red]:x:[/red] \x1b[2J\r[/]"
+    done("keys", "create", "acme", "--label", label)
+    assert r"[red]:x:[/red] \x1b[2J\r[/]" in done("keys", "list").out
+    done("tenants", "map", "acme", "ft:gpt-4o-mini:nimbus::x:AbC", tiny_base)
+    assert f"ft:gpt-4o-mini:nimbus::x:AbC → {tiny_base}" in done("tenants", "list").out
+    refused = run("tenants", "create", "[bold]\x1b[1A")
+    assert "\x1b" not in refused.err
+    assert "[bold]" in refused.err
+
+
+def test_a_terminal_folds_long_names_and_gets_no_escape_from_data(tmp_path: Path) -> None:
+    code = (
+        "from registry.console import live, print_table\n"
+        "with live('[bold]\\x1b[5m :x:') as line: line.update('\\x1b]0;t\\x07[/]')\n"
+        f"print_table(('NAME', 'B'), [('{'n' * 300}', '[bold]\\x1b[2J')])\n"
+    )
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=slave, cwd=ROOT, env={**os.environ, "COLUMNS": "80", "TERM": "xterm"}
+    )
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(master, 65_536)
+        except OSError:  # the other end is closed
+            break
+    os.close(master)
+    assert process.wait() == 0
+    assert shown.count(b"n") >= 300
+    assert b"\x1b[2J" not in shown
+    assert b"\x1b[5m" not in shown
+    assert b"\x1b]0" not in shown
+
+
+def test_a_terminal_without_unicode_gets_escapes_and_no_traceback() -> None:
+    code = "from registry.console import print_table, say; say('é → –'); print_table(('A', 'B'), [('日本', None)])"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, check=True)
+    assert done.stdout.isascii()
+    assert rb"\u65e5\u672c" in done.stdout
