@@ -24,7 +24,7 @@ from registry.blobs import BlobStore, canonical_json, digest_of
 from registry.db import Database, now_ms
 from registry.effect_proof import EFFECT_PROOF_FILE, check_proof, parse_proof, read_proof
 from registry.errors import Conflict, InvalidInput, NotFound
-from registry.models import Adapter, Alias, AliasEvent, Version
+from registry.models import Adapter, Alias, AliasEvent, Split, Version
 from registry.names import AdapterRef, VersionNumber, check_name
 from registry.proofs import ProofInfo, attached_proof, lay_out_proof, proof_of, record_proof
 from registry.tenants import require_tenant
@@ -56,6 +56,8 @@ class VersionInfo:
     facts: dict[str, Any]
     lineage: dict[str, Any]
     aliases: tuple[str, ...]
+    shares: dict[str, float]
+    """Of every alias whose traffic is split now: how many percent of it go here, when any do."""
     quarantined: str | None
     proof: ProofInfo | None
     """What is known of its effect; `None` when nobody has measured it."""
@@ -440,7 +442,18 @@ def version_info(session: Session, adapter: Adapter, version: Version) -> Versio
         facts=version.facts,
         lineage=version.lineage,
         aliases=tuple(aliases),
+        shares=_shares(session, version),
         quarantined=version.quarantined,
         proof=proof_of(session, version.manifest_digest),
         created_at_ms=version.created_at_ms,
     )
+
+
+def _shares(session: Session, version: Version) -> dict[str, float]:
+    running = select(Split).where(Split.adapter_id == version.adapter_id, Split.ended_at_ms.is_(None))
+    return {
+        split.alias: weight / 100
+        for split in session.scalars(running.order_by(Split.alias))
+        for version_id, weight in split.arms
+        if version_id == version.id and weight
+    }

@@ -83,6 +83,8 @@ class SplitEntry:
     id: int
     salt: bytes
     arms: tuple[tuple[VersionEntry, int], ...]
+    ranges: tuple[tuple[int, VersionEntry], ...]
+    """Whose the buckets are: see `registry.split_ranges`."""
 
 
 @dataclass(frozen=True, slots=True)

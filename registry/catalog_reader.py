@@ -43,6 +43,7 @@ from registry.models import (
     Tenant,
     Version,
 )
+from registry.split_ranges import ranges_of
 
 MOST_CHANGES = 2_000
 """More changes than these are not asked for by name; everything is read instead."""
@@ -103,7 +104,9 @@ VERSIONS = Query(
 )
 ALIASES = Query(select(Alias.adapter_id, Alias.name, Alias.version_id), Alias.adapter_id.in_(NAMES))
 SPLITS = Query(
-    select(Split.id, Split.adapter_id, Split.alias, Split.salt, Split.arms).where(Split.ended_at_ms.is_(None)),
+    select(Split.id, Split.adapter_id, Split.alias, Split.salt, Split.arms, Split.ranges).where(
+        Split.ended_at_ms.is_(None)
+    ),
     Split.adapter_id.in_(NAMES),
 )
 TARIFFS = Query(
@@ -234,10 +237,11 @@ def _adapters(connection: Connection, names: Collection[Owner] | None) -> dict[O
     for adapter_id, alias, version_id in ALIASES.rows(connection, ids):
         aliases.setdefault(owners[adapter_id], {})[intern(alias)] = versions[version_id]
     splits: dict[Owner, dict[str, SplitEntry]] = {}
-    for split_id, adapter_id, alias, salt, weights in SPLITS.rows(connection, ids):
+    for split_id, adapter_id, alias, salt, weights, stored in SPLITS.rows(connection, ids):
         arms = tuple((versions[version_id], weight) for version_id, weight in weights)
+        ranges = tuple((until, versions[version_id]) for until, version_id in ranges_of(weights, stored))
         if not any(version.quarantined for version, _ in arms):  # else the alias's own version takes all of the traffic
-            splits.setdefault(owners[adapter_id], {})[intern(alias)] = SplitEntry(split_id, salt.encode(), arms)
+            splits.setdefault(owners[adapter_id], {})[intern(alias)] = SplitEntry(split_id, salt.encode(), arms, ranges)
     for owner in owners.values():
         found[owner] = AdapterEntry(
             _frozen(by_number.get(owner)), _frozen(aliases.get(owner)), _frozen(splits.get(owner))

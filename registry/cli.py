@@ -88,7 +88,7 @@ def list_adapters(
         (
             (
                 version.name,
-                ", ".join(version.aliases) or None,
+                _traffic_of(version),
                 version.facts["rank"],
                 f"{version.facts['size_bytes'] / 1e6:.1f} MB",
                 version.base_digest[7:19],
@@ -111,7 +111,7 @@ def show(name: str = Adapter, json_output: bool = JsonFlag) -> None:
         return
     fields = {
         "version": version.name,
-        "aliases": ", ".join(version.aliases) or "–",
+        "aliases": _traffic_of(version),
         "state": f"quarantined: {version.quarantined}" if version.quarantined else _state_of(version),
         "manifest": version.manifest_digest,
         "base": version.base_digest,
@@ -362,13 +362,15 @@ def _own(tenant: str, target: str) -> str:
 def _parse_weights(texts: list[str]) -> dict[str, int]:
     weights = {}
     for text in texts:
-        version, equals, percent = text.partition("=")
+        version, _, percent = text.partition("=")
+        if version in weights:
+            raise InvalidInput(f"{version} is given twice; name every version once", param="weights")
         try:
-            weights[version] = round(float(percent) * 100)
+            weights[version] = round(float(percent.removesuffix("%")) * 100)
         except (ValueError, OverflowError):
-            equals = ""
-        if not equals:
-            raise InvalidInput(f"weight is {text!r}; expected VERSION=PERCENT such as 1.1=10", param="weights")
+            raise InvalidInput(
+                f"weight is {text!r}; expected VERSION=PERCENT such as 1.1=10", param="weights"
+            ) from None
     return weights
 
 
@@ -385,6 +387,12 @@ def _effect_of(version: VersionInfo) -> str:
         return f"not proven; `switchyard adapters prove {version.name}` measures it"
     how = "measured after the publish" if version.proof.attached else "published with it"
     return f"{version.proof.largest_effect:.2f} nats at most, {how}"
+
+
+def _traffic_of(version: VersionInfo) -> str | None:
+    """`canary, production 10 %`: the aliases that point here, and those of which a split sends a share."""
+    names = sorted({*version.aliases, *version.shares})
+    return ", ".join(f"{name} {version.shares[name]:g} %" if name in version.shares else name for name in names) or None
 
 
 def _version_fields(version: VersionInfo) -> dict[str, object]:

@@ -13,9 +13,7 @@ from registry.adapters import require_adapter
 from registry.db import Database, now_ms
 from registry.models import Split, Version
 from registry.names import AdapterRef
-
-FULL_WEIGHT = 10_000
-"""Weights are in 1/10,000 of the traffic."""
+from registry.split_ranges import change, lay_out, ranges_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,23 +63,29 @@ def begin_split(
 ) -> Split:
     """Add a split by `(version id, weight in 1/10,000)` to the caller's transaction.
 
-    Arms are in the order of version numbers, which with the salt decides who gets what. The salt is that of the split
-    that ran `before` when it has the same versions, so that a change of weights moves as few units as it can.
+    Arms are in the order of version numbers. The split that ran `before` is continued when only its weights change, or
+    arms come or go: with its salt, and with as few units moved as the weights allow. Where one version takes another's
+    place units are drawn anew.
     """
-    same = before is not None and [version_id for version_id, _ in before.arms] == [
-        version_id for version_id, _ in arms
-    ]
+    continued = before is not None and _comes_or_goes({arm for arm, _ in before.arms}, {arm for arm, _ in arms})
     split = Split(
         adapter_id=adapter_id,
         alias=alias,
-        salt=before.salt if before is not None and same else secrets.token_hex(16),
+        salt=before.salt if before is not None and continued else secrets.token_hex(16),
         arms=[[version_id, weight] for version_id, weight in arms],
+        ranges=change(ranges_of(before.arms, before.ranges), arms)
+        if before is not None and continued
+        else lay_out(arms),
         started_at_ms=now_ms(),
         ended_at_ms=None,
     )
     session.add(split)
     session.flush()
     return split
+
+
+def _comes_or_goes(before: set[int], after: set[int]) -> bool:
+    return before <= after or after <= before
 
 
 def _info(session: Session, adapter_name: str, row: Split) -> SplitInfo:

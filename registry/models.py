@@ -178,6 +178,8 @@ class Split(Base):
     salt: Mapped[str] = mapped_column(String(64))
     arms: Mapped[list[Any]]
     """`[[version id, weight in 1/10000], …]` in a fixed order; weights sum to 10,000."""
+    ranges: Mapped[list[Any] | None]
+    """`[[until, version id], …]`: whose the buckets are (`registry.split_ranges`). NULL: one range an arm."""
     started_at_ms: Mapped[int]
     ended_at_ms: Mapped[int | None]
 

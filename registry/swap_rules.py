@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 from registry.adapters import require_version
 from registry.effect_proof import LEAST_EFFECT_IN_NOISES
 from registry.errors import InvalidInput, NotFound
-from registry.experiments import FULL_WEIGHT
 from registry.models import Adapter, AliasEvent, Version
-from registry.names import AdapterRef, VersionNumber
+from registry.names import PRODUCTION, AdapterRef, VersionNumber
 from registry.proofs import ProofInfo
+from registry.split_ranges import FULL_WEIGHT
 
 
 def name_of(session: Session, adapter: Adapter, version_id: int) -> str:
@@ -57,8 +57,15 @@ def _stack_of(moves: Iterable[int]) -> list[int]:
     return stack
 
 
-def check_weights(weights: Mapping[str, int]) -> None:
+def check_weights(ref: AdapterRef, alias: str, weights: Mapping[str, int]) -> None:
     """Raise `InvalidInput` unless these are two versions at least whose weights sum to 10,000."""
+    if list(weights.values()) == [FULL_WEIGHT]:
+        to_alias = "" if alias == PRODUCTION else f" --alias {alias}"
+        raise InvalidInput(
+            f"a split is between two versions at least; to give {next(iter(weights))} all of the traffic, "
+            f"`switchyard adapters promote {ref.adapter_name}@{next(iter(weights))}{to_alias}`",
+            param="weights",
+        )
     if len(weights) < 2 or any(weight < 0 for weight in weights.values()) or sum(weights.values()) != FULL_WEIGHT:
         given = ", ".join(f"{version} {weight / 100:g} %" for version, weight in weights.items())
         raise InvalidInput(

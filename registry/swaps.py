@@ -19,11 +19,12 @@ from sqlalchemy.orm import Session
 from registry.adapters import move_alias, require_adapter, require_unmoved, require_version
 from registry.db import Database, now_ms
 from registry.errors import Conflict, InvalidInput, NotFound
-from registry.experiments import FULL_WEIGHT, active_split, begin_split, end_split
+from registry.experiments import active_split, begin_split, end_split
 from registry.leadership import check_fence
 from registry.models import Adapter, Alias, Swap, Version
 from registry.names import PRODUCTION, AdapterRef, check_name
 from registry.proofs import proof_of
+from registry.split_ranges import FULL_WEIGHT
 from registry.swap_rules import (
     before_top,
     check_weights,
@@ -133,7 +134,7 @@ class Swaps:
 
         Raises `InvalidInput` when the weights do not sum to 10,000 or a version is quarantined, `NotFound`, `Conflict`.
         """
-        check_weights(weights)
+        check_weights(ref, alias, weights)
         with self._db.write() as session:
             adapter = require_adapter(session, ref)
             arms = versions_of(session, adapter, ref, weights)

@@ -118,6 +118,11 @@ def test_a_split_begins_shows_in_the_history_and_ends(shop: Run) -> None:
     assert begun["split"]["arms"] == [["1.0", 9000], ["1.1", 1000]]
     assert (begun["swap"]["kind"], begun["swap"]["state"]) == ("ramp", "done")
     assert begun["swap"]["detail"]["split"] == begun["split"]["id"]
+    listed = {row["name"]: (row["aliases"], row["shares"]) for row in shop("adapters", "list", "--json").document}
+    assert listed["acme/triage@1.0"] == (["production"], {"production": 90})
+    assert listed["acme/triage@1.1"] == ([], {"production": 10})
+    rows = shop("adapters", "list").out.splitlines()[1:]
+    assert ["production 90 %" in rows[0], "production 10 %" in rows[1]] == [True, True]
     ended = shop("adapters", "split", "acme/triage", "--end")
     assert ended.out.splitlines() == [
         "acme/triage@production → 1.0 100 %: done",

@@ -37,6 +37,11 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "rollback of nothing": (("adapters", "rollback", "acme/triage"), "no earlier version to go back to"),
     "weights without percents": (("adapters", "split", "acme/triage", "1.0"), "expected VERSION=PERCENT"),
     "weights that are no number": (("adapters", "split", "acme/triage", "1.0=lots"), "weight is '1.0=lots'"),
+    "all weight to one version": (
+        ("adapters", "split", "acme/triage", "1.1=100"),
+        "`switchyard adapters promote acme/triage@1.1`",
+    ),
+    "a version twice": (("adapters", "split", "acme/triage", "1.1=10", "1.1=90"), "1.1 is given twice"),
     "endless weights": (("adapters", "split", "acme/triage", "1.0=inf", "1.1=0"), "weight is '1.0=inf'"),
     "weights that do not sum": (
         ("adapters", "split", "acme/triage", "1.0=50", "1.1=49"),

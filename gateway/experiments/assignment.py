@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Sequence
+from operator import itemgetter
+from typing import TypeVar
 
-BUCKETS = 10_000
+from registry.split_ranges import FULL_WEIGHT
+
+BUCKETS = FULL_WEIGHT
+_UNTIL = itemgetter(0)
+A = TypeVar("A")
 
 
 def bucket_of(salt: bytes, unit: str) -> int:
@@ -14,14 +21,6 @@ def bucket_of(salt: bytes, unit: str) -> int:
     return int.from_bytes(digest[:8], "big") % BUCKETS
 
 
-def choose(weights: Sequence[int], bucket: int) -> int:
-    """Index of the arm whose cumulative range holds `bucket`; weights are in 1/10,000 and sum to 10,000.
-
-    The order is fixed, so moving weight to the last arm only ever moves units towards it.
-    """
-    reached = 0
-    for index, weight in enumerate(weights):
-        reached += weight
-        if bucket < reached:
-            return index
-    raise ValueError(f"weights {list(weights)} do not cover bucket {bucket}")
+def choose(ranges: Sequence[tuple[int, A]], bucket: int) -> A:
+    """The arm whose range holds `bucket`; ranges are `(until, arm)`, rising to 10,000 (`registry.split_ranges`)."""
+    return ranges[bisect_right(ranges, bucket, key=_UNTIL)][1]

@@ -13,7 +13,5 @@ def assign(target: Target, unit: Unit) -> Arm:
     assert target.version is not None
     if target.split is None:
         return Arm(target.version.name, target.version.base_digest, target.version, None, None, None)
-    versions = [version for version, _ in target.split.arms]
-    weights = [weight for _, weight in target.split.arms]
-    version = versions[choose(weights, bucket_of(target.split.salt, unit.value))]
+    version = choose(target.split.ranges, bucket_of(target.split.salt, unit.value))
     return Arm(version.name, version.base_digest, version, target.split.id, version.number, unit.source)

@@ -10,6 +10,7 @@ from openai import OpenAI
 
 from gateway.experiments.assignment import BUCKETS, bucket_of, choose
 from registry.names import AdapterRef
+from registry.split_ranges import Ranges, lay_out
 from tests.gateway.stack import CHAT, House, Stack, open_house, run_stack
 
 TRIAGE = AdapterRef("acme", "triage", None, "production")
@@ -142,9 +143,13 @@ def test_a_quarantined_arm_gives_all_its_units_to_the_aliass_own_version(house: 
 # The pure part
 
 
+def laid_out(weights: list[int]) -> Ranges:
+    return lay_out(list(enumerate(weights)))
+
+
 @pytest.mark.parametrize("weights", [[9_000, 1_000], [5_000, 5_000], [3_333, 3_333, 3_334], [9_990, 10]])
 def test_weights_are_respected_over_two_thousand_units(weights: list[int]) -> None:
-    counts = Counter(choose(weights, bucket_of(b"salt", unit)) for unit in UNITS)
+    counts = Counter(choose(laid_out(weights), bucket_of(b"salt", unit)) for unit in UNITS)
     for index, weight in enumerate(weights):
         share = weight / BUCKETS
         spread = (len(UNITS) * share * (1 - share)) ** 0.5
@@ -152,16 +157,16 @@ def test_weights_are_respected_over_two_thousand_units(weights: list[int]) -> No
 
 
 def test_every_bucket_belongs_to_one_arm_and_arms_of_weight_zero_to_none() -> None:
-    counts = Counter(choose([0, 2_500, 0, 7_500, 0], bucket) for bucket in range(BUCKETS))
+    counts = Counter(choose(laid_out([0, 2_500, 0, 7_500, 0]), bucket) for bucket in range(BUCKETS))
     assert counts == {1: 2_500, 3: 7_500}
-    with pytest.raises(ValueError, match="do not cover"):
-        choose([5_000], 5_000)
+    with pytest.raises(ValueError, match="5000 buckets have an owner"):
+        laid_out([5_000])
 
 
 def test_moving_weight_to_the_last_arm_moves_units_to_it_and_no_other_way() -> None:
     last: dict[str, int] = dict.fromkeys(UNITS, 0)
     for weight in range(0, 10_001, 500):
-        now = {unit: choose([10_000 - weight, weight], bucket_of(b"salt", unit)) for unit in UNITS}
+        now = {unit: choose(laid_out([10_000 - weight, weight]), bucket_of(b"salt", unit)) for unit in UNITS}
         assert all(now[unit] >= last[unit] for unit in UNITS)
         last = now
     assert set(last.values()) == {1}

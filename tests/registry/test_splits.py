@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
-from gateway.experiments.assignment import BUCKETS, bucket_of, choose
+from gateway.experiments.assignment import bucket_of, choose
 from registry.errors import InvalidInput, NotFound
-from registry.experiments import FULL_WEIGHT, SplitInfo
+from registry.experiments import SplitInfo
 from registry.names import parse_ref
 from tests.registry.conftest import Shop
 
@@ -22,22 +24,28 @@ def served(shop: Shop) -> Shop:
     return shop
 
 
-def arms_of(split: SplitInfo) -> list[str]:
-    """The version that each unit gets."""
-    weights = [weight for _, weight in split.arms]
-    return [split.arms[choose(weights, bucket_of(split.salt.encode(), unit))][0] for unit in UNITS]
+def arms_of(shop: Shop, split: SplitInfo) -> list[str]:
+    """The version that each unit gets, as the catalog has it."""
+    entry = shop.registry.catalog().adapters["acme", "triage"].splits["production"]
+    assert entry.id == split.id
+    return [choose(entry.ranges, bucket_of(entry.salt, unit)).number for unit in UNITS]
+
+
+def moved(before: list[str], after: list[str]) -> dict[tuple[str, str], float]:
+    """From and to → percent of the units that went so."""
+    went = Counter((old, new) for old, new in zip(before, after, strict=True) if old != new)
+    return {way: count * 100 / len(UNITS) for way, count in went.items()}
 
 
 def test_arms_are_in_the_order_of_versions_whatever_was_written_first(served: Shop) -> None:
     split = served.split({"1.2": 1000, "1.0": 9000})
     assert split.arms == (("1.0", 9000), ("1.2", 1000))
     assert (split.adapter, split.alias, split.ended_at_ms) == ("acme/triage", "production", None)
-    assert FULL_WEIGHT == BUCKETS
 
 
 @pytest.mark.parametrize(
     "weights",
-    [{}, {"1.0": 10_000}, {"1.0": 5000, "1.1": 4999}, {"1.0": 5000, "1.1": 5001}, {"1.0": 11_000, "1.1": -1000}],
+    [{}, {"1.0": 5000}, {"1.0": 5000, "1.1": 4999}, {"1.0": 5000, "1.1": 5001}, {"1.0": 11_000, "1.1": -1000}],
     ids=["none", "one version", "too little", "too much", "negative"],
 )
 def test_weights_must_be_of_two_versions_and_sum_to_the_whole(served: Shop, weights: dict[str, int]) -> None:
@@ -68,12 +76,29 @@ def test_a_quarantined_version_gets_no_traffic(served: Shop) -> None:
 
 def test_changing_weights_keeps_the_salt_and_moves_units_one_way_only(served: Shop) -> None:
     small = served.split({"1.0": 9000, "1.1": 1000})
+    before = arms_of(served, small)
     large = served.split({"1.0": 6000, "1.1": 4000})
+    after = arms_of(served, large)
     assert large.salt == small.salt
-    before, after = arms_of(small), arms_of(large)
-    moved = {(old, new) for old, new in zip(before, after, strict=True) if old != new}
-    assert moved == {("1.0", "1.1")}
+    assert set(moved(before, after)) == {("1.0", "1.1")}
     assert after.count("1.1") / len(UNITS) == pytest.approx(0.4, abs=0.04)
+
+
+def test_of_three_arms_only_those_units_move_that_must(served: Shop) -> None:
+    before = arms_of(served, served.split({"1.0": 5000, "1.1": 3000, "1.2": 2000}))
+    after = arms_of(served, served.split({"1.0": 4000, "1.1": 3000, "1.2": 3000}))
+    assert set(moved(before, after)) == {("1.0", "1.2")}
+    assert moved(before, after)["1.0", "1.2"] == pytest.approx(10, abs=2.5)
+    back = arms_of(served, served.split({"1.0": 5000, "1.1": 3000, "1.2": 2000}))
+    assert back == before, "a change that is taken back takes all units back"
+
+
+def test_an_arm_that_comes_or_goes_moves_only_its_own_units(served: Shop) -> None:
+    two = arms_of(served, served.split({"1.0": 7000, "1.2": 3000}))
+    three = arms_of(served, served.split({"1.0": 6000, "1.1": 1000, "1.2": 3000}))
+    assert set(moved(two, three)) == {("1.0", "1.1")}
+    gone = arms_of(served, served.split({"1.0": 6000, "1.2": 4000}))
+    assert set(moved(three, gone)) == {("1.1", "1.2")}
 
 
 def test_a_split_of_other_versions_draws_a_new_salt(served: Shop) -> None:
