@@ -84,7 +84,9 @@ def _serve(settings: GatewaySettings, fd: int | None) -> None:
     _raise_open_files_limit()
     _log_to_stderr()
     app = Gateway(settings, leads=fd is None)
-    config = server_config(app, settings.host, settings.port, grace_s=settings.stop_grace_s)
+    config = server_config(
+        app, settings.host, settings.port, grace_s=settings.stop_grace_s, keep_alive_s=settings.keep_alive_s
+    )
     Server(config).run(sockets=None if fd is None else [socket.socket(fileno=fd)])
 
 

@@ -8,12 +8,15 @@ import socket
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from gateway.api.request_ids import new_id
+from gateway.errors import BadRequest
+from gateway.upgrade import PlainProtocol
 
 MAX_HEAD_BYTES = 65_536
 HEAD_TIMEOUT_S = 20.0
 MOST_PIPELINED = 64
-TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 READS_WITHIN_S = 30.0
 """In which a client must have read something of what waits for it."""
 BODILESS = (204, 304)
@@ -94,7 +97,7 @@ class Cycle(RequestResponseCycle):
             self.on_response()
 
 
-class BoundedProtocol(HttpToolsProtocol):
+class BoundedProtocol(PlainProtocol):
     """Closes a connection on which too much comes, or nothing whole in time, of what is no body that is asked for."""
 
     head_timeout_s = HEAD_TIMEOUT_S
@@ -110,12 +113,17 @@ class BoundedProtocol(HttpToolsProtocol):
         self._barren_bytes = 0
         """So many have come since the last that completed a head or was of a body."""
         self._in_head = True
-        self._clock: asyncio.TimerHandle | None = self.loop.call_later(self.head_timeout_s, transport.close)
+        self._clock: asyncio.TimerHandle | None = self.loop.call_later(self.timeout_keep_alive, transport.close)
+        self._new = True
+        """Nothing has come yet: load balancers open connections before they need them."""
 
     def data_received(self, data: bytes) -> None:
         """Whatever comes while no request is served must become one in time: a head, or the rest of a body that was
         answered before it had come.
         """
+        if self._new:
+            self._new = False
+            self._stop_clock()
         self._barren_bytes += len(data)
         super().data_received(data)
         if self.transport.is_closing():
@@ -125,7 +133,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.transport.abort()
                 return
             if self._in_head:
-                self.transport.write(TOO_LARGE)
+                self._refuse(431, BadRequest(f"The head is longer than {MAX_HEAD_BYTES} bytes.", code="head_too_large"))
             self.transport.close()
         elif self._clock is None and not self._serves:
             self._clock = self.loop.call_later(self.head_timeout_s, self.transport.close)
@@ -134,14 +142,16 @@ class BoundedProtocol(HttpToolsProtocol):
     def _serves(self) -> bool:
         return self._serving is not None and not self._serving.response_complete
 
-    def on_headers_complete(self) -> None:
+    def on_head(self) -> None:
         """The head is whole: stop the clock. Raises `ConnectionError` when too many requests wait for their turn."""
         self._in_head = False
         self._barren_bytes = 0
         self._stop_clock()
         if len(self.pipeline) >= MOST_PIPELINED:
             raise ConnectionError("too many pipelined requests")  # nothing else stops the parser
-        super().on_headers_complete()
+        super().on_head()
+        if self.scope["method"] == "CONNECT":  # nobody knows what its sender takes the next bytes for
+            self.cycle.keep_alive = False
         self.headers = []  # trailers come here, and are no headers
 
     def on_body(self, body: bytes) -> None:
@@ -149,9 +159,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._barren_bytes = 0
         super().on_body(body)
 
-    def on_message_complete(self) -> None:
+    def on_end(self) -> None:
         """The next bytes are the next request's head."""
-        super().on_message_complete()
+        super().on_end()
         self._barren_bytes = 0
         self._in_head = True
 
@@ -159,8 +169,15 @@ class BoundedProtocol(HttpToolsProtocol):
         """Refuse what is no HTTP; but in the middle of an answer there is nothing to be said."""
         if self._serves:
             self.transport.abort()
-        else:
-            super().send_400_response(msg)
+        elif not self.transport.is_closing():
+            self._refuse(400, BadRequest("This is no HTTP/1.1 request.", code="invalid_http"))
+
+    def _refuse(self, status: int, error: BadRequest) -> None:
+        """An answer to what never becomes a request, and the end of the connection."""
+        body = error.envelope()
+        head = b"content-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\nconnection: close\r\n\r\n"
+        self.transport.write(STATUS_LINE[status] + head % (len(body), new_id().encode()) + body)
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the request that is answered, and those behind it: uvicorn tells only the one that was read last."""
@@ -221,9 +238,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._serving = cycle
         super()._start_asgi_task(cycle, app)
 
-    def _unsupported_upgrade_warning(self) -> None:
-        """Nothing is upgraded, and nobody needs another library for it."""
-
     def _stop_clock(self) -> None:
         if self._clock is not None:
             self._clock.cancel()
@@ -248,8 +262,10 @@ def spare_what_lives() -> None:
     gc.freeze()
 
 
-def server_config(gateway: Any, host: str, port: int, *, grace_s: int) -> uvicorn.Config:
-    """uvicorn's settings of a gateway; `grace_s` is how long running answers may go on after SIGTERM."""
+def server_config(gateway: Any, host: str, port: int, *, grace_s: int, keep_alive_s: int = 75) -> uvicorn.Config:
+    """uvicorn's settings of a gateway; `grace_s` is how long running answers may go on after SIGTERM, `keep_alive_s`
+    how long a connection may idle.
+    """
     return uvicorn.Config(
         gateway,
         host=host,
@@ -261,4 +277,5 @@ def server_config(gateway: Any, host: str, port: int, *, grace_s: int) -> uvicor
         proxy_headers=False,
         log_config=None,
         timeout_graceful_shutdown=grace_s,
+        timeout_keep_alive=keep_alive_s,
     )

@@ -58,6 +58,12 @@ class GatewaySettings(RegistrySettings):
     requests_per_home: float = Field(
         32.0, gt=0, description="Mean requests in flight on an adapter for each engine that it is given as a home."
     )
+    keep_alive_s: int = Field(
+        75,
+        ge=1,
+        description="How long a client's connection may idle before it is closed: longer than the load balancer in "
+        "front keeps it (AWS 60 s by default, Google Cloud 600 s).",
+    )
     workers: int = Field(1, ge=1, le=64, description="Processes that serve; 1 is all in one process.")
     limits_store: str | None = Field(
         None,

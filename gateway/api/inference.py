@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Literal
 
+from gateway.api.request_ids import new_id
 from gateway.api.respond import Message, Receive, Respond, Send
 from gateway.errors import ApiError, BadRequest, Overloaded, PayloadTooLarge
 from gateway.handoffs import CLIENT_GONE, Call
@@ -21,9 +20,6 @@ PATHS: dict[str, Endpoint] = {"/v1/chat/completions": "chat", "/v1/completions":
 CLIENT_GONE_STATUS = 499
 MAX_UNIT_CHARS = 256
 BODY_TIMEOUT_S = 60.0
-_ids = random.Random(os.urandom(32))
-"""Request ids must be unique, not secret; the kernel's generator would cost a system call for each."""
-RANDOM_BITS = 80
 
 
 class ClientGone(Exception):
@@ -34,7 +30,7 @@ async def answer(scope: dict[str, Any], receive: Receive, send: Send, endpoint: 
     """Serve one request from its first byte to its last, whatever happens."""
     began_s = time.perf_counter()
     respond = Respond(send, began_s=began_s)
-    request_id = _new_id()
+    request_id = new_id()
     respond.describe(request_id, None)
     house.metrics.in_flight.inc()
     client = Client(receive, house.caps.max_body_bytes)
@@ -54,13 +50,6 @@ async def answer(scope: dict[str, Any], receive: Receive, send: Send, endpoint: 
         house.metrics.answered(endpoint, respond.status)
         if respond.first_byte_s is not None:
             house.metrics.first_byte(endpoint, respond.first_byte_s)
-
-
-def _new_id() -> str:
-    """128 bits in hexadecimal that begin with the milliseconds since the epoch: a table with millions of them is
-    appended to, where random ones would be inserted all over it.
-    """
-    return f"{(time.time_ns() // 1_000_000 << RANDOM_BITS) | _ids.getrandbits(RANDOM_BITS):032x}"
 
 
 class Client:
@@ -142,8 +131,4 @@ def _call(scope: dict[str, Any], endpoint: Endpoint, body: Callable[[], Awaitabl
                     param="X-Switchyard-Unit",
                     code="invalid_value",
                 )
-        elif name == b"upgrade":
-            raise BadRequest(
-                "Send plain HTTP/1.1: with an 'Upgrade' header the body is lost.", code="upgrade_unsupported"
-            )
     return Call(endpoint, authorization, unit, body, request_id)

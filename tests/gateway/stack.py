@@ -169,7 +169,7 @@ def open_house(folder: Path, **settings: Any) -> Iterator[House]:
 def served(gateway: Gateway) -> Iterator[str]:
     """The gateway under uvicorn in a thread; the value is its URL."""
     settings = gateway.settings
-    config = server_config(gateway, settings.host, settings.port, grace_s=2)
+    config = server_config(gateway, settings.host, settings.port, grace_s=2, keep_alive_s=settings.keep_alive_s)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="gateway", daemon=True)
     thread.start()
