@@ -17,6 +17,8 @@ ApiError                       status  type                    retried by the SD
 
 from __future__ import annotations
 
+from typing import Self
+
 import orjson
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -32,6 +34,10 @@ class ApiError(Exception):
     """What OpenAI's SDK is told to do; `None` leaves it to the status."""
     headers: Headers = ()
     """More headers of the answer, unless it has begun."""
+    scope: str | None = None
+    """Of a refusal by limits: what has the limit, such as `tenant:acme`."""
+    reason: str | None = None
+    """Why, for reports: a limit's name, where `code` stands for several."""
 
     def __init__(
         self, message: str, *, param: str | None = None, code: str | None = None, retry_after_s: int | None = None
@@ -41,6 +47,11 @@ class ApiError(Exception):
         self.param = param
         self.code = code
         self.retry_after_s = retry_after_s
+
+    def by(self, scope: str, reason: str) -> Self:
+        """The same, refused by this limit of this scope."""
+        self.scope, self.reason = scope, reason
+        return self
 
     def envelope(self) -> bytes:
         """The JSON body `{"error": {"message", "type", "param", "code"}}`."""

@@ -95,7 +95,7 @@ class Usage:
     sent: bool = False
     """Whether the engine may have worked on it."""
     began_s: float | None = None
-    """`time.perf_counter()` when the answer's first bytes came."""
+    """`time.perf_counter()` when the first bytes of a streamed answer came."""
     _by_choice: dict[int, int] = field(default_factory=dict)
     _by_prompt: dict[int, int] = field(default_factory=dict)
 

@@ -61,7 +61,7 @@ class UsageLine:
     busy_ms: int
     """Sum of the attempts' durations."""
     ttft_ms: float | None
-    """Mean time to the first bytes of an answer, of attempts that had one."""
+    """Mean time to the first bytes of a streamed answer, of attempts that had one."""
 
     @property
     def cost_dollars(self) -> str:

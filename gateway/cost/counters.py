@@ -343,6 +343,11 @@ class Counter:
         """Whether there is anything to obey."""
         return bool(self.budgets) or not (self.places is None and self.requests is None and self.tokens is None)
 
+    @property
+    def counts_use(self) -> bool:
+        """Whether tokens or dollars are limited."""
+        return bool(self.budgets) or self.tokens is not None
+
     def refresh(self, now_s: float) -> None:
         """Have `left` of the rates say what is free now, and not after the last request."""
         for rate in (self.requests, self.tokens):

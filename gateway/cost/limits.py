@@ -33,7 +33,7 @@ class Standing:
     its price, `None` when there is none.
     """
 
-    __slots__ = ("catalog", "counted", "counters", "price", "read", "scopes")
+    __slots__ = ("catalog", "counted", "counters", "counts_use", "price", "read", "scopes")
 
     def __init__(
         self, catalog: Catalog, scopes: tuple[str, ...], counted: list[Counter], price: TariffEntry | None
@@ -42,6 +42,8 @@ class Standing:
         self.scopes = scopes
         self.counted = counted
         self.counters = [counter for counter in counted if counter.limited]
+        self.counts_use = any(counter.counts_use for counter in self.counters)
+        """Whether tokens or dollars are counted for one of them; else nobody needs to know how large a request is."""
         self.price = price
         self.read = False
         """Whether all of its budgets know what was spent before they were counted."""

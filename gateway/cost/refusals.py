@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from typing import Literal
 
 from gateway.cost.counters import Budget, Counter
 from gateway.cost.rates import Rate
@@ -53,56 +54,79 @@ def _duration(seconds: float) -> bytes:
 
 def too_many_at_once(scope: str, limit: int) -> RateLimited:
     """All places are taken."""
+    if not limit:
+        return _in_vain(
+            RateLimited(
+                f"No requests are allowed to {_named(scope)}: its concurrency is 0. Ask the operator to raise it.",
+                code="rate_limit_exceeded",
+            ).by(scope, "concurrency")
+        )
     return RateLimited(
         f"{limit} requests of {_named(scope)} run already, which is its limit. Send the next one when one has ended.",
         code="rate_limit_exceeded",
         retry_after_s=1,
-    )
+    ).by(scope, "concurrency")
 
 
-def over_rate(scope: str, what: str, rate: Rate, units: int, now_s: float) -> RateLimited:
-    """The minute's requests or tokens are used up; or the request alone is larger than a whole minute."""
-    limit = rate.limit
+def over_rate(
+    scope: str, what: Literal["requests", "tokens"], rate: Rate, units: int, now_s: float, smaller: str | None = None
+) -> RateLimited:
+    """The minute's requests or tokens are used up; or the request alone is larger than a whole minute. `smaller` is
+    the field that would make it small enough.
+    """
+    limit, reason = rate.limit, f"{what}_per_minute"
     if units > limit:
-        refusal = RateLimited(
-            f"Request too large for {_named(scope)}: it can use {units} {what}, the limit is {limit} a minute. "
-            "Send a shorter prompt or a smaller max_tokens."
-            if limit
-            else f"No {what} are allowed to {_named(scope)}: the limit is 0 a minute. Ask the operator to raise it.",
-            code="rate_limit_exceeded",
-        )
-        refusal.should_retry = False
-        return refusal
+        told = f"No {what} are allowed to {_named(scope)}: the limit is 0 a minute. Ask the operator to raise it."
+        if limit:
+            told = f"Request too large for {_named(scope)}: it can use {units} {what}, the limit is {limit} a minute. "
+            told += f"Send a {_smaller(smaller)}."
+        return _in_vain(RateLimited(told, code="rate_limit_exceeded").by(scope, reason))
     wait_s = max(1, math.ceil(rate.wait_s(units, now_s)))
     return RateLimited(
         f"Rate limit of {_named(scope)} reached: {limit} {what} a minute, this request needs {units}. "
         f"Try again in {wait_s} s.",
         code="rate_limit_exceeded",
         retry_after_s=wait_s,
-    )
+    ).by(scope, reason)
 
 
-def out_of_budget(scope: str, budget: Budget, ask: int) -> RateLimited | QuotaExceeded:
-    """The budget cannot pay for the most that this request could use.
+def out_of_budget(scope: str, budget: Budget, ask: int, smaller: str | None = None) -> RateLimited | QuotaExceeded:
+    """The budget cannot pay for the most that this request could use; `smaller` is the field that would make it small
+    enough.
 
     When only what running requests hold is in the way, it is worth trying again in a moment, and otherwise not before
     the window ends.
     """
     window, unit, left = budget.window, budget.unit, budget.limit - budget.spent_by_all()
+    reason = f"{window.name}_{unit}"
     if ask <= left:
         return RateLimited(
             f"What is left of the {window.name} budget of {_named(scope)} is held by requests that run. "
             "Try again in 1 s.",
             code="rate_limit_exceeded",
             retry_after_s=1,
-        )
-    begins_anew = datetime.fromtimestamp(window.ends_ms / 1000, UTC)
-    return QuotaExceeded(
-        f"The {window.name} budget of {_named(scope)} is {_amount(budget.limit, unit)} and has "
-        f"{_amount(max(0, left), unit)} left; this request can use {_amount(ask, unit)}. Send a smaller max_tokens, "
-        f"ask the operator for more, or wait until {begins_anew:%Y-%m-%d %H:%M} UTC.",
-        code="insufficient_quota",
-    )
+        ).by(scope, reason)
+    if not budget.limit:
+        told = f"The {window.name} budget of {_named(scope)} is {_amount(0, unit)}. Ask the operator to raise it."
+        return QuotaExceeded(told, code="insufficient_quota").by(scope, reason)
+    begins_anew = f"{datetime.fromtimestamp(window.ends_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+    told = f"The {window.name} budget of {_named(scope)} is {_amount(budget.limit, unit)} and "
+    if left <= 0:
+        told += f"is spent. Ask the operator to raise it, or wait until {begins_anew}."
+    else:
+        told += f"has {_amount(left, unit)} left; this request can use {_amount(ask, unit)}. Send a {_smaller(smaller)}"
+        told += f", or wait until {begins_anew}." if ask <= budget.limit else ", or ask the operator to raise it."
+    return QuotaExceeded(told, code="insufficient_quota").by(scope, reason)
+
+
+def _smaller(field: str | None) -> str:
+    return f"smaller {field} or a shorter prompt" if field else "shorter prompt"
+
+
+def _in_vain(error: RateLimited) -> RateLimited:
+    """Trying again does not help."""
+    error.should_retry = False
+    return error
 
 
 def cannot_count(scope: str) -> Overloaded:
@@ -111,7 +135,7 @@ def cannot_count(scope: str) -> Overloaded:
         f"The limits of {_named(scope)} cannot be counted now. Try again in 1 s.",
         code="limits_unavailable",
         retry_after_s=1,
-    )
+    ).by(scope, "limits_unavailable")
 
 
 def no_price(scope: str) -> Unpriced:
@@ -121,7 +145,7 @@ def no_price(scope: str) -> Unpriced:
         "The operator adds one with `switchyard tariff add`.",
         param="model",
         code="unpriced",
-    )
+    ).by(scope, "unpriced")
 
 
 def _named(scope: str) -> str:

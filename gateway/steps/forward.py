@@ -126,7 +126,6 @@ class Forward:
             self._usage.final(orjson.loads(found[1]))
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise EngineBroke("the engine's count of tokens cannot be understood") from error
-        self._usage.began_s = time.perf_counter()
         if self._shows_cost:
             data = self._with_cost(data)
         yield data.replace(self._needle, self._replacement, 1)

@@ -1,8 +1,8 @@
 """What can this request use at most? Hold that, or refuse it.
 
-An answer's bound is `max_tokens` times the number of answers. A request under limits that names none gets one, which
-about one answer in a hundred reaches: what is held is also what the engine is told, so that the hold bounds what is
-spent.
+An answer's bound is `max_tokens` times the number of answers. Where tokens or dollars are counted, a request that names
+none gets one: what about one answer in a hundred reaches, or less if the limits never have room for that. What is held
+is also what the engine is told, so that the hold bounds what is spent.
 
 A prompt is not tokenized here. For the rate it counts as a quarter of the body's bytes, which is about right for
 English. For budgets it counts as all of them and `TEMPLATE_TOKENS`: a tokenizer that works on bytes makes no more than
@@ -19,12 +19,13 @@ from typing import Any
 import orjson
 
 from gateway.api.request import InferenceRequest
-from gateway.cost.holds import Ask
+from gateway.cost.fitting import longest_answers
+from gateway.cost.holds import NOTHING, Ask
 from gateway.cost.limits import Bill, Limits
 from gateway.cost.output_lengths import OutputLengths
 from gateway.cost.tariff import most_nano
 from gateway.handoffs import Arm, Principal
-from registry.catalog import Catalog
+from registry.catalog import Catalog, TariffEntry
 
 BYTES_PER_TOKEN = 4
 TEMPLATE_TOKENS = 128
@@ -44,16 +45,33 @@ async def hold(
     standing = limits.standing(catalog, principal, arm)
     if not standing.counters:
         return request, Bill(limits, standing, None)
-    if request.max_output_tokens is None:
-        request = _bounded(request, lengths.bound(principal.tenant, arm.public_name))
-    answers = (request.max_output_tokens or 0) * request.choices
+    if not standing.counts_use:
+        return request, await limits.open(standing, NOTHING)
+    rate_prompt = -(-body_bytes // BYTES_PER_TOKEN)
     prompt = body_bytes + TEMPLATE_TOKENS + printed_bytes(request.body)
-    ask = Ask(
-        -(-body_bytes // BYTES_PER_TOKEN) + answers,
-        prompt + answers,
-        0 if standing.price is None else most_nano(prompt, answers, standing.price),
-    )
+    if request.max_output_tokens is None:
+        usual = lengths.bound(principal.tenant, arm.public_name) * request.choices
+        fits = longest_answers(standing.counters, rate_prompt, prompt, standing.price, usual)
+        request = _bounded(request, max(1, fits // request.choices))
+    ask = _ask(rate_prompt, prompt, request, standing.price)
     return request, await limits.open(standing, ask)
+
+
+def _ask(rate_prompt: int, prompt: int, request: InferenceRequest, price: TariffEntry | None) -> Ask:
+    def of(answers: int, bound: str | None = None, shortest: Ask | None = None) -> Ask:
+        nano = 0 if price is None else most_nano(prompt, answers, price)
+        return Ask(rate_prompt + answers, prompt + answers, nano, bound=bound, shortest=shortest)
+
+    answers = (request.max_output_tokens or 0) * request.choices
+    bound = _named_bound(request)
+    return of(answers) if bound is None else of(answers, bound, of(request.choices))
+
+
+def _named_bound(request: InferenceRequest) -> str | None:
+    """The field by which the client bounds an answer, if it has."""
+    if request.bounded_by_us:
+        return None
+    return next((name for name in ("max_completion_tokens", "max_tokens") if request.body.get(name) is not None), None)
 
 
 def printed_bytes(body: Mapping[str, Any]) -> int:

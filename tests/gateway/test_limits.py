@@ -6,11 +6,13 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from openai import OpenAI
 
 from gateway.cost.counters import Counter
+from gateway.steps.hold import TEMPLATE_TOKENS
 from tests.gateway.stack import (
     CHAT,
     MESSAGES,
@@ -137,6 +139,90 @@ def test_a_request_without_max_tokens_is_sent_with_the_bound_that_is_held(limite
     short = limited.post(CHAT, {**endless, "max_tokens": 3}, "vague")
     rows = [limited.house.usage_of(one.headers["x-request-id"])[0] for one in (answer, short)]
     assert [bool(row["bounded_by_us"]) for row in rows] == [True, False]
+
+
+@pytest.fixture(scope="module")
+def keyed(limited: Stack) -> Stack:
+    """The tenant `keyed` has no limits; its keys have."""
+    tenant(limited, "keyed")
+    return limited
+
+
+def limited_key(stack: Stack, **most: int) -> str:
+    """The secret of a new key with these limits."""
+    made = stack.house.registry.tenants.create_key("keyed")
+    limit(stack, f"key:{made.id}", **most)
+    return made.secret
+
+
+ENDLESS = {"model": "triage", "messages": MESSAGES, "ignore_eos": True}
+
+
+@pytest.mark.parametrize("most", [{"requests_per_minute": 100}, {"concurrency": 5}])
+def test_limits_that_count_no_tokens_cut_no_answer(keyed: Stack, most: dict[str, int]) -> None:
+    answer = keyed.post(CHAT, {**ENDLESS, "min_tokens": 41}, limited_key(keyed, **most))
+    assert answer.json()["usage"]["completion_tokens"] > 41
+    assert "x-switchyard-max-tokens" not in answer.headers
+    assert [row["bounded_by_us"] for row in keyed.house.usage_of(answer.headers["x-request-id"])] == [None]
+
+
+def prompt_of(body: dict[str, Any]) -> int:
+    """Tokens that budgets hold for its prompt."""
+    return len(httpx.Request("POST", "http://x", json=body).content) + TEMPLATE_TOKENS
+
+
+@pytest.mark.parametrize("room", [1, 13, 39, 40, 500])
+@pytest.mark.parametrize("limit", ["tokens_per_minute", "daily_tokens", "monthly_tokens", "daily_nano"])
+def test_an_answer_that_nobody_bounds_is_bounded_to_what_the_limit_can_ever_hold(
+    keyed: Stack, limit: str, room: int
+) -> None:
+    prompt = prompt_of(ENDLESS)
+    of_a_minute = -(-(prompt - TEMPLATE_TOKENS) // 4) + room
+    most = {"tokens_per_minute": of_a_minute, "daily_nano": prompt * 1_000 + room * 10_000}
+    answer = keyed.post(CHAT, ENDLESS, limited_key(keyed, **{limit: most.get(limit, prompt + room)}))
+    assert answer.status_code == 200, answer.text
+    told = int(answer.headers["x-switchyard-max-tokens"])
+    assert answer.json()["usage"]["completion_tokens"] == told == min(room, 40)
+
+
+def test_no_refusal_speaks_of_a_field_that_was_not_sent_or_of_a_remedy_that_cannot_help(keyed: Stack) -> None:
+    def refused(most: dict[str, int], **body: Any) -> str:
+        key = limited_key(keyed, **most)
+        answer = keyed.post(CHAT, {"model": "triage", "messages": MESSAGES, **body}, key)
+        assert answer.status_code == 429, answer.text
+        assert "retry-after" not in answer.headers
+        assert answer.headers["x-should-retry"] == "false"
+        return str(answer.json()["error"]["message"])
+
+    assert refused({"concurrency": 0}).endswith("its concurrency is 0. Ask the operator to raise it.")
+    assert "raise it" in refused({"daily_tokens": 0})
+    assert "raise it" in refused({"tokens_per_minute": 0})
+    shorter = refused({"daily_tokens": 10})
+    assert "max" not in shorter
+    assert shorter.endswith("Send a shorter prompt, or ask the operator to raise it.")
+    assert "max" not in refused({"tokens_per_minute": 10})
+    assert "max" not in refused({"tokens_per_minute": 10}, max_tokens=30)
+    assert "smaller max_tokens or" in refused({"tokens_per_minute": 60}, max_tokens=80)
+    assert "smaller max_completion_tokens or" in refused({"daily_tokens": 300}, max_completion_tokens=200)
+
+
+def test_a_budget_that_is_spent_says_so_and_when_it_begins_anew(keyed: Stack) -> None:
+    made = keyed.house.registry.tenants.create_key("keyed")
+    limit(keyed, f"key:{made.id}", daily_tokens=1_000)
+    assert keyed.chat("triage", made.secret).status_code == 200
+    wait_until("the settlement", lambda: counter(keyed, f"key:{made.id}").in_flight == 0)
+    limit(keyed, f"key:{made.id}", daily_tokens=3)
+    message = keyed.chat("triage", made.secret).json()["error"]["message"]
+    assert "is spent. Ask the operator to raise it, or wait until" in message
+    assert "max_tokens" not in message
+
+
+def test_only_a_stream_has_a_time_to_its_first_token(keyed: Stack) -> None:
+    whole = keyed.chat("triage", "keyed")
+    stream = keyed.chat("triage", "keyed", stream=True)
+    times = [keyed.house.usage_of(one.headers["x-request-id"])[0]["ttft_ms"] for one in (whole, stream)]
+    assert times[0] is None
+    assert times[1] is not None
 
 
 def test_a_dollar_budget_without_a_price_is_refused_and_not_free(house: House) -> None:

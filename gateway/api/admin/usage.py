@@ -34,7 +34,7 @@ class UsageLineDocument(Shape):
     cost_dollars: str = Field(description="At the tariff, corrections included; a decimal number in text.")
     unpriced: int = Field(description="Attempts that somebody would pay for, and for which no price was in force.")
     busy_ms: int = Field(description="Sum of the attempts' durations.")
-    ttft_ms: float | None = Field(description="Mean time to an answer's first bytes; null: none began.")
+    ttft_ms: float | None = Field(description="Mean time to the first bytes of streamed answers; null: there was none.")
 
 
 class UsageDocument(Shape):

@@ -1,0 +1,45 @@
+"""How long an answer may be that fits into the limits of a request, when nothing else is held there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gateway.cost.counters import Budget, Counter
+from gateway.cost.tariff import MTOK, most_nano
+from registry.catalog import TariffEntry
+
+LEAST_OF_A_BUDGET = 64
+"""Tokens. What is left of a budget cuts no answer shorter: then the request is refused, and can have all of the next
+window.
+"""
+
+
+def longest_answers(
+    counters: Iterable[Counter], rate_prompt: int, prompt: int, price: TariffEntry | None, most: int
+) -> int:
+    """Of `most` tokens of answers to a prompt of at most `prompt` tokens (`rate_prompt` for the limit per minute), so
+    many as a minute's tokens, and what is left of the budgets, have room for. 0 when the prompt alone is too long.
+    """
+    fits = most
+    for counter in counters:
+        if counter.tokens is not None:
+            fits = min(fits, counter.tokens.limit - rate_prompt)
+        for budget in counter.budgets:
+            left = budget.limit - budget.spent_by_all()
+            room = _of_dollars(left, prompt, price) if budget.in_dollars else left - prompt
+            if room < fits:
+                fits = room if room >= _least(budget, prompt, price, most) else 0
+    return max(0, fits)
+
+
+def _of_dollars(left_nano: int, prompt: int, price: TariffEntry | None) -> int:
+    """Answer tokens that the money is enough for, beside the prompt."""
+    if price is None or not price.output_nano_per_mtok:
+        return MTOK * MTOK  # then the answer is not what is lacking
+    return (left_nano - most_nano(prompt, 0, price)) * MTOK // price.output_nano_per_mtok
+
+
+def _least(budget: Budget, prompt: int, price: TariffEntry | None, most: int) -> int:
+    """Less is not worth an answer; but a budget that never has more, when nothing is spent, gives what it has."""
+    whole = _of_dollars(budget.limit, prompt, price) if budget.in_dollars else budget.limit - prompt
+    return max(1, min(LEAST_OF_A_BUDGET, whole, most))
