@@ -58,7 +58,7 @@ def json_exact(answer: str, reference: str) -> bool:
     """Both are JSON and the same value; blanks and the order of keys do not matter."""
     try:
         return bool(json.loads(answer) == json.loads(reference))
-    except ValueError:
+    except (ValueError, RecursionError):  # a model may well say nothing but brackets
         return False
 
 

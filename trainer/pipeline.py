@@ -17,7 +17,7 @@ from registry.effect_proof import Probe, write_proof
 from registry.service import Registry
 from registry.settings import RegistrySettings
 from trainer.base import prepare_base
-from trainer.data.encode import Encoded, encode_all
+from trainer.data.encode import Encoded, Rules, encode_all
 from trainer.data.read import Dataset, read_data
 from trainer.effect import prove_effect
 from trainer.evaluate import Evaluation, evaluate
@@ -144,14 +144,11 @@ def _make(
 
 
 def _encode(base: LoadedBase, recipe: Recipe, train_data: Dataset, heldout_data: Dataset) -> _Rows:
+    section = recipe.model.data
+    rules = Rules(recipe.model.training.max_length_tokens, section.overlong, section.special_tokens_in_prompts)
+
     def encoded(data: Dataset) -> list[Encoded]:
-        return encode_all(
-            base.tokenizer,
-            data.examples,
-            file=str(data.file),
-            max_length_tokens=recipe.model.training.max_length_tokens,
-            overlong=recipe.model.data.overlong,
-        )
+        return encode_all(base.tokenizer, data.examples, file=str(data.file), rules=rules)
 
     return _Rows(encoded(train_data), encoded(heldout_data))
 

@@ -6,7 +6,6 @@ ones of several kinds must do.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from registry.errors import NotFound
 from registry.names import AdapterRef
 from registry.service import Registry
 from trainer.data.encode import prompt_text
+from trainer.data.lines import Line, read_lines, text_fault
 from trainer.data.read import read_data
 from trainer.data.rows import DataError, Example, Fault, Message
 from trainer.effect import MAX_PROBE_TOKENS, Text, measure_effect, strongest_probes
@@ -112,31 +112,23 @@ def _holds(registry: Registry, folder: Path, base_digest: str) -> bool:
 
 def read_texts(file: Path) -> list[Row]:
     """Rows of one kind: `{"text"}`, or what the trainer trains on. DataError lists every fault."""
-    data = file.read_bytes()
-    first = next((line for line in data.split(b"\n") if line.strip()), b"")
-    if b'"messages"' in first:
+    read = read_lines(file)
+    first = read.lines[0].row if read.lines else {}
+    if "messages" in first:
         return list(read_data(file, "chat").examples[:MAX_TEXTS])
-    if b'"text"' not in first:
+    if "text" not in first:
         return list(read_data(file, "completion").examples[:MAX_TEXTS])
-    rows: list[Row] = []
-    faults: list[Fault] = []
-    for number, line in enumerate(data.split(b"\n"), start=1):
-        if line.strip():
-            text = _text_of(line)
-            rows.append(text)
-            if not text:
-                faults.append(Fault(number, "no_text", 'the row is no JSON object with a string "text" in it'))
+    faults = [*read.faults, *(fault for line in read.lines if (fault := _no_text(line)))]
     if faults:
-        raise DataError(str(file), faults)
-    return rows[:MAX_TEXTS]
+        raise DataError(str(file), sorted(faults, key=lambda fault: fault.line))
+    return [line.row["text"] for line in read.lines[:MAX_TEXTS]]
 
 
-def _text_of(line: bytes) -> str:
-    try:
-        text = json.loads(line)["text"]
-    except (ValueError, KeyError, TypeError):
-        return ""
-    return text if isinstance(text, str) and text.strip() else ""
+def _no_text(line: Line) -> Fault | None:
+    text = line.row.get("text")
+    if not isinstance(text, str) or not text.strip():
+        return Fault(line.number, "no_text", 'the row is no JSON object with a string "text" in it')
+    return text_fault(line.number, "'text'", text)
 
 
 def encode_texts(tokenizer: Any, rows: Sequence[Row]) -> list[Text]:

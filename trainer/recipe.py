@@ -19,7 +19,7 @@ NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class AdapterSection(_Section):
@@ -38,7 +38,13 @@ class DataSection(_Section):
         description='"chat" = {"messages": [...]} rows; "completion" = {"prompt", "completion"} rows.'
     )
     overlong: Literal["refuse", "truncate"] = Field(
-        default="refuse", description="What to do with a row longer than training.max_length_tokens."
+        default="refuse",
+        description='A row longer than training.max_length_tokens: "refuse" the file, or "truncate" the row\'s answer.',
+    )
+    special_tokens_in_prompts: Literal["refuse", "as_served"] = Field(
+        default="refuse",
+        description='A prompt that quotes a special token of the base, such as its stop token: "refuse" the file, or '
+        '"as_served": train on the control token that the engine makes of it. Answers may never quote one.',
     )
 
 
@@ -56,13 +62,15 @@ class LoraSection(_Section):
 class TrainingSection(_Section):
     """How long and how fast. Exactly one of `max_steps` and `epochs`."""
 
-    max_steps: int | None = Field(default=None, ge=1, description="Optimiser steps.")
-    epochs: float | None = Field(default=None, gt=0, description="Passes over the training rows.")
+    max_steps: int | None = Field(default=None, ge=1, le=10_000_000, description="Optimiser steps.")
+    epochs: float | None = Field(default=None, gt=0, le=10_000, description="Passes over the training rows.")
     batch_size: int = Field(default=8, ge=1, le=1024, description="Rows per step.")
     learning_rate: float = Field(default=5e-4, gt=0, le=0.1, description="Peak learning rate of AdamW.")
     warmup_ratio: float = Field(default=0.05, ge=0, lt=1, description="Share of the steps in which the rate rises.")
-    max_length_tokens: int = Field(default=512, ge=8, description="Longest row, prompt and completion, in tokens.")
-    seed: int = Field(default=0, ge=0, description="Decides initial weights and the order of rows.")
+    max_length_tokens: int = Field(
+        default=512, ge=8, le=1_048_576, description="Longest row, prompt and completion, in tokens."
+    )
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Decides initial weights and the order of rows.")
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainingSection:
@@ -78,7 +86,9 @@ class EvaluationSection(_Section):
         description='"json_exact" = same JSON value; "label_exact" = same text apart from outer blanks.'
     )
     max_new_tokens: int = Field(default=16, ge=1, le=1024, description="Longest answer generated, in tokens.")
-    max_rows: int = Field(default=256, ge=4, description="Held-out rows used, from the start of the file.")
+    max_rows: int = Field(
+        default=256, ge=4, le=1_000_000, description="Held-out rows used, from the start of the file."
+    )
 
 
 class RecipeModel(_Section):
@@ -103,12 +113,12 @@ class Recipe:
     @property
     def train_file(self) -> Path:
         """Absolute path of the training rows."""
-        return (self.file.parent / self.model.data.train).resolve()
+        return _absolute(self.file, self.model.data.train)
 
     @property
     def heldout_file(self) -> Path:
         """Absolute path of the held-out rows."""
-        return (self.file.parent / self.model.data.heldout).resolve()
+        return _absolute(self.file, self.model.data.heldout)
 
 
 def read_recipe(file: Path) -> Recipe:
@@ -124,6 +134,9 @@ def read_recipe(file: Path) -> Recipe:
         raise RecipeError(f"{file}: is not valid TOML: {failed}") from failed
     except ValidationError as failed:
         raise RecipeError(f"{file}: " + "; ".join(_explain(failed))) from failed
+    except (ValueError, RecursionError) as failed:  # tomllib's own about numbers without end, and about nesting
+        reason = "its values are nested without end" if isinstance(failed, RecursionError) else str(failed)
+        raise RecipeError(f"{file}: cannot be read as TOML ({reason}); correct it") from failed
     recipe = Recipe(file, text, hashlib.sha256(text.encode()).hexdigest(), model)
     _check_files(recipe)
     return recipe
@@ -136,19 +149,39 @@ def _explain(failed: ValidationError) -> list[str]:
         if error["type"] == "missing":
             lines.append(f"{field} is missing; add it")
         elif error["type"] == "extra_forbidden":
-            lines.append(f"{field} = {error['input']!r} is not a known key; remove it or correct its spelling")
+            lines.append(f"{field} = {_short(error['input'])} is not a known key; remove it or correct its spelling")
         else:
             message = error["msg"].removeprefix("Value error, ")
-            lines.append(f"{field} = {error['input']!r}: {message[:1].lower()}{message[1:]}")
+            lines.append(f"{field} = {_short(error['input'])}: {message[:1].lower()}{message[1:]}")
     return lines
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else text[:100] + "…"
 
 
 def _check_files(recipe: Recipe) -> None:
     for field, path in (("data.train", recipe.train_file), ("data.heldout", recipe.heldout_file)):
-        if not path.is_file():
+        if not _is_file(path):
             raise RecipeError(f"{recipe.file}: {field} = {str(path)!r} is not a file; correct the path")
     if recipe.train_file == recipe.heldout_file:
         raise RecipeError(
             f"{recipe.file}: data.heldout = {str(recipe.heldout_file)!r} is also data.train; "
             "held-out rows must not be trained on"
         )
+
+
+def _absolute(recipe: Path, path: Path) -> Path:
+    """`path` seen from the recipe; a path that no system can have stays as it is, and is no file."""
+    try:
+        return (recipe.parent / path).resolve()
+    except (OSError, ValueError, RuntimeError):  # too long, with a NUL in it, a loop of links
+        return recipe.parent / path
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False

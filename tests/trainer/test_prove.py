@@ -141,5 +141,5 @@ def test_texts_may_be_chats_examples_or_plain(tmp_path: Path, base: Path) -> Non
     (ids,) = encode_texts(tokenizer, read_texts(file))
     assert tokenizer.decode(ids) == "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb"
     file.write_text('{"text": "fine"}\n{"text": 1}\nnonsense\n')
-    with pytest.raises(DataError, match=r"line 2: \[no_text\](?s:.*)line 3: \[no_text\]"):
+    with pytest.raises(DataError, match=r"line 2: \[no_text\](?s:.*)line 3: \[bad_json\]"):
         read_texts(file)

@@ -55,6 +55,13 @@ def test_a_good_recipe_is_read_with_paths_relative_to_itself(write: Path) -> Non
         (("train.jsonl", "trian.jsonl"), "data.train = "),
         (("heldout.jsonl", "train.jsonl"), "is also data.train"),
         (("[adapter]", "[adapter"), "is not valid TOML"),
+        (("max_steps = 3", "max_steps = 1" + "0" * 5000), "cannot be read as TOML"),
+        (("max_steps = 3", "max_steps = " + "[" * 5000), "nested without end"),
+        (("max_steps = 3", "epochs = inf"), "training.epochs = inf"),
+        (("max_steps = 3", "max_steps = 3\nlearning_rate = nan"), "training.learning_rate = nan"),
+        (("max_steps = 3", "max_steps = 3\nseed = 4294967296"), "training.seed = 4294967296"),
+        (("data/train", "data/\\u0000"), "is not a file"),
+        (("data/train", "x" * 5000), "is not a file"),
     ],
 )
 def test_a_bad_recipe_names_file_field_and_value(write: Path, change: tuple[str, str], says: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trainer.data.encode import IGNORED, encode_all
+from trainer.data.encode import IGNORED, Rules, encode_all
 from trainer.data.read import Format, read_data
 from trainer.data.rows import DataError, Example, Message
 
@@ -20,6 +20,13 @@ class ByteTokenizer:
     """One token per byte plus one, `<e>` as the stop token; renders chats like SmolLM2, without generation markers."""
 
     eos_token_id = STOP
+    all_special_ids = (STOP,)
+
+    def get_vocab(self) -> dict[str, int]:
+        return {"<e>": STOP} | {f"{byte:02x}": byte + 1 for byte in range(256)}
+
+    def convert_ids_to_tokens(self, token: int) -> str:
+        return "<e>" if token == STOP else f"{token - 1:02x}"
 
     def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
         ids: list[int] = []
@@ -132,7 +139,7 @@ def test_an_empty_file_is_a_fault(tmp_path: Path) -> None:
 
 def test_only_the_answer_and_its_stop_token_are_labels() -> None:
     example = Example(1, (Message("user", "hi"),), "yo")
-    (row,) = encode_all(ByteTokenizer(), [example], file="f", max_length_tokens=99)
+    (row,) = encode_all(ByteTokenizer(), [example], file="f", rules=Rules(99))
     answer = [byte + 1 for byte in b"yo"] + [STOP]
     assert list(row.completion_ids) == answer  # not the newline that the template writes after the stop token
     assert bytes(token - 1 if token else 33 for token in row.prompt_ids) == b"[user]hi!\n[assistant]"
@@ -141,24 +148,22 @@ def test_only_the_answer_and_its_stop_token_are_labels() -> None:
 
 
 def test_a_plain_completion_gets_a_stop_token() -> None:
-    (row,) = encode_all(ByteTokenizer(), [Example(1, "a", " b")], file="f", max_length_tokens=99)
+    (row,) = encode_all(ByteTokenizer(), [Example(1, "a", " b")], file="f", rules=Rules(99))
     assert row.input_ids == [98, 33, 99, STOP]
 
 
 def test_rows_that_are_too_long_are_all_refused_with_their_lines() -> None:
     rows = [Example(1, "a", "b"), Example(2, "a" * 5, "b" * 5), Example(3, "a" * 9, "b")]
     with pytest.raises(DataError) as caught:
-        encode_all(ByteTokenizer(), rows, file="f", max_length_tokens=8)
+        encode_all(ByteTokenizer(), rows, file="f", rules=Rules(8))
     assert [(fault.line, fault.code) for fault in caught.value.faults] == [(2, "too_long"), (3, "no_label_tokens")]
 
 
 def test_truncation_by_choice_still_refuses_rows_without_a_label() -> None:
-    (row,) = encode_all(
-        ByteTokenizer(), [Example(2, "a" * 5, "b" * 5)], file="f", max_length_tokens=8, overlong="truncate"
-    )
+    (row,) = encode_all(ByteTokenizer(), [Example(2, "a" * 5, "b" * 5)], file="f", rules=Rules(8, "truncate"))
     assert (len(row.prompt_ids), len(row.completion_ids)) == (5, 3)
     with pytest.raises(DataError, match="no_label_tokens"):
-        encode_all(ByteTokenizer(), [Example(3, "a" * 8, "b")], file="f", max_length_tokens=8, overlong="truncate")
+        encode_all(ByteTokenizer(), [Example(3, "a" * 8, "b")], file="f", rules=Rules(8, "truncate"))
 
 
 def test_a_template_that_hides_the_answer_is_refused() -> None:
@@ -167,4 +172,4 @@ def test_a_template_that_hides_the_answer_is_refused() -> None:
             return super().apply_chat_template(turns[::-1], tokenize, add_generation_prompt)
 
     with pytest.raises(DataError, match="cannot_render"):
-        encode_all(Reversed(), [Example(1, (Message("user", "hi"),), "yo")], file="f", max_length_tokens=99)
+        encode_all(Reversed(), [Example(1, (Message("user", "hi"),), "yo")], file="f", rules=Rules(99))

@@ -6,11 +6,12 @@ out of the rendered text instead: render with and without it, and the rest is th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from trainer.data.rows import DataError, Example, Fault, Message
+from trainer.data.specials import Quoted, SpecialTokens
 
 Overlong = Literal["refuse", "truncate"]
 IGNORED = -100  # the label that torch's cross entropy leaves out
@@ -35,35 +36,69 @@ class Encoded:
         return [IGNORED] * len(self.prompt_ids) + list(self.completion_ids)
 
 
-class RenderError(ValueError):
-    """The chat template does not put the answer after the prompt, so its tokens cannot be told apart."""
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How long an encoded row may be, in tokens, what is done with a longer one, and what a prompt may quote."""
+
+    max_length_tokens: int
+    overlong: Overlong = "refuse"
+    special_tokens_in_prompts: Quoted = "refuse"
 
 
-def encode_all(
-    tokenizer: Any,
-    examples: Sequence[Example],
-    *,
-    file: str,
-    max_length_tokens: int,
-    overlong: Overlong = "refuse",
-) -> list[Encoded]:
-    """Encode every example; DataError lists all that are too long or would be left without a label token."""
+class RowError(ValueError):
+    """A row cannot become tokens; `code` is a fault's."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def encode_all(tokenizer: Any, examples: Sequence[Example], *, file: str, rules: Rules) -> list[Encoded]:
+    """Encode every example; DataError lists every fault: what is too long, cannot be rendered, or is not all text."""
+    special = SpecialTokens(tokenizer, rules.special_tokens_in_prompts)
+    most_characters = rules.max_length_tokens * max(map(len, tokenizer.get_vocab()))
     encoded: list[Encoded] = []
-    faults: list[Fault] = []
+    faults: dict[Fault, None] = {}  # the turns of one conversation are in several examples
     for example in examples:
         try:
-            row = _encode(tokenizer, example)
-        except RenderError as failed:
-            faults.append(Fault(example.line, "cannot_render", str(failed)))
-            continue
-        fault = _length_fault(row, max_length_tokens, overlong)
-        if fault is not None:
-            faults.append(fault)
+            row = encode(tokenizer, example, most_characters=most_characters)
+            faults |= dict.fromkeys([*special.faults(example), *_length_faults(row, rules)])
+        except RowError as failed:
+            faults[Fault(example.line, failed.code, str(failed))] = None
         else:
-            encoded.append(_cut(row, max_length_tokens))
+            encoded.append(_cut(row, rules.max_length_tokens))
     if faults:
         raise DataError(file, faults)
     return encoded
+
+
+def encode(tokenizer: Any, example: Example, *, most_characters: int) -> Encoded:
+    """One example as tokens; of more than `most_characters`, the beginning of its answer. Raises RowError."""
+    try:
+        before, answer = _rendered(tokenizer, example)
+    except RowError:
+        raise
+    except (
+        Exception
+    ) as error:  # a template's own refusal, or whatever it raises about a conversation it was not made for
+        raise RowError("cannot_render", f"the base's chat template refuses the row: {_first_line(error)}") from error
+    if len(before) > most_characters:
+        raise RowError("no_label_tokens", f"the prompt alone has {len(before)} characters, {TOO_MUCH}")
+    try:
+        # vLLM's /v1/completions adds the tokenizer's special tokens to a prompt; its chat endpoint does not.
+        prompt_ids = tokenizer(before, add_special_tokens=isinstance(example.prompt, str))["input_ids"]
+        ids = tokenizer(answer[:most_characters], add_special_tokens=False)["input_ids"]
+    except Exception as error:  # tokenizers raise what they like
+        raise RowError("cannot_tokenise", f"the base's tokenizer refuses the row: {_first_line(error)}") from error
+    if not prompt_ids:
+        raise RowError("no_prompt_tokens", "the base's tokenizer makes no token of the prompt; write another one")
+    return Encoded(example.line, tuple(prompt_ids), tuple(_up_to_stop(ids, tokenizer.eos_token_id)))
+
+
+TOO_MUCH = (
+    "more than training.max_length_tokens can be, so nothing of the answer would be learnt; "
+    "shorten the prompt or raise max_length_tokens"
+)
 
 
 def prompt_text(tokenizer: Any, prompt: str | tuple[Message, ...]) -> str:
@@ -73,20 +108,14 @@ def prompt_text(tokenizer: Any, prompt: str | tuple[Message, ...]) -> str:
     return _render(tokenizer, prompt, add_generation_prompt=True)
 
 
-def _encode(tokenizer: Any, example: Example) -> Encoded:
+def _rendered(tokenizer: Any, example: Example) -> tuple[str, str]:
     before = prompt_text(tokenizer, example.prompt)
     if isinstance(example.prompt, str):
-        # vLLM's /v1/completions adds the tokenizer's special tokens to a prompt; its chat endpoint does not.
-        prompt_ids = tokenizer(before, add_special_tokens=True)["input_ids"]
-        answer = example.completion
-    else:
-        prompt_ids = tokenizer(before, add_special_tokens=False)["input_ids"]
-        whole = _render(tokenizer, (*example.prompt, Message("assistant", example.completion)))
-        if not whole.startswith(before) or len(whole) == len(before):
-            raise RenderError("the chat template does not place the answer right after the prompt")
-        answer = whole[len(before) :]
-    ids = tokenizer(answer, add_special_tokens=False)["input_ids"]
-    return Encoded(example.line, tuple(prompt_ids), tuple(_up_to_stop(ids, tokenizer.eos_token_id)))
+        return before, example.completion
+    whole = _render(tokenizer, (*example.prompt, Message("assistant", example.completion)))
+    if not whole.startswith(before) or len(whole) == len(before):
+        raise RowError("cannot_render", "the chat template does not place the answer right after the prompt")
+    return before, whole[len(before) :]
 
 
 def _up_to_stop(ids: list[int], stop: int) -> list[int]:
@@ -99,24 +128,27 @@ def _render(tokenizer: Any, messages: tuple[Message, ...], *, add_generation_pro
     return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=add_generation_prompt))
 
 
-def _length_fault(row: Encoded, limit: int, overlong: Overlong) -> Fault | None:
+def _length_faults(row: Encoded, rules: Rules) -> Iterator[Fault]:
+    limit, length = rules.max_length_tokens, len(row.prompt_ids) + len(row.completion_ids)
     if len(row.prompt_ids) >= limit:
-        return Fault(
+        yield Fault(
             row.line,
             "no_label_tokens",
             f"the prompt alone is {len(row.prompt_ids)} tokens and training.max_length_tokens is {limit}, so nothing "
             "of the answer would be learnt; shorten the prompt or raise max_length_tokens",
         )
-    length = len(row.prompt_ids) + len(row.completion_ids)
-    if length > limit and overlong == "refuse":
-        return Fault(
+    elif length > limit and rules.overlong == "refuse":
+        yield Fault(
             row.line,
             "too_long",
             f"{length} tokens and training.max_length_tokens is {limit}; shorten the row, raise max_length_tokens, "
             'or set data.overlong = "truncate"',
         )
-    return None
 
 
 def _cut(row: Encoded, limit: int) -> Encoded:
     return Encoded(row.line, row.prompt_ids, row.completion_ids[: limit - len(row.prompt_ids)])
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:200]

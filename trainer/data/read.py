@@ -6,17 +6,17 @@ Chat rows are OpenAI's: `{"messages": [{"role", "content", "weight"?}, ...]}`; c
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from trainer.data.lines import kind, read_lines, shown, text_fault
 from trainer.data.rows import DataError, Example, Fault, Message
 
 Format = Literal["chat", "completion"]
 ROLES = ("system", "user", "assistant")
 MESSAGE_KEYS = {"role", "content", "weight"}
+MAX_MESSAGES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,60 +31,47 @@ class Dataset:
 
 def read_data(file: Path, format: Format) -> Dataset:
     """Read and check every line; DataError lists all faults with their 1-based lines."""
-    data = file.read_bytes()
+    read = read_lines(file)
     examples: list[Example] = []
-    faults: list[Fault] = []
-    rows = 0
-    for number, line in enumerate(data.split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        rows += 1
-        found, wrong = _read_line(number, line, format)
+    faults = list(read.faults)
+    for line in read.lines:
+        found, wrong = _chat(line.number, line.row) if format == "chat" else _completion(line.number, line.row)
         examples.extend(found)
         faults.extend(wrong)
-    if not faults and not examples:
-        faults.append(Fault(1, "empty_file", "no row at all; write one JSON object per line"))
     if faults:
-        raise DataError(str(file), faults)
-    return Dataset(file, hashlib.sha256(data).hexdigest(), rows, tuple(examples))
-
-
-def _read_line(number: int, line: bytes, format: Format) -> tuple[list[Example], list[Fault]]:
-    try:
-        row = json.loads(line)
-    except UnicodeDecodeError as failed:
-        return [], [Fault(number, "bad_json", f"not UTF-8 text ({failed.reason}); save the file as UTF-8")]
-    except ValueError as failed:
-        return [], [Fault(number, "bad_json", f"not JSON: {failed}; write one JSON object per line")]
-    if not isinstance(row, dict):
-        return [], [Fault(number, "data_type", f"the row is {_kind(row)}; it must be an object")]
-    return _chat(number, row) if format == "chat" else _completion(number, row)
+        raise DataError(str(file), sorted(faults, key=lambda fault: fault.line))
+    return Dataset(file, read.digest, read.rows, tuple(examples))
 
 
 def _completion(number: int, row: dict[str, Any]) -> tuple[list[Example], list[Fault]]:
     faults = [
-        Fault(number, "unrecognized_key", f"unknown key {key!r}; a completion row has only 'prompt' and 'completion'")
+        Fault(
+            number, "unrecognized_key", f"unknown key {shown(key)}; a completion row has only 'prompt' and 'completion'"
+        )
         for key in sorted(row.keys() - {"prompt", "completion"})
     ]
     for key in ("prompt", "completion"):
         if key not in row:
             faults.append(Fault(number, f"missing_{key}", f"key {key!r} is missing; add it"))
         elif not isinstance(row[key], str):
-            faults.append(Fault(number, "data_type", f"{key!r} is {_kind(row[key])}; it must be a string"))
-        elif not row[key].strip():
-            faults.append(Fault(number, "missing_content", f"{key!r} is empty; write its text or remove the row"))
+            faults.append(Fault(number, "data_type", f"{key!r} is {kind(row[key])}; it must be a string"))
+        else:
+            faults.extend(_content_faults(number, repr(key), row[key]))
     return ([] if faults else [Example(number, row["prompt"], row["completion"])]), faults
 
 
 def _chat(number: int, row: dict[str, Any]) -> tuple[list[Example], list[Fault]]:
     faults = [
-        Fault(number, "unrecognized_key", f"unknown key {key!r}; a chat row has only 'messages'")
+        Fault(number, "unrecognized_key", f"unknown key {shown(key)}; a chat row has only 'messages'")
         for key in sorted(row.keys() - {"messages"})
     ]
     messages = row.get("messages")
     if not isinstance(messages, list) or not messages:
         faults.append(Fault(number, "missing_messages_list", "'messages' must be a list with at least one message"))
         return [], faults
+    if len(messages) > MAX_MESSAGES:
+        text = f"{len(messages)} messages, and {MAX_MESSAGES} is the most; split the conversation"
+        return [], [*faults, Fault(number, "too_many_messages", text)]
     for index, message in enumerate(messages):
         faults.extend(_message_faults(number, index, message))
     if faults:
@@ -106,9 +93,9 @@ def _chat(number: int, row: dict[str, Any]) -> tuple[list[Example], list[Fault]]
 def _message_faults(number: int, index: int, message: Any) -> list[Fault]:
     where = f"messages[{index}]"
     if not isinstance(message, dict):
-        return [Fault(number, "data_type", f"{where} is {_kind(message)}; it must be an object")]
+        return [Fault(number, "data_type", f"{where} is {kind(message)}; it must be an object")]
     faults = [
-        Fault(number, "message_unrecognized_key", f"{where} has the unknown key {key!r}; remove it")
+        Fault(number, "message_unrecognized_key", f"{where} has the unknown key {shown(key)}; remove it")
         for key in sorted(message.keys() - MESSAGE_KEYS)
     ]
     faults.extend(
@@ -117,21 +104,20 @@ def _message_faults(number: int, index: int, message: Any) -> list[Fault]:
         if key not in message
     )
     if "role" in message and message["role"] not in ROLES:
-        text = f"{where}.role is {message['role']!r}; use {', '.join(ROLES)}"
+        text = f"{where}.role is {shown(message['role'])}; use {', '.join(ROLES)}"
         faults.append(Fault(number, "unrecognized_role", text))
     content = message.get("content", "-")
     if not isinstance(content, str):
-        faults.append(Fault(number, "data_type", f"{where}.content is {_kind(content)}; it must be a string"))
-    elif not content.strip():
-        faults.append(Fault(number, "missing_content", f"{where}.content is empty; write its text or remove the row"))
-    if message.get("weight", 1) not in (0, 1):
-        faults.append(Fault(number, "data_type", f"{where}.weight is {message['weight']!r}; it must be 0 or 1"))
+        faults.append(Fault(number, "data_type", f"{where}.content is {kind(content)}; it must be a string"))
+    else:
+        faults.extend(_content_faults(number, f"{where}.content", content))
+    if isinstance(message.get("weight"), bool) or message.get("weight", 1) not in (0, 1):
+        faults.append(Fault(number, "data_type", f"{where}.weight is {shown(message['weight'])}; it must be 0 or 1"))
     return faults
 
 
-def _kind(value: Any) -> str:
-    """The JSON name of a value's type, with its article."""
-    if value is None:
-        return "null"
-    names = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
-    return names[type(value)]
+def _content_faults(number: int, where: str, text: str) -> list[Fault]:
+    if not text.strip():
+        return [Fault(number, "missing_content", f"{where} is empty; write its text or remove the row")]
+    fault = text_fault(number, where, text)
+    return [fault] if fault else []
