@@ -7,18 +7,20 @@ cover the data without gap or overlap, and that nothing follows them; all of it 
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from registry.errors import Finding, RegistryError
+from registry.strict_json import NotStrictJson, RepeatedKey, strict_json
 
 MAX_HEADER_BYTES = 32 * 2**20
 """A header takes some 150 bytes per tensor; 32 MiB is two hundred thousand of them."""
 
+MAX_TENSORS = 200_000
+MAX_METADATA_CHARACTERS = 2**20
+MAX_HEADER_DEPTH = 3
 LENGTH_BYTES = 8
 ITEM_BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
@@ -54,15 +56,19 @@ def clip(value: object, limit: int = 120) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "~"
 
 
-def read_header(stream: BinaryIO, file_size: int, file: str) -> tuple[TensorEntry, ...]:
+def read_header(
+    stream: BinaryIO, file_size: int, file: str, *, max_tensors: int = MAX_TENSORS
+) -> tuple[TensorEntry, ...]:
     """The tensors that `stream`, a safetensors file of `file_size` bytes, declares, in order of their data.
 
-    `file` names it in findings. Raises `MalformedSafetensors` for the first breach of the format, `OSError` when the
-    file cannot be read, and nothing else whatever the bytes are.
+    `file` names it in findings, `max_tensors` is how many it may hold. Raises `MalformedSafetensors` for the first
+    breach of the format, `OSError` when the file cannot be read, and nothing else whatever the bytes are.
     """
     length = _header_length(stream, file_size, file)
     document = _parse(stream.read(length), length, file)
-    document.pop("__metadata__", None)
+    _check_metadata(document.pop("__metadata__", {}), file)
+    if len(document) > max_tensors:
+        raise _breach("too_many_tensors", file, f"{len(document)} tensors", f"at most {max_tensors}")
     data_start = LENGTH_BYTES + length
     entries = sorted(
         (_entry(name, fields, data_start, file) for name, fields in document.items()),
@@ -87,38 +93,31 @@ def _header_length(stream: BinaryIO, file_size: int, file: str) -> int:
     return length
 
 
-class _Repeated(ValueError):
-    """A key occurs twice in one JSON object."""
-
-
-def unique_keys(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """`object_pairs_hook` that refuses what parsers disagree about: a key given twice."""
-    document: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in document:
-            raise _Repeated(key)
-        document[key] = value
-    return document
-
-
-def no_constant(name: str) -> float:
-    """`parse_constant` that refuses NaN and Infinity, which are no JSON."""
-    raise ValueError(f"{name} is not JSON")
-
-
 def _parse(raw: bytes, length: int, file: str) -> dict[str, Any]:
     if len(raw) < length:
         raise _breach("header_truncated", file, f"{len(raw)} bytes of header", f"{length}")
     try:
-        document = json.loads(raw.decode("utf-8"), object_pairs_hook=unique_keys, parse_constant=no_constant)
-    except _Repeated as repeated:
-        key = clip(str(repeated))
+        document = strict_json(raw, max_depth=MAX_HEADER_DEPTH)
+    except RepeatedKey as repeated:
+        key = clip(repeated.key)
         raise _breach("header_duplicate_key", file, f"the key {key!r} twice", "every key once", key) from None
-    except (ValueError, RecursionError) as error:
+    except NotStrictJson as error:
         raise _breach("header_not_json", file, clip(error), "a JSON object in UTF-8") from None
     if not isinstance(document, dict):
         raise _breach("header_not_json", file, f"a JSON {type(document).__name__}", "a JSON object")
+    if not raw.startswith(b"{"):  # the format's own rule, and its library keeps it
+        raise _breach("header_not_json", file, f"a header that begins with {clip(raw[:1].decode())!r}", "'{'")
     return document
+
+
+def _check_metadata(metadata: Any, file: str) -> None:
+    """The format's library refuses a file whose metadata is anything but texts by name."""
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise _breach("header_metadata_malformed", file, clip(metadata), "texts by name", "__metadata__")
+    size = sum(len(key) + len(value) for key, value in metadata.items())
+    if size > MAX_METADATA_CHARACTERS:
+        expected = f"at most {MAX_METADATA_CHARACTERS}"
+        raise _breach("header_metadata_too_large", file, f"{size} characters", expected, "__metadata__")
 
 
 def _entry(name: str, fields: Any, data_start: int, file: str) -> TensorEntry:

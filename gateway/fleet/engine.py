@@ -382,7 +382,7 @@ class ManagedEngine:
         card = (await self.control.models()).get(name)
         if card is None or card.root != str(folder):
             raise EngineFault(f"{name} is not listed by the engine after loading")
-        proof = read_proof(folder)
+        proof = await asyncio.to_thread(read_proof, folder)
         if proof is None or proof.indistinguishable:  # nothing to measure; whoever promoted the latter insisted
             if not await self.control.answers_as(name, salt=name):
                 raise EngineFault(f"the engine answers requests for {name} under another name")

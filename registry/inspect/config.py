@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any, TypeGuard
 from registry.inspect.findings import Findings
 from registry.inspect.folder import CONFIG_FILE, open_regular
 from registry.inspect.patterns import Override, is_safe, too_many_loose
-from registry.safetensors_header import no_constant, unique_keys
+from registry.strict_json import NotStrictJson, strict_json
 
 MAX_PATTERN_KEYS = 4096
 
@@ -89,14 +88,12 @@ def _load(path: Path, findings: Findings) -> dict[str, Any] | None:
     try:
         with open_regular(path) as (stream, _):
             raw = stream.read()
-        document = json.loads(raw.decode("utf-8"), object_pairs_hook=unique_keys, parse_constant=no_constant)
+        document = strict_json(raw)
     except OSError as error:
         findings.add("file_unreadable", CONFIG_FILE, error.strerror or error, "a readable file")
         return None
-    except (ValueError, RecursionError) as error:
-        findings.add(
-            "config_not_json", CONFIG_FILE, f"{type(error).__name__}: {error}", "a JSON object, every key once"
-        )
+    except NotStrictJson as error:
+        findings.add("config_not_json", CONFIG_FILE, error, "a JSON object in UTF-8, every key once")
         return None
     if not isinstance(document, dict):
         findings.add("config_not_json", CONFIG_FILE, f"a JSON {type(document).__name__}", "a JSON object")

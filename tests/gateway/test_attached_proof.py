@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,3 +39,21 @@ def test_an_engine_that_does_not_apply_it_gets_no_traffic(house: House) -> None:
         assert swap.state == "failed"
         assert "effect proof failed" in swap.detail["error"]
         assert stack.chat("acme/triage").status_code == 404
+
+
+def test_a_proof_is_read_and_parsed_off_the_event_loop(house: House) -> None:
+    house.registry.adapters.attach_proof(parse_ref("acme/triage@1.0"), json.dumps(proof()).encode())
+    readers: list[bool] = []
+    watching = True
+
+    def note(event: str, arguments: tuple[object, ...]) -> None:
+        mine = watching and not threading.current_thread().name.startswith("mock-engine")
+        if mine and event == "open" and str(arguments[0]).endswith("effect_proof.json"):
+            readers.append(asyncio._get_running_loop() is not None)
+
+    sys.addaudithook(note)
+    with run_stack(house):
+        assert house.promote("acme/triage", "1.0").state == "done"
+    watching = False
+    assert readers
+    assert not any(readers)

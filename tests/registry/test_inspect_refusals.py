@@ -162,7 +162,11 @@ BROKEN_CONFIGS: list[tuple[str, Breaker, str]] = [
     ("a target is a number", config(target_modules=[1]), "targets_invalid"),
     ("alpha is missing", without_key("lora_alpha"), "alpha_invalid"),
     ("alpha is zero", config(lora_alpha=0), "alpha_invalid"),
-    ("alpha is huge", config(lora_alpha=10**400), "alpha_invalid"),
+    ("alpha is huge", config(lora_alpha=10**18 * 9.3), "alpha_invalid"),
+    ("alpha has hundreds of digits", config(lora_alpha=10**400), "config_not_json"),
+    ("the dropout is beyond floats", config_text('{"lora_dropout": 1e400}'), "config_not_json"),
+    ("there is half a surrogate pair", config(base_model_name_or_path="\ud800"), "config_not_json"),
+    ("there is a byte order mark", config_text("\ufeff{}"), "config_not_json"),
 ]  # fmt: skip
 
 # what is wrong, how to break the weights, code, tensor
@@ -218,7 +222,13 @@ BROKEN_HEADERS: list[tuple[str, Breaker, str, str | None]] = [
     ("there is a gap", header({"a": entry(0, 4), "b": entry(8, 12)}, bytes(12)), "tensor_gap", "b"),
     ("the data is cut short", header({"a": entry(0, 8)}, bytes(7)), "data_truncated", "a"),
     ("something follows the data", header({"a": entry(0, 4)}, bytes(9)), "trailing_data", None),
-    ("a name cannot be printed", header({"\ud800\n": entry(0, 4)}, bytes(4)), "tensor_unsupported", "\\ud800\\n"),
+    ("a name cannot be printed", header({"\x07\n": entry(0, 4)}, bytes(4)), "tensor_unsupported", "\\x07\\n"),
+    ("a name is half a surrogate pair", header({"\ud800": entry(0, 4)}, bytes(4)), "header_not_json", None),
+    ("the header begins with a blank", header(b" {}"), "header_not_json", None),
+    ("the metadata is a list", header({"__metadata__": []}), "header_metadata_malformed", "__metadata__"),
+    ("the metadata holds a number", header({"__metadata__": {"a": 1}}), "header_metadata_malformed", "__metadata__"),
+    ("the metadata is huge", header({"__metadata__": {"a": "x" * 2**21}}), "header_metadata_too_large", "__metadata__"),
+    ("a shape is infinite", header(b'{"a": {"dtype": "F32", "shape": [1e999]}}'), "header_not_json", None),
 ]  # fmt: skip
 
 BROKEN: list[tuple[str, Breaker, str, str, str | None]] = [
