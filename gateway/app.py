@@ -124,7 +124,9 @@ class Gateway:
                 caps=Caps(),
                 catalog=watch,
                 fleet=worker,
-                admission=Admission(settings.max_in_flight, settings.max_in_flight_per_tenant),
+                admission=Admission.of(
+                    settings.max_unfinished_bodies, settings.max_in_flight, settings.max_in_flight_per_tenant
+                ),
                 limits=limits,
                 lengths=lengths,
                 journal=journal,

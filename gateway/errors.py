@@ -6,6 +6,7 @@ ApiError                       status  type                    retried by the SD
 ├── Forbidden                  403     permission_error        no
 ├── ModelNotFound              404     invalid_request_error   no
 ├── MethodNotAllowed           405     invalid_request_error   no
+├── TooSlow                    408     invalid_request_error   yes
 ├── PayloadTooLarge            413     invalid_request_error   no
 ├── RateLimited                429     rate_limit_error        yes, after Retry-After
 ├── QuotaExceeded              429     insufficient_quota      no: x-should-retry says so
@@ -105,6 +106,14 @@ class MethodNotAllowed(ApiError):
 
     status = 405
     type = "invalid_request_error"
+
+
+class TooSlow(ApiError):
+    """The body did not come in time. The connection ends with the answer, because the rest may still be under way."""
+
+    status = 408
+    type = "invalid_request_error"
+    headers = ((b"connection", b"close"),)
 
 
 class PayloadTooLarge(ApiError):

@@ -50,25 +50,35 @@ class House:
 
 async def serve(call: Call, house: House, respond: Respond) -> None:
     """Answer one chat or completion request. Raises `ApiError` for everything that the client should hear of."""
-    principal = authenticate(call.authorization, house.catalog.current)
-    with house.admission.admit(principal):
-        body = await call.body()
-        # A body may be a minute under way: what counts is what is in force now, the key's own standing too.
-        catalog = house.catalog.current
-        if house.catalog.lapsed:
-            raise Overloaded("This worker was out of touch and is catching up.", code="catalog_lapsed", retry_after_s=1)
-        principal = authenticate(call.authorization, catalog)
-        request = parse_request(call.endpoint, body, caps=house.caps, allow_unknown=principal.allow_unknown_fields)
-        target = resolve(principal, request.model, catalog)
-        arm = assign(target, unit_of(call, request))
-        respond.describe(call.request_id, arm)
-        respond.streams = request.stream
-        request, bill = await hold(house.limits, house.lengths, catalog, principal, arm, request, len(body))
-        with bill:
-            respond.say(bill.headers)
-            if request.bounded_by_us:
-                respond.say(((b"x-switchyard-max-tokens", b"%d" % (request.max_output_tokens or 0)),))
-            await _attempt_until_served(call, principal, request, arm, bill, house, respond)
+    catalog = house.catalog.current
+    principal = authenticate(call.authorization, catalog)
+    admission = house.admission
+    admission.requests.look(principal.tenant)
+    with await house.limits.enter(catalog, principal):
+        with admission.bodies.place(principal.tenant):
+            body = await call.body()
+        with admission.requests.place(principal.tenant):
+            await _serve_body(call, body, house, respond)
+
+
+async def _serve_body(call: Call, body: bytes, house: House, respond: Respond) -> None:
+    """From a body that is there to the answer."""
+    # A body may be a minute under way: what counts is what is in force now, the key's own standing too.
+    catalog = house.catalog.current
+    if house.catalog.lapsed:
+        raise Overloaded("This worker was out of touch and is catching up.", code="catalog_lapsed", retry_after_s=1)
+    principal = authenticate(call.authorization, catalog)
+    request = parse_request(call.endpoint, body, caps=house.caps, allow_unknown=principal.allow_unknown_fields)
+    target = resolve(principal, request.model, catalog)
+    arm = assign(target, unit_of(call, request))
+    respond.describe(call.request_id, arm)
+    respond.streams = request.stream
+    request, bill = await hold(house.limits, house.lengths, catalog, principal, arm, request, len(body))
+    with bill:
+        respond.say(bill.headers)
+        if request.bounded_by_us:
+            respond.say(((b"x-switchyard-max-tokens", b"%d" % (request.max_output_tokens or 0)),))
+        await _attempt_until_served(call, principal, request, arm, bill, house, respond)
 
 
 async def _attempt_until_served(

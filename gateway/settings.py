@@ -90,8 +90,22 @@ class GatewaySettings(RegistrySettings):
     head_timeout_s: float = Field(300.0, description="Longest wait for an engine's answer to begin.")
     idle_timeout_s: float = Field(120.0, description="Longest silence within an engine's answer.")
     cold_wait_s: float = Field(30.0, description="Longest time a request waits for a cold adapter before 503.")
-    max_in_flight: int = Field(1024, description="Requests in flight on this gateway.")
-    max_in_flight_per_tenant: int = Field(512, description="Requests in flight of one tenant.")
+    max_in_flight: int = Field(
+        1024,
+        gt=0,
+        description="Requests in flight on one worker. A tenant gets another place only while it has fewer than are "
+        "free, so one tenant alone gets half of them.",
+    )
+    max_in_flight_per_tenant: int = Field(512, gt=0, description="Requests in flight of one tenant on one worker.")
+    max_unfinished_bodies: int = Field(
+        256,
+        gt=0,
+        description="Requests on one worker whose body is under way; each may hold 4 MiB. Shared by tenants likewise.",
+    )
+    body_timeout_s: float = Field(60.0, gt=0, description="Longest time in which a body must come.")
+    body_min_bytes_per_s: int = Field(
+        1024, gt=0, description="A body that comes more slowly than this after its first 10 s is refused with 408."
+    )
     journal_max_unshipped_bytes: int = Field(
         256 * 1024 * 1024,
         gt=0,

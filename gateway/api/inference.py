@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from gateway.api.request_ids import new_id
 from gateway.api.respond import Message, Receive, Respond, Send
-from gateway.errors import ApiError, BadRequest, Overloaded, PayloadTooLarge
+from gateway.errors import ApiError, BadRequest, Overloaded, PayloadTooLarge, TooSlow
 from gateway.handoffs import CLIENT_GONE, Call
 from gateway.path import House, serve
 
@@ -19,7 +19,8 @@ Endpoint = Literal["chat", "completions"]
 PATHS: dict[str, Endpoint] = {"/v1/chat/completions": "chat", "/v1/completions": "completions"}
 CLIENT_GONE_STATUS = 499
 MAX_UNIT_CHARS = 256
-BODY_TIMEOUT_S = 60.0
+BODY_GRACE_S = 10.0
+"""So long a body may take before anybody looks how quickly it comes."""
 
 
 class ClientGone(Exception):
@@ -33,7 +34,9 @@ async def answer(scope: dict[str, Any], receive: Receive, send: Send, endpoint: 
     request_id = new_id()
     respond.describe(request_id, None)
     house.metrics.in_flight.inc()
-    client = Client(receive, house.caps.max_body_bytes)
+    client = Client(
+        receive, house.caps.max_body_bytes, house.settings.body_timeout_s, house.settings.body_min_bytes_per_s
+    )
     try:
         await client.while_listening(serve(_call(scope, endpoint, client.body, request_id), house, respond))
     except ApiError as error:
@@ -55,9 +58,11 @@ async def answer(scope: dict[str, Any], receive: Receive, send: Send, endpoint: 
 class Client:
     """The client's side of one request: its body, and whether it still listens."""
 
-    def __init__(self, receive: Receive, max_body_bytes: int) -> None:
+    def __init__(self, receive: Receive, max_body_bytes: int, body_timeout_s: float, bytes_per_s: float) -> None:
         self._receive = receive
         self._max_body_bytes = max_body_bytes
+        self._body_timeout_s = body_timeout_s
+        self._bytes_per_s = bytes_per_s
         self._serving: asyncio.Task[Any] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._gone = False
@@ -81,19 +86,24 @@ class Client:
     async def body(self) -> bytes:
         """The whole body; from then on the connection is watched.
 
-        Raises `PayloadTooLarge`, `BadRequest` when it does not come in time, `ClientGone`.
+        Raises `PayloadTooLarge`, `TooSlow`, `ClientGone`.
         """
         try:
-            async with asyncio.timeout(BODY_TIMEOUT_S):
-                body = await self._read()
+            async with asyncio.timeout(min(BODY_GRACE_S, self._body_timeout_s)) as patience:
+                body = await self._read(patience)
         except TimeoutError:
-            raise BadRequest(f"The body did not arrive within {BODY_TIMEOUT_S:g} s.", code="body_timeout") from None
+            raise TooSlow(
+                f"The body came too slowly: send it within {self._body_timeout_s:g} s, and no slower than "
+                f"{self._bytes_per_s} bytes a second after the first {BODY_GRACE_S:g} s.",
+                code="body_timeout",
+            ) from None
         self._watcher = asyncio.create_task(self._watch())
         return body
 
-    async def _read(self) -> bytes:
+    async def _read(self, patience: asyncio.Timeout) -> bytes:
         parts: list[bytes] = []
         length = 0
+        began_s = asyncio.get_running_loop().time()
         while True:
             message: Message = await self._receive()
             if message["type"] == "http.disconnect":
@@ -107,6 +117,7 @@ class Client:
             parts.append(part)
             if not message.get("more_body", False):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
+            patience.reschedule(began_s + min(BODY_GRACE_S + length / self._bytes_per_s, self._body_timeout_s))
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

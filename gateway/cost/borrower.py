@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from gateway.cost.counters import Cap, Counter
-from gateway.cost.holds import Ask
+from gateway.cost.holds import DOOR, Ask, begins
 from gateway.cost.lending import CapWish, Grants, Lender, LenderLost, Pool, RateWish
 from gateway.cost.rates import LentRate
 from gateway.cost.refusals import cannot_count
@@ -229,10 +229,13 @@ class Borrower:
 def _needs(counter: Counter, ask: Ask) -> list[tuple[Cap | LentRate, int]]:
     """What a request takes of each limit of a scope."""
     needs: list[tuple[Cap | LentRate, int]] = []
-    if counter.places is not None:
-        needs.append((counter.places, 1))
-    if isinstance(counter.requests, LentRate):
-        needs.append((counter.requests, 1))
+    if begins(counter, ask):
+        if counter.places is not None:
+            needs.append((counter.places, 1))
+        if isinstance(counter.requests, LentRate):
+            needs.append((counter.requests, 1))
+    if ask is DOOR:
+        return needs
     if isinstance(counter.tokens, LentRate):
         needs.append((counter.tokens, ask.rate_tokens))
     for budget in counter.budgets:

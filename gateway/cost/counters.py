@@ -228,6 +228,7 @@ class Counter:
 
     __slots__ = (
         "asked",
+        "at_door",
         "books_read",
         "budgets",
         "contended",
@@ -255,6 +256,9 @@ class Counter:
         """`shared`: other processes count on the same limits, and a lender keeps them apart."""
         self.scope = scope
         self.shared = shared
+        self.at_door = not scope.startswith("adapter:")
+        """Whether a request takes its place and its unit of the rate before its body is read: whose it is is known by
+        the key, and its model only by the body."""
         self.since_ms = now_ms
         self.asked = 0
         """Requests that have held something, ever."""

@@ -33,26 +33,44 @@ NOTHING = Ask(0, 0, 0)
 """Of a request under limits that count no tokens and no dollars."""
 
 
+DOOR = Ask(0, 0, 0)
+"""Of a request whose body is not read: a place and a unit of the rate of its tenant and of its key, and no tokens."""
+
+
+def begins(counter: Counter, ask: Ask) -> bool:
+    """Whether this takes a place and a unit of the rate of requests, which each scope gives once to a request."""
+    return counter.at_door is (ask is DOOR)
+
+
 def hold_on(counter: Counter, ask: Ask, now_s: float, at_ms: int) -> bool:
     """Hold on one scope, all that it limits or nothing. The hot path: everything is looked at once."""
     if at_ms >= counter.day.ends_ms:
         counter.roll(at_ms)
-    places, requests, tokens = counter.places, counter.requests, counter.tokens
-    held_nano, held_tokens = counter.held_nano + ask.nano, counter.held_tokens + ask.tokens
-    if (
-        held_nano > counter.nano_room
-        or held_tokens > counter.token_room
-        or (places is not None and counter.in_flight >= places.allowed)
-    ):
-        return False
-    if requests is not None and not requests.take_if_free(1, now_s):
-        return False
-    if tokens is not None and not tokens.take_if_free(ask.rate_tokens, now_s):
+    requests = None
+    takes = begins(counter, ask)
+    if takes:
+        places, requests = counter.places, counter.requests
+        if places is not None and counter.in_flight >= places.allowed:
+            return False
+        if requests is not None and not requests.take_if_free(1, now_s):
+            return False
+    if ask is not DOOR and not _hold_use(counter, ask, now_s):
         if requests is not None:
             requests.take(-1, now_s)
         return False
     counter.asked += 1
-    counter.in_flight += 1
+    counter.in_flight += takes
+    return True
+
+
+def _hold_use(counter: Counter, ask: Ask, now_s: float) -> bool:
+    """Hold tokens and dollars."""
+    tokens = counter.tokens
+    held_nano, held_tokens = counter.held_nano + ask.nano, counter.held_tokens + ask.tokens
+    if held_nano > counter.nano_room or held_tokens > counter.token_room:
+        return False
+    if tokens is not None and not tokens.take_if_free(ask.rate_tokens, now_s):
+        return False
     counter.held_nano = held_nano
     counter.held_tokens = held_tokens
     return True
@@ -60,10 +78,11 @@ def hold_on(counter: Counter, ask: Ask, now_s: float, at_ms: int) -> bool:
 
 def undo(counter: Counter, ask: Ask, now_s: float) -> None:
     """Give back all that was held on one scope for a request that may not begin."""
-    counter.in_flight -= 1
+    takes = begins(counter, ask)
+    counter.in_flight -= takes
     counter.held_tokens -= ask.tokens
     counter.held_nano -= ask.nano
-    if counter.requests is not None:
+    if takes and counter.requests is not None:
         counter.requests.take(-1, now_s)
     if counter.tokens is not None:
         counter.tokens.take(-ask.rate_tokens, now_s)
@@ -74,18 +93,22 @@ def lacks(counter: Counter, ask: Ask, now_s: float, at_ms: int) -> bool:
     if at_ms >= counter.day.ends_ms:
         counter.roll(at_ms)
     places, requests, tokens = counter.places, counter.requests, counter.tokens
-    return (
+    if begins(counter, ask) and (
+        (places is not None and counter.in_flight >= places.allowed)
+        or (requests is not None and requests.lacks(1, now_s))
+    ):
+        return True
+    return ask is not DOOR and (
         counter.held_nano + ask.nano > counter.nano_room
         or counter.held_tokens + ask.tokens > counter.token_room
-        or (places is not None and counter.in_flight >= places.allowed)
-        or (requests is not None and requests.lacks(1, now_s))
         or (tokens is not None and tokens.lacks(ask.rate_tokens, now_s))
     )
 
 
 def refusal(counter: Counter, ask: Ask, now_s: float) -> ApiError:
     """Why this scope lets the request not begin; only when it does not."""
-    scope, places, requests, tokens = counter.scope, counter.places, counter.requests, counter.tokens
+    scope, tokens = counter.scope, counter.tokens
+    places, requests = (counter.places, counter.requests) if begins(counter, ask) else (None, None)
     if places is not None and counter.in_flight >= places.allowed:
         return too_many_at_once(scope, places.limit)
     if requests is not None and requests.lacks(1, now_s):

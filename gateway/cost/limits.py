@@ -1,7 +1,11 @@
 """Limits and budgets: a request holds the most that it can use before it begins, and settles for what it has used.
 
-Checking all scopes of a request (its tenant, its key, its adapter) and holding on all of them is one step on the event
-loop, so no two requests can both have the last dollar. It waits only when there is not enough here: for the ledger,
+It holds twice: at the door, before its body is read, what its tenant and its key count of requests (`enter`); and when
+its model and size are known, all the rest (`open`). What was parsed stays counted, also if it is refused then: a body
+costs us work whatever is wrong with it.
+
+Checking all scopes and holding on all of them is one step on the event loop, so no two requests can both have the last
+dollar. It waits only when there is not enough here: for the ledger,
 when a scope has been limited only now, and for the lender, when other processes count on the same limits.
 """
 
@@ -15,7 +19,7 @@ from typing import Protocol
 
 from gateway.cost.book_reader import BookReader, Ledger
 from gateway.cost.counters import Counter
-from gateway.cost.holds import Ask, hold_on, lacks, refusal, undo
+from gateway.cost.holds import DOOR, Ask, begins, hold_on, lacks, refusal, undo
 from gateway.cost.refusals import Headers, cannot_count, headers_of, no_price
 from gateway.cost.tariff import cost_nano, price_of
 from gateway.cost.warnings import warning_headers
@@ -90,6 +94,8 @@ class Limits:
         self._seen: Mapping[str, LimitEntry] | None = None
         self._standings: dict[tuple[str, str], Standing] = {}
         """By key and served model."""
+        self._doors: dict[str, list[Counter]] = {}
+        """By key: the scopes with limits that are known without a body."""
         self._prices_until_ms = math.inf
 
     def standing(self, catalog: Catalog, principal: Principal, arm: Arm) -> Standing:
@@ -134,6 +140,7 @@ class Limits:
         at_ms = now_ms()
         self._catalog = catalog
         self._standings.clear()
+        self._doors.clear()
         begin_ms = (price.effective_from_ms for prices in catalog.tariffs.values() for price in prices)
         self._prices_until_ms = min((one for one in begin_ms if one > at_ms), default=math.inf)
         if catalog.limits is self._seen:
@@ -145,6 +152,23 @@ class Limits:
             entry = catalog.limits.get(scope, NO_LIMITS)
             if entry is not counter.obeyed:  # catalogs share what has not changed, and there may be thousands
                 counter.obey(entry)
+
+    async def enter(self, catalog: Catalog, principal: Principal) -> Entry:
+        """A context for a request whose body is not read yet, which holds its place and counts it.
+
+        Raises `RateLimited` or `Overloaded`; then it is not counted.
+        """
+        if catalog is not self._catalog or len(self._doors) > MOST_STANDINGS:
+            self.adopt(catalog)
+        counters = self._doors.get(principal.key_id)
+        if counters is None:
+            counted = self._counted((f"tenant:{principal.tenant}", f"key:{principal.key_id}"))
+            counters = self._doors[principal.key_id] = [counter for counter in counted if counter.limited]
+        if counters:
+            if self.source is not None and not self.fits(counters, DOOR):
+                await self.source.borrow(counters, DOOR, lambda: self.fits(counters, DOOR))
+            self.hold(counters, DOOR)
+        return Entry(self, counters)
 
     async def open(self, standing: Standing, ask: Ask) -> Bill:
         """The bill of a request, which holds what is asked for.
@@ -191,7 +215,7 @@ class Limits:
         """Give back what was held, and count what was used on the rates."""
         now_s = time.monotonic()
         for counter in counters:
-            counter.in_flight -= 1
+            counter.in_flight -= begins(counter, ask)
             counter.held_tokens -= ask.tokens
             counter.held_nano -= ask.nano
             if counter.tokens is not None:
@@ -211,6 +235,25 @@ class Limits:
 
     def _counted(self, scopes: tuple[str, ...]) -> list[Counter]:
         return [counter for scope in scopes if (counter := self._counters.get(scope)) is not None]
+
+
+class Entry:
+    """A context around one request from before its body is read: its places are given back on leaving."""
+
+    __slots__ = ("_counters", "_limits")
+
+    def __init__(self, limits: Limits, counters: list[Counter]) -> None:
+        self._limits = limits
+        self._counters = counters
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._counters:
+            self._limits.release(self._counters, DOOR, 0)
 
 
 class Bill:

@@ -1,4 +1,4 @@
-"""May this request begin now? Bounded concurrency, for the whole gateway and for each tenant."""
+"""May this request begin now? Bounded places, for the whole gateway and for each tenant."""
 
 from __future__ import annotations
 
@@ -6,52 +6,78 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from gateway.errors import Overloaded, RateLimited
-from gateway.handoffs import Principal
 
 
 @dataclass(slots=True)
-class Admission:
-    """The counts of this worker. Limits are requests in flight."""
+class Places:
+    """Places of this worker for one kind of thing; `what` names it in the plural.
 
-    max_in_flight: int
-    max_in_flight_per_tenant: int
-    in_flight: int = 0
+    A tenant gets another one only while it has fewer than are free. So one tenant alone gets half of all, k of them
+    at once a (k + 1)th each, and there is always one left for whoever comes next.
+    """
+
+    what: str
+    most: int
+    most_of_tenant: int
+    taken: int = 0
     by_tenant: dict[str, int] = field(default_factory=dict)
 
-    def admit(self, principal: Principal) -> Hold:
-        """A place for one request, to be used as a context. Raises `RateLimited` or `Overloaded` when there is none."""
-        used = self.by_tenant.get(principal.tenant, 0)
-        if used >= self.max_in_flight_per_tenant:
+    def look(self, tenant: str) -> None:
+        """Return if there is a place for this tenant. Raises `RateLimited` or `Overloaded`."""
+        used, free = self.by_tenant.get(tenant, 0), self.most - self.taken
+        if used < self.most_of_tenant and used < free:
+            return
+        if used >= self.most_of_tenant or free > 0:
             raise RateLimited(
-                f"{used} requests of this tenant are in flight; the limit is {self.max_in_flight_per_tenant}.",
+                f"{used} {self.what} of this tenant are in flight; the limit is {min(used, self.most_of_tenant)} now.",
                 code="concurrency_limit",
                 retry_after_s=1,
             )
-        if self.in_flight >= self.max_in_flight:
-            raise Overloaded("The gateway is full.", code="gateway_full", retry_after_s=1)
-        return Hold(self, principal.tenant)
+        raise Overloaded("The gateway is full.", code="gateway_full", retry_after_s=1)
+
+    def place(self, tenant: str) -> Place:
+        """A place, to be used as a context. Raises as `look`."""
+        self.look(tenant)
+        return Place(self, tenant)
 
 
-class Hold:
+class Place:
     """A place that is given back whatever happens."""
 
-    __slots__ = ("_admission", "_tenant")
+    __slots__ = ("_places", "_tenant")
 
-    def __init__(self, admission: Admission, tenant: str) -> None:
-        self._admission = admission
+    def __init__(self, places: Places, tenant: str) -> None:
+        self._places = places
         self._tenant = tenant
 
-    def __enter__(self) -> Hold:
-        self._admission.in_flight += 1
-        by_tenant = self._admission.by_tenant
+    def __enter__(self) -> None:
+        self._places.taken += 1
+        by_tenant = self._places.by_tenant
         by_tenant[self._tenant] = by_tenant.get(self._tenant, 0) + 1
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._admission.in_flight -= 1
-        by_tenant = self._admission.by_tenant
+        self._places.taken -= 1
+        by_tenant = self._places.by_tenant
         by_tenant[self._tenant] -= 1
         if not by_tenant[self._tenant]:
             del by_tenant[self._tenant]
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A request takes a place among `bodies` while its body is under way, and one among `requests` when it is there:
+    so half-sent bodies keep out nobody's whole ones.
+    """
+
+    bodies: Places
+    requests: Places
+
+    @classmethod
+    def of(cls, most_bodies: int, most_requests: int, most_requests_of_tenant: int) -> Admission:
+        """Bounds of one worker."""
+        return cls(
+            bodies=Places("unfinished bodies", most_bodies, most_bodies),
+            requests=Places("requests", most_requests, most_requests_of_tenant),
+        )

