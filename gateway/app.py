@@ -30,6 +30,8 @@ from gateway.cost.output_lengths import OutputLengths
 from gateway.cost.shipper import Shipper
 from gateway.cost.warnings import BudgetWarnings
 from gateway.errors import MethodNotAllowed, Overloaded
+from gateway.experiments.skews import SkewWatch
+from gateway.experiments.units import Units
 from gateway.fleet.candidate import Candidate, candidate_of, process_name
 from gateway.fleet.wire import TAKES_TRAFFIC
 from gateway.fleet.worker import FleetWorker
@@ -129,6 +131,7 @@ class Gateway:
                 ),
                 limits=limits,
                 lengths=lengths,
+                units=Units(),
                 journal=journal,
                 metrics=Metrics(),
             )
@@ -151,6 +154,7 @@ class Gateway:
                     url=settings.budget_webhook_url,
                     secret=settings.budget_webhook_secret,
                 ).run(),
+                SkewWatch(self.house.units, registry.skews, worker_id).run(),
                 lengths.seed(partial(count_lengths, registry.db)),
             ]
             if candidate is not None:
@@ -214,6 +218,7 @@ def _mount(web: FastAPI, house: House, worker: FleetWorker, registry: Registry) 
         for url, (state, _, resident) in worker.states().items():
             house.metrics.engine_up.labels(url).set(state in TAKES_TRAFFIC)
             house.metrics.resident.labels(url).set(resident)
+        house.metrics.largest_unit_share.set(max((skew.share for skew in house.units.skews()), default=0.0))
         house.metrics.catalog_revision.set(house.catalog.current.revision)
         return Response(house.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 

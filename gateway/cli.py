@@ -202,7 +202,7 @@ def explain(
     from gateway.explain import explain as explain_steps
 
     with Registry.open() as registry:
-        steps = explain_steps(model, key, unit, registry.catalog())
+        steps = explain_steps(model, key, unit, registry.catalog(), registry.skews.alarming)
     if json_output:
         print_json(steps)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.errors import ApiError
@@ -10,6 +11,9 @@ from gateway.steps.assign import assign
 from gateway.steps.authenticate import authenticate
 from gateway.steps.resolve import resolve
 from registry.catalog import Catalog
+from registry.split_skews import SplitSkew
+
+_SOURCES = "X-Switchyard-Unit, else metadata.conversation_id, else its first turn or its whole prompt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +25,13 @@ class Step:
     ok: bool = True
 
 
-def explain(model: str, key: str, unit: str | None, catalog: Catalog) -> list[Step]:
-    """The steps that a request for `model` with `key` goes through, up to the version that answers."""
+def explain(
+    model: str, key: str, unit: str | None, catalog: Catalog, skew_of: Callable[[int], SplitSkew | None]
+) -> list[Step]:
+    """The steps that a request for `model` with `key` goes through, up to the version that answers.
+
+    `skew_of` knows what is wrong with the traffic of a split, by its id.
+    """
     steps: list[Step] = []
     try:
         principal = authenticate(f"Bearer {key}", catalog)
@@ -35,6 +44,8 @@ def explain(model: str, key: str, unit: str | None, catalog: Catalog) -> list[St
         return steps
     steps.append(Step("resolve", _how_resolved(model, target)))
     steps.append(Step("assign", _how_assigned(target, unit)))
+    if target.split is not None and (skew := skew_of(target.split.id)) is not None:
+        steps.append(Step("warning", str(skew)))
     if target.version is not None and target.split is None:
         steps.append(Step("version", f"manifest {target.version.manifest_digest}, base {target.version.base_digest}"))
     return steps
@@ -56,6 +67,6 @@ def _how_assigned(target: Target, unit: str | None) -> str:
         return f"{target.base.name if target.base else target.version and target.version.name} (not split)"
     arms = ", ".join(f"{version.number} {weight / 100:g} %" for version, weight in target.split.arms)
     if unit is None:
-        return f"split {target.split.id} by conversation: {arms} (give --unit to see one unit's arm)"
+        return f"split {target.split.id}: {arms}; a conversation is known by {_SOURCES} (give --unit to see one's arm)"
     arm = assign(target, Unit(unit, "header"))
     return f"split {target.split.id}: {arms}; unit {unit!r} gets {arm.public_name}"

@@ -35,7 +35,7 @@ class Target:
     split: SplitEntry | None
 
 
-UnitSource = Literal["header", "conversation_id", "previous_response_id", "first_turn"]
+UnitSource = Literal["header", "conversation_id", "first_turn", "prompt"]
 
 
 @dataclass(frozen=True, slots=True)

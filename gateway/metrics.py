@@ -40,6 +40,11 @@ class Metrics:
         self.catalog_revision = Gauge(
             "switchyard_catalog_revision", "Catalog revision in force.", registry=self.registry
         )
+        self.largest_unit_share = Gauge(
+            "switchyard_split_largest_unit_share",
+            "Of the split with the most uneven traffic: the share, 0 to 1, of its requests that are one derived unit.",
+            registry=self.registry,
+        )
         # Children are looked up once: `labels()` would cost more than the increment.
         self._prompt_tokens = self._tokens.labels("prompt")
         self._cached_tokens = self._tokens.labels("cached")

@@ -13,9 +13,10 @@ from gateway.cost.journal import Journal
 from gateway.cost.limits import Bill, Limits
 from gateway.cost.output_lengths import OutputLengths
 from gateway.errors import EngineFailed, Overloaded
+from gateway.experiments.units import Units
 from gateway.fleet.connection import EngineBroke, EngineTimeout, EngineUnreachable
 from gateway.fleet.view import CannotLoad
-from gateway.handoffs import Arm, Call, Principal, Unit, Usage
+from gateway.handoffs import Arm, Call, Principal, Usage
 from gateway.metrics import Metrics
 from gateway.settings import GatewaySettings
 from gateway.steps.admit import Admission
@@ -44,6 +45,7 @@ class House:
     admission: Admission
     limits: Limits
     lengths: OutputLengths
+    units: Units
     journal: Journal
     metrics: Metrics
 
@@ -70,7 +72,7 @@ async def _serve_body(call: Call, body: bytes, house: House, respond: Respond) -
     principal = authenticate(call.authorization, catalog)
     request = parse_request(call.endpoint, body, caps=house.caps, allow_unknown=principal.allow_unknown_fields)
     target = resolve(principal, request.model, catalog)
-    arm = assign(target, unit_of(call, request))
+    arm = assign(target, house.units.of(call, request, target.split) if target.split else None)
     respond.describe(call.request_id, arm)
     respond.streams = request.stream
     request, bill = await hold(house.limits, house.lengths, catalog, principal, arm, request, len(body))
@@ -176,10 +178,3 @@ def _forward(
         idle_timeout_s=settings.idle_timeout_s,
         api_key=settings.engine_api_key,
     )
-
-
-def unit_of(call: Call, request: InferenceRequest) -> Unit:
-    """What stays on one arm: the caller's header, else what the body says about its conversation."""
-    if call.unit_header:
-        return Unit(call.unit_header, "header")
-    return Unit(request.unit_hint or "", request.unit_source)

@@ -184,6 +184,18 @@ class Split(Base):
     ended_at_ms: Mapped[int | None]
 
 
+class SplitUnits(Base):
+    """How a worker saw a split's traffic spread over units (`registry.split_skews`)."""
+
+    __tablename__ = "split_units"
+    split_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    worker: Mapped[str] = mapped_column(String(120), primary_key=True)
+    source: Mapped[str] = mapped_column(String(40))
+    requests: Mapped[int]
+    of_one_unit: Mapped[int]
+    noted_at_ms: Mapped[int]
+
+
 class Swap(Base):
     """One promote, rollback or ramp: asked for by a row, executed by the fleet's controller, followed by the CLI."""
 

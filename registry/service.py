@@ -21,6 +21,7 @@ from registry.ledger import Ledger
 from registry.limits import Limits
 from registry.settings import RegistrySettings
 from registry.spending import SpendingBooks
+from registry.split_skews import SplitSkews
 from registry.swaps import Swaps
 from registry.tariffs import Tariffs
 from registry.tenants import Tenants
@@ -42,6 +43,7 @@ class Registry:
         self.leadership = Leadership(self.db)
         self.drains = Drains(self.db)
         self.experiments = Experiments(self.db)
+        self.skews = SplitSkews(self.db)
         self.ledger = Ledger(self.db)
         self.readings = EngineReadings(self.db)
         self.tariffs = Tariffs(self.db)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from registry.db import Database, now_ms
 from registry.ledger import Ledger, SecondCount
+from registry.split_skews import SplitSkew, SplitSkews
 from registry.swaps import SwapInfo, Swaps
 
 MARGIN_MS = 10_000
@@ -56,6 +57,8 @@ class SwapReport:
     """From the flip (the alias moved, or its split changed) to the cut-over."""
     drain_s: float | None
     """Waiting for requests on the old version; `None` for a ramp."""
+    skew: SplitSkew | None
+    """Set when one unit is too much of the traffic of the split that this ramp began."""
     left_on_old: int | None
     """Requests that still ran on the old version when the wait was given up; 0 when it ran dry."""
 
@@ -83,7 +86,7 @@ def report_swap(db: Database, swap_id: int) -> SwapReport:
     late = None
     if swap.kind == "move" and cut_over_ms is not None and old is not None and old != swap.to_version:
         late = ledger.started_after(old, cut_over_ms, until_ms)
-    flipped_ms = swap.detail.get("flipped_at_ms")
+    flipped_ms, split_id = swap.detail.get("flipped_at_ms"), swap.detail.get("split")
     return SwapReport(
         swap=swap,
         since_ms=since_ms,
@@ -96,6 +99,7 @@ def report_swap(db: Database, swap_id: int) -> SwapReport:
         preload_s=swap.detail.get("preload_s"),
         cutover_s=None if cut_over_ms is None or flipped_ms is None else (cut_over_ms - flipped_ms) / 1000,
         drain_s=swap.detail.get("drain_s"),
+        skew=None if split_id is None else SplitSkews(db).alarming(split_id),
         left_on_old=swap.detail.get("requests_left_on_old_version"),
     )
 

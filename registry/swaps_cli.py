@@ -68,6 +68,8 @@ def show(swap_id: int = typer.Argument(help="The id that `swaps list` shows."), 
     for key in ("error", "note", "split", "ended_split"):
         if swap.detail.get(key) is not None:
             say(f"{key.replace('_', ' ')}: {swap.detail[key]}")
+    if report.skew is not None:
+        say(f"warning: {report.skew}")
     _print_steps(report)
     print_table(
         ("VERSION", "REQUESTS", "FAILED", "FIRST", "LAST"),

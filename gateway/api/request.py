@@ -1,21 +1,20 @@
 """From the bytes of a body to a request that the engine can be trusted with.
 
-`fields.table` says what each field may be and `fields.together` what holds between fields; here are the body for the
-engine and the unit of experiments. Whatever is wrong with a body is a 400 that names the field, or a 413.
+`fields.table` says what each field may be and `fields.together` what holds between fields; here is the body for the
+engine. Whatever is wrong with a body is a 400 that names the field, or a 413.
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
 from gateway.api.fields.caps import Caps
 from gateway.api.fields.checks import shallow, text
-from gateway.api.fields.prompt import count_of, start_of
+from gateway.api.fields.prompt import count_of
 from gateway.api.fields.table import (
     COMPLETIONS_DEFAULT_TOKENS,
     FORWARDED,
@@ -29,9 +28,7 @@ from gateway.api.fields.together import RULES
 from gateway.errors import BadRequest, PayloadTooLarge
 from gateway.handoffs import ShownUsage
 
-__all__ = ["Caps", "Endpoint", "InferenceRequest", "UnitSource", "parse_request"]
-
-UnitSource = Literal["conversation_id", "previous_response_id", "first_turn"]
+__all__ = ["Caps", "Endpoint", "InferenceRequest", "parse_request"]
 
 _MODEL = text(256, least_chars=1)
 _REQUIRED: dict[Endpoint, str] = {"chat": "messages", "completions": "prompt"}
@@ -45,17 +42,17 @@ class InferenceRequest:
     every event, and `shows_usage` says how much of it the client asked for, `shows_cost` whether for the cost too.
     `max_output_tokens` bounds each of the `choices` answers (n × prompts); None means as much as the context holds.
     `bounded_by_us` says that the client named no bound and `hold` chose one.
-    `unit_hint` is what the requests of one conversation have in common, and `unit_source` says where it was found.
+    `conversation_id` and `user` are what the client says about whose request it is, for the unit of experiments.
     """
 
     endpoint: Endpoint
     model: str
     stream: bool
     shows_usage: ShownUsage
-    unit_hint: str | None
-    unit_source: UnitSource
     max_output_tokens: int | None
     body: dict[str, Any]
+    conversation_id: str | None = None
+    user: str | None = None
     choices: int = 1
     shows_cost: bool = False
     bounded_by_us: bool = False
@@ -152,29 +149,8 @@ def _request(endpoint: Endpoint, model: str, given: dict[str, Any], body: dict[s
     if endpoint == "completions":
         most = body.get("max_tokens", COMPLETIONS_DEFAULT_TOKENS)
         choices *= count_of(body["prompt"])
-    unit, source = _unit(endpoint, given)
-    return InferenceRequest(endpoint, model, stream, shows_usage, unit, source, most, body, choices, shows_cost)
-
-
-def _unit(endpoint: Endpoint, given: dict[str, Any]) -> tuple[str, UnitSource]:
-    """What the requests of one conversation share. Never `prompt_cache_key`, which one client gives all its users."""
-    metadata = given.get("metadata")
-    if metadata and (named := metadata.get("conversation_id")):
-        return named, "conversation_id"
-    if previous := given.get("previous_response_id"):
-        return previous, "previous_response_id"
-    start = _first_turn(given["messages"]) if endpoint == "chat" else start_of(given["prompt"])
-    return hashlib.sha256(orjson.dumps(start)).hexdigest()[:32], "first_turn"
-
-
-def _first_turn(messages: list[dict[str, Any]]) -> list[Any]:
-    """Role and text of each message up to the first user message: the same at every later turn."""
-    turn: list[Any] = []
-    for message in messages:
-        role, content = message["role"], message.get("content")
-        if type(content) is list:
-            content = "".join(part["text"] for part in content if part["type"] == "text")
-        turn += (role, content)
-        if role == "user":
-            break
-    return turn
+    conversation_id = (given.get("metadata") or {}).get("conversation_id")
+    user = given.get("safety_identifier") or given.get("user")
+    return InferenceRequest(
+        endpoint, model, stream, shows_usage, most, body, conversation_id, user, choices, shows_cost
+    )

@@ -18,7 +18,7 @@ def triage(house: House) -> House:
 
 
 def told(house: House, model: str, key: str = "acme", unit: str | None = None) -> list[Step]:
-    return explain(model, house.keys.get(key, key), unit, house.registry.catalog())
+    return explain(model, house.keys.get(key, key), unit, house.registry.catalog(), house.registry.skews.alarming)
 
 
 def test_every_step_is_told_up_to_the_bytes_that_answer(triage: House) -> None:
@@ -64,7 +64,7 @@ def test_a_refusal_is_the_last_step_and_says_what_the_client_gets(
 
 def test_a_split_is_told_with_its_weights_and_a_units_own_arm(triage: House) -> None:
     split = triage.split("acme/triage", {"1.0": 9_000, "1.1": 1_000}).detail["split"]
-    assert f"split {split} by conversation: 1.0 90 %, 1.1 10 %" in told(triage, "triage")[-1].found
+    assert f"split {split}: 1.0 90 %, 1.1 10 %" in told(triage, "triage")[-1].found
     arms = {told(triage, "triage", unit=f"u{number}")[-1].found.rpartition(" ")[2] for number in range(60)}
     assert arms == {"acme/triage@1.0", "acme/triage@1.1"}
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 from openai import OpenAI
 
 from gateway.experiments.assignment import BUCKETS, bucket_of, choose
+from gateway.explain import explain
 from registry.names import AdapterRef
 from registry.split_ranges import Ranges, lay_out
-from tests.gateway.stack import CHAT, House, Stack, open_house, run_stack
+from registry.split_skews import LEAST_REQUESTS
+from registry.swap_report import report_swap
+from tests.gateway.stack import CHAT, House, Stack, open_house, run_stack, wait_until
 
 TRIAGE = AdapterRef("acme", "triage", None, "production")
 UNITS = [f"user-{number}" for number in range(2_000)]
@@ -80,6 +85,42 @@ def test_without_any_name_a_conversation_is_known_by_its_first_turn(halves: Stac
     found = [models(f"question {number}") for number in range(12)]
     assert all(len(one) == 1 for one in found)
     assert len(set.union(*found)) == 2
+
+
+def test_few_shot_traffic_is_split_by_its_weights_and_every_conversation_of_it_stays(split_stack: Stack) -> None:
+    split_stack.house.split("acme/triage", {"1.0": 9_000, "1.1": 1_000})
+    shots = [
+        {"role": "system", "content": "Sort."},
+        {"role": "user", "content": "Charged twice."},
+        {"role": "assistant", "content": "billing"},
+    ]
+
+    def answered(messages: list[dict[str, str]]) -> str:
+        answer = split_stack.post(CHAT, {"model": "acme/triage", "messages": messages, "max_tokens": 1})
+        return str(answer.json()["model"])
+
+    first: Counter[str] = Counter()
+    for number in range(120):
+        turn = [*shots, {"role": "user", "content": f"ticket {number}"}]
+        first[model := answered(turn)] += 1
+        if number % 10 == 0:
+            assert answered([*turn, {"role": "assistant", "content": "x"}, turn[1]]) == model
+    split_stack.house.end_split("acme/triage")
+    assert 2 <= first["acme/triage@1.1"] <= 30
+
+
+def test_a_split_with_one_unit_too_many_is_told_of_in_explain_in_its_swap_and_in_metrics(split_stack: Stack) -> None:
+    house = split_stack.house
+    swap = house.split("acme/triage", {"1.0": 5_000, "1.1": 5_000})
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: split_stack.chat("acme/triage", max_tokens=1), range(LEAST_REQUESTS)))
+    skew = wait_until("the skew is noted", lambda: house.registry.skews.alarming(swap.detail["split"]))
+    assert skew.share == 1.0
+    steps = explain("acme/triage", house.keys["acme"], None, house.registry.catalog(), house.registry.skews.alarming)
+    assert "one unit is 100%" in next(step.found for step in steps if step.step == "warning")
+    assert report_swap(house.registry.db, swap.id).skew == skew
+    assert "switchyard_split_largest_unit_share 1.0" in httpx.get(f"{split_stack.url}/metrics").text
+    house.end_split("acme/triage")
 
 
 def test_the_arm_the_split_and_where_the_unit_came_from_are_in_the_usage_row(halves: Stack) -> None:

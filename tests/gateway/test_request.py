@@ -206,48 +206,6 @@ def test_the_most_that_can_be_generated_is_known(request_: InferenceRequest, mos
     assert (request_.max_output_tokens, request_.choices) == (most, choices)
 
 
-def test_a_conversation_id_names_the_unit() -> None:
-    request = chat(metadata={"conversation_id": "c-7"}, previous_response_id="chatcmpl-1")
-    assert (request.unit_hint, request.unit_source) == ("c-7", "conversation_id")
-
-
-def test_a_previous_response_names_the_unit_when_no_conversation_does() -> None:
-    request = chat(metadata={"conversation_id": ""}, previous_response_id="chatcmpl-1")
-    assert (request.unit_hint, request.unit_source) == ("chatcmpl-1", "previous_response_id")
-
-
-def test_the_first_turn_names_the_unit_through_the_whole_conversation() -> None:
-    system = {"role": "system", "content": "Be kind."}
-    first = chat(messages=[system, USER], prompt_cache_key="a")
-    later = chat(
-        messages=[system, USER, {"role": "assistant", "content": "There."}, {"role": "user", "content": "Thanks"}],
-        prompt_cache_key="b",
-    )
-    assert first.unit_source == "first_turn"
-    assert first.unit_hint == later.unit_hint
-    assert len(first.unit_hint or "") == 32
-
-
-def test_text_and_parts_of_the_same_text_are_one_unit() -> None:
-    parts = [{"type": "text", "text": "Where is "}, {"type": "text", "text": "my order?"}]
-    assert chat().unit_hint == chat(messages=[{"role": "user", "content": parts}]).unit_hint
-
-
-def test_another_first_turn_is_another_unit() -> None:
-    others = [
-        chat(),
-        chat(messages=[USER | {"content": "Hi"}]),
-        chat(messages=[{"role": "system", "content": "x"}, USER]),
-    ]
-    assert len({request.unit_hint for request in others}) == 3
-
-
-def test_the_first_256_characters_of_a_prompt_name_its_unit() -> None:
-    start = "x" * 256
-    assert completions(prompt=start).unit_hint == completions(prompt=[start + "y", "z"]).unit_hint
-    assert completions(prompt=start).unit_hint != completions(prompt="y" + start).unit_hint
-
-
 def test_a_key_given_twice_counts_the_last_time_for_gateway_and_engine_alike() -> None:
     raw = b'{"model":"a","model":"b","messages":[{"role":"user","content":"x"}],"n":99,"n":2}'
     request = parse_request("chat", raw, caps=Caps(), allow_unknown=False)

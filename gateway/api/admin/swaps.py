@@ -81,6 +81,15 @@ class AcknowledgementDocument(Shape):
     after_flip_s: float = Field(description="Seconds after the flip.")
 
 
+class SkewDocument(Shape):
+    """One unit, derived from what requests say, is more than 5 % of a split's traffic."""
+
+    split_id: int
+    source: str = Field(description="How it was derived: `first_turn` of chats, or `prompt` of completions.")
+    requests: int = Field(description="The last requests of the split that the worker with the worst figure has seen.")
+    of_one_unit: int = Field(description="Of them, those of the unit.")
+
+
 class SwapReportDocument(Shape):
     """A swap, how long its steps took, and what it did to traffic (usage is a second or two behind)."""
 
@@ -99,6 +108,7 @@ class SwapReportDocument(Shape):
     preload_s: float | None = Field(description="Seconds of loading and proving on every home.")
     cutover_s: float | None = Field(description="Seconds from the flip to the last acknowledgement.")
     drain_s: float | None = Field(description="Seconds of waiting for requests on the old version; null for a ramp.")
+    skew: SkewDocument | None = Field(description="Set when one unit is too much of the traffic of the ramp's split.")
     left_on_old: int | None = Field(description="Requests still on the old version when the wait was given up.")
 
 

@@ -40,9 +40,3 @@ def _many(value: list[Any], param: str, caps: Caps) -> list[Any]:
 def count_of(value: Any) -> int:
     """How many prompts a checked `prompt` holds."""
     return len(value) if type(value) is list and type(value[0]) is not int else 1
-
-
-def start_of(value: Any) -> Any:
-    """The first 256 characters, or token ids, of the first prompt."""
-    first = value[0] if type(value) is list and type(value[0]) is not int else value
-    return first[:256]

@@ -112,7 +112,7 @@ FORWARDED: dict[Endpoint, dict[str, Check]] = {
 
 _HINTS: dict[str, Check] = {
     "metadata": pairs,  # conversation_id in it names the unit of experiments
-    "previous_response_id": text(512, least_chars=1),  # the same, if there is no conversation_id
+    "previous_response_id": text(512, least_chars=1),
     "usage": usage_options,  # include: the answer's usage has its cost
     "user": text(512),
     "safety_identifier": text(512),

@@ -1,0 +1,236 @@
+"""What tells conversations apart and stays through each of them, and whose traffic is not spread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+
+from gateway.api.request import Caps, InferenceRequest, parse_request
+from gateway.experiments.skews import SkewWatch
+from gateway.experiments.units import COUNTED, FORGET_AT, PREAMBLE_AFTER, REMEMBERED, Units
+from gateway.handoffs import Call, Unit
+from registry.catalog import SplitEntry
+from registry.split_skews import SplitSkew, SplitSkews
+from tests.gateway.stack import House
+
+SPLIT = SplitEntry(7, b"salt", (), ())
+Message = dict[str, Any]
+
+
+def said(role: str, text: Any) -> Message:
+    return {"role": role, "content": text}
+
+
+SYSTEM = said("system", "You sort tickets.")
+EXAMPLES = [
+    SYSTEM,
+    said("user", "My card was charged twice."),
+    said("assistant", "billing"),
+    said("user", "I cannot log in."),
+    said("assistant", "access"),
+]
+
+
+async def _no_body() -> bytes:
+    return b""
+
+
+def call(header: str | None = None) -> Call:
+    return Call("chat", None, header, _no_body, "r")
+
+
+def chat(messages: Sequence[Message], **fields: Any) -> InferenceRequest:
+    raw = orjson.dumps({"model": "m", "messages": list(messages)} | fields)
+    return parse_request("chat", raw, caps=Caps(), allow_unknown=False)
+
+
+def completion(prompt: Any, **fields: Any) -> InferenceRequest:
+    raw = orjson.dumps({"model": "m", "prompt": prompt} | fields)
+    return parse_request("completions", raw, caps=Caps(), allow_unknown=False)
+
+
+def of(units: Units, request: InferenceRequest, header: str | None = None) -> Unit:
+    return units.of(call(header), request, SPLIT)
+
+
+def turns(opening: Sequence[Message], count: int) -> list[list[Message]]:
+    """The messages of each request of one conversation."""
+    requests = [list(opening)]
+    for number in range(1, count):
+        requests.append([*requests[-1], said("assistant", f"answer {number}"), said("user", f"turn {number}")])
+    return requests
+
+
+def test_the_order_is_header_conversation_id_and_what_the_request_shows() -> None:
+    units = Units()
+    named = {"metadata": {"conversation_id": "c-7"}}
+    assert of(units, chat([SYSTEM, said("user", "Hi")], **named), "u-1") == Unit("u-1", "header")
+    assert of(units, chat([SYSTEM, said("user", "Hi")], **named)) == Unit("c-7", "conversation_id")
+    assert of(units, chat([SYSTEM, said("user", "Hi")], metadata={"conversation_id": ""})).source == "first_turn"
+    assert of(units, completion("Once", **named)) == Unit("c-7", "conversation_id")
+    assert of(units, completion("Once")).source == "prompt"
+
+
+def test_an_id_that_changes_with_every_turn_names_no_unit() -> None:
+    units = Units()
+    found = [
+        of(units, chat(messages, previous_response_id=f"resp-{number}", prompt_cache_key=f"k-{number}"))
+        for number, messages in enumerate(turns([said("user", "Where is it?")], 6))
+    ]
+    assert len(set(found)) == 1
+
+
+@pytest.mark.parametrize("examples", [EXAMPLES[:3], EXAMPLES], ids=["one example", "two examples"])
+def test_examples_before_every_question_do_not_make_everybody_one_unit(examples: list[Message]) -> None:
+    units = Units()
+    conversations = [turns([*examples, said("user", f"ticket {number}")], 4) for number in range(200)]
+    found = [[of(units, chat(messages)) for messages in conversation] for conversation in conversations]
+    assert all(len(set(one)) == 1 for one in found), "a conversation stays one unit through all of its turns"
+    assert len({one[0] for one in found}) >= 200 - PREAMBLE_AFTER + 2
+
+
+def test_conversations_whose_turns_come_in_turn_stay_apart_and_together() -> None:
+    units = Units()
+    conversations = [turns([*EXAMPLES, said("user", f"ticket {number}")], 3) for number in range(50)]
+    found: dict[int, set[Unit]] = {}
+    for turn in range(3):
+        for number, conversation in enumerate(conversations):
+            found.setdefault(number, set()).add(of(units, chat(conversation[turn])))
+    assert all(len(one) == 1 for one in found.values())
+    assert len(set().union(*found.values())) >= 50 - PREAMBLE_AFTER + 2
+
+
+def test_another_worker_that_has_seen_the_examples_comes_to_the_same_units() -> None:
+    one, other = Units(), Units()
+    for number in range(PREAMBLE_AFTER):
+        of(one, chat([*EXAMPLES, said("user", f"a {number}")]))
+        of(other, chat([*EXAMPLES, said("user", f"b {number}")]))
+    for conversation in (turns([*EXAMPLES, said("user", f"ticket {number}")], 4) for number in range(20)):
+        workers = (one, other, one, other)
+        assert len({of(worker, chat(said)) for worker, said in zip(workers, conversation, strict=True)}) == 1
+
+
+def test_without_examples_the_first_turn_is_enough_for_a_worker_that_sees_a_conversation_late() -> None:
+    early, late = Units(), Units()
+    for number in range(30):
+        conversation = turns([SYSTEM, said("user", f"question {number}")], 5)
+        assert len({of(early, chat(conversation[0])), *(of(late, chat(one)) for one in conversation[2:])}) == 1
+
+
+def test_a_first_message_that_many_send_is_their_first_turn_and_no_preamble() -> None:
+    units = Units()
+    for _ in range(20):
+        first, *later = turns([said("user", "hi")], 3)
+        assert len({of(units, chat(one)) for one in (first, *later)}) == 1
+
+
+def test_two_end_users_who_say_the_same_are_two_units_and_each_stays_one() -> None:
+    units = Units()
+    found = [
+        {of(units, chat(messages, user=user)) for messages in turns([said("user", "hi")], 3)} for user in ("ann", "ben")
+    ]
+    assert [len(one) for one in found] == [1, 1]
+    assert found[0] != found[1]
+    assert of(units, completion("Once", user="ann")) != of(units, completion("Once", user="ben"))
+
+
+def test_text_and_parts_of_the_same_text_are_one_unit() -> None:
+    parts = [{"type": "text", "text": "Where is "}, {"type": "text", "text": "my order?"}]
+    units = Units()
+    assert of(units, chat([said("user", parts)])) == of(units, chat([said("user", "Where is my order?")]))
+
+
+def test_of_a_completion_the_whole_prompt_counts_whatever_preamble_it_has() -> None:
+    preamble = "x" * 4_000
+    prompts: list[Any] = [preamble + "a", preamble + "b", [preamble + "a"], [preamble + "a", "b"], [1, 2], [[1, 2]]]
+    units = Units()
+    assert len({of(units, completion(prompt)) for prompt in prompts}) == len(prompts)
+    assert of(units, completion(preamble + "a")) == of(units, completion(preamble + "a"))
+
+
+def test_what_is_remembered_has_a_bound() -> None:
+    units = Units()
+    for number in range(3 * REMEMBERED):
+        of(units, chat([*EXAMPLES, said("user", f"{number}"), said("assistant", "x"), said("user", "more")]))
+    (traffic,) = units._splits.values()
+    assert len(traffic.conversations) == REMEMBERED
+    assert len(traffic.passed) <= REMEMBERED
+    assert len(traffic.counts) <= COUNTED
+
+
+def test_other_weights_keep_what_is_known_and_count_anew() -> None:
+    units = Units()
+    first, *_, last = turns([*EXAMPLES, said("user", "ticket")], 3)
+    before = units.of(call(), chat(first), SPLIT)
+    for number in range(10):
+        units.of(call(), chat([*EXAMPLES, said("user", f"{number}")]), SPLIT)
+    changed = replace(SPLIT, id=8)
+    assert units.of(call(), chat(last), changed) == before
+    assert units.skews() == [SplitSkew(8, "first_turn", 1, 1)]
+
+
+def test_one_unit_with_too_much_traffic_is_found_among_many() -> None:
+    units = Units()
+    for number in range(2_000):
+        of(units, chat([said("user", "same" if number % 10 == 0 else f"{number}")]))
+    (skew,) = units.skews()
+    assert skew.alarming
+    assert 0.09 < skew.share <= 0.1
+    assert "one unit is 10% of the last 2000 requests of split 7" in str(skew)
+
+
+def test_named_units_and_a_spread_or_small_traffic_alarm_nobody() -> None:
+    units = Units()
+    for number in range(1_000):
+        of(units, chat([said("user", "same")]), f"header-{number % 3}")
+        of(units, chat([said("user", f"{number}")]))
+    assert not units.skews()[0].alarming
+    few = Units()
+    for _ in range(199):
+        of(few, completion("same"))
+    assert not few.skews()[0].alarming
+
+
+def test_counts_are_of_the_newer_traffic() -> None:
+    units = Units()
+    for _ in range(300):
+        of(units, completion("same"))
+    for number in range(2 * FORGET_AT):
+        of(units, completion(f"{number}"))
+    (skew,) = units.skews()
+    assert skew.requests < FORGET_AT
+    assert not skew.alarming
+
+
+async def test_an_alarm_is_noted_once_and_taken_back_when_it_is_over(house: House) -> None:
+    units, books = Units(), house.registry.skews
+    watch = SkewWatch(units, books, "worker-1")
+    for _ in range(300):
+        of(units, completion("same"))
+    await watch.look()
+    assert books.alarming(SPLIT.id) == SplitSkew(SPLIT.id, "prompt", 300, 300)
+    written = Counter[str]()
+    counting = SkewWatch(units, _Counting(books, written), "worker-1")
+    await counting.look()
+    await counting.look()
+    assert written == {"note": 1}
+    for number in range(2 * FORGET_AT):
+        of(units, completion(f"{number}"))
+    await watch.look()
+    assert await asyncio.to_thread(books.alarming, SPLIT.id) is None
+
+
+class _Counting(SplitSkews):
+    def __init__(self, books: SplitSkews, written: Counter[str]) -> None:
+        super().__init__(books._db)
+        self._written = written
+
+    def note(self, worker: str, skews: Any) -> None:
+        self._written["note"] += 1
+        super().note(worker, skews)
