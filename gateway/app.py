@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -32,9 +31,10 @@ from gateway.cost.warnings import BudgetWarnings
 from gateway.errors import MethodNotAllowed, Overloaded
 from gateway.experiments.skews import SkewWatch
 from gateway.experiments.units import Units
-from gateway.fleet.candidate import Candidate, candidate_of, process_name
+from gateway.fleet.candidate import Candidate, candidate_of
 from gateway.fleet.wire import TAKES_TRAFFIC
 from gateway.fleet.worker import FleetWorker
+from gateway.identity import Identity
 from gateway.metrics import Metrics
 from gateway.path import House
 from gateway.settings import GatewaySettings
@@ -52,11 +52,13 @@ CATCH_UP_S = 5.0
 class Gateway:
     """The ASGI application: inference goes straight to the path, everything else to FastAPI.
 
-    With `leads` it also stands for the fleet's controller, in the same process.
+    With `leads` it also stands for the fleet's controller, in the same process. `token` is the identity's, when the
+    parent has chosen one.
     """
 
-    def __init__(self, settings: GatewaySettings, *, leads: bool = True) -> None:
+    def __init__(self, settings: GatewaySettings, *, leads: bool = True, token: str | None = None) -> None:
         self.settings = settings
+        self.identity = Identity.of_this_process(token)
         self.house: House | None = None
         self.worker: FleetWorker | None = None
         self.candidate: Candidate | None = None
@@ -96,7 +98,7 @@ class Gateway:
     async def _lifespan(self, web: FastAPI) -> AsyncIterator[None]:
         """Open in the order of need, close in reverse: registry → catalog → journal → fleet → routes."""
         settings = self.settings
-        worker_id = process_name(os.getpid())
+        worker_id = str(self.identity)
         with Registry.open(settings) as registry:
             watch = CatalogWatch(
                 registry, worker_id, f"http://{settings.host}:{settings.port}", settings.catalog_poll_s
@@ -114,13 +116,17 @@ class Gateway:
                 raise
             await asyncio.to_thread(shipper.catch_up, CATCH_UP_S)
             worker = self.worker = FleetWorker(
-                worker_id, registry.leadership, settings.fleet_secret, on_catalog_moved=watch.look_now
+                worker_id,
+                registry.leadership,
+                settings.fleet_secret,
+                engine_key=settings.engine_key,
+                on_catalog_moved=watch.look_now,
             )
             limits = limits_of(settings, registry.spending, journal.writer)
             limits.adopt(watch.current)
             await asyncio.to_thread(limits.books.read)
             lengths = OutputLengths(settings.default_output_tokens)
-            candidate = self.candidate = candidate_of(registry, settings, watch) if self._leads else None
+            candidate = self.candidate = candidate_of(registry, settings, watch, self.identity) if self._leads else None
             self.house = House(
                 settings=settings,
                 caps=Caps(),

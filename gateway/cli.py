@@ -20,6 +20,8 @@ from gateway.settings import GatewaySettings
 from registry.console import JsonFlag, live, print_json, print_table, say
 from registry.service import Registry
 
+TokenOption = typer.Option(None, "--token", hidden=True, help="What tells this process from others; default: random.")
+
 
 def gateway(
     host: str | None = typer.Option(None, "--host", help="Address to listen on; default 127.0.0.1."),
@@ -52,17 +54,18 @@ def gateway(
             _log_to_stderr()
             run_family(settings, registry)
             return
-    _serve(settings, fd=None)
+    _serve(settings, fd=None, token=None)
 
 
 def worker(
     fd: int = typer.Option(..., "--fd", help="An inherited descriptor of the socket to accept from."),
+    token: str | None = TokenOption,
 ) -> None:
     """One serving process of `gateway --workers N`, which starts it; the fleet's controller is another process."""
-    _serve(GatewaySettings(), fd=fd)
+    _serve(GatewaySettings(), fd=fd, token=token)
 
 
-def controller() -> None:
+def controller(token: str | None = TokenOption) -> None:
     """Run only the fleet's controller, or stand by to be the next; for workers and replicas that do not lead."""
     import asyncio
 
@@ -71,10 +74,10 @@ def controller() -> None:
     settings = GatewaySettings()
     _log_to_stderr()
     with Registry.open(settings) as registry:
-        asyncio.run(lead(settings, registry))
+        asyncio.run(lead(settings, registry, token))
 
 
-def _serve(settings: GatewaySettings, fd: int | None) -> None:
+def _serve(settings: GatewaySettings, fd: int | None, token: str | None) -> None:
     """Serve in this process: from a socket of its own and able to lead, or from an inherited one and led."""
     import socket
 
@@ -83,7 +86,7 @@ def _serve(settings: GatewaySettings, fd: int | None) -> None:
 
     _raise_open_files_limit()
     _log_to_stderr()
-    app = Gateway(settings, leads=fd is None)
+    app = Gateway(settings, leads=fd is None, token=token)
     config = server_config(
         app, settings.host, settings.port, grace_s=settings.stop_grace_s, keep_alive_s=settings.keep_alive_s
     )

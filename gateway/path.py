@@ -73,14 +73,16 @@ async def _serve_body(call: Call, body: bytes, house: House, respond: Respond) -
     request = parse_request(call.endpoint, body, caps=house.caps, allow_unknown=principal.allow_unknown_fields)
     target = resolve(principal, request.model, catalog)
     arm = assign(target, house.units.of(call, request, target.split) if target.split else None)
-    respond.describe(call.request_id, arm)
-    respond.streams = request.stream
-    request, bill = await hold(house.limits, house.lengths, catalog, principal, arm, request, len(body))
-    with bill:
-        respond.say(bill.headers)
-        if request.bounded_by_us:
-            respond.say(((b"x-switchyard-max-tokens", b"%d" % (request.max_output_tokens or 0)),))
-        await _attempt_until_served(call, principal, request, arm, bill, house, respond)
+    # No await since the catalog was read: who has heard of a newer one counts every request on what it replaced.
+    with house.fleet.in_flight.given(arm.version.id if arm.version else None):
+        respond.describe(call.request_id, arm)
+        respond.streams = request.stream
+        request, bill = await hold(house.limits, house.lengths, catalog, principal, arm, request, len(body))
+        with bill:
+            respond.say(bill.headers)
+            if request.bounded_by_us:
+                respond.say(((b"x-switchyard-max-tokens", b"%d" % (request.max_output_tokens or 0)),))
+            await _attempt_until_served(call, principal, request, arm, bill, house, respond)
 
 
 async def _attempt_until_served(
@@ -176,5 +178,4 @@ def _forward(
         usage=usage,
         head_timeout_s=settings.head_timeout_s,
         idle_timeout_s=settings.idle_timeout_s,
-        api_key=settings.engine_api_key,
     )

@@ -21,7 +21,8 @@ from contextlib import suppress
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.catalog_watch import CatalogWatch
-from gateway.fleet.candidate import candidate_of, process_name
+from gateway.fleet.candidate import candidate_of
+from gateway.identity import Identity, new_token
 from gateway.settings import GatewaySettings
 from gateway.supervisor import Stopped, die_with_parent, stop_signals
 from registry.service import Registry
@@ -53,12 +54,13 @@ class Family:
         }
         self._listening = listening
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._tokens: dict[str, str] = {}
         self._started_s: dict[str, float] = {}
         self._controllers = [f"controller {number + 1}" for number in range(CONTROLLERS)]
         self._workers = [f"worker {number + 1}" for number in range(settings.workers)]
 
-    def start_missing(self) -> list[int]:
-        """Start every role whose child is not there; the pids of those that were found dead."""
+    def start_missing(self) -> list[Identity]:
+        """Start every role whose child is not there; who those were that were found dead."""
         dead = []
         for role in (*self._controllers, *self._workers):
             child = self._children.get(role)
@@ -66,7 +68,7 @@ class Family:
                 continue
             if child is not None:
                 log.error("%s (pid %d) ended with status %d; starting another", role, child.pid, child.returncode)
-                dead.append(child.pid)
+                dead.append(Identity(child.pid, self._tokens[role]))
                 if time.monotonic() - self._started_s[role] < RESTART_PAUSE_S:
                     time.sleep(RESTART_PAUSE_S)
             self._children[role] = self._start(role)
@@ -74,7 +76,8 @@ class Family:
         return dead
 
     def _start(self, role: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "switchyard", role.partition(" ")[0]]
+        self._tokens[role] = new_token()
+        command = [sys.executable, "-m", "switchyard", role.partition(" ")[0], "--token", self._tokens[role]]
         inherited: tuple[int, ...] = ()
         if role in self._workers:
             inherited = (self._listening.fileno(),)
@@ -124,10 +127,10 @@ def run_family(settings: GatewaySettings, registry: Registry) -> None:
     try:
         with stop_signals():
             while True:
-                for pid in family.start_missing():
+                for dead in family.start_missing():
                     with suppress(SQLAlchemyError):  # it is dead for sure: nobody needs to wait for its lease to lapse
-                        registry.leadership.release(process_name(pid))
-                        registry.workers.leave(process_name(pid))
+                        registry.leadership.release(str(dead))
+                        registry.workers.leave(str(dead))
                 time.sleep(POLL_S)
     except Stopped:
         log.info("stopping; running answers may finish (up to %d s)", settings.stop_grace_s)
@@ -142,10 +145,10 @@ def run_family(settings: GatewaySettings, registry: Registry) -> None:
             listening.close()
 
 
-async def lead(settings: GatewaySettings, registry: Registry) -> None:
+async def lead(settings: GatewaySettings, registry: Registry, token: str | None = None) -> None:
     """Be the fleet's controller, or stand by to be the next, until SIGTERM or Ctrl-C."""
     watch = CatalogWatch(registry, None, "", settings.catalog_poll_s)
-    candidate = candidate_of(registry, settings, watch)
+    candidate = candidate_of(registry, settings, watch, Identity.of_this_process(token))
     tasks = [asyncio.create_task(watch.run(candidate.wake)), asyncio.create_task(candidate.run())]
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

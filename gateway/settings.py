@@ -13,6 +13,8 @@ from registry.settings import RegistrySettings
 
 STORES = ("valkey", "valkeys", "redis", "rediss", "unix")
 """Schemes of a `limits_store`."""
+API_KEY = r"^[!-~]*$"
+"""What can stand in a header: printable ASCII without spaces."""
 
 
 class EngineSettings(BaseModel):
@@ -24,7 +26,7 @@ class EngineSettings(BaseModel):
     base: str | None = Field(None, description="Public name of the base model that it serves.")
     platform: Literal["cpu", "gpu"] | None = Field(None, description="Its hardware.")
     max_cpu_loras: int | None = Field(None, ge=3, description="Its --max-cpu-loras.")
-    api_key: str | None = Field(None, description="Its --api-key.")
+    api_key: str | None = Field(None, pattern=API_KEY, description="Its --api-key.")
 
 
 class GatewaySettings(RegistrySettings):
@@ -81,7 +83,11 @@ class GatewaySettings(RegistrySettings):
         "on other hosts (a private network; needs fleet_secret). Default: a Unix socket in state_dir.",
     )
     fleet_secret: str = Field("", description="What workers prove to the controller that they are of this fleet.")
-    engine_api_key: str | None = Field(None, description="The engines' --api-key, if they have one.")
+    engine_api_key: str | None = Field(
+        None,
+        pattern=API_KEY,
+        description="The engines' --api-key, if they have one; an engine's own `api_key` comes first.",
+    )
     admin_key: str | None = Field(
         None,
         description="The operator's key for /admin/v1, at least 32 characters and the same on every host. Default: the "
@@ -174,6 +180,11 @@ class GatewaySettings(RegistrySettings):
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
             raise ValueError("no URL of a webhook; expected https://host/path")
         return given
+
+    def engine_key(self, url: str) -> str | None:
+        """The --api-key of the engine at a URL: its own, else that of all engines."""
+        own = next((one.api_key for one in self.declared_engines() if one.url == url), None)
+        return own or self.engine_api_key
 
     def declared_engines(self) -> list[EngineSettings]:
         """Every engine, with a URL that has no slash at its end."""

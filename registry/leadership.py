@@ -55,7 +55,7 @@ class Leadership:
     def release(self, holder: str) -> None:
         """End a term at once: in order, or by whoever knows that its holder is dead. Not being the holder is no error.
 
-        Only the pid that a holder's name ends with makes it unique, so release it before that process is reaped.
+        Holders' names are never used twice.
         """
         with self._db.write() as session:
             row = session.get_one(ControllerLease, 1, with_for_update=True)

@@ -60,7 +60,8 @@ class SwapReport:
     skew: SplitSkew | None
     """Set when one unit is too much of the traffic of the split that this ramp began."""
     left_on_old: int | None
-    """Requests that still ran on the old version when the wait was given up; 0 when it ran dry."""
+    """Requests that still ran on the old version when the wait was given up; 0 when it ran dry, `None` also when a
+    worker that lives had not said how many it has."""
 
 
 def report_swap(db: Database, swap_id: int) -> SwapReport:

@@ -105,3 +105,5 @@ def _print_steps(report: SwapReport) -> None:
         say(f"not acknowledged in time by {worker}")
     if report.left_on_old:
         say(f"still running on the old version when the wait was given up: {report.left_on_old}")
+    if report.drain_s is not None and report.left_on_old is None:
+        say("how many requests still run on the old version is unknown: a worker has not said")

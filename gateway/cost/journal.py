@@ -41,7 +41,7 @@ class Journal:
         """Raises `OSError` when the folder cannot be written to."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.writer = f"{worker_id}-{time.time_ns():x}"  # a worker that died may have had our id
+        self.writer = f"{worker_id}-{time.time_ns():x}"  # one process may open several
         self._rotate_bytes = rotate_bytes
         self._max_unshipped_bytes = max_unshipped_bytes
         self._lock = threading.Lock()

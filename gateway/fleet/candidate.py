@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,6 +18,7 @@ from gateway.fleet.declared import Declared, declared_fleet
 from gateway.fleet.engine import ManagedEngine
 from gateway.fleet.hub import Hub
 from gateway.fleet.wire import MAX_UNIX_PATH, Address
+from gateway.identity import Identity
 from gateway.settings import GatewaySettings
 from registry.catalog import Catalog
 from registry.errors import Conflict, InvalidInput
@@ -144,9 +143,11 @@ class Candidate:
                 log.warning("the lease could not be renewed: %s", error)
 
 
-def candidate_of(registry: Registry, settings: GatewaySettings, watch: CatalogWatch) -> Candidate:
+def candidate_of(registry: Registry, settings: GatewaySettings, watch: CatalogWatch, identity: Identity) -> Candidate:
     """A candidate as the settings want it. Raises `InvalidInput` for what they cannot mean."""
-    address = Address.parse(settings.controller_listen) if settings.controller_listen else _own(settings.state_dir)
+    address = (
+        Address.parse(settings.controller_listen) if settings.controller_listen else _own(settings.state_dir, identity)
+    )
     if address.family == "tcp" and not settings.fleet_secret:
         raise InvalidInput(
             f"controller_listen is {str(address)!r} and fleet_secret is empty: anybody who reaches that port could "
@@ -164,20 +165,18 @@ def candidate_of(registry: Registry, settings: GatewaySettings, watch: CatalogWa
             drain_timeout_s=settings.drain_timeout_s,
             requests_per_home=settings.requests_per_home,
         ),
-        holder=process_name(os.getpid()),
+        holder=str(identity),
         address=address,
         secret=settings.fleet_secret,
     )
 
 
-def process_name(pid: int) -> str:
-    """The name under which a process of this host holds the lease, and is known as a worker."""
-    return f"{socket.gethostname()}-{pid}"
+def _own(state_dir: Path, identity: Identity) -> Address:
+    """A Unix socket for workers on this host; in the state folder, or where temporary files go if that is too deep.
 
-
-def _own(state_dir: Path) -> Address:
-    """A Unix socket for workers on this host; in the state folder, or where temporary files go if that is too deep."""
-    path = state_dir.absolute() / f"controller-{os.getpid()}.sock"
+    Its name has the token: containers that share the folder may have equal pids.
+    """
+    path = state_dir.absolute() / f"controller-{identity.token}.sock"
     if len(str(path)) > MAX_UNIX_PATH:
-        path = Path(tempfile.gettempdir()) / f"switchyard-controller-{os.getpid()}.sock"
+        path = Path(tempfile.gettempdir()) / f"switchyard-controller-{identity.token}.sock"
     return Address("unix", str(path), 0)

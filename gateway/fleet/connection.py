@@ -157,15 +157,22 @@ class EngineConnection(asyncio.Protocol):
 
 
 class EngineClient:
-    """Connections to one engine. `base_url` is `http://host:port`; engines stand on a private network, so no TLS."""
+    """Connections to one engine. `base_url` is `http://host:port`; engines stand on a private network, so no TLS.
 
-    def __init__(self, base_url: str, *, connect_timeout_s: float = 2.0, idle_limit: int = 256) -> None:
+    `api_key` is the engine's own, sent with every request.
+    """
+
+    def __init__(
+        self, base_url: str, api_key: str | None = None, *, connect_timeout_s: float = 2.0, idle_limit: int = 256
+    ) -> None:
         parts = urlsplit(base_url)
         if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/"):
             raise ValueError(f"engine URL is {base_url!r}; expected http://host:port")
         self._host = parts.hostname
         self._port = parts.port or 80
-        self._host_header = parts.netloc.rpartition("@")[2].encode()
+        host = parts.netloc.rpartition("@")[2].encode()
+        key = b"Authorization: Bearer %b\r\n" % api_key.encode() if api_key else b""
+        self._constant_head = b"Host: %b\r\nContent-Type: application/json\r\n%b" % (host, key)
         self._connect_timeout_s = connect_timeout_s
         self._idle: deque[EngineConnection] = deque(maxlen=idle_limit)
         self.active: set[EngineConnection] = set()
@@ -175,9 +182,9 @@ class EngineClient:
 
     def post(self, path: bytes, headers: bytes, body: bytes, *, head_timeout_s: float) -> Exchange:
         """One POST as an async context. `headers` are whole lines ending in CRLF."""
-        head = b"POST %b HTTP/1.1\r\nHost: %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%b\r\n" % (
+        head = b"POST %b HTTP/1.1\r\n%bContent-Length: %d\r\n%b\r\n" % (
             path,
-            self._host_header,
+            self._constant_head,
             len(body),
             headers,
         )

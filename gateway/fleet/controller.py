@@ -53,6 +53,8 @@ LOOK_FOR_LOST_S = 1.0
 LINK_GRACE_S = 1.0
 """How long a new controller waits for workers before it looks at engines: they know what was proven before it."""
 LOOK_POLL_S = 0.02
+ANSWER_WITHIN_S = 600.0
+"""Longer than any load that goes well. Requests give up much sooner; this ends what nobody expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,8 @@ class Controller:
         self.loading = Loading(registry, hub, term, self.swaps.versions, self)
         self._checks: dict[str, asyncio.Task[None]] = {}
         self._errands: set[asyncio.Task[None]] = set()
+        self._being_answered: set[tuple[str, int]] = set()
+        """Worker and question: a worker that hears nothing asks again."""
         self._wake = asyncio.Event()
         self._observed_s = time.monotonic()
 
@@ -122,12 +126,28 @@ class Controller:
                 self._run_errand(self._tell(link, message.id))
 
     async def _answer(self, link: WorkerLink, asked: Ensure) -> None:
+        """Whatever becomes of the load, the worker hears of it."""
+        asking = (link.worker, asked.id)
+        if asking in self._being_answered:
+            return
+        self._being_answered.add(asking)
+        try:
+            ended = await self._ensured(asked)
+        finally:
+            self._being_answered.discard(asking)
+        answering = self.hub.links.get(link.worker, link)  # it may have linked anew meanwhile
+        answering.send(ended)
+
+    async def _ensured(self, asked: Ensure) -> Ensured:
         version = self._catalog().versions_by_id.get(asked.version)
         failure, permanent = "", False
         try:
             if version is None:
                 version = (await asyncio.to_thread(self._registry.catalog)).versions_by_id[asked.version]
-            await self.ensure(asked.url, version)
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                await self.ensure(asked.url, version)
+        except TimeoutError:
+            failure = f"version id {asked.version} was not loaded within {ANSWER_WITHIN_S:g} s"
         except ColdAdapterFailed as error:
             failure, permanent = error.reason, error.permanent
         except (KeyError, SQLAlchemyError) as error:
@@ -135,7 +155,7 @@ class Controller:
         except Exception as error:  # the worker must hear something, or nobody asks for this version ever again
             log.exception("loading version id %d on %s failed", asked.version, asked.url)
             failure = f"version id {asked.version} could not be loaded: {error!r}"
-        link.send(Ensured(asked.id, failure, permanent))
+        return Ensured(asked.id, failure, permanent)
 
     async def _tell(self, link: WorkerLink, question: int) -> None:
         link.send(Inspected(question, self.document()))
@@ -208,14 +228,6 @@ class Controller:
             if able[url].declared.base_digest == version.base_digest
         ]
         return order[: self.demand.copies.get(version.id, 1)]
-
-    def running_on_version(self, version_id: int) -> int:
-        """Requests on a version, on all engines, as workers reported last."""
-        return sum(
-            self.hub.count(engine.url, entry.name)
-            for engine in self.engines
-            if (entry := engine.resident.get(version_id)) is not None
-        )
 
     def announce_catalog(self, revision: int) -> None:
         """Tell workers to look at the catalog now, and not at their next poll."""

@@ -37,7 +37,7 @@ def declared_fleet(registry: Registry, settings: GatewaySettings) -> Declared:
                 base.digest,
                 declared.platform or settings.engine_platform,
                 declared.max_cpu_loras or settings.engine_max_cpu_loras,
-                declared.api_key or settings.engine_api_key,
+                settings.engine_key(declared.url),
                 base.fingerprint,
                 settings.engine_hung_after_s,
             )

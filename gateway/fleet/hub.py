@@ -45,6 +45,8 @@ class WorkerLink:
     seen: int = -1
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
     """(engine URL, adapter name) → requests in flight, as reported last."""
+    by_version: dict[int, int] = field(default_factory=dict)
+    """Version id → requests that were given it, as reported last."""
 
     def send(self, *messages: FromController) -> None:
         """Queue messages; a worker that does not read is cut off."""
@@ -181,6 +183,7 @@ class Hub:
         now = time.monotonic()
         link.seen = report.seen
         link.counts = {(url, name): number for url, name, number in report.in_flight}
+        link.by_version = report.by_version
         for url, version, number, age_s in report.uses:
             self.last_used_s[url, version] = max(self.last_used_s.get((url, version), 0.0), now - age_s)
             self.uses[version] = self.uses.get(version, 0) + number
@@ -197,15 +200,23 @@ class Hub:
         """Requests on one adapter of one engine, as reported last."""
         return sum(link.counts.get((url, name), 0) for link in self.links.values())
 
+    def given(self, version: int) -> int:
+        """Requests on a version, on whatever engine and under whatever name, as reported last."""
+        return sum(link.by_version.get(version, 0) for link in self.links.values())
+
     def running_on(self, url: str) -> int:
         """Requests on one engine, as reported last."""
         return sum(number for link in self.links.values() for (where, _), number in link.counts.items() if where == url)
 
     def is_clear(self, url: str, name: str, revision: int) -> bool:
         """Whether nobody uses, or can begin to use, a name that left the view with `revision`."""
+        return self.heard_since(revision) and self.count(url, name) == 0
+
+    def heard_since(self, revision: int) -> bool:
+        """Whether the newest report of every worker that lives was made after it knew of this revision of the view."""
         if self.expected is None or not self.expected <= self.links.keys():
             return False
-        return all(link.seen >= revision for link in self.links.values()) and self.count(url, name) == 0
+        return all(link.seen >= revision for link in self.links.values())
 
     async def everybody_linked(self, timeout_s: float) -> None:
         """Return when every worker that the registry knows has linked, or the time is up."""

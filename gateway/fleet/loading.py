@@ -79,7 +79,10 @@ class Loading:
             load = self.tasks.get((engine.url, version.id))
             if load is None or load.done():  # a finished one stays in the table until the loop's next turn
                 load = self.start(engine, version, for_swap)
-            await asyncio.shield(load)  # a caller that goes away must not cancel the load that others wait for
+            await asyncio.wait((load,))  # a caller that goes away must not cancel the load that others wait for
+            if load.cancelled():  # before its first step, so that it could not say so itself
+                raise ColdAdapterFailed(f"the load was given up; the engine is {engine.state}", permanent=False)
+            load.result()
 
     def running_on(self, url: str) -> int:
         """Loads that run or wait on an engine."""

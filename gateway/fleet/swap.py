@@ -53,9 +53,6 @@ class Office(Protocol):
     def homes_of(self, version: VersionEntry) -> list[ManagedEngine]:
         """Engines that take traffic and that the version lives on, the first home first."""
 
-    def running_on_version(self, version_id: int) -> int:
-        """Requests on a version, on all engines, as workers reported last."""
-
     def announce_catalog(self, revision: int) -> None:
         """Tell workers of a newer catalog."""
 
@@ -207,20 +204,24 @@ class SwapRunner:
         left = await self._run_dry(swap)
         return {"requests_left_on_old_version": left, "drain_s": round(time.monotonic() - began, 3)}
 
-    async def _run_dry(self, swap: SwapInfo) -> int:
-        """How many requests still run on the old version at the deadline.
+    async def _run_dry(self, swap: SwapInfo) -> int | None:
+        """How many requests still run on the old version at the deadline; `None` when a worker has not said.
 
-        A version that another alias or a split still sends traffic to never runs dry, and is not waited for.
+        Only reports count that every worker made after the cut-over: before it, more may have begun. A version that
+        another alias or a split still sends traffic to never runs dry, and is not waited for.
         """
         old = swap.detail.get("from_version_id")
         catalog = await asyncio.to_thread(self._registry.catalog)
         if old is None or old in {version.id for version in catalog.wanted_versions()}:
             return 0
         deadline = time.monotonic() + self._drain_timeout_s
-        await self._office.hub.next_report(POLL_S)  # what workers counted before the cut-over is no answer
-        while (running := self._office.running_on_version(old)) and time.monotonic() < deadline:
-            await self._office.hub.next_report(POLL_S)
-        return running
+        hub = self._office.hub
+        revision = hub.publish(())
+        left: int | None = None
+        while left != 0 and time.monotonic() < deadline:
+            await hub.next_report(POLL_S)
+            left = hub.given(old) if hub.heard_since(revision) else None
+        return left
 
 
 def _reached(swap: SwapInfo) -> set[int]:

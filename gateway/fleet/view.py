@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import TracebackType
 
 from gateway.fleet.connection import EngineClient, EngineUnreachable
 from gateway.fleet.homes import Homes
@@ -77,6 +78,8 @@ class InFlight:
     by_engine: dict[str, int] = field(default_factory=dict)
     uses: dict[tuple[str, int], Use] = field(default_factory=dict)
     """(engine URL, version id) → what began since the last report."""
+    by_version: dict[int, int] = field(default_factory=dict)
+    """Version id → requests that were given that version, also those that do not run on an engine yet."""
     awaited: set[tuple[str, str]] = field(default_factory=set)
     """Names that have left the routes and had requests then."""
 
@@ -90,9 +93,35 @@ class InFlight:
             use.newest_s = time.monotonic()
         return Pin(self, (engine, name))
 
+    def given(self, version: int | None) -> Given:
+        """A context around a request that was given this version (`None`: a base model) by the catalog in force."""
+        return Given(self.by_version, version)
+
     def total(self) -> int:
         """Requests running now on all engines."""
         return sum(self.counts.values())
+
+
+class Given:
+    """One request's place in the count of its version, while its block runs."""
+
+    __slots__ = ("_counts", "_version")
+
+    def __init__(self, counts: dict[int, int], version: int | None) -> None:
+        self._counts = counts
+        self._version = version
+
+    def __enter__(self) -> None:
+        if self._version is not None:
+            self._counts[self._version] = self._counts.get(self._version, 0) + 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._version is not None:
+            left = self._counts.pop(self._version) - 1
+            if left:
+                self._counts[self._version] = left
 
 
 class Pin:

@@ -63,6 +63,8 @@ class Report:
     """(engine URL, version id, requests that began since the last report, seconds since the newest of them)."""
     last_bytes: dict[str, float]
     """Engine URL → seconds since it last sent this worker anything, for engines with requests in flight."""
+    by_version: dict[int, int] = field(default_factory=dict)
+    """Version id → requests that were given it, also those that wait for a limit or a load."""
     kind: Literal["report"] = "report"
 
 

@@ -24,6 +24,7 @@ from gateway.fleet.connection import EngineClient
 from gateway.fleet.homes import Homes
 from gateway.fleet.view import ColdAdapterFailed, EngineView, FleetView, InFlight
 from gateway.fleet.wire import (
+    SILENCE_S,
     TAKES_TRAFFIC,
     Address,
     Alive,
@@ -50,12 +51,14 @@ from gateway.fleet.wire import (
     read_from_controller,
 )
 from registry.catalog import VersionEntry
-from registry.leadership import Leadership
+from registry.leadership import Leadership, Lease
 
 log = logging.getLogger("switchyard.worker")
 REPORT_INTERVAL_S = 0.25
 RECONNECT_S = 0.1
 LEND_TIMEOUT_S = 1.0
+ASK_AGAIN_S = 5.0
+"""A load that is waited for is asked for again so often: an answer that gets lost must not be waited for."""
 ABORTING: tuple[EngineState, ...] = ("hung", "down")
 """States in which running requests are given up: nothing will come of them."""
 
@@ -73,11 +76,30 @@ class _Mirror:
     resident: dict[int, str]
 
 
+@dataclass(slots=True)
+class _Waiting:
+    """A load that was asked for, and the requests that wait for it. It ends with an answer or with its last request."""
+
+    question: Ensure
+    ended: asyncio.Future[None]
+    asked_s: float
+    requests: int = 0
+
+
 class FleetWorker:
-    """The `Fleet` of the request path. `on_catalog_moved` is called when the controller knows of a newer catalog."""
+    """The `Fleet` of the request path. `on_catalog_moved` is called when the controller knows of a newer catalog.
+
+    `engine_key` gives the key of the engine at a URL: this process's own settings know it, so no link carries keys.
+    """
 
     def __init__(
-        self, worker_id: str, leadership: Leadership, secret: str, on_catalog_moved: Callable[[int], None]
+        self,
+        worker_id: str,
+        leadership: Leadership,
+        secret: str,
+        *,
+        engine_key: Callable[[str], str | None],
+        on_catalog_moved: Callable[[int], None],
     ) -> None:
         self.in_flight = InFlight(on_released=self._report)
         self.breaker = Breaker()
@@ -86,6 +108,7 @@ class FleetWorker:
         self._worker_id = worker_id
         self._leadership = leadership
         self._secret = secret
+        self._engine_key = engine_key
         self._on_catalog_moved = on_catalog_moved
         self._view = FleetView.empty()
         self._engines: dict[str, _Mirror] = {}
@@ -98,8 +121,11 @@ class FleetWorker:
         self._uses: dict[int, int] = {}
         """Requests by version id since this worker began."""
         self._writer: asyncio.StreamWriter | None = None
+        self._address: str | None = None
+        """Of the controller that was known last."""
+        self._look_up: asyncio.Task[Lease | None] | None = None
         self._ids = count(1)
-        self._waiting: dict[tuple[str, int], tuple[Ensure, asyncio.Future[None]]] = {}
+        self._waiting: dict[tuple[str, int], _Waiting] = {}
         self._questions: dict[int, asyncio.Future[Any]] = {}
 
     @property
@@ -116,14 +142,23 @@ class FleetWorker:
     async def ensure(self, engine_url: str, version: VersionEntry) -> None:
         """Make a version resident on an engine; callers who ask at once share one load. Raises `ColdAdapterFailed`.
 
-        Without a controller it waits for the next one, for as long as the caller lets it.
+        Without a controller it waits for the next one, for as long as the caller lets it: callers bound their waiting,
+        and nothing is left of a question that nobody waits for.
         """
         key = (engine_url, version.id)
-        if key not in self._waiting:
-            question = Ensure(next(self._ids), engine_url, version.id)
-            self._waiting[key] = (question, asyncio.get_running_loop().create_future())
-            self._send(question)
-        await asyncio.shield(self._waiting[key][1])  # a client that goes away must not cancel what others wait for
+        waiting = self._waiting.get(key)
+        if waiting is None:
+            ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            waiting = _Waiting(Ensure(next(self._ids), engine_url, version.id), ended, time.monotonic())
+            self._waiting[key] = waiting
+            self._send(waiting.question)
+        waiting.requests += 1
+        try:
+            await asyncio.shield(waiting.ended)  # a client that goes away must not cancel what others wait for
+        finally:
+            waiting.requests -= 1
+            if not waiting.requests and self._waiting.get(key) is waiting:
+                del self._waiting[key]
 
     def lost(self, engine_url: str, name: str) -> None:
         """An engine said that it does not know an adapter that we thought resident."""
@@ -178,21 +213,30 @@ class FleetWorker:
 
     async def run(self) -> None:
         """Stay linked to whoever leads; forever."""
-        address: str | None = None
         while True:
-            try:
-                lease = await asyncio.to_thread(self._leadership.current)
-                address = lease.address if lease else address
-            except SQLAlchemyError as error:
-                log.warning("the controller's address stays as it was: %s", error)
-            if address is not None:
+            await self._look_up_controller()
+            if self._address is not None:
                 try:
-                    await self._stay_linked(Address.parse(address))
+                    await self._stay_linked(Address.parse(self._address))
                 except (OSError, LinkBroken) as error:
-                    log.debug("no link to a controller at %s: %s", address, error)
+                    log.debug("no link to a controller at %s: %s", self._address, error)
                 except Exception:  # whatever it is, the requests need a link
-                    log.exception("the link to the controller at %s broke", address)
+                    log.exception("the link to the controller at %s broke", self._address)
             await asyncio.sleep(RECONNECT_S)
+
+    async def _look_up_controller(self) -> None:
+        """Who leads now. A database that is away or hangs leaves the address as it was, and holds up one thread."""
+        if self._look_up is None:
+            self._look_up = asyncio.create_task(asyncio.to_thread(self._leadership.current))
+        if not (await asyncio.wait((self._look_up,), timeout=SILENCE_S))[0]:
+            log.warning("the controller's address stays as it was: the database does not answer")
+            return
+        look_up, self._look_up = self._look_up, None
+        try:
+            lease = look_up.result()
+            self._address = lease.address if lease else self._address
+        except SQLAlchemyError as error:
+            log.warning("the controller's address stays as it was: %s", error)
 
     async def _stay_linked(self, address: Address) -> None:
         reader, writer = await address.connect()
@@ -232,23 +276,29 @@ class FleetWorker:
                 self._report()
             case Welcome():
                 self._changes = [message]
-                for question, _ in self._waiting.values():  # asked of a controller that is gone, or of nobody
-                    self._send(question)
+                self._ask_again(older_than_s=0.0)  # what was asked of a controller that is gone, or of nobody
             case EngineChanged() | Copies():
                 self._changes.append(message)
             case Alive():
                 pass
 
     def _ended(self, message: Ensured) -> None:
-        for key, (question, future) in list(self._waiting.items()):
-            if question.id != message.id:
+        for key, waiting in list(self._waiting.items()):
+            if waiting.question.id != message.id:
                 continue
             del self._waiting[key]
             if message.failure:
-                future.set_exception(ColdAdapterFailed(message.failure, permanent=message.permanent))
-                future.exception()  # marked as seen: every client that waited may have gone away
+                waiting.ended.set_exception(ColdAdapterFailed(message.failure, permanent=message.permanent))
+                waiting.ended.exception()  # marked as seen: every client that waited may have gone away
             else:
-                future.set_result(None)
+                waiting.ended.set_result(None)
+
+    def _ask_again(self, older_than_s: float) -> None:
+        now = time.monotonic()
+        for waiting in self._waiting.values():
+            if now - waiting.asked_s >= older_than_s:
+                waiting.asked_s = now
+                self._send(waiting.question)
 
     def _apply(self, changes: list[FromController]) -> None:
         for change in changes:
@@ -273,7 +323,7 @@ class FleetWorker:
         resident.update(change.added)
         client = self._clients.get(change.url)
         if client is None:
-            client = self._clients[change.url] = EngineClient(change.url)
+            client = self._clients[change.url] = EngineClient(change.url, self._engine_key(change.url))
         if mirror is not None and (mirror.base_name, mirror.state) != (change.base_name, change.state):
             self.breaker.forget(change.url)  # it booted, or the controller has looked at it and thinks otherwise now
         if change.state in ABORTING:
@@ -297,6 +347,7 @@ class FleetWorker:
         while True:
             await asyncio.sleep(REPORT_INTERVAL_S)
             self._report()
+            self._ask_again(ASK_AGAIN_S)
 
     def _report(self) -> None:
         now = time.monotonic()
@@ -308,7 +359,7 @@ class FleetWorker:
         self.in_flight.uses.clear()
         for _, version, number, _ in uses:
             self._uses[version] = self._uses.get(version, 0) + number
-        self._send(Report(self._seen, counts, uses, busy))
+        self._send(Report(self._seen, counts, uses, busy, self.in_flight.by_version))
 
     def _send(self, message: FromWorker) -> None:
         if self._writer is not None and not self._writer.is_closing():

@@ -70,7 +70,6 @@ class Forward:
         usage: Usage,
         head_timeout_s: float,
         idle_timeout_s: float,
-        api_key: str | None,
     ) -> None:
         self._needle = b'"model":"%b"' % engine_name.encode()
         self._replacement = b'"model":"%b"' % public_name.encode()
@@ -85,12 +84,9 @@ class Forward:
         self._idle_timeout_s = idle_timeout_s
         self._streams = bool(body.get("stream"))
         self._constraint = next((name for name in CONSTRAINTS if body.get(name) is not None), None)
-        headers = b"X-Request-Id: %b\r\n" % request_id.encode()
-        if api_key is not None:
-            headers += b"Authorization: Bearer %b\r\n" % api_key.encode()
         self._exchange: Exchange = client.post(
             INFERENCE_PATHS[endpoint],
-            headers,
+            b"X-Request-Id: %b\r\n" % request_id.encode(),
             orjson.dumps({**body, "model": engine_name, "cache_salt": cache_salt}),
             head_timeout_s=head_timeout_s,
         )

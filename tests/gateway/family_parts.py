@@ -43,7 +43,7 @@ class Family:
     def leader(self) -> psutil.Process:
         """The process of the controller in office."""
         lease = wait_until("somebody to lead", self.house.registry.leadership.current)
-        return psutil.Process(int(lease.holder.rpartition("-")[2]))
+        return psutil.Process(int(lease.holder.split("-")[-2]))
 
     def wait_worker_ids(self, count: int) -> set[str]:
         """The ids of the workers that the registry knows, once there are so many."""

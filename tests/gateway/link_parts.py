@@ -73,7 +73,9 @@ async def office(
 @asynccontextmanager
 async def real_worker(house: House, name: str = "w") -> AsyncIterator[FleetWorker]:
     """A gateway's end, with no gateway around it."""
-    worker = FleetWorker(name, house.registry.leadership, "", on_catalog_moved=lambda _: None)
+    worker = FleetWorker(
+        name, house.registry.leadership, "", engine_key=lambda _: None, on_catalog_moved=lambda _: None
+    )
     running = asyncio.create_task(worker.run())
     try:
         yield worker
@@ -100,9 +102,10 @@ class Follower:
         self.seen = -1
         self.routes: dict[int, str] = {}
         self.in_flight: tuple[tuple[str, str, int], ...] = ()
+        self.by_version: dict[int, int] = {}
 
     def report(self) -> None:
-        self.played.say(Report(self.seen, self.in_flight, (), {}))
+        self.played.say(Report(self.seen, self.in_flight, (), {}, self.by_version))
 
     def pause(self) -> None:
         """As SIGSTOP does: the socket stays open, and nothing comes any more."""

@@ -231,6 +231,10 @@ class Stack:
         """Every engine takes traffic."""
         wait_until("all engines to be ready", lambda: set(self.readiness()["engines"].values()) == {"ok"})
 
+    def wait_state(self, engine: MockEngine, state: str) -> None:
+        """The gateway's worker knows the engine in this state."""
+        wait_until(f"{engine.url} to be {state}", lambda: self.worker.states()[engine.url][0] == state)
+
     @property
     def controller(self) -> Controller:
         """The fleet's controller, to look at."""

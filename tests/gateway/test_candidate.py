@@ -12,6 +12,7 @@ from sqlalchemy import text
 from gateway.catalog_watch import CatalogWatch
 from gateway.fleet.candidate import Candidate, candidate_of
 from gateway.fleet.declared import declared_fleet
+from gateway.identity import Identity
 from registry.errors import InvalidInput
 from registry.names import parse_ref
 from tests.gateway.link_parts import eventually
@@ -21,7 +22,9 @@ from tests.gateway.stack import House
 @asynccontextmanager
 async def standing(house: House, listen: str) -> AsyncIterator[Candidate]:
     settings = house.settings.model_copy(update={"controller_listen": listen})
-    candidate = candidate_of(house.registry, settings, CatalogWatch(house.registry, None, "", 1.0))
+    candidate = candidate_of(
+        house.registry, settings, CatalogWatch(house.registry, None, "", 1.0), Identity.of_this_process()
+    )
     running = asyncio.create_task(candidate.run())
     try:
         yield candidate
@@ -81,4 +84,4 @@ def test_an_engine_that_stands_twice_is_refused(house: House) -> None:
 def test_a_controller_on_a_port_needs_a_secret(house: House) -> None:
     settings = house.settings.model_copy(update={"controller_listen": "tcp:127.0.0.1:9999"})
     with pytest.raises(InvalidInput, match="fleet_secret is empty"):
-        candidate_of(house.registry, settings, CatalogWatch(house.registry, None, "", 1.0))
+        candidate_of(house.registry, settings, CatalogWatch(house.registry, None, "", 1.0), Identity.of_this_process())

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from gateway.fleet.wire import EngineChanged, LinkBroken, Published, Welcome
+from gateway.fleet.wire import EngineChanged, Ensure, Ensured, LinkBroken, Published, Welcome, read_from_controller
 from gateway.fleet.worker import FleetWorker
 from loadtest.testing import MockEngine, run_mock_engine
-from tests.gateway.fleet_parts import played_worker
+from registry.names import parse_ref
+from tests.gateway.fleet_parts import PlayedWorker, played_worker
 from tests.gateway.link_parts import (
     entry_of,
     eventually,
@@ -28,6 +30,15 @@ from tests.gateway.stack import House
 
 def sees(worker: FleetWorker, urls: tuple[str, ...]) -> bool:
     return tuple(engine.url for engine in worker.view().engines) == urls
+
+
+async def heard(worker: PlayedWorker, question: int) -> Ensured:
+    """The answer to a question, as it comes between everything that is published."""
+    async with asyncio.timeout(5):
+        while True:
+            message = await read_from_controller(worker._reader)
+            if isinstance(message, Ensured) and message.id == question:
+                return message
 
 
 def take_away(socket: Path, left_behind: str) -> None:
@@ -133,7 +144,7 @@ async def test_a_worker_that_dies_is_waited_for_no_longer(house: House, mock: Mo
             await controller.ensure(mock.url, entry_of(house, version.id))
             mortal.in_flight = ((mock.url, engine.resident[version.id].name, 3),)
             mortal.report()
-            await eventually("it to count", lambda: controller.running_on_version(version.id) == 3)
+            await eventually("it to count", lambda: controller.hub.running_on(mock.url) == 3)
             house.registry.adapters.quarantine(version.id, "test")
             await eventually("it to leave the routes", lambda: engine.leaving)
             await never("unloaded under a request", lambda: not engine.leaving)
@@ -166,6 +177,124 @@ async def test_a_published_set_of_changes_is_seen_whole_by_everybody(house: Hous
             assert await worker.hear_until_published() == 1
             assert isinstance(worker.heard[-1], Published)
             worker.hang_up()
+
+
+async def test_a_load_that_is_given_up_before_its_first_step_is_answered_and_can_be_asked_for_again(
+    house: House, mock: MockEngine
+) -> None:
+    version = house.publish("acme/triage")
+    async with office(house, mock.url) as (controller, address):
+        (engine,) = controller.engines
+        await eventually("the engine to be up", lambda: engine.state == "up")
+        worker = await played_worker(address, "w")
+        await worker.hear_until_published()
+        controller.on_message(controller.hub.links["w"], Ensure(1, mock.url, version.id))
+
+        async def die() -> None:
+            assert not controller.loading.tasks[mock.url, version.id].done()
+            engine.down("it died")
+            controller.loading.give_up(engine)
+
+        await asyncio.create_task(die())  # after the question was taken up, and before the load's first step
+        assert (await heard(worker, 1)).failure == "the load was given up; the engine is down"
+        await eventually("the engine to be back", lambda: engine.state == "up")
+        worker.say(Ensure(2, mock.url, version.id))
+        assert (await heard(worker, 2)).failure == ""
+        worker.hang_up()
+
+
+async def test_a_load_that_nobody_waits_for_any_more_is_asked_for_anew(house: House) -> None:
+    version = entry_of(house, house.publish("acme/triage").id)
+    async with real_worker(house) as worker, played_office(house, "silent") as links:
+        link = await links.get()
+        link.say(Welcome(1, ()), revision=1)
+        await worker.informed.wait()
+        asked: list[int] = []
+        for _ in range(2):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await worker.ensure("http://a:1", version)
+            while (message := await link.hear())["kind"] != "ensure":
+                pass
+            asked.append(message["id"])
+        assert asked[0] != asked[1]
+        assert worker._waiting == {}
+
+
+async def test_a_load_whose_answer_got_lost_is_asked_for_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.fleet.worker.ASK_AGAIN_S", 0.0)
+    version = entry_of(house, house.publish("acme/triage").id)
+    async with real_worker(house) as worker, played_office(house, "forgetful") as links:
+        link = await links.get()
+        link.say(Welcome(1, ()), revision=1)
+        waiting = asyncio.create_task(worker.ensure("http://a:1", version))
+        asked: list[int] = []
+        while len(asked) < 2:
+            if (message := await link.hear())["kind"] == "ensure":
+                asked.append(message["id"])
+        assert asked[0] == asked[1]
+        link.say(Ensured(asked[0], "", permanent=False), revision=2)
+        await waiting
+
+
+async def test_a_worker_finds_its_controller_again_when_the_database_has_hung_meanwhile(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.fleet.worker.SILENCE_S", 0.05)
+    async with real_worker(house) as worker, played_office(house, "one") as links:
+        first = await links.get()
+        hangs, current = threading.Event(), house.registry.leadership.current
+
+        def hanging() -> object:
+            hangs.wait(10)
+            return current()
+
+        monkeypatch.setattr(house.registry.leadership, "current", hanging)
+        first.hang_up()
+        second = await asyncio.wait_for(links.get(), 5)
+        assert (await second.hear())["kind"] == "hello"
+        assert not hangs.is_set()
+        hangs.set()
+        assert worker is not None
+
+
+async def test_what_is_left_on_the_old_version_is_what_workers_say_after_the_cut_over(
+    house: House, mock: MockEngine
+) -> None:
+    old, new = house.publish("acme/triage"), house.publish("acme/triage")
+    house.point("acme/triage", "1.0")
+    house.registry.workers.report("w", "http://w", 10**6)  # it has every catalog in force
+    async with office(house, mock.url) as (controller, address), follower(address, "w") as worker:
+        await eventually("a report without requests", lambda: controller.hub.heard_since(controller.hub.revision))
+        swap = house.registry.swaps.request(parse_ref("acme/triage@1.1"), actor="test")
+        worker.confirms = False  # it goes on saying what it had in flight before
+        await eventually("the cut-over", lambda: house.registry.swaps.get(swap.id).state == "draining")
+        await never("done on an old report", lambda: house.registry.swaps.get(swap.id).state == "done")
+        worker.by_version = {old.id: 1, new.id: 5}
+        worker.confirms, worker.seen = True, controller.hub.revision
+        worker.report()
+        await never("done under a request", lambda: house.registry.swaps.get(swap.id).state == "done")
+        worker.by_version = {new.id: 5}
+        house.registry.workers.report("w", "http://w", 10**6)
+        await eventually("it to be done", lambda: house.registry.swaps.get(swap.id).state == "done")
+    assert house.registry.swaps.get(swap.id).detail["requests_left_on_old_version"] == 0
+
+
+@pytest.mark.parametrize("confirms", [True, False])
+async def test_what_is_left_on_the_old_version_is_unknown_while_a_worker_has_not_said(
+    house: House, mock: MockEngine, confirms: bool
+) -> None:
+    old = house.publish("acme/triage")
+    house.publish("acme/triage")
+    house.point("acme/triage", "1.0")
+    house.registry.workers.report("w", "http://w", 10**6)
+    async with office(house, mock.url, drain_timeout_s=0.3) as (_, address), follower(address, "w") as worker:
+        await eventually("a report", lambda: worker.seen >= 0)
+        worker.by_version = {old.id: 2}
+        worker.confirms = confirms
+        swap = house.registry.swaps.request(parse_ref("acme/triage@1.1"), actor="test")
+        await eventually("it to be done", lambda: house.registry.swaps.get(swap.id).state == "done")
+    assert house.registry.swaps.get(swap.id).detail["requests_left_on_old_version"] == (2 if confirms else None)
 
 
 async def test_a_worker_confirms_nothing_of_a_new_controller_that_it_has_not_heard_from(house: House) -> None:

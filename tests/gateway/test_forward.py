@@ -63,7 +63,7 @@ async def forwarded(
             connection.writer.close()
 
     async with raw_server(answer) as server:
-        client, usage = EngineClient(server.url), Usage()
+        client, usage = EngineClient(server.url, "secret"), Usage()
         try:
             async with Forward(
                 client,
@@ -80,7 +80,6 @@ async def forwarded(
                 usage=usage,
                 head_timeout_s=5.0,
                 idle_timeout_s=5.0,
-                api_key="secret",
             ) as forward:
                 yield forward, usage, server
         finally:
@@ -329,7 +328,7 @@ async def test_a_refusal_leaves_the_connection_ready_for_the_next_request() -> N
                 async with Forward(
                     client, "completions", {}, engine_name=NAME, public_name=PUBLIC, cache_salt="a", request_id="r",
                     shows_usage="never", shows_cost=False, price=None, choices=1, usage=Usage(),
-                    head_timeout_s=5, idle_timeout_s=5, api_key=None,
+                    head_timeout_s=5, idle_timeout_s=5,
                 ):  # fmt: skip
                     raise AssertionError("unreachable")
         client.close()

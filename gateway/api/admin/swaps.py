@@ -109,7 +109,9 @@ class SwapReportDocument(Shape):
     cutover_s: float | None = Field(description="Seconds from the flip to the last acknowledgement.")
     drain_s: float | None = Field(description="Seconds of waiting for requests on the old version; null for a ramp.")
     skew: SkewDocument | None = Field(description="Set when one unit is too much of the traffic of the ramp's split.")
-    left_on_old: int | None = Field(description="Requests still on the old version when the wait was given up.")
+    left_on_old: int | None = Field(
+        description="Requests still on the old version when the wait was given up; null when a worker has not said."
+    )
 
 
 class PromoteOrder(Order):

@@ -146,7 +146,7 @@ def _leader(leadership: Leadership) -> int:
     lease = leadership.current()
     if lease is None:
         raise RuntimeError("no controller leads: there is none to kill")
-    return int(lease.holder.rpartition("-")[2])
+    return int(lease.holder.split("-")[-2])
 
 
 def _is_healthy(engine: EngineProcess) -> bool:
