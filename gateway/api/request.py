@@ -12,9 +12,11 @@ from typing import Any
 
 import orjson
 
-from gateway.api.fields.caps import Caps
-from gateway.api.fields.checks import shallow, text
+from gateway.api.fields import replayed
+from gateway.api.fields.caps import Caps, lenient
+from gateway.api.fields.checks import shallow, text, unknown_keys
 from gateway.api.fields.prompt import count_of
+from gateway.api.fields.settled import settle
 from gateway.api.fields.table import (
     COMPLETIONS_DEFAULT_TOKENS,
     FORWARDED,
@@ -66,21 +68,32 @@ def parse_request(endpoint: Endpoint, raw: bytes, *, caps: Caps, allow_unknown: 
 
     Raises `PayloadTooLarge` (413) above `caps.max_body_bytes`, else `BadRequest` (400) with the field in `param`.
     """
+    if allow_unknown:
+        caps = lenient(caps)
     given = _object(raw, caps)
     model = _MODEL(_required(given, "model"), "model", caps)
     body: dict[str, Any] = {}
     forwarded = FORWARDED[endpoint]
+    unknown = []
     for name, value in given.items():
         check = forwarded.get(name)
-        if check is None:
-            if name != "model" and _goes_unread(endpoint, name, value, caps, allow_unknown):
-                body[name] = value
-        elif value is not None:
+        if value is None or name == "model":
+            continue
+        if check is not None:
             body[name] = check(value, name, caps)
+        elif name in NOT_FORWARDED[endpoint]:
+            NOT_FORWARDED[endpoint][name](value, name, caps)
+        elif name in RESERVED or name in UNSUPPORTED:
+            raise _refusal(name)
+        elif name not in replayed.ANYWHERE:
+            unknown.append(name)
+    if unknown:
+        body |= _unread(endpoint, unknown, given, caps)
     _required(given, _REQUIRED[endpoint])
     for name, rule in RULES[endpoint]:
         if given.get(name) is not None:
             rule(given, caps)
+    settle(body)
     return _request(endpoint, model, given, body)
 
 
@@ -108,23 +121,13 @@ def _required(given: dict[str, Any], name: str) -> Any:
     return value
 
 
-def _goes_unread(endpoint: Endpoint, name: str, value: Any, caps: Caps, allow_unknown: bool) -> bool:
-    """Whether a field outside the table of forwarded ones is forwarded all the same, which only unknown ones can be."""
-    param = name[:64]
-    if check := NOT_FORWARDED[endpoint].get(name):
-        if value is not None:
-            check(value, param, caps)
-        return False
-    if name in RESERVED or name in UNSUPPORTED:
-        if value is None:
-            return False
-        raise _refusal(name)
-    if allow_unknown:
-        shallow(value, param, caps)
-        return True
-    closest = get_close_matches(param, known(endpoint), n=1)
-    hint = f"Did you mean '{closest[0]}'?" if closest else "Remove it."
-    raise BadRequest(f"'{param}' is not a known field. {hint}", param=param, code="unknown_parameter")
+def _unread(endpoint: Endpoint, unknown: list[str], given: dict[str, Any], caps: Caps) -> dict[str, Any]:
+    """The fields that no table lists, for a tenant whose unknown fields pass; else their refusal, all at once."""
+    if caps.passes_unknown:
+        return {name: shallow(given[name], name[:64], caps) for name in unknown}
+    closest = get_close_matches(unknown[0][:64], known(endpoint), n=1)
+    remedy = f"Did you mean '{closest[0]}'?" if closest else "Remove it."
+    raise unknown_keys([name[:64] for name in unknown], remedy)
 
 
 def _refusal(name: str) -> BadRequest:

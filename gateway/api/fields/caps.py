@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +31,10 @@ class Caps:
     max_schema_bytes: int = 65_536  # bytes of one JSON schema, of a response or of a tool
     max_schema_cost: int = 4_096  # states of its grammar, see `checks.schema_cost`
     max_depth: int = 64  # nested objects and arrays in free-form JSON; vLLM's own bound for schemas
+    passes_unknown: bool = False  # of a tenant whose unknown fields pass, at every depth
+
+
+@cache
+def lenient(caps: Caps) -> Caps:
+    """The same for a tenant whose unknown fields pass."""
+    return replace(caps, passes_unknown=True)

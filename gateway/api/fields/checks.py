@@ -8,12 +8,13 @@ Types are compared exactly: JSON's `true` is never 1, and 1.0 is not an integer.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
 
 from gateway.api.fields.caps import Caps
+from gateway.api.fields.replayed import ANYWHERE
 from gateway.errors import BadRequest
 
 Check = Callable[[Any, str, Caps], Any]
@@ -21,6 +22,8 @@ Cap = Callable[[Caps], int]
 
 MAX_TOKEN_ID = 2**31 - 1
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+MOST_NAMED = 8
+"""Places of one mistake that an error names."""
 _KINDS = {dict: "an object", list: "a list", bool: "a boolean", type(None): "null"}
 
 
@@ -33,14 +36,27 @@ def shown(value: Any) -> str:
     return _KINDS.get(type(value)) or repr(value)[:40]
 
 
-def invalid(param: str, expected: str, value: Any) -> BadRequest:
+def invalid(param: str, expected: str, *values: Any) -> BadRequest:
     """The right kind of value, out of its range: `'n' must be …, not 99.`"""
-    return BadRequest(f"'{param}' must be {expected}, not {shown(value)}.", param=param, code="invalid_value")
+    return BadRequest(f"'{param}' must be {expected}, not {all_shown(values)}.", param=param, code="invalid_value")
 
 
-def wrong_type(param: str, expected: str, value: Any) -> BadRequest:
+def wrong_type(param: str, expected: str, *values: Any) -> BadRequest:
     """The wrong kind of value."""
-    return BadRequest(f"'{param}' must be {expected}, not {shown(value)}.", param=param, code="invalid_type")
+    return BadRequest(f"'{param}' must be {expected}, not {all_shown(values)}.", param=param, code="invalid_type")
+
+
+def all_shown(values: Sequence[Any]) -> str:
+    """Every value that one mistake was made with, up to `MOST_NAMED`."""
+    more = f" and {len(values) - MOST_NAMED} more" if len(values) > MOST_NAMED else ""
+    return ", ".join(map(shown, values[:MOST_NAMED])) + more
+
+
+def bad_items(param: str, expected: str, bad: Sequence[tuple[int, Any]], code: str) -> BadRequest:
+    """Items of a list, given with their places, that are not what they must be."""
+    paths = ", ".join(f"'{param}[{index}]'" for index, _ in bad[:MOST_NAMED])
+    found = all_shown([item for _, item in bad])
+    return BadRequest(f"{paths} must be {expected}, not {found}.", param=f"{param}[{bad[0][0]}]", code=code)
 
 
 def too_many(param: str, what: str, found: int, most: int) -> BadRequest:
@@ -48,9 +64,15 @@ def too_many(param: str, what: str, found: int, most: int) -> BadRequest:
     return BadRequest(f"'{param}' has {found} {what}; the most is {most}.", param=param, code="invalid_value")
 
 
-def unknown_key(param: str) -> BadRequest:
-    """A key inside an object that no documented field has."""
-    return BadRequest(f"'{param}' is not a known field. Remove it.", param=param, code="unknown_parameter")
+def unknown_keys(paths: Sequence[str], remedy: str = "Remove it.") -> BadRequest:
+    """Keys that no documented field has, all in one refusal; `remedy` is for one alone."""
+    shown_paths = " and ".join(f"'{path}'" for path in paths[:MOST_NAMED])
+    if len(paths) == 1:
+        message = f"{shown_paths} is not a known field. {remedy}"
+    else:
+        more = f" and {len(paths) - MOST_NAMED} more" if len(paths) > MOST_NAMED else ""
+        message = f"{shown_paths}{more} are not known fields. Remove them."
+    return BadRequest(message, param=paths[0], code="unknown_parameter")
 
 
 def flag(value: Any, param: str, caps: Caps) -> bool:
@@ -124,14 +146,25 @@ def listed(value: Any, param: str, what: str, most: int) -> list[Any]:
     return value
 
 
-def keyed(value: Any, param: str, known: frozenset[str]) -> dict[str, Any]:
-    """The value, which must be an object with no key outside `known`, less its null entries."""
+def keyed(
+    value: Any,
+    param: str,
+    known: frozenset[str],
+    *,
+    dropped: frozenset[str] = ANYWHERE,
+    passes: bool = False,
+    never: frozenset[str] = frozenset(),
+) -> dict[str, Any]:
+    """The value, which must be an object, less its null entries and those in `dropped`.
+
+    An entry outside `known` is refused; where unknown ones pass, only if it is one of `never`.
+    """
     if type(value) is not dict:
         raise wrong_type(param, "an object", value)
-    for key in value:
-        if key not in known:
-            raise unknown_key(f"{param}.{key[:64]}")
-    return {key: item for key, item in value.items() if item is not None}
+    kept = {key: item for key, item in value.items() if item is not None and (key in known or key not in dropped)}
+    if unknown := [f"{param}.{key[:64]}" for key in kept if key not in known and (not passes or key in never)]:
+        raise unknown_keys(unknown)
+    return kept
 
 
 def texts(most: Cap, *, or_one: bool = False) -> Check:
@@ -140,16 +173,19 @@ def texts(most: Cap, *, or_one: bool = False) -> Check:
     def check(value: Any, param: str, caps: Caps) -> Any:
         if or_one and type(value) is str:
             return _phrase(value, param, caps)
-        for index, item in enumerate(listed(value, param, "strings", most(caps))):
+        items = listed(value, param, "strings", most(caps))
+        if bad := [(index, item) for index, item in enumerate(items) if type(item) is not str]:
+            raise bad_items(param, "strings" if len(bad) > 1 else "a string", bad, "invalid_type")
+        if bad := [(index, item) for index, item in enumerate(items) if not item]:
+            raise bad_items(param, "non-empty", bad, "invalid_value")
+        for index, item in enumerate(items):
             _phrase(item, f"{param}[{index}]", caps)
         return value
 
     return check
 
 
-def _phrase(value: Any, param: str, caps: Caps) -> str:
-    if type(value) is not str:
-        raise wrong_type(param, "a string", value)
+def _phrase(value: str, param: str, caps: Caps) -> str:
     if not value:
         raise invalid(param, "a non-empty string", value)
     if len(value) > caps.max_stop_chars:
@@ -172,8 +208,8 @@ def token_ids(most: Cap, *, least: int = 0) -> Check:
 def all_token_ids(ids: list[Any], param: str) -> list[int]:
     """The list, if it holds nothing but token ids. No loop in Python: prompts come as 100,000 of them."""
     if ids and (set(map(type, ids)) != {int} or min(ids) < 0 or max(ids) > MAX_TOKEN_ID):
-        index = next(i for i, item in enumerate(ids) if type(item) is not int or not 0 <= item <= MAX_TOKEN_ID)
-        raise invalid(f"{param}[{index}]", f"a token id from 0 to {MAX_TOKEN_ID}", ids[index])
+        bad = [(i, item) for i, item in enumerate(ids) if type(item) is not int or not 0 <= item <= MAX_TOKEN_ID]
+        raise bad_items(param, f"a token id from 0 to {MAX_TOKEN_ID}", bad, "invalid_value")
     return ids
 
 
@@ -201,40 +237,13 @@ def shallow(value: Any, param: str, caps: Caps) -> Any:
 
 
 def schema(value: Any, param: str, caps: Caps) -> dict[str, Any]:
-    """A JSON schema: an object, capped in depth and bytes, because the engine compiles it for everyone to wait."""
+    """A JSON schema: an object, capped in depth and bytes. What it costs to compile is `grammar_cost`'s."""
     if type(value) is not dict:
         raise wrong_type(param, "a JSON schema (an object)", value)
     size = len(orjson.dumps(shallow(value, param, caps)))
     if size > caps.max_schema_bytes:
         raise too_many(param, "bytes", size, caps.max_schema_bytes)
-    cost = schema_cost(value)
-    if cost > caps.max_schema_cost:
-        raise too_many(param, "states of its grammar (repetitions, lengths, properties)", cost, caps.max_schema_cost)
     return value
-
-
-REPEAT = re.compile(r"\{(\d+)?(?:,(\d+)?)?\}")
-LENGTHS = frozenset({"maxLength", "minLength", "maxItems", "minItems", "maxProperties", "minProperties"})
-
-
-def schema_cost(node: Any) -> int:
-    """About how many states the grammar of a JSON schema has: what the engine compiles while everybody waits.
-
-    A property counts 1, a pattern 8 and the sum of its repetitions, a length or number of items its value.
-    """
-    if type(node) is list:
-        return sum(map(schema_cost, node))
-    if type(node) is not dict:
-        return 0
-    cost = 0
-    for key, value in node.items():
-        if key == "pattern" and type(value) is str:
-            cost += 8 + sum(int(number) for found in REPEAT.findall(value) for number in found if number)
-        elif key in LENGTHS and type(value) in (int, float):
-            cost += int(min(abs(value), 2**31))
-        else:
-            cost += (len(value) if key == "properties" and type(value) is dict else 0) + schema_cost(value)
-    return cost
 
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -254,6 +263,8 @@ def pairs(value: Any, param: str, caps: Caps) -> dict[str, str]:
     if len(value) > 16:
         raise too_many(param, "pairs", len(value), 16)
     for key, item in value.items():
+        if item is None:
+            continue
         if len(key) > 64:
             raise invalid(param, "an object whose keys have at most 64 characters", key)
         if type(item) is not str:
@@ -264,16 +275,22 @@ def pairs(value: Any, param: str, caps: Caps) -> dict[str, str]:
 
 
 def logit_bias(value: Any, param: str, caps: Caps) -> dict[str, float]:
-    """Token ids, written as strings, to a bias from −100 to 100."""
+    """Token ids, written as strings, to a bias from −100 to 100. All that is wrong is named at once."""
     if type(value) is not dict:
         raise wrong_type(param, "an object from token ids to numbers", value)
     if len(value) > caps.max_logit_bias:
         raise too_many(param, "tokens", len(value), caps.max_logit_bias)
-    for key, bias in value.items():
-        if not (key.isascii() and key.isdigit() and len(key) <= 10 and int(key) <= MAX_TOKEN_ID):
-            raise invalid(param, f"an object whose keys are token ids from 0 to {MAX_TOKEN_ID}", key)
-        _BIAS(bias, f"{param}.{key}", caps)
-    return value
+    given = {key: bias for key, bias in value.items() if bias is not None}
+    if bad := [key for key in given if not _is_token_id(key)]:
+        raise invalid(param, f"an object whose keys are token ids from 0 to {MAX_TOKEN_ID}", *bad)
+    if bad := [key for key, bias in given.items() if type(bias) not in (int, float)]:
+        raise wrong_type(f"{param}.{bad[0]}", "a number from -100 to 100", *(given[key] for key in bad))
+    if bad := [key for key, bias in given.items() if not -100 <= bias <= 100]:
+        found = ", ".join(f"{shown(given[key])} for {shown(key)}" for key in bad[:MOST_NAMED])
+        message = f"'{param}' must be an object from token ids to numbers from -100 to 100, not {found}."
+        raise BadRequest(message, param=f"{param}.{bad[0]}", code="invalid_value")
+    return given
 
 
-_BIAS = number(-100, 100)
+def _is_token_id(key: str) -> bool:
+    return key.isascii() and key.isdigit() and len(key) <= 10 and int(key) <= MAX_TOKEN_ID

@@ -1,37 +1,55 @@
-"""The messages of a conversation. Text only: a media URL would make the engine fetch it from inside the network."""
+"""The messages of a conversation. Text only: a media URL would make the engine fetch it from inside the network.
+
+Null is absent at every depth, and so is what `replayed` lists. What no table knows is refused, or passes for tenants
+whose unknown fields do: it may not be deep, and never be a name that vLLM reads media under.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import orjson
 
+from gateway.api.fields import replayed
 from gateway.api.fields.caps import Caps
-from gateway.api.fields.checks import invalid, keyed, listed, shallow, text, too_many, unknown_key, wrong_type
+from gateway.api.fields.checks import invalid, keyed, listed, shallow, text, too_many, wrong_type
 from gateway.errors import BadRequest
 
-_ASSISTANT = frozenset({"tool_calls", "refusal", "reasoning", "reasoning_content", "annotations"})
+_COMMON = frozenset({"role", "content", "name"})
+_OF_ASSISTANTS = frozenset({"tool_calls", "refusal", "reasoning", "reasoning_content"})
 _KEYS = {
-    "system": frozenset({"role", "content", "name"}),
-    "developer": frozenset({"role", "content", "name"}),
-    "user": frozenset({"role", "content", "name"}),
-    "assistant": frozenset({"role", "content", "name"}) | _ASSISTANT,
-    "tool": frozenset({"role", "content", "name", "tool_call_id"}),
+    "system": _COMMON,
+    "developer": _COMMON,
+    "user": _COMMON,
+    "assistant": _COMMON | _OF_ASSISTANTS,
+    "tool": _COMMON | {"tool_call_id"},
 }
+_CHECKED = _COMMON | _OF_ASSISTANTS | {"tool_call_id"}
 _ROLES = ", ".join(f"'{role}'" for role in _KEYS)
-_UNSUPPORTED = {
+_ROLE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+_MAY_SAY_NOTHING = frozenset({"assistant", "tool"})
+_OTHER_FORMS = {
     "function_call": "Function calls are not supported; send 'tool_calls'.",
     "audio": "Audio is not supported; send the transcript as 'content'.",
 }
+"""What an answer may have been instead of text, and is refused unless the message has text or calls beside it."""
 _NAME = text(256, least_chars=1)
 _TEXT = text(2**31)  # bounded by the body
-_PART_KEYS = frozenset({"type", "text", "refusal", "prompt_cache_breakpoint", "cache_control"})
-_CALL_KEYS = frozenset({"id", "type", "function", "index"})
+_PART_KEYS = frozenset({"type", "text", "refusal"})
+_MEDIA = frozenset(
+    {
+        *("image_url", "input_image", "image_pil", "image_embeds", "audio_url", "input_audio", "audio_embeds"),
+        *("video_url", "video_embeds", "prompt_embeds", "file", "uuid"),
+    }
+)
+"""Keys of a part that vLLM takes for media, whatever its type says."""
+_CALL_KEYS = frozenset({"id", "type", "function"})
 _FUNCTION_KEYS = frozenset({"name", "arguments"})
 
 
 def messages(value: Any, param: str, caps: Caps) -> list[dict[str, Any]]:
-    """The conversation, less what OpenAI clients send back from an answer and the engine has no use for."""
+    """The conversation, less what clients send back from an answer and the engine has no use for."""
     if not listed(value, param, "messages", caps.max_messages):
         raise invalid(param, "a non-empty list of messages", value)
     for index, message in enumerate(value):
@@ -52,27 +70,30 @@ def messages(value: Any, param: str, caps: Caps) -> list[dict[str, Any]]:
 def _message(message: Any, param: str, caps: Caps) -> dict[str, Any]:
     if type(message) is not dict:
         raise wrong_type(param, "an object with 'role' and 'content'", message)
-    role = message.get("role")
-    if type(role) is not str or role not in _KEYS:
-        hint = "'tool'" if role == "function" else f"one of {_ROLES}"
-        raise invalid(f"{param}.role", hint, role)
-    kept = {}
-    for key, item in message.items():
-        if item is None and key in (_KEYS[role] | _UNSUPPORTED.keys()):
-            continue
-        if key in _UNSUPPORTED:
-            raise BadRequest(_UNSUPPORTED[key], param=f"{param}.{key}", code="unsupported_parameter")
-        if key not in _KEYS[role]:
-            raise unknown_key(f"{param}.{key[:64]}")
-        if key != "annotations":
-            kept[key] = _part_of_message(role, key, item, f"{param}.{key}", caps)
-    if kept.get("tool_calls") == []:
-        del kept["tool_calls"]
-    _require(role, kept, param)
+    role = _role(message.get("role"), f"{param}.role", caps)
+    known = _KEYS.get(role, _COMMON) | _OTHER_FORMS.keys()
+    given = keyed(message, param, known, dropped=replayed.IN_MESSAGE, passes=caps.passes_unknown)
+    kept: dict[str, Any] = {}
+    for key, item in given.items():
+        if key not in _OTHER_FORMS and (checked := _checked(role, key, item, f"{param}.{key[:64]}", caps)) is not None:
+            kept[key] = checked
+    _require(role, kept, given, param)
     return kept
 
 
-def _require(role: str, message: dict[str, Any], param: str) -> None:
+def _role(role: Any, param: str, caps: Caps) -> str:
+    if type(role) is str and (role in _KEYS or (caps.passes_unknown and _ROLE.fullmatch(role))):
+        return role
+    raise invalid(param, "'tool'" if role == "function" else f"one of {_ROLES}", role)
+
+
+def _require(role: str, message: dict[str, Any], given: dict[str, Any], param: str) -> None:
+    """That the message says something, in a form that there is here."""
+    for form, remedy in _OTHER_FORMS.items():
+        if form in given and not message.get("content") and "tool_calls" not in message:
+            raise BadRequest(remedy, param=f"{param}.{form}", code="unsupported_parameter")
+    if "content" not in message and role in _MAY_SAY_NOTHING and not message.keys() & {"tool_calls", "refusal"}:
+        message["content"] = ""
     if "content" not in message and "tool_calls" not in message and "refusal" not in message:
         raise BadRequest(f"'{param}.content' is required.", param=f"{param}.content", code="missing_required_parameter")
     if role == "tool" and "tool_call_id" not in message:
@@ -83,57 +104,75 @@ def _require(role: str, message: dict[str, Any], param: str) -> None:
         )
 
 
-def _part_of_message(role: str, key: str, item: Any, param: str, caps: Caps) -> Any:
+def _checked(role: str, key: str, item: Any, param: str, caps: Caps) -> Any:
+    """What is forwarded of one entry of a message; None when it comes to nothing."""
     if key == "content":
         return item if type(item) is str else _parts(role, item, param, caps)
     if key == "tool_calls":
-        return [
-            _tool_call(call, f"{param}[{i}]", caps)
-            for i, call in enumerate(listed(item, param, "tool calls", caps.max_tools))
-        ]
-    return (_NAME if key in ("name", "tool_call_id") else _TEXT)(item, param, caps)
+        calls = listed(item, param, "tool calls", caps.max_tools)
+        return [_tool_call(call, f"{param}[{i}]", caps) for i, call in enumerate(calls)] or None
+    if key in _CHECKED:
+        return (_NAME if key in ("name", "tool_call_id") else _TEXT)(item, param, caps)
+    return item if key == "role" else shallow(item, param, caps)
 
 
-def _parts(role: str, value: Any, param: str, caps: Caps) -> list[dict[str, str]]:
+def _parts(role: str, value: Any, param: str, caps: Caps) -> list[dict[str, Any]] | None:
     if type(value) is not list:
         raise wrong_type(param, "a string or a list of text parts", value)
-    if not value:
+    if not value and role not in _MAY_SAY_NOTHING:
         raise invalid(param, "a string or a non-empty list of text parts", value)
     if len(value) > caps.max_parts:
         raise too_many(param, "parts", len(value), caps.max_parts)
-    return [_part(role, part, f"{param}[{index}]", caps) for index, part in enumerate(value)]
+    parts = [_part(role, part, f"{param}[{index}]", caps) for index, part in enumerate(value)]
+    return [part for part in parts if part is not None] or None
 
 
-def _part(role: str, part: Any, param: str, caps: Caps) -> dict[str, str]:
+def _part(role: str, part: Any, param: str, caps: Caps) -> dict[str, Any] | None:
+    """A part as the engine reads it; None for a thought, which belongs to the model that had it."""
     if type(part) is not dict:
         raise wrong_type(param, "an object with 'type' and 'text'", part)
     kind = part.get("type")
+    if role == "assistant" and type(kind) is str and kind in replayed.THOUGHTS:
+        return None
+    kind = replayed.TEXT_PARTS.get(kind, kind) if type(kind) is str else kind
     if kind != "text" and not (kind == "refusal" and role == "assistant"):
         raise BadRequest(
             f"'{param}.type' must be 'text', not {_kind(kind)}: this model reads text only.",
             param=f"{param}.type",
             code="unsupported_value",
         )
-    kept = keyed(part, param, _PART_KEYS)
-    return {"type": kind, kind: _TEXT(kept.get(kind), f"{param}.{kind}", caps)}
+    kept = keyed(part, param, _PART_KEYS, dropped=replayed.IN_PART - _MEDIA, passes=caps.passes_unknown, never=_MEDIA)
+    said = {"type": kind, kind: _TEXT(kept.get(kind), f"{param}.{kind}", caps)}
+    return said | _unread(kept, _PART_KEYS, param, caps)
 
 
 def _kind(kind: Any) -> str:
     return f"'{kind[:40]}'" if type(kind) is str else "missing or of another type"
 
 
+def _unread(kept: dict[str, Any], known: frozenset[str], param: str, caps: Caps) -> dict[str, Any]:
+    """The entries that pass unread, if there are any: what `keyed` has kept and nobody knows."""
+    if not caps.passes_unknown:
+        return {}
+    return {key: shallow(item, f"{param}.{key[:64]}", caps) for key, item in kept.items() if key not in known}
+
+
 def _tool_call(call: Any, param: str, caps: Caps) -> dict[str, Any]:
-    kept = keyed(call, param, _CALL_KEYS)
+    passes = caps.passes_unknown
+    kept = keyed(call, param, _CALL_KEYS, dropped=replayed.IN_CALL, passes=passes)
     if kept.get("type", "function") != "function":
         raise invalid(f"{param}.type", "'function'", kept["type"])
-    function = keyed(kept.get("function"), f"{param}.function", _FUNCTION_KEYS)
+    path = f"{param}.function"
+    function = keyed(kept.get("function"), path, _FUNCTION_KEYS, dropped=replayed.IN_FUNCTION_OF_CALL, passes=passes)
     return {
         "id": _NAME(kept.get("id"), f"{param}.id", caps),
         "type": "function",
         "function": {
-            "name": _NAME(function.get("name"), f"{param}.function.name", caps),
-            "arguments": _arguments(function.get("arguments"), f"{param}.function.arguments", caps),
+            "name": _NAME(function.get("name"), f"{path}.name", caps),
+            "arguments": _arguments(function.get("arguments", "{}"), f"{path}.arguments", caps),
+            **_unread(function, _FUNCTION_KEYS, path, caps),
         },
+        **_unread(kept, _CALL_KEYS, param, caps),
     }
 
 

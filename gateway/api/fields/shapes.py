@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from gateway.api.fields import replayed
 from gateway.api.fields.caps import Caps
 from gateway.api.fields.checks import (
     flag,
@@ -23,6 +24,7 @@ from gateway.api.fields.checks import (
     too_many,
     wrong_type,
 )
+from gateway.api.fields.grammar_cost import affordable, affordable_pattern
 from gateway.errors import BadRequest
 
 _DESCRIPTION = text(65_536)
@@ -48,7 +50,7 @@ def response_format(value: Any, param: str, caps: Caps) -> dict[str, Any]:
     path = f"{param}.json_schema"
     inner = keyed(given.get("json_schema"), path, frozenset({"name", "description", "schema", "strict"}))
     checked: dict[str, Any] = {"name": name(inner.get("name"), f"{path}.name", caps)}
-    checked["schema"] = schema(inner.get("schema"), f"{path}.schema", caps)
+    checked["schema"] = _compiled(inner.get("schema"), f"{path}.schema", caps)
     if "description" in inner:
         checked["description"] = _DESCRIPTION(inner["description"], f"{path}.description", caps)
     if "strict" in inner:
@@ -56,10 +58,20 @@ def response_format(value: Any, param: str, caps: Caps) -> dict[str, Any]:
     return {"type": kind, "json_schema": checked}
 
 
+def _compiled(value: Any, param: str, caps: Caps) -> dict[str, Any]:
+    affordable([schema(value, param, caps)], param, caps)
+    return value  # type: ignore[no-any-return]
+
+
 def _grammar(value: Any, param: str, caps: Caps) -> str:
     source: str = text(caps.max_grammar_bytes, least_chars=1)(value, param, caps)
     if len(source.encode()) > caps.max_grammar_bytes:
         raise too_many(param, "bytes", len(source.encode()), caps.max_grammar_bytes)
+    return source
+
+
+def _regex(value: Any, param: str, caps: Caps) -> str:
+    affordable_pattern(source := _grammar(value, param, caps), param, caps)
     return source
 
 
@@ -74,9 +86,9 @@ def _choices(value: Any, param: str, caps: Caps) -> list[str]:
 
 def _schema_or_text(value: Any, param: str, caps: Caps) -> Any:
     if type(value) is not str:
-        return schema(value, param, caps)
+        return _compiled(value, param, caps)
     try:
-        schema(orjson.loads(value), param, caps)
+        _compiled(orjson.loads(value), param, caps)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"'{param}' is not valid JSON: {error}.", param=param, code="invalid_value") from error
     return value
@@ -84,12 +96,12 @@ def _schema_or_text(value: Any, param: str, caps: Caps) -> Any:
 
 _CONSTRAINTS = {
     "json": _schema_or_text,
-    "regex": _grammar,
+    "regex": _regex,
     "choice": _choices,
     "grammar": _grammar,
     "json_object": flag,
 }
-_WHITESPACE = {"disable_any_whitespace": flag, "disable_additional_properties": flag, "whitespace_pattern": _grammar}
+_WHITESPACE = {"disable_any_whitespace": flag, "disable_additional_properties": flag, "whitespace_pattern": _regex}
 _STRUCTURED = _CONSTRAINTS | _WHITESPACE
 
 
@@ -103,22 +115,28 @@ def structured_outputs(value: Any, param: str, caps: Caps) -> dict[str, Any]:
 
 
 def tools(value: Any, param: str, caps: Caps) -> list[dict[str, Any]]:
-    """Function tools, at least one."""
-    if not listed(value, param, "tools", caps.max_tools):
-        raise invalid(param, "a non-empty list of tools, or absent", value)
-    return [_tool(tool, f"{param}[{index}]", caps) for index, tool in enumerate(value)]
+    """Function tools; what their grammar costs is a matter of `tool_choice` too, see `together`."""
+    return [
+        _tool(tool, f"{param}[{index}]", caps)
+        for index, tool in enumerate(listed(value, param, "tools", caps.max_tools))
+    ]
+
+
+_TOOL_KEYS = frozenset({"type", "function"})
+_FUNCTION_KEYS = frozenset({"name", "description", "parameters", "strict"})
 
 
 def _tool(value: Any, param: str, caps: Caps) -> dict[str, Any]:
-    if type(value) is dict and value.get("type") != "function":
+    if type(value) is dict and (value.get("type") or "function") != "function":
         raise BadRequest(
             f"'{param}.type' must be 'function'; other kinds of tools are not supported.",
             param=f"{param}.type",
             code="unsupported_value",
         )
-    given = keyed(value, param, frozenset({"type", "function"}))
+    passes = caps.passes_unknown
+    given = keyed(value, param, _TOOL_KEYS, dropped=replayed.IN_TOOL, passes=passes)
     path = f"{param}.function"
-    function = keyed(given.get("function"), path, frozenset({"name", "description", "parameters", "strict"}))
+    function = keyed(given.get("function"), path, _FUNCTION_KEYS, dropped=replayed.IN_TOOL, passes=passes)
     name(function.get("name"), f"{path}.name", caps)
     if "description" in function:
         _DESCRIPTION(function["description"], f"{path}.description", caps)
@@ -126,7 +144,10 @@ def _tool(value: Any, param: str, caps: Caps) -> dict[str, Any]:
         schema(function["parameters"], f"{path}.parameters", caps)
     if "strict" in function:
         flag(function["strict"], f"{path}.strict", caps)
-    return {"type": "function", "function": function}
+    if passes:
+        shallow({key: item for key, item in function.items() if key != "parameters"}, path, caps)
+        shallow({key: item for key, item in given.items() if key != "function"}, param, caps)
+    return {**given, "type": "function", "function": function}
 
 
 def tool_choice(value: Any, param: str, caps: Caps) -> Any:
@@ -147,12 +168,6 @@ def stream_options(value: Any, param: str, caps: Caps) -> dict[str, bool]:
     given = keyed(value, param, known)
     for key, item in given.items():
         flag(item, f"{param}.{key}", caps)
-    if given.get("continuous_usage_stats") and not given.get("include_usage"):
-        raise BadRequest(
-            f"'{param}.continuous_usage_stats' needs '{param}.include_usage' to be true.",
-            param=f"{param}.continuous_usage_stats",
-            code="invalid_value",
-        )
     return given
 
 
@@ -185,13 +200,15 @@ def template_kwargs(value: Any, param: str, caps: Caps) -> dict[str, Any]:
 
 def documents(value: Any, param: str, caps: Caps) -> list[dict[str, str]]:
     """Texts for templates that know retrieval: objects of strings, as in {"title": …, "text": …}."""
+    kept = []
     for index, document in enumerate(listed(value, param, "documents", caps.max_documents)):
         if type(document) is not dict:
             raise wrong_type(f"{param}[{index}]", "an object of strings", document)
-        for key, item in document.items():
+        kept.append({key: item for key, item in document.items() if item is not None})
+        for key, item in kept[-1].items():
             if type(item) is not str:
                 raise wrong_type(f"{param}[{index}].{key[:64]}", "a string", item)
-    return value  # type: ignore[no-any-return]
+    return kept
 
 
 _PATTERN_SIZE = integer(0, 64)  # tokens; the engine compares that many at every step

@@ -50,7 +50,7 @@ COMPLETIONS_DEFAULT_TOKENS = 16  # OpenAI's and vLLM's `max_tokens` of each answ
 _SAMPLING: dict[str, Check] = {
     # OpenAI's
     "temperature": number(0, 2),
-    "top_p": number(0, 1, above=True),
+    "top_p": number(0, 1),  # 0: greedy
     "n": integer(1, lambda caps: caps.max_n),
     "seed": integer(INT64_MIN, INT64_MAX),
     "stop": texts(lambda caps: caps.max_stop, or_one=True),
@@ -81,6 +81,7 @@ _SAMPLING: dict[str, Check] = {
     "thinking_token_budget": integer(-1, MAX_TOKEN_ID),  # -1: no limit
     "echo": flag,
     "return_token_ids": flag,
+    "return_tokens_as_token_ids": flag,
 }
 
 FORWARDED: dict[Endpoint, dict[str, Check]] = {
@@ -163,7 +164,6 @@ RESERVED: dict[str, str] = {
     "return_mm_kwargs": "it belongs to the engine's render service",
     "return_token_offsets": "it belongs to the engine's render service",
     "return_prompt_text": "it shows the operator's chat template",
-    "return_tokens_as_token_ids": "it changes the form of log-probabilities for everyone who reads the answer",
     "routed_experts_prompt_start": "it belongs to the operator's traces",
     "use_beam_search": "its work cannot be metered",
     "length_penalty": "it belongs to beam search, whose work cannot be metered",

@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway.api.fields.caps import Caps
 from gateway.api.fields.checks import shown
+from gateway.api.fields.grammar_cost import affordable
 from gateway.api.fields.prompt import count_of
 from gateway.api.fields.table import COMPLETIONS_DEFAULT_TOKENS, Endpoint
 from gateway.errors import BadRequest
@@ -18,7 +19,6 @@ Given = Mapping[str, Any]
 Rule = Callable[[Given, Caps], None]
 
 _UNBOUNDED_TOKENS = 16_384  # what an answer without a bound is taken for
-_GREEDY = 1e-5  # at or below this temperature vLLM samples greedily
 
 
 def _refuse(message: str, param: str) -> BadRequest:
@@ -46,12 +46,6 @@ def _min_below_max(default: int | None) -> Rule:
             raise _refuse(f"'min_tokens' is {given['min_tokens']}; 'max_tokens' is {most}.", "min_tokens")
 
     return rule
-
-
-def _several_need_chance(given: Given, caps: Caps) -> None:
-    temperature = given.get("temperature")
-    if given["n"] > 1 and temperature is not None and temperature <= _GREEDY:
-        raise _refuse("'n' must be 1 when 'temperature' is 0: all answers would be the same.", "n")
 
 
 def _choices(given: Given, caps: Caps) -> None:
@@ -100,8 +94,9 @@ def _echo_without_logprobs(given: Given, caps: Caps) -> None:
 
 
 def _only_in_a_stream(given: Given, caps: Caps) -> None:
-    if not given.get("stream"):
-        raise _refuse("'stream_options' needs 'stream' to be true.", "stream_options")
+    asked = [key for key, item in given["stream_options"].items() if item]
+    if asked and not given.get("stream"):
+        raise _refuse(f"'stream_options' ({', '.join(asked)}) needs 'stream' to be true.", "stream_options")
 
 
 def _one_constraint(given: Given, caps: Caps) -> None:
@@ -127,21 +122,40 @@ def _no_grammar_too(param: str) -> Rule:
 def _names_a_tool(given: Given, caps: Caps) -> None:
     choice = given["tool_choice"]
     tools = given.get("tools")
+    if choice in ("none", "auto"):
+        return
+    if not tools:
+        raise _refuse(f"'tool_choice' {_chosen(choice)} needs 'tools'.", "tool_choice")
+    if type(choice) is dict and choice["function"]["name"] not in [tool["function"]["name"] for tool in tools]:
+        raise _refuse(f"'tool_choice' names {_chosen(choice)}, which 'tools' lacks.", "tool_choice")
+
+
+def _chosen(choice: Any) -> str:
+    return shown(choice["function"]["name"] if type(choice) is dict else choice)
+
+
+def _compiled_tools_are_affordable(given: Given, caps: Caps) -> None:
+    """vLLM (0.32) compiles the arguments' schemas of tools that must be called, and of strict ones."""
+    choice = given.get("tool_choice")
     if choice == "none":
         return
-    if tools is None:
-        raise _refuse("'tool_choice' needs 'tools'.", "tool_choice")
-    if type(choice) is dict and choice["function"]["name"] not in [tool["function"]["name"] for tool in tools]:
-        raise _refuse(f"'tool_choice' names {shown(choice['function']['name'])}, which 'tools' lacks.", "tool_choice")
+    schemas = []
+    for tool in given["tools"]:
+        function = tool["function"]
+        named = type(choice) is dict and choice["function"]["name"] == function["name"]
+        if named or choice == "required" or (type(choice) is not dict and function.get("strict")):
+            schemas.append(function.get("parameters") or {})
+    affordable(schemas, "tools", caps)
 
 
 def _no_new_turn(given: Given, caps: Caps) -> None:
-    if given["continue_final_message"] and given.get("add_generation_prompt") is not False:
-        raise _refuse("'continue_final_message' needs 'add_generation_prompt' to be false.", "continue_final_message")
+    if given["continue_final_message"] and given.get("add_generation_prompt"):
+        raise _refuse(
+            "'continue_final_message' and 'add_generation_prompt' are both true. Send one.", "continue_final_message"
+        )
 
 
 _BOTH: list[tuple[str, Rule]] = [
-    ("n", _several_need_chance),
     ("stream_options", _only_in_a_stream),
     ("echo", _echo_without_logprobs),
     ("logprob_token_ids", _needs_logprobs("logprob_token_ids")),
@@ -157,6 +171,7 @@ RULES: dict[Endpoint, list[tuple[str, Rule]]] = {
         ("top_logprobs", _needs_logprobs("top_logprobs")),
         ("top_logprobs", _not_too_many("top_logprobs", _UNBOUNDED_TOKENS)),
         ("tool_choice", _names_a_tool),
+        ("tools", _compiled_tools_are_affordable),
         ("continue_final_message", _no_new_turn),
     ],
     "completions": [

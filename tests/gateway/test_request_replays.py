@@ -1,0 +1,277 @@
+"""Bodies as other vendors' libraries write them: null is absent, what they replay is dropped, what is new may pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from gateway.api.fields import replayed
+from gateway.api.request import Caps, InferenceRequest, parse_request
+from gateway.errors import BadRequest
+from tests.gateway.stack import CHAT, Stack, open_house, run_stack
+
+USER: dict[str, Any] = {"role": "user", "content": "Hi"}
+CALL: dict[str, Any] = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a":null}'}}
+TOOL: dict[str, Any] = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+HOSTILE = {"url": "http://10.0.0.1/"}
+
+
+def chat(*, allow_unknown: bool = False, **fields: Any) -> InferenceRequest:
+    body = {"model": "m", "messages": [USER], **fields}
+    return parse_request("chat", orjson.dumps(body), caps=Caps(), allow_unknown=allow_unknown)
+
+
+def said(message: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """What the engine gets of one message."""
+    sent: dict[str, Any] = chat(messages=[USER, message], **options).body["messages"][1]
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ({"frobnicate": None, "temperature": None, "priority": None, "functions": None, "audio": None}, {}),
+        ({"logit_bias": {"1": None, "2": 3}}, {"logit_bias": {"2": 3}}),
+        ({"metadata": {"team": None, "conversation_id": None}}, {}),
+        ({"documents": [{"title": None, "text": "x"}]}, {"documents": [{"text": "x"}]}),
+        ({"response_format": {"type": "text", "json_schema": None, "x": None}}, {"response_format": {"type": "text"}}),
+        (
+            {"structured_outputs": {"regex": "a", "json": None, "_backend": None}},
+            {"structured_outputs": {"regex": "a"}},
+        ),
+        ({"stream_options": {"include_usage": None, "x": None}}, {}),
+        ({"stream_options": {"include_usage": False, "continuous_usage_stats": False}}, {}),
+        ({"usage": {"include": None}, "modalities": None, "stop": None}, {}),
+        (
+            {"tools": [{"type": None, "x": None, "function": {"name": "f", "parameters": None, "strict": None}}]},
+            {"tools": [{"type": "function", "function": {"name": "f"}}]},
+        ),
+        (
+            {"tools": [TOOL], "tool_choice": {"type": "function", "x": None, "function": {"name": "f", "y": None}}},
+            {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "f"}}},
+        ),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_null_is_absent_at_every_depth(sent: dict[str, Any], kept: dict[str, Any]) -> None:
+    assert chat(**sent).body == {"messages": [USER], **kept}
+
+
+@pytest.mark.parametrize("role", ["system", "developer", "user", "assistant", "tool"])
+def test_null_is_absent_in_messages_of_every_role(role: str) -> None:
+    nothing = dict.fromkeys(["tool_calls", "function_call", "audio", "refusal", "name", "reasoning", "zzz", "images"])
+    message = {"role": role, "content": "Hi"} | ({"tool_call_id": "c"} if role == "tool" else {"tool_call_id": None})
+    assert said(message | nothing) == {key: item for key, item in message.items() if item is not None}
+
+
+def test_null_means_null_in_schemas_and_arguments() -> None:
+    schema = {"type": ["string", "null"], "enum": [None, "a"], "default": None, "const": None, "x": {"y": [None]}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    output = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+    body = chat(tools=[tool], response_format=output, chat_template_kwargs={"a": None}).body
+    assert (body["tools"], body["response_format"], body["chat_template_kwargs"]) == ([tool], output, {"a": None})
+    assert said({"role": "assistant", "tool_calls": [CALL]})["tool_calls"] == [CALL]
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"annotations": [], "audio": {"id": "a"}, "parsed": None, "id": "msg_1", "status": "completed"},
+        {"thinking_blocks": [{"type": "thinking", "thinking": "…", "signature": "s"}], "provider_specific_fields": {}},
+        {"reasoning_details": [{"type": "reasoning.text", "text": "…"}], "native_finish_reason": "STOP", "index": 0},
+        {"extra_content": {"google": {"thought_signature": "s"}}},
+        {"content_filter_results": {"hate": {"filtered": False}}, "context": {"citations": []}, "end_turn": True},
+        {"additional_kwargs": {}, "response_metadata": {"a": 1}, "usage_metadata": {}, "invalid_tool_calls": []},
+        {"citations": [], "search_results": [], "model": "x", "usage": {"input_tokens": 1}, "stop_reason": "end_turn"},
+        {"cache_control": {"type": "ephemeral", "ttl": "1h"}, "finish_reason": "stop", "logprobs": None},
+        {"thinking": "hm", "done": True, "created_at": "2026-01-01"},
+        {"token_ids": [1], "weight": 0, "timings": {}, "executed_tools": []},
+        {"function_call": {"name": "f", "arguments": "{}"}},
+    ],
+    ids=lambda extra: ",".join(extra),
+)
+def test_what_other_vendors_answers_had_is_dropped_from_messages(extra: dict[str, Any]) -> None:
+    message = {"role": "assistant", "content": "Hello", "reasoning_content": "Short."}
+    assert said(message | extra) == message
+
+
+def test_what_other_vendors_answers_had_is_dropped_from_parts_calls_and_tools() -> None:
+    parts = [
+        {"type": "thinking", "thinking": "…", "signature": "s"},
+        {"type": "redacted_thinking", "data": "x"},
+        {"type": "output_text", "text": "Hello", "annotations": [], "logprobs": []},
+        {"type": "text", "text": "!", "cache_control": {"type": "ephemeral"}, "citations": [], "id": "p1"},
+    ]
+    kept = [{"type": "text", "text": "Hello"}, {"type": "text", "text": "!"}]
+    assert said({"role": "assistant", "content": parts})["content"] == kept
+    extra = {"index": 0, "extra_content": {"google": {"thought_signature": "s"}}, "provider_specific_fields": {"a": 1}}
+    call = CALL | extra | {"function": {**CALL["function"], "thought_signature": "s", "parsed_arguments": {"a": 1}}}
+    assert said({"role": "assistant", "tool_calls": [call]})["tool_calls"] == [CALL]
+    marked: dict[str, Any] = {"cache_control": {"type": "ephemeral"}}
+    assert chat(tools=[TOOL | marked | {"function": TOOL["function"] | marked}], **marked).body["tools"] == [TOOL]
+
+
+@pytest.mark.parametrize(
+    ("message", "kept"),
+    [
+        ({"role": "assistant", "content": [], "tool_calls": [CALL]}, {"tool_calls": [CALL]}),
+        ({"role": "assistant", "content": [{"type": "thinking"}], "tool_calls": [CALL]}, {"tool_calls": [CALL]}),
+        ({"role": "assistant", "content": None, "reasoning": "hm"}, {"content": "", "reasoning": "hm"}),
+        ({"role": "assistant", "content": None, "tool_calls": [], "function_call": None}, {"content": ""}),
+        ({"role": "tool", "tool_call_id": "c", "content": None}, {"tool_call_id": "c", "content": ""}),
+        ({"role": "tool", "tool_call_id": "c", "content": []}, {"tool_call_id": "c", "content": ""}),
+        ({"role": "user", "content": "Hi", "tool_calls": None}, {"content": "Hi"}),
+        ({"role": "assistant", "tool_calls": [CALL | {"function": {"name": "f", "arguments": None}}]},
+         {"tool_calls": [CALL | {"function": {"name": "f", "arguments": "{}"}}]}),
+    ],
+    ids=lambda value: str(value)[:70],
+)  # fmt: skip
+def test_an_answer_that_said_nothing_can_be_sent_back(message: dict[str, Any], kept: dict[str, Any]) -> None:
+    assert said(message) == {"role": message["role"], **kept}
+
+
+def test_an_answer_in_another_form_than_text_is_still_refused_when_it_is_all_there_is() -> None:
+    for form in ({"audio": {"id": "a"}}, {"function_call": {"name": "f", "arguments": "{}"}, "content": ""}):
+        with pytest.raises(BadRequest) as refusal:
+            said({"role": "assistant", **form})
+        assert refusal.value.code == "unsupported_parameter"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"tools": []}, {"tools": [], "tool_choice": "auto"}, {"tools": None, "tool_choice": "none"},
+     {"tool_choice": "auto"}, {"tools": [], "parallel_tool_calls": False}, {"parallel_tool_calls": True}],
+    ids=str,
+)  # fmt: skip
+def test_no_tools_are_no_tools(fields: dict[str, Any]) -> None:
+    assert chat(**fields).body == {"messages": [USER]}
+
+
+def test_equal_limits_under_two_names_are_one() -> None:
+    request = chat(max_tokens=7, max_completion_tokens=7)
+    assert request.body == {"messages": [USER], "max_completion_tokens": 7}
+    assert request.max_output_tokens == 7
+
+
+@pytest.mark.parametrize("top_p", [0, 0.0])
+def test_a_top_p_of_0_is_greedy(top_p: float) -> None:
+    assert chat(top_p=top_p).body == {"messages": [USER], "temperature": 0}
+    assert chat(top_p=top_p, temperature=1.5).body["temperature"] == 0
+
+
+@pytest.mark.parametrize(
+    "greedy", [{"temperature": 0}, {"temperature": 1e-6}, {"top_p": 0}, {"top_p": 0, "min_p": 0.1}]
+)
+def test_several_greedy_answers_are_asked_for_in_a_way_that_vllm_gives_them(greedy: dict[str, Any]) -> None:
+    request = chat(n=3, **greedy)
+    assert request.body == {"messages": [USER], "n": 3, "temperature": 1, "top_k": 1}
+    assert request.choices == 3
+
+
+def test_a_tenants_unknown_fields_pass_at_every_depth() -> None:
+    new = {"new": {"a": [1]}}
+    call = CALL | new | {"function": CALL["function"] | new}
+    messages = [
+        USER | {"task": "x"},
+        {"role": "user", "content": [{"type": "text", "text": "Hi", **new}]},
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "1", **new},
+        {"role": "critic", "content": "Hm", **new},
+    ]
+    tools = [TOOL | new | {"function": TOOL["function"] | new}]
+    body = chat(allow_unknown=True, messages=messages, tools=tools, newer=None, newest=1).body
+    assert body == {"messages": messages, "tools": tools, "newest": 1}
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"messages": [USER | {"a": 1}]}, "messages[0].a"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "x", "a": 1}]}]},
+            "messages[0].content[0].a",
+        ),
+        ({"messages": [{"role": "assistant", "tool_calls": [CALL | {"a": 1}]}]}, "messages[0].tool_calls[0].a"),
+        ({"messages": [{"role": "critic", "content": "Hm"}]}, "messages[0].role"),
+        ({"tools": [TOOL | {"a": 1}]}, "tools[0].a"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_unknown_fields_of_everybody_else_do_not(fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(BadRequest) as refusal:
+        chat(**fields)
+    assert refusal.value.param == param
+
+
+@pytest.mark.parametrize(
+    "key", ["image_url", "input_image", "audio_url", "video_url", "image_embeds", "prompt_embeds", "file", "uuid"]
+)
+def test_media_in_a_text_part_never_pass(key: str) -> None:
+    part = {"type": "text", "text": "Hi", key: HOSTILE}
+    with pytest.raises(BadRequest) as refusal:
+        chat(allow_unknown=True, messages=[{"role": "critic", "content": [part]}])
+    assert refusal.value.param == f"messages[0].content[0].{key}"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "user", "content": "x", "tool_calls": [{"function": 3}]},
+        {"role": "critic", "content": "x", "tool_calls": "none"},
+        {"role": "cri\ntic", "content": "x"},
+        {"role": "", "content": "x"},
+        {"role": "critic"},
+        {"role": "user", "content": "x", "name": 7},
+    ],
+    ids=str,
+)
+def test_what_the_gateway_reads_is_checked_for_everybody(message: dict[str, Any]) -> None:
+    with pytest.raises(BadRequest):
+        chat(allow_unknown=True, messages=[message])
+
+
+def test_no_list_of_what_is_dropped_has_a_key_that_is_read() -> None:
+    assert not replayed.IN_MESSAGE & {"role", "content", "name", "tool_calls", "tool_call_id", "reasoning", "refusal"}
+    assert not replayed.IN_PART & {"type", "text", "refusal"}
+    assert not replayed.IN_CALL & {"id", "type", "function"}
+    assert not replayed.IN_FUNCTION_OF_CALL & {"name", "arguments"}
+    assert not replayed.IN_TOOL & {"type", "function", "name", "description", "parameters", "strict"}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder: Path = tmp_path_factory.mktemp("replays")
+    with open_house(folder) as house:
+        house.tenant("acme")
+        house.publish("acme/triage")
+        house.point("acme/triage", "1.0")
+        with run_stack(house) as stack:
+            yield stack
+
+
+def test_a_conversation_of_another_vendor_is_answered_over_the_socket(stack: Stack) -> None:
+    body = {
+        "model": "acme/triage",
+        "messages": [
+            {
+                "role": "system",
+                "content": [{"type": "text", "text": "Be kind.", "cache_control": {"type": "ephemeral"}}],
+            },
+            USER | {"tool_calls": None},
+            {"role": "assistant", "content": [], "tool_calls": [CALL | {"index": 0}], "reasoning_details": []},
+            {"role": "tool", "tool_call_id": "c", "content": "1", "cache_control": None},
+        ],
+        "tools": [],
+        "tool_choice": "auto",
+        "top_p": 0,
+        "max_tokens": 3,
+        "max_completion_tokens": 3,
+        "n": 2,
+    }
+    answer = stack.post(CHAT, body)
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["choices"]) == 2
