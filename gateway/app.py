@@ -14,13 +14,16 @@ from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
 
 from gateway.admin_key import admin_key
+from gateway.api.addresses import PATHS, canonical
 from gateway.api.admin import admin_router
 from gateway.api.admin.auth import AdminGate
 from gateway.api.admin.office import Office
-from gateway.api.inference import PATHS, answer
+from gateway.api.asgi import Message, Receive, Send
+from gateway.api.inference import answer
 from gateway.api.models import models_router
 from gateway.api.request import Caps
-from gateway.api.respond import Message, Receive, Respond, Send
+from gateway.api.request_ids import RequestIds, with_headers
+from gateway.api.respond import Respond
 from gateway.api.translate import translate_errors
 from gateway.catalog_watch import CatalogWatch
 from gateway.cost.counting import borrowing, limits_of, warn_of_others
@@ -64,25 +67,35 @@ class Gateway:
         self.candidate: Candidate | None = None
         self._leads = leads
         self._refusal: str | None = None
-        self.web = FastAPI(title="Switchyard", lifespan=self._lifespan, docs_url="/docs", redoc_url=None)
+        self.web = FastAPI(
+            title="Switchyard", lifespan=self._lifespan, docs_url="/docs", redoc_url=None, redirect_slashes=False
+        )
         translate_errors(self.web)
         _describe_inference(self.web)
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """One connection event."""
-        endpoint = PATHS.get(scope["path"]) if scope["type"] == "http" else None
         if scope["type"] == "lifespan":
             await self.web(scope, receive, self._in_a_sentence(send))
-        elif endpoint is None:
-            await self.web(scope, receive, send)
+            return
+        ids = RequestIds(scope["headers"])
+        endpoint = PATHS.get(scope["path"])
+        if endpoint is None:
+            scope = {**scope, "path": canonical(scope["path"])}
+            endpoint = PATHS.get(scope["path"])
+        if endpoint is None:
+            if scope["method"] == "HEAD":  # the server sends the head of whatever is answered
+                scope["method"] = "GET"
+            await self.web(scope, receive, with_headers(send, ids.headers))
         elif scope["method"] != "POST":
-            error = MethodNotAllowed(f"{scope['method']} {scope['path']}: it takes POST only.", code="unknown_url")
-            error.headers = ((b"allow", b"POST"),)
-            await Respond(send, began_s=0).fail(error)
+            refusal = MethodNotAllowed(f"{scope['method']} {scope['path']}: it takes POST only.", code="unknown_url")
+            refusal.headers = ((b"allow", b"POST"),)
+            await Respond(send, began_s=0, headers=ids.headers).fail(refusal)
         elif self.house is None:
-            await Respond(send, began_s=0).fail(Overloaded("The gateway is starting.", retry_after_s=1))
+            starting = Overloaded("The gateway is starting.", retry_after_s=1)
+            await Respond(send, began_s=0, headers=ids.headers).fail(starting)
         else:
-            await answer(scope, receive, send, endpoint, self.house)
+            await answer(scope, receive, send, endpoint, self.house, ids)
 
     def _in_a_sentence(self, send: Send) -> Send:
         """Where a start fails for a reason that the operator can mend, say it without a traceback."""

@@ -8,6 +8,7 @@ ApiError                       status  type                    retried by the SD
 ├── MethodNotAllowed           405     invalid_request_error   no
 ├── TooSlow                    408     invalid_request_error   yes
 ├── PayloadTooLarge            413     invalid_request_error   no
+├── UnsupportedMedia           415     invalid_request_error   no
 ├── RateLimited                429     rate_limit_error        yes, after Retry-After
 ├── QuotaExceeded              429     insufficient_quota      no: x-should-retry says so
 ├── Overloaded                 503     service_unavailable     yes, after Retry-After
@@ -53,6 +54,15 @@ class ApiError(Exception):
         """The same, refused by this limit of this scope."""
         self.scope, self.reason = scope, reason
         return self
+
+    def answer_headers(self) -> Headers:
+        """`headers`, and what says whether and when to try again."""
+        found = [*self.headers]
+        if self.retry_after_s is not None:
+            found.append((b"retry-after", b"%d" % self.retry_after_s))
+        if self.should_retry is not None:
+            found.append((b"x-should-retry", b"true" if self.should_retry else b"false"))
+        return tuple(found)
 
     def envelope(self) -> bytes:
         """The JSON body `{"error": {"message", "type", "param", "code"}}`."""
@@ -120,6 +130,13 @@ class PayloadTooLarge(ApiError):
     """The body is longer than the gateway's limit."""
 
     status = 413
+    type = "invalid_request_error"
+
+
+class UnsupportedMedia(ApiError):
+    """The body is sent in a form that is not read; `param` is the header that says so."""
+
+    status = 415
     type = "invalid_request_error"
 
 

@@ -69,6 +69,8 @@ class Call:
     body: Callable[[], Awaitable[bytes]]
     """Reads the body; called once, and only for a known key that may begin now."""
     request_id: str
+    engine_request_id: str
+    """`request_id`, with the client's own name of the request behind it: the engine's log has both."""
 
 
 ShownUsage = Literal["never", "at the end", "always"]

@@ -75,7 +75,7 @@ async def _serve_body(call: Call, body: bytes, house: House, respond: Respond) -
     arm = assign(target, house.units.of(call, request, target.split) if target.split else None)
     # No await since the catalog was read: who has heard of a newer one counts every request on what it replaced.
     with house.fleet.in_flight.given(arm.version.id if arm.version else None):
-        respond.describe(call.request_id, arm)
+        respond.describe(arm)
         respond.streams = request.stream
         request, bill = await hold(house.limits, house.lengths, catalog, principal, arm, request, len(body))
         with bill:
@@ -170,7 +170,7 @@ def _forward(
         engine_name=engine_name,
         public_name=arm.public_name,
         cache_salt=principal.tenant,
-        request_id=call.request_id,
+        request_id=call.engine_request_id,
         shows_usage=request.shows_usage,
         shows_cost=request.shows_cost,
         price=bill.price,

@@ -6,17 +6,18 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Literal
+from typing import Any
 
-from gateway.api.request_ids import new_id
-from gateway.api.respond import Message, Receive, Respond, Send
+from gateway.api.asgi import Message, Receive, Send
+from gateway.api.fields.table import Endpoint
+from gateway.api.media import refuse_forms
+from gateway.api.request_ids import RequestIds
+from gateway.api.respond import Respond
 from gateway.errors import ApiError, BadRequest, Overloaded, PayloadTooLarge, TooSlow
 from gateway.handoffs import CLIENT_GONE, Call
 from gateway.path import House, serve
 
 log = logging.getLogger("switchyard.api")
-Endpoint = Literal["chat", "completions"]
-PATHS: dict[str, Endpoint] = {"/v1/chat/completions": "chat", "/v1/completions": "completions"}
 CLIENT_GONE_STATUS = 499
 MAX_UNIT_CHARS = 256
 BODY_GRACE_S = 10.0
@@ -27,18 +28,17 @@ class ClientGone(Exception):
     """The client hung up before its request was complete."""
 
 
-async def answer(scope: dict[str, Any], receive: Receive, send: Send, endpoint: Endpoint, house: House) -> None:
+async def answer(
+    scope: dict[str, Any], receive: Receive, send: Send, endpoint: Endpoint, house: House, ids: RequestIds
+) -> None:
     """Serve one request from its first byte to its last, whatever happens."""
-    began_s = time.perf_counter()
-    respond = Respond(send, began_s=began_s)
-    request_id = new_id()
-    respond.describe(request_id, None)
+    respond = Respond(send, began_s=time.perf_counter(), headers=ids.headers)
     house.metrics.in_flight.inc()
     client = Client(
         receive, house.caps.max_body_bytes, house.settings.body_timeout_s, house.settings.body_min_bytes_per_s
     )
     try:
-        await client.while_listening(serve(_call(scope, endpoint, client.body, request_id), house, respond))
+        await client.while_listening(serve(_call(scope, endpoint, client.body, ids), house, respond))
     except ApiError as error:
         await respond.fail(error)
     except ClientGone:
@@ -46,7 +46,7 @@ async def answer(scope: dict[str, Any], receive: Receive, send: Send, endpoint: 
     except asyncio.CancelledError:  # the server stops and has waited as long as it may
         await respond.fail(Overloaded("The gateway is stopping.", code="shutting_down", retry_after_s=5))
     except Exception:
-        log.exception("request %s failed in the gateway", request_id)
+        log.exception("request %s failed in the gateway", ids.own)
         await respond.fail(ApiError("The gateway failed on this request; it is our fault.", code="internal_error"))
     finally:
         house.metrics.in_flight.dec()
@@ -127,7 +127,7 @@ class Client:
             self._serving.cancel(CLIENT_GONE)
 
 
-def _call(scope: dict[str, Any], endpoint: Endpoint, body: Callable[[], Awaitable[bytes]], request_id: str) -> Call:
+def _call(scope: dict[str, Any], endpoint: Endpoint, body: Callable[[], Awaitable[bytes]], ids: RequestIds) -> Call:
     authorization = unit = None
     for name, value in scope["headers"]:
         if name == b"authorization":
@@ -142,4 +142,6 @@ def _call(scope: dict[str, Any], endpoint: Endpoint, body: Callable[[], Awaitabl
                     param="X-Switchyard-Unit",
                     code="invalid_value",
                 )
-    return Call(endpoint, authorization, unit, body, request_id)
+        elif name == b"content-type":
+            refuse_forms(value)
+    return Call(endpoint, authorization, unit, body, ids.own, ids.at_the_engine)

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import time
+from collections.abc import Iterable
+
+from gateway.api.asgi import Message, Send
+from gateway.errors import Headers
 
 _ids = random.Random(os.urandom(32))
 """Request ids must be unique, not secret; the kernel's generator would cost a system call for each."""
 RANDOM_BITS = 80
+GIVEN_IN = (b"x-client-request-id", b"x-request-id")
+"""Where a client may name its request: OpenAI's header, and what proxies use; the first counts if there are both."""
+NAME = re.compile(rb"[!-~](?:[ -~]{0,126}[!-~])?")
+UNUSUAL = re.compile(rb"[^A-Za-z0-9._:/=+-]")
+"""What the engine had better not find in an id."""
 
 
 def new_id() -> str:
@@ -16,3 +26,39 @@ def new_id() -> str:
     appended to, where random ones would be inserted all over it.
     """
     return f"{(time.time_ns() // 1_000_000 << RANDOM_BITS) | _ids.getrandbits(RANDOM_BITS):032x}"
+
+
+class RequestIds:
+    """The names of one request: ours in `x-request-id`, its client's own, if it gave one, in `x-client-request-id`."""
+
+    __slots__ = ("given", "headers", "own")
+
+    def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """`headers` are the request's. What is longer than 128 characters or not printable ASCII is no name."""
+        self.own = new_id()
+        """Unique, and ours."""
+        self.given: bytes | None = None
+        """What the client calls it: anything printable."""
+        for name, value in headers:
+            if name in GIVEN_IN and NAME.fullmatch(value) and (self.given is None or name == GIVEN_IN[0]):
+                self.given = value
+        self.headers: Headers = ((b"x-request-id", self.own.encode()),)
+        """Of its answer."""
+        if self.given is not None:
+            self.headers = (*self.headers, (b"x-client-request-id", self.given))
+
+    @property
+    def at_the_engine(self) -> str:
+        """What the engine logs, and makes the answer's `id` of: ours, with the client's own behind it."""
+        return self.own if self.given is None else f"{self.own}-{UNUSUAL.sub(b'_', self.given).decode()}"
+
+
+def with_headers(send: Send, headers: Headers) -> Send:
+    """A `send` that adds headers to the answer."""
+
+    async def adding(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*headers, *message.get("headers", ())]
+        await send(message)
+
+    return adding

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
+from gateway.api.asgi import Send
 from gateway.errors import ApiError, Headers
 from gateway.handoffs import Arm
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 JSON = b"application/json"
 SSE = b"text/event-stream; charset=utf-8"
@@ -24,9 +19,10 @@ class Respond:
     usage is on record.
     """
 
-    def __init__(self, send: Send, *, began_s: float) -> None:
+    def __init__(self, send: Send, *, began_s: float, headers: Headers = ()) -> None:
+        """`headers` are of every answer; `began_s` is `time.perf_counter()` when the request came."""
         self._send = send
-        self._headers: list[tuple[bytes, bytes]] = []
+        self._headers = [*headers]
         self._held: list[bytes] = []
         self._began_s = began_s
         self.streams = False
@@ -35,13 +31,11 @@ class Respond:
         self.first_byte_s: float | None = None
         """Seconds from the request to the first byte of its answer."""
 
-    def describe(self, request_id: str, arm: Arm | None) -> None:
-        """Set the headers that name the request and what answers it."""
-        self._headers = [(b"x-request-id", request_id.encode())]
-        if arm is not None:
-            self._headers.append((b"x-switchyard-model", arm.public_name.encode()))
-            if arm.arm is not None:
-                self._headers.append((b"x-switchyard-arm", arm.arm.encode()))
+    def describe(self, arm: Arm) -> None:
+        """Name what answers the request."""
+        self._headers.append((b"x-switchyard-model", arm.public_name.encode()))
+        if arm.arm is not None:
+            self._headers.append((b"x-switchyard-arm", arm.arm.encode()))
 
     def say(self, headers: Headers) -> None:
         """Add headers to the answer that has not begun."""
@@ -79,12 +73,7 @@ class Respond:
         if self.started:
             await self._send({"type": "http.response.body", "body": error.sse_event(), "more_body": False})
             return
-        headers = [*error.headers]
-        if error.retry_after_s is not None:
-            headers.append((b"retry-after", str(error.retry_after_s).encode()))
-        if error.should_retry is not None:
-            headers.append((b"x-should-retry", b"true" if error.should_retry else b"false"))
-        await self._document(error.status, error.envelope(), headers)
+        await self._document(error.status, error.envelope(), [*error.answer_headers()])
 
     async def _document(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         await self._start(status, JSON, [*headers, (b"content-length", str(len(body)).encode())])

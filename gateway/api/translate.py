@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
+from gateway.api.addresses import allowed_methods, where_it_may_be
 from gateway.errors import ApiError, BadRequest, Overloaded
 from registry.errors import AdapterRefused, Conflict, InvalidInput, NotFound, RegistryError
 
@@ -29,7 +30,7 @@ def translate_errors(web: FastAPI) -> None:
 
     @web.exception_handler(ApiError)
     async def on_api_error(_request: Request, error: ApiError) -> Response:
-        headers = {"retry-after": str(error.retry_after_s)} if error.retry_after_s is not None else {}
+        headers = {name.decode(): value.decode() for name, value in error.answer_headers()}
         return Response(error.envelope(), error.status, headers, "application/json")
 
     @web.exception_handler(RegistryError)
@@ -62,6 +63,9 @@ def translate_errors(web: FastAPI) -> None:
 
     @web.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:
-        message = f"{request.method} {request.url.path}: {error.detail}. See /docs for what is served."
+        allowed = allowed_methods(web, request.scope) if error.status_code == 405 else []
+        remedy = f"It takes {', '.join(allowed)}." if allowed else where_it_may_be(request.url.path, web)
+        message = f"{request.method} {request.url.path[:200]}: {error.detail}. {remedy}"
         body = {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": "unknown_url"}}
-        return JSONResponse(body, error.status_code, error.headers)
+        headers = {"allow": ", ".join(allowed)} if allowed else error.headers
+        return JSONResponse(body, error.status_code, headers)

@@ -78,7 +78,6 @@ def test_no_tenant_and_no_adapter_is_a_label_of_a_metric(stack: Stack, http: htt
         ("GET", "/v1", 404),
         ("POST", "/v1/embeddings", 404),
         ("POST", "/v1/load_lora_adapter", 404),
-        ("POST", "/v1/chat/completions/", 404),
         ("GET", "/v1/chat/completions", 405),
         ("POST", "/v1/models", 405),
         ("DELETE", "/v1/models/acme/triage", 405),
@@ -150,7 +149,9 @@ async def test_requests_before_the_gateway_is_open_are_told_to_come_back(house: 
     async def receive() -> Any:
         raise AssertionError("nobody should read the body")
 
-    await Gateway(house.settings)({"type": "http", "method": "POST", "path": "/v1/completions"}, receive, send)
+    await Gateway(house.settings)(
+        {"type": "http", "method": "POST", "path": "/v1/completions", "headers": []}, receive, send
+    )
     assert sent[0]["status"] == 503
     assert (b"retry-after", b"1") in sent[0]["headers"]
 

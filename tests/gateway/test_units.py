@@ -42,7 +42,7 @@ async def _no_body() -> bytes:
 
 
 def call(header: str | None = None) -> Call:
-    return Call("chat", None, header, _no_body, "r")
+    return Call("chat", None, header, _no_body, "r", "r")
 
 
 def chat(messages: Sequence[Message], **fields: Any) -> InferenceRequest:

@@ -21,8 +21,8 @@ from typing import Any
 from sqlalchemy import Engine, event
 
 from gateway import path
-from gateway.api.inference import PATHS
-from gateway.api.respond import Receive, Send
+from gateway.api.addresses import PATHS
+from gateway.api.asgi import Receive, Send
 from gateway.app import Gateway
 from gateway.cost.journal import Journal
 from gateway.handoffs import Usage

@@ -1,0 +1,70 @@
+"""Where things are, for clients that were told a slightly other address: a base URL with a slash at its end, with /v1
+twice or without it.
+
+They are served where they meant to be, and never redirected, which loses bodies; other addresses are told the nearest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, MutableMapping
+from difflib import get_close_matches
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.routing import Match, Route
+
+from gateway.api.fields.table import Endpoint
+
+PATHS: dict[str, Endpoint] = {"/v1/chat/completions": "chat", "/v1/completions": "completions"}
+MODELS = "/v1/models"
+ALIASES = {"/health": "/healthz"}
+MOST_COMPARED = 200
+"""Characters of an unknown path that are compared with the known ones."""
+
+
+def canonical(path: str) -> str:
+    """The address that a path means: without doubled or trailing slashes, with one /v1 where the API has it.
+
+    What follows `/v1/models/` is a model's name, and stays as it is but for slashes around it.
+    """
+    parts = [part for part in path.split("/") if part]
+    while parts[:2] == ["v1", "v1"]:
+        del parts[0]
+    if parts[:1] != ["v1"]:
+        parts.insert(0, "v1")
+    if parts[:2] == ["v1", "models"]:
+        model = path.partition("models")[2].strip("/")
+        return f"{MODELS}/{model}" if model else MODELS
+    found = "/" + "/".join(parts)
+    if found in PATHS:
+        return found
+    bare = "/" + "/".join(part for part in path.split("/") if part)
+    return ALIASES.get(bare, bare)
+
+
+def where_it_may_be(path: str, web: FastAPI) -> str:
+    """A sentence for who asks at an unknown path: the served one that looks most like it."""
+    paths = [route.path for route in web.routes if isinstance(route, Route) and "{" not in route.path]
+    known = sorted({*PATHS, *paths})
+    nearest = _nearest(path[:MOST_COMPARED].lower(), known)
+    if nearest is None:
+        return f"Served are {', '.join((*PATHS, MODELS))}; see /docs."
+    return f"Did you mean {nearest}?"
+
+
+def _nearest(path: str, known: Collection[str]) -> str | None:
+    parts = path.split("/")
+    for begin in range(len(parts)):  # behind what somebody's base URL has too much
+        tail = canonical("/".join(parts[begin:]))
+        if tail in known:
+            return tail
+    return next(iter(get_close_matches(canonical(path), known, n=1, cutoff=0.75)), None)
+
+
+def allowed_methods(web: FastAPI, scope: MutableMapping[str, Any]) -> list[str]:
+    """What a path takes, over all routes that have it; HEAD wherever GET is."""
+    methods: set[str] = set()
+    for route in web.routes:
+        if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
