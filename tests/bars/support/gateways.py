@@ -13,7 +13,8 @@ from pathlib import Path
 
 import httpx
 
-from gateway.supervisor import child, wait_until_up
+from gateway.children import child
+from gateway.supervisor import wait_until_up
 from loadtest.testing import free_port
 
 START_DEADLINE_S = 60.0

@@ -1,0 +1,123 @@
+"""What runs on a state folder: every gateway says in a file where it listens, and holds the file's lock while it lives.
+
+The kernel drops the lock when the process ends, however it does, so a file that is left over is never believed. A file
+is locked before it has its name, so nobody takes a new one for one that is left over.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from registry.errors import Conflict
+
+
+@dataclass(frozen=True, slots=True)
+class RunningGateway:
+    """One gateway of this state folder. URLs are such that this host can call them."""
+
+    pid: int
+    url: str
+    """Where it serves clients."""
+    admin_url: str
+    """Where it serves its operator."""
+    started_at_ms: int
+
+
+@contextmanager
+def remembered(state_dir: Path, url: str, admin_url: str) -> Iterator[None]:
+    """Let commands find this gateway while the block runs."""
+    gateway = RunningGateway(os.getpid(), url, admin_url, time.time_ns() // 1_000_000)
+    folder = _folder(state_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    _forget_the_dead(folder)
+    path = folder / f"gateway-{secrets.token_hex(6)}.json"
+    handle, draft = tempfile.mkstemp(dir=folder, prefix=".new-")  # mode 600
+    try:
+        with suppress(OSError):  # a file system without locks: it will not be believed, and nothing else is lost
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.write(handle, json.dumps(asdict(gateway)).encode())
+        os.rename(draft, path)
+        yield
+    finally:
+        for name in (draft, path):
+            Path(name).unlink(missing_ok=True)
+        os.close(handle)
+
+
+def running_gateways(state_dir: Path) -> list[RunningGateway]:
+    """Those that live, the newest first."""
+    found = []
+    for path in _folder(state_dir).glob("gateway-*.json"):
+        document = _read_if_held(path)
+        if document is not None:
+            with suppress(TypeError):  # written by another release
+                found.append(RunningGateway(**document))
+    return sorted(found, key=lambda gateway: -gateway.started_at_ms)
+
+
+@contextmanager
+def only_up(state_dir: Path) -> Iterator[None]:
+    """Be the only `switchyard up` of this state folder while the block runs. Raises `Conflict`."""
+    path = _up_file(state_dir)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)  # it stays: of two that make it at once one locks it
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            refuse_second_up(state_dir)
+        except OSError:  # a file system without locks
+            pass
+        os.truncate(handle, 0)
+        os.write(handle, json.dumps({"pid": os.getpid()}).encode())
+        yield
+    finally:
+        os.close(handle)
+
+
+def refuse_second_up(state_dir: Path) -> None:
+    """Raise `Conflict` when a `switchyard up` runs on this state folder."""
+    other = _read_if_held(_up_file(state_dir))
+    if other is not None:
+        raise Conflict(
+            f"`switchyard up` runs on the state folder {state_dir} already (pid {other.get('pid', 'unknown')}); stop "
+            "that one first, or give this one a folder of its own with SWITCHYARD_STATE_DIR, and other ports"
+        )
+
+
+def _forget_the_dead(folder: Path) -> None:
+    for path in folder.glob("gateway-*.json"):
+        if _read_if_held(path) is None:
+            path.unlink(missing_ok=True)
+
+
+def _read_if_held(path: Path) -> dict[str, Any] | None:
+    """What an entry says, if its process lives."""
+    try:
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                document = json.loads(file.read())
+                return document if isinstance(document, dict) else None
+    except (OSError, ValueError):
+        pass
+    return None
+
+
+def _up_file(state_dir: Path) -> Path:
+    return _folder(state_dir) / "up.json"
+
+
+def _folder(state_dir: Path) -> Path:
+    return state_dir / "running"

