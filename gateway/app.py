@@ -42,6 +42,7 @@ from gateway.metrics import Metrics
 from gateway.path import House
 from gateway.settings import GatewaySettings
 from gateway.steps.admit import Admission
+from gateway.steps.parse import Desk
 from registry.budget_warnings import BudgetWarningBooks
 from registry.output_lengths import count_lengths
 from registry.service import Registry
@@ -148,6 +149,7 @@ class Gateway:
                 admission=Admission.of(
                     settings.max_unfinished_bodies, settings.max_in_flight, settings.max_in_flight_per_tenant
                 ),
+                desk=(desk := Desk()),
                 limits=limits,
                 lengths=lengths,
                 units=Units(),
@@ -192,6 +194,7 @@ class Gateway:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
                 worker.close()
+                desk.close()
                 await asyncio.to_thread(shipper.stop)
                 journal.close()
                 with contextlib.suppress(Exception):

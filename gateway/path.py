@@ -6,7 +6,7 @@ import logging
 import time
 from dataclasses import dataclass
 
-from gateway.api.request import Caps, InferenceRequest, parse_request
+from gateway.api.request import Caps, InferenceRequest
 from gateway.api.respond import Respond
 from gateway.catalog_watch import CatalogWatch
 from gateway.cost.journal import Journal
@@ -26,6 +26,7 @@ from gateway.steps.forward import AdapterMissing, Forward
 from gateway.steps.hold import hold
 from gateway.steps.load import Fleet, Load
 from gateway.steps.meter import Meter
+from gateway.steps.parse import Desk, parse
 from gateway.steps.place import Attempt, EngineLoad, place
 from gateway.steps.resolve import resolve
 
@@ -43,6 +44,7 @@ class House:
     catalog: CatalogWatch
     fleet: Fleet
     admission: Admission
+    desk: Desk
     limits: Limits
     lengths: OutputLengths
     units: Units
@@ -60,24 +62,26 @@ async def serve(call: Call, house: House, respond: Respond) -> None:
         with admission.bodies.place(principal.tenant):
             body = await call.body()
         with admission.requests.place(principal.tenant):
-            await _serve_body(call, body, house, respond)
+            request = await parse(house.desk, principal, call.endpoint, body, house.caps)
+            await _serve_request(call, request, len(body), house, respond)
 
 
-async def _serve_body(call: Call, body: bytes, house: House, respond: Respond) -> None:
-    """From a body that is there to the answer."""
-    # A body may be a minute under way: what counts is what is in force now, the key's own standing too.
+async def _serve_request(
+    call: Call, request: InferenceRequest, body_bytes: int, house: House, respond: Respond
+) -> None:
+    """From a checked request to its answer."""
+    # Its body may have been a minute under way: what counts is what is in force now, the key's own standing too.
     catalog = house.catalog.current
     if house.catalog.lapsed:
         raise Overloaded("This worker was out of touch and is catching up.", code="catalog_lapsed", retry_after_s=1)
     principal = authenticate(call.authorization, catalog)
-    request = parse_request(call.endpoint, body, caps=house.caps, allow_unknown=principal.allow_unknown_fields)
     target = resolve(principal, request.model, catalog)
     arm = assign(target, house.units.of(call, request, target.split) if target.split else None)
     # No await since the catalog was read: who has heard of a newer one counts every request on what it replaced.
     with house.fleet.in_flight.given(arm.version.id if arm.version else None):
         respond.describe(arm)
         respond.streams = request.stream
-        request, bill = await hold(house.limits, house.lengths, catalog, principal, arm, request, len(body))
+        request, bill = await hold(house.limits, house.lengths, catalog, principal, arm, request, body_bytes)
         with bill:
             respond.say(bill.headers)
             if request.bounded_by_us:

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from gateway.api.bounds import BODY
 from gateway.api.fields import replayed
 from gateway.api.fields.caps import Caps, lenient
 from gateway.api.fields.checks import shallow, text, unknown_keys
@@ -105,6 +106,7 @@ def _object(raw: bytes, caps: Caps) -> dict[str, Any]:
         )
     if not raw:
         raise BadRequest("The body is empty. Send a JSON object.", code="invalid_json")
+    BODY.refuse_more(raw)
     try:
         given = orjson.loads(raw)
     except orjson.JSONDecodeError as error:

@@ -30,6 +30,7 @@ class Caps:
     max_grammar_bytes: int = 16_384  # bytes of a regex, grammar or list of choices
     max_schema_bytes: int = 65_536  # bytes of one JSON schema, of a response or of a tool
     max_schema_cost: int = 4_096  # states of its grammar, see `checks.schema_cost`
+    max_free_values: int = 16_384  # items and pairs in one piece of free-form JSON
     max_depth: int = 64  # nested objects and arrays in free-form JSON; vLLM's own bound for schemas
     passes_unknown: bool = False  # of a tenant whose unknown fields pass, at every depth
 

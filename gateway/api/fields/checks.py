@@ -213,27 +213,23 @@ def all_token_ids(ids: list[Any], param: str) -> list[int]:
     return ids
 
 
-def depth_of(value: Any, most: int) -> int:
-    """How many objects and arrays are nested in `value`, counted no further than `most` + 1. Does not recurse."""
-    depth, layer = 0, [value]
-    while depth <= most:
+def shallow(value: Any, param: str, caps: Caps) -> Any:
+    """Free-form JSON that can be written again (orjson reads 1,024 levels and writes 254), and is not long to walk.
+
+    It is walked layer by layer, so that nothing recurses, and no further than it may go.
+    """
+    values, layer = 0, [value]
+    for _ in range(caps.max_depth + 1):
         layer = [item for item in layer if type(item) is dict or type(item) is list]
         if not layer:
-            return depth
-        depth += 1
+            return value
+        values += sum(map(len, layer))
+        if values > caps.max_free_values:
+            raise too_many(param, "values in it", values, caps.max_free_values)
         layer = [inner for outer in layer for inner in (outer.values() if type(outer) is dict else outer)]
-    return depth
-
-
-def shallow(value: Any, param: str, caps: Caps) -> Any:
-    """Free-form JSON that can be written again: orjson reads 1,024 levels and writes 254."""
-    if depth_of(value, caps.max_depth) > caps.max_depth:
-        raise BadRequest(
-            f"'{param}' nests more than {caps.max_depth} objects or lists. Flatten it.",
-            param=param,
-            code="invalid_value",
-        )
-    return value
+    raise BadRequest(
+        f"'{param}' nests more than {caps.max_depth} objects or lists. Flatten it.", param=param, code="invalid_value"
+    )
 
 
 def schema(value: Any, param: str, caps: Caps) -> dict[str, Any]:

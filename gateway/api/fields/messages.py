@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from gateway.api.bounds import WITHIN
 from gateway.api.fields import replayed
 from gateway.api.fields.caps import Caps
 from gateway.api.fields.checks import invalid, keyed, listed, shallow, text, too_many, wrong_type
@@ -180,6 +181,7 @@ def _arguments(value: Any, param: str, caps: Caps) -> str:
     """JSON in a string, as the model wrote it. The engine parses it recursively, so its depth is bounded here;
     text that is no JSON is the engine's to forgive, as long as it cannot be deep."""
     checked: str = _TEXT(value, param, caps)
+    WITHIN.refuse_more(checked.encode(), param)
     if checked.count("{") + checked.count("[") > caps.max_depth:
         try:
             shallow(orjson.loads(checked), param, caps)

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from gateway.api.bounds import loads_within
 from gateway.api.fields import replayed
 from gateway.api.fields.caps import Caps
 from gateway.api.fields.checks import (
@@ -88,7 +89,7 @@ def _schema_or_text(value: Any, param: str, caps: Caps) -> Any:
     if type(value) is not str:
         return _compiled(value, param, caps)
     try:
-        _compiled(orjson.loads(value), param, caps)
+        _compiled(loads_within(value, param), param, caps)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"'{param}' is not valid JSON: {error}.", param=param, code="invalid_value") from error
     return value

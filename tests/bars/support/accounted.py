@@ -75,6 +75,11 @@ async def no_hold(*of: Any) -> tuple[Any, Any]:
     return of[5], NoBill()
 
 
+async def no_entry(*_: Any) -> NoBill:
+    """A request that is not counted when it comes in."""
+    return NoBill()
+
+
 class NoMetrics(Metrics):
     """Counts nothing."""
 
@@ -153,6 +158,8 @@ class Variants:
         self._house, self._without_metrics = house, replace(house, metrics=NoMetrics())
         self._path = vars(path)
         self._meter, self._hold = self._path["Meter"], self._path["hold"]
+        self._limits = vars(house.limits)
+        self._enter = house.limits.enter
         self._draw = random.Random(SEED)
         self._variant, self._came, self._began_ns = EVERYTHING, 0, 0
         self.cost_ns: dict[str, list[float]] = {name: [] for name in VARIANTS}
@@ -173,6 +180,7 @@ class Variants:
         self._variant = variant
         self._path["Meter"] = NoMeter if variant == NO_JOURNAL else self._meter
         self._path["hold"] = no_hold if variant == NO_LIMITS else self._hold
+        self._limits["enter"] = no_entry if variant == NO_LIMITS else self._enter
 
     def end(self) -> House:
         """Everything is back."""
