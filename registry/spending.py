@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import case, exists, func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from registry.db import Database
-from registry.models import UsageDay, UsageSegment
+from registry.models import UsageSegment
 from registry.usage_days import BILLED, usage_between
-from registry.windows import DAY_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +29,6 @@ Parts = Mapping[str, Mapping[str, Spent]]
 """By scope (`tenant:…`, `key:…`, `adapter:…`), and by who has booked it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Books:
-    """What billed attempts of one window came to. `before` are those of the asking process that began before it
-    counted, by scope; `others` are those of all others, and corrections.
-    """
-
-    before: Mapping[str, Spent]
-    others: Parts
-
-
 class SpendingBooks:
     """Sums of usage rows by scope."""
 
@@ -48,32 +37,25 @@ class SpendingBooks:
 
     def between(self, since_ms: int, until_ms: int) -> Mapping[str, Spent]:
         """By scope: billed attempts that began in `[since_ms, until_ms)`, corrections included."""
-        everybody = self.window(since_ms, until_ms, "", 0).others
-        return {scope: sum(parts.values(), Spent()) for scope, parts in everybody.items()}
+        parts = self.window(since_ms, until_ms)
+        return {scope: sum(of_scope.values(), Spent()) for scope, of_scope in parts.items()}
 
     def ended(self) -> frozenset[str]:
         """Writers of journals that have ended, and of which the ledger has all."""
         with self._db.read() as session:
             return frozenset(session.scalars(select(UsageSegment.writer).where(UsageSegment.last)))
 
-    def window(self, since_ms: int, until_ms: int, writer: str, counts_since_ms: int) -> Books:
-        """The same by the writer of the journal that it came from. Of the journal of `writer` only what began before
-        `counts_since_ms`: the rest it has counted itself. Who has only attempts that nobody pays for is there with 0:
-        it may have been lent something.
+    def window(self, since_ms: int, until_ms: int, but: str = "") -> Parts:
+        """The same by the writer of the journal that it came from, without the writer `but`. Who has only attempts that
+        nobody pays for is there with 0: it may have been lent something.
         """
-        before: dict[str, Spent] = {}
-        others: dict[str, dict[str, Spent]] = {}
-        ours = exists().where(UsageDay.day >= since_ms // DAY_MS, UsageDay.writer == writer)
+        parts: dict[str, dict[str, Spent]] = {}
         with self._db.read() as session:
-            if session.scalar(select(ours)):  # else rows of today need not be looked at one by one
-                for scope, booked_by, spent in _spent(session, since_ms, min(until_ms, counts_since_ms)):
-                    if booked_by == writer:
-                        before[scope] = before.get(scope, Spent()) + spent
             for scope, booked_by, spent in _spent(session, since_ms, until_ms):
-                if booked_by != writer or not writer:
-                    parts = others.setdefault(scope, {})
-                    parts[booked_by] = parts.get(booked_by, Spent()) + spent
-        return Books(before, others)
+                if booked_by != but or not but:
+                    of_scope = parts.setdefault(scope, {})
+                    of_scope[booked_by] = of_scope.get(booked_by, Spent()) + spent
+        return parts
 
 
 def _spent(session: Session, since_ms: int, until_ms: int) -> Iterator[tuple[str, str, Spent]]:

@@ -1,4 +1,4 @@
-"""What counters need of the ledger: what was spent before they counted, and by others."""
+"""What counters need of the ledger: what other processes, and earlier lives of this one, have spent."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from typing import Protocol
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.cost.counters import Counter
-from registry.db import now_ms
-from registry.spending import Books, Spent
-from registry.windows import day_of, month_of
+from gateway.cost.windows import Name, bounds_of
+from registry.spending import Parts
+from registry.windows import DAY_MS
 
 log = logging.getLogger("switchyard.limits")
+NAMES: tuple[Name, ...] = ("daily", "monthly")
 READ_AGAIN_S = (0.0, 1.0, 5.0, 30.0, 120.0, 600.0)
-"""When a counter reads what was spent before it, from its begin on: attempts of that time end and are shipped late."""
-READ_EVERY_MS = 600_000
+"""Pauses between the first readings of a counter: attempts of others end and are shipped late."""
+READ_EVERY_S = 600.0
 """And afterwards: corrections are booked at any time."""
 POLL_S = 0.25
 ENDED_EVERY_S = 5.0
@@ -34,8 +35,8 @@ READ_TIMEOUT_S = 2.0
 class Ledger(Protocol):
     """What was spent, by whom: `registry.spending.SpendingBooks`. Blocking."""
 
-    def window(self, since_ms: int, until_ms: int, writer: str, counts_since_ms: int) -> Books:
-        """By scope and writer; of `writer` itself what it did before it counted."""
+    def window(self, since_ms: int, until_ms: int, but: str = "") -> Parts:
+        """By scope and writer, without the writer `but`."""
 
     def ended(self) -> frozenset[str]:
         """Writers of which no more will come."""
@@ -44,16 +45,19 @@ class Ledger(Protocol):
 class BookReader:
     """Reads the ledger for the counters of this process."""
 
-    def __init__(self, ledger: Ledger, writer: str, counters: Callable[[], Iterable[Counter]]) -> None:
+    def __init__(
+        self, ledger: Ledger, writer: str, counters: Callable[[], Iterable[Counter]], clock_ms: Callable[[], int]
+    ) -> None:
         """`writer` names the process in the ledger."""
         self._ledger = ledger
+        self._clock_ms = clock_ms
         self._writer = writer
         self._counters = counters
         self._ended: frozenset[str] = frozenset()
         """Processes that are dead and of which the ledger has all."""
 
     async def run(self) -> None:
-        """For ever: read from the ledger what was spent before each budget was counted, and by others."""
+        """For ever: read from the ledger what others have spent of each budget."""
         looked_s = -math.inf
         while True:
             try:
@@ -67,66 +71,50 @@ class BookReader:
             await asyncio.sleep(POLL_S)
 
     async def until_read(self, counter: Counter) -> bool:
-        """Wait for the ledger, which a scope that has budgets only now needs once; false: it took too long."""
+        """Wait for the ledger, which a budget needs once for each of its windows; false: it took too long."""
         deadline_s = time.monotonic() + READ_TIMEOUT_S
-        while not counter.books_read and time.monotonic() < deadline_s:
+        while counter.unread and time.monotonic() < deadline_s:
             await asyncio.sleep(POLL_S / 10)
-        return counter.books_read > 0
+        return not counter.unread
 
     def _note_ended(self, writers: frozenset[str]) -> None:
         """What the lender still keeps for these processes, which are dead, is what the ledger says."""
         if writers != self._ended:
             self._ended = writers
             for counter in self._counters():
-                counter.read_again_ms = 0
+                counter.read_again_s = -math.inf
 
     def read(self) -> None:
         """Read the ledger for all that are due. Blocking; for the start, before there are requests."""
         self._take(self._fetch(self._due()))
 
-    def _due(self) -> dict[int, list[Counter]]:
-        """Counters that should ask the ledger now, by when they began."""
-        at_ms = now_ms()
-        due: dict[int, list[Counter]] = {}
-        for counter in self._counters():
-            if counter.budgets and at_ms >= counter.read_again_ms:
-                due.setdefault(counter.since_ms, []).append(counter)
-        return due
+    def _due(self) -> list[Counter]:
+        """Counters that should ask the ledger now."""
+        now_s = time.monotonic()
+        return [one for one in self._counters() if one.budgets and (one.unread or now_s >= one.read_again_s)]
 
-    def _fetch(self, due: Mapping[int, list[Counter]]) -> list[_Reading]:
-        """Blocking, and counts nothing: what was read is taken by the event loop, which counts meanwhile."""
-        readings = []
-        for since_ms, counters in due.items():
-            at_ms, ended = now_ms(), self._ended
-            day, month = (
-                self._ledger.window(*window, self._writer, since_ms) for window in (day_of(at_ms), month_of(at_ms))
-            )
-            readings.append(_Reading(counters, at_ms, ended, day, month))
-        return readings
+    def _fetch(self, due: list[Counter]) -> _Reading:
+        """Blocking, and counts nothing: what was read is taken by the event loop, which counts meanwhile.
 
-    def _take(self, readings: list[_Reading]) -> None:
-        for reading in readings:
-            for counter in reading.counters:
-                day, month = (
-                    (books.before.get(counter.scope, Spent()), books.others.get(counter.scope, {}))
-                    for books in (reading.day, reading.month)
-                )
-                counter.read(reading.at_ms, day, month)
-                counter.ended_writers = reading.ended
-                times = counter.books_read
-                counter.read_again_ms = (
-                    counter.since_ms + int(READ_AGAIN_S[times] * 1000)
-                    if times < len(READ_AGAIN_S)
-                    else reading.at_ms + READ_EVERY_MS
-                )
+        The windows of tomorrow are read too, so that nobody waits for the ledger at midnight.
+        """
+        at_ms, ended = self._clock_ms(), self._ended
+        windows = {(name, bounds_of(name, when_ms)) for name in NAMES for when_ms in (at_ms, at_ms + DAY_MS)}
+        return _Reading(due, ended, {(name, at[0]): self._ledger.window(*at, self._writer) for name, at in windows})
+
+    def _take(self, reading: _Reading) -> None:
+        now_s = time.monotonic()
+        for counter in reading.counters:
+            counter.ended_writers = reading.ended
+            counter.read({window: parts.get(counter.scope, {}) for window, parts in reading.windows.items()})
+            times = counter.books_read
+            counter.read_again_s = now_s + (READ_AGAIN_S[times] if times < len(READ_AGAIN_S) else READ_EVERY_S)
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """What the ledger said, at an instant."""
+    """What the ledger said, by window and when that begins."""
 
     counters: list[Counter]
-    at_ms: int
     ended: frozenset[str]
-    day: Books
-    month: Books
+    windows: Mapping[tuple[Name, int], Parts]

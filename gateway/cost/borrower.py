@@ -148,7 +148,7 @@ class Borrower:
             busy = counter.asked != self._asked.get(counter)
             self._asked[counter] = counter.asked
             for cap in counter.caps():
-                if (counter.books_read or not cap.ends_ms) and (wish := cap.wish(busy=busy)) is not None:
+                if not (counter.unread and cap.kept_s) and (wish := cap.wish(busy=busy)) is not None:
                     caps[wish.account] = (cap, wish)
             for rate in counter.rates():
                 if (units := rate.wish(busy=busy)) is not None:

@@ -1,6 +1,6 @@
 """The counts of one scope in this process: what runs, what was asked in the last minute, what is spent and held.
 
-Budgets are windows of UTC days and months. An attempt belongs to the window in which it began, here as in the ledger.
+Budgets are of UTC days and months (`gateway.cost.windows`).
 
 A process that is alone counts against the limits themselves. One of several counts against what it was lent of them:
 then a cap's `allowed` is its part, and a rate is the `stock` of units that it has taken from the common bucket.
@@ -14,10 +14,10 @@ from typing import Literal
 
 from gateway.cost.lending import ADVANCE, REFUSED_S, CapGrant, CapWish, Known
 from gateway.cost.rates import LentRate, Rate
+from gateway.cost.windows import KEPT_S, Counts, Name, Tally, Window
 from registry.catalog import LimitEntry
 from registry.spending import Spent
 from registry.usage_days import CORRECTIONS
-from registry.windows import day_of, month_of
 
 NOBODYS = (CORRECTIONS, "")
 """Writers in the ledger that are no process."""
@@ -35,8 +35,8 @@ class Cap:
         "account",
         "allowed",
         "contended",
-        "ends_ms",
         "idle_elsewhere",
+        "kept_s",
         "limit",
         "refused_s",
         "spent_elsewhere",
@@ -47,7 +47,8 @@ class Cap:
     def __init__(self, counter: Counter, account: str = "") -> None:
         self._counter = counter
         self.account = account
-        self.ends_ms = 0
+        self.kept_s = 0.0
+        """How long a lender remembers the account after it was spoken of last; 0: as long as somebody speaks of it."""
         self.limit = 0
         self.allowed = 0
         """The most that may be used here."""
@@ -96,7 +97,7 @@ class Cap:
         if not known and not waiting and (used, least, need, want) == self.stated:
             return None
         self.stated = (used, least, need, want)
-        return CapWish(self.account, self.limit, self.ends_ms, used, self.spent(), least, need, want, known)
+        return CapWish(self.account, self.limit, self.kept_s, used, self.spent(), least, need, want, known)
 
     def restate(self) -> None:
         """Another lender: it must be told everything."""
@@ -121,36 +122,11 @@ class Places(Cap):
         """Those that run."""
         return self._counter.in_flight
 
-
-class Window:
-    """What was spent within the running UTC day, or month.
-
-    `nano` and `tokens` are this process's: `before` of it is from the ledger, attempts that began before it counted.
-    `others` are those of other processes, by the writer of their journals, as the ledger had them last.
-    """
-
-    __slots__ = ("before", "ends_ms", "name", "nano", "others", "starts_ms", "tokens")
-
-    def __init__(self, name: Literal["daily", "monthly"], now_ms: int) -> None:
-        self.name = name
-        self.begin(now_ms)
-
-    def begin(self, now_ms: int) -> None:
-        """Begin anew with the window that this instant is in."""
-        self.starts_ms, self.ends_ms = day_of(now_ms) if self.name == "daily" else month_of(now_ms)
-        self.nano = self.tokens = 0
-        self.before = Spent()
-        self.others: Mapping[str, Spent] = {}
-
-    def read(self, before: Spent, others: Mapping[str, Spent]) -> None:
-        """Take what the ledger says."""
-        self.nano += before.nano - self.before.nano
-        self.tokens += before.tokens - self.before.tokens
-        self.before, self.others = before, others
-
-    def spent(self) -> Spent:
-        """By all processes, as far as it is known here."""
-        return sum(self.others.values(), Spent(self.nano, self.tokens))
+    def wish(self, *, busy: bool) -> CapWish | None:
+        """The same, said again and again while requests run: a lender takes silence for death."""
+        if self._counter.in_flight:
+            self.stated = None
+        return super().wish(busy=busy)
 
 
 class Budget(Cap):
@@ -165,9 +141,10 @@ class Budget(Cap):
         self.begin()
 
     def begin(self) -> None:
-        """Its window has begun anew."""
-        self.account = f"{self._counter.scope} {self.window.name} {self.unit} {self.window.starts_ms}"
-        self.ends_ms = self.window.ends_ms
+        """Its window is another one."""
+        window = self.window
+        self.account = f"{self._counter.scope} {window.name} {self.unit} {window.starts_ms}"
+        self.kept_s = (window.ends_ms - window.starts_ms) / 1000 + KEPT_S
         self.allowed = self.spent_elsewhere = self.idle_elsewhere = 0
         self.stated = None
         self._told: Mapping[str, Spent] | None = None
@@ -219,11 +196,12 @@ class Budget(Cap):
         return spent.nano if self.in_dollars else spent.tokens
 
 
-class Counter:
-    """One scope with its limits. `since_ms` is when it began to count; what came before is the ledger's.
+class Counter(Counts):
+    """One scope with its limits.
 
     Invariant: `nano_room` and `token_room` are what the tightest budget of each unit allows beyond what is spent, so
-    that a request looks at two numbers and not at four budgets. What changes a budget or its window calls `measure`.
+    that a request looks at two numbers and not at four budgets; and minus infinity while a window of one of them is
+    `unread`. What changes a budget or its window calls `measure`. `starts_ms` and `ends_ms` are the running day's.
     """
 
     __slots__ = (
@@ -232,34 +210,37 @@ class Counter:
         "books_read",
         "budgets",
         "contended",
-        "day",
         "ended_writers",
+        "ends_ms",
         "held_nano",
         "held_tokens",
         "in_flight",
-        "month",
         "nano_room",
         "obeyed",
         "places",
-        "read_again_ms",
+        "read_again_s",
         "requests",
         "scope",
         "shared",
-        "since_ms",
+        "starts_ms",
+        "tally",
         "token_room",
         "tokens",
+        "unread",
         "warn_percent",
         "warning",
     )
 
-    def __init__(self, scope: str, now_ms: int, *, shared: bool) -> None:
+    def __init__(self, scope: str, tally: Tally, *, shared: bool) -> None:
         """`shared`: other processes count on the same limits, and a lender keeps them apart."""
         self.scope = scope
         self.shared = shared
         self.at_door = not scope.startswith("adapter:")
         """Whether a request takes its place and its unit of the rate before its body is read: whose it is is known by
         the key, and its model only by the body."""
-        self.since_ms = now_ms
+        self.tally = tally
+        tally.counter = self
+        self.starts_ms, self.ends_ms = tally.day.starts_ms, tally.day.ends_ms
         self.asked = 0
         """Requests that have held something, ever."""
         self.contended = False
@@ -280,13 +261,23 @@ class Counter:
         """What clients are told of its budgets that are nearly spent."""
         self.budgets: tuple[Budget, ...] = ()
         self.books_read = 0
-        """How often the ledger was asked for what came before."""
-        self.read_again_ms = 0
-        """When it is to be asked next."""
+        """How often the ledger was asked what others have spent."""
+        self.read_again_s = -math.inf
+        """When it is to be asked next, on the clock of `time.monotonic`."""
+        self.unread = False
+        """Whether it was never asked for a window that runs now."""
         self.ended_writers: frozenset[str] = frozenset()
         """Processes of which the ledger has all."""
-        self.day = Window("daily", now_ms)
-        self.month = Window("monthly", now_ms)
+
+    @property
+    def day(self) -> Window:
+        """The one that is counted in."""
+        return self.tally.day
+
+    @property
+    def month(self) -> Window:
+        """The one that is counted in."""
+        return self.tally.month
 
     def obey(self, most: LimitEntry) -> None:
         """Take these limits for what is asked from now on; what was counted under others stays counted."""
@@ -334,7 +325,8 @@ class Counter:
 
     def measure(self) -> None:
         """Find the rooms anew."""
-        self.nano_room = self.token_room = math.inf
+        self.unread = not all(budget.window.known for budget in self.budgets)
+        self.nano_room = self.token_room = -math.inf if self.unread else math.inf
         for budget in self.budgets:
             room = budget.allowed - budget.spent()
             if budget.in_dollars:
@@ -366,47 +358,41 @@ class Counter:
         """Those of which this process takes its part from a lender."""
         return [rate for rate in (self.requests, self.tokens) if isinstance(rate, LentRate)]
 
-    def read(
-        self, at_ms: int, day: tuple[Spent, Mapping[str, Spent]], month: tuple[Spent, Mapping[str, Spent]]
-    ) -> None:
-        """Take what the ledger said at an instant of each window then: of this process before it counted, and of each
-        other one.
-        """
-        if at_ms >= self.day.ends_ms:
-            self.roll(at_ms)
-        for window, books in ((self.day, day), (self.month, month)):
-            if at_ms >= window.starts_ms:  # else it was read before midnight, and is yesterday's
-                window.read(*books)
-        self.count_alone()
+    def read(self, others: Mapping[tuple[Name, int], Mapping[str, Spent]]) -> None:
+        """Take what the ledger said of other processes, by window and when that begins."""
+        for (name, starts_ms), spent in others.items():
+            self.tally.window(name, starts_ms).read(spent)
         self.books_read += 1
-
-    def roll(self, now_ms: int) -> None:
-        """Begin anew what has passed."""
-        for window in (self.day, self.month):
-            if now_ms >= window.ends_ms:
-                window.begin(now_ms)
-                for budget in self.budgets:
-                    if budget.window is window:
-                        budget.begin()
         self.count_alone()
 
-    def spend(self, started_at_ms: int, now_ms: int, nano: int, tokens: int) -> None:
+    def go_on_unread(self) -> None:
+        """Nobody can tell what others have spent: count as if it was nothing."""
+        for budget in self.budgets:
+            budget.window.known = True
+        self.measure()
+
+    def roll(self, at_ms: int) -> None:
+        """Count in the windows of this instant, which may be earlier ones than before."""
+        tally = self.tally
+        tally.roll(at_ms)
+        self.starts_ms, self.ends_ms = tally.day.starts_ms, tally.day.ends_ms
+        for budget in self.budgets:
+            window = tally.day if budget.window.name == "daily" else tally.month
+            if window is not budget.window:
+                budget.window = window
+                budget.begin()
+        self.count_alone()
+
+    def spend(self, started_at_ms: int, at_ms: int, nano: int, tokens: int) -> None:
         """Count an attempt that has ended."""
-        day, month = self.day, self.month
-        if started_at_ms < self.since_ms:
-            return  # the ledger will tell
-        if now_ms >= day.ends_ms:
-            self.roll(now_ms)
-        if started_at_ms >= month.starts_ms:
-            month.nano += nano
-            month.tokens += tokens
-            if started_at_ms >= day.starts_ms:
-                day.nano += nano
-                day.tokens += tokens
-                self.nano_room -= nano
-                self.token_room -= tokens
-            else:
-                self.measure()
+        if not self.starts_ms <= at_ms < self.ends_ms:
+            self.roll(at_ms)
+        self.tally.spend(started_at_ms, at_ms, nano, tokens)
+        if self.starts_ms <= started_at_ms < self.ends_ms:
+            self.nano_room -= nano
+            self.token_room -= tokens
+        else:
+            self.measure()
 
     def _rate(self, rate: Rate | None, what: bytes, limit: int | None) -> Rate | None:
         if limit is None or (rate is not None and rate.limit == limit):

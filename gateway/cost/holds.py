@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from gateway.cost.counters import Counter
-from gateway.cost.refusals import out_of_budget, over_rate, too_many_at_once
+from gateway.cost.refusals import cannot_count, out_of_budget, over_rate, too_many_at_once
 from gateway.errors import ApiError
 
 
@@ -44,7 +44,7 @@ def begins(counter: Counter, ask: Ask) -> bool:
 
 def hold_on(counter: Counter, ask: Ask, now_s: float, at_ms: int) -> bool:
     """Hold on one scope, all that it limits or nothing. The hot path: everything is looked at once."""
-    if at_ms >= counter.day.ends_ms:
+    if not counter.starts_ms <= at_ms < counter.ends_ms:
         counter.roll(at_ms)
     requests = None
     takes = begins(counter, ask)
@@ -90,7 +90,7 @@ def undo(counter: Counter, ask: Ask, now_s: float) -> None:
 
 def lacks(counter: Counter, ask: Ask, now_s: float, at_ms: int) -> bool:
     """Whether this scope lets the request not begin now."""
-    if at_ms >= counter.day.ends_ms:
+    if not counter.starts_ms <= at_ms < counter.ends_ms:
         counter.roll(at_ms)
     places, requests, tokens = counter.places, counter.requests, counter.tokens
     if begins(counter, ask) and (
@@ -115,6 +115,8 @@ def refusal(counter: Counter, ask: Ask, now_s: float) -> ApiError:
         return over_rate(scope, "requests", requests, 1, now_s)
     if tokens is not None and tokens.lacks(ask.rate_tokens, now_s):
         return over_rate(scope, "tokens", tokens, ask.rate_tokens, now_s, smaller_by(ask, "rate_tokens", tokens.limit))
+    if counter.unread:
+        return cannot_count(scope)
     for budget in counter.budgets:
         units = ask.nano if budget.in_dollars else ask.tokens
         if budget.used() + units > budget.allowed:

@@ -28,7 +28,7 @@ SILENT_S = 5.0
 HUNGRY_S = 1.0
 """After somebody got less than needed, everybody gives back at once for so long."""
 KEPT_S = 3600.0
-"""What is remembered of a window that has ended."""
+"""What is remembered of places that nobody has."""
 EAGER_PART = 4
 """Of what nobody needs, one process gets at most this fraction in advance."""
 REFUSED_S = 0.1
@@ -59,8 +59,10 @@ class CapWish:
 
     account: str
     limit: int
-    ends_ms: int
-    """When nobody will ask for the account any more; 0 for places, which have no end."""
+    kept_s: float
+    """How long the account is remembered after it was spoken of last, longer than its window; 0 for places. No clock
+    of ours decides when a window ends: clocks jump.
+    """
     used: int
     """Spent and held."""
     spent: int
@@ -136,7 +138,7 @@ class _Part:
 
 @dataclass(slots=True)
 class _Cap:
-    ends_s: float
+    kept_s: float
     parts: dict[str, _Part] = field(default_factory=dict)
     hungry_until_s: float = 0.0
 
@@ -178,13 +180,12 @@ class Pool:
     def _lend(self, writer: str, wish: CapWish, now_s: float, *, lends: bool) -> CapGrant:
         cap = self._caps.get(wish.account)
         if cap is None:
-            ends_s = now_s + wish.ends_ms / 1000 - time.time() if wish.ends_ms else 0.0
-            cap = self._caps[wish.account] = _Cap(ends_s)
+            cap = self._caps[wish.account] = _Cap(wish.kept_s or KEPT_S)
         parts = cap.parts
         for known in wish.known:
             if known.writer != writer and (known.final or known.writer not in parts):
                 parts[known.writer] = _Part(known.spent, known.spent, known.spent, now_s)
-        if not wish.ends_ms:
+        if not wish.kept_s:
             for silent in [name for name, part in parts.items() if now_s - part.heard_s > SILENT_S]:
                 del parts[silent]
         spent = used = allowed = 0
@@ -209,11 +210,11 @@ class Pool:
         return RateGrant(wish.account, granted, max(0.0, full_at_s - now_s))
 
     def _sweep(self, now_s: float) -> None:
-        """Forget accounts of windows that have long ended, places that nobody has, and buckets that are full."""
+        """Forget accounts that nobody speaks of any more, and buckets that are full."""
         self._swept_s = now_s
         for account, cap in list(self._caps.items()):
             heard_s = max((part.heard_s for part in cap.parts.values()), default=0.0)
-            if now_s > (cap.ends_s or heard_s) + KEPT_S:
+            if now_s > heard_s + cap.kept_s:
                 del self._caps[account]
         for account in [name for name, full_at_s in self._full_at_s.items() if full_at_s < now_s]:
             del self._full_at_s[account]

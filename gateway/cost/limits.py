@@ -23,10 +23,12 @@ from gateway.cost.holds import DOOR, Ask, begins, hold_on, lacks, refusal, undo
 from gateway.cost.refusals import Headers, cannot_count, headers_of, no_price
 from gateway.cost.tariff import cost_nano, price_of
 from gateway.cost.warnings import warning_headers
+from gateway.cost.windows import Tally
 from gateway.handoffs import Arm, Principal, Usage
 from registry.catalog import Catalog, LimitEntry, TariffEntry
 from registry.db import now_ms
 from registry.usage_days import BILLED
+from registry.windows import day_of
 
 MOST_STANDINGS = 10_000
 NO_LIMITS = LimitEntry(None, None, None, None, None, None, None)
@@ -37,20 +39,14 @@ class Standing:
     its price, `None` when there is none.
     """
 
-    __slots__ = ("catalog", "counted", "counters", "counts_use", "price", "read", "scopes")
+    __slots__ = ("counters", "counts_use", "price", "tallies")
 
-    def __init__(
-        self, catalog: Catalog, scopes: tuple[str, ...], counted: list[Counter], price: TariffEntry | None
-    ) -> None:
-        self.catalog = catalog
-        self.scopes = scopes
-        self.counted = counted
-        self.counters = [counter for counter in counted if counter.limited]
+    def __init__(self, tallies: tuple[Tally, ...], counters: list[Counter], price: TariffEntry | None) -> None:
+        self.tallies = tallies
+        self.counters = [counter for counter in counters if counter.limited]
         self.counts_use = any(counter.counts_use for counter in self.counters)
         """Whether tokens or dollars are counted for one of them; else nobody needs to know how large a request is."""
         self.price = price
-        self.read = False
-        """Whether all of its budgets know what was spent before they were counted."""
 
     @property
     def unpriced(self) -> str | None:
@@ -82,26 +78,41 @@ class Source(Protocol):
 class Limits:
     """Every limited scope of this process."""
 
-    def __init__(self, ledger: Ledger, writer: str, *, shared: bool = False, fails_open: bool = False) -> None:
-        """`writer` names the process in the ledger. When limits are `shared` with others, a `source` must be set."""
-        self.books = BookReader(ledger, writer, self.counters)
+    def __init__(
+        self,
+        ledger: Ledger,
+        writer: str,
+        *,
+        shared: bool = False,
+        fails_open: bool = False,
+        clock_ms: Callable[[], int] = now_ms,
+    ) -> None:
+        """`writer` names the process in the ledger. When limits are `shared` with others, a `source` must be set.
+        `clock_ms` gives milliseconds since the epoch; it may jump.
+        """
+        self.clock_ms = clock_ms
+        self.books = BookReader(ledger, writer, self.counters, clock_ms)
         self.shared = shared
         self.source: Source | None = None
         """Of more than this process has of shared limits."""
         self._fails_open = fails_open
         self._counters: dict[str, Counter] = {}
+        self._tallies: dict[str, Tally] = {}
+        """Of every scope that requests came from, limited or not."""
         self._catalog: Catalog | None = None
         self._seen: Mapping[str, LimitEntry] | None = None
         self._standings: dict[tuple[str, str], Standing] = {}
         """By key and served model."""
         self._doors: dict[str, list[Counter]] = {}
         """By key: the scopes with limits that are known without a body."""
-        self._prices_until_ms = math.inf
+        self._prices_from_ms, self._prices_until_ms = -math.inf, math.inf
+        """While the prices are those of the standings."""
 
     def standing(self, catalog: Catalog, principal: Principal, arm: Arm) -> Standing:
         """What counts for the requests of a key to a model, until the catalog changes or a price begins."""
-        at_ms = now_ms()
-        if catalog is not self._catalog or at_ms >= self._prices_until_ms or len(self._standings) > MOST_STANDINGS:
+        at_ms = self.clock_ms()
+        priced = self._prices_from_ms <= at_ms < self._prices_until_ms
+        if catalog is not self._catalog or not priced or len(self._standings) > MOST_STANDINGS:
             self.adopt(catalog)
         key = (principal.key_id, arm.public_name)
         standing = self._standings.get(key)
@@ -114,9 +125,19 @@ class Limits:
         scopes: tuple[str, ...] = (f"tenant:{principal.tenant}", f"key:{principal.key_id}")
         if adapter is not None:
             scopes += (f"adapter:{principal.tenant}/{adapter}",)
-        counted = self._counted(scopes)
-        price = price_of(catalog, principal.tenant, adapter, arm.base_digest, at_ms)
-        return Standing(catalog, scopes, counted, price)
+        tallies = tuple(self._tally(scope, at_ms) for scope in scopes)
+        return Standing(
+            tallies, self._counted(scopes), price_of(catalog, principal.tenant, adapter, arm.base_digest, at_ms)
+        )
+
+    def _counted(self, scopes: tuple[str, ...]) -> list[Counter]:
+        return [counter for scope in scopes if (counter := self._counters.get(scope)) is not None]
+
+    def _tally(self, scope: str, at_ms: int) -> Tally:
+        tally = self._tallies.get(scope)
+        if tally is None:
+            tally = self._tallies[scope] = Tally(at_ms)
+        return tally
 
     @property
     def state(self) -> str:
@@ -135,19 +156,20 @@ class Limits:
 
     def adopt(self, catalog: Catalog) -> None:
         """Obey the limits of a catalog from now on. A scope that had limits goes on being counted: it may get new ones
-        while requests run, or before the ledger has all that it has used.
+        while requests run.
         """
-        at_ms = now_ms()
+        at_ms = self.clock_ms()
         self._catalog = catalog
         self._standings.clear()
         self._doors.clear()
-        begin_ms = (price.effective_from_ms for prices in catalog.tariffs.values() for price in prices)
+        begin_ms = [price.effective_from_ms for prices in catalog.tariffs.values() for price in prices]
+        self._prices_from_ms = max((one for one in begin_ms if one <= at_ms), default=-math.inf)
         self._prices_until_ms = min((one for one in begin_ms if one > at_ms), default=math.inf)
         if catalog.limits is self._seen:
             return
         self._seen = catalog.limits
         for scope in catalog.limits.keys() - self._counters.keys():
-            self._counters[scope] = Counter(scope, at_ms, shared=self.shared)
+            self._counters[scope] = Counter(scope, self._tally(scope, at_ms), shared=self.shared)
         for scope, counter in self._counters.items():
             entry = catalog.limits.get(scope, NO_LIMITS)
             if entry is not counter.obeyed:  # catalogs share what has not changed, and there may be thousands
@@ -167,7 +189,7 @@ class Limits:
         if counters:
             if self.source is not None and not self.fits(counters, DOOR):
                 await self.source.borrow(counters, DOOR, lambda: self.fits(counters, DOOR))
-            self.hold(counters, DOOR)
+            self.hold(counters, DOOR, self.clock_ms())
         return Entry(self, counters)
 
     async def open(self, standing: Standing, ask: Ask) -> Bill:
@@ -178,28 +200,29 @@ class Limits:
         counters = standing.counters
         if standing.price is None and (scope := standing.unpriced) is not None:
             raise no_price(scope)
-        if not standing.read:
-            for counter in counters:
-                if counter.budgets and not counter.books_read:
-                    known = await self.books.until_read(counter)
-                    if not known and not self._fails_open:
-                        raise cannot_count(counter.scope)
-            standing.read = all(counter.books_read for counter in counters if counter.budgets)
+        at_ms = self.clock_ms()
+        for counter in counters:
+            if not counter.starts_ms <= at_ms < counter.ends_ms:
+                counter.roll(at_ms)
+            if counter.unread and not await self.books.until_read(counter):
+                if not self._fails_open:
+                    raise cannot_count(counter.scope)
+                counter.go_on_unread()
         if self.source is not None and not self.fits(counters, ask):
             await self.source.borrow(counters, ask, lambda: self.fits(counters, ask))
         return Bill(self, standing, ask)
 
     def fits(self, counters: list[Counter], ask: Ask) -> bool:
         """Whether all of these scopes have enough here."""
-        now_s, at_ms = time.monotonic(), now_ms()
+        now_s, at_ms = time.monotonic(), self.clock_ms()
         return not any(lacks(counter, ask, now_s, at_ms) for counter in counters)
 
-    def hold(self, counters: list[Counter], ask: Ask) -> Headers:
-        """Hold on all of these scopes or on none; the value is what the answer's headers say.
+    def hold(self, counters: list[Counter], ask: Ask, at_ms: int) -> Headers:
+        """Hold on all of these scopes or on none, in the windows of this instant; what the answer's headers say of it.
 
-        Raises `RateLimited` or `QuotaExceeded`.
+        Raises `RateLimited`, `QuotaExceeded` or `Overloaded`.
         """
-        now_s, at_ms = time.monotonic(), now_ms()
+        now_s = time.monotonic()
         for number, counter in enumerate(counters):
             if not hold_on(counter, ask, now_s, at_ms):
                 for before in counters[:number]:
@@ -224,17 +247,10 @@ class Limits:
                 self.source.released(counter)
 
     def spend(self, standing: Standing, started_at_ms: int, nano: int, tokens: int) -> None:
-        """Count an attempt that has ended, on every scope of it that is or was limited, also if only since it began."""
-        counters = standing.counted
-        if standing.catalog is not self._catalog:
-            counters = self._counted(standing.scopes)
-        if counters:
-            at_ms = now_ms()
-            for counter in counters:
-                counter.spend(started_at_ms, at_ms, nano, tokens)
-
-    def _counted(self, scopes: tuple[str, ...]) -> list[Counter]:
-        return [counter for scope in scopes if (counter := self._counters.get(scope)) is not None]
+        """Count an attempt that has ended, on every scope of it."""
+        at_ms = self.clock_ms()
+        for tally in standing.tallies:
+            (tally.counter or tally).spend(started_at_ms, at_ms, nano, tokens)
 
 
 class Entry:
@@ -259,10 +275,11 @@ class Entry:
 class Bill:
     """A context around one request: what it holds is given back on leaving, whatever happens.
 
-    `charge` is called for every attempt that has ended.
+    `charge` is called for every attempt that has ended. All attempts belong to the day on which the request held, and
+    are timed from then on by a clock that does not jump: else one could begin in a window that has no room for it.
     """
 
-    __slots__ = ("_ask", "_limits", "_standing", "_used", "headers", "price")
+    __slots__ = ("_ask", "_held_at_ms", "_held_s", "_last_ms", "_limits", "_standing", "_used", "headers", "price")
 
     def __init__(self, limits: Limits, standing: Standing, ask: Ask | None) -> None:
         """Without an `ask` nothing is held. Raises what `Limits.hold` raises; then nothing is held either."""
@@ -271,7 +288,14 @@ class Bill:
         self._ask = ask
         self._used = 0
         self.price = standing.price
-        self.headers: Headers = () if ask is None else limits.hold(standing.counters, ask)
+        self._held_s, self._held_at_ms = time.perf_counter(), limits.clock_ms()
+        self._last_ms = day_of(self._held_at_ms)[1] - 1
+        self.headers: Headers = () if ask is None else limits.hold(standing.counters, ask, self._held_at_ms)
+
+    def now_ms(self) -> int:
+        """The time of an attempt that begins now, in milliseconds since the epoch."""
+        at_ms = self._held_at_ms + int((time.perf_counter() - self._held_s) * 1000)
+        return at_ms if self._ask is None else min(at_ms, self._last_ms)
 
     def charge(self, usage: Usage, outcome: str, started_at_ms: int) -> int | None:
         """What an attempt costs, in nano-dollars; `None` when no price is known. Failures of ours cost nothing."""

@@ -58,7 +58,7 @@ def crossed(counter: Counter, at_ms: int) -> Iterator[Notice]:
         return
     for budget in counter.budgets:
         window, spent = budget.window, budget.spent_by_all()
-        if at_ms < window.ends_ms and budget.limit and spent * 100 >= budget.limit * percent:
+        if window.starts_ms <= at_ms < window.ends_ms and budget.limit and spent * 100 >= budget.limit * percent:
             crossing = Crossing(
                 counter.scope, _KINDS[window.name, budget.unit], window.starts_ms, budget.limit, percent
             )

@@ -65,7 +65,7 @@ class Meter:
         self.usage = Usage()
 
     def __enter__(self) -> Usage:
-        self._started_at_ms = time.time_ns() // 1_000_000
+        self._started_at_ms = self._bill.now_ms()
         self._began_s = time.perf_counter()
         try:
             self._journal.intent(self._attempt_id, self._kind, begun(self._started_at_ms))
@@ -82,7 +82,7 @@ class Meter:
             self._estimate()
         values = ended(
             self._started_at_ms,
-            time.time_ns() // 1_000_000,
+            self._started_at_ms + int((time.perf_counter() - self._began_s) * 1000),
             outcome,
             usage.prompt_tokens,
             usage.cached_tokens,

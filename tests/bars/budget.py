@@ -193,7 +193,7 @@ def _counter(stack: Stack, tenant: str) -> Counter:
 
 
 def _in_the_books(stack: Stack, tenant: str) -> Spent:
-    since_ms = _counter(stack, tenant).since_ms
+    since_ms = _counter(stack, tenant).month.starts_ms
     return stack.house.registry.spending.between(since_ms, now_ms() + 1).get(f"tenant:{tenant}", Spent())
 
 

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from gateway.cost.counters import Counter
 from gateway.cost.warnings import BudgetWarnings, look, warning_headers
+from gateway.cost.windows import Tally
 from gateway.settings import GatewaySettings
 from registry.budget_warnings import BudgetWarningBooks
 from registry.catalog import LimitEntry
@@ -28,7 +29,7 @@ DEADLINE_S = 30.0
 
 def limited(scope: str, warn: int | None, spent: Spent, **most: int) -> Counter:
     """A scope that has spent so much since it has these limits."""
-    made = Counter(scope, now_ms(), shared=False)
+    made = Counter(scope, Tally(now_ms()), shared=False)
     made.obey(replace(LimitEntry(None, None, None, None, None, None, None, warn), **most))
     spend(made, spent)
     return made

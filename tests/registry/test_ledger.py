@@ -164,8 +164,9 @@ def entry(sequence: int, **changes: Any) -> SegmentEntry:
 def test_a_process_of_which_nothing_is_billed_is_in_the_books_with_nothing(registry: Registry) -> None:
     registry.ledger.record([usage_row("a", outcome="lost", segment="usage-w-1-000001", cost_nano=None)])
     registry.ledger.record([usage_row("b", segment="usage-w-2-000001", cost_nano=7)])
-    books = registry.spending.window(0, 10_000, "", 0)
-    assert books.others["tenant:acme"] == {"w-1": Spent(), "w-2": Spent(7, 15)}
+    books = registry.spending.window(0, 10_000)
+    assert registry.spending.window(0, 10_000, but="w-1")["tenant:acme"] == {"w-2": Spent(7, 15)}
+    assert books["tenant:acme"] == {"w-1": Spent(), "w-2": Spent(7, 15)}
 
 
 def test_an_audit_wants_as_many_rows_and_tokens_as_the_segment_had(registry: Registry) -> None:

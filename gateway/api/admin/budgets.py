@@ -12,9 +12,8 @@ from pydantic import Field
 from gateway.api.admin.office import Office
 from gateway.api.admin.shapes import After, Limit, Next, Shape
 from gateway.cost.counters import Budget, Counter
-from registry.db import now_ms
 from registry.money import nano_to_dollars
-from registry.spending import Books, Spent
+from registry.spending import Parts, Spent
 
 Amount = str
 """A decimal number in the budget's unit."""
@@ -60,22 +59,22 @@ def add_budgets(router: APIRouter, office: Office) -> None:
         """Every budget of every limited scope."""
         counters = sorted((one for one in limits.counters() if one.budgets), key=lambda one: one.scope)
         page = [one for one in counters if after is None or one.scope > after]
-        books: dict[tuple[int, int], Books] = {}
+        books: dict[tuple[int, int], Parts] = {}
         for counter in page[:limit]:
             for window in (counter.day, counter.month):
                 bounds = (window.starts_ms, window.ends_ms)
                 if bounds not in books:
-                    books[bounds] = spending.window(*bounds, "", now_ms())
+                    books[bounds] = spending.window(*bounds)
         return BudgetsDocument(
             budgets=[document for one in page[:limit] for document in _documents(one, journal.writer, books)],
             next=page[limit - 1].scope if len(page) > limit else None,
         )
 
 
-def _documents(counter: Counter, writer: str, books: Mapping[tuple[int, int], Books]) -> Iterator[BudgetDocument]:
+def _documents(counter: Counter, writer: str, books: Mapping[tuple[int, int], Parts]) -> Iterator[BudgetDocument]:
     for budget in counter.budgets:
         window = budget.window
-        parts = books[window.starts_ms, window.ends_ms].others.get(counter.scope, {})
+        parts = books[window.starts_ms, window.ends_ms].get(counter.scope, {})
         spent = _amount(budget, sum(parts.values(), Spent()))
         yield BudgetDocument(
             scope=counter.scope,
