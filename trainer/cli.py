@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
 from registry.console import print_json_line, print_table, say, when
 from trainer.errors import TrainerError
-
-if TYPE_CHECKING:
-    from trainer.evaluate import Side
-    from trainer.pipeline import Outcome
 
 train = typer.Typer(add_completion=False, help="Train an adapter from a recipe, prove it and publish it.")
 base = typer.Typer(add_completion=False, no_args_is_help=True, help="Prepare and register base models.")
@@ -30,18 +25,26 @@ def train_command(
     ),
     out: Path | None = typer.Option(None, "--out", help="Folder for the adapter. Default: in the state folder."),
     no_publish: bool = typer.Option(False, "--no-publish", help="Only write the folder; leave the registry alone."),
+    trained: Path | None = typer.Option(
+        None, "--trained", help="Folder of an adapter that this recipe has trained: evaluate, prove and publish it."
+    ),
     json_output: bool = JsonFlag,
 ) -> None:
     """Train an adapter from a recipe, prove that it does something, and publish it as the next version."""
     from trainer.pipeline import Plan, run
     from trainer.progress import ConsoleReporter
+    from trainer.report import print_outcome
 
+    if out is not None and trained is not None:
+        raise typer.BadParameter(
+            "an adapter that is taken up stays in its folder; leave --out away", param_hint="--out"
+        )
     with _one_message(), ConsoleReporter() as reporter:
-        outcome = run(Plan(recipe, base_model, out, not no_publish), reporter)
+        outcome = run(Plan(recipe, base_model, out, not no_publish, trained), reporter)
     if json_output:
         print_json_line(outcome.document())
     else:
-        _print_outcome(outcome)
+        print_outcome(outcome)
 
 
 @base.command()
@@ -178,30 +181,3 @@ def _one_message() -> Iterator[None]:
     except TrainerError as error:
         say(*f"error: {error}".split("\n"), err=True)
         raise typer.Exit(1) from error
-
-
-def _print_outcome(outcome: Outcome) -> None:
-    evaluation = outcome.evaluation
-    print_table(
-        ("", "BASE", "ADAPTER"),
-        (
-            (f"{evaluation.metric}, {evaluation.rows} rows", _rate(evaluation.base), _rate(evaluation.adapter)),
-            ("held-out loss, nats per token", f"{evaluation.base.loss:.3f}", f"{evaluation.adapter.loss:.3f}"),
-        ),
-    )
-    say(f"effect   {outcome.largest_effect:.2f} nats at most")
-    say(f"trained  {outcome.trained.steps} steps in {outcome.trained.seconds:.0f} s")
-    say(f"folder   {outcome.folder}")
-    if outcome.version is None:
-        say("version  not published")
-    else:
-        say(f"version  {outcome.version}{'' if outcome.created else ' (the same bytes were published before)'}")
-        if evaluation.adapter.score.rate <= evaluation.base.score.rate:
-            say("", "On held-out rows it is no better than its base: train longer before you serve it.")
-        else:
-            say("", f"serve it: switchyard adapters promote {outcome.version}")
-
-
-def _rate(side: Side) -> str:
-    score = side.score
-    return f"{score.rate:.1%} ({score.low:.1%} to {score.high:.1%})"

@@ -6,31 +6,25 @@ from collections.abc import Sequence
 from typing import Any
 
 from registry.effect_proof import LEAST_EFFECT_IN_NOISES, NOISE_NATS, Probe
-from trainer.data.encode import Encoded
 from trainer.errors import TrainingRefused
 from trainer.forward import token_logprobs
+from trainer.probes import PROBES, Text
 
 LEAST_EFFECT = LEAST_EFFECT_IN_NOISES * NOISE_NATS
-PROBES = 6
-LEAST_PROBES = 4
-MAX_PROBE_TOKENS = 96
 MAX_POSITIONS = 12
-Text = tuple[int, ...]
-"""Token ids."""
 
 
-def prove_effect(model: Any, rows: Sequence[Encoded]) -> tuple[Probe, ...]:
-    """Measure a PEFT model with its adapter on and off; shortest probe first.
+def prove_effect(model: Any, texts: Sequence[Text]) -> tuple[Probe, ...]:
+    """Measure a PEFT model with its adapter on and off, in the order of the texts.
 
-    Raises TrainingRefused when there are fewer than 4 different held-out texts, or when the adapter cannot be told
-    from its base on any of them.
+    Raises TrainingRefused when the adapter cannot be told from its base on any of them.
     """
-    probes = measure_effect(model, _probe_texts(rows))
+    probes = measure_effect(model, texts)
     largest = max(probe.largest_effect for probe in probes)
     if largest < LEAST_EFFECT:
         raise TrainingRefused(
-            f"the adapter is indistinguishable from the base: no log-probability of {len(probes)} held-out texts moved "
-            f"by more than {largest:.3f} nats, and {LEAST_EFFECT:.2f} is the least that can be told from noise; "
+            f"the adapter is indistinguishable from the base: no log-probability of {len(probes)} texts of the data "
+            f"moved by more than {largest:.3f} nats, and {LEAST_EFFECT:.2f} is the least that can be told from noise; "
             "train longer, or raise training.learning_rate"
         )
     return probes
@@ -51,20 +45,6 @@ def strongest_probes(probes: Sequence[Probe]) -> tuple[Probe, ...]:
     ranked = sorted(probes, key=lambda probe: -probe.largest_effect)[:PROBES]
     telling = [probe for probe in ranked if probe.largest_effect >= LEAST_EFFECT]
     return tuple(sorted(telling or ranked, key=lambda probe: (len(probe.token_ids), probe.token_ids)))
-
-
-def _probe_texts(rows: Sequence[Encoded]) -> list[Text]:
-    """Texts with different answers first, then any others, until there are enough; shortest first."""
-    by_answer: dict[Text, Encoded] = {}
-    for row in rows:
-        by_answer.setdefault(row.completion_ids, row)
-    ordered = [*by_answer.values(), *rows]
-    texts = list(dict.fromkeys(tuple(row.input_ids[:MAX_PROBE_TOKENS]) for row in ordered))[:PROBES]
-    if len(texts) < LEAST_PROBES:
-        raise TrainingRefused(
-            f"data.heldout has {len(texts)} different rows; the effect proof needs at least {LEAST_PROBES}; add rows"
-        )
-    return sorted(texts, key=lambda text: (len(text), text))
 
 
 def _probe(text: Text, base: list[float], adapter: list[float]) -> Probe:

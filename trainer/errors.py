@@ -1,4 +1,4 @@
-"""Every error that the trainer raises on purpose; the command line turns each into one message and exit status 2.
+"""Every error that the trainer raises on purpose; the command line turns each into one message and exit status 1.
 
 TrainerError
 ├── BaseModelError     the base model folder cannot be built or used

@@ -3,40 +3,135 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from trainer.data.encode import Encoded
-from trainer.forward import greedy_answers, token_logprobs
+from trainer.forward import Answer, greedy_answers, token_logprobs
 from trainer.metrics import METRICS, Score, wilson
 from trainer.recipe import EvaluationSection
+
+HEADROOM_TOKENS = 8
+"""More than the longest reference, at least: an answer that goes on after it is wrong, and is shown to."""
+MAX_WRONG_SHOWN = 5
+MAX_SHOWN_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One model's result. `loss` is the mean negative log-likelihood per answer token, in nats."""
+    """One model's result.
+
+    `loss` is the mean negative log-likelihood per answer token, in nats; `cut` counts answers that had not ended at the
+    most tokens that were generated.
+    """
 
     loss: float
     score: Score
+    cut: int
+
+
+@dataclass(frozen=True, slots=True)
+class WrongAnswer:
+    """One of the adapter's wrong answers; texts are shortened, a prompt at its beginning.
+
+    `line` is the 1-based line of the file with the held-out rows. `cut` says that the answer had not ended.
+    """
+
+    line: int
+    prompt: str
+    expected: str
+    answer: str
+    cut: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Base and adapter on the same held-out rows."""
+    """Base and adapter on the same held-out rows. Lengths are in tokens, with the stop token."""
 
     metric: str
     rows: int
+    max_new_tokens: int
+    longest_reference: int
     base: Side
     adapter: Side
+    wrong: tuple[WrongAnswer, ...]
+
+    def facts(self) -> dict[str, Any]:
+        """JSON-ready, without any text of the rows."""
+        facts = asdict(self)
+        del facts["wrong"]
+        return facts
 
 
-def evaluate(model: Any, tokenizer: Any, rows: Sequence[Encoded], section: EvaluationSection) -> Evaluation:
-    """Score a PEFT model with its adapter on and off, on the first `max_rows` of `rows`; at least one row."""
-    used = rows[: section.max_rows]
-    adapter = _side(model, tokenizer, used, section)
-    with model.disable_adapter():
-        base = _side(model, tokenizer, used, section)
-    return Evaluation(section.metric, len(used), base, adapter)
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """The held-out rows that are scored, and the most tokens that an answer to one may have."""
+
+    metric: str
+    rows: tuple[Encoded, ...]
+    max_new_tokens: int
+    longest_reference: int
+
+    @property
+    def too_long(self) -> int:
+        """References that are longer than an answer may be, so that no answer to them can be right."""
+        return sum(len(row.completion_ids) > self.max_new_tokens for row in self.rows)
+
+
+def examination(rows: Sequence[Encoded], section: EvaluationSection) -> Examination:
+    """The first `max_rows` of `rows`; answers may be as long as the references and a little more, or as it is set."""
+    used = tuple(rows[: section.max_rows])
+    longest = max(len(row.completion_ids) for row in used)
+    most = section.max_new_tokens or longest + max(HEADROOM_TOKENS, longest // 4)
+    return Examination(section.metric, used, most, longest)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one model answered, row by row."""
+
+    loss: float
+    answers: tuple[Answer, ...]
+    right: tuple[bool, ...]
+
+    @property
+    def side(self) -> Side:
+        """The sums."""
+        score = wilson(sum(self.right), len(self.right))
+        return Side(self.loss, score, sum(not answer.ended for answer in self.answers))
+
+
+def examine(model: Any, tokenizer: Any, asked: Examination) -> Result:
+    """Ask a model all rows, as it is; greedy."""
+    matches = METRICS[asked.metric]
+    answers = greedy_answers(model, tokenizer, [row.prompt_ids for row in asked.rows], asked.max_new_tokens)
+    references = [_text(tokenizer, row.completion_ids) for row in asked.rows]
+    right = tuple(matches(answer.text, reference) for answer, reference in zip(answers, references, strict=True))
+    return Result(heldout_loss(model, asked.rows), tuple(answers), right)
+
+
+def evaluation(tokenizer: Any, asked: Examination, base: Result, adapter: Result) -> Evaluation:
+    """Both results beside each other, with some of the adapter's wrong answers."""
+    wrong = [
+        WrongAnswer(
+            row.line,
+            _shown(_text(tokenizer, row.prompt_ids), keep_end=True),
+            _shown(_text(tokenizer, row.completion_ids)),
+            _shown(answer.text),
+            not answer.ended,
+        )
+        for row, answer, right in zip(asked.rows, adapter.answers, adapter.right, strict=True)
+        if not right
+    ]
+    return Evaluation(
+        asked.metric,
+        len(asked.rows),
+        asked.max_new_tokens,
+        asked.longest_reference,
+        base.side,
+        adapter.side,
+        tuple(wrong[:MAX_WRONG_SHOWN]),
+    )
 
 
 def heldout_loss(model: Any, rows: Sequence[Encoded]) -> float:
@@ -46,9 +141,11 @@ def heldout_loss(model: Any, rows: Sequence[Encoded]) -> float:
     return -sum(map(sum, answer)) / sum(map(len, answer))
 
 
-def _side(model: Any, tokenizer: Any, rows: Sequence[Encoded], section: EvaluationSection) -> Side:
-    matches = METRICS[section.metric]
-    answers = greedy_answers(model, tokenizer, [row.prompt_ids for row in rows], section.max_new_tokens)
-    references = [str(tokenizer.decode(row.completion_ids, skip_special_tokens=True)) for row in rows]
-    correct = sum(matches(answer, reference) for answer, reference in zip(answers, references, strict=True))
-    return Side(heldout_loss(model, rows), wilson(correct, len(rows)))
+def _text(tokenizer: Any, ids: Sequence[int]) -> str:
+    return str(tokenizer.decode(ids, skip_special_tokens=True))
+
+
+def _shown(text: str, *, keep_end: bool = False) -> str:
+    if len(text) <= MAX_SHOWN_CHARACTERS:
+        return text
+    return f"…{text[-MAX_SHOWN_CHARACTERS:]}" if keep_end else f"{text[:MAX_SHOWN_CHARACTERS]}…"

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 BATCH_ROWS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model said. `ended` is false when it was cut at the most tokens that it might say."""
+
+    text: str
+    ended: bool
 
 
 def token_logprobs(model: Any, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
@@ -28,12 +37,12 @@ def token_logprobs(model: Any, sequences: Sequence[Sequence[int]]) -> list[list[
     return results
 
 
-def greedy_answers(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[str]:
+def greedy_answers(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[Answer]:
     """The text that greedy decoding adds to each prompt, up to the stop token; batched with padding on the left."""
     import torch
 
     stop, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
-    answers: list[str] = []
+    answers: list[Answer] = []
     with torch.no_grad():
         for start in range(0, len(prompts), BATCH_ROWS):
             batch = prompts[start : start + BATCH_ROWS]
@@ -49,6 +58,7 @@ def greedy_answers(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]],
                 pad_token_id=pad,
             )
             for row in made[:, width:].tolist():
-                kept = row[: row.index(stop)] if stop in row else row
-                answers.append(str(tokenizer.decode(kept, skip_special_tokens=True)))
+                ended = stop in row
+                kept = row[: row.index(stop)] if ended else row
+                answers.append(Answer(str(tokenizer.decode(kept, skip_special_tokens=True)), ended))
     return answers

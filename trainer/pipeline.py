@@ -1,7 +1,7 @@
-"""`switchyard train`: recipe → data → train → evaluate → prove → save → publish, one function a stage.
+"""`switchyard train`: recipe → data → base's answers → train → save → evaluate → prove → publish, a function a stage.
 
-Everything that can fail for a reason known beforehand (recipe, rows, tenant, base) fails before the training starts;
-nothing is written before the adapter has been proved to do something.
+Everything that can fail for a reason known beforehand (recipe, rows, tenant, base, folder, texts of the proof) fails
+before the training starts. What was trained is saved before anything else is done with it, and can be taken up again.
 """
 
 from __future__ import annotations
@@ -13,17 +13,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from registry.effect_proof import Probe, write_proof
+from registry.effect_proof import write_proof
 from registry.service import Registry
 from registry.settings import RegistrySettings
 from trainer.base import prepare_base
 from trainer.data.encode import Encoded, Rules, encode_all
-from trainer.data.read import Dataset, read_data
+from trainer.data.overlap import Overlap
+from trainer.data.read import Dataset
+from trainer.data.sets import Sets, read_sets
 from trainer.effect import prove_effect
-from trainer.evaluate import Evaluation, evaluate
+from trainer.errors import RecipeError, TrainingRefused
+from trainer.evaluate import Evaluation, Examination, Result, evaluation, examination, examine
+from trainer.probes import Text, probe_texts
 from trainer.publish import Ingredients, check_can_publish, lineage, publish
 from trainer.recipe import Recipe, read_recipe
-from trainer.sft import LoadedBase, Trained, load_base, save_adapter, train
+from trainer.saved import check_writable, command_that_goes_on, import_command, load, made_of, save
+from trainer.sft import LoadedBase, Trained, check_targets, load_base, train
+from trainer.verdict import advice
 
 ENVIRONMENT = {
     "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16",  # AMX may be advertised and still fault
@@ -44,12 +50,16 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What was asked for. `base` is None for the default, a folder, or a hub id; `out` None for the default place."""
+    """What was asked for. `base` is None for the default, a folder, or a hub id; `out` None for the default place.
+
+    `trained` is the folder of an adapter that was trained from this recipe and is to be taken up.
+    """
 
     recipe_file: Path
     base: str | None = None
     out: Path | None = None
     publish: bool = True
+    trained: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +70,7 @@ class Outcome:
     folder: Path
     base_name: str
     trained: Trained
+    data: Overlap
     evaluation: Evaluation
     largest_effect: float
     version: str | None
@@ -81,15 +92,22 @@ class Outcome:
             "seconds": round(self.trained.seconds, 1),
             "trained_tokens": self.trained.trained_tokens,
             "train_loss": round(self.trained.train_loss, 4),
+            "data": asdict(self.data),
             "evaluation": asdict(self.evaluation),
+            "advice": advice(self.evaluation),
             "largest_effect_nats": round(self.largest_effect, 3),
         }
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
+class _Prepared:
+    """Everything that is known before the training."""
+
+    base: LoadedBase
     train: list[Encoded]
-    heldout: list[Encoded]
+    asked: Examination
+    texts: list[Text]
+    base_result: Result
 
 
 def run(plan: Plan, reporter: Reporter, settings: RegistrySettings | None = None) -> Outcome:
@@ -99,30 +117,35 @@ def run(plan: Plan, reporter: Reporter, settings: RegistrySettings | None = None
     settings = settings or RegistrySettings()
     reporter.stage(f"reading {plan.recipe_file}")
     recipe = read_recipe(plan.recipe_file)
-    train_data = read_data(recipe.train_file, recipe.model.data.format)
-    heldout_data = read_data(recipe.heldout_file, recipe.model.data.format)
+    sets = read_sets(recipe)
+    for sentence in sets.sentences():
+        reporter.stage(sentence)
+    folder = plan.trained or plan.out or _default_out(settings, recipe)
+    check_writable(folder)
     reporter.stage("preparing the base model")
     base_folder = prepare_base(plan.base, settings.state_dir / "base", reporter.stage)
     with _registry_of(plan, settings) as registry:
         base_info = registry and check_can_publish(registry, recipe, base_folder)
         reporter.stage("loading the base model")
-        base = _load_quietly(base_folder)
-        rows = _encode(base, recipe, train_data, heldout_data)
-        trained, evaluation, probes = _make(base, rows, recipe, reporter)
-        folder = plan.out or _default_out(settings, recipe)
-        save_adapter(trained, folder)
-        write_proof(probes, folder)
-        published = None
-        if registry and base_info:
-            reporter.stage("publishing")
-            made_of = Ingredients(recipe, train_data, heldout_data, base_info.digest)
-            published = publish(registry, folder, made_of, lineage(made_of, trained, evaluation))
+        prepared = _prepare(_load_quietly(base_folder), recipe, sets, reporter)
+        trained, folder = _trained(plan, prepared, made_of(recipe, sets, prepared.base), recipe, folder, reporter)
+        with _kept(plan, recipe, folder, reporter):
+            found = _evaluate(trained, prepared, reporter)
+            reporter.stage("proving the effect")
+            probes = prove_effect(trained.model, prepared.texts)
+            write_proof(probes, folder)
+            published = None
+            if registry and base_info:
+                reporter.stage("publishing")
+                ingredients = Ingredients(recipe, sets, base_info.digest)
+                published = publish(registry, folder, ingredients, lineage(ingredients, trained, found))
     return Outcome(
         recipe=recipe,
         folder=folder,
-        base_name=base.name,
+        base_name=prepared.base.name,
         trained=trained,
-        evaluation=evaluation,
+        data=sets.overlap,
+        evaluation=found,
         largest_effect=max(probe.largest_effect for probe in probes),
         version=published.version.name if published else None,
         manifest_digest=published.version.manifest_digest if published else None,
@@ -130,27 +153,71 @@ def run(plan: Plan, reporter: Reporter, settings: RegistrySettings | None = None
     )
 
 
-def _make(
-    base: LoadedBase, rows: _Rows, recipe: Recipe, reporter: Reporter
-) -> tuple[Trained, Evaluation, tuple[Probe, ...]]:
-    answer_tokens = sum(len(row.completion_ids) for row in rows.train)
-    reporter.stage(f"training on {len(rows.train)} rows ({answer_tokens} answer tokens)")
-    trained = train(base, rows.train, recipe.model, reporter.step)
-    used = min(len(rows.heldout), recipe.model.evaluation.max_rows)
-    reporter.stage(f"evaluating base and adapter on {used} held-out rows")
-    evaluation = evaluate(trained.model, base.tokenizer, rows.heldout, recipe.model.evaluation)
-    reporter.stage("proving the effect")
-    return trained, evaluation, prove_effect(trained.model, rows.heldout)
-
-
-def _encode(base: LoadedBase, recipe: Recipe, train_data: Dataset, heldout_data: Dataset) -> _Rows:
+def _prepare(base: LoadedBase, recipe: Recipe, sets: Sets, reporter: Reporter) -> _Prepared:
     section = recipe.model.data
     rules = Rules(recipe.model.training.max_length_tokens, section.overlong, section.special_tokens_in_prompts)
 
     def encoded(data: Dataset) -> list[Encoded]:
         return encode_all(base.tokenizer, data.examples, file=str(data.file), rules=rules)
 
-    return _Rows(encoded(train_data), encoded(heldout_data))
+    check_targets(base, recipe.model)
+    train_rows, heldout = encoded(sets.train), _whole(encoded(sets.heldout), reporter)
+    texts = probe_texts(heldout, train_rows)
+    asked = examination(heldout, recipe.model.evaluation)
+    if asked.too_long:
+        reporter.stage(
+            f"evaluation.max_new_tokens is {asked.max_new_tokens}, and {asked.too_long} of {len(asked.rows)} held-out "
+            f"answers are longer ({asked.longest_reference} tokens at most): these cannot be right"
+        )
+    reporter.stage(f"asking the base {len(asked.rows)} held-out rows")
+    return _Prepared(base, train_rows, asked, texts, examine(base.model, base.tokenizer, asked))
+
+
+def _whole(heldout: list[Encoded], reporter: Reporter) -> list[Encoded]:
+    """The rows whose answers were not truncated: to the others no answer can be right."""
+    whole = [row for row in heldout if not row.cut]
+    if not whole:
+        raise RecipeError("every held-out row is longer than training.max_length_tokens; raise it, or shorten the rows")
+    if len(whole) < len(heldout):
+        left_out = len(heldout) - len(whole)
+        reporter.stage(f"{left_out} held-out rows are longer than training.max_length_tokens and are not scored")
+    return whole
+
+
+def _trained(
+    plan: Plan, prepared: _Prepared, digest: str, recipe: Recipe, folder: Path, reporter: Reporter
+) -> tuple[Trained, Path]:
+    """Train and save, or take up what was saved; the adapter and its folder."""
+    if plan.trained is not None:
+        reporter.stage(f"taking up the adapter in {folder}")
+        return load(prepared.base, folder, digest), folder
+    answer_tokens = sum(len(row.completion_ids) for row in prepared.train)
+    reporter.stage(f"training on {len(prepared.train)} rows ({answer_tokens} answer tokens)")
+    trained = train(prepared.base, prepared.train, recipe.model, reporter.step)
+    saved_in = save(trained, folder, digest)
+    if saved_in != folder:
+        reporter.stage(f"{folder} cannot be written to any more; the adapter is in {saved_in}")
+    return trained, saved_in
+
+
+def _evaluate(trained: Trained, prepared: _Prepared, reporter: Reporter) -> Evaluation:
+    asked, tokenizer = prepared.asked, prepared.base.tokenizer
+    reporter.stage(f"asking the adapter {len(asked.rows)} held-out rows")
+    return evaluation(tokenizer, asked, prepared.base_result, examine(trained.model, tokenizer, asked))
+
+
+@contextmanager
+def _kept(plan: Plan, recipe: Recipe, folder: Path, reporter: Reporter) -> Iterator[None]:
+    """Whatever ends the run from here on, a person is told where the adapter is and how to go on."""
+    try:
+        yield
+    except TrainingRefused as refused:  # to try again would end the same way
+        command = import_command(recipe, folder, "BASE")
+        raise TrainingRefused(f"{refused}. It is kept in {folder}; to publish it all the same: {command}") from refused
+    except BaseException:
+        command = command_that_goes_on(plan.recipe_file, folder, plan.base, publish=plan.publish)
+        reporter.stage(f"the trained adapter is kept in {folder}; go on with: {command}")
+        raise
 
 
 def _load_quietly(folder: Path) -> LoadedBase:

@@ -21,8 +21,9 @@ from trainer.data.encode import prompt_text
 from trainer.data.lines import Line, read_lines, text_fault
 from trainer.data.read import read_data
 from trainer.data.rows import DataError, Example, Fault, Message
-from trainer.effect import MAX_PROBE_TOKENS, Text, measure_effect, strongest_probes
+from trainer.effect import measure_effect, strongest_probes
 from trainer.errors import BaseModelError
+from trainer.probes import MAX_PROBE_TOKENS, Candidate, Text, distinct_texts
 
 MAX_TEXTS = 24
 """Of a file; the first ones are used."""
@@ -132,20 +133,20 @@ def _no_text(line: Line) -> Fault | None:
 
 
 def encode_texts(tokenizer: Any, rows: Sequence[Row]) -> list[Text]:
-    """Token ids as an engine would see them, without doubles.
+    """Token ids as an engine would see them, without doubles and cut to a probe's length.
 
-    Cut to a probe's length: of a text the beginning, of an example the end, where the answer is.
+    Of a text the beginning, of an example where the answer begins; where that is the same, what differs.
     """
-    texts = []
-    for row in rows:
-        if isinstance(row, str):
-            ids = tokenizer(row, add_special_tokens=False)["input_ids"][:MAX_PROBE_TOKENS]
-        else:
-            asked = _as_prompt(tokenizer, row.prompt)
-            ids = tokenizer(asked + row.completion, add_special_tokens=False)["input_ids"][-MAX_PROBE_TOKENS:]
-        if len(ids) > 1:
-            texts.append(tuple(ids))
-    return list(dict.fromkeys(texts))
+    return distinct_texts((_candidate(tokenizer, row) for row in rows), MAX_TEXTS)
+
+
+def _candidate(tokenizer: Any, row: Row) -> Candidate:
+    def ids(text: str) -> Text:
+        return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    if isinstance(row, str):
+        return Candidate(ids(row), ids(row)[:MAX_PROBE_TOKENS])
+    return Candidate.of(ids(_as_prompt(tokenizer, row.prompt)), ids(row.completion))
 
 
 def _as_prompt(tokenizer: Any, prompt: str | tuple[Message, ...]) -> str:

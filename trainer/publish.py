@@ -12,7 +12,7 @@ from registry.adapters import Published
 from registry.bases import BaseInfo
 from registry.errors import NotFound
 from registry.service import Registry
-from trainer.data.read import Dataset
+from trainer.data.sets import Sets
 from trainer.errors import RecipeError
 from trainer.evaluate import Evaluation
 from trainer.recipe import Recipe
@@ -26,8 +26,7 @@ class Ingredients:
     """What went into an adapter."""
 
     recipe: Recipe
-    train: Dataset
-    heldout: Dataset
+    sets: Sets
     base_digest: str
 
 
@@ -36,20 +35,24 @@ def lineage(made_of: Ingredients, trained: Trained, evaluation: Evaluation) -> d
 
     Nothing in it depends on the clock, so training again from the same ingredients publishes the same version.
     """
+    sets = made_of.sets
     return {
         "source": "train",
         "recipe": made_of.recipe.text,
         "recipe_sha256": made_of.recipe.digest,
-        "train_sha256": made_of.train.digest,
-        "train_rows": made_of.train.rows,
-        "heldout_sha256": made_of.heldout.digest,
-        "heldout_rows": made_of.heldout.rows,
+        "train_sha256": sets.train.digest,
+        "train_rows": sets.train.rows,
+        "train_copies": sets.overlap.copies,
+        "heldout_sha256": sets.heldout.digest,
+        "heldout_rows": sets.heldout.rows,
+        "heldout_seen": sets.overlap.seen,
+        "held_out_by": asdict(sets.hold_out) if sets.hold_out else None,
         "base_digest": made_of.base_digest,
         "seed": made_of.recipe.model.training.seed,
         "steps": trained.steps,
         "trained_tokens": trained.trained_tokens,
         "train_loss": round(trained.train_loss, 6),
-        "evaluation": asdict(evaluation),
+        "evaluation": evaluation.facts(),
         "libraries": {name: metadata.version(name) for name in LIBRARIES},
     }
 

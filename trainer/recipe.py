@@ -33,7 +33,28 @@ class DataSection(_Section):
     """The rows."""
 
     train: Path = Field(description="JSONL file of training rows, relative to the recipe.")
-    heldout: Path = Field(description="JSONL file of rows that are never trained on, relative to the recipe.")
+    heldout: Path | None = Field(
+        default=None,
+        description="JSONL file of rows that are never trained on, relative to the recipe. "
+        "Default: heldout_share of the training rows.",
+    )
+    heldout_share: float = Field(
+        default=0.15,
+        ge=0.01,
+        le=0.5,
+        json_schema_extra={"unit": "share of rows"},
+        description="Share of the rows of data.train to hold out when heldout is left out. "
+        "Rows with the same prompt stay on one side.",
+    )
+    heldout_seed: int = Field(default=0, ge=0, lt=2**32, description="Decides which rows are held out.")
+    max_seen_share: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        json_schema_extra={"unit": "share of held-out rows"},
+        description="Largest share of held-out rows that may ask what training rows ask "
+        "(apart from case and blanks); with more, the run is refused.",
+    )
     format: Literal["chat", "completion"] = Field(
         description='"chat" = {"messages": [...]} rows; "completion" = {"prompt", "completion"} rows.'
     )
@@ -47,28 +68,60 @@ class DataSection(_Section):
         '"as_served": train on the control token that the engine makes of it. Answers may never quote one.',
     )
 
+    @model_validator(mode="after")
+    def _held_out_once(self) -> DataSection:
+        if self.heldout is not None and self.model_fields_set & {"heldout_share", "heldout_seed"}:
+            raise ValueError(
+                "heldout_share and heldout_seed hold rows out when heldout is left out; give one of the two"
+            )
+        return self
+
 
 class LoraSection(_Section):
     """The shape of the adapter. Only what vLLM serves can be asked for."""
 
     r: Literal[1, 2, 4, 8, 16, 32, 64] = Field(default=8, description="Rank; the engine's max_lora_rank must allow it.")
     alpha: int = Field(default=32, ge=1, le=1024, description="Scale: updates are multiplied by alpha / r.")
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0, description="Share of adapter inputs dropped in training.")
+    dropout: float = Field(
+        default=0.0,
+        ge=0.0,
+        lt=1.0,
+        json_schema_extra={"unit": "share"},
+        description="Share of adapter inputs dropped in training.",
+    )
     target_modules: Literal["all-linear"] | Annotated[list[str], Field(min_length=1)] = Field(
         default="all-linear", description='"all-linear", or a list of module names such as ["q_proj", "v_proj"].'
     )
 
 
 class TrainingSection(_Section):
-    """How long and how fast. Exactly one of `max_steps` and `epochs`."""
+    """How long and how fast. Exactly one of `max_steps` and `epochs` must be given."""
 
-    max_steps: int | None = Field(default=None, ge=1, le=10_000_000, description="Optimiser steps.")
-    epochs: float | None = Field(default=None, gt=0, le=10_000, description="Passes over the training rows.")
-    batch_size: int = Field(default=8, ge=1, le=1024, description="Rows per step.")
+    max_steps: int | None = Field(
+        default=None, ge=1, le=10_000_000, json_schema_extra={"unit": "steps"}, description="Optimiser steps."
+    )
+    epochs: float | None = Field(
+        default=None,
+        gt=0,
+        le=10_000,
+        json_schema_extra={"unit": "passes"},
+        description="Passes over the training rows.",
+    )
+    batch_size: int = Field(default=8, ge=1, le=1024, json_schema_extra={"unit": "rows"}, description="Rows per step.")
     learning_rate: float = Field(default=5e-4, gt=0, le=0.1, description="Peak learning rate of AdamW.")
-    warmup_ratio: float = Field(default=0.05, ge=0, lt=1, description="Share of the steps in which the rate rises.")
+    warmup_ratio: float = Field(
+        default=0.05,
+        ge=0,
+        lt=1,
+        json_schema_extra={"unit": "share of steps"},
+        description="Share of the steps in which the rate rises.",
+    )
     max_length_tokens: int = Field(
-        default=512, ge=8, le=1_048_576, description="Longest row, prompt and completion, in tokens."
+        default=512,
+        ge=8,
+        le=1_048_576,
+        json_schema_extra={"unit": "tokens"},
+        description="Longest row, prompt and completion.",
     )
     seed: int = Field(default=0, ge=0, lt=2**32, description="Decides initial weights and the order of rows.")
 
@@ -85,9 +138,19 @@ class EvaluationSection(_Section):
     metric: Literal["json_exact", "label_exact"] = Field(
         description='"json_exact" = same JSON value; "label_exact" = same text apart from outer blanks.'
     )
-    max_new_tokens: int = Field(default=16, ge=1, le=1024, description="Longest answer generated, in tokens.")
+    max_new_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        le=4096,
+        json_schema_extra={"unit": "tokens"},
+        description="Longest answer generated. Default: the longest held-out answer and a quarter more, at least 8.",
+    )
     max_rows: int = Field(
-        default=256, ge=4, le=1_000_000, description="Held-out rows used, from the start of the file."
+        default=256,
+        ge=4,
+        le=1_000_000,
+        json_schema_extra={"unit": "rows"},
+        description="Held-out rows used, from the start of the file.",
     )
 
 
@@ -116,15 +179,16 @@ class Recipe:
         return _absolute(self.file, self.model.data.train)
 
     @property
-    def heldout_file(self) -> Path:
-        """Absolute path of the held-out rows."""
-        return _absolute(self.file, self.model.data.heldout)
+    def heldout_file(self) -> Path | None:
+        """Absolute path of the held-out rows; None when they are held out of the training file."""
+        heldout = self.model.data.heldout
+        return None if heldout is None else _absolute(self.file, heldout)
 
 
 def read_recipe(file: Path) -> Recipe:
     """Read and check a recipe; RecipeError names file, field, value and remedy of everything that is wrong."""
     try:
-        text = file.read_bytes().decode("utf-8")
+        text = file.read_bytes().decode("utf-8-sig")
         model = RecipeModel.model_validate(tomllib.loads(text))
     except OSError as failed:
         raise RecipeError(f"{file}: cannot be read ({failed.strerror}); give the path of a recipe file") from failed
@@ -163,7 +227,7 @@ def _short(value: object) -> str:
 
 def _check_files(recipe: Recipe) -> None:
     for field, path in (("data.train", recipe.train_file), ("data.heldout", recipe.heldout_file)):
-        if not _is_file(path):
+        if path is not None and not _is_file(path):
             raise RecipeError(f"{recipe.file}: {field} = {str(path)!r} is not a file; correct the path")
     if recipe.train_file == recipe.heldout_file:
         raise RecipeError(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.data.encode import Encoded
-from trainer.errors import TrainingRefused
+from trainer.errors import RecipeError, TrainingRefused
 from trainer.recipe import RecipeModel
 
 Progress = Callable[[int, int, float | None], None]
@@ -57,6 +57,22 @@ def load_base(folder: Path) -> LoadedBase:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return LoadedBase(folder.resolve().name, model.to("cuda") if cuda else model, tokenizer)
+
+
+def check_targets(base: LoadedBase, recipe: RecipeModel) -> None:
+    """Refuse modules that the base has not, which PEFT would say after the data is encoded. Raises RecipeError."""
+    targets = recipe.lora.target_modules
+    if targets == "all-linear":
+        return
+    import torch
+
+    linears = {name for name, module in base.model.named_modules() if isinstance(module, torch.nn.Linear)}
+    unknown = [target for target in targets if not any(f".{name}".endswith(f".{target}") for name in linears)]
+    if unknown:
+        known = sorted({name.rpartition(".")[2] for name in linears} - {"lm_head"})
+        raise RecipeError(
+            f"lora.target_modules names {unknown}, which are no linear layers of the base; it has {', '.join(known)}"
+        )
 
 
 def train(

@@ -69,7 +69,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write_recipe(folder: Path, *, steps: int = 30, rate: float = 1e-2) -> Path:
     write_rows(folder / "train.jsonl", ["left", "right"] * 8)
-    write_rows(folder / "heldout.jsonl", ["left", "right", "left!", "right!"])
+    write_rows(folder / "heldout.jsonl", ["left!", "right!", "left?", "right?"])
     recipe = folder / "recipe.toml"
     recipe.write_text(RECIPE.format(steps=steps, rate=rate))
     return recipe
@@ -106,7 +106,7 @@ def test_training_learns_the_task_and_says_how_far_it_is(trained: tuple[Outcome,
 
 def test_the_folder_holds_config_weights_and_proof_and_no_path(trained: tuple[Outcome, Recorder, Path]) -> None:
     folder = trained[0].folder
-    names = {"adapter_config.json", "adapter_model.safetensors", "effect_proof.json"}
+    names = {"adapter_config.json", "adapter_model.safetensors", "effect_proof.json", "training.json"}
     assert {path.name for path in folder.iterdir()} == names
     config = read_json(folder / "adapter_config.json")
     assert config["base_model_name_or_path"] == "tiny-llama"
@@ -132,7 +132,7 @@ def test_the_proof_holds_for_the_saved_adapter(trained: tuple[Outcome, Recorder,
     folder = trained[0].folder
     proof = read_json(folder / "effect_proof.json")
     assert proof["format"] == 1
-    assert len(proof["probes"]) == 4
+    assert len(proof["probes"]) == 6
     plain = load_base(base).model
     texts = [probe["token_ids"] for probe in proof["probes"]]
     without = token_logprobs(plain, texts)
@@ -181,13 +181,15 @@ def test_training_again_from_the_same_ingredients_gives_the_same_version(
         (4, 1e-9, "indistinguishable from the base"),
     ],
 )
-def test_an_adapter_without_effect_is_refused_and_leaves_no_file(
+def test_an_adapter_without_effect_is_refused_and_only_one_that_was_trained_is_kept(
     base: Path, state: RegistrySettings, tmp_path: Path, steps: int, rate: float, says: str
 ) -> None:
     recipe = write_recipe(tmp_path, steps=steps, rate=rate)
-    with pytest.raises(TrainingRefused, match=says):
+    with pytest.raises(TrainingRefused, match=says) as refused:
         run(Plan(recipe, str(base), out=tmp_path / "out", publish=False), Recorder(), state)
-    assert not (tmp_path / "out").exists()
+    kept = f"adapters import {tmp_path / 'out'} --to acme/tiny --base BASE"
+    assert (tmp_path / "out" / "adapter_model.safetensors").exists() is (kept in str(refused.value)) is (steps > 1)
+    assert not (tmp_path / "out" / "effect_proof.json").exists()
 
 
 def test_a_missing_tenant_stops_the_run_before_the_training(base: Path, tmp_path: Path) -> None:

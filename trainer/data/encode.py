@@ -19,11 +19,12 @@ IGNORED = -100  # the label that torch's cross entropy leaves out
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Token ids of one example; `completion_ids` are the tokens that count for the loss."""
+    """Token ids of one example; `completion_ids` are the tokens that count for the loss, `cut` if some are left out."""
 
     line: int
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
+    cut: bool = False
 
     @property
     def input_ids(self) -> list[int]:
@@ -147,7 +148,8 @@ def _length_faults(row: Encoded, rules: Rules) -> Iterator[Fault]:
 
 
 def _cut(row: Encoded, limit: int) -> Encoded:
-    return Encoded(row.line, row.prompt_ids, row.completion_ids[: limit - len(row.prompt_ids)])
+    room = limit - len(row.prompt_ids)
+    return Encoded(row.line, row.prompt_ids, row.completion_ids[:room], cut=len(row.completion_ids) > room)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,178 @@
+"""Held-out rows that training sees, copies within training rows, and rows that are held out of one file."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli_runner import Run, run
+from trainer.data.overlap import Overlap, find_overlap
+from trainer.data.rows import DataError, Example, Message
+from trainer.data.sets import Sets, read_sets
+from trainer.errors import RecipeError
+from trainer.recipe import read_recipe
+
+__all__ = ["run"]
+RECIPE = """
+[adapter]
+tenant = "acme"
+name = "tiny"
+[data]
+train = "train.jsonl"
+format = "{format}"
+{data}
+[training]
+max_steps = 3
+[evaluation]
+metric = "{metric}"
+"""
+
+
+def pair(prompt: str, completion: str = "yes") -> dict[str, str]:
+    return {"prompt": prompt, "completion": completion}
+
+
+def chat(*contents: str) -> dict[str, Any]:
+    roles = ("user", "assistant") * len(contents)
+    return {"messages": [{"role": role, "content": text} for role, text in zip(roles, contents, strict=False)]}
+
+
+def sets_of(
+    folder: Path, train: list[Any], heldout: list[Any] | None = None, data: str = "", metric: str = "label_exact"
+) -> Sets:
+    format = "chat" if "messages" in train[0] else "completion"
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in train))
+    if heldout is not None:
+        (folder / "heldout.jsonl").write_text("".join(json.dumps(row) + "\n" for row in heldout))
+        data += '\nheldout = "heldout.jsonl"'
+    (folder / "recipe.toml").write_text(RECIPE.format(format=format, data=data, metric=metric))
+    return read_sets(read_recipe(folder / "recipe.toml"))
+
+
+TRAIN = [pair(f"Is {number} even?") for number in range(100)]
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        pair("Is 7 even?"),
+        pair("  is 7\t EVEN?\n"),
+        pair("Is ７ even?"),  # a full-width digit
+        pair("Is 7 even?", "no"),
+    ],
+)
+def test_a_heldout_row_that_training_sees_is_refused_with_its_line(tmp_path: Path, copy: dict[str, str]) -> None:
+    heldout = [pair(f"Is {number} odd?") for number in range(20)]
+    assert sets_of(tmp_path, TRAIN, heldout).overlap.seen == 0
+    with pytest.raises(RecipeError, match=r"heldout\.jsonl: 1 of 21 held-out rows ask .* \(lines 21\).*max_seen_share"):
+        sets_of(tmp_path, TRAIN, [*heldout, copy])
+    allowed = sets_of(tmp_path, TRAIN, [*heldout, copy], "max_seen_share = 0.05")
+    assert (allowed.overlap.seen, allowed.overlap.seen_answers) == (1, int(copy["completion"] == "yes"))
+    assert "1 of 21 held-out rows ask what training rows ask" in " ".join(allowed.sentences())
+
+
+def test_a_share_below_the_setting_is_said_and_no_more(tmp_path: Path) -> None:
+    heldout = [*(pair(f"Is {number} odd?") for number in range(199)), pair("Is 7 even?")]
+    assert list(sets_of(tmp_path, TRAIN, heldout).sentences()) == [
+        "1 of 200 held-out rows ask what training rows ask, 1 of them with the same answer"
+    ]
+
+
+@pytest.mark.parametrize("make", ["copy", "hardlink"])
+def test_a_copy_of_the_training_file_is_refused_by_the_command_before_anything_is_loaded(
+    run: Run, tmp_path: Path, make: str
+) -> None:
+    sets_of(tmp_path, TRAIN)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("format =", 'heldout = "copy.jsonl"\nformat ='))
+    copy = tmp_path / "copy.jsonl"
+    shutil.copy(tmp_path / "train.jsonl", copy) if make == "copy" else copy.hardlink_to(tmp_path / "train.jsonl")
+    refused = run("train", recipe, "--no-publish")
+    assert refused.status == 1
+    assert "100 of 100 held-out rows ask what training rows ask, 100 of them with the same answer" in refused.err
+    assert "preparing the base model" not in refused.err
+
+
+def test_exact_copies_among_training_rows_are_counted_and_said(tmp_path: Path) -> None:
+    train = [*TRAIN, TRAIN[0], TRAIN[0], pair("is 1 even?")]
+    sets = sets_of(tmp_path, train, [pair("Is it odd?")])
+    assert sets.overlap.copies == 2
+    assert list(sets.sentences()) == ["2 of 103 training rows are exact copies of earlier ones"]
+
+
+def test_conversations_that_only_begin_alike_are_not_the_same(tmp_path: Path) -> None:
+    train = [chat("hi", "hello", f"Is {number} even?", "yes") for number in range(20)]
+    assert sets_of(tmp_path, train, [chat("hi", "hello", "Is it odd?", "yes")]).overlap.seen == 0
+    with pytest.raises(RecipeError, match="1 of 1 held-out rows"):
+        sets_of(tmp_path, train, [chat("Hi", "hello")])
+
+
+def test_a_system_prompt_is_part_of_what_is_asked() -> None:
+    asked = Message("user", "a")
+    train = [Example(1, (Message("system", "be kind"), asked), "b")]
+    assert find_overlap(train, [Example(1, (asked,), "b")]).seen == 0
+    assert find_overlap(train, train) == Overlap(1, 0, 1, 1, 1, (1,))
+
+
+def test_without_heldout_rows_a_share_is_held_out_and_said(tmp_path: Path) -> None:
+    sets = sets_of(tmp_path, TRAIN)
+    assert (sets.train.rows, sets.heldout.rows, sets.overlap.seen) == (85, 15, 0)
+    assert list(sets.sentences()) == [
+        "no data.heldout: 15 of 100 rows are held out (seed 0; rows with the same prompt stay together)"
+    ]
+    lines = {example.line for example in sets.heldout.examples}
+    assert {example.line for example in sets_of(tmp_path, TRAIN).heldout.examples} == lines
+    assert {example.line for example in sets_of(tmp_path, TRAIN, data="heldout_seed = 1").heldout.examples} != lines
+    assert sets_of(tmp_path, TRAIN, data="heldout_share = 0.3").heldout.rows == 30
+
+
+def test_a_row_stays_on_its_side_when_others_are_added_or_reordered(tmp_path: Path) -> None:
+    def held(rows: list[dict[str, str]]) -> set[str]:
+        return {str(example.prompt) for example in sets_of(tmp_path, rows).heldout.examples}
+
+    shuffled = random.Random(1).sample(TRAIN, len(TRAIN))
+    assert held(shuffled) == held(TRAIN)
+    assert len(held([*TRAIN, pair("Is it odd?")]) ^ held(TRAIN)) <= 2
+
+
+def test_rows_with_the_same_prompt_are_held_out_together(tmp_path: Path) -> None:
+    train = [pair(f"{blanks}Is {number % 20} even?", str(number)) for number in range(100) for blanks in ("", " ")]
+    sets = sets_of(tmp_path, train)
+    assert sets.overlap.seen == 0
+    assert sets.heldout.rows == 30
+    conversations = [chat(*(f"{turn} {n % 9}" for turn in range(length))) for n in range(40) for length in (2, 4, 6)]
+    assert sets_of(tmp_path, conversations).overlap.seen == 0
+
+
+def test_rows_that_cannot_be_held_out_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"\[nothing_to_hold_out\] all rows ask the same"):
+        sets_of(tmp_path, [pair("a", str(number)) for number in range(20)])
+    assert sets_of(tmp_path, [pair("a"), pair("b")]).heldout.rows == 1
+    mostly = [*(pair("a", str(number)) for number in range(20)), pair("b")]
+    assert sets_of(tmp_path, mostly).heldout.rows == 1
+
+
+def test_a_share_beside_a_file_of_heldout_rows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="give one of the two"):
+        sets_of(tmp_path, TRAIN, [pair("b")], "heldout_share = 0.2")
+
+
+def test_a_reference_that_no_answer_can_match_is_a_fault(tmp_path: Path) -> None:
+    heldout = [pair("a", ' {"a": 1}\n'), pair("b", "{'a': 1}"), pair("c", "[" * 5_000)]
+    with pytest.raises(DataError) as caught:
+        sets_of(tmp_path, TRAIN, heldout, metric="json_exact")
+    assert [(fault.line, fault.code) for fault in caught.value.faults] == [
+        (2, "reference_not_json"),
+        (3, "reference_not_json"),
+    ]
+
+
+def test_many_turns_are_compared_in_time(tmp_path: Path) -> None:
+    long = chat(*("x" * 4_000 for _ in range(1_000)))
+    sets = sets_of(tmp_path, [long, chat("a", "b")], [chat("c", "d")])
+    assert sets.overlap.seen == 0

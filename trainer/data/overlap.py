@@ -1,0 +1,108 @@
+"""Which rows are the same: copies among training rows, and held-out rows that training sees too.
+
+Prompts and answers are compared apart from case, blanks and the ways Unicode writes one character. A row is a line; a
+conversation counts as seen when every answer of it that is scored stands in training after the same turns, so that
+conversations which only begin alike do not.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from itertools import groupby
+
+from trainer.data.rows import Example
+
+MAX_LINES_NAMED = 10
+Key = bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line: its examples, in order, and a key of what each of them asks."""
+
+    line: int
+    examples: tuple[Example, ...]
+    prompts: tuple[Key, ...]
+
+    @property
+    def pairs(self) -> Iterator[tuple[Key, Key]]:
+        """What is asked and what is answered."""
+        for prompt, example in zip(self.prompts, self.examples, strict=True):
+            yield prompt, _digest(_normal(example.completion))
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Rows that are there twice. `copies` are exact copies of earlier training rows.
+
+    `seen` held-out rows ask what training rows ask, `seen_answers` of them with the same answer; `lines` are the first
+    few of them, 1-based.
+    """
+
+    train_rows: int
+    copies: int
+    heldout_rows: int
+    seen: int
+    seen_answers: int
+    lines: tuple[int, ...]
+
+    @property
+    def seen_share(self) -> float:
+        """Share of the held-out rows that training sees."""
+        return self.seen / self.heldout_rows
+
+
+def rows_of(examples: Iterable[Example]) -> list[Row]:
+    """Examples by line."""
+    groups = (tuple(group) for _, group in groupby(examples, key=lambda example: example.line))
+    return [Row(group[0].line, group, tuple(_prompt_keys(group))) for group in groups]
+
+
+def find_overlap(train: Iterable[Example], heldout: Iterable[Example]) -> Overlap:
+    """Compare both sides."""
+    trained, held = rows_of(train), rows_of(heldout)
+    same = Counter(tuple((example.prompt, example.completion) for example in row.examples) for row in trained)
+    seen = seen_rows(trained, held)
+    pairs = {pair for row in trained for pair in row.pairs}
+    return Overlap(
+        len(trained),
+        len(trained) - len(same),
+        len(held),
+        len(seen),
+        sum(all(pair in pairs for pair in row.pairs) for row in seen),
+        tuple(row.line for row in seen[:MAX_LINES_NAMED]),
+    )
+
+
+def seen_rows(train: Iterable[Row], heldout: Iterable[Row]) -> list[Row]:
+    """The held-out rows all of whose prompts are training prompts."""
+    prompts = {prompt for row in train for prompt in row.prompts}
+    return [row for row in heldout if all(prompt in prompts for prompt in row.prompts)]
+
+
+def _prompt_keys(examples: tuple[Example, ...]) -> Iterator[Key]:
+    """Of one line; the prompts of a conversation are beginnings of its longest one, so each turn is read once."""
+    longest = examples[-1].prompt
+    if isinstance(longest, str):
+        yield _digest(_normal(longest))
+        return
+    ends = {len(example.prompt) for example in examples}
+    running = blake2b(digest_size=16)
+    for place, turn in enumerate(longest, start=1):
+        running.update(_digest(turn.role) + _digest(_normal(turn.content)))
+        if place in ends:
+            yield running.digest()
+
+
+@lru_cache(4_096)
+def _normal(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def _digest(text: str) -> Key:
+    return blake2b(text.encode(), digest_size=16).digest()

@@ -1,0 +1,39 @@
+"""What a result on held-out rows means, and what to do about it. Pure."""
+
+from __future__ import annotations
+
+from trainer.evaluate import Evaluation
+
+
+def advice(found: Evaluation) -> str | None:
+    """One sentence when the adapter should not be served as it is, or was not measured rightly; else None."""
+    adapter, base = found.adapter, found.base
+    wrong = adapter.score.total - adapter.score.correct
+    if adapter.cut and adapter.cut * 2 >= wrong:
+        return _of_cut_answers(found)
+    if adapter.score.correct > base.score.correct:
+        return None
+    if base.score.correct == base.score.total:
+        return "The base answers every held-out row rightly without an adapter: there is nothing to gain on these rows."
+    if adapter.loss >= base.loss:
+        return (
+            f"On held-out rows it is no better than its base, and its loss did not fall ({base.loss:.3f} to "
+            f"{adapter.loss:.3f}): lower training.learning_rate or the number of steps, or give more and other rows."
+        )
+    return (
+        f"On held-out rows it is no better than its base, but its loss fell ({base.loss:.3f} to {adapter.loss:.3f}): "
+        "train longer before you serve it, and see by the wrong answers whether the metric is too strict for them."
+    )
+
+
+def _of_cut_answers(found: Evaluation) -> str:
+    cut = f"{found.adapter.cut} of {found.rows} answers were cut at {found.max_new_tokens} tokens"
+    if found.max_new_tokens < found.longest_reference:
+        return (
+            f"{cut}, and right ones have up to {found.longest_reference}: leave evaluation.max_new_tokens out, or "
+            "raise it. What was trained is as it is; only this measurement was cut short."
+        )
+    return (
+        f"{cut}, and right ones have {found.longest_reference} at most: it has not learnt where to stop; "
+        "train longer before you serve it."
+    )
