@@ -23,6 +23,14 @@ ROTATE_BYTES = 16 * 1024 * 1024
 MAX_UNSHIPPED_BYTES = 256 * 1024 * 1024
 
 
+LOOK_EVERY_S = 0.01
+"""How often it is looked whether the segment still lies where others find it: to look costs two microseconds."""
+
+
+class JournalGone(OSError):
+    """The segment was removed, so that nobody would find what is written to it."""
+
+
 class JournalFull(OSError):
     """So much usage waits for the ledger that no new request may begin."""
 
@@ -59,6 +67,8 @@ class Journal:
         """Bytes of the current segment with which too much waits."""
         self._waiting: deque[tuple[bytes, Kind, bytes]] = deque()
         """Settle records that the disk had no room for; at most one for each attempt that had begun before."""
+        self._look_s = 0.0
+        """When to look next, on the clock of `time.monotonic`."""
         self._note(0, 0)
 
     @property
@@ -74,12 +84,20 @@ class Journal:
     def intent(self, attempt_id: bytes, kind: Kind, values: bytes) -> None:
         """An attempt begins (`rows.begun`); should nothing else come, it is `lost`.
 
-        Raises `OSError` when it cannot be recorded (`JournalFull`: when too much waits for the ledger already).
+        Raises `OSError` when it cannot be recorded (`JournalFull`: when too much waits for the ledger already;
+        `JournalGone`: when the segment was removed, until `tend` has made it again).
         """
         with self._lock:
             current = self._current
             if current.size > self._most:
                 raise self._too_full()
+            now_s = time.monotonic()
+            if now_s >= self._look_s:
+                if current.is_gone():
+                    raise JournalGone(
+                        errno.ENOENT, f"{current.path} was removed; it is made again when that is possible"
+                    )
+                self._look_s = now_s + LOOK_EVERY_S
             if self._waiting:
                 self._write_waiting()
             current.event(INTENT, attempt_id, kind, values)
@@ -119,11 +137,14 @@ class Journal:
         self._most = self._max_unshipped_bytes + self._shipped - self._written
 
     def tend(self) -> list[Path]:
-        """fsync, write what waited, begin a new segment when this one is long; every segment's path, oldest first.
+        """Restore what was removed, fsync, write what waited, begin a new segment when this one is long.
+
+        The value is every segment's path, oldest first.
 
         For the shipper's thread. A disk without room is no error here: the next round tries again.
         """
         with suppress(OSError):
+            self._restore()
             with self._lock:
                 self._write_waiting()
             self._current.sync()
@@ -143,6 +164,20 @@ class Journal:
                         self._note(segment.size - before, 0)
                     segment.sync()
         return [segment.path for segment in (*self._full, self._current)]
+
+    def _restore(self) -> None:
+        """Segments that were removed are written again whole, from the files that are still open."""
+        for segment in [*self._full, self._current]:
+            if segment.is_gone():
+                try:
+                    with self._lock:
+                        segment.restore()
+                except OSError as error:
+                    log.error("%s was removed and cannot be made again now: %s", segment.path, error)
+                    raise
+                log.warning(
+                    "%s was removed while it was in use; it was made again, with all of its records", segment.path
+                )
 
     def forget_oldest(self) -> None:
         """The shipper has removed the oldest segment, which was full."""

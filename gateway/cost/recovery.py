@@ -5,13 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
 from gateway.cost.records import INTENT, SETTLE
 from gateway.cost.rows import Kind, lost
-from gateway.cost.segments import SegmentReader, SegmentWriter, segments_in, writer_and_sequence
+from gateway.cost.segments import SegmentReader, SegmentWriter, restored, segments_in, writer_and_sequence
 
 BLOCK_BYTES = 256 * 1024
 """Fits the processor's cache, where ten times as much would take half as long again."""
@@ -26,6 +26,15 @@ class Estate:
     fds: tuple[int, ...]
     lost: int
     """Attempts that were marked so now."""
+
+    def restored(self) -> Estate:
+        """The same, with segments that were removed meanwhile made again. Raises `OSError`."""
+        fds = list(self.fds)
+        for number, (path, fd) in enumerate(zip(self.paths, self.fds, strict=True)):
+            if not path.exists():
+                fds[number] = restored(path, fd)
+                os.close(fd)
+        return replace(self, fds=tuple(fds))
 
     def release(self) -> None:
         """Give the locks up."""

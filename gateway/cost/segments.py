@@ -43,6 +43,7 @@ NAME = re.compile(r"usage-.+-[0-9]+\.log")
 DAMAGED = "damaged-"
 """Prefix of a segment that was shipped as far as it could be read, and is kept for people to look at."""
 DIGEST_BYTES = 16
+COPY_BYTES = 1 << 20
 Event = tuple[bytes, bytes, Kind, bytes]
 """`INTENT` or `SETTLE`, the attempt's id, and its kind and values (`gateway.cost.rows`)."""
 
@@ -102,6 +103,7 @@ class SegmentWriter:
         self.path, self.size = path, size
         self.closing: Closing | None = None
         self._fd = fd
+        self._file = _identity(os.fstat(fd))
         self._records, self._intents = records, intents
         self._kinds = set(kinds)
         """Names of those that are declared."""
@@ -116,7 +118,7 @@ class SegmentWriter:
         """
         path = segment_path(folder, writer, sequence)
         unnamed = path.with_suffix(".new")
-        fd = os.open(unnamed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+        fd = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             made = cls(path, fd, blake2b(digest_size=DIGEST_BYTES))
@@ -175,6 +177,16 @@ class SegmentWriter:
         """fsync: for a thread, never for the event loop."""
         os.fsync(self._fd)
 
+    def is_gone(self) -> bool:
+        """Whether the file, or its folder, was removed or moved away: what is written to it then is lost to others."""
+        return is_gone(self.path, self._file)
+
+    def restore(self) -> None:
+        """Have the file again where it was, with all that it had. Raises `OSError`, and then nothing has changed."""
+        fd = restored(self.path, self._fd)
+        os.close(self._fd)
+        self._fd, self._file = fd, _identity(os.fstat(fd))
+
     def fileno(self) -> int:
         """The descriptor that holds the lock."""
         return self._fd
@@ -182,6 +194,42 @@ class SegmentWriter:
     def release(self) -> None:
         """Give the lock up."""
         os.close(self._fd)
+
+
+def is_gone(path: Path, file: tuple[int, int]) -> bool:
+    """Whether another file than this (device and inode), or none, lies there."""
+    try:
+        return _identity(os.stat(path)) != file
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+
+
+def restored(path: Path, fd: int) -> int:
+    """A locked descriptor of a new file at `path`, with the bytes of an open one that nobody finds any more.
+
+    Its folder is made again. Raises `OSError`, and leaves nothing behind then.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    unnamed = path.with_suffix(".new")
+    again = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+    try:
+        fcntl.flock(again, fcntl.LOCK_EX)
+        at = 0
+        while data := os.pread(fd, COPY_BYTES, at):
+            at += len(data)
+            if os.write(again, data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(again)
+        unnamed.rename(path)
+    except OSError:
+        os.close(again)
+        unnamed.unlink(missing_ok=True)
+        raise
+    return again
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
 
 
 @dataclass(slots=True)

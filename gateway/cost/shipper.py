@@ -148,7 +148,8 @@ class Shipper:
 
     def _ship_estates(self, *, pause_s: float = PAUSE_S, until_s: float = math.inf) -> bool:
         """Whether the ledger has all that dead workers left, or it became too late."""
-        for estate in list(self._estates.values()):
+        for writer, found in list(self._estates.items()):
+            estate = self._estates[writer] = found.restored()
             for path in estate.paths:
                 if not self._ship_segment(path, ours=False, pause_s=pause_s, until_s=until_s):
                     return False

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from gateway.cost.journal import Journal, JournalFull
+from gateway.cost.journal import Journal, JournalFull, JournalGone
 from gateway.cost.records import SETTLE, encode
 from gateway.cost.shipper import Shipper
 from gateway.cost.verify import verify
@@ -304,6 +305,63 @@ def test_on_a_full_disk_what_was_accepted_ends_and_nothing_new_begins(
     Shipper(other, ledger).ship()
     assert ledger.audit([]) == []
     other.close()
+
+
+def remove_folder(journal: Journal) -> None:
+    shutil.rmtree(journal.folder)
+
+
+def remove_segment(journal: Journal) -> None:
+    journal.path.unlink()
+
+
+def move_folder(journal: Journal) -> None:
+    journal.folder.rename(journal.folder.with_name("away"))
+
+
+def put_another_there(journal: Journal) -> None:
+    journal.path.unlink()
+    journal.path.touch()
+
+
+@pytest.mark.parametrize("remove", [remove_folder, remove_segment, move_folder, put_another_there])
+def test_a_segment_that_is_removed_under_its_writer_takes_no_intents_and_is_made_again_whole(
+    tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, remove: Callable[[Journal], None]
+) -> None:
+    monkeypatch.setattr("gateway.cost.journal.LOOK_EVERY_S", 0.0)
+    journal = Journal(tmp_path / "journal", "w", rotate_bytes=1_000)
+    shipper = Shipper(journal, ledger)
+    for number in range(6):
+        begin(journal, f"a-{number}")
+    journal.tend()  # what is full is closed, and there are two segments
+    remove(journal)
+    with pytest.raises(JournalGone):
+        begin(journal, "refused")
+    end(journal, "a-0", "ok", 3)
+    shipper.ship()
+    begin(journal, "b-0")
+    for name in ("b-0", *(f"a-{number}" for number in range(1, 6))):
+        end(journal, name, "ok", 3)
+    shipper.ship()
+    journal.close()
+    assert outcomes(ledger) == dict.fromkeys(("b-0", *(f"a-{number}" for number in range(6))), ("ok", 3))
+    Shipper(Journal(tmp_path / "journal", "next"), ledger).ship()
+    assert verify(tmp_path / "journal", ledger).problems == ()
+
+
+def test_what_a_dead_worker_left_and_somebody_removes_while_it_is_shipped_is_not_lost(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    folder = tmp_path / "journal"
+    dead = Journal(folder, "dead")
+    begin(dead, "a-0")
+    end(dead, "a-0", "ok", 3)
+    dead.close()
+    shipper = Shipper(Journal(folder, "w"), ledger)
+    shipper.recover()
+    shutil.rmtree(folder)
+    shipper.ship()
+    assert outcomes(ledger) == {"a-0": ("ok", 3)}
 
 
 def test_what_waited_for_room_is_written_by_the_shipper_too(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import signal
 import time
 from collections import Counter
@@ -177,6 +178,25 @@ def test_on_a_full_disk_what_had_begun_ends_and_nothing_begins_until_there_is_ro
             gone.result()
             one.wait_running(0)
             assert not one.serves(), "what ended waits for room, and comes first"
+        wait_until("service to go on by itself", one.serves)
+        one.wait_booked()
+    assert one.problems() == ()
+
+
+def test_when_the_journals_folder_is_removed_nothing_begins_until_it_is_there_again_and_nothing_is_lost(
+    house: House,
+) -> None:
+    with service(house) as one, ThreadPoolExecutor(1) as clients:
+        stream = clients.submit(one.ask, LONG_TOKENS, stream=True)
+        one.wait_running(1)
+        with locked(house):  # so that none of it is in the ledger yet
+            assert [one.serves() for _ in range(3)] == [True] * 3
+            shutil.rmtree(one.journal)
+            one.journal.touch()  # nobody can make the folder
+            wait_until("that nothing begins", lambda: not one.serves())
+            assert [one.serves() for _ in range(5)] == [False] * 5
+            assert stream.result().status_code == 200
+        one.journal.unlink()
         wait_until("service to go on by itself", one.serves)
         one.wait_booked()
     assert one.problems() == ()
