@@ -7,6 +7,7 @@ ApiError                       status  type                    retried by the SD
 ├── ModelNotFound              404     invalid_request_error   no
 ├── MethodNotAllowed           405     invalid_request_error   no
 ├── TooSlow                    408     invalid_request_error   yes
+├── AnswerTimeout              400     invalid_request_error   no
 ├── PayloadTooLarge            413     invalid_request_error   no
 ├── UnsupportedMedia           415     invalid_request_error   no
 ├── RateLimited                429     rate_limit_error        yes, after Retry-After
@@ -124,6 +125,14 @@ class TooSlow(ApiError):
     status = 408
     type = "invalid_request_error"
     headers = ((b"connection", b"close"),)
+
+
+class AnswerTimeout(ApiError):
+    """An answer in one piece took too long. It would take as long again, so the status is one that nobody repeats."""
+
+    status = 400
+    type = "invalid_request_error"
+    should_retry = False
 
 
 class PayloadTooLarge(ApiError):

@@ -12,7 +12,7 @@ from gateway.catalog_watch import CatalogWatch
 from gateway.cost.journal import Journal
 from gateway.cost.limits import Bill, Limits
 from gateway.cost.output_lengths import OutputLengths
-from gateway.errors import EngineFailed, Overloaded
+from gateway.errors import AnswerTimeout, EngineFailed, Overloaded
 from gateway.experiments.units import Units
 from gateway.fleet.connection import EngineBroke, EngineTimeout, EngineUnreachable
 from gateway.fleet.view import CannotLoad
@@ -86,6 +86,7 @@ async def _serve_request(
             respond.say(bill.headers)
             if request.bounded_by_us:
                 respond.say(((b"x-switchyard-max-tokens", b"%d" % (request.max_output_tokens or 0)),))
+            respond.ping_every(house.settings.stream_ping_s)
             await _attempt_until_served(call, principal, request, arm, bill, house, respond)
 
 
@@ -122,13 +123,15 @@ async def _attempt_until_served(
             house.fleet.lost(attempt.engine.url, missing.engine_name)
             failure = "the engine lost the adapter"
         except EngineTimeout as error:  # it may still be working on it: a second engine would do the work twice
+            if not request.stream:
+                raise _too_long(house.settings.answer_timeout_s) from error
             _note_failure(house, attempt.engine.url)
             raise _unavailable(arm, "its engine did not begin an answer in time") from error
         except (EngineUnreachable, EngineBroke) as error:  # its text names hosts and folders: for the operator only
             log.warning("request %s, attempt %d, %s: %s", call.request_id, number, attempt.engine.url, error)
             if not isinstance(error, CannotLoad):
                 _note_failure(house, attempt.engine.url)
-            if respond.started:
+            if respond.relayed:
                 raise EngineFailed("The engine broke off in the middle of its answer.", code="engine_broke") from error
             respond.forget()
             unable.add(attempt.engine.url)
@@ -146,6 +149,14 @@ async def _attempt_until_served(
 def _note_failure(house: House, engine_url: str) -> None:
     house.fleet.breaker.failed(engine_url, time.monotonic())
     house.fleet.wake()
+
+
+def _too_long(limit_s: float) -> AnswerTimeout:
+    return AnswerTimeout(
+        f"The answer was not complete after {limit_s:g} s, the most for an answer in one piece. Ask for it with "
+        "'stream': true, which has no such limit, or for fewer tokens with 'max_tokens'.",
+        code="answer_timeout",
+    )
 
 
 def _unavailable(arm: Arm, failure: str) -> Overloaded:
@@ -180,6 +191,6 @@ def _forward(
         price=bill.price,
         choices=request.choices,
         usage=usage,
-        head_timeout_s=settings.head_timeout_s,
+        head_timeout_s=settings.head_timeout_s if request.stream else settings.answer_timeout_s,
         idle_timeout_s=settings.idle_timeout_s,
     )

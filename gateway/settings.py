@@ -93,7 +93,20 @@ class GatewaySettings(RegistrySettings):
         description="The operator's key for /admin/v1, at least 32 characters and the same on every host. Default: the "
         "file admin-key in state_dir, made by the gateway.",
     )
-    head_timeout_s: float = Field(300.0, description="Longest wait for an engine's answer to begin.")
+    head_timeout_s: float = Field(300.0, gt=0, description="Longest wait for an engine's stream to begin.")
+    answer_timeout_s: float = Field(
+        900.0,
+        gt=0,
+        description="Longest wait for an engine's answer in one piece, which comes when all of it is made: 4,000 "
+        "tokens at 10 a second take 400 s.",
+    )
+    stream_ping_s: float = Field(
+        10.0,
+        ge=0,
+        description="A stream on which nothing comes for so long, at its begin or between two tokens, sends an SSE "
+        "comment, for proxies that cut idle connections. What fails after the first one is an event of the stream and "
+        "no status. 0 sends none.",
+    )
     idle_timeout_s: float = Field(120.0, description="Longest silence within an engine's answer.")
     cold_wait_s: float = Field(30.0, description="Longest time a request waits for a cold adapter before 503.")
     max_in_flight: int = Field(

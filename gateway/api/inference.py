@@ -49,6 +49,7 @@ async def answer(
         log.exception("request %s failed in the gateway", ids.own)
         await respond.fail(ApiError("The gateway failed on this request; it is our fault.", code="internal_error"))
     finally:
+        await respond.stop_pings()
         house.metrics.in_flight.dec()
         house.metrics.answered(endpoint, respond.status)
         if respond.first_byte_s is not None:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 
 from gateway.api.asgi import Send
 from gateway.errors import ApiError, Headers
 from gateway.handoffs import Arm
 
+log = logging.getLogger("switchyard.api")
 JSON = b"application/json"
 SSE = b"text/event-stream; charset=utf-8"
+PING = b": ping\n\n"
+"""A comment: every reader of event streams drops it."""
 
 
 class Respond:
-    """A stream's head goes out with its first chunk; a document is held until `end`.
+    """A stream's head goes out with its first chunk, or with the ping that says that one is waited for; a document is
+    held until `end`.
 
-    So every error before the first byte is a plain JSON answer with its own status, and nothing is complete before its
-    usage is on record.
+    So every error before that is a plain JSON answer with its own status, and nothing is complete before its usage is
+    on record. Until a chunk was relayed, another engine may begin anew.
     """
 
     def __init__(self, send: Send, *, began_s: float, headers: Headers = ()) -> None:
@@ -25,8 +31,17 @@ class Respond:
         self._headers = [*headers]
         self._held: list[bytes] = []
         self._began_s = began_s
+        self._ping_s = 0.0
+        self._spoke_s = 0.0
+        """`time.monotonic()` of the last bytes of a stream."""
+        self._clock: asyncio.TimerHandle | None = None
+        self._pinging: asyncio.Task[None] | None = None
+        """A ping under way, which may have to wait for the client to read; nothing else is sent meanwhile."""
         self.streams = False
         self.started = False
+        """Whether the head went out."""
+        self.relayed = False
+        """Whether some of a good answer of an engine went out."""
         self.status = 0
         self.first_byte_s: float | None = None
         """Seconds from the request to the first byte of its answer."""
@@ -48,21 +63,60 @@ class Respond:
         if not self.streams:
             self._held.append(chunk)
             return
+        self.relayed = True
+        if self._pinging is not None:
+            await asyncio.wait({self._pinging})
+        await self._stream(chunk)
+
+    async def _stream(self, data: bytes) -> None:
+        self._spoke_s = time.monotonic()
         if not self.started:
             await self._start(200, SSE, [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")])
-        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    def ping_every(self, seconds: float) -> None:
+        """From now to its end a stream is never silent for longer; 0 lets it be."""
+        if self.streams and seconds:
+            self._ping_s = seconds
+            self._spoke_s = time.monotonic()
+            self._clock = asyncio.get_running_loop().call_later(seconds, self._look_whether_silent)
+
+    def _look_whether_silent(self) -> None:
+        """One timer for a stream, however many chunks: it is not put off by them, and looks when the last was."""
+        loop = asyncio.get_running_loop()
+        left_s = self._spoke_s + self._ping_s - time.monotonic()
+        if left_s <= 0:
+            left_s = self._ping_s
+            if self._pinging is None:
+                self._pinging = loop.create_task(self._stream(PING))
+                self._pinging.add_done_callback(self._pinged)
+        self._clock = loop.call_later(left_s, self._look_whether_silent)
+
+    def _pinged(self, ping: asyncio.Task[None]) -> None:
+        self._pinging = None
+        if not ping.cancelled() and ping.exception() is not None:
+            log.error("a stream could not be kept open", exc_info=ping.exception())
+
+    async def stop_pings(self) -> None:
+        """The stream ends, well or not."""
+        if self._clock is not None:
+            self._clock.cancel()
+            self._clock = None
+        if self._pinging is not None:
+            await asyncio.wait({self._pinging})
 
     def forget(self) -> None:
         """Drop what is held of an answer that broke off before anything went out; another engine will give a whole one.
 
         Invariant: only called while nothing was sent.
         """
-        assert not self.started
+        assert not self.relayed
         self._held.clear()
         self.first_byte_s = None
 
     async def end(self) -> None:
         """The answer is complete and on record."""
+        await self.stop_pings()
         if self.streams:
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
             return
@@ -70,6 +124,7 @@ class Respond:
 
     async def fail(self, error: ApiError) -> None:
         """The error as a JSON answer, or as the last event of a stream that has begun."""
+        await self.stop_pings()
         if self.started:
             await self._send({"type": "http.response.body", "body": error.sse_event(), "more_body": False})
             return

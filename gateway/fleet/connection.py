@@ -267,7 +267,7 @@ class Exchange:
             connection.close()
             self._client.give_back(connection)
             if isinstance(error, TimeoutError):
-                raise EngineTimeout(f"the engine did not answer within {self._head_timeout_s:g} s") from None
+                raise self._too_late() from None
             raise
         self._connection = connection
         return self
@@ -278,6 +278,9 @@ class Exchange:
         """Free the connection."""
         if self._connection is not None:
             self._client.give_back(self._connection)
+
+    def _too_late(self) -> EngineTimeout:
+        return EngineTimeout(f"the engine did not begin an answer within {self._head_timeout_s:g} s")
 
     @property
     def connection(self) -> EngineConnection:
@@ -296,16 +299,22 @@ class Exchange:
         return self.connection.headers
 
     async def chunks(self, idle_timeout_s: float) -> AsyncIterator[bytes]:
-        """The body as it arrives. Raises `EngineBroke`, also when nothing came for `idle_timeout_s`."""
+        """The body as it arrives. Raises `EngineBroke`, also when nothing came for `idle_timeout_s` within it, and
+        `EngineTimeout` when it did not begin in time: engines send the head of a stream long before its first byte.
+        """
         connection = self.connection
+        patience_s = self._head_timeout_s
         while True:
             if not connection.readable:  # a timer for every chunk would cost more than reading it
                 try:
-                    async with asyncio.timeout(idle_timeout_s):
+                    async with asyncio.timeout(patience_s):
                         await connection.wait_until_readable()
                 except TimeoutError:
                     connection.close()
+                    if patience_s is not idle_timeout_s:
+                        raise self._too_late() from None
                     raise EngineBroke(f"the engine sent nothing for {idle_timeout_s:g} s") from None
+            patience_s = idle_timeout_s
             data = connection.read()
             if not data:
                 return

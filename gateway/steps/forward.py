@@ -33,6 +33,12 @@ NO_CHOICES = b'"choices":[]'
 """Only in the event with the final usage."""
 EVENT_END = b"\n\n"
 DONE = b"data: [DONE]\n\n"
+BROKEN_OFF = (b'"finish_reason":"abort"', b'"finish_reason":"error"')
+"""An answer ends so when its engine gave it up: it is paused, stopped or out of order, and the answer is none."""
+COMMENT = re.compile(rb"(?:\A|(?<=\n\n)):[^\n]*\n\n")
+"""The engine's own sign of life, which is not a part of its answer."""
+ADAPTER = re.compile(r"a-[0-9a-f]{16}-[0-9-]+")
+"""Adapters' names on engines."""
 CONSTRAINTS = ("structured_outputs", "response_format")
 DEAD_ENGINE = "EngineCore"
 """In vLLM's message when the engine itself has died, and not the request been at fault."""
@@ -115,6 +121,8 @@ class Forward:
 
     async def _document(self) -> AsyncIterator[bytes]:
         data = await self._exchange.body(self._idle_timeout_s)
+        if BROKEN_OFF[0] in data or BROKEN_OFF[1] in data:
+            raise EngineBroke("the engine gave its answer up")
         found = USAGE.match(data, data.rfind(USAGE_BEGINS))  # with log-probabilities, parsing all of it takes seconds
         if found is None:
             raise EngineBroke("the engine's answer has no count of tokens")
@@ -136,26 +144,32 @@ class Forward:
                 continue
             block, held = held[:cut].replace(self._needle, self._replacement), held[cut:]
             failure = None
-            if b'data: {"error"' in block:
-                block, failure = self._cut_at_error(block)
+            if b'data: {"error"' in block or BROKEN_OFF[0] in block or BROKEN_OFF[1] in block:
+                block, failure = self._cut_at_failure(block)
+            if block[:1] == b":" or b"\n\n:" in block:
+                block = COMMENT.sub(b"", block)
             if b',"usage":{' in block:
                 block = self._see_running_usage(block)
             done = block.endswith(DONE) or done
-            if self._usage.began_s is None:
-                self._usage.began_s = time.perf_counter()
             if block:
+                if self._usage.began_s is None:
+                    self._usage.began_s = time.perf_counter()
                 yield block
             if failure is not None:
                 raise failure
         if not done:
             raise EngineBroke("the engine ended its answer in the middle")
 
-    def _cut_at_error(self, block: bytes) -> tuple[bytes, Exception | None]:
-        """What came before the first error event of a block, and the error that ends the stream."""
+    def _cut_at_failure(self, block: bytes) -> tuple[bytes, Exception | None]:
+        """What came before the first event of a block that says that the engine failed, and the error that ends the
+        stream.
+        """
         kept = b""
         for event in block.split(EVENT_END)[:-1]:
             if event.startswith(b'data: {"error"'):
                 return kept, self._translate_event(event)
+            if BROKEN_OFF[0] in event or BROKEN_OFF[1] in event:
+                return kept, EngineBroke("the engine gave its answer up")
             kept += event + EVENT_END
         return kept, None
 
@@ -232,4 +246,9 @@ class Forward:
         return EngineFailed(f"The engine failed while it answered: {self._publicly(message)}", code="engine_error")
 
     def _publicly(self, message: str) -> str:
-        return message.replace(self._engine_name, self._public_name)
+        """A message with our name of the model in place of the engine's, which may be a word such as `base`: vLLM
+        quotes names, and only adapters' names stand for nothing else.
+        """
+        name = re.escape(self._engine_name)
+        where = rf"(?<![\w-]){name}(?![\w-])" if ADAPTER.fullmatch(self._engine_name) else rf"(?<=([`'\"])){name}(?=\1)"
+        return re.sub(where, lambda _: self._public_name, message)

@@ -30,16 +30,30 @@ async def infer(engine: Engine, kind: Kind, exchange: Exchange) -> None:
     job = parse_job(kind, body, exchange.header(b"x-request-id"), engine.options)
     adapter = engine.find(job.model)
     engine.check_alive()
+    if engine.faults.abort_after_tokens is not None:
+        job = job.given_up_after(engine.faults.abort_after_tokens)
     name = adapter.name if adapter else engine.options.served_model_name[0]
     engine.stats.requests.count(name)
     arrived = time.perf_counter()
     try:
-        async with engine.admission.place(adapter.number if adapter else None):
-            engine.stats.queue.see(time.perf_counter() - arrived)
-            await _before_answer(engine, exchange)
-            await engine.prepare(adapter)
-            with engine.batch(adapter) as serving:
-                whole = await _Answer(engine, exchange, job, serving, arrived).send()
+        await _before_answer(engine, exchange)
+        if job.stream:  # vLLM's head goes out before the request is so much as queued
+            await exchange.start(200, STREAM)
+        try:
+            async with engine.admission.place(adapter.number if adapter else None):
+                engine.stats.queue.see(time.perf_counter() - arrived)
+                await engine.pace.work(exchange, 0)
+                await engine.prepare(adapter)
+                with engine.batch(adapter) as serving:
+                    whole = await _Answer(engine, exchange, job, serving, arrived).send()
+        except EngineError as error:
+            if not job.stream:
+                raise
+            whole = False
+            await exchange.chunk(error.event())
+        if job.stream:
+            await exchange.chunk(DONE)
+            await exchange.end()
     except ClientGone:
         engine.stats.aborted += 1
         raise
@@ -53,7 +67,6 @@ async def infer(engine: Engine, kind: Kind, exchange: Exchange) -> None:
 
 
 async def _before_answer(engine: Engine, exchange: Exchange) -> None:
-    await engine.pace.work(exchange, 0)
     faults = engine.faults
     if faults.fail_next:
         engine.faults = replace(faults, fail_next=faults.fail_next[1:])
@@ -86,12 +99,13 @@ class _Answer:
         self.choices = self._generate()
 
     async def send(self) -> bool:
-        """Send it; False when a stream had to end with an error event."""
+        """Send it, of a stream all but its end; False when it ends with an error event. Raises EngineError."""
         job, stats = self.job, self.engine.stats
         identity = f"{self.serving.model}\0{self.serving.path}\0{job.cache_salt}"
         uses = [self.engine.prefix.match(identity, prompt) for prompt in job.prompts]
         cache = CacheUse(sum(use.cached for use in uses), sum(use.created for use in uses))
-        if not await (self._stream(cache) if job.stream else self._whole(cache)):
+        await (self._stream(cache) if job.stream else self._whole(cache))
+        if job.aborted:
             return False
         stats.finished[job.finish_reason] += len(self.choices)
         stats.latency.see(time.perf_counter() - self.arrived)
@@ -119,7 +133,7 @@ class _Answer:
             self.serving = replace(self.serving, weights=stranger)
             self.choices = self._generate()
 
-    async def _whole(self, cache: CacheUse) -> bool:
+    async def _whole(self, cache: CacheUse) -> None:
         faults = self.engine.faults
         await self._work(faults.ttft_ms)
         self._prefilled(cache)
@@ -133,7 +147,6 @@ class _Answer:
             await self.exchange.chunk(data[: len(data) // 2])
             self._break_socket()
         await self.exchange.answer(200, data)
-        return True
 
     async def _count_while_generating(self, token_ms: float) -> None:
         """All tokens of an unstreamed answer; those that were made before the client left are counted too."""
@@ -148,33 +161,24 @@ class _Answer:
         finally:
             self.engine.stats.generation_tokens += made * len(self.choices)
 
-    async def _stream(self, cache: CacheUse) -> bool:
-        events, exchange, stats = StreamEvents(self.job, self.serving.model), self.exchange, self.engine.stats
+    async def _stream(self, cache: CacheUse) -> None:
+        events, stats = StreamEvents(self.job, self.serving.model), self.engine.stats
         await self._work(self.engine.faults.ttft_ms)
         self._prefilled(cache)
-        await exchange.start(200, STREAM)
-        whole = True
-        try:
-            for event in events.opening():
-                await self._event(event)
-            before = time.perf_counter()
-            stats.ttft.see(before - self.arrived)
-            for place in range(self.job.answer_tokens):
-                await self._work(self.engine.faults.token_ms if place else 0)
-                now = time.perf_counter()
-                stats.token_gap.see(now - before)
-                before = now
-                stats.generation_tokens += len(self.choices)
-                for choice in self.choices:
-                    await self._event(events.token(self.serving, choice, place))
-            for event in events.closing(self.job.answer_tokens * len(self.choices), cache):
-                await self._event(event)
-        except EngineError as error:
-            whole = False
-            await exchange.chunk(error.event())
-        await exchange.chunk(DONE)
-        await exchange.end()
-        return whole
+        for event in events.opening():
+            await self._event(event)
+        before = time.perf_counter()
+        stats.ttft.see(before - self.arrived)
+        for place in range(self.job.answer_tokens):
+            await self._work(self.engine.faults.token_ms if place else 0)
+            now = time.perf_counter()
+            stats.token_gap.see(now - before)
+            before = now
+            stats.generation_tokens += len(self.choices)
+            for choice in self.choices:
+                await self._event(events.token(self.serving, choice, place))
+        for event in events.closing(self.job.answer_tokens * len(self.choices), cache):
+            await self._event(event)
 
     async def _event(self, event: Json) -> None:
         faults = self.engine.faults

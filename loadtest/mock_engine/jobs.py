@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import orjson
@@ -40,6 +40,12 @@ class Job:
     """The one token that `allowed_token_ids` leaves; longer lists are ignored."""
     return_token_ids: bool
     cache_salt: str
+    aborted: bool = False
+    """The engine gives it up."""
+
+    def given_up_after(self, tokens: int) -> Job:
+        """The same, that ends after so many tokens at the latest because the engine gives it up."""
+        return replace(self, answer_tokens=min(self.answer_tokens, max(tokens, 1)), aborted=True)
 
     @property
     def prompt_tokens(self) -> int:
@@ -49,6 +55,8 @@ class Job:
     @property
     def finish_reason(self) -> str:
         """Why generation ends."""
+        if self.aborted:
+            return "abort"
         return "stop" if self.answer_tokens < self.max_tokens else "length"
 
 

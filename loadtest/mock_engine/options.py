@@ -79,6 +79,8 @@ class Faults:
     """Break the socket after this many stream events (0: before the headers). Unstreamed answers break half way."""
     error_after_chunks: int | None = None
     """After this many stream events send vLLM's error event, then [DONE]. Unstreamed requests get a 500."""
+    abort_after_tokens: int | None = None
+    """Answers end after so many tokens with the finish_reason "abort", as vLLM's do when it gives its requests up."""
     hang: bool = False
     """The core stands still: no token, also of streams that run, and no load comes until this is off again, when all
     go on. /health says 200, and /metrics, /v1/models and unloads answer: they do not need the core."""

@@ -14,7 +14,7 @@ POLLS, POLL_S = 100, 0.1
 
 
 async def test_a_completion_has_all_of_vllms_fields_and_our_request_id(engine: EngineUnderTest) -> None:
-    request_id = uuid.uuid4().hex
+    request_id = f"{uuid.uuid4().hex}-Root=1-67/{'x' * 100}:y_z"  # ours, and behind it what a client calls it
     body = {"model": engine.base, "prompt": TOKEN_IDS, "max_tokens": 2, "temperature": 0, "logprobs": 1}
     body["ignore_eos"] = True
     answer = await engine.http.post("/v1/completions", json=body, headers={"X-Request-Id": request_id})

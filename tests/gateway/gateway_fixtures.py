@@ -39,7 +39,7 @@ def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         house.point("initech/forms", "1.0")
         house.registry.tenants.map_model("acme", "ft:gpt-4o-mini:acme::7", "acme/triage")
         house.registry.tenants.map_model("acme", "gpt-4o-mini", "tiny")
-        with run_stack(house, head_timeout_s=2.0, idle_timeout_s=2.0) as stack:
+        with run_stack(house, head_timeout_s=2.0, answer_timeout_s=2.0, idle_timeout_s=2.0) as stack:
             yield stack
 
 

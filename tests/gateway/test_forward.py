@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.errors import ApiError, EngineFailed
-from gateway.fleet.connection import EngineBroke, EngineClient, EngineUnreachable
+from gateway.errors import ApiError, BadRequest, EngineFailed
+from gateway.fleet.connection import EngineBroke, EngineClient, EngineTimeout, EngineUnreachable
 from gateway.handoffs import ShownUsage, Usage
 from gateway.steps.forward import AdapterMissing, Forward
 from registry.catalog import TariffEntry
@@ -36,11 +37,13 @@ def token(text: str, **more: Any) -> bytes:
 USAGE = event({"id": "c-1", "model": NAME, "choices": [], "usage": COUNTS})
 DONE = b"data: [DONE]\n\n"
 TRICKY = f'say "model":"{NAME}" or {{"usage":{{}}}} \n\ndata: {{"error"'
-STREAM = token("grüße 😀") + b": keep-alive\n\n" + token(TRICKY) + USAGE + DONE
+COMMENT = b": keep-alive\n\n"
+STREAM = COMMENT + token("grüße 😀") + COMMENT + COMMENT + token(TRICKY) + USAGE + DONE
 
 
 def public(data: bytes) -> bytes:
-    return data.replace(b'"model":"%b"' % NAME.encode(), b'"model":"%b"' % PUBLIC.encode())
+    """With our name, and without the engine's signs of life."""
+    return data.replace(COMMENT, b"").replace(b'"model":"%b"' % NAME.encode(), b'"model":"%b"' % PUBLIC.encode())
 
 
 @asynccontextmanager
@@ -334,3 +337,83 @@ async def test_a_refusal_leaves_the_connection_ready_for_the_next_request() -> N
         client.close()
     assert len(server.connections) == 1
     assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("reason", ["abort", "error"])
+@pytest.mark.parametrize("pieces", [1, 10_000])
+async def test_an_answer_that_its_engine_gave_up_is_an_answer_that_broke(reason: str, pieces: int) -> None:
+    ended = event({"id": "c-1", "model": NAME, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
+    async with forwarded(chunked(token("one") + ended + USAGE + DONE), pieces=pieces) as (forward, usage, _):
+        got: list[bytes] = []
+        with pytest.raises(EngineBroke):
+            await read_into(got, forward)
+    assert b"".join(got) == public(token("one"))
+    assert usage.source != "engine"
+    said = {"id": "c-1", "model": NAME, "choices": [{"message": {"content": "x"}, "finish_reason": reason}]}
+    async with forwarded(document(orjson.dumps({**said, "usage": COUNTS})), stream=False, pieces=pieces) as (
+        forward,
+        _,
+        _,
+    ):
+        with pytest.raises(EngineBroke):
+            await all_of(forward)
+
+
+async def test_a_client_may_talk_about_answers_that_are_given_up() -> None:
+    text = 'the field is "finish_reason":"abort"'
+    async with forwarded(chunked(token(text) + USAGE + DONE)) as (forward, _, _):
+        assert b"".join(await all_of(forward)) == public(token(text) + DONE)
+
+
+ADAPTER = "a-0123456789abcdef-1-7"
+MESSAGES_OF_THE_ENGINE = [
+    ("base", "tiny", "The model `base` does not exist.", "The model `tiny` does not exist."),
+    ("base", "tiny", "Invalid base64 in the database based on base.", "Invalid base64 in the database based on base."),
+    ("base", "tiny", "'base' and \"base\", not 'base`", "'tiny' and \"tiny\", not 'base`"),
+    ("a", "tiny", "A value of `a` at a/b", "A value of `tiny` at a/b"),
+    ("m.l", "tiny", "model 'mxl' is not 'm.l'", "model 'mxl' is not 'tiny'"),
+    (ADAPTER, PUBLIC, f"LoRA {ADAPTER} is not loaded", f"LoRA {PUBLIC} is not loaded"),
+    (ADAPTER, PUBLIC, f"name={ADAPTER}, {ADAPTER}.", f"name={PUBLIC}, {PUBLIC}."),
+    (ADAPTER, PUBLIC, f"{ADAPTER}0 and x{ADAPTER}", f"{ADAPTER}0 and x{ADAPTER}"),
+    (ADAPTER, r"t/a\1", f"`{ADAPTER}`", r"`t/a\1`"),
+]
+
+
+@pytest.mark.parametrize(("engine_name", "public_name", "message", "shown"), MESSAGES_OF_THE_ENGINE)
+async def test_only_names_are_replaced_in_the_engines_messages_and_no_words_that_contain_them(
+    engine_name: str, public_name: str, message: str, shown: str
+) -> None:
+    refusal = orjson.dumps({"error": {"message": message, "param": None}})
+
+    async def answer(connection: Connection) -> None:
+        await connection.send(document(refusal, status=b"400 Bad Request"))
+
+    async with raw_server(answer) as server:
+        client = EngineClient(server.url, None)
+        with pytest.raises(BadRequest) as caught:
+            async with Forward(
+                client, "chat", {"messages": []}, engine_name=engine_name, public_name=public_name, cache_salt="acme",
+                request_id="r", shows_usage="never", shows_cost=False, price=None, choices=1, usage=Usage(),
+                head_timeout_s=5, idle_timeout_s=5,
+            ):  # fmt: skip
+                pass
+        client.close()
+    assert caught.value.message == shown
+
+
+async def test_a_stream_whose_head_comes_at_once_may_take_as_long_to_begin_as_one_whose_head_does_not() -> None:
+    async def answer(connection: Connection) -> None:
+        await connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await asyncio.sleep(0.3)
+        await connection.send(chunked(token("x") + DONE).partition(b"\r\n\r\n")[2])
+
+    async with raw_server(answer) as server:
+        for patience_s, fault in ((5.0, None), (0.1, EngineTimeout)):
+            client = EngineClient(server.url, None)
+            async with client.post(b"/", b"", b"{}", head_timeout_s=patience_s) as exchange:
+                if fault is None:
+                    assert await exchange.body(0.2) == token("x") + DONE
+                else:
+                    with pytest.raises(fault):
+                        await exchange.body(5.0)
+            client.close()
