@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
 import sys
 from typing import Any
 
@@ -119,6 +120,7 @@ def main() -> None:
     from registry.console import say
     from registry.errors import AdapterRefused, RegistryError
 
+    os.umask(0o077)  # keys, usage and prompts of others lie in what is written
     try:
         cli()
     except AdapterRefused as error:

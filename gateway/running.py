@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.errors import Conflict
+from registry.private import private_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def remembered(state_dir: Path, url: str, admin_url: str) -> Iterator[None]:
     """Let commands find this gateway while the block runs."""
     gateway = RunningGateway(os.getpid(), url, admin_url, time.time_ns() // 1_000_000)
     folder = _folder(state_dir)
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     _forget_the_dead(folder)
     path = folder / f"gateway-{secrets.token_hex(6)}.json"
     handle, draft = tempfile.mkstemp(dir=folder, prefix=".new-")  # mode 600
@@ -69,7 +70,7 @@ def running_gateways(state_dir: Path) -> list[RunningGateway]:
 def only_up(state_dir: Path) -> Iterator[None]:
     """Be the only `switchyard up` of this state folder while the block runs. Raises `Conflict`."""
     path = _up_file(state_dir)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(path.parent)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)  # it stays: of two that make it at once one locks it
     try:
         try:

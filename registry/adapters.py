@@ -26,6 +26,7 @@ from registry.effect_proof import EFFECT_PROOF_FILE, check_proof, parse_proof, r
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.models import Adapter, Alias, AliasEvent, Split, Version
 from registry.names import AdapterRef, VersionNumber, check_name
+from registry.private import seal
 from registry.proofs import ProofInfo, attached_proof, lay_out_proof, proof_of, record_proof
 from registry.tenants import require_tenant
 
@@ -202,13 +203,12 @@ class Adapters:
 
     def _lay_out(self, manifest_digest: str, target: Path) -> None:
         manifest = self._blobs.get_manifest(manifest_digest)
-        self._cache_dir.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(dir=self._cache_dir, prefix=".staging-"))
         try:
             for layer in manifest["layers"]:
                 path = staging / layer["annotations"]["org.opencontainers.image.title"]
-                _write_read_only(path, self._blobs.get(layer["digest"]))
-            staging.chmod(0o755)
+                _write_synced(path, self._blobs.get(layer["digest"]))
+            seal(staging)
             try:
                 os.replace(staging, target)
             except OSError:
@@ -320,13 +320,12 @@ def _private_copy(folder: Path) -> Iterator[Path]:
         yield copy
 
 
-def _write_read_only(path: Path, data: bytes) -> None:
+def _write_synced(path: Path, data: bytes) -> None:
     """Synced, because a folder that came through a power cut with empty files in it would never be laid out again."""
     with path.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    path.chmod(0o444)
 
 
 def canonical_config(base_digest: str, facts: Mapping[str, Any], lineage: Mapping[str, Any]) -> bytes:

@@ -12,6 +12,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import ObjectStore, from_url
 
 from registry.errors import CorruptBlob, InvalidInput, NotFound
+from registry.private import private_folder
 
 
 def digest_of(data: bytes) -> str:
@@ -40,7 +41,7 @@ class BlobStore:
     @classmethod
     def in_folder(cls, folder: Path) -> BlobStore:
         """A store in a local folder, which is made if it is missing."""
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         return cls(folder.absolute().as_uri())
 
     def put(self, data: bytes) -> str:

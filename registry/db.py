@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from registry.changes import WriteSession
 from registry.errors import InvalidInput, RegistryError
 from registry.models import CatalogRevision
+from registry.private import private_file
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -53,7 +54,11 @@ class Database:
         Raises `RegistryError` when the database cannot be reached or written to.
         """
         if self.url.startswith("sqlite:///"):
-            Path(self.url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+            file = Path(self.url.removeprefix("sqlite:///"))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if str(file) != ":memory:":
+                with suppress(OSError):  # SQLite says what is wrong, in its own words
+                    private_file(file)
         try:
             if self._is_migrated():
                 return

@@ -18,6 +18,7 @@ from registry.db import Database, now_ms
 from registry.effect_proof import EFFECT_PROOF_FILE, EffectProof, is_indistinguishable
 from registry.errors import RegistryError
 from registry.models import VersionProof
+from registry.private import seal
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,8 @@ def lay_out_proof(folder: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o444)
         os.replace(name, path)
+        seal(folder)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

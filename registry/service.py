@@ -19,6 +19,7 @@ from registry.experiments import Experiments
 from registry.leadership import Leadership
 from registry.ledger import Ledger
 from registry.limits import Limits
+from registry.private import adapters_folder, private_folder
 from registry.settings import RegistrySettings
 from registry.spending import SpendingBooks
 from registry.split_skews import SplitSkews
@@ -76,7 +77,9 @@ class Registry:
         """
         settings = settings or RegistrySettings()
         try:
-            settings.state_dir.mkdir(parents=True, exist_ok=True)
+            if not settings.state_dir.is_dir():
+                private_folder(settings.state_dir)
+            adapters_folder(settings.state_dir, settings.adapter_cache_dir, settings.engine_group)
         except OSError as error:
             raise InvalidInput(
                 f"state_dir is {str(settings.state_dir)!r} and cannot be used ({error.strerror}); "

@@ -34,6 +34,11 @@ class RegistrySettings(SwitchyardSettings):
     blob_url: str | None = Field(
         None, description="obstore URL (file://, s3://, gs://, az://); default: state_dir/blobs."
     )
+    engine_group: str | None = Field(
+        None,
+        description="Group that may read the adapters in state_dir, for engines that run as another user. Default: "
+        "nobody but this user may read anything there.",
+    )
     max_lora_rank: int = Field(
         16, description="Largest LoRA rank that is admitted; must match the engines' --max-lora-rank."
     )

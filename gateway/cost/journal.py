@@ -17,6 +17,7 @@ from pathlib import Path
 from gateway.cost.records import INTENT, SETTLE
 from gateway.cost.rows import Kind
 from gateway.cost.segments import SegmentWriter
+from registry.private import private_folder
 
 log = logging.getLogger("switchyard.journal")
 ROTATE_BYTES = 16 * 1024 * 1024
@@ -47,7 +48,7 @@ class Journal:
         max_unshipped_bytes: int = MAX_UNSHIPPED_BYTES,
     ) -> None:
         """Raises `OSError` when the folder cannot be written to."""
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         self.folder = folder
         self.writer = f"{worker_id}-{time.time_ns():x}"  # one process may open several
         self._rotate_bytes = rotate_bytes

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry.base_model import BaseSpec
+from registry.private import seal
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,7 @@ def write_lora(folder: Path, module: str, a: Matrix, b: Matrix) -> Path:
     try:
         for name, data in files.items():
             (staging / name).write_bytes(data)
-            (staging / name).chmod(0o444)
-        staging.chmod(0o755)
+        seal(staging)
         try:
             os.replace(staging, folder)
         except OSError:

@@ -104,8 +104,8 @@ def test_a_laid_out_version_is_the_published_bytes_and_read_only(shop: Shop) -> 
     assert folder.name == version.manifest_digest.removeprefix("sha256:")
     for path in folder.iterdir():
         assert path.read_bytes() == (shop.make_adapter(1) / path.name).read_bytes()
-        assert stat.S_IMODE(path.stat().st_mode) == 0o444
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+        assert stat.S_IMODE(path.stat().st_mode) == 0o400
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_a_version_that_is_laid_out_needs_the_blob_store_no_more(shop: Shop) -> None:
