@@ -59,6 +59,10 @@ class Arm:
     unit_source: UnitSource | None
 
 
+Ability = Literal["tool_calls", "prompt_logprobs"]
+"""What a request may need and not every engine has."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request as it came in, before anything was believed."""

@@ -14,6 +14,7 @@ from gateway.cost.limits import Bill, Limits
 from gateway.cost.output_lengths import OutputLengths
 from gateway.errors import AnswerTimeout, EngineFailed, Overloaded
 from gateway.experiments.units import Units
+from gateway.fleet.abilities import who_cannot
 from gateway.fleet.connection import EngineBroke, EngineTimeout, EngineUnreachable
 from gateway.fleet.view import CannotLoad
 from gateway.handoffs import Arm, Call, Principal, Usage
@@ -100,7 +101,7 @@ async def _attempt_until_served(
     respond: Respond,
 ) -> None:
     """Try engines until one has answered. Another one only before the first byte: a begun answer is never replayed."""
-    unable: set[str] = set()
+    unable = who_cannot(arm, house.fleet.view(), request.needs) if request.needs else set()
     failure = "no healthy engine serves its base model, or all are full"
     load = EngineLoad(house.fleet.in_flight.by_engine, house.settings.engine_max_in_flight)
     for number in range(MAX_ATTEMPTS):

@@ -27,6 +27,7 @@ class EngineSettings(BaseModel):
     platform: Literal["cpu", "gpu"] | None = Field(None, description="Its hardware.")
     max_cpu_loras: int | None = Field(None, ge=3, description="Its --max-cpu-loras.")
     api_key: str | None = Field(None, pattern=API_KEY, description="Its --api-key.")
+    prompt_logprobs: bool | None = Field(None, description="Whether it survives log-probabilities of prompts.")
 
 
 class GatewaySettings(RegistrySettings):
@@ -38,13 +39,19 @@ class GatewaySettings(RegistrySettings):
         ["http://127.0.0.1:8001"],
         description="Engine URLs, http://host:port, on a network that only the gateway reaches (a JSON list, or with "
         "commas); or objects with "
-        "`url` and what is special about one: `base`, `platform`, `max_cpu_loras`, `api_key`.",
+        "`url` and what is special about one: `base`, `platform`, `max_cpu_loras`, `api_key`, `prompt_logprobs`.",
     )
     engine_base: str | None = Field(
         None, description="Public name of the base model that the engines serve; default: the only registered one."
     )
     engine_platform: Literal["cpu", "gpu"] = Field(
         "gpu", description="Hardware of the engines; decides the cures they need."
+    )
+    engine_prompt_logprobs: bool | None = Field(
+        None,
+        description="Whether clients may have log-probabilities of prompts (`echo` with `logprobs`, which evaluation "
+        "harnesses send). Default: of GPU engines. A CPU engine (vLLM 0.32) survives them if it was started with "
+        "--lora-target-modules without lm_head, as `switchyard up` does.",
     )
     engine_max_cpu_loras: int = Field(
         16,

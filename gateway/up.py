@@ -120,6 +120,7 @@ def gateway_role(settings: GatewaySettings, engine_url: str, base: str, platform
         "SWITCHYARD_ENGINE_BASE": base,
         "SWITCHYARD_ENGINE_PLATFORM": platform,
         "SWITCHYARD_ENGINE_MAX_CPU_LORAS": str(max_cpu_loras),
+        "SWITCHYARD_ENGINE_PROMPT_LOGPROBS": "true",  # its lm_head is out of LoRA's reach
     }
     return Role(
         "gateway",

@@ -16,6 +16,7 @@ from gateway.api.bounds import BODY
 from gateway.api.fields import replayed
 from gateway.api.fields.caps import Caps, lenient
 from gateway.api.fields.checks import shallow, text, unknown_keys
+from gateway.api.fields.needs import needs_of
 from gateway.api.fields.prompt import count_of
 from gateway.api.fields.settled import settle
 from gateway.api.fields.table import (
@@ -29,7 +30,7 @@ from gateway.api.fields.table import (
 )
 from gateway.api.fields.together import RULES
 from gateway.errors import BadRequest, PayloadTooLarge
-from gateway.handoffs import ShownUsage
+from gateway.handoffs import Ability, ShownUsage
 
 __all__ = ["Caps", "Endpoint", "InferenceRequest", "parse_request"]
 
@@ -45,6 +46,7 @@ class InferenceRequest:
     every event, and `shows_usage` says how much of it the client asked for, `shows_cost` whether for the cost too.
     `max_output_tokens` bounds each of the `choices` answers (n × prompts); None means as much as the context holds.
     `bounded_by_us` says that the client named no bound and `hold` chose one.
+    `needs` is what the engine must be able to do that not every one can.
     `conversation_id` and `user` are what the client says about whose request it is, for the unit of experiments.
     """
 
@@ -57,6 +59,7 @@ class InferenceRequest:
     conversation_id: str | None = None
     user: str | None = None
     choices: int = 1
+    needs: frozenset[Ability] = frozenset()
     shows_cost: bool = False
     bounded_by_us: bool = False
 
@@ -157,5 +160,5 @@ def _request(endpoint: Endpoint, model: str, given: dict[str, Any], body: dict[s
     conversation_id = (given.get("metadata") or {}).get("conversation_id")
     user = given.get("safety_identifier") or given.get("user")
     return InferenceRequest(
-        endpoint, model, stream, shows_usage, most, body, conversation_id, user, choices, shows_cost
+        endpoint, model, stream, shows_usage, most, body, conversation_id, user, choices, needs_of(body), shows_cost
     )

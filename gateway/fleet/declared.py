@@ -28,6 +28,7 @@ def declared_fleet(registry: Registry, settings: GatewaySettings) -> Declared:
     zero_adapters: dict[str, Path] = {}
     for declared in settings.declared_engines():
         base = declared_base(registry, declared.base or settings.engine_base)
+        platform = declared.platform or settings.engine_platform
         zero_adapters[base.digest] = write_zero_adapter(
             settings.adapter_cache_dir / f"zero-{base.digest.removeprefix('sha256:')[:16]}", base.spec
         )
@@ -35,10 +36,11 @@ def declared_fleet(registry: Registry, settings: GatewaySettings) -> Declared:
             EngineDeclaration(
                 declared.url,
                 base.digest,
-                declared.platform or settings.engine_platform,
+                platform,
                 declared.max_cpu_loras or settings.engine_max_cpu_loras,
                 settings.engine_key(declared.url),
                 base.fingerprint,
+                _first_said(declared.prompt_logprobs, settings.engine_prompt_logprobs, platform == "gpu"),
                 settings.engine_hung_after_s,
             )
         )
@@ -51,6 +53,10 @@ def declared_fleet(registry: Registry, settings: GatewaySettings) -> Declared:
     if twice := sorted({url for url in urls if urls.count(url) > 1}):
         raise InvalidInput(f"engines has {', '.join(twice)} twice; name each engine once", param="engines")
     return Declared(tuple(engines), zero_adapters)
+
+
+def _first_said(*said: bool | None) -> bool:
+    return next(one for one in said if one is not None)
 
 
 def declared_base(registry: Registry, name: str | None) -> BaseInfo:

@@ -17,6 +17,7 @@ from gateway.fleet.look import Look
 from gateway.fleet.quirks import Platform, Quirks, quirks_of
 from gateway.fleet.vllm import AdapterRejected, Card, EngineFault, Silent, VllmControl
 from gateway.fleet.wire import EngineState
+from gateway.handoffs import Ability
 from registry.catalog import VersionEntry
 from registry.effect_proof import Difference, Probe, read_proof
 from registry.fingerprint import Fingerprint
@@ -44,6 +45,8 @@ class EngineDeclaration:
     api_key: str | None = None
     fingerprint: Fingerprint | None = None
     """What its base answers to a few questions; without one the declaration is believed."""
+    prompt_logprobs: bool = True
+    """Whether it survives being asked for them."""
     hung_after_s: float = 60.0
     """Requests in flight, and no step and no byte for so long: the engine hangs."""
 
@@ -74,6 +77,8 @@ class ManagedEngine:
         self.boot: float | None = None
         self.version = "unknown"
         self.quirks = Quirks(None, base_needs_zero_adapter=True)
+        self.lacks: frozenset[Ability] = frozenset()
+        """What this boot cannot do."""
         self.look: Look | None = None
         self.fault: str | None = "not contacted yet"
         self.drained = False
@@ -263,7 +268,16 @@ class ManagedEngine:
         self._sort_out(cards, find, zero_adapter)
         base_name = await self._make_base_servable(cards, zero_adapter)
         await self._recognise_base(base_name)
+        self.lacks = await self._find_what_it_lacks(base_name)
         self.base_name = base_name
+
+    async def _find_what_it_lacks(self, base_name: str) -> frozenset[Ability]:
+        calls_tools = await self.control.calls_tools(base_name)
+        lacks: dict[Ability, bool] = {
+            "tool_calls": not calls_tools,
+            "prompt_logprobs": not self.declared.prompt_logprobs,
+        }
+        return frozenset(ability for ability, lacking in lacks.items() if lacking)
 
     async def _recognise_base(self, base_name: str) -> None:
         """Adapters on another base than theirs answer garbage, and vLLM takes them: so ask whether it is the one."""

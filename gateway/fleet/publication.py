@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gateway.fleet.engine import ManagedEngine
 from gateway.fleet.wire import Copies, EngineChanged, EngineState, FromController
+from gateway.handoffs import Ability
 
 
 @dataclass(slots=True)
@@ -15,6 +16,7 @@ class _Told:
     state: EngineState
     fault: str | None
     resident: dict[int, str]
+    lacks: frozenset[Ability]
 
 
 class Publication:
@@ -31,7 +33,7 @@ class Publication:
             if engine.state == "new":
                 continue
             told = self._told.get(engine.url)
-            now = _Told(engine.base_name, engine.state, engine.fault, engine.routes())
+            now = _Told(engine.base_name, engine.state, engine.fault, engine.routes(), engine.lacks)
             if now != told:
                 found.append(_message(engine, now, told.resident if told else {}))
                 self._told[engine.url] = now
@@ -56,4 +58,5 @@ def _message(engine: ManagedEngine, now: _Told, before: Mapping[int, str]) -> En
         now.fault,
         added=tuple((version, name) for version, name in now.resident.items() if before.get(version) != name),
         removed=tuple(version for version in before if version not in now.resident),
+        lacks=tuple(sorted(now.lacks)),
     )

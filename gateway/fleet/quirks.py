@@ -144,8 +144,11 @@ DEFECTS: tuple[Defect, ...] = (
     ),
     Defect(
         "prompt-logprobs-kills-the-engine",
-        "prompt_logprobs beside a request with an adapter ends the process (run on 0.32; not known to be fixed)",
-        "clients may not send it; probes ask one token at a time",
+        "log-probabilities of a prompt, while another request shares the batch, end the process when lm_head is among "
+        "the modules of LoRA (run on 0.32; not known to be fixed)",
+        "clients may have them only of GPU engines and of those that were started with --lora-target-modules without "
+        "lm_head, which is unharmed and has to be said (SWITCHYARD_ENGINE_PROMPT_LOGPROBS); probes ask one token at a "
+        "time",
         "E§6",
         platforms=("cpu",),
     ),

@@ -9,6 +9,7 @@ from types import TracebackType
 
 from gateway.fleet.connection import EngineClient, EngineUnreachable
 from gateway.fleet.homes import Homes
+from gateway.handoffs import Ability
 
 
 class ColdAdapterFailed(Exception):
@@ -34,6 +35,8 @@ class EngineView:
     base_name: str | None
     """The name under which base-model requests are sent; `None` until the engine can take them."""
     resident: Mapping[int, str]
+    lacks: frozenset[Ability] = frozenset()
+    """What it cannot do."""
 
 
 @dataclass(frozen=True, slots=True)

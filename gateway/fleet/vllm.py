@@ -226,6 +226,23 @@ class VllmControl:
         )
         return document.get("model") == model
 
+    async def calls_tools(self, model: str) -> bool:
+        """Whether it can read calls of tools out of answers. The question is one that every vLLM refuses before it
+        works on it: without a parser for the tools, and with one for an answer of no tokens.
+        """
+        body = {
+            "model": model,
+            "messages": [{"role": "user", "content": "x"}],
+            "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
+            "tool_choice": "auto",
+            "max_tokens": 0,
+        }
+        try:
+            answer = await self._http.post("/v1/chat/completions", json=body)
+        except httpx.HTTPError as error:
+            raise Unreachable(f"a question about tools broke off: {error or type(error).__name__}") from error
+        return not is_about_tool_parser(_message(answer) or "")
+
     async def _complete(self, body: Mapping[str, Any], timeout_s: float = PROBE_TIMEOUT_S) -> dict[str, Any]:
         """Every probe passes here, and is written down whatever becomes of it; a refusal costs the engine nothing."""
         started_at_ms = time.time_ns() // 1_000_000
@@ -268,6 +285,11 @@ class VllmControl:
         if answer.status_code != 200:
             raise Unreachable(f"GET {path}: HTTP {answer.status_code}")
         return httpx.Response(200, content=bytes(body), request=answer.request)
+
+
+def is_about_tool_parser(message: str) -> bool:
+    """Whether a refusal says that the engine was started without a parser for calls of tools."""
+    return "--tool-call-parser" in message
 
 
 def _word(text: str, logprob: float, top: Mapping[str, float]) -> Word:

@@ -18,6 +18,7 @@ import orjson
 from pydantic import Field, TypeAdapter, ValidationError
 
 from gateway.cost.lending import CapWish, Grants, RateWish
+from gateway.handoffs import Ability
 from registry.errors import InvalidInput
 
 MAX_LINE_BYTES = 1 << 26
@@ -139,6 +140,8 @@ class EngineChanged:
     added: tuple[tuple[int, str], ...]
     """(version id, name on the engine)."""
     removed: tuple[int, ...]
+    lacks: tuple[Ability, ...] = ()
+    """What it cannot do."""
     kind: Literal["engine"] = "engine"
 
 

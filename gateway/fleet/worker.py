@@ -50,6 +50,7 @@ from gateway.fleet.wire import (
     encode,
     read_from_controller,
 )
+from gateway.handoffs import Ability
 from registry.catalog import VersionEntry
 from registry.leadership import Leadership, Lease
 
@@ -74,6 +75,7 @@ class _Mirror:
     state: EngineState
     fault: str | None
     resident: dict[int, str]
+    lacks: frozenset[Ability]
 
 
 @dataclass(slots=True)
@@ -329,7 +331,14 @@ class FleetWorker:
         if change.state in ABORTING:
             client.abort(f"the engine is {change.state}")
         self._engines[change.url] = _Mirror(
-            client, change.base_digest, change.base_name, change.places, change.state, change.fault, resident
+            client,
+            change.base_digest,
+            change.base_name,
+            change.places,
+            change.state,
+            change.fault,
+            resident,
+            frozenset(change.lacks),
         )
 
     def _show(self) -> None:
@@ -338,7 +347,14 @@ class FleetWorker:
         weights = {url: mirror.places for url, mirror in serving.items()}
         homes = self._view.homes if self._view.homes.same_as(weights) else Homes(weights)
         engines = tuple(
-            EngineView(url, mirror.client, mirror.base_digest, mirror.base_name, MappingProxyType(mirror.resident))
+            EngineView(
+                url,
+                mirror.client,
+                mirror.base_digest,
+                mirror.base_name,
+                MappingProxyType(mirror.resident),
+                mirror.lacks,
+            )
             for url, mirror in serving.items()
         )
         self._view = FleetView(engines, homes, self._copies)

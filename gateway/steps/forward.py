@@ -14,15 +14,17 @@ import re
 import time
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
 from gateway.cost.tariff import cost_nano
 from gateway.errors import BadRequest, EngineFailed
+from gateway.fleet.abilities import refusal as unsupported
 from gateway.fleet.connection import EngineBroke, EngineClient, EngineUnreachable, Exchange
 from gateway.fleet.view import CannotLoad
-from gateway.fleet.vllm import INFERENCE_PATHS
+from gateway.fleet.vllm import INFERENCE_PATHS, is_about_tool_parser
+from gateway.fleet.vllm_words import events_without_extras, refusal_of, without_extras
 from gateway.handoffs import ShownUsage, Usage
 from registry.catalog import TariffEntry
 from registry.ledger import NANO
@@ -62,7 +64,7 @@ class Forward:
     def __init__(
         self,
         client: EngineClient,
-        endpoint: str,
+        endpoint: Literal["chat", "completions"],
         body: dict[str, Any],
         *,
         engine_name: str,
@@ -79,6 +81,7 @@ class Forward:
     ) -> None:
         self._needle = b'"model":"%b"' % engine_name.encode()
         self._replacement = b'"model":"%b"' % public_name.encode()
+        self._endpoint = endpoint
         self._engine_name = engine_name
         self._public_name = public_name
         self._shows_usage = shows_usage
@@ -89,7 +92,7 @@ class Forward:
         self._usage = usage
         self._idle_timeout_s = idle_timeout_s
         self._streams = bool(body.get("stream"))
-        self._constraint = next((name for name in CONSTRAINTS if body.get(name) is not None), None)
+        self._constraint = _constraint_of(body)
         self._exchange: Exchange = client.post(
             INFERENCE_PATHS[endpoint],
             b"X-Request-Id: %b\r\n" % request_id.encode(),
@@ -132,7 +135,7 @@ class Forward:
             raise EngineBroke("the engine's count of tokens cannot be understood") from error
         if self._shows_cost:
             data = self._with_cost(data)
-        yield data.replace(self._needle, self._replacement, 1)
+        yield without_extras(data.replace(self._needle, self._replacement, 1))
 
     async def _events(self) -> AsyncIterator[bytes]:
         held = b""
@@ -142,7 +145,7 @@ class Forward:
             cut = held.rfind(EVENT_END) + len(EVENT_END)
             if cut < len(EVENT_END):
                 continue
-            block, held = held[:cut].replace(self._needle, self._replacement), held[cut:]
+            block, held = events_without_extras(held[:cut].replace(self._needle, self._replacement)), held[cut:]
             failure = None
             if b'data: {"error"' in block or BROKEN_OFF[0] in block or BROKEN_OFF[1] in block:
                 block, failure = self._cut_at_failure(block)
@@ -225,6 +228,10 @@ class Forward:
             return AdapterMissing(self._engine_name)
         if status == 503:
             return EngineUnreachable(f"the engine is overloaded: {message}")
+        if status == 400 and is_about_tool_parser(message):
+            return unsupported("tool_calls", self._public_name)
+        if status in (400, 413) and (too_long := refusal_of(self._publicly(message), param, self._endpoint)):
+            return too_long
         if status in (400, 413, 422):
             return BadRequest(self._publicly(message), param=param, code="engine_refused")
         if status == 500 and self._constraint is not None and DEAD_ENGINE not in message:
@@ -252,3 +259,10 @@ class Forward:
         name = re.escape(self._engine_name)
         where = rf"(?<![\w-]){name}(?![\w-])" if ADAPTER.fullmatch(self._engine_name) else rf"(?<=([`'\"])){name}(?=\1)"
         return re.sub(where, lambda _: self._public_name, message)
+
+
+def _constraint_of(body: dict[str, Any]) -> str | None:
+    """The field whose grammar the answer must meet."""
+    if body.get("tool_choice", "auto") not in ("auto", "none"):
+        return "tools"
+    return next((name for name in CONSTRAINTS if body.get(name) is not None), None)

@@ -44,8 +44,13 @@ def tokenize(text: str, vocab_size: int) -> tuple[int, ...]:
     """One token per word, by hash: stable, and no tokenizer needed. Not vLLM's ids."""
     return tuple(
         int.from_bytes(hashlib.blake2b(piece.encode(), digest_size=4).digest(), "little") % vocab_size
-        for piece in PIECE.findall(text)
+        for piece in words_of(text)
     )
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """The texts of its tokens; together they are the text."""
+    return tuple(PIECE.findall(text))
 
 
 def render_chat(messages: list[dict[str, Any]]) -> str:
@@ -65,12 +70,12 @@ def identity(weights: Weights | None, noop: bool) -> bytes:
 
 
 def generate(
-    who: bytes, prompt: tuple[int, ...], index: int, count: int, finish_reason: str, only: int | None
+    who: bytes, prompt: tuple[int, ...], index: int, luck: int, count: int, finish_reason: str, only: int | None
 ) -> Choice:
-    """`count` tokens for choice `index` of a prompt; all of them `only` when no other is allowed."""
+    """`count` tokens for choice `index` of a prompt, by `luck`; all of them `only` when no other is allowed."""
     if only is not None:
         return Choice(index, (only,) * count, (decode(only),) * count, finish_reason)
-    seed = who + array("q", prompt).tobytes() + index.to_bytes(4, "little")
+    seed = who + array("q", prompt).tobytes() + luck.to_bytes(4, "little")
     drawn = hashlib.shake_256(seed).digest(count)
     return Choice(
         index, tuple(FIRST_WORD_ID + byte for byte in drawn), tuple(" " + WORDS[byte] for byte in drawn), finish_reason

@@ -121,7 +121,15 @@ class _Answer:
     def _generate(self) -> list[Choice]:
         job = self.job
         return [
-            generate(self.serving.who, prompt, index, job.answer_tokens, job.finish_reason, job.only_token)
+            generate(
+                self.serving.who,
+                prompt,
+                index,
+                job.draws_as(index),
+                job.answer_tokens,
+                job.finish_reason,
+                job.only_token,
+            )
             for index, prompt in enumerate(prompt for prompt in job.prompts for _ in range(job.n))
         ]
 

@@ -9,11 +9,13 @@ from typing import Any, Literal
 
 import orjson
 
-from loadtest.mock_engine.answers import render_chat, tokenize
+from loadtest.mock_engine.answers import decode, render_chat, tokenize, words_of
 from loadtest.mock_engine.options import Options
 from loadtest.mock_engine.wire import EngineError
 
 Kind = Literal["chat", "text"]
+GREEDY = 1e-5
+"""Below this temperature vLLM takes the likeliest token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,8 @@ class Job:
     model: str
     """As asked; "" means the base."""
     prompts: tuple[tuple[int, ...], ...]
-    echo_text: str
+    echo_words: tuple[tuple[str, ...], ...]
+    """Of each prompt, the words that come before its answers; empty when there is no echo. Chat echoes one text."""
     n: int
     max_tokens: int
     answer_tokens: int
@@ -36,6 +39,12 @@ class Job:
     continuous_usage: bool
     logprobs: int | None
     """Alternatives per generated token; None when not asked."""
+    one_to_choose_from: bool
+    """`top_k` is 1: all answers to a prompt are the same."""
+    prompt_logprobs: int | None
+    """Alternatives per token of the prompt; None when not asked."""
+    tokens_as_ids: bool
+    """Whether log-probabilities name tokens by number."""
     only_token: int | None
     """The one token that `allowed_token_ids` leaves; longer lists are ignored."""
     return_token_ids: bool
@@ -51,6 +60,19 @@ class Job:
     def prompt_tokens(self) -> int:
         """Tokens of all prompts."""
         return sum(map(len, self.prompts))
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether only the prompt is wanted (`echo` without tokens): vLLM makes one token then and hides it."""
+        return self.max_tokens == 0
+
+    def draws_as(self, index: int) -> int:
+        """The choice whose luck a choice has."""
+        return index - index % self.n if self.one_to_choose_from else index
+
+    def echo_text(self, index: int) -> str:
+        """What comes before the answer of a choice."""
+        return "".join(self.echo_words[index // self.n]) if self.echo_words else ""
 
     @property
     def finish_reason(self) -> str:
@@ -96,7 +118,9 @@ def require_text(body: dict[str, Any], field: str) -> str:
 
 def parse_job(kind: Kind, body: dict[str, Any], request_id: str | None, options: Options) -> Job:
     """Check the body and count its tokens. Raises EngineError."""
-    prompts, echo_text = _chat_prompt(body, options) if kind == "chat" else _text_prompts(body, options)
+    if kind == "chat":
+        _refuse_tools_without_a_parser(body, options)
+    prompts, echo_words = _chat_prompt(body, options) if kind == "chat" else _text_prompts(body, options)
     stream = bool(body.get("stream"))
     stream_options = body.get("stream_options") or {}
     if stream_options and not stream:
@@ -109,7 +133,7 @@ def parse_job(kind: Kind, body: dict[str, Any], request_id: str | None, options:
         created=int(time.time()),
         model=body.get("model") or "",
         prompts=prompts,
-        echo_text=echo_text if body.get("echo") else "",
+        echo_words=echo_words if body.get("echo") else (),
         n=_choices(body),
         max_tokens=max_tokens,
         answer_tokens=_answer_tokens(body, max_tokens, options),
@@ -117,6 +141,9 @@ def parse_job(kind: Kind, body: dict[str, Any], request_id: str | None, options:
         include_usage=include_usage,
         continuous_usage=include_usage and bool(stream_options.get("continuous_usage_stats")),
         logprobs=_logprobs(kind, body),
+        one_to_choose_from=body.get("top_k") == 1,
+        prompt_logprobs=_prompt_logprobs(kind, body),
+        tokens_as_ids=bool(body.get("return_tokens_as_token_ids")),
         only_token=allowed[0] if len(allowed := body.get("allowed_token_ids") or []) == 1 else None,
         return_token_ids=bool(body.get("return_token_ids")),
         cache_salt=body.get("cache_salt") or "",
@@ -129,7 +156,21 @@ def refused(text: str, param: str, value: object = None) -> EngineError:
     return EngineError(400, "BadRequestError", f"{text} {suffix}", param)
 
 
-def _chat_prompt(body: dict[str, Any], options: Options) -> tuple[tuple[tuple[int, ...], ...], str]:
+def _refuse_tools_without_a_parser(body: dict[str, Any], options: Options) -> None:
+    if not body.get("tools") or options.tool_call_parser is not None:
+        return
+    choice = body.get("tool_choice", "auto")
+    if choice == "auto":
+        text = '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'
+        raise EngineError(400, "BadRequestError", text)
+    if choice != "none":
+        called = f'function "{choice["function"]["name"]}"' if isinstance(choice, dict) else f'"{choice}"'
+        raise EngineError(400, "BadRequestError", f"tool_choice={called} requires --tool-call-parser to be set")
+
+
+def _chat_prompt(
+    body: dict[str, Any], options: Options
+) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[str, ...], ...]]:
     if "messages" not in body:
         raise missing("messages")
     messages = body["messages"]
@@ -141,23 +182,24 @@ def _chat_prompt(body: dict[str, Any], options: Options) -> tuple[tuple[tuple[in
         text = "Cannot apply chat template to an empty conversation. Provide at least one message."
         raise EngineError(400, "BadRequestError", text)
     last = messages[-1].get("content") if messages[-1]["role"] == "assistant" else ""
-    return (tokenize(render_chat(messages), options.vocab_size),), last if isinstance(last, str) else ""
+    return (tokenize(render_chat(messages), options.vocab_size),), ((last if isinstance(last, str) else "",),)
 
 
-def _text_prompts(body: dict[str, Any], options: Options) -> tuple[tuple[tuple[int, ...], ...], str]:
+def _text_prompts(
+    body: dict[str, Any], options: Options
+) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[str, ...], ...]]:
     prompt = body.get("prompt")
     if prompt in (None, ""):
         raise refused("Either prompt or prompt_embeds must be provided and non-empty.", "prompt")
     if prompt == []:
         raise EngineError(400, "BadRequestError", "You must pass at least one prompt")
-    if isinstance(prompt, str):
-        return (tokenize(prompt, options.vocab_size),), prompt
     assert prompt is not None
-    parts = [prompt] if all(type(part) is int for part in prompt) else prompt
+    parts = [prompt] if isinstance(prompt, str) or all(type(part) is int for part in prompt) else prompt
     prompts = tuple(tokenize(p, options.vocab_size) if isinstance(p, str) else tuple(p) for p in parts)
     if strangers := [token for ids in prompts for token in ids if not 0 <= token < options.vocab_size]:
         raise EngineError(400, "BadRequestError", f"Token id {strangers[0]} is out of vocabulary")
-    return prompts, ""
+    words = (words_of(part) if isinstance(part, str) else tuple(map(decode, part)) for part in parts)
+    return prompts, tuple(words)
 
 
 def _whole(body: dict[str, Any], field: str, default: int) -> int:
@@ -172,6 +214,8 @@ def _whole(body: dict[str, Any], field: str, default: int) -> int:
 
 def _choices(body: dict[str, Any]) -> int:
     n = _whole(body, "n", 1)
+    if n > 1 and (temperature := body.get("temperature")) is not None and temperature < GREEDY:
+        raise EngineError(400, "BadRequestError", f"n must be 1 when using greedy sampling, got {n}.")
     if n < 1:
         raise EngineError(400, "BadRequestError", f"n must be at least 1, got {n}.")
     return n
@@ -186,6 +230,8 @@ def _max_tokens(kind: Kind, body: dict[str, Any], prompts: tuple[tuple[int, ...]
     newer = kind == "chat" and body.get("max_completion_tokens") is not None
     default = 16 if kind == "text" else limit - longest
     wanted = _whole(body, "max_completion_tokens" if newer else "max_tokens", default)
+    if kind == "text" and wanted == 0 and body.get("echo"):
+        return 0
     if wanted > limit:
         text = f"max_tokens={wanted} cannot be greater than max_model_len={limit}. Please request fewer output tokens."
         raise refused(text, "max_tokens", wanted)
@@ -196,9 +242,18 @@ def _max_tokens(kind: Kind, body: dict[str, Any], prompts: tuple[tuple[int, ...]
 
 
 def _answer_tokens(body: dict[str, Any], max_tokens: int, options: Options) -> int:
-    if body.get("ignore_eos"):
-        return max_tokens
+    if body.get("ignore_eos") or max_tokens == 0:
+        return max(1, max_tokens)
     return min(max_tokens, max(options.answer_tokens, body.get("min_tokens") or 0))
+
+
+def _prompt_logprobs(kind: Kind, body: dict[str, Any]) -> int | None:
+    asked: int | None = body.get("prompt_logprobs")
+    if asked is not None and body.get("stream"):
+        raise refused("`prompt_logprobs` are not available when `stream=True`.", "prompt_logprobs")
+    if asked is None and body.get("echo"):
+        asked = body.get("logprobs" if kind == "text" else "top_logprobs")
+    return asked
 
 
 def _logprobs(kind: Kind, body: dict[str, Any]) -> int | None:

@@ -46,6 +46,9 @@ class Options:
     death_s: float = 2.0
     """Seconds between the engine's death (503 on /health) and the end of the process."""
     api_key: str | None = None
+    tool_call_parser: str | None = None
+    """None is a vLLM without --enable-auto-tool-choice and --tool-call-parser: it refuses tools unless none may be
+    called. With one, answers are text all the same."""
     runtime_lora: bool = True
     """False is a vLLM without VLLM_ALLOW_RUNTIME_LORA_UPDATING: the load routes are absent."""
 

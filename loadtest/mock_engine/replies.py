@@ -46,7 +46,7 @@ def full_reply(job: Job, serving: Serving, choices: list[Choice], cache: CacheUs
         "usage": usage(job, sum(len(choice.token_ids) for choice in choices), cache),
     }
     if job.kind == "chat":
-        reply["prompt_logprobs"] = None
+        reply["prompt_logprobs"] = prompt_logprobs(job, serving, 0)
         reply["prompt_token_ids"] = job.prompts[0] if job.return_token_ids else None
         reply["prompt_text"] = None
     reply.update(kv_transfer_params=None, ec_transfer_params=None, metrics=None)
@@ -57,12 +57,12 @@ def _text_choice(job: Job, serving: Serving, choice: Choice) -> Json:
     which = choice.index // job.n
     return {
         "index": choice.index,
-        "text": job.echo_text + "".join(choice.words),
-        "logprobs": text_logprobs(job, serving, choice, 0, len(choice.words)),
+        "text": job.echo_text(choice.index) + ("" if job.says_nothing else "".join(choice.words)),
+        "logprobs": text_logprobs(job, serving, choice, 0, 0 if job.says_nothing else len(choice.words)),
         "finish_reason": choice.finish_reason,
         "stop_reason": None,
         "token_ids": choice.token_ids if job.return_token_ids else None,
-        "prompt_logprobs": None,
+        "prompt_logprobs": prompt_logprobs(job, serving, which),
         "prompt_token_ids": job.prompts[which] if job.return_token_ids else None,
         "routed_experts": None,
     }
@@ -73,7 +73,7 @@ def _chat_choice(job: Job, serving: Serving, choice: Choice) -> Json:
         "index": choice.index,
         "message": {
             "role": "assistant",
-            "content": job.echo_text + "".join(choice.words),
+            "content": job.echo_text(choice.index) + "".join(choice.words),
             "refusal": None,
             "annotations": None,
             "audio": None,
@@ -89,20 +89,60 @@ def _chat_choice(job: Job, serving: Serving, choice: Choice) -> Json:
 
 
 def text_logprobs(job: Job, serving: Serving, choice: Choice, start: int, end: int) -> Json | None:
-    """Completions' `logprobs` for the tokens start..end of a choice."""
+    """Completions' `logprobs` for the tokens start..end of a choice, after those of an echoed prompt."""
     if job.logprobs is None:
         return None
-    offsets, chosen, tops = [], [], []
-    offset = sum(map(len, choice.words[:start]))
+    words: list[str] = []
+    chosen: list[float | None] = []
+    tops: list[Json | None] = []
+    if start == 0 and job.echo_words:
+        which = choice.index // job.n
+        words += job.echo_words[which]
+        for entries in _scores(job, serving, which, job.logprobs):
+            chosen.append(None if entries is None else next(iter(entries.values()))[0])
+            tops.append(None if entries is None else {_token(job, token): one[0] for token, one in entries.items()})
     for place in range(start, end):
         entries = top_logprobs(serving.who, choice.token_ids[place], place, job.logprobs, serving.vocab_size)
-        offsets.append(offset)
         proven = _proven(job, serving, choice) if place == 0 else None
         chosen.append(entries[choice.token_ids[place]][0] if proven is None else proven)
-        tops.append({decode(token): logprob for token, (logprob, _) in entries.items()})
-        offset += len(choice.words[place])
-    words = list(choice.words[start:end])
+        tops.append({_token(job, token): logprob for token, (logprob, _) in entries.items()})
+        words.append(choice.words[place])
+    before = sum(map(len, (*job.echo_text(choice.index), *choice.words[:start]))) if start else 0
+    offsets = [before + sum(map(len, words[:place])) for place in range(len(words))]
+    if job.tokens_as_ids:
+        words = [_token(job, token) for token in _ids(job, choice, start, end)]
     return {"text_offset": offsets, "token_logprobs": chosen, "tokens": words, "top_logprobs": tops}
+
+
+def _ids(job: Job, choice: Choice, start: int, end: int) -> list[int]:
+    prompt = job.prompts[choice.index // job.n] if start == 0 and job.echo_words else ()
+    return [*prompt, *choice.token_ids[start:end]]
+
+
+def _token(job: Job, token: int) -> str:
+    return f"token_id:{token}" if job.tokens_as_ids else decode(token)
+
+
+def _scores(job: Job, serving: Serving, which: int, count: int) -> list[dict[int, tuple[float, int]] | None]:
+    """For each token of a prompt its log-probability and others'; None for the first, which follows nothing."""
+    prompt = job.prompts[which]
+    rest = range(1, len(prompt))
+    return [None, *(top_logprobs(serving.who, prompt[n], n, count, serving.vocab_size) for n in rest)]
+
+
+def prompt_logprobs(job: Job, serving: Serving, which: int) -> list[Json | None] | None:
+    """vLLM's own field, which an echo with log-probabilities fills too."""
+    if job.prompt_logprobs is None:
+        return None
+    return [
+        None
+        if entries is None
+        else {
+            str(token): {"logprob": logprob, "rank": rank, "decoded_token": decode(token)}
+            for token, (logprob, rank) in entries.items()
+        }
+        for entries in _scores(job, serving, which, job.prompt_logprobs)
+    ]
 
 
 def _proven(job: Job, serving: Serving, choice: Choice) -> float | None:
@@ -117,7 +157,7 @@ def chat_logprobs(job: Job, serving: Serving, choice: Choice, start: int, end: i
     content = []
     for place in range(start, end):
         entries = top_logprobs(serving.who, choice.token_ids[place], place, job.logprobs, serving.vocab_size)
-        listed = [_chat_logprob(decode(token), logprob) for token, (logprob, _) in entries.items()]
+        listed = [_chat_logprob(_token(job, token), logprob) for token, (logprob, _) in entries.items()]
         content.append({**listed[0], "top_logprobs": listed[: job.logprobs]})
     return {"content": content}
 
@@ -172,9 +212,9 @@ class StreamEvents:
                 body["stop_reason"] = None
             body["token_ids"] = ids
         else:
-            echo = job.echo_text if place == 0 else ""
-            body["text"] = echo + choice.words[place]
-            body["logprobs"] = text_logprobs(job, serving, choice, place, place + 1)
+            echo = job.echo_text(choice.index) if place == 0 else ""
+            body["text"] = echo + ("" if job.says_nothing else choice.words[place])
+            body["logprobs"] = text_logprobs(job, serving, choice, place, place + (not job.says_nothing))
             body["finish_reason"] = finish
             body["stop_reason"] = None
             first_ids = job.prompts[choice.index // job.n] if job.return_token_ids and place == 0 else None

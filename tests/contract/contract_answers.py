@@ -67,6 +67,43 @@ async def test_a_chat_completion_has_all_of_vllms_fields(engine: EngineUnderTest
     assert reply["usage"]["total_tokens"] == reply["usage"]["prompt_tokens"] + 2
 
 
+HARNESS = {"max_tokens": 1, "logprobs": 1, "echo": True, "temperature": 0, "seed": 1_234}
+"""What lm-eval's `local-completions` sends with each prompt."""
+
+
+async def test_an_echo_with_logprobs_scores_the_tokens_of_the_prompt(engine: EngineUnderTest) -> None:
+    reply = (await engine.complete(prompt=[TOKEN_IDS], **HARNESS)).json()
+    (choice,) = reply["choices"]
+    scores = choice["logprobs"]
+    assert {name: len(values) for name, values in scores.items()} == dict.fromkeys(scores, len(TOKEN_IDS) + 1)
+    assert [value is None for value in scores["token_logprobs"]] == [True, *[False] * len(TOKEN_IDS)]
+    assert [value is None for value in scores["top_logprobs"]] == [True, *[False] * len(TOKEN_IDS)]
+    assert choice["text"].startswith("".join(scores["tokens"][:2]))
+    assert len(choice["prompt_logprobs"]) == len(TOKEN_IDS)
+    assert (reply["usage"]["prompt_tokens"], reply["usage"]["completion_tokens"]) == (len(TOKEN_IDS), 1)
+
+
+async def test_an_echo_without_tokens_scores_the_prompt_alone(engine: EngineUnderTest) -> None:
+    reply = (await engine.complete(prompt=PROMPT, **{**HARNESS, "max_tokens": 0})).json()
+    (choice,) = reply["choices"]
+    assert choice["text"] == PROMPT
+    assert len(choice["logprobs"]["tokens"]) == reply["usage"]["prompt_tokens"]
+    assert reply["usage"]["completion_tokens"] == 1
+
+
+async def test_tokens_are_named_by_number_when_that_is_asked(engine: EngineUnderTest) -> None:
+    reply = (await engine.complete(prompt=[TOKEN_IDS], return_tokens_as_token_ids=True, **HARNESS)).json()
+    tokens = reply["choices"][0]["logprobs"]["tokens"]
+    assert tokens[:-1] == [f"token_id:{token}" for token in TOKEN_IDS]
+
+
+async def test_several_answers_with_one_token_to_choose_from_are_the_greedy_one(engine: EngineUnderTest) -> None:
+    """The gateway asks so for several answers at temperature 0, which vLLM refuses."""
+    greedy = (await engine.complete(max_tokens=3, ignore_eos=True)).json()
+    reply = (await engine.complete(n=2, temperature=1, top_k=1, max_tokens=3, ignore_eos=True)).json()
+    assert [choice["text"] for choice in reply["choices"]] == [greedy["choices"][0]["text"]] * 2
+
+
 async def test_a_completion_stream_ends_with_usage_when_asked(engine: EngineUnderTest) -> None:
     body = {"model": engine.base, "prompt": PROMPT, "max_tokens": 3, "ignore_eos": True}
     body["stream_options"] = {"include_usage": True}

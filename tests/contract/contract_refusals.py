@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from loadtest.folders import write_adapter
-from tests.contract.contract_engine import PROMPT, EngineUnderTest, error
+from tests.contract.contract_engine import MESSAGES, PROMPT, EngineUnderTest, error
 
 
 async def test_health_is_an_empty_200(engine: EngineUnderTest) -> None:
@@ -197,3 +197,28 @@ async def test_metrics_carry_the_names_that_the_gateway_reads(engine: EngineUnde
     assert f'model_name="{engine.base}"' in text
     assert "vllm:time_to_first_token_seconds_bucket{" in text
     assert 'vllm:request_success_total{engine="0",finished_reason="length"' in text
+
+
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+
+
+async def test_an_engine_without_a_parser_refuses_tools_before_it_works_on_them(engine: EngineUnderTest) -> None:
+    """The gateway asks so what an engine can do: with a parser the answer of no tokens would be what is refused."""
+    for choice in ("auto", "required", {"type": "function", "function": {"name": "f"}}):
+        body = {"model": engine.base, "messages": MESSAGES, "tools": [TOOL], "tool_choice": choice, "max_tokens": 0}
+        answer = await engine.http.post("/v1/chat/completions", json=body)
+        assert error(answer) == (400, "BadRequestError", None)
+        assert "--tool-call-parser" in answer.json()["error"]["message"]
+
+
+async def test_an_answer_of_no_tokens_is_refused_when_nothing_else_is_wrong(engine: EngineUnderTest) -> None:
+    body = {"model": engine.base, "messages": MESSAGES, "tools": [TOOL], "tool_choice": "none"}
+    answer = await engine.http.post("/v1/chat/completions", json={**body, "max_tokens": 0})
+    assert error(answer) == (400, "BadRequestError", "max_tokens")
+    assert (await engine.http.post("/v1/chat/completions", json={**body, "max_tokens": 1})).status_code == 200
+
+
+async def test_several_answers_at_temperature_0_are_refused(engine: EngineUnderTest) -> None:
+    answer = await engine.complete(n=2, temperature=0)
+    assert error(answer)[:2] == (400, "BadRequestError")
+    assert "n must be 1 when using greedy sampling" in answer.json()["error"]["message"]

@@ -211,7 +211,8 @@ CHAT: list[tuple[str, dict[str, Any], str, str]] = [
     ("the whole vocabulary as alternatives", {"logprobs": True, "top_logprobs": -1}, "top_logprobs", VALUE),
     ("alternatives without logprobs", {"top_logprobs": 2}, "top_logprobs", VALUE),
     ("a document of alternatives", {"logprobs": True, "top_logprobs": 20, "n": 3}, "top_logprobs", VALUE),
-    ("log-probabilities of the prompt", {"prompt_logprobs": 0}, "prompt_logprobs", RESERVED),
+    ("log-probabilities of the prompt in a stream", {"prompt_logprobs": 0, "stream": True}, "prompt_logprobs", VALUE),
+    ("the whole vocabulary for each token of the prompt", {"prompt_logprobs": -1}, "prompt_logprobs", VALUE),
     *(
         (
             f"{param} with a grammar",
@@ -221,8 +222,6 @@ CHAT: list[tuple[str, dict[str, Any], str, str]] = [
         )
         for param, value in (("allowed_token_ids", [5]), ("bad_words", ["yes"]), ("stop_token_ids", [5]))
     ),
-    ("an echo with logprobs", {"echo": True, "logprobs": True}, "echo", VALUE),
-    ("an echo with no alternatives", {"echo": True, "top_logprobs": 0}, "echo", VALUE),
     ("logprobs of tokens without logprobs", {"logprob_token_ids": [1]}, "logprob_token_ids", VALUE),
     ("a negative token id", {"stop_token_ids": [1, -1]}, "stop_token_ids[1]", VALUE),
     ("a token id of 2³¹", {"allowed_token_ids": [2**31]}, "allowed_token_ids[0]", VALUE),

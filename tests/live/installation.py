@@ -79,6 +79,7 @@ def real_installation(base_folder: Path, state_dir: Path) -> Iterator[Live]:
         "SWITCHYARD_ENGINES": json.dumps([engine.url]),
         "SWITCHYARD_ENGINE_PLATFORM": "cpu",
         "SWITCHYARD_ENGINE_MAX_CPU_LORAS": str(engine.max_cpu_loras),
+        "SWITCHYARD_ENGINE_PROMPT_LOGPROBS": "true",  # its lm_head is out of LoRA's reach
     }
     gateway = [sys.executable, "-m", "switchyard", "gateway"]
     engine_log, gateway_log = state_dir / "engine.log", state_dir / "gateway.log"

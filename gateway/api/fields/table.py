@@ -80,6 +80,7 @@ _SAMPLING: dict[str, Check] = {
     "repetition_detection": repetition_detection,
     "thinking_token_budget": integer(-1, MAX_TOKEN_ID),  # -1: no limit
     "echo": flag,
+    "prompt_logprobs": integer(0, lambda caps: caps.max_logprobs),  # some engines die of it, see `fleet.abilities`
     "return_token_ids": flag,
     "return_tokens_as_token_ids": flag,
 }
@@ -156,7 +157,6 @@ RESERVED: dict[str, str] = {
     "logits_processors": "it names code to run in the engine",
     "chat_template": "it is a program that the engine would run",
     "prompt_embeds": "it is a serialised tensor, which has no text to count",
-    "prompt_logprobs": "vLLM's CPU engine (0.32) dies of it when another request is in the batch",
     "prompt_token_ids": "the prompt must be what the gateway counts",
     "mm_processor_kwargs": "it changes what an input costs",
     "media_io_kwargs": "it changes what an input costs",

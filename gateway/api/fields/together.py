@@ -11,6 +11,7 @@ from typing import Any
 from gateway.api.fields.caps import Caps
 from gateway.api.fields.checks import shown
 from gateway.api.fields.grammar_cost import affordable
+from gateway.api.fields.needs import scored_alternatives
 from gateway.api.fields.prompt import count_of
 from gateway.api.fields.table import COMPLETIONS_DEFAULT_TOKENS, Endpoint
 from gateway.errors import BadRequest
@@ -85,12 +86,43 @@ def _not_too_many(param: str, default: int) -> Rule:
     return rule
 
 
-def _echo_without_logprobs(given: Given, caps: Caps) -> None:
-    """Together they make vLLM compute `prompt_logprobs`, which is reserved for the reason given there."""
-    for param in ("logprobs", "top_logprobs"):
-        value = given.get(param)
-        if given["echo"] and value is not None and value is not False:
-            raise _refuse(f"Send 'echo' or '{param}', not both.", "echo")
+def _prompt_not_too_long_to_score(param: str) -> Rule:
+    """Log-probabilities of a prompt are held whole by the engine, streamed or not; a token has a character at least."""
+
+    def rule(given: Given, caps: Caps) -> None:
+        alternatives = scored_alternatives(given)
+        if alternatives is None:
+            return
+        tokens = _prompt_size(given) * (given.get("n") or 1)
+        if tokens * (alternatives + 1) > caps.max_logprob_entries:
+            raise _refuse(
+                f"'{param}' asks for log-probabilities of a prompt of up to {tokens} tokens, with {alternatives} "
+                f"alternatives each; the most is {caps.max_logprob_entries} in all. Send fewer or shorter prompts.",
+                param,
+            )
+
+    return rule
+
+
+def _prompt_size(given: Given) -> int:
+    """Characters, or tokens where the client has counted them."""
+    if "messages" in given:
+        return sum(_text_size(message.get("content") or "") for message in given["messages"])
+    prompt = given["prompt"]
+    return len(prompt) if type(prompt) is str or type(prompt[0]) is int else sum(map(len, prompt))
+
+
+def _text_size(content: str | list[dict[str, Any]]) -> int:
+    if isinstance(content, str):
+        return len(content)
+    return sum(len(part.get("text") or "") for part in content)
+
+
+def _whole_only(given: Given, caps: Caps) -> None:
+    if given.get("stream"):
+        raise _refuse(
+            "'prompt_logprobs' cannot be streamed. Send no 'stream', or 'echo' with 'logprobs'.", "prompt_logprobs"
+        )
 
 
 def _only_in_a_stream(given: Given, caps: Caps) -> None:
@@ -157,7 +189,9 @@ def _no_new_turn(given: Given, caps: Caps) -> None:
 
 _BOTH: list[tuple[str, Rule]] = [
     ("stream_options", _only_in_a_stream),
-    ("echo", _echo_without_logprobs),
+    ("echo", _prompt_not_too_long_to_score("echo")),
+    ("prompt_logprobs", _prompt_not_too_long_to_score("prompt_logprobs")),
+    ("prompt_logprobs", _whole_only),
     ("logprob_token_ids", _needs_logprobs("logprob_token_ids")),
     ("structured_outputs", _one_constraint),
     *((param, _no_grammar_too(param)) for param in ("allowed_token_ids", "bad_words", "stop_token_ids")),

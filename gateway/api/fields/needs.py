@@ -1,0 +1,28 @@
+"""What a request needs of an engine that not every engine has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.handoffs import Ability
+
+_NOTHING: frozenset[Ability] = frozenset()
+
+
+def needs_of(body: Mapping[str, Any]) -> frozenset[Ability]:
+    """Of a checked body."""
+    calls = "tools" in body and body.get("tool_choice") != "none"
+    scores = scored_alternatives(body) is not None
+    if not calls and not scores:
+        return _NOTHING
+    needed: dict[Ability, bool] = {"tool_calls": calls, "prompt_logprobs": scores}
+    return frozenset(ability for ability, is_needed in needed.items() if is_needed)
+
+
+def scored_alternatives(given: Mapping[str, Any]) -> int | None:
+    """Alternatives at each token of the prompt that vLLM (0.32) computes; None when it computes none."""
+    asked = given.get("prompt_logprobs")
+    if asked is None and given.get("echo"):
+        asked = given.get("top_logprobs" if "messages" in given else "logprobs")
+    return asked if type(asked) is int else None

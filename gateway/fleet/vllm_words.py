@@ -1,0 +1,66 @@
+"""What vLLM (0.31 to 0.33) says in answers and refusals that is its own affair, as clients may see it.
+
+Answers: what is null of its own fields is cut out, and what belongs to the operator's traces and caches is never shown.
+A client who asks for token ids, log-probabilities of the prompt or stop reasons gets them: those are not null then.
+vLLM writes compact JSON and escapes quotes inside strings, so a bare `,"token_ids":null` can only be the field itself.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import orjson
+
+from gateway.errors import BadRequest
+from gateway.fleet.connection import EngineBroke
+
+_NULL_EXTRAS = re.compile(
+    rb',"(?:kv_transfer_params|ec_transfer_params|metrics|prompt_text|prompt_logprobs|prompt_token_ids|token_ids'
+    rb'|routed_experts|stop_reason|reasoning|created_cache_tokens|multimodal_tokens)":null'
+)
+_OPERATORS = ("kv_transfer_params", "ec_transfer_params", "metrics", "routed_experts")
+_SHOWN_OPERATORS = (b'_transfer_params":{', b'"metrics":{', b'"routed_experts":"')
+_DATA = b"data: "
+_CONTEXT = re.compile(r"maximum context length|max_model_len")
+_PROMPT_FILLS_IT = "max_tokens must be at least 1, got 0"
+
+
+def without_extras(data: bytes) -> bytes:
+    """A whole document less what only vLLM's own clients know. Raises `EngineBroke` when it cannot be read."""
+    data = _NULL_EXTRAS.sub(b"", data)
+    return _less_operators(data) if any(shown in data for shown in _SHOWN_OPERATORS) else data
+
+
+def events_without_extras(block: bytes) -> bytes:
+    """The same for whole events of a stream."""
+    block = _NULL_EXTRAS.sub(b"", block)
+    if not any(shown in block for shown in _SHOWN_OPERATORS):
+        return block
+    return b"\n\n".join(
+        _DATA + _less_operators(event.removeprefix(_DATA)) if event.startswith(_DATA + b"{") else event
+        for event in block.split(b"\n\n")
+    )
+
+
+def _less_operators(data: bytes) -> bytes:
+    try:
+        document = orjson.loads(data)
+        for holder in (document, *document.get("choices", ())):
+            for name in _OPERATORS:
+                holder.pop(name, None)
+    except (orjson.JSONDecodeError, AttributeError, TypeError) as error:
+        raise EngineBroke("the engine's answer cannot be understood") from error
+    return orjson.dumps(document)
+
+
+def refusal_of(message: str, param: str | None, endpoint: Literal["chat", "completions"]) -> BadRequest | None:
+    """A prompt or answer that does not fit as OpenAI puts it; None for what is not about the context."""
+    about_answer = param == "max_tokens" and _PROMPT_FILLS_IT not in message
+    if _PROMPT_FILLS_IT in message:
+        message = f"The prompt fills the model's whole context, and leaves no room for an answer. ({message})"
+    elif not _CONTEXT.search(message):
+        return None
+    prompt = "messages" if endpoint == "chat" else "prompt"
+    field = "max_tokens" if about_answer else prompt
+    return BadRequest(re.sub(r" \(parameter=[^)]*\)", "", message), param=field, code="context_length_exceeded")
