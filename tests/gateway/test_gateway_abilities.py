@@ -159,7 +159,7 @@ def test_a_prompt_can_be_scored_without_an_answer(mixed: Stack, prompt: Any) -> 
 
 @pytest.mark.parametrize(
     "fields",
-    [{"prompt": [[1] * 100_000] * 6}, {"prompt": "x" * 600_000}, {"prompt": "x" * 200_000, "n": 3, "max_tokens": 1}],
+    [{"prompt": ["x" * 100_000] * 6}, {"prompt": "x" * 600_000}, {"prompt": "x" * 200_000, "n": 3, "max_tokens": 1}],
 )
 def test_the_scores_of_one_request_are_bounded(mixed: Stack, fields: dict[str, Any]) -> None:
     answer = mixed.post(TEXT, {"model": "acme/triage", **HARNESS, **fields})
