@@ -239,6 +239,7 @@ def _mount(web: FastAPI, house: House, worker: FleetWorker, registry: Registry) 
         """Prometheus text format."""
         for url, (state, _, resident) in worker.states().items():
             house.metrics.engine_up.labels(url).set(state in TAKES_TRAFFIC)
+            house.metrics.engine_refused.labels(url).set(state == "refused")
             house.metrics.resident.labels(url).set(resident)
         house.metrics.largest_unit_share.set(max((skew.share for skew in house.units.skews()), default=0.0))
         house.metrics.catalog_revision.set(house.catalog.current.revision)

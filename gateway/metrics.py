@@ -34,6 +34,12 @@ class Metrics:
         self.engine_up = Gauge(
             "switchyard_engine_up", "1 when the engine takes traffic.", ("engine",), registry=self.registry
         )
+        self.engine_refused = Gauge(
+            "switchyard_engine_refused",
+            "1 when the engine works and must not serve: /readyz says why.",
+            ("engine",),
+            registry=self.registry,
+        )
         self.resident = Gauge(
             "switchyard_resident_adapters", "Adapters that an engine holds.", ("engine",), registry=self.registry
         )

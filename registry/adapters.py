@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,9 +22,9 @@ from sqlalchemy.orm import Session
 from registry.bases import BaseModels
 from registry.blobs import BlobStore, canonical_json, digest_of
 from registry.db import Database, now_ms
-from registry.effect_proof import EFFECT_PROOF_FILE, check_proof, parse_proof, read_proof
+from registry.effect_proof import EFFECT_PROOF_FILE, check_proof, is_indistinguishable, parse_proof, read_proof
 from registry.errors import Conflict, InvalidInput, NotFound
-from registry.models import Adapter, Alias, AliasEvent, Split, Version
+from registry.models import Adapter, Alias, AliasEvent, Split, Version, VersionProof
 from registry.names import AdapterRef, VersionNumber, check_name
 from registry.private import seal
 from registry.proofs import ProofInfo, attached_proof, lay_out_proof, proof_of, record_proof
@@ -286,19 +286,44 @@ class Adapters:
                 for row in session.scalars(query)
             ]
 
-    def quarantine(self, version_id: int, reason: str) -> None:
-        """Keep a version away from every engine, and say why."""
+    def quarantine(self, version_id: int, reason: str, *, by_machine: bool = False) -> None:
+        """Keep a version away from every engine, and say why. What a person has said stays a person's word."""
         with self._db.write() as session:
             row = session.get_one(Version, version_id)
+            if by_machine and row.quarantined is not None and not row.quarantined_by_machine:
+                return
             row.quarantined = reason[:1000]
+            row.quarantined_by_machine = by_machine
 
-    def release(self, version_id: int) -> bool:
-        """Let engines have the version again, which prove it anew when they load it; False when it was free already."""
+    def release(self, version_id: int, *, by_machine: bool = False) -> bool:
+        """Let engines have the version again, which prove it anew when they load it; False when it was free already.
+
+        The machine ends only what it began.
+        """
         with self._db.write() as session:
             row = session.get_one(Version, version_id)
+            if by_machine and not row.quarantined_by_machine:
+                return False
             was_quarantined = row.quarantined is not None
             row.quarantined = None
+            row.quarantined_by_machine = False
             return was_quarantined
+
+    def quarantined_by_machine(self) -> list[int]:
+        """Ids of the versions whose quarantine ends when an engine proves them."""
+        query = select(Version.id).where(Version.quarantined_by_machine, Version.quarantined.is_not(None))
+        with self._db.read() as session:
+            return list(session.scalars(query.order_by(Version.id)))
+
+    def with_proof(self, manifest_digests: Collection[str]) -> set[str]:
+        """Which of these manifests have an effect proof that tells the adapter from the base."""
+        query = select(VersionProof).where(VersionProof.manifest_digest.in_(manifest_digests))
+        with self._db.read() as session:
+            return {
+                row.manifest_digest
+                for row in session.scalars(query)
+                if not is_indistinguishable(row.largest_effect, row.noise)
+            }
 
     def quarantined(self) -> list[VersionInfo]:
         """Every version that no engine may have, by tenant, adapter and number."""

@@ -117,6 +117,8 @@ class Version(Base):
     lineage: Mapped[dict[str, Any]]
     quarantined: Mapped[str | None] = mapped_column(String(1000))
     """Why no engine should load it; NULL when it may be served."""
+    quarantined_by_machine: Mapped[bool] = mapped_column(Boolean, default=False)
+    """Whether engines' refusals put it there: then an engine that proves it ends that."""
     created_at_ms: Mapped[int]
 
 

@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.cost.lending import Pool
 from gateway.fleet.books import Books
+from gateway.fleet.court import Court
 from gateway.fleet.demand import Demand
 from gateway.fleet.engine import Finder, ManagedEngine
 from gateway.fleet.homes import Homes
@@ -98,10 +99,12 @@ class Controller:
         self._pool = Pool(f"controller {term.token}")
         self._homes = Homes({})
         self.loading = Loading(registry, hub, term, self.swaps.versions, self)
+        self.court = Court(engines, registry, catalog, self._second_opinion, self.announce_catalog)
         self._checks: dict[str, asyncio.Task[None]] = {}
         self._errands: set[asyncio.Task[None]] = set()
         self._being_answered: set[tuple[str, int]] = set()
         """Worker and question: a worker that hears nothing asks again."""
+        self._retrying: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._observed_s = time.monotonic()
 
@@ -160,10 +163,11 @@ class Controller:
     async def _tell(self, link: WorkerLink, question: int) -> None:
         link.send(Inspected(question, self.document()))
 
-    def _run_errand(self, errand: Coroutine[None, None, None]) -> None:
+    def _run_errand(self, errand: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(errand)
         self._errands.add(task)
         task.add_done_callback(self._errands.discard)
+        return task
 
     async def ensure(self, engine_url: str, version: VersionEntry, *, for_swap: bool = False) -> None:
         """Make a version resident on an engine; callers who ask at once share one load. Raises `ColdAdapterFailed`.
@@ -200,6 +204,17 @@ class Controller:
         self.publish()
         self.wake()
 
+    async def _second_opinion(self, engine: ManagedEngine, version: VersionEntry) -> None:
+        await self.loading.ensure(engine, version, for_swap=False)
+
+    async def judge(self, engine: ManagedEngine, version: VersionEntry, error: EngineFault) -> ColdAdapterFailed:
+        """What the engine's refusal of the version means."""
+        return await self.court.judge(engine, version, error)
+
+    def proven(self, engine: ManagedEngine) -> None:
+        """An engine has proven what it holds."""
+        self.court.note(engine)
+
     def wake(self) -> None:
         """Look at engines, catalog and swaps now: something changed, or a request could not reach an engine."""
         self._wake.set()
@@ -225,7 +240,7 @@ class Controller:
         order = [
             able[url]
             for url in self._order_of_homes(able).order(version.name)
-            if able[url].declared.base_digest == version.base_digest
+            if able[url].declared.base_digest == version.base_digest and able[url].bars(version.id) is None
         ]
         return order[: self.demand.copies.get(version.id, 1)]
 
@@ -257,6 +272,7 @@ class Controller:
             if due:
                 self._retire_unwanted()
                 await self.books.keep(self.engines)
+                self._retry_quarantined()
             try:
                 await self.swaps.start_pending()
             except SQLAlchemyError as error:
@@ -267,6 +283,10 @@ class Controller:
             await asyncio.sleep(SHORTEST_ROUND_S)
             woken = self._wake.is_set()
             self._wake.clear()
+
+    def _retry_quarantined(self) -> None:
+        if self._retrying is None or self._retrying.done():
+            self._retrying = self._run_errand(self.court.retry_quarantined())
 
     def _pause_s(self) -> float:
         """Until the next round. Nobody's failed request tells of an engine that is back, so look for it."""
@@ -316,11 +336,15 @@ class Controller:
             self._zero_adapters[engine.declared.base_digest],
             in_flight=self.hub.running_on(engine.url) + self.loading.running_on(engine.url),
             heard_s=self.hub.heard_s.get(engine.url, 0.0),
+            examine=partial(self.court.examine, engine),
         )
+        if engine.healthy:
+            self.court.note(engine)
         engine.told(self.publish())
         self.books.note(engine)
         if new_boot:
             self.loading.forget_failures(engine.url)
+            self.court.retry_soon()
             self.wake()
         elif not engine.healthy:
             self.loading.give_up(engine)

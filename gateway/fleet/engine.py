@@ -6,8 +6,8 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,16 @@ from gateway.fleet.effect import MIN_STRENGTH, strength
 from gateway.fleet.fingerprint import MAX_DISAGREEMENT_NATS, base_agreement
 from gateway.fleet.look import Look
 from gateway.fleet.quirks import Platform, Quirks, quirks_of
-from gateway.fleet.vllm import AdapterRejected, Card, EngineFault, Silent, VllmControl
+from gateway.fleet.vllm import (
+    AdapterRejected,
+    CannotCompare,
+    Card,
+    EngineFault,
+    ProbeRefused,
+    ProofBroken,
+    Silent,
+    VllmControl,
+)
 from gateway.fleet.wire import EngineState
 from gateway.handoffs import Ability
 from registry.catalog import VersionEntry
@@ -26,6 +35,12 @@ log = logging.getLogger("switchyard.fleet")
 OUR_NAMES = "a-"
 ZERO_DIGEST = "0" * 16
 PROBE_STUCK_S = 1.5
+LOAD_PAUSES_S = (0.25, 1.0)
+"""Before a load that was refused is tried again, under another name: a 500 may be one of the moment."""
+FIRST_EXAMINATION_S, LAST_EXAMINATION_S = 5.0, 300.0
+"""A refused engine is looked at again after the first, then twice as long each time."""
+FIRST_BAR_S, LAST_BAR_S = 15.0, 300.0
+"""A version that an engine refuses and others prove is loaded elsewhere for so long, and then for longer each time."""
 NOT_TOLD = sys.maxsize
 """In place of a view revision: workers may still route to the name, and have not been told otherwise."""
 
@@ -63,6 +78,15 @@ class Resident:
     """Whether every probe was replayed, and not only the first."""
 
 
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Why a version is not loaded on an engine, until when (`time.monotonic()`), and how long that is in seconds."""
+
+    reason: str
+    until_s: float
+    pause_s: float
+
+
 class ManagedEngine:
     """Mutable state of one engine; only the controller touches it.
 
@@ -93,6 +117,12 @@ class ManagedEngine:
         self.base_distance: float | None = None
         """How far the served base is from the registered one, in nats; `None` when there is nothing to compare with."""
         self.loading = asyncio.Lock()
+        self._barred: dict[int, Bar] = {}
+        """Version ids that others prove and that are not loaded here for a while."""
+        self._examined_again_s = 0.0
+        """`time.monotonic()` from which a refused engine may show that it works."""
+        self._refusals = 0
+        """Since it was in traffic last."""
         self._condition: EngineState = "new"
         self._doubted_s: float | None = None
         """`time.monotonic()` of a sign that it has restarted; `None` when it has been looked at since."""
@@ -144,10 +174,38 @@ class ManagedEngine:
         entry = self.resident.get(version_id)
         return entry is not None and (entry.fully_proven or not fully_proven)
 
+    def bars(self, version_id: int) -> str | None:
+        """Why a version is not loaded here now; `None` when it may be."""
+        bar = self._barred.get(version_id)
+        return bar.reason if bar is not None and bar.until_s > time.monotonic() else None
+
+    def barred(self) -> dict[int, tuple[str, float]]:
+        """Version id → why it is not loaded here, and for how many more seconds."""
+        now = time.monotonic()
+        return {key: (bar.reason, bar.until_s - now) for key, bar in self._barred.items() if bar.until_s > now}
+
+    def bar(self, version_id: int, reason: str) -> None:
+        """Load a version elsewhere for a while: this engine refuses what others prove."""
+        before = self._barred.get(version_id)
+        pause_s = min(LAST_BAR_S, 2 * before.pause_s) if before is not None else FIRST_BAR_S
+        self._barred[version_id] = Bar(reason, time.monotonic() + pause_s, pause_s)
+
+    def refuse(self, reason: str) -> None:
+        """It must not serve until it has shown that it works, and nothing that it holds is believed any more."""
+        self.down(reason, "refused")
+        for version_id in list(self.resident):
+            self.leaving[self.take_out(version_id)] = NOT_TOLD
+        self.leaving.update(dict.fromkeys((name for name, _ in self.adoptable.values()), NOT_TOLD))
+        self.adoptable.clear()
+
     def down(self, reason: str, condition: EngineState = "down") -> None:
         """Take the engine out of the routes; what it holds is decided when it answers again."""
         if self.fault != reason:
             log.warning("engine %s is %s: %s", self.url, condition, reason)
+        if condition == "refused":
+            pause_s = min(LAST_EXAMINATION_S, FIRST_EXAMINATION_S * 2**self._refusals)
+            self._examined_again_s = time.monotonic() + pause_s
+            self._refusals = min(self._refusals + 1, 16)
         self._condition = condition
         self.fault = reason
         if condition == "hung" and self._patience is not None:
@@ -156,21 +214,39 @@ class ManagedEngine:
 
     # Checking
 
-    async def check(self, find: Finder, zero_adapter: Path, *, in_flight: int, heard_s: float) -> bool:
+    async def check(
+        self,
+        find: Finder,
+        zero_adapter: Path,
+        *,
+        in_flight: int,
+        heard_s: float,
+        examine: Callable[[], Awaitable[None]] | None = None,
+    ) -> bool:
         """Look at the engine; on a boot that is new to us find out what it holds. True on such a boot.
 
+        So too when one that was refused is taken back. `examine` raises `EngineRefused` for an engine that cannot do
+        its work; it is asked before the engine takes traffic on a boot on which nothing was proven.
         `in_flight` are our workers' requests and our loads on it, `heard_s` is when (`time.monotonic()`) one of the
         workers last got a byte.
         The state afterwards says what was found.
         """
         began_s = time.monotonic()
         try:
-            return await self._check(find, zero_adapter, in_flight=in_flight, heard_s=heard_s)
+            return await self._check(find, zero_adapter, examine, in_flight=in_flight, heard_s=heard_s)
         finally:
             if self._doubted_s is not None and self._doubted_s <= began_s:
                 self._doubted_s = None
 
-    async def _check(self, find: Finder, zero_adapter: Path, *, in_flight: int, heard_s: float) -> bool:
+    async def _check(
+        self,
+        find: Finder,
+        zero_adapter: Path,
+        examine: Callable[[], Awaitable[None]] | None,
+        *,
+        in_flight: int,
+        heard_s: float,
+    ) -> bool:
         try:
             look = await self.control.look()
         except Silent as error:
@@ -182,10 +258,11 @@ class ManagedEngine:
             self.down(str(error))
             return False
         self._silent_since_s = None
-        if self._condition == "refused" and look.boot == self.boot:
+        was_refused = self._condition == "refused"
+        if was_refused and look.boot == self.boot and time.monotonic() < self._examined_again_s:
             return False
-        if look.boot != self.boot or self.base_name is None:
-            return await self._meet(look, find, zero_adapter)
+        if look.boot != self.boot or self.base_name is None or was_refused:
+            return await self._meet(look, find, zero_adapter, examine)
         stuck_s = self._stuck_s(look, in_flight, heard_s)
         if self._condition == "hung" or stuck_s >= self.declared.hung_after_s / 2:  # so that the probe's time counts
             asked_s = time.monotonic()
@@ -232,16 +309,21 @@ class ManagedEngine:
         if not self.healthy:
             log.info("engine %s is up: vLLM %s", self.url, self.version)
         self._condition, self.fault = "up", None
+        self._refusals = 0
         self._moved_s = time.monotonic()
 
-    async def _meet(self, look: Look, find: Finder, zero_adapter: Path) -> bool:
-        new_boot = look.boot != self.boot
+    async def _meet(
+        self, look: Look, find: Finder, zero_adapter: Path, examine: Callable[[], Awaitable[None]] | None
+    ) -> bool:
+        new_boot = look.boot != self.boot or self._condition == "refused"
         async with self.loading:  # else a load that begins now would be taken for a stranger
             began_s = time.monotonic()
             try:
                 await self._take_over(look, find, zero_adapter)
+                if examine is not None and not self.resident:
+                    await examine()
             except EngineRefused as error:
-                self.down(str(error), "refused")
+                self.refuse(str(error))
                 return False
             except EngineFault as error:
                 self.down(str(error))
@@ -255,6 +337,7 @@ class ManagedEngine:
         if look.boot != self.boot:
             self.resident.clear()
             self.leaving.clear()
+            self._barred.clear()
             # Names must not come back on a boot, not even when the database was thrown away and terms begin at 1 again:
             # so the numbering begins at the boot's age in milliseconds, which no counting of loads can have reached.
             self._sequence = max(self._sequence, int((time.time() - look.boot) * 1000))
@@ -329,9 +412,10 @@ class ManagedEngine:
             if name in cards and cards[name].root == str(zero_adapter):  # workers may be using it
                 del self.leaving[name]
                 return name
-        name = self._next_name(ZERO_DIGEST)
-        await self.control.load_adapter(name, zero_adapter)
-        return name
+        try:
+            return await self._load_patiently(ZERO_DIGEST, zero_adapter)
+        except AdapterRejected as error:
+            raise EngineRefused(f"it does not load adapters, not even one of zeros: {error}") from error
 
     def _next_name(self, digest: str) -> str:
         self._sequence += 1
@@ -345,8 +429,7 @@ class ManagedEngine:
         name, _ = self.adoptable.pop(version_id, ("", folder))
         async with self._while_it_works():
             if not name:
-                name = self._next_name(digest)
-                await self.control.load_adapter(name, folder)
+                name = await self._load_patiently(digest, folder)
             try:
                 measured = await self._verify(name, folder, full_proof)
             except BaseException:
@@ -357,6 +440,34 @@ class ManagedEngine:
         self.resident[version_id] = Resident(name, folder, measured, full_proof)
         await self._keep_base_warm()
         return self.resident[version_id]
+
+    async def try_out(self, digest: str, folder: Path) -> float | None:
+        """Load an adapter under a name of its own, prove it, and take it off again. Raises `EngineFault`.
+
+        Its value is the strength of the effect, `None` for an adapter without a proof. For who holds `loading`.
+        """
+        async with self._while_it_works():
+            name = await self._load_patiently(digest, folder)
+            try:
+                return await self._verify(name, folder, full_proof=False)
+            finally:
+                self.leaving[name] = NOT_TOLD  # in case it cannot be unloaded now
+                with suppress(EngineFault):
+                    await self.unload(name)
+
+    async def _load_patiently(self, digest: str, folder: Path) -> str:
+        """Load a folder, and try again when that is refused; its name. Raises `EngineFault`."""
+        for pause_s in (*LOAD_PAUSES_S, None):
+            name = self._next_name(digest)
+            try:
+                await self.control.load_adapter(name, folder)
+                break
+            except AdapterRejected as error:
+                if pause_s is None:
+                    raise
+                log.warning("engine %s refused a load, which is tried again: %s", self.url, error)
+            await asyncio.sleep(pause_s)
+        return name
 
     async def _keep_base_warm(self) -> None:
         """A load may put out what the engine used longest ago, and that must not be the zero adapter: the next base
@@ -373,10 +484,10 @@ class ManagedEngine:
         try:
             async with self._while_it_works():
                 measured = await self._verify(entry.name, entry.folder, full_proof=True)
-        except AdapterRejected:
+        except AdapterRejected as error:
             del self.resident[version_id]
             await self._forget_quietly(entry.name)  # requests that run on it are finished by vLLM all the same
-            raise
+            raise ProofBroken(str(error)) from error
         self.resident[version_id] = Resident(entry.name, entry.folder, measured, fully_proven=True)
         return self.resident[version_id]
 
@@ -398,7 +509,12 @@ class ManagedEngine:
             raise EngineFault(f"{name} is not listed by the engine after loading")
         proof = await asyncio.to_thread(read_proof, folder)
         if proof is None or proof.indistinguishable:  # nothing to measure; whoever promoted the latter insisted
-            if not await self.control.answers_as(name, salt=name):
+            try:
+                right = await self.control.answers_as(name, salt=name)
+            except ProbeRefused as error:
+                await self._refuse_comparison()
+                raise AdapterRejected(str(error)) from error
+            if not right:
                 raise EngineFault(f"the engine answers requests for {name} under another name")
             return None
         return await self._prove(name, proof.probes if full_proof else proof.probes[:1])
@@ -410,8 +526,14 @@ class ManagedEngine:
         asked = [difference for probe in probes for difference in probe.strongest()]
 
         async def served_minus_base(one: Difference) -> float:
-            with_adapter = await self.control.next_token_logprob(name, one.prefix, one.token, salt=name)
-            return with_adapter - await self.control.next_token_logprob(base, one.prefix, one.token, salt=name)
+            try:
+                of_base = await self.control.next_token_logprob(base, one.prefix, one.token, salt=name)
+            except ProbeRefused as error:
+                raise CannotCompare(f"the base's half of its proof cannot be measured: {error}") from error
+            try:
+                return await self.control.next_token_logprob(name, one.prefix, one.token, salt=name) - of_base
+            except ProbeRefused as error:
+                raise AdapterRejected(f"{error}, and for the base it does") from error
 
         served = await asyncio.gather(*(served_minus_base(one) for one in asked))
         expected = [one.expected for one in asked]
@@ -422,6 +544,15 @@ class ManagedEngine:
                 f"(at least {MIN_STRENGTH} is needed); the engine does not apply these weights"
             )
         return measured
+
+    async def _refuse_comparison(self) -> None:
+        """Raises `CannotCompare` when the base cannot answer either."""
+        if self.base_name is None:
+            raise EngineFault("the engine cannot serve its base model now, so nothing can be compared with it")
+        try:
+            await self.control.answers_as(self.base_name, salt=f"{self._term}-{time.monotonic_ns()}")
+        except ProbeRefused as error:
+            raise CannotCompare(f"the base cannot answer either: {error}") from error
 
     # Unloading
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.fleet.engine import ManagedEngine
 from gateway.fleet.hub import Hub
 from gateway.fleet.view import ColdAdapterFailed
-from gateway.fleet.vllm import AdapterRejected, EngineFault
+from gateway.fleet.vllm import AdapterRejected, CannotCompare, EngineFault
 from registry.catalog import VersionEntry
 from registry.errors import RegistryError
 from registry.service import Registry
@@ -45,8 +45,11 @@ class Office(Protocol):
     def wake(self) -> None:
         """Look at the engines now."""
 
-    def announce_catalog(self, revision: int) -> None:
-        """Tell workers of a newer catalog."""
+    async def judge(self, engine: ManagedEngine, version: VersionEntry, error: EngineFault) -> ColdAdapterFailed:
+        """What the engine's refusal of the version means, and what who waits for it should hear."""
+
+    def proven(self, engine: ManagedEngine) -> None:
+        """An engine has proven what it holds."""
 
     def preload(self) -> None:
         """Begin the next load that nobody has asked for."""
@@ -75,6 +78,8 @@ class Loading:
         """
         if version.quarantined is not None:
             raise ColdAdapterFailed(f"{version.name} is quarantined: {version.quarantined}", permanent=True)
+        if reason := engine.bars(version.id):
+            raise ColdAdapterFailed(f"{version.name} is not loaded on this engine now: {reason}", permanent=False)
         while not engine.holds(version.id, fully_proven=for_swap):
             load = self.tasks.get((engine.url, version.id))
             if load is None or load.done():  # a finished one stays in the table until the loop's next turn
@@ -91,7 +96,8 @@ class Loading:
     def may_preload(self, engine: ManagedEngine, version: VersionEntry) -> bool:
         """Whether a load that nobody waits for should begin: none runs, and none has failed just now."""
         key = (engine.url, version.id)
-        return key not in self.tasks and time.monotonic() >= self._not_before.get(key, 0.0)
+        late_enough = time.monotonic() >= self._not_before.get(key, 0.0)
+        return key not in self.tasks and late_enough and engine.bars(version.id) is None
 
     def forget_failures(self, url: str) -> None:
         """The engine has booted: what failed before may be tried at once."""
@@ -113,7 +119,14 @@ class Loading:
 
     async def _load(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool) -> None:
         try:
-            await self._load_in_turn(engine, version, for_swap)
+            try:
+                await self._load_in_turn(engine, version, for_swap)
+            except (AdapterRejected, CannotCompare) as error:
+                self._office.publish()
+                failure = await self._office.judge(engine, version, error)
+                self._office.publish()
+                self._office.wake()
+                raise failure from error
         except asyncio.CancelledError:
             if engine.healthy:
                 raise
@@ -134,17 +147,14 @@ class Loading:
                         await self._make_room(engine, for_swap)
                     self._require_office()
                     resident = await engine.load(version.id, version.manifest_digest, folder, full_proof=for_swap)
-            except AdapterRejected as error:
-                self._office.publish()
-                await asyncio.to_thread(self._registry.adapters.quarantine, version.id, str(error))
-                self._office.announce_catalog(await asyncio.to_thread(self._registry.db.catalog_revision))
-                log.error("quarantined %s: %s", version.name, error)
-                raise ColdAdapterFailed(f"{version.name} is quarantined: {error}", permanent=True) from error
+            except (AdapterRejected, CannotCompare):
+                raise
             except (EngineFault, RegistryError, OSError, SQLAlchemyError) as error:
                 self._office.wake()
                 raise ColdAdapterFailed(f"{version.name} could not be loaded: {error}", permanent=False) from error
             self._hub.last_used_s[engine.url, version.id] = time.monotonic()  # a newcomer is not the idlest
             self._office.publish()
+            self._office.proven(engine)
             proven = "no proof" if resident.strength is None else f"effect {resident.strength:.2f}"
             log.info("loaded %s on %s in %.2f s (%s)", version.name, engine.url, time.monotonic() - began, proven)
 

@@ -57,6 +57,10 @@ def _engine(hub: Hub, demand: Demand, engine: ManagedEngine) -> dict[str, Any]:
         "places": engine.declared.max_cpu_loras,
         "places_used": len(engine.names),
         "leaving": sorted(engine.leaving),
+        "barred": [
+            {"version_id": version_id, "reason": reason, "for_s": round(for_s, 1)}
+            for version_id, (reason, for_s) in engine.barred().items()
+        ],
         "foreign": sorted(engine.foreign),
         "resident": [
             {

@@ -145,8 +145,11 @@ class SwapRunner:
         One must succeed, in one of a few rounds: engines die, and loads fail for reasons of the moment, so the homes
         are looked up anew for each round. A refusal of the version itself ends the swap at once.
         """
+        nobody = f"no healthy engine serves the base of {version.name} ({version.base_digest[:19]}…)"
+        failure = nobody
         for left in reversed(range(PRELOAD_ROUNDS)):
-            loaded, failure = await self._load_on_homes(version)
+            loaded, why = await self._load_on_homes(version)
+            failure = why or (failure if failure.startswith(nobody) else f"{nobody}; before that: {failure}")
             if loaded:
                 return loaded
             if left:
@@ -154,11 +157,14 @@ class SwapRunner:
         raise SwapFailed(failure)
 
     async def _load_on_homes(self, version: VersionEntry) -> tuple[list[str], str]:
-        """URLs of the homes that hold the version now, and what went wrong on the others. Raises `SwapFailed`."""
+        """URLs of the homes that hold the version now, and what went wrong on the others, "" when there are none.
+
+        Raises `SwapFailed`.
+        """
         homes = self._office.homes_of(version)
         loads = (self._office.ensure(home.url, version, for_swap=True) for home in homes)
         results = await asyncio.gather(*loads, return_exceptions=True)
-        failure = f"no healthy engine serves the base of {version.name} ({version.base_digest[:19]}…)"
+        failure = ""
         loaded = []
         for home, result in zip(homes, results, strict=True):
             if result is None:

@@ -5,7 +5,10 @@ EngineFault
 │   └── Silent        it took the connection and did not answer in time: busy, or hung
 ├── LoadingDisabled   started without VLLM_ALLOW_RUNTIME_LORA_UPDATING
 ├── NotVisible        the adapter's files cannot be seen from the engine's host
-├── AdapterRejected   the engine read the adapter and refuses it: permanent for this version
+├── ProbeRefused      a question of ours was refused, or answered with no number: it does not say whose fault that is
+├── CannotCompare     the engine cannot answer the base's half of a proof: it says nothing about the adapter
+├── AdapterRejected   this engine's word against an adapter; `gateway.fleet.court` decides what it is worth
+│   └── ProofBroken   and it takes its own earlier word back
 └── Unintelligible    an answer that vLLM does not give
 """
 
@@ -58,8 +61,20 @@ class NotVisible(EngineFault):
     """The engine's host has no such folder."""
 
 
+class ProbeRefused(EngineFault):
+    """The engine refused a probe, or computed no finite number."""
+
+
+class CannotCompare(EngineFault):
+    """The engine refuses the base's half of a proof, or computes no number for it."""
+
+
 class AdapterRejected(EngineFault):
-    """The adapter itself is at fault; no other engine of this kind will take it either."""
+    """The engine read the adapter and refuses it, or does not apply it."""
+
+
+class ProofBroken(AdapterRejected):
+    """The engine showed the effect at the first probe before, and does not at all of them."""
 
 
 class Unintelligible(EngineFault):
@@ -195,7 +210,7 @@ class VllmControl:
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise Unintelligible(f"log-probabilities are not as vLLM gives them: {error!r}") from error
         if not math.isfinite(value):
-            raise AdapterRejected(f"the engine computes a log-probability of {value} with it")
+            raise ProbeRefused(f"the engine computes a log-probability of {value}")
         return value
 
     async def greedy(self, model: str, prompt: str, tokens: int, salt: str) -> tuple[Word, ...]:
@@ -251,7 +266,7 @@ class VllmControl:
             answer = await self._http.post("/v1/completions", json=body, timeout=timeout_s)
             if answer.status_code == 400:
                 usage = {"prompt_tokens": 0, "completion_tokens": 0}
-                raise AdapterRejected(f"the engine cannot run its probes: {_message(answer)}")
+                raise ProbeRefused(f"the engine cannot run its probes: {_message(answer)}")
             if answer.status_code != 200:
                 raise Unreachable(f"a probe failed with HTTP {answer.status_code}: {_message(answer)}")
             document = _json(answer)

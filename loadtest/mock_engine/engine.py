@@ -29,7 +29,13 @@ class Engine:
 
     def __init__(self, options: Options, on_exit: Callable[[], None]) -> None:
         self.options = options
-        self.faults = Faults(ttft_ms=options.ttft_ms, token_ms=options.token_ms, load_stall_ms=options.load_stall_ms)
+        self.faults = Faults(
+            ttft_ms=options.ttft_ms,
+            token_ms=options.token_ms,
+            load_stall_ms=options.load_stall_ms,
+            noop_adapters=options.noop_adapters,
+            fail_loads=options.fail_loads,
+        )
         self.table = AdapterTable(
             options.max_loras,
             options.max_cpu_loras,
@@ -62,6 +68,9 @@ class Engine:
         await asyncio.sleep(self.faults.load_ms / 1_000)
         await self.pace.read(self.faults.load_stall_ms / 1_000, needed=lambda: True)
         self.check_alive()
+        if self.faults.fail_loads:
+            status = self.faults.fail_loads
+            raise EngineError(status, "InternalServerError", f"Injected failure of every load with status {status}.")
         if self.faults.fail_next_load:
             status, *rest = self.faults.fail_next_load
             self.faults = replace(self.faults, fail_next_load=tuple(rest))
@@ -120,7 +129,11 @@ class Engine:
             self.pace.end()
 
     def _serving(self, adapter: Registered | None) -> Serving:
-        noop, size = self.faults.noop_adapters, self.options.vocab_size
+        faults, size, path = self.faults, self.options.vocab_size, adapter.path if adapter else ""
+        refused, nothing = faults.refuse_folder, faults.noop_folder
+        if refused == "*" or (refused and refused in path):
+            raise EngineError(400, "BadRequestError", "Injected refusal of the request.")
+        noop = faults.noop_adapters or bool(nothing and nothing in path)
         if adapter is None:
             return Serving(self.options.served_model_name[0], "", None, noop, self.table, size)
         self._step()

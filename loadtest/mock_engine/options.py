@@ -45,6 +45,10 @@ class Options:
     """Seconds before the port listens, as a real engine spends on loading the model."""
     death_s: float = 2.0
     """Seconds between the engine's death (503 on /health) and the end of the process."""
+    noop_adapters: bool = False
+    """As the fault of this name, from the start on."""
+    fail_loads: int = 0
+    """As the fault of this name, from the start on."""
     api_key: str | None = None
     tool_call_parser: str | None = None
     """None is a vLLM without --enable-auto-tool-choice and --tool-call-parser: it refuses tools unless none may be
@@ -93,6 +97,12 @@ class Faults:
     """Answer inference with bytes that are not HTTP ("bytes") or with a 200 that is not JSON ("json")."""
     noop_adapters: bool = False
     """Adapters load and answer, but change nothing: text and numbers are the base's."""
+    noop_folder: str = ""
+    """The same only for adapters whose folder's path contains this."""
+    refuse_folder: str = ""
+    """Completions of adapters whose folder's path contains this get a 400; "*" stands for all, and for the base."""
+    fail_loads: int = 0
+    """Every load of an adapter gets this HTTP status, until it is 0 again. The adapter is not loaded."""
     unhealthy: bool = False
     """/health and /ping say 503, the rest works."""
 

@@ -157,7 +157,7 @@ def test_a_ramp_is_followed_to_its_split_and_shown_with_its_arms(shop: House, co
     with run_stack(shop) as stack:
         stack.wait_resident("acme/triage@1.0")
         began = command("adapters", "split", "acme/triage", "1.0=50", "1.1=50")
-        stack.faults(fail_next_load=[500])
+        stack.faults(fail_next_load=[500] * 3)
         shop.publish("acme/triage")
         failed = command("adapters", "split", "acme/triage", "1.0=50", "1.2=50")
         ended = command("adapters", "split", "acme/triage", "--end", "--json").document

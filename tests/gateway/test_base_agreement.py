@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.fleet.fingerprint import MAX_DISAGREEMENT_NATS, base_agreement
-from gateway.fleet.vllm import AdapterRejected, Unreachable, VllmControl
+from gateway.fleet.vllm import ProbeRefused, Unreachable, VllmControl
 from loadtest.testing import run_mock_engine
 from registry.fingerprint import Fingerprint, FingerprintProbe
 
@@ -45,7 +45,7 @@ async def test_the_disagreement_is_the_mean_distance_in_nats(control: VllmContro
 
 async def test_a_base_of_another_vocabulary_is_refused_by_the_engine_itself(control: VllmControl) -> None:
     strange = Fingerprint((FingerprintProbe((50, 101, 7), (2,), (-1.0,)),))
-    with pytest.raises(AdapterRejected, match="out of vocabulary"):
+    with pytest.raises(ProbeRefused, match="out of vocabulary"):
         await base_agreement(control, "base", strange.questions())
 
 

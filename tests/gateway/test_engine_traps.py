@@ -159,11 +159,12 @@ def test_an_adapter_that_loads_without_effect_gets_no_traffic_and_its_status_say
     with run_stack(filled) as stack:
         stack.wait_resident("acme/proven")
         good = text(stack.chat("acme/proven"))
-        stack.faults(noop_adapters=True)
+        digest = filled.registry.adapters.get(parse_ref("acme/proven@1.1")).manifest_digest
+        stack.faults(noop_folder=digest.removeprefix("sha256:"))
         refused = stack.chat("acme/proven@1.1")
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "model_quarantined")
         assert "effect proof" in refused.json()["error"]["message"]
-        stack.faults(noop_adapters=False)
+        stack.faults(noop_folder="")
         version = filled.registry.adapters.get(parse_ref("acme/proven@1.1"))
         assert "effect proof" in (version.quarantined or "")
         wait_until("the quarantine to be in force", lambda: stack.chat("acme/proven@1.1").status_code == 503)

@@ -140,7 +140,7 @@ def test_a_ramp_whose_arm_cannot_be_loaded_changes_nothing_and_says_why(ramping:
     house = ramping.house
     house.publish("acme/triage")
     house.split("acme/triage", HALVES)
-    ramping.faults(fail_next_load=[500])
+    ramping.faults(fail_next_load=[500] * 3)
     swap = house.finished(requested(house, {"1.0": 4_000, "1.1": 3_000, "1.2": 3_000}).id)
     assert swap.state == "failed"
     assert "Injected failure of the load" in swap.detail["error"]

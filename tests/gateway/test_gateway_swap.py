@@ -32,6 +32,11 @@ def swapping(house: House) -> Iterator[Stack]:
         yield stack
 
 
+def folder_of(stack: Stack, version: str) -> str:
+    """What the folder of a version's files is called."""
+    return stack.house.registry.adapters.get(parse_ref(version)).manifest_digest.removeprefix("sha256:")
+
+
 @dataclass
 class Asked:
     """One request: when it ran, and the versions that its answer names."""
@@ -138,7 +143,7 @@ def test_a_running_stream_finishes_on_its_version_and_the_swap_waits_for_it(swap
 
 
 def test_an_adapter_that_the_engine_refuses_is_quarantined_and_the_alias_stays(swapping: Stack) -> None:
-    swapping.faults(fail_next_load=[500])
+    swapping.faults(fail_next_load=[500] * 3)
     swap = swapping.house.promote("acme/triage", "1.1")
     assert swap.state == "failed"
     assert "Injected failure of the load" in swap.detail["error"]
@@ -158,7 +163,7 @@ def test_an_adapter_that_the_engine_refuses_is_quarantined_and_the_alias_stays(s
 
 
 def test_an_adapter_without_its_trained_effect_is_quarantined_and_taken_off_the_engine(swapping: Stack) -> None:
-    swapping.faults(noop_adapters=True)
+    swapping.faults(noop_folder=folder_of(swapping, "acme/triage@1.1"))
     swap = swapping.house.promote("acme/triage", "1.1")
     assert swap.state == "failed"
     assert "0.00 of the trained effect" in swap.detail["error"]
@@ -166,13 +171,12 @@ def test_an_adapter_without_its_trained_effect_is_quarantined_and_taken_off_the_
     assert "effect proof failed" in (bad.quarantined or "")
     digest = bad.manifest_digest.removeprefix("sha256:")[:16]
     assert not [name for name in swapping.state()["loaded"] if digest in name]
-    swapping.faults(noop_adapters=False)
     assert swapping.chat("acme/triage").json()["model"] == "acme/triage@1.0"
 
 
 def test_a_promote_replays_every_probe_of_a_version_that_was_loaded_with_the_first_only(swapping: Stack) -> None:
     assert swapping.chat("acme/triage@1.1").status_code == 200  # cold: one probe
-    swapping.faults(noop_adapters=True)
+    swapping.faults(noop_folder=folder_of(swapping, "acme/triage@1.1"))
     swap = swapping.house.promote("acme/triage", "1.1")
     assert swap.state == "failed"
     bad = swapping.house.registry.adapters.get(parse_ref("acme/triage@1.1"))

@@ -19,6 +19,7 @@ from gateway.fleet.vllm import (
     EngineFault,
     LoadingDisabled,
     NotVisible,
+    ProbeRefused,
     Unintelligible,
     Unreachable,
     VllmControl,
@@ -248,9 +249,9 @@ def scored(*logprobs: float | None) -> bytes:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-async def test_a_log_probability_that_is_not_finite_rejects_the_adapter(bad: float) -> None:
+async def test_a_log_probability_that_is_not_finite_is_no_answer_to_a_probe(bad: float) -> None:
     async with answering(scored(bad)) as control:
-        with pytest.raises(AdapterRejected, match="log-probability of"):
+        with pytest.raises(ProbeRefused, match="log-probability of"):
             await control.next_token_logprob(NAME, [1], 2, "s")
 
 

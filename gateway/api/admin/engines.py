@@ -40,6 +40,15 @@ class ResidentDocument(Shape):
     requests_per_s: float = Field(description="Requests a second on the version, on all engines, averaged over ~10 s.")
 
 
+class BarredDocument(Shape):
+    """A version that an engine refuses and that others prove: it is not loaded there for a while."""
+
+    version: str | None = Field(description="tenant/adapter@1.0; null when this worker's catalog does not show it yet.")
+    version_id: int = Field(description="Its id in the registry.")
+    reason: str = Field(description="What the engine said.")
+    for_s: float = Field(description="Seconds until it may be tried again.")
+
+
 class ProbesDocument(Shape):
     """What the controller's own questions have cost an engine in this term; the ledger has them under `_system`."""
 
@@ -77,6 +86,7 @@ class EngineDocument(Shape):
     places: int = Field(description="Adapters that it can hold: its --max-cpu-loras.")
     places_used: int = Field(description="Places taken, with the zero adapter, what is leaving and strangers.")
     leaving: list[str] = Field(description="Names out of the routes, unloaded when nobody uses them any more.")
+    barred: list[BarredDocument] = Field([], description="What it refuses and others prove; not loaded there now.")
     foreign: list[str] = Field(description="Adapters that somebody else has put there; they take places.")
     resident: list[ResidentDocument] = Field(description="What it can serve at once.")
 
@@ -149,7 +159,10 @@ def engines_of(knowledge: Mapping[str, Any], office: Office, drains: Mapping[str
                 **engine,
                 "base": bases.get(engine["base_digest"]),
                 "drain": drains.get(engine["url"]),
-                "resident": [{**entry, "version": office.name_of(entry["version_id"])} for entry in engine["resident"]],
+                **{
+                    held: [{**entry, "version": office.name_of(entry["version_id"])} for entry in engine.get(held, ())]
+                    for held in ("resident", "barred")
+                },
             }
         )
         for engine in knowledge["engines"]
