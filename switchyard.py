@@ -38,7 +38,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 BORROWED: dict[str, dict[str, tuple[str, str]]] = {
     "adapters": {
-        "prove": ("trainer.cli:prove", "Measure what a version does to its base, so that engines can be held to it.")
+        "import": ("trainer.import_cli:import_", "Import somebody else's adapter: repair it, publish it, prove it."),
+        "prove": ("trainer.cli:prove", "Measure what a version does to its base, so that engines can be held to it."),
     }
 }
 """Commands of a group that another package brings; they too are imported only when they are called."""

@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -116,13 +115,13 @@ class Adapters:
         it was trained on, when it says so. Raises `AdapterRefused`, `NotFound`, `InvalidInput`.
         """
         from registry.inspect import inspect_adapter  # brings numpy, which a gateway has no use for
+        from registry.taking import taken
 
         check_name(adapter, "adapter")
         base_info = self._bases.get(base)
         with self._db.read() as session:
             require_tenant(session, tenant)
-        inspect_adapter(folder, base_info.spec, max_rank=self._max_rank, declared_base=declared_base)
-        with _private_copy(folder) as copy:  # what is stored is what was inspected, whoever writes to the folder now
+        with taken(folder, base_info.spec, self._max_rank) as copy:  # what is stored is what was inspected
             facts = inspect_adapter(copy, base_info.spec, max_rank=self._max_rank, declared_base=declared_base)
             proof, proof_digest = read_proof(copy), None
             if proof is not None:
@@ -332,17 +331,6 @@ class Adapters:
         with self._db.read() as session:
             rows = session.execute(query.order_by(Adapter.tenant, Adapter.name, Version.major, Version.minor)).all()
             return [version_info(session, adapter, version) for adapter, version in rows]
-
-
-@contextmanager
-def _private_copy(folder: Path) -> Iterator[Path]:
-    """The files that a version consists of, in a folder that nobody else knows."""
-    with tempfile.TemporaryDirectory(prefix="switchyard-publish-") as name:
-        copy = Path(name)
-        for file in PUBLISHED_FILES:
-            if (folder / file).exists():
-                shutil.copyfile(folder / file, copy / file)
-        yield copy
 
 
 def _write_synced(path: Path, data: bytes) -> None:

@@ -91,6 +91,17 @@ def describe_base(folder: Path, cache: Path | None = None) -> BaseSpec:
     return spec
 
 
+def known_folders(cache: Path, digest: str) -> list[Path]:
+    """The folders that held the model of this digest when `describe_base` read them with this cache."""
+    entries = _load_cache(cache).items()
+    return [Path(name) for name, entry in entries if isinstance(entry, dict) and _digest_in(entry) == digest]
+
+
+def _digest_in(entry: dict[str, Any]) -> object:
+    spec = entry.get("spec")
+    return spec.get("digest") if isinstance(spec, dict) else None
+
+
 def _describe(files: BaseFiles) -> BaseSpec:
     document = read_json(files.config)
     config = text_config(document)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import select
 
-from registry.base_model import BaseSpec, describe_base
+from registry.base_model import BaseSpec, describe_base, known_folders
 from registry.db import Database, now_ms
-from registry.errors import Conflict, NotFound
+from registry.errors import Conflict, InvalidInput, NotFound
 from registry.fingerprint import Fingerprint, read_fingerprint
 from registry.models import BaseModel
 from registry.names import MAX_NAME_LENGTH, check_name
@@ -82,6 +83,15 @@ class BaseModels:
     def find(self, folder: Path) -> BaseInfo:
         """The registered base that the folder holds, under whatever name. Raises `NotFound`."""
         return self.get(describe_base(folder, cache=self._cache).digest)
+
+    def folders_of(self, digest: str, among: Iterable[Path] = ()) -> Iterator[Path]:
+        """All such folders, the older acquaintances first."""
+        for folder in dict.fromkeys((*known_folders(self._cache, digest), *among)):
+            try:
+                if describe_base(folder, cache=self._cache).digest == digest:
+                    yield folder
+            except InvalidInput:  # it is gone, or holds no model any more
+                continue
 
     def all(self) -> list[BaseInfo]:
         """All base models by name."""

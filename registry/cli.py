@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from registry.adapters_shown import effect_of, print_published, state_of, version_fields
 from registry.console import JsonFlag, actor, print_done, print_json, print_table, say, when
 from registry.errors import InvalidInput, RegistryError
-from registry.names import PRODUCTION, AdapterRef, parse_ref
+from registry.names import PRODUCTION, parse_ref, parse_whole_adapter
 
 if TYPE_CHECKING:
-    from registry.adapters import Published, VersionInfo
+    from registry.adapters import VersionInfo
     from registry.service import Registry
     from registry.swaps import SwapInfo
 
@@ -45,32 +45,13 @@ def publish(
     base: str = typer.Option(..., "--base", help="Public name or digest of the base model it was trained on."),
     json_output: bool = JsonFlag,
 ) -> None:
-    """Inspect a PEFT folder and make it the adapter's next version."""
-    ref = _whole_adapter(name)
+    """Inspect a sound PEFT folder and make it the adapter's next version; `import` repairs what others' lack."""
+    ref = parse_whole_adapter(name)
     with _open_registry() as registry:
         published = registry.adapters.publish(
             tenant=ref.tenant, adapter=ref.adapter, folder=folder, base=base, lineage={"source": "publish"}
         )
-    _print_published(published, json_output)
-
-
-@adapters.command("import")
-def import_(
-    source: str = typer.Argument(help="A PEFT folder, or a hub repository as org/name."),
-    to: str = typer.Option(..., "--to", help="tenant/adapter to import as."),
-    base: str = typer.Option(..., "--base", help="Public name or digest of the base model it was trained on."),
-    revision: str | None = typer.Option(None, "--revision", help="Commit or branch of the hub repository."),
-    json_output: bool = JsonFlag,
-) -> None:
-    """Import an adapter that somebody else trained, from a folder or from the hub."""
-    from registry.importing import fetch
-
-    ref = _whole_adapter(to)
-    with fetch(source, revision) as fetched, _open_registry() as registry:
-        published = registry.adapters.publish(
-            tenant=ref.tenant, adapter=ref.adapter, folder=fetched.folder, base=base, lineage=fetched.lineage
-        )
-    _print_published(published, json_output)
+    print_published(published, json_output)
 
 
 @adapters.command("list")
@@ -81,7 +62,7 @@ def list_adapters(
     with _open_registry() as registry:
         versions = registry.adapters.all(tenant)
     if json_output:
-        print_json([_version_fields(version) for version in versions])
+        print_json([version_fields(version) for version in versions])
         return
     print_table(
         ("VERSION", "ALIASES", "RANK", "SIZE", "BASE", "PUBLISHED", "STATE"),
@@ -93,7 +74,7 @@ def list_adapters(
                 f"{version.facts['size_bytes'] / 1e6:.1f} MB",
                 version.base_digest[7:19],
                 when(version.created_at_ms),
-                _state_of(version),
+                state_of(version),
             )
             for version in versions
         ),
@@ -107,16 +88,16 @@ def show(name: str = Adapter, json_output: bool = JsonFlag) -> None:
     with _open_registry() as registry:
         version = registry.adapters.get(parse_ref(name))
     if json_output:
-        print_json(_version_fields(version))
+        print_json(version_fields(version))
         return
     fields = {
         "version": version.name,
         "aliases": _traffic_of(version),
-        "state": f"quarantined: {version.quarantined}" if version.quarantined else _state_of(version),
+        "state": f"quarantined: {version.quarantined}" if version.quarantined else state_of(version),
         "manifest": version.manifest_digest,
         "base": version.base_digest,
         "published": when(version.created_at_ms),
-        "effect": _effect_of(version),
+        "effect": effect_of(version),
         **{f"facts.{key}": value for key, value in version.facts.items()},
         **{f"lineage.{key}": value for key, value in version.lineage.items() if key != "recipe"},
     }
@@ -152,7 +133,7 @@ def rollback(
     json_output: bool = JsonFlag,
 ) -> None:
     """Point the alias back at the version it had before its last move."""
-    ref = _whole_adapter(name)
+    ref = parse_whole_adapter(name)
     with _open_registry() as registry:
         swap = registry.swaps.request_rollback(ref, alias=alias, actor=actor(), reason=reason)
         _follow_move(registry, swap, timeout_s, json_output)
@@ -189,7 +170,7 @@ def split(
     json_output: bool = JsonFlag,
 ) -> None:
     """Split an alias's traffic between versions, all of them loaded first; each conversation stays on its version."""
-    ref = _whole_adapter(name)
+    ref = parse_whole_adapter(name)
     with _open_registry() as registry:
         if end:
             swap = registry.swaps.request_ramp_end(ref, alias=alias, actor=actor(), reason=reason)
@@ -341,16 +322,6 @@ def revoke_key(key_id: str, json_output: bool = JsonFlag) -> None:
     print_done({"id": key_id, "revoked": True}, f"revoked {key_id}", json_output)
 
 
-def _whole_adapter(name: str) -> AdapterRef:
-    """Read `tenant/adapter` where a version or alias after it would be lost without a word."""
-    if "@" in name:
-        raise InvalidInput(
-            f"{name[:80]!r} has an '@'; write tenant/adapter alone, and the alias, if one is meant, as --alias",
-            param="adapter",
-        )
-    return parse_ref(name)
-
-
 def _own(tenant: str, target: str) -> str:
     """Refuse targets of another tenant by name, before the registry says that they do not exist."""
     ref = parse_ref(target, tenant=tenant)
@@ -374,45 +345,10 @@ def _parse_weights(texts: list[str]) -> dict[str, int]:
     return weights
 
 
-def _state_of(version: VersionInfo) -> str:
-    if version.quarantined:
-        return "quarantined"
-    if version.proof is None:
-        return "unproven"
-    return "indistinguishable" if version.proof.indistinguishable else "ok"
-
-
-def _effect_of(version: VersionInfo) -> str:
-    if version.proof is None:
-        return f"not proven; `switchyard adapters prove {version.name}` measures it"
-    how = "measured after the publish" if version.proof.attached else "published with it"
-    return f"{version.proof.largest_effect:.2f} nats at most, {how}"
-
-
 def _traffic_of(version: VersionInfo) -> str | None:
     """`canary, production 10 %`: the aliases that point here, and those of which a split sends a share."""
     names = sorted({*version.aliases, *version.shares})
     return ", ".join(f"{name} {version.shares[name]:g} %" if name in version.shares else name for name in names) or None
-
-
-def _version_fields(version: VersionInfo) -> dict[str, object]:
-    fields = {**asdict(version), "version": str(version.version), "name": version.name}
-    if version.proof is not None:
-        fields["proof"]["indistinguishable"] = version.proof.indistinguishable
-    return fields
-
-
-def _print_published(published: Published, json_output: bool) -> None:
-    version = published.version
-    if json_output:
-        print_json({**_version_fields(version), "created": published.created})
-    elif published.created:
-        say(f"published {version.name} (rank {version.facts['rank']}, {version.facts['size_bytes'] / 1e6:.1f} MB)")
-        if version.proof is None:
-            say(f"it has no effect proof; measure one: switchyard adapters prove {version.name}")
-        say(f"serve it: switchyard adapters promote {version.name}")
-    else:
-        say(f"these bytes are {version.name} already; nothing to publish")
 
 
 def _follow(registry: Registry, swap: SwapInfo, timeout_s: float, json_output: bool) -> SwapInfo:

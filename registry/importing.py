@@ -2,47 +2,75 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from registry.adapters import CONFIG_FILE, WEIGHTS_FILE
+from registry.bases import BaseInfo
 from registry.errors import InvalidInput, NotFound
+
+if TYPE_CHECKING:
+    from registry.repair import Repair
+    from registry.service import Registry
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
-    """A local PEFT folder and where it came from."""
+class Source:
+    """A folder with an adapter in it somewhere, and where it came from."""
 
     folder: Path
     lineage: dict[str, Any]
 
 
-@contextmanager
-def fetch(source: str, revision: str | None) -> Iterator[Fetched]:
-    """`source` as a local folder inside the block; of a hub repository only its config and safetensors files.
+@dataclass(frozen=True, slots=True)
+class Import:
+    """A private copy of the adapter's files, repaired, and what is known of their past."""
+
+    folder: Path
+    lineage: dict[str, Any]
+    repairs: tuple[Repair, ...]
+    named_base: str | None
+    """The model that the adapter says it was trained on."""
+
+
+def find_source(source: str, revision: str | None) -> Source:
+    """A local folder as it is, or a snapshot of a hub repository with only the adapter's own files.
 
     Raises `InvalidInput` when `source` is neither a folder nor a repository id, `NotFound` when the hub has none.
     """
     folder = Path(source).expanduser()
     if folder.is_dir():
-        yield Fetched(folder, {"source": "import", "folder": folder.resolve().name})
-        return
+        return Source(folder, {"source": "import", "folder": folder.resolve().name})
+    if folder.exists():
+        remedy = f"give the folder that it lies in, {str(folder.parent)!r}, or unpack it first"
+        raise InvalidInput(f"source is {source!r}, a file; {remedy}", param="source")
     if source.count("/") != 1 or source.startswith((".", "/", "~")):
         raise InvalidInput(
             f"source is {source!r}; it is no folder here, and a hub repository is org/name", param="source"
         )
     snapshot = _download(source, revision)
-    with tempfile.TemporaryDirectory(prefix="switchyard-import-") as copies:
-        # The hub's cache lays files out as links, and `inspect` refuses links.
-        for name in (CONFIG_FILE, WEIGHTS_FILE):
-            if (snapshot / name).exists():
-                shutil.copyfile(snapshot / name, Path(copies) / name)
-        yield Fetched(Path(copies), {"source": "import", "repository": source, "commit": snapshot.name})
+    return Source(snapshot, {"source": "import", "repository": source, "commit": snapshot.name})
+
+
+@contextmanager
+def repaired(source: Source, base: BaseInfo, registry: Registry, *, repair: bool = True) -> Iterator[Import]:
+    """The source's adapter, copied, and repaired where that is exact; the lineage tells each repair.
+
+    Raises `AdapterRefused`: a file is missing or broken, a repair would be a guess, or one is needed without `repair`.
+    """
+    from registry.repair import repair_adapter  # brings numpy
+    from registry.taking import taken
+
+    with taken(source.folder, base.spec, registry.settings.max_lora_rank, whole_layers=True) as copy:
+        outcome = repair_adapter(copy, base.spec, lambda: registry.base_folder(base.digest), allowed=repair)
+        lineage = dict(source.lineage)
+        if outcome.repairs:
+            lineage["repairs"] = [asdict(done) for done in outcome.repairs]
+            lineage["original_files"] = outcome.original
+        yield Import(copy, lineage, outcome.repairs, outcome.named_base)
 
 
 def _download(repository: str, revision: str | None) -> Path:

@@ -90,3 +90,13 @@ def parse_ref(text: str, *, tenant: str | None = None) -> AdapterRef:
     if VERSION.fullmatch(suffix):
         return AdapterRef(owner, adapter, VersionNumber.parse(suffix), None)
     return AdapterRef(owner, adapter, None, check_name(suffix, "alias"))
+
+
+def parse_whole_adapter(name: str) -> AdapterRef:
+    """Read `tenant/adapter` where a version or alias after it would be lost without a word. Raises `InvalidInput`."""
+    if "@" in name:
+        raise InvalidInput(
+            f"{name[:80]!r} has an '@'; write tenant/adapter alone, and the alias, if one is meant, as --alias",
+            param="adapter",
+        )
+    return parse_ref(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from registry.adapters import Adapters
 from registry.bases import BaseModels
@@ -57,6 +58,15 @@ class Registry:
         newest = update_catalog(self.db, self._catalog)
         self._catalog = newest  # of two threads that do this at once either may win: both are a sound start
         return newest
+
+    def base_folder(self, digest: str) -> Path | None:
+        """A folder on this machine that holds the base now, if one is known."""
+        return next(self.base_folders(digest), None)
+
+    def base_folders(self, digest: str) -> Iterator[Path]:
+        """The folders that hold the base now, of those that were registered or prepared here."""
+        prepared = sorted(path.parent for path in (self.settings.state_dir / "base").glob("*/config.json"))
+        return self.bases.folders_of(digest, prepared)
 
     def wait_until_served(self, timeout_s: float = 3.0) -> bool:
         """Return when every live gateway worker has the newest catalog in force; False when one has not in time."""

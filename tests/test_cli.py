@@ -68,7 +68,9 @@ def test_publishing_prints_the_version_and_publishing_again_says_so(shop: Run, t
 
 def test_importing_a_folder_keeps_where_it_came_from(shop: Run, tmp_path: Path) -> None:
     folder = write_adapter(tmp_path / "from-a-colleague")
-    imported = shop("adapters", "import", folder, "--to", "acme/answers", "--base", "tiny", "--json").document
+    imported = shop(
+        "adapters", "import", folder, "--to", "acme/answers", "--base", "tiny", "--no-prove", "--json"
+    ).document
     assert imported["name"] == "acme/answers@1.0"
     shown = shop("adapters", "show", "acme/answers@1.0", "--json").document
     assert shown["lineage"] == {"source": "import", "folder": "from-a-colleague"}
@@ -77,7 +79,7 @@ def test_importing_a_folder_keeps_where_it_came_from(shop: Run, tmp_path: Path) 
 
 def test_an_import_without_a_proof_says_how_to_get_one_and_is_listed_as_unproven(shop: Run, tmp_path: Path) -> None:
     folder = write_adapter(tmp_path / "from-a-colleague")
-    said = shop("adapters", "import", folder, "--to", "acme/answers", "--base", "tiny").out
+    said = shop("adapters", "import", folder, "--to", "acme/answers", "--base", "tiny", "--no-prove").out
     assert "it has no effect proof; measure one: switchyard adapters prove acme/answers@1.0" in said
     listed = [line for line in shop("adapters", "list", "acme").out.splitlines() if line.startswith("acme/answers")]
     assert [line.split()[-1] for line in listed] == ["unproven"]

@@ -91,11 +91,13 @@ def general_texts() -> list[Row]:
 
 
 def find_base(registry: Registry, version: VersionInfo, given: Path | None) -> Path:
-    """The folder of the version's base: the one that was given, or one of the prepared ones. Raises BaseModelError."""
-    prepared = sorted(path.parent for path in (registry.settings.state_dir / "base").glob("*/config.json"))
-    for folder in [given] if given else prepared:
-        if _holds(registry, folder, version.base_digest):
-            return folder
+    """The folder of the version's base: the one that was given, or one that is known here. Raises BaseModelError."""
+    if given is None:
+        known = registry.base_folder(version.base_digest)
+        if known is not None:
+            return known
+    elif _holds(registry, given, version.base_digest):
+        return given
     name = registry.bases.get(version.base_digest).name
     if given is not None:
         raise BaseModelError(f"{given} does not hold {name!r}, the base of {version.name}; give that model's folder")

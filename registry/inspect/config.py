@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any, TypeGuard
 
 from registry.inspect.findings import Findings
 from registry.inspect.folder import CONFIG_FILE, open_regular
-from registry.inspect.patterns import Override, is_safe, too_many_loose
 from registry.strict_json import NotStrictJson, strict_json
 
-MAX_PATTERN_KEYS = 4096
+MAX_NAMES = 50_000
+MAX_NAME_LENGTH = 256
+LITERAL = re.compile(r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*")
+BY_IMPORT = "`switchyard adapters import` makes one of it where that is safe"
 
 UNSUPPORTED = (
     "use_dora", "lora_bias", "modules_to_save", "alora_invocation_tokens", "layer_replication", "use_bdlora",
@@ -31,8 +34,53 @@ HARMLESS = frozenset({
 })  # fmt: skip
 """Keys that are judged below, or that matter only while training."""
 
+TRAINING_ONLY = (
+    "auto_mapping", "corda_config", "eva_config", "loftq_config", "lora_ga_config", "runtime_config", "velora_config",
+)  # fmt: skip
+"""Keys that an adapter's values do not depend on once it is trained. Some name code, which PEFT may import."""
+
+REASONS = {
+    "use_dora": "plain LoRA: DoRA scales whole rows of the base's weights, which no low-rank update can do. "
+    "Train again without use_dora, or merge it into a model of its own",
+    "modules_to_save": "LoRA alone: vLLM serves the base's own layers. Train without it; add LoRA to those layers "
+    "instead (target_modules)",
+    "init_lora_weights": "plain LoRA: this init took part of the base into the adapter. Where it was trained, save it "
+    "with model.save_pretrained(FOLDER, path_initial_model_for_weight_conversion=INITIAL_ADAPTER_FOLDER)",
+}
+"""What to do about the features that people meet most."""
+
+KINDS: Mapping[str, tuple[type, ...]] = {
+    "base_model_name_or_path": (str,), "revision": (str,), "peft_version": (str,), "megatron_core": (str,),
+    "inference_mode": (bool,), "ensure_weight_tying": (bool,), "lora_dropout": (int, float),
+    "qalora_group_size": (int,),
+}  # fmt: skip
+"""What the rest of the keys hold, or null: PEFT breaks off, or does something else, where one holds another thing."""
+
 INITS = frozenset({"gaussian", "eva", "orthogonal", "mica", "lora_ga"})
 """Initialisations that leave the base's weights alone (vLLM's list); PiSSA, OLoRA, CorDA and LoftQ do not."""
+
+
+def is_literal(name: str) -> bool:
+    """Whether a key or a target is a module's name, or the end of one, and no pattern."""
+    return len(name) <= MAX_NAME_LENGTH and LITERAL.fullmatch(name) is not None
+
+
+class Override:
+    """Positive values by module name: the first key that is its name, or ends that at a dot, wins (PEFT's rule)."""
+
+    def __init__(self, values: Mapping[str, float]) -> None:
+        self._values = {key: (place, value) for place, (key, value) in enumerate(values.items())}
+
+    def get(self, module: str, default: float) -> float:
+        """The value for `module`, else `default`."""
+        parts = module.split(".")
+        ends = (".".join(parts[place:]) for place in range(len(parts)))
+        found = [self._values[end] for end in ends if end in self._values]
+        return min(found)[1] if found else default
+
+    def has(self, module: str) -> bool:
+        """Whether a key stands for `module`."""
+        return self.get(module, 0) > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +95,7 @@ class LoraConfig:
     max_rank: int
     alpha: float
     use_rslora: bool
-    targets: str | tuple[str, ...]
+    targets: Override
     complete: bool
     ranks: Override
 
@@ -78,7 +126,7 @@ def read_config(path: Path, max_rank: int, findings: Findings) -> LoraConfig | N
         )
     if alphas is None or targets is None or not _is_positive(alpha):
         return None
-    partial = document.get("exclude_modules") or document.get("layers_to_transform") is not None
+    partial = any(document.get(key) not in (None, []) for key in ("exclude_modules", "layers_to_transform"))
     return LoraConfig(
         rank, highest, float(alpha), document.get("use_rslora") is True, targets, not partial, Override(ranks)
     )
@@ -111,16 +159,16 @@ def _check_features(document: Mapping[str, Any], findings: Findings) -> None:
         refuse("task_type_unsupported", "task_type", "'CAUSAL_LM' or null")
     for key in UNSUPPORTED:
         if document.get(key):
-            refuse("feature_unsupported", key, "the feature off: vLLM cannot serve it")
+            refuse("feature_unsupported", key, REASONS.get(key, "the feature off: vLLM cannot serve it"))
+    for key in TRAINING_ONLY:
+        if document.get(key):
+            refuse("training_setting", key, "no such setting, which training alone reads; `switchyard adapters import`")
     if document.get("bias", "none") != "none":
         refuse("feature_unsupported", "bias", "'none': vLLM does not apply trained biases")
     init = document.get("init_lora_weights", True)
     if not (init is None or isinstance(init, bool) or (isinstance(init, str) and init.lower() in INITS)):
-        refuse(
-            "init_unsupported",
-            "init_lora_weights",
-            "an init that leaves the base alone; convert to plain LoRA with PEFT",
-        )
+        refuse("init_unsupported", "init_lora_weights", REASONS["init_lora_weights"])
+    _check_kinds(document, findings)
     for key in ("use_rslora", "fan_in_fan_out"):
         if not isinstance(document.get(key, False), bool):
             refuse("setting_invalid", key, "true or false")
@@ -129,6 +177,20 @@ def _check_features(document: Mapping[str, Any], findings: Findings) -> None:
             findings.add(
                 "setting_unknown", CONFIG_FILE, f"{key} = {document[key]!r}", "settings that are known to be safe"
             )
+
+
+def _check_kinds(document: Mapping[str, Any], findings: Findings) -> None:
+    for key, kinds in KINDS.items():
+        value = document.get(key)
+        if value is not None and (not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)):
+            expected = " or ".join(kind.__name__ for kind in kinds)
+            findings.add("setting_invalid", CONFIG_FILE, f"{key} {value!r}", expected)
+    dropout = document.get("lora_dropout")
+    if isinstance(dropout, int | float) and not 0 <= dropout <= 1:
+        findings.add("setting_invalid", CONFIG_FILE, f"lora_dropout {dropout!r}", "a number from 0 to 1")
+    if document.get("megatron_core") not in (None, "megatron.core"):  # PEFT imports what it names
+        found = f"megatron_core {document['megatron_core']!r}"
+        findings.add("setting_invalid", CONFIG_FILE, found, "'megatron.core' or null")
 
 
 def _rank(document: Mapping[str, Any], findings: Findings) -> int | None:
@@ -147,12 +209,10 @@ def _is_positive(value: object) -> TypeGuard[int | float]:
 
 
 def _pattern(document: Mapping[str, Any], key: str, findings: Findings) -> dict[str, float] | None:
-    """The value of `rank_pattern` or `alpha_pattern`, positive numbers by safe pattern; None when it is refused."""
+    """The value of `rank_pattern` or `alpha_pattern`, positive numbers by module name; None when it is refused."""
     values = document.get(key) or {}
-    if not isinstance(values, dict) or len(values) > MAX_PATTERN_KEYS:
-        findings.add(
-            "pattern_invalid", CONFIG_FILE, f"{key} {values!r}", f"an object of at most {MAX_PATTERN_KEYS} keys"
-        )
+    if not isinstance(values, dict) or len(values) > MAX_NAMES:
+        findings.add("pattern_invalid", CONFIG_FILE, f"{key} {values!r}", f"an object of at most {MAX_NAMES} keys")
         return None
     is_rank = key == "rank_pattern"
     bad = {
@@ -161,31 +221,39 @@ def _pattern(document: Mapping[str, Any], key: str, findings: Findings) -> dict[
         if not (_is_positive(value) and (type(value) is int or not is_rank))
     }
     if bad:
-        findings.add(
-            "pattern_invalid",
-            CONFIG_FILE,
-            f"{key} {bad!r}",
-            "positive whole numbers" if is_rank else "positive numbers",
-        )
-    unsafe = [name for name in values if not is_safe(name)]
-    if unsafe or too_many_loose(values):
-        shown = unsafe or list(values)
-        findings.add("pattern_unsafe", CONFIG_FILE, f"{key} {shown!r}", "module names, with few wildcards or choices")
+        expected = "positive whole numbers" if is_rank else "positive numbers"
+        findings.add("pattern_invalid", CONFIG_FILE, f"{key} {bad!r}", expected)
+    unnamed = [name for name in values if not is_literal(name)]
+    if unnamed:
+        findings.add("pattern_not_explicit", CONFIG_FILE, f"{key} {unnamed!r}", f"module names; {BY_IMPORT}")
         return None
     return None if bad else values
 
 
-def _targets(document: Mapping[str, Any], findings: Findings) -> str | tuple[str, ...] | None:
-    excluded = document.get("exclude_modules")
-    if isinstance(excluded, str) and not is_safe(excluded):
-        findings.add("pattern_unsafe", CONFIG_FILE, f"exclude_modules {excluded!r}", "a list of module names")
+def _targets(document: Mapping[str, Any], findings: Findings) -> Override | None:
+    """`target_modules` as names. PEFT would run a textual value, and the two keys beside it, as regular expressions."""
+    for key in ("exclude_modules", "layers_pattern"):
+        value = document.get(key)
+        if value and not _are_names([value] if key == "layers_pattern" and isinstance(value, str) else value):
+            findings.add("pattern_not_explicit", CONFIG_FILE, f"{key} {value!r}", f"a list of names; {BY_IMPORT}")
+    layers = document.get("layers_to_transform")
+    layers = layers if isinstance(layers, list) else [] if layers is None else [layers]
+    if not all(type(layer) is int and 0 <= layer < MAX_NAMES for layer in layers):
+        findings.add("setting_invalid", CONFIG_FILE, f"layers_to_transform {layers!r}", "numbers of layers")
     targets = document.get("target_modules")
+    if isinstance(targets, list) and targets and _are_names(targets):
+        return Override(dict.fromkeys(targets, 1))
     if isinstance(targets, str) and targets:
-        if targets == "all-linear" or is_safe(targets):
-            return targets
-        findings.add("pattern_unsafe", CONFIG_FILE, f"target_modules {targets!r}", "a list of module names")
-    elif isinstance(targets, list) and targets and all(isinstance(item, str) and item for item in targets):
-        return tuple(targets)
+        expected = f"a list of module names; {BY_IMPORT}"
+        findings.add("pattern_not_explicit", CONFIG_FILE, f"target_modules {targets!r}", expected)
     else:
         findings.add("targets_invalid", CONFIG_FILE, f"target_modules {targets!r}", "a list of module names")
     return None
+
+
+def _are_names(values: Any) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) <= MAX_NAMES
+        and all(isinstance(value, str) and is_literal(value) for value in values)
+    )

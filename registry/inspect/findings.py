@@ -18,7 +18,7 @@ class Findings:
     def add(self, code: str, file: str, found: object, expected: str, tensor: str | None = None) -> None:
         """Note one reason."""
         shown = None if tensor is None else clip(tensor, 200)
-        self.keep(Finding(code, clip(file), clip(found), clip(expected, 200), shown))
+        self.keep(Finding(code, clip(file), clip(found), clip(expected, 300), shown))
 
     def keep(self, finding: Finding) -> None:
         """Note a reason that is worded already."""

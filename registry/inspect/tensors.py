@@ -15,7 +15,6 @@ from registry.base_model import BaseSpec
 from registry.inspect.config import LoraConfig
 from registry.inspect.findings import Findings
 from registry.inspect.folder import WEIGHTS_FILE, open_regular
-from registry.inspect.patterns import matches_targets
 from registry.safetensors_header import MalformedSafetensors, TensorEntry, read_header
 
 TENSOR_NAME = re.compile(
@@ -77,7 +76,7 @@ def read_tensors(path: Path, base: BaseSpec, config: LoraConfig | None, findings
     """
     try:
         with open_regular(path) as (stream, size):
-            entries = read_header(stream, size, WEIGHTS_FILE)
+            entries = read_header(stream, size, WEIGHTS_FILE, max_tensors=most_tensors(base))
             pairs = _pair_up(entries, base, findings)
             for module, pair in pairs.items():
                 _check_pair(module, pair, base, config, findings)
@@ -97,6 +96,11 @@ def read_tensors(path: Path, base: BaseSpec, config: LoraConfig | None, findings
         dtype="+".join(sorted({FORMATS[entry.dtype].name for entry in entries if entry.dtype in FORMATS})),
         modules=len(pairs),
     )
+
+
+def most_tensors(base: BaseSpec) -> int:
+    """How many tensors a file for this base may hold: twice what adapting all of it takes, and room to tell faults."""
+    return 4 * (len(base.linears) + len(base.embeddings)) + 10_000
 
 
 def _pair_up(entries: Iterable[TensorEntry], base: BaseSpec, findings: Findings) -> dict[str, Pair]:
@@ -157,6 +161,8 @@ def _check_pair(module: str, pair: Pair, base: BaseSpec, config: LoraConfig | No
     for entry, expected in ((pair.a, (rank, into)), (pair.b, (out, rank))):
         if entry.shape != expected:
             meaning = f"{list(expected)} for rank {rank} on {module}"
+            if entry.size == 0:
+                meaning += "; it is empty, as DeepSpeed's and FSDP's shards are that were not gathered before the save"
             findings.add("shape_mismatch", WEIGHTS_FILE, list(entry.shape), meaning, entry.name)
 
 
@@ -167,24 +173,23 @@ def _check_targets(pairs: Mapping[str, Pair], base: BaseSpec, config: LoraConfig
     """
     for module, pair in pairs.items():
         present = pair.a or pair.b
-        if present is not None and not matches_targets(module, config.targets, not pair.is_embedding):
+        if present is not None and not config.targets.has(module):
             expected = "a module that target_modules in adapter_config.json names"
             findings.add("target_not_declared", WEIGHTS_FILE, module, expected, present.name)
     if not config.complete:
         return
     for module in base.linears:
-        if module in pairs or _may_be_left_out(module, base, config):
+        if module in pairs or _may_be_left_out(module, base):
             continue
-        if matches_targets(module, config.targets, is_linear=True):
+        if config.targets.has(module):
             tensor = f"base_model.model.{module}.lora_A.weight"
             expected = "tensors for every module that target_modules names"
             findings.add("module_missing", WEIGHTS_FILE, f"none for {module}", expected, tensor)
 
 
-def _may_be_left_out(module: str, base: BaseSpec, config: LoraConfig) -> bool:
-    """PEFT leaves the output layer out of `all-linear`, and holds experts as one parameter that it cannot target."""
-    is_output = module.rpartition(".")[2] == "lm_head"
-    return ".experts." in module or (is_output and (base.tied_embeddings or config.targets == "all-linear"))
+def _may_be_left_out(module: str, base: BaseSpec) -> bool:
+    """PEFT holds experts as one parameter that it cannot target, and a tied output layer is the embedding."""
+    return ".experts." in module or (module.rpartition(".")[2] == "lm_head" and base.tied_embeddings)
 
 
 def _check_values(

@@ -74,25 +74,25 @@ def test_the_largest_finite_values_are_admitted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["k_proj", "self_attn.k_proj", r".*\.k_proj", r"^model\.layers\.\d+\.self_attn\.k_proj", "(k|z)_proj"]
+    "keys",
+    [("k_proj",), ("self_attn.k_proj",), ("model.layers.0.self_attn.k_proj", "model.layers.1.self_attn.k_proj")],
 )
-def test_a_rank_pattern_counts_for_shapes_and_facts_as_in_peft(tmp_path: Path, key: str) -> None:
-    folder = write_adapter(tmp_path, {"rank_pattern": {key: 2, "_proj": 7}}, lora_tensors(ranks=K_AT_2))
+def test_a_rank_pattern_counts_for_shapes_and_facts_as_in_peft(tmp_path: Path, keys: tuple[str, ...]) -> None:
+    folder = write_adapter(
+        tmp_path, {"rank_pattern": dict.fromkeys(keys, 2) | {"_proj": 7}}, lora_tensors(ranks=K_AT_2)
+    )
     assert inspect(folder).rank == 7
     assert inspect(folder).parameter_count == RANK_4_PARAMETERS - sum(2 * sum(LINEARS[module]) for module in K_AT_2)
 
 
-@pytest.mark.parametrize(
-    "targets", [["q_proj"], r".*\.self_attn\.q_proj", r"model\.layers\.\d+\.(?:self_attn|mlp)\.q_proj"]
-)
-def test_targets_may_be_a_list_or_an_expression(tmp_path: Path, targets: Any) -> None:
+@pytest.mark.parametrize("targets", [["q_proj"], ["self_attn.q_proj"], [n.split(".lora")[0][17:] for n in ONLY_Q]])
+def test_targets_are_names_or_ends_of_names(tmp_path: Path, targets: list[str]) -> None:
     assert inspect(write_adapter(tmp_path, {"target_modules": targets}, ONLY_Q)).target_modules == ("q_proj",)
 
 
-def test_all_linear_means_every_linear_layer(tmp_path: Path) -> None:
-    assert inspect(write_adapter(tmp_path / "all", {"target_modules": "all-linear"})).modules == len(LINEARS)
-    with pytest.raises(AdapterRefused, match="module_missing"):
-        inspect(write_adapter(tmp_path / "one", {"target_modules": "all-linear"}, ONLY_Q))
+def test_the_first_key_that_fits_wins_whatever_its_length_as_in_peft(tmp_path: Path) -> None:
+    both = {"k_proj": 2, "model.layers.0.self_attn.k_proj": 3}
+    assert inspect(write_adapter(tmp_path, {"rank_pattern": both}, lora_tensors(ranks=K_AT_2))).rank == 4
 
 
 def test_a_target_that_the_base_lacks_is_passed_over_as_in_peft(tmp_path: Path) -> None:
@@ -117,13 +117,6 @@ def test_embeddings_of_an_untied_base_may_be_adapted(tmp_path: Path) -> None:
     changed = lora_tensors() | {f"{prefix}A": tensor(4, 24), f"{prefix}B": tensor(16, 4)}
     folder = write_adapter(tmp_path, {"target_modules": [*TARGETS, "embed_tokens"]}, changed)
     assert inspect(folder, tied_embeddings=False).modules == len(LINEARS) + 1
-
-
-def test_other_files_of_a_peft_folder_do_no_harm(tmp_path: Path) -> None:
-    folder = write_adapter(tmp_path)
-    for name in ("README.md", "tokenizer.json", "chat_template.jinja"):
-        (folder / name).write_text("x")
-    assert inspect(folder).rank == 4
 
 
 def is_admitted(folder: Path) -> bool:
@@ -173,18 +166,6 @@ def test_a_configuration_with_flipped_bits_is_admitted_or_refused_but_never_brea
         config.write_bytes(broken)
         outcomes.add(is_admitted(folder))
     assert outcomes == {True, False}
-
-
-def test_hostile_patterns_within_the_rules_are_matched_in_bounded_time(tmp_path: Path) -> None:
-    deep = {f"model.layers.{layer}.{'a.' * 20}up_proj": (8, 8) for layer in range(200)}
-    keys = {f".*.*(a|aa|aaa)x{number}": 4 for number in range(8)}
-    tensors: dict[str, Tensor] = {}
-    for module in deep:
-        tensors |= {a_name(module): tensor(4, 8), b_name(module): tensor(8, 4)}
-    folder = write_adapter(tmp_path, {"rank_pattern": keys, "target_modules": ["up_proj"]}, tensors)
-    begin = time.process_time()
-    assert inspect(folder, num_layers=200, linears=deep).modules == 200
-    assert time.process_time() - begin < 5
 
 
 def test_a_large_adapter_is_read_in_a_second(tmp_path: Path) -> None:

@@ -1,0 +1,87 @@
+"""Whether the model that an adapter says it was trained on is the base that it is published for, judging by names.
+
+Trainers write whatever they loaded the model by: a hub id, a copy of it by another organisation, a variant of it in
+four bits, a folder. The shapes of tensors tell most other bases apart, but not another model of the same family.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from registry.bases import BaseInfo
+
+MAX_SMALL_FILE_BYTES = 2**20
+HUB_CACHE = re.compile(r"models--[^/]+?--([^/]+)")
+STORED_AS = re.compile(
+    r"-(?:bnb|unsloth|4bit|8bit|int4|int8|nf4|gptq|awq|fp8|dynamic|bf16|fp16|fp32|float16|bfloat16|hf|gguf|qat|w4a16"
+    r"|w8a8|w8a16|marlin|quantized|mlx|safetensors|q[2-8](?:-[01k](?:-[sml])?)?)$"
+)
+"""Ends of names that say how the weights are stored, and not which model they are."""
+
+SAYS_NOTHING = re.compile(
+    r"(?:the|my|a|new|old|local|final|last|best|base|basemodel|model|models|llm|weights|merged|checkpoint|ckpt|output"
+    r"|outputs|result|results|run|tmp|temp|data|content|workspace|snapshot|main|latest|pretrained|hf|root|home"
+    r"|[0-9]+|[0-9a-f]{7,64})(?:-|$)"
+)
+"""One word of a folder's name that names no model."""
+
+
+class Naming(Enum):
+    """What a name says about the base."""
+
+    SAME = "the same model"
+    SILENT = "nothing"
+    OTHER = "another model"
+
+
+def judge(declared: str | None, known: Iterable[str]) -> Naming:
+    """Compare `base_model_name_or_path` with the names that the base is known by here."""
+    if declared is None or not declared.strip():
+        return Naming.SILENT
+    name = plain_name(declared)
+    if _squeezed(name) in {_squeezed(plain_name(other)) for other in known}:
+        return Naming.SAME
+    is_folder = declared.startswith(("/", ".", "~")) or declared.count("/") != 1
+    return Naming.SILENT if not name or (is_folder and not SAYS_NOTHING.sub("", name)) else Naming.OTHER
+
+
+def plain_name(text: str) -> str:
+    """A model's name without organisation, folders, and how its weights are stored; a-z, 0-9 and '-'."""
+    path = text.strip().replace("\\", "/").rstrip("/")
+    cached = HUB_CACHE.search(path)
+    last = cached[1] if cached else path.rpartition("/")[2].rpartition("--")[2]
+    name = re.sub(r"[^a-z0-9]+", "-", last.lower()).strip("-")
+    while (shorter := STORED_AS.sub("", name)) != name:
+        name = shorter
+    return name.removeprefix("meta-") if name.startswith("meta-llama") else name
+
+
+def names_of(base: BaseInfo, folders: Iterable[Path]) -> set[str]:
+    """What the base is called: its public name, its folders, and what those say of where they are from."""
+    names = {base.name}
+    for folder in folders:
+        names.add(folder.name)
+        names |= {
+            value
+            for file, key in (("provenance.json", "hub_id"), ("config.json", "_name_or_path"))
+            if isinstance(value := _small_json(folder / file).get(key), str)
+        }
+    return names
+
+
+def _squeezed(name: str) -> str:
+    return name.replace("-", "")
+
+
+def _small_json(path: Path) -> dict[str, Any]:
+    """The object in a file of the operator's own; empty when there is none."""
+    try:
+        document = json.loads(path.read_bytes()) if path.stat().st_size <= MAX_SMALL_FILE_BYTES else {}
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
