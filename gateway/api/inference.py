@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from gateway.api.asgi import Message, Receive, Send
+from gateway.api.codings import codings_of, decoding
 from gateway.api.fields.table import Endpoint
 from gateway.api.media import refuse_forms
 from gateway.api.request_ids import RequestIds
@@ -38,7 +39,9 @@ async def answer(
         receive, house.caps.max_body_bytes, house.settings.body_timeout_s, house.settings.body_min_bytes_per_s
     )
     try:
-        await client.while_listening(serve(_call(scope, endpoint, client.body, ids), house, respond))
+        await client.while_listening(
+            serve(_call(scope, endpoint, client.body, ids, house.caps.max_body_bytes), house, respond)
+        )
     except ApiError as error:
         await respond.fail(error)
     except ClientGone:
@@ -128,8 +131,15 @@ class Client:
             self._serving.cancel(CLIENT_GONE)
 
 
-def _call(scope: dict[str, Any], endpoint: Endpoint, body: Callable[[], Awaitable[bytes]], ids: RequestIds) -> Call:
+def _call(
+    scope: dict[str, Any],
+    endpoint: Endpoint,
+    body: Callable[[], Awaitable[bytes]],
+    ids: RequestIds,
+    max_body_bytes: int,
+) -> Call:
     authorization = unit = None
+    codings: list[str] = []
     for name, value in scope["headers"]:
         if name == b"authorization":
             if authorization is not None:
@@ -145,4 +155,8 @@ def _call(scope: dict[str, Any], endpoint: Endpoint, body: Callable[[], Awaitabl
                 )
         elif name == b"content-type":
             refuse_forms(value)
+        elif name == b"content-encoding":
+            codings += codings_of(value)
+    if codings:
+        body = decoding(body, codings, max_body_bytes)
     return Call(endpoint, authorization, unit, body, ids.own, ids.at_the_engine)

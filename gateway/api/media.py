@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from gateway.api.codings import refusal
 from gateway.errors import UnsupportedMedia
 
 FORMS = (b"application/x-www-form-urlencoded", b"multipart/")
+
+
+def refuse_coded(content_encoding: bytes) -> None:
+    """Raises `UnsupportedMedia` for a body that is compressed, where only small ones are sent."""
+    if content_encoding.strip().lower() not in (b"", b"identity"):
+        raise refusal("This address reads no compressed bodies; send it without 'Content-Encoding'.", "identity")
 
 
 def refuse_forms(content_type: bytes) -> None:

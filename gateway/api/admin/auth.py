@@ -10,7 +10,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
-from gateway.api.media import refuse_forms
+from gateway.api.media import refuse_coded, refuse_forms
 from gateway.catalog_watch import CatalogWatch
 from gateway.errors import Forbidden, Unauthenticated
 from registry.tenants import hash_secret
@@ -61,6 +61,7 @@ def guarded_by(gate: AdminGate) -> type[APIRoute]:
             async def guarded(request: Request) -> Response:
                 gate.check(request.headers.get("authorization"))
                 refuse_forms(request.headers.get("content-type", "").encode("latin-1"))
+                refuse_coded(request.headers.get("content-encoding", "").encode("latin-1"))
                 return await handle(request)
 
             return guarded

@@ -1,0 +1,162 @@
+"""Bodies that are sent compressed: decoded in small steps between which others get their turn, and never beyond the
+limit that plain bodies have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+
+import brotli
+import zstandard
+
+from gateway.errors import BadRequest, PayloadTooLarge, UnsupportedMedia
+
+Pieces = Iterator[bytes]
+SLICE_BYTES = 1 << 14
+PIECE_BYTES = 1 << 16
+ZSTD_SLICE_BYTES = 1 << 8
+"""zstd's decoder bounds no output: four bytes of input can be 128 KiB of it."""
+ZSTD_WINDOW_BYTES = 1 << 23
+"""The most that RFC 9659 lets a sender ask for."""
+TURN_BYTES, TURN_STEPS = 1 << 17, 64
+"""After so much output, or so many steps, others get their turn: at most some milliseconds."""
+MOST_CODINGS = 3
+
+
+class NotDecodable(Exception):
+    """The bytes are not what their coding says."""
+
+
+def _inflated(data: bytes, window_bits: int) -> Pieces:
+    """One or more zlib streams behind each other."""
+    at = 0
+    while True:
+        decoder = zlib.decompressobj(window_bits)
+        while not decoder.eof:
+            given = decoder.unconsumed_tail
+            if not given:
+                given = data[at : at + SLICE_BYTES]
+                at += len(given)
+            piece = decoder.decompress(given, PIECE_BYTES)
+            if not given and not piece:
+                raise NotDecodable("it ends in the middle")
+            yield piece
+        at -= len(decoder.unused_data)
+        if at >= len(data):
+            return
+
+
+def _gunzipped(data: bytes) -> Pieces:
+    return _inflated(data, 16 + zlib.MAX_WBITS)
+
+
+def _deflated(data: bytes) -> Pieces:
+    """`deflate` is zlib's format, and of some senders the bare stream in it; only the first has this head."""
+    has_head = len(data) > 1 and data[0] & 15 == zlib.DEFLATED and not int.from_bytes(data[:2], "big") % 31
+    return _inflated(data, zlib.MAX_WBITS if has_head else -zlib.MAX_WBITS)
+
+
+def _unbrotlied(data: bytes) -> Pieces:
+    decoder = brotli.Decompressor()
+    at = 0
+    while not decoder.is_finished():
+        given = b""
+        if decoder.can_accept_more_data():
+            given = data[at : at + SLICE_BYTES]
+            at += len(given)
+        piece = decoder.process(given, output_buffer_limit=PIECE_BYTES)
+        if not piece and at >= len(data) and not decoder.is_finished():
+            raise NotDecodable("it ends in the middle")
+        yield piece
+    if at < len(data):
+        raise NotDecodable("something follows its end")
+
+
+def _unzstded(data: bytes) -> Pieces:
+    at = 0
+    while True:
+        decoder = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES).decompressobj()
+        while not decoder.eof:
+            given = data[at : at + ZSTD_SLICE_BYTES]
+            at += len(given)
+            if not given:
+                raise NotDecodable("it ends in the middle")
+            yield decoder.decompress(given)
+        at -= len(decoder.unused_data)
+        if at >= len(data):
+            return
+
+
+DECODERS: Mapping[str, Callable[[bytes], Pieces]] = MappingProxyType(
+    {"gzip": _gunzipped, "deflate": _deflated, "br": _unbrotlied, "zstd": _unzstded}
+)
+SYNONYMS = {"x-gzip": "gzip"}
+ACCEPTED = ", ".join(DECODERS)
+
+
+def codings_of(header: bytes) -> list[str]:
+    """The codings that a Content-Encoding header names, in the order in which they were applied.
+
+    Raises `UnsupportedMedia` for one that is not known.
+    """
+    found = []
+    for part in header.decode("latin-1").lower().split(","):
+        name = part.strip(" \t")
+        name = SYNONYMS.get(name, name)
+        if name in DECODERS:
+            found.append(name)
+        elif name not in ("", "identity"):
+            raise refusal(f"'Content-Encoding: {name[:60]}' is not read. Send {ACCEPTED}, or the body as it is.")
+    return found
+
+
+def refusal(message: str, accepted: str = ACCEPTED) -> UnsupportedMedia:
+    """A 415 that says what is accepted."""
+    error = UnsupportedMedia(message, param="Content-Encoding", code="unsupported_content_encoding")
+    error.headers = ((b"accept-encoding", accepted.encode()),)
+    return error
+
+
+def decoding(
+    read: Callable[[], Awaitable[bytes]], codings: Sequence[str], limit: int
+) -> Callable[[], Awaitable[bytes]]:
+    """A `read` that decodes what it has read.
+
+    Raises `UnsupportedMedia` at once for too many codings, when it reads `BadRequest` for what is not so coded, and
+    `PayloadTooLarge` when it would be more than `limit` bytes.
+    """
+    if len(codings) > MOST_CODINGS:
+        raise refusal(f"'Content-Encoding' names {len(codings)} codings; {MOST_CODINGS} are the most.")
+
+    async def read_and_decode() -> bytes:
+        body = await read()
+        for coding in reversed(codings):
+            body = await _decoded(body, coding, limit)
+        return body
+
+    return read_and_decode
+
+
+async def _decoded(body: bytes, coding: str, limit: int) -> bytes:
+    parts: list[bytes] = []
+    length = turn = steps = 0
+    try:
+        for piece in DECODERS[coding](body):
+            length += len(piece)
+            if length > limit:
+                raise PayloadTooLarge(f"The decoded body is longer than {limit} bytes.", code="payload_too_large")
+            parts.append(piece)
+            turn, steps = turn + len(piece), steps + 1
+            if turn >= TURN_BYTES or steps >= TURN_STEPS:
+                turn = steps = 0
+                await asyncio.sleep(0)
+    except (NotDecodable, zlib.error, brotli.error, zstandard.ZstdError) as error:
+        raise BadRequest(
+            f"The body is not what 'Content-Encoding: {coding}' says: {error}.",
+            param="Content-Encoding",
+            code="invalid_content_encoding",
+        ) from error
+    return b"".join(parts)
