@@ -29,6 +29,7 @@ from gateway.catalog_watch import CatalogWatch
 from gateway.cost.counting import borrowing, limits_of, warn_of_others
 from gateway.cost.journal import Journal
 from gateway.cost.output_lengths import OutputLengths
+from gateway.cost.refusal_counts import RefusalCounts
 from gateway.cost.shipper import Shipper
 from gateway.cost.warnings import BudgetWarnings
 from gateway.errors import MethodNotAllowed, Overloaded
@@ -154,7 +155,8 @@ class Gateway:
                 lengths=lengths,
                 units=Units(),
                 journal=journal,
-                metrics=Metrics(),
+                metrics=(metrics := Metrics()),
+                refused=(refused := RefusalCounts(metrics, registry.refusals.add)),
             )
             _mount(web, self.house, worker, registry)
             shipper.start()
@@ -168,6 +170,7 @@ class Gateway:
                 watch.run(on_catalog),
                 worker.run(),
                 limits.books.run(),
+                refused.run(),
                 warn_of_others(limits, registry.workers.live, worker_id),
                 BudgetWarnings(
                     limits.counters,
@@ -193,6 +196,7 @@ class Gateway:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+                await refused.tell()
                 worker.close()
                 desk.close()
                 await asyncio.to_thread(shipper.stop)

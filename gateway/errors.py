@@ -40,7 +40,7 @@ class ApiError(Exception):
     scope: str | None = None
     """Of a refusal by limits: what has the limit, such as `tenant:acme`."""
     reason: str | None = None
-    """Why, for reports: a limit's name, where `code` stands for several."""
+    """Of a refusal by limits: the limit's name, because `code` stands for several."""
 
     def __init__(
         self, message: str, *, param: str | None = None, code: str | None = None, retry_after_s: int | None = None

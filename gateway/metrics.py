@@ -20,6 +20,12 @@ class Metrics:
         self._requests = Counter(
             "switchyard_requests", "Requests by endpoint and answer.", ("endpoint", "status"), registry=self.registry
         )
+        self._refusals = Counter(
+            "switchyard_refusals",
+            "Requests that were refused before an engine was asked, by the limit or else the error's code.",
+            ("reason",),
+            registry=self.registry,
+        )
         self._first_byte = Histogram(
             "switchyard_first_byte_seconds",
             "From request to first byte.",
@@ -55,6 +61,7 @@ class Metrics:
         self._prompt_tokens = self._tokens.labels("prompt")
         self._cached_tokens = self._tokens.labels("cached")
         self._completion_tokens = self._tokens.labels("completion")
+        self._refusal_children: dict[str, Counter] = {}
         self._request_children: dict[tuple[str, int], Counter] = {}
         self._first_byte_children = {name: self._first_byte.labels(name) for name in ("chat", "completions")}
 
@@ -63,6 +70,13 @@ class Metrics:
         child = self._request_children.get((endpoint, status))
         if child is None:
             child = self._request_children[endpoint, status] = self._requests.labels(endpoint, str(status))
+        child.inc()
+
+    def refused(self, reason: str) -> None:
+        """Count one request that was refused before an engine was asked."""
+        child = self._refusal_children.get(reason)
+        if child is None:
+            child = self._refusal_children[reason] = self._refusals.labels(reason)
         child.inc()
 
     def first_byte(self, endpoint: str, seconds: float) -> None:

@@ -12,6 +12,7 @@ from gateway.catalog_watch import CatalogWatch
 from gateway.cost.journal import Journal
 from gateway.cost.limits import Bill, Limits
 from gateway.cost.output_lengths import OutputLengths
+from gateway.cost.refusal_counts import RefusalCounts
 from gateway.errors import AnswerTimeout, EngineFailed, Overloaded
 from gateway.experiments.units import Units
 from gateway.fleet.abilities import who_cannot
@@ -51,12 +52,13 @@ class House:
     units: Units
     journal: Journal
     metrics: Metrics
+    refused: RefusalCounts
 
 
 async def serve(call: Call, house: House, respond: Respond) -> None:
     """Answer one chat or completion request. Raises `ApiError` for everything that the client should hear of."""
     catalog = house.catalog.current
-    principal = authenticate(call.authorization, catalog)
+    principal = respond.principal = authenticate(call.authorization, catalog)
     admission = house.admission
     admission.requests.look(principal.tenant)
     with await house.limits.enter(catalog, principal):
@@ -112,6 +114,7 @@ async def _attempt_until_served(
         meter = Meter(house.journal, call, principal, request, arm, attempt.engine.url, number, bill)
         try:
             with meter as usage:
+                respond.attempted = True
                 async with (
                     Load(house.fleet, attempt.engine.url, arm, wait_s=house.settings.cold_wait_s) as engine_name,
                     _forward(

@@ -8,6 +8,7 @@ from typing import Literal
 from registry.db import now_ms
 from registry.limits import Limits
 from registry.money import nano_to_dollars
+from registry.refusals import RefusalBooks
 from registry.spending import SpendingBooks, Spent
 from registry.windows import day_of, month_of
 
@@ -33,17 +34,20 @@ class BudgetLine:
     percent: int | None
     """Of the budget that is spent, rounded down; `None`: the budget is 0."""
     ends_at_ms: int
+    refused: int
+    """Requests that it has refused in its window."""
 
     def said(self, amount: int) -> str:
         """An amount as people write it."""
         return nano_to_dollars(amount) if self.unit == "dollars" else str(amount)
 
 
-def report_budgets(limits: Limits, spending: SpendingBooks) -> list[BudgetLine]:
+def report_budgets(limits: Limits, spending: SpendingBooks, refusals: RefusalBooks) -> list[BudgetLine]:
     """By scope; of all gateways, a second or two behind."""
     at_ms = now_ms()
     bounds = {"daily": day_of(at_ms), "monthly": month_of(at_ms)}
     books = {window: spending.between(*times) for window, times in bounds.items()}
+    refused = {window: refusals.by_limit(*times) for window, times in bounds.items()}
     lines = []
     for info in limits.all():
         for window, unit, field in _BUDGETS:
@@ -52,5 +56,6 @@ def report_budgets(limits: Limits, spending: SpendingBooks) -> list[BudgetLine]:
                 spent = books[window].get(info.scope, Spent())
                 used = spent.nano if unit == "dollars" else spent.tokens
                 percent = used * 100 // budget if budget else None
-                lines.append(BudgetLine(info.scope, window, unit, budget, used, percent, bounds[window][1]))
+                times = refused[window].get((info.scope, f"{window}_{unit}"), 0)
+                lines.append(BudgetLine(info.scope, window, unit, budget, used, percent, bounds[window][1], times))
     return lines

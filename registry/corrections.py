@@ -16,8 +16,8 @@ TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens")
 MOST = 2**62
 
 
-def insert_correction(db: Database, attempt_id: str, reason: str, actor: str, deltas: Mapping[str, int]) -> None:
-    """Store one correction.
+def insert_correction(db: Database, attempt_id: str, reason: str, actor: str, deltas: Mapping[str, int]) -> str:
+    """Store one correction; the id of the attempt, which may be named by its request if that had no other one.
 
     Raises `NotFound` for an attempt that is not in the ledger, `InvalidInput` for a field that cannot be corrected,
     differences that are all 0, or one after which the attempt could not have been.
@@ -29,11 +29,8 @@ def insert_correction(db: Database, attempt_id: str, reason: str, actor: str, de
     if not reason.strip():
         raise InvalidInput("reason is empty; say why the row is wrong", param="reason")
     with db.write() as session:
-        row = session.get(UsageRow, attempt_id)
-        if row is None:
-            raise NotFound(
-                f"attempt {attempt_id!r} is not in the ledger; corrections name an attempt id", param="attempt_id"
-            )
+        row = _row_of(session, attempt_id)
+        attempt_id = row.attempt_id
         _check(row, _corrected(session, attempt_id), deltas)
         session.add(
             UsageCorrection(
@@ -44,6 +41,25 @@ def insert_correction(db: Database, attempt_id: str, reason: str, actor: str, de
                 **{name: deltas.get(name, 0) for name in CORRECTABLE},
             )
         )
+        return attempt_id
+
+
+def _row_of(session: Session, name: str) -> UsageRow:
+    """The attempt of this id, or the only one of the request of this id. Raises `NotFound` or `InvalidInput`."""
+    row = session.get(UsageRow, name)
+    if row is not None:
+        return row
+    rows = session.scalars(select(UsageRow).where(UsageRow.request_id == name).order_by(UsageRow.attempt_id)).all()
+    if len(rows) == 1:
+        return rows[0]
+    if rows:
+        attempts = ", ".join(f"{one.attempt_id} ({one.outcome})" for one in rows)
+        raise InvalidInput(f"request {name[:80]} has {len(rows)} attempts; name one of {attempts}", param="attempt_id")
+    raise NotFound(
+        f"{name[:80]!r} is not in the ledger; name a request by its x-request-id, or an attempt. It is there a second "
+        "or two after its end",
+        param="attempt_id",
+    )
 
 
 def _corrected(session: Session, attempt_id: str) -> dict[str, int]:

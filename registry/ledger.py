@@ -119,9 +119,11 @@ class Ledger:
         """What is wrong with rows and segments, a sentence each. `on_disk` are segments whose files are there."""
         return audit_rows(self._db, on_disk)
 
-    def correct(self, attempt_id: str, reason: str, actor: str, deltas: Mapping[str, int]) -> None:
-        """Book differences to an attempt's tokens or cost; see `registry.corrections` for what is refused."""
-        insert_correction(self._db, attempt_id, reason, actor, deltas)
+    def correct(self, attempt_id: str, reason: str, actor: str, deltas: Mapping[str, int]) -> str:
+        """Book differences to an attempt's tokens or cost; see `registry.corrections` for what is refused. The value is
+        the attempt's id, which may be named by its request.
+        """
+        return insert_correction(self._db, attempt_id, reason, actor, deltas)
 
     def sum_again(self) -> None:
         """Make the sums that reports and budgets read anew, from the rows. Nobody else can write meanwhile."""

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from registry.db import Database, now_ms
 from registry.errors import InvalidInput, NotFound
 from registry.models import Limit
+from registry.money import nano_to_dollars
 from registry.scopes import ADAPTER, KEY, TENANT, require_scope
 
 KINDS = (TENANT, KEY, ADAPTER)
@@ -43,6 +44,20 @@ class LimitInfo:
     monthly_tokens: int | None
     warn_percent: int | None
     changed_at_ms: int
+
+    @property
+    def in_dollars(self) -> bool:
+        """Whether there is a budget in dollars."""
+        return self.daily_nano is not None or self.monthly_nano is not None
+
+    def said(self) -> str:
+        """What is in force, as people write it: `60 requests_per_minute, 2.5 daily_dollars`."""
+        parts = []
+        for field in FIELDS:
+            value = getattr(self, field)
+            if value is not None:
+                parts.append(f"{nano_to_dollars(value) if field in SPOKEN else value} {SPOKEN.get(field, field)}")
+        return ", ".join(parts)
 
 
 class Limits:

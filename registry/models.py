@@ -292,6 +292,23 @@ class UsageRow(Base):
     """The journal segment that the attempt's end is in; NULL for what came by no journal."""
 
 
+class RefusalDay(Base):
+    """Requests of a tenant that were refused before they became attempts, added up by UTC day and reason."""
+
+    __tablename__ = "refusals"
+    day: Mapped[int] = mapped_column(Integer, primary_key=True)
+    """UTC days since the epoch."""
+    tenant: Mapped[str] = mapped_column(String(63), primary_key=True)
+    key_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    model: Mapped[str] = mapped_column(String(200), primary_key=True)
+    """Public name of what would have answered; empty when the refusal came before that was known."""
+    scope: Mapped[str] = mapped_column(String(200), primary_key=True)
+    """What has the limit that refused it, such as `tenant:acme`; empty when no limit did."""
+    reason: Mapped[str] = mapped_column(String(60), primary_key=True)
+    """A limit's name (`requests_per_minute`, `daily_dollars`, …), else the error's code."""
+    refused: Mapped[int]
+
+
 class UsageDay(Base):
     """Usage rows and corrections, added up (`registry.usage_days`): what can be made again from these."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from registry.console import JsonFlag, print_done, print_json, print_table, when
+from registry.console import JsonFlag, print_done, print_json, print_table, say, when
 from registry.errors import InvalidInput
 from registry.money import nano_to_dollars
 
@@ -54,6 +54,7 @@ def set_limits(
 ) -> None:
     """Set limits of a scope; those that are not named stay as they are. Gateways obey within a second."""
     from registry.ledger import dollars_to_nano
+    from registry.pricing import unpriced_models
 
     named = {
         "requests_per_minute": requests_per_minute,
@@ -67,7 +68,15 @@ def set_limits(
     }
     with _open_registry() as registry:
         info = registry.limits.set(scope, {name: value for name, value in named.items() if value is not None})
-    print_done(info, f"limits of {scope} are set", json_output)
+        unpriced = unpriced_models(registry.catalog(), scope) if info.in_dollars else []
+    print_done(info, f"limits of {scope}: {info.said()}", json_output)
+    if unpriced:
+        shown = ", ".join(unpriced[:5]) + (f" and {len(unpriced) - 5} more" if len(unpriced) > 5 else "")
+        say(
+            f"warning: no price is in force for {shown}: under a budget in dollars that is not served; add one with "
+            "`switchyard tariff add`",
+            err=True,
+        )
 
 
 @limits.command("list")
@@ -114,13 +123,13 @@ def show_budgets(json_output: bool = JsonFlag) -> None:
     from registry.budget_report import report_budgets
 
     with _open_registry() as registry:
-        lines = report_budgets(registry.limits, registry.spending)
+        lines = report_budgets(registry.limits, registry.spending, registry.refusals)
     if json_output:
         said = ({"budget": line.said(line.budget), "spent": line.said(line.spent)} for line in lines)
         print_json([{**asdict(line), **amounts} for line, amounts in zip(lines, said, strict=True)])
         return
     print_table(
-        ("SCOPE", "WINDOW", "UNIT", "BUDGET", "SPENT", "LEFT", "SPENT %", "BEGINS ANEW"),
+        ("SCOPE", "WINDOW", "UNIT", "BUDGET", "SPENT", "LEFT", "SPENT %", "REFUSED", "BEGINS ANEW"),
         (
             (
                 line.scope,
@@ -130,6 +139,7 @@ def show_budgets(json_output: bool = JsonFlag) -> None:
                 line.said(line.spent),
                 line.said(max(0, line.budget - line.spent)),
                 line.percent,
+                line.refused,
                 when(line.ends_at_ms),
             )
             for line in lines
@@ -148,11 +158,16 @@ def clear_limits(
 ) -> None:
     """Take limits of a scope away: those that are named, or all."""
     with _open_registry() as registry:
+        warned = any(one.warn_percent is not None for one in registry.limits.all() if one.scope == scope)
         left = registry.limits.clear(scope, names or ())
+    named = any(name.replace("-", "_") in ("warn_at", "warn_percent") for name in names or ())
+    gone = warned and names and not named and (left is None or left.warn_percent is None)
+    also = " (and no warn-at, because no budget is left to warn of)" if gone else ""
     if left is None:
-        print_done({"scope": scope, "cleared": True}, f"{scope} has no limits any more", json_output)
+        print_done({"scope": scope, "cleared": True}, f"{scope} has no limits any more{also}", json_output)
     else:
-        print_done(left, f"{scope} has no {', '.join(names or ())} any more; its other limits stay", json_output)
+        sentence = f"{scope} has no {', '.join(names or ())} any more{also}; what stays: {left.said()}"
+        print_done(left, sentence, json_output)
 
 
 @tariff.command("add")
@@ -184,6 +199,9 @@ def add_tariff(
     begins = when(info.effective_from_ms)
     sentence = f"{scope}: ${input_dollars} in, ${output_dollars} out per million tokens from {begins}"
     print_done(info, sentence, json_output)
+    for one in () if json_output else info.replaces:
+        figures = f"${_dollars(one.input_nano_per_mtok)} in, ${_dollars(one.output_nano_per_mtok)} out"
+        say(f"it replaces the price that was to begin {when(one.effective_from_ms)}: {figures} ({one.source})")
 
 
 @tariff.command("list")

@@ -21,6 +21,7 @@ from registry.leadership import Leadership
 from registry.ledger import Ledger
 from registry.limits import Limits
 from registry.private import adapters_folder, private_folder
+from registry.refusals import RefusalBooks
 from registry.settings import RegistrySettings
 from registry.spending import SpendingBooks
 from registry.split_skews import SplitSkews
@@ -51,6 +52,7 @@ class Registry:
         self.tariffs = Tariffs(self.db)
         self.limits = Limits(self.db)
         self.spending = SpendingBooks(self.db)
+        self.refusals = RefusalBooks(self.db)
         self._catalog = EMPTY
 
     def catalog(self) -> Catalog:

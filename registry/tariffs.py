@@ -8,7 +8,7 @@ yet can still be put right, and what was charged never becomes wrong.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sqlalchemy import func, select
@@ -38,6 +38,8 @@ class TariffInfo:
     added_at_ms: int
     state: State
     """At the time of asking; one that is `replaced` never begins."""
+    replaces: tuple[TariffInfo, ...] = ()
+    """Of one that was just added: those that were to begin and never will, because of it."""
 
 
 class Tariffs:
@@ -84,8 +86,16 @@ class Tariffs:
                     f"{scope} has a price, and what was used since is charged; the next one begins now or later",
                     param="effective_from",
                 )
+            before = session.scalars(select(Tariff).where(Tariff.scope == scope).order_by(Tariff.id.desc())).all()
+            replaced = tuple(
+                _info(one, "replaced")
+                for one, state in _newest_first_with_states(before)
+                if state == "to come" and one.effective_from_ms >= effective_from_ms
+            )
             session.add(row)
-            return _info(row, "in force" if effective_from_ms <= added_at_ms else "to come")
+            session.flush()
+            info = _info(row, "in force" if effective_from_ms <= added_at_ms else "to come")
+            return replace(info, replaces=replaced)
 
     def all(self, scope: str | None = None) -> list[TariffInfo]:
         """Prices of one scope or of all, by scope, in the order in which they were added.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
@@ -13,12 +13,16 @@ from sqlalchemy import String, case, cast, func, literal, select
 
 from registry.db import Database
 from registry.errors import InvalidInput
+from registry.models import RefusalDay
 from registry.money import nano_to_dollars
+from registry.refusals import within
 from registry.usage_days import usage_between
 from registry.windows import DAY_MS
 
 By = Literal["tenant", "adapter", "version", "key", "day"]
 """What one line stands for. Base models are adapters and versions of their own name."""
+NO_MODEL = "(none)"
+"""Name of the line of refusals that came before it was known which model would answer, or with which key."""
 ADDED_UP = (
     "partial",
     "estimated",
@@ -60,13 +64,18 @@ class UsageLine:
     """Attempts that somebody would pay for, and for which no price was in force."""
     busy_ms: int
     """Sum of the attempts' durations."""
+    refused: int
+    """Requests that never became attempts: by limits and budgets, as bad requests, or because nothing could serve."""
+    refused_by_reason: Mapping[str, int]
+    """A limit's name or an error's code → so many of them."""
     ttft_ms: float | None
     """Mean time to the first bytes of a streamed answer, of attempts that had one."""
 
     @property
-    def cost_dollars(self) -> str:
-        """All decimals that count."""
-        return nano_to_dollars(self.cost_nano)
+    def cost_dollars(self) -> str | None:
+        """All decimals that count; `None` when there was no price for any of it."""
+        unknown = self.unpriced and not self.cost_nano and self.unpriced >= self.ok + self.client_aborted
+        return None if unknown else nano_to_dollars(self.cost_nano)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +115,34 @@ def usage_csv(lines: Iterable[UsageLine]) -> str:
     names = ["cost_dollars" if field.name == "cost_nano" else field.name for field in fields(UsageLine)]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows([getattr(line, name) for name in names] for line in lines)
+    writer.writerows([_cell(getattr(line, name)) for name in names] for line in lines)
     return text.getvalue()
+
+
+def why_empty(since_ms: int, until_ms: int, names: tuple[str, str] = ("--from", "--until")) -> str | None:
+    """A sentence, when nothing can be in the window; `names` are what people call its ends."""
+    if since_ms < until_ms:
+        return None
+    first, end = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (since_ms, until_ms))
+    if until_ms % DAY_MS:
+        return f"the window is empty: {names[0]} {first:%Y-%m-%d} is later than now"
+    following = datetime.fromtimestamp((since_ms + DAY_MS) / 1000, UTC)
+    return (
+        f"the window is empty: {names[1]} {end:%Y-%m-%d} is exclusive, and not after {names[0]} {first:%Y-%m-%d}; for "
+        f"that one day, say {names[1]} {following:%Y-%m-%d}"
+    )
+
+
+def reasons_said(line: UsageLine) -> str:
+    """Why requests were refused, the most frequent reason first: `daily_dollars 12, model_not_found 1`."""
+    found = sorted(line.refused_by_reason.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{reason} {count}" for reason, count in found)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return " ".join(f"{reason}={count}" for reason, count in sorted(value.items()))
+    return value
 
 
 def day_ms(text: str, param: str) -> int:
@@ -147,7 +182,32 @@ def _lines(db: Database, by: str, since_ms: int, until_ms: int, tenant: str | No
             key = (found[0], _public(by, str(found[1])))
             sums = map(int, found[2:])
             totals[key] = [a + b for a, b in zip(totals[key], sums, strict=True)] if key in totals else list(sums)
-    return sorted((_line(key, sums) for key, sums in totals.items()), key=_mark)
+    refusals = _refusals(db, by, since_ms, until_ms, tenant)
+    for key in refusals.keys() - totals.keys():
+        totals[key] = [0] * len(figures)
+    return sorted((_line(key, sums, refusals.get(key, {})) for key, sums in totals.items()), key=_mark)
+
+
+def _refusals(
+    db: Database, by: str, since_ms: int, until_ms: int, tenant: str | None
+) -> dict[tuple[str | None, str], dict[str, int]]:
+    """By line and reason."""
+    if since_ms >= until_ms:
+        return {}
+    row = RefusalDay
+    names: dict[str, Any] = {"tenant": row.tenant, "key": row.key_id, "day": cast(row.day, String)}
+    owner = literal(tenant, String) if by == "day" else row.tenant
+    groups = (owner.label("owner"), names.get(by, row.model).label("name"), row.reason)
+    query = select(*groups, func.sum(row.refused)).where(within(since_ms, until_ms))
+    query = query.group_by("owner", "name", row.reason)
+    if tenant is not None:
+        query = query.where(row.tenant == tenant)
+    found: dict[tuple[str | None, str], dict[str, int]] = {}
+    with db.read() as session:
+        for owned_by, name, reason, count in session.execute(query):
+            reasons = found.setdefault((owned_by, _public(by, str(name)) or NO_MODEL), {})
+            reasons[reason] = reasons.get(reason, 0) + int(count)
+    return found
 
 
 def _public(by: str, name: str) -> str:
@@ -157,7 +217,7 @@ def _public(by: str, name: str) -> str:
     return name.partition("@")[0] if by == "adapter" else name
 
 
-def _line(key: tuple[str | None, str], sums: Sequence[int]) -> UsageLine:
+def _line(key: tuple[str | None, str], sums: Sequence[int], refused: Mapping[str, int]) -> UsageLine:
     attempts, ok, aborted, rejected, partial, estimated, prompt, cached, completion, nano, unpriced, *times = sums
     busy_ms, ttft_us, with_ttft = times
     return UsageLine(
@@ -175,5 +235,7 @@ def _line(key: tuple[str | None, str], sums: Sequence[int]) -> UsageLine:
         cost_nano=nano,
         unpriced=unpriced,
         busy_ms=busy_ms,
+        refused=sum(refused.values()),
+        refused_by_reason=dict(sorted(refused.items())),
         ttft_ms=round(ttft_us / with_ttft / 1000, 1) if with_ttft else None,
     )

@@ -37,6 +37,40 @@ def test_prices_are_added_listed_and_shown_with_their_dates(done: Run, tmp_path:
     ] * 3
 
 
+def test_a_price_says_which_of_those_to_come_it_replaces(done: Run, tmp_path: Path) -> None:
+    fill(tmp_path)
+    for day in ("2100-01-01", "2101-01-01", "2102-01-01"):
+        assert "replaces" not in done("tariff", "add", "base:tiny", *PRICE, "--from", day).out
+    said = done("tariff", "add", "base:tiny", *PRICE, "--from", "2100-06-01").out.splitlines()[1:]
+    assert [line.startswith("it replaces the price that was to begin 210") for line in said] == [True, True]
+    assert "$0.3 in, $1.2 out (the price list)" in said[0]
+    document = done("tariff", "add", "base:tiny", *PRICE, "--json").document
+    assert [one["state"] for one in document["replaces"]] == ["replaced"] * 2
+
+
+def test_setting_limits_says_what_is_in_force_and_what_has_no_price(done: Run, tmp_path: Path) -> None:
+    fill(tmp_path)
+    first = done("limits", "set", "tenant:acme", "--requests-per-minute", "60")
+    assert (first.out, first.err) == ("limits of tenant:acme: 60 requests_per_minute\n", "")
+    second = done("limits", "set", "tenant:acme", "--daily-dollars", "2.50", "--warn-at", "80")
+    assert second.out == "limits of tenant:acme: 60 requests_per_minute, 2.5 daily_dollars, 80 warn_percent\n"
+    assert "warning: no price is in force for tiny" in second.err
+    done("tariff", "add", "base:tiny", *PRICE)
+    assert done("limits", "set", "tenant:acme", "--daily-dollars", "3").err == ""
+
+
+def test_the_warning_goes_with_the_last_budget_and_that_is_said(done: Run, tmp_path: Path) -> None:
+    fill(tmp_path)
+    done("limits", "set", "tenant:acme", "--daily-tokens", "9", "--monthly-tokens", "99", "--warn-at", "80")
+    assert "warn-at" not in done("limits", "clear", "tenant:acme", "daily-tokens").out
+    done("limits", "set", "tenant:acme", "--concurrency", "3")
+    said = done("limits", "clear", "tenant:acme", "monthly-tokens").out
+    assert "(and no warn-at, because no budget is left to warn of)" in said
+    assert said.endswith("what stays: 3 concurrency\n")
+    done("limits", "set", "tenant:acme", "--daily-tokens", "9", "--warn-at", "80")
+    assert "warn-at" not in done("limits", "clear", "tenant:acme").out
+
+
 def test_limits_are_set_listed_and_cleared(done: Run, tmp_path: Path) -> None:
     assert done("limits", "list").out.startswith("no limits; set one")
     fill(tmp_path)

@@ -43,6 +43,8 @@ async def answer(
             serve(_call(scope, endpoint, client.body, ids, house.caps.max_body_bytes), house, respond)
         )
     except ApiError as error:
+        if not respond.attempted:
+            house.refused.saw(respond.principal, respond.arm, error)
         await respond.fail(error)
     except ClientGone:
         respond.status = CLIENT_GONE_STATUS

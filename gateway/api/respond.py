@@ -8,7 +8,7 @@ import time
 
 from gateway.api.asgi import Send
 from gateway.errors import ApiError, Headers
-from gateway.handoffs import Arm
+from gateway.handoffs import Arm, Principal
 
 log = logging.getLogger("switchyard.api")
 JSON = b"application/json"
@@ -37,6 +37,12 @@ class Respond:
         self._clock: asyncio.TimerHandle | None = None
         self._pinging: asyncio.Task[None] | None = None
         """A ping under way, which may have to wait for the client to read; nothing else is sent meanwhile."""
+        self.principal: Principal | None = None
+        """Who asks, when that is known."""
+        self.arm: Arm | None = None
+        """What answers, when that is known."""
+        self.attempted = False
+        """Whether an attempt is booked for it: then usage tells of it."""
         self.streams = False
         self.started = False
         """Whether the head went out."""
@@ -48,6 +54,7 @@ class Respond:
 
     def describe(self, arm: Arm) -> None:
         """Name what answers the request."""
+        self.arm = arm
         self._headers.append((b"x-switchyard-model", arm.public_name.encode()))
         if arm.arm is not None:
             self._headers.append((b"x-switchyard-arm", arm.arm.encode()))

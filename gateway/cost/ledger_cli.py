@@ -42,7 +42,7 @@ def resum(json_output: bool = JsonFlag) -> None:
 
 @ledger.command()
 def correct(
-    attempt: str = typer.Argument(help="The attempt's id, as usage rows have it."),
+    attempt: str = typer.Argument(help="The id of a request (x-request-id of its answer), or of an attempt."),
     reason: str = typer.Option(..., "--reason", help="Why the row is wrong."),
     prompt: int = typer.Option(0, "--prompt", help="Prompt tokens to add; negative to take off."),
     cached: int = typer.Option(0, "--cached", help="Cached prompt tokens to add."),
@@ -58,7 +58,7 @@ def correct(
         "cost_nano": cost_nano,
     }
     with Registry.open() as registry:
-        registry.ledger.correct(attempt, reason, actor(), deltas)
+        attempt = registry.ledger.correct(attempt, reason, actor(), deltas)
     print_done({"attempt_id": attempt, **deltas}, f"{attempt}: corrected, {reason}", json_output)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import typer
 
-from registry.console import JsonFlag, print_csv, print_json, print_table
+from registry.console import JsonFlag, print_csv, print_json, print_table, say
 from registry.errors import InvalidInput
-from registry.usage_report import UsageReport, day_ms, report_usage, usage_csv
+from registry.usage_report import UsageReport, day_ms, reasons_said, report_usage, usage_csv, why_empty
 
 
 def usage(
@@ -31,11 +33,15 @@ def usage(
             until_ms=day_ms(until, "until") if until else now_ms(),
             tenant=tenant,
         )
+    reason = why_empty(report.since_ms, report.until_ms)
+    if reason is not None:
+        say(reason, err=json_output or csv_output)
     if json_output:
-        print_json(report)
+        lines = [{**asdict(line), "cost_dollars": line.cost_dollars} for line in report.lines]
+        print_json({**asdict(report), "lines": lines})
     elif csv_output:
         print_csv(usage_csv(report.lines))
-    else:
+    elif reason is None:
         _print(report)
 
 
@@ -43,11 +49,12 @@ def _print(report: UsageReport) -> None:
     own_column = report.by != "tenant"
     print_table(
         (*(("TENANT",) if own_column else ()), report.by.upper(), "ATTEMPTS", "OK", "ABORTED", "FAILED", "REJECTED",
-         "PROMPT", "CACHED", "COMPLETION", "COST $", "UNPRICED", "PARTIAL", "ESTIMATED", "TTFT MS"),
+         "PROMPT", "CACHED", "COMPLETION", "COST $", "UNPRICED", "PARTIAL", "ESTIMATED", "TTFT MS", "REFUSED", "WHY"),
         (
             (*((line.tenant or "all",) if own_column else ()), line.name, line.attempts, line.ok, line.client_aborted,
              line.failed, line.rejected, line.prompt_tokens, line.cached_tokens, line.completion_tokens,
-             line.cost_dollars, line.unpriced, line.partial, line.estimated, line.ttft_ms)
+             line.cost_dollars, line.unpriced, line.partial, line.estimated, line.ttft_ms,
+             line.refused, reasons_said(line) or None)
             for line in report.lines
         ),
         empty="no usage in this window",

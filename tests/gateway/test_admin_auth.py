@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fastapi.routing import APIRoute
 
 from gateway.admin_key import admin_key, admin_key_file, known_admin_key
 from gateway.settings import GatewaySettings
@@ -103,3 +106,24 @@ def test_a_caller_without_a_key_is_told_where_keys_come_from(house: House) -> No
     with pytest.raises(InvalidInput, match=r"SWITCHYARD_ADMIN_KEY is not set, and .*admin-key is made by a gateway"):
         known_admin_key(house.settings)
     assert not admin_key_file(house.settings).exists(), "looking for a key makes none"
+
+
+def test_no_route_looks_past_a_query_parameter_or_a_body_that_it_does_not_know(stack: Stack) -> None:
+    admin = Admin(stack.house, stack.url, stack.http)
+    stack.house.registry.limits.set("tenant:acme", {"concurrency": 5})
+    routes = [route for route in stack.gateway.web.routes if getattr(route, "path", "").startswith("/admin/v1")]
+    assert len(routes) > 15
+    for route in routes:
+        assert isinstance(route, APIRoute)
+        path = re.sub(r"{.*?}", "tenant:acme", route.path.removeprefix("/admin/v1"))
+        for method in route.methods:
+            status, error = admin.refused(method, path, params={"nmae": "foo"})
+            assert (status, error["code"], error["param"]) == (400, "unknown_parameter", "nmae"), path
+            if route.body_field is None:
+                status, error = admin.refused(method, path, json={"names": ["concurrency"]})
+                assert (status, error["code"]) == (400, "unexpected_body"), path
+            else:
+                body: Any = route.body_field.field_info.annotation
+                assert body.model_config["extra"] == "forbid", path
+    assert admin.refused("GET", "/limits", params=[("limit", "1"), ("limit", "2")])[1]["param"] == "limit"
+    assert stack.house.registry.limits.get("tenant:acme").concurrency == 5

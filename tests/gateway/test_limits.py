@@ -13,6 +13,10 @@ from openai import OpenAI
 
 from gateway.cost.counters import Counter
 from gateway.steps.hold import TEMPLATE_TOKENS
+from registry.budget_report import report_budgets
+from registry.db import now_ms
+from registry.models import RefusalDay
+from registry.usage_report import report_usage
 from tests.gateway.stack import (
     CHAT,
     MESSAGES,
@@ -204,6 +208,41 @@ def test_no_refusal_speaks_of_a_field_that_was_not_sent_or_of_a_remedy_that_cann
     assert "max" not in refused({"tokens_per_minute": 10}, max_tokens=30)
     assert "smaller max_tokens or" in refused({"tokens_per_minute": 60}, max_tokens=80)
     assert "smaller max_completion_tokens or" in refused({"daily_tokens": 300}, max_completion_tokens=200)
+
+
+def test_refusals_are_counted_by_reason_in_usage_budgets_and_metrics_and_cost_no_row_each(keyed: Stack) -> None:
+    registry = keyed.house.registry
+    made = registry.tenants.create_key("keyed")
+    limit(keyed, f"key:{made.id}", requests_per_minute=1, daily_tokens=100)
+    for _ in range(20):
+        assert keyed.chat("triage", made.secret, max_tokens=1).status_code == 429
+    limit(keyed, f"key:{made.id}", requests_per_minute=100_000)
+    for _ in range(3):
+        assert keyed.chat("triage", made.secret, max_tokens=500).status_code == 429
+    assert keyed.chat("nothing", made.secret).status_code == 404
+    assert keyed.chat("triage", made.secret, n=0).status_code == 400
+    assert keyed.chat("triage", "sk-unknown").status_code == 401
+
+    def reasons() -> dict[str, int]:
+        lines = report_usage(registry.db, "key", until_ms=now_ms(), tenant="keyed").lines
+        return next((dict(line.refused_by_reason) for line in lines if line.name == made.id), {})
+
+    wait_until("the refusals to be counted", lambda: sum(reasons().values()) == 25)
+    expected = {"model_not_found": 1, "invalid_value": 1}
+    counted = reasons()
+    by_limits = {name: counted.pop(name) for name in ("requests_per_minute", "daily_tokens")}
+    assert sum(by_limits.values()) == 23
+    assert by_limits["daily_tokens"] >= 3
+    assert counted == expected
+    with registry.db.read() as session:
+        assert session.query(RefusalDay).filter(RefusalDay.key_id == made.id).count() <= 6
+    (line,) = [
+        one for one in report_budgets(registry.limits, registry.spending, registry.refusals) if made.id in one.scope
+    ]
+    assert line.refused == by_limits["daily_tokens"]
+    text = keyed.http.get(f"{keyed.url}/metrics").text
+    for reason in (*by_limits, *expected, "invalid_api_key"):
+        assert f'switchyard_refusals_total{{reason="{reason}"}}' in text
 
 
 def test_a_budget_that_is_spent_says_so_and_when_it_begins_anew(keyed: Stack) -> None:

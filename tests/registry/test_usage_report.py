@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from registry.errors import InvalidInput
 from registry.names import SYSTEM
+from registry.refusals import Refused
 from registry.service import Registry
-from registry.usage_report import UsageLine, day_ms, report_usage, usage_csv
+from registry.usage_report import UsageLine, day_ms, reasons_said, report_usage, usage_csv
 from registry.windows import DAY_MS
 from tests.registry.usage import usage_row
 
@@ -52,7 +54,7 @@ def test_a_tenants_line_has_every_outcome_and_all_tokens_that_somebody_counted(u
     assert replace(line, busy_ms=0) == UsageLine(
         tenant="acme", name="acme", attempts=6, ok=2, client_aborted=1, failed=2, rejected=1, partial=1, estimated=1,
         prompt_tokens=37, cached_tokens=12, completion_tokens=12, cost_nano=1_500_000_007, unpriced=1, busy_ms=0,
-        ttft_ms=20.0,
+        refused=0, refused_by_reason={}, ttft_ms=20.0,
     )  # fmt: skip
 
 
@@ -79,6 +81,34 @@ def test_a_window_counts_attempts_that_began_in_it(used: Registry) -> None:
     assert (report.lines, report.next) == ((), None)
 
 
+def test_refusals_are_in_the_lines_of_what_they_were_meant_for_with_their_reasons(used: Registry) -> None:
+    def refused(model: str, reason: str, day: int = 0, tenant: str = "acme") -> Refused:
+        return Refused(day, tenant, "key-1", model, f"tenant:{tenant}", reason)
+
+    for _ in range(2):
+        used.refusals.add({refused("", "requests_per_minute"): 500, refused("acme/triage@1.0", "daily_dollars"): 3})
+    used.refusals.add({refused("", "model_not_found", tenant="initech"): 1, refused("", "concurrency", day=1): 7})
+
+    def lines(by: str, **options: Any) -> dict[str, dict[str, int]]:
+        found = report_usage(used.db, by, until_ms=NOW, **options).lines
+        assert all(line.refused == sum(line.refused_by_reason.values()) for line in found)
+        return {line.name: dict(line.refused_by_reason) for line in found if line.refused}
+
+    of_acme = {"requests_per_minute": 1_000, "daily_dollars": 6, "concurrency": 7}
+    assert lines("tenant") == {"acme": of_acme, "initech": {"model_not_found": 1}}
+    assert lines("key", tenant="acme") == {"key-1": of_acme}
+    assert lines("version", tenant="acme") == {
+        "(none)": {"requests_per_minute": 1_000, "concurrency": 7},
+        "acme/triage@1.0": {"daily_dollars": 6},
+    }
+    assert lines("day", tenant="acme", since_ms=DAY_MS) == {"1970-01-02": {"concurrency": 7}}
+    assert lines("tenant", since_ms=DAY_MS * 2) == {}
+    (initech,) = report_usage(used.db, "tenant", tenant="initech", until_ms=NOW).lines
+    assert (initech.attempts, initech.cost_dollars) == (0, "0")
+    (said,) = {reasons_said(line) for line in report_usage(used.db, "tenant", tenant="acme", until_ms=NOW).lines}
+    assert said == "requests_per_minute 1000, concurrency 7, daily_dollars 6"
+
+
 def test_pages_follow_each_other_without_a_gap(used: Registry) -> None:
     whole = names(used, "version")
     paged, after = [], None
@@ -95,7 +125,7 @@ def test_a_spreadsheet_gets_a_heading_and_empty_cells_for_what_is_not_known(used
     cells = ("tenant", "name", "attempts", "cost_dollars", "unpriced", "ttft_ms")
     assert [tuple(row[cell] for cell in cells) for row in rows] == [
         ("", "1970-01-01", "7", "1.500000007", "1", "20.0"),
-        ("", "1970-01-02", "1", "0", "1", ""),
+        ("", "1970-01-02", "1", "", "1", ""),
     ]
 
 

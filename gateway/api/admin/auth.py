@@ -7,12 +7,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
+from fastapi.dependencies.utils import get_flat_dependant
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
 from gateway.api.media import refuse_coded, refuse_forms
 from gateway.catalog_watch import CatalogWatch
-from gateway.errors import Forbidden, Unauthenticated
+from gateway.errors import BadRequest, Forbidden, Unauthenticated
 from registry.tenants import hash_secret
 
 BEARER = HTTPBearer(
@@ -48,6 +49,34 @@ class AdminGate:
         raise Unauthenticated("This is not the operator's key of this gateway.", code="invalid_api_key")
 
 
+def refuse_unknown_queries(request: Request, known: frozenset[str]) -> None:
+    """A parameter that nobody reads would be an order that is obeyed without its condition. Raises `BadRequest`."""
+    given = [name for name, _ in request.query_params.multi_items()]
+    for name in given:
+        shown = name[:80]
+        if name not in known:
+            takes = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
+            raise BadRequest(
+                f"'{shown}' is no query parameter of {request.method} {request.url.path}: {takes}.",
+                param=shown,
+                code="unknown_parameter",
+            )
+        if given.count(name) > 1:
+            raise BadRequest(
+                f"'{shown}' is given {given.count(name)} times; send it once.", param=shown, code="invalid_value"
+            )
+
+
+def refuse_body(request: Request) -> None:
+    """The same for a body where none is read. Raises `BadRequest`."""
+    headers = request.headers
+    if headers.get("content-length", "0").strip() not in ("", "0") or "transfer-encoding" in headers:
+        raise BadRequest(
+            f"{request.method} {request.url.path} takes no body, and would not look at this one. Send none.",
+            code="unexpected_body",
+        )
+
+
 def guarded_by(gate: AdminGate) -> type[APIRoute]:
     """Routes that look at the key before anything else: of a stranger not even the body is read."""
 
@@ -57,9 +86,14 @@ def guarded_by(gate: AdminGate) -> type[APIRoute]:
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
             """FastAPI's own handler, after the check."""
             handle = super().get_route_handler()
+            queries = frozenset(param.alias for param in get_flat_dependant(self.dependant).query_params)
+            takes_body = self.body_field is not None
 
             async def guarded(request: Request) -> Response:
                 gate.check(request.headers.get("authorization"))
+                refuse_unknown_queries(request, queries)
+                if not takes_body:
+                    refuse_body(request)
                 refuse_forms(request.headers.get("content-type", "").encode("latin-1"))
                 refuse_coded(request.headers.get("content-encoding", "").encode("latin-1"))
                 return await handle(request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -40,6 +41,7 @@ class BudgetDocument(Shape):
     budget: Amount = Field(description="The most of the window.", examples=["50"])
     spent: Amount = Field(description="By all gateways, as the ledger says; a second or two behind.")
     percent: int | None = Field(description="Of the budget that is spent, rounded down; null: the budget is 0.")
+    refused: int = Field(description="Requests that it has refused in its window, by all gateways.")
     here: CountedHere = Field(description="What the worker that answers counts.")
 
 
@@ -52,29 +54,38 @@ class BudgetsDocument(Shape):
 
 def add_budgets(router: APIRouter, office: Office) -> None:
     """The route. It blocks, so it is a plain function: Starlette runs it in its thread pool."""
-    limits, journal, spending = office.house.limits, office.house.journal, office.registry.spending
+    limits, journal, registry = office.house.limits, office.house.journal, office.registry
 
     @router.get("/budgets")
     def list_budgets(after: After = None, limit: Limit = 200) -> BudgetsDocument:
         """Every budget of every limited scope."""
         counters = sorted((one for one in limits.counters() if one.budgets), key=lambda one: one.scope)
         page = [one for one in counters if after is None or one.scope > after]
-        books: dict[tuple[int, int], Parts] = {}
+        books: dict[tuple[int, int], _Said] = {}
         for counter in page[:limit]:
             for window in (counter.day, counter.month):
                 bounds = (window.starts_ms, window.ends_ms)
                 if bounds not in books:
-                    books[bounds] = spending.window(*bounds)
+                    books[bounds] = _Said(registry.spending.window(*bounds), registry.refusals.by_limit(*bounds))
         return BudgetsDocument(
             budgets=[document for one in page[:limit] for document in _documents(one, journal.writer, books)],
             next=page[limit - 1].scope if len(page) > limit else None,
         )
 
 
-def _documents(counter: Counter, writer: str, books: Mapping[tuple[int, int], Parts]) -> Iterator[BudgetDocument]:
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What the database says of one window: spent, and refused by each limit of each scope."""
+
+    spent: Parts
+    refused: Mapping[tuple[str, str], int]
+
+
+def _documents(counter: Counter, writer: str, books: Mapping[tuple[int, int], _Said]) -> Iterator[BudgetDocument]:
     for budget in counter.budgets:
         window = budget.window
-        parts = books[window.starts_ms, window.ends_ms].get(counter.scope, {})
+        said = books[window.starts_ms, window.ends_ms]
+        parts = said.spent.get(counter.scope, {})
         spent = _amount(budget, sum(parts.values(), Spent()))
         yield BudgetDocument(
             scope=counter.scope,
@@ -85,6 +96,7 @@ def _documents(counter: Counter, writer: str, books: Mapping[tuple[int, int], Pa
             budget=_text(budget, budget.limit),
             spent=_text(budget, spent),
             percent=spent * 100 // budget.limit if budget.limit else None,
+            refused=said.refused.get((counter.scope, f"{window.name}_{budget.unit}"), 0),
             here=CountedHere(
                 worker=writer,
                 spent=_text(budget, budget.spent()),

@@ -31,9 +31,15 @@ class UsageLineDocument(Shape):
     prompt_tokens: int = Field(description="Sum, as booked.")
     cached_tokens: int = Field(description="Of them, those that came from the prefix cache.")
     completion_tokens: int = Field(description="Sum, as booked.")
-    cost_dollars: str = Field(description="At the tariff, corrections included; a decimal number in text.")
+    cost_dollars: str | None = Field(
+        description="At the tariff, corrections included; a decimal number in text. Null: there was no price for any."
+    )
     unpriced: int = Field(description="Attempts that somebody would pay for, and for which no price was in force.")
     busy_ms: int = Field(description="Sum of the attempts' durations.")
+    refused: int = Field(description="Requests that never became attempts, on the UTC days of the window.")
+    refused_by_reason: dict[str, int] = Field(
+        description="Of them, so many by each limit (requests_per_minute, daily_dollars, …) or error's code."
+    )
     ttft_ms: float | None = Field(description="Mean time to the first bytes of streamed answers; null: there was none.")
 
 
