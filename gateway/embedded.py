@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gateway.fleet.quirks import Platform
 from registry.bases import BaseInfo
+from registry.tool_parser import tool_flags, tool_parser_of
 
 CPU_STEP_TOKENS = "256"
 """A step's worth of prompt: about 3 s on two cores, and as long do everybody else's streams stand still."""
@@ -28,12 +29,21 @@ class EmbeddedEngine:
     max_loras: int = 4
     max_cpu_loras: int = 16
     max_lora_rank: int = 16
+    tool_parser: str | None = None
+    """vLLM's name of the parser for calls of tools; `None` where the base model's chat template knows none."""
 
     @classmethod
     def serving(cls, base: BaseInfo, model: Path, port: int, platform: Platform, max_lora_rank: int) -> EmbeddedEngine:
         """An engine for a registered base model whose files lie in `model`."""
         modules = {path.rpartition(".")[2] for path in base.spec.linears} - {"lm_head"}
-        return cls(model, port, platform, tuple(sorted(modules)), max_lora_rank=max_lora_rank)
+        return cls(
+            model,
+            port,
+            platform,
+            tuple(sorted(modules)),
+            max_lora_rank=max_lora_rank,
+            tool_parser=tool_parser_of(model),
+        )
 
     @property
     def url(self) -> str:
@@ -49,6 +59,7 @@ class EmbeddedEngine:
             *("--enable-lora", "--max-loras", str(self.max_loras), "--max-cpu-loras", str(self.max_cpu_loras)),
             *("--max-lora-rank", str(self.max_lora_rank)),
             *("--enable-prompt-tokens-details", "--enable-request-id-headers", "--fingerprint-mode", "none"),
+            *tool_flags(self.tool_parser),
         ]
         if self.platform == "cpu":
             command += [

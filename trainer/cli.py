@@ -109,6 +109,26 @@ def fingerprint(
         say(f"{known.name}  {count} log-probabilities")
 
 
+@base.command("tool-parser")
+def tool_parser(
+    folder: Path = typer.Argument(exists=True, file_okay=False, help="Folder of the base model."),
+    flags: bool = typer.Option(False, "--flags", help="Print the engine's flags, and nothing when there are none."),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Say which of vLLM's parsers reads the calls of tools that the model's chat template asks for."""
+    from registry.tool_parser import tool_flags, tool_parser_of
+
+    parser = tool_parser_of(folder)
+    if json_output:
+        print_json_line({"tool_parser": parser, "flags": list(tool_flags(parser))})
+    elif not flags:
+        say(
+            parser or "none: the chat template does not show tools to the model, or in a way that no known parser reads"
+        )
+    elif parser is not None:
+        say(" ".join(tool_flags(parser)))
+
+
 @base.command("list")
 def list_bases(json_output: bool = JsonFlag) -> None:
     """List the registered base models."""
