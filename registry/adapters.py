@@ -23,6 +23,7 @@ from registry.blobs import BlobStore, canonical_json, digest_of
 from registry.db import Database, now_ms
 from registry.effect_proof import EFFECT_PROOF_FILE, check_proof, is_indistinguishable, parse_proof, read_proof
 from registry.errors import Conflict, InvalidInput, NotFound
+from registry.etags import alias_etag
 from registry.models import Adapter, Alias, AliasEvent, Split, Version, VersionProof
 from registry.names import AdapterRef, VersionNumber, check_name
 from registry.private import seal
@@ -87,6 +88,16 @@ class AliasMove:
     actor: str
     reason: str
     at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class AliasInfo:
+    """Where an alias points. `arms` are version → 1/10,000 of its traffic while it is split."""
+
+    alias: str
+    version: str
+    etag: str
+    arms: dict[str, int]
 
 
 class Adapters:
@@ -264,14 +275,23 @@ class Adapters:
             adapter = require_adapter(session, ref)
             return version_info(session, adapter, require_version(session, adapter, ref))
 
+    def aliases(self, ref: AdapterRef) -> list[AliasInfo]:
+        """The adapter's aliases by name; what the reference has after `@` does not matter. Raises `NotFound`."""
+        with self._db.read() as session:
+            adapter = require_adapter(session, ref)
+            names = _version_names(session, adapter)
+            splits = session.scalars(select(Split).where(Split.adapter_id == adapter.id, Split.ended_at_ms.is_(None)))
+            arms = {split.alias: {names[arm[0]]: arm[1] for arm in split.arms} for split in splits}
+            rows = session.scalars(select(Alias).where(Alias.adapter_id == adapter.id).order_by(Alias.name))
+            return [
+                AliasInfo(row.name, names[row.version_id], alias_etag(row.etag), arms.get(row.name, {})) for row in rows
+            ]
+
     def history(self, ref: AdapterRef) -> list[AliasMove]:
         """Moves of all the adapter's aliases, oldest first; what the reference has after `@` does not matter."""
         with self._db.read() as session:
             adapter = require_adapter(session, ref)
-            names = {
-                row.id: f"{ref.adapter_name}@{row.major}.{row.minor}"
-                for row in session.scalars(select(Version).where(Version.adapter_id == adapter.id))
-            }
+            names = _version_names(session, adapter)
             query = select(AliasEvent).where(AliasEvent.adapter_id == adapter.id).order_by(AliasEvent.id)
             return [
                 AliasMove(
@@ -414,6 +434,11 @@ def require_version(session: Session, adapter: Adapter, ref: AdapterRef) -> Vers
             f"there is no {ref}; `switchyard adapters list {ref.tenant}` shows what there is", param="adapter"
         )
     return row
+
+
+def _version_names(session: Session, adapter: Adapter) -> dict[int, str]:
+    query = select(Version.id, Version.major, Version.minor).where(Version.adapter_id == adapter.id)
+    return {id_: f"{adapter.tenant}/{adapter.name}@{major}.{minor}" for id_, major, minor in session.execute(query)}
 
 
 def _get_or_add_adapter(session: Session, tenant: str, name: str) -> Adapter:

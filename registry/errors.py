@@ -4,6 +4,7 @@
     ├── InvalidInput          a field is wrong; names the field, the value and the remedy
     ├── NotFound              no such tenant, adapter, version, alias, base model, key
     ├── Conflict              somebody was first: name taken, or the compare-and-swap lost
+    │   └── Stale             the caller said what it had read, and it is not so any more
     ├── AdapterRefused        `inspect` found what vLLM cannot serve, or cannot serve rightly
     └── CorruptBlob           stored bytes do not match their digest
 
@@ -34,6 +35,10 @@ class NotFound(RegistryError):
 
 class Conflict(RegistryError):
     """The state changed since the caller read it, or the name is taken."""
+
+
+class Stale(Conflict):
+    """The caller named the state that it had read (`If-Match`), and it is another one now."""
 
 
 class CorruptBlob(RegistryError):

@@ -170,6 +170,19 @@ class ModelMap(Base):
     created_at_ms: Mapped[int]
 
 
+class AdminAction(Base):
+    """Append-only: who changed what of tenants, keys and model names; triggers refuse UPDATE and DELETE."""
+
+    __tablename__ = "admin_actions"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    at_ms: Mapped[int]
+    actor: Mapped[str] = mapped_column(String(100))
+    action: Mapped[str] = mapped_column(String(40))
+    tenant: Mapped[str] = mapped_column(String(63), index=True)
+    subject: Mapped[str] = mapped_column(String(320))
+    detail: Mapped[dict[str, Any]]
+
+
 class Split(Base):
     """A sticky weighted split of one alias's traffic. One row may be active (`ended_at_ms` NULL) an alias."""
 

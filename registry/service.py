@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from registry.actions import Actions
 from registry.adapters import Adapters
 from registry.bases import BaseModels
 from registry.blobs import BlobStore
@@ -20,6 +21,7 @@ from registry.experiments import Experiments
 from registry.leadership import Leadership
 from registry.ledger import Ledger
 from registry.limits import Limits
+from registry.model_names import ModelNames
 from registry.private import adapters_folder, private_folder
 from registry.refusals import RefusalBooks
 from registry.settings import RegistrySettings
@@ -41,6 +43,8 @@ class Registry:
         self.bases = BaseModels(self.db, cache=settings.state_dir / "base-digests.json")
         self.adapters = Adapters(self.db, blobs, self.bases, settings.adapter_cache_dir, settings.max_lora_rank)
         self.tenants = Tenants(self.db)
+        self.model_names = ModelNames(self.db)
+        self.actions = Actions(self.db)
         self.swaps = Swaps(self.db)
         self.workers = Workers(self.db)
         self.leadership = Leadership(self.db)

@@ -9,7 +9,7 @@ A finished swap stays as it is: whoever comes second, to flip it or to record a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from registry.adapters import move_alias, require_adapter, require_unmoved, require_version
 from registry.db import Database, now_ms
 from registry.errors import Conflict, InvalidInput, NotFound
+from registry.etags import alias_etag, require_match
 from registry.experiments import active_split, begin_split, end_split
 from registry.leadership import check_fence
 from registry.models import Adapter, Alias, Swap, Version
@@ -96,8 +97,11 @@ class Swaps:
         actor: str,
         reason: str = "",
         allow_indistinguishable: bool = False,
+        expected: Collection[str] | None = None,
     ) -> SwapInfo:
         """Ask for `alias` to point at the version that `ref` names. Raises `NotFound`, `Conflict`, `InvalidInput`.
+
+        `expected` are the etags of the alias from which it may move; `Stale` when it has moved since they were read.
 
         A version whose proven effect is lost in the noise is refused unless it is allowed, which the swap records.
         """
@@ -106,6 +110,7 @@ class Swaps:
             raise InvalidInput(f"{str(ref)!r} names no version; write {ref.adapter_name}@1.1", param="version")
         with self._db.write() as session:
             adapter = require_adapter(session, ref)
+            _require_alias(session, adapter, alias, expected)
             version = require_version(session, adapter, ref)
             refuse_quarantined(session, adapter, version, "version")
             proof = proof_of(session, version.manifest_digest)
@@ -115,14 +120,23 @@ class Swaps:
                 raise InvalidInput(why_indistinguishable(name_of(session, adapter, version.id), proof), param="version")
             return _enqueue(session, adapter, version, alias, actor, reason, allowed_indistinguishable=True)
 
-    def request_rollback(self, ref: AdapterRef, *, alias: str = PRODUCTION, actor: str, reason: str = "") -> SwapInfo:
+    def request_rollback(
+        self,
+        ref: AdapterRef,
+        *,
+        alias: str = PRODUCTION,
+        actor: str,
+        reason: str = "",
+        expected: Collection[str] | None = None,
+    ) -> SwapInfo:
         """Ask for `alias` to go back by one version.
 
         A second rollback goes further back, and never forward again. Raises `NotFound` at the bottom, `Conflict`,
-        `InvalidInput`.
+        `InvalidInput`; `expected` as in `request`.
         """
         with self._db.write() as session:
             adapter = require_adapter(session, ref)
+            _require_alias(session, adapter, alias, expected)
             version = before_top(session, adapter, alias)
             refuse_quarantined(session, adapter, version, "version")
             return _enqueue(session, adapter, version, alias, actor, reason or "rollback")
@@ -226,6 +240,11 @@ class Swaps:
             found |= {"flipped_at_ms": now_ms(), "revision": revision, "ended_split": ended.id if ended else None}
             row.detail = {**row.detail, **found}
             return revision
+
+
+def _require_alias(session: Session, adapter: Adapter, alias: str, expected: Collection[str] | None) -> None:
+    row = session.get(Alias, (adapter.id, alias))
+    require_match(alias_etag(row.etag if row else 0), expected, f"{adapter.tenant}/{adapter.name}@{alias}")
 
 
 def _require_running(session: Session, swap_id: int) -> Swap:

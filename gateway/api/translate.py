@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from gateway.api.addresses import allowed_methods, where_it_may_be
 from gateway.errors import ApiError, BadRequest, Overloaded
-from registry.errors import AdapterRefused, Conflict, InvalidInput, NotFound, RegistryError
+from registry.errors import AdapterRefused, Conflict, InvalidInput, NotFound, RegistryError, Stale
 
 log = logging.getLogger("switchyard.api")
 STATUS_AND_CODE: dict[type[RegistryError], tuple[int, str]] = {
@@ -20,6 +20,7 @@ STATUS_AND_CODE: dict[type[RegistryError], tuple[int, str]] = {
     AdapterRefused: (400, "adapter_refused"),
     NotFound: (404, "not_found"),
     Conflict: (409, "conflict"),
+    Stale: (412, "stale"),
 }
 """What each error of the registry is over HTTP; the others are faults of ours."""
 REGISTRY_RETRY_AFTER_S = 2

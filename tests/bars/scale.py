@@ -119,7 +119,7 @@ def _changes(registry: Registry, names: list[str]) -> Iterator[None]:
         tenant, _, adapter = name.partition("/")
         key = registry.tenants.create_key(tenant)
         yield
-        registry.tenants.map_model(tenant, "gpt-4o", adapter)
+        registry.model_names.map(tenant, "gpt-4o", adapter)
         yield
         for number in ("1.1", "1.0"):
             _promote(registry, f"{name}@{number}")

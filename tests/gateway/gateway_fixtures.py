@@ -37,8 +37,8 @@ def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         house.point("acme/triage", "1.1", "canary")
         house.point("globex/sentiment", "1.0")
         house.point("initech/forms", "1.0")
-        house.registry.tenants.map_model("acme", "ft:gpt-4o-mini:acme::7", "acme/triage")
-        house.registry.tenants.map_model("acme", "gpt-4o-mini", "tiny")
+        house.registry.model_names.map("acme", "ft:gpt-4o-mini:acme::7", "acme/triage")
+        house.registry.model_names.map("acme", "gpt-4o-mini", "tiny")
         with run_stack(house, head_timeout_s=2.0, answer_timeout_s=2.0, idle_timeout_s=2.0) as stack:
             yield stack
 

@@ -13,7 +13,7 @@ def triage(house: House) -> House:
     house.publish("acme/triage")
     house.publish("acme/triage")
     house.point("acme/triage", "1.0")
-    house.registry.tenants.map_model("acme", "gpt-4o-mini", "acme/triage")
+    house.registry.model_names.map("acme", "gpt-4o-mini", "acme/triage")
     return house
 
 

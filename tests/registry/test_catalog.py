@@ -24,8 +24,8 @@ CHANGES: dict[str, Change] = {
     "a tenant's settings": lambda shop: shop.registry.tenants.set_allow_unknown_fields("acme", True),
     "a key": lambda shop: shop.registry.tenants.create_key("acme"),
     "a revoked key": lambda shop: shop.registry.tenants.revoke_key(shop.registry.tenants.list_keys()[0].id),
-    "a mapped name": lambda shop: shop.registry.tenants.map_model("acme", "gpt-4", "triage"),
-    "a forgotten name": lambda shop: shop.registry.tenants.unmap_model("acme", "gpt-4o"),
+    "a mapped name": lambda shop: shop.registry.model_names.map("acme", "gpt-4", "triage"),
+    "a forgotten name": lambda shop: shop.registry.model_names.unmap("acme", "gpt-4o"),
     "a version": lambda shop: shop.publish(7),
     "a moved alias": lambda shop: shop.promote("acme/triage@1.1"),
     "a split": lambda shop: shop.split({"1.0": 5000, "1.1": 5000}),
@@ -55,7 +55,7 @@ NO_CHANGES: dict[str, Change] = {
     "a refused tenant": refused(lambda shop: shop.registry.tenants.create("acme")),
     "a refused key": refused(lambda shop: shop.registry.tenants.create_key("nobody")),
     "a refused version": refused(lambda shop: shop.publish(8, tenant="nobody")),
-    "a refused name": refused(lambda shop: shop.registry.tenants.unmap_model("acme", "never mapped")),
+    "a refused name": refused(lambda shop: shop.registry.model_names.unmap("acme", "never mapped")),
     "a refused split": refused(lambda shop: shop.split({"1.0": 10_000})),
     "the end of no split": refused(lambda shop: shop.end_split()),
 }
@@ -67,7 +67,7 @@ def stocked(shop: Shop) -> Shop:
     shop.versions(2)
     shop.promote("acme/triage@1.0")
     shop.registry.tenants.create_key("acme")
-    shop.registry.tenants.map_model("acme", "gpt-4o", "triage")
+    shop.registry.model_names.map("acme", "gpt-4o", "triage")
     return shop
 
 

@@ -63,10 +63,12 @@ class Clerk:
             self._registry.tenants.revoke_key(self._chance.choice(keys).id)
 
     def map_model(self) -> None:
-        self._registry.tenants.map_model(self._tenant(), f"ft:org/{self._chance.randrange(4)}", f"{self._alias()}")
+        version = self._version()
+        external = f"ft:org/{self._chance.randrange(4)}"
+        self._registry.model_names.map(version.tenant, external, f"{version.adapter}@{version.version}")
 
     def unmap_model(self) -> None:
-        self._registry.tenants.unmap_model(self._tenant(), f"ft:org/{self._chance.randrange(4)}")
+        self._registry.model_names.unmap(self._tenant(), f"ft:org/{self._chance.randrange(4)}")
 
     def register_base(self) -> None:
         number = self._chance.randrange(3)

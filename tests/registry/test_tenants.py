@@ -95,7 +95,7 @@ def test_what_does_not_exist_is_told_with_the_remedy(registry: Registry) -> None
     with pytest.raises(NotFound, match="no tenant 'nobody'"):
         registry.tenants.list_keys("nobody")
     with pytest.raises(NotFound, match="no tenant 'nobody'"):
-        registry.tenants.map_model("nobody", "gpt-4o", "triage")
+        registry.model_names.map("nobody", "gpt-4o", "triage")
     with pytest.raises(NotFound, match="no tenant 'nobody'"):
         registry.tenants.set_allow_unknown_fields("nobody", True)
     with pytest.raises(NotFound, match="switchyard keys list"):
@@ -110,22 +110,25 @@ def test_unknown_fields_are_refused_until_a_tenant_is_set_otherwise(registry: Re
 
 
 def test_an_external_name_maps_and_maps_anew_and_is_forgotten(shop: Shop) -> None:
-    tenants = shop.registry.tenants
-    tenants.map_model("acme", "ft:gpt-4o-mini:acme::1", "triage")
-    tenants.map_model("acme", "ft:gpt-4o-mini:acme::1", "triage@canary")
-    tenants.map_model("globex", "gpt-4o", "tiny")
+    tenants, model_names = shop.registry.tenants, shop.registry.model_names
+    shop.versions(1)
+    for alias in ("production", "canary"):
+        shop.promote("acme/triage@1.0", alias)
+    model_names.map("acme", "ft:gpt-4o-mini:acme::1", "triage")
+    model_names.map("acme", "ft:gpt-4o-mini:acme::1", "triage@canary")
+    model_names.map("globex", "gpt-4o", "tiny")
     assert {tenant.name: tenant.models for tenant in tenants.all()} == {
         "acme": {"ft:gpt-4o-mini:acme::1": "triage@canary"},
         "globex": {"gpt-4o": "tiny"},
     }
     assert shop.registry.catalog().external["globex", "gpt-4o"] == "tiny"
-    tenants.unmap_model("globex", "gpt-4o")
+    model_names.unmap("globex", "gpt-4o")
     assert ("globex", "gpt-4o") not in shop.registry.catalog().external
     with pytest.raises(NotFound, match="no mapping for 'gpt-4o'"):
-        tenants.unmap_model("globex", "gpt-4o")
+        model_names.unmap("globex", "gpt-4o")
 
 
 @pytest.mark.parametrize("external", ["", "x" * 257, "a\nb", "nul\0", "bell\x07"])
 def test_an_external_name_must_be_printable_and_not_too_long(registry: Registry, external: str) -> None:
     with pytest.raises(InvalidInput, match="1 to 256 printable"):
-        registry.tenants.map_model("acme", external, "triage")
+        registry.model_names.map("acme", external, "triage")

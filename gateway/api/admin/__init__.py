@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Security
 
+from gateway.api.admin.actions import add_actions
 from gateway.api.admin.adapters import add_adapters
+from gateway.api.admin.aliases import add_aliases
 from gateway.api.admin.auth import BEARER, AdminGate, guarded_by
 from gateway.api.admin.budgets import add_budgets
 from gateway.api.admin.engines import add_engines
 from gateway.api.admin.fleet import add_fleet
+from gateway.api.admin.keys import add_keys
 from gateway.api.admin.limits import add_limits
 from gateway.api.admin.office import Office
 from gateway.api.admin.quarantine import add_quarantine
@@ -16,6 +19,7 @@ from gateway.api.admin.residency import add_residency
 from gateway.api.admin.shapes import Failure
 from gateway.api.admin.swaps import add_swaps
 from gateway.api.admin.tariffs import add_tariffs
+from gateway.api.admin.tenants import add_tenants
 from gateway.api.admin.usage import add_usage
 
 
@@ -34,7 +38,11 @@ def admin_router(office: Office, gate: AdminGate) -> APIRouter:
     add_fleet(router, office)
     add_engines(router, office)
     add_residency(router, office)
+    add_tenants(router, office)
+    add_keys(router, office)
+    add_actions(router, office)
     add_adapters(router, office)
+    add_aliases(router, office)
     add_swaps(router, office)
     add_quarantine(router, office)
     add_budgets(router, office)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from gateway.api.admin.office import Office
 from gateway.api.admin.quarantine import WAIT_S
-from gateway.api.admin.shapes import After, Limit, Next, Order, Shape
+from gateway.api.admin.shapes import After, InForce, Limit, Next, Order, Shape
 from registry.errors import InvalidInput
 from registry.ledger import dollars_to_nano
 from registry.limits import LimitInfo
@@ -17,7 +17,6 @@ from registry.money import nano_to_dollars
 
 Whole = Annotated[int | None, Field(strict=True)]
 LimitScope = Annotated[str, Path(max_length=200, description="tenant:NAME, key:ID or adapter:tenant/adapter.")]
-InForce = Annotated[bool, Field(description="Whether every live worker obeyed within 3 s.")]
 DOLLARS = {"daily_dollars": "daily_nano", "monthly_dollars": "monthly_nano"}
 """Fields of a body that are in dollars, and what the registry calls them."""
 

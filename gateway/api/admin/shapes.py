@@ -7,10 +7,13 @@ from typing import Annotated
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
-Actor = Annotated[str, Field(max_length=100, description="Who orders it; kept with the order.")]
-Reason = Annotated[str, Field(max_length=1000, description="Why; kept with the order.")]
+PRINTABLE = r"^[^\x00-\x08\x0b-\x1f\x7f]*$"
+"""No control characters but tabs and line ends: not every database stores them."""
+Actor = Annotated[str, Field(max_length=100, pattern=PRINTABLE, description="Who orders it; kept with the order.")]
+Reason = Annotated[str, Field(max_length=1000, pattern=PRINTABLE, description="Why; kept with the order.")]
 Limit = Annotated[int, Query(ge=1, le=500, description="Rows in one answer.")]
 After = Annotated[str | None, Query(description="`next` of the page before.")]
+InForce = Annotated[bool, Field(description="Whether every live worker obeyed within 3 s.")]
 Next = Annotated[str | None, Field(description="Send it as `after` to get the next page; null at the end.")]
 
 

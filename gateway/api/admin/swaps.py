@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
+from gateway.api.admin.etags import IfMatch, expected_by
 from gateway.api.admin.office import Office, in_json, whole_adapter
 from gateway.api.admin.shapes import Actor, Order, Reason, Shape
 from registry.names import PRODUCTION, parse_ref
@@ -163,8 +164,11 @@ def add_swaps(router: APIRouter, office: Office) -> None:
         return in_json(SwapReportDocument.model_validate(report_swap(office.registry.db, swap_id)))
 
     @router.post("/swaps", status_code=202)
-    async def promote(order: PromoteOrder) -> SwapDocument:
-        """Ask for an alias to move; the controller loads and proves the version first, and no request is dropped."""
+    async def promote(order: PromoteOrder, if_match: IfMatch = None) -> SwapDocument:
+        """Ask for an alias to move; the controller loads and proves the version first, and no request is dropped.
+
+        If-Match takes the alias's etag, `GET /admin/v1/adapters/{tenant}/{adapter}/aliases`; `none`: it is not there.
+        """
         ref = parse_ref(order.version)
         swap = await run_in_threadpool(
             swaps.request,
@@ -173,16 +177,22 @@ def add_swaps(router: APIRouter, office: Office) -> None:
             actor=order.actor,
             reason=order.reason,
             allow_indistinguishable=order.allow_indistinguishable,
+            expected=expected_by(if_match),
         )
         office.worker.wake()
         return SwapDocument.model_validate(swap)
 
     @router.post("/swaps/rollback", status_code=202)
-    async def roll_back(order: AliasOrder) -> SwapDocument:
-        """Ask for an alias to go back to the version before."""
+    async def roll_back(order: AliasOrder, if_match: IfMatch = None) -> SwapDocument:
+        """Ask for an alias to go back to the version before; If-Match as for a promote."""
         ref = whole_adapter(order.adapter, "adapter")
         swap = await run_in_threadpool(
-            swaps.request_rollback, ref, alias=order.alias, actor=order.actor, reason=order.reason
+            swaps.request_rollback,
+            ref,
+            alias=order.alias,
+            actor=order.actor,
+            reason=order.reason,
+            expected=expected_by(if_match),
         )
         office.worker.wake()
         return SwapDocument.model_validate(swap)

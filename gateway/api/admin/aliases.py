@@ -1,0 +1,81 @@
+"""`/admin/v1/adapters/{tenant}/{adapter}/aliases` and `…/history`: where aliases point, and who moved them.
+
+They are moved by `POST /admin/v1/swaps`, which loads and proves first, and takes an alias's etag as If-Match.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from pydantic import Field
+
+from gateway.api.admin.office import Office
+from gateway.api.admin.shapes import Limit, Next, Shape
+from registry.names import AdapterRef, parse_ref
+
+Owner = Annotated[str, Path(max_length=63, description="A tenant's name.")]
+AdapterName = Annotated[str, Path(max_length=63, description="An adapter's name inside the tenant.")]
+
+
+class AliasDocument(Shape):
+    """A movable name of a version."""
+
+    alias: str
+    version: str = Field(description="What it points at, tenant/adapter@1.0.")
+    etag: str = Field(description="Changes with every move; send it as If-Match with a promote or rollback.")
+    arms: dict[str, int] = Field(description="Version → 1/10,000 of its traffic while it is split; else empty.")
+
+
+class AliasesDocument(Shape):
+    """The aliases of an adapter, by name."""
+
+    adapter: str = Field(description="tenant/adapter.")
+    aliases: list[AliasDocument]
+
+
+class MoveDocument(Shape):
+    """One move of one alias."""
+
+    alias: str
+    from_version: str | None = Field(description="Null for the first move.")
+    to_version: str
+    actor: str = Field(description="Who ordered it.")
+    reason: str
+    at_ms: int = Field(description="Milliseconds since the epoch.")
+
+
+class HistoryDocument(Shape):
+    """A page of moves, oldest first."""
+
+    moves: list[MoveDocument]
+    next: Next
+
+
+def add_aliases(router: APIRouter, office: Office) -> None:
+    """The routes. They block, so they are plain functions: Starlette runs them in its thread pool."""
+    registry = office.registry
+
+    @router.get("/adapters/{tenant}/{adapter}/aliases")
+    def list_aliases(tenant: Owner, adapter: AdapterName) -> AliasesDocument:
+        """Where every alias of an adapter points."""
+        ref = _whole(tenant, adapter)
+        found = [AliasDocument.model_validate(info) for info in registry.adapters.aliases(ref)]
+        return AliasesDocument(adapter=ref.adapter_name, aliases=found)
+
+    @router.get("/adapters/{tenant}/{adapter}/history")
+    def list_moves(
+        tenant: Owner,
+        adapter: AdapterName,
+        after: Annotated[int | None, Query(ge=0, le=10**9, description="`next` of the page before.")] = None,
+        limit: Limit = 200,
+    ) -> HistoryDocument:
+        """Every move of an adapter's aliases."""
+        start = after or 0
+        rest = registry.adapters.history(_whole(tenant, adapter))[start:]
+        following = str(start + limit) if len(rest) > limit else None
+        return HistoryDocument(moves=[MoveDocument.model_validate(move) for move in rest[:limit]], next=following)
+
+
+def _whole(tenant: str, adapter: str) -> AdapterRef:
+    return parse_ref(f"{tenant}/{adapter}")

@@ -1,0 +1,96 @@
+"""`/admin/v1/keys`: tenants' API keys. A secret is shown once, when it is made; its hash never."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import Field
+
+from gateway.api.admin.office import Office
+from gateway.api.admin.quarantine import WAIT_S
+from gateway.api.admin.shapes import Actor, After, InForce, Limit, Next, Order, Shape
+from gateway.api.admin.tenants import By
+
+KeyId = Annotated[str, Path(max_length=32, description="`id` of a key.")]
+
+
+class KeyDocument(Shape):
+    """A key, without its secret."""
+
+    id: str = Field(description="Names the key, also as `key:ID` of limits.")
+    tenant: str
+    shown: str = Field(description="First and last characters of the secret, to tell keys apart.")
+    label: str
+    scopes: list[str] = Field(description="inference: the tenant's adapters. base: base models by name.")
+    created_at_ms: int = Field(description="Milliseconds since the epoch.")
+    revoked_at_ms: int | None = Field(description="Milliseconds since the epoch; null while it is good.")
+
+
+class KeysDocument(Shape):
+    """A page of keys, oldest first."""
+
+    keys: list[KeyDocument]
+    next: Next
+
+
+class NewKeyOrder(Order):
+    """A key to make."""
+
+    tenant: str = Field(description="Whose key it is.")
+    label: str = Field("", max_length=100, description="For people to tell keys apart.")
+    scopes: list[Literal["inference", "base"]] = Field(
+        ["inference"], min_length=1, description="inference: the tenant's adapters. base: base models by name."
+    )
+    actor: Actor = "admin"
+
+
+class NewKeyDocument(KeyDocument):
+    """A key at its only sight."""
+
+    secret: str = Field(description="What clients send. It is stored as a hash alone and cannot be shown again.")
+    in_force: InForce
+
+
+class KeyOutcome(KeyDocument):
+    """The key as it is now."""
+
+    in_force: InForce
+
+
+def add_keys(router: APIRouter, office: Office) -> None:
+    """The routes. They block, so they are plain functions: Starlette runs them in its thread pool."""
+    registry = office.registry
+
+    @router.get("/keys")
+    def list_keys(
+        tenant: Annotated[str | None, Query(description="Only this tenant's; 404 when there is none.")] = None,
+        after: After = None,
+        limit: Limit = 200,
+    ) -> KeysDocument:
+        """Every key, those that are revoked too."""
+        page = registry.tenants.page_keys(tenant, after, limit + 1)
+        return KeysDocument(
+            keys=[KeyDocument.model_validate(info) for info in page[:limit]],
+            next=page[limit - 1].id if len(page) > limit else None,
+        )
+
+    @router.post("/keys", status_code=201)
+    def create_key(order: NewKeyOrder, response: Response) -> NewKeyDocument:
+        """Make a key and show its secret, once."""
+        scopes = tuple(dict.fromkeys(order.scopes))
+        key = registry.tenants.create_key(order.tenant, label=order.label, scopes=scopes, actor=order.actor)
+        response.headers["cache-control"] = "no-store"
+        document = KeyDocument.model_validate(registry.tenants.get_key(key.id))
+        return NewKeyDocument(**dict(document), secret=key.secret, in_force=registry.wait_until_served(WAIT_S))
+
+    @router.get("/keys/{key_id}")
+    def show_key(key_id: KeyId) -> KeyDocument:
+        """One key, without its secret."""
+        return KeyDocument.model_validate(registry.tenants.get_key(key_id))
+
+    @router.delete("/keys/{key_id}")
+    def revoke_key(key_id: KeyId, actor: By = "admin") -> KeyOutcome:
+        """End a key; gateways refuse it within a second. Its row stays, because usage names it."""
+        document = KeyDocument.model_validate(registry.tenants.revoke_key(key_id, actor=actor))
+        return KeyOutcome(**dict(document), in_force=registry.wait_until_served(WAIT_S))

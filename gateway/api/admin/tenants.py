@@ -1,0 +1,177 @@
+"""`/admin/v1/tenants`: customers, their settings, and the model names that their code sends."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import Field
+
+from gateway.api.admin.etags import IfMatch, IfNoneMatch, expected_by, tag
+from gateway.api.admin.office import Office
+from gateway.api.admin.quarantine import WAIT_S
+from gateway.api.admin.shapes import PRINTABLE, Actor, After, InForce, Limit, Next, Order, Shape
+from registry.names import MAX_EXTERNAL_MODEL_LENGTH
+
+TenantName = Annotated[str, Path(max_length=63, description="A tenant's name.")]
+External = Annotated[
+    str, Path(max_length=MAX_EXTERNAL_MODEL_LENGTH, description="The name that the tenant's code sends as `model`.")
+]
+By = Annotated[str, Query(max_length=100, pattern=PRINTABLE, description="Who orders it; kept with the change.")]
+
+
+class TenantDocument(Shape):
+    """A tenant."""
+
+    name: str = Field(description="1 to 63 characters a-z, 0-9 and '-'.")
+    allow_unknown_fields: bool = Field(
+        description="Whether request fields that the gateway does not know pass to the engine; else they are refused."
+    )
+    created_at_ms: int = Field(description="Milliseconds since the epoch.")
+    etag: str = Field(description="Names these settings; send it as If-Match to change only these.")
+
+
+class TenantsDocument(Shape):
+    """A page of tenants, by name."""
+
+    tenants: list[TenantDocument]
+    next: Next
+
+
+class NewTenant(Order):
+    """A tenant to add."""
+
+    name: str = Field(description="1 to 63 characters a-z, 0-9 and '-'.")
+    allow_unknown_fields: bool = Field(
+        False, strict=True, description="Pass request fields that the gateway does not know on to the engine."
+    )
+    actor: Actor = "admin"
+
+
+class TenantChange(Order):
+    """Settings to change."""
+
+    allow_unknown_fields: bool = Field(
+        strict=True, description="Pass request fields that the gateway does not know on to the engine, or refuse them."
+    )
+    actor: Actor = "admin"
+
+
+class TenantOutcome(TenantDocument):
+    """The tenant as it is now."""
+
+    in_force: InForce
+
+
+class MappingDocument(Shape):
+    """An external model name and what it stands for."""
+
+    tenant: str
+    external: str = Field(description="The name that the tenant's code sends, such as gpt-4o-mini-2024-07-18.")
+    target: str = Field(description="An adapter of the tenant, optionally @version or @alias, or a base model.")
+    created_at_ms: int = Field(description="When it was mapped, in milliseconds since the epoch.")
+    etag: str = Field(description="Names this mapping; send it as If-Match to change or delete only this one.")
+
+
+class MappingsDocument(Shape):
+    """A page of a tenant's mappings, by external name."""
+
+    models: list[MappingDocument]
+    next: Next
+
+
+class MappingOrder(Order):
+    """What a name is to stand for."""
+
+    target: str = Field(
+        max_length=200, description="An adapter of the tenant, optionally @version or @alias, or a base model's name."
+    )
+    actor: Actor = "admin"
+
+
+class MappingOutcome(MappingDocument):
+    """The mapping as it is now, or as it was before it was forgotten."""
+
+    in_force: InForce
+
+
+def add_tenants(router: APIRouter, office: Office) -> None:
+    """The routes. They block, so they are plain functions: Starlette runs them in its thread pool."""
+    registry = office.registry
+
+    @router.get("/tenants")
+    def list_tenants(after: After = None, limit: Limit = 200) -> TenantsDocument:
+        """Every tenant."""
+        page = registry.tenants.page(after, limit + 1)
+        return TenantsDocument(
+            tenants=[TenantDocument.model_validate(info) for info in page[:limit]],
+            next=page[limit - 1].name if len(page) > limit else None,
+        )
+
+    @router.post("/tenants", status_code=201)
+    def create_tenant(order: NewTenant, response: Response) -> TenantOutcome:
+        """Add a tenant; 409 when the name is taken."""
+        info = registry.tenants.create(order.name, allow_unknown_fields=order.allow_unknown_fields, actor=order.actor)
+        tag(response, info.etag)
+        document = TenantDocument.model_validate(info)
+        return TenantOutcome(**dict(document), in_force=registry.wait_until_served(WAIT_S))
+
+    @router.get("/tenants/{tenant}")
+    def show_tenant(tenant: TenantName, response: Response) -> TenantDocument:
+        """One tenant."""
+        info = registry.tenants.get(tenant)
+        tag(response, info.etag)
+        return TenantDocument.model_validate(info)
+
+    @router.patch("/tenants/{tenant}")
+    def change_tenant(
+        tenant: TenantName, order: TenantChange, response: Response, if_match: IfMatch = None
+    ) -> TenantOutcome:
+        """Change a tenant's settings; gateways obey at once."""
+        info = registry.tenants.set_allow_unknown_fields(
+            tenant, order.allow_unknown_fields, actor=order.actor, expected=expected_by(if_match)
+        )
+        tag(response, info.etag)
+        document = TenantDocument.model_validate(info)
+        return TenantOutcome(**dict(document), in_force=registry.wait_until_served(WAIT_S))
+
+    @router.get("/tenants/{tenant}/models")
+    def list_models(tenant: TenantName, after: After = None, limit: Limit = 200) -> MappingsDocument:
+        """The external model names of a tenant."""
+        page = registry.model_names.page(tenant, after, limit + 1)
+        return MappingsDocument(
+            models=[MappingDocument.model_validate(info) for info in page[:limit]],
+            next=page[limit - 1].external if len(page) > limit else None,
+        )
+
+    @router.get("/tenants/{tenant}/models/{external:path}")
+    def show_model(tenant: TenantName, external: External, response: Response) -> MappingDocument:
+        """What one external name stands for."""
+        info = registry.model_names.get(tenant, external)
+        tag(response, info.etag)
+        return MappingDocument.model_validate(info)
+
+    @router.put("/tenants/{tenant}/models/{external:path}")
+    def map_model(
+        tenant: TenantName,
+        external: External,
+        order: MappingOrder,
+        response: Response,
+        if_match: IfMatch = None,
+        if_none_match: IfNoneMatch = None,
+    ) -> MappingOutcome:
+        """Let an external name stand for an adapter or a base model, so that client code changes only `base_url`."""
+        expected = expected_by(if_match, if_none_match)
+        info = registry.model_names.map(tenant, external, order.target, actor=order.actor, expected=expected)
+        tag(response, info.etag)
+        document = MappingDocument.model_validate(info)
+        return MappingOutcome(**dict(document), in_force=registry.wait_until_served(WAIT_S))
+
+    @router.delete("/tenants/{tenant}/models/{external:path}")
+    def unmap_model(
+        tenant: TenantName, external: External, actor: By = "admin", if_match: IfMatch = None
+    ) -> MappingOutcome:
+        """Forget an external name."""
+        info = registry.model_names.unmap(tenant, external, actor=actor, expected=expected_by(if_match))
+        document = MappingDocument.model_validate(info)
+        return MappingOutcome(**dict(document), in_force=registry.wait_until_served(WAIT_S))
