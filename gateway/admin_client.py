@@ -13,7 +13,6 @@ from gateway.settings import GatewaySettings
 from registry.errors import InvalidInput, RegistryError
 
 TIMEOUT_S = 15.0
-EVERY_INTERFACE = ("0.0.0.0", "::", "")  # noqa: S104
 PAGE_ROWS = 500
 
 
@@ -83,13 +82,7 @@ class AdminClient:
 def admin_client(url: str | None) -> Iterator[AdminClient]:
     """The gateway at `url`, or at the address of the settings. Raises `InvalidInput` when there is no key to be had."""
     settings = GatewaySettings()
-    url = (url or f"http://{_reachable(settings.host)}:{settings.port}").rstrip("/")
+    url = (url or settings.admin_url).rstrip("/")
     headers = {"Authorization": f"Bearer {known_admin_key(settings)}"}
     with httpx.Client(headers=headers, timeout=TIMEOUT_S, trust_env=False) as http:  # the key is for no proxy
         yield AdminClient(http, url)
-
-
-def _reachable(host: str) -> str:
-    if host in EVERY_INTERFACE:
-        return "127.0.0.1"
-    return f"[{host}]" if ":" in host else host

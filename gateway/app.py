@@ -10,8 +10,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from fastapi import FastAPI, Response
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI
 
 from gateway.admin_key import admin_key
 from gateway.api.addresses import PATHS, canonical
@@ -21,6 +20,7 @@ from gateway.api.admin.office import Office
 from gateway.api.asgi import Message, Receive, Send
 from gateway.api.inference import answer
 from gateway.api.models import models_router
+from gateway.api.operators import operators_router
 from gateway.api.request import Caps
 from gateway.api.request_ids import RequestIds, with_headers
 from gateway.api.respond import Respond
@@ -36,7 +36,6 @@ from gateway.errors import MethodNotAllowed, Overloaded
 from gateway.experiments.skews import SkewWatch
 from gateway.experiments.units import Units
 from gateway.fleet.candidate import Candidate, candidate_of
-from gateway.fleet.wire import TAKES_TRAFFIC
 from gateway.fleet.worker import FleetWorker
 from gateway.identity import Identity
 from gateway.metrics import Metrics
@@ -69,9 +68,7 @@ class Gateway:
         self.candidate: Candidate | None = None
         self._leads = leads
         self._refusal: str | None = None
-        self.web = FastAPI(
-            title="Switchyard", lifespan=self._lifespan, docs_url="/docs", redoc_url=None, redirect_slashes=False
-        )
+        self.web = FastAPI(title="Switchyard", lifespan=self._lifespan, openapi_url=None, redirect_slashes=False)
         translate_errors(self.web)
         _describe_inference(self.web)
 
@@ -212,42 +209,14 @@ def _say_why_it_ended(task: asyncio.Task[None]) -> None:
 
 def _mount(web: FastAPI, house: House, worker: FleetWorker, registry: Registry) -> None:
     web.include_router(models_router(house))
-    gate = AdminGate(admin_key(house.settings), house.catalog)
+    gate = AdminGate(admin_key(house.settings), house.catalog, house.settings.admin_port)
+    web.include_router(operators_router(web, house, worker, gate))
     web.include_router(admin_router(Office(house, worker, registry), gate))
 
     @web.get("/healthz", tags=["health"])
     async def healthz() -> dict[str, str]:
         """The process runs."""
         return {"status": "ok"}
-
-    @web.get("/readyz", tags=["health"])
-    async def readyz() -> JSONResponse:
-        """200 when at least one engine takes traffic; 503 with every engine's fault otherwise."""
-        ready = not house.catalog.lapsed and any(engine.base_name is not None for engine in worker.view().engines)
-        states = worker.states()
-        engines = {}
-        for declared in house.settings.declared_engines():
-            state, fault, _ = states.get(declared.url, ("new", "not contacted yet", 0))
-            engines[declared.url] = "ok" if state == "up" else f"{state}: {fault}" if fault else state
-        content = {
-            "ready": ready,
-            "catalog_revision": house.catalog.current.revision,
-            "controller": "linked" if worker.linked else "away",
-            "limits": house.limits.state,
-            "engines": engines,
-        }
-        return JSONResponse(content, status_code=200 if ready else 503)
-
-    @web.get("/metrics", tags=["health"])
-    async def metrics() -> Response:
-        """Prometheus text format."""
-        for url, (state, _, resident) in worker.states().items():
-            house.metrics.engine_up.labels(url).set(state in TAKES_TRAFFIC)
-            house.metrics.engine_refused.labels(url).set(state == "refused")
-            house.metrics.resident.labels(url).set(resident)
-        house.metrics.largest_unit_share.set(max((skew.share for skew in house.units.skews()), default=0.0))
-        house.metrics.catalog_revision.set(house.catalog.current.revision)
-        return Response(house.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _describe_inference(web: FastAPI) -> None:

@@ -9,6 +9,7 @@ import typer
 from gateway import checks
 from gateway.settings import GatewaySettings
 from registry.console import JsonFlag, print_json, print_table, say
+from registry.errors import InvalidInput
 from registry.service import Registry
 
 TokenOption = typer.Option(None, "--token", hidden=True, help="What tells this process from others; default: random.")
@@ -35,7 +36,15 @@ def gateway(
             "workers": workers or settings.workers,
         }
     )
-    _refuse_unless([checks.check_port("gateway port", settings.host, settings.port, "SWITCHYARD_PORT or --port")])
+    if settings.admin_port == settings.port:
+        raise InvalidInput(
+            f"admin_listen and the gateway have the same port, {settings.port}; give one of them another",
+            param="admin_listen",
+        )
+    wanted = [checks.check_port("gateway port", settings.host, settings.port, "SWITCHYARD_PORT or --port")]
+    if settings.admin_address is not None:
+        wanted.append(checks.check_port("admin port", *settings.admin_address, "SWITCHYARD_ADMIN_LISTEN"))
+    _refuse_unless(wanted)
     with Registry.open(settings) as registry:
         declared_fleet(registry, settings)  # read again where it is used; here a person gets one sentence
         admin_key(settings)  # likewise
@@ -45,15 +54,15 @@ def gateway(
             _log_to_stderr()
             run_family(settings, registry)
             return
-    _serve(settings, fd=None, token=None)
+    _serve(settings, fds=[], token=None)
 
 
 def worker(
-    fd: int = typer.Option(..., "--fd", help="An inherited descriptor of the socket to accept from."),
+    fd: list[int] = typer.Option(..., "--fd", help="An inherited descriptor of a socket to accept from; repeatable."),
     token: str | None = TokenOption,
 ) -> None:
     """One serving process of `gateway --workers N`, which starts it; the fleet's controller is another process."""
-    _serve(GatewaySettings(), fd=fd, token=token)
+    _serve(GatewaySettings(), fds=fd, token=token)
 
 
 def controller(token: str | None = TokenOption) -> None:
@@ -68,8 +77,8 @@ def controller(token: str | None = TokenOption) -> None:
         asyncio.run(lead(settings, registry, token))
 
 
-def _serve(settings: GatewaySettings, fd: int | None, token: str | None) -> None:
-    """Serve in this process: from a socket of its own and able to lead, or from an inherited one and led."""
+def _serve(settings: GatewaySettings, fds: list[int], token: str | None) -> None:
+    """Serve in this process: from sockets of its own and able to lead, or from inherited ones and led."""
     import socket
 
     from gateway.app import Gateway
@@ -77,11 +86,14 @@ def _serve(settings: GatewaySettings, fd: int | None, token: str | None) -> None
 
     _raise_open_files_limit()
     _log_to_stderr()
-    app = Gateway(settings, leads=fd is None, token=token)
+    app = Gateway(settings, leads=not fds, token=token)
     config = server_config(
         app, settings.host, settings.port, grace_s=settings.stop_grace_s, keep_alive_s=settings.keep_alive_s
     )
-    Server(config).run(sockets=None if fd is None else [socket.socket(fileno=fd)])
+    sockets = [socket.socket(fileno=fd) for fd in fds]
+    if not fds and settings.admin_address is not None:
+        sockets = [config.bind_socket(), socket.create_server(settings.admin_address)]
+    Server(config).run(sockets=sockets or None)
 
 
 def _log_to_stderr() -> None:

@@ -1,4 +1,4 @@
-"""A gateway of several processes: one parent, two controllers, N workers that accept from one listening socket.
+"""A gateway of several processes: one parent, two controllers, N workers that accept from the same sockets.
 
 One controller leads, the other stands by: to start one would take longer than to take over. The parent serves nothing.
 It starts the others again when they die, and stops them in order: workers first, which finish their streams, then the
@@ -42,7 +42,7 @@ RESTART_PAUSE_S = 1.0
 class Family:
     """The children of one parent, by role: `controller 1`, `worker 1`, …"""
 
-    def __init__(self, settings: GatewaySettings, listening: socket.socket) -> None:
+    def __init__(self, settings: GatewaySettings, listening: list[socket.socket]) -> None:
         self._environment = {
             **os.environ,
             "SWITCHYARD_HOST": settings.host,
@@ -80,8 +80,9 @@ class Family:
         command = [sys.executable, "-m", "switchyard", role.partition(" ")[0], "--token", self._tokens[role]]
         inherited: tuple[int, ...] = ()
         if role in self._workers:
-            inherited = (self._listening.fileno(),)
-            command += ["--fd", str(self._listening.fileno())]
+            inherited = tuple(one.fileno() for one in self._listening)
+            for number in inherited:
+                command += ["--fd", str(number)]
         return subprocess.Popen(
             command,
             env=self._environment,
@@ -100,8 +101,9 @@ class Family:
             deadline = time.monotonic() + grace_s + ENDING_S
             if roles is self._workers:
                 time.sleep(STOP_ACCEPTING_S)
-                with suppress(OSError):  # for every process that has inherited it: a late client is refused, not left
-                    self._listening.shutdown(socket.SHUT_RDWR)
+                for one in self._listening:
+                    with suppress(OSError):  # for all processes that have inherited it: late clients are refused
+                        one.shutdown(socket.SHUT_RDWR)
             for child in children:
                 with suppress(subprocess.TimeoutExpired):
                     child.wait(max(0.0, deadline - time.monotonic()))
@@ -121,7 +123,8 @@ def run_family(settings: GatewaySettings, registry: Registry) -> None:
 
     Raises `OSError` when the port is taken.
     """
-    listening = socket.create_server((settings.host, settings.port), backlog=BACKLOG)
+    addresses = [(settings.host, settings.port), *filter(None, [settings.admin_address])]
+    listening = [socket.create_server(address, backlog=BACKLOG) for address in addresses]
     family = Family(settings, listening)
     log.info("listening on http://%s:%d with %d workers", settings.host, settings.port, settings.workers)
     try:
@@ -142,7 +145,8 @@ def run_family(settings: GatewaySettings, registry: Registry) -> None:
             log.warning("stopping at once")
         finally:
             family.kill()
-            listening.close()
+            for one in listening:
+                one.close()
 
 
 async def lead(settings: GatewaySettings, registry: Registry, token: str | None = None) -> None:

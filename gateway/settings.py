@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from registry.settings import RegistrySettings
@@ -15,6 +15,15 @@ STORES = ("valkey", "valkeys", "redis", "rediss", "unix")
 """Schemes of a `limits_store`."""
 API_KEY = r"^[!-~]*$"
 """What can stand in a header: printable ASCII without spaces."""
+
+
+EVERY_INTERFACE = ("0.0.0.0", "::", "")  # noqa: S104
+
+
+def _reachable_at(host: str, port: int) -> str:
+    if host in EVERY_INTERFACE:
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 class EngineSettings(BaseModel):
@@ -35,6 +44,12 @@ class GatewaySettings(RegistrySettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, description="Port to listen on.")
+    admin_listen: str | None = Field(
+        None,
+        description="host:port of a listener of the operator's own, which alone has /metrics, /docs, /openapi.json, "
+        "/admin/v1, and the details of /readyz; a port alone is on 127.0.0.1. Only /admin/v1 takes the key there, so "
+        "no client may reach it. Default: they are on the gateway's port, and all of them take the admin key.",
+    )
     engines: Annotated[list[str | EngineSettings], NoDecode] = Field(
         ["http://127.0.0.1:8001"],
         description="Engine URLs, http://host:port, on a network that only the gateway reaches (a JSON list, or with "
@@ -179,6 +194,23 @@ class GatewaySettings(RegistrySettings):
         except json.JSONDecodeError as error:
             raise ValueError(f"neither URLs with commas between them nor a JSON list ({error})") from error
 
+    @field_validator("admin_listen")
+    @classmethod
+    def _an_address(cls, given: str | None) -> str | None:
+        """`host:port`."""
+        if given is None:
+            return None
+        host, _, port = given.rpartition(":")
+        if not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
+            raise ValueError("no address; expected host:port, or a port alone")
+        return f"{host.strip('[]') or '127.0.0.1'}:{int(port)}"
+
+    @model_validator(mode="after")
+    def _two_ports(self) -> Self:
+        if self.admin_port == self.port:
+            raise ValueError(f"admin_listen is {self.admin_listen!r}, and {self.port} is the gateway's own port")
+        return self
+
     @field_validator("limits_store")
     @classmethod
     def _a_store(cls, given: str | None) -> str | None:
@@ -205,6 +237,27 @@ class GatewaySettings(RegistrySettings):
         """The --api-key of the engine at a URL: its own, else that of all engines."""
         own = next((one.api_key for one in self.declared_engines() if one.url == url), None)
         return own or self.engine_api_key
+
+    @property
+    def admin_address(self) -> tuple[str, int] | None:
+        """Where the operator's listener is, if there is one."""
+        host, _, port = (self.admin_listen or "").rpartition(":")
+        return (host, int(port)) if port else None
+
+    @property
+    def admin_port(self) -> int | None:
+        """Of the operator's listener, by which it is known: the two have different ports."""
+        return None if self.admin_address is None else self.admin_address[1]
+
+    @property
+    def url(self) -> str:
+        """Where this host reaches what clients are served."""
+        return _reachable_at(self.host, self.port)
+
+    @property
+    def admin_url(self) -> str:
+        """Where this host reaches the admin API."""
+        return self.url if self.admin_address is None else _reachable_at(*self.admin_address)
 
     def declared_engines(self) -> list[EngineSettings]:
         """Every engine, with a URL that has no slash at its end."""

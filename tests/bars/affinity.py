@@ -20,6 +20,7 @@ from typing import Any
 
 import httpx
 
+from gateway.admin_key import known_admin_key
 from gateway.app import Gateway
 from gateway.settings import EngineSettings, GatewaySettings
 from loadtest.affinity import AffinityPlan, Model, ideal_loads, zipf
@@ -121,12 +122,14 @@ def _arm(folder: Path, house: House, size: Size, slots: int, *, each: bool) -> I
             )
             doors.append(stack.enter_context(served(Gateway(settings))))
         for door in doors:
-            _wait_ready(door)
+            _wait_ready(door, known_admin_key(settings))
         yield doors, urls
 
 
-def _wait_ready(door: str) -> None:
+def _wait_ready(door: str, key: str) -> None:
     def ready() -> bool:
-        return set(httpx.get(f"{door}/readyz").json()["engines"].values()) == {"ok"}
+        return set(
+            httpx.get(f"{door}/readyz", headers={"Authorization": f"Bearer {key}"}).json()["engines"].values()
+        ) == {"ok"}
 
     wait_until("all engines to be ready", ready, 30.0)

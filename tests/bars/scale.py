@@ -185,7 +185,7 @@ def _rss_mb(folder: Path, house: House, names: list[str], changes: Iterator[None
                 http.post(CHAT, json=body, headers={"Authorization": f"Bearer {key}"}).raise_for_status()
                 next(changes)
             ends = time.monotonic() + 10
-            while http.get("/readyz").json()["catalog_revision"] < house.registry.db.catalog_revision():
+            while gateway.readiness()["catalog_revision"] < house.registry.db.catalog_revision():
                 assert time.monotonic() < ends, "the gateway does not learn of changes"
                 time.sleep(0.05)
         family = [psutil.Process(gateway.pid), *psutil.Process(gateway.pid).children(recursive=True)]

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import httpx
 import uvicorn
 
+from gateway.admin_key import admin_key
 from gateway.app import Gateway
 from gateway.fleet.controller import Controller
 from gateway.fleet.worker import FleetWorker
@@ -223,8 +224,13 @@ class Stack:
         """Inference requests that all engines have got, answered or not."""
         return sum(sum(self.state_of(engine)["requests"].values()) for engine in self.engines if engine.running)
 
+    @property
+    def operator(self) -> dict[str, str]:
+        """The head of a request of the operator."""
+        return {"Authorization": f"Bearer {admin_key(self.house.settings)}"}
+
     def readiness(self) -> dict[str, Any]:
-        document: dict[str, Any] = self.http.get(f"{self.url}/readyz").json()
+        document: dict[str, Any] = self.http.get(f"{self.url}/readyz", headers=self.operator).json()
         return document
 
     def wait_ready(self) -> None:

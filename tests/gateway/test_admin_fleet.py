@@ -155,7 +155,7 @@ def test_without_a_controller_what_only_it_knows_is_a_503_and_the_rest_is_answer
 
 
 def test_docs_have_every_admin_route_and_say_of_every_field_what_it_is(stack: Stack) -> None:
-    document = stack.http.get(f"{stack.url}/openapi.json").json()
+    document = stack.http.get(f"{stack.url}/openapi.json", headers=stack.operator).json()
     routes = [
         route
         for route in stack.gateway.web.routes

@@ -63,7 +63,10 @@ def test_a_request_that_began_before_the_quarantine_does_not_bring_the_version_b
         slow.sendall(head.encode() + body[:1])
         wait_until(
             "the request to be under way",
-            lambda: "switchyard_in_flight_requests 1.0" in stack.http.get(f"{stack.url}/metrics").text,
+            lambda: (
+                "switchyard_in_flight_requests 1.0"
+                in stack.http.get(f"{stack.url}/metrics", headers=stack.operator).text
+            ),
         )
         admin.post("/quarantine", version="acme/triage@1.0", reason="it swears at customers")
         wait_until("it to be unloaded", lambda: stack.state()["unloads"] == 1)

@@ -80,7 +80,10 @@ def test_an_engine_that_returns_broken_is_refused_and_takes_nothing_away(house: 
         assert {stack.chat(name).json()["model"] for name in NAMES} == {f"{name}@1.0" for name in NAMES}
         assert quarantined(house) == []
         assert "it cannot prove" in fault_of(stack, bad) or "does not load adapters" in fault_of(stack, bad)
-        assert f'switchyard_engine_refused{{engine="{bad.url}"}} 1.0' in stack.http.get(f"{stack.url}/metrics").text
+        assert (
+            f'switchyard_engine_refused{{engine="{bad.url}"}} 1.0'
+            in stack.http.get(f"{stack.url}/metrics", headers=stack.operator).text
+        )
         come_back(bad, noop_adapters=False, fail_loads=0)
         stack.wait_ready()
         assert statuses(stack, NAMES) == {(200, "")}

@@ -21,7 +21,7 @@ from tests.gateway.stack import House, Stack, run_engines, run_stack, served, wa
 
 @pytest.fixture
 def http(stack: Stack) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=stack.url, timeout=15) as http:
+    with httpx.Client(base_url=stack.url, timeout=15, headers=stack.operator) as http:
         yield http
 
 

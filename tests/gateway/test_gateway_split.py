@@ -119,7 +119,10 @@ def test_a_split_with_one_unit_too_many_is_told_of_in_explain_in_its_swap_and_in
     steps = explain("acme/triage", house.keys["acme"], None, house.registry.catalog(), house.registry.skews.alarming)
     assert "one unit is 100%" in next(step.found for step in steps if step.step == "warning")
     assert report_swap(house.registry.db, swap.id).skew == skew
-    assert "switchyard_split_largest_unit_share 1.0" in httpx.get(f"{split_stack.url}/metrics").text
+    assert (
+        "switchyard_split_largest_unit_share 1.0"
+        in httpx.get(f"{split_stack.url}/metrics", headers=split_stack.operator).text
+    )
     house.end_split("acme/triage")
 
 

@@ -68,7 +68,7 @@ def counter(stack: Stack, scope: str) -> Counter:
 
 
 def answers_429(stack: Stack) -> float:
-    text = stack.http.get(f"{stack.url}/metrics").text
+    text = stack.http.get(f"{stack.url}/metrics", headers=stack.operator).text
     lines = [line for line in text.splitlines() if line.startswith("switchyard_requests_total") and '"429"' in line]
     return sum(float(line.split()[-1]) for line in lines)
 
@@ -240,7 +240,7 @@ def test_refusals_are_counted_by_reason_in_usage_budgets_and_metrics_and_cost_no
         one for one in report_budgets(registry.limits, registry.spending, registry.refusals) if made.id in one.scope
     ]
     assert line.refused == by_limits["daily_tokens"]
-    text = keyed.http.get(f"{keyed.url}/metrics").text
+    text = keyed.http.get(f"{keyed.url}/metrics", headers=keyed.operator).text
     for reason in (*by_limits, *expected, "invalid_api_key"):
         assert f'switchyard_refusals_total{{reason="{reason}"}}' in text
 

@@ -55,7 +55,7 @@ def limit(house: House, gateways: list[GatewayProcess], **most: int) -> None:
 
 
 def lends(gateway: GatewayProcess) -> str:
-    return str(httpx.get(f"{gateway.url}/readyz").json()["limits"])
+    return str(gateway.readiness()["limits"])
 
 
 def is_lost(gateway: GatewayProcess) -> bool:

@@ -1,4 +1,6 @@
-"""Who may use `/admin/v1`: the bearer of the operator's key, and nobody else."""
+"""Who may use `/admin/v1`, and see what is the operator's: the bearer of the key, or who comes by a listener that
+clients do not reach.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from fastapi import Request, Response
 from fastapi.dependencies.utils import get_flat_dependant
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
 
 from gateway.api.media import refuse_coded, refuse_forms
 from gateway.catalog_watch import CatalogWatch
@@ -24,24 +27,60 @@ BEARER = HTTPBearer(
 
 
 class AdminGate:
-    """Knows the operator's key by its hash, and tenants' keys so far as to tell their bearers what is wrong."""
+    """Tells the operator from clients: by the listener, if there is one of the operator's own, and by the key. Knows
+    the key by its hash, and tenants' keys so far as to tell their bearers what is wrong.
+    """
 
-    def __init__(self, key: str, catalog: CatalogWatch) -> None:
+    def __init__(self, key: str, catalog: CatalogWatch, admin_port: int | None) -> None:
+        """`admin_port` is that of the operator's listener."""
         self._hash = hash_secret(key)
         self._catalog = catalog
+        self._admin_port = admin_port
+
+    def enter(self, request: Request) -> None:
+        """Of the admin API. Raises 404 for who comes by another listener than the operator's, and what `check` raises
+        for who has not the key.
+        """
+        self._require_listener(request)
+        self.check(request.headers.get("authorization"))
+
+    async def admit(self, request: Request) -> None:
+        """To what only shows. Raises 404 likewise; the key is asked for only where there is no such listener."""
+        self._require_listener(request)
+        if self._admin_port is None:
+            self.check(request.headers.get("authorization"))
+
+    def knows(self, request: Request) -> bool:
+        """Whether this is the operator, as far as `admit` goes."""
+        if self._admin_port is None:
+            return self.opens(request.headers.get("authorization"))
+        return self._port_of(request) == self._admin_port
+
+    def _require_listener(self, request: Request) -> None:
+        if self._admin_port not in (None, self._port_of(request)):
+            raise HTTPException(404)
+
+    @staticmethod
+    def _port_of(request: Request) -> int | None:
+        address: tuple[str, int | None] | None = request.scope.get("server")
+        return None if address is None else address[1]
+
+    def opens(self, authorization: str | None) -> bool:
+        """Whether this is the operator's key."""
+        scheme, _, secret = (authorization or "").partition(" ")
+        return scheme.lower() == "bearer" and secrets.compare_digest(hash_secret(secret.strip()), self._hash)
 
     def check(self, authorization: str | None) -> None:
         """Raises `Unauthenticated` without a key or with an unknown one, `Forbidden` with a tenant's."""
         scheme, _, secret = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not secret:
             raise Unauthenticated(
-                "The admin API needs the operator's key. Send it as 'Authorization: Bearer sk-admin-…'.",
+                "This needs the operator's key. Send it as 'Authorization: Bearer sk-admin-…'.",
                 code="missing_api_key",
             )
-        given = hash_secret(secret.strip())
-        if secrets.compare_digest(given, self._hash):
+        if self.opens(authorization):
             return
-        if given in self._catalog.current.keys:
+        if hash_secret(secret.strip()) in self._catalog.current.keys:
             raise Forbidden(
                 "This is a tenant's key. The admin API takes the operator's key alone, which no tenant has.",
                 code="not_an_admin_key",
@@ -90,7 +129,7 @@ def guarded_by(gate: AdminGate) -> type[APIRoute]:
             takes_body = self.body_field is not None
 
             async def guarded(request: Request) -> Response:
-                gate.check(request.headers.get("authorization"))
+                gate.enter(request)
                 refuse_unknown_queries(request, queries)
                 if not takes_body:
                     refuse_body(request)

@@ -10,10 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
+from gateway.admin_key import known_admin_key
 from gateway.children import child
+from gateway.settings import GatewaySettings
 from gateway.supervisor import wait_until_up
 from loadtest.testing import free_port
 
@@ -29,11 +32,21 @@ class GatewayProcess:
     environment: Mapping[str, str]
     log: Path
 
+    def readiness(self) -> dict[str, Any]:
+        """What the operator is told."""
+        settings = GatewaySettings(state_dir=Path(self.environment["SWITCHYARD_STATE_DIR"]))
+        url = self.url
+        if listener := self.environment.get("SWITCHYARD_ADMIN_LISTEN"):
+            url = settings.model_copy(update={"admin_listen": listener}).admin_url
+        headers = {"Authorization": f"Bearer {known_admin_key(settings)}"}
+        document: dict[str, Any] = httpx.get(f"{url}/readyz", headers=headers, timeout=5.0).json()
+        return document
+
     def wait_engines(self, count: int) -> None:
         """Return when so many engines take traffic. Raises TimeoutError."""
         ends = time.monotonic() + START_DEADLINE_S
         while time.monotonic() < ends:
-            engines = httpx.get(f"{self.url}/readyz", timeout=5.0).json()["engines"]
+            engines = self.readiness()["engines"]
             if list(engines.values()).count("ok") >= count:
                 return
             time.sleep(0.05)

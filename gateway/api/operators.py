@@ -1,0 +1,69 @@
+"""What only the operator may see: metrics, details of readiness, the API's description.
+
+They are on the operator's own listener, if the settings name one, and then nowhere else. Without one they are where
+clients are served, and take the operator's key: from metrics, one tenant could read the requests of another.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+
+from gateway.api.admin.auth import AdminGate
+from gateway.api.description import page
+from gateway.fleet.wire import TAKES_TRAFFIC
+from gateway.fleet.worker import FleetWorker
+from gateway.path import House
+
+PAGE_MAY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+"""What a browser may do with the description: nothing but show it."""
+
+
+def operators_router(web: FastAPI, house: House, worker: FleetWorker, gate: AdminGate) -> APIRouter:
+    """The routes."""
+    router = APIRouter(tags=["health"])
+    operator = [Depends(gate.admit)]
+
+    @router.get("/readyz")
+    async def readyz(request: Request) -> JSONResponse:
+        """200 when at least one engine takes traffic, else 503; to the operator also every engine's fault."""
+        ready = not house.catalog.lapsed and any(engine.base_name is not None for engine in worker.view().engines)
+        content = {"ready": ready, **(_details(house, worker) if gate.knows(request) else {})}
+        return JSONResponse(content, status_code=200 if ready else 503)
+
+    @router.get("/metrics", dependencies=operator)
+    async def metrics() -> Response:
+        """Prometheus text format, of the worker that answers."""
+        for url, (state, _, resident) in worker.states().items():
+            house.metrics.engine_up.labels(url).set(state in TAKES_TRAFFIC)
+            house.metrics.engine_refused.labels(url).set(state == "refused")
+            house.metrics.resident.labels(url).set(resident)
+        house.metrics.largest_unit_share.set(max((skew.share for skew in house.units.skews()), default=0.0))
+        house.metrics.catalog_revision.set(house.catalog.current.revision)
+        return Response(house.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @router.get("/openapi.json", dependencies=operator, include_in_schema=False)
+    async def openapi() -> JSONResponse:
+        return JSONResponse(web.openapi())
+
+    @router.get("/docs", dependencies=operator, include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(page(web.openapi()), headers={"content-security-policy": PAGE_MAY})
+
+    return router
+
+
+def _details(house: House, worker: FleetWorker) -> dict[str, Any]:
+    states = worker.states()
+    engines = {}
+    for declared in house.settings.declared_engines():
+        state, fault, _ = states.get(declared.url, ("new", "not contacted yet", 0))
+        engines[declared.url] = "ok" if state == "up" else f"{state}: {fault}" if fault else state
+    return {
+        "catalog_revision": house.catalog.current.revision,
+        "controller": "linked" if worker.linked else "away",
+        "limits": house.limits.state,
+        "engines": engines,
+    }
