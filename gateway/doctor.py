@@ -18,6 +18,7 @@ from gateway.fleet.engine import EngineDeclaration
 from gateway.fleet.fingerprint import MAX_DISAGREEMENT_NATS, base_agreement
 from gateway.fleet.isolation import BASE, CannotTest, Folders, Isolation, examine, speakers, write_test_adapters
 from gateway.fleet.quirks import quirks_of
+from gateway.fleet.renderings import rendering_difference
 from gateway.fleet.vllm import EngineFault, VllmControl
 from gateway.settings import EngineSettings, GatewaySettings
 from registry.bases import BaseInfo
@@ -110,10 +111,23 @@ async def _ask(engine: EngineDeclaration, base: BaseInfo, zero: Path, max_rank: 
         async with speakers(control, folders, engine.max_cpu_loras) as names:
             return [
                 await _base(control, engine.url, base, names[BASE]),
+                await _template(control, engine.url, base, names[BASE]),
                 _isolation(engine.url, await examine(control, names)),
             ]
     finally:
         await control.close()
+
+
+async def _template(control: VllmControl, url: str, base: BaseInfo, name: str) -> Check:
+    """Does it render conversations as the base that the registry knows?"""
+    title = f"chat template of {url}"
+    renderings = base.fingerprint.renderings if base.fingerprint is not None else None
+    if not renderings:
+        found = f"unverified: {base.name} was registered without renderings"
+        return Check(title, True, f"{found}; `switchyard base fingerprint {base.name} FOLDER` takes them")
+    difference = await rendering_difference(control, name, renderings)
+    found = difference or f"renders {len(renderings)} conversations as {base.name} does"
+    return Check(title, difference is None, found, "start the engine with the base's own chat template")
 
 
 async def _base(control: VllmControl, url: str, base: BaseInfo, name: str) -> Check:

@@ -73,6 +73,11 @@ class GatewaySettings(RegistrySettings):
         ge=3,
         description="The engines' --max-cpu-loras: adapters held at once, with the zero adapter and a free place.",
     )
+    engine_chat_template: Literal["refuse", "warn"] = Field(
+        "refuse",
+        description="What becomes of an engine whose chat template renders conversations otherwise than the "
+        "registered base's: it takes no traffic, or `switchyard fleet` and the log say so.",
+    )
     engine_hung_after_s: float = Field(
         60.0,
         gt=0,

@@ -76,7 +76,9 @@ class BaseModels:
         except NotFound:
             name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")[:MAX_NAME_LENGTH]
             return self.register(name or "base", folder)
-        if known.fingerprint is None and read_fingerprint(folder, known.spec.vocab_size) is not None:
+        there = read_fingerprint(folder, known.spec.vocab_size)
+        lacks = known.fingerprint is None or known.fingerprint.renderings is None
+        if lacks and there is not None and there != known.fingerprint:
             return self.register(known.name, folder)
         return known
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.errors import InvalidInput
+from registry.renderings import Rendering, read_renderings
 
 FINGERPRINT_FILE = "fingerprint.json"
 FORMAT = 1
@@ -45,6 +46,9 @@ class Fingerprint:
     """What one base model answers."""
 
     probes: tuple[FingerprintProbe, ...]
+    renderings: tuple[Rendering, ...] | None = None
+    """What its chat template makes of a few conversations; `None` as long as nobody has taken that down, empty when it
+    has no template, or one that prints the date."""
 
     def questions(self, *, a_probe: int = MAX_POSITIONS) -> list[Question]:
         """The log-probabilities that it holds, as questions of one token; of each text the first `a_probe`."""
@@ -56,7 +60,10 @@ class Fingerprint:
 
     def to_json(self) -> dict[str, Any]:
         """A document for `json.dumps`; `from_json` reads it back."""
-        return {"format": FORMAT, "probes": [asdict(probe) for probe in self.probes]}
+        document: dict[str, Any] = {"format": FORMAT, "probes": [asdict(probe) for probe in self.probes]}
+        if self.renderings is not None:
+            document["renderings"] = [rendering.to_json() for rendering in self.renderings]
+        return document
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Fingerprint:
@@ -66,7 +73,7 @@ class Fingerprint:
         probes = tuple(_probe(probe) for probe in document["probes"])
         if not 0 < len(probes) <= MAX_PROBES:
             raise ValueError(f"{len(probes)} probes; expected 1 to {MAX_PROBES}")
-        return cls(probes)
+        return cls(probes, read_renderings(document.get("renderings")))
 
 
 def write_fingerprint(fingerprint: Fingerprint, folder: Path) -> Path:
@@ -86,7 +93,9 @@ def read_fingerprint(folder: Path, vocab_size: int) -> Fingerprint | None:
         return None
     try:
         fingerprint = Fingerprint.from_json(json.loads(path.read_bytes()))
-        largest = max(token for probe in fingerprint.probes for token in probe.token_ids)
+        texts = [probe.token_ids for probe in fingerprint.probes]
+        texts += [rendering.token_ids for rendering in fingerprint.renderings or ()]
+        largest = max(token for text in texts for token in text)
         if largest >= vocab_size:
             raise ValueError(f"token id {largest} in a vocabulary of {vocab_size}")
     except (KeyError, TypeError, ValueError, OSError) as error:

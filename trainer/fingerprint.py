@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from registry.fingerprint import FINGERPRINT_FILE, Fingerprint, FingerprintProbe, write_fingerprint
 from trainer.errors import BaseModelError
 from trainer.forward import token_logprobs
+from trainer.renderings import take_renderings
 
 TEXTS = (
     "The capital of France is Paris, and the capital of Italy is Rome.",
@@ -27,24 +30,40 @@ def take_fingerprint(model: Any, tokenizer: Any) -> Fingerprint:
     """Measure a model in memory. It should be in float32: what other precisions change is then the engine's share."""
     texts = [_encode(tokenizer, text) for text in TEXTS]
     measured = token_logprobs(model, texts)
-    return Fingerprint(tuple(_probe(text, values) for text, values in zip(texts, measured, strict=True)))
+    probes = tuple(_probe(text, values) for text, values in zip(texts, measured, strict=True))
+    return Fingerprint(probes, take_renderings(tokenizer))
 
 
 def ensure_fingerprint(folder: Path, say: Callable[[str], None] = lambda _: None) -> bool:
-    """Write the fingerprint of the base in `folder` if there is none yet; True when there is one now.
+    """Write the fingerprint of the base in `folder` if it lacks one, or a part of it; True when there is one now.
 
     A base that cannot be loaded here, or a folder that cannot be written to, is no error: engines that serve it are
     shown as unverified, and `say` is told why.
     """
-    if (folder / FINGERPRINT_FILE).exists():
-        return True
-    say("taking the base model's fingerprint")
     try:
+        if (folder / FINGERPRINT_FILE).exists():
+            _add_renderings(folder, say)
+            return True
+        say("taking the base model's fingerprint")
         fingerprint_folder(folder)
     except BaseModelError as error:
         say(f"no fingerprint: {error}")
         return False
     return True
+
+
+def _add_renderings(folder: Path, say: Callable[[str], None]) -> None:
+    """To a fingerprint without them, which takes the tokenizer only. Raises BaseModelError."""
+    try:
+        known = Fingerprint.from_json(json.loads((folder / FINGERPRINT_FILE).read_bytes()))
+        if known.renderings is None:
+            say("taking down how its chat template renders")
+            from transformers import AutoTokenizer
+
+            renderings = take_renderings(AutoTokenizer.from_pretrained(folder))
+            write_fingerprint(replace(known, renderings=renderings), folder)
+    except Exception as error:  # as below
+        raise BaseModelError(f"the chat template in {str(folder)!r} could not be tried: {error}") from error
 
 
 def fingerprint_folder(folder: Path) -> Fingerprint:

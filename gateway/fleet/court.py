@@ -20,12 +20,12 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.fleet.engine import EngineRefused, ManagedEngine
+from gateway.fleet.engine import EngineRefused, ManagedEngine, digest_in, short_digest
 from gateway.fleet.view import ColdAdapterFailed
 from gateway.fleet.vllm import (
     AdapterRejected,
@@ -69,12 +69,15 @@ class Court:
         catalog: Callable[[], Catalog],
         ensure: Callable[[ManagedEngine, VersionEntry], Awaitable[None]],
         announce: Callable[[int], None],
+        vouched: Callable[[], Collection[str]],
     ) -> None:
+        """`vouched` gives names on engines that workers were told to route to by an earlier controller."""
         self._engines = engines
         self._registry = registry
         self._catalog = catalog
         self._ensure = ensure
         self._announce = announce
+        self._vouched = vouched
         self._proved: dict[int, set[str]] = {}
         """Version id → URLs of the engines that proved it in this term, or held it proven when the term began."""
         self._refused_by: dict[int, set[str]] = {}
@@ -206,14 +209,13 @@ class Court:
 
         What other engines hold now comes first.
         """
-        catalog = self._catalog().versions_by_id
+        vouched = {digest_in(name) for name in self._vouched()}
         known = [
             version
-            for version_id, provers in self._proved.items()
-            if provers
-            and (version := catalog.get(version_id)) is not None
-            and version.base_digest == engine.declared.base_digest
+            for version in self._catalog().versions_by_id.values()
+            if version.base_digest == engine.declared.base_digest
             and version.quarantined is None
+            and (self._proved.get(version.id) or short_digest(version.manifest_digest) in vouched)
         ]
         proven = await self._with_proof(known)
         held = {one for other in self._engines if other is not engine for one in other.resident}

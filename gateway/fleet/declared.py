@@ -41,6 +41,7 @@ def declared_fleet(registry: Registry, settings: GatewaySettings) -> Declared:
                 settings.engine_key(declared.url),
                 base.fingerprint,
                 _first_said(declared.prompt_logprobs, settings.engine_prompt_logprobs, platform == "gpu"),
+                settings.engine_chat_template == "refuse",
                 settings.engine_hung_after_s,
             )
         )

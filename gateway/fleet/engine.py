@@ -15,6 +15,7 @@ from gateway.fleet.effect import MIN_STRENGTH, strength
 from gateway.fleet.fingerprint import MAX_DISAGREEMENT_NATS, base_agreement
 from gateway.fleet.look import Look
 from gateway.fleet.quirks import Platform, Quirks, quirks_of
+from gateway.fleet.renderings import rendering_difference
 from gateway.fleet.vllm import (
     AdapterRejected,
     CannotCompare,
@@ -45,6 +46,16 @@ NOT_TOLD = sys.maxsize
 """In place of a view revision: workers may still route to the name, and have not been told otherwise."""
 
 
+def short_digest(digest: str) -> str:
+    """The part of a manifest's digest that an adapter's name on an engine has."""
+    return digest.removeprefix("sha256:")[:16]
+
+
+def digest_in(name: str) -> str:
+    """That part of a name on an engine; "" in a name that is none of ours."""
+    return name.removeprefix(OUR_NAMES).partition("-")[0] if name.startswith(OUR_NAMES) else ""
+
+
 class EngineRefused(EngineFault):
     """An engine that works, and that must not serve."""
 
@@ -62,6 +73,8 @@ class EngineDeclaration:
     """What its base answers to a few questions; without one the declaration is believed."""
     prompt_logprobs: bool = True
     """Whether it survives being asked for them."""
+    refuses_other_template: bool = True
+    """Whether it must not serve when it renders conversations otherwise than its base; else that is only said."""
     hung_after_s: float = 60.0
     """Requests in flight, and no step and no byte for so long: the engine hangs."""
 
@@ -116,6 +129,8 @@ class ManagedEngine:
         self.base_name: str | None = None
         self.base_distance: float | None = None
         """How far the served base is from the registered one, in nats; `None` when there is nothing to compare with."""
+        self.chat_template = "unverified: not contacted yet"
+        """Whether it renders conversations as its base does: "same", or what is known instead, for people."""
         self.loading = asyncio.Lock()
         self._barred: dict[int, Bar] = {}
         """Version ids that others prove and that are not loaded here for a while."""
@@ -148,6 +163,11 @@ class ManagedEngine:
     def healthy(self) -> bool:
         """Whether adapters can be loaded on it and requests on it go on."""
         return self._condition in ("up", "slow")
+
+    @property
+    def remark(self) -> str | None:
+        """What people should know of an engine that serves."""
+        return f"its chat template {self.chat_template}" if self.chat_template.startswith("differs") else None
 
     @property
     def in_doubt(self) -> bool:
@@ -351,8 +371,33 @@ class ManagedEngine:
         self._sort_out(cards, find, zero_adapter)
         base_name = await self._make_base_servable(cards, zero_adapter)
         await self._recognise_base(base_name)
+        await self._compare_renderings(base_name)
         self.lacks = await self._find_what_it_lacks(base_name)
         self.base_name = base_name
+
+    async def _compare_renderings(self, base_name: str) -> None:
+        """Adapters and the base were trained on prompts as the base's own chat template makes them."""
+        fingerprint = self.declared.fingerprint
+        if fingerprint is None or fingerprint.renderings is None:
+            self.chat_template = (
+                "unverified: the base was registered without renderings of its chat template; "
+                "`switchyard base fingerprint NAME FOLDER` takes them"
+            )
+            return
+        if not fingerprint.renderings:
+            self.chat_template = "unverified: the base has no chat template, or one that prints the date"
+            return
+        difference = await rendering_difference(self.control, base_name, fingerprint.renderings)
+        self.chat_template = "same" if difference is None else f"differs: {difference}"
+        if difference is None:
+            return
+        remedy = "start it with the base's own chat template"
+        if self.declared.refuses_other_template:
+            raise EngineRefused(
+                f"its chat template is not the base's: {difference}; {remedy}, "
+                "or set SWITCHYARD_ENGINE_CHAT_TEMPLATE=warn"
+            )
+        log.warning("engine %s has another chat template than its base: %s; %s", self.url, difference, remedy)
 
     async def _find_what_it_lacks(self, base_name: str) -> frozenset[Ability]:
         calls_tools = await self.control.calls_tools(base_name)
@@ -419,7 +464,7 @@ class ManagedEngine:
 
     def _next_name(self, digest: str) -> str:
         self._sequence += 1
-        return f"{OUR_NAMES}{digest.removeprefix('sha256:')[:16]}-{self._term}-{self._sequence}"
+        return f"{OUR_NAMES}{short_digest(digest)}-{self._term}-{self._sequence}"
 
     # Loading
 

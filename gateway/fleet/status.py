@@ -33,11 +33,12 @@ def _engine(hub: Hub, demand: Demand, engine: ManagedEngine) -> dict[str, Any]:
     return {
         "url": engine.url,
         "state": engine.state,
-        "fault": engine.fault,
+        "fault": engine.fault or engine.remark,
         "version": engine.version,
         "platform": engine.declared.platform,
         "base_digest": engine.declared.base_digest,
         "base_distance_nats": engine.base_distance,
+        "chat_template": engine.chat_template,
         "boot_s": engine.boot,
         "in_flight": hub.running_on(engine.url),
         "running": look.running if look else None,

@@ -27,6 +27,7 @@ import httpx
 
 from gateway.fleet.look import Look, read_look
 from gateway.fleet.probes import ProbeLog
+from registry.renderings import TEMPLATE_ARGUMENTS, Conversation
 
 INFERENCE_PATHS: Mapping[str, bytes] = {"chat": b"/v1/chat/completions", "completions": b"/v1/completions"}
 LOAD_TIMEOUT_S = 120.0
@@ -212,6 +213,30 @@ class VllmControl:
         if not math.isfinite(value):
             raise ProbeRefused(f"the engine computes a log-probability of {value}")
         return value
+
+    async def rendered(self, model: str, conversation: Conversation) -> tuple[int, ...]:
+        """The token ids that the engine's chat template makes of a conversation. It costs the engine no step.
+
+        Raises `ProbeRefused` when the engine cannot render it, and other kinds of `EngineFault`.
+        """
+        body = {
+            "model": model,
+            "messages": conversation.messages(),
+            "add_generation_prompt": conversation.generates,
+            "chat_template_kwargs": dict(TEMPLATE_ARGUMENTS),
+        }
+        try:
+            answer = await self._http.post("/tokenize", json=body)
+        except httpx.HTTPError as error:
+            raise Unreachable(f"/tokenize broke off: {error or type(error).__name__}") from error
+        if 400 <= answer.status_code < 500:
+            raise ProbeRefused(f"/tokenize answers HTTP {answer.status_code}: {_message(answer)}")
+        if answer.status_code != 200:
+            raise Unreachable(f"/tokenize failed with HTTP {answer.status_code}: {_message(answer)}")
+        try:
+            return tuple(int(token) for token in _json(answer)["tokens"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise Unintelligible(f"/tokenize is not as vLLM answers it: {error!r}") from error
 
     async def greedy(self, model: str, prompt: str, tokens: int, salt: str) -> tuple[Word, ...]:
         """What the model makes of a prompt when it always takes the likeliest token; exactly `tokens` of them."""

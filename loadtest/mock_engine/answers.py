@@ -53,15 +53,17 @@ def words_of(text: str) -> tuple[str, ...]:
     return tuple(PIECE.findall(text))
 
 
-def render_chat(messages: list[dict[str, Any]]) -> str:
-    """A ChatML text of the messages; parts lists contribute their texts."""
+def render_chat(messages: list[dict[str, Any]], template: str = "chatml", *, generates: bool = True) -> str:
+    """The messages as a text, in ChatML or (`plain`) as a play is printed; parts lists contribute their texts."""
     lines = []
     for message in messages:
         content = message.get("content") or ""
         if isinstance(content, list):
             content = "\n".join(part.get("text", "") for part in content)
-        lines.append(f"<|im_start|>{message['role']}\n{content}<|im_end|>\n")
-    return "".join(lines) + "<|im_start|>assistant\n"
+        role = message["role"]
+        lines.append(f"{role}: {content}\n" if template == "plain" else f"<|im_start|>{role}\n{content}<|im_end|>\n")
+    opening = "assistant:" if template == "plain" else "<|im_start|>assistant\n"
+    return "".join(lines) + (opening if generates else "")
 
 
 def identity(weights: Weights | None, noop: bool) -> bytes:

@@ -106,7 +106,11 @@ class MockApp:
         body = await self._object(exchange)
         self.engine.find(body.get("model") or "")
         options = self.engine.options
-        text = render_chat(body["messages"]) if "messages" in body else require_text(body, "prompt")
+        if "messages" in body:
+            generates = body.get("add_generation_prompt", True)
+            text = render_chat(body["messages"], options.chat_template, generates=generates)
+        else:
+            text = require_text(body, "prompt")
         ids = tokenize(text, options.vocab_size)
         strings = [decode(token) for token in ids] if body.get("return_token_strs") else None
         reply = {"count": len(ids), "max_model_len": options.max_model_len, "tokens": ids, "token_strs": strings}

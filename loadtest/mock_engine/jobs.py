@@ -182,7 +182,9 @@ def _chat_prompt(
         text = "Cannot apply chat template to an empty conversation. Provide at least one message."
         raise EngineError(400, "BadRequestError", text)
     last = messages[-1].get("content") if messages[-1]["role"] == "assistant" else ""
-    return (tokenize(render_chat(messages), options.vocab_size),), ((last if isinstance(last, str) else "",),)
+    return (tokenize(render_chat(messages, options.chat_template), options.vocab_size),), (
+        (last if isinstance(last, str) else "",),
+    )
 
 
 def _text_prompts(

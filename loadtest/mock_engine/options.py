@@ -36,6 +36,8 @@ class Options:
     block_size: int = 32
     """Tokens per prefix-cache block; `cached_tokens` comes in these units."""
     vocab_size: int = 49_152
+    chat_template: str = "chatml"
+    """What turns messages into a text: "chatml", or "plain" for an engine that was started with another template."""
     answer_tokens: int = 16
     """Tokens of an answer that is neither cut by `max_tokens` nor stretched by `min_tokens` or `ignore_eos`."""
     ttft_ms: float = 0.0

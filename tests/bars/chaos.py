@@ -1,6 +1,7 @@
 """Engines and the controller killed, hung and slowed under mixed traffic, promotes and rollbacks.
 
-Four mock engines, two gateway workers, 200 adapters of eight tenants, every second one with two versions, 60 s. Every
+Four mock engines, two gateway workers, 200 adapters of eight tenants, every second one with two versions, every third
+with effect proofs, 60 s. Engines also come back broken: without LoRA, or with a 500 for every load. Every
 answer's model is compared with the versions that were current while it was made, and its text with what that version
 says to the prompt when an engine outside of the fleet is asked. `loadtest.chaos` says what counts as what.
 """
@@ -34,7 +35,7 @@ from tests.gateway.stack import BASE, House, open_house, wait_until
 
 SEED = 20_261_125
 ENGINES, WORKERS, TENANTS, ADAPTERS = 4, 2, 8, 200
-SECONDS, SHORTEST_S = 60.0, 7.5
+SECONDS, SHORTEST_S = 60.0, 10.0
 RATE = 60.0
 SLOTS = 56
 TOKENS = 40
@@ -54,7 +55,7 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
     print(f"{ENGINES} engines, {RATE:g} requests a second for {seconds:g} s, seed {SEED}", *plan, sep="\n", flush=True)
     with open_house(folder) as house:
         adapters, folders = publish_many(
-            house, TENANTS, max(4 * TENANTS, int(ADAPTERS * scale)), every_second_version=2
+            house, TENANTS, max(4 * TENANTS, int(ADAPTERS * scale)), every_second_version=2, every_proven=3
         )
         with engine_processes(folder, 1, "--max-cpu-loras", "1000", *ANSWERS) as (witness,):
             signatures = asyncio.run(learn(witness.url, folders, {BASE: "base"}, PROMPTS, TOKENS))
@@ -70,7 +71,7 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
                 catalog_poll_s=POLL_S,
             ) as gateway,
         ):
-            chaos = Chaos(engines, house.registry.leadership, hung_s)
+            chaos = Chaos(engines, house.registry.leadership, hung_s, gateway.url)
             busy = Busy()
             records = _let_loose(folder, house, gateway, adapters, chaos, plan, seconds)
             used = busy.percent()
@@ -86,6 +87,8 @@ def bars_of(figures: dict[str, Any]) -> dict[str, bool]:
         "0 wrong-version or wrong-tenant answers": figures["wrong_answers"] == 0,
         "0 client-visible 404": figures["client_404"] == 0,
         "failures at most the streams that ran on a killed or hung engine": figures["excess_failures"] == 0,
+        "an engine that returns broken takes nothing away: 0 quarantined versions": figures["quarantined"] == 0,
+        "every engine that returned broken was refused": figures["broken_boots"] > 0 and not figures["not_refused"],
         "there was traffic, and there were swaps": figures["requests"] > 0 and figures["detail"]["swaps_done"] > 0,
     }
 
@@ -175,6 +178,12 @@ def _judge(
         signatures,
         engine_of.get,
     )
+    figures |= {
+        "quarantined": len(house.registry.adapters.quarantined()),
+        "broken_boots": len(chaos.broken),
+        "not_refused": [f"{one.engine}: {one.kind}" for one in chaos.broken if one.refused_after_s is None],
+    }
+    figures["detail"]["refused_after_s"] = {f"{one.kind} at {one.engine}": one.refused_after_s for one in chaos.broken}
     states = Counter(swap.state for swap in swaps)
     figures["detail"] |= {"swaps_done": states["done"], "swaps_failed": states[FAILED], "seed": SEED}
     figures["detail"]["swap_errors"] = [str(swap.detail.get("error")) for swap in swaps if swap.state == FAILED][:5]

@@ -319,14 +319,16 @@ def run_engines(house: House, *options: Mapping[str, Any]) -> Iterator[list[Mock
 
 @contextmanager
 def run_gateway(house: House, mocks: list[MockEngine], **settings: Any) -> Iterator[Stack]:
-    """A gateway over a filled house, in front of engines that run."""
+    """A gateway over a filled house, in front of engines that run; with `waits=False` they need not take traffic."""
+    waits = settings.pop("waits", True)
     house.settings = house.settings.model_copy(
         update={"engines": [mock.url for mock in mocks], "port": free_port(), **settings}
     )
     gateway = Gateway(house.settings)
     with served(gateway) as url, httpx.Client(timeout=15, limits=httpx.Limits(max_keepalive_connections=4)) as http:
         stack = Stack(house, mocks, gateway, url, http)
-        stack.wait_ready()
+        if waits:
+            stack.wait_ready()
         yield stack
 
 

@@ -181,6 +181,7 @@ def test_doctor_tests_isolation_when_it_is_asked(run: Run, engine_url: str) -> N
     assert found[f"isolation {engine_url}"]["ok"], found
     assert "none mixed up" in found[f"isolation {engine_url}"]["found"]
     assert "unverified" in found[f"base of {engine_url}"]["found"]
+    assert "unverified" in found[f"chat template of {engine_url}"]["found"]
 
 
 def test_doctor_says_that_an_engine_serves_another_base(

@@ -149,6 +149,11 @@ def test_the_proof_was_replayed_in_full_before_the_swap(live: Live, trained_1_1:
     assert "effect" in loaded[0]
 
 
+def test_the_engine_renders_conversations_as_the_registered_base_does(live: Live) -> None:
+    (engine,) = json.loads(live.switchyard("engines", "list", "--url", live.url, "--json").stdout)
+    assert engine["chat_template"] == "same"
+
+
 def test_every_answer_is_a_usage_row(live: Live) -> None:
     deadline = time.monotonic() + 10
     with Registry.open(live.registry_settings()) as registry:

@@ -66,3 +66,29 @@ def test_a_registered_base_gets_its_fingerprint_later(
     assert json.loads(done.stdout)["questions"] == 16
     with Registry.open() as registry:
         assert registry.bases.get("tiny").fingerprint == read_fingerprint(base, VOCAB)
+
+
+def test_it_holds_what_the_bases_own_chat_template_makes_of_conversations(base: Path) -> None:
+    from transformers import AutoTokenizer
+
+    ensure_fingerprint(base)
+    fingerprint = read_fingerprint(base, VOCAB)
+    assert fingerprint is not None
+    assert fingerprint.renderings
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    for rendering in fingerprint.renderings:
+        conversation = rendering.conversation
+        ids = tokenizer.apply_chat_template(
+            conversation.messages(), add_generation_prompt=conversation.generates, return_dict=False
+        )
+        assert rendering.token_ids == tuple(ids)
+
+
+def test_a_fingerprint_without_renderings_gets_them_and_keeps_its_numbers(base: Path) -> None:
+    ensure_fingerprint(base)
+    whole = json.loads((base / "fingerprint.json").read_bytes())
+    (base / "fingerprint.json").write_text(json.dumps({key: whole[key] for key in ("format", "probes")}))
+    said: list[str] = []
+    assert ensure_fingerprint(base, said.append)
+    assert said == ["taking down how its chat template renders"]
+    assert json.loads((base / "fingerprint.json").read_bytes()) == whole

@@ -73,6 +73,11 @@ class EngineDocument(Shape):
     base_distance_nats: float | None = Field(
         None, description="How far its base answers from the registered one; null: there is nothing to compare with."
     )
+    chat_template: str | None = Field(
+        None,
+        description="`same` when it renders conversations as its registered base does, else what differs or why that "
+        "is unverified; null: its controller is older.",
+    )
     boot_s: float | None = Field(description="When its process began, in seconds since the epoch.")
     in_flight: int = Field(description="Requests that workers have on it.")
     running: int | None = Field(description="Requests in its batch, as it says itself; of anybody.")

@@ -44,9 +44,9 @@ class EngineProcess:
         assert self._process is not None
         return self._process.pid
 
-    def start(self) -> None:
-        """Begin a new boot; it listens a moment later."""
-        self._process = self._running.enter_context(child(self._command, self._environment, self._log))
+    def start(self, *options: str) -> None:
+        """Begin a new boot, with more options if given; it listens a moment later."""
+        self._process = self._running.enter_context(child([*self._command, *options], self._environment, self._log))
 
     def kill(self) -> None:
         """kill -9, whatever state it is in; returns when it is gone."""

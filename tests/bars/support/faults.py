@@ -16,13 +16,28 @@ from loadtest.chaos import Fault, Return
 from registry.leadership import Leadership
 from tests.bars.support.engines import EngineProcess
 
-KINDS = ("kill", "controller", "hang", "slow loads", "hang, then kill", "half load", "forget")
+KINDS = (
+    "kill",
+    "controller",
+    "hang",
+    "no LoRA",
+    "500 on loads",
+    "slow loads",
+    "hang, then kill",
+    "half load",
+    "forget",
+)
 """Every plan has them in this order once, as far as it goes, and then shuffled.
 
 kill: SIGKILL and a new boot a moment later. controller: SIGKILL of the fleet's one writer. hang: the engine's core
 stands still under a /health of 200, until it goes on or is killed. slow loads: each stalls the whole engine for 0.3 s.
+no LoRA, 500 on loads: killed, and back without applying adapters, or refusing every load, until the fleet refuses it.
 half load: a load answers 200, and the adapter is not there. forget: the engine loses every adapter but keeps running.
 """
+BROKEN = {"no LoRA": "--noop-adapters", "500 on loads": "--fail-loads=500"}
+"""Kinds of a boot that must not serve, and the options of the mock that make it one."""
+BROKEN_AT_MOST_S = 15.0
+REFUSED_FOR_S = 1.0
 DOWN_S, SLOW_FOR_S, SLOW_LOAD_MS = 1.5, 3.0, 300.0
 CALM_S = 4.0
 """No fault begins in the last seconds."""
@@ -58,6 +73,15 @@ def plan_faults(seed: int, seconds: float, first_s: float, every_s: float, engin
     return tuple(planned)
 
 
+@dataclass(frozen=True, slots=True)
+class BrokenBoot:
+    """A boot of an engine that must not serve, and after how many seconds the fleet refused it; `None`: it did not."""
+
+    kind: str
+    engine: str
+    refused_after_s: float | None
+
+
 @dataclass
 class Chaos:
     """Executes a plan, from one thread. What really happened, and when, is in `faults` and `returns`."""
@@ -66,11 +90,15 @@ class Chaos:
     leadership: Leadership
     hung_s: float
     """How long an engine that hangs does so."""
+    gateway_url: str
+    broken: list[BrokenBoot] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     returns: list[Return] = field(default_factory=list)
     """`served` is not known here."""
     _due: list[tuple[float, str, int]] = field(default_factory=list)
     """What has to be undone: monotonic time, what, engine."""
+    _broken_s: dict[int, tuple[str, float]] = field(default_factory=dict)
+    """Engine → how its boot is broken, and `time.monotonic()` of its start."""
 
     def run(self, plan: Sequence[Planned]) -> None:
         """Do all of it and undo what has an end; returns when every engine is back."""
@@ -101,6 +129,10 @@ class Chaos:
         elif kind == "kill":
             engine.kill()
             self._later(DOWN_S, "start", fault.engine)
+        elif kind in BROKEN:
+            engine.kill()
+            self._later(DOWN_S, f"start: {kind}", fault.engine)
+            kind = "kill"
         elif kind in ("hang", "hang, then kill"):
             engine.fault(hang=True)
             self._later(self.hung_s, "wake" if kind == "hang" else "kill", fault.engine)
@@ -120,6 +152,13 @@ class Chaos:
         if what == "start":
             engine.start()
             self._later(0.0, "look", number)
+        elif what.startswith("start: "):
+            kind = what.removeprefix("start: ")
+            engine.start(BROKEN[kind])
+            self._broken_s[number] = (kind, time.monotonic())
+            self._later(0.0, "await refusal", number)
+        elif what == "await refusal":
+            self._await_refusal(number)
         elif what == "kill":
             began = time.time()
             engine.kill()
@@ -137,6 +176,17 @@ class Chaos:
         else:
             self._later(0.03, "look", number)
 
+    def _await_refusal(self, number: int) -> None:
+        """Until the fleet has refused the engine, or that took too long: then it is killed, and comes back whole."""
+        kind, since_s = self._broken_s[number]
+        url, took_s = self.engines[number].url, time.monotonic() - since_s
+        refused = _says_refused(self.gateway_url, url)
+        if not refused and took_s < BROKEN_AT_MOST_S:
+            self._later(0.05, "await refusal", number)
+            return
+        self.broken.append(BrokenBoot(kind, url, round(took_s, 3) if refused else None))
+        self._later(REFUSED_FOR_S, "kill", number)
+
     def _later(self, after_s: float, what: str, engine: int) -> None:
         self._due.append((time.monotonic() + after_s, what, engine))
 
@@ -147,6 +197,14 @@ def _leader(leadership: Leadership) -> int:
     if lease is None:
         raise RuntimeError("no controller leads: there is none to kill")
     return int(lease.holder.split("-")[-2])
+
+
+def _says_refused(gateway_url: str, engine_url: str) -> bool:
+    try:
+        engines = httpx.get(f"{gateway_url}/readyz", timeout=1.0).json()["engines"]
+    except httpx.HTTPError:
+        return False
+    return str(engines[engine_url]).startswith("refused")
 
 
 def _is_healthy(engine: EngineProcess) -> bool:

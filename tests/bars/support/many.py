@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest.folders import write_adapter
-from tests.gateway.stack import BASE, House
+from tests.gateway.stack import BASE, House, proof
 from tests.registry.adapter_folders import TinyBase
 
 
@@ -26,9 +26,9 @@ class Published:
 
 
 def publish_many(
-    house: House, tenants: int, adapters: int, *, every_second_version: int = 0
+    house: House, tenants: int, adapters: int, *, every_second_version: int = 0, every_proven: int = 0
 ) -> tuple[list[Published], dict[str, Path]]:
-    """Publish `adapters` adapters dealt out over new tenants, each n-th with a second version.
+    """Publish `adapters` adapters dealt out over new tenants, each n-th with a second version, or with effect proofs.
 
     Returns them, and version name → the folder that was published. A tenant's key opens its adapters and the base.
     """
@@ -43,7 +43,10 @@ def publish_many(
         versions = []
         for minor in range(2 if every_second_version and number % every_second_version == 0 else 1):
             folder = write_adapter(
-                house.folder / "sources" / f"{number}-{minor}", TinyBase().config, seed=1 + 2 * number + minor
+                house.folder / "sources" / f"{number}-{minor}",
+                TinyBase().config,
+                seed=1 + 2 * number + minor,
+                proof=proof(seed=number % 8) if every_proven and number % every_proven == 0 else None,
             )
             done = house.registry.adapters.publish(
                 tenant=tenant, adapter=adapter, folder=folder, base=BASE, lineage={"source": "bars"}
