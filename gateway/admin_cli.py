@@ -14,7 +14,11 @@ from registry.errors import RegistryError
 engines = typer.Typer(add_completion=False, no_args_is_help=True, help="List engines; take one out of traffic.")
 quarantine = typer.Typer(add_completion=False, no_args_is_help=True, help="Versions that no engine may have.")
 
-UrlOption = typer.Option(None, "--url", help="Where a gateway listens; default: by SWITCHYARD_HOST and _PORT.")
+UrlOption = typer.Option(
+    None,
+    "--url",
+    help="Where a gateway listens; default: the one that runs on this state folder, or by SWITCHYARD_HOST and _PORT.",
+)
 Version = typer.Argument(help="tenant/adapter@1.0.")
 POLL_S = 0.25
 HOT_SHOWN = 10

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from gateway.admin_key import known_admin_key
+from gateway.running import gateway_of
 from gateway.settings import GatewaySettings
 from registry.errors import InvalidInput, RegistryError
 
@@ -80,9 +81,15 @@ class AdminClient:
 
 @contextmanager
 def admin_client(url: str | None) -> Iterator[AdminClient]:
-    """The gateway at `url`, or at the address of the settings. Raises `InvalidInput` when there is no key to be had."""
+    """The gateway at `url`, or the one that runs here, or at the address of the settings.
+
+    Raises `InvalidInput` when there is no key to be had.
+    """
     settings = GatewaySettings()
-    url = (url or settings.admin_url).rstrip("/")
+    if url is None:
+        running = gateway_of(settings)
+        url = settings.admin_url if running is None else running.admin_url
+    url = url.rstrip("/")
     headers = {"Authorization": f"Bearer {known_admin_key(settings)}"}
     with httpx.Client(headers=headers, timeout=TIMEOUT_S, trust_env=False) as http:  # the key is for no proxy
         yield AdminClient(http, url)

@@ -112,6 +112,7 @@ class Gateway:
         settings = self.settings
         worker_id = str(self.identity)
         with Registry.open(settings) as registry:
+            await asyncio.to_thread(registry.load)
             watch = CatalogWatch(
                 registry, worker_id, f"http://{settings.host}:{settings.port}", settings.catalog_poll_s
             )

@@ -156,13 +156,13 @@ def check_engine(url: str, platform_name: Platform) -> Check:
     return Check(name, quirks.refused is None, f"vLLM {version}{cure}", quirks.refused or "", quirks.defects)
 
 
-def check_gateway_or_port(host: str, port: int) -> Check:
-    """Either a gateway answers here, or the port is free for one."""
+def check_gateway_or_port(url: str, host: str, port: int) -> Check:
+    """Either a gateway answers at `url`, or the port is free for one."""
     try:
-        answer = httpx.get(f"http://{host}:{port}/readyz", timeout=5.0)
-        if "catalog_revision" in answer.json():
+        answer = httpx.get(f"{url}/readyz", timeout=5.0)
+        if "ready" in answer.json():
             ready = answer.status_code == 200
-            found = f"http://{host}:{port} is {'ready' if ready else 'not ready: ' + str(answer.json()['engines'])}"
+            found = f"{url} is {'ready' if ready else 'not ready'}"
             return Check("gateway", ready, found, "look at the engines above")
     except (httpx.HTTPError, ValueError):
         pass

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 import typer
 
-from gateway import checks
-from gateway.settings import GatewaySettings
 from registry.console import JsonFlag, print_json, print_table, say
 from registry.errors import InvalidInput
-from registry.service import Registry
+
+if TYPE_CHECKING:
+    from gateway.checks import Check
+    from gateway.settings import GatewaySettings
 
 TokenOption = typer.Option(None, "--token", hidden=True, help="What tells this process from others; default: random.")
 
@@ -24,8 +26,12 @@ def gateway(
     ),
 ) -> None:
     """Run the gateway in front of engines that run already. Everything else is set by SWITCHYARD_* (see the README)."""
+    from gateway import checks
     from gateway.admin_key import admin_key
     from gateway.fleet.declared import declared_fleet
+    from gateway.running import remembered
+    from gateway.settings import GatewaySettings
+    from registry.service import Registry
 
     settings = GatewaySettings()
     settings = settings.model_copy(
@@ -52,9 +58,12 @@ def gateway(
             from gateway.processes import run_family
 
             _log_to_stderr()
-            run_family(settings, registry)
+            registry.load()
+            with remembered(settings):
+                run_family(settings, registry)
             return
-    _serve(settings, fds=[], token=None)
+    with remembered(settings):
+        _serve(settings, fds=[], token=None)
 
 
 def worker(
@@ -62,6 +71,8 @@ def worker(
     token: str | None = TokenOption,
 ) -> None:
     """One serving process of `gateway --workers N`, which starts it; the fleet's controller is another process."""
+    from gateway.settings import GatewaySettings
+
     _serve(GatewaySettings(), fds=fd, token=token)
 
 
@@ -70,10 +81,13 @@ def controller(token: str | None = TokenOption) -> None:
     import asyncio
 
     from gateway.processes import lead
+    from gateway.settings import GatewaySettings
+    from registry.service import Registry
 
     settings = GatewaySettings()
     _log_to_stderr()
     with Registry.open(settings) as registry:
+        registry.load()
         asyncio.run(lead(settings, registry, token))
 
 
@@ -110,6 +124,7 @@ def explain(
 ) -> None:
     """Show step by step what a model name resolves to for a key, and why."""
     from gateway.explain import explain as explain_steps
+    from registry.service import Registry
 
     with Registry.open() as registry:
         steps = explain_steps(model, key, unit, registry.catalog(), registry.skews.alarming)
@@ -129,7 +144,7 @@ def _raise_open_files_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _refuse_unless(found: list[checks.Check]) -> None:
+def _refuse_unless(found: list[Check]) -> None:
     for check in found:
         if not check.ok:
             say(f"error: {check.name}: {check.found}; {check.remedy}", err=True)

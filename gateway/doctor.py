@@ -20,6 +20,7 @@ from gateway.fleet.isolation import BASE, CannotTest, Folders, Isolation, examin
 from gateway.fleet.quirks import quirks_of
 from gateway.fleet.renderings import rendering_difference
 from gateway.fleet.vllm import EngineFault, VllmControl
+from gateway.running import gateway_of
 from gateway.settings import EngineSettings, GatewaySettings
 from registry.bases import BaseInfo
 from registry.console import JsonFlag, print_json, print_table, say
@@ -46,7 +47,7 @@ def doctor(
         checks.check_cpu(),
         checks.check_base(settings.state_dir / "base" / "smollm2-135m-instruct"),
         *engines,
-        checks.check_gateway_or_port(settings.host, settings.port),
+        checks.check_gateway_or_port(_gateway_url(settings), settings.host, settings.port),
     ]
     if not any(check.ok for check in engines):
         found.append(checks.check_memory())
@@ -60,6 +61,11 @@ def doctor(
         _print(found)
     if not all(check.ok for check in found):
         raise typer.Exit(1)
+
+
+def _gateway_url(settings: GatewaySettings) -> str:
+    running = gateway_of(settings)
+    return settings.url if running is None else running.url
 
 
 def _as_served(settings: GatewaySettings) -> GatewaySettings:

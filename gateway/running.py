@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from gateway.settings import GatewaySettings
 from registry.errors import Conflict
 from registry.private import private_folder
 
@@ -34,11 +35,21 @@ class RunningGateway:
     started_at_ms: int
 
 
+def gateway_of(settings: GatewaySettings) -> RunningGateway | None:
+    """The gateway that a command means: the one at SWITCHYARD_HOST and _PORT if the environment has them, else the
+    newest that runs on this state folder. `None` when it is not known to run here.
+    """
+    running = running_gateways(settings.state_dir)
+    if {name.upper() for name in os.environ} & {"SWITCHYARD_HOST", "SWITCHYARD_PORT"}:
+        running = [one for one in running if one.url == settings.url]
+    return next(iter(running), None)
+
+
 @contextmanager
-def remembered(state_dir: Path, url: str, admin_url: str) -> Iterator[None]:
+def remembered(settings: GatewaySettings) -> Iterator[None]:
     """Let commands find this gateway while the block runs."""
-    gateway = RunningGateway(os.getpid(), url, admin_url, time.time_ns() // 1_000_000)
-    folder = _folder(state_dir)
+    gateway = RunningGateway(os.getpid(), settings.url, settings.admin_url, time.time_ns() // 1_000_000)
+    folder = _folder(settings.state_dir)
     private_folder(folder)
     _forget_the_dead(folder)
     path = folder / f"gateway-{secrets.token_hex(6)}.json"

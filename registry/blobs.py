@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-from obstore.exceptions import AlreadyExistsError, BaseError
-from obstore.store import ObjectStore, from_url
+from typing import TYPE_CHECKING, Any
 
 from registry.errors import CorruptBlob, InvalidInput, NotFound
 from registry.private import private_folder
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
 
 
 def digest_of(data: bytes) -> str:
@@ -26,11 +27,23 @@ def canonical_json(document: Mapping[str, Any]) -> bytes:
 
 
 class BlobStore:
-    """Puts and gets bytes by digest, on any object storage that obstore knows."""
+    """Puts and gets bytes by digest, on any object storage that obstore knows. Connects when it is used first."""
 
     def __init__(self, url: str) -> None:
+        self._url = url
+
+    def check(self) -> None:
+        """Raise `InvalidInput` for a URL that cannot be used."""
+        _ = self._store
+
+    @cached_property
+    def _store(self) -> ObjectStore:
+        from obstore.exceptions import BaseError
+        from obstore.store import from_url
+
+        url = self._url
         try:
-            self._store: ObjectStore = from_url(url, mkdir=True) if url.startswith("file:") else from_url(url)
+            return from_url(url, mkdir=True) if url.startswith("file:") else from_url(url)
         except (BaseError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise InvalidInput(
@@ -67,6 +80,8 @@ class BlobStore:
         return document
 
     def _create(self, path: str, data: bytes) -> None:
+        from obstore.exceptions import AlreadyExistsError
+
         try:
             self._store.put(path, data, mode="create")
         except AlreadyExistsError:

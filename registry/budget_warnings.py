@@ -12,8 +12,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, cast
 
 from sqlalchemy import ColumnElement, Table, and_, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from registry.db import Database, now_ms
 from registry.models import BudgetWarning
@@ -64,8 +62,7 @@ class BudgetWarningBooks:
 
     def note(self, notices: Iterable[Notice]) -> list[Notice]:
         """Store those that nobody has noted yet, due for delivery at once; return them."""
-        insert = sqlite_insert if self._db.engine.dialect.name == "sqlite" else postgresql_insert
-        statement = insert(TABLE).on_conflict_do_nothing()
+        statement = self._db.insert(TABLE).on_conflict_do_nothing()
         with self._db.write() as session:
             return [one for one in notices if session.connection().execute(statement, _row(one)).rowcount]
 

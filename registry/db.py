@@ -8,9 +8,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, select, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.orm import Session, sessionmaker
 
 from registry.changes import WriteSession
@@ -77,10 +77,11 @@ class Database:
 
     def _is_migrated(self) -> bool:
         newest = max(path.stem.partition("_")[0] for path in MIGRATIONS.glob("versions/[0-9]*.py"))
-        with self.engine.connect() as connection:
-            if not inspect(connection).has_table("alembic_version"):
-                return False
-            return connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all() == [newest]
+        try:
+            with self.engine.connect() as connection:
+                return connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all() == [newest]
+        except (OperationalError, ProgrammingError):  # no such table, or no such database: to migrate tells them apart
+            return False
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -96,6 +97,16 @@ class Database:
         """
         with self._writers() as session, session.begin():
             yield session
+
+    def insert(self, table: Table) -> Any:
+        """An INSERT of this database's dialect, which knows `on_conflict_do_nothing`."""
+        if self.engine.dialect.name == "sqlite":
+            from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+            return sqlite_insert(table)
+        from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+
+        return postgresql_insert(table)
 
     def catalog_revision(self) -> int:
         """The revision in force: one cheap read, made about once a second by every gateway worker."""

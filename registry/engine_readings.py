@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Table, and_, case, func, or_, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from registry.corrections import corrections_by_attempt
 from registry.db import Database
@@ -60,9 +58,10 @@ class EngineReadings:
         rows = [asdict(reading) for reading in readings]
         if not rows:
             return
-        insert = sqlite_insert if self._db.engine.dialect.name == "sqlite" else postgresql_insert
         with self._db.write() as session:
-            session.connection().execute(insert(cast("Table", EngineReading.__table__)).on_conflict_do_nothing(), rows)
+            session.connection().execute(
+                self._db.insert(cast("Table", EngineReading.__table__)).on_conflict_do_nothing(), rows
+            )
 
     def spans(self, since_ms: int, until_ms: int) -> list[tuple[Reading, Reading]]:
         """First and last reading in `[since_ms, until_ms)` of every boot that has two, by engine and boot."""

@@ -8,8 +8,6 @@ from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import Any, cast
 
 from sqlalchemy import Table, case, func, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import IntegrityError
 
 from registry.corrections import TOKENS, insert_correction
@@ -105,10 +103,11 @@ class Ledger:
         batch = [{name: row.get(name) for name in columns} for row in rows]  # a journal may be older than a column
         if not batch:
             return 0
-        insert = sqlite_insert if self._db.engine.dialect.name == "sqlite" else postgresql_insert
         with self._db.write() as session:
             # The table, not the class: one prepared statement for all rows, without the ORM's work for each.
-            statement = insert(cast("Table", UsageRow.__table__)).on_conflict_do_nothing(index_elements=["attempt_id"])
+            statement = self._db.insert(cast("Table", UsageRow.__table__)).on_conflict_do_nothing(
+                index_elements=["attempt_id"]
+            )
             return session.connection().execute(statement, batch).rowcount
 
     def close_segments(self, entries: Sequence[SegmentEntry]) -> None:

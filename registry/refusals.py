@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import cast
 
 from sqlalchemy import ColumnElement, Table, and_, func, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from registry.db import Database
 from registry.models import RefusalDay
@@ -38,8 +36,7 @@ class RefusalBooks:
 
     def add(self, counts: Mapping[Refused, int]) -> None:
         """Add what a process has counted, all of it or nothing. Raises what the database raises."""
-        insert = postgresql_insert if self._db.engine.dialect.name == "postgresql" else sqlite_insert
-        statement = insert(TABLE)
+        statement = self._db.insert(TABLE)
         statement = statement.on_conflict_do_update(
             index_elements=KEYS, set_={"refused": TABLE.c.refused + statement.excluded.refused}
         )

@@ -10,8 +10,6 @@ from typing import Any, NamedTuple, cast
 
 import orjson
 from sqlalchemy import Table, func, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from registry.corrections import TOKENS
@@ -88,8 +86,7 @@ def insert_entries(db: Database, entries: Sequence[SegmentEntry]) -> None:
     """Store entries, all or none; those stored before are left as they are."""
     if not entries:
         return
-    insert = sqlite_insert if db.engine.dialect.name == "sqlite" else postgresql_insert
-    statement = insert(cast("Table", UsageSegment.__table__)).on_conflict_do_nothing(index_elements=["segment"])
+    statement = db.insert(cast("Table", UsageSegment.__table__)).on_conflict_do_nothing(index_elements=["segment"])
     with db.write() as session:
         session.connection().execute(statement, [asdict(entry) for entry in entries])
 

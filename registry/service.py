@@ -5,63 +5,189 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from registry.actions import Actions
-from registry.adapters import Adapters
-from registry.bases import BaseModels
-from registry.blobs import BlobStore
-from registry.catalog import EMPTY, Catalog
-from registry.catalog_reader import update_catalog
 from registry.db import Database
-from registry.drains import Drains
-from registry.engine_readings import EngineReadings
 from registry.errors import InvalidInput
-from registry.experiments import Experiments
-from registry.leadership import Leadership
-from registry.ledger import Ledger
-from registry.limits import Limits
-from registry.model_names import ModelNames
 from registry.private import adapters_folder, private_folder
-from registry.refusals import RefusalBooks
 from registry.settings import RegistrySettings
-from registry.spending import SpendingBooks
-from registry.split_skews import SplitSkews
-from registry.swaps import Swaps
-from registry.tariffs import Tariffs
-from registry.tenants import Tenants
-from registry.workers import Workers
+
+if TYPE_CHECKING:
+    from registry.actions import Actions
+    from registry.adapters import Adapters
+    from registry.bases import BaseModels
+    from registry.blobs import BlobStore
+    from registry.catalog import Catalog
+    from registry.drains import Drains
+    from registry.engine_readings import EngineReadings
+    from registry.experiments import Experiments
+    from registry.leadership import Leadership
+    from registry.ledger import Ledger
+    from registry.limits import Limits
+    from registry.model_names import ModelNames
+    from registry.refusals import RefusalBooks
+    from registry.spending import SpendingBooks
+    from registry.split_skews import SplitSkews
+    from registry.swaps import Swaps
+    from registry.tariffs import Tariffs
+    from registry.tenants import Tenants
+    from registry.workers import Workers
 
 
 class Registry:
-    """Every store of one installation. Blocking and thread-safe: call it off the event loop."""
+    """Every store of one installation. Blocking and thread-safe: call it off the event loop.
+
+    A store is imported when it is asked for: most commands need one or two of them, and imports are most of their time.
+    """
 
     def __init__(self, settings: RegistrySettings) -> None:
         self.settings = settings
         self.db = Database(settings.resolved_database_url)
-        blobs = BlobStore(settings.blob_url) if settings.blob_url else BlobStore.in_folder(settings.state_dir / "blobs")
-        self.bases = BaseModels(self.db, cache=settings.state_dir / "base-digests.json")
-        self.adapters = Adapters(self.db, blobs, self.bases, settings.adapter_cache_dir, settings.max_lora_rank)
-        self.tenants = Tenants(self.db)
-        self.model_names = ModelNames(self.db)
-        self.actions = Actions(self.db)
-        self.swaps = Swaps(self.db)
-        self.workers = Workers(self.db)
-        self.leadership = Leadership(self.db)
-        self.drains = Drains(self.db)
-        self.experiments = Experiments(self.db)
-        self.skews = SplitSkews(self.db)
-        self.ledger = Ledger(self.db)
-        self.readings = EngineReadings(self.db)
-        self.tariffs = Tariffs(self.db)
-        self.limits = Limits(self.db)
-        self.spending = SpendingBooks(self.db)
-        self.refusals = RefusalBooks(self.db)
-        self._catalog = EMPTY
+        self._catalog: Catalog | None = None
+
+    @cached_property
+    def blobs(self) -> BlobStore:
+        """Where the bytes of adapters lie."""
+        from registry.blobs import BlobStore
+
+        url = self.settings.blob_url
+        return BlobStore(url) if url else BlobStore.in_folder(self.settings.state_dir / "blobs")
+
+    @cached_property
+    def bases(self) -> BaseModels:
+        """Base models by content and public name."""
+        from registry.bases import BaseModels
+
+        return BaseModels(self.db, cache=self.settings.state_dir / "base-digests.json")
+
+    @cached_property
+    def adapters(self) -> Adapters:
+        """Adapters, their versions and aliases."""
+        from registry.adapters import Adapters
+
+        settings = self.settings
+        return Adapters(self.db, self.blobs, self.bases, settings.adapter_cache_dir, settings.max_lora_rank)
+
+    @cached_property
+    def tenants(self) -> Tenants:
+        """Tenants, their keys and external model names."""
+        from registry.tenants import Tenants
+
+        return Tenants(self.db)
+
+    @cached_property
+    def model_names(self) -> ModelNames:
+        """What tenants call models."""
+        from registry.model_names import ModelNames
+
+        return ModelNames(self.db)
+
+    @cached_property
+    def actions(self) -> Actions:
+        """What operators have done."""
+        from registry.actions import Actions
+
+        return Actions(self.db)
+
+    @cached_property
+    def swaps(self) -> Swaps:
+        """Promotes, rollbacks and ramps."""
+        from registry.swaps import Swaps
+
+        return Swaps(self.db)
+
+    @cached_property
+    def workers(self) -> Workers:
+        """Gateway workers and what they have in force."""
+        from registry.workers import Workers
+
+        return Workers(self.db)
+
+    @cached_property
+    def leadership(self) -> Leadership:
+        """The lease of the fleet's controller."""
+        from registry.leadership import Leadership
+
+        return Leadership(self.db)
+
+    @cached_property
+    def drains(self) -> Drains:
+        """Orders to take engines out of traffic."""
+        from registry.drains import Drains
+
+        return Drains(self.db)
+
+    @cached_property
+    def experiments(self) -> Experiments:
+        """Splits."""
+        from registry.experiments import Experiments
+
+        return Experiments(self.db)
+
+    @cached_property
+    def skews(self) -> SplitSkews:
+        """Units that are too much of a split."""
+        from registry.split_skews import SplitSkews
+
+        return SplitSkews(self.db)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Usage and prices to compare with."""
+        from registry.ledger import Ledger
+
+        return Ledger(self.db)
+
+    @cached_property
+    def readings(self) -> EngineReadings:
+        """Engines' own counters."""
+        from registry.engine_readings import EngineReadings
+
+        return EngineReadings(self.db)
+
+    @cached_property
+    def tariffs(self) -> Tariffs:
+        """Dated token prices."""
+        from registry.tariffs import Tariffs
+
+        return Tariffs(self.db)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """What tenants, keys and adapters may use."""
+        from registry.limits import Limits
+
+        return Limits(self.db)
+
+    @cached_property
+    def refusals(self) -> RefusalBooks:
+        """Requests that were refused, by reason."""
+        from registry.refusals import RefusalBooks
+
+        return RefusalBooks(self.db)
+
+    @cached_property
+    def spending(self) -> SpendingBooks:
+        """What budgets have spent."""
+        from registry.spending import SpendingBooks
+
+        return SpendingBooks(self.db)
+
+    def load(self) -> None:
+        """Import every store now: a process that lives long must not meet a newer release's files later."""
+        for name, member in vars(Registry).items():
+            if isinstance(member, cached_property):
+                getattr(self, name)
+        self.blobs.check()
 
     def catalog(self) -> Catalog:
         """The newest catalog. The first call reads everything, later ones what changed since the one before them."""
-        newest = update_catalog(self.db, self._catalog)
+        from registry.catalog import EMPTY
+        from registry.catalog_reader import update_catalog
+
+        newest = update_catalog(self.db, self._catalog or EMPTY)
         self._catalog = newest  # of two threads that do this at once either may win: both are a sound start
         return newest
 
@@ -104,6 +230,8 @@ class Registry:
             ) from error
         registry = cls(settings)
         try:
+            if settings.blob_url:
+                registry.blobs.check()  # refused before anything is done, and not half-way
             registry.db.migrate()
             yield registry
         finally:

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from importlinter.cli import lint_imports
 
+from registry.service import Registry
+from registry.settings import RegistrySettings
+
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "numpy", "transformers", "peft", "trl", "datasets", "vllm"}
 OURS = {"gateway", "trainer", "loadtest"}
@@ -26,7 +29,8 @@ import switchyard
 try:
     switchyard.main()
 except SystemExit:
-    {LOADED}
+    pass
+{LOADED}
 """
 
 
@@ -67,6 +71,38 @@ def test_the_help_of_a_training_command_imports_no_training_library(command: str
 @pytest.mark.parametrize("command", ["fleet", "engines", "residency", "quarantine"])
 def test_the_help_of_an_operators_command_imports_neither_sql_nor_http(command: str) -> None:
     assert loaded_by(RUN, command, "--help") & NOT_FOR_HELP == set()
+
+
+READS = {"alembic", "mako", "obstore", "fastapi", "starlette", "uvicorn", "huggingface_hub", "safetensors", "pygments"}
+READS |= HEAVY | {"httpx", "prometheus_client", "valkey", "psycopg", "trainer", "loadtest"}
+"""What no command needs that only reads the registry: each would cost it tens of milliseconds."""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("tenants list", "keys list", "adapters list", "swaps list", "limits list", "limits budgets", "tariff list"),
+        *("usage", "cost report", "base list", "explain acme/triage --key sk-none"),
+    ],
+)
+def test_a_command_that_reads_the_registry_imports_what_it_needs_and_no_more(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWITCHYARD_STATE_DIR", str(tmp_path))
+    with Registry.open(RegistrySettings(state_dir=tmp_path)):
+        pass  # its schema is there
+    allowed = {"trainer"} if command.startswith("base") else set()
+    assert loaded_by(RUN, *command.split()) & READS == allowed
+
+
+@pytest.mark.parametrize("command", ["fleet", "engines list", "residency", "quarantine list"])
+def test_a_command_that_asks_the_gateway_brings_no_database(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWITCHYARD_STATE_DIR", str(tmp_path))
+    (tmp_path / "admin-key").write_text("sk-admin-" + "x" * 40)
+    unwanted = HEAVY | {"sqlalchemy", "alembic", "obstore", "fastapi", "uvicorn", "huggingface_hub"}
+    assert loaded_by(RUN, *command.split(), "--url", "http://127.0.0.1:9") & unwanted == set()
 
 
 def test_help_is_quick() -> None:

@@ -81,7 +81,7 @@ def test_numbers_that_json_does_not_have_are_refused() -> None:
 @pytest.mark.parametrize("url", ["gopher://x", "no-url-at-all", "s3://"])
 def test_a_url_that_is_no_storage_is_refused_in_one_line(url: str) -> None:
     with pytest.raises(InvalidInput, match="expected file://") as refused:
-        BlobStore(url)
+        BlobStore(url).check()
     assert "\n" not in refused.value.message
     assert refused.value.param == "blob_url"
 
