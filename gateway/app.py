@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -66,6 +66,8 @@ class Gateway:
         self.house: House | None = None
         self.worker: FleetWorker | None = None
         self.candidate: Candidate | None = None
+        self.leaving = False
+        """Set when the process is about to stop: it still serves, and is not ready any more."""
         self._leads = leads
         self._refusal: str | None = None
         self.web = FastAPI(title="Switchyard", lifespan=self._lifespan, openapi_url=None, redirect_slashes=False)
@@ -156,7 +158,7 @@ class Gateway:
                 metrics=(metrics := Metrics()),
                 refused=(refused := RefusalCounts(metrics, registry.refusals.add)),
             )
-            _mount(web, self.house, worker, registry)
+            _mount(web, self.house, worker, registry, lambda: self.leaving)
             shipper.start()
 
             def on_catalog() -> None:
@@ -208,10 +210,10 @@ def _say_why_it_ended(task: asyncio.Task[None]) -> None:
         log.critical("a background task ended; the gateway must be restarted", exc_info=task.exception())
 
 
-def _mount(web: FastAPI, house: House, worker: FleetWorker, registry: Registry) -> None:
+def _mount(web: FastAPI, house: House, worker: FleetWorker, registry: Registry, leaving: Callable[[], bool]) -> None:
     web.include_router(models_router(house))
     gate = AdminGate(admin_key(house.settings), house.catalog, house.settings.admin_port)
-    web.include_router(operators_router(web, house, worker, gate))
+    web.include_router(operators_router(web, house, worker, gate, leaving))
     web.include_router(admin_router(Office(house, worker, registry), gate))
 
     @web.get("/healthz", tags=["health"])

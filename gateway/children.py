@@ -17,7 +17,11 @@ PR_SET_PDEATHSIG = 1
 
 
 class Stopped(Exception):
-    """Ctrl-C, SIGTERM or SIGHUP."""
+    """Ctrl-C, SIGTERM or SIGHUP: `number` is the signal's."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 class StopSignals:
@@ -25,13 +29,13 @@ class StopSignals:
 
     def __init__(self) -> None:
         self._held = 0
-        self._came = False
+        self._came = 0
 
-    def on_signal(self, _number: int, _frame: FrameType | None) -> None:
+    def on_signal(self, number: int, _frame: FrameType | None) -> None:
         """The handler."""
         if not self._held:
-            raise Stopped
-        self._came = True
+            raise Stopped(number)
+        self._came = number
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -42,8 +46,8 @@ class StopSignals:
         finally:
             self._held -= 1
         if self._came and not self._held:
-            self._came = False
-            raise Stopped
+            number, self._came = self._came, 0
+            raise Stopped(number)
 
 
 @contextmanager

@@ -94,6 +94,7 @@ def controller(token: str | None = TokenOption) -> None:
 def _serve(settings: GatewaySettings, fds: list[int], token: str | None) -> None:
     """Serve in this process: from sockets of its own and able to lead, or from inherited ones and led."""
     import socket
+    from contextlib import suppress
 
     from gateway.app import Gateway
     from gateway.server import Server, server_config
@@ -107,7 +108,13 @@ def _serve(settings: GatewaySettings, fds: list[int], token: str | None) -> None
     sockets = [socket.socket(fileno=fd) for fd in fds]
     if not fds and settings.admin_address is not None:
         sockets = [config.bind_socket(), socket.create_server(settings.admin_address)]
-    Server(config).run(sockets=sockets or None)
+
+    def leave() -> None:
+        app.leaving = True
+
+    server = Server(config, delay_s=settings.stop_delay_s, on_leaving=leave)
+    with suppress(KeyboardInterrupt):  # it is raised again when all is done
+        server.run(sockets=sockets or None)
 
 
 def _log_to_stderr() -> None:

@@ -92,15 +92,17 @@ class Family:
             preexec_fn=die_with_parent(),
         )
 
-    def stop(self, grace_s: float) -> None:
-        """Workers, whose answers may go on for `grace_s`, then the controllers; what does not end in time is killed."""
+    def stop(self, delay_s: float, grace_s: float) -> None:
+        """Workers, which accept and serve for `delay_s` more and whose answers may then go on for `grace_s`, then the
+        controllers; what does not end in time is killed. A worker that gets SIGINT has no delay.
+        """
         for roles in (self._workers, self._controllers):
             children = [self._children[role] for role in roles if role in self._children]
             for child in children:
-                child.terminate()
-            deadline = time.monotonic() + grace_s + ENDING_S
+                child.send_signal(signal.SIGTERM if delay_s or roles is self._controllers else signal.SIGINT)
+            deadline = time.monotonic() + delay_s + grace_s + ENDING_S
             if roles is self._workers:
-                time.sleep(STOP_ACCEPTING_S)
+                time.sleep(delay_s + STOP_ACCEPTING_S)
                 for one in self._listening:
                     with suppress(OSError):  # for all processes that have inherited it: late clients are refused
                         one.shutdown(socket.SHUT_RDWR)
@@ -123,6 +125,7 @@ def run_family(settings: GatewaySettings, registry: Registry) -> None:
 
     Raises `OSError` when the port is taken.
     """
+    delay_s = 0.0
     addresses = [(settings.host, settings.port), *filter(None, [settings.admin_address])]
     listening = [socket.create_server(address, backlog=BACKLOG) for address in addresses]
     family = Family(settings, listening)
@@ -135,12 +138,15 @@ def run_family(settings: GatewaySettings, registry: Registry) -> None:
                         registry.leadership.release(str(dead))
                         registry.workers.leave(str(dead))
                 time.sleep(POLL_S)
-    except Stopped:
-        log.info("stopping; running answers may finish (up to %d s)", settings.stop_grace_s)
+    except Stopped as stopped:
+        delay_s = settings.stop_delay_s if stopped.number == signal.SIGTERM else 0.0
+        log.info(
+            "stopping: serving %g s more, then running answers may finish (up to %d s)", delay_s, settings.stop_grace_s
+        )
     finally:
         try:
             with stop_signals():
-                family.stop(settings.stop_grace_s)
+                family.stop(delay_s, settings.stop_grace_s)
         except Stopped:
             log.warning("stopping at once")
         finally:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 import socket
+import time
+from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -245,7 +249,34 @@ class BoundedProtocol(PlainProtocol):
 
 
 class Server(uvicorn.Server):
-    """A server whose event loop the garbage collector does not hold up."""
+    """A server whose event loop the garbage collector does not hold up, and that takes leave of load balancers.
+
+    SIGTERM: `on_leaving` is called, connections are accepted and served for `delay_s` more, and then running answers
+    have their grace. Ctrl-C is a person's, who waits: there is no delay. A second signal ends everything at once.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, *, delay_s: float = 0.0, on_leaving: Callable[[], None] = lambda: None
+    ) -> None:
+        super().__init__(config)
+        self._delay_s = delay_s
+        self._on_leaving = on_leaving
+        self._leaves_at_s: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal to stop came."""
+        self._captured_signals.append(sig)
+        if self._leaves_at_s is not None:
+            self.should_exit = self.force_exit = True
+            return
+        self._leaves_at_s = time.monotonic() + (self._delay_s if sig == signal.SIGTERM else 0)
+        self._on_leaving()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: whether it is time to stop."""
+        if self._leaves_at_s is not None and time.monotonic() >= self._leaves_at_s:
+            self.should_exit = True
+        return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open everything and listen; then spare what lives by now."""

@@ -179,11 +179,17 @@ class GatewaySettings(RegistrySettings):
         300.0, description="Unload an adapter that nothing points at after so long without use."
     )
     drain_timeout_s: float = Field(300.0, description="Longest wait of a swap for requests on the old version.")
+    stop_delay_s: float = Field(
+        5.0,
+        ge=0,
+        description="How long the gateway still accepts and serves after SIGTERM, while /readyz says 503: longer than "
+        "load balancers take to notice. Ctrl-C has no such delay.",
+    )
     stop_grace_s: int = Field(
         30,
         ge=0,
-        description="How long running answers may go on after SIGTERM; then they are ended, and cost nothing. Who "
-        "stops the gateway should wait 10 s longer before killing it.",
+        description="How long running answers may go on after stop_delay_s; then they are ended, and cost nothing. Who "
+        "stops the gateway should wait 10 s longer than both before killing it.",
     )
 
     @field_validator("engines", mode="before")

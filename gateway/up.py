@@ -114,6 +114,7 @@ def gateway_role(settings: GatewaySettings, engine_url: str, base: str, platform
     """The gateway in front of that engine. When it starts again it need not wait for an engine."""
     url = f"http://{'127.0.0.1' if settings.host == '0.0.0.0' else settings.host}:{settings.port}"  # noqa: S104
     environment = {
+        "SWITCHYARD_STOP_DELAY_S": "0",  # there is no load balancer
         **os.environ,
         "SWITCHYARD_PORT": str(settings.port),
         "SWITCHYARD_ENGINES": json.dumps([engine_url]),

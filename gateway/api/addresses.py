@@ -48,7 +48,7 @@ def where_it_may_be(path: str, web: FastAPI) -> str:
     known = sorted({*PATHS, *paths})
     nearest = _nearest(path[:MOST_COMPARED].lower(), known)
     if nearest is None:
-        return f"Served are {', '.join((*PATHS, MODELS))}; see /docs."
+        return f"Served are {', '.join((*PATHS, MODELS))}."
     return f"Did you mean {nearest}?"
 
 

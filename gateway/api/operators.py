@@ -6,6 +6,7 @@ clients are served, and take the operator's key: from metrics, one tenant could 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
@@ -21,16 +22,25 @@ PAGE_MAY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form
 """What a browser may do with the description: nothing but show it."""
 
 
-def operators_router(web: FastAPI, house: House, worker: FleetWorker, gate: AdminGate) -> APIRouter:
-    """The routes."""
+def operators_router(
+    web: FastAPI, house: House, worker: FleetWorker, gate: AdminGate, leaving: Callable[[], bool]
+) -> APIRouter:
+    """The routes. `leaving` says whether the process is about to stop."""
     router = APIRouter(tags=["health"])
     operator = [Depends(gate.admit)]
 
     @router.get("/readyz")
     async def readyz(request: Request) -> JSONResponse:
-        """200 when at least one engine takes traffic, else 503; to the operator also every engine's fault."""
-        ready = not house.catalog.lapsed and any(engine.base_name is not None for engine in worker.view().engines)
-        content = {"ready": ready, **(_details(house, worker) if gate.knows(request) else {})}
+        """200 when at least one engine takes traffic, else 503, and while the gateway is about to stop; to the operator
+        also every engine's fault.
+        """
+        served = any(engine.base_name is not None for engine in worker.view().engines)
+        ready = served and not house.catalog.lapsed and not leaving()
+        content = {
+            "ready": ready,
+            **({"stopping": True} if leaving() else {}),
+            **(_details(house, worker) if gate.knows(request) else {}),
+        }
         return JSONResponse(content, status_code=200 if ready else 503)
 
     @router.get("/metrics", dependencies=operator)

@@ -65,6 +65,7 @@ def gateway_process(
         "SWITCHYARD_ENGINES": json.dumps(list(engine_urls)),
         "SWITCHYARD_ENGINE_PLATFORM": "cpu",
         "SWITCHYARD_PORT": str(port),
+        "SWITCHYARD_STOP_DELAY_S": "0",
         **{f"SWITCHYARD_{name.upper()}": str(value) for name, value in settings.items() if value is not None},
     }
     command = [sys.executable, "-m", "switchyard", "gateway", *(("--workers", str(workers)) if workers > 1 else ())]

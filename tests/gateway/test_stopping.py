@@ -1,0 +1,78 @@
+"""How a gateway takes leave: readiness fails first, then nothing is accepted, then what runs is ended."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from loadtest.testing import MockEngine
+from tests.bars.support.gateways import GatewayProcess, gateway_process
+from tests.gateway.stack import CHAT, MESSAGES, House, open_house, run, run_engines, wait_until
+
+
+@contextmanager
+def gateway(
+    folder: Path, workers: int, token_ms: float = 0.0, **settings: object
+) -> Iterator[tuple[House, GatewayProcess, MockEngine]]:
+    with open_house(folder) as house:
+        house.tenant("acme")
+        house.publish("acme/triage")
+        house.point("acme/triage", "1.0")
+        with run_engines(house, {}) as (mock,):
+            options = {"engine_check_s": 0.2, "catalog_poll_s": 0.1, **settings}
+            with gateway_process(house.settings.state_dir, [mock.url], workers=workers, **options) as process:
+                wait_until("the adapter to be served", lambda: ask(house, process).status_code == 200)
+                run(mock.faults(token_ms=token_ms))
+                yield house, process, mock
+
+
+def ask(house: House, process: GatewayProcess, **fields: object) -> httpx.Response:
+    """On a connection of its own."""
+    body = {"model": "triage", "messages": MESSAGES, "max_tokens": 3, **fields}
+    headers = {"Authorization": f"Bearer {house.keys['acme']}"}
+    return httpx.post(f"{process.url}{CHAT}", json=body, headers=headers, timeout=30)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_after_sigterm_readiness_fails_first_and_new_connections_are_still_served(tmp_path: Path, workers: int) -> None:
+    with gateway(tmp_path, workers, stop_delay_s=3) as (house, process, _):
+        parent = psutil.Process(process.pid)
+        parent.send_signal(signal.SIGTERM)
+        wait_until("readiness to fail", lambda: httpx.get(f"{process.url}/readyz").status_code == 503)
+        assert httpx.get(f"{process.url}/readyz").json()["stopping"] is True
+        assert httpx.get(f"{process.url}/healthz").status_code == 200
+        assert [ask(house, process).status_code for _ in range(8)] == [200] * 8
+        parent.wait(timeout=20)
+        with pytest.raises(httpx.TransportError):
+            ask(house, process)
+    assert [row["outcome"] for row in house.usage(tenant="acme") if row["outcome"] != "ok"] == []
+
+
+def test_ctrl_c_waits_for_no_load_balancer(tmp_path: Path) -> None:
+    with gateway(tmp_path, 2, stop_delay_s=60) as (_, process, _):
+        parent = psutil.Process(process.pid)
+        parent.send_signal(signal.SIGINT)
+        parent.wait(timeout=20)
+        assert "Traceback" not in process.log.read_text()
+
+
+def test_a_second_signal_ends_a_single_process_at_once_and_what_ran_is_booked(tmp_path: Path) -> None:
+    with gateway(tmp_path, 1, token_ms=200, stop_delay_s=60, stop_grace_s=60) as (house, process, mock):
+        parent = psutil.Process(process.pid)
+        with ThreadPoolExecutor(1) as callers:
+            stream = callers.submit(ask, house, process, stream=True, max_tokens=500, ignore_eos=True)
+            wait_until("the stream to run", lambda: run(mock.state())["running"] == 1)
+            parent.send_signal(signal.SIGTERM)
+            wait_until("it to have heard", lambda: httpx.get(f"{process.url}/readyz").status_code == 503)
+            parent.send_signal(signal.SIGTERM)
+            parent.wait(timeout=15)
+            stream.exception()
+        outcomes = {row["outcome"] for row in house.usage(tenant="acme")}
+    assert outcomes <= {"ok", "gateway_stopped"}
