@@ -78,6 +78,22 @@ def test_repetitions_in_patterns_multiply(pattern: str, cost: int) -> None:
     assert pattern_cost(pattern) == min(cost, 2**31)
 
 
+@pytest.mark.parametrize("piece", ["[", "[^", "\\p{", "{1,", "(", "\\", "[\\", "{9", "(?:", ")", "[]", "|"])
+@pytest.mark.parametrize("end", ["", "\\", "{2}"])
+def test_patterns_that_are_none_are_read_in_one_pass(piece: str, end: str) -> None:
+    """A pattern that is read again from each of its pieces would take minutes here."""
+    assert pattern_cost(piece * (65_536 // len(piece)) + end) >= 0
+
+
+def test_no_more_patterns_are_read_than_it_takes_to_refuse_them() -> None:
+    many = [{"pattern": f"{number}" + "^" * 60_000} for number in range(10_000)]
+    assert MOST < schema_cost(many, MOST) < 3 * MOST
+
+
+def test_patterns_of_keys_count_too() -> None:
+    assert schema_cost([{"patternProperties": {"^([a-z]{1,100}x){1,100}$": {}}}]) > MOST
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -106,7 +122,9 @@ def test_repetitions_in_patterns_multiply(pattern: str, cost: int) -> None:
     ids=lambda fields: str(fields)[:60],
 )
 def test_a_grammar_that_would_keep_everybody_waiting_is_refused(fields: dict[str, Any]) -> None:
-    with pytest.raises(BadRequest, match=r"takes too long to compile: \d+ states, and the most is 4096\. Repeat less"):
+    with pytest.raises(
+        BadRequest, match=r"takes too long to compile: at least \d+ states, and the most is 4096\. Repeat less"
+    ):
         chat(**fields)
 
 

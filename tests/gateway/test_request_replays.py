@@ -134,6 +134,12 @@ def test_an_answer_that_said_nothing_can_be_sent_back(message: dict[str, Any], k
     assert said(message) == {"role": message["role"], **kept}
 
 
+@pytest.mark.parametrize("id_", ["", "call_1__thought__" + "x" * 5_000])
+def test_ids_of_calls_are_as_their_vendor_made_them(id_: str) -> None:
+    assert said({"role": "assistant", "tool_calls": [CALL | {"id": id_}]})["tool_calls"][0]["id"] == id_
+    assert said({"role": "tool", "tool_call_id": id_, "content": "1"})["tool_call_id"] == id_
+
+
 def test_an_answer_in_another_form_than_text_is_still_refused_when_it_is_all_there_is() -> None:
     for form in ({"audio": {"id": "a"}}, {"function_call": {"name": "f", "arguments": "{}"}, "content": ""}):
         with pytest.raises(BadRequest) as refusal:

@@ -17,7 +17,7 @@ multiply; optional properties cost with their square; and nothing else costs wha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from gateway.api.fields.caps import Caps
@@ -25,10 +25,13 @@ from gateway.errors import BadRequest
 
 _MOST_OF_A_BOUND = 256
 _PAIRS_A_STATE = 2_500
+_CHARACTERS_A_STATE = 16
+"""Of a pattern that comes to next to nothing: it has to be read all the same, here too."""
 _BEYOND = 2**31
+# Linear in the pattern, whatever it is: no piece that fails has looked far ahead.
 _PATTERN_PIECE = re.compile(
-    r"\\(?:u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|[pP]\{[^}]*\}|.)"  # one escaped character
-    r"|\[\^?\]?(?:\\.|[^\]\\])*\]"  # a class
+    r"\\(?:u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|[pP]\{[^}]{0,64}\}|.)"  # one escaped character
+    r"|\[\^?\]?(?:\\.?|[^\]\\])*+(?:\]|\Z)"  # a class, or all that is left when it does not end
     r"|\{(?P<least>\d+)(?P<comma>,(?P<most>\d*))?\}"
     r"|.",
     re.DOTALL,
@@ -37,7 +40,7 @@ _PATTERN_PIECE = re.compile(
 
 def affordable(schemas: Iterable[Any], param: str, caps: Caps) -> None:
     """Raise `BadRequest` when all these schemas together cost more than `caps.max_schema_cost`."""
-    _check(schema_cost(schemas), param, caps)
+    _check(schema_cost(schemas, caps.max_schema_cost), param, caps)
 
 
 def affordable_pattern(pattern: str, param: str, caps: Caps) -> None:
@@ -48,7 +51,7 @@ def affordable_pattern(pattern: str, param: str, caps: Caps) -> None:
 def _check(cost: int, param: str, caps: Caps) -> None:
     if cost > caps.max_schema_cost:
         raise BadRequest(
-            f"The grammar of '{param}' takes too long to compile: {_number(cost)} states, and the most is "
+            f"The grammar of '{param}' takes too long to compile: at least {cost} states, and the most is "
             f"{caps.max_schema_cost}. Repeat less in patterns, give fewer different lengths of strings, or fewer "
             "optional properties.",
             param=param,
@@ -56,41 +59,49 @@ def _check(cost: int, param: str, caps: Caps) -> None:
         )
 
 
-def _number(cost: int) -> str:
-    return str(cost) if cost < _BEYOND else f"more than {_BEYOND}"
-
-
-def schema_cost(schemas: Iterable[Any]) -> int:
-    """About how many states the grammars of JSON schemas have that are compiled together."""
-    costs: dict[tuple[Any, ...], int] = {}
+def schema_cost(schemas: Iterable[Any], most: int = _BEYOND) -> int:
+    """About how many states the grammars of JSON schemas have that are compiled together; counted little beyond `most`,
+    because patterns take time to read.
+    """
+    counted: set[tuple[Any, ...]] = set()
     waiting: list[Any] = list(schemas)
     cost = 0
-    while waiting:
+    while waiting and cost <= most:
         node = waiting.pop()
         if type(node) is list:
             waiting += node
         elif type(node) is dict:
             waiting += node.values()
-            cost += _own_cost(node, costs)
-    return cost + sum(costs.values())
+            for one in _grammars_of(node):
+                if cost <= most and one not in counted:
+                    counted.add(one)
+                    cost += _cost_of(*one)
+            cost += _cost_of_properties(node)
+    return cost
 
 
-def _own_cost(node: dict[str, Any], costs: dict[tuple[Any, ...], int]) -> int:
-    """The cost of a node less its children; what costs once wherever it stands goes into `costs`."""
+def _grammars_of(node: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """What of a node, less its children, costs once wherever it stands: a pattern, or the bounds of a string."""
     pattern, least, most = node.get("pattern"), _length(node.get("minLength")), _length(node.get("maxLength"))
     if type(pattern) is str:
-        costs["pattern", pattern] = pattern_cost(pattern)
+        yield (pattern,)
     elif least or most:
-        costs["length", least, most] = min(max(least, most), _MOST_OF_A_BOUND)
-    properties = node.get("properties")
+        yield least, most
+    keys = node.get("patternProperties")
+    if type(keys) is dict:
+        yield from ((key,) for key in keys)
+
+
+def _cost_of(*grammar: Any) -> int:
+    return pattern_cost(grammar[0]) if len(grammar) == 1 else min(max(grammar), _MOST_OF_A_BOUND)
+
+
+def _cost_of_properties(node: dict[str, Any]) -> int:
+    properties, required = node.get("properties"), node.get("required")
     if type(properties) is not dict:
         return 0
-    required = node.get("required")
-    optional = (
-        len(properties.keys() - {name for name in required if type(name) is str})
-        if type(required) is list
-        else len(properties)
-    )
+    named = {name for name in required if type(name) is str} if type(required) is list else set()
+    optional = len(properties.keys() - named)
     return 1 + optional * optional // _PAIRS_A_STATE
 
 
@@ -117,7 +128,7 @@ def pattern_cost(pattern: str) -> int:
         elif piece not in "?*+|^$":
             last = 1
             groups[-1] += 1
-    return sum(groups)
+    return max(sum(groups), len(pattern) // _CHARACTERS_A_STATE)
 
 
 def _times(digits: str) -> int:

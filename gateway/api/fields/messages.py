@@ -113,7 +113,7 @@ def _checked(role: str, key: str, item: Any, param: str, caps: Caps) -> Any:
         calls = listed(item, param, "tool calls", caps.max_tools)
         return [_tool_call(call, f"{param}[{i}]", caps) for i, call in enumerate(calls)] or None
     if key in _CHECKED:
-        return (_NAME if key in ("name", "tool_call_id") else _TEXT)(item, param, caps)
+        return (_NAME if key == "name" else _TEXT)(item, param, caps)
     return item if key == "role" else shallow(item, param, caps)
 
 
@@ -166,7 +166,7 @@ def _tool_call(call: Any, param: str, caps: Caps) -> dict[str, Any]:
     path = f"{param}.function"
     function = keyed(kept.get("function"), path, _FUNCTION_KEYS, dropped=replayed.IN_FUNCTION_OF_CALL, passes=passes)
     return {
-        "id": _NAME(kept.get("id"), f"{param}.id", caps),
+        "id": _TEXT(kept.get("id"), f"{param}.id", caps),
         "type": "function",
         "function": {
             "name": _NAME(function.get("name"), f"{path}.name", caps),
