@@ -93,13 +93,13 @@ async def test_a_bad_request_that_only_the_engine_can_refuse_is_a_400_in_the_pub
 
 
 async def test_an_evaluation_harness_scores_prompts_beside_other_requests(live: Live) -> None:
-    client = live.client("acme")
     ids = [[504, 3575, 282, 4649, 314], [504, 3575]]
     asked: dict[str, Any] = {"max_tokens": 1, "logprobs": 1, "echo": True, "temperature": 0, "seed": 1_234}
-    model = "acme/triage"
-    scored, *_ = await asyncio.gather(
-        client.completions.create(model=model, prompt=ids, **asked), *(triage(client, model) for _ in range(4))
-    )
+    async with live.client("acme") as client:
+        scored, *_ = await asyncio.gather(
+            client.completions.create(model="acme/triage", prompt=ids, **asked),
+            *(triage(client, "acme/triage") for _ in range(4)),
+        )
     for prompt, choice in zip(ids, scored.choices, strict=True):
         assert choice.logprobs is not None
         assert [value is None for value in choice.logprobs.token_logprobs or []] == [True, *[False] * len(prompt)]
@@ -107,10 +107,11 @@ async def test_an_evaluation_harness_scores_prompts_beside_other_requests(live: 
 
 async def test_tools_are_refused_in_our_words_by_an_engine_without_a_parser(live: Live) -> None:
     tool: Any = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
-    with pytest.raises(openai.BadRequestError) as refusal:
-        await triage(live.client("acme"), "acme/triage", tools=[tool])
+    async with live.client("acme") as client:
+        with pytest.raises(openai.BadRequestError) as refusal:
+            await triage(client, "acme/triage", tools=[tool])
+        answer = await triage(client, "acme/triage", tools=[tool], tool_choice="none")
     assert refusal.value.code == "unsupported_by_engine"
-    answer = await triage(live.client("acme"), "acme/triage", tools=[tool], tool_choice="none")
     assert answer.choices
     assert not answer.model_extra.keys() & {"kv_transfer_params", "ec_transfer_params", "metrics", "prompt_logprobs"}
 
