@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import Any, cast
 
-from sqlalchemy import Table, case, func, select
+from sqlalchemy import Table, case, exists, func, select
 from sqlalchemy.exc import IntegrityError
 
 from registry.corrections import TOKENS, insert_correction
@@ -189,8 +189,11 @@ class Ledger:
             return [{name: getattr(row, name) for name in columns} for row in session.scalars(query)]
 
     def span_ms(self) -> tuple[int, int] | None:
-        """Start of the tenants' first attempt and end of their last, or `None` when there is no usage."""
-        query = select(func.min(UsageDay.first_ms), func.max(UsageDay.last_ms)).where(UsageDay.tenant != SYSTEM)
+        """Start of the first attempt and end of the last, also of our own probes; `None` when no tenant has used
+        anything.
+        """
+        tenants = exists().where(UsageDay.tenant != SYSTEM)
+        query = select(func.min(UsageDay.first_ms), func.max(UsageDay.last_ms)).where(tenants)
         with self._db.read() as session:
             first, last = session.execute(query).one()
         return None if first is None or last is None else (first, last)
@@ -229,7 +232,7 @@ class Ledger:
                 )
         except IntegrityError:
             raise Conflict(
-                "there is an hourly price from that date already; prices are not edited, add one with a later date",
+                f"{price.name} has an hourly price from that date already; prices are not edited, add a later one",
                 param="effective_from",
             ) from None
 
@@ -260,5 +263,5 @@ class Ledger:
     def host_prices(self) -> list[HostPriceInfo]:
         """All hourly prices, oldest first."""
         with self._db.read() as session:
-            rows = session.scalars(select(HostPrice).order_by(HostPrice.effective_from_ms))
+            rows = session.scalars(select(HostPrice).order_by(HostPrice.effective_from_ms, HostPrice.name))
             return [HostPriceInfo(row.name, row.effective_from_ms, row.nano_per_hour, row.source) for row in rows]

@@ -424,7 +424,7 @@ class HostPrice(Base):
     """Dated hourly price of one engine host (GPU or CPU). Never edited: a new price is a new row."""
 
     __tablename__ = "host_prices"
-    __table_args__ = (UniqueConstraint("effective_from_ms"),)
+    __table_args__ = (UniqueConstraint("name", "effective_from_ms"),)
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     name: Mapped[str] = mapped_column(String(100))
     effective_from_ms: Mapped[int]

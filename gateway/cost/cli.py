@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import typer
@@ -68,11 +69,15 @@ def report(
     against: str = typer.Option("ft:gpt-4o-mini", "--against", help="The API model to compare with."),
     since: str | None = typer.Option(None, "--since", help="YYYY-MM-DD (UTC); default: the first usage."),
     until: str | None = typer.Option(None, "--until", help="YYYY-MM-DD (UTC), exclusive; default: now."),
-    hosts: int = typer.Option(1, "--hosts", min=1, help="Engine hosts that were paid for in the window."),
+    hosts: str = typer.Option(
+        "1", "--hosts", help="Engine hosts that were paid for in the window: 2, or of each kind, such as h100=2,a10=1."
+    ),
     json_output: bool = JsonFlag,
 ) -> None:
     """Usage per tenant and version, its price at the API, and its share of the hosts' hours."""
     with Registry.open() as registry:
+        host_prices = registry.ledger.host_prices()
+        paid_for = hosts_of(hosts, sorted({price.name for price in host_prices}))
         span = registry.ledger.span_ms()
         if span is None:
             print_done(None, "no usage yet", json_output)
@@ -81,15 +86,40 @@ def report(
             registry.ledger.sums,
             against,
             registry.ledger.api_prices(against),
-            registry.ledger.host_prices(),
+            host_prices,
             since_ms=day_ms(since) if since else span[0],
-            until_ms=day_ms(until) if until else now_ms(),
-            hosts=hosts,
+            until_ms=day_ms(until) if until else max(now_ms(), span[1] + 1),
+            hosts=paid_for,
+            first_boot_ms=registry.readings.first_boot_ms(),
         )
     if json_output:
         print_json(built)
     else:
         _print_report(built)
+
+
+def hosts_of(text: str, known: Sequence[str]) -> dict[str, int]:
+    """How many hosts of each kind: a number where one kind has prices, else `kind=number` with commas between them.
+
+    Raises `InvalidInput`.
+    """
+    expected = f"a number of each kind, such as {','.join(f'{name}=1' for name in known or ('h100',))}"
+    counts: dict[str, int] = {}
+    for part in text.split(","):
+        name, named, number = part.rpartition("=")
+        if not (number.strip().isdecimal() and len(number) <= 6):
+            raise InvalidInput(f"hosts is {text[:80]!r}; expected {expected}", param="hosts")
+        if not named and len(known) > 1 and text != "1":
+            raise InvalidInput(
+                f"hosts is {text[:80]!r}, and {', '.join(known)} have prices; say {expected}", param="hosts"
+            )
+        names = [name.strip()] if named else [*known]
+        for one in names:
+            if one not in known:
+                have = f"{', '.join(known)} have one" if known else "none has"
+                raise InvalidInput(f"{one[:80]!r} has no hourly price; {have}", param="hosts")
+            counts[one] = int(number)
+    return counts
 
 
 def day_ms(text: str) -> int:
@@ -124,7 +154,7 @@ def _print_report(report: Report) -> None:
                 line.prompt_tokens,
                 line.cached_tokens,
                 line.completion_tokens,
-                _dollars(line.api_nano),
+                _dollars(line.known_api_nano),
                 _dollars(line.host_nano),
                 line.unpriced_attempts,
             )
@@ -132,9 +162,10 @@ def _print_report(report: Report) -> None:
         ),
         empty="no usage in this window",
     )
-    api = sum(line.api_nano for line in report.lines)
+    known = [line.known_api_nano for line in report.lines if line.known_api_nano is not None]
+    api = sum(known) if known else None
     say("", f"API cost   {_dollars(api)}")
-    say(f"host cost  {_dollars(report.host_nano)} for {report.hosts} host(s), idle time included")
+    say(f"host cost  {_dollars(report.host_nano)} {_hosts_said(report)}")
     for price in report.api_prices:
         rates = f"${price.input_nano_per_mtok / NANO:g} in, ${price.cached_input_nano_per_mtok / NANO:g} cached, "
         rates += f"${price.output_nano_per_mtok / NANO:g} out per million tokens"
@@ -147,5 +178,12 @@ def _print_report(report: Report) -> None:
     say("The API's tokenizer may count differently; our token counts are assumed.")
 
 
+def _hosts_said(report: Report) -> str:
+    if not report.hosts:
+        return ""
+    counts = ", ".join(f"{count} × {name}" for name, count in report.hosts.items())
+    return f"for {counts} from {when(report.hosts_since_ms)} on, idle time and our own probes included"
+
+
 def _dollars(nano: int | None) -> str:
-    return "unpriced" if nano is None else f"${nano / NANO:,.6f}"
+    return "–" if nano is None else f"${nano / NANO:,.6f}"

@@ -3,7 +3,8 @@
 Formulas:
     API cost   = (prompt − cached) · input + cached · cached_input + completion · output, each / 1,000,000,
                  at the price in force when the attempt began
-    host cost  = hours in the window · hosts · hourly price in force, shared by each line's part of all busy time
+    host cost  = hours in the window since the first engine's boot · hosts · hourly price in force, of each kind of
+                 host; shared by each line's part of the tenants' busy time: our own probes are a cost of serving them
 
 Usage before the first dated price, attempts without a usage report, and hosts without a price are counted as
 unpriced, never as $0.
@@ -11,7 +12,7 @@ unpriced, never as $0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from registry.ledger import ApiPriceInfo, HostPriceInfo, UsageSum
@@ -37,6 +38,11 @@ class Line:
     api_nano: int = 0
     host_nano: int | None = None
 
+    @property
+    def known_api_nano(self) -> int | None:
+        """`None` when nothing of it has a price; our own probes have none."""
+        return None if self.tenant == SYSTEM or self.unpriced_attempts >= self.attempts else self.api_nano
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -47,7 +53,10 @@ class Report:
     api_model: str
     api_prices: tuple[ApiPriceInfo, ...]
     host_prices: tuple[HostPriceInfo, ...]
-    hosts: int
+    hosts: Mapping[str, int]
+    """How many of each kind were paid for."""
+    hosts_since_ms: int
+    """From when on: no earlier than the first engine's boot."""
     host_nano: int | None
     lines: tuple[Line, ...] = field(default_factory=tuple)
 
@@ -60,9 +69,12 @@ def build_report(
     *,
     since_ms: int,
     until_ms: int,
-    hosts: int,
+    hosts: Mapping[str, int],
+    first_boot_ms: int | None = None,
 ) -> Report:
-    """`sums(since, until)` gives usage between two instants; it is asked once for each price period."""
+    """`sums(since, until)` gives usage between two instants; it is asked once for each price period. `hosts` says how
+    many of each kind were paid for, and no host before `first_boot_ms`, when the first engine booted.
+    """
     lines: dict[tuple[str, str], Line] = {}
     for start_ms, end_ms, price in _periods(api_prices, since_ms, until_ms):
         for usage in sums(start_ms, end_ms):
@@ -71,10 +83,12 @@ def build_report(
                 usage,
                 price,
             )
-    host_nano = _host_cost(host_prices, since_ms, until_ms, hosts)
-    busy_ms = sum(line.busy_ms for line in lines.values())
+    hosts_since_ms = min(until_ms, max(since_ms, first_boot_ms or since_ms))
+    host_nano = _host_cost(host_prices, hosts_since_ms, until_ms, hosts)
+    served = [line for line in lines.values() if line.tenant != SYSTEM]
+    busy_ms = sum(line.busy_ms for line in served)
     if host_nano is not None and busy_ms:
-        for line in lines.values():
+        for line in served:
             line.host_nano = host_nano * line.busy_ms // busy_ms
     return Report(
         since_ms,
@@ -83,6 +97,7 @@ def build_report(
         tuple(api_prices),
         tuple(host_prices),
         hosts,
+        hosts_since_ms,
         host_nano,
         tuple(lines[key] for key in sorted(lines)),
     )
@@ -131,13 +146,24 @@ def _add(line: Line, usage: UsageSum, price: ApiPriceInfo | None) -> None:
     line.api_nano += api_cost_nano(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, price)
 
 
-def _host_cost(prices: Sequence[HostPriceInfo], since_ms: int, until_ms: int, hosts: int) -> int | None:
-    """Hours of the window times the price in force; `None` when some of the window has no price."""
+def _host_cost(prices: Sequence[HostPriceInfo], since_ms: int, until_ms: int, hosts: Mapping[str, int]) -> int | None:
+    """Hours of the window times the price in force, of all kinds; `None` when some of the window has no price."""
+    total = 0
+    for name, count in hosts.items():
+        nano = _cost_of_kind([price for price in prices if price.name == name], since_ms, until_ms)
+        if nano is None:
+            return None
+        total += nano * count // MS_PER_HOUR
+    return total if hosts else None
+
+
+def _cost_of_kind(prices: Sequence[HostPriceInfo], since_ms: int, until_ms: int) -> int | None:
+    """Of one host, in nano-dollars an hour times milliseconds; exact."""
     if not prices or prices[0].effective_from_ms > since_ms:
         return None
     total = 0
     for index, price in enumerate(prices):
         end_ms = prices[index + 1].effective_from_ms if index + 1 < len(prices) else until_ms
         covered_ms = min(end_ms, until_ms) - max(price.effective_from_ms, since_ms)
-        total += max(covered_ms, 0) * hosts * price.nano_per_hour // MS_PER_HOUR
+        total += max(covered_ms, 0) * price.nano_per_hour
     return total

@@ -143,7 +143,7 @@ def test_host_prices_are_kept_by_date_and_a_date_is_taken_once(registry: Registr
     for price in (later, earlier):
         registry.ledger.add_host_price(price)
     with pytest.raises(Conflict, match="prices are not edited"):
-        registry.ledger.add_host_price(HostPriceInfo("a100", 1_000, 1, "a better offer"))
+        registry.ledger.add_host_price(HostPriceInfo("h100", 1_000, 1, "a better offer"))
     assert registry.ledger.host_prices() == [earlier, later]
 
 
