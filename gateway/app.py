@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -40,6 +41,7 @@ from gateway.fleet.worker import FleetWorker
 from gateway.identity import Identity
 from gateway.metrics import Metrics
 from gateway.path import House
+from gateway.request_log import Request, RequestLog
 from gateway.settings import GatewaySettings
 from gateway.steps.admit import Admission
 from gateway.steps.parse import Desk
@@ -48,6 +50,7 @@ from registry.output_lengths import count_lengths
 from registry.service import Registry
 
 log = logging.getLogger("switchyard")
+PROBED = frozenset({"/health", "/healthz", "/readyz", "/metrics"})
 FIRST_VIEW_TIMEOUT_S = 3.0
 CATCH_UP_S = 5.0
 """Longest time that a start takes to bring to the ledger what dead workers left: budgets are read from it."""
@@ -87,7 +90,7 @@ class Gateway:
         if endpoint is None:
             if scope["method"] == "HEAD":  # the server sends the head of whatever is answered
                 scope["method"] = "GET"
-            await self.web(scope, receive, with_headers(send, ids.headers))
+            await self._answer_by_web(scope, receive, send, ids)
         elif scope["method"] != "POST":
             refusal = MethodNotAllowed(f"{scope['method']} {scope['path']}: it takes POST only.", code="unknown_url")
             refusal.headers = ((b"allow", b"POST"),)
@@ -97,6 +100,24 @@ class Gateway:
             await Respond(send, began_s=0, headers=ids.headers).fail(starting)
         else:
             await answer(scope, receive, send, endpoint, self.house, ids)
+
+    async def _answer_by_web(self, scope: dict[str, Any], receive: Receive, send: Send, ids: RequestIds) -> None:
+        """What is not inference, noted like that; but not what probes ask for all the time."""
+        began_s, statuses = time.perf_counter(), [0]
+
+        async def seen(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+            await send(message)
+
+        method, path = scope["method"], scope["path"]
+        await self.web(scope, receive, with_headers(seen, ids.headers))
+        if self.house is not None and self.house.requests.on and path not in PROBED:
+            self.house.requests.note(
+                Request(
+                    time.time(), time.perf_counter() - began_s, ids.own, ids.given, method, path, statuses[-1], None
+                )
+            )
 
     def _in_a_sentence(self, send: Send) -> Send:
         """Where a start fails for a reason that the operator can mend, say it without a traceback."""
@@ -157,6 +178,7 @@ class Gateway:
                 journal=journal,
                 metrics=(metrics := Metrics()),
                 refused=(refused := RefusalCounts(metrics, registry.refusals.add)),
+                requests=(requests := RequestLog(settings.request_log)),
             )
             _mount(web, self.house, worker, registry, lambda: self.leaving)
             shipper.start()
@@ -199,6 +221,7 @@ class Gateway:
                 await refused.tell()
                 worker.close()
                 desk.close()
+                requests.close()
                 await asyncio.to_thread(shipper.stop)
                 journal.close()
                 with contextlib.suppress(Exception):

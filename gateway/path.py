@@ -20,6 +20,7 @@ from gateway.fleet.connection import EngineBroke, EngineTimeout, EngineUnreachab
 from gateway.fleet.view import CannotLoad
 from gateway.handoffs import Arm, Call, Principal, Usage
 from gateway.metrics import Metrics
+from gateway.request_log import RequestLog
 from gateway.settings import GatewaySettings
 from gateway.steps.admit import Admission
 from gateway.steps.assign import assign
@@ -53,6 +54,7 @@ class House:
     journal: Journal
     metrics: Metrics
     refused: RefusalCounts
+    requests: RequestLog
 
 
 async def serve(call: Call, house: House, respond: Respond) -> None:
@@ -66,6 +68,7 @@ async def serve(call: Call, house: House, respond: Respond) -> None:
             body = await call.body()
         with admission.requests.place(principal.tenant):
             request = await parse(house.desk, principal, call.endpoint, body, house.caps)
+            respond.model = request.model
             await _serve_request(call, request, len(body), house, respond)
 
 
@@ -114,7 +117,7 @@ async def _attempt_until_served(
         meter = Meter(house.journal, call, principal, request, arm, attempt.engine.url, number, bill)
         try:
             with meter as usage:
-                respond.attempted = True
+                respond.attempt = meter
                 async with (
                     Load(house.fleet, attempt.engine.url, arm, wait_s=house.settings.cold_wait_s) as engine_name,
                     _forward(

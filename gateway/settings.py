@@ -173,6 +173,11 @@ class GatewaySettings(RegistrySettings):
         min_length=1,
         description="Signs these: x-switchyard-signature is `sha256=` and the HMAC-SHA256 of the body, in hex.",
     )
+    request_log: Literal["json", "text", "off"] = Field(
+        "json",
+        description="A line for each request on standard output, never with prompts, answers or keys: as JSON, or as "
+        "name=value. Lines are lost, and counted, when nobody reads them.",
+    )
     catalog_poll_s: float = Field(0.5, description="How often the catalog's revision is looked at.")
     engine_check_s: float = Field(1.0, description="How often engines and the queue of swaps are looked at.")
     retire_after_s: float = Field(

@@ -17,6 +17,7 @@ from gateway.api.respond import Respond
 from gateway.errors import ApiError, BadRequest, Overloaded, PayloadTooLarge, TooSlow
 from gateway.handoffs import CLIENT_GONE, Call
 from gateway.path import House, serve
+from gateway.request_log import Request
 
 log = logging.getLogger("switchyard.api")
 CLIENT_GONE_STATUS = 499
@@ -33,7 +34,8 @@ async def answer(
     scope: dict[str, Any], receive: Receive, send: Send, endpoint: Endpoint, house: House, ids: RequestIds
 ) -> None:
     """Serve one request from its first byte to its last, whatever happens."""
-    respond = Respond(send, began_s=time.perf_counter(), headers=ids.headers)
+    began_s = time.perf_counter()
+    respond = Respond(send, began_s=began_s, headers=ids.headers)
     house.metrics.in_flight.inc()
     client = Client(
         receive, house.caps.max_body_bytes, house.settings.body_timeout_s, house.settings.body_min_bytes_per_s
@@ -43,7 +45,7 @@ async def answer(
             serve(_call(scope, endpoint, client.body, ids, house.caps.max_body_bytes), house, respond)
         )
     except ApiError as error:
-        if not respond.attempted:
+        if respond.attempt is None:
             house.refused.saw(respond.principal, respond.arm, error)
         await respond.fail(error)
     except ClientGone:
@@ -59,6 +61,29 @@ async def answer(
         house.metrics.answered(endpoint, respond.status)
         if respond.first_byte_s is not None:
             house.metrics.first_byte(endpoint, respond.first_byte_s)
+        if house.requests.on:
+            _note(scope, respond, house, ids, time.perf_counter() - began_s)
+
+
+def _note(scope: dict[str, Any], respond: Respond, house: House, ids: RequestIds, took_s: float) -> None:
+    house.requests.note(
+        Request(
+            time.time(),
+            took_s,
+            ids.own,
+            ids.given,
+            scope["method"],
+            scope["path"],
+            respond.status,
+            None if respond.error is None else respond.error.code,
+            respond.principal,
+            respond.model,
+            respond.arm,
+            respond.streams,
+            respond.attempt,
+            respond.first_byte_s,
+        )
+    )
 
 
 class Client:

@@ -9,6 +9,7 @@ import time
 from gateway.api.asgi import Send
 from gateway.errors import ApiError, Headers
 from gateway.handoffs import Arm, Principal
+from gateway.request_log import Booked
 
 log = logging.getLogger("switchyard.api")
 JSON = b"application/json"
@@ -41,8 +42,12 @@ class Respond:
         """Who asks, when that is known."""
         self.arm: Arm | None = None
         """What answers, when that is known."""
-        self.attempted = False
-        """Whether an attempt is booked for it: then usage tells of it."""
+        self.model: str | None = None
+        """What was asked for, when that is known."""
+        self.attempt: Booked | None = None
+        """The last one that is booked for it: then usage tells of it."""
+        self.error: ApiError | None = None
+        """Why it was refused, or ended."""
         self.streams = False
         self.started = False
         """Whether the head went out."""
@@ -131,6 +136,7 @@ class Respond:
 
     async def fail(self, error: ApiError) -> None:
         """The error as a JSON answer, or as the last event of a stream that has begun."""
+        self.error = error
         await self.stop_pings()
         if self.started:
             await self._send({"type": "http.response.body", "body": error.sse_event(), "more_body": False})

@@ -27,7 +27,19 @@ class Meter:
     Both are plain appends to the journal, so a kill -9 right after either loses nothing.
     """
 
-    __slots__ = ("_attempt_id", "_began_s", "_bill", "_body", "_journal", "_kind", "_started_at_ms", "usage")
+    __slots__ = (
+        "_attempt_id",
+        "_began_s",
+        "_bill",
+        "_body",
+        "_journal",
+        "_kind",
+        "_started_at_ms",
+        "engine_url",
+        "nano",
+        "outcome",
+        "usage",
+    )
 
     def __init__(
         self,
@@ -45,6 +57,11 @@ class Meter:
         self._journal = journal
         self._bill = bill
         self._body = request.body
+        self.engine_url = engine_url
+        self.outcome = ""
+        """How it has ended."""
+        self.nano: int | None = None
+        """What it has cost."""
         self._attempt_id = b"%b-%d" % (call.request_id.encode(), number)
         self._kind = kind_of(
             principal.tenant,
@@ -77,9 +94,10 @@ class Meter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         usage = self.usage
-        outcome = "ok" if error is None else _outcome(error)
+        outcome = self.outcome = "ok" if error is None else _outcome(error)
         if usage.source is None and usage.sent:
             self._estimate()
+        self.nano = self._bill.charge(usage, outcome, self._started_at_ms)
         values = ended(
             self._started_at_ms,
             self._started_at_ms + int((time.perf_counter() - self._began_s) * 1000),
@@ -88,7 +106,7 @@ class Meter:
             usage.cached_tokens,
             usage.completion_tokens,
             usage.source,
-            self._bill.charge(usage, outcome, self._started_at_ms),
+            self.nano,
             None if usage.began_s is None else int((usage.began_s - self._began_s) * 10_000) / 10,
         )
         self._journal.settle(self._attempt_id, self._kind, values)

@@ -158,6 +158,7 @@ def open_house(folder: Path, **settings: Any) -> Iterator[House]:
             "engine_check_s": 0.1,
             "engines": [],
             "port": free_port(),
+            "request_log": "off",
             **settings,
         }
     )
