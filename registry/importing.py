@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -42,9 +43,9 @@ def find_source(source: str, revision: str | None) -> Source:
     Raises `InvalidInput` when `source` is neither a folder nor a repository id, `NotFound` when the hub has none.
     """
     folder = Path(source).expanduser()
-    if folder.is_dir():
+    if source and os.path.isdir(folder):  # of any text; `Path.is_dir` raises for a name that is too long
         return Source(folder, {"source": "import", "folder": folder.resolve().name})
-    if folder.exists():
+    if source and os.path.exists(folder):
         remedy = f"give the folder that it lies in, {str(folder.parent)!r}, or unpack it first"
         raise InvalidInput(f"source is {source!r}, a file; {remedy}", param="source")
     if source.count("/") != 1 or source.startswith((".", "/", "~")):

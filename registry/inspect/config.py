@@ -15,6 +15,8 @@ from registry.strict_json import NotStrictJson, strict_json
 
 MAX_NAMES = 50_000
 MAX_NAME_LENGTH = 256
+FIRST_NUMBER = re.compile(r".*?\.[^.]*\.([0-9]{1,6})\.")
+"""The number that `layers_to_transform` means (PEFT's rule where there is no `layers_pattern`)."""
 LITERAL = re.compile(r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*")
 BY_IMPORT = "`switchyard adapters import` makes one of it where that is safe"
 
@@ -88,7 +90,7 @@ class LoraConfig:
     """What the rest of the inspection needs of a sound configuration.
 
     `complete` says whether every module that `targets` matches must have tensors: not so where the configuration
-    leaves out layers or modules.
+    leaves out layers or modules: by `excluded`, or because only `layers` are adapted (None for all).
     """
 
     rank: int
@@ -98,6 +100,14 @@ class LoraConfig:
     targets: Override
     complete: bool
     ranks: Override
+    excluded: Override
+    layers: frozenset[int] | None
+
+    def adapts(self, module: str) -> bool:
+        """Whether PEFT adapts the module that has tensors: elsewhere it passes over them."""
+        layer = FIRST_NUMBER.match(module)
+        outside = self.layers is not None and (layer is None or int(layer[1]) not in self.layers)
+        return self.targets.has(module) and not self.excluded.has(module) and not outside
 
     def rank_of(self, module: str) -> int:
         """The rank of one module, `rank_pattern` counted in."""
@@ -126,10 +136,28 @@ def read_config(path: Path, max_rank: int, findings: Findings) -> LoraConfig | N
         )
     if alphas is None or targets is None or not _is_positive(alpha):
         return None
-    partial = any(document.get(key) not in (None, []) for key in ("exclude_modules", "layers_to_transform"))
+    excluded = document.get("exclude_modules")
+    layers = layers_of(document)
     return LoraConfig(
-        rank, highest, float(alpha), document.get("use_rslora") is True, targets, not partial, Override(ranks)
+        rank=rank,
+        max_rank=highest,
+        alpha=float(alpha),
+        use_rslora=document.get("use_rslora") is True,
+        targets=targets,
+        complete=not excluded and layers is None,
+        ranks=Override(ranks),
+        excluded=Override(dict.fromkeys(excluded, 1) if isinstance(excluded, list) and _are_names(excluded) else {}),
+        layers=layers,
     )
+
+
+def layers_of(document: Mapping[str, Any]) -> frozenset[int] | None:
+    """The layers that `layers_to_transform` gives; None for all of them, or where a pattern says what a layer is."""
+    value = document.get("layers_to_transform")
+    numbers = value if isinstance(value, list) else [value]
+    if value in (None, []) or document.get("layers_pattern") or not all(type(number) is int for number in numbers):
+        return None
+    return frozenset(numbers)
 
 
 def _load(path: Path, findings: Findings) -> dict[str, Any] | None:

@@ -173,8 +173,8 @@ def _check_targets(pairs: Mapping[str, Pair], base: BaseSpec, config: LoraConfig
     """
     for module, pair in pairs.items():
         present = pair.a or pair.b
-        if present is not None and not config.targets.has(module):
-            expected = "a module that target_modules in adapter_config.json names"
+        if present is not None and not config.adapts(module):
+            expected = "a module that target_modules in adapter_config.json names, and nothing there leaves out"
             findings.add("target_not_declared", WEIGHTS_FILE, module, expected, present.name)
     if not config.complete:
         return

@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from registry.inspect.config import HARMLESS, INITS, TRAINING_ONLY, UNSUPPORTED, Override, is_literal
+from registry.inspect.config import (
+    FIRST_NUMBER,
+    HARMLESS,
+    INITS,
+    TRAINING_ONLY,
+    UNSUPPORTED,
+    Override,
+    is_literal,
+    layers_of,
+)
 from registry.repair.draft import Draft, Ground, Repair, Repaired, adapted_modules, some
 from registry.repair.names import OUTER, WRAPPERS
 from registry.repair.patterns import MAX_MODULES, SafePatterns, is_safe, matching
@@ -52,6 +61,8 @@ def make_targets_explicit(draft: Draft, ground: Ground) -> Repaired:
     modules = set(adapted_modules(draft))
     if not modules or config.get("target_parameters") or not isinstance(targets, str | list | None):
         return draft, ()
+    if _leaves_out_some(config, modules):
+        return draft, ()  # tensors and configuration tell different stories: the inspection says so
     if isinstance(targets, list):
         names = _names_of(targets, modules)
         if names is None or (not selectors and names == targets):
@@ -66,6 +77,16 @@ def make_targets_explicit(draft: Draft, ground: Ground) -> Repaired:
         what += f"; {', '.join(selectors)} went"
     empty = {key: None for key in SELECTORS if key in config}
     return draft.with_config(**empty, target_modules=listed), (Repair("targets_made_explicit", what),)
+
+
+def _leaves_out_some(config: Mapping[str, Any], modules: set[str]) -> bool:
+    """Whether the configuration leaves out modules that have tensors, as far as it says so in names and numbers."""
+    layers, excluded = layers_of(config), config.get("exclude_modules")
+    names = [name for name in excluded if isinstance(name, str)] if isinstance(excluded, list) else []
+    rules = Override(dict.fromkeys(names, 1))
+    numbers = {module: FIRST_NUMBER.match(module) for module in modules}
+    outside = layers is not None and any(not found or int(found[1]) not in layers for found in numbers.values())
+    return outside or any(rules.has(module) for module in modules)
 
 
 def make_ranks_explicit(draft: Draft, ground: Ground) -> Repaired:

@@ -20,6 +20,7 @@ LORA_BIAS = re.compile(r".+\.lora_B(?:\.[^.]+)?\.bias")
 TRAINED_OTHERWISE = ("lora_magnitude_vector", "trainable_tokens", "lora_ga", "lora_E")
 """In names of tensors that belong to features which the inspection refuses by name."""
 
+TIED = ("lm_head", "embed_tokens")
 INSIDE = re.compile(r"\.(?:base_layer|modules_to_save\.[^.]+)(?=\.[^.]+$)")
 """What PEFT's wrappers put between a layer and its parameter."""
 
@@ -51,13 +52,23 @@ def drop_copies_of_the_base(draft: Draft, ground: Ground) -> Repaired:
         shown = some([clip(name.removeprefix(PREFIX), 100) for name in sorted(whole)])
         repairs.append(Repair("copies_of_base_dropped", f"left out what equals the base: {shown}"))
     config = dict(draft.config)
-    if whole and config.get("modules_to_save"):
+    if whole and _are_all_copies(config.get("modules_to_save"), whole, ground):
         repairs.append(Repair("modules_to_save_dropped", f"modules_to_save {_shown(config)} was put to null with it"))
         config["modules_to_save"] = None
     if config.get("bias") in ("all", "lora_only"):  # what was there equals the base's, or nothing was
         repairs.append(Repair("bias_dropped", f"bias {config['bias']!r} was put to 'none': no trained bias is there"))
         config["bias"] = "none"
     return Draft(config, kept), tuple(repairs)
+
+
+def _are_all_copies(modules: object, whole: list[str], ground: Ground) -> bool:
+    """Whether each of `modules_to_save` is one of the copies; a tied base has its two embeddings in one."""
+    if not isinstance(modules, list) or not modules or not all(isinstance(module, str) for module in modules):
+        return False
+    copied = {INSIDE.sub("", name).rpartition(".")[0] for name in whole if not UNUSED.fullmatch(name)}
+    if ground.base.tied_embeddings and any(module.endswith(TIED) for module in copied):
+        copied |= set(TIED)
+    return all(any(copy == module or copy.endswith(f".{module}") for copy in copied) for module in modules)
 
 
 def _shown(config: dict[str, object]) -> str:

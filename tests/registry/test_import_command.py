@@ -44,7 +44,7 @@ UNSLOTH = (
 def bring(run: Run, state_dir: Path) -> Import:
     """Import a folder as the next version of acme/x, without measuring its effect."""
 
-    def bring(folder: Path, *options: str) -> Outcome:
+    def bring(folder: Path | str, *options: str) -> Outcome:
         return run("adapters", "import", folder, "--to", "acme/x", "--base", "tiny", "--no-prove", *options)
 
     return bring
@@ -174,6 +174,13 @@ def test_where_the_weights_are_not_the_refusal_says_where_they_are(
     outcome = bring(folder)
     assert outcome.status == 1
     assert hint in outcome.err
+
+
+@pytest.mark.parametrize("source", ["", "a" * 5_000, "bad\0name", "a/b/c", "../gone"])
+def test_what_is_no_folder_and_no_repository_is_one_sentence(bring: Import, source: str) -> None:
+    outcome = bring(source)
+    assert outcome.status == 1
+    assert outcome.err.startswith("error: source is ")
 
 
 def test_a_file_in_place_of_a_folder_is_told_so(bring: Import, tmp_path: Path) -> None:
@@ -375,10 +382,17 @@ TRAINED: dict[str, tuple[dict[str, Any], dict[str, Tensor], str]] = {
     "DoRA without its vectors": ({"use_dora": True}, {}, "no low-rank update"),
     "vectors of DoRA without it": (
         {}, {"base_model.model.model.layers.0.mlp.up_proj.lora_magnitude_vector": tensor(32)}, "tensor_unsupported"),
+    "modules of which only the base's copy is there": (
+        {"modules_to_save": ["lm_head"]},
+        {"base_model.model.lm_head.original_module.weight": tensor(24, 16)}, "modules_to"),
+    "modules of which one is not there": (
+        {"modules_to_save": ["embed_tokens", "norm"]}, {EMBED: FROM_BASE}, "modules_to_save"),
     "modules that are not there": ({"modules_to_save": ["lm_head"]}, {}, "feature_unsupported"),
     "PiSSA": ({"init_lora_weights": "pissa"}, {}, "path_initial_model_for_weight_conversion"),
     "OLoRA": ({"init_lora_weights": "olora"}, {}, "path_initial_model_for_weight_conversion"),
     "a setting of tomorrow": ({"use_quantum": True}, {}, "setting_unknown"),
+    "layers that it leaves out": ({"layers_to_transform": [1]}, {}, "target_not_declared"),
+    "modules that it leaves out": ({"exclude_modules": ["q_proj"]}, {}, "target_not_declared"),
     "a rank that no key gives": ({"rank_pattern": {".*k_proj": 3}}, {}, "shape_mismatch"),
     "an alpha that takes for ever": ({"alpha_pattern": {"(.*)*k": 3}}, {}, "pattern_not_explicit"),
     "an alpha that looks ahead": ({"alpha_pattern": {"(?=q)q_proj": 3}}, {}, "pattern_not_explicit"),
