@@ -25,7 +25,7 @@ from gateway.api.fields.checks import (
     too_many,
     wrong_type,
 )
-from gateway.api.fields.grammar_cost import affordable, affordable_pattern
+from gateway.api.fields.grammar_cost import affordable
 from gateway.errors import BadRequest
 
 _DESCRIPTION = text(65_536)
@@ -71,11 +71,6 @@ def _grammar(value: Any, param: str, caps: Caps) -> str:
     return source
 
 
-def _regex(value: Any, param: str, caps: Caps) -> str:
-    affordable_pattern(source := _grammar(value, param, caps), param, caps)
-    return source
-
-
 def _choices(value: Any, param: str, caps: Caps) -> list[str]:
     checked: list[str] = texts(lambda caps: caps.max_grammar_bytes)(value, param, caps)
     if not checked:
@@ -97,12 +92,12 @@ def _schema_or_text(value: Any, param: str, caps: Caps) -> Any:
 
 _CONSTRAINTS = {
     "json": _schema_or_text,
-    "regex": _regex,
+    "regex": _grammar,
     "choice": _choices,
     "grammar": _grammar,
     "json_object": flag,
 }
-_WHITESPACE = {"disable_any_whitespace": flag, "disable_additional_properties": flag, "whitespace_pattern": _regex}
+_WHITESPACE = {"disable_any_whitespace": flag, "disable_additional_properties": flag, "whitespace_pattern": _grammar}
 _STRUCTURED = _CONSTRAINTS | _WHITESPACE
 
 
