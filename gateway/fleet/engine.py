@@ -116,6 +116,8 @@ class ManagedEngine:
         self.quirks = Quirks(None, base_needs_zero_adapter=True)
         self.lacks: frozenset[Ability] = frozenset()
         """What this boot cannot do."""
+        self.max_model_len: int | None = None
+        """Its --max-model-len: tokens of prompt and answer together."""
         self.look: Look | None = None
         self.fault: str | None = "not contacted yet"
         self.drained = False
@@ -373,6 +375,7 @@ class ManagedEngine:
         await self._recognise_base(base_name)
         await self._compare_renderings(base_name)
         self.lacks = await self._find_what_it_lacks(base_name)
+        self.max_model_len = next((card.max_model_len for card in cards.values() if card.max_model_len), None)
         self.base_name = base_name
 
     async def _compare_renderings(self, base_name: str) -> None:

@@ -17,6 +17,7 @@ class _Told:
     fault: str | None
     resident: dict[int, str]
     lacks: frozenset[Ability]
+    max_model_len: int | None
 
 
 class Publication:
@@ -33,7 +34,9 @@ class Publication:
             if engine.state == "new":
                 continue
             told = self._told.get(engine.url)
-            now = _Told(engine.base_name, engine.state, engine.fault, engine.routes(), engine.lacks)
+            now = _Told(
+                engine.base_name, engine.state, engine.fault, engine.routes(), engine.lacks, engine.max_model_len
+            )
             if now != told:
                 found.append(_message(engine, now, told.resident if told else {}))
                 self._told[engine.url] = now
@@ -59,4 +62,5 @@ def _message(engine: ManagedEngine, now: _Told, before: Mapping[int, str]) -> En
         added=tuple((version, name) for version, name in now.resident.items() if before.get(version) != name),
         removed=tuple(version for version in before if version not in now.resident),
         lacks=tuple(sorted(now.lacks)),
+        max_model_len=now.max_model_len,
     )

@@ -37,6 +37,8 @@ class EngineView:
     resident: Mapping[int, str]
     lacks: frozenset[Ability] = frozenset()
     """What it cannot do."""
+    max_model_len: int | None = None
+    """Tokens of prompt and answer together."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,8 @@ class Card:
     id: str
     root: str
     parent: str | None
+    max_model_len: int | None = None
+    """Tokens of prompt and answer together; only bases say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,7 @@ class VllmControl:
         if not isinstance(cards, list):
             raise Unintelligible("/v1/models has no list 'data'")
         try:
-            return {card["id"]: Card(card["id"], str(card.get("root")), card.get("parent")) for card in cards}
+            return {card["id"]: _card(card) for card in cards}
         except (KeyError, TypeError, AttributeError) as error:
             raise Unintelligible(f"/v1/models has a card that is none: {error!r}") from error
 
@@ -354,3 +356,8 @@ def _message(answer: httpx.Response) -> str | None:
     except (ValueError, KeyError, TypeError):
         return None
     return str(error["message"]) if isinstance(error, dict) and "message" in error else str(error)
+
+
+def _card(card: dict[str, Any]) -> Card:
+    most = card.get("max_model_len")
+    return Card(card["id"], str(card.get("root")), card.get("parent"), most if type(most) is int else None)

@@ -142,6 +142,8 @@ class EngineChanged:
     removed: tuple[int, ...]
     lacks: tuple[Ability, ...] = ()
     """What it cannot do."""
+    max_model_len: int | None = None
+    """Tokens of prompt and answer together."""
     kind: Literal["engine"] = "engine"
 
 

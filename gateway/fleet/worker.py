@@ -76,6 +76,7 @@ class _Mirror:
     fault: str | None
     resident: dict[int, str]
     lacks: frozenset[Ability]
+    max_model_len: int | None
 
 
 @dataclass(slots=True)
@@ -339,6 +340,7 @@ class FleetWorker:
             change.fault,
             resident,
             frozenset(change.lacks),
+            change.max_model_len,
         )
 
     def _show(self) -> None:
@@ -354,6 +356,7 @@ class FleetWorker:
                 mirror.base_name,
                 MappingProxyType(mirror.resident),
                 mirror.lacks,
+                mirror.max_model_len,
             )
             for url, mirror in serving.items()
         )
