@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ MAX_POSITIONS = 12
 def prove_effect(model: Any, texts: Sequence[Text]) -> tuple[Probe, ...]:
     """Measure a PEFT model with its adapter on and off, in the order of the texts.
 
-    Raises TrainingRefused when the adapter cannot be told from its base on any of them.
+    Raises TrainingRefused when the adapter cannot be told from its base on any of them, or answers with no numbers.
     """
     probes = measure_effect(model, texts)
     largest = max(probe.largest_effect for probe in probes)
@@ -31,8 +32,13 @@ def prove_effect(model: Any, texts: Sequence[Text]) -> tuple[Probe, ...]:
 
 
 def measure_effect(model: Any, texts: Sequence[Text]) -> tuple[Probe, ...]:
-    """What the adapter of a PEFT model changes in each text, however little."""
+    """What the adapter of a PEFT model changes in each text, however little.
+
+    Raises TrainingRefused when it answers with what is no number.
+    """
     adapter = token_logprobs(model, texts)
+    if not all(math.isfinite(value) for values in adapter for value in values):
+        raise TrainingRefused("the adapter answers with what is no number; lower training.learning_rate or lora.alpha")
     with model.disable_adapter():
         base = token_logprobs(model, texts)
     return tuple(_probe(*measured) for measured in zip(texts, base, adapter, strict=True))

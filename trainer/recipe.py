@@ -6,6 +6,7 @@ Paths in it are relative to the file itself. Unknown keys are refused: a typing 
 from __future__ import annotations
 
 import hashlib
+import reprlib
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from trainer.errors import RecipeError
 
+MAX_SHOWN_CHARACTERS = 100
 NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 
 
@@ -221,8 +223,10 @@ def _explain(failed: ValidationError) -> list[str]:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 100 else text[:100] + "…"
+    """A bounded text, however long or nested the value is."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = MAX_SHOWN_CHARACTERS
+    return short.repr(value)
 
 
 def _check_files(recipe: Recipe) -> None:

@@ -81,7 +81,7 @@ def train(
     """Train one adapter; `progress(step, total_steps, loss or None)` is called after every step.
 
     The same base, rows, recipe and library versions give the same weights on the same machine.
-    Raises TrainingRefused when the adapter has not changed at all.
+    Raises TrainingRefused when the adapter has not changed at all, or has diverged.
     """
     from transformers import PrinterCallback, set_seed
     from trl import SFTTrainer
@@ -196,6 +196,10 @@ def _round_to_bfloat16(model: Any) -> None:
         for name, weight in model.named_parameters():
             if "lora_" in name:
                 weight.copy_(weight.to(torch.bfloat16))
+                if not bool(weight.isfinite().all()):
+                    raise TrainingRefused(
+                        f"training diverged: {name} is no number any more; lower training.learning_rate or lora.alpha"
+                    )
                 changed = changed or ("lora_B" in name and bool(weight.any()))
     if not changed:
         raise TrainingRefused(

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from trainer.evaluate import Evaluation
 
+MANY = 0.05
+"""Share of all answers. Fewer that do not end are single misses."""
+
 
 def advice(found: Evaluation) -> str | None:
     """One sentence when the adapter should not be served as it is, or was not measured rightly; else None."""
     adapter, base = found.adapter, found.base
     wrong = adapter.score.total - adapter.score.correct
-    if adapter.cut and adapter.cut * 2 >= wrong:
+    limit_is_short = found.max_new_tokens < found.longest_reference
+    if adapter.cut * 2 >= wrong > 0 and (limit_is_short or adapter.cut >= MANY * found.rows):
         return _of_cut_answers(found)
     if adapter.score.correct > base.score.correct:
         return None

@@ -163,12 +163,13 @@ def test_a_share_beside_a_file_of_heldout_rows_is_refused(tmp_path: Path) -> Non
 
 
 def test_a_reference_that_no_answer_can_match_is_a_fault(tmp_path: Path) -> None:
-    heldout = [pair("a", ' {"a": 1}\n'), pair("b", "{'a': 1}"), pair("c", "[" * 5_000)]
+    heldout = [pair("a", ' {"a": 1}\n'), pair("b", "{'a': 1}"), pair("c", "[" * 5_000), pair("d", "NaN")]
     with pytest.raises(DataError) as caught:
         sets_of(tmp_path, TRAIN, heldout, metric="json_exact")
     assert [(fault.line, fault.code) for fault in caught.value.faults] == [
         (2, "reference_not_json"),
         (3, "reference_not_json"),
+        (4, "reference_not_json"),
     ]
 
 

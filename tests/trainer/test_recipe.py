@@ -57,6 +57,8 @@ def test_a_good_recipe_is_read_with_paths_relative_to_itself(write: Path) -> Non
         (("[adapter]", "[adapter"), "is not valid TOML"),
         (("max_steps = 3", "max_steps = 1" + "0" * 5000), "cannot be read as TOML"),
         (("max_steps = 3", "max_steps = " + "[" * 5000), "nested without end"),
+        (("max_steps = 3", "max_steps = 3\n" + "a." * 3000 + "b = 1"), "training.a = "),
+        (("max_steps = 3", f'max_steps = 3\na = "{"x" * 10_000}"'), "training.a = "),
         (("max_steps = 3", "epochs = inf"), "training.epochs = inf"),
         (("max_steps = 3", "max_steps = 3\nlearning_rate = nan"), "training.learning_rate = nan"),
         (("max_steps = 3", "max_steps = 3\nseed = 4294967296"), "training.seed = 4294967296"),

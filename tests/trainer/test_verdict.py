@@ -57,6 +57,34 @@ def test_the_advice_fits_the_fault(evaluation: Evaluation, says: str) -> None:
 def test_a_better_adapter_needs_no_advice() -> None:
     assert advice(found(15)) is None
     assert advice(found(19, cut=0, longest=57)) is None
+    assert advice(found(20, cut=20, longest=57)) is None  # cut, and right all the same
+
+
+def test_a_single_answer_that_does_not_end_is_no_fault_of_the_training() -> None:
+    sides = Side(2.0, wilson(0, 100), 0), Side(0.1, wilson(99, 100), 1)
+    assert advice(Evaluation("label_exact", 100, 16, 10, *sides, ())) is None
+
+
+@pytest.mark.training
+def test_weights_or_answers_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from tests.trainer.tiny_base import write_tiny_base
+    from trainer.effect import prove_effect
+    from trainer.errors import TrainingRefused
+    from trainer.sft import _round_to_bfloat16, load_base
+
+    base = load_base(write_tiny_base(tmp_path / "tiny"))
+    model = get_peft_model(base.model, LoraConfig(r=1, target_modules=["down_proj"], task_type="CAUSAL_LM"))
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                weight.fill_(float("nan"))
+    with pytest.raises(TrainingRefused, match="training diverged"):
+        _round_to_bfloat16(model)
+    with pytest.raises(TrainingRefused, match="what is no number"):
+        prove_effect(model, [(1, 2, 3)])
 
 
 @pytest.mark.training

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from trainer.data.read import Dataset, read_data
 from trainer.data.rows import DataError, Fault
 from trainer.data.split import HoldOut, split
 from trainer.errors import RecipeError
+from trainer.metrics import METRICS
 from trainer.recipe import Recipe
 
 
@@ -59,8 +59,7 @@ def read_sets(recipe: Recipe) -> Sets:
             "evaluation would measure memory: remove them on one side, leave data.heldout out to have rows held out, "
             f"or raise data.max_seen_share, which is {section.max_seen_share:g}"
         )
-    if recipe.model.evaluation.metric == "json_exact":
-        _require_json(heldout)
+    _require_answerable(heldout, recipe.model.evaluation.metric)
     return Sets(train, heldout, found, hold_out)
 
 
@@ -71,15 +70,16 @@ def _seen(found: Overlap) -> str:
     )
 
 
-def _require_json(heldout: Dataset) -> None:
-    faults = []
-    for example in heldout.examples:
-        try:
-            json.loads(example.completion)
-        except (ValueError, RecursionError):
-            text = (
-                'the answer is no JSON, so that no answer can be right by evaluation.metric = "json_exact"; correct it'
-            )
-            faults.append(Fault(example.line, "reference_not_json", f'{text}, or use "label_exact"'))
+def _require_answerable(heldout: Dataset, metric: str) -> None:
+    faults = [
+        Fault(
+            example.line,
+            "reference_not_json",
+            'the answer is no JSON, so that no answer can be right by evaluation.metric = "json_exact"; correct it, or '
+            'use "label_exact"',
+        )
+        for example in heldout.examples
+        if not METRICS[metric](example.completion, example.completion)  # any text is the same label as itself
+    ]
     if faults:
         raise DataError(str(heldout.file), faults)
