@@ -30,6 +30,7 @@ from gateway.catalog_watch import CatalogWatch
 from gateway.cost.counting import borrowing, limits_of, warn_of_others
 from gateway.cost.journal import Journal
 from gateway.cost.output_lengths import OutputLengths
+from gateway.cost.prompt_tokens import PromptTokens
 from gateway.cost.refusal_counts import RefusalCounts
 from gateway.cost.shipper import Shipper
 from gateway.cost.warnings import BudgetWarnings
@@ -174,6 +175,7 @@ class Gateway:
                 desk=(desk := Desk()),
                 limits=limits,
                 lengths=lengths,
+                prompts=(prompts := PromptTokens(registry.bases.folders_of)),
                 units=Units(),
                 journal=journal,
                 metrics=(metrics := Metrics()),
@@ -222,6 +224,7 @@ class Gateway:
                 worker.close()
                 desk.close()
                 requests.close()
+                prompts.close()
                 await asyncio.to_thread(shipper.stop)
                 journal.close()
                 with contextlib.suppress(Exception):

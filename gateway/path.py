@@ -12,6 +12,7 @@ from gateway.catalog_watch import CatalogWatch
 from gateway.cost.journal import Journal
 from gateway.cost.limits import Bill, Limits
 from gateway.cost.output_lengths import OutputLengths
+from gateway.cost.prompt_tokens import PromptTokens
 from gateway.cost.refusal_counts import RefusalCounts
 from gateway.errors import AnswerTimeout, EngineFailed, Overloaded
 from gateway.experiments.units import Units
@@ -50,6 +51,7 @@ class House:
     desk: Desk
     limits: Limits
     lengths: OutputLengths
+    prompts: PromptTokens
     units: Units
     journal: Journal
     metrics: Metrics
@@ -87,7 +89,9 @@ async def _serve_request(
     with house.fleet.in_flight.given(arm.version.id if arm.version else None):
         respond.describe(arm)
         respond.streams = request.stream
-        request, bill = await hold(house.limits, house.lengths, catalog, principal, arm, request, body_bytes)
+        request, bill = await hold(
+            house.limits, house.lengths, house.prompts, catalog, principal, arm, request, body_bytes
+        )
         with bill:
             respond.say(bill.headers)
             if request.bounded_by_us:

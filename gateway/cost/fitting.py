@@ -8,6 +8,7 @@ from gateway.cost.counters import Budget, Counter
 from gateway.cost.tariff import MTOK, most_nano
 from registry.catalog import TariffEntry
 
+NEAR = 4
 LEAST_OF_A_BUDGET = 64
 """Tokens. What is left of a budget cuts no answer shorter: then the request is refused, and can have all of the next
 window.
@@ -30,6 +31,17 @@ def longest_answers(
             if room < fits:
                 fits = room if room >= _least(budget, prompt, price, most) else 0
     return max(0, fits)
+
+
+def nearly_spent(counters: Iterable[Counter], prompt: int, answers: int, price: TariffEntry | None) -> bool:
+    """Whether a budget of theirs has room for fewer than `NEAR` such requests, beside what is spent and held."""
+    nano = 0 if price is None else most_nano(prompt, answers, price)
+    for counter in counters:
+        for budget in counter.budgets:
+            left = budget.limit - budget.spent_by_all() - (budget.used() - budget.spent())
+            if NEAR * (nano if budget.in_dollars else prompt + answers) > left:
+                return True
+    return False
 
 
 def _of_dollars(left_nano: int, prompt: int, price: TariffEntry | None) -> int:

@@ -4,10 +4,11 @@ An answer's bound is `max_tokens` times the number of answers. Where tokens or d
 none gets one: what about one answer in a hundred reaches, or less if the limits never have room for that. What is held
 is also what the engine is told, so that the hold bounds what is spent.
 
-A prompt is not tokenized here. For the rate it counts as a quarter of the body's bytes, which is about right for
-English. For budgets it counts as all of them and `TEMPLATE_TOKENS`: a tokenizer that works on bytes makes no more than
-one token of each, so a budget is never overshot, and near its end requests are refused a little early. Tools and calls
-of tools count once more as chat templates print them, which is with spaces and on lines of their own.
+A prompt counts for the rate as a quarter of the body's bytes, about right for English. For budgets it counts as
+all of them and `TEMPLATE_TOKENS`: a tokenizer that works on bytes makes no more than one token of each, so a budget is
+never overshot. Tools and calls of tools count once more as chat templates print them, which is with spaces and on lines
+of their own. Where that would refuse a request, or nearly, its text is counted by the base's tokenizer, if there is one
+here (`gateway.cost.prompt_tokens`).
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from typing import Any
 import orjson
 
 from gateway.api.request import InferenceRequest
-from gateway.cost.fitting import longest_answers
+from gateway.cost.fitting import longest_answers, nearly_spent
 from gateway.cost.holds import NOTHING, Ask
 from gateway.cost.limits import Bill, Limits
 from gateway.cost.output_lengths import OutputLengths
+from gateway.cost.prompt_tokens import PromptTokens
 from gateway.cost.tariff import most_nano
 from gateway.handoffs import Arm, Principal
 from registry.catalog import Catalog, TariffEntry
@@ -35,6 +37,7 @@ TEMPLATE_TOKENS = 128
 async def hold(
     limits: Limits,
     lengths: OutputLengths,
+    prompts: PromptTokens,
     catalog: Catalog,
     principal: Principal,
     arm: Arm,
@@ -49,9 +52,12 @@ async def hold(
         return request, await limits.open(standing, NOTHING)
     rate_prompt = -(-body_bytes // BYTES_PER_TOKEN)
     prompt = body_bytes + TEMPLATE_TOKENS + printed_bytes(request.body)
+    usual = lengths.bound(principal.tenant, arm.public_name)
+    answers = (usual if request.max_output_tokens is None else request.max_output_tokens) * request.choices
+    if nearly_spent(standing.counters, prompt, answers, standing.price):
+        prompt -= await prompts.spared(arm.base_digest, request.body)
     if request.max_output_tokens is None:
-        usual = lengths.bound(principal.tenant, arm.public_name) * request.choices
-        fits = longest_answers(standing.counters, rate_prompt, prompt, standing.price, usual)
+        fits = longest_answers(standing.counters, rate_prompt, prompt, standing.price, answers)
         request = _bounded(request, max(1, fits // request.choices))
     ask = _ask(rate_prompt, prompt, request, standing.price)
     return request, await limits.open(standing, ask)
