@@ -22,6 +22,7 @@ from gateway.api.asgi import Message, Receive, Send
 from gateway.api.inference import answer
 from gateway.api.models import models_router
 from gateway.api.operators import operators_router
+from gateway.api.pings import Pings
 from gateway.api.request import Caps
 from gateway.api.request_ids import RequestIds, with_headers
 from gateway.api.respond import Respond
@@ -178,6 +179,7 @@ class Gateway:
                 prompts=(prompts := PromptTokens(registry.bases.folders_of)),
                 units=Units(),
                 journal=journal,
+                pings=(pings := Pings(settings.stream_ping_s)),
                 metrics=(metrics := Metrics()),
                 refused=(refused := RefusalCounts(metrics, registry.refusals.add)),
                 requests=(requests := RequestLog(settings.request_log)),
@@ -193,6 +195,7 @@ class Gateway:
             work = [
                 watch.run(on_catalog),
                 worker.run(),
+                pings.run(),
                 limits.books.run(),
                 refused.run(),
                 warn_of_others(limits, registry.workers.live, worker_id),

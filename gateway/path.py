@@ -6,6 +6,7 @@ import logging
 import time
 from dataclasses import dataclass
 
+from gateway.api.pings import Pings
 from gateway.api.request import Caps, InferenceRequest
 from gateway.api.respond import Respond
 from gateway.catalog_watch import CatalogWatch
@@ -54,6 +55,7 @@ class House:
     prompts: PromptTokens
     units: Units
     journal: Journal
+    pings: Pings
     metrics: Metrics
     refused: RefusalCounts
     requests: RequestLog
@@ -96,7 +98,7 @@ async def _serve_request(
             respond.say(bill.headers)
             if request.bounded_by_us:
                 respond.say(((b"x-switchyard-max-tokens", b"%d" % (request.max_output_tokens or 0)),))
-            respond.ping_every(house.settings.stream_ping_s)
+            house.pings.watch(respond)
             await _attempt_until_served(call, principal, request, arm, bill, house, respond)
 
 

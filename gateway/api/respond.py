@@ -32,10 +32,9 @@ class Respond:
         self._headers = [*headers]
         self._held: list[bytes] = []
         self._began_s = began_s
-        self._ping_s = 0.0
-        self._spoke_s = 0.0
+        self.spoke_s = 0.0
         """`time.monotonic()` of the last bytes of a stream."""
-        self._clock: asyncio.TimerHandle | None = None
+        self._kept_open_among: set[Respond] | None = None
         self._pinging: asyncio.Task[None] | None = None
         """A ping under way, which may have to wait for the client to read; nothing else is sent meanwhile."""
         self.principal: Principal | None = None
@@ -81,28 +80,23 @@ class Respond:
         await self._stream(chunk)
 
     async def _stream(self, data: bytes) -> None:
-        self._spoke_s = time.monotonic()
+        self.spoke_s = time.monotonic()
         if not self.started:
             await self._start(200, SSE, [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")])
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
-    def ping_every(self, seconds: float) -> None:
-        """From now to its end a stream is never silent for longer; 0 lets it be."""
-        if self.streams and seconds:
-            self._ping_s = seconds
-            self._spoke_s = time.monotonic()
-            self._clock = asyncio.get_running_loop().call_later(seconds, self._look_whether_silent)
+    def keep_open(self, streams: set[Respond]) -> None:
+        """Be one of the streams that somebody pings, to the end."""
+        if self.streams:
+            self.spoke_s = time.monotonic()
+            self._kept_open_among = streams
+            streams.add(self)
 
-    def _look_whether_silent(self) -> None:
-        """One timer for a stream, however many chunks: it is not put off by them, and looks when the last was."""
-        loop = asyncio.get_running_loop()
-        left_s = self._spoke_s + self._ping_s - time.monotonic()
-        if left_s <= 0:
-            left_s = self._ping_s
-            if self._pinging is None:
-                self._pinging = loop.create_task(self._stream(PING))
-                self._pinging.add_done_callback(self._pinged)
-        self._clock = loop.call_later(left_s, self._look_whether_silent)
+    def ping(self) -> None:
+        """Send a comment, unless one is under way: that client does not read."""
+        if self._pinging is None:
+            self._pinging = asyncio.get_running_loop().create_task(self._stream(PING))
+            self._pinging.add_done_callback(self._pinged)
 
     def _pinged(self, ping: asyncio.Task[None]) -> None:
         self._pinging = None
@@ -111,9 +105,8 @@ class Respond:
 
     async def stop_pings(self) -> None:
         """The stream ends, well or not."""
-        if self._clock is not None:
-            self._clock.cancel()
-            self._clock = None
+        if self._kept_open_among is not None:
+            self._kept_open_among.discard(self)
         if self._pinging is not None:
             await asyncio.wait({self._pinging})
 
