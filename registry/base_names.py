@@ -31,6 +31,10 @@ SAYS_NOTHING = re.compile(
 """One word of a folder's name that names no model."""
 
 
+SIZE = re.compile(r"(?:^|-)[0-9]+(?:-[0-9]+)?[bm](?:-|$)")
+"""Parameters in a model's name."""
+
+
 class Naming(Enum):
     """What a name says about the base."""
 
@@ -43,16 +47,22 @@ def judge(declared: str | None, known: Iterable[str]) -> Naming:
     """Compare `base_model_name_or_path` with the names that the base is known by here."""
     if declared is None or not declared.strip():
         return Naming.SILENT
-    name = plain_name(declared)
-    if _squeezed(name) in {_squeezed(plain_name(other)) for other in known}:
+    names = {_squeezed(plain_name(other)) for other in known}
+    path = declared.strip().replace("\\", "/").rstrip("/")
+    last = plain_name(path)
+    if _squeezed(last) in names:
         return Naming.SAME
-    is_folder = declared.startswith(("/", ".", "~")) or declared.count("/") != 1
-    return Naming.SILENT if not name or (is_folder and not SAYS_NOTHING.sub("", name)) else Naming.OTHER
+    if SAYS_NOTHING.sub("", last):
+        return Naming.OTHER
+    parents = [plain_name(part) for part in path.split("/")[:-1]]
+    if any(_squeezed(parent) in names for parent in parents):
+        return Naming.SAME
+    return Naming.OTHER if any(SIZE.search(part) for part in (*parents, last)) else Naming.SILENT
 
 
 def plain_name(text: str) -> str:
     """A model's name without organisation, folders, and how its weights are stored; a-z, 0-9 and '-'."""
-    path = text.strip().replace("\\", "/").rstrip("/")
+    path = text.strip().replace("\\", "/").rstrip("/").partition("@")[0]
     cached = HUB_CACHE.search(path)
     last = cached[1] if cached else path.rpartition("/")[2].rpartition("--")[2]
     name = re.sub(r"[^a-z0-9]+", "-", last.lower()).strip("-")

@@ -431,12 +431,9 @@ def test_a_sound_folder_is_published_byte_for_byte(bring: Import, tmp_path: Path
 
 
 OTHER = [
-    "org/gpt-neo-1b",
-    "meta-llama/Llama-3.1-8B-Instruct",
-    "/models/Qwen2.5-0.5B",
-    "tiny-instruct",
-    "unsloth/tiny-2",
-]
+    "org/gpt-neo-1b", "gpt2", "meta-llama/Llama-3.1-8B-Instruct", "/models/Qwen2.5-0.5B", "tiny-instruct",
+    "unsloth/tiny-2", "/kaggle/input/gemma-2/transformers/gemma-2-2b/1",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", OTHER)
@@ -456,7 +453,9 @@ def test_an_adapter_of_another_base_by_name_takes_an_explicit_yes(
 
 SAME = [
     None, "", "tiny", "org/tiny", "Org/Tiny", "unsloth/tiny-bnb-4bit", "unsloth/tiny-unsloth-bnb-4bit",
-    "x/Tiny-GPTQ-Int4", "/home/me/models/tiny", "./tiny/", "C:\\models\\tiny", "/content/model", "./merged",
+    "x/Tiny-GPTQ-Int4", "/home/me/models/tiny", "./tiny/", "C:\\models\\tiny", "/content/model",
+    "./merged", "org/tiny@main", "outputs/merged",
+    "https://huggingface.co/org/tiny/tree/main", "/kaggle/input/tiny/transformers/default/1",
     "output/checkpoint-500/merged/x/../final",
     "/root/.cache/huggingface/hub/models--org--tiny/snapshots/0123456789abcdef0123456789abcdef01234567", "/tmp/1234",
 ]  # fmt: skip
