@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.adapters import CONFIG_FILE, WEIGHTS_FILE
 from registry.bases import BaseInfo
-from registry.errors import InvalidInput, NotFound
+from registry.errors import InvalidInput, NotFound, RegistryError
 
 if TYPE_CHECKING:
     from registry.repair import Repair
@@ -42,7 +42,7 @@ def find_source(source: str, revision: str | None) -> Source:
 
     Raises `InvalidInput` when `source` is neither a folder nor a repository id, `NotFound` when the hub has none.
     """
-    folder = Path(source).expanduser()
+    folder = Path(os.path.expanduser(source))  # leaves what is nobody's home as it is
     if source and os.path.isdir(folder):  # of any text; `Path.is_dir` raises for a name that is too long
         return Source(folder, {"source": "import", "folder": folder.resolve().name})
     if source and os.path.exists(folder):
@@ -66,7 +66,10 @@ def repaired(source: Source, base: BaseInfo, registry: Registry, *, repair: bool
     from registry.taking import taken
 
     with taken(source.folder, base.spec, registry.settings.max_lora_rank, whole_layers=True) as copy:
-        outcome = repair_adapter(copy, base.spec, lambda: registry.base_folder(base.digest), allowed=repair)
+        try:
+            outcome = repair_adapter(copy, base.spec, lambda: registry.base_folder(base.digest), allowed=repair)
+        except OSError as error:
+            raise RegistryError(f"the adapter could not be repaired: {error}; it is copied to {copy.parent}") from error
         lineage = dict(source.lineage)
         if outcome.repairs:
             lineage["repairs"] = [asdict(done) for done in outcome.repairs]

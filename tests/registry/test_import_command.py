@@ -176,7 +176,7 @@ def test_where_the_weights_are_not_the_refusal_says_where_they_are(
     assert hint in outcome.err
 
 
-@pytest.mark.parametrize("source", ["", "a" * 5_000, "bad\0name", "a/b/c", "../gone"])
+@pytest.mark.parametrize("source", ["", "a" * 5_000, "bad\0name", "a/b/c", "../gone", "~nobody-here/x"])
 def test_what_is_no_folder_and_no_repository_is_one_sentence(bring: Import, source: str) -> None:
     outcome = bring(source)
     assert outcome.status == 1
