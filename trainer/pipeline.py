@@ -161,6 +161,10 @@ def _prepare(base: LoadedBase, recipe: Recipe, sets: Sets, reporter: Reporter) -
         return encode_all(base.tokenizer, data.examples, file=str(data.file), rules=rules)
 
     check_targets(base, recipe.model)
+    if section.format == "chat" and not base.tokenizer.chat_template:
+        raise RecipeError(
+            f'{recipe.file}: data.format = "chat", and the base has no chat template; use "completion", or another base'
+        )
     train_rows, heldout = encoded(sets.train), _whole(encoded(sets.heldout), reporter)
     texts = probe_texts(heldout, train_rows)
     asked = examination(heldout, recipe.model.evaluation)

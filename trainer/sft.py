@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.data.encode import Encoded
-from trainer.errors import RecipeError, TrainingRefused
+from trainer.errors import BaseModelError, RecipeError, TrainingRefused
 from trainer.recipe import RecipeModel
 
 Progress = Callable[[int, int, float | None], None]
@@ -47,13 +47,22 @@ class Trained:
 
 
 def load_base(folder: Path) -> LoadedBase:
-    """Load model and tokenizer from a folder: float32 on the CPU, bfloat16 on a GPU; padding on the left."""
+    """Load model and tokenizer from a folder: float32 on the CPU, bfloat16 on a GPU; padding on the left.
+
+    Raises BaseModelError.
+    """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     cuda = torch.cuda.is_available()
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16 if cuda else torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    try:
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16 if cuda else torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    except Exception as error:  # of transformers, tokenizers, safetensors and OSError there is no nearer ancestor
+        first = (str(error) or type(error).__name__).splitlines()[0][:300]
+        raise BaseModelError(
+            f"the base model in {folder} does not load ({first}); give a folder that transformers can load"
+        ) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return LoadedBase(folder.resolve().name, model.to("cuda") if cuda else model, tokenizer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -169,3 +170,21 @@ def test_an_adapter_of_another_recipe_is_not_taken_up(run: Run, base: Path, tmp_
     assert "holds no adapter that `switchyard train` saved" in refused.err
     refused = run("train", recipe, "--base", base, "--trained", out, "--out", out)
     assert refused.status == 2
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "says"),
+    [
+        ("chat_template.jinja", None, 'data.format = "chat", and the base has no chat template; use "completion"'),
+        ("tokenizer.json", "{", "does not load (Expecting property name"),
+        ("model.safetensors", "x", "does not load ("),
+    ],
+)
+def test_a_base_that_cannot_be_trained_on_is_one_message(
+    run: Run, base: Path, tmp_path: Path, write: Write, file: str, content: str | None, says: str
+) -> None:
+    broken = shutil.copytree(base, tmp_path / "broken")
+    (broken / file).unlink() if content is None else (broken / file).write_text(content)
+    refused = run("train", write(["one", "two"]), "--base", broken, "--no-publish")
+    assert refused.status == 1
+    assert says in refused.err

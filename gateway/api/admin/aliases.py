@@ -10,9 +10,9 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
-from gateway.api.admin.office import Office
+from gateway.api.admin.office import Office, whole_adapter
 from gateway.api.admin.shapes import Limit, Next, Shape
-from registry.names import AdapterRef, parse_ref
+from registry.names import AdapterRef
 
 Owner = Annotated[str, Path(max_length=63, description="A tenant's name.")]
 AdapterName = Annotated[str, Path(max_length=63, description="An adapter's name inside the tenant.")]
@@ -78,4 +78,4 @@ def add_aliases(router: APIRouter, office: Office) -> None:
 
 
 def _whole(tenant: str, adapter: str) -> AdapterRef:
-    return parse_ref(f"{tenant}/{adapter}")
+    return whole_adapter(f"{tenant}/{adapter}", "adapter")

@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 PRINTABLE = r"^[^\x00-\x08\x0b-\x1f\x7f]*$"
 """No control characters but tabs and line ends: not every database stores them."""
-Actor = Annotated[str, Field(max_length=100, pattern=PRINTABLE, description="Who orders it; kept with the order.")]
+Actor = Annotated[
+    str, Field(min_length=1, max_length=100, pattern=PRINTABLE, description="Who orders it; kept with the order.")
+]
 Reason = Annotated[str, Field(max_length=1000, pattern=PRINTABLE, description="Why; kept with the order.")]
 Limit = Annotated[int, Query(ge=1, le=500, description="Rows in one answer.")]
 After = Annotated[str | None, Query(description="`next` of the page before.")]

@@ -17,7 +17,9 @@ TenantName = Annotated[str, Path(max_length=63, description="A tenant's name.")]
 External = Annotated[
     str, Path(max_length=MAX_EXTERNAL_MODEL_LENGTH, description="The name that the tenant's code sends as `model`.")
 ]
-By = Annotated[str, Query(max_length=100, pattern=PRINTABLE, description="Who orders it; kept with the change.")]
+By = Annotated[
+    str, Query(min_length=1, max_length=100, pattern=PRINTABLE, description="Who orders it; kept with the change.")
+]
 
 
 class TenantDocument(Shape):
