@@ -18,7 +18,7 @@ live = began=$$(date +%s); $(2) & child=$$!; trap "kill $$child" INT TERM; \
   done; wait $$child && printf '\rsetup     %s: %s s    \n' "$(1)" $$(( $$(date +%s) - began ));
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-fast check format loadtest live-fleet bars chaos swap-bench affinity-bench scale-bench crash-bench accounting-bench budget-bench reconcile-bench live-reconcile samples lock clean
+.PHONY: help setup up test test-fast check format loadtest live-fleet bars chaos swap-bench affinity-bench scale-bench crash-bench admission-bench accounting-bench budget-bench reconcile-bench live-reconcile samples lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -89,6 +89,9 @@ budget-bench: setup ## 1,000 requests at once with $1 left, 10,000 aborts: overs
 
 accounting-bench: setup ## Processor time of journal, limits and metrics per request; no fsync on the loop; journal writes
 	@$(BIN)/python -m tests.bars accounting
+
+admission-bench: setup ## 4 MB bodies of a tenant that is refused, beside another tenant's short requests
+	@$(BIN)/python -m tests.bars admission
 
 crash-bench: setup ## kill -9 of gateways at 50 random moments under streams: what the ledger lost, doubled, left open
 	@$(BIN)/python -m tests.bars crash

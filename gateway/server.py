@@ -23,6 +23,8 @@ HEAD_TIMEOUT_S = 20.0
 MOST_PIPELINED = 64
 READS_WITHIN_S = 30.0
 """In which a client must have read something of what waits for it."""
+UNWANTED_BYTES_PER_S = 4 * 1024 * 1024
+"""Of the rest of a body that was answered before it had come."""
 BODILESS = (204, 304)
 CHUNKED = (b"transfer-encoding", b"chunked")
 CLOSE = (b"connection", b"close")
@@ -106,6 +108,7 @@ class BoundedProtocol(PlainProtocol):
 
     head_timeout_s = HEAD_TIMEOUT_S
     reads_within_s = READS_WITHIN_S
+    unwanted_bytes_per_s = UNWANTED_BYTES_PER_S
     _reads: asyncio.TimerHandle | None = None
     """Runs while more waits for the client than may, and while its connection ends and something waits for it."""
 
@@ -116,6 +119,8 @@ class BoundedProtocol(PlainProtocol):
         """The request that is answered now, or was last; `cycle` is the one that was read last."""
         self._barren_bytes = 0
         """So many have come since the last that completed a head or was of a body."""
+        self._unwanted_bytes = 0
+        """So many have just come of a body that was answered before it had come."""
         self._in_head = True
         self._clock: asyncio.TimerHandle | None = self.loop.call_later(self.timeout_keep_alive, transport.close)
         self._new = True
@@ -132,6 +137,8 @@ class BoundedProtocol(PlainProtocol):
         super().data_received(data)
         if self.transport.is_closing():
             return
+        if self._unwanted_bytes:
+            self._read_on_later()
         if self._barren_bytes > MAX_HEAD_BYTES:
             if self._serves:
                 self.transport.abort()
@@ -141,6 +148,18 @@ class BoundedProtocol(PlainProtocol):
             self.transport.close()
         elif self._clock is None and not self._serves:
             self._clock = self.loop.call_later(self.head_timeout_s, self.transport.close)
+
+    def _read_on_later(self) -> None:
+        """Who was refused hears of it when the body is sent, and sends the next one then: as fast as it can be read,
+        that would be all that this process does.
+        """
+        self.flow.pause_reading()
+        self.loop.call_later(self._unwanted_bytes / self.unwanted_bytes_per_s, self._read_on)
+        self._unwanted_bytes = 0
+
+    def _read_on(self) -> None:
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
 
     @property
     def _serves(self) -> bool:
@@ -162,6 +181,8 @@ class BoundedProtocol(PlainProtocol):
         """What is between two parts of a body, as around chunks or in trailers, is bounded as heads are."""
         self._barren_bytes = 0
         super().on_body(body)
+        if self.cycle.response_complete:
+            self._unwanted_bytes += len(body)
 
     def on_end(self) -> None:
         """The next bytes are the next request's head."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import select
 import socket
@@ -11,9 +12,12 @@ from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
+import uvicorn
 
 from gateway.api import inference
+from gateway.server import BoundedProtocol
 from gateway.steps.admit import Places
+from loadtest.testing import free_port
 from tests.gateway.stack import CHAT, Stack, open_house, run_stack, wait_until
 
 BODIES = 8
@@ -161,3 +165,39 @@ def test_a_tenant_never_has_more_places_than_it_leaves_to_others() -> None:
     for place in held:
         place.__exit__(None, None, None)
     assert (places.taken, places.by_tenant) == (0, {})
+
+
+class NeverReadsOn(BoundedProtocol):
+    """Takes a day for a megabyte that nobody wants."""
+
+    unwanted_bytes_per_s = 12
+
+
+@pytest.mark.parametrize(("protocol", "comes_through"), [(BoundedProtocol, True), (NeverReadsOn, False)])
+async def test_a_body_that_was_refused_before_it_came_is_read_no_faster_than_it_may(
+    protocol: type[BoundedProtocol], comes_through: bool
+) -> None:
+    async def refuse(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 429, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(refuse, port=port, http=protocol, lifespan="off", log_config=None))
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+        writer.write(head % 2_000_000 + b"x" * 100)
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 429 ")
+        writer.write(b"x" * 1_999_900 + head % 0)
+        if comes_through:
+            assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).startswith(b"HTTP/1.1 429 ")
+        else:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 0.3)
+    finally:
+        writer.close()
+        server.should_exit = True
+        await serving
