@@ -60,6 +60,8 @@ class VersionInfo:
     shares: dict[str, float]
     """Of every alias whose traffic is split now: how many percent of it go here, when any do."""
     quarantined: str | None
+    quarantined_by_machine: bool
+    """Whether engines' refusals put it there: then it ends when an engine proves the version."""
     proof: ProofInfo | None
     """What is known of its effect; `None` when nobody has measured it."""
     created_at_ms: int
@@ -481,6 +483,7 @@ def version_info(session: Session, adapter: Adapter, version: Version) -> Versio
         aliases=tuple(aliases),
         shares=_shares(session, version),
         quarantined=version.quarantined,
+        quarantined_by_machine=version.quarantined_by_machine,
         proof=proof_of(session, version.manifest_digest),
         created_at_ms=version.created_at_ms,
     )

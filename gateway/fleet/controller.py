@@ -99,7 +99,15 @@ class Controller:
         self._pool = Pool(f"controller {term.token}")
         self._homes = Homes({})
         self.loading = Loading(registry, hub, term, self.swaps.versions, self)
-        self.court = Court(engines, registry, catalog, self._second_opinion, self.announce_catalog, lambda: hub.trusted)
+        self.court = Court(
+            engines,
+            registry,
+            catalog,
+            self._second_opinion,
+            self.announce_catalog,
+            lambda: hub.trusted,
+            lambda: not term.over,
+        )
         self._checks: dict[str, asyncio.Task[None]] = {}
         self._errands: set[asyncio.Task[None]] = set()
         self._being_answered: set[tuple[str, int]] = set()

@@ -27,21 +27,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.fleet.engine import EngineRefused, ManagedEngine, digest_in, short_digest
 from gateway.fleet.view import ColdAdapterFailed
-from gateway.fleet.vllm import (
-    AdapterRejected,
-    CannotCompare,
-    EngineFault,
-    LoadingDisabled,
-    NotVisible,
-    ProofBroken,
-)
+from gateway.fleet.vllm import FAILS, AdapterRejected, CannotCompare, EngineFault, ProofBroken
 from registry.catalog import Catalog, VersionEntry
 from registry.errors import RegistryError
 from registry.service import Registry
 
 log = logging.getLogger("switchyard.fleet")
-FAILS = (AdapterRejected, CannotCompare, NotVisible, LoadingDisabled)
-"""What says that an engine cannot do what it is asked; every other fault may be one of the moment."""
 UNDECIDED = (EngineFault, RegistryError, SQLAlchemyError, OSError)
 WITNESSES = 2
 """Known-good adapters that an engine must all fail to be refused: one may be at odds with this engine alone."""
@@ -70,14 +61,18 @@ class Court:
         ensure: Callable[[ManagedEngine, VersionEntry], Awaitable[None]],
         announce: Callable[[int], None],
         vouched: Callable[[], Collection[str]],
+        in_office: Callable[[], bool],
     ) -> None:
-        """`vouched` gives names on engines that workers were told to route to by an earlier controller."""
+        """`vouched` gives names on engines that workers were told to route to by an earlier controller; out of office
+        nothing is loaded any more.
+        """
         self._engines = engines
         self._registry = registry
         self._catalog = catalog
         self._ensure = ensure
         self._announce = announce
         self._vouched = vouched
+        self._in_office = in_office
         self._proved: dict[int, set[str]] = {}
         """Version id → URLs of the engines that proved it in this term, or held it proven when the term began."""
         self._refused_by: dict[int, set[str]] = {}
@@ -94,12 +89,16 @@ class Court:
     async def examine(self, engine: ManagedEngine) -> None:
         """Have an engine prove adapters that are known to be good. Raises `EngineRefused` when it can do none.
 
-        The caller holds the engine's `loading`. Without a known-good adapter there is nothing to ask.
+        The caller holds the engine's `loading`. Without a known-good adapter there is nothing to ask, but of an engine
+        that was refused, which is asked for those that it was refused over.
         """
-        await self._proves_one(engine, await self._witnesses(engine, with_proof=True), WITNESSES)
+        versions = await self._witnesses(engine, with_proof=True)
+        if not versions and engine.state == "refused":
+            versions = await self._stand_ins(engine.declared.base_digest)
+        await self._proves_one(engine, versions, WITNESSES)
 
     async def judge(self, engine: ManagedEngine, version: VersionEntry, error: EngineFault) -> ColdAdapterFailed:
-        """What is to be said to who waits for the version; `error` is `AdapterRejected` or `CannotCompare`."""
+        """What is to be said to who waits for the version; `error` is one of `FAILS`."""
         if isinstance(error, ProofBroken):
             self._proved.get(version.id, set()).discard(engine.url)
         try:
@@ -113,8 +112,10 @@ class Court:
         if provers and not credible:
             where = f"{', '.join(sorted(provers - {engine.url})) or 'it'} proved before"
             return self._refuse_engine(engine, f"it is alone in refusing {version.name}, which {where}: {error}")
-        if provers or not isinstance(error, AdapterRejected):  # what cannot be compared says nothing about the adapter
+        if provers or isinstance(error, CannotCompare):
             return self._bar(engine, version, error)
+        if not isinstance(error, AdapterRejected):  # it says nothing about the adapter
+            return _not_now(version, str(error))
         words = self._refused_by.setdefault(version.id, set())
         words.add(engine.url)
         if words != {engine.url}:  # in one turn with the line above: of two that refuse at once the later sees both
@@ -180,7 +181,8 @@ class Court:
                 return True
             if self._proved.get(version.id):
                 return False
-            return await self._proves_one(engine, await self._stand_ins(version), STAND_INS)
+            stand_ins = await self._stand_ins(version.base_digest, version)
+            return await self._proves_one(engine, stand_ins, STAND_INS)
 
     async def _proves_one(self, engine: ManagedEngine, versions: Iterable[VersionEntry], most: int) -> bool:
         """Whether one of the first `most` was proven; False when there is none. Raises `EngineRefused` if all fail."""
@@ -193,6 +195,8 @@ class Court:
             except (RegistryError, OSError) as error:
                 log.warning("%s cannot be used as a witness: %s", version.name, error)
                 continue
+            if not self._in_office():
+                raise EngineFault("this controller's term is over; its successor will examine it")
             try:
                 strength = await engine.try_out(version.manifest_digest, folder)
             except FAILS as error:
@@ -207,7 +211,7 @@ class Court:
     async def _witnesses(self, engine: ManagedEngine, *, with_proof: bool = False) -> list[VersionEntry]:
         """Versions known to be good: those with a proof of their effect, or else (unless that is asked) the others.
 
-        What other engines hold now comes first.
+        What other engines hold now comes first, and then one of each tenant: a tenant must not be all the witnesses.
         """
         vouched = {digest_in(name) for name in self._vouched()}
         known = [
@@ -217,19 +221,19 @@ class Court:
             and version.quarantined is None
             and (self._proved.get(version.id) or short_digest(version.manifest_digest) in vouched)
         ]
+        random.shuffle(known)  # so that an engine which was refused meets others the next time
         proven = await self._with_proof(known)
         held = {one for other in self._engines if other is not engine for one in other.resident}
-        return sorted(proven if proven or with_proof else known, key=lambda version: version.id not in held)
+        return _by_turns(sorted(proven if proven or with_proof else known, key=lambda version: version.id not in held))
 
-    async def _stand_ins(self, version: VersionEntry) -> list[VersionEntry]:
-        """Versions of the same base with a proof, nothing else being known of them; other tenants' first."""
-        wanted = {
-            one.id: one
-            for one in self._catalog().wanted_versions()
-            if one.base_digest == version.base_digest and one.id != version.id
-        }
+    async def _stand_ins(self, base_digest: str, refused: VersionEntry | None = None) -> list[VersionEntry]:
+        """Versions of a base with a proof, nothing else being known of them; those of the refused one's tenant last."""
+        wanted = {one.id: one for one in self._catalog().wanted_versions() if one.base_digest == base_digest}
+        if refused is not None:
+            wanted.pop(refused.id, None)
         found = random.sample(list(wanted.values()), min(len(wanted), MOST_LOOKED_AT))
-        return sorted(await self._with_proof(found), key=lambda one: one.tenant == version.tenant)
+        tenant = refused.tenant if refused is not None else None
+        return _by_turns(sorted(await self._with_proof(found), key=lambda one: one.tenant == tenant))
 
     async def _with_proof(self, versions: Sequence[VersionEntry]) -> list[VersionEntry]:
         looked_at = versions[:MOST_LOOKED_AT]
@@ -275,6 +279,8 @@ class Court:
             try:
                 folder = await asyncio.to_thread(self._registry.adapters.materialise, version.manifest_digest)
                 async with engine.loading:
+                    if not self._in_office():
+                        return
                     await engine.try_out(version.manifest_digest, folder)
                 await asyncio.to_thread(self._registry.adapters.release, version.id, by_machine=True)
                 self._announce(await asyncio.to_thread(self._registry.db.catalog_revision))
@@ -284,6 +290,15 @@ class Court:
                 self._proved.setdefault(version.id, set()).add(engine.url)
                 log.warning("%s is out of quarantine: engine %s proved it", version.name, engine.url)
                 return
+
+
+def _by_turns(versions: Sequence[VersionEntry]) -> list[VersionEntry]:
+    """The first of each tenant in their order, then the second of each, and so on."""
+    turns: dict[str, int] = {}
+    turn_of: dict[int, int] = {}
+    for version in versions:
+        turn_of[version.id] = turns[version.tenant] = turns.get(version.tenant, 0) + 1
+    return sorted(versions, key=lambda version: turn_of[version.id])
 
 
 def _not_now(version: VersionEntry, reason: str) -> ColdAdapterFailed:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.fleet.engine import ManagedEngine
 from gateway.fleet.hub import Hub
 from gateway.fleet.view import ColdAdapterFailed
-from gateway.fleet.vllm import AdapterRejected, CannotCompare, EngineFault
+from gateway.fleet.vllm import FAILS, EngineFault
 from registry.catalog import VersionEntry
 from registry.errors import RegistryError
 from registry.service import Registry
@@ -78,9 +78,9 @@ class Loading:
         """
         if version.quarantined is not None:
             raise ColdAdapterFailed(f"{version.name} is quarantined: {version.quarantined}", permanent=True)
-        if reason := engine.bars(version.id):
-            raise ColdAdapterFailed(f"{version.name} is not loaded on this engine now: {reason}", permanent=False)
         while not engine.holds(version.id, fully_proven=for_swap):
+            if reason := engine.bars(version.id):
+                raise ColdAdapterFailed(f"{version.name} is not loaded on this engine now: {reason}", permanent=False)
             load = self.tasks.get((engine.url, version.id))
             if load is None or load.done():  # a finished one stays in the table until the loop's next turn
                 load = self.start(engine, version, for_swap)
@@ -121,7 +121,7 @@ class Loading:
         try:
             try:
                 await self._load_in_turn(engine, version, for_swap)
-            except (AdapterRejected, CannotCompare) as error:
+            except FAILS as error:
                 self._office.publish()
                 failure = await self._office.judge(engine, version, error)
                 self._office.publish()
@@ -147,7 +147,7 @@ class Loading:
                         await self._make_room(engine, for_swap)
                     self._require_office()
                     resident = await engine.load(version.id, version.manifest_digest, folder, full_proof=for_swap)
-            except (AdapterRejected, CannotCompare):
+            except FAILS:
                 raise
             except (EngineFault, RegistryError, OSError, SQLAlchemyError) as error:
                 self._office.wake()

@@ -82,6 +82,10 @@ class Unintelligible(EngineFault):
     """The answer is not one that vLLM gives."""
 
 
+FAILS = (AdapterRejected, CannotCompare, NotVisible, LoadingDisabled)
+"""What says that an engine cannot do with an adapter what it is asked; every other fault may be one of the moment."""
+
+
 @dataclass(frozen=True, slots=True)
 class Card:
     """One line of the engine's `/v1/models`; `root` of an adapter is the folder it was read from."""

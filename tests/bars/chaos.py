@@ -71,7 +71,7 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
                 catalog_poll_s=POLL_S,
             ) as gateway,
         ):
-            chaos = Chaos(engines, house.registry.leadership, hung_s, gateway.url)
+            chaos = Chaos(engines, house.registry.leadership, hung_s, gateway.readiness)
             busy = Busy()
             records = _let_loose(folder, house, gateway, adapters, chaos, plan, seconds)
             used = busy.percent()

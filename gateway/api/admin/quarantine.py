@@ -17,6 +17,9 @@ class QuarantinedDocument(Shape):
 
     version: str = Field(description="tenant/adapter@1.0.")
     reason: str = Field(description="Why: clients get it in their 503.")
+    ends_by_itself: bool = Field(
+        description="Whether engines' refusals put it there: then it ends when an engine proves the version."
+    )
     aliases: list[str] = Field(description="Aliases that point at it; their requests fail until they move.")
 
 
@@ -57,7 +60,12 @@ def add_quarantine(router: APIRouter, office: Office) -> None:
         """What is in quarantine, and why."""
         return QuarantineDocument(
             quarantined=[
-                QuarantinedDocument(version=one.name, reason=one.quarantined or "", aliases=list(one.aliases))
+                QuarantinedDocument(
+                    version=one.name,
+                    reason=one.quarantined or "",
+                    ends_by_itself=one.quarantined_by_machine,
+                    aliases=list(one.aliases),
+                )
                 for one in registry.adapters.quarantined()
             ]
         )

@@ -7,8 +7,9 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import httpx
 
@@ -90,7 +91,8 @@ class Chaos:
     leadership: Leadership
     hung_s: float
     """How long an engine that hangs does so."""
-    gateway_url: str
+    readiness: Callable[[], dict[str, Any]]
+    """What the gateway says of its engines."""
     broken: list[BrokenBoot] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     returns: list[Return] = field(default_factory=list)
@@ -180,7 +182,7 @@ class Chaos:
         """Until the fleet has refused the engine, or that took too long: then it is killed, and comes back whole."""
         kind, since_s = self._broken_s[number]
         url, took_s = self.engines[number].url, time.monotonic() - since_s
-        refused = _says_refused(self.gateway_url, url)
+        refused = _says_refused(self.readiness, url)
         if not refused and took_s < BROKEN_AT_MOST_S:
             self._later(0.05, "await refusal", number)
             return
@@ -199,12 +201,11 @@ def _leader(leadership: Leadership) -> int:
     return int(lease.holder.split("-")[-2])
 
 
-def _says_refused(gateway_url: str, engine_url: str) -> bool:
+def _says_refused(readiness: Callable[[], dict[str, Any]], engine_url: str) -> bool:
     try:
-        engines = httpx.get(f"{gateway_url}/readyz", timeout=1.0).json()["engines"]
+        return str(readiness()["engines"][engine_url]).startswith("refused")
     except httpx.HTTPError:
         return False
-    return str(engines[engine_url]).startswith("refused")
 
 
 def _is_healthy(engine: EngineProcess) -> bool:
