@@ -38,7 +38,12 @@ def test_a_quarantined_version_is_a_503_with_the_reason_until_it_is_released_and
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "model_quarantined")
     assert "it swears at customers" in refused.json()["error"]["message"]
     (listed,) = admin.get("/quarantine")["quarantined"]
-    assert listed == {"version": "acme/triage@1.0", "reason": "it swears at customers", "aliases": ["production"]}
+    assert listed == {
+        "version": "acme/triage@1.0",
+        "reason": "it swears at customers",
+        "ends_by_itself": False,
+        "aliases": ["production"],
+    }
     (shown,) = admin.get("/adapters")["adapters"]
     assert (shown["state"], shown["reason"]) == ("quarantined", "it swears at customers")
     wait_until("it to be unloaded", lambda: stack.state()["unloads"] == 1)
