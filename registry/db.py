@@ -33,11 +33,15 @@ class Database:
         """Connects to nothing yet. Raises `InvalidInput` for what is no URL of a database with a driver here."""
         self.url = url
         try:
-            sqlite = make_url(url).get_backend_name() == "sqlite"
-            self.engine: Engine = create_engine(url, connect_args={"timeout": 30} if sqlite else {})
+            parts = make_url(url)
+            if parts.drivername in ("postgresql", "postgres"):
+                parts = parts.set(drivername="postgresql+psycopg")
+            sqlite = parts.get_backend_name() == "sqlite"
+            self.engine: Engine = create_engine(parts, connect_args={"timeout": 30} if sqlite else {})
         except (ArgumentError, ImportError) as error:  # the URL itself may hold a password, so it is not shown
             raise InvalidInput(
-                f"database_url cannot be used: {error}; expected an SQLAlchemy URL such as sqlite:////srv/registry.db",
+                f"database_url cannot be used: {error}; expected an SQLAlchemy URL such as sqlite:////srv/registry.db "
+                "or postgresql+psycopg://user:password@host/name (with the extra: pip install 'switchyard[postgres]')",
                 param="database_url",
             ) from error
         if sqlite:
@@ -99,14 +103,12 @@ class Database:
             yield session
 
     def insert(self, table: Table) -> Any:
-        """An INSERT of this database's dialect, which knows `on_conflict_do_nothing`."""
+        """An INSERT that knows `on_conflict_do_nothing`, of this database's dialect; its `rowcount` is what was new."""
         if self.engine.dialect.name == "sqlite":
-            from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-
-            return sqlite_insert(table)
-        from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-
-        return postgresql_insert(table)
+            from sqlalchemy.dialects.sqlite import insert
+        else:
+            from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
+        return insert(table).execution_options(preserve_rowcount=True)
 
     def catalog_revision(self) -> int:
         """The revision in force: one cheap read, made about once a second by every gateway worker."""

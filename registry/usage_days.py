@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
-    Integer,
     Select,
     Subquery,
     Table,
@@ -113,7 +113,7 @@ def _by_row(where: ColumnElement[bool]) -> list[Select[Any]]:
         "estimated": _flag(row.usage_source == "estimated"),
         **{name: func.coalesce(getattr(row, name), 0) for name in CORRECTABLE},
         "busy_ms": func.coalesce(row.finished_at_ms - row.started_at_ms, 0),
-        "ttft_us": sql_cast(func.round(func.coalesce(row.ttft_ms, 0) * 1000), Integer),
+        "ttft_us": sql_cast(func.round(func.coalesce(row.ttft_ms, 0) * 1000), BigInteger),
         "with_ttft": _flag(row.ttft_ms.is_not(None)),
         "first_ms": row.started_at_ms,
         "last_ms": func.coalesce(row.finished_at_ms, row.started_at_ms),
@@ -123,8 +123,8 @@ def _by_row(where: ColumnElement[bool]) -> list[Select[Any]]:
         "writer": literal(CORRECTIONS),
         **dict.fromkeys(SUMS, literal(0)),
         **{name: getattr(correction, name) for name in CORRECTABLE},
-        "first_ms": null(),
-        "last_ms": null(),
+        "first_ms": sql_cast(null(), BigInteger),
+        "last_ms": sql_cast(null(), BigInteger),
     }
     return [
         _in_order(attempts).where(where),

@@ -16,6 +16,7 @@ from registry.names import PRODUCTION, AdapterRef, parse_ref
 from registry.service import Registry
 from registry.settings import RegistrySettings
 from registry.swaps import DONE, SwapInfo
+from tests.postgres_server import PostgresServer, postgres_server
 from tests.registry.adapter_folders import TinyBase, base_tensors, lora_tensors, write_adapter
 
 TRIAGE = AdapterRef("acme", "triage", None, None)
@@ -40,10 +41,46 @@ def state_dir(stocked_state: Path, tmp_path: Path) -> Path:
     return shutil.copytree(stocked_state, tmp_path / "state")
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL for the session."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def stocked_postgres(postgres: PostgresServer, stocked_state: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URL of a database with the same in it; never written to."""
+    url, folder = postgres.new_database(), tmp_path_factory.mktemp("stocked-postgres")
+    with Registry.open(RegistrySettings(state_dir=folder, database_url=url)) as registry:
+        for name in ("tiny", "other"):
+            registry.bases.register(name, stocked_state.parent / name)
+        for tenant in ("acme", "globex"):
+            registry.tenants.create(tenant)
+    return url
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Modules that say BOTH_DATABASES run on both; the others on SQLite alone, because that is quicker."""
+    given = any("database_url" in marker.args[0] for marker in metafunc.definition.iter_markers("parametrize"))
+    if "database_url" in metafunc.fixturenames and not given:
+        both = getattr(metafunc.module, "BOTH_DATABASES", False)
+        metafunc.parametrize("database_url", ["sqlite", "postgresql"] if both else ["sqlite"], indirect=True)
+
+
 @pytest.fixture
-def registry(state_dir: Path) -> Iterator[Registry]:
+def database_url(request: pytest.FixtureRequest) -> str | None:
+    """A stocked database for one test, of each kind; `None` is the SQLite file of the state folder."""
+    if request.param == "sqlite":
+        return None
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.copy_of(request.getfixturevalue("stocked_postgres"))
+
+
+@pytest.fixture
+def registry(state_dir: Path, database_url: str | None) -> Iterator[Registry]:
     """The copy, open."""
-    with Registry.open(RegistrySettings(state_dir=state_dir)) as registry:
+    with Registry.open(RegistrySettings(state_dir=state_dir, database_url=database_url)) as registry:
         yield registry
 
 

@@ -11,6 +11,8 @@ from registry.budget_warnings import KEPT_MS, BudgetWarningBooks, Crossing, Noti
 from registry.db import now_ms
 from registry.service import Registry
 
+BOTH_DATABASES = True
+
 LEASE_MS = 60_000
 
 

@@ -24,6 +24,8 @@ from registry.service import Registry
 from tests.registry.adapter_folders import TinyBase, base_tensors
 from tests.registry.conftest import Shop
 
+BOTH_DATABASES = True
+
 
 class Clerk:
     """Does one thing or another to a registry, by chance, as people do: some of it is refused."""

@@ -17,7 +17,6 @@ from registry.leadership import TTL_MS, Lease
 from registry.models import ControllerLease
 from registry.names import parse_ref
 from registry.service import Registry
-from registry.settings import RegistrySettings
 from tests.registry.conftest import Shop
 
 CANDIDATE = """
@@ -25,6 +24,8 @@ import sys
 from pathlib import Path
 from registry.service import Registry
 from registry.settings import RegistrySettings
+
+BOTH_DATABASES = True
 with Registry.open(RegistrySettings(state_dir=Path(sys.argv[1]))) as registry:
     print("ready", flush=True)
     sys.stdin.readline()
@@ -135,9 +136,9 @@ def test_a_holder_that_was_released_is_fenced_before_anybody_follows(shop: Shop)
         shop.registry.swaps.flip(swap.id, fence=lease.token)
 
 
-def test_whoever_knows_that_a_holder_is_dead_may_release_its_lease(registry: Registry, state_dir: Path) -> None:
+def test_whoever_knows_that_a_holder_is_dead_may_release_its_lease(registry: Registry) -> None:
     before = take(registry, "one")
-    with Registry.open(RegistrySettings(state_dir=state_dir)) as parent:
+    with Registry.open(registry.settings) as parent:
         parent.leadership.release("one")
     assert take(registry, "two").token == before.token + 1
 

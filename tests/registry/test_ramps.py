@@ -12,6 +12,8 @@ from registry.swap_report import report_swap
 from registry.swaps import DONE, FLIPPED, PRELOADING, REQUESTED, SwapArm, SwapInfo
 from tests.registry.conftest import TRIAGE, Shop
 
+BOTH_DATABASES = True
+
 TENTH = {"1.0": 9000, "1.1": 1000}
 
 

@@ -13,6 +13,8 @@ from registry.service import Registry
 from registry.tenants import hash_secret
 from tests.registry.conftest import Shop
 
+BOTH_DATABASES = True
+
 BAD_NAMES = ["", "Acme", "ac me", "-acme", "acme/x", "acme@x", "acme\n", "ácme", "a_b", "a.b", "x" * 64, "../etc"]
 
 
@@ -38,6 +40,7 @@ def test_a_key_is_sk_and_256_random_bits_and_never_the_same(registry: Registry) 
         assert len(base64.urlsafe_b64decode(secret.removeprefix("sk-") + "=")) * 8 == 256
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_secret_is_nowhere_in_the_state_folder(registry: Registry, state_dir: Path) -> None:
     key = registry.tenants.create_key("acme", label="ci")
     stored = b"".join(path.read_bytes() for path in state_dir.rglob("*") if path.is_file())

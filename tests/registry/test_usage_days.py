@@ -19,6 +19,8 @@ from registry.usage_days import CORRECTABLE, CORRECTIONS, usage_between, wrong_d
 from registry.windows import DAY_MS
 from tests.registry.usage import usage_row
 
+BOTH_DATABASES = True
+
 DAYS = 4
 OUTCOMES = ("ok", "ok", "client_aborted", "engine_failed", "load_failed", "rejected", "lost")
 

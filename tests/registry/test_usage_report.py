@@ -17,6 +17,8 @@ from registry.usage_report import UsageLine, day_ms, reasons_said, report_usage,
 from registry.windows import DAY_MS
 from tests.registry.usage import usage_row
 
+BOTH_DATABASES = True
+
 NOW = 3 * DAY_MS
 
 

@@ -38,7 +38,7 @@ ATTEMPT = """
     CASE WHEN r.usage_source = 'partial' THEN 1 ELSE 0 END, CASE WHEN r.usage_source = 'estimated' THEN 1 ELSE 0 END,
     coalesce(r.prompt_tokens, 0), coalesce(r.cached_tokens, 0), coalesce(r.completion_tokens, 0),
     coalesce(r.cost_nano, 0), coalesce(r.finished_at_ms - r.started_at_ms, 0),
-    CAST(round(coalesce(r.ttft_ms, 0) * 1000) AS INTEGER), CASE WHEN r.ttft_ms IS NULL THEN 0 ELSE 1 END,
+    CAST(round(coalesce(r.ttft_ms, 0) * 1000) AS BIGINT), CASE WHEN r.ttft_ms IS NULL THEN 0 ELSE 1 END,
     r.started_at_ms, coalesce(r.finished_at_ms, r.started_at_ms)
 """
 CORRECTION = """

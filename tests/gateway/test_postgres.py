@@ -1,0 +1,94 @@
+"""Two gateways side by side on one PostgreSQL: what a day needs of the database works there as it does on SQLite."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from registry.db import Database
+from registry.errors import InvalidInput
+from tests.bars.support.gateways import GatewayProcess, gateway_process
+from tests.gateway.stack import MESSAGES, House, open_house, run_engines, wait_until
+from tests.postgres_server import PostgresServer, postgres_server
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def house(postgres: PostgresServer, tmp_path: Path) -> Iterator[House]:
+    with open_house(tmp_path, database_url=postgres.empty_database()) as house:
+        house.tenant("acme")
+        for _ in range(2):
+            house.publish("acme/triage")
+        house.point("acme/triage", "1.0")
+        yield house
+
+
+def switchyard(gateway: GatewayProcess, *arguments: str) -> Any:
+    done = subprocess.run(
+        [sys.executable, "-m", "switchyard", *arguments, "--json"],
+        env=dict(gateway.environment),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_two_gateways_on_one_postgresql_serve_swap_and_keep_the_ledger(house: House) -> None:
+    url = house.settings.database_url
+    with (
+        run_engines(house, {}) as (engine,),
+        gateway_process(house.settings.state_dir, [engine.url], database_url=url) as first,
+        gateway_process(house.settings.state_dir, [engine.url], database_url=url) as second,
+        httpx.Client(headers={"Authorization": f"Bearer {house.keys['acme']}"}, timeout=20) as client,
+    ):
+
+        def ask(gateway: GatewayProcess) -> Any:
+            body = {"model": "acme/triage", "messages": MESSAGES, "max_tokens": 4}
+            answer = client.post(f"{gateway.url}/v1/chat/completions", json=body)
+            assert answer.status_code == 200, answer.text
+            return answer.json()["model"]
+
+        assert [ask(first), ask(second)] == ["acme/triage@1.0"] * 2
+        assert len(switchyard(first, "fleet")["workers"]) == 2
+        swap = switchyard(second, "adapters", "promote", "acme/triage@1.1")
+        assert swap["state"] == "done"
+        assert [ask(first), ask(second)] == ["acme/triage@1.1"] * 2
+        switchyard(first, "limits", "set", "tenant:acme", "--requests-per-minute", "100")
+        revoked = house.key("acme")
+        house.registry.tenants.revoke_key(
+            next(key.id for key in house.registry.tenants.list_keys() if key.shown.endswith(revoked[-4:]))
+        )
+        wait_until("four attempts in the ledger", lambda: len(house.usage(tenant="acme", outcome="ok")) == 4)
+        lines = switchyard(first, "usage", "--by", "tenant")["lines"]
+        assert 4 in [line["attempts"] for line in lines]  # the other one is _system's
+        assert switchyard(second, "ledger", "verify")["problems"] == []
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
+def test_every_way_to_write_a_postgresql_url_means_the_driver_that_is_shipped(
+    scheme: str, postgres: PostgresServer
+) -> None:
+    database = Database(postgres.empty_database().replace("postgresql+psycopg", scheme))
+    database.migrate()
+    assert database.catalog_revision() == 0
+    database.close()
+
+
+def test_a_url_without_a_driver_here_names_the_extra_and_no_password() -> None:
+    with pytest.raises(InvalidInput, match=r"switchyard\[postgres\]") as refused:
+        Database("postgresql+psycopg2://me:hunter2@host/db")
+    assert "hunter2" not in refused.value.message
