@@ -187,7 +187,7 @@ def test_a_correction_is_a_row_that_sums_have_in_them(state: Path, run: Run) -> 
             registry.ledger.correct("a", "more", "me", {"cost_nano": -1})
         with pytest.raises(InvalidInput, match=r"cost_nano is \d+: 0 are booked, and they cannot become more than"):
             registry.ledger.correct("a", "more", "me", {"cost_nano": 1 << 63})
-        with pytest.raises(NotFound, match="attempt 'zz' is not in the ledger"):
+        with pytest.raises(NotFound, match="'zz' is not in the ledger"):
             registry.ledger.correct("zz", "why", "me", {"completion_tokens": 1})
         with pytest.raises(InvalidInput, match="tenant cannot be corrected"):
             registry.ledger.correct("a", "why", "me", {"tenant": 1})

@@ -147,8 +147,10 @@ def test_a_request_without_max_tokens_is_sent_with_the_bound_that_is_held(limite
 
 @pytest.fixture(scope="module")
 def keyed(limited: Stack) -> Stack:
-    """The tenant `keyed` has no limits; its keys have."""
+    """The tenant `keyed` has no limits; its keys have. Prompts count by their bytes."""
     tenant(limited, "keyed")
+    assert limited.gateway.house is not None
+    limited.gateway.house.prompts._folders = lambda digest: []
     return limited
 
 
