@@ -219,3 +219,22 @@ async def test_the_command_serves_and_a_crash_ends_its_process() -> None:
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def test_the_head_of_a_stream_comes_before_its_first_token(engine: MockEngine, http: httpx.AsyncClient) -> None:
+    await engine.faults(hang=True)
+    body = {"model": "base", "prompt": "x", "max_tokens": 2, "stream": True}
+    async with http.stream("POST", "/v1/completions", json=body) as answer:
+        assert answer.status_code == 200
+        await engine.faults(hang=False)
+        assert (await answer.aread()).endswith(b"data: [DONE]\n\n")
+
+
+async def test_answers_that_are_given_up_end_as_vllms_do(engine: MockEngine, http: httpx.AsyncClient) -> None:
+    await engine.faults(abort_after_tokens=2)
+    whole = (await complete(http, max_tokens=5)).json()
+    assert (whole["choices"][0]["finish_reason"], whole["usage"]["completion_tokens"]) == ("abort", 2)
+    body = {"model": "base", "messages": [{"role": "user", "content": "x"}], "max_tokens": 5, "stream": True}
+    streamed = (await http.post("/v1/chat/completions", json=body)).text
+    assert streamed.count('"finish_reason":"abort"') == 1
+    assert streamed.endswith("data: [DONE]\n\n")
