@@ -148,6 +148,16 @@ class OneEngine:
     def holds(self, _version_id: int, *, fully_proven: bool) -> bool:
         return self.proven or not fully_proven
 
+    def bars(self, _version_id: int) -> None:
+        return None
+
+
+class QuietOffice:
+    """A controller that has nothing else to load."""
+
+    def preload(self) -> None:
+        pass
+
 
 class LoadingAtTheGate(Loading):
     """Loads end when the gate opens; only a full proof proves."""
@@ -162,7 +172,8 @@ class LoadingAtTheGate(Loading):
 async def test_a_full_proof_asked_for_in_the_turn_in_which_a_plain_load_ends_does_not_spin() -> None:
     engine: Any = OneEngine()
     nothing: Any = None
-    loading = LoadingAtTheGate(nothing, nothing, FirstTerm(), set, nothing)
+    office: Any = QuietOffice()
+    loading = LoadingAtTheGate(nothing, nothing, FirstTerm(), set, office)
     loading.gate = asyncio.get_running_loop().create_future()
     version = VersionEntry(1, "acme/triage@1.0", "acme", "triage", "1.0", "sha256:0", "sha256:1", None, 0)
 
