@@ -1,0 +1,58 @@
+"""Every command and option that the README and docs/ name exists."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from switchyard import BORROWED, COMMANDS, command_of
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+OPTION = re.compile(r"^--?[a-z]")
+
+
+def documented(page: Path) -> list[str]:
+    """What follows `switchyard` in code, one entry for each time."""
+    text = page.read_text()
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    lines = [part for block in blocks for line in block.splitlines() for part in line.split("#")[0].split("&&")]
+    spans = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    return [
+        found[1] for part in (*lines, *spans) if (found := re.match(r"\s*(?:\.venv/bin/)?switchyard\s+([a-z].*)", part))
+    ]
+
+
+CALLS = [(page.name, call) for page in PAGES for call in documented(page)]
+
+
+def params_of(words: list[str]) -> tuple[list[str], set[str]]:
+    """The words after the command's name, and the options that it has."""
+    command: Any = command_of(COMMANDS[words[0]][0])
+    rest = words[1:]
+    if rest and rest[0] in BORROWED.get(words[0], {}):
+        command, rest = command_of(BORROWED[words[0]][rest[0]][0]), rest[1:]
+    while rest and getattr(command, "commands", None) and not OPTION.match(rest[0]):
+        assert rest[0] in command.commands or "|" in rest[0] or not rest[0].islower(), f"there is no {words}"
+        if rest[0] not in command.commands:
+            break
+        command, rest = command.commands[rest[0]], rest[1:]
+    options = {flag for param in command.params for flag in (*param.opts, *param.secondary_opts)}
+    return rest, options | {"--help"}
+
+
+@pytest.mark.parametrize(("page", "call"), CALLS)
+def test_a_documented_command_and_its_options_exist(page: str, call: str) -> None:
+    words = shlex.split(call.replace("…", "x"))
+    assert words[0] in COMMANDS, f"{page} names `switchyard {call}`"
+    rest, options = params_of(words)
+    unknown = [word for word in rest if OPTION.match(word) and word.partition("=")[0] not in options]
+    assert unknown == [], f"{page} names `switchyard {call}`"
+
+
+def test_the_readme_names_enough_commands_for_this_to_mean_something() -> None:
+    assert len(CALLS) > 40
