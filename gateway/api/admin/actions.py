@@ -16,13 +16,13 @@ MAX_ID = 2**63 - 1
 class ActionDocument(Shape):
     """One change."""
 
-    id: int
+    id: int = Field(description="Counts up as they happen.")
     at_ms: int = Field(description="Milliseconds since the epoch.")
     actor: str = Field(description="`actor` of the order, or who was at the keyboard.")
     action: str = Field(
         description="tenant.created, tenant.changed, key.created, key.revoked, model.mapped, model.unmapped."
     )
-    tenant: str
+    tenant: str = Field(description="Whose it is.")
     subject: str = Field(description="The tenant's name, the key's id, or tenant/external name.")
     detail: dict[str, Any] = Field(description="What was set, and what was there before; never a secret.")
 

@@ -21,7 +21,7 @@ AdapterName = Annotated[str, Path(max_length=63, description="An adapter's name 
 class AliasDocument(Shape):
     """A movable name of a version."""
 
-    alias: str
+    alias: str = Field(description="Its name.")
     version: str = Field(description="What it points at, tenant/adapter@1.0.")
     etag: str = Field(description="Changes with every move; send it as If-Match with a promote or rollback.")
     arms: dict[str, int] = Field(description="Version → 1/10,000 of its traffic while it is split; else empty.")
@@ -37,11 +37,11 @@ class AliasesDocument(Shape):
 class MoveDocument(Shape):
     """One move of one alias."""
 
-    alias: str
+    alias: str = Field(description="Its name.")
     from_version: str | None = Field(description="Null for the first move.")
-    to_version: str
+    to_version: str = Field(description="The version that it points at since.")
     actor: str = Field(description="Who ordered it.")
-    reason: str
+    reason: str = Field(description="Why, as it was given.")
     at_ms: int = Field(description="Milliseconds since the epoch.")
 
 

@@ -19,9 +19,9 @@ class KeyDocument(Shape):
     """A key, without its secret."""
 
     id: str = Field(description="Names the key, also as `key:ID` of limits.")
-    tenant: str
+    tenant: str = Field(description="Whose it is.")
     shown: str = Field(description="First and last characters of the secret, to tell keys apart.")
-    label: str
+    label: str = Field(description="What its owner calls it.")
     scopes: list[str] = Field(description="inference: the tenant's adapters. base: base models by name.")
     created_at_ms: int = Field(description="Milliseconds since the epoch.")
     revoked_at_ms: int | None = Field(description="Milliseconds since the epoch; null while it is good.")

@@ -85,7 +85,7 @@ class AcknowledgementDocument(Shape):
 class SkewDocument(Shape):
     """One unit, derived from what requests say, is more than 5 % of a split's traffic."""
 
-    split_id: int
+    split_id: int = Field(description="The split.")
     source: str = Field(description="How it was derived: `first_turn` of chats, or `prompt` of completions.")
     requests: int = Field(description="The last requests of the split that the worker with the worst figure has seen.")
     of_one_unit: int = Field(description="Of them, those of the unit.")

@@ -68,7 +68,7 @@ class TenantOutcome(TenantDocument):
 class MappingDocument(Shape):
     """An external model name and what it stands for."""
 
-    tenant: str
+    tenant: str = Field(description="Whose it is.")
     external: str = Field(description="The name that the tenant's code sends, such as gpt-4o-mini-2024-07-18.")
     target: str = Field(description="An adapter of the tenant, optionally @version or @alias, or a base model.")
     created_at_ms: int = Field(description="When it was mapped, in milliseconds since the epoch.")
