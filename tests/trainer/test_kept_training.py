@@ -137,6 +137,7 @@ def test_what_fails_after_the_training_names_the_command_that_goes_on(
     from obstore.exceptions import BaseError
 
     recipe, in_the_way = write(["one", "two", "three", "four"]), tmp_path / "state" / "blobs" / "blobs"
+    in_the_way.parent.mkdir(parents=True, exist_ok=True)
     in_the_way.write_text("no folder")  # so that publishing cannot store anything
     with pytest.raises(BaseError):
         run("train", recipe, "--base", base)
