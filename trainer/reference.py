@@ -13,6 +13,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from registry.console import say
 from trainer.recipe import RecipeModel
 
 HEADINGS = ("key", "default", "unit", "allowed", "meaning")
@@ -74,4 +75,4 @@ def _whole_line(text: str) -> str:
 
 
 if __name__ == "__main__":
-    print(recipe_tables(), end="")
+    say(*recipe_tables().removesuffix("\n").split("\n"))
