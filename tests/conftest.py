@@ -13,6 +13,11 @@ LONGEST_FIRST = ("live", "test_bars.py")
 """What takes minutes as one piece begins first, so that no process works alone at the end."""
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Long values do not name a test: every process must come to the same name, and people read it."""
+    return f"{argname} of {len(val)}" if isinstance(val, (bytes, str)) and len(val) > 100 else None
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With `-n` a file stays in one process, because of its fixtures, and the real engine's files in the same one."""

@@ -135,21 +135,23 @@ def zstd_of_one_byte(blocks: int) -> bytes:
 
 
 PLAIN = b" " * (64 << 20)
-BOMBS = [
-    ("gzip", gzip.compress(PLAIN)),
-    ("deflate", zlib.compress(PLAIN)),
-    ("deflate", bare(PLAIN)),
-    ("br", brotli.compress(PLAIN, quality=5)),
-    ("zstd", zstandard.ZstdCompressor().compress(PLAIN)),
-    ("zstd", zstd_of_one_byte(500_000)),
-    ("gzip, gzip", gzip.compress(gzip.compress(PLAIN))),
-    ("br, zstd", zstandard.ZstdCompressor().compress(brotli.compress(PLAIN, quality=5))),
-    ("gzip", gzip.compress(b" " * (LIMIT + 1))),
-]
+BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "gzip": ("gzip", lambda: gzip.compress(PLAIN, 1)),
+    "deflate": ("deflate", lambda: zlib.compress(PLAIN, 1)),
+    "deflate without its frame": ("deflate", lambda: bare(PLAIN)),
+    "br": ("br", lambda: brotli.compress(PLAIN, quality=1)),
+    "zstd": ("zstd", lambda: zstandard.ZstdCompressor().compress(PLAIN)),
+    "zstd of one byte": ("zstd", lambda: zstd_of_one_byte(500_000)),
+    "gzip in gzip": ("gzip, gzip", lambda: gzip.compress(gzip.compress(PLAIN, 1))),
+    "br in zstd": ("br, zstd", lambda: zstandard.ZstdCompressor().compress(brotli.compress(PLAIN, quality=1))),
+    "one byte too many": ("gzip", lambda: gzip.compress(b" " * (LIMIT + 1), 1)),
+}
 
 
-@pytest.mark.parametrize(("header", "bomb"), BOMBS)
-def test_a_bomb_is_stopped_at_the_limit_in_bounded_memory_and_others_have_their_turns(header: str, bomb: bytes) -> None:
+@pytest.mark.parametrize("kind", BOMBS)
+def test_a_bomb_is_stopped_at_the_limit_in_bounded_memory_and_others_have_their_turns(kind: str) -> None:
+    header, made = BOMBS[kind]
+    bomb = made()
     turns = 0
 
     async def read() -> bytes:
@@ -179,8 +181,8 @@ def test_a_bomb_is_stopped_at_the_limit_in_bounded_memory_and_others_have_their_
 
 
 def test_a_bomb_over_the_socket_is_a_413_and_the_gateway_goes_on(stack: Stack) -> None:
-    for header, bomb in BOMBS:
-        if len(bomb) < LIMIT:
+    for header, made in BOMBS.values():
+        if len(bomb := made()) < LIMIT:
             answer = stack.post(CHAT, bomb, headers={"Content-Encoding": header})
             assert (answer.status_code, answer.json()["error"]["code"]) == (413, "payload_too_large")
     assert stack.post(CHAT, BODY).status_code == 200

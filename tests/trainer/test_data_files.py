@@ -93,7 +93,7 @@ def test_a_message_that_is_none_is_a_fault_with_its_line(tmp_path: Path, message
         (PAIR.decode().encode("utf-16"), "UTF-16"),
         (PAIR.decode().encode("utf-16-be"), "UTF-16"),
         (PAIR.decode().encode("utf-32"), "UTF-16 or UTF-32"),
-        (gzip.compress(PAIR), "compressed"),
+        (gzip.compress(PAIR, mtime=0), "compressed"),
         (b"PAR1" + bytes(100), "Parquet"),
         (bytes(5_000), "save it as UTF-8"),
         (b"", "no row at all"),
