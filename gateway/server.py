@@ -165,6 +165,12 @@ class BoundedProtocol(PlainProtocol):
     def _serves(self) -> bool:
         return self._serving is not None and not self._serving.response_complete
 
+    @property
+    def _waits_for_body(self) -> bool:
+        """Of the request that is to be answered, and nothing was said yet: what comes now can only be its own."""
+        cycle = self._serving
+        return cycle is self.cycle and cycle is not None and not self._in_head and not cycle.response_started
+
     def on_head(self) -> None:
         """The head is whole: stop the clock. Raises `ConnectionError` when too many requests wait for their turn."""
         self._in_head = False
@@ -191,8 +197,10 @@ class BoundedProtocol(PlainProtocol):
         self._in_head = True
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP; but in the middle of an answer there is nothing to be said."""
-        if self._serves:
+        """Refuse what is no HTTP; but in the middle of an answer there is nothing to be said, and the answer that is
+        due may be another request's.
+        """
+        if self._serves and not self._waits_for_body:
             self.transport.abort()
         elif not self.transport.is_closing():
             self._refuse(400, BadRequest("This is no HTTP/1.1 request.", code="invalid_http"))

@@ -24,6 +24,10 @@ ZSTD_WINDOW_BYTES = 1 << 23
 TURN_BYTES, TURN_STEPS = 1 << 17, 64
 """After so much output, or so many steps, others get their turn: at most some milliseconds."""
 MOST_CODINGS = 3
+MOST_STREAMS = 256
+"""Of one coding behind each other, as parallel compressors write them. Each has a decoder of its own, and some hundred
+bytes, coded twice, can be half a million of them that are empty.
+"""
 
 
 class NotDecodable(Exception):
@@ -33,7 +37,7 @@ class NotDecodable(Exception):
 def _inflated(data: bytes, window_bits: int) -> Pieces:
     """One or more zlib streams behind each other."""
     at = 0
-    while True:
+    for _ in range(MOST_STREAMS):
         decoder = zlib.decompressobj(window_bits)
         while not decoder.eof:
             given = decoder.unconsumed_tail
@@ -47,6 +51,7 @@ def _inflated(data: bytes, window_bits: int) -> Pieces:
         at -= len(decoder.unused_data)
         if at >= len(data):
             return
+    raise NotDecodable(f"it is more than {MOST_STREAMS} streams behind each other")
 
 
 def _gunzipped(data: bytes) -> Pieces:
@@ -77,7 +82,7 @@ def _unbrotlied(data: bytes) -> Pieces:
 
 def _unzstded(data: bytes) -> Pieces:
     at = 0
-    while True:
+    for _ in range(MOST_STREAMS):
         decoder = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES).decompressobj()
         while not decoder.eof:
             given = data[at : at + ZSTD_SLICE_BYTES]
@@ -88,6 +93,7 @@ def _unzstded(data: bytes) -> Pieces:
         at -= len(decoder.unused_data)
         if at >= len(data):
             return
+    raise NotDecodable(f"it is more than {MOST_STREAMS} streams behind each other")
 
 
 DECODERS: Mapping[str, Callable[[bytes], Pieces]] = MappingProxyType(

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 from gateway.api.asgi import Message, Receive, Send
 from gateway.api.codings import codings_of, decoding
@@ -142,9 +143,7 @@ class Client:
             part = message.get("body", b"")
             length += len(part)
             if length > self._max_body_bytes:
-                raise PayloadTooLarge(
-                    f"The body is longer than {self._max_body_bytes} bytes.", code="payload_too_large"
-                )
+                await _refuse_too_long(self._max_body_bytes)
             parts.append(part)
             if not message.get("more_body", False):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -156,6 +155,11 @@ class Client:
         self._gone = True
         if self._serving is not None:
             self._serving.cancel(CLIENT_GONE)
+
+
+async def _refuse_too_long(most_bytes: int) -> NoReturn:
+    """Instead of a body whose length is known: nobody has to send it first."""
+    raise PayloadTooLarge(f"The body is longer than {most_bytes} bytes.", code="payload_too_large")
 
 
 def _call(
@@ -184,6 +188,8 @@ def _call(
             refuse_forms(value)
         elif name == b"content-encoding":
             codings += codings_of(value)
+        elif name == b"content-length" and int(value) > max_body_bytes:
+            body = partial(_refuse_too_long, max_body_bytes)
     if codings:
         body = decoding(body, codings, max_body_bytes)
     return Call(endpoint, authorization, unit, body, ids.own, ids.at_the_engine)

@@ -34,6 +34,8 @@ from gateway.handoffs import Ability, ShownUsage
 
 __all__ = ["Caps", "Endpoint", "InferenceRequest", "parse_request"]
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""Some editors and shells begin UTF-8 with it."""
 _MODEL = text(256, least_chars=1)
 _REQUIRED: dict[Endpoint, str] = {"chat": "messages", "completions": "prompt"}
 
@@ -107,6 +109,7 @@ def _object(raw: bytes, caps: Caps) -> dict[str, Any]:
             f"The body has {len(raw)} bytes; the most is {caps.max_body_bytes}. Send less text.",
             code="payload_too_large",
         )
+    raw = raw.removeprefix(BYTE_ORDER_MARK)
     if not raw:
         raise BadRequest("The body is empty. Send a JSON object.", code="invalid_json")
     BODY.refuse_more(raw)

@@ -56,6 +56,40 @@ def test_a_body_without_a_key_is_not_read(stack: Stack) -> None:
         assert client.recv(100).startswith(b"HTTP/1.1 401 ")
 
 
+def test_a_body_that_says_that_it_is_too_long_is_refused_before_it_comes(stack: Stack) -> None:
+    host, _, port = stack.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stack.house.keys['acme']}\r\n"
+        client.sendall(f"{head}Expect: 100-continue\r\nContent-Length: {Caps().max_body_bytes + 1}\r\n\r\n".encode())
+        answer = client.recv(1000)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b'"payload_too_large"' in answer
+
+
+@pytest.mark.parametrize(
+    "framed",
+    [
+        "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n",
+        "Transfer-Encoding: identity\r\n\r\nabc",
+        "Upgrade: h2c\r\nConnection: upgrade\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n",
+    ],
+)
+def test_a_body_whose_framing_breaks_is_told_so_and_its_places_are_free(stack: Stack, framed: str) -> None:
+    host, _, port = stack.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stack.house.keys['acme']}\r\n{framed}"
+        client.sendall(head.encode())
+        with client.makefile("rb") as file:
+            answer = file.read()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"x-request-id") == 1
+    assert b'"invalid_http"' in answer
+    assert stack.gateway.house is not None
+    admission = stack.gateway.house.admission
+    wait_until("its place to be free", lambda: not admission.bodies.taken)
+
+
 def test_a_key_behind_the_body_is_none(stack: Stack) -> None:
     host, _, port = stack.url.removeprefix("http://").partition(":")
     body = json.dumps({"model": "triage", "messages": MESSAGES})

@@ -47,7 +47,9 @@ NO_JSON = {
     "a number beyond doubles": b'{"model": "m", "prompt": "x", "temperature": 1e999}',
     "bytes that are no UTF-8": b'{"model": "m", "prompt": "\xff\xfe"}',
     "a lone surrogate": b'{"model": "m", "prompt": "\\ud800"}',
-    "a byte order mark": b'\xef\xbb\xbf{"model": "m", "prompt": "x"}',
+    "a byte order mark alone": b"\xef\xbb\xbf",
+    "two byte order marks": b'\xef\xbb\xbf\xef\xbb\xbf{"model": "m", "prompt": "x"}',
+    "UTF-16": '{"model": "m", "prompt": "x"}'.encode("utf-16"),
     "JSON nested 2,000 deep": b"[" * 2000 + b"]" * 2000,
 }
 
@@ -100,7 +102,7 @@ CHAT: list[tuple[str, dict[str, Any], str, str]] = [
     ("content that is an object", said({"role": "user", "content": {}}), "messages[0].content", TYPE),
     ("content without parts", said({"role": "user", "content": []}), "messages[0].content", VALUE),
     ("too many parts", said(USER | {"content": [{"type": "text", "text": ""}] * 257}), "messages[0].content", VALUE),
-    ("a part that is a string", said(USER | {"content": ["Hi"]}), "messages[0].content[0]", TYPE),
+    ("a part that is a number", said(USER | {"content": [7]}), "messages[0].content[0]", TYPE),
     (
         "an image URL",
         part(type="image_url", image_url={"url": "http://10.0.0.1"}),

@@ -108,7 +108,13 @@ def test_what_other_vendors_answers_had_is_dropped_from_parts_calls_and_tools() 
     ]
     kept = [{"type": "text", "text": "Hello"}, {"type": "text", "text": "!"}]
     assert said({"role": "assistant", "content": parts})["content"] == kept
-    extra = {"index": 0, "extra_content": {"google": {"thought_signature": "s"}}, "provider_specific_fields": {"a": 1}}
+    assert said({"role": "user", "content": ["Hello", {"type": "text", "text": "!"}]})["content"] == kept
+    extra: dict[str, Any] = {
+        "index": 0,
+        "extra_content": {"google": {"thought_signature": "s"}},
+        "provider_specific_fields": {"a": 1},
+    }
+    extra["caller"] = {"type": "direct"}
     call = CALL | extra | {"function": {**CALL["function"], "thought_signature": "s", "parsed_arguments": {"a": 1}}}
     assert said({"role": "assistant", "tool_calls": [call]})["tool_calls"] == [CALL]
     marked: dict[str, Any] = {"cache_control": {"type": "ephemeral"}}
@@ -176,6 +182,11 @@ def test_several_greedy_answers_are_asked_for_in_a_way_that_vllm_gives_them(gree
     request = chat(n=3, **greedy)
     assert request.body == {"messages": [USER], "n": 3, "temperature": 1, "top_k": 1}
     assert request.choices == 3
+
+
+def test_a_body_may_begin_with_a_byte_order_mark(stack: Stack) -> None:
+    body = orjson.dumps({"model": "triage", "messages": [USER], "max_tokens": 1})
+    assert stack.post(CHAT, b"\xef\xbb\xbf" + body).status_code == 200
 
 
 def test_a_tenants_unknown_fields_pass_at_every_depth() -> None:

@@ -129,7 +129,12 @@ def _parts(role: str, value: Any, param: str, caps: Caps) -> list[dict[str, Any]
 
 
 def _part(role: str, part: Any, param: str, caps: Caps) -> dict[str, Any] | None:
-    """A part as the engine reads it; None for a thought, which belongs to the model that had it."""
+    """A part as the engine reads it; None for a thought, which belongs to the model that had it.
+
+    A string alone is a text, as LangChain keeps it.
+    """
+    if type(part) is str:
+        return {"type": "text", "text": part}
     if type(part) is not dict:
         raise wrong_type(param, "an object with 'type' and 'text'", part)
     kind = part.get("type")

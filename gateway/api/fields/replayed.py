@@ -28,7 +28,7 @@ IN_MESSAGE = _VENDORS | {
     *("is_error", "isError", "tool_name", "token_ids", "prompt_token_ids", "routed_experts", "audio_content", "type"),
 }
 IN_PART = _VENDORS | {"annotations", "citations", "logprobs", "index"}
-IN_CALL = _VENDORS - {"id"} | {"index", "call_id", "output", "result"}
+IN_CALL = _VENDORS - {"id"} | {"index", "call_id", "output", "result", "caller"}
 IN_FUNCTION_OF_CALL = _VENDORS | {"parsed_arguments", "index", "description", "output", "result"}
 IN_TOOL = _VENDORS | {"eager_input_streaming", "defer_loading", "input_examples", "allowed_callers"}
 
