@@ -34,10 +34,12 @@ DOLLAR = 1_000_000_000
 
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One engine and one gateway; every test makes a tenant of its own."""
+    """One engine and one gateway, where prompts count by their bytes; every test makes a tenant of its own."""
     with open_house(tmp_path_factory.mktemp("limited")) as house:
         house.registry.tariffs.add("base:tiny", input_dollars="1", output_dollars="10", source="a test")
         with run_stack(house, default_output_tokens=40) as stack:
+            assert stack.gateway.house is not None
+            stack.gateway.house.prompts._folders = lambda _digest: []
             yield stack
 
 
@@ -147,10 +149,8 @@ def test_a_request_without_max_tokens_is_sent_with_the_bound_that_is_held(limite
 
 @pytest.fixture(scope="module")
 def keyed(limited: Stack) -> Stack:
-    """The tenant `keyed` has no limits; its keys have. Prompts count by their bytes."""
+    """The tenant `keyed` has no limits; its keys have."""
     tenant(limited, "keyed")
-    assert limited.gateway.house is not None
-    limited.gateway.house.prompts._folders = lambda digest: []
     return limited
 
 
