@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import select
 
@@ -113,6 +114,12 @@ class BaseModels:
                     param="base",
                 )
             return _info(row)
+
+
+def longest_rendering(spec: Mapping[str, Any]) -> int:
+    """Tokens of the longest rendering in a row's `spec`; 0 when nobody has taken any."""
+    renderings = (spec.get(FINGERPRINT) or {}).get("renderings") or ()
+    return max((len(rendering["token_ids"]) for rendering in renderings), default=0)
 
 
 def _info(row: BaseModel) -> BaseInfo:

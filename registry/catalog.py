@@ -32,6 +32,8 @@ class BaseEntry:
     name: str
     digest: str
     created_at_s: int
+    template_tokens: int = 0
+    """Of the longest known rendering of its chat template: a short conversation has no more. 0: none is known."""
 
 
 @dataclass(frozen=True, slots=True)

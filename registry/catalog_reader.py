@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import BindParameter, ColumnElement, Connection, Select, bindparam, select, tuple_
 
+from registry.bases import longest_rendering
 from registry.catalog import (
     EMPTY,
     NOTHING,
@@ -87,7 +88,9 @@ KEYS = Query(
 EXTERNAL = Query(
     select(ModelMap.tenant, ModelMap.external, ModelMap.target), tuple_(ModelMap.tenant, ModelMap.external).in_(NAMES)
 )
-BASES = Query(select(BaseModel.name, BaseModel.digest, BaseModel.created_at_ms), BaseModel.name.in_(NAMES))
+BASES = Query(
+    select(BaseModel.name, BaseModel.digest, BaseModel.created_at_ms, BaseModel.spec), BaseModel.name.in_(NAMES)
+)
 ADAPTERS = Query(select(Adapter.id, Adapter.tenant, Adapter.name), tuple_(Adapter.tenant, Adapter.name).in_(NAMES))
 VERSIONS = Query(
     select(
@@ -207,7 +210,9 @@ def _external(connection: Connection, names: Collection[Owner] | None) -> dict[t
 def _bases(connection: Connection, names: Names) -> dict[str, BaseEntry | None]:
     found: dict[str, BaseEntry | None] = dict.fromkeys(names or ())
     rows = BASES.rows(connection, names)
-    return found | {name: BaseEntry(name, digest, at_ms // 1000) for name, digest, at_ms in rows}
+    return found | {
+        name: BaseEntry(name, digest, at_ms // 1000, longest_rendering(spec)) for name, digest, at_ms, spec in rows
+    }
 
 
 def _tariffs(connection: Connection, names: Names) -> dict[str, tuple[TariffEntry, ...] | None]:

@@ -39,14 +39,18 @@ class Standing:
     its price, `None` when there is none.
     """
 
-    __slots__ = ("counters", "counts_use", "price", "tallies")
+    __slots__ = ("counters", "counts_use", "price", "tallies", "template_tokens")
 
-    def __init__(self, tallies: tuple[Tally, ...], counters: list[Counter], price: TariffEntry | None) -> None:
+    def __init__(
+        self, tallies: tuple[Tally, ...], counters: list[Counter], price: TariffEntry | None, template_tokens: int
+    ) -> None:
         self.tallies = tallies
         self.counters = [counter for counter in counters if counter.limited]
         self.counts_use = any(counter.counts_use for counter in self.counters)
         """Whether tokens or dollars are counted for one of them; else nobody needs to know how large a request is."""
         self.price = price
+        self.template_tokens = template_tokens
+        """Of the base's longest known rendering, 0 when there is none."""
 
     @property
     def unpriced(self) -> str | None:
@@ -126,9 +130,9 @@ class Limits:
         if adapter is not None:
             scopes += (f"adapter:{principal.tenant}/{adapter}",)
         tallies = tuple(self._tally(scope, at_ms) for scope in scopes)
-        return Standing(
-            tallies, self._counted(scopes), price_of(catalog, principal.tenant, adapter, arm.base_digest, at_ms)
-        )
+        price = price_of(catalog, principal.tenant, adapter, arm.base_digest, at_ms)
+        bases = (base.template_tokens for base in catalog.bases.values() if base.digest == arm.base_digest)
+        return Standing(tallies, self._counted(scopes), price, max(bases, default=0))
 
     def _counted(self, scopes: tuple[str, ...]) -> list[Counter]:
         return [counter for scope in scopes if (counter := self._counters.get(scope)) is not None]

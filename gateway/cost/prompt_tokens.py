@@ -17,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from gateway.cost.normalization import growth
+
 log = logging.getLogger("switchyard.prompts")
 MOST_WAITING = 16
 """Requests that are counted or wait for it; of what comes then, bytes count."""
@@ -36,10 +38,11 @@ class PromptTokens:
         self._folders = folders
         self._tokenizers: dict[str, Any] = {}
         self._waiting = 0
+        growth(("é",))  # its table takes 50 ms, which no request should wait for
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="prompt-tokens")
 
     async def spared(self, base_digest: str, body: Mapping[str, Any]) -> int:
-        """How many tokens fewer its text is than its bytes, at least; 0 when nobody can tell in time."""
+        """By how many tokens its text is less than its bytes and their growth, at least; 0: nobody can tell in time."""
         texts = texts_of(body)
         if self._waiting >= MOST_WAITING or self._tokenizers.get(base_digest, self) is None:
             return 0
@@ -70,7 +73,7 @@ class PromptTokens:
         if tokenizer is None:
             return 0
         counts = (len(one.ids) for one in tokenizer.encode_batch(texts, add_special_tokens=False))
-        return sum(max(0, len(text.encode()) - count - SEAM_TOKENS) for text, count in zip(texts, counts, strict=True))
+        return sum(max(0, _most(text) - count - SEAM_TOKENS) for text, count in zip(texts, counts, strict=True))
 
     def _load(self, base_digest: str) -> Any:
         """The tokenizer; `None` when there is none here, which is not tried again."""
@@ -87,6 +90,10 @@ class PromptTokens:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         return tokenizer
+
+
+def _most(text: str) -> int:
+    return len(text.encode()) + growth((text,))
 
 
 def texts_of(body: Mapping[str, Any]) -> list[str]:

@@ -5,10 +5,10 @@ none gets one: what about one answer in a hundred reaches, or less if the limits
 is also what the engine is told, so that the hold bounds what is spent.
 
 A prompt counts for the rate as a quarter of the body's bytes, about right for English. For budgets it counts as
-all of them and `TEMPLATE_TOKENS`: a tokenizer that works on bytes makes no more than one token of each, so a budget is
-never overshot. Tools and calls of tools count once more as chat templates print them, which is with spaces and on lines
-of their own. Where that would refuse a request, or nearly, its text is counted by the base's tokenizer, if there is one
-here (`gateway.cost.prompt_tokens`).
+all of them, as they are after Unicode normalisation, and what the base's chat template says by itself: a tokenizer that
+works on bytes makes no more than one token of each, so a budget is never overshot. Tools and calls of tools count once
+more as chat templates print them, which is with spaces and on lines of their own. Where that would refuse a request, or
+nearly, its text is counted by the base's tokenizer, if there is one here (`gateway.cost.prompt_tokens`).
 """
 
 from __future__ import annotations
@@ -23,15 +23,18 @@ from gateway.api.request import InferenceRequest
 from gateway.cost.fitting import longest_answers, nearly_spent
 from gateway.cost.holds import NOTHING, Ask
 from gateway.cost.limits import Bill, Limits
+from gateway.cost.normalization import growth
 from gateway.cost.output_lengths import OutputLengths
-from gateway.cost.prompt_tokens import PromptTokens
+from gateway.cost.prompt_tokens import PromptTokens, texts_of
 from gateway.cost.tariff import most_nano
 from gateway.handoffs import Arm, Principal
 from registry.catalog import Catalog, TariffEntry
 
 BYTES_PER_TOKEN = 4
 TEMPLATE_TOKENS = 128
-"""For what a chat template puts around the messages; a default system prompt has 20 to 60."""
+"""For what a chat template puts around the messages, at least: a base whose own renderings are longer gets so many.
+Default system prompts have 20 to 60 tokens, some 400.
+"""
 
 
 async def hold(
@@ -51,7 +54,8 @@ async def hold(
     if not standing.counts_use:
         return request, await limits.open(standing, NOTHING)
     rate_prompt = -(-body_bytes // BYTES_PER_TOKEN)
-    prompt = body_bytes + TEMPLATE_TOKENS + printed_bytes(request.body)
+    template = max(TEMPLATE_TOKENS, standing.template_tokens)
+    prompt = body_bytes + template + printed_bytes(request.body) + growth(texts_of(request.body))
     usual = lengths.bound(principal.tenant, arm.public_name)
     answers = (usual if request.max_output_tokens is None else request.max_output_tokens) * request.choices
     if nearly_spent(standing.counters, prompt, answers, standing.price):

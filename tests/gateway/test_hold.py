@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import random
+import unicodedata
 from typing import Any
 
 import pytest
 
-from gateway.steps.hold import printed_bytes
+from gateway.cost.normalization import CHARACTERS, growth
+from gateway.steps.hold import TEMPLATE_TOKENS, printed_bytes
+from registry.fingerprint import Fingerprint, write_fingerprint
+from registry.renderings import CONVERSATIONS, Rendering
+from tests.gateway.stack import BASE, House, run_stack
+from tests.gateway.test_chat_template import PROBE
 
 DEEP: Any = [1] * 50
 for _ in range(40):
@@ -38,3 +45,35 @@ def test_arguments_of_earlier_calls_count_as_templates_print_them() -> None:
 def test_a_request_without_json_in_it_counts_no_more_than_its_bytes() -> None:
     assert printed_bytes({"messages": [{"role": "user", "content": "x"}]}) == 0
     assert printed_bytes({"prompt": "x"}) == 0
+
+
+def test_no_normalisation_makes_a_text_longer_than_it_counts() -> None:
+    shifting = [char for char in map(chr, CHARACTERS) if unicodedata.decomposition(char)]
+    marks = [char for char in map(chr, CHARACTERS) if unicodedata.combining(char)]
+    draw = random.Random(1)
+    texts = [*shifting, "\U0001d160" * 9, "ᾂ\u0323" * 9, "ﷺ" * 9]
+    texts += ["".join(draw.choice(draw.choice((shifting, marks))) for _ in range(draw.randrange(2, 7))) for _ in texts]
+    for text in texts:
+        most = len(text.encode()) + growth([text])
+        assert max(len(unicodedata.normalize(form, text).encode()) for form in ("NFC", "NFKC")) <= most, ascii(text)
+    assert growth(["plain", "Straße, été", "東京都の天気", "안녕하세요", "🙂"]) == 0
+
+
+def test_what_a_template_says_by_itself_and_what_normalisation_adds_fit_into_a_budget_too(house: House) -> None:
+    wordy = Rendering(CONVERSATIONS[0], (1,) * 3 * TEMPLATE_TOKENS)
+    write_fingerprint(Fingerprint((PROBE,), (wordy,)), house.base_folder)
+    house.registry.bases.register(BASE, house.base_folder)
+    house.publish("acme/triage")
+    house.point("acme/triage", "1.0")
+    house.registry.limits.set("tenant:acme", {"daily_tokens": 3 * TEMPLATE_TOKENS + 40})
+    house.tenant("other")
+    house.publish("other/triage")
+    house.point("other/triage", "1.0")
+    house.registry.limits.set("tenant:other", {"daily_tokens": 3 * TEMPLATE_TOKENS + 1_000})
+    growing = [{"role": "user", "content": "\U0001d160" * 150}]
+    with run_stack(house, engine_chat_template="warn") as stack:
+        assert stack.gateway.house is not None
+        stack.gateway.house.prompts._folders = lambda digest: []  # bytes count
+        assert stack.chat("triage").json()["error"]["code"] == "insufficient_quota"
+        assert stack.chat("triage", key="other", messages=growing).json()["error"]["code"] == "insufficient_quota"
+        assert stack.chat("triage", key="other").status_code == 200
