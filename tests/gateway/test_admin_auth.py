@@ -127,3 +127,25 @@ def test_no_route_looks_past_a_query_parameter_or_a_body_that_it_does_not_know(s
                 assert body.model_config["extra"] == "forbid", path
     assert admin.refused("GET", "/limits", params=[("limit", "1"), ("limit", "2")])[1]["param"] == "limit"
     assert stack.house.registry.limits.get("tenant:acme").concurrency == 5
+
+
+def test_no_order_is_obeyed_without_a_condition_that_its_route_does_not_look_at(stack: Stack) -> None:
+    admin = Admin(stack.house, stack.url, stack.http)
+    stack.house.registry.limits.set("tenant:acme", {"concurrency": 5})
+    orders: list[tuple[str, str, Any]] = [
+        ("PUT", "/limits/tenant:acme", {"concurrency": 1}),
+        ("DELETE", "/limits/tenant:acme", None),
+        ("POST", "/tenants", {"name": "conditional"}),
+        ("PATCH", "/tenants/acme", {"allow_unknown_fields": False}),
+    ]
+    for method, path, body in orders:
+        name = "If-None-Match" if method == "PATCH" else "If-Match"
+        headers = {**stack.operator, name: "*"}
+        sent: dict[str, Any] = {} if body is None else {"json": body}
+        answer = stack.http.request(method, f"{admin.url}/admin/v1{path}", headers=headers, **sent)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unknown_condition"), path
+        assert answer.json()["error"]["param"] == name.lower()
+    assert stack.house.registry.limits.get("tenant:acme").concurrency == 5
+    assert stack.http.get(
+        f"{admin.url}/admin/v1/limits", headers={**stack.operator, "If-None-Match": "*"}
+    ).is_success, "a cache may ask so"

@@ -106,6 +106,24 @@ def refuse_unknown_queries(request: Request, known: frozenset[str]) -> None:
             )
 
 
+CONDITIONS = frozenset({"if-match", "if-none-match", "if-unmodified-since"})
+"""Headers that make an order depend on what is there."""
+
+
+def refuse_unread_conditions(request: Request, read: frozenset[str]) -> None:
+    """The same for the header of a condition. Raises `BadRequest`."""
+    if request.method in ("GET", "HEAD"):
+        return
+    for name in sorted(CONDITIONS - read):
+        if name in request.headers:
+            raise BadRequest(
+                f"{request.method} {request.url.path} looks at no '{name}' and would be obeyed whatever is there. "
+                "Send it without.",
+                param=name,
+                code="unknown_condition",
+            )
+
+
 def refuse_body(request: Request) -> None:
     """The same for a body where none is read. Raises `BadRequest`."""
     headers = request.headers
@@ -125,12 +143,15 @@ def guarded_by(gate: AdminGate) -> type[APIRoute]:
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
             """FastAPI's own handler, after the check."""
             handle = super().get_route_handler()
-            queries = frozenset(param.alias for param in get_flat_dependant(self.dependant).query_params)
+            flat = get_flat_dependant(self.dependant)
+            queries = frozenset(param.alias for param in flat.query_params)
+            headers = frozenset(param.alias.lower() for param in flat.header_params)
             takes_body = self.body_field is not None
 
             async def guarded(request: Request) -> Response:
                 gate.enter(request)
                 refuse_unknown_queries(request, queries)
+                refuse_unread_conditions(request, headers)
                 if not takes_body:
                     refuse_body(request)
                 refuse_forms(request.headers.get("content-type", "").encode("latin-1"))
