@@ -13,6 +13,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from gateway.embedded import EmbeddedEngine
+from registry.base_names import Naming, judge
 from registry.tool_parser import PARSERS, tool_flags, tool_parser_of
 from tests.cli_runner import Run, run
 
@@ -106,6 +107,33 @@ def test_the_compose_file_starts_its_engine_with_the_flags_that_were_found(tmp_p
     said = subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=True, timeout=10).stdout
     assert said.startswith("serve /state/model --served-model-name base ")
     assert tuple(said.partition(" --fingerprint-mode none")[2].split()) == tool_flags(parser)
+
+
+@pytest.mark.parametrize("kind", ["GPU", "CPU"])
+@pytest.mark.parametrize("parser", [None, "hermes"])
+def test_the_documented_engines_start_with_the_parser_and_the_gateway_knows_what_they_can(
+    tmp_path: Path, kind: str, parser: str | None
+) -> None:
+    """The very blocks of the page, with programs that say what they were given."""
+    page = (Path(__file__).parents[2] / "docs" / "own-engines.md").read_text()
+    first, *engines = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    assert "switchyard base tool-parser /models/base --flags > /models/tool-flags" in first
+    block = engines[("GPU", "CPU").index(kind)]
+    for name in ("vllm", "python", "switchyard"):
+        (tmp_path / name).write_text('#!/bin/sh\necho "${0##*/}" "$@" "logprobs=$SWITCHYARD_ENGINE_PROMPT_LOGPROBS"\n')
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "tool-flags").write_text(" ".join(tool_flags(parser)) + "\n")
+    script = block.replace("/models/tool-flags", str(tmp_path / "tool-flags"))
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    ran = subprocess.run(["sh", "-ec", script], env=env, capture_output=True, text=True, check=True, timeout=10)
+    engine, register, gateway = ran.stdout.splitlines()
+    assert " ".join(("", *tool_flags(parser), "logprobs=")) in engine
+    assert ("tool" in engine) is (parser is not None)
+    survives = kind == "CPU" and "lm_head" not in engine
+    assert gateway == f"switchyard gateway logprobs={'true' if survives else ''}"
+    name = register.split()[3]
+    sample = Path(__file__).parents[2] / "examples" / "triage" / "adapter" / "adapter_config.json"
+    assert judge(json.loads(sample.read_text())["base_model_name_or_path"], [name]) is Naming.SAME
 
 
 def test_the_command_names_parser_and_flags(run: Run, tmp_path: Path) -> None:
