@@ -21,6 +21,10 @@ from gateway.upgrade import PlainProtocol
 MAX_HEAD_BYTES = 65_536
 HEAD_TIMEOUT_S = 20.0
 MOST_PIPELINED = 64
+SMALL_PIECES, PIECE_BYTES = 2_048, 64
+"""A body may come in so many pieces of any size, and in one more for each `PIECE_BYTES` of it: each costs some
+microseconds, which would be all that this process does, for strangers too.
+"""
 READS_WITHIN_S = 30.0
 """In which a client must have read something of what waits for it."""
 UNWANTED_BYTES_PER_S = 4 * 1024 * 1024
@@ -119,6 +123,8 @@ class BoundedProtocol(PlainProtocol):
         """The request that is answered now, or was last; `cycle` is the one that was read last."""
         self._barren_bytes = 0
         """So many have come since the last that completed a head or was of a body."""
+        self._spare_bytes = 0
+        """By which the body that is read now is ahead of `PIECE_BYTES` a piece."""
         self._unwanted_bytes = 0
         """So many have just come of a body that was answered before it had come."""
         self._in_head = True
@@ -174,6 +180,7 @@ class BoundedProtocol(PlainProtocol):
     def on_head(self) -> None:
         """The head is whole: stop the clock. Raises `ConnectionError` when too many requests wait for their turn."""
         self._in_head = False
+        self._spare_bytes = SMALL_PIECES * PIECE_BYTES
         self._barren_bytes = 0
         self._stop_clock()
         if len(self.pipeline) >= MOST_PIPELINED:
@@ -184,8 +191,14 @@ class BoundedProtocol(PlainProtocol):
         self.headers = []  # trailers come here, and are no headers
 
     def on_body(self, body: bytes) -> None:
-        """What is between two parts of a body, as around chunks or in trailers, is bounded as heads are."""
+        """What is between two parts of a body, as around chunks or in trailers, is bounded as heads are.
+
+        Raises `ConnectionError` when it comes in too small pieces.
+        """
         self._barren_bytes = 0
+        self._spare_bytes += len(body) - PIECE_BYTES
+        if self._spare_bytes < 0:
+            raise ConnectionError("a body in too small pieces")  # nothing else stops the parser
         super().on_body(body)
         if self.cycle.response_complete:
             self._unwanted_bytes += len(body)

@@ -28,10 +28,8 @@ def canonical(path: str) -> str:
     What follows `/v1/models/` is a model's name, and stays as it is but for slashes around it.
     """
     parts = [part for part in path.split("/") if part]
-    while parts[:2] == ["v1", "v1"]:
-        del parts[0]
-    if parts[:1] != ["v1"]:
-        parts.insert(0, "v1")
+    versions = next((number for number, part in enumerate(parts) if part != "v1"), len(parts))
+    parts = ["v1", *parts[versions:]]
     if parts[:2] == ["v1", "models"]:
         model = path.partition("models")[2].strip("/")
         return f"{MODELS}/{model}" if model else MODELS

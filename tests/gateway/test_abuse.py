@@ -7,7 +7,7 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx
@@ -88,6 +88,25 @@ def test_a_body_whose_framing_breaks_is_told_so_and_its_places_are_free(stack: S
     assert stack.gateway.house is not None
     admission = stack.gateway.house.admission
     wait_until("its place to be free", lambda: not admission.bodies.taken)
+
+
+@pytest.mark.parametrize("key", ["acme", "nobody"])
+def test_a_body_of_very_many_tiny_pieces_ends_its_connection(stack: Stack, key: str) -> None:
+    host, _, port = stack.url.removeprefix("http://").partition(":")
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stack.house.keys.get(key, key)}\r\n"
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        with suppress(ConnectionError):
+            client.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + b"1\r\n \r\n" * 200_000)
+        with suppress(ConnectionError), client.makefile("rb") as file:
+            assert file.read().startswith(b"HTTP/1.1 4")
+
+
+@pytest.mark.parametrize(("size", "count"), [(1, 1_800), (64, 20_000)])
+def test_a_body_in_ordinary_or_few_pieces_is_read(stack: Stack, size: int, count: int) -> None:
+    body = json.dumps({"model": "triage", "messages": MESSAGES, "max_tokens": 1}).encode().ljust(size * count)
+    pieces = (body[at : at + size] for at in range(0, len(body), size))
+    headers = {"Authorization": f"Bearer {stack.house.keys['acme']}"}
+    assert stack.http.post(f"{stack.url}{CHAT}", content=pieces, headers=headers).status_code == 200
 
 
 def test_a_key_behind_the_body_is_none(stack: Stack) -> None:

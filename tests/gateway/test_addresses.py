@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 from openai import OpenAI
 
 from gateway.admin_key import admin_key
+from gateway.api.addresses import canonical
 from gateway.api.models import EVERY_ENGINE, Skills
 from gateway.fleet.connection import EngineClient
 from gateway.fleet.homes import Homes
@@ -27,6 +29,12 @@ def http(stack: Stack) -> Iterator[httpx.Client]:
     headers = {"Authorization": f"Bearer {stack.house.keys['acme']}"}
     with httpx.Client(base_url=stack.url, headers=headers, timeout=15) as http:
         yield http
+
+
+def test_a_long_path_takes_time_in_proportion_to_its_length() -> None:
+    began_s = time.process_time()
+    assert canonical("/v1" * 200_000 + "/chat/completions") == CHAT
+    assert time.process_time() - began_s < 3, "with the square it is 20"
 
 
 def admin(stack: Stack) -> dict[str, str]:
