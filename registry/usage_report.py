@@ -15,6 +15,7 @@ from registry.db import Database
 from registry.errors import InvalidInput
 from registry.models import RefusalDay
 from registry.money import nano_to_dollars
+from registry.names import SYSTEM
 from registry.refusals import within
 from registry.usage_days import usage_between
 from registry.windows import DAY_MS
@@ -73,9 +74,12 @@ class UsageLine:
 
     @property
     def cost_dollars(self) -> str | None:
-        """All decimals that count; `None` when there was no price for any of it."""
-        unknown = self.unpriced and not self.cost_nano and self.unpriced >= self.ok + self.client_aborted
-        return None if unknown else nano_to_dollars(self.cost_nano)
+        """All decimals that count; `None` when there was no price for any of it, as of what nobody pays for."""
+        if self.cost_nano:
+            return nano_to_dollars(self.cost_nano)
+        payable = self.ok + self.client_aborted
+        unknown = self.tenant == SYSTEM or (self.unpriced and self.unpriced >= payable)
+        return None if unknown else nano_to_dollars(0)
 
 
 @dataclass(frozen=True, slots=True)

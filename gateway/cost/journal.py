@@ -29,7 +29,7 @@ LOOK_EVERY_S = 0.01
 
 
 class JournalGone(OSError):
-    """The segment was removed, so that nobody would find what is written to it."""
+    """The segment was removed or cut short, so that nobody would find or could read what is written to it."""
 
 
 class JournalFull(OSError):
@@ -59,6 +59,7 @@ class Journal:
         self._full: list[SegmentWriter] = []
         """Segments that are not written to any more, oldest first, locked until the shipper is done with them."""
         self._previous = ""
+        self._cut: list[Path] = []
         self._left_running = 0
         """Attempts that ran when their segment was full, less those that have ended in a later one."""
         self._written = 0
@@ -86,7 +87,7 @@ class Journal:
         """An attempt begins (`rows.begun`); should nothing else come, it is `lost`.
 
         Raises `OSError` when it cannot be recorded (`JournalFull`: when too much waits for the ledger already;
-        `JournalGone`: when the segment was removed, until `tend` has made it again).
+        `JournalGone`: when the segment was removed or cut short, until `tend` has put it right).
         """
         with self._lock:
             current = self._current
@@ -96,7 +97,8 @@ class Journal:
             if now_s >= self._look_s:
                 if current.is_gone():
                     raise JournalGone(
-                        errno.ENOENT, f"{current.path} was removed; it is made again when that is possible"
+                        errno.ENOENT,
+                        f"{current.path} was removed or cut short; it is put right when that is possible",
                     )
                 self._look_s = now_s + LOOK_EVERY_S
             if self._waiting:
@@ -138,7 +140,8 @@ class Journal:
         self._most = self._max_unshipped_bytes + self._shipped - self._written
 
     def tend(self) -> list[Path]:
-        """Restore what was removed, fsync, write what waited, begin a new segment when this one is long.
+        """Restore what was removed or cut short, fsync, write what waited, begin a new segment when this one is long or
+        has lost records.
 
         The value is every segment's path, oldest first.
 
@@ -149,7 +152,7 @@ class Journal:
             with self._lock:
                 self._write_waiting()
             self._current.sync()
-            if self._current.size > self._rotate_bytes:
+            if self._current.size > self._rotate_bytes or self._current.lost:
                 following = SegmentWriter.create(self.folder, self.writer, self._sequence + 1)
                 with self._lock:
                     self._full.append(self._current)
@@ -167,18 +170,42 @@ class Journal:
         return [segment.path for segment in (*self._full, self._current)]
 
     def _restore(self) -> None:
-        """Segments that were removed are written again whole, from the files that are still open."""
+        """Segments that were removed are written again whole, from the files that are still open; those that were cut
+        short with what is left.
+        """
         for segment in [*self._full, self._current]:
-            if segment.is_gone():
+            with self._lock:  # a record that is being appended is in the file before it is in the count
+                size, lost = segment.size, segment.lost
+                if not segment.is_gone():
+                    continue
                 try:
-                    with self._lock:
-                        segment.restore()
+                    segment.restore()
                 except OSError as error:
-                    log.error("%s was removed and cannot be made again now: %s", segment.path, error)
+                    log.error("%s was removed or cut short and cannot be put right now: %s", segment.path, error)
                     raise
-                log.warning(
-                    "%s was removed while it was in use; it was made again, with all of its records", segment.path
-                )
+                if segment is not self._current:
+                    self._note(segment.size - size, 0)
+                if segment.lost > lost:
+                    self._cut.append(segment.path)
+            self._tell(segment, segment.lost - lost)
+
+    @staticmethod
+    def _tell(segment: SegmentWriter, lost: int) -> None:
+        if not lost:
+            log.warning("%s was removed while it was in use; it was made again, with all of its records", segment.path)
+            return
+        log.error(
+            "%s was cut short while it was in use: %d of its records are gone, and those of them that were not in the "
+            "ledger yet are lost (written in the last second, while the ledger answers). What was left of it is kept, "
+            "the next records go to another segment, and `switchyard ledger verify` names it",
+            segment.path,
+            lost,
+        )
+
+    def take_cut(self) -> list[Path]:
+        """Segments that are not what they were since this was asked last: they must be read from the beginning."""
+        found, self._cut = self._cut, []
+        return found
 
     def forget_oldest(self) -> None:
         """The shipper has removed the oldest segment, which was full."""

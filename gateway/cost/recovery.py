@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
+from gateway.cost.mending import restored
 from gateway.cost.records import INTENT, SETTLE
 from gateway.cost.rows import Kind, lost
-from gateway.cost.segments import SegmentReader, SegmentWriter, restored, segments_in, writer_and_sequence
+from gateway.cost.segments import SegmentReader, SegmentWriter, segments_in, writer_and_sequence
 
 BLOCK_BYTES = 256 * 1024
 """Fits the processor's cache, where ten times as much would take half as long again."""

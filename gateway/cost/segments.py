@@ -22,6 +22,7 @@ from typing import Any, Self
 
 import orjson
 
+from gateway.cost.mending import identity, is_gone, restored, salvaged, write_anew
 from gateway.cost.records import (
     CLOSE,
     CRC_DIGITS,
@@ -43,7 +44,6 @@ NAME = re.compile(r"usage-.+-[0-9]+\.log")
 DAMAGED = "damaged-"
 """Prefix of a segment that was shipped as far as it could be read, and is kept for people to look at."""
 DIGEST_BYTES = 16
-COPY_BYTES = 1 << 20
 Event = tuple[bytes, bytes, Kind, bytes]
 """`INTENT` or `SETTLE`, the attempt's id, and its kind and values (`gateway.cost.rows`)."""
 
@@ -103,10 +103,14 @@ class SegmentWriter:
         self.path, self.size = path, size
         self.closing: Closing | None = None
         self._fd = fd
-        self._file = _identity(os.fstat(fd))
+        self._file = identity(os.fstat(fd))
         self._records, self._intents = records, intents
         self._kinds = set(kinds)
         """Names of those that are declared."""
+        self._by_heart: dict[int, bytes] = {}
+        """Number → line of what every other record is read by, should the file be cut short: header and kinds."""
+        self.lost = 0
+        """Records that were in the file when somebody cut it short."""
         self._digest = digest
         self._checksums = bytearray()
         """What the digest has still to take in: that is left to the shipper's thread."""
@@ -122,7 +126,8 @@ class SegmentWriter:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             made = cls(path, fd, blake2b(digest_size=DIGEST_BYTES))
-            made._append(encode(0, HEADER, writer.encode(), orjson.dumps({"format": FORMAT, "sequence": sequence})))
+            header = orjson.dumps({"format": FORMAT, "sequence": sequence})
+            made._append_by_heart(encode(0, HEADER, writer.encode(), header))
             unnamed.rename(path)
         except OSError:
             os.close(fd)
@@ -146,19 +151,25 @@ class SegmentWriter:
         """
         name = kind.name
         if name not in self._kinds:
-            self._append(encode(self._records, KIND, name, kind.fields))
+            self._append_by_heart(encode(self._records, KIND, name, kind.fields))
             self._kinds.add(name)
         body = b"%d %b %b %b %b" % (self._records, type_, attempt_id, name, values)
         self._append(b"%08x %b\n" % (zlib.crc32(body), body))
         if type_ is INTENT:
             self._intents += 1
 
+    def _append_by_heart(self, line: bytes) -> None:
+        number = self._records
+        self._append(line)
+        self._by_heart[number] = line
+
     def _append(self, line: bytes) -> None:
         length = len(line)
         written = write_at_once(self._fd, line, length)
         if written != length:
             number = ctypes.get_errno() if written < 0 else errno.ENOSPC
-            os.ftruncate(self._fd, self.size)
+            if written > 0:  # counted from the end that is there: somebody may have cut the file short
+                os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
             raise OSError(number, os.strerror(number))
         self.size += length
         self._records += 1
@@ -169,7 +180,7 @@ class SegmentWriter:
         self._digest.update(self._checksums)
         self._checksums.clear()
         closing = Closing(self._records, self._intents, self._settles, self._digest.hexdigest(), previous, last)
-        self._append(encode(self._records, CLOSE, b"-", orjson.dumps(closing)))
+        self._append_by_heart(encode(self._records, CLOSE, b"-", orjson.dumps(closing)))
         self.closing = closing
         return closing.digest
 
@@ -178,14 +189,23 @@ class SegmentWriter:
         os.fsync(self._fd)
 
     def is_gone(self) -> bool:
-        """Whether the file, or its folder, was removed or moved away: what is written to it then is lost to others."""
-        return is_gone(self.path, self._file)
+        """Whether the file, or its folder, was removed, moved away or cut short: what is written to it then is lost to
+        others.
+        """
+        return is_gone(self.path, self._file, self.size)
 
     def restore(self) -> None:
-        """Have the file again where it was, with all that it had. Raises `OSError`, and then nothing has changed."""
-        fd = restored(self.path, self._fd)
+        """Have the file again where it was, with all that it had; if it was cut short, with all that is left, and
+        `lost` says how much is not. Raises `OSError`, and then nothing has changed.
+        """
+        if os.fstat(self._fd).st_size >= self.size:
+            fd = restored(self.path, self._fd)
+        else:
+            left = salvaged(self._fd, self._by_heart, self._records)
+            fd = write_anew(self.path, left.values())
+            self.size, self.lost = sum(map(len, left.values())), self._records - len(left)
         os.close(self._fd)
-        self._fd, self._file = fd, _identity(os.fstat(fd))
+        self._fd, self._file = fd, identity(os.fstat(fd))
 
     def fileno(self) -> int:
         """The descriptor that holds the lock."""
@@ -194,42 +214,6 @@ class SegmentWriter:
     def release(self) -> None:
         """Give the lock up."""
         os.close(self._fd)
-
-
-def is_gone(path: Path, file: tuple[int, int]) -> bool:
-    """Whether another file than this (device and inode), or none, lies there."""
-    try:
-        return _identity(os.stat(path)) != file
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-
-
-def restored(path: Path, fd: int) -> int:
-    """A locked descriptor of a new file at `path`, with the bytes of an open one that nobody finds any more.
-
-    Its folder is made again. Raises `OSError`, and leaves nothing behind then.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    unnamed = path.with_suffix(".new")
-    again = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
-    try:
-        fcntl.flock(again, fcntl.LOCK_EX)
-        at = 0
-        while data := os.pread(fd, COPY_BYTES, at):
-            at += len(data)
-            if os.write(again, data) != len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        os.fsync(again)
-        unnamed.rename(path)
-    except OSError:
-        os.close(again)
-        unnamed.unlink(missing_ok=True)
-        raise
-    return again
-
-
-def _identity(found: os.stat_result) -> tuple[int, int]:
-    return found.st_dev, found.st_ino
 
 
 @dataclass(slots=True)

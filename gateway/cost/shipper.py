@@ -44,6 +44,8 @@ class _Shipment:
     """How far a segment is in the ledger."""
 
     reader: SegmentReader
+    awaits_ends: bool = True
+    """Whether the segment stays until all attempts that began in it have ended."""
     rows: list[dict[str, Any]] = field(default_factory=list)
     """Read, and not in the ledger yet."""
     ended: list[bytes] = field(default_factory=list)
@@ -140,6 +142,8 @@ class Shipper:
         Raises what the database or the disk raises; nothing is lost by it.
         """
         own = self._journal.tend()
+        for path in self._journal.take_cut():
+            self._begin_again(path)
         for path in own:
             self._ship_segment(path, ours=True)
         self._remove_own(own)
@@ -153,10 +157,28 @@ class Shipper:
             for path in estate.paths:
                 if not self._ship_segment(path, ours=False, pause_s=pause_s, until_s=until_s):
                     return False
+            if any(self._shipments[path].reader.closing is None for path in estate.paths):
+                self._give_back(estate)
+                continue
             self._remove(estate.paths)
             del self._estates[estate.writer]
             estate.release()
         return True
+
+    def _begin_again(self, path: Path) -> None:
+        """It was cut short, and may have intents whose ends are gone: nothing waits for those of its attempts."""
+        if (before := self._shipments.get(path)) is not None:
+            self._journal.shipped(-before.from_offset)
+        self._shipments[path] = _Shipment(SegmentReader(path), awaits_ends=False)
+        self._running = {name: where for name, where in self._running.items() if where != path}
+
+    def _give_back(self, estate: Estate) -> None:
+        """Somebody cut it short after it was ended: the next round takes over what is left, and ends that."""
+        for path in estate.paths:
+            log.error("%s was cut short; what is left of it is taken over anew", path)
+            del self._shipments[path]
+        del self._estates[estate.writer]
+        estate.release()
 
     def _ship_segment(self, path: Path, *, ours: bool, pause_s: float = PAUSE_S, until_s: float = math.inf) -> bool:
         """Whether the ledger has all that is in the segment by now, or it became too late."""
@@ -177,7 +199,7 @@ class Shipper:
                 if type_ == SETTLE:
                     shipment.rows.append({**row_of(attempt_id, kind, values), "segment": path.stem})
                     shipment.ended.append(attempt_id)
-                elif ours and type_ == INTENT:
+                elif ours and type_ == INTENT and shipment.awaits_ends:
                     self._running[attempt_id] = path
             time.sleep(pause_s)
         self._record(shipment, ours)

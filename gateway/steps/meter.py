@@ -11,6 +11,7 @@ from types import TracebackType
 import orjson
 
 from gateway.api.request import InferenceRequest
+from gateway.cost.complaints import Complaint
 from gateway.cost.journal import Journal
 from gateway.cost.limits import Bill
 from gateway.cost.rows import begun, ended, kind_of
@@ -19,6 +20,7 @@ from gateway.fleet.view import CannotLoad
 from gateway.handoffs import CLIENT_GONE, Arm, Call, Principal, Usage
 
 log = logging.getLogger("switchyard.meter")
+UNRECORDED = Complaint(log)
 
 
 class Meter:
@@ -123,7 +125,7 @@ class Meter:
 
 def _unrecorded(error: OSError) -> Overloaded:
     """What cannot be recorded is not served."""
-    log.error("usage cannot be recorded: %s", error)
+    UNRECORDED.say("usage cannot be recorded", error)
     return Overloaded("Usage cannot be recorded now.", code="metering_unavailable", retry_after_s=10)
 
 

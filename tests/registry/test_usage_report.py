@@ -69,6 +69,12 @@ def test_lines_stand_for_what_was_asked_for_and_probes_have_a_tenant_of_their_ow
     assert names(used, "day", tenant="acme") == [("acme", "1970-01-01", 5), ("acme", "1970-01-02", 1)]
 
 
+@pytest.mark.parametrize("by", ["tenant", "adapter", "version", "key"])
+def test_probes_have_no_price_and_so_no_cost(used: Registry, by: str) -> None:
+    (line,) = (line for line in report_usage(used.db, by, until_ms=NOW).lines if line.tenant == SYSTEM)
+    assert (line.attempts, line.cost_dollars) == (1, None)
+
+
 def test_corrections_count(used: Registry) -> None:
     used.ledger.correct("c", "the engine was asked twice", "me", {"prompt_tokens": -3, "completion_tokens": 4})
     used.ledger.correct("a", "a credit", "me", {"cost_nano": -500_000_000})
