@@ -205,7 +205,7 @@ class Gateway:
                     url=settings.budget_webhook_url,
                     secret=settings.budget_webhook_secret,
                 ).run(),
-                SkewWatch(self.house.units, registry.skews, worker_id).run(),
+                SkewWatch(self.house.units, registry.skews, registry.workers, worker_id).run(),
                 lengths.seed(partial(count_lengths, registry.db)),
             ]
             if candidate is not None:

@@ -1,4 +1,4 @@
-"""Looks now and then how a worker's split traffic is spread over units, and says where it is not."""
+"""Looks now and then how a worker's split traffic is spread over units, says where it is not, and counts workers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.experiments.units import Units
 from registry.split_skews import SplitSkew, SplitSkews
+from registry.workers import Workers
 
 log = logging.getLogger("switchyard.experiments")
 LOOK_S = 5.0
@@ -17,9 +18,10 @@ LOOK_S = 5.0
 class SkewWatch:
     """Notes alarming splits in the database, and again when the figure changes by a point or is not alarming now."""
 
-    def __init__(self, units: Units, books: SplitSkews, worker: str) -> None:
+    def __init__(self, units: Units, books: SplitSkews, workers: Workers, worker: str) -> None:
         self._units = units
         self._books = books
+        self._workers = workers
         self._worker = worker
         self._noted: dict[int, SplitSkew] = {}
 
@@ -34,6 +36,7 @@ class SkewWatch:
 
     async def look(self) -> None:
         """One look. Raises `SQLAlchemyError`; the next look notes then what this one could not."""
+        self._units.workers = max(1, len(await asyncio.to_thread(self._workers.live)))
         news = [skew for skew in self._units.skews() if self._is_news(skew)]
         if not news:
             return

@@ -9,10 +9,11 @@ question), which is followed further. The end user, if the request names one, is
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -21,8 +22,10 @@ from gateway.handoffs import Call, Unit, UnitSource
 from registry.catalog import SplitEntry
 from registry.split_skews import SplitSkew
 
-PREAMBLE_AFTER = 3
-"""A beginning that so many conversations share, and with which none was seen to begin, is a preamble."""
+LEAST_PASSED = 8
+"""Conversations that went on from a beginning before it may be taken for a preamble."""
+DOUBT = 0.1
+"""Of beginnings with which conversations do begin, so many may be taken for preambles, until one begins so here."""
 REMEMBERED = 1_024
 """Conversations, and beginnings of them, that are remembered of each split."""
 SPLITS = 128
@@ -32,6 +35,17 @@ COUNTED = 256
 FORGET_AT = 20_000
 """Requests after which counts are halved, so that they are of the traffic of today."""
 DIGEST_BYTES = 16
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Beginning:
+    """The first messages of requests, up to a user message."""
+
+    whole: int = 0
+    """Requests that ended there."""
+    passed: int = 0
+    """Conversations that were first seen behind it."""
 
 
 @dataclass(slots=True)
@@ -41,8 +55,8 @@ class _Traffic:
     split_id: int
     conversations: OrderedDict[bytes, str] = field(default_factory=OrderedDict)
     """Digest of all messages of a request → its unit. A later turn begins with the very same messages."""
-    passed: OrderedDict[bytes, int] = field(default_factory=OrderedDict)
-    """Digest of a beginning that no request had ended with → conversations that went on from it."""
+    beginnings: OrderedDict[bytes, _Beginning] = field(default_factory=OrderedDict)
+    """By their digests."""
     requests: int = 0
     counts: dict[tuple[str, UnitSource], int] = field(default_factory=dict)
 
@@ -51,6 +65,8 @@ class Units:
     """The units of the requests of one process. Not for threads."""
 
     def __init__(self) -> None:
+        self.workers = 1
+        """Processes that share the traffic: a conversation that begins at one may be seen later by another."""
         self._splits: OrderedDict[bytes, _Traffic] = OrderedDict()
 
     def of(self, call: Call, request: InferenceRequest, split: SplitEntry) -> Unit:
@@ -62,7 +78,7 @@ class Units:
         if request.conversation_id:
             return Unit(request.conversation_id, "conversation_id")
         if request.endpoint == "chat":
-            unit = Unit(_conversation(traffic, request.user, request.body["messages"]), "first_turn")
+            unit = Unit(self._conversation(traffic, request), "first_turn")
         else:
             unit = Unit(_digest_of_prompt(request.user, request.body["prompt"]), "prompt")
         _count(traffic, (unit.value, unit.source))
@@ -77,6 +93,44 @@ class Units:
             traffic.split_id, traffic.requests, traffic.counts = split.id, 0, {}
         return traffic
 
+    def _conversation(self, traffic: _Traffic, request: InferenceRequest) -> str:
+        """The unit of a chat.
+
+        A request that goes on from one that was seen here is of its conversation. Else the unit is the shortest
+        beginning that ends with a user message and is no preamble. So the first turn decides, whoever sees it, and
+        only what is said before the conversation's own first turn has to be learnt.
+        """
+        ends = list(_beginnings(request.user, request.body["messages"]))
+        (last_role, whole), earlier = ends[-1], ends[:-1]
+        users = [number for number, (role, _) in enumerate(earlier) if role == "user"]
+        seen = max((number for number, (_, end) in enumerate(earlier) if end in traffic.conversations), default=-1)
+        if users and seen < users[-1]:  # the turn before this one was not seen here
+            for number in users:
+                if number >= seen:
+                    _remember(traffic.beginnings, earlier[number][1], _Beginning()).passed += 1
+        if last_role == "user":
+            _remember(traffic.beginnings, whole, _Beginning()).whole += 1
+        if seen >= 0 and not self._is_preamble(traffic, earlier[seen][1]):
+            unit = traffic.conversations[earlier[seen][1]]
+        else:
+            own = (earlier[number][1] for number in users if not self._is_preamble(traffic, earlier[number][1]))
+            unit = next(own, whole).hex()
+        _remember(traffic.conversations, whole, unit)
+        traffic.conversations[whole] = unit
+        return unit
+
+    def _is_preamble(self, traffic: _Traffic, beginning: bytes) -> bool:
+        """Conversations that begin elsewhere are first seen here behind their beginning, with the odds of the workers:
+        so many in a row, and so many more for every one that does begin here, are no coincidence.
+        """
+        found = traffic.beginnings.get(beginning)
+        if found is None:
+            return False
+        too_many = LEAST_PASSED
+        if self.workers > 1:
+            too_many = max(too_many, math.ceil(math.log(DOUBT) / math.log(1 - 1 / self.workers)))
+        return found.passed >= too_many * (found.whole + 1)
+
     def skews(self) -> list[SplitSkew]:
         """Of every split: the derived unit with the most requests, as this process has seen it."""
         found = []
@@ -84,32 +138,6 @@ class Units:
             (_, source), most = max(traffic.counts.items(), key=lambda item: item[1], default=(("", "prompt"), 0))
             found.append(SplitSkew(traffic.split_id, source, traffic.requests, most))
         return found
-
-
-def _conversation(traffic: _Traffic, user: str | None, messages: Sequence[Mapping[str, Any]]) -> str:
-    """The unit of a chat.
-
-    Requests that go on from a request that was seen here belong to its conversation. Else the unit is the shortest
-    beginning that ends with a user message and is no preamble. So the first turn decides, whoever sees it, and only
-    what is said before the conversation's own first turn has to be learnt.
-    """
-    ends = list(_beginnings(user, messages))
-    whole = ends[-1][1]
-    known = next((traffic.conversations[end] for _, end in reversed(ends) if end in traffic.conversations), None)
-    unit = known or _first_of_its_own(traffic, [end for role, end in ends[:-1] if role == "user"], whole)
-    _remember(traffic.conversations, whole, unit)
-    traffic.passed.pop(whole, None)
-    return unit
-
-
-def _first_of_its_own(traffic: _Traffic, passed: Iterable[bytes], whole: bytes) -> str:
-    chosen = whole
-    for beginning in reversed(list(passed)):
-        times = traffic.passed.get(beginning, 0) + 1
-        _remember(traffic.passed, beginning, times)
-        if times < PREAMBLE_AFTER:
-            chosen = beginning
-    return chosen.hex()
 
 
 def _beginnings(user: str | None, messages: Sequence[Mapping[str, Any]]) -> Iterable[tuple[str, bytes]]:
@@ -133,11 +161,13 @@ def _digest_of_prompt(user: str | None, prompt: Any) -> str:
     return hashlib.blake2b(named + orjson.dumps(prompt), digest_size=DIGEST_BYTES).hexdigest()
 
 
-def _remember(table: OrderedDict[bytes, Any], key: bytes, value: Any) -> None:
-    table[key] = value
+def _remember(table: OrderedDict[bytes, T], key: bytes, new: T) -> T:
+    """What the table has, or this; of what was not asked for longest, the table forgets what is too many."""
+    value = table.setdefault(key, new)
     table.move_to_end(key)
     if len(table) > REMEMBERED:
         table.popitem(last=False)
+    return value
 
 
 def _count(traffic: _Traffic, unit: tuple[str, UnitSource]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ import pytest
 
 from gateway.api.request import Caps, InferenceRequest, parse_request
 from gateway.experiments.skews import SkewWatch
-from gateway.experiments.units import COUNTED, FORGET_AT, PREAMBLE_AFTER, REMEMBERED, Units
+from gateway.experiments.units import COUNTED, FORGET_AT, LEAST_PASSED, REMEMBERED, Units
 from gateway.handoffs import Call, Unit
 from registry.catalog import SplitEntry
 from registry.split_skews import SplitSkew, SplitSkews
@@ -92,7 +93,7 @@ def test_examples_before_every_question_do_not_make_everybody_one_unit(examples:
     conversations = [turns([*examples, said("user", f"ticket {number}")], 4) for number in range(200)]
     found = [[of(units, chat(messages)) for messages in conversation] for conversation in conversations]
     assert all(len(set(one)) == 1 for one in found), "a conversation stays one unit through all of its turns"
-    assert len({one[0] for one in found}) >= 200 - PREAMBLE_AFTER + 2
+    assert len({one[0] for one in found}) >= 200 - LEAST_PASSED + 2
 
 
 def test_conversations_whose_turns_come_in_turn_stay_apart_and_together() -> None:
@@ -103,17 +104,42 @@ def test_conversations_whose_turns_come_in_turn_stay_apart_and_together() -> Non
         for number, conversation in enumerate(conversations):
             found.setdefault(number, set()).add(of(units, chat(conversation[turn])))
     assert all(len(one) == 1 for one in found.values())
-    assert len(set().union(*found.values())) >= 50 - PREAMBLE_AFTER + 2
+    assert len(set().union(*found.values())) >= 50 - LEAST_PASSED + 2
 
 
 def test_another_worker_that_has_seen_the_examples_comes_to_the_same_units() -> None:
     one, other = Units(), Units()
-    for number in range(PREAMBLE_AFTER):
+    for number in range(LEAST_PASSED):
         of(one, chat([*EXAMPLES, said("user", f"a {number}")]))
         of(other, chat([*EXAMPLES, said("user", f"b {number}")]))
     for conversation in (turns([*EXAMPLES, said("user", f"ticket {number}")], 4) for number in range(20)):
         workers = (one, other, one, other)
         assert len({of(worker, chat(said)) for worker, said in zip(workers, conversation, strict=True)}) == 1
+
+
+@pytest.mark.parametrize(("examples", "count", "learnt_after"), [([], 8, 0), (EXAMPLES, 4, 150)], ids=["none", "two"])
+def test_first_turns_that_many_have_in_common_stay_units_whichever_worker_sees_a_turn(
+    examples: list[Message], count: int, learnt_after: int
+) -> None:
+    chance = random.Random(11)
+    workers = [Units() for _ in range(count)]
+    for worker in workers:
+        worker.workers = count
+    changed = []
+    for number in range(learnt_after + 150):
+        conversation = turns([*examples, said("user", chance.choice(["hi", "hello", "help"]))], 5)
+        found = {of(chance.choice(workers), chat(messages)) for messages in conversation}
+        if len(found) > 1:
+            changed.append(number)
+    assert [number for number in changed if number >= learnt_after] == []
+    assert len(changed) < 30
+
+
+def test_examples_are_a_preamble_also_when_somebody_once_began_with_the_first_of_them() -> None:
+    units = Units()
+    of(units, chat(EXAMPLES[:2]))
+    found = {of(units, chat([*EXAMPLES, said("user", f"ticket {number}")])) for number in range(200)}
+    assert len(found) >= 200 - 2 * LEAST_PASSED
 
 
 def test_without_examples_the_first_turn_is_enough_for_a_worker_that_sees_a_conversation_late() -> None:
@@ -160,7 +186,7 @@ def test_what_is_remembered_has_a_bound() -> None:
         of(units, chat([*EXAMPLES, said("user", f"{number}"), said("assistant", "x"), said("user", "more")]))
     (traffic,) = units._splits.values()
     assert len(traffic.conversations) == REMEMBERED
-    assert len(traffic.passed) <= REMEMBERED
+    assert len(traffic.beginnings) <= REMEMBERED
     assert len(traffic.counts) <= COUNTED
 
 
@@ -210,13 +236,13 @@ def test_counts_are_of_the_newer_traffic() -> None:
 
 async def test_an_alarm_is_noted_once_and_taken_back_when_it_is_over(house: House) -> None:
     units, books = Units(), house.registry.skews
-    watch = SkewWatch(units, books, "worker-1")
+    watch = SkewWatch(units, books, house.registry.workers, "worker-1")
     for _ in range(300):
         of(units, completion("same"))
     await watch.look()
     assert books.alarming(SPLIT.id) == SplitSkew(SPLIT.id, "prompt", 300, 300)
     written = Counter[str]()
-    counting = SkewWatch(units, _Counting(books, written), "worker-1")
+    counting = SkewWatch(units, _Counting(books, written), house.registry.workers, "worker-1")
     await counting.look()
     await counting.look()
     assert written == {"note": 1}
