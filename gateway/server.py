@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 from gateway.api.request_ids import new_id
 from gateway.errors import BadRequest
+from gateway.transfer import is_read, refuse_coding
 from gateway.upgrade import PlainProtocol
 
 MAX_HEAD_BYTES = 65_536
@@ -282,7 +283,7 @@ class BoundedProtocol(PlainProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         cycle.__class__ = Cycle  # uvicorn makes it, and has no seam for another one
         self._serving = cycle
-        super()._start_asgi_task(cycle, app)
+        super()._start_asgi_task(cycle, app if is_read(cycle.scope["headers"]) else refuse_coding)
 
     def _stop_clock(self) -> None:
         if self._clock is not None:

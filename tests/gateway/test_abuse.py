@@ -109,6 +109,46 @@ def test_a_body_in_ordinary_or_few_pieces_is_read(stack: Stack, size: int, count
     assert stack.http.post(f"{stack.url}{CHAT}", content=pieces, headers=headers).status_code == 200
 
 
+@pytest.mark.parametrize("path", [CHAT, "/v1/models", "/admin/v1/tenants", "/nothing"])
+@pytest.mark.parametrize(
+    "codings",
+    [
+        "Transfer-Encoding: gzip, chunked",
+        "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked",
+        "transfer-encoding:deflate,chunked",
+        "Transfer-Encoding: x-gzip , Chunked",
+        "Transfer-Encoding: identity, chunked",
+        "Transfer-Encoding: br;q=1, chunked\r\nUpgrade: h2c\r\nConnection: upgrade",
+    ],
+)
+def test_a_body_in_a_transfer_coding_that_is_not_read_is_refused_and_told_which_header(
+    stack: Stack, codings: str, path: str
+) -> None:
+    host, _, port = stack.url.removeprefix("http://").partition(":")
+    body = json.dumps({"model": "triage", "messages": MESSAGES})
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stack.house.keys['acme']}\r\n{codings}\r\n"
+        client.sendall(f"{head}\r\n{len(body):x}\r\n{body}\r\n0\r\n\r\n".encode())
+        with client.makefile("rb") as file:
+            answer = file.read()
+    assert answer.startswith(b"HTTP/1.1 501 ")
+    counts = [answer.count(part) for part in (b"HTTP/1.1 ", b"x-request-id", b"x-should-retry: false")]
+    assert counts == [1, 1, 1]
+    error = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+    assert (error["param"], error["code"]) == ("Transfer-Encoding", "unsupported_transfer_encoding")
+
+
+@pytest.mark.parametrize("coding", ["chunked", "Chunked", " chunked ", ", chunked"])
+def test_chunked_is_read_however_it_is_written(stack: Stack, coding: str) -> None:
+    host, _, port = stack.url.removeprefix("http://").partition(":")
+    body = json.dumps({"model": "triage", "messages": MESSAGES})
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stack.house.keys['acme']}\r\n"
+        head += f"Transfer-Encoding:{coding}\r\n\r\n"
+        client.sendall(f"{head}{len(body):x}\r\n{body}\r\n0\r\n\r\n".encode())
+        assert client.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
 def test_a_key_behind_the_body_is_none(stack: Stack) -> None:
     host, _, port = stack.url.removeprefix("http://").partition(":")
     body = json.dumps({"model": "triage", "messages": MESSAGES})

@@ -1,0 +1,38 @@
+"""Transfer codings: `chunked` is read, and what is in another one is not taken for what it is when it is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from gateway.api.request_ids import new_id
+from gateway.errors import UnsupportedTransfer
+
+
+def is_read(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a body with these headers (names in lower case) is read as it was sent: plain, or once `chunked`."""
+    codings = [value for name, value in headers if name == b"transfer-encoding"]
+    if not codings or codings == [b"chunked"]:
+        return True
+    parts = [part.strip().lower() for value in codings for part in value.split(b",")]
+    return [part for part in parts if part] == [b"chunked"]
+
+
+async def refuse_coding(scope: Any, receive: Any, send: Any) -> None:
+    """The answer to a request in another transfer coding, and the end of its connection."""
+    error = UnsupportedTransfer(
+        "The header Transfer-Encoding names another coding than chunked, which is the only one that is read; compress "
+        "with Content-Encoding instead.",
+        param="Transfer-Encoding",
+        code="unsupported_transfer_encoding",
+    )
+    body = error.envelope()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-request-id", new_id().encode()),
+        (b"connection", b"close"),
+        *error.answer_headers(),
+    ]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
