@@ -135,7 +135,13 @@ class Adapters:
         with self._db.read() as session:
             require_tenant(session, tenant)
         with taken(folder, base_info.spec, self._max_rank) as copy:  # what is stored is what was inspected
-            facts = inspect_adapter(copy, base_info.spec, max_rank=self._max_rank, declared_base=declared_base)
+            facts = inspect_adapter(
+                copy,
+                base_info.spec,
+                max_rank=self._max_rank,
+                declared_base=declared_base,
+                imported=lineage.get("source") == "import",
+            )
             proof, proof_digest = read_proof(copy), None
             if proof is not None:
                 check_proof(proof, base_info.spec.vocab_size)

@@ -35,6 +35,17 @@ SIZE = re.compile(r"(?:^|-)[0-9]+(?:-[0-9]+)?[bm](?:-|$)")
 """Parameters in a model's name."""
 
 
+FAMILY = re.compile(
+    r"llama|qwen|qwq|mistral|mixtral|ministral|codestral|devstral|pixtral|gemma|phi|gpt|falcon|smollm|deepseek|olmo"
+    r"|granite|(?:^|-)yi(?:-|$)|bloom|(?:^|-)opt(?:-|$)|pythia|stablelm|starcoder|glm|internlm|baichuan|command-[ar]"
+    r"|(?:^|-)mpt(?:-|$)|zephyr|vicuna|hermes|solar|kimi|minimax|ernie|hunyuan|nemotron|exaone|(?:^|-)aya(?:-|$)|jamba"
+    r"|mamba|rwkv|apertus|lfm2|seed-oss|cohere|dolly|alpaca|dbrx|grok|llava|nemo"
+)
+"""Words by which models are known in public; a name's other words say little."""
+LOCAL = re.compile(r"/|~|\.{1,2}/|[a-z]:(?:/|$)|file:", re.IGNORECASE)
+"""How a path on somebody's disk begins, once its separators are slashes."""
+
+
 class Naming(Enum):
     """What a name says about the base."""
 
@@ -52,12 +63,21 @@ def judge(declared: str | None, known: Iterable[str]) -> Naming:
     last = plain_name(path)
     if _squeezed(last) in names:
         return Naming.SAME
-    if SAYS_NOTHING.sub("", last):
+    if SAYS_NOTHING.sub("", last) and not _names_nothing_public(path, names):
         return Naming.OTHER
     parents = [plain_name(part) for part in path.split("/")[:-1]]
     if any(_squeezed(parent) in names for parent in parents):
         return Naming.SAME
     return Naming.OTHER if any(SIZE.search(part) for part in (*parents, last)) else Naming.SILENT
+
+
+def _names_nothing_public(path: str, names: Iterable[str]) -> bool:
+    """Whether it is a path on a disk in which nothing looks like a model's name, nor like one of these."""
+    if not LOCAL.match(path) or HUB_CACHE.search(path):
+        return False
+    parts = [plain_name(part) for part in path.split("/")]
+    like_a_name = any(SIZE.search(part) or FAMILY.search(part) for part in parts)
+    return not like_a_name and not any(name in _squeezed(part) for name in names for part in parts)
 
 
 def plain_name(text: str) -> str:

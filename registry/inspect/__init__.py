@@ -39,13 +39,16 @@ class AdapterFacts:
     modules: int
 
 
-def inspect_adapter(folder: Path, base: BaseSpec, *, max_rank: int, declared_base: str | None = None) -> AdapterFacts:
+def inspect_adapter(
+    folder: Path, base: BaseSpec, *, max_rank: int, declared_base: str | None = None, imported: bool = False
+) -> AdapterFacts:
     """Admit the PEFT folder as an adapter of `base`, or raise `AdapterRefused` with every reason found (at most 20).
 
     `max_rank` is the engines' `--max-lora-rank`. `declared_base` is the digest of the base that the adapter was
-    trained on, when that is known. Reads the weights once and keeps one megabyte of them at a time.
+    trained on, when that is known. `imported` says that repairs were tried before, so that no reason advises them.
+    Reads the weights once and keeps one megabyte of them at a time.
     """
-    findings = Findings()
+    findings = Findings(imported=imported)
     if declared_base is not None and declared_base != base.digest:
         findings.add("base_mismatch", "lineage", f"trained on {declared_base}", f"base {base.digest}")
     files = check_folder(folder, base, max_rank, findings)

@@ -18,7 +18,6 @@ MAX_NAME_LENGTH = 256
 FIRST_NUMBER = re.compile(r".*?\.[^.]*\.([0-9]{1,6})\.")
 """The number that `layers_to_transform` means (PEFT's rule where there is no `layers_pattern`)."""
 LITERAL = re.compile(r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*")
-BY_IMPORT = "`switchyard adapters import` makes one of it where that is safe"
 
 UNSUPPORTED = (
     "use_dora", "lora_bias", "modules_to_save", "alora_invocation_tokens", "layer_replication", "use_bdlora",
@@ -253,7 +252,9 @@ def _pattern(document: Mapping[str, Any], key: str, findings: Findings) -> dict[
         findings.add("pattern_invalid", CONFIG_FILE, f"{key} {bad!r}", expected)
     unnamed = [name for name in values if not is_literal(name)]
     if unnamed:
-        findings.add("pattern_not_explicit", CONFIG_FILE, f"{key} {unnamed!r}", f"module names; {BY_IMPORT}")
+        findings.add(
+            "pattern_not_explicit", CONFIG_FILE, f"{key} {unnamed!r}", f"module names; {findings.for_patterns}"
+        )
         return None
     return None if bad else values
 
@@ -263,7 +264,9 @@ def _targets(document: Mapping[str, Any], findings: Findings) -> Override | None
     for key in ("exclude_modules", "layers_pattern"):
         value = document.get(key)
         if value and not _are_names([value] if key == "layers_pattern" and isinstance(value, str) else value):
-            findings.add("pattern_not_explicit", CONFIG_FILE, f"{key} {value!r}", f"a list of names; {BY_IMPORT}")
+            findings.add(
+                "pattern_not_explicit", CONFIG_FILE, f"{key} {value!r}", f"a list of names; {findings.for_patterns}"
+            )
     layers = document.get("layers_to_transform")
     layers = layers if isinstance(layers, list) else [] if layers is None else [layers]
     if not all(type(layer) is int and 0 <= layer < MAX_NAMES for layer in layers):
@@ -272,7 +275,7 @@ def _targets(document: Mapping[str, Any], findings: Findings) -> Override | None
     if isinstance(targets, list) and targets and _are_names(targets):
         return Override(dict.fromkeys(targets, 1))
     if isinstance(targets, str) and targets:
-        expected = f"a list of module names; {BY_IMPORT}"
+        expected = f"a list of module names; {findings.for_patterns}"
         findings.add("pattern_not_explicit", CONFIG_FILE, f"target_modules {targets!r}", expected)
     else:
         findings.add("targets_invalid", CONFIG_FILE, f"target_modules {targets!r}", "a list of module names")

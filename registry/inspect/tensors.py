@@ -15,6 +15,7 @@ from registry.base_model import BaseSpec
 from registry.inspect.config import LoraConfig
 from registry.inspect.findings import Findings
 from registry.inspect.folder import WEIGHTS_FILE, open_regular
+from registry.inspect.formats import foreign_format
 from registry.safetensors_header import MalformedSafetensors, TensorEntry, read_header
 
 TENSOR_NAME = re.compile(
@@ -105,6 +106,11 @@ def most_tensors(base: BaseSpec) -> int:
 
 def _pair_up(entries: Iterable[TensorEntry], base: BaseSpec, findings: Findings) -> dict[str, Pair]:
     """The pairs of the modules that the base has, in order of the file; every other tensor is a finding."""
+    entries = list(entries)
+    foreign = foreign_format([entry.name for entry in entries])
+    if foreign is not None:
+        findings.add(foreign.code, foreign.file, foreign.found, foreign.expected, foreign.tensor)
+        return {}
     pairs: dict[str, Pair] = {}
     for entry in entries:
         name = TENSOR_NAME.fullmatch(entry.name)

@@ -20,7 +20,7 @@ from registry.inspect.config import (
     layers_of,
 )
 from registry.repair.draft import Draft, Ground, Repair, Repaired, adapted_modules, some
-from registry.repair.names import OUTER, WRAPPERS
+from registry.repair.names import INNER, OUTER, WRAPPERS
 from registry.repair.patterns import MAX_MODULES, SafePatterns, is_safe, matching
 from registry.safetensors_header import clip
 
@@ -120,7 +120,8 @@ def _names_of(targets: list[Any], modules: set[str]) -> list[str] | None:
     """The list's names, without wrappers of training, when they cover all adapted modules; else None."""
     literal = [name for name in targets if isinstance(name, str) and is_literal(name)]
     bare = [_without_wrappers(name) for name in literal]
-    for names in (literal, list(dict.fromkeys(bare))):
+    inner = [".".join(part for part in name.split(".") if part != INNER) for name in bare]
+    for names in (literal, list(dict.fromkeys(bare)), list(dict.fromkeys(inner))):
         rules = Override(dict.fromkeys(names, 1))
         if names and all(rules.has(module) for module in modules):
             return names

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from registry.errors import AdapterRefused, Finding
+from registry.inspect.formats import foreign_format
 from registry.repair.draft import PREFIX, Draft, Ground, Repair, Repaired, half_of, some
 from registry.safetensors_header import TensorEntry, clip
 
@@ -18,7 +19,18 @@ WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "
 OUTER = (PREFIX, "module.", "model.")
 """What wrapping a whole model puts before every path: PEFT (once or twice), DDP, and a training loop's own class."""
 
+INNER = "language_model"
+"""What models of pictures and text call the part that writes; a base of text alone has no such part, or elsewhere."""
+
 FILE = "adapter_model.safetensors"
+
+
+def refuse_foreign_format(draft: Draft, ground: Ground) -> Repaired:
+    """No names of other programs are translated: their numbers may mean something else. Raises `AdapterRefused`."""
+    foreign = foreign_format(draft.tensors)
+    if foreign is not None:
+        raise AdapterRefused((foreign,))
+    return draft, ()
 
 
 def strip_adapter_name(draft: Draft, ground: Ground) -> Repaired:
@@ -58,6 +70,36 @@ def strip_wrappers(draft: Draft, ground: Ground) -> Repaired:
     renamed = {name: without(name) for name in draft.tensors}
     what = f"{', '.join(repr(part) for part in taken)} of training's wrappers was taken out of {{}}"
     return _rename(draft, lambda name: renamed[name], "wrapper_stripped", what)
+
+
+def find_language_model(draft: Draft, ground: Ground) -> Repaired:
+    """`model.language_model.layers.0.x` → `model.layers.0.x`, or where the base has its language model.
+
+    Only if the base has one module alone of that name behind `model` and `language_model`, for all tensors.
+    """
+    homes: defaultdict[str, list[str]] = defaultdict(list)
+    for module in (*ground.base.linears, *ground.base.embeddings):
+        homes[_inside(module)].append(module)
+    renamed: dict[str, str] = {}
+    for name in draft.tensors:
+        path = name.removeprefix(PREFIX)
+        parts = half_of(path)
+        if parts is None or ground.has(parts["module"]):
+            continue
+        fitting = homes.get(_inside(parts["module"]), [])
+        if len(fitting) != 1 or INNER not in f"{parts['module']}.{fitting[0]}".split("."):
+            return draft, ()
+        renamed[name] = name[: len(name) - len(path)] + fitting[0] + path.removeprefix(parts["module"])
+    what = f"{{}} got the path that the base's language model has ({INNER!r})"
+    return _rename(draft, lambda name: renamed.get(name, name), "language_model_found", what)
+
+
+def _inside(module: str) -> str:
+    """The path behind what leads to a language model."""
+    parts = module.split(".")
+    while len(parts) > 1 and parts[0] in ("model", INNER):
+        parts.pop(0)
+    return ".".join(parts)
 
 
 def add_prefix(draft: Draft, ground: Ground) -> Repaired:
@@ -140,5 +182,11 @@ def _collision(name: str, first: TensorEntry, second: TensorEntry) -> Finding:
     return Finding("tensor_ambiguous", FILE, clip(found, 300), "one tensor of each name", clip(name, 200))
 
 
-NAME_REPAIRS: tuple[Callable[[Draft, Ground], Repaired], ...] = (strip_adapter_name, strip_wrappers, add_prefix)
+NAME_REPAIRS: tuple[Callable[[Draft, Ground], Repaired], ...] = (
+    refuse_foreign_format,
+    strip_adapter_name,
+    strip_wrappers,
+    find_language_model,
+    add_prefix,
+)
 """In the order in which they build on each other."""

@@ -188,6 +188,7 @@ def test_a_file_in_place_of_a_folder_is_told_so(bring: Import, tmp_path: Path) -
     assert "give the folder that it lies in" in bring(folder / WEIGHTS_FILE).err
 
 
+LANGUAGE = "language_model"
 NAMES: dict[str, tuple[Callable[[str], str], str]] = {
     "the adapter's name": (lambda n: n.replace(".weight", ".default.weight"), "'default' was taken out of 28"),
     "another adapter's name": (lambda n: n.replace(".weight", ".my-task.weight"), "'my-task' was taken out"),
@@ -206,6 +207,10 @@ NAMES: dict[str, tuple[Callable[[str], str], str]] = {
     "no prefix": (lambda n: n[SHORT:], "'base_model.model.' was put before 28"),
     "no prefix, and an inner model": (lambda n: n[SHORT + 6 :], "'base_model.model.model.' was put before 28"),
     "PEFT around the inner model": (lambda n: n[:SHORT] + n[SHORT + 6 :], "'model.' was put before 28"),
+    "a model of pictures": (lambda n: n.replace("model.layers", f"model.{LANGUAGE}.layers"), f"{LANGUAGE!r}"),
+    "a model of pictures, of old": (lambda n: n[:SHORT] + f"{LANGUAGE}." + n[SHORT:], f"{LANGUAGE!r}"),
+    "a model of pictures, bare": (lambda n: f"{LANGUAGE}." + n[SHORT:], f"{LANGUAGE!r}"),
+    "a model of pictures, compiled": (lambda n: f"_orig_mod.{n[:SHORT]}{LANGUAGE}.{n[SHORT:]}", f"{LANGUAGE!r}"),
     "everything at once": (
         lambda n: "_orig_mod.module." + n.replace(".weight", ".a.weight").replace(".mlp", "._orig_mod.mlp"),
         "'a' was taken out",
@@ -246,6 +251,71 @@ def test_a_prefix_that_could_be_several_is_not_guessed(bring: Import, tmp_path: 
     outcome = bring(write_adapter(tmp_path / "a", tensors=short))
     assert outcome.status == 1
     assert "module_unknown" in outcome.err
+
+
+OTHER_PARTS = {
+    "eyes too": lambda n: n.replace("model.layers.1", "model.vision_tower.layers.1").replace(
+        "model.layers.0", f"model.{LANGUAGE}.layers.0"
+    ),
+    "two of them": lambda n: n.replace("model.layers", f"model.{LANGUAGE}.first.layers"),
+}
+
+
+@pytest.mark.parametrize("change", OTHER_PARTS.values(), ids=OTHER_PARTS)
+def test_a_language_model_that_the_base_does_not_prove_is_not_guessed(
+    bring: Import, tmp_path: Path, change: Callable[[str], str]
+) -> None:
+    outcome = bring(write_adapter(tmp_path / "run", tensors=renamed(change)))
+    assert outcome.status == 1
+    assert LANGUAGE in outcome.err
+    assert "module_unknown" in outcome.err
+
+
+FORMATS = {
+    "kohya": lambda n: (
+        "lora_te_"
+        + n[SHORT:].split(".lora_")[0].replace(".", "_")
+        + (".lora_down.weight" if "lora_A" in n else ".lora_up.weight")
+    ),
+    "kohya, bare": lambda n: n.replace("lora_A", "lora_down").replace("lora_B", "lora_up"),
+    "MLX": lambda n: n[SHORT:].replace("lora_A.weight", "lora_a").replace("lora_B.weight", "lora_b"),
+    "torchtune": lambda n: n[SHORT + 6 :].replace("lora_A", "lora_a").replace("lora_B", "lora_b"),
+    "NeMo": lambda n: n.replace("lora_A", "adapter.linear_in").replace("lora_B", "adapter.linear_out"),
+    "LyCORIS": lambda n: n.replace("lora_A.weight", "hada_w1_a").replace("lora_B.weight", "hada_w1_b"),
+}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_another_programs_format_is_named_and_once(bring: Import, run: Run, tmp_path: Path, kind: str) -> None:
+    outcome = bring(write_adapter(tmp_path / "run", tensors=renamed(FORMATS[kind])))
+    assert outcome.status == 1
+    assert outcome.err.count("[format_foreign]") == 1
+    assert kind.partition(",")[0] in outcome.err
+    assert "PEFT's format" in outcome.err
+    published = run("adapters", "publish", "acme/x", tmp_path / "run", "--base", "tiny")
+    assert published.err.count("[format_foreign]") == 1
+    assert "tensor_unsupported" not in outcome.err + published.err
+
+
+UNREADABLE: dict[str, dict[str, Any]] = {
+    "an alpha that never ends": {"alpha_pattern": {"(x+)+y": 3}},
+    "an alpha that looks ahead": {"alpha_pattern": {"(?=q)q_proj": 3}},
+    "targets without tensors": {"target_modules": "(.+)+_proj", "target_parameters": ["x"]},
+    "layers left out": {"target_modules": "(.+)+_proj", "layers_to_transform": [1]},
+}
+
+
+@pytest.mark.parametrize("changes", UNREADABLE.values(), ids=UNREADABLE)
+def test_an_import_is_not_told_to_import(bring: Import, run: Run, tmp_path: Path, changes: dict[str, Any]) -> None:
+    folder = write_adapter(tmp_path / "run", changes)
+    for options in ((), ("--no-repair",)):
+        refused = bring(folder, *options)
+        assert refused.status == 1
+        assert "[pattern_not_explicit]" in refused.err
+        assert "write them out" in refused.err
+        assert "adapters import" not in refused.err
+    published = run("adapters", "publish", "acme/x", folder, "--base", "tiny")
+    assert "adapters import" in published.err
 
 
 def modules(tensors: Mapping[str, Tensor]) -> list[str]:
@@ -431,6 +501,7 @@ def test_a_sound_folder_is_published_byte_for_byte(bring: Import, tmp_path: Path
 
 
 OTHER = [
+    "C:\\models\\Qwen2.5-0.5B", "D:\\llm\\mistral", "C:\\models\\tiny-instruct", "org/x", "x",
     "org/gpt-neo-1b", "gpt2", "meta-llama/Llama-3.1-8B-Instruct", "/models/Qwen2.5-0.5B", "tiny-instruct",
     "unsloth/tiny-2", "/kaggle/input/gemma-2/transformers/gemma-2-2b/1",
 ]  # fmt: skip
@@ -452,6 +523,8 @@ def test_an_adapter_of_another_base_by_name_takes_an_explicit_yes(
 
 
 SAME = [
+    "C:\\models\\x", "C:/models/x/", "d:\\llm\\foo bar", "\\\\nas\\share\\thing", "/models/x", "~/stuff/abc", "file:///srv/x",
+    "..\\x",
     None, "", "tiny", "org/tiny", "Org/Tiny", "unsloth/tiny-bnb-4bit", "unsloth/tiny-unsloth-bnb-4bit",
     "x/Tiny-GPTQ-Int4", "/home/me/models/tiny", "./tiny/", "C:\\models\\tiny", "/content/model",
     "./merged", "org/tiny@main", "outputs/merged",
