@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from gateway.cost.counters import Counter
 from gateway.cost.refusals import cannot_count, out_of_budget, over_rate, too_many_at_once
+from gateway.cost.sizes import Size
 from gateway.errors import ApiError
 
 
@@ -13,20 +12,16 @@ class Ask:
     """The most that one request can use, before it has begun.
 
     `rate_tokens` is a guess, for the limit per minute; `tokens` and `nano` are bounds, for budgets. `nano` is 0 when no
-    price is known. `shortest` is the same request with answers of one token, when the client has said by the field
-    `bound` how long they may be.
+    price is known. `size` is for a refusal to say what can be done.
     """
 
-    __slots__ = ("bound", "nano", "rate_tokens", "shortest", "tokens")
+    __slots__ = ("nano", "rate_tokens", "size", "tokens")
 
-    def __init__(
-        self, rate_tokens: int, tokens: int, nano: int, *, bound: str | None = None, shortest: Ask | None = None
-    ) -> None:
+    def __init__(self, rate_tokens: int, tokens: int, nano: int, size: Size | None = None) -> None:
         self.rate_tokens = rate_tokens
         self.tokens = tokens
         self.nano = nano
-        self.bound = bound
-        self.shortest = shortest
+        self.size = Size(rate_tokens, tokens) if size is None else size
 
 
 NOTHING = Ask(0, 0, 0)
@@ -114,17 +109,11 @@ def refusal(counter: Counter, ask: Ask, now_s: float) -> ApiError:
     if requests is not None and requests.lacks(1, now_s):
         return over_rate(scope, "requests", requests, 1, now_s)
     if tokens is not None and tokens.lacks(ask.rate_tokens, now_s):
-        return over_rate(scope, "tokens", tokens, ask.rate_tokens, now_s, smaller_by(ask, "rate_tokens", tokens.limit))
+        return over_rate(scope, "tokens", tokens, ask.rate_tokens, now_s, ask.size)
     if counter.unread:
         return cannot_count(scope)
     for budget in counter.budgets:
         units = ask.nano if budget.in_dollars else ask.tokens
         if budget.used() + units > budget.allowed:
-            left = budget.limit - budget.spent_by_all()
-            return out_of_budget(scope, budget, units, smaller_by(ask, "nano" if budget.in_dollars else "tokens", left))
+            return out_of_budget(scope, budget, units, ask.size)
     raise AssertionError(f"{scope} has refused a request for nothing")
-
-
-def smaller_by(ask: Ask, units: Literal["rate_tokens", "tokens", "nano"], most: int) -> str | None:
-    """The field of the client that would make the request small enough, if there is one."""
-    return ask.bound if ask.shortest is not None and getattr(ask.shortest, units) <= most else None

@@ -8,6 +8,7 @@ from typing import Literal
 
 from gateway.cost.counters import Budget, Counter
 from gateway.cost.rates import Rate
+from gateway.cost.sizes import Size, Units
 from gateway.errors import Headers, Overloaded, QuotaExceeded, RateLimited, Unpriced
 
 __all__ = ["Headers", "cannot_count", "headers_of", "no_price", "out_of_budget", "over_rate", "too_many_at_once"]
@@ -69,17 +70,21 @@ def too_many_at_once(scope: str, limit: int) -> RateLimited:
 
 
 def over_rate(
-    scope: str, what: Literal["requests", "tokens"], rate: Rate, units: int, now_s: float, smaller: str | None = None
+    scope: str, what: Literal["requests", "tokens"], rate: Rate, units: int, now_s: float, size: Size | None = None
 ) -> RateLimited:
-    """The minute's requests or tokens are used up; or the request alone is larger than a whole minute. `smaller` is
-    the field that would make it small enough.
-    """
+    """The minute's requests or tokens are used up; or the request alone, of this size, exceeds a whole minute's."""
     limit, reason = rate.limit, f"{what}_per_minute"
     if units > limit:
         told = f"No {what} are allowed to {_named(scope)}: the limit is 0 a minute. Ask the operator to raise it."
         if limit:
-            told = f"Request too large for {_named(scope)}: it can use {units} {what}, the limit is {limit} a minute. "
-            told += f"Send a {_smaller(smaller)}."
+            size = size or Size(units, units)
+            remedy = size.remedy("rate_tokens", limit)
+            told = (
+                f"Request too large for {_named(scope)}: it can use {units} {what}{size.said()}, the limit is {limit} "
+            )
+            told += (
+                f"a minute. {remedy}." if remedy else "a minute. No request is so small: ask the operator to raise it."
+            )
         return _in_vain(RateLimited(told, code="rate_limit_exceeded").by(scope, reason))
     wait_s = max(1, math.ceil(rate.wait_s(units, now_s)))
     return RateLimited(
@@ -90,9 +95,8 @@ def over_rate(
     ).by(scope, reason)
 
 
-def out_of_budget(scope: str, budget: Budget, ask: int, smaller: str | None = None) -> RateLimited | QuotaExceeded:
-    """The budget cannot pay for the most that this request could use; `smaller` is the field that would make it small
-    enough.
+def out_of_budget(scope: str, budget: Budget, ask: int, size: Size) -> RateLimited | QuotaExceeded:
+    """The budget cannot pay for the most that this request, of this size, could use.
 
     When only what running requests hold is in the way, it is worth trying again in a moment, and otherwise not before
     the window ends.
@@ -114,13 +118,17 @@ def out_of_budget(scope: str, budget: Budget, ask: int, smaller: str | None = No
     if left <= 0:
         told += f"is spent. Ask the operator to raise it, or wait until {begins_anew}."
     else:
-        told += f"has {_amount(left, unit)} left; this request can use {_amount(ask, unit)}. Send a {_smaller(smaller)}"
-        told += f", or wait until {begins_anew}." if ask <= budget.limit else ", or ask the operator to raise it."
+        units: Units = "nano" if budget.in_dollars else "tokens"
+        remedy = size.remedy(units, left)
+        told += f"has {_amount(left, unit)} left; this request can use {_amount(ask, unit)}{size.said()}. "
+        waiting = f"wait until {begins_anew}"
+        if size.remedy(units, budget.limit) is None:
+            told += "No request is so small: ask the operator to raise it."
+        elif remedy is None:
+            told += f"Ask the operator to raise it, or {waiting}."
+        else:
+            told += f"{remedy}, or {waiting}." if ask <= budget.limit else f"{remedy}, or ask the operator to raise it."
     return QuotaExceeded(told, code="insufficient_quota").by(scope, reason)
-
-
-def _smaller(field: str | None) -> str:
-    return f"smaller {field} or a shorter prompt" if field else "shorter prompt"
 
 
 def _in_vain(error: RateLimited) -> RateLimited:

@@ -19,6 +19,7 @@ from typing import Any
 
 import orjson
 
+from gateway.api.fields.table import COMPLETIONS_DEFAULT_TOKENS
 from gateway.api.request import InferenceRequest
 from gateway.cost.fitting import longest_answers, nearly_spent
 from gateway.cost.holds import NOTHING, Ask
@@ -26,7 +27,7 @@ from gateway.cost.limits import Bill, Limits
 from gateway.cost.normalization import growth
 from gateway.cost.output_lengths import OutputLengths
 from gateway.cost.prompt_tokens import PromptTokens, texts_of
-from gateway.cost.tariff import most_nano
+from gateway.cost.sizes import Size
 from gateway.handoffs import Arm, Principal
 from registry.catalog import Catalog, TariffEntry
 
@@ -35,6 +36,8 @@ TEMPLATE_TOKENS = 128
 """For what a chat template puts around the messages, at least: a base whose own renderings are longer gets so many.
 Default system prompts have 20 to 60 tokens, some 400.
 """
+LEAST_BODY_BYTES = 56
+"""Of a request with one short message, without the name of its model."""
 
 
 async def hold(
@@ -63,25 +66,41 @@ async def hold(
     if request.max_output_tokens is None:
         fits = longest_answers(standing.counters, rate_prompt, prompt, standing.price, answers)
         request = _bounded(request, max(1, fits // request.choices))
-    ask = _ask(rate_prompt, prompt, request, standing.price)
+    size = _size(rate_prompt, prompt, template, request, standing.price)
+    ask = Ask(size.most("rate_tokens"), size.most("tokens"), size.most("nano"), size)
     return request, await limits.open(standing, ask)
 
 
-def _ask(rate_prompt: int, prompt: int, request: InferenceRequest, price: TariffEntry | None) -> Ask:
-    def of(answers: int, bound: str | None = None, shortest: Ask | None = None) -> Ask:
-        nano = 0 if price is None else most_nano(prompt, answers, price)
-        return Ask(rate_prompt + answers, prompt + answers, nano, bound=bound, shortest=shortest)
+def _size(rate_prompt: int, prompt: int, template: int, request: InferenceRequest, price: TariffEntry | None) -> Size:
+    answers = request.body.get("n") or 1
+    least = LEAST_BODY_BYTES + len(request.model)
+    return Size(
+        rate_prompt,
+        prompt,
+        request.max_output_tokens or 0,
+        answers,
+        max(1, request.choices // answers),
+        _bound(request),
+        bool(request.body.get("tools")),
+        min(rate_prompt, -(-least // BYTES_PER_TOKEN)),
+        min(prompt, least + template),
+        price,
+    )
 
-    answers = (request.max_output_tokens or 0) * request.choices
-    bound = _named_bound(request)
-    return of(answers) if bound is None else of(answers, bound, of(request.choices))
+
+def _bound(request: InferenceRequest) -> str | None:
+    """What the client can say to have shorter answers."""
+    names = [] if request.bounded_by_us else _named_bound(request)
+    if (request.body.get("min_tokens") or 0) > 1:
+        names.append("min_tokens")
+    return " and ".join(names) or None
 
 
-def _named_bound(request: InferenceRequest) -> str | None:
-    """The field by which the client bounds an answer, if it has."""
-    if request.bounded_by_us:
-        return None
-    return next((name for name in ("max_completion_tokens", "max_tokens") if request.body.get(name) is not None), None)
+def _named_bound(request: InferenceRequest) -> list[str]:
+    named = [name for name in ("max_completion_tokens", "max_tokens") if request.body.get(name) is not None]
+    if not named and request.endpoint == "completions":
+        return [f"max_tokens (without one it is {COMPLETIONS_DEFAULT_TOKENS})"]
+    return named[:1]
 
 
 def printed_bytes(body: Mapping[str, Any]) -> int:

@@ -203,13 +203,29 @@ def test_no_refusal_speaks_of_a_field_that_was_not_sent_or_of_a_remedy_that_cann
     assert refused({"concurrency": 0}).endswith("its concurrency is 0. Ask the operator to raise it.")
     assert "raise it" in refused({"daily_tokens": 0})
     assert "raise it" in refused({"tokens_per_minute": 0})
-    shorter = refused({"daily_tokens": 10})
-    assert "max" not in shorter
-    assert shorter.endswith("Send a shorter prompt, or ask the operator to raise it.")
+    tiny = refused({"daily_tokens": 10})
+    assert "max" not in tiny
+    assert tiny.endswith("No request is so small: ask the operator to raise it.")
+    assert "No request is so small" in refused({"daily_tokens": 30}, max_tokens=3)
+    assert "by max_completion_tokens). No request" in refused({"daily_tokens": 30}, max_completion_tokens=1000)
+    long = [{"role": "user", "content": "a " * 400}]
+    assert ". Send a shorter prompt, or ask" in refused({"daily_tokens": 300}, messages=long)
+    assert ". Send a shorter prompt, or ask" in refused({"daily_tokens": 300}, messages=long, max_tokens=9)
+    assert "Send a smaller max_tokens and a shorter" in refused({"daily_tokens": 300}, messages=long, max_tokens=900)
+    assert "Send a smaller max_tokens and min_tokens," in refused({"daily_tokens": 300}, max_tokens=900, min_tokens=900)
     assert "max" not in refused({"tokens_per_minute": 10})
-    assert "max" not in refused({"tokens_per_minute": 10}, max_tokens=30)
-    assert "smaller max_tokens or" in refused({"tokens_per_minute": 60}, max_tokens=80)
-    assert "smaller max_completion_tokens or" in refused({"daily_tokens": 300}, max_completion_tokens=200)
+    assert "Send" not in refused({"tokens_per_minute": 10}, max_tokens=30)
+    tool = {"type": "function", "function": {"name": "f", "description": "d" * 800}}
+    assert "Send a shorter prompt with fewer tools" in refused({"daily_tokens": 600}, tools=[tool], max_tokens=5)
+    assert "Send a smaller max_tokens." in refused({"tokens_per_minute": 60}, max_tokens=80)
+    assert "Send a smaller max_completion_tokens," in refused({"daily_tokens": 300}, max_completion_tokens=200)
+
+
+def test_many_prompts_that_are_too_much_together_are_told_to_be_fewer(keyed: Stack) -> None:
+    body = {"model": "triage", "prompt": ["a"] * 20}
+    error = keyed.post("/v1/completions", body, limited_key(keyed, tokens_per_minute=60)).json()["error"]["message"]
+    assert "20 prompts, up to 16 tokens of answer each" in error
+    assert error.endswith("Send a smaller max_tokens (without one it is 16) or fewer prompts.")
 
 
 def test_refusals_are_counted_by_reason_in_usage_budgets_and_metrics_and_cost_no_row_each(keyed: Stack) -> None:
