@@ -17,10 +17,12 @@ from gateway.fleet.look import Look
 from gateway.fleet.quirks import Platform, Quirks, quirks_of
 from gateway.fleet.renderings import rendering_difference
 from gateway.fleet.vllm import (
+    FAILS,
     AdapterRejected,
     CannotCompare,
     Card,
     EngineFault,
+    NotListed,
     ProbeRefused,
     ProofBroken,
     Silent,
@@ -461,9 +463,11 @@ class ManagedEngine:
                 del self.leaving[name]
                 return name
         try:
-            return await self._load_patiently(ZERO_DIGEST, zero_adapter)
-        except AdapterRejected as error:
+            name = await self._load_patiently(ZERO_DIGEST, zero_adapter)
+            await self._require_listed(name, zero_adapter)
+        except FAILS as error:
             raise EngineRefused(f"it does not load adapters, not even one of zeros: {error}") from error
+        return name
 
     def _next_name(self, digest: str) -> str:
         self._sequence += 1
@@ -552,9 +556,7 @@ class ManagedEngine:
 
     async def _verify(self, name: str, folder: Path, full_proof: bool) -> float | None:
         """Listed under our name and folder; answers as itself; shows the effect that its proof promises."""
-        card = (await self.control.models()).get(name)
-        if card is None or card.root != str(folder):
-            raise EngineFault(f"{name} is not listed by the engine after loading")
+        await self._require_listed(name, folder)
         proof = await asyncio.to_thread(read_proof, folder)
         if proof is None or proof.indistinguishable:  # nothing to measure; whoever promoted the latter insisted
             try:
@@ -566,6 +568,11 @@ class ManagedEngine:
                 raise EngineFault(f"the engine answers requests for {name} under another name")
             return None
         return await self._prove(name, proof.probes if full_proof else proof.probes[:1])
+
+    async def _require_listed(self, name: str, folder: Path) -> None:
+        card = (await self.control.models()).get(name)
+        if card is None or card.root != str(folder):
+            raise NotListed("the engine says that it has loaded the adapter, and does not list it")
 
     async def _prove(self, name: str, probes: Sequence[Probe]) -> float:
         base = self.base_name

@@ -4,6 +4,7 @@ EngineFault
 ├── Unreachable       no connection, timeout, 5xx of the transport: try again later
 │   └── Silent        it took the connection and did not answer in time: busy, or hung
 ├── LoadingDisabled   started without VLLM_ALLOW_RUNTIME_LORA_UPDATING
+├── NotListed         it says that it has loaded an adapter, and does not list it
 ├── NotVisible        the adapter's files cannot be seen from the engine's host
 ├── ProbeRefused      a question of ours was refused, or answered with no number: it does not say whose fault that is
 ├── CannotCompare     the engine cannot answer the base's half of a proof: it says nothing about the adapter
@@ -58,6 +59,10 @@ class LoadingDisabled(EngineFault):
     """The adapter routes are not mounted."""
 
 
+class NotListed(EngineFault):
+    """A load was answered with success, and the engine knows no such adapter."""
+
+
 class NotVisible(EngineFault):
     """The engine's host has no such folder."""
 
@@ -82,7 +87,7 @@ class Unintelligible(EngineFault):
     """The answer is not one that vLLM gives."""
 
 
-FAILS = (AdapterRejected, CannotCompare, NotVisible, LoadingDisabled)
+FAILS = (AdapterRejected, CannotCompare, NotListed, NotVisible, LoadingDisabled)
 """What says that an engine cannot do with an adapter what it is asked; every other fault may be one of the moment."""
 
 

@@ -35,6 +35,7 @@ class Engine:
             load_stall_ms=options.load_stall_ms,
             noop_adapters=options.noop_adapters,
             fail_loads=options.fail_loads,
+            half_load=options.half_load,
         )
         self.table = AdapterTable(
             options.max_loras,

@@ -51,6 +51,8 @@ class Options:
     """As the fault of this name, from the start on."""
     fail_loads: int = 0
     """As the fault of this name, from the start on."""
+    half_load: bool = False
+    """As the fault of this name, from the start on."""
     api_key: str | None = None
     tool_call_parser: str | None = None
     """None is a vLLM without --enable-auto-tool-choice and --tool-call-parser: it refuses tools unless none may be

@@ -14,7 +14,13 @@ from registry.names import parse_ref
 from tests.gateway.stack import House, Stack, proof, run, run_stack, wait_until
 
 NAMES = [f"acme/task-{number}" for number in range(8)]
-BROKEN: list[dict[str, Any]] = [{"noop_adapters": True}, {"fail_loads": 500}, {"fail_loads": 400}]
+BROKEN: list[dict[str, Any]] = [
+    {"noop_adapters": True},
+    {"fail_loads": 500},
+    {"fail_loads": 400},
+    {"fail_loads": 404},
+    {"half_load": True},
+]
 
 
 @pytest.fixture(autouse=True)
@@ -84,12 +90,14 @@ def test_an_engine_that_returns_broken_is_refused_and_takes_nothing_away(house: 
             f'switchyard_engine_refused{{engine="{bad.url}"}} 1.0'
             in stack.http.get(f"{stack.url}/metrics", headers=stack.operator).text
         )
-        come_back(bad, noop_adapters=False, fail_loads=0)
+        come_back(bad, noop_adapters=False, fail_loads=0, half_load=False)
         stack.wait_ready()
         assert statuses(stack, NAMES) == {(200, "")}
 
 
-@pytest.mark.parametrize("fault", [{"noop_adapters": True}, {"fail_loads": 500}, {"fail_loads": 404}])
+@pytest.mark.parametrize(
+    "fault", [{"noop_adapters": True}, {"fail_loads": 500}, {"fail_loads": 404}, {"half_load": True}]
+)
 def test_an_engine_that_breaks_without_a_restart_is_refused_and_is_taken_back_when_it_works_again(
     house: House, fault: dict[str, Any]
 ) -> None:
@@ -102,9 +110,20 @@ def test_an_engine_that_breaks_without_a_restart_is_refused_and_is_taken_back_wh
         stack.wait_state(bad, "refused")
         assert "acme/late@1.0" in fault_of(stack, bad) or "not even one of zeros" in fault_of(stack, bad)
         assert statuses(stack, NAMES) == {(200, "")}
-        run(bad.faults(noop_adapters=False, fail_loads=0))
+        run(bad.faults(noop_adapters=False, fail_loads=0, half_load=False))
         stack.wait_ready()
         assert quarantined(house) == []
+
+
+def test_an_engine_without_the_routes_for_loads_is_refused_and_says_what_it_lacks(house: House) -> None:
+    with proven(house, {}, {}) as stack:
+        _, bad = stack.engines
+        come_back(bad, runtime_lora=False)
+        stack.wait_state(bad, "refused")
+        assert "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1" in fault_of(stack, bad)
+        assert statuses(stack, NAMES) == {(200, "")}
+        come_back(bad, runtime_lora=True)
+        stack.wait_ready()
 
 
 def test_a_controller_that_takes_over_knows_a_broken_engine_by_what_its_predecessor_proved(house: House) -> None:
