@@ -15,7 +15,7 @@ ApiError                       status  type                    retried by the SD
 ├── QuotaExceeded              429     insufficient_quota      no: x-should-retry says so
 ├── Overloaded                 503     service_unavailable     yes, after Retry-After
 │   ├── Unpriced               503     service_unavailable     no, an operator must act
-│   └── Quarantined            503     service_unavailable     yes, in vain until an operator acts
+│   └── Quarantined            503     service_unavailable     no, it would be in vain
 └── EngineFailed               502     api_error               yes
 """
 
@@ -173,6 +173,8 @@ class Unpriced(Overloaded):
 
 class Quarantined(Overloaded):
     """The version was found bad; nothing else is served in its place."""
+
+    should_retry = False
 
     def __init__(self, version: str, reason: str) -> None:
         super().__init__(

@@ -132,7 +132,7 @@ def rollback(
     timeout_s: float = TimeoutOption,
     json_output: bool = JsonFlag,
 ) -> None:
-    """Point the alias back at the version it had before its last move."""
+    """Take the alias's newest change back: end its split, or point it at the version before its last move."""
     ref = parse_whole_adapter(name)
     with _open_registry() as registry:
         swap = registry.swaps.request_rollback(ref, alias=alias, actor=actor(), reason=reason)
@@ -361,7 +361,8 @@ def _follow_move(registry: Registry, swap: SwapInfo, timeout_s: float, json_outp
         print_json(swap)
     elif swap.detail.get("ended_split"):
         say(f"split {swap.detail['ended_split']} of the alias ended: all of its traffic goes to this version")
-    _require_done(swap, f"{swap.to_version} was not promoted", timeout_s)
+    failed = f"{swap.to_version} was not promoted" if swap.kind == "move" else "the split was not ended"
+    _require_done(swap, failed, timeout_s)
 
 
 def _require_done(swap: SwapInfo, failure: str, timeout_s: float) -> None:

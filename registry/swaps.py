@@ -129,7 +129,8 @@ class Swaps:
         reason: str = "",
         expected: Collection[str] | None = None,
     ) -> SwapInfo:
-        """Ask for `alias` to go back by one version.
+        """Ask for the alias's newest change to be taken back: while it is split, the split ends and all of its traffic
+        goes to the version that it points at; else it goes back by one version.
 
         A second rollback goes further back, and never forward again. Raises `NotFound` at the bottom, `Conflict`,
         `InvalidInput`; `expected` as in `request`.
@@ -137,6 +138,11 @@ class Swaps:
         with self._db.write() as session:
             adapter = require_adapter(session, ref)
             _require_alias(session, adapter, alias, expected)
+            if active_split(session, adapter.id, alias) is not None:
+                current = require_version(session, adapter, AdapterRef(ref.tenant, ref.adapter, None, alias))
+                if not current.quarantined:
+                    arms = [(current, FULL_WEIGHT)]
+                    return _enqueue_ramp(session, adapter, current, arms, alias, actor, reason or "rollback")
             version = before_top(session, adapter, alias)
             refuse_quarantined(session, adapter, version, "version")
             return _enqueue(session, adapter, version, alias, actor, reason or "rollback")

@@ -122,6 +122,19 @@ def test_a_ramp_loses_against_an_alias_that_has_moved_meanwhile(served: Shop) ->
     assert split_now(served) == {}
 
 
+def test_a_rollback_while_the_alias_is_split_ends_the_split_and_goes_no_further_back(shop: Shop) -> None:
+    shop.versions(3)
+    shop.promote("acme/triage@1.0")
+    shop.promote("acme/triage@1.1")
+    shop.split({"1.1": 9000, "1.2": 1000})
+    swap = shop.registry.swaps.request_rollback(parse_ref("acme/triage"), actor="test")
+    assert (swap.kind, [(arm.version, arm.weight) for arm in swap.arms]) == ("ramp", [("acme/triage@1.1", 10_000)])
+    shop.registry.swaps.flip(swap.id)
+    shop.registry.swaps.advance(swap.id, "done")
+    back = shop.registry.swaps.request_rollback(parse_ref("acme/triage"), actor="test")
+    assert (back.kind, back.to_version) == ("move", "acme/triage@1.0")
+
+
 def test_a_split_does_not_end_onto_a_version_that_is_quarantined(served: Shop) -> None:
     served.split({"1.1": 5000, "1.2": 5000})
     served.registry.adapters.quarantine(served.registry.adapters.get(parse_ref("acme/triage@1.0")).id, "it swears")

@@ -184,7 +184,7 @@ def add_swaps(router: APIRouter, office: Office) -> None:
 
     @router.post("/swaps/rollback", status_code=202)
     async def roll_back(order: AliasOrder, if_match: IfMatch = None) -> SwapDocument:
-        """Ask for an alias to go back to the version before; If-Match as for a promote."""
+        """Ask for an alias's split to end, else for it to go back by a version; If-Match as for a promote."""
         ref = whole_adapter(order.adapter, "adapter")
         swap = await run_in_threadpool(
             swaps.request_rollback,

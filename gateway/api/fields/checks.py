@@ -33,6 +33,8 @@ def shown(value: Any) -> str:
         return "true" if value else "false"
     if type(value) is str:
         return f"'{value[:40]}{'…' if len(value) > 40 else ''}'"
+    if value in ([], {}):
+        return "an empty list" if type(value) is list else "an empty object"
     return _KINDS.get(type(value)) or repr(value)[:40]
 
 
