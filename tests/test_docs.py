@@ -56,3 +56,9 @@ def test_a_documented_command_and_its_options_exist(page: str, call: str) -> Non
 
 def test_the_readme_names_enough_commands_for_this_to_mean_something() -> None:
     assert len(CALLS) > 40
+
+
+def test_the_page_on_money_says_what_no_ledger_can_know_and_the_readme_links_to_it() -> None:
+    page = " ".join((ROOT / "docs" / "money.md").read_text().split())
+    assert "no output: what was generated for it is free" in page
+    assert "(docs/money.md)" in (ROOT / "README.md").read_text()
