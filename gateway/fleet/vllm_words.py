@@ -1,6 +1,7 @@
 """What vLLM (0.31 to 0.33) says in answers and refusals that is its own affair, as clients may see it.
 
-Answers: what is null of its own fields is cut out, and what belongs to the operator's traces and caches is never shown.
+Answers: what is null of its own fields is cut out, and what belongs to the operator's traces and caches is never shown,
+nor what only its usage counts.
 A client who asks for token ids, log-probabilities of the prompt or stop reasons gets them: those are not null then.
 vLLM writes compact JSON and escapes quotes inside strings, so a bare `,"token_ids":null` can only be the field itself.
 """
@@ -15,10 +16,12 @@ import orjson
 from gateway.errors import BadRequest
 from gateway.fleet.connection import EngineBroke
 
-_NULL_EXTRAS = re.compile(
-    rb',"(?:kv_transfer_params|ec_transfer_params|metrics|prompt_text|prompt_logprobs|prompt_token_ids|token_ids'
-    rb'|routed_experts|stop_reason|reasoning|created_cache_tokens|multimodal_tokens)":null'
+_EXTRAS = re.compile(
+    rb',"(?:(?:kv_transfer_params|ec_transfer_params|metrics|prompt_text|prompt_logprobs|prompt_token_ids|token_ids'
+    rb'|routed_experts|stop_reason|reasoning)":null'
+    rb'|(?:created_cache_tokens|multimodal_tokens)":(?:null|\d+|\{[^{}]*\})(?=[,}]))'
 )
+"""A token that is called like a field of usage has a probability, which is never written as an integer."""
 _OPERATORS = ("kv_transfer_params", "ec_transfer_params", "metrics", "routed_experts")
 _SHOWN_OPERATORS = (b'_transfer_params":{', b'"metrics":{', b'"routed_experts":"')
 _DATA = b"data: "
@@ -28,13 +31,13 @@ _PROMPT_FILLS_IT = "max_tokens must be at least 1, got 0"
 
 def without_extras(data: bytes) -> bytes:
     """A whole document less what only vLLM's own clients know. Raises `EngineBroke` when it cannot be read."""
-    data = _NULL_EXTRAS.sub(b"", data)
+    data = _EXTRAS.sub(b"", data)
     return _less_operators(data) if any(shown in data for shown in _SHOWN_OPERATORS) else data
 
 
 def events_without_extras(block: bytes) -> bytes:
     """The same for whole events of a stream."""
-    block = _NULL_EXTRAS.sub(b"", block)
+    block = _EXTRAS.sub(b"", block)
     if not any(shown in block for shown in _SHOWN_OPERATORS):
         return block
     return b"\n\n".join(

@@ -59,6 +59,17 @@ def test_nothing_of_vllms_own_is_left_and_nothing_else_is_touched() -> None:
     assert shown["usage"]["prompt_tokens_details"] == {"cached_tokens": 0}
 
 
+@pytest.mark.parametrize("created", [0, 16, None])
+@pytest.mark.parametrize("modal", [{"image": 3, "audio": 1}, {}, None])
+def test_what_only_vllms_usage_counts_is_cut_whatever_its_value(created: int | None, modal: Any) -> None:
+    details = {"cached_tokens": 0, "created_cache_tokens": created, "multimodal_tokens": modal}
+    sent = document(usage={"prompt_tokens": 1, "prompt_tokens_details": details, "completion_tokens": 2})
+    kept = {"prompt_tokens": 1, "prompt_tokens_details": {"cached_tokens": 0}, "completion_tokens": 2}
+    assert orjson.loads(without_extras(orjson.dumps(sent)))["usage"] == kept
+    event = b"data: " + orjson.dumps(sent) + b"\n\n"
+    assert orjson.loads(events_without_extras(event).strip().removeprefix(b"data: "))["usage"] == kept
+
+
 def test_what_was_asked_for_is_left() -> None:
     sent = document(prompt_token_ids=[1], prompt_logprobs=[None, {"1": {"logprob": -1.0}}])
     sent["choices"][0] |= {"token_ids": [2], "stop_reason": "###"}
@@ -85,6 +96,7 @@ def test_traces_of_experts_are_never_shown() -> None:
 
 def test_a_token_that_is_called_like_a_field_keeps_its_probability() -> None:
     tops = {"kv_transfer_params": -0.5, "metrics": -1.0, "token_ids": -2.0, ',"token_ids":null': -3.0}
+    tops |= {"created_cache_tokens": -0.0, "multimodal_tokens": -9999.0}
     sent = document()
     sent["choices"][0]["logprobs"] = {"top_logprobs": [None, tops], "tokens": list(tops)}
     shown = orjson.loads(without_extras(orjson.dumps(sent)))
