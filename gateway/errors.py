@@ -42,6 +42,8 @@ class ApiError(Exception):
     """Of a refusal by limits: what has the limit, such as `tenant:acme`."""
     reason: str | None = None
     """Of a refusal by limits: the limit's name, because `code` stands for several."""
+    model: str | None = None
+    """Of a refusal of a body: the model that it names, at most 256 characters."""
 
     def __init__(
         self, message: str, *, param: str | None = None, code: str | None = None, retry_after_s: int | None = None
@@ -55,6 +57,11 @@ class ApiError(Exception):
     def by(self, scope: str, reason: str) -> Self:
         """The same, refused by this limit of this scope."""
         self.scope, self.reason = scope, reason
+        return self
+
+    def about(self, model: object) -> Self:
+        """The same, of a body that names this model, whatever a client put there."""
+        self.model = model[:256] if isinstance(model, str) else None
         return self
 
     def answer_headers(self) -> Headers:

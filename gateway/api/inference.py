@@ -78,7 +78,7 @@ def _note(scope: dict[str, Any], respond: Respond, house: House, ids: RequestIds
             respond.status,
             None if respond.error is None else respond.error.code,
             respond.principal,
-            respond.model,
+            respond.model or (None if respond.error is None else respond.error.model),
             respond.arm,
             respond.streams,
             respond.attempt,

@@ -16,12 +16,14 @@ from gateway.api.bounds import BODY
 from gateway.api.fields import replayed
 from gateway.api.fields.caps import Caps, lenient
 from gateway.api.fields.checks import shallow, text, unknown_keys
+from gateway.api.fields.faults import Faults
 from gateway.api.fields.needs import needs_of
 from gateway.api.fields.prompt import count_of
 from gateway.api.fields.settled import settle
 from gateway.api.fields.table import (
     COMPLETIONS_DEFAULT_TOKENS,
     FORWARDED,
+    NO_OPS,
     NOT_FORWARDED,
     RESERVED,
     UNSUPPORTED,
@@ -36,7 +38,11 @@ __all__ = ["Caps", "Endpoint", "InferenceRequest", "parse_request"]
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 """Some editors and shells begin UTF-8 with it."""
+_CLOSE = 0.82
+"""Of two names' likeness, from which on one may be meant for the other: `max_tokens` and `min_tokens` are 0.8."""
 _MODEL = text(256, least_chars=1)
+_NOTHING: tuple[Any, ...] = (False, "", [], {})
+"""What asks for nothing, of a field that is refused."""
 _REQUIRED: dict[Endpoint, str] = {"chat": "messages", "completions": "prompt"}
 
 
@@ -77,30 +83,48 @@ def parse_request(endpoint: Endpoint, raw: bytes, *, caps: Caps, allow_unknown: 
     if allow_unknown:
         caps = lenient(caps)
     given = _object(raw, caps)
-    model = _MODEL(_required(given, "model"), "model", caps)
-    body: dict[str, Any] = {}
-    forwarded = FORWARDED[endpoint]
-    unknown = []
-    for name, value in given.items():
-        check = forwarded.get(name)
-        if value is None or name == "model":
-            continue
-        if check is not None:
-            body[name] = check(value, name, caps)
-        elif name in NOT_FORWARDED[endpoint]:
-            NOT_FORWARDED[endpoint][name](value, name, caps)
-        elif name in RESERVED or name in UNSUPPORTED:
-            raise _refusal(name)
-        elif name not in replayed.ANYWHERE:
-            unknown.append(name)
-    if unknown:
-        body |= _unread(endpoint, unknown, given, caps)
-    _required(given, _REQUIRED[endpoint])
-    for name, rule in RULES[endpoint]:
-        if given.get(name) is not None:
-            rule(given, caps)
+    try:
+        model = _MODEL(_required(given, "model"), "model", caps)
+        body = _checked(endpoint, given, caps)
+        for name, rule in RULES[endpoint]:
+            if given.get(name) is not None:
+                rule(given, caps)
+    except BadRequest as error:
+        raise error.about(given.get("model")) from None
     settle(body)
     return _request(endpoint, model, given, body)
+
+
+def _checked(endpoint: Endpoint, given: dict[str, Any], caps: Caps) -> dict[str, Any]:
+    """What goes to the engine, of which every field has passed its own check; `given` has the same values then."""
+    body: dict[str, Any] = {}
+    unknown = []
+    faults = Faults()
+    for name, value in given.items():
+        if value is None or name == "model":
+            continue
+        try:
+            if (check := FORWARDED[endpoint].get(name)) is not None:
+                given[name] = checked = check(value, name, caps)
+                if checked is not None:
+                    body[name] = checked
+            elif name in NOT_FORWARDED[endpoint]:
+                NOT_FORWARDED[endpoint][name](value, name, caps)
+            elif name in RESERVED or name in UNSUPPORTED:
+                _refuse_unless_it_says_nothing(name, value)
+            elif name not in replayed.ANYWHERE:
+                unknown.append(name)
+        except BadRequest as fault:
+            faults.add(fault)
+    try:
+        if unknown:
+            body |= _unread(endpoint, unknown, given, caps)
+        if _REQUIRED[endpoint] not in body:
+            _required(given, _REQUIRED[endpoint])
+    except BadRequest as fault:
+        faults.add(fault)
+    faults.settle()
+    return body
 
 
 def _object(raw: bytes, caps: Caps) -> dict[str, Any]:
@@ -133,16 +157,22 @@ def _unread(endpoint: Endpoint, unknown: list[str], given: dict[str, Any], caps:
     """The fields that no table lists, for a tenant whose unknown fields pass; else their refusal, all at once."""
     if caps.passes_unknown:
         return {name: shallow(given[name], name[:64], caps) for name in unknown}
-    closest = get_close_matches(unknown[0][:64], known(endpoint), n=1)
+    closest = get_close_matches(unknown[0][:64], known(endpoint), n=1, cutoff=_CLOSE)
     remedy = f"Did you mean '{closest[0]}'?" if closest else "Remove it."
     raise unknown_keys([name[:64] for name in unknown], remedy)
 
 
-def _refusal(name: str) -> BadRequest:
+def _refuse_unless_it_says_nothing(name: str, value: Any) -> None:
+    if any(type(value) is type(nothing) and value == nothing for nothing in NO_OPS.get(name, _NOTHING)):
+        return
     if name in RESERVED:
-        message = f"'{name}' cannot be set by clients: {RESERVED[name]}. Remove it."
-        return BadRequest(message, param=name, code="reserved_parameter")
-    return BadRequest(f"'{name}' is not supported. {UNSUPPORTED[name]}", param=name, code="unsupported_parameter")
+        message = f"'{name}' cannot be set by clients, on engines of any kind: {RESERVED[name]}. Remove it."
+        raise BadRequest(message, param=name, code="reserved_parameter")
+    raise BadRequest(
+        f"'{name}' is not supported, on engines of any kind. {UNSUPPORTED[name]}",
+        param=name,
+        code="unsupported_parameter",
+    )
 
 
 def _request(endpoint: Endpoint, model: str, given: dict[str, Any], body: dict[str, Any]) -> InferenceRequest:

@@ -69,6 +69,7 @@ def test_every_request_is_a_line_without_its_prompt_and_its_key(tmp_path: Path) 
     assert (unknown["status"], unknown["outcome"], unknown["error"]) == (401, "refused", "invalid_api_key")
     assert "tenant" not in unknown
     assert (bad["status"], bad["tenant"], bad["error"]) == (400, "acme", "invalid_type")
+    assert bad["model"] == "triage"
     assert (none["status"], none["model"], none["error"]) == (404, "no\nsuch\u2028model", "model_not_found")
     assert (other["status"], other["path"]) == (404, "/nothing")
     assert SECRET_WORDS not in text

@@ -365,7 +365,9 @@ COMPLETIONS: list[tuple[str, dict[str, Any], str, str]] = [
         VALUE,
     ),
     ("the best of three", {"best_of": 3}, "best_of", VALUE),
-    ("a limit that only chat has", {"max_completion_tokens": 3}, "max_completion_tokens", UNKNOWN),
+    ("two limits", {"max_tokens": 2, "max_completion_tokens": 3}, "max_tokens", VALUE),
+    ("a limit of nothing under its newer name", {"max_completion_tokens": 0}, "max_completion_tokens", VALUE),
+    ("more at least than at most", {"max_completion_tokens": 3, "min_tokens": 4}, "min_tokens", VALUE),
     ("embeddings of a prompt", {"prompt_embeds": "AAAA"}, "prompt_embeds", RESERVED),
     ("messages for completions", {"messages": [USER]}, "messages", UNKNOWN),
 ]

@@ -212,7 +212,14 @@ def test_a_tenants_unknown_fields_pass_at_every_depth() -> None:
             {"messages": [{"role": "user", "content": [{"type": "text", "text": "x", "a": 1}]}]},
             "messages[0].content[0].a",
         ),
-        ({"messages": [{"role": "assistant", "tool_calls": [CALL | {"a": 1}]}]}, "messages[0].tool_calls[0].a"),
+        ({"messages": [{"role": "assistant", "tool_cals": [CALL]}]}, "messages[0].tool_cals"),
+        ({"messages": [{"role": "assistant", "content": None, "toolCalls": [CALL]}]}, "messages[0].toolCalls"),
+        ({"messages": [{"role": "assistant", "content": "", "contents": "x"}]}, "messages[0].contents"),
+        ({"messages": [{"role": "assistant", "text": "Hello"}]}, "messages[0].text"),
+        (
+            {"messages": [{"role": "assistant", "tool_calls": [CALL | {"function": {"name": "f", "args": {"a": 1}}}]}]},
+            "messages[0].tool_calls[0].function.args",
+        ),
         ({"messages": [{"role": "critic", "content": "Hm"}]}, "messages[0].role"),
         ({"tools": [TOOL | {"a": 1}]}, "tools[0].a"),
     ],
@@ -249,6 +256,155 @@ def test_media_in_a_text_part_never_pass(key: str) -> None:
 def test_what_the_gateway_reads_is_checked_for_everybody(message: dict[str, Any]) -> None:
     with pytest.raises(BadRequest):
         chat(allow_unknown=True, messages=[message])
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"tool_plan": "First."}, {"safety_ratings": []}, {"vertex_ai": {"a": 1}}, {"vertex_ai_safety_results": []},
+        {"toolInvocations": [{"state": "result"}]}, {"parts": [{"type": "text", "text": "Hello"}]},
+        {"experimental_attachments": []}, {"partial": False}, {"prefix": False}, {"x_new_vendor": [{"a": [1]}]},
+        {"reasoningContent": "hm", "modelVersion": "9"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_nobody_knows_is_dropped_from_what_an_assistant_said(extra: dict[str, Any]) -> None:
+    message = {"role": "assistant", "content": "Hello"}
+    assert said(message | extra) == message
+    function = CALL["function"] | extra
+    calls = [CALL | extra | {"function": function}]
+    assert said({"role": "assistant", "content": None, "tool_calls": calls} | extra)["tool_calls"] == [CALL]
+    part = {"type": "text", "text": "Hello"}
+    assert said({"role": "assistant", "content": [part | extra]})["content"] == [part]
+
+
+@pytest.mark.parametrize(
+    "extra",
+    ["reasoning_details", "thinking_blocks", "annotations", "model", "finish_reason", "response_metadata",
+     "additional_kwargs"],
+)  # fmt: skip
+def test_what_an_answer_had_is_dropped_from_its_calls(extra: str) -> None:
+    assert said({"role": "assistant", "tool_calls": [CALL | {extra: [{"a": 1}]}]})["tool_calls"] == [CALL]
+
+
+@pytest.mark.parametrize("role", ["system", "developer", "user", "tool"])
+def test_what_an_answer_had_is_dropped_from_messages_of_every_role(role: str) -> None:
+    message = {"role": role, "content": "Hi"} | ({"tool_call_id": "c"} if role == "tool" else {})
+    extra = dict.fromkeys(["reasoning", "reasoning_content", "refusal", "tool_plan", "safety_ratings"], "hm")
+    extra |= {"vertex_ai": {}, "toolInvocations": [], "parts": [], "prefix": True, "partial": True}
+    assert said(message | extra) == message
+
+
+@pytest.mark.parametrize("form", ["parts", "toolInvocations"])
+@pytest.mark.parametrize("role", ["user", "assistant"])
+def test_what_is_said_only_where_nobody_reads_it_is_refused_with_the_remedy(role: str, form: str) -> None:
+    with pytest.raises(BadRequest, match=r"as '(content|tool_calls)'") as refusal:
+        said({"role": role, form: [{"type": "text", "text": "Hello"}]})
+    assert refusal.value.param == f"messages[1].{form}"
+
+
+@pytest.mark.parametrize("kind", ["tool_use", "tool-call", "tool_result", "server_tool_use", "step-start", "reasoning"])
+def test_parts_that_repeat_the_calls_are_dropped(kind: str) -> None:
+    content = [{"type": kind, "id": "c", "name": "f", "input": {}}, {"type": "text", "text": "Hello"}]
+    kept = said({"role": "assistant", "content": content, "tool_calls": [CALL]})
+    assert kept == {"role": "assistant", "content": content[1:], "tool_calls": [CALL]}
+
+
+@pytest.mark.parametrize(("role", "kind"), [("assistant", "tool_use"), ("user", "tool_result"), ("tool", "tool_use")])
+def test_parts_that_are_the_only_call_or_result_are_refused_with_the_remedy(role: str, kind: str) -> None:
+    with pytest.raises(BadRequest, match=r"'tool_calls'.*'tool'.*'tool_call_id'"):
+        said({"role": role, "content": [{"type": kind, "id": "c"}], "tool_call_id": "c"} if role == "tool" else
+             {"role": role, "content": [{"type": kind, "id": "c"}]})  # fmt: skip
+
+
+def test_a_null_item_is_absent() -> None:
+    assert chat(stop=[None, "a"]).body["stop"] == ["a"]
+    assert chat(stop_token_ids=[1, None]).body["stop_token_ids"] == [1]
+    assert chat(messages=[None, USER, None]).body["messages"] == [USER]
+    assert chat(tools=[None, TOOL], tool_choice="required").body["tools"] == [TOOL]
+    assert chat(documents=[None, {"text": "x"}]).body["documents"] == [{"text": "x"}]
+    parts = [None, {"type": "text", "text": "x"}]
+    assert said({"role": "user", "content": parts})["content"] == parts[1:]
+    assert said({"role": "assistant", "tool_calls": [None, CALL]})["tool_calls"] == [CALL]
+    assert chat(structured_outputs={"choice": ["a", None]}).body["structured_outputs"] == {"choice": ["a"]}
+    none = chat(structured_outputs={"json": None, "regex": None}, response_format={"type": "json_object"})
+    assert none.body == {"messages": [USER], "response_format": {"type": "json_object"}}
+    for empty in ({"messages": [None]}, {"messages": [{"role": "user", "content": [None]}]}):
+        with pytest.raises(BadRequest):
+            chat(**empty)
+    with pytest.raises(BadRequest) as refusal:
+        chat(stop=[None, 3])
+    assert refusal.value.param == "stop[1]"
+
+
+@pytest.mark.parametrize(
+    ("fields", "kept"),
+    [
+        ({"response_format": {"type": "text"}}, {"response_format": {"type": "text"}}),
+        ({"structured_outputs": {"regex": "a"}}, {"structured_outputs": {"regex": "a"}}),
+        ({"stream_options": {"include_usage": False}}, {}),
+        ({"usage": {"include": False}}, {}),
+        (
+            {"repetition_detection": {"max_pattern_size": 2, "min_count": 3}},
+            {"repetition_detection": {"max_pattern_size": 2, "min_count": 3}},
+        ),
+    ],
+    ids=str,
+)
+def test_a_tenants_unknown_options_pass_and_the_engine_does_not_get_them(
+    fields: dict[str, Any], kept: dict[str, Any]
+) -> None:
+    ((name, value),) = fields.items()
+    assert chat(allow_unknown=True, **{name: value | {"x": [{"a": 1}]}}).body == {"messages": [USER], **kept}
+    with pytest.raises(BadRequest) as refusal:
+        chat(**{name: value | {"x": 1}})
+    assert refusal.value.param == f"{name}.x"
+
+
+def test_a_tenants_unknown_options_pass_at_every_depth() -> None:
+    output = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
+    sent = {**output, "x": 1, "json_schema": {**output["json_schema"], "x": 1}}  # type: ignore[dict-item]
+    assert chat(allow_unknown=True, response_format=sent).body["response_format"] == output
+    choice = {"type": "function", "function": {"name": "f"}}
+    sent_choice = {"type": "function", "x": 1, "function": {"name": "f", "x": 1}}
+    assert chat(allow_unknown=True, tools=[TOOL], tool_choice=sent_choice).body["tool_choice"] == choice
+
+
+@pytest.mark.parametrize("key", ["structural_tag", "_backend"])
+def test_constraints_that_nobody_counts_never_pass(key: str) -> None:
+    with pytest.raises(BadRequest) as refusal:
+        chat(allow_unknown=True, structured_outputs={"regex": "a", key: "x"})
+    assert refusal.value.param == f"structured_outputs.{key}"
+
+
+@pytest.mark.parametrize("fields", [{"max_completion_tokens": 7}, {"max_completion_tokens": 7, "max_tokens": 7}])
+def test_completions_take_the_newer_name_of_their_limit(fields: dict[str, Any]) -> None:
+    body = orjson.dumps({"model": "m", "prompt": "Hi", **fields})
+    request = parse_request("completions", body, caps=Caps(), allow_unknown=False)
+    assert request.body == {"prompt": "Hi", "max_tokens": 7}
+    assert request.max_output_tokens == 7
+
+
+@pytest.mark.parametrize(
+    "field",
+    [{"use_beam_search": False}, {"length_penalty": 1.0}, {"length_penalty": 1}, {"early_stopping": False},
+     {"priority": 0}, {"logits_processors": []}, {"kv_transfer_params": {}}, {"functions": []},
+     {"function_call": "none"}, {"return_token_offsets": False}],
+    ids=str,
+)  # fmt: skip
+def test_a_refused_field_that_asks_for_nothing_is_absent(field: dict[str, Any]) -> None:
+    assert chat(**field).body == {"messages": [USER]}
+
+
+@pytest.mark.parametrize(
+    "field",
+    [{"use_beam_search": True}, {"length_penalty": True}, {"length_penalty": 0.5}, {"data_parallel_rank": 0},
+     {"priority": False}, {"guided_json": {}}, {"web_search_options": {}}, {"function_call": "f"}],
+    ids=str,
+)  # fmt: skip
+def test_a_refused_field_that_asks_for_something_is_refused_and_says_on_which_engines(field: dict[str, Any]) -> None:
+    with pytest.raises(BadRequest, match="on engines of any kind"):
+        chat(**field)
 
 
 def test_no_list_of_what_is_dropped_has_a_key_that_is_read() -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
 from gateway.api.fields.caps import Caps
-from gateway.api.fields.replayed import ANYWHERE
+from gateway.api.fields.faults import MOST_NAMED, Faults, each
+from gateway.api.fields.replayed import ANYWHERE, is_misspelt
 from gateway.errors import BadRequest
 
 Check = Callable[[Any, str, Caps], Any]
@@ -22,8 +23,8 @@ Cap = Callable[[Caps], int]
 
 MAX_TOKEN_ID = 2**31 - 1
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
-MOST_NAMED = 8
-"""Places of one mistake that an error names."""
+Unknown = Literal["refused", "pass", "dropped", "dropped unless misspelt"]
+"""What becomes of an entry that nobody knows."""
 _KINDS = {dict: "an object", list: "a list", bool: "a boolean", type(None): "null"}
 
 
@@ -154,19 +155,36 @@ def keyed(
     known: frozenset[str],
     *,
     dropped: frozenset[str] = ANYWHERE,
-    passes: bool = False,
+    unknown: Unknown = "refused",
     never: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
     """The value, which must be an object, less its null entries and those in `dropped`.
 
-    An entry outside `known` is refused; where unknown ones pass, only if it is one of `never`.
+    `unknown` says what becomes of entries outside `known`; those in `never` are refused whatever it says.
     """
     if type(value) is not dict:
         raise wrong_type(param, "an object", value)
     kept = {key: item for key, item in value.items() if item is not None and (key in known or key not in dropped)}
-    if unknown := [f"{param}.{key[:64]}" for key in kept if key not in known and (not passes or key in never)]:
-        raise unknown_keys(unknown)
-    return kept
+    if kept.keys() <= known:
+        return kept
+    others = [key for key in kept if key not in known]
+    if unknown == "dropped unless misspelt":
+        refused = [key for key in others if key in never or is_misspelt(key, known)]
+    else:
+        refused = [key for key in others if unknown == "refused" or key in never]
+    if refused:
+        raise unknown_keys([f"{param}.{key[:64]}" for key in refused])
+    return kept if unknown == "pass" else {key: item for key, item in kept.items() if key in known}
+
+
+def options(
+    value: Any, param: str, known: frozenset[str], caps: Caps, never: frozenset[str] = frozenset()
+) -> dict[str, Any]:
+    """The entries of an object that is not free-form.
+
+    Where unknown ones pass, the engine does not get them: it may know them, and what they cost is not counted.
+    """
+    return keyed(value, param, known, unknown="dropped" if caps.passes_unknown else "refused", never=never)
 
 
 def texts(most: Cap, *, or_one: bool = False) -> Check:
@@ -176,13 +194,11 @@ def texts(most: Cap, *, or_one: bool = False) -> Check:
         if or_one and type(value) is str:
             return _phrase(value, param, caps)
         items = listed(value, param, "strings", most(caps))
-        if bad := [(index, item) for index, item in enumerate(items) if type(item) is not str]:
+        if bad := [(index, item) for index, item in enumerate(items) if item is not None and type(item) is not str]:
             raise bad_items(param, "strings" if len(bad) > 1 else "a string", bad, "invalid_type")
-        if bad := [(index, item) for index, item in enumerate(items) if not item]:
+        if bad := [(index, item) for index, item in enumerate(items) if item == ""]:
             raise bad_items(param, "non-empty", bad, "invalid_value")
-        for index, item in enumerate(items):
-            _phrase(item, f"{param}[{index}]", caps)
-        return value
+        return each(items, param, lambda item, path: _phrase(item, path, caps))
 
     return check
 
@@ -200,19 +216,30 @@ def token_ids(most: Cap, *, least: int = 0) -> Check:
 
     def check(value: Any, param: str, caps: Caps) -> Any:
         ids = listed(value, param, "token ids", most(caps))
-        if len(ids) < least:
+        if any(item is not None for item in ids) < least:
             raise invalid(param, "a non-empty list of token ids", value)
-        return all_token_ids(ids, param)
+        return all_token_ids(ids, param, nulls=True)
 
     return check
 
 
-def all_token_ids(ids: list[Any], param: str) -> list[int]:
-    """The list, if it holds nothing but token ids. No loop in Python: prompts come as 100,000 of them."""
+def all_token_ids(ids: list[Any], param: str, *, nulls: bool = False) -> list[int]:
+    """The list, if it holds nothing but token ids. No loop in Python: prompts come as 100,000 of them.
+
+    With `nulls`, it may hold null, which is absent.
+    """
+    if nulls and None in ids:
+        whole, ids = ids, [item for item in ids if item is not None]
+    else:
+        whole = ids
     if ids and (set(map(type, ids)) != {int} or min(ids) < 0 or max(ids) > MAX_TOKEN_ID):
-        bad = [(i, item) for i, item in enumerate(ids) if type(item) is not int or not 0 <= item <= MAX_TOKEN_ID]
+        bad = [(i, item) for i, item in enumerate(whole) if not _is_id(item) and not (nulls and item is None)]
         raise bad_items(param, f"a token id from 0 to {MAX_TOKEN_ID}", bad, "invalid_value")
     return ids
+
+
+def _is_id(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MAX_TOKEN_ID
 
 
 def shallow(value: Any, param: str, caps: Caps) -> Any:
@@ -279,15 +306,22 @@ def logit_bias(value: Any, param: str, caps: Caps) -> dict[str, float]:
     if len(value) > caps.max_logit_bias:
         raise too_many(param, "tokens", len(value), caps.max_logit_bias)
     given = {key: bias for key, bias in value.items() if bias is not None}
+    faults = Faults()
     if bad := [key for key in given if not _is_token_id(key)]:
-        raise invalid(param, f"an object whose keys are token ids from 0 to {MAX_TOKEN_ID}", *bad)
+        faults.add(invalid(param, f"an object whose keys are token ids from 0 to {MAX_TOKEN_ID}", *bad))
     if bad := [key for key, bias in given.items() if type(bias) not in (int, float)]:
-        raise wrong_type(f"{param}.{bad[0]}", "a number from -100 to 100", *(given[key] for key in bad))
-    if bad := [key for key, bias in given.items() if not -100 <= bias <= 100]:
-        found = ", ".join(f"{shown(given[key])} for {shown(key)}" for key in bad[:MOST_NAMED])
-        message = f"'{param}' must be an object from token ids to numbers from -100 to 100, not {found}."
-        raise BadRequest(message, param=f"{param}.{bad[0]}", code="invalid_value")
+        faults.add(_bad_biases(given, bad, param, "invalid_type"))
+    if bad := [key for key, bias in given.items() if type(bias) in (int, float) and not -100 <= bias <= 100]:
+        faults.add(_bad_biases(given, bad, param, "invalid_value"))
+    faults.settle()
     return given
+
+
+def _bad_biases(given: dict[str, Any], bad: list[str], param: str, code: str) -> BadRequest:
+    found = ", ".join(f"{shown(given[key])} for {shown(key)}" for key in bad[:MOST_NAMED])
+    more = f" and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
+    message = f"'{param}' must be an object from token ids to numbers from -100 to 100, not {found}{more}."
+    return BadRequest(message, param=f"{param}.{bad[0][:64]}", code=code)
 
 
 def _is_token_id(key: str) -> bool:

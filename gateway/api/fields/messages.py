@@ -14,7 +14,8 @@ import orjson
 from gateway.api.bounds import WITHIN
 from gateway.api.fields import replayed
 from gateway.api.fields.caps import Caps
-from gateway.api.fields.checks import invalid, keyed, listed, shallow, text, too_many, wrong_type
+from gateway.api.fields.checks import Unknown, invalid, keyed, listed, shallow, text, too_many, wrong_type
+from gateway.api.fields.faults import Faults, each
 from gateway.errors import BadRequest
 
 _COMMON = frozenset({"role", "content", "name"})
@@ -33,8 +34,12 @@ _MAY_SAY_NOTHING = frozenset({"assistant", "tool"})
 _OTHER_FORMS = {
     "function_call": "Function calls are not supported; send 'tool_calls'.",
     "audio": "Audio is not supported; send the transcript as 'content'.",
+    "parts": "Parts are not read there; send the text as 'content'.",
+    "toolInvocations": "Calls are not read there; send them as 'tool_calls', and their results as messages of tools.",
 }
 """What an answer may have been instead of text, and is refused unless the message has text or calls beside it."""
+_READ = {role: keys | frozenset(_OTHER_FORMS) for role, keys in _KEYS.items()}
+_READ_OF_OTHERS = _COMMON | frozenset(_OTHER_FORMS)
 _NAME = text(256, least_chars=1)
 _TEXT = text(2**31)  # bounded by the body
 _PART_KEYS = frozenset({"type", "text", "refusal"})
@@ -51,8 +56,9 @@ _FUNCTION_KEYS = frozenset({"name", "arguments"})
 
 def messages(value: Any, param: str, caps: Caps) -> list[dict[str, Any]]:
     """The conversation, less what clients send back from an answer and the engine has no use for."""
-    if not listed(value, param, "messages", caps.max_messages):
-        raise invalid(param, "a non-empty list of messages", value)
+    listed(value, param, "messages", caps.max_messages)
+    kept = []
+    faults = Faults()
     for index, message in enumerate(value):
         # The usual message, {"role": "user", "content": "…"}, needs no more than this.
         if (
@@ -63,23 +69,47 @@ def messages(value: Any, param: str, caps: Caps) -> list[dict[str, Any]]:
             and role in _KEYS
             and role != "tool"
         ):
-            continue
-        value[index] = _message(message, f"{param}[{index}]", caps)
-    return value  # type: ignore[no-any-return]
+            kept.append(message)
+        elif message is not None:
+            try:
+                kept.append(_message(message, f"{param}[{index}]", caps))
+            except BadRequest as fault:
+                faults.add(fault)
+    faults.settle()
+    if not kept:
+        raise invalid(param, "a non-empty list of messages", value)
+    return kept
 
 
 def _message(message: Any, param: str, caps: Caps) -> dict[str, Any]:
     if type(message) is not dict:
         raise wrong_type(param, "an object with 'role' and 'content'", message)
     role = _role(message.get("role"), f"{param}.role", caps)
-    known = _KEYS.get(role, _COMMON) | _OTHER_FORMS.keys()
-    given = keyed(message, param, known, dropped=replayed.IN_MESSAGE, passes=caps.passes_unknown)
+    known = _READ.get(role, _READ_OF_OTHERS)
+    is_answer = role == "assistant" and ("content" in message or "tool_calls" in message)
+    dropped = replayed.IN_MESSAGE if role == "assistant" else replayed.IN_MESSAGE_OF_OTHERS
+    given = keyed(message, param, known, dropped=dropped, unknown=_unknown(caps, is_answer))
     kept: dict[str, Any] = {}
+    faults = Faults()
     for key, item in given.items():
-        if key not in _OTHER_FORMS and (checked := _checked(role, key, item, f"{param}.{key[:64]}", caps)) is not None:
-            kept[key] = checked
+        if key in _OTHER_FORMS:
+            continue
+        try:
+            checked = _checked(role, key, item, f"{param}.{key[:64]}", caps, bool(given.get("tool_calls")))
+            if checked is not None:
+                kept[key] = checked
+        except BadRequest as fault:
+            faults.add(fault)
+    faults.settle()
     _require(role, kept, given, param)
     return kept
+
+
+def _unknown(caps: Caps, is_replayed: bool) -> Unknown:
+    """What becomes of what nobody knows in a message, where everybody's unknown keys are dropped if it is replayed."""
+    if caps.passes_unknown:
+        return "pass"
+    return "dropped unless misspelt" if is_replayed else "refused"
 
 
 def _role(role: Any, param: str, caps: Caps) -> str:
@@ -105,31 +135,32 @@ def _require(role: str, message: dict[str, Any], given: dict[str, Any], param: s
         )
 
 
-def _checked(role: str, key: str, item: Any, param: str, caps: Caps) -> Any:
+def _checked(role: str, key: str, item: Any, param: str, caps: Caps, has_calls: bool) -> Any:
     """What is forwarded of one entry of a message; None when it comes to nothing."""
     if key == "content":
-        return item if type(item) is str else _parts(role, item, param, caps)
+        return item if type(item) is str else _parts(role, item, param, caps, has_calls)
     if key == "tool_calls":
         calls = listed(item, param, "tool calls", caps.max_tools)
-        return [_tool_call(call, f"{param}[{i}]", caps) for i, call in enumerate(calls)] or None
+        return each(calls, param, lambda call, path: _tool_call(call, path, caps)) or None
     if key in _CHECKED:
         return (_NAME if key == "name" else _TEXT)(item, param, caps)
     return item if key == "role" else shallow(item, param, caps)
 
 
-def _parts(role: str, value: Any, param: str, caps: Caps) -> list[dict[str, Any]] | None:
+def _parts(role: str, value: Any, param: str, caps: Caps, has_calls: bool) -> list[dict[str, Any]] | None:
     if type(value) is not list:
         raise wrong_type(param, "a string or a list of text parts", value)
     if not value and role not in _MAY_SAY_NOTHING:
         raise invalid(param, "a string or a non-empty list of text parts", value)
     if len(value) > caps.max_parts:
         raise too_many(param, "parts", len(value), caps.max_parts)
-    parts = [_part(role, part, f"{param}[{index}]", caps) for index, part in enumerate(value)]
+    parts = each(value, param, lambda part, path: _part(role, part, path, caps, has_calls))
     return [part for part in parts if part is not None] or None
 
 
-def _part(role: str, part: Any, param: str, caps: Caps) -> dict[str, Any] | None:
-    """A part as the engine reads it; None for a thought, which belongs to the model that had it.
+def _part(role: str, part: Any, param: str, caps: Caps, has_calls: bool) -> dict[str, Any] | None:
+    """A part as the engine reads it; None for a thought, which belongs to the model that had it, and for what the
+    message says in another place.
 
     A string alone is a text, as LangChain keeps it.
     """
@@ -138,16 +169,26 @@ def _part(role: str, part: Any, param: str, caps: Caps) -> dict[str, Any] | None
     if type(part) is not dict:
         raise wrong_type(param, "an object with 'type' and 'text'", part)
     kind = part.get("type")
-    if role == "assistant" and type(kind) is str and kind in replayed.THOUGHTS:
-        return None
+    if role == "assistant" and type(kind) is str:
+        silent = replayed.SILENT_BESIDE_CALLS if has_calls else replayed.SILENT
+        if kind in silent:
+            return None
     kind = replayed.TEXT_PARTS.get(kind, kind) if type(kind) is str else kind
+    if type(kind) is str and kind in replayed.CALLS:
+        raise BadRequest(
+            f"'{param}.type' must be 'text', not '{kind}'. Send calls as 'tool_calls' of the assistant's message, and "
+            "each result as a message with the role 'tool' and its 'tool_call_id'.",
+            param=f"{param}.type",
+            code="unsupported_value",
+        )
     if kind != "text" and not (kind == "refusal" and role == "assistant"):
         raise BadRequest(
             f"'{param}.type' must be 'text', not {_kind(kind)}: this model reads text only.",
             param=f"{param}.type",
             code="unsupported_value",
         )
-    kept = keyed(part, param, _PART_KEYS, dropped=replayed.IN_PART - _MEDIA, passes=caps.passes_unknown, never=_MEDIA)
+    unknown = _unknown(caps, role == "assistant")
+    kept = keyed(part, param, _PART_KEYS, dropped=replayed.IN_PART - _MEDIA, unknown=unknown, never=_MEDIA)
     said = {"type": kind, kind: _TEXT(kept.get(kind), f"{param}.{kind}", caps)}
     return said | _unread(kept, _PART_KEYS, param, caps)
 
@@ -164,12 +205,13 @@ def _unread(kept: dict[str, Any], known: frozenset[str], param: str, caps: Caps)
 
 
 def _tool_call(call: Any, param: str, caps: Caps) -> dict[str, Any]:
-    passes = caps.passes_unknown
-    kept = keyed(call, param, _CALL_KEYS, dropped=replayed.IN_CALL, passes=passes)
+    kept = keyed(call, param, _CALL_KEYS, dropped=replayed.IN_CALL, unknown=_unknown(caps, True))
     if kept.get("type", "function") != "function":
         raise invalid(f"{param}.type", "'function'", kept["type"])
     path = f"{param}.function"
-    function = keyed(kept.get("function"), path, _FUNCTION_KEYS, dropped=replayed.IN_FUNCTION_OF_CALL, passes=passes)
+    function = kept.get("function")
+    unknown = _unknown(caps, type(function) is dict and "arguments" in function)
+    function = keyed(function, path, _FUNCTION_KEYS, dropped=replayed.IN_FUNCTION_OF_CALL, unknown=unknown)
     return {
         "id": _TEXT(kept.get("id"), f"{param}.id", caps),
         "type": "function",

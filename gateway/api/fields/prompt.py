@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.api.fields.caps import Caps
-from gateway.api.fields.checks import all_token_ids, invalid, too_many, wrong_type
+from gateway.api.fields.checks import all_token_ids, bad_items, invalid, too_many, wrong_type
+from gateway.api.fields.faults import each
 
 _EXPECTED = "a non-empty string, a list of strings, a list of token ids, or a list of such lists"
 
@@ -27,14 +28,11 @@ def _many(value: list[Any], param: str, caps: Caps) -> list[Any]:
         raise too_many(param, "prompts", len(value), caps.max_prompts)
     if kind is not str and kind is not list:
         raise wrong_type(f"{param}[0]", "a string, a token id or a list of token ids", value[0])
-    for index, item in enumerate(value):
-        if type(item) is not kind:
-            raise wrong_type(f"{param}[{index}]", "of the same kind as the first prompt", item)
-        if not item:
-            raise invalid(f"{param}[{index}]", "non-empty", item)
-        if type(item) is list:
-            all_token_ids(item, f"{param}[{index}]")
-    return value
+    if bad := [(index, item) for index, item in enumerate(value) if type(item) is not kind]:
+        raise bad_items(param, "of the same kind as the first prompt", bad, "invalid_type")
+    if bad := [(index, item) for index, item in enumerate(value) if not item]:
+        raise bad_items(param, "non-empty", bad, "invalid_value")
+    return each(value, param, all_token_ids) if kind is list else value
 
 
 def count_of(value: Any) -> int:

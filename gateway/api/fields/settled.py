@@ -27,6 +27,8 @@ def settle(body: dict[str, Any]) -> None:
         del body["stream_options"]
     if "max_completion_tokens" in body:  # if there are two, they are equal
         body.pop("max_tokens", None)
+        if "prompt" in body:  # completions know the older name alone
+            body["max_tokens"] = body.pop("max_completion_tokens")
 
 
 def _greedily_several(body: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from gateway.api.bounds import loads_within
 from gateway.api.fields import replayed
 from gateway.api.fields.caps import Caps
 from gateway.api.fields.checks import (
+    Unknown,
     flag,
     integer,
     invalid,
@@ -18,6 +19,7 @@ from gateway.api.fields.checks import (
     listed,
     name,
     one_of,
+    options,
     schema,
     shallow,
     text,
@@ -25,6 +27,7 @@ from gateway.api.fields.checks import (
     too_many,
     wrong_type,
 )
+from gateway.api.fields.faults import Faults, each
 from gateway.api.fields.grammar_cost import affordable
 from gateway.errors import BadRequest
 
@@ -44,12 +47,12 @@ _TEMPLATE_OWNED = frozenset(
 
 def response_format(value: Any, param: str, caps: Caps) -> dict[str, Any]:
     """OpenAI's `response_format`: text, any JSON, or JSON of a schema."""
-    given = keyed(value, param, frozenset({"type", "json_schema"}))
+    given = options(value, param, frozenset({"type", "json_schema"}), caps)
     kind = _FORMATS(given.get("type"), f"{param}.type", caps)
     if kind != "json_schema":
         return {"type": kind}
     path = f"{param}.json_schema"
-    inner = keyed(given.get("json_schema"), path, frozenset({"name", "description", "schema", "strict"}))
+    inner = options(given.get("json_schema"), path, frozenset({"name", "description", "schema", "strict"}), caps)
     checked: dict[str, Any] = {"name": name(inner.get("name"), f"{path}.name", caps)}
     checked["schema"] = _compiled(inner.get("schema"), f"{path}.schema", caps)
     if "description" in inner:
@@ -99,11 +102,16 @@ _CONSTRAINTS = {
 }
 _WHITESPACE = {"disable_any_whitespace": flag, "disable_additional_properties": flag, "whitespace_pattern": _grammar}
 _STRUCTURED = _CONSTRAINTS | _WHITESPACE
+_UNCOUNTED = frozenset({"structural_tag", "_backend", "_backend_was_auto"})
+"""vLLM reads them, and nothing here can say what they cost."""
 
 
-def structured_outputs(value: Any, param: str, caps: Caps) -> dict[str, Any]:
-    """vLLM's `structured_outputs`: exactly one constraint, compiled by the engine and therefore capped in bytes."""
-    given = keyed(value, param, frozenset(_STRUCTURED))
+def structured_outputs(value: Any, param: str, caps: Caps) -> dict[str, Any] | None:
+    """vLLM's `structured_outputs`: exactly one constraint, compiled by the engine and therefore capped in bytes; None
+    when all in it is null."""
+    given = options(value, param, frozenset(_STRUCTURED), caps, never=_UNCOUNTED)
+    if value and all(item is None for item in value.values()):
+        return None
     if len(_CONSTRAINTS.keys() & given.keys()) != 1:
         kinds = ", ".join(f"'{kind}'" for kind in _CONSTRAINTS)
         raise BadRequest(f"'{param}' takes exactly one of {kinds}.", param=param, code="invalid_value")
@@ -112,10 +120,7 @@ def structured_outputs(value: Any, param: str, caps: Caps) -> dict[str, Any]:
 
 def tools(value: Any, param: str, caps: Caps) -> list[dict[str, Any]]:
     """Function tools; what their grammar costs is a matter of `tool_choice` too, see `together`."""
-    return [
-        _tool(tool, f"{param}[{index}]", caps)
-        for index, tool in enumerate(listed(value, param, "tools", caps.max_tools))
-    ]
+    return each(listed(value, param, "tools", caps.max_tools), param, lambda tool, path: _tool(tool, path, caps))
 
 
 _TOOL_KEYS = frozenset({"type", "function"})
@@ -129,10 +134,10 @@ def _tool(value: Any, param: str, caps: Caps) -> dict[str, Any]:
             param=f"{param}.type",
             code="unsupported_value",
         )
-    passes = caps.passes_unknown
-    given = keyed(value, param, _TOOL_KEYS, dropped=replayed.IN_TOOL, passes=passes)
+    unknown: Unknown = "pass" if caps.passes_unknown else "refused"
+    given = keyed(value, param, _TOOL_KEYS, dropped=replayed.IN_TOOL, unknown=unknown)
     path = f"{param}.function"
-    function = keyed(given.get("function"), path, _FUNCTION_KEYS, dropped=replayed.IN_TOOL, passes=passes)
+    function = keyed(given.get("function"), path, _FUNCTION_KEYS, dropped=replayed.IN_TOOL, unknown=unknown)
     name(function.get("name"), f"{path}.name", caps)
     if "description" in function:
         _DESCRIPTION(function["description"], f"{path}.description", caps)
@@ -140,7 +145,7 @@ def _tool(value: Any, param: str, caps: Caps) -> dict[str, Any]:
         schema(function["parameters"], f"{path}.parameters", caps)
     if "strict" in function:
         flag(function["strict"], f"{path}.strict", caps)
-    if passes:
+    if caps.passes_unknown:
         shallow({key: item for key, item in function.items() if key != "parameters"}, path, caps)
         shallow({key: item for key, item in given.items() if key != "function"}, param, caps)
     return {**given, "type": "function", "function": function}
@@ -153,15 +158,15 @@ def tool_choice(value: Any, param: str, caps: Caps) -> Any:
         return value
     if type(value) is not dict or value.get("type") != "function":
         raise invalid(param, expected, value)
-    given = keyed(value, param, frozenset({"type", "function"}))
-    function = keyed(given.get("function"), f"{param}.function", frozenset({"name"}))
+    given = options(value, param, frozenset({"type", "function"}), caps)
+    function = options(given.get("function"), f"{param}.function", frozenset({"name"}), caps)
     return {"type": "function", "function": {"name": name(function.get("name"), f"{param}.function.name", caps)}}
 
 
 def stream_options(value: Any, param: str, caps: Caps) -> dict[str, bool]:
     """OpenAI's stream options and vLLM's one. `include_obfuscation` asks for padding that the engine never sends."""
     known = frozenset({"include_usage", "include_obfuscation", "continuous_usage_stats"})
-    given = keyed(value, param, known)
+    given = options(value, param, known, caps)
     for key, item in given.items():
         flag(item, f"{param}.{key}", caps)
     return given
@@ -169,7 +174,7 @@ def stream_options(value: Any, param: str, caps: Caps) -> dict[str, bool]:
 
 def usage_options(value: Any, param: str, caps: Caps) -> dict[str, bool]:
     """OpenRouter's `usage`: whether the answer's usage says what the answer cost."""
-    given = keyed(value, param, frozenset({"include"}))
+    given = options(value, param, frozenset({"include"}), caps)
     for key, item in given.items():
         flag(item, f"{param}.{key}", caps)
     return given
@@ -196,14 +201,18 @@ def template_kwargs(value: Any, param: str, caps: Caps) -> dict[str, Any]:
 
 def documents(value: Any, param: str, caps: Caps) -> list[dict[str, str]]:
     """Texts for templates that know retrieval: objects of strings, as in {"title": …, "text": …}."""
-    kept = []
-    for index, document in enumerate(listed(value, param, "documents", caps.max_documents)):
-        if type(document) is not dict:
-            raise wrong_type(f"{param}[{index}]", "an object of strings", document)
-        kept.append({key: item for key, item in document.items() if item is not None})
-        for key, item in kept[-1].items():
-            if type(item) is not str:
-                raise wrong_type(f"{param}[{index}].{key[:64]}", "a string", item)
+    return each(listed(value, param, "documents", caps.max_documents), param, _document)
+
+
+def _document(value: Any, param: str) -> dict[str, str]:
+    if type(value) is not dict:
+        raise wrong_type(param, "an object of strings", value)
+    kept = {key: item for key, item in value.items() if item is not None}
+    faults = Faults()
+    for key, item in kept.items():
+        if type(item) is not str:
+            faults.add(wrong_type(f"{param}.{key[:64]}", "a string", item))
+    faults.settle()
     return kept
 
 
@@ -213,7 +222,7 @@ _PATTERN_COUNT = integer(0, 1_024)
 
 def repetition_detection(value: Any, param: str, caps: Caps) -> dict[str, int]:
     """vLLM's early stop on repeated patterns of `min_pattern_size` to `max_pattern_size` tokens."""
-    given = keyed(value, param, frozenset({"max_pattern_size", "min_pattern_size", "min_count"}))
+    given = options(value, param, frozenset({"max_pattern_size", "min_pattern_size", "min_count"}), caps)
     for key, item in given.items():
         (_PATTERN_COUNT if key == "min_count" else _PATTERN_SIZE)(item, f"{param}.{key}", caps)
     if given.get("min_pattern_size", 0) > given.get("max_pattern_size", 0):

@@ -10,7 +10,7 @@ A field that is null counts as absent. The fields are those of openai 3.0 and of
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from gateway.api.fields.checks import (
     INT64_MAX,
@@ -108,6 +108,7 @@ FORWARDED: dict[Endpoint, dict[str, Check]] = {
         "prompt": prompt,
         "suffix": text(65_536),
         "max_tokens": integer(0, MAX_TOKEN_ID),  # 0: score the prompt, with echo
+        "max_completion_tokens": integer(0, MAX_TOKEN_ID),  # the same, as chat calls it
         "logprobs": integer(0, lambda caps: caps.max_logprobs),
     },
 }
@@ -144,6 +145,19 @@ UNSUPPORTED: dict[str, str] = {
     "guided_decoding_backend": "The engine chooses; remove it.",
     "guided_whitespace_pattern": "Send 'structured_outputs': {\"whitespace_pattern\": …} instead.",
 }
+
+NO_OPS: dict[str, tuple[Any, ...]] = {
+    "function_call": ("none", "auto"),  # which is nothing without 'functions'
+    "length_penalty": (1, 1.0),
+    "priority": (0,),
+    "stream_interval": (1,),
+    "watermarking": (),
+    "guided_json": (),
+    "web_search_options": (),
+    "moderation": (),
+    "data_parallel_rank": (),
+}
+"""Values that ask for what happens anyway, of refused fields that have others than false and the empty ones."""
 
 RESERVED: dict[str, str] = {
     "priority": "one tenant could pass before all others",

@@ -34,15 +34,18 @@ def _one_limit(given: Given, caps: Caps) -> None:
         )
 
 
-def _nothing_only_with_echo(given: Given, caps: Caps) -> None:
-    if given["max_tokens"] == 0 and not given.get("echo"):
-        raise _refuse("'max_tokens' must be at least 1, unless 'echo' is true.", "max_tokens")
+def _nothing_only_with_echo(param: str) -> Rule:
+    def rule(given: Given, caps: Caps) -> None:
+        if given[param] == 0 and not given.get("echo"):
+            raise _refuse(f"'{param}' must be at least 1, unless 'echo' is true.", param)
+
+    return rule
 
 
 def _min_below_max(default: int | None) -> Rule:
     def rule(given: Given, caps: Caps) -> None:
-        most = given.get("max_completion_tokens") or given.get("max_tokens")
-        most = default if most is None else most
+        limits = (given.get("max_completion_tokens"), given.get("max_tokens"), default)
+        most = next((limit for limit in limits if limit is not None), None)
         if most is not None and given["min_tokens"] > most:
             raise _refuse(f"'min_tokens' is {given['min_tokens']}; 'max_tokens' is {most}.", "min_tokens")
 
@@ -211,7 +214,8 @@ RULES: dict[Endpoint, list[tuple[str, Rule]]] = {
     "completions": [
         *_BOTH,
         ("prompt", _choices),
-        ("max_tokens", _nothing_only_with_echo),
+        ("max_tokens", _one_limit),
+        *((param, _nothing_only_with_echo(param)) for param in ("max_tokens", "max_completion_tokens")),
         ("min_tokens", _min_below_max(COMPLETIONS_DEFAULT_TOKENS)),
         ("best_of", _best_is_all),
         ("logprobs", _not_too_many("logprobs", COMPLETIONS_DEFAULT_TOKENS)),
