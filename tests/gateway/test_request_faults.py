@@ -124,7 +124,8 @@ def test_no_more_are_looked_for_than_are_named() -> None:
 )  # fmt: skip
 def test_a_hint_is_given_only_when_it_is_near(name: str, hint: str | None) -> None:
     remedy = "Remove it." if hint is None else f"Did you mean '{hint}'?"
-    assert refusal_of(**{name: 1}).message == f"'{name}' is not a known field. {remedy}"
+    fields: dict[str, Any] = {name: 1}
+    assert refusal_of(**fields).message == f"'{name}' is not a known field. {remedy}"
     assert "min_tokens" not in refusal_of("completions", max_generation_tokens=3).message
 
 

@@ -290,8 +290,15 @@ def test_what_an_answer_had_is_dropped_from_its_calls(extra: str) -> None:
 @pytest.mark.parametrize("role", ["system", "developer", "user", "tool"])
 def test_what_an_answer_had_is_dropped_from_messages_of_every_role(role: str) -> None:
     message = {"role": role, "content": "Hi"} | ({"tool_call_id": "c"} if role == "tool" else {})
-    extra = dict.fromkeys(["reasoning", "reasoning_content", "refusal", "tool_plan", "safety_ratings"], "hm")
-    extra |= {"vertex_ai": {}, "toolInvocations": [], "parts": [], "prefix": True, "partial": True}
+    extra: dict[str, Any] = dict.fromkeys(["reasoning", "reasoning_content", "refusal", "tool_plan"], "hm")
+    extra |= {
+        "safety_ratings": [],
+        "vertex_ai": {},
+        "toolInvocations": [],
+        "parts": [],
+        "prefix": True,
+        "partial": True,
+    }
     assert said(message | extra) == message
 
 
