@@ -70,12 +70,42 @@ def test_what_compiles_quickly_is_not_counted_for_much(schema: dict[str, Any]) -
         (r"\{9\}", 3),
         ("x{50,}", 50),
         (".*", 1),
-        ("(((a{99}){99}){99}){99}", 99**4),
+        ("((a{9}){9}){9}", 2 * 9**3),
+        ("(((a{99}){99}){99}){99}", 4 * 99**4),
         (")){7}", 8),
     ],
 )
 def test_repetitions_in_patterns_multiply(pattern: str, cost: int) -> None:
     assert pattern_cost(pattern) == min(cost, 2**31)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "cost"),
+    [
+        ("^.{0,65536}$", 256),
+        ("[a-z]{1,5000}", 256),
+        (r"^(?:[\s\S]){0,9999}$", 258),
+        ("(ab){0,5000}", 512),
+        ("a{0,5000}b{0,5000}", 512),
+    ],
+)
+def test_a_repetition_by_itself_is_no_dearer_than_a_long_string(pattern: str, cost: int) -> None:
+    assert pattern_cost(pattern) <= cost * 2
+    chat(structured_outputs={"json": strings({"pattern": pattern})})
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "(a(b(c(d[a-z]{0,30})?){0,10}){0,10})?",
+        "(a(b(c[a-z]{0,30}){0,10}){0,10})?",
+        "(.{0,65536}){0,10}",
+        "(x{5}y){0,65536}",
+        "((a{0,12}){0,12}b){0,16}",
+    ],
+)
+def test_repetitions_within_repetitions_are_not_made_cheaper_by_it(pattern: str) -> None:
+    assert pattern_cost(pattern) > MOST
 
 
 @pytest.mark.parametrize("piece", ["[", "[^", "\\p{", "{1,", "(", "\\", "[\\", "{9", "(?:", ")", "[]", "|"])
