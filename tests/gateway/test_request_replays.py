@@ -455,3 +455,4 @@ def test_a_conversation_of_another_vendor_is_answered_over_the_socket(stack: Sta
     answer = stack.post(CHAT, body)
     assert answer.status_code == 200, answer.text
     assert len(answer.json()["choices"]) == 2
+    assert answer.json()["usage"]["prompt_tokens_details"].keys() == {"cached_tokens"}
