@@ -41,7 +41,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CLOSE = 0.82
 """Of two names' likeness, from which on one may be meant for the other: `max_tokens` and `min_tokens` are 0.8."""
 _MODEL = text(256, least_chars=1)
-_NOTHING: tuple[Any, ...] = (False, "", [], {})
+_NOTHING: tuple[Any, ...] = (False, "", [])
 """What asks for nothing, of a field that is refused."""
 _REQUIRED: dict[Endpoint, str] = {"chat": "messages", "completions": "prompt"}
 

@@ -395,7 +395,7 @@ def test_completions_take_the_newer_name_of_their_limit(fields: dict[str, Any]) 
 @pytest.mark.parametrize(
     "field",
     [{"use_beam_search": False}, {"length_penalty": 1.0}, {"length_penalty": 1}, {"early_stopping": False},
-     {"priority": 0}, {"logits_processors": []}, {"kv_transfer_params": {}}, {"functions": []},
+     {"priority": 0}, {"logits_processors": []}, {"functions": []},
      {"function_call": "none"}, {"return_token_offsets": False}],
     ids=str,
 )  # fmt: skip
@@ -406,7 +406,8 @@ def test_a_refused_field_that_asks_for_nothing_is_absent(field: dict[str, Any]) 
 @pytest.mark.parametrize(
     "field",
     [{"use_beam_search": True}, {"length_penalty": True}, {"length_penalty": 0.5}, {"data_parallel_rank": 0},
-     {"priority": False}, {"guided_json": {}}, {"web_search_options": {}}, {"function_call": "f"}],
+     {"priority": False}, {"guided_json": {}}, {"kv_transfer_params": {}}, {"web_search_options": {}},
+     {"function_call": "f"}],
     ids=str,
 )  # fmt: skip
 def test_a_refused_field_that_asks_for_something_is_refused_and_says_on_which_engines(field: dict[str, Any]) -> None:

@@ -152,12 +152,11 @@ NO_OPS: dict[str, tuple[Any, ...]] = {
     "priority": (0,),
     "stream_interval": (1,),
     "watermarking": (),
-    "guided_json": (),
-    "web_search_options": (),
     "moderation": (),
     "data_parallel_rank": (),
 }
-"""Values that ask for what happens anyway, of refused fields that have others than false and the empty ones."""
+"""Values that ask for what happens anyway, of refused fields that have others than false and empty text or lists.
+An empty object may ask for something, as that of `web_search_options` does."""
 
 RESERVED: dict[str, str] = {
     "priority": "one tenant could pass before all others",
