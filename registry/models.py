@@ -472,13 +472,10 @@ class BudgetWarning(Base):
     """A budget of which a part that was to be told of is spent; once for each window, budget and percentage."""
 
     __tablename__ = "budget_warnings"
+    # On PostgreSQL this index is partial too, as its migration says. To say so here imports that dialect everywhere,
+    # a twentieth of what a command costs.
     __table_args__ = (
-        Index(
-            "ix_budget_warnings_undelivered",
-            "due_at_ms",
-            sqlite_where=text("delivered_at_ms IS NULL"),
-            postgresql_where=text("delivered_at_ms IS NULL"),
-        ),
+        Index("ix_budget_warnings_undelivered", "due_at_ms", sqlite_where=text("delivered_at_ms IS NULL")),
     )
     scope: Mapped[str] = mapped_column(String(200), primary_key=True)
     kind: Mapped[str] = mapped_column(String(20), primary_key=True)

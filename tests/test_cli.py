@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import getpass
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -212,3 +215,15 @@ def test_every_command_that_changes_something_answers_scripts_with_one_document(
     api = shop("cost", "add-api-price", "m", "--input", "0.3", "--output", "1.2", *dated).document
     assert (api["input_nano_per_mtok"], api["cached_input_nano_per_mtok"]) == (300_000_000, 300_000_000)
     assert shop("cost", "add-host-price", "h", "--hourly", "2", *dated).document["nano_per_hour"] == 2_000_000_000
+
+
+def test_a_command_that_reads_imports_the_dialect_of_its_database_alone(run: Run, tmp_path: Path) -> None:
+    assert run("tenants", "list").status == 0  # migrates, which takes both
+    show = "import atexit, sys; atexit.register(lambda: print(*(n for n in sys.modules if 'dialects.' in n)));"
+    script = f"{show} sys.argv = ['switchyard', 'tenants', 'list']; import switchyard; switchyard.main()"
+    env = {**os.environ, "SWITCHYARD_STATE_DIR": str(tmp_path / "state")}
+    ran = subprocess.run(
+        [sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "sqlalchemy.dialects.sqlite" in ran.stdout
+    assert "postgresql" not in ran.stdout
