@@ -14,8 +14,12 @@ LONGEST_FIRST = ("live", "test_bars.py")
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Long values do not name a test: every process must come to the same name, and people read it."""
-    return f"{argname} of {len(val)}" if isinstance(val, (bytes, str)) and len(val) > 100 else None
+    """Long values and raw bytes do not name a test: every process must come to the same name, and people read it."""
+    if isinstance(val, str) and len(val) <= 100:
+        return None
+    if isinstance(val, bytes) and len(val) <= 100 and val.isascii() and val.decode().isprintable():
+        return None
+    return f"{argname} of {len(val)}" if isinstance(val, (bytes, str)) else None
 
 
 @pytest.hookimpl(trylast=True)
