@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -334,6 +336,8 @@ def spare_what_lives() -> None:
     """
     gc.collect()
     gc.freeze()
+    with suppress(OSError, AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)  # what importing took and freed
 
 
 def server_config(gateway: Any, host: str, port: int, *, grace_s: int, keep_alive_s: int = 75) -> uvicorn.Config:

@@ -134,6 +134,7 @@ def _accounted(house: House, engine_url: str) -> Iterator[Accounted]:
         "SWITCHYARD_ENGINES": json.dumps([engine_url]),
         "SWITCHYARD_ENGINE_PLATFORM": "cpu",
         "SWITCHYARD_PORT": str(port),
+        "SWITCHYARD_REQUEST_LOG": "off",  # its lines would stand among the answers to orders
     }
     url, command = f"http://127.0.0.1:{port}", [sys.executable, "-m", "tests.bars.support.accounted"]
     with subprocess.Popen(

@@ -96,7 +96,7 @@ def test_a_proof_of_sixty_megabytes_is_refused_unparsed_at_the_publish_and_at_a_
     with (folder / EFFECT_PROOF_FILE).open("wb") as file:
         file.write(proof_bytes(SOUND))
         file.truncate(61 * 2**20)
-    with pytest.raises(AdapterRefused, match=f"more than {MAX_PROOF_BYTES} bytes"):
+    with pytest.raises(AdapterRefused, match=f"expected at most {MAX_PROOF_BYTES} bytes"):
         shop.registry.adapters.publish(tenant="acme", adapter="large", folder=folder, base="tiny", lineage={})
     with pytest.raises(AdapterRefused, match=f"more than {MAX_PROOF_BYTES} bytes"):  # as a gateway does at a load
         read_proof(folder)

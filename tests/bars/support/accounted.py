@@ -41,17 +41,20 @@ SEED = 4
 class NoMeter:
     """What is left of a meter when nothing is recorded: the attempt is still charged to its bill."""
 
+    outcome = "ok"
+    nano: int | None = None
+
     def __init__(self, *of: Any) -> None:
-        self._bill = of[-1]
-        self._usage = Usage()
+        self.engine_url, self._bill = of[5], of[-1]
+        self.usage = Usage()
 
     def __enter__(self) -> Usage:
-        return self._usage
+        return self.usage
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bill.charge(self._usage, "ok" if error is None else "engine_failed", 0)
+        self._bill.charge(self.usage, "ok" if error is None else "engine_failed", self._bill.now_ms())
 
 
 class NoBill:
@@ -63,6 +66,10 @@ class NoBill:
     def charge(self, usage: Usage, outcome: str, started_at_ms: int) -> None:
         """Costs nothing."""
 
+    def now_ms(self) -> int:
+        """No request is booked by it."""
+        return 0
+
     def __enter__(self) -> NoBill:
         return self
 
@@ -72,7 +79,7 @@ class NoBill:
 
 async def no_hold(*of: Any) -> tuple[Any, Any]:
     """A request that is held for nothing."""
-    return of[5], NoBill()
+    return of[6], NoBill()
 
 
 async def no_entry(*_: Any) -> NoBill:
