@@ -8,7 +8,7 @@ LOCK := requirements/$(if $(shell command -v nvidia-smi),gpu,cpu).txt
 TORCH := torch==2.13.0+cpu
 TORCH_INDEX ?=
 PYTEST := $(BIN)/python -m pytest
-# Much of a test's time is waiting: so many processes share the tests out. The real engine is in one of them.
+# Much of a test's time is waiting: so many processes share the files of tests out. The real engine has the machine to itself.
 TEST_PROCESSES ?= 2
 
 # $(call live,what,command): run a quiet command with a line that counts its seconds; its status is the line's status.
@@ -45,10 +45,11 @@ up: setup ## Start engine and gateway with two sample tenants; Ctrl-C stops all
 	@$(BIN)/switchyard up $(ARGS)
 
 test: setup ## Run every test, with one real engine
-	@$(PYTEST) -n $(TEST_PROCESSES) --dist loadgroup
+	@$(PYTEST) -m live
+	@$(PYTEST) -n $(TEST_PROCESSES) --dist loadfile -m "not live"
 
 test-fast: setup ## Run the tests that need neither the real engine nor training
-	@$(PYTEST) -n $(TEST_PROCESSES) --dist loadgroup -m "not live and not training"
+	@$(PYTEST) -n $(TEST_PROCESSES) --dist loadfile -m "not live and not training"
 
 check: setup ## Format, lint, strict types, import rules
 	@$(BIN)/ruff format --check .

@@ -240,7 +240,7 @@ class Stack:
 
     def wait_state(self, engine: MockEngine, state: str) -> None:
         """The gateway's worker knows the engine in this state."""
-        wait_until(f"{engine.url} to be {state}", lambda: self.worker.states()[engine.url][0] == state)
+        wait_until(f"{engine.url} to be {state}", lambda: self.worker.states().get(engine.url, ("",))[0] == state)
 
     @property
     def controller(self) -> Controller:

@@ -216,9 +216,8 @@ def test_the_only_engine_of_a_fleet_that_returns_broken_is_refused_until_it_work
 
 
 def test_an_engine_that_is_broken_from_the_start_is_refused_though_nothing_was_ever_proven(house: House) -> None:
+    fill(house, NAMES)
     with run_stack(house, engines=({"noop_adapters": True},)) as stack:
-        fill(house, NAMES)
-        stack.wait_revision()
         stack.wait_state(stack.engine, "refused")
         assert quarantined(house) == []
         run(stack.engine.faults(noop_adapters=False))
