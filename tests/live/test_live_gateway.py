@@ -188,7 +188,7 @@ def test_every_answer_is_a_usage_row(live: Live) -> None:
                 break
             time.sleep(0.2)
         assert len(served) >= SWAP_REQUESTS
-        assert all(row["completion_tokens"] is not None for row in served)
+        assert all(row["completion_tokens"] for row in served)
         history = registry.adapters.history(parse_ref("acme/triage"))
     assert [move.to_version for move in history] == ["acme/triage@1.0", "acme/triage@1.1"]
 

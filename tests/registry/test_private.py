@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,13 @@ from tests.cli_runner import Run, done, run
 from tests.registry.adapter_folders import TinyBase, write_adapter
 
 __all__ = ["done", "run"]
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Short enough for a socket's path: in a longer state folder the controller's socket lies elsewhere."""
+    with tempfile.TemporaryDirectory(prefix="sy-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
@@ -44,6 +52,7 @@ def test_nothing_in_the_state_folder_is_open_to_others_whatever_the_umask(tmp_pa
     with engine_processes(tmp_path, 1) as (engine,), gateway_process(state, [engine.url]):
         found = {path.name for path in state.rglob("*")}
         assert {"registry.db", "registry.db-wal", "admin-key", "journal", "adapters", "blobs"} <= found
+        assert any(name.endswith(".sock") for name in found), found
         assert open_to_others(state) == []
 
 
