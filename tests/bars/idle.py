@@ -10,7 +10,7 @@ import psutil
 
 from tests.bars.support.running import running
 
-LIMIT_MB = 130
+LIMIT_MB = 120
 
 
 def run(folder: Path, scale: float) -> dict[str, Any]:
