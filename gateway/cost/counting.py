@@ -12,7 +12,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.cost.borrower import Borrower
 from gateway.cost.lending import Lender, LenderLost
 from gateway.cost.limits import Limits
-from gateway.cost.valkey_pool import ValkeyPool
 from gateway.settings import GatewaySettings
 from registry.spending import SpendingBooks
 from registry.workers import WorkerInfo
@@ -36,7 +35,11 @@ async def borrowing(limits: Limits, settings: GatewaySettings, writer: str, cont
     if not limits.shared:
         yield
         return
-    store = None if settings.limits_store is None else ValkeyPool(settings.limits_store)
+    store = None
+    if settings.limits_store is not None:
+        from gateway.cost.valkey_pool import ValkeyPool  # its library takes 10 MB
+
+        store = ValkeyPool(settings.limits_store)
     borrower = Borrower(store or controller, writer, limits.counters, fails_open=settings.limits_fail_open)
     limits.source = borrower
     task = asyncio.create_task(borrower.run())
