@@ -34,20 +34,18 @@ def change(before: Ranges, weights: Weights) -> Ranges:
     `lay_out(weights)`, so that a change that is taken back gives most units to the arm that they came from.
     """
     wanted = [arm for arm, weight in weights for _ in range(weight)]
-    owners = [arm for until, arm in _lengths(before) for _ in range(until)]
-    had = Counter(owners)
-    room = {arm: weight - had[arm] for arm, weight in weights}
-    excess = {arm: count - dict(weights).get(arm, 0) for arm, count in had.items()}
+    owners = [arm for length, arm in _lengths(before) for _ in range(length)]
+    lacks = Counter(wanted)
+    lacks.subtract(owners)  # below zero: what the arm has to give away
     for anywhere in (False, True):
         for bucket, (owner, best) in enumerate(zip(owners, wanted, strict=True)):
-            if owner == best or excess[owner] <= 0:
+            if owner == best or lacks[owner] >= 0:
                 continue
-            taker = next((arm for arm, free in room.items() if free > 0), best) if anywhere else best
-            if room[taker] > 0:
+            taker = next(arm for arm, count in lacks.items() if count > 0) if anywhere else best
+            if lacks[taker] > 0:
                 owners[bucket] = taker
-                excess[owner] -= 1
-                excess.setdefault(taker, 0)
-                room[taker] -= 1
+                lacks[owner] += 1
+                lacks[taker] -= 1
     return _ranges(owners)
 
 

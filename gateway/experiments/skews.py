@@ -36,7 +36,7 @@ class SkewWatch:
 
     async def look(self) -> None:
         """One look. Raises `SQLAlchemyError`; the next look notes then what this one could not."""
-        self._units.workers = max(1, len(await asyncio.to_thread(self._workers.live)))
+        self._units.shared_by(max(1, len(await asyncio.to_thread(self._workers.live))))
         news = [skew for skew in self._units.skews() if self._is_news(skew)]
         if not news:
             return

@@ -13,7 +13,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 
@@ -35,7 +35,6 @@ COUNTED = 256
 FORGET_AT = 20_000
 """Requests after which counts are halved, so that they are of the traffic of today."""
 DIGEST_BYTES = 16
-T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -60,14 +59,24 @@ class _Traffic:
     requests: int = 0
     counts: dict[tuple[str, UnitSource], int] = field(default_factory=dict)
 
+    def beginning(self, digest: bytes) -> _Beginning:
+        """What is known of one, from now on if it is new."""
+        found = self.beginnings.setdefault(digest, _Beginning())
+        _forget_the_oldest(self.beginnings, digest)
+        return found
+
 
 class Units:
     """The units of the requests of one process. Not for threads."""
 
     def __init__(self) -> None:
-        self.workers = 1
-        """Processes that share the traffic: a conversation that begins at one may be seen later by another."""
+        self._too_many = LEAST_PASSED
         self._splits: OrderedDict[bytes, _Traffic] = OrderedDict()
+
+    def shared_by(self, workers: int) -> None:
+        """So many processes share the traffic: a conversation that begins at one may be seen later by another."""
+        in_a_row = math.log(DOUBT) / math.log(1 - 1 / workers) if workers > 1 else 0
+        self._too_many = max(LEAST_PASSED, math.ceil(in_a_row))
 
     def of(self, call: Call, request: InferenceRequest, split: SplitEntry) -> Unit:
         """The unit of a request whose alias is split."""
@@ -107,16 +116,16 @@ class Units:
         if users and seen < users[-1]:  # the turn before this one was not seen here
             for number in users:
                 if number >= seen:
-                    _remember(traffic.beginnings, earlier[number][1], _Beginning()).passed += 1
+                    traffic.beginning(earlier[number][1]).passed += 1
         if last_role == "user":
-            _remember(traffic.beginnings, whole, _Beginning()).whole += 1
+            traffic.beginning(whole).whole += 1
         if seen >= 0 and not self._is_preamble(traffic, earlier[seen][1]):
             unit = traffic.conversations[earlier[seen][1]]
         else:
             own = (earlier[number][1] for number in users if not self._is_preamble(traffic, earlier[number][1]))
             unit = next(own, whole).hex()
-        _remember(traffic.conversations, whole, unit)
         traffic.conversations[whole] = unit
+        _forget_the_oldest(traffic.conversations, whole)
         return unit
 
     def _is_preamble(self, traffic: _Traffic, beginning: bytes) -> bool:
@@ -124,12 +133,7 @@ class Units:
         so many in a row, and so many more for every one that does begin here, are no coincidence.
         """
         found = traffic.beginnings.get(beginning)
-        if found is None:
-            return False
-        too_many = LEAST_PASSED
-        if self.workers > 1:
-            too_many = max(too_many, math.ceil(math.log(DOUBT) / math.log(1 - 1 / self.workers)))
-        return found.passed >= too_many * (found.whole + 1)
+        return found is not None and found.passed >= self._too_many * (found.whole + 1)
 
     def skews(self) -> list[SplitSkew]:
         """Of every split: the derived unit with the most requests, as this process has seen it."""
@@ -161,13 +165,11 @@ def _digest_of_prompt(user: str | None, prompt: Any) -> str:
     return hashlib.blake2b(named + orjson.dumps(prompt), digest_size=DIGEST_BYTES).hexdigest()
 
 
-def _remember(table: OrderedDict[bytes, T], key: bytes, new: T) -> T:
-    """What the table has, or this; of what was not asked for longest, the table forgets what is too many."""
-    value = table.setdefault(key, new)
-    table.move_to_end(key)
+def _forget_the_oldest(table: OrderedDict[bytes, Any], used: bytes) -> None:
+    """Of what was not used longest, the table forgets what is too many."""
+    table.move_to_end(used)
     if len(table) > REMEMBERED:
         table.popitem(last=False)
-    return value
 
 
 def _count(traffic: _Traffic, unit: tuple[str, UnitSource]) -> None:

@@ -124,7 +124,7 @@ def test_first_turns_that_many_have_in_common_stay_units_whichever_worker_sees_a
     chance = random.Random(11)
     workers = [Units() for _ in range(count)]
     for worker in workers:
-        worker.workers = count
+        worker.shared_by(count)
     changed = []
     for number in range(learnt_after + 150):
         conversation = turns([*examples, said("user", chance.choice(["hi", "hello", "help"]))], 5)
