@@ -10,17 +10,11 @@ from typer.testing import CliRunner
 
 from registry.fingerprint import read_fingerprint
 from registry.service import Registry
-from tests.trainer.tiny_base import write_tiny_base
 from trainer import cli
 from trainer.fingerprint import ensure_fingerprint
 
 pytestmark = pytest.mark.training
 VOCAB = 258
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_base(tmp_path_factory.mktemp("bases") / "tiny-llama")
 
 
 def test_preparing_a_base_takes_its_fingerprint_once(base: Path) -> None:

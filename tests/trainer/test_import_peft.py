@@ -15,7 +15,6 @@ from registry.names import parse_ref
 from registry.service import Registry
 from registry.settings import RegistrySettings
 from tests.cli_runner import Run, run
-from tests.trainer.tiny_base import write_tiny_base
 from trainer.forward import token_logprobs
 
 __all__ = ["run"]
@@ -23,11 +22,6 @@ pytestmark = pytest.mark.training
 TEXTS = [tuple(range(3, 40)), tuple(range(90, 50, -1))]
 LORA: dict[str, Any] = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "up_proj"], "task_type": "CAUSAL_LM"}
 UNSLOTH = r"(?:\bmodel\.layers\.[\d]{1,}\.(?:self_attn|mlp)\.(?:(?:q_proj|v_proj|down_proj)))"
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_base(tmp_path_factory.mktemp("bases") / "tiny-llama")
 
 
 @pytest.fixture

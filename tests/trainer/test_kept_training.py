@@ -14,34 +14,12 @@ from registry.names import parse_ref
 from registry.service import Registry
 from registry.settings import RegistrySettings
 from tests.cli_runner import Run, run
-from tests.trainer.tiny_base import write_tiny_base
+from tests.trainer.tiny_recipe import tiny_recipe
 
 __all__ = ["run"]
 pytestmark = pytest.mark.training
 SYSTEM = "You are the helpful assistant of a house that answers left or right and nothing else, whatever it is asked. "
-RECIPE = """
-[adapter]
-tenant = "acme"
-name = "tiny"
-[data]
-train = "train.jsonl"
-heldout = "heldout.jsonl"
-format = "chat"
-[lora]
-r = 4
-[training]
-max_steps = 3
-learning_rate = 1e-1
-max_length_tokens = 300
-[evaluation]
-metric = "label_exact"
-"""
 Write = Callable[..., Path]
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_base(tmp_path_factory.mktemp("bases") / "tiny-llama")
 
 
 def rows_of(words: list[str], before: str, after: str) -> str:
@@ -64,7 +42,7 @@ def write(tmp_path: Path) -> Write:
         train = train or [f"{side} {number}" for number in range(4) for side in ("left", "right")]
         (tmp_path / "train.jsonl").write_text(rows_of(train, before, after))
         (tmp_path / "heldout.jsonl").write_text(rows_of(heldout, before, after))
-        (tmp_path / "recipe.toml").write_text(RECIPE)
+        (tmp_path / "recipe.toml").write_text(tiny_recipe())
         return tmp_path / "recipe.toml"
 
     return write
@@ -160,9 +138,9 @@ def test_an_adapter_of_another_recipe_is_not_taken_up(run: Run, base: Path, tmp_
     recipe = write(["one", "two", "three", "four"])
     out = tmp_path / "out"
     assert run("train", recipe, "--base", base, "--out", out, "--no-publish").status == 0
-    recipe.write_text(RECIPE.replace("[evaluation]", "[evaluation]\nmax_rows = 4"))
+    recipe.write_text(tiny_recipe(evaluation="max_rows = 4"))
     assert run("train", recipe, "--base", base, "--trained", out, "--no-publish").status == 0
-    recipe.write_text(RECIPE.replace("r = 4", "r = 8"))
+    recipe.write_text(tiny_recipe(rank=8))
     refused = run("train", recipe, "--base", base, "--trained", out, "--no-publish")
     assert refused.status == 1
     assert "was trained from another recipe" in refused.err

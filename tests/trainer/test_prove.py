@@ -13,18 +13,12 @@ from registry.names import parse_ref
 from registry.service import Registry
 from registry.settings import RegistrySettings
 from tests.cli_runner import Run, run
-from tests.trainer.tiny_base import write_tiny_base
 from trainer.data.rows import DataError, Example, Message
 from trainer.errors import BaseModelError
 from trainer.prove import Proving, encode_texts, prove, read_texts
 
 __all__ = ["run"]
 pytestmark = pytest.mark.training
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_base(tmp_path_factory.mktemp("bases") / "tiny-llama")
 
 
 def write_peft_adapter(base: Path, folder: Path, strength: float) -> Path:

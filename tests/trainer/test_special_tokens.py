@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.trainer.tiny_base import write_tiny_base
 from trainer.data.encode import Rules, encode_all
 from trainer.data.rows import DataError, Example, Message
 
@@ -15,12 +15,12 @@ STOP = "<|im_end|>"
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def tokenizer(base: Path) -> Any:
     """The tiny base's, with more of what real tokenizers have."""
     from tokenizers import AddedToken
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(write_tiny_base(tmp_path_factory.mktemp("bases") / "tiny"))
+    tokenizer = AutoTokenizer.from_pretrained(base)
     tokenizer.add_tokens(
         [
             AddedToken("<fim_prefix>", special=True),

@@ -12,31 +12,11 @@ from registry.errors import NotFound
 from registry.names import parse_ref
 from registry.service import Registry
 from registry.settings import RegistrySettings
-from tests.trainer.tiny_base import write_tiny_base
+from tests.trainer.tiny_recipe import tiny_recipe
 from trainer.errors import RecipeError, TrainingRefused
 from trainer.pipeline import Outcome, Plan, run
 
 pytestmark = pytest.mark.training
-
-RECIPE = """
-[adapter]
-tenant = "acme"
-name = "tiny"
-[data]
-train = "train.jsonl"
-heldout = "heldout.jsonl"
-format = "chat"
-[lora]
-r = 4
-[training]
-max_steps = {steps}
-batch_size = 8
-learning_rate = {rate}
-max_length_tokens = 64
-[evaluation]
-metric = "label_exact"
-max_new_tokens = 3
-"""
 
 
 class Recorder:
@@ -62,16 +42,12 @@ def write_rows(path: Path, words: list[str]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_base(tmp_path_factory.mktemp("bases") / "tiny-llama")
-
-
-def write_recipe(folder: Path, *, steps: int = 30, rate: float = 1e-2) -> Path:
+def write_recipe(folder: Path, *, steps: int = 30, rate: float = 1e-2, rank: int = 4) -> Path:
     write_rows(folder / "train.jsonl", ["left", "right"] * 8)
     write_rows(folder / "heldout.jsonl", ["left!", "right!", "left?", "right?"])
     recipe = folder / "recipe.toml"
-    recipe.write_text(RECIPE.format(steps=steps, rate=rate))
+    text = tiny_recipe(steps=steps, rate=rate, rank=rank, max_length_tokens=64, evaluation="max_new_tokens = 3")
+    recipe.write_text(text)
     return recipe
 
 
@@ -202,8 +178,7 @@ def test_a_missing_tenant_stops_the_run_before_the_training(base: Path, tmp_path
 def test_a_rank_that_no_engine_holds_stops_the_run_before_the_training(
     base: Path, state: RegistrySettings, tmp_path: Path
 ) -> None:
-    recipe, recorder = write_recipe(tmp_path), Recorder()
-    recipe.write_text(recipe.read_text().replace("r = 4", "r = 32"))
+    recipe, recorder = write_recipe(tmp_path, rank=32), Recorder()
     with pytest.raises(RecipeError, match=r"lora\.r = 32 is more than the engines hold \(16\)"):
         run(Plan(recipe, str(base)), recorder, state)
     assert recorder.steps == []

@@ -66,17 +66,15 @@ def test_a_single_answer_that_does_not_end_is_no_fault_of_the_training() -> None
 
 
 @pytest.mark.training
-def test_weights_or_answers_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+def test_weights_or_answers_that_are_no_numbers_are_refused(base: Path) -> None:
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from tests.trainer.tiny_base import write_tiny_base
     from trainer.effect import prove_effect
     from trainer.errors import TrainingRefused
     from trainer.sft import _round_to_bfloat16, load_base
 
-    base = load_base(write_tiny_base(tmp_path / "tiny"))
-    model = get_peft_model(base.model, LoraConfig(r=1, target_modules=["down_proj"], task_type="CAUSAL_LM"))
+    model = get_peft_model(load_base(base).model, LoraConfig(r=1, target_modules=["down_proj"], task_type="CAUSAL_LM"))
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "lora_B" in name:
@@ -88,22 +86,21 @@ def test_weights_or_answers_that_are_no_numbers_are_refused(tmp_path: Path) -> N
 
 
 @pytest.mark.training
-def test_wrong_answers_are_shown_beside_what_was_expected_bounded(tmp_path: Path) -> None:
-    from tests.trainer.tiny_base import write_tiny_base
+def test_wrong_answers_are_shown_beside_what_was_expected_bounded(base: Path) -> None:
     from trainer.sft import load_base
 
-    base = load_base(write_tiny_base(tmp_path / "tiny"))
+    loaded = load_base(base)
 
     def row(line: int, prompt: str, answer: str) -> Encoded:
         def ids(text: str) -> tuple[int, ...]:
-            return tuple(base.tokenizer(text, add_special_tokens=False)["input_ids"])
+            return tuple(loaded.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-        return Encoded(line, ids(prompt), (*ids(answer), base.tokenizer.eos_token_id))
+        return Encoded(line, ids(prompt), (*ids(answer), loaded.tokenizer.eos_token_id))
 
     rows = [row(line, "p" * 150 + f" {line}", "right answer" * 3) for line in range(2, 22)]
     asked = examination(rows, LABELS)
-    result = examine(base.model, base.tokenizer, asked)
-    measured = evaluation(base.tokenizer, asked, result, result)
+    result = examine(loaded.model, loaded.tokenizer, asked)
+    measured = evaluation(loaded.tokenizer, asked, result, result)
     assert len(measured.wrong) == 5
     first: Any = measured.wrong[0]
     assert (first.line, first.expected, first.prompt[-3:]) == (2, "right answer" * 3, "p 2")

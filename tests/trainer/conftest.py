@@ -1,0 +1,15 @@
+"""The base model that tests of the trainer share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.trainer.tiny_base import write_tiny_base
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base of the module's own, which its tests may add files to."""
+    return write_tiny_base(tmp_path_factory.mktemp("bases") / "tiny-llama")
