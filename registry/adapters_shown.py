@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from registry.console import print_json, say
 
 if TYPE_CHECKING:
-    from registry.adapters import Published, VersionInfo
+    from registry.adapters import Published
+    from registry.version_rows import VersionInfo
 
 
 def state_of(version: VersionInfo) -> str:

@@ -15,9 +15,9 @@ from registry.errors import InvalidInput, RegistryError
 from registry.names import PRODUCTION, parse_ref, parse_whole_adapter
 
 if TYPE_CHECKING:
-    from registry.adapters import VersionInfo
     from registry.service import Registry
     from registry.swaps import SwapInfo
+    from registry.version_rows import VersionInfo
 
 adapters = typer.Typer(add_completion=False, no_args_is_help=True, help="Publish, list and promote adapter versions.")
 tenants = typer.Typer(add_completion=False, no_args_is_help=True, help="Create tenants and map external model names.")

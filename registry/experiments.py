@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from registry.adapters import require_adapter
 from registry.db import Database, now_ms
 from registry.models import Split, Version
 from registry.names import AdapterRef
 from registry.split_ranges import change, lay_out, ranges_of
+from registry.version_rows import require_adapter
 
 
 @dataclass(frozen=True, slots=True)

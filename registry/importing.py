@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.adapters import CONFIG_FILE, WEIGHTS_FILE
 from registry.bases import BaseInfo
 from registry.errors import InvalidInput, NotFound, RegistryError
+from registry.version_files import CONFIG_FILE, WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from registry.repair import Repair

@@ -9,13 +9,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from registry.actions import PROGRAM, record_action
-from registry.adapters import require_adapter, require_version
 from registry.db import Database, now_ms
 from registry.errors import InvalidInput, NotFound
 from registry.etags import NOTHING, etag_of, require_match
 from registry.models import BaseModel, ModelMap
 from registry.names import MAX_EXTERNAL_MODEL_LENGTH, parse_ref
 from registry.tenants import require_tenant
+from registry.version_rows import require_adapter, require_version
 
 
 @dataclass(frozen=True, slots=True)

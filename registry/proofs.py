@@ -1,4 +1,4 @@
-"""Which effect proof a version has, and how one that came after the publish reaches its folder.
+"""Which effect proof a version has.
 
 A version is immutable and named by its bytes, so a proof that is measured later is no part of it: it is a blob of its
 own, and a row says that it belongs to a manifest. By manifest, not by version: equal bytes have equal effects.
@@ -6,19 +6,15 @@ own, and a row says that it belongs to a manifest. By manifest, not by version: 
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from registry.db import Database, now_ms
-from registry.effect_proof import EFFECT_PROOF_FILE, EffectProof, is_indistinguishable
+from registry.effect_proof import EffectProof, is_indistinguishable
 from registry.errors import RegistryError
 from registry.models import VersionProof
-from registry.private import seal
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +75,3 @@ def attached_proof(db: Database, manifest_digest: str, *, needed: bool) -> str |
             raise RegistryError(f"the database cannot be asked for an effect proof: {error.orig}") from error
         return None
     return proof.digest if proof is not None and proof.attached else None
-
-
-def lay_out_proof(folder: Path, data: bytes) -> None:
-    """Put a proof into a version's folder, in one rename; engines do not read it, gateways do."""
-    path = folder / EFFECT_PROOF_FILE
-    if path.exists() and path.read_bytes() == data:
-        return
-    descriptor, name = tempfile.mkstemp(dir=folder, prefix=".proof-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-        seal(folder)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from registry.swaps import Swaps
     from registry.tariffs import Tariffs
     from registry.tenants import Tenants
+    from registry.version_files import VersionFiles
     from registry.workers import Workers
 
 
@@ -67,8 +68,14 @@ class Registry:
         """Adapters, their versions and aliases."""
         from registry.adapters import Adapters
 
-        settings = self.settings
-        return Adapters(self.db, self.blobs, self.bases, settings.adapter_cache_dir, settings.max_lora_rank)
+        return Adapters(self.db, self.version_files, self.bases, self.settings.max_lora_rank)
+
+    @cached_property
+    def version_files(self) -> VersionFiles:
+        """Versions in folders, for engines."""
+        from registry.version_files import VersionFiles
+
+        return VersionFiles(self.db, self.blobs, self.settings.adapter_cache_dir)
 
     @cached_property
     def tenants(self) -> Tenants:

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from registry.adapters import require_version
 from registry.effect_proof import LEAST_EFFECT_IN_NOISES
 from registry.errors import InvalidInput, NotFound
 from registry.models import Adapter, AliasEvent, Version
 from registry.names import PRODUCTION, AdapterRef, VersionNumber
 from registry.proofs import ProofInfo
 from registry.split_ranges import FULL_WEIGHT
+from registry.version_rows import require_version
 
 
 def name_of(session: Session, adapter: Adapter, version_id: int) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from registry.adapters import move_alias, require_adapter, require_unmoved, require_version
+from registry.aliases import move_alias, require_unmoved
 from registry.db import Database, now_ms
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.etags import alias_etag, require_match
@@ -34,6 +34,7 @@ from registry.swap_rules import (
     versions_of,
     why_indistinguishable,
 )
+from registry.version_rows import require_adapter, require_version
 
 REQUESTED, PRELOADING, VERIFIED, FLIPPED, DRAINING, DONE, FAILED = (
     "requested",

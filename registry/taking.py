@@ -18,14 +18,13 @@ from registry.base_model import BaseSpec
 from registry.effect_proof import EFFECT_PROOF_FILE, MAX_PROOF_BYTES
 from registry.errors import AdapterRefused, Finding
 from registry.inspect.folder import (
-    CONFIG_FILE,
     MAX_CONFIG_BYTES,
-    WEIGHTS_FILE,
     WIDEST_ITEM_BYTES,
     kind_of_file,
     largest_weights,
 )
 from registry.safetensors_header import clip
+from registry.version_files import CONFIG_FILE, WEIGHTS_FILE
 
 CHUNK_BYTES = 4 * 2**20
 MAX_SEARCHED = 1_000

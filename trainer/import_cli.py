@@ -13,10 +13,10 @@ from registry.console import JsonFlag, confirm, say
 from trainer.errors import TrainerError
 
 if TYPE_CHECKING:
-    from registry.adapters import VersionInfo
     from registry.bases import BaseInfo
     from registry.importing import Import
     from registry.service import Registry
+    from registry.version_rows import VersionInfo
 
 LIBRARIES = ("torch", "transformers", "peft")
 """What measuring a proof takes."""

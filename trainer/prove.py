@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from registry.adapters import VersionInfo
 from registry.effect_proof import proof_bytes
 from registry.errors import NotFound
 from registry.names import AdapterRef
 from registry.service import Registry
+from registry.version_rows import VersionInfo
 from trainer.data.encode import prompt_text
 from trainer.data.lines import Line, read_lines, text_fault
 from trainer.data.read import read_data
@@ -80,7 +80,7 @@ def prove(asked: Proving, registry: Registry, say: Say = lambda _: None) -> Vers
     base = load_base(base_folder)
     texts = encode_texts(base.tokenizer, rows or general_texts())
     say(f"measuring {version.name} on {len(texts)} texts")
-    model = PeftModel.from_pretrained(base.model, registry.adapters.materialise(version.manifest_digest)).eval()
+    model = PeftModel.from_pretrained(base.model, registry.version_files.materialise(version.manifest_digest)).eval()
     probes = strongest_probes(measure_effect(model, texts))
     return registry.adapters.attach_proof(asked.ref, proof_bytes(probes))
 

@@ -191,7 +191,7 @@ class Court:
             if len(failures) == most:
                 break
             try:
-                folder = await asyncio.to_thread(self._registry.adapters.materialise, version.manifest_digest)
+                folder = await asyncio.to_thread(self._registry.version_files.materialise, version.manifest_digest)
             except (RegistryError, OSError) as error:
                 log.warning("%s cannot be used as a witness: %s", version.name, error)
                 continue
@@ -277,7 +277,7 @@ class Court:
     async def _retry(self, version: VersionEntry) -> None:
         for engine in self._able(version):
             try:
-                folder = await asyncio.to_thread(self._registry.adapters.materialise, version.manifest_digest)
+                folder = await asyncio.to_thread(self._registry.version_files.materialise, version.manifest_digest)
                 async with engine.loading:
                     if not self._in_office():
                         return

@@ -139,7 +139,7 @@ class Loading:
                 raise ColdAdapterFailed(f"the engine is {engine.state}: {engine.fault}", permanent=False)
             try:
                 # Also for what is resident: a proof may have been added since it was laid out.
-                folder = await asyncio.to_thread(self._registry.adapters.materialise, version.manifest_digest)
+                folder = await asyncio.to_thread(self._registry.version_files.materialise, version.manifest_digest)
                 if version.id in engine.resident:
                     resident = await engine.prove_fully(version.id)
                 else:

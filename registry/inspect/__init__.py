@@ -14,10 +14,11 @@ from registry.base_model import BaseSpec
 from registry.errors import AdapterRefused
 from registry.inspect.config import read_config
 from registry.inspect.findings import MAX_FINDINGS, Findings
-from registry.inspect.folder import CONFIG_FILE, WEIGHTS_FILE, check_folder
+from registry.inspect.folder import check_folder
 from registry.inspect.tensors import read_tensors
+from registry.version_files import CONFIG_FILE, WEIGHTS_FILE
 
-__all__ = ["CONFIG_FILE", "MAX_FINDINGS", "WEIGHTS_FILE", "AdapterFacts", "inspect_adapter"]
+__all__ = ["MAX_FINDINGS", "AdapterFacts", "inspect_adapter"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from registry.inspect.findings import Findings
-from registry.inspect.folder import CONFIG_FILE, open_regular
+from registry.inspect.folder import open_regular
 from registry.strict_json import NotStrictJson, strict_json
+from registry.version_files import CONFIG_FILE
 
 MAX_NAMES = 50_000
 MAX_NAME_LENGTH = 256

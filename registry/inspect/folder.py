@@ -11,9 +11,8 @@ from typing import BinaryIO
 
 from registry.base_model import BaseSpec
 from registry.inspect.findings import Findings
+from registry.version_files import CONFIG_FILE, WEIGHTS_FILE
 
-CONFIG_FILE = "adapter_config.json"
-WEIGHTS_FILE = "adapter_model.safetensors"
 MAX_CONFIG_BYTES = 2**20
 HEADER_ALLOWANCE_BYTES = 16 * 2**20
 WIDEST_ITEM_BYTES = 4

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 
 from registry.errors import Finding
-from registry.inspect.folder import WEIGHTS_FILE
 from registry.safetensors_header import clip
+from registry.version_files import WEIGHTS_FILE
 
 OURS = re.compile(r".*\.lora_(?:[AB]|embedding_[AB])(?:\..*)?")
 FOREIGN = {

@@ -14,9 +14,10 @@ import numpy as np
 from registry.base_model import BaseSpec
 from registry.inspect.config import LoraConfig
 from registry.inspect.findings import Findings
-from registry.inspect.folder import WEIGHTS_FILE, open_regular
+from registry.inspect.folder import open_regular
 from registry.inspect.formats import foreign_format
 from registry.safetensors_header import MalformedSafetensors, TensorEntry, read_header
+from registry.version_files import WEIGHTS_FILE
 
 TENSOR_NAME = re.compile(
     r"base_model\.model\.(?P<module>[A-Za-z0-9_.]+)\.(?:lora_(?P<linear>[AB])\.weight|lora_embedding_(?P<embedding>[AB]))"

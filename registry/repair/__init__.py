@@ -15,7 +15,7 @@ from typing import Any
 
 from registry.base_model import BaseSpec
 from registry.errors import AdapterRefused, Finding
-from registry.inspect.folder import CONFIG_FILE, WEIGHTS_FILE, open_regular
+from registry.inspect.folder import open_regular
 from registry.inspect.tensors import most_tensors
 from registry.repair.config import CONFIG_REPAIRS
 from registry.repair.draft import Draft, Ground, Repair
@@ -25,6 +25,7 @@ from registry.repair.values import FindBase, TensorValues
 from registry.repair.weights import write_weights
 from registry.safetensors_header import MalformedSafetensors, read_header
 from registry.strict_json import BOM, NotStrictJson, strict_json
+from registry.version_files import CONFIG_FILE, WEIGHTS_FILE
 
 __all__ = ["Outcome", "Repair", "repair_adapter"]
 

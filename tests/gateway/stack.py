@@ -25,11 +25,11 @@ from gateway.settings import GatewaySettings
 from loadtest.folders import write_adapter
 from loadtest.mock_engine.options import Faults, Options
 from loadtest.testing import MockEngine, free_port
-from registry.adapters import VersionInfo
 from registry.following import follow
 from registry.names import PRODUCTION, parse_ref
 from registry.service import Registry
 from registry.swaps import DONE, FINAL_STATES, SwapInfo
+from registry.version_rows import VersionInfo
 from tests.registry.adapter_folders import TinyBase
 
 T = TypeVar("T")

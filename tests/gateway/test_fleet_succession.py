@@ -215,7 +215,7 @@ async def test_a_load_that_was_given_up_and_ended_later_does_not_keep_its_place(
     async with office(house, mock.url, reconcile_interval_s=0.1) as (controller, _):
         engine = controller.engines[0]
         await eventually("the engine to be up", lambda: engine.state == "up")
-        folder = house.registry.adapters.materialise(entry_of(house, version.id).manifest_digest)
+        folder = house.registry.version_files.materialise(entry_of(house, version.id).manifest_digest)
         await engine.control.load_adapter("a-1234567812345678-1-7", folder)
         await eventually("it to be gone", lambda: "a-1234567812345678-1-7" not in engine.names)
 

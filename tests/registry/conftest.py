@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from registry.adapters import Published, VersionInfo
+from registry.adapters import Published
 from registry.experiments import SplitInfo
 from registry.following import follow
 from registry.names import PRODUCTION, AdapterRef, parse_ref
 from registry.service import Registry
 from registry.settings import RegistrySettings
 from registry.swaps import DONE, SwapInfo
+from registry.version_rows import VersionInfo
 from tests.postgres_server import PostgresServer, postgres_server
 from tests.registry.adapter_folders import TinyBase, base_tensors, lora_tensors, write_adapter
 

@@ -83,7 +83,7 @@ def publish_dying_at(step: int, state: Path, folder: Path) -> None:
     registry = Registry(RegistrySettings(state_dir=state))
     blobs = DyingBlobStore((state / "blobs").as_uri())
     blobs.countdown = countdown
-    registry.adapters._blobs = blobs
+    registry.blobs = blobs
     event.listen(Engine, "before_cursor_execute", countdown.step)
     event.listen(Engine, "commit", countdown.step)
     event.listen(Session, "after_commit", countdown.step)

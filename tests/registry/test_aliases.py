@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from registry.adapters import move_alias
+from registry.aliases import move_alias
 from registry.db import Database
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.ledger import ApiPriceInfo, HostPriceInfo

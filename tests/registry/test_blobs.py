@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from registry.adapters import MANIFEST_TYPE
 from registry.blobs import BlobStore, canonical_json, digest_of
 from registry.errors import CorruptBlob, InvalidInput, NotFound
+from registry.version_files import MANIFEST_TYPE
 from tests.registry.conftest import Shop
 
 
@@ -88,19 +88,19 @@ def test_a_url_that_is_no_storage_is_refused_in_one_line(url: str) -> None:
 
 def test_a_published_version_is_an_oci_shaped_manifest(shop: Shop) -> None:
     version = shop.publish(1).version
-    manifest = shop.registry.adapters._blobs.get_manifest(version.manifest_digest)
+    manifest = shop.registry.blobs.get_manifest(version.manifest_digest)
     assert (manifest["schemaVersion"], manifest["mediaType"]) == (2, MANIFEST_TYPE)
     assert {layer["annotations"]["org.opencontainers.image.title"]: layer["size"] for layer in manifest["layers"]} == {
         path.name: path.stat().st_size for path in shop.make_adapter(1).iterdir()
     }
-    config = json.loads(shop.registry.adapters._blobs.get(manifest["config"]["digest"]))
+    config = json.loads(shop.registry.blobs.get(manifest["config"]["digest"]))
     assert config["base"] == version.base_digest
     assert config["lineage"] == {"source": "test"}
 
 
 def test_a_laid_out_version_is_the_published_bytes_and_read_only(shop: Shop) -> None:
     version = shop.publish(1).version
-    folder = shop.registry.adapters.materialise(version.manifest_digest)
+    folder = shop.registry.version_files.materialise(version.manifest_digest)
     assert folder.name == version.manifest_digest.removeprefix("sha256:")
     for path in folder.iterdir():
         assert path.read_bytes() == (shop.make_adapter(1) / path.name).read_bytes()
@@ -110,16 +110,16 @@ def test_a_laid_out_version_is_the_published_bytes_and_read_only(shop: Shop) -> 
 
 def test_a_version_that_is_laid_out_needs_the_blob_store_no_more(shop: Shop) -> None:
     version = shop.publish(1).version
-    folder = shop.registry.adapters.materialise(version.manifest_digest)
+    folder = shop.registry.version_files.materialise(version.manifest_digest)
     shutil.rmtree(shop.registry.settings.state_dir / "blobs")
-    assert shop.registry.adapters.materialise(version.manifest_digest) == folder
+    assert shop.registry.version_files.materialise(version.manifest_digest) == folder
     assert len(list(folder.iterdir())) == 2
 
 
 def test_callers_that_lay_out_one_version_at_once_get_one_whole_folder(shop: Shop) -> None:
     version = shop.publish(1).version
     with ThreadPoolExecutor(8) as pool:
-        folders = set(pool.map(shop.registry.adapters.materialise, [version.manifest_digest] * 8))
+        folders = set(pool.map(shop.registry.version_files.materialise, [version.manifest_digest] * 8))
     assert len(folders) == 1
     cache = shop.registry.settings.adapter_cache_dir
     assert list(cache.iterdir()) == list(folders), "a staging folder was left behind"
@@ -130,7 +130,7 @@ def test_a_corrupt_version_is_never_laid_out_and_publishing_it_again_repairs_it(
     largest = max(files_of(shop.registry.settings.state_dir / "blobs"), key=lambda path: path.stat().st_size)
     largest.write_bytes(largest.read_bytes()[:-4] + b"\0\0\0\1")
     with pytest.raises(CorruptBlob):
-        shop.registry.adapters.materialise(version.manifest_digest)
+        shop.registry.version_files.materialise(version.manifest_digest)
     assert list(shop.registry.settings.adapter_cache_dir.iterdir()) == []
     assert not shop.publish(1).created
-    assert shop.registry.adapters.materialise(version.manifest_digest).is_dir()
+    assert shop.registry.version_files.materialise(version.manifest_digest).is_dir()

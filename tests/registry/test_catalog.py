@@ -44,7 +44,7 @@ def refused(change: Change) -> Change:
 NO_CHANGES: dict[str, Change] = {
     "reading": lambda shop: (shop.registry.catalog(), shop.registry.adapters.all(), shop.registry.tenants.all()),
     "publishing the same bytes": lambda shop: shop.publish(0),
-    "laying out": lambda shop: shop.registry.adapters.materialise(shop.publish(0).version.manifest_digest),
+    "laying out": lambda shop: shop.registry.version_files.materialise(shop.publish(0).version.manifest_digest),
     "asking for a swap": lambda shop: shop.registry.swaps.request(parse_ref("acme/triage@1.1"), actor="someone"),
     "asking for a ramp": lambda shop: shop.registry.swaps.request_ramp(
         TRIAGE, {"1.0": 5000, "1.1": 5000}, actor="someone"

@@ -57,7 +57,7 @@ def served(tmp_path: Path) -> Callable[[], tuple[dict[str, Any], dict[str, Tenso
     def served() -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
         with Registry.open(RegistrySettings(state_dir=tmp_path / "state")) as registry:
             version = registry.adapters.all()[-1]
-            folder = registry.adapters.materialise(version.manifest_digest)
+            folder = registry.version_files.materialise(version.manifest_digest)
         config = json.loads((folder / CONFIG_FILE).read_bytes())
         return config, read_tensors((folder / WEIGHTS_FILE).read_bytes()), version.lineage
 
@@ -495,7 +495,7 @@ def test_a_sound_folder_is_published_byte_for_byte(bring: Import, tmp_path: Path
     folder = write_adapter(tmp_path / "run")
     assert bring(folder, "--no-repair").status == 0
     with Registry.open(RegistrySettings(state_dir=tmp_path / "state")) as registry:
-        laid = registry.adapters.materialise(registry.adapters.all()[-1].manifest_digest)
+        laid = registry.version_files.materialise(registry.adapters.all()[-1].manifest_digest)
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         assert (laid / name).read_bytes() == (folder / name).read_bytes()
 

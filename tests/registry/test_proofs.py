@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from registry.adapters import VersionInfo
 from registry.effect_proof import EFFECT_PROOF_FILE, Probe, parse_proof, proof_bytes, read_proof, write_proof
 from registry.errors import AdapterRefused, InvalidInput, RegistryError
 from registry.names import AdapterRef, parse_ref
 from registry.service import Registry
 from registry.settings import RegistrySettings
 from registry.swaps import DONE
+from registry.version_rows import VersionInfo
 from tests.registry.adapter_folders import VOCAB, TinyBase, write_adapter
 
 FIRST = parse_ref("acme/triage@1.0")
@@ -44,11 +44,11 @@ def imported(registry: Registry, tmp_path: Path) -> VersionInfo:
 def test_a_proof_attached_later_lies_in_the_folder_that_engines_were_given(
     registry: Registry, imported: VersionInfo
 ) -> None:
-    folder = registry.adapters.materialise(imported.manifest_digest)
+    folder = registry.version_files.materialise(imported.manifest_digest)
     assert read_proof(folder) is None
     proven = registry.adapters.attach_proof(FIRST, proof_bytes(probes()))
     assert proven.manifest_digest == imported.manifest_digest
-    assert registry.adapters.materialise(imported.manifest_digest) == folder
+    assert registry.version_files.materialise(imported.manifest_digest) == folder
     assert read_proof(folder) == parse_proof(proof_bytes(probes()))
     assert not (folder / EFFECT_PROOF_FILE).stat().st_mode & 0o222
 
@@ -56,14 +56,14 @@ def test_a_proof_attached_later_lies_in_the_folder_that_engines_were_given(
 def test_a_proof_reaches_hosts_that_have_the_folder_already_and_those_that_do_not(
     registry: Registry, imported: VersionInfo
 ) -> None:
-    folder = registry.adapters.materialise(imported.manifest_digest)
+    folder = registry.version_files.materialise(imported.manifest_digest)
     registry.adapters.attach_proof(FIRST, proof_bytes(probes()))
     (folder / EFFECT_PROOF_FILE).unlink()  # as on a host that laid the version out before
-    assert read_proof(registry.adapters.materialise(imported.manifest_digest)) is not None
+    assert read_proof(registry.version_files.materialise(imported.manifest_digest)) is not None
     for file in folder.iterdir():
         file.unlink()
     folder.rmdir()  # as on a host that never had it
-    assert read_proof(registry.adapters.materialise(imported.manifest_digest)) is not None
+    assert read_proof(registry.version_files.materialise(imported.manifest_digest)) is not None
 
 
 def test_what_is_known_of_the_effect_is_shown_with_the_version(registry: Registry, imported: VersionInfo) -> None:
@@ -78,7 +78,7 @@ def test_a_later_proof_takes_the_place_of_an_earlier_one(registry: Registry, imp
     again = registry.adapters.attach_proof(FIRST, proof_bytes(probes(effect=2.0)))
     assert again.proof is not None
     assert again.proof.largest_effect == 2.0
-    found = read_proof(registry.adapters.materialise(imported.manifest_digest))
+    found = read_proof(registry.version_files.materialise(imported.manifest_digest))
     assert found is not None
     assert found.largest_effect == 2.0
 
@@ -153,10 +153,10 @@ def test_without_a_database_complete_folders_are_used_and_no_new_one_is_without_
     registry: Registry, imported: VersionInfo, tmp_path: Path
 ) -> None:
     other = publish(registry, write_adapter(tmp_path / "second", config={"lora_alpha": 16}))
-    folder = registry.adapters.materialise(imported.manifest_digest)
+    folder = registry.version_files.materialise(imported.manifest_digest)
     registry.db.close()
     for file in (tmp_path / "state").glob("registry.db*"):
         file.write_bytes(b"this is a letter, not a database; " * 100)
-    assert registry.adapters.materialise(imported.manifest_digest) == folder
+    assert registry.version_files.materialise(imported.manifest_digest) == folder
     with pytest.raises(RegistryError, match="cannot be asked for an effect proof"):
-        registry.adapters.materialise(other.manifest_digest)
+        registry.version_files.materialise(other.manifest_digest)

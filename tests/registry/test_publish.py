@@ -86,7 +86,7 @@ def test_only_the_published_files_are_kept(shop: Shop) -> None:
     folder = shop.make_adapter(1)
     (folder / "README.md").write_text("of no use to an engine")
     published = shop.publish(1).version
-    laid_out = shop.registry.adapters.materialise(published.manifest_digest)
+    laid_out = shop.registry.version_files.materialise(published.manifest_digest)
     assert sorted(path.name for path in laid_out.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
 
 
@@ -163,7 +163,7 @@ def test_a_publisher_that_is_killed_at_any_step_leaves_nothing_and_the_next_one_
     assert len(before) >= 8 + 5, "the four blobs and the statements of the transaction were not all stepped through"
     with Registry.open(RegistrySettings(state_dir=state_dir)) as registry:
         version = registry.adapters.get(AdapterRef("acme", "triage", VersionNumber(1, 0), None))
-        weights = registry.adapters.materialise(version.manifest_digest) / "adapter_model.safetensors"
+        weights = registry.version_files.materialise(version.manifest_digest) / "adapter_model.safetensors"
         assert weights.read_bytes() == (make_adapter(1) / "adapter_model.safetensors").read_bytes()
         assert registry.adapters.history(TRIAGE) == []
         assert os.listdir(registry.settings.adapter_cache_dir) == [weights.parent.name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry.adapters import move_alias
+from registry.aliases import move_alias
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.following import follow
 from registry.names import parse_ref

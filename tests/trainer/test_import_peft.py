@@ -132,7 +132,7 @@ def test_what_is_published_answers_as_the_model_that_was_saved(
     assert done.status == 0, done.err
     assert ("repaired: " in done.out) == repaired
     version = registry.adapters.get(parse_ref("acme/x@1.0"))
-    folder = registry.adapters.materialise(version.manifest_digest)
+    folder = registry.version_files.materialise(version.manifest_digest)
     config = json.loads((folder / "adapter_config.json").read_bytes())
     assert isinstance(config["target_modules"], list)
     loaded = PeftModel.from_pretrained(load(base), folder).eval()

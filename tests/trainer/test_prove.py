@@ -61,7 +61,7 @@ def test_an_import_is_proven_on_general_texts(registry: Registry, base: Path) ->
     version = prove(Proving(parse_ref("acme/strong@1.0"), base), registry, said.append)
     assert version.proof is not None
     assert version.proof.largest_effect > 0.1
-    folder = registry.adapters.materialise(version.manifest_digest)
+    folder = registry.version_files.materialise(version.manifest_digest)
     proof = read_proof(folder)
     assert proof is not None
     assert len(proof.probes) == 6
@@ -92,7 +92,7 @@ def test_texts_of_the_adapters_own_task_are_used_when_they_are_given(
     file = tmp_path / "texts.jsonl"
     file.write_text('{"prompt": "left", "completion": " A"}\n{"prompt": "right", "completion": " B"}\n')
     version = prove(Proving(parse_ref("acme/strong@1.0"), base, file), registry)
-    proof = read_proof(registry.adapters.materialise(version.manifest_digest))
+    proof = read_proof(registry.version_files.materialise(version.manifest_digest))
     assert proof is not None
     assert len(proof.probes) == 2
 
