@@ -35,6 +35,7 @@ from gateway.cost.prompt_tokens import PromptTokens
 from gateway.cost.refusal_counts import RefusalCounts
 from gateway.cost.shipper import Shipper
 from gateway.cost.warnings import BudgetWarnings
+from gateway.desk import Desk
 from gateway.errors import MethodNotAllowed, Overloaded
 from gateway.experiments.skews import SkewWatch
 from gateway.experiments.units import Units
@@ -46,7 +47,6 @@ from gateway.path import House
 from gateway.request_log import Request, RequestLog
 from gateway.settings import GatewaySettings
 from gateway.steps.admit import Admission
-from gateway.steps.parse import Desk
 from registry.budget_warnings import BudgetWarningBooks
 from registry.output_lengths import count_lengths
 from registry.service import Registry

@@ -15,6 +15,7 @@ from gateway.cost.limits import Bill, Limits
 from gateway.cost.output_lengths import OutputLengths
 from gateway.cost.prompt_tokens import PromptTokens
 from gateway.cost.refusal_counts import RefusalCounts
+from gateway.desk import Desk
 from gateway.errors import AnswerTimeout, EngineFailed, Overloaded
 from gateway.experiments.units import Units
 from gateway.fleet.abilities import who_cannot
@@ -31,7 +32,7 @@ from gateway.steps.forward import AdapterMissing, Forward
 from gateway.steps.hold import hold
 from gateway.steps.load import Fleet, Load
 from gateway.steps.meter import Meter
-from gateway.steps.parse import Desk, parse
+from gateway.steps.parse import parse
 from gateway.steps.place import Attempt, EngineLoad, place
 from gateway.steps.resolve import resolve
 
@@ -92,7 +93,7 @@ async def _serve_request(
         respond.describe(arm)
         respond.streams = request.stream
         request, bill = await hold(
-            house.limits, house.lengths, house.prompts, catalog, principal, arm, request, body_bytes
+            house.limits, house.lengths, house.prompts, house.desk, catalog, principal, arm, request, body_bytes
         )
         with bill:
             respond.say(bill.headers)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import orjson
@@ -28,6 +29,7 @@ from gateway.cost.normalization import growth
 from gateway.cost.output_lengths import OutputLengths
 from gateway.cost.prompt_tokens import PromptTokens, texts_of
 from gateway.cost.sizes import Size
+from gateway.desk import Desk
 from gateway.handoffs import Arm, Principal
 from registry.catalog import Catalog, TariffEntry
 
@@ -44,6 +46,7 @@ async def hold(
     limits: Limits,
     lengths: OutputLengths,
     prompts: PromptTokens,
+    desk: Desk,
     catalog: Catalog,
     principal: Principal,
     arm: Arm,
@@ -58,12 +61,12 @@ async def hold(
         return request, await limits.open(standing, NOTHING)
     rate_prompt = -(-body_bytes // BYTES_PER_TOKEN)
     template = max(TEMPLATE_TOKENS, standing.template_tokens)
-    prompt = body_bytes + template + printed_bytes(request.body) + growth(texts_of(request.body))
-    usual = lengths.bound(principal.tenant, arm.public_name)
-    answers = (usual if request.max_output_tokens is None else request.max_output_tokens) * request.choices
+    prompt = body_bytes + template + await desk.do(principal.tenant, body_bytes, partial(_added_bytes, request.body))
+    most = request.max_output_tokens
+    answers = (lengths.bound(principal.tenant, arm.public_name) if most is None else most) * request.choices
     if nearly_spent(standing.counters, prompt, answers, standing.price):
         prompt -= await prompts.spared(arm.base_digest, request.body)
-    if request.max_output_tokens is None:
+    if most is None:
         fits = longest_answers(standing.counters, rate_prompt, prompt, standing.price, answers)
         request = _bounded(request, max(1, fits // request.choices))
     size = _size(rate_prompt, prompt, template, request, standing.price)
@@ -101,6 +104,11 @@ def _named_bound(request: InferenceRequest) -> list[str]:
     if not named and request.endpoint == "completions":
         return [f"max_tokens (without one it is {COMPLETIONS_DEFAULT_TOKENS})"]
     return named[:1]
+
+
+def _added_bytes(body: Mapping[str, Any]) -> int:
+    """The most that templates and normalisation add to the bytes of a body."""
+    return printed_bytes(body) + growth(texts_of(body))
 
 
 def printed_bytes(body: Mapping[str, Any]) -> int:

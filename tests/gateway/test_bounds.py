@@ -13,9 +13,9 @@ import pytest
 
 from gateway.api.bounds import BODY, WITHIN
 from gateway.api.request import Caps, parse_request
+from gateway.desk import LARGE_BYTES, Desk
 from gateway.errors import BadRequest
-from gateway.steps.parse import LARGE_BYTES, Desk
-from tests.gateway.stack import Stack
+from tests.gateway.stack import Stack, wait_until
 
 CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
 NOT_JSON = b"!"
@@ -107,23 +107,48 @@ def test_a_field_with_too_much_in_it_is_refused_with_its_name_and_the_limit(fiel
     assert "the most is" in caught.value.message
 
 
+class Other:
+    """Other work of the thread for large bodies, until `end` is set."""
+
+    def __init__(self, thread: ThreadPoolExecutor) -> None:
+        self.begun, self.end = threading.Event(), threading.Event()
+        thread.submit(self._work)
+
+    def _work(self) -> None:
+        self.begun.set()
+        self.end.wait(10)
+
+
 def test_large_bodies_are_parsed_beside_the_event_loop(stack: Stack) -> None:
     assert stack.gateway.house is not None
     stack.wait_ready()
-    occupied, free = threading.Event(), threading.Event()
-
-    def occupy() -> None:
-        occupied.set()
-        free.wait(10)
-
-    stack.gateway.house.desk._thread.submit(occupy)
-    assert occupied.wait(10)
+    other = Other(stack.gateway.house.desk._thread)
+    assert other.begun.wait(10)
     with ThreadPoolExecutor(1) as pool:
         large = pool.submit(stack.chat, "triage", "acme", metadata={}, user="u", tools=None, stop=["x" * LARGE_BYTES])
         assert stack.chat("sentiment", "globex").status_code == 200
         assert not large.done()
-        free.set()
+        other.end.set()
         assert large.result().status_code == 400
+
+
+def test_what_large_prompts_count_for_budgets_is_found_beside_the_event_loop(stack: Stack) -> None:
+    assert stack.gateway.house is not None
+    stack.house.registry.limits.set("tenant:acme", {"daily_tokens": 10**9})
+    stack.wait_revision()
+    stack.wait_ready()
+    thread = stack.gateway.house.desk._thread
+    first = Other(thread)
+    assert first.begun.wait(10)
+    with ThreadPoolExecutor(1) as pool:
+        large = pool.submit(stack.chat, "triage", "acme", messages=[{"role": "user", "content": "é" * LARGE_BYTES}])
+        wait_until("the body waits for its parsing", lambda: thread._work_queue.qsize() or None)
+        second = Other(thread)
+        first.end.set()
+        assert second.begun.wait(10)
+        wait_until("its prompt waits for its counting", lambda: thread._work_queue.qsize() or None)
+        second.end.set()
+        assert large.result().status_code == 200
 
 
 async def test_tenants_take_turns_with_large_bodies() -> None:
@@ -134,9 +159,9 @@ async def test_tenants_take_turns_with_large_bodies() -> None:
         order.append(name)
 
     try:
-        tasks = [asyncio.create_task(desk.do("mallory", lambda: work("mallory"))) for _ in range(4)]
+        tasks = [asyncio.create_task(desk.do("mallory", LARGE_BYTES, lambda: work("mallory"))) for _ in range(4)]
         await asyncio.sleep(0)
-        tasks.append(asyncio.create_task(desk.do("alice", lambda: work("alice"))))
+        tasks.append(asyncio.create_task(desk.do("alice", LARGE_BYTES, lambda: work("alice"))))
         await asyncio.sleep(0)
         gate.set()
         await asyncio.gather(*tasks)
