@@ -21,7 +21,8 @@ NOT_FOR_HELP = HEAVY | {"sqlalchemy", "alembic", "obstore", "fastapi", "uvicorn"
 HELP_CPU_S = 2.0
 """Many times what it takes, so that only a heavy import is told from a busy machine."""
 
-LOADED = "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+LOADED = "print(json.dumps(sorted({name.partition('.')[0] for name, module in sys.modules.items() if module})))"
+"""`None` in the place of a module says that it must not be imported."""
 RUN = f"""
 import json, sys
 sys.argv = ["switchyard", *sys.argv[1:]]
