@@ -13,8 +13,7 @@ import typer
 from gateway import checks
 from gateway.admin_client import admin_client
 from gateway.checks import Check
-from gateway.fleet.declared import declared_fleet
-from gateway.fleet.engine import EngineDeclaration
+from gateway.fleet.declared import EngineDeclaration, declared_fleet
 from gateway.fleet.fingerprint import MAX_DISAGREEMENT_NATS, base_agreement
 from gateway.fleet.isolation import BASE, CannotTest, Folders, Isolation, examine, speakers, write_test_adapters
 from gateway.fleet.quirks import quirks_of

@@ -47,9 +47,9 @@ class Books:
 
     def note(self, engine: ManagedEngine) -> None:
         """The engine was looked at."""
-        if engine.look is None:
+        if engine.health.look is None:
             return
-        reading, before = _reading(engine.url, engine.look), self._newest.get(engine.url)
+        reading, before = _reading(engine.url, engine.health.look), self._newest.get(engine.url)
         if before is None or before.boot_ms != reading.boot_ms:
             if before is not None:
                 self._wait(before)  # the last of a boot that is over
@@ -66,7 +66,7 @@ class Books:
 
     async def close(self, engines: Sequence[ManagedEngine]) -> None:
         """Look once more at engines that work, and write everything down."""
-        await asyncio.gather(*(self._look_once_more(engine) for engine in engines if engine.healthy))
+        await asyncio.gather(*(self._look_once_more(engine) for engine in engines if engine.health.serves))
         for reading in self._newest.values():
             self._wait(reading)
         await self._write(engines)
@@ -74,7 +74,7 @@ class Books:
     async def _look_once_more(self, engine: ManagedEngine) -> None:
         with suppress(EngineFault):
             look = await engine.control.look()
-            if look.boot == engine.boot:
+            if look.boot == engine.residency.boot:
                 self._newest[engine.url] = _reading(engine.url, look)
 
     def _wait(self, reading: Reading) -> None:

@@ -22,11 +22,12 @@ from gateway.cost.lending import Pool
 from gateway.fleet.books import Books
 from gateway.fleet.court import Court
 from gateway.fleet.demand import Demand
-from gateway.fleet.engine import Finder, ManagedEngine
+from gateway.fleet.engine import ManagedEngine
 from gateway.fleet.homes import Homes
 from gateway.fleet.hub import Hub, WorkerLink
 from gateway.fleet.loading import Loading, Term
 from gateway.fleet.publication import Publication
+from gateway.fleet.residency import Finder
 from gateway.fleet.status import fleet_document
 from gateway.fleet.swap import SwapRunner
 from gateway.fleet.view import ColdAdapterFailed
@@ -186,14 +187,17 @@ class Controller:
         engine = self.engine(engine_url)
         if engine is not None:
             await self._looked_at(engine)
-            while engine.in_doubt:  # a load before the restart is known would compare with a base that is not back yet
+            while (
+                engine.health.in_doubt
+            ):  # a load in ignorance of the restart would compare with a base that is not back
                 await asyncio.wait([self._look_at(engine, reconcile=False)])
-        if engine is None or not engine.healthy:
-            raise ColdAdapterFailed(f"the engine is down ({engine.fault if engine else 'unknown'})", permanent=False)
+        if engine is None or not engine.health.serves:
+            fault = engine.health.fault if engine is not None else "unknown"
+            raise ColdAdapterFailed(f"the engine is down ({fault})", permanent=False)
         await self.loading.ensure(engine, version, for_swap=for_swap)
 
     async def _looked_at(self, engine: ManagedEngine) -> None:
-        while engine.state == "new":
+        while engine.health.state == "new":
             await asyncio.sleep(LOOK_POLL_S)
 
     async def all_looked_at(self, base_digest: str, timeout_s: float) -> None:
@@ -242,13 +246,13 @@ class Controller:
         return self._homes_among(self._able(), version)
 
     def _able(self) -> dict[str, ManagedEngine]:
-        return {engine.url: engine for engine in self.engines if engine.healthy and not engine.drained}
+        return {engine.url: engine for engine in self.engines if engine.health.serves and not engine.health.drained}
 
     def _homes_among(self, able: Mapping[str, ManagedEngine], version: VersionEntry) -> list[ManagedEngine]:
         order = [
             able[url]
             for url in self._order_of_homes(able).order(version.name)
-            if able[url].declared.base_digest == version.base_digest and able[url].bars(version.id) is None
+            if able[url].declared.base_digest == version.base_digest and able[url].bars.reason(version.id) is None
         ]
         return order[: self.demand.copies.get(version.id, 1)]
 
@@ -298,8 +302,8 @@ class Controller:
 
     def _pause_s(self) -> float:
         """Until the next round. Nobody's failed request tells of an engine that is back, so look for it."""
-        healthy = all(engine.healthy for engine in self.engines)
-        return self._settings.check_interval_s if healthy else min(self._settings.check_interval_s, LOOK_FOR_LOST_S)
+        all_serve = all(engine.health.serves for engine in self.engines)
+        return self._settings.check_interval_s if all_serve else min(self._settings.check_interval_s, LOOK_FOR_LOST_S)
 
     async def _read_orders(self) -> None:
         """Which workers live, and which engines are drained; without the database nothing is unloaded."""
@@ -312,7 +316,7 @@ class Controller:
             return
         self.hub.expected = frozenset(worker.id for worker in live)
         for engine in self.engines:
-            engine.drained = engine.url in drains
+            engine.health.drained = engine.url in drains
 
     async def _check_all(self, *, reconcile: bool) -> None:
         """Look at every engine. One that does not answer keeps its own check waiting, and nobody else's round."""
@@ -335,7 +339,7 @@ class Controller:
             del self._checks[engine.url]
         if not check.cancelled() and (error := check.exception()) is not None:
             log.error("checking engine %s failed", engine.url, exc_info=error)
-            engine.down(f"its check failed: {error!r}")
+            engine.health.down(f"its check failed: {error!r}")
         self.publish()
 
     async def _check(self, engine: ManagedEngine, *, reconcile: bool) -> None:
@@ -346,21 +350,21 @@ class Controller:
             heard_s=self.hub.heard_s.get(engine.url, 0.0),
             examine=partial(self.court.examine, engine),
         )
-        if engine.healthy:
+        if engine.health.serves:
             self.court.note(engine)
-        engine.told(self.publish())
+        engine.residency.told(self.publish())
         self.books.note(engine)
         if new_boot:
             self.loading.forget_failures(engine.url)
             self.court.retry_soon()
             self.wake()
-        elif not engine.healthy:
+        elif not engine.health.serves:
             self.loading.give_up(engine)
-        elif engine.healthy:
+        else:
             try:
                 for version_id in await engine.reconcile() if reconcile else ():
                     log.warning("engine %s lost version id %d", engine.url, version_id)
-                if engine.leaving and not engine.loading.locked():
+                if engine.residency.leaving and not engine.loading.locked():
                     async with engine.loading:
                         await self.loading.unload_cleared(engine)
             except (EngineFault, ColdAdapterFailed) as error:
@@ -384,7 +388,7 @@ class Controller:
         uses, self.hub.uses = self.hub.uses, {}
         in_flight: dict[int, int] = {}
         for engine in self.engines:
-            for version_id, entry in engine.resident.items():
+            for version_id, entry in engine.residency.resident.items():
                 if number := self.hub.count(engine.url, entry.name):
                     in_flight[version_id] = in_flight.get(version_id, 0) + number
         self.demand.observe(uses, in_flight, max(elapsed_s, 0.001))
@@ -398,16 +402,18 @@ class Controller:
         """
         able = self._able()
         room = {
-            url: engine.places_left()
+            url: places
             for url, engine in able.items()
-            if not self.loading.running_on(url) and (engine.places_left() > 0 or engine.adoptable)
+            if not self.loading.running_on(url)
+            and ((places := engine.residency.places_left()) > 0 or engine.residency.adoptable)
         }
         for version in self._by_heat(self._catalog()):
             if not room:
                 return
             for engine in self._homes_among(able, version):
-                fits = room.get(engine.url, 0) > 0 or (engine.url in room and version.id in engine.adoptable)
-                if fits and version.id not in engine.resident and self.loading.may_preload(engine, version):
+                held = engine.residency
+                fits = room.get(engine.url, 0) > 0 or (engine.url in room and version.id in held.adoptable)
+                if fits and version.id not in held.resident and self.loading.may_preload(engine, version):
                     del room[engine.url]
                     self.loading.start(engine, version, for_swap=False)
 
@@ -427,7 +433,7 @@ class Controller:
         kept = catalog.wanted.keys() | self.swaps.versions()
         now = time.monotonic()
         for engine in self.engines:
-            for version_id, entry in list(engine.resident.items()):
+            for version_id, entry in list(engine.residency.resident.items()):
                 idle_since = self.hub.last_used_s.setdefault((engine.url, version_id), now)
                 idle = now - idle_since > self._settings.retire_after_s and not self.hub.count(engine.url, entry.name)
                 known = catalog.versions_by_id.get(version_id)

@@ -25,7 +25,9 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.fleet.engine import EngineRefused, ManagedEngine, digest_in, short_digest
+from gateway.fleet.engine import ManagedEngine
+from gateway.fleet.health import EngineRefused
+from gateway.fleet.residency import digest_in, short_digest
 from gateway.fleet.view import ColdAdapterFailed
 from gateway.fleet.vllm import FAILS, AdapterRejected, CannotCompare, EngineFault, ProofBroken
 from registry.catalog import Catalog, VersionEntry
@@ -83,7 +85,7 @@ class Court:
 
     def note(self, engine: ManagedEngine) -> None:
         """What an engine holds in its routes is proven."""
-        for version_id in engine.resident:
+        for version_id in engine.residency.resident:
             self._proved.setdefault(version_id, set()).add(engine.url)
 
     async def examine(self, engine: ManagedEngine) -> None:
@@ -93,7 +95,7 @@ class Court:
         that was refused, which is asked for those that it was refused over.
         """
         versions = await self._witnesses(engine, with_proof=True)
-        if not versions and engine.state == "refused":
+        if not versions and engine.health.state == "refused":
             versions = await self._stand_ins(engine.declared.base_digest)
         await self._proves_one(engine, versions, WITNESSES)
 
@@ -174,8 +176,8 @@ class Court:
         False: there is no other adapter to ask it for.
         """
         async with engine.loading:
-            if not engine.healthy:
-                raise EngineFault(f"it is {engine.state}: {engine.fault}")
+            if not engine.health.serves:
+                raise EngineFault(f"it is {engine.health}")
             witnesses = [one for one in await self._witnesses(engine) if one.id != version.id]
             if await self._proves_one(engine, witnesses, WITNESSES):
                 return True
@@ -223,7 +225,7 @@ class Court:
         ]
         random.shuffle(known)  # so that an engine which was refused meets others the next time
         proven = await self._with_proof(known)
-        held = {one for other in self._engines if other is not engine for one in other.resident}
+        held = {one for other in self._engines if other is not engine for one in other.residency.resident}
         return _by_turns(sorted(proven if proven or with_proof else known, key=lambda version: version.id not in held))
 
     async def _stand_ins(self, base_digest: str, refused: VersionEntry | None = None) -> list[VersionEntry]:
@@ -245,10 +247,10 @@ class Court:
         return [
             engine
             for engine in self._engines
-            if engine.healthy
-            and not engine.drained
+            if engine.health.serves
+            and not engine.health.drained
             and engine.declared.base_digest == version.base_digest
-            and not engine.bars(version.id)
+            and not engine.bars.reason(version.id)
         ]
 
     # Outcomes
@@ -260,7 +262,7 @@ class Court:
         return ColdAdapterFailed(f"the engine is refused: {reason}", permanent=False)
 
     def _bar(self, engine: ManagedEngine, version: VersionEntry, error: EngineFault) -> ColdAdapterFailed:
-        engine.bar(version.id, str(error))
+        engine.bars.add(version.id, str(error))
         log.warning("engine %s gets no %s for a while: %s", engine.url, version.name, error)
         return _not_now(version, str(error))
 

@@ -6,12 +6,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.fleet.connection import EngineClient
-from gateway.fleet.engine import EngineDeclaration
+from gateway.fleet.quirks import Platform
 from gateway.fleet.zero_adapter import write_zero_adapter
 from gateway.settings import GatewaySettings
 from registry.bases import BaseInfo
 from registry.errors import InvalidInput
+from registry.fingerprint import Fingerprint
 from registry.service import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class EngineDeclaration:
+    """An engine as the settings declare it."""
+
+    url: str
+    base_digest: str
+    platform: Platform
+    max_cpu_loras: int
+    api_key: str | None = None
+    fingerprint: Fingerprint | None = None
+    """What its base answers to a few questions; without one the declaration is believed."""
+    prompt_logprobs: bool = True
+    """Whether it survives being asked for them."""
+    refuses_other_template: bool = True
+    """Whether it must not serve when it renders conversations otherwise than its base; else that is only said."""
+    hung_after_s: float = 60.0
+    """Requests in flight, and no step and no byte for so long: the engine hangs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,15 +78,15 @@ class Loading:
         """
         if version.quarantined is not None:
             raise ColdAdapterFailed(f"{version.name} is quarantined: {version.quarantined}", permanent=True)
-        while not engine.holds(version.id, fully_proven=for_swap):
-            if reason := engine.bars(version.id):
+        while not engine.residency.holds(version.id, fully_proven=for_swap):
+            if reason := engine.bars.reason(version.id):
                 raise ColdAdapterFailed(f"{version.name} is not loaded on this engine now: {reason}", permanent=False)
             load = self.tasks.get((engine.url, version.id))
             if load is None or load.done():  # a finished one stays in the table until the loop's next turn
                 load = self.start(engine, version, for_swap)
             await asyncio.wait((load,))  # a caller that goes away must not cancel the load that others wait for
             if load.cancelled():  # before its first step, so that it could not say so itself
-                raise ColdAdapterFailed(f"the load was given up; the engine is {engine.state}", permanent=False)
+                raise ColdAdapterFailed(f"the load was given up; the engine is {engine.health.state}", permanent=False)
             load.result()
 
     def running_on(self, url: str) -> int:
@@ -97,7 +97,7 @@ class Loading:
         """Whether a load that nobody waits for should begin: none runs, and none has failed just now."""
         key = (engine.url, version.id)
         late_enough = time.monotonic() >= self._not_before.get(key, 0.0)
-        return key not in self.tasks and late_enough and engine.bars(version.id) is None
+        return key not in self.tasks and late_enough and engine.bars.reason(version.id) is None
 
     def forget_failures(self, url: str) -> None:
         """The engine has booted: what failed before may be tried at once."""
@@ -128,22 +128,22 @@ class Loading:
                 self._office.wake()
                 raise failure from error
         except asyncio.CancelledError:
-            if engine.healthy:
+            if engine.health.serves:
                 raise
-            raise ColdAdapterFailed(f"the engine is {engine.state}: {engine.fault}", permanent=False) from None
+            raise ColdAdapterFailed(f"the engine is {engine.health}", permanent=False) from None
 
     async def _load_in_turn(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool) -> None:
         async with engine.loading:
             began = time.monotonic()
-            if not engine.healthy:  # it was, when the load was asked for
-                raise ColdAdapterFailed(f"the engine is {engine.state}: {engine.fault}", permanent=False)
+            if not engine.health.serves:  # it was, when the load was asked for
+                raise ColdAdapterFailed(f"the engine is {engine.health}", permanent=False)
             try:
                 # Also for what is resident: a proof may have been added since it was laid out.
                 folder = await asyncio.to_thread(self._registry.version_files.materialise, version.manifest_digest)
-                if version.id in engine.resident:
+                if version.id in engine.residency.resident:
                     resident = await engine.prove_fully(version.id)
                 else:
-                    if version.id not in engine.adoptable:
+                    if version.id not in engine.residency.adoptable:
                         await self._make_room(engine, for_swap)
                     self._require_office()
                     resident = await engine.load(version.id, version.manifest_digest, folder, full_proof=for_swap)
@@ -174,11 +174,12 @@ class Loading:
     async def _make_room(self, engine: ManagedEngine, for_swap: bool) -> None:
         """Have the adapter that was used longest ago unloaded, and wait until it is. Raises `ColdAdapterFailed`."""
         deadline = time.monotonic() + CLEAR_TIMEOUT_S
-        if engine.places_left(for_swap=for_swap) < 1:
+        held = engine.residency
+        if held.places_left(for_swap=for_swap) < 1:
             await self._hub.hear_everybody(timeout_s=0.5)  # else what began since the last reports would look idle
-        while engine.places_left(for_swap=for_swap) < 1:
-            soon = any(self._hub.count(engine.url, name) == 0 for name in engine.leaving)
-            if not soon and not self._give_up_one(engine) and not engine.leaving:
+        while held.places_left(for_swap=for_swap) < 1:
+            soon = any(self._hub.count(engine.url, name) == 0 for name in held.leaving)
+            if not soon and not self._give_up_one(engine) and not held.leaving:
                 raise ColdAdapterFailed("every adapter place of the engine is in use", permanent=False)
             if await self.unload_cleared(engine):
                 continue
@@ -188,14 +189,15 @@ class Loading:
 
     def _give_up_one(self, engine: ManagedEngine) -> bool:
         """Take out of the routes what nobody uses and was used longest ago; False when all are used."""
-        if engine.adoptable:
-            _, (name, _) = engine.adoptable.popitem()
-            engine.leaving[name] = self._office.publish()
+        held = engine.residency
+        if held.adoptable:
+            _, (name, _) = held.adoptable.popitem()
+            held.leaving[name] = self._office.publish()
             return True
         kept = self._kept()
         idle = [
             (self._hub.last_used_s.get((engine.url, version_id), 0.0), version_id)
-            for version_id, entry in engine.resident.items()
+            for version_id, entry in held.resident.items()
             if version_id not in kept and self._hub.count(engine.url, entry.name) == 0
         ]
         if not idle:
@@ -205,13 +207,14 @@ class Loading:
 
     def retire(self, engine: ManagedEngine, version_id: int) -> None:
         """Out of the routes now; off the engine when no worker uses it."""
-        name = engine.take_out(version_id)
+        name = engine.residency.take_out(version_id)
         self._hub.last_used_s.pop((engine.url, version_id), None)
-        engine.leaving[name] = self._office.publish()
+        engine.residency.leaving[name] = self._office.publish()
 
     async def unload_cleared(self, engine: ManagedEngine) -> bool:
         """Unload what has left the routes and is used by nobody; whether anything was."""
-        cleared = [name for name, revision in engine.leaving.items() if self._hub.is_clear(engine.url, name, revision)]
+        leaving = engine.residency.leaving.items()
+        cleared = [name for name, revision in leaving if self._hub.is_clear(engine.url, name, revision)]
         unloaded = False
         for name in cleared:
             self._require_office()

@@ -31,11 +31,16 @@ class Publication:
         """What is new since the last call; empty when nothing is."""
         found: list[FromController] = []
         for engine in engines:
-            if engine.state == "new":
+            if engine.health.state == "new":
                 continue
             told = self._told.get(engine.url)
             now = _Told(
-                engine.base_name, engine.state, engine.fault, engine.routes(), engine.lacks, engine.max_model_len
+                engine.residency.base_name,
+                engine.health.state,
+                engine.health.fault,
+                engine.residency.routes(),
+                engine.profile.lacks,
+                engine.profile.max_model_len,
             )
             if now != told:
                 found.append(_message(engine, now, told.resident if told else {}))

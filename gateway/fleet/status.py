@@ -29,17 +29,17 @@ def fleet_document(
 
 
 def _engine(hub: Hub, demand: Demand, engine: ManagedEngine) -> dict[str, Any]:
-    look, probes = engine.look, engine.control.probes
+    look, probes = engine.health.look, engine.control.probes
     return {
         "url": engine.url,
-        "state": engine.state,
-        "fault": engine.fault or engine.remark,
-        "version": engine.version,
+        "state": engine.health.state,
+        "fault": engine.health.fault or engine.profile.remark,
+        "version": engine.profile.version,
         "platform": engine.declared.platform,
         "base_digest": engine.declared.base_digest,
-        "base_distance_nats": engine.base_distance,
-        "chat_template": engine.chat_template,
-        "boot_s": engine.boot,
+        "base_distance_nats": engine.profile.base_distance,
+        "chat_template": engine.profile.chat_template,
+        "boot_s": engine.residency.boot,
         "in_flight": hub.running_on(engine.url),
         "running": look.running if look else None,
         "waiting": look.waiting if look else None,
@@ -56,13 +56,13 @@ def _engine(hub: Hub, demand: Demand, engine: ManagedEngine) -> dict[str, Any]:
             "completion_tokens": probes.completion_tokens,
         },
         "places": engine.declared.max_cpu_loras,
-        "places_used": len(engine.names),
-        "leaving": sorted(engine.leaving),
+        "places_used": len(engine.residency.names),
+        "leaving": sorted(engine.residency.leaving),
         "barred": [
             {"version_id": version_id, "reason": reason, "for_s": round(for_s, 1)}
-            for version_id, (reason, for_s) in engine.barred().items()
+            for version_id, (reason, for_s) in engine.bars.all().items()
         ],
-        "foreign": sorted(engine.foreign),
+        "foreign": sorted(engine.residency.foreign),
         "resident": [
             {
                 "version_id": version_id,
@@ -73,7 +73,7 @@ def _engine(hub: Hub, demand: Demand, engine: ManagedEngine) -> dict[str, Any]:
                 "idle_s": _age(hub.last_used_s.get((engine.url, version_id))),
                 "requests_per_s": round(demand.heat(version_id), 3),
             }
-            for version_id, entry in engine.resident.items()
+            for version_id, entry in engine.residency.resident.items()
         ],
     }
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from gateway.fleet.controller import Controller, ControllerSettings
-from gateway.fleet.engine import EngineDeclaration, Finder, ManagedEngine
+from gateway.fleet.declared import EngineDeclaration
+from gateway.fleet.engine import ManagedEngine
 from gateway.fleet.hub import Hub
+from gateway.fleet.residency import Finder
 from gateway.fleet.wire import Address, FromController, FromWorker, Hello, Published, encode, read_from_controller
 from tests.gateway.stack import House
 

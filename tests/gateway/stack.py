@@ -258,9 +258,9 @@ class Stack:
     def restart_engine(self, number: int = 0) -> None:
         """A new boot of an engine at its address, noticed by the gateway."""
         managed = self.controller.engines[number]
-        before = managed.boot
+        before = managed.residency.boot
         run(self.engines[number].restart())
-        wait_until("the new boot to be noticed", lambda: managed.boot not in (None, before))
+        wait_until("the new boot to be noticed", lambda: managed.residency.boot not in (None, before))
         self.wait_ready()
 
     def wait_resident(self, *names: str) -> None:

@@ -27,7 +27,7 @@ def test_an_import_that_was_proven_later_is_held_to_its_effect(house: House) -> 
     version = house.registry.adapters.attach_proof(parse_ref("acme/triage@1.0"), json.dumps(proof()).encode())
     with run_stack(house) as stack:
         assert house.promote("acme/triage", "1.0").state == "done"
-        resident = stack.controller.engines[0].resident[version.id]
+        resident = stack.controller.engines[0].residency.resident[version.id]
         assert resident.strength == pytest.approx(1.0)
 
 

@@ -27,8 +27,8 @@ BROKEN: list[dict[str, Any]] = [
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again after seconds or minutes is tried again at once."""
     monkeypatch.setattr("gateway.fleet.engine.LOAD_PAUSES_S", (0.0, 0.0))
-    monkeypatch.setattr("gateway.fleet.engine.FIRST_EXAMINATION_S", 0.1)
-    monkeypatch.setattr("gateway.fleet.engine.LAST_EXAMINATION_S", 0.1)
+    monkeypatch.setattr("gateway.fleet.health.FIRST_EXAMINATION_S", 0.1)
+    monkeypatch.setattr("gateway.fleet.health.LAST_EXAMINATION_S", 0.1)
     monkeypatch.setattr("gateway.fleet.court.FIRST_RETRIAL_S", 0.1)
     monkeypatch.setattr("gateway.fleet.court.LOOK_FOR_RETRIALS_S", 0.0)
 
@@ -135,7 +135,7 @@ def test_a_controller_that_takes_over_knows_a_broken_engine_by_what_its_predeces
         house.registry.leadership.release(str(stack.gateway.identity))
         wait_until("a successor", lambda: stack.controller is not first)
         assert statuses(stack, NAMES) == {(200, "")}
-        wait_until("it to look", lambda: stack.controller.engines[1].state == "refused")
+        wait_until("it to look", lambda: stack.controller.engines[1].health.state == "refused")
         assert statuses(stack, NAMES) == {(200, "")}
         assert quarantined(house) == []
 

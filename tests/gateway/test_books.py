@@ -11,7 +11,8 @@ import pytest
 from gateway.admin_key import admin_key
 from gateway.cost.reconcile import Balance, Tokens, reconcile
 from gateway.fleet.books import Books
-from gateway.fleet.engine import EngineDeclaration, ManagedEngine
+from gateway.fleet.declared import EngineDeclaration
+from gateway.fleet.engine import ManagedEngine
 from gateway.fleet.vllm import Unreachable
 from loadtest.testing import free_port
 from registry.db import now_ms
@@ -58,7 +59,9 @@ def test_each_boot_of_an_engine_has_a_balance_of_its_own(house: House) -> None:
         assert stack.chat("triage").status_code == 200
         seen = stack.controller.engines[0]
         counted = stack.state()["answered"]
-        wait_until("a look after the request", lambda: seen.look and seen.look.generation_tokens >= len(counted))
+        wait_until(
+            "a look after the request", lambda: seen.health.look and seen.health.look.generation_tokens >= len(counted)
+        )
         stack.restart_engine()
         assert stack.chat("triage").status_code == 200
     boots = reconcile(house.registry.readings, 0, now_ms() + 1)

@@ -10,7 +10,9 @@ import orjson
 import pytest
 from sqlalchemy import text
 
-from gateway.fleet.engine import EngineDeclaration, ManagedEngine, Resident
+from gateway.fleet.declared import EngineDeclaration
+from gateway.fleet.engine import ManagedEngine
+from gateway.fleet.residency import Resident
 from loadtest.folders import write_adapter
 from loadtest.testing import run_mock_engine
 from registry.names import parse_ref
@@ -33,14 +35,14 @@ async def test_an_adapter_that_leaves_while_another_is_unloaded_does_not_stop_th
         controller = controller_of(house, server.url, retire_after_s=-1.0)
         engine = controller.engines[0]
         for number in (1, 2):
-            engine.resident[number] = Resident(f"a-{number}", Path("/x"), None, fully_proven=True)
+            engine.residency.resident[number] = Resident(f"a-{number}", Path("/x"), None, fully_proven=True)
         during_unload.append(lambda: controller.lost(server.url, "a-2"))
         controller._retire_unwanted()
-        assert engine.resident == {}
+        assert engine.residency.resident == {}
         await controller.loading.unload_cleared(engine)
         unloaded = [orjson.loads(body)["lora_name"] for _, body in server.requests]
         assert unloaded[0] == "a-1"
-        assert engine.leaving == {}
+        assert engine.residency.leaving == {}
         await controller.close()
 
 
@@ -59,9 +61,9 @@ async def test_a_load_waits_while_a_new_boot_is_taken_over_and_is_not_taken_for_
             resident = await engine.load(1, "sha256:" + "1" * 64, folder, full_proof=False)
         assert await taking_over
         names = set((await mock.state())["loaded"])
-        assert names == {engine.base_name, resident.name, "a-stranger"}
-        assert engine.resident == {1: resident}
-        assert set(engine.leaving) == {"a-stranger"}, "unloaded when no worker can be using it"
+        assert names == {engine.residency.base_name, resident.name, "a-stranger"}
+        assert engine.residency.resident == {1: resident}
+        assert set(engine.residency.leaving) == {"a-stranger"}, "unloaded when no worker can be using it"
         await engine.close()
 
 
@@ -75,10 +77,10 @@ async def test_an_engine_that_never_answers_does_not_hold_up_the_others(house: H
         controller._zero_adapters[house.registry.bases.get("tiny").digest] = zero
         running = asyncio.create_task(controller.run())
         async with asyncio.timeout(1.5):  # the silent engine's check takes longer
-            while controller.engines[1].state != "up":
+            while controller.engines[1].health.state != "up":
                 await asyncio.sleep(0.01)
             await mock.stop()
-            while controller.engines[1].state == "up":
+            while controller.engines[1].health.state == "up":
                 await asyncio.sleep(0.01)
         running.cancel()
         await controller.close()
@@ -94,11 +96,11 @@ async def test_after_an_unnoticed_restart_a_proven_adapter_waits_for_the_base_th
     ):
         await controller._check_all(reconcile=False)
         await controller.ensure(mock.url, version)
-        lost = controller.engines[0].resident[version.id].name
+        lost = controller.engines[0].residency.resident[version.id].name
         await mock.restart()
         controller.lost(mock.url, lost)
         await controller.ensure(mock.url, version)
-        assert controller.engines[0].resident[version.id].strength is not None
+        assert controller.engines[0].residency.resident[version.id].strength is not None
 
 
 def test_a_database_that_is_away_for_a_moment_does_not_stop_the_fleet(house: House) -> None:
@@ -148,7 +150,7 @@ async def test_a_load_that_fails_is_told_to_everybody_who_waits_for_it(house: Ho
 
     async with raw_server(answer) as server:
         controller = controller_of(house, server.url)
-        controller.engines[0]._condition = "up"
+        controller.engines[0].health.up()
         entry = house.registry.catalog().versions_by_id[version.id]
         waiting: list[Awaitable[None]] = [controller.ensure(server.url, entry) for _ in range(clients)]
         results = await asyncio.gather(*waiting, return_exceptions=True)

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -119,7 +118,7 @@ def test_a_request_that_waits_for_a_cold_adapter_on_a_hung_engine_is_served_by_a
         managed = next(engine for engine in stack.controller.engines if engine.url == home.url)
         wait_until(
             "the load that was given up to leave no trace",
-            lambda: set(run(home.state())["loaded"]) == managed.names and not managed.leaving,
+            lambda: set(run(home.state())["loaded"]) == managed.residency.names and not managed.residency.leaving,
         )
 
 
@@ -167,20 +166,20 @@ async def test_an_engine_that_is_silent_is_slow_first_and_hung_later(house: Hous
     try:
         async with real_worker(house) as worker, office(house, url) as (controller, _):
             engine = controller.engines[0]
-            engine.declared = replace(engine.declared, hung_after_s=1.0)
-            await eventually("the engine to be up", lambda: engine.state == "up", deadline_s=20.0)
+            engine.health.hung_after_s = 1.0
+            await eventually("the engine to be up", lambda: engine.health.state == "up", deadline_s=20.0)
             await controller.ensure(url, entry_of(house, version.id))
             await eventually("the worker to know", lambda: resident(worker, version.id))
-            name, boot = engine.resident[version.id].name, engine.boot
+            name, boot = engine.residency.resident[version.id].name, engine.residency.boot
             process.send_signal(signal.SIGSTOP)
-            await eventually("it to be slow", lambda: engine.state == "slow")
+            await eventually("it to be slow", lambda: engine.health.state == "slow")
             await eventually("the worker to know", lambda: worker.states()[url][0] == "slow")
             assert resident(worker, version.id) == name, "it may only be busy"
-            await eventually("it to be hung", lambda: engine.state == "hung")
+            await eventually("it to be hung", lambda: engine.health.state == "hung")
             await eventually("it to leave the routes", lambda: not worker.view().engines)
             process.send_signal(signal.SIGCONT)
-            await eventually("it to come back", lambda: engine.state == "up")
-            assert (engine.resident[version.id].name, engine.boot) == (name, boot)
+            await eventually("it to come back", lambda: engine.health.state == "up")
+            assert (engine.residency.resident[version.id].name, engine.residency.boot) == (name, boot)
             await eventually("the routes", lambda: resident(worker, version.id) == name)
     finally:
         process.kill()

@@ -101,23 +101,23 @@ async def test_nothing_is_unloaded_before_every_worker_has_let_go_of_it(house: H
         follower(address, "slow") as slow,
     ):
         engine = controller.engines[0]
-        await eventually("the engine to be up", lambda: engine.state == "up")
+        await eventually("the engine to be up", lambda: engine.health.state == "up")
         slow.confirms = False
         await controller.ensure(mock.url, entry_of(house, version.id))
-        name = engine.resident[version.id].name
-        await eventually("it to leave the routes", lambda: name in engine.leaving)
+        name = engine.residency.resident[version.id].name
+        await eventually("it to leave the routes", lambda: name in engine.residency.leaving)
         await eventually("the quick one to know", lambda: version.id not in quick.routes)
-        await never("unloaded before the slow one knows", lambda: name not in engine.leaving)
+        await never("unloaded before the slow one knows", lambda: name not in engine.residency.leaving)
 
         slow.confirms, slow.seen = True, controller.hub.revision
         slow.in_flight = ((mock.url, name, 1),)
         slow.report()
-        await never("unloaded under a request", lambda: name not in engine.leaving)
+        await never("unloaded under a request", lambda: name not in engine.residency.leaving)
         assert name in (await mock.state())["loaded"]
 
         slow.in_flight = ()
         slow.report()
-        await eventually("it to be unloaded", lambda: name not in engine.leaving)
+        await eventually("it to be unloaded", lambda: name not in engine.residency.leaving)
         assert name not in (await mock.state())["loaded"]
 
 
@@ -125,31 +125,31 @@ async def test_a_worker_that_lives_and_has_not_linked_is_waited_for(house: House
     version = house.publish("acme/triage")
     async with office(house, mock.url, retire_after_s=0.05, reconcile_interval_s=0.1) as (controller, address):
         engine = controller.engines[0]
-        await eventually("the engine to be up", lambda: engine.state == "up")
+        await eventually("the engine to be up", lambda: engine.health.state == "up")
         house.registry.workers.report("late", "http://late", 1)
         await controller.ensure(mock.url, entry_of(house, version.id))
-        await eventually("it to leave the routes", lambda: engine.leaving)
-        await never("unloaded without the late one's word", lambda: not engine.leaving)
+        await eventually("it to leave the routes", lambda: engine.residency.leaving)
+        await never("unloaded without the late one's word", lambda: not engine.residency.leaving)
         async with follower(address, "late"):
-            await eventually("it to be unloaded", lambda: not engine.leaving)
+            await eventually("it to be unloaded", lambda: not engine.residency.leaving)
 
 
 async def test_a_worker_that_dies_is_waited_for_no_longer(house: House, mock: MockEngine) -> None:
     version = house.publish("acme/triage")
     async with office(house, mock.url, retire_after_s=0.05, reconcile_interval_s=0.1) as (controller, address):
         engine = controller.engines[0]
-        await eventually("the engine to be up", lambda: engine.state == "up")
+        await eventually("the engine to be up", lambda: engine.health.state == "up")
         house.registry.workers.report("mortal", "http://mortal", 1)
         async with follower(address, "mortal") as mortal:
             await controller.ensure(mock.url, entry_of(house, version.id))
-            mortal.in_flight = ((mock.url, engine.resident[version.id].name, 3),)
+            mortal.in_flight = ((mock.url, engine.residency.resident[version.id].name, 3),)
             mortal.report()
             await eventually("it to count", lambda: controller.hub.running_on(mock.url) == 3)
             house.registry.adapters.quarantine(version.id, "test")
-            await eventually("it to leave the routes", lambda: engine.leaving)
-            await never("unloaded under a request", lambda: not engine.leaving)
+            await eventually("it to leave the routes", lambda: engine.residency.leaving)
+            await never("unloaded under a request", lambda: not engine.residency.leaving)
         house.registry.workers.leave("mortal")  # as its lease lapses
-        await eventually("it to be unloaded", lambda: not engine.leaving)
+        await eventually("it to be unloaded", lambda: not engine.residency.leaving)
 
 
 async def test_a_worker_that_links_again_counts_once_and_has_confirmed_nothing(house: House) -> None:
@@ -185,19 +185,19 @@ async def test_a_load_that_is_given_up_before_its_first_step_is_answered_and_can
     version = house.publish("acme/triage")
     async with office(house, mock.url) as (controller, address):
         (engine,) = controller.engines
-        await eventually("the engine to be up", lambda: engine.state == "up")
+        await eventually("the engine to be up", lambda: engine.health.state == "up")
         worker = await played_worker(address, "w")
         await worker.hear_until_published()
         controller.on_message(controller.hub.links["w"], Ensure(1, mock.url, version.id))
 
         async def die() -> None:
             assert not controller.loading.tasks[mock.url, version.id].done()
-            engine.down("it died")
+            engine.health.down("it died")
             controller.loading.give_up(engine)
 
         await asyncio.create_task(die())  # after the question was taken up, and before the load's first step
         assert (await heard(worker, 1)).failure == "the load was given up; the engine is down"
-        await eventually("the engine to be back", lambda: engine.state == "up")
+        await eventually("the engine to be back", lambda: engine.health.state == "up")
         worker.say(Ensure(2, mock.url, version.id))
         assert (await heard(worker, 2)).failure == ""
         worker.hang_up()

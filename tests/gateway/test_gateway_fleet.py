@@ -60,7 +60,7 @@ def test_an_adapter_that_the_engine_forgot_is_noticed_before_anybody_asks(fleet:
     managed = fleet.controller.engines[0]
     lost = next(name for name in fleet.state()["loaded"] if "-0000" not in name)
     fleet.faults(forget_adapter=lost)
-    wait_until("the loss to be noticed", lambda: lost not in managed.names)
+    wait_until("the loss to be noticed", lambda: lost not in managed.residency.names)
     fleet.wait_resident(*NAMES)
     asked = fleet.state()["unknown_model"]
     assert served(fleet) == ALL
