@@ -303,18 +303,18 @@ class Exchange:
         `EngineTimeout` when it did not begin in time: engines send the head of a stream long before its first byte.
         """
         connection = self.connection
-        patience_s = self._head_timeout_s
+        begun = False
         while True:
             if not connection.readable:  # a timer for every chunk would cost more than reading it
                 try:
-                    async with asyncio.timeout(patience_s):
+                    async with asyncio.timeout(idle_timeout_s if begun else self._head_timeout_s):
                         await connection.wait_until_readable()
                 except TimeoutError:
                     connection.close()
-                    if patience_s is not idle_timeout_s:
+                    if not begun:
                         raise self._too_late() from None
                     raise EngineBroke(f"the engine sent nothing for {idle_timeout_s:g} s") from None
-            patience_s = idle_timeout_s
+            begun = True
             data = connection.read()
             if not data:
                 return
