@@ -1,6 +1,6 @@
 """What the steps of the request path hand each other: small, frozen, in the order in which they appear.
 
-Principal → Target → Arm → Hold → Attempt → chunks → Usage
+Call → Principal → Target → Unit → Arm → Usage
 """
 
 from __future__ import annotations
@@ -86,6 +86,8 @@ UsageSource = Literal["engine", "partial", "estimated"]
 
 CLIENT_GONE = "the client is gone"
 """Why the task of a request was cancelled, as its `CancelledError` says; else the gateway stops."""
+CLIENT_GONE_STATUS = 499
+"""nginx's, for what got no answer because nobody was there to read it."""
 MOST_TOKENS = 1 << 40
 """No attempt has so many; the ledger's sums have room for a million such ones."""
 

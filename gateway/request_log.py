@@ -20,7 +20,8 @@ from typing import Literal, NamedTuple, Protocol
 
 import orjson
 
-from gateway.handoffs import Arm, Principal, Usage
+from gateway.handoffs import CLIENT_GONE_STATUS, Arm, Principal, Usage
+from registry.money import NANO
 
 log = logging.getLogger("switchyard.request_log")
 Form = Literal["json", "text", "off"]
@@ -31,7 +32,6 @@ EVERY_S = 0.25
 ENDS_WITHIN_S = 2.0
 PIPE_BYTES = 4_096
 """Writes of at most so many bytes stay whole when several workers share a pipe."""
-NANO = 1_000_000_000
 NOTHING_USED = Usage()
 PLAIN = re.compile(r"[A-Za-z0-9._:/@+-]+")
 Value = str | int | float | bool | None
@@ -107,7 +107,7 @@ def _second(at_s: int) -> str:
 def _outcome(status: int) -> str:
     if status < 400:
         return "ok"
-    return "client_aborted" if status == 499 else "refused" if status < 500 else "failed"
+    return "client_aborted" if status == CLIENT_GONE_STATUS else "refused" if status < 500 else "failed"
 
 
 def _dollars(nano: int) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from gateway.api.request_ids import new_id
+from gateway.api.request_ids import RequestIds
+from gateway.api.respond import Respond
 from gateway.errors import UnsupportedTransfer
 
 
@@ -26,13 +27,5 @@ async def refuse_coding(scope: Any, receive: Any, send: Any) -> None:
         param="Transfer-Encoding",
         code="unsupported_transfer_encoding",
     )
-    body = error.envelope()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
-        (b"x-request-id", new_id().encode()),
-        (b"connection", b"close"),
-        *error.answer_headers(),
-    ]
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    error.headers = ((b"connection", b"close"),)
+    await Respond(send, began_s=0, headers=RequestIds(scope["headers"]).headers).fail(error)

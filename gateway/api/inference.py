@@ -16,12 +16,11 @@ from gateway.api.media import refuse_forms
 from gateway.api.request_ids import RequestIds
 from gateway.api.respond import Respond
 from gateway.errors import ApiError, BadRequest, Overloaded, PayloadTooLarge, TooSlow
-from gateway.handoffs import CLIENT_GONE, Call
+from gateway.handoffs import CLIENT_GONE, CLIENT_GONE_STATUS, Call
 from gateway.path import House, serve
 from gateway.request_log import Request
 
 log = logging.getLogger("switchyard.api")
-CLIENT_GONE_STATUS = 499
 MAX_UNIT_CHARS = 256
 BODY_GRACE_S = 10.0
 """So long a body may take before anybody looks how quickly it comes."""

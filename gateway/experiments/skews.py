@@ -26,7 +26,7 @@ class SkewWatch:
         self._noted: dict[int, SplitSkew] = {}
 
     async def run(self) -> None:
-        """For ever; once."""
+        """Look every few seconds, for ever."""
         while True:
             await asyncio.sleep(LOOK_S)
             try:

@@ -27,7 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.fleet.engine import ManagedEngine
 from gateway.fleet.health import EngineRefused
-from gateway.fleet.residency import digest_in, short_digest
+from gateway.fleet.names import digest_in, short_digest
 from gateway.fleet.view import ColdAdapterFailed
 from gateway.fleet.vllm import FAILS, AdapterRejected, CannotCompare, EngineFault, ProofBroken
 from registry.catalog import Catalog, VersionEntry

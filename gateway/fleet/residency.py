@@ -8,22 +8,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.fleet.names import OUR_NAMES, adapter_name
 from gateway.fleet.vllm import Card
 from registry.catalog import VersionEntry
 
-OUR_NAMES = "a-"
 NOT_TOLD = sys.maxsize
 """In place of a view revision: workers may still route to the name, and have not been told otherwise."""
-
-
-def short_digest(digest: str) -> str:
-    """The part of a manifest's digest that an adapter's name on an engine has."""
-    return digest.removeprefix("sha256:")[:16]
-
-
-def digest_in(name: str) -> str:
-    """That part of a name on an engine; "" in a name that is none of ours."""
-    return name.removeprefix(OUR_NAMES).partition("-")[0] if name.startswith(OUR_NAMES) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +99,7 @@ class Residency:
     def next_name(self, digest: str) -> str:
         """A name that this boot has never seen, for a load of the adapter with this digest."""
         self._sequence += 1
-        return f"{OUR_NAMES}{short_digest(digest)}-{self._term}-{self._sequence}"
+        return adapter_name(digest, self._term, self._sequence)
 
     def sort_out(self, cards: Mapping[str, Card], find: Finder, zero_adapter: Path) -> None:
         """What lies on the engine: ours that somebody vouches for, ours to be proven, to be unloaded, and others'."""

@@ -22,12 +22,13 @@ from gateway.cost.tariff import cost_nano
 from gateway.errors import BadRequest, EngineFailed
 from gateway.fleet.abilities import refusal as unsupported
 from gateway.fleet.connection import EngineBroke, EngineClient, EngineUnreachable, Exchange
+from gateway.fleet.names import digest_in
 from gateway.fleet.view import CannotLoad
 from gateway.fleet.vllm import INFERENCE_PATHS, is_about_tool_parser
 from gateway.fleet.vllm_words import events_without_extras, refusal_of, without_extras
 from gateway.handoffs import ShownUsage, Usage
 from registry.catalog import TariffEntry
-from registry.ledger import NANO
+from registry.money import nano_to_dollars
 
 USAGE_BEGINS = b',"usage":{'
 USAGE = re.compile(rb',"usage":(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
@@ -39,8 +40,6 @@ BROKEN_OFF = (b'"finish_reason":"abort"', b'"finish_reason":"error"')
 """An answer ends so when its engine gave it up: it is paused, stopped or out of order, and the answer is none."""
 COMMENT = re.compile(rb"(?:\A|(?<=\n\n)):[^\n]*\n\n")
 """The engine's own sign of life, which is not a part of its answer."""
-ADAPTER = re.compile(r"a-[0-9a-f]{16}-[0-9-]+")
-"""Adapters' names on engines."""
 CONSTRAINTS = ("structured_outputs", "response_format")
 DEAD_ENGINE = "EngineCore"
 """In vLLM's message when the engine itself has died, and not the request been at fault."""
@@ -215,7 +214,7 @@ class Forward:
             return b"null"
         usage = self._usage
         nano = cost_nano(usage.prompt_tokens or 0, usage.cached_tokens or 0, usage.completion_tokens or 0, self._price)
-        return (b"%d.%09d" % divmod(nano, NANO)).rstrip(b"0").rstrip(b".")
+        return nano_to_dollars(nano).encode()
 
     def _translate(self, status: int, body: bytes) -> Exception:
         """The engine's refusal as ours. Its own names never reach a client."""
@@ -257,7 +256,7 @@ class Forward:
         quotes names, and only adapters' names stand for nothing else.
         """
         name = re.escape(self._engine_name)
-        where = rf"(?<![\w-]){name}(?![\w-])" if ADAPTER.fullmatch(self._engine_name) else rf"(?<=([`'\"])){name}(?=\1)"
+        where = rf"(?<![\w-]){name}(?![\w-])" if digest_in(self._engine_name) else rf"(?<=([`'\"])){name}(?=\1)"
         return re.sub(where, lambda _: self._public_name, message)
 
 
