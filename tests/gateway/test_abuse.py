@@ -19,7 +19,7 @@ from gateway.api.fields.grammar_cost import schema_cost
 from gateway.api.request import parse_request
 from gateway.errors import BadRequest
 from gateway.fleet.loading import Loading
-from gateway.server import MAX_HEAD_BYTES, BoundedProtocol
+from gateway.protocol import MAX_HEAD_BYTES, BoundedProtocol
 from loadtest.testing import free_port
 from registry.catalog import VersionEntry
 from tests.gateway.fleet_parts import FirstTerm

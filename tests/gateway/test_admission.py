@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 
 from gateway.api import inference
-from gateway.server import BoundedProtocol
+from gateway.protocol import BoundedProtocol
 from gateway.steps.admit import Places
 from loadtest.testing import free_port
 from tests.gateway.stack import CHAT, Stack, open_house, run_stack, wait_until

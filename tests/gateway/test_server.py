@@ -14,7 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.server import BoundedProtocol, Server, server_config
+from gateway.protocol import BoundedProtocol
+from gateway.server import Server, server_config
 from loadtest.testing import free_port
 from tests.gateway.stack import wait_until
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from gateway.server import BoundedProtocol, Server, server_config
+from gateway.protocol import BoundedProtocol
+from gateway.server import Server, server_config
 from loadtest.testing import free_port
 from tests.gateway.stack import CHAT, MESSAGES, Stack, wait_until
 
