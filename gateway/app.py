@@ -52,7 +52,7 @@ from registry.output_lengths import count_lengths
 from registry.service import Registry
 
 log = logging.getLogger("switchyard")
-PROBED = frozenset({"/health", "/healthz", "/readyz", "/metrics"})
+PROBED = frozenset({"/healthz", "/readyz", "/metrics"})
 FIRST_VIEW_TIMEOUT_S = 3.0
 CATCH_UP_S = 5.0
 """Longest time that a start takes to bring to the ledger what dead workers left: budgets are read from it."""

@@ -14,6 +14,7 @@ import httpx
 import typer
 
 from gateway import checks, running, supervisor
+from gateway.admin_key import admin_key, admin_key_file
 from gateway.children import Stopped, StopSignals, stop_signals
 from gateway.embedded import EmbeddedEngine
 from gateway.fleet.quirks import Platform
@@ -162,8 +163,6 @@ def _fill_registry(
 
 
 def _say_where_the_admin_key_is(settings: GatewaySettings) -> None:
-    from gateway.admin_key import admin_key, admin_key_file
-
     admin_key(settings)
     where = "SWITCHYARD_ADMIN_KEY" if settings.admin_key is not None else str(admin_key_file(settings))
     say(f"admin     the key of /admin/v1 and `switchyard fleet` is in {where}")
