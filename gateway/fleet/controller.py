@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,11 +21,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.cost.lending import Pool
 from gateway.fleet.books import Books
 from gateway.fleet.court import Court
-from gateway.fleet.demand import Demand
 from gateway.fleet.engine import ManagedEngine
-from gateway.fleet.homes import Homes
 from gateway.fleet.hub import Hub, WorkerLink
 from gateway.fleet.loading import Loading, Term
+from gateway.fleet.placement import Placement
 from gateway.fleet.publication import Publication
 from gateway.fleet.residency import Finder
 from gateway.fleet.status import fleet_document
@@ -88,7 +87,6 @@ class Controller:
     ) -> None:
         self.engines = engines
         self.hub = hub
-        self.demand = Demand(settings.requests_per_home)
         self.swaps = SwapRunner(self, registry, term.token, settings.drain_timeout_s)
         self.term = term
         self.books = Books(registry, term.token)
@@ -98,8 +96,16 @@ class Controller:
         self._settings = settings
         self._publication = Publication()
         self._pool = Pool(f"controller {term.token}")
-        self._homes = Homes({})
         self.loading = Loading(registry, hub, term, self.swaps.versions, self)
+        self.placement = Placement(
+            engines,
+            catalog,
+            hub,
+            self.loading,
+            self.swaps.versions,
+            requests_per_home=settings.requests_per_home,
+            retire_after_s=settings.retire_after_s,
+        )
         self.court = Court(
             engines,
             registry,
@@ -115,7 +121,6 @@ class Controller:
         """Worker and question: a worker that hears nothing asks again."""
         self._retrying: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
-        self._observed_s = time.monotonic()
 
     # What workers ask for
 
@@ -239,22 +244,11 @@ class Controller:
 
     def document(self) -> dict[str, Any]:
         """Everything that is known, for people."""
-        return fleet_document(self.term.token, self.hub, self.engines, self.demand, self.swaps.ids())
+        return fleet_document(self.term.token, self.hub, self.engines, self.placement.demand, self.swaps.ids())
 
-    def homes_of(self, version: VersionEntry) -> list[ManagedEngine]:
-        """Engines that take traffic and that the version lives on, the first home first."""
-        return self._homes_among(self._able(), version)
-
-    def _able(self) -> dict[str, ManagedEngine]:
-        return {engine.url: engine for engine in self.engines if engine.health.serves and not engine.health.drained}
-
-    def _homes_among(self, able: Mapping[str, ManagedEngine], version: VersionEntry) -> list[ManagedEngine]:
-        order = [
-            able[url]
-            for url in self._order_of_homes(able).order(version.name)
-            if able[url].declared.base_digest == version.base_digest and able[url].bars.reason(version.id) is None
-        ]
-        return order[: self.demand.copies.get(version.id, 1)]
+    def preload(self) -> None:
+        """Begin loading what should lie on engines and does not."""
+        self.placement.preload()
 
     def announce_catalog(self, revision: int) -> None:
         """Tell workers to look at the catalog now, and not at their next poll."""
@@ -262,7 +256,7 @@ class Controller:
 
     def publish(self) -> int:
         """Tell workers what changed; the revision of the view that has it."""
-        changes = self._publication.changes(self.engines, self.demand.copies)
+        changes = self._publication.changes(self.engines, self.placement.demand.copies)
         return self.hub.publish(changes) if changes else self.hub.revision
 
     # The loop
@@ -278,11 +272,12 @@ class Controller:
                 reconciled_at = time.monotonic()
             await self._read_orders()
             await self._check_all(reconcile=due)
-            self._observe_demand()
+            self.placement.observe_demand()
+            self.publish()
             if due or woken:
                 self.preload()
             if due:
-                self._retire_unwanted()
+                self.placement.retire_unwanted()
                 await self.books.keep(self.engines)
                 self._retry_quarantined()
             try:
@@ -381,70 +376,6 @@ class Controller:
             return by_digest.get(f"sha256:{folder.name}", ())
 
         return Finder(versions, self.hub.trusted)
-
-    def _observe_demand(self) -> None:
-        now = time.monotonic()
-        elapsed_s, self._observed_s = now - self._observed_s, now
-        uses, self.hub.uses = self.hub.uses, {}
-        in_flight: dict[int, int] = {}
-        for engine in self.engines:
-            for version_id, entry in engine.residency.resident.items():
-                if number := self.hub.count(engine.url, entry.name):
-                    in_flight[version_id] = in_flight.get(version_id, 0) + number
-        self.demand.observe(uses, in_flight, max(elapsed_s, 0.001))
-        self.publish()
-
-    def preload(self) -> None:
-        """Begin loading what has traffic, then what an alias or a split points at, on its homes while there is room.
-
-        One load an engine, so that a request never waits behind more than one that nobody asked for; the end of a load
-        calls for the next.
-        """
-        able = self._able()
-        room = {
-            url: places
-            for url, engine in able.items()
-            if not self.loading.running_on(url)
-            and ((places := engine.residency.places_left()) > 0 or engine.residency.adoptable)
-        }
-        for version in self._by_heat(self._catalog()):
-            if not room:
-                return
-            for engine in self._homes_among(able, version):
-                held = engine.residency
-                fits = room.get(engine.url, 0) > 0 or (engine.url in room and version.id in held.adoptable)
-                if fits and version.id not in held.resident and self.loading.may_preload(engine, version):
-                    del room[engine.url]
-                    self.loading.start(engine, version, for_swap=False)
-
-    def _by_heat(self, catalog: Catalog) -> Iterable[VersionEntry]:
-        """What is asked for most comes first; what nobody has asked for comes last, if an alias points at it."""
-        hot = [
-            version
-            for version_id in self.demand.hottest()
-            if (version := catalog.versions_by_id.get(version_id)) is not None and version.quarantined is None
-        ]
-        yield from hot
-        seen = {version.id for version in hot}
-        yield from (version for version in catalog.wanted_versions() if version.id not in seen)
-
-    def _retire_unwanted(self) -> None:
-        catalog = self._catalog()
-        kept = catalog.wanted.keys() | self.swaps.versions()
-        now = time.monotonic()
-        for engine in self.engines:
-            for version_id, entry in list(engine.residency.resident.items()):
-                idle_since = self.hub.last_used_s.setdefault((engine.url, version_id), now)
-                idle = now - idle_since > self._settings.retire_after_s and not self.hub.count(engine.url, entry.name)
-                known = catalog.versions_by_id.get(version_id)
-                if (version_id not in kept and idle) or (known is not None and known.quarantined is not None):
-                    self.loading.retire(engine, version_id)
-
-    def _order_of_homes(self, able: Mapping[str, ManagedEngine]) -> Homes:
-        weights = {url: engine.declared.max_cpu_loras for url, engine in able.items()}
-        if not self._homes.same_as(weights):
-            self._homes = Homes(weights)
-        return self._homes
 
     async def close(self) -> None:
         """Stop loads and swaps, finish the books, close connections."""

@@ -14,9 +14,8 @@ from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.fleet.demand import Demand
-from gateway.fleet.engine import ManagedEngine
 from gateway.fleet.hub import Hub
+from gateway.fleet.placement import Placement
 from gateway.fleet.view import ColdAdapterFailed
 from registry.catalog import VersionEntry
 from registry.db import now_ms
@@ -47,11 +46,8 @@ class Office(Protocol):
         """The links to workers."""
 
     @property
-    def demand(self) -> Demand:
-        """How busy versions are."""
-
-    def homes_of(self, version: VersionEntry) -> list[ManagedEngine]:
-        """Engines that take traffic and that the version lives on, the first home first."""
+    def placement(self) -> Placement:
+        """Where versions live, and how busy they are."""
 
     def announce_catalog(self, revision: int) -> None:
         """Tell workers of a newer catalog."""
@@ -129,7 +125,7 @@ class SwapRunner:
         versions = [catalog.versions_by_id[version_id] for version_id in sorted(_reached(swap))]
         if (old := swap.detail.get("from_version_id")) is not None:
             for version in versions:
-                self._office.demand.inherit(version.id, old)
+                self._office.placement.demand.inherit(version.id, old)
         for base_digest in {version.base_digest for version in versions}:
             await self._office.all_looked_at(base_digest, FIRST_LOOK_TIMEOUT_S)
         began = time.monotonic()
@@ -161,7 +157,7 @@ class SwapRunner:
 
         Raises `SwapFailed`.
         """
-        homes = self._office.homes_of(version)
+        homes = self._office.placement.homes_of(version)
         loads = (self._office.ensure(home.url, version, for_swap=True) for home in homes)
         results = await asyncio.gather(*loads, return_exceptions=True)
         failure = ""

@@ -37,7 +37,7 @@ async def test_an_adapter_that_leaves_while_another_is_unloaded_does_not_stop_th
         for number in (1, 2):
             engine.residency.resident[number] = Resident(f"a-{number}", Path("/x"), None, fully_proven=True)
         during_unload.append(lambda: controller.lost(server.url, "a-2"))
-        controller._retire_unwanted()
+        controller.placement.retire_unwanted()
         assert engine.residency.resident == {}
         await controller.loading.unload_cleared(engine)
         unloaded = [orjson.loads(body)["lora_name"] for _, body in server.requests]

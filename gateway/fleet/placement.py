@@ -1,0 +1,118 @@
+"""Which versions should lie on which engines: their homes, what to load next, what to give up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+from gateway.fleet.demand import Demand
+from gateway.fleet.engine import ManagedEngine
+from gateway.fleet.homes import Homes
+from gateway.fleet.hub import Hub
+from gateway.fleet.loading import Loading
+from registry.catalog import Catalog, VersionEntry
+
+
+class Placement:
+    """Of one controller's term. `kept` gives version ids that a swap brings in, which are not given up."""
+
+    def __init__(
+        self,
+        engines: Sequence[ManagedEngine],
+        catalog: Callable[[], Catalog],
+        hub: Hub,
+        loading: Loading,
+        kept: Callable[[], Collection[int]],
+        *,
+        requests_per_home: float,
+        retire_after_s: float,
+    ) -> None:
+        self.demand = Demand(requests_per_home)
+        self._engines = engines
+        self._catalog = catalog
+        self._hub = hub
+        self._loading = loading
+        self._kept = kept
+        self._retire_after_s = retire_after_s
+        self._homes = Homes({})
+        self._observed_s = time.monotonic()
+
+    def homes_of(self, version: VersionEntry) -> list[ManagedEngine]:
+        """Engines that take traffic and that the version lives on, the first home first."""
+        return self._homes_among(self._able(), version)
+
+    def observe_demand(self) -> None:
+        """Take in what was asked for since the last call."""
+        now = time.monotonic()
+        elapsed_s, self._observed_s = now - self._observed_s, now
+        uses, self._hub.uses = self._hub.uses, {}
+        in_flight: dict[int, int] = {}
+        for engine in self._engines:
+            for version_id, entry in engine.residency.resident.items():
+                if number := self._hub.count(engine.url, entry.name):
+                    in_flight[version_id] = in_flight.get(version_id, 0) + number
+        self.demand.observe(uses, in_flight, max(elapsed_s, 0.001))
+
+    def preload(self) -> None:
+        """Begin loading what has traffic, then what an alias or a split points at, on its homes while there is room.
+
+        One load an engine, so that a request never waits behind more than one that nobody asked for; the end of a load
+        calls for the next.
+        """
+        able = self._able()
+        room = {
+            url: places
+            for url, engine in able.items()
+            if not self._loading.running_on(url)
+            and ((places := engine.residency.places_left()) > 0 or engine.residency.adoptable)
+        }
+        for version in self._by_heat(self._catalog()):
+            if not room:
+                return
+            for engine in self._homes_among(able, version):
+                held = engine.residency
+                fits = room.get(engine.url, 0) > 0 or (engine.url in room and version.id in held.adoptable)
+                if fits and version.id not in held.resident and self._loading.may_preload(engine, version):
+                    del room[engine.url]
+                    self._loading.start(engine, version, for_swap=False)
+
+    def retire_unwanted(self) -> None:
+        """Give up what nothing points at and nobody uses, and what is in quarantine."""
+        catalog = self._catalog()
+        kept = catalog.wanted.keys() | self._kept()
+        now = time.monotonic()
+        for engine in self._engines:
+            for version_id, entry in list(engine.residency.resident.items()):
+                idle_since = self._hub.last_used_s.setdefault((engine.url, version_id), now)
+                idle = now - idle_since > self._retire_after_s and not self._hub.count(engine.url, entry.name)
+                known = catalog.versions_by_id.get(version_id)
+                if (version_id not in kept and idle) or (known is not None and known.quarantined is not None):
+                    self._loading.retire(engine, version_id)
+
+    def _able(self) -> dict[str, ManagedEngine]:
+        return {engine.url: engine for engine in self._engines if engine.health.serves and not engine.health.drained}
+
+    def _homes_among(self, able: Mapping[str, ManagedEngine], version: VersionEntry) -> list[ManagedEngine]:
+        order = [
+            able[url]
+            for url in self._order_of_homes(able).order(version.name)
+            if able[url].declared.base_digest == version.base_digest and able[url].bars.reason(version.id) is None
+        ]
+        return order[: self.demand.copies.get(version.id, 1)]
+
+    def _by_heat(self, catalog: Catalog) -> Iterable[VersionEntry]:
+        """What is asked for most comes first; what nobody has asked for comes last, if an alias points at it."""
+        hot = [
+            version
+            for version_id in self.demand.hottest()
+            if (version := catalog.versions_by_id.get(version_id)) is not None and version.quarantined is None
+        ]
+        yield from hot
+        seen = {version.id for version in hot}
+        yield from (version for version in catalog.wanted_versions() if version.id not in seen)
+
+    def _order_of_homes(self, able: Mapping[str, ManagedEngine]) -> Homes:
+        weights = {url: engine.declared.max_cpu_loras for url, engine in able.items()}
+        if not self._homes.same_as(weights):
+            self._homes = Homes(weights)
+        return self._homes
