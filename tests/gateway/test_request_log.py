@@ -43,6 +43,8 @@ def test_every_request_is_a_line_without_its_prompt_and_its_key(tmp_path: Path) 
                 head = {"Authorization": f"Bearer {key}", **(headers or {})}
                 return httpx.post(f"{gateway.url}{CHAT}", json=whole, headers=head)
 
+            for probed in ("/health", "/healthz", "/readyz", "/metrics"):
+                httpx.get(f"{gateway.url}{probed}")
             answers = [
                 post({"X-Request-Id": 'mine "one"'}, max_tokens=3),
                 post(max_tokens=3, stream=True),
@@ -56,6 +58,7 @@ def test_every_request_is_a_line_without_its_prompt_and_its_key(tmp_path: Path) 
                 "six lines", lambda: lines if len(lines := lines_of(gateway.log)) >= len(answers) else None
             )
             text = gateway.log.read_text()
+    assert len(found) == len(answers), "probes are not noted"
     line = {one["request_id"]: one for one in found}
     good, stream, unknown, bad, none, other = (line[one] for one in ids)
     assert (good["tenant"], good["model"], good["served"]) == ("acme", "triage", "acme/triage@1.0")
