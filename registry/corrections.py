@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from sqlalchemy import Subquery, func, select
 from sqlalchemy.orm import Session
@@ -16,11 +17,29 @@ TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens")
 MOST = 2**62
 
 
-def insert_correction(db: Database, attempt_id: str, reason: str, actor: str, deltas: Mapping[str, int]) -> str:
-    """Store one correction; the id of the attempt, which may be named by its request if that had no other one.
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """What an attempt was booked with and is now, by the names in `CORRECTABLE`."""
 
-    Raises `NotFound` for an attempt that is not in the ledger, `InvalidInput` for a field that cannot be corrected,
-    differences that are all 0, or one after which the attempt could not have been.
+    attempt_id: str
+    before: Mapping[str, int]
+    after: Mapping[str, int]
+    unpriced: str | None
+    """Why the dollars could not follow the tokens; `None` when they did, or were given."""
+
+
+Reprice = Callable[[UsageRow, Mapping[str, int], Mapping[str, int]], int | str]
+"""Of an attempt and its tokens before and after: the difference in nano-dollars, or why there is none to know."""
+
+
+def insert_correction(
+    db: Database, attempt_id: str, reason: str, actor: str, deltas: Mapping[str, int], reprice: Reprice | None = None
+) -> Corrected:
+    """Store one correction of an attempt, which may be named by its request if that had no other one.
+
+    The dollars follow the tokens by `reprice`, unless a difference of `cost_nano` is given. Raises `NotFound` for an
+    attempt that is not in the ledger, `InvalidInput` for a field that cannot be corrected, differences that are all 0,
+    or one after which the attempt could not have been.
     """
     if unknown := sorted(deltas.keys() - set(CORRECTABLE)):
         raise InvalidInput(f"{unknown[0]} cannot be corrected; {', '.join(CORRECTABLE)} can", param=unknown[0])
@@ -30,18 +49,26 @@ def insert_correction(db: Database, attempt_id: str, reason: str, actor: str, de
         raise InvalidInput("reason is empty; say why the row is wrong", param="reason")
     with db.write() as session:
         row = _row_of(session, attempt_id)
-        attempt_id = row.attempt_id
-        _check(row, _corrected(session, attempt_id), deltas)
+        earlier = _corrected(session, row.attempt_id)
+        before = {name: (getattr(row, name) or 0) + earlier[name] for name in CORRECTABLE}
+        after = _after(before, deltas)
+        unpriced = None
+        if reprice is not None and "cost_nano" not in deltas:
+            found = reprice(row, before, after)
+            if isinstance(found, str):
+                unpriced = found
+            else:
+                after["cost_nano"] = max(0, before["cost_nano"] + found)  # a credit may have taken more off
         session.add(
             UsageCorrection(
-                attempt_id=attempt_id,
+                attempt_id=row.attempt_id,
                 reason=reason,
                 actor=actor,
                 created_at_ms=now_ms(),
-                **{name: deltas.get(name, 0) for name in CORRECTABLE},
+                **{name: after[name] - before[name] for name in CORRECTABLE},
             )
         )
-        return attempt_id
+        return Corrected(row.attempt_id, before, after, unpriced)
 
 
 def _row_of(session: Session, name: str) -> UsageRow:
@@ -69,14 +96,13 @@ def _corrected(session: Session, attempt_id: str) -> dict[str, int]:
     return dict(zip(CORRECTABLE, found, strict=True))
 
 
-def _check(row: UsageRow, before: Mapping[str, int], deltas: Mapping[str, int]) -> None:
+def _after(before: Mapping[str, int], deltas: Mapping[str, int]) -> dict[str, int]:
     """Raises `InvalidInput` when an attempt would have used or cost less than nothing, or more than can be booked."""
-    booked = {name: (getattr(row, name) or 0) + before[name] for name in CORRECTABLE}
-    after = {name: booked[name] + deltas.get(name, 0) for name in CORRECTABLE}
+    after = {name: before[name] + deltas.get(name, 0) for name in CORRECTABLE}
     for name, figure in after.items():
         if name in deltas and not 0 <= figure <= MOST:
             raise InvalidInput(
-                f"{name} is {deltas[name]}: {booked[name]} are booked, and they cannot become "
+                f"{name} is {deltas[name]}: {before[name]} are booked, and they cannot become "
                 + ("negative" if figure < 0 else f"more than {MOST}"),
                 param=name,
             )
@@ -86,6 +112,7 @@ def _check(row: UsageRow, before: Mapping[str, int], deltas: Mapping[str, int]) 
             "prompt tokens",
             param="cached_tokens",
         )
+    return after
 
 
 def corrections_by_attempt() -> Subquery:

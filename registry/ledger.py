@@ -10,7 +10,7 @@ from typing import Any, cast
 from sqlalchemy import Table, case, exists, func, select
 from sqlalchemy.exc import IntegrityError
 
-from registry.corrections import TOKENS, insert_correction
+from registry.corrections import TOKENS, Corrected, Reprice, insert_correction
 from registry.db import Database
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.models import ApiPrice, HostPrice, UsageDay, UsageRow
@@ -118,11 +118,11 @@ class Ledger:
         """What is wrong with rows and segments, a sentence each. `on_disk` are segments whose files are there."""
         return audit_rows(self._db, on_disk)
 
-    def correct(self, attempt_id: str, reason: str, actor: str, deltas: Mapping[str, int]) -> str:
-        """Book differences to an attempt's tokens or cost; see `registry.corrections` for what is refused. The value is
-        the attempt's id, which may be named by its request.
-        """
-        return insert_correction(self._db, attempt_id, reason, actor, deltas)
+    def correct(
+        self, attempt_id: str, reason: str, actor: str, deltas: Mapping[str, int], reprice: Reprice | None = None
+    ) -> Corrected:
+        """Book differences to an attempt's tokens or cost; see `registry.corrections` for what is refused."""
+        return insert_correction(self._db, attempt_id, reason, actor, deltas, reprice)
 
     def sum_again(self) -> None:
         """Make the sums that reports and budgets read anew, from the rows. Nobody else can write meanwhile."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from registry.service import Registry
-from tests.cli_runner import Run, done, run
+from tests.cli_runner import Run, done, run, tiny_base
 from tests.registry.usage import usage_row
 
-__all__ = ["done", "run"]
+__all__ = ["done", "run", "tiny_base"]
 
 
 def test_usage_is_shown_to_people_scripts_and_spreadsheets(done: Run) -> None:
@@ -58,6 +58,53 @@ def test_a_correction_names_a_request_or_one_of_its_attempts(done: Run, run: Run
     both = run("ledger", "correct", "r2", "--reason", "x", "--prompt", "1")
     assert "request r2 has 2 attempts; name one of r2-0 (ok), r2-1 (ok)" in both.err
     assert "name a request by its x-request-id" in run("ledger", "correct", "r3", "--reason", "x", "--prompt", "1").err
+
+
+PRICE = ("--input", "1", "--cached-input", "0.5", "--output", "2", "--source", "x", "--from", "1970-01-01")
+
+
+def dollars(done: Run) -> str:
+    (line,) = done("usage", "--json").document["lines"]
+    return str(line["cost_dollars"])
+
+
+def test_the_dollars_of_a_correction_follow_its_tokens_at_the_price_of_then(done: Run, tiny_base: str) -> None:
+    done("tariff", "add", f"base:{tiny_base}", *PRICE)
+    done("tariff", "add", f"base:{tiny_base}", "--input", "900", "--output", "900", "--source", "dearer")
+    with Registry.open() as registry:
+        registry.ledger.record([usage_row("r1-0", request_id="r1", served_model=tiny_base, cost_nano=18_000)])
+    said = done("ledger", "correct", "r1", "--reason", "x", "--prompt", "10", "--completion", "-1").out
+    assert said == ("r1-0: corrected, x: prompt tokens 10 → 20, completion tokens 5 → 4, dollars 0.000018 → 0.000026\n")
+    assert dollars(done) == "0.000026"
+    document = done("ledger", "correct", "r1", "--reason", "x", "--cached", "2", "--json").document
+    assert (document["cost_nano"], document["before"]["cost_nano"]) == (-1_000, 26_000)
+    given = done("ledger", "correct", "r1", "--reason", "x", "--completion", "1", "--cost-nano", "0").out
+    assert "dollars 0.000025 as before" in given
+    credit = done("ledger", "correct", "r1", "--reason", "a credit", "--cost-nano", "-25000").out
+    assert credit.endswith("a credit: dollars 0.000025 → 0\n")
+    assert "dollars 0 as before" in done("ledger", "correct", "r1", "--reason", "x", "--completion", "-1").out
+
+
+def test_a_correction_says_why_the_dollars_could_not_follow(done: Run, tiny_base: str) -> None:
+    rows: dict[str, dict[str, object]] = {
+        "none": {"served_model": tiny_base},
+        "failed": {"served_model": tiny_base, "outcome": "engine_failed", "cost_nano": 0},
+        "gone": {"served_model": "acme/triage@1.0", "cost_nano": 7},
+        "probe": {"served_model": tiny_base, "tenant": "_system"},
+    }
+    with Registry.open() as registry:
+        registry.ledger.record([usage_row(name, **changes) for name, changes in rows.items()])
+    reasons = {
+        "none": "the dollars stay at 0: no price was in force for tiny at 1970-01-01",
+        "failed": "the dollars stay at 0: it ended as engine_failed, which is free whatever it used",
+        "gone": "the dollars stay at 0.000000007: acme/triage@1.0 is not in the registry any more",
+        "probe": "the dollars stay at 0: our own probes cost nobody anything",
+    }
+    for name, reason in reasons.items():
+        assert reason in done("ledger", "correct", name, "--reason", "x", "--completion", "2").out
+    done("tariff", "add", f"base:{tiny_base}", *PRICE)
+    dated_back = done("ledger", "correct", "none", "--reason", "x", "--completion", "1").out
+    assert "completion tokens 7 → 8, dollars 0 → 0.000024" in dated_back, "all of it, as nothing had a price"
 
 
 def test_what_cannot_be_meant_is_refused_in_one_sentence(run: Run) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import typer
 
+from gateway.cost.correcting import reprice_by
 from gateway.cost.reconcile_cli import reconcile_ledger
 from gateway.cost.verify import Verification, verify
 from registry.console import JsonFlag, actor, print_done, print_json, say
+from registry.corrections import TOKENS, Corrected
+from registry.money import nano_to_dollars
 from registry.service import Registry
+from registry.usage_days import CORRECTABLE
 
 ledger = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Prove that usage is complete, and correct what is wrong."
@@ -47,19 +53,36 @@ def correct(
     prompt: int = typer.Option(0, "--prompt", help="Prompt tokens to add; negative to take off."),
     cached: int = typer.Option(0, "--cached", help="Cached prompt tokens to add."),
     completion: int = typer.Option(0, "--completion", help="Completion tokens to add."),
-    cost_nano: int = typer.Option(0, "--cost-nano", help="Nano-dollars to add."),
+    cost_nano: int | None = typer.Option(
+        None, "--cost-nano", help="Nano-dollars to add, 0 for none; default: what the tokens cost at the price of then."
+    ),
     json_output: bool = JsonFlag,
 ) -> None:
     """Book a difference to an attempt. Its row stays as it is; sums have the correction in them."""
-    deltas = {
-        "prompt_tokens": prompt,
-        "cached_tokens": cached,
-        "completion_tokens": completion,
-        "cost_nano": cost_nano,
-    }
+    tokens = {"prompt_tokens": prompt, "cached_tokens": cached, "completion_tokens": completion}
+    deltas = tokens if cost_nano is None else {**tokens, "cost_nano": cost_nano}
     with Registry.open() as registry:
-        attempt = registry.ledger.correct(attempt, reason, actor(), deltas)
-    print_done({"attempt_id": attempt, **deltas}, f"{attempt}: corrected, {reason}", json_output)
+        done = registry.ledger.correct(attempt, reason, actor(), deltas, reprice_by(registry.catalog()))
+    booked = {name: done.after[name] - done.before[name] for name in CORRECTABLE}
+    document = {**asdict(done), **booked}
+    print_done(document, f"{done.attempt_id}: corrected, {reason}: {_changes(done)}", json_output)
+    if done.unpriced is not None:
+        say(
+            f"the dollars stay at {nano_to_dollars(done.after['cost_nano'])}: {done.unpriced}; --cost-nano books a "
+            "difference of your own",
+            err=json_output,
+        )
+
+
+def _changes(done: Corrected) -> str:
+    """What was booked and what is, of each figure that a correction can be about."""
+    figures = [
+        f"{name.replace('_', ' ')} {done.before[name]} → {done.after[name]}"
+        for name in TOKENS
+        if done.before[name] != done.after[name]
+    ]
+    old, new = (nano_to_dollars(figures["cost_nano"]) for figures in (done.before, done.after))
+    return ", ".join([*figures, f"dollars {old} → {new}" if old != new else f"dollars {new} as before"])
 
 
 def _print(found: Verification) -> None:
