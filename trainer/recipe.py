@@ -6,17 +6,16 @@ Paths in it are relative to the file itself. Unknown keys are refused: a typing 
 from __future__ import annotations
 
 import hashlib
-import reprlib
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from trainer.errors import RecipeError
+from trainer.recipe_faults import explained, read_as_meant
 
-MAX_SHOWN_CHARACTERS = 100
 NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 
 
@@ -70,13 +69,26 @@ class DataSection(_Section):
         '"as_served": train on the control token that the engine makes of it. Answers may never quote one.',
     )
 
-    @model_validator(mode="after")
-    def _held_out_once(self) -> DataSection:
-        if self.heldout is not None and self.model_fields_set & {"heldout_share", "heldout_seed"}:
-            raise ValueError(
-                "heldout_share and heldout_seed hold rows out when heldout is left out; give one of the two"
-            )
-        return self
+    @field_validator("train", "heldout")
+    @classmethod
+    def _is_there(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        """Seen from the recipe, which the context is."""
+        if path is None or info.context is None:
+            return path
+        found = _absolute(info.context, path)
+        if not _is_file(found):
+            raise ValueError(f"{str(found)!r} is not a file; correct the path")
+        train = info.data.get("train")
+        if train is not None and found == _absolute(info.context, train):
+            raise ValueError(f"{str(found)!r} is also data.train; held-out rows must not be trained on")
+        return path
+
+    @field_validator("heldout_share", "heldout_seed")
+    @classmethod
+    def _held_out_once(cls, given: float, info: ValidationInfo) -> float:
+        if info.data.get("heldout") is not None:
+            raise ValueError(f"{info.field_name} holds rows out when heldout is left out; give one of the two")
+        return given
 
 
 class LoraSection(_Section):
@@ -104,6 +116,7 @@ class TrainingSection(_Section):
     )
     epochs: float | None = Field(
         default=None,
+        validate_default=True,
         gt=0,
         le=10_000,
         json_schema_extra={"unit": "passes"},
@@ -127,11 +140,12 @@ class TrainingSection(_Section):
     )
     seed: int = Field(default=0, ge=0, lt=2**32, description="Decides initial weights and the order of rows.")
 
-    @model_validator(mode="after")
-    def _one_length(self) -> TrainingSection:
-        if (self.max_steps is None) == (self.epochs is None):
+    @field_validator("epochs")
+    @classmethod
+    def _one_length(cls, epochs: float | None, info: ValidationInfo) -> float | None:
+        if "max_steps" in info.data and (info.data["max_steps"] is None) == (epochs is None):
             raise ValueError("give exactly one of max_steps and epochs")
-        return self
+        return epochs
 
 
 class EvaluationSection(_Section):
@@ -188,56 +202,37 @@ class Recipe:
 
 
 def read_recipe(file: Path) -> Recipe:
-    """Read and check a recipe; RecipeError names file, field, value and remedy of everything that is wrong."""
+    """Read and check a recipe; RecipeError names field, value and remedy of everything that is wrong."""
     try:
         text = file.read_bytes().decode("utf-8-sig")
-        model = RecipeModel.model_validate(tomllib.loads(text))
+        document = tomllib.loads(text)
     except OSError as failed:
         raise RecipeError(f"{file}: cannot be read ({failed.strerror}); give the path of a recipe file") from failed
     except UnicodeDecodeError as failed:
         raise RecipeError(f"{file}: is not UTF-8 text; save it as UTF-8") from failed
     except tomllib.TOMLDecodeError as failed:
         raise RecipeError(f"{file}: is not valid TOML: {failed}") from failed
-    except ValidationError as failed:
-        raise RecipeError(f"{file}: " + "; ".join(_explain(failed))) from failed
     except (ValueError, RecursionError) as failed:  # tomllib's own about numbers without end, and about nesting
         reason = "its values are nested without end" if isinstance(failed, RecursionError) else str(failed)
         raise RecipeError(f"{file}: cannot be read as TOML ({reason}); correct it") from failed
-    recipe = Recipe(file, text, hashlib.sha256(text.encode()).hexdigest(), model)
-    _check_files(recipe)
-    return recipe
+    return Recipe(file, text, hashlib.sha256(text.encode()).hexdigest(), _checked(file, document))
 
 
-def _explain(failed: ValidationError) -> list[str]:
-    lines = []
-    for error in failed.errors():
-        field = ".".join(str(part) for part in error["loc"] if part != "literal['all-linear']") or "(whole file)"
-        if error["type"] == "missing":
-            lines.append(f"{field} is missing; add it")
-        elif error["type"] == "extra_forbidden":
-            lines.append(f"{field} = {_short(error['input'])} is not a known key; remove it or correct its spelling")
-        else:
-            message = error["msg"].removeprefix("Value error, ")
-            lines.append(f"{field} = {_short(error['input'])}: {message[:1].lower()}{message[1:]}")
-    return lines
+def _checked(file: Path, document: dict[str, Any]) -> RecipeModel:
+    keys = {name: tuple(section.model_fields) for name, section in _sections().items()}
+    meant, faults = read_as_meant(document, keys)
+    try:
+        model = RecipeModel.model_validate(meant, context=file)
+    except ValidationError as failed:
+        faults.extend(explained(failed, keys))
+    if faults:
+        count = f" {len(faults)} fault(s)\n " if len(faults) > 1 else ""
+        raise RecipeError(f"{file}:{count} " + "\n  ".join(faults))
+    return model
 
 
-def _short(value: object) -> str:
-    """A bounded text, however long or nested the value is."""
-    short = reprlib.Repr()
-    short.maxstring = short.maxother = short.maxlong = MAX_SHOWN_CHARACTERS
-    return short.repr(value)
-
-
-def _check_files(recipe: Recipe) -> None:
-    for field, path in (("data.train", recipe.train_file), ("data.heldout", recipe.heldout_file)):
-        if path is not None and not _is_file(path):
-            raise RecipeError(f"{recipe.file}: {field} = {str(path)!r} is not a file; correct the path")
-    if recipe.train_file == recipe.heldout_file:
-        raise RecipeError(
-            f"{recipe.file}: data.heldout = {str(recipe.heldout_file)!r} is also data.train; "
-            "held-out rows must not be trained on"
-        )
+def _sections() -> dict[str, type[BaseModel]]:
+    return {name: field.annotation for name, field in RecipeModel.model_fields.items()}  # type: ignore[misc]
 
 
 def _absolute(recipe: Path, path: Path) -> Path:

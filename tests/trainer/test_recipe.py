@@ -43,7 +43,10 @@ def test_a_good_recipe_is_read_with_paths_relative_to_itself(write: Path) -> Non
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (("max_steps = 3", "max_stps = 3"), "training.max_stps = 3 is not a known key"),
+        (
+            ("max_steps = 3", "max_stps = 3"),
+            "training.max_stps = 3 is not a known key; did you mean training.max_steps?",
+        ),
         (("max_steps = 3", ""), "give exactly one of max_steps and epochs"),
         (("max_steps = 3", "max_steps = 3\nepochs = 1"), "give exactly one of max_steps and epochs"),
         (("max_steps = 3", "max_steps = -3"), "training.max_steps = -3: input should be greater than or equal to 1"),
@@ -76,7 +79,73 @@ def test_a_bad_recipe_names_file_field_and_value(write: Path, change: tuple[str,
 
 def test_every_fault_of_a_recipe_is_named_at_once(write: Path) -> None:
     write.write_text(GOOD.replace("max_steps = 3", "max_steps = 0").replace("json_exact", "rouge"))
-    with pytest.raises(RecipeError, match=r"training\.max_steps = 0.*evaluation\.metric = 'rouge'"):
+    with pytest.raises(RecipeError, match=r"training\.max_steps = 0.*\n.*evaluation\.metric = 'rouge'"):
+        read_recipe(write)
+
+
+WRONG = """
+[adaptr]
+tenant = "Acme"
+nam = "triage"
+[data]
+train = "none.jsonl"
+heldout = "data/heldout.jsonl"
+heldout_seed = 3
+format = "chats"
+[lora]
+rank = 8
+lora_alpha = 0
+learning_rate = 3
+bias = "none"
+[training]
+batchsize = 0
+"""
+
+
+def test_names_and_values_and_files_and_rules_are_all_told_in_one_message_with_the_nearest_right_name(
+    write: Path,
+) -> None:
+    write.write_text(WRONG)
+    with pytest.raises(RecipeError) as caught:
+        read_recipe(write)
+    first, *lines = str(caught.value).splitlines()
+    assert first == f"{write}: 15 fault(s)"
+    assert sorted(line.strip() for line in lines) == [
+        "adapter.nam = 'triage' is not a known key; did you mean adapter.name?",
+        "adapter.tenant = 'Acme': string should match pattern '^[a-z0-9][a-z0-9-]{0,62}$'",
+        "adaptr = {'nam': 'triage', 'tenant': 'Acme'} is not a known section; did you mean adapter?",
+        "data.format = 'chats': input should be 'chat' or 'completion'",
+        "data.heldout_seed = 3: heldout_seed holds rows out when heldout is left out; give one of the two",
+        f"data.train = 'none.jsonl': '{write.parent / 'none.jsonl'}' is not a file; correct the path",
+        "evaluation.metric is missing; add it",
+        "lora.alpha = 0: input should be greater than or equal to 1",
+        "lora.bias = 'none' is not a known key; remove it, or use one of r, alpha, dropout, target_modules",
+        "lora.learning_rate = 3 is not a known key; it belongs in [training]",
+        "lora.lora_alpha = 0 is not a known key; did you mean lora.alpha?",
+        "lora.rank = 8 is not a known key; did you mean lora.r?",
+        "training.batch_size = 0: input should be greater than or equal to 1",
+        "training.batchsize = 0 is not a known key; did you mean training.batch_size?",
+        "training.epochs: give exactly one of max_steps and epochs",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("training.num_train_epochs", "training.epochs"),
+        ("training.lr", "training.learning_rate"),
+        ("training.per_device_train_batch_size", "training.batch_size"),
+        ("training.max_seq_length", "training.max_length_tokens"),
+        ("lora.lora_r", "lora.r"),
+        ("data.held_out_seed", "data.heldout_seed"),
+    ],
+)
+def test_a_key_of_other_trainers_is_answered_with_ours(write: Path, name: str, meant: str) -> None:
+    section, key = name.split(".")
+    write.write_text(
+        GOOD.replace(f"[{section}]", f"[{section}]\n{key} = 1") + f"\n[lora]\n{key} = 1" * (section == "lora")
+    )
+    with pytest.raises(RecipeError, match=f"{name} = 1 is not a known key; did you mean {meant}\\?"):
         read_recipe(write)
 
 
