@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,7 +19,10 @@ from gateway.api.fields.caps import Caps
 from gateway.api.fields.grammar_cost import schema_cost
 from gateway.api.request import parse_request
 from gateway.errors import BadRequest
+from gateway.fleet.declared import EngineDeclaration
+from gateway.fleet.engine import ManagedEngine
 from gateway.fleet.loading import Loading
+from gateway.fleet.residency import Resident
 from gateway.protocol import MAX_HEAD_BYTES, BoundedProtocol
 from loadtest.testing import free_port
 from registry.catalog import VersionEntry
@@ -230,21 +234,6 @@ def test_waiting_for_a_gateway_that_does_not_acknowledge_ends(house: House) -> N
     assert not house.registry.wait_until_served(timeout_s=0.1)
 
 
-class OneEngine:
-    """An engine as far as `ensure` looks at it."""
-
-    url = "http://engine"
-    healthy = True
-    fault = None
-    proven = False
-
-    def holds(self, _version_id: int, *, fully_proven: bool) -> bool:
-        return self.proven or not fully_proven
-
-    def bars(self, _version_id: int) -> None:
-        return None
-
-
 class QuietOffice:
     """A controller that has nothing else to load."""
 
@@ -257,13 +246,13 @@ class LoadingAtTheGate(Loading):
 
     gate: asyncio.Future[None]
 
-    async def _load(self, engine: Any, version: VersionEntry, for_swap: bool) -> None:
+    async def _load(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool) -> None:
         await self.gate
-        engine.proven = engine.proven or for_swap
+        engine.residency.resident[version.id] = Resident("a-1", Path(), None, for_swap)
 
 
 async def test_a_full_proof_asked_for_in_the_turn_in_which_a_plain_load_ends_does_not_spin() -> None:
-    engine: Any = OneEngine()
+    engine = ManagedEngine(EngineDeclaration(f"http://127.0.0.1:{free_port()}", "sha256:0", "cpu", 4))
     nothing: Any = None
     office: Any = QuietOffice()
     loading = LoadingAtTheGate(nothing, nothing, FirstTerm(), set, office)
@@ -280,4 +269,5 @@ async def test_a_full_proof_asked_for_in_the_turn_in_which_a_plain_load_ends_doe
     await asyncio.sleep(0)
     loading.gate.set_result(None)
     await asyncio.wait_for(swapping, 5)
-    assert engine.proven
+    assert engine.residency.holds(version.id, fully_proven=True)
+    await engine.close()

@@ -42,17 +42,26 @@ def ask(house: House, process: GatewayProcess, **fields: object) -> httpx.Respon
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_after_sigterm_readiness_fails_first_and_new_connections_are_still_served(tmp_path: Path, workers: int) -> None:
-    with gateway(tmp_path, workers, stop_delay_s=3) as (house, process, _):
+    with gateway(tmp_path, workers, stop_delay_s=60) as (house, process, _):
         parent = psutil.Process(process.pid)
         parent.send_signal(signal.SIGTERM)
         wait_until("readiness to fail", lambda: httpx.get(f"{process.url}/readyz").status_code == 503)
         assert httpx.get(f"{process.url}/readyz").json()["stopping"] is True
         assert httpx.get(f"{process.url}/healthz").status_code == 200
         assert [ask(house, process).status_code for _ in range(8)] == [200] * 8
+        parent.send_signal(signal.SIGINT)  # waits for no load balancer
+        parent.wait(timeout=20)
+    assert [row["outcome"] for row in house.usage(tenant="acme") if row["outcome"] != "ok"] == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_after_its_delay_a_gateway_stops_by_itself(tmp_path: Path, workers: int) -> None:
+    with gateway(tmp_path, workers, stop_delay_s=0.5) as (house, process, _):
+        parent = psutil.Process(process.pid)
+        parent.send_signal(signal.SIGTERM)
         parent.wait(timeout=20)
         with pytest.raises(httpx.TransportError):
             ask(house, process)
-    assert [row["outcome"] for row in house.usage(tenant="acme") if row["outcome"] != "ok"] == []
 
 
 def test_ctrl_c_waits_for_no_load_balancer(tmp_path: Path) -> None:
