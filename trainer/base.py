@@ -58,17 +58,29 @@ def prepare_base(source: str | None, out_root: Path, say: Say = lambda _: None) 
     A second call with the same source returns at once and imports nothing heavy.
     Raises BaseModelError when the source is none of these or cannot be read.
     """
+    found = base_at_hand(source, out_root)
+    if found is not None:
+        return _checked_folder(found)
     if source is None:
         return _prepare_default(out_root, say)
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        return _checked_folder(folder)
     if HUB_ID.fullmatch(source):
         return _prepare_from_hub(source, out_root, say)
     raise BaseModelError(
         f"base model {source!r} is neither a folder nor a hub id. "
         "Give a folder with config.json and safetensors, an id such as 'org/name', or leave it out for the default."
     )
+
+
+def base_at_hand(source: str | None, out_root: Path) -> Path | None:
+    """The folder of that base, as `prepare_base` would return it, if nothing needs to be built or downloaded for it."""
+    if source is not None and (folder := Path(source).expanduser()).is_dir():
+        return folder
+    made = out_root / (DEFAULT_NAME if source is None else _folder_of(source))
+    return made if (made / PROVENANCE_FILE).is_file() else None
+
+
+def _folder_of(hub_id: str) -> str:
+    return hub_id.replace("/", "--").lower()
 
 
 def find_packaged_gguf(package: str = DEFAULT_PACKAGE) -> GgufSource:
@@ -94,8 +106,6 @@ def sha256_file(path: Path) -> str:
 
 def _prepare_default(out_root: Path, say: Say) -> Path:
     target = out_root / DEFAULT_NAME
-    if (target / PROVENANCE_FILE).is_file():
-        return target
     gguf = find_packaged_gguf()
     with _built_beside(target) as folder:
         _dequantise(gguf, folder, say)
@@ -138,9 +148,7 @@ def _dequantise(gguf: GgufSource, folder: Path, say: Say) -> None:
 
 
 def _prepare_from_hub(hub_id: str, out_root: Path, say: Say) -> Path:
-    target = out_root / hub_id.replace("/", "--").lower()
-    if (target / PROVENANCE_FILE).is_file():
-        return target
+    target = out_root / _folder_of(hub_id)
     say(f"downloading {hub_id}")
     with _built_beside(target) as folder:
         revision = _download(hub_id, folder)

@@ -7,7 +7,7 @@ before the training starts. What was trained is saved before anything else is do
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,8 +16,9 @@ from typing import Any, Protocol
 from registry.effect_proof import write_proof
 from registry.service import Registry
 from registry.settings import RegistrySettings
-from trainer.base import prepare_base
+from trainer.base import base_at_hand, prepare_base
 from trainer.data.encode import Encoded, Rules, encode_all
+from trainer.data.faults import all_of
 from trainer.data.overlap import Overlap
 from trainer.data.read import Dataset
 from trainer.data.sets import Sets, read_sets
@@ -28,7 +29,7 @@ from trainer.probes import Text, probe_texts
 from trainer.publish import Ingredients, check_can_publish, lineage, publish
 from trainer.recipe import Recipe, read_recipe
 from trainer.saved import check_writable, command_that_goes_on, import_command, load, made_of, save
-from trainer.sft import LoadedBase, Trained, check_targets, load_base, train
+from trainer.sft import LoadedBase, Trained, check_targets, load_base, load_tokenizer, train
 from trainer.verdict import advice
 
 ENVIRONMENT = {
@@ -117,17 +118,21 @@ def run(plan: Plan, reporter: Reporter, settings: RegistrySettings | None = None
     settings = settings or RegistrySettings()
     reporter.stage(f"reading {plan.recipe_file}")
     recipe = read_recipe(plan.recipe_file)
-    sets = read_sets(recipe)
+    bases = settings.state_dir / "base"
+    sets = read_sets(recipe, base_at_hand(plan.base, bases))
     for sentence in sets.sentences():
         reporter.stage(sentence)
     folder = plan.trained or plan.out or _default_out(settings, recipe)
     check_writable(folder)
     reporter.stage("preparing the base model")
-    base_folder = prepare_base(plan.base, settings.state_dir / "base", reporter.stage)
+    base_folder = prepare_base(plan.base, bases, reporter.stage)
     with _registry_of(plan, settings) as registry:
         base_info = registry and check_can_publish(registry, recipe, base_folder)
+        reporter.stage("encoding the rows")
+        tokenizer = _tokenizer(base_folder, recipe)
+        rows = _encoded(tokenizer, recipe, sets)
         reporter.stage("loading the base model")
-        prepared = _prepare(_load_quietly(base_folder), recipe, sets, reporter)
+        prepared = _prepare(load_base(base_folder, tokenizer), rows, recipe, reporter)
         trained, folder = _trained(plan, prepared, made_of(recipe, sets, prepared.base), recipe, folder, reporter)
         with _kept(plan, recipe, folder, reporter):
             found = _evaluate(trained, prepared, reporter)
@@ -153,19 +158,35 @@ def run(plan: Plan, reporter: Reporter, settings: RegistrySettings | None = None
     )
 
 
-def _prepare(base: LoadedBase, recipe: Recipe, sets: Sets, reporter: Reporter) -> _Prepared:
-    section = recipe.model.data
-    rules = Rules(recipe.model.training.max_length_tokens, section.overlong, section.special_tokens_in_prompts)
+def _tokenizer(base_folder: Path, recipe: Recipe) -> Any:
+    """The base's, with the libraries' own progress bars off: the reporter has one."""
+    import datasets
+    from transformers.utils import logging
 
-    def encoded(data: Dataset) -> list[Encoded]:
-        return encode_all(base.tokenizer, data.examples, file=str(data.file), rules=rules)
-
-    check_targets(base, recipe.model)
-    if section.format == "chat" and not base.tokenizer.chat_template:
+    datasets.disable_progress_bars()
+    logging.disable_progress_bar()
+    tokenizer = load_tokenizer(base_folder)
+    if recipe.model.data.format == "chat" and not tokenizer.chat_template:
         raise RecipeError(
             f'{recipe.file}: data.format = "chat", and the base has no chat template; use "completion", or another base'
         )
-    train_rows, heldout = encoded(sets.train), _whole(encoded(sets.heldout), reporter)
+    return tokenizer
+
+
+def _encoded(tokenizer: Any, recipe: Recipe, sets: Sets) -> list[list[Encoded]]:
+    """Training and held-out rows. DataError lists the faults of both."""
+    section = recipe.model.data
+    rules = Rules(recipe.model.training.max_length_tokens, section.overlong, section.special_tokens_in_prompts)
+
+    def encoded(data: Dataset) -> Callable[[], list[Encoded]]:
+        return lambda: encode_all(tokenizer, data.examples, file=str(data.file), rules=rules)
+
+    return all_of(encoded(sets.train), encoded(sets.heldout))
+
+
+def _prepare(base: LoadedBase, rows: list[list[Encoded]], recipe: Recipe, reporter: Reporter) -> _Prepared:
+    check_targets(base, recipe.model)
+    train_rows, heldout = rows[0], _whole(rows[1], reporter)
     texts = probe_texts(heldout, train_rows)
     asked = examination(heldout, recipe.model.evaluation)
     if asked.too_long:
@@ -222,16 +243,6 @@ def _kept(plan: Plan, recipe: Recipe, folder: Path, reporter: Reporter) -> Itera
         command = command_that_goes_on(plan.recipe_file, folder, plan.base, publish=plan.publish)
         reporter.stage(f"the trained adapter is kept in {folder}; go on with: {command}")
         raise
-
-
-def _load_quietly(folder: Path) -> LoadedBase:
-    """Load without the libraries' own progress bars; the reporter has one."""
-    import datasets
-    from transformers.utils import logging
-
-    datasets.disable_progress_bars()
-    logging.disable_progress_bar()
-    return load_base(folder)
 
 
 @contextmanager

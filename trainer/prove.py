@@ -18,9 +18,10 @@ from registry.names import AdapterRef
 from registry.service import Registry
 from registry.version_rows import VersionInfo
 from trainer.data.encode import prompt_text
+from trainer.data.faults import DataError, Fault
 from trainer.data.lines import Line, read_lines, text_fault
 from trainer.data.read import read_data
-from trainer.data.rows import DataError, Example, Fault, Message
+from trainer.data.rows import Example, Message
 from trainer.effect import measure_effect, strongest_probes
 from trainer.errors import BaseModelError
 from trainer.probes import MAX_PROBE_TOKENS, Candidate, Text, distinct_texts
@@ -123,7 +124,7 @@ def read_texts(file: Path) -> list[Row]:
         return list(read_data(file, "completion").examples[:MAX_TEXTS])
     faults = [*read.faults, *(fault for line in read.lines if (fault := _no_text(line)))]
     if faults:
-        raise DataError(str(file), sorted(faults, key=lambda fault: fault.line))
+        raise DataError((str(file), faults))
     return [line.row["text"] for line in read.lines[:MAX_TEXTS]]
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,26 +47,41 @@ class Trained:
     trained_tokens: int
 
 
-def load_base(folder: Path) -> LoadedBase:
-    """Load model and tokenizer from a folder: float32 on the CPU, bfloat16 on a GPU; padding on the left.
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer in a folder, padding on the left. Raises BaseModelError."""
+    from transformers import AutoTokenizer
+
+    with _loading(folder):
+        tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_base(folder: Path, tokenizer: Any = None) -> LoadedBase:
+    """Load the model from a folder, float32 on the CPU, bfloat16 on a GPU, and the tokenizer if it is not given.
 
     Raises BaseModelError.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     cuda = torch.cuda.is_available()
-    try:
+    with _loading(folder):
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16 if cuda else torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    name, model = folder.resolve().name, model.to("cuda") if cuda else model
+    return LoadedBase(name, model, load_tokenizer(folder) if tokenizer is None else tokenizer)
+
+
+@contextmanager
+def _loading(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except Exception as error:  # of transformers, tokenizers, safetensors and OSError there is no nearer ancestor
         first = (str(error) or type(error).__name__).splitlines()[0][:300]
         raise BaseModelError(
             f"the base model in {folder} does not load ({first}); give a folder that transformers can load"
         ) from error
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return LoadedBase(folder.resolve().name, model.to("cuda") if cuda else model, tokenizer)
 
 
 def check_targets(base: LoadedBase, recipe: RecipeModel) -> None:

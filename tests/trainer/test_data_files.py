@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from trainer.data.faults import DataError
 from trainer.data.lines import MAX_LINE_BYTES, read_lines
 from trainer.data.read import Format, read_data
-from trainer.data.rows import DataError
 
 GOOD: dict[str, Any] = {
     "messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo", "weight": 1}]

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from tests.cli_runner import Run, run
+from trainer.data.faults import DataError
 from trainer.data.overlap import Overlap, find_overlap
-from trainer.data.rows import DataError, Example, Message
+from trainer.data.rows import Example, Message
 from trainer.data.sets import Sets, read_sets
 from trainer.errors import RecipeError
 from trainer.recipe import read_recipe

@@ -13,7 +13,8 @@ from registry.names import parse_ref
 from registry.service import Registry
 from registry.settings import RegistrySettings
 from tests.cli_runner import Run, run
-from trainer.data.rows import DataError, Example, Message
+from trainer.data.faults import DataError
+from trainer.data.rows import Example, Message
 from trainer.errors import BaseModelError
 from trainer.prove import Proving, encode_texts, prove, read_texts
 

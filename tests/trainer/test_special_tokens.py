@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from trainer.data.encode import Rules, encode_all
-from trainer.data.rows import DataError, Example, Message
+from trainer.data.faults import DataError
+from trainer.data.rows import Example, Message
 
 pytestmark = pytest.mark.training
 STOP = "<|im_end|>"

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from trainer.data.encode import IGNORED, Rules, encode_all
+from trainer.data.faults import DataError
 from trainer.data.read import Format, read_data
-from trainer.data.rows import DataError, Example, Message
+from trainer.data.rows import Example, Message
 
 USER = {"role": "user", "content": "hi"}
 ANSWER = {"role": "assistant", "content": "yo"}
@@ -121,7 +122,7 @@ def test_all_faults_of_all_lines_are_collected(tmp_path: Path) -> None:
 
 
 def test_a_long_list_of_faults_is_cut_in_the_message_only(tmp_path: Path) -> None:
-    file = write(tmp_path / "d.jsonl", *["{"] * 25)
+    file = write(tmp_path / "d.jsonl", *({"messages": [USER, ANSWER], chr(65 + n) * 5: n} for n in range(25)))
     with pytest.raises(DataError, match=r"25 fault\(s\)[\s\S]*and 5 more") as caught:
         read_data(file, "chat")
     assert len(caught.value.faults) == 25

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trainer.data.rows import DataError, Example, Fault, Message
+from trainer.data.faults import DataError, Fault
+from trainer.data.rows import Example, Message
 from trainer.data.specials import Quoted, SpecialTokens
 
 Overlong = Literal["refuse", "truncate"]
@@ -69,7 +70,7 @@ def encode_all(tokenizer: Any, examples: Sequence[Example], *, file: str, rules:
         else:
             encoded.append(_cut(row, rules.max_length_tokens))
     if faults:
-        raise DataError(file, faults)
+        raise DataError((file, faults))
     return encoded
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from trainer.data.rows import DataError, Fault
+from trainer.data.faults import DataError, Fault
 
 MAX_LINE_BYTES = 4 * 2**20
 """No base's context holds a row of more."""
@@ -71,7 +71,7 @@ def read_lines(file: Path) -> Lines:
     except (OSError, ValueError) as failed:
         reason = getattr(failed, "strerror", None) or str(failed)
         text = f"cannot be read ({reason}); give the path of a JSONL file that you may read"
-        raise DataError(str(file), [Fault(1, "unreadable", text)]) from failed
+        raise DataError((str(file), [Fault(1, "unreadable", text)])) from failed
     if not rows:
         faults.append(Fault(1, "empty_file", "no row at all; write one JSON object per line"))
     return Lines(digest.hexdigest(), rows, tuple(lines), tuple(faults))

@@ -6,17 +6,21 @@ Chat rows are OpenAI's: `{"messages": [{"role", "content", "weight"?}, ...]}`; c
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from trainer.data.faults import DataError, Fault
 from trainer.data.lines import kind, read_lines, shown, text_fault
-from trainer.data.rows import DataError, Example, Fault, Message
+from trainer.data.rows import Example, Message
 
 Format = Literal["chat", "completion"]
 ROLES = ("system", "user", "assistant")
 MESSAGE_KEYS = {"role", "content", "weight"}
 MAX_MESSAGES = 1_000
+Check = Callable[[Example], Iterable[Fault]]
+"""What is wrong with an example that could be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +33,18 @@ class Dataset:
     examples: tuple[Example, ...]
 
 
-def read_data(file: Path, format: Format) -> Dataset:
-    """Read and check every line; DataError lists all faults with their 1-based lines."""
+def read_data(file: Path, format: Format, *checks: Check) -> Dataset:
+    """Read and check every line; DataError lists all faults with their 1-based lines, those of `checks` among them."""
     read = read_lines(file)
     examples: list[Example] = []
-    faults = list(read.faults)
+    faults = dict.fromkeys(read.faults)  # the turns of one conversation are in several examples
     for line in read.lines:
         found, wrong = _chat(line.number, line.row) if format == "chat" else _completion(line.number, line.row)
         examples.extend(found)
-        faults.extend(wrong)
+        faults |= dict.fromkeys(wrong)
+        faults |= dict.fromkeys(fault for example in found for check in checks for fault in check(example))
     if faults:
-        raise DataError(str(file), sorted(faults, key=lambda fault: fault.line))
+        raise DataError((str(file), faults))
     return Dataset(file, read.digest, read.rows, tuple(examples))
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
+from trainer.data.faults import DataError, Fault, all_of
 from trainer.data.overlap import Overlap, find_overlap
-from trainer.data.read import Dataset, read_data
-from trainer.data.rows import DataError, Fault
+from trainer.data.quotes import quotes_of
+from trainer.data.read import Check, Dataset, read_data
+from trainer.data.rows import Example
 from trainer.data.split import HoldOut, split
 from trainer.errors import RecipeError
 from trainer.metrics import METRICS
@@ -38,19 +42,25 @@ class Sets:
             yield _seen(found)
 
 
-def read_sets(recipe: Recipe) -> Sets:
-    """Read the recipe's rows and hold some out if it names none.
+def read_sets(recipe: Recipe, base_folder: Path | None = None) -> Sets:
+    """Read the recipe's rows and hold some out if it names none; `base_folder` is the base's, where it is at hand.
 
-    Raises DataError for faulty rows, and RecipeError when too many held-out rows are training rows.
+    Raises DataError for the faulty rows of both files, and RecipeError when too many held-out rows are training rows.
     """
     section = recipe.model.data
-    train = read_data(recipe.train_file, section.format)
-    hold_out = None
-    if recipe.heldout_file is None:
+    quoted = quotes_of(base_folder, section.special_tokens_in_prompts)
+    unanswerable = partial(_unanswerable, recipe.model.evaluation.metric)
+    heldout_file = recipe.heldout_file
+    if heldout_file is None:
         hold_out = HoldOut(section.heldout_share, section.heldout_seed)
-        train, heldout = split(train, hold_out)
+        train, heldout = split(read_data(recipe.train_file, section.format, quoted), hold_out)
+        _require_answerable(heldout, unanswerable)
     else:
-        heldout = read_data(recipe.heldout_file, section.format)
+        hold_out = None
+        train, heldout = all_of(
+            lambda: read_data(recipe.train_file, section.format, quoted),
+            lambda: read_data(heldout_file, section.format, quoted, unanswerable),
+        )
     found = find_overlap(train.examples, heldout.examples)
     if found.seen_share > section.max_seen_share:
         lines = ", ".join(map(str, found.lines))
@@ -59,7 +69,6 @@ def read_sets(recipe: Recipe) -> Sets:
             "evaluation would measure memory: remove them on one side, leave data.heldout out to have rows held out, "
             f"or raise data.max_seen_share, which is {section.max_seen_share:g}"
         )
-    _require_answerable(heldout, recipe.model.evaluation.metric)
     return Sets(train, heldout, found, hold_out)
 
 
@@ -70,16 +79,17 @@ def _seen(found: Overlap) -> str:
     )
 
 
-def _require_answerable(heldout: Dataset, metric: str) -> None:
-    faults = [
-        Fault(
+def _require_answerable(heldout: Dataset, unanswerable: Check) -> None:
+    faults = [fault for example in heldout.examples for fault in unanswerable(example)]
+    if faults:
+        raise DataError((str(heldout.file), faults))
+
+
+def _unanswerable(metric: str, example: Example) -> Iterator[Fault]:
+    if not METRICS[metric](example.completion, example.completion):  # any text is the same label as itself
+        yield Fault(
             example.line,
             "reference_not_json",
             'the answer is no JSON, so that no answer can be right by evaluation.metric = "json_exact"; correct it, or '
             'use "label_exact"',
         )
-        for example in heldout.examples
-        if not METRICS[metric](example.completion, example.completion)  # any text is the same label as itself
-    ]
-    if faults:
-        raise DataError(str(heldout.file), faults)

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Literal
 
+from trainer.data.faults import Fault
 from trainer.data.lines import shown
-from trainer.data.rows import Example, Fault
+from trainer.data.rows import Example
 
 Quoted = Literal["refuse", "as_served"]
 CACHED_TEXTS = 4_096  # system prompts and first turns come again and again
@@ -68,6 +69,12 @@ CANNOT = (
     "which would be learnt as a control token, and engines leave those out of answers; "
     "remove it (the stop token is added by the trainer) or reword it"
 )
+
+
+def texts_of(example: Example) -> Iterator[str]:
+    """The answer and the prompt's texts."""
+    answer, prompts = _fields(example)
+    yield from (text for _, text in (answer, *prompts))
 
 
 def _fields(example: Example) -> tuple[tuple[str, str], list[tuple[str, str]]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from trainer.data.faults import DataError, Fault
 from trainer.data.overlap import Row, rows_of, seen_rows
 from trainer.data.read import Dataset
-from trainer.data.rows import DataError, Fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ def split(data: Dataset, hold_out: HoldOut) -> tuple[Dataset, Dataset]:
         groups.setdefault(row.prompts[-1], []).append(row)
     if len(groups) < 2:
         text = "all rows ask the same, so none can be held out; add rows with other prompts, or give data.heldout"
-        raise DataError(str(data.file), [Fault(rows[0].line, "nothing_to_hold_out", text)])
+        raise DataError((str(data.file), [Fault(rows[0].line, "nothing_to_hold_out", text)]))
     lines = _held_out_lines(groups, round(len(rows) * hold_out.share), hold_out.seed)
     train = [row for row in rows if row.line not in lines]
     held = [row for row in rows if row.line in lines]
@@ -38,7 +38,7 @@ def split(data: Dataset, hold_out: HoldOut) -> tuple[Dataset, Dataset]:
     lines -= seen
     if not lines:
         text = "every row is the beginning of another one, so none can be held out; give data.heldout"
-        raise DataError(str(data.file), [Fault(rows[0].line, "nothing_to_hold_out", text)])
+        raise DataError((str(data.file), [Fault(rows[0].line, "nothing_to_hold_out", text)]))
     return _part(data, rows, lines, held=False), _part(data, rows, lines, held=True)
 
 
