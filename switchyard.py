@@ -59,13 +59,17 @@ class BorrowedCommand(TyperCommand):
 
 def command_of(source: str) -> Any:
     """Import `module:attribute` and make a command of it: a typer group or one function."""
+    from registry.typed import name_as_typed
+
     module, attribute = source.split(":")
     found = getattr(importlib.import_module(module), attribute)
     if not isinstance(found, typer.Typer):
         single = typer.Typer(add_completion=False)
         single.command()(found)
         found = single
-    return typer.main.get_command(found)
+    command = typer.main.get_command(found)
+    name_as_typed(command)
+    return command
 
 
 class LazyCommands(TyperGroup):

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gateway.cost.cli import day_ms
 from registry.errors import Conflict
 from registry.ledger import ApiPriceInfo, dollars_to_nano
 from registry.names import AdapterRef
 from registry.service import Registry
 from registry.swaps import DONE
 from registry.tenants import SCOPES
+from registry.windows import day_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def _add_prices(registry: Registry) -> None:
         registry.ledger.add_api_price(
             ApiPriceInfo(
                 "ft:gpt-4o-mini",
-                day_ms("2024-07-18"),
+                day_ms("2024-07-18", "effective_from"),
                 dollars_to_nano("0.30", "input"),
                 dollars_to_nano("0.15", "cached_input"),
                 dollars_to_nano("1.20", "output"),

@@ -21,6 +21,13 @@ import typer
 
 JsonFlag = typer.Option(False, "--json", help="Print one JSON document instead of text for people.")
 
+NOTHING = "–"
+"""Of a table's cell: there is nothing to be known."""
+MOST_UNBROKEN = 40
+"""Characters of a word that a table on a terminal keeps on one line."""
+GAP = 2
+"""Between the columns of a table."""
+
 _UNSEEN = (
     r"\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     r"\ud800-\udfff\U000e0000-\U000e007f"
@@ -113,26 +120,88 @@ def print_done(document: Any, sentence: str, json_output: bool) -> None:
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str = "nothing yet") -> None:
-    """A table that cuts nothing off: cells fold on a terminal, and have the width that they need elsewhere.
+    """A table that cuts nothing off: on a terminal words and headings stay whole, elsewhere it is as wide as it needs.
 
-    `empty` is said when there are no rows.
+    Where a terminal is too narrow, columns in which nothing stands go and are named below; if that is not enough, each
+    row becomes a paragraph. `empty` is said when there are no rows.
     """
+    named = [visible(heading) for heading in headings]
+    cells = [[visible(cell) if cell is not None else NOTHING for cell in row] for row in rows]
+    if not cells:
+        say(empty)
+        return
+    console = _console()
+    _encodable(sys.stdout)
+    if not console.is_terminal:
+        console.width = max(1, sum(_natural_widths(named, cells)) + GAP * len(named))
+    gone: list[int] = []
+    if _widths(named, cells, console.width) is None:
+        gone = [at for at in range(1, len(named)) if all(row[at] in (NOTHING, "0") for row in cells)]
+    kept = [at for at in range(len(named)) if at not in gone]
+    left, rest = [named[at] for at in kept], [[row[at] for at in kept] for row in cells]
+    widths = _widths(left, rest, console.width)
+    if widths is not None:
+        console.print(_table(left, rest, widths))
+    else:
+        _print_paragraphs(console, left, rest)
+    if gone:
+        say(f"0 or {NOTHING} in every row: {', '.join(named[at] for at in gone)}")
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], widths: Iterable[int]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in headings:
-        table.add_column(Text(visible(heading)), overflow="fold")
+    for heading, width in zip(headings, widths, strict=True):
+        table.add_column(Text(heading), overflow="fold", width=width)
     for row in rows:
-        table.add_row(*(Text(visible(cell) if cell is not None else "–") for cell in row))
-    if not table.rows:
-        say(empty)
-        return
-    console = _console()
-    if not console.is_terminal:
-        console.width = console.measure(table, options=console.options.update(width=1_000_000)).maximum
-    _encodable(sys.stdout)
-    console.print(table)
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]], most: int) -> list[int] | None:
+    """Of columns that fill at most so many characters together, without a broken word but very long ones; `None` when
+    there is no room for that.
+    """
+    room = most - GAP * (len(headings) - 1)
+    words = [[word for cell in column for word in cell.split()] for column in zip(headings, *rows, strict=True)]
+    named = [_longest(heading.split()) for heading in headings]
+    least = [max(name, min(_longest(column), MOST_UNBROKEN)) for name, column in zip(named, words, strict=True)]
+    if sum(least) > room:
+        return None
+    widths = [min(width, room) for width in _natural_widths(headings, rows)]
+    while (over := sum(widths) - room) > 0:
+        widest = max((at for at, width in enumerate(widths) if width > least[at]), key=widths.__getitem__)
+        widths[widest] -= max(1, min(over, widths[widest] - least[widest]) // 2)
+    return widths
+
+
+def _natural_widths(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[int]:
+    return [_longest(column) for column in zip(headings, *rows, strict=True)]
+
+
+def _longest(texts: Iterable[str]) -> int:
+    from rich.cells import cell_len
+
+    return max(map(cell_len, texts), default=0)
+
+
+def _print_paragraphs(console: Any, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Each row: its first cell, and below it the others, all behind their headings."""
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    for row in rows:
+        console.print(Text(f"{headings[0]} {row[0]}", style="bold"))
+        line = ""
+        for heading, cell in zip(headings[1:], row[1:], strict=True):
+            said = f"  {heading} {cell}"
+            if line and cell_len(line + said) > console.width:
+                console.print(Text(line))
+                line = ""
+            line += said
+        console.print(Text(line))
 
 
 def _console(*, err: bool = False) -> Any:

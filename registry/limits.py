@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
 
 from registry.db import Database, now_ms
 from registry.errors import InvalidInput, NotFound
+from registry.etags import NOTHING, etag_of, require_match
 from registry.models import Limit
 from registry.money import nano_to_dollars
 from registry.scopes import ADAPTER, KEY, TENANT, require_scope
@@ -26,6 +27,16 @@ FIELDS = (
 )
 BUDGETS = ("daily_nano", "monthly_nano", "daily_tokens", "monthly_tokens")
 MAX_LIMIT = 2**62
+SAID = {
+    "requests_per_minute": "{} requests per minute",
+    "tokens_per_minute": "{} tokens per minute",
+    "concurrency": "{} requests at once",
+    "daily_nano": "${} a day",
+    "monthly_nano": "${} a month",
+    "daily_tokens": "{} tokens a day",
+    "monthly_tokens": "{} tokens a month",
+    "warn_percent": "a warning at {} %",
+}
 SPOKEN = {"daily_nano": "daily_dollars", "monthly_nano": "monthly_dollars"}
 """What people call a field, where they call it otherwise."""
 
@@ -50,14 +61,19 @@ class LimitInfo:
         """Whether there is a budget in dollars."""
         return self.daily_nano is not None or self.monthly_nano is not None
 
+    @property
+    def etag(self) -> str:
+        """Names these limits as they are."""
+        return etag_of(self.scope, *(getattr(self, field) for field in FIELDS))
+
     def said(self) -> str:
-        """What is in force, as people write it: `60 requests_per_minute, 2.5 daily_dollars`."""
-        parts = []
-        for field in FIELDS:
-            value = getattr(self, field)
-            if value is not None:
-                parts.append(f"{nano_to_dollars(value) if field in SPOKEN else value} {SPOKEN.get(field, field)}")
-        return ", ".join(parts)
+        """What is in force, as people write it: `60 requests per minute, $2.5 a day`."""
+        in_force = ((field, getattr(self, field)) for field in FIELDS)
+        return ", ".join(
+            SAID[field].format(nano_to_dollars(value) if field in SPOKEN else value)
+            for field, value in in_force
+            if value is not None
+        )
 
 
 class Limits:
@@ -66,11 +82,18 @@ class Limits:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def set(self, scope: str, most: Mapping[str, int | None]) -> LimitInfo:
-        """Set these limits of a scope, by the names in `FIELDS`; the others stay. Zero lets nothing through, and
-        `None` takes a limit away.
+    def set(
+        self,
+        scope: str,
+        most: Mapping[str, int | None],
+        *,
+        only: bool = False,
+        expected: Collection[str] | None = None,
+    ) -> LimitInfo:
+        """Set these limits of a scope, by the names in `FIELDS`. Zero lets nothing through, `None` takes a limit away;
+        the others stay, or go too when `only` these are meant.
 
-        Raises `InvalidInput` or `NotFound`.
+        `expected` are the etags of the limits that may be changed. Raises `InvalidInput`, `NotFound` or `Stale`.
         """
         if not most:
             raise InvalidInput(f"no limit is named; choose from {_spoken()}", param="limits")
@@ -79,10 +102,11 @@ class Limits:
         with self._db.write() as session:
             require_scope(session, scope, KINDS)
             row = session.get(Limit, scope)
+            require_match(NOTHING if row is None else _info(row).etag, expected, f"what {scope} is limited to")
             if row is None:
                 row = Limit(scope=scope)
                 session.add(row)
-            for name, value in most.items():
+            for name, value in {**(dict.fromkeys(FIELDS) if only else {}), **most}.items():
                 setattr(row, name, value)
             row.changed_at_ms = now_ms()
             if row.warn_percent is not None and all(getattr(row, name) is None for name in BUDGETS):
@@ -99,10 +123,13 @@ class Limits:
             session.flush()
             return _info(row)
 
-    def clear(self, scope: str, names: Sequence[str] = ()) -> LimitInfo | None:
-        """Take these limits of a scope away, as people call them, or all when none is named; what is left.
+    def clear(
+        self, scope: str, names: Sequence[str] = (), *, expected: Collection[str] | None = None
+    ) -> LimitInfo | None:
+        """Take these limits of a scope away, as the command line calls them, or all when none is named; what is left.
 
-        Raises `InvalidInput` for what is no limit, and `NotFound` for one that the scope does not have.
+        `expected` are the etags of the limits that may be changed. Raises `InvalidInput` for what is no limit,
+        `NotFound` for one that the scope does not have, and `Stale`.
         """
         named = {_field(name): name for name in names}
         fields = named.keys() or set(FIELDS)
@@ -110,6 +137,7 @@ class Limits:
             row = session.get(Limit, scope)
             if row is None:
                 raise _without_limits(scope)
+            require_match(_info(row).etag, expected, f"what {scope} is limited to")
             for field, name in named.items():
                 if getattr(row, field) is None:
                     raise NotFound(f"{scope} has no {name}; `switchyard limits list` shows what it has", param="limit")
@@ -154,15 +182,17 @@ def _check(name: str, value: int | None) -> None:
     least, greatest = (1, 100) if name == "warn_percent" else (0, MAX_LIMIT)
     if value is not None and not least <= value <= greatest:
         expected = "1 to 100" if name == "warn_percent" else f"a number from 0 (nothing passes) to {MAX_LIMIT}"
-        raise InvalidInput(f"{SPOKEN.get(name, name)} is {value}; expected {expected}", param=name)
+        spoken = SPOKEN.get(name, name)
+        raise InvalidInput(f"{spoken} is {value}; expected {expected}", param=spoken)
 
 
 def _field(name: str) -> str:
-    """The field that people call so. Raises `InvalidInput`."""
-    spoken = name.replace("-", "_").replace("warn_at", "warn_percent")  # as the command line has it
+    """The field that is called so on the command line. Raises `InvalidInput`."""
+    spoken = name.replace("-", "_").replace("warn_at", "warn_percent")
     field = next((field for field in FIELDS if spoken in (field, SPOKEN.get(field))), None)
     if field is None:
-        raise InvalidInput(f"{name!r} is no limit; choose from {_spoken()}", param="limits")
+        typed = _spoken().replace("warn_percent", "warn_at").replace("_", "-")
+        raise InvalidInput(f"{name!r} is no limit; choose from {typed}", param="limits")
     return field
 
 

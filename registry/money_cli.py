@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import typer
 
 from registry.console import JsonFlag, print_done, print_json, print_table, say, when
-from registry.errors import InvalidInput
 from registry.money import nano_to_dollars
+from registry.windows import day_ms
 
 if TYPE_CHECKING:
     from registry.service import Registry
@@ -47,7 +46,7 @@ def set_limits(
     monthly_dollars: str | None = typer.Option(None, "--monthly-dollars", help="At the tariff, per UTC month."),
     daily_tokens: int | None = typer.Option(None, "--daily-tokens"),
     monthly_tokens: int | None = typer.Option(None, "--monthly-tokens"),
-    warn_at: int | None = typer.Option(
+    warn_percent: int | None = typer.Option(
         None, "--warn-at", help="Warn when so many percent of a budget are spent: by header, and by webhook if set."
     ),
     json_output: bool = JsonFlag,
@@ -64,7 +63,7 @@ def set_limits(
         "monthly_nano": None if monthly_dollars is None else dollars_to_nano(monthly_dollars, "monthly_dollars"),
         "daily_tokens": daily_tokens,
         "monthly_tokens": monthly_tokens,
-        "warn_percent": warn_at,
+        "warn_percent": warn_percent,
     }
     with _open_registry() as registry:
         info = registry.limits.set(scope, {name: value for name, value in named.items() if value is not None})
@@ -193,7 +192,7 @@ def add_tariff(
             input_dollars=input_dollars,
             output_dollars=output_dollars,
             cached_dollars=cached_dollars,
-            effective_from_ms=_from_ms(effective_from),
+            effective_from_ms=None if effective_from is None else day_ms(effective_from, "from"),
             source=source,
         )
     begins = when(info.effective_from_ms)
@@ -244,16 +243,6 @@ def _show(infos: list[TariffInfo], json_output: bool) -> None:
         ),
         empty="no prices; add one with `switchyard tariff add base:NAME --input … --output … --source …`",
     )
-
-
-def _from_ms(text: str | None) -> int | None:
-    """The first millisecond of a UTC day."""
-    if text is None:
-        return None
-    try:
-        return int(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp() * 1000)
-    except ValueError:
-        raise InvalidInput(f"date is {text!r}; expected YYYY-MM-DD", param="from") from None
 
 
 def _dollars(nano: int | None) -> str | None:

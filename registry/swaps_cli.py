@@ -56,6 +56,7 @@ def show(swap_id: int = typer.Argument(help="The id that `swaps list` shows."), 
     """Show a swap, how long its steps took, and the traffic around it, by version and by second."""
     from registry.service import Registry
     from registry.swap_report import report_swap
+    from registry.swap_words import swap_said
 
     with Registry.open() as registry:
         report = report_swap(registry.db, swap_id)
@@ -63,16 +64,13 @@ def show(swap_id: int = typer.Argument(help="The id that `swaps list` shows."), 
         print_json(report)
         return
     swap = report.swap
-    came_from = f"{swap.detail.get('from') or 'nothing'} → " if swap.kind == "move" else ""
-    say(f"{swap.adapter}@{swap.alias}: {came_from}{swap.goal}, {swap.state}")
-    for key in ("error", "note", "split", "ended_split"):
-        if swap.detail.get(key) is not None:
-            say(f"{key.replace('_', ' ')}: {swap.detail[key]}")
+    for line in swap_said(swap):
+        say(line)
     if report.skew is not None:
         say(f"warning: {report.skew}")
     _print_steps(report)
     print_table(
-        ("VERSION", "REQUESTS", "FAILED", "FIRST", "LAST"),
+        ("VERSION", "ATTEMPTS", "FAILED", "FIRST", "LAST"),
         (
             (part.version, part.attempts, part.failed, when(part.first_ms), when(part.last_ms))
             for part in report.versions
@@ -82,7 +80,7 @@ def show(swap_id: int = typer.Argument(help="The id that `swaps list` shows."), 
     if (flipped_ms := swap.detail.get("flipped_at_ms")) is not None and report.per_second:
         say()
         print_table(
-            ("SECOND", "VERSION", "REQUESTS", "FAILED"),
+            ("SECOND", "VERSION", "ATTEMPTS", "FAILED"),
             (
                 (when(count.second_ms), count.served_model, count.attempts, count.failed)
                 for count in report.per_second
@@ -91,7 +89,7 @@ def show(swap_id: int = typer.Argument(help="The id that `swaps list` shows."), 
             empty="no traffic around the flip; --json has every second",
         )
     if report.late_on_old is not None:
-        say(f"on the old version after the cut-over: {report.late_on_old}")
+        say(f"requests that began on the old version after the cut-over: {report.late_on_old}")
 
 
 def _print_steps(report: SwapReport) -> None:
@@ -104,6 +102,6 @@ def _print_steps(report: SwapReport) -> None:
     for worker in report.not_acknowledged_by:
         say(f"not acknowledged in time by {worker}")
     if report.left_on_old:
-        say(f"still running on the old version when the wait was given up: {report.left_on_old}")
+        say(f"requests that still ran on the old version when it was no longer waited for: {report.left_on_old}")
     if report.drain_s is not None and report.left_on_old is None:
-        say("how many requests still run on the old version is unknown: a worker has not said")
+        say("how many requests still ran on the old version then is not known: a worker had not said")

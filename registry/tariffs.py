@@ -73,7 +73,9 @@ class Tariffs:
             scope=scope,
             effective_from_ms=effective_from_ms,
             input_nano_per_mtok=dollars_to_nano(input_dollars, "input"),
-            cached_input_nano_per_mtok=dollars_to_nano(cached_dollars or input_dollars, "cached_input"),
+            cached_input_nano_per_mtok=dollars_to_nano(
+                input_dollars if cached_dollars is None else cached_dollars, "cached_input"
+            ),
             output_nano_per_mtok=dollars_to_nano(output_dollars, "output"),
             source=source[:500],
             added_at_ms=added_at_ms,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
-from sqlalchemy import String, case, cast, func, literal, select
+from sqlalchemy import String, and_, case, cast, func, literal, select
 
 from registry.db import Database
 from registry.errors import InvalidInput
@@ -17,7 +17,7 @@ from registry.models import RefusalDay
 from registry.money import nano_to_dollars
 from registry.names import SYSTEM
 from registry.refusals import within
-from registry.usage_days import usage_between
+from registry.usage_days import BILLED, usage_between
 from registry.windows import DAY_MS
 
 By = Literal["tenant", "adapter", "version", "key", "day"]
@@ -71,15 +71,14 @@ class UsageLine:
     """A limit's name or an error's code → so many of them."""
     ttft_ms: float | None
     """Mean time to the first bytes of a streamed answer, of attempts that had one."""
+    payable: int
+    """Attempts that a tenant pays for where there is a price: no failures, no refusals, none of our own probes."""
 
     @property
     def cost_dollars(self) -> str | None:
-        """All decimals that count; `None` when there was no price for any of it, as of what nobody pays for."""
-        if self.cost_nano:
-            return nano_to_dollars(self.cost_nano)
-        payable = self.ok + self.client_aborted
-        unknown = self.tenant == SYSTEM or (self.unpriced and self.unpriced >= payable)
-        return None if unknown else nano_to_dollars(0)
+        """All decimals that count; `None` when nothing of it had a price, as our own probes and failures have none."""
+        nothing = self.attempts and not self.cost_nano and self.unpriced >= self.payable
+        return None if nothing else nano_to_dollars(self.cost_nano)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,14 +148,6 @@ def _cell(value: Any) -> Any:
     return value
 
 
-def day_ms(text: str, param: str) -> int:
-    """Midnight UTC of a day, in milliseconds since the epoch. Raises `InvalidInput`."""
-    try:
-        return int(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp() * 1000)
-    except ValueError:
-        raise InvalidInput(f"{param} is {text[:40]!r}; expected YYYY-MM-DD (UTC)", param=param) from None
-
-
 def _mark(line: UsageLine) -> str:
     return f"{line.tenant or '*'} {line.name}"
 
@@ -176,6 +167,7 @@ def _lines(db: Database, by: str, since_ms: int, until_ms: int, tenant: str | No
         used.attempts,
         *(case((used.outcome == outcome, used.attempts), else_=0) for outcome in ("ok", "client_aborted", "rejected")),
         *(used[name] for name in ADDED_UP),
+        case((and_(used.outcome.in_(BILLED), used.tenant != SYSTEM), used.attempts), else_=0),
     )
     query = select(*groups, *map(func.sum, figures)).group_by("owner", "name")
     if tenant is not None:
@@ -223,7 +215,7 @@ def _public(by: str, name: str) -> str:
 
 def _line(key: tuple[str | None, str], sums: Sequence[int], refused: Mapping[str, int]) -> UsageLine:
     attempts, ok, aborted, rejected, partial, estimated, prompt, cached, completion, nano, unpriced, *times = sums
-    busy_ms, ttft_us, with_ttft = times
+    busy_ms, ttft_us, with_ttft, payable = times
     return UsageLine(
         *key,
         attempts=attempts,
@@ -242,4 +234,5 @@ def _line(key: tuple[str | None, str], sums: Sequence[int], refused: Mapping[str
         refused=sum(refused.values()),
         refused_by_reason=dict(sorted(refused.items())),
         ttft_ms=round(ttft_us / with_ttft / 1000, 1) if with_ttft else None,
+        payable=payable,
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from registry.errors import InvalidInput
+
 DAY_MS = 86_400_000
 
 
@@ -18,3 +20,11 @@ def month_of(ms: int) -> tuple[int, int]:
     first = datetime.fromtimestamp(ms / 1000, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     after = first.replace(year=first.year + 1, month=1) if first.month == 12 else first.replace(month=first.month + 1)
     return int(first.timestamp() * 1000), int(after.timestamp() * 1000)
+
+
+def day_ms(text: str, param: str) -> int:
+    """Midnight UTC of a day, in milliseconds since the epoch. Raises `InvalidInput`."""
+    try:
+        return int(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp() * 1000)
+    except ValueError:
+        raise InvalidInput(f"{param} is {text[:40]!r}; expected YYYY-MM-DD (UTC)", param=param) from None

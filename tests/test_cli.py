@@ -135,7 +135,7 @@ def test_a_split_begins_shows_in_the_history_and_ends(shop: Run) -> None:
         f"split {begun['split']['id']} of acme/triage@production ended: 1.0 90 %, 1.1 10 %",
     ]
     shown = shop("swaps", "show", str(begun["swap"]["id"])).out
-    assert shown.startswith("acme/triage@production: 1.0 90 %, 1.1 10 %, done\n")
+    assert shown.startswith("acme/triage@production was split: 1.0 90 %, 1.1 10 %\n")
     assert [line.split()[1] for line in shop("swaps", "list").out.splitlines()] == ["KIND", "ramp", "ramp", "move"]
     (split,) = shop("adapters", "history", "acme/triage", "--json").document["splits"]
     assert split["ended_at_ms"] is not None

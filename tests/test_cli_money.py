@@ -51,9 +51,9 @@ def test_a_price_says_which_of_those_to_come_it_replaces(done: Run, tmp_path: Pa
 def test_setting_limits_says_what_is_in_force_and_what_has_no_price(done: Run, tmp_path: Path) -> None:
     fill(tmp_path)
     first = done("limits", "set", "tenant:acme", "--requests-per-minute", "60")
-    assert (first.out, first.err) == ("limits of tenant:acme: 60 requests_per_minute\n", "")
+    assert (first.out, first.err) == ("limits of tenant:acme: 60 requests per minute\n", "")
     second = done("limits", "set", "tenant:acme", "--daily-dollars", "2.50", "--warn-at", "80")
-    assert second.out == "limits of tenant:acme: 60 requests_per_minute, 2.5 daily_dollars, 80 warn_percent\n"
+    assert second.out == "limits of tenant:acme: 60 requests per minute, $2.5 a day, a warning at 80 %\n"
     assert "warning: no price is in force for tiny" in second.err
     done("tariff", "add", "base:tiny", *PRICE)
     assert done("limits", "set", "tenant:acme", "--daily-dollars", "3").err == ""
@@ -66,7 +66,7 @@ def test_the_warning_goes_with_the_last_budget_and_that_is_said(done: Run, tmp_p
     done("limits", "set", "tenant:acme", "--concurrency", "3")
     said = done("limits", "clear", "tenant:acme", "monthly-tokens").out
     assert "(and no warn-at, because no budget is left to warn of)" in said
-    assert said.endswith("what stays: 3 concurrency\n")
+    assert said.endswith("what stays: 3 requests at once\n")
     done("limits", "set", "tenant:acme", "--daily-tokens", "9", "--warn-at", "80")
     assert "warn-at" not in done("limits", "clear", "tenant:acme").out
 
@@ -106,7 +106,7 @@ def test_a_warning_without_a_budget_is_refused_with_the_remedy(run: Run, tmp_pat
     alone = run("limits", "set", "tenant:acme", "--concurrency", "4", "--warn-at", "80")
     assert (alone.status, "no budget to warn of; set one with it" in alone.err) == (1, True)
     wild = run("limits", "set", "tenant:acme", "--daily-dollars", "5", "--warn-at", "101")
-    assert (wild.status, "warn_percent is 101; expected 1 to 100" in wild.err) == (1, True)
+    assert (wild.status, "--warn-at is 101; expected 1 to 100" in wild.err) == (1, True)
 
 
 def test_what_cannot_be_meant_is_refused_in_one_sentence(run: Run) -> None:
@@ -118,9 +118,9 @@ def test_what_cannot_be_meant_is_refused_in_one_sentence(run: Run) -> None:
     scope, day = run("tariff", "add", "acme", *PRICE), run("tariff", "add", "base:tiny", *PRICE, "--from", "soon")
     assert [outcome.status for outcome in (nothing, money, scope, day)] == [1, 1, 1, 1]
     assert (
-        "no limit is named; choose from requests_per_minute, tokens_per_minute, concurrency, daily_dollars"
+        "no limit is named; choose from --requests-per-minute, --tokens-per-minute, --concurrency, --daily-dollars"
         in nothing.err
     )
-    assert "daily_dollars is 'much'" in money.err
+    assert "--daily-dollars is 'much'" in money.err
     assert "scope is 'acme'" in scope.err
-    assert "date is 'soon'" in day.err
+    assert "--from is 'soon'" in day.err

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from registry.typed import as_typed
 from tests.cli_runner import Run, done, run, tiny_base
 from tests.registry.adapter_folders import write_adapter
 
@@ -55,9 +56,25 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "no repository": (("adapters", "import", "a b/c", "--to", "acme/x", "--base", "tiny"), "source is 'a b/c'"),
     "another tenant's adapter": (("tenants", "map", "acme", "gpt", "globex/x"), "belongs to tenant 'globex'"),
     "unmapped name": (("tenants", "unmap", "acme", "gpt"), "no mapping for 'gpt'"),
-    "bad date": ((*PRICE, "--input", "1", "--from", "1.1.2026", "--source", "list"), "expected YYYY-MM-DD"),
-    "bad money": ((*PRICE, "--input", "1,50", *DATED), "input is '1,50'; expected dollars such as 0.30"),
-    "far too much money": ((*PRICE, "--input", "1e30", *DATED), "input is '1e30'"),
+    "bad date": ((*PRICE, "--input", "1", "--from", "1.1.2026", "--source", "list"), "--from is '1.1.2026'; expected"),
+    "bad money": ((*PRICE, "--input", "1,50", *DATED), "--input is '1,50'; expected dollars such as 0.30"),
+    "far too much money": ((*PRICE, "--input", "1e30", *DATED), "--input is '1e30'"),
+    "no money": ((*PRICE, "--input", "1", "--cached-input", "", *DATED), "--cached-input is ''; expected dollars"),
+    "no label": (("keys", "create", "acme", "--label", "x" * 101), "--label "),
+    "unknown sum": (("usage", "--by", "week"), "--by is 'week'; choose one of tenant"),
+    "no correction": (("ledger", "correct", "x", "--reason", " ", "--prompt", "1"), "--reason is empty"),
+    "usage since when": (("usage", "--from", "May"), "--from is 'May'; expected YYYY-MM-DD"),
+}
+LIMITS = ("limits", "set", "tenant:acme")
+OPTIONS = {
+    "--requests-per-minute": "-1",
+    "--tokens-per-minute": "-2",
+    "--concurrency": "-3",
+    "--daily-dollars": "much",
+    "--monthly-dollars": "-1",
+    "--daily-tokens": "-5",
+    "--monthly-tokens": str(2**63),
+    "--warn-at": "0",
 }
 
 
@@ -77,6 +94,33 @@ def test_a_mistake_is_one_sentence_and_exit_status_1(run: Run, arguments: tuple[
     assert outcome.err.startswith("error: ")
     assert outcome.err.count("\n") == 1
     assert outcome.out == ""
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize("option", OPTIONS)
+def test_a_refused_limit_is_named_as_it_is_typed(run: Run, option: str) -> None:
+    said = run(*LIMITS, option, OPTIONS[option]).err
+    value = repr(OPTIONS[option]) if "dollars" in option else OPTIONS[option]
+    assert said.startswith(f"error: {option} is {value}; expected ")
+    assert "_" not in said
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_limits_to_choose_from_are_named_as_they_are_typed(run: Run) -> None:
+    listed = run(*LIMITS).err.removeprefix("error: no limit is named; choose from ").strip().split(", ")
+    assert listed == list(OPTIONS)
+    listed = run("limits", "clear", "tenant:acme", "speed").err.rpartition("choose from ")[2].strip().split(", ")
+    assert listed == [option.removeprefix("--") for option in OPTIONS]
+    assert run(*LIMITS, "--warn-at", "50").err.startswith("error: --warn-at is 50 and tenant:acme has no budget")
+
+
+def test_what_somebody_typed_is_never_taken_for_a_field() -> None:
+    options = {"daily_tokens": "--daily-tokens", "reason": "--reason"}
+    kept = ("'daily_tokens' is no limit", "var/daily_tokens is full", "no reason is known", "my-daily_tokens", "reason")
+    assert [as_typed(text, options) for text in kept] == list(kept)
+    assert as_typed("daily_tokens is 1, or daily_tokens, daily_tokens.", options) == (
+        "--daily-tokens is 1, or --daily-tokens, --daily-tokens."
+    )
 
 
 @pytest.mark.usefixtures("shop")

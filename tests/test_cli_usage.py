@@ -50,6 +50,26 @@ def test_what_has_no_price_shows_no_cost_rather_than_none(done: Run) -> None:
     assert [line["cost_dollars"] for line in done("usage", "--json").document["lines"]] == [None, "0", "0.000000005"]
 
 
+def test_a_day_with_nothing_but_probes_or_failures_has_no_cost_rather_than_none(done: Run) -> None:
+    day = {name: 86_400_000 * number + 1 for number, name in enumerate(("probes", "failures", "both", "mixed", "free"))}
+    with Registry.open() as registry:
+        registry.ledger.record(
+            [
+                usage_row("p", tenant="_system", started_at_ms=day["probes"]),
+                usage_row("f", outcome="engine_failed", started_at_ms=day["failures"]),
+                usage_row("b1", tenant="_system", started_at_ms=day["both"]),
+                usage_row("b2", started_at_ms=day["both"]),
+                usage_row("m1", tenant="_system", started_at_ms=day["mixed"]),
+                usage_row("m2", cost_nano=7, started_at_ms=day["mixed"]),
+                usage_row("z", cost_nano=0, started_at_ms=day["free"]),
+            ]
+        )
+    lines = done("usage", "--by", "day", "--json").document["lines"]
+    assert [line["cost_dollars"] for line in lines] == [None, None, None, "0.000000007", "0"]
+    heading, *rows = done("usage", "--by", "day").out.splitlines()
+    assert [row[heading.index("COST $") :].split()[0] for row in rows] == ["–", "–", "–", "0.000000007", "0"]
+
+
 def test_a_correction_names_a_request_or_one_of_its_attempts(done: Run, run: Run) -> None:
     with Registry.open() as registry:
         registry.ledger.record([usage_row(name, request_id=name[:2]) for name in ("r1-0", "r2-0", "r2-1")])

@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -146,6 +147,52 @@ def test_a_terminal_folds_long_names_and_gets_no_escape_from_data(tmp_path: Path
     assert b"\x1b[2J" not in shown
     assert b"\x1b[5m" not in shown
     assert b"\x1b]0" not in shown
+
+
+WIDE = ("TENANT", "ATTEMPTS", "CLIENT LEFT", "FAILED", "COMPLETION", "WHY")
+ROWS = [("acme", 12, None, 0, 345, "requests_per_minute 30, model_not_found 1"), ("globex", 7, None, 0, 1, None)]
+
+
+@pytest.mark.parametrize("columns", [30, 40, 60, 80, 100])
+def test_no_word_of_a_table_is_broken_on_a_narrow_terminal_and_nothing_is_lost(columns: int) -> None:
+    lines = on_a_terminal(columns, f"print_table({WIDE!r}, {ROWS!r})")
+    words = {word for line in lines for word in line.replace(",", " ").replace(":", " ").split()}
+    assert {*" ".join(WIDE).split(), "acme", "globex", "12", "345", "requests_per_minute", "model_not_found"} <= words
+    assert max(len(line) for line in lines if not line.startswith("0 or")) <= columns
+    assert ("0 or – in every row: CLIENT LEFT, FAILED" in " ".join(lines)) == (columns < 80)
+
+
+def test_rows_that_fit_no_terminal_become_paragraphs() -> None:
+    assert on_a_terminal(40, f"print_table({WIDE!r}, {ROWS!r})") == [
+        "TENANT acme",
+        "  ATTEMPTS 12  COMPLETION 345",
+        "  WHY requests_per_minute 30,",
+        "model_not_found 1",
+        "TENANT globex",
+        "  ATTEMPTS 7  COMPLETION 1  WHY –",
+        "0 or – in every row: CLIENT LEFT, FAILED",
+    ]
+
+
+def on_a_terminal(columns: int, code: str) -> list[str]:
+    """What `code` prints on a terminal that is so wide, without colours."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"from registry.console import print_table; {code}"],
+        stdout=slave,
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": str(columns), "TERM": "xterm"},
+    )
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(master, 65_536)
+        except OSError:  # the other end is closed
+            break
+    os.close(master)
+    assert process.wait() == 0
+    return [line.rstrip() for line in re.sub(r"\x1b\[\d*m", "", shown.decode()).splitlines()]
 
 
 def test_a_terminal_without_unicode_gets_escapes_and_no_traceback() -> None:

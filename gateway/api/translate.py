@@ -11,7 +11,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from gateway.api.addresses import allowed_methods, where_it_may_be
-from gateway.errors import ApiError, BadRequest, Overloaded
+from gateway.api.order_faults import refusal_of
+from gateway.errors import ApiError, Overloaded
 from registry.errors import AdapterRefused, Conflict, InvalidInput, NotFound, RegistryError, Stale
 
 log = logging.getLogger("switchyard.api")
@@ -55,12 +56,7 @@ def translate_errors(web: FastAPI) -> None:
 
     @web.exception_handler(RequestValidationError)
     async def on_invalid_request(request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        place = [str(part) for part in first["loc"][1:]]
-        param = ".".join(place) or None
-        what = f"{param} in the {first['loc'][0]}" if param else f"the {first['loc'][0]}"
-        message = f"{request.method} {request.url.path}: {what}: {first['msg']}. See /docs for what is expected."
-        return await on_api_error(request, BadRequest(message, param=param, code="invalid_request"))
+        return await on_api_error(request, refusal_of(request, error))
 
     @web.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:

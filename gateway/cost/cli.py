@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import typer
 
@@ -13,6 +12,7 @@ from registry.db import now_ms
 from registry.errors import InvalidInput
 from registry.ledger import NANO, ApiPriceInfo, HostPriceInfo, dollars_to_nano
 from registry.service import Registry
+from registry.windows import day_ms
 
 cost = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Report what was used and what it cost against an API."
@@ -37,9 +37,9 @@ def add_api_price(
     """Add a dated list price. Prices are never edited: a change is a new price with its date."""
     price = ApiPriceInfo(
         model,
-        day_ms(effective_from),
+        day_ms(effective_from, "from"),
         dollars_to_nano(input_dollars, "input"),
-        dollars_to_nano(cached_dollars or input_dollars, "cached_input"),
+        dollars_to_nano(input_dollars if cached_dollars is None else cached_dollars, "cached_input"),
         dollars_to_nano(output_dollars, "output"),
         source,
     )
@@ -58,7 +58,7 @@ def add_host_price(
     json_output: bool = JsonFlag,
 ) -> None:
     """Add a dated hourly price of an engine host."""
-    price = HostPriceInfo(name, day_ms(effective_from), dollars_to_nano(hourly_dollars, "hourly"), source)
+    price = HostPriceInfo(name, day_ms(effective_from, "from"), dollars_to_nano(hourly_dollars, "hourly"), source)
     with Registry.open() as registry:
         registry.ledger.add_host_price(price)
     print_done(price, f"{name}: ${hourly_dollars} an hour from {effective_from}", json_output)
@@ -87,8 +87,8 @@ def report(
             against,
             registry.ledger.api_prices(against),
             host_prices,
-            since_ms=day_ms(since) if since else span[0],
-            until_ms=day_ms(until) if until else max(now_ms(), span[1] + 1),
+            since_ms=day_ms(since, "since") if since else span[0],
+            until_ms=day_ms(until, "until") if until else max(now_ms(), span[1] + 1),
             hosts=paid_for,
             first_boot_ms=registry.readings.first_boot_ms(),
         )
@@ -120,14 +120,6 @@ def hosts_of(text: str, known: Sequence[str]) -> dict[str, int]:
                 raise InvalidInput(f"{one[:80]!r} has no hourly price; {have}", param="hosts")
             counts[one] = int(number)
     return counts
-
-
-def day_ms(text: str) -> int:
-    """Midnight UTC of a day, in milliseconds since the epoch. Raises `InvalidInput`."""
-    try:
-        return int(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp() * 1000)
-    except ValueError:
-        raise InvalidInput(f"date is {text!r}; expected YYYY-MM-DD", param="date") from None
 
 
 def _print_report(report: Report) -> None:

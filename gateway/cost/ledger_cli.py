@@ -50,16 +50,16 @@ def resum(json_output: bool = JsonFlag) -> None:
 def correct(
     attempt: str = typer.Argument(help="The id of a request (x-request-id of its answer), or of an attempt."),
     reason: str = typer.Option(..., "--reason", help="Why the row is wrong."),
-    prompt: int = typer.Option(0, "--prompt", help="Prompt tokens to add; negative to take off."),
-    cached: int = typer.Option(0, "--cached", help="Cached prompt tokens to add."),
-    completion: int = typer.Option(0, "--completion", help="Completion tokens to add."),
+    prompt_tokens: int = typer.Option(0, "--prompt", help="Prompt tokens to add; negative to take off."),
+    cached_tokens: int = typer.Option(0, "--cached", help="Cached prompt tokens to add."),
+    completion_tokens: int = typer.Option(0, "--completion", help="Completion tokens to add."),
     cost_nano: int | None = typer.Option(
         None, "--cost-nano", help="Nano-dollars to add, 0 for none; default: what the tokens cost at the price of then."
     ),
     json_output: bool = JsonFlag,
 ) -> None:
     """Book a difference to an attempt. Its row stays as it is; sums have the correction in them."""
-    tokens = {"prompt_tokens": prompt, "cached_tokens": cached, "completion_tokens": completion}
+    tokens = {"prompt_tokens": prompt_tokens, "cached_tokens": cached_tokens, "completion_tokens": completion_tokens}
     deltas = tokens if cost_nano is None else {**tokens, "cost_nano": cost_nano}
     with Registry.open() as registry:
         done = registry.ledger.correct(attempt, reason, actor(), deltas, reprice_by(registry.catalog()))

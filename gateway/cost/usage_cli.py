@@ -8,7 +8,8 @@ import typer
 
 from registry.console import JsonFlag, print_csv, print_json, print_table, say
 from registry.errors import InvalidInput
-from registry.usage_report import UsageReport, day_ms, reasons_said, report_usage, usage_csv, why_empty
+from registry.usage_report import UsageReport, reasons_said, report_usage, usage_csv, why_empty
+from registry.windows import day_ms
 
 
 def usage(
@@ -19,7 +20,11 @@ def usage(
     json_output: bool = JsonFlag,
     csv_output: bool = typer.Option(False, "--csv", help="Print CSV with a heading."),
 ) -> None:
-    """Attempts, tokens and dollars by tenant, adapter, version, key or day. The newest are a second or two behind."""
+    """Attempts, tokens and dollars by tenant, adapter, version, key or day. The newest are a second or two behind.
+
+    Attempts FAILED on our side (engine, load, gateway) or were INVALID (an engine said so; `rejected` in JSON). Those
+    that were REFUSED (by a limit, a budget, for their body) never became attempts. – is the cost of what had no price.
+    """
     from registry.db import now_ms
     from registry.service import Registry
 
@@ -48,7 +53,7 @@ def usage(
 def _print(report: UsageReport) -> None:
     own_column = report.by != "tenant"
     print_table(
-        (*(("TENANT",) if own_column else ()), report.by.upper(), "ATTEMPTS", "OK", "ABORTED", "FAILED", "REJECTED",
+        (*(("TENANT",) if own_column else ()), report.by.upper(), "ATTEMPTS", "OK", "CLIENT LEFT", "FAILED", "INVALID",
          "PROMPT", "CACHED", "COMPLETION", "COST $", "UNPRICED", "PARTIAL", "ESTIMATED", "TTFT MS", "REFUSED", "WHY"),
         (
             (*((line.tenant or "all",) if own_column else ()), line.name, line.attempts, line.ok, line.client_aborted,

@@ -133,8 +133,8 @@ def test_no_order_is_obeyed_without_a_condition_that_its_route_does_not_look_at(
     admin = Admin(stack.house, stack.url, stack.http)
     stack.house.registry.limits.set("tenant:acme", {"concurrency": 5})
     orders: list[tuple[str, str, Any]] = [
-        ("PUT", "/limits/tenant:acme", {"concurrency": 1}),
-        ("DELETE", "/limits/tenant:acme", None),
+        ("POST", "/tariffs", {"scope": "tenant:acme", "input": "1", "output": "1", "source": "x"}),
+        ("DELETE", "/keys/key-none", None),
         ("POST", "/tenants", {"name": "conditional"}),
         ("PATCH", "/tenants/acme", {"allow_unknown_fields": False}),
     ]

@@ -126,7 +126,7 @@ def test_a_page_that_begins_nowhere_is_refused_with_the_field(admin: Admin) -> N
     assert (status, error["code"], error["param"]) == (400, "invalid_input", "after")
     status, error = admin.refused("GET", "/adapters", params={"limit": 0})
     assert (status, error["code"], error["param"]) == (400, "invalid_request", "limit")
-    assert "greater than or equal to 1" in error["message"]
+    assert "limit in the query is '0'; expected 1 or more." in error["message"]
 
 
 def test_a_share_of_a_split_is_shown_with_the_version_that_gets_it(house: House) -> None:

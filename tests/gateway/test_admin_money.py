@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gateway.admin_key import admin_key
 from registry.db import now_ms
 from registry.money import nano_to_dollars
 from tests.gateway.admin_calls import Admin
@@ -48,7 +49,7 @@ def tenant(stack: Stack, name: str) -> str:
 def test_limits_are_set_one_by_one_shown_and_in_force_when_the_answer_comes(money: Stack, admin: Admin) -> None:
     scope = tenant(money, "setter")
     done = put(admin, scope, requests_per_minute=1, daily_dollars="2.50", warn_percent=80)
-    changed_at_ms = done.pop("changed_at_ms")
+    changed_at_ms, etag = done.pop("changed_at_ms"), done.pop("etag")
     assert done == {
         "scope": scope,
         "requests_per_minute": 1,
@@ -62,15 +63,107 @@ def test_limits_are_set_one_by_one_shown_and_in_force_when_the_answer_comes(mone
         "in_force": True,
     }
     assert [money.chat("triage", "setter").status_code for _ in range(2)] == [200, 429]
-    assert put(admin, scope, requests_per_minute=None, concurrency=7)["requests_per_minute"] is None
+    changed = admin.ask("PATCH", f"/limits/{scope}", json={"requests_per_minute": None, "concurrency": 7})
+    assert (changed.status_code, changed.json()["requests_per_minute"]) == (200, None)
     shown = admin.get(f"/limits/{scope}")
     assert (shown["concurrency"], shown["daily_dollars"], shown["warn_percent"]) == (7, "2.5", 80)
     assert shown["changed_at_ms"] >= changed_at_ms
     assert shown in admin.get("/limits")["limits"]
+    assert shown["etag"] != etag
     assert money.chat("triage", "setter").status_code == 200
     cleared = admin.ask("DELETE", f"/limits/{scope}")
     assert (cleared.status_code, cleared.json()) == (200, {"scope": scope, "in_force": True})
     assert admin.refused("GET", f"/limits/{scope}")[0] == 404
+
+
+def test_limits_that_are_put_replace_all_others_and_patched_ones_join_them(money: Stack, admin: Admin) -> None:
+    scope = tenant(money, "replacer")
+    put(admin, scope, requests_per_minute=9, daily_tokens=50, warn_percent=80)
+    replaced = put(admin, scope, concurrency=3)
+    assert [name for name, value in replaced.items() if value is None] == [
+        "requests_per_minute",
+        "tokens_per_minute",
+        "daily_dollars",
+        "monthly_dollars",
+        "daily_tokens",
+        "monthly_tokens",
+        "warn_percent",
+    ]
+    patched = admin.ask("PATCH", f"/limits/{scope}", json={"daily_tokens": 70}).json()
+    assert (patched["concurrency"], patched["daily_tokens"]) == (3, 70)
+    assert admin.refused("PUT", f"/limits/{scope}", json={"warn_percent": 50})[1]["param"] == "warn_percent"
+    assert admin.get(f"/limits/{scope}")["daily_tokens"] == 70, "nothing of a refused order is in force"
+
+
+def test_limits_change_only_when_they_are_still_as_they_were_read(money: Stack, admin: Admin) -> None:
+    scope = tenant(money, "matcher")
+
+    def ask(method: str, name: str, etag: str, **most: object) -> int:
+        options: dict[str, Any] = {"json": most} if most else {}
+        key = admin_key(money.house.settings)
+        headers = {"Authorization": f"Bearer {key}", name: etag}
+        url = f"{money.url}/admin/v1/limits/{scope}"
+        return money.http.request(method, url, headers=headers, **options).status_code
+
+    assert ask("PATCH", "If-Match", "*", concurrency=1) == 412
+    assert [ask("PUT", "If-None-Match", "*", concurrency=1) for _ in range(2)] == [200, 412]
+    answer = admin.ask("GET", f"/limits/{scope}")
+    read = answer.headers["etag"]
+    assert read.strip('"') == answer.json()["etag"]
+    assert ask("PATCH", "If-Match", read, daily_tokens=5) == 200
+    assert ask("PUT", "If-Match", read, concurrency=2) == 412
+    assert ask("DELETE", "If-Match", read) == 412
+    assert ask("DELETE", "If-Match", admin.get(f"/limits/{scope}")["etag"]) == 200
+
+
+def test_every_mistake_of_an_order_is_named_at_once_with_its_value(money: Stack, admin: Admin) -> None:
+    tenant(money, "wrong")
+    body = {"concurrency": "4", "daily_dollars": "much", "daily_tokens": -1, "warn_percent": 101, "colour": 1}
+    status, error = admin.refused("PATCH", "/limits/tenant:wrong", json=body)
+    assert (status, error["code"], error["param"]) == (400, "invalid_request", "concurrency")
+    assert error["message"] == (
+        "concurrency is '4'; expected a whole number. "
+        "daily_dollars is 'much'; expected dollars such as 0.30, not negative, with up to 9 decimals. "
+        "daily_tokens is -1; expected 0 or more. "
+        "warn_percent is 101; expected 100 or less. "
+        "colour is no field of this order; it takes requests_per_minute, tokens_per_minute, concurrency, "
+        "daily_dollars, monthly_dollars, daily_tokens, monthly_tokens, warn_percent."
+    )
+    price = {"scope": "base:tiny", "input": "", "cached_input": "x", "effective_from": "soon"}
+    said = admin.refused("POST", "/tariffs", json=price)[1]["message"]
+    for each in ("input is ''; exp", "cached_input is 'x'; exp", "effective_from is 'soon'; exp", "output is missing;"):
+        assert each in said
+    named = admin.refused("POST", "/tenants", json={"name": "A B", "actor": "", "allow_unknown_fields": 1})[1]
+    assert named["param"] == "name"
+    for each in ("name is 'A B'; a name has 1 to", "actor is ''; expected 1 char", "allow_unknown_fields is 1; exp"):
+        assert each in named["message"]
+    others: tuple[object, ...] = ([], "x", 5)
+    for other in others:
+        assert "send a JSON object with requests_per_" in admin.refused("PATCH", "/limits/a", json=other)[1]["message"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (b'{"concurrency": 1, "concurrency": 2}', "concurrency is given twice"),
+        (b'{"concurrency": NaN}', "NaN"),
+        (b'{"concurrency": 1e999}', "1e999"),
+        (b'{"concurrency": 1', "no JSON"),
+        (b"\xff", "no UTF-8"),
+        (b"[" * 100_000, "nested too deep"),
+        (b"", "The body is missing; send a JSON object"),
+    ],
+)
+def test_an_order_that_parsers_read_differently_is_refused(money: Stack, admin: Admin, raw: bytes, says: str) -> None:
+    if "strict" not in money.house.keys:
+        tenant(money, "strict")
+    status, error = admin.refused("PUT", "/limits/tenant:strict", content=raw)
+    assert (status, says in error["message"]) == (400, True), error
+
+
+def test_an_order_is_json_whatever_its_content_type_says(money: Stack, admin: Admin) -> None:
+    scope = tenant(money, "typed")
+    assert admin.ask("PUT", f"/limits/{scope}", content=b'{"concurrency": 5}').json()["concurrency"] == 5
 
 
 def test_a_scope_with_a_slash_is_one_scope(money: Stack, admin: Admin) -> None:
@@ -103,13 +196,13 @@ def test_limits_come_in_pages(money: Stack, admin: Admin) -> None:
         ({"daily_dollars": "-1"}, "daily_dollars", "not negative"),
         ({"daily_dollars": "0.0000000001"}, "daily_dollars", "up to 9 decimals"),
         ({"daily_dollars": "NaN"}, "daily_dollars", "expected dollars"),
-        ({"monthly_dollars": 2.5}, "monthly_dollars", "should be a valid string"),
-        ({"concurrency": -1}, "concurrency", "concurrency is -1; expected a number from 0"),
-        ({"concurrency": True}, "concurrency", "should be a valid integer"),
-        ({"concurrency": "4"}, "concurrency", "should be a valid integer"),
+        ({"monthly_dollars": 2.5}, "monthly_dollars", "monthly_dollars is 2.5; expected text."),
+        ({"concurrency": -1}, "concurrency", "concurrency is -1; expected 0 or more."),
+        ({"concurrency": True}, "concurrency", "concurrency is true; expected a whole number."),
+        ({"concurrency": "4"}, "concurrency", "concurrency is '4'; expected a whole number."),
         ({"concurrency": 2**63}, "concurrency", "concurrency is 9223372036854775808; expected"),
-        ({"daily_nano": 5}, "daily_nano", "Extra inputs are not permitted"),
-        ({"daily_tokens": 5, "warn_percent": 0}, "warn_percent", "1 to 100"),
+        ({"daily_nano": 5}, "daily_nano", "daily_nano is no field of this order; did you mean daily_"),
+        ({"daily_tokens": 5, "warn_percent": 0}, "warn_percent", "warn_percent is 0; expected 1 or more."),
         ({"concurrency": 5, "warn_percent": 80}, "warn_percent", "has no budget to warn of; set one with it"),
         ({"concurrency": None}, "limits", "would have no limit left"),
     ],
@@ -199,12 +292,12 @@ def test_a_price_is_added_and_shown_with_the_one_before_it(money: Stack, admin: 
         ({"scope": "key:k"}, 400, "scope", "expected base:NAME or tenant:NAME or adapter:tenant/adapter"),
         ({"input": "cheap"}, 400, "input", "input is 'cheap'; expected dollars such as 0.30"),
         ({"output": "-1"}, 400, "output", "not negative"),
-        ({"output": 1.2}, 400, "output", "should be a valid string"),
+        ({"output": 1.2}, 400, "output", "output is 1.2; expected text."),
         ({"cached_input": "1e-12"}, 400, "cached_input", "up to 9 decimals"),
         ({"effective_from": "soon"}, 400, "effective_from", "expected YYYY-MM-DD"),
         ({"effective_from": "2020-01-01"}, 409, "effective_from", "begins now or later"),
         ({"source": " "}, 400, "source", "say where the figure is from"),
-        ({"colour": "red"}, 400, "colour", "Extra inputs are not permitted"),
+        ({"colour": "red"}, 400, "colour", "colour is no field of this order; it takes scope, input"),
     ],
 )
 def test_prices_that_cannot_be_meant_are_refused(

@@ -99,7 +99,7 @@ def test_what_cannot_be_swapped_is_refused_with_status_field_and_remedy(admin: A
         ("/swaps", {"version": "acme/triage"}, 400, "invalid_input", "write acme/triage@1.1"),
         ("/swaps", {"version": "triage@1.1"}, 400, "invalid_input", "names no tenant"),
         ("/swaps", {"version": "acme/triage@1.1", "alias": "A B"}, 400, "invalid_input", "alias is 'A B'"),
-        ("/swaps", {"alias": "production"}, 400, "invalid_request", "version in the body: Field required"),
+        ("/swaps", {"alias": "production"}, 400, "invalid_request", "version is missing; give it. tenant/adapter@1.1"),
         ("/swaps/rollback", {"adapter": "acme/triage"}, 404, "not_found", "no earlier version"),
         ("/swaps/rollback", {"adapter": "acme/triage@1.0"}, 400, "invalid_input", "without an '@'"),
         (
@@ -109,7 +109,7 @@ def test_what_cannot_be_swapped_is_refused_with_status_field_and_remedy(admin: A
             "invalid_input",
             "that sum to 100 % (10000 in",
         ),
-        ("/swaps/ramp", {"adapter": "acme/triage"}, 400, "invalid_request", "weights in the body: Field required"),
+        ("/swaps/ramp", {"adapter": "acme/triage"}, 400, "invalid_request", "weights is missing; give it. Version →"),
         ("/swaps/ramp/end", {"adapter": "acme/triage"}, 404, "not_found", "acme/triage@production is not split"),
     ]
     for path, order, wanted, code, words in asked:

@@ -13,8 +13,8 @@ from registry.errors import InvalidInput
 from registry.names import SYSTEM
 from registry.refusals import Refused
 from registry.service import Registry
-from registry.usage_report import UsageLine, day_ms, reasons_said, report_usage, usage_csv
-from registry.windows import DAY_MS
+from registry.usage_report import UsageLine, reasons_said, report_usage, usage_csv
+from registry.windows import DAY_MS, day_ms
 from tests.registry.usage import usage_row
 
 BOTH_DATABASES = True
@@ -56,7 +56,7 @@ def test_a_tenants_line_has_every_outcome_and_all_tokens_that_somebody_counted(u
     assert replace(line, busy_ms=0) == UsageLine(
         tenant="acme", name="acme", attempts=6, ok=2, client_aborted=1, failed=2, rejected=1, partial=1, estimated=1,
         prompt_tokens=37, cached_tokens=12, completion_tokens=12, cost_nano=1_500_000_007, unpriced=1, busy_ms=0,
-        refused=0, refused_by_reason={}, ttft_ms=20.0,
+        refused=0, refused_by_reason={}, ttft_ms=20.0, payable=3,
     )  # fmt: skip
 
 

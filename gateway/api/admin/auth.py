@@ -13,10 +13,12 @@ from fastapi.dependencies.utils import get_flat_dependant
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
+from starlette.types import Message
 
 from gateway.api.media import refuse_coded, refuse_forms
 from gateway.catalog_watch import CatalogWatch
 from gateway.errors import BadRequest, Forbidden, Unauthenticated
+from registry.strict_json import NotStrictJson, RepeatedKey, strict_json
 from registry.tenants import hash_secret
 
 BEARER = HTTPBearer(
@@ -134,6 +136,29 @@ def refuse_body(request: Request) -> None:
         )
 
 
+async def with_strict_json(request: Request) -> Request:
+    """The same with a body that every parser reads alike, and that is taken for JSON whatever it is called. Raises
+    `BadRequest`.
+    """
+    raw = await request.body()
+    try:
+        if raw:
+            strict_json(raw)
+    except RepeatedKey as error:
+        shown = error.key[:80]
+        raise BadRequest(
+            f"{shown} is given twice in one object of the body; say it once.", param=shown, code="invalid_json"
+        ) from None
+    except NotStrictJson as error:
+        raise BadRequest(f"The body cannot be read as JSON: it is or has {error}.", code="invalid_json") from None
+    headers = [(name, value) for name, value in request.scope["headers"] if name != b"content-type"]
+
+    async def again() -> Message:
+        return {"type": "http.request", "body": raw, "more_body": False}
+
+    return Request({**request.scope, "headers": [*headers, (b"content-type", b"application/json")]}, again)
+
+
 def guarded_by(gate: AdminGate) -> type[APIRoute]:
     """Routes that look at the key before anything else: of a stranger not even the body is read."""
 
@@ -152,10 +177,11 @@ def guarded_by(gate: AdminGate) -> type[APIRoute]:
                 gate.enter(request)
                 refuse_unknown_queries(request, queries)
                 refuse_unread_conditions(request, headers)
-                if not takes_body:
-                    refuse_body(request)
                 refuse_forms(request.headers.get("content-type", "").encode("latin-1"))
                 refuse_coded(request.headers.get("content-encoding", "").encode("latin-1"))
+                if takes_body:
+                    return await handle(await with_strict_json(request))
+                refuse_body(request)
                 return await handle(request)
 
             return guarded

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Response
 from pydantic import Field
 
+from gateway.api.admin.etags import IfMatch, IfNoneMatch, expected_by, tag
 from gateway.api.admin.office import Office
 from gateway.api.admin.quarantine import WAIT_S
-from gateway.api.admin.shapes import After, InForce, Limit, Next, Order, Shape
+from gateway.api.admin.shapes import After, Dollars, InForce, Limit, Next, Order, Shape
 from registry.errors import InvalidInput
 from registry.ledger import dollars_to_nano
-from registry.limits import LimitInfo
+from registry.limits import MAX_LIMIT, LimitInfo
 from registry.money import nano_to_dollars
 
-Whole = Annotated[int | None, Field(strict=True)]
+Whole = Annotated[int | None, Field(strict=True, ge=0, le=MAX_LIMIT)]
+Percent = Annotated[int | None, Field(strict=True, ge=1, le=100)]
 LimitScope = Annotated[str, Path(max_length=200, description="tenant:NAME, key:ID or adapter:tenant/adapter.")]
 DOLLARS = {"daily_dollars": "daily_nano", "monthly_dollars": "monthly_nano"}
 """Fields of a body that are in dollars, and what the registry calls them."""
@@ -34,6 +36,7 @@ class LimitDocument(Shape):
     monthly_tokens: int | None = Field(description="Tokens in a UTC month.")
     warn_percent: int | None = Field(description="1 to 100: warned of when so much of a budget is spent; null: never.")
     changed_at_ms: int = Field(description="When they were set, in milliseconds since the epoch.")
+    etag: str = Field(description="Names these limits; send it as If-Match to change or delete only these.")
 
 
 class LimitsDocument(Shape):
@@ -44,16 +47,16 @@ class LimitsDocument(Shape):
 
 
 class LimitOrder(Order):
-    """Limits to set. What is not named stays; null takes a limit away."""
+    """Limits to set; null is no limit. What is not named stays with PATCH, and is no limit any more with PUT."""
 
     requests_per_minute: Whole = Field(None, description="Requests in a rolling minute.")
     tokens_per_minute: Whole = Field(None, description="Tokens of prompts and answers in a rolling minute.")
     concurrency: Whole = Field(None, description="Requests at once.")
-    daily_dollars: str | None = Field(None, description="Dollars in a UTC day, in text.", examples=["2.50"])
-    monthly_dollars: str | None = Field(None, description="Dollars in a UTC month, in text.", examples=["50"])
+    daily_dollars: Dollars | None = Field(None, description="Dollars in a UTC day, in text.", examples=["2.50"])
+    monthly_dollars: Dollars | None = Field(None, description="Dollars in a UTC month, in text.", examples=["50"])
     daily_tokens: Whole = Field(None, description="Tokens in a UTC day.")
     monthly_tokens: Whole = Field(None, description="Tokens in a UTC month.")
-    warn_percent: Whole = Field(None, description="1 to 100: warn when so much of a budget is spent.", examples=[80])
+    warn_percent: Percent = Field(None, description="1 to 100: warn when so much of a budget is spent.", examples=[80])
 
 
 class LimitOutcome(LimitDocument):
@@ -83,29 +86,51 @@ def add_limits(router: APIRouter, office: Office) -> None:
         )
 
     @router.get("/limits/{scope:path}")
-    def show_limits(scope: LimitScope) -> LimitDocument:
+    def show_limits(scope: LimitScope, response: Response) -> LimitDocument:
         """The limits of one scope; 404 when it has none."""
-        return _document(registry.limits.get(scope))
+        info = registry.limits.get(scope)
+        tag(response, info.etag)
+        return _document(info)
 
     @router.put("/limits/{scope:path}")
-    def set_limits(scope: LimitScope, order: LimitOrder) -> LimitOutcome:
-        """Set the limits that are named, all or none; gateways obey at once."""
-        named = order.model_dump(exclude_unset=True)
-        if not named:
-            fields = ", ".join(LimitOrder.model_fields)
-            raise InvalidInput(f"the body names no limit; name at least one of {fields}", param="limits")
-        most = {
-            DOLLARS.get(name, name): dollars_to_nano(value, name) if name in DOLLARS and value is not None else value
-            for name, value in named.items()
-        }
-        info = registry.limits.set(scope, most)
+    def replace_limits(
+        scope: LimitScope,
+        order: LimitOrder,
+        response: Response,
+        if_match: IfMatch = None,
+        if_none_match: IfNoneMatch = None,
+    ) -> LimitOutcome:
+        """Make these the limits of a scope: what is not named is no limit any more. Gateways obey at once."""
+        info = registry.limits.set(scope, _most(order), only=True, expected=expected_by(if_match, if_none_match))
+        tag(response, info.etag)
+        return LimitOutcome(**dict(_document(info)), in_force=registry.wait_until_served(WAIT_S))
+
+    @router.patch("/limits/{scope:path}")
+    def change_limits(
+        scope: LimitScope, order: LimitOrder, response: Response, if_match: IfMatch = None
+    ) -> LimitOutcome:
+        """Set the limits that are named, all or none; what is not named stays. Gateways obey at once."""
+        info = registry.limits.set(scope, _most(order), expected=expected_by(if_match))
+        tag(response, info.etag)
         return LimitOutcome(**dict(_document(info)), in_force=registry.wait_until_served(WAIT_S))
 
     @router.delete("/limits/{scope:path}")
-    def clear_limits(scope: LimitScope) -> Cleared:
+    def clear_limits(scope: LimitScope, if_match: IfMatch = None) -> Cleared:
         """Take every limit of a scope away; 404 when it has none."""
-        registry.limits.clear(scope)
+        registry.limits.clear(scope, expected=expected_by(if_match))
         return Cleared(scope=scope, in_force=registry.wait_until_served(WAIT_S))
+
+
+def _most(order: LimitOrder) -> dict[str, int | None]:
+    """The limits that are named, as the registry has them. Raises `InvalidInput`."""
+    named = order.model_dump(exclude_unset=True)
+    if not named:
+        fields = ", ".join(LimitOrder.model_fields)
+        raise InvalidInput(f"the body names no limit; name at least one of {fields}", param="limits")
+    return {
+        DOLLARS.get(name, name): dollars_to_nano(value, name) if name in DOLLARS and value is not None else value
+        for name, value in named.items()
+    }
 
 
 def _document(info: LimitInfo) -> LimitDocument:
@@ -120,4 +145,5 @@ def _document(info: LimitInfo) -> LimitDocument:
         monthly_tokens=info.monthly_tokens,
         warn_percent=info.warn_percent,
         changed_at_ms=info.changed_at_ms,
+        etag=info.etag,
     )

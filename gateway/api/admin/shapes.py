@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+
+from registry.errors import InvalidInput
+from registry.ledger import dollars_to_nano
+from registry.names import check_name
+from registry.windows import day_ms
 
 PRINTABLE = r"^[^\x00-\x08\x0b-\x1f\x7f]*$"
 """No control characters but tabs and line ends: not every database stores them."""
@@ -17,6 +23,24 @@ Limit = Annotated[int, Query(ge=1, le=500, description="Rows in one answer.")]
 After = Annotated[str | None, Query(description="`next` of the page before.")]
 InForce = Annotated[bool, Field(description="Whether every live worker obeyed within 3 s.")]
 Next = Annotated[str | None, Field(description="Send it as `after` to get the next page; null at the end.")]
+
+
+def _by(check: Callable[[str, str], object]) -> AfterValidator:
+    """A rule of the registry for one value; it says what is wrong in its own words, by the field's name."""
+
+    def checked(value: str, info: ValidationInfo) -> str:
+        try:
+            check(value, info.field_name or "value")
+        except InvalidInput as error:
+            raise ValueError(error.message) from None
+        return value
+
+    return AfterValidator(checked)
+
+
+Dollars = Annotated[str, _by(dollars_to_nano)]
+Day = Annotated[str, _by(day_ms)]
+Name = Annotated[str, _by(check_name)]
 
 
 class Shape(BaseModel):

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from gateway.api.admin.office import Office, in_json
-from gateway.api.admin.shapes import After, Limit, Next, Order, Shape
+from gateway.api.admin.shapes import After, Day, Dollars, Limit, Next, Order, Shape
 from registry.errors import InvalidInput
 from registry.money import nano_to_dollars
 from registry.tariffs import State, TariffInfo
-from registry.usage_report import day_ms
+from registry.windows import day_ms
 
 
 class TariffDocument(Shape):
@@ -39,10 +39,12 @@ class TariffOrder(Order):
     """A price to add, in dollars per million tokens, as decimal numbers in text."""
 
     scope: str = Field(description="base:NAME, tenant:NAME or adapter:tenant/adapter.")
-    input: str = Field(description="Dollars per million input tokens.", examples=["0.30"])
-    output: str = Field(description="Dollars per million output tokens.", examples=["1.20"])
-    cached_input: str | None = Field(None, description="Dollars per million cached input tokens; default: as `input`.")
-    effective_from: str | None = Field(
+    input: Dollars = Field(description="Dollars per million input tokens.", examples=["0.30"])
+    output: Dollars = Field(description="Dollars per million output tokens.", examples=["1.20"])
+    cached_input: Dollars | None = Field(
+        None, description="Dollars per million cached input tokens; default: as `input`."
+    )
+    effective_from: Day | None = Field(
         None, description="First day that it holds, YYYY-MM-DD (UTC); default: from now on."
     )
     source: str = Field(max_length=500, description="Where the figures are from.")

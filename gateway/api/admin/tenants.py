@@ -10,7 +10,7 @@ from pydantic import Field
 from gateway.api.admin.etags import IfMatch, IfNoneMatch, expected_by, tag
 from gateway.api.admin.office import Office
 from gateway.api.admin.quarantine import WAIT_S
-from gateway.api.admin.shapes import PRINTABLE, Actor, After, InForce, Limit, Next, Order, Shape
+from gateway.api.admin.shapes import PRINTABLE, Actor, After, InForce, Limit, Name, Next, Order, Shape
 from registry.names import MAX_EXTERNAL_MODEL_LENGTH
 
 TenantName = Annotated[str, Path(max_length=63, description="A tenant's name.")]
@@ -43,7 +43,7 @@ class TenantsDocument(Shape):
 class NewTenant(Order):
     """A tenant to add."""
 
-    name: str = Field(description="1 to 63 characters a-z, 0-9 and '-'.")
+    name: Name = Field(description="1 to 63 characters a-z, 0-9 and '-'.")
     allow_unknown_fields: bool = Field(
         False, strict=True, description="Pass request fields that the gateway does not know on to the engine."
     )

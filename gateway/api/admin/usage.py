@@ -10,7 +10,8 @@ from pydantic import Field
 from gateway.api.admin.office import Office, in_json
 from gateway.api.admin.shapes import After, Limit, Next, Shape
 from registry.db import now_ms
-from registry.usage_report import By, day_ms, report_usage, usage_csv
+from registry.usage_report import By, report_usage, usage_csv
+from registry.windows import day_ms
 
 NEXT = "X-Switchyard-Next"
 """Header of a CSV page that is not the last."""
@@ -25,14 +26,14 @@ class UsageLineDocument(Shape):
     ok: int = Field(description="Answered to the end.")
     client_aborted: int = Field(description="The client left before the end.")
     failed: int = Field(description="Failed by an engine or a load, or lost with the process that served them.")
-    rejected: int = Field(description="Refused by an engine as bad requests.")
+    rejected: int = Field(description="Found invalid by an engine.")
     partial: int = Field(description="Attempts with the engine's count up to where they broke off.")
     estimated: int = Field(description="Attempts whose prompt was guessed, and whose completion nobody counted.")
     prompt_tokens: int = Field(description="Sum, as booked.")
     cached_tokens: int = Field(description="Of them, those that came from the prefix cache.")
     completion_tokens: int = Field(description="Sum, as booked.")
     cost_dollars: str | None = Field(
-        description="At the tariff, corrections included; a decimal number in text. Null: there was no price for any."
+        description="At the tariff, corrections included; a decimal number in text. Null: nothing of it had a price."
     )
     unpriced: int = Field(description="Attempts that somebody would pay for, and for which no price was in force.")
     busy_ms: int = Field(description="Sum of the attempts' durations.")
@@ -41,6 +42,7 @@ class UsageLineDocument(Shape):
         description="Of them, so many by each limit (requests_per_minute, daily_dollars, …) or error's code."
     )
     ttft_ms: float | None = Field(description="Mean time to the first bytes of streamed answers; null: there was none.")
+    payable: int = Field(description="Attempts that are charged where there is a price: no failures, no own probes.")
 
 
 class UsageDocument(Shape):
