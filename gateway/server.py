@@ -77,6 +77,7 @@ def server_config(gateway: Any, host: str, port: int, *, grace_s: int, keep_aliv
         ws="none",
         access_log=False,
         proxy_headers=False,
+        server_header=False,
         log_config=None,
         timeout_graceful_shutdown=grace_s,
         timeout_keep_alive=keep_alive_s,

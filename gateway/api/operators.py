@@ -18,6 +18,7 @@ from gateway.fleet.wire import TAKES_TRAFFIC
 from gateway.fleet.worker import FleetWorker
 from gateway.path import House
 
+NOT_KEPT = {"cache-control": "no-store"}
 PAGE_MAY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 """What a browser may do with the description: nothing but show it."""
 
@@ -41,7 +42,7 @@ def operators_router(
             **({"stopping": True} if leaving() else {}),
             **(_details(house, worker) if gate.knows(request) else {}),
         }
-        return JSONResponse(content, status_code=200 if ready else 503)
+        return JSONResponse(content, status_code=200 if ready else 503, headers=NOT_KEPT)
 
     @router.get("/metrics", dependencies=operator)
     async def metrics() -> Response:
@@ -52,15 +53,16 @@ def operators_router(
             house.metrics.resident.labels(url).set(resident)
         house.metrics.largest_unit_share.set(max((skew.share for skew in house.units.skews()), default=0.0))
         house.metrics.catalog_revision.set(house.catalog.current.revision)
-        return Response(house.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        kind = "text/plain; version=0.0.4; charset=utf-8"
+        return Response(house.metrics.exposition(), media_type=kind, headers=NOT_KEPT)
 
     @router.get("/openapi.json", dependencies=operator, include_in_schema=False)
     async def openapi() -> JSONResponse:
-        return JSONResponse(web.openapi())
+        return JSONResponse(web.openapi(), headers=NOT_KEPT)
 
     @router.get("/docs", dependencies=operator, include_in_schema=False)
     async def docs() -> HTMLResponse:
-        return HTMLResponse(page(web.openapi()), headers={"content-security-policy": PAGE_MAY})
+        return HTMLResponse(page(web.openapi()), headers={"content-security-policy": PAGE_MAY, **NOT_KEPT})
 
     return router
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from pathlib import Path
 
 import httpx
@@ -30,6 +31,58 @@ def test_without_the_key_nobody_sees_what_is_the_operators(stack: Stack, path: s
 @pytest.mark.parametrize("path", SHOWS)
 def test_with_the_key_the_operator_sees_it(stack: Stack, path: str) -> None:
     assert stack.http.get(f"{stack.url}{path}", headers=stack.operator).status_code == 200
+
+
+def login(user: str, password: str) -> str:
+    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
+
+
+@pytest.mark.parametrize("path", SHOWS)
+def test_a_browser_asks_for_the_key_and_sees_what_is_the_operators(stack: Stack, path: str) -> None:
+    key = stack.operator["Authorization"].removeprefix("Bearer ")
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+    def ask(**headers: str) -> httpx.Response:
+        return stack.http.get(f"{stack.url}{path}", headers=headers)
+
+    asked = ask(**browser)
+    assert (asked.status_code, asked.headers["cache-control"]) == (401, "no-store")
+    assert asked.headers["www-authenticate"].startswith('Basic realm="')
+    assert "www-authenticate" not in ask().headers, "a script is not asked"
+    for user in ("", "admin", "jürgen"):
+        opened = ask(**browser, Authorization=login(user, key))
+        assert (opened.status_code, opened.headers["cache-control"]) == (200, "no-store")
+    assert ask(Authorization=login("x", key).replace("Basic", "bAsIc")).status_code == 200
+    tenants = stack.house.keys["acme"]
+    wrong = (
+        login("a", "sk-no"),
+        login("a", ""),
+        login(key, "x"),
+        login("a", tenants),
+        "Basic !!",
+        "Basic",
+        "Basic /w==",
+    )
+    for given in wrong:
+        again = ask(**browser, Authorization=given)
+        assert again.status_code == 401, given
+        assert again.headers["www-authenticate"].startswith("Basic"), given
+
+
+def test_the_admin_api_takes_no_browsers_login(stack: Stack) -> None:
+    key = stack.operator["Authorization"].removeprefix("Bearer ")
+    headers = {"Authorization": login("admin", key), "Accept": "text/html"}
+    for method in ("GET", "POST"):
+        answer = stack.http.request(method, f"{stack.url}/admin/v1/tenants", headers=headers)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "missing_api_key")
+        assert "www-authenticate" not in answer.headers
+
+
+def test_no_answer_names_the_software_that_serves_it(stack: Stack) -> None:
+    stack.wait_ready()
+    answers = [stack.http.get(f"{stack.url}{path}") for path in ("/healthz", "/nothing", "/v1/models", "/docs")]
+    answers += [stack.chat("triage"), stack.http.get(f"{stack.url}/v1/chat/completions")]
+    assert [answer.headers.get("server") for answer in answers] == [None] * 6
 
 
 def test_readiness_is_yes_or_no_to_all_but_the_operator(stack: Stack) -> None:

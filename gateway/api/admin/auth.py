@@ -5,6 +5,7 @@ clients do not reach.
 from __future__ import annotations
 
 import secrets
+from base64 import b64decode
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -17,10 +18,12 @@ from starlette.types import Message
 
 from gateway.api.media import refuse_coded, refuse_forms
 from gateway.catalog_watch import CatalogWatch
-from gateway.errors import BadRequest, Forbidden, Unauthenticated
+from gateway.errors import BadRequest, Forbidden, Headers, Unauthenticated
 from registry.strict_json import NotStrictJson, RepeatedKey, strict_json
 from registry.tenants import hash_secret
 
+NOT_KEPT: Headers = ((b"cache-control", b"no-store"),)
+ASK_IN_BROWSER: Headers = ((b"www-authenticate", b'Basic realm="operator: any user, the admin key", charset="UTF-8"'),)
 BEARER = HTTPBearer(
     scheme_name="Operator's key",
     description="The setting admin_key (SWITCHYARD_ADMIN_KEY), else the content of the file admin-key in state_dir.",
@@ -41,21 +44,29 @@ class AdminGate:
 
     def enter(self, request: Request) -> None:
         """Of the admin API. Raises 404 for who comes by another listener than the operator's, and what `check` raises
-        for who has not the key.
+        for who has not the key. A browser's login is none here: pages of others could use it to change things.
         """
         self._require_listener(request)
-        self.check(request.headers.get("authorization"))
+        self.check(_bearer(request))
 
     async def admit(self, request: Request) -> None:
-        """To what only shows. Raises 404 likewise; the key is asked for only where there is no such listener."""
+        """To what only shows. Raises 404 likewise; the key is asked for only where there is no such listener, and may
+        be the password of a browser's login.
+        """
         self._require_listener(request)
         if self._admin_port is None:
-            self.check(request.headers.get("authorization"))
+            try:
+                self.check(_bearer(request) or _password(request))
+            except (Unauthenticated, Forbidden) as error:
+                refusal = Unauthenticated(error.message, code=error.code) if _password(request) else error
+                refusal.headers += NOT_KEPT  # and a browser would keep a password that got a 403
+                refusal.headers += ASK_IN_BROWSER if _is_browser(request) and refusal.status == 401 else ()
+                raise refusal from None
 
     def knows(self, request: Request) -> bool:
         """Whether this is the operator, as far as `admit` goes."""
         if self._admin_port is None:
-            return self.opens(request.headers.get("authorization"))
+            return self.opens(_bearer(request) or _password(request))
         return self._port_of(request) == self._admin_port
 
     def _require_listener(self, request: Request) -> None:
@@ -67,27 +78,45 @@ class AdminGate:
         address: tuple[str, int | None] | None = request.scope.get("server")
         return None if address is None else address[1]
 
-    def opens(self, authorization: str | None) -> bool:
+    def opens(self, secret: str) -> bool:
         """Whether this is the operator's key."""
-        scheme, _, secret = (authorization or "").partition(" ")
-        return scheme.lower() == "bearer" and secrets.compare_digest(hash_secret(secret.strip()), self._hash)
+        return secrets.compare_digest(hash_secret(secret), self._hash)
 
-    def check(self, authorization: str | None) -> None:
+    def check(self, secret: str) -> None:
         """Raises `Unauthenticated` without a key or with an unknown one, `Forbidden` with a tenant's."""
-        scheme, _, secret = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not secret:
+        if not secret:
             raise Unauthenticated(
                 "This needs the operator's key. Send it as 'Authorization: Bearer sk-admin-…'.",
                 code="missing_api_key",
             )
-        if self.opens(authorization):
+        if self.opens(secret):
             return
-        if hash_secret(secret.strip()) in self._catalog.current.keys:
+        if hash_secret(secret) in self._catalog.current.keys:
             raise Forbidden(
                 "This is a tenant's key. The admin API takes the operator's key alone, which no tenant has.",
                 code="not_an_admin_key",
             )
         raise Unauthenticated("This is not the operator's key of this gateway.", code="invalid_api_key")
+
+
+def _bearer(request: Request) -> str:
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" else ""
+
+
+def _password(request: Request) -> str:
+    """Of HTTP Basic, whoever the user is; empty when there is none that can be read."""
+    scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return b64decode(encoded.strip(), validate=True).decode().partition(":")[2]
+    except ValueError:
+        return ""
+
+
+def _is_browser(request: Request) -> bool:
+    return "text/html" in request.headers.get("accept", "").lower()
 
 
 def refuse_unknown_queries(request: Request, known: frozenset[str]) -> None:
