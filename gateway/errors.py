@@ -44,6 +44,8 @@ class ApiError(Exception):
     """Of a refusal by limits: the limit's name, because `code` stands for several."""
     model: str | None = None
     """Of a refusal of a body: the model that it names, at most 256 characters."""
+    disputable = False
+    """Whether it is an engine's word and we do not know the reason: the engine may be at fault, and not the request."""
 
     def __init__(
         self, message: str, *, param: str | None = None, code: str | None = None, retry_after_s: int | None = None
@@ -57,6 +59,11 @@ class ApiError(Exception):
     def by(self, scope: str, reason: str) -> Self:
         """The same, refused by this limit of this scope."""
         self.scope, self.reason = scope, reason
+        return self
+
+    def by_engine(self) -> Self:
+        """The same, on an engine's word alone."""
+        self.disputable = True
         return self
 
     def about(self, model: object) -> Self:

@@ -63,11 +63,14 @@ Ability = Literal["tool_calls", "prompt_logprobs"]
 """What a request may need and not every engine has."""
 
 
+Endpoint = Literal["chat", "completions"]
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request as it came in, before anything was believed."""
 
-    endpoint: Literal["chat", "completions"]
+    endpoint: Endpoint
     authorization: str | None
     unit_header: str | None
     body: Callable[[], Awaitable[bytes]]

@@ -16,7 +16,8 @@ from gateway.cost.output_lengths import OutputLengths
 from gateway.cost.prompt_tokens import PromptTokens
 from gateway.cost.refusal_counts import RefusalCounts
 from gateway.desk import Desk
-from gateway.errors import AnswerTimeout, EngineFailed, Overloaded
+from gateway.dispute import Dispute
+from gateway.errors import AnswerTimeout, ApiError, EngineFailed, Overloaded
 from gateway.experiments.units import Units
 from gateway.fleet.abilities import who_cannot
 from gateway.fleet.connection import EngineBroke, EngineTimeout, EngineUnreachable
@@ -115,6 +116,7 @@ async def _attempt_until_served(
     """Try engines until one has answered. Another one only before the first byte: a begun answer is never replayed."""
     unable = who_cannot(arm, house.fleet.view(), request.needs) if request.needs else set()
     failure = "no healthy engine serves its base model, or all are full"
+    dispute = Dispute(house.fleet, principal.tenant, call.endpoint)
     load = EngineLoad(house.fleet.in_flight.by_engine, house.settings.engine_max_in_flight)
     for number in range(MAX_ATTEMPTS):
         avoided = house.fleet.breaker.avoided(time.monotonic())
@@ -133,6 +135,12 @@ async def _attempt_until_served(
                 ):
                     async for chunk in answer.chunks():
                         await respond.feed(chunk)
+        except ApiError as refusal:
+            if respond.relayed:
+                raise
+            dispute.refused(attempt.engine.url, refusal)
+            respond.forget()
+            unable.add(attempt.engine.url)
         except AdapterMissing as missing:  # the engine lost it: it may load it again, so it stays eligible
             house.fleet.lost(attempt.engine.url, missing.engine_name)
             failure = "the engine lost the adapter"
@@ -145,6 +153,7 @@ async def _attempt_until_served(
             log.warning("request %s, attempt %d, %s: %s", call.request_id, number, attempt.engine.url, error)
             if not isinstance(error, CannotLoad):
                 _note_failure(house, attempt.engine.url)
+                dispute.failed(attempt.engine.url)
             if respond.relayed:
                 raise EngineFailed("The engine broke off in the middle of its answer.", code="engine_broke") from error
             respond.forget()
@@ -152,12 +161,13 @@ async def _attempt_until_served(
             failure = "its engine does not answer, or cannot load it"
         else:
             house.fleet.breaker.forget(attempt.engine.url)
+            dispute.served()
             await respond.end()  # the settle record is written by now
             house.metrics.used(usage)
             if request.bounded_by_us and request.choices == 1:
                 house.lengths.saw(principal.tenant, arm.public_name, usage)
             return
-    raise _unavailable(arm, failure)
+    raise dispute.unless_settled(_unavailable(arm, failure))
 
 
 def _note_failure(house: House, engine_url: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.routing import Match, Route
 
-from gateway.api.fields.table import Endpoint
+from gateway.handoffs import Endpoint
 
 PATHS: dict[str, Endpoint] = {"/v1/chat/completions": "chat", "/v1/completions": "completions"}
 MODELS = "/v1/models"

@@ -11,12 +11,11 @@ from typing import Any, NoReturn
 
 from gateway.api.asgi import Message, Receive, Send
 from gateway.api.codings import codings_of, decoding
-from gateway.api.fields.table import Endpoint
 from gateway.api.media import refuse_forms
 from gateway.api.request_ids import RequestIds
 from gateway.api.respond import Respond
 from gateway.errors import ApiError, BadRequest, Overloaded, PayloadTooLarge, TooSlow
-from gateway.handoffs import CLIENT_GONE, CLIENT_GONE_STATUS, Call
+from gateway.handoffs import CLIENT_GONE, CLIENT_GONE_STATUS, Call, Endpoint
 from gateway.path import House, serve
 from gateway.request_log import Request
 

@@ -27,14 +27,13 @@ from gateway.api.fields.table import (
     NOT_FORWARDED,
     RESERVED,
     UNSUPPORTED,
-    Endpoint,
     known,
 )
 from gateway.api.fields.together import RULES
 from gateway.errors import BadRequest, PayloadTooLarge
-from gateway.handoffs import Ability, ShownUsage
+from gateway.handoffs import Ability, Endpoint, ShownUsage
 
-__all__ = ["Caps", "Endpoint", "InferenceRequest", "parse_request"]
+__all__ = ["Caps", "InferenceRequest", "parse_request"]
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 """Some editors and shells begin UTF-8 with it."""

@@ -108,7 +108,7 @@ class Books:
             "key_id": "",
             "requested_model": probe.model,
             "served_model": PROBES,
-            "endpoint": "completions",
+            "endpoint": probe.endpoint,
             "engine": url,
             "outcome": "ok" if probe.counted else "engine_failed",
             "prompt_tokens": probe.prompt_tokens,

@@ -15,6 +15,8 @@ class _Record:
     failures: int = 0
     pause_s: float = 0.0
     until_s: float = 0.0
+    witnesses: set[str] = field(default_factory=set)
+    """Tenants whose requests it refused and others served."""
 
 
 @dataclass(slots=True)
@@ -37,6 +39,15 @@ class Breaker:
         if record.failures >= FAILURES_TO_OPEN:
             record.pause_s = min(LONGEST_PAUSE_S, 2 * record.pause_s or FIRST_PAUSE_S)
             record.until_s = now_s + record.pause_s
+
+    def contradicted(self, url: str, tenant: str, now_s: float) -> None:
+        """The engine refused a request that another engine served: a failure, if it does so to several tenants. One may
+        have found a body that not every engine takes, and must not turn engines away from the others.
+        """
+        record = self._records.setdefault(url, _Record())
+        record.witnesses.add(tenant)
+        if len(record.witnesses) > 1:
+            self.failed(url, now_s)
 
     def forget(self, url: str) -> None:
         """The engine answered, or is another one now."""

@@ -29,11 +29,13 @@ from gateway.fleet.publication import Publication
 from gateway.fleet.residency import Finder
 from gateway.fleet.status import fleet_document
 from gateway.fleet.swap import SwapRunner
+from gateway.fleet.trials import Trials
 from gateway.fleet.view import ColdAdapterFailed
 from gateway.fleet.vllm import EngineFault
 from gateway.fleet.wire import (
     Borrow,
     CatalogMoved,
+    Disputed,
     Ensure,
     Ensured,
     FromController,
@@ -115,6 +117,7 @@ class Controller:
             lambda: hub.trusted,
             lambda: not term.over,
         )
+        self.trials = Trials(self._refuse)
         self._checks: dict[str, asyncio.Task[None]] = {}
         self._errands: set[asyncio.Task[None]] = set()
         self._being_answered: set[tuple[str, int]] = set()
@@ -135,6 +138,8 @@ class Controller:
                 self._run_errand(self._answer(link, message))
             case Lost():
                 self.lost(message.url, message.name)
+            case Disputed():
+                self._dispute(message)
             case Wake():
                 self.wake()
             case Borrow():
@@ -220,6 +225,20 @@ class Controller:
             engine.forget(name)
         self.publish()
         self.wake()
+
+    def _dispute(self, disputed: Disputed) -> None:
+        engine = self.engine(disputed.url)
+        if engine is not None and self.trials.is_due(engine, disputed):
+            self._run_errand(self.trials.try_now(engine, disputed.endpoint))
+
+    def _refuse(self, engine: ManagedEngine, reason: str) -> None:
+        self.court.refuse(engine, reason)
+        self.publish()
+        self.wake()
+
+    async def _examine(self, engine: ManagedEngine) -> None:
+        await self.trials.examine(engine)
+        await self.court.examine(engine)
 
     async def _second_opinion(self, engine: ManagedEngine, version: VersionEntry) -> None:
         await self.loading.ensure(engine, version, for_swap=False)
@@ -343,7 +362,7 @@ class Controller:
             self._zero_adapters[engine.declared.base_digest],
             in_flight=self.hub.running_on(engine.url) + self.loading.running_on(engine.url),
             heard_s=self.hub.heard_s.get(engine.url, 0.0),
-            examine=partial(self.court.examine, engine),
+            examine=partial(self._examine, engine),
         )
         if engine.health.serves:
             self.court.note(engine)

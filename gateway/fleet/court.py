@@ -143,6 +143,12 @@ class Court:
             return _not_now(version, f"{error}; no second engine could be asked")
         return await self._quarantine(version, error)
 
+    def refuse(self, engine: ManagedEngine, reason: str) -> None:
+        """The engine must not serve, and what it said against versions counts no more."""
+        engine.refuse(reason)
+        for engines in self._refused_by.values():
+            engines.discard(engine.url)
+
     async def retry_quarantined(self) -> None:
         """Have versions that were put into quarantine here, and not by a person, tried again when it is time."""
         now = time.monotonic()
@@ -256,9 +262,7 @@ class Court:
     # Outcomes
 
     def _refuse_engine(self, engine: ManagedEngine, reason: str) -> ColdAdapterFailed:
-        engine.refuse(reason)
-        for engines in self._refused_by.values():
-            engines.discard(engine.url)
+        self.refuse(engine, reason)
         return ColdAdapterFailed(f"the engine is refused: {reason}", permanent=False)
 
     def _bar(self, engine: ManagedEngine, version: VersionEntry, error: EngineFault) -> ColdAdapterFailed:

@@ -8,6 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.handoffs import Endpoint
+
+MOST_OF_A_CHAT = 1024
+"""Tokens; some templates say 400 by themselves."""
 KEPT = 10_000
 """Probes that wait to be booked; while the ledger is away for longer, the oldest are dropped and counted."""
 
@@ -18,6 +22,7 @@ class AskedProbe:
 
     number: int
     """From 1, in the order in which probes ended."""
+    endpoint: Endpoint
     model: str
     """The engine's name for what was asked."""
     counted: bool
@@ -43,7 +48,8 @@ class ProbeLog:
     def ended(self, body: Mapping[str, Any], usage: Any, started_at_ms: int) -> None:
         """A probe with this body ended, with the engine's count of it or without one that can be read.
 
-        A prompt without a count is taken for as many tokens as it has ids or characters, which it cannot exceed.
+        A prompt without a count is taken for as many tokens as it has ids or characters, which it cannot exceed; a
+        chat for more than templates make of our short ones.
         """
         self.asked += 1
         try:
@@ -51,7 +57,8 @@ class ProbeLog:
             cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
         except (KeyError, TypeError, ValueError, AttributeError):
             self.unanswered += 1
-            figures: tuple[bool, int, int | None, int | None] = (False, len(body["prompt"]), None, None)
+            prompt = len(body["prompt"]) if "prompt" in body else MOST_OF_A_CHAT
+            figures: tuple[bool, int, int | None, int | None] = (False, prompt, None, None)
         else:
             self.prompt_tokens += prompt
             self.completion_tokens += completion
@@ -60,7 +67,8 @@ class ProbeLog:
             self._waiting.popleft()
             self.dropped += 1
         ended_ms = time.time_ns() // 1_000_000
-        self._waiting.append(AskedProbe(self.asked, body["model"], *figures, started_at_ms, ended_ms))
+        endpoint: Endpoint = "completions" if "prompt" in body else "chat"
+        self._waiting.append(AskedProbe(self.asked, endpoint, body["model"], *figures, started_at_ms, ended_ms))
 
     def take(self) -> list[AskedProbe]:
         """All that wait, oldest first; they are the caller's to book now."""

@@ -34,6 +34,11 @@ class Profile:
         self._control = control
 
     @property
+    def renders_chats(self) -> bool:
+        """Whether it was seen to make prompts of conversations, were it with another template than its base's."""
+        return self.chat_template == "same" or self.chat_template.startswith("differs")
+
+    @property
     def remark(self) -> str | None:
         """What people should know of an engine that serves."""
         return f"its chat template {self.chat_template}" if self.chat_template.startswith("differs") else None

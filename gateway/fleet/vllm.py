@@ -28,9 +28,10 @@ import httpx
 
 from gateway.fleet.look import Look, read_look
 from gateway.fleet.probes import ProbeLog
+from gateway.handoffs import Endpoint
 from registry.renderings import TEMPLATE_ARGUMENTS, Conversation
 
-INFERENCE_PATHS: Mapping[str, bytes] = {"chat": b"/v1/chat/completions", "completions": b"/v1/completions"}
+INFERENCE_PATHS: Mapping[Endpoint, bytes] = {"chat": b"/v1/chat/completions", "completions": b"/v1/completions"}
 LOAD_TIMEOUT_S = 120.0
 CONTROL_TIMEOUT_S = 10.0
 LOOK_TIMEOUT_S = 2.0

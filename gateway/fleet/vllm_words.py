@@ -9,12 +9,12 @@ vLLM writes compact JSON and escapes quotes inside strings, so a bare `,"token_i
 from __future__ import annotations
 
 import re
-from typing import Literal
 
 import orjson
 
 from gateway.errors import BadRequest
 from gateway.fleet.connection import EngineBroke
+from gateway.handoffs import Endpoint
 
 _EXTRAS = re.compile(
     rb',"(?:(?:kv_transfer_params|ec_transfer_params|metrics|prompt_text|prompt_logprobs|prompt_token_ids|token_ids'
@@ -57,7 +57,7 @@ def _less_operators(data: bytes) -> bytes:
     return orjson.dumps(document)
 
 
-def refusal_of(message: str, param: str | None, endpoint: Literal["chat", "completions"]) -> BadRequest | None:
+def refusal_of(message: str, param: str | None, endpoint: Endpoint) -> BadRequest | None:
     """A prompt or answer that does not fit as OpenAI puts it; None for what is not about the context."""
     about_answer = param == "max_tokens" and _PROMPT_FILLS_IT not in message
     if _PROMPT_FILLS_IT in message:

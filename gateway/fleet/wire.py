@@ -2,7 +2,7 @@
 
 Both ends are ours and of one version, so the messages are plain dataclasses; pydantic reads them, orjson writes them.
 
-worker → controller     Hello, Report, Ensure, Lost, Wake, Inspect, Borrow
+worker → controller     Hello, Report, Ensure, Lost, Disputed, Wake, Inspect, Borrow
 controller → worker     Welcome, EngineChanged, Copies, Published, Ensured, CatalogMoved, Inspected, Lent, Alive
 
 Both ends speak at least every half second, so that one which was paused, or whose host is gone, is not waited for.
@@ -18,7 +18,7 @@ import orjson
 from pydantic import Field, TypeAdapter, ValidationError
 
 from gateway.cost.lending import CapWish, Grants, RateWish
-from gateway.handoffs import Ability
+from gateway.handoffs import Ability, Endpoint
 from registry.errors import InvalidInput
 
 MAX_LINE_BYTES = 1 << 26
@@ -86,6 +86,17 @@ class Lost:
     url: str
     name: str
     kind: Literal["lost"] = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Disputed:
+    """The engine refused or failed a request, and we do not know why; `served_elsewhere` when another served it."""
+
+    url: str
+    endpoint: Endpoint
+    tenant: str
+    served_elsewhere: bool
+    kind: Literal["disputed"] = "disputed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +217,7 @@ class Alive:
     kind: Literal["alive"] = "alive"
 
 
-FromWorker = Hello | Report | Ensure | Lost | Wake | Inspect | Borrow
+FromWorker = Hello | Report | Ensure | Lost | Disputed | Wake | Inspect | Borrow
 FromController = Welcome | EngineChanged | Copies | Published | Ensured | CatalogMoved | Inspected | Lent | Alive
 
 _FROM_WORKER: TypeAdapter[FromWorker] = TypeAdapter(Annotated[FromWorker, Field(discriminator="kind")])

@@ -22,6 +22,7 @@ from gateway.cost.lending import CapWish, Grants, LenderLost, RateWish
 from gateway.fleet.breaker import Breaker
 from gateway.fleet.connection import EngineClient
 from gateway.fleet.homes import Homes
+from gateway.fleet.second_asks import SecondAsks
 from gateway.fleet.view import ColdAdapterFailed, EngineView, FleetView, InFlight
 from gateway.fleet.wire import (
     SILENCE_S,
@@ -31,6 +32,7 @@ from gateway.fleet.wire import (
     Borrow,
     CatalogMoved,
     Copies,
+    Disputed,
     EngineChanged,
     EngineState,
     Ensure,
@@ -50,7 +52,7 @@ from gateway.fleet.wire import (
     encode,
     read_from_controller,
 )
-from gateway.handoffs import Ability
+from gateway.handoffs import Ability, Endpoint
 from registry.catalog import VersionEntry
 from registry.leadership import Leadership, Lease
 
@@ -60,6 +62,8 @@ RECONNECT_S = 0.1
 LEND_TIMEOUT_S = 1.0
 ASK_AGAIN_S = 5.0
 """A load that is waited for is asked for again so often: an answer that gets lost must not be waited for."""
+DISPUTE_EVERY_S = 1.0
+"""An engine's refusals that nobody contradicts are told of so often: they may be all a tenant's fault."""
 ABORTING: tuple[EngineState, ...] = ("hung", "down")
 """States in which running requests are given up: nothing will come of them."""
 
@@ -106,6 +110,7 @@ class FleetWorker:
     ) -> None:
         self.in_flight = InFlight(on_released=self._report)
         self.breaker = Breaker()
+        self.second_asks = SecondAsks()
         self.informed = asyncio.Event()
         """Set once a controller has told us of its engines."""
         self._worker_id = worker_id
@@ -127,6 +132,8 @@ class FleetWorker:
         self._address: str | None = None
         """Of the controller that was known last."""
         self._look_up: asyncio.Task[Lease | None] | None = None
+        self._disputed_s: dict[str, float] = {}
+        """Engine URL → when a refusal that nobody contradicts was told of last."""
         self._ids = count(1)
         self._waiting: dict[tuple[str, int], _Waiting] = {}
         self._questions: dict[int, asyncio.Future[Any]] = {}
@@ -172,6 +179,15 @@ class FleetWorker:
                 mirror.base_name = None
             self._show()
         self._send(Lost(engine_url, name))
+
+    def disputed(self, engine_url: str, endpoint: Endpoint, tenant: str, *, served_elsewhere: bool) -> None:
+        """An engine refused or failed a request, and we do not know why: the controller should find out."""
+        now = time.monotonic()
+        if not served_elsewhere:
+            if now - self._disputed_s.get(engine_url, -DISPUTE_EVERY_S) < DISPUTE_EVERY_S:
+                return
+            self._disputed_s[engine_url] = now
+        self._send(Disputed(engine_url, endpoint, tenant, served_elsewhere))
 
     def wake(self) -> None:
         """A request could not reach an engine: the controller should look now."""

@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
@@ -26,7 +26,7 @@ from gateway.fleet.names import digest_in
 from gateway.fleet.view import CannotLoad
 from gateway.fleet.vllm import INFERENCE_PATHS, is_about_tool_parser
 from gateway.fleet.vllm_words import events_without_extras, refusal_of, without_extras
-from gateway.handoffs import ShownUsage, Usage
+from gateway.handoffs import Endpoint, ShownUsage, Usage
 from registry.catalog import TariffEntry
 from registry.money import nano_to_dollars
 
@@ -41,6 +41,8 @@ BROKEN_OFF = (b'"finish_reason":"abort"', b'"finish_reason":"error"')
 COMMENT = re.compile(rb"(?:\A|(?<=\n\n)):[^\n]*\n\n")
 """The engine's own sign of life, which is not a part of its answer."""
 CONSTRAINTS = ("structured_outputs", "response_format")
+BLAMES_BODY = (400, 413, 422)
+"""Statuses by which an engine says that the request's body is at fault."""
 DEAD_ENGINE = "EngineCore"
 """In vLLM's message when the engine itself has died, and not the request been at fault."""
 
@@ -63,7 +65,7 @@ class Forward:
     def __init__(
         self,
         client: EngineClient,
-        endpoint: Literal["chat", "completions"],
+        endpoint: Endpoint,
         body: dict[str, Any],
         *,
         engine_name: str,
@@ -231,15 +233,17 @@ class Forward:
             return unsupported("tool_calls", self._public_name)
         if status in (400, 413) and (too_long := refusal_of(self._publicly(message), param, self._endpoint)):
             return too_long
-        if status in (400, 413, 422):
-            return BadRequest(self._publicly(message), param=param, code="engine_refused")
-        if status == 500 and self._constraint is not None and DEAD_ENGINE not in message:
-            return BadRequest(
-                f"'{self._constraint}' cannot be compiled or met.", param=self._constraint, code="constraint_failed"
-            )
+        if status in BLAMES_BODY:
+            return BadRequest(self._publicly(message), param=param, code="engine_refused").by_engine()
         if DEAD_ENGINE in message:
             return EngineUnreachable("the engine died")
-        return EngineFailed("The engine failed on this request.", code="engine_error")
+        if status != 500:  # path, key and headers are ours, and the same for every request
+            return EngineUnreachable(f"the engine answers HTTP {status}: {message}")
+        if self._constraint is not None:
+            return BadRequest(
+                f"'{self._constraint}' cannot be compiled or met.", param=self._constraint, code="constraint_failed"
+            ).by_engine()
+        return EngineFailed("The engine failed on this request.", code="engine_error").by_engine()
 
     def _translate_event(self, event: bytes) -> Exception:
         try:
@@ -249,7 +253,9 @@ class Forward:
             message = "unknown"
         if DEAD_ENGINE in message:
             return EngineBroke("the engine died while it answered")
-        return EngineFailed(f"The engine failed while it answered: {self._publicly(message)}", code="engine_error")
+        return EngineFailed(
+            f"The engine failed while it answered: {self._publicly(message)}", code="engine_error"
+        ).by_engine()
 
     def _publicly(self, message: str) -> str:
         """A message with our name of the model in place of the engine's, which may be a word such as `base`: vLLM

@@ -9,8 +9,9 @@ from typing import Protocol
 from gateway.errors import Overloaded
 from gateway.fleet.breaker import Breaker
 from gateway.fleet.connection import EngineUnreachable
+from gateway.fleet.second_asks import SecondAsks
 from gateway.fleet.view import CannotLoad, ColdAdapterFailed, FleetView, InFlight, Pin
-from gateway.handoffs import Arm
+from gateway.handoffs import Arm, Endpoint
 from registry.catalog import VersionEntry
 
 
@@ -19,6 +20,7 @@ class Fleet(Protocol):
 
     in_flight: InFlight
     breaker: Breaker
+    second_asks: SecondAsks
 
     def view(self) -> FleetView:
         """Engines that may take traffic now."""
@@ -28,6 +30,9 @@ class Fleet(Protocol):
 
     def lost(self, engine_url: str, name: str) -> None:
         """The engine does not know this name any more."""
+
+    def disputed(self, engine_url: str, endpoint: Endpoint, tenant: str, *, served_elsewhere: bool) -> None:
+        """The engine refused or failed a request, and we do not know why; another served it, or none did yet."""
 
     def wake(self) -> None:
         """Something is wrong with an engine; look now."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from gateway.api.request import Caps, Endpoint, InferenceRequest, parse_request
+from gateway.api.request import Caps, InferenceRequest, parse_request
 from gateway.desk import Desk
-from gateway.handoffs import Principal
+from gateway.handoffs import Endpoint, Principal
 
 
 async def parse(desk: Desk, principal: Principal, endpoint: Endpoint, body: bytes, caps: Caps) -> InferenceRequest:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loadtest.mock_engine.adapters import Weights
+from loadtest.mock_engine.wire import EngineError
 from loadtest.mock_engine.worker import AdapterTable
 
 WORDS = tuple(
@@ -54,7 +55,15 @@ def words_of(text: str) -> tuple[str, ...]:
 
 
 def render_chat(messages: list[dict[str, Any]], template: str = "chatml", *, generates: bool = True) -> str:
-    """The messages as a text, in ChatML or (`plain`) as a play is printed; parts lists contribute their texts."""
+    """The messages as a text, in ChatML or (`plain`) as a play is printed; parts lists contribute their texts.
+
+    Raises EngineError with the template "none".
+    """
+    if template == "none":
+        text = (
+            "As of transformers v4.44, default chat template is no longer allowed, so you must provide a chat template"
+        )
+        raise EngineError(400, "BadRequestError", f"{text} if the tokenizer does not define one.")
     lines = []
     for message in messages:
         content = message.get("content") or ""

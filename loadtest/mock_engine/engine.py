@@ -36,6 +36,7 @@ class Engine:
             noop_adapters=options.noop_adapters,
             fail_loads=options.fail_loads,
             half_load=options.half_load,
+            refuse_requests=options.refuse_requests,
         )
         self.table = AdapterTable(
             options.max_loras,

@@ -26,7 +26,8 @@ class SocketBroken(Exception):
 
 async def infer(engine: Engine, kind: Kind, exchange: Exchange) -> None:
     """Serve one chat or text completion. Raises EngineError before the answer has begun, ClientGone, SocketBroken."""
-    body = parse_object(await exchange.body(), exchange.header(b"content-type"))
+    data = await exchange.body()
+    body = parse_object(data, exchange.header(b"content-type"))
     job = parse_job(kind, body, exchange.header(b"x-request-id"), engine.options)
     adapter = engine.find(job.model)
     engine.check_alive()
@@ -36,7 +37,7 @@ async def infer(engine: Engine, kind: Kind, exchange: Exchange) -> None:
     engine.stats.requests.count(name)
     arrived = time.perf_counter()
     try:
-        await _before_answer(engine, exchange)
+        await _before_answer(engine, exchange, data)
         if job.stream:  # vLLM's head goes out before the request is so much as queued
             await exchange.start(200, STREAM)
         try:
@@ -66,8 +67,10 @@ async def infer(engine: Engine, kind: Kind, exchange: Exchange) -> None:
         engine.stats.failed += 1
 
 
-async def _before_answer(engine: Engine, exchange: Exchange) -> None:
+async def _before_answer(engine: Engine, exchange: Exchange, data: bytes) -> None:
     faults = engine.faults
+    if faults.refuse_requests and exchange.header(b"x-request-id") and faults.refuse_requests_with.encode() in data:
+        raise EngineError(faults.refuse_requests, "BadRequestError", "Injected refusal of every request.")
     if faults.fail_next:
         engine.faults = replace(faults, fail_next=faults.fail_next[1:])
         status = faults.fail_next[0]

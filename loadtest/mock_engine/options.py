@@ -37,7 +37,8 @@ class Options:
     """Tokens per prefix-cache block; `cached_tokens` comes in these units."""
     vocab_size: int = 49_152
     chat_template: str = "chatml"
-    """What turns messages into a text: "chatml", or "plain" for an engine that was started with another template."""
+    """What turns messages into a text: "chatml", "plain" for an engine that was started with another template, or
+    "none" for a base that has none: chats get vLLM's 400."""
     answer_tokens: int = 16
     """Tokens of an answer that is neither cut by `max_tokens` nor stretched by `min_tokens` or `ignore_eos`."""
     ttft_ms: float = 0.0
@@ -52,6 +53,8 @@ class Options:
     fail_loads: int = 0
     """As the fault of this name, from the start on."""
     half_load: bool = False
+    """As the fault of this name, from the start on."""
+    refuse_requests: int = 0
     """As the fault of this name, from the start on."""
     api_key: str | None = None
     tool_call_parser: str | None = None
@@ -105,6 +108,11 @@ class Faults:
     """The same only for adapters whose folder's path contains this."""
     refuse_folder: str = ""
     """Completions of adapters whose folder's path contains this get a 400; "*" stands for all, and for the base."""
+    refuse_requests: int = 0
+    """Chats and completions with an X-Request-Id get this HTTP status, as if something between us and the engine did
+    not like them. Probes have no such header, and are answered; so are loads."""
+    refuse_requests_with: str = ""
+    """Of those only the ones whose body has this text in it."""
     fail_loads: int = 0
     """Every load of an adapter gets this HTTP status, until it is 0 again. The adapter is not loaded."""
     unhealthy: bool = False

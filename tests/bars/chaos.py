@@ -1,9 +1,9 @@
 """Engines and the controller killed, hung and slowed under mixed traffic, promotes and rollbacks.
 
 Four mock engines, two gateway workers, 200 adapters of eight tenants, every second one with two versions, every third
-with effect proofs, 60 s. Engines also come back broken: without LoRA, or with a 500 for every load. Every
-answer's model is compared with the versions that were current while it was made, and its text with what that version
-says to the prompt when an engine outside of the fleet is asked. `loadtest.chaos` says what counts as what.
+with effect proofs, 60 s. Engines also come back broken: without LoRA, with a 500 for every load, or a 400 for every
+request. Every answer's model is compared with the versions that were current while it was made, and its text with what
+that version says to the prompt when an engine outside of the fleet is asked. `loadtest.chaos` says what counts as what.
 """
 
 from __future__ import annotations

@@ -88,10 +88,14 @@ async def test_a_probe_that_breaks_off_is_booked_as_a_guess_that_it_cannot_excee
 def test_operators_see_probes_counters_and_usage(stack: Stack) -> None:
     admin = Admin(stack.house, stack.url, stack.http)
     assert stack.chat("triage").status_code == 200
-    wait_until("a look after the request", lambda: admin.get("/engines")["engines"][0]["generation_tokens"] > 4)
-    (engine,) = admin.get("/engines")["engines"]
+
+    def looked_at() -> Any:
+        (engine,) = admin.get("/engines")["engines"]
+        return engine if engine["generation_tokens"] > engine["probes"]["completion_tokens"] else None
+
+    engine = wait_until("a look after the request", looked_at)
     assert engine["probes"]["asked"] > 0
-    assert engine["generation_tokens"] > engine["probes"]["completion_tokens"] > 0
+    assert engine["probes"]["completion_tokens"] > 0
     assert engine["prompt_tokens"] > engine["probes"]["prompt_tokens"] > 0
     wait_until("usage to be shipped", lambda: stack.house.usage(tenant="acme"))
     document = admin.get("/usage", by="version", tenant="acme")

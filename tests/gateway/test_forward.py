@@ -305,9 +305,9 @@ def refusal(message: str, param: str | None = None) -> bytes:
         (b"400 Bad Request", refusal(f"no such thing for {NAME}", "stop"), ApiError),
         (b"500 Internal Server Error", refusal(f"boom {NAME}"), ApiError),
         (b"500 Internal Server Error", refusal("EngineCore encountered an issue."), EngineUnreachable),
-        (b"401 Unauthorized", b'{"error":"Unauthorized"}', ApiError),
-        (b"404 Not Found", b'{"detail":"Not Found"}', ApiError),
-        (b"200 OK".replace(b"200", b"301"), b"", ApiError),
+        (b"401 Unauthorized", b'{"error":"Unauthorized"}', EngineUnreachable),
+        (b"404 Not Found", b'{"detail":"Not Found"}', EngineUnreachable),
+        (b"200 OK".replace(b"200", b"301"), b"", EngineUnreachable),
     ],
 )
 async def test_a_refusal_of_the_engine_becomes_ours(status: bytes, body: bytes, kind: type[Exception]) -> None:

@@ -8,9 +8,9 @@ import orjson
 import pytest
 
 from gateway.api.fields.faults import MOST_NAMED
-from gateway.api.fields.table import Endpoint
 from gateway.api.request import Caps, parse_request
 from gateway.errors import BadRequest
+from gateway.handoffs import Endpoint
 
 USER: dict[str, Any] = {"role": "user", "content": "Hi"}
 CALL: dict[str, Any] = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}

@@ -8,8 +8,9 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.api.request import Caps, Endpoint, parse_request
+from gateway.api.request import Caps, parse_request
 from gateway.errors import ApiError
+from gateway.handoffs import Endpoint
 
 TOOL: dict[str, Any] = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 CALL: dict[str, Any] = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}

@@ -8,8 +8,9 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.api.request import Caps, Endpoint, parse_request
+from gateway.api.request import Caps, parse_request
 from gateway.errors import ApiError, BadRequest, PayloadTooLarge
+from gateway.handoffs import Endpoint
 
 USER: dict[str, Any] = {"role": "user", "content": "Hi"}
 TOOL: dict[str, Any] = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}

@@ -85,6 +85,26 @@ async def test_the_fault_fail_next_hits_as_many_requests_as_it_lists(
     assert [(await complete(http)).status_code for _ in range(3)] == [503, 500, 200]
 
 
+async def test_the_fault_refuse_requests_hits_what_clients_send_and_no_probe(
+    engine: MockEngine, http: httpx.AsyncClient
+) -> None:
+    headers = {"X-Request-Id": "r"}
+    body = {"model": "base", "prompt": "my parcel", "max_tokens": 1}
+    await engine.faults(refuse_requests=422, refuse_requests_with="parcel")
+    statuses = [(await http.post("/v1/completions", json=body, headers=more)).status_code for more in (headers, {})]
+    assert statuses == [422, 200]
+    assert (await http.post("/v1/completions", json={**body, "prompt": "a"}, headers=headers)).status_code == 200
+
+
+async def test_an_engine_whose_base_has_no_chat_template_refuses_chats_alone() -> None:
+    async with run_mock_engine(chat_template="none") as engine, httpx.AsyncClient(base_url=engine.url) as http:
+        chat = {"model": "base", "messages": [{"role": "user", "content": "a"}], "max_tokens": 1}
+        assert (await http.post("/v1/chat/completions", json=chat)).status_code == 400
+        assert (await http.post("/tokenize", json=chat)).status_code == 400
+        text = {"model": "base", "prompt": "a", "max_tokens": 1}
+        assert (await http.post("/v1/completions", json=text)).status_code == 200
+
+
 async def test_the_fault_fail_next_load_leaves_the_adapter_out(
     engine: MockEngine, http: httpx.AsyncClient, tmp_path: Path
 ) -> None:

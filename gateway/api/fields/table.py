@@ -10,7 +10,7 @@ A field that is null counts as absent. The fields are those of openai 3.0 and of
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from gateway.api.fields.checks import (
     INT64_MAX,
@@ -42,8 +42,7 @@ from gateway.api.fields.shapes import (
     tools,
     usage_options,
 )
-
-Endpoint = Literal["chat", "completions"]
+from gateway.handoffs import Endpoint
 
 COMPLETIONS_DEFAULT_TOKENS = 16  # OpenAI's and vLLM's `max_tokens` of each answer on completions; chat has no default
 

@@ -13,8 +13,9 @@ from gateway.api.fields.checks import shown
 from gateway.api.fields.grammar_cost import affordable
 from gateway.api.fields.needs import scored_alternatives
 from gateway.api.fields.prompt import count_of
-from gateway.api.fields.table import COMPLETIONS_DEFAULT_TOKENS, Endpoint
+from gateway.api.fields.table import COMPLETIONS_DEFAULT_TOKENS
 from gateway.errors import BadRequest
+from gateway.handoffs import Endpoint
 
 Given = Mapping[str, Any]
 Rule = Callable[[Given, Caps], None]

@@ -23,6 +23,7 @@ KINDS = (
     "hang",
     "no LoRA",
     "500 on loads",
+    "400 on requests",
     "slow loads",
     "hang, then kill",
     "half load",
@@ -32,10 +33,11 @@ KINDS = (
 
 kill: SIGKILL and a new boot a moment later. controller: SIGKILL of the fleet's one writer. hang: the engine's core
 stands still under a /health of 200, until it goes on or is killed. slow loads: each stalls the whole engine for 0.3 s.
-no LoRA, 500 on loads: killed, and back without applying adapters, or refusing every load, until the fleet refuses it.
+no LoRA, 500 on loads, 400 on requests: killed, and back without applying adapters, or refusing every load or every
+request of clients, until the fleet refuses it.
 half load: a load answers 200, and the adapter is not there. forget: the engine loses every adapter but keeps running.
 """
-BROKEN = {"no LoRA": "--noop-adapters", "500 on loads": "--fail-loads=500"}
+BROKEN = {"no LoRA": "--noop-adapters", "500 on loads": "--fail-loads=500", "400 on requests": "--refuse-requests=400"}
 """Kinds of a boot that must not serve, and the options of the mock that make it one."""
 BROKEN_AT_MOST_S = 15.0
 REFUSED_FOR_S = 1.0

@@ -1,0 +1,144 @@
+"""Does an engine refuse what it should answer? Clients' refused requests raise the question, and we ask it ourselves.
+
+An engine is refused when it twice refuses a request of ours, of a kind that its base can answer: as long as one tenant
+alone says that an engine errs, it is our own question that decides. Where the engine answers us and still refuses what
+others serve, the word of several tenants counts, and only while it serves nobody at all. So nobody's bad bodies put a
+good engine out of service. The last engine of a base cannot be contradicted.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gateway.fleet.connection import EngineClient
+from gateway.fleet.engine import ManagedEngine
+from gateway.fleet.health import EngineRefused
+from gateway.fleet.self_test import ask_as_clients_do
+from gateway.fleet.vllm import EngineFault, ProbeRefused
+from gateway.fleet.wire import Disputed
+from gateway.handoffs import Endpoint
+
+log = logging.getLogger("switchyard.fleet")
+ENDPOINTS: tuple[Endpoint, ...] = ("completions", "chat")
+TRIAL_EVERY_S = 5.0
+"""Of one engine; whoever sends bad bodies makes it answer a few tokens of ours so often."""
+EVIDENCE_KEPT_S = 60.0
+CONTRADICTIONS, TENANTS = 5, 3
+"""Requests that an engine refused and others served, and the tenants that they are of: so many are a pattern."""
+
+
+@dataclass(slots=True)
+class Evidence:
+    """Against one engine, since it was last seen to serve somebody."""
+
+    since_s: float
+    made: int | None = None
+    """Tokens that the engine had made for clients when the first trial looked."""
+    contradictions: int = 0
+    tenants: set[str] = field(default_factory=set)
+
+    @property
+    def is_a_pattern(self) -> bool:
+        """Whether it is no single tenant's doing."""
+        return self.contradictions >= CONTRADICTIONS and len(self.tenants) >= TENANTS
+
+
+class Trials:
+    """Of one controller's term. `refuse` takes an engine out of service, with the reason."""
+
+    def __init__(self, refuse: Callable[[ManagedEngine, str], None]) -> None:
+        self._refuse = refuse
+        self._answerable: set[tuple[str, Endpoint]] = set()
+        """Base's digest, and what some engine has answered of it: not every base has a chat template."""
+        self._evidence: dict[str, Evidence] = {}
+        self._tried_s: dict[str, float] = {}
+        self._running: set[str] = set()
+        """URLs of engines that are being tried."""
+
+    async def examine(self, engine: ManagedEngine) -> None:
+        """Ask an engine that takes no traffic yet. Raises `EngineFault`, `EngineRefused` if it refuses."""
+        for endpoint in ENDPOINTS:
+            await self._require(engine, endpoint)
+
+    def is_due(self, engine: ManagedEngine, disputed: Disputed) -> bool:
+        """Take down what a worker says; whether the engine should be tried now."""
+        now = time.monotonic()
+        evidence = self._evidence.get(engine.url)
+        if evidence is None or now - evidence.since_s > EVIDENCE_KEPT_S:
+            evidence = self._evidence[engine.url] = Evidence(now)
+        if disputed.served_elsewhere:
+            self._answerable.add((engine.declared.base_digest, disputed.endpoint))
+            evidence.contradictions += 1
+            evidence.tenants.add(disputed.tenant)
+        late_enough = now - self._tried_s.get(engine.url, -TRIAL_EVERY_S) >= TRIAL_EVERY_S
+        if not engine.health.serves or not late_enough or engine.url in self._running:
+            return False
+        self._tried_s[engine.url] = now
+        return True
+
+    async def try_now(self, engine: ManagedEngine, endpoint: Endpoint) -> None:
+        """Ask the engine what clients ask, and refuse it if it must not serve."""
+        boot = engine.residency.boot
+        self._running.add(engine.url)
+        try:
+            made = await _made_for_clients(engine)
+            await self._require(engine, endpoint)
+        except EngineRefused as error:
+            reason = str(error)
+        except EngineFault as error:
+            log.info("engine %s could not be tried: %s", engine.url, error)
+            return
+        else:
+            reason = self._judge(engine, made)
+        finally:
+            self._running.discard(engine.url)
+        if reason and engine.residency.boot == boot and engine.health.serves:
+            self._evidence.pop(engine.url, None)
+            self._refuse(engine, reason)
+
+    def _judge(self, engine: ManagedEngine, made: int) -> str:
+        """Why an engine that answers our own questions must not serve all the same; empty when it may."""
+        evidence = self._evidence.get(engine.url)
+        if evidence is None:
+            return ""
+        if evidence.made is not None and made > evidence.made:  # it serves somebody
+            self._evidence[engine.url] = Evidence(time.monotonic(), made)
+            return ""
+        evidence.made = made
+        if not evidence.is_a_pattern:
+            return ""
+        return (
+            f"it refused {evidence.contradictions} requests of {len(evidence.tenants)} tenants that other engines "
+            "served, and served none"
+        )
+
+    async def _require(self, engine: ManagedEngine, endpoint: Endpoint) -> None:
+        if engine.residency.base_name is None:
+            raise EngineFault("the engine cannot serve its base model now")
+        client = EngineClient(engine.url, engine.declared.api_key)
+        try:
+            try:
+                await ask_as_clients_do(client, engine.control.probes, engine.residency.base_name, endpoint)
+            except ProbeRefused:  # it may have been one of the moment
+                await ask_as_clients_do(client, engine.control.probes, engine.residency.base_name, endpoint)
+        except ProbeRefused as error:
+            if self._must_answer(engine, endpoint):
+                raise EngineRefused(str(error)) from error
+            log.info("engine %s: %s", engine.url, error)
+        else:
+            self._answerable.add((engine.declared.base_digest, endpoint))
+        finally:
+            client.close()
+
+    def _must_answer(self, engine: ManagedEngine, endpoint: Endpoint) -> bool:
+        renders = engine.profile.renders_chats
+        return endpoint == "completions" or renders or (engine.declared.base_digest, endpoint) in self._answerable
+
+
+async def _made_for_clients(engine: ManagedEngine) -> int:
+    """Tokens that the engine has made since its boot, less those of our probes."""
+    look = await engine.control.look()
+    return look.generation_tokens - engine.control.probes.completion_tokens
