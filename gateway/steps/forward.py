@@ -18,6 +18,7 @@ from typing import Any
 
 import orjson
 
+from gateway.api.fields.schema_faults import schema_fault
 from gateway.cost.tariff import cost_nano
 from gateway.errors import BadRequest, EngineFailed
 from gateway.fleet.abilities import refusal as unsupported
@@ -40,6 +41,8 @@ BROKEN_OFF = (b'"finish_reason":"abort"', b'"finish_reason":"error"')
 """An answer ends so when its engine gave it up: it is paused, stopped or out of order, and the answer is none."""
 COMMENT = re.compile(rb"(?:\A|(?<=\n\n)):[^\n]*\n\n")
 """The engine's own sign of life, which is not a part of its answer."""
+ABOUT_GRAMMARS = re.compile(r"grammar|schema|regex", re.IGNORECASE)
+"""What vLLM's refusals of structured outputs speak of; of none does it say where the fault is."""
 CONSTRAINTS = ("structured_outputs", "response_format")
 BLAMES_BODY = (400, 413, 422)
 """Statuses by which an engine says that the request's body is at fault."""
@@ -93,6 +96,7 @@ class Forward:
         self._usage = usage
         self._idle_timeout_s = idle_timeout_s
         self._streams = bool(body.get("stream"))
+        self._body = body
         self._constraint = _constraint_of(body)
         self._exchange: Exchange = client.post(
             INFERENCE_PATHS[endpoint],
@@ -233,7 +237,13 @@ class Forward:
             return unsupported("tool_calls", self._public_name)
         if status in (400, 413) and (too_long := refusal_of(self._publicly(message), param, self._endpoint)):
             return too_long
+        about_grammar = status in BLAMES_BODY and ABOUT_GRAMMARS.search(message)
+        if about_grammar or (status == 500 and DEAD_ENGINE not in message):
+            fault = schema_fault(self._body)
+            if fault is not None:
+                return fault.by_engine()
         if status in BLAMES_BODY:
+            param = param or (self._constraint if about_grammar else None)
             return BadRequest(self._publicly(message), param=param, code="engine_refused").by_engine()
         if DEAD_ENGINE in message:
             return EngineUnreachable("the engine died")

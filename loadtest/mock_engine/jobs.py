@@ -11,6 +11,7 @@ import orjson
 
 from loadtest.mock_engine.answers import decode, render_chat, tokenize, words_of
 from loadtest.mock_engine.options import Options
+from loadtest.mock_engine.schemas import refuse_schemas
 from loadtest.mock_engine.wire import EngineError
 
 Kind = Literal["chat", "text"]
@@ -127,6 +128,7 @@ def parse_job(kind: Kind, body: dict[str, Any], request_id: str | None, options:
         raise refused("Stream options can only be defined when `stream=True`.", "stream_options")
     include_usage = bool(stream_options.get("include_usage"))
     max_tokens = _max_tokens(kind, body, prompts, options)
+    refuse_schemas(body)
     return Job(
         kind=kind,
         id=("chatcmpl-" if kind == "chat" else "cmpl-") + (request_id or uuid.uuid4().hex[:16]),

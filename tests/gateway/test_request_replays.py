@@ -457,3 +457,39 @@ def test_a_conversation_of_another_vendor_is_answered_over_the_socket(stack: Sta
     assert answer.status_code == 200, answer.text
     assert len(answer.json()["choices"]) == 2
     assert answer.json()["usage"]["prompt_tokens_details"].keys() == {"cached_tokens"}
+
+
+@pytest.mark.parametrize("number", ["max_tokens", "n", "seed", "top_k", "min_tokens", "top_logprobs"])
+def test_an_integer_may_be_written_with_a_fraction_of_nothing(number: str) -> None:
+    fields: dict[str, Any] = {number: 2.0, "logprobs": True} if number == "top_logprobs" else {number: 2.0}
+    sent = chat(**fields)
+    assert (sent.body[number], type(sent.body[number])) == (2, int)
+    for wrong in (2.5, 1e300, "2", True, -1e19):
+        with pytest.raises(BadRequest) as refused:
+            chat(**{**fields, number: wrong})
+        assert refused.value.param == number
+
+
+def test_token_ids_and_nested_integers_may_be_written_so_too() -> None:
+    assert chat(stop_token_ids=[1.0, 2, None, 3.0]).body["stop_token_ids"] == [1, 2, 3]
+    pattern = {"max_pattern_size": 4.0, "min_count": 2.0}
+    assert str(chat(repetition_detection=pattern).body["repetition_detection"]) == str(
+        {"max_pattern_size": 4, "min_count": 2}
+    )
+    for prompt, kept in (([1.0, 2.0], [1, 2]), ([[1.0], [2, 3.0]], [[1], [2, 3]])):
+        raw = orjson.dumps({"model": "m", "prompt": prompt, "max_tokens": 5.0})
+        sent = parse_request("completions", raw, caps=Caps(), allow_unknown=False)
+        assert (str(sent.body["prompt"]), sent.choices) == (str(kept), len(kept) if type(kept[0]) is list else 1)
+    with pytest.raises(BadRequest, match=r"'stop_token_ids\[1\]' must be a token id"):
+        chat(stop_token_ids=[1.0, 1.5])
+
+
+@pytest.mark.parametrize("name", ["github.create_issue", "srv/tool:1", "a" * 256, "werkzeug für dich", "-", "x'y"])
+def test_a_function_may_have_any_name_of_a_line(name: str) -> None:
+    tool = {"type": "function", "function": {"name": name}}
+    output = {"type": "json_schema", "json_schema": {"name": name, "schema": {}}}
+    assert chat(tools=[tool], tool_choice=tool).body["tools"] == [tool]
+    assert chat(response_format=output).body["response_format"]["json_schema"]["name"] == name
+    for wrong in ("", "a" * 257, "a\nb", "\x00", 5, None):
+        with pytest.raises(BadRequest, match="must be 1 to 256 printable characters"):
+            chat(tools=[{"type": "function", "function": {"name": wrong}}])

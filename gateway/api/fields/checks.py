@@ -2,12 +2,11 @@
 
 A check takes `(value, param, caps)`, where `value` is parsed JSON other than null and `param` is the path that an error
 names (`messages[3].content`). It returns what is forwarded to the engine, or raises `BadRequest`.
-Types are compared exactly: JSON's `true` is never 1, and 1.0 is not an integer.
+JSON's `true` is never 1. An integer may be written 1.0, as some libraries do and vLLM takes it; the engine gets 1.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -100,10 +99,12 @@ def number(low: float, high: float, *, above: bool = False) -> Check:
 
 
 def integer(low: int, high: int | Cap) -> Check:
-    """An integer from `low` to `high`, ends included."""
+    """An integer from `low` to `high`, ends included; 100.0 is one too."""
 
     def check(value: Any, param: str, caps: Caps) -> Any:
         top = high if isinstance(high, int) else high(caps)
+        if type(value) is float and value.is_integer():
+            value = int(value)
         if type(value) is not int:
             raise wrong_type(param, f"an integer from {low} to {top}", value)
         if low <= value <= top:
@@ -232,14 +233,17 @@ def all_token_ids(ids: list[Any], param: str, *, nulls: bool = False) -> list[in
         whole, ids = ids, [item for item in ids if item is not None]
     else:
         whole = ids
-    if ids and (set(map(type, ids)) != {int} or min(ids) < 0 or max(ids) > MAX_TOKEN_ID):
+    if float in (kinds := set(map(type, ids))):
+        ids = [int(item) if type(item) is float and item.is_integer() else item for item in ids]
+        kinds = set(map(type, ids))
+    if ids and (kinds != {int} or min(ids) < 0 or max(ids) > MAX_TOKEN_ID):
         bad = [(i, item) for i, item in enumerate(whole) if not _is_id(item) and not (nulls and item is None)]
         raise bad_items(param, f"a token id from 0 to {MAX_TOKEN_ID}", bad, "invalid_value")
     return ids
 
 
 def _is_id(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= MAX_TOKEN_ID
+    return type(value) in (int, float) and 0 <= value <= MAX_TOKEN_ID and value == int(value)
 
 
 def shallow(value: Any, param: str, caps: Caps) -> Any:
@@ -271,14 +275,15 @@ def schema(value: Any, param: str, caps: Caps) -> dict[str, Any]:
     return value
 
 
-NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+MOST_OF_A_NAME = 256
+"""Characters. Engines take names of any length; servers of tools join theirs with dots and slashes."""
 
 
 def name(value: Any, param: str, caps: Caps) -> str:
-    """The name of a function or of a schema, by OpenAI's rule."""
-    if type(value) is str and NAME.fullmatch(value):
+    """The name of a function or of a schema. OpenAI's rule of 64 letters protects no engine: one line is enough."""
+    if type(value) is str and 0 < len(value) <= MOST_OF_A_NAME and value.isprintable():
         return value
-    raise invalid(param, "1 to 64 letters, digits, '_' or '-'", value)
+    raise invalid(param, f"1 to {MOST_OF_A_NAME} printable characters", value)
 
 
 def pairs(value: Any, param: str, caps: Caps) -> dict[str, str]:

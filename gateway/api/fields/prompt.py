@@ -22,7 +22,7 @@ def prompt(value: Any, param: str, caps: Caps) -> Any:
 
 def _many(value: list[Any], param: str, caps: Caps) -> list[Any]:
     kind: type = type(value[0])
-    if kind is int:
+    if kind is int or kind is float:
         return all_token_ids(value, param)
     if len(value) > caps.max_prompts:
         raise too_many(param, "prompts", len(value), caps.max_prompts)

@@ -223,8 +223,10 @@ _PATTERN_COUNT = integer(0, 1_024)
 def repetition_detection(value: Any, param: str, caps: Caps) -> dict[str, int]:
     """vLLM's early stop on repeated patterns of `min_pattern_size` to `max_pattern_size` tokens."""
     given = options(value, param, frozenset({"max_pattern_size", "min_pattern_size", "min_count"}), caps)
-    for key, item in given.items():
-        (_PATTERN_COUNT if key == "min_count" else _PATTERN_SIZE)(item, f"{param}.{key}", caps)
+    given = {
+        key: (_PATTERN_COUNT if key == "min_count" else _PATTERN_SIZE)(item, f"{param}.{key}", caps)
+        for key, item in given.items()
+    }
     if given.get("min_pattern_size", 0) > given.get("max_pattern_size", 0):
         raise invalid(f"{param}.min_pattern_size", "at most 'max_pattern_size'", given["min_pattern_size"])
     if given.get("max_pattern_size", 0) and given.get("min_count", 0) < 2:

@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway.api.fields.caps import Caps
 from gateway.api.fields.checks import shown
+from gateway.api.fields.compiled import compiled_tools
 from gateway.api.fields.grammar_cost import affordable
 from gateway.api.fields.needs import scored_alternatives
 from gateway.api.fields.prompt import count_of
@@ -171,17 +172,7 @@ def _chosen(choice: Any) -> str:
 
 
 def _compiled_tools_are_affordable(given: Given, caps: Caps) -> None:
-    """vLLM (0.32) compiles the arguments' schemas of tools that must be called, and of strict ones."""
-    choice = given.get("tool_choice")
-    if choice == "none":
-        return
-    schemas = []
-    for tool in given["tools"]:
-        function = tool["function"]
-        named = type(choice) is dict and choice["function"]["name"] == function["name"]
-        if named or choice == "required" or (type(choice) is not dict and function.get("strict")):
-            schemas.append(function.get("parameters") or {})
-    affordable(schemas, "tools", caps)
+    affordable([schema for _, schema in compiled_tools(given)], "tools", caps)
 
 
 def _no_new_turn(given: Given, caps: Caps) -> None:
