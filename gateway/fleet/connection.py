@@ -34,12 +34,22 @@ class EngineBroke(Exception):
 
 
 class EngineConnection(asyncio.Protocol):
-    """One socket to an engine, and the answer in progress on it."""
+    """One socket to an engine, and the answer in progress on it.
+
+    It has one timer, which is set again only when it has rung: each event of a stream is waited for anew, and a timer
+    for each would cost more than to read it.
+    """
 
     def __init__(self, client: EngineClient) -> None:
         self._client = client
+        self._loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport | None = None
         self.closed = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._rings_s = self._due_s = 0.0
+        """When the timer rings, and when who waits has waited long enough, on the loop's clock. While somebody waits,
+        it rings no later than that.
+        """
         self._begin_answer()
 
     def _begin_answer(self) -> None:
@@ -59,22 +69,24 @@ class EngineConnection(asyncio.Protocol):
         self._begin_answer()
         self.transport.write(head + body)
 
-    async def wait_for_head(self) -> None:
-        """Return when status and headers are there. Raises `EngineUnreachable`."""
+    async def wait_for_head(self, within_s: float) -> None:
+        """Return when status and headers are there. Raises `EngineUnreachable`, `TimeoutError`."""
+        due_s = self._loop.time() + within_s
         while not self.status:
             if self.closed or self.fault:
                 raise EngineUnreachable(self.fault or "the engine closed the connection without an answer")
-            await self._wait()
+            await self._wait(due_s)
 
     @property
     def readable(self) -> bool:
         """Whether `read` would return or raise at once."""
         return bool(self._chunks) or self.complete or self.closed or self.fault is not None
 
-    async def wait_until_readable(self) -> None:
-        """Return when `read` has something to say."""
+    async def wait_until_readable(self, within_s: float) -> None:
+        """Return when `read` has something to say. Raises `TimeoutError`."""
+        due_s = self._loop.time() + within_s
         while not self.readable:
-            await self._wait()
+            await self._wait(due_s)
 
     def read(self) -> bytes:
         """The bytes of the body that are there, `b""` at its end; only when `readable`. Raises `EngineBroke`."""
@@ -91,17 +103,41 @@ class EngineConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Drop the socket; the engine aborts what it was generating for it."""
-        self.closed = True
+        self._end()
         if self.transport is not None:
             self.transport.abort()
+
+    def _end(self) -> None:
+        self.closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._wake()
 
-    async def _wait(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
+    async def _wait(self, due_s: float) -> None:
+        self._due_s = due_s
+        if self._timer is None or due_s < self._rings_s:
+            self._set_timer()
+        self._waiter = self._loop.create_future()
         try:
             await self._waiter
         finally:
             self._waiter = None
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._rings_s = self._due_s
+        self._timer = self._loop.call_at(self._due_s, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._waiter is None or self._waiter.done():
+            return
+        if self._loop.time() < self._due_s:
+            self._set_timer()
+        else:
+            self._waiter.set_exception(TimeoutError())
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -115,8 +151,7 @@ class EngineConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wake the reader, which finds out."""
-        self.closed = True
-        self._wake()
+        self._end()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; bytes that are no HTTP end the answer with a fault."""
@@ -261,8 +296,7 @@ class Exchange:
         try:
             connection.send(self._head, self._body)
             self.sent = True
-            async with asyncio.timeout(self._head_timeout_s):
-                await connection.wait_for_head()
+            await connection.wait_for_head(self._head_timeout_s)
         except BaseException as error:
             connection.close()
             self._client.give_back(connection)
@@ -305,10 +339,9 @@ class Exchange:
         connection = self.connection
         begun = False
         while True:
-            if not connection.readable:  # a timer for every chunk would cost more than reading it
+            if not connection.readable:
                 try:
-                    async with asyncio.timeout(idle_timeout_s if begun else self._head_timeout_s):
-                        await connection.wait_until_readable()
+                    await connection.wait_until_readable(idle_timeout_s if begun else self._head_timeout_s)
                 except TimeoutError:
                     connection.close()
                     if not begun:

@@ -233,6 +233,24 @@ async def test_a_silence_within_the_answer_breaks_it_after_the_idle_timeout() ->
             await anext(chunks)
 
 
+async def test_pauses_are_each_counted_for_themselves_also_on_a_connection_that_idled() -> None:
+    async def answer(connection: Connection) -> None:
+        await connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n")
+        for _ in range(7 if len(connection.requests) < 3 else 1):
+            await asyncio.sleep(0.04)
+            await connection.send(b"x")
+
+    async with engine(answer) as (client, server):
+        for _ in range(2):
+            async with post(client) as exchange:
+                assert await exchange.body(0.2) == b"xxxxxxx"
+            await asyncio.sleep(0.21)
+        async with post(client) as exchange:
+            with pytest.raises(EngineBroke, match=r"nothing for 0\.2 s"):
+                await exchange.body(0.2)
+        assert len(server.connections) == 1
+
+
 async def test_leaving_an_answer_closes_the_socket_so_that_the_engine_stops() -> None:
     closed = asyncio.Event()
 
