@@ -37,7 +37,7 @@ NO_CHOICES = b'"choices":[]'
 """Only in the event with the final usage."""
 EVENT_END = b"\n\n"
 DONE = b"data: [DONE]\n\n"
-BROKEN_OFF = (b'"finish_reason":"abort"', b'"finish_reason":"error"')
+BROKEN_OFF = re.compile(rb'"finish_reason":"(?:abort|error)"')
 """An answer ends so when its engine gave it up: it is paused, stopped or out of order, and the answer is none."""
 COMMENT = re.compile(rb"(?:\A|(?<=\n\n)):[^\n]*\n\n")
 """The engine's own sign of life, which is not a part of its answer."""
@@ -129,7 +129,7 @@ class Forward:
 
     async def _document(self) -> AsyncIterator[bytes]:
         data = await self._exchange.body(self._idle_timeout_s)
-        if BROKEN_OFF[0] in data or BROKEN_OFF[1] in data:
+        if BROKEN_OFF.search(data):
             raise EngineBroke("the engine gave its answer up")
         found = USAGE.match(data, data.rfind(USAGE_BEGINS))  # with log-probabilities, parsing all of it takes seconds
         if found is None:
@@ -152,12 +152,12 @@ class Forward:
                 continue
             block, held = events_without_extras(held[:cut].replace(self._needle, self._replacement)), held[cut:]
             failure = None
-            if b'data: {"error"' in block or BROKEN_OFF[0] in block or BROKEN_OFF[1] in block:
+            if b'data: {"error"' in block or BROKEN_OFF.search(block):
                 block, failure = self._cut_at_failure(block)
             if block[:1] == b":" or b"\n\n:" in block:
                 block = COMMENT.sub(b"", block)
-            if b',"usage":{' in block:
-                block = self._see_running_usage(block)
+            if (last := block.rfind(USAGE_BEGINS)) >= 0:
+                block = self._see_running_usage(block, last)
             done = block.endswith(DONE) or done
             if block:
                 if self._usage.began_s is None:
@@ -176,22 +176,30 @@ class Forward:
         for event in block.split(EVENT_END)[:-1]:
             if event.startswith(b'data: {"error"'):
                 return kept, self._translate_event(event)
-            if BROKEN_OFF[0] in event or BROKEN_OFF[1] in event:
+            if BROKEN_OFF.search(event):
                 return kept, EngineBroke("the engine gave its answer up")
             kept += event + EVENT_END
         return kept, None
 
-    def _see_running_usage(self, block: bytes) -> bytes:
-        """Take the counts of a block of events in; return the block with as much of them as the client asked for.
+    def _see_running_usage(self, block: bytes, last: int) -> bytes:
+        """Take the counts of a block of events in, of which the last begins at `last`; return the block with as much of
+        them as the client asked for.
 
         Raises `EngineBroke` for what is no count.
         """
         try:
             if self._choices == 1 and NO_CHOICES not in block:
-                self._usage.running(orjson.loads(USAGE.findall(block)[-1]))
-                return block if self._shows_usage == "always" else USAGE.sub(b"", block)
+                found = USAGE.match(block, last)
+                if found is None:
+                    raise TypeError("no count of tokens")
+                self._usage.running(orjson.loads(found[1]))
+                if self._shows_usage == "always":
+                    return block
+                if block.find(USAGE_BEGINS) < last:
+                    return USAGE.sub(b"", block)
+                return block[:last] + block[found.end() :]
             return b"".join(self._see_event(event + EVENT_END) for event in block.split(EVENT_END)[:-1])
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, IndexError) as error:
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise EngineBroke("the engine's count of tokens cannot be understood") from error
 
     def _see_event(self, event: bytes) -> bytes:
