@@ -49,7 +49,7 @@ CALM_S = 4.0
 @dataclass(frozen=True, slots=True)
 class Planned:
     """One fault. `engine` is the index of its engine, also when it concerns none; one that is still down from another
-    fault is spared, and the next takes its place.
+    fault is spared, and the next takes its place; nothing is done while all are.
     """
 
     at_s: float
@@ -122,7 +122,10 @@ class Chaos:
     def _do(self, fault: Planned) -> None:
         down = {number for _, _, number in self._due}
         turns = ((fault.engine + turn) % len(self.engines) for turn in range(len(self.engines)))
-        fault = replace(fault, engine=next((number for number in turns if number not in down), fault.engine))
+        up = [number for number in turns if number not in down]
+        if fault.kind != "controller" and not up:
+            return
+        fault = replace(fault, engine=next(iter(up), fault.engine))
         engine = self.engines[fault.engine]
         print(f"\r\033[K{fault}" if sys.stderr.isatty() else fault, file=sys.stderr, flush=True)
         began = time.time()
