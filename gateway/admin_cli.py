@@ -219,7 +219,7 @@ def _print_engines(found: Sequence[Mapping[str, Any]]) -> None:
                 _whole(engine["running"]),
                 _whole(engine["waiting"]),
                 None if engine["kv_usage"] is None else f"{engine['kv_usage']:.0%}",
-                f"{engine['places_used']}/{engine['places']}",
+                None if engine["places_used"] is None else f"{engine['places_used']}/{engine['places']}",
                 engine["version"],
                 None if engine["boot_s"] is None else when(int(engine["boot_s"] * 1000)),
                 _why(engine),

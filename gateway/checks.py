@@ -8,6 +8,7 @@ import re
 import shutil
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,8 +138,15 @@ def check_base(folder: Path) -> Check:
     return Check("base model", ok, str(folder) if ok else f"{folder} is missing", "run `switchyard base prepare`")
 
 
-def check_engine(url: str, platform_name: Platform) -> Check:
-    """Does an engine answer, and is it one that we can serve from?"""
+def check_registered_bases(names: Sequence[str]) -> Check:
+    """Does the registry know what engines of one's own serve?"""
+    found = f"registered: {', '.join(names)}" if names else "none is registered"
+    remedy = "register what the engines serve with `switchyard base register NAME FOLDER`"
+    return Check("base model", bool(names), found, remedy)
+
+
+def check_engine(url: str, platform_name: Platform, if_silent: str) -> Check:
+    """Does an engine answer, and is it one that we can serve from? `if_silent` is the remedy when it does not."""
     name = f"engine {url}"
     try:
         with httpx.Client(base_url=url, timeout=5.0) as http:
@@ -146,7 +154,7 @@ def check_engine(url: str, platform_name: Platform) -> Check:
             # An empty request cannot load anything: 400 says that the route is there, 404 that it is not.
             can_load = http.post("/v1/load_lora_adapter", json={}).status_code != 404
     except (httpx.HTTPError, ValueError, KeyError):
-        return Check(name, False, "does not answer", "start one with `switchyard up`, or set SWITCHYARD_ENGINES")
+        return Check(name, False, "does not answer", if_silent)
     if not can_load:
         return Check(
             name, False, f"vLLM {version} without adapter routes", "set VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 for it"

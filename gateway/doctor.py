@@ -19,7 +19,7 @@ from gateway.fleet.isolation import BASE, CannotTest, Folders, Isolation, examin
 from gateway.fleet.quirks import quirks_of
 from gateway.fleet.renderings import rendering_difference
 from gateway.fleet.vllm import EngineFault, VllmControl
-from gateway.running import gateway_of
+from gateway.running import RunningUp, gateway_of, running_up
 from gateway.settings import EngineSettings, GatewaySettings
 from registry.bases import BaseInfo
 from registry.console import JsonFlag, print_json, print_table, say
@@ -36,19 +36,22 @@ def doctor(
     json_output: bool = JsonFlag,
 ) -> None:
     """Check wheels, CPU, memory, ports, base model and running engines; say what to do about each finding."""
-    settings = _as_served(GatewaySettings())
+    configured = GatewaySettings()
+    settings, up = _as_served(configured), running_up(configured.state_dir)
+    if up is not None and settings is configured:  # its gateway does not answer yet, or not now
+        settings = configured.model_copy(update={"engines": [up.engine_url]})
     declared = settings.declared_engines()
-    engines = [checks.check_engine(one.url, one.platform or settings.engine_platform) for one in declared]
-    found = [
-        checks.check_python(),
-        checks.check_engine_wheel(),
-        checks.check_torch(),
-        checks.check_cpu(),
-        checks.check_base(settings.state_dir / "base" / "smollm2-135m-instruct"),
-        *engines,
-        checks.check_gateway_or_port(_gateway_url(settings), settings.host, settings.port),
+    # Engines that the settings or a gateway without an `up` name were started by somebody else, and perhaps elsewhere.
+    own = up is None and (settings is not configured or "engines" in configured.model_fields_set)
+    engines = [
+        checks.check_engine(
+            one.url, one.platform or settings.engine_platform, _remedy_for_silence(one.url, up, settings, own=own)
+        )
+        for one in declared
     ]
-    if not any(check.ok for check in engines):
+    gateway = checks.check_gateway_or_port(_gateway_url(settings), settings.host, settings.port)
+    found = [checks.check_python(), *_for_engines(settings, up, own=own), *engines, gateway]
+    if up is None and not own and not any(check.ok for check in engines):
         found.append(checks.check_memory())
     if isolation and not any(check.ok for check in engines):
         found.append(Check("isolation", False, "not tested: no engine answers", "see the engines above"))
@@ -60,6 +63,33 @@ def doctor(
         _print(found)
     if not all(check.ok for check in found):
         raise typer.Exit(1)
+
+
+def _remedy_for_silence(url: str, up: RunningUp | None, settings: GatewaySettings, *, own: bool) -> str:
+    if up is not None and url == up.engine_url:
+        log = settings.state_dir / "logs" / "engine.log"
+        return f"wait: `switchyard up` (pid {up.pid}) starts it, again if it has ended; what it does stands in {log}"
+    if own or up is not None:
+        return "start it again (docs/own-engines.md has the commands), or take it out of SWITCHYARD_ENGINES"
+    return "start one with `switchyard up`, or set SWITCHYARD_ENGINES"
+
+
+def _for_engines(settings: GatewaySettings, up: RunningUp | None, *, own: bool) -> list[Check]:
+    """What must be there for engines: of one's own a registered base, for that of `up` also what it runs on."""
+    names = _registered_bases(settings)
+    if own:
+        return [checks.check_registered_bases(names)]
+    sample = settings.state_dir / "base" / "smollm2-135m-instruct"
+    base = checks.check_registered_bases(names) if up is not None or names else checks.check_base(sample)
+    return [checks.check_engine_wheel(), checks.check_torch(), checks.check_cpu(), base]
+
+
+def _registered_bases(settings: GatewaySettings) -> list[str]:
+    """Their names; a registry that is not there is not made."""
+    if settings.database_url is None and not (settings.state_dir / "registry.db").exists():
+        return []
+    with Registry.open(settings) as registry:
+        return [base.name for base in registry.bases.all()]
 
 
 def _gateway_url(settings: GatewaySettings) -> str:
@@ -164,7 +194,7 @@ def _isolation(url: str, result: Isolation) -> Check:
 def _document(check: Check) -> dict[str, Any]:
     """A check for scripts; defects as what people need to know of them."""
     defects = [
-        {"name": defect.name, "effect": defect.effect, "cure": defect.cure, "source": defect.source}
+        {"name": defect.name, "effect": defect.effect, "cure": defect.cure, "upstream": defect.upstream}
         for defect in check.defects
     ]
     return {**asdict(check), "remedy": None if check.ok else check.remedy, "defects": defects}
@@ -179,6 +209,6 @@ def _print(found: Sequence[Check]) -> None:
         if check.defects:
             say("", f"Known defects of {check.name}, {check.found}:")
             print_table(
-                ("DEFECT", "WHAT HAPPENS", "WHAT WE DO", "SOURCE"),
-                ((defect.name, defect.effect, defect.cure, defect.source) for defect in check.defects),
+                ("DEFECT", "WHAT HAPPENS", "WHAT WE DO", "UPSTREAM"),
+                ((defect.name, defect.effect, defect.cure, defect.upstream) for defect in check.defects),
             )

@@ -15,6 +15,11 @@ CPU_STEP_TOKENS = "256"
 """A step's worth of prompt: about 3 s on two cores, and as long do everybody else's streams stand still."""
 
 
+def engine_url(port: int) -> str:
+    """Where the engine on a port of this machine serves."""
+    return f"http://127.0.0.1:{port}"
+
+
 @dataclass(frozen=True, slots=True)
 class EmbeddedEngine:
     """What to start. Sizes: tokens for `max_model_len`, adapters for the LoRA counts."""
@@ -48,7 +53,7 @@ class EmbeddedEngine:
     @property
     def url(self) -> str:
         """Embedded engines listen on loopback only: their adapter routes have no authentication."""
-        return f"http://127.0.0.1:{self.port}"
+        return engine_url(self.port)
 
     def command(self) -> list[str]:
         """`vllm serve` does not start from the CPU wheel, the module does from both."""

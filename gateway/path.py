@@ -122,7 +122,10 @@ async def _attempt_until_served(
         avoided = house.fleet.breaker.avoided(time.monotonic())
         attempt = place(arm, house.fleet.view(), load, unable, avoided, number)
         if attempt is None:
-            break
+            if not await house.fleet.comes_back(arm.base_digest, house.settings.cold_wait_s):
+                break
+            unable = who_cannot(arm, house.fleet.view(), request.needs) if request.needs else set()
+            continue
         meter = Meter(house.journal, call, principal, request, arm, attempt.engine.url, number, bill)
         try:
             with meter as usage:

@@ -35,6 +35,14 @@ class RunningGateway:
     started_at_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class RunningUp:
+    """The `switchyard up` of this state folder, and where the engine serves that it starts."""
+
+    pid: int
+    engine_url: str
+
+
 def gateway_of(settings: GatewaySettings) -> RunningGateway | None:
     """The gateway that a command means: the one at SWITCHYARD_HOST and _PORT if the environment has them, else the
     newest that runs on this state folder. `None` when it is not known to run here.
@@ -78,8 +86,11 @@ def running_gateways(state_dir: Path) -> list[RunningGateway]:
 
 
 @contextmanager
-def only_up(state_dir: Path) -> Iterator[None]:
-    """Be the only `switchyard up` of this state folder while the block runs. Raises `Conflict`."""
+def only_up(state_dir: Path, engine_url: str) -> Iterator[None]:
+    """Be the only `switchyard up` of this state folder, with an engine there, while the block runs.
+
+    Raises `Conflict`.
+    """
     path = _up_file(state_dir)
     private_folder(path.parent)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)  # it stays: of two that make it at once one locks it
@@ -91,10 +102,19 @@ def only_up(state_dir: Path) -> Iterator[None]:
         except OSError:  # a file system without locks
             pass
         os.truncate(handle, 0)
-        os.write(handle, json.dumps({"pid": os.getpid()}).encode())
+        os.write(handle, json.dumps(asdict(RunningUp(os.getpid(), engine_url))).encode())
         yield
     finally:
         os.close(handle)
+
+
+def running_up(state_dir: Path) -> RunningUp | None:
+    """The one that runs."""
+    document = _read_if_held(_up_file(state_dir)) or {}
+    try:
+        return RunningUp(**document)
+    except TypeError:  # none, or of another release
+        return None
 
 
 def refuse_second_up(state_dir: Path) -> None:

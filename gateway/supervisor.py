@@ -49,6 +49,8 @@ class Role:
     """More time to end than others have."""
     meanwhile: str = ""
     """What its absence means for clients."""
+    served_url: str = ""
+    """Answers 200 when clients are served from it again; only then it is said that it is up again."""
     first_pause_s: float = 1.0
     """Before it is started again after its first end; twice as long after each further one, up to a minute."""
     dead_after_s: float = 20.0
@@ -68,6 +70,8 @@ class Child:
         """When it was started, or came up."""
         self._looked_s = 0.0
         self._dead_since_s: float | None = None
+        self._back_since_s: float | None = None
+        """When one was started that is up, of which it is to be said that it serves again."""
         self._failures = 0
         """Ends in a row without a steady time between them."""
         self._start_at_s = 0.0
@@ -112,6 +116,7 @@ class Child:
         elif now - self._looked_s >= LOOK_S:
             self._looked_s = now
             self.log.trim()
+            self._say_that_it_is_back(now)
             self._look_at_health(now)
 
     def stop(self) -> None:
@@ -126,16 +131,30 @@ class Child:
         with self._signals.held():
             self._process = children.start(list(self.role.command), self.role.environment, self.log.path)
         self._up = False
+        self._back_since_s = None
         self._dead_since_s = None
         self._since_s = time.monotonic()
 
     def _look_at_start(self, now: float) -> None:
         if _status_of(self.role.alive_url) == 200:
-            if _is_worth_a_line(self._failures):
-                self._say(f"up again after {now - self._since_s:.0f} s")
+            self._back_since_s = self._since_s
             self._came_up()
+            self._say_that_it_is_back(now)
         elif now - self._since_s > self.role.start_timeout_s:
             self._ended(f"was not up after {self.role.start_timeout_s:.0f} s, so it was stopped")
+
+    def _say_that_it_is_back(self, now: float) -> None:
+        """Once, when it serves, or when that has taken as long as a start may take."""
+        since_s = self._back_since_s
+        if since_s is None:
+            return
+        serves = not self.role.served_url or _status_of(self.role.served_url) == 200
+        if not serves and now - self._since_s <= self.role.start_timeout_s:
+            return
+        self._back_since_s = None
+        if _is_worth_a_line(self._failures):
+            but = "" if serves else ", and the gateway does not serve from it: `switchyard fleet` says why"
+            self._say(f"up again after {now - since_s:.0f} s{but}")
 
     def _came_up(self) -> None:
         self._up = True

@@ -16,7 +16,7 @@ import typer
 from gateway import checks, running, supervisor
 from gateway.admin_key import admin_key, admin_key_file
 from gateway.children import Stopped, StopSignals, stop_signals
-from gateway.embedded import EmbeddedEngine
+from gateway.embedded import EmbeddedEngine, engine_url
 from gateway.fleet.quirks import Platform
 from gateway.samples import Sample, provision, samples
 from gateway.settings import GatewaySettings
@@ -68,7 +68,7 @@ def _up(
             checks.check_port("engine port", "127.0.0.1", engine_port, "--engine-port"),
         ]
     )
-    with running.only_up(settings.state_dir):
+    with running.only_up(settings.state_dir, engine_url(engine_port)):
         folder = _prepare_base(base_model)
         shown = samples(examples) if base_model is None and examples.is_dir() else []
         base, keys = _fill_registry(settings, folder, examples, shown)
@@ -86,7 +86,9 @@ def _up(
             calls = calls_to_paste(gateway.url, keys, *shown) if shown else f"curl {gateway.url}/readyz"
             say(*calls.split("\n"))
 
-        supervisor.supervise([engine_role(engine), gateway], settings.state_dir / "logs", greet, signals)
+        supervisor.supervise(
+            [engine_role(engine, gateway.ready_url), gateway], settings.state_dir / "logs", greet, signals
+        )
 
 
 def require(found: Sequence[checks.Check]) -> None:
@@ -96,8 +98,8 @@ def require(found: Sequence[checks.Check]) -> None:
             raise StartFailed(f"{check.name}: {check.found}; {check.remedy}")
 
 
-def engine_role(engine: EmbeddedEngine) -> Role:
-    """vLLM, healthy once the base model is loaded."""
+def engine_role(engine: EmbeddedEngine, served_url: str) -> Role:
+    """vLLM, healthy once the base model is loaded. `served_url` tells whether the gateway serves from it."""
     return Role(
         "engine",
         "loading the base model",
@@ -108,6 +110,7 @@ def engine_role(engine: EmbeddedEngine) -> Role:
         alive_url=f"{engine.url}/health",
         start_timeout_s=ENGINE_START_TIMEOUT_S,
         meanwhile="requests get a 503 until then",
+        served_url=served_url,
     )
 
 

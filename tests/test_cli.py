@@ -7,9 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gateway.running import only_up
+from gateway.settings import GatewaySettings
 from registry.service import Registry
 from registry.settings import RegistrySettings
 from tests.cli_runner import Run, done, run, tiny_base
@@ -187,16 +190,44 @@ def test_tables_for_people_keep_names_whole(shop: Run) -> None:
     assert "acme" in shop("keys", "list").out
 
 
-def test_doctor_names_each_check_and_what_to_do(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SWITCHYARD_ENGINES", '["http://127.0.0.1:9"]')
+NOBODY = "http://127.0.0.1:9"
+
+
+def checks_of(run: Run) -> dict[str, dict[str, Any]]:
     outcome = run("doctor", "--json")
-    checks = {check["name"]: check for check in outcome.document}
-    assert {"python", "engine", "torch", "cpu", "base model", "engine http://127.0.0.1:9"} < set(checks)
-    assert {"name", "ok", "found", "remedy", "defects"} == set(checks["python"])
-    assert not checks["engine http://127.0.0.1:9"]["ok"]
-    assert "switchyard up" in checks["engine http://127.0.0.1:9"]["remedy"]
     assert outcome.status == 1
+    return {check["name"]: check for check in outcome.document}
+
+
+def test_doctor_names_each_check_and_what_to_do(run: Run) -> None:
+    checks = {check["name"]: check for check in run("doctor", "--json").document}
+    engine = checks["engine http://127.0.0.1:8001"]
+    assert {"python", "engine", "torch", "cpu", "base model"} < set(checks)
+    assert {"name", "ok", "found", "remedy", "defects"} == set(checks["python"])
+    assert engine["ok"] or "switchyard up" in engine["remedy"]
     assert "switchyard base prepare" in run("doctor").out
+
+
+def test_doctor_does_not_send_people_with_engines_of_their_own_to_the_sample(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWITCHYARD_ENGINES", NOBODY)
+    checks = checks_of(run)
+    assert not {"engine", "torch", "cpu", "memory"} & set(checks)
+    assert "own-engines.md" in checks[f"engine {NOBODY}"]["remedy"]
+    assert "switchyard base register NAME FOLDER" in checks["base model"]["remedy"]
+    said = run("doctor").out
+    assert "switchyard up" not in said
+    assert "prepare" not in said
+
+
+def test_doctor_says_of_an_engine_that_up_starts_again_that_it_does(run: Run) -> None:
+    state_dir = GatewaySettings().state_dir
+    with only_up(state_dir, NOBODY):
+        checks = checks_of(run)
+    assert f"wait: `switchyard up` (pid {os.getpid()}) starts it" in checks[f"engine {NOBODY}"]["remedy"]
+    assert str(state_dir / "logs" / "engine.log") in checks[f"engine {NOBODY}"]["remedy"]
+    assert "memory" not in checks, "the engine of `up` has taken what it needs, or will"
 
 
 def test_the_version_is_printed(done: Run) -> None:

@@ -64,7 +64,7 @@ def test_a_second_up_on_one_state_folder_is_refused_and_touches_no_log(tmp_path:
     log = tmp_path / "var" / "logs" / "engine.log"
     log.parent.mkdir(parents=True)
     log.write_text("of the first")
-    with only_up(tmp_path / "var"), socket.socket() as probe:
+    with only_up(tmp_path / "var", "http://127.0.0.1:9"), socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         done = subprocess.run(
             [sys.executable, "-m", "switchyard", "up", "--port", str(probe.getsockname()[1])],
@@ -78,7 +78,7 @@ def test_a_second_up_on_one_state_folder_is_refused_and_touches_no_log(tmp_path:
     assert done.stderr.startswith("error: `switchyard up` runs on the state folder")
     assert f"pid {os.getpid()}" in done.stderr
     assert log.read_text() == "of the first"
-    with only_up(tmp_path / "var"):
+    with only_up(tmp_path / "var", "http://127.0.0.1:9"):
         pass  # the file is still there, and nobody holds it
 
 

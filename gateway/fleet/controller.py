@@ -207,7 +207,7 @@ class Controller:
         await self.loading.ensure(engine, version, for_swap=for_swap)
 
     async def _looked_at(self, engine: ManagedEngine) -> None:
-        while engine.health.state == "new":
+        while engine.health.state in ("new", "starting"):
             await asyncio.sleep(LOOK_POLL_S)
 
     async def all_looked_at(self, base_digest: str, timeout_s: float) -> None:
@@ -363,6 +363,7 @@ class Controller:
             in_flight=self.hub.running_on(engine.url) + self.loading.running_on(engine.url),
             heard_s=self.hub.heard_s.get(engine.url, 0.0),
             examine=partial(self._examine, engine),
+            on_starting=self.publish,
         )
         if engine.health.serves:
             self.court.note(engine)

@@ -55,11 +55,13 @@ class ManagedEngine:
         in_flight: int,
         heard_s: float,
         examine: Callable[[], Awaitable[None]] | None = None,
+        on_starting: Callable[[], object] = lambda: None,
     ) -> bool:
         """Look at the engine; on a boot that is new to us find out what it holds. True on such a boot.
 
         So too when one that was refused is taken back. `examine` raises `EngineRefused` for an engine that cannot do
-        its work; it is asked before the engine takes traffic on a boot on which nothing was proven.
+        its work; it is asked before the engine takes traffic on a boot on which nothing was proven. `on_starting` is
+        called when an engine that we knew is back, and this is going to take some seconds.
         `in_flight` are our workers' requests and our loads on it, `heard_s` is when (`time.monotonic()`) one of the
         workers last got a byte.
         The state afterwards says what was found.
@@ -72,6 +74,9 @@ class ManagedEngine:
             refused = self.health.condition == "refused"
             if refused and look.boot == self.residency.boot and not self.health.may_be_examined:
                 return False
+            if look.boot != self.residency.boot and self.health.condition not in ("new", "refused"):
+                self.health.starting()
+                on_starting()
             if look.boot != self.residency.boot or self.residency.base_name is None or refused:
                 return await self._meet(look, find, zero_adapter, examine)
             await self._watch(look, in_flight, heard_s)
@@ -139,6 +144,7 @@ class ManagedEngine:
                 self.refuse(str(error))
                 return False
             except EngineFault as error:
+                self.residency.base_name = None  # so that it is met again, and not taken for one that we know
                 self.health.down(str(error))
                 return False
         self.health.look = look

@@ -68,6 +68,10 @@ class Health:
         """Whether enough time has passed since it was refused."""
         return time.monotonic() >= self._examined_again_s
 
+    def starting(self) -> None:
+        """It answers on a new boot, and is being met: it takes traffic soon, or else not."""
+        self.condition, self.fault = "starting", "it has started, and is being examined"
+
     def up(self) -> None:
         """It works."""
         self.condition, self.fault = "up", None

@@ -2,8 +2,8 @@
 
 One row a defect. Some rows carry a flag that the fleet reads per engine (`Quirks`); the cure of the others is part of
 how the gateway always works, and stands here so that nobody takes it out for being odd. `switchyard doctor` prints
-the rows that apply to each engine. Sources: `E§n` is a section of our engine notes (vLLM 0.30 to 0.33, read and run),
-`vllm#n` an issue or pull request upstream.
+the rows that apply to each engine. What has no number upstream (`vllm#n`, an issue or pull request) was found by
+reading and running vLLM 0.30 to 0.33.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class Defect:
     name: str
     effect: str
     cure: str
-    source: str
+    upstream: str | None
+    """Issues and pull requests of vLLM about it."""
     since: Version | None = None
     until: Version | None = None
     platforms: tuple[Platform, ...] = ("cpu", "gpu")
@@ -45,7 +46,7 @@ DEFECTS: tuple[Defect, ...] = (
         "rank-patterns-scaled-wrongly",
         "adapters with rank_pattern or alpha_pattern get the wrong scale; PiSSA, OLoRA, aLoRA are served as plain LoRA",
         "engine refused; use 0.32 or newer",
-        "E§0",
+        None,
         until=(0, 31, 0),
         flag="refused",
     ),
@@ -53,7 +54,7 @@ DEFECTS: tuple[Defect, ...] = (
         "prefix-cache-keyed-by-name-only",
         "an adapter from another folder under a known name is answered from the old one's cache",
         "engine refused; use 0.32 or newer",
-        "E§0, vllm#42125, vllm#30931",
+        "vllm#42125, vllm#30931",
         until=(0, 31, 0),
         flag="refused",
     ),
@@ -69,7 +70,7 @@ DEFECTS: tuple[Defect, ...] = (
         "base-gets-an-adapter-in-mixed-batches",
         "base tokens that share a batch with adapters get the last slot's adapter, and keep it in the prefix cache",
         "the base is served through a loaded all-zero adapter, so that every token has one of its own",
-        "E§6, vllm#48421, vllm#49656",
+        "vllm#48421, vllm#49656",
         until=(0, 33, 0),
         platforms=("cpu",),
         flag="base_needs_zero_adapter",
@@ -78,69 +79,69 @@ DEFECTS: tuple[Defect, ...] = (
         "unload-keeps-the-slot",
         "unloading forgets the name only; the weights stay in memory until they are the least recently used",
         "what was used longest ago is unloaded first, as the engine drops it first; what it drops early is read again",
-        "E§1.5, vllm#54839, vllm#42633",
+        "vllm#54839, vllm#42633",
     ),
     Defect(
         "name-reuse-kills-the-engine",
         "requests are compared by adapter name only: a name loaded again beside its old requests ends the process",
         "every load has a fresh name, never used twice on a boot, not even after a failed load",
-        "E§1.7",
+        None,
     ),
     Defect(
         "in-place-load-reads-the-disk-every-step",
         "load_inplace sticks to the stored request, and the adapter is read from disk at every decode step",
         "load_inplace is never sent",
-        "E§1.6, vllm#33791",
+        "vllm#33791",
         until=(0, 33, 0),
     ),
     Defect(
         "in-place-load-serves-a-stale-cache",
         "after load_inplace the prefix cache and requests in flight mix old and new weights",
         "load_inplace is never sent",
-        "E§1.6, vllm#42125, vllm#48352",
+        "vllm#42125, vllm#48352",
     ),
     Defect(
         "failed-activation-leaves-half-a-slot",
         "a load that fails half-way leaves a slot marked active with some of the new weights",
         "the name of a failed load is never asked for; the version is quarantined",
-        "E§0",
+        None,
         until=(0, 33, 0),
     ),
     Defect(
         "missing-file-kills-the-engine",
         "an evicted adapter is read from disk again inside a step, and the engine dies when its files are gone",
         "files are read-only, named by content and never deleted while an engine may read them",
-        "E§2, vllm#5105",
+        "vllm#5105",
     ),
     Defect(
         "evicts-what-it-likes",
         "a load never fails for lack of room: it evicts the least recently used adapter, in use or not",
         "the controller counts places itself and keeps one free for a swap",
-        "E§2",
+        None,
     ),
     Defect(
         "restart-loses-every-adapter",
         "adapters loaded at run time are gone after a restart, and their names answer 404",
         "the boot time is watched; adapters come back under fresh names before traffic does",
-        "E§8, vllm#12174",
+        "vllm#12174",
     ),
     Defect(
         "loads-without-effect",
         "layers that the model does not have are skipped without a word: load says success and the base answers",
         "inspect refuses them at publish; after a load the effect proof is asked of the engine",
-        "E§1.4",
+        None,
     ),
     Defect(
         "loads-what-does-not-fit",
         "adapters of a smaller base, NaNs and missing halves load and serve garbage",
         "inspect compares every tensor with the base's shapes and refuses values that are not finite",
-        "E§1.4",
+        None,
     ),
     Defect(
         "words-as-names",
         "an adapter called `text` or `image` is applied to base requests whose content is a list of such parts",
         "names on engines are a-<digest>-<n>",
-        "E§1.8",
+        None,
     ),
     Defect(
         "prompt-logprobs-kills-the-engine",
@@ -149,7 +150,7 @@ DEFECTS: tuple[Defect, ...] = (
         "clients may have them only of GPU engines and of those that were started with --lora-target-modules without "
         "lm_head, which is unharmed and has to be said (SWITCHYARD_ENGINE_PROMPT_LOGPROBS); probes ask one token at a "
         "time",
-        "E§6",
+        None,
         platforms=("cpu",),
     ),
 )

@@ -10,6 +10,7 @@ from typing import Any
 from gateway.fleet.demand import Demand
 from gateway.fleet.engine import ManagedEngine
 from gateway.fleet.hub import Hub
+from gateway.fleet.wire import HOLDS
 
 
 def fleet_document(
@@ -30,6 +31,7 @@ def fleet_document(
 
 def _engine(hub: Hub, demand: Demand, engine: ManagedEngine) -> dict[str, Any]:
     look, probes = engine.health.look, engine.control.probes
+    holds = engine.health.state in HOLDS
     return {
         "url": engine.url,
         "state": engine.health.state,
@@ -56,7 +58,7 @@ def _engine(hub: Hub, demand: Demand, engine: ManagedEngine) -> dict[str, Any]:
             "completion_tokens": probes.completion_tokens,
         },
         "places": engine.declared.max_cpu_loras,
-        "places_used": len(engine.residency.names),
+        "places_used": len(engine.residency.names) if holds or engine.health.state == "refused" else None,
         "leaving": sorted(engine.residency.leaving),
         "barred": [
             {"version_id": version_id, "reason": reason, "for_s": round(for_s, 1)}
@@ -73,7 +75,7 @@ def _engine(hub: Hub, demand: Demand, engine: ManagedEngine) -> dict[str, Any]:
                 "idle_s": _age(hub.last_used_s.get((engine.url, version_id))),
                 "requests_per_s": round(demand.heat(version_id), 3),
             }
-            for version_id, entry in engine.residency.resident.items()
+            for version_id, entry in (engine.residency.resident.items() if holds else ())
         ],
     }
 

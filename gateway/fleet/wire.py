@@ -28,9 +28,13 @@ SPEAK_EVERY_S = 0.5
 SILENCE_S = 2.0
 """A link on which nothing came for so long is dead, whatever the kernel says of its socket."""
 
-EngineState = Literal["new", "up", "draining", "slow", "hung", "down", "refused"]
-"""Only `up` and `slow` take new requests: `slow` missed one check and may only be busy."""
+EngineState = Literal["new", "up", "draining", "slow", "hung", "starting", "down", "refused"]
+"""Only `up` and `slow` take new requests: `slow` missed one check and may only be busy. `starting`: it answers, and is
+being met.
+"""
 TAKES_TRAFFIC: tuple[EngineState, ...] = ("up", "slow")
+HOLDS: tuple[EngineState, ...] = (*TAKES_TRAFFIC, "draining", "hung")
+"""States in which it is known to have what was loaded on it."""
 
 
 Message = TypeVar("Message")

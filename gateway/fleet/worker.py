@@ -11,6 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from types import MappingProxyType
@@ -25,6 +26,7 @@ from gateway.fleet.homes import Homes
 from gateway.fleet.second_asks import SecondAsks
 from gateway.fleet.view import ColdAdapterFailed, EngineView, FleetView, InFlight
 from gateway.fleet.wire import (
+    HOLDS,
     SILENCE_S,
     TAKES_TRAFFIC,
     Address,
@@ -111,6 +113,8 @@ class FleetWorker:
         self.in_flight = InFlight(on_released=self._report)
         self.breaker = Breaker()
         self.second_asks = SecondAsks()
+        self._shown = asyncio.Event()
+        """Set when the view changes, and replaced by another one."""
         self.informed = asyncio.Event()
         """Set once a controller has told us of its engines."""
         self._worker_id = worker_id
@@ -148,6 +152,16 @@ class FleetWorker:
     def view(self) -> FleetView:
         """Engines that may take traffic now."""
         return self._view
+
+    async def comes_back(self, base_digest: str, timeout_s: float) -> bool:
+        """Wait for an engine of a base that has started and is being met; whether one takes traffic now."""
+        waited = False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while any(one.state == "starting" for one in self._engines.values() if one.base_digest == base_digest):
+                    waited = True
+                    await self._shown.wait()
+        return waited and any(engine.base_digest == base_digest for engine in self._view.engines)
 
     async def ensure(self, engine_url: str, version: VersionEntry) -> None:
         """Make a version resident on an engine; callers who ask at once share one load. Raises `ColdAdapterFailed`.
@@ -195,7 +209,10 @@ class FleetWorker:
 
     def states(self) -> dict[str, tuple[EngineState, str | None, int]]:
         """Engine URL → its state, what is wrong with it, and how many adapters it holds; for probes and metrics."""
-        return {url: (mirror.state, mirror.fault, len(mirror.resident)) for url, mirror in self._engines.items()}
+        return {
+            url: (mirror.state, mirror.fault, len(mirror.resident) if mirror.state in HOLDS else 0)
+            for url, mirror in self._engines.items()
+        }
 
     async def inspect(self) -> dict[str, Any] | None:
         """The controller's whole knowledge, for the admin API; `None` when there is no controller."""
@@ -377,6 +394,8 @@ class FleetWorker:
             for url, mirror in serving.items()
         )
         self._view = FleetView(engines, homes, self._copies)
+        self._shown.set()
+        self._shown = asyncio.Event()
 
     async def _keep_reporting(self) -> None:
         while True:

@@ -25,6 +25,9 @@ class Fleet(Protocol):
     def view(self) -> FleetView:
         """Engines that may take traffic now."""
 
+    async def comes_back(self, base_digest: str, timeout_s: float) -> bool:
+        """Wait for an engine of a base that has started and is being met; whether one takes traffic now."""
+
     async def ensure(self, engine_url: str, version: VersionEntry) -> None:
         """Make a cold adapter resident. Raises `ColdAdapterFailed`."""
 

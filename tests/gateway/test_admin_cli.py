@@ -13,6 +13,7 @@ from gateway.app import Gateway
 from loadtest.testing import free_port
 from tests.cli_runner import Outcome, Run, run
 from tests.gateway.stack import House, Stack, run_stack, served, wait_until
+from tests.gateway.stack import run as run_now
 
 __all__ = ["run"]
 Command = Callable[..., Outcome]
@@ -63,6 +64,21 @@ def test_the_fleet_is_shown_on_one_screen_and_as_json(shop: House, command: Comm
         assert f"{engine['places_used']}/16" in row
         assert done("engines", "list", "--json").document[0].keys() == engine.keys()
         assert engine["url"] in done("engines", "list").out
+
+
+def test_adapters_of_an_engine_that_is_down_are_not_resident(shop: House, command: Command) -> None:
+    with run_stack(shop) as stack:
+        stack.wait_resident("acme/triage@1.0")
+        run_now(stack.engine.stop())
+        stack.wait_state(stack.engine, "down")
+        done = at(stack, command)
+        screen = done("fleet").out
+        assert "0 adapters are resident" in screen
+        row = next(line for line in screen.splitlines() if line.startswith(stack.engine.url)).split()
+        assert row[1:3] == ["down", "0"]
+        assert not any(part.endswith("/16") for part in row)
+        (version,) = done("residency", "--json").document["rows"]
+        assert not any(cell and cell["resident"] for cell in version["engines"].values())
 
 
 def test_a_drain_waits_for_the_last_answer_and_a_resume_brings_the_engine_back(shop: House, command: Command) -> None:

@@ -169,7 +169,7 @@ def test_doctor_prints_the_defects_of_each_engine_and_their_cures(run: Run, engi
         if defect["name"] == "base-gets-an-adapter-in-mixed-batches"
     ]
     assert "all-zero adapter" in cured["cure"]
-    assert "vllm#48421" in cured["source"]
+    assert "vllm#48421" in cured["upstream"]
     text = run("doctor").out
     assert f"Known defects of engine {engine_url}, vLLM 0.32.0" in text
     assert "name-reuse-kills-the-engine" in text

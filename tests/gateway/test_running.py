@@ -86,9 +86,13 @@ def test_the_newest_of_several_is_meant_unless_the_environment_says_which(
 
 
 def test_one_up_a_state_folder(tmp_path: Path) -> None:
-    with only_up(tmp_path), pytest.raises(Conflict, match=f"pid {os.getpid()}"), only_up(tmp_path):
+    with (
+        only_up(tmp_path, "http://127.0.0.1:8001"),
+        pytest.raises(Conflict, match=f"pid {os.getpid()}"),
+        only_up(tmp_path, "http://127.0.0.1:8001"),
+    ):
         pass
-    with only_up(tmp_path):
+    with only_up(tmp_path, "http://127.0.0.1:8001"):
         pass
 
 

@@ -89,7 +89,9 @@ class EngineDocument(Shape):
     generation_tokens: int | None = Field(None, description="Made since its boot, as it says itself; for anybody.")
     probes: ProbesDocument | None = Field(None, description="Our own questions; null: its controller is older.")
     places: int = Field(description="Adapters that it can hold: its --max-cpu-loras.")
-    places_used: int = Field(description="Places taken, with the zero adapter, what is leaving and strangers.")
+    places_used: int | None = Field(
+        description="Places taken, with the zero adapter, what is leaving and strangers; null while it is down."
+    )
     leaving: list[str] = Field(description="Names out of the routes, unloaded when nobody uses them any more.")
     barred: list[BarredDocument] = Field([], description="What it refuses and others prove; not loaded there now.")
     foreign: list[str] = Field(description="Adapters that somebody else has put there; they take places.")
