@@ -220,4 +220,5 @@ def _forward(
         usage=usage,
         head_timeout_s=settings.head_timeout_s if request.stream else settings.answer_timeout_s,
         idle_timeout_s=settings.idle_timeout_s,
+        context=attempt.engine.max_model_len,
     )

@@ -25,7 +25,9 @@ _EXTRAS = re.compile(
 _OPERATORS = ("kv_transfer_params", "ec_transfer_params", "metrics", "routed_experts")
 _SHOWN_OPERATORS = re.compile(rb'"(?:kv_transfer_params|ec_transfer_params|metrics|routed_experts)":[{"]')
 _DATA = b"data: "
-_CONTEXT = re.compile(r"maximum context length|max_model_len")
+_CONTEXT = re.compile(r"maximum context length|maximum model length|max_model_len")
+_LENGTH = re.compile(r"(?:maximum context length(?: is)? \(?|maximum model length of |max_model_len ?= ?)(\d+)")
+_OPERATORS_REMEDY = re.compile(r"\s*(?:Please|Make sure)\b.*", re.DOTALL)
 _PROMPT_FILLS_IT = "max_tokens must be at least 1, got 0"
 
 
@@ -57,13 +59,24 @@ def _less_operators(data: bytes) -> bytes:
     return orjson.dumps(document)
 
 
-def refusal_of(message: str, param: str | None, endpoint: Endpoint) -> BadRequest | None:
-    """A prompt or answer that does not fit as OpenAI puts it; None for what is not about the context."""
-    about_answer = param == "max_tokens" and _PROMPT_FILLS_IT not in message
-    if _PROMPT_FILLS_IT in message:
-        message = f"The prompt fills the model's whole context, and leaves no room for an answer. ({message})"
-    elif not _CONTEXT.search(message):
+def refusal_of(message: str, param: str | None, endpoint: Endpoint, context: int | None = None) -> BadRequest | None:
+    """A prompt or answer that does not fit as OpenAI puts it; None for what is not about the context.
+
+    `context` is what the engine says that it has, in tokens. vLLM's remedies are left out: some are for who starts it.
+    """
+    fills_it = _PROMPT_FILLS_IT in message
+    if not fills_it and not _CONTEXT.search(message):
         return None
+    said = next((int(one) for one in _LENGTH.findall(message)), context)
+    room = (
+        f"the context of this model, {said} tokens for prompt and answer together" if said else "this model's context"
+    )
     prompt = "messages" if endpoint == "chat" else "prompt"
-    field = "max_tokens" if about_answer else prompt
-    return BadRequest(re.sub(r" \(parameter=[^)]*\)", "", message), param=field, code="context_length_exceeded")
+    if param in ("max_tokens", "truncate_prompt_tokens") and not fills_it:
+        field, remedy = param, f"'{param}' is more than {room}. Ask for less."
+    else:
+        field, remedy = prompt, f"'{prompt}' does not fit {room}. Send less of it."
+    code = "invalid_value" if field == "truncate_prompt_tokens" else "context_length_exceeded"
+    found = _OPERATORS_REMEDY.sub("", re.sub(r" \(parameter=[^)]*\)", "", message))
+    detail = "It leaves no room for an answer." if fills_it else f"(The engine: {found})"
+    return BadRequest(f"{remedy} {detail}", param=field, code=code)

@@ -82,7 +82,9 @@ class Forward:
         usage: Usage,
         head_timeout_s: float,
         idle_timeout_s: float,
+        context: int | None = None,
     ) -> None:
+        """`context` is the most tokens that the engine has room for, when it has said so."""
         self._needle = b'"model":"%b"' % engine_name.encode()
         self._replacement = b'"model":"%b"' % public_name.encode()
         self._endpoint = endpoint
@@ -97,6 +99,7 @@ class Forward:
         self._idle_timeout_s = idle_timeout_s
         self._streams = bool(body.get("stream"))
         self._body = body
+        self._context = context
         self._constraint = _constraint_of(body)
         self._exchange: Exchange = client.post(
             INFERENCE_PATHS[endpoint],
@@ -243,7 +246,7 @@ class Forward:
             return EngineUnreachable(f"the engine is overloaded: {message}")
         if status == 400 and is_about_tool_parser(message):
             return unsupported("tool_calls", self._public_name)
-        if status in (400, 413) and (too_long := refusal_of(self._publicly(message), param, self._endpoint)):
+        if status in (400, 413) and (too_long := self._too_long(message, param)):
             return too_long
         about_grammar = status in BLAMES_BODY and ABOUT_GRAMMARS.search(message)
         if about_grammar or (status == 500 and DEAD_ENGINE not in message):
@@ -262,6 +265,9 @@ class Forward:
                 f"'{self._constraint}' cannot be compiled or met.", param=self._constraint, code="constraint_failed"
             ).by_engine()
         return EngineFailed("The engine failed on this request.", code="engine_error").by_engine()
+
+    def _too_long(self, message: str, param: str | None) -> BadRequest | None:
+        return refusal_of(self._publicly(message), param, self._endpoint, self._context)
 
     def _translate_event(self, event: bytes) -> Exception:
         try:

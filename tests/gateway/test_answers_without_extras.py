@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import orjson
@@ -151,6 +152,12 @@ def test_an_answer_that_is_none_shows_nothing(data: bytes) -> None:
             "max_tokens",
             "max_tokens",
         ),
+        (
+            "The decoder prompt (length 9) is longer than the maximum model length of 8. Make sure that "
+            "`max_model_len` is no smaller than the number of text tokens.",
+            None,
+            "prompt",
+        ),
         ("Input length (9) exceeds model's maximum context length (8).", None, "prompt"),
         ("max_tokens must be at least 1, got 0. (parameter=max_tokens, value=0)", "max_tokens", "prompt"),
     ],
@@ -160,6 +167,19 @@ def test_each_way_in_which_vllm_says_too_long_is_known(message: str, param: str 
     assert isinstance(refusal, BadRequest)
     assert (refusal.code, refusal.param) == ("context_length_exceeded", field)
     assert "(parameter=" not in refusal.message
+    assert not re.search("max_model_len` is|Make sure|Please", refusal.message), "clients cannot start engines anew"
+    assert ("8 tokens for prompt and answer" in refusal.message) == ("got 0" not in message)
+    told = refusal_of(message, param, "completions", 8)
+    assert told is not None
+    assert f"'{field}' " in told.message
+    assert "this model, 8 tokens for prompt and answer together." in told.message
+
+
+def test_a_prompt_that_is_to_be_cut_to_more_than_the_context_is_no_prompt_that_is_too_long() -> None:
+    message = "truncate_prompt_tokens=100 cannot be greater than max_model_len = 8. Please request a smaller one."
+    refusal = refusal_of(message, "truncate_prompt_tokens", "chat")
+    assert refusal is not None
+    assert (refusal.code, refusal.param) == ("invalid_value", "truncate_prompt_tokens")
 
 
 def test_other_refusals_are_not_about_the_context() -> None:

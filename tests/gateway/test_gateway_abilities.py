@@ -189,4 +189,4 @@ def test_what_does_not_fit_the_context_is_said_as_openai_says_it(
         400, "invalid_request_error", "context_length_exceeded", param,
     )  # fmt: skip
     assert "(parameter=" not in said["message"]
-    assert "64" in said["message"] or "whole context" in said["message"]
+    assert "64 tokens for prompt and answer together." in said["message"], "the engine's own context"
