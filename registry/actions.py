@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from registry.db import Database, now_ms
-from registry.models import AdminAction
+from registry.models.tenants import AdminAction
 
 PROGRAM = "program"
 """Who does what no person asked for, such as making samples."""

@@ -21,7 +21,7 @@ from registry.blobs import digest_of
 from registry.db import Database, now_ms
 from registry.effect_proof import EFFECT_PROOF_FILE, check_proof, is_indistinguishable, parse_proof, read_proof
 from registry.errors import InvalidInput
-from registry.models import Adapter, Version, VersionProof
+from registry.models.adapters import Adapter, Version, VersionProof
 from registry.names import AdapterRef, VersionNumber, check_name
 from registry.proofs import record_proof
 from registry.tenants import require_tenant

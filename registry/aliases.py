@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 from registry.db import now_ms
 from registry.errors import Conflict
 from registry.etags import alias_etag
-from registry.models import Adapter, Alias, AliasEvent, Split
+from registry.models.adapters import Adapter, Alias, AliasEvent
+from registry.models.swaps import Split
 from registry.version_rows import version_names
 
 

@@ -14,7 +14,7 @@ from registry.base_model import BaseSpec, describe_base, known_folders
 from registry.db import Database, now_ms
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.fingerprint import Fingerprint, read_fingerprint
-from registry.models import BaseModel
+from registry.models.adapters import BaseModel
 from registry.names import MAX_NAME_LENGTH, check_name
 
 FINGERPRINT = "fingerprint"

@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 from sqlalchemy import ColumnElement, Table, and_, select, update
 
 from registry.db import Database, now_ms
-from registry.models import BudgetWarning
+from registry.models.money import BudgetWarning
 
 BudgetKind = Literal["daily_nano", "monthly_nano", "daily_tokens", "monthly_tokens"]
 """Which budget of a scope, and the unit of its figures; as the fields of its limits are called."""

@@ -30,20 +30,11 @@ from registry.catalog import (
 )
 from registry.changes import ADAPTER, BASE, KEY, LIMIT, MODEL_MAP, TARIFF, TENANT
 from registry.db import Database
-from registry.models import (
-    Adapter,
-    Alias,
-    ApiKey,
-    BaseModel,
-    CatalogChange,
-    CatalogRevision,
-    Limit,
-    ModelMap,
-    Split,
-    Tariff,
-    Tenant,
-    Version,
-)
+from registry.models.adapters import Adapter, Alias, BaseModel, Version
+from registry.models.base import CatalogChange, CatalogRevision
+from registry.models.money import Limit, Tariff
+from registry.models.swaps import Split
+from registry.models.tenants import ApiKey, ModelMap, Tenant
 from registry.split_ranges import ranges_of
 
 MOST_CHANGES = 2_000

@@ -14,20 +14,11 @@ from typing import Any
 from sqlalchemy import delete, event, insert, update
 from sqlalchemy.orm import ORMExecuteState, Session
 
-from registry.models import (
-    Adapter,
-    Alias,
-    ApiKey,
-    BaseModel,
-    CatalogChange,
-    CatalogRevision,
-    Limit,
-    ModelMap,
-    Split,
-    Tariff,
-    Tenant,
-    Version,
-)
+from registry.models.adapters import Adapter, Alias, BaseModel, Version
+from registry.models.base import CatalogChange, CatalogRevision
+from registry.models.money import Limit, Tariff
+from registry.models.swaps import Split
+from registry.models.tenants import ApiKey, ModelMap, Tenant
 
 KEPT_REVISIONS = 1_000
 """How far back changes are kept. A catalog older than that is read whole, which is then hardly slower."""

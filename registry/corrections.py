@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from registry.db import Database, now_ms
 from registry.errors import InvalidInput, NotFound
-from registry.models import UsageCorrection, UsageRow
+from registry.models.usage import UsageCorrection, UsageRow
 from registry.usage_days import CORRECTABLE
 
 TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens")

@@ -5,18 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.orm import Session, sessionmaker
 
-from registry.changes import WriteSession
 from registry.errors import InvalidInput, RegistryError
-from registry.models import CatalogRevision
+from registry.models.base import CatalogRevision
 from registry.private import private_file
+
+if TYPE_CHECKING:
+    from registry.changes import WriteSession
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -48,9 +51,7 @@ class Database:
             _use_wal_and_explicit_begin(self.engine)
         # SQLite reads one snapshot as it is; elsewhere each statement would see what was committed before it.
         readers = self.engine if sqlite else self.engine.execution_options(isolation_level="REPEATABLE READ")
-        writers = self.engine.execution_options(switchyard_write=True)
         self._readers = sessionmaker(readers, expire_on_commit=False)
-        self._writers = sessionmaker(writers, class_=WriteSession, expire_on_commit=False)
 
     def migrate(self) -> None:
         """Bring the schema to the newest revision, whole or not at all; does nothing when it is there already.
@@ -92,6 +93,13 @@ class Database:
         """One consistent snapshot."""
         with self._readers() as session, session.begin():
             yield session
+
+    @cached_property
+    def _writers(self) -> sessionmaker[WriteSession]:
+        from registry.changes import WriteSession  # it knows every table of the catalog: nothing for who only reads
+
+        writers = self.engine.execution_options(switchyard_write=True)
+        return sessionmaker(writers, class_=WriteSession, expire_on_commit=False)
 
     @contextmanager
     def write(self) -> Iterator[WriteSession]:

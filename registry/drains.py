@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from registry.db import Database, now_ms
-from registry.models import EngineDrain
+from registry.models.fleet import EngineDrain
 
 
 @dataclass(frozen=True, slots=True)

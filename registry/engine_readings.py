@@ -10,7 +10,8 @@ from sqlalchemy import ColumnElement, Table, and_, case, func, or_, select
 
 from registry.corrections import corrections_by_attempt
 from registry.db import Database
-from registry.models import EngineReading, UsageRow
+from registry.models.fleet import EngineReading
+from registry.models.usage import UsageRow
 from registry.names import SYSTEM
 
 

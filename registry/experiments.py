@@ -10,7 +10,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from registry.db import Database, now_ms
-from registry.models import Split, Version
+from registry.models.adapters import Version
+from registry.models.swaps import Split
 from registry.names import AdapterRef
 from registry.split_ranges import change, lay_out, ranges_of
 from registry.version_rows import require_adapter

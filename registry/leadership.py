@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from registry.db import Database, now_ms
 from registry.errors import Conflict
-from registry.models import ControllerLease
+from registry.models.fleet import ControllerLease
 
 TTL_MS = 3_000
 """How long a lease lasts without renewal; a successor waits at most so long after a kill -9."""

@@ -13,7 +13,8 @@ from sqlalchemy.exc import IntegrityError
 from registry.corrections import TOKENS, Corrected, Reprice, insert_correction
 from registry.db import Database
 from registry.errors import Conflict, InvalidInput, NotFound
-from registry.models import ApiPrice, HostPrice, UsageDay, UsageRow
+from registry.models.money import ApiPrice, HostPrice
+from registry.models.usage import UsageDay, UsageRow
 from registry.names import SYSTEM
 from registry.segment_books import Link, SegmentEntry, audit_rows, insert_entries
 from registry.usage_days import BILLED, sum_again, usage_between

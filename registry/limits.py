@@ -10,7 +10,7 @@ from sqlalchemy import select
 from registry.db import Database, now_ms
 from registry.errors import InvalidInput, NotFound
 from registry.etags import NOTHING, etag_of, require_match
-from registry.models import Limit
+from registry.models.money import Limit
 from registry.money import nano_to_dollars
 from registry.scopes import ADAPTER, KEY, TENANT, require_scope
 

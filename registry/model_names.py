@@ -12,7 +12,8 @@ from registry.actions import PROGRAM, record_action
 from registry.db import Database, now_ms
 from registry.errors import InvalidInput, NotFound
 from registry.etags import NOTHING, etag_of, require_match
-from registry.models import BaseModel, ModelMap
+from registry.models.adapters import BaseModel
+from registry.models.tenants import ModelMap
 from registry.names import MAX_EXTERNAL_MODEL_LENGTH, parse_ref
 from registry.tenants import require_tenant
 from registry.version_rows import require_adapter, require_version

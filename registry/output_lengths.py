@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, or_, select
 
 from registry.db import Database
-from registry.models import UsageRow
+from registry.models.usage import UsageRow
 from registry.names import SYSTEM
 
 CHAT = "chat"

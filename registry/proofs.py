@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from registry.db import Database, now_ms
 from registry.effect_proof import EffectProof, is_indistinguishable
 from registry.errors import RegistryError
-from registry.models import VersionProof
+from registry.models.adapters import VersionProof
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import cast
 from sqlalchemy import ColumnElement, Table, and_, func, select
 
 from registry.db import Database
-from registry.models import RefusalDay
+from registry.models.usage import RefusalDay
 from registry.windows import DAY_MS
 
 TABLE = cast("Table", RefusalDay.__table__)

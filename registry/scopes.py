@@ -8,7 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from registry.errors import InvalidInput, NotFound
-from registry.models import Adapter, ApiKey, BaseModel, Tenant
+from registry.models.adapters import Adapter, BaseModel
+from registry.models.tenants import ApiKey, Tenant
 
 BASE, TENANT, KEY, ADAPTER = "base", "tenant", "key", "adapter"
 SHOWN = {BASE: "base:NAME", TENANT: "tenant:NAME", KEY: "key:ID", ADAPTER: "adapter:tenant/adapter"}

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from registry.corrections import TOKENS
 from registry.db import Database
-from registry.models import UsageRow, UsageSegment
+from registry.models.usage import UsageRow, UsageSegment
 from registry.names import SYSTEM
 from registry.usage_days import wrong_days
 

@@ -9,7 +9,7 @@ from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from registry.db import Database
-from registry.models import UsageSegment
+from registry.models.usage import UsageSegment
 from registry.usage_days import BILLED, usage_between
 
 

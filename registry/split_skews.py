@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from registry.db import Database, now_ms
-from registry.models import SplitUnits
+from registry.models.swaps import SplitUnits
 
 MOST_OF_ONE_UNIT = 0.05
 """A larger share of a split's traffic is too much for one unit."""

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from registry.effect_proof import LEAST_EFFECT_IN_NOISES
 from registry.errors import InvalidInput, NotFound
-from registry.models import Adapter, AliasEvent, Version
+from registry.models.adapters import Adapter, AliasEvent, Version
 from registry.names import PRODUCTION, AdapterRef, VersionNumber
 from registry.proofs import ProofInfo
 from registry.split_ranges import FULL_WEIGHT

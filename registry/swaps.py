@@ -22,7 +22,8 @@ from registry.errors import Conflict, InvalidInput, NotFound
 from registry.etags import alias_etag, require_match
 from registry.experiments import active_split, begin_split, end_split
 from registry.leadership import check_fence
-from registry.models import Adapter, Alias, Swap, Version
+from registry.models.adapters import Adapter, Alias, Version
+from registry.models.swaps import Swap
 from registry.names import PRODUCTION, AdapterRef, check_name
 from registry.proofs import proof_of
 from registry.split_ranges import FULL_WEIGHT

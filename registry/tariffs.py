@@ -16,7 +16,7 @@ from sqlalchemy import func, select
 from registry.db import Database, now_ms
 from registry.errors import Conflict, InvalidInput
 from registry.ledger import dollars_to_nano
-from registry.models import Tariff
+from registry.models.money import Tariff
 from registry.scopes import ADAPTER, BASE, TENANT, require_scope
 
 KINDS = (BASE, TENANT, ADAPTER)

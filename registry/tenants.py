@@ -14,7 +14,7 @@ from registry.actions import PROGRAM, record_action
 from registry.db import Database, now_ms
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.etags import etag_of, require_match
-from registry.models import ApiKey, ModelMap, Tenant
+from registry.models.tenants import ApiKey, ModelMap, Tenant
 from registry.names import check_name
 
 SCOPES = ("inference", "base")

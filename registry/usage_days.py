@@ -33,7 +33,7 @@ from sqlalchemy import cast as sql_cast
 from sqlalchemy.orm import Session
 
 from registry.db import now_ms
-from registry.models import UsageCorrection, UsageDay, UsageRow
+from registry.models.usage import UsageCorrection, UsageDay, UsageRow
 from registry.names import SYSTEM
 from registry.windows import DAY_MS
 

@@ -13,7 +13,7 @@ from sqlalchemy import String, and_, case, cast, func, literal, select
 
 from registry.db import Database
 from registry.errors import InvalidInput
-from registry.models import RefusalDay
+from registry.models.usage import RefusalDay
 from registry.money import nano_to_dollars
 from registry.names import SYSTEM
 from registry.refusals import within

@@ -9,7 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from registry.errors import NotFound
-from registry.models import Adapter, Alias, Split, Version
+from registry.models.adapters import Adapter, Alias, Version
+from registry.models.swaps import Split
 from registry.names import AdapterRef, VersionNumber
 from registry.proofs import ProofInfo, proof_of
 

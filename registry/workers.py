@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, select
 
 from registry.db import Database, now_ms
-from registry.models import Worker
+from registry.models.fleet import Worker
 
 LEASE_MS = 5_000
 """A worker that has not reported for so long counts as gone."""

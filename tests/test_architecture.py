@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from importlinter.cli import lint_imports
 
+import registry.models
 from registry.service import Registry
 from registry.settings import RegistrySettings
 
@@ -21,7 +23,7 @@ NOT_FOR_HELP = HEAVY | {"sqlalchemy", "alembic", "obstore", "fastapi", "uvicorn"
 HELP_CPU_S = 2.0
 """Many times what it takes, so that only a heavy import is told from a busy machine."""
 
-LOADED = "print(json.dumps(sorted({name.partition('.')[0] for name, module in sys.modules.items() if module})))"
+LOADED = "print(json.dumps(sorted(name for name, module in sys.modules.items() if module)))"
 """`None` in the place of a module says that it must not be imported."""
 RUN = f"""
 import json, sys
@@ -36,7 +38,7 @@ except SystemExit:
 
 
 def loaded_by(code: str, *arguments: str) -> set[str]:
-    """Top-level packages that a new process has imported at the end of `code`."""
+    """Packages and modules that a new process has imported at the end of `code`."""
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=60, check=True
     )
@@ -99,6 +101,24 @@ def test_a_command_that_reads_the_registry_imports_what_it_needs_and_no_more(
         pass  # its schema is there
     allowed = {"trainer"} if command.startswith("base") else set()
     assert loaded_by(RUN, *command.split()) & READS == allowed
+
+
+def test_a_command_that_reads_maps_the_tables_of_its_subject_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWITCHYARD_STATE_DIR", str(tmp_path))
+    with Registry.open(RegistrySettings(state_dir=tmp_path)):
+        pass
+    tables = {name for name in loaded_by(RUN, "tenants", "list") if name.startswith("registry.models.")}
+    assert tables == {"registry.models.base", "registry.models.tenants"}
+
+
+@pytest.mark.parametrize("subject", [module.name for module in pkgutil.iter_modules(registry.models.__path__)])
+def test_tables_of_one_subject_bring_those_that_their_foreign_keys_point_at(subject: str) -> None:
+    loaded_by(
+        f"import json, sys\nfrom registry.models.{subject} import Base\n"
+        f"[key.column for table in Base.metadata.tables.values() for key in table.foreign_keys]\n{LOADED}"
+    )
 
 
 @pytest.mark.parametrize("command", ["fleet", "engines list", "residency", "quarantine list"])

@@ -8,7 +8,7 @@ from gateway.cost.tariff import cost_nano, price_of
 from registry.catalog import Catalog
 from registry.console import when
 from registry.corrections import Reprice
-from registry.models import UsageRow
+from registry.models.usage import UsageRow
 from registry.names import SYSTEM
 from registry.usage_days import BILLED
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from alembic import context
 
-from registry.models import Base
+from registry.models import whole_schema
 
 context.configure(
-    connection=context.config.attributes["connection"], target_metadata=Base.metadata, render_as_batch=True
+    connection=context.config.attributes["connection"], target_metadata=whole_schema(), render_as_batch=True
 )
 with context.begin_transaction():
     context.run_migrations()

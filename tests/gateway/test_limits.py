@@ -15,7 +15,7 @@ from gateway.cost.counters import Counter
 from gateway.steps.hold import TEMPLATE_TOKENS
 from registry.budget_report import report_budgets
 from registry.db import now_ms
-from registry.models import RefusalDay
+from registry.models.usage import RefusalDay
 from registry.usage_report import report_usage
 from tests.gateway.stack import (
     CHAT,

@@ -18,7 +18,9 @@ from registry.catalog_reader import MOST_CHANGES, read_catalog, update_catalog
 from registry.changes import KEPT_REVISIONS, WATCHED, Change
 from registry.db import Database, now_ms
 from registry.errors import RegistryError
-from registry.models import Alias, CatalogChange, ModelMap, Tenant
+from registry.models.adapters import Alias
+from registry.models.base import CatalogChange
+from registry.models.tenants import ModelMap, Tenant
 from registry.names import parse_ref
 from registry.service import Registry
 from tests.registry.adapter_folders import TinyBase, base_tensors

@@ -14,7 +14,7 @@ from sqlalchemy import update
 
 from registry.errors import Conflict
 from registry.leadership import TTL_MS, Lease
-from registry.models import ControllerLease
+from registry.models.fleet import ControllerLease
 from registry.names import parse_ref
 from registry.service import Registry
 from tests.registry.conftest import Shop

@@ -13,7 +13,7 @@ from registry.catalog import LimitEntry, TariffEntry
 from registry.catalog_reader import read_catalog, update_catalog
 from registry.db import now_ms
 from registry.errors import Conflict, InvalidInput, NotFound
-from registry.models import Tariff
+from registry.models.money import Tariff
 from registry.service import Registry
 from tests.registry.conftest import Shop
 

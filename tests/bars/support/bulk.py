@@ -7,7 +7,10 @@ from typing import Any
 from sqlalchemy import insert
 
 from registry.db import now_ms
-from registry.models import Adapter, Alias, ApiKey, Base, Split, Tenant, Version
+from registry.models.adapters import Adapter, Alias, Version
+from registry.models.base import Base
+from registry.models.swaps import Split
+from registry.models.tenants import ApiKey, Tenant
 from registry.tenants import hash_secret
 from tests.gateway.stack import House
 
