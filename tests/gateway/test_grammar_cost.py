@@ -147,6 +147,9 @@ def test_patterns_of_keys_count_too() -> None:
             ],
             "tool_choice": "required",
         },
+        {"structured_outputs": {"regex": "x".join(f".{{0,{300 + number}}}" for number in range(20))}},
+        {"structured_outputs": {"regex": "|".join(f"[a-z]{{{300 + number}}}" for number in range(20))}},
+        {"structured_outputs": {"grammar": "root ::= " + " ".join(f"[a-z]{{1,{300 + n}}}" for n in range(20))}},
     ],
     ids=lambda fields: str(fields)[:60],
 )

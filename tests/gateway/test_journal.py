@@ -384,6 +384,7 @@ def test_a_segment_that_is_cut_short_takes_no_intents_and_what_follows_is_record
     kept = {"shipped": ("ok", 1), "running": ("ok", 3)}
     assert outcomes(ledger) == kept | {f"later-{number}": ("ok", 4) for number in range(5)}
     problems = verify(tmp_path / "journal", ledger).problems
+    assert any("are missing" in problem for problem in problems), problems
     assert all(cut.stem in problem or "writer w-" in problem for problem in problems), problems
     assert any("missing" in problem for problem in problems)
 

@@ -130,6 +130,7 @@ def test_a_log_that_is_full_goes_on_in_a_new_file_and_loses_nothing(tmp_path: Pa
     newest, older, oldest = (tmp_path / name for name in ("engine.log", "engine.1.log", "engine.2.log"))
     kept = (oldest.read_text() + older.read_text() + newest.read_text()).splitlines()
     assert kept == [f"line {number:02}" for number in range(60)][-len(kept) :]
+    assert len(kept) > 26, "both older files are full"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["engine.1.log", "engine.2.log", "engine.log"]
     assert all(path.stat().st_size <= 108 for path in tmp_path.iterdir())
     assert log.text().splitlines()[-1] == "line 59"

@@ -28,7 +28,7 @@ from gateway.api.fields.checks import (
     wrong_type,
 )
 from gateway.api.fields.faults import Faults, each
-from gateway.api.fields.grammar_cost import affordable
+from gateway.api.fields.grammar_cost import affordable, affordable_alone
 from gateway.errors import BadRequest
 
 _DESCRIPTION = text(65_536)
@@ -71,6 +71,7 @@ def _grammar(value: Any, param: str, caps: Caps) -> str:
     source: str = text(caps.max_grammar_bytes, least_chars=1)(value, param, caps)
     if len(source.encode()) > caps.max_grammar_bytes:
         raise too_many(param, "bytes", len(source.encode()), caps.max_grammar_bytes)
+    affordable_alone(source, param, caps)
     return source
 
 
