@@ -221,8 +221,8 @@ class Limits:
         now_s, at_ms = time.monotonic(), self.clock_ms()
         return not any(lacks(counter, ask, now_s, at_ms) for counter in counters)
 
-    def hold(self, counters: list[Counter], ask: Ask, at_ms: int) -> Headers:
-        """Hold on all of these scopes or on none, in the windows of this instant; what the answer's headers say of it.
+    def hold(self, counters: list[Counter], ask: Ask, at_ms: int) -> None:
+        """Hold on all of these scopes or on none, in the windows of this instant.
 
         Raises `RateLimited`, `QuotaExceeded` or `Overloaded`.
         """
@@ -236,7 +236,6 @@ class Limits:
                     one.refresh(now_s)
                 error.headers += headers_of(counters, now_s)
                 raise error
-        return headers_of(counters, now_s) + warning_headers(counters)
 
     def release(self, counters: list[Counter], ask: Ask, used_tokens: int) -> None:
         """Give back what was held, and count what was used on the rates."""
@@ -294,7 +293,11 @@ class Bill:
         self.price = standing.price
         self._held_s, self._held_at_ms = time.perf_counter(), limits.clock_ms()
         self._last_ms = day_of(self._held_at_ms)[1] - 1
-        self.headers: Headers = () if ask is None else limits.hold(standing.counters, ask, self._held_at_ms)
+        self.headers: Headers = ()
+        """What its answer says of the limits."""
+        if ask is not None:
+            limits.hold(standing.counters, ask, self._held_at_ms)
+            self.headers = headers_of(standing.counters, time.monotonic()) + warning_headers(standing.counters)
 
     def now_ms(self) -> int:
         """The time of an attempt that begins now, in milliseconds since the epoch."""
