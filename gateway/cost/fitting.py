@@ -36,10 +36,17 @@ def longest_answers(
 def nearly_spent(counters: Iterable[Counter], prompt: int, answers: int, price: TariffEntry | None) -> bool:
     """Whether a budget of theirs has room for fewer than `NEAR` such requests, beside what is spent and held."""
     nano = 0 if price is None else most_nano(prompt, answers, price)
+    near_nano, near_tokens = NEAR * nano, NEAR * (prompt + answers)
     for counter in counters:
+        # No more than what is left may be used here: so where there is room here for so many, they are not near it.
+        if (
+            counter.held_nano + near_nano <= counter.nano_room
+            and counter.held_tokens + near_tokens <= counter.token_room
+        ):
+            continue
         for budget in counter.budgets:
             left = budget.limit - budget.spent_by_all() - (budget.used() - budget.spent())
-            if NEAR * (nano if budget.in_dollars else prompt + answers) > left:
+            if (near_nano if budget.in_dollars else near_tokens) > left:
                 return True
     return False
 
