@@ -36,6 +36,7 @@ from gateway.steps.meter import Meter
 from gateway.steps.parse import parse
 from gateway.steps.place import Attempt, EngineLoad, place
 from gateway.steps.resolve import resolve
+from registry.catalog import Catalog
 
 log = logging.getLogger("switchyard.path")
 ENGINE_RETRY_AFTER_S = 5
@@ -75,18 +76,25 @@ async def serve(call: Call, house: House, respond: Respond) -> None:
         with admission.requests.place(principal.tenant):
             request = await parse(house.desk, principal, call.endpoint, body, house.caps)
             respond.model = request.model
-            await _serve_request(call, request, len(body), house, respond)
+            await _serve_request(call, request, len(body), catalog, principal, house, respond)
 
 
 async def _serve_request(
-    call: Call, request: InferenceRequest, body_bytes: int, house: House, respond: Respond
+    call: Call,
+    request: InferenceRequest,
+    body_bytes: int,
+    known_by: Catalog,
+    principal: Principal,
+    house: House,
+    respond: Respond,
 ) -> None:
-    """From a checked request to its answer."""
+    """From a checked request to its answer; `principal` is who asks as the catalog had it when the request came."""
     # Its body may have been a minute under way: what counts is what is in force now, the key's own standing too.
     catalog = house.catalog.current
     if house.catalog.lapsed:
         raise Overloaded("This worker was out of touch and is catching up.", code="catalog_lapsed", retry_after_s=1)
-    principal = authenticate(call.authorization, catalog)
+    if catalog is not known_by:
+        principal = authenticate(call.authorization, catalog)
     target = resolve(principal, request.model, catalog)
     arm = assign(target, house.units.of(call, request, target.split) if target.split else None)
     # No await since the catalog was read: who has heard of a newer one counts every request on what it replaced.
