@@ -25,6 +25,8 @@ NOTHING = "–"
 """Of a table's cell: there is nothing to be known."""
 MOST_UNBROKEN = 40
 """Characters of a word that a table on a terminal keeps on one line."""
+WORD = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|\S+")
+"""What a table on a terminal keeps on one line: a time is one word."""
 GAP = 2
 """Between the columns of a table."""
 
@@ -165,7 +167,7 @@ def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]], most: int) -
     there is no room for that.
     """
     room = most - GAP * (len(headings) - 1)
-    words = [[word for cell in column for word in cell.split()] for column in zip(headings, *rows, strict=True)]
+    words = [[word for cell in column for word in WORD.findall(cell)] for column in zip(headings, *rows, strict=True)]
     named = [_longest(heading.split()) for heading in headings]
     least = [max(name, min(_longest(column), MOST_UNBROKEN)) for name, column in zip(named, words, strict=True)]
     if sum(least) > room:

@@ -12,8 +12,8 @@ from registry.swaps import DONE, FINAL_STATES, REQUESTED, SwapInfo
 
 POLL_S = 0.1
 WITHOUT_GATEWAY = {
-    "move": "no gateway is running, so the alias moved at once; the next start loads the version",
-    "ramp": "no gateway is running, so the split changed at once; the next start loads its versions",
+    "move": "no gateway was running, so the alias moved at once; the next start loads the version",
+    "ramp": "no gateway was running, so the split changed at once; the next start loads its versions",
 }
 
 

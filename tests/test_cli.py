@@ -94,7 +94,7 @@ def test_an_import_without_a_proof_says_how_to_get_one_and_is_listed_as_unproven
 def test_a_promote_without_a_gateway_moves_the_alias_at_once_and_says_so(shop: Run) -> None:
     swap = shop("adapters", "promote", "acme/triage@1.0", "--reason", "first", "--json").document
     assert (swap["state"], swap["to_version"]) == ("done", "acme/triage@1.0")
-    assert "no gateway is running" in swap["detail"]["note"]
+    assert "no gateway was running" in swap["detail"]["note"]
     shown = shop("adapters", "show", "acme/triage", "--json").document
     assert (shown["name"], shown["aliases"]) == ("acme/triage@1.0", ["production"])
 
@@ -134,7 +134,7 @@ def test_a_split_begins_shows_in_the_history_and_ends(shop: Run) -> None:
     ended = shop("adapters", "split", "acme/triage", "--end")
     assert ended.out.splitlines() == [
         "acme/triage@production → 1.0 100 %: done",
-        "no gateway is running, so the split changed at once; the next start loads its versions",
+        "no gateway was running, so the split changed at once; the next start loads its versions",
         f"split {begun['split']['id']} of acme/triage@production ended: 1.0 90 %, 1.1 10 %",
     ]
     shown = shop("swaps", "show", str(begun["swap"]["id"])).out

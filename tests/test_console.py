@@ -174,6 +174,13 @@ def test_rows_that_fit_no_terminal_become_paragraphs() -> None:
     ]
 
 
+def test_a_time_stays_on_one_line_where_another_column_can_be_folded() -> None:
+    rows = [("acme", "2026-11-28 21:28:06", "a source of many words " * 5)]
+    lines = on_a_terminal(60, f"print_table(('TENANT', 'CREATED', 'SOURCE'), {rows!r})")
+    assert any("2026-11-28 21:28:06" in line for line in lines)
+    assert max(map(len, lines)) <= 60
+
+
 def on_a_terminal(columns: int, code: str) -> list[str]:
     """What `code` prints on a terminal that is so wide, without colours."""
     master, slave = pty.openpty()
