@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from typing import Any
 
@@ -79,6 +80,25 @@ def test_a_revoked_key_is_refused_within_a_second_and_a_half(stack: Stack) -> No
 
         wait_until("the key to be refused", refused)
         assert time.monotonic() - revoked < 1.5
+
+
+def test_a_key_that_is_revoked_while_its_body_is_under_way_is_refused(stack: Stack) -> None:
+    key: NewKey = stack.house.registry.tenants.create_key("acme")
+    stack.wait_revision()
+    body = json.dumps({"model": "acme/triage", "messages": MESSAGES, "max_tokens": 4}).encode()
+    settings = stack.house.settings
+    head = (
+        f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key.secret}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    house = stack.gateway.house
+    assert house is not None
+    with socket.create_connection((settings.host, settings.port), timeout=10) as client:
+        client.sendall(head.encode() + body[:10])
+        wait_until("its body to be read", lambda: house.admission.bodies.taken)
+        stack.house.registry.tenants.revoke_key(key.id)
+        stack.wait_revision()
+        client.sendall(body[10:])
+        assert client.recv(65_536).startswith(b"HTTP/1.1 401 ")
 
 
 def test_the_base_model_without_its_scope_is_a_permission_error(client: OpenAI) -> None:
