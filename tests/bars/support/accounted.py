@@ -79,7 +79,7 @@ class NoBill:
 
 async def no_hold(*of: Any) -> tuple[Any, Any]:
     """A request that is held for nothing."""
-    return of[6], NoBill()
+    return of[-2], NoBill()
 
 
 async def no_entry(*_: Any) -> NoBill:
