@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
-import importlib.metadata
 import os
 import sys
 from typing import Any
@@ -109,6 +109,8 @@ cli = typer.Typer(
 def show_version(wanted: bool) -> None:
     """Print the version and stop."""
     if wanted:
+        import importlib.metadata
+
         from registry.console import say
 
         say(f"switchyard {importlib.metadata.version('switchyard')}")
@@ -125,6 +127,10 @@ def main() -> None:
     from registry.console import say
     from registry.errors import AdapterRefused, RegistryError
 
+    gc.set_threshold(
+        10_000
+    )  # importing makes objects that stay: to look through them often is a tenth of a short command
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # to find that there are none reads every package
     os.umask(0o077)  # keys, usage and prompts of others lie in what is written
     try:
         cli()
@@ -145,19 +151,14 @@ def main() -> None:
 
 
 def fault_of_settings(error: ValueError) -> str | None:
-    """What is wrong with `SWITCHYARD_*` or switchyard.toml, in one sentence; `None` for any other error."""
-    from tomllib import TOMLDecodeError
-
+    """What is wrong with a setting, in one sentence; `None` for any other error."""
     from pydantic import ValidationError
-    from pydantic_settings import SettingsError
 
     if isinstance(error, ValidationError) and error.title.endswith("Settings"):
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         return f"SWITCHYARD_{name.upper()} is {first['input']!r}: {first['msg']}"
-    if isinstance(error, TOMLDecodeError):
-        return f"switchyard.toml: {error}"
-    return f"SWITCHYARD_*: {error}" if isinstance(error, SettingsError) else None
+    return None
 
 
 if __name__ == "__main__":
