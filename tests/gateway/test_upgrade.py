@@ -83,6 +83,18 @@ def test_wherever_the_packets_are_cut(port: int, cut: int) -> None:
     assert echoed(port, [request[:cut], request[cut:]]) == ["POST /a [hello]", "GET /last []"]
 
 
+@pytest.mark.parametrize("offer", OFFERS)
+def test_a_body_that_comes_after_the_request_was_begun_is_waited_for(port: int, offer: str) -> None:
+    head = (
+        f"POST /a HTTP/1.1\r\nHost: x\r\n{offer}Connection: close\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection, connection.makefile("rb") as file:
+        connection.sendall(head.encode())
+        assert file.readline() == b"HTTP/1.1 100 Continue\r\n", "whoever answers asks for the body"
+        connection.sendall(b"hello")
+        assert b"POST /a [hello]" in file.read()
+
+
 def test_offers_may_follow_each_other_on_one_connection(port: int) -> None:
     bare, bodied = (f"{what} HTTP/1.1\r\nHost: x\r\n{H2C}" for what in ("GET /b", "POST /c"))
     requests = [f"{bare}\r\n", f"{bodied}Content-Length: 5\r\n\r\nhello", f"{bodied}{CHUNKED}", f"{bare}\r\n"]
