@@ -176,7 +176,7 @@ class Gateway:
                 desk=(desk := Desk()),
                 limits=limits,
                 lengths=lengths,
-                prompts=(prompts := PromptTokens(registry.bases.folders_of)),
+                prompts=PromptTokens(worker),
                 units=Units(),
                 journal=journal,
                 pings=(pings := Pings(settings.stream_ping_s)),
@@ -227,7 +227,6 @@ class Gateway:
                 worker.close()
                 desk.close()
                 requests.close()
-                prompts.close()
                 await asyncio.to_thread(shipper.stop)
                 journal.close()
                 with contextlib.suppress(Exception):

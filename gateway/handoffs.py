@@ -65,6 +65,11 @@ Ability = Literal["tool_calls", "prompt_logprobs"]
 
 Endpoint = Literal["chat", "completions"]
 
+Counts = Literal["nothing", "itself", "its base"]
+"""For whom an engine's `/tokenize` says how long prompts are: for nobody, for itself, or for all engines of its base
+that do the same, because they render as the base does.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:

@@ -33,10 +33,15 @@ def longest_answers(
     return max(0, fits)
 
 
-def nearly_spent(counters: Iterable[Counter], prompt: int, answers: int, price: TariffEntry | None) -> bool:
-    """Whether a budget of theirs has room for fewer than `NEAR` such requests, beside what is spent and held."""
+def decided_by_prompt(
+    counters: Iterable[Counter], prompt: int, answers: int, least_answers: int, price: TariffEntry | None
+) -> bool:
+    """Whether it matters how far below `prompt` the truth is: a budget of theirs has room for fewer than `NEAR` such
+    requests, beside what is spent and held, and each has room for one with `least_answers` and next to no prompt.
+    """
     nano = 0 if price is None else most_nano(prompt, answers, price)
     near_nano, near_tokens = NEAR * nano, NEAR * (prompt + answers)
+    near = False
     for counter in counters:
         # No more than what is left may be used here: so where there is room here for so many, they are not near it.
         if (
@@ -46,9 +51,17 @@ def nearly_spent(counters: Iterable[Counter], prompt: int, answers: int, price: 
             continue
         for budget in counter.budgets:
             left = budget.limit - budget.spent_by_all() - (budget.used() - budget.spent())
-            if (near_nano if budget.in_dollars else near_tokens) > left:
-                return True
-    return False
+            if _least_of(budget, least_answers, price) > left:
+                return False
+            near = near or (near_nano if budget.in_dollars else near_tokens) > left
+    return near
+
+
+def _least_of(budget: Budget, answers: int, price: TariffEntry | None) -> int:
+    """What a prompt of one token and so many of answers take of it."""
+    if budget.in_dollars:
+        return 0 if price is None else most_nano(1, answers, price)
+    return 1 + answers
 
 
 def _of_dollars(left_nano: int, prompt: int, price: TariffEntry | None) -> int:

@@ -299,6 +299,11 @@ class Bill:
             limits.hold(standing.counters, ask, self._held_at_ms)
             self.headers = headers_of(standing.counters, time.monotonic()) + warning_headers(standing.counters)
 
+    @property
+    def held_prompt(self) -> int:
+        """The most tokens that its prompts have, by which a budget holds; 0 where none are held."""
+        return 0 if self._ask is None else self._ask.size.prompt
+
     def now_ms(self) -> int:
         """The time of an attempt that begins now, in milliseconds since the epoch."""
         at_ms = self._held_at_ms + int((time.perf_counter() - self._held_s) * 1000)

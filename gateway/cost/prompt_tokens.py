@@ -1,109 +1,151 @@
-"""Counts of prompts by the base's own tokenizer, where it is at hand on this host: for requests that the bytes of their
-body would refuse near a budget's end.
+"""Counts of prompts by an engine that is going to serve them, for requests that the bytes of their body would refuse
+near a budget's end.
 
-Only text is counted: contents of messages, and prompts. Everything else of a body (roles, braces, tools) goes on
-counting by its bytes, which is what a chat template puts around text and much more, so that a hold stays a bound.
-The library `tokenizers` comes with the engine and the trainer; where it is not installed, bytes count.
+A request that is refused after all has cost an engine the reading of its prompt, for nothing. So a tenant's requests
+take turns, with a rest after each; of long ones, and where the engine does not answer in time, bytes count.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib
-import logging
-import os
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
+import re
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Protocol
+from weakref import WeakValueDictionary
 
-from gateway.cost.normalization import growth
+from gateway.api.request import InferenceRequest
+from gateway.fleet.connection import EngineBroke, EngineClient, EngineUnreachable
+from gateway.fleet.counting import TOKENIZE_PATH, questions
+from gateway.fleet.view import EngineView, FleetView, InFlight
+from gateway.handoffs import Arm
 
-log = logging.getLogger("switchyard.prompts")
-MOST_WAITING = 16
-"""Requests that are counted or wait for it; of what comes then, bytes count."""
-MOST_BYTES = 262_144
-"""Of one request's text; of longer ones bytes count. So long a text takes about a quarter of a second."""
-WAIT_S = 2.0
-"""Longest wait of a request. The first one of a base waits until its tokenizer is read, or for so long."""
-SEAM_TOKENS = 8
-"""For each text: where it meets what stands around it, it may be cut into other tokens."""
+MOST_BYTES = 131_072
+"""Of a body that is counted; of longer ones bytes count."""
+WAIT_S = 3.0
+"""Longest wait of a request, for its turn and for its count."""
+ANSWER_S = 2.0
+"""Longest wait for an engine, which is asked nothing more of this tenant for `SILENT_S` then."""
+SILENT_S = 5.0
+REST = 4
+"""So many times as long as a count took, its tenant's next one waits: one tenant's counts fill a fifth of the time."""
+_COUNT = re.compile(rb'"count":(\d+)')
+
+
+class Fleet(Protocol):
+    """What is asked of the fleet."""
+
+    in_flight: InFlight
+
+    def view(self) -> FleetView:
+        """Engines that may take traffic now."""
 
 
 class PromptTokens:
-    """One thread, and a tokenizer for each base that was asked for."""
+    """Asks engines how long prompts are."""
 
-    def __init__(self, folders: Callable[[str], Iterable[Path]]) -> None:
-        """`folders` finds those of a base by digest; it may block."""
-        self._folders = folders
-        self._tokenizers: dict[str, Any] = {}
-        self._waiting = 0
-        growth(("é",))  # its table takes 50 ms, which no request should wait for
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="prompt-tokens")
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._engines_turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._silent_until_s: dict[tuple[str, str], float] = {}
 
-    async def spared(self, base_digest: str, body: Mapping[str, Any]) -> int:
-        """By how many tokens its text is less than its bytes and their growth, at least; 0: nobody can tell in time."""
-        texts = texts_of(body)
-        if self._waiting >= MOST_WAITING or self._tokenizers.get(base_digest, self) is None:
-            return 0
-        if not 0 < sum(map(len, texts)) <= MOST_BYTES:
-            return 0
-        self._waiting += 1
-        counting = asyncio.get_running_loop().run_in_executor(self._thread, self._count, base_digest, texts)
-        counting.add_done_callback(self._counted)
+    async def count(self, tenant: str, arm: Arm, request: InferenceRequest, body_bytes: int) -> int | None:
+        """Tokens of all prompts of a request, as every engine will count them that can get it; `None`: nobody can tell
+        in time.
+        """
+        if body_bytes > MOST_BYTES:
+            return None
+        asked = questions(request.endpoint, request.body)
+        if asked is None or not asked.bodies:
+            return asked and asked.known
         try:
-            async with asyncio.timeout(WAIT_S):
-                return await asyncio.shield(counting)
+            async with asyncio.timeout(WAIT_S), self._turn(tenant) as turn:
+                engine = self._engine(tenant, arm)
+                if engine is None:
+                    return None
+                async with self._engines_turns[engine.url], turn:
+                    counts = await self._ask(tenant, engine, asked.bodies)
         except TimeoutError:
-            return 0
+            return None
+        return None if counts is None else asked.known + counts
 
-    def close(self) -> None:
-        """End the thread."""
-        self._thread.shutdown(cancel_futures=True)
+    def most(self, arm: Arm, request: InferenceRequest) -> int | None:
+        """The most tokens that engines take of its prompts: longer ones are cut, if it says so, or refused at no cost.
+        `None`: any number.
+        """
+        most = request.body.get("truncate_prompt_tokens") or 0
+        if most < 1:
+            lengths = [engine.max_model_len for engine in self._engines(arm)]
+            most = 0 if None in lengths else max((length or 0 for length in lengths), default=0)
+        return most * (request.choices // (request.body.get("n") or 1)) or None
 
-    def _counted(self, counting: asyncio.Future[int]) -> None:
-        self._waiting -= 1
-        if not counting.cancelled() and (error := counting.exception()) is not None:
-            log.warning("a prompt's tokens could not be counted, its bytes were: %s", error)
+    def _engines(self, arm: Arm) -> list[EngineView]:
+        return [engine for engine in self._fleet.view().engines if engine.base_digest == arm.base_digest]
 
-    def _count(self, base_digest: str, texts: list[str]) -> int:
-        if base_digest not in self._tokenizers:
-            self._tokenizers[base_digest] = self._load(base_digest)
-        tokenizer = self._tokenizers[base_digest]
-        if tokenizer is None:
-            return 0
-        counts = (len(one.ids) for one in tokenizer.encode_batch(texts, add_special_tokens=False))
-        return sum(max(0, _most(text) - count - SEAM_TOKENS) for text, count in zip(texts, counts, strict=True))
+    def _engine(self, tenant: str, arm: Arm) -> EngineView | None:
+        """The least loaded engine whose count holds on all that may get the request."""
+        engines = self._engines(arm)
+        wanted = {"itself", "its base"} if len(engines) == 1 else {"its base"}
+        if any(engine.counts not in wanted for engine in engines):
+            return None
+        now_s, loads = time.monotonic(), self._fleet.in_flight.by_engine
+        able = [engine for engine in engines if self._silent_until_s.get((tenant, engine.url), 0.0) <= now_s]
+        return min(able, key=lambda engine: loads.get(engine.url, 0), default=None)
 
-    def _load(self, base_digest: str) -> Any:
-        """The tokenizer; `None` when there is none here, which is not tried again."""
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads would take the event loop's core
+    @asynccontextmanager
+    async def _turn(self, tenant: str) -> AsyncIterator[_Timed]:
+        """The tenant's turn; the next one begins some time after this, by what was timed of it."""
+        mine = self._turns.get(tenant)
+        if mine is None:
+            mine = self._turns[tenant] = asyncio.Lock()
+        await mine.acquire()
+        timed = _Timed()
         try:
-            library = importlib.import_module("tokenizers")
-            folder = next(iter(self._folders(base_digest)))
-            tokenizer = library.Tokenizer.from_file(str(folder / "tokenizer.json"))
-        except (ImportError, StopIteration):
+            yield timed
+        finally:
+            asyncio.get_running_loop().call_later(REST * timed.took_s, mine.release)
+
+    async def _ask(self, tenant: str, engine: EngineView, bodies: list[bytes]) -> int | None:
+        total = 0
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                for body in bodies:
+                    count = await _count_of(engine.client, body)
+                    if count is None:
+                        return None
+                    total += count
+        except (TimeoutError, EngineUnreachable, EngineBroke):
+            now_s = time.monotonic()
+            self._silent_until_s = {key: until_s for key, until_s in self._silent_until_s.items() if until_s > now_s}
+            self._silent_until_s[tenant, engine.url] = now_s + SILENT_S
             return None
-        except Exception as error:  # the library raises plain `Exception` for a file that it cannot read
-            log.warning("prompts count by their bytes: the tokenizer of %s cannot be used: %s", base_digest, error)
-            return None
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        return tokenizer
+        return total
 
 
-def _most(text: str) -> int:
-    return len(text.encode()) + growth((text,))
+class _Timed:
+    """A context that knows how long it took."""
+
+    took_s = 0.0
+
+    async def __aenter__(self) -> None:
+        self._began_s = time.monotonic()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.took_s = time.monotonic() - self._began_s
 
 
-def texts_of(body: Mapping[str, Any]) -> list[str]:
-    """Every text of a checked body that the model reads as it is."""
-    prompt = body.get("prompt")
-    texts = [one for one in (prompt if isinstance(prompt, list) else [prompt]) if isinstance(one, str)]
-    for message in body.get("messages") or ():
-        content = message.get("content")
-        if isinstance(content, str):
-            texts.append(content)
-        elif isinstance(content, list):
-            texts += [part["text"] for part in content if isinstance(part.get("text"), str)]
-    return texts
+async def _count_of(client: EngineClient, body: bytes) -> int | None:
+    """The count, which is an answer's first field: the ids behind it are read and dropped. `None`: it was refused."""
+    async with client.post(TOKENIZE_PATH, b"", body, head_timeout_s=ANSWER_S) as exchange:
+        found, head = None, b""
+        async for data in exchange.chunks(ANSWER_S):
+            if found is None and len(head) < 256:
+                head += data[:256]
+                found = _COUNT.search(head)
+        return int(found[1]) if found is not None and exchange.status == 200 else None

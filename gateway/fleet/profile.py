@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from gateway.fleet.counting import counts_what_it_serves
 from gateway.fleet.declared import EngineDeclaration
 from gateway.fleet.fingerprint import MAX_DISAGREEMENT_NATS, base_agreement
 from gateway.fleet.health import EngineRefused
 from gateway.fleet.quirks import Quirks, quirks_of
 from gateway.fleet.renderings import rendering_difference
 from gateway.fleet.vllm import Card, VllmControl
-from gateway.handoffs import Ability
+from gateway.handoffs import Ability, Counts
 
 log = logging.getLogger("switchyard.fleet")
 
@@ -26,6 +27,7 @@ class Profile:
         """What it cannot do."""
         self.max_model_len: int | None = None
         """Its --max-model-len: tokens of prompt and answer together."""
+        self.counts: Counts = "nothing"
         self.base_distance: float | None = None
         """How far the served base is from the registered one, in nats; `None` when there is nothing to compare with."""
         self.chat_template = "unverified: not contacted yet"
@@ -55,6 +57,7 @@ class Profile:
         await self._recognise_base(base_name)
         await self._compare_renderings(base_name)
         self.lacks = await self._find_what_it_lacks(base_name)
+        self.counts = await self._find_what_it_counts(base_name)
         self.max_model_len = next((card.max_model_len for card in cards.values() if card.max_model_len), None)
 
     async def _recognise_base(self, base_name: str) -> None:
@@ -102,3 +105,12 @@ class Profile:
             "prompt_logprobs": not self._declared.prompt_logprobs,
         }
         return frozenset(ability for ability, lacking in lacks.items() if lacking)
+
+    async def _find_what_it_counts(self, base_name: str) -> Counts:
+        if not await counts_what_it_serves(self._control, base_name):
+            log.info(
+                "engine %s: /tokenize does not count prompts as it serves them; near a budget's end bytes count",
+                self._declared.url,
+            )
+            return "nothing"
+        return "its base" if self.chat_template == "same" else "itself"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gateway.fleet.engine import ManagedEngine
 from gateway.fleet.wire import Copies, EngineChanged, EngineState, FromController
-from gateway.handoffs import Ability
+from gateway.handoffs import Ability, Counts
 
 
 @dataclass(slots=True)
@@ -18,6 +18,7 @@ class _Told:
     resident: dict[int, str]
     lacks: frozenset[Ability]
     max_model_len: int | None
+    counts: Counts
 
 
 class Publication:
@@ -41,6 +42,7 @@ class Publication:
                 engine.residency.routes(),
                 engine.profile.lacks,
                 engine.profile.max_model_len,
+                engine.profile.counts,
             )
             if now != told:
                 found.append(_message(engine, now, told.resident if told else {}))
@@ -68,4 +70,5 @@ def _message(engine: ManagedEngine, now: _Told, before: Mapping[int, str]) -> En
         removed=tuple(version for version in before if version not in now.resident),
         lacks=tuple(sorted(now.lacks)),
         max_model_len=now.max_model_len,
+        counts=now.counts,
     )

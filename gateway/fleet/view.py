@@ -9,7 +9,7 @@ from types import TracebackType
 
 from gateway.fleet.connection import EngineClient, EngineUnreachable
 from gateway.fleet.homes import Homes
-from gateway.handoffs import Ability
+from gateway.handoffs import Ability, Counts
 
 
 class ColdAdapterFailed(Exception):
@@ -39,6 +39,7 @@ class EngineView:
     """What it cannot do."""
     max_model_len: int | None = None
     """Tokens of prompt and answer together."""
+    counts: Counts = "nothing"
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,6 +237,29 @@ class VllmControl:
             "add_generation_prompt": conversation.generates,
             "chat_template_kwargs": dict(TEMPLATE_ARGUMENTS),
         }
+        document = await self._tokenize(body)
+        try:
+            return tuple(int(token) for token in document["tokens"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise Unintelligible(f"/tokenize is not as vLLM answers it: {error!r}") from error
+
+    async def counted(self, question: Mapping[str, Any]) -> int:
+        """How many tokens `/tokenize` makes of a question. Raises as `rendered`."""
+        document = await self._tokenize(question)
+        try:
+            return int(document["count"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise Unintelligible(f"/tokenize is not as vLLM answers it: {error!r}") from error
+
+    async def prompt_tokens(self, chat: Mapping[str, Any]) -> int:
+        """How many tokens the engine counts of a chat request that it answers with one. Raises as the other probes."""
+        document = await self._complete({**chat, "max_tokens": 1, "temperature": 0}, path="/v1/chat/completions")
+        try:
+            return int(document["usage"]["prompt_tokens"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise Unintelligible(f"usage is not as vLLM gives it: {error!r}") from error
+
+    async def _tokenize(self, body: Mapping[str, Any]) -> dict[str, Any]:
         try:
             answer = await self._http.post("/tokenize", json=body)
         except httpx.HTTPError as error:
@@ -245,10 +268,7 @@ class VllmControl:
             raise ProbeRefused(f"/tokenize answers HTTP {answer.status_code}: {_message(answer)}")
         if answer.status_code != 200:
             raise Unreachable(f"/tokenize failed with HTTP {answer.status_code}: {_message(answer)}")
-        try:
-            return tuple(int(token) for token in _json(answer)["tokens"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise Unintelligible(f"/tokenize is not as vLLM answers it: {error!r}") from error
+        return _json(answer)
 
     async def greedy(self, model: str, prompt: str, tokens: int, salt: str) -> tuple[Word, ...]:
         """What the model makes of a prompt when it always takes the likeliest token; exactly `tokens` of them."""
@@ -295,12 +315,14 @@ class VllmControl:
             raise Unreachable(f"a question about tools broke off: {error or type(error).__name__}") from error
         return not is_about_tool_parser(_message(answer) or "")
 
-    async def _complete(self, body: Mapping[str, Any], timeout_s: float = PROBE_TIMEOUT_S) -> dict[str, Any]:
+    async def _complete(
+        self, body: Mapping[str, Any], timeout_s: float = PROBE_TIMEOUT_S, path: str = "/v1/completions"
+    ) -> dict[str, Any]:
         """Every probe passes here, and is written down whatever becomes of it; a refusal costs the engine nothing."""
         started_at_ms = time.time_ns() // 1_000_000
         usage = None
         try:
-            answer = await self._http.post("/v1/completions", json=body, timeout=timeout_s)
+            answer = await self._http.post(path, json=body, timeout=timeout_s)
             if answer.status_code == 400:
                 usage = {"prompt_tokens": 0, "completion_tokens": 0}
                 raise ProbeRefused(f"the engine cannot run its probes: {_message(answer)}")

@@ -18,7 +18,7 @@ import orjson
 from pydantic import Field, TypeAdapter, ValidationError
 
 from gateway.cost.lending import CapWish, Grants, RateWish
-from gateway.handoffs import Ability, Endpoint
+from gateway.handoffs import Ability, Counts, Endpoint
 from registry.errors import InvalidInput
 
 MAX_LINE_BYTES = 1 << 26
@@ -159,6 +159,7 @@ class EngineChanged:
     """What it cannot do."""
     max_model_len: int | None = None
     """Tokens of prompt and answer together."""
+    counts: Counts = "nothing"
     kind: Literal["engine"] = "engine"
 
 

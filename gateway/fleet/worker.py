@@ -54,7 +54,7 @@ from gateway.fleet.wire import (
     encode,
     read_from_controller,
 )
-from gateway.handoffs import Ability, Endpoint
+from gateway.handoffs import Ability, Counts, Endpoint
 from registry.catalog import VersionEntry
 from registry.leadership import Leadership, Lease
 
@@ -83,6 +83,7 @@ class _Mirror:
     resident: dict[int, str]
     lacks: frozenset[Ability]
     max_model_len: int | None
+    counts: Counts
 
 
 @dataclass(slots=True)
@@ -374,6 +375,7 @@ class FleetWorker:
             resident,
             frozenset(change.lacks),
             change.max_model_len,
+            change.counts,
         )
 
     def _show(self) -> None:
@@ -390,6 +392,7 @@ class FleetWorker:
                 MappingProxyType(mirror.resident),
                 mirror.lacks,
                 mirror.max_model_len,
+                mirror.counts,
             )
             for url, mirror in serving.items()
         )

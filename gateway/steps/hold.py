@@ -8,12 +8,12 @@ A prompt counts for the rate as a quarter of the body's bytes, about right for E
 all of them, as they are after Unicode normalisation, and what the base's chat template says by itself: a tokenizer that
 works on bytes makes no more than one token of each, so a budget is never overshot. Tools and calls of tools count once
 more as chat templates print them, which is with spaces and on lines of their own. Where that would refuse a request, or
-nearly, its text is counted by the base's tokenizer, if there is one here (`gateway.cost.prompt_tokens`).
+nearly, an engine counts the prompt as it is going to serve it (`gateway.cost.prompt_tokens`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -22,12 +22,12 @@ import orjson
 
 from gateway.api.fields.table import COMPLETIONS_DEFAULT_TOKENS
 from gateway.api.request import InferenceRequest
-from gateway.cost.fitting import longest_answers, nearly_spent
+from gateway.cost.fitting import decided_by_prompt, longest_answers
 from gateway.cost.holds import NOTHING, Ask
 from gateway.cost.limits import Bill, Limits
 from gateway.cost.normalization import growth
 from gateway.cost.output_lengths import OutputLengths
-from gateway.cost.prompt_tokens import PromptTokens, texts_of
+from gateway.cost.prompt_tokens import PromptTokens
 from gateway.cost.sizes import Size
 from gateway.desk import Desk
 from gateway.handoffs import Arm, Principal
@@ -64,19 +64,23 @@ async def hold(
     prompt = body_bytes + template + await desk.do(principal.tenant, body_bytes, partial(_added_bytes, request.body))
     most = request.max_output_tokens
     answers = (lengths.bound(principal.tenant, arm.public_name) if most is None else most) * request.choices
-    if nearly_spent(standing.counters, prompt, answers, standing.price):
-        prompt -= await prompts.spared(arm.base_digest, request.body)
+    least = LEAST_BODY_BYTES + len(request.model) + template
+    least_answers = request.choices if most is None else answers
+    if decided_by_prompt(standing.counters, prompt, answers, least_answers, standing.price):
+        counted = await prompts.count(principal.tenant, arm, request, body_bytes)
+        if counted is not None:
+            prompt, least = counted, standing.template_tokens or TEMPLATE_TOKENS
+        prompt = min(prompt, prompts.most(arm, request) or prompt)
     if most is None:
         fits = longest_answers(standing.counters, rate_prompt, prompt, standing.price, answers)
         request = _bounded(request, max(1, fits // request.choices))
-    size = _size(rate_prompt, prompt, template, request, standing.price)
+    size = _size(rate_prompt, prompt, least, request, standing.price)
     ask = Ask(size.most("rate_tokens"), size.most("tokens"), size.most("nano"), size)
     return request, await limits.open(standing, ask)
 
 
-def _size(rate_prompt: int, prompt: int, template: int, request: InferenceRequest, price: TariffEntry | None) -> Size:
+def _size(rate_prompt: int, prompt: int, least: int, request: InferenceRequest, price: TariffEntry | None) -> Size:
     answers = request.body.get("n") or 1
-    least = LEAST_BODY_BYTES + len(request.model)
     return Size(
         rate_prompt,
         prompt,
@@ -85,8 +89,8 @@ def _size(rate_prompt: int, prompt: int, template: int, request: InferenceReques
         max(1, request.choices // answers),
         _bound(request),
         bool(request.body.get("tools")),
-        min(rate_prompt, -(-least // BYTES_PER_TOKEN)),
-        min(prompt, least + template),
+        min(rate_prompt, -(-(LEAST_BODY_BYTES + len(request.model)) // BYTES_PER_TOKEN)),
+        min(prompt, least),
         price,
     )
 
@@ -108,7 +112,19 @@ def _named_bound(request: InferenceRequest) -> list[str]:
 
 def _added_bytes(body: Mapping[str, Any]) -> int:
     """The most that templates and normalisation add to the bytes of a body."""
-    return printed_bytes(body) + growth(texts_of(body))
+    return printed_bytes(body) + growth(_texts(body))
+
+
+def _texts(body: Mapping[str, Any]) -> Iterator[str]:
+    """Every text of a checked body that the model reads as it is."""
+    prompt = body.get("prompt")
+    yield from (one for one in (prompt if isinstance(prompt, list) else [prompt]) if isinstance(one, str))
+    for message in body.get("messages") or ():
+        content = message.get("content")
+        if isinstance(content, str):
+            yield content
+        elif isinstance(content, list):
+            yield from (part["text"] for part in content if isinstance(part.get("text"), str))
 
 
 def printed_bytes(body: Mapping[str, Any]) -> int:

@@ -116,10 +116,12 @@ class Meter:
     def _estimate(self) -> None:
         """The engine may have read the prompt and has told us nothing: so say about how long it was, and that we guess.
 
-        Four characters a token is a rule of thumb for English. What was generated stays unknown, and so unmetered.
+        Four characters a token is a rule of thumb for English, and no more than was held is ever booked. What was
+        generated stays unknown, and so unmetered.
         """
         prompt = self._body.get("messages") or self._body.get("prompt")
-        self.usage.prompt_tokens = math.ceil(len(orjson.dumps(prompt)) / 4)
+        guess = math.ceil(len(orjson.dumps(prompt)) / 4)
+        self.usage.prompt_tokens = min(guess, self._bill.held_prompt or guess)
         self.usage.source = "estimated"
 
 

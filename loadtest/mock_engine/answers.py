@@ -11,8 +11,10 @@ any two of 10,000 versions share a signature is 1 in 100, with 8 tokens nil. Cha
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,9 +56,53 @@ def words_of(text: str) -> tuple[str, ...]:
     return tuple(PIECE.findall(text))
 
 
-def render_chat(messages: list[dict[str, Any]], template: str = "chatml", *, generates: bool = True) -> str:
-    """The messages as a text, in ChatML or (`plain`) as a play is printed; parts lists contribute their texts.
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What a chat template gets, by the names that vLLM gives it."""
 
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]] | None
+    variables: Mapping[str, Any]
+    generates: bool
+    continues: bool
+
+    @classmethod
+    def served(cls, body: dict[str, Any]) -> Conversation:
+        """Of a chat request."""
+        effort = body.get("reasoning_effort")
+        variables = {"documents": body.get("documents"), "reasoning_effort": effort}
+        given = dict(body.get("chat_template_kwargs") or {})
+        if effort is not None and "enable_thinking" not in given:
+            given["enable_thinking"] = effort != "none"
+        given |= {name: value for name, value in variables.items() if value is not None}
+        messages = [
+            {"reasoning": message["reasoning_content"], **message} if "reasoning_content" in message else message
+            for message in body["messages"]
+        ]
+        return cls._of({**body, "messages": messages, "chat_template_kwargs": given})
+
+    @classmethod
+    def counted(cls, body: dict[str, Any]) -> Conversation:
+        """Of a question to /tokenize, which knows fewer fields: of the others it gets what is in its variables, and
+        no thoughts under their older name.
+        """
+        return cls._of(body)
+
+    @classmethod
+    def _of(cls, body: dict[str, Any]) -> Conversation:
+        return cls(
+            body["messages"],
+            body.get("tools"),
+            body.get("chat_template_kwargs") or {},
+            body.get("add_generation_prompt", True),
+            body.get("continue_final_message", False),
+        )
+
+
+def render_chat(conversation: Conversation, template: str = "chatml", *, knows_tools: bool = False) -> str:
+    """The conversation as a text, in ChatML or (`plain`) as a play is printed; parts lists contribute their texts.
+
+    A template that knows tools prints them as JSON, and calls, thoughts, documents and the effort that is asked for.
     Raises EngineError with the template "none".
     """
     if template == "none":
@@ -65,14 +111,34 @@ def render_chat(messages: list[dict[str, Any]], template: str = "chatml", *, gen
         )
         raise EngineError(400, "BadRequestError", f"{text} if the tokenizer does not define one.")
     lines = []
-    for message in messages:
+    if knows_tools:
+        said = [*(conversation.tools or ()), *(conversation.variables.get("documents") or ())]
+        lines += [json.dumps(one) + "\n" for one in said]
+        for name in ("reasoning_effort", "enable_thinking"):
+            if name in conversation.variables:
+                lines.append(f"{name}: {conversation.variables[name]}\n")
+    for message in conversation.messages:
         content = message.get("content") or ""
         if isinstance(content, list):
             content = "\n".join(part.get("text", "") for part in content)
+        if knows_tools:
+            content = "".join(
+                (message.get("reasoning") or "", content, *map(_printed, message.get("tool_calls") or ()))
+            )
         role = message["role"]
-        lines.append(f"{role}: {content}\n" if template == "plain" else f"<|im_start|>{role}\n{content}<|im_end|>\n")
+        end = "" if conversation.continues and message is conversation.messages[-1] else "<|im_end|>\n"
+        lines.append(f"{role}: {content}\n" if template == "plain" else f"<|im_start|>{role}\n{content}{end}")
     opening = "assistant:" if template == "plain" else "<|im_start|>assistant\n"
-    return "".join(lines) + (opening if generates else "")
+    return "".join(lines) + (opening if conversation.generates else "")
+
+
+def _printed(call: dict[str, Any]) -> str:
+    """With arguments parsed, as vLLM gives them to templates."""
+    try:
+        arguments = json.loads(call["function"]["arguments"])
+    except json.JSONDecodeError:
+        arguments = {}
+    return f"\n<tool_call>{json.dumps({'name': call['function']['name'], 'arguments': arguments})}</tool_call>"
 
 
 def identity(weights: Weights | None, noop: bool) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -9,10 +10,10 @@ from typing import Any
 
 import orjson
 
-from loadtest.mock_engine.answers import decode, render_chat, tokenize
+from loadtest.mock_engine.answers import Conversation, decode, tokenize
 from loadtest.mock_engine.engine import Engine
 from loadtest.mock_engine.inference import SocketBroken, infer
-from loadtest.mock_engine.jobs import invalid, parse_object, require_text
+from loadtest.mock_engine.jobs import chat_tokens, invalid, messages_of, parse_object, require_text
 from loadtest.mock_engine.metrics import exposition, state
 from loadtest.mock_engine.replies import model_cards
 from loadtest.mock_engine.wire import ClientGone, EngineError, Exchange, Receive, Scope, Send
@@ -105,13 +106,17 @@ class MockApp:
         """One token per word; not the real tokenizer's ids."""
         body = await self._object(exchange)
         self.engine.find(body.get("model") or "")
-        options = self.engine.options
-        if "messages" in body:
-            generates = body.get("add_generation_prompt", True)
-            text = render_chat(body["messages"], options.chat_template, generates=generates)
+        options, faults = self.engine.options, self.engine.faults
+        if faults.tokenize_ms:
+            await asyncio.sleep(faults.tokenize_ms / 1_000)
+        if faults.fail_tokenize:
+            raise EngineError(faults.fail_tokenize, "InternalServerError", "told to fail")
+        if "prompt" not in body or "messages" in body:
+            messages_of(body)
+            ids = chat_tokens(Conversation.counted(body), options)
         else:
-            text = require_text(body, "prompt")
-        ids = tokenize(text, options.vocab_size)
+            ids = tokenize(require_text(body, "prompt"), options.vocab_size)
+        self.engine.stats.tokenized += 1
         strings = [decode(token) for token in ids] if body.get("return_token_strs") else None
         reply = {"count": len(ids), "max_model_len": options.max_model_len, "tokens": ids, "token_strs": strings}
         await exchange.answer(200, orjson.dumps(reply))

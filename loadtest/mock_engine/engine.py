@@ -35,6 +35,7 @@ class Engine:
             load_stall_ms=options.load_stall_ms,
             noop_adapters=options.noop_adapters,
             fail_loads=options.fail_loads,
+            fail_tokenize=options.fail_tokenize,
             half_load=options.half_load,
             refuse_requests=options.refuse_requests,
         )

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import orjson
 
-from loadtest.mock_engine.answers import decode, render_chat, tokenize, words_of
+from loadtest.mock_engine.answers import Conversation, decode, render_chat, tokenize, words_of
 from loadtest.mock_engine.options import Options
 from loadtest.mock_engine.schemas import refuse_schemas
 from loadtest.mock_engine.wire import EngineError
@@ -173,6 +173,16 @@ def _refuse_tools_without_a_parser(body: dict[str, Any], options: Options) -> No
 def _chat_prompt(
     body: dict[str, Any], options: Options
 ) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[str, ...], ...]]:
+    messages = messages_of(body)
+    last = messages[-1].get("content") if messages[-1]["role"] == "assistant" else ""
+    tokens = chat_tokens(Conversation.served(body), options)
+    if options.renders_apart:
+        tokens = (*tokenize("Knowledge cutoff: never", options.vocab_size), *tokens)
+    return (_truncated(tokens, body),), ((last if isinstance(last, str) else "",),)
+
+
+def messages_of(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those of a chat request, or of a question to /tokenize. Raises EngineError."""
     if "messages" not in body:
         raise missing("messages")
     messages = body["messages"]
@@ -183,10 +193,19 @@ def _chat_prompt(
     if not messages:
         text = "Cannot apply chat template to an empty conversation. Provide at least one message."
         raise EngineError(400, "BadRequestError", text)
-    last = messages[-1].get("content") if messages[-1]["role"] == "assistant" else ""
-    return (tokenize(render_chat(messages, options.chat_template), options.vocab_size),), (
-        (last if isinstance(last, str) else "",),
-    )
+    return messages
+
+
+def chat_tokens(conversation: Conversation, options: Options) -> tuple[int, ...]:
+    """What the engine's template and tokenizer make of it."""
+    text = render_chat(conversation, options.chat_template, knows_tools=options.tool_call_parser is not None)
+    return tokenize(text, options.vocab_size)
+
+
+def _truncated(tokens: tuple[int, ...], body: dict[str, Any]) -> tuple[int, ...]:
+    """The last of them, where the request wants no more."""
+    most = body.get("truncate_prompt_tokens") or 0
+    return tokens[-most:] if most > 0 else tokens
 
 
 def _text_prompts(
@@ -199,7 +218,9 @@ def _text_prompts(
         raise EngineError(400, "BadRequestError", "You must pass at least one prompt")
     assert prompt is not None
     parts = [prompt] if isinstance(prompt, str) or all(type(part) is int for part in prompt) else prompt
-    prompts = tuple(tokenize(p, options.vocab_size) if isinstance(p, str) else tuple(p) for p in parts)
+    prompts = tuple(
+        _truncated(tokenize(p, options.vocab_size) if isinstance(p, str) else tuple(p), body) for p in parts
+    )
     if strangers := [token for ids in prompts for token in ids if not 0 <= token < options.vocab_size]:
         raise EngineError(400, "BadRequestError", f"Token id {strangers[0]} is out of vocabulary")
     words = (words_of(part) if isinstance(part, str) else tuple(map(decode, part)) for part in parts)

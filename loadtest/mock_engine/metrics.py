@@ -67,6 +67,8 @@ class Stats:
     failed: int = 0
     """Inference requests that got a fault or an error."""
     unknown_model: int = 0
+    tokenized: int = 0
+    """Answers of /tokenize."""
     finished: Counter[str] = field(default_factory=Counter)
     prompt_tokens: int = 0
     """Of every prompt whose first token was made, once for each of its answers; aborted ones too, as in vLLM."""
@@ -99,6 +101,7 @@ def state(stats: Stats, admission: Admission, table: AdapterTable, pace: Pace) -
         "aborted": stats.aborted,
         "failed": stats.failed,
         "unknown_model": stats.unknown_model,
+        "tokenized": stats.tokenized,
         "loads": table.loads,
         "unloads": table.unloads,
         "evictions": table.evictions,

@@ -39,6 +39,8 @@ class Options:
     chat_template: str = "chatml"
     """What turns messages into a text: "chatml", "plain" for an engine that was started with another template, or
     "none" for a base that has none: chats get vLLM's 400."""
+    renders_apart: bool = False
+    """Chats are not served as /tokenize renders them, as with models whose prompts vLLM makes by code of their own."""
     answer_tokens: int = 16
     """Tokens of an answer that is neither cut by `max_tokens` nor stretched by `min_tokens` or `ignore_eos`."""
     ttft_ms: float = 0.0
@@ -49,6 +51,8 @@ class Options:
     death_s: float = 2.0
     """Seconds between the engine's death (503 on /health) and the end of the process."""
     noop_adapters: bool = False
+    """As the fault of this name, from the start on."""
+    fail_tokenize: int = 0
     """As the fault of this name, from the start on."""
     fail_loads: int = 0
     """As the fault of this name, from the start on."""
@@ -113,6 +117,10 @@ class Faults:
     not like them. Probes have no such header, and are answered; so are loads."""
     refuse_requests_with: str = ""
     """Of those only the ones whose body has this text in it."""
+    fail_tokenize: int = 0
+    """/tokenize gets this HTTP status, until it is 0 again."""
+    tokenize_ms: float = 0.0
+    """Milliseconds that /tokenize takes; all else goes on, as in vLLM, whose tokenizer has threads of its own."""
     fail_loads: int = 0
     """Every load of an adapter gets this HTTP status, until it is 0 again. The adapter is not loaded."""
     unhealthy: bool = False

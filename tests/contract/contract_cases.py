@@ -8,6 +8,7 @@ cases ask for few answers (about 40 in all) and few tokens.
 from __future__ import annotations
 
 from tests.contract.contract_answers import *  # noqa: F403
+from tests.contract.contract_counts import *  # noqa: F403
 from tests.contract.contract_fleet import *  # noqa: F403
 from tests.contract.contract_refusals import *  # noqa: F403
 

@@ -71,9 +71,8 @@ def test_what_a_template_says_by_itself_and_what_normalisation_adds_fit_into_a_b
     house.point("other/triage", "1.0")
     house.registry.limits.set("tenant:other", {"daily_tokens": 3 * TEMPLATE_TOKENS + 1_000})
     growing = [{"role": "user", "content": "\U0001d160" * 150}]
-    with run_stack(house, engine_chat_template="warn") as stack:
-        assert stack.gateway.house is not None
-        stack.gateway.house.prompts._folders = lambda digest: []  # bytes count
+    with run_stack(house, engines=({"max_model_len": 8_192},), engine_chat_template="warn") as stack:
+        stack.faults(fail_tokenize=500)  # bytes count
         assert stack.chat("triage").json()["error"]["code"] == "insufficient_quota"
         assert stack.chat("triage", key="other", messages=growing).json()["error"]["code"] == "insufficient_quota"
         assert stack.chat("triage", key="other").status_code == 200

@@ -38,8 +38,7 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with open_house(tmp_path_factory.mktemp("limited")) as house:
         house.registry.tariffs.add("base:tiny", input_dollars="1", output_dollars="10", source="a test")
         with run_stack(house, default_output_tokens=40) as stack:
-            assert stack.gateway.house is not None
-            stack.gateway.house.prompts._folders = lambda _digest: []
+            stack.faults(fail_tokenize=500)
             yield stack
 
 
@@ -339,7 +338,7 @@ def test_a_client_that_hangs_up_leaves_no_hold(limited: Stack) -> None:
                 assert next(chunks).startswith(b"data:")
                 assert counter(limited, "tenant:hasty").held_tokens > 900
     finally:
-        limited.heal()
+        limited.faults(token_ms=0)
     wait_until("all holds to be released", lambda: counter(limited, "tenant:hasty").in_flight == 0)
     assert counter(limited, "tenant:hasty").held_tokens == 0
     assert counter(limited, "tenant:hasty").held_nano == 0
