@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -30,8 +29,10 @@ WAIT_S = 3.0
 ANSWER_S = 2.0
 """Longest wait for an engine, which is asked nothing more of this tenant for `SILENT_S` then."""
 SILENT_S = 5.0
-REST = 4
-"""So many times as long as a count took, its tenant's next one waits: one tenant's counts fill a fifth of the time."""
+TENANTS_REST, ENGINES_REST = 4, 1
+"""So many times as long as a count took, its tenant's next one waits, and its engine's: of an engine's time, one
+tenant's counts fill a fifth, and all of a worker's a half.
+"""
 _COUNT = re.compile(rb'"count":(\d+)')
 
 
@@ -49,8 +50,7 @@ class PromptTokens:
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._engines_turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._tenants, self._urls = _Turns(TENANTS_REST), _Turns(ENGINES_REST)
         self._silent_until_s: dict[tuple[str, str], float] = {}
 
     async def count(self, tenant: str, arm: Arm, request: InferenceRequest, body_bytes: int) -> int | None:
@@ -63,12 +63,13 @@ class PromptTokens:
         if asked is None or not asked.bodies:
             return asked and asked.known
         try:
-            async with asyncio.timeout(WAIT_S), self._turn(tenant) as turn:
+            async with asyncio.timeout(WAIT_S), self._tenants.of(tenant) as mine:
                 engine = self._engine(tenant, arm)
                 if engine is None:
                     return None
-                async with self._engines_turns[engine.url], turn:
-                    counts = await self._ask(tenant, engine, asked.bodies)
+                async with self._urls.of(engine.url) as its:
+                    with mine, its:
+                        counts = await self._ask(tenant, engine, asked.bodies)
         except TimeoutError:
             return None
         return None if counts is None else asked.known + counts
@@ -96,19 +97,6 @@ class PromptTokens:
         able = [engine for engine in engines if self._silent_until_s.get((tenant, engine.url), 0.0) <= now_s]
         return min(able, key=lambda engine: loads.get(engine.url, 0), default=None)
 
-    @asynccontextmanager
-    async def _turn(self, tenant: str) -> AsyncIterator[_Timed]:
-        """The tenant's turn; the next one begins some time after this, by what was timed of it."""
-        mine = self._turns.get(tenant)
-        if mine is None:
-            mine = self._turns[tenant] = asyncio.Lock()
-        await mine.acquire()
-        timed = _Timed()
-        try:
-            yield timed
-        finally:
-            asyncio.get_running_loop().call_later(REST * timed.took_s, mine.release)
-
     async def _ask(self, tenant: str, engine: EngineView, bodies: list[bytes]) -> int | None:
         total = 0
         try:
@@ -126,15 +114,36 @@ class PromptTokens:
         return total
 
 
+class _Turns:
+    """One at a time of each name, with a rest of `rest` times what was timed of it."""
+
+    def __init__(self, rest: float) -> None:
+        self._rest = rest
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def of(self, name: str) -> AsyncIterator[_Timed]:
+        """A turn of that name."""
+        lock = self._locks.get(name)
+        if lock is None:
+            lock = self._locks[name] = asyncio.Lock()
+        await lock.acquire()
+        timed = _Timed()
+        try:
+            yield timed
+        finally:
+            asyncio.get_running_loop().call_later(self._rest * timed.took_s, lock.release)
+
+
 class _Timed:
-    """A context that knows how long it took."""
+    """A context that knows how long it took: a turn's work, without its wait for another turn."""
 
     took_s = 0.0
 
-    async def __aenter__(self) -> None:
+    def __enter__(self) -> None:
         self._began_s = time.monotonic()
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.took_s = time.monotonic() - self._began_s
