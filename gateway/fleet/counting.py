@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from gateway.api.fields.table import FORWARDED, Endpoint
+from gateway.api.fields.table import FORWARDED
 from gateway.fleet.vllm import ProbeRefused, Unintelligible, Unreachable, VllmControl
+from gateway.handoffs import Endpoint
 
 TOKENIZE_PATH = b"/tokenize"
 _TAKEN = ("tools", "add_generation_prompt", "continue_final_message", "add_special_tokens")
