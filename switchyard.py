@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import os
 import sys
@@ -127,10 +126,6 @@ def main() -> None:
     from registry.console import say
     from registry.errors import AdapterRefused, RegistryError
 
-    gc.set_threshold(
-        10_000
-    )  # importing makes objects that stay: to look through them often is a tenth of a short command
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # to find that there are none reads every package
     os.umask(0o077)  # keys, usage and prompts of others lie in what is written
     try:
         cli()
@@ -151,14 +146,19 @@ def main() -> None:
 
 
 def fault_of_settings(error: ValueError) -> str | None:
-    """What is wrong with a setting, in one sentence; `None` for any other error."""
+    """What is wrong with `SWITCHYARD_*` or switchyard.toml, in one sentence; `None` for any other error."""
+    from tomllib import TOMLDecodeError
+
     from pydantic import ValidationError
+    from pydantic_settings import SettingsError
 
     if isinstance(error, ValidationError) and error.title.endswith("Settings"):
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         return f"SWITCHYARD_{name.upper()} is {first['input']!r}: {first['msg']}"
-    return None
+    if isinstance(error, TOMLDecodeError):
+        return f"switchyard.toml: {error}"
+    return f"SWITCHYARD_*: {error}" if isinstance(error, SettingsError) else None
 
 
 if __name__ == "__main__":

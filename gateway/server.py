@@ -53,10 +53,6 @@ class Server(uvicorn.Server):
         spare_what_lives()
 
 
-PYTHON_THRESHOLDS = (700, 10, 10)
-"""How often Python itself collects garbage; the command line does it less often while it imports."""
-
-
 def spare_what_lives() -> None:
     """Take every object that there is now out of the garbage collector's rounds, for the life of this process.
 
@@ -64,7 +60,6 @@ def spare_what_lives() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*PYTHON_THRESHOLDS)
     with suppress(OSError, AttributeError):  # another C library than glibc
         ctypes.CDLL(None).malloc_trim(0)  # what importing took and freed
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_settings import NoDecode
 
 from registry.settings import RegistrySettings
 
@@ -49,7 +50,7 @@ class GatewaySettings(RegistrySettings):
         "/admin/v1, and the details of /readyz; a port alone is on 127.0.0.1. Only /admin/v1 takes the key there, so "
         "no client may reach it. Default: they are on the gateway's port, and all of them take the admin key.",
     )
-    engines: list[str | EngineSettings] = Field(
+    engines: Annotated[list[str | EngineSettings], NoDecode] = Field(
         ["http://127.0.0.1:8001"],
         description="Engine URLs, http://host:port, on a network that only the gateway reaches (a JSON list, or with "
         "commas); or objects with "

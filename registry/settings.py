@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import tomllib
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-from registry.errors import InvalidInput
-
-PREFIX = "SWITCHYARD_"
-SETTINGS_FILE = Path("switchyard.toml")
+from pydantic import Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 
-class SwitchyardSettings(BaseModel):
+class SwitchyardSettings(BaseSettings):
     """Base of every settings class: `SWITCHYARD_*` first, then `switchyard.toml` in the working directory."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="SWITCHYARD_", toml_file="switchyard.toml", extra="ignore")
 
-    @model_validator(mode="before")
     @classmethod
-    def _sources(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """Arguments beat the environment, which beats the file. Raises `InvalidInput` when that is no TOML."""
-        try:
-            file = tomllib.loads(SETTINGS_FILE.read_text("utf-8")) if SETTINGS_FILE.is_file() else {}
-        except ValueError as error:
-            raise InvalidInput(f"{SETTINGS_FILE}: {error}") from error
-        environment = {
-            name[len(PREFIX) :].lower(): value for name, value in os.environ.items() if name.upper().startswith(PREFIX)
-        }
-        return {**file, **environment, **given}
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments beat the environment, which beats the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
 class RegistrySettings(SwitchyardSettings):

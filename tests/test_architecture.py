@@ -82,7 +82,7 @@ def test_the_help_of_an_operators_command_imports_neither_sql_nor_http(command: 
 
 
 READS = {"alembic", "mako", "obstore", "fastapi", "starlette", "uvicorn", "huggingface_hub", "safetensors", "pygments"}
-READS |= HEAVY | {"httpx", "prometheus_client", "valkey", "psycopg", "pydantic_settings", "trainer", "loadtest"}
+READS |= HEAVY | {"httpx", "prometheus_client", "valkey", "psycopg", "trainer", "loadtest"}
 """What no command needs that only reads the registry: each would cost it tens of milliseconds."""
 
 

@@ -51,14 +51,6 @@ ANSWERS: dict[str, Answer] = {
 
 
 @pytest.fixture
-def thresholds_of_the_command_line() -> Iterator[None]:
-    before = gc.get_threshold()
-    gc.set_threshold(10_000)
-    yield
-    gc.set_threshold(*before)
-
-
-@pytest.fixture
 def port() -> Iterator[int]:
     port = free_port()
     server = Server(server_config(app, "127.0.0.1", port, grace_s=1))
@@ -243,10 +235,3 @@ def test_requests_that_wait_for_their_turn_on_a_connection_are_bounded(port: int
 def test_a_round_of_the_garbage_collector_does_not_visit_what_was_there_when_the_server_had_started(port: int) -> None:
     assert httpx.get(f"http://127.0.0.1:{port}/nothing").status_code == 204  # served after all that a start has to do
     assert gc.get_freeze_count() > 10 * len(gc.get_objects())
-
-
-@pytest.mark.usefixtures("thresholds_of_the_command_line")
-def test_a_server_collects_garbage_as_often_as_python_does_by_itself(request: pytest.FixtureRequest) -> None:
-    port = request.getfixturevalue("port")
-    assert httpx.get(f"http://127.0.0.1:{port}/nothing").status_code == 204
-    assert gc.get_threshold() == (700, 10, 10)
