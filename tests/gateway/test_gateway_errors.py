@@ -251,7 +251,7 @@ def test_a_unit_header_has_a_limit(stack: Stack) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_failure_of_the_engine_is_a_502(stack: Stack, stream: bool) -> None:
-    stack.faults(fail_next=[500])
+    stack.faults(refuse_requests=500, refuse_requests_with=MESSAGES[0]["content"])  # not what we ask ourselves
     answer = stack.chat("triage", stream=stream)
     assert (answer.status_code, answer.json()["error"]["code"]) == (502, "engine_error")
     assert_clean(stack, answer.text)
@@ -295,7 +295,7 @@ def test_an_engine_that_hangs_is_given_up_after_the_head_timeout(stack: Stack, s
 
 
 def test_a_silence_within_a_stream_ends_it_after_the_idle_timeout(stack: Stack) -> None:
-    stack.faults(token_ms=60_000)
+    stack.faults(token_ms=5_000)
     began = time.monotonic()
     answer = stack.chat("triage", stream=True)
     assert 2.0 <= time.monotonic() - began < 4.0

@@ -122,7 +122,7 @@ def test_a_failure_after_a_ping_is_an_event_that_the_sdk_raises(waiting: Stack) 
 
 
 def test_a_failure_before_the_first_ping_has_its_status(waiting: Stack) -> None:
-    waiting.faults(fail_next=[500])
+    waiting.faults(refuse_requests=500, refuse_requests_with=MESSAGES[0]["content"])
     assert waiting.chat("triage", stream=True).status_code == 502
 
 

@@ -73,7 +73,7 @@ def tool(name: Any) -> dict[str, Any]:
             {"messages": [{"role": "assistant", "tool_calls": [CALL | {"id": 3}, CALL | {"type": "x"}]}]},
             ["messages[0].tool_calls[0].id", "messages[0].tool_calls[1].type"],
         ),
-        ({"tools": [tool("a b"), tool("ok"), tool("c d")]}, ["tools[0].function.name", "tools[2].function.name"]),
+        ({"tools": [tool("a\nb"), tool("ok"), tool("")]}, ["tools[0].function.name", "tools[2].function.name"]),
         ({"priority": 3, "cache_salt": "a"}, ["priority", "cache_salt"]),
         ({"functions": [3], "audio": {"voice": "x"}}, ["functions", "audio"]),
         ({"temperature": 9, "top_p": "x", "frobnicate": 1}, ["temperature", "top_p", "frobnicate"]),
