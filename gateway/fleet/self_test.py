@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Mapping
@@ -50,12 +51,15 @@ async def ask_as_clients_do(client: EngineClient, probes: ProbeLog, model: str, 
 async def _post(client: EngineClient, endpoint: Endpoint, name: str, body: dict[str, Any]) -> tuple[int, bytes]:
     headers = b"X-Request-Id: %b\r\n" % name.encode()
     try:
-        async with client.post(
-            INFERENCE_PATHS[endpoint], headers, orjson.dumps(body), head_timeout_s=PROBE_TIMEOUT_S
-        ) as exchange:
+        async with (
+            asyncio.timeout(PROBE_TIMEOUT_S),
+            client.post(
+                INFERENCE_PATHS[endpoint], headers, orjson.dumps(body), head_timeout_s=PROBE_TIMEOUT_S
+            ) as exchange,
+        ):
             return exchange.status, await exchange.body(PROBE_TIMEOUT_S)
-    except (EngineUnreachable, EngineBroke) as error:
-        raise Unreachable(f"a {endpoint} request of ours broke off: {error}") from error
+    except (EngineUnreachable, EngineBroke, TimeoutError) as error:
+        raise Unreachable(f"a {endpoint} request of ours broke off: {str(error) or 'timed out'}") from error
 
 
 def _object(answer: bytes) -> dict[str, Any]:

@@ -32,11 +32,12 @@ CONTRADICTIONS, TENANTS = 5, 3
 
 @dataclass(slots=True)
 class Evidence:
-    """Against one engine, since it was last seen to serve somebody."""
+    """Against one engine, on one boot of it, since it was last seen to serve somebody."""
 
     since_s: float
+    boot: float | None
     made: int | None = None
-    """Tokens that the engine had made for clients when the first trial looked."""
+    """Tokens that the engine had made for clients when a trial looked last; `None`: none has."""
     contradictions: int = 0
     tenants: set[str] = field(default_factory=set)
 
@@ -67,8 +68,9 @@ class Trials:
         """Take down what a worker says; whether the engine should be tried now."""
         now = time.monotonic()
         evidence = self._evidence.get(engine.url)
-        if evidence is None or now - evidence.since_s > EVIDENCE_KEPT_S:
-            evidence = self._evidence[engine.url] = Evidence(now)
+        boot = engine.residency.boot
+        if evidence is None or evidence.boot != boot or now - evidence.since_s > EVIDENCE_KEPT_S:
+            evidence = self._evidence[engine.url] = Evidence(now, boot)
         if disputed.served_elsewhere:
             self._answerable.add((engine.declared.base_digest, disputed.endpoint))
             evidence.contradictions += 1
@@ -102,13 +104,13 @@ class Trials:
     def _judge(self, engine: ManagedEngine, made: int) -> str:
         """Why an engine that answers our own questions must not serve all the same; empty when it may."""
         evidence = self._evidence.get(engine.url)
-        if evidence is None:
+        if evidence is None or evidence.boot != engine.residency.boot:
             return ""
-        if evidence.made is not None and made > evidence.made:  # it serves somebody
-            self._evidence[engine.url] = Evidence(time.monotonic(), made)
+        before, evidence.made = evidence.made, made
+        if before is not None and made > before:  # it serves somebody
+            self._evidence[engine.url] = Evidence(time.monotonic(), evidence.boot, made)
             return ""
-        evidence.made = made
-        if not evidence.is_a_pattern:
+        if before is None or not evidence.is_a_pattern:
             return ""
         return (
             f"it refused {evidence.contradictions} requests of {len(evidence.tenants)} tenants that other engines "
@@ -139,6 +141,11 @@ class Trials:
 
 
 async def _made_for_clients(engine: ManagedEngine) -> int:
-    """Tokens that the engine has made since its boot, less those of our probes."""
+    """Tokens that the engine has made since its boot, less those of our probes.
+
+    Raises `EngineFault`, also when it has restarted and not been met since: of what it is asked then it knows nothing.
+    """
     look = await engine.control.look()
+    if look.boot != engine.residency.boot:
+        raise EngineFault("it has restarted")
     return look.generation_tokens - engine.control.probes.completion_tokens

@@ -1,0 +1,113 @@
+"""What clients' refused requests say against an engine counts only while it serves nobody, and on that boot of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from gateway.fleet.connection import EngineClient
+from gateway.fleet.controller import Controller
+from gateway.fleet.engine import ManagedEngine
+from gateway.fleet.probes import ProbeLog
+from gateway.fleet.self_test import ask_as_clients_do
+from gateway.fleet.trials import CONTRADICTIONS, Trials
+from gateway.fleet.vllm import Unreachable
+from gateway.fleet.wire import Disputed
+from loadtest.testing import MockEngine, run_mock_engine
+from tests.gateway.link_parts import office
+from tests.gateway.raw_server import Connection, raw_server
+from tests.gateway.stack import House
+
+ONE = Disputed("", "completions", "acme", served_elsewhere=True)
+"""One tenant's word, whichever engine it is about."""
+
+
+@asynccontextmanager
+async def met(house: House) -> AsyncIterator[tuple[MockEngine, Controller]]:
+    """An engine that its controller knows."""
+    async with (
+        run_mock_engine(model=str(house.base_folder)) as mock,
+        office(house, mock.url, looks=False) as (controller, _),
+    ):
+        await look(controller)
+        yield mock, controller
+
+
+async def look(controller: Controller) -> None:
+    """One whole check of the only engine."""
+    await controller._look_at(controller.engines[0], reconcile=False)
+
+
+def contradict(trials: Trials, engine: ManagedEngine) -> None:
+    """Several tenants' requests, of which each is a pattern together with the others."""
+    for number in range(CONTRADICTIONS):
+        trials.is_due(engine, replace(ONE, tenant=f"tenant-{number}"))
+
+
+async def serve_somebody(engine: ManagedEngine) -> None:
+    """As a client's request that succeeds: it is none of the probes that are booked."""
+    name = engine.residency.base_name
+    body = {"model": name, "prompt": "a", "max_tokens": 2}
+    await engine.control._http.post("/v1/completions", json=body)
+
+
+async def test_a_pattern_of_refusals_waits_for_a_second_look_at_whether_the_engine_serves_somebody(
+    house: House,
+) -> None:
+    async with met(house) as (_, controller):
+        engine, trials = controller.engines[0], controller.trials
+        contradict(trials, engine)
+        await trials.try_now(engine, "completions")
+        assert engine.health.serves, "nobody has looked before, so it is not known that it serves nobody"
+        await serve_somebody(engine)
+        await trials.try_now(engine, "completions")
+        assert engine.health.serves
+        contradict(trials, engine)
+        await trials.try_now(engine, "completions")
+        assert engine.health.state == "refused"
+
+
+async def test_what_was_said_against_an_engine_before_it_restarted_counts_no_more(house: House) -> None:
+    async with met(house) as (mock, controller):
+        engine, trials = controller.engines[0], controller.trials
+        await serve_somebody(engine)
+        trials.is_due(engine, ONE)
+        await trials.try_now(engine, "completions")
+        contradict(trials, engine)
+        await mock.restart()
+        await look(controller)
+        for _ in range(2):
+            trials.is_due(engine, ONE)
+            await trials.try_now(engine, "completions")
+        assert engine.health.serves
+
+
+async def test_an_engine_whose_restart_nobody_has_seen_yet_is_not_refused_for_what_it_does_not_know(
+    house: House,
+) -> None:
+    async with met(house) as (mock, controller):
+        engine, trials = controller.engines[0], controller.trials
+        await mock.restart()
+        await trials.try_now(engine, "completions")
+        assert engine.health.serves
+
+
+async def test_an_engine_that_never_ends_its_answer_to_us_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.fleet.self_test.PROBE_TIMEOUT_S", 0.1)
+
+    async def drip(connection: Connection) -> None:
+        await connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")
+        while True:
+            await connection.send(b" ")
+            await asyncio.sleep(0.01)
+
+    async with raw_server(drip) as server:
+        client = EngineClient(server.url)
+        async with asyncio.timeout(5):
+            with pytest.raises(Unreachable, match="timed out"):
+                await ask_as_clients_do(client, ProbeLog(), "base", "completions")
+        assert not client.active
