@@ -232,7 +232,7 @@ class EngineClient:
             async with asyncio.timeout(self._connect_timeout_s):
                 _, connection = await loop.create_connection(lambda: EngineConnection(self), self._host, self._port)
         except (OSError, TimeoutError) as error:
-            raise EngineUnreachable(f"cannot connect to the engine: {error or 'timed out'}") from None
+            raise EngineUnreachable(f"cannot connect to the engine: {str(error) or 'timed out'}") from None
         return connection
 
     def take_idle(self) -> EngineConnection | None:

@@ -173,7 +173,7 @@ class VllmControl:
         except httpx.HTTPError as error:
             if await self._holds(name, folder):
                 return
-            raise Unreachable(f"loading broke off: {error or type(error).__name__}") from error
+            raise Unreachable(f"loading broke off: {str(error) or type(error).__name__}") from error
         if answer.status_code == 200:
             return
         message = _message(answer)
@@ -196,7 +196,7 @@ class VllmControl:
         try:
             answer = await self._http.post("/v1/unload_lora_adapter", json={"lora_name": name})
         except httpx.HTTPError as error:
-            raise Unreachable(f"unloading broke off: {error or type(error).__name__}") from error
+            raise Unreachable(f"unloading broke off: {str(error) or type(error).__name__}") from error
         if answer.status_code not in (200, 404):
             raise Unreachable(f"unloading failed with HTTP {answer.status_code}: {_message(answer)}")
 
@@ -263,7 +263,7 @@ class VllmControl:
         try:
             answer = await self._http.post("/tokenize", json=body)
         except httpx.HTTPError as error:
-            raise Unreachable(f"/tokenize broke off: {error or type(error).__name__}") from error
+            raise Unreachable(f"/tokenize broke off: {str(error) or type(error).__name__}") from error
         if 400 <= answer.status_code < 500:
             raise ProbeRefused(f"/tokenize answers HTTP {answer.status_code}: {_message(answer)}")
         if answer.status_code != 200:
@@ -312,7 +312,7 @@ class VllmControl:
         try:
             answer = await self._http.post("/v1/chat/completions", json=body)
         except httpx.HTTPError as error:
-            raise Unreachable(f"a question about tools broke off: {error or type(error).__name__}") from error
+            raise Unreachable(f"a question about tools broke off: {str(error) or type(error).__name__}") from error
         return not is_about_tool_parser(_message(answer) or "")
 
     async def _complete(
@@ -331,7 +331,7 @@ class VllmControl:
             document = _json(answer)
             usage = document.get("usage")
         except httpx.HTTPError as error:
-            raise Unreachable(f"a probe broke off: {error or type(error).__name__}") from error
+            raise Unreachable(f"a probe broke off: {str(error) or type(error).__name__}") from error
         finally:
             self.probes.ended(body, usage, started_at_ms)
         return document
@@ -355,7 +355,7 @@ class VllmControl:
         except (httpx.ReadTimeout, httpx.PoolTimeout, TimeoutError) as error:
             raise Silent(f"GET {path}: no answer within {timeout_s:g} s") from error
         except httpx.HTTPError as error:
-            raise Unreachable(f"GET {path}: {error or type(error).__name__}") from error
+            raise Unreachable(f"GET {path}: {str(error) or type(error).__name__}") from error
         if answer.status_code != 200:
             raise Unreachable(f"GET {path}: HTTP {answer.status_code}")
         return httpx.Response(200, content=bytes(body), request=answer.request)
