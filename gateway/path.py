@@ -122,18 +122,18 @@ async def _attempt_until_served(
     respond: Respond,
 ) -> None:
     """Try engines until one has answered. Another one only before the first byte: a begun answer is never replayed."""
-    unable = who_cannot(arm, house.fleet.view(), request.needs) if request.needs else set()
+    unable = _lacking(arm, request, house)
     failure = "no healthy engine serves its base model, or all are full"
     dispute = Dispute(house.fleet, principal.tenant, call.endpoint)
     load = EngineLoad(house.fleet.in_flight.by_engine, house.settings.engine_max_in_flight)
     for number in range(MAX_ATTEMPTS):
         avoided = house.fleet.breaker.avoided(time.monotonic())
         attempt = place(arm, house.fleet.view(), load, unable, avoided, number)
+        if attempt is None and (back := await house.fleet.comes_back(arm.base_digest, house.settings.cold_wait_s)):
+            unable = unable - back | _lacking(arm, request, house)
+            attempt = place(arm, house.fleet.view(), load, unable, avoided, number)
         if attempt is None:
-            if not await house.fleet.comes_back(arm.base_digest, house.settings.cold_wait_s):
-                break
-            unable = who_cannot(arm, house.fleet.view(), request.needs) if request.needs else set()
-            continue
+            break
         meter = Meter(house.journal, call, principal, request, arm, attempt.engine.url, number, bill)
         try:
             with meter as usage:
@@ -179,6 +179,10 @@ async def _attempt_until_served(
                 house.lengths.saw(principal.tenant, arm.public_name, usage)
             return
     raise dispute.unless_settled(_unavailable(arm, failure))
+
+
+def _lacking(arm: Arm, request: InferenceRequest, house: House) -> set[str]:
+    return who_cannot(arm, house.fleet.view(), request.needs) if request.needs else set()
 
 
 def _note_failure(house: House, engine_url: str) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -154,15 +154,24 @@ class FleetWorker:
         """Engines that may take traffic now."""
         return self._view
 
-    async def comes_back(self, base_digest: str, timeout_s: float) -> bool:
-        """Wait for an engine of a base that has started and is being met; whether one takes traffic now."""
-        waited = False
+    async def comes_back(self, base_digest: str, timeout_s: float) -> Set[str]:
+        """Wait for the first of the engines of a base that have started and are being met; URLs of those that take
+        traffic now, none when it is too late or all of them turn out not to serve.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while any(one.state == "starting" for one in self._engines.values() if one.base_digest == base_digest):
-                    waited = True
+                while met := self._being_met(base_digest):
                     await self._shown.wait()
-        return waited and any(engine.base_digest == base_digest for engine in self._view.engines)
+                    if back := met.intersection(engine.url for engine in self._view.engines):
+                        return back
+        return frozenset()
+
+    def _being_met(self, base_digest: str) -> set[str]:
+        return {
+            url
+            for url, mirror in self._engines.items()
+            if mirror.base_digest == base_digest and mirror.state == "starting"
+        }
 
     async def ensure(self, engine_url: str, version: VersionEntry) -> None:
         """Make a version resident on an engine; callers who ask at once share one load. Raises `ColdAdapterFailed`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Set
 from types import TracebackType
 from typing import Protocol
 
@@ -25,8 +26,10 @@ class Fleet(Protocol):
     def view(self) -> FleetView:
         """Engines that may take traffic now."""
 
-    async def comes_back(self, base_digest: str, timeout_s: float) -> bool:
-        """Wait for an engine of a base that has started and is being met; whether one takes traffic now."""
+    async def comes_back(self, base_digest: str, timeout_s: float) -> Set[str]:
+        """Wait for the first of the engines of a base that have started and are being met; URLs of those that take
+        traffic now.
+        """
 
     async def ensure(self, engine_url: str, version: VersionEntry) -> None:
         """Make a cold adapter resident. Raises `ColdAdapterFailed`."""

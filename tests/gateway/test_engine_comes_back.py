@@ -17,15 +17,17 @@ NAMES = [f"acme/task-{number}" for number in range(3)]
 
 
 class Gate:
-    """The examination of engines, which a test holds up."""
+    """The examination of engines, which a test holds up; of those in `passes` it never does."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.open = threading.Event()
         self.open.set()
+        self.passes: set[str] = set()
         examine = trials.Trials.examine
 
         async def held_up(own: trials.Trials, engine: ManagedEngine) -> None:
-            await asyncio.to_thread(self.open.wait, 60)
+            while not self.open.is_set() and engine.url not in self.passes:
+                await asyncio.sleep(0.005)
             await examine(own, engine)
 
         monkeypatch.setattr(trials.Trials, "examine", held_up)
@@ -60,6 +62,25 @@ def test_requests_wait_while_an_engine_that_is_back_is_met_and_adapters_are_load
         assert not any(one.done() for one in waiting)
         gate.open.set()
         assert [one.result().status_code for one in waiting] == [200] * 3
+
+
+def test_the_first_engine_that_is_back_serves_who_waits_while_another_is_still_being_met(
+    house: House, gate: Gate
+) -> None:
+    with run_stack(filled(house), engines=({}, {})) as stack, ThreadPoolExecutor(3) as pool:
+        stack.wait_resident(*(f"{name}@1.0" for name in NAMES))
+        gate.open.clear()
+        for engine in stack.engines:
+            run(engine.stop())
+            stack.wait_state(engine, "down")
+            run(engine.start())
+            stack.wait_state(engine, "starting")
+        waiting = asked(stack, pool, *NAMES)
+        assert not any(one.done() for one in waiting)
+        gate.passes.add(stack.engines[1].url)
+        assert [one.result().status_code for one in waiting] == [200] * 3
+        assert stack.worker.states()[stack.engine.url][0] == "starting"
+        gate.open.set()
 
 
 def test_requests_wait_no_longer_than_for_a_cold_load(house: House, gate: Gate) -> None:
