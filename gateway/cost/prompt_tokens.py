@@ -33,7 +33,8 @@ TENANTS_REST, ENGINES_REST = 4, 1
 """So many times as long as a count took, its tenant's next one waits, and its engine's: of an engine's time, one
 tenant's counts fill a fifth, and all of a worker's a half.
 """
-_COUNT = re.compile(rb'"count":(\d+)')
+_COUNT = re.compile(rb'"count":(\d+)[,}]')
+"""With what follows it: an answer may be cut anywhere on its way, also within a number."""
 
 
 class Fleet(Protocol):

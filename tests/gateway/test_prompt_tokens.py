@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +23,7 @@ from gateway.fleet.view import EngineView, FleetView
 from gateway.handoffs import Arm
 from loadtest.mock_engine.options import Options
 from loadtest.testing import MockEngine
+from tests.gateway.raw_server import Connection, raw_server
 from tests.gateway.stack import CHAT, MESSAGES, TEXT, House, Stack, open_house, run_engines, run_gateway, wait_until
 from tests.gateway.test_chat_template import measured
 
@@ -232,23 +234,42 @@ def test_of_several_engines_one_counts_for_all_only_where_all_are_known_to_rende
         assert stack.chat("triage", "globex").status_code == 200, "one alone counts what it serves itself"
 
 
-async def test_a_tenants_next_count_waits_a_while_and_another_tenants_does_not() -> None:
-    mock = MockEngine(Options())
-    await mock.start()
-    engine = EngineView(mock.url, EngineClient(mock.url), "sha256:0", "base", {}, counts="itself")
+ARM = Arm("acme/triage@1.0", "sha256:0", None, None, None, None)
+THREE_WORDS = parse_request("completions", b'{"model": "m", "prompt": "a b c"}', caps=Caps(), allow_unknown=False)
+
+
+@contextmanager
+def counting_by(url: str) -> Iterator[PromptTokens]:
+    """Counts by one engine."""
+    engine = EngineView(url, EngineClient(url), "sha256:0", "base", {}, counts="itself")
     fleet: Any = SimpleNamespace(
         view=lambda: FleetView((engine,), Homes({}), {}), in_flight=SimpleNamespace(by_engine={})
     )
-    prompts = PromptTokens(fleet)
-    arm = Arm("acme/triage@1.0", "sha256:0", None, None, None, None)
-    request = parse_request("completions", b'{"model": "m", "prompt": "a b c"}', caps=Caps(), allow_unknown=False)
+    yield PromptTokens(fleet)
+    engine.client.close()
+
+
+async def test_a_count_that_comes_in_two_pieces_is_read_whole() -> None:
+    async def answer(connection: Connection) -> None:
+        await connection.send(b'HTTP/1.1 200 OK\r\ncontent-length: 27\r\n\r\n{"count":12')
+        await asyncio.sleep(0.02)
+        await connection.send(b'34,"tokens":[1]}')
+
+    async with raw_server(answer) as server:
+        with counting_by(server.url) as prompts:
+            assert await prompts.count("acme", ARM, THREE_WORDS, 30) == 1234
+
+
+async def test_a_tenants_next_count_waits_a_while_and_another_tenants_does_not() -> None:
+    mock = MockEngine(Options())
+    await mock.start()
     async with httpx.AsyncClient() as http:
         await http.post(f"{mock.url}/mock/faults", json={"tokenize_ms": 50.0})
-    assert await prompts.count("acme", arm, request, 30) == 3
-    again = asyncio.create_task(prompts.count("acme", arm, request, 30))
-    await asyncio.sleep(0)
-    assert await prompts.count("globex", arm, request, 30) == 3
-    assert not again.done()
-    assert await again == 3
-    engine.client.close()
+    with counting_by(mock.url) as prompts:
+        assert await prompts.count("acme", ARM, THREE_WORDS, 30) == 3
+        again = asyncio.create_task(prompts.count("acme", ARM, THREE_WORDS, 30))
+        await asyncio.sleep(0)
+        assert await prompts.count("globex", ARM, THREE_WORDS, 30) == 3
+        assert not again.done()
+        assert await again == 3
     await mock.stop()
