@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.api.fields.schema_faults import schema_fault
+from gateway.api.fields.schema_faults import MOST_BYTES, schema_fault
 from tests.gateway.stack import CHAT, Stack, open_house, run_stack
 
 
@@ -83,6 +83,7 @@ def test_a_schema_that_the_engine_refuses_is_refused_by_the_path_of_what_is_wron
         ({"additionalProperties": 5}, ".additionalProperties"),
         ({"$ref": "#/nowhere"}, ".$ref"),
         ({"$ref": 5}, ".$ref"),
+        ({"anyOf": [{"$ref": f"#/anyOf/{'9' * 5_000}"}]}, ".anyOf[0].$ref"),
         ({"$defs": {"a": {"type": "foo"}}}, ".$defs.a.type"),
         ({"pattern": "["}, ".pattern"),
         ({"pattern": 5}, ".pattern"),
@@ -117,6 +118,23 @@ def test_whatever_xgrammar_calls_wrong_is_found(schema: dict[str, Any], path: st
 )
 def test_nothing_is_called_wrong_in_a_sound_schema(schema: dict[str, Any]) -> None:
     assert schema_fault(formatted(schema)) is None
+
+
+@pytest.mark.timeout(10)
+def test_patterns_that_take_long_to_compile_hold_nobody_up() -> None:
+    pattern = "(?i:" + "[ -\uffff]" * 1_800 + ")"
+    fault = schema_fault(formatted({"type": "strin", "pattern": pattern}))
+    assert fault is not None
+    assert fault.param == f"{SCHEMA}.type"
+
+
+def test_no_more_of_schemas_is_looked_at_than_takes_a_moment() -> None:
+    long = tool({"anyOf": [{} for _ in range(MOST_BYTES // 3)]}, strict=True)
+    bad = tool({"type": "strin"}, strict=True)
+    assert schema_fault({"tools": [long, bad]}) is None
+    fault = schema_fault({"tools": [bad, long]})
+    assert fault is not None
+    assert fault.param == "tools[0].function.parameters.type"
 
 
 def test_every_fault_is_named_and_only_of_schemas_that_are_compiled() -> None:
