@@ -76,16 +76,22 @@ def _remedy_for_silence(url: str, up: RunningUp | None, settings: GatewaySetting
 
 def _for_engines(settings: GatewaySettings, up: RunningUp | None, *, own: bool) -> list[Check]:
     """What must be there for engines: of one's own a registered base, for that of `up` also what it runs on."""
-    names = _registered_bases(settings)
-    if own:
-        return [checks.check_registered_bases(names)]
-    sample = settings.state_dir / "base" / "smollm2-135m-instruct"
-    base = checks.check_registered_bases(names) if up is not None or names else checks.check_base(sample)
-    return [checks.check_engine_wheel(), checks.check_torch(), checks.check_cpu(), base]
+    base = _check_base(settings, sample_will_do=not own and up is None)
+    return [base] if own else [checks.check_engine_wheel(), checks.check_torch(), checks.check_cpu(), base]
+
+
+def _check_base(settings: GatewaySettings, *, sample_will_do: bool) -> Check:
+    try:
+        names = _registered_bases(settings)
+    except RegistryError as error:
+        return Check("base model", False, error.message, "the registry must be readable: see state_dir, database_url")
+    if sample_will_do and not names:
+        return checks.check_base(settings.state_dir / "base" / "smollm2-135m-instruct")
+    return checks.check_registered_bases(names)
 
 
 def _registered_bases(settings: GatewaySettings) -> list[str]:
-    """Their names; a registry that is not there is not made."""
+    """Their names; a registry that is not there is not made. Raises `RegistryError`."""
     if settings.database_url is None and not (settings.state_dir / "registry.db").exists():
         return []
     with Registry.open(settings) as registry:

@@ -60,7 +60,14 @@ class Database:
         """
         if self.url.startswith("sqlite:///"):
             file = Path(self.url.removeprefix("sqlite:///"))
-            file.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise RegistryError(
+                    f"the database {self.url} cannot be used: {file.parent} is no folder and cannot be made one "
+                    f"({error.strerror})",
+                    param="database_url",
+                ) from error
             if str(file) != ":memory:":
                 with suppress(OSError):  # SQLite says what is wrong, in its own words
                     private_file(file)

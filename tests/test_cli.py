@@ -221,6 +221,13 @@ def test_doctor_does_not_send_people_with_engines_of_their_own_to_the_sample(
     assert "prepare" not in said
 
 
+def test_doctor_says_all_it_can_where_the_database_is_away(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWITCHYARD_DATABASE_URL", "sqlite:////dev/null/registry.db")
+    checks = checks_of(run)
+    assert "the database sqlite:////dev/null/registry.db cannot be used" in checks["base model"]["found"]
+    assert {"python", "engine", "torch", "cpu"} < set(checks)
+
+
 def test_doctor_says_of_an_engine_that_up_starts_again_that_it_does(run: Run) -> None:
     state_dir = GatewaySettings().state_dir
     with only_up(state_dir, NOBODY):

@@ -164,6 +164,7 @@ def hub_import_in_a_new_process() -> subprocess.CompletedProcess[str]:
     [
         ("SWITCHYARD_MAX_LORA_RANK", "many", "SWITCHYARD_MAX_LORA_RANK is 'many'"),
         ("SWITCHYARD_DATABASE_URL", "nonsense", "database_url cannot be used"),
+        ("SWITCHYARD_DATABASE_URL", "sqlite:////dev/null/registry.db", "/dev/null is no folder and cannot be made one"),
         ("SWITCHYARD_BLOB_URL", "gopher://x", "blob_url is 'gopher://x'"),
         ("SWITCHYARD_STATE_DIR", "/dev/null/state", "state_dir is '/dev/null/state'"),
     ],
