@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from typing import Any
 
@@ -153,12 +154,21 @@ def fault_of_settings(error: ValueError) -> str | None:
     from pydantic_settings import SettingsError
 
     if isinstance(error, ValidationError) and error.title.endswith("Settings"):
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        return f"SWITCHYARD_{name.upper()} is {first['input']!r}: {first['msg']}"
+        deepest = max(error.errors(), key=lambda one: len(one["loc"]))  # of a union's members the one that was meant
+        name, *below = (str(part) for part in deepest["loc"] if part not in ("str", "EngineSettings"))
+        path = ".".join([f"SWITCHYARD_{name.upper()}", *below])
+        return f"{path} is {_without_secrets(path, deepest['input'])}: {deepest['msg']}"
     if isinstance(error, TOMLDecodeError):
         return f"switchyard.toml: {error}"
     return f"SWITCHYARD_*: {error}" if isinstance(error, SettingsError) else None
+
+
+def _without_secrets(path: str, value: object) -> str:
+    """A setting's value as it may be shown: no key, no secret, no password in a URL."""
+    if re.search("key|secret", path, re.IGNORECASE):
+        return "…"
+    shown = re.sub("(api_key.*?:).*", r"\1 …", repr(value))
+    return re.sub(r"""(?<=://)[^/@'"]*@""", "…@", shown)
 
 
 if __name__ == "__main__":

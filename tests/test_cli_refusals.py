@@ -191,6 +191,34 @@ def test_a_wrong_list_and_a_broken_settings_file_are_told(
     assert run("keys", "list").err.startswith("error: switchyard.toml: ")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("ENGINES", '[{"url": "http://x:1", "api_key": "sk-hidden", "bse": 1}]', "ENGINES.0.bse is 1: Extra inputs"),
+        (
+            "ENGINES",
+            '[{"url": "http://x:1", "api_key": "sk,hidden"',
+            'ENGINES is \'[{"url": "http://x:1", "api_key": …: ',
+        ),
+        (
+            "ENGINES",
+            '[{"url": "http://x:1", "api_key": "sk,hidden key"}]',
+            "ENGINES.0.api_key is …: String should match",
+        ),
+        ("ENGINES", '[[{"api_key": "sk-hidden"}]]', "ENGINES.0 is [{'api_key': …: "),
+        ("ENGINE_API_KEY", "sk-hidden key", "ENGINE_API_KEY is …: String should match"),
+        ("LIMITS_STORE", "http://user:sk-hidden@store:1", "LIMITS_STORE is 'http://…@store:1': Value error, no URL"),
+    ],
+)
+def test_a_wrong_setting_is_told_without_the_keys_in_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch, name: str, value: str, sentence: str
+) -> None:
+    monkeypatch.setenv(f"SWITCHYARD_{name}", value)
+    said = run("doctor").err
+    assert f"SWITCHYARD_{sentence}" in said
+    assert "hidden" not in said
+
+
 def test_an_error_that_is_not_expected_keeps_its_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise ValueError("a bug")
