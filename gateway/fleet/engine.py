@@ -60,8 +60,8 @@ class ManagedEngine:
         """Look at the engine; on a boot that is new to us find out what it holds. True on such a boot.
 
         So too when one that was refused is taken back. `examine` raises `EngineRefused` for an engine that cannot do
-        its work; it is asked before the engine takes traffic on a boot on which nothing was proven. `on_starting` is
-        called when an engine that we knew is back, and this is going to take some seconds.
+        its work; it is asked before the engine takes traffic on a boot on which nothing was proven, or after it was
+        refused. `on_starting` is called when an engine that we knew is back, and this is going to take some seconds.
         `in_flight` are our workers' requests and our loads on it, `heard_s` is when (`time.monotonic()`) one of the
         workers last got a byte.
         The state afterwards says what was found.
@@ -133,12 +133,13 @@ class ManagedEngine:
     async def _meet(
         self, look: Look, find: Finder, zero_adapter: Path, examine: Callable[[], Awaitable[None]] | None
     ) -> bool:
-        new_boot = look.boot != self.residency.boot or self.health.condition == "refused"
+        refused = self.health.condition == "refused"
+        new_boot = refused or look.boot != self.residency.boot
         async with self.loading:  # else a load that begins now would be taken for a stranger
             began_s = time.monotonic()
             try:
                 await self._take_over(look, find, zero_adapter)
-                if examine is not None and not self.residency.resident:
+                if examine is not None and (refused or not self.residency.resident):  # a load may have ended since
                     await examine()
             except EngineRefused as error:
                 self.refuse(str(error))

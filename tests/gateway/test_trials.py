@@ -18,9 +18,9 @@ from gateway.fleet.trials import CONTRADICTIONS, Trials
 from gateway.fleet.vllm import Unreachable
 from gateway.fleet.wire import Disputed
 from loadtest.testing import MockEngine, run_mock_engine
-from tests.gateway.link_parts import office
+from tests.gateway.link_parts import entry_of, eventually, office
 from tests.gateway.raw_server import Connection, raw_server
-from tests.gateway.stack import House
+from tests.gateway.stack import House, proof
 
 ONE = Disputed("", "completions", "acme", served_elsewhere=True)
 """One tenant's word, whichever engine it is about."""
@@ -94,6 +94,23 @@ async def test_an_engine_whose_restart_nobody_has_seen_yet_is_not_refused_for_wh
         await mock.restart()
         await trials.try_now(engine, "completions")
         assert engine.health.serves
+
+
+async def test_a_load_that_ends_on_an_engine_which_was_refused_meanwhile_spares_it_no_examination(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.fleet.health.FIRST_EXAMINATION_S", 0.0)
+    version = entry_of(house, house.publish("acme/triage", proof=proof()).id)
+    async with met(house) as (mock, controller):
+        engine = controller.engines[0]
+        await mock.faults(load_ms=100, refuse_requests=400)
+        loading = asyncio.create_task(controller.ensure(mock.url, version))
+        await eventually("the load to begin", engine.loading.locked)
+        await controller.trials.try_now(engine, "completions")
+        assert engine.health.state == "refused"
+        await loading
+        await look(controller)
+        assert engine.health.state == "refused"
 
 
 async def test_an_engine_that_never_ends_its_answer_to_us_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
