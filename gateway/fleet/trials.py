@@ -24,7 +24,9 @@ from gateway.handoffs import Endpoint
 log = logging.getLogger("switchyard.fleet")
 ENDPOINTS: tuple[Endpoint, ...] = ("completions", "chat")
 TRIAL_EVERY_S = 5.0
-"""Of one engine; whoever sends bad bodies makes it answer a few tokens of ours so often."""
+"""Of one engine and endpoint; whoever sends bad bodies makes it answer a few tokens of ours so often, and keeps nobody
+from having it tried on the other endpoint.
+"""
 EVIDENCE_KEPT_S = 60.0
 CONTRADICTIONS, TENANTS = 5, 3
 """Requests that an engine refused and others served, and the tenants that they are of: so many are a pattern."""
@@ -55,7 +57,7 @@ class Trials:
         self._answerable: set[tuple[str, Endpoint]] = set()
         """Base's digest, and what some engine has answered of it: not every base has a chat template."""
         self._evidence: dict[str, Evidence] = {}
-        self._tried_s: dict[str, float] = {}
+        self._tried_s: dict[tuple[str, Endpoint], float] = {}
         self._running: set[str] = set()
         """URLs of engines that are being tried."""
 
@@ -75,10 +77,11 @@ class Trials:
             self._answerable.add((engine.declared.base_digest, disputed.endpoint))
             evidence.contradictions += 1
             evidence.tenants.add(disputed.tenant)
-        late_enough = now - self._tried_s.get(engine.url, -TRIAL_EVERY_S) >= TRIAL_EVERY_S
+        question = (engine.url, disputed.endpoint)
+        late_enough = now - self._tried_s.get(question, -TRIAL_EVERY_S) >= TRIAL_EVERY_S
         if not engine.health.serves or not late_enough or engine.url in self._running:
             return False
-        self._tried_s[engine.url] = now
+        self._tried_s[question] = now
         return True
 
     async def try_now(self, engine: ManagedEngine, endpoint: Endpoint) -> None:

@@ -65,7 +65,7 @@ LEND_TIMEOUT_S = 1.0
 ASK_AGAIN_S = 5.0
 """A load that is waited for is asked for again so often: an answer that gets lost must not be waited for."""
 DISPUTE_EVERY_S = 1.0
-"""An engine's refusals that nobody contradicts are told of so often: they may be all a tenant's fault."""
+"""What an engine refuses on one endpoint and nobody contradicts is told of so often: all may be one tenant's fault."""
 ABORTING: tuple[EngineState, ...] = ("hung", "down")
 """States in which running requests are given up: nothing will come of them."""
 
@@ -137,8 +137,8 @@ class FleetWorker:
         self._address: str | None = None
         """Of the controller that was known last."""
         self._look_up: asyncio.Task[Lease | None] | None = None
-        self._disputed_s: dict[str, float] = {}
-        """Engine URL → when a refusal that nobody contradicts was told of last."""
+        self._disputed_s: dict[tuple[str, Endpoint], float] = {}
+        """(engine URL, endpoint) → when a refusal that nobody contradicts was told of last."""
         self._ids = count(1)
         self._waiting: dict[tuple[str, int], _Waiting] = {}
         self._questions: dict[int, asyncio.Future[Any]] = {}
@@ -208,9 +208,9 @@ class FleetWorker:
         """An engine refused or failed a request, and we do not know why: the controller should find out."""
         now = time.monotonic()
         if not served_elsewhere:
-            if now - self._disputed_s.get(engine_url, -DISPUTE_EVERY_S) < DISPUTE_EVERY_S:
+            if now - self._disputed_s.get((engine_url, endpoint), -DISPUTE_EVERY_S) < DISPUTE_EVERY_S:
                 return
-            self._disputed_s[engine_url] = now
+            self._disputed_s[engine_url, endpoint] = now
         self._send(Disputed(engine_url, endpoint, tenant, served_elsewhere))
 
     def wake(self) -> None:

@@ -6,7 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
+import orjson
 import pytest
 
 from gateway.fleet.connection import EngineClient
@@ -14,9 +17,10 @@ from gateway.fleet.controller import Controller
 from gateway.fleet.engine import ManagedEngine
 from gateway.fleet.probes import ProbeLog
 from gateway.fleet.self_test import ask_as_clients_do
-from gateway.fleet.trials import CONTRADICTIONS, Trials
+from gateway.fleet.trials import CONTRADICTIONS, ENDPOINTS, Trials
 from gateway.fleet.vllm import Unreachable
 from gateway.fleet.wire import Disputed
+from gateway.fleet.worker import FleetWorker
 from loadtest.testing import MockEngine, run_mock_engine
 from tests.gateway.link_parts import entry_of, eventually, office
 from tests.gateway.raw_server import Connection, raw_server
@@ -94,6 +98,27 @@ async def test_an_engine_whose_restart_nobody_has_seen_yet_is_not_refused_for_wh
         await mock.restart()
         await trials.try_now(engine, "completions")
         assert engine.health.serves
+
+
+async def test_who_has_an_engine_tried_on_one_endpoint_keeps_nobody_from_having_it_tried_on_the_other(
+    house: House,
+) -> None:
+    async with met(house) as (_, controller):
+        engine = controller.engines[0]
+        due = [
+            controller.trials.is_due(engine, Disputed(engine.url, endpoint, "acme", served_elsewhere=False))
+            for endpoint in ENDPOINTS * 2
+        ]
+        assert due == [True, True, False, False]
+
+
+def test_a_worker_tells_of_refusals_on_each_endpoint(house: House) -> None:
+    told: list[bytes] = []
+    worker = FleetWorker("w", house.registry.leadership, "", engine_key=lambda _: None, on_catalog_moved=lambda _: None)
+    worker._writer = cast("asyncio.StreamWriter", SimpleNamespace(write=told.append, is_closing=lambda: False))
+    for endpoint in ENDPOINTS * 2:
+        worker.disputed("http://x:1", endpoint, "acme", served_elsewhere=False)
+    assert [orjson.loads(line)["endpoint"] for line in told] == [*ENDPOINTS]
 
 
 async def test_a_load_that_ends_on_an_engine_which_was_refused_meanwhile_spares_it_no_examination(
