@@ -22,7 +22,6 @@ COMMANDS = (
 def run(folder: Path, scale: float) -> dict[str, Any]:
     """The median of each command, on a registry with one tenant."""
     environment = os.environ | {"SWITCHYARD_STATE_DIR": str(folder)}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installation has its bytecode
     command_line = [sys.executable, str(ROOT / "switchyard.py")]
     subprocess.run([*command_line, "tenants", "create", "acme"], env=environment, check=True, capture_output=True)
     runs = max(1, round(RUNS * scale))
