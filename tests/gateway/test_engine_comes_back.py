@@ -49,6 +49,15 @@ def filled(house: House) -> House:
     return house
 
 
+def restart_behind(gate: Gate, stack: Stack) -> None:
+    """The engine has started again, and is not met before the gate opens."""
+    run(stack.engine.stop())
+    stack.wait_state(stack.engine, "down")
+    gate.open.clear()
+    run(stack.engine.start())
+    stack.wait_state(stack.engine, "starting")
+
+
 def test_requests_wait_while_an_engine_that_is_back_is_met_and_adapters_are_loaded(house: House, gate: Gate) -> None:
     with run_stack(filled(house)) as stack, ThreadPoolExecutor(3) as pool:
         stack.wait_resident(*(f"{name}@1.0" for name in NAMES))
@@ -86,11 +95,7 @@ def test_the_first_engine_that_is_back_serves_who_waits_while_another_is_still_b
 def test_requests_wait_no_longer_than_for_a_cold_load(house: House, gate: Gate) -> None:
     with run_stack(filled(house), cold_wait_s=0.2) as stack:
         stack.wait_resident(*(f"{name}@1.0" for name in NAMES))
-        run(stack.engine.stop())
-        stack.wait_state(stack.engine, "down")
-        gate.open.clear()
-        run(stack.engine.start())
-        stack.wait_state(stack.engine, "starting")
+        restart_behind(gate, stack)
         answer = stack.chat(NAMES[0])
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "engine_unavailable")
         gate.open.set()
@@ -100,11 +105,7 @@ def test_requests_wait_no_longer_than_for_a_cold_load(house: House, gate: Gate) 
 def test_requests_that_wait_for_an_engine_which_turns_out_not_to_serve_are_told(house: House, gate: Gate) -> None:
     with run_stack(filled(house)) as stack, ThreadPoolExecutor(1) as pool:
         stack.wait_resident(*(f"{name}@1.0" for name in NAMES))
-        run(stack.engine.stop())
-        stack.wait_state(stack.engine, "down")
-        gate.open.clear()
-        run(stack.engine.start())
-        stack.wait_state(stack.engine, "starting")
+        restart_behind(gate, stack)
         (waiting,) = asked(stack, pool, NAMES[0])
         stack.faults(refuse_requests=400)
         gate.open.set()
