@@ -80,15 +80,16 @@ class BlobStore:
         return document
 
     def _create(self, path: str, data: bytes) -> None:
+        store = self._store  # imports obstore under its lock: two threads that do it at once see half of it
         from obstore.exceptions import AlreadyExistsError
 
         try:
-            self._store.put(path, data, mode="create")
+            store.put(path, data, mode="create")
         except AlreadyExistsError:
             # The name is the content; but a torn write of an earlier crash must not live on under it.
-            stored = bytes(self._store.get(path).bytes())
+            stored = bytes(store.get(path).bytes())
             if stored != data:
-                self._store.put(path, data, mode="overwrite")
+                store.put(path, data, mode="overwrite")
 
     def _get_verified(self, path: str, digest: str) -> bytes:
         try:

@@ -252,21 +252,3 @@ def test_a_version_that_one_engine_refuses_and_others_prove_is_served_by_them_an
         assert set(stack.readiness()["engines"].values()) == {"ok"}
         (barred,) = next(one for one in stack.controller.document()["engines"] if one["url"] == small.url)["barred"]
         assert "rank 16 is greater than" in barred["reason"]
-
-
-def test_an_engine_that_is_alone_in_refusing_what_another_proved_is_refused_when_nothing_else_can_tell(
-    house: House,
-) -> None:
-    fill(house, ["acme/only"])
-    with run_stack(house, engines=({}, {})) as stack:
-        stack.wait_resident("acme/only")
-        home, bad = homes_of(stack, "acme/only@1.0")
-        run(bad.faults(noop_adapters=True))
-        run(home.crash())
-        stack.wait_state(home, "down")
-        assert stack.chat("acme/only").status_code == 503
-        stack.wait_state(bad, "refused")
-        assert f"it is alone in refusing acme/only@1.0, which {home.url} proved before" in fault_of(stack, bad)
-        assert quarantined(house) == []
-        run(home.restart())
-        assert wait_until("its home to serve it again", lambda: stack.chat("acme/only").status_code == 200)
