@@ -205,6 +205,7 @@ class Controller:
             fault = engine.health.fault if engine is not None else "unknown"
             raise ColdAdapterFailed(f"the engine is down ({fault})", permanent=False)
         await self.loading.ensure(engine, version, for_swap=for_swap)
+        self.publish()  # it may have got there this moment: who is told that it is there must find it in its view
 
     async def _looked_at(self, engine: ManagedEngine) -> None:
         while engine.health.state in ("new", "starting"):
@@ -262,7 +263,10 @@ class Controller:
         return next((engine for engine in self.engines if engine.url == url), None)
 
     def document(self) -> dict[str, Any]:
-        """Everything that is known, for people."""
+        """Everything that is known, for people. Workers are told of it first: who reads that an engine is out of
+        traffic must be able to tell by the revision when the last worker sends it nothing more.
+        """
+        self.publish()
         return fleet_document(self.term.token, self.hub, self.engines, self.placement.demand, self.swaps.ids())
 
     def preload(self) -> None:

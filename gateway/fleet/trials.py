@@ -34,12 +34,12 @@ CONTRADICTIONS, TENANTS = 5, 3
 
 @dataclass(slots=True)
 class Evidence:
-    """Against one engine, on one boot of it, since it was last seen to serve somebody."""
+    """Against one engine, on one boot of it, since a trial last found that it had served somebody."""
 
     since_s: float
     boot: float | None
     made: int | None = None
-    """Tokens that the engine had made for clients when a trial looked last; `None`: none has."""
+    """Tokens that the engine had made for clients then; `None`: no trial has looked since the first refusal."""
     contradictions: int = 0
     tenants: set[str] = field(default_factory=set)
 
@@ -89,7 +89,7 @@ class Trials:
         boot = engine.residency.boot
         self._running.add(engine.url)
         try:
-            made = await _made_for_clients(engine)
+            against = self._against(engine, await _made_for_clients(engine))
             await self._require(engine, endpoint)
         except EngineRefused as error:
             reason = str(error)
@@ -97,23 +97,26 @@ class Trials:
             log.info("engine %s could not be tried: %s", engine.url, error)
             return
         else:
-            reason = self._judge(engine, made)
+            reason = against
         finally:
             self._running.discard(engine.url)
         if reason and engine.residency.boot == boot and engine.health.serves:
             self._evidence.pop(engine.url, None)
             self._refuse(engine, reason)
 
-    def _judge(self, engine: ManagedEngine, made: int) -> str:
-        """Why an engine that answers our own questions must not serve all the same; empty when it may."""
+    def _against(self, engine: ManagedEngine, made: int) -> str:
+        """Why an engine must not serve even if it answers our own questions; empty when it may.
+
+        Only what was refused between two looks at its tokens tells whether it served nobody meanwhile, so a look that
+        finds another number (a probe of ours may be counted late, too) begins the evidence anew.
+        """
         evidence = self._evidence.get(engine.url)
         if evidence is None or evidence.boot != engine.residency.boot:
             return ""
-        before, evidence.made = evidence.made, made
-        if before is not None and made > before:  # it serves somebody
+        if evidence.made != made:
             self._evidence[engine.url] = Evidence(time.monotonic(), evidence.boot, made)
             return ""
-        if before is None or not evidence.is_a_pattern:
+        if not evidence.is_a_pattern:
             return ""
         return (
             f"it refused {evidence.contradictions} requests of {len(evidence.tenants)} tenants that other engines "

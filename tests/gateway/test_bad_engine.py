@@ -217,7 +217,7 @@ def test_the_only_engine_of_a_fleet_that_returns_broken_is_refused_until_it_work
 
 def test_an_engine_that_is_broken_from_the_start_is_refused_though_nothing_was_ever_proven(house: House) -> None:
     fill(house, NAMES)
-    with run_stack(house, engines=({"noop_adapters": True},)) as stack:
+    with run_stack(house, engines=({"noop_adapters": True},), waits=False) as stack:
         stack.wait_state(stack.engine, "refused")
         assert quarantined(house) == []
         run(stack.engine.faults(noop_adapters=False))
@@ -252,3 +252,23 @@ def test_a_version_that_one_engine_refuses_and_others_prove_is_served_by_them_an
         assert set(stack.readiness()["engines"].values()) == {"ok"}
         (barred,) = next(one for one in stack.controller.document()["engines"] if one["url"] == small.url)["barred"]
         assert "rank 16 is greater than" in barred["reason"]
+
+
+def test_an_engine_that_is_alone_in_refusing_what_another_proved_is_refused_when_nothing_else_can_tell(
+    house: House,
+) -> None:
+    with run_stack(house, engines=({}, {})) as stack:
+        fill(house, ["acme/only"])  # when both engines are there, or the one that is met first loads it too
+        stack.wait_revision()
+        home, bad = homes_of(stack, "acme/only@1.0")
+        wait_until("its home to hold it", lambda: stack.worker.states()[home.url][2] == 1)
+        assert stack.worker.states()[bad.url][2] == 0
+        run(bad.faults(noop_adapters=True))
+        run(home.crash())
+        stack.wait_state(home, "down")
+        assert stack.chat("acme/only").status_code == 503
+        stack.wait_state(bad, "refused")
+        assert f"it is alone in refusing acme/only@1.0, which {home.url} proved before" in fault_of(stack, bad)
+        assert quarantined(house) == []
+        run(home.restart())
+        wait_until("its home to serve it again", lambda: stack.chat("acme/only").status_code == 200)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.fleet.residency import Resident
 from gateway.fleet.wire import EngineChanged, Ensure, Ensured, LinkBroken, Published, Welcome, read_from_controller
 from gateway.fleet.worker import FleetWorker
 from loadtest.testing import MockEngine, run_mock_engine
@@ -179,6 +180,20 @@ async def test_a_published_set_of_changes_is_seen_whole_by_everybody(house: Hous
             worker.hang_up()
 
 
+async def test_what_people_read_of_an_engine_has_been_published_before_they_read_it(
+    house: House, mock: MockEngine
+) -> None:
+    async with office(house, mock.url, looks=False) as (controller, _):
+        await controller._look_at(controller.engines[0], reconcile=False)
+        before = controller.hub.revision
+        controller.engines[0].health.drained = True
+        document = controller.document()
+        assert document["engines"][0]["state"] == "draining"
+        assert document["controller"]["view_revision"] == before + 1, (
+            "workers at the old one may still send it requests"
+        )
+
+
 async def test_a_load_that_is_given_up_before_its_first_step_is_answered_and_can_be_asked_for_again(
     house: House, mock: MockEngine
 ) -> None:
@@ -201,6 +216,17 @@ async def test_a_load_that_is_given_up_before_its_first_step_is_answered_and_can
         worker.say(Ensure(2, mock.url, version.id))
         assert (await heard(worker, 2)).failure == ""
         worker.hang_up()
+
+
+async def test_a_worker_that_is_told_a_version_is_there_knows_its_name_by_then(house: House, mock: MockEngine) -> None:
+    version = entry_of(house, house.publish("acme/triage").id)
+    async with office(house, mock.url, looks=False) as (controller, _), real_worker(house) as worker:
+        await controller._look_at(controller.engines[0], reconcile=False)
+        await worker.informed.wait()
+        entry = Resident("triage-1", house.folder, None, fully_proven=False)
+        controller.engines[0].residency.resident[version.id] = entry  # as a load does before it keeps the base warm
+        await worker.ensure(mock.url, version)
+        assert resident(worker, version.id) == "triage-1"
 
 
 async def test_a_load_that_nobody_waits_for_any_more_is_asked_for_anew(house: House) -> None:

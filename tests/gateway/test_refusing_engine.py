@@ -16,8 +16,8 @@ from tests.gateway.stack import BASE, House, Stack, proof, run, run_stack, wait_
 from tests.gateway.test_bad_engine import come_back, fault_of, homes_of, quarantined
 
 TENANTS = ("acme", "globex", "initech")
-PARCEL = [{"role": "user", "content": "Why is my parcel late?"}]
-"""What the engine of a test refuses, where it does not refuse all."""
+UMBRELLA = [{"role": "user", "content": "Where is my umbrella?"}]
+"""What the engine of a test refuses, where it does not refuse all: no other request has that word."""
 REFUSALS = [400, 401, 403, 404, 405, 413, 415, 422, 500]
 
 
@@ -103,10 +103,10 @@ def test_the_only_engine_of_a_fleet_that_refuses_every_request_is_refused_until_
 
 def test_an_engine_that_answers_us_and_refuses_what_others_serve_to_several_tenants_is_refused(house: House) -> None:
     with serving(house) as stack:
-        run(stack.engine.faults(refuse_requests=400, refuse_requests_with="parcel"))
+        run(stack.engine.faults(refuse_requests=400, refuse_requests_with="umbrella"))
 
         def found_out() -> bool:
-            assert {answer_of(stack, name, messages=PARCEL)[0] for name in names_of(stack)} == {200}
+            assert {answer_of(stack, name, messages=UMBRELLA)[0] for name in names_of(stack)} == {200}
             return state_of(stack) == "refused"
 
         wait_until("the engine to be refused", found_out)
@@ -116,9 +116,9 @@ def test_an_engine_that_answers_us_and_refuses_what_others_serve_to_several_tena
 @pytest.mark.parametrize("stream", [False, True])
 def test_one_tenants_odd_bodies_put_no_engine_out_of_service_or_last_in_line(house: House, stream: bool) -> None:
     with serving(house) as stack:
-        run(stack.engine.faults(refuse_requests=400, refuse_requests_with="parcel"))
+        run(stack.engine.faults(refuse_requests=400, refuse_requests_with="umbrella"))
         for _ in range(4 * CONTRADICTIONS):
-            answer = stack.chat(names_of(stack)[0], messages=PARCEL, stream=stream)
+            answer = stack.chat(names_of(stack)[0], messages=UMBRELLA, stream=stream)
             assert answer.status_code == 200
             assert list(stack.worker.breaker.avoided(0.0)) == []
         assert state_of(stack) == "up"
@@ -126,10 +126,10 @@ def test_one_tenants_odd_bodies_put_no_engine_out_of_service_or_last_in_line(hou
 
 def test_three_tenants_odd_bodies_do_not_either_while_the_engine_serves_somebody(house: House) -> None:
     with serving(house) as stack:
-        run(stack.engine.faults(refuse_requests=400, refuse_requests_with="parcel"))
+        run(stack.engine.faults(refuse_requests=400, refuse_requests_with="umbrella"))
         for _ in range(CONTRADICTIONS):
             for name in names_of(stack):
-                assert answer_of(stack, name, messages=PARCEL)[0] == 200
+                assert answer_of(stack, name, messages=UMBRELLA)[0] == 200
                 assert answer_of(stack, name) == (200, name)
             assert state_of(stack) == "up"
 
@@ -137,15 +137,15 @@ def test_three_tenants_odd_bodies_do_not_either_while_the_engine_serves_somebody
 def test_bodies_that_every_engine_refuses_get_their_400_and_double_nobodys_load(house: House) -> None:
     with serving(house) as stack:
         first, second, _ = names_of(stack)
-        stack.faults(refuse_requests=400, refuse_requests_with="parcel")
-        assert {answer_of(stack, first, messages=PARCEL) for _ in range(60)} == {(400, "engine_refused")}
+        stack.faults(refuse_requests=400, refuse_requests_with="umbrella")
+        assert {answer_of(stack, first, messages=UMBRELLA) for _ in range(60)} == {(400, "engine_refused")}
         wait_until("the rows", lambda: len(house.usage(tenant="acme")) > 60)
         rows = house.usage(tenant="acme")
         assert 60 < len(rows) <= 60 + 16
         assert {row["outcome"] for row in rows} == {"rejected"}
         assert {state for state, _, _ in stack.worker.states().values()} == {"up"}
         run(stack.engines[1].faults(refuse_requests_with="nothing"))
-        assert answer_of(stack, second, messages=PARCEL) == (200, second), "what one used up is not another's"
+        assert answer_of(stack, second, messages=UMBRELLA) == (200, second), "what one used up is not another's"
 
 
 def test_an_engines_refusal_of_our_key_reaches_no_client(house: House) -> None:

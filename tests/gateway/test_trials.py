@@ -67,12 +67,26 @@ async def test_a_pattern_of_refusals_waits_for_a_second_look_at_whether_the_engi
         contradict(trials, engine)
         await trials.try_now(engine, "completions")
         assert engine.health.serves, "nobody has looked before, so it is not known that it serves nobody"
+        contradict(trials, engine)
         await serve_somebody(engine)
         await trials.try_now(engine, "completions")
         assert engine.health.serves
         contradict(trials, engine)
         await trials.try_now(engine, "completions")
         assert engine.health.state == "refused"
+
+
+async def test_what_was_refused_before_a_look_that_found_it_serving_is_no_pattern_with_what_comes_after(
+    house: House,
+) -> None:
+    async with met(house) as (_, controller):
+        engine, trials = controller.engines[0], controller.trials
+        contradict(trials, engine)
+        await serve_somebody(engine)
+        await trials.try_now(engine, "completions")
+        trials.is_due(engine, ONE)
+        await trials.try_now(engine, "completions")
+        assert engine.health.serves, "it served somebody between all refusals but the last"
 
 
 async def test_what_was_said_against_an_engine_before_it_restarted_counts_no_more(house: House) -> None:
