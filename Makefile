@@ -18,7 +18,7 @@ live = began=$$(date +%s); $(2) & child=$$!; trap "kill $$child" INT TERM; \
   done; wait $$child && printf '\rsetup     %s: %s s    \n' "$(1)" $$(( $$(date +%s) - began ));
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-fast check format loadtest live-fleet bars chaos swap-bench affinity-bench scale-bench crash-bench admission-bench accounting-bench budget-bench reconcile-bench live-reconcile samples lock clean
+.PHONY: help setup up test test-again test-fast check format loadtest live-fleet bars chaos swap-bench affinity-bench scale-bench crash-bench admission-bench accounting-bench budget-bench reconcile-bench live-reconcile samples lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -46,8 +46,10 @@ up: setup ## Start engine and gateway with two sample tenants; Ctrl-C stops all
 	@$(BIN)/switchyard up $(ARGS)
 
 test: setup ## Run every test, with one real engine
-	@$(PYTEST) -m live
-	@$(PYTEST) -n $(TEST_PROCESSES) --dist loadfile -m "not live"
+	@$(PYTEST) -m live; live=$$?; $(PYTEST) -n $(TEST_PROCESSES) --dist loadfile -m "not live" && exit $$live
+
+test-again: setup ## Run what failed last once more, alone; what passes this time is named, and is a fault to be found
+	@$(PYTEST) --last-failed --last-failed-no-failures none -r pfE
 
 test-fast: setup ## Run the tests that need neither the real engine nor training
 	@$(PYTEST) -n $(TEST_PROCESSES) --dist loadfile -m "not live and not training"
