@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from gateway.admin_key import known_admin_key
-from gateway.running import gateway_of
+from gateway.serving.running import gateway_of
 from gateway.settings import GatewaySettings
 from registry.errors import InvalidInput, RegistryError
 

@@ -28,27 +28,27 @@ from gateway.api.request_ids import RequestIds, with_headers
 from gateway.api.respond import Respond
 from gateway.api.translate import translate_errors
 from gateway.catalog_watch import CatalogWatch
-from gateway.cost.counting import borrowing, limits_of, warn_of_others
-from gateway.cost.journal import Journal
-from gateway.cost.output_lengths import OutputLengths
-from gateway.cost.prompt_tokens import PromptTokens
-from gateway.cost.refusal_counts import RefusalCounts
-from gateway.cost.shipper import Shipper
-from gateway.cost.warnings import BudgetWarnings
 from gateway.desk import Desk
 from gateway.errors import MethodNotAllowed, Overloaded
 from gateway.experiments.skews import SkewWatch
 from gateway.experiments.units import Units
 from gateway.fleet.candidate import Candidate, candidate_of
 from gateway.fleet.worker import FleetWorker
-from gateway.identity import Identity
+from gateway.journal.journal import Journal
+from gateway.journal.shipper import Shipper
+from gateway.limits.output_lengths import OutputLengths
+from gateway.limits.prompt_tokens import PromptTokens
+from gateway.limits.refusal_counts import RefusalCounts
+from gateway.limits.sharing import borrowing, limits_of, warn_of_others
+from gateway.limits.warnings import BudgetWarnings
 from gateway.metrics import Metrics
 from gateway.path import House
 from gateway.request_log import Request, RequestLog
+from gateway.serving.identity import Identity
 from gateway.settings import GatewaySettings
 from gateway.steps.admit import Admission
-from registry.budget_warnings import BudgetWarningBooks
-from registry.output_lengths import count_lengths
+from registry.ledger.output_lengths import count_lengths
+from registry.limits.budget_warnings import BudgetWarningBooks
 from registry.service import Registry
 
 log = logging.getLogger("switchyard")

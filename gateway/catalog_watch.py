@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from registry.catalog import Catalog
+from registry.catalog.snapshot import Catalog
+from registry.fleet.workers import LEASE_MS
 from registry.service import Registry
-from registry.workers import LEASE_MS
 
 log = logging.getLogger("switchyard.catalog")
 T = TypeVar("T")

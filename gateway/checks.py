@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from gateway.fleet.quirks import Defect, Platform, quirks_of
+from gateway.engines.vllm.quirks import Defect, Platform, quirks_of
 
 GIB = 1024**3
 CPU_ENGINE_BYTES = 3 * GIB

@@ -28,8 +28,8 @@ def gateway(
     """Run the gateway in front of engines that run already. Everything else is set by SWITCHYARD_* (see the README)."""
     from gateway import checks
     from gateway.admin_key import admin_key
-    from gateway.fleet.declared import declared_fleet
-    from gateway.running import remembered
+    from gateway.engines.declared import declared_fleet
+    from gateway.serving.running import remembered
     from gateway.settings import GatewaySettings
     from registry.service import Registry
 
@@ -55,7 +55,7 @@ def gateway(
         declared_fleet(registry, settings)  # read again where it is used; here a person gets one sentence
         admin_key(settings)  # likewise
         if settings.workers > 1:
-            from gateway.processes import run_family
+            from gateway.serving.processes import run_family
 
             _log_to_stderr()
             registry.load()
@@ -80,7 +80,7 @@ def controller(token: str | None = TokenOption) -> None:
     """Run only the fleet's controller, or stand by to be the next; for workers and replicas that do not lead."""
     import asyncio
 
-    from gateway.processes import lead
+    from gateway.serving.processes import lead
     from gateway.settings import GatewaySettings
     from registry.service import Registry
 
@@ -97,7 +97,7 @@ def _serve(settings: GatewaySettings, fds: list[int], token: str | None) -> None
     from contextlib import suppress
 
     from gateway.app import Gateway
-    from gateway.server import Server, server_config
+    from gateway.serving.server import Server, server_config
 
     _raise_open_files_limit()
     _log_to_stderr()

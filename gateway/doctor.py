@@ -13,15 +13,15 @@ import typer
 from gateway import checks
 from gateway.admin_client import admin_client
 from gateway.checks import Check
-from gateway.fleet.declared import EngineDeclaration, declared_fleet
-from gateway.fleet.fingerprint import MAX_DISAGREEMENT_NATS, base_agreement
-from gateway.fleet.isolation import BASE, CannotTest, Folders, Isolation, examine, speakers, write_test_adapters
-from gateway.fleet.quirks import quirks_of
-from gateway.fleet.renderings import rendering_difference
-from gateway.fleet.vllm import EngineFault, VllmControl
-from gateway.running import RunningUp, gateway_of, running_up
+from gateway.engines.declared import EngineDeclaration, declared_fleet
+from gateway.engines.fingerprint import MAX_DISAGREEMENT_NATS, base_agreement
+from gateway.engines.isolation import BASE, CannotTest, Folders, Isolation, examine, speakers, write_test_adapters
+from gateway.engines.renderings import rendering_difference
+from gateway.engines.vllm.control import EngineFault, VllmControl
+from gateway.engines.vllm.quirks import quirks_of
+from gateway.serving.running import RunningUp, gateway_of, running_up
 from gateway.settings import EngineSettings, GatewaySettings
-from registry.bases import BaseInfo
+from registry.bases.store import BaseInfo
 from registry.console import JsonFlag, print_json, print_table, say
 from registry.errors import RegistryError
 from registry.service import Registry

@@ -10,8 +10,8 @@ from gateway.handoffs import Target, Unit
 from gateway.steps.assign import assign
 from gateway.steps.authenticate import authenticate
 from gateway.steps.resolve import resolve
-from registry.catalog import Catalog
-from registry.split_skews import SplitSkew
+from registry.catalog.snapshot import Catalog
+from registry.splits.skews import SplitSkew
 
 _SOURCES = "X-Switchyard-Unit, else metadata.conversation_id, else its first turn or its whole prompt"
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from registry.catalog import BaseEntry, SplitEntry, VersionEntry
+from registry.catalog.snapshot import BaseEntry, SplitEntry, VersionEntry
 
 
 @dataclass(frozen=True, slots=True)

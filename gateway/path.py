@@ -10,19 +10,19 @@ from gateway.api.pings import Pings
 from gateway.api.request import Caps, InferenceRequest
 from gateway.api.respond import Respond
 from gateway.catalog_watch import CatalogWatch
-from gateway.cost.journal import Journal
-from gateway.cost.limits import Bill, Limits
-from gateway.cost.output_lengths import OutputLengths
-from gateway.cost.prompt_tokens import PromptTokens
-from gateway.cost.refusal_counts import RefusalCounts
 from gateway.desk import Desk
 from gateway.dispute import Dispute
+from gateway.engines.abilities import who_cannot
+from gateway.engines.connection import EngineBroke, EngineTimeout, EngineUnreachable
 from gateway.errors import AnswerTimeout, ApiError, EngineFailed, Overloaded
 from gateway.experiments.units import Units
-from gateway.fleet.abilities import who_cannot
-from gateway.fleet.connection import EngineBroke, EngineTimeout, EngineUnreachable
 from gateway.fleet.view import CannotLoad
 from gateway.handoffs import Arm, Call, Principal, Usage
+from gateway.journal.journal import Journal
+from gateway.limits.limits import Bill, Limits
+from gateway.limits.output_lengths import OutputLengths
+from gateway.limits.prompt_tokens import PromptTokens
+from gateway.limits.refusal_counts import RefusalCounts
 from gateway.metrics import Metrics
 from gateway.request_log import RequestLog
 from gateway.settings import GatewaySettings
@@ -36,7 +36,7 @@ from gateway.steps.meter import Meter
 from gateway.steps.parse import parse
 from gateway.steps.place import Attempt, EngineLoad, place
 from gateway.steps.resolve import resolve
-from registry.catalog import Catalog
+from registry.catalog.snapshot import Catalog
 
 log = logging.getLogger("switchyard.path")
 ENGINE_RETRY_AFTER_S = 5

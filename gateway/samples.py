@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from registry.errors import Conflict
-from registry.ledger import ApiPriceInfo, dollars_to_nano
+from registry.ledger.store import ApiPriceInfo, dollars_to_nano
+from registry.limits.windows import day_ms
 from registry.names import AdapterRef
 from registry.service import Registry
-from registry.swaps import DONE
-from registry.tenants import SCOPES
-from registry.windows import day_ms
+from registry.swaps.store import DONE
+from registry.tenants.store import SCOPES
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,15 +13,16 @@ from pathlib import Path
 import httpx
 import typer
 
-from gateway import checks, running, supervisor
+from gateway import checks
 from gateway.admin_key import admin_key, admin_key_file
-from gateway.children import Stopped, StopSignals, stop_signals
-from gateway.embedded import EmbeddedEngine, engine_url
-from gateway.fleet.quirks import Platform
+from gateway.engines.vllm.launch import EmbeddedEngine, engine_url
+from gateway.engines.vllm.quirks import Platform
 from gateway.samples import Sample, provision, samples
+from gateway.serving import running, supervisor
+from gateway.serving.children import Stopped, StopSignals, stop_signals
+from gateway.serving.supervisor import Role, StartFailed
 from gateway.settings import GatewaySettings
-from gateway.supervisor import Role, StartFailed
-from registry.bases import BaseInfo
+from registry.bases.store import BaseInfo
 from registry.console import live, say
 from registry.service import Registry
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from registry.adapters_shown import effect_of, print_published, state_of, version_fields
+from registry.adapters.shown import effect_of, print_published, state_of, version_fields
 from registry.console import JsonFlag, actor, print_done, print_json, print_table, say, when
 from registry.errors import InvalidInput, RegistryError
 from registry.names import PRODUCTION, parse_ref, parse_whole_adapter
 
 if TYPE_CHECKING:
+    from registry.adapters.version_rows import VersionInfo
     from registry.service import Registry
-    from registry.swaps import SwapInfo
-    from registry.version_rows import VersionInfo
+    from registry.swaps.store import SwapInfo
 
 adapters = typer.Typer(add_completion=False, no_args_is_help=True, help="Publish, list and promote adapter versions.")
 tenants = typer.Typer(add_completion=False, no_args_is_help=True, help="Create tenants and map external model names.")
@@ -343,7 +343,7 @@ def _traffic_of(version: VersionInfo) -> str | None:
 
 def _follow(registry: Registry, swap: SwapInfo, timeout_s: float, json_output: bool) -> SwapInfo:
     """The swap at its end, or as far as it came in time; each of its states is printed for people as it comes."""
-    from registry.following import follow
+    from registry.swaps.following import follow
 
     def tell(swap: SwapInfo) -> None:
         say(f"{swap.adapter}@{swap.alias} → {swap.goal}: {swap.state}")
@@ -366,7 +366,7 @@ def _follow_move(registry: Registry, swap: SwapInfo, timeout_s: float, json_outp
 
 
 def _require_done(swap: SwapInfo, failure: str, timeout_s: float) -> None:
-    from registry.swaps import DONE, FAILED
+    from registry.swaps.store import DONE, FAILED
 
     if swap.state == FAILED:
         raise RegistryError(f"{failure}: {swap.detail.get('error', 'unknown reason')}")

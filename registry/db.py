@@ -15,11 +15,11 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, Programm
 from sqlalchemy.orm import Session, sessionmaker
 
 from registry.errors import InvalidInput, RegistryError
-from registry.models.base import CatalogRevision
-from registry.private import private_file
+from registry.files.private import private_file
+from registry.tables import CatalogRevision
 
 if TYPE_CHECKING:
-    from registry.changes import WriteSession
+    from registry.catalog.changes import WriteSession
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -103,7 +103,9 @@ class Database:
 
     @cached_property
     def _writers(self) -> sessionmaker[WriteSession]:
-        from registry.changes import WriteSession  # it knows every table of the catalog: nothing for who only reads
+        from registry.catalog.changes import (
+            WriteSession,  # it knows every table of the catalog: nothing for who only reads
+        )
 
         writers = self.engine.execution_options(switchyard_write=True)
         return sessionmaker(writers, class_=WriteSession, expire_on_commit=False)

@@ -1,4 +1,4 @@
-"""Nano-dollars as people write them; `registry.ledger.dollars_to_nano` is the way back."""
+"""Nano-dollars as people write them; `registry.ledger.store.dollars_to_nano` is the way back."""
 
 from __future__ import annotations
 

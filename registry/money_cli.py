@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import typer
 
 from registry.console import JsonFlag, print_done, print_json, print_table, say, when
+from registry.limits.windows import day_ms
 from registry.money import nano_to_dollars
-from registry.windows import day_ms
 
 if TYPE_CHECKING:
+    from registry.prices.tariffs import TariffInfo
     from registry.service import Registry
-    from registry.tariffs import TariffInfo
 
 limits = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Set and list what tenants, keys and adapters may use."
@@ -52,8 +52,8 @@ def set_limits(
     json_output: bool = JsonFlag,
 ) -> None:
     """Set limits of a scope; those that are not named stay as they are. Gateways obey within a second."""
-    from registry.ledger import dollars_to_nano
-    from registry.pricing import unpriced_models
+    from registry.ledger.store import dollars_to_nano
+    from registry.prices.unpriced import unpriced_models
 
     named = {
         "requests_per_minute": requests_per_minute,
@@ -119,7 +119,7 @@ def list_limits(json_output: bool = JsonFlag) -> None:
 @limits.command("budgets")
 def show_budgets(json_output: bool = JsonFlag) -> None:
     """Show what is spent of every budget, as the ledger says: a second or two behind."""
-    from registry.budget_report import report_budgets
+    from registry.limits.budget_report import report_budgets
 
     with _open_registry() as registry:
         lines = report_budgets(registry.limits, registry.spending, registry.refusals)

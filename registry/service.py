@@ -11,30 +11,30 @@ from typing import TYPE_CHECKING
 
 from registry.db import Database
 from registry.errors import InvalidInput
-from registry.private import adapters_folder, private_folder
+from registry.files.private import adapters_folder, private_folder
 from registry.settings import RegistrySettings
 
 if TYPE_CHECKING:
-    from registry.actions import Actions
-    from registry.adapters import Adapters
-    from registry.bases import BaseModels
-    from registry.blobs import BlobStore
-    from registry.catalog import Catalog
-    from registry.drains import Drains
-    from registry.engine_readings import EngineReadings
-    from registry.experiments import Experiments
-    from registry.leadership import Leadership
-    from registry.ledger import Ledger
-    from registry.limits import Limits
-    from registry.model_names import ModelNames
-    from registry.refusals import RefusalBooks
-    from registry.spending import SpendingBooks
-    from registry.split_skews import SplitSkews
-    from registry.swaps import Swaps
-    from registry.tariffs import Tariffs
-    from registry.tenants import Tenants
-    from registry.version_files import VersionFiles
-    from registry.workers import Workers
+    from registry.adapters.store import Adapters
+    from registry.adapters.version_files import VersionFiles
+    from registry.bases.store import BaseModels
+    from registry.catalog.snapshot import Catalog
+    from registry.files.blobs import BlobStore
+    from registry.fleet.drains import Drains
+    from registry.fleet.leadership import Leadership
+    from registry.fleet.workers import Workers
+    from registry.ledger.engine_readings import EngineReadings
+    from registry.ledger.refusals import RefusalBooks
+    from registry.ledger.store import Ledger
+    from registry.limits.spending import SpendingBooks
+    from registry.limits.store import Limits
+    from registry.prices.tariffs import Tariffs
+    from registry.splits.skews import SplitSkews
+    from registry.splits.store import Experiments
+    from registry.swaps.store import Swaps
+    from registry.tenants.actions import Actions
+    from registry.tenants.model_names import ModelNames
+    from registry.tenants.store import Tenants
 
 
 class Registry:
@@ -51,7 +51,7 @@ class Registry:
     @cached_property
     def blobs(self) -> BlobStore:
         """Where the bytes of adapters lie."""
-        from registry.blobs import BlobStore
+        from registry.files.blobs import BlobStore
 
         url = self.settings.blob_url
         return BlobStore(url) if url else BlobStore.in_folder(self.settings.state_dir / "blobs")
@@ -59,126 +59,126 @@ class Registry:
     @cached_property
     def bases(self) -> BaseModels:
         """Base models by content and public name."""
-        from registry.bases import BaseModels
+        from registry.bases.store import BaseModels
 
         return BaseModels(self.db, cache=self.settings.state_dir / "base-digests.json")
 
     @cached_property
     def adapters(self) -> Adapters:
         """Adapters, their versions and aliases."""
-        from registry.adapters import Adapters
+        from registry.adapters.store import Adapters
 
         return Adapters(self.db, self.version_files, self.bases, self.settings.max_lora_rank)
 
     @cached_property
     def version_files(self) -> VersionFiles:
         """Versions in folders, for engines."""
-        from registry.version_files import VersionFiles
+        from registry.adapters.version_files import VersionFiles
 
         return VersionFiles(self.db, self.blobs, self.settings.adapter_cache_dir)
 
     @cached_property
     def tenants(self) -> Tenants:
         """Tenants, their keys and external model names."""
-        from registry.tenants import Tenants
+        from registry.tenants.store import Tenants
 
         return Tenants(self.db)
 
     @cached_property
     def model_names(self) -> ModelNames:
         """What tenants call models."""
-        from registry.model_names import ModelNames
+        from registry.tenants.model_names import ModelNames
 
         return ModelNames(self.db)
 
     @cached_property
     def actions(self) -> Actions:
         """What operators have done."""
-        from registry.actions import Actions
+        from registry.tenants.actions import Actions
 
         return Actions(self.db)
 
     @cached_property
     def swaps(self) -> Swaps:
         """Promotes, rollbacks and ramps."""
-        from registry.swaps import Swaps
+        from registry.swaps.store import Swaps
 
         return Swaps(self.db)
 
     @cached_property
     def workers(self) -> Workers:
         """Gateway workers and what they have in force."""
-        from registry.workers import Workers
+        from registry.fleet.workers import Workers
 
         return Workers(self.db)
 
     @cached_property
     def leadership(self) -> Leadership:
         """The lease of the fleet's controller."""
-        from registry.leadership import Leadership
+        from registry.fleet.leadership import Leadership
 
         return Leadership(self.db)
 
     @cached_property
     def drains(self) -> Drains:
         """Orders to take engines out of traffic."""
-        from registry.drains import Drains
+        from registry.fleet.drains import Drains
 
         return Drains(self.db)
 
     @cached_property
     def experiments(self) -> Experiments:
         """Splits."""
-        from registry.experiments import Experiments
+        from registry.splits.store import Experiments
 
         return Experiments(self.db)
 
     @cached_property
     def skews(self) -> SplitSkews:
         """Units that are too much of a split."""
-        from registry.split_skews import SplitSkews
+        from registry.splits.skews import SplitSkews
 
         return SplitSkews(self.db)
 
     @cached_property
     def ledger(self) -> Ledger:
         """Usage and prices to compare with."""
-        from registry.ledger import Ledger
+        from registry.ledger.store import Ledger
 
         return Ledger(self.db)
 
     @cached_property
     def readings(self) -> EngineReadings:
         """Engines' own counters."""
-        from registry.engine_readings import EngineReadings
+        from registry.ledger.engine_readings import EngineReadings
 
         return EngineReadings(self.db)
 
     @cached_property
     def tariffs(self) -> Tariffs:
         """Dated token prices."""
-        from registry.tariffs import Tariffs
+        from registry.prices.tariffs import Tariffs
 
         return Tariffs(self.db)
 
     @cached_property
     def limits(self) -> Limits:
         """What tenants, keys and adapters may use."""
-        from registry.limits import Limits
+        from registry.limits.store import Limits
 
         return Limits(self.db)
 
     @cached_property
     def refusals(self) -> RefusalBooks:
         """Requests that were refused, by reason."""
-        from registry.refusals import RefusalBooks
+        from registry.ledger.refusals import RefusalBooks
 
         return RefusalBooks(self.db)
 
     @cached_property
     def spending(self) -> SpendingBooks:
         """What budgets have spent."""
-        from registry.spending import SpendingBooks
+        from registry.limits.spending import SpendingBooks
 
         return SpendingBooks(self.db)
 
@@ -191,8 +191,8 @@ class Registry:
 
     def catalog(self) -> Catalog:
         """The newest catalog. The first call reads everything, later ones what changed since the one before them."""
-        from registry.catalog import EMPTY
-        from registry.catalog_reader import update_catalog
+        from registry.catalog.reader import update_catalog
+        from registry.catalog.snapshot import EMPTY
 
         newest = update_catalog(self.db, self._catalog or EMPTY)
         self._catalog = newest  # of two threads that do this at once either may win: both are a sound start

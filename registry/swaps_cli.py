@@ -10,7 +10,7 @@ from registry.console import JsonFlag, print_json, print_table, say, when
 from registry.names import parse_ref
 
 if TYPE_CHECKING:
-    from registry.swap_report import SwapReport
+    from registry.swaps.report import SwapReport
 
 SHOWN_AROUND_MS = 5_000
 """Seconds so close to the flip are shown to people; scripts get all."""
@@ -55,8 +55,8 @@ def list_swaps(
 def show(swap_id: int = typer.Argument(help="The id that `swaps list` shows."), json_output: bool = JsonFlag) -> None:
     """Show a swap, how long its steps took, and the traffic around it, by version and by second."""
     from registry.service import Registry
-    from registry.swap_report import report_swap
-    from registry.swap_words import swap_said
+    from registry.swaps.report import report_swap
+    from registry.swaps.words import swap_said
 
     with Registry.open() as registry:
         report = report_swap(registry.db, swap_id)

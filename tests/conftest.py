@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest_plugins = ["tests.gateway.gateway_fixtures"]
+pytest_plugins = ["tests.support.fixtures"]
 
 LONGEST = "test_bars.py"
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import pkgutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-import registry.models
+from registry.schema import SUBJECTS
 from registry.service import Registry
 from registry.settings import RegistrySettings
 
@@ -107,14 +106,14 @@ def test_a_command_that_reads_maps_the_tables_of_its_subject_only(
     monkeypatch.setenv("SWITCHYARD_STATE_DIR", str(tmp_path))
     with Registry.open(RegistrySettings(state_dir=tmp_path)):
         pass
-    tables = {name for name in loaded_by(RUN, "tenants", "list") if name.startswith("registry.models.")}
-    assert tables == {"registry.models.base", "registry.models.tenants"}
+    rows = {name for name in loaded_by(RUN, "tenants", "list") if name.startswith("registry.") and "rows" in name}
+    assert rows == {"registry.tenants.rows"}
 
 
-@pytest.mark.parametrize("subject", [module.name for module in pkgutil.iter_modules(registry.models.__path__)])
+@pytest.mark.parametrize("subject", SUBJECTS)
 def test_tables_of_one_subject_bring_those_that_their_foreign_keys_point_at(subject: str) -> None:
     loaded_by(
-        f"import json, sys\nfrom registry.models.{subject} import Base\n"
+        f"import json, sys\nfrom registry.{subject}.rows import Base\n"
         f"[key.column for table in Base.metadata.tables.values() for key in table.foreign_keys]\n{LOADED}"
     )
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from gateway.running import only_up
+from gateway.serving.running import only_up
 from gateway.settings import GatewaySettings
 from registry.service import Registry
 from registry.settings import RegistrySettings
-from tests.cli_runner import Run, done, run, tiny_base
-from tests.registry.adapter_folders import lora_tensors, write_adapter
-from tests.registry.usage import usage_row
+from tests.support.adapter_folders import lora_tensors, write_adapter
+from tests.support.cli_runner import Run, done, run, tiny_base
+from tests.support.usage_rows import usage_row
 
 __all__ = ["done", "run", "tiny_base"]
 

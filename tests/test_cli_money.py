@@ -6,9 +6,9 @@ from pathlib import Path
 
 from registry.db import now_ms
 from registry.service import Registry
-from tests.cli_runner import Run, done, run
-from tests.registry.adapter_folders import TinyBase
-from tests.registry.usage import usage_row
+from tests.support.adapter_folders import TinyBase
+from tests.support.cli_runner import Run, done, run
+from tests.support.usage_rows import usage_row
 
 __all__ = ["done", "run"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from registry.typed import as_typed
-from tests.cli_runner import Run, done, run, tiny_base
-from tests.registry.adapter_folders import write_adapter
+from tests.support.adapter_folders import write_adapter
+from tests.support.cli_runner import Run, done, run, tiny_base
 
 __all__ = ["done", "run", "tiny_base"]
 
@@ -223,7 +223,7 @@ def test_an_error_that_is_not_expected_keeps_its_traceback(run: Run, monkeypatch
     def broken(*_: object) -> None:
         raise ValueError("a bug")
 
-    monkeypatch.setattr("registry.tenants.Tenants.all", broken)
+    monkeypatch.setattr("registry.tenants.store.Tenants.all", broken)
     with pytest.raises(ValueError, match="a bug"):
         run("tenants", "list")
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from registry.service import Registry
-from tests.cli_runner import Run, done, run, tiny_base
-from tests.registry.usage import usage_row
+from tests.support.cli_runner import Run, done, run, tiny_base
+from tests.support.usage_rows import usage_row
 
 __all__ = ["done", "run", "tiny_base"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from registry.console import print_csv, print_json, print_table, say, visible
-from tests.cli_runner import Run, done, run, tiny_base
+from tests.support.cli_runner import Run, done, run, tiny_base
 
 __all__ = ["done", "run", "tiny_base"]
 

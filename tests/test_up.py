@@ -14,11 +14,11 @@ import psutil
 import pytest
 
 from gateway import checks
-from gateway.children import child
-from gateway.running import only_up
-from gateway.supervisor import StartFailed, wait_until_up
+from gateway.serving.children import child
+from gateway.serving.running import only_up
+from gateway.serving.supervisor import StartFailed, wait_until_up
 from gateway.up import require
-from tests.gateway.stack import wait_until
+from tests.support.stack import wait_until
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 PARENT_OF_A_SLEEPER = """
@@ -29,7 +29,7 @@ time.sleep(60)
 SUPERVISOR = """
 import os, sys, time
 from pathlib import Path
-from gateway.children import child
+from gateway.serving.children import child
 with child([sys.executable, "-c", "import time; time.sleep(60)"], os.environ, Path(sys.argv[1])) as process:
     print(process.pid, flush=True)
     time.sleep(60)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from registry.fingerprint import write_fingerprint
+from registry.bases.fingerprint import write_fingerprint
 from trainer.errors import BaseModelError
 from trainer.fingerprint import take_fingerprint
 

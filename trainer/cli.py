@@ -116,7 +116,7 @@ def tool_parser(
     json_output: bool = JsonFlag,
 ) -> None:
     """Say which of vLLM's parsers reads the calls of tools that the model's chat template asks for."""
-    from registry.tool_parser import tool_flags, tool_parser_of
+    from registry.bases.tool_parser import tool_flags, tool_parser_of
 
     parser = tool_parser_of(folder)
     if json_output:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from registry.effect_proof import LEAST_EFFECT_IN_NOISES, NOISE_NATS, Probe
+from registry.adapters.effect_proof import LEAST_EFFECT_IN_NOISES, NOISE_NATS, Probe
 from trainer.errors import TrainingRefused
 from trainer.forward import token_logprobs
 from trainer.probes import PROBES, Text

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from registry.fingerprint import FINGERPRINT_FILE, Fingerprint, FingerprintProbe, write_fingerprint
+from registry.bases.fingerprint import FINGERPRINT_FILE, Fingerprint, FingerprintProbe, write_fingerprint
 from trainer.errors import BaseModelError
 from trainer.forward import token_logprobs
 from trainer.renderings import take_renderings

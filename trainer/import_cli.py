@@ -13,10 +13,10 @@ from registry.console import JsonFlag, confirm, say
 from trainer.errors import TrainerError
 
 if TYPE_CHECKING:
-    from registry.bases import BaseInfo
-    from registry.importing import Import
+    from registry.adapters.importing import Import
+    from registry.adapters.version_rows import VersionInfo
+    from registry.bases.store import BaseInfo
     from registry.service import Registry
-    from registry.version_rows import VersionInfo
 
 LIBRARIES = ("torch", "transformers", "peft")
 """What measuring a proof takes."""
@@ -35,9 +35,9 @@ def import_(
     json_output: bool = JsonFlag,
 ) -> None:
     """Import an adapter that somebody else trained: repair it, publish it, and measure what it does."""
-    from registry.adapters import Published
-    from registry.adapters_shown import print_published
-    from registry.importing import find_source, repaired
+    from registry.adapters.importing import find_source, repaired
+    from registry.adapters.shown import print_published
+    from registry.adapters.store import Published
     from registry.names import parse_whole_adapter
     from registry.service import Registry
 
@@ -66,9 +66,9 @@ def _accept_base_name(adapter: Import, base: BaseInfo, registry: Registry, yes: 
 
     Raises `InvalidInput` when nobody does.
     """
-    from registry.base_names import Naming, judge, names_of
+    from registry.bases.names import Naming, judge, names_of
     from registry.errors import InvalidInput
-    from registry.safetensors_header import clip
+    from registry.files.safetensors_header import clip
 
     declared = adapter.named_base
     if declared is None or judge(declared, names_of(base, registry.base_folders(base.digest))) is not Naming.OTHER:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from registry.effect_proof import write_proof
+from registry.adapters.effect_proof import write_proof
 from registry.service import Registry
 from registry.settings import RegistrySettings
 from trainer.base import base_at_hand, prepare_base

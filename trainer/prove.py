@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from registry.effect_proof import proof_bytes
+from registry.adapters.effect_proof import proof_bytes
+from registry.adapters.version_rows import VersionInfo
 from registry.errors import NotFound
 from registry.names import AdapterRef
 from registry.service import Registry
-from registry.version_rows import VersionInfo
 from trainer.data.encode import prompt_text
 from trainer.data.faults import DataError, Fault
 from trainer.data.lines import Line, read_lines, text_fault

@@ -8,8 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from registry.adapters import Published
-from registry.bases import BaseInfo
+from registry.adapters.store import Published
+from registry.bases.store import BaseInfo
 from registry.errors import NotFound
 from registry.service import Registry
 from trainer.data.sets import Sets

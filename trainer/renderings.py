@@ -1,11 +1,11 @@
-"""Takes down how a base's own chat template renders the conversations of `registry.renderings`."""
+"""Takes down how a base's own chat template renders the conversations of `registry.bases.renderings`."""
 
 from __future__ import annotations
 
 import datetime
 from typing import Any
 
-from registry.renderings import CONVERSATIONS, TEMPLATE_ARGUMENTS, Rendering
+from registry.bases.renderings import CONVERSATIONS, TEMPLATE_ARGUMENTS, Rendering
 
 
 def take_renderings(tokenizer: Any) -> tuple[Rendering, ...]:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from registry.effect_proof import EFFECT_PROOF_FILE
+from registry.adapters.effect_proof import EFFECT_PROOF_FILE
 from trainer.data.sets import Sets
 from trainer.errors import BaseModelError, RecipeError, TrainerError
 from trainer.recipe import Recipe

@@ -13,7 +13,7 @@ from gateway.handoffs import Ability, Principal
 from gateway.path import House
 from gateway.steps.authenticate import authenticate
 from gateway.steps.resolve import resolve
-from registry.catalog import Catalog
+from registry.catalog.snapshot import Catalog
 from registry.names import PRODUCTION
 
 EVERY_ENGINE = ("chat", "completions", "streaming", "structured_outputs")

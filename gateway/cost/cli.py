@@ -10,9 +10,9 @@ from gateway.cost.report import Report, build_report
 from registry.console import JsonFlag, print_done, print_json, print_table, say, when
 from registry.db import now_ms
 from registry.errors import InvalidInput
-from registry.ledger import NANO, ApiPriceInfo, HostPriceInfo, dollars_to_nano
+from registry.ledger.store import NANO, ApiPriceInfo, HostPriceInfo, dollars_to_nano
+from registry.limits.windows import day_ms
 from registry.service import Registry
-from registry.windows import day_ms
 
 cost = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Report what was used and what it cost against an API."

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.cost.tariff import cost_nano, price_of
-from registry.catalog import Catalog
+from registry.catalog.snapshot import Catalog
 from registry.console import when
-from registry.corrections import Reprice
-from registry.models.usage import UsageRow
+from registry.ledger.corrections import Reprice
+from registry.ledger.rows import UsageRow
+from registry.ledger.usage_days import BILLED
 from registry.names import SYSTEM
-from registry.usage_days import BILLED
 
 
 def reprice_by(catalog: Catalog) -> Reprice:

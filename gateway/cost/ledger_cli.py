@@ -8,12 +8,12 @@ import typer
 
 from gateway.cost.correcting import reprice_by
 from gateway.cost.reconcile_cli import reconcile_ledger
-from gateway.cost.verify import Verification, verify
+from gateway.journal.verify import Verification, verify
 from registry.console import JsonFlag, actor, print_done, print_json, say
-from registry.corrections import TOKENS, Corrected
+from registry.ledger.corrections import TOKENS, Corrected
+from registry.ledger.usage_days import CORRECTABLE
 from registry.money import nano_to_dollars
 from registry.service import Registry
-from registry.usage_days import CORRECTABLE
 
 ledger = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Prove that usage is complete, and correct what is wrong."

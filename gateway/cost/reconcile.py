@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from registry.engine_readings import Booked, EngineReadings, Reading
+from registry.ledger.engine_readings import Booked, EngineReadings, Reading
 
 MAX_SEQUENCE_TOKENS = 131_072
 """No request has a longer prompt or answer, whatever else is not known of it."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from registry.ledger import ApiPriceInfo, HostPriceInfo, UsageSum
+from registry.ledger.store import ApiPriceInfo, HostPriceInfo, UsageSum
 from registry.names import SYSTEM
 
 MS_PER_HOUR = 3_600_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from registry.catalog import Catalog, TariffEntry
+from registry.catalog.snapshot import Catalog, TariffEntry
 
 MTOK = 1_000_000
 

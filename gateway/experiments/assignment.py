@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import TypeVar
 
-from registry.split_ranges import FULL_WEIGHT
+from registry.splits.ranges import FULL_WEIGHT
 
 BUCKETS = FULL_WEIGHT
 _UNTIL = itemgetter(0)
@@ -22,5 +22,5 @@ def bucket_of(salt: bytes, unit: str) -> int:
 
 
 def choose(ranges: Sequence[tuple[int, A]], bucket: int) -> A:
-    """The arm whose range holds `bucket`; ranges are `(until, arm)`, rising to 10,000 (`registry.split_ranges`)."""
+    """The arm whose range holds `bucket`; ranges are `(until, arm)`, rising to 10,000 (`registry.splits.ranges`)."""
     return ranges[bisect_right(ranges, bucket, key=_UNTIL)][1]

@@ -8,8 +8,8 @@ import logging
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.experiments.units import Units
-from registry.split_skews import SplitSkew, SplitSkews
-from registry.workers import Workers
+from registry.fleet.workers import Workers
+from registry.splits.skews import SplitSkew, SplitSkews
 
 log = logging.getLogger("switchyard.experiments")
 LOOK_S = 5.0

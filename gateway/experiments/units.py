@@ -19,8 +19,8 @@ import orjson
 
 from gateway.api.request import InferenceRequest
 from gateway.handoffs import Call, Unit, UnitSource
-from registry.catalog import SplitEntry
-from registry.split_skews import SplitSkew
+from registry.catalog.snapshot import SplitEntry
+from registry.splits.skews import SplitSkew
 
 LEAST_PASSED = 8
 """Conversations that went on from a beginning before it may be taken for a preamble."""

@@ -16,12 +16,12 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.fleet.engine import ManagedEngine
-from gateway.fleet.look import Look
-from gateway.fleet.probes import AskedProbe
-from gateway.fleet.vllm import EngineFault
-from registry.engine_readings import Reading
+from gateway.engines.managed import ManagedEngine
+from gateway.engines.probes import AskedProbe
+from gateway.engines.vllm.control import EngineFault
+from gateway.engines.vllm.look import Look
 from registry.errors import RegistryError
+from registry.ledger.engine_readings import Reading
 from registry.names import SYSTEM
 from registry.service import Registry
 

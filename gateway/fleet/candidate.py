@@ -13,16 +13,16 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.catalog_watch import CatalogWatch
+from gateway.engines.declared import Declared, declared_fleet
+from gateway.engines.managed import ManagedEngine
 from gateway.fleet.controller import Controller, ControllerSettings
-from gateway.fleet.declared import Declared, declared_fleet
-from gateway.fleet.engine import ManagedEngine
 from gateway.fleet.hub import Hub
 from gateway.fleet.wire import MAX_UNIX_PATH, Address
-from gateway.identity import Identity
+from gateway.serving.identity import Identity
 from gateway.settings import GatewaySettings
-from registry.catalog import Catalog
+from registry.catalog.snapshot import Catalog
 from registry.errors import Conflict, InvalidInput
-from registry.leadership import TTL_MS, Lease
+from registry.fleet.leadership import TTL_MS, Lease
 from registry.service import Registry
 
 log = logging.getLogger("switchyard.fleet")

@@ -18,20 +18,19 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.cost.lending import Pool
+from gateway.engines.managed import ManagedEngine
+from gateway.engines.residency import Finder
+from gateway.engines.vllm.control import EngineFault
 from gateway.fleet.books import Books
 from gateway.fleet.court import Court
-from gateway.fleet.engine import ManagedEngine
 from gateway.fleet.hub import Hub, WorkerLink
 from gateway.fleet.loading import Loading, Term
 from gateway.fleet.placement import Placement
 from gateway.fleet.publication import Publication
-from gateway.fleet.residency import Finder
 from gateway.fleet.status import fleet_document
 from gateway.fleet.swap import SwapRunner
 from gateway.fleet.trials import Trials
 from gateway.fleet.view import ColdAdapterFailed
-from gateway.fleet.vllm import EngineFault
 from gateway.fleet.wire import (
     Borrow,
     CatalogMoved,
@@ -46,7 +45,8 @@ from gateway.fleet.wire import (
     Lost,
     Wake,
 )
-from registry.catalog import Catalog, VersionEntry
+from gateway.limits.lending import Pool
+from registry.catalog.snapshot import Catalog, VersionEntry
 from registry.service import Registry
 
 log = logging.getLogger("switchyard.fleet")

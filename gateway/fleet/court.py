@@ -25,12 +25,12 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.fleet.engine import ManagedEngine
-from gateway.fleet.health import EngineRefused
-from gateway.fleet.names import digest_in, short_digest
+from gateway.engines.health import EngineRefused
+from gateway.engines.managed import ManagedEngine
+from gateway.engines.names import digest_in, short_digest
+from gateway.engines.vllm.control import FAILS, AdapterRejected, CannotCompare, EngineFault, ProofBroken
 from gateway.fleet.view import ColdAdapterFailed
-from gateway.fleet.vllm import FAILS, AdapterRejected, CannotCompare, EngineFault, ProofBroken
-from registry.catalog import Catalog, VersionEntry
+from registry.catalog.snapshot import Catalog, VersionEntry
 from registry.errors import RegistryError
 from registry.service import Registry
 

@@ -10,17 +10,19 @@ from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.fleet.engine import ManagedEngine
+from gateway.engines.managed import ManagedEngine
+from gateway.engines.vllm.control import FAILS, EngineFault
 from gateway.fleet.hub import Hub
 from gateway.fleet.view import ColdAdapterFailed
-from gateway.fleet.vllm import FAILS, EngineFault
-from registry.catalog import VersionEntry
+from registry.catalog.snapshot import VersionEntry
 from registry.errors import RegistryError
 from registry.service import Registry
 
 log = logging.getLogger("switchyard.fleet")
 CLEAR_TIMEOUT_S = 5.0
 """How long a load waits for the requests on adapters that make room for it."""
+PLACE_TIMEOUT_S = 1.0
+"""How long it waits for any adapter to fall idle while requests run on all of them: another engine may have a place."""
 PRELOAD_RETRY_S = 15.0
 
 
@@ -173,17 +175,18 @@ class Loading:
 
     async def _make_room(self, engine: ManagedEngine, for_swap: bool) -> None:
         """Have the adapter that was used longest ago unloaded, and wait until it is. Raises `ColdAdapterFailed`."""
-        deadline = time.monotonic() + CLEAR_TIMEOUT_S
+        began = time.monotonic()
         held = engine.residency
         if held.places_left(for_swap=for_swap) < 1:
             await self._hub.hear_everybody(timeout_s=0.5)  # else what began since the last reports would look idle
         while held.places_left(for_swap=for_swap) < 1:
             soon = any(self._hub.count(engine.url, name) == 0 for name in held.leaving)
             if not soon and not self._give_up_one(engine) and not held.leaving:
-                raise ColdAdapterFailed("every adapter place of the engine is in use", permanent=False)
-            if await self.unload_cleared(engine):
+                if time.monotonic() - began > PLACE_TIMEOUT_S:
+                    raise ColdAdapterFailed("every adapter place of the engine is in use", permanent=False)
+            elif await self.unload_cleared(engine):
                 continue
-            if time.monotonic() > deadline:
+            elif time.monotonic() - began > CLEAR_TIMEOUT_S:
                 raise ColdAdapterFailed("the adapters that make room are still in use", permanent=False)
             await self._hub.next_report(timeout_s=0.5)
 

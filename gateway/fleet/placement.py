@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+from gateway.engines.managed import ManagedEngine
 from gateway.fleet.demand import Demand
-from gateway.fleet.engine import ManagedEngine
 from gateway.fleet.homes import Homes
 from gateway.fleet.hub import Hub
 from gateway.fleet.loading import Loading
-from registry.catalog import Catalog, VersionEntry
+from registry.catalog.snapshot import Catalog, VersionEntry
 
 
 class Placement:

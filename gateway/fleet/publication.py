@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gateway.fleet.engine import ManagedEngine
+from gateway.engines.managed import ManagedEngine
 from gateway.fleet.wire import Copies, EngineChanged, EngineState, FromController
 from gateway.handoffs import Ability, Counts
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from gateway.engines.managed import ManagedEngine
 from gateway.fleet.demand import Demand
-from gateway.fleet.engine import ManagedEngine
 from gateway.fleet.hub import Hub
 from gateway.fleet.wire import HOLDS
 

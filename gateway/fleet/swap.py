@@ -17,12 +17,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.fleet.hub import Hub
 from gateway.fleet.placement import Placement
 from gateway.fleet.view import ColdAdapterFailed
-from registry.catalog import VersionEntry
+from registry.catalog.snapshot import VersionEntry
 from registry.db import now_ms
 from registry.errors import Conflict, RegistryError
+from registry.fleet.workers import LEASE_MS
 from registry.service import Registry
-from registry.swaps import DONE, DRAINING, FAILED, FLIPPED, PRELOADING, REQUESTED, VERIFIED, SwapInfo
-from registry.workers import LEASE_MS
+from registry.swaps.store import DONE, DRAINING, FAILED, FLIPPED, PRELOADING, REQUESTED, VERIFIED, SwapInfo
 
 log = logging.getLogger("switchyard.swap")
 ACKNOWLEDGE_TIMEOUT_S = 10.0

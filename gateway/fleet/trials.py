@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gateway.fleet.connection import EngineClient
-from gateway.fleet.engine import ManagedEngine
-from gateway.fleet.health import EngineRefused
-from gateway.fleet.self_test import ask_as_clients_do
-from gateway.fleet.vllm import EngineFault, ProbeRefused
+from gateway.engines.connection import EngineClient
+from gateway.engines.health import EngineRefused
+from gateway.engines.managed import ManagedEngine
+from gateway.engines.self_test import ask_as_clients_do
+from gateway.engines.vllm.control import EngineFault, ProbeRefused
 from gateway.fleet.wire import Disputed
 from gateway.handoffs import Endpoint
 

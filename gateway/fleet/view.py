@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from gateway.fleet.connection import EngineClient, EngineUnreachable
+from gateway.engines.connection import EngineClient, EngineUnreachable
 from gateway.fleet.homes import Homes
 from gateway.handoffs import Ability, Counts
 

@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import orjson
 from pydantic import Field, TypeAdapter, ValidationError
 
-from gateway.cost.lending import CapWish, Grants, RateWish
 from gateway.handoffs import Ability, Counts, Endpoint
+from gateway.limits.lending import CapWish, Grants, RateWish
 from registry.errors import InvalidInput
 
 MAX_LINE_BYTES = 1 << 26

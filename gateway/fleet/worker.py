@@ -19,9 +19,8 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.cost.lending import CapWish, Grants, LenderLost, RateWish
+from gateway.engines.connection import EngineClient
 from gateway.fleet.breaker import Breaker
-from gateway.fleet.connection import EngineClient
 from gateway.fleet.homes import Homes
 from gateway.fleet.second_asks import SecondAsks
 from gateway.fleet.view import ColdAdapterFailed, EngineView, FleetView, InFlight
@@ -55,8 +54,9 @@ from gateway.fleet.wire import (
     read_from_controller,
 )
 from gateway.handoffs import Ability, Counts, Endpoint
-from registry.catalog import VersionEntry
-from registry.leadership import Leadership, Lease
+from gateway.limits.lending import CapWish, Grants, LenderLost, RateWish
+from registry.catalog.snapshot import VersionEntry
+from registry.fleet.leadership import Leadership, Lease
 
 log = logging.getLogger("switchyard.worker")
 REPORT_INTERVAL_S = 0.25

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from gateway.errors import Unauthenticated
 from gateway.handoffs import Principal
-from registry.catalog import Catalog
-from registry.tenants import hash_secret
+from registry.catalog.snapshot import Catalog
+from registry.tenants.store import hash_secret
 
 
 def authenticate(authorization: str | None, catalog: Catalog) -> Principal:

@@ -20,15 +20,15 @@ import orjson
 
 from gateway.api.fields.schema_faults import schema_fault
 from gateway.cost.tariff import cost_nano
+from gateway.engines.abilities import refusal as unsupported
+from gateway.engines.connection import EngineBroke, EngineClient, EngineUnreachable, Exchange
+from gateway.engines.names import digest_in
+from gateway.engines.vllm.answers import events_without_extras, refusal_of, without_extras
+from gateway.engines.vllm.control import INFERENCE_PATHS, is_about_tool_parser
 from gateway.errors import BadRequest, EngineFailed
-from gateway.fleet.abilities import refusal as unsupported
-from gateway.fleet.connection import EngineBroke, EngineClient, EngineUnreachable, Exchange
-from gateway.fleet.names import digest_in
 from gateway.fleet.view import CannotLoad
-from gateway.fleet.vllm import INFERENCE_PATHS, is_about_tool_parser
-from gateway.fleet.vllm_words import events_without_extras, refusal_of, without_extras
 from gateway.handoffs import Endpoint, ShownUsage, Usage
-from registry.catalog import TariffEntry
+from registry.catalog.snapshot import TariffEntry
 from registry.money import nano_to_dollars
 
 USAGE_BEGINS = b',"usage":{'

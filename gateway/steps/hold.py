@@ -8,7 +8,7 @@ A prompt counts for the rate as a quarter of the body's bytes, about right for E
 all of them, as they are after Unicode normalisation, and what the base's chat template says by itself: a tokenizer that
 works on bytes makes no more than one token of each, so a budget is never overshot. Tools and calls of tools count once
 more as chat templates print them, which is with spaces and on lines of their own. Where that would refuse a request, or
-nearly, an engine counts the prompt as it is going to serve it (`gateway.cost.prompt_tokens`).
+nearly, an engine counts the prompt as it is going to serve it (`gateway.limits.prompt_tokens`).
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ import orjson
 
 from gateway.api.fields.table import COMPLETIONS_DEFAULT_TOKENS
 from gateway.api.request import InferenceRequest
-from gateway.cost.fitting import decided_by_prompt, longest_answers
-from gateway.cost.holds import NOTHING, Ask
-from gateway.cost.limits import Bill, Limits
 from gateway.cost.normalization import growth
-from gateway.cost.output_lengths import OutputLengths
-from gateway.cost.prompt_tokens import PromptTokens
-from gateway.cost.sizes import Size
 from gateway.desk import Desk
 from gateway.handoffs import Arm, Principal
-from registry.catalog import Catalog, TariffEntry
+from gateway.limits.fitting import decided_by_prompt, longest_answers
+from gateway.limits.holds import NOTHING, Ask
+from gateway.limits.limits import Bill, Limits
+from gateway.limits.output_lengths import OutputLengths
+from gateway.limits.prompt_tokens import PromptTokens
+from gateway.limits.sizes import Size
+from registry.catalog.snapshot import Catalog, TariffEntry
 
 BYTES_PER_TOKEN = 4
 TEMPLATE_TOKENS = 128

@@ -7,13 +7,13 @@ from collections.abc import Set
 from types import TracebackType
 from typing import Protocol
 
+from gateway.engines.connection import EngineUnreachable
 from gateway.errors import Overloaded
 from gateway.fleet.breaker import Breaker
-from gateway.fleet.connection import EngineUnreachable
 from gateway.fleet.second_asks import SecondAsks
 from gateway.fleet.view import CannotLoad, ColdAdapterFailed, FleetView, InFlight, Pin
 from gateway.handoffs import Arm, Endpoint
-from registry.catalog import VersionEntry
+from registry.catalog.snapshot import VersionEntry
 
 
 class Fleet(Protocol):

@@ -11,13 +11,13 @@ from types import TracebackType
 import orjson
 
 from gateway.api.request import InferenceRequest
-from gateway.cost.complaints import Complaint
-from gateway.cost.journal import Journal
-from gateway.cost.limits import Bill
-from gateway.cost.rows import begun, ended, kind_of
+from gateway.complaints import Complaint
 from gateway.errors import ApiError, Overloaded
 from gateway.fleet.view import CannotLoad
 from gateway.handoffs import CLIENT_GONE, Arm, Call, Principal, Usage
+from gateway.journal.journal import Journal
+from gateway.journal.rows import begun, ended, kind_of
+from gateway.limits.limits import Bill
 
 log = logging.getLogger("switchyard.meter")
 UNRECORDED = Complaint(log)

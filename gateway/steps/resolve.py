@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.errors import Forbidden, ModelNotFound, Quarantined
 from gateway.handoffs import Principal, Target
-from registry.catalog import BaseEntry, Catalog
+from registry.catalog.snapshot import BaseEntry, Catalog
 from registry.errors import InvalidInput
 from registry.names import parse_ref
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from registry.models import whole_schema
+from registry.schema import whole_schema
 
 context.configure(
     connection=context.config.attributes["connection"], target_metadata=whole_schema(), render_as_batch=True

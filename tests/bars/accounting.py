@@ -28,7 +28,7 @@ import httpx
 from loadtest.client import Client
 from loadtest.overhead import request_body
 from loadtest.testing import free_port
-from registry.limits import FIELDS
+from registry.limits.store import FIELDS
 from tests.bars.support.accounted import (
     EVERYTHING,
     FIGURES,
@@ -41,8 +41,8 @@ from tests.bars.support.accounted import (
     VARY,
 )
 from tests.bars.support.engines import engine_processes
-from tests.gateway.stack import BASE, CHAT, House, open_house, wait_until
 from tests.live.installation import ROOT
+from tests.support.stack import BASE, CHAT, House, open_house, wait_until
 
 VARIED, TIMED, AT_ONCE = 160_000, 40_000, 16
 OFF = {"journal": NO_JOURNAL, "limits": NO_LIMITS, "metrics": NO_METRICS}

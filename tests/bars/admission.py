@@ -21,7 +21,7 @@ import httpx
 
 from tests.bars.support.engines import engine_processes
 from tests.bars.support.gateways import gateway_process
-from tests.gateway.stack import CHAT, MESSAGES, open_house
+from tests.support.stack import CHAT, MESSAGES, open_house
 
 BODY_BYTES, CONNECTIONS, ASKED = 4_000_000, 12, 2_000
 MOST_ADDED_MS = 5.0

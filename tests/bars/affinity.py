@@ -27,7 +27,7 @@ from loadtest.affinity import AffinityPlan, Model, ideal_loads, zipf
 from loadtest.testing import free_port
 from tests.bars.support.commands import last_json
 from tests.bars.support.many import publish_many
-from tests.gateway.stack import House, open_house, run_engines, served, wait_until
+from tests.support.stack import House, open_house, run_engines, served, wait_until
 
 ENGINES, TENANTS, SEED = 4, 4, 7
 SLOTS = (8, 32)

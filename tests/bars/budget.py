@@ -24,14 +24,14 @@ import httpx
 import orjson
 
 from gateway.admin_key import admin_key
-from gateway.cost.counters import Counter
+from gateway.limits.counters import Counter
 from registry.db import now_ms
-from registry.ledger import dollars_to_nano
-from registry.spending import Spent
-from registry.windows import day_of
+from registry.ledger.store import dollars_to_nano
+from registry.limits.spending import Spent
+from registry.limits.windows import day_of
 from tests.bars.support.gateways import gateway_process
-from tests.gateway.stack import CHAT, House, Stack, open_house, run_engines, run_gateway, wait_until
-from tests.gateway.valkey_server import valkey_server
+from tests.support.stack import CHAT, House, Stack, open_house, run_engines, run_gateway, wait_until
+from tests.support.valkey_server import valkey_server
 
 AT_ONCE, ABORTS, ABORTS_AT_ONCE, RETRIES, SEED = 1_000, 10_000, 16, 2, 5
 PATIENCE_S = 0.3

@@ -25,13 +25,13 @@ from loadtest.records import Ask, Plan, Record
 from loadtest.signatures import Signatures, learn
 from registry.errors import RegistryError
 from registry.names import parse_ref
-from registry.swaps import FAILED, SwapInfo
+from registry.swaps.store import FAILED, SwapInfo
 from tests.bars.support.engines import engine_processes
 from tests.bars.support.faults import Chaos, Planned, plan_faults
 from tests.bars.support.gateways import GatewayProcess, gateway_process
 from tests.bars.support.load import Busy, traffic
 from tests.bars.support.many import Published, publish_many
-from tests.gateway.stack import BASE, House, open_house, wait_until
+from tests.support.stack import BASE, House, open_house, wait_until
 
 SEED = 20_261_125
 ENGINES, WORKERS, TENANTS, ADAPTERS = 4, 2, 8, 200

@@ -26,18 +26,18 @@ from typing import Any
 import orjson
 import psutil
 
-from gateway.cost.journal import Journal
-from gateway.cost.shipper import Shipper
-from gateway.cost.verify import verify
+from gateway.journal.journal import Journal
+from gateway.journal.shipper import Shipper
+from gateway.journal.verify import verify
 from loadtest.answers import read_answer
 from loadtest.client import BrokenAnswer, Client
-from registry.ledger import Ledger
+from registry.ledger.store import Ledger
 from tests.bars.support.big_journal import RUNNING
 from tests.bars.support.engines import engine_processes
 from tests.bars.support.gateways import GatewayProcess, gateway_process
 from tests.bars.support.witness import Testimony, testify, witness
-from tests.gateway.stack import CHAT, MESSAGES, House, open_house
 from tests.live.installation import ROOT
+from tests.support.stack import CHAT, MESSAGES, House, open_house
 
 KILLS, ROWS, STREAMS, TOKENS = 50, 1_000_000, 12, 12
 SEED = 20_261_126

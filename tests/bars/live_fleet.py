@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from gateway.embedded import EmbeddedEngine
+from gateway.engines.vllm.launch import EmbeddedEngine
 from gateway.samples import provision
 from loadtest.chaos import Current, Fault, Return, report
 from loadtest.records import Ask, Plan
@@ -23,13 +23,13 @@ from loadtest.testing import free_port
 from registry.names import parse_ref
 from registry.service import Registry
 from registry.settings import RegistrySettings
-from registry.swaps import FINAL_STATES, SwapInfo
+from registry.swaps.store import FINAL_STATES, SwapInfo
 from tests.bars.chaos import bars_of, moves_of, speed_of
 from tests.bars.support.engines import EngineProcess
 from tests.bars.support.gateways import gateway_process
 from tests.bars.support.load import traffic
-from tests.gateway.stack import wait_until
 from tests.live.installation import ROOT, default_base_folder
+from tests.support.stack import wait_until
 
 SHRINKS = False
 SLOW_S = 60.0

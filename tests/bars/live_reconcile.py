@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gateway.embedded import EmbeddedEngine
+from gateway.engines.vllm.launch import EmbeddedEngine
 from gateway.samples import provision
 from loadtest.spending import Mix, Purse
 from loadtest.testing import free_port

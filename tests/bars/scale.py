@@ -25,26 +25,26 @@ from typing import Any
 import httpx
 import psutil
 
-from gateway.fleet.connection import EngineClient
+from gateway.engines.connection import EngineClient
 from gateway.fleet.homes import Homes
 from gateway.fleet.view import EngineView, FleetView
 from gateway.handoffs import Unit
-from gateway.server import spare_what_lives
+from gateway.serving.server import spare_what_lives
 from gateway.steps.assign import assign
 from gateway.steps.authenticate import authenticate
 from gateway.steps.place import EngineLoad, place
 from gateway.steps.resolve import resolve
-from registry.catalog import Catalog
-from registry.catalog_reader import read_catalog
+from registry.catalog.reader import read_catalog
+from registry.catalog.snapshot import Catalog
 from registry.names import parse_ref
 from registry.service import Registry
-from registry.swaps import DONE
+from registry.swaps.store import DONE
 from tests.bars.support.bulk import SPLIT_EVERY, fill
 from tests.bars.support.engines import engine_processes
 from tests.bars.support.gateways import gateway_process
 from tests.bars.support.queueing import queued_s
-from tests.gateway.stack import CHAT, MESSAGES, House, open_house
 from tests.live.installation import ROOT
+from tests.support.stack import CHAT, MESSAGES, House, open_house
 
 ADAPTERS, TENANTS, DELTAS = 10_000, 1_000, 400
 DELTA_LIMIT_MS, STALL_LIMIT_MS, PATH_LIMIT_US, RSS_LIMIT_MB = 5.0, 10.0, 30.0, 300.0

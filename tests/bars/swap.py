@@ -15,11 +15,11 @@ from typing import Any
 
 from loadtest.records import Ask, Plan
 from loadtest.swap_bench import SwapTimes, report
-from registry.swaps import DONE, SwapInfo
+from registry.swaps.store import DONE, SwapInfo
 from tests.bars.support.engines import engine_processes
 from tests.bars.support.gateways import GatewayProcess, gateway_process
 from tests.bars.support.load import Busy, traffic
-from tests.gateway.stack import House, open_house, proof
+from tests.support.stack import House, open_house, proof
 
 ENGINES, WORKERS = 2, 2
 LEAD_S, BETWEEN_S = 2.0, 1.75

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.fleet.counting import questions
+from gateway.engines.vllm.prompt_counting import questions
 from tests.contract.contract_engine import MESSAGES, PROMPT, EngineUnderTest
 
 TOOLS = [

@@ -18,16 +18,16 @@ import uvicorn
 from gateway.api.fields.caps import Caps
 from gateway.api.fields.grammar_cost import schema_cost
 from gateway.api.request import parse_request
+from gateway.engines.declared import EngineDeclaration
+from gateway.engines.managed import ManagedEngine
+from gateway.engines.residency import Resident
 from gateway.errors import BadRequest
-from gateway.fleet.declared import EngineDeclaration
-from gateway.fleet.engine import ManagedEngine
 from gateway.fleet.loading import Loading
-from gateway.fleet.residency import Resident
-from gateway.protocol import MAX_HEAD_BYTES, BoundedProtocol
+from gateway.serving.protocol import MAX_HEAD_BYTES, BoundedProtocol
 from loadtest.testing import free_port
-from registry.catalog import VersionEntry
-from tests.gateway.fleet_parts import FirstTerm
-from tests.gateway.stack import CHAT, MESSAGES, House, Stack, run_stack, wait_until
+from registry.catalog.snapshot import VersionEntry
+from tests.support.fleet_parts import FirstTerm
+from tests.support.stack import CHAT, MESSAGES, House, Stack, run_stack, wait_until
 
 
 def request_with(schema: dict[str, Any]) -> bytes:

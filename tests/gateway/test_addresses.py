@@ -14,11 +14,11 @@ from openai import OpenAI
 from gateway.admin_key import admin_key
 from gateway.api.addresses import canonical
 from gateway.api.models import EVERY_ENGINE, Skills
-from gateway.fleet.connection import EngineClient
+from gateway.engines.connection import EngineClient
 from gateway.fleet.homes import Homes
 from gateway.fleet.view import EngineView, FleetView
 from gateway.handoffs import Ability
-from tests.gateway.stack import CHAT, MESSAGES, TEXT, Stack, wait_until
+from tests.support.stack import CHAT, MESSAGES, TEXT, Stack, wait_until
 
 BODY = {"model": "triage", "messages": MESSAGES, "max_tokens": 2}
 FORM = "application/x-www-form-urlencoded"

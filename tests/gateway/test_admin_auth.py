@@ -16,8 +16,8 @@ from fastapi.routing import APIRoute
 from gateway.admin_key import admin_key, admin_key_file, known_admin_key
 from gateway.settings import GatewaySettings
 from registry.errors import InvalidInput
-from tests.gateway.admin_calls import Admin
-from tests.gateway.stack import House, Stack
+from tests.support.admin_calls import Admin
+from tests.support.stack import House, Stack
 
 MAKE_A_KEY = """
 import sys

@@ -11,9 +11,9 @@ import pytest
 
 from gateway.app import Gateway
 from loadtest.testing import free_port
-from tests.cli_runner import Outcome, Run, run
-from tests.gateway.stack import House, Stack, run_stack, served, wait_until
-from tests.gateway.stack import run as run_now
+from tests.support.cli_runner import Outcome, Run, run
+from tests.support.stack import House, Stack, run_stack, served, wait_until
+from tests.support.stack import run as run_now
 
 __all__ = ["run"]
 Command = Callable[..., Outcome]

@@ -9,8 +9,8 @@ import pytest
 from fastapi.routing import APIRoute
 
 from gateway.app import Gateway
-from tests.gateway.admin_calls import Admin
-from tests.gateway.stack import House, Stack, run_stack, served, wait_until
+from tests.support.admin_calls import Admin
+from tests.support.stack import House, Stack, run_stack, served, wait_until
 
 
 @pytest.fixture

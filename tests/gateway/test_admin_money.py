@@ -10,8 +10,8 @@ import pytest
 from gateway.admin_key import admin_key
 from registry.db import now_ms
 from registry.money import nano_to_dollars
-from tests.gateway.admin_calls import Admin
-from tests.gateway.stack import Stack, open_house, run_stack, wait_until
+from tests.support.admin_calls import Admin
+from tests.support.stack import Stack, open_house, run_stack, wait_until
 
 DAY_MS = 86_400_000
 

@@ -9,8 +9,8 @@ import httpx
 import orjson
 import pytest
 
-from tests.gateway.admin_calls import Admin
-from tests.gateway.stack import CHAT, MESSAGES, House, Stack, proof, run_stack, wait_until
+from tests.support.admin_calls import Admin
+from tests.support.stack import CHAT, MESSAGES, House, Stack, proof, run_stack, wait_until
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from registry.names import parse_ref
-from registry.swaps import FINAL_STATES
-from tests.gateway.admin_calls import Admin
-from tests.gateway.stack import House, Stack, run_stack, wait_until
+from registry.swaps.store import FINAL_STATES
+from tests.support.admin_calls import Admin
+from tests.support.stack import House, Stack, run_stack, wait_until
 
 
 @pytest.fixture

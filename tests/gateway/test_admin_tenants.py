@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from registry.service import Registry
-from registry.tenants import hash_secret
-from tests.cli_runner import Run, run
-from tests.gateway.admin_calls import Admin
-from tests.gateway.stack import Stack, open_house, run_stack, wait_until
+from registry.tenants.store import hash_secret
+from tests.support.admin_calls import Admin
+from tests.support.cli_runner import Run, run
+from tests.support.stack import Stack, open_house, run_stack, wait_until
 
 __all__ = ["run"]
 

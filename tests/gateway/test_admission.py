@@ -15,10 +15,10 @@ import pytest
 import uvicorn
 
 from gateway.api import inference
-from gateway.protocol import BoundedProtocol
+from gateway.serving.protocol import BoundedProtocol
 from gateway.steps.admit import Places
 from loadtest.testing import free_port
-from tests.gateway.stack import CHAT, Stack, open_house, run_stack, wait_until
+from tests.support.stack import CHAT, Stack, open_house, run_stack, wait_until
 
 BODIES = 8
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from registry.names import parse_ref
-from tests.gateway.stack import House, open_house, proof, run_stack
+from tests.support.stack import House, open_house, proof, run_stack
 
 
 @pytest.fixture

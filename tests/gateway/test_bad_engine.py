@@ -11,7 +11,7 @@ import pytest
 
 from loadtest.testing import MockEngine
 from registry.names import parse_ref
-from tests.gateway.stack import House, Stack, proof, run, run_stack, wait_until
+from tests.support.stack import House, Stack, proof, run, run_stack, wait_until
 
 NAMES = [f"acme/task-{number}" for number in range(8)]
 BROKEN: list[dict[str, Any]] = [
@@ -26,9 +26,9 @@ BROKEN: list[dict[str, Any]] = [
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again after seconds or minutes is tried again at once."""
-    monkeypatch.setattr("gateway.fleet.engine.LOAD_PAUSES_S", (0.0, 0.0))
-    monkeypatch.setattr("gateway.fleet.health.FIRST_EXAMINATION_S", 0.1)
-    monkeypatch.setattr("gateway.fleet.health.LAST_EXAMINATION_S", 0.1)
+    monkeypatch.setattr("gateway.engines.managed.LOAD_PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr("gateway.engines.health.FIRST_EXAMINATION_S", 0.1)
+    monkeypatch.setattr("gateway.engines.health.LAST_EXAMINATION_S", 0.1)
     monkeypatch.setattr("gateway.fleet.court.FIRST_RETRIAL_S", 0.1)
     monkeypatch.setattr("gateway.fleet.court.LOOK_FOR_RETRIALS_S", 0.0)
 

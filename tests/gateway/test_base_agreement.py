@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.fleet.fingerprint import MAX_DISAGREEMENT_NATS, base_agreement
-from gateway.fleet.vllm import ProbeRefused, Unreachable, VllmControl
+from gateway.engines.fingerprint import MAX_DISAGREEMENT_NATS, base_agreement
+from gateway.engines.vllm.control import ProbeRefused, Unreachable, VllmControl
 from loadtest.testing import run_mock_engine
-from registry.fingerprint import Fingerprint, FingerprintProbe
+from registry.bases.fingerprint import Fingerprint, FingerprintProbe
 
 TEXTS = ((11, 12, 13, 14, 15), (21, 22, 23, 24))
 POSITIONS = (2, 3)

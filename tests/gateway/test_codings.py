@@ -20,7 +20,7 @@ from gateway.admin_key import admin_key
 from gateway.api.codings import codings_of, decoding
 from gateway.api.fields.caps import Caps
 from gateway.errors import ApiError, BadRequest, PayloadTooLarge, UnsupportedMedia
-from tests.gateway.stack import CHAT, MESSAGES, TEXT, Stack
+from tests.support.stack import CHAT, MESSAGES, TEXT, Stack
 
 BODY = json.dumps({"model": "triage", "messages": MESSAGES, "max_tokens": 2}).encode()
 LIMIT = Caps().max_body_bytes

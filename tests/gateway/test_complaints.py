@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from gateway.cost.complaints import Complaint
+from gateway.complaints import Complaint
 from gateway.steps import meter
 
 

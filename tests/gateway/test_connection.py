@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.fleet.connection import (
+from gateway.engines.connection import (
     HIGH_WATER_BYTES,
     EngineBroke,
     EngineClient,
@@ -18,7 +18,7 @@ from gateway.fleet.connection import (
     Exchange,
 )
 from loadtest.testing import free_port
-from tests.gateway.raw_server import Answer, Connection, RawServer, chunked, document, raw_server
+from tests.support.raw_server import Answer, Connection, RawServer, chunked, document, raw_server
 
 PATH = b"/v1/completions"
 

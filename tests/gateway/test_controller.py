@@ -10,17 +10,17 @@ import orjson
 import pytest
 from sqlalchemy import text
 
-from gateway.fleet.declared import EngineDeclaration
-from gateway.fleet.engine import ManagedEngine
-from gateway.fleet.residency import Resident
+from gateway.engines.declared import EngineDeclaration
+from gateway.engines.managed import ManagedEngine
+from gateway.engines.residency import Resident
 from loadtest.folders import write_adapter
 from loadtest.testing import run_mock_engine
 from registry.names import parse_ref
-from tests.gateway.fleet_parts import NOBODY, controller_of
-from tests.gateway.link_parts import entry_of, office
-from tests.gateway.raw_server import Connection, document, raw_server
-from tests.gateway.stack import House, proof, run_stack, wait_until
-from tests.registry.adapter_folders import TinyBase
+from tests.support.adapter_folders import TinyBase
+from tests.support.fleet_parts import NOBODY, controller_of
+from tests.support.link_parts import entry_of, office
+from tests.support.raw_server import Connection, document, raw_server
+from tests.support.stack import House, proof, run_stack, wait_until
 
 
 async def test_an_adapter_that_leaves_while_another_is_unloaded_does_not_stop_the_controller(house: House) -> None:

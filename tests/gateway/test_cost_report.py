@@ -12,9 +12,9 @@ from gateway.cost.cli import hosts_of
 from gateway.cost.report import api_cost_nano, build_report
 from registry.db import now_ms
 from registry.errors import Conflict, InvalidInput, NotFound
-from registry.ledger import NANO, ApiPriceInfo, HostPriceInfo, UsageSum, dollars_to_nano
+from registry.ledger.store import NANO, ApiPriceInfo, HostPriceInfo, UsageSum, dollars_to_nano
 from registry.names import SYSTEM
-from tests.gateway.stack import House
+from tests.support.stack import House
 
 HOUR = 3_600_000
 DAY = 24 * HOUR

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from gateway.engines.managed import ManagedEngine
 from gateway.fleet import trials
-from gateway.fleet.engine import ManagedEngine
-from tests.gateway.stack import House, Stack, proof, run, run_stack, wait_until
+from tests.support.stack import House, Stack, proof, run, run_stack, wait_until
 
 NAMES = [f"acme/task-{number}" for number in range(3)]
 

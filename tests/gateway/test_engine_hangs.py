@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 
 from loadtest.testing import MockEngine, free_port
-from tests.gateway.link_parts import entry_of, eventually, office, real_worker, resident
-from tests.gateway.stack import CHAT, MESSAGES, House, Stack, run, run_stack, wait_until
+from tests.support.link_parts import entry_of, eventually, office, real_worker, resident
+from tests.support.stack import CHAT, MESSAGES, House, Stack, run, run_stack, wait_until
 
 NAME = "acme/triage"
 HUNG_AFTER_S = 0.6

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from gateway.settings import EngineSettings, GatewaySettings
-from tests.gateway.stack import House, run_engines, run_gateway
+from tests.support.stack import House, run_engines, run_gateway
 
 
 def test_an_engine_with_a_key_of_its_own_is_asked_with_it(house: House) -> None:

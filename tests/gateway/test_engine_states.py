@@ -14,8 +14,8 @@ from gateway.settings import EngineSettings
 from loadtest.folders import write_adapter
 from loadtest.testing import MockEngine
 from registry.names import parse_ref
-from tests.gateway.stack import House, Stack, run, run_engines, run_gateway, run_stack, wait_until
-from tests.registry.adapter_folders import TinyBase, base_tensors
+from tests.support.adapter_folders import TinyBase, base_tensors
+from tests.support.stack import House, Stack, run, run_engines, run_gateway, run_stack, wait_until
 
 NAMES = [f"acme/task-{number}" for number in range(6)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.explain import Step, explain
-from tests.gateway.stack import House
+from tests.support.stack import House
 
 
 @pytest.fixture

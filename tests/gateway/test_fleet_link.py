@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.fleet.residency import Resident
+from gateway.engines.residency import Resident
 from gateway.fleet.wire import EngineChanged, Ensure, Ensured, LinkBroken, Published, Welcome, read_from_controller
 from gateway.fleet.worker import FleetWorker
 from loadtest.testing import MockEngine, run_mock_engine
 from registry.names import parse_ref
-from tests.gateway.fleet_parts import PlayedWorker, played_worker
-from tests.gateway.link_parts import (
+from tests.support.fleet_parts import PlayedWorker, played_worker
+from tests.support.link_parts import (
     entry_of,
     eventually,
     follower,
@@ -26,7 +26,7 @@ from tests.gateway.link_parts import (
     real_worker,
     resident,
 )
-from tests.gateway.stack import House
+from tests.support.stack import House
 
 
 def sees(worker: FleetWorker, urls: tuple[str, ...]) -> bool:

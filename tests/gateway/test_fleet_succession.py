@@ -10,11 +10,12 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from gateway.fleet.engine import ManagedEngine
+from gateway.engines.managed import ManagedEngine
 from loadtest.folders import write_adapter
 from loadtest.testing import MockEngine, run_mock_engine
 from registry.names import parse_ref
-from tests.gateway.link_parts import (
+from tests.support.adapter_folders import TinyBase
+from tests.support.link_parts import (
     entry_of,
     eventually,
     follower,
@@ -24,8 +25,7 @@ from tests.gateway.link_parts import (
     real_worker,
     resident,
 )
-from tests.gateway.stack import House, proof
-from tests.registry.adapter_folders import TinyBase
+from tests.support.stack import House, proof
 
 CONTROLLER_THAT_FREEZES = """
 import asyncio, sys

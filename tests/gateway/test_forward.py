@@ -10,12 +10,12 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.engines.connection import EngineBroke, EngineClient, EngineTimeout, EngineUnreachable
 from gateway.errors import ApiError, BadRequest, EngineFailed
-from gateway.fleet.connection import EngineBroke, EngineClient, EngineTimeout, EngineUnreachable
 from gateway.handoffs import ShownUsage, Usage
 from gateway.steps.forward import AdapterMissing, Forward
-from registry.catalog import TariffEntry
-from tests.gateway.raw_server import Connection, RawServer, chunked, document, raw_server
+from registry.catalog.snapshot import TariffEntry
+from tests.support.raw_server import Connection, RawServer, chunked, document, raw_server
 
 NAME, PUBLIC = "a-0123456789abcdef-7", "acme/triage@1.0"
 COUNTS = {"prompt_tokens": 9, "total_tokens": 11, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 4}}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.stack import CHAT, MESSAGES, TEXT, Stack, open_house, run_stack
+from tests.support.stack import CHAT, MESSAGES, TEXT, Stack, open_house, run_stack
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 IDS = [[504, 3575, 282, 4649, 314], [12, 13]]

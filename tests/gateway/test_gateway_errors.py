@@ -12,8 +12,8 @@ import openai
 import pytest
 from openai import OpenAI
 
-from registry.tenants import NewKey
-from tests.gateway.stack import CHAT, MESSAGES, TEXT, House, Stack, run, run_stack, wait_until
+from registry.tenants.store import NewKey
+from tests.support.stack import CHAT, MESSAGES, TEXT, House, Stack, run, run_stack, wait_until
 
 USER = MESSAGES[0]
 CHAT_BODY: dict[str, Any] = {"model": "triage", "messages": MESSAGES}

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.gateway.stack import House, Stack, proof, run, run_engines, run_gateway, run_stack, wait_until
+from tests.support.stack import House, Stack, proof, run, run_engines, run_gateway, run_stack, wait_until
 
 NAMES = [f"acme/task-{number}" for number in range(6)]
 
@@ -181,7 +181,8 @@ def test_more_adapters_than_fit_are_all_served_by_unloading_the_one_not_used_lon
         assert stack.state()["loads"] == loads, "those used last are still there"
 
 
-def test_nothing_in_use_is_unloaded_to_make_room(filled: House) -> None:
+def test_nothing_in_use_is_unloaded_to_make_room(filled: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.fleet.loading.PLACE_TIMEOUT_S", 0.1)
     with run_stack(filled, engines=({"max_cpu_loras": 3},), engine_max_cpu_loras=3) as stack:
         assert model_of(stack, NAMES[0]) == ALL[0]
         stack.faults(token_ms=150)
@@ -193,6 +194,20 @@ def test_nothing_in_use_is_unloaded_to_make_room(filled: House) -> None:
             assert long.result().status_code == 200
         stack.faults(token_ms=0)
         assert model_of(stack, NAMES[1]) == ALL[1]
+
+
+def test_a_load_gets_the_place_of_the_first_adapter_that_falls_idle(
+    filled: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.fleet.loading.PLACE_TIMEOUT_S", 30.0)
+    with run_stack(filled, engines=({"max_cpu_loras": 3},), engine_max_cpu_loras=3) as stack:
+        assert model_of(stack, NAMES[0]) == ALL[0]
+        stack.faults(token_ms=50)
+        with ThreadPoolExecutor(1) as callers:
+            long = callers.submit(lambda: stack.chat(NAMES[0], max_tokens=8, min_tokens=8))
+            wait_until("the request to run", lambda: stack.state()["running"] == 1)
+            assert model_of(stack, NAMES[1]) == ALL[1]
+            assert long.result().status_code == 200
 
 
 def test_an_adapter_that_nothing_points_at_is_unloaded_after_a_while(filled: House) -> None:

@@ -12,11 +12,11 @@ import httpx
 import pytest
 
 from gateway.app import Gateway
-from gateway.fleet.declared import declared_base
+from gateway.engines.declared import declared_base
 from registry.errors import InvalidInput
 from registry.service import Registry
 from registry.settings import RegistrySettings
-from tests.gateway.stack import House, Stack, run_engines, run_stack, served, wait_until
+from tests.support.stack import House, Stack, run_engines, run_stack, served, wait_until
 
 
 @pytest.fixture

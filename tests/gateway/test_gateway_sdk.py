@@ -9,7 +9,7 @@ import httpx
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from tests.gateway.stack import MESSAGES, Stack
+from tests.support.stack import MESSAGES, Stack
 
 VERSION = "acme/triage@1.0"
 

@@ -13,10 +13,10 @@ from openai import OpenAI
 from gateway.experiments.assignment import BUCKETS, bucket_of, choose
 from gateway.explain import explain
 from registry.names import AdapterRef
-from registry.split_ranges import Ranges, lay_out
-from registry.split_skews import LEAST_REQUESTS
-from registry.swap_report import report_swap
-from tests.gateway.stack import CHAT, House, Stack, open_house, run_stack, wait_until
+from registry.splits.ranges import Ranges, lay_out
+from registry.splits.skews import LEAST_REQUESTS
+from registry.swaps.report import report_swap
+from tests.support.stack import CHAT, House, Stack, open_house, run_stack, wait_until
 
 TRIAGE = AdapterRef("acme", "triage", None, "production")
 UNITS = [f"user-{number}" for number in range(2_000)]

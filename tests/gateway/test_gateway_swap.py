@@ -13,10 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
-from registry.aliases import move_alias
+from registry.adapters.aliases import move_alias
 from registry.errors import AdapterRefused, Conflict, InvalidInput, NotFound
 from registry.names import AdapterRef, parse_ref
-from tests.gateway.stack import CHAT, MESSAGES, TEXT, House, Stack, proof, run, run_stack, wait_until
+from tests.support.stack import CHAT, MESSAGES, TEXT, House, Stack, proof, run, run_stack, wait_until
 
 TRIAGE = AdapterRef("acme", "triage", None, "production")
 

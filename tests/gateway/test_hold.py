@@ -11,10 +11,10 @@ import pytest
 
 from gateway.cost.normalization import CHARACTERS, growth
 from gateway.steps.hold import TEMPLATE_TOKENS, printed_bytes
-from registry.fingerprint import Fingerprint, write_fingerprint
-from registry.renderings import CONVERSATIONS, Rendering
-from tests.gateway.stack import BASE, House, run_stack
+from registry.bases.fingerprint import Fingerprint, write_fingerprint
+from registry.bases.renderings import CONVERSATIONS, Rendering
 from tests.gateway.test_chat_template import PROBE
+from tests.support.stack import BASE, House, run_stack
 
 DEEP: Any = [1] * 50
 for _ in range(40):

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.fleet.isolation import (
+from gateway.engines.isolation import (
     ABANDONED_S,
     NAME_PREFIX,
     CannotTest,
@@ -22,16 +22,16 @@ from gateway.fleet.isolation import (
     speakers,
     write_test_adapters,
 )
-from gateway.fleet.vllm import VllmControl, Word
-from gateway.fleet.zero_adapter import write_zero_adapter
+from gateway.engines.vllm.control import VllmControl, Word
+from gateway.engines.vllm.zero_adapter import write_zero_adapter
 from loadtest.testing import run_mock_engine
-from registry.base_model import BaseSpec, describe_base
+from registry.adapters.inspect import inspect_adapter
+from registry.bases.fingerprint import Fingerprint, FingerprintProbe, write_fingerprint
+from registry.bases.model import BaseSpec, describe_base
 from registry.errors import AdapterRefused
-from registry.fingerprint import Fingerprint, FingerprintProbe, write_fingerprint
-from registry.inspect import inspect_adapter
-from tests.cli_runner import Run, done, run
-from tests.gateway.stack import run as run_async
-from tests.registry.adapter_folders import TinyBase, tiny_base
+from tests.support.adapter_folders import TinyBase, tiny_base
+from tests.support.cli_runner import Run, done, run
+from tests.support.stack import run as run_async
 
 __all__ = ["done", "run"]
 PLACES = 16

@@ -13,15 +13,15 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from gateway.cost.journal import Journal, JournalFull, JournalGone
-from gateway.cost.records import SETTLE, encode
-from gateway.cost.shipper import Shipper
-from gateway.cost.verify import verify
+from gateway.journal.journal import Journal, JournalFull, JournalGone
+from gateway.journal.records import SETTLE, encode
+from gateway.journal.shipper import Shipper
+from gateway.journal.verify import verify
 from registry.db import Database
-from registry.ledger import Ledger
+from registry.ledger.store import Ledger
 from registry.service import Registry
 from registry.settings import RegistrySettings
-from tests.gateway.journal_parts import begin, end, files, full_disk, kind, outcomes
+from tests.support.journal_parts import begin, end, files, full_disk, kind, outcomes
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -160,9 +160,9 @@ def test_a_start_without_a_ledger_leaves_the_rest_for_later(tmp_path: Path, ledg
 def test_what_a_worker_had_taken_over_when_it_died_is_taken_over_again(tmp_path: Path, ledger: Ledger) -> None:
     code = f"""
 import os, pathlib
-from gateway.cost.journal import Journal
-from gateway.cost.recovery import take_over
-from tests.gateway.journal_parts import begin
+from gateway.journal.journal import Journal
+from gateway.journal.recovery import take_over
+from tests.support.journal_parts import begin
 folder = pathlib.Path({str(tmp_path / "journal")!r})
 dead = Journal(folder, "dead")
 begin(dead, "a"); dead.close()
@@ -328,7 +328,7 @@ def put_another_there(journal: Journal) -> None:
 def test_a_segment_that_is_removed_under_its_writer_takes_no_intents_and_is_made_again_whole(
     tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, remove: Callable[[Journal], None]
 ) -> None:
-    monkeypatch.setattr("gateway.cost.journal.LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr("gateway.journal.journal.LOOK_EVERY_S", 0.0)
     journal = Journal(tmp_path / "journal", "w", rotate_bytes=1_000)
     shipper = Shipper(journal, ledger)
     for number in range(6):
@@ -353,7 +353,7 @@ def test_a_segment_that_is_removed_under_its_writer_takes_no_intents_and_is_made
 def test_a_segment_that_is_cut_short_takes_no_intents_and_what_follows_is_recorded(
     tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, left: int
 ) -> None:
-    monkeypatch.setattr("gateway.cost.journal.LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr("gateway.journal.journal.LOOK_EVERY_S", 0.0)
     journal = Journal(tmp_path / "journal", "w")
     shipper = Shipper(journal, ledger)
     for name in ("shipped", "running"):

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cost.journal import Journal
-from gateway.cost.records import HEADER, encode
-from gateway.cost.segments import DAMAGED
-from gateway.cost.shipper import Shipper
+from gateway.journal.journal import Journal
+from gateway.journal.records import HEADER, encode
+from gateway.journal.segments import DAMAGED
+from gateway.journal.shipper import Shipper
 from registry.errors import InvalidInput, NotFound
 from registry.service import Registry
 from registry.settings import RegistrySettings
-from tests.cli_runner import Run, run  # noqa: F401 – a fixture
-from tests.gateway.journal_parts import begin, end, kind
+from tests.support.cli_runner import Run, run  # noqa: F401 – a fixture
+from tests.support.journal_parts import begin, end, kind
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.last_words import reason_of
-from gateway.run_logs import RunLog
+from gateway.serving.last_words import reason_of
+from gateway.serving.run_logs import RunLog
 
 INFO = "(APIServer pid=7) INFO 11-28 17:10:11 [launcher.py:46] Route: /v1/load_lora_adapter, Methods: POST\n"
 WARNING = (

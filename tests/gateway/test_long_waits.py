@@ -11,7 +11,7 @@ import openai
 import pytest
 from openai import OpenAI
 
-from tests.gateway.stack import CHAT, MESSAGES, TEXT, Stack, open_house, run_stack, wait_until
+from tests.support.stack import CHAT, MESSAGES, TEXT, Stack, open_house, run_stack, wait_until
 
 PING = ": ping"
 

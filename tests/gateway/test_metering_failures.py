@@ -17,14 +17,14 @@ import httpx
 import psutil
 import pytest
 
-from gateway.cost.recovery import by_writer
-from gateway.cost.verify import verify
-from gateway.supervisor import StartFailed
+from gateway.journal.recovery import by_writer
+from gateway.journal.verify import verify
+from gateway.serving.supervisor import StartFailed
 from loadtest.answers import read_answer
 from loadtest.testing import MockEngine
-from registry.workers import LEASE_MS
+from registry.fleet.workers import LEASE_MS
 from tests.bars.support.gateways import GatewayProcess, gateway_process
-from tests.gateway.stack import CHAT, MESSAGES, House, locked, run, run_engines, wait_until
+from tests.support.stack import CHAT, MESSAGES, House, locked, run, run_engines, wait_until
 
 MODEL = "acme/triage"
 TOKENS = 4

@@ -14,7 +14,7 @@ from gateway.settings import GatewaySettings
 from loadtest.testing import free_port
 from tests.bars.support.engines import engine_processes
 from tests.bars.support.gateways import gateway_process
-from tests.gateway.stack import Stack, open_house
+from tests.support.stack import Stack, open_house
 
 SHOWS = ("/metrics", "/docs", "/openapi.json")
 

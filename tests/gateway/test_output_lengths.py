@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from gateway.cost.output_lengths import EDGES, FEWEST, MOST, RATIO, OutputLengths
 from gateway.handoffs import Usage
+from gateway.limits.output_lengths import EDGES, FEWEST, MOST, RATIO, OutputLengths
 from registry.db import now_ms
-from registry.output_lengths import LengthCount
-from tests.gateway.stack import CHAT, MESSAGES, House, Stack, run_engines, run_gateway, wait_until
-from tests.registry.usage import usage_row
+from registry.ledger.output_lengths import LengthCount
+from tests.support.stack import CHAT, MESSAGES, House, Stack, run_engines, run_gateway, wait_until
+from tests.support.usage_rows import usage_row
 
 DEFAULT = 1_024
 ME = ("acme", "acme/triage@1.0")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from gateway.fleet.connection import EngineClient
+from gateway.engines.connection import EngineClient
 from gateway.fleet.homes import Homes
 from gateway.fleet.view import EngineView, FleetView
 from gateway.handoffs import Arm
 from gateway.steps.place import SPILL_FLOOR, EngineLoad, place
-from registry.catalog import VersionEntry
+from registry.catalog.snapshot import VersionEntry
 
 DIGEST = "sha256:" + "0" * 64
 URLS = [f"http://10.0.0.{number}:8000" for number in range(4)]

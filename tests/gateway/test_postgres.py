@@ -15,8 +15,8 @@ import pytest
 from registry.db import Database
 from registry.errors import InvalidInput
 from tests.bars.support.gateways import GatewayProcess, gateway_process
-from tests.gateway.stack import MESSAGES, House, open_house, run_engines, wait_until
-from tests.postgres_server import PostgresServer, postgres_server
+from tests.support.postgres_server import PostgresServer, postgres_server
+from tests.support.stack import MESSAGES, House, open_house, run_engines, wait_until
 
 
 @pytest.fixture(scope="module")

@@ -15,17 +15,17 @@ import httpx
 import pytest
 
 from gateway.api.request import Caps, parse_request
-from gateway.cost.prompt_tokens import MOST_BYTES, PromptTokens
-from gateway.fleet.connection import EngineClient
-from gateway.fleet.counting import questions
+from gateway.engines.connection import EngineClient
+from gateway.engines.vllm.prompt_counting import questions
 from gateway.fleet.homes import Homes
 from gateway.fleet.view import EngineView, FleetView
 from gateway.handoffs import Arm
+from gateway.limits.prompt_tokens import MOST_BYTES, PromptTokens
 from loadtest.mock_engine.options import Options
 from loadtest.testing import MockEngine
-from tests.gateway.raw_server import Connection, raw_server
-from tests.gateway.stack import CHAT, MESSAGES, TEXT, House, Stack, open_house, run_engines, run_gateway, wait_until
 from tests.gateway.test_chat_template import measured
+from tests.support.raw_server import Connection, raw_server
+from tests.support.stack import CHAT, MESSAGES, TEXT, House, Stack, open_house, run_engines, run_gateway, wait_until
 
 TOOLS = [
     {
@@ -163,7 +163,7 @@ def test_a_field_that_nobody_knows_may_change_a_prompt_and_bytes_count(stack: St
 def test_an_engine_that_does_not_answer_costs_its_tenant_a_moment_and_others_nothing(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.cost.prompt_tokens.ANSWER_S", 0.2)
+    monkeypatch.setattr("gateway.limits.prompt_tokens.ANSWER_S", 0.2)
     truth = used(ask(stack, "30 tools", "rich"))
     allow(stack, truth)
     allow(stack, truth, "other")

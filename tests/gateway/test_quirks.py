@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.fleet.quirks import DEFECTS, quirks_of
+from gateway.engines.vllm.quirks import DEFECTS, quirks_of
 
 
 def names(version: str, platform: Any) -> set[str]:

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from gateway.cost.reconcile import MAX_SEQUENCE_TOKENS, Tokens, balance, reconcile
-from registry.engine_readings import Booked, Reading
+from registry.ledger.engine_readings import Booked, Reading
 from registry.names import SYSTEM
 from registry.service import Registry
-from tests.cli_runner import Run, run
-from tests.gateway.stack import House
-from tests.registry.usage import usage_row
+from tests.support.cli_runner import Run, run
+from tests.support.stack import House
+from tests.support.usage_rows import usage_row
 
 __all__ = ["run"]
 ENGINE = "http://127.0.0.1:8001"

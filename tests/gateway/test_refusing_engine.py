@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from gateway.fleet.trials import CONTRADICTIONS
-from tests.gateway.stack import BASE, House, Stack, proof, run, run_stack, wait_until
 from tests.gateway.test_bad_engine import come_back, fault_of, homes_of, quarantined
+from tests.support.stack import BASE, House, Stack, proof, run, run_stack, wait_until
 
 TENANTS = ("acme", "globex", "initech")
 UMBRELLA = [{"role": "user", "content": "Where is my umbrella?"}]
@@ -24,8 +24,8 @@ REFUSALS = [400, 401, 403, 404, 405, 413, 415, 422, 500]
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is done again after seconds is done again at once."""
-    monkeypatch.setattr("gateway.fleet.health.FIRST_EXAMINATION_S", 0.1)
-    monkeypatch.setattr("gateway.fleet.health.LAST_EXAMINATION_S", 0.1)
+    monkeypatch.setattr("gateway.engines.health.FIRST_EXAMINATION_S", 0.1)
+    monkeypatch.setattr("gateway.engines.health.LAST_EXAMINATION_S", 0.1)
     monkeypatch.setattr("gateway.fleet.trials.TRIAL_EVERY_S", 0.05)
     monkeypatch.setattr("gateway.fleet.worker.DISPUTE_EVERY_S", 0.0)
 

@@ -17,7 +17,7 @@ from gateway.handoffs import Principal, Usage
 from gateway.request_log import MOST_WAITING, Form, Request, RequestLog, fields_of, json_line, text_line
 from tests.bars.support.engines import engine_processes
 from tests.bars.support.gateways import gateway_process
-from tests.gateway.stack import CHAT, MESSAGES, open_house, wait_until
+from tests.support.stack import CHAT, MESSAGES, open_house, wait_until
 
 SECRET_WORDS = "the cat of the minister"
 

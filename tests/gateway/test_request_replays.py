@@ -12,7 +12,7 @@ import pytest
 from gateway.api.fields import replayed
 from gateway.api.request import Caps, InferenceRequest, parse_request
 from gateway.errors import BadRequest
-from tests.gateway.stack import CHAT, Stack, open_house, run_stack
+from tests.support.stack import CHAT, Stack, open_house, run_stack
 
 USER: dict[str, Any] = {"role": "user", "content": "Hi"}
 CALL: dict[str, Any] = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a":null}'}}

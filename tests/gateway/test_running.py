@@ -11,19 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from gateway.running import RunningGateway, gateway_of, only_up, remembered, running_gateways
+from gateway.serving.running import RunningGateway, gateway_of, only_up, remembered, running_gateways
 from gateway.settings import GatewaySettings
 from registry.errors import Conflict
 from tests.bars.support.gateways import gateway_process
-from tests.gateway.gateway_fixtures import house
-from tests.gateway.stack import House, run_engines
+from tests.support.fixtures import house
+from tests.support.stack import House, run_engines
 
 __all__ = ["house"]
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from gateway.running import remembered
+from gateway.serving.running import remembered
 from gateway.settings import GatewaySettings
 with remembered(GatewaySettings(state_dir=Path(sys.argv[1]), port=int(sys.argv[2]))):
     print("held", flush=True)

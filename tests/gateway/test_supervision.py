@@ -12,12 +12,12 @@ import httpx
 import psutil
 import pytest
 
-from gateway.supervisor import Role
+from gateway.serving.supervisor import Role
 from gateway.up import gateway_role
 from loadtest.testing import free_port
-from tests.gateway.gateway_fixtures import house
-from tests.gateway.stack import BASE, MESSAGES, House, wait_until
-from tests.gateway.supervised import server_role, supervised, wait_gone
+from tests.support.fixtures import house
+from tests.support.stack import BASE, MESSAGES, House, wait_until
+from tests.support.supervised import server_role, supervised, wait_gone
 
 __all__ = ["house"]
 

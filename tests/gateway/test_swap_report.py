@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from registry.swap_report import report_swap
-from tests.cli_runner import Run, run
-from tests.gateway.stack import House, run_stack, wait_until
+from registry.swaps.report import report_swap
+from tests.support.cli_runner import Run, run
+from tests.support.stack import House, run_stack, wait_until
 
 __all__ = ["run"]
 

@@ -10,15 +10,15 @@ from types import MappingProxyType
 
 import pytest
 
-from gateway.cost.counters import Counter
-from gateway.cost.lending import CapGrant
-from gateway.cost.rates import Rate
-from gateway.cost.refusals import over_rate
 from gateway.cost.tariff import cost_nano, most_nano, price_of
-from gateway.cost.windows import Tally
-from registry.catalog import EMPTY, BaseEntry, Catalog, LimitEntry, TariffEntry
-from registry.spending import Spent
-from registry.windows import day_of, month_of
+from gateway.limits.counters import Counter
+from gateway.limits.lending import CapGrant
+from gateway.limits.rates import Rate
+from gateway.limits.refusals import over_rate
+from gateway.limits.windows import Tally
+from registry.catalog.snapshot import EMPTY, BaseEntry, Catalog, LimitEntry, TariffEntry
+from registry.limits.spending import Spent
+from registry.limits.windows import day_of, month_of
 
 BUDGETS = ("daily_nano", "monthly_nano", "daily_tokens", "monthly_tokens")
 NO_LIMITS = LimitEntry(None, None, None, None, None, None, None)

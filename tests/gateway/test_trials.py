@@ -12,19 +12,19 @@ from typing import cast
 import orjson
 import pytest
 
-from gateway.fleet.connection import EngineClient
+from gateway.engines.connection import EngineClient
+from gateway.engines.managed import ManagedEngine
+from gateway.engines.probes import ProbeLog
+from gateway.engines.self_test import ask_as_clients_do
+from gateway.engines.vllm.control import Unreachable
 from gateway.fleet.controller import Controller
-from gateway.fleet.engine import ManagedEngine
-from gateway.fleet.probes import ProbeLog
-from gateway.fleet.self_test import ask_as_clients_do
 from gateway.fleet.trials import CONTRADICTIONS, ENDPOINTS, Trials
-from gateway.fleet.vllm import Unreachable
 from gateway.fleet.wire import Disputed
 from gateway.fleet.worker import FleetWorker
 from loadtest.testing import MockEngine, run_mock_engine
-from tests.gateway.link_parts import entry_of, eventually, office
-from tests.gateway.raw_server import Connection, raw_server
-from tests.gateway.stack import House, proof
+from tests.support.link_parts import entry_of, eventually, office
+from tests.support.raw_server import Connection, raw_server
+from tests.support.stack import House, proof
 
 ONE = Disputed("", "completions", "acme", served_elsewhere=True)
 """One tenant's word, whichever engine it is about."""
@@ -138,7 +138,7 @@ def test_a_worker_tells_of_refusals_on_each_endpoint(house: House) -> None:
 async def test_a_load_that_ends_on_an_engine_which_was_refused_meanwhile_spares_it_no_examination(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.fleet.health.FIRST_EXAMINATION_S", 0.0)
+    monkeypatch.setattr("gateway.engines.health.FIRST_EXAMINATION_S", 0.0)
     version = entry_of(house, house.publish("acme/triage", proof=proof()).id)
     async with met(house) as (mock, controller):
         engine = controller.engines[0]
@@ -153,7 +153,7 @@ async def test_a_load_that_ends_on_an_engine_which_was_refused_meanwhile_spares_
 
 
 async def test_an_engine_that_never_ends_its_answer_to_us_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.fleet.self_test.PROBE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("gateway.engines.self_test.PROBE_TIMEOUT_S", 0.1)
 
     async def drip(connection: Connection) -> None:
         await connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")

@@ -16,9 +16,9 @@ from gateway.api.request import Caps, InferenceRequest, parse_request
 from gateway.experiments.skews import SkewWatch
 from gateway.experiments.units import COUNTED, FORGET_AT, LEAST_PASSED, REMEMBERED, Units
 from gateway.handoffs import Call, Unit
-from registry.catalog import SplitEntry
-from registry.split_skews import SplitSkew, SplitSkews
-from tests.gateway.stack import House
+from registry.catalog.snapshot import SplitEntry
+from registry.splits.skews import SplitSkew, SplitSkews
+from tests.support.stack import House
 
 SPLIT = SplitEntry(7, b"salt", (), ())
 Message = dict[str, Any]

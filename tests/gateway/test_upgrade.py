@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from gateway.protocol import BoundedProtocol
-from gateway.server import Server, server_config
+from gateway.serving.protocol import BoundedProtocol
+from gateway.serving.server import Server, server_config
 from loadtest.testing import free_port
-from tests.gateway.stack import CHAT, MESSAGES, Stack, wait_until
+from tests.support.stack import CHAT, MESSAGES, Stack, wait_until
 
 H2C = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQB\r\n"
 OFFERS = [

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from openai import OpenAI
 
-from registry.ledger import NANO
-from tests.gateway.stack import CHAT, MESSAGES, TEXT, House, Stack, open_house, run_stack
+from registry.ledger.store import NANO
+from tests.support.stack import CHAT, MESSAGES, TEXT, House, Stack, open_house, run_stack
 
 LONG: list[Any] = [{"role": "user", "content": "word " * 100}]
 ASKED: dict[str, Any] = {"usage": {"include": True}}

@@ -13,8 +13,8 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.fleet.effect import strength
-from gateway.fleet.vllm import (
+from gateway.engines.effect import strength
+from gateway.engines.vllm.control import (
     AdapterRejected,
     EngineFault,
     LoadingDisabled,
@@ -24,16 +24,16 @@ from gateway.fleet.vllm import (
     Unreachable,
     VllmControl,
 )
-from gateway.fleet.zero_adapter import write_zero_adapter
+from gateway.engines.vllm.zero_adapter import write_zero_adapter
 from loadtest.folders import write_adapter
 from loadtest.testing import MockEngine, free_port, run_mock_engine
-from registry.base_model import describe_base
-from registry.effect_proof import Difference, Probe, read_proof
+from registry.adapters.effect_proof import Difference, Probe, read_proof
+from registry.bases.model import describe_base
 from registry.errors import AdapterRefused
-from registry.leadership import TTL_MS
-from tests.gateway.raw_server import Connection, document, raw_server
-from tests.gateway.stack import proof
-from tests.registry.adapter_folders import TinyBase
+from registry.fleet.leadership import TTL_MS
+from tests.support.adapter_folders import TinyBase
+from tests.support.raw_server import Connection, document, raw_server
+from tests.support.stack import proof
 
 NAME = "a-0123456789abcdef-1"
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import openai
 
-from gateway.children import child
-from gateway.embedded import EmbeddedEngine
+from gateway.engines.vllm.launch import EmbeddedEngine
 from gateway.samples import provision
-from gateway.supervisor import wait_until_up
+from gateway.serving.children import child
+from gateway.serving.supervisor import wait_until_up
 from loadtest.testing import free_port
 from registry.service import Registry
 from registry.settings import RegistrySettings

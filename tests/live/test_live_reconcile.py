@@ -8,7 +8,7 @@ from collections.abc import Callable
 from gateway.cost.reconcile import Tokens, reconcile
 from loadtest.spending import Purse, Spent
 from registry.db import now_ms
-from registry.engine_readings import EngineReadings
+from registry.ledger.engine_readings import EngineReadings
 from registry.service import Registry
 from tests.bars.live_reconcile import CONCURRENCY, MIX, QUIET_S
 from tests.bars.reconcile import booked_right, spend

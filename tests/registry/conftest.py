@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from registry.adapters import Published
-from registry.experiments import SplitInfo
-from registry.following import follow
+from registry.adapters.store import Published
+from registry.adapters.version_rows import VersionInfo
 from registry.names import PRODUCTION, AdapterRef, parse_ref
 from registry.service import Registry
 from registry.settings import RegistrySettings
-from registry.swaps import DONE, SwapInfo
-from registry.version_rows import VersionInfo
-from tests.postgres_server import PostgresServer, postgres_server
-from tests.registry.adapter_folders import TinyBase, base_tensors, lora_tensors, write_adapter
+from registry.splits.store import SplitInfo
+from registry.swaps.following import follow
+from registry.swaps.store import DONE, SwapInfo
+from tests.support.adapter_folders import TinyBase, base_tensors, lora_tensors, write_adapter
+from tests.support.postgres_server import PostgresServer, postgres_server
 
 TRIAGE = AdapterRef("acme", "triage", None, None)
 

@@ -6,14 +6,14 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from registry.aliases import move_alias
+from registry.adapters.aliases import move_alias
 from registry.db import Database
 from registry.errors import Conflict, InvalidInput, NotFound
-from registry.ledger import ApiPriceInfo, HostPriceInfo
+from registry.ledger.store import ApiPriceInfo, HostPriceInfo
 from registry.names import AdapterRef, parse_ref
-from registry.swaps import DONE, DRAINING, FAILED, FLIPPED, PRELOADING, REQUESTED, VERIFIED
+from registry.swaps.store import DONE, DRAINING, FAILED, FLIPPED, PRELOADING, REQUESTED, VERIFIED
 from tests.registry.conftest import TRIAGE, Shop
-from tests.registry.usage import usage_row
+from tests.support.usage_rows import usage_row
 
 BOTH_DATABASES = True
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from registry.base_model import BaseSpec, describe_base
+from registry.bases.model import BaseSpec, describe_base
 from registry.errors import InvalidInput
-from tests.registry.adapter_folders import HIDDEN, LINEARS, VOCAB, Tensor, TinyBase, with_header
+from tests.support.adapter_folders import HIDDEN, LINEARS, VOCAB, Tensor, TinyBase, with_header
 
 Edit = Callable[[TinyBase], object]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from registry.blobs import BlobStore, canonical_json, digest_of
+from registry.adapters.version_files import MANIFEST_TYPE
 from registry.errors import CorruptBlob, InvalidInput, NotFound
-from registry.version_files import MANIFEST_TYPE
+from registry.files.blobs import BlobStore, canonical_json, digest_of
 from tests.registry.conftest import Shop
 
 

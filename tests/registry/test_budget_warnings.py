@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from registry.budget_warnings import KEPT_MS, BudgetWarningBooks, Crossing, Notice
 from registry.db import now_ms
+from registry.limits.budget_warnings import KEPT_MS, BudgetWarningBooks, Crossing, Notice
 from registry.service import Registry
 
 BOTH_DATABASES = True

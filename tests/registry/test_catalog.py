@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from registry.catalog_reader import read_catalog
+from registry.catalog.reader import read_catalog
 from registry.errors import RegistryError
-from registry.ledger import ApiPriceInfo
+from registry.ledger.store import ApiPriceInfo
 from registry.names import parse_ref
 from registry.service import Registry
 from tests.registry.conftest import Shop
-from tests.registry.usage import usage_row
+from tests.support.usage_rows import usage_row
 
 TRIAGE = parse_ref("acme/triage")
 Change = Callable[[Shop], Any]

@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, event, func, insert, select, update
 
-from registry.catalog import Catalog
-from registry.catalog_reader import MOST_CHANGES, read_catalog, update_catalog
-from registry.changes import KEPT_REVISIONS, WATCHED, Change
+from registry.adapters.rows import Alias
+from registry.catalog.changes import KEPT_REVISIONS, WATCHED, Change
+from registry.catalog.reader import MOST_CHANGES, read_catalog, update_catalog
+from registry.catalog.snapshot import Catalog
 from registry.db import Database, now_ms
 from registry.errors import RegistryError
-from registry.models.adapters import Alias
-from registry.models.base import CatalogChange
-from registry.models.tenants import ModelMap, Tenant
 from registry.names import parse_ref
 from registry.service import Registry
-from tests.registry.adapter_folders import TinyBase, base_tensors
+from registry.tables import CatalogChange
+from registry.tenants.rows import ModelMap, Tenant
 from tests.registry.conftest import Shop
+from tests.support.adapter_folders import TinyBase, base_tensors
 
 BOTH_DATABASES = True
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from registry.bases.fingerprint import Fingerprint, FingerprintProbe, Question, read_fingerprint, write_fingerprint
 from registry.errors import InvalidInput
-from registry.fingerprint import Fingerprint, FingerprintProbe, Question, read_fingerprint, write_fingerprint
 from registry.service import Registry
 from registry.settings import RegistrySettings
-from tests.registry.adapter_folders import VOCAB, TinyBase
+from tests.support.adapter_folders import VOCAB, TinyBase
 
 KNOWN = Fingerprint((FingerprintProbe((3, 5, 7, 11), (1, 3), (-2.0, -0.5)), FingerprintProbe((1, 2), (1,), (-4.0,))))
 

@@ -10,10 +10,17 @@ from typing import Any
 
 import pytest
 
-from registry.effect_proof import EFFECT_PROOF_FILE, MAX_PROOF_BYTES, Probe, parse_proof, proof_bytes, read_proof
+from registry.adapters.effect_proof import (
+    EFFECT_PROOF_FILE,
+    MAX_PROOF_BYTES,
+    Probe,
+    parse_proof,
+    proof_bytes,
+    read_proof,
+)
 from registry.errors import AdapterRefused
-from tests.registry.adapter_folders import write_adapter
 from tests.registry.conftest import Shop
+from tests.support.adapter_folders import write_adapter
 
 SOUND = (Probe((3, 5, 7, 11), (1, 3), (-2.0, -3.0), (-0.5, -3.0)),)
 Change = Callable[[dict[str, Any]], object]

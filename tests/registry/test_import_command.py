@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 
-from registry.effect_proof import Probe, write_proof
+from registry.adapters.effect_proof import Probe, write_proof
 from registry.service import Registry
 from registry.settings import RegistrySettings
-from tests.cli_runner import Outcome, Run, done, run
-from tests.registry.adapter_folders import (
+from tests.support.adapter_folders import (
     CONFIG_FILE,
     LINEARS,
     WEIGHTS_FILE,
@@ -27,6 +26,7 @@ from tests.registry.adapter_folders import (
     tensor,
     write_adapter,
 )
+from tests.support.cli_runner import Outcome, Run, done, run
 
 __all__ = ["done", "run"]
 Import = Callable[..., Outcome]

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from registry.adapters.importing import Source, repaired
+from registry.adapters.inspect import inspect_adapter
 from registry.errors import AdapterRefused
-from registry.importing import Source, repaired
-from registry.inspect import inspect_adapter
 from registry.service import Registry
-from tests.registry.adapter_folders import (
+from tests.support.adapter_folders import (
     CONFIG_FILE,
     LINEARS,
     WEIGHTS_FILE,

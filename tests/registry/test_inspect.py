@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from registry.adapters.inspect import AdapterFacts, inspect_adapter
 from registry.errors import AdapterRefused
-from registry.inspect import AdapterFacts, inspect_adapter
-from tests.registry.adapter_folders import (
+from tests.support.adapter_folders import (
     LINEARS,
     TARGETS,
     WEIGHTS_FILE,

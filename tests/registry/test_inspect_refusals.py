@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from registry.base_model import BaseSpec
+from registry.adapters.inspect import MAX_FINDINGS, inspect_adapter
+from registry.bases.model import BaseSpec
 from registry.errors import AdapterRefused, Finding
-from registry.inspect import MAX_FINDINGS, inspect_adapter
-from tests.registry.adapter_folders import (
+from tests.support.adapter_folders import (
     CONFIG_FILE,
     WEIGHTS_FILE,
     Tensor,

@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import update
 
 from registry.errors import Conflict
-from registry.leadership import TTL_MS, Lease
-from registry.models.fleet import ControllerLease
+from registry.fleet.leadership import TTL_MS, Lease
+from registry.fleet.rows import ControllerLease
 from registry.names import parse_ref
 from registry.service import Registry
 from tests.registry.conftest import Shop

@@ -10,12 +10,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from registry.errors import Conflict, InvalidInput, NotFound
-from registry.ledger import ApiPriceInfo, HostPriceInfo, UsageSum, dollars_to_nano
+from registry.ledger.segments import SegmentEntry
+from registry.ledger.store import ApiPriceInfo, HostPriceInfo, UsageSum, dollars_to_nano
+from registry.limits.spending import Spent
 from registry.names import SYSTEM
-from registry.segment_books import SegmentEntry
 from registry.service import Registry
-from registry.spending import Spent
-from tests.registry.usage import usage_row
+from tests.support.usage_rows import usage_row
 
 BOTH_DATABASES = True
 

@@ -17,7 +17,7 @@ from sqlalchemy import inspect
 
 from registry.db import MIGRATIONS, Database
 from registry.errors import InvalidInput, RegistryError
-from registry.models import whole_schema
+from registry.schema import whole_schema
 from registry.service import Registry
 from registry.settings import RegistrySettings
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from registry.output_lengths import LengthCount, count_lengths
+from registry.ledger.output_lengths import LengthCount, count_lengths
 from registry.service import Registry
-from tests.registry.usage import usage_row
+from tests.support.usage_rows import usage_row
 
 
 def record(registry: Registry, *rows: dict[str, Any]) -> None:

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from registry.errors import InvalidInput
-from registry.private import adapters_folder, private_folder, seal
+from registry.files.private import adapters_folder, private_folder, seal
 from tests.bars.support.engines import engine_processes
 from tests.bars.support.gateways import gateway_process
-from tests.cli_runner import Run, done, run
-from tests.registry.adapter_folders import TinyBase, write_adapter
+from tests.support.adapter_folders import TinyBase, write_adapter
+from tests.support.cli_runner import Run, done, run
 
 __all__ = ["done", "run"]
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from registry.effect_proof import EFFECT_PROOF_FILE, Probe, parse_proof, proof_bytes, read_proof, write_proof
+from registry.adapters.effect_proof import EFFECT_PROOF_FILE, Probe, parse_proof, proof_bytes, read_proof, write_proof
+from registry.adapters.version_rows import VersionInfo
 from registry.errors import AdapterRefused, InvalidInput, RegistryError
 from registry.names import AdapterRef, parse_ref
 from registry.service import Registry
 from registry.settings import RegistrySettings
-from registry.swaps import DONE
-from registry.version_rows import VersionInfo
-from tests.registry.adapter_folders import VOCAB, TinyBase, write_adapter
+from registry.swaps.store import DONE
+from tests.support.adapter_folders import VOCAB, TinyBase, write_adapter
 
 FIRST = parse_ref("acme/triage@1.0")
 

@@ -16,15 +16,15 @@ from registry.errors import AdapterRefused, InvalidInput, NotFound
 from registry.names import AdapterRef, VersionNumber
 from registry.service import Registry
 from registry.settings import RegistrySettings
-from tests.registry.adapter_folders import write_adapter
 from tests.registry.conftest import TRIAGE, Shop
-from tests.registry.publishing import KILLED
+from tests.support.adapter_folders import write_adapter
+from tests.support.publishing import KILLED
 
 ROOT = Path(__file__).parents[2]
 
 
 def start(*arguments: str | Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.registry.publishing", *map(str, arguments)]
+    command = [sys.executable, "-m", "tests.support.publishing", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from registry.aliases import move_alias
+from registry.adapters.aliases import move_alias
 from registry.errors import Conflict, InvalidInput, NotFound
-from registry.following import follow
 from registry.names import parse_ref
-from registry.swap_report import report_swap
-from registry.swaps import DONE, FLIPPED, PRELOADING, REQUESTED, SwapArm, SwapInfo
+from registry.swaps.following import follow
+from registry.swaps.report import report_swap
+from registry.swaps.store import DONE, FLIPPED, PRELOADING, REQUESTED, SwapArm, SwapInfo
 from tests.registry.conftest import TRIAGE, Shop
 
 BOTH_DATABASES = True

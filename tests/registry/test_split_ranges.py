@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from registry.split_ranges import FULL_WEIGHT, Ranges, change, lay_out
+from registry.splits.ranges import FULL_WEIGHT, Ranges, change, lay_out
 
 SEED = 11
 

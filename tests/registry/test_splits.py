@@ -8,8 +8,8 @@ import pytest
 
 from gateway.experiments.assignment import bucket_of, choose
 from registry.errors import InvalidInput, NotFound
-from registry.experiments import SplitInfo
 from registry.names import parse_ref
+from registry.splits.store import SplitInfo
 from tests.registry.conftest import Shop
 
 TRIAGE = parse_ref("acme/triage")

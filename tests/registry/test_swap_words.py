@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import pytest
 
-from registry.swap_words import swap_said
-from registry.swaps import SwapArm, SwapInfo
+from registry.swaps.store import SwapArm, SwapInfo
+from registry.swaps.words import swap_said
 
 OLD, NEW = "acme/triage@1.0", "acme/triage@1.1"
 FLIP = {"from": OLD, "flipped_at_ms": 5}

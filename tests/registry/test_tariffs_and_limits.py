@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import delete
 from sqlalchemy.exc import DBAPIError
 
-from registry.catalog import LimitEntry, TariffEntry
-from registry.catalog_reader import read_catalog, update_catalog
+from registry.catalog.reader import read_catalog, update_catalog
+from registry.catalog.snapshot import LimitEntry, TariffEntry
 from registry.db import now_ms
 from registry.errors import Conflict, InvalidInput, NotFound
-from registry.models.money import Tariff
+from registry.prices.rows import Tariff
 from registry.service import Registry
 from tests.registry.conftest import Shop
 

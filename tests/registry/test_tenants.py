@@ -10,7 +10,7 @@ import pytest
 
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.service import Registry
-from registry.tenants import hash_secret
+from registry.tenants.store import hash_secret
 from tests.registry.conftest import Shop
 
 BOTH_DATABASES = True

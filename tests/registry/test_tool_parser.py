@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from gateway.embedded import EmbeddedEngine
-from registry.base_names import Naming, judge
-from registry.tool_parser import PARSERS, tool_flags, tool_parser_of
-from tests.cli_runner import Run, run
+from gateway.engines.vllm.launch import EmbeddedEngine
+from registry.bases.names import Naming, judge
+from registry.bases.tool_parser import PARSERS, tool_flags, tool_parser_of
+from tests.support.cli_runner import Run, run
 
 __all__ = ["run"]
 CHATML = "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>{% endfor %}"

@@ -12,12 +12,12 @@ from alembic.config import Config
 from sqlalchemy import func, select, text
 
 from registry.db import MIGRATIONS, Database
-from registry.ledger import Ledger
+from registry.ledger.store import Ledger
+from registry.ledger.usage_days import CORRECTABLE, CORRECTIONS, usage_between, wrong_days
+from registry.limits.windows import DAY_MS
 from registry.names import SYSTEM
 from registry.service import Registry
-from registry.usage_days import CORRECTABLE, CORRECTIONS, usage_between, wrong_days
-from registry.windows import DAY_MS
-from tests.registry.usage import usage_row
+from tests.support.usage_rows import usage_row
 
 BOTH_DATABASES = True
 

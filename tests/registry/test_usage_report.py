@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from registry.errors import InvalidInput
+from registry.ledger.refusals import Refused
+from registry.ledger.usage_report import UsageLine, reasons_said, report_usage, usage_csv
+from registry.limits.windows import DAY_MS, day_ms
 from registry.names import SYSTEM
-from registry.refusals import Refused
 from registry.service import Registry
-from registry.usage_report import UsageLine, reasons_said, report_usage, usage_csv
-from registry.windows import DAY_MS, day_ms
-from tests.registry.usage import usage_row
+from tests.support.usage_rows import usage_row
 
 BOTH_DATABASES = True
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainer.tiny_base import write_tiny_base
+from tests.support.tiny_base import write_tiny_base
 
 
 @pytest.fixture(scope="module")

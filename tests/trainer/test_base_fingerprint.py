@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from registry.fingerprint import read_fingerprint
+from registry.bases.fingerprint import read_fingerprint
 from registry.service import Registry
 from trainer import cli
 from trainer.fingerprint import ensure_fingerprint

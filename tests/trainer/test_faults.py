@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.trainer.tiny_base import STOP
-from tests.trainer.tiny_recipe import tiny_recipe
+from tests.support.tiny_base import STOP
+from tests.support.tiny_recipe import tiny_recipe
 from trainer.data.faults import DataError, Fault
 from trainer.pipeline import Plan, run
 

@@ -14,7 +14,7 @@ import pytest
 from registry.names import parse_ref
 from registry.service import Registry
 from registry.settings import RegistrySettings
-from tests.cli_runner import Run, run
+from tests.support.cli_runner import Run, run
 from trainer.forward import token_logprobs
 
 __all__ = ["run"]

@@ -13,8 +13,8 @@ import pytest
 from registry.names import parse_ref
 from registry.service import Registry
 from registry.settings import RegistrySettings
-from tests.cli_runner import Run, run
-from tests.trainer.tiny_recipe import tiny_recipe
+from tests.support.cli_runner import Run, run
+from tests.support.tiny_recipe import tiny_recipe
 
 __all__ = ["run"]
 pytestmark = pytest.mark.training

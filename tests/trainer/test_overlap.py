@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli_runner import Run, run
+from tests.support.cli_runner import Run, run
 from trainer.data.faults import DataError
 from trainer.data.overlap import Overlap, find_overlap
 from trainer.data.rows import Example, Message

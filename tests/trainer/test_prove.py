@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from registry.effect_proof import read_proof
+from registry.adapters.effect_proof import read_proof
 from registry.names import parse_ref
 from registry.service import Registry
 from registry.settings import RegistrySettings
-from tests.cli_runner import Run, run
+from tests.support.cli_runner import Run, run
 from trainer.data.faults import DataError
 from trainer.data.rows import Example, Message
 from trainer.errors import BaseModelError

@@ -12,7 +12,7 @@ from registry.errors import NotFound
 from registry.names import parse_ref
 from registry.service import Registry
 from registry.settings import RegistrySettings
-from tests.trainer.tiny_recipe import tiny_recipe
+from tests.support.tiny_recipe import tiny_recipe
 from trainer.errors import RecipeError, TrainingRefused
 from trainer.pipeline import Outcome, Plan, run
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from gateway.api.admin.office import Office, in_json, page_of
 from gateway.api.admin.shapes import After, Limit, Next, Shape
-from registry.catalog import Catalog, VersionEntry
+from registry.catalog.snapshot import Catalog, VersionEntry
 
 
 class AdapterDocument(Shape):

@@ -19,8 +19,8 @@ from starlette.types import Message
 from gateway.api.media import refuse_coded, refuse_forms
 from gateway.catalog_watch import CatalogWatch
 from gateway.errors import BadRequest, Forbidden, Headers, Unauthenticated
-from registry.strict_json import NotStrictJson, RepeatedKey, strict_json
-from registry.tenants import hash_secret
+from registry.files.strict_json import NotStrictJson, RepeatedKey, strict_json
+from registry.tenants.store import hash_secret
 
 NOT_KEPT: Headers = ((b"cache-control", b"no-store"),)
 ASK_IN_BROWSER: Headers = ((b"www-authenticate", b'Basic realm="operator: any user, the admin key", charset="UTF-8"'),)

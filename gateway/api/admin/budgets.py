@@ -12,9 +12,9 @@ from pydantic import Field
 
 from gateway.api.admin.office import Office
 from gateway.api.admin.shapes import After, Limit, Next, Shape
-from gateway.cost.counters import Budget, Counter
+from gateway.limits.counters import Budget, Counter
+from registry.limits.spending import Parts, Spent
 from registry.money import nano_to_dollars
-from registry.spending import Parts, Spent
 
 Amount = str
 """A decimal number in the budget's unit."""

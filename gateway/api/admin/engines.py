@@ -12,8 +12,8 @@ from starlette.concurrency import run_in_threadpool
 from gateway.api.admin.office import Office, in_json
 from gateway.api.admin.shapes import Actor, Order, Reason, Shape
 from gateway.fleet.wire import EngineState
-from registry.drains import Drain
 from registry.errors import NotFound
+from registry.fleet.drains import Drain
 
 
 class DrainDocument(Shape):

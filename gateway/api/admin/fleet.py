@@ -12,8 +12,8 @@ from starlette.concurrency import run_in_threadpool
 from gateway.api.admin.engines import EngineDocument, engines_of
 from gateway.api.admin.office import Office, in_json
 from gateway.api.admin.shapes import Shape
-from registry.leadership import Lease
-from registry.workers import WorkerInfo
+from registry.fleet.leadership import Lease
+from registry.fleet.workers import WorkerInfo
 
 
 class ControllerDocument(Shape):

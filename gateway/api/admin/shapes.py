@@ -9,9 +9,9 @@ from fastapi import Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
 from registry.errors import InvalidInput
-from registry.ledger import dollars_to_nano
+from registry.ledger.store import dollars_to_nano
+from registry.limits.windows import day_ms
 from registry.names import check_name
-from registry.windows import day_ms
 
 PRINTABLE = r"^[^\x00-\x08\x0b-\x1f\x7f]*$"
 """No control characters but tabs and line ends: not every database stores them."""

@@ -12,7 +12,7 @@ from gateway.api.admin.etags import IfMatch, expected_by
 from gateway.api.admin.office import Office, in_json, whole_adapter
 from gateway.api.admin.shapes import Actor, Order, Reason, Shape
 from registry.names import PRODUCTION, parse_ref
-from registry.swap_report import report_swap
+from registry.swaps.report import report_swap
 
 MAX_ID = 2**63 - 1
 """No database numbers its rows higher."""

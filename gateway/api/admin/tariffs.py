@@ -10,9 +10,9 @@ from pydantic import Field
 from gateway.api.admin.office import Office, in_json
 from gateway.api.admin.shapes import After, Day, Dollars, Limit, Next, Order, Shape
 from registry.errors import InvalidInput
+from registry.limits.windows import day_ms
 from registry.money import nano_to_dollars
-from registry.tariffs import State, TariffInfo
-from registry.windows import day_ms
+from registry.prices.tariffs import State, TariffInfo
 
 
 class TariffDocument(Shape):

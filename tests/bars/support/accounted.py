@@ -24,11 +24,11 @@ from gateway import path
 from gateway.api.addresses import PATHS
 from gateway.api.asgi import Receive, Send
 from gateway.app import Gateway
-from gateway.cost.journal import Journal
 from gateway.handoffs import Usage
+from gateway.journal.journal import Journal
 from gateway.metrics import Metrics
 from gateway.path import House
-from gateway.server import Server, server_config
+from gateway.serving.server import Server, server_config
 from gateway.settings import GatewaySettings
 
 READY, VARY, TIME, FIGURES, SAMPLES = "ready", "vary", "time", "figures", "samples"

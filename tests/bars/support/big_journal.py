@@ -6,8 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-from gateway.cost.journal import Journal
-from gateway.cost.rows import begun, ended, kind_of
+from gateway.journal.journal import Journal
+from gateway.journal.rows import begun, ended, kind_of
 
 RUNNING = 100
 """Attempts that have no end."""

@@ -6,13 +6,13 @@ from typing import Any
 
 from sqlalchemy import insert
 
+from registry.adapters.rows import Adapter, Alias, Version
 from registry.db import now_ms
-from registry.models.adapters import Adapter, Alias, Version
-from registry.models.base import Base
-from registry.models.swaps import Split
-from registry.models.tenants import ApiKey, Tenant
-from registry.tenants import hash_secret
-from tests.gateway.stack import House
+from registry.swaps.rows import Split
+from registry.tables import Base
+from registry.tenants.rows import ApiKey, Tenant
+from registry.tenants.store import hash_secret
+from tests.support.stack import House
 
 FIRST_ID = 1_000
 SPLIT_EVERY = 10

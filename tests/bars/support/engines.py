@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from gateway.children import child
+from gateway.serving.children import child
 from loadtest.testing import free_port
 
 START_DEADLINE_S = 30.0

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from loadtest.chaos import Fault, Return
-from registry.leadership import Leadership
+from registry.fleet.leadership import Leadership
 from tests.bars.support.engines import EngineProcess
 
 KINDS = (

@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 
 from gateway.admin_key import known_admin_key
-from gateway.children import child
+from gateway.serving.children import child
+from gateway.serving.supervisor import wait_until_up
 from gateway.settings import GatewaySettings
-from gateway.supervisor import wait_until_up
 from loadtest.testing import free_port
 
 START_DEADLINE_S = 60.0

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest.folders import write_adapter
-from tests.gateway.stack import BASE, House, proof
-from tests.registry.adapter_folders import TinyBase
+from tests.support.adapter_folders import TinyBase
+from tests.support.stack import BASE, House, proof
 
 
 @dataclass(frozen=True, slots=True)

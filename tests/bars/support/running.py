@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.bars.support.engines import engine_processes
 from tests.bars.support.gateways import gateway_process
-from tests.gateway.stack import House, open_house
+from tests.support.stack import House, open_house
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 import uvloop
 
 from gateway.catalog_watch import CatalogWatch
-from gateway.server import spare_what_lives
+from gateway.serving.server import spare_what_lives
 from registry.service import Registry
 from registry.settings import RegistrySettings
 

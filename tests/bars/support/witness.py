@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gateway.cost.records import INTENT
-from gateway.cost.rows import row_of
-from gateway.cost.segments import PATTERN, SegmentReader
+from gateway.journal.records import INTENT
+from gateway.journal.rows import row_of
+from gateway.journal.segments import PATTERN, SegmentReader
 
 POLL_S = 0.005
 

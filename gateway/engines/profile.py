@@ -1,0 +1,116 @@
+"""What an engine turns out to be when it is met: its vLLM, its base model, its chat template, what it cannot do."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from gateway.engines.declared import EngineDeclaration
+from gateway.engines.fingerprint import MAX_DISAGREEMENT_NATS, base_agreement
+from gateway.engines.health import EngineRefused
+from gateway.engines.renderings import rendering_difference
+from gateway.engines.vllm.control import Card, VllmControl
+from gateway.engines.vllm.prompt_counting import counts_what_it_serves
+from gateway.engines.vllm.quirks import Quirks, quirks_of
+from gateway.handoffs import Ability, Counts
+
+log = logging.getLogger("switchyard.fleet")
+
+
+class Profile:
+    """Of one engine, as of its boot."""
+
+    def __init__(self, declared: EngineDeclaration, control: VllmControl) -> None:
+        self.version = "unknown"
+        self.quirks = Quirks(None, base_needs_zero_adapter=True)
+        self.lacks: frozenset[Ability] = frozenset()
+        """What it cannot do."""
+        self.max_model_len: int | None = None
+        """Its --max-model-len: tokens of prompt and answer together."""
+        self.counts: Counts = "nothing"
+        self.base_distance: float | None = None
+        """How far the served base is from the registered one, in nats; `None` when there is nothing to compare with."""
+        self.chat_template = "unverified: not contacted yet"
+        """Whether it renders conversations as its base does: "same", or what is known instead, for people."""
+        self._declared = declared
+        self._control = control
+
+    @property
+    def renders_chats(self) -> bool:
+        """Whether it was seen to make prompts of conversations, were it with another template than its base's."""
+        return self.chat_template == "same" or self.chat_template.startswith("differs")
+
+    @property
+    def remark(self) -> str | None:
+        """What people should know of an engine that serves."""
+        return f"its chat template {self.chat_template}" if self.chat_template.startswith("differs") else None
+
+    async def learn_version(self) -> None:
+        """Before anything is loaded. Raises `EngineRefused` for a vLLM that must not serve."""
+        self.version = await self._control.version()
+        self.quirks = quirks_of(self.version, self._declared.platform)
+        if self.quirks.refused:
+            raise EngineRefused(self.quirks.refused)
+
+    async def learn_base(self, base_name: str, cards: Mapping[str, Card]) -> None:
+        """The rest, from answers under the base's name. Raises `EngineRefused` for one that it must not serve."""
+        await self._recognise_base(base_name)
+        await self._compare_renderings(base_name)
+        self.lacks = await self._find_what_it_lacks(base_name)
+        self.counts = await self._find_what_it_counts(base_name)
+        self.max_model_len = next((card.max_model_len for card in cards.values() if card.max_model_len), None)
+
+    async def _recognise_base(self, base_name: str) -> None:
+        """Adapters on another base than theirs answer garbage, and vLLM takes them: so ask whether it is the one."""
+        if self._declared.fingerprint is None:
+            return
+        # One question a text: a restarted engine should not be kept waiting. `switchyard doctor` asks all of them.
+        questions = self._declared.fingerprint.questions(a_probe=1)
+        self.base_distance = await base_agreement(self._control, base_name, questions)
+        if self.base_distance > MAX_DISAGREEMENT_NATS:
+            raise EngineRefused(
+                f"it serves another base model than it is declared to: {self.base_distance:.2f} nats away, and up to "
+                f"{MAX_DISAGREEMENT_NATS} is the same model; declare its base in SWITCHYARD_ENGINES, or start it with "
+                "the right one"
+            )
+
+    async def _compare_renderings(self, base_name: str) -> None:
+        """Adapters and the base were trained on prompts as the base's own chat template makes them."""
+        fingerprint = self._declared.fingerprint
+        if fingerprint is None or fingerprint.renderings is None:
+            self.chat_template = (
+                "unverified: the base was registered without renderings of its chat template; "
+                "`switchyard base fingerprint NAME FOLDER` takes them"
+            )
+            return
+        if not fingerprint.renderings:
+            self.chat_template = "unverified: the base has no chat template, or one that prints the date"
+            return
+        difference = await rendering_difference(self._control, base_name, fingerprint.renderings)
+        self.chat_template = "same" if difference is None else f"differs: {difference}"
+        if difference is None:
+            return
+        remedy = "start it with the base's own chat template"
+        if self._declared.refuses_other_template:
+            raise EngineRefused(
+                f"its chat template is not the base's: {difference}; {remedy}, "
+                "or set SWITCHYARD_ENGINE_CHAT_TEMPLATE=warn"
+            )
+        log.warning("engine %s has another chat template than its base: %s; %s", self._declared.url, difference, remedy)
+
+    async def _find_what_it_lacks(self, base_name: str) -> frozenset[Ability]:
+        calls_tools = await self._control.calls_tools(base_name)
+        lacks: dict[Ability, bool] = {
+            "tool_calls": not calls_tools,
+            "prompt_logprobs": not self._declared.prompt_logprobs,
+        }
+        return frozenset(ability for ability, lacking in lacks.items() if lacking)
+
+    async def _find_what_it_counts(self, base_name: str) -> Counts:
+        if not await counts_what_it_serves(self._control, base_name):
+            log.info(
+                "engine %s: /tokenize does not count prompts as it serves them; near a budget's end bytes count",
+                self._declared.url,
+            )
+            return "nothing"
+        return "its base" if self.chat_template == "same" else "itself"

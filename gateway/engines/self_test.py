@@ -1,0 +1,75 @@
+"""Does an engine answer what clients ask? It is asked as they ask: on their paths, over the same kind of connection."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from gateway.engines.connection import EngineBroke, EngineClient, EngineUnreachable
+from gateway.engines.probes import ProbeLog
+from gateway.engines.vllm.control import INFERENCE_PATHS, PROBE_TIMEOUT_S, ProbeRefused, Unreachable
+from gateway.handoffs import Endpoint
+
+QUESTIONS: Mapping[Endpoint, dict[str, Any]] = {
+    "chat": {"messages": [{"role": "user", "content": "Say hello."}]},
+    "completions": {"prompt": "Say hello."},
+}
+"""Nobody's engine has a reason to refuse these, but that its base has no chat template."""
+BUSY = (429, 503)
+
+
+async def ask_as_clients_do(client: EngineClient, probes: ProbeLog, model: str, endpoint: Endpoint) -> None:
+    """Have an engine answer a question of ours; the log gets what it cost.
+
+    Raises `ProbeRefused` when it refuses, or answers what no client can read, and `Unreachable` when it gives no
+    answer now.
+    """
+    name = secrets.token_hex(8)
+    body = {**QUESTIONS[endpoint], "model": model, "max_tokens": 2, "temperature": 0, "cache_salt": name}
+    started_at_ms = time.time_ns() // 1_000_000
+    usage: Any = None
+    try:
+        status, answer = await _post(client, endpoint, name, body)
+        if status in BUSY:
+            raise Unreachable(f"a {endpoint} request of ours got HTTP {status}")
+        if status != 200:
+            usage = {"prompt_tokens": 0, "completion_tokens": 0} if status < 500 else None
+            raise ProbeRefused(f"it answers HTTP {status} to a {endpoint} request of ours: {_message(answer)}")
+        document = _object(answer)
+        if not document.get("choices"):
+            raise ProbeRefused(f"its answer to a {endpoint} request of ours is none")
+        usage = document.get("usage")
+    finally:
+        probes.ended(body, usage, started_at_ms)
+
+
+async def _post(client: EngineClient, endpoint: Endpoint, name: str, body: dict[str, Any]) -> tuple[int, bytes]:
+    headers = b"X-Request-Id: %b\r\n" % name.encode()
+    try:
+        async with (
+            asyncio.timeout(PROBE_TIMEOUT_S),
+            client.post(
+                INFERENCE_PATHS[endpoint], headers, orjson.dumps(body), head_timeout_s=PROBE_TIMEOUT_S
+            ) as exchange,
+        ):
+            return exchange.status, await exchange.body(PROBE_TIMEOUT_S)
+    except (EngineUnreachable, EngineBroke, TimeoutError) as error:
+        raise Unreachable(f"a {endpoint} request of ours broke off: {str(error) or 'timed out'}") from error
+
+
+def _object(answer: bytes) -> dict[str, Any]:
+    try:
+        document = orjson.loads(answer)
+    except orjson.JSONDecodeError:
+        document = None
+    return document if isinstance(document, dict) else {}
+
+
+def _message(answer: bytes) -> str:
+    error = _object(answer).get("error")
+    return str(error.get("message") if isinstance(error, dict) else error)[:300]

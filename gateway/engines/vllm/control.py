@@ -1,0 +1,395 @@
+"""The only file that knows vLLM's URLs and answers (ENGINE behaviour: vLLM 0.31 to 0.33).
+
+EngineFault
+├── Unreachable       no connection, timeout, 5xx of the transport: try again later
+│   └── Silent        it took the connection and did not answer in time: busy, or hung
+├── LoadingDisabled   started without VLLM_ALLOW_RUNTIME_LORA_UPDATING
+├── NotListed         it says that it has loaded an adapter, and does not list it
+├── NotVisible        the adapter's files cannot be seen from the engine's host
+├── ProbeRefused      a question of ours was refused, or answered with no number: it does not say whose fault that is
+├── CannotCompare     the engine cannot answer the base's half of a proof: it says nothing about the adapter
+├── AdapterRejected   this engine's word against an adapter; `gateway.fleet.court` decides what it is worth
+│   └── ProofBroken   and it takes its own earlier word back
+└── Unintelligible    an answer that vLLM does not give
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from gateway.engines.probes import ProbeLog
+from gateway.engines.vllm.look import Look, read_look
+from gateway.handoffs import Endpoint
+from registry.bases.renderings import TEMPLATE_ARGUMENTS, Conversation
+
+INFERENCE_PATHS: Mapping[Endpoint, bytes] = {"chat": b"/v1/chat/completions", "completions": b"/v1/completions"}
+LOAD_TIMEOUT_S = 120.0
+CONTROL_TIMEOUT_S = 10.0
+LOOK_TIMEOUT_S = 2.0
+MAX_ANSWER_BYTES = 1 << 23
+"""vLLM's metrics are some 100 kB, a model list of 10,000 adapters some 4 MB."""
+PROBE_TIMEOUT_S = 120.0
+TRUSTS_NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Engines are reached without TLS. A context of its own for each would read every root certificate of the host, 50 ms a
+time on the event loop: with 60 engines a controller lost its lease before it had looked at the first.
+"""
+
+
+class EngineFault(Exception):
+    """Root of the tree."""
+
+
+class Unreachable(EngineFault):
+    """The engine cannot be talked to now."""
+
+
+class Silent(Unreachable):
+    """The engine's host listens, and no answer came in time."""
+
+
+class LoadingDisabled(EngineFault):
+    """The adapter routes are not mounted."""
+
+
+class NotListed(EngineFault):
+    """A load was answered with success, and the engine knows no such adapter."""
+
+
+class NotVisible(EngineFault):
+    """The engine's host has no such folder."""
+
+
+class ProbeRefused(EngineFault):
+    """The engine refused a probe, or computed no finite number."""
+
+
+class CannotCompare(EngineFault):
+    """The engine refuses the base's half of a proof, or computes no number for it."""
+
+
+class AdapterRejected(EngineFault):
+    """The engine read the adapter and refuses it, or does not apply it."""
+
+
+class ProofBroken(AdapterRejected):
+    """The engine showed the effect at the first probe before, and does not at all of them."""
+
+
+class Unintelligible(EngineFault):
+    """The answer is not one that vLLM gives."""
+
+
+FAILS = (AdapterRejected, CannotCompare, NotListed, NotVisible, LoadingDisabled)
+"""What says that an engine cannot do with an adapter what it is asked; every other fault may be one of the moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One line of the engine's `/v1/models`; `root` of an adapter is the folder it was read from."""
+
+    id: str
+    root: str
+    parent: str | None
+    max_model_len: int | None = None
+    """Tokens of prompt and answer together; only bases say it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A token that greedy decoding chose; `margin` is how much likelier it was than the next best, in nats."""
+
+    text: str
+    logprob: float
+    margin: float
+
+
+class VllmControl:
+    """Everything but inference traffic: health, models, adapters, probes. One httpx client an engine."""
+
+    def __init__(self, base_url: str, api_key: str | None = None) -> None:
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self.base_url = base_url.rstrip("/")
+        self.probes = ProbeLog()
+        self._http = httpx.AsyncClient(
+            base_url=self.base_url, headers=headers, timeout=CONTROL_TIMEOUT_S, verify=TRUSTS_NOBODY
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def healthy(self) -> bool:
+        """Whether `/health` answers 200. It does not notice a stall."""
+        try:
+            return (await self._http.get("/health")).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    async def look(self) -> Look:
+        """Health and the figures of this instant, each within two seconds.
+
+        Raises `Silent` when nothing came in time, `Unreachable` when the engine is gone or says that it is dead.
+        """
+        await self._get("/health", LOOK_TIMEOUT_S)
+        asked_ms = time.time_ns() // 1_000_000
+        text = (await self._get("/metrics", LOOK_TIMEOUT_S)).text
+        try:
+            return read_look(text, asked_ms)
+        except KeyError as error:
+            raise Unintelligible(f"/metrics has no {error.args[0]}") from error
+
+    async def version(self) -> str:
+        """Such as `0.32.0`."""
+        return str(_json(await self._get("/version")).get("version", "unknown"))
+
+    async def models(self) -> dict[str, Card]:
+        """Base and adapters by the names the engine knows them by."""
+        cards = _json(await self._get("/v1/models")).get("data")
+        if not isinstance(cards, list):
+            raise Unintelligible("/v1/models has no list 'data'")
+        try:
+            return {card["id"]: _card(card) for card in cards}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise Unintelligible(f"/v1/models has a card that is none: {error!r}") from error
+
+    async def load_adapter(self, name: str, folder: Path) -> None:
+        """Load a folder under a name that this boot has never seen. Raises each kind of `EngineFault`.
+
+        A call that times out may still have worked; so may one whose connection broke. The model list tells.
+        """
+        try:
+            answer = await self._http.post(
+                "/v1/load_lora_adapter", json={"lora_name": name, "lora_path": str(folder)}, timeout=LOAD_TIMEOUT_S
+            )
+        except httpx.HTTPError as error:
+            if await self._holds(name, folder):
+                return
+            raise Unreachable(f"loading broke off: {str(error) or type(error).__name__}") from error
+        if answer.status_code == 200:
+            return
+        message = _message(answer)
+        if answer.status_code == 404 and message is None:
+            raise LoadingDisabled(
+                "the engine must be started with VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 and --enable-lora"
+            )
+        if answer.status_code == 404:
+            raise NotVisible(f"the engine cannot see {folder}: {message}")
+        if answer.status_code == 400 and await self._holds(name, folder):
+            return
+        if answer.status_code in (400, 500) and await self.healthy():
+            reason = message or f"HTTP {answer.status_code}"
+            # The tenant reads this: neither our folders nor the engine's names are in it.
+            raise AdapterRejected(reason.replace(str(folder), "the adapter").replace(name, "the adapter"))
+        raise Unreachable(f"loading failed with HTTP {answer.status_code}: {message}")
+
+    async def unload_adapter(self, name: str) -> None:
+        """Make the engine forget a name; unknown is as good as forgotten. Its weights leave by LRU, later."""
+        try:
+            answer = await self._http.post("/v1/unload_lora_adapter", json={"lora_name": name})
+        except httpx.HTTPError as error:
+            raise Unreachable(f"unloading broke off: {str(error) or type(error).__name__}") from error
+        if answer.status_code not in (200, 404):
+            raise Unreachable(f"unloading failed with HTTP {answer.status_code}: {_message(answer)}")
+
+    async def next_token_logprob(self, model: str, prefix: Sequence[int], token: int, salt: str) -> float:
+        """Log-probability, in nats, that `token` follows `prefix`.
+
+        Asked as a completion that may only be that token: reported log-probabilities are those before such limits.
+        `prompt_logprobs` would give a whole prompt at once, and kills vLLM's CPU engine (0.32) when any other request
+        with an adapter is in the batch. `salt` keeps probes out of everybody's prefix cache.
+        """
+        document = await self._complete(
+            {
+                "model": model,
+                "prompt": list(prefix),
+                "max_tokens": 1,
+                "temperature": 0,
+                "logprobs": 0,
+                "allowed_token_ids": [token],
+                "cache_salt": salt,
+            }
+        )
+        try:
+            value = float(document["choices"][0]["logprobs"]["token_logprobs"][0])
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise Unintelligible(f"log-probabilities are not as vLLM gives them: {error!r}") from error
+        if not math.isfinite(value):
+            raise ProbeRefused(f"the engine computes a log-probability of {value}")
+        return value
+
+    async def rendered(self, model: str, conversation: Conversation) -> tuple[int, ...]:
+        """The token ids that the engine's chat template makes of a conversation. It costs the engine no step.
+
+        Raises `ProbeRefused` when the engine cannot render it, and other kinds of `EngineFault`.
+        """
+        body = {
+            "model": model,
+            "messages": conversation.messages(),
+            "add_generation_prompt": conversation.generates,
+            "chat_template_kwargs": dict(TEMPLATE_ARGUMENTS),
+        }
+        document = await self._tokenize(body)
+        try:
+            return tuple(int(token) for token in document["tokens"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise Unintelligible(f"/tokenize is not as vLLM answers it: {error!r}") from error
+
+    async def counted(self, question: Mapping[str, Any]) -> int:
+        """How many tokens `/tokenize` makes of a question. Raises as `rendered`."""
+        document = await self._tokenize(question)
+        try:
+            return int(document["count"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise Unintelligible(f"/tokenize is not as vLLM answers it: {error!r}") from error
+
+    async def prompt_tokens(self, chat: Mapping[str, Any]) -> int:
+        """How many tokens the engine counts of a chat request that it answers with one. Raises as the other probes."""
+        document = await self._complete({**chat, "max_tokens": 1, "temperature": 0}, path="/v1/chat/completions")
+        try:
+            return int(document["usage"]["prompt_tokens"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise Unintelligible(f"usage is not as vLLM gives it: {error!r}") from error
+
+    async def _tokenize(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            answer = await self._http.post("/tokenize", json=body)
+        except httpx.HTTPError as error:
+            raise Unreachable(f"/tokenize broke off: {str(error) or type(error).__name__}") from error
+        if 400 <= answer.status_code < 500:
+            raise ProbeRefused(f"/tokenize answers HTTP {answer.status_code}: {_message(answer)}")
+        if answer.status_code != 200:
+            raise Unreachable(f"/tokenize failed with HTTP {answer.status_code}: {_message(answer)}")
+        return _json(answer)
+
+    async def greedy(self, model: str, prompt: str, tokens: int, salt: str) -> tuple[Word, ...]:
+        """What the model makes of a prompt when it always takes the likeliest token; exactly `tokens` of them."""
+        document = await self._complete(
+            {
+                "model": model,
+                "prompt": prompt,
+                "max_tokens": tokens,
+                "ignore_eos": True,
+                "temperature": 0,
+                "logprobs": 2,
+                "return_tokens_as_token_ids": True,
+                "cache_salt": salt,
+            }
+        )
+        try:
+            said = document["choices"][0]["logprobs"]
+            words = zip(said["tokens"], said["token_logprobs"], said["top_logprobs"], strict=True)
+            return tuple(_word(str(text), float(logprob), top) for text, logprob, top in words)
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            raise Unintelligible(f"log-probabilities are not as vLLM gives them: {error!r}") from error
+
+    async def answers_as(self, model: str, salt: str, timeout_s: float = PROBE_TIMEOUT_S) -> bool:
+        """Whether one short completion works and is signed with that very name."""
+        document = await self._complete(
+            {"model": model, "prompt": [1, 2, 3], "max_tokens": 1, "temperature": 0, "cache_salt": salt}, timeout_s
+        )
+        return document.get("model") == model
+
+    async def calls_tools(self, model: str) -> bool:
+        """Whether it can read calls of tools out of answers. The question is one that every vLLM refuses before it
+        works on it: without a parser for the tools, and with one for an answer of no tokens.
+        """
+        body = {
+            "model": model,
+            "messages": [{"role": "user", "content": "x"}],
+            "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
+            "tool_choice": "auto",
+            "max_tokens": 0,
+        }
+        try:
+            answer = await self._http.post("/v1/chat/completions", json=body)
+        except httpx.HTTPError as error:
+            raise Unreachable(f"a question about tools broke off: {str(error) or type(error).__name__}") from error
+        return not is_about_tool_parser(_message(answer) or "")
+
+    async def _complete(
+        self, body: Mapping[str, Any], timeout_s: float = PROBE_TIMEOUT_S, path: str = "/v1/completions"
+    ) -> dict[str, Any]:
+        """Every probe passes here, and is written down whatever becomes of it; a refusal costs the engine nothing."""
+        started_at_ms = time.time_ns() // 1_000_000
+        usage = None
+        try:
+            answer = await self._http.post(path, json=body, timeout=timeout_s)
+            if answer.status_code == 400:
+                usage = {"prompt_tokens": 0, "completion_tokens": 0}
+                raise ProbeRefused(f"the engine cannot run its probes: {_message(answer)}")
+            if answer.status_code != 200:
+                raise Unreachable(f"a probe failed with HTTP {answer.status_code}: {_message(answer)}")
+            document = _json(answer)
+            usage = document.get("usage")
+        except httpx.HTTPError as error:
+            raise Unreachable(f"a probe broke off: {str(error) or type(error).__name__}") from error
+        finally:
+            self.probes.ended(body, usage, started_at_ms)
+        return document
+
+    async def _holds(self, name: str, folder: Path) -> bool:
+        try:
+            card = (await self.models()).get(name)
+        except EngineFault:
+            return False
+        return card is not None and card.root == str(folder)
+
+    async def _get(self, path: str, timeout_s: float = CONTROL_TIMEOUT_S) -> httpx.Response:
+        """One whole answer, in time and of a bounded size. Raises `Silent`, `Unreachable`, `Unintelligible`."""
+        try:
+            async with asyncio.timeout(timeout_s), self._http.stream("GET", path, timeout=timeout_s) as answer:
+                body = bytearray()
+                async for part in answer.aiter_bytes():
+                    body += part
+                    if len(body) > MAX_ANSWER_BYTES:
+                        raise Unintelligible(f"GET {path}: more than {MAX_ANSWER_BYTES} bytes")
+        except (httpx.ReadTimeout, httpx.PoolTimeout, TimeoutError) as error:
+            raise Silent(f"GET {path}: no answer within {timeout_s:g} s") from error
+        except httpx.HTTPError as error:
+            raise Unreachable(f"GET {path}: {str(error) or type(error).__name__}") from error
+        if answer.status_code != 200:
+            raise Unreachable(f"GET {path}: HTTP {answer.status_code}")
+        return httpx.Response(200, content=bytes(body), request=answer.request)
+
+
+def is_about_tool_parser(message: str) -> bool:
+    """Whether a refusal says that the engine was started without a parser for calls of tools."""
+    return "--tool-call-parser" in message
+
+
+def _word(text: str, logprob: float, top: Mapping[str, float]) -> Word:
+    others = [value for other, value in top.items() if other != text]
+    return Word(text, logprob, logprob - max(others) if others else 0.0)
+
+
+def _json(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        document = answer.json()
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise Unintelligible(f"{answer.request.url.path} answered what is no JSON object")
+    return document
+
+
+def _message(answer: httpx.Response) -> str | None:
+    """vLLM's error text; `None` for the `{"detail": …}` of a route that is not mounted."""
+    try:
+        error = answer.json()["error"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return str(error["message"]) if isinstance(error, dict) and "message" in error else str(error)
+
+
+def _card(card: dict[str, Any]) -> Card:
+    most = card.get("max_model_len")
+    return Card(card["id"], str(card.get("root")), card.get("parent"), most if type(most) is int else None)

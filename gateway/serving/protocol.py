@@ -1,0 +1,284 @@
+"""HTTP/1.1 as it is served: uvicorn's protocol, with bounds on what an unknown client can make us hold."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from gateway.api.request_ids import new_id
+from gateway.errors import BadRequest
+from gateway.serving.transfer import is_read, refuse_coding
+from gateway.serving.upgrade import PlainProtocol
+
+MAX_HEAD_BYTES = 65_536
+HEAD_TIMEOUT_S = 20.0
+MOST_PIPELINED = 64
+SMALL_PIECES, PIECE_BYTES = 2_048, 64
+"""A body may come in so many pieces of any size, and in one more for each `PIECE_BYTES` of it: each costs some
+microseconds, which would be all that this process does, for strangers too.
+"""
+READS_WITHIN_S = 30.0
+"""In which a client must have read something of what waits for it."""
+UNWANTED_BYTES_PER_S = 4 * 1024 * 1024
+"""Of the rest of a body that was answered before it had come."""
+BODILESS = (204, 304)
+CHUNKED = (b"transfer-encoding", b"chunked")
+CLOSE = (b"connection", b"close")
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+class Cycle(RequestResponseCycle):
+    """One request and its answer. The head goes out with the first bytes of the body, in one write, and is looked at as
+    a whole: uvicorn searches every name and every value for what must not be there, which costs more than all limits.
+    """
+
+    chunked_encoding: bool | None = False
+    _ends_with_connection = False
+    _head = b""
+
+    async def send(self, message: Any) -> None:
+        """One message of the application. Raises `RuntimeError` when it is not what ASGI allows now."""
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected or self.transport.is_closing():
+            return
+        if not self.response_started:
+            self._begin(message)
+        elif not self.response_complete:
+            self._go_on(message)
+        else:
+            raise RuntimeError(f"{message['type']!r} came after the end of the answer")
+
+    def _begin(self, message: Any) -> None:
+        if message["type"] != "http.response.start":
+            raise RuntimeError(f"an answer cannot begin with {message['type']!r}")
+        status, headers = message["status"], [*self.default_headers, *message.get("headers", ())]
+        streams = status not in BODILESS and self.scope["method"] != "HEAD"
+        for name, value in headers:
+            if name == b"content-length":
+                self.expected_content_length = int(value)
+                streams = False
+        if streams:
+            self.chunked_encoding = self.scope["http_version"] != "1.0"
+            self._ends_with_connection = not self.chunked_encoding
+        if self.chunked_encoding:
+            headers.append(CHUNKED)
+        if CLOSE in headers:
+            self.keep_alive = False
+        elif not self.keep_alive:
+            headers.append(CLOSE)
+        head = b"".join([STATUS_LINE[status], *(b"%b: %b\r\n" % header for header in headers)])
+        if head.count(b"\n") != len(headers) + 1 or head.count(b"\r") != len(headers) + 1:
+            raise RuntimeError("a header has a line break in it")
+        self._head = head + b"\r\n"
+        self.response_started = True
+        self.waiting_for_100_continue = False
+
+    def _go_on(self, message: Any) -> None:
+        if message["type"] != "http.response.body":
+            raise RuntimeError(f"{message['type']!r} came in the middle of an answer")
+        body, ends = message.get("body", b""), not message.get("more_body", False)
+        if self.scope["method"] == "HEAD":
+            data = self._head
+        elif self.chunked_encoding:
+            data = self._head + (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (LAST_CHUNK if ends else b"")
+        else:
+            data = self._head + body
+            self.expected_content_length -= len(body)
+            left = 0 if self._ends_with_connection else self.expected_content_length
+            if left < 0 or (ends and left):
+                raise RuntimeError(f"the body is not as long as its content-length: {-left:+d}")
+        self._head = b""
+        if data:
+            self.transport.write(data)
+        if ends:
+            self.response_complete = True
+            self.message_event.set()
+            if not self.keep_alive:
+                self.transport.close()
+            self.on_response()
+
+
+class BoundedProtocol(PlainProtocol):
+    """Closes a connection on which too much comes, or nothing whole in time, of what is no body that is asked for."""
+
+    head_timeout_s = HEAD_TIMEOUT_S
+    reads_within_s = READS_WITHIN_S
+    unwanted_bytes_per_s = UNWANTED_BYTES_PER_S
+    _reads: asyncio.TimerHandle | None = None
+    """Runs while more waits for the client than may, and while its connection ends and something waits for it."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Start the clock."""
+        super().connection_made(transport)
+        self._serving: RequestResponseCycle | None = None
+        """The request that is answered now, or was last; `cycle` is the one that was read last."""
+        self._barren_bytes = 0
+        """So many have come since the last that completed a head or was of a body."""
+        self._spare_bytes = 0
+        """By which the body that is read now is ahead of `PIECE_BYTES` a piece."""
+        self._unwanted_bytes = 0
+        """So many have just come of a body that was answered before it had come."""
+        self._in_head = True
+        self._clock: asyncio.TimerHandle | None = self.loop.call_later(self.timeout_keep_alive, transport.close)
+        self._new = True
+        """Nothing has come yet: load balancers open connections before they need them."""
+
+    def data_received(self, data: bytes) -> None:
+        """Whatever comes while no request is served must become one in time: a head, or the rest of a body that was
+        answered before it had come.
+        """
+        if self._new:
+            self._new = False
+            self._stop_clock()
+        self._barren_bytes += len(data)
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if self._unwanted_bytes:
+            self._read_on_later()
+        if self._barren_bytes > MAX_HEAD_BYTES:
+            if self._serves:
+                self.transport.abort()
+                return
+            if self._in_head:
+                self._refuse(431, BadRequest(f"The head is longer than {MAX_HEAD_BYTES} bytes.", code="head_too_large"))
+            self.transport.close()
+        elif self._clock is None and not self._serves:
+            self._clock = self.loop.call_later(self.head_timeout_s, self.transport.close)
+
+    def _read_on_later(self) -> None:
+        """Who was refused hears of it when the body is sent, and sends the next one then: as fast as it can be read,
+        that would be all that this process does.
+        """
+        self.flow.pause_reading()
+        self.loop.call_later(self._unwanted_bytes / self.unwanted_bytes_per_s, self._read_on)
+        self._unwanted_bytes = 0
+
+    def _read_on(self) -> None:
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+
+    @property
+    def _serves(self) -> bool:
+        return self._serving is not None and not self._serving.response_complete
+
+    @property
+    def _waits_for_body(self) -> bool:
+        """Of the request that is to be answered, and nothing was said yet: what comes now can only be its own."""
+        cycle = self._serving
+        return cycle is self.cycle and cycle is not None and not self._in_head and not cycle.response_started
+
+    def on_head(self) -> None:
+        """The head is whole: stop the clock. Raises `ConnectionError` when too many requests wait for their turn."""
+        self._in_head = False
+        self._spare_bytes = SMALL_PIECES * PIECE_BYTES
+        self._barren_bytes = 0
+        self._stop_clock()
+        if len(self.pipeline) >= MOST_PIPELINED:
+            raise ConnectionError("too many pipelined requests")  # nothing else stops the parser
+        super().on_head()
+        if self.scope["method"] == "CONNECT":  # nobody knows what its sender takes the next bytes for
+            self.cycle.keep_alive = False
+        self.headers = []  # trailers come here, and are no headers
+
+    def on_body(self, body: bytes) -> None:
+        """What is between two parts of a body, as around chunks or in trailers, is bounded as heads are.
+
+        Raises `ConnectionError` when it comes in too small pieces.
+        """
+        self._barren_bytes = 0
+        self._spare_bytes += len(body) - PIECE_BYTES
+        if self._spare_bytes < 0:
+            raise ConnectionError("a body in too small pieces")  # nothing else stops the parser
+        super().on_body(body)
+        if self.cycle.response_complete:
+            self._unwanted_bytes += len(body)
+
+    def on_end(self) -> None:
+        """The next bytes are the next request's head."""
+        super().on_end()
+        self._barren_bytes = 0
+        self._in_head = True
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP; but in the middle of an answer there is nothing to be said, and the answer that is
+        due may be another request's.
+        """
+        if self._serves and not self._waits_for_body:
+            self.transport.abort()
+        elif not self.transport.is_closing():
+            self._refuse(400, BadRequest("This is no HTTP/1.1 request.", code="invalid_http"))
+
+    def _refuse(self, status: int, error: BadRequest) -> None:
+        """An answer to what never becomes a request, and the end of the connection."""
+        body = error.envelope()
+        head = b"content-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\nconnection: close\r\n\r\n"
+        self.transport.write(STATUS_LINE[status] + head % (len(body), new_id().encode()) + body)
+        self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the request that is answered, and those behind it: uvicorn tells only the one that was read last."""
+        self._stop_clock()
+        self._is_reading()
+        waiting = [cycle for cycle, _ in self.pipeline]
+        self.pipeline.clear()
+        for cycle in (self._serving, *waiting):
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """A client that reads nothing would hold places, money of its tenant and memory for ever."""
+        super().pause_writing()
+        self._expect_reading()
+
+    def resume_writing(self) -> None:
+        """It has read."""
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self._is_reading()
+
+    def on_response_complete(self) -> None:
+        """The last bytes of an answer have to be read too, if the connection ends with it."""
+        super().on_response_complete()
+        self._expect_last_reading()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing has come for a while: close, when the client has read what waits for it."""
+        super().timeout_keep_alive_handler()
+        self._expect_last_reading()
+
+    def _expect_last_reading(self) -> None:
+        if self.transport.is_closing() and self.transport.get_write_buffer_size():
+            self._expect_reading()
+
+    def _expect_reading(self) -> None:
+        if self._reads is None:
+            waiting = self.transport.get_write_buffer_size()
+            self._reads = self.loop.call_later(self.reads_within_s, self._look_for_reading, waiting)
+
+    def _look_for_reading(self, waited: int) -> None:
+        self._reads = None
+        if self.transport.get_write_buffer_size() >= waited:
+            self.transport.abort()
+        else:
+            self._expect_reading()
+
+    def _is_reading(self) -> None:
+        if self._reads is not None:
+            self._reads.cancel()
+            self._reads = None
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        cycle.__class__ = Cycle  # uvicorn makes it, and has no seam for another one
+        self._serving = cycle
+        super()._start_asgi_task(cycle, app if is_read(cycle.scope["headers"]) else refuse_coding)
+
+    def _stop_clock(self) -> None:
+        if self._clock is not None:
+            self._clock.cancel()
+            self._clock = None

@@ -1,0 +1,84 @@
+"""How a gateway is served: uvicorn, with a start and an end of our own."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import signal
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from gateway.serving.protocol import BoundedProtocol
+
+
+class Server(uvicorn.Server):
+    """A server whose event loop the garbage collector does not hold up, and that takes leave of load balancers.
+
+    SIGTERM: `on_leaving` is called, connections are accepted and served for `delay_s` more, and then running answers
+    have their grace. Ctrl-C is a person's, who waits: there is no delay. A second signal ends everything at once.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, *, delay_s: float = 0.0, on_leaving: Callable[[], None] = lambda: None
+    ) -> None:
+        super().__init__(config)
+        self._delay_s = delay_s
+        self._on_leaving = on_leaving
+        self._leaves_at_s: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal to stop came."""
+        self._captured_signals.append(sig)
+        if self._leaves_at_s is not None:
+            self.should_exit = self.force_exit = True
+            return
+        self._leaves_at_s = time.monotonic() + (self._delay_s if sig == signal.SIGTERM else 0)
+        self._on_leaving()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: whether it is time to stop."""
+        if self._leaves_at_s is not None and time.monotonic() >= self._leaves_at_s:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open everything and listen; then spare what lives by now."""
+        await super().startup(sockets)
+        spare_what_lives()
+
+
+def spare_what_lives() -> None:
+    """Take every object that there is now out of the garbage collector's rounds, for the life of this process.
+
+    A full round visits the whole catalog and every module: 0.2 s at 10,000 adapters, in the middle of all requests.
+    """
+    gc.collect()
+    gc.freeze()
+    with suppress(OSError, AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)  # what importing took and freed
+
+
+def server_config(gateway: Any, host: str, port: int, *, grace_s: int, keep_alive_s: int = 75) -> uvicorn.Config:
+    """uvicorn's settings of a gateway; `grace_s` is how long running answers may go on after SIGTERM, `keep_alive_s`
+    how long a connection may idle.
+    """
+    return uvicorn.Config(
+        gateway,
+        host=host,
+        port=port,
+        loop="uvloop",
+        http=BoundedProtocol,
+        ws="none",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        log_config=None,
+        timeout_graceful_shutdown=grace_s,
+        timeout_keep_alive=keep_alive_s,
+    )

@@ -1,0 +1,206 @@
+"""The catalog: everything that the request path needs to know, in one object that never changes.
+
+A newer catalog is made from an older one and shares with it whatever is the same. Nothing in here reads a database;
+`registry.catalog.reader` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyEntry:
+    """What a valid key says about its bearer."""
+
+    key_id: str
+    tenant: str
+    scopes: frozenset[str]
+    allow_unknown_fields: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BaseEntry:
+    """A base model under its public name."""
+
+    name: str
+    digest: str
+    created_at_s: int
+    template_tokens: int = 0
+    """Of the longest known rendering of its chat template: a short conversation has no more. 0: none is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class TariffEntry:
+    """A price from an instant on, in nano-dollars per million tokens."""
+
+    effective_from_ms: int
+    input_nano_per_mtok: int
+    cached_input_nano_per_mtok: int
+    output_nano_per_mtok: int
+
+
+@dataclass(frozen=True, slots=True)
+class LimitEntry:
+    """What a scope may use: per rolling minute, at once, and per UTC day and month; `None` is no limit.
+
+    When `warn_percent` of a budget is spent, clients and the operator are warned; `None`: nobody is.
+    """
+
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    concurrency: int | None
+    daily_nano: int | None
+    monthly_nano: int | None
+    daily_tokens: int | None
+    monthly_tokens: int | None
+    warn_percent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionEntry:
+    """One published version; `name` is what clients see."""
+
+    id: int
+    name: str
+    tenant: str
+    adapter: str
+    number: str
+    manifest_digest: str
+    base_digest: str
+    quarantined: str | None
+    created_at_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class SplitEntry:
+    """An active split: arms in fixed order with their share in 1/10,000."""
+
+    id: int
+    salt: bytes
+    arms: tuple[tuple[VersionEntry, int], ...]
+    ranges: tuple[tuple[int, VersionEntry], ...]
+    """Whose the buckets are: see `registry.splits.ranges`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterEntry:
+    """An adapter with its versions by number, aliases and active splits by alias."""
+
+    versions: Mapping[str, VersionEntry]
+    aliases: Mapping[str, VersionEntry]
+    splits: Mapping[str, SplitEntry]
+
+    def wanted(self) -> Iterator[VersionEntry]:
+        """Versions that an alias or an active split can send traffic to now; some of them twice."""
+        reached = [*self.aliases.values()]
+        for split in self.splits.values():
+            reached += [version for version, weight in split.arms if weight]
+        return (version for version in reached if version.quarantined is None)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """One revision of it all. Keys are looked up by the 32 bytes of SHA-256 of their secret."""
+
+    revision: int
+    keys: MappingProxyType[bytes, KeyEntry]
+    adapters: MappingProxyType[tuple[str, str], AdapterEntry]
+    adapters_of: MappingProxyType[str, tuple[str, ...]]
+    """Tenant → the names of its adapters, sorted."""
+    external: MappingProxyType[tuple[str, str], str]
+    bases: MappingProxyType[str, BaseEntry]
+    """By public name."""
+    versions_by_id: MappingProxyType[int, VersionEntry]
+    wanted: MappingProxyType[int, VersionEntry]
+    """By id, the versions that an alias or an active split can send traffic to now."""
+    tariffs: MappingProxyType[str, tuple[TariffEntry, ...]]
+    """By scope (`base:NAME`, `tenant:NAME`, `adapter:tenant/adapter`), the newest price first."""
+    limits: MappingProxyType[str, LimitEntry]
+    """By scope (`tenant:NAME`, `key:ID`, `adapter:tenant/adapter`)."""
+
+    def wanted_versions(self) -> Collection[VersionEntry]:
+        """The same as a collection without doubles, in no order; costs nothing."""
+        return self.wanted.values()
+
+    def updated(self, revision: int, news: News) -> Catalog:
+        """The catalog of a later revision. Costs one copy of each mapping that the news is about."""
+        return Catalog(
+            revision=revision,
+            keys=_merged(self.keys, news.keys),
+            adapters=_merged(self.adapters, news.adapters),
+            adapters_of=_merged(self.adapters_of, self._adapters_of(news.adapters)),
+            external=_merged(self.external, news.external),
+            bases=_merged(self.bases, news.bases),
+            versions_by_id=_merged(self.versions_by_id, self._by_id(news.adapters, wanted=False)),
+            wanted=_merged(self.wanted, self._by_id(news.adapters, wanted=True)),
+            tariffs=_merged(self.tariffs, news.tariffs),
+            limits=_merged(self.limits, news.limits),
+        )
+
+    def _adapters_of(self, news: Mapping[tuple[str, str], AdapterEntry | None]) -> dict[str, tuple[str, ...] | None]:
+        names: dict[str, set[str]] = {}
+        for (tenant, name), entry in news.items():
+            known = names.setdefault(tenant, set(self.adapters_of.get(tenant, ())))
+            known.discard(name) if entry is None else known.add(name)
+        return {tenant: tuple(sorted(known)) or None for tenant, known in names.items()}
+
+    def _by_id(
+        self, news: Mapping[tuple[str, str], AdapterEntry | None], *, wanted: bool
+    ) -> dict[int, VersionEntry | None]:
+        """Versions of these adapters: `None` for those that they had, then those that they have."""
+
+        def of(entry: AdapterEntry | None) -> Iterator[VersionEntry]:
+            if entry is not None:
+                yield from entry.wanted() if wanted else entry.versions.values()
+
+        found: dict[int, VersionEntry | None] = {
+            version.id: None for name in news for version in of(self.adapters.get(name))
+        }
+        return found | {version.id: version for entry in news.values() for version in of(entry)}
+
+
+@dataclass(slots=True)
+class News:
+    """What is now under some names; `None` says that nothing is. Names that are not in here are as they were."""
+
+    keys: dict[bytes, KeyEntry | None] = field(default_factory=dict)
+    adapters: dict[tuple[str, str], AdapterEntry | None] = field(default_factory=dict)
+    external: dict[tuple[str, str], str | None] = field(default_factory=dict)
+    bases: dict[str, BaseEntry | None] = field(default_factory=dict)
+    tariffs: dict[str, tuple[TariffEntry, ...] | None] = field(default_factory=dict)
+    limits: dict[str, LimitEntry | None] = field(default_factory=dict)
+
+
+def _merged(known: MappingProxyType[K, V], news: Mapping[K, V | None]) -> MappingProxyType[K, V]:
+    if not news:
+        return known
+    merged = known.copy()  # ten times as fast as dict(known)
+    for name, value in news.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = value
+    return MappingProxyType(merged)
+
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+EMPTY = Catalog(
+    revision=-1,
+    keys=MappingProxyType({}),
+    adapters=MappingProxyType({}),
+    adapters_of=MappingProxyType({}),
+    external=MappingProxyType({}),
+    bases=MappingProxyType({}),
+    versions_by_id=MappingProxyType({}),
+    wanted=MappingProxyType({}),
+    tariffs=MappingProxyType({}),
+    limits=MappingProxyType({}),
+)
+"""Before the first revision."""

@@ -1,0 +1,109 @@
+"""Content-addressed bytes: `blobs/sha256/<hex>` and `manifests/sha256/<hex>.json`, written once, never changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from registry.errors import CorruptBlob, InvalidInput, NotFound
+from registry.files.private import private_folder
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+
+def digest_of(data: bytes) -> str:
+    """`sha256:<hex>` of the bytes."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def canonical_json(document: Mapping[str, Any]) -> bytes:
+    """The one byte form of a JSON document: sorted keys, no spaces, UTF-8. Digests are taken over it."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+class BlobStore:
+    """Puts and gets bytes by digest, on any object storage that obstore knows. Connects when it is used first."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def check(self) -> None:
+        """Raise `InvalidInput` for a URL that cannot be used."""
+        _ = self._store
+
+    @cached_property
+    def _store(self) -> ObjectStore:
+        from obstore.exceptions import BaseError
+        from obstore.store import from_url
+
+        url = self._url
+        try:
+            return from_url(url, mkdir=True) if url.startswith("file:") else from_url(url)
+        except (BaseError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise InvalidInput(
+                f"blob_url is {url!r} and cannot be used ({reason}); expected file://, s3://, gs:// or az://",
+                param="blob_url",
+            ) from error
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> BlobStore:
+        """A store in a local folder, which is made if it is missing."""
+        private_folder(folder)
+        return cls(folder.absolute().as_uri())
+
+    def put(self, data: bytes) -> str:
+        """Store the bytes and return their digest. Storing them twice is one blob."""
+        digest = digest_of(data)
+        self._create(_blob_path(digest), data)
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        """The bytes; raises `NotFound` when there are none, `CorruptBlob` when they do not hash to `digest`."""
+        return self._get_verified(_blob_path(digest), digest)
+
+    def put_manifest(self, manifest: Mapping[str, Any]) -> str:
+        """Store a manifest in canonical form and return its digest. Its blobs must be stored already."""
+        data = canonical_json(manifest)
+        digest = digest_of(data)
+        self._create(_manifest_path(digest), data)
+        return digest
+
+    def get_manifest(self, digest: str) -> dict[str, Any]:
+        """The manifest as a document; raises as `get` does."""
+        document: dict[str, Any] = json.loads(self._get_verified(_manifest_path(digest), digest))
+        return document
+
+    def _create(self, path: str, data: bytes) -> None:
+        store = self._store  # imports obstore under its lock: two threads that do it at once see half of it
+        from obstore.exceptions import AlreadyExistsError
+
+        try:
+            store.put(path, data, mode="create")
+        except AlreadyExistsError:
+            # The name is the content; but a torn write of an earlier crash must not live on under it.
+            stored = bytes(store.get(path).bytes())
+            if stored != data:
+                store.put(path, data, mode="overwrite")
+
+    def _get_verified(self, path: str, digest: str) -> bytes:
+        try:
+            data = bytes(self._store.get(path).bytes())
+        except FileNotFoundError:
+            raise NotFound(f"{path} is not in the blob store") from None
+        if digest_of(data) != digest:
+            raise CorruptBlob(f"{path} does not hash to its name; restore it from a backup or publish it again")
+        return data
+
+
+def _blob_path(digest: str) -> str:
+    return f"blobs/sha256/{digest.removeprefix('sha256:')}"
+
+
+def _manifest_path(digest: str) -> str:
+    return f"manifests/sha256/{digest.removeprefix('sha256:')}.json"

@@ -1,0 +1,81 @@
+"""Who may change the fleet: one row, held for a few seconds at a time, with a token that only grows.
+
+A holder that was paused and comes back is told apart by its token: every write that it makes for the fleet is fenced by
+it, in the same transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from registry.db import Database, now_ms
+from registry.errors import Conflict
+from registry.fleet.rows import ControllerLease
+
+TTL_MS = 3_000
+"""How long a lease lasts without renewal; a successor waits at most so long after a kill -9."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A term of office. `token` is higher than any before; `address` is where workers reach the holder."""
+
+    token: int
+    holder: str
+    address: str
+    expires_at_ms: int
+
+
+class Leadership:
+    """The lease of the fleet's controller."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def acquire(self, holder: str, address: str) -> Lease | None:
+        """Begin a new term when nobody holds the lease; `None` while somebody does."""
+        with self._db.write() as session:
+            row = session.get_one(ControllerLease, 1, with_for_update=True)
+            if row.expires_at_ms > now_ms():
+                return None
+            row.token += 1
+            row.holder, row.address, row.expires_at_ms = holder, address, now_ms() + TTL_MS
+            return _lease(row)
+
+    def renew(self, lease: Lease) -> Lease:
+        """Stay for another term's length. Raises `Conflict` when somebody else holds it, or it was released."""
+        with self._db.write() as session:
+            row = check_fence(session, lease.token)
+            row.expires_at_ms = now_ms() + TTL_MS
+            return _lease(row)
+
+    def release(self, holder: str) -> None:
+        """End a term at once: in order, or by whoever knows that its holder is dead. Not being the holder is no error.
+
+        Holders' names are never used twice.
+        """
+        with self._db.write() as session:
+            row = session.get_one(ControllerLease, 1, with_for_update=True)
+            if row.holder == holder:
+                row.expires_at_ms = 0
+
+    def current(self) -> Lease | None:
+        """The term in force, if there is one."""
+        with self._db.read() as session:
+            row = session.scalars(select(ControllerLease)).one()
+            return _lease(row) if row.expires_at_ms > now_ms() else None
+
+
+def check_fence(session: Session, token: int) -> ControllerLease:
+    """The lease's row, locked, when `token` is still the newest; raises `Conflict` for a controller of the past."""
+    row = session.get_one(ControllerLease, 1, with_for_update=True)
+    if row.token != token or row.expires_at_ms == 0:
+        raise Conflict(f"the fleet's controller of term {token} was succeeded by term {row.token}", param="token")
+    return row
+
+
+def _lease(row: ControllerLease) -> Lease:
+    return Lease(row.token, row.holder, row.address, row.expires_at_ms)

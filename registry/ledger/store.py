@@ -1,0 +1,268 @@
+"""Usage rows and dated prices. Everything here is append-only; money is integer nano-dollars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Context, Decimal, Inexact, InvalidOperation
+from typing import Any, cast
+
+from sqlalchemy import Table, case, exists, func, select
+from sqlalchemy.exc import IntegrityError
+
+from registry.db import Database
+from registry.errors import Conflict, InvalidInput, NotFound
+from registry.ledger.corrections import TOKENS, Corrected, Reprice, insert_correction
+from registry.ledger.rows import UsageDay, UsageRow
+from registry.ledger.segments import Link, SegmentEntry, audit_rows, insert_entries
+from registry.ledger.usage_days import BILLED, sum_again, usage_between
+from registry.names import SYSTEM
+from registry.prices.rows import ApiPrice, HostPrice
+
+NANO = 1_000_000_000
+"""Nano-dollars in a dollar."""
+MAX_NANO = 2**63 - 1
+"""What a column holds: nine billion dollars."""
+EXACT = Context(traps=[Inexact, InvalidOperation])
+
+
+@dataclass(frozen=True, slots=True)
+class ApiPriceInfo:
+    """A dated list price, in nano-dollars per million tokens; in force from `effective_from_ms` to the next one."""
+
+    model: str
+    effective_from_ms: int
+    input_nano_per_mtok: int
+    cached_input_nano_per_mtok: int
+    output_nano_per_mtok: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostPriceInfo:
+    """A dated price of one engine host, in nano-dollars per hour."""
+
+    name: str
+    effective_from_ms: int
+    nano_per_hour: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsageSum:
+    """Usage of one tenant and served model between two instants.
+
+    Tokens are sums over attempts that reported usage; `unmetered` counts attempts that used the engine and ended
+    without a report. `busy_ms` is the sum of the attempts' durations.
+    """
+
+    tenant: str
+    served_model: str
+    attempts: int
+    failed: int
+    unmetered: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    busy_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SecondCount:
+    """Attempts on one version that began within one second; `failed` leaves refusals of bad requests out."""
+
+    second_ms: int
+    served_model: str
+    attempts: int
+    failed: int
+    first_ms: int
+    last_ms: int
+
+
+def dollars_to_nano(text: str, param: str) -> int:
+    """`"0.30"` → 300,000,000. Raises `InvalidInput` for what is no non-negative number, or finer than a nano-dollar."""
+    try:
+        nano = EXACT.multiply(EXACT.create_decimal(text), NANO)
+    except ArithmeticError:
+        nano = Decimal("NaN")
+    if not nano.is_finite() or not 0 <= nano <= MAX_NANO or nano != nano.to_integral_value():
+        raise InvalidInput(
+            f"{param} is {text[:40]!r}; expected dollars such as 0.30, not negative, with up to 9 decimals", param=param
+        )
+    return int(nano)
+
+
+class Ledger:
+    """Writes usage idempotently and sums it; keeps the dated prices."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def record(self, rows: Iterable[Mapping[str, Any]]) -> int:
+        """Store attempts, ignoring those stored before; return how many were new."""
+        columns = UsageRow.__table__.columns.keys()
+        batch = [{name: row.get(name) for name in columns} for row in rows]  # a journal may be older than a column
+        if not batch:
+            return 0
+        with self._db.write() as session:
+            # The table, not the class: one prepared statement for all rows, without the ORM's work for each.
+            statement = self._db.insert(cast("Table", UsageRow.__table__)).on_conflict_do_nothing(
+                index_elements=["attempt_id"]
+            )
+            return session.connection().execute(statement, batch).rowcount
+
+    def close_segments(self, entries: Sequence[SegmentEntry]) -> None:
+        """Journal segments of which every row is recorded: from now on `audit` misses rows that go."""
+        insert_entries(self._db, entries)
+
+    def audit(self, on_disk: Sequence[Link]) -> list[str]:
+        """What is wrong with rows and segments, a sentence each. `on_disk` are segments whose files are there."""
+        return audit_rows(self._db, on_disk)
+
+    def correct(
+        self, attempt_id: str, reason: str, actor: str, deltas: Mapping[str, int], reprice: Reprice | None = None
+    ) -> Corrected:
+        """Book differences to an attempt's tokens or cost; see `registry.ledger.corrections` for what is refused."""
+        return insert_correction(self._db, attempt_id, reason, actor, deltas, reprice)
+
+    def sum_again(self) -> None:
+        """Make the sums that reports and budgets read anew, from the rows. Nobody else can write meanwhile."""
+        with self._db.write() as session:
+            sum_again(session)
+
+    def sums(self, since_ms: int, until_ms: int) -> list[UsageSum]:
+        """Usage per tenant and served model of attempts that began in `[since_ms, until_ms)`, corrections included."""
+        used = usage_between(since_ms, until_ms).c
+        figures = (
+            used.attempts,
+            case((used.outcome.not_in(BILLED), used.attempts), else_=0),
+            used.unmetered,
+            *(used[name] for name in TOKENS),
+            used.busy_ms,
+        )
+        groups = (used.tenant, used.served_model)
+        query = select(*groups, *map(func.sum, figures)).group_by(*groups).order_by(*groups)
+        with self._db.read() as session:
+            return [UsageSum(tenant, model, *map(int, sums)) for tenant, model, *sums in session.execute(query)]
+
+    def per_second(self, adapter: str, since_ms: int, until_ms: int) -> list[SecondCount]:
+        """Attempts on each version of `tenant/adapter` by the second in which they began, in `[since_ms, until_ms)`."""
+        row = UsageRow
+        second = row.started_at_ms - row.started_at_ms % 1000
+        query = (
+            select(
+                second,
+                row.served_model,
+                func.count(),
+                func.sum(case((row.outcome.not_in(("ok", "client_aborted", "rejected")), 1), else_=0)),
+                func.min(row.started_at_ms),
+                func.max(row.started_at_ms),
+            )
+            .where(row.tenant == adapter.partition("/")[0], row.started_at_ms >= since_ms, row.started_at_ms < until_ms)
+            .where(row.served_model.startswith(f"{adapter}@", autoescape=True))
+            .group_by(second, row.served_model)
+            .order_by(second, row.served_model)
+        )
+        with self._db.read() as session:
+            return [SecondCount(*found) for found in session.execute(query)]
+
+    def started_after(self, served_model: str, after_ms: int, until_ms: int) -> int:
+        """Attempts that an alias led to this version and that began in `(after_ms, until_ms)`.
+
+        Requests that named the version itself are not counted: they may go on for ever.
+        """
+        row = UsageRow
+        query = select(func.count()).where(
+            row.served_model == served_model,
+            row.started_at_ms > after_ms,
+            row.started_at_ms < until_ms,
+            ~row.requested_model.endswith("@" + served_model.rpartition("@")[2], autoescape=True),
+        )
+        with self._db.read() as session:
+            return session.execute(query).scalar_one()
+
+    def recent(self, limit: int, tenant: str | None = None) -> list[dict[str, Any]]:
+        """The newest attempts, newest first, as plain fields; those of `_system` only when they are asked for."""
+        query = select(UsageRow).order_by(UsageRow.started_at_ms.desc(), UsageRow.attempt_id).limit(limit)
+        query = query.where(UsageRow.tenant == tenant if tenant is not None else UsageRow.tenant != SYSTEM)
+        columns = [column.key for column in UsageRow.__table__.columns]
+        with self._db.read() as session:
+            return [{name: getattr(row, name) for name in columns} for row in session.scalars(query)]
+
+    def span_ms(self) -> tuple[int, int] | None:
+        """Start of the first attempt and end of the last, also of our own probes; `None` when no tenant has used
+        anything.
+        """
+        tenants = exists().where(UsageDay.tenant != SYSTEM)
+        query = select(func.min(UsageDay.first_ms), func.max(UsageDay.last_ms)).where(tenants)
+        with self._db.read() as session:
+            first, last = session.execute(query).one()
+        return None if first is None or last is None else (first, last)
+
+    def add_api_price(self, price: ApiPriceInfo) -> None:
+        """Add a dated price; raises `Conflict` when the model has one from that instant (prices are never edited)."""
+        try:
+            with self._db.write() as session:
+                session.add(
+                    ApiPrice(
+                        model=price.model,
+                        effective_from_ms=price.effective_from_ms,
+                        input_nano_per_mtok=price.input_nano_per_mtok,
+                        cached_input_nano_per_mtok=price.cached_input_nano_per_mtok,
+                        output_nano_per_mtok=price.output_nano_per_mtok,
+                        source=price.source,
+                    )
+                )
+        except IntegrityError:
+            raise Conflict(
+                f"{price.model} has a price from that date already; prices are not edited, add one with a later date",
+                param="effective_from",
+            ) from None
+
+    def add_host_price(self, price: HostPriceInfo) -> None:
+        """Add a dated hourly price of a host; raises `Conflict` as `add_api_price` does."""
+        try:
+            with self._db.write() as session:
+                session.add(
+                    HostPrice(
+                        name=price.name,
+                        effective_from_ms=price.effective_from_ms,
+                        nano_per_hour=price.nano_per_hour,
+                        source=price.source,
+                    )
+                )
+        except IntegrityError:
+            raise Conflict(
+                f"{price.name} has an hourly price from that date already; prices are not edited, add a later one",
+                param="effective_from",
+            ) from None
+
+    def api_prices(self, model: str) -> list[ApiPriceInfo]:
+        """All prices of a model, oldest first; raises `NotFound` when it has none."""
+        query = select(ApiPrice).where(ApiPrice.model == model).order_by(ApiPrice.effective_from_ms)
+        with self._db.read() as session:
+            prices = [
+                ApiPriceInfo(
+                    row.model,
+                    row.effective_from_ms,
+                    row.input_nano_per_mtok,
+                    row.cached_input_nano_per_mtok,
+                    row.output_nano_per_mtok,
+                    row.source,
+                )
+                for row in session.scalars(query)
+            ]
+            known = sorted(set(session.scalars(select(ApiPrice.model))))
+        if not prices:
+            raise NotFound(
+                f"no price is known for API model {model!r} (known: {', '.join(known) or 'none'}); "
+                "add it with `switchyard cost add-api-price`",
+                param="model",
+            )
+        return prices
+
+    def host_prices(self) -> list[HostPriceInfo]:
+        """All hourly prices, oldest first."""
+        with self._db.read() as session:
+            rows = session.scalars(select(HostPrice).order_by(HostPrice.effective_from_ms, HostPrice.name))
+            return [HostPriceInfo(row.name, row.effective_from_ms, row.nano_per_hour, row.source) for row in rows]

@@ -1,0 +1,238 @@
+"""Who used what: attempts and tokens of a window by tenant, adapter, version, key or day."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from typing import Any, Literal, get_args
+
+from sqlalchemy import String, and_, case, cast, func, literal, select
+
+from registry.db import Database
+from registry.errors import InvalidInput
+from registry.ledger.refusals import within
+from registry.ledger.rows import RefusalDay
+from registry.ledger.usage_days import BILLED, usage_between
+from registry.limits.windows import DAY_MS
+from registry.money import nano_to_dollars
+from registry.names import SYSTEM
+
+By = Literal["tenant", "adapter", "version", "key", "day"]
+"""What one line stands for. Base models are adapters and versions of their own name."""
+NO_MODEL = "(none)"
+"""Name of the line of refusals that came before it was known which model would answer, or with which key."""
+ADDED_UP = (
+    "partial",
+    "estimated",
+    "prompt_tokens",
+    "cached_tokens",
+    "completion_tokens",
+    "cost_nano",
+    "unpriced",
+    "busy_ms",
+    "ttft_us",
+    "with_ttft",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageLine:
+    """Attempts that began in the window. Tokens are sums over attempts that have a count, corrections included."""
+
+    tenant: str | None
+    """`None` where a line is of all tenants: by day, unless one tenant was asked for."""
+    name: str
+    """The tenant, `tenant/adapter`, `tenant/adapter@1.0`, a key's id, or `YYYY-MM-DD` (UTC)."""
+    attempts: int
+    ok: int
+    client_aborted: int
+    failed: int
+    """By an engine, by a load, or by a gateway that stopped or died."""
+    rejected: int
+    partial: int
+    """Attempts with the engine's count up to where they broke off."""
+    estimated: int
+    """Attempts whose prompt was guessed, and whose completion nobody counted."""
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    cost_nano: int
+    """At the tariff, corrections included; `cost_dollars` as people write it."""
+    unpriced: int
+    """Attempts that somebody would pay for, and for which no price was in force."""
+    busy_ms: int
+    """Sum of the attempts' durations."""
+    refused: int
+    """Requests that never became attempts: by limits and budgets, as bad requests, or because nothing could serve."""
+    refused_by_reason: Mapping[str, int]
+    """A limit's name or an error's code → so many of them."""
+    ttft_ms: float | None
+    """Mean time to the first bytes of a streamed answer, of attempts that had one."""
+    payable: int
+    """Attempts that a tenant pays for where there is a price: no failures, no refusals, none of our own probes."""
+
+    @property
+    def cost_dollars(self) -> str | None:
+        """All decimals that count; `None` when nothing of it had a price, as our own probes and failures have none."""
+        nothing = self.attempts and not self.cost_nano and self.unpriced >= self.payable
+        return None if nothing else nano_to_dollars(self.cost_nano)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReport:
+    """Lines of a window `[since_ms, until_ms)`, by name. `next` is the `after` of the next page."""
+
+    by: By
+    tenant: str | None
+    since_ms: int
+    until_ms: int
+    lines: tuple[UsageLine, ...]
+    next: str | None
+
+
+def report_usage(
+    db: Database,
+    by: str,
+    *,
+    since_ms: int = 0,
+    until_ms: int,
+    tenant: str | None = None,
+    after: str | None = None,
+    limit: int | None = None,
+) -> UsageReport:
+    """At most `limit` lines whose mark comes after `after`. Raises `InvalidInput` for an unknown `by`."""
+    if by not in get_args(By):
+        raise InvalidInput(f"by is {by[:40]!r}; choose one of {', '.join(get_args(By))}", param="by")
+    found = [line for line in _lines(db, by, since_ms, until_ms, tenant) if after is None or _mark(line) > after]
+    page = found if limit is None else found[:limit]
+    following = _mark(page[-1]) if len(page) < len(found) else None
+    return UsageReport(by, tenant, since_ms, until_ms, tuple(page), following)  # type: ignore[arg-type]
+
+
+def usage_csv(lines: Iterable[UsageLine]) -> str:
+    """The lines with a heading; empty cells for what is not known. Money is in dollars."""
+    text = io.StringIO()
+    names = ["cost_dollars" if field.name == "cost_nano" else field.name for field in fields(UsageLine)]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([_cell(getattr(line, name)) for name in names] for line in lines)
+    return text.getvalue()
+
+
+def why_empty(since_ms: int, until_ms: int, names: tuple[str, str] = ("--from", "--until")) -> str | None:
+    """A sentence, when nothing can be in the window; `names` are what people call its ends."""
+    if since_ms < until_ms:
+        return None
+    first, end = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (since_ms, until_ms))
+    if until_ms % DAY_MS:
+        return f"the window is empty: {names[0]} {first:%Y-%m-%d} is later than now"
+    following = datetime.fromtimestamp((since_ms + DAY_MS) / 1000, UTC)
+    return (
+        f"the window is empty: {names[1]} {end:%Y-%m-%d} is exclusive, and not after {names[0]} {first:%Y-%m-%d}; for "
+        f"that one day, say {names[1]} {following:%Y-%m-%d}"
+    )
+
+
+def reasons_said(line: UsageLine) -> str:
+    """Why requests were refused, the most frequent reason first: `daily_dollars 12, model_not_found 1`."""
+    found = sorted(line.refused_by_reason.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{reason} {count}" for reason, count in found)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return " ".join(f"{reason}={count}" for reason, count in sorted(value.items()))
+    return value
+
+
+def _mark(line: UsageLine) -> str:
+    return f"{line.tenant or '*'} {line.name}"
+
+
+def _lines(db: Database, by: str, since_ms: int, until_ms: int, tenant: str | None) -> list[UsageLine]:
+    used = usage_between(since_ms, until_ms).c
+    names: dict[str, Any] = {
+        "tenant": used.tenant,
+        "adapter": used.served_model,
+        "version": used.served_model,
+        "key": used.key_id,
+        "day": cast(used.day, String),
+    }
+    owner = literal(tenant, String) if by == "day" else used.tenant
+    groups = (owner.label("owner"), names[by].label("name"))
+    figures = (
+        used.attempts,
+        *(case((used.outcome == outcome, used.attempts), else_=0) for outcome in ("ok", "client_aborted", "rejected")),
+        *(used[name] for name in ADDED_UP),
+        case((and_(used.outcome.in_(BILLED), used.tenant != SYSTEM), used.attempts), else_=0),
+    )
+    query = select(*groups, *map(func.sum, figures)).group_by("owner", "name")
+    if tenant is not None:
+        query = query.where(used.tenant == tenant)
+    totals: dict[tuple[str | None, str], list[int]] = {}
+    with db.read() as session:
+        for found in session.execute(query):
+            key = (found[0], _public(by, str(found[1])))
+            sums = map(int, found[2:])
+            totals[key] = [a + b for a, b in zip(totals[key], sums, strict=True)] if key in totals else list(sums)
+    refusals = _refusals(db, by, since_ms, until_ms, tenant)
+    for key in refusals.keys() - totals.keys():
+        totals[key] = [0] * len(figures)
+    return sorted((_line(key, sums, refusals.get(key, {})) for key, sums in totals.items()), key=_mark)
+
+
+def _refusals(
+    db: Database, by: str, since_ms: int, until_ms: int, tenant: str | None
+) -> dict[tuple[str | None, str], dict[str, int]]:
+    """By line and reason."""
+    if since_ms >= until_ms:
+        return {}
+    row = RefusalDay
+    names: dict[str, Any] = {"tenant": row.tenant, "key": row.key_id, "day": cast(row.day, String)}
+    owner = literal(tenant, String) if by == "day" else row.tenant
+    groups = (owner.label("owner"), names.get(by, row.model).label("name"), row.reason)
+    query = select(*groups, func.sum(row.refused)).where(within(since_ms, until_ms))
+    query = query.group_by("owner", "name", row.reason)
+    if tenant is not None:
+        query = query.where(row.tenant == tenant)
+    found: dict[tuple[str | None, str], dict[str, int]] = {}
+    with db.read() as session:
+        for owned_by, name, reason, count in session.execute(query):
+            reasons = found.setdefault((owned_by, _public(by, str(name)) or NO_MODEL), {})
+            reasons[reason] = reasons.get(reason, 0) + int(count)
+    return found
+
+
+def _public(by: str, name: str) -> str:
+    """How a line is called: an adapter without its version, a day as a date."""
+    if by == "day":
+        return datetime.fromtimestamp(int(name) * DAY_MS / 1000, UTC).strftime("%Y-%m-%d")
+    return name.partition("@")[0] if by == "adapter" else name
+
+
+def _line(key: tuple[str | None, str], sums: Sequence[int], refused: Mapping[str, int]) -> UsageLine:
+    attempts, ok, aborted, rejected, partial, estimated, prompt, cached, completion, nano, unpriced, *times = sums
+    busy_ms, ttft_us, with_ttft, payable = times
+    return UsageLine(
+        *key,
+        attempts=attempts,
+        ok=ok,
+        client_aborted=aborted,
+        failed=attempts - ok - aborted - rejected,
+        rejected=rejected,
+        partial=partial,
+        estimated=estimated,
+        prompt_tokens=prompt,
+        cached_tokens=cached,
+        completion_tokens=completion,
+        cost_nano=nano,
+        unpriced=unpriced,
+        busy_ms=busy_ms,
+        refused=sum(refused.values()),
+        refused_by_reason=dict(sorted(refused.items())),
+        ttft_ms=round(ttft_us / with_ttft / 1000, 1) if with_ttft else None,
+        payable=payable,
+    )

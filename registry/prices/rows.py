@@ -1,0 +1,52 @@
+"""Prices: of APIs, of hosts, and what tenants pay."""
+
+from __future__ import annotations
+
+from sqlalchemy import Index, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from registry.tables import Base, BigId
+
+
+class ApiPrice(Base):
+    """Dated list price of an API that an adapter replaces. Never edited: a new price is a new row."""
+
+    __tablename__ = "api_prices"
+    __table_args__ = (UniqueConstraint("model", "effective_from_ms"),)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    model: Mapped[str] = mapped_column(String(200))
+    effective_from_ms: Mapped[int]
+    input_nano_per_mtok: Mapped[int]
+    cached_input_nano_per_mtok: Mapped[int]
+    output_nano_per_mtok: Mapped[int]
+    source: Mapped[str] = mapped_column(String(500))
+
+
+class HostPrice(Base):
+    """Dated hourly price of one engine host (GPU or CPU). Never edited: a new price is a new row."""
+
+    __tablename__ = "host_prices"
+    __table_args__ = (UniqueConstraint("name", "effective_from_ms"),)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(100))
+    effective_from_ms: Mapped[int]
+    nano_per_hour: Mapped[int]
+    source: Mapped[str] = mapped_column(String(500))
+
+
+class Tariff(Base):
+    """A dated token price of what a scope names; triggers refuse UPDATE and DELETE: a new price is a new row, and takes
+    the place of older rows that would begin no earlier.
+    """
+
+    __tablename__ = "tariffs"
+    __table_args__ = (Index("ix_tariffs_scope", "scope"),)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    scope: Mapped[str] = mapped_column(String(200))
+    """`base:NAME`, `tenant:NAME` or `adapter:tenant/adapter`."""
+    effective_from_ms: Mapped[int]
+    input_nano_per_mtok: Mapped[int]
+    cached_input_nano_per_mtok: Mapped[int]
+    output_nano_per_mtok: Mapped[int]
+    source: Mapped[str] = mapped_column(String(500))
+    added_at_ms: Mapped[int]

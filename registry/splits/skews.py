@@ -1,0 +1,81 @@
+"""Splits whose traffic is not spread over units: one unit is so much of it that weights and comparisons mean little.
+
+Gateways count units; what they find is kept here, one row for each split and worker, for commands to show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from registry.db import Database, now_ms
+from registry.swaps.rows import SplitUnits
+
+MOST_OF_ONE_UNIT = 0.05
+"""A larger share of a split's traffic is too much for one unit."""
+LEAST_REQUESTS = 200
+"""Of fewer requests nothing is said: a single conversation is much of them."""
+
+_REMEDY = "name units with the header X-Switchyard-Unit or metadata.conversation_id"
+_REMEDIES = {
+    "first_turn": f"its chats begin with the same messages; {_REMEDY}",
+    "prompt": f"its completions have the same prompt; {_REMEDY}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSkew:
+    """How many of a split's requests are of the one unit, derived from what they say, that has the most."""
+
+    split_id: int
+    source: str
+    """How that unit was derived: `first_turn` or `prompt`."""
+    requests: int
+    of_one_unit: int
+
+    @property
+    def share(self) -> float:
+        """Of the requests, 0 to 1."""
+        return self.of_one_unit / self.requests if self.requests else 0.0
+
+    @property
+    def alarming(self) -> bool:
+        """Whether an operator should hear of it."""
+        return self.requests >= LEAST_REQUESTS and self.share > MOST_OF_ONE_UNIT
+
+    def __str__(self) -> str:
+        return (
+            f"one unit is {self.share:.0%} of the last {self.requests} requests of split {self.split_id}, and goes "
+            f"to one arm as a whole: {_REMEDIES[self.source]}"
+        )
+
+
+class SplitSkews:
+    """What workers have found of splits."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def note(self, worker: str, skews: Collection[SplitSkew]) -> None:
+        """Keep these instead of what this worker had found of the same splits."""
+        with self._db.write() as session:
+            for skew in skews:
+                session.merge(
+                    SplitUnits(
+                        split_id=skew.split_id,
+                        worker=worker,
+                        source=skew.source,
+                        requests=skew.requests,
+                        of_one_unit=skew.of_one_unit,
+                        noted_at_ms=now_ms(),
+                    )
+                )
+
+    def alarming(self, split_id: int) -> SplitSkew | None:
+        """The worst that a worker has found of a split, if an operator should hear of it."""
+        with self._db.read() as session:
+            rows = session.scalars(select(SplitUnits).where(SplitUnits.split_id == split_id))
+            found = [SplitSkew(row.split_id, row.source, row.requests, row.of_one_unit) for row in rows]
+        return max((skew for skew in found if skew.alarming), key=lambda skew: skew.share, default=None)

@@ -1,0 +1,59 @@
+"""Splits, and what moves an alias or a split."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+import registry.adapters.rows  # noqa: F401 - foreign keys
+from registry.tables import Base, BigId
+
+
+class Split(Base):
+    """A sticky weighted split of one alias's traffic. One row may be active (`ended_at_ms` NULL) an alias."""
+
+    __tablename__ = "splits"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    adapter_id: Mapped[int] = mapped_column(ForeignKey("adapters.id"), index=True)
+    alias: Mapped[str] = mapped_column(String(63))
+    salt: Mapped[str] = mapped_column(String(64))
+    arms: Mapped[list[Any]]
+    """`[[version id, weight in 1/10000], …]` in a fixed order; weights sum to 10,000."""
+    ranges: Mapped[list[Any] | None]
+    """`[[until, version id], …]`: whose the buckets are (`registry.splits.ranges`). NULL: one range an arm."""
+    started_at_ms: Mapped[int]
+    ended_at_ms: Mapped[int | None]
+
+
+class SplitUnits(Base):
+    """How a worker saw a split's traffic spread over units (`registry.splits.skews`)."""
+
+    __tablename__ = "split_units"
+    split_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    worker: Mapped[str] = mapped_column(String(120), primary_key=True)
+    source: Mapped[str] = mapped_column(String(40))
+    requests: Mapped[int]
+    of_one_unit: Mapped[int]
+    noted_at_ms: Mapped[int]
+
+
+class Swap(Base):
+    """One promote, rollback or ramp: asked for by a row, executed by the fleet's controller, followed by the CLI."""
+
+    __tablename__ = "swaps"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    adapter_id: Mapped[int] = mapped_column(ForeignKey("adapters.id"), index=True)
+    alias: Mapped[str] = mapped_column(String(63))
+    expected_etag: Mapped[int]
+    """The alias's etag when the swap was asked for; 0 when the alias did not exist."""
+    to_version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"))
+    """What the alias points at afterwards; a ramp does not move it."""
+    state: Mapped[str] = mapped_column(String(20), index=True)
+    detail: Mapped[dict[str, Any]]
+    """What each step has found. A ramp has `arms`: `[{"version", "version_id", "weight"}, …]`, in 1/10,000."""
+    actor: Mapped[str] = mapped_column(String(100))
+    reason: Mapped[str] = mapped_column(String(1000))
+    requested_at_ms: Mapped[int]
+    finished_at_ms: Mapped[int | None]

@@ -1,0 +1,331 @@
+"""Promotes, rollbacks and ramps: a row says what is wanted, the fleet's controller does it, the CLI follows the row.
+
+requested → preloading → verified → flipped → draining → done
+     └───────────┴───────────┴──→ failed (the alias and its split are as before)
+
+A ramp (a split that begins, changes its weights or ends) skips draining: nothing is left behind by it.
+A finished swap stays as it is: whoever comes second, to flip it or to record a step, gets a `Conflict`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from registry.adapters.aliases import move_alias, require_unmoved
+from registry.adapters.proofs import proof_of
+from registry.adapters.rows import Adapter, Alias, Version
+from registry.adapters.version_rows import require_adapter, require_version
+from registry.db import Database, now_ms
+from registry.errors import Conflict, InvalidInput, NotFound
+from registry.etags import alias_etag, require_match
+from registry.fleet.leadership import check_fence
+from registry.names import PRODUCTION, AdapterRef, check_name
+from registry.splits.ranges import FULL_WEIGHT
+from registry.splits.store import active_split, begin_split, end_split
+from registry.swaps.rows import Swap
+from registry.swaps.rules import (
+    before_top,
+    check_weights,
+    name_of,
+    refuse_quarantined,
+    versions_of,
+    why_indistinguishable,
+)
+
+REQUESTED, PRELOADING, VERIFIED, FLIPPED, DRAINING, DONE, FAILED = (
+    "requested",
+    "preloading",
+    "verified",
+    "flipped",
+    "draining",
+    "done",
+    "failed",
+)
+FINAL_STATES = (DONE, FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class SwapArm:
+    """A version and its part of the alias's traffic, in 1/10,000."""
+
+    version: str
+    version_id: int
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class SwapInfo:
+    """A swap as the controller executes it and the CLI shows it. `detail` grows with each state."""
+
+    id: int
+    kind: Literal["move", "ramp"]
+    """A move points the alias elsewhere. A ramp leaves it where it is, and begins, changes or ends its split."""
+    alias: str
+    adapter: str
+    to_version: str
+    """What the alias points at afterwards."""
+    to_version_id: int
+    arms: tuple[SwapArm, ...]
+    """Where the alias's traffic goes afterwards, in the order of versions; one of full weight when it is not split."""
+    state: str
+    detail: dict[str, Any]
+    requested_at_ms: int
+    finished_at_ms: int | None
+
+    @property
+    def goal(self) -> str:
+        """Where the traffic goes, for people: a version, or the arms with their percents."""
+        if self.kind == "move":
+            return self.to_version
+        return ", ".join(f"{arm.version.rpartition('@')[2]} {arm.weight / 100:g} %" for arm in self.arms)
+
+
+class Swaps:
+    """The queue of everything that changes where an alias's traffic goes; one at a time for an alias."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def request(
+        self,
+        ref: AdapterRef,
+        *,
+        alias: str = PRODUCTION,
+        actor: str,
+        reason: str = "",
+        allow_indistinguishable: bool = False,
+        expected: Collection[str] | None = None,
+    ) -> SwapInfo:
+        """Ask for `alias` to point at the version that `ref` names. Raises `NotFound`, `Conflict`, `InvalidInput`.
+
+        `expected` are the etags of the alias from which it may move; `Stale` when it has moved since they were read.
+
+        A version whose proven effect is lost in the noise is refused unless it is allowed, which the swap records.
+        """
+        check_name(alias, "alias")
+        if ref.alias == alias:
+            raise InvalidInput(f"{str(ref)!r} names no version; write {ref.adapter_name}@1.1", param="version")
+        with self._db.write() as session:
+            adapter = require_adapter(session, ref)
+            _require_alias(session, adapter, alias, expected)
+            version = require_version(session, adapter, ref)
+            refuse_quarantined(session, adapter, version, "version")
+            proof = proof_of(session, version.manifest_digest)
+            if proof is None or not proof.indistinguishable:
+                return _enqueue(session, adapter, version, alias, actor, reason)
+            if not allow_indistinguishable:
+                raise InvalidInput(why_indistinguishable(name_of(session, adapter, version.id), proof), param="version")
+            return _enqueue(session, adapter, version, alias, actor, reason, allowed_indistinguishable=True)
+
+    def request_rollback(
+        self,
+        ref: AdapterRef,
+        *,
+        alias: str = PRODUCTION,
+        actor: str,
+        reason: str = "",
+        expected: Collection[str] | None = None,
+    ) -> SwapInfo:
+        """Ask for the alias's newest change to be taken back: while it is split, the split ends and all of its traffic
+        goes to the version that it points at; else it goes back by one version.
+
+        A second rollback goes further back, and never forward again. Raises `NotFound` at the bottom, `Conflict`,
+        `InvalidInput`; `expected` as in `request`.
+        """
+        with self._db.write() as session:
+            adapter = require_adapter(session, ref)
+            _require_alias(session, adapter, alias, expected)
+            if active_split(session, adapter.id, alias) is not None:
+                current = require_version(session, adapter, AdapterRef(ref.tenant, ref.adapter, None, alias))
+                if not current.quarantined:
+                    arms = [(current, FULL_WEIGHT)]
+                    return _enqueue_ramp(session, adapter, current, arms, alias, actor, reason or "rollback")
+            version = before_top(session, adapter, alias)
+            refuse_quarantined(session, adapter, version, "version")
+            return _enqueue(session, adapter, version, alias, actor, reason or "rollback")
+
+    def request_ramp(
+        self, ref: AdapterRef, weights: Mapping[str, int], *, alias: str = PRODUCTION, actor: str, reason: str = ""
+    ) -> SwapInfo:
+        """Ask for the alias's traffic to be split by `{"1.0": 9000, "1.1": 1000}`, instead of as it is now.
+
+        Raises `InvalidInput` when the weights do not sum to 10,000 or a version is quarantined, `NotFound`, `Conflict`.
+        """
+        check_weights(ref, alias, weights)
+        with self._db.write() as session:
+            adapter = require_adapter(session, ref)
+            arms = versions_of(session, adapter, ref, weights)
+            current = require_version(session, adapter, AdapterRef(ref.tenant, ref.adapter, None, alias))
+            return _enqueue_ramp(session, adapter, current, arms, alias, actor, reason)
+
+    def request_ramp_end(self, ref: AdapterRef, *, alias: str = PRODUCTION, actor: str, reason: str = "") -> SwapInfo:
+        """Ask for the alias's whole traffic to go to the version that it points at again.
+
+        Raises `NotFound` when nothing is split, `InvalidInput` when that version is quarantined, `Conflict`.
+        """
+        with self._db.write() as session:
+            adapter = require_adapter(session, ref)
+            if active_split(session, adapter.id, alias) is None:
+                raise NotFound(f"{ref.adapter_name}@{alias} is not split", param="alias")
+            current = require_version(session, adapter, AdapterRef(ref.tenant, ref.adapter, None, alias))
+            refuse_quarantined(session, adapter, current, "alias")
+            return _enqueue_ramp(session, adapter, current, [(current, FULL_WEIGHT)], alias, actor, reason)
+
+    def get(self, swap_id: int) -> SwapInfo:
+        """One swap; raises `NotFound`."""
+        with self._db.read() as session:
+            row = session.get(Swap, swap_id)
+            if row is None:
+                raise NotFound(f"there is no swap {swap_id}", param="swap")
+            return _swap_info(session, row)
+
+    def recent(self, limit: int, ref: AdapterRef | None = None) -> list[SwapInfo]:
+        """The newest swaps, newest first, of all adapters or of one."""
+        query = select(Swap).order_by(Swap.id.desc()).limit(limit)
+        with self._db.read() as session:
+            if ref is not None:
+                query = query.where(Swap.adapter_id == require_adapter(session, ref).id)
+            return [_swap_info(session, row) for row in session.scalars(query)]
+
+    def pending(self) -> list[SwapInfo]:
+        """Swaps that are not finished, oldest first. A successor of a dead controller begins with these."""
+        with self._db.read() as session:
+            rows = session.scalars(select(Swap).where(Swap.state.not_in(FINAL_STATES)).order_by(Swap.id))
+            return [_swap_info(session, row) for row in rows]
+
+    def advance(self, swap_id: int, state: str, *, fence: int | None = None, **detail: object) -> None:
+        """Record a step, adding `detail`; a final state also records the time. Raises `Conflict` after that.
+
+        `fence` is the token of the controller that does it: one whose term is over gets a `Conflict` too.
+        """
+        with self._db.write() as session:
+            if fence is not None:
+                check_fence(session, fence)
+            row = _require_running(session, swap_id)
+            row.state = state
+            row.detail = {**row.detail, **detail}
+            row.finished_at_ms = now_ms() if state in FINAL_STATES else None
+
+    def flip(self, swap_id: int, *, fence: int | None = None) -> int:
+        """Move the alias, or change its split, in one transaction with the swap's state.
+
+        Returns the catalog revision that shows it. A move ends the split that ran: whoever promotes or rolls back means
+        all of the traffic. Raises `Conflict` when the alias has moved since the swap was asked for, a version was
+        quarantined, the swap is finished, or the controller's term, whose token is `fence`, is over.
+        """
+        with self._db.write() as session:
+            if fence is not None:
+                check_fence(session, fence)
+            row = _require_running(session, swap_id)
+            swap = _swap_info(session, row)
+            for arm in swap.arms:
+                if reason := session.get_one(Version, arm.version_id).quarantined:
+                    raise Conflict(f"{arm.version} was quarantined meanwhile: {reason}", param="version")
+            found: dict[str, Any] = {}
+            if swap.kind == "move":
+                move_alias(
+                    session,
+                    adapter_id=row.adapter_id,
+                    alias=row.alias,
+                    to_version_id=row.to_version_id,
+                    expected_etag=row.expected_etag,
+                    actor=row.actor,
+                    reason=row.reason,
+                )
+            else:
+                require_unmoved(session, row.adapter_id, row.alias, row.expected_etag)
+            ended = end_split(session, row.adapter_id, row.alias)
+            if len(swap.arms) > 1:
+                arms = [(arm.version_id, arm.weight) for arm in swap.arms]
+                found["split"] = begin_split(session, row.adapter_id, row.alias, arms, ended).id
+            row.state = FLIPPED
+            revision = session.catalog_revision()
+            found |= {"flipped_at_ms": now_ms(), "revision": revision, "ended_split": ended.id if ended else None}
+            row.detail = {**row.detail, **found}
+            return revision
+
+
+def _require_alias(session: Session, adapter: Adapter, alias: str, expected: Collection[str] | None) -> None:
+    row = session.get(Alias, (adapter.id, alias))
+    require_match(alias_etag(row.etag if row else 0), expected, f"{adapter.tenant}/{adapter.name}@{alias}")
+
+
+def _require_running(session: Session, swap_id: int) -> Swap:
+    row = session.get_one(Swap, swap_id, with_for_update=True)
+    if row.state in FINAL_STATES:
+        raise Conflict(f"swap {swap_id} is {row.state} already", param="swap")
+    return row
+
+
+def _enqueue_ramp(
+    session: Session,
+    adapter: Adapter,
+    current: Version,
+    arms: Iterable[tuple[Version, int]],
+    alias: str,
+    actor: str,
+    reason: str,
+) -> SwapInfo:
+    wanted = [SwapArm(name_of(session, adapter, version.id), version.id, weight) for version, weight in arms]
+    return _enqueue(session, adapter, current, alias, actor, reason, arms=[asdict(arm) for arm in wanted])
+
+
+def _enqueue(
+    session: Session, adapter: Adapter, version: Version, alias: str, actor: str, reason: str, **detail: object
+) -> SwapInfo:
+    """Add the row of a swap after which the alias points at `version`; one with `arms` in its detail is a ramp."""
+    running = session.scalars(
+        select(Swap).where(Swap.adapter_id == adapter.id, Swap.alias == alias, Swap.state.not_in(FINAL_STATES))
+    ).first()
+    if running is not None:
+        raise Conflict(
+            f"swap {running.id} of {adapter.tenant}/{adapter.name}@{alias} is still {running.state!r}; "
+            "a running gateway finishes it",
+            param="alias",
+        )
+    current = session.get(Alias, (adapter.id, alias))
+    origin = {
+        "from": name_of(session, adapter, current.version_id) if current else None,
+        "from_version_id": current.version_id if current else None,
+    }
+    row = Swap(
+        adapter_id=adapter.id,
+        alias=alias,
+        expected_etag=current.etag if current else 0,
+        to_version_id=version.id,
+        state=REQUESTED,
+        detail={**origin, **detail},
+        actor=actor,
+        reason=reason[:1000],
+        requested_at_ms=now_ms(),
+        finished_at_ms=None,
+    )
+    session.add(row)
+    session.flush()
+    return _swap_info(session, row)
+
+
+def _swap_info(session: Session, row: Swap) -> SwapInfo:
+    adapter = session.get_one(Adapter, row.adapter_id)
+    to_version = name_of(session, adapter, row.to_version_id)
+    arms: list[dict[str, Any]] | None = row.detail.get("arms")
+    return SwapInfo(
+        id=row.id,
+        kind="move" if arms is None else "ramp",
+        alias=row.alias,
+        adapter=f"{adapter.tenant}/{adapter.name}",
+        to_version=to_version,
+        to_version_id=row.to_version_id,
+        arms=(SwapArm(to_version, row.to_version_id, FULL_WEIGHT),)
+        if arms is None
+        else tuple(SwapArm(**arm) for arm in arms),
+        state=row.state,
+        detail={key: value for key, value in row.detail.items() if key != "arms"},
+        requested_at_ms=row.requested_at_ms,
+        finished_at_ms=row.finished_at_ms,
+    )

@@ -1,0 +1,57 @@
+"""Tenants, their keys and model names, and what was done to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Boolean, ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from registry.tables import Base, BigId
+
+
+class Tenant(Base):
+    """A customer of the installation."""
+
+    __tablename__ = "tenants"
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    allow_unknown_fields: Mapped[bool] = mapped_column(Boolean, default=False)
+    created_at_ms: Mapped[int]
+
+
+class ApiKey(Base):
+    """A bearer key; only its SHA-256 is stored."""
+
+    __tablename__ = "api_keys"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.name"), index=True)
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    shown: Mapped[str] = mapped_column(String(32))
+    """First and last characters, for people to tell keys apart."""
+    label: Mapped[str] = mapped_column(String(100))
+    scopes: Mapped[list[Any]]
+    created_at_ms: Mapped[int]
+    revoked_at_ms: Mapped[int | None]
+
+
+class ModelMap(Base):
+    """An external model name of a tenant (`gpt-4o-mini-2024-07-18`) and what it stands for here."""
+
+    __tablename__ = "model_maps"
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.name"), primary_key=True)
+    external: Mapped[str] = mapped_column(String(256), primary_key=True)
+    target: Mapped[str] = mapped_column(String(200))
+    created_at_ms: Mapped[int]
+
+
+class AdminAction(Base):
+    """Append-only: who changed what of tenants, keys and model names; triggers refuse UPDATE and DELETE."""
+
+    __tablename__ = "admin_actions"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    at_ms: Mapped[int]
+    actor: Mapped[str] = mapped_column(String(100))
+    action: Mapped[str] = mapped_column(String(40))
+    tenant: Mapped[str] = mapped_column(String(63), index=True)
+    subject: Mapped[str] = mapped_column(String(320))
+    detail: Mapped[dict[str, Any]]

@@ -1,0 +1,207 @@
+"""Tenants and their API keys."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy import select, tuple_
+from sqlalchemy.orm import Session
+
+from registry.db import Database, now_ms
+from registry.errors import Conflict, InvalidInput, NotFound
+from registry.etags import etag_of, require_match
+from registry.names import check_name
+from registry.tenants.actions import PROGRAM, record_action
+from registry.tenants.rows import ApiKey, ModelMap, Tenant
+
+SCOPES = ("inference", "base")
+"""`inference`: the tenant's own adapters. `base`: the base models under their public names."""
+
+MAX_LABEL_LENGTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key at its only sight. `secret` is `sk-` and 256 random bits, and is stored nowhere."""
+
+    id: str
+    tenant: str
+    secret: str
+    scopes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInfo:
+    """A key as it can be listed."""
+
+    id: str
+    tenant: str
+    shown: str
+    label: str
+    scopes: tuple[str, ...]
+    created_at_ms: int
+    revoked_at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TenantInfo:
+    """A tenant as it can be listed."""
+
+    name: str
+    allow_unknown_fields: bool
+    models: dict[str, str]
+    """External model name → target."""
+    created_at_ms: int
+
+    @property
+    def etag(self) -> str:
+        """Names the tenant's settings as they are."""
+        return etag_of(self.name, self.allow_unknown_fields, self.created_at_ms)
+
+
+def hash_secret(secret: str) -> bytes:
+    """The 32 bytes under which a key is looked up. A key has 256 random bits, so a plain hash is enough."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+class Tenants:
+    """Tenants and everything that hangs on them."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def create(self, name: str, *, allow_unknown_fields: bool = False, actor: str = PROGRAM) -> TenantInfo:
+        """Add a tenant; raises `Conflict` when the name is taken."""
+        check_name(name, "tenant")
+        with self._db.write() as session:
+            if session.get(Tenant, name):
+                raise Conflict(f"tenant {name!r} exists already", param="tenant")
+            row = Tenant(name=name, allow_unknown_fields=allow_unknown_fields, created_at_ms=now_ms())
+            session.add(row)
+            session.flush()
+            record_action(session, actor, "tenant.created", name, name, allow_unknown_fields=allow_unknown_fields)
+            return _tenant_info(row, {})
+
+    def set_allow_unknown_fields(
+        self, name: str, allow: bool, *, actor: str = PROGRAM, expected: Collection[str] | None = None
+    ) -> TenantInfo:
+        """Let request fields that the gateway does not know pass to the engine, or stop letting them.
+
+        `expected` are the etags of the tenant that may be changed. Raises `NotFound`, `Stale`.
+        """
+        with self._db.write() as session:
+            row = require_tenant(session, name, lock=True)
+            require_match(_tenant_info(row, {}).etag, expected, f"tenant {name!r}")
+            if row.allow_unknown_fields != allow:
+                row.allow_unknown_fields = allow
+                record_action(session, actor, "tenant.changed", name, name, allow_unknown_fields=allow)
+            return _tenant_info(row, _maps_of(session, name))
+
+    def all(self) -> list[TenantInfo]:
+        """All tenants by name."""
+        return self.page(None, None)
+
+    def page(self, after: str | None, limit: int | None) -> list[TenantInfo]:
+        """Tenants by name, those that come after `after`."""
+        query = select(Tenant).order_by(Tenant.name).limit(limit)
+        if after is not None:
+            query = query.where(Tenant.name > after)
+        with self._db.read() as session:
+            return [_tenant_info(row, _maps_of(session, row.name)) for row in session.scalars(query)]
+
+    def get(self, name: str) -> TenantInfo:
+        """One tenant; raises `NotFound`."""
+        with self._db.read() as session:
+            return _tenant_info(require_tenant(session, name), _maps_of(session, name))
+
+    def create_key(
+        self, tenant: str, *, label: str = "", scopes: tuple[str, ...] = ("inference",), actor: str = PROGRAM
+    ) -> NewKey:
+        """Make a key for a tenant and return its secret, once."""
+        unknown = [scope for scope in scopes if scope not in SCOPES]
+        if unknown or not scopes:
+            raise InvalidInput(f"scope is {unknown or 'empty'}; choose from {', '.join(SCOPES)}", param="scopes")
+        if len(label) > MAX_LABEL_LENGTH or not label.isprintable():
+            text = f"label is {label[:80]!r}; expected at most {MAX_LABEL_LENGTH} printable characters"
+            raise InvalidInput(text, param="label")
+        secret = f"sk-{secrets.token_urlsafe(32)}"
+        key_id = f"key-{secrets.token_hex(8)}"
+        with self._db.write() as session:
+            require_tenant(session, tenant)
+            session.add(
+                ApiKey(
+                    id=key_id,
+                    tenant=tenant,
+                    sha256=hash_secret(secret).hex(),
+                    shown=f"{secret[:6]}…{secret[-4:]}",
+                    label=label,
+                    scopes=list(scopes),
+                    created_at_ms=now_ms(),
+                    revoked_at_ms=None,
+                )
+            )
+            record_action(session, actor, "key.created", tenant, key_id, label=label, scopes=list(scopes))
+        return NewKey(key_id, tenant, secret, scopes)
+
+    def list_keys(self, tenant: str | None = None) -> list[KeyInfo]:
+        """Keys of one tenant or of all, oldest first; never their secrets."""
+        return self.page_keys(tenant, None, None)
+
+    def page_keys(self, tenant: str | None, after: str | None, limit: int | None) -> list[KeyInfo]:
+        """The same, those that came after the key `after`. Raises `NotFound` without the tenant or that key."""
+        query = select(ApiKey).order_by(ApiKey.created_at_ms, ApiKey.id).limit(limit)
+        with self._db.read() as session:
+            if tenant is not None:
+                require_tenant(session, tenant)
+                query = query.where(ApiKey.tenant == tenant)
+            if after is not None:
+                last = _require_key(session, after)
+                query = query.where(tuple_(ApiKey.created_at_ms, ApiKey.id) > (last.created_at_ms, last.id))
+            return [_key_info(row) for row in session.scalars(query)]
+
+    def get_key(self, key_id: str) -> KeyInfo:
+        """One key; raises `NotFound`."""
+        with self._db.read() as session:
+            return _key_info(_require_key(session, key_id))
+
+    def revoke_key(self, key_id: str, *, actor: str = PROGRAM) -> KeyInfo:
+        """End a key; gateways refuse it within a second. Revoking twice is no error."""
+        with self._db.write() as session:
+            row = _require_key(session, key_id)
+            if row.revoked_at_ms is None:
+                row.revoked_at_ms = now_ms()
+                record_action(session, actor, "key.revoked", row.tenant, key_id)
+            return _key_info(row)
+
+
+def _require_key(session: Session, key_id: str) -> ApiKey:
+    row = session.get(ApiKey, key_id)
+    if row is None:
+        raise NotFound(f"there is no key {key_id[:80]!r}; `switchyard keys list` shows the ids", param="key_id")
+    return row
+
+
+def _key_info(row: ApiKey) -> KeyInfo:
+    return KeyInfo(row.id, row.tenant, row.shown, row.label, tuple(row.scopes), row.created_at_ms, row.revoked_at_ms)
+
+
+def require_tenant(session: Session, name: str, *, lock: bool = False) -> Tenant:
+    """The tenant's row, locked until the transaction ends if asked for; raises `NotFound` with the remedy."""
+    row = session.get(Tenant, name, with_for_update=lock)
+    if row is None:
+        raise NotFound(
+            f"there is no tenant {name!r}; create it with `switchyard tenants create {name}`", param="tenant"
+        )
+    return row
+
+
+def _maps_of(session: Session, tenant: str) -> dict[str, str]:
+    rows = session.scalars(select(ModelMap).where(ModelMap.tenant == tenant).order_by(ModelMap.external))
+    return {row.external: row.target for row in rows}
+
+
+def _tenant_info(row: Tenant, models: dict[str, str]) -> TenantInfo:
+    return TenantInfo(row.name, row.allow_unknown_fields, models, row.created_at_ms)

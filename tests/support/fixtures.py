@@ -1,0 +1,64 @@
+"""Stacks for the gateway's tests. `stack` is shared by a module's tests, which leave its registry as they found it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from openai import OpenAI
+
+from tests.support.stack import House, Stack, open_house, run_stack
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    """An installation with two tenants and no adapters, for one test."""
+    with open_house(tmp_path) as house:
+        house.tenant("acme")
+        house.tenant("globex")
+        yield house
+
+
+@pytest.fixture(scope="session")
+def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Three tenants, adapters in several versions, one engine, one gateway; started once."""
+    with open_house(tmp_path_factory.mktemp("shared")) as house:
+        house.tenant("acme")
+        house.tenant("globex")
+        house.tenant("initech", allow_unknown_fields=True)
+        house.keys["acme+base"] = house.key("acme", "inference", "base")
+        house.keys["initech+base"] = house.key("initech", "inference", "base")
+        for _ in range(3):
+            house.publish("acme/triage")
+        house.publish("globex/sentiment")
+        house.publish("initech/forms")
+        house.point("acme/triage", "1.0")
+        house.point("acme/triage", "1.1", "canary")
+        house.point("globex/sentiment", "1.0")
+        house.point("initech/forms", "1.0")
+        house.registry.model_names.map("acme", "ft:gpt-4o-mini:acme::7", "acme/triage")
+        house.registry.model_names.map("acme", "gpt-4o-mini", "tiny")
+        with run_stack(house, head_timeout_s=2.0, answer_timeout_s=2.0, idle_timeout_s=2.0) as stack:
+            yield stack
+
+
+@pytest.fixture
+def stack(shared_stack: Stack) -> Iterator[Stack]:
+    """The shared stack, healthy before and after the test."""
+    yield shared_stack
+    shared_stack.heal()
+
+
+@pytest.fixture
+def client(stack: Stack) -> Iterator[OpenAI]:
+    """acme's client, which retries nothing."""
+    with OpenAI(base_url=f"{stack.url}/v1", api_key=stack.house.keys["acme"], max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+def base_client(stack: Stack) -> Iterator[OpenAI]:
+    """acme's client with a key that may use the base model."""
+    with OpenAI(base_url=f"{stack.url}/v1", api_key=stack.house.keys["acme+base"], max_retries=0) as client:
+        yield client

