@@ -104,7 +104,7 @@ class Candidate:
         )
         urls = [engine.url for engine in engines]
         try:
-            async with hub.serve(self._address, urls, controller.snapshot, controller.on_message):
+            async with hub.serve(self._address, urls, controller.snapshot, controller.requests.on_message):
                 self.controller = controller
                 running = asyncio.create_task(controller.run(), name="controller")
                 holding = asyncio.create_task(self._hold(term, lease), name="lease")

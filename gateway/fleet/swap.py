@@ -14,6 +14,7 @@ from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.fleet.engine_checks import EngineChecks
 from gateway.fleet.hub import Hub
 from gateway.fleet.placement import Placement
 from gateway.fleet.view import ColdAdapterFailed
@@ -55,8 +56,9 @@ class Office(Protocol):
     async def ensure(self, engine_url: str, version: VersionEntry, *, for_swap: bool = False) -> None:
         """Make a version resident on an engine. Raises `ColdAdapterFailed`."""
 
-    async def all_looked_at(self, base_digest: str, timeout_s: float) -> None:
-        """Return when every engine of a base has been looked at in this term, or the time is up."""
+    @property
+    def checks(self) -> EngineChecks:
+        """Looks at engines."""
 
 
 class SwapRunner:
@@ -127,7 +129,7 @@ class SwapRunner:
             for version in versions:
                 self._office.placement.demand.inherit(version.id, old)
         for base_digest in {version.base_digest for version in versions}:
-            await self._office.all_looked_at(base_digest, FIRST_LOOK_TIMEOUT_S)
+            await self._office.checks.all_looked_at(base_digest, FIRST_LOOK_TIMEOUT_S)
         began = time.monotonic()
         engines: dict[str, None] = {}
         for version in versions:

@@ -74,7 +74,7 @@ async def test_an_engine_that_never_answers_does_not_hold_up_the_others(house: H
     zero = write_adapter(house.folder / "zero", TinyBase().config, scale=0)
     async with raw_server(say_nothing) as silent, run_mock_engine(model=str(house.base_folder)) as mock:
         controller = controller_of(house, silent.url, mock.url, check_interval_s=0.05)
-        controller._zero_adapters[house.registry.bases.get("tiny").digest] = zero
+        controller.checks.zero_adapters[house.registry.bases.get("tiny").digest] = zero
         running = asyncio.create_task(controller.run())
         async with asyncio.timeout(1.5):  # the silent engine's check takes longer
             while controller.engines[1].health.state != "up":
@@ -94,7 +94,7 @@ async def test_after_an_unnoticed_restart_a_proven_adapter_waits_for_the_base_th
         run_mock_engine(model=str(house.base_folder)) as mock,
         office(house, mock.url, looks=False) as (controller, _),
     ):
-        await controller._check_all(reconcile=False)
+        await controller.checks.check_all(reconcile=False)
         await controller.ensure(mock.url, version)
         lost = controller.engines[0].residency.resident[version.id].name
         await mock.restart()

@@ -184,7 +184,7 @@ async def test_what_people_read_of_an_engine_has_been_published_before_they_read
     house: House, mock: MockEngine
 ) -> None:
     async with office(house, mock.url, looks=False) as (controller, _):
-        await controller._look_at(controller.engines[0], reconcile=False)
+        await controller.checks.look_at(controller.engines[0], reconcile=False)
         before = controller.hub.revision
         controller.engines[0].health.drained = True
         document = controller.document()
@@ -203,7 +203,7 @@ async def test_a_load_that_is_given_up_before_its_first_step_is_answered_and_can
         await eventually("the engine to be up", lambda: engine.health.state == "up")
         worker = await played_worker(address, "w")
         await worker.hear_until_published()
-        controller.on_message(controller.hub.links["w"], Ensure(1, mock.url, version.id))
+        controller.requests.on_message(controller.hub.links["w"], Ensure(1, mock.url, version.id))
 
         async def die() -> None:
             assert not controller.loading.tasks[mock.url, version.id].done()
@@ -221,7 +221,7 @@ async def test_a_load_that_is_given_up_before_its_first_step_is_answered_and_can
 async def test_a_worker_that_is_told_a_version_is_there_knows_its_name_by_then(house: House, mock: MockEngine) -> None:
     version = entry_of(house, house.publish("acme/triage").id)
     async with office(house, mock.url, looks=False) as (controller, _), real_worker(house) as worker:
-        await controller._look_at(controller.engines[0], reconcile=False)
+        await controller.checks.look_at(controller.engines[0], reconcile=False)
         await worker.informed.wait()
         entry = Resident("triage-1", house.folder, None, fully_proven=False)
         controller.engines[0].residency.resident[version.id] = entry  # as a load does before it keeps the base warm

@@ -43,7 +43,7 @@ async def met(house: House) -> AsyncIterator[tuple[MockEngine, Controller]]:
 
 async def look(controller: Controller) -> None:
     """One whole check of the only engine."""
-    await controller._look_at(controller.engines[0], reconcile=False)
+    await controller.checks.look_at(controller.engines[0], reconcile=False)
 
 
 def contradict(trials: Trials, engine: ManagedEngine) -> None:

@@ -72,7 +72,7 @@ async def hub_of(controller: Controller, folder: Path) -> AsyncIterator[Address]
     """The controller's hub, listening inside the block."""
     address = Address("unix", str(folder / "c.sock"), 0)
     urls = [engine.url for engine in controller.engines]
-    async with controller.hub.serve(address, urls, controller.snapshot, controller.on_message):
+    async with controller.hub.serve(address, urls, controller.snapshot, controller.requests.on_message):
         yield address
 
 

@@ -52,7 +52,7 @@ async def office(
     if not zero.exists():
         write_adapter(zero, TinyBase().config, scale=0)
     controller = controller_of(house, *urls, **{"check_interval_s": 0.05, **settings})
-    controller._zero_adapters[house.registry.bases.get("tiny").digest] = zero
+    controller.checks.zero_adapters[house.registry.bases.get("tiny").digest] = zero
     folder = house.folder / f"office-{len(list(house.folder.glob('office-*')))}"
     folder.mkdir()
     async with hub_of(controller, folder) as address:

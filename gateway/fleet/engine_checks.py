@@ -1,0 +1,168 @@
+"""Looking at the engines, again and again: which of them serve, and what lies on them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from gateway.engines.managed import ManagedEngine
+from gateway.engines.residency import Finder
+from gateway.engines.vllm.control import EngineFault
+from gateway.fleet.books import Books
+from gateway.fleet.court import Court
+from gateway.fleet.hub import Hub
+from gateway.fleet.loading import Loading
+from gateway.fleet.trials import Trials
+from gateway.fleet.view import ColdAdapterFailed
+from registry.catalog.snapshot import Catalog, VersionEntry
+
+log = logging.getLogger("switchyard.fleet")
+LOOK_POLL_S = 0.02
+
+
+class Office(Protocol):
+    """What checks need of the controller around them."""
+
+    @property
+    def engines(self) -> Sequence[ManagedEngine]:
+        """Every engine of the fleet."""
+
+    @property
+    def hub(self) -> Hub:
+        """The links to workers."""
+
+    @property
+    def loading(self) -> Loading:
+        """Loads on engines."""
+
+    @property
+    def court(self) -> Court:
+        """Who proved what."""
+
+    @property
+    def trials(self) -> Trials:
+        """Whether engines answer as they should."""
+
+    @property
+    def books(self) -> Books:
+        """What engines count."""
+
+    def publish(self) -> int:
+        """Tell workers what changed; the revision of the view that has it."""
+
+    def wake(self) -> None:
+        """Begin the next round now."""
+
+
+class EngineChecks:
+    """Of one controller's term: at most one check of an engine at a time."""
+
+    def __init__(
+        self, office: Office, catalog: Callable[[], Catalog], zero_adapters: dict[str, Path], interval_s: float
+    ) -> None:
+        """`interval_s`: how long a round waits for the slowest engine."""
+        self._office = office
+        self._catalog = catalog
+        self.zero_adapters = zero_adapters
+        self._interval_s = interval_s
+        self._running: dict[str, asyncio.Task[None]] = {}
+        """Checks in progress, by engine URL."""
+
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """Tasks of the checks in progress."""
+        return list(self._running.values())
+
+    async def check_all(self, *, reconcile: bool) -> None:
+        """Look at every engine. One that does not answer keeps its own check waiting, and nobody else's round."""
+        for engine in self._office.engines:
+            self.look_at(engine, reconcile=reconcile)
+        if self._running:
+            await asyncio.wait(self._running.values(), timeout=self._interval_s)
+
+    def look_at(self, engine: ManagedEngine, *, reconcile: bool) -> asyncio.Task[None]:
+        """The check that runs, or one that begins now."""
+        check = self._running.get(engine.url)
+        if check is None or check.done():  # a finished one stays in the table until the loop's next turn
+            check = asyncio.create_task(self._check(engine, reconcile=reconcile), name=f"check {engine.url}")
+            self._running[engine.url] = check
+            check.add_done_callback(partial(self._ended, engine))
+        return check
+
+    async def looked_at(self, engine: ManagedEngine) -> None:
+        """Return when what the engine is has been found out in this term, and what lies on it is up to date."""
+        while engine.health.state in ("new", "starting"):
+            await asyncio.sleep(LOOK_POLL_S)
+        while engine.health.in_doubt:  # a load in ignorance of a restart would compare with a base that is not back
+            await asyncio.wait([self.look_at(engine, reconcile=False)])
+
+    async def all_looked_at(self, base_digest: str, timeout_s: float) -> None:
+        """Return when every engine of a base has been looked at in this term, or the time is up."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                for engine in self._office.engines:
+                    if engine.declared.base_digest == base_digest:
+                        while engine.health.state in ("new", "starting"):
+                            await asyncio.sleep(LOOK_POLL_S)
+
+    def _ended(self, engine: ManagedEngine, check: asyncio.Task[None]) -> None:
+        if self._running.get(engine.url) is check:
+            del self._running[engine.url]
+        if not check.cancelled() and (error := check.exception()) is not None:
+            log.error("checking engine %s failed", engine.url, exc_info=error)
+            engine.health.down(f"its check failed: {error!r}")
+        self._office.publish()
+
+    async def _check(self, engine: ManagedEngine, *, reconcile: bool) -> None:
+        office = self._office
+        new_boot = await engine.check(
+            self._finder(engine),
+            self.zero_adapters[engine.declared.base_digest],
+            in_flight=office.hub.running_on(engine.url) + office.loading.running_on(engine.url),
+            heard_s=office.hub.heard_s.get(engine.url, 0.0),
+            examine=partial(self._examine, engine),
+            on_starting=office.publish,
+        )
+        if engine.health.serves:
+            office.court.note(engine)
+        engine.residency.told(office.publish())
+        office.books.note(engine)
+        if new_boot:
+            office.loading.forget_failures(engine.url)
+            office.court.retry_soon()
+            office.wake()
+        elif not engine.health.serves:
+            office.loading.give_up(engine)
+        else:
+            await self._put_in_order(engine, reconcile=reconcile)
+
+    async def _put_in_order(self, engine: ManagedEngine, *, reconcile: bool) -> None:
+        """Unload what nobody uses any more, and find out what the engine has lost."""
+        try:
+            for version_id in await engine.reconcile() if reconcile else ():
+                log.warning("engine %s lost version id %d", engine.url, version_id)
+            if engine.residency.leaving and not engine.loading.locked():
+                async with engine.loading:
+                    await self._office.loading.unload_cleared(engine)
+        except (EngineFault, ColdAdapterFailed) as error:
+            log.warning("engine %s could not be put in order: %s", engine.url, error)
+
+    async def _examine(self, engine: ManagedEngine) -> None:
+        await self._office.trials.examine(engine)
+        await self._office.court.examine(engine)
+
+    def _finder(self, engine: ManagedEngine) -> Finder:
+        by_digest: dict[str, list[VersionEntry]] = {}
+
+        def versions(folder: Path) -> Sequence[VersionEntry]:
+            if not by_digest:  # most checks find a boot that is known, and ask nothing
+                for version in self._catalog().versions_by_id.values():
+                    if version.base_digest == engine.declared.base_digest and version.quarantined is None:
+                        by_digest.setdefault(version.manifest_digest, []).append(version)
+            return by_digest.get(f"sha256:{folder.name}", ())
+
+        return Finder(versions, self._office.hub.trusted)

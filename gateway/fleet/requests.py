@@ -1,0 +1,129 @@
+"""What workers ask of the controller, and its answers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway.fleet.hub import Hub, WorkerLink
+from gateway.fleet.view import ColdAdapterFailed
+from gateway.fleet.wire import Borrow, Disputed, Ensure, Ensured, FromWorker, Inspect, Inspected, Lent, Lost, Wake
+from gateway.limits.lending import Pool
+from registry.catalog.snapshot import Catalog, VersionEntry
+from registry.service import Registry
+
+log = logging.getLogger("switchyard.fleet")
+ANSWER_WITHIN_S = 600.0
+"""Longer than any load that goes well. Requests give up much sooner; this ends what nobody expected."""
+
+
+class Errands:
+    """Work that is begun and not waited for; it ends with the term at the latest."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[None]] = set()
+
+    def run(self, errand: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Begin it."""
+        task = asyncio.create_task(errand)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """What has not ended yet."""
+        return list(self._running)
+
+
+class Office(Protocol):
+    """What answers need of the controller around them."""
+
+    @property
+    def hub(self) -> Hub:
+        """The links to workers."""
+
+    @property
+    def errands(self) -> Errands:
+        """Where work is begun that nobody waits for."""
+
+    async def ensure(self, engine_url: str, version: VersionEntry) -> None:
+        """Make a version resident on an engine. Raises `ColdAdapterFailed`."""
+
+    def lost(self, engine_url: str, name: str) -> None:
+        """An engine does not know an adapter that we thought resident."""
+
+    def dispute(self, disputed: Disputed) -> None:
+        """An engine refused what another may have served."""
+
+    def wake(self) -> None:
+        """Begin the next round now."""
+
+    def document(self) -> dict[str, Any]:
+        """Everything that is known, for people."""
+
+
+class WorkerRequests:
+    """Answers the workers of one controller's term."""
+
+    def __init__(self, office: Office, registry: Registry, catalog: Callable[[], Catalog], lender: str) -> None:
+        self._office = office
+        self._registry = registry
+        self._catalog = catalog
+        self._pool = Pool(lender)
+        self._being_answered: set[tuple[str, int]] = set()
+        """Worker and question: a worker that hears nothing asks again."""
+
+    def on_message(self, link: WorkerLink, message: FromWorker) -> None:
+        """One message of a worker other than its reports."""
+        match message:
+            case Ensure():
+                self._office.errands.run(self._answer(link, message))
+            case Lost():
+                self._office.lost(message.url, message.name)
+            case Disputed():
+                self._office.dispute(message)
+            case Wake():
+                self._office.wake()
+            case Borrow():
+                link.send(Lent(message.id, self._pool.lend(message.writer, message.caps, message.rates)))
+            case Inspect():
+                self._office.errands.run(self._describe(link, message.id))
+
+    async def _answer(self, link: WorkerLink, asked: Ensure) -> None:
+        """Whatever becomes of the load, the worker hears of it."""
+        asking = (link.worker, asked.id)
+        if asking in self._being_answered:
+            return
+        self._being_answered.add(asking)
+        try:
+            ended = await self._ensured(asked)
+        finally:
+            self._being_answered.discard(asking)
+        answering = self._office.hub.links.get(link.worker, link)  # it may have linked anew meanwhile
+        answering.send(ended)
+
+    async def _ensured(self, asked: Ensure) -> Ensured:
+        version = self._catalog().versions_by_id.get(asked.version)
+        failure, permanent = "", False
+        try:
+            if version is None:
+                version = (await asyncio.to_thread(self._registry.catalog)).versions_by_id[asked.version]
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                await self._office.ensure(asked.url, version)
+        except TimeoutError:
+            failure = f"version id {asked.version} was not loaded within {ANSWER_WITHIN_S:g} s"
+        except ColdAdapterFailed as error:
+            failure, permanent = error.reason, error.permanent
+        except (KeyError, SQLAlchemyError) as error:
+            failure = f"version id {asked.version} cannot be looked up: {error!r}"
+        except Exception as error:  # the worker must hear something, or nobody asks for this version ever again
+            log.exception("loading version id %d on %s failed", asked.version, asked.url)
+            failure = f"version id {asked.version} could not be loaded: {error!r}"
+        return Ensured(asked.id, failure, permanent)
+
+    async def _describe(self, link: WorkerLink, question: int) -> None:
+        link.send(Inspected(question, self._office.document()))
