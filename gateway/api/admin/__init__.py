@@ -1,4 +1,16 @@
-"""`/admin/v1`: what an operator may see and order. One router; each file of this folder adds its routes to it."""
+"""`/admin/v1`: what an operator may see and order. One router; each file of this folder adds its routes to it.
+
+* What is the operator's is on a listener of its own or takes the key (`AdminGate`): metrics, details of readiness and
+  the description too. With `SWITCHYARD_ADMIN_LISTEN` each worker accepts from both sockets, and knows by the port who
+  asks. `/docs` is a page made here (`gateway/api/description.py`), with nothing that a browser would fetch.
+* Its key is nobody else's (`gateway/admin_key.py`): a setting, or a file of the state folder that is linked into
+  place whole, so that processes which start at once agree. It is checked before the body is read, and is an unknown
+  key under `/v1`.
+* It stays off the hot path: calls of the registry run in Starlette's thread pool and not in asyncio's, in which the
+  catalog is kept current; big answers are paged and made into bytes in the thread.
+* An engine is empty when every live worker has confirmed a view without it and none counts a request: `engines drain
+  --wait` waits for that.
+"""
 
 from __future__ import annotations
 
