@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple, Protocol
 import orjson
 
 from gateway.handoffs import CLIENT_GONE_STATUS, Arm, Principal, Usage
-from registry.money import NANO
+from registry.money import nano_to_dollars
 
 log = logging.getLogger("switchyard.request_log")
 Form = Literal["json", "text", "off"]
@@ -94,7 +94,7 @@ def fields_of(request: Request) -> dict[str, Value]:
         "completion_tokens": usage.completion_tokens,
         "first_byte_ms": None if request.first_byte_s is None else round(request.first_byte_s * 1000, 1),
         "ms": round(request.took_s * 1000, 1),
-        "cost_dollars": None if attempt is None or attempt.nano is None else _dollars(attempt.nano),
+        "cost_dollars": None if attempt is None or attempt.nano is None else nano_to_dollars(attempt.nano),
     }
     return {name: value for name, value in found.items() if value is not None}
 
@@ -108,11 +108,6 @@ def _outcome(status: int) -> str:
     if status < 400:
         return "ok"
     return "client_aborted" if status == CLIENT_GONE_STATUS else "refused" if status < 500 else "failed"
-
-
-def _dollars(nano: int) -> str:
-    """Exact, as everywhere: a float would round."""
-    return f"{nano // NANO}.{nano % NANO:09d}"
 
 
 def json_line(fields: Mapping[str, Value]) -> str:

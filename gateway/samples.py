@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from registry.days import day_ms
 from registry.errors import Conflict
-from registry.ledger.store import ApiPriceInfo, dollars_to_nano
-from registry.limits.windows import day_ms
+from registry.ledger.store import ApiPriceInfo
+from registry.money import dollars_to_nano
 from registry.names import AdapterRef
 from registry.service import Registry
 from registry.swaps.store import DONE

@@ -14,10 +14,11 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
-from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import typer
+
+from registry.days import as_datetime
 
 JsonFlag = typer.Option(False, "--json", help="Print one JSON document instead of text for people.")
 
@@ -285,4 +286,4 @@ def when(ms: int | None) -> str:
     """Milliseconds since the epoch as local time for people."""
     if ms is None:
         return "–"
-    return datetime.fromtimestamp(ms / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return as_datetime(ms).astimezone().strftime("%Y-%m-%d %H:%M:%S")

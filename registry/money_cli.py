@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from registry.console import JsonFlag, print_done, print_json, print_table, say, when
-from registry.limits.windows import day_ms
+from registry.days import day_ms
 from registry.money import nano_to_dollars
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def set_limits(
     json_output: bool = JsonFlag,
 ) -> None:
     """Set limits of a scope; those that are not named stay as they are. Gateways obey within a second."""
-    from registry.ledger.store import dollars_to_nano
+    from registry.money import dollars_to_nano
     from registry.prices.unpriced import unpriced_models
 
     named = {

@@ -178,7 +178,7 @@ def test_prices_and_usage_become_a_report(done: Run, tmp_path: Path) -> None:
     (line,) = report["lines"]
     assert line["api_nano"] == 900_000_000
     assert line["host_nano"] == report["host_nano"] == 24 * 2_740_000_000
-    assert "$0.900000" in done("cost", "report", "--since", "1970-01-01", "--until", "1970-01-02").out
+    assert "API cost   $0.9" in done("cost", "report", "--since", "1970-01-01", "--until", "1970-01-02").out
 
 
 def test_tables_for_people_keep_names_whole(shop: Run) -> None:

@@ -8,10 +8,11 @@ import typer
 
 from gateway.cost.report import Report, build_report
 from registry.console import JsonFlag, print_done, print_json, print_table, say, when
+from registry.days import day_ms
 from registry.db import now_ms
 from registry.errors import InvalidInput
-from registry.ledger.store import NANO, ApiPriceInfo, HostPriceInfo, dollars_to_nano
-from registry.limits.windows import day_ms
+from registry.ledger.store import ApiPriceInfo, HostPriceInfo
+from registry.money import dollars_to_nano, nano_to_dollars
 from registry.service import Registry
 
 cost = typer.Typer(
@@ -159,11 +160,13 @@ def _print_report(report: Report) -> None:
     say("", f"API cost   {_dollars(api)}")
     say(f"host cost  {_dollars(report.host_nano)} {_hosts_said(report)}")
     for price in report.api_prices:
-        rates = f"${price.input_nano_per_mtok / NANO:g} in, ${price.cached_input_nano_per_mtok / NANO:g} cached, "
-        rates += f"${price.output_nano_per_mtok / NANO:g} out per million tokens"
+        input_, cached, output = map(
+            _dollars, (price.input_nano_per_mtok, price.cached_input_nano_per_mtok, price.output_nano_per_mtok)
+        )
+        rates = f"{input_} in, {cached} cached, {output} out per million tokens"
         say(f"price      {price.model}: {rates} from {when(price.effective_from_ms)} ({price.source})")
     for host in report.host_prices:
-        hourly = f"${host.nano_per_hour / NANO:g} an hour from {when(host.effective_from_ms)}"
+        hourly = f"{_dollars(host.nano_per_hour)} an hour from {when(host.effective_from_ms)}"
         say(f"price      {host.name}: {hourly} ({host.source})")
     if not report.host_prices:
         say("price      no host price is known; add one with `switchyard cost add-host-price`")
@@ -178,4 +181,4 @@ def _hosts_said(report: Report) -> str:
 
 
 def _dollars(nano: int | None) -> str:
-    return "–" if nano is None else f"${nano / NANO:,.6f}"
+    return "–" if nano is None else f"${nano_to_dollars(nano)}"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.cost.tariff import cost_nano, price_of
+from gateway.cost.tariff import price_of
 from registry.catalog.snapshot import Catalog
 from registry.console import when
 from registry.ledger.corrections import Reprice
 from registry.ledger.rows import UsageRow
 from registry.ledger.usage_days import BILLED
+from registry.money import cost_nano
 from registry.names import SYSTEM
 
 

@@ -6,7 +6,7 @@ import typer
 
 from gateway.cost.reconcile import Balance, Tokens, reconcile
 from registry.console import JsonFlag, print_json, print_table, say, when
-from registry.limits.windows import day_ms
+from registry.days import day_ms
 
 SHIPPING_MS = 5_000
 """What ended more recently may not have been shipped to the ledger yet."""

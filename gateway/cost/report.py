@@ -1,8 +1,7 @@
 """What usage cost against an API: pure arithmetic on sums, in integer nano-dollars.
 
 Formulas:
-    API cost   = (prompt − cached) · input + cached · cached_input + completion · output, each / 1,000,000,
-                 at the price in force when the attempt began
+    API cost   = `registry.money.cost_nano` at the API's price in force when the attempt began
     host cost  = hours in the window since the first engine's boot · hosts · hourly price in force, of each kind of
                  host; shared by each line's part of the tenants' busy time: our own probes are a cost of serving them
 
@@ -16,10 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from registry.ledger.store import ApiPriceInfo, HostPriceInfo, UsageSum
+from registry.money import cost_nano
 from registry.names import SYSTEM
 
 MS_PER_HOUR = 3_600_000
-TOKENS_PER_PRICE = 1_000_000
 
 
 @dataclass(slots=True)
@@ -103,18 +102,6 @@ def build_report(
     )
 
 
-def api_cost_nano(prompt: int, cached: int, completion: int, price: ApiPriceInfo) -> int:
-    """The API's price of these tokens, in nano-dollars, rounded half up. Cached tokens are part of the prompt's."""
-    if cached > prompt:
-        raise ValueError(f"cached tokens ({cached}) are more than prompt tokens ({prompt})")
-    scaled = (
-        (prompt - cached) * price.input_nano_per_mtok
-        + cached * price.cached_input_nano_per_mtok
-        + completion * price.output_nano_per_mtok
-    )
-    return (scaled + TOKENS_PER_PRICE // 2) // TOKENS_PER_PRICE
-
-
 def _periods(
     prices: Sequence[ApiPriceInfo], since_ms: int, until_ms: int
 ) -> list[tuple[int, int, ApiPriceInfo | None]]:
@@ -143,7 +130,7 @@ def _add(line: Line, usage: UsageSum, price: ApiPriceInfo | None) -> None:
         line.unpriced_attempts += usage.attempts
         return
     line.unpriced_attempts += usage.unmetered
-    line.api_nano += api_cost_nano(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, price)
+    line.api_nano += cost_nano(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, price)
 
 
 def _host_cost(prices: Sequence[HostPriceInfo], since_ms: int, until_ms: int, hosts: Mapping[str, int]) -> int | None:

@@ -1,12 +1,10 @@
-"""Tokens → nano-dollars, at the price in force. Pure, and integers only."""
+"""Which price is in force. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from registry.catalog.snapshot import Catalog, TariffEntry
-
-MTOK = 1_000_000
 
 
 def price_of(catalog: Catalog, tenant: str, adapter: str | None, base_digest: str, at_ms: int) -> TariffEntry | None:
@@ -32,22 +30,3 @@ def _at(tariffs: Mapping[str, tuple[TariffEntry, ...]], scope: str, at_ms: int) 
         if price.effective_from_ms <= at_ms:
             return price
     return None
-
-
-def cost_nano(prompt: int, cached: int, completion: int, price: TariffEntry) -> int:
-    """What one attempt costs; `cached` of the `prompt` tokens came from the engine's prefix cache.
-
-    Exact up to the end, where it is rounded once, half up, to a whole nano-dollar.
-    """
-    exact = (
-        (prompt - cached) * price.input_nano_per_mtok
-        + cached * price.cached_input_nano_per_mtok
-        + completion * price.output_nano_per_mtok
-    )
-    return (exact + MTOK // 2) // MTOK
-
-
-def most_nano(prompt: int, completion: int, price: TariffEntry) -> int:
-    """No attempt of at most so many tokens costs more, whatever was cached: rounded up."""
-    dearest = max(price.input_nano_per_mtok, price.cached_input_nano_per_mtok)
-    return -(-(prompt * dearest + completion * price.output_nano_per_mtok) // MTOK)

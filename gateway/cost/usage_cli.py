@@ -7,9 +7,9 @@ from dataclasses import asdict
 import typer
 
 from registry.console import JsonFlag, print_csv, print_json, print_table, say
+from registry.days import day_ms
 from registry.errors import InvalidInput
 from registry.ledger.usage_report import UsageReport, reasons_said, report_usage, usage_csv, why_empty
-from registry.limits.windows import day_ms
 
 
 def usage(

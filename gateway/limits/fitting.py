@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gateway.cost.tariff import MTOK, most_nano
 from gateway.limits.counters import Budget, Counter
 from registry.catalog.snapshot import TariffEntry
+from registry.money import completion_within, most_nano
 
 NEAR = 4
 LEAST_OF_A_BUDGET = 64
@@ -27,7 +27,7 @@ def longest_answers(
             fits = min(fits, counter.tokens.limit - rate_prompt)
         for budget in counter.budgets:
             left = budget.limit - budget.spent_by_all()
-            room = _of_dollars(left, prompt, price) if budget.in_dollars else left - prompt
+            room = _of_dollars(left, prompt, price, most) if budget.in_dollars else left - prompt
             if room < fits:
                 fits = room if room >= _least(budget, prompt, price, most) else 0
     return max(0, fits)
@@ -64,14 +64,13 @@ def _least_of(budget: Budget, answers: int, price: TariffEntry | None) -> int:
     return 1 + answers
 
 
-def _of_dollars(left_nano: int, prompt: int, price: TariffEntry | None) -> int:
-    """Answer tokens that the money is enough for, beside the prompt."""
-    if price is None or not price.output_nano_per_mtok:
-        return MTOK * MTOK  # then the answer is not what is lacking
-    return (left_nano - most_nano(prompt, 0, price)) * MTOK // price.output_nano_per_mtok
+def _of_dollars(left_nano: int, prompt: int, price: TariffEntry | None, most: int) -> int:
+    """Answer tokens that the money is enough for beside the prompt; `most` when they are not what is lacking."""
+    fits = None if price is None else completion_within(left_nano, prompt, price)
+    return most if fits is None else fits
 
 
 def _least(budget: Budget, prompt: int, price: TariffEntry | None, most: int) -> int:
     """Less is not worth an answer; but a budget that never has more, when nothing is spent, gives what it has."""
-    whole = _of_dollars(budget.limit, prompt, price) if budget.in_dollars else budget.limit - prompt
+    whole = _of_dollars(budget.limit, prompt, price, most) if budget.in_dollars else budget.limit - prompt
     return max(1, min(LEAST_OF_A_BUDGET, whole, most))

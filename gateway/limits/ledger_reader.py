@@ -14,8 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.limits.counters import Counter
 from gateway.limits.windows import Name, bounds_of
+from registry.days import DAY_MS
 from registry.limits.spending import Parts
-from registry.limits.windows import DAY_MS
 
 log = logging.getLogger("switchyard.limits")
 NAMES: tuple[Name, ...] = ("daily", "monthly")

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Protocol
 
-from gateway.cost.tariff import cost_nano, price_of
+from gateway.cost.tariff import price_of
 from gateway.handoffs import Arm, Principal, Usage
 from gateway.limits.counters import Counter
 from gateway.limits.holds import DOOR, Ask, begins, hold_on, lacks, refusal, undo
@@ -26,9 +26,10 @@ from gateway.limits.refusals import Headers, cannot_count, headers_of, no_price
 from gateway.limits.warnings import warning_headers
 from gateway.limits.windows import Tally
 from registry.catalog.snapshot import Catalog, LimitEntry, TariffEntry
+from registry.days import day_of
 from registry.db import now_ms
 from registry.ledger.usage_days import BILLED
-from registry.limits.windows import day_of
+from registry.money import cost_nano
 
 MOST_STANDINGS = 10_000
 NO_LIMITS = LimitEntry(None, None, None, None, None, None, None)

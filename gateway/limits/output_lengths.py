@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.handoffs import Usage
+from registry.days import DAY_MS
 from registry.db import now_ms
 from registry.ledger.output_lengths import LengthCount
 
@@ -32,7 +33,7 @@ FEWEST = 100
 """With fewer answers nothing is known about their tail."""
 MOST = 1_000
 """With so many, all counts are halved: what a model does now outweighs what it did."""
-LEDGER_MS = 30 * 86_400_000
+LEDGER_MS = 30 * DAY_MS
 
 Key = tuple[str, str]
 

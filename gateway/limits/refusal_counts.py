@@ -15,9 +15,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.errors import ApiError
 from gateway.handoffs import Arm, Principal
 from gateway.metrics import Metrics
+from registry.days import day_number
 from registry.db import now_ms
 from registry.ledger.refusals import Refused
-from registry.limits.windows import DAY_MS
 
 log = logging.getLogger("switchyard.refusals")
 EVERY_S = 1.0
@@ -40,7 +40,7 @@ class RefusalCounts:
         self._metrics.refused(reason)
         if principal is None:
             return
-        day, scope = now_ms() // DAY_MS, error.scope or ""
+        day, scope = day_number(now_ms()), error.scope or ""
         model = "" if arm is None else arm.public_name
         one = Refused(day, principal.tenant, principal.key_id, model, scope, reason)
         if one not in self._counts and len(self._counts) >= MOST:

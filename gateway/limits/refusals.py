@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
 from typing import Literal
 
 from gateway.errors import Headers, Overloaded, QuotaExceeded, RateLimited, Unpriced
 from gateway.limits.counters import Budget, Counter
 from gateway.limits.rates import Rate
 from gateway.limits.sizes import Size, Units
+from registry.days import as_datetime
+from registry.money import nano_to_dollars
 
 __all__ = ["Headers", "cannot_count", "headers_of", "no_price", "out_of_budget", "over_rate", "too_many_at_once"]
-
-NANO = 1_000_000_000
 
 
 def headers_of(counters: list[Counter], now_s: float) -> Headers:
@@ -113,7 +112,7 @@ def out_of_budget(scope: str, budget: Budget, ask: int, size: Size) -> RateLimit
     if not budget.limit:
         told = f"The {window.name} budget of {_named(scope)} is {_amount(0, unit)}. Ask the operator to raise it."
         return QuotaExceeded(told, code="insufficient_quota").by(scope, reason)
-    begins_anew = f"{datetime.fromtimestamp(window.ends_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+    begins_anew = f"{as_datetime(window.ends_ms):%Y-%m-%d %H:%M} UTC"
     told = f"The {window.name} budget of {_named(scope)} is {_amount(budget.limit, unit)} and "
     if left <= 0:
         told += f"is spent. Ask the operator to raise it, or wait until {begins_anew}."
@@ -164,4 +163,4 @@ def _named(scope: str) -> str:
 def _amount(amount: int, unit: str) -> str:
     if unit == "tokens":
         return f"{amount} tokens"
-    return "$" + f"{amount // NANO}.{amount % NANO:09d}".rstrip("0").rstrip(".")
+    return f"${nano_to_dollars(amount)}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from gateway.cost.tariff import most_nano
 from registry.catalog.snapshot import TariffEntry
+from registry.money import most_nano
 
 Units = Literal["rate_tokens", "tokens", "nano"]
 

@@ -12,7 +12,6 @@ import hashlib
 import hmac
 import logging
 from concurrent.futures import Future
-from datetime import UTC, datetime
 from threading import Thread
 from typing import Any
 
@@ -20,6 +19,7 @@ import httpx
 import orjson
 from sqlalchemy.exc import SQLAlchemyError
 
+from registry.days import as_datetime
 from registry.limits.budget_warnings import BudgetWarningBooks, Notice
 from registry.money import nano_to_dollars
 
@@ -135,4 +135,4 @@ def signature(body: bytes, secret: str) -> str:
 
 
 def _iso(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return as_datetime(ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -11,11 +11,11 @@ import time
 from collections.abc import Mapping
 from typing import Literal
 
+from registry.days import DAY_MS, day_of, month_of
 from registry.limits.spending import Spent
-from registry.limits.windows import day_of, month_of
 
 Name = Literal["daily", "monthly"]
-KEPT_S = 3 * 86_400.0
+KEPT_S = 3 * DAY_MS / 1000
 """How long a window is kept after it was left. A clock that is wrong for longer is no mishap."""
 
 

@@ -19,7 +19,6 @@ from typing import Any
 import orjson
 
 from gateway.api.fields.schema_faults import schema_fault
-from gateway.cost.tariff import cost_nano
 from gateway.engines.abilities import refusal as unsupported
 from gateway.engines.connection import EngineBroke, EngineClient, EngineUnreachable, Exchange
 from gateway.engines.names import digest_in
@@ -29,7 +28,7 @@ from gateway.errors import BadRequest, EngineFailed
 from gateway.fleet.view import CannotLoad
 from gateway.handoffs import Endpoint, ShownUsage, Usage
 from registry.catalog.snapshot import TariffEntry
-from registry.money import nano_to_dollars
+from registry.money import cost_nano, nano_to_dollars
 
 USAGE_BEGINS = b',"usage":{'
 USAGE = re.compile(rb',"usage":(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')

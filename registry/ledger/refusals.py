@@ -8,9 +8,9 @@ from typing import cast
 
 from sqlalchemy import ColumnElement, Table, and_, func, select
 
+from registry.days import DAY_MS
 from registry.db import Database
 from registry.ledger.rows import RefusalDay
-from registry.limits.windows import DAY_MS
 
 TABLE = cast("Table", RefusalDay.__table__)
 KEYS = tuple(column.name for column in TABLE.primary_key)

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import Any, cast
 
 from sqlalchemy import Table, case, exists, func, select
 from sqlalchemy.exc import IntegrityError
 
 from registry.db import Database
-from registry.errors import Conflict, InvalidInput, NotFound
+from registry.errors import Conflict, NotFound
 from registry.ledger.corrections import TOKENS, Corrected, Reprice, insert_correction
 from registry.ledger.rows import UsageDay, UsageRow
 from registry.ledger.segments import Link, SegmentEntry, audit_rows, insert_entries
 from registry.ledger.usage_days import BILLED, sum_again, usage_between
 from registry.names import SYSTEM
 from registry.prices.rows import ApiPrice, HostPrice
-
-NANO = 1_000_000_000
-"""Nano-dollars in a dollar."""
-MAX_NANO = 2**63 - 1
-"""What a column holds: nine billion dollars."""
-EXACT = Context(traps=[Inexact, InvalidOperation])
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +70,6 @@ class SecondCount:
     failed: int
     first_ms: int
     last_ms: int
-
-
-def dollars_to_nano(text: str, param: str) -> int:
-    """`"0.30"` → 300,000,000. Raises `InvalidInput` for what is no non-negative number, or finer than a nano-dollar."""
-    try:
-        nano = EXACT.multiply(EXACT.create_decimal(text), NANO)
-    except ArithmeticError:
-        nano = Decimal("NaN")
-    if not nano.is_finite() or not 0 <= nano <= MAX_NANO or nano != nano.to_integral_value():
-        raise InvalidInput(
-            f"{param} is {text[:40]!r}; expected dollars such as 0.30, not negative, with up to 9 decimals", param=param
-        )
-    return int(nano)
 
 
 class Ledger:

@@ -9,7 +9,6 @@ that books them (migration 0013), so that whoever books them, the sums are right
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any, cast
 
 from sqlalchemy import (
@@ -32,9 +31,9 @@ from sqlalchemy import (
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.orm import Session
 
+from registry.days import DAY_MS, date_of
 from registry.db import now_ms
 from registry.ledger.rows import UsageCorrection, UsageDay, UsageRow
-from registry.limits.windows import DAY_MS
 from registry.names import SYSTEM
 
 BILLED = ("ok", "client_aborted")
@@ -77,7 +76,7 @@ def wrong_days(session: Session) -> list[str]:
         for queries in ([select(DAYS)], _summed())
     )
     wrong = {key[0] for key in right.keys() | stored.keys() if right.get(key) != stored.get(key)}
-    return [datetime.fromtimestamp(day * DAY_MS / 1000, UTC).strftime("%Y-%m-%d") for day in sorted(wrong)]
+    return [date_of(day) for day in sorted(wrong)]
 
 
 def sum_again(session: Session) -> None:

@@ -6,17 +6,16 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 from sqlalchemy import String, and_, case, cast, func, literal, select
 
+from registry.days import DAY_MS, as_datetime, date_of
 from registry.db import Database
 from registry.errors import InvalidInput
 from registry.ledger.refusals import within
 from registry.ledger.rows import RefusalDay
 from registry.ledger.usage_days import BILLED, usage_between
-from registry.limits.windows import DAY_MS
 from registry.money import nano_to_dollars
 from registry.names import SYSTEM
 
@@ -126,10 +125,10 @@ def why_empty(since_ms: int, until_ms: int, names: tuple[str, str] = ("--from", 
     """A sentence, when nothing can be in the window; `names` are what people call its ends."""
     if since_ms < until_ms:
         return None
-    first, end = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (since_ms, until_ms))
+    first, end = map(as_datetime, (since_ms, until_ms))
     if until_ms % DAY_MS:
         return f"the window is empty: {names[0]} {first:%Y-%m-%d} is later than now"
-    following = datetime.fromtimestamp((since_ms + DAY_MS) / 1000, UTC)
+    following = as_datetime(since_ms + DAY_MS)
     return (
         f"the window is empty: {names[1]} {end:%Y-%m-%d} is exclusive, and not after {names[0]} {first:%Y-%m-%d}; for "
         f"that one day, say {names[1]} {following:%Y-%m-%d}"
@@ -209,7 +208,7 @@ def _refusals(
 def _public(by: str, name: str) -> str:
     """How a line is called: an adapter without its version, a day as a date."""
     if by == "day":
-        return datetime.fromtimestamp(int(name) * DAY_MS / 1000, UTC).strftime("%Y-%m-%d")
+        return date_of(int(name))
     return name.partition("@")[0] if by == "adapter" else name
 
 

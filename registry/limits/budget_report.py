@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from registry.days import day_of, month_of
 from registry.db import now_ms
 from registry.ledger.refusals import RefusalBooks
 from registry.limits.spending import SpendingBooks, Spent
 from registry.limits.store import Limits
-from registry.limits.windows import day_of, month_of
 from registry.money import nano_to_dollars
 
 Window = Literal["daily", "monthly"]

@@ -13,13 +13,14 @@ from typing import Any, Literal, cast
 
 from sqlalchemy import ColumnElement, Table, and_, select, update
 
+from registry.days import DAY_MS
 from registry.db import Database, now_ms
 from registry.limits.rows import BudgetWarning
 
 BudgetKind = Literal["daily_nano", "monthly_nano", "daily_tokens", "monthly_tokens"]
 """Which budget of a scope, and the unit of its figures; as the fields of its limits are called."""
 TABLE = cast("Table", BudgetWarning.__table__)
-KEPT_MS = 86_400_000
+KEPT_MS = DAY_MS
 """How long after the end of its window a warning that could not be delivered is worth another try."""
 
 

@@ -15,8 +15,8 @@ from sqlalchemy import func, select
 
 from registry.db import Database, now_ms
 from registry.errors import Conflict, InvalidInput
-from registry.ledger.store import dollars_to_nano
 from registry.limits.scopes import ADAPTER, BASE, TENANT, require_scope
+from registry.money import dollars_to_nano
 from registry.prices.rows import Tariff
 
 KINDS = (BASE, TENANT, ADAPTER)

@@ -25,10 +25,10 @@ import orjson
 
 from gateway.admin_key import admin_key
 from gateway.limits.counters import Counter
+from registry.days import day_of
 from registry.db import now_ms
-from registry.ledger.store import dollars_to_nano
 from registry.limits.spending import Spent
-from registry.limits.windows import day_of
+from registry.money import dollars_to_nano
 from tests.bars.support.gateways import gateway_process
 from tests.support.stack import CHAT, House, Stack, open_house, run_engines, run_gateway, wait_until
 from tests.support.valkey_server import valkey_server

@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from gateway.admin_key import admin_key
+from registry.days import DAY_MS
 from registry.db import now_ms
 from registry.money import nano_to_dollars
 from tests.support.admin_calls import Admin
 from tests.support.stack import Stack, open_house, run_stack, wait_until
-
-DAY_MS = 86_400_000
 
 
 @pytest.fixture(scope="module")

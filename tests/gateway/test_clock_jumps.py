@@ -20,8 +20,8 @@ from gateway.limits.lending import Lender, Pool, RateWish
 from gateway.limits.limits import Limits
 from gateway.limits.valkey_pool import PREFIX, ValkeyPool
 from registry.catalog.snapshot import Catalog, TariffEntry
+from registry.days import DAY_MS, day_of, month_of
 from registry.limits.spending import Parts
-from registry.limits.windows import DAY_MS, day_of, month_of
 from tests.gateway.test_limit_shares import ARM, PRINCIPAL, SCOPE, Ledger, catalog
 from tests.support.valkey_server import valkey_server
 

@@ -15,6 +15,7 @@ import pytest
 
 from gateway.handoffs import Principal, Usage
 from gateway.request_log import MOST_WAITING, Form, Request, RequestLog, fields_of, json_line, text_line
+from registry.money import nano_to_dollars
 from tests.bars.support.engines import engine_processes
 from tests.bars.support.gateways import gateway_process
 from tests.support.stack import CHAT, MESSAGES, open_house, wait_until
@@ -67,7 +68,7 @@ def test_every_request_is_a_line_without_its_prompt_and_its_key(tmp_path: Path) 
     assert good["client_request_id"] == 'mine "one"'
     assert good["key_id"]
     assert 0 < good["first_byte_ms"] <= good["ms"]
-    assert good["cost_dollars"] == f"{(good['prompt_tokens'] + 30) / 1e6:.9f}"
+    assert good["cost_dollars"] == nano_to_dollars((good["prompt_tokens"] + 30) * 1_000)
     assert (stream["status"], stream["stream"], stream["completion_tokens"]) == (200, True, 3)
     assert (unknown["status"], unknown["outcome"], unknown["error"]) == (401, "refused", "invalid_api_key")
     assert "tenant" not in unknown

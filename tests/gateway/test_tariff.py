@@ -5,20 +5,19 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import replace
-from fractions import Fraction
 from types import MappingProxyType
 
 import pytest
 
-from gateway.cost.tariff import cost_nano, most_nano, price_of
+from gateway.cost.tariff import price_of
 from gateway.limits.counters import Counter
 from gateway.limits.lending import CapGrant
 from gateway.limits.rates import Rate
 from gateway.limits.refusals import over_rate
 from gateway.limits.windows import Tally
 from registry.catalog.snapshot import EMPTY, BaseEntry, Catalog, LimitEntry, TariffEntry
+from registry.days import day_of, month_of
 from registry.limits.spending import Spent
-from registry.limits.windows import day_of, month_of
 
 BUDGETS = ("daily_nano", "monthly_nano", "daily_tokens", "monthly_tokens")
 NO_LIMITS = LimitEntry(None, None, None, None, None, None, None)
@@ -52,31 +51,6 @@ def test_a_price_holds_from_its_date_and_before_the_first_there_is_none() -> Non
     assert price_of(future_own, "acme", "triage", "sha256:1", 150) == older
 
 
-@pytest.mark.parametrize(
-    ("prompt", "cached", "completion", "nano"),
-    [(0, 0, 0, 0), (1_000_000, 0, 0, 300), (1_000_000, 1_000_000, 0, 30), (0, 0, 1_000_000, 1_200), (1, 0, 0, 0)],
-)
-def test_each_kind_of_token_has_its_price(prompt: int, cached: int, completion: int, nano: int) -> None:
-    assert cost_nano(prompt, cached, completion, TariffEntry(0, 300, 30, 1_200)) == nano
-
-
-def test_a_cost_is_rounded_once_half_up_and_never_above_the_most_that_was_held() -> None:
-    price = TariffEntry(0, 333_333, 77_777, 1_234_567)
-    for number in range(500):
-        prompt, cached, completion = number * 7, number * 3, number * 11
-        exact = Fraction(
-            (prompt - cached) * 333_333 + cached * 77_777 + completion * 1_234_567,
-            1_000_000,
-        )
-        cost = cost_nano(prompt, cached, completion, price)
-        assert -Fraction(1, 2) < cost - exact <= Fraction(1, 2)
-        assert cost <= most_nano(prompt, completion, price)
-
-
-def test_what_is_cached_may_cost_more_and_is_held_for_then() -> None:
-    assert most_nano(1_000_000, 0, TariffEntry(0, 1, 5, 0)) == 5
-
-
 def test_a_rate_refills_within_a_minute_and_gives_back_what_was_not_used() -> None:
     rate = Rate(b"tokens", 60)
     assert not rate.lacks(60, 1_000.0)
@@ -87,14 +61,6 @@ def test_a_rate_refills_within_a_minute_and_gives_back_what_was_not_used() -> No
     rate.take(-50, 1_010.0)
     assert rate.free(1_010.0) == pytest.approx(60)
     assert Rate(b"requests", 0).lacks(1, 1_000.0)
-
-
-def test_windows_are_days_and_months_of_utc() -> None:
-    leap = 1_709_164_800_000  # 2024-02-29 00:00 UTC
-    assert day_of(leap + 1) == (leap, leap + 86_400_000)
-    assert month_of(leap + 1) == (1_706_745_600_000, leap + 86_400_000)
-    december = 1_735_603_200_000  # 2024-12-31 00:00 UTC
-    assert month_of(december)[1] == december + 86_400_000
 
 
 def test_a_budget_begins_anew_with_its_day_and_not_before() -> None:

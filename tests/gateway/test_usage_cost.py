@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from openai import OpenAI
 
-from registry.ledger.store import NANO
+from registry.money import NANO
 from tests.support.stack import CHAT, MESSAGES, TEXT, House, Stack, open_house, run_stack
 
 LONG: list[Any] = [{"role": "user", "content": "word " * 100}]

@@ -9,44 +9,15 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from registry.errors import Conflict, InvalidInput, NotFound
+from registry.errors import Conflict, NotFound
 from registry.ledger.segments import SegmentEntry
-from registry.ledger.store import ApiPriceInfo, HostPriceInfo, UsageSum, dollars_to_nano
+from registry.ledger.store import ApiPriceInfo, HostPriceInfo, UsageSum
 from registry.limits.spending import Spent
 from registry.names import SYSTEM
 from registry.service import Registry
 from tests.support.usage_rows import usage_row
 
 BOTH_DATABASES = True
-
-
-@pytest.mark.parametrize(
-    ("text", "nano"),
-    [
-        ("0", 0),
-        ("0.30", 300_000_000),
-        ("1", 1_000_000_000),
-        ("1e3", 1_000_000_000_000),
-        ("0.000000001", 1),
-        ("2.5000000000", 2_500_000_000),
-        ("9223372036.854775807", 2**63 - 1),
-    ],
-)
-def test_dollars_become_whole_nano_dollars(text: str, nano: int) -> None:
-    assert dollars_to_nano(text, "input") == nano
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "", "abc", " 2.74", "1_000", "$1", "1,000", "-0.01", "nan", "sNaN", "inf", "-inf", "1e400", "1e-400",
-        "0.0000000001", "1e-10", "0.3000000000000000000000000000000000001", "9223372036.854775808",
-    ],
-)  # fmt: skip
-def test_what_is_no_exact_amount_is_refused_by_name(text: str) -> None:
-    with pytest.raises(InvalidInput, match=r"hourly is .* expected dollars such as 0\.30") as refused:
-        dollars_to_nano(text, "hourly")
-    assert refused.value.param == "hourly"
 
 
 def test_shipping_twice_records_once_and_keeps_the_first(registry: Registry) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from registry.catalog.reader import read_catalog, update_catalog
 from registry.catalog.snapshot import LimitEntry, TariffEntry
+from registry.days import DAY_MS
 from registry.db import now_ms
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.prices.rows import Tariff
@@ -19,7 +20,6 @@ from tests.registry.conftest import Shop
 
 BOTH_DATABASES = True
 
-DAY_MS = 86_400_000
 PRICE: dict[str, Any] = {"input_dollars": "0.30", "output_dollars": "1.20", "source": "a test"}
 
 

@@ -11,10 +11,10 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import func, select, text
 
+from registry.days import DAY_MS
 from registry.db import MIGRATIONS, Database
 from registry.ledger.store import Ledger
 from registry.ledger.usage_days import CORRECTABLE, CORRECTIONS, usage_between, wrong_days
-from registry.limits.windows import DAY_MS
 from registry.names import SYSTEM
 from registry.service import Registry
 from tests.support.usage_rows import usage_row

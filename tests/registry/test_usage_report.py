@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from registry.days import DAY_MS, day_ms
 from registry.errors import InvalidInput
 from registry.ledger.refusals import Refused
 from registry.ledger.usage_report import UsageLine, reasons_said, report_usage, usage_csv
-from registry.limits.windows import DAY_MS, day_ms
 from registry.names import SYSTEM
 from registry.service import Registry
 from tests.support.usage_rows import usage_row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 
 from fastapi import APIRouter
@@ -13,6 +13,7 @@ from pydantic import Field
 from gateway.api.admin.office import Office
 from gateway.api.admin.shapes import After, Limit, Next, Shape
 from gateway.limits.counters import Budget, Counter
+from registry.days import as_datetime
 from registry.limits.spending import Parts, Spent
 from registry.money import nano_to_dollars
 
@@ -91,8 +92,8 @@ def _documents(counter: Counter, writer: str, books: Mapping[tuple[int, int], _S
             scope=counter.scope,
             window=window.name,
             unit=budget.unit,
-            starts_at=datetime.fromtimestamp(window.starts_ms / 1000, UTC),
-            ends_at=datetime.fromtimestamp(window.ends_ms / 1000, UTC),
+            starts_at=as_datetime(window.starts_ms),
+            ends_at=as_datetime(window.ends_ms),
             budget=_text(budget, budget.limit),
             spent=_text(budget, spent),
             percent=spent * 100 // budget.limit if budget.limit else None,

@@ -12,9 +12,8 @@ from gateway.api.admin.office import Office
 from gateway.api.admin.quarantine import WAIT_S
 from gateway.api.admin.shapes import After, Dollars, InForce, Limit, Next, Order, Shape
 from registry.errors import InvalidInput
-from registry.ledger.store import dollars_to_nano
 from registry.limits.store import MAX_LIMIT, LimitInfo
-from registry.money import nano_to_dollars
+from registry.money import dollars_to_nano, nano_to_dollars
 
 Whole = Annotated[int | None, Field(strict=True, ge=0, le=MAX_LIMIT)]
 Percent = Annotated[int | None, Field(strict=True, ge=1, le=100)]

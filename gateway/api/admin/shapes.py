@@ -8,9 +8,9 @@ from typing import Annotated
 from fastapi import Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
+from registry.days import day_ms
 from registry.errors import InvalidInput
-from registry.ledger.store import dollars_to_nano
-from registry.limits.windows import day_ms
+from registry.money import dollars_to_nano
 from registry.names import check_name
 
 PRINTABLE = r"^[^\x00-\x08\x0b-\x1f\x7f]*$"

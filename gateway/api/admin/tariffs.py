@@ -9,8 +9,8 @@ from pydantic import Field
 
 from gateway.api.admin.office import Office, in_json
 from gateway.api.admin.shapes import After, Day, Dollars, Limit, Next, Order, Shape
+from registry.days import day_ms
 from registry.errors import InvalidInput
-from registry.limits.windows import day_ms
 from registry.money import nano_to_dollars
 from registry.prices.tariffs import State, TariffInfo
 

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from gateway.api.admin.office import Office, in_json
 from gateway.api.admin.shapes import After, Limit, Next, Shape
+from registry.days import day_ms
 from registry.db import now_ms
 from registry.ledger.usage_report import By, report_usage, usage_csv
-from registry.limits.windows import day_ms
 
 NEXT = "X-Switchyard-Next"
 """Header of a CSV page that is not the last."""

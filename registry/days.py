@@ -1,4 +1,4 @@
-"""The windows of budgets: days and months of UTC."""
+"""Days and months of UTC, which sums and budgets are kept by; instants are milliseconds since the epoch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,21 @@ from registry.errors import InvalidInput
 DAY_MS = 86_400_000
 
 
+def as_datetime(ms: int) -> datetime:
+    """An instant in UTC."""
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def day_number(ms: int) -> int:
+    """The UTC day that an instant is in, counted from the epoch."""
+    return ms // DAY_MS
+
+
+def date_of(day: int) -> str:
+    """`YYYY-MM-DD` of a day by its number."""
+    return as_datetime(day * DAY_MS).strftime("%Y-%m-%d")
+
+
 def day_of(ms: int) -> tuple[int, int]:
     """Begin and end of the UTC day that an instant is in, in milliseconds."""
     starts_ms = ms - ms % DAY_MS
@@ -17,7 +32,7 @@ def day_of(ms: int) -> tuple[int, int]:
 
 def month_of(ms: int) -> tuple[int, int]:
     """Begin and end of the UTC month that an instant is in, in milliseconds."""
-    first = datetime.fromtimestamp(ms / 1000, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    first = as_datetime(ms).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     after = first.replace(year=first.year + 1, month=1) if first.month == 12 else first.replace(month=first.month + 1)
     return int(first.timestamp() * 1000), int(after.timestamp() * 1000)
 
