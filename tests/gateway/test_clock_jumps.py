@@ -22,7 +22,7 @@ from gateway.limits.valkey_pool import PREFIX, ValkeyPool
 from registry.catalog.snapshot import Catalog, TariffEntry
 from registry.days import DAY_MS, day_of, month_of
 from registry.limits.spending import Parts
-from tests.gateway.test_limit_shares import ARM, PRINCIPAL, SCOPE, Ledger, catalog
+from tests.support.limit_parts import ARM, PRINCIPAL, SCOPE, Ledger, catalog
 from tests.support.valkey_server import valkey_server
 
 NOON_MS = 1_709_164_800_000 + DAY_MS // 2  # 2024-02-29 12:00 UTC

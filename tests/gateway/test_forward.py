@@ -3,99 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import orjson
 import pytest
 
-from gateway.engines.connection import EngineBroke, EngineClient, EngineTimeout, EngineUnreachable
-from gateway.errors import ApiError, BadRequest, EngineFailed
-from gateway.handoffs import ShownUsage, Usage
-from gateway.steps.forward import AdapterMissing, Forward
+from gateway.engines.connection import EngineBroke, EngineClient, EngineTimeout
+from gateway.errors import ApiError, EngineFailed
+from gateway.handoffs import ShownUsage
 from registry.catalog.snapshot import TariffEntry
-from tests.support.raw_server import Connection, RawServer, chunked, document, raw_server
-
-NAME, PUBLIC = "a-0123456789abcdef-7", "acme/triage@1.0"
-COUNTS = {"prompt_tokens": 9, "total_tokens": 11, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 4}}
-SEEN = (9, 4, 2, "engine")
-
-
-def seen(usage: Usage) -> tuple[int | None, int | None, int | None, str | None]:
-    return usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, usage.source
-
-
-def event(document: Any) -> bytes:
-    return b"data: " + orjson.dumps(document) + b"\n\n"
-
-
-def token(text: str, **more: Any) -> bytes:
-    return event({"id": "c-1", "model": NAME, "choices": [{"index": 0, "delta": {"content": text}}], **more})
-
-
-USAGE = event({"id": "c-1", "model": NAME, "choices": [], "usage": COUNTS})
-DONE = b"data: [DONE]\n\n"
-TRICKY = f'say "model":"{NAME}" or {{"usage":{{}}}} \n\ndata: {{"error"'
-COMMENT = b": keep-alive\n\n"
-STREAM = COMMENT + token("grüße 😀") + COMMENT + COMMENT + token(TRICKY) + USAGE + DONE
-
-
-def public(data: bytes) -> bytes:
-    """With our name, and without the engine's signs of life."""
-    return data.replace(COMMENT, b"").replace(b'"model":"%b"' % NAME.encode(), b'"model":"%b"' % PUBLIC.encode())
-
-
-@asynccontextmanager
-async def forwarded(
-    data: bytes,
-    *,
-    pieces: int = 10_000,
-    stream: bool = True,
-    shows_usage: ShownUsage = "never",
-    shows_cost: bool = False,
-    price: TariffEntry | None = None,
-    choices: int = 1,
-    close: bool = False,
-) -> AsyncIterator[tuple[Forward, Usage, RawServer]]:
-    """The step, entered, over a server that answers `data` in pieces of that many bytes."""
-
-    async def answer(connection: Connection) -> None:
-        await connection.send_in_pieces(data, pieces)
-        if close:
-            connection.writer.close()
-
-    async with raw_server(answer) as server:
-        client, usage = EngineClient(server.url, "secret"), Usage()
-        try:
-            async with Forward(
-                client,
-                "chat",
-                {"messages": [], "stream": stream},
-                engine_name=NAME,
-                public_name=PUBLIC,
-                cache_salt="acme",
-                request_id="r1",
-                shows_usage=shows_usage,
-                shows_cost=shows_cost,
-                price=price,
-                choices=choices,
-                usage=usage,
-                head_timeout_s=5.0,
-                idle_timeout_s=5.0,
-            ) as forward:
-                yield forward, usage, server
-        finally:
-            client.close()
-
-
-async def read_into(got: list[bytes], forward: Forward) -> None:
-    async for chunk in forward.chunks():
-        got.append(chunk)
-
-
-async def all_of(forward: Forward) -> list[bytes]:
-    return [chunk async for chunk in forward.chunks()]
+from tests.support.forward_parts import (
+    COUNTS,
+    DONE,
+    NAME,
+    PUBLIC,
+    SEEN,
+    STREAM,
+    TRICKY,
+    USAGE,
+    all_of,
+    event,
+    forwarded,
+    public,
+    read_into,
+    seen,
+    token,
+)
+from tests.support.raw_server import Connection, chunked, document, raw_server
 
 
 async def test_the_engine_is_asked_for_its_own_name_with_the_tenants_salt_and_our_request_id() -> None:
@@ -290,115 +223,6 @@ async def test_no_more_of_a_prompt_was_cached_than_it_had() -> None:
     async with forwarded(document(body), stream=False) as (forward, usage, _):
         await all_of(forward)
     assert seen(usage) == (9, 9, 2, "engine")
-
-
-def refusal(message: str, param: str | None = None) -> bytes:
-    return orjson.dumps({"error": {"message": message, "type": "t", "param": param, "code": 1}})
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "kind"),
-    [
-        (b"404 Not Found", refusal(f"The model `{NAME}` does not exist.", "model"), AdapterMissing),
-        (b"503 Service Unavailable", refusal("full"), EngineUnreachable),
-        (b"503 Service Unavailable", b"<html>", EngineUnreachable),
-        (b"400 Bad Request", refusal(f"no such thing for {NAME}", "stop"), ApiError),
-        (b"500 Internal Server Error", refusal(f"boom {NAME}"), ApiError),
-        (b"500 Internal Server Error", refusal("EngineCore encountered an issue."), EngineUnreachable),
-        (b"401 Unauthorized", b'{"error":"Unauthorized"}', EngineUnreachable),
-        (b"404 Not Found", b'{"detail":"Not Found"}', EngineUnreachable),
-        (b"200 OK".replace(b"200", b"301"), b"", EngineUnreachable),
-    ],
-)
-async def test_a_refusal_of_the_engine_becomes_ours(status: bytes, body: bytes, kind: type[Exception]) -> None:
-    with pytest.raises(kind) as caught:
-        async with forwarded(document(body, status=status)):
-            raise AssertionError("unreachable")
-    if isinstance(caught.value, ApiError):
-        assert NAME not in caught.value.message
-        assert caught.value.status == (400 if status.startswith(b"400") else 502)
-        assert caught.value.param == ("stop" if status.startswith(b"400") else None)
-
-
-async def test_a_refusal_leaves_the_connection_ready_for_the_next_request() -> None:
-    async def answer(connection: Connection) -> None:
-        await connection.send(document(refusal("x"), status=b"400 Bad Request"))
-
-    async with raw_server(answer) as server:
-        client = EngineClient(server.url)
-        for _ in range(3):
-            with pytest.raises(ApiError):
-                async with Forward(
-                    client, "completions", {}, engine_name=NAME, public_name=PUBLIC, cache_salt="a", request_id="r",
-                    shows_usage="never", shows_cost=False, price=None, choices=1, usage=Usage(),
-                    head_timeout_s=5, idle_timeout_s=5,
-                ):  # fmt: skip
-                    raise AssertionError("unreachable")
-        client.close()
-    assert len(server.connections) == 1
-    assert len(server.requests) == 3
-
-
-@pytest.mark.parametrize("reason", ["abort", "error"])
-@pytest.mark.parametrize("pieces", [1, 10_000])
-async def test_an_answer_that_its_engine_gave_up_is_an_answer_that_broke(reason: str, pieces: int) -> None:
-    ended = event({"id": "c-1", "model": NAME, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
-    async with forwarded(chunked(token("one") + ended + USAGE + DONE), pieces=pieces) as (forward, usage, _):
-        got: list[bytes] = []
-        with pytest.raises(EngineBroke):
-            await read_into(got, forward)
-    assert b"".join(got) == public(token("one"))
-    assert usage.source != "engine"
-    said = {"id": "c-1", "model": NAME, "choices": [{"message": {"content": "x"}, "finish_reason": reason}]}
-    async with forwarded(document(orjson.dumps({**said, "usage": COUNTS})), stream=False, pieces=pieces) as (
-        forward,
-        _,
-        _,
-    ):
-        with pytest.raises(EngineBroke):
-            await all_of(forward)
-
-
-async def test_a_client_may_talk_about_answers_that_are_given_up() -> None:
-    text = 'the field is "finish_reason":"abort"'
-    async with forwarded(chunked(token(text) + USAGE + DONE)) as (forward, _, _):
-        assert b"".join(await all_of(forward)) == public(token(text) + DONE)
-
-
-ADAPTER = "a-0123456789abcdef-1-7"
-MESSAGES_OF_THE_ENGINE = [
-    ("base", "tiny", "The model `base` does not exist.", "The model `tiny` does not exist."),
-    ("base", "tiny", "Invalid base64 in the database based on base.", "Invalid base64 in the database based on base."),
-    ("base", "tiny", "'base' and \"base\", not 'base`", "'tiny' and \"tiny\", not 'base`"),
-    ("a", "tiny", "A value of `a` at a/b", "A value of `tiny` at a/b"),
-    ("m.l", "tiny", "model 'mxl' is not 'm.l'", "model 'mxl' is not 'tiny'"),
-    (ADAPTER, PUBLIC, f"LoRA {ADAPTER} is not loaded", f"LoRA {PUBLIC} is not loaded"),
-    (ADAPTER, PUBLIC, f"name={ADAPTER}, {ADAPTER}.", f"name={PUBLIC}, {PUBLIC}."),
-    (ADAPTER, PUBLIC, f"{ADAPTER}0 and x{ADAPTER}", f"{ADAPTER}0 and x{ADAPTER}"),
-    (ADAPTER, r"t/a\1", f"`{ADAPTER}`", r"`t/a\1`"),
-]
-
-
-@pytest.mark.parametrize(("engine_name", "public_name", "message", "shown"), MESSAGES_OF_THE_ENGINE)
-async def test_only_names_are_replaced_in_the_engines_messages_and_no_words_that_contain_them(
-    engine_name: str, public_name: str, message: str, shown: str
-) -> None:
-    refusal = orjson.dumps({"error": {"message": message, "param": None}})
-
-    async def answer(connection: Connection) -> None:
-        await connection.send(document(refusal, status=b"400 Bad Request"))
-
-    async with raw_server(answer) as server:
-        client = EngineClient(server.url, None)
-        with pytest.raises(BadRequest) as caught:
-            async with Forward(
-                client, "chat", {"messages": []}, engine_name=engine_name, public_name=public_name, cache_salt="acme",
-                request_id="r", shows_usage="never", shows_cost=False, price=None, choices=1, usage=Usage(),
-                head_timeout_s=5, idle_timeout_s=5,
-            ):  # fmt: skip
-                pass
-        client.close()
-    assert caught.value.message == shown
 
 
 async def test_a_stream_whose_head_comes_at_once_may_take_as_long_to_begin_as_one_whose_head_does_not() -> None:

@@ -2,85 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import orjson
 import pytest
 
-from gateway.api.request import Caps, parse_request
-from gateway.errors import ApiError, BadRequest, PayloadTooLarge
+from gateway.errors import BadRequest
 from gateway.handoffs import Endpoint
-
-USER: dict[str, Any] = {"role": "user", "content": "Hi"}
-TOOL: dict[str, Any] = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
-CALL: dict[str, Any] = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-GOOD: dict[Endpoint, dict[str, Any]] = {
-    "chat": {"model": "m", "messages": [USER]},
-    "completions": {"model": "m", "prompt": "x"},
-}
-
-
-def refusal(endpoint: Endpoint, raw: bytes, *, allow_unknown: bool = False) -> ApiError:
-    with pytest.raises(ApiError) as caught:
-        parse_request(endpoint, raw, caps=Caps(), allow_unknown=allow_unknown)
-    return caught.value
-
-
-def nested(depth: int) -> dict[str, Any]:
-    value: dict[str, Any] = {}
-    for _ in range(depth - 1):
-        value = {"a": value}
-    return value
-
-
-NO_JSON = {
-    "an empty body": b"",
-    "only white space": b"  \n",
-    "broken JSON": b'{"model": "m", "messages": [',
-    "a trailing comma": b'{"model": "m",}',
-    "two objects": b'{"model": "m"}{"model": "n"}',
-    "a list": b"[]",
-    "a string": b'"hello"',
-    "null": b"null",
-    "NaN": b'{"model": "m", "prompt": "x", "temperature": NaN}',
-    "Infinity": b'{"model": "m", "prompt": "x", "temperature": Infinity}',
-    "a number beyond doubles": b'{"model": "m", "prompt": "x", "temperature": 1e999}',
-    "bytes that are no UTF-8": b'{"model": "m", "prompt": "\xff\xfe"}',
-    "a lone surrogate": b'{"model": "m", "prompt": "\\ud800"}',
-    "a byte order mark alone": b"\xef\xbb\xbf",
-    "two byte order marks": b'\xef\xbb\xbf\xef\xbb\xbf{"model": "m", "prompt": "x"}',
-    "UTF-16": '{"model": "m", "prompt": "x"}'.encode("utf-16"),
-    "JSON nested 2,000 deep": b"[" * 2000 + b"]" * 2000,
-}
-
-
-@pytest.mark.parametrize("raw", NO_JSON.values(), ids=NO_JSON.keys())
-def test_a_body_that_is_no_json_object_is_a_400_without_a_field(raw: bytes) -> None:
-    error = refusal("completions", raw)
-    assert (error.status, error.param, error.code) == (400, None, "invalid_json")
-    assert error.message.startswith("The body ")
-
-
-def test_a_body_above_the_cap_is_a_413() -> None:
-    raw = b'{"model":"m","prompt":"' + b"x" * Caps().max_body_bytes + b'"}'
-    error = refusal("completions", raw)
-    assert isinstance(error, PayloadTooLarge)
-    assert (error.status, error.code) == (413, "payload_too_large")
-
-
-MISSING, TYPE, VALUE = "missing_required_parameter", "invalid_type", "invalid_value"
-UNKNOWN, UNSUPPORTED_VALUE, RESERVED = "unknown_parameter", "unsupported_value", "reserved_parameter"
-UNSUPPORTED = "unsupported_parameter"
-
-
-def said(*messages: Any) -> dict[str, Any]:
-    return {"messages": list(messages)}
-
-
-def part(**fields: Any) -> dict[str, Any]:
-    return said(USER, {"role": "user", "content": [fields]})
-
+from tests.support.refusal_parts import (
+    GOOD,
+    MISSING,
+    RESERVED,
+    TYPE,
+    UNKNOWN,
+    UNSUPPORTED,
+    UNSUPPORTED_VALUE,
+    VALUE,
+    nested,
+    part,
+    refusal,
+    said,
+)
+from tests.support.request_parts import CALL, TOOL, USER
 
 CHAT: list[tuple[str, dict[str, Any], str, str]] = [
     ("no model", {"model": None}, "model", MISSING),
@@ -386,35 +329,3 @@ def test_is_refused_by_the_name_of_the_field(endpoint: Endpoint, fields: dict[st
     assert (error.param, error.code) == (param, code)
     assert len(error.message) < 400
     assert error.message.endswith((".", "?"))
-
-
-def test_parameters_of_a_tool_that_could_be_read_but_not_written_are_refused() -> None:
-    tool = {"type": "function", "function": {"name": "f", "parameters": nested(300)}}
-    error = refusal("chat", json.dumps(GOOD["chat"] | {"tools": [tool]}).encode())
-    assert error.param == "tools[0].function.parameters"
-
-
-def test_an_integer_beyond_64_bits_is_too_large() -> None:
-    error = refusal("completions", b'{"model":"m","prompt":"x","seed":1' + b"0" * 30 + b"}")
-    assert (error.param, error.code) == ("seed", "invalid_value")
-
-
-def test_a_misspelt_field_is_answered_with_the_right_one() -> None:
-    error = refusal("chat", orjson.dumps(GOOD["chat"] | {"max_token": 1}))
-    assert error.message == "'max_token' is not a known field. Did you mean 'max_tokens'?"
-
-
-def test_a_refusal_says_what_was_sent_in_few_words() -> None:
-    error = refusal("chat", orjson.dumps(GOOD["chat"] | {"temperature": "hot" * 100_000}))
-    assert error.message == "'temperature' must be a number from 0 to 2, not '" + ("hot" * 14)[:40] + "…'."
-
-
-def test_unknown_fields_that_could_not_be_written_are_refused_even_where_unknown_ones_pass() -> None:
-    error = refusal("chat", json.dumps(GOOD["chat"] | {"new": nested(300)}).encode(), allow_unknown=True)
-    assert error.param == "new"
-
-
-def test_a_stream_may_have_any_number_of_alternatives_because_nobody_holds_it_whole() -> None:
-    asked = {"logprobs": True, "top_logprobs": 20, "n": 8, "stream": True}
-    body = orjson.dumps(GOOD["chat"] | asked)
-    assert parse_request("chat", body, caps=Caps(), allow_unknown=False).body["top_logprobs"] == 20

@@ -8,7 +8,24 @@ from pathlib import Path
 import pytest
 from openai import OpenAI
 
+from registry.db import Database
+from registry.ledger.store import Ledger
+from registry.service import Registry
+from registry.settings import RegistrySettings
 from tests.support.stack import House, Stack, open_house, run_stack
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Database]:
+    """The database of a registry in which nothing is."""
+    with Registry.open(RegistrySettings(state_dir=tmp_path / "var")) as registry:
+        yield registry.db
+
+
+@pytest.fixture
+def ledger(db: Database) -> Ledger:
+    """The ledger in it."""
+    return Ledger(db)
 
 
 @pytest.fixture

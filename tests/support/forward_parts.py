@@ -1,0 +1,95 @@
+"""An engine's answers in pieces, and the step that relays them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+
+from gateway.engines.connection import EngineClient
+from gateway.handoffs import ShownUsage, Usage
+from gateway.steps.forward import Forward
+from registry.catalog.snapshot import TariffEntry
+from tests.support.raw_server import Connection, RawServer, raw_server
+
+NAME, PUBLIC = "a-0123456789abcdef-7", "acme/triage@1.0"
+COUNTS = {"prompt_tokens": 9, "total_tokens": 11, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 4}}
+SEEN = (9, 4, 2, "engine")
+
+
+def seen(usage: Usage) -> tuple[int | None, int | None, int | None, str | None]:
+    return usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, usage.source
+
+
+def event(document: Any) -> bytes:
+    return b"data: " + orjson.dumps(document) + b"\n\n"
+
+
+def token(text: str, **more: Any) -> bytes:
+    return event({"id": "c-1", "model": NAME, "choices": [{"index": 0, "delta": {"content": text}}], **more})
+
+
+USAGE = event({"id": "c-1", "model": NAME, "choices": [], "usage": COUNTS})
+DONE = b"data: [DONE]\n\n"
+TRICKY = f'say "model":"{NAME}" or {{"usage":{{}}}} \n\ndata: {{"error"'
+COMMENT = b": keep-alive\n\n"
+STREAM = COMMENT + token("grüße 😀") + COMMENT + COMMENT + token(TRICKY) + USAGE + DONE
+
+
+def public(data: bytes) -> bytes:
+    """With our name, and without the engine's signs of life."""
+    return data.replace(COMMENT, b"").replace(b'"model":"%b"' % NAME.encode(), b'"model":"%b"' % PUBLIC.encode())
+
+
+@asynccontextmanager
+async def forwarded(
+    data: bytes,
+    *,
+    pieces: int = 10_000,
+    stream: bool = True,
+    shows_usage: ShownUsage = "never",
+    shows_cost: bool = False,
+    price: TariffEntry | None = None,
+    choices: int = 1,
+    close: bool = False,
+) -> AsyncIterator[tuple[Forward, Usage, RawServer]]:
+    """The step, entered, over a server that answers `data` in pieces of that many bytes."""
+
+    async def answer(connection: Connection) -> None:
+        await connection.send_in_pieces(data, pieces)
+        if close:
+            connection.writer.close()
+
+    async with raw_server(answer) as server:
+        client, usage = EngineClient(server.url, "secret"), Usage()
+        try:
+            async with Forward(
+                client,
+                "chat",
+                {"messages": [], "stream": stream},
+                engine_name=NAME,
+                public_name=PUBLIC,
+                cache_salt="acme",
+                request_id="r1",
+                shows_usage=shows_usage,
+                shows_cost=shows_cost,
+                price=price,
+                choices=choices,
+                usage=usage,
+                head_timeout_s=5.0,
+                idle_timeout_s=5.0,
+            ) as forward:
+                yield forward, usage, server
+        finally:
+            client.close()
+
+
+async def read_into(got: list[bytes], forward: Forward) -> None:
+    async for chunk in forward.chunks():
+        got.append(chunk)
+
+
+async def all_of(forward: Forward) -> list[bytes]:
+    return [chunk async for chunk in forward.chunks()]
