@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
-from gateway.limits.counters import Cap, Counter
+from gateway.limits.caps import Cap
+from gateway.limits.counters import Counter
 from gateway.limits.holds import DOOR, Ask, begins
 from gateway.limits.lending import CapWish, Grants, Lender, LenderLost, Pool, RateWish
 from gateway.limits.rates import LentRate
@@ -60,7 +61,7 @@ class Borrower:
         """Return when the request fits, or it is no use to wait. Raises `Overloaded` when nobody can tell."""
         now_s = time.monotonic()
         needs = [need for counter in counters for need in _needs(counter, ask)]
-        if any(limit.hopeless(units, now_s) for limit, units in needs):
+        if any(limit.cannot_fit(units, now_s) for limit, units in needs):
             return
         for limit, units in needs:
             limit.waiting.append(units)

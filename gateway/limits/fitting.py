@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gateway.limits.counters import Budget, Counter
+from gateway.limits.caps import Budget
+from gateway.limits.counters import Counter
 from registry.catalog.snapshot import TariffEntry
 from registry.money import completion_within, most_nano
 

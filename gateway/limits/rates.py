@@ -103,7 +103,7 @@ class LentRate(Rate):
         """How long until the bucket has so many beside the stock."""
         return super().wait_s(units - self.stock, now_s)
 
-    def hopeless(self, units: int, now_s: float) -> bool:
+    def cannot_fit(self, units: int, now_s: float) -> bool:
         """Whether it is no use to ask the lender: it said how full the bucket is, and nobody can have filled it."""
         return units > self.limit or (now_s < self.refused_s + REFUSED_S and units > self.free(now_s))
 

@@ -6,7 +6,8 @@ import math
 from typing import Literal
 
 from gateway.errors import Headers, Overloaded, QuotaExceeded, RateLimited, Unpriced
-from gateway.limits.counters import Budget, Counter
+from gateway.limits.caps import Budget
+from gateway.limits.counters import Counter
 from gateway.limits.rates import Rate
 from gateway.limits.sizes import Size, Units
 from registry.days import as_datetime

@@ -12,7 +12,8 @@ from pydantic import Field
 
 from gateway.api.admin.office import Office
 from gateway.api.admin.shapes import After, Limit, Next, Shape
-from gateway.limits.counters import Budget, Counter
+from gateway.limits.caps import Budget
+from gateway.limits.counters import Counter
 from registry.days import as_datetime
 from registry.limits.spending import Parts, Spent
 from registry.money import nano_to_dollars
