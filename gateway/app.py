@@ -30,8 +30,6 @@ from gateway.api.translate import translate_errors
 from gateway.catalog_watch import CatalogWatch
 from gateway.desk import Desk
 from gateway.errors import MethodNotAllowed, Overloaded
-from gateway.experiments.skews import SkewWatch
-from gateway.experiments.units import Units
 from gateway.fleet.candidate import Candidate, candidate_of
 from gateway.fleet.worker import FleetWorker
 from gateway.journal.journal import Journal
@@ -46,6 +44,8 @@ from gateway.path import House
 from gateway.request_log import Request, RequestLog
 from gateway.serving.identity import Identity
 from gateway.settings import GatewaySettings
+from gateway.splits.skews import SkewWatch
+from gateway.splits.units import Units
 from gateway.steps.admit import Admission
 from registry.ledger.output_lengths import count_lengths
 from registry.limits.budget_warnings import BudgetWarningBooks

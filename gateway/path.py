@@ -15,7 +15,6 @@ from gateway.dispute import Dispute
 from gateway.engines.abilities import who_cannot
 from gateway.engines.connection import EngineBroke, EngineTimeout, EngineUnreachable
 from gateway.errors import AnswerTimeout, ApiError, EngineFailed, Overloaded
-from gateway.experiments.units import Units
 from gateway.fleet.view import CannotLoad
 from gateway.handoffs import Arm, Call, Principal, Usage
 from gateway.journal.journal import Journal
@@ -26,6 +25,7 @@ from gateway.limits.refusal_counts import RefusalCounts
 from gateway.metrics import Metrics
 from gateway.request_log import RequestLog
 from gateway.settings import GatewaySettings
+from gateway.splits.units import Units
 from gateway.steps.admit import Admission
 from gateway.steps.assign import assign
 from gateway.steps.authenticate import authenticate

@@ -145,7 +145,7 @@ def history(name: str = Adapter, json_output: bool = JsonFlag) -> None:
     with _open_registry() as registry:
         ref = parse_ref(name)
         moves = registry.adapters.history(ref)
-        splits = registry.experiments.history(ref)
+        splits = registry.splits.history(ref)
     if json_output:
         print_json({"moves": moves, "splits": splits})
         return
@@ -179,7 +179,7 @@ def split(
             swap = registry.swaps.request_ramp(ref, weighed, alias=alias, actor=actor(), reason=reason)
         swap = _follow(registry, swap, timeout_s, json_output)
         changed = swap.detail.get("ended_split" if end else "split")
-        info = next((split for split in registry.experiments.history(ref) if split.id == changed), None)
+        info = next((split for split in registry.splits.history(ref) if split.id == changed), None)
     if json_output:
         print_json({"split": info, "swap": swap})
     elif info is not None:

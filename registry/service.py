@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from registry.db import Database
 from registry.errors import InvalidInput
@@ -30,11 +31,29 @@ if TYPE_CHECKING:
     from registry.limits.store import Limits
     from registry.prices.tariffs import Tariffs
     from registry.splits.skews import SplitSkews
-    from registry.splits.store import Experiments
+    from registry.splits.store import Splits
     from registry.swaps.store import Swaps
     from registry.tenants.actions import Actions
     from registry.tenants.model_names import ModelNames
     from registry.tenants.store import Tenants
+
+T = TypeVar("T")
+
+
+class Store(Generic[T]):
+    """A store that needs nothing but the database, imported and made when it is first asked for."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self._module = module
+        self._name = name
+
+    def __set_name__(self, _owner: type, attribute: str) -> None:
+        self._attribute = attribute
+
+    def __get__(self, registry: Registry, _owner: type) -> T:
+        store: T = getattr(import_module(self._module), self._name)(registry.db)
+        vars(registry)[self._attribute] = store  # from now on it is found there, before this descriptor
+        return store
 
 
 class Registry:
@@ -42,6 +61,22 @@ class Registry:
 
     A store is imported when it is asked for: most commands need one or two of them, and imports are most of their time.
     """
+
+    tenants: Store[Tenants] = Store("registry.tenants.store", "Tenants")
+    model_names: Store[ModelNames] = Store("registry.tenants.model_names", "ModelNames")
+    actions: Store[Actions] = Store("registry.tenants.actions", "Actions")
+    swaps: Store[Swaps] = Store("registry.swaps.store", "Swaps")
+    splits: Store[Splits] = Store("registry.splits.store", "Splits")
+    skews: Store[SplitSkews] = Store("registry.splits.skews", "SplitSkews")
+    workers: Store[Workers] = Store("registry.fleet.workers", "Workers")
+    leadership: Store[Leadership] = Store("registry.fleet.leadership", "Leadership")
+    drains: Store[Drains] = Store("registry.fleet.drains", "Drains")
+    ledger: Store[Ledger] = Store("registry.ledger.store", "Ledger")
+    refusals: Store[RefusalBooks] = Store("registry.ledger.refusals", "RefusalBooks")
+    readings: Store[EngineReadings] = Store("registry.ledger.engine_readings", "EngineReadings")
+    tariffs: Store[Tariffs] = Store("registry.prices.tariffs", "Tariffs")
+    limits: Store[Limits] = Store("registry.limits.store", "Limits")
+    spending: Store[SpendingBooks] = Store("registry.limits.spending", "SpendingBooks")
 
     def __init__(self, settings: RegistrySettings) -> None:
         self.settings = settings
@@ -77,115 +112,10 @@ class Registry:
 
         return VersionFiles(self.db, self.blobs, self.settings.adapter_cache_dir)
 
-    @cached_property
-    def tenants(self) -> Tenants:
-        """Tenants, their keys and external model names."""
-        from registry.tenants.store import Tenants
-
-        return Tenants(self.db)
-
-    @cached_property
-    def model_names(self) -> ModelNames:
-        """What tenants call models."""
-        from registry.tenants.model_names import ModelNames
-
-        return ModelNames(self.db)
-
-    @cached_property
-    def actions(self) -> Actions:
-        """What operators have done."""
-        from registry.tenants.actions import Actions
-
-        return Actions(self.db)
-
-    @cached_property
-    def swaps(self) -> Swaps:
-        """Promotes, rollbacks and ramps."""
-        from registry.swaps.store import Swaps
-
-        return Swaps(self.db)
-
-    @cached_property
-    def workers(self) -> Workers:
-        """Gateway workers and what they have in force."""
-        from registry.fleet.workers import Workers
-
-        return Workers(self.db)
-
-    @cached_property
-    def leadership(self) -> Leadership:
-        """The lease of the fleet's controller."""
-        from registry.fleet.leadership import Leadership
-
-        return Leadership(self.db)
-
-    @cached_property
-    def drains(self) -> Drains:
-        """Orders to take engines out of traffic."""
-        from registry.fleet.drains import Drains
-
-        return Drains(self.db)
-
-    @cached_property
-    def experiments(self) -> Experiments:
-        """Splits."""
-        from registry.splits.store import Experiments
-
-        return Experiments(self.db)
-
-    @cached_property
-    def skews(self) -> SplitSkews:
-        """Units that are too much of a split."""
-        from registry.splits.skews import SplitSkews
-
-        return SplitSkews(self.db)
-
-    @cached_property
-    def ledger(self) -> Ledger:
-        """Usage and prices to compare with."""
-        from registry.ledger.store import Ledger
-
-        return Ledger(self.db)
-
-    @cached_property
-    def readings(self) -> EngineReadings:
-        """Engines' own counters."""
-        from registry.ledger.engine_readings import EngineReadings
-
-        return EngineReadings(self.db)
-
-    @cached_property
-    def tariffs(self) -> Tariffs:
-        """Dated token prices."""
-        from registry.prices.tariffs import Tariffs
-
-        return Tariffs(self.db)
-
-    @cached_property
-    def limits(self) -> Limits:
-        """What tenants, keys and adapters may use."""
-        from registry.limits.store import Limits
-
-        return Limits(self.db)
-
-    @cached_property
-    def refusals(self) -> RefusalBooks:
-        """Requests that were refused, by reason."""
-        from registry.ledger.refusals import RefusalBooks
-
-        return RefusalBooks(self.db)
-
-    @cached_property
-    def spending(self) -> SpendingBooks:
-        """What budgets have spent."""
-        from registry.limits.spending import SpendingBooks
-
-        return SpendingBooks(self.db)
-
     def load(self) -> None:
         """Import every store now: a process that lives long must not meet a newer release's files later."""
         for name, member in vars(Registry).items():
-            if isinstance(member, cached_property):
+            if isinstance(member, (Store, cached_property)):
                 getattr(self, name)
         self.blobs.check()
 

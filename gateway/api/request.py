@@ -54,7 +54,7 @@ class InferenceRequest:
     `max_output_tokens` bounds each of the `choices` answers (n × prompts); None means as much as the context holds.
     `bounded_by_us` says that the client named no bound and `hold` chose one.
     `needs` is what the engine must be able to do that not every one can.
-    `conversation_id` and `user` are what the client says about whose request it is, for the unit of experiments.
+    `conversation_id` and `user` are what the client says about whose request it is, for the unit of a split.
     """
 
     endpoint: Endpoint

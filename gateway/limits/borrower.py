@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from gateway.limits.caps import Cap
 from gateway.limits.counters import Counter
-from gateway.limits.holds import DOOR, Ask, begins
+from gateway.limits.holds import DOOR, Reservation, begins
 from gateway.limits.lending import CapWish, Grants, Lender, LenderLost, Pool, RateWish
 from gateway.limits.rates import LentRate
 from gateway.limits.refusals import cannot_count
@@ -57,10 +57,10 @@ class Borrower:
         """Whether the lender did not answer when it was asked last."""
         return self._lost_s is not None
 
-    async def borrow(self, counters: list[Counter], ask: Ask, fits: Callable[[], bool]) -> None:
+    async def borrow(self, counters: list[Counter], reservation: Reservation, fits: Callable[[], bool]) -> None:
         """Return when the request fits, or it is no use to wait. Raises `Overloaded` when nobody can tell."""
         now_s = time.monotonic()
-        needs = [need for counter in counters for need in _needs(counter, ask)]
+        needs = [need for counter in counters for need in _needs(counter, reservation)]
         if any(limit.cannot_fit(units, now_s) for limit, units in needs):
             return
         for limit, units in needs:
@@ -227,20 +227,20 @@ class Borrower:
         self._poke.set()
 
 
-def _needs(counter: Counter, ask: Ask) -> list[tuple[Cap | LentRate, int]]:
+def _needs(counter: Counter, reservation: Reservation) -> list[tuple[Cap | LentRate, int]]:
     """What a request takes of each limit of a scope."""
     needs: list[tuple[Cap | LentRate, int]] = []
-    if begins(counter, ask):
+    if begins(counter, reservation):
         if counter.places is not None:
             needs.append((counter.places, 1))
         if isinstance(counter.requests, LentRate):
             needs.append((counter.requests, 1))
-    if ask is DOOR:
+    if reservation is DOOR:
         return needs
     if isinstance(counter.tokens, LentRate):
-        needs.append((counter.tokens, ask.rate_tokens))
+        needs.append((counter.tokens, reservation.rate_tokens))
     for budget in counter.budgets:
-        needs.append((budget, ask.nano if budget.in_dollars else ask.tokens))
+        needs.append((budget, reservation.nano if budget.in_dollars else reservation.tokens))
     return needs
 
 

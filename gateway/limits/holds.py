@@ -8,7 +8,7 @@ from gateway.limits.refusals import cannot_count, out_of_budget, over_rate, too_
 from gateway.limits.sizes import Size
 
 
-class Ask:
+class Reservation:
     """The most that one request can use, before it has begun.
 
     `rate_tokens` is a guess, for the limit per minute; `tokens` and `nano` are bounds, for budgets. `nano` is 0 when no
@@ -24,32 +24,32 @@ class Ask:
         self.size = Size(rate_tokens, tokens) if size is None else size
 
 
-NOTHING = Ask(0, 0, 0)
+NOTHING = Reservation(0, 0, 0)
 """Of a request under limits that count no tokens and no dollars."""
 
 
-DOOR = Ask(0, 0, 0)
+DOOR = Reservation(0, 0, 0)
 """Of a request whose body is not read: a place and a unit of the rate of its tenant and of its key, and no tokens."""
 
 
-def begins(counter: Counter, ask: Ask) -> bool:
+def begins(counter: Counter, reservation: Reservation) -> bool:
     """Whether this takes a place and a unit of the rate of requests, which each scope gives once to a request."""
-    return counter.at_door is (ask is DOOR)
+    return counter.at_door is (reservation is DOOR)
 
 
-def hold_on(counter: Counter, ask: Ask, now_s: float, at_ms: int) -> bool:
+def hold_on(counter: Counter, reservation: Reservation, now_s: float, at_ms: int) -> bool:
     """Hold on one scope, all that it limits or nothing. The hot path: everything is looked at once."""
     if not counter.starts_ms <= at_ms < counter.ends_ms:
         counter.roll(at_ms)
     requests = None
-    takes = begins(counter, ask)
+    takes = begins(counter, reservation)
     if takes:
         places, requests = counter.places, counter.requests
         if places is not None and counter.in_flight >= places.allowed:
             return False
         if requests is not None and not requests.take_if_free(1, now_s):
             return False
-    if ask is not DOOR and not _hold_use(counter, ask, now_s):
+    if reservation is not DOOR and not _hold_use(counter, reservation, now_s):
         if requests is not None:
             requests.take(-1, now_s)
         return False
@@ -58,62 +58,62 @@ def hold_on(counter: Counter, ask: Ask, now_s: float, at_ms: int) -> bool:
     return True
 
 
-def _hold_use(counter: Counter, ask: Ask, now_s: float) -> bool:
+def _hold_use(counter: Counter, reservation: Reservation, now_s: float) -> bool:
     """Hold tokens and dollars."""
     tokens = counter.tokens
-    held_nano, held_tokens = counter.held_nano + ask.nano, counter.held_tokens + ask.tokens
+    held_nano, held_tokens = counter.held_nano + reservation.nano, counter.held_tokens + reservation.tokens
     if held_nano > counter.nano_room or held_tokens > counter.token_room:
         return False
-    if tokens is not None and not tokens.take_if_free(ask.rate_tokens, now_s):
+    if tokens is not None and not tokens.take_if_free(reservation.rate_tokens, now_s):
         return False
     counter.held_nano = held_nano
     counter.held_tokens = held_tokens
     return True
 
 
-def undo(counter: Counter, ask: Ask, now_s: float) -> None:
+def undo(counter: Counter, reservation: Reservation, now_s: float) -> None:
     """Give back all that was held on one scope for a request that may not begin."""
-    takes = begins(counter, ask)
+    takes = begins(counter, reservation)
     counter.in_flight -= takes
-    counter.held_tokens -= ask.tokens
-    counter.held_nano -= ask.nano
+    counter.held_tokens -= reservation.tokens
+    counter.held_nano -= reservation.nano
     if takes and counter.requests is not None:
         counter.requests.take(-1, now_s)
     if counter.tokens is not None:
-        counter.tokens.take(-ask.rate_tokens, now_s)
+        counter.tokens.take(-reservation.rate_tokens, now_s)
 
 
-def lacks(counter: Counter, ask: Ask, now_s: float, at_ms: int) -> bool:
+def lacks(counter: Counter, reservation: Reservation, now_s: float, at_ms: int) -> bool:
     """Whether this scope lets the request not begin now."""
     if not counter.starts_ms <= at_ms < counter.ends_ms:
         counter.roll(at_ms)
     places, requests, tokens = counter.places, counter.requests, counter.tokens
-    if begins(counter, ask) and (
+    if begins(counter, reservation) and (
         (places is not None and counter.in_flight >= places.allowed)
         or (requests is not None and requests.lacks(1, now_s))
     ):
         return True
-    return ask is not DOOR and (
-        counter.held_nano + ask.nano > counter.nano_room
-        or counter.held_tokens + ask.tokens > counter.token_room
-        or (tokens is not None and tokens.lacks(ask.rate_tokens, now_s))
+    return reservation is not DOOR and (
+        counter.held_nano + reservation.nano > counter.nano_room
+        or counter.held_tokens + reservation.tokens > counter.token_room
+        or (tokens is not None and tokens.lacks(reservation.rate_tokens, now_s))
     )
 
 
-def refusal(counter: Counter, ask: Ask, now_s: float) -> ApiError:
+def refusal(counter: Counter, reservation: Reservation, now_s: float) -> ApiError:
     """Why this scope lets the request not begin; only when it does not."""
     scope, tokens = counter.scope, counter.tokens
-    places, requests = (counter.places, counter.requests) if begins(counter, ask) else (None, None)
+    places, requests = (counter.places, counter.requests) if begins(counter, reservation) else (None, None)
     if places is not None and counter.in_flight >= places.allowed:
         return too_many_at_once(scope, places.limit)
     if requests is not None and requests.lacks(1, now_s):
         return over_rate(scope, "requests", requests, 1, now_s)
-    if tokens is not None and tokens.lacks(ask.rate_tokens, now_s):
-        return over_rate(scope, "tokens", tokens, ask.rate_tokens, now_s, ask.size)
+    if tokens is not None and tokens.lacks(reservation.rate_tokens, now_s):
+        return over_rate(scope, "tokens", tokens, reservation.rate_tokens, now_s, reservation.size)
     if counter.unread:
         return cannot_count(scope)
     for budget in counter.budgets:
-        units = ask.nano if budget.in_dollars else ask.tokens
+        units = reservation.nano if budget.in_dollars else reservation.tokens
         if budget.used() + units > budget.allowed:
-            return out_of_budget(scope, budget, units, ask.size)
+            return out_of_budget(scope, budget, units, reservation.size)
     raise AssertionError(f"{scope} has refused a request for nothing")

@@ -20,7 +20,7 @@ from typing import Protocol
 from gateway.cost.tariff import price_of
 from gateway.handoffs import Arm, Principal, Usage
 from gateway.limits.counters import Counter
-from gateway.limits.holds import DOOR, Ask, begins, hold_on, lacks, refusal, undo
+from gateway.limits.holds import DOOR, Reservation, begins, hold_on, lacks, refusal, undo
 from gateway.limits.ledger_reader import BookReader, Ledger
 from gateway.limits.refusals import Headers, cannot_count, headers_of, no_price
 from gateway.limits.warnings import warning_headers
@@ -73,7 +73,7 @@ class Source(Protocol):
     def lost(self) -> bool:
         """Whether who lends did not answer when it was asked last."""
 
-    async def borrow(self, counters: list[Counter], ask: Ask, fits: Callable[[], bool]) -> None:
+    async def borrow(self, counters: list[Counter], reservation: Reservation, fits: Callable[[], bool]) -> None:
         """Return when the request fits, or it is no use to wait. Raises `Overloaded` when nobody can tell."""
 
     def released(self, counter: Counter) -> None:
@@ -197,7 +197,7 @@ class Limits:
             self.hold(counters, DOOR, self.clock_ms())
         return Entry(self, counters)
 
-    async def open(self, standing: Standing, ask: Ask) -> Bill:
+    async def open(self, standing: Standing, reservation: Reservation) -> Bill:
         """The bill of a request, which holds what is asked for.
 
         Raises `RateLimited`, `QuotaExceeded`, `Unpriced` or `Overloaded`; then nothing is held.
@@ -213,40 +213,40 @@ class Limits:
                 if not self._fails_open:
                     raise cannot_count(counter.scope)
                 counter.go_on_unread()
-        if self.source is not None and not self.fits(counters, ask):
-            await self.source.borrow(counters, ask, lambda: self.fits(counters, ask))
-        return Bill(self, standing, ask)
+        if self.source is not None and not self.fits(counters, reservation):
+            await self.source.borrow(counters, reservation, lambda: self.fits(counters, reservation))
+        return Bill(self, standing, reservation)
 
-    def fits(self, counters: list[Counter], ask: Ask) -> bool:
+    def fits(self, counters: list[Counter], reservation: Reservation) -> bool:
         """Whether all of these scopes have enough here."""
         now_s, at_ms = time.monotonic(), self.clock_ms()
-        return not any(lacks(counter, ask, now_s, at_ms) for counter in counters)
+        return not any(lacks(counter, reservation, now_s, at_ms) for counter in counters)
 
-    def hold(self, counters: list[Counter], ask: Ask, at_ms: int) -> None:
+    def hold(self, counters: list[Counter], reservation: Reservation, at_ms: int) -> None:
         """Hold on all of these scopes or on none, in the windows of this instant.
 
         Raises `RateLimited`, `QuotaExceeded` or `Overloaded`.
         """
         now_s = time.monotonic()
         for number, counter in enumerate(counters):
-            if not hold_on(counter, ask, now_s, at_ms):
+            if not hold_on(counter, reservation, now_s, at_ms):
                 for before in counters[:number]:
-                    undo(before, ask, now_s)
-                error = refusal(counter, ask, now_s)
+                    undo(before, reservation, now_s)
+                error = refusal(counter, reservation, now_s)
                 for one in counters:
                     one.refresh(now_s)
                 error.headers += headers_of(counters, now_s)
                 raise error
 
-    def release(self, counters: list[Counter], ask: Ask, used_tokens: int) -> None:
+    def release(self, counters: list[Counter], reservation: Reservation, used_tokens: int) -> None:
         """Give back what was held, and count what was used on the rates."""
         now_s = time.monotonic()
         for counter in counters:
-            counter.in_flight -= begins(counter, ask)
-            counter.held_tokens -= ask.tokens
-            counter.held_nano -= ask.nano
+            counter.in_flight -= begins(counter, reservation)
+            counter.held_tokens -= reservation.tokens
+            counter.held_nano -= reservation.nano
             if counter.tokens is not None:
-                counter.tokens.take(used_tokens - ask.rate_tokens, now_s)
+                counter.tokens.take(used_tokens - reservation.rate_tokens, now_s)
             if counter.contended and self.source is not None:
                 self.source.released(counter)
 
@@ -283,32 +283,42 @@ class Bill:
     are timed from then on by a clock that does not jump: else one could begin in a window that has no room for it.
     """
 
-    __slots__ = ("_ask", "_held_at_ms", "_held_s", "_last_ms", "_limits", "_standing", "_used", "headers", "price")
+    __slots__ = (
+        "_held_at_ms",
+        "_held_s",
+        "_last_ms",
+        "_limits",
+        "_reservation",
+        "_standing",
+        "_used",
+        "headers",
+        "price",
+    )
 
-    def __init__(self, limits: Limits, standing: Standing, ask: Ask | None) -> None:
-        """Without an `ask` nothing is held. Raises what `Limits.hold` raises; then nothing is held either."""
+    def __init__(self, limits: Limits, standing: Standing, reservation: Reservation | None) -> None:
+        """Without a `reservation` nothing is held. Raises what `Limits.hold` raises; then nothing is held either."""
         self._limits = limits
         self._standing = standing
-        self._ask = ask
+        self._reservation = reservation
         self._used = 0
         self.price = standing.price
         self._held_s, self._held_at_ms = time.perf_counter(), limits.clock_ms()
         self._last_ms = day_of(self._held_at_ms)[1] - 1
         self.headers: Headers = ()
         """What its answer says of the limits."""
-        if ask is not None:
-            limits.hold(standing.counters, ask, self._held_at_ms)
+        if reservation is not None:
+            limits.hold(standing.counters, reservation, self._held_at_ms)
             self.headers = headers_of(standing.counters, time.monotonic()) + warning_headers(standing.counters)
 
     @property
     def held_prompt(self) -> int:
         """The most tokens that its prompts have, by which a budget holds; 0 where none are held."""
-        return 0 if self._ask is None else self._ask.size.prompt
+        return 0 if self._reservation is None else self._reservation.size.prompt
 
     def now_ms(self) -> int:
         """The time of an attempt that begins now, in milliseconds since the epoch."""
         at_ms = self._held_at_ms + int((time.perf_counter() - self._held_s) * 1000)
-        return at_ms if self._ask is None else min(at_ms, self._last_ms)
+        return at_ms if self._reservation is None else min(at_ms, self._last_ms)
 
     def charge(self, usage: Usage, outcome: str, started_at_ms: int) -> int | None:
         """What an attempt costs, in nano-dollars; `None` when no price is known. Failures of ours cost nothing."""
@@ -327,5 +337,5 @@ class Bill:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._ask is not None:
-            self._limits.release(self._standing.counters, self._ask, self._used)
+        if self._reservation is not None:
+            self._limits.release(self._standing.counters, self._reservation, self._used)

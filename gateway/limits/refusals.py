@@ -95,7 +95,7 @@ def over_rate(
     ).by(scope, reason)
 
 
-def out_of_budget(scope: str, budget: Budget, ask: int, size: Size) -> RateLimited | QuotaExceeded:
+def out_of_budget(scope: str, budget: Budget, most: int, size: Size) -> RateLimited | QuotaExceeded:
     """The budget cannot pay for the most that this request, of this size, could use.
 
     When only what running requests hold is in the way, it is worth trying again in a moment, and otherwise not before
@@ -103,7 +103,7 @@ def out_of_budget(scope: str, budget: Budget, ask: int, size: Size) -> RateLimit
     """
     window, unit, left = budget.window, budget.unit, budget.limit - budget.spent_by_all()
     reason = f"{window.name}_{unit}"
-    if ask <= left:
+    if most <= left:
         return RateLimited(
             f"What is left of the {window.name} budget of {_named(scope)} is held by requests that run. "
             "Try again in 1 s.",
@@ -120,14 +120,16 @@ def out_of_budget(scope: str, budget: Budget, ask: int, size: Size) -> RateLimit
     else:
         units: Units = "nano" if budget.in_dollars else "tokens"
         remedy = size.remedy(units, left)
-        told += f"has {_amount(left, unit)} left; this request can use {_amount(ask, unit)}{size.said()}. "
+        told += f"has {_amount(left, unit)} left; this request can use {_amount(most, unit)}{size.said()}. "
         waiting = f"wait until {begins_anew}"
         if size.remedy(units, budget.limit) is None:
             told += "No request is so small: ask the operator to raise it."
         elif remedy is None:
             told += f"Ask the operator to raise it, or {waiting}."
         else:
-            told += f"{remedy}, or {waiting}." if ask <= budget.limit else f"{remedy}, or ask the operator to raise it."
+            told += (
+                f"{remedy}, or {waiting}." if most <= budget.limit else f"{remedy}, or ask the operator to raise it."
+            )
     return QuotaExceeded(told, code="insufficient_quota").by(scope, reason)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.experiments.assignment import bucket_of, choose
 from gateway.handoffs import Arm, Target, Unit
+from gateway.splits.assignment import bucket_of, choose
 
 
 def assign(target: Target, unit: Unit | None) -> Arm:

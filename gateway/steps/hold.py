@@ -26,7 +26,7 @@ from gateway.cost.normalization import growth
 from gateway.desk import Desk
 from gateway.handoffs import Arm, Principal
 from gateway.limits.fitting import decided_by_prompt, longest_answers
-from gateway.limits.holds import NOTHING, Ask
+from gateway.limits.holds import NOTHING, Reservation
 from gateway.limits.limits import Bill, Limits
 from gateway.limits.output_lengths import OutputLengths
 from gateway.limits.prompt_tokens import PromptTokens
@@ -75,8 +75,8 @@ async def hold(
         fits = longest_answers(standing.counters, rate_prompt, prompt, standing.price, answers)
         request = _bounded(request, max(1, fits // request.choices))
     size = _size(rate_prompt, prompt, least, request, standing.price)
-    ask = Ask(size.most("rate_tokens"), size.most("tokens"), size.most("nano"), size)
-    return request, await limits.open(standing, ask)
+    reservation = Reservation(size.most("rate_tokens"), size.most("tokens"), size.most("nano"), size)
+    return request, await limits.open(standing, reservation)
 
 
 def _size(rate_prompt: int, prompt: int, least: int, request: InferenceRequest, price: TariffEntry | None) -> Size:

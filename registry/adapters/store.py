@@ -89,21 +89,7 @@ class Adapters:
             ).one_or_none()
             created = version is None
             if version is None:
-                number = _next_number(session, row.id, base_info.digest)
-                version = Version(
-                    adapter_id=row.id,
-                    major=number.major,
-                    minor=number.minor,
-                    manifest_digest=digest,
-                    base_digest=base_info.digest,
-                    facts=asdict(facts),
-                    lineage=dict(lineage),
-                    quarantined=None,
-                    created_at_ms=now_ms(),
-                )
-                session.add(version)
-                session.flush()
-                session.refresh(version)  # as it will be read: JSON has no tuples
+                version = _add_version(session, row, digest, base_info.digest, asdict(facts), lineage)
             if proof is not None and proof_digest is not None:
                 record_proof(session, digest, proof_digest, proof, attached=False)
             return Published(version_info(session, row, version), created)
@@ -216,6 +202,33 @@ def _get_or_add_adapter(session: Session, tenant: str, name: str) -> Adapter:
         session.add(row)
         session.flush()
     return row
+
+
+def _add_version(
+    session: Session,
+    adapter: Adapter,
+    manifest_digest: str,
+    base_digest: str,
+    facts: Mapping[str, Any],
+    lineage: Mapping[str, Any],
+) -> Version:
+    """The adapter's next version. Its tenant's row is locked."""
+    number = _next_number(session, adapter.id, base_digest)
+    version = Version(
+        adapter_id=adapter.id,
+        major=number.major,
+        minor=number.minor,
+        manifest_digest=manifest_digest,
+        base_digest=base_digest,
+        facts=dict(facts),
+        lineage=dict(lineage),
+        quarantined=None,
+        created_at_ms=now_ms(),
+    )
+    session.add(version)
+    session.flush()
+    session.refresh(version)  # as it will be read: JSON has no tuples
+    return version
 
 
 def _next_number(session: Session, adapter_id: int, base_digest: str) -> VersionNumber:

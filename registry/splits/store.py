@@ -30,7 +30,7 @@ class SplitInfo:
     ended_at_ms: int | None
 
 
-class Experiments:
+class Splits:
     """The splits of all adapters; at most one is active for an alias."""
 
     def __init__(self, db: Database) -> None:

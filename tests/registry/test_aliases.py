@@ -78,7 +78,7 @@ def test_a_promote_ends_the_split_of_its_alias(shop: Shop) -> None:
     shop.promote("acme/triage@1.0")
     shop.split({"1.0": 5_000, "1.1": 5_000})
     shop.promote("acme/triage@1.1")
-    (split,) = shop.registry.experiments.history(PRODUCTION)
+    (split,) = shop.registry.splits.history(PRODUCTION)
     assert split.ended_at_ms is not None
     assert not shop.registry.catalog().adapters["acme", "triage"].splits
 

@@ -46,7 +46,7 @@ def test_a_ramp_changes_nothing_before_its_flip_and_never_moves_the_alias(served
     revision = served.registry.swaps.flip(swap.id)
     assert split_now(served) == TENTH
     flipped = served.registry.swaps.get(swap.id)
-    (split,) = served.registry.experiments.history(TRIAGE)
+    (split,) = served.registry.splits.history(TRIAGE)
     assert (flipped.state, flipped.arms) == (FLIPPED, swap.arms)
     assert (flipped.detail["split"], flipped.detail["ended_split"]) == (split.id, None)
     assert flipped.detail["revision"] == revision == served.registry.db.catalog_revision()
@@ -100,7 +100,7 @@ def test_a_ramp_is_not_flipped_when_an_arm_was_quarantined_meanwhile(served: Sho
     with pytest.raises(Conflict, match=rf"acme/triage@{bad} was quarantined meanwhile: it swears"):
         served.registry.swaps.flip(swap.id)
     assert served.registry.swaps.get(swap.id) == swap
-    (split,) = served.registry.experiments.history(TRIAGE)
+    (split,) = served.registry.splits.history(TRIAGE)
     assert split.ended_at_ms is None
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from gateway.experiments.assignment import bucket_of, choose
+from gateway.splits.assignment import bucket_of, choose
 from registry.errors import InvalidInput, NotFound
 from registry.names import parse_ref
 from registry.splits.store import SplitInfo
@@ -52,7 +52,7 @@ def test_weights_must_be_of_two_versions_and_sum_to_the_whole(served: Shop, weig
     with pytest.raises(InvalidInput, match=r"weights that sum to 100 %") as refused:
         served.split(weights)
     assert refused.value.param == "weights"
-    assert served.registry.experiments.history(TRIAGE) == []
+    assert served.registry.splits.history(TRIAGE) == []
 
 
 def test_what_does_not_exist_is_not_split(served: Shop) -> None:
@@ -114,7 +114,7 @@ def test_a_new_split_of_the_alias_ends_the_old_one_and_all_are_remembered(served
     second = served.split({"1.0": 5000, "1.1": 5000})
     ended = served.end_split()
     assert ended.id == second.id
-    history = served.registry.experiments.history(TRIAGE)
+    history = served.registry.splits.history(TRIAGE)
     assert [split.id for split in history if split.ended_at_ms is None] == [other.id]
     assert [split.arms for split in history if split.alias == "production"] == [
         (("1.0", 9000), ("1.1", 1000)),

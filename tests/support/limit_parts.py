@@ -12,7 +12,7 @@ from typing import Any
 from gateway.errors import QuotaExceeded, RateLimited
 from gateway.handoffs import Arm, Principal, Usage
 from gateway.limits.borrower import Borrower
-from gateway.limits.holds import Ask
+from gateway.limits.holds import Reservation
 from gateway.limits.lending import Lender
 from gateway.limits.limits import Bill, Entry, Limits
 from registry.catalog.snapshot import EMPTY, Catalog, LimitEntry, TariffEntry
@@ -86,7 +86,7 @@ class Process:
         entry = await self.limits.enter(self.catalog, PRINCIPAL)
         standing = self.limits.standing(self.catalog, PRINCIPAL, ARM)
         try:
-            return Request(entry, await self.limits.open(standing, Ask(tokens, tokens, tokens)))
+            return Request(entry, await self.limits.open(standing, Reservation(tokens, tokens, tokens)))
         except BaseException:
             entry.__exit__(None, None, None)
             raise

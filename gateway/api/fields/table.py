@@ -113,7 +113,7 @@ FORWARDED: dict[Endpoint, dict[str, Check]] = {
 }
 
 _HINTS: dict[str, Check] = {
-    "metadata": pairs,  # conversation_id in it names the unit of experiments
+    "metadata": pairs,  # conversation_id in it names the unit of a split
     "previous_response_id": text(512, least_chars=1),
     "usage": usage_options,  # include: the answer's usage has its cost
     "user": text(512),

@@ -7,11 +7,11 @@ import logging
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.experiments.units import Units
+from gateway.splits.units import Units
 from registry.fleet.workers import Workers
 from registry.splits.skews import SplitSkew, SplitSkews
 
-log = logging.getLogger("switchyard.experiments")
+log = logging.getLogger("switchyard.splits")
 LOOK_S = 5.0
 
 
