@@ -49,12 +49,11 @@ def write_adapter(
     modules: Sequence[str] = ("q_proj", "v_proj"),
     renamed: Mapping[str, str] | None = None,
     config: Mapping[str, Any] | None = None,
-    proof: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a LoRA adapter for the base whose config.json is `base`, and return `folder`.
 
     `scale` is the standard deviation of B (0 gives an adapter that changes nothing), `renamed` replaces module names
-    in the tensors, `config` overrides fields of adapter_config.json, `proof` becomes effect_proof.json.
+    in the tensors, and `config` overrides fields of adapter_config.json.
     """
     folder.mkdir(parents=True, exist_ok=True)
     draw, sizes, names = np.random.default_rng(seed), layer_sizes(base), renamed or {}
@@ -78,6 +77,10 @@ def write_adapter(
         **(config or {}),
     }
     (folder / "adapter_config.json").write_text(json.dumps(settings, indent=2))
-    if proof is not None:
-        (folder / "effect_proof.json").write_text(json.dumps(proof))
+    return folder
+
+
+def write_proof(folder: Path, proof: Mapping[str, Any]) -> Path:
+    """Put an effect proof into an adapter's folder, and return the folder."""
+    (folder / "effect_proof.json").write_text(json.dumps(proof))
     return folder

@@ -9,6 +9,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 from gateway.api.request_ids import new_id
 from gateway.errors import BadRequest
+from gateway.serving.reading import ReadingClock
 from gateway.serving.transfer import is_read, refuse_coding
 from gateway.serving.upgrade import PlainProtocol
 
@@ -107,12 +108,11 @@ class BoundedProtocol(PlainProtocol):
     head_timeout_s = HEAD_TIMEOUT_S
     reads_within_s = READS_WITHIN_S
     unwanted_bytes_per_s = UNWANTED_BYTES_PER_S
-    _reads: asyncio.TimerHandle | None = None
-    """Runs while more waits for the client than may, and while its connection ends and something waits for it."""
 
     def connection_made(self, transport: Any) -> None:
         """Start the clock."""
         super().connection_made(transport)
+        self._reading = ReadingClock(transport, self.loop, self.reads_within_s)
         self._serving: RequestResponseCycle | None = None
         """The request that is answered now, or was last; `cycle` is the one that was read last."""
         self._barren_bytes = 0
@@ -222,7 +222,7 @@ class BoundedProtocol(PlainProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the request that is answered, and those behind it: uvicorn tells only the one that was read last."""
         self._stop_clock()
-        self._is_reading()
+        self._reading.stop()
         waiting = [cycle for cycle, _ in self.pipeline]
         self.pipeline.clear()
         for cycle in (self._serving, *waiting):
@@ -234,44 +234,23 @@ class BoundedProtocol(PlainProtocol):
     def pause_writing(self) -> None:
         """A client that reads nothing would hold places, money of its tenant and memory for ever."""
         super().pause_writing()
-        self._expect_reading()
+        self._reading.start()
 
     def resume_writing(self) -> None:
         """It has read."""
         super().resume_writing()
         if not self.transport.is_closing():
-            self._is_reading()
+            self._reading.stop()
 
     def on_response_complete(self) -> None:
         """The last bytes of an answer have to be read too, if the connection ends with it."""
         super().on_response_complete()
-        self._expect_last_reading()
+        self._reading.start_if_closing()
 
     def timeout_keep_alive_handler(self) -> None:
         """Nothing has come for a while: close, when the client has read what waits for it."""
         super().timeout_keep_alive_handler()
-        self._expect_last_reading()
-
-    def _expect_last_reading(self) -> None:
-        if self.transport.is_closing() and self.transport.get_write_buffer_size():
-            self._expect_reading()
-
-    def _expect_reading(self) -> None:
-        if self._reads is None:
-            waiting = self.transport.get_write_buffer_size()
-            self._reads = self.loop.call_later(self.reads_within_s, self._look_for_reading, waiting)
-
-    def _look_for_reading(self, waited: int) -> None:
-        self._reads = None
-        if self.transport.get_write_buffer_size() >= waited:
-            self.transport.abort()
-        else:
-            self._expect_reading()
-
-    def _is_reading(self) -> None:
-        if self._reads is not None:
-            self._reads.cancel()
-            self._reads = None
+        self._reading.start_if_closing()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         cycle.__class__ = Cycle  # uvicorn makes it, and has no seam for another one

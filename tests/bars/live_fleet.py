@@ -40,6 +40,10 @@ KILL_AT_S, PROMOTE_AT_S = 20.0, 30.0
 TOKENS = 6
 START_DEADLINE_S = 400.0
 TICKET = "Ticket: my parcel is late and the tracking page shows nothing.\n"
+ADAPTERS = {
+    "acme/triage@1.0": ROOT / "examples" / "triage" / "adapter",
+    "globex/sentiment@1.0": ROOT / "examples" / "sentiment" / "adapter",
+}
 PROMPTS = (TICKET, "Review: the kettle leaks.\nLabel:")
 
 
@@ -57,16 +61,8 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
             lineage={},
         ).version  # other weights under the same name: the answers tell the versions apart
         engines = [_real(folder, EmbeddedEngine.serving(base, base_folder, free_port(), "cpu", 16)) for _ in range(2)]
-        for engine in engines:
-            stack.callback(engine.kill)
-            engine.start()
-        for engine in engines:
-            engine.wait_healthy()
-        folders = {
-            "acme/triage@1.0": ROOT / "examples" / "triage" / "adapter",
-            "globex/sentiment@1.0": ROOT / "examples" / "sentiment" / "adapter",
-        }
-        signatures = dict(asyncio.run(learn(engines[0].url, folders, {}, PROMPTS, TOKENS)))
+        _start_all(engines, stack)
+        signatures = dict(asyncio.run(learn(engines[0].url, ADAPTERS, {}, PROMPTS, TOKENS)))
         signatures[second.name] = signatures["globex/sentiment@1.0"]  # the very same weights
         engines[0].kill()  # what it learnt from is nothing that a gateway should find there
         engines[0].start()
@@ -89,32 +85,17 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
             healthy_s, swap = _kill_promote_restart(registry, _home_of(registry, engines), second.name, faults)
         asked = {record.last.request_id for record in records if record.last.status == 200}
         usage = _shipped(registry, asked)
-    engine_of = {str(row["request_id"]): str(row["engine"]) for row in usage}
     killed = faults[0].engine
-    served = min(
-        (
-            row["started_at_ms"] / 1000
-            for row in usage
-            if row["engine"] == killed and row["outcome"] == "ok" and row["started_at_ms"] / 1000 > healthy_s
-        ),
-        default=None,
-    )
     assert killed is not None
     loads_s = _last_loads_s(gateway.log, killed)
+    names = ("acme/triage", "globex/sentiment")
     figures: dict[str, Any] = report(
         records,
         faults,
-        [Return(killed, healthy_s + loads_s, served)],
-        Current(
-            {
-                f"{name}{alias}": f"{name}@1.0"
-                for name in ("acme/triage", "globex/sentiment")
-                for alias in ("", "@production")
-            },
-            moves_of(swap),
-        ),
+        [Return(killed, healthy_s + loads_s, _first_served_s(usage, killed, healthy_s))],
+        Current({f"{name}{alias}": f"{name}@1.0" for name in names for alias in ("", "@production")}, moves_of(swap)),
         signatures,
-        engine_of.get,
+        {str(row["request_id"]): str(row["engine"]) for row in usage}.get,
         slow_s=SLOW_S,
     )
     figures["detail"] |= {
@@ -124,6 +105,21 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
         "restart_s": healthy_s - faults[0].done,
     }
     return {"figures": figures, "bars": bars_of(figures), "speed": speed_of(figures)}
+
+
+def _start_all(engines: Sequence[EngineProcess], stack: ExitStack) -> None:
+    """Start them side by side; they are killed with the stack."""
+    for engine in engines:
+        stack.callback(engine.kill)
+        engine.start()
+    for engine in engines:
+        engine.wait_healthy()
+
+
+def _first_served_s(usage: Sequence[dict[str, Any]], engine: str, since_s: float) -> float | None:
+    """When the first request began that the engine answered after `since_s`; `None` if there is none."""
+    answered = [row["started_at_ms"] / 1000 for row in usage if row["engine"] == engine and row["outcome"] == "ok"]
+    return min((at_s for at_s in answered if at_s > since_s), default=None)
 
 
 def _real(folder: Path, engine: EmbeddedEngine) -> EngineProcess:

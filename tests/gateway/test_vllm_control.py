@@ -25,7 +25,7 @@ from gateway.engines.vllm.control import (
     VllmControl,
 )
 from gateway.engines.vllm.zero_adapter import write_zero_adapter
-from loadtest.folders import write_adapter
+from loadtest.folders import write_adapter, write_proof
 from loadtest.testing import MockEngine, free_port, run_mock_engine
 from registry.adapters.effect_proof import Difference, Probe, read_proof
 from registry.bases.model import describe_base
@@ -45,7 +45,7 @@ def base(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def adapter(tmp_path: Path) -> Path:
-    return write_adapter(tmp_path / "adapter", TinyBase().config, proof=proof())
+    return write_proof(write_adapter(tmp_path / "adapter", TinyBase().config), proof())
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from loadtest.folders import write_adapter
+from loadtest.folders import write_adapter, write_proof
 from tests.loadtest.mock_http import IDS, complete, load, logprob, mock, running, steps, stream_of, text
 
 LONG: dict[str, Any] = {"max_tokens": 20, "ignore_eos": True}
@@ -123,7 +123,7 @@ async def test_probes_are_answered_from_the_effect_proof(tmp_path: Path) -> None
     probe = {"token_ids": IDS, "positions": [1, 3], "base_logprobs": [-4.0, -5.0], "adapter_logprobs": [-1.0, -0.5]}
     proof = {"format": 1, "probes": [probe], "noise": 0.01}
     async with mock() as (engine, http):
-        await load(http, "one", write_adapter(tmp_path / "one", proof=proof))
+        await load(http, "one", write_proof(write_adapter(tmp_path / "one"), proof))
         assert [await logprob(http, position, "one") for position in (1, 3)] == [-1.0, -0.5]
         assert [await logprob(http, position) for position in (1, 3)] == [-4.0, -5.0]
         await load(http, "zero", write_adapter(tmp_path / "zero", scale=0.0))

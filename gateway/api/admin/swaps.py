@@ -147,6 +147,11 @@ class RampOrder(AliasOrder):
 
 def add_swaps(router: APIRouter, office: Office) -> None:
     """The routes."""
+    _add_moves(router, office)
+    _add_ramps(router, office)
+
+
+def _add_moves(router: APIRouter, office: Office) -> None:
     swaps = office.registry.swaps
 
     @router.get("/swaps")
@@ -196,6 +201,10 @@ def add_swaps(router: APIRouter, office: Office) -> None:
         )
         office.worker.wake()
         return SwapDocument.model_validate(swap)
+
+
+def _add_ramps(router: APIRouter, office: Office) -> None:
+    swaps = office.registry.swaps
 
     @router.post("/swaps/ramp", status_code=202)
     async def ramp(order: RampOrder) -> SwapDocument:

@@ -99,6 +99,11 @@ class MappingOutcome(MappingDocument):
 
 def add_tenants(router: APIRouter, office: Office) -> None:
     """The routes. They block, so they are plain functions: Starlette runs them in its thread pool."""
+    _add_customers(router, office)
+    _add_model_names(router, office)
+
+
+def _add_customers(router: APIRouter, office: Office) -> None:
     registry = office.registry
 
     @router.get("/tenants")
@@ -136,6 +141,10 @@ def add_tenants(router: APIRouter, office: Office) -> None:
         tag(response, info.etag)
         document = TenantDocument.model_validate(info)
         return TenantOutcome(**dict(document), in_force=registry.wait_until_served(WAIT_S))
+
+
+def _add_model_names(router: APIRouter, office: Office) -> None:
+    registry = office.registry
 
     @router.get("/tenants/{tenant}/models")
     def list_models(tenant: TenantName, after: After = None, limit: Limit = 200) -> MappingsDocument:
