@@ -38,8 +38,8 @@ ifeq ($(LOCK),requirements/cpu.txt)
 endif
 	@$(call live,installing $$(grep -c '==' $(LOCK)) packages pinned in $(LOCK),$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --require-hashes -r $(LOCK))
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
-	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c 'import gateway.app, gateway.doctor, gateway.serving.processes, gateway.up, registry.cli, rich.progress'
-	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m compileall -q -j 0 switchyard.py gateway registry trainer $$($(BIN)/python -c 'import typer; print(*typer.__path__)')
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c 'import gateway.app, gateway.doctor, gateway.serving.processes, gateway.up, switchyard.commands.adapters, rich.progress'
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m compileall -q -j 0 switchyard gateway registry trainer $$($(BIN)/python -c 'import typer; print(*typer.__path__)')
 	@touch $@
 
 up: setup ## Start engine and gateway with two sample tenants; Ctrl-C stops all

@@ -1,14 +1,10 @@
-"""`switchyard doctor`: what is there, what is known to be wrong with it, and whether engines keep tenants apart."""
+"""What `switchyard doctor` finds: what is there, what is wrong with it, and whether engines keep tenants apart."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
-from dataclasses import asdict
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
-
-import typer
 
 from gateway import checks
 from gateway.admin_client import admin_client
@@ -22,20 +18,15 @@ from gateway.engines.vllm.quirks import quirks_of
 from gateway.serving.running import RunningUp, gateway_of, running_up
 from gateway.settings import EngineSettings, GatewaySettings
 from registry.bases.store import BaseInfo
-from registry.console import JsonFlag, print_json, print_table, say
 from registry.errors import RegistryError
 from registry.service import Registry
 
 
-def doctor(
-    isolation: bool = typer.Option(
-        False,
-        "--isolation",
-        help="Also ask each engine whether adapters and base stay apart; from some seconds to two minutes each.",
-    ),
-    json_output: bool = JsonFlag,
-) -> None:
-    """Check wheels, CPU, memory, ports, base model and running engines; say what to do about each finding."""
+def examine_installation(*, isolation: bool) -> list[Check]:
+    """Wheels, processor, memory, ports, base model and running engines.
+
+    `isolation`: also whether each engine keeps adapters and base apart, from some seconds to two minutes each.
+    """
     configured = GatewaySettings()
     settings, up = _as_served(configured), running_up(configured.state_dir)
     if up is not None and settings is configured:  # its gateway does not answer yet, or not now
@@ -57,12 +48,7 @@ def doctor(
         found.append(Check("isolation", False, "not tested: no engine answers", "see the engines above"))
     elif isolation:
         found += check_isolation({one.url for one, check in zip(declared, engines, strict=True) if check.ok}, settings)
-    if json_output:
-        print_json([_document(check) for check in found])
-    else:
-        _print(found)
-    if not all(check.ok for check in found):
-        raise typer.Exit(1)
+    return found
 
 
 def _remedy_for_silence(url: str, up: RunningUp | None, settings: GatewaySettings, *, own: bool) -> str:
@@ -195,26 +181,3 @@ def _isolation(url: str, result: Isolation) -> Check:
         f"{first.speaker} to {first.prompt!r}: expected {first.expected!r}, got {first.got!r}"
     )
     return Check(title, False, found, "take it out of SWITCHYARD_ENGINES: it serves one tenant with another's weights")
-
-
-def _document(check: Check) -> dict[str, Any]:
-    """A check for scripts; defects as what people need to know of them."""
-    defects = [
-        {"name": defect.name, "effect": defect.effect, "cure": defect.cure, "upstream": defect.upstream}
-        for defect in check.defects
-    ]
-    return {**asdict(check), "remedy": None if check.ok else check.remedy, "defects": defects}
-
-
-def _print(found: Sequence[Check]) -> None:
-    print_table(
-        ("CHECK", "", "FOUND", "WHAT TO DO"),
-        ((check.name, "ok" if check.ok else "!!", check.found, "" if check.ok else check.remedy) for check in found),
-    )
-    for check in found:
-        if check.defects:
-            say("", f"Known defects of {check.name}, {check.found}:")
-            print_table(
-                ("DEFECT", "WHAT HAPPENS", "WHAT WE DO", "UPSTREAM"),
-                ((defect.name, defect.effect, defect.cure, defect.upstream) for defect in check.defects),
-            )

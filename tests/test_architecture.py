@@ -51,7 +51,7 @@ def test_packages_import_only_what_the_contracts_allow() -> None:
 
 
 def test_a_gateway_process_never_imports_what_only_training_needs() -> None:
-    assert loaded_by(f"import json, sys, gateway.app, gateway.cli, gateway.cost.cli\n{LOADED}") & HEAVY == set()
+    assert loaded_by(f"import json, sys, gateway.app, gateway.serving.one_process\n{LOADED}") & HEAVY == set()
 
 
 def test_a_gateway_does_not_hold_in_memory_what_it_may_never_need() -> None:
@@ -69,8 +69,8 @@ def test_the_help_of_a_registry_command_imports_neither_sql_nor_the_gateway(comm
 
 
 @pytest.mark.parametrize("command", ["train", "base"])
-def test_the_help_of_a_training_command_imports_no_training_library(command: str) -> None:
-    assert loaded_by(RUN, command, "--help") & (HEAVY | {"gateway"}) == set()
+def test_the_help_of_a_training_command_imports_nothing_of_the_other_rooms(command: str) -> None:
+    assert loaded_by(RUN, command, "--help") & (NOT_FOR_HELP | OURS) == set()
 
 
 @pytest.mark.parametrize("command", ["fleet", "engines", "residency", "quarantine"])
@@ -96,8 +96,7 @@ def test_a_command_that_reads_the_registry_imports_what_it_needs_and_no_more(
     monkeypatch.setenv("SWITCHYARD_STATE_DIR", str(tmp_path))
     with Registry.open(RegistrySettings(state_dir=tmp_path)):
         pass  # its schema is there
-    allowed = {"trainer"} if command.startswith("base") else set()
-    assert loaded_by(RUN, *command.split()) & READS == allowed
+    assert loaded_by(RUN, *command.split()) & READS == set()
 
 
 def test_a_command_that_reads_maps_the_tables_of_its_subject_only(

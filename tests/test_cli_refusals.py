@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.typed import as_typed
+from switchyard.typed import as_typed
 from tests.support.adapter_folders import write_adapter
 from tests.support.cli_runner import Run, done, run, tiny_base
 
@@ -155,7 +155,7 @@ def hub_import_in_a_new_process() -> subprocess.CompletedProcess[str]:
     """The hub's client reads HF_HUB_OFFLINE when it is imported."""
     command = ["adapters", "import", "org/name", "--to", "acme/x", "--base", "tiny"]
     return subprocess.run(
-        [sys.executable, ROOT / "switchyard.py", *command], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "switchyard", *command], capture_output=True, text=True, timeout=60, check=False
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.console import print_csv, print_json, print_table, say, visible
+from switchyard.console import print_csv, print_json, print_table, say, visible
 from tests.support.cli_runner import Run, done, run, tiny_base
 
 __all__ = ["done", "run", "tiny_base"]
@@ -65,15 +65,15 @@ def ways_around(tree: ast.AST) -> Iterator[str]:
 
 def test_nothing_but_the_console_prints() -> None:
     found = {}
-    sources = [ROOT / "switchyard.py"]
-    for room in ("registry", "gateway", "trainer"):
-        sources += (ROOT / room).rglob("*.py")
+    sources = [
+        source for room in ("switchyard", "registry", "gateway", "trainer") for source in (ROOT / room).rglob("*.py")
+    ]
     for source in sources:
-        if source != ROOT / "registry" / "console.py" and "migrations" not in source.parts:
+        if source != ROOT / "switchyard" / "console.py" and "migrations" not in source.parts:
             ways = sorted(set(ways_around(ast.parse(source.read_text()))))
             if ways:
                 found[str(source.relative_to(ROOT))] = ways
-    assert found == {}, "print with registry.console: say, print_table, print_json, live"
+    assert found == {}, "print with switchyard.console: say, print_table, print_json, live"
 
 
 @pytest.mark.parametrize("text", sorted(OUR_OWN))
@@ -126,7 +126,7 @@ def test_commands_show_what_others_have_named_as_data(done: Run, run: Run, tiny_
 
 def test_a_terminal_folds_long_names_and_gets_no_escape_from_data(tmp_path: Path) -> None:
     code = (
-        "from registry.console import live, print_table\n"
+        "from switchyard.console import live, print_table\n"
         "with live('[bold]\\x1b[5m :x:') as line: line.update('\\x1b]0;t\\x07[/]')\n"
         f"print_table(('NAME', 'B'), [('{'n' * 300}', '[bold]\\x1b[2J')])\n"
     )
@@ -171,7 +171,7 @@ def test_a_time_stays_on_one_line_where_another_column_can_be_folded() -> None:
 
 def on_a_terminal(columns: int, code: str) -> list[str]:
     """The lines that `code` prints on a terminal that is so wide, without colours."""
-    shown = bytes_on_a_terminal(columns, f"from registry.console import print_table; {code}")
+    shown = bytes_on_a_terminal(columns, f"from switchyard.console import print_table; {code}")
     return [line.rstrip() for line in re.sub(r"\x1b\[\d*m", "", shown.decode()).splitlines()]
 
 
@@ -197,7 +197,7 @@ def bytes_on_a_terminal(columns: int, code: str) -> bytes:
 
 
 def test_a_terminal_without_unicode_gets_escapes_and_no_traceback() -> None:
-    code = "from registry.console import print_table, say; say('é → –'); print_table(('A', 'B'), [('日本', None)])"
+    code = "from switchyard.console import print_table, say; say('é → –'); print_table(('A', 'B'), [('日本', None)])"
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, check=True)
     assert done.stdout.isascii()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from switchyard import BORROWED, COMMANDS, command_of
+from switchyard.command_line import COMMANDS, command_called
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -32,10 +32,8 @@ CALLS = [(page.name, call) for page in PAGES for call in documented(page)]
 
 def params_of(words: list[str]) -> tuple[list[str], set[str]]:
     """The words after the command's name, and the options that it has."""
-    command: Any = command_of(COMMANDS[words[0]][0])
+    command: Any = command_called(words[0])
     rest = words[1:]
-    if rest and rest[0] in BORROWED.get(words[0], {}):
-        command, rest = command_of(BORROWED[words[0]][rest[0]][0]), rest[1:]
     while rest and getattr(command, "commands", None) and not OPTION.match(rest[0]):
         assert rest[0] in command.commands or "|" in rest[0] or not rest[0].islower(), f"there is no {words}"
         if rest[0] not in command.commands:

@@ -1,4 +1,4 @@
-"""The table of every recipe key, made from the models that check recipes: `python -m trainer.reference`.
+"""The table of every recipe key, made from the models that check recipes.
 
 `docs/recipe.md` holds it, and a test holds the two against each other.
 """
@@ -13,7 +13,6 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from registry.console import say
 from trainer.recipe import RecipeModel
 
 HEADINGS = ("key", "default", "unit", "allowed", "meaning")
@@ -72,7 +71,3 @@ def _toml(value: Any) -> str:
 
 def _whole_line(text: str) -> str:
     return re.sub(r"\s+", " ", text).strip().replace("|", "\\|")
-
-
-if __name__ == "__main__":
-    say(*recipe_tables().removesuffix("\n").split("\n"))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from gateway.cost.tariff import price_of
 from registry.catalog.snapshot import Catalog
-from registry.console import when
+from registry.days import when
 from registry.ledger.corrections import Reprice
 from registry.ledger.rows import UsageRow
 from registry.ledger.usage_days import BILLED

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 
@@ -16,7 +17,7 @@ from gateway.serving import children
 from gateway.serving.children import STOP_TIMEOUT_S, StopSignals
 from gateway.serving.last_words import oom_kills, reason_of
 from gateway.serving.run_logs import RunLog
-from registry.console import live, say
+from gateway.serving.telling import Teller
 
 POLL_S = 0.25
 ASK_TIMEOUT_S = 2.0
@@ -60,10 +61,11 @@ class Role:
 class Child:
     """One role's process, and the next one when that has ended."""
 
-    def __init__(self, role: Role, logs: Path, signals: StopSignals) -> None:
+    def __init__(self, role: Role, logs: Path, signals: StopSignals, teller: Teller) -> None:
         self.role = role
         self.log = RunLog(logs / f"{role.name}.log")
         self._signals = signals
+        self._teller = teller
         self._process: subprocess.Popen[bytes] | None = None
         self._up = False
         self._since_s = 0.0
@@ -91,11 +93,13 @@ class Child:
         self.log.begin_run()
         self._start()
         assert self._process is not None
-        took_s = wait_until_up(
-            f"{role.name}: {role.doing}", role.ready_url, self._process, self.log, role.start_timeout_s, before
-        )
+        what = f"{role.name}: {role.doing}"
+        with self._teller.live(what) as line:
+            took_s = wait_until_up(
+                what, role.ready_url, self._process, self.log, role.start_timeout_s, before, line.update
+            )
         self._came_up()
-        say(f"{role.name:<9} up in {took_s:.1f} s at {role.url}")
+        self._teller.say(f"{role.name:<9} up in {took_s:.1f} s at {role.url}")
 
     def require_running(self) -> None:
         """Raise `StartFailed` with the reason when it has ended."""
@@ -184,18 +188,20 @@ class Child:
             self._say(f"{reason}{times}. Starting it again in {pause_s:.0f} s{meanwhile} (log: {self.log.path})")
 
     def _say(self, text: str) -> None:
-        say(f"{self.role.name:<9} {datetime.now():%H:%M:%S} {text}")
+        self._teller.say(f"{self.role.name:<9} {datetime.now():%H:%M:%S} {text}")
 
 
-def supervise(roles: Sequence[Role], logs: Path, greet: Callable[[], None], signals: StopSignals) -> None:
-    """Start every role, greet, and keep them running; returns never. All are stopped when it is left, the last first.
+def supervise(
+    roles: Sequence[Role], logs: Path, greet: Callable[[], None], signals: StopSignals, teller: Teller
+) -> NoReturn:
+    """Start every role, greet, and keep them running. All are stopped when it is left, the last first.
 
     Raises `StartFailed` when one does not come up at first, `Stopped` on a signal.
     """
     with ExitStack() as stack:
         started: list[Child] = []
         for role in roles:
-            child = Child(role, logs, signals)
+            child = Child(role, logs, signals, teller)
             stack.callback(child.stop)
             child.first_start(started)
             started.append(child)
@@ -211,7 +217,7 @@ def supervise(roles: Sequence[Role], logs: Path, greet: Callable[[], None], sign
                     child.look()
                 time.sleep(POLL_S)
         except children.Stopped:
-            say("stopping  running answers may finish; a second Ctrl-C ends them …")
+            teller.say("stopping  running answers may finish; a second Ctrl-C ends them …")
             raise
 
 
@@ -222,26 +228,26 @@ def wait_until_up(
     log: RunLog | Path,
     timeout_s: float,
     others: Sequence[Child] = (),
+    show: Callable[[str], None] = lambda _: None,
 ) -> float:
-    """Poll `url` until it answers 200, with a live line; return the seconds it took.
+    """Poll `url` until it answers 200; return the seconds it took. `show` gets what is waited for, again and again.
 
     Raises `StartFailed` when that takes longer than `timeout_s`, or the process or one of the `others` ends.
     """
     log = log if isinstance(log, RunLog) else RunLog(log)
     began, kills = time.monotonic(), oom_kills()
-    with live(what) as line:
-        while True:
-            elapsed = time.monotonic() - began
-            line.update(f"{what} … {elapsed:.0f} s (log: {log.path})")
-            if process.poll() is not None:
-                raise StartFailed(f"{what}: it {_reason(process.returncode, log, kills)}; see {log.path}")
-            for other in others:
-                other.require_running()
-            if elapsed > timeout_s:
-                raise StartFailed(f"{what}: not up after {timeout_s:.0f} s; see {log.path}")
-            if _status_of(url) == 200:
-                return elapsed
-            time.sleep(POLL_S)
+    while True:
+        elapsed = time.monotonic() - began
+        show(f"{what} … {elapsed:.0f} s (log: {log.path})")
+        if process.poll() is not None:
+            raise StartFailed(f"{what}: it {_reason(process.returncode, log, kills)}; see {log.path}")
+        for other in others:
+            other.require_running()
+        if elapsed > timeout_s:
+            raise StartFailed(f"{what}: not up after {timeout_s:.0f} s; see {log.path}")
+        if _status_of(url) == 200:
+            return elapsed
+        time.sleep(POLL_S)
 
 
 def _reason(status: int, log: RunLog, kills_before: int) -> str:

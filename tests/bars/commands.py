@@ -10,8 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.live.installation import ROOT
-
 SHRINKS = False
 RUNS, LIMIT_S = 5, 0.5
 COMMANDS = (
@@ -23,7 +21,7 @@ COMMANDS = (
 def run(folder: Path, _scale: float) -> dict[str, Any]:
     """The median of each command, on a registry with one tenant."""
     environment = os.environ | {"SWITCHYARD_STATE_DIR": str(folder)}
-    command_line = [sys.executable, str(ROOT / "switchyard.py")]
+    command_line = [sys.executable, "-m", "switchyard"]
     subprocess.run([*command_line, "tenants", "create", "acme"], env=environment, check=True, capture_output=True)
     medians = {text: _median_s([*command_line, *text.split()], environment) for text in COMMANDS}
     slowest = max(medians, key=lambda text: medians[text])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.cost.cli import hosts_of
+from gateway.cost.hosts import hosts_of
 from gateway.cost.report import build_report
 from registry.db import now_ms
 from registry.errors import Conflict, InvalidInput, NotFound

@@ -24,11 +24,12 @@ import json, sys
 from pathlib import Path
 from gateway.serving.children import Stopped, stop_signals
 from gateway.serving.supervisor import Role, StartFailed, supervise
-from registry.console import say
+from switchyard import console
+from switchyard.console import say
 roles, logs = json.loads(sys.argv[1]), Path(sys.argv[2])
 try:
     with stop_signals() as signals:
-        supervise([Role(**role) for role in roles], logs, lambda: say("READY"), signals)
+        supervise([Role(**role) for role in roles], logs, lambda: say("READY"), signals, console)
 except Stopped:
     say("STOPPED")
 except StartFailed as error:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from registry.bases.fingerprint import read_fingerprint
 from registry.service import Registry
-from trainer import cli
+from switchyard.commands.base import base as base_command
 from trainer.fingerprint import ensure_fingerprint
 
 pytestmark = pytest.mark.training
@@ -55,7 +55,7 @@ def test_a_registered_base_gets_its_fingerprint_later(
     (base / "fingerprint.json").unlink(missing_ok=True)
     with Registry.open() as registry:
         assert registry.bases.register("tiny", base).fingerprint is None
-    done = CliRunner().invoke(cli.base, ["fingerprint", "tiny", str(base), "--json"])
+    done = CliRunner().invoke(base_command, ["fingerprint", "tiny", str(base), "--json"])
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["questions"] == 16
     with Registry.open() as registry:

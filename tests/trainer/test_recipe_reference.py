@@ -17,7 +17,9 @@ def blocks(language: str) -> list[str]:
 
 
 def test_every_key_is_in_the_reference_with_default_unit_and_meaning() -> None:
-    assert PAGE.endswith(f"## Every key\n\n{recipe_tables()}"), "put what `python -m trainer.reference` prints there"
+    assert PAGE.endswith(f"## Every key\n\n{recipe_tables()}"), (
+        "put what `python -m switchyard.recipe_reference` prints there"
+    )
 
 
 def test_the_recipe_and_the_rows_of_the_page_are_read(tmp_path: Path) -> None:
@@ -35,7 +37,7 @@ def test_the_recipe_and_the_rows_of_the_page_are_read(tmp_path: Path) -> None:
 def test_every_option_of_the_pages_commands_exists() -> None:
     from typer.main import get_command
 
-    from trainer.cli import train
+    from switchyard.commands.train import train
 
     known = {option for parameter in get_command(train).params for option in parameter.opts}
     (commands,) = blocks("sh")

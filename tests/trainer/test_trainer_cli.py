@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from trainer import cli
-from trainer.progress import ConsoleReporter
+from switchyard.commands.base import base as base_command
+from switchyard.commands.train import train
+from switchyard.progress import ConsoleReporter
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +26,7 @@ def model_folder(folder: Path) -> Path:
 def test_a_bad_recipe_is_one_message_and_status_one(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text("[adapter]\ntenant = 'acme'\n")
-    done = CliRunner().invoke(cli.train, [str(recipe), "--no-publish"])
+    done = CliRunner().invoke(train, [str(recipe), "--no-publish"])
     assert done.exit_code == 1
     assert f"error: {recipe}: 5 fault(s)\n  adapter.name is missing; add it\n  data.train is missing" in done.stderr
     assert "Traceback" not in done.output
@@ -51,14 +52,14 @@ def test_bad_rows_are_listed_with_their_lines_before_anything_heavy_is_loaded(tm
 
 def test_prepare_prints_the_folder_alone_on_stdout(tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "model")
-    done = CliRunner().invoke(cli.base, ["prepare", str(folder)])
+    done = CliRunner().invoke(base_command, ["prepare", str(folder)])
     assert (done.exit_code, done.stdout) == (0, f"{folder}\n")
-    done = CliRunner().invoke(cli.base, ["prepare", str(folder), "--json"])
+    done = CliRunner().invoke(base_command, ["prepare", str(folder), "--json"])
     assert json.loads(done.stdout) == {"folder": str(folder)}
 
 
 def test_prepare_says_what_is_wrong_with_a_source() -> None:
-    done = CliRunner().invoke(cli.base, ["prepare", "not a model"])
+    done = CliRunner().invoke(base_command, ["prepare", "not a model"])
     assert done.exit_code == 1
     assert "error: base model 'not a model' is neither a folder nor a hub id" in done.stderr
 

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from registry.console import JsonFlag, print_json, print_table, say, when
+from registry.days import when
 from registry.names import parse_ref
+from switchyard.console import print_json, print_table, say
+from switchyard.options import JsonFlag
+from switchyard.registry_access import open_registry
 
 if TYPE_CHECKING:
     from registry.swaps.report import SwapReport
@@ -25,9 +28,7 @@ def list_swaps(
     json_output: bool = JsonFlag,
 ) -> None:
     """List swaps, newest first."""
-    from registry.service import Registry
-
-    with Registry.open() as registry:
+    with open_registry() as registry:
         found = registry.swaps.recent(limit, parse_ref(name) if name else None)
     if json_output:
         print_json(found)
@@ -54,11 +55,10 @@ def list_swaps(
 @swaps.command()
 def show(swap_id: int = typer.Argument(help="The id that `swaps list` shows."), json_output: bool = JsonFlag) -> None:
     """Show a swap, how long its steps took, and the traffic around it, by version and by second."""
-    from registry.service import Registry
     from registry.swaps.report import report_swap
     from registry.swaps.words import swap_said
 
-    with Registry.open() as registry:
+    with open_registry() as registry:
         report = report_swap(registry.db, swap_id)
     if json_output:
         print_json(report)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import typer
 
 from gateway.cost.reconcile import Balance, Tokens, reconcile
-from registry.console import JsonFlag, print_json, print_table, say, when
-from registry.days import day_ms
+from registry.days import day_ms, when
+from switchyard.console import print_json, print_table, say
+from switchyard.options import JsonFlag
+from switchyard.registry_access import open_registry
 
 SHIPPING_MS = 5_000
 """What ended more recently may not have been shipped to the ledger yet."""
@@ -23,9 +25,8 @@ def reconcile_ledger(
     engine did before its first reading or after its last is not compared.
     """
     from registry.db import now_ms
-    from registry.service import Registry
 
-    with Registry.open() as registry:
+    with open_registry() as registry:
         balances = reconcile(
             registry.readings,
             day_ms(since, "from") if since else 0,

@@ -1,11 +1,15 @@
-"""The pipeline's progress on a terminal: stages as lines, training as a bar; all on stderr, so stdout stays clean."""
+"""The trainer's progress on a terminal: stages as lines, training as a bar; all on stderr, so stdout stays clean."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
-from registry.console import StepBar, say
+import typer
+
+from switchyard.console import StepBar, say
 
 STEP_LINES = 10  # lines printed over a whole training when stderr is not a terminal
 
@@ -37,3 +41,16 @@ class ConsoleReporter:
             self._bar.update(step, total, text)
         elif step == total or step % max(1, total // STEP_LINES) == 0:
             self.stage(f"  step {step}/{total}  {text}")
+
+
+@contextmanager
+def reporting() -> Iterator[ConsoleReporter]:
+    """Shows what the trainer does. An error that it expects is one message on stderr, and exit status 1."""
+    from trainer.errors import TrainerError
+
+    try:
+        with ConsoleReporter() as reporter:
+            yield reporter
+    except TrainerError as error:
+        say(*f"error: {error}".split("\n"), err=True)
+        raise typer.Exit(1) from error

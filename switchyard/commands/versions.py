@@ -1,11 +1,11 @@
-"""A version as commands print it."""
+"""A version of an adapter as commands print it."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from registry.console import print_json, say
+from switchyard.console import print_json, say
 
 if TYPE_CHECKING:
     from registry.adapters.store import Published
@@ -19,6 +19,12 @@ def state_of(version: VersionInfo) -> str:
     if version.proof is None:
         return "unproven"
     return "indistinguishable" if version.proof.indistinguishable else "ok"
+
+
+def traffic_of(version: VersionInfo) -> str | None:
+    """`canary, production 10 %`: the aliases that point here, and those of which a split sends a share."""
+    names = sorted({*version.aliases, *version.shares})
+    return ", ".join(f"{name} {version.shares[name]:g} %" if name in version.shares else name for name in names) or None
 
 
 def effect_of(version: VersionInfo) -> str:

@@ -6,10 +6,12 @@ from dataclasses import asdict
 
 import typer
 
-from registry.console import JsonFlag, print_csv, print_json, print_table, say
 from registry.days import day_ms
 from registry.errors import InvalidInput
 from registry.ledger.usage_report import UsageReport, reasons_said, report_usage, usage_csv, why_empty
+from switchyard.console import print_csv, print_json, print_table, say
+from switchyard.options import JsonFlag
+from switchyard.registry_access import open_registry
 
 
 def usage(
@@ -26,11 +28,10 @@ def usage(
     that were REFUSED (by a limit, a budget, for their body) never became attempts. – is the cost of what had no price.
     """
     from registry.db import now_ms
-    from registry.service import Registry
 
     if json_output and csv_output:
         raise InvalidInput("--json and --csv are both given; choose one", param="csv")
-    with Registry.open() as registry:
+    with open_registry() as registry:
         report = report_usage(
             registry.db,
             by,

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import typer
 
+from gateway.cost.hosts import hosts_of
 from gateway.cost.report import Report, build_report
-from registry.console import JsonFlag, print_done, print_json, print_table, say, when
-from registry.days import day_ms
+from registry.days import day_ms, when
 from registry.db import now_ms
-from registry.errors import InvalidInput
 from registry.ledger.store import ApiPriceInfo, HostPriceInfo
 from registry.money import dollars_to_nano, nano_to_dollars
-from registry.service import Registry
+from switchyard.console import print_done, print_json, print_table, say
+from switchyard.options import JsonFlag
+from switchyard.registry_access import open_registry
 
 cost = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Report what was used and what it cost against an API."
@@ -44,7 +43,7 @@ def add_api_price(
         dollars_to_nano(output_dollars, "output"),
         source,
     )
-    with Registry.open() as registry:
+    with open_registry() as registry:
         registry.ledger.add_api_price(price)
     sentence = f"{model}: ${input_dollars} in, ${output_dollars} out per million tokens from {effective_from}"
     print_done(price, sentence, json_output)
@@ -60,7 +59,7 @@ def add_host_price(
 ) -> None:
     """Add a dated hourly price of an engine host."""
     price = HostPriceInfo(name, day_ms(effective_from, "from"), dollars_to_nano(hourly_dollars, "hourly"), source)
-    with Registry.open() as registry:
+    with open_registry() as registry:
         registry.ledger.add_host_price(price)
     print_done(price, f"{name}: ${hourly_dollars} an hour from {effective_from}", json_output)
 
@@ -76,7 +75,7 @@ def report(
     json_output: bool = JsonFlag,
 ) -> None:
     """Usage per tenant and version, its price at the API, and its share of the hosts' hours."""
-    with Registry.open() as registry:
+    with open_registry() as registry:
         host_prices = registry.ledger.host_prices()
         paid_for = hosts_of(hosts, sorted({price.name for price in host_prices}))
         span = registry.ledger.span_ms()
@@ -97,30 +96,6 @@ def report(
         print_json(built)
     else:
         _print_report(built)
-
-
-def hosts_of(text: str, known: Sequence[str]) -> dict[str, int]:
-    """How many hosts of each kind: a number where one kind has prices, else `kind=number` with commas between them.
-
-    Raises `InvalidInput`.
-    """
-    expected = f"a number of each kind, such as {','.join(f'{name}=1' for name in known or ('h100',))}"
-    counts: dict[str, int] = {}
-    for part in text.split(","):
-        name, named, number = part.rpartition("=")
-        if not (number.strip().isdecimal() and len(number) <= 6):
-            raise InvalidInput(f"hosts is {text[:80]!r}; expected {expected}", param="hosts")
-        if not named and len(known) > 1 and text != "1":
-            raise InvalidInput(
-                f"hosts is {text[:80]!r}, and {', '.join(known)} have prices; say {expected}", param="hosts"
-            )
-        names = [name.strip()] if named else [*known]
-        for one in names:
-            if one not in known:
-                have = f"{', '.join(known)} have one" if known else "none has"
-                raise InvalidInput(f"{one[:80]!r} has no hourly price; {have}", param="hosts")
-            counts[one] = int(number)
-    return counts
 
 
 def _print_report(report: Report) -> None:

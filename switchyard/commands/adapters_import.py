@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from registry.console import JsonFlag, confirm, say
-from trainer.errors import TrainerError
+from switchyard.commands.versions import print_published
+from switchyard.console import confirm, say
+from switchyard.options import JsonFlag
+from switchyard.progress import ConsoleReporter
+from switchyard.registry_access import open_registry
 
 if TYPE_CHECKING:
     from registry.adapters.importing import Import
@@ -36,13 +39,11 @@ def import_(
 ) -> None:
     """Import an adapter that somebody else trained: repair it, publish it, and measure what it does."""
     from registry.adapters.importing import find_source, repaired
-    from registry.adapters.shown import print_published
     from registry.adapters.store import Published
     from registry.names import parse_whole_adapter
-    from registry.service import Registry
 
     ref = parse_whole_adapter(to)
-    with Registry.open() as registry:
+    with open_registry() as registry:
         base_info = registry.bases.get(base)
         with repaired(find_source(source, revision), base_info, registry, repair=not no_repair) as adapter:
             for repair in adapter.repairs:
@@ -99,7 +100,7 @@ def _measured(version: VersionInfo, registry: Registry) -> VersionInfo:
 def _try_to_prove(version: VersionInfo, folder: Path, registry: Registry) -> VersionInfo:
     from registry.errors import RegistryError
     from registry.names import AdapterRef
-    from trainer.progress import ConsoleReporter
+    from trainer.errors import TrainerError
     from trainer.prove import Proving, prove
 
     ref = AdapterRef(version.tenant, version.adapter, version.version, None)

@@ -18,10 +18,6 @@ from typing import Any, TextIO
 
 import typer
 
-from registry.days import as_datetime
-
-JsonFlag = typer.Option(False, "--json", help="Print one JSON document instead of text for people.")
-
 NOTHING = "–"
 """Of a table's cell: there is nothing to be known."""
 MOST_UNBROKEN = 40
@@ -280,10 +276,3 @@ def actor() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"uid {os.getuid()}"
-
-
-def when(ms: int | None) -> str:
-    """Milliseconds since the epoch as local time for people."""
-    if ms is None:
-        return "–"
-    return as_datetime(ms).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry.console import print_table, say
+from switchyard.console import print_table, say
 from trainer.evaluate import Evaluation, Side, WrongAnswer
 from trainer.pipeline import Outcome
 from trainer.verdict import advice

@@ -7,13 +7,14 @@ from dataclasses import asdict
 import typer
 
 from gateway.cost.correcting import reprice_by
-from gateway.cost.reconcile_cli import reconcile_ledger
 from gateway.journal.verify import Verification, verify
-from registry.console import JsonFlag, actor, print_done, print_json, say
 from registry.ledger.corrections import TOKENS, Corrected
 from registry.ledger.usage_days import CORRECTABLE
 from registry.money import nano_to_dollars
-from registry.service import Registry
+from switchyard.commands.ledger_reconcile import reconcile_ledger
+from switchyard.console import actor, print_done, print_json, say
+from switchyard.options import JsonFlag
+from switchyard.registry_access import open_registry
 
 ledger = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Prove that usage is complete, and correct what is wrong."
@@ -31,7 +32,7 @@ ledger.command("reconcile")(reconcile_ledger)
 @ledger.command("verify")
 def verify_command(json_output: bool = JsonFlag) -> None:
     """Check the journal on disk and the rows it became; exit status 1 says that something is wrong."""
-    with Registry.open() as registry:
+    with open_registry() as registry:
         found = verify(registry.settings.state_dir / "journal", registry.ledger)
     print_json(found) if json_output else _print(found)
     if found.problems:
@@ -41,7 +42,7 @@ def verify_command(json_output: bool = JsonFlag) -> None:
 @ledger.command()
 def resum(json_output: bool = JsonFlag) -> None:
     """Make usage by day, which reports and budgets read, anew from the attempts: seconds for a million of them."""
-    with Registry.open() as registry:
+    with open_registry() as registry:
         registry.ledger.sum_again()
     print_done({"summed_again": True}, "usage by day is the sum of its attempts again", json_output)
 
@@ -61,7 +62,7 @@ def correct(
     """Book a difference to an attempt. Its row stays as it is; sums have the correction in them."""
     tokens = {"prompt_tokens": prompt_tokens, "cached_tokens": cached_tokens, "completion_tokens": completion_tokens}
     deltas = tokens if cost_nano is None else {**tokens, "cost_nano": cost_nano}
-    with Registry.open() as registry:
+    with open_registry() as registry:
         done = registry.ledger.correct(attempt, reason, actor(), deltas, reprice_by(registry.catalog()))
     booked = {name: done.after[name] - done.before[name] for name in CORRECTABLE}
     document = {**asdict(done), **booked}

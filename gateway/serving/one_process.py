@@ -1,0 +1,39 @@
+"""A gateway that is one process, or one serving process of a gateway that has several."""
+
+from __future__ import annotations
+
+import resource
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+
+from gateway.app import Gateway
+from gateway.serving.server import Server, server_config
+from gateway.serving.stderr_log import log_to_stderr
+from gateway.settings import GatewaySettings
+
+
+def serve(settings: GatewaySettings, inherited: Sequence[int] = (), token: str | None = None) -> None:
+    """Serve until a signal: from sockets of its own and able to lead, or from `inherited` descriptors and led."""
+    _raise_open_files_limit()
+    log_to_stderr()
+    app = Gateway(settings, leads=not inherited, token=token)
+    config = server_config(
+        app, settings.host, settings.port, grace_s=settings.stop_grace_s, keep_alive_s=settings.keep_alive_s
+    )
+    sockets = [socket.socket(fileno=fd) for fd in inherited]
+    if not inherited and settings.admin_address is not None:
+        sockets = [config.bind_socket(), socket.create_server(settings.admin_address)]
+
+    def leave() -> None:
+        app.leaving = True
+
+    server = Server(config, delay_s=settings.stop_delay_s, on_leaving=leave)
+    with suppress(KeyboardInterrupt):  # it is raised again when all is done
+        server.run(sockets=sockets or None)
+
+
+def _raise_open_files_limit() -> None:
+    """Every client and every engine connection is a file; take what the system allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,1 @@
+"""One file for each group of commands, imported only when one of them is called."""

@@ -1,0 +1,132 @@
+"""`switchyard adapters promote`, `rollback` and `split`: what moves traffic, followed to its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from registry.errors import InvalidInput, RegistryError
+from registry.names import PRODUCTION, parse_ref, parse_whole_adapter
+from switchyard.console import actor, print_json, say
+from switchyard.options import JsonFlag
+from switchyard.registry_access import open_registry
+
+if TYPE_CHECKING:
+    from registry.service import Registry
+    from registry.swaps.store import SwapInfo
+
+AliasOption = typer.Option(PRODUCTION, "--alias", help="The alias to move.")
+ReasonOption = typer.Option("", "--reason", help="Kept in the alias's history.")
+TimeoutOption = typer.Option(120.0, "--timeout", help="Seconds to follow the swap before giving up watching.")
+
+
+def promote(
+    name: str = typer.Argument(help="The version to make current, tenant/adapter@1.1."),
+    alias: str = AliasOption,
+    reason: str = ReasonOption,
+    timeout_s: float = TimeoutOption,
+    allow_indistinguishable: bool = typer.Option(
+        False, "--allow-indistinguishable", help="Even if its proven effect is lost in the noise."
+    ),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Make a version current: load and probe it on the engines first, then move the alias; no request is dropped."""
+    ref = parse_ref(name)
+    with open_registry() as registry:
+        swap = registry.swaps.request(
+            ref, alias=alias, actor=actor(), reason=reason, allow_indistinguishable=allow_indistinguishable
+        )
+        _follow_move(registry, swap, timeout_s, json_output)
+
+
+def rollback(
+    name: str = typer.Argument(help="tenant/adapter."),
+    alias: str = AliasOption,
+    reason: str = ReasonOption,
+    timeout_s: float = TimeoutOption,
+    json_output: bool = JsonFlag,
+) -> None:
+    """Take the alias's newest change back: end its split, or point it at the version before its last move."""
+    ref = parse_whole_adapter(name)
+    with open_registry() as registry:
+        swap = registry.swaps.request_rollback(ref, alias=alias, actor=actor(), reason=reason)
+        _follow_move(registry, swap, timeout_s, json_output)
+
+
+def split(
+    name: str = typer.Argument(help="tenant/adapter."),
+    weights: list[str] = typer.Argument(None, help="VERSION=PERCENT of the traffic, such as 1.0=90 1.1=10."),
+    alias: str = typer.Option(PRODUCTION, "--alias", help="The alias whose traffic is split."),
+    end: bool = typer.Option(False, "--end", help="End the split: all traffic to the version that the alias names."),
+    reason: str = typer.Option("", "--reason", help="Kept with the swap."),
+    timeout_s: float = TimeoutOption,
+    json_output: bool = JsonFlag,
+) -> None:
+    """Split an alias's traffic between versions, all of them loaded first; each conversation stays on its version."""
+    ref = parse_whole_adapter(name)
+    with open_registry() as registry:
+        if end:
+            swap = registry.swaps.request_ramp_end(ref, alias=alias, actor=actor(), reason=reason)
+        else:
+            weighed = _parse_weights(weights or [])
+            swap = registry.swaps.request_ramp(ref, weighed, alias=alias, actor=actor(), reason=reason)
+        swap = _follow(registry, swap, timeout_s, json_output)
+        changed = swap.detail.get("ended_split" if end else "split")
+        info = next((split for split in registry.splits.history(ref) if split.id == changed), None)
+    if json_output:
+        print_json({"split": info, "swap": swap})
+    elif info is not None:
+        arms = ", ".join(f"{version} {weight / 100:g} %" for version, weight in info.arms)
+        say(f"split {info.id} of {info.adapter}@{info.alias} {'ended' if end else 'began'}: {arms}")
+    _require_done(swap, f"the traffic of {swap.adapter}@{swap.alias} goes where it went before", timeout_s)
+
+
+def _parse_weights(texts: list[str]) -> dict[str, int]:
+    weights = {}
+    for text in texts:
+        version, _, percent = text.partition("=")
+        if version in weights:
+            raise InvalidInput(f"{version} is given twice; name every version once", param="weights")
+        try:
+            weights[version] = round(float(percent.removesuffix("%")) * 100)
+        except (ValueError, OverflowError):
+            raise InvalidInput(
+                f"weight is {text!r}; expected VERSION=PERCENT such as 1.1=10", param="weights"
+            ) from None
+    return weights
+
+
+def _follow(registry: Registry, swap: SwapInfo, timeout_s: float, json_output: bool) -> SwapInfo:
+    """The swap at its end, or as far as it came in time; each of its states is printed for people as it comes."""
+    from registry.swaps.following import follow
+
+    def tell(swap: SwapInfo) -> None:
+        say(f"{swap.adapter}@{swap.alias} → {swap.goal}: {swap.state}")
+
+    swap = follow(registry, swap, timeout_s, (lambda swap: None) if json_output else tell)
+    if not json_output and "note" in swap.detail:
+        say(swap.detail["note"])
+    return swap
+
+
+def _follow_move(registry: Registry, swap: SwapInfo, timeout_s: float, json_output: bool) -> None:
+    """See a promote or rollback through; exit status 1 when it failed or did not finish in time."""
+    swap = _follow(registry, swap, timeout_s, json_output)
+    if json_output:
+        print_json(swap)
+    elif swap.detail.get("ended_split"):
+        say(f"split {swap.detail['ended_split']} of the alias ended: all of its traffic goes to this version")
+    failed = f"{swap.to_version} was not promoted" if swap.kind == "move" else "the split was not ended"
+    _require_done(swap, failed, timeout_s)
+
+
+def _require_done(swap: SwapInfo, failure: str, timeout_s: float) -> None:
+    from registry.swaps.store import DONE, FAILED
+
+    if swap.state == FAILED:
+        raise RegistryError(f"{failure}: {swap.detail.get('error', 'unknown reason')}")
+    if swap.state != DONE:
+        raise RegistryError(
+            f"swap {swap.id} is still {swap.state!r} after {timeout_s:g} s; the gateway goes on with it"
+        )

@@ -1,0 +1,110 @@
+"""`switchyard base`: prepare and register base models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from registry.days import when
+from switchyard.console import print_json_line, print_table, say
+from switchyard.options import LastLineJsonFlag as JsonFlag
+from switchyard.progress import reporting
+from switchyard.registry_access import open_registry
+
+base = typer.Typer(add_completion=False, no_args_is_help=True, help="Prepare and register base models.")
+
+
+@base.command()
+def prepare(
+    source: str | None = typer.Argument(None, help="A folder or a hub id org/name. Default: SmolLM2-135M-Instruct."),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Make a base model ready as a folder: built from the packaged file, downloaded, or checked; fingerprint it."""
+    from registry.settings import RegistrySettings
+    from trainer.base import prepare_base
+    from trainer.fingerprint import ensure_fingerprint
+
+    with reporting() as reporter:
+        folder = prepare_base(source, RegistrySettings().state_dir / "base", reporter.stage)
+        ensure_fingerprint(folder, reporter.stage)
+    print_json_line({"folder": str(folder)}) if json_output else say(folder)
+
+
+@base.command()
+def register(
+    name: str = typer.Argument(help="Public name, as clients write it in `model`."),
+    folder: Path = typer.Argument(help="Folder in Hugging Face layout, such as `base prepare` prints."),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Enter a base model into the registry under a public name."""
+    with open_registry() as registry:
+        info = registry.bases.register(name, folder)
+    if json_output:
+        print_json_line({"name": info.name, "digest": info.digest})
+    else:
+        say(f"{info.name}  {info.digest}")
+
+
+@base.command()
+def fingerprint(
+    name: str = typer.Argument(help="Public name of the registered base model."),
+    folder: Path = typer.Argument(help="Folder of that same model."),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Measure a registered base model anew, so that engines can be checked against it."""
+    from registry.errors import InvalidInput
+    from trainer.fingerprint import fingerprint_folder
+
+    with reporting() as reporter, open_registry() as registry:
+        known = registry.bases.get(name)
+        found = registry.bases.find(folder)
+        if found.digest != known.digest:
+            raise InvalidInput(f"{folder} holds {found.name!r}, not {name!r}; give that model's folder", param="folder")
+        reporter.stage(f"measuring {name}")
+        fingerprint_folder(folder)
+        measured = registry.bases.register(known.name, folder).fingerprint
+    assert measured is not None
+    count = len(measured.questions())
+    if json_output:
+        print_json_line({"name": known.name, "digest": known.digest, "questions": count})
+    else:
+        say(f"{known.name}  {count} log-probabilities")
+
+
+@base.command("tool-parser")
+def tool_parser(
+    folder: Path = typer.Argument(exists=True, file_okay=False, help="Folder of the base model."),
+    flags: bool = typer.Option(False, "--flags", help="Print the engine's flags, and nothing when there are none."),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Say which of vLLM's parsers reads the calls of tools that the model's chat template asks for."""
+    from registry.bases.tool_parser import tool_flags, tool_parser_of
+
+    parser = tool_parser_of(folder)
+    if json_output:
+        print_json_line({"tool_parser": parser, "flags": list(tool_flags(parser))})
+    elif not flags:
+        say(
+            parser or "none: the chat template does not show tools to the model, or in a way that no known parser reads"
+        )
+    elif parser is not None:
+        say(" ".join(tool_flags(parser)))
+
+
+@base.command("list")
+def list_bases(json_output: bool = JsonFlag) -> None:
+    """List the registered base models."""
+    with open_registry() as registry:
+        known = registry.bases.all()
+    if json_output:
+        rows = [
+            {"name": info.name, "digest": info.digest, "fingerprint": info.fingerprint is not None} for info in known
+        ]
+        print_json_line(rows)
+        return
+    print_table(
+        ("NAME", "DIGEST", "FINGERPRINT", "REGISTERED"),
+        ((info.name, info.digest, "yes" if info.fingerprint else None, when(info.created_at_ms)) for info in known),
+        empty="no base model yet; `switchyard base prepare`, then `switchyard base register NAME FOLDER`",
+    )

@@ -1,0 +1,66 @@
+"""`switchyard keys`."""
+
+from __future__ import annotations
+
+import typer
+
+from registry.days import when
+from switchyard.console import actor, print_done, print_json, print_table, say
+from switchyard.options import JsonFlag
+from switchyard.registry_access import open_registry
+
+keys = typer.Typer(add_completion=False, no_args_is_help=True, help="Create, list and revoke API keys.")
+
+
+@keys.command("create")
+def create_key(
+    tenant: str,
+    label: str = typer.Option("", "--label", help="For people to tell keys apart."),
+    scope: list[str] = typer.Option(
+        ["inference"], "--scope", help="inference (the tenant's adapters), base (base models by name); repeatable."
+    ),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Make a key and print it, once: it is stored only as a hash."""
+    with open_registry() as registry:
+        key = registry.tenants.create_key(tenant, label=label, scopes=tuple(scope), actor=actor())
+        registry.wait_until_served()
+    if json_output:
+        print_json(key)
+        return
+    say(key.secret, "", f"id {key.id}, scopes {', '.join(key.scopes)}. Keep it: it cannot be shown again.")
+
+
+@keys.command("list")
+def list_keys(tenant: str | None = typer.Argument(None), json_output: bool = JsonFlag) -> None:
+    """List keys, without their secrets."""
+    with open_registry() as registry:
+        infos = registry.tenants.list_keys(tenant)
+    if json_output:
+        print_json(infos)
+        return
+    print_table(
+        ("ID", "TENANT", "KEY", "LABEL", "SCOPES", "CREATED", "REVOKED"),
+        (
+            (
+                info.id,
+                info.tenant,
+                info.shown,
+                info.label or None,
+                ", ".join(info.scopes),
+                when(info.created_at_ms),
+                when(info.revoked_at_ms),
+            )
+            for info in infos
+        ),
+        empty="no keys yet; create one with `switchyard keys create TENANT`",
+    )
+
+
+@keys.command("revoke")
+def revoke_key(key_id: str, json_output: bool = JsonFlag) -> None:
+    """End a key; gateways refuse it within a second."""
+    with open_registry() as registry:
+        registry.tenants.revoke_key(key_id, actor=actor())
+        registry.wait_until_served()
+    print_done({"id": key_id, "revoked": True}, f"revoked {key_id}", json_output)

