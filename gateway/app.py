@@ -19,11 +19,11 @@ from gateway.api.admin import admin_router
 from gateway.api.admin.auth import AdminGate
 from gateway.api.admin.office import Office
 from gateway.api.asgi import Message, Receive, Send
+from gateway.api.fields.caps import Caps
 from gateway.api.inference import answer
 from gateway.api.models import models_router
 from gateway.api.operators import operators_router
 from gateway.api.pings import Pings
-from gateway.api.request import Caps
 from gateway.api.request_ids import RequestIds, with_headers
 from gateway.api.respond import Respond
 from gateway.api.translate import translate_errors
@@ -32,6 +32,7 @@ from gateway.desk import Desk
 from gateway.errors import MethodNotAllowed, Overloaded
 from gateway.fleet.candidate import Candidate, candidate_of
 from gateway.fleet.worker import FleetWorker
+from gateway.house import House
 from gateway.journal.journal import Journal
 from gateway.journal.shipper import Shipper
 from gateway.limits.output_lengths import OutputLengths
@@ -40,7 +41,6 @@ from gateway.limits.refusal_counts import RefusalCounts
 from gateway.limits.sharing import borrowing, limits_of, warn_of_others
 from gateway.limits.warnings import BudgetWarnings
 from gateway.metrics import Metrics
-from gateway.path import House
 from gateway.request_log import Request, RequestLog
 from gateway.serving.identity import Identity
 from gateway.settings import GatewaySettings

@@ -1,15 +1,15 @@
 """What the steps of the request path hand each other: small, frozen, in the order in which they appear.
 
-Call → Principal → Target → Unit → Arm → Usage
+Call → Principal → InferenceRequest → Target → Unit → Arm → Bill → Admitted → EngineCount → Usage
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from registry.catalog.snapshot import BaseEntry, SplitEntry, VersionEntry
+from registry.catalog.snapshot import BaseEntry, SplitEntry, TariffEntry, VersionEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,64 @@ UsageSource = Literal["engine", "partial", "estimated"]
 """`engine`: its final count. `partial`: its count up to the last event that was relayed. `estimated`: ours."""
 
 
+@dataclass(frozen=True, slots=True)
+class InferenceRequest:
+    """A checked request.
+
+    `body` is what goes to the engine, without `model`, which `forward` sets; of a stream it always asks for usage in
+    every event, and `shows_usage` says how much of it the client asked for, `shows_cost` whether for the cost too.
+    `max_output_tokens` bounds each of the `choices` answers (n × prompts); None means as much as the context holds.
+    `bounded_by_us` says that the client named no bound and `hold` chose one.
+    `needs` is what the engine must be able to do that not every one can.
+    `conversation_id` and `user` are what the client says about whose request it is, for the unit of a split.
+    `body_bytes` is how long the body was that the client sent.
+    """
+
+    endpoint: Endpoint
+    model: str
+    stream: bool
+    shows_usage: ShownUsage
+    max_output_tokens: int | None
+    body: dict[str, Any]
+    conversation_id: str | None = None
+    user: str | None = None
+    choices: int = 1
+    needs: frozenset[Ability] = frozenset()
+    shows_cost: bool = False
+    bounded_by_us: bool = False
+    body_bytes: int = 0
+
+
+class Bill(Protocol):
+    """What a request holds of its limits, and what its attempts are charged to."""
+
+    @property
+    def price(self) -> TariffEntry | None:
+        """Of its tokens; `None` when none is known."""
+
+    @property
+    def held_prompt(self) -> int:
+        """The most tokens that its prompts have, by which a budget holds; 0 where none are held."""
+
+    def now_ms(self) -> int:
+        """The time of an attempt that begins now, in milliseconds since the epoch."""
+
+    def charge(self, usage: Usage, outcome: str, started_at_ms: int) -> int | None:
+        """What an attempt costs, in nano-dollars; `None` when no price is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A request in progress: all that is known of it when engines are tried."""
+
+    call: Call
+    principal: Principal
+    request: InferenceRequest
+    target: Target
+    arm: Arm
+    bill: Bill
+
+
 CLIENT_GONE = "the client is gone"
 """Why the task of a request was cancelled, as its `CancelledError` says; else the gateway stops."""
 CLIENT_GONE_STATUS = 499
@@ -100,14 +158,24 @@ MOST_TOKENS = 1 << 40
 """No attempt has so many; the ledger's sums have room for a million such ones."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one attempt as the engine reported them; `None` until it has."""
+    """What one attempt has used, as it is booked; `None` is unknown. Only the meter makes one."""
 
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     completion_tokens: int | None = None
     source: UsageSource | None = None
+
+
+@dataclass(slots=True)
+class EngineCount:
+    """What the engine has told of one attempt so far, which only `forward` writes; `None` until it has."""
+
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    completion_tokens: int | None = None
+    source: Literal["engine", "partial"] | None = None
     sent: bool = False
     """Whether the engine may have worked on it."""
     began_s: float | None = None
@@ -121,7 +189,7 @@ class Usage:
         if type(read) is not int or type(written) is not int:
             raise TypeError(f"{count} has no counts of tokens")
         if not (0 <= read < MOST_TOKENS and 0 <= written < MOST_TOKENS):
-            raise TypeError(f"{count} cannot be")
+            raise TypeError(f"token count out of range: {count}")
         self._by_choice[choice] = written
         self._by_prompt[prompt] = read
         self.completion_tokens = sum(self._by_choice.values())
@@ -135,8 +203,29 @@ class Usage:
         if type(read) is not int or type(written) is not int or type(cached) is not int:
             raise TypeError(f"{count} has no counts of tokens")
         if not (0 <= read < MOST_TOKENS and 0 <= written < MOST_TOKENS and cached >= 0):
-            raise TypeError(f"{count} cannot be")
+            raise TypeError(f"token count out of range: {count}")
         self.prompt_tokens = read
         self.completion_tokens = written
         self.cached_tokens = min(cached, read)
         self.source = "engine"
+
+
+class Booked(Protocol):
+    """An attempt in the books; after its end it says what came of it."""
+
+    engine_url: str
+    outcome: str
+    """How it has ended, "" before."""
+    nano: int | None
+    """What it has cost, in nano-dollars; `None` when no price is known."""
+    usage: Usage
+
+
+class Sink(Protocol):
+    """Where an attempt's answer goes: to the client, or for a copy of a request nowhere."""
+
+    def begin(self, attempt: Booked) -> None:
+        """An attempt begins, and is in the books from now on."""
+
+    async def feed(self, chunk: bytes) -> None:
+        """Some bytes of a good answer."""

@@ -16,11 +16,11 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import orjson
 
-from gateway.handoffs import CLIENT_GONE_STATUS, Arm, Principal, Usage
+from gateway.handoffs import CLIENT_GONE_STATUS, Arm, Booked, Principal, Usage
 from registry.money import nano_to_dollars
 
 log = logging.getLogger("switchyard.request_log")
@@ -35,15 +35,6 @@ PIPE_BYTES = 4_096
 NOTHING_USED = Usage()
 PLAIN = re.compile(r"[A-Za-z0-9._:/@+-]+")
 Value = str | int | float | bool | None
-
-
-class Booked(Protocol):
-    """The last attempt of a request, after its end."""
-
-    engine_url: str
-    outcome: str
-    nano: int | None
-    usage: Usage
 
 
 class Request(NamedTuple):

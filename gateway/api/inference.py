@@ -16,7 +16,8 @@ from gateway.api.request_ids import RequestIds
 from gateway.api.respond import Respond
 from gateway.errors import ApiError, BadRequest, Overloaded, PayloadTooLarge, TooSlow
 from gateway.handoffs import CLIENT_GONE, CLIENT_GONE_STATUS, Call, Endpoint
-from gateway.path import House, serve
+from gateway.house import House
+from gateway.path import serve
 from gateway.request_log import Request
 
 log = logging.getLogger("switchyard.api")

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from gateway.errors import ApiError, ModelNotFound
 from gateway.fleet.view import FleetView
 from gateway.handoffs import Ability, Principal
-from gateway.path import House
+from gateway.house import House
 from gateway.steps.authenticate import authenticate
 from gateway.steps.resolve import resolve
 from registry.catalog.snapshot import Catalog

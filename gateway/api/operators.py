@@ -16,7 +16,7 @@ from gateway.api.admin.auth import AdminGate
 from gateway.api.description import page
 from gateway.fleet.wire import TAKES_TRAFFIC
 from gateway.fleet.worker import FleetWorker
-from gateway.path import House
+from gateway.house import House
 
 NOT_KEPT = {"cache-control": "no-store"}
 PAGE_MAY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

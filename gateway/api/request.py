@@ -6,7 +6,6 @@ engine. Whatever is wrong with a body is a 400 that names the field, or a 413.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
@@ -31,9 +30,7 @@ from gateway.api.fields.table import (
 )
 from gateway.api.fields.together import RULES
 from gateway.errors import BadRequest, PayloadTooLarge
-from gateway.handoffs import Ability, Endpoint, ShownUsage
-
-__all__ = ["Caps", "InferenceRequest", "parse_request"]
+from gateway.handoffs import Endpoint, InferenceRequest, ShownUsage
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 """Some editors and shells begin UTF-8 with it."""
@@ -43,32 +40,6 @@ _MODEL = text(256, least_chars=1)
 _NOTHING: tuple[Any, ...] = (False, "", [])
 """What asks for nothing, of a field that is refused."""
 _REQUIRED: dict[Endpoint, str] = {"chat": "messages", "completions": "prompt"}
-
-
-@dataclass(frozen=True, slots=True)
-class InferenceRequest:
-    """A checked request.
-
-    `body` is what goes to the engine, without `model`, which `forward` sets; of a stream it always asks for usage in
-    every event, and `shows_usage` says how much of it the client asked for, `shows_cost` whether for the cost too.
-    `max_output_tokens` bounds each of the `choices` answers (n × prompts); None means as much as the context holds.
-    `bounded_by_us` says that the client named no bound and `hold` chose one.
-    `needs` is what the engine must be able to do that not every one can.
-    `conversation_id` and `user` are what the client says about whose request it is, for the unit of a split.
-    """
-
-    endpoint: Endpoint
-    model: str
-    stream: bool
-    shows_usage: ShownUsage
-    max_output_tokens: int | None
-    body: dict[str, Any]
-    conversation_id: str | None = None
-    user: str | None = None
-    choices: int = 1
-    needs: frozenset[Ability] = frozenset()
-    shows_cost: bool = False
-    bounded_by_us: bool = False
 
 
 def parse_request(endpoint: Endpoint, raw: bytes, *, caps: Caps, allow_unknown: bool) -> InferenceRequest:
@@ -91,7 +62,7 @@ def parse_request(endpoint: Endpoint, raw: bytes, *, caps: Caps, allow_unknown: 
     except BadRequest as error:
         raise error.about(given.get("model")) from None
     settle(body)
-    return _request(endpoint, model, given, body)
+    return _request(endpoint, model, given, body, len(raw))
 
 
 def _checked(endpoint: Endpoint, given: dict[str, Any], caps: Caps) -> dict[str, Any]:
@@ -174,7 +145,9 @@ def _refuse_unless_it_says_nothing(name: str, value: Any) -> None:
     )
 
 
-def _request(endpoint: Endpoint, model: str, given: dict[str, Any], body: dict[str, Any]) -> InferenceRequest:
+def _request(
+    endpoint: Endpoint, model: str, given: dict[str, Any], body: dict[str, Any], body_bytes: int
+) -> InferenceRequest:
     stream = body.pop("stream", False)
     shows_cost = bool((given.get("usage") or {}).get("include"))
     shows_usage: ShownUsage = "at the end" if stream and shows_cost else "never"
@@ -192,5 +165,16 @@ def _request(endpoint: Endpoint, model: str, given: dict[str, Any], body: dict[s
     conversation_id = (given.get("metadata") or {}).get("conversation_id")
     user = given.get("safety_identifier") or given.get("user")
     return InferenceRequest(
-        endpoint, model, stream, shows_usage, most, body, conversation_id, user, choices, needs_of(body), shows_cost
+        endpoint,
+        model,
+        stream,
+        shows_usage,
+        most,
+        body,
+        conversation_id,
+        user,
+        choices,
+        needs_of(body),
+        shows_cost,
+        body_bytes=body_bytes,
     )

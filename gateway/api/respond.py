@@ -8,8 +8,7 @@ import time
 
 from gateway.api.asgi import Send
 from gateway.errors import ApiError, Headers
-from gateway.handoffs import Arm, Principal
-from gateway.request_log import Booked
+from gateway.handoffs import Arm, Booked, InferenceRequest, Principal
 
 log = logging.getLogger("switchyard.api")
 JSON = b"application/json"
@@ -63,9 +62,20 @@ class Respond:
         if arm.arm is not None:
             self._headers.append((b"x-switchyard-arm", arm.arm.encode()))
 
-    def say(self, headers: Headers) -> None:
-        """Add headers to the answer that has not begun."""
+    def understood(self, request: InferenceRequest) -> None:
+        """Know what is asked for."""
+        self.model = request.model
+
+    def expect(self, request: InferenceRequest, headers: Headers) -> None:
+        """An answer of an engine is waited for: know its form, and add headers to it."""
+        self.streams = request.stream
         self._headers += headers
+        if request.bounded_by_us:
+            self._headers.append((b"x-switchyard-max-tokens", b"%d" % (request.max_output_tokens or 0)))
+
+    def begin(self, attempt: Booked) -> None:
+        """An attempt begins, which usage tells of."""
+        self.attempt = attempt
 
     async def feed(self, chunk: bytes) -> None:
         """Some bytes of a good answer."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from gateway.handoffs import UnitSource, UsageSource
+from gateway.handoffs import UnitSource, Usage
 
 MOST_KINDS = 4096
 NAME_BYTES = 8
@@ -81,10 +81,7 @@ def ended(
     started_at_ms: int,
     finished_at_ms: int,
     outcome: str,
-    prompt_tokens: int | None,
-    cached_tokens: int | None,
-    completion_tokens: int | None,
-    usage_source: UsageSource | None,
+    usage: Usage,
     cost_nano: int | None,
     ttft_ms: float | None,
 ) -> bytes:
@@ -94,10 +91,10 @@ def ended(
             started_at_ms,
             finished_at_ms,
             outcome,
-            prompt_tokens,
-            cached_tokens,
-            completion_tokens,
-            usage_source,
+            usage.prompt_tokens,
+            usage.cached_tokens,
+            usage.completion_tokens,
+            usage.source,
             cost_nano,
             ttft_ms,
         )

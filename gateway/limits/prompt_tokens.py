@@ -16,11 +16,10 @@ from types import TracebackType
 from typing import Protocol
 from weakref import WeakValueDictionary
 
-from gateway.api.request import InferenceRequest
 from gateway.engines.connection import EngineBroke, EngineClient, EngineUnreachable
 from gateway.engines.vllm.prompt_counting import TOKENIZE_PATH, questions
 from gateway.fleet.view import EngineView, FleetView, InFlight
-from gateway.handoffs import Arm
+from gateway.handoffs import Arm, InferenceRequest
 
 MOST_BYTES = 131_072
 """Of a body that is counted; of longer ones bytes count."""
@@ -54,11 +53,11 @@ class PromptTokens:
         self._tenants, self._urls = _Turns(TENANTS_REST), _Turns(ENGINES_REST)
         self._silent_until_s: dict[tuple[str, str], float] = {}
 
-    async def count(self, tenant: str, arm: Arm, request: InferenceRequest, body_bytes: int) -> int | None:
+    async def count(self, tenant: str, arm: Arm, request: InferenceRequest) -> int | None:
         """Tokens of all prompts of a request, as every engine will count them that can get it; `None`: nobody can tell
         in time.
         """
-        if body_bytes > MOST_BYTES:
+        if request.body_bytes > MOST_BYTES:
             return None
         asked = questions(request.endpoint, request.body)
         if asked is None or not asked.bodies:

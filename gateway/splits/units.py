@@ -17,8 +17,7 @@ from typing import Any
 
 import orjson
 
-from gateway.api.request import InferenceRequest
-from gateway.handoffs import Call, Unit, UnitSource
+from gateway.handoffs import Call, InferenceRequest, Unit, UnitSource
 from registry.catalog.snapshot import SplitEntry
 from registry.splits.skews import SplitSkew
 

@@ -14,20 +14,19 @@ import re
 import time
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
 from gateway.api.fields.schema_faults import schema_fault
 from gateway.engines.abilities import refusal as unsupported
-from gateway.engines.connection import EngineBroke, EngineClient, EngineUnreachable, Exchange
+from gateway.engines.connection import EngineBroke, EngineUnreachable, Exchange
 from gateway.engines.names import digest_in
 from gateway.engines.vllm.answers import events_without_extras, refusal_of, without_extras
 from gateway.engines.vllm.control import INFERENCE_PATHS, is_about_tool_parser
 from gateway.errors import BadRequest, EngineFailed
-from gateway.fleet.view import CannotLoad
-from gateway.handoffs import Endpoint, ShownUsage, Usage
-from registry.catalog.snapshot import TariffEntry
+from gateway.fleet.view import CannotLoad, EngineView
+from gateway.handoffs import Admitted, EngineCount
 from registry.money import cost_nano, nano_to_dollars
 
 USAGE_BEGINS = b',"usage":{'
@@ -57,6 +56,22 @@ class AdapterMissing(CannotLoad):
         self.engine_name = engine_name
 
 
+class Timeouts(Protocol):
+    """How long an engine may say nothing, in seconds."""
+
+    @property
+    def head_timeout_s(self) -> float:
+        """Before a streamed answer begins."""
+
+    @property
+    def answer_timeout_s(self) -> float:
+        """Before an answer in one piece begins, which is when it is complete."""
+
+    @property
+    def idle_timeout_s(self) -> float:
+        """Between two parts of an answer."""
+
+
 class Forward:
     """Async context around one exchange with an engine; `chunks()` are the bytes for the client.
 
@@ -65,55 +80,32 @@ class Forward:
     """
 
     def __init__(
-        self,
-        client: EngineClient,
-        endpoint: Endpoint,
-        body: dict[str, Any],
-        *,
-        engine_name: str,
-        public_name: str,
-        cache_salt: str,
-        request_id: str,
-        shows_usage: ShownUsage,
-        shows_cost: bool,
-        price: TariffEntry | None,
-        choices: int,
-        usage: Usage,
-        head_timeout_s: float,
-        idle_timeout_s: float,
-        context: int | None = None,
+        self, admitted: Admitted, engine: EngineView, engine_name: str, count: EngineCount, timeouts: Timeouts
     ) -> None:
-        """`context` is the most tokens that the engine has room for, when it has said so."""
+        """`engine_name` is what the engine calls the arm; `count` is filled as its answer comes."""
+        request, public_name = admitted.request, admitted.arm.public_name
         self._needle = b'"model":"%b"' % engine_name.encode()
         self._replacement = b'"model":"%b"' % public_name.encode()
-        self._endpoint = endpoint
+        self._admitted = admitted
+        self._request = request
         self._engine_name = engine_name
-        self._public_name = public_name
-        self._shows_usage = shows_usage
-        self._shows_cost = shows_cost
-        self._price = price
-        self._choices = choices
-        self._n = body.get("n") or 1
-        self._usage = usage
-        self._idle_timeout_s = idle_timeout_s
-        self._streams = bool(body.get("stream"))
-        self._body = body
-        self._context = context
-        self._constraint = _constraint_of(body)
-        self._exchange: Exchange = client.post(
-            INFERENCE_PATHS[endpoint],
-            b"X-Request-Id: %b\r\n" % request_id.encode(),
-            orjson.dumps({**body, "model": engine_name, "cache_salt": cache_salt}),
-            head_timeout_s=head_timeout_s,
+        self._count = count
+        self._idle_timeout_s = timeouts.idle_timeout_s
+        self._context = engine.max_model_len
+        self._exchange: Exchange = engine.client.post(
+            INFERENCE_PATHS[request.endpoint],
+            b"X-Request-Id: %b\r\n" % admitted.call.engine_request_id.encode(),
+            orjson.dumps({**request.body, "model": engine_name, "cache_salt": admitted.principal.tenant}),
+            head_timeout_s=timeouts.head_timeout_s if request.stream else timeouts.answer_timeout_s,
         )
 
     async def __aenter__(self) -> Forward:
         try:
             await self._exchange.__aenter__()
         finally:
-            self._usage.sent = self._exchange.sent
+            self._count.sent = self._exchange.sent
         if self._exchange.status != 200:
-            self._usage.sent = self._exchange.status == 500  # every other refusal comes before the engine's work
+            self._count.sent = self._exchange.status == 500  # every other refusal comes before the engine's work
             try:
                 raise self._translate(self._exchange.status, await self._exchange.body(self._idle_timeout_s))
             finally:
@@ -127,7 +119,7 @@ class Forward:
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The answer's bytes as they come, in whole events when it streams."""
-        return self._events() if self._streams else self._document()
+        return self._events() if self._request.stream else self._document()
 
     async def _document(self) -> AsyncIterator[bytes]:
         data = await self._exchange.body(self._idle_timeout_s)
@@ -137,10 +129,10 @@ class Forward:
         if found is None:
             raise EngineBroke("the engine's answer has no count of tokens")
         try:
-            self._usage.final(orjson.loads(found[1]))
+            self._count.final(orjson.loads(found[1]))
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise EngineBroke("the engine's count of tokens cannot be understood") from error
-        if self._shows_cost:
+        if self._request.shows_cost:
             data = self._with_cost(data)
         yield without_extras(data.replace(self._needle, self._replacement, 1))
 
@@ -162,8 +154,8 @@ class Forward:
                 block = self._see_running_usage(block, last)
             done = block.endswith(DONE) or done
             if block:
-                if self._usage.began_s is None:
-                    self._usage.began_s = time.perf_counter()
+                if self._count.began_s is None:
+                    self._count.began_s = time.perf_counter()
                 yield block
             if failure is not None:
                 raise failure
@@ -190,12 +182,12 @@ class Forward:
         Raises `EngineBroke` for what is no count.
         """
         try:
-            if self._choices == 1 and NO_CHOICES not in block:
+            if self._request.choices == 1 and NO_CHOICES not in block:
                 found = USAGE.match(block, last)
                 if found is None:
                     raise TypeError("no count of tokens")
-                self._usage.running(orjson.loads(found[1]))
-                if self._shows_usage == "always":
+                self._count.running(orjson.loads(found[1]))
+                if self._request.shows_usage == "always":
                     return block
                 if block.find(USAGE_BEGINS) < last:
                     return USAGE.sub(b"", block)
@@ -209,13 +201,13 @@ class Forward:
         if found is None:
             return event
         if NO_CHOICES in event:
-            self._usage.final(orjson.loads(found[1]))
-            if self._shows_cost:
+            self._count.final(orjson.loads(found[1]))
+            if self._request.shows_cost:
                 return self._with_cost(event)
-            return event if self._shows_usage != "never" else b""
-        index = 0 if self._choices == 1 else orjson.loads(event.removeprefix(b"data: "))["choices"][0]["index"]
-        self._usage.running(orjson.loads(found[1]), index, index // self._n)
-        return event if self._shows_usage == "always" else USAGE.sub(b"", event)
+            return event if self._request.shows_usage != "never" else b""
+        index = 0 if self._request.choices == 1 else orjson.loads(event.removeprefix(b"data: "))["choices"][0]["index"]
+        self._count.running(orjson.loads(found[1]), index, index // (self._request.body.get("n") or 1))
+        return event if self._request.shows_usage == "always" else USAGE.sub(b"", event)
 
     def _with_cost(self, data: bytes) -> bytes:
         """The document or event with the final usage, and in it what that costs; null when no price is in force."""
@@ -226,10 +218,11 @@ class Forward:
         return b'%b,"cost":%b%b' % (data[:end], self._cost(), data[end:])
 
     def _cost(self) -> bytes:
-        if self._price is None:
+        price = self._admitted.bill.price
+        if price is None:
             return b"null"
-        usage = self._usage
-        nano = cost_nano(usage.prompt_tokens or 0, usage.cached_tokens or 0, usage.completion_tokens or 0, self._price)
+        count = self._count
+        nano = cost_nano(count.prompt_tokens or 0, count.cached_tokens or 0, count.completion_tokens or 0, price)
         return nano_to_dollars(nano).encode()
 
     def _translate(self, status: int, body: bytes) -> Exception:
@@ -244,29 +237,30 @@ class Forward:
         if status == 503:
             return EngineUnreachable(f"the engine is overloaded: {message}")
         if status == 400 and is_about_tool_parser(message):
-            return unsupported("tool_calls", self._public_name)
+            return unsupported("tool_calls", self._admitted.arm.public_name)
         if status in (400, 413) and (too_long := self._too_long(message, param)):
             return too_long
+        constraint = _constraint_of(self._request.body)
         about_grammar = status in BLAMES_BODY and ABOUT_GRAMMARS.search(message)
         if about_grammar or (status == 500 and DEAD_ENGINE not in message):
-            fault = schema_fault(self._body)
+            fault = schema_fault(self._request.body)
             if fault is not None:
                 return fault.by_engine()
         if status in BLAMES_BODY:
-            param = param or (self._constraint if about_grammar else None)
+            param = param or (constraint if about_grammar else None)
             return BadRequest(self._publicly(message), param=param, code="engine_refused").by_engine()
         if DEAD_ENGINE in message:
             return EngineUnreachable("the engine died")
         if status != 500:  # path, key and headers are ours, and the same for every request
             return EngineUnreachable(f"the engine answers HTTP {status}: {message}")
-        if self._constraint is not None:
+        if constraint is not None:
             return BadRequest(
-                f"'{self._constraint}' cannot be compiled or met.", param=self._constraint, code="constraint_failed"
+                f"'{constraint}' cannot be compiled or met.", param=constraint, code="constraint_failed"
             ).by_engine()
         return EngineFailed("The engine failed on this request.", code="engine_error").by_engine()
 
     def _too_long(self, message: str, param: str | None) -> BadRequest | None:
-        return refusal_of(self._publicly(message), param, self._endpoint, self._context)
+        return refusal_of(self._publicly(message), param, self._request.endpoint, self._context)
 
     def _translate_event(self, event: bytes) -> Exception:
         try:
@@ -286,7 +280,7 @@ class Forward:
         """
         name = re.escape(self._engine_name)
         where = rf"(?<![\w-]){name}(?![\w-])" if digest_in(self._engine_name) else rf"(?<=([`'\"])){name}(?=\1)"
-        return re.sub(where, lambda _: self._public_name, message)
+        return re.sub(where, lambda _: self._admitted.arm.public_name, message)
 
 
 def _constraint_of(body: dict[str, Any]) -> str | None:

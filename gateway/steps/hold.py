@@ -16,15 +16,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
 from gateway.api.fields.table import COMPLETIONS_DEFAULT_TOKENS
-from gateway.api.request import InferenceRequest
 from gateway.cost.normalization import growth
 from gateway.desk import Desk
-from gateway.handoffs import Arm, Principal
+from gateway.handoffs import Arm, InferenceRequest, Principal
 from gateway.limits.fitting import decided_by_prompt, longest_answers
 from gateway.limits.holds import NOTHING, Reservation
 from gateway.limits.limits import Bill, Limits
@@ -42,35 +41,49 @@ LEAST_BODY_BYTES = 56
 """Of a request with one short message, without the name of its model."""
 
 
+class Accounts(Protocol):
+    """What knows how much a request may use, and who counts it."""
+
+    @property
+    def limits(self) -> Limits:
+        """Who has how much left."""
+
+    @property
+    def lengths(self) -> OutputLengths:
+        """How long answers are."""
+
+    @property
+    def prompts(self) -> PromptTokens:
+        """How long prompts are."""
+
+    @property
+    def desk(self) -> Desk:
+        """Where what takes long about large bodies is done."""
+
+
 async def hold(
-    limits: Limits,
-    lengths: OutputLengths,
-    prompts: PromptTokens,
-    desk: Desk,
-    catalog: Catalog,
-    principal: Principal,
-    arm: Arm,
-    request: InferenceRequest,
-    body_bytes: int,
+    accounts: Accounts, catalog: Catalog, principal: Principal, arm: Arm, request: InferenceRequest
 ) -> tuple[InferenceRequest, Bill]:
     """The request as it may go to the engine, and its bill. Raises what `Limits.open` raises."""
+    limits = accounts.limits
     standing = limits.standing(catalog, principal, arm)
     if not standing.counters:
         return request, Bill(limits, standing, None)
     if not standing.counts_use:
         return request, await limits.open(standing, NOTHING)
+    tenant, body_bytes, most = principal.tenant, request.body_bytes, request.max_output_tokens
     rate_prompt = -(-body_bytes // BYTES_PER_TOKEN)
     template = max(TEMPLATE_TOKENS, standing.template_tokens)
-    prompt = body_bytes + template + await desk.do(principal.tenant, body_bytes, partial(_added_bytes, request.body))
-    most = request.max_output_tokens
-    answers = (lengths.bound(principal.tenant, arm.public_name) if most is None else most) * request.choices
+    added = await accounts.desk.do(tenant, body_bytes, partial(_added_bytes, request.body))
+    prompt = body_bytes + template + added
+    answers = (accounts.lengths.bound(tenant, arm.public_name) if most is None else most) * request.choices
     least = LEAST_BODY_BYTES + len(request.model) + template
     least_answers = request.choices if most is None else answers
     if decided_by_prompt(standing.counters, prompt, answers, least_answers, standing.price):
-        counted = await prompts.count(principal.tenant, arm, request, body_bytes)
+        counted = await accounts.prompts.count(tenant, arm, request)
         if counted is not None:
             prompt, least = counted, standing.template_tokens or TEMPLATE_TOKENS
-        prompt = min(prompt, prompts.most(arm, request) or prompt)
+        prompt = min(prompt, accounts.prompts.most(arm, request) or prompt)
     if most is None:
         fits = longest_answers(standing.counters, rate_prompt, prompt, standing.price, answers)
         request = _bounded(request, max(1, fits // request.choices))

@@ -10,21 +10,20 @@ from types import TracebackType
 
 import orjson
 
-from gateway.api.request import InferenceRequest
 from gateway.complaints import Complaint
 from gateway.errors import ApiError, Overloaded
 from gateway.fleet.view import CannotLoad
-from gateway.handoffs import CLIENT_GONE, Arm, Call, Principal, Usage
+from gateway.handoffs import CLIENT_GONE, Admitted, EngineCount, Usage
 from gateway.journal.journal import Journal
 from gateway.journal.rows import begun, ended, kind_of
-from gateway.limits.limits import Bill
 
 log = logging.getLogger("switchyard.meter")
 UNRECORDED = Complaint(log)
+NOTHING_USED = Usage()
 
 
 class Meter:
-    """Writes an intent on entering and a settle record on leaving; the value is the `Usage` to fill in between.
+    """Writes an intent on entering and a settle record on leaving; the value is the count to fill in between.
 
     Both are plain appends to the journal, so a kill -9 right after either loses nothing.
     """
@@ -34,6 +33,7 @@ class Meter:
         "_began_s",
         "_bill",
         "_body",
+        "_count",
         "_journal",
         "_kind",
         "_started_at_ms",
@@ -43,27 +43,18 @@ class Meter:
         "usage",
     )
 
-    def __init__(
-        self,
-        journal: Journal,
-        call: Call,
-        principal: Principal,
-        request: InferenceRequest,
-        arm: Arm,
-        engine_url: str,
-        number: int,
-        bill: Bill,
-    ) -> None:
-        """Of the attempt `number` of a call, on one engine; `bill` is charged when it has ended."""
+    def __init__(self, journal: Journal, admitted: Admitted, engine_url: str, number: int) -> None:
+        """Of the attempt `number` of a request, on one engine; its bill is charged when the attempt has ended."""
+        call, principal, request, arm = admitted.call, admitted.principal, admitted.request, admitted.arm
         version = arm.version
         self._journal = journal
-        self._bill = bill
+        self._bill = admitted.bill
         self._body = request.body
+        self._count = EngineCount()
         self.engine_url = engine_url
         self.outcome = ""
-        """How it has ended."""
         self.nano: int | None = None
-        """What it has cost."""
+        self.usage = NOTHING_USED
         self._attempt_id = b"%b-%d" % (call.request_id.encode(), number)
         self._kind = kind_of(
             principal.tenant,
@@ -81,48 +72,44 @@ class Meter:
         )
         self._started_at_ms = 0
         self._began_s = 0.0
-        self.usage = Usage()
 
-    def __enter__(self) -> Usage:
+    def __enter__(self) -> EngineCount:
         self._started_at_ms = self._bill.now_ms()
         self._began_s = time.perf_counter()
         try:
             self._journal.intent(self._attempt_id, self._kind, begun(self._started_at_ms))
         except OSError as error:
             raise _unrecorded(error) from error
-        return self.usage
+        return self._count
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        usage = self.usage
+        count = self._count
+        usage = self.usage = self._used(count)
         outcome = self.outcome = "ok" if error is None else _outcome(error)
-        if usage.source is None and usage.sent:
-            self._estimate()
         self.nano = self._bill.charge(usage, outcome, self._started_at_ms)
         values = ended(
             self._started_at_ms,
             self._started_at_ms + int((time.perf_counter() - self._began_s) * 1000),
             outcome,
-            usage.prompt_tokens,
-            usage.cached_tokens,
-            usage.completion_tokens,
-            usage.source,
+            usage,
             self.nano,
-            None if usage.began_s is None else int((usage.began_s - self._began_s) * 10_000) / 10,
+            None if count.began_s is None else int((count.began_s - self._began_s) * 10_000) / 10,
         )
         self._journal.settle(self._attempt_id, self._kind, values)
 
-    def _estimate(self) -> None:
-        """The engine may have read the prompt and has told us nothing: so say about how long it was, and that we guess.
+    def _used(self, count: EngineCount) -> Usage:
+        """What the engine has told of; what it may have read without a word is estimated.
 
         Four characters a token is a rule of thumb for English, and no more than was held is ever booked. What was
         generated stays unknown, and so unmetered.
         """
+        if count.source is not None or not count.sent:
+            return Usage(count.prompt_tokens, count.cached_tokens, count.completion_tokens, count.source)
         prompt = self._body.get("messages") or self._body.get("prompt")
         guess = math.ceil(len(orjson.dumps(prompt)) / 4)
-        self.usage.prompt_tokens = min(guess, self._bill.held_prompt or guess)
-        self.usage.source = "estimated"
+        return Usage(prompt_tokens=min(guess, self._bill.held_prompt or guess), source="estimated")
 
 
 def _unrecorded(error: OSError) -> Overloaded:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from gateway.api.request import Caps, InferenceRequest, parse_request
+from gateway.api.fields.caps import Caps
+from gateway.api.request import parse_request
 from gateway.desk import Desk
-from gateway.handoffs import Endpoint, Principal
+from gateway.handoffs import Endpoint, InferenceRequest, Principal
 
 
 async def parse(desk: Desk, principal: Principal, endpoint: Endpoint, body: bytes, caps: Caps) -> InferenceRequest:

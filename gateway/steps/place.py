@@ -14,14 +14,6 @@ SPILL_FLOOR = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """One try on one engine; `number` counts from 0 within the request."""
-
-    engine: EngineView
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
 class EngineLoad:
     """What this worker knows of engines' load. `limit` is the most requests it sends to one engine at a time."""
 
@@ -30,8 +22,8 @@ class EngineLoad:
 
 
 def place(
-    arm: Arm, view: FleetView, load: EngineLoad, unable: Collection[str], avoided: Collection[str], number: int
-) -> Attempt | None:
+    arm: Arm, view: FleetView, load: EngineLoad, unable: Collection[str], avoided: Collection[str]
+) -> EngineView | None:
     """The engine that should serve the arm: of its homes that hold it the least loaded, else the first home.
 
     `unable` are URLs that have failed this request, `avoided` those that fail often (tried when there is nothing else).
@@ -50,7 +42,7 @@ def place(
     if len(able) > 1 and avoided:
         able = {url: engine for url, engine in able.items() if url not in avoided} or able
     if len(able) == 1:
-        return Attempt(next(iter(able.values())), number)
+        return next(iter(able.values()))
     order = [able[url] for url in view.homes.order(arm.public_name) if url in able]
     copies = len(order) if arm.version is None else view.copies.get(arm.version.id, 1)  # a base lives everywhere
     holders = [engine for engine in order if _holds(engine, arm)]
@@ -59,7 +51,7 @@ def place(
     most = max(SPILL_FLOOR, SPILL_FACTOR * sum(load.in_flight.get(engine.url, 0) for engine in order) / len(order))
     if load.in_flight.get(best.url, 0) >= most:
         best = next((one for one in [*holders, *order] if load.in_flight.get(one.url, 0) < most), best)
-    return Attempt(best, number)
+    return best
 
 
 def _holds(engine: EngineView, arm: Arm) -> bool:

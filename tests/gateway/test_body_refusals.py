@@ -7,7 +7,8 @@ import json
 import orjson
 import pytest
 
-from gateway.api.request import Caps, parse_request
+from gateway.api.fields.caps import Caps
+from gateway.api.request import parse_request
 from gateway.errors import PayloadTooLarge
 from tests.support.refusal_parts import GOOD, nested, refusal
 

@@ -12,7 +12,8 @@ import orjson
 import pytest
 
 from gateway.api.bounds import BODY, WITHIN
-from gateway.api.request import Caps, parse_request
+from gateway.api.fields.caps import Caps
+from gateway.api.request import parse_request
 from gateway.desk import LARGE_BYTES, Desk
 from gateway.errors import BadRequest
 from tests.support.stack import Stack, wait_until

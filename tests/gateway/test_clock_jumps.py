@@ -62,7 +62,7 @@ class Host:
             meanwhile()
             began_ms = bill.now_ms()
             await asyncio.sleep(0)
-            bill.charge(Usage(tokens, 0, 0, "engine", sent=True), "ok", began_ms)
+            bill.charge(Usage(tokens, 0, 0, "engine"), "ok", began_ms)
             self.ledger.attempts.append((began_ms, self.name, tokens))
         return True
 
@@ -191,7 +191,7 @@ async def test_a_price_that_begins_tomorrow_is_not_todays_after_a_glance_at_tomo
             clock.at_ms = at_ms
             bill = await one.limits.open(one.limits.standing(priced, PRINCIPAL, ARM), Reservation(1, 1, 1))
             with bill:
-                costs.append(bill.charge(Usage(1, 0, 0, "engine", sent=True), "ok", bill.now_ms()))
+                costs.append(bill.charge(Usage(1, 0, 0, "engine"), "ok", bill.now_ms()))
     assert costs == [1, 9, 1]
 
 

@@ -11,11 +11,10 @@ from gateway.engines.connection import EngineBroke, EngineClient, EngineTimeout
 from gateway.errors import ApiError, EngineFailed
 from gateway.handoffs import ShownUsage
 from registry.catalog.snapshot import TariffEntry
+from tests.support.admitted import NAME, PUBLIC
 from tests.support.forward_parts import (
     COUNTS,
     DONE,
-    NAME,
-    PUBLIC,
     SEEN,
     STREAM,
     TRICKY,

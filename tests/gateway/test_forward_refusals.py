@@ -7,13 +7,12 @@ import pytest
 
 from gateway.engines.connection import EngineBroke, EngineClient, EngineUnreachable
 from gateway.errors import ApiError, BadRequest
-from gateway.handoffs import Usage
-from gateway.steps.forward import AdapterMissing, Forward
+from gateway.handoffs import EngineCount
+from gateway.steps.forward import AdapterMissing
+from tests.support.admitted import NAME, PUBLIC, forward_to
 from tests.support.forward_parts import (
     COUNTS,
     DONE,
-    NAME,
-    PUBLIC,
     USAGE,
     all_of,
     event,
@@ -61,11 +60,7 @@ async def test_a_refusal_leaves_the_connection_ready_for_the_next_request() -> N
         client = EngineClient(server.url)
         for _ in range(3):
             with pytest.raises(ApiError):
-                async with Forward(
-                    client, "completions", {}, engine_name=NAME, public_name=PUBLIC, cache_salt="a", request_id="r",
-                    shows_usage="never", shows_cost=False, price=None, choices=1, usage=Usage(),
-                    head_timeout_s=5, idle_timeout_s=5,
-                ):  # fmt: skip
+                async with forward_to(client, {}, EngineCount(), endpoint="completions"):
                     raise AssertionError("unreachable")
         client.close()
     assert len(server.connections) == 1
@@ -124,11 +119,9 @@ async def test_only_names_are_replaced_in_the_engines_messages_and_no_words_that
     async with raw_server(answer) as server:
         client = EngineClient(server.url, None)
         with pytest.raises(BadRequest) as caught:
-            async with Forward(
-                client, "chat", {"messages": []}, engine_name=engine_name, public_name=public_name, cache_salt="acme",
-                request_id="r", shows_usage="never", shows_cost=False, price=None, choices=1, usage=Usage(),
-                head_timeout_s=5, idle_timeout_s=5,
-            ):  # fmt: skip
+            async with forward_to(
+                client, {"messages": []}, EngineCount(), engine_name=engine_name, public_name=public_name
+            ):
                 pass
         client.close()
     assert caught.value.message == shown

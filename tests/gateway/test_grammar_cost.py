@@ -7,9 +7,11 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.api.fields.caps import Caps
 from gateway.api.fields.grammar_cost import pattern_cost, schema_cost
-from gateway.api.request import Caps, InferenceRequest, parse_request
+from gateway.api.request import parse_request
 from gateway.errors import BadRequest
+from gateway.handoffs import InferenceRequest
 
 MOST = Caps().max_schema_cost
 

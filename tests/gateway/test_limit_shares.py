@@ -116,7 +116,7 @@ async def test_tokens_of_a_rate_that_were_not_used_are_there_for_others(lender: 
         with await one.open(100) as bill:
             with pytest.raises(RateLimited):
                 await two.open(50)
-            bill.charge(Usage(10, 0, 0, "engine", sent=True), "ok", now_ms())
+            bill.charge(Usage(10, 0, 0, "engine"), "ok", now_ms())
         await asyncio.sleep(0.8)
         with await two.open(90):
             pass
@@ -311,7 +311,7 @@ async def test_a_failure_of_ours_costs_nothing_and_gives_back_what_it_held() -> 
         counter = one.limits.counter(SCOPE)
         assert counter is not None
         with await one.open(100) as bill:
-            assert bill.charge(Usage(90, 0, 10, "partial", sent=True), "engine_failed", now_ms()) == 0
+            assert bill.charge(Usage(90, 0, 10, "partial"), "engine_failed", now_ms()) == 0
         assert (counter.day.nano, counter.held_nano, counter.held_tokens, counter.in_flight) == (0, 0, 0, 0)
         with await one.open(100):
             assert counter.held_nano == 100

@@ -43,8 +43,8 @@ def chosen(
     unable: tuple[str, ...] = (),
     avoided: tuple[str, ...] = (),
 ) -> str | None:
-    attempt = place(arm, view, EngineLoad(busy or {}, limit), unable, avoided, 0)
-    return attempt.engine.url if attempt else None
+    found = place(arm, view, EngineLoad(busy or {}, limit), unable, avoided)
+    return found.url if found else None
 
 
 def test_nobody_holds_it_so_its_first_home_will_load_it() -> None:
@@ -120,9 +120,3 @@ def test_base_traffic_keeps_away_from_engines_that_cannot_serve_it_yet() -> None
 
 def test_no_engine_is_no_attempt() -> None:
     assert chosen(FleetView.empty()) is None
-
-
-def test_the_number_of_the_attempt_is_kept() -> None:
-    attempt = place(ARM, fleet(), EngineLoad({}, 512), (), (), 2)
-    assert attempt is not None
-    assert attempt.number == 2

@@ -14,7 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.api.request import Caps, parse_request
+from gateway.api.fields.caps import Caps
+from gateway.api.request import parse_request
 from gateway.engines.connection import EngineClient
 from gateway.engines.vllm.prompt_counting import questions
 from gateway.fleet.homes import Homes
@@ -257,7 +258,7 @@ async def test_a_count_that_comes_in_two_pieces_is_read_whole() -> None:
 
     async with raw_server(answer) as server:
         with counting_by(server.url) as prompts:
-            assert await prompts.count("acme", ARM, THREE_WORDS, 30) == 1234
+            assert await prompts.count("acme", ARM, THREE_WORDS) == 1234
 
 
 async def test_a_tenants_next_count_waits_a_while_and_another_tenants_does_not() -> None:
@@ -266,10 +267,10 @@ async def test_a_tenants_next_count_waits_a_while_and_another_tenants_does_not()
     async with httpx.AsyncClient() as http:
         await http.post(f"{mock.url}/mock/faults", json={"tokenize_ms": 50.0})
     with counting_by(mock.url) as prompts:
-        assert await prompts.count("acme", ARM, THREE_WORDS, 30) == 3
-        again = asyncio.create_task(prompts.count("acme", ARM, THREE_WORDS, 30))
+        assert await prompts.count("acme", ARM, THREE_WORDS) == 3
+        again = asyncio.create_task(prompts.count("acme", ARM, THREE_WORDS))
         await asyncio.sleep(0)
-        assert await prompts.count("globex", ARM, THREE_WORDS, 30) == 3
+        assert await prompts.count("globex", ARM, THREE_WORDS) == 3
         assert not again.done()
         assert await again == 3
     await mock.stop()

@@ -9,9 +9,11 @@ import pytest
 from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming as ChatParams
 from openai.types.completion_create_params import CompletionCreateParamsStreaming as CompletionsParams
 
+from gateway.api.fields.caps import Caps
 from gateway.api.fields.table import FORWARDED, RESERVED, UNSUPPORTED, known
-from gateway.api.request import Caps, InferenceRequest, parse_request
+from gateway.api.request import parse_request
 from gateway.errors import BadRequest
+from gateway.handoffs import InferenceRequest
 
 Endpoint = Literal["chat", "completions"]
 USER = {"role": "user", "content": "Where is my order?"}

@@ -7,8 +7,9 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.api.fields.caps import Caps
 from gateway.api.fields.faults import MOST_NAMED
-from gateway.api.request import Caps, parse_request
+from gateway.api.request import parse_request
 from gateway.errors import BadRequest
 from gateway.handoffs import Endpoint
 

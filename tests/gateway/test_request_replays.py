@@ -10,7 +10,8 @@ import orjson
 import pytest
 
 from gateway.api.fields import replayed
-from gateway.api.request import Caps, parse_request
+from gateway.api.fields.caps import Caps
+from gateway.api.request import parse_request
 from gateway.errors import BadRequest
 from tests.support.request_parts import CALL, TOOL, USER, chat, said
 from tests.support.stack import CHAT, Stack, open_house, run_stack

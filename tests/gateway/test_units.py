@@ -12,8 +12,9 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.api.request import Caps, InferenceRequest, parse_request
-from gateway.handoffs import Call, Unit
+from gateway.api.fields.caps import Caps
+from gateway.api.request import parse_request
+from gateway.handoffs import Call, InferenceRequest, Unit
 from gateway.splits.skews import SkewWatch
 from gateway.splits.units import COUNTED, FORGET_AT, LEAST_PASSED, REMEMBERED, Units
 from registry.catalog.snapshot import SplitEntry

@@ -9,17 +9,17 @@ from typing import Any
 import orjson
 
 from gateway.engines.connection import EngineClient
-from gateway.handoffs import ShownUsage, Usage
+from gateway.handoffs import EngineCount, ShownUsage
 from gateway.steps.forward import Forward
 from registry.catalog.snapshot import TariffEntry
+from tests.support.admitted import NAME, PUBLIC, forward_to
 from tests.support.raw_server import Connection, RawServer, raw_server
 
-NAME, PUBLIC = "a-0123456789abcdef-7", "acme/triage@1.0"
 COUNTS = {"prompt_tokens": 9, "total_tokens": 11, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 4}}
 SEEN = (9, 4, 2, "engine")
 
 
-def seen(usage: Usage) -> tuple[int | None, int | None, int | None, str | None]:
+def seen(usage: EngineCount) -> tuple[int | None, int | None, int | None, str | None]:
     return usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, usage.source
 
 
@@ -54,7 +54,7 @@ async def forwarded(
     price: TariffEntry | None = None,
     choices: int = 1,
     close: bool = False,
-) -> AsyncIterator[tuple[Forward, Usage, RawServer]]:
+) -> AsyncIterator[tuple[Forward, EngineCount, RawServer]]:
     """The step, entered, over a server that answers `data` in pieces of that many bytes."""
 
     async def answer(connection: Connection) -> None:
@@ -63,23 +63,16 @@ async def forwarded(
             connection.writer.close()
 
     async with raw_server(answer) as server:
-        client, usage = EngineClient(server.url, "secret"), Usage()
+        client, usage = EngineClient(server.url, "secret"), EngineCount()
         try:
-            async with Forward(
+            async with forward_to(
                 client,
-                "chat",
                 {"messages": [], "stream": stream},
-                engine_name=NAME,
-                public_name=PUBLIC,
-                cache_salt="acme",
-                request_id="r1",
+                usage,
+                price=price,
                 shows_usage=shows_usage,
                 shows_cost=shows_cost,
-                price=price,
                 choices=choices,
-                usage=usage,
-                head_timeout_s=5.0,
-                idle_timeout_s=5.0,
             ) as forward:
                 yield forward, usage, server
         finally:

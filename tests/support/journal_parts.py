@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from gateway.handoffs import Usage
 from gateway.journal import segments
 from gateway.journal.journal import Journal
 from gateway.journal.rows import Kind, begun, ended, kind_of
@@ -27,9 +28,8 @@ def begin(journal: Journal, attempt: str, key_id: str = "k") -> None:
 def end(journal: Journal, attempt: str, outcome: str, tokens: int | None = None, key_id: str = "k") -> None:
     """An attempt has ended, with so many tokens of each kind."""
     cached = None if tokens is None else 0
-    journal.settle(
-        attempt.encode(), kind(key_id), ended(1_000, 2_000, outcome, tokens, cached, tokens, None, None, None)
-    )
+    used = Usage(tokens, cached, tokens)
+    journal.settle(attempt.encode(), kind(key_id), ended(1_000, 2_000, outcome, used, None, None))
 
 
 def outcomes(ledger: Ledger) -> dict[str, tuple[str, int | None]]:

@@ -95,7 +95,7 @@ class Process:
         with await self.open(tokens) as bill:
             at_ms = now_ms()
             await asyncio.sleep(0)
-            bill.charge(Usage(tokens, 0, 0, "engine", sent=True), "ok", at_ms)
+            bill.charge(Usage(tokens, 0, 0, "engine"), "ok", at_ms)
         self.ledger.attempts.append((at_ms, self.name, tokens))
 
     async def spend_all(self, tokens: int = 10) -> int:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from gateway.api.request import Caps, parse_request
+from gateway.api.fields.caps import Caps
+from gateway.api.request import parse_request
 from gateway.errors import ApiError
 from gateway.handoffs import Endpoint
 from tests.support.request_parts import USER

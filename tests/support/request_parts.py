@@ -6,7 +6,9 @@ from typing import Any
 
 import orjson
 
-from gateway.api.request import Caps, InferenceRequest, parse_request
+from gateway.api.fields.caps import Caps
+from gateway.api.request import parse_request
+from gateway.handoffs import InferenceRequest
 
 USER: dict[str, Any] = {"role": "user", "content": "Hi"}
 CALL: dict[str, Any] = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a":null}'}}

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from gateway.errors import Overloaded
 from gateway.fleet.worker import FleetWorker
-from gateway.path import House
+from gateway.house import House
 from registry.catalog.snapshot import Catalog, VersionEntry
 from registry.errors import InvalidInput
 from registry.names import AdapterRef, VersionNumber, parse_ref

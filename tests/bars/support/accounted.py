@@ -24,10 +24,10 @@ from gateway import path
 from gateway.api.addresses import PATHS
 from gateway.api.asgi import Receive, Send
 from gateway.app import Gateway
-from gateway.handoffs import Usage
+from gateway.handoffs import Admitted, EngineCount, Usage
+from gateway.house import House
 from gateway.journal.journal import Journal
 from gateway.metrics import Metrics
-from gateway.path import House
 from gateway.serving.server import Server, server_config
 from gateway.settings import GatewaySettings
 
@@ -44,16 +44,19 @@ class NoMeter:
     outcome = "ok"
     nano: int | None = None
 
-    def __init__(self, *of: Any) -> None:
-        self.engine_url, self._bill = of[5], of[-1]
+    def __init__(self, _journal: Journal, admitted: Admitted, engine_url: str, _number: int) -> None:
+        self.engine_url, self._bill = engine_url, admitted.bill
         self.usage = Usage()
+        self._count = EngineCount()
 
-    def __enter__(self) -> Usage:
-        return self.usage
+    def __enter__(self) -> EngineCount:
+        return self._count
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        count = self._count
+        self.usage = Usage(count.prompt_tokens, count.cached_tokens, count.completion_tokens, count.source)
         self._bill.charge(self.usage, "ok" if error is None else "engine_failed", self._bill.now_ms())
 
 
@@ -61,6 +64,7 @@ class NoBill:
     """A bill that nobody has to pay."""
 
     headers = ()
+    held_prompt = 0
     price = None
 
     def charge(self, usage: Usage, outcome: str, started_at_ms: int) -> None:
@@ -79,7 +83,7 @@ class NoBill:
 
 async def no_hold(*of: Any) -> tuple[Any, Any]:
     """A request that is held for nothing."""
-    return of[-2], NoBill()
+    return of[-1], NoBill()
 
 
 async def no_entry(*_: Any) -> NoBill:
@@ -163,8 +167,8 @@ class Variants:
 
     def __init__(self, house: House) -> None:
         self._house, self._without_metrics = house, replace(house, metrics=NoMetrics())
-        self._path = vars(path)
-        self._meter, self._hold = self._path["Meter"], self._path["hold"]
+        self._path, self._attempt = vars(path), vars(sys.modules["gateway.steps.attempt"])
+        self._meter, self._hold = self._attempt["Meter"], self._path["hold"]
         self._limits = vars(house.limits)
         self._enter = house.limits.enter
         self._draw = random.Random(SEED)
@@ -185,7 +189,7 @@ class Variants:
 
     def _take_out(self, variant: str) -> None:
         self._variant = variant
-        self._path["Meter"] = NoMeter if variant == NO_JOURNAL else self._meter
+        self._attempt["Meter"] = NoMeter if variant == NO_JOURNAL else self._meter
         self._path["hold"] = no_hold if variant == NO_LIMITS else self._hold
         self._limits["enter"] = no_entry if variant == NO_LIMITS else self._enter
 

@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from gateway.handoffs import Usage
 from gateway.journal.journal import Journal
 from gateway.journal.rows import begun, ended, kind_of
 
@@ -42,9 +43,8 @@ def main() -> None:
         attempt_id = f"{os.urandom(16).hex()}-0".encode()
         journal.intent(attempt_id, kind, begun(STARTED_MS))
         if number >= RUNNING:
-            journal.settle(
-                attempt_id, kind, ended(STARTED_MS, STARTED_MS + 1_000, "ok", 10, 0, 5, "engine", 123_456, 42.1)
-            )
+            used = Usage(10, 0, 5, "engine")
+            journal.settle(attempt_id, kind, ended(STARTED_MS, STARTED_MS + 1_000, "ok", used, 123_456, 42.1))
         if number % TEND_EVERY == 0:
             journal.tend()
     os._exit(0)

@@ -1,0 +1,42 @@
+"""What the request path needs of the running gateway."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.api.fields.caps import Caps
+from gateway.api.pings import Pings
+from gateway.catalog_watch import CatalogWatch
+from gateway.desk import Desk
+from gateway.journal.journal import Journal
+from gateway.limits.limits import Limits
+from gateway.limits.output_lengths import OutputLengths
+from gateway.limits.prompt_tokens import PromptTokens
+from gateway.limits.refusal_counts import RefusalCounts
+from gateway.metrics import Metrics
+from gateway.request_log import RequestLog
+from gateway.settings import GatewaySettings
+from gateway.splits.units import Units
+from gateway.steps.admit import Admission
+from gateway.steps.load import Fleet
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """Made once, at the start. Steps take the whole of it where they name what they need as a protocol."""
+
+    settings: GatewaySettings
+    caps: Caps
+    catalog: CatalogWatch
+    fleet: Fleet
+    admission: Admission
+    desk: Desk
+    limits: Limits
+    lengths: OutputLengths
+    prompts: PromptTokens
+    units: Units
+    journal: Journal
+    pings: Pings
+    metrics: Metrics
+    refused: RefusalCounts
+    requests: RequestLog

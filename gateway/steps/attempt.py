@@ -1,0 +1,48 @@
+"""One attempt at a request, on one engine: meter ⊃ load ⊃ forward."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from gateway.fleet.view import EngineView
+from gateway.handoffs import Admitted, Sink, Usage
+from gateway.journal.journal import Journal
+from gateway.settings import GatewaySettings
+from gateway.steps.forward import Forward
+from gateway.steps.load import Fleet, Load
+from gateway.steps.meter import Meter
+
+
+class Means(Protocol):
+    """What an attempt needs of the running gateway."""
+
+    @property
+    def fleet(self) -> Fleet:
+        """Brings adapters to engines."""
+
+    @property
+    def journal(self) -> Journal:
+        """What is used is written there."""
+
+    @property
+    def settings(self) -> GatewaySettings:
+        """How long to wait."""
+
+
+async def attempt(admitted: Admitted, engine: EngineView, number: int, sink: Sink, means: Means) -> Usage:
+    """Feed the sink an engine's whole answer; what that used, which is on record then.
+
+    `number` is the attempt's own among those of the request. Raises what `Meter`, `Load` and `Forward` raise; what was
+    used is on record then too.
+    """
+    settings = means.settings
+    meter = Meter(means.journal, admitted, engine.url, number)
+    with meter as count:
+        sink.begin(meter)
+        async with (
+            Load(means.fleet, engine.url, admitted.arm, wait_s=settings.cold_wait_s) as engine_name,
+            Forward(admitted, engine, engine_name, count, settings) as answer,
+        ):
+            async for chunk in answer.chunks():
+                await sink.feed(chunk)
+    return meter.usage

@@ -1,0 +1,140 @@
+"""Which engine a request is tried on next, and what a failure means for the request, its client and the engine."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Protocol
+
+from gateway.dispute import Dispute
+from gateway.engines.abilities import who_cannot
+from gateway.engines.connection import EngineBroke, EngineTimeout, EngineUnreachable
+from gateway.errors import AnswerTimeout, ApiError, EngineFailed, Overloaded
+from gateway.fleet.view import CannotLoad, EngineView
+from gateway.handoffs import Admitted
+from gateway.settings import GatewaySettings
+from gateway.steps.forward import AdapterMissing
+from gateway.steps.load import Fleet
+from gateway.steps.place import EngineLoad, place
+
+log = logging.getLogger("switchyard.path")
+ENGINE_RETRY_AFTER_S = 5
+MOST_ATTEMPTS = 3
+FAULTS = (ApiError, EngineUnreachable, EngineBroke)
+"""What an attempt raises that another engine may do better."""
+
+
+class Means(Protocol):
+    """What is needed of the running gateway."""
+
+    @property
+    def fleet(self) -> Fleet:
+        """Its engines."""
+
+    @property
+    def settings(self) -> GatewaySettings:
+        """How much an engine takes, and how long to wait for one."""
+
+
+class Tries:
+    """The attempts at one request. Another engine only before the first byte: a begun answer is never replayed."""
+
+    __slots__ = ("_admitted", "_dispute", "_failure", "_fleet", "_load", "_settings", "_unable", "number")
+
+    def __init__(self, admitted: Admitted, means: Means) -> None:
+        """Raises `BadRequest` when every engine of its base lacks what it needs."""
+        self._admitted = admitted
+        self._fleet, self._settings = means.fleet, means.settings
+        self._load = EngineLoad(self._fleet.in_flight.by_engine, self._settings.engine_max_in_flight)
+        self._dispute = Dispute(self._fleet, admitted.principal.tenant, admitted.request.endpoint)
+        self._failure = "no healthy engine serves its base model, or all are full"
+        self._unable = self._lacking()
+        """URLs of engines that lack what it needs, or have failed it."""
+        self.number = -1
+        """Of the attempt that is made now, from 0."""
+
+    async def next_engine(self) -> EngineView | None:
+        """The engine to try now; `None` when there is none, or enough have been tried. Raises as `Tries` itself."""
+        self.number += 1
+        if self.number == MOST_ATTEMPTS:
+            return None
+        engine = self._place()
+        if engine is None and (back := await self._comes_back()):
+            self._unable = self._unable - back | self._lacking()
+            engine = self._place()
+        return engine
+
+    def _place(self) -> EngineView | None:
+        avoided = self._fleet.breaker.avoided(time.monotonic())
+        return place(self._admitted.arm, self._fleet.view(), self._load, self._unable, avoided)
+
+    async def _comes_back(self) -> set[str]:
+        return {*await self._fleet.comes_back(self._admitted.arm.base_digest, self._settings.cold_wait_s)}
+
+    def _lacking(self) -> set[str]:
+        needs = self._admitted.request.needs
+        return who_cannot(self._admitted.arm, self._fleet.view(), needs) if needs else set()
+
+    def failed(self, engine_url: str, error: Exception, *, relayed: bool) -> None:
+        """Return when another engine may be tried. Raises what the client gets when not, as always when some of the
+        answer was `relayed`.
+        """
+        if isinstance(error, ApiError):
+            if relayed:
+                raise error
+            self._dispute.refused(engine_url, error)
+            self._unable.add(engine_url)
+        elif isinstance(error, AdapterMissing):  # the engine may load it again, so it stays eligible
+            self._fleet.lost(engine_url, error.engine_name)
+            self._failure = "the engine lost the adapter"
+        elif isinstance(error, EngineTimeout):  # it may still be working on it: a second engine would do it twice
+            self._timed_out(engine_url, error)
+        else:
+            self._broke(engine_url, error, relayed)
+
+    def _timed_out(self, engine_url: str, error: EngineTimeout) -> None:
+        if not self._admitted.request.stream:
+            raise _too_long(self._settings.answer_timeout_s) from error
+        self._note_failure(engine_url)
+        self._failure = "its engine did not begin an answer in time"
+        raise self._unavailable() from error
+
+    def _broke(self, engine_url: str, error: Exception, relayed: bool) -> None:
+        request_id = self._admitted.call.request_id
+        # The error's text names hosts and folders: for the operator only.
+        log.warning("request %s, attempt %d, %s: %s", request_id, self.number, engine_url, error)
+        if not isinstance(error, CannotLoad):
+            self._note_failure(engine_url)
+            self._dispute.failed(engine_url)
+        if relayed:
+            raise EngineFailed("The engine broke off in the middle of its answer.", code="engine_broke") from error
+        self._unable.add(engine_url)
+        self._failure = "its engine does not answer, or cannot load it"
+
+    def _note_failure(self, engine_url: str) -> None:
+        self._fleet.breaker.failed(engine_url, time.monotonic())
+        self._fleet.wake()
+
+    def served(self, engine_url: str) -> None:
+        """The engine has answered."""
+        self._fleet.breaker.forget(engine_url)
+        self._dispute.served()
+
+    def refusal(self) -> ApiError:
+        """What the client gets when no engine is left."""
+        return self._dispute.unless_settled(self._unavailable())
+
+    def _unavailable(self) -> Overloaded:
+        return Overloaded(
+            f"{self._admitted.arm.public_name} cannot be served now: {self._failure}.",
+            code="engine_unavailable",
+            retry_after_s=ENGINE_RETRY_AFTER_S,
+        )
+
+
+def _too_long(limit_s: float) -> AnswerTimeout:
+    return AnswerTimeout(
+        f"The answer was not complete after {limit_s:g} s, the most for an answer in one piece. Ask for it with "
+        "'stream': true, which has no such limit, or for fewer tokens with 'max_tokens'.",
+        code="answer_timeout",
+    )

@@ -1,0 +1,72 @@
+"""A request in progress, and one exchange of it with an engine, without a gateway around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.engines.connection import EngineClient
+from gateway.fleet.view import EngineView
+from gateway.handoffs import Admitted, Arm, Call, EngineCount, InferenceRequest, Principal, Target, Usage
+from gateway.steps.forward import Forward
+from registry.catalog.snapshot import TariffEntry
+
+NAME, PUBLIC = "a-0123456789abcdef-7", "acme/triage@1.0"
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds."""
+
+    head_timeout_s: float = 5.0
+    answer_timeout_s: float = 5.0
+    idle_timeout_s: float = 5.0
+
+
+@dataclass(frozen=True)
+class Priced:
+    """A bill that holds nothing and knows a price."""
+
+    price: TariffEntry | None = None
+    held_prompt: int = 0
+
+    def now_ms(self) -> int:
+        return 0
+
+    def charge(self, usage: Usage, outcome: str, started_at_ms: int) -> int | None:
+        return None
+
+
+async def nothing() -> bytes:
+    return b""
+
+
+def admitted(request: InferenceRequest, *, public_name: str = PUBLIC, price: TariffEntry | None = None) -> Admitted:
+    """A request of acme's, on its way to a model of this name."""
+    return Admitted(
+        Call(request.endpoint, None, None, nothing, "r1", "r1"),
+        Principal("acme", "k", frozenset({"inference"}), allow_unknown_fields=False),
+        request,
+        Target(request.model, None, None, None, None, None),
+        Arm(public_name, "sha256:0", None, None, None, None),
+        Priced(price),
+    )
+
+
+def forward_to(
+    client: EngineClient,
+    body: dict[str, Any],
+    count: EngineCount,
+    *,
+    endpoint: Any = "chat",
+    engine_name: str = NAME,
+    public_name: str = PUBLIC,
+    price: TariffEntry | None = None,
+    **fields: Any,
+) -> Forward:
+    """The step of a checked body; `fields` are of its `InferenceRequest`."""
+    stream = bool(body.get("stream"))
+    known = {"shows_usage": "never", "max_output_tokens": None, **fields}
+    request = InferenceRequest(endpoint=endpoint, model="triage", stream=stream, body=body, **known)
+    engine = EngineView("http://engine", client, "sha256:0", None, {})
+    return Forward(admitted(request, public_name=public_name, price=price), engine, engine_name, count, Patience())
