@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -22,11 +21,12 @@ from gateway.api.asgi import Message, Receive, Send
 from gateway.api.fields.caps import Caps
 from gateway.api.inference import answer
 from gateway.api.models import models_router
-from gateway.api.operators import operators_router
+from gateway.api.operators import Standing, operators_router
 from gateway.api.pings import Pings
 from gateway.api.request_ids import RequestIds, with_headers
 from gateway.api.respond import Respond
 from gateway.api.translate import translate_errors
+from gateway.background import Background, Run
 from gateway.catalog_watch import CatalogWatch
 from gateway.desk import Desk
 from gateway.errors import MethodNotAllowed, Overloaded
@@ -35,11 +35,13 @@ from gateway.fleet.worker import FleetWorker
 from gateway.house import House
 from gateway.journal.journal import Journal
 from gateway.journal.shipper import Shipper
+from gateway.limits.limits import Limits
 from gateway.limits.output_lengths import OutputLengths
 from gateway.limits.prompt_tokens import PromptTokens
 from gateway.limits.refusal_counts import RefusalCounts
 from gateway.limits.sharing import borrowing, limits_of, warn_of_others
 from gateway.limits.warnings import BudgetWarnings
+from gateway.limits.webhook import Courier
 from gateway.metrics import Metrics
 from gateway.request_log import Request, RequestLog
 from gateway.serving.identity import Identity
@@ -51,7 +53,6 @@ from registry.ledger.output_lengths import count_lengths
 from registry.limits.budget_warnings import BudgetWarningBooks
 from registry.service import Registry
 
-log = logging.getLogger("switchyard")
 PROBED = frozenset({"/healthz", "/readyz", "/metrics"})
 FIRST_VIEW_TIMEOUT_S = 3.0
 CATCH_UP_S = 5.0
@@ -134,25 +135,12 @@ class Gateway:
     @asynccontextmanager
     async def _lifespan(self, web: FastAPI) -> AsyncIterator[None]:
         """Open in the order of need, close in reverse: registry → catalog → journal → fleet → routes."""
-        settings = self.settings
-        worker_id = str(self.identity)
+        settings, worker_id = self.settings, str(self.identity)
         with Registry.open(settings) as registry:
             await asyncio.to_thread(registry.load)
-            watch = CatalogWatch(
-                registry, worker_id, f"http://{settings.host}:{settings.port}", settings.catalog_poll_s
-            )
-            folder = settings.state_dir / "journal"
-            try:
-                journal = Journal(folder, worker_id, max_unshipped_bytes=settings.journal_max_unshipped_bytes)
-                shipper = Shipper(journal, registry.ledger)
-                await asyncio.to_thread(shipper.recover)
-            except OSError as error:
-                self._refusal = (
-                    f"usage cannot be written down in {folder} ({error.strerror}), and what cannot be metered is not "
-                    "served; make room there and let this user write, or set SWITCHYARD_STATE_DIR"
-                )
-                raise
-            await asyncio.to_thread(shipper.catch_up, CATCH_UP_S)
+            url = f"http://{settings.host}:{settings.port}"
+            watch = CatalogWatch(registry, worker_id, url, settings.catalog_poll_s)
+            journal, shipper = await self._open_journal(registry)
             worker = self.worker = FleetWorker(
                 worker_id,
                 registry.leadership,
@@ -163,85 +151,107 @@ class Gateway:
             limits = limits_of(settings, registry.spending, journal.writer)
             limits.adopt(watch.current)
             await asyncio.to_thread(limits.books.read)
-            lengths = OutputLengths(settings.default_output_tokens)
-            candidate = self.candidate = candidate_of(registry, settings, watch, self.identity) if self._leads else None
-            self.house = House(
-                settings=settings,
-                caps=Caps(),
-                catalog=watch,
-                fleet=worker,
-                admission=Admission.of(
-                    settings.max_unfinished_bodies, settings.max_in_flight, settings.max_in_flight_per_tenant
-                ),
-                desk=(desk := Desk()),
-                limits=limits,
-                lengths=lengths,
-                prompts=PromptTokens(worker),
-                units=Units(),
-                journal=journal,
-                pings=(pings := Pings(settings.stream_ping_s)),
-                metrics=(metrics := Metrics()),
-                refused=(refused := RefusalCounts(metrics, registry.refusals.add)),
-                requests=(requests := RequestLog(settings.request_log)),
-            )
-            _mount(web, self.house, worker, registry, lambda: self.leaving)
+            self.candidate = candidate_of(registry, settings, watch, self.identity) if self._leads else None
+            house = self.house = _house(settings, registry, watch, worker, limits, journal)
+            background = Background(self._works(house, worker, registry), house.metrics.restarted)
+            _mount(web, house, worker, registry, Standing(background, lambda: self.leaving))
             shipper.start()
-
-            def on_catalog() -> None:
-                limits.adopt(watch.current)
-                if candidate is not None:
-                    candidate.wake()
-
-            work = [
-                watch.run(on_catalog),
-                worker.run(),
-                pings.run(),
-                limits.books.run(),
-                refused.run(),
-                warn_of_others(limits, registry.workers.live, worker_id),
-                BudgetWarnings(
-                    limits.counters,
-                    BudgetWarningBooks(registry.db),
-                    url=settings.budget_webhook_url,
-                    secret=settings.budget_webhook_secret,
-                ).run(),
-                SkewWatch(self.house.units, registry.skews, registry.workers, worker_id).run(),
-                lengths.seed(partial(count_lengths, registry.db)),
-            ]
-            if candidate is not None:
-                work.append(candidate.run())
-            tasks = [asyncio.create_task(one) for one in work]
-            for task in tasks:
-                task.add_done_callback(_say_why_it_ended)
-            with contextlib.suppress(TimeoutError):  # who connects to a worker that knows no engine gets a 503
-                async with asyncio.timeout(FIRST_VIEW_TIMEOUT_S):
-                    await worker.informed.wait()
             try:
-                async with borrowing(limits, settings, journal.writer, worker):
-                    yield
+                async with background:
+                    with contextlib.suppress(TimeoutError):  # who connects to a worker that knows no engine gets a 503
+                        async with asyncio.timeout(FIRST_VIEW_TIMEOUT_S):
+                            await worker.informed.wait()
+                    async with borrowing(limits, settings, journal.writer, worker):
+                        yield
             finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-                await refused.tell()
+                await house.refused.tell()
                 worker.close()
-                desk.close()
-                requests.close()
+                house.desk.close()
+                house.requests.close()
                 await asyncio.to_thread(shipper.stop)
                 journal.close()
                 with contextlib.suppress(Exception):
                     registry.workers.leave(worker_id)
 
+    async def _open_journal(self, registry: Registry) -> tuple[Journal, Shipper]:
+        """With what dead workers left taken over, and in the ledger as far as there is time. Raises `OSError`."""
+        settings, folder = self.settings, self.settings.state_dir / "journal"
+        try:
+            journal = Journal(folder, str(self.identity), max_unshipped_bytes=settings.journal_max_unshipped_bytes)
+            shipper = Shipper(journal, registry.ledger)
+            await asyncio.to_thread(shipper.recover)
+        except OSError as error:
+            self._refusal = (
+                f"usage cannot be written down in {folder} ({error.strerror}), and what cannot be metered is not "
+                "served; make room there and let this user write, or set SWITCHYARD_STATE_DIR"
+            )
+            raise
+        await asyncio.to_thread(shipper.catch_up, CATCH_UP_S)
+        return journal, shipper
 
-def _say_why_it_ended(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        log.critical("a background task ended; the gateway must be restarted", exc_info=task.exception())
+    def _works(self, house: House, worker: FleetWorker, registry: Registry) -> dict[str, Run]:
+        """What goes on in the background, by the name that metrics and `/readyz` give it."""
+        settings, worker_id = self.settings, str(self.identity)
+        watch, limits, candidate = house.catalog, house.limits, self.candidate
+        warnings = BudgetWarningBooks(registry.db)
+
+        def on_catalog() -> None:
+            limits.adopt(watch.current)
+            if candidate is not None:
+                candidate.wake()
+
+        works: dict[str, Run] = {
+            "catalog": partial(watch.run, on_catalog),
+            "fleet_link": worker.run,
+            "pings": house.pings.run,
+            "ledger_reader": limits.books.run,
+            "refusal_counts": house.refused.run,
+            "other_gateways": partial(warn_of_others, limits, registry.workers.live, worker_id),
+            "budget_warnings": BudgetWarnings(limits.counters, warnings).run,
+            "split_skews": SkewWatch(house.units, registry.skews, registry.workers, worker_id).run,
+            "output_lengths": partial(house.lengths.seed, partial(count_lengths, registry.db)),
+        }
+        if settings.budget_webhook_url is not None:
+            works["budget_webhook"] = Courier(warnings, settings.budget_webhook_url, settings.budget_webhook_secret).run
+        if candidate is not None:
+            works["candidate"] = candidate.run
+        return works
 
 
-def _mount(web: FastAPI, house: House, worker: FleetWorker, registry: Registry, leaving: Callable[[], bool]) -> None:
+def _house(
+    settings: GatewaySettings,
+    registry: Registry,
+    watch: CatalogWatch,
+    worker: FleetWorker,
+    limits: Limits,
+    journal: Journal,
+) -> House:
+    metrics = Metrics()
+    return House(
+        settings=settings,
+        caps=Caps(),
+        catalog=watch,
+        fleet=worker,
+        admission=Admission.of(
+            settings.max_unfinished_bodies, settings.max_in_flight, settings.max_in_flight_per_tenant
+        ),
+        desk=Desk(),
+        limits=limits,
+        lengths=OutputLengths(settings.default_output_tokens),
+        prompts=PromptTokens(worker),
+        units=Units(),
+        journal=journal,
+        pings=Pings(settings.stream_ping_s),
+        metrics=metrics,
+        refused=RefusalCounts(metrics, registry.refusals.add),
+        requests=RequestLog(settings.request_log),
+    )
+
+
+def _mount(web: FastAPI, house: House, worker: FleetWorker, registry: Registry, standing: Standing) -> None:
     web.include_router(models_router(house))
     gate = AdminGate(admin_key(house.settings), house.catalog, house.settings.admin_port)
-    web.include_router(operators_router(web, house, worker, gate, leaving))
+    web.include_router(operators_router(web, house, worker, gate, standing))
     web.include_router(admin_router(Office(house, worker, registry), gate))
 
     @web.get("/healthz", tags=["health"])

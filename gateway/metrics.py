@@ -52,6 +52,18 @@ class Metrics:
         self.catalog_revision = Gauge(
             "switchyard_catalog_revision", "Catalog revision in force.", registry=self.registry
         )
+        self.background_up = Gauge(
+            "switchyard_background_up",
+            "1 when this work of the process goes on; 0 when it ended with an error and has only just begun again.",
+            ("work",),
+            registry=self.registry,
+        )
+        self._background_restarts = Counter(
+            "switchyard_background_restarts",
+            "How often a work of the process ended with an error and was begun again.",
+            ("work",),
+            registry=self.registry,
+        )
         self.largest_unit_share = Gauge(
             "switchyard_split_largest_unit_share",
             "Of the split with the most uneven traffic: the share, 0 to 1, of its requests that are one derived unit.",
@@ -78,6 +90,10 @@ class Metrics:
         if child is None:
             child = self._refusal_children[reason] = self._refusals.labels(reason)
         child.inc()
+
+    def restarted(self, work: str) -> None:
+        """Count one end of a work in the background."""
+        self._background_restarts.labels(work).inc()
 
     def first_byte(self, endpoint: str, seconds: float) -> None:
         """Record the time to the first byte of an answer."""

@@ -7,6 +7,7 @@ clients are served, and take the operator's key: from metrics, one tenant could 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
@@ -14,6 +15,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 
 from gateway.api.admin.auth import AdminGate
 from gateway.api.description import page
+from gateway.background import Background
 from gateway.fleet.wire import TAKES_TRAFFIC
 from gateway.fleet.worker import FleetWorker
 from gateway.house import House
@@ -23,24 +25,32 @@ PAGE_MAY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form
 """What a browser may do with the description: nothing but show it."""
 
 
-def operators_router(
-    web: FastAPI, house: House, worker: FleetWorker, gate: AdminGate, leaving: Callable[[], bool]
-) -> APIRouter:
-    """The routes. `leaving` says whether the process is about to stop."""
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the process itself stands."""
+
+    background: Background
+    leaving: Callable[[], bool]
+    """Whether it is about to stop."""
+
+
+def operators_router(web: FastAPI, house: House, worker: FleetWorker, gate: AdminGate, standing: Standing) -> APIRouter:
+    """The routes."""
     router = APIRouter(tags=["health"])
     operator = [Depends(gate.admit)]
 
     @router.get("/readyz")
     async def readyz(request: Request) -> JSONResponse:
         """200 when at least one engine takes traffic, else 503, and while the gateway is about to stop; to the operator
-        also every engine's fault.
+        also every engine's fault, and what ended work in the background that has only just begun again.
         """
+        leaving = standing.leaving()
         served = any(engine.base_name is not None for engine in worker.view().engines)
-        ready = served and not house.catalog.lapsed and not leaving()
+        ready = served and not house.catalog.lapsed and not leaving
         content = {
             "ready": ready,
-            **({"stopping": True} if leaving() else {}),
-            **(_details(house, worker) if gate.knows(request) else {}),
+            **({"stopping": True} if leaving else {}),
+            **(_details(house, worker, standing.background) if gate.knows(request) else {}),
         }
         return JSONResponse(content, status_code=200 if ready else 503, headers=NOT_KEPT)
 
@@ -53,6 +63,8 @@ def operators_router(
             house.metrics.resident.labels(url).set(resident)
         house.metrics.largest_unit_share.set(max((skew.share for skew in house.units.skews()), default=0.0))
         house.metrics.catalog_revision.set(house.catalog.current.revision)
+        for name, fault in standing.background.faults().items():
+            house.metrics.background_up.labels(name).set(fault is None)
         kind = "text/plain; version=0.0.4; charset=utf-8"
         return Response(house.metrics.exposition(), media_type=kind, headers=NOT_KEPT)
 
@@ -67,7 +79,7 @@ def operators_router(
     return router
 
 
-def _details(house: House, worker: FleetWorker) -> dict[str, Any]:
+def _details(house: House, worker: FleetWorker, background: Background) -> dict[str, Any]:
     states = worker.states()
     engines = {}
     for declared in house.settings.declared_engines():
@@ -78,4 +90,5 @@ def _details(house: House, worker: FleetWorker) -> dict[str, Any]:
         "controller": "linked" if worker.linked else "away",
         "limits": house.limits.state,
         "engines": engines,
+        "background": {name: fault or "ok" for name, fault in background.faults().items()},
     }

@@ -15,7 +15,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.errors import Headers
 from gateway.limits.counters import Counter
-from gateway.limits.webhook import Courier
 from registry.db import now_ms
 from registry.limits.budget_warnings import BudgetKind, BudgetWarningBooks, Crossing, Notice
 
@@ -66,39 +65,23 @@ def crossed(counter: Counter, at_ms: int) -> Iterator[Notice]:
 
 
 class BudgetWarnings:
-    """Notes crossings, and has what is noted delivered to the webhook if there is one."""
+    """Notes crossings in the database, from where a `Courier` takes them to the webhook."""
 
-    def __init__(
-        self,
-        counters: Callable[[], Collection[Counter]],
-        books: BudgetWarningBooks,
-        *,
-        url: str | None = None,
-        secret: str | None = None,
-    ) -> None:
+    def __init__(self, counters: Callable[[], Collection[Counter]], books: BudgetWarningBooks) -> None:
         """`counters` are all of this process, asked for on the event loop."""
         self._counters = counters
         self._books = books
-        self._courier = None if url is None else Courier(books, url, secret)
         self._noted: dict[Crossing, int] = {}
         """Crossings that are in the database, with the end of their windows."""
 
     async def run(self) -> None:
-        """For ever; once."""
-        if self._courier is not None:
-            self._courier.start()
-        try:
-            while True:
-                try:
-                    await self._note()
-                except SQLAlchemyError as error:
-                    log.warning("budget warnings cannot be noted now, and will be: %s", error)
-                except Exception:  # one scope's trouble must not silence all others for the life of the process
-                    log.exception("budget warnings cannot be noted now")
-                await asyncio.sleep(LOOK_S)
-        finally:
-            if self._courier is not None:
-                await asyncio.to_thread(self._courier.stop)
+        """For ever."""
+        while True:
+            try:
+                await self._note()
+            except SQLAlchemyError as error:
+                log.warning("budget warnings cannot be noted now, and will be: %s", error)
+            await asyncio.sleep(LOOK_S)
 
     async def _note(self) -> None:
         at_ms = now_ms()

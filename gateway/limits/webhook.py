@@ -35,37 +35,45 @@ STOP_S = 2.0
 
 
 class Courier:
-    """Takes notices up and delivers them, from `start` to `stop`; both are called once."""
+    """Takes notices up and delivers them."""
 
     def __init__(self, books: BudgetWarningBooks, url: str, secret: str | None) -> None:
         self._books = books
         self._url = url
         self._secret = secret
-        self._task: Future[asyncio.Task[None] | None] = Future()
-        self._thread = Thread(target=self._work, name="budget-webhook", daemon=True)
 
-    def start(self) -> None:
-        """Begin to deliver."""
-        self._thread.start()
+    async def run(self) -> None:
+        """Deliver until cancelled, which breaks off what is under way: it will be taken up again.
 
-    def stop(self) -> None:
-        """Break off what is under way; it will be taken up again. Blocking, but for no longer than `STOP_S`."""
-        task = self._task.result()
-        assert task is not None
-        with contextlib.suppress(RuntimeError):  # its loop is closed: it ended by itself
-            task.get_loop().call_soon_threadsafe(task.cancel)
-        self._thread.join(STOP_S)
+        Raises what ended the thread. When cancelled, it waits for the thread for `STOP_S` at most.
+        """
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[Exception | None] = loop.create_future()
+        task: Future[asyncio.Task[None]] = Future()
 
-    def _work(self) -> None:
+        def work() -> None:
+            fault = None
+            try:
+                asyncio.run(self._deliver_for_ever(task))
+            except asyncio.CancelledError:
+                pass
+            except Exception as error:
+                fault = error
+            with contextlib.suppress(RuntimeError):  # nobody waits any more: the gateway's loop is closed
+                loop.call_soon_threadsafe(_settle, ended, fault)
+
+        thread = Thread(target=work, name="budget-webhook", daemon=True)
+        thread.start()
         try:
-            asyncio.run(self._deliver_for_ever())
-        except asyncio.CancelledError:
-            pass
-        except Exception:
-            log.critical("budget warnings are not delivered any more; the gateway must be restarted", exc_info=True)
+            if (fault := await ended) is not None:
+                raise fault
+        finally:
+            await asyncio.to_thread(_stop, thread, task)
 
-    async def _deliver_for_ever(self) -> None:
-        self._task.set_result(asyncio.current_task())
+    async def _deliver_for_ever(self, task: Future[asyncio.Task[None]]) -> None:
+        this = asyncio.current_task()
+        assert this is not None
+        task.set_result(this)
         async with httpx.AsyncClient(timeout=TIMEOUT_S) as http:
             while True:
                 try:
@@ -103,6 +111,19 @@ class Courier:
             return f"no answer within {TIMEOUT_S:g} s"
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:  # their texts may have the URL
             return type(error).__name__
+
+
+def _settle(ended: asyncio.Future[Exception | None], fault: Exception | None) -> None:
+    if not ended.done():
+        ended.set_result(fault)
+
+
+def _stop(thread: Thread, task: Future[asyncio.Task[None]]) -> None:
+    """Blocking, for `2 * STOP_S` at most."""
+    with contextlib.suppress(TimeoutError, RuntimeError):  # its loop never was, or is closed: it ended by itself
+        running = task.result(STOP_S if thread.is_alive() else 0)
+        running.get_loop().call_soon_threadsafe(running.cancel)
+    thread.join(STOP_S)
 
 
 def _wait_ms(attempts: int) -> int:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from gateway.limits.counters import Counter
 from gateway.limits.warnings import BudgetWarnings, look, warning_headers
+from gateway.limits.webhook import Courier
 from gateway.limits.windows import Tally
 from gateway.settings import GatewaySettings
 from registry.catalog.snapshot import LimitEntry
@@ -96,9 +97,9 @@ def host() -> Iterator[WebhookHost]:
 
 
 @asynccontextmanager
-async def running(*warnings: BudgetWarnings) -> AsyncIterator[None]:
+async def running(*works: BudgetWarnings | Courier) -> AsyncIterator[None]:
     """Their tasks."""
-    tasks = [asyncio.create_task(one.run()) for one in warnings]
+    tasks = [asyncio.create_task(one.run()) for one in works]
     try:
         yield
     finally:
@@ -121,7 +122,9 @@ async def test_of_several_workers_one_sends_a_signed_document_of_the_crossing(
     books: BudgetWarningBooks, host: WebhookHost
 ) -> None:
     counter = daily(spent=4_150_000_000)
-    workers = [BudgetWarnings(lambda: [counter], books, url=host.url, secret="hush") for _ in range(3)]
+    workers = [
+        work for _ in range(3) for work in (BudgetWarnings(lambda: [counter], books), Courier(books, host.url, "hush"))
+    ]
     async with running(*workers):
         await until("the delivery", lambda: host.bodies)
         await until("the note of it", lambda: books.current(["tenant:acme"])[0].delivered_at_ms)
@@ -133,7 +136,7 @@ async def test_of_several_workers_one_sends_a_signed_document_of_the_crossing(
             looks += 1
             return [counter]
 
-        async with running(BudgetWarnings(again, books, url=host.url)):
+        async with running(BudgetWarnings(again, books), Courier(books, host.url, None)):
             await until("another worker to look twice", lambda: looks == 2)
     (document,) = host.documents()
     window = counter.budgets[0].window
@@ -160,7 +163,7 @@ async def test_tokens_are_counted_in_text_too_and_without_a_secret_nothing_is_si
     books: BudgetWarningBooks, host: WebhookHost
 ) -> None:
     counter = limited("key:k-1", 50, Spent(0, 501), monthly_tokens=1_000)
-    async with running(BudgetWarnings(lambda: [counter], books, url=host.url)):
+    async with running(BudgetWarnings(lambda: [counter], books), Courier(books, host.url, None)):
         await until("the delivery", lambda: host.bodies)
     (document,) = host.documents()
     assert (document["window"], document["unit"], document["budget"], document["spent"], document["percent"]) == (
@@ -176,7 +179,7 @@ async def test_tokens_are_counted_in_text_too_and_without_a_secret_nothing_is_si
 async def test_a_warning_that_was_refused_is_sent_again(books: BudgetWarningBooks, host: WebhookHost) -> None:
     host.statuses = [500, 302]
     counter = daily(spent=5 * DOLLAR)
-    async with running(BudgetWarnings(lambda: [counter], books, url=host.url)):
+    async with running(BudgetWarnings(lambda: [counter], books), Courier(books, host.url, None)):
         await until("the third attempt", lambda: host.bodies)
         await until("the note of it", lambda: books.current(["tenant:acme"])[0].delivered_at_ms)
     assert host.calls == 3
@@ -189,7 +192,7 @@ async def test_what_nobody_has_delivered_is_taken_up_by_a_worker_that_starts_lat
     async with running(BudgetWarnings(lambda: [counter], books)):
         await until("the note", lambda: books.current(["tenant:acme"]))
     assert host.calls == 0
-    async with running(BudgetWarnings(list, books, url=host.url)):
+    async with running(BudgetWarnings(list, books), Courier(books, host.url, None)):
         await until("the delivery", lambda: host.bodies)
     assert host.documents()[0]["scope"] == "tenant:acme"
 
@@ -199,7 +202,7 @@ async def test_while_the_webhook_hangs_other_crossings_are_noted_and_stopping_do
 ) -> None:
     host.hangs = True
     counters = [daily(spent=5 * DOLLAR)]
-    async with running(BudgetWarnings(lambda: counters, books, url=host.url)):
+    async with running(BudgetWarnings(lambda: counters, books), Courier(books, host.url, None)):
         await until("the call", lambda: host.calls)
         counters.append(daily("tenant:globex", spent=5 * DOLLAR))
         await until("the note", lambda: books.current(["tenant:globex"]))
@@ -211,7 +214,7 @@ async def test_a_host_that_is_not_there_is_asked_again(books: BudgetWarningBooks
     with webhook_host() as gone:
         pass
     counter = daily(spent=5 * DOLLAR)
-    async with running(BudgetWarnings(lambda: [counter], books, url=gone.url)):
+    async with running(BudgetWarnings(lambda: [counter], books), Courier(books, gone.url, None)):
         await until("the second attempt", lambda: [one for one in books.current(["tenant:acme"]) if one.attempts == 2])
 
 
