@@ -14,7 +14,8 @@ from pathlib import Path
 
 import httpx
 
-from gateway.engines.vllm.quirks import Defect, Platform, quirks_of
+from gateway.engines.engine import Platform
+from gateway.engines.vllm.quirks import Defect, quirks_of
 
 GIB = 1024**3
 CPU_ENGINE_BYTES = 3 * GIB

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
-from pathlib import Path
 
 from gateway import checks
 from gateway.admin_client import admin_client
 from gateway.checks import Check
-from gateway.engines.declared import EngineDeclaration, declared_fleet
+from gateway.engines.declared import Declared, declared_fleet
 from gateway.engines.fingerprint import MAX_DISAGREEMENT_NATS, base_agreement
 from gateway.engines.isolation import BASE, CannotTest, Folders, Isolation, examine, speakers, write_test_adapters
 from gateway.engines.renderings import rendering_difference
@@ -113,13 +112,12 @@ def check_isolation(urls: Collection[str], settings: GatewaySettings) -> list[Ch
             bases = {base.digest: base for base in registry.bases.all()}
     except RegistryError as error:
         return [_untested("of every engine", error)]
-    for engine in declared.engines:
-        base = bases[engine.base_digest]
-        if engine.url in urls:
+    for one in declared:
+        if one.engine.url in urls:
             try:
-                found += asyncio.run(_ask(engine, base, declared.zero_adapters[base.digest], settings.max_lora_rank))
+                found += asyncio.run(_ask(one, bases[one.engine.base_digest], settings.max_lora_rank))
             except (EngineFault, CannotTest, OSError) as error:
-                found.append(_untested(engine.url, error))
+                found.append(_untested(one.engine.url, error))
     return found
 
 
@@ -127,15 +125,16 @@ def _untested(what: str, error: Exception) -> Check:
     return Check(f"isolation {what}", False, "could not be tested", str(error))
 
 
-async def _ask(engine: EngineDeclaration, base: BaseInfo, zero: Path, max_rank: int) -> list[Check]:
-    control = VllmControl(engine.url, engine.api_key)
+async def _ask(one: Declared, base: BaseInfo, max_rank: int) -> list[Check]:
+    engine, zero = one.engine, one.handling.zero_adapter
+    control = VllmControl(engine.url, one.handling.api_key)
     try:
         quirks = quirks_of(await control.version(), engine.platform)
         folders = Folders(
             adapters=write_test_adapters(zero.parent, base.spec, max_rank),  # where its host can see adapters
             zero=zero if quirks.base_needs_zero_adapter else None,
         )
-        async with speakers(control, folders, engine.max_cpu_loras) as names:
+        async with speakers(control, folders, engine.places) as names:
             return [
                 await _base(control, engine.url, base, names[BASE]),
                 await _template(control, engine.url, base, names[BASE]),

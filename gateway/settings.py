@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from registry.settings import RegistrySettings
+
+if TYPE_CHECKING:
+    from gateway.engines.engine import Engine
 
 STORES = ("valkey", "valkeys", "redis", "rediss", "unix")
 """Schemes of a `limits_store`."""
@@ -249,9 +252,9 @@ class GatewaySettings(RegistrySettings):
             raise ValueError("no URL of a webhook; expected https://host/path")
         return given
 
-    def engine_key(self, url: str) -> str | None:
-        """The --api-key of the engine at a URL: its own, else that of all engines."""
-        own = next((one.api_key for one in self.declared_engines() if one.url == url), None)
+    def engine_key(self, engine: Engine) -> str | None:
+        """The --api-key of an engine: its own, else that of all engines."""
+        own = next((one.api_key for one in self.declared_engines() if one.url == engine.url), None)
         return own or self.engine_api_key
 
     @property

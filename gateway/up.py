@@ -16,8 +16,8 @@ import httpx
 
 from gateway import checks
 from gateway.admin_key import admin_key, admin_key_file
+from gateway.engines.engine import Platform
 from gateway.engines.vllm.launch import EmbeddedEngine, engine_url
-from gateway.engines.vllm.quirks import Platform
 from gateway.samples import Sample, provision, samples
 from gateway.serving import running, supervisor
 from gateway.serving.children import StopSignals

@@ -65,9 +65,11 @@ class Skills:
         engine can do, and what one at least of them says that it can.
         """
         if base_digest not in self._known:
-            engines = [engine for engine in self._view.engines if engine.base_digest == base_digest]
-            lengths = [engine.max_model_len for engine in engines if engine.max_model_len is not None]
-            some = [name for ability, name in ABILITIES.items() if any(ability not in one.lacks for one in engines)]
+            engines = self._view.of_base(base_digest)
+            lengths = [engine.status.max_model_len for engine in engines if engine.status.max_model_len is not None]
+            some = [
+                name for ability, name in ABILITIES.items() if any(ability not in one.status.lacks for one in engines)
+            ]
             self._known[base_digest] = {
                 "max_model_len": min(lengths, default=None),
                 "features": [*EVERY_ENGINE, *some],

@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from gateway.api.admin.auth import AdminGate
 from gateway.api.description import page
 from gateway.background import Background
-from gateway.fleet.wire import TAKES_TRAFFIC
+from gateway.engines.engine import TAKES_TRAFFIC
 from gateway.fleet.worker import FleetWorker
 from gateway.house import House
 
@@ -45,7 +45,7 @@ def operators_router(web: FastAPI, house: House, worker: FleetWorker, gate: Admi
         also every engine's fault, and what ended work in the background that has only just begun again.
         """
         leaving = standing.leaving()
-        served = any(engine.base_name is not None for engine in worker.view().engines)
+        served = any(engine.status.base_name is not None for engine in worker.view().engines)
         ready = served and not house.catalog.lapsed and not leaving
         content = {
             "ready": ready,
@@ -87,7 +87,7 @@ def _details(house: House, worker: FleetWorker, background: Background) -> dict[
         engines[declared.url] = "ok" if state == "up" else f"{state}: {fault}" if fault else state
     return {
         "catalog_revision": house.catalog.current.revision,
-        "controller": "linked" if worker.linked else "away",
+        "controller": "linked" if worker.link.linked else "away",
         "limits": house.limits.state,
         "engines": engines,
         "background": {name: fault or "ok" for name, fault in background.faults().items()},

@@ -36,9 +36,9 @@ def refusal(ability: Ability, model: str) -> BadRequest:
 
 def who_cannot(arm: Arm, view: FleetView, needs: Set[Ability]) -> set[str]:
     """URLs of the engines of the arm's base that lack something of `needs`. Raises `BadRequest` when all of them do."""
-    engines = [engine for engine in view.engines if engine.base_digest == arm.base_digest]
-    lacking = {engine.url for engine in engines if engine.lacks & needs}
+    engines = view.of_base(arm.base_digest)
+    lacking = {engine.url for engine in engines if engine.status.lacks & needs}
     if engines and len(lacking) == len(engines):
-        lacked = frozenset.union(*(engine.lacks & needs for engine in engines))
+        lacked = frozenset.union(*(engine.status.lacks & needs for engine in engines))
         raise refusal(min(lacked), arm.public_name)
     return lacking

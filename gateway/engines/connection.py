@@ -33,23 +33,70 @@ class EngineBroke(Exception):
     """The answer had begun and did not end properly."""
 
 
-class EngineConnection(asyncio.Protocol):
-    """One socket to an engine, and the answer in progress on it.
+class _News:
+    """What the one reader of a connection waits for.
 
     It has one timer, which is set again only when it has rung: each event of a stream is waited for anew, and a timer
     for each would cost more than to read it.
     """
 
-    def __init__(self, client: EngineClient) -> None:
-        self._client = client
-        self._loop = asyncio.get_running_loop()
-        self.transport: asyncio.Transport | None = None
-        self.closed = False
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._rings_s = self._due_s = 0.0
         """When the timer rings, and when who waits has waited long enough, on the loop's clock. While somebody waits,
         it rings no later than that.
         """
+
+    async def wait(self, due_s: float) -> None:
+        """Return when there is news. Raises `TimeoutError` at that time on the loop's clock."""
+        self._due_s = due_s
+        if self._timer is None or due_s < self._rings_s:
+            self._set_timer()
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def tell(self) -> None:
+        """There is news."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def stop(self) -> None:
+        """There is the last news."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.tell()
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._rings_s = self._due_s
+        self._timer = self._loop.call_at(self._due_s, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._waiter is None or self._waiter.done():
+            return
+        if self._loop.time() < self._due_s:
+            self._set_timer()
+        else:
+            self._waiter.set_exception(TimeoutError())
+
+
+class EngineConnection(asyncio.Protocol):
+    """One socket to an engine, and the answer in progress on it."""
+
+    def __init__(self, client: EngineClient) -> None:
+        self._client = client
+        self._loop = asyncio.get_running_loop()
+        self._news = _News(self._loop)
+        self.transport: asyncio.Transport | None = None
+        self.closed = False
         self._begin_answer()
 
     def _begin_answer(self) -> None:
@@ -61,7 +108,6 @@ class EngineConnection(asyncio.Protocol):
         self.fault: str | None = None
         self._chunks: list[bytes] = []
         self._unread = 0
-        self._waiter: asyncio.Future[None] | None = None
 
     def send(self, head: bytes, body: bytes) -> None:
         """Write one request; the previous answer must be complete."""
@@ -75,7 +121,7 @@ class EngineConnection(asyncio.Protocol):
         while not self.status:
             if self.closed or self.fault:
                 raise EngineUnreachable(self.fault or "the engine closed the connection without an answer")
-            await self._wait(due_s)
+            await self._news.wait(due_s)
 
     @property
     def readable(self) -> bool:
@@ -86,7 +132,7 @@ class EngineConnection(asyncio.Protocol):
         """Return when `read` has something to say. Raises `TimeoutError`."""
         due_s = self._loop.time() + within_s
         while not self.readable:
-            await self._wait(due_s)
+            await self._news.wait(due_s)
 
     def read(self) -> bytes:
         """The bytes of the body that are there, `b""` at its end; only when `readable`. Raises `EngineBroke`."""
@@ -109,39 +155,7 @@ class EngineConnection(asyncio.Protocol):
 
     def _end(self) -> None:
         self.closed = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._wake()
-
-    async def _wait(self, due_s: float) -> None:
-        self._due_s = due_s
-        if self._timer is None or due_s < self._rings_s:
-            self._set_timer()
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def _set_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._rings_s = self._due_s
-        self._timer = self._loop.call_at(self._due_s, self._ring)
-
-    def _ring(self) -> None:
-        self._timer = None
-        if self._waiter is None or self._waiter.done():
-            return
-        if self._loop.time() < self._due_s:
-            self._set_timer()
-        else:
-            self._waiter.set_exception(TimeoutError())
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self._news.stop()
 
     # asyncio.Protocol
 
@@ -161,7 +175,7 @@ class EngineConnection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self.fault = f"the engine sent what is not HTTP ({type(error).__name__})"
             self.close()
-        self._wake()
+        self._news.tell()
 
     # httptools callbacks
 
@@ -212,6 +226,7 @@ class EngineClient:
         self._idle: deque[EngineConnection] = deque(maxlen=idle_limit)
         self.active: set[EngineConnection] = set()
         """Connections with an answer in progress."""
+        self._closed = False
         self.heard_at_s = time.monotonic()
         """When the engine last sent anything, or the last request went out to an engine that had none."""
 
@@ -246,7 +261,7 @@ class EngineClient:
     def give_back(self, connection: EngineConnection) -> None:
         """Keep a connection for the next request, or close it when its answer did not end properly."""
         self.active.discard(connection)
-        if connection.reusable and len(self._idle) < (self._idle.maxlen or 0):
+        if connection.reusable and not self._closed and len(self._idle) < (self._idle.maxlen or 0):
             self._idle.append(connection)
         else:
             connection.close()
@@ -258,7 +273,8 @@ class EngineClient:
             connection.close()
 
     def close(self) -> None:
-        """Close every idle connection."""
+        """Close every idle connection, and each of the others when its answer has ended."""
+        self._closed = True
         while self._idle:
             self._idle.pop().close()
 

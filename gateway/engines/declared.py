@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.engines.connection import EngineClient
-from gateway.engines.vllm.quirks import Platform
+from gateway.engines.engine import Engine
 from gateway.engines.vllm.zero_adapter import write_zero_adapter
-from gateway.settings import GatewaySettings
+from gateway.settings import EngineSettings, GatewaySettings
 from registry.bases.fingerprint import Fingerprint
 from registry.bases.store import BaseInfo
 from registry.errors import InvalidInput
@@ -16,18 +16,14 @@ from registry.service import Registry
 
 
 @dataclass(frozen=True, slots=True)
-class EngineDeclaration:
-    """An engine as the settings declare it."""
+class Handling:
+    """How the controller deals with an engine: what workers need not know, and its key, which no link carries."""
 
-    url: str
-    base_digest: str
-    platform: Platform
-    max_cpu_loras: int
+    zero_adapter: Path
+    """Folder of the all-zero adapter of its base."""
     api_key: str | None = None
     fingerprint: Fingerprint | None = None
     """What its base answers to a few questions; without one the declaration is believed."""
-    prompt_logprobs: bool = True
-    """Whether it survives being asked for them."""
     refuses_other_template: bool = True
     """Whether it must not serve when it renders conversations otherwise than its base; else that is only said."""
     hung_after_s: float = 60.0
@@ -36,44 +32,54 @@ class EngineDeclaration:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """Every engine, and for each base (by digest) the folder of its all-zero adapter."""
+    """An engine of this fleet."""
 
-    engines: tuple[EngineDeclaration, ...]
-    zero_adapters: dict[str, Path]
+    engine: Engine
+    handling: Handling
 
 
-def declared_fleet(registry: Registry, settings: GatewaySettings) -> Declared:
+def declared_fleet(registry: Registry, settings: GatewaySettings) -> tuple[Declared, ...]:
     """Read the declarations. Raises `InvalidInput` for a URL that is none or stands twice, or an unknown base."""
-    engines = []
-    zero_adapters: dict[str, Path] = {}
-    for declared in settings.declared_engines():
-        base = declared_base(registry, declared.base or settings.engine_base)
-        platform = declared.platform or settings.engine_platform
-        zero_adapters[base.digest] = write_zero_adapter(
-            settings.adapter_cache_dir / f"zero-{base.digest.removeprefix('sha256:')[:16]}", base.spec
-        )
-        engines.append(
-            EngineDeclaration(
-                declared.url,
-                base.digest,
-                platform,
-                declared.max_cpu_loras or settings.engine_max_cpu_loras,
-                settings.engine_key(declared.url),
-                base.fingerprint,
-                _first_said(declared.prompt_logprobs, settings.engine_prompt_logprobs, platform == "gpu"),
-                settings.engine_chat_template == "refuse",
-                settings.engine_hung_after_s,
-            )
-        )
-    urls = [engine.url for engine in engines]
+    found = tuple(_declared(registry, settings, one) for one in settings.declared_engines())
+    urls = [one.engine.url for one in found]
     for url in urls:
-        try:
-            EngineClient(url)  # connects to nothing
-        except ValueError as error:
-            raise InvalidInput(f"engines: {error}", param="engines") from error
+        require_engine_url(url, param="engines")
     if twice := sorted({url for url in urls if urls.count(url) > 1}):
         raise InvalidInput(f"engines has {', '.join(twice)} twice; name each engine once", param="engines")
-    return Declared(tuple(engines), zero_adapters)
+    return found
+
+
+def _declared(registry: Registry, settings: GatewaySettings, one: EngineSettings) -> Declared:
+    base = declared_base(registry, one.base or settings.engine_base)
+    platform = one.platform or settings.engine_platform
+    engine = Engine(
+        one.url,
+        base.digest,
+        platform,
+        one.max_cpu_loras or settings.engine_max_cpu_loras,
+        _first_said(one.prompt_logprobs, settings.engine_prompt_logprobs, platform == "gpu"),
+    )
+    return Declared(engine, handling_of(engine, base, settings))
+
+
+def handling_of(engine: Engine, base: BaseInfo, settings: GatewaySettings) -> Handling:
+    """What the settings say of every engine, and the engine's own key; writes the all-zero adapter of its base."""
+    folder = settings.adapter_cache_dir / f"zero-{base.digest.removeprefix('sha256:')[:16]}"
+    return Handling(
+        write_zero_adapter(folder, base.spec),
+        settings.engine_key(engine),
+        base.fingerprint,
+        settings.engine_chat_template == "refuse",
+        settings.engine_hung_after_s,
+    )
+
+
+def require_engine_url(url: str, *, param: str) -> None:
+    """Raises `InvalidInput` for a URL that no engine can have."""
+    try:
+        EngineClient(url)  # connects to nothing
+    except ValueError as error:
+        raise InvalidInput(f"{param}: {error}", param=param) from error
 
 
 def _first_said(*said: bool | None) -> bool:

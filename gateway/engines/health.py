@@ -8,9 +8,9 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from gateway.engines.engine import EngineState
 from gateway.engines.vllm.control import EngineFault
 from gateway.engines.vllm.look import Look
-from gateway.fleet.wire import EngineState
 
 log = logging.getLogger("switchyard.fleet")
 FIRST_EXAMINATION_S, LAST_EXAMINATION_S = 5.0, 300.0

@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from gateway.engines.barred import Bars
-from gateway.engines.declared import EngineDeclaration
+from gateway.engines.declared import Handling
+from gateway.engines.engine import Engine
 from gateway.engines.health import EngineRefused, Health
 from gateway.engines.profile import Profile
 from gateway.engines.proving import prove, require_listed
@@ -29,13 +30,14 @@ LOAD_PAUSES_S = (0.25, 1.0)
 class ManagedEngine:
     """Mutable state of one engine; only the controller touches it."""
 
-    def __init__(self, declared: EngineDeclaration, term: int = 0) -> None:
+    def __init__(self, declared: Engine, handling: Handling, term: int = 0) -> None:
         self.declared = declared
+        self.handling = handling
         self.url = declared.url
-        self.control = VllmControl(declared.url, declared.api_key)
-        self.health = Health(declared.url, declared.hung_after_s)
-        self.residency = Residency(declared.max_cpu_loras, term)
-        self.profile = Profile(declared, self.control)
+        self.control = VllmControl(declared.url, handling.api_key)
+        self.health = Health(declared.url, handling.hung_after_s)
+        self.residency = Residency(declared.places, term)
+        self.profile = Profile(declared, handling, self.control)
         self.bars = Bars()
         self.loading = asyncio.Lock()
         self._loads_since_base = 0
@@ -50,7 +52,6 @@ class ManagedEngine:
     async def check(
         self,
         find: Finder,
-        zero_adapter: Path,
         *,
         in_flight: int,
         heard_s: float,
@@ -78,7 +79,7 @@ class ManagedEngine:
                 self.health.starting()
                 on_starting()
             if look.boot != self.residency.boot or self.residency.base_name is None or refused:
-                return await self._meet(look, find, zero_adapter, examine)
+                return await self._meet(look, find, examine)
             await self._watch(look, in_flight, heard_s)
             return False
         finally:
@@ -130,15 +131,13 @@ class ManagedEngine:
 
     # Meeting it on a boot
 
-    async def _meet(
-        self, look: Look, find: Finder, zero_adapter: Path, examine: Callable[[], Awaitable[None]] | None
-    ) -> bool:
+    async def _meet(self, look: Look, find: Finder, examine: Callable[[], Awaitable[None]] | None) -> bool:
         refused = self.health.condition == "refused"
         new_boot = refused or look.boot != self.residency.boot
         async with self.loading:  # else a load that begins now would be taken for a stranger
             began_s = time.monotonic()
             try:
-                await self._take_over(look, find, zero_adapter)
+                await self._take_over(look, find)
                 if examine is not None and (refused or not self.residency.resident):  # a load may have ended since
                     await examine()
             except EngineRefused as error:
@@ -153,21 +152,22 @@ class ManagedEngine:
         log.info("took engine %s over in %.2f s", self.url, time.monotonic() - began_s)
         return new_boot
 
-    async def _take_over(self, look: Look, find: Finder, zero_adapter: Path) -> None:
+    async def _take_over(self, look: Look, find: Finder) -> None:
         if look.boot != self.residency.boot:
             self.residency.begin_boot(look.boot)
             self.bars.clear()
         self.residency.base_name = None
         await self.profile.learn_version()
         cards = await self.control.models()
-        self.residency.sort_out(cards, find, zero_adapter)
-        base_name = await self._make_base_servable(cards, zero_adapter)
+        self.residency.sort_out(cards, find, self.handling.zero_adapter)
+        base_name = await self._make_base_servable(cards)
         await self.profile.learn_base(base_name, cards)
         self.residency.base_is_servable(base_name, takes_a_place=self.profile.quirks.base_needs_zero_adapter)
 
-    async def _make_base_servable(self, cards: Mapping[str, Card], zero_adapter: Path) -> str:
+    async def _make_base_servable(self, cards: Mapping[str, Card]) -> str:
         if not self.profile.quirks.base_needs_zero_adapter:
             return next(card.id for card in cards.values() if card.parent is None)
+        zero_adapter = self.handling.zero_adapter
         kept = self.residency.keep_back(zero_adapter, cards)
         if kept is not None:
             return kept
@@ -244,7 +244,7 @@ class ManagedEngine:
         request would have it read from disk in the middle of everybody's step. So use it, long before its turn comes.
         """
         self._loads_since_base += 1
-        due = 2 * self._loads_since_base >= self.declared.max_cpu_loras
+        due = 2 * self._loads_since_base >= self.declared.places
         if self.profile.quirks.base_needs_zero_adapter and due:
             self._loads_since_base = 0
             await self._answers()

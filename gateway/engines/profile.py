@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from gateway.engines.declared import EngineDeclaration
+from gateway.engines.declared import Handling
+from gateway.engines.engine import Engine
 from gateway.engines.fingerprint import MAX_DISAGREEMENT_NATS, base_agreement
 from gateway.engines.health import EngineRefused
 from gateway.engines.renderings import rendering_difference
@@ -20,7 +21,7 @@ log = logging.getLogger("switchyard.fleet")
 class Profile:
     """Of one engine, as of its boot."""
 
-    def __init__(self, declared: EngineDeclaration, control: VllmControl) -> None:
+    def __init__(self, declared: Engine, handling: Handling, control: VllmControl) -> None:
         self.version = "unknown"
         self.quirks = Quirks(None, base_needs_zero_adapter=True)
         self.lacks: frozenset[Ability] = frozenset()
@@ -33,6 +34,7 @@ class Profile:
         self.chat_template = "unverified: not contacted yet"
         """Whether it renders conversations as its base does: "same", or what is known instead, for people."""
         self._declared = declared
+        self._handling = handling
         self._control = control
 
     @property
@@ -62,10 +64,10 @@ class Profile:
 
     async def _recognise_base(self, base_name: str) -> None:
         """Adapters on another base than theirs answer garbage, and vLLM takes them: so ask whether it is the one."""
-        if self._declared.fingerprint is None:
+        if self._handling.fingerprint is None:
             return
         # One question a text: a restarted engine should not be kept waiting. `switchyard doctor` asks all of them.
-        questions = self._declared.fingerprint.questions(a_probe=1)
+        questions = self._handling.fingerprint.questions(a_probe=1)
         self.base_distance = await base_agreement(self._control, base_name, questions)
         if self.base_distance > MAX_DISAGREEMENT_NATS:
             raise EngineRefused(
@@ -76,7 +78,7 @@ class Profile:
 
     async def _compare_renderings(self, base_name: str) -> None:
         """Adapters and the base were trained on prompts as the base's own chat template makes them."""
-        fingerprint = self._declared.fingerprint
+        fingerprint = self._handling.fingerprint
         if fingerprint is None or fingerprint.renderings is None:
             self.chat_template = (
                 "unverified: the base was registered without renderings of its chat template; "
@@ -91,7 +93,7 @@ class Profile:
         if difference is None:
             return
         remedy = "start it with the base's own chat template"
-        if self._declared.refuses_other_template:
+        if self._handling.refuses_other_template:
             raise EngineRefused(
                 f"its chat template is not the base's: {difference}; {remedy}, "
                 "or set SWITCHYARD_ENGINE_CHAT_TEMPLATE=warn"

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -54,7 +54,7 @@ class Candidate:
         self,
         registry: Registry,
         catalog: Callable[[], Catalog],
-        declared: Declared,
+        declared: Sequence[Declared],
         settings: ControllerSettings,
         *,
         holder: str,
@@ -98,13 +98,10 @@ class Candidate:
     async def _lead(self, term: HeldTerm, lease: Lease) -> None:
         log.info("controller of the fleet, term %d, at %s", term.token, self._address)
         hub = Hub(term.token, self._secret)
-        engines = [ManagedEngine(declaration, term.token) for declaration in self._declared.engines]
-        controller = Controller(
-            engines, self._registry, self._catalog, self._declared.zero_adapters, self._settings, hub, term
-        )
-        urls = [engine.url for engine in engines]
+        engines = [ManagedEngine(one.engine, one.handling, term.token) for one in self._declared]
+        controller = Controller(engines, self._registry, self._catalog, self._settings, hub, term)
         try:
-            async with hub.serve(self._address, urls, controller.snapshot, controller.requests.on_message):
+            async with hub.serve(self._address, controller.snapshot, controller.requests.on_message):
                 self.controller = controller
                 running = asyncio.create_task(controller.run(), name="controller")
                 holding = asyncio.create_task(self._hold(term, lease), name="lease")

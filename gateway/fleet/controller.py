@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -69,7 +68,6 @@ class Controller:
         engines: Sequence[ManagedEngine],
         registry: Registry,
         catalog: Callable[[], Catalog],
-        zero_adapters: dict[str, Path],
         settings: ControllerSettings,
         hub: Hub,
         term: Term,
@@ -84,7 +82,7 @@ class Controller:
         self._publication = Publication()
         self.errands = Errands()
         self.requests = WorkerRequests(self, registry, catalog, f"controller {term.token}")
-        self.checks = EngineChecks(self, catalog, zero_adapters, settings.check_interval_s)
+        self.checks = EngineChecks(self, catalog, settings.check_interval_s)
         self.loading = Loading(registry, hub, term, self.swaps.versions, self)
         self.placement = Placement(
             engines,

@@ -62,13 +62,10 @@ class Office(Protocol):
 class EngineChecks:
     """Of one controller's term: at most one check of an engine at a time."""
 
-    def __init__(
-        self, office: Office, catalog: Callable[[], Catalog], zero_adapters: dict[str, Path], interval_s: float
-    ) -> None:
+    def __init__(self, office: Office, catalog: Callable[[], Catalog], interval_s: float) -> None:
         """`interval_s`: how long a round waits for the slowest engine."""
         self._office = office
         self._catalog = catalog
-        self.zero_adapters = zero_adapters
         self._interval_s = interval_s
         self._running: dict[str, asyncio.Task[None]] = {}
         """Checks in progress, by engine URL."""
@@ -121,7 +118,6 @@ class EngineChecks:
         office = self._office
         new_boot = await engine.check(
             self._finder(engine),
-            self.zero_adapters[engine.declared.base_digest],
             in_flight=office.hub.running_on(engine.url) + office.loading.running_on(engine.url),
             heard_s=office.hub.heard_s.get(engine.url, 0.0),
             examine=partial(self._examine, engine),

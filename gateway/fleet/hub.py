@@ -85,7 +85,6 @@ class Hub:
     async def serve(
         self,
         address: Address,
-        engines: Sequence[str],
         snapshot: Callable[[], list[FromController]],
         on_message: Callable[[WorkerLink, FromWorker], None],
     ) -> AsyncIterator[None]:
@@ -97,7 +96,7 @@ class Hub:
             assert task is not None
             tasks.add(task)
             try:
-                await self._serve_link(reader, writer, Welcome(self._token, tuple(engines)), snapshot, on_message)
+                await self._serve_link(reader, writer, Welcome(self._token), snapshot, on_message)
             except (LinkBroken, asyncio.CancelledError) as error:
                 log.debug("a worker's link ended: %s", error)
             finally:

@@ -112,7 +112,7 @@ class Placement:
         yield from (version for version in catalog.wanted_versions() if version.id not in seen)
 
     def _order_of_homes(self, able: Mapping[str, ManagedEngine]) -> Homes:
-        weights = {url: engine.declared.max_cpu_loras for url, engine in able.items()}
+        weights = {url: engine.declared.places for url, engine in able.items()}
         if not self._homes.same_as(weights):
             self._homes = Homes(weights)
         return self._homes

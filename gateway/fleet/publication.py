@@ -5,48 +5,42 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from gateway.engines.engine import Engine, EngineStatus
 from gateway.engines.managed import ManagedEngine
-from gateway.fleet.wire import Copies, EngineChanged, EngineState, FromController
-from gateway.handoffs import Ability, Counts
+from gateway.fleet.wire import Copies, EngineChanged, Engines, FromController
 
 
-@dataclass(slots=True)
-class _Told:
-    base_name: str | None
-    state: EngineState
-    fault: str | None
+@dataclass(frozen=True, slots=True)
+class _Published:
+    status: EngineStatus
     resident: dict[int, str]
-    lacks: frozenset[Ability]
-    max_model_len: int | None
-    counts: Counts
 
 
 class Publication:
-    """Engines of which nothing is known yet are left out: workers keep what an earlier controller said of them."""
+    """Every engine is declared; of those of which nothing is known yet no more is said: workers keep what an earlier
+    controller said of them.
+    """
 
     def __init__(self) -> None:
-        self._told: dict[str, _Told] = {}
+        self._declared: tuple[Engine, ...] = ()
+        self._published: dict[str, _Published] = {}
         self._copies: Mapping[int, int] = {}
 
     def changes(self, engines: Sequence[ManagedEngine], copies: Mapping[int, int]) -> list[FromController]:
         """What is new since the last call; empty when nothing is."""
         found: list[FromController] = []
+        declared = tuple(engine.declared for engine in engines)
+        if declared != self._declared:
+            self._declare(declared)
+            found.append(Engines(declared))
         for engine in engines:
             if engine.health.state == "new":
                 continue
-            told = self._told.get(engine.url)
-            now = _Told(
-                engine.residency.base_name,
-                engine.health.state,
-                engine.health.fault,
-                engine.residency.routes(),
-                engine.profile.lacks,
-                engine.profile.max_model_len,
-                engine.profile.counts,
-            )
-            if now != told:
-                found.append(_message(engine, now, told.resident if told else {}))
-                self._told[engine.url] = now
+            before = self._published.get(engine.url)
+            now = _Published(_status_of(engine), engine.residency.routes())
+            if now != before:
+                found.append(_message(engine.url, now, before.resident if before else {}))
+                self._published[engine.url] = now
         if copies != self._copies:
             self._copies = dict(copies)
             found.append(Copies(self._copies))
@@ -54,21 +48,31 @@ class Publication:
 
     def snapshot(self, engines: Sequence[ManagedEngine]) -> list[FromController]:
         """All that was published, for a worker that is new."""
-        told = [(engine, self._told[engine.url]) for engine in engines if engine.url in self._told]
-        return [*(_message(engine, known, {}) for engine, known in told), Copies(dict(self._copies))]
+        declared = Engines(tuple(engine.declared for engine in engines))
+        known = [_message(url, published, {}) for url, published in self._published.items()]
+        return [declared, *known, Copies(dict(self._copies))]
+
+    def _declare(self, declared: tuple[Engine, ...]) -> None:
+        self._declared = declared
+        urls = {engine.url for engine in declared}
+        self._published = {url: published for url, published in self._published.items() if url in urls}
 
 
-def _message(engine: ManagedEngine, now: _Told, before: Mapping[int, str]) -> EngineChanged:
+def _status_of(engine: ManagedEngine) -> EngineStatus:
+    return EngineStatus(
+        engine.health.state,
+        engine.health.fault,
+        engine.residency.base_name,
+        engine.profile.lacks,
+        engine.profile.max_model_len,
+        engine.profile.counts,
+    )
+
+
+def _message(url: str, now: _Published, before: Mapping[int, str]) -> EngineChanged:
     return EngineChanged(
-        engine.url,
-        engine.declared.base_digest,
-        now.base_name,
-        engine.declared.max_cpu_loras,
-        now.state,
-        now.fault,
+        url,
+        now.status,
         added=tuple((version, name) for version, name in now.resident.items() if before.get(version) != name),
         removed=tuple(version for version in before if version not in now.resident),
-        lacks=tuple(sorted(now.lacks)),
-        max_model_len=now.max_model_len,
-        counts=now.counts,
     )

@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from gateway.engines.engine import HOLDS
 from gateway.engines.managed import ManagedEngine
 from gateway.fleet.demand import Demand
 from gateway.fleet.hub import Hub
-from gateway.fleet.wire import HOLDS
 
 
 def fleet_document(
@@ -57,7 +57,7 @@ def _engine(hub: Hub, demand: Demand, engine: ManagedEngine) -> dict[str, Any]:
             "prompt_tokens": probes.prompt_tokens,
             "completion_tokens": probes.completion_tokens,
         },
-        "places": engine.declared.max_cpu_loras,
+        "places": engine.declared.places,
         "places_used": len(engine.residency.names) if holds or engine.health.state == "refused" else None,
         "leaving": sorted(engine.residency.leaving),
         "barred": [

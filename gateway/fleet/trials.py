@@ -126,7 +126,7 @@ class Trials:
     async def _require(self, engine: ManagedEngine, endpoint: Endpoint) -> None:
         if engine.residency.base_name is None:
             raise EngineFault("the engine cannot serve its base model now")
-        client = EngineClient(engine.url, engine.declared.api_key)
+        client = EngineClient(engine.url, engine.handling.api_key)
         try:
             try:
                 await ask_as_clients_do(client, engine.control.probes, engine.residency.base_name, endpoint)

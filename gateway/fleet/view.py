@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from gateway.engines.connection import EngineClient, EngineUnreachable
+from gateway.engines.engine import Engine, EngineStatus
 from gateway.fleet.homes import Homes
-from gateway.handoffs import Ability, Counts
 
 
 class ColdAdapterFailed(Exception):
@@ -29,17 +29,15 @@ class CannotLoad(EngineUnreachable):
 class EngineView:
     """One engine that takes traffic. `resident` maps version ids to the names that the engine knows them by."""
 
-    url: str
-    client: EngineClient
-    base_digest: str
-    base_name: str | None
-    """The name under which base-model requests are sent; `None` until the engine can take them."""
+    declared: Engine
+    status: EngineStatus
     resident: Mapping[int, str]
-    lacks: frozenset[Ability] = frozenset()
-    """What it cannot do."""
-    max_model_len: int | None = None
-    """Tokens of prompt and answer together."""
-    counts: Counts = "nothing"
+    client: EngineClient
+
+    @property
+    def url(self) -> str:
+        """What the engine is known by."""
+        return self.declared.url
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +54,10 @@ class FleetView:
     def empty(cls) -> FleetView:
         """No engine."""
         return cls((), Homes({}), {})
+
+    def of_base(self, base_digest: str) -> list[EngineView]:
+        """Those that serve a base."""
+        return [engine for engine in self.engines if engine.declared.base_digest == base_digest]
 
     def engine(self, url: str) -> EngineView | None:
         """The engine at a URL, when it takes traffic."""

@@ -3,7 +3,8 @@
 Both ends are ours and of one version, so the messages are plain dataclasses; pydantic reads them, orjson writes them.
 
 worker → controller     Hello, Report, Ensure, Lost, Disputed, Wake, Inspect, Borrow
-controller → worker     Welcome, EngineChanged, Copies, Published, Ensured, CatalogMoved, Inspected, Lent, Alive
+controller → worker     Welcome, Engines, EngineChanged, Copies, Published, Ensured, CatalogMoved, Inspected, Lent,
+                        Alive
 
 Both ends speak at least every half second, so that one which was paused, or whose host is gone, is not waited for.
 """
@@ -17,7 +18,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import orjson
 from pydantic import Field, TypeAdapter, ValidationError
 
-from gateway.handoffs import Ability, Counts, Endpoint
+from gateway.engines.engine import Engine, EngineStatus
+from gateway.handoffs import Endpoint
 from gateway.limits.lending import CapWish, Grants, RateWish
 from registry.errors import InvalidInput
 
@@ -27,15 +29,6 @@ MAX_UNIX_PATH = 100
 SPEAK_EVERY_S = 0.5
 SILENCE_S = 2.0
 """A link on which nothing came for so long is dead, whatever the kernel says of its socket."""
-
-EngineState = Literal["new", "up", "draining", "slow", "hung", "starting", "down", "refused"]
-"""Only `up` and `slow` take new requests: `slow` missed one check and may only be busy. `starting`: it answers, and is
-being met.
-"""
-TAKES_TRAFFIC: tuple[EngineState, ...] = ("up", "slow")
-HOLDS: tuple[EngineState, ...] = (*TAKES_TRAFFIC, "draining", "hung")
-"""States in which it is known to have what was loaded on it."""
-
 
 Message = TypeVar("Message")
 
@@ -131,13 +124,18 @@ class Borrow:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The controller's first word. Engines that it does not manage are forgotten; each of the others is what it was
-    until its first `EngineChanged`, which tells all of it.
-    """
+    """The controller's first word. An engine is what it was until its first `EngineChanged`, which tells all of it."""
 
     token: int
-    engines: tuple[str, ...]
     kind: Literal["welcome"] = "welcome"
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """Every engine that the controller manages, in order; others are forgotten."""
+
+    engines: tuple[Engine, ...]
+    kind: Literal["engines"] = "engines"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,21 +143,10 @@ class EngineChanged:
     """An engine as it is now; `added` and `removed` change what is resident on it."""
 
     url: str
-    base_digest: str
-    base_name: str | None
-    places: int
-    """Adapters that fit: its weight when homes are chosen."""
-    state: EngineState
-    fault: str | None
-    """Why it takes no traffic, or is slow; for people."""
+    status: EngineStatus
     added: tuple[tuple[int, str], ...]
     """(version id, name on the engine)."""
     removed: tuple[int, ...]
-    lacks: tuple[Ability, ...] = ()
-    """What it cannot do."""
-    max_model_len: int | None = None
-    """Tokens of prompt and answer together."""
-    counts: Counts = "nothing"
     kind: Literal["engine"] = "engine"
 
 
@@ -223,7 +210,9 @@ class Alive:
 
 
 FromWorker = Hello | Report | Ensure | Lost | Disputed | Wake | Inspect | Borrow
-FromController = Welcome | EngineChanged | Copies | Published | Ensured | CatalogMoved | Inspected | Lent | Alive
+FromController = (
+    Welcome | Engines | EngineChanged | Copies | Published | Ensured | CatalogMoved | Inspected | Lent | Alive
+)
 
 _FROM_WORKER: TypeAdapter[FromWorker] = TypeAdapter(Annotated[FromWorker, Field(discriminator="kind")])
 _FROM_CONTROLLER: TypeAdapter[FromController] = TypeAdapter(Annotated[FromController, Field(discriminator="kind")])
@@ -231,7 +220,13 @@ _FROM_CONTROLLER: TypeAdapter[FromController] = TypeAdapter(Annotated[FromContro
 
 def encode(message: FromWorker | FromController) -> bytes:
     """One line."""
-    return orjson.dumps(message, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(message, _in_json, orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE)
+
+
+def _in_json(value: object) -> object:
+    if isinstance(value, frozenset):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} is not sent over links")
 
 
 async def read_from_worker(reader: asyncio.StreamReader) -> FromWorker:

@@ -80,18 +80,18 @@ class PromptTokens:
         """
         most = request.body.get("truncate_prompt_tokens") or 0
         if most < 1:
-            lengths = [engine.max_model_len for engine in self._engines(arm)]
+            lengths = [engine.status.max_model_len for engine in self._engines(arm)]
             most = 0 if None in lengths else max((length or 0 for length in lengths), default=0)
         return most * (request.choices // (request.body.get("n") or 1)) or None
 
     def _engines(self, arm: Arm) -> list[EngineView]:
-        return [engine for engine in self._fleet.view().engines if engine.base_digest == arm.base_digest]
+        return self._fleet.view().of_base(arm.base_digest)
 
     def _engine(self, tenant: str, arm: Arm) -> EngineView | None:
         """The least loaded engine whose count holds on all that may get the request."""
         engines = self._engines(arm)
         wanted = {"itself", "its base"} if len(engines) == 1 else {"its base"}
-        if any(engine.counts not in wanted for engine in engines):
+        if any(engine.status.counts not in wanted for engine in engines):
             return None
         now_s, loads = time.monotonic(), self._fleet.in_flight.by_engine
         able = [engine for engine in engines if self._silent_until_s.get((tenant, engine.url), 0.0) <= now_s]

@@ -91,7 +91,7 @@ class Forward:
         self._engine_name = engine_name
         self._count = count
         self._idle_timeout_s = timeouts.idle_timeout_s
-        self._context = engine.max_model_len
+        self._context = engine.status.max_model_len
         self._exchange: Exchange = engine.client.post(
             INFERENCE_PATHS[request.endpoint],
             b"X-Request-Id: %b\r\n" % admitted.call.engine_request_id.encode(),

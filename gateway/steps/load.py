@@ -81,7 +81,7 @@ class Load:
         engine = self._fleet.view().engine(self._engine_url)
         if engine is None:
             return None
-        return engine.base_name if self._arm.version is None else engine.resident.get(self._arm.version.id)
+        return engine.status.base_name if self._arm.version is None else engine.resident.get(self._arm.version.id)
 
     async def _warm_up(self) -> None:
         if self._arm.version is None:

@@ -33,7 +33,7 @@ def place(
     able = {
         engine.url: engine
         for engine in view.engines
-        if engine.base_digest == arm.base_digest
+        if engine.declared.base_digest == arm.base_digest
         and engine.url not in unable
         and load.in_flight.get(engine.url, 0) < load.limit
     }
@@ -55,4 +55,4 @@ def place(
 
 
 def _holds(engine: EngineView, arm: Arm) -> bool:
-    return engine.base_name is not None if arm.version is None else arm.version.id in engine.resident
+    return engine.status.base_name is not None if arm.version is None else arm.version.id in engine.resident

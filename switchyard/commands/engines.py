@@ -93,7 +93,7 @@ class _DrainWatch:
     def requests_left(self) -> int | None:
         """0 when it is empty, `None` while that cannot be known."""
         from gateway.admin_client import ControllerAway
-        from gateway.fleet.wire import TAKES_TRAFFIC
+        from gateway.engines.engine import TAKES_TRAFFIC
 
         try:
             document = self._admin.get("/fleet")

@@ -25,9 +25,8 @@ from typing import Any
 import httpx
 import psutil
 
-from gateway.engines.connection import EngineClient
 from gateway.fleet.homes import Homes
-from gateway.fleet.view import EngineView, FleetView
+from gateway.fleet.view import FleetView
 from gateway.handoffs import Unit
 from gateway.serving.server import spare_what_lives
 from gateway.steps.assign import assign
@@ -44,6 +43,7 @@ from tests.bars.support.engines import engine_processes
 from tests.bars.support.gateways import gateway_process
 from tests.bars.support.queueing import queued_s
 from tests.live.installation import ROOT
+from tests.support.fleet_parts import engine_view
 from tests.support.stack import CHAT, MESSAGES, House, open_house
 
 ADAPTERS, TENANTS, DELTAS = 10_000, 1_000, 400
@@ -97,7 +97,7 @@ def _path_us(house: House, catalog: Catalog, names: list[str]) -> float:
         if number % 2:
             resident[urls[number // 2 % 4]][version.id] = f"a-{version.manifest_digest[7:23]}-{number}"
     (base,) = catalog.bases.values()
-    engines = tuple(EngineView(url, EngineClient(url), base.digest, "zero", resident[url]) for url in urls)
+    engines = tuple(engine_view(url, base_digest=base.digest, resident=resident[url]) for url in urls)
     load = EngineLoad({url: number for number, url in enumerate(urls)}, 256)
     medians = []
     for _ in range(PASSES):

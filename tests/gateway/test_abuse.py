@@ -18,7 +18,6 @@ import uvicorn
 from gateway.api.fields.caps import Caps
 from gateway.api.fields.grammar_cost import schema_cost
 from gateway.api.request import parse_request
-from gateway.engines.declared import EngineDeclaration
 from gateway.engines.managed import ManagedEngine
 from gateway.engines.residency import Resident
 from gateway.errors import BadRequest
@@ -26,7 +25,7 @@ from gateway.fleet.loading import Loading
 from gateway.serving.protocol import MAX_HEAD_BYTES, BoundedProtocol
 from loadtest.testing import free_port
 from registry.catalog.snapshot import VersionEntry
-from tests.support.fleet_parts import FirstTerm
+from tests.support.fleet_parts import FirstTerm, managed_engine
 from tests.support.stack import CHAT, MESSAGES, House, Stack, run_stack, wait_until
 
 
@@ -252,7 +251,7 @@ class LoadingAtTheGate(Loading):
 
 
 async def test_a_full_proof_asked_for_in_the_turn_in_which_a_plain_load_ends_does_not_spin() -> None:
-    engine = ManagedEngine(EngineDeclaration(f"http://127.0.0.1:{free_port()}", "sha256:0", "cpu", 4))
+    engine = managed_engine(f"http://127.0.0.1:{free_port()}")
     nothing: Any = None
     office: Any = QuietOffice()
     loading = LoadingAtTheGate(nothing, nothing, FirstTerm(), set, office)

@@ -14,10 +14,10 @@ from openai import OpenAI
 from gateway.admin_key import admin_key
 from gateway.api.addresses import canonical
 from gateway.api.models import EVERY_ENGINE, Skills
-from gateway.engines.connection import EngineClient
 from gateway.fleet.homes import Homes
 from gateway.fleet.view import EngineView, FleetView
 from gateway.handoffs import Ability
+from tests.support.fleet_parts import engine_view
 from tests.support.stack import CHAT, MESSAGES, TEXT, Stack, wait_until
 
 BODY = {"model": "triage", "messages": MESSAGES, "max_tokens": 2}
@@ -222,7 +222,7 @@ def test_cards_say_how_long_prompts_may_be_and_what_the_model_can_do(stack: Stac
 
 def test_cards_promise_only_what_engines_say_of_themselves() -> None:
     def engine(length: int | None, *lacks: Ability) -> EngineView:
-        return EngineView("http://e", EngineClient("http://e:1"), "sha256:0", "base", {}, frozenset(lacks), length)
+        return engine_view("http://e:1", lacks=frozenset(lacks), max_model_len=length)
 
     def skills(*engines: EngineView) -> tuple[int | None, set[str]]:
         of = Skills(FleetView(engines, Homes({}), {})).of("sha256:0")

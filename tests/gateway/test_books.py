@@ -10,14 +10,13 @@ import pytest
 
 from gateway.admin_key import admin_key
 from gateway.cost.reconcile import Balance, Tokens, reconcile
-from gateway.engines.declared import EngineDeclaration
-from gateway.engines.managed import ManagedEngine
 from gateway.engines.vllm.control import Unreachable
 from gateway.fleet.books import Books
 from loadtest.testing import free_port
 from registry.db import now_ms
 from registry.names import SYSTEM
 from tests.support.admin_calls import Admin
+from tests.support.fleet_parts import managed_engine
 from tests.support.stack import House, Stack, proof, run_engines, run_gateway, run_stack, wait_until
 
 
@@ -70,7 +69,7 @@ def test_each_boot_of_an_engine_has_a_balance_of_its_own(house: House) -> None:
 
 
 async def test_a_probe_that_breaks_off_is_booked_as_a_guess_that_it_cannot_exceed(house: House) -> None:
-    engine = ManagedEngine(EngineDeclaration(f"http://127.0.0.1:{free_port()}", "sha256:0", "cpu", 4))
+    engine = managed_engine(f"http://127.0.0.1:{free_port()}")
     books = Books(house.registry, term=3)
     try:
         with pytest.raises(Unreachable):

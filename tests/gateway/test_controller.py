@@ -10,14 +10,12 @@ import orjson
 import pytest
 from sqlalchemy import text
 
-from gateway.engines.declared import EngineDeclaration
-from gateway.engines.managed import ManagedEngine
 from gateway.engines.residency import Resident
 from loadtest.folders import write_adapter
 from loadtest.testing import run_mock_engine
 from registry.names import parse_ref
 from tests.support.adapter_folders import TinyBase
-from tests.support.fleet_parts import NOBODY, controller_of
+from tests.support.fleet_parts import NOBODY, controller_of, managed_engine
 from tests.support.link_parts import entry_of, office
 from tests.support.raw_server import Connection, document, raw_server
 from tests.support.stack import House, proof, run_stack, wait_until
@@ -51,10 +49,10 @@ async def test_a_load_waits_while_a_new_boot_is_taken_over_and_is_not_taken_for_
     zero = write_adapter(tmp_path / "zero", TinyBase().config, scale=0)
     folder = write_adapter(tmp_path / "adapter", TinyBase().config)
     async with run_mock_engine(model=str(tmp_path / "base")) as mock:
-        engine = ManagedEngine(EngineDeclaration(mock.url, "sha256:0", "cpu", 16))
+        engine = managed_engine(mock.url, zero_adapter=zero)
         await engine.control.load_adapter("a-stranger", folder)
         await mock.faults(load_ms=100)
-        taking_over = asyncio.create_task(engine.check(NOBODY, zero, in_flight=0, heard_s=0.0))
+        taking_over = asyncio.create_task(engine.check(NOBODY, in_flight=0, heard_s=0.0))
         while not engine.loading.locked():
             await asyncio.sleep(0.001)
         async with engine.loading:
@@ -73,8 +71,7 @@ async def test_an_engine_that_never_answers_does_not_hold_up_the_others(house: H
 
     zero = write_adapter(house.folder / "zero", TinyBase().config, scale=0)
     async with raw_server(say_nothing) as silent, run_mock_engine(model=str(house.base_folder)) as mock:
-        controller = controller_of(house, silent.url, mock.url, check_interval_s=0.05)
-        controller.checks.zero_adapters[house.registry.bases.get("tiny").digest] = zero
+        controller = controller_of(house, silent.url, mock.url, zero_adapter=zero, check_interval_s=0.05)
         running = asyncio.create_task(controller.run())
         async with asyncio.timeout(1.5):  # the silent engine's check takes longer
             while controller.engines[1].health.state != "up":

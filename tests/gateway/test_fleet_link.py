@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from gateway.engines.engine import EngineStatus
 from gateway.engines.residency import Resident
 from gateway.fleet.wire import EngineChanged, Ensure, Ensured, LinkBroken, Published, Welcome, read_from_controller
 from gateway.fleet.worker import FleetWorker
 from loadtest.testing import MockEngine, run_mock_engine
 from registry.names import parse_ref
-from tests.support.fleet_parts import PlayedWorker, played_worker
+from tests.support.fleet_parts import PlayedWorker, engines_at, played_worker
 from tests.support.link_parts import (
     entry_of,
     eventually,
@@ -233,7 +234,7 @@ async def test_a_load_that_nobody_waits_for_any_more_is_asked_for_anew(house: Ho
     version = entry_of(house, house.publish("acme/triage").id)
     async with real_worker(house) as worker, played_office(house, "silent") as links:
         link = await links.get()
-        link.say(Welcome(1, ()), revision=1)
+        link.say(Welcome(1), revision=1)
         await worker.informed.wait()
         asked: list[int] = []
         for _ in range(2):
@@ -244,15 +245,15 @@ async def test_a_load_that_nobody_waits_for_any_more_is_asked_for_anew(house: Ho
                 pass
             asked.append(message["id"])
         assert asked[0] != asked[1]
-        assert worker._waiting == {}
+        assert len(worker.loads) == 0
 
 
 async def test_a_load_whose_answer_got_lost_is_asked_for_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.fleet.worker.ASK_AGAIN_S", 0.0)
+    monkeypatch.setattr("gateway.fleet.awaited_loads.ASK_AGAIN_S", 0.0)
     version = entry_of(house, house.publish("acme/triage").id)
     async with real_worker(house) as worker, played_office(house, "forgetful") as links:
         link = await links.get()
-        link.say(Welcome(1, ()), revision=1)
+        link.say(Welcome(1), revision=1)
         waiting = asyncio.create_task(worker.ensure("http://a:1", version))
         asked: list[int] = []
         while len(asked) < 2:
@@ -266,7 +267,7 @@ async def test_a_load_whose_answer_got_lost_is_asked_for_again(house: House, mon
 async def test_a_worker_finds_its_controller_again_when_the_database_has_hung_meanwhile(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.fleet.worker.SILENCE_S", 0.05)
+    monkeypatch.setattr("gateway.fleet.link.SILENCE_S", 0.05)
     async with real_worker(house) as worker, played_office(house, "one") as links:
         first = await links.get()
         hangs, current = threading.Event(), house.registry.leadership.current
@@ -328,14 +329,14 @@ async def test_a_worker_confirms_nothing_of_a_new_controller_that_it_has_not_hea
         async with played_office(house, "first") as links:
             first = await links.get()
             assert (await first.hear())["kind"] == "hello"
-            first.say(Welcome(1, ()), revision=500)
+            first.say(Welcome(1), revision=500)
             while (await first.hear())["seen"] != 500:
                 pass
         async with played_office(house, "second") as links:
             second = await links.get()
             assert (await second.hear())["kind"] == "hello"
             assert (await second.hear())["seen"] == -1, "500 was the predecessor's"
-            second.say(Welcome(2, ()), revision=3)
+            second.say(Welcome(2), revision=3)
             while (await second.hear())["seen"] != 3:
                 pass
 
@@ -344,8 +345,8 @@ async def test_an_engine_that_the_controller_does_not_manage_is_dropped(house: H
     async with real_worker(house) as worker, played_office(house, "one") as links:
         for token, urls in ((1, ("http://a:1", "http://b:1")), (2, ("http://b:1",)), (3, ())):
             link = await links.get()
-            engines = [EngineChanged(url, "sha256:0", "base", 16, "up", None, ((7, "a-7"),), ()) for url in urls]
-            link.say(Welcome(token, urls), *engines, revision=1)
+            engines = [EngineChanged(url, EngineStatus("up", None, "base"), ((7, "a-7"),), ()) for url in urls]
+            link.say(Welcome(token), engines_at(*urls), *engines, revision=1)
             await eventually("the view", partial(sees, worker, urls))
             assert sorted(worker.states()) == sorted(urls)
             link.hang_up()
@@ -354,17 +355,17 @@ async def test_an_engine_that_the_controller_does_not_manage_is_dropped(house: H
 
 async def test_a_worker_serves_what_its_old_controller_published_until_the_new_one_has_looked(house: House) -> None:
     def engine(name: str) -> EngineChanged:
-        return EngineChanged("http://a:1", "sha256:0", "base", 16, "up", None, ((7, name),), ())
+        return EngineChanged("http://a:1", EngineStatus("up", None, "base"), ((7, name),), ())
 
     async with real_worker(house) as worker, played_office(house, "one") as links:
         first = await links.get()
-        first.say(Welcome(1, ("http://a:1",)), engine("a-7-1"), revision=9)
+        first.say(Welcome(1), engines_at("http://a:1"), engine("a-7-1"), revision=9)
         await eventually("the view", lambda: resident(worker, 7) == "a-7-1")
         first.hang_up()
         second = await links.get()
         hello = await second.hear()
         assert set(hello["trusted"]) == {"a-7-1", "base"}, "the new one is told what its workers route to"
-        second.say(Welcome(2, ("http://a:1",)), revision=0)
+        second.say(Welcome(2), engines_at("http://a:1"), revision=0)
         while (await second.hear())["seen"] != 0:
             assert resident(worker, 7) == "a-7-1"
         assert resident(worker, 7) == "a-7-1"

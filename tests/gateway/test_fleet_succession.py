@@ -195,10 +195,10 @@ async def test_the_socket_of_a_successor_survives_the_end_of_its_predecessor(hou
         over = asyncio.Event()
 
         async def succeed() -> None:
-            async with old.hub.serve(address, (), old.snapshot, old.requests.on_message):
+            async with old.hub.serve(address, old.snapshot, old.requests.on_message):
                 await over.wait()
 
-        async with old.hub.serve(address, (), old.snapshot, old.requests.on_message):
+        async with old.hub.serve(address, old.snapshot, old.requests.on_message):
             successor = asyncio.create_task(succeed())
             await asyncio.sleep(0.05)
         _, writer = await address.connect()

@@ -19,7 +19,7 @@ def test_two_gateways_with_one_host_name_and_pid_are_two_workers_and_two_candida
         with served(one) as url, served(other) as other_url:
             live = wait_until("two workers", lambda: two if len(two := house.registry.workers.live()) == 2 else None)
             assert {worker.url for worker in live} == {url, other_url}
-            wait_until("both to be linked", lambda: one.worker and other.worker and other.worker.linked)
+            wait_until("both to be linked", lambda: one.worker and other.worker and other.worker.link.linked)
             lease = house.registry.leadership.current()
             assert lease is not None
             loser = next(gateway for gateway in (one, other) if str(gateway.identity) != lease.holder)

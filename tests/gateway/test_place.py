@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from gateway.engines.connection import EngineClient
 from gateway.fleet.homes import Homes
 from gateway.fleet.view import EngineView, FleetView
 from gateway.handoffs import Arm
 from gateway.steps.place import SPILL_FLOOR, EngineLoad, place
 from registry.catalog.snapshot import VersionEntry
+from tests.support.fleet_parts import engine_view
 
 DIGEST = "sha256:" + "0" * 64
 URLS = [f"http://10.0.0.{number}:8000" for number in range(4)]
@@ -23,7 +23,7 @@ ORDER = Homes(dict.fromkeys(URLS, 16)).order(ARM.public_name)
 
 def engine(url: str, *, holds: bool, digest: str = DIGEST, base: bool = True) -> EngineView:
     resident = MappingProxyType({VERSION.id: "a-1"} if holds else {})
-    return EngineView(url, EngineClient(url), digest, "a-zero" if base else None, resident)
+    return engine_view(url, base_digest=digest, base_name="a-zero" if base else None, resident=resident)
 
 
 def fleet(holders: tuple[str, ...] = (), *, copies: int = 1, other_base: tuple[str, ...] = ()) -> FleetView:

@@ -16,15 +16,15 @@ import pytest
 
 from gateway.api.fields.caps import Caps
 from gateway.api.request import parse_request
-from gateway.engines.connection import EngineClient
 from gateway.engines.vllm.prompt_counting import questions
 from gateway.fleet.homes import Homes
-from gateway.fleet.view import EngineView, FleetView
+from gateway.fleet.view import FleetView
 from gateway.handoffs import Arm
 from gateway.limits.prompt_tokens import MOST_BYTES, PromptTokens
 from loadtest.mock_engine.options import Options
 from loadtest.testing import MockEngine
 from tests.gateway.test_chat_template import measured
+from tests.support.fleet_parts import engine_view
 from tests.support.raw_server import Connection, raw_server
 from tests.support.stack import CHAT, MESSAGES, TEXT, House, Stack, open_house, run_engines, run_gateway, wait_until
 
@@ -220,7 +220,7 @@ def test_of_several_engines_one_counts_for_all_only_where_all_are_known_to_rende
         stack.wait_resident("acme/triage@1.0")
         assert stack.chat("triage").status_code == 200
         view = stack.worker.view()
-        assert {engine.counts for engine in view.engines} == {"its base"}
+        assert {engine.status.counts for engine in view.engines} == {"its base"}
     house.registry.limits.set("tenant:globex", {"daily_tokens": 40})
     house.publish("globex/triage")
     house.point("globex/triage", "1.0")
@@ -242,7 +242,7 @@ THREE_WORDS = parse_request("completions", b'{"model": "m", "prompt": "a b c"}',
 @contextmanager
 def counting_by(url: str) -> Iterator[PromptTokens]:
     """Counts by one engine."""
-    engine = EngineView(url, EngineClient(url), "sha256:0", "base", {}, counts="itself")
+    engine = engine_view(url, counts="itself")
     fleet: Any = SimpleNamespace(
         view=lambda: FleetView((engine,), Homes({}), {}), in_flight=SimpleNamespace(by_engine={})
     )

@@ -129,7 +129,7 @@ async def test_who_has_an_engine_tried_on_one_endpoint_keeps_nobody_from_having_
 def test_a_worker_tells_of_refusals_on_each_endpoint(house: House) -> None:
     told: list[bytes] = []
     worker = FleetWorker("w", house.registry.leadership, "", engine_key=lambda _: None, on_catalog_moved=lambda _: None)
-    worker._writer = cast("asyncio.StreamWriter", SimpleNamespace(write=told.append, is_closing=lambda: False))
+    worker.link._writer = cast("asyncio.StreamWriter", SimpleNamespace(write=told.append, is_closing=lambda: False))
     for endpoint in ENDPOINTS * 2:
         worker.disputed("http://x:1", endpoint, "acme", served_elsewhere=False)
     assert [orjson.loads(line)["endpoint"] for line in told] == [*ENDPOINTS]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.engines.connection import EngineClient
+from gateway.engines.engine import Engine, EngineStatus
 from gateway.fleet.view import EngineView
 from gateway.handoffs import Admitted, Arm, Call, EngineCount, InferenceRequest, Principal, Target, Usage
 from gateway.steps.forward import Forward
@@ -68,5 +69,5 @@ def forward_to(
     stream = bool(body.get("stream"))
     known = {"shows_usage": "never", "max_output_tokens": None, **fields}
     request = InferenceRequest(endpoint=endpoint, model="triage", stream=stream, body=body, **known)
-    engine = EngineView("http://engine", client, "sha256:0", None, {})
+    engine = EngineView(Engine("http://engine", "sha256:0", "cpu", 16), EngineStatus("up", None, None), {}, client)
     return Forward(admitted(request, public_name=public_name, price=price), engine, engine_name, count, Patience())

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from gateway.engines.declared import EngineDeclaration
+from gateway.engines.connection import EngineClient
+from gateway.engines.declared import Handling
+from gateway.engines.engine import Engine, EngineStatus
 from gateway.engines.managed import ManagedEngine
 from gateway.engines.residency import Finder
 from gateway.fleet.controller import Controller, ControllerSettings
 from gateway.fleet.hub import Hub
-from gateway.fleet.wire import Address, FromController, FromWorker, Hello, Published, encode, read_from_controller
+from gateway.fleet.view import EngineView
+from gateway.fleet.wire import (
+    Address,
+    Engines,
+    FromController,
+    FromWorker,
+    Hello,
+    Published,
+    encode,
+    read_from_controller,
+)
 from tests.support.stack import House
 
 NOBODY = Finder(lambda _folder: (), ())
@@ -26,17 +38,37 @@ class FirstTerm:
     over = False
 
 
-def controller_of(house: House, *urls: str, **settings: Any) -> Controller:
+def managed_engine(
+    url: str, *, base_digest: str = "sha256:0", zero_adapter: Path = Path(), places: int = 16
+) -> ManagedEngine:
+    """An engine as the controller manages it, on a CPU."""
+    return ManagedEngine(Engine(url, base_digest, "cpu", places), Handling(zero_adapter), 1)
+
+
+def engine_view(
+    url: str, *, base_digest: str = "sha256:0", resident: Mapping[int, str] | None = None, **status: Any
+) -> EngineView:
+    """An engine that takes traffic, as requests see it; `status` are fields of its `EngineStatus`."""
+    known = EngineStatus(**{"state": "up", "fault": None, "base_name": "base", **status})
+    return EngineView(Engine(url, base_digest, "cpu", 16), known, resident or {}, EngineClient(url))
+
+
+def engines_at(*urls: str) -> Engines:
+    """The message that declares engines at these URLs."""
+    return Engines(tuple(Engine(url, "sha256:0", "cpu", 16) for url in urls))
+
+
+def controller_of(house: House, *urls: str, zero_adapter: Path | None = None, **settings: Any) -> Controller:
     """A controller of engines at these URLs, which nobody has checked yet; no worker is expected."""
     base = house.registry.bases.get("tiny")
-    engines = [ManagedEngine(EngineDeclaration(url, base.digest, "cpu", 16), 1) for url in urls]
+    zero = zero_adapter or house.folder
+    engines = [managed_engine(url, base_digest=base.digest, zero_adapter=zero) for url in urls]
     hub = Hub(1, "")
     hub.expected = frozenset()
     return Controller(
         engines,
         house.registry,
         house.registry.catalog,
-        {base.digest: house.folder},
         ControllerSettings(**settings),
         hub,
         FirstTerm(),
@@ -71,8 +103,7 @@ class PlayedWorker:
 async def hub_of(controller: Controller, folder: Path) -> AsyncIterator[Address]:
     """The controller's hub, listening inside the block."""
     address = Address("unix", str(folder / "c.sock"), 0)
-    urls = [engine.url for engine in controller.engines]
-    async with controller.hub.serve(address, urls, controller.snapshot, controller.requests.on_message):
+    async with controller.hub.serve(address, controller.snapshot, controller.requests.on_message):
         yield address
 
 

@@ -51,8 +51,7 @@ async def office(
     zero = house.settings.adapter_cache_dir / "zero"  # beside the adapters, as in a gateway
     if not zero.exists():
         write_adapter(zero, TinyBase().config, scale=0)
-    controller = controller_of(house, *urls, **{"check_interval_s": 0.05, **settings})
-    controller.checks.zero_adapters[house.registry.bases.get("tiny").digest] = zero
+    controller = controller_of(house, *urls, zero_adapter=zero, **{"check_interval_s": 0.05, **settings})
     folder = house.folder / f"office-{len(list(house.folder.glob('office-*')))}"
     folder.mkdir()
     async with hub_of(controller, folder) as address:

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from gateway.api.admin.office import Office, in_json
 from gateway.api.admin.shapes import Actor, Order, Reason, Shape
-from gateway.fleet.wire import EngineState
+from gateway.engines.engine import EngineState
 from registry.errors import NotFound
 from registry.fleet.drains import Drain
 

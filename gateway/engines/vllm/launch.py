@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.engines.vllm.quirks import Platform
+from gateway.engines.engine import Platform
 from registry.bases.store import BaseInfo
 from registry.bases.tool_parser import tool_flags, tool_parser_of
 

@@ -12,7 +12,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-Platform = Literal["cpu", "gpu"]
+from gateway.engines.engine import Platform
+
 Version = tuple[int, int, int]
 Flag = Literal["refused", "base_needs_zero_adapter"]
 
