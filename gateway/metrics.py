@@ -36,38 +36,27 @@ class Metrics:
         self._tokens = Counter(
             "switchyard_tokens", "Tokens by kind, as engines report them.", ("kind",), registry=self.registry
         )
-        self.in_flight = Gauge("switchyard_in_flight_requests", "Requests in flight.", registry=self.registry)
-        self.engine_up = Gauge(
-            "switchyard_engine_up", "1 when the engine takes traffic.", ("engine",), registry=self.registry
-        )
-        self.engine_refused = Gauge(
-            "switchyard_engine_refused",
-            "1 when the engine works and must not serve: /readyz says why.",
-            ("engine",),
-            registry=self.registry,
-        )
-        self.resident = Gauge(
-            "switchyard_resident_adapters", "Adapters that an engine holds.", ("engine",), registry=self.registry
-        )
-        self.catalog_revision = Gauge(
-            "switchyard_catalog_revision", "Catalog revision in force.", registry=self.registry
-        )
-        self.background_up = Gauge(
-            "switchyard_background_up",
-            "1 when this work of the process goes on; 0 when it ended with an error and has only just begun again.",
-            ("work",),
-            registry=self.registry,
-        )
         self._background_restarts = Counter(
             "switchyard_background_restarts",
             "How often a work of the process ended with an error and was begun again.",
             ("work",),
             registry=self.registry,
         )
-        self.largest_unit_share = Gauge(
+        self.in_flight = self._gauge("switchyard_in_flight_requests", "Requests in flight.")
+        self.engine_up = self._gauge("switchyard_engine_up", "1 when the engine takes traffic.", ("engine",))
+        self.engine_refused = self._gauge(
+            "switchyard_engine_refused", "1 when the engine works and must not serve: /readyz says why.", ("engine",)
+        )
+        self.resident = self._gauge("switchyard_resident_adapters", "Adapters that an engine holds.", ("engine",))
+        self.catalog_revision = self._gauge("switchyard_catalog_revision", "Catalog revision in force.")
+        self.background_up = self._gauge(
+            "switchyard_background_up",
+            "1 when this work of the process goes on; 0 when it ended with an error and has only just begun again.",
+            ("work",),
+        )
+        self.largest_unit_share = self._gauge(
             "switchyard_split_largest_unit_share",
             "Of the split with the most uneven traffic: the share, 0 to 1, of its requests that are one derived unit.",
-            registry=self.registry,
         )
         # Children are looked up once: `labels()` would cost more than the increment.
         self._prompt_tokens = self._tokens.labels("prompt")
@@ -76,6 +65,9 @@ class Metrics:
         self._refusal_children: dict[str, Counter] = {}
         self._request_children: dict[tuple[str, int], Counter] = {}
         self._first_byte_children = {name: self._first_byte.labels(name) for name in ("chat", "completions")}
+
+    def _gauge(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)
 
     def answered(self, endpoint: str, status: int) -> None:
         """Count one request by the status that its client saw (499: the client was gone)."""
