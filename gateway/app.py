@@ -33,6 +33,7 @@ from gateway.errors import MethodNotAllowed, Overloaded
 from gateway.fleet.candidate import Candidate, candidate_of
 from gateway.fleet.worker import FleetWorker
 from gateway.house import House
+from gateway.identity import Identity
 from gateway.journal.journal import Journal
 from gateway.journal.shipper import Shipper
 from gateway.limits.limits import Limits
@@ -44,7 +45,6 @@ from gateway.limits.warnings import BudgetWarnings
 from gateway.limits.webhook import Courier
 from gateway.metrics import Metrics
 from gateway.request_log import Request, RequestLog
-from gateway.serving.identity import Identity
 from gateway.settings import GatewaySettings
 from gateway.splits.skews import SkewWatch
 from gateway.splits.units import Units

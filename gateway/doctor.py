@@ -8,12 +8,13 @@ from collections.abc import Collection
 from gateway import checks
 from gateway.admin_client import admin_client
 from gateway.checks import Check
-from gateway.engines.declared import Declared, declared_fleet
+from gateway.engines.declared import Declared
 from gateway.engines.fingerprint import MAX_DISAGREEMENT_NATS, base_agreement
 from gateway.engines.isolation import BASE, CannotTest, Folders, Isolation, examine, speakers, write_test_adapters
 from gateway.engines.renderings import rendering_difference
 from gateway.engines.vllm.control import EngineFault, VllmControl
 from gateway.engines.vllm.quirks import quirks_of
+from gateway.fleet.sources import declared_fleet
 from gateway.serving.running import RunningUp, gateway_of, running_up
 from gateway.settings import EngineSettings, GatewaySettings
 from registry.bases.store import BaseInfo

@@ -7,9 +7,9 @@ import time
 from typing import Protocol
 
 from gateway.dispute import Dispute
-from gateway.engines.abilities import who_cannot
 from gateway.engines.connection import EngineBroke, EngineTimeout, EngineUnreachable
 from gateway.errors import AnswerTimeout, ApiError, EngineFailed, Overloaded
+from gateway.fleet.abilities import who_cannot
 from gateway.fleet.view import CannotLoad, EngineView
 from gateway.handoffs import Admitted
 from gateway.settings import GatewaySettings

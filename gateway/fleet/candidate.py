@@ -13,12 +13,13 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.catalog_watch import CatalogWatch
-from gateway.engines.declared import Declared, declared_fleet
+from gateway.engines.declared import Declared
 from gateway.engines.managed import ManagedEngine
 from gateway.fleet.controller import Controller, ControllerSettings
 from gateway.fleet.hub import Hub
+from gateway.fleet.sources import declared_fleet
 from gateway.fleet.wire import MAX_UNIX_PATH, Address
-from gateway.serving.identity import Identity
+from gateway.identity import Identity
 from gateway.settings import GatewaySettings
 from registry.catalog.snapshot import Catalog
 from registry.errors import Conflict, InvalidInput

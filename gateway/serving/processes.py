@@ -22,8 +22,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.catalog_watch import CatalogWatch
 from gateway.fleet.candidate import candidate_of
+from gateway.identity import Identity, new_token
 from gateway.serving.children import Stopped, die_with_parent, stop_signals
-from gateway.serving.identity import Identity, new_token
 from gateway.settings import GatewaySettings
 from registry.service import Registry
 

@@ -25,7 +25,7 @@ def gateway(
 ) -> None:
     """Run the gateway in front of engines that run already. Everything else is set by SWITCHYARD_* (see the README)."""
     from gateway.admin_key import admin_key
-    from gateway.engines.declared import declared_fleet
+    from gateway.fleet.sources import declared_fleet
     from gateway.serving.running import remembered
     from gateway.settings import GatewaySettings
     from registry.service import Registry

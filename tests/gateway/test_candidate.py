@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import text
 
 from gateway.catalog_watch import CatalogWatch
-from gateway.engines.declared import declared_fleet
 from gateway.fleet.candidate import Candidate, candidate_of
-from gateway.serving.identity import Identity
+from gateway.fleet.sources import declared_fleet
+from gateway.identity import Identity
 from registry.errors import InvalidInput
 from registry.names import parse_ref
 from tests.support.link_parts import eventually

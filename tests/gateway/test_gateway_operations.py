@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from gateway.app import Gateway
-from gateway.engines.declared import declared_base
+from gateway.fleet.sources import declared_base
 from registry.errors import InvalidInput
 from registry.service import Registry
 from registry.settings import RegistrySettings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.app import Gateway
-from gateway.serving.identity import Identity, new_token
+from gateway.identity import Identity, new_token
 from loadtest.testing import free_port
 from tests.support.stack import House, run_engines, served, wait_until
 
