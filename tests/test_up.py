@@ -18,7 +18,7 @@ from gateway.serving.children import child
 from gateway.serving.running import only_up
 from gateway.serving.supervisor import StartFailed, wait_until_up
 from gateway.up import require
-from tests.support.stack import wait_until
+from tests.support.waiting import wait_until
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 PARENT_OF_A_SLEEPER = """

@@ -42,7 +42,8 @@ from tests.bars.support.accounted import (
 )
 from tests.bars.support.engines import engine_processes
 from tests.live.installation import ROOT
-from tests.support.stack import BASE, CHAT, House, open_house, wait_until
+from tests.support.stack import BASE, CHAT, House, open_house
+from tests.support.waiting import wait_until
 
 VARIED, TIMED, AT_ONCE = 160_000, 40_000, 16
 OFF = {"journal": NO_JOURNAL, "limits": NO_LIMITS, "metrics": NO_METRICS}

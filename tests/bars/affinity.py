@@ -27,7 +27,8 @@ from loadtest.affinity import AffinityPlan, Model, ideal_loads, zipf
 from loadtest.testing import free_port
 from tests.bars.support.commands import last_json
 from tests.bars.support.many import publish_many
-from tests.support.stack import House, open_house, run_engines, served, wait_until
+from tests.support.stack import House, open_house, run_engines, served
+from tests.support.waiting import wait_until
 
 ENGINES, TENANTS, SEED = 4, 4, 7
 SLOTS = (8, 32)

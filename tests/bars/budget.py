@@ -30,8 +30,9 @@ from registry.db import now_ms
 from registry.limits.spending import Spent
 from registry.money import dollars_to_nano
 from tests.bars.support.gateways import gateway_process
-from tests.support.stack import CHAT, House, Stack, open_house, run_engines, run_gateway, wait_until
+from tests.support.stack import CHAT, House, Stack, open_house, run_engines, run_gateway
 from tests.support.valkey_server import valkey_server
+from tests.support.waiting import wait_until
 
 AT_ONCE, ABORTS, ABORTS_AT_ONCE, RETRIES, SEED = 1_000, 10_000, 16, 2, 5
 PATIENCE_S = 0.3

@@ -31,7 +31,8 @@ from tests.bars.support.faults import Chaos, Planned, plan_faults
 from tests.bars.support.gateways import GatewayProcess, gateway_process
 from tests.bars.support.load import Busy, traffic
 from tests.bars.support.many import Published, publish_many
-from tests.support.stack import BASE, House, open_house, wait_until
+from tests.support.stack import BASE, House, open_house
+from tests.support.waiting import wait_until
 
 SEED = 20_261_125
 ENGINES, WORKERS, TENANTS, ADAPTERS = 4, 2, 8, 200

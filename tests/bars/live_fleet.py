@@ -29,7 +29,7 @@ from tests.bars.support.engines import EngineProcess
 from tests.bars.support.gateways import gateway_process
 from tests.bars.support.load import traffic
 from tests.live.installation import ROOT, default_base_folder
-from tests.support.stack import wait_until
+from tests.support.waiting import wait_until
 
 SHRINKS = False
 SLOW_S = 60.0

@@ -21,7 +21,8 @@ from registry.db import now_ms
 from registry.service import Registry
 from tests.bars.support.engines import EngineProcess, engine_processes
 from tests.bars.support.gateways import gateway_process
-from tests.support.stack import House, open_house, proof, wait_until
+from tests.support.stack import House, open_house, proof
+from tests.support.waiting import wait_until
 
 REQUESTS, CONCURRENCY, SEED = 10_000, 32, 11
 TENANTS, ADAPTERS, PLACES = ("acme", "globex", "initech"), 3, 9

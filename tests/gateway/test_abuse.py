@@ -26,7 +26,8 @@ from gateway.serving.protocol import MAX_HEAD_BYTES, BoundedProtocol
 from loadtest.testing import free_port
 from registry.catalog.snapshot import VersionEntry
 from tests.support.fleet_parts import FirstTerm, managed_engine
-from tests.support.stack import CHAT, MESSAGES, House, Stack, run_stack, wait_until
+from tests.support.stack import CHAT, MESSAGES, House, Stack, run_stack
+from tests.support.waiting import wait_until
 
 
 def request_with(schema: dict[str, Any]) -> bytes:

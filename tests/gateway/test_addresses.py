@@ -18,7 +18,8 @@ from gateway.fleet.homes import Homes
 from gateway.fleet.view import EngineView, FleetView
 from gateway.handoffs import Ability
 from tests.support.fleet_parts import engine_view
-from tests.support.stack import CHAT, MESSAGES, TEXT, Stack, wait_until
+from tests.support.stack import CHAT, MESSAGES, TEXT, Stack
+from tests.support.waiting import wait_until
 
 BODY = {"model": "triage", "messages": MESSAGES, "max_tokens": 2}
 FORM = "application/x-www-form-urlencoded"

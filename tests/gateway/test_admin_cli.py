@@ -12,8 +12,9 @@ import pytest
 from gateway.app import Gateway
 from loadtest.testing import free_port
 from tests.support.cli_runner import Outcome, Run, run
-from tests.support.stack import House, Stack, run_stack, served, wait_until
+from tests.support.stack import House, Stack, run_stack, served
 from tests.support.stack import run as run_now
+from tests.support.waiting import wait_until
 
 __all__ = ["run"]
 Command = Callable[..., Outcome]

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.admin_calls import Admin
-from tests.support.stack import House, Stack, run_stack, wait_until
+from tests.support.stack import House, Stack, run_stack
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from fastapi.routing import APIRoute
 
 from gateway.app import Gateway
 from tests.support.admin_calls import Admin
-from tests.support.stack import House, Stack, run_stack, served, wait_until
+from tests.support.stack import House, Stack, run_stack, served
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from registry.days import DAY_MS
 from registry.db import now_ms
 from registry.money import nano_to_dollars
 from tests.support.admin_calls import Admin
-from tests.support.stack import Stack, open_house, run_stack, wait_until
+from tests.support.stack import Stack, open_house, run_stack
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

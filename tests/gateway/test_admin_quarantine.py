@@ -10,7 +10,8 @@ import orjson
 import pytest
 
 from tests.support.admin_calls import Admin
-from tests.support.stack import CHAT, MESSAGES, House, Stack, proof, run_stack, wait_until
+from tests.support.stack import CHAT, MESSAGES, House, Stack, proof, run_stack
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import pytest
 from registry.names import parse_ref
 from registry.swaps.store import FINAL_STATES
 from tests.support.admin_calls import Admin
-from tests.support.stack import House, Stack, run_stack, wait_until
+from tests.support.stack import House, Stack, run_stack
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

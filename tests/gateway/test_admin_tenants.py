@@ -13,7 +13,8 @@ from registry.service import Registry
 from registry.tenants.store import hash_secret
 from tests.support.admin_calls import Admin
 from tests.support.cli_runner import Run, run
-from tests.support.stack import Stack, open_house, run_stack, wait_until
+from tests.support.stack import Stack, open_house, run_stack
+from tests.support.waiting import wait_until
 
 __all__ = ["run"]
 

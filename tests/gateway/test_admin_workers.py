@@ -11,7 +11,8 @@ import httpx
 from registry.swaps.store import FINAL_STATES
 from tests.bars.support.gateways import gateway_process
 from tests.support.admin_calls import Admin
-from tests.support.stack import House, run_engines, wait_until
+from tests.support.stack import House, run_engines
+from tests.support.waiting import wait_until
 
 
 def test_every_worker_answers_a_promote_is_acknowledged_by_all_and_a_killed_controller_is_succeeded(

@@ -18,7 +18,8 @@ from gateway.api import inference
 from gateway.serving.protocol import BoundedProtocol
 from gateway.steps.admit import Places
 from loadtest.testing import free_port
-from tests.support.stack import CHAT, Stack, open_house, run_stack, wait_until
+from tests.support.stack import CHAT, Stack, open_house, run_stack
+from tests.support.waiting import wait_until
 
 BODIES = 8
 

@@ -11,7 +11,8 @@ import pytest
 from gateway.background import Background
 from registry.db import now_ms
 from registry.limits.budget_warnings import BudgetWarningBooks, Crossing, Notice
-from tests.support.stack import House, run_stack, wait_until
+from tests.support.stack import House, run_stack
+from tests.support.waiting import wait_until
 from tests.support.webhook_host import webhook_host
 
 FAR_MS = 10**17

@@ -11,7 +11,8 @@ import pytest
 
 from loadtest.testing import MockEngine
 from registry.names import parse_ref
-from tests.support.stack import House, Stack, proof, run, run_stack, wait_until
+from tests.support.stack import House, Stack, proof, run, run_stack
+from tests.support.waiting import wait_until
 
 NAMES = [f"acme/task-{number}" for number in range(8)]
 BROKEN: list[dict[str, Any]] = [

@@ -17,7 +17,8 @@ from registry.db import now_ms
 from registry.names import SYSTEM
 from tests.support.admin_calls import Admin
 from tests.support.fleet_parts import managed_engine
-from tests.support.stack import House, Stack, proof, run_engines, run_gateway, run_stack, wait_until
+from tests.support.stack import House, Stack, proof, run_engines, run_gateway, run_stack
+from tests.support.waiting import wait_until
 
 
 def total(balances: list[Balance], part: str) -> Tokens:

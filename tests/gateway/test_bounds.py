@@ -16,7 +16,8 @@ from gateway.api.fields.caps import Caps
 from gateway.api.request import parse_request
 from gateway.desk import LARGE_BYTES, Desk
 from gateway.errors import BadRequest
-from tests.support.stack import Stack, wait_until
+from tests.support.stack import Stack
+from tests.support.waiting import wait_until
 
 CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
 NOT_JSON = b"!"

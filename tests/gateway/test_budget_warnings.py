@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -22,10 +22,10 @@ from registry.db import now_ms
 from registry.limits.budget_warnings import BudgetWarningBooks
 from registry.limits.spending import Spent
 from tests.support.stack import House
+from tests.support.waiting import wait_until_async
 from tests.support.webhook_host import WebhookHost, webhook_host
 
 DOLLAR = 1_000_000_000
-DEADLINE_S = 30.0
 
 
 def limited(scope: str, warn: int | None, spent: Spent, **most: int) -> Counter:
@@ -109,15 +109,6 @@ async def running(*works: BudgetWarnings | Courier) -> AsyncIterator[None]:
         assert all(isinstance(one, asyncio.CancelledError) for one in outcomes), outcomes
 
 
-async def until(what: str, found: Callable[[], object]) -> None:
-    try:
-        async with asyncio.timeout(DEADLINE_S):
-            while not found():
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        pytest.fail(f"waited {DEADLINE_S:g} s for: {what}")
-
-
 async def test_of_several_workers_one_sends_a_signed_document_of_the_crossing(
     books: BudgetWarningBooks, host: WebhookHost
 ) -> None:
@@ -126,8 +117,8 @@ async def test_of_several_workers_one_sends_a_signed_document_of_the_crossing(
         work for _ in range(3) for work in (BudgetWarnings(lambda: [counter], books), Courier(books, host.url, "hush"))
     ]
     async with running(*workers):
-        await until("the delivery", lambda: host.bodies)
-        await until("the note of it", lambda: books.current(["tenant:acme"])[0].delivered_at_ms)
+        await wait_until_async("the delivery", lambda: host.bodies)
+        await wait_until_async("the note of it", lambda: books.current(["tenant:acme"])[0].delivered_at_ms)
         spend(counter, Spent(DOLLAR, 9))
         looks = 0
 
@@ -137,7 +128,7 @@ async def test_of_several_workers_one_sends_a_signed_document_of_the_crossing(
             return [counter]
 
         async with running(BudgetWarnings(again, books), Courier(books, host.url, None)):
-            await until("another worker to look twice", lambda: looks == 2)
+            await wait_until_async("another worker to look twice", lambda: looks == 2)
     (document,) = host.documents()
     window = counter.budgets[0].window
     noted_at, starts_at, ends_at = (document.pop(f"{name}_at") for name in ("noted", "window_starts", "window_ends"))
@@ -164,7 +155,7 @@ async def test_tokens_are_counted_in_text_too_and_without_a_secret_nothing_is_si
 ) -> None:
     counter = limited("key:k-1", 50, Spent(0, 501), monthly_tokens=1_000)
     async with running(BudgetWarnings(lambda: [counter], books), Courier(books, host.url, None)):
-        await until("the delivery", lambda: host.bodies)
+        await wait_until_async("the delivery", lambda: host.bodies)
     (document,) = host.documents()
     assert (document["window"], document["unit"], document["budget"], document["spent"], document["percent"]) == (
         "monthly",
@@ -180,8 +171,8 @@ async def test_a_warning_that_was_refused_is_sent_again(books: BudgetWarningBook
     host.statuses = [500, 302]
     counter = daily(spent=5 * DOLLAR)
     async with running(BudgetWarnings(lambda: [counter], books), Courier(books, host.url, None)):
-        await until("the third attempt", lambda: host.bodies)
-        await until("the note of it", lambda: books.current(["tenant:acme"])[0].delivered_at_ms)
+        await wait_until_async("the third attempt", lambda: host.bodies)
+        await wait_until_async("the note of it", lambda: books.current(["tenant:acme"])[0].delivered_at_ms)
     assert host.calls == 3
 
 
@@ -190,10 +181,10 @@ async def test_what_nobody_has_delivered_is_taken_up_by_a_worker_that_starts_lat
 ) -> None:
     counter = daily(spent=5 * DOLLAR)
     async with running(BudgetWarnings(lambda: [counter], books)):
-        await until("the note", lambda: books.current(["tenant:acme"]))
+        await wait_until_async("the note", lambda: books.current(["tenant:acme"]))
     assert host.calls == 0
     async with running(BudgetWarnings(list, books), Courier(books, host.url, None)):
-        await until("the delivery", lambda: host.bodies)
+        await wait_until_async("the delivery", lambda: host.bodies)
     assert host.documents()[0]["scope"] == "tenant:acme"
 
 
@@ -203,9 +194,9 @@ async def test_while_the_webhook_hangs_other_crossings_are_noted_and_stopping_do
     host.hangs = True
     counters = [daily(spent=5 * DOLLAR)]
     async with running(BudgetWarnings(lambda: counters, books), Courier(books, host.url, None)):
-        await until("the call", lambda: host.calls)
+        await wait_until_async("the call", lambda: host.calls)
         counters.append(daily("tenant:globex", spent=5 * DOLLAR))
-        await until("the note", lambda: books.current(["tenant:globex"]))
+        await wait_until_async("the note", lambda: books.current(["tenant:globex"]))
     assert (host.calls, host.bodies) == (1, [])
     assert books.current(["tenant:acme"])[0].delivered_at_ms is None
 
@@ -215,7 +206,9 @@ async def test_a_host_that_is_not_there_is_asked_again(books: BudgetWarningBooks
         pass
     counter = daily(spent=5 * DOLLAR)
     async with running(BudgetWarnings(lambda: [counter], books), Courier(books, gone.url, None)):
-        await until("the second attempt", lambda: [one for one in books.current(["tenant:acme"]) if one.attempts == 2])
+        await wait_until_async(
+            "the second attempt", lambda: [one for one in books.current(["tenant:acme"]) if one.attempts == 2]
+        )
 
 
 @pytest.mark.parametrize("url", ["hooks.example.com/x", "ftp://hooks.example.com", "http://", "http://host:port/"])

@@ -15,8 +15,8 @@ from gateway.fleet.sources import declared_fleet
 from gateway.identity import Identity
 from registry.errors import InvalidInput
 from registry.names import parse_ref
-from tests.support.link_parts import eventually
 from tests.support.stack import House
+from tests.support.waiting import wait_until_async
 
 
 @asynccontextmanager
@@ -35,7 +35,7 @@ async def standing(house: House, listen: str) -> AsyncIterator[Candidate]:
 
 async def test_a_candidate_that_cannot_listen_gives_the_lease_back_at_once(house: House) -> None:
     async with standing(house, f"unix:{house.folder}/no/such/folder/c.sock") as unable:
-        await eventually("it to have tried", lambda: house.registry.leadership.acquire("other", "unix:/o"), 2.0)
+        await wait_until_async("it to have tried", lambda: house.registry.leadership.acquire("other", "unix:/o"), 2.0)
         assert unable.controller is None
 
 
@@ -53,16 +53,16 @@ async def test_a_controller_that_breaks_ends_its_term_and_another_begins(house: 
             tokens.update({lease.token} if lease else ())
             return len(tokens)
 
-        await eventually("three terms", lambda: terms() >= 3, 5.0)
+        await wait_until_async("three terms", lambda: terms() >= 3, 5.0)
         with writable.begin() as connection:
             connection.execute(text("UPDATE swaps SET detail = '{}'"))
-        await eventually("the swap to end", lambda: house.registry.swaps.get(swap.id).state == "failed")
+        await wait_until_async("the swap to end", lambda: house.registry.swaps.get(swap.id).state == "failed")
         assert "no healthy engine" in house.registry.swaps.get(swap.id).detail["error"]
 
 
 async def test_a_candidate_that_ends_gives_the_lease_back(house: House) -> None:
     async with standing(house, f"unix:{house.folder}/c.sock") as candidate:
-        await eventually("it to lead", lambda: candidate.controller)
+        await wait_until_async("it to lead", lambda: candidate.controller)
         assert house.registry.leadership.current() is not None
     assert house.registry.leadership.current() is None
 

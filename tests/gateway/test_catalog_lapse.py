@@ -18,7 +18,8 @@ from gateway.catalog_watch import CatalogWatch
 from registry.fleet.workers import LEASE_MS
 from registry.names import parse_ref
 from tests.bars.support.gateways import GatewayProcess, gateway_process
-from tests.support.stack import CHAT, MESSAGES, House, Stack, locked, run_stack, wait_until
+from tests.support.stack import CHAT, MESSAGES, House, Stack, locked, run_stack
+from tests.support.waiting import wait_until
 
 NAME = "acme/triage"
 LONGER_THAN_A_LEASE_S = LEASE_MS / 1000 + 0.3

@@ -18,7 +18,8 @@ from tests.support.adapter_folders import TinyBase
 from tests.support.fleet_parts import NOBODY, controller_of, managed_engine
 from tests.support.link_parts import entry_of, office
 from tests.support.raw_server import Connection, document, raw_server
-from tests.support.stack import House, proof, run_stack, wait_until
+from tests.support.stack import House, proof, run_stack
+from tests.support.waiting import wait_until
 
 
 async def test_an_adapter_that_leaves_while_another_is_unloaded_does_not_stop_the_controller(house: House) -> None:

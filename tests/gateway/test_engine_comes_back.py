@@ -11,7 +11,8 @@ import pytest
 
 from gateway.engines.managed import ManagedEngine
 from gateway.fleet import trials
-from tests.support.stack import House, Stack, proof, run, run_stack, wait_until
+from tests.support.stack import House, Stack, proof, run, run_stack
+from tests.support.waiting import wait_until
 
 NAMES = [f"acme/task-{number}" for number in range(3)]
 

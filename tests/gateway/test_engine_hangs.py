@@ -14,8 +14,9 @@ from typing import Any
 import httpx
 
 from loadtest.testing import MockEngine, free_port
-from tests.support.link_parts import entry_of, eventually, office, real_worker, resident
-from tests.support.stack import CHAT, MESSAGES, House, Stack, run, run_stack, wait_until
+from tests.support.link_parts import entry_of, office, real_worker, resident
+from tests.support.stack import CHAT, MESSAGES, House, Stack, run, run_stack
+from tests.support.waiting import wait_until, wait_until_async
 
 NAME = "acme/triage"
 HUNG_AFTER_S = 0.6
@@ -167,20 +168,20 @@ async def test_an_engine_that_is_silent_is_slow_first_and_hung_later(house: Hous
         async with real_worker(house) as worker, office(house, url) as (controller, _):
             engine = controller.engines[0]
             engine.health.hung_after_s = 1.0
-            await eventually("the engine to be up", lambda: engine.health.state == "up", deadline_s=20.0)
+            await wait_until_async("the engine to be up", lambda: engine.health.state == "up", deadline_s=20.0)
             await controller.ensure(url, entry_of(house, version.id))
-            await eventually("the worker to know", lambda: resident(worker, version.id))
+            await wait_until_async("the worker to know", lambda: resident(worker, version.id))
             name, boot = engine.residency.resident[version.id].name, engine.residency.boot
             process.send_signal(signal.SIGSTOP)
-            await eventually("it to be slow", lambda: engine.health.state == "slow")
-            await eventually("the worker to know", lambda: worker.states()[url][0] == "slow")
+            await wait_until_async("it to be slow", lambda: engine.health.state == "slow")
+            await wait_until_async("the worker to know", lambda: worker.states()[url][0] == "slow")
             assert resident(worker, version.id) == name, "it may only be busy"
-            await eventually("it to be hung", lambda: engine.health.state == "hung")
-            await eventually("it to leave the routes", lambda: not worker.view().engines)
+            await wait_until_async("it to be hung", lambda: engine.health.state == "hung")
+            await wait_until_async("it to leave the routes", lambda: not worker.view().engines)
             process.send_signal(signal.SIGCONT)
-            await eventually("it to come back", lambda: engine.health.state == "up")
+            await wait_until_async("it to come back", lambda: engine.health.state == "up")
             assert (engine.residency.resident[version.id].name, engine.residency.boot) == (name, boot)
-            await eventually("the routes", lambda: resident(worker, version.id) == name)
+            await wait_until_async("the routes", lambda: resident(worker, version.id) == name)
     finally:
         process.kill()
         await process.wait()

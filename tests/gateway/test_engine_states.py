@@ -15,7 +15,8 @@ from loadtest.folders import write_adapter
 from loadtest.testing import MockEngine
 from registry.names import parse_ref
 from tests.support.adapter_folders import TinyBase, base_tensors
-from tests.support.stack import House, Stack, run, run_engines, run_gateway, run_stack, wait_until
+from tests.support.stack import House, Stack, run, run_engines, run_gateway, run_stack
+from tests.support.waiting import wait_until
 
 NAMES = [f"acme/task-{number}" for number in range(6)]
 

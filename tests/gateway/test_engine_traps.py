@@ -15,7 +15,8 @@ import pytest
 from loadtest.testing import MockEngine
 from registry.errors import InvalidInput
 from registry.names import parse_ref
-from tests.support.stack import CHAT, MESSAGES, House, Stack, proof, run, run_stack, wait_until
+from tests.support.stack import CHAT, MESSAGES, House, Stack, proof, run, run_stack
+from tests.support.waiting import wait_until
 
 NAMES = [f"acme/task-{number}" for number in range(6)]
 LONG: dict[str, Any] = {"stream": True, "max_tokens": 50, "min_tokens": 50}

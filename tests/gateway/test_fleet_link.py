@@ -17,17 +17,9 @@ from gateway.fleet.worker import FleetWorker
 from loadtest.testing import MockEngine, run_mock_engine
 from registry.names import parse_ref
 from tests.support.fleet_parts import PlayedWorker, engines_at, played_worker
-from tests.support.link_parts import (
-    entry_of,
-    eventually,
-    follower,
-    never,
-    office,
-    played_office,
-    real_worker,
-    resident,
-)
+from tests.support.link_parts import entry_of, follower, office, played_office, real_worker, resident
 from tests.support.stack import House
+from tests.support.waiting import never, wait_until_async
 
 
 def sees(worker: FleetWorker, urls: tuple[str, ...]) -> bool:
@@ -67,17 +59,19 @@ async def test_a_worker_without_the_fleets_secret_is_refused(house: House) -> No
 
 async def test_a_line_that_is_no_message_cuts_that_link_and_nothing_else(house: House) -> None:
     async with office(house, looks=False) as (controller, address), follower(address, "good") as good:
-        await eventually("a first report", lambda: good.seen >= 0)
+        await wait_until_async("a first report", lambda: good.seen >= 0)
         for garbage in (b"{}\n", b'{"kind":"report"}\n', b"\xff\xfe\n", b"GET / HTTP/1.1\r\n\r\n", b'{"kind":"wake"'):
             bad = await played_worker(address, "bad")
             assert await bad.hear_until_published() == controller.hub.revision
             bad._writer.write(garbage)
             if not garbage.endswith(b"\n"):
                 bad.hang_up()
-            await eventually("the link to be cut", lambda: set(controller.hub.links) == {"good"})
+            await wait_until_async("the link to be cut", lambda: set(controller.hub.links) == {"good"})
             bad.hang_up()
         controller.hub.publish(())
-        await eventually("the other to go on", lambda: controller.hub.links["good"].seen == controller.hub.revision)
+        await wait_until_async(
+            "the other to go on", lambda: controller.hub.links["good"].seen == controller.hub.revision
+        )
 
 
 @pytest.mark.parametrize("left_behind", ["nothing", "a file"])
@@ -87,11 +81,11 @@ async def test_a_controller_whose_socket_was_taken_away_can_soon_be_reached_agai
     async with office(house, looks=False) as (controller, address), follower(address, "old") as old:
         socket = Path(address.host)
         take_away(socket, left_behind)
-        await eventually("the socket to be there again", socket.is_socket)
+        await wait_until_async("the socket to be there again", socket.is_socket)
         async with follower(address, "new"):
-            await eventually("both to be linked", lambda: set(controller.hub.links) == {"old", "new"})
+            await wait_until_async("both to be linked", lambda: set(controller.hub.links) == {"old", "new"})
             controller.hub.publish(())
-            await eventually("the old link to go on", lambda: old.seen == controller.hub.revision)
+            await wait_until_async("the old link to go on", lambda: old.seen == controller.hub.revision)
     assert list(house.folder.rglob("*.sock")) == []
 
 
@@ -103,12 +97,12 @@ async def test_nothing_is_unloaded_before_every_worker_has_let_go_of_it(house: H
         follower(address, "slow") as slow,
     ):
         engine = controller.engines[0]
-        await eventually("the engine to be up", lambda: engine.health.state == "up")
+        await wait_until_async("the engine to be up", lambda: engine.health.state == "up")
         slow.confirms = False
         await controller.ensure(mock.url, entry_of(house, version.id))
         name = engine.residency.resident[version.id].name
-        await eventually("it to leave the routes", lambda: name in engine.residency.leaving)
-        await eventually("the quick one to know", lambda: version.id not in quick.routes)
+        await wait_until_async("it to leave the routes", lambda: name in engine.residency.leaving)
+        await wait_until_async("the quick one to know", lambda: version.id not in quick.routes)
         await never("unloaded before the slow one knows", lambda: name not in engine.residency.leaving)
 
         slow.confirms, slow.seen = True, controller.hub.revision
@@ -119,7 +113,7 @@ async def test_nothing_is_unloaded_before_every_worker_has_let_go_of_it(house: H
 
         slow.in_flight = ()
         slow.report()
-        await eventually("it to be unloaded", lambda: name not in engine.residency.leaving)
+        await wait_until_async("it to be unloaded", lambda: name not in engine.residency.leaving)
         assert name not in (await mock.state())["loaded"]
 
 
@@ -127,38 +121,38 @@ async def test_a_worker_that_lives_and_has_not_linked_is_waited_for(house: House
     version = house.publish("acme/triage")
     async with office(house, mock.url, retire_after_s=0.05, reconcile_interval_s=0.1) as (controller, address):
         engine = controller.engines[0]
-        await eventually("the engine to be up", lambda: engine.health.state == "up")
+        await wait_until_async("the engine to be up", lambda: engine.health.state == "up")
         house.registry.workers.report("late", "http://late", 1)
         await controller.ensure(mock.url, entry_of(house, version.id))
-        await eventually("it to leave the routes", lambda: engine.residency.leaving)
+        await wait_until_async("it to leave the routes", lambda: engine.residency.leaving)
         await never("unloaded without the late one's word", lambda: not engine.residency.leaving)
         async with follower(address, "late"):
-            await eventually("it to be unloaded", lambda: not engine.residency.leaving)
+            await wait_until_async("it to be unloaded", lambda: not engine.residency.leaving)
 
 
 async def test_a_worker_that_dies_is_waited_for_no_longer(house: House, mock: MockEngine) -> None:
     version = house.publish("acme/triage")
     async with office(house, mock.url, retire_after_s=0.05, reconcile_interval_s=0.1) as (controller, address):
         engine = controller.engines[0]
-        await eventually("the engine to be up", lambda: engine.health.state == "up")
+        await wait_until_async("the engine to be up", lambda: engine.health.state == "up")
         house.registry.workers.report("mortal", "http://mortal", 1)
         async with follower(address, "mortal") as mortal:
             await controller.ensure(mock.url, entry_of(house, version.id))
             mortal.in_flight = ((mock.url, engine.residency.resident[version.id].name, 3),)
             mortal.report()
-            await eventually("it to count", lambda: controller.hub.running_on(mock.url) == 3)
+            await wait_until_async("it to count", lambda: controller.hub.running_on(mock.url) == 3)
             house.registry.adapters.quarantine(version.id, "test")
-            await eventually("it to leave the routes", lambda: engine.residency.leaving)
+            await wait_until_async("it to leave the routes", lambda: engine.residency.leaving)
             await never("unloaded under a request", lambda: not engine.residency.leaving)
         house.registry.workers.leave("mortal")  # as its lease lapses
-        await eventually("it to be unloaded", lambda: not engine.residency.leaving)
+        await wait_until_async("it to be unloaded", lambda: not engine.residency.leaving)
 
 
 async def test_a_worker_that_links_again_counts_once_and_has_confirmed_nothing(house: House) -> None:
     async with office(house, looks=False) as (controller, address), follower(address, "w") as first:
         first.in_flight = (("http://e", "a-1", 2),)
         first.report()
-        await eventually("a report", lambda: controller.hub.count("http://e", "a-1") == 2)
+        await wait_until_async("a report", lambda: controller.hub.count("http://e", "a-1") == 2)
         again = await played_worker(address, "w")
         await again.hear_until_published()
         assert controller.hub.links["w"].seen == -1
@@ -201,7 +195,7 @@ async def test_a_load_that_is_given_up_before_its_first_step_is_answered_and_can
     version = house.publish("acme/triage")
     async with office(house, mock.url) as (controller, address):
         (engine,) = controller.engines
-        await eventually("the engine to be up", lambda: engine.health.state == "up")
+        await wait_until_async("the engine to be up", lambda: engine.health.state == "up")
         worker = await played_worker(address, "w")
         await worker.hear_until_published()
         controller.requests.on_message(controller.hub.links["w"], Ensure(1, mock.url, version.id))
@@ -213,7 +207,7 @@ async def test_a_load_that_is_given_up_before_its_first_step_is_answered_and_can
 
         await asyncio.create_task(die())  # after the question was taken up, and before the load's first step
         assert (await heard(worker, 1)).failure == "the load was given up; the engine is down"
-        await eventually("the engine to be back", lambda: engine.health.state == "up")
+        await wait_until_async("the engine to be back", lambda: engine.health.state == "up")
         worker.say(Ensure(2, mock.url, version.id))
         assert (await heard(worker, 2)).failure == ""
         worker.hang_up()
@@ -292,10 +286,10 @@ async def test_what_is_left_on_the_old_version_is_what_workers_say_after_the_cut
     house.point("acme/triage", "1.0")
     house.registry.workers.report("w", "http://w", 10**6)  # it has every catalog in force
     async with office(house, mock.url) as (controller, address), follower(address, "w") as worker:
-        await eventually("a report without requests", lambda: controller.hub.heard_since(controller.hub.revision))
+        await wait_until_async("a report without requests", lambda: controller.hub.heard_since(controller.hub.revision))
         swap = house.registry.swaps.request(parse_ref("acme/triage@1.1"), actor="test")
         worker.confirms = False  # it goes on saying what it had in flight before
-        await eventually("the cut-over", lambda: house.registry.swaps.get(swap.id).state == "draining")
+        await wait_until_async("the cut-over", lambda: house.registry.swaps.get(swap.id).state == "draining")
         await never("done on an old report", lambda: house.registry.swaps.get(swap.id).state == "done")
         worker.by_version = {old.id: 1, new.id: 5}
         worker.confirms, worker.seen = True, controller.hub.revision
@@ -303,7 +297,7 @@ async def test_what_is_left_on_the_old_version_is_what_workers_say_after_the_cut
         await never("done under a request", lambda: house.registry.swaps.get(swap.id).state == "done")
         worker.by_version = {new.id: 5}
         house.registry.workers.report("w", "http://w", 10**6)
-        await eventually("it to be done", lambda: house.registry.swaps.get(swap.id).state == "done")
+        await wait_until_async("it to be done", lambda: house.registry.swaps.get(swap.id).state == "done")
     assert house.registry.swaps.get(swap.id).detail["requests_left_on_old_version"] == 0
 
 
@@ -316,11 +310,11 @@ async def test_what_is_left_on_the_old_version_is_unknown_while_a_worker_has_not
     house.point("acme/triage", "1.0")
     house.registry.workers.report("w", "http://w", 10**6)
     async with office(house, mock.url, drain_timeout_s=0.3) as (_, address), follower(address, "w") as worker:
-        await eventually("a report", lambda: worker.seen >= 0)
+        await wait_until_async("a report", lambda: worker.seen >= 0)
         worker.by_version = {old.id: 2}
         worker.confirms = confirms
         swap = house.registry.swaps.request(parse_ref("acme/triage@1.1"), actor="test")
-        await eventually("it to be done", lambda: house.registry.swaps.get(swap.id).state == "done")
+        await wait_until_async("it to be done", lambda: house.registry.swaps.get(swap.id).state == "done")
     assert house.registry.swaps.get(swap.id).detail["requests_left_on_old_version"] == (2 if confirms else None)
 
 
@@ -347,7 +341,7 @@ async def test_an_engine_that_the_controller_does_not_manage_is_dropped(house: H
             link = await links.get()
             engines = [EngineChanged(url, EngineStatus("up", None, "base"), ((7, "a-7"),), ()) for url in urls]
             link.say(Welcome(token), engines_at(*urls), *engines, revision=1)
-            await eventually("the view", partial(sees, worker, urls))
+            await wait_until_async("the view", partial(sees, worker, urls))
             assert sorted(worker.states()) == sorted(urls)
             link.hang_up()
             assert sees(worker, urls), "without a link the view stays"
@@ -360,7 +354,7 @@ async def test_a_worker_serves_what_its_old_controller_published_until_the_new_o
     async with real_worker(house) as worker, played_office(house, "one") as links:
         first = await links.get()
         first.say(Welcome(1), engines_at("http://a:1"), engine("a-7-1"), revision=9)
-        await eventually("the view", lambda: resident(worker, 7) == "a-7-1")
+        await wait_until_async("the view", lambda: resident(worker, 7) == "a-7-1")
         first.hang_up()
         second = await links.get()
         hello = await second.hear()
@@ -370,4 +364,4 @@ async def test_a_worker_serves_what_its_old_controller_published_until_the_new_o
             assert resident(worker, 7) == "a-7-1"
         assert resident(worker, 7) == "a-7-1"
         second.say(engine("a-7-2"), revision=1)
-        await eventually("what the new one found", lambda: resident(worker, 7) == "a-7-2")
+        await wait_until_async("what the new one found", lambda: resident(worker, 7) == "a-7-2")

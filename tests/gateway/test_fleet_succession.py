@@ -15,17 +15,9 @@ from loadtest.folders import write_adapter
 from loadtest.testing import MockEngine, run_mock_engine
 from registry.names import parse_ref
 from tests.support.adapter_folders import TinyBase
-from tests.support.link_parts import (
-    entry_of,
-    eventually,
-    follower,
-    never,
-    office,
-    played_office,
-    real_worker,
-    resident,
-)
+from tests.support.link_parts import entry_of, follower, office, played_office, real_worker, resident
 from tests.support.stack import House, proof
+from tests.support.waiting import never, wait_until_async
 
 CONTROLLER_THAT_FREEZES = """
 import asyncio, sys
@@ -55,10 +47,10 @@ async def test_what_workers_route_to_is_never_out_of_the_routes_nor_proven_again
     house.registry.workers.report("w", "http://w", 1)
     async with real_worker(house) as worker:
         async with office(house, mock.url) as (controller, _):
-            await eventually("the engine to be up", lambda: controller.engines[0].health.state == "up")
+            await wait_until_async("the engine to be up", lambda: controller.engines[0].health.state == "up")
             await controller.ensure(mock.url, entry_of(house, version.id))
             name = controller.engines[0].residency.resident[version.id].name
-            await eventually("the worker to know", lambda: resident(worker, version.id) == name)
+            await wait_until_async("the worker to know", lambda: resident(worker, version.id) == name)
         before = await mock.state()
         async with office(house, mock.url) as (controller, _):
             while controller.engines[0].health.state != "up" or not controller.hub.links:
@@ -76,18 +68,18 @@ async def test_what_workers_route_to_is_never_out_of_the_routes_nor_proven_again
 async def test_what_nobody_vouches_for_is_proven_before_it_is_routed_to(house: House, mock: MockEngine) -> None:
     version = house.publish("acme/triage", proof=proof())
     async with office(house, mock.url) as (controller, _):
-        await eventually("the engine to be up", lambda: controller.engines[0].health.state == "up")
+        await wait_until_async("the engine to be up", lambda: controller.engines[0].health.state == "up")
         await controller.ensure(mock.url, entry_of(house, version.id))
         name = controller.engines[0].residency.resident[version.id].name
     loads = (await mock.state())["loads"]
     async with office(house, mock.url) as (controller, address), follower(address, "new") as new:
         engine = controller.engines[0]
-        await eventually("the engine to be up", lambda: engine.health.state == "up")
+        await wait_until_async("the engine to be up", lambda: engine.health.state == "up")
         assert version.id not in engine.residency.resident
         assert engine.residency.adoptable[version.id][0] == name
         asked = (await mock.state())["requests"][name]
         await controller.ensure(mock.url, entry_of(house, version.id))
-        await eventually("the routes to have it", lambda: new.routes.get(version.id) == name)
+        await wait_until_async("the routes to have it", lambda: new.routes.get(version.id) == name)
         after = await mock.state()
         assert after["loads"] == loads
         assert after["requests"][name] > asked
@@ -98,7 +90,7 @@ async def test_what_no_version_refers_to_is_unloaded_when_workers_have_let_go_of
 ) -> None:
     version = house.publish("acme/triage")
     async with office(house, mock.url) as (controller, _):
-        await eventually("the engine to be up", lambda: controller.engines[0].health.state == "up")
+        await wait_until_async("the engine to be up", lambda: controller.engines[0].health.state == "up")
         await controller.ensure(mock.url, entry_of(house, version.id))
         name = controller.engines[0].residency.resident[version.id].name
     house.registry.adapters.quarantine(version.id, "test")
@@ -106,11 +98,11 @@ async def test_what_no_version_refers_to_is_unloaded_when_workers_have_let_go_of
     async with office(house, mock.url) as (controller, address), follower(address, "slow", trusted=(name,)) as slow:
         engine = controller.engines[0]
         slow.confirms, slow.seen = False, 0  # it has read the welcome, and nothing that is published after it
-        await eventually("the engine to be up", lambda: engine.health.state == "up")
+        await wait_until_async("the engine to be up", lambda: engine.health.state == "up")
         await asyncio.sleep(0.4)
         assert name in engine.residency.leaving, "the slow one may still be routing to it"
         slow.confirms, slow.seen = True, controller.hub.revision
-        await eventually("it to be unloaded", lambda: name not in engine.residency.leaving)
+        await wait_until_async("it to be unloaded", lambda: name not in engine.residency.leaving)
         assert name not in (await mock.state())["loaded"]
 
 
@@ -132,10 +124,10 @@ async def test_a_request_that_waits_for_a_load_while_controllers_change_is_answe
     version = house.publish("acme/triage")
     async with real_worker(house) as worker:
         async with office(house, mock.url) as (controller, _):
-            await eventually("the worker to link", lambda: worker.view().engines)
+            await wait_until_async("the worker to link", lambda: worker.view().engines)
             await mock.faults(load_ms=500)
             asked = asyncio.create_task(worker.ensure(mock.url, entry_of(house, version.id)))
-            await eventually("the load to begin", lambda: controller.loading.tasks)
+            await wait_until_async("the load to begin", lambda: controller.loading.tasks)
         await mock.faults(load_ms=0)
         async with office(house, mock.url) as (controller, _), asyncio.timeout(5.0):
             await asked
@@ -150,7 +142,7 @@ async def test_a_promote_waits_for_the_first_look_of_a_new_controller(house: Hou
         await mock.faults(load_ms=400)  # so long takes the zero adapter, and with it the first look
         swap = house.registry.swaps.request(parse_ref("acme/triage@1.1"), actor="test")
         async with office(house, mock.url, check_interval_s=0.02):
-            await eventually("the swap", lambda: house.registry.swaps.get(swap.id).state in ("done", "failed"))
+            await wait_until_async("the swap", lambda: house.registry.swaps.get(swap.id).state in ("done", "failed"))
             assert house.registry.swaps.get(swap.id).state == "done"
 
 
@@ -181,13 +173,13 @@ async def test_a_worker_that_says_nothing_does_not_hold_up_unloading_longer_than
     version = house.publish("acme/triage")
     async with office(house, mock.url) as (controller, address), follower(address, "paused") as paused:
         engine = controller.engines[0]
-        await eventually("the engine to be up", lambda: engine.health.state == "up")
+        await wait_until_async("the engine to be up", lambda: engine.health.state == "up")
         await controller.ensure(mock.url, entry_of(house, version.id))
-        await eventually("it to know", lambda: version.id in paused.routes)
+        await wait_until_async("it to know", lambda: version.id in paused.routes)
         paused.pause()
         house.registry.adapters.quarantine(version.id, "test")
-        await eventually("it to leave the routes", lambda: engine.residency.leaving)
-        await eventually("it to be unloaded", lambda: not engine.residency.leaving)
+        await wait_until_async("it to leave the routes", lambda: engine.residency.leaving)
+        await wait_until_async("it to be unloaded", lambda: not engine.residency.leaving)
 
 
 async def test_the_socket_of_a_successor_survives_the_end_of_its_predecessor(house: House) -> None:
@@ -214,10 +206,10 @@ async def test_a_load_that_was_given_up_and_ended_later_does_not_keep_its_place(
     house.publish("acme/other")
     async with office(house, mock.url, reconcile_interval_s=0.1) as (controller, _):
         engine = controller.engines[0]
-        await eventually("the engine to be up", lambda: engine.health.state == "up")
+        await wait_until_async("the engine to be up", lambda: engine.health.state == "up")
         folder = house.registry.version_files.materialise(entry_of(house, version.id).manifest_digest)
         await engine.control.load_adapter("a-1234567812345678-1-7", folder)
-        await eventually("it to be gone", lambda: "a-1234567812345678-1-7" not in engine.residency.names)
+        await wait_until_async("it to be gone", lambda: "a-1234567812345678-1-7" not in engine.residency.names)
 
         async def loaded() -> bool:
             return "a-1234567812345678-1-7" in (await mock.state())["loaded"]
@@ -234,7 +226,7 @@ async def test_the_adapters_of_another_fleet_on_the_same_engine_are_left_alone(h
         (await http.post("/v1/load_lora_adapter", json=load)).raise_for_status()
     async with office(house, mock.url, reconcile_interval_s=0.1) as (controller, _):
         engine = controller.engines[0]
-        await eventually("the engine to be up", lambda: engine.health.state == "up")
+        await wait_until_async("the engine to be up", lambda: engine.health.state == "up")
         await never("taken for ours", lambda: engine.residency.foreign != {"a-0123456789abcdef-1-7"})
         assert "a-0123456789abcdef-1-7" in (await mock.state())["loaded"]
         assert "a-0123456789abcdef-1-7" in engine.residency.names, "it takes a place"

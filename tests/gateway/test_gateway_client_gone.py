@@ -7,7 +7,8 @@ import socket
 
 import pytest
 
-from tests.support.stack import CHAT, MESSAGES, TEXT, Stack, wait_until
+from tests.support.stack import CHAT, MESSAGES, TEXT, Stack
+from tests.support.waiting import wait_until
 
 
 def hang_up(stack: Stack, path: str, *, stream: bool, after: bytes | None, behind: str = "") -> bytes:

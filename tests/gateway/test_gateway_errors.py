@@ -13,7 +13,8 @@ import pytest
 from openai import OpenAI
 
 from registry.tenants.store import NewKey
-from tests.support.stack import CHAT, MESSAGES, TEXT, House, Stack, run, run_stack, wait_until
+from tests.support.stack import CHAT, MESSAGES, TEXT, House, Stack, run, run_stack
+from tests.support.waiting import wait_until
 
 USER = MESSAGES[0]
 CHAT_BODY: dict[str, Any] = {"model": "triage", "messages": MESSAGES}

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.support.stack import House, Stack, proof, run, run_engines, run_gateway, run_stack, wait_until
+from tests.support.stack import House, Stack, proof, run, run_engines, run_gateway, run_stack
+from tests.support.waiting import wait_until
 
 NAMES = [f"acme/task-{number}" for number in range(6)]
 

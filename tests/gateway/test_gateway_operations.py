@@ -16,7 +16,8 @@ from gateway.fleet.sources import declared_base
 from registry.errors import InvalidInput
 from registry.service import Registry
 from registry.settings import RegistrySettings
-from tests.support.stack import House, Stack, run_engines, run_stack, served, wait_until
+from tests.support.stack import House, Stack, run_engines, run_stack, served
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from registry.errors import Conflict
 from registry.names import AdapterRef, parse_ref
 from registry.swaps.report import report_swap
 from registry.swaps.store import SwapInfo
-from tests.support.stack import CHAT, MESSAGES, House, Stack, run, run_stack, wait_until
+from tests.support.stack import CHAT, MESSAGES, House, Stack, run, run_stack
+from tests.support.waiting import wait_until
 
 TRIAGE = AdapterRef("acme", "triage", None, "production")
 ONE, TWO = "acme/triage@1.0", "acme/triage@1.1"

@@ -16,7 +16,8 @@ from registry.names import AdapterRef
 from registry.splits.ranges import Ranges, lay_out
 from registry.splits.skews import LEAST_REQUESTS
 from registry.swaps.report import report_swap
-from tests.support.stack import CHAT, House, Stack, open_house, run_stack, wait_until
+from tests.support.stack import CHAT, House, Stack, open_house, run_stack
+from tests.support.waiting import wait_until
 
 TRIAGE = AdapterRef("acme", "triage", None, "production")
 UNITS = [f"user-{number}" for number in range(2_000)]

@@ -16,7 +16,8 @@ import pytest
 from registry.adapters.aliases import move_alias
 from registry.errors import AdapterRefused, Conflict, InvalidInput, NotFound
 from registry.names import AdapterRef, parse_ref
-from tests.support.stack import CHAT, MESSAGES, TEXT, House, Stack, proof, run, run_stack, wait_until
+from tests.support.stack import CHAT, MESSAGES, TEXT, House, Stack, proof, run, run_stack
+from tests.support.waiting import wait_until
 
 TRIAGE = AdapterRef("acme", "triage", None, "production")
 

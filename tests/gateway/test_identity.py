@@ -7,7 +7,8 @@ import pytest
 from gateway.app import Gateway
 from gateway.identity import Identity, new_token
 from loadtest.testing import free_port
-from tests.support.stack import House, run_engines, served, wait_until
+from tests.support.stack import House, run_engines, served
+from tests.support.waiting import wait_until
 
 
 def test_two_gateways_with_one_host_name_and_pid_are_two_workers_and_two_candidates(house: House) -> None:

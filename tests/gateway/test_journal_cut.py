@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gateway.journal.segments import segments_in
-from tests.support.stack import House, run_stack, wait_until
+from tests.support.stack import House, run_stack
+from tests.support.waiting import wait_until
 
 
 def test_what_is_answered_after_the_journal_was_emptied_has_its_row(house: House) -> None:

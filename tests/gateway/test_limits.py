@@ -17,17 +17,8 @@ from registry.db import now_ms
 from registry.ledger.rows import RefusalDay
 from registry.ledger.usage_report import report_usage
 from registry.limits.budget_report import report_budgets
-from tests.support.stack import (
-    CHAT,
-    MESSAGES,
-    House,
-    Stack,
-    open_house,
-    run_engines,
-    run_gateway,
-    run_stack,
-    wait_until,
-)
+from tests.support.stack import CHAT, MESSAGES, House, Stack, open_house, run_engines, run_gateway, run_stack
+from tests.support.waiting import wait_until
 
 DOLLAR = 1_000_000_000
 

@@ -11,7 +11,8 @@ import openai
 import pytest
 from openai import OpenAI
 
-from tests.support.stack import CHAT, MESSAGES, TEXT, Stack, open_house, run_stack, wait_until
+from tests.support.stack import CHAT, MESSAGES, TEXT, Stack, open_house, run_stack
+from tests.support.waiting import wait_until
 
 PING = ": ping"
 

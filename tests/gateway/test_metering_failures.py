@@ -24,7 +24,8 @@ from loadtest.answers import read_answer
 from loadtest.testing import MockEngine
 from registry.fleet.workers import LEASE_MS
 from tests.bars.support.gateways import GatewayProcess, gateway_process
-from tests.support.stack import CHAT, MESSAGES, House, locked, run, run_engines, wait_until
+from tests.support.stack import CHAT, MESSAGES, House, locked, run, run_engines
+from tests.support.waiting import wait_until
 
 MODEL = "acme/triage"
 TOKENS = 4

@@ -14,8 +14,9 @@ from gateway.handoffs import Usage
 from gateway.limits.output_lengths import EDGES, FEWEST, MOST, RATIO, OutputLengths
 from registry.db import now_ms
 from registry.ledger.output_lengths import LengthCount
-from tests.support.stack import CHAT, MESSAGES, House, Stack, run_engines, run_gateway, wait_until
+from tests.support.stack import CHAT, MESSAGES, House, Stack, run_engines, run_gateway
 from tests.support.usage_rows import usage_row
+from tests.support.waiting import wait_until
 
 DEFAULT = 1_024
 ME = ("acme", "acme/triage@1.0")

@@ -16,7 +16,8 @@ from registry.db import Database
 from registry.errors import InvalidInput
 from tests.bars.support.gateways import GatewayProcess, gateway_process
 from tests.support.postgres_server import PostgresServer, postgres_server
-from tests.support.stack import MESSAGES, House, open_house, run_engines, wait_until
+from tests.support.stack import MESSAGES, House, open_house, run_engines
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,8 @@ from loadtest.testing import MockEngine
 from registry.fleet.workers import LEASE_MS
 from registry.names import parse_ref
 from tests.support.family_parts import Family, family, traffic
-from tests.support.stack import BASE, CHAT, MESSAGES, open_house, run, run_engines, wait_until
+from tests.support.stack import BASE, CHAT, MESSAGES, open_house, run, run_engines
+from tests.support.waiting import wait_until
 
 NAMES = ("acme/task-0", "acme/task-1", "acme/task-2")
 VERSIONS = tuple(f"{name}@1.0" for name in NAMES)

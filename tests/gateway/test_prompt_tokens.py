@@ -26,7 +26,8 @@ from loadtest.testing import MockEngine
 from tests.gateway.test_chat_template import measured
 from tests.support.fleet_parts import engine_view
 from tests.support.raw_server import Connection, raw_server
-from tests.support.stack import CHAT, MESSAGES, TEXT, House, Stack, open_house, run_engines, run_gateway, wait_until
+from tests.support.stack import CHAT, MESSAGES, TEXT, House, Stack, open_house, run_engines, run_gateway
+from tests.support.waiting import wait_until
 
 TOOLS = [
     {

@@ -13,7 +13,8 @@ import pytest
 
 from gateway.fleet.trials import CONTRADICTIONS
 from tests.gateway.test_bad_engine import come_back, fault_of, homes_of, quarantined
-from tests.support.stack import BASE, House, Stack, proof, run, run_stack, wait_until
+from tests.support.stack import BASE, House, Stack, proof, run, run_stack
+from tests.support.waiting import wait_until
 
 TENANTS = ("acme", "globex", "initech")
 UMBRELLA = [{"role": "user", "content": "Where is my umbrella?"}]

@@ -18,7 +18,8 @@ from gateway.request_log import MOST_WAITING, Form, Request, RequestLog, fields_
 from registry.money import nano_to_dollars
 from tests.bars.support.engines import engine_processes
 from tests.bars.support.gateways import gateway_process
-from tests.support.stack import CHAT, MESSAGES, open_house, wait_until
+from tests.support.stack import CHAT, MESSAGES, open_house
+from tests.support.waiting import wait_until
 
 SECRET_WORDS = "the cat of the minister"
 

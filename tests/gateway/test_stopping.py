@@ -14,7 +14,8 @@ import pytest
 
 from loadtest.testing import MockEngine
 from tests.bars.support.gateways import GatewayProcess, gateway_process
-from tests.support.stack import CHAT, MESSAGES, House, open_house, run, run_engines, wait_until
+from tests.support.stack import CHAT, MESSAGES, House, open_house, run, run_engines
+from tests.support.waiting import wait_until
 
 
 @contextmanager

@@ -16,8 +16,9 @@ from gateway.serving.supervisor import Role
 from gateway.up import gateway_role
 from loadtest.testing import free_port
 from tests.support.fixtures import house
-from tests.support.stack import BASE, MESSAGES, House, wait_until
+from tests.support.stack import BASE, MESSAGES, House
 from tests.support.supervised import server_role, supervised, wait_gone
+from tests.support.waiting import wait_until
 
 __all__ = ["house"]
 

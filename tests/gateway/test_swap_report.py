@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from registry.swaps.report import report_swap
 from tests.support.cli_runner import Run, run
-from tests.support.stack import House, run_stack, wait_until
+from tests.support.stack import House, run_stack
+from tests.support.waiting import wait_until
 
 __all__ = ["run"]
 

@@ -22,9 +22,10 @@ from gateway.fleet.trials import CONTRADICTIONS, ENDPOINTS, Trials
 from gateway.fleet.wire import Disputed
 from gateway.fleet.worker import FleetWorker
 from loadtest.testing import MockEngine, run_mock_engine
-from tests.support.link_parts import entry_of, eventually, office
+from tests.support.link_parts import entry_of, office
 from tests.support.raw_server import Connection, raw_server
 from tests.support.stack import House, proof
+from tests.support.waiting import wait_until_async
 
 ONE = Disputed("", "completions", "acme", served_elsewhere=True)
 """One tenant's word, whichever engine it is about."""
@@ -144,7 +145,7 @@ async def test_a_load_that_ends_on_an_engine_which_was_refused_meanwhile_spares_
         engine = controller.engines[0]
         await mock.faults(load_ms=100, refuse_requests=400)
         loading = asyncio.create_task(controller.ensure(mock.url, version))
-        await eventually("the load to begin", engine.loading.locked)
+        await wait_until_async("the load to begin", engine.loading.locked)
         await controller.trials.try_now(engine, "completions")
         assert engine.health.state == "refused"
         await loading

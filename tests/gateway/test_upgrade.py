@@ -15,7 +15,8 @@ import pytest
 from gateway.serving.protocol import BoundedProtocol
 from gateway.serving.server import Server, server_config
 from loadtest.testing import free_port
-from tests.support.stack import CHAT, MESSAGES, Stack, wait_until
+from tests.support.stack import CHAT, MESSAGES, Stack
+from tests.support.waiting import wait_until
 
 H2C = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQB\r\n"
 OFFERS = [

@@ -14,7 +14,8 @@ import psutil
 
 from loadtest.testing import MockEngine
 from tests.bars.support.gateways import GatewayProcess, gateway_process
-from tests.support.stack import CHAT, MESSAGES, House, wait_until
+from tests.support.stack import CHAT, MESSAGES, House
+from tests.support.waiting import wait_until
 
 WORKERS = 2
 

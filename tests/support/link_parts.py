@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,24 +18,6 @@ from registry.catalog.snapshot import VersionEntry
 from tests.support.adapter_folders import TinyBase
 from tests.support.fleet_parts import PlayedWorker, controller_of, hub_of, played_worker
 from tests.support.stack import House
-
-
-async def eventually(what: str, found: Callable[[], object], deadline_s: float = 10.0) -> None:
-    """Return when `found()` is true."""
-    try:
-        async with asyncio.timeout(deadline_s):
-            while not found():
-                await asyncio.sleep(0.005)
-    except TimeoutError:
-        raise AssertionError(f"waited {deadline_s:g} s for: {what}") from None
-
-
-async def never(what: str, found: Callable[[], object], for_s: float = 0.4) -> None:
-    """`found()` stays false for a while."""
-    ends = asyncio.get_running_loop().time() + for_s
-    while asyncio.get_running_loop().time() < ends:
-        assert not found(), what
-        await asyncio.sleep(0.005)
 
 
 def entry_of(house: House, version_id: int) -> VersionEntry:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -31,22 +30,12 @@ from registry.service import Registry
 from registry.swaps.following import follow
 from registry.swaps.store import DONE, FINAL_STATES, SwapInfo
 from tests.support.adapter_folders import TinyBase
+from tests.support.waiting import DEADLINE_S, wait_until
 
 T = TypeVar("T")
-DEADLINE_S = 60.0
-"""The end of a wait for what comes at once on a machine that is not busy."""
 BASE = "tiny"
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 MESSAGES: list[Any] = [{"role": "user", "content": "My parcel is late."}]
-
-
-def wait_until(what: str, found: Callable[[], T | None], deadline_s: float = DEADLINE_S) -> T:
-    """Poll until `found()` is true, and return it."""
-    ends = time.monotonic() + deadline_s
-    while not (value := found()):
-        assert time.monotonic() < ends, f"waited {deadline_s:g} s for: {what}"
-        time.sleep(0.01)
-    return value
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from gateway.serving.supervisor import Role
-from tests.support.stack import wait_until
+from tests.support.waiting import wait_until
 
 SUPERVISOR = """
 import json, sys
