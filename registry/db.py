@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, select, text
+from sqlalchemy import Engine, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.orm import Session, sessionmaker
 
+from registry.backends import is_contention, lock_schema, make_engine, with_snapshots
 from registry.errors import InvalidInput, RegistryError
 from registry.files.private import private_file
 from registry.tables import CatalogRevision
@@ -39,19 +40,14 @@ class Database:
             parts = make_url(url)
             if parts.drivername in ("postgresql", "postgres"):
                 parts = parts.set(drivername="postgresql+psycopg")
-            sqlite = parts.get_backend_name() == "sqlite"
-            self.engine: Engine = create_engine(parts, connect_args={"timeout": 30} if sqlite else {})
+            self.engine: Engine = make_engine(parts)
         except (ArgumentError, ImportError) as error:  # the URL itself may hold a password, so it is not shown
             raise InvalidInput(
                 f"database_url cannot be used: {error}; expected an SQLAlchemy URL such as sqlite:////srv/registry.db "
                 "or postgresql+psycopg://user:password@host/name (with the extra: pip install 'switchyard[postgres]')",
                 param="database_url",
             ) from error
-        if sqlite:
-            _use_wal_and_explicit_begin(self.engine)
-        # SQLite reads one snapshot as it is; elsewhere each statement would see what was committed before it.
-        readers = self.engine if sqlite else self.engine.execution_options(isolation_level="REPEATABLE READ")
-        self._readers = sessionmaker(readers, expire_on_commit=False)
+        self._readers = sessionmaker(with_snapshots(self.engine), expire_on_commit=False)
 
     def migrate(self) -> None:
         """Bring the schema to the newest revision, whole or not at all; does nothing when it is there already.
@@ -81,11 +77,18 @@ class Database:
             config = Config()
             config.set_main_option("script_location", str(MIGRATIONS))
             with self.engine.execution_options(switchyard_write=True).begin() as connection:
+                lock_schema(connection)
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
         except DBAPIError as error:
-            shown = self.engine.url.render_as_string(hide_password=True)
-            raise RegistryError(f"the database {shown} cannot be used: {error.orig}", param="database_url") from error
+            raise self.unusable(error) from error
+
+    def unusable(self, error: DBAPIError) -> RegistryError:
+        """What a person is told when the database has not done what it was asked for."""
+        if is_contention(error):
+            return RegistryError("the registry is busy with another change, and nothing was changed; try again")
+        shown = self.engine.url.render_as_string(hide_password=True)
+        return RegistryError(f"the database {shown} cannot be used: {error.orig}", param="database_url")
 
     def _is_migrated(self) -> bool:
         newest = max(path.stem.partition("_")[0] for path in MIGRATIONS.glob("versions/[0-9]*.py"))
@@ -119,14 +122,6 @@ class Database:
         with self._writers() as session, session.begin():
             yield session
 
-    def insert(self, table: Table) -> Any:
-        """An INSERT that knows `on_conflict_do_nothing`, of this database's dialect; its `rowcount` is what was new."""
-        if self.engine.dialect.name == "sqlite":
-            from sqlalchemy.dialects.sqlite import insert
-        else:
-            from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
-        return insert(table).execution_options(preserve_rowcount=True)
-
     def catalog_revision(self) -> int:
         """The revision in force: one cheap read, made about once a second by every gateway worker."""
         with self.read() as session:
@@ -135,19 +130,3 @@ class Database:
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
-
-
-def _use_wal_and_explicit_begin(engine: Engine) -> None:
-    """WAL lets readers go on while one writes; BEGIN IMMEDIATE makes writers queue instead of failing half-way."""
-
-    @event.listens_for(engine, "connect")
-    def on_connect(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # sqlite3 must not begin transactions behind our back
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        connection.execute("PRAGMA foreign_keys=ON")
-
-    @event.listens_for(engine, "begin")
-    def on_begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("switchyard_write")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

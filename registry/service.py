@@ -10,6 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from sqlalchemy.exc import OperationalError
+
 from registry.db import Database
 from registry.errors import InvalidInput
 from registry.files.private import adapters_folder, private_folder
@@ -152,7 +154,7 @@ class Registry:
     def open(cls, settings: RegistrySettings | None = None) -> Iterator[Registry]:
         """Open with the schema brought up to date; close at the end of the block.
 
-        Raises `RegistryError` when the folder, the database or the object storage cannot be used.
+        Raises `RegistryError` when the folder, the database or the object storage cannot be used, in the block too.
         """
         settings = settings or RegistrySettings()
         try:
@@ -171,5 +173,7 @@ class Registry:
                 registry.blobs.check()  # refused before anything is done, and not half-way
             registry.db.migrate()
             yield registry
+        except OperationalError as error:
+            raise registry.db.unusable(error) from error
         finally:
             registry.db.close()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Integer, MetaData, String
+from sqlalchemy import JSON, BigInteger, Index, Integer, MetaData, String, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 BigId = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only INTEGER primary keys
@@ -25,6 +25,20 @@ class Base(DeclarativeBase):
         }
     )
     type_annotation_map = {dict[str, Any]: JSON, list[Any]: JSON, int: BigInteger}  # noqa: RUF012
+
+
+def partial_index(name: str, *columns: str, while_null: str, unique: bool = False) -> Index:
+    """An index over the rows in which one column is NULL.
+
+    Migrations make it partial on every database. Here only SQLite is told: to tell PostgreSQL imports its dialect
+    everywhere, a twentieth of what a command costs.
+    """
+    return Index(name, *columns, unique=unique, sqlite_where=text(f"{while_null} IS NULL"))
+
+
+def one_at_a_time(name: str, ends: str, *columns: str) -> Index:
+    """Of the rows that have not ended, at most one has the same `columns`."""
+    return partial_index(name, *columns, while_null=ends, unique=True)
 
 
 class CatalogRevision(Base):

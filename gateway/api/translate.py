@@ -7,12 +7,13 @@ import logging
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from gateway.api.addresses import allowed_methods, where_it_may_be
 from gateway.api.order_faults import refusal_of
 from gateway.errors import ApiError, Overloaded
+from registry.backends import is_contention
 from registry.errors import AdapterRefused, Conflict, InvalidInput, NotFound, RegistryError, Stale
 
 log = logging.getLogger("switchyard.api")
@@ -47,8 +48,11 @@ def translate_errors(web: FastAPI) -> None:
         log.warning(
             "%s %s: %s", request.method, request.url.path, error
         )  # its text has SQL and values: not for clients
+        busy = isinstance(error, DBAPIError) and is_contention(error)
         away = Overloaded(
-            "The registry's database cannot be used now; requests go on without it, and this does not.",
+            "The registry is busy with another change, and nothing was changed. Try again."
+            if busy
+            else "The registry's database cannot be used now; requests go on without it, and this does not.",
             code="registry_away",
             retry_after_s=REGISTRY_RETRY_AFTER_S,
         )

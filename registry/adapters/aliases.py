@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -13,6 +14,9 @@ from registry.db import now_ms
 from registry.errors import Conflict
 from registry.etags import alias_etag
 from registry.swaps.rows import Split
+
+if TYPE_CHECKING:
+    from registry.catalog.changes import WriteSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ def moves_of(session: Session, adapter: Adapter) -> list[AliasMove]:
 
 
 def move_alias(
-    session: Session,
+    session: WriteSession,
     *,
     adapter_id: int,
     alias: str,
@@ -90,7 +94,8 @@ def move_alias(
         )
     )
     if row is None:
-        session.add(Alias(adapter_id=adapter_id, name=alias, version_id=to_version_id, etag=1))
+        if not session.add_new(Alias(adapter_id=adapter_id, name=alias, version_id=to_version_id, etag=1)):
+            raise _moved_meanwhile(alias)
     else:
         row.version_id = to_version_id
         row.etag += 1
@@ -100,5 +105,9 @@ def require_unmoved(session: Session, adapter_id: int, alias: str, expected_etag
     """The alias's row, locked; `None` when it does not exist and `expected_etag` is 0. Raises `Conflict`."""
     row = session.get(Alias, (adapter_id, alias), with_for_update=True)
     if (row.etag if row else 0) != expected_etag:
-        raise Conflict(f"alias {alias!r} was moved by somebody else meanwhile; look at it and try again", param="alias")
+        raise _moved_meanwhile(alias)
     return row
+
+
+def _moved_meanwhile(alias: str) -> Conflict:
+    return Conflict(f"alias {alias!r} was moved by somebody else meanwhile; look at it and try again", param="alias")

@@ -15,6 +15,7 @@ from registry.adapters.effect_proof import EffectProof, is_indistinguishable
 from registry.adapters.rows import VersionProof
 from registry.db import Database, now_ms
 from registry.errors import RegistryError
+from registry.upsert import upsert
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +42,16 @@ def record_proof(
     known = session.get(VersionProof, manifest_digest)
     if known is not None and known.blob_digest == blob_digest:
         return
-    session.merge(
-        VersionProof(
-            manifest_digest=manifest_digest,
-            blob_digest=blob_digest,
-            attached=attached,
-            largest_effect=proof.largest_effect,
-            noise=proof.noise,
-            created_at_ms=now_ms(),
-        )
-    )
+    row = {
+        "blob_digest": blob_digest,
+        "attached": attached,
+        "largest_effect": proof.largest_effect,
+        "noise": proof.noise,
+        "created_at_ms": now_ms(),
+    }
+    upsert(session, VersionProof, [{"manifest_digest": manifest_digest, **row}], replace=row)
+    if known is not None:
+        session.expire(known)
 
 
 def proof_of(session: Session, manifest_digest: str) -> ProofInfo | None:

@@ -147,7 +147,7 @@ class Adapters:
     def quarantine(self, version_id: int, reason: str, *, by_machine: bool = False) -> None:
         """Keep a version away from every engine, and say why. What a person has said stays a person's word."""
         with self._db.write() as session:
-            row = session.get_one(Version, version_id)
+            row = session.get_one(Version, version_id, with_for_update=True)
             if by_machine and row.quarantined is not None and not row.quarantined_by_machine:
                 return
             row.quarantined = reason[:1000]
@@ -159,7 +159,7 @@ class Adapters:
         The machine ends only what it began.
         """
         with self._db.write() as session:
-            row = session.get_one(Version, version_id)
+            row = session.get_one(Version, version_id, with_for_update=True)
             if by_machine and not row.quarantined_by_machine:
                 return False
             was_quarantined = row.quarantined is not None

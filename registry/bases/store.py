@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from registry.adapters.rows import BaseModel
 from registry.bases.fingerprint import Fingerprint, read_fingerprint
@@ -49,19 +50,9 @@ class BaseModels:
         check_name(name, "base")
         spec = describe_base(folder, cache=self._cache)
         with self._db.write() as session:
-            same_name = session.scalars(select(BaseModel).where(BaseModel.name == name)).one_or_none()
-            if same_name and same_name.digest != spec.digest:
-                raise Conflict(
-                    f"base {name!r} is another model ({same_name.digest[:19]}…, not {spec.digest[:19]}…); "
-                    "register this one under another name",
-                    param="base",
-                )
-            row = session.get(BaseModel, spec.digest)
-            if row and row.name != name:
-                raise Conflict(f"this model is registered already, as {row.name!r}", param="base")
-            if row is None:
-                row = BaseModel(digest=spec.digest, name=name, spec=spec.to_json(), created_at_ms=now_ms())
-                session.add(row)
+            row = BaseModel(digest=spec.digest, name=name, spec=spec.to_json(), created_at_ms=now_ms())
+            if not session.add_new(row):
+                row = _known(session, name, spec.digest)
             fingerprint = read_fingerprint(folder, spec.vocab_size)
             if fingerprint is not None and fingerprint != _info(row).fingerprint:
                 row.spec = {**row.spec, FINGERPRINT: fingerprint.to_json()}
@@ -114,6 +105,24 @@ class BaseModels:
                     param="base",
                 )
             return _info(row)
+
+
+def _known(session: Session, name: str, digest: str) -> BaseModel:
+    """The row of this name and digest, locked. Raises `Conflict` when one of them is another's."""
+    rows = session.scalars(
+        select(BaseModel).where((BaseModel.name == name) | (BaseModel.digest == digest)).with_for_update()
+    ).all()
+    for row in rows:
+        if row.digest != digest:
+            raise Conflict(
+                f"base {name!r} is another model ({row.digest[:19]}…, not {digest[:19]}…); "
+                "register this one under another name",
+                param="base",
+            )
+    (row,) = rows
+    if row.name != name:
+        raise Conflict(f"this model is registered already, as {row.name!r}", param="base")
+    return row
 
 
 def longest_rendering(spec: Mapping[str, Any]) -> int:

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import delete, event, insert, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import ORMExecuteState, Session
 
 from registry.adapters.rows import Adapter, Alias, BaseModel, Version
+from registry.backends import is_duplicate
 from registry.limits.rows import Limit
 from registry.prices.rows import Tariff
 from registry.swaps.rows import Split
-from registry.tables import CatalogChange, CatalogRevision
+from registry.tables import Base, CatalogChange, CatalogRevision
 from registry.tenants.rows import ApiKey, ModelMap, Tenant
 
 KEPT_REVISIONS = 1_000
@@ -89,6 +91,21 @@ class WriteSession(Session):
             self._told |= self._noted
         return self._revision
 
+    def add_new(self, row: Base) -> bool:
+        """Insert a row at once; False when the database has one already with what must be unique.
+
+        What the transaction did before stays. Where another transaction inserts the same, this waits for its end.
+        """
+        self.flush()
+        try:
+            with self.begin_nested():
+                self.add(row)
+        except IntegrityError as error:
+            if is_duplicate(error):
+                return False
+            raise
+        return True
+
     def note_changes(self) -> None:
         """Note what the rows of a flush change; their ids are known, and their state is still that before it."""
         changed = [row for row in self.dirty if self.is_modified(row)]
@@ -110,7 +127,8 @@ def _on_flush(session: WriteSession, _flush_context: Any) -> None:
 
 @event.listens_for(WriteSession, "before_commit")
 def _on_commit(session: WriteSession) -> None:
-    session.tell_changes()
+    if not session.in_nested_transaction():  # at the end of a savepoint it is too early to lock the revision's row
+        session.tell_changes()
 
 
 @event.listens_for(WriteSession, "do_orm_execute")

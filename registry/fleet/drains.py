@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from registry.db import Database, now_ms
 from registry.fleet.rows import EngineDrain
+from registry.upsert import upsert
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +30,16 @@ class Drains:
     def order(self, url: str, *, actor: str, reason: str = "") -> Drain:
         """Take an engine out of traffic; ordering it again changes nothing."""
         with self._db.write() as session:
-            row = session.get(EngineDrain, url)
-            if row is None:
-                row = EngineDrain(url=url, actor=actor, reason=reason[:1000], since_ms=now_ms())
-                session.add(row)
+            order = {"url": url, "actor": actor, "reason": reason[:1000], "since_ms": now_ms()}
+            upsert(session, EngineDrain, [order])
+            row = session.get_one(EngineDrain, url)
             return Drain(row.url, row.actor, row.reason, row.since_ms)
 
     def lift(self, url: str) -> bool:
         """Let an engine take traffic again; False when it was not drained."""
         with self._db.write() as session:
-            row = session.get(EngineDrain, url)
-            if row is None:
-                return False
-            session.delete(row)
-            return True
+            lifted = session.execute(delete(EngineDrain).where(EngineDrain.url == url).returning(EngineDrain.url))
+            return lifted.first() is not None
 
     def all(self) -> dict[str, Drain]:
         """By engine URL."""

@@ -8,6 +8,7 @@ from sqlalchemy import delete, select
 
 from registry.db import Database, now_ms
 from registry.fleet.rows import Worker
+from registry.upsert import upsert
 
 LEASE_MS = 5_000
 """A worker that has not reported for so long counts as gone."""
@@ -31,9 +32,8 @@ class Workers:
     def report(self, worker_id: str, url: str, acknowledged_revision: int) -> None:
         """Renew the lease and say which revision this worker serves; drops workers that died long ago."""
         with self._db.write() as session:
-            session.merge(
-                Worker(id=worker_id, url=url, acknowledged_revision=acknowledged_revision, heartbeat_at_ms=now_ms())
-            )
+            report = {"url": url, "acknowledged_revision": acknowledged_revision, "heartbeat_at_ms": now_ms()}
+            upsert(session, Worker, [{"id": worker_id, **report}], replace=report)
             session.execute(delete(Worker).where(Worker.heartbeat_at_ms < now_ms() - 100 * LEASE_MS))
 
     def leave(self, worker_id: str) -> None:

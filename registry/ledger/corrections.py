@@ -72,11 +72,13 @@ def insert_correction(
 
 
 def _row_of(session: Session, name: str) -> UsageRow:
-    """The attempt of this id, or the only one of the request of this id. Raises `NotFound` or `InvalidInput`."""
-    row = session.get(UsageRow, name)
+    """The attempt of this id, or the only one of the request of this id, locked: corrections of it come one after the
+    other, each on what the one before has made of it. Raises `NotFound` or `InvalidInput`."""
+    row = session.get(UsageRow, name, with_for_update=True)
     if row is not None:
         return row
-    rows = session.scalars(select(UsageRow).where(UsageRow.request_id == name).order_by(UsageRow.attempt_id)).all()
+    of_request = select(UsageRow).where(UsageRow.request_id == name).order_by(UsageRow.attempt_id)
+    rows = session.scalars(of_request.with_for_update()).all()
     if len(rows) == 1:
         return rows[0]
     if rows:
@@ -93,7 +95,7 @@ def _corrected(session: Session, attempt_id: str) -> dict[str, int]:
     """What earlier corrections of an attempt add up to."""
     sums = (func.coalesce(func.sum(getattr(UsageCorrection, name)), 0) for name in CORRECTABLE)
     found = session.execute(select(*sums).where(UsageCorrection.attempt_id == attempt_id)).one()
-    return dict(zip(CORRECTABLE, found, strict=True))
+    return dict(zip(CORRECTABLE, map(int, found), strict=True))
 
 
 def _after(before: Mapping[str, int], deltas: Mapping[str, int]) -> dict[str, int]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, and_, case, func, or_, select
 
 from registry.db import Database
 from registry.fleet.rows import EngineReading
 from registry.ledger.corrections import corrections_by_attempt
 from registry.ledger.rows import UsageRow
 from registry.names import SYSTEM
+from registry.upsert import upsert
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,7 @@ class EngineReadings:
         if not rows:
             return
         with self._db.write() as session:
-            session.connection().execute(
-                self._db.insert(cast("Table", EngineReading.__table__)).on_conflict_do_nothing(), rows
-            )
+            upsert(session, EngineReading, rows)
 
     def first_boot_ms(self) -> int | None:
         """When the first engine that was ever read booted, in milliseconds since the epoch."""

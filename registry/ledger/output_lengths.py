@@ -34,7 +34,7 @@ def count_lengths(db: Database, since_ms: int, newest: int = NEWEST) -> Iterator
 
     Not those for several answers, whose sum only is known, and none that their clients have bounded: these say little
     about how long an answer becomes that is let alone. One pass over the rows since then: about 1.3 s for a million on
-    two slow cores, in SQLite, which lets go of the interpreter meanwhile.
+    two slow cores in SQLite, and no database holds the interpreter meanwhile.
     """
     row = UsageRow
     adapter = func.rtrim(row.served_model, VERSION)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
 
-from sqlalchemy import ColumnElement, Table, and_, func, select
+from sqlalchemy import ColumnElement, and_, func, select
 
 from registry.days import DAY_MS
 from registry.db import Database
 from registry.ledger.rows import RefusalDay
+from registry.upsert import upsert
 
-TABLE = cast("Table", RefusalDay.__table__)
-KEYS = tuple(column.name for column in TABLE.primary_key)
+KEYS = tuple(column.name for column in RefusalDay.__table__.primary_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +35,13 @@ class RefusalBooks:
 
     def add(self, counts: Mapping[Refused, int]) -> None:
         """Add what a process has counted, all of it or nothing. Raises what the database raises."""
-        statement = self._db.insert(TABLE)
-        statement = statement.on_conflict_do_update(
-            index_elements=KEYS, set_={"refused": TABLE.c.refused + statement.excluded.refused}
-        )
         rows = [
             {**{name: getattr(one, name) for name in KEYS}, "refused": count}
             for one, count in sorted(counts.items(), key=lambda item: repr(item[0]))
         ]
         if rows:
             with self._db.write() as session:
-                session.connection().execute(statement, rows)
+                upsert(session, RefusalDay, rows, add=("refused",))
 
     def by_limit(self, since_ms: int, until_ms: int) -> Mapping[tuple[str, str], int]:
         """By scope and limit: refusals on the UTC days that lie in `[since_ms, until_ms)`."""

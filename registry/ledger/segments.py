@@ -17,6 +17,7 @@ from registry.ledger.corrections import TOKENS
 from registry.ledger.rows import UsageRow, UsageSegment
 from registry.ledger.usage_days import wrong_days
 from registry.names import SYSTEM
+from registry.upsert import upsert
 
 
 class Link(NamedTuple):
@@ -86,9 +87,8 @@ def insert_entries(db: Database, entries: Sequence[SegmentEntry]) -> None:
     """Store entries, all or none; those stored before are left as they are."""
     if not entries:
         return
-    statement = db.insert(cast("Table", UsageSegment.__table__)).on_conflict_do_nothing(index_elements=["segment"])
     with db.write() as session:
-        session.connection().execute(statement, [asdict(entry) for entry in entries])
+        upsert(session, UsageSegment, [asdict(entry) for entry in entries])
 
 
 def audit_rows(db: Database, on_disk: Sequence[Link]) -> list[str]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from sqlalchemy import Table, case, exists, func, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import case, exists, func, select
 
 from registry.db import Database
 from registry.errors import Conflict, NotFound
@@ -17,6 +16,7 @@ from registry.ledger.segments import Link, SegmentEntry, audit_rows, insert_entr
 from registry.ledger.usage_days import BILLED, sum_again, usage_between
 from registry.names import SYSTEM
 from registry.prices.rows import ApiPrice, HostPrice
+from registry.upsert import upsert
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +85,7 @@ class Ledger:
         if not batch:
             return 0
         with self._db.write() as session:
-            # The table, not the class: one prepared statement for all rows, without the ORM's work for each.
-            statement = self._db.insert(cast("Table", UsageRow.__table__)).on_conflict_do_nothing(
-                index_elements=["attempt_id"]
-            )
-            return session.connection().execute(statement, batch).rowcount
+            return upsert(session, UsageRow, batch)
 
     def close_segments(self, entries: Sequence[SegmentEntry]) -> None:
         """Journal segments of which every row is recorded: from now on `audit` misses rows that go."""
@@ -181,41 +177,22 @@ class Ledger:
 
     def add_api_price(self, price: ApiPriceInfo) -> None:
         """Add a dated price; raises `Conflict` when the model has one from that instant (prices are never edited)."""
-        try:
-            with self._db.write() as session:
-                session.add(
-                    ApiPrice(
-                        model=price.model,
-                        effective_from_ms=price.effective_from_ms,
-                        input_nano_per_mtok=price.input_nano_per_mtok,
-                        cached_input_nano_per_mtok=price.cached_input_nano_per_mtok,
-                        output_nano_per_mtok=price.output_nano_per_mtok,
-                        source=price.source,
-                    )
+        with self._db.write() as session:
+            if not session.add_new(ApiPrice(**asdict(price))):
+                raise Conflict(
+                    f"{price.model} has a price from that date already; prices are not edited, add one with a later "
+                    "date",
+                    param="effective_from",
                 )
-        except IntegrityError:
-            raise Conflict(
-                f"{price.model} has a price from that date already; prices are not edited, add one with a later date",
-                param="effective_from",
-            ) from None
 
     def add_host_price(self, price: HostPriceInfo) -> None:
         """Add a dated hourly price of a host; raises `Conflict` as `add_api_price` does."""
-        try:
-            with self._db.write() as session:
-                session.add(
-                    HostPrice(
-                        name=price.name,
-                        effective_from_ms=price.effective_from_ms,
-                        nano_per_hour=price.nano_per_hour,
-                        source=price.source,
-                    )
+        with self._db.write() as session:
+            if not session.add_new(HostPrice(**asdict(price))):
+                raise Conflict(
+                    f"{price.name} has an hourly price from that date already; prices are not edited, add a later one",
+                    param="effective_from",
                 )
-        except IntegrityError:
-            raise Conflict(
-                f"{price.name} has an hourly price from that date already; prices are not edited, add a later one",
-                param="effective_from",
-            ) from None
 
     def api_prices(self, model: str) -> list[ApiPriceInfo]:
         """All prices of a model, oldest first; raises `NotFound` when it has none."""

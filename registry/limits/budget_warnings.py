@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Table, and_, select, update
 from registry.days import DAY_MS
 from registry.db import Database, now_ms
 from registry.limits.rows import BudgetWarning
+from registry.upsert import upsert
 
 BudgetKind = Literal["daily_nano", "monthly_nano", "daily_tokens", "monthly_tokens"]
 """Which budget of a scope, and the unit of its figures; as the fields of its limits are called."""
@@ -63,9 +64,8 @@ class BudgetWarningBooks:
 
     def note(self, notices: Iterable[Notice]) -> list[Notice]:
         """Store those that nobody has noted yet, due for delivery at once; return them."""
-        statement = self._db.insert(TABLE).on_conflict_do_nothing()
         with self._db.write() as session:
-            return [one for one in notices if session.connection().execute(statement, _row(one)).rowcount]
+            return [one for one in notices if upsert(session, BudgetWarning, [_row(one)])]
 
     def take_up(self, most: int, lease_ms: int) -> list[Notice]:
         """At most so many whose delivery is due; they are the caller's, and nobody else's, for the lease."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Index, String, text
+from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from registry.tables import Base
+from registry.tables import Base, partial_index
 
 
 class Limit(Base):
@@ -30,11 +30,7 @@ class BudgetWarning(Base):
     """A budget of which a part that was to be told of is spent; once for each window, budget and percentage."""
 
     __tablename__ = "budget_warnings"
-    # On PostgreSQL this index is partial too, as its migration says. To say so here imports that dialect everywhere,
-    # a twentieth of what a command costs.
-    __table_args__ = (
-        Index("ix_budget_warnings_undelivered", "due_at_ms", sqlite_where=text("delivered_at_ms IS NULL")),
-    )
+    __table_args__ = (partial_index("ix_budget_warnings_undelivered", "due_at_ms", while_null="delivered_at_ms"),)
     scope: Mapped[str] = mapped_column(String(200), primary_key=True)
     kind: Mapped[str] = mapped_column(String(20), primary_key=True)
     """`daily_nano`, `monthly_nano`, `daily_tokens` or `monthly_tokens`: which budget, and the unit of the figures."""

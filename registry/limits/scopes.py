@@ -15,9 +15,10 @@ BASE, TENANT, KEY, ADAPTER = "base", "tenant", "key", "adapter"
 SHOWN = {BASE: "base:NAME", TENANT: "tenant:NAME", KEY: "key:ID", ADAPTER: "adapter:tenant/adapter"}
 
 
-def require_scope(session: Session, scope: str, kinds: Collection[str]) -> str:
+def require_scope(session: Session, scope: str, kinds: Collection[str], *, lock: bool = False) -> str:
     """Return `scope` if it is of one of these kinds and names something that exists.
 
+    What it names is locked until the transaction ends if asked for, so that changes of one scope come one by one.
     Raises `InvalidInput` for what is no such scope, and `NotFound` when there is nothing of that name.
     """
     kind, _, name = scope.partition(":")
@@ -33,6 +34,8 @@ def require_scope(session: Session, scope: str, kinds: Collection[str]) -> str:
     else:
         tenant, _, adapter = name.partition("/")
         query = select(Adapter.name).where(Adapter.tenant == tenant, Adapter.name == adapter)
+    if lock:
+        query = query.with_for_update(key_share=True)  # others may go on referring to it
     if session.scalars(query).first() is None:
         lists = {BASE: "base list", TENANT: "tenants list", KEY: "keys list", ADAPTER: "adapters list"}
         raise NotFound(f"there is no {kind} {name[:80]!r}; `switchyard {lists[kind]}` shows them", param="scope")

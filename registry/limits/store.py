@@ -100,8 +100,8 @@ class Limits:
         for name, value in most.items():
             _check(name, value)
         with self._db.write() as session:
-            require_scope(session, scope, KINDS)
-            row = session.get(Limit, scope)
+            require_scope(session, scope, KINDS, lock=True)
+            row = session.get(Limit, scope, with_for_update=True)
             require_match(NOTHING if row is None else _info(row).etag, expected, f"what {scope} is limited to")
             if row is None:
                 row = Limit(scope=scope)
@@ -134,7 +134,7 @@ class Limits:
         named = {_field(name): name for name in names}
         fields = named.keys() or set(FIELDS)
         with self._db.write() as session:
-            row = session.get(Limit, scope)
+            row = session.get(Limit, scope, with_for_update=True)
             if row is None:
                 raise _without_limits(scope)
             require_match(_info(row).etag, expected, f"what {scope} is limited to")

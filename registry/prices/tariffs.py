@@ -81,7 +81,7 @@ class Tariffs:
             added_at_ms=added_at_ms,
         )
         with self._db.write() as session:
-            require_scope(session, scope, KINDS)
+            require_scope(session, scope, KINDS, lock=True)
             first = session.scalar(select(func.min(Tariff.effective_from_ms)).where(Tariff.scope == scope))
             if first is not None and first <= added_at_ms and effective_from_ms < added_at_ms:
                 raise Conflict(

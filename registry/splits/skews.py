@@ -6,12 +6,13 @@ Gateways count units; what they find is kept here, one row for each split and wo
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import select
 
 from registry.db import Database, now_ms
 from registry.swaps.rows import SplitUnits
+from registry.upsert import upsert
 
 MOST_OF_ONE_UNIT = 0.05
 """A larger share of a split's traffic is too much for one unit."""
@@ -60,18 +61,10 @@ class SplitSkews:
 
     def note(self, worker: str, skews: Collection[SplitSkew]) -> None:
         """Keep these instead of what this worker had found of the same splits."""
+        noted = {"worker": worker, "noted_at_ms": now_ms()}
         with self._db.write() as session:
-            for skew in skews:
-                session.merge(
-                    SplitUnits(
-                        split_id=skew.split_id,
-                        worker=worker,
-                        source=skew.source,
-                        requests=skew.requests,
-                        of_one_unit=skew.of_one_unit,
-                        noted_at_ms=now_ms(),
-                    )
-                )
+            rows = [{**asdict(skew), **noted} for skew in skews]
+            upsert(session, SplitUnits, rows, replace=("source", "requests", "of_one_unit", "noted_at_ms"))
 
     def alarming(self, split_id: int) -> SplitSkew | None:
         """The worst that a worker has found of a split, if an operator should hear of it."""

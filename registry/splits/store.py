@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -12,9 +13,13 @@ from sqlalchemy.orm import Session
 from registry.adapters.rows import Version
 from registry.adapters.version_rows import require_adapter
 from registry.db import Database, now_ms
+from registry.errors import Conflict
 from registry.names import AdapterRef
 from registry.splits.ranges import change, lay_out, ranges_of
 from registry.swaps.rows import Split
+
+if TYPE_CHECKING:
+    from registry.catalog.changes import WriteSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +61,18 @@ def end_split(session: Session, adapter_id: int, alias: str) -> Split | None:
     split = active_split(session, adapter_id, alias)
     if split is not None:
         split.ended_at_ms = now_ms()
+        session.flush()  # before another one begins: the database allows one at a time
     return split
 
 
 def begin_split(
-    session: Session, adapter_id: int, alias: str, arms: Sequence[tuple[int, int]], before: Split | None
+    session: WriteSession, adapter_id: int, alias: str, arms: Sequence[tuple[int, int]], before: Split | None
 ) -> Split:
     """Add a split by `(version id, weight in 1/10,000)` to the caller's transaction.
 
     Arms are in the order of version numbers. The split that ran `before` is continued when only its weights change, or
     arms come or go: with its salt, and with as few units moved as the weights allow. Where one version takes another's
-    place units are drawn anew.
+    place units are drawn anew. Raises `Conflict` when one runs.
     """
     continued = before is not None and _comes_or_goes({arm for arm, _ in before.arms}, {arm for arm, _ in arms})
     split = Split(
@@ -80,8 +86,8 @@ def begin_split(
         started_at_ms=now_ms(),
         ended_at_ms=None,
     )
-    session.add(split)
-    session.flush()
+    if not session.add_new(split):
+        raise Conflict(f"alias {alias!r} was split by somebody else meanwhile; look at it and try again", param="alias")
     return split
 
 

@@ -8,13 +8,14 @@ from sqlalchemy import BigInteger, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 import registry.adapters.rows  # noqa: F401 - foreign keys
-from registry.tables import Base, BigId
+from registry.tables import Base, BigId, one_at_a_time
 
 
 class Split(Base):
     """A sticky weighted split of one alias's traffic. One row may be active (`ended_at_ms` NULL) an alias."""
 
     __tablename__ = "splits"
+    __table_args__ = (one_at_a_time("uq_splits_running", "ended_at_ms", "adapter_id", "alias"),)
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     adapter_id: Mapped[int] = mapped_column(ForeignKey("adapters.id"), index=True)
     alias: Mapped[str] = mapped_column(String(63))
@@ -40,9 +41,13 @@ class SplitUnits(Base):
 
 
 class Swap(Base):
-    """One promote, rollback or ramp: asked for by a row, executed by the fleet's controller, followed by the CLI."""
+    """One promote, rollback or ramp: asked for by a row, executed by the fleet's controller, followed by the CLI.
+
+    One row may be unfinished (`finished_at_ms` NULL) an alias.
+    """
 
     __tablename__ = "swaps"
+    __table_args__ = (one_at_a_time("uq_swaps_running", "finished_at_ms", "adapter_id", "alias"),)
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     adapter_id: Mapped[int] = mapped_column(ForeignKey("adapters.id"), index=True)
     alias: Mapped[str] = mapped_column(String(63))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -36,6 +36,9 @@ from registry.swaps.rules import (
     versions_of,
     why_indistinguishable,
 )
+
+if TYPE_CHECKING:
+    from registry.catalog.changes import WriteSession
 
 REQUESTED, PRELOADING, VERIFIED, FLIPPED, DRAINING, DONE, FAILED = (
     "requested",
@@ -195,7 +198,7 @@ class Swaps:
     def pending(self) -> list[SwapInfo]:
         """Swaps that are not finished, oldest first. A successor of a dead controller begins with these."""
         with self._db.read() as session:
-            rows = session.scalars(select(Swap).where(Swap.state.not_in(FINAL_STATES)).order_by(Swap.id))
+            rows = session.scalars(select(Swap).where(Swap.finished_at_ms.is_(None)).order_by(Swap.id))
             return [_swap_info(session, row) for row in rows]
 
     def advance(self, swap_id: int, state: str, *, fence: int | None = None, **detail: object) -> None:
@@ -263,7 +266,7 @@ def _require_running(session: Session, swap_id: int) -> Swap:
 
 
 def _enqueue_ramp(
-    session: Session,
+    session: WriteSession,
     adapter: Adapter,
     current: Version,
     arms: Iterable[tuple[Version, int]],
@@ -276,18 +279,9 @@ def _enqueue_ramp(
 
 
 def _enqueue(
-    session: Session, adapter: Adapter, version: Version, alias: str, actor: str, reason: str, **detail: object
+    session: WriteSession, adapter: Adapter, version: Version, alias: str, actor: str, reason: str, **detail: object
 ) -> SwapInfo:
     """Add the row of a swap after which the alias points at `version`; one with `arms` in its detail is a ramp."""
-    running = session.scalars(
-        select(Swap).where(Swap.adapter_id == adapter.id, Swap.alias == alias, Swap.state.not_in(FINAL_STATES))
-    ).first()
-    if running is not None:
-        raise Conflict(
-            f"swap {running.id} of {adapter.tenant}/{adapter.name}@{alias} is still {running.state!r}; "
-            "a running gateway finishes it",
-            param="alias",
-        )
     current = session.get(Alias, (adapter.id, alias))
     origin = {
         "from": name_of(session, adapter, current.version_id) if current else None,
@@ -305,9 +299,21 @@ def _enqueue(
         requested_at_ms=now_ms(),
         finished_at_ms=None,
     )
-    session.add(row)
-    session.flush()
+    if not session.add_new(row):
+        raise _still_running(session, adapter, alias)
     return _swap_info(session, row)
+
+
+def _still_running(session: Session, adapter: Adapter, alias: str) -> Conflict:
+    name = f"{adapter.tenant}/{adapter.name}@{alias}"
+    running = session.scalars(
+        select(Swap).where(Swap.adapter_id == adapter.id, Swap.alias == alias, Swap.finished_at_ms.is_(None))
+    ).one_or_none()
+    if running is None:  # it has ended since it was in the way
+        return Conflict(f"{name} was changed by somebody else meanwhile; look at it and try again", param="alias")
+    return Conflict(
+        f"swap {running.id} of {name} is still {running.state!r}; a running gateway finishes it", param="alias"
+    )
 
 
 def _swap_info(session: Session, row: Swap) -> SwapInfo:

@@ -90,7 +90,7 @@ class ModelNames:
     ) -> MappingInfo:
         """Forget a name and return what it stood for. Raises `NotFound` when it was not mapped, `Stale`."""
         with self._db.write() as session:
-            row = _require(session, tenant, external)
+            row = _require(session, tenant, external, lock=True)
             info = _info(row)
             require_match(info.etag, expected, f"{tenant}'s {external!r}")
             session.delete(row)
@@ -98,8 +98,8 @@ class ModelNames:
             return info
 
 
-def _require(session: Session, tenant: str, external: str) -> ModelMap:
-    row = session.get(ModelMap, (tenant, external))
+def _require(session: Session, tenant: str, external: str, *, lock: bool = False) -> ModelMap:
+    row = session.get(ModelMap, (tenant, external), with_for_update=lock)
     if row is None:
         raise NotFound(f"tenant {tenant[:80]!r} has no mapping for {external[:80]!r}", param="external")
     return row

@@ -77,11 +77,9 @@ class Tenants:
         """Add a tenant; raises `Conflict` when the name is taken."""
         check_name(name, "tenant")
         with self._db.write() as session:
-            if session.get(Tenant, name):
-                raise Conflict(f"tenant {name!r} exists already", param="tenant")
             row = Tenant(name=name, allow_unknown_fields=allow_unknown_fields, created_at_ms=now_ms())
-            session.add(row)
-            session.flush()
+            if not session.add_new(row):
+                raise Conflict(f"tenant {name!r} exists already", param="tenant")
             record_action(session, actor, "tenant.created", name, name, allow_unknown_fields=allow_unknown_fields)
             return _tenant_info(row, {})
 
@@ -170,15 +168,15 @@ class Tenants:
     def revoke_key(self, key_id: str, *, actor: str = PROGRAM) -> KeyInfo:
         """End a key; gateways refuse it within a second. Revoking twice is no error."""
         with self._db.write() as session:
-            row = _require_key(session, key_id)
+            row = _require_key(session, key_id, lock=True)
             if row.revoked_at_ms is None:
                 row.revoked_at_ms = now_ms()
                 record_action(session, actor, "key.revoked", row.tenant, key_id)
             return _key_info(row)
 
 
-def _require_key(session: Session, key_id: str) -> ApiKey:
-    row = session.get(ApiKey, key_id)
+def _require_key(session: Session, key_id: str, *, lock: bool = False) -> ApiKey:
+    row = session.get(ApiKey, key_id, with_for_update=lock)
     if row is None:
         raise NotFound(f"there is no key {key_id[:80]!r}; `switchyard keys list` shows the ids", param="key_id")
     return row
