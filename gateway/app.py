@@ -13,11 +13,12 @@ from typing import Any
 from fastapi import FastAPI
 
 from gateway.admin_key import admin_key
-from gateway.api.addresses import PATHS, canonical
+from gateway.api.addresses import canonical
 from gateway.api.admin import admin_router
 from gateway.api.admin.auth import AdminGate
 from gateway.api.admin.office import Office
 from gateway.api.asgi import Message, Receive, Send
+from gateway.api.dialects import BY_PATH, DIALECTS
 from gateway.api.fields.caps import Caps
 from gateway.api.inference import answer
 from gateway.api.models import models_router
@@ -86,23 +87,23 @@ class Gateway:
             await self.web(scope, receive, self._in_a_sentence(send))
             return
         ids = RequestIds(scope["headers"])
-        endpoint = PATHS.get(scope["path"])
-        if endpoint is None:
+        dialect = BY_PATH.get(scope["path"])
+        if dialect is None:
             scope = {**scope, "path": canonical(scope["path"])}
-            endpoint = PATHS.get(scope["path"])
-        if endpoint is None:
+            dialect = BY_PATH.get(scope["path"])
+        if dialect is None:
             if scope["method"] == "HEAD":  # the server sends the head of whatever is answered
                 scope["method"] = "GET"
             await self._answer_by_web(scope, receive, send, ids)
         elif scope["method"] != "POST":
             refusal = MethodNotAllowed(f"{scope['method']} {scope['path']}: it takes POST only.", code="unknown_url")
             refusal.headers = ((b"allow", b"POST"),)
-            await Respond(send, began_s=0, headers=ids.headers).fail(refusal)
+            await Respond(send, dialect, began_s=0, headers=ids.headers).fail(refusal)
         elif self.house is None:
             starting = Overloaded("The gateway is starting.", retry_after_s=1)
-            await Respond(send, began_s=0, headers=ids.headers).fail(starting)
+            await Respond(send, dialect, began_s=0, headers=ids.headers).fail(starting)
         else:
-            await answer(scope, receive, send, endpoint, self.house, ids)
+            await answer(scope, receive, send, dialect, self.house, ids)
 
     async def _answer_by_web(self, scope: dict[str, Any], receive: Receive, send: Send, ids: RequestIds) -> None:
         """What is not inference, noted like that; but not what probes ask for all the time."""
@@ -226,7 +227,7 @@ def _house(
     limits: Limits,
     journal: Journal,
 ) -> House:
-    metrics = Metrics()
+    metrics = Metrics(DIALECTS)
     return House(
         settings=settings,
         caps=Caps(),
@@ -266,11 +267,11 @@ def _describe_inference(web: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         schema = made_by_fastapi()
-        for path, endpoint in PATHS.items():
+        for path, dialect in BY_PATH.items():
             schema["paths"][path] = {
                 "post": {
                     "tags": ["inference"],
-                    "summary": f"OpenAI's {endpoint} endpoint, streamed or not",
+                    "summary": dialect.summary,
                     "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}, "required": True},
                     "responses": {"200": {"description": "OpenAI's answer; `model` is the version that answered"}},
                 }

@@ -86,10 +86,6 @@ class ApiError(Exception):
             {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
         )
 
-    def sse_event(self) -> bytes:
-        """The same as the last event of a stream that has begun, closed as vLLM closes it."""
-        return b"data: " + self.envelope() + b"\n\ndata: [DONE]\n\n"
-
 
 class BadRequest(ApiError):
     """The body or a field of it cannot be accepted; `param` names the field."""

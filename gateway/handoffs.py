@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from gateway.errors import ApiError
 from registry.catalog.snapshot import BaseEntry, SplitEntry, TariffEntry, VersionEntry
 
 
@@ -63,7 +64,8 @@ Ability = Literal["tool_calls", "prompt_logprobs"]
 """What a request may need and not every engine has."""
 
 
-Endpoint = Literal["chat", "completions"]
+Endpoint = str
+"""The name of a dialect, as metrics, the ledger, the request log and the fleet's messages have it."""
 
 Counts = Literal["nothing", "itself", "its base"]
 """For whom an engine's `/tokenize` says how long prompts are: for nobody, for itself, or for all engines of its base
@@ -71,11 +73,64 @@ that do the same, because they render as the base does.
 """
 
 
+class AnswerReader(Protocol):
+    """Makes the client's answer of an engine's good one, in which the model has its public name by now, and takes the
+    engine's count of tokens in. What it cannot understand is an `EngineBroke`.
+    """
+
+    complete: bool
+    """Whether the end of a stream came."""
+
+    def document(self, data: bytes) -> bytes:
+        """A whole answer in one piece."""
+
+    def events(self, block: bytes) -> tuple[bytes, bytes | None]:
+        """Whole events of a stream, up to one in which the engine says that it failed; and that one, if there is."""
+
+
+class Dialect(Protocol):
+    """One way in which clients ask, as the steps know it; `gateway.api.dialects` has all of them."""
+
+    @property
+    def name(self) -> Endpoint:
+        """Its one name."""
+
+    @property
+    def forwarded(self) -> Mapping[str, Any]:
+        """The fields that go to the engine when they are good."""
+
+    @property
+    def uses_tokens(self) -> bool:
+        """Whether its requests use tokens; the others are booked at none."""
+
+    @property
+    def default_output_tokens(self) -> int | None:
+        """What bounds an answer whose request names no bound; `None`: nothing."""
+
+    def parse(self, raw: bytes, *, caps: Any, allow_unknown: bool) -> InferenceRequest:
+        """The checked request of a body, within `gateway.api.fields.caps.Caps`."""
+
+    def prompt_field(self, body: Mapping[str, Any]) -> str:
+        """The field of a checked body that the model reads."""
+
+    def engine_body(self, body: Mapping[str, Any], model: str, cache_salt: str) -> dict[str, Any]:
+        """What the engine is asked that calls the model so."""
+
+    def reader(self, admitted: Admitted, count: EngineCount) -> AnswerReader:
+        """Of one answer."""
+
+    def error_body(self, error: ApiError) -> bytes:
+        """An answer that is an error."""
+
+    def error_event(self, error: ApiError) -> bytes:
+        """The error as the last event of a stream that has begun, and its end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request as it came in, before anything was believed."""
 
-    endpoint: Endpoint
+    dialect: Dialect
     authorization: str | None
     unit_header: str | None
     body: Callable[[], Awaitable[bytes]]
@@ -105,7 +160,7 @@ class InferenceRequest:
     `body_bytes` is how long the body was that the client sent.
     """
 
-    endpoint: Endpoint
+    dialect: Dialect
     model: str
     stream: bool
     shows_usage: ShownUsage

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
 from prometheus_client.process_collector import ProcessCollector
@@ -14,7 +16,8 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 class Metrics:
     """One set of metrics for one gateway, in a registry of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, endpoints: Iterable[str]) -> None:
+        """`endpoints` are the names of the dialects that are served."""
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._requests = Counter(
@@ -64,7 +67,7 @@ class Metrics:
         self._completion_tokens = self._tokens.labels("completion")
         self._refusal_children: dict[str, Counter] = {}
         self._request_children: dict[tuple[str, int], Counter] = {}
-        self._first_byte_children = {name: self._first_byte.labels(name) for name in ("chat", "completions")}
+        self._first_byte_children = {name: self._first_byte.labels(name) for name in endpoints}
 
     def _gauge(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
         return Gauge(name, text, labels, registry=self.registry)

@@ -25,7 +25,7 @@ async def serve(call: Call, house: House, respond: Respond) -> None:
         with house.admission.bodies.place(principal.tenant):
             body = await call.body()
         with house.admission.requests.place(principal.tenant):
-            request = await parse(house.desk, principal, call.endpoint, body, house.caps)
+            request = await parse(house.desk, principal, call.dialect, body, house.caps)
             respond.understood(request)
             catalog, principal = _as_of_now(call, house, known_by, principal)
             target = resolve(principal, request.model, catalog)

@@ -46,7 +46,7 @@ class Tries:
         self._admitted = admitted
         self._fleet, self._settings = means.fleet, means.settings
         self._load = EngineLoad(self._fleet.in_flight.by_engine, self._settings.engine_max_in_flight)
-        self._dispute = Dispute(self._fleet, admitted.principal.tenant, admitted.request.endpoint)
+        self._dispute = Dispute(self._fleet, admitted.principal.tenant, admitted.call.dialect.name)
         self._failure = "no healthy engine serves its base model, or all are full"
         self._unable = self._lacking()
         """URLs of engines that lack what it needs, or have failed it."""

@@ -10,6 +10,7 @@ import pytest
 
 import gateway.errors
 import registry.errors
+from gateway.api.dialects import DIALECTS
 from gateway.errors import ApiError, ModelNotFound
 from registry.errors import AdapterRefused, Finding, InvalidInput, RegistryError
 
@@ -64,4 +65,4 @@ def test_an_answer_is_openais_envelope_and_a_broken_stream_ends_with_the_same() 
     assert envelope["error"]["code"] == "model_not_found"
     assert envelope["error"]["param"] == "model"
     assert len(envelope["error"]["message"]) < 400
-    assert error.sse_event() == b"data: " + error.envelope() + b"\n\ndata: [DONE]\n\n"
+    assert DIALECTS["chat"].error_event(error) == b"data: " + error.envelope() + b"\n\ndata: [DONE]\n\n"

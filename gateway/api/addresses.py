@@ -13,9 +13,8 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.routing import Match, Route
 
-from gateway.handoffs import Endpoint
+from gateway.api.dialects import BY_PATH
 
-PATHS: dict[str, Endpoint] = {"/v1/chat/completions": "chat", "/v1/completions": "completions"}
 MODELS = "/v1/models"
 ALIASES = {"/health": "/healthz"}
 MOST_COMPARED = 200
@@ -34,7 +33,7 @@ def canonical(path: str) -> str:
         model = path.partition("models")[2].strip("/")
         return f"{MODELS}/{model}" if model else MODELS
     found = "/" + "/".join(parts)
-    if found in PATHS:
+    if found in BY_PATH:
         return found
     bare = "/" + "/".join(part for part in path.split("/") if part)
     return ALIASES.get(bare, bare)
@@ -43,10 +42,10 @@ def canonical(path: str) -> str:
 def where_it_may_be(path: str, web: FastAPI) -> str:
     """A sentence for who asks at an unknown path: the served one that looks most like it."""
     paths = [route.path for route in web.routes if isinstance(route, Route) and "{" not in route.path]
-    known = sorted({*PATHS, *paths})
+    known = sorted({*BY_PATH, *paths})
     nearest = _nearest(path[:MOST_COMPARED].lower(), known)
     if nearest is None:
-        return f"Served are {', '.join((*PATHS, MODELS))}."
+        return f"Served are {', '.join((*BY_PATH, MODELS))}."
     return f"Did you mean {nearest}?"
 
 

@@ -1,4 +1,4 @@
-"""`POST /v1/chat/completions` and `/v1/completions` as raw ASGI: read the body, run the path, answer."""
+"""Every dialect as raw ASGI: read the body, run the path, answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gateway.api.media import refuse_forms
 from gateway.api.request_ids import RequestIds
 from gateway.api.respond import Respond
 from gateway.errors import ApiError, BadRequest, Overloaded, PayloadTooLarge, TooSlow
-from gateway.handoffs import CLIENT_GONE, CLIENT_GONE_STATUS, Call, Endpoint
+from gateway.handoffs import CLIENT_GONE, CLIENT_GONE_STATUS, Call, Dialect
 from gateway.house import House
 from gateway.path import serve
 from gateway.request_log import Request
@@ -31,18 +31,18 @@ class ClientGone(Exception):
 
 
 async def answer(
-    scope: dict[str, Any], receive: Receive, send: Send, endpoint: Endpoint, house: House, ids: RequestIds
+    scope: dict[str, Any], receive: Receive, send: Send, dialect: Dialect, house: House, ids: RequestIds
 ) -> None:
     """Serve one request from its first byte to its last, whatever happens."""
     began_s = time.perf_counter()
-    respond = Respond(send, began_s=began_s, headers=ids.headers)
+    respond = Respond(send, dialect, began_s=began_s, headers=ids.headers)
     house.metrics.in_flight.inc()
     client = Client(
         receive, house.caps.max_body_bytes, house.settings.body_timeout_s, house.settings.body_min_bytes_per_s
     )
     try:
         await client.while_listening(
-            serve(_call(scope, endpoint, client.body, ids, house.caps.max_body_bytes), house, respond)
+            serve(_call(scope, dialect, client.body, ids, house.caps.max_body_bytes), house, respond)
         )
     except ApiError as error:
         if respond.attempt is None:
@@ -58,9 +58,9 @@ async def answer(
     finally:
         await respond.stop_pings()
         house.metrics.in_flight.dec()
-        house.metrics.answered(endpoint, respond.status)
+        house.metrics.answered(dialect.name, respond.status)
         if respond.first_byte_s is not None:
-            house.metrics.first_byte(endpoint, respond.first_byte_s)
+            house.metrics.first_byte(dialect.name, respond.first_byte_s)
         if house.requests.on:
             _note(scope, respond, house, ids, time.perf_counter() - began_s)
 
@@ -163,7 +163,7 @@ async def _refuse_too_long(most_bytes: int) -> NoReturn:
 
 def _call(
     scope: dict[str, Any],
-    endpoint: Endpoint,
+    dialect: Dialect,
     body: Callable[[], Awaitable[bytes]],
     ids: RequestIds,
     max_body_bytes: int,
@@ -191,4 +191,4 @@ def _call(
             body = partial(_refuse_too_long, max_body_bytes)
     if codings:
         body = decoding(body, codings, max_body_bytes)
-    return Call(endpoint, authorization, unit, body, ids.own, ids.at_the_engine)
+    return Call(dialect, authorization, unit, body, ids.own, ids.at_the_engine)

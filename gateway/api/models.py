@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from gateway.api.dialects import DIALECTS
 from gateway.errors import ApiError, ModelNotFound
 from gateway.fleet.view import FleetView
 from gateway.handoffs import Ability, Principal
@@ -16,7 +17,7 @@ from gateway.steps.resolve import resolve
 from registry.catalog.snapshot import Catalog
 from registry.names import PRODUCTION
 
-EVERY_ENGINE = ("chat", "completions", "streaming", "structured_outputs")
+EVERY_ENGINE = (*DIALECTS, "streaming", "structured_outputs")
 ABILITIES: Mapping[Ability, str] = {"tool_calls": "tools", "prompt_logprobs": "prompt_logprobs"}
 """Features by what an engine may lack."""
 

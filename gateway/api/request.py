@@ -1,36 +1,26 @@
 """From the bytes of a body to a request that the engine can be trusted with.
 
-`fields.table` says what each field may be and `fields.together` what holds between fields; here is the body for the
-engine. Whatever is wrong with a body is a 400 that names the field, or a 413.
+A dialect says what each field may be and what holds between fields; here that is looked at. Whatever is wrong with a
+body is a 400 that names the field, or a 413.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
 from gateway.api.bounds import BODY
 from gateway.api.fields import replayed
 from gateway.api.fields.caps import Caps, lenient
-from gateway.api.fields.checks import shallow, text, unknown_keys
+from gateway.api.fields.checks import Check, shallow, text, unknown_keys
 from gateway.api.fields.faults import Faults
-from gateway.api.fields.needs import needs_of
-from gateway.api.fields.prompt import count_of
-from gateway.api.fields.settled import settle
-from gateway.api.fields.table import (
-    COMPLETIONS_DEFAULT_TOKENS,
-    FORWARDED,
-    NO_OPS,
-    NOT_FORWARDED,
-    RESERVED,
-    UNSUPPORTED,
-    known,
-)
-from gateway.api.fields.together import RULES
+from gateway.api.fields.table import NO_OPS, RESERVED, UNSUPPORTED
+from gateway.api.fields.together import Rule
 from gateway.errors import BadRequest, PayloadTooLarge
-from gateway.handoffs import Endpoint, InferenceRequest, ShownUsage
+from gateway.handoffs import InferenceRequest
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 """Some editors and shells begin UTF-8 with it."""
@@ -39,10 +29,24 @@ _CLOSE = 0.82
 _MODEL = text(256, least_chars=1)
 _NOTHING: tuple[Any, ...] = (False, "", [])
 """What asks for nothing, of a field that is refused."""
-_REQUIRED: dict[Endpoint, str] = {"chat": "messages", "completions": "prompt"}
 
 
-def parse_request(endpoint: Endpoint, raw: bytes, *, caps: Caps, allow_unknown: bool) -> InferenceRequest:
+class Fields(Protocol):
+    """What is looked at of a dialect (`gateway.api.dialects.dialect`)."""
+
+    forwarded: Mapping[str, Check]
+    not_forwarded: Mapping[str, Check]
+    required: Sequence[str]
+    rules: Sequence[tuple[str, Rule]]
+
+    def known(self) -> list[str]:
+        """The names that a client can use."""
+
+    def request(self, model: str, given: Mapping[str, Any], body: dict[str, Any], body_bytes: int) -> InferenceRequest:
+        """The checked request."""
+
+
+def parse_request(fields: Fields, raw: bytes, *, caps: Caps, allow_unknown: bool) -> InferenceRequest:
     """Check a body and make the engine's body of it.
 
     With `allow_unknown`, fields that no table lists go to the engine unread; reserved ones never do.
@@ -55,31 +59,31 @@ def parse_request(endpoint: Endpoint, raw: bytes, *, caps: Caps, allow_unknown: 
     given = _object(raw, caps)
     try:
         model = _MODEL(_required(given, "model"), "model", caps)
-        body = _checked(endpoint, given, caps)
-        for name, rule in RULES[endpoint]:
+        body = _checked(fields, given, caps)
+        for name, rule in fields.rules:
             if given.get(name) is not None:
                 rule(given, caps)
     except BadRequest as error:
         raise error.about(given.get("model")) from None
-    settle(body)
-    return _request(endpoint, model, given, body, len(raw))
+    return fields.request(model, given, body, len(raw))
 
 
-def _checked(endpoint: Endpoint, given: dict[str, Any], caps: Caps) -> dict[str, Any]:
+def _checked(fields: Fields, given: dict[str, Any], caps: Caps) -> dict[str, Any]:
     """What goes to the engine, of which every field has passed its own check; `given` has the same values then."""
     body: dict[str, Any] = {}
     unknown = []
     faults = Faults()
+    forwarded, not_forwarded = fields.forwarded, fields.not_forwarded
     for name, value in given.items():
         if value is None or name == "model":
             continue
         try:
-            if (check := FORWARDED[endpoint].get(name)) is not None:
+            if (check := forwarded.get(name)) is not None:
                 given[name] = checked = check(value, name, caps)
                 if checked is not None:
                     body[name] = checked
-            elif name in NOT_FORWARDED[endpoint]:
-                NOT_FORWARDED[endpoint][name](value, name, caps)
+            elif name in not_forwarded:
+                not_forwarded[name](value, name, caps)
             elif name in RESERVED or name in UNSUPPORTED:
                 _refuse_unless_it_says_nothing(name, value)
             elif name not in replayed.ANYWHERE:
@@ -88,9 +92,9 @@ def _checked(endpoint: Endpoint, given: dict[str, Any], caps: Caps) -> dict[str,
             faults.add(fault)
     try:
         if unknown:
-            body |= _unread(endpoint, unknown, given, caps)
-        if _REQUIRED[endpoint] not in body:
-            _required(given, _REQUIRED[endpoint])
+            body |= _unread(fields, unknown, given, caps)
+        if not any(name in body for name in fields.required):
+            _required(given, *fields.required)
     except BadRequest as fault:
         faults.add(fault)
     faults.settle()
@@ -116,18 +120,20 @@ def _object(raw: bytes, caps: Caps) -> dict[str, Any]:
     return given
 
 
-def _required(given: dict[str, Any], name: str) -> Any:
-    value = given.get(name)
-    if value is None:
-        raise BadRequest(f"'{name}' is required.", param=name, code="missing_required_parameter")
-    return value
+def _required(given: dict[str, Any], *names: str) -> Any:
+    """The value of the first of these fields that is there."""
+    for name in names:
+        if given.get(name) is not None:
+            return given[name]
+    either = " or ".join(f"'{name}'" for name in names)
+    raise BadRequest(f"{either} is required.", param=names[0], code="missing_required_parameter")
 
 
-def _unread(endpoint: Endpoint, unknown: list[str], given: dict[str, Any], caps: Caps) -> dict[str, Any]:
+def _unread(fields: Fields, unknown: list[str], given: dict[str, Any], caps: Caps) -> dict[str, Any]:
     """The fields that no table lists, for a tenant whose unknown fields pass; else their refusal, all at once."""
     if caps.passes_unknown:
         return {name: shallow(given[name], name[:64], caps) for name in unknown}
-    closest = get_close_matches(unknown[0][:64], known(endpoint), n=1, cutoff=_CLOSE)
+    closest = get_close_matches(unknown[0][:64], fields.known(), n=1, cutoff=_CLOSE)
     remedy = f"Did you mean '{closest[0]}'?" if closest else "Remove it."
     raise unknown_keys([name[:64] for name in unknown], remedy)
 
@@ -142,39 +148,4 @@ def _refuse_unless_it_says_nothing(name: str, value: Any) -> None:
         f"'{name}' is not supported, on engines of any kind. {UNSUPPORTED[name]}",
         param=name,
         code="unsupported_parameter",
-    )
-
-
-def _request(
-    endpoint: Endpoint, model: str, given: dict[str, Any], body: dict[str, Any], body_bytes: int
-) -> InferenceRequest:
-    stream = body.pop("stream", False)
-    shows_cost = bool((given.get("usage") or {}).get("include"))
-    shows_usage: ShownUsage = "at the end" if stream and shows_cost else "never"
-    if stream:
-        asked = body.get("stream_options") or {}
-        if asked.get("include_usage"):
-            shows_usage = "always" if asked.get("continuous_usage_stats") else "at the end"
-        body["stream"] = True
-        body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
-    most = body.get("max_completion_tokens") or body.get("max_tokens")
-    choices = body.get("n", 1)
-    if endpoint == "completions":
-        most = body.get("max_tokens", COMPLETIONS_DEFAULT_TOKENS)
-        choices *= count_of(body["prompt"])
-    conversation_id = (given.get("metadata") or {}).get("conversation_id")
-    user = given.get("safety_identifier") or given.get("user")
-    return InferenceRequest(
-        endpoint,
-        model,
-        stream,
-        shows_usage,
-        most,
-        body,
-        conversation_id,
-        user,
-        choices,
-        needs_of(body),
-        shows_cost,
-        body_bytes=body_bytes,
     )

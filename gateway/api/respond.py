@@ -8,7 +8,7 @@ import time
 
 from gateway.api.asgi import Send
 from gateway.errors import ApiError, Headers
-from gateway.handoffs import Arm, Booked, InferenceRequest, Principal
+from gateway.handoffs import Arm, Booked, Dialect, InferenceRequest, Principal
 
 log = logging.getLogger("switchyard.api")
 JSON = b"application/json"
@@ -25,9 +25,10 @@ class Respond:
     on record. Until a chunk was relayed, another engine may begin anew.
     """
 
-    def __init__(self, send: Send, *, began_s: float, headers: Headers = ()) -> None:
+    def __init__(self, send: Send, dialect: Dialect, *, began_s: float, headers: Headers = ()) -> None:
         """`headers` are of every answer; `began_s` is `time.perf_counter()` when the request came."""
         self._send = send
+        self._dialect = dialect
         self._headers = [*headers]
         self._held: list[bytes] = []
         self._began_s = began_s
@@ -142,9 +143,11 @@ class Respond:
         self.error = error
         await self.stop_pings()
         if self.started:
-            await self._send({"type": "http.response.body", "body": error.sse_event(), "more_body": False})
+            await self._send(
+                {"type": "http.response.body", "body": self._dialect.error_event(error), "more_body": False}
+            )
             return
-        await self._document(error.status, error.envelope(), [*error.answer_headers()])
+        await self._document(error.status, self._dialect.error_body(error), [*error.answer_headers()])
 
     async def _document(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         await self._start(status, JSON, [*headers, (b"content-length", str(len(body)).encode())])

@@ -59,7 +59,7 @@ class PromptTokens:
         """
         if request.body_bytes > MOST_BYTES:
             return None
-        asked = questions(request.endpoint, request.body)
+        asked = questions(request.body, request.dialect.forwarded.keys())
         if asked is None or not asked.bodies:
             return asked and asked.known
         try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from gateway.api.addresses import canonical
+from gateway.api.dialects import BY_PATH, DIALECTS
 from gateway.api.request_ids import RequestIds
 from gateway.api.respond import Respond
 from gateway.errors import UnsupportedTransfer
@@ -28,4 +30,5 @@ async def refuse_coding(scope: Any, receive: Any, send: Any) -> None:
         code="unsupported_transfer_encoding",
     )
     error.headers = ((b"connection", b"close"),)
-    await Respond(send, began_s=0, headers=RequestIds(scope["headers"]).headers).fail(error)
+    dialect = BY_PATH.get(canonical(scope["path"]), DIALECTS["chat"])  # other places answer in OpenAI's form too
+    await Respond(send, dialect, began_s=0, headers=RequestIds(scope["headers"]).headers).fail(error)

@@ -85,10 +85,11 @@ class Units:
             return Unit(call.unit_header, "header")
         if request.conversation_id:
             return Unit(request.conversation_id, "conversation_id")
-        if request.endpoint == "chat":
+        if "messages" in request.body:
             unit = Unit(self._conversation(traffic, request), "first_turn")
         else:
-            unit = Unit(_digest_of_prompt(request.user, request.body["prompt"]), "prompt")
+            prompt = request.body[request.dialect.prompt_field(request.body)]
+            unit = Unit(_digest_of_prompt(request.user, prompt), "prompt")
         _count(traffic, (unit.value, unit.source))
         return unit
 

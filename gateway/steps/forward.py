@@ -1,11 +1,7 @@
-"""Send the request to the engine and make its answer ours: public name, usage seen, errors translated.
+"""Send the request to the engine and make its answer ours: public name, errors translated, the rest as dialects say.
 
-vLLM writes compact JSON and escapes quotes inside strings, so `"model":"a-…"` and `,"usage":{` with bare quotes can
-only be the fields themselves: replacing those bytes, and cutting them out, needs no parsing.
-
-The engine is always asked for its count in every event of a stream, so that one which breaks off, or whose client
-goes, has the count of what was relayed. Clients see as much of it as they asked for, and those who asked for the
-cost see that too: the ledger's own figure, unless the engine breaks off behind its count, which makes it free.
+vLLM writes compact JSON and escapes quotes inside strings, so `"model":"a-…"` with bare quotes can only be the field
+itself: replacing those bytes needs no parsing.
 """
 
 from __future__ import annotations
@@ -27,18 +23,8 @@ from gateway.errors import BadRequest, EngineFailed
 from gateway.fleet.abilities import refusal as unsupported
 from gateway.fleet.view import CannotLoad, EngineView
 from gateway.handoffs import Admitted, EngineCount
-from registry.money import cost_nano, nano_to_dollars
 
-USAGE_BEGINS = b',"usage":{'
-USAGE = re.compile(rb',"usage":(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
-NO_CHOICES = b'"choices":[]'
-"""Only in the event with the final usage."""
 EVENT_END = b"\n\n"
-DONE = b"data: [DONE]\n\n"
-BROKEN_OFF = re.compile(rb'"finish_reason":"(?:abort|error)"')
-"""An answer ends so when its engine gave it up: it is paused, stopped or out of order, and the answer is none."""
-COMMENT = re.compile(rb"(?:\A|(?<=\n\n)):[^\n]*\n\n")
-"""The engine's own sign of life, which is not a part of its answer."""
 ABOUT_GRAMMARS = re.compile(r"grammar|schema|regex", re.IGNORECASE)
 """What vLLM's refusals of structured outputs speak of; of none does it say where the fault is."""
 CONSTRAINTS = ("structured_outputs", "response_format")
@@ -84,18 +70,20 @@ class Forward:
     ) -> None:
         """`engine_name` is what the engine calls the arm; `count` is filled as its answer comes."""
         request, public_name = admitted.request, admitted.arm.public_name
+        dialect = request.dialect
         self._needle = b'"model":"%b"' % engine_name.encode()
         self._replacement = b'"model":"%b"' % public_name.encode()
         self._admitted = admitted
         self._request = request
         self._engine_name = engine_name
         self._count = count
+        self._reader = dialect.reader(admitted, count)
         self._idle_timeout_s = timeouts.idle_timeout_s
         self._context = engine.status.max_model_len
         self._exchange: Exchange = engine.client.post(
-            INFERENCE_PATHS[request.endpoint],
+            INFERENCE_PATHS[dialect.name],
             b"X-Request-Id: %b\r\n" % admitted.call.engine_request_id.encode(),
-            orjson.dumps({**request.body, "model": engine_name, "cache_salt": admitted.principal.tenant}),
+            orjson.dumps(dialect.engine_body(request.body, engine_name, admitted.principal.tenant)),
             head_timeout_s=timeouts.head_timeout_s if request.stream else timeouts.answer_timeout_s,
         )
 
@@ -123,107 +111,25 @@ class Forward:
 
     async def _document(self) -> AsyncIterator[bytes]:
         data = await self._exchange.body(self._idle_timeout_s)
-        if BROKEN_OFF.search(data):
-            raise EngineBroke("the engine gave its answer up")
-        found = USAGE.match(data, data.rfind(USAGE_BEGINS))  # with log-probabilities, parsing all of it takes seconds
-        if found is None:
-            raise EngineBroke("the engine's answer has no count of tokens")
-        try:
-            self._count.final(orjson.loads(found[1]))
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise EngineBroke("the engine's count of tokens cannot be understood") from error
-        if self._request.shows_cost:
-            data = self._with_cost(data)
-        yield without_extras(data.replace(self._needle, self._replacement, 1))
+        yield self._reader.document(without_extras(data.replace(self._needle, self._replacement, 1)))
 
     async def _events(self) -> AsyncIterator[bytes]:
-        held = b""
-        done = False
+        held, reader, count = b"", self._reader, self._count
         async for data in self._exchange.chunks(self._idle_timeout_s):
             held += data
             cut = held.rfind(EVENT_END) + len(EVENT_END)
             if cut < len(EVENT_END):
                 continue
             block, held = events_without_extras(held[:cut].replace(self._needle, self._replacement)), held[cut:]
-            failure = None
-            if b'data: {"error"' in block or BROKEN_OFF.search(block):
-                block, failure = self._cut_at_failure(block)
-            if block[:1] == b":" or b"\n\n:" in block:
-                block = COMMENT.sub(b"", block)
-            if (last := block.rfind(USAGE_BEGINS)) >= 0:
-                block = self._see_running_usage(block, last)
-            done = block.endswith(DONE) or done
+            block, failure = reader.events(block)
             if block:
-                if self._count.began_s is None:
-                    self._count.began_s = time.perf_counter()
+                if count.began_s is None:
+                    count.began_s = time.perf_counter()
                 yield block
             if failure is not None:
-                raise failure
-        if not done:
+                raise self._translate_event(failure)
+        if not reader.complete:
             raise EngineBroke("the engine ended its answer in the middle")
-
-    def _cut_at_failure(self, block: bytes) -> tuple[bytes, Exception | None]:
-        """What came before the first event of a block that says that the engine failed, and the error that ends the
-        stream.
-        """
-        kept = b""
-        for event in block.split(EVENT_END)[:-1]:
-            if event.startswith(b'data: {"error"'):
-                return kept, self._translate_event(event)
-            if BROKEN_OFF.search(event):
-                return kept, EngineBroke("the engine gave its answer up")
-            kept += event + EVENT_END
-        return kept, None
-
-    def _see_running_usage(self, block: bytes, last: int) -> bytes:
-        """Take the counts of a block of events in, of which the last begins at `last`; return the block with as much of
-        them as the client asked for.
-
-        Raises `EngineBroke` for what is no count.
-        """
-        try:
-            if self._request.choices == 1 and NO_CHOICES not in block:
-                found = USAGE.match(block, last)
-                if found is None:
-                    raise TypeError("no count of tokens")
-                self._count.running(orjson.loads(found[1]))
-                if self._request.shows_usage == "always":
-                    return block
-                if block.find(USAGE_BEGINS) < last:
-                    return USAGE.sub(b"", block)
-                return block[:last] + block[found.end() :]
-            return b"".join(self._see_event(event + EVENT_END) for event in block.split(EVENT_END)[:-1])
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise EngineBroke("the engine's count of tokens cannot be understood") from error
-
-    def _see_event(self, event: bytes) -> bytes:
-        found = USAGE.search(event)
-        if found is None:
-            return event
-        if NO_CHOICES in event:
-            self._count.final(orjson.loads(found[1]))
-            if self._request.shows_cost:
-                return self._with_cost(event)
-            return event if self._request.shows_usage != "never" else b""
-        index = 0 if self._request.choices == 1 else orjson.loads(event.removeprefix(b"data: "))["choices"][0]["index"]
-        self._count.running(orjson.loads(found[1]), index, index // (self._request.body.get("n") or 1))
-        return event if self._request.shows_usage == "always" else USAGE.sub(b"", event)
-
-    def _with_cost(self, data: bytes) -> bytes:
-        """The document or event with the final usage, and in it what that costs; null when no price is in force."""
-        found = USAGE.search(data)
-        if found is None:
-            raise EngineBroke("the engine's count of tokens cannot be understood")
-        end = found.end() - 1
-        return b'%b,"cost":%b%b' % (data[:end], self._cost(), data[end:])
-
-    def _cost(self) -> bytes:
-        price = self._admitted.bill.price
-        if price is None:
-            return b"null"
-        count = self._count
-        nano = cost_nano(count.prompt_tokens or 0, count.cached_tokens or 0, count.completion_tokens or 0, price)
-        return nano_to_dollars(nano).encode()
 
     def _translate(self, status: int, body: bytes) -> Exception:
         """The engine's refusal as ours. Its own names never reach a client."""
@@ -260,12 +166,16 @@ class Forward:
         return EngineFailed("The engine failed on this request.", code="engine_error").by_engine()
 
     def _too_long(self, message: str, param: str | None) -> BadRequest | None:
-        return refusal_of(self._publicly(message), param, self._request.endpoint, self._context)
+        request = self._request
+        prompt = request.dialect.prompt_field(request.body)
+        return refusal_of(self._publicly(message), param, prompt, self._context)
 
     def _translate_event(self, event: bytes) -> Exception:
         try:
-            error = orjson.loads(event.removeprefix(b"data: "))["error"]
-            message = str(error["message"])
+            said = orjson.loads(event.removeprefix(b"data: "))
+            if "error" not in said:
+                return EngineBroke("the engine gave its answer up")
+            message = str(said["error"]["message"])
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
             message = "unknown"
         if DEAD_ENGINE in message:

@@ -20,7 +20,6 @@ from typing import Any, Protocol
 
 import orjson
 
-from gateway.api.fields.table import COMPLETIONS_DEFAULT_TOKENS
 from gateway.cost.normalization import growth
 from gateway.desk import Desk
 from gateway.handoffs import Arm, InferenceRequest, Principal
@@ -69,7 +68,7 @@ async def hold(
     standing = limits.standing(catalog, principal, arm)
     if not standing.counters:
         return request, Bill(limits, standing, None)
-    if not standing.counts_use:
+    if not standing.counts_use or not request.dialect.uses_tokens:
         return request, await limits.open(standing, NOTHING)
     tenant, body_bytes, most = principal.tenant, request.body_bytes, request.max_output_tokens
     rate_prompt = -(-body_bytes // BYTES_PER_TOKEN)
@@ -118,8 +117,8 @@ def _bound(request: InferenceRequest) -> str | None:
 
 def _named_bound(request: InferenceRequest) -> list[str]:
     named = [name for name in ("max_completion_tokens", "max_tokens") if request.body.get(name) is not None]
-    if not named and request.endpoint == "completions":
-        return [f"max_tokens (without one it is {COMPLETIONS_DEFAULT_TOKENS})"]
+    if not named and (default := request.dialect.default_output_tokens) is not None:
+        return [f"max_tokens (without one it is {default})"]
     return named[:1]
 
 

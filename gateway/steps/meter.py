@@ -32,10 +32,10 @@ class Meter:
         "_attempt_id",
         "_began_s",
         "_bill",
-        "_body",
         "_count",
         "_journal",
         "_kind",
+        "_request",
         "_started_at_ms",
         "engine_url",
         "nano",
@@ -49,7 +49,7 @@ class Meter:
         version = arm.version
         self._journal = journal
         self._bill = admitted.bill
-        self._body = request.body
+        self._request = request
         self._count = EngineCount()
         self.engine_url = engine_url
         self.outcome = ""
@@ -65,7 +65,7 @@ class Meter:
             arm.split_id,
             arm.arm,
             arm.unit_source,
-            call.endpoint,
+            call.dialect.name,
             request.body.get("n"),
             None if request.max_output_tokens is None else request.bounded_by_us,
             engine_url,
@@ -105,10 +105,10 @@ class Meter:
         Four characters a token is a rule of thumb for English, and no more than was held is ever booked. What was
         generated stays unknown, and so unmetered.
         """
-        if count.source is not None or not count.sent:
+        if count.source is not None or not count.sent or not self._request.dialect.uses_tokens:
             return Usage(count.prompt_tokens, count.cached_tokens, count.completion_tokens, count.source)
-        prompt = self._body.get("messages") or self._body.get("prompt")
-        guess = math.ceil(len(orjson.dumps(prompt)) / 4)
+        body = self._request.body
+        guess = math.ceil(len(orjson.dumps(body[self._request.dialect.prompt_field(body)])) / 4)
         return Usage(prompt_tokens=min(guess, self._bill.held_prompt or guess), source="estimated")
 
 

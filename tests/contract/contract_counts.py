@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gateway.api.dialects import DIALECTS
 from gateway.engines.vllm.prompt_counting import questions
 from tests.contract.contract_engine import MESSAGES, PROMPT, EngineUnderTest
 
@@ -50,7 +51,7 @@ CHATS: dict[str, dict[str, Any]] = {
 
 
 async def counted(engine: EngineUnderTest, endpoint: Any, body: dict[str, Any]) -> int:
-    asked = questions(endpoint, body)
+    asked = questions(body, DIALECTS[endpoint].forwarded.keys())
     assert asked is not None
     total = asked.known
     for one in asked.bodies:

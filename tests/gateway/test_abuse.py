@@ -15,9 +15,9 @@ import httpx
 import pytest
 import uvicorn
 
+from gateway.api.dialects import DIALECTS
 from gateway.api.fields.caps import Caps
 from gateway.api.fields.grammar_cost import schema_cost
-from gateway.api.request import parse_request
 from gateway.engines.managed import ManagedEngine
 from gateway.engines.residency import Resident
 from gateway.errors import BadRequest
@@ -41,7 +41,7 @@ def test_a_schema_whose_grammar_would_stall_the_engine_is_refused() -> None:
     heavy = [{"type": "string", "pattern": f"^[a-z{number}]{{1,1000}}$"} for number in range(20)]
     schema = {"type": "object", "properties": {f"p{number}": one for number, one in enumerate(heavy)}}
     with pytest.raises(BadRequest) as caught:
-        parse_request("chat", request_with(schema), caps=Caps(), allow_unknown=False)
+        DIALECTS["chat"].parse(request_with(schema), caps=Caps(), allow_unknown=False)
     assert caught.value.param == "response_format.json_schema.schema"
 
 
@@ -49,7 +49,7 @@ def test_an_ordinary_schema_is_not_refused() -> None:
     row = {"type": "object", "properties": {f"p{n}": {"type": "string", "maxLength": 80} for n in range(20)}}
     schema = {"type": "object", "properties": {"rows": {"type": "array", "items": row, "maxItems": 50}}}
     assert schema_cost([schema]) < 100
-    parse_request("chat", request_with(schema), caps=Caps(), allow_unknown=False)
+    DIALECTS["chat"].parse(request_with(schema), caps=Caps(), allow_unknown=False)
 
 
 def test_a_body_without_a_key_is_not_read(stack: Stack) -> None:

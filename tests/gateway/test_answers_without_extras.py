@@ -163,13 +163,13 @@ def test_an_answer_that_is_none_shows_nothing(data: bytes) -> None:
     ],
 )
 def test_each_way_in_which_vllm_says_too_long_is_known(message: str, param: str | None, field: str) -> None:
-    refusal = refusal_of(message, param, "completions")
+    refusal = refusal_of(message, param, "prompt")
     assert isinstance(refusal, BadRequest)
     assert (refusal.code, refusal.param) == ("context_length_exceeded", field)
     assert "(parameter=" not in refusal.message
     assert not re.search("max_model_len` is|Make sure|Please", refusal.message), "clients cannot start engines anew"
     assert ("8 tokens for prompt and answer" in refusal.message) == ("got 0" not in message)
-    told = refusal_of(message, param, "completions", 8)
+    told = refusal_of(message, param, "prompt", 8)
     assert told is not None
     assert f"'{field}' " in told.message
     assert "this model, 8 tokens for prompt and answer together." in told.message
@@ -177,10 +177,10 @@ def test_each_way_in_which_vllm_says_too_long_is_known(message: str, param: str 
 
 def test_a_prompt_that_is_to_be_cut_to_more_than_the_context_is_no_prompt_that_is_too_long() -> None:
     message = "truncate_prompt_tokens=100 cannot be greater than max_model_len = 8. Please request a smaller one."
-    refusal = refusal_of(message, "truncate_prompt_tokens", "chat")
+    refusal = refusal_of(message, "truncate_prompt_tokens", "messages")
     assert refusal is not None
     assert (refusal.code, refusal.param) == ("invalid_value", "truncate_prompt_tokens")
 
 
 def test_other_refusals_are_not_about_the_context() -> None:
-    assert refusal_of("n must be 1 when using greedy sampling, got 3.", "n", "chat") is None
+    assert refusal_of("n must be 1 when using greedy sampling, got 3.", "n", "messages") is None

@@ -7,8 +7,8 @@ import json
 import orjson
 import pytest
 
+from gateway.api.dialects import DIALECTS
 from gateway.api.fields.caps import Caps
-from gateway.api.request import parse_request
 from gateway.errors import PayloadTooLarge
 from tests.support.refusal_parts import GOOD, nested, refusal
 
@@ -76,4 +76,4 @@ def test_unknown_fields_that_could_not_be_written_are_refused_even_where_unknown
 def test_a_stream_may_have_any_number_of_alternatives_because_nobody_holds_it_whole() -> None:
     asked = {"logprobs": True, "top_logprobs": 20, "n": 8, "stream": True}
     body = orjson.dumps(GOOD["chat"] | asked)
-    assert parse_request("chat", body, caps=Caps(), allow_unknown=False).body["top_logprobs"] == 20
+    assert DIALECTS["chat"].parse(body, caps=Caps(), allow_unknown=False).body["top_logprobs"] == 20

@@ -12,8 +12,8 @@ import orjson
 import pytest
 
 from gateway.api.bounds import BODY, WITHIN
+from gateway.api.dialects import DIALECTS
 from gateway.api.fields.caps import Caps
-from gateway.api.request import parse_request
 from gateway.desk import LARGE_BYTES, Desk
 from gateway.errors import BadRequest
 from tests.support.stack import Stack
@@ -46,7 +46,7 @@ def heavy(unit: bytes, times: int, begin: bytes = b"[", end: bytes = b"]") -> by
 )
 def test_a_body_with_too_much_structure_is_refused_before_it_is_read_as_json(raw: bytes) -> None:
     with pytest.raises(BadRequest) as caught:
-        parse_request("chat", raw, caps=Caps(max_body_bytes=2**24), allow_unknown=False)
+        DIALECTS["chat"].parse(raw, caps=Caps(max_body_bytes=2**24), allow_unknown=False)
     assert caught.value.code == "invalid_value", caught.value.message
     most = (BODY.containers, BODY.pairs, BODY.strings, BODY.values)
     assert any(str(bound) in caught.value.message for bound in most), caught.value.message
@@ -65,13 +65,13 @@ def test_a_body_with_too_much_structure_is_refused_before_it_is_read_as_json(raw
 )
 def test_structure_in_text_is_text(text: str) -> None:
     raw = orjson.dumps(CHAT | {"messages": [{"role": "user", "content": text}]})
-    request = parse_request("chat", raw, caps=Caps(max_body_bytes=2**24), allow_unknown=False)
+    request = DIALECTS["chat"].parse(raw, caps=Caps(max_body_bytes=2**24), allow_unknown=False)
     assert request.body["messages"][0]["content"] == text
 
 
 def test_a_long_prompt_of_token_ids_is_not_refused() -> None:
     raw = orjson.dumps({"model": "m", "prompt": [1234] * 500_000})
-    assert len(parse_request("completions", raw, caps=Caps(), allow_unknown=False).body["prompt"]) == 500_000
+    assert len(DIALECTS["completions"].parse(raw, caps=Caps(), allow_unknown=False).body["prompt"]) == 500_000
 
 
 def tool_call(arguments: str) -> dict[str, Any]:
@@ -104,7 +104,7 @@ FREE = Caps().max_free_values
 )  # fmt: skip
 def test_a_field_with_too_much_in_it_is_refused_with_its_name_and_the_limit(fields: dict[str, Any], param: str) -> None:
     with pytest.raises(BadRequest) as caught:
-        parse_request("chat", orjson.dumps(CHAT | fields), caps=Caps(), allow_unknown=True)
+        DIALECTS["chat"].parse(orjson.dumps(CHAT | fields), caps=Caps(), allow_unknown=True)
     assert caught.value.param == param
     assert "the most is" in caught.value.message
 
@@ -174,5 +174,5 @@ async def test_tenants_take_turns_with_large_bodies() -> None:
 
 def test_the_message_of_a_heavy_body_says_what_to_do() -> None:
     with pytest.raises(BadRequest) as caught:
-        parse_request("chat", json.dumps(CHAT | {"x": [[]] * 40_000}).encode(), caps=Caps(), allow_unknown=True)
+        DIALECTS["chat"].parse(json.dumps(CHAT | {"x": [[]] * 40_000}).encode(), caps=Caps(), allow_unknown=True)
     assert caught.value.message.startswith("The body has 40004 objects and lists; the most is 32768.")

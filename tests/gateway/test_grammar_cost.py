@@ -7,9 +7,9 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.api.dialects import DIALECTS
 from gateway.api.fields.caps import Caps
 from gateway.api.fields.grammar_cost import pattern_cost, schema_cost
-from gateway.api.request import parse_request
 from gateway.errors import BadRequest
 from gateway.handoffs import InferenceRequest
 
@@ -31,7 +31,7 @@ def tool(parameters: dict[str, Any], **function: Any) -> dict[str, Any]:
 
 def chat(**fields: Any) -> InferenceRequest:
     body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], **fields}
-    return parse_request("chat", orjson.dumps(body), caps=Caps(), allow_unknown=False)
+    return DIALECTS["chat"].parse(orjson.dumps(body), caps=Caps(), allow_unknown=False)
 
 
 @pytest.mark.parametrize("most", [8, 5_000, 65_536, 524_288, 10**9, 1e300, -5])

@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.api.dialects import DIALECTS
 from gateway.api.fields.caps import Caps
-from gateway.api.request import parse_request
 from gateway.engines.vllm.prompt_counting import questions
 from gateway.fleet.homes import Homes
 from gateway.fleet.view import FleetView
@@ -157,9 +157,10 @@ def test_a_prompt_holds_no_more_than_engines_take(stack: Stack) -> None:
 
 def test_a_field_that_nobody_knows_may_change_a_prompt_and_bytes_count(stack: Stack) -> None:
     body = {"messages": MESSAGES, "max_tokens": 3}
-    assert questions("chat", body) is not None
-    assert questions("chat", {**body, "new_in_vllm": 1}) is None
-    assert questions("completions", {"prompt": "x", "suffix": "y"}) is None
+    chat, completions = (DIALECTS[name].forwarded.keys() for name in ("chat", "completions"))
+    assert questions(body, chat) is not None
+    assert questions({**body, "new_in_vllm": 1}, chat) is None
+    assert questions({"prompt": "x", "suffix": "y"}, completions) is None
 
 
 def test_an_engine_that_does_not_answer_costs_its_tenant_a_moment_and_others_nothing(
@@ -237,7 +238,7 @@ def test_of_several_engines_one_counts_for_all_only_where_all_are_known_to_rende
 
 
 ARM = Arm("acme/triage@1.0", "sha256:0", None, None, None, None)
-THREE_WORDS = parse_request("completions", b'{"model": "m", "prompt": "a b c"}', caps=Caps(), allow_unknown=False)
+THREE_WORDS = DIALECTS["completions"].parse(b'{"model": "m", "prompt": "a b c"}', caps=Caps(), allow_unknown=False)
 
 
 @contextmanager

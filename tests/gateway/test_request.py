@@ -9,9 +9,9 @@ import pytest
 from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming as ChatParams
 from openai.types.completion_create_params import CompletionCreateParamsStreaming as CompletionsParams
 
+from gateway.api.dialects import DIALECTS
 from gateway.api.fields.caps import Caps
-from gateway.api.fields.table import FORWARDED, RESERVED, UNSUPPORTED, known
-from gateway.api.request import parse_request
+from gateway.api.fields.table import RESERVED, UNSUPPORTED
 from gateway.errors import BadRequest
 from gateway.handoffs import InferenceRequest
 
@@ -46,7 +46,7 @@ EVERY_EVENT = {"include_usage": True, "continuous_usage_stats": True}
 
 
 def parse(endpoint: Endpoint, body: dict[str, Any], *, allow_unknown: bool = False, **caps: Any) -> InferenceRequest:
-    return parse_request(endpoint, orjson.dumps(body), caps=Caps(**caps), allow_unknown=allow_unknown)
+    return DIALECTS[endpoint].parse(orjson.dumps(body), caps=Caps(**caps), allow_unknown=allow_unknown)
 
 
 def chat(**fields: Any) -> InferenceRequest:
@@ -210,7 +210,7 @@ def test_the_most_that_can_be_generated_is_known(request_: InferenceRequest, mos
 
 def test_a_key_given_twice_counts_the_last_time_for_gateway_and_engine_alike() -> None:
     raw = b'{"model":"a","model":"b","messages":[{"role":"user","content":"x"}],"n":99,"n":2}'
-    request = parse_request("chat", raw, caps=Caps(), allow_unknown=False)
+    request = DIALECTS["chat"].parse(raw, caps=Caps(), allow_unknown=False)
     assert (request.model, request.body["n"]) == ("b", 2)
 
 
@@ -233,14 +233,14 @@ def test_reserved_and_unsupported_fields_are_refused_even_where_unknown_ones_pas
 
 
 def test_no_reserved_field_is_forwarded_by_any_table() -> None:
-    for fields in FORWARDED.values():
+    for fields in (dialect.forwarded for dialect in DIALECTS.values()):
         assert not fields.keys() & (RESERVED.keys() | UNSUPPORTED.keys() | {"model"})
 
 
 @pytest.mark.parametrize(("endpoint", "params"), [("chat", ChatParams), ("completions", CompletionsParams)])
 def test_every_field_of_the_official_client_is_in_a_table(endpoint: Endpoint, params: Any) -> None:
     sent = params.__required_keys__ | params.__optional_keys__
-    assert sent - set(known(endpoint)) - UNSUPPORTED.keys() == set()
+    assert sent - set(DIALECTS[endpoint].known()) - UNSUPPORTED.keys() == set()
 
 
 def test_the_caps_are_the_operators_to_set() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.api.dialects import DIALECTS
 from gateway.api.fields.caps import Caps
 from gateway.api.fields.faults import MOST_NAMED
-from gateway.api.request import parse_request
 from gateway.errors import BadRequest
 from gateway.handoffs import Endpoint
 
@@ -20,7 +20,7 @@ CALL: dict[str, Any] = {"id": "c", "type": "function", "function": {"name": "f",
 def refusal_of(endpoint: Endpoint = "chat", **fields: Any) -> BadRequest:
     body = {"model": "m", **({"messages": [USER]} if endpoint == "chat" else {"prompt": "Hi"}), **fields}
     with pytest.raises(BadRequest) as refusal:
-        parse_request(endpoint, orjson.dumps(body), caps=Caps(), allow_unknown=False)
+        DIALECTS[endpoint].parse(orjson.dumps(body), caps=Caps(), allow_unknown=False)
     return refusal.value
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.api.dialects import DIALECTS
 from gateway.api.fields.caps import Caps
-from gateway.api.request import parse_request
 from gateway.errors import ApiError
 from gateway.handoffs import Endpoint
 
@@ -83,7 +83,7 @@ def _mutated(value: Any, chance: random.Random) -> Any:
 
 def test_the_unmutated_bodies_are_good() -> None:
     for endpoint, body in RICH.items():
-        assert parse_request(endpoint, orjson.dumps(body), caps=Caps(), allow_unknown=False).choices == 2 * (
+        assert DIALECTS[endpoint].parse(orjson.dumps(body), caps=Caps(), allow_unknown=False).choices == 2 * (
             2 if endpoint == "completions" else 1
         )
 
@@ -97,7 +97,7 @@ def test_no_mutation_of_a_good_body_raises_anything_but_an_api_error(endpoint: E
     for _ in range(3_000):
         raw = orjson.dumps(_mutated(RICH[endpoint], chance))
         try:
-            request = parse_request(endpoint, raw, caps=Caps(), allow_unknown=allow_unknown)
+            request = DIALECTS[endpoint].parse(raw, caps=Caps(), allow_unknown=allow_unknown)
         except ApiError as error:
             messages.add(error.message)
             continue
@@ -117,7 +117,7 @@ def test_bytes_flipped_at_random_raise_nothing_but_api_errors() -> None:
         for _ in range(chance.randint(1, 3)):
             raw[chance.randrange(len(raw))] = chance.randrange(256)
         try:
-            parse_request("chat", bytes(raw), caps=Caps(), allow_unknown=False)
+            DIALECTS["chat"].parse(bytes(raw), caps=Caps(), allow_unknown=False)
         except ApiError:
             refused += 1
     assert refused > 1_000

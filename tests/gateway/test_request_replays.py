@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.api.dialects import DIALECTS
 from gateway.api.fields import replayed
 from gateway.api.fields.caps import Caps
-from gateway.api.request import parse_request
 from gateway.errors import BadRequest
 from tests.support.request_parts import CALL, TOOL, USER, chat, said
 from tests.support.stack import CHAT, Stack, open_house, run_stack
@@ -244,7 +244,7 @@ def test_a_null_item_is_absent() -> None:
 @pytest.mark.parametrize("fields", [{"max_completion_tokens": 7}, {"max_completion_tokens": 7, "max_tokens": 7}])
 def test_completions_take_the_newer_name_of_their_limit(fields: dict[str, Any]) -> None:
     body = orjson.dumps({"model": "m", "prompt": "Hi", **fields})
-    request = parse_request("completions", body, caps=Caps(), allow_unknown=False)
+    request = DIALECTS["completions"].parse(body, caps=Caps(), allow_unknown=False)
     assert request.body == {"prompt": "Hi", "max_tokens": 7}
     assert request.max_output_tokens == 7
 
@@ -312,7 +312,7 @@ def test_token_ids_and_nested_integers_may_be_written_so_too() -> None:
     )
     for prompt, kept in (([1.0, 2.0], [1, 2]), ([[1.0], [2, 3.0]], [[1], [2, 3]])):
         raw = orjson.dumps({"model": "m", "prompt": prompt, "max_tokens": 5.0})
-        sent = parse_request("completions", raw, caps=Caps(), allow_unknown=False)
+        sent = DIALECTS["completions"].parse(raw, caps=Caps(), allow_unknown=False)
         assert (str(sent.body["prompt"]), sent.choices) == (str(kept), len(kept) if type(kept[0]) is list else 1)
     with pytest.raises(BadRequest, match=r"'stop_token_ids\[1\]' must be a token id"):
         chat(stop_token_ids=[1.0, 1.5])

@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.api.dialects import DIALECTS
 from gateway.api.fields.caps import Caps
-from gateway.api.request import parse_request
 from gateway.handoffs import Call, InferenceRequest, Unit
 from gateway.splits.skews import SkewWatch
 from gateway.splits.units import COUNTED, FORGET_AT, LEAST_PASSED, REMEMBERED, Units
@@ -44,17 +44,17 @@ async def _no_body() -> bytes:
 
 
 def call(header: str | None = None) -> Call:
-    return Call("chat", None, header, _no_body, "r", "r")
+    return Call(DIALECTS["chat"], None, header, _no_body, "r", "r")
 
 
 def chat(messages: Sequence[Message], **fields: Any) -> InferenceRequest:
     raw = orjson.dumps({"model": "m", "messages": list(messages)} | fields)
-    return parse_request("chat", raw, caps=Caps(), allow_unknown=False)
+    return DIALECTS["chat"].parse(raw, caps=Caps(), allow_unknown=False)
 
 
 def completion(prompt: Any, **fields: Any) -> InferenceRequest:
     raw = orjson.dumps({"model": "m", "prompt": prompt} | fields)
-    return parse_request("completions", raw, caps=Caps(), allow_unknown=False)
+    return DIALECTS["completions"].parse(raw, caps=Caps(), allow_unknown=False)
 
 
 def of(units: Units, request: InferenceRequest, header: str | None = None) -> Unit:

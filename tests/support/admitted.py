@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.api.dialects import DIALECTS
 from gateway.engines.connection import EngineClient
 from gateway.engines.engine import Engine, EngineStatus
 from gateway.fleet.view import EngineView
@@ -45,7 +46,7 @@ async def nothing() -> bytes:
 def admitted(request: InferenceRequest, *, public_name: str = PUBLIC, price: TariffEntry | None = None) -> Admitted:
     """A request of acme's, on its way to a model of this name."""
     return Admitted(
-        Call(request.endpoint, None, None, nothing, "r1", "r1"),
+        Call(request.dialect, None, None, nothing, "r1", "r1"),
         Principal("acme", "k", frozenset({"inference"}), allow_unknown_fields=False),
         request,
         Target(request.model, None, None, None, None, None),
@@ -59,7 +60,7 @@ def forward_to(
     body: dict[str, Any],
     count: EngineCount,
     *,
-    endpoint: Any = "chat",
+    endpoint: str = "chat",
     engine_name: str = NAME,
     public_name: str = PUBLIC,
     price: TariffEntry | None = None,
@@ -68,6 +69,6 @@ def forward_to(
     """The step of a checked body; `fields` are of its `InferenceRequest`."""
     stream = bool(body.get("stream"))
     known = {"shows_usage": "never", "max_output_tokens": None, **fields}
-    request = InferenceRequest(endpoint=endpoint, model="triage", stream=stream, body=body, **known)
+    request = InferenceRequest(dialect=DIALECTS[endpoint], model="triage", stream=stream, body=body, **known)
     engine = EngineView(Engine("http://engine", "sha256:0", "cpu", 16), EngineStatus("up", None, None), {}, client)
     return Forward(admitted(request, public_name=public_name, price=price), engine, engine_name, count, Patience())

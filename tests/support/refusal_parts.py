@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from gateway.api.dialects import DIALECTS
 from gateway.api.fields.caps import Caps
-from gateway.api.request import parse_request
 from gateway.errors import ApiError
 from gateway.handoffs import Endpoint
 from tests.support.request_parts import USER
@@ -20,7 +20,7 @@ GOOD: dict[Endpoint, dict[str, Any]] = {
 
 def refusal(endpoint: Endpoint, raw: bytes, *, allow_unknown: bool = False) -> ApiError:
     with pytest.raises(ApiError) as caught:
-        parse_request(endpoint, raw, caps=Caps(), allow_unknown=allow_unknown)
+        DIALECTS[endpoint].parse(raw, caps=Caps(), allow_unknown=allow_unknown)
     return caught.value
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 
+from gateway.api.dialects import DIALECTS
 from gateway.api.fields.caps import Caps
-from gateway.api.request import parse_request
 from gateway.handoffs import InferenceRequest
 
 USER: dict[str, Any] = {"role": "user", "content": "Hi"}
@@ -18,7 +18,7 @@ HOSTILE = {"url": "http://10.0.0.1/"}
 
 def chat(*, allow_unknown: bool = False, **fields: Any) -> InferenceRequest:
     body = {"model": "m", "messages": [USER], **fields}
-    return parse_request("chat", orjson.dumps(body), caps=Caps(), allow_unknown=allow_unknown)
+    return DIALECTS["chat"].parse(orjson.dumps(body), caps=Caps(), allow_unknown=allow_unknown)
 
 
 def said(message: dict[str, Any], **options: Any) -> dict[str, Any]:

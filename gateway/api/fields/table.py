@@ -1,7 +1,7 @@
-"""Every field that a client may send, a line each.
+"""Every field that clients may send in several dialects, a line each; what a dialect has alone stands in its own file.
 
-    FORWARDED       checked, then sent to the engine
-    NOT_FORWARDED   checked, then read by the gateway or dropped: clients send them, the engine has no use for them
+    SAMPLING        checked, then sent to the engine
+    HINTS           checked, then read by the gateway or dropped: clients send them, the engine has no use for them
     UNSUPPORTED     OpenAI or older vLLM document them and this service cannot do it: refused, with the remedy
     RESERVED        vLLM reads them and tenants must not set them: refused even where unknown fields pass
 
@@ -27,26 +27,16 @@ from gateway.api.fields.checks import (
     texts,
     token_ids,
 )
-from gateway.api.fields.messages import messages
-from gateway.api.fields.prompt import prompt
 from gateway.api.fields.shapes import (
     anything,
-    documents,
     repetition_detection,
     response_format,
     stream_options,
     structured_outputs,
-    template_kwargs,
-    text_only,
-    tool_choice,
-    tools,
     usage_options,
 )
-from gateway.handoffs import Endpoint
 
-COMPLETIONS_DEFAULT_TOKENS = 16  # OpenAI's and vLLM's `max_tokens` of each answer on completions; chat has no default
-
-_SAMPLING: dict[str, Check] = {
+SAMPLING: dict[str, Check] = {
     # OpenAI's
     "temperature": number(0, 2),
     "top_p": number(0, 1),  # 0: greedy
@@ -84,35 +74,7 @@ _SAMPLING: dict[str, Check] = {
     "return_tokens_as_token_ids": flag,
 }
 
-FORWARDED: dict[Endpoint, dict[str, Check]] = {
-    "chat": _SAMPLING
-    | {
-        "messages": messages,
-        "max_tokens": integer(1, MAX_TOKEN_ID),
-        "max_completion_tokens": integer(1, MAX_TOKEN_ID),
-        "logprobs": flag,
-        "top_logprobs": integer(0, lambda caps: caps.max_logprobs),
-        "tools": tools,
-        "tool_choice": tool_choice,
-        "parallel_tool_calls": flag,
-        "reasoning_effort": one_of("none", "minimal", "low", "medium", "high", "xhigh", "max"),
-        "include_reasoning": flag,
-        "documents": documents,
-        "add_generation_prompt": flag,
-        "continue_final_message": flag,
-        "chat_template_kwargs": template_kwargs,
-    },
-    "completions": _SAMPLING
-    | {
-        "prompt": prompt,
-        "suffix": text(65_536),
-        "max_tokens": integer(0, MAX_TOKEN_ID),  # 0: score the prompt, with echo
-        "max_completion_tokens": integer(0, MAX_TOKEN_ID),  # the same, as chat calls it
-        "logprobs": integer(0, lambda caps: caps.max_logprobs),
-    },
-}
-
-_HINTS: dict[str, Check] = {
+HINTS: dict[str, Check] = {
     "metadata": pairs,  # conversation_id in it names the unit of a split
     "previous_response_id": text(512, least_chars=1),
     "usage": usage_options,  # include: the answer's usage has its cost
@@ -123,11 +85,6 @@ _HINTS: dict[str, Check] = {
     "prompt_cache_key": text(1_024),
     "prompt_cache_retention": one_of("in_memory", "in-memory", "24h"),
     "prompt_cache_options": anything,
-}
-
-NOT_FORWARDED: dict[Endpoint, dict[str, Check]] = {
-    "chat": _HINTS | {"modalities": text_only, "verbosity": one_of("low", "medium", "high")},
-    "completions": _HINTS | {"best_of": integer(1, lambda caps: caps.max_n)},
 }
 
 UNSUPPORTED: dict[str, str] = {
@@ -188,8 +145,3 @@ RESERVED: dict[str, str] = {
     "lora_int_id": "the adapter is named by 'model'",
     "lora_request": "the adapter is named by 'model'",
 }
-
-
-def known(endpoint: Endpoint) -> list[str]:
-    """The names that a client of this endpoint can use, for suggestions."""
-    return ["model", *FORWARDED[endpoint], *NOT_FORWARDED[endpoint]]

@@ -14,21 +14,21 @@ from gateway.api.fields.compiled import compiled_tools
 from gateway.api.fields.grammar_cost import affordable
 from gateway.api.fields.needs import scored_alternatives
 from gateway.api.fields.prompt import count_of
-from gateway.api.fields.table import COMPLETIONS_DEFAULT_TOKENS
 from gateway.errors import BadRequest
-from gateway.handoffs import Endpoint
 
 Given = Mapping[str, Any]
 Rule = Callable[[Given, Caps], None]
 
-_UNBOUNDED_TOKENS = 16_384  # what an answer without a bound is taken for
+UNBOUNDED_TOKENS = 16_384
+"""What an answer without a bound is taken for."""
 
 
 def _refuse(message: str, param: str) -> BadRequest:
     return BadRequest(message, param=param, code="invalid_value")
 
 
-def _one_limit(given: Given, caps: Caps) -> None:
+def one_limit(given: Given, caps: Caps) -> None:
+    """The two names of one bound say the same."""
     newer = given.get("max_completion_tokens")
     if newer is not None and newer != given["max_tokens"]:
         raise _refuse(
@@ -36,7 +36,9 @@ def _one_limit(given: Given, caps: Caps) -> None:
         )
 
 
-def _nothing_only_with_echo(param: str) -> Rule:
+def nothing_only_with_echo(param: str) -> Rule:
+    """An answer of no tokens is asked for to score the prompt, which comes with `echo`."""
+
     def rule(given: Given, caps: Caps) -> None:
         if given[param] == 0 and not given.get("echo"):
             raise _refuse(f"'{param}' must be at least 1, unless 'echo' is true.", param)
@@ -44,7 +46,9 @@ def _nothing_only_with_echo(param: str) -> Rule:
     return rule
 
 
-def _min_below_max(default: int | None) -> Rule:
+def min_below_max(default: int | None) -> Rule:
+    """`default` bounds an answer for which no bound is named."""
+
     def rule(given: Given, caps: Caps) -> None:
         limits = (given.get("max_completion_tokens"), given.get("max_tokens"), default)
         most = next((limit for limit in limits if limit is not None), None)
@@ -54,18 +58,22 @@ def _min_below_max(default: int | None) -> Rule:
     return rule
 
 
-def _choices(given: Given, caps: Caps) -> None:
+def not_too_many_choices(given: Given, caps: Caps) -> None:
+    """All answers to all prompts of one request."""
     choices = count_of(given["prompt"]) * (given.get("n") or 1)
     if choices > caps.max_choices:
         raise _refuse(f"'n' × the number of prompts is {choices}; the most is {caps.max_choices}.", "n")
 
 
-def _best_is_all(given: Given, caps: Caps) -> None:
+def best_is_all(given: Given, caps: Caps) -> None:
+    """Only as many answers are made as are returned."""
     if given["best_of"] != (given.get("n") or 1):
         raise _refuse("'best_of' must equal 'n': candidates that are not returned are not generated.", "best_of")
 
 
-def _needs_logprobs(param: str) -> Rule:
+def needs_logprobs(param: str) -> Rule:
+    """What says which log-probabilities says nothing where none are asked for."""
+
     def rule(given: Given, caps: Caps) -> None:
         logprobs = given.get("logprobs")
         if given[param] and (logprobs is None or logprobs is False):
@@ -74,7 +82,7 @@ def _needs_logprobs(param: str) -> Rule:
     return rule
 
 
-def _not_too_many(param: str, default: int) -> Rule:
+def not_too_many(param: str, default: int) -> Rule:
     """An answer that is not streamed is held whole, here and in the engine."""
 
     def rule(given: Given, caps: Caps) -> None:
@@ -156,7 +164,8 @@ def _no_grammar_too(param: str) -> Rule:
     return rule
 
 
-def _names_a_tool(given: Given, caps: Caps) -> None:
+def names_a_tool(given: Given, caps: Caps) -> None:
+    """The chosen tool is one that is offered."""
     choice = given["tool_choice"]
     tools = given.get("tools")
     if choice in ("none", "auto"):
@@ -171,45 +180,26 @@ def _chosen(choice: Any) -> str:
     return shown(choice["function"]["name"] if type(choice) is dict else choice)
 
 
-def _compiled_tools_are_affordable(given: Given, caps: Caps) -> None:
+def compiled_tools_are_affordable(given: Given, caps: Caps) -> None:
+    """Schemas of tools that an engine makes a grammar of."""
     affordable([schema for _, schema in compiled_tools(given)], "tools", caps)
 
 
-def _no_new_turn(given: Given, caps: Caps) -> None:
+def no_new_turn(given: Given, caps: Caps) -> None:
+    """Either the last message goes on, or a new one begins."""
     if given["continue_final_message"] and given.get("add_generation_prompt"):
         raise _refuse(
             "'continue_final_message' and 'add_generation_prompt' are both true. Send one.", "continue_final_message"
         )
 
 
-_BOTH: list[tuple[str, Rule]] = [
+SHARED: list[tuple[str, Rule]] = [
     ("stream_options", _only_in_a_stream),
     ("echo", _prompt_not_too_long_to_score("echo")),
     ("prompt_logprobs", _prompt_not_too_long_to_score("prompt_logprobs")),
     ("prompt_logprobs", _whole_only),
-    ("logprob_token_ids", _needs_logprobs("logprob_token_ids")),
+    ("logprob_token_ids", needs_logprobs("logprob_token_ids")),
     ("structured_outputs", _one_constraint),
     *((param, _no_grammar_too(param)) for param in ("allowed_token_ids", "bad_words", "stop_token_ids")),
 ]
-
-RULES: dict[Endpoint, list[tuple[str, Rule]]] = {
-    "chat": [
-        *_BOTH,
-        ("max_tokens", _one_limit),
-        ("min_tokens", _min_below_max(None)),
-        ("top_logprobs", _needs_logprobs("top_logprobs")),
-        ("top_logprobs", _not_too_many("top_logprobs", _UNBOUNDED_TOKENS)),
-        ("tool_choice", _names_a_tool),
-        ("tools", _compiled_tools_are_affordable),
-        ("continue_final_message", _no_new_turn),
-    ],
-    "completions": [
-        *_BOTH,
-        ("prompt", _choices),
-        ("max_tokens", _one_limit),
-        *((param, _nothing_only_with_echo(param)) for param in ("max_tokens", "max_completion_tokens")),
-        ("min_tokens", _min_below_max(COMPLETIONS_DEFAULT_TOKENS)),
-        ("best_of", _best_is_all),
-        ("logprobs", _not_too_many("logprobs", COMPLETIONS_DEFAULT_TOKENS)),
-    ],
-}
+"""Of all dialects in which a model writes."""

@@ -14,7 +14,6 @@ import orjson
 
 from gateway.engines.connection import EngineBroke
 from gateway.errors import BadRequest
-from gateway.handoffs import Endpoint
 
 _EXTRAS = re.compile(
     rb',"(?:(?:kv_transfer_params|ec_transfer_params|metrics|prompt_text|prompt_logprobs|prompt_token_ids|token_ids'
@@ -59,10 +58,11 @@ def _less_operators(data: bytes) -> bytes:
     return orjson.dumps(document)
 
 
-def refusal_of(message: str, param: str | None, endpoint: Endpoint, context: int | None = None) -> BadRequest | None:
+def refusal_of(message: str, param: str | None, prompt: str, context: int | None = None) -> BadRequest | None:
     """A prompt or answer that does not fit as OpenAI puts it; None for what is not about the context.
 
-    `context` is what the engine says that it has, in tokens. vLLM's remedies are left out: some are for who starts it.
+    `prompt` is the field that it stands in, `context` what the engine says that it has, in tokens. vLLM's remedies are
+    left out: some are for who starts it.
     """
     fills_it = _PROMPT_FILLS_IT in message
     if not fills_it and not _CONTEXT.search(message):
@@ -71,7 +71,6 @@ def refusal_of(message: str, param: str | None, endpoint: Endpoint, context: int
     room = (
         f"the context of this model, {said} tokens for prompt and answer together" if said else "this model's context"
     )
-    prompt = "messages" if endpoint == "chat" else "prompt"
     if param in ("max_tokens", "truncate_prompt_tokens") and not fills_it:
         field, remedy = param, f"'{param}' is more than {room}. Ask for less."
     else:

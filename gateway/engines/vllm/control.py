@@ -32,6 +32,7 @@ from gateway.handoffs import Endpoint
 from registry.bases.renderings import TEMPLATE_ARGUMENTS, Conversation
 
 INFERENCE_PATHS: Mapping[Endpoint, bytes] = {"chat": b"/v1/chat/completions", "completions": b"/v1/completions"}
+"""By dialect."""
 LOAD_TIMEOUT_S = 120.0
 CONTROL_TIMEOUT_S = 10.0
 LOOK_TIMEOUT_S = 2.0

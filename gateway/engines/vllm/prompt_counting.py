@@ -8,15 +8,13 @@ given to it in the form that it has in the template. Where a model's prompts are
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 import orjson
 
-from gateway.api.fields.table import FORWARDED
 from gateway.engines.vllm.control import ProbeRefused, Unintelligible, Unreachable, VllmControl
-from gateway.handoffs import Endpoint
 
 TOKENIZE_PATH = b"/tokenize"
 _TAKEN = ("tools", "add_generation_prompt", "continue_final_message", "add_special_tokens")
@@ -39,11 +37,13 @@ class Questions(NamedTuple):
     bodies: list[bytes]
 
 
-def questions(endpoint: Endpoint, body: Mapping[str, Any]) -> Questions | None:
-    """Of a checked body; `None` when something in it may change the prompt in a way that `/tokenize` does not know."""
-    if body.keys() - FORWARDED[endpoint].keys() or "suffix" in body:
+def questions(body: Mapping[str, Any], understood: Set[str]) -> Questions | None:
+    """Of a checked body; `None` when something in it may change the prompt in a way that `/tokenize` does not know, as
+    what is not among the `understood` fields.
+    """
+    if body.keys() - understood or "suffix" in body:
         return None
-    if endpoint == "chat":
+    if "messages" in body:
         return Questions(0, [orjson.dumps(_of_chat(body))])
     prompt = body["prompt"]
     prompts = prompt if isinstance(prompt, list) and not isinstance(prompt[0], int) else [prompt]
@@ -84,7 +84,7 @@ async def counts_what_it_serves(control: VllmControl, model: str) -> bool:
     It answers with one token. Raises `Unreachable` when it cannot be talked to; that it fails is no reason not to
     serve.
     """
-    asked = questions("chat", _TRIED)
+    asked = questions(_TRIED, _TRIED.keys())
     assert asked is not None
     counted = served = None
     try:

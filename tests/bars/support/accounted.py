@@ -21,8 +21,8 @@ from typing import Any
 from sqlalchemy import Engine, event
 
 from gateway import path
-from gateway.api.addresses import PATHS
 from gateway.api.asgi import Receive, Send
+from gateway.api.dialects import BY_PATH, DIALECTS
 from gateway.app import Gateway
 from gateway.handoffs import Admitted, EngineCount, Usage
 from gateway.house import House
@@ -101,7 +101,7 @@ class NoMetrics(Metrics):
         dec = inc
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(DIALECTS)
         self.in_flight: Any = self._Nothing()
 
     def answered(self, endpoint: str, status: int) -> None:
@@ -206,7 +206,7 @@ class Accounted(Gateway):
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """One connection event."""
-        if self.variants is not None and scope["type"] == "http" and scope["path"] in PATHS:
+        if self.variants is not None and scope["type"] == "http" and scope["path"] in BY_PATH:
             self.house = self.variants.next_request()
         await super().__call__(scope, receive, send)
 

@@ -1,0 +1,17 @@
+"""The ways in which clients ask, one file each: where, with which fields, and how its answers and errors read.
+
+A dialect is a subclass of `Dialect` in a file of its own and one line here; an engine's kind says where its engines
+answer it (`INFERENCE_PATHS`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway.api.dialects.chat import Chat
+from gateway.api.dialects.completions import Completions
+from gateway.api.dialects.dialect import Dialect
+
+DIALECTS: Mapping[str, Dialect] = {one.name: one for one in (Chat(), Completions())}
+"""By name."""
+BY_PATH: Mapping[str, Dialect] = {one.path: one for one in DIALECTS.values()}

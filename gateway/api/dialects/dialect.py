@@ -1,0 +1,75 @@
+"""What every dialect says of itself. Most of it is OpenAI's; a dialect of another vendor says it in its own way."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gateway.api.fields.caps import Caps
+from gateway.api.fields.checks import Check
+from gateway.api.fields.together import Rule
+from gateway.api.request import parse_request
+from gateway.errors import ApiError
+from gateway.handoffs import Admitted, AnswerReader, EngineCount, InferenceRequest
+
+
+class Dialect(ABC):
+    """One way in which clients ask. Its state never changes."""
+
+    name: str
+    """As metrics, the ledger, the request log and the fleet's messages have it."""
+    path: str
+    """Where it is served; it is also found without its `/v1`, and with more slashes."""
+    summary: str
+    """For people, in the API's description."""
+    forwarded: Mapping[str, Check]
+    """Fields that are checked, then sent to the engine."""
+    not_forwarded: Mapping[str, Check] = {}
+    """Fields that are checked, then read by the gateway or dropped."""
+    required: Sequence[str]
+    """Fields of which a body has one at least."""
+    rules: Sequence[tuple[str, Rule]] = ()
+    """What holds between fields, by the field that must be given for it to be asked."""
+    uses_tokens = True
+    """Whether its requests use tokens; the others are booked at none, and only requests are counted of them."""
+    default_output_tokens: int | None = None
+    """What bounds an answer whose request names no bound; `None`: nothing."""
+    question: Mapping[str, Any] | None = None
+    """A body without a model that no engine has a reason to refuse, to find out whether one answers; `None` where that
+    says nothing that another dialect's does not.
+    """
+
+    def parse(self, raw: bytes, *, caps: Caps, allow_unknown: bool) -> InferenceRequest:
+        """The checked request of a body. Raises what `parse_request` raises."""
+        return parse_request(self, raw, caps=caps, allow_unknown=allow_unknown)
+
+    @abstractmethod
+    def request(self, model: str, given: Mapping[str, Any], body: dict[str, Any], body_bytes: int) -> InferenceRequest:
+        """The checked request. `given` is the client's body, of which every field has passed its check and all rules
+        hold; `body` is what of it is forwarded, to be changed into what goes to the engine.
+        """
+
+    @abstractmethod
+    def reader(self, admitted: Admitted, count: EngineCount) -> AnswerReader:
+        """What makes the client's answer of an engine's."""
+
+    def engine_body(self, body: Mapping[str, Any], model: str, cache_salt: str) -> dict[str, Any]:
+        """What the engine is asked that calls the model so; the salt keeps tenants out of each other's prefix cache."""
+        return {**body, "model": model, "cache_salt": cache_salt}
+
+    def prompt_field(self, body: Mapping[str, Any]) -> str:
+        """The field of a checked body that the model reads."""
+        return self.required[0]
+
+    def known(self) -> list[str]:
+        """The names that a client can use, for suggestions."""
+        return ["model", *self.forwarded, *self.not_forwarded]
+
+    def error_body(self, error: ApiError) -> bytes:
+        """An answer that is an error."""
+        return error.envelope()
+
+    def error_event(self, error: ApiError) -> bytes:
+        """The error as the last event of a stream that has begun, and its end."""
+        return b"data: %b\n\ndata: [DONE]\n\n" % self.error_body(error)

@@ -1,0 +1,176 @@
+"""What dialects of OpenAI in which a model writes have in common: how much, streamed or not, and what it says of use.
+
+The engine is always asked for its count in every event of a stream, so that one which breaks off, or whose client
+goes, has the count of what was relayed. Clients see as much of it as they asked for, and those who asked for the
+cost see that too: the ledger's own figure, unless the engine breaks off behind its count, which makes it free.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from gateway.api.dialects.dialect import Dialect
+from gateway.api.fields.needs import needs_of
+from gateway.api.fields.settled import settle
+from gateway.engines.connection import EngineBroke
+from gateway.handoffs import Admitted, EngineCount, InferenceRequest, ShownUsage
+from registry.money import cost_nano, nano_to_dollars
+
+USAGE_BEGINS = b',"usage":{'
+USAGE = re.compile(rb',"usage":(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
+NO_CHOICES = b'"choices":[]'
+"""Only in the event with the final usage."""
+EVENT_END = b"\n\n"
+DONE = b"data: [DONE]\n\n"
+FAILED = b'data: {"error"'
+BROKEN_OFF = re.compile(rb'"finish_reason":"(?:abort|error)"')
+"""An answer ends so when its engine gave it up: it is paused, stopped or out of order, and the answer is none."""
+COMMENT = re.compile(rb"(?:\A|(?<=\n\n)):[^\n]*\n\n")
+"""The engine's own sign of life, which is not a part of its answer."""
+
+
+class Generation(Dialect):
+    """A dialect whose answers are choices and a count of tokens."""
+
+    def request(self, model: str, given: Mapping[str, Any], body: dict[str, Any], body_bytes: int) -> InferenceRequest:
+        """With a stream's usage asked for."""
+        settle(body)
+        stream = body.pop("stream", False)
+        shows_cost = bool((given.get("usage") or {}).get("include"))
+        shows_usage: ShownUsage = "at the end" if stream and shows_cost else "never"
+        if stream:
+            asked = body.get("stream_options") or {}
+            if asked.get("include_usage"):
+                shows_usage = "always" if asked.get("continuous_usage_stats") else "at the end"
+            body["stream"] = True
+            body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
+        return InferenceRequest(
+            self,
+            model,
+            stream,
+            shows_usage,
+            body.get("max_completion_tokens") or body.get("max_tokens", self.default_output_tokens),
+            body,
+            (given.get("metadata") or {}).get("conversation_id"),
+            given.get("safety_identifier") or given.get("user"),
+            self.choices(body),
+            needs_of(body),
+            shows_cost,
+            body_bytes=body_bytes,
+        )
+
+    def choices(self, body: Mapping[str, Any]) -> int:
+        """How many answers a checked body asks for."""
+        answers: int = body.get("n", 1)
+        return answers
+
+    def reader(self, admitted: Admitted, count: EngineCount) -> GenerationReader:
+        """Of the one grammar that they share."""
+        return GenerationReader(admitted, count)
+
+
+class GenerationReader:
+    """Takes the count of tokens in, and shows of it what was asked for.
+
+    vLLM writes compact JSON and escapes quotes inside strings, so `,"usage":{` with bare quotes can only be the field
+    itself: cutting it out needs no parsing.
+    """
+
+    __slots__ = ("_admitted", "_count", "_request", "complete")
+
+    def __init__(self, admitted: Admitted, count: EngineCount) -> None:
+        self._admitted = admitted
+        self._request = admitted.request
+        self._count = count
+        self.complete = False
+
+    def document(self, data: bytes) -> bytes:
+        """With its cost, if that was asked for. Raises `EngineBroke`."""
+        if BROKEN_OFF.search(data):
+            raise EngineBroke("the engine gave its answer up")
+        found = USAGE.match(data, data.rfind(USAGE_BEGINS))  # with log-probabilities, parsing all of it takes seconds
+        if found is None:
+            raise EngineBroke("the engine's answer has no count of tokens")
+        try:
+            self._count.final(orjson.loads(found[1]))
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise EngineBroke("the engine's count of tokens cannot be understood") from error
+        return self._with_cost(data) if self._request.shows_cost else data
+
+    def events(self, block: bytes) -> tuple[bytes, bytes | None]:
+        """Without comments, and with as much of the counts as the client asked for. Raises `EngineBroke`."""
+        failure = None
+        if FAILED in block or BROKEN_OFF.search(block):
+            block, failure = _cut_at_failure(block)
+        if block[:1] == b":" or b"\n\n:" in block:
+            block = COMMENT.sub(b"", block)
+        if (last := block.rfind(USAGE_BEGINS)) >= 0:
+            block = self._see_running_usage(block, last)
+        self.complete = block.endswith(DONE) or self.complete
+        return block, failure
+
+    def _see_running_usage(self, block: bytes, last: int) -> bytes:
+        """Take the counts of a block of events in, of which the last begins at `last`; return the block with as much of
+        them as the client asked for.
+
+        Raises `EngineBroke` for what is no count.
+        """
+        request = self._request
+        try:
+            if request.choices == 1 and NO_CHOICES not in block:
+                found = USAGE.match(block, last)
+                if found is None:
+                    raise TypeError("no count of tokens")
+                self._count.running(orjson.loads(found[1]))
+                if request.shows_usage == "always":
+                    return block
+                if block.find(USAGE_BEGINS) < last:
+                    return USAGE.sub(b"", block)
+                return block[:last] + block[found.end() :]
+            return b"".join(self._see_event(event + EVENT_END) for event in block.split(EVENT_END)[:-1])
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise EngineBroke("the engine's count of tokens cannot be understood") from error
+
+    def _see_event(self, event: bytes) -> bytes:
+        found = USAGE.search(event)
+        if found is None:
+            return event
+        request = self._request
+        if NO_CHOICES in event:
+            self._count.final(orjson.loads(found[1]))
+            if request.shows_cost:
+                return self._with_cost(event)
+            return event if request.shows_usage != "never" else b""
+        index = 0 if request.choices == 1 else orjson.loads(event.removeprefix(b"data: "))["choices"][0]["index"]
+        self._count.running(orjson.loads(found[1]), index, index // (request.body.get("n") or 1))
+        return event if request.shows_usage == "always" else USAGE.sub(b"", event)
+
+    def _with_cost(self, data: bytes) -> bytes:
+        """The document or event with the final usage, and in it what that costs; null when no price is in force."""
+        found = USAGE.search(data)
+        if found is None:
+            raise EngineBroke("the engine's count of tokens cannot be understood")
+        end = found.end() - 1
+        return b'%b,"cost":%b%b' % (data[:end], self._cost(), data[end:])
+
+    def _cost(self) -> bytes:
+        price = self._admitted.bill.price
+        if price is None:
+            return b"null"
+        count = self._count
+        nano = cost_nano(count.prompt_tokens or 0, count.cached_tokens or 0, count.completion_tokens or 0, price)
+        return nano_to_dollars(nano).encode()
+
+
+def _cut_at_failure(block: bytes) -> tuple[bytes, bytes | None]:
+    """What came before the first event of a block that says that the engine failed, and that event."""
+    kept = b""
+    for event in block.split(EVENT_END)[:-1]:
+        if event.startswith(FAILED) or BROKEN_OFF.search(event):
+            return kept, event
+        kept += event + EVENT_END
+    return kept, None
