@@ -73,6 +73,10 @@ that do the same, because they render as the base does.
 """
 
 
+class EngineBroke(Exception):
+    """An engine's answer had begun and did not end properly, or cannot be understood."""
+
+
 class AnswerReader(Protocol):
     """Makes the client's answer of an engine's good one, in which the model has its public name by now, and takes the
     engine's count of tokens in. What it cannot understand is an `EngineBroke`.

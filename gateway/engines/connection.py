@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 
 import httptools
 
+from gateway.handoffs import EngineBroke
+
 HIGH_WATER_BYTES = 1 << 20
 """Unread answer bytes at which we stop reading from the engine, so that a slow client cannot fill our memory."""
 
@@ -27,10 +29,6 @@ class EngineUnreachable(Exception):
 
 class EngineTimeout(EngineUnreachable):
     """The engine took the request and did not begin an answer in time; it may be hung."""
-
-
-class EngineBroke(Exception):
-    """The answer had begun and did not end properly."""
 
 
 class _News:

@@ -5,32 +5,28 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
-from gateway.engines.connection import EngineBroke, EngineClient, EngineUnreachable
+from gateway.api.dialects import DIALECTS
+from gateway.engines.connection import EngineClient, EngineUnreachable
 from gateway.engines.probes import ProbeLog
 from gateway.engines.vllm.control import INFERENCE_PATHS, PROBE_TIMEOUT_S, ProbeRefused, Unreachable
-from gateway.handoffs import Endpoint
+from gateway.handoffs import Endpoint, EngineBroke
 
-QUESTIONS: Mapping[Endpoint, dict[str, Any]] = {
-    "chat": {"messages": [{"role": "user", "content": "Say hello."}]},
-    "completions": {"prompt": "Say hello."},
-}
-"""Nobody's engine has a reason to refuse these, but that its base has no chat template."""
 BUSY = (429, 503)
 
 
 async def ask_as_clients_do(client: EngineClient, probes: ProbeLog, model: str, endpoint: Endpoint) -> None:
-    """Have an engine answer a question of ours; the log gets what it cost.
+    """Have an engine answer a dialect's question; the log gets what it cost.
 
     Raises `ProbeRefused` when it refuses, or answers what no client can read, and `Unreachable` when it gives no
     answer now.
     """
-    name = secrets.token_hex(8)
-    body = {**QUESTIONS[endpoint], "model": model, "max_tokens": 2, "temperature": 0, "cache_salt": name}
+    name, dialect = secrets.token_hex(8), DIALECTS[endpoint]
+    assert dialect.question is not None, endpoint
+    body = dialect.engine_body({**dialect.question, "max_tokens": 2, "temperature": 0}, model, name)
     started_at_ms = time.time_ns() // 1_000_000
     usage: Any = None
     try:

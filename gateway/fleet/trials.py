@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from gateway.api.dialects import DIALECTS
 from gateway.engines.connection import EngineClient
 from gateway.engines.health import EngineRefused
 from gateway.engines.managed import ManagedEngine
@@ -22,7 +23,8 @@ from gateway.fleet.wire import Disputed
 from gateway.handoffs import Endpoint
 
 log = logging.getLogger("switchyard.fleet")
-ENDPOINTS: tuple[Endpoint, ...] = ("completions", "chat")
+ENDPOINTS = tuple(name for name, dialect in DIALECTS.items() if dialect.question is not None)
+"""What engines are asked on."""
 TRIAL_EVERY_S = 5.0
 """Of one engine and endpoint; whoever sends bad bodies makes it answer a few tokens of ours so often, and keeps nobody
 from having it tried on the other endpoint.
@@ -124,6 +126,8 @@ class Trials:
         )
 
     async def _require(self, engine: ManagedEngine, endpoint: Endpoint) -> None:
+        if endpoint not in ENDPOINTS:  # no question of ours would tell
+            return
         if engine.residency.base_name is None:
             raise EngineFault("the engine cannot serve its base model now")
         client = EngineClient(engine.url, engine.handling.api_key)
@@ -142,8 +146,8 @@ class Trials:
             client.close()
 
     def _must_answer(self, engine: ManagedEngine, endpoint: Endpoint) -> bool:
-        renders = engine.profile.renders_chats
-        return endpoint == "completions" or renders or (engine.declared.base_digest, endpoint) in self._answerable
+        talks = "messages" in (DIALECTS[endpoint].question or ())
+        return not talks or engine.profile.renders_chats or (engine.declared.base_digest, endpoint) in self._answerable
 
 
 async def _made_for_clients(engine: ManagedEngine) -> int:

@@ -16,10 +16,10 @@ from types import TracebackType
 from typing import Protocol
 from weakref import WeakValueDictionary
 
-from gateway.engines.connection import EngineBroke, EngineClient, EngineUnreachable
+from gateway.engines.connection import EngineClient, EngineUnreachable
 from gateway.engines.vllm.prompt_counting import TOKENIZE_PATH, questions
 from gateway.fleet.view import EngineView, FleetView, InFlight
-from gateway.handoffs import Arm, InferenceRequest
+from gateway.handoffs import Arm, EngineBroke, InferenceRequest
 
 MOST_BYTES = 131_072
 """Of a body that is counted; of longer ones bytes count."""

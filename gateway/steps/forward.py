@@ -15,14 +15,14 @@ from typing import Any, Protocol
 import orjson
 
 from gateway.api.fields.schema_faults import schema_fault
-from gateway.engines.connection import EngineBroke, EngineUnreachable, Exchange
+from gateway.engines.connection import EngineUnreachable, Exchange
 from gateway.engines.names import digest_in
 from gateway.engines.vllm.answers import events_without_extras, refusal_of, without_extras
 from gateway.engines.vllm.control import INFERENCE_PATHS, is_about_tool_parser
 from gateway.errors import BadRequest, EngineFailed
 from gateway.fleet.abilities import refusal as unsupported
 from gateway.fleet.view import CannotLoad, EngineView
-from gateway.handoffs import Admitted, EngineCount
+from gateway.handoffs import Admitted, EngineBroke, EngineCount
 
 EVENT_END = b"\n\n"
 ABOUT_GRAMMARS = re.compile(r"grammar|schema|regex", re.IGNORECASE)

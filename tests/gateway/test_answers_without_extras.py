@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.engines.connection import EngineBroke
 from gateway.engines.vllm.answers import events_without_extras, refusal_of, without_extras
 from gateway.errors import BadRequest
+from gateway.handoffs import EngineBroke
 
 OWN = {"stop_reason", "token_ids", "routed_experts", "reasoning", "prompt_logprobs", "prompt_token_ids", "prompt_text"}
 OWN |= {"kv_transfer_params", "ec_transfer_params", "metrics", "created_cache_tokens", "multimodal_tokens"}

@@ -9,14 +9,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.engines.connection import (
-    HIGH_WATER_BYTES,
-    EngineBroke,
-    EngineClient,
-    EngineTimeout,
-    EngineUnreachable,
-    Exchange,
-)
+from gateway.engines.connection import HIGH_WATER_BYTES, EngineClient, EngineTimeout, EngineUnreachable, Exchange
+from gateway.handoffs import EngineBroke
 from loadtest.testing import free_port
 from tests.support.raw_server import Answer, Connection, RawServer, chunked, document, raw_server
 

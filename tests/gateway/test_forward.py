@@ -7,9 +7,9 @@ import asyncio
 import orjson
 import pytest
 
-from gateway.engines.connection import EngineBroke, EngineClient, EngineTimeout
+from gateway.engines.connection import EngineClient, EngineTimeout
 from gateway.errors import ApiError, EngineFailed
-from gateway.handoffs import ShownUsage
+from gateway.handoffs import EngineBroke, ShownUsage
 from registry.catalog.snapshot import TariffEntry
 from tests.support.admitted import NAME, PUBLIC
 from tests.support.forward_parts import (

@@ -16,8 +16,7 @@ import orjson
 from gateway.api.dialects.dialect import Dialect
 from gateway.api.fields.needs import needs_of
 from gateway.api.fields.settled import settle
-from gateway.engines.connection import EngineBroke
-from gateway.handoffs import Admitted, EngineCount, InferenceRequest, ShownUsage
+from gateway.handoffs import Admitted, EngineBroke, EngineCount, InferenceRequest, ShownUsage
 from registry.money import cost_nano, nano_to_dollars
 
 USAGE_BEGINS = b',"usage":{'

@@ -12,8 +12,8 @@ import re
 
 import orjson
 
-from gateway.engines.connection import EngineBroke
 from gateway.errors import BadRequest
+from gateway.handoffs import EngineBroke
 
 _EXTRAS = re.compile(
     rb',"(?:(?:kv_transfer_params|ec_transfer_params|metrics|prompt_text|prompt_logprobs|prompt_token_ids|token_ids'
