@@ -92,6 +92,15 @@ def parse_ref(text: str, *, tenant: str | None = None) -> AdapterRef:
     return AdapterRef(owner, adapter, None, check_name(suffix, "alias"))
 
 
+def served_version(name: str) -> AdapterRef | None:
+    """The version that a usage row's public name is of, `None` for a base. For rows from before they had ids."""
+    try:
+        ref = parse_ref(name)
+    except InvalidInput:
+        return None
+    return None if ref.version is None else ref
+
+
 def parse_whole_adapter(name: str) -> AdapterRef:
     """Read `tenant/adapter` where a version or alias after it would be lost without a word. Raises `InvalidInput`."""
     if "@" in name:

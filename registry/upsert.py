@@ -14,7 +14,7 @@ from registry.tables import Base
 
 def upsert(
     session: Session,
-    model: type[Base],
+    into: type[Base] | Table,
     rows: Sequence[Mapping[str, Any]],
     *,
     replace: Collection[str] = (),
@@ -28,7 +28,8 @@ def upsert(
     """
     if not rows:
         return 0
-    table = cast("Table", model.__table__)  # not the class: the ORM would do work for each row
+    # Not the class: the ORM would do work for each row.
+    table = into if isinstance(into, Table) else cast("Table", into.__table__)
     statement = insert_into(session, table)
     changes = {name: statement.excluded[name] for name in replace}
     changes |= {name: table.c[name] + statement.excluded[name] for name in add}

@@ -24,9 +24,9 @@ from gateway.journal.recovery import Estate, take_over
 from gateway.journal.rows import row_of
 from gateway.journal.segments import DAMAGED, SegmentReader, writer_and_sequence
 from registry.errors import RegistryError
-from registry.ledger.corrections import TOKENS
 from registry.ledger.segments import RowsDigest, SegmentEntry
 from registry.ledger.store import Ledger
+from registry.ledger.usage_record import TOKENS
 
 log = logging.getLogger("switchyard.journal")
 T = TypeVar("T")

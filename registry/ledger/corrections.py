@@ -10,10 +10,9 @@ from sqlalchemy.orm import Session
 
 from registry.db import Database, now_ms
 from registry.errors import InvalidInput, NotFound
-from registry.ledger.rows import UsageCorrection, UsageRow
-from registry.ledger.usage_days import CORRECTABLE
+from registry.ledger.rows import USAGE, UsageCorrection
+from registry.ledger.usage_record import CORRECTABLE, UsageRow
 
-TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens")
 MOST = 2**62
 
 
@@ -50,7 +49,7 @@ def insert_correction(
     with db.write() as session:
         row = _row_of(session, attempt_id)
         earlier = _corrected(session, row.attempt_id)
-        before = {name: (getattr(row, name) or 0) + earlier[name] for name in CORRECTABLE}
+        before = {name: (getattr(row.end, name) or 0) + earlier[name] for name in CORRECTABLE}
         after = _after(before, deltas)
         unpriced = None
         if reprice is not None and "cost_nano" not in deltas:
@@ -74,15 +73,15 @@ def insert_correction(
 def _row_of(session: Session, name: str) -> UsageRow:
     """The attempt of this id, or the only one of the request of this id, locked: corrections of it come one after the
     other, each on what the one before has made of it. Raises `NotFound` or `InvalidInput`."""
-    row = session.get(UsageRow, name, with_for_update=True)
-    if row is not None:
-        return row
-    of_request = select(UsageRow).where(UsageRow.request_id == name).order_by(UsageRow.attempt_id)
-    rows = session.scalars(of_request.with_for_update()).all()
+    query = select(USAGE).order_by(USAGE.c.attempt_id).with_for_update()
+    found = session.execute(query.where(USAGE.c.attempt_id == name)).mappings().one_or_none()
+    if found is not None:
+        return UsageRow.of(found)
+    rows = list(map(UsageRow.of, session.execute(query.where(USAGE.c.request_id == name)).mappings()))
     if len(rows) == 1:
         return rows[0]
     if rows:
-        attempts = ", ".join(f"{one.attempt_id} ({one.outcome})" for one in rows)
+        attempts = ", ".join(f"{one.attempt_id} ({one.end.outcome})" for one in rows)
         raise InvalidInput(f"request {name[:80]} has {len(rows)} attempts; name one of {attempts}", param="attempt_id")
     raise NotFound(
         f"{name[:80]!r} is not in the ledger; name a request by its x-request-id, or an attempt. It is there a second "

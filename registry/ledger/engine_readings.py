@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, and_, case, func, or_, select
 from registry.db import Database
 from registry.fleet.rows import EngineReading
 from registry.ledger.corrections import corrections_by_attempt
-from registry.ledger.rows import UsageRow
+from registry.ledger.rows import USAGE
 from registry.names import SYSTEM
 from registry.upsert import upsert
 
@@ -89,7 +89,7 @@ class EngineReadings:
 
     def booked(self, first: Reading, last: Reading) -> list[Booked]:
         """The ledger's attempts on the readings' engine that ran, in whole or in part, between them; as corrected."""
-        row, corrections = UsageRow, corrections_by_attempt()
+        row, corrections = USAGE.c, corrections_by_attempt()
         system, lost = row.tenant == SYSTEM, row.outcome == "lost"
         inside = and_(
             row.started_at_ms >= first.answered_ms,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, or_, select
 
 from registry.db import Database
-from registry.ledger.rows import UsageRow
+from registry.ledger.rows import USAGE
 from registry.names import SYSTEM
 
 CHAT = "chat"
@@ -36,7 +36,7 @@ def count_lengths(db: Database, since_ms: int, newest: int = NEWEST) -> Iterator
     about how long an answer becomes that is let alone. One pass over the rows since then: about 1.3 s for a million on
     two slow cores in SQLite, and no database holds the interpreter meanwhile.
     """
-    row = UsageRow
+    row = USAGE.c
     adapter = func.rtrim(row.served_model, VERSION)
     place = func.row_number().over(
         partition_by=(row.tenant, adapter), order_by=(row.started_at_ms.desc(), row.attempt_id)

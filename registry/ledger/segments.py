@@ -6,16 +6,16 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from itertools import groupby
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Table, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from registry.db import Database
-from registry.ledger.corrections import TOKENS
-from registry.ledger.rows import UsageRow, UsageSegment
+from registry.ledger.rows import USAGE, UsageSegment
 from registry.ledger.usage_days import wrong_days
+from registry.ledger.usage_record import COLUMNS, TOKENS
 from registry.names import SYSTEM
 from registry.upsert import upsert
 
@@ -79,7 +79,7 @@ class RowsDigest:
         return f"{self._sum:016x}"
 
 
-_COLUMNS = tuple(sorted(UsageRow.__table__.columns.keys()))
+_COLUMNS = tuple(sorted(column.name for column in COLUMNS))
 ROWS_AT_ONCE = 5_000
 
 
@@ -125,8 +125,8 @@ def audit_rows(db: Database, on_disk: Sequence[Link]) -> list[str]:
 
 def _rows_by_segment(session: Session) -> dict[str, tuple[int, ...]]:
     """Attempts and sums of tokens."""
-    row = UsageRow
-    sums = (func.coalesce(func.sum(getattr(row, name)), 0) for name in TOKENS)
+    row = USAGE.c
+    sums = (func.coalesce(func.sum(row[name]), 0) for name in TOKENS)
     query = select(row.segment, func.count(), *sums).where(row.segment.is_not(None)).group_by(row.segment)
     return {name: tuple(figures) for name, *figures in session.execute(query)}
 
@@ -146,10 +146,8 @@ def _changed(session: Session, entries: Sequence[SegmentEntry]) -> Iterator[str]
     """Rows that are not as the journal had them."""
     proven = {entry.segment: entry.rows_digest for entry in entries if entry.rows_digest}
     found = {segment: RowsDigest() for segment in proven}
-    table = cast("Table", UsageRow.__table__)
-    for row in session.execute(
-        select(table).where(table.c.segment.is_not(None)).execution_options(yield_per=ROWS_AT_ONCE)
-    ).mappings():
+    query = select(USAGE).where(USAGE.c.segment.is_not(None)).execution_options(yield_per=ROWS_AT_ONCE)
+    for row in session.execute(query).mappings():
         if (digest := found.get(row["segment"])) is not None:
             digest.add(dict(row))
     for segment, digest in found.items():
@@ -164,7 +162,7 @@ def _summed_wrong(session: Session) -> Iterator[str]:
 
 def _without_segment(session: Session) -> Iterator[str]:
     """Every tenant's rows come by a journal; only what the controller asks engines itself does not."""
-    query = select(func.count()).where(UsageRow.segment.is_(None), UsageRow.tenant != SYSTEM)
+    query = select(func.count()).where(USAGE.c.segment.is_(None), USAGE.c.tenant != SYSTEM)
     if count := session.scalar(query):
         yield f"{count} attempts of tenants came by no journal"
 

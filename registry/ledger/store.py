@@ -6,15 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import case, exists, func, select
+from sqlalchemy import and_, case, exists, func, or_, select
 
+from registry.adapters.rows import Adapter
 from registry.db import Database
 from registry.errors import Conflict, NotFound
-from registry.ledger.corrections import TOKENS, Corrected, Reprice, insert_correction
-from registry.ledger.rows import UsageDay, UsageRow
+from registry.ledger.corrections import Corrected, Reprice, insert_correction
+from registry.ledger.rows import USAGE, USAGE_DAYS
 from registry.ledger.segments import Link, SegmentEntry, audit_rows, insert_entries
 from registry.ledger.usage_days import BILLED, sum_again, usage_between
-from registry.names import SYSTEM
+from registry.ledger.usage_record import COLUMNS, TOKENS
+from registry.names import SYSTEM, parse_ref
 from registry.prices.rows import ApiPrice, HostPrice
 from registry.upsert import upsert
 
@@ -80,12 +82,12 @@ class Ledger:
 
     def record(self, rows: Iterable[Mapping[str, Any]]) -> int:
         """Store attempts, ignoring those stored before; return how many were new."""
-        columns = UsageRow.__table__.columns.keys()
-        batch = [{name: row.get(name) for name in columns} for row in rows]  # a journal may be older than a column
+        names = [column.name for column in COLUMNS]
+        batch = [{name: row.get(name) for name in names} for row in rows]  # a journal may be older than a column
         if not batch:
             return 0
         with self._db.write() as session:
-            return upsert(session, UsageRow, batch)
+            return upsert(session, USAGE, batch)
 
     def close_segments(self, entries: Sequence[SegmentEntry]) -> None:
         """Journal segments of which every row is recorded: from now on `audit` misses rows that go."""
@@ -123,8 +125,11 @@ class Ledger:
 
     def per_second(self, adapter: str, since_ms: int, until_ms: int) -> list[SecondCount]:
         """Attempts on each version of `tenant/adapter` by the second in which they began, in `[since_ms, until_ms)`."""
-        row = UsageRow
+        row = USAGE.c
         second = row.started_at_ms - row.started_at_ms % 1000
+        ref = parse_ref(adapter)
+        adapter_id = select(Adapter.id).where(Adapter.tenant == ref.tenant, Adapter.name == ref.adapter)
+        of_old = row.served_model.startswith(f"{adapter}@", autoescape=True)
         query = (
             select(
                 second,
@@ -134,8 +139,8 @@ class Ledger:
                 func.min(row.started_at_ms),
                 func.max(row.started_at_ms),
             )
-            .where(row.tenant == adapter.partition("/")[0], row.started_at_ms >= since_ms, row.started_at_ms < until_ms)
-            .where(row.served_model.startswith(f"{adapter}@", autoescape=True))
+            .where(row.tenant == ref.tenant, row.started_at_ms >= since_ms, row.started_at_ms < until_ms)
+            .where(or_(row.adapter_id == adapter_id.scalar_subquery(), and_(row.adapter_id.is_(None), of_old)))
             .group_by(second, row.served_model)
             .order_by(second, row.served_model)
         )
@@ -147,30 +152,30 @@ class Ledger:
 
         Requests that named the version itself are not counted: they may go on for ever.
         """
-        row = UsageRow
+        row, ref = USAGE.c, parse_ref(served_model)
         query = select(func.count()).where(
             row.served_model == served_model,
             row.started_at_ms > after_ms,
             row.started_at_ms < until_ms,
-            ~row.requested_model.endswith("@" + served_model.rpartition("@")[2], autoescape=True),
+            row.requested_model.not_in((served_model, f"{ref.adapter}@{ref.version}")),
         )
         with self._db.read() as session:
             return session.execute(query).scalar_one()
 
     def recent(self, limit: int, tenant: str | None = None) -> list[dict[str, Any]]:
         """The newest attempts, newest first, as plain fields; those of `_system` only when they are asked for."""
-        query = select(UsageRow).order_by(UsageRow.started_at_ms.desc(), UsageRow.attempt_id).limit(limit)
-        query = query.where(UsageRow.tenant == tenant if tenant is not None else UsageRow.tenant != SYSTEM)
-        columns = [column.key for column in UsageRow.__table__.columns]
+        row = USAGE.c
+        query = select(USAGE).order_by(row.started_at_ms.desc(), row.attempt_id).limit(limit)
+        query = query.where(row.tenant == tenant if tenant is not None else row.tenant != SYSTEM)
         with self._db.read() as session:
-            return [{name: getattr(row, name) for name in columns} for row in session.scalars(query)]
+            return [dict(found) for found in session.execute(query).mappings()]
 
     def span_ms(self) -> tuple[int, int] | None:
         """Start of the first attempt and end of the last, also of our own probes; `None` when no tenant has used
         anything.
         """
-        tenants = exists().where(UsageDay.tenant != SYSTEM)
-        query = select(func.min(UsageDay.first_ms), func.max(UsageDay.last_ms)).where(tenants)
+        tenants = exists().where(USAGE_DAYS.c.tenant != SYSTEM)
+        query = select(func.min(USAGE_DAYS.c.first_ms), func.max(USAGE_DAYS.c.last_ms)).where(tenants)
         with self._db.read() as session:
             first, last = session.execute(query).one()
         return None if first is None or last is None else (first, last)

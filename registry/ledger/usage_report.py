@@ -1,28 +1,30 @@
-"""Who used what: attempts and tokens of a window by tenant, adapter, version, key or day."""
+"""Who used what: attempts and tokens of a window by tenant, adapter, version, key, day, split or arm."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
-from sqlalchemy import String, and_, case, cast, func, literal, select
+from sqlalchemy import FromClause, String, Subquery, and_, case, func, literal, select
 
 from registry.days import DAY_MS, as_datetime, date_of
 from registry.db import Database
 from registry.errors import InvalidInput
+from registry.ledger.models import ADAPTER_NAME, adapter_of, with_adapter, with_split
 from registry.ledger.refusals import within
 from registry.ledger.rows import RefusalDay
 from registry.ledger.usage_days import BILLED, usage_between
 from registry.money import nano_to_dollars
 from registry.names import SYSTEM
+from registry.swaps.rows import Split
 
-By = Literal["tenant", "adapter", "version", "key", "day"]
+By = Literal["tenant", "adapter", "version", "key", "day", "split", "arm"]
 """What one line stands for. Base models are adapters and versions of their own name."""
-NO_MODEL = "(none)"
-"""Name of the line of refusals that came before it was known which model would answer, or with which key."""
+NONE = "(none)"
+"""Name of the line of what no split has chosen, and of refusals that came before their model or key was known."""
 ADDED_UP = (
     "partial",
     "estimated",
@@ -44,7 +46,9 @@ class UsageLine:
     tenant: str | None
     """`None` where a line is of all tenants: by day, unless one tenant was asked for."""
     name: str
-    """The tenant, `tenant/adapter`, `tenant/adapter@1.0`, a key's id, or `YYYY-MM-DD` (UTC)."""
+    """The tenant, `tenant/adapter`, `tenant/adapter@1.0`, a key's id, `YYYY-MM-DD` (UTC), or
+    `tenant/adapter@alias split 3`, with `: 1.0` behind it for an arm.
+    """
     attempts: int
     ok: int
     client_aborted: int
@@ -152,35 +156,64 @@ def _mark(line: UsageLine) -> str:
 
 
 def _lines(db: Database, by: str, since_ms: int, until_ms: int, tenant: str | None) -> list[UsageLine]:
-    used = usage_between(since_ms, until_ms).c
-    names: dict[str, Any] = {
-        "tenant": used.tenant,
-        "adapter": used.served_model,
-        "version": used.served_model,
-        "key": used.key_id,
-        "day": cast(used.day, String),
-    }
-    owner = literal(tenant, String) if by == "day" else used.tenant
-    groups = (owner.label("owner"), names[by].label("name"))
+    between = usage_between(since_ms, until_ms)
+    used = between.c
+    named = _naming(by, between)
+    owner = (literal(tenant, String) if by == "day" else used.tenant).label("owner")
     figures = (
         used.attempts,
         *(case((used.outcome == outcome, used.attempts), else_=0) for outcome in ("ok", "client_aborted", "rejected")),
         *(used[name] for name in ADDED_UP),
         case((and_(used.outcome.in_(BILLED), used.tenant != SYSTEM), used.attempts), else_=0),
     )
-    query = select(*groups, *map(func.sum, figures)).group_by("owner", "name")
+    query = select(owner, *named.columns, *map(func.sum, figures)).select_from(named.rows)
+    query = query.group_by("owner", *named.columns)
     if tenant is not None:
         query = query.where(used.tenant == tenant)
     totals: dict[tuple[str | None, str], list[int]] = {}
     with db.read() as session:
-        for found in session.execute(query):
-            key = (found[0], _public(by, str(found[1])))
-            sums = map(int, found[2:])
+        for owned_by, *found in session.execute(query):
+            key = (owned_by, named.name(*found[: len(named.columns)]))
+            sums = map(int, found[len(named.columns) :])
             totals[key] = [a + b for a, b in zip(totals[key], sums, strict=True)] if key in totals else list(sums)
     refusals = _refusals(db, by, since_ms, until_ms, tenant)
     for key in refusals.keys() - totals.keys():
         totals[key] = [0] * len(figures)
     return sorted((_line(key, sums, refusals.get(key, {})) for key, sums in totals.items()), key=_mark)
+
+
+class _Naming(NamedTuple):
+    """What a line is called: by columns of the rows, from which `name` makes it."""
+
+    rows: FromClause
+    columns: tuple[Any, ...]
+    name: Callable[..., str]
+
+
+def _naming(by: str, between: Subquery) -> _Naming:
+    used = between.c
+    split = (used.split_id, ADAPTER_NAME, Split.alias)
+    match by:
+        case "adapter":
+            return _Naming(with_adapter(between), (ADAPTER_NAME, used.served_model), _adapter_or_base)
+        case "split":
+            return _Naming(with_split(between), split, _split_name)
+        case "arm":
+            return _Naming(with_split(between), (*split, used.arm), _split_name)
+        case "day":
+            return _Naming(between, (used.day,), date_of)
+    return _Naming(between, ({"tenant": used.tenant, "version": used.served_model, "key": used.key_id}[by],), str)
+
+
+def _split_name(split_id: int, adapter: str | None, alias: str | None, arm: str = "") -> str:
+    """`acme/triage@production split 3`, and `: 1.0` for an arm of it; `NONE` for what no split has chosen."""
+    if not split_id:
+        return NONE
+    return ("" if adapter is None else f"{adapter}@{alias} ") + f"split {split_id}" + (f": {arm}" if arm else "")
+
+
+def _adapter_or_base(named: str | None, served_model: str) -> str:
+    return adapter_of(named, served_model) or served_model
 
 
 def _refusals(
@@ -190,7 +223,8 @@ def _refusals(
     if since_ms >= until_ms:
         return {}
     row = RefusalDay
-    names: dict[str, Any] = {"tenant": row.tenant, "key": row.key_id, "day": cast(row.day, String)}
+    of_none = literal("", String)
+    names: dict[str, Any] = {"tenant": row.tenant, "key": row.key_id, "day": row.day, "split": of_none, "arm": of_none}
     owner = literal(tenant, String) if by == "day" else row.tenant
     groups = (owner.label("owner"), names.get(by, row.model).label("name"), row.reason)
     query = select(*groups, func.sum(row.refused)).where(within(since_ms, until_ms))
@@ -199,17 +233,11 @@ def _refusals(
         query = query.where(row.tenant == tenant)
     found: dict[tuple[str | None, str], dict[str, int]] = {}
     with db.read() as session:
-        for owned_by, name, reason, count in session.execute(query):
-            reasons = found.setdefault((owned_by, _public(by, str(name)) or NO_MODEL), {})
+        for owned_by, named, reason, count in session.execute(query):
+            name = date_of(named) if by == "day" else _adapter_or_base(None, named) if by == "adapter" else named
+            reasons = found.setdefault((owned_by, name or NONE), {})
             reasons[reason] = reasons.get(reason, 0) + int(count)
     return found
-
-
-def _public(by: str, name: str) -> str:
-    """How a line is called: an adapter without its version, a day as a date."""
-    if by == "day":
-        return date_of(int(name))
-    return name.partition("@")[0] if by == "adapter" else name
 
 
 def _line(key: tuple[str | None, str], sums: Sequence[int], refused: Mapping[str, int]) -> UsageLine:

@@ -9,6 +9,7 @@ from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from registry.db import Database
+from registry.ledger.models import ADAPTER_NAME, adapter_of, with_adapter
 from registry.ledger.rows import UsageSegment
 from registry.ledger.usage_days import BILLED, usage_between
 
@@ -60,17 +61,16 @@ class SpendingBooks:
 
 def _spent(session: Session, since_ms: int, until_ms: int) -> Iterator[tuple[str, str, Spent]]:
     """Scope, writer, and what was spent; a scope and a writer may come more than once."""
-    used = usage_between(since_ms, until_ms).c
+    between = usage_between(since_ms, until_ms)
+    used = between.c
     billed = used.outcome.in_(BILLED)
     figures = (used.cost_nano, used.prompt_tokens + used.completion_tokens, used.unpriced)
-    groups = (used.tenant, used.key_id, used.served_model, used.writer)
-    query = select(*groups, *(func.sum(case((billed, figure), else_=0)) for figure in figures)).group_by(*groups)
-    for tenant, key_id, model, writer, *sums in session.execute(query):
-        spent = Spent(*map(int, sums))
-        for scope in _scopes(tenant, key_id, model):
-            yield scope, writer, spent
-
-
-def _scopes(tenant: str, key_id: str, model: str) -> tuple[str, ...]:
-    adapter, is_version, _ = model.partition("@")
-    return (f"tenant:{tenant}", f"key:{key_id}", *((f"adapter:{adapter}",) if is_version else ()))
+    groups = (used.tenant, used.key_id, ADAPTER_NAME, used.served_model, used.writer)
+    sums = (func.sum(case((billed, figure), else_=0)) for figure in figures)
+    query = select(*groups, *sums).select_from(with_adapter(between)).group_by(*groups)
+    for tenant, key_id, named, model, writer, *amounts in session.execute(query):
+        spent = Spent(*map(int, amounts))
+        yield f"tenant:{tenant}", writer, spent
+        yield f"key:{key_id}", writer, spent
+        if adapter := adapter_of(named, model):
+            yield f"adapter:{adapter}", writer, spent

@@ -24,7 +24,7 @@ from registry.db import Database, now_ms
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.etags import alias_etag, require_match
 from registry.fleet.leadership import check_fence
-from registry.names import PRODUCTION, AdapterRef, check_name
+from registry.names import PRODUCTION, AdapterRef, check_name, parse_ref
 from registry.splits.ranges import FULL_WEIGHT
 from registry.splits.store import active_split, begin_split, end_split
 from registry.swaps.rows import Swap
@@ -85,7 +85,7 @@ class SwapInfo:
         """Where the traffic goes, for people: a version, or the arms with their percents."""
         if self.kind == "move":
             return self.to_version
-        return ", ".join(f"{arm.version.rpartition('@')[2]} {arm.weight / 100:g} %" for arm in self.arms)
+        return ", ".join(f"{parse_ref(arm.version).version} {arm.weight / 100:g} %" for arm in self.arms)
 
 
 class Swaps:

@@ -8,8 +8,8 @@ import typer
 
 from gateway.cost.correcting import reprice_by
 from gateway.journal.verify import Verification, verify
-from registry.ledger.corrections import TOKENS, Corrected
-from registry.ledger.usage_days import CORRECTABLE
+from registry.ledger.corrections import Corrected
+from registry.ledger.usage_record import CORRECTABLE, TOKENS
 from registry.money import nano_to_dollars
 from switchyard.commands.ledger_reconcile import reconcile_ledger
 from switchyard.console import actor, print_done, print_json, say

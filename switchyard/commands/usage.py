@@ -15,14 +15,14 @@ from switchyard.registry_access import open_registry
 
 
 def usage(
-    by: str = typer.Option("tenant", "--by", help="tenant, adapter, version, key or day."),
+    by: str = typer.Option("tenant", "--by", help="tenant, adapter, version, key, day, split or arm."),
     tenant: str | None = typer.Option(None, "--tenant", help="Only this tenant's; _system is what our probes used."),
     since: str | None = typer.Option(None, "--from", help="First day, YYYY-MM-DD (UTC); default: the beginning."),
     until: str | None = typer.Option(None, "--until", help="YYYY-MM-DD (UTC), exclusive; default: now."),
     json_output: bool = JsonFlag,
     csv_output: bool = typer.Option(False, "--csv", help="Print CSV with a heading."),
 ) -> None:
-    """Attempts, tokens and dollars by tenant, adapter, version, key or day. The newest are a second or two behind.
+    """Attempts, tokens and dollars by tenant, adapter, version, key, day, split or arm; up to a second or two ago.
 
     Attempts FAILED on our side (engine, load, gateway) or were INVALID (an engine said so; `rejected` in JSON). Those
     that were REFUSED (by a limit, a budget, for their body) never became attempts. – is the cost of what had no price.

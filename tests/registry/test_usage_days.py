@@ -14,7 +14,8 @@ from sqlalchemy import func, select, text
 from registry.days import DAY_MS
 from registry.db import MIGRATIONS, Database
 from registry.ledger.store import Ledger
-from registry.ledger.usage_days import CORRECTABLE, CORRECTIONS, usage_between, wrong_days
+from registry.ledger.usage_days import CORRECTIONS, usage_between, wrong_days
+from registry.ledger.usage_record import CORRECTABLE
 from registry.names import SYSTEM
 from registry.service import Registry
 from tests.support.usage_rows import usage_row
@@ -37,6 +38,9 @@ def drawn(seed: int, count: int = 300) -> list[dict[str, Any]]:
             tenant=draw.choice(("acme", "globex", SYSTEM)),
             key_id=draw.choice(("key-1", "key-2")),
             served_model=draw.choice(("acme/triage@1.0", "acme/triage@1.1", "tiny")),
+            adapter_id=draw.choice((None, 1)),
+            split_id=draw.choice((None, 3, 4)),
+            arm=draw.choice((None, "1.0", "1.1")),
             outcome=draw.choice(OUTCOMES),
             started_at_ms=began_ms,
             finished_at_ms=draw.choice((None, began_ms + draw.randrange(10_000))),

@@ -18,10 +18,13 @@ NEXT = "X-Switchyard-Next"
 
 
 class UsageLineDocument(Shape):
-    """Attempts of one tenant, adapter, version, key or day that began in the window."""
+    """Attempts of one tenant, adapter, version, key, day, split or arm that began in the window."""
 
     tenant: str | None = Field(description="Null where a line is of all tenants: by day, unless one was asked for.")
-    name: str = Field(description="The tenant, tenant/adapter, tenant/adapter@1.0, a key's id, or YYYY-MM-DD (UTC).")
+    name: str = Field(
+        description="The tenant, tenant/adapter, tenant/adapter@1.0, a key's id, YYYY-MM-DD (UTC), or "
+        "tenant/adapter@alias split 3, with ': 1.0' behind it for an arm."
+    )
     attempts: int = Field(description="Requests on engines; one that was tried twice counts twice.")
     ok: int = Field(description="Answered to the end.")
     client_aborted: int = Field(description="The client left before the end.")
