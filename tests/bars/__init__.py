@@ -2,9 +2,10 @@
 
 A bar is a module of this package: its file's name is the bar's name, the first line of its docstring says what it
 measures, and `run(folder, scale)` measures it, with an empty folder to work in. Adding a bar is adding a file; what
-several of them need is in `support`. A module with `SHRINKS = False` has no smaller scale: `make test` leaves it out.
+several of them need is in `support`.
 
-What a bar promises is of two kinds. `bars` hold on every machine and at every scale: `make test` insists on them.
+What a bar promises is of two kinds. `bars` hold on every machine and at every scale: `make test` insists on those of
+the three bars that it runs, small.
 `speed` is what the machine has a say in, such as milliseconds and ratios of them: only a full run is held against it.
 """
 
@@ -40,11 +41,6 @@ def names() -> list[str]:
 def bar(name: str) -> Bar:
     """The bar of that name."""
     return cast(Bar, importlib.import_module(f"{__name__}.{name}"))
-
-
-def shrinking() -> list[str]:
-    """Bars that can be run at a fraction of their scale."""
-    return [name for name in names() if getattr(bar(name), "SHRINKS", True)]
 
 
 def measure(name: str, scale: float) -> dict[str, Any]:

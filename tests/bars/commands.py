@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-SHRINKS = False
 RUNS, LIMIT_S = 5, 0.5
 COMMANDS = (
     *("tenants list", "keys list", "adapters list", "swaps list", "limits list", "limits budgets", "tariff list"),

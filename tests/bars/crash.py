@@ -18,8 +18,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from tests.bars.support.gateways import GatewayProcess, gateway_process
 from tests.bars.support.witness import Testimony, testify, witness
 from tests.live.installation import ROOT
 from tests.support.stack import CHAT, MESSAGES, House, open_house
+from tests.support.waiting import wait_until_async
 
 KILLS, ROWS, STREAMS, TOKENS = 50, 1_000_000, 12, 12
 SEED = 20_261_126
@@ -113,6 +115,11 @@ def _kill_single(house: House, engine_url: str, kills: int, draw: random.Random)
     return complete
 
 
+def _replaced(gateway: GatewayProcess, before: Sequence[int]) -> bool:
+    workers = _workers(gateway)
+    return set(workers) != set(before) and len(workers) >= 2
+
+
 def _kill_workers(house: House, engine_url: str, kills: int, draw: random.Random) -> list[str]:
     with gateway_process(house.settings.state_dir, [engine_url], workers=2) as gateway:
 
@@ -121,8 +128,7 @@ def _kill_workers(house: House, engine_url: str, kills: int, draw: random.Random
                 before = _workers(gateway)
                 await asyncio.sleep(draw.uniform(0.1, 0.6))
                 os.kill(draw.choice(before), signal.SIGKILL)
-                while set(_workers(gateway)) == set(before) or len(_workers(gateway)) < 2:
-                    await asyncio.sleep(0.05)
+                await wait_until_async("another worker", partial(_replaced, gateway, before))
             await asyncio.sleep(0.3)
 
         return asyncio.run(_streams(house, gateway, kill))

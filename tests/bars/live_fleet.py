@@ -31,7 +31,6 @@ from tests.bars.support.load import traffic
 from tests.live.installation import ROOT, default_base_folder
 from tests.support.waiting import wait_until
 
-SHRINKS = False
 SLOW_S = 60.0
 """Two engines of which one starts, on two cores: answers are slow, and slowness is no sign of a fault here."""
 LOADED = re.compile(r"(?:loaded \S+ on|took engine) (\S+) (?:over )?in ([0-9.]+) s")

@@ -21,7 +21,6 @@ from tests.bars.support.engines import EngineProcess
 from tests.bars.support.gateways import gateway_process
 from tests.live.installation import ROOT, default_base_folder
 
-SHRINKS = False
 REQUESTS, CONCURRENCY = 300, 4
 START_DEADLINE_S, QUIET_S = 400.0, 10.0
 STEPS_TO_STOP = 4

@@ -9,7 +9,6 @@ from typing import Any
 from tests.bars.support.commands import last_json
 from tests.live.installation import default_base_folder, real_installation
 
-SHRINKS = False
 ACCURACY, MARGIN_POINTS = 0.85, 20
 
 

@@ -13,7 +13,6 @@ import psutil
 
 from tests.live.installation import ROOT
 
-SHRINKS = False
 FIRST_ANSWER_LIMIT_S, SECOND_ANSWER_LIMIT_S = 480, 100
 
 

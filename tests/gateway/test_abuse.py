@@ -27,7 +27,7 @@ from loadtest.testing import free_port
 from registry.catalog.snapshot import VersionEntry
 from tests.support.fleet_parts import FirstTerm, managed_engine
 from tests.support.stack import CHAT, MESSAGES, House, Stack, run_stack
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_until, wait_until_async
 
 
 def request_with(schema: dict[str, Any]) -> bytes:
@@ -181,8 +181,7 @@ async def connected(
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, port=port, http=protocol, lifespan="off", log_config=None))
     serving = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
+    await wait_until_async("the server to start", lambda: server.started)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         yield reader, writer

@@ -19,7 +19,7 @@ from gateway.serving.protocol import BoundedProtocol
 from gateway.steps.admit import Places
 from loadtest.testing import free_port
 from tests.support.stack import CHAT, Stack, open_house, run_stack
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_until, wait_until_async
 
 BODIES = 8
 
@@ -185,8 +185,7 @@ async def test_a_body_that_was_refused_before_it_came_is_read_no_faster_than_it_
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(refuse, port=port, http=protocol, lifespan="off", log_config=None))
     serving = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
+    await wait_until_async("the server to start", lambda: server.started)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"

@@ -19,7 +19,7 @@ from registry.fleet.workers import LEASE_MS
 from registry.names import parse_ref
 from tests.bars.support.gateways import GatewayProcess, gateway_process
 from tests.support.stack import CHAT, MESSAGES, House, Stack, locked, run_stack
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_until, wait_until_async
 
 NAME = "acme/triage"
 LONGER_THAN_A_LEASE_S = LEASE_MS / 1000 + 0.3
@@ -124,9 +124,7 @@ async def test_who_lapses_and_who_does_not(house: House) -> None:
     assert owing.lapsed, "somebody has moved on without it"
     assert paused.lapsed, "nobody knows that it lives"
     house.publish(NAME)
-    async with asyncio.timeout(5.0):
-        while owing.lapsed or len(changes) < 2:
-            await asyncio.sleep(0.01)
+    await wait_until_async("both to have read", lambda: not owing.lapsed and len(changes) >= 2)
     assert {worker.id for worker in registry.workers.live()} == {"healthy", "owing"}
     for task in running:
         task.cancel()
@@ -137,9 +135,7 @@ async def test_whose_lease_was_not_renewed_lapses_with_it_however_often_it_has_l
     house.publish(NAME)
     watch = CatalogWatch(house.registry, "w", "", 0.05)
     running = asyncio.create_task(watch.run(lambda: None))
-    async with asyncio.timeout(5.0):
-        while not house.registry.workers.live():
-            await asyncio.sleep(0.01)
+    await wait_until_async("its lease", house.registry.workers.live)
     leased_until_s = time.monotonic() + LEASE_MS / 1000
     await asyncio.sleep(0.6)  # it looks on, and its next report is not due
     running.cancel()
@@ -147,6 +143,11 @@ async def test_whose_lease_was_not_renewed_lapses_with_it_however_often_it_has_l
     await asyncio.sleep(leased_until_s - time.monotonic())
     assert house.registry.workers.live() == []
     assert watch.lapsed
+
+
+def _is_current(house: House, watch: CatalogWatch) -> bool:
+    assert not watch.lapsed
+    return watch.current.revision >= house.registry.db.catalog_revision()
 
 
 async def test_while_nobody_can_write_no_lease_is_renewed_and_nobody_lapses(house: House) -> None:
@@ -176,10 +177,7 @@ async def test_while_the_database_is_away_nobody_lapses_because_nothing_can_move
     with writable.begin() as connection:
         connection.execute(text("ALTER TABLE away RENAME TO catalog_revision"))
     house.publish(NAME)
-    async with asyncio.timeout(5.0):
-        while watch.current.revision < house.registry.db.catalog_revision():
-            assert not watch.lapsed
-            await asyncio.sleep(0.01)
+    await wait_until_async("the newest catalog", lambda: _is_current(house, watch))
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
@@ -195,10 +193,7 @@ async def test_while_the_database_hangs_nobody_lapses_either(house: House) -> No
             assert not watch.lapsed
             await asyncio.sleep(0.01)
     house.publish(NAME)
-    async with asyncio.timeout(5.0):
-        while watch.current.revision < house.registry.db.catalog_revision():
-            assert not watch.lapsed
-            await asyncio.sleep(0.01)
+    await wait_until_async("the newest catalog", lambda: _is_current(house, watch))
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
@@ -212,8 +207,6 @@ async def test_who_was_out_of_touch_before_the_database_went_away_stays_so_until
         for _ in range(40):
             assert watch.lapsed
             await asyncio.sleep(0.1)
-    async with asyncio.timeout(5.0):
-        while watch.lapsed:
-            await asyncio.sleep(0.01)
+    await wait_until_async("it to have read", lambda: not watch.lapsed)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

@@ -13,6 +13,7 @@ from gateway.engines.connection import HIGH_WATER_BYTES, EngineClient, EngineTim
 from gateway.handoffs import EngineBroke
 from loadtest.testing import free_port
 from tests.support.raw_server import Answer, Connection, RawServer, chunked, document, raw_server
+from tests.support.waiting import DEADLINE_S, wait_until_async
 
 PATH = b"/v1/completions"
 
@@ -102,8 +103,7 @@ async def test_no_more_idle_connections_are_kept_than_allowed() -> None:
 
     async with engine(answer, idle_limit=2) as (client, server):
         asked = [asyncio.create_task(body_of(client)) for _ in range(5)]
-        while len(server.requests) < 5:
-            await asyncio.sleep(0.001)
+        await wait_until_async("five requests", lambda: len(server.requests) == 5)
         gate.set()
         await asyncio.gather(*asked)
         assert len(client._idle) == 2
@@ -269,8 +269,7 @@ async def test_a_cancelled_wait_closes_the_socket() -> None:
 
     async with engine(answer) as (client, server):
         asking = asyncio.create_task(body_of(client))
-        while not server.requests:
-            await asyncio.sleep(0.001)
+        await wait_until_async("the request", lambda: server.requests)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
@@ -289,10 +288,12 @@ async def test_a_slow_reader_stops_the_engine_instead_of_filling_our_memory() ->
 
     async with engine(answer) as (client, _):
         async with post(client) as exchange:
+            await wait_until_async("its buffer to be full", lambda: exchange.connection._unread > HIGH_WATER_BYTES)
             before = -1
-            while before != sent:
-                before = sent
-                await asyncio.sleep(0.05)
+            async with asyncio.timeout(DEADLINE_S):
+                while before != sent:
+                    before = sent
+                    await asyncio.sleep(0.05)
             assert exchange.connection._unread <= HIGH_WATER_BYTES + 1_048_576
             assert sent < size
             assert len(await exchange.body(5.0)) == size
@@ -308,10 +309,11 @@ async def test_a_connection_with_an_answer_that_nobody_read_is_not_used_again() 
     async with engine(answer) as (client, _):
         async with post(client) as exchange:
             got = 0
-            while got + exchange.connection._unread < big:
-                if exchange.connection._unread > HIGH_WATER_BYTES:
-                    got += len(exchange.connection.read())
-                await asyncio.sleep(0.001)
+            async with asyncio.timeout(DEADLINE_S):
+                while got + exchange.connection._unread < big:
+                    if exchange.connection._unread > HIGH_WATER_BYTES:
+                        got += len(exchange.connection.read())
+                    await asyncio.sleep(0.001)
             assert exchange.connection.complete
         assert not client._idle
         assert await body_of(client) == b"x"

@@ -19,7 +19,7 @@ from tests.support.fleet_parts import NOBODY, controller_of, managed_engine
 from tests.support.link_parts import entry_of, office
 from tests.support.raw_server import Connection, document, raw_server
 from tests.support.stack import House, proof, run_stack
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_until, wait_until_async
 
 
 async def test_an_adapter_that_leaves_while_another_is_unloaded_does_not_stop_the_controller(house: House) -> None:
@@ -54,8 +54,7 @@ async def test_a_load_waits_while_a_new_boot_is_taken_over_and_is_not_taken_for_
         await engine.control.load_adapter("a-stranger", folder)
         await mock.faults(load_ms=100)
         taking_over = asyncio.create_task(engine.check(NOBODY, in_flight=0, heard_s=0.0))
-        while not engine.loading.locked():
-            await asyncio.sleep(0.001)
+        await wait_until_async("the load to begin", engine.loading.locked)
         async with engine.loading:
             resident = await engine.load(1, "sha256:" + "1" * 64, folder, full_proof=False)
         assert await taking_over
@@ -75,11 +74,9 @@ async def test_an_engine_that_never_answers_does_not_hold_up_the_others(house: H
         controller = controller_of(house, silent.url, mock.url, zero_adapter=zero, check_interval_s=0.05)
         running = asyncio.create_task(controller.run())
         async with asyncio.timeout(1.5):  # the silent engine's check takes longer
-            while controller.engines[1].health.state != "up":
-                await asyncio.sleep(0.01)
+            await wait_until_async("the engine to be up", lambda: controller.engines[1].health.state == "up")
             await mock.stop()
-            while controller.engines[1].health.state == "up":
-                await asyncio.sleep(0.01)
+            await wait_until_async("the engine to be down", lambda: controller.engines[1].health.state != "up")
         running.cancel()
         await controller.close()
 

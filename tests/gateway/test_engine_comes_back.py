@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 from gateway.engines.managed import ManagedEngine
 from gateway.fleet import trials
 from tests.support.stack import House, Stack, proof, run, run_stack
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_until, wait_until_async
 
 NAMES = [f"acme/task-{number}" for number in range(3)]
 
@@ -27,8 +26,7 @@ class Gate:
         examine = trials.Trials.examine
 
         async def held_up(own: trials.Trials, engine: ManagedEngine) -> None:
-            while not self.open.is_set() and engine.url not in self.passes:
-                await asyncio.sleep(0.005)
+            await wait_until_async("the gate to open", lambda: self.open.is_set() or engine.url in self.passes)
             await examine(own, engine)
 
         monkeypatch.setattr(trials.Trials, "examine", held_up)

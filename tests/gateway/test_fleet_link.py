@@ -19,7 +19,7 @@ from registry.names import parse_ref
 from tests.support.fleet_parts import PlayedWorker, engines_at, played_worker
 from tests.support.link_parts import entry_of, follower, office, played_office, real_worker, resident
 from tests.support.stack import House
-from tests.support.waiting import never, wait_until_async
+from tests.support.waiting import DEADLINE_S, never, wait_until_async
 
 
 def sees(worker: FleetWorker, urls: tuple[str, ...]) -> bool:
@@ -235,9 +235,7 @@ async def test_a_load_that_nobody_waits_for_any_more_is_asked_for_anew(house: Ho
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.05):
                     await worker.ensure("http://a:1", version)
-            while (message := await link.hear())["kind"] != "ensure":
-                pass
-            asked.append(message["id"])
+            asked.append((await link.hear_of("kind", "ensure"))["id"])
         assert asked[0] != asked[1]
         assert len(worker.loads) == 0
 
@@ -324,15 +322,13 @@ async def test_a_worker_confirms_nothing_of_a_new_controller_that_it_has_not_hea
             first = await links.get()
             assert (await first.hear())["kind"] == "hello"
             first.say(Welcome(1), revision=500)
-            while (await first.hear())["seen"] != 500:
-                pass
+            await first.hear_of("seen", 500)
         async with played_office(house, "second") as links:
             second = await links.get()
             assert (await second.hear())["kind"] == "hello"
             assert (await second.hear())["seen"] == -1, "500 was the predecessor's"
             second.say(Welcome(2), revision=3)
-            while (await second.hear())["seen"] != 3:
-                pass
+            await second.hear_of("seen", 3)
 
 
 async def test_an_engine_that_the_controller_does_not_manage_is_dropped(house: House) -> None:
@@ -360,8 +356,9 @@ async def test_a_worker_serves_what_its_old_controller_published_until_the_new_o
         hello = await second.hear()
         assert set(hello["trusted"]) == {"a-7-1", "base"}, "the new one is told what its workers route to"
         second.say(Welcome(2), engines_at("http://a:1"), revision=0)
-        while (await second.hear())["seen"] != 0:
-            assert resident(worker, 7) == "a-7-1"
+        async with asyncio.timeout(DEADLINE_S):
+            while (await second.hear())["seen"] != 0:
+                assert resident(worker, 7) == "a-7-1"
         assert resident(worker, 7) == "a-7-1"
         second.say(engine("a-7-2"), revision=1)
         await wait_until_async("what the new one found", lambda: resident(worker, 7) == "a-7-2")

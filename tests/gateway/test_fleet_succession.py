@@ -17,7 +17,7 @@ from registry.names import parse_ref
 from tests.support.adapter_folders import TinyBase
 from tests.support.link_parts import entry_of, follower, office, played_office, real_worker, resident
 from tests.support.stack import House, proof
-from tests.support.waiting import never, wait_until_async
+from tests.support.waiting import DEADLINE_S, never, wait_until_async
 
 CONTROLLER_THAT_FREEZES = """
 import asyncio, sys
@@ -53,9 +53,10 @@ async def test_what_workers_route_to_is_never_out_of_the_routes_nor_proven_again
             await wait_until_async("the worker to know", lambda: resident(worker, version.id) == name)
         before = await mock.state()
         async with office(house, mock.url) as (controller, _):
-            while controller.engines[0].health.state != "up" or not controller.hub.links:
-                assert resident(worker, version.id) == name
-                await asyncio.sleep(0)
+            async with asyncio.timeout(DEADLINE_S):
+                while controller.engines[0].health.state != "up" or not controller.hub.links:
+                    assert resident(worker, version.id) == name
+                    await asyncio.sleep(0)
             for _ in range(200):
                 assert resident(worker, version.id) == name
                 await asyncio.sleep(0.001)
@@ -214,7 +215,7 @@ async def test_a_load_that_was_given_up_and_ended_later_does_not_keep_its_place(
         async def loaded() -> bool:
             return "a-1234567812345678-1-7" in (await mock.state())["loaded"]
 
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(DEADLINE_S):
             while await loaded():
                 await asyncio.sleep(0.02)
 

@@ -15,7 +15,7 @@ from registry.names import AdapterRef, parse_ref
 from registry.swaps.report import report_swap
 from registry.swaps.store import SwapInfo
 from tests.support.stack import CHAT, MESSAGES, House, Stack, run, run_stack
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_until, wait_until_async
 
 TRIAGE = AdapterRef("acme", "triage", None, "production")
 ONE, TWO = "acme/triage@1.0", "acme/triage@1.1"
@@ -76,8 +76,7 @@ async def keep_asking(stack: Stack, stop: asyncio.Event, turns: list[Turn]) -> N
 
 async def rounds_more(turns: list[Turn], load: asyncio.Task[None], rounds: int = 3) -> None:
     target = len(turns) + rounds * CALLERS
-    while len(turns) < target and not load.done():
-        await asyncio.sleep(0.01)
+    await wait_until_async("more answers", lambda: len(turns) >= target or load.done())
 
 
 async def test_a_ramp_to_a_cold_version_under_traffic_fails_no_request_and_none_waits_for_its_load(

@@ -17,7 +17,7 @@ from registry.adapters.aliases import move_alias
 from registry.errors import AdapterRefused, Conflict, InvalidInput, NotFound
 from registry.names import AdapterRef, parse_ref
 from tests.support.stack import CHAT, MESSAGES, TEXT, House, Stack, proof, run, run_stack
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_until, wait_until_async
 
 TRIAGE = AdapterRef("acme", "triage", None, "production")
 
@@ -80,8 +80,7 @@ async def keep_asking(stack: Stack, stop: asyncio.Event, done: list[Asked]) -> N
 async def hundred_more(done: list[Asked], load: asyncio.Task[None]) -> None:
     """So that at least fifty of them also began after now."""
     target = len(done) + 100
-    while len(done) < target and not load.done():
-        await asyncio.sleep(0.01)
+    await wait_until_async("more answers", lambda: len(done) >= target or load.done())
 
 
 async def test_a_promote_under_load_fails_no_request_and_every_answer_is_of_a_version_that_was_current(

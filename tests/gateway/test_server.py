@@ -77,8 +77,11 @@ def get(path: str) -> str:
 
 def read_document(connection: socket.socket) -> None:
     """The whole answer of `/document`."""
-    while not connection.recv(1000).endswith(b"hello"):
-        pass
+    answer = b""
+    while not answer.endswith(b"hello"):
+        piece = connection.recv(1000)
+        assert piece, f"the connection ended after {answer!r}"
+        answer += piece
 
 
 def test_answers_are_what_http_wants_one_after_the_other_on_a_connection(port: int) -> None:
@@ -206,6 +209,8 @@ def test_a_rest_that_was_in_time_leaves_the_connection_open(port: int, monkeypat
             read_document(connection)
             time.sleep(0.1)
             connection.sendall(b"123456789")
+        connection.sendall(f"{get('/document')}\r\nhost: x\r\n\r\n".encode())
+        read_document(connection)
 
 
 @pytest.mark.parametrize(

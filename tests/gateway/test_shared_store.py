@@ -87,8 +87,7 @@ def test_two_gateways_spend_one_budget(house: House, server: ValkeyServer) -> No
     with two_gateways(house, limits_store=server.connection_url) as gateways:
         limit(house, gateways, daily_tokens=2_000)
         assert [lends(gateway) for gateway in gateways] == ["borrowed", "borrowed"]
-        while sum(tokens_of(house, gateway) for gateway in gateways):
-            pass
+        wait_until("all to be spent", lambda: not sum(tokens_of(house, gateway) for gateway in gateways))
 
         def refused_for_good() -> bool:
             answer = ask(house, gateways[0], 10)

@@ -89,6 +89,7 @@ async def test_a_load_that_happened_already_is_no_error_for_the_same_folder(
 ) -> None:
     await control.load_adapter(NAME, adapter)
     await control.load_adapter(NAME, adapter)
+    assert NAME in await control.models()
 
 
 async def test_a_name_that_stands_for_another_folder_is_refused(

@@ -14,6 +14,7 @@ from gateway.samples import samples
 from registry.names import parse_ref
 from registry.service import Registry
 from tests.live.installation import ROOT, Live
+from tests.support.waiting import wait_until_async
 
 TICKET, REVIEW = (sample.request for sample in samples(ROOT / "examples"))
 SWAP_REQUESTS, SWAP_CONCURRENCY = 60, 24
@@ -146,8 +147,7 @@ async def test_a_new_version_is_swapped_in_under_traffic_and_no_request_fails(li
                     seen.append((began, time.time(), model))
 
         traffic = [asyncio.create_task(one(index)) for index in range(SWAP_REQUESTS)]
-        while len(seen) < SWAP_REQUESTS // 6:
-            await asyncio.sleep(0.02)
+        await wait_until_async("the first answers", lambda: len(seen) >= SWAP_REQUESTS // 6)
         promote_began = time.time()
         promoted = await asyncio.to_thread(live.switchyard, "adapters", "promote", trained_1_1, "--json")
         promote_ended = time.time()

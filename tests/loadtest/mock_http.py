@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from loadtest.testing import MockEngine, run_mock_engine
+from tests.support.waiting import DEADLINE_S
 
 IDS = [11, 22, 33, 44]
 
@@ -58,8 +59,9 @@ async def stream_of(http: httpx.AsyncClient, into: list[str] | None = None, **bo
 
 async def running(engine: MockEngine, requests: int) -> None:
     """Return when so many requests run."""
-    while (await engine.state())["running"] != requests:
-        await asyncio.sleep(0.005)
+    async with asyncio.timeout(DEADLINE_S):
+        while (await engine.state())["running"] != requests:
+            await asyncio.sleep(0.005)
 
 
 async def logprob(http: httpx.AsyncClient, position: int, model: str = "base") -> float:

@@ -19,6 +19,7 @@ from loadtest.figures import percentile, summary, table
 from loadtest.overhead import Target, benchmark
 from loadtest.promote_under_load import Load, Record, Window, report
 from loadtest.testing import MockEngine, free_port, run_mock_engine
+from tests.support.waiting import wait_until_async
 
 
 @pytest.fixture
@@ -158,8 +159,7 @@ async def flipping() -> AsyncIterator[tuple[FlippingGateway, str]]:
     app, port = FlippingGateway(), free_port()
     server = uvicorn.Server(uvicorn.Config(app, port=port, lifespan="off", log_level="critical", ws="none"))
     serving = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
+    await wait_until_async("the server to start", lambda: server.started)
     yield app, f"http://127.0.0.1:{port}"
     server.should_exit = True
     await serving

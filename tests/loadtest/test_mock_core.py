@@ -14,6 +14,7 @@ import pytest
 
 from loadtest.folders import write_adapter, write_proof
 from tests.loadtest.mock_http import IDS, complete, load, logprob, mock, running, steps, stream_of, text
+from tests.support.waiting import DEADLINE_S, wait_until_async
 
 LONG: dict[str, Any] = {"max_tokens": 20, "ignore_eos": True}
 
@@ -61,8 +62,7 @@ async def test_a_hung_core_freezes_streams_answers_and_loads_and_all_go_on_after
         seen: list[str] = []
         stream, whole = asyncio.create_task(stream_of(http, into=seen, **LONG)), asyncio.create_task(complete(http))
         await running(engine, 2)
-        while len(seen) < 3:
-            await asyncio.sleep(0.005)
+        await wait_until_async("three events", lambda: len(seen) >= 3)
         await engine.faults(hang=True)
         late = asyncio.create_task(complete(http))
         loading = asyncio.create_task(load(http, "one", write_adapter(tmp_path / "one")))
@@ -90,8 +90,9 @@ async def test_a_client_that_leaves_a_hung_core_is_counted(tmp_path: Path) -> No
         with pytest.raises(httpx.ReadTimeout):
             await http.post("/v1/load_lora_adapter", json=body, timeout=0.1)
         await engine.faults(hang=False)
-        while "one" not in (await engine.state())["loaded"]:  # the caller has gone, the load has not
-            await asyncio.sleep(0.005)
+        async with asyncio.timeout(DEADLINE_S):
+            while "one" not in (await engine.state())["loaded"]:  # the caller has gone, the load has not
+                await asyncio.sleep(0.005)
 
 
 async def test_steps_are_counted_while_a_long_answer_is_made_and_for_the_shortest() -> None:

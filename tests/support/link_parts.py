@@ -18,6 +18,7 @@ from registry.catalog.snapshot import VersionEntry
 from tests.support.adapter_folders import TinyBase
 from tests.support.fleet_parts import PlayedWorker, controller_of, hub_of, played_worker
 from tests.support.stack import House
+from tests.support.waiting import DEADLINE_S
 
 
 def entry_of(house: House, version_id: int) -> VersionEntry:
@@ -135,6 +136,13 @@ class PlayedController:
 
     async def hear(self) -> dict[str, Any]:
         message: dict[str, Any] = orjson.loads(await self._reader.readline())
+        return message
+
+    async def hear_of(self, key: str, value: object) -> dict[str, Any]:
+        """The next message that has this value."""
+        async with asyncio.timeout(DEADLINE_S):
+            while (message := await self.hear()).get(key) != value:
+                pass
         return message
 
     def say(self, *messages: FromController, revision: int | None = None) -> None:

@@ -21,7 +21,7 @@ from gateway.fleet.controller import Controller
 from gateway.fleet.worker import FleetWorker
 from gateway.serving.server import server_config
 from gateway.settings import GatewaySettings
-from loadtest.folders import write_adapter
+from loadtest.folders import write_adapter, write_proof
 from loadtest.mock_engine.options import Faults, Options
 from loadtest.testing import MockEngine, free_port
 from registry.adapters.version_rows import VersionInfo
@@ -82,12 +82,14 @@ class House:
         """The secret of a new key; its scope is `inference` unless told otherwise."""
         return self.registry.tenants.create_key(tenant, scopes=scopes or ("inference",)).secret
 
-    def publish(self, name: str, **options: Any) -> VersionInfo:
-        """Publish the next version of `tenant/adapter`; `options` are `write_adapter`'s."""
+    def publish(self, name: str, proof: Mapping[str, Any] | None = None, **options: Any) -> VersionInfo:
+        """Publish the next version of `tenant/adapter`; `options` go to `write_adapter`."""
         self._seed += 1
         source = write_adapter(
             self.folder / "sources" / str(self._seed), TinyBase().config, **{"seed": self._seed, **options}
         )
+        if proof is not None:
+            write_proof(source, proof)
         tenant, _, adapter = name.partition("/")
         return self.registry.adapters.publish(
             tenant=tenant, adapter=adapter, folder=source, base=BASE, lineage={"source": "test"}

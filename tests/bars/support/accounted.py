@@ -30,6 +30,7 @@ from gateway.journal.journal import Journal
 from gateway.metrics import Metrics
 from gateway.serving.server import Server, server_config
 from gateway.settings import GatewaySettings
+from tests.support.waiting import wait_until
 
 READY, VARY, TIME, FIGURES, SAMPLES = "ready", "vary", "time", "figures", "samples"
 EVERYTHING, NO_JOURNAL, NO_LIMITS, NO_METRICS = VARIANTS = "everything", "no journal", "no limits", "no metrics"
@@ -255,8 +256,7 @@ def main() -> None:
     server = Server(server_config(gateway, settings.host, settings.port, grace_s=5))
 
     def obey() -> None:
-        while not server.started:
-            time.sleep(0.01)
+        wait_until("the server to start", lambda: server.started)
         orders = Orders(gateway, Syncs())
         print(READY, flush=True)
         for line in sys.stdin:
