@@ -62,20 +62,36 @@ def stocked_postgres(postgres: PostgresServer, stocked_state: Path, tmp_path_fac
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Modules that say BOTH_DATABASES run on both; the others on SQLite alone, because that is quicker."""
+    """What opens the registry runs on both databases, but for modules and tests that say `SQLITE_ALONE` or name one."""
     given = any("database_url" in marker.args[0] for marker in metafunc.definition.iter_markers("parametrize"))
     if "database_url" in metafunc.fixturenames and not given:
-        both = getattr(metafunc.module, "BOTH_DATABASES", False)
-        metafunc.parametrize("database_url", ["sqlite", "postgresql"] if both else ["sqlite"], indirect=True)
+        alone = getattr(metafunc.module, "SQLITE_ALONE", False)
+        metafunc.parametrize("database_url", ["sqlite"] if alone else ["sqlite", "postgresql"], indirect=True)
 
 
 @pytest.fixture
-def database_url(request: pytest.FixtureRequest) -> str | None:
-    """A stocked database for one test, of each kind; `None` is the SQLite file of the state folder."""
+def database_url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str | None]:
+    """A stocked database for one test, of each kind; `None` is the SQLite file of the state folder.
+
+    It is in the environment too: whatever opens the state folder, in this process or another one, gets it.
+    """
     if request.param == "sqlite":
-        return None
+        yield None
+        return
     server: PostgresServer = request.getfixturevalue("postgres")
-    return server.copy_of(request.getfixturevalue("stocked_postgres"))
+    url = server.copy_of(request.getfixturevalue("stocked_postgres"))
+    monkeypatch.setenv("SWITCHYARD_DATABASE_URL", url)
+    yield url
+    server.drop(url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database without a schema, of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'registry.db'}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.empty_database()
 
 
 @pytest.fixture

@@ -15,8 +15,6 @@ from registry.swaps.store import DONE, DRAINING, FAILED, FLIPPED, PRELOADING, RE
 from tests.registry.conftest import TRIAGE, Shop
 from tests.support.usage_rows import usage_row
 
-BOTH_DATABASES = True
-
 PRODUCTION = parse_ref("acme/triage")
 
 

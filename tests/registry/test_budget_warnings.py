@@ -11,8 +11,6 @@ from registry.db import now_ms
 from registry.limits.budget_warnings import KEPT_MS, BudgetWarningBooks, Crossing, Notice
 from registry.service import Registry
 
-BOTH_DATABASES = True
-
 LEASE_MS = 60_000
 
 

@@ -26,8 +26,6 @@ from registry.tenants.rows import ModelMap, Tenant
 from tests.registry.conftest import Shop
 from tests.support.adapter_folders import TinyBase, base_tensors
 
-BOTH_DATABASES = True
-
 
 class Clerk:
     """Does one thing or another to a registry, by chance, as people do: some of it is refused."""

@@ -26,6 +26,8 @@ from tests.support.adapter_folders import (
     write_adapter,
 )
 
+SQLITE_ALONE = True  # what is read of a folder is no matter of the database
+
 SLOW = "(" * 20 + ".+" + ")+" * 20 + "x"
 ODD: list[Any] = [
     None, True, False, 0, -1, 1, 8, 2**62, 1.5, -0.0, 1e300, "", "x", "a.b", ".*", SLOW, "\x1b[31m", "ü", "\u202e",

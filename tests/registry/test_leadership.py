@@ -25,7 +25,6 @@ from pathlib import Path
 from registry.service import Registry
 from registry.settings import RegistrySettings
 
-BOTH_DATABASES = True
 with Registry.open(RegistrySettings(state_dir=Path(sys.argv[1]))) as registry:
     print("ready", flush=True)
     sys.stdin.readline()

@@ -17,8 +17,6 @@ from registry.names import SYSTEM
 from registry.service import Registry
 from tests.support.usage_rows import usage_row
 
-BOTH_DATABASES = True
-
 
 def test_shipping_twice_records_once_and_keeps_the_first(registry: Registry) -> None:
     ledger = registry.ledger

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import Connection, inspect, text
 
 from registry.db import MIGRATIONS, Database
 from registry.errors import InvalidInput, RegistryError
@@ -25,70 +25,137 @@ ROOT = Path(__file__).parents[2]
 OPEN = "import sys; from pathlib import Path; from registry.db import Database; Database(sys.argv[1]).migrate()"
 
 
+SIDE_BY_SIDE = (
+    "INSERT INTO tenants VALUES ('acme', false, 1)",
+    "INSERT INTO base_models VALUES ('sha256:b', 'tiny', '{}', 1)",
+    "INSERT INTO adapters VALUES (1, 'acme', 'triage', 1)",
+    "INSERT INTO versions VALUES (1, 1, 1, 0, 'sha256:m', 'sha256:b', '{}', '{}', NULL, 1, false)",
+    *(
+        "INSERT INTO splits (id, adapter_id, alias, salt, arms, started_at_ms) "
+        f"VALUES ({id_}, 1, '{alias}', '', '[]', 1)"
+        for id_, alias in ((1, "production"), (2, "production"), (3, "canary"))
+    ),
+    *(
+        "INSERT INTO swaps (id, adapter_id, alias, expected_etag, to_version_id, state, detail, actor, reason, "
+        f"requested_at_ms) VALUES ({id_}, 1, 'production', 0, 1, 'requested', '{{}}', 'me', '', 1)"
+        for id_ in (1, 2)
+    ),
+)
+TRIGGERS = {
+    "sqlite": "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY 1",
+    "postgresql": "SELECT trigger_name, event_object_table, event_manipulation || action_timing || action_statement "
+    "FROM information_schema.triggers ORDER BY 1, 3",
+}
+INDEXES = {
+    "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY 1",
+    "postgresql": "SELECT indexname AS name, indexdef AS sql FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1",
+}
+
+
 def url(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
-def schema(path: Path) -> list[tuple[str, ...]]:
-    with closing(sqlite3.connect(path)) as connection:
-        return connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY 1, 2").fetchall()
+def configured(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    return config
 
 
-def test_a_fresh_database_is_what_the_models_say(tmp_path: Path) -> None:
-    db = Database(url(tmp_path / "registry.db"))
+@pytest.fixture
+def db(empty_url: str) -> Iterator[Database]:
+    db = Database(empty_url)
+    yield db
+    db.close()
+
+
+def triggers(db: Database) -> list[str]:
+    with db.engine.connect() as connection:
+        return [str(tuple(row)) for row in connection.execute(text(TRIGGERS[db.engine.dialect.name]))]
+
+
+def indexes(db: Database) -> dict[str, str]:
+    with db.engine.connect() as connection:
+        return {row.name: row.sql for row in connection.execute(text(INDEXES[db.engine.dialect.name]))}
+
+
+def schema(db: Database) -> list[str]:
+    found = inspect(db.engine)
+    tables = {name: found.get_columns(name) for name in found.get_table_names()}
+    columns = [
+        f"{name}.{one['name']} {one['type']!r} {one['nullable']}" for name in sorted(tables) for one in tables[name]
+    ]
+    return [*columns, *triggers(db), *map(str, indexes(db).items())]
+
+
+def test_a_fresh_database_is_what_the_models_say(db: Database) -> None:
     db.migrate()
     with db.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, whole_schema()) == []
     assert db.catalog_revision() == 0
-    db.close()
 
 
-def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
+def test_an_index_over_unfinished_rows_leaves_the_finished_ones_out(db: Database) -> None:
+    db.migrate()
+    partial = {name for name, sql in indexes(db).items() if "WHERE" in sql and "IS NULL" in sql}
+    assert partial == {"uq_splits_running", "uq_swaps_running", "ix_budget_warnings_undelivered"}
+
+
+def test_migrating_twice_changes_nothing(db: Database) -> None:
+    db.migrate()
+    before = schema(db)
+    db.migrate()
+    assert schema(db) == before
+
+
+def test_a_folder_that_is_not_there_is_made_for_the_database(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "down" / "registry.db"
-    db = Database(url(path))
-    db.migrate()
-    before = schema(path)
-    db.migrate()
-    db.close()
-    assert schema(path) == before
-
-
-def test_the_way_down_leaves_an_empty_database_and_the_way_up_works_again(tmp_path: Path) -> None:
-    path = tmp_path / "registry.db"
-    db = Database(url(path))
-    db.migrate()
-    before = schema(path)
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    with db.engine.execution_options(switchyard_write=True).begin() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, "base")
-    assert inspect(db.engine).get_table_names() == ["alembic_version"]
-    assert [row for row in schema(path) if row[0] == "trigger"] == []
-    db.migrate()
-    db.close()
-    assert schema(path) == before
-
-
-def test_a_migration_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "registry.db"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("CREATE TABLE swaps (in_the_way INTEGER)")
-    db = Database(url(path))
-    with pytest.raises(RegistryError, match="table swaps already exists"):
+    with closing(Database(url(path))) as db:
         db.migrate()
-    db.close()
-    assert [row[1] for row in schema(path)] == ["swaps"]
+    assert path.exists()
 
 
-def test_processes_that_open_a_new_database_at_once_all_find_it_ready(tmp_path: Path) -> None:
-    path = tmp_path / "registry.db"
-    command_line = [sys.executable, "-c", OPEN, url(path)]
+def test_the_way_down_leaves_an_empty_database_and_the_way_up_works_again(db: Database) -> None:
+    db.migrate()
+    before = schema(db)
+    with db.engine.execution_options(switchyard_write=True).begin() as connection:
+        command.downgrade(configured(connection), "base")
+    assert inspect(db.engine).get_table_names() == ["alembic_version"]
+    assert triggers(db) == []
+    db.migrate()
+    assert schema(db) == before
+
+
+def test_a_migration_that_fails_half_way_leaves_nothing(db: Database) -> None:
+    with db.engine.begin() as connection:
+        connection.execute(text("CREATE TABLE swaps (in_the_way INTEGER)"))
+    with pytest.raises(RegistryError, match=r'(table|relation) "?swaps"? already exists'):
+        db.migrate()
+    assert inspect(db.engine).get_table_names() == ["swaps"]
+
+
+def test_splits_and_swaps_that_ran_side_by_side_are_one_each_afterwards(db: Database) -> None:
+    with db.engine.execution_options(switchyard_write=True).begin() as connection:
+        command.upgrade(configured(connection), "0019")
+        for statement in SIDE_BY_SIDE:
+            connection.execute(text(statement))
+    db.migrate()
+    with db.read() as session:
+        running = session.execute(text("SELECT id FROM splits WHERE ended_at_ms IS NULL ORDER BY id")).scalars().all()
+        swaps = session.execute(text("SELECT id, state FROM swaps ORDER BY id")).all()
+    assert running == [2, 3], "the newest of each alias"
+    assert [tuple(swap) for swap in swaps] == [(1, "requested"), (2, "failed")], "the one that was asked for first"
+
+
+def test_processes_that_open_a_new_database_at_once_all_find_it_ready(empty_url: str) -> None:
+    command_line = [sys.executable, "-c", OPEN, empty_url]
     processes = [subprocess.Popen(command_line, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(3)]
     errors = [process.communicate(timeout=60)[1] for process in processes]
     assert errors == ["", "", ""]
-    assert Database(url(path)).catalog_revision() == 0
+    with closing(Database(empty_url)) as db:
+        assert db.catalog_revision() == 0
 
 
 @pytest.mark.parametrize(

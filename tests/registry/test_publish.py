@@ -133,7 +133,7 @@ def test_threads_that_publish_the_same_bytes_create_one_version(shop: Shop) -> N
 
 
 def test_two_processes_that_publish_at_once_get_consecutive_numbers(
-    state_dir: Path, make_adapter: Callable[[int], Path], tmp_path: Path
+    database_url: str | None, state_dir: Path, make_adapter: Callable[[int], Path], tmp_path: Path
 ) -> None:
     folders = [make_adapter(seed) for seed in range(20)]
     processes = [start("many", state_dir, tmp_path / "go", *folders[half::2]) for half in range(2)]

@@ -12,8 +12,6 @@ from registry.swaps.report import report_swap
 from registry.swaps.store import DONE, FLIPPED, PRELOADING, REQUESTED, SwapArm, SwapInfo
 from tests.registry.conftest import TRIAGE, Shop
 
-BOTH_DATABASES = True
-
 TENTH = {"1.0": 9000, "1.1": 1000}
 
 

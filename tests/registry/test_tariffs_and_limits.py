@@ -18,8 +18,6 @@ from registry.prices.rows import Tariff
 from registry.service import Registry
 from tests.registry.conftest import Shop
 
-BOTH_DATABASES = True
-
 PRICE: dict[str, Any] = {"input_dollars": "0.30", "output_dollars": "1.20", "source": "a test"}
 
 

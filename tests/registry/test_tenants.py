@@ -13,8 +13,6 @@ from registry.service import Registry
 from registry.tenants.store import hash_secret
 from tests.registry.conftest import Shop
 
-BOTH_DATABASES = True
-
 BAD_NAMES = ["", "Acme", "ac me", "-acme", "acme/x", "acme@x", "acme\n", "ácme", "a_b", "a.b", "x" * 64, "../etc"]
 
 

@@ -20,8 +20,6 @@ from registry.names import SYSTEM
 from registry.service import Registry
 from tests.support.usage_rows import usage_row
 
-BOTH_DATABASES = True
-
 DAYS = 4
 OUTCOMES = ("ok", "ok", "client_aborted", "engine_failed", "load_failed", "rejected", "lost")
 

@@ -17,8 +17,6 @@ from registry.names import SYSTEM
 from registry.service import Registry
 from tests.support.usage_rows import usage_row
 
-BOTH_DATABASES = True
-
 NOW = 3 * DAY_MS
 
 

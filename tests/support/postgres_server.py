@@ -22,7 +22,14 @@ from registry.db import Database
 
 START_DEADLINE_S = 30.0
 TEMPLATE = "template_of_tests"
-FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "listen_addresses=", "max_connections=200")
+FAST = (
+    "fsync=off",
+    "full_page_writes=off",
+    "synchronous_commit=off",
+    "listen_addresses=",
+    "max_connections=200",
+    "deadlock_timeout=100ms",
+)
 
 
 class PostgresServer:
@@ -57,6 +64,10 @@ class PostgresServer:
         self._made += 1
         self.run(f"CREATE DATABASE empty_{self._made}")
         return self.url(f"empty_{self._made}")
+
+    def drop(self, url: str) -> None:
+        """Take a database away, whoever is connected to it."""
+        self.run(f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
 
     def run(self, statement: str) -> None:
         """One statement on the server, outside of a transaction."""
