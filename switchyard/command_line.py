@@ -12,6 +12,8 @@ import typer
 import typer.main
 from typer.core import TyperGroup
 
+from switchyard.imports import quick_imports
+
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("up:up", "Start engine and gateway with two sample tenants; Ctrl-C stops all."),
     "gateway": ("gateway:gateway", "Run the gateway alone, in front of engines given by URL."),
@@ -43,7 +45,8 @@ def command_called(name: str) -> Any:
     from switchyard.typed import name_as_typed
 
     module, _, attribute = COMMANDS[name][0].partition(":")
-    found = getattr(importlib.import_module(f"switchyard.commands.{module}"), attribute)
+    with quick_imports():
+        found = getattr(importlib.import_module(f"switchyard.commands.{module}"), attribute)
     if not isinstance(found, typer.Typer):
         single = typer.Typer(add_completion=False)
         single.command()(found)

@@ -10,13 +10,16 @@ import getpass
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
+from itertools import zip_longest
 from typing import Any, TextIO
 
 import typer
+from rich.cells import cell_len, chop_cells
 
 NOTHING = "–"
 """Of a table's cell: there is nothing to be known."""
@@ -24,6 +27,7 @@ MOST_UNBROKEN = 40
 """Characters of a word that a table on a terminal keeps on one line."""
 WORD = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|\S+")
 """What a table on a terminal keeps on one line: a time is one word."""
+WORD_AFTER_SPACE = re.compile(rf"\s*(?:{WORD.pattern})")
 GAP = 2
 """Between the columns of a table."""
 
@@ -129,34 +133,46 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, em
     if not cells:
         say(empty)
         return
-    console = _console()
-    _encodable(sys.stdout)
-    if not console.is_terminal:
-        console.width = max(1, sum(_natural_widths(named, cells)) + GAP * len(named))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
     gone: list[int] = []
-    if _widths(named, cells, console.width) is None:
+    if _widths(named, cells, width) is None:
         gone = [at for at in range(1, len(named)) if all(row[at] in (NOTHING, "0") for row in cells)]
     kept = [at for at in range(len(named)) if at not in gone]
     left, rest = [named[at] for at in kept], [[row[at] for at in kept] for row in cells]
-    widths = _widths(left, rest, console.width)
-    if widths is not None:
-        console.print(_table(left, rest, widths))
-    else:
-        _print_paragraphs(console, left, rest)
+    widths = _widths(left, rest, width)
+    lines = _paragraphs(left, rest, width) if widths is None else _table(left, rest, widths)
+    _write("".join(f"{line}\n" for line in lines))
     if gone:
         say(f"0 or {NOTHING} in every row: {', '.join(named[at] for at in gone)}")
 
 
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], widths: Iterable[int]) -> Any:
-    from rich.table import Table
-    from rich.text import Text
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], widths: Sequence[int]) -> Iterator[str]:
+    for number, row in enumerate([headings, *rows]):
+        folded = [_folded(cell, width) for cell, width in zip(row, widths, strict=True)]
+        for parts in zip_longest(*folded, fillvalue=""):
+            filled = (part + " " * (width - cell_len(part)) for part, width in zip(parts, widths, strict=True))
+            line = (" " * GAP).join(filled).rstrip()
+            yield line if number else _bold(line)
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading, width in zip(headings, widths, strict=True):
-        table.add_column(Text(heading), overflow="fold", width=width)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    return table
+
+def _folded(text: str, width: int) -> list[str]:
+    """In lines of at most so many characters, without a broken word but those that are longer."""
+    if cell_len(text) <= width:
+        return [text]
+    lines, line = [], ""
+    for word in WORD_AFTER_SPACE.findall(text):
+        if cell_len(line + word) <= width:
+            line += word
+            continue
+        *whole, rest = chop_cells(word.lstrip(), width)
+        lines += [line, *whole] if line else whole
+        line = rest
+    return [*lines, line]
+
+
+def _bold(line: str) -> str:
+    styled = sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+    return f"\x1b[1m{line}\x1b[0m" if styled else line
 
 
 def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]], most: int) -> list[int] | None:
@@ -181,26 +197,21 @@ def _natural_widths(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> l
 
 
 def _longest(texts: Iterable[str]) -> int:
-    from rich.cells import cell_len
-
     return max(map(cell_len, texts), default=0)
 
 
-def _print_paragraphs(console: Any, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def _paragraphs(headings: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> Iterator[str]:
     """Each row: its first cell, and below it the others, all behind their headings."""
-    from rich.cells import cell_len
-    from rich.text import Text
-
     for row in rows:
-        console.print(Text(f"{headings[0]} {row[0]}", style="bold"))
+        yield from map(_bold, _folded(f"{headings[0]} {row[0]}", width))
         line = ""
         for heading, cell in zip(headings[1:], row[1:], strict=True):
             said = f"  {heading} {cell}"
-            if line and cell_len(line + said) > console.width:
-                console.print(Text(line))
+            if line and cell_len(line + said) > width:
+                yield from _folded(line, width)
                 line = ""
             line += said
-        console.print(Text(line))
+        yield from _folded(line, width)
 
 
 def _console(*, err: bool = False) -> Any:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from switchyard.imports import quick_imports
+
 if TYPE_CHECKING:
     from registry.service import Registry
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 @contextmanager
 def open_registry() -> Iterator[Registry]:
     """The registry of the settings in force; its SQL library is imported only now, so that `--help` is quick."""
-    from registry.service import Registry
-
+    with quick_imports():
+        from registry.service import Registry
     with Registry.open() as registry:
         yield registry

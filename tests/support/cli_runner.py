@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from collections.abc import Callable
@@ -49,6 +50,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
             switchyard.main()
         except SystemExit as stop:
             status = stop.code if isinstance(stop.code, int) else 0
+        finally:
+            gc.unfreeze()  # a command freezes what it has imported; here that would be what other tests left
         streams = capsys.readouterr()
         return Outcome(status, streams.out, streams.err)
 
