@@ -105,7 +105,7 @@ class Meter:
         Four characters a token is a rule of thumb for English, and no more than was held is ever booked. What was
         generated stays unknown, and so unmetered.
         """
-        if count.source is not None or not count.sent or not self._request.dialect.uses_tokens:
+        if count.source is not None or not count.sent:
             return Usage(count.prompt_tokens, count.cached_tokens, count.completion_tokens, count.source)
         body = self._request.body
         guess = math.ceil(len(orjson.dumps(body[self._request.dialect.prompt_field(body)])) / 4)

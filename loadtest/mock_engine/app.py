@@ -13,7 +13,7 @@ import orjson
 from loadtest.mock_engine.answers import Conversation, decode, tokenize
 from loadtest.mock_engine.engine import Engine
 from loadtest.mock_engine.inference import SocketBroken, infer
-from loadtest.mock_engine.jobs import chat_tokens, invalid, messages_of, parse_object, require_text
+from loadtest.mock_engine.jobs import chat_tokens, invalid, messages_of, parse_object, require_text, require_tokens
 from loadtest.mock_engine.metrics import exposition, state
 from loadtest.mock_engine.replies import model_cards
 from loadtest.mock_engine.wire import ClientGone, EngineError, Exchange, Receive, Scope, Send
@@ -34,6 +34,7 @@ class MockApp:
             "/version": {"GET": self.version},
             "/metrics": {"GET": self.metrics},
             "/tokenize": {"POST": self.tokenize},
+            "/detokenize": {"POST": self.detokenize},
             "/v1/models": {"GET": self.models},
             "/v1/chat/completions": {"POST": self.chat},
             "/v1/completions": {"POST": self.text},
@@ -119,6 +120,13 @@ class MockApp:
         self.engine.stats.tokenized += 1
         strings = [decode(token) for token in ids] if body.get("return_token_strs") else None
         reply = {"count": len(ids), "max_model_len": options.max_model_len, "tokens": ids, "token_strs": strings}
+        await exchange.answer(200, orjson.dumps(reply))
+
+    async def detokenize(self, exchange: Exchange) -> None:
+        """The words of ids; of texts that were tokenised, other ones than they had."""
+        body = await self._object(exchange)
+        self.engine.find(body.get("model") or "")
+        reply = {"prompt": "".join(decode(token) for token in require_tokens(body))}
         await exchange.answer(200, orjson.dumps(reply))
 
     async def models(self, exchange: Exchange) -> None:

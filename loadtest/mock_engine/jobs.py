@@ -117,6 +117,17 @@ def require_text(body: dict[str, Any], field: str) -> str:
     return str(body[field])
 
 
+def require_tokens(body: dict[str, Any]) -> list[int]:
+    """Token ids that must be there. Raises EngineError."""
+    if "tokens" not in body:
+        raise missing("tokens")
+    tokens = body["tokens"]
+    if not isinstance(tokens, list) or not all(type(token) is int and token >= 0 for token in tokens):
+        detail = {"type": "list_type", "loc": "body.tokens", "msg": "Input should be a valid list"}
+        raise invalid(detail, "body.tokens")
+    return tokens
+
+
 def parse_job(kind: Kind, body: dict[str, Any], request_id: str | None, options: Options) -> Job:
     """Check the body and count its tokens. Raises EngineError."""
     if kind == "chat":

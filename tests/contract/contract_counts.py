@@ -8,7 +8,7 @@ import pytest
 
 from gateway.api.dialects import DIALECTS
 from gateway.engines.vllm.prompt_counting import questions
-from tests.contract.contract_engine import MESSAGES, PROMPT, EngineUnderTest
+from tests.contract.contract_engine import MESSAGES, PROMPT, EngineUnderTest, error
 
 TOOLS = [
     {"type": "function", "function": {"name": f"look_up_{number}", "parameters": {"type": "object", "properties": {}}}}
@@ -80,3 +80,34 @@ async def test_a_prompt_that_may_be_cut_is_served_with_no_more_tokens(engine: En
     for prompt in (PROMPT, [5, 6, 7, 8, 9]):
         answer = await engine.complete(prompt=prompt, max_tokens=1, truncate_prompt_tokens=2)
         assert answer.json()["usage"]["prompt_tokens"] == 2
+
+
+async def test_detokenize_gives_a_text_for_ids_of_base_and_adapter(engine: EngineUnderTest) -> None:
+    for model in (engine.base, await engine.loaded()):
+        tokens = (await engine.http.post("/tokenize", json={"model": model, "prompt": PROMPT})).json()["tokens"]
+        answer = await engine.http.post("/detokenize", json={"model": model, "tokens": tokens})
+        assert answer.status_code == 200, answer.text
+        assert answer.content.startswith(b'{"prompt":"')
+        assert answer.json().keys() == {"prompt"}
+        again = await engine.http.post("/detokenize", json={"model": model, "tokens": tokens})
+        assert again.json() == answer.json()
+
+
+async def test_tokenize_and_detokenize_know_no_model_that_is_not_loaded(engine: EngineUnderTest) -> None:
+    for path, body in (("/tokenize", {"prompt": PROMPT}), ("/detokenize", {"tokens": [5]})):
+        answer = await engine.http.post(path, json={"model": engine.new_name(), **body})
+        assert error(answer) == (404, "NotFoundError", "model")
+
+
+async def test_tokenize_has_words_when_they_are_asked_for_and_null_else(engine: EngineUnderTest) -> None:
+    for asked in (True, False):
+        body = {"model": engine.base, "prompt": PROMPT, "return_token_strs": asked}
+        answer = (await engine.http.post("/tokenize", json=body)).json()
+        assert answer.keys() == {"count", "max_model_len", "tokens", "token_strs"}
+        assert (answer["token_strs"] is None) is not asked
+
+
+@pytest.mark.parametrize("tokens", ["x", [-1], ["x"]], ids=repr)
+async def test_detokenize_refuses_what_are_no_ids(engine: EngineUnderTest, tokens: Any) -> None:
+    answer = await engine.http.post("/detokenize", json={"model": engine.base, "tokens": tokens})
+    assert answer.status_code == 400

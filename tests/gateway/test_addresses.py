@@ -83,9 +83,9 @@ def test_the_sdk_works_with_base_urls_as_people_write_them(stack: Stack, suffix:
         ("/v1/chat/completions.json", "/v1/chat/completions"),
         ("/v1/readyz", "/readyz"),
         ("/v1/model", "/v1/models"),
-        ("/v1/embeddings", "/v1/chat/completions, /v1/completions, /v1/models"),
-        ("/", "/v1/chat/completions, /v1/completions, /v1/models"),
-        ("/" + "x" * 20_000, "/v1/chat/completions, /v1/completions, /v1/models"),
+        ("/v1/embeddings", "/v1/chat/completions, /v1/completions, /v1/tokenize, /v1/detokenize, /v1/models"),
+        ("/", "/v1/chat/completions, /v1/completions, /v1/tokenize, /v1/detokenize, /v1/models"),
+        ("/" + "x" * 20_000, "/v1/chat/completions, /v1/completions, /v1/tokenize, /v1/detokenize, /v1/models"),
     ],
 )
 def test_an_address_that_is_further_off_is_told_the_nearest(http: httpx.Client, path: str, meant: str) -> None:

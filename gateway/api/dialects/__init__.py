@@ -10,8 +10,10 @@ from collections.abc import Mapping
 
 from gateway.api.dialects.chat import Chat
 from gateway.api.dialects.completions import Completions
+from gateway.api.dialects.detokenize import Detokenize
 from gateway.api.dialects.dialect import Dialect
+from gateway.api.dialects.tokenize import Tokenize
 
-DIALECTS: Mapping[str, Dialect] = {one.name: one for one in (Chat(), Completions())}
+DIALECTS: Mapping[str, Dialect] = {one.name: one for one in (Chat(), Completions(), Tokenize(), Detokenize())}
 """By name."""
 BY_PATH: Mapping[str, Dialect] = {one.path: one for one in DIALECTS.values()}

@@ -16,7 +16,7 @@ from gateway.errors import BadRequest
 from gateway.handoffs import EngineBroke
 
 _EXTRAS = re.compile(
-    rb',"(?:(?:kv_transfer_params|ec_transfer_params|metrics|prompt_text|prompt_logprobs|prompt_token_ids|token_ids'
+    rb',"(?:(?:kv_transfer_params|ec_transfer_params|metrics|prompt_text|prompt_logprobs|prompt_token_ids|token_ids|token_strs'
     rb'|routed_experts|stop_reason|reasoning)":null'
     rb'|(?:created_cache_tokens|multimodal_tokens)":(?:null|\d+|\{[^{}]*\})(?=[,}]))'
 )

@@ -31,7 +31,12 @@ from gateway.engines.vllm.look import Look, read_look
 from gateway.handoffs import Endpoint
 from registry.bases.renderings import TEMPLATE_ARGUMENTS, Conversation
 
-INFERENCE_PATHS: Mapping[Endpoint, bytes] = {"chat": b"/v1/chat/completions", "completions": b"/v1/completions"}
+INFERENCE_PATHS: Mapping[Endpoint, bytes] = {
+    "chat": b"/v1/chat/completions",
+    "completions": b"/v1/completions",
+    "tokenize": b"/tokenize",
+    "detokenize": b"/detokenize",
+}
 """By dialect."""
 LOAD_TIMEOUT_S = 120.0
 CONTROL_TIMEOUT_S = 10.0

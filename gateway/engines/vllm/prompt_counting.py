@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from gateway.engines.vllm.control import ProbeRefused, Unintelligible, Unreachable, VllmControl
+from gateway.api.dialects.tokenize import renamed_thoughts
+from gateway.engines.vllm.control import INFERENCE_PATHS, ProbeRefused, Unintelligible, Unreachable, VllmControl
 
-TOKENIZE_PATH = b"/tokenize"
+TOKENIZE_PATH = INFERENCE_PATHS["tokenize"]
 _TAKEN = ("tools", "add_generation_prompt", "continue_final_message", "add_special_tokens")
 """Fields of a chat request that `/tokenize` takes as they are."""
 _TRIED_TOOL = {
@@ -56,7 +57,7 @@ def questions(body: Mapping[str, Any], understood: Set[str]) -> Questions | None
 def _of_chat(body: Mapping[str, Any]) -> dict[str, Any]:
     """Without a model's name: an adapter may be unloaded meanwhile, and all are tokenised alike."""
     asked = {name: body[name] for name in _TAKEN if name in body}
-    asked["messages"] = [_renamed(message) for message in body["messages"]]
+    asked["messages"] = [renamed_thoughts(message) for message in body["messages"]]
     variables = dict(body.get("chat_template_kwargs") or {})
     if body.get("documents") is not None:
         variables["documents"] = body["documents"]
@@ -66,16 +67,6 @@ def _of_chat(body: Mapping[str, Any]) -> dict[str, Any]:
     if variables:
         asked["chat_template_kwargs"] = variables
     return asked
-
-
-def _renamed(message: dict[str, Any]) -> dict[str, Any]:
-    """Thoughts under the name by which templates get them: vLLM translates the older one when it serves, only then."""
-    if "reasoning_content" not in message:
-        return message
-    kept = {name: value for name, value in message.items() if name != "reasoning_content"}
-    if kept.get("reasoning") is None:
-        kept["reasoning"] = message["reasoning_content"]
-    return kept
 
 
 async def counts_what_it_serves(control: VllmControl, model: str) -> bool:
