@@ -36,16 +36,25 @@ def house(postgres: PostgresServer, tmp_path: Path) -> Iterator[House]:
         yield house
 
 
-def switchyard(gateway: GatewayProcess, *arguments: str) -> Any:
-    done = subprocess.run(
+def command(gateway: GatewayProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-m", "switchyard", *arguments, "--json"],
         env=dict(gateway.environment),
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def switchyard(gateway: GatewayProcess, *arguments: str) -> Any:
+    done = command(gateway, *arguments)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def ask(client: httpx.Client, gateway: GatewayProcess) -> httpx.Response:
+    body = {"model": "acme/triage", "messages": MESSAGES, "max_tokens": 4}
+    return client.post(f"{gateway.url}/v1/chat/completions", json=body)
 
 
 def test_two_gateways_on_one_postgresql_serve_swap_and_keep_the_ledger(house: House) -> None:
@@ -56,18 +65,11 @@ def test_two_gateways_on_one_postgresql_serve_swap_and_keep_the_ledger(house: Ho
         gateway_process(house.settings.state_dir, [engine.url], database_url=url) as second,
         httpx.Client(headers={"Authorization": f"Bearer {house.keys['acme']}"}, timeout=20) as client,
     ):
-
-        def ask(gateway: GatewayProcess) -> Any:
-            body = {"model": "acme/triage", "messages": MESSAGES, "max_tokens": 4}
-            answer = client.post(f"{gateway.url}/v1/chat/completions", json=body)
-            assert answer.status_code == 200, answer.text
-            return answer.json()["model"]
-
-        assert [ask(first), ask(second)] == ["acme/triage@1.0"] * 2
+        assert [ask(client, one).json()["model"] for one in (first, second)] == ["acme/triage@1.0"] * 2
         assert len(switchyard(first, "fleet")["workers"]) == 2
         swap = switchyard(second, "adapters", "promote", "acme/triage@1.1")
         assert swap["state"] == "done"
-        assert [ask(first), ask(second)] == ["acme/triage@1.1"] * 2
+        assert [ask(client, one).json()["model"] for one in (first, second)] == ["acme/triage@1.1"] * 2
         switchyard(first, "limits", "set", "tenant:acme", "--requests-per-minute", "100")
         revoked = house.key("acme")
         house.registry.tenants.revoke_key(
@@ -77,6 +79,48 @@ def test_two_gateways_on_one_postgresql_serve_swap_and_keep_the_ledger(house: Ho
         lines = switchyard(first, "usage", "--by", "tenant")["lines"]
         assert 4 in [line["attempts"] for line in lines]  # the other one is _system's
         assert switchyard(second, "ledger", "verify")["problems"] == []
+
+
+def test_a_gateway_serves_through_a_restart_of_its_database_and_books_what_it_served_meanwhile(
+    house: House, postgres: PostgresServer
+) -> None:
+    house.registry.tariffs.add("tenant:acme", input_dollars="0", output_dollars="1000000", source="test")
+    url = house.settings.database_url
+    with (
+        run_engines(house, {}) as (engine,),
+        gateway_process(house.settings.state_dir, [engine.url], database_url=url) as gateway,
+        httpx.Client(headers={"Authorization": f"Bearer {house.keys['acme']}"}, timeout=20) as client,
+    ):
+        assert ask(client, gateway).json()["model"] == "acme/triage@1.0"
+        wait_until("the attempt in the ledger", lambda: house.usage(tenant="acme", outcome="ok"))
+
+        postgres.stop()
+        try:
+            assert [ask(client, gateway).status_code for _ in range(3)] == [200] * 3
+            refused = command(gateway, "limits", "list")
+        finally:
+            postgres.start()
+        assert refused.returncode == 1
+        assert refused.stderr.startswith("error: the database postgresql+psycopg://postgres@/")
+        assert "Traceback" not in refused.stderr
+
+        wait_until("four attempts in the ledger", lambda: len(house.usage(tenant="acme", outcome="ok")) == 4)
+        house.publish("acme/triage")
+        assert switchyard(gateway, "adapters", "promote", "acme/triage@1.2")["state"] == "done"
+        assert ask(client, gateway).json()["model"] == "acme/triage@1.2"
+        wait_until("five attempts in the ledger", lambda: len(house.usage(tenant="acme", outcome="ok")) == 5)
+        tokens = sum(row["completion_tokens"] for row in house.usage(tenant="acme"))
+        lines = switchyard(gateway, "usage", "--by", "tenant")["lines"]
+        assert [line["cost_dollars"] for line in lines if line["tenant"] == "acme"] == [str(tokens)]
+        switchyard(gateway, "limits", "set", "tenant:acme", "--daily-dollars", str(tokens))
+        spent = wait_until("the budget to be in force", lambda: _refusal(client, gateway))
+        assert spent["code"] == "insufficient_quota"
+        assert switchyard(gateway, "ledger", "verify")["problems"] == []
+
+
+def _refusal(client: httpx.Client, gateway: GatewayProcess) -> Any:
+    answer = ask(client, gateway)
+    return None if answer.status_code == 200 else answer.json()["error"]
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -35,9 +36,53 @@ FAST = (
 class PostgresServer:
     """A running server. Databases are copies of one that was migrated once."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, whom: dict[str, Any]) -> None:
         self._folder = folder
+        self._whom = whom
+        self._process: subprocess.Popen[bytes] | None = None
         self._made = 0
+
+    def start(self) -> None:
+        """Return when it answers; a folder that is new is made a server's first."""
+        data = self._folder / "data"
+        if not data.exists():
+            user = ("-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
+            initdb = [str(_binaries() / "initdb"), "-D", str(data), *user]
+            subprocess.run(initdb, cwd=self._folder, check=True, capture_output=True, timeout=120, **self._whom)
+        options = [part for option in FAST for part in ("-c", option)]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [_binaries() / "postgres", "-D", data, "-k", self._folder, *options],
+                cwd=self._folder,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                preexec_fn=die_with_parent(),
+                **self._whom,
+            )
+        self._wait_until_it_answers(self._process)
+
+    def stop(self) -> None:
+        """End it, and with it all connections; what was committed stays."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGINT)  # without waiting for its clients
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def _wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
+        ends, log = time.monotonic() + START_DEADLINE_S, self._folder / "log"
+        while True:
+            try:
+                self.run("SELECT 1")
+                return
+            except psycopg.OperationalError:
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < ends, log.read_text()
+                time.sleep(0.05)
 
     def url(self, database: str) -> str:
         """For SQLAlchemy."""
@@ -95,53 +140,10 @@ def _as_whom(folder: Path) -> dict[str, Any]:
 def postgres_server() -> Iterator[PostgresServer]:
     """Running for the time of the block."""
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # short: the path of a socket has 107 bytes at most
+    server = PostgresServer(folder, _as_whom(folder))
     try:
-        whom, data = _as_whom(folder), folder / "data"
-        initdb = [
-            str(_binaries() / "initdb"),
-            "-D",
-            str(data),
-            "-U",
-            "postgres",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "--no-sync",
-        ]
-        subprocess.run(initdb, cwd=folder, check=True, capture_output=True, timeout=120, **whom)
-        options = [part for option in FAST for part in ("-c", option)]
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [_binaries() / "postgres", "-D", data, "-k", folder, *options],
-                cwd=folder,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                preexec_fn=die_with_parent(),
-                **whom,
-            )
-        try:
-            server = PostgresServer(folder)
-            _wait_until_it_answers(server, process, folder / "log")
-            yield server
-        finally:
-            process.terminate()  # waits for its clients
-            try:
-                process.wait(1)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        server.start()
+        yield server
     finally:
+        server.stop()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _wait_until_it_answers(server: PostgresServer, process: subprocess.Popen[bytes], log: Path) -> None:
-    ends = time.monotonic() + START_DEADLINE_S
-    while True:
-        try:
-            server.run("SELECT 1")
-            return
-        except psycopg.OperationalError:
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < ends, log.read_text()
-            time.sleep(0.05)
