@@ -36,6 +36,10 @@ class AdminClient:
         """What an order at `/admin/v1` + `path` did."""
         return self._ask("POST", path, json=order)
 
+    def delete(self, path: str, **query: Any) -> Any:
+        """What taking away what is at `/admin/v1` + `path` did."""
+        return self._ask("DELETE", path, params=query)
+
     def pages(self, path: str, rows: str) -> dict[str, Any]:
         """The first page of a list, with the rows of all others added to the field `rows`."""
         whole = page = self.get(path, limit=PAGE_ROWS)

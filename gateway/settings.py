@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -16,11 +18,19 @@ if TYPE_CHECKING:
 
 STORES = ("valkey", "valkeys", "redis", "rediss", "unix")
 """Schemes of a `limits_store`."""
+ENGINE_KEY_VARIABLE = r"^SWITCHYARD_ENGINE_KEY_[A-Z0-9_]+$"
+"""Variables that engines' keys may be in: no order can have another secret of a host sent to an engine."""
 API_KEY = r"^[!-~]*$"
 """What can stand in a header: printable ASCII without spaces."""
 
 
 EVERY_INTERFACE = ("0.0.0.0", "::", "")  # noqa: S104
+
+
+def engine_key_in(variable: str) -> str | None:
+    """An engine's key in the environment; `None` where there is none that can stand in a header."""
+    key = os.environ.get(variable, "")
+    return key if key and re.fullmatch(API_KEY, key) else None
 
 
 def _reachable_at(host: str, port: int) -> str:
@@ -253,9 +263,17 @@ class GatewaySettings(RegistrySettings):
         return given
 
     def engine_key(self, engine: Engine) -> str | None:
-        """The --api-key of an engine: its own, else that of all engines."""
+        """The --api-key of an engine: that in its variable of this process's environment, or its own, else that of all
+        engines.
+        """
+        if engine.key_variable is not None:
+            return engine_key_in(engine.key_variable)
         own = next((one.api_key for one in self.declared_engines() if one.url == engine.url), None)
         return own or self.engine_api_key
+
+    def survives_prompt_logprobs(self, own: bool | None, platform: str) -> bool:
+        """Whether an engine may be asked for log-probabilities of prompts, if it says so itself or not."""
+        return next(said for said in (own, self.engine_prompt_logprobs, platform == "gpu") if said is not None)
 
     @property
     def admin_address(self) -> tuple[str, int] | None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from registry.catalog.snapshot import Catalog
     from registry.files.blobs import BlobStore
     from registry.fleet.drains import Drains
+    from registry.fleet.engines import AddedEngines
     from registry.fleet.leadership import Leadership
     from registry.fleet.workers import Workers
     from registry.ledger.engine_readings import EngineReadings
@@ -73,6 +74,7 @@ class Registry:
     workers: Store[Workers] = Store("registry.fleet.workers", "Workers")
     leadership: Store[Leadership] = Store("registry.fleet.leadership", "Leadership")
     drains: Store[Drains] = Store("registry.fleet.drains", "Drains")
+    added_engines: Store[AddedEngines] = Store("registry.fleet.engines", "AddedEngines")
     ledger: Store[Ledger] = Store("registry.ledger.store", "Ledger")
     refusals: Store[RefusalBooks] = Store("registry.ledger.refusals", "RefusalBooks")
     readings: Store[EngineReadings] = Store("registry.ledger.engine_readings", "EngineReadings")

@@ -57,6 +57,8 @@ def operators_router(web: FastAPI, house: House, worker: FleetWorker, gate: Admi
     @router.get("/metrics", dependencies=operator)
     async def metrics() -> Response:
         """Prometheus text format, of the worker that answers."""
+        for gauge in (house.metrics.engine_up, house.metrics.engine_refused, house.metrics.resident):
+            gauge.clear()  # of engines that have left the fleet, nothing is said
         for url, (state, _, resident) in worker.states().items():
             house.metrics.engine_up.labels(url).set(state in TAKES_TRAFFIC)
             house.metrics.engine_refused.labels(url).set(state == "refused")
@@ -82,9 +84,10 @@ def operators_router(web: FastAPI, house: House, worker: FleetWorker, gate: Admi
 def _details(house: House, worker: FleetWorker, background: Background) -> dict[str, Any]:
     states = worker.states()
     engines = {}
-    for declared in house.settings.declared_engines():
-        state, fault, _ = states.get(declared.url, ("new", "not contacted yet", 0))
-        engines[declared.url] = "ok" if state == "up" else f"{state}: {fault}" if fault else state
+    declared = worker.engines() if worker.informed.is_set() else house.settings.declared_engines()
+    for url in [engine.url for engine in declared]:
+        state, fault, _ = states.get(url, ("new", "not contacted yet", 0))
+        engines[url] = "ok" if state == "up" else f"{state}: {fault}" if fault else state
     return {
         "catalog_revision": house.catalog.current.revision,
         "controller": "linked" if worker.link.linked else "away",

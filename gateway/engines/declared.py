@@ -26,7 +26,8 @@ class Handling:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """An engine of this fleet."""
+    """An engine of this fleet. `leaving`: it is let go when no request runs on it any more."""
 
     engine: Engine
     handling: Handling
+    leaving: bool = False

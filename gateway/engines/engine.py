@@ -10,6 +10,8 @@ from typing import Literal
 from gateway.handoffs import Ability, Counts
 
 Kind = Literal["vllm"]
+Source = Literal["settings", "admin"]
+"""Who declares an engine: the settings of the gateway that leads, or an operator while it serves."""
 Platform = Literal["cpu", "gpu"]
 EngineState = Literal["new", "up", "draining", "slow", "hung", "starting", "down", "refused"]
 """Only `up` and `slow` take new requests: `slow` missed one check and may only be busy. `starting`: it answers, and is
@@ -35,6 +37,7 @@ class Engine:
     key_variable: str | None = None
     """Environment variable with its key; `None`: the settings have it, or it has none."""
     kind: Kind = "vllm"
+    source: Source = "settings"
 
 
 @dataclass(frozen=True, slots=True)

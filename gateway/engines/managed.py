@@ -39,6 +39,8 @@ class ManagedEngine:
         self.residency = Residency(declared.places, term)
         self.profile = Profile(declared, handling, self.control)
         self.bars = Bars()
+        self.leaving = False
+        """Whether it is to be let go when no request runs on it any more."""
         self.loading = asyncio.Lock()
         self._loads_since_base = 0
 

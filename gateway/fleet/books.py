@@ -71,6 +71,16 @@ class Books:
             self._wait(reading)
         await self._write(engines)
 
+    async def part_with(self, engine: ManagedEngine) -> None:
+        """An engine leaves the fleet: look once more at it if it works, and write down what it has counted."""
+        if engine.health.serves:
+            await self._look_once_more(engine)
+        if (reading := self._newest.pop(engine.url, None)) is not None:
+            self._wait(reading)
+        await self._write([engine])
+        self._kept.pop(engine.url, None)
+        self._kept_s.pop(engine.url, None)
+
     async def _look_once_more(self, engine: ManagedEngine) -> None:
         with suppress(EngineFault):
             look = await engine.control.look()

@@ -13,11 +13,10 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.catalog_watch import CatalogWatch
-from gateway.engines.declared import Declared
-from gateway.engines.managed import ManagedEngine
 from gateway.fleet.controller import Controller, ControllerSettings
+from gateway.fleet.engine_set import EngineSet
 from gateway.fleet.hub import Hub
-from gateway.fleet.sources import declared_fleet
+from gateway.fleet.sources import AdminSource, EngineSource, FixedSource, declared_fleet
 from gateway.fleet.wire import MAX_UNIX_PATH, Address
 from gateway.identity import Identity
 from gateway.settings import GatewaySettings
@@ -55,7 +54,7 @@ class Candidate:
         self,
         registry: Registry,
         catalog: Callable[[], Catalog],
-        declared: Sequence[Declared],
+        sources: Sequence[EngineSource],
         settings: ControllerSettings,
         *,
         holder: str,
@@ -65,7 +64,7 @@ class Candidate:
         self.controller: Controller | None = None
         self._registry = registry
         self._catalog = catalog
-        self._declared = declared
+        self._sources = sources
         self._settings = settings
         self._holder = holder
         self._address = address
@@ -99,7 +98,8 @@ class Candidate:
     async def _lead(self, term: HeldTerm, lease: Lease) -> None:
         log.info("controller of the fleet, term %d, at %s", term.token, self._address)
         hub = Hub(term.token, self._secret)
-        engines = [ManagedEngine(one.engine, one.handling, term.token) for one in self._declared]
+        engines = EngineSet(self._sources, term.token)
+        engines.adopt(await asyncio.to_thread(engines.read))
         controller = Controller(engines, self._registry, self._catalog, self._settings, hub, term)
         try:
             async with hub.serve(self._address, controller.snapshot, controller.requests.on_message):
@@ -155,7 +155,7 @@ def candidate_of(registry: Registry, settings: GatewaySettings, watch: CatalogWa
     return Candidate(
         registry,
         lambda: watch.current,
-        declared_fleet(registry, settings),
+        (FixedSource(declared_fleet(registry, settings)), AdminSource(registry, settings)),
         ControllerSettings(
             check_interval_s=settings.engine_check_s,
             reconcile_interval_s=5 * settings.engine_check_s,

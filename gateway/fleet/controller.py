@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,9 @@ from gateway.engines.managed import ManagedEngine
 from gateway.engines.vllm.control import EngineFault
 from gateway.fleet.books import Books
 from gateway.fleet.court import Court
+from gateway.fleet.departures import Departures
 from gateway.fleet.engine_checks import EngineChecks
+from gateway.fleet.engine_set import EngineSet
 from gateway.fleet.hub import Hub
 from gateway.fleet.loading import Loading, Term
 from gateway.fleet.placement import Placement
@@ -65,7 +67,7 @@ class Controller:
 
     def __init__(
         self,
-        engines: Sequence[ManagedEngine],
+        engines: EngineSet,
         registry: Registry,
         catalog: Callable[[], Catalog],
         settings: ControllerSettings,
@@ -102,6 +104,7 @@ class Controller:
             lambda: hub.trusted,
             lambda: not term.over,
         )
+        self.departures = Departures(self)
         self.trials = Trials(self._refuse)
         self._retrying: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
@@ -118,7 +121,7 @@ class Controller:
         A swap has every probe replayed, and may use the place that is kept free for it. An engine that this controller
         has not looked at yet is waited for, as the caller does not care that controllers change.
         """
-        engine = self.engine(engine_url)
+        engine = self.engines.at(engine_url)
         if engine is not None:
             await self.checks.looked_at(engine)
         if engine is None or not engine.health.serves:
@@ -129,7 +132,7 @@ class Controller:
 
     def lost(self, engine_url: str, name: str) -> None:
         """An engine said that it does not know an adapter that we thought resident."""
-        engine = self.engine(engine_url)
+        engine = self.engines.at(engine_url)
         if engine is not None:
             engine.forget(name)
         self.publish()
@@ -137,7 +140,7 @@ class Controller:
 
     def dispute(self, disputed: Disputed) -> None:
         """A worker says that an engine refused what it should perhaps have answered."""
-        engine = self.engine(disputed.url)
+        engine = self.engines.at(disputed.url)
         if engine is not None and self.trials.is_due(engine, disputed):
             self.errands.run(self.trials.try_now(engine, disputed.endpoint))
 
@@ -162,10 +165,6 @@ class Controller:
         self._wake.set()
 
     # What swaps and the admin API use
-
-    def engine(self, url: str) -> ManagedEngine | None:
-        """The engine at a URL."""
-        return next((engine for engine in self.engines if engine.url == url), None)
 
     def document(self) -> dict[str, Any]:
         """Everything that is known, for people. Workers are told of it first: who reads that an engine is out of
@@ -202,6 +201,7 @@ class Controller:
             await self.checks.check_all(reconcile=due)
             self.placement.observe_demand()
             self.publish()
+            await self.departures.let_go()
             if due or woken:
                 self.preload()
             if due:
@@ -229,17 +229,21 @@ class Controller:
         return self._settings.check_interval_s if all_serve else min(self._settings.check_interval_s, LOOK_FOR_LOST_S)
 
     async def _read_orders(self) -> None:
-        """Which workers live, and which engines are drained; without the database nothing is unloaded."""
+        """Which workers live, which engines there are, and which are drained; without the database nothing is unloaded,
+        and the engines are those that they were.
+        """
         try:
             live = await asyncio.to_thread(self._registry.workers.live)
             drains = await asyncio.to_thread(self._registry.drains.all)
-        except SQLAlchemyError as error:
+            declared = await asyncio.to_thread(self.engines.read)
+        except (SQLAlchemyError, OSError) as error:
             self.hub.expected = None
             log.warning("the database is away, so nothing is unloaded: %s", error)
             return
         self.hub.expected = frozenset(worker.id for worker in live)
+        self.engines.adopt(declared)
         for engine in self.engines:
-            engine.health.drained = engine.url in drains
+            engine.health.drained = engine.leaving or engine.url in drains
 
     async def close(self) -> None:
         """Stop loads and swaps, finish the books, close connections."""

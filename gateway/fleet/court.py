@@ -20,6 +20,7 @@ import asyncio
 import logging
 import random
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -79,7 +80,7 @@ class Court:
         """Version id → URLs of the engines that proved it in this term, or held it proven when the term began."""
         self._refused_by: dict[int, set[str]] = {}
         """Version id → URLs of engines that refused it, and that were not found broken since."""
-        self._sessions = {engine.url: asyncio.Lock() for engine in engines}
+        self._sessions: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._retrials: dict[int, Retrial] = {}
         self._looked_s = 0.0
 

@@ -90,6 +90,12 @@ class EngineChecks:
             check.add_done_callback(partial(self._ended, engine))
         return check
 
+    async def stop(self, engine: ManagedEngine) -> None:
+        """End the check that runs, if one does: the engine has left the fleet."""
+        if (check := self._running.pop(engine.url, None)) is not None:
+            check.cancel()
+            await asyncio.wait((check,))
+
     async def looked_at(self, engine: ManagedEngine) -> None:
         """Return when what the engine is has been found out in this term, and what lies on it is up to date."""
         while engine.health.state in ("new", "starting"):

@@ -190,6 +190,11 @@ class Hub:
             self.heard_s[url] = max(self.heard_s.get(url, 0.0), now - age_s)
         self._wake_waiters()
 
+    def forget(self, url: str) -> None:
+        """An engine has left the fleet."""
+        self.heard_s.pop(url, None)
+        self.last_used_s = {key: used_s for key, used_s in self.last_used_s.items() if key[0] != url}
+
     def newcomers(self, younger_than_s: float) -> set[str]:
         """Ids of workers that linked so recently that the registry may not know them yet."""
         oldest = time.monotonic() - younger_than_s

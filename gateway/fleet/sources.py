@@ -1,6 +1,13 @@
-"""Where the fleet's engines come from: the settings, with each engine's base looked up in the registry."""
+"""Where the fleet's engines are declared. A discovery of engines is one more source: a class here and a `Source`."""
 
 from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pydantic import TypeAdapter, ValidationError
 
 from gateway.engines.connection import EngineClient
 from gateway.engines.declared import Declared, Handling
@@ -8,8 +15,78 @@ from gateway.engines.engine import Engine
 from gateway.engines.vllm.zero_adapter import write_zero_adapter
 from gateway.settings import EngineSettings, GatewaySettings
 from registry.bases.store import BaseInfo
-from registry.errors import InvalidInput
+from registry.errors import InvalidInput, RegistryError
 from registry.service import Registry
+
+log = logging.getLogger("switchyard.fleet")
+_ENGINE = TypeAdapter(Engine)
+
+
+class EngineSource(Protocol):
+    """Asked again in every round of the controller; both calls may block."""
+
+    def read(self) -> Sequence[Declared]:
+        """Every engine that it declares now. Raises `SQLAlchemyError` or `OSError` while it cannot be asked: then the
+        set stays as it was.
+        """
+
+    def let_go(self, url: str) -> None:
+        """No request runs any more on an engine that it declares to be leaving."""
+
+
+@dataclass(frozen=True, slots=True)
+class FixedSource:
+    """Engines that do not change while this process lives, such as those of its settings."""
+
+    engines: Sequence[Declared]
+
+    def read(self) -> Sequence[Declared]:
+        """All of them."""
+        return self.engines
+
+    def let_go(self, url: str) -> None:
+        """None leaves."""
+
+
+class AdminSource:
+    """Engines that operators have added, in the registry."""
+
+    def __init__(self, registry: Registry, settings: GatewaySettings) -> None:
+        self._registry = registry
+        self._settings = settings
+        self._known: dict[Engine, Declared] = {}
+        """As they were met first: an engine whose base is registered anew is met as it was."""
+
+    def read(self) -> Sequence[Declared]:
+        """Those that this process can deal with."""
+        found = []
+        for row in self._registry.added_engines.all():
+            try:
+                one = self._declared(_ENGINE.validate_python(row.declared))
+            except (RegistryError, ValidationError) as error:
+                log.error("engine %s was added, and this gateway cannot serve from it: %s", row.url, error)
+                continue
+            found.append(Declared(one.engine, one.handling, leaving=row.removed_at_ms is not None))
+        return found
+
+    def let_go(self, url: str) -> None:
+        """Its row goes."""
+        self._registry.added_engines.forget(url)
+
+    def _declared(self, engine: Engine) -> Declared:
+        known = self._known.get(engine)
+        if known is None:
+            base = self._registry.bases.get(engine.base_digest)
+            known = self._known[engine] = Declared(engine, handling_of(engine, base, self._settings))
+            if engine.key_variable is not None and known.handling.api_key is None:
+                log.error("engine %s: its key should be in %s, and is not", engine.url, engine.key_variable)
+        return known
+
+
+def document_of(engine: Engine) -> dict[str, object]:
+    """An engine as a source can keep it in the registry."""
+    document: dict[str, object] = _ENGINE.dump_python(engine, mode="json")
+    return document
 
 
 def declared_fleet(registry: Registry, settings: GatewaySettings) -> tuple[Declared, ...]:
@@ -31,7 +108,7 @@ def _declared(registry: Registry, settings: GatewaySettings, one: EngineSettings
         base.digest,
         platform,
         one.max_cpu_loras or settings.engine_max_cpu_loras,
-        _first_said(one.prompt_logprobs, settings.engine_prompt_logprobs, platform == "gpu"),
+        settings.survives_prompt_logprobs(one.prompt_logprobs, platform),
     )
     return Declared(engine, handling_of(engine, base, settings))
 
@@ -54,10 +131,6 @@ def require_engine_url(url: str, *, param: str) -> None:
         EngineClient(url)  # connects to nothing
     except ValueError as error:
         raise InvalidInput(f"{param}: {error}", param=param) from error
-
-
-def _first_said(*said: bool | None) -> bool:
-    return next(one for one in said if one is not None)
 
 
 def declared_base(registry: Registry, name: str | None) -> BaseInfo:

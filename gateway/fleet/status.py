@@ -34,6 +34,8 @@ def _engine(hub: Hub, demand: Demand, engine: ManagedEngine) -> dict[str, Any]:
     holds = engine.health.state in HOLDS
     return {
         "url": engine.url,
+        "source": engine.declared.source,
+        "removed": engine.leaving,
         "state": engine.health.state,
         "fault": engine.health.fault or engine.profile.remark,
         "version": engine.profile.version,

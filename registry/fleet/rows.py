@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Integer, String
+from typing import Any
+
+from sqlalchemy import JSON, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from registry.tables import Base
@@ -37,6 +39,19 @@ class EngineDrain(Base):
     actor: Mapped[str] = mapped_column(String(100))
     reason: Mapped[str] = mapped_column(String(1000))
     since_ms: Mapped[int]
+
+
+class AddedEngineRow(Base):
+    """An engine that an operator has added to the fleet."""
+
+    __tablename__ = "engines"
+    url: Mapped[str] = mapped_column(String(200), primary_key=True)
+    declared: Mapped[dict[str, Any]] = mapped_column(JSON)
+    """What it is, as the gateway declares engines; never its key."""
+    actor: Mapped[str] = mapped_column(String(100))
+    added_at_ms: Mapped[int]
+    removed_at_ms: Mapped[int | None]
+    """When it was ordered to go; the row goes when no request runs on it any more."""
 
 
 class EngineReading(Base):

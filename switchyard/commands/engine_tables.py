@@ -31,14 +31,15 @@ def print_engines(found: Sequence[Mapping[str, Any]]) -> None:
             )
             for engine in found
         ),
-        empty="the gateway has no engines; name them in SWITCHYARD_ENGINES",
+        empty="the gateway has no engines; name them in SWITCHYARD_ENGINES, or add one with `switchyard engines add`",
     )
 
 
 def _why(engine: Mapping[str, Any]) -> str | None:
     order = engine["drain"]
     drained = f"drained by {order['actor']}{': ' + order['reason'] if order['reason'] else ''}" if order else None
-    return "; ".join(part for part in (engine["fault"], drained) if part) or None
+    removed = "being removed" if engine["removed"] else None
+    return "; ".join(part for part in (engine["fault"], drained, removed) if part) or None
 
 
 def _whole(number: float | None) -> int | None:

@@ -1,4 +1,4 @@
-"""`switchyard engines`: list them; take one out of traffic and back in. Over the admin API."""
+"""`switchyard engines`: list, add and remove them; take one out of traffic and back in. Over the admin API."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from switchyard.commands.engine_tables import print_engines
 from switchyard.console import actor, live, print_done, print_json
 from switchyard.options import JsonFlag, UrlOption
 
-engines = typer.Typer(add_completion=False, no_args_is_help=True, help="List engines; take one out of traffic.")
+engines = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="List engines; add and remove them; take one out of traffic."
+)
 
 POLL_S = 0.25
 
@@ -28,6 +30,60 @@ def list_engines(url: str | None = UrlOption, json_output: bool = JsonFlag) -> N
         print_json(document["engines"])
     else:
         print_engines(document["engines"])
+
+
+@engines.command()
+def add(
+    engine: str = typer.Argument(help="The engine's URL, http://host:port."),
+    base: str | None = typer.Option(None, "--base", help="Base model that it serves; default: as the settings say."),
+    platform: str | None = typer.Option(None, "--platform", help="Its hardware, cpu or gpu."),
+    max_cpu_loras: int | None = typer.Option(None, "--max-cpu-loras", help="As it was started with."),
+    prompt_logprobs: bool | None = typer.Option(
+        None, "--prompt-logprobs/--no-prompt-logprobs", help="Whether it survives log-probabilities of prompts."
+    ),
+    key_variable: str | None = typer.Option(
+        None,
+        "--key-variable",
+        help="Environment variable of every gateway process that holds its --api-key: SWITCHYARD_ENGINE_KEY_….",
+    ),
+    url: str | None = UrlOption,
+    json_output: bool = JsonFlag,
+) -> None:
+    """Serve from one more engine, without a restart. It takes traffic when it has shown what it is."""
+    from gateway.admin_client import admin_client
+
+    order = {
+        "base": base,
+        "platform": platform,
+        "max_cpu_loras": max_cpu_loras,
+        "prompt_logprobs": prompt_logprobs,
+        "key_variable": key_variable,
+    }
+    with admin_client(url) as admin:
+        done = admin.post("/engines", url=engine, actor=actor(), **order)
+    print_done(done, f"{done['url']} is in the fleet; `switchyard engines list` shows its state", json_output)
+
+
+@engines.command()
+def remove(
+    engine: str = typer.Argument(help="The engine's URL, as `engines list` shows it."),
+    wait: bool = typer.Option(False, "--wait", help="Return when no request runs on it any more and it has left."),
+    timeout_s: float = typer.Option(300.0, "--timeout", help="Longest wait, in seconds."),
+    url: str | None = UrlOption,
+    json_output: bool = JsonFlag,
+) -> None:
+    """Let an engine go that was added: what runs on it finishes, nothing new begins, then it leaves the fleet."""
+    from gateway.admin_client import admin_client
+
+    began = time.monotonic()
+    with admin_client(url) as admin:
+        done = admin.delete("/engines", url=engine)
+        while wait and _is_in_fleet(admin, done["url"]):
+            if time.monotonic() - began > timeout_s:
+                raise RegistryError(f"{done['url']} has not left after {timeout_s:g} s; it takes no new requests")
+            time.sleep(POLL_S)
+    left = "has left the fleet" if wait else "takes no new requests, and leaves the fleet when none runs on it any more"
+    print_done(done, f"{done['url']} {left}", json_output)
 
 
 @engines.command()
@@ -79,6 +135,15 @@ def resume(
         done = admin.post("/engines/resume", url=engine)
     again = "takes traffic again" if done["was_drained"] else "was not drained"
     print_done(done, f"{done['url']} {again}", json_output)
+
+
+def _is_in_fleet(admin: Any, url: str) -> bool:
+    from gateway.admin_client import ControllerAway
+
+    try:
+        return any(one["url"] == url for one in admin.get("/engines")["engines"])
+    except ControllerAway:
+        return True
 
 
 class _DrainWatch:

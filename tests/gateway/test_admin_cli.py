@@ -12,7 +12,7 @@ import pytest
 from gateway.app import Gateway
 from loadtest.testing import free_port
 from tests.support.cli_runner import Outcome, Run, run
-from tests.support.stack import House, Stack, run_stack, served
+from tests.support.stack import House, Stack, run_engines, run_gateway, run_stack, served
 from tests.support.stack import run as run_now
 from tests.support.waiting import wait_until
 
@@ -211,7 +211,7 @@ def test_no_gateway_no_key_and_a_refused_key_are_one_sentence_each(
         assert "is no gateway with an admin API" in stranger.err
         monkeypatch.delenv("SWITCHYARD_ADMIN_KEY")
         unknown = command("engines", "drain", "http://127.0.0.1:1", "--url", stack.url)
-        assert unknown.err.startswith("error: there is no engine 'http://127.0.0.1:1'; this gateway has http")
+        assert unknown.err.startswith("error: there is no engine 'http://127.0.0.1:1'; the fleet has http")
         for outcome in (unmade, silent, refused, stranger, unknown):
             assert len(outcome.err.splitlines()) == 1
 
@@ -225,3 +225,19 @@ def test_a_fleet_that_nobody_leads_is_one_sentence(shop: House, command: Command
         assert outcome.err.startswith("error: No controller leads the fleet now")
         waiting = command("engines", "drain", "http://127.0.0.1:9", "--wait", "--timeout", "0.3", "--url", url)
         assert "an unknown number of requests still run" in waiting.err
+
+
+def test_an_engine_is_added_and_removed_by_command_and_one_of_the_settings_is_not(
+    shop: House, command: Command
+) -> None:
+    with run_engines(shop, {}, {}) as (first, second), run_gateway(shop, [first]) as stack:
+        done = at(stack, command)
+        added = done("engines", "add", second.url, "--base", "tiny")
+        assert f"{second.url} is in the fleet" in added.out
+        stack.wait_state(second, "up")
+        assert [one["source"] for one in done("engines", "list", "--json").document] == ["settings", "admin"]
+        assert "has left the fleet" in done("engines", "remove", second.url, "--wait").out
+        assert second.url not in done("engines", "list").out
+        refused = command("engines", "remove", first.url, "--url", stack.url)
+        assert refused.status == 1
+        assert "SWITCHYARD_ENGINES" in refused.err

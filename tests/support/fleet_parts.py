@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from gateway.engines.connection import EngineClient
-from gateway.engines.declared import Handling
+from gateway.engines.declared import Declared, Handling
 from gateway.engines.engine import Engine, EngineStatus
 from gateway.engines.managed import ManagedEngine
 from gateway.engines.residency import Finder
 from gateway.fleet.controller import Controller, ControllerSettings
+from gateway.fleet.engine_set import EngineSet
 from gateway.fleet.hub import Hub
+from gateway.fleet.sources import FixedSource
 from gateway.fleet.view import EngineView
 from gateway.fleet.wire import (
     Address,
@@ -62,7 +64,9 @@ def controller_of(house: House, *urls: str, zero_adapter: Path | None = None, **
     """A controller of engines at these URLs, which nobody has checked yet; no worker is expected."""
     base = house.registry.bases.get("tiny")
     zero = zero_adapter or house.folder
-    engines = [managed_engine(url, base_digest=base.digest, zero_adapter=zero) for url in urls]
+    declared = [Declared(Engine(url, base.digest, "cpu", 16), Handling(zero)) for url in urls]
+    engines = EngineSet([FixedSource(declared)], 1)
+    engines.adopt(declared)
     hub = Hub(1, "")
     hub.expected = frozenset()
     return Controller(

@@ -18,6 +18,7 @@ from fastapi import APIRouter, Security
 
 from gateway.api.admin.actions import add_actions
 from gateway.api.admin.adapters import add_adapters
+from gateway.api.admin.added_engines import add_added_engines
 from gateway.api.admin.aliases import add_aliases
 from gateway.api.admin.auth import BEARER, AdminGate, guarded_by
 from gateway.api.admin.budgets import add_budgets
@@ -49,6 +50,7 @@ def admin_router(office: Office, gate: AdminGate) -> APIRouter:
     )
     add_fleet(router, office)
     add_engines(router, office)
+    add_added_engines(router, office)
     add_residency(router, office)
     add_tenants(router, office)
     add_keys(router, office)

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from gateway.api.admin.office import Office, in_json
 from gateway.api.admin.shapes import Actor, Order, Reason, Shape
-from gateway.engines.engine import EngineState
+from gateway.engines.engine import EngineState, Source
 from registry.errors import NotFound
 from registry.fleet.drains import Drain
 
@@ -63,6 +63,10 @@ class EngineDocument(Shape):
     """One engine."""
 
     url: str = Field(description="http://host:port.")
+    source: Source = Field(
+        "settings", description="Who declares it: the settings of the gateway that leads, or an operator's order."
+    )
+    removed: bool = Field(False, description="Whether it is to leave the fleet when no request runs on it any more.")
     state: EngineState = Field(description="Only `up` and `slow` take new requests.")
     fault: str | None = Field(description="What is wrong with it, in words.")
     drain: DrainDocument | None = Field(description="The order that keeps it out of traffic, if there is one.")
@@ -99,7 +103,7 @@ class EngineDocument(Shape):
 
 
 class EnginesDocument(Shape):
-    """Every engine, in the order of the settings."""
+    """Every engine: those of the settings in their order, then those that were added."""
 
     engines: list[EngineDocument]
 
@@ -107,7 +111,7 @@ class EnginesDocument(Shape):
 class DrainOrder(Order):
     """Take an engine out of traffic."""
 
-    url: str = Field(description="The engine's URL, as the settings have it.")
+    url: str = Field(description="The engine's URL, as `GET /engines` shows it.")
     reason: Reason = ""
     actor: Actor = "admin"
 
@@ -115,7 +119,7 @@ class DrainOrder(Order):
 class ResumeOrder(Order):
     """Let an engine take traffic again."""
 
-    url: str = Field(description="The engine's URL, as the settings have it.")
+    url: str = Field(description="The engine's URL, as `GET /engines` shows it.")
 
 
 class Resumed(Shape):
@@ -141,7 +145,7 @@ def add_engines(router: APIRouter, office: Office) -> None:
     @router.post("/engines/drain")
     async def drain(order: DrainOrder) -> DrainDocument:
         """No new requests for an engine; those on it finish. The order outlives restarts of engine and gateway."""
-        url = _known(order.url, office)
+        url = await _known(order.url, office)
         done = await run_in_threadpool(office.registry.drains.order, url, actor=order.actor, reason=order.reason)
         office.worker.wake()
         return DrainDocument.model_validate(done)
@@ -152,7 +156,7 @@ def add_engines(router: APIRouter, office: Office) -> None:
         url = order.url.rstrip("/")
         was_drained = await run_in_threadpool(office.registry.drains.lift, url)
         if not was_drained:  # an engine that is declared no more may still have an order to be lifted
-            _known(url, office)
+            await _known(url, office)
         office.worker.wake()
         return Resumed(url=url, was_drained=was_drained)
 
@@ -176,10 +180,16 @@ def engines_of(knowledge: Mapping[str, Any], office: Office, drains: Mapping[str
     ]
 
 
-def _known(url: str, office: Office) -> str:
-    """The URL as the fleet knows it. Raises `NotFound`."""
+async def _known(url: str, office: Office) -> str:
+    """The URL as the fleet knows it; before any controller was heard of, as settings and registry say.
+
+    Raises `NotFound`.
+    """
     wanted = url.rstrip("/")
-    known = [engine.url for engine in office.house.settings.declared_engines()]
+    known = [engine.url for engine in office.worker.engines()]
+    if not office.worker.informed.is_set():
+        added = await run_in_threadpool(office.registry.added_engines.all)
+        known = [one.url for one in office.house.settings.declared_engines()] + [one.url for one in added]
     if wanted not in known:
-        raise NotFound(f"there is no engine {url[:200]!r}; this gateway has {', '.join(known) or 'none'}", param="url")
+        raise NotFound(f"there is no engine {url[:200]!r}; the fleet has {', '.join(known) or 'none'}", param="url")
     return wanted

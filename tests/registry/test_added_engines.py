@@ -1,0 +1,26 @@
+"""Engines that operators add: a row is the order, and its end is one too."""
+
+from __future__ import annotations
+
+import pytest
+
+from registry.errors import Conflict, NotFound
+from registry.service import Registry
+
+
+def test_an_added_engine_is_kept_as_it_was_declared_and_goes_when_it_was_ordered_to(registry: Registry) -> None:
+    engines = registry.added_engines
+    added = engines.add("http://a:1", {"places": 16}, actor="kim")
+    assert engines.add("http://a:1", {"places": 16}, actor="lee") == added
+    with pytest.raises(Conflict, match="other properties"):
+        engines.add("http://a:1", {"places": 8}, actor="lee")
+    engines.forget("http://a:1")
+    assert engines.all() == [added], "only what was ordered to go goes"
+    removed = engines.remove("http://a:1")
+    assert engines.remove("http://a:1") == removed
+    assert engines.add("http://a:1", {"places": 16}, actor="kim") == added, "a removal can be taken back"
+    engines.remove("http://a:1")
+    engines.forget("http://a:1")
+    assert engines.all() == []
+    with pytest.raises(NotFound, match="http://a:1"):
+        engines.remove("http://a:1")
