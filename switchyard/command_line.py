@@ -14,6 +14,14 @@ from typer.core import TyperGroup
 
 from switchyard.imports import quick_imports
 
+LIBRARIES = {
+    "PYDANTIC_DISABLE_PLUGINS": "__all__",  # else it reads the metadata of every package to look for some
+    "TQDM_DISABLE": "1",  # how far something is, our own lines tell
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+}
+"""What the environment tells libraries, here and in processes that are started from here, unless it does already."""
+
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("up:up", "Start engine and gateway with two sample tenants; Ctrl-C stops all."),
     "gateway": ("gateway:gateway", "Run the gateway alone, in front of engines given by URL."),
@@ -105,6 +113,8 @@ def main() -> None:
     from registry.errors import AdapterRefused, RegistryError
     from switchyard.console import say
 
+    for name, value in LIBRARIES.items():
+        os.environ.setdefault(name, value)
     os.umask(0o077)  # keys, usage and prompts of others lie in what is written
     try:
         cli()

@@ -1,13 +1,10 @@
-"""Imports are most of a command's time: what makes them quicker than Python's defaults."""
+"""Imports are most of a command's time."""
 
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else pydantic reads the metadata of every package
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import pytest
 
 from switchyard.console import print_csv, print_json, print_table, say, visible
 from tests.support.cli_runner import Run, done, run, tiny_base
+from tests.support.terminal import bytes_on_a_terminal
 
 __all__ = ["done", "run", "tiny_base"]
 
@@ -130,7 +130,7 @@ def test_a_terminal_folds_long_names_and_gets_no_escape_from_data(tmp_path: Path
         "with live('[bold]\\x1b[5m :x:') as line: line.update('\\x1b]0;t\\x07[/]')\n"
         f"print_table(('NAME', 'B'), [('{'n' * 300}', '[bold]\\x1b[2J')])\n"
     )
-    shown = bytes_on_a_terminal(80, code)
+    shown = bytes_on_a_terminal([sys.executable, "-c", code], 80)
     assert shown.count(b"n") >= 300
     assert b"\x1b[2J" not in shown
     assert b"\x1b[5m" not in shown
@@ -171,29 +171,9 @@ def test_a_time_stays_on_one_line_where_another_column_can_be_folded() -> None:
 
 def on_a_terminal(columns: int, code: str) -> list[str]:
     """The lines that `code` prints on a terminal that is so wide, without colours."""
-    shown = bytes_on_a_terminal(columns, f"from switchyard.console import print_table; {code}")
+    program = f"from switchyard.console import print_table; {code}"
+    shown = bytes_on_a_terminal([sys.executable, "-c", program], columns)
     return [line.rstrip() for line in re.sub(r"\x1b\[\d*m", "", shown.decode()).splitlines()]
-
-
-def bytes_on_a_terminal(columns: int, code: str) -> bytes:
-    """All that `code` writes on a terminal that is so wide."""
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdout=slave,
-        cwd=ROOT,
-        env={**os.environ, "COLUMNS": str(columns), "TERM": "xterm"},
-    )
-    os.close(slave)
-    shown = b""
-    while True:
-        try:
-            shown += os.read(master, 65_536)
-        except OSError:  # the other end is closed
-            break
-    os.close(master)
-    assert process.wait() == 0
-    return shown
 
 
 def test_a_terminal_without_unicode_gets_escapes_and_no_traceback() -> None:

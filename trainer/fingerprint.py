@@ -72,9 +72,7 @@ def fingerprint_folder(folder: Path) -> Fingerprint:
     try:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
-        from transformers.utils import logging
 
-        logging.disable_progress_bar()
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         fingerprint = take_fingerprint(model, AutoTokenizer.from_pretrained(folder))
         write_fingerprint(fingerprint, folder)

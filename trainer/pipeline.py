@@ -159,12 +159,7 @@ def run(plan: Plan, reporter: Reporter, settings: RegistrySettings | None = None
 
 
 def _tokenizer(base_folder: Path, recipe: Recipe) -> Any:
-    """The base's, with the libraries' own progress bars off: the reporter has one."""
-    import datasets
-    from transformers.utils import logging
-
-    datasets.disable_progress_bars()
-    logging.disable_progress_bar()
+    """The base's, which must have a chat template if the rows are chats."""
     tokenizer = load_tokenizer(base_folder)
     if recipe.model.data.format == "chat" and not tokenizer.chat_template:
         raise RecipeError(

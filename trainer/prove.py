@@ -73,11 +73,9 @@ def prove(asked: Proving, registry: Registry, say: Say = lambda _: None) -> Vers
     base_folder = find_base(registry, version, asked.base)
     say(f"loading the base model from {base_folder}")
     from peft import PeftModel
-    from transformers.utils import logging
 
     from trainer.sft import load_base
 
-    logging.disable_progress_bar()
     base = load_base(base_folder)
     texts = encode_texts(base.tokenizer, rows or general_texts())
     say(f"measuring {version.name} on {len(texts)} texts")

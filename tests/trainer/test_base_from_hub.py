@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
+from tests.support.terminal import bytes_on_a_terminal
 
 COMMIT = "c0ffee" * 6 + "beef"
 FILES = {
@@ -30,14 +34,18 @@ print(prepare_base(sys.argv[1], pathlib.Path(sys.argv[2])))
 
 
 class Hub(BaseHTTPRequestHandler):
+    files = FILES
+
     def do_GET(self) -> None:
         if self.path.startswith(f"/api/models/org/tiny/tree/{COMMIT}"):
-            files = [{"type": "file", "path": name, "size": len(data), "oid": "0" * 40} for name, data in FILES.items()]
+            files = [
+                {"type": "file", "path": name, "size": len(data), "oid": "0" * 40} for name, data in self.files.items()
+            ]
             self.answer(json.dumps(files).encode())
         elif self.path.startswith("/api/models/org/tiny"):
             self.answer(json.dumps({"id": "org/tiny", "sha": COMMIT, "siblings": []}).encode())
         elif self.path.startswith(f"/org/tiny/resolve/{COMMIT}/"):
-            data = FILES[self.path.rpartition("/")[2]]
+            data = self.files[self.path.rpartition("/")[2]]
             self.answer(data, {"ETag": f'"{hashlib.sha256(data).hexdigest()}"', "X-Repo-Commit": COMMIT})
         else:
             self.send_error(404)
@@ -56,9 +64,13 @@ class Hub(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 
 
-@pytest.fixture
-def endpoint() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+class HubOfARealModel(Hub):
+    """What it serves is a model that can be loaded."""
+
+
+@contextmanager
+def serving(hub: type[Hub]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), hub)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -67,8 +79,25 @@ def endpoint() -> Iterator[str]:
     server.server_close()
 
 
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    with serving(Hub) as url:
+        yield url
+
+
+@pytest.fixture
+def endpoint_of_a_real_model(base: Path) -> Iterator[str]:
+    HubOfARealModel.files = {path.name: path.read_bytes() for path in base.iterdir() if path.name != "fingerprint.json"}
+    with serving(HubOfARealModel) as url:
+        yield url
+
+
+def hub_settings(endpoint: str, out: Path) -> dict[str, str]:
+    return {"HF_ENDPOINT": endpoint, "HF_HOME": str(out / "hf"), "HF_HUB_OFFLINE": "0"}
+
+
 def prepare(endpoint: str, source: str, out: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(out / "hf"), "HF_HUB_OFFLINE": "0"}
+    environment = {**os.environ, **hub_settings(endpoint, out)}
     return subprocess.run(
         [sys.executable, "-c", PROGRAM, source, str(out / "base")],
         cwd=Path(__file__).parents[2],
@@ -102,3 +131,15 @@ def test_a_hub_model_that_does_not_exist_is_one_clear_error(endpoint: str, tmp_p
 def test_an_unreachable_hub_is_one_clear_error(tmp_path: Path) -> None:
     done = prepare("http://127.0.0.1:9", "org/tiny", tmp_path)
     assert "BaseModelError: base model 'org/tiny' could not be downloaded" in done.stderr
+
+
+@pytest.mark.training
+def test_while_a_base_is_prepared_a_terminal_shows_our_own_lines_only(
+    endpoint_of_a_real_model: str, tmp_path: Path
+) -> None:
+    settings = {**hub_settings(endpoint_of_a_real_model, tmp_path), "SWITCHYARD_STATE_DIR": str(tmp_path)}
+    shown = bytes_on_a_terminal([sys.executable, "-m", "switchyard", "base", "prepare", "org/tiny"], 120, settings)
+    *stages, folder = shown.decode().split("\r\n")[:-1]
+    ours = ["downloading org/tiny", "taking the base model's fingerprint"]
+    assert [re.sub(r"^ *\d+\.\d s  ", "", line) for line in stages] == ours
+    assert folder == str(tmp_path / "base" / "org--tiny")
