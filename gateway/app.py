@@ -18,6 +18,7 @@ from gateway.api.admin import admin_router
 from gateway.api.admin.auth import AdminGate
 from gateway.api.admin.office import Office
 from gateway.api.asgi import Message, Receive, Send
+from gateway.api.body_clock import BodyClock
 from gateway.api.dialects import BY_PATH, DIALECTS
 from gateway.api.fields.caps import Caps
 from gateway.api.inference import answer
@@ -243,6 +244,7 @@ def _house(
         units=Units(),
         journal=journal,
         pings=Pings(settings.stream_ping_s),
+        body_clock=BodyClock(),
         metrics=metrics,
         refused=RefusalCounts(metrics, registry.refusals.add),
         requests=RequestLog(settings.request_log),

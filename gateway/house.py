@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.api.body_clock import BodyClock
 from gateway.api.fields.caps import Caps
 from gateway.api.pings import Pings
 from gateway.catalog_watch import CatalogWatch
@@ -37,6 +38,7 @@ class House:
     units: Units
     journal: Journal
     pings: Pings
+    body_clock: BodyClock
     metrics: Metrics
     refused: RefusalCounts
     requests: RequestLog

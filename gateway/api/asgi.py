@@ -1,4 +1,4 @@
-"""The three shapes of raw ASGI."""
+"""The three shapes of raw ASGI, and an extension of our server's."""
 
 from __future__ import annotations
 
@@ -8,3 +8,7 @@ from typing import Any
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+ON_DISCONNECT = "switchyard.on_disconnect"
+"""In a scope's extensions: a function that takes one to call when the client goes, or None. Who has read the body need
+not wait in a task of its own for that.
+"""

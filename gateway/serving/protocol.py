@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from gateway.api.asgi import ON_DISCONNECT
 from gateway.api.request_ids import new_id
 from gateway.errors import BadRequest
 from gateway.serving.reading import ReadingClock
@@ -38,6 +40,26 @@ class Cycle(RequestResponseCycle):
     chunked_encoding: bool | None = False
     _ends_with_connection = False
     _head = b""
+    _on_disconnect: Callable[[], None] | None = None
+
+    def on_disconnect(self, call: Callable[[], None] | None) -> None:
+        """Call this when the client goes, at once if it is gone; `None`: nothing more. The connection is read on, or
+        nobody would know.
+        """
+        self._on_disconnect = call
+        if call is None:
+            return
+        if self.disconnected:
+            call()
+        else:
+            self.flow.resume_reading()
+
+    def disconnect(self) -> None:
+        """The client is gone."""
+        self.disconnected = True
+        self.message_event.set()
+        if self._on_disconnect is not None:
+            self._on_disconnect()
 
     async def send(self, message: Any) -> None:
         """One message of the application. Raises `RuntimeError` when it is not what ASGI allows now."""
@@ -113,7 +135,7 @@ class BoundedProtocol(PlainProtocol):
         """Start the clock."""
         super().connection_made(transport)
         self._reading = ReadingClock(transport, self.loop, self.reads_within_s)
-        self._serving: RequestResponseCycle | None = None
+        self._serving: Cycle | None = None
         """The request that is answered now, or was last; `cycle` is the one that was read last."""
         self._barren_bytes = 0
         """So many have come since the last that completed a head or was of a body."""
@@ -223,12 +245,11 @@ class BoundedProtocol(PlainProtocol):
         """Tell the request that is answered, and those behind it: uvicorn tells only the one that was read last."""
         self._stop_clock()
         self._reading.stop()
-        waiting = [cycle for cycle, _ in self.pipeline]
+        for cycle, _ in self.pipeline:
+            cycle.disconnected = True
         self.pipeline.clear()
-        for cycle in (self._serving, *waiting):
-            if cycle is not None and not cycle.response_complete:
-                cycle.disconnected = True
-                cycle.message_event.set()
+        if self._serving is not None and not self._serving.response_complete:
+            self._serving.disconnect()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -254,7 +275,9 @@ class BoundedProtocol(PlainProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         cycle.__class__ = Cycle  # uvicorn makes it, and has no seam for another one
-        self._serving = cycle
+        served = self._serving = cast(Cycle, cycle)
+        scope: Any = served.scope
+        scope["extensions"] = {ON_DISCONNECT: served.on_disconnect}
         super()._start_asgi_task(cycle, app if is_read(cycle.scope["headers"]) else refuse_coding)
 
     def _stop_clock(self) -> None:

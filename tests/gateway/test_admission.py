@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from gateway.api import inference
+from gateway.api import client
 from gateway.serving.protocol import BoundedProtocol
 from gateway.steps.admit import Places
 from loadtest.testing import free_port
@@ -139,7 +139,7 @@ def test_half_sent_bodies_of_two_tenants_do_not_close_the_gateway_for_a_third(do
 def test_a_body_that_comes_too_slowly_is_a_408_that_ends_the_connection(
     door: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inference, "BODY_GRACE_S", 0.05)
+    monkeypatch.setattr(client, "BODY_GRACE_S", 0.05)
     tenant(door, "snail")
     with closing(half_sent(door, "snail")) as connection:
         assert code_of(connection) == (408, "body_timeout")

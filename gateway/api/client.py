@@ -1,0 +1,124 @@
+"""The client's side of one request: its body, and whether it still listens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, NoReturn
+
+from gateway.api.asgi import ON_DISCONNECT, Receive
+from gateway.api.body_clock import BodyClock
+from gateway.errors import PayloadTooLarge, TooSlow
+from gateway.handoffs import CLIENT_GONE
+
+BODY_GRACE_S = 10.0
+"""So long a body may take before anybody looks how quickly it comes."""
+
+
+class ClientGone(Exception):
+    """The client hung up before its request was complete."""
+
+
+class BodyBounds:
+    """Of one request: its bytes, the seconds that it may take, and how many bytes a second are not too slow."""
+
+    __slots__ = ("bytes_per_s", "max_bytes", "timeout_s")
+
+    def __init__(self, max_bytes: int, timeout_s: float, bytes_per_s: float) -> None:
+        self.max_bytes = max_bytes
+        self.timeout_s = timeout_s
+        self.bytes_per_s = bytes_per_s
+
+
+class Client:
+    """Of one request, which is served in one task: that is cancelled when the client hangs up, or sends too slowly."""
+
+    __slots__ = ("_bounds", "_clock", "_fault", "_on_disconnect", "_receive", "_serving", "due_s")
+
+    def __init__(self, scope: Mapping[str, Any], receive: Receive, bounds: BodyBounds, clock: BodyClock) -> None:
+        self._receive = receive
+        self._on_disconnect: Callable[[Callable[[], None] | None], None] = scope["extensions"][ON_DISCONNECT]
+        self._bounds = bounds
+        self._clock = clock
+        self._serving: asyncio.Task[Any] | None = None
+        self._fault: Exception | None = None
+        self.due_s = 0.0
+
+    async def while_listening(self, serving: Coroutine[Any, Any, None]) -> None:
+        """Run the path; cancel it when the client hangs up: unwinding it closes the engine's socket, and the engine
+        stops. Raises `ClientGone` then.
+        """
+        self._serving = asyncio.current_task()
+        try:
+            await serving
+        except asyncio.CancelledError:
+            if (fault := self._take_fault()) is None:
+                raise
+            raise fault from None
+        finally:
+            self._on_disconnect(None)
+
+    def _take_fault(self) -> Exception | None:
+        """Why we have cancelled the task, which is cancelled no more then; `None`: somebody else has."""
+        fault, self._fault = self._fault, None
+        if fault is not None and self._serving is not None:
+            self._serving.uncancel()
+        return fault
+
+    async def body(self) -> bytes:
+        """The whole body; from then on the connection is watched.
+
+        Raises `PayloadTooLarge`, `TooSlow`, `ClientGone`.
+        """
+        began_s = asyncio.get_running_loop().time()
+        self.due_s = began_s + min(BODY_GRACE_S, self._bounds.timeout_s)
+        self._clock.add(self)
+        try:
+            body = await self._read(began_s)
+        except asyncio.CancelledError:
+            if (fault := self._take_fault()) is None:
+                raise
+            raise fault from None
+        finally:
+            self._clock.discard(self)
+        self._on_disconnect(self._hang_up)
+        return body
+
+    async def _read(self, began_s: float) -> bytes:
+        parts: list[bytes] = []
+        length, bounds = 0, self._bounds
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            part = message.get("body", b"")
+            length += len(part)
+            if length > bounds.max_bytes:
+                await refuse_too_long(bounds.max_bytes)
+            parts.append(part)
+            if not message.get("more_body", False):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+            self.due_s = began_s + min(BODY_GRACE_S + length / bounds.bytes_per_s, bounds.timeout_s)
+
+    def give_up(self) -> None:
+        """The body takes too long."""
+        self._stop(
+            TooSlow(
+                f"The body came too slowly: send it within {self._bounds.timeout_s:g} s, and no slower than "
+                f"{self._bounds.bytes_per_s} bytes a second after the first {BODY_GRACE_S:g} s.",
+                code="body_timeout",
+            )
+        )
+
+    def _hang_up(self) -> None:
+        self._stop(ClientGone())
+
+    def _stop(self, fault: Exception) -> None:
+        if self._serving is not None and self._fault is None:
+            self._fault = fault
+            self._serving.cancel(CLIENT_GONE)
+
+
+async def refuse_too_long(most_bytes: int) -> NoReturn:
+    """Instead of a body whose length is known: nobody has to send it first."""
+    raise PayloadTooLarge(f"The body is longer than {most_bytes} bytes.", code="payload_too_large")
