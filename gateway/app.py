@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -156,7 +156,7 @@ class Gateway:
             self.candidate = candidate_of(registry, settings, watch, self.identity) if self._leads else None
             house = self.house = _house(settings, registry, watch, worker, limits, journal)
             background = Background(self._works(house, worker, registry), house.metrics.restarted)
-            _mount(web, house, worker, registry, Standing(background, lambda: self.leaving))
+            _mount(web, house, worker, registry, Standing(background, self._duties, lambda: self.leaving))
             shipper.start()
             try:
                 async with background:
@@ -190,6 +190,10 @@ class Gateway:
             raise
         await asyncio.to_thread(shipper.catch_up, CATCH_UP_S)
         return journal, shipper
+
+    def _duties(self) -> Mapping[str, str | None]:
+        controller = self.candidate.controller if self.candidate is not None else None
+        return controller.rounds.faults() if controller is not None else {}
 
     def _works(self, house: House, worker: FleetWorker, registry: Registry) -> dict[str, Run]:
         """What goes on in the background, by the name that metrics and `/readyz` give it."""

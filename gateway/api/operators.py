@@ -6,7 +6,7 @@ clients are served, and take the operator's key: from metrics, one tenant could 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +30,14 @@ class Standing:
     """How the process itself stands."""
 
     background: Background
+    duties: Callable[[], Mapping[str, str | None]]
+    """What the leader's duties raised, by name; nothing where another process leads."""
     leaving: Callable[[], bool]
     """Whether it is about to stop."""
+
+    def works(self) -> dict[str, str | None]:
+        """Of everything that goes on in the background, what ended it or failed last; `None` when it goes well."""
+        return {**self.background.faults(), **{f"leader_{name}": fault for name, fault in self.duties().items()}}
 
 
 def operators_router(web: FastAPI, house: House, worker: FleetWorker, gate: AdminGate, standing: Standing) -> APIRouter:
@@ -50,7 +56,7 @@ def operators_router(web: FastAPI, house: House, worker: FleetWorker, gate: Admi
         content = {
             "ready": ready,
             **({"stopping": True} if leaving else {}),
-            **(_details(house, worker, standing.background) if gate.knows(request) else {}),
+            **(_details(house, worker, standing.works()) if gate.knows(request) else {}),
         }
         return JSONResponse(content, status_code=200 if ready else 503, headers=NOT_KEPT)
 
@@ -65,7 +71,7 @@ def operators_router(web: FastAPI, house: House, worker: FleetWorker, gate: Admi
             house.metrics.resident.labels(url).set(resident)
         house.metrics.largest_unit_share.set(max((skew.share for skew in house.units.skews()), default=0.0))
         house.metrics.catalog_revision.set(house.catalog.current.revision)
-        for name, fault in standing.background.faults().items():
+        for name, fault in standing.works().items():
             house.metrics.background_up.labels(name).set(fault is None)
         kind = "text/plain; version=0.0.4; charset=utf-8"
         return Response(house.metrics.exposition(), media_type=kind, headers=NOT_KEPT)
@@ -81,7 +87,7 @@ def operators_router(web: FastAPI, house: House, worker: FleetWorker, gate: Admi
     return router
 
 
-def _details(house: House, worker: FleetWorker, background: Background) -> dict[str, Any]:
+def _details(house: House, worker: FleetWorker, works: Mapping[str, str | None]) -> dict[str, Any]:
     states = worker.states()
     engines = {}
     declared = worker.engines() if worker.informed.is_set() else house.settings.declared_engines()
@@ -93,5 +99,5 @@ def _details(house: House, worker: FleetWorker, background: Background) -> dict[
         "controller": "linked" if worker.link.linked else "away",
         "limits": house.limits.state,
         "engines": engines,
-        "background": {name: fault or "ok" for name, fault in background.faults().items()},
+        "background": {name: fault or "ok" for name, fault in works.items()},
     }

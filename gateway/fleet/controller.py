@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
-
-from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.engines.managed import ManagedEngine
 from gateway.engines.vllm.control import EngineFault
 from gateway.fleet.books import Books
 from gateway.fleet.court import Court
 from gateway.fleet.departures import Departures
+from gateway.fleet.duties.adapters import PlaceAdapters
+from gateway.fleet.duties.books import KeepBooks
+from gateway.fleet.duties.demand import CountDemand
+from gateway.fleet.duties.departures import LetEnginesGo
+from gateway.fleet.duties.engines import CheckEngines
+from gateway.fleet.duties.orders import ReadOrders
+from gateway.fleet.duties.quarantine import RetryQuarantined
+from gateway.fleet.duties.rounds import Round, Rounds
+from gateway.fleet.duties.swaps import CarryOutSwaps
 from gateway.fleet.engine_checks import EngineChecks
 from gateway.fleet.engine_set import EngineSet
 from gateway.fleet.hub import Hub
@@ -41,8 +46,6 @@ from registry.catalog.snapshot import Catalog, VersionEntry
 from registry.service import Registry
 
 log = logging.getLogger("switchyard.fleet")
-SHORTEST_ROUND_S = 0.05
-"""However many requests fail on an engine, it is not looked at more often."""
 LOOK_FOR_LOST_S = 1.0
 LINK_GRACE_S = 1.0
 """How long a new controller waits for workers before it looks at engines: they know what was proven before it."""
@@ -106,8 +109,21 @@ class Controller:
         )
         self.departures = Departures(self)
         self.trials = Trials(self._refuse)
-        self._retrying: asyncio.Task[None] | None = None
-        self._wake = asyncio.Event()
+        self._orders = ReadOrders(registry, hub, engines)
+        self.rounds = Rounds(
+            (
+                self._orders,
+                CheckEngines(self.checks),
+                CountDemand(self.placement, self.publish),
+                LetEnginesGo(self.departures),
+                PlaceAdapters(self.placement),
+                KeepBooks(self.books, engines),
+                RetryQuarantined(self.court, self.errands),
+                CarryOutSwaps(self.swaps),
+            ),
+            settings.reconcile_interval_s,
+            self._pause_s,
+        )
 
     # What workers ask for
 
@@ -162,7 +178,7 @@ class Controller:
 
     def wake(self) -> None:
         """Look at engines, catalog and swaps now: something changed, or a request could not reach an engine."""
-        self._wake.set()
+        self.rounds.wake()
 
     # What swaps and the admin API use
 
@@ -171,7 +187,8 @@ class Controller:
         traffic must be able to tell by the revision when the last worker sends it nothing more.
         """
         self.publish()
-        return fleet_document(self.term.token, self.hub, self.engines, self.placement.demand, self.swaps.ids())
+        known = fleet_document(self.term.token, self.hub, self.engines, self.placement.demand, self.swaps.ids())
+        return {**known, "duties": {name: fault or "ok" for name, fault in self.rounds.faults().items()}}
 
     def preload(self) -> None:
         """Begin loading what should lie on engines and does not."""
@@ -186,64 +203,18 @@ class Controller:
         changes = self._publication.changes(self.engines, self.placement.demand.copies)
         return self.hub.publish(changes) if changes else self.hub.revision
 
-    # The loop
+    # The rounds
 
     async def run(self) -> None:
-        """Check engines, bring wanted versions in, execute swaps; until cancelled."""
-        reconciled_at, woken = 0.0, True
-        await self._read_orders()
+        """Do the duties of a leader, until cancelled."""
+        await self._orders.do(Round(reconciles=True, woken=True))
         await self.hub.everybody_linked(LINK_GRACE_S)
-        while True:
-            due = time.monotonic() - reconciled_at >= self._settings.reconcile_interval_s
-            if due:
-                reconciled_at = time.monotonic()
-            await self._read_orders()
-            await self.checks.check_all(reconcile=due)
-            self.placement.observe_demand()
-            self.publish()
-            await self.departures.let_go()
-            if due or woken:
-                self.preload()
-            if due:
-                self.placement.retire_unwanted()
-                await self.books.keep(self.engines)
-                self._retry_quarantined()
-            try:
-                await self.swaps.start_pending()
-            except SQLAlchemyError as error:
-                log.warning("swaps wait for the database: %s", error)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._pause_s()):
-                    await self._wake.wait()
-            await asyncio.sleep(SHORTEST_ROUND_S)
-            woken = self._wake.is_set()
-            self._wake.clear()
-
-    def _retry_quarantined(self) -> None:
-        if self._retrying is None or self._retrying.done():
-            self._retrying = self.errands.run(self.court.retry_quarantined())
+        await self.rounds.run()
 
     def _pause_s(self) -> float:
         """Until the next round. Nobody's failed request tells of an engine that is back, so look for it."""
         all_serve = all(engine.health.serves for engine in self.engines)
         return self._settings.check_interval_s if all_serve else min(self._settings.check_interval_s, LOOK_FOR_LOST_S)
-
-    async def _read_orders(self) -> None:
-        """Which workers live, which engines there are, and which are drained; without the database nothing is unloaded,
-        and the engines are those that they were.
-        """
-        try:
-            live = await asyncio.to_thread(self._registry.workers.live)
-            drains = await asyncio.to_thread(self._registry.drains.all)
-            declared = await asyncio.to_thread(self.engines.read)
-        except (SQLAlchemyError, OSError) as error:
-            self.hub.expected = None
-            log.warning("the database is away, so nothing is unloaded: %s", error)
-            return
-        self.hub.expected = frozenset(worker.id for worker in live)
-        self.engines.adopt(declared)
-        for engine in self.engines:
-            engine.health.drained = engine.leaving or engine.url in drains
 
     async def close(self) -> None:
         """Stop loads and swaps, finish the books, close connections."""

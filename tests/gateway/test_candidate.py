@@ -39,25 +39,31 @@ async def test_a_candidate_that_cannot_listen_gives_the_lease_back_at_once(house
         assert unable.controller is None
 
 
-async def test_a_controller_that_breaks_ends_its_term_and_another_begins(house: House) -> None:
+async def test_a_duty_that_fails_is_shown_and_done_again_and_the_others_go_on(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
     house.publish("acme/triage")
     swap = house.registry.swaps.request(parse_ref("acme/triage@1.0"), actor="test")
-    leadership, writable = house.registry.leadership, house.registry.db.engine.execution_options(switchyard_write=True)
+    writable = house.registry.db.engine.execution_options(switchyard_write=True)
     with writable.begin() as connection:
         connection.execute(text("UPDATE swaps SET detail = 'what is no JSON'"))
-    async with standing(house, f"unix:{house.folder}/c.sock"):
-        tokens: set[int] = set()
-
-        def terms() -> int:
-            lease = leadership.current()
-            tokens.update({lease.token} if lease else ())
-            return len(tokens)
-
-        await wait_until_async("three terms", lambda: terms() >= 3, 5.0)
+    async with standing(house, f"unix:{house.folder}/c.sock") as candidate:
+        controller = await wait_until_async("it to lead", lambda: candidate.controller)
+        await wait_until_async("the failure", lambda: controller.document()["duties"]["swaps"] != "ok")
+        assert "JSONDecodeError" in controller.document()["duties"]["swaps"]
+        assert {state for name, state in controller.document()["duties"].items() if name != "swaps"} == {"ok"}
+        house.registry.workers.report("newcomer", "http://w", 0)
+        await wait_until_async("another duty", lambda: "newcomer" in (controller.hub.expected or ()))
         with writable.begin() as connection:
             connection.execute(text("UPDATE swaps SET detail = '{}'"))
         await wait_until_async("the swap to end", lambda: house.registry.swaps.get(swap.id).state == "failed")
+        await wait_until_async("its end", lambda: controller.document()["duties"]["swaps"] == "ok")
+        assert candidate.controller is controller
         assert "no healthy engine" in house.registry.swaps.get(swap.id).detail["error"]
+    assert [record.message for record in caplog.records if "duty swaps" in record.message] == [
+        "the leader's duty swaps failed, and is done again",
+        "the leader's duty swaps is done",
+    ]
 
 
 async def test_a_candidate_that_ends_gives_the_lease_back(house: House) -> None:

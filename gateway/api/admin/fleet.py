@@ -47,6 +47,9 @@ class FleetDocument(Shape):
     engines: list[EngineDocument]
     copies: dict[str, int] = Field(description="Versions with more than one home, and how many.")
     swaps: list[int] = Field(description="Ids of the swaps in progress.")
+    duties: dict[str, str] = Field(
+        description="What the controller does again and again, by name: ok, or what it failed of last."
+    )
     catalog_revision: int = Field(description="The catalog in force in the worker that answers.")
 
 
@@ -71,6 +74,7 @@ def add_fleet(router: APIRouter, office: Office) -> None:
                         for version_id, number in knowledge["copies"].items()
                     },
                     swaps=knowledge["swaps"],
+                    duties=knowledge["duties"],
                     catalog_revision=office.house.catalog.current.revision,
                 )
             )
