@@ -13,6 +13,7 @@ import pytest
 from registry.schema import SUBJECTS
 from registry.service import Registry
 from registry.settings import RegistrySettings
+from switchyard.command_line import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "numpy", "transformers", "peft", "trl", "datasets", "vllm"}
@@ -63,19 +64,9 @@ def test_the_list_of_commands_imports_nothing_but_the_command_line() -> None:
     assert loaded_by(RUN, "--help") & (NOT_FOR_HELP | OURS | {"pydantic"}) == set()
 
 
-@pytest.mark.parametrize("command", ["adapters", "tenants", "keys", "limits", "tariff"])
-def test_the_help_of_a_registry_command_imports_neither_sql_nor_the_gateway(command: str) -> None:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_imports_nothing_that_it_works_with(command: str) -> None:
     assert loaded_by(RUN, command, "--help") & (NOT_FOR_HELP | OURS) == set()
-
-
-@pytest.mark.parametrize("command", ["train", "base"])
-def test_the_help_of_a_training_command_imports_nothing_of_the_other_rooms(command: str) -> None:
-    assert loaded_by(RUN, command, "--help") & (NOT_FOR_HELP | OURS) == set()
-
-
-@pytest.mark.parametrize("command", ["fleet", "engines", "residency", "quarantine"])
-def test_the_help_of_an_operators_command_imports_neither_sql_nor_http(command: str) -> None:
-    assert loaded_by(RUN, command, "--help") & NOT_FOR_HELP == set()
 
 
 READS = {"alembic", "mako", "obstore", "fastapi", "starlette", "uvicorn", "huggingface_hub", "safetensors", "pygments"}

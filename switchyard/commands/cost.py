@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
-from gateway.cost.hosts import hosts_of
-from gateway.cost.report import Report, build_report
 from registry.days import day_ms, when
-from registry.db import now_ms
-from registry.ledger.store import ApiPriceInfo, HostPriceInfo
 from registry.money import dollars_to_nano, nano_to_dollars
 from switchyard.console import print_done, print_json, print_table, say
 from switchyard.options import JsonFlag
 from switchyard.registry_access import open_registry
+
+if TYPE_CHECKING:
+    from gateway.cost.report import Report
 
 cost = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Report what was used and what it cost against an API."
@@ -35,6 +36,8 @@ def add_api_price(
     json_output: bool = JsonFlag,
 ) -> None:
     """Add a dated list price. Prices are never edited: a change is a new price with its date."""
+    from registry.ledger.store import ApiPriceInfo
+
     price = ApiPriceInfo(
         model,
         day_ms(effective_from, "from"),
@@ -58,6 +61,8 @@ def add_host_price(
     json_output: bool = JsonFlag,
 ) -> None:
     """Add a dated hourly price of an engine host."""
+    from registry.ledger.store import HostPriceInfo
+
     price = HostPriceInfo(name, day_ms(effective_from, "from"), dollars_to_nano(hourly_dollars, "hourly"), source)
     with open_registry() as registry:
         registry.ledger.add_host_price(price)
@@ -75,6 +80,10 @@ def report(
     json_output: bool = JsonFlag,
 ) -> None:
     """Usage per tenant and version, its price at the API, and its share of the hosts' hours."""
+    from gateway.cost.hosts import hosts_of
+    from gateway.cost.report import build_report
+    from registry.db import now_ms
+
     with open_registry() as registry:
         host_prices = registry.ledger.host_prices()
         paid_for = hosts_of(hosts, sorted({price.name for price in host_prices}))

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import typer
 
-from gateway.cost.correcting import reprice_by
-from gateway.journal.verify import Verification, verify
-from registry.ledger.corrections import Corrected
-from registry.ledger.usage_record import CORRECTABLE, TOKENS
 from registry.money import nano_to_dollars
 from switchyard.commands.ledger_reconcile import reconcile_ledger
 from switchyard.console import actor, print_done, print_json, say
 from switchyard.options import JsonFlag
 from switchyard.registry_access import open_registry
+
+if TYPE_CHECKING:
+    from gateway.journal.verify import Verification
+    from registry.ledger.corrections import Corrected
 
 ledger = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Prove that usage is complete, and correct what is wrong."
@@ -32,6 +33,8 @@ ledger.command("reconcile")(reconcile_ledger)
 @ledger.command("verify")
 def verify_command(json_output: bool = JsonFlag) -> None:
     """Check the journal on disk and the rows it became; exit status 1 says that something is wrong."""
+    from gateway.journal.verify import verify
+
     with open_registry() as registry:
         found = verify(registry.settings.state_dir / "journal", registry.ledger)
     print_json(found) if json_output else _print(found)
@@ -60,6 +63,9 @@ def correct(
     json_output: bool = JsonFlag,
 ) -> None:
     """Book a difference to an attempt. Its row stays as it is; sums have the correction in them."""
+    from gateway.cost.correcting import reprice_by
+    from registry.ledger.usage_record import CORRECTABLE
+
     tokens = {"prompt_tokens": prompt_tokens, "cached_tokens": cached_tokens, "completion_tokens": completion_tokens}
     deltas = tokens if cost_nano is None else {**tokens, "cost_nano": cost_nano}
     with open_registry() as registry:
@@ -77,6 +83,8 @@ def correct(
 
 def _changes(done: Corrected) -> str:
     """What was booked and what is, of each figure that a correction can be about."""
+    from registry.ledger.usage_record import TOKENS
+
     figures = [
         f"{name.replace('_', ' ')} {done.before[name]} → {done.after[name]}"
         for name in TOKENS

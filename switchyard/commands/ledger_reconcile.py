@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
-from gateway.cost.reconcile import Balance, Tokens, reconcile
 from registry.days import day_ms, when
 from switchyard.console import print_json, print_table, say
 from switchyard.options import JsonFlag
 from switchyard.registry_access import open_registry
+
+if TYPE_CHECKING:
+    from gateway.cost.reconcile import Balance
 
 SHIPPING_MS = 5_000
 """What ended more recently may not have been shipped to the ledger yet."""
@@ -24,6 +28,7 @@ def reconcile_ledger(
     Readings are kept at the first and the last moment that a controller saw a boot, and once a minute between. What an
     engine did before its first reading or after its last is not compared.
     """
+    from gateway.cost.reconcile import Tokens, reconcile
     from registry.db import now_ms
 
     with open_registry() as registry:

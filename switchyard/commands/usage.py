@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import typer
 
 from registry.days import day_ms
 from registry.errors import InvalidInput
-from registry.ledger.usage_report import UsageReport, reasons_said, report_usage, usage_csv, why_empty
 from switchyard.console import print_csv, print_json, print_table, say
 from switchyard.options import JsonFlag
 from switchyard.registry_access import open_registry
+
+if TYPE_CHECKING:
+    from registry.ledger.usage_report import UsageReport
 
 
 def usage(
@@ -28,6 +31,7 @@ def usage(
     that were REFUSED (by a limit, a budget, for their body) never became attempts. – is the cost of what had no price.
     """
     from registry.db import now_ms
+    from registry.ledger.usage_report import report_usage, usage_csv, why_empty
 
     if json_output and csv_output:
         raise InvalidInput("--json and --csv are both given; choose one", param="csv")
@@ -52,6 +56,8 @@ def usage(
 
 
 def _print(report: UsageReport) -> None:
+    from registry.ledger.usage_report import reasons_said
+
     own_column = report.by != "tenant"
     print_table(
         (*(("TENANT",) if own_column else ()), report.by.upper(), "ATTEMPTS", "OK", "CLIENT LEFT", "FAILED", "INVALID",
