@@ -6,8 +6,8 @@ Call → Principal → InferenceRequest → Target → Unit → Arm → Bill →
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
 
 from gateway.errors import ApiError
 from registry.catalog.snapshot import BaseEntry, SplitEntry, TariffEntry, VersionEntry
@@ -48,16 +48,34 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
+class Assignment:
+    """How a split chose its arm, for the usage record."""
+
+    split_id: int
+    arm: str
+    """The version's number."""
+    propensity: float
+    """The share of units, 0 to 1, that the arm has."""
+    unit_source: UnitSource
+    unit_hash: str
+    """`gateway.splits.assignment.hash_of`, in hexadecimal digits."""
+
+
+@dataclass(frozen=True, slots=True)
 class Arm:
     """The one thing that will answer: a version or a base model, under its public name."""
 
     public_name: str
     base_digest: str
-    version: VersionEntry | None
-    split_id: int | None
-    arm: str | None
-    """The version number within a split; `None` when the alias is not split."""
-    unit_source: UnitSource | None
+    version: VersionEntry | None = None
+    assignment: Assignment | None = None
+    """How a split chose it; `None` when the alias is not split."""
+
+    @property
+    def model(self) -> str:
+        """`tenant/adapter`, whatever the version; or the base's name."""
+        version = self.version
+        return self.public_name if version is None else f"{version.tenant}/{version.adapter}"
 
 
 Ability = Literal["tool_calls", "prompt_logprobs"]
@@ -217,8 +235,7 @@ MOST_TOKENS = 1 << 40
 """No attempt has so many; the ledger's sums have room for a million such ones."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """What one attempt has used, as it is booked; `None` is unknown. Only the meter makes one."""
 
     prompt_tokens: int | None = None
@@ -239,8 +256,8 @@ class EngineCount:
     """Whether the engine may have worked on it."""
     began_s: float | None = None
     """`time.perf_counter()` when the first bytes of a streamed answer came."""
-    _by_choice: dict[int, int] = field(default_factory=dict)
-    _by_prompt: dict[int, int] = field(default_factory=dict)
+    _running: tuple[dict[int, int], dict[int, int]] | None = None
+    """Counts within a stream: written by choice, and read by prompt."""
 
     def running(self, count: Mapping[str, Any], choice: int = 0, prompt: int = 0) -> None:
         """A count within a stream: of one of the prompts, and of one choice so far. Raises as `final`."""
@@ -249,10 +266,13 @@ class EngineCount:
             raise TypeError(f"{count} has no counts of tokens")
         if not (0 <= read < MOST_TOKENS and 0 <= written < MOST_TOKENS):
             raise TypeError(f"token count out of range: {count}")
-        self._by_choice[choice] = written
-        self._by_prompt[prompt] = read
-        self.completion_tokens = sum(self._by_choice.values())
-        self.prompt_tokens = sum(self._by_prompt.values())
+        if self._running is None:
+            self._running = {}, {}
+        by_choice, by_prompt = self._running
+        by_choice[choice] = written
+        by_prompt[prompt] = read
+        self.completion_tokens = sum(by_choice.values())
+        self.prompt_tokens = sum(by_prompt.values())
         self.source = "partial"
 
     def final(self, count: Mapping[str, Any]) -> None:

@@ -70,4 +70,4 @@ async def _answer(admitted: Admitted, house: House, respond: Respond) -> None:
 def _observe(usage: Usage, admitted: Admitted, house: House) -> None:
     house.metrics.used(usage)
     if admitted.request.bounded_by_us and admitted.request.choices == 1:
-        house.lengths.saw(admitted.principal.tenant, admitted.arm.public_name, usage)
+        house.lengths.saw(admitted.principal.tenant, admitted.arm.model, usage)

@@ -74,7 +74,7 @@ def fields_of(request: Request) -> dict[str, Value]:
         "key_id": None if who is None else who.key_id,
         "model": request.model,
         "served": None if arm is None else arm.public_name,
-        "arm": None if arm is None else arm.arm,
+        "arm": None if arm is None or arm.assignment is None else arm.assignment.arm,
         "engine": None if attempt is None else attempt.engine_url,
         "status": request.status,
         "outcome": _outcome(request.status) if attempt is None else attempt.outcome,

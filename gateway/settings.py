@@ -50,6 +50,12 @@ class EngineSettings(BaseModel):
     max_cpu_loras: int | None = Field(None, ge=3, description="Its --max-cpu-loras.")
     api_key: str | None = Field(None, pattern=API_KEY, description="Its --api-key.")
     prompt_logprobs: bool | None = Field(None, description="Whether it survives log-probabilities of prompts.")
+    id: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="What usage rows know it by, wherever it is; default: its URL.",
+    )
 
 
 class GatewaySettings(RegistrySettings):
@@ -67,7 +73,7 @@ class GatewaySettings(RegistrySettings):
         ["http://127.0.0.1:8001"],
         description="Engine URLs, http://host:port, on a network that only the gateway reaches (a JSON list, or with "
         "commas); or objects with "
-        "`url` and what is special about one: `base`, `platform`, `max_cpu_loras`, `api_key`, `prompt_logprobs`.",
+        "`url` and what is special about one: `base`, `platform`, `max_cpu_loras`, `api_key`, `prompt_logprobs`, `id`.",
     )
     engine_base: str | None = Field(
         None, description="Public name of the base model that the engines serve; default: the only registered one."

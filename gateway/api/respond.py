@@ -60,8 +60,8 @@ class Respond:
         """Name what answers the request."""
         self.arm = arm
         self._headers.append((b"x-switchyard-model", arm.public_name.encode()))
-        if arm.arm is not None:
-            self._headers.append((b"x-switchyard-arm", arm.arm.encode()))
+        if arm.assignment is not None:
+            self._headers.append((b"x-switchyard-arm", arm.assignment.arm.encode()))
 
     def understood(self, request: InferenceRequest) -> None:
         """Know what is asked for."""

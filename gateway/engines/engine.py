@@ -38,6 +38,8 @@ class Engine:
     """Environment variable with its key; `None`: the settings have it, or it has none."""
     kind: Kind = "vllm"
     source: Source = "settings"
+    id: str | None = None
+    """What the ledger knows it by when its URL changes; `None`: by its URL."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ class Books:
 
     async def _write(self, engines: Sequence[ManagedEngine]) -> None:
         for engine in engines:
-            self._rows += [self._row(engine.url, probe) for probe in engine.control.probes.take()]
+            self._rows += [self._row(engine, probe) for probe in engine.control.probes.take()]
         rows, readings = list(self._rows), list(self._readings)
         if not rows and not readings:
             return
@@ -108,7 +108,8 @@ class Books:
         except (SQLAlchemyError, RegistryError) as error:
             log.warning("probes and engines' counters wait to be written down: %s", error)
 
-    def _row(self, url: str, probe: AskedProbe) -> dict[str, Any]:
+    def _row(self, engine: ManagedEngine, probe: AskedProbe) -> dict[str, Any]:
+        url = engine.url
         place = hashlib.sha256(url.encode()).hexdigest()[:12]
         attempt_id = f"probe-{self._term}-{place}-{probe.number:08d}"
         return {
@@ -120,6 +121,7 @@ class Books:
             "served_model": PROBES,
             "endpoint": probe.endpoint,
             "engine": url,
+            "engine_id": engine.declared.id or url,
             "outcome": "ok" if probe.counted else "engine_failed",
             "prompt_tokens": probe.prompt_tokens,
             "cached_tokens": probe.cached_tokens,

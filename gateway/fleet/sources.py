@@ -97,6 +97,9 @@ def declared_fleet(registry: Registry, settings: GatewaySettings) -> tuple[Decla
         require_engine_url(url, param="engines")
     if twice := sorted({url for url in urls if urls.count(url) > 1}):
         raise InvalidInput(f"engines has {', '.join(twice)} twice; name each engine once", param="engines")
+    ids = [one.engine.id for one in found if one.engine.id is not None]
+    if twice := sorted({id_ for id_ in ids if ids.count(id_) > 1}):
+        raise InvalidInput(f"engines has the id {', '.join(twice)} twice; an id is of one engine", param="engines")
     return found
 
 
@@ -109,6 +112,7 @@ def _declared(registry: Registry, settings: GatewaySettings, one: EngineSettings
         platform,
         one.max_cpu_loras or settings.engine_max_cpu_loras,
         settings.survives_prompt_logprobs(one.prompt_logprobs, platform),
+        id=one.id,
     )
     return Declared(engine, handling_of(engine, base, settings))
 

@@ -1,8 +1,8 @@
 """An attempt's usage row, in the two parts that the journal keeps it in.
 
 What the rows of one key, model and engine have in common is their *kind*: a segment declares it once, and each record
-names it. The rest are values, a JSON array. Both records of every attempt are made on the event loop, and are short for
-that.
+names it. The rest are values, a JSON array, whose end older journals lack. Both records of every attempt are made on
+the event loop, and are short for that.
 """
 
 from __future__ import annotations
@@ -13,21 +13,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from gateway.handoffs import UnitSource, Usage
+from registry.ledger.usage_record import UsageEnd, UsageKind
 
 MOST_KINDS = 4096
 NAME_BYTES = 8
-_SETTLE_VALUES = (
-    "started_at_ms",
-    "finished_at_ms",
-    "outcome",
-    "prompt_tokens",
-    "cached_tokens",
-    "completion_tokens",
-    "usage_source",
-    "cost_nano",
-    "ttft_ms",
-)
 
 
 class Kind(NamedTuple):
@@ -37,74 +26,26 @@ class Kind(NamedTuple):
     fields: bytes
 
 
-@lru_cache(maxsize=MOST_KINDS)
-def kind_of(
-    tenant: str,
-    key_id: str,
-    requested_model: str,
-    served_model: str,
-    version_digest: str | None,
-    split_id: int | None,
-    arm: str | None,
-    unit_source: UnitSource | None,
-    endpoint: str,
-    n: int | None,
-    bounded_by_us: bool | None,
-    engine: str,
-) -> Kind:
-    """All that is known of an attempt before it begins. `bounded_by_us`: who bounds the answer; `None`: nobody."""
-    fields = orjson.dumps(
-        {
-            "tenant": tenant,
-            "key_id": key_id,
-            "requested_model": requested_model,
-            "served_model": served_model,
-            "version_digest": version_digest,
-            "split_id": split_id,
-            "arm": arm,
-            "unit_source": unit_source,
-            "endpoint": endpoint,
-            "n": n,
-            "bounded_by_us": bounded_by_us,
-            "engine": engine,
-        }
-    )
+def kind_of(common: UsageKind) -> Kind:
+    """How a journal declares what rows have in common."""
+    fields = orjson.dumps(common._asdict())
     return Kind(blake2b(fields, digest_size=NAME_BYTES).hexdigest().encode(), fields)
 
 
-def begun(started_at_ms: int) -> bytes:
+def begun(started_at_ms: int, unit_hash: str | None) -> bytes:
     """Values of an attempt that begins."""
-    return b"[%d]" % started_at_ms
+    return b"[%d]" % started_at_ms if unit_hash is None else b'[%d,"%b"]' % (started_at_ms, unit_hash.encode())
 
 
-def ended(
-    started_at_ms: int,
-    finished_at_ms: int,
-    outcome: str,
-    usage: Usage,
-    cost_nano: int | None,
-    ttft_ms: float | None,
-) -> bytes:
+def ended(end: UsageEnd) -> bytes:
     """Values of an attempt that has ended: its row is complete with them."""
-    return orjson.dumps(
-        (
-            started_at_ms,
-            finished_at_ms,
-            outcome,
-            usage.prompt_tokens,
-            usage.cached_tokens,
-            usage.completion_tokens,
-            usage.source,
-            cost_nano,
-            ttft_ms,
-        )
-    )
+    return orjson.dumps(tuple(end))
 
 
 def lost(values: bytes) -> bytes:
     """From the values of an attempt that began and has no end, those of one that has."""
-    (started_at_ms,) = orjson.loads(values)
-    return orjson.dumps((started_at_ms, None, "lost"))
+    started_at_ms, *unit_hash = orjson.loads(values)
+    return ended(UsageEnd(started_at_ms, unit_hash=unit_hash[0] if unit_hash else None))
 
 
 def row_of(attempt_id: bytes, kind: Kind, values: bytes) -> dict[str, Any]:
@@ -114,7 +55,7 @@ def row_of(attempt_id: bytes, kind: Kind, values: bytes) -> dict[str, Any]:
         "attempt_id": name,
         "request_id": name.rpartition("-")[0],
         **_fields(kind.fields),
-        **dict(zip(_SETTLE_VALUES, orjson.loads(values), strict=False)),
+        **dict(zip(UsageEnd._fields, orjson.loads(values), strict=False)),
     }
 
 

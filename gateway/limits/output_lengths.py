@@ -36,6 +36,7 @@ MOST = 1_000
 LEDGER_MS = 30 * DAY_MS
 
 Key = tuple[str, str]
+"""A tenant, and `tenant/adapter` or a base's name."""
 
 
 def _edges() -> tuple[int, ...]:
@@ -100,20 +101,20 @@ class OutputLengths:
         self._default = default
         self._models: dict[Key, Lengths] = {}
 
-    def bound(self, tenant: str, public_name: str) -> int:
+    def bound(self, tenant: str, model: str) -> int:
         """The bound of an answer, in tokens.
 
         It is no more than `default` or what an engine was seen to hold, because engines refuse a bound that is larger
         than their context.
         """
-        lengths = self._models.get(_key(tenant, public_name))
+        lengths = self._models.get((tenant, model))
         if lengths is None or lengths.answers < FEWEST:
             return self._default
         return min(lengths.bound(), max(lengths.longest, self._default))
 
-    def saw(self, tenant: str, public_name: str, usage: Usage) -> None:
+    def saw(self, tenant: str, model: str, usage: Usage) -> None:
         """Count one whole answer."""
-        key = _key(tenant, public_name)
+        key = (tenant, model)
         lengths = self._models.get(key)
         if lengths is None:
             lengths = self._models[key] = Lengths()
@@ -134,15 +135,11 @@ class OutputLengths:
                 seen.include(lengths)
 
 
-def _key(tenant: str, public_name: str) -> Key:
-    return tenant, public_name.partition("@")[0]
-
-
 def _weighed(counts: Iterable[LengthCount]) -> dict[Key, Lengths]:
     """By model, none of which weighs more than what has just faded."""
     models: dict[Key, Lengths] = {}
     for one in counts:
-        models.setdefault(_key(one.tenant, one.served_model), Lengths()).add(one.tokens, one.longest, one.answers)
+        models.setdefault((one.tenant, one.model), Lengths()).add(one.tokens, one.longest, one.answers)
     for lengths in models.values():
         if lengths.answers > MOST / 2:
             lengths.scale(MOST / 2 / lengths.answers)

@@ -11,14 +11,19 @@ from typing import TypeVar
 from registry.splits.ranges import FULL_WEIGHT
 
 BUCKETS = FULL_WEIGHT
+HASH_BYTES = 16
 _UNTIL = itemgetter(0)
 A = TypeVar("A")
 
 
-def bucket_of(salt: bytes, unit: str) -> int:
-    """A number in `[0, 10000)`, uniform over units: the first 8 bytes of SHA-256(salt, 0x00, unit), modulo 10,000."""
-    digest = hashlib.sha256(salt + b"\0" + unit.encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[:8], "big") % BUCKETS
+def hash_of(salt: bytes, unit: str) -> bytes:
+    """What the ledger knows a unit by: the first 16 bytes of SHA-256(salt, 0x00, unit)."""
+    return hashlib.sha256(salt + b"\0" + unit.encode("utf-8", "surrogatepass")).digest()[:HASH_BYTES]
+
+
+def bucket_of(unit_hash: bytes) -> int:
+    """A number in `[0, 10000)`, uniform over units: the first 8 bytes of a unit's hash, modulo 10,000."""
+    return int.from_bytes(unit_hash[:8], "big") % BUCKETS
 
 
 def choose(ranges: Sequence[tuple[int, A]], bucket: int) -> A:

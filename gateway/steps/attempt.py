@@ -36,7 +36,7 @@ async def attempt(admitted: Admitted, engine: EngineView, number: int, sink: Sin
     used is on record then too.
     """
     settings = means.settings
-    meter = Meter(means.journal, admitted, engine.url, number)
+    meter = Meter(means.journal, admitted, engine.declared, number)
     with meter as count:
         sink.begin(meter)
         async with (

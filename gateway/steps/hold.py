@@ -75,7 +75,7 @@ async def hold(
     template = max(TEMPLATE_TOKENS, standing.template_tokens)
     added = await accounts.desk.do(tenant, body_bytes, partial(_added_bytes, request.body))
     prompt = body_bytes + template + added
-    answers = (accounts.lengths.bound(tenant, arm.public_name) if most is None else most) * request.choices
+    answers = (accounts.lengths.bound(tenant, arm.model) if most is None else most) * request.choices
     least = LEAST_BODY_BYTES + len(request.model) + template
     least_answers = request.choices if most is None else answers
     if decided_by_prompt(standing.counters, prompt, answers, least_answers, standing.price):

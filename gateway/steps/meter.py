@@ -7,19 +7,24 @@ import logging
 import math
 import time
 from types import TracebackType
+from typing import Any
 
 import orjson
 
 from gateway.complaints import Complaint
+from gateway.engines.engine import Engine
 from gateway.errors import ApiError, Overloaded
 from gateway.fleet.view import CannotLoad
 from gateway.handoffs import CLIENT_GONE, Admitted, EngineCount, Usage
 from gateway.journal.journal import Journal
-from gateway.journal.rows import begun, ended, kind_of
+from gateway.journal.rows import Kind, begun, ended, kind_of
+from registry.ledger.usage_record import UsageEnd, UsageKind
 
 log = logging.getLogger("switchyard.meter")
 UNRECORDED = Complaint(log)
 NOTHING_USED = Usage()
+MOST_KINDS = 4096
+_KINDS: dict[tuple[Any, ...], Kind] = {}
 
 
 class Meter:
@@ -37,39 +42,38 @@ class Meter:
         "_kind",
         "_request",
         "_started_at_ms",
+        "_unit_hash",
         "engine_url",
         "nano",
         "outcome",
         "usage",
     )
 
-    def __init__(self, journal: Journal, admitted: Admitted, engine_url: str, number: int) -> None:
+    def __init__(self, journal: Journal, admitted: Admitted, engine: Engine, number: int) -> None:
         """Of the attempt `number` of a request, on one engine; its bill is charged when the attempt has ended."""
-        call, principal, request, arm = admitted.call, admitted.principal, admitted.request, admitted.arm
-        version = arm.version
+        request, arm = admitted.request, admitted.arm
         self._journal = journal
         self._bill = admitted.bill
         self._request = request
         self._count = EngineCount()
-        self.engine_url = engine_url
+        self.engine_url = engine.url
         self.outcome = ""
         self.nano: int | None = None
         self.usage = NOTHING_USED
-        self._attempt_id = b"%b-%d" % (call.request_id.encode(), number)
-        self._kind = kind_of(
-            principal.tenant,
-            principal.key_id,
+        self._attempt_id = b"%b-%d" % (admitted.call.request_id.encode(), number)
+        chosen = arm.assignment
+        self._unit_hash = None if chosen is None else chosen.unit_hash
+        key = (  # what tells kinds apart, which is less than what they say: it is made for every attempt
+            admitted.principal.key_id,
             request.model,
             arm.public_name,
-            None if version is None else version.manifest_digest,
-            arm.split_id,
-            arm.arm,
-            arm.unit_source,
-            call.dialect.name,
+            None if chosen is None else (chosen.split_id, chosen.unit_source),
+            admitted.call.dialect.name,
             request.body.get("n"),
             None if request.max_output_tokens is None else request.bounded_by_us,
-            engine_url,
+            engine.url,
         )
+        self._kind = _KINDS.get(key) or _new_kind(admitted, engine, key)
         self._started_at_ms = 0
         self._began_s = 0.0
 
@@ -77,7 +81,7 @@ class Meter:
         self._started_at_ms = self._bill.now_ms()
         self._began_s = time.perf_counter()
         try:
-            self._journal.intent(self._attempt_id, self._kind, begun(self._started_at_ms))
+            self._journal.intent(self._attempt_id, self._kind, begun(self._started_at_ms, self._unit_hash))
         except OSError as error:
             raise _unrecorded(error) from error
         return self._count
@@ -89,15 +93,19 @@ class Meter:
         usage = self.usage = self._used(count)
         outcome = self.outcome = "ok" if error is None else _outcome(error)
         self.nano = self._bill.charge(usage, outcome, self._started_at_ms)
-        values = ended(
+        end = UsageEnd(
             self._started_at_ms,
             self._started_at_ms + int((time.perf_counter() - self._began_s) * 1000),
             outcome,
-            usage,
+            usage.prompt_tokens,
+            usage.cached_tokens,
+            usage.completion_tokens,
+            usage.source,
             self.nano,
             None if count.began_s is None else int((count.began_s - self._began_s) * 10_000) / 10,
+            self._unit_hash,
         )
-        self._journal.settle(self._attempt_id, self._kind, values)
+        self._journal.settle(self._attempt_id, self._kind, ended(end))
 
     def _used(self, count: EngineCount) -> Usage:
         """What the engine has told of; what it may have read without a word is estimated.
@@ -110,6 +118,37 @@ class Meter:
         body = self._request.body
         guess = math.ceil(len(orjson.dumps(body[self._request.dialect.prompt_field(body)])) / 4)
         return Usage(prompt_tokens=min(guess, self._bill.held_prompt or guess), source="estimated")
+
+
+def _new_kind(admitted: Admitted, engine: Engine, key: tuple[Any, ...]) -> Kind:
+    if len(_KINDS) >= MOST_KINDS:
+        _KINDS.clear()
+    kind = _KINDS[key] = kind_of(_common(admitted, engine))
+    return kind
+
+
+def _common(admitted: Admitted, engine: Engine) -> UsageKind:
+    principal, request, arm = admitted.principal, admitted.request, admitted.arm
+    version, chosen = arm.version, arm.assignment
+    return UsageKind(
+        tenant=principal.tenant,
+        key_id=principal.key_id,
+        requested_model=request.model,
+        served_model=arm.public_name,
+        endpoint=admitted.call.dialect.name,
+        engine=engine.url,
+        engine_id=engine.id or engine.url,
+        adapter_id=None if version is None else version.adapter_id,
+        version_id=None if version is None else version.id,
+        version_digest=None if version is None else version.manifest_digest,
+        split_id=None if chosen is None else chosen.split_id,
+        arm=None if chosen is None else chosen.arm,
+        propensity=None if chosen is None else chosen.propensity,
+        unit_source=None if chosen is None else chosen.unit_source,
+        n=request.body.get("n"),
+        bounded_by_us=None if request.max_output_tokens is None else request.bounded_by_us,
+        shadow=False,
+    )
 
 
 def _unrecorded(error: OSError) -> Overloaded:

@@ -262,6 +262,7 @@ def _versions(
             base_digest=intern(base),
             quarantined=quarantined,
             created_at_s=at_ms // 1000,
+            adapter_id=adapter_id,
         )
 
 

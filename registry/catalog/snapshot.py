@@ -76,6 +76,7 @@ class VersionEntry:
     base_digest: str
     quarantined: str | None
     created_at_s: int
+    adapter_id: int
 
 
 @dataclass(frozen=True, slots=True)

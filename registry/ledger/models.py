@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, FromClause, Subquery
+from sqlalchemy import ColumnElement, FromClause
 
 from registry.adapters.rows import Adapter
 from registry.names import served_version
@@ -12,12 +12,12 @@ ADAPTER_NAME: ColumnElement[str] = Adapter.tenant + "/" + Adapter.name
 """`tenant/adapter`, where rows are joined to it; NULL for a base, and for rows without ids: see `adapter_of`."""
 
 
-def with_adapter(used: Subquery) -> FromClause:
+def with_adapter(used: FromClause) -> FromClause:
     """Joined to the adapter that each row or sum is of, if it says so."""
     return used.outerjoin(Adapter, Adapter.id == used.c.adapter_id)
 
 
-def with_split(used: Subquery) -> FromClause:
+def with_split(used: FromClause) -> FromClause:
     """Joined to the split that chose each row's or sum's version, and to its adapter."""
     return used.outerjoin(Split, Split.id == used.c.split_id).outerjoin(Adapter, Adapter.id == Split.adapter_id)
 
@@ -28,3 +28,8 @@ def adapter_of(named: str | None, served_model: str) -> str | None:
         return named
     version = served_version(served_model)
     return None if version is None else version.adapter_name
+
+
+def model_of(named: str | None, served_model: str) -> str:
+    """`tenant/adapter` of a row in the same way, or the base's name."""
+    return adapter_of(named, served_model) or served_model

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, or_, select
 
 from registry.db import Database
+from registry.ledger.models import ADAPTER_NAME, model_of, with_adapter
 from registry.ledger.rows import USAGE
 from registry.names import SYSTEM
 
@@ -15,7 +16,7 @@ CHAT = "chat"
 NEWEST = 2_000
 """Answers of each adapter, and each tenant's use of a base, that are looked at."""
 VERSION = "0123456789."
-"""What a served model's name ends in."""
+"""What a served model's name ends in; for rows from before they had ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,8 @@ class LengthCount:
     """So many of the newest answers had this many tokens; the longest had `longest` with its prompt."""
 
     tenant: str
-    served_model: str
+    model: str
+    """`tenant/adapter`, or the base's name."""
     tokens: int
     answers: int
     longest: int
@@ -37,18 +39,20 @@ def count_lengths(db: Database, since_ms: int, newest: int = NEWEST) -> Iterator
     two slow cores in SQLite, and no database holds the interpreter meanwhile.
     """
     row = USAGE.c
-    adapter = func.rtrim(row.served_model, VERSION)
+    adapter = func.coalesce(ADAPTER_NAME, func.rtrim(row.served_model, VERSION))
     place = func.row_number().over(
         partition_by=(row.tenant, adapter), order_by=(row.started_at_ms.desc(), row.attempt_id)
     )
     ranked = (
         select(
             row.tenant,
+            ADAPTER_NAME.label("adapter"),
             row.served_model,
             row.completion_tokens,
             (func.coalesce(row.prompt_tokens, 0) + row.completion_tokens).label("whole"),
             place.label("place"),
         )
+        .select_from(with_adapter(USAGE))
         .where(
             row.started_at_ms >= since_ms,
             row.endpoint == CHAT,
@@ -61,8 +65,8 @@ def count_lengths(db: Database, since_ms: int, newest: int = NEWEST) -> Iterator
         )
         .subquery()
     )
-    names = (ranked.c.tenant, ranked.c.served_model, ranked.c.completion_tokens)
+    names = (ranked.c.tenant, ranked.c.adapter, ranked.c.served_model, ranked.c.completion_tokens)
     query = select(*names, func.count(), func.max(ranked.c.whole)).where(ranked.c.place <= newest).group_by(*names)
     with db.read() as session:
-        for found in session.execute(query.execution_options(yield_per=1000)):
-            yield LengthCount(*found)
+        for tenant, named, served_model, *figures in session.execute(query.execution_options(yield_per=1000)):
+            yield LengthCount(tenant, model_of(named, served_model), *figures)

@@ -26,30 +26,31 @@ class UsageKind(NamedTuple):
     requested_model: Annotated[str, String(256)]
     served_model: Annotated[str, String(200), DAY_KEY]
     """The public name of the version or base that answered."""
-    adapter_id: Annotated[int | None, BigInteger(), DAY_KEY]
-    """NULL for a base model, and in rows from before it was recorded; so is `version_id`."""
-    version_id: Annotated[int | None, BigInteger()]
-    version_digest: Annotated[str | None, String(80)]
-    """Manifest digest of the version; NULL for a base model, and in rows from before it was recorded."""
-    split_id: Annotated[int | None, BigInteger(), DAY_KEY]
-    """The split that chose the version; NULL when none did, and then so are the next three and `unit_hash`."""
-    arm: Annotated[str | None, String(20), DAY_KEY]
-    """The version's number within the split."""
-    propensity: Annotated[float | None, Float()]
-    """The share of units, 0 to 1, that the arm had when it was chosen."""
-    unit_source: Annotated[str | None, String(40)]
-    """What the request's unit was known by."""
     endpoint: Annotated[str, String(20)]
-    n: Annotated[int | None, Integer()]
-    """Answers to each prompt; an engine reads, and counts, the prompt for each of them. NULL is 1."""
-    bounded_by_us: Annotated[bool | None, Boolean()]
-    """Whether the bound of the answer was ours (the client had named none) or the client's; NULL: it had none."""
-    shadow: Annotated[bool | None, Boolean()]
-    """Whether it was a copy, whose answer nobody gets; NULL in rows from before there were such."""
     engine: Annotated[str, String(200)]
     """Its URL."""
-    engine_id: Annotated[str | None, String(64)]
-    """What the engine is known by wherever it runs; NULL in rows from before it was recorded."""
+    engine_id: Annotated[str | None, String(200)] = None
+    """Its `id` in the settings, which stays when its URL changes, else its URL; NULL in rows from before there was one.
+    """
+    adapter_id: Annotated[int | None, BigInteger(), DAY_KEY] = None
+    """NULL for a base model, and in rows from before it was recorded; so are the next two."""
+    version_id: Annotated[int | None, BigInteger()] = None
+    version_digest: Annotated[str | None, String(80)] = None
+    """Manifest digest of the version."""
+    split_id: Annotated[int | None, BigInteger(), DAY_KEY] = None
+    """The split that chose the version; NULL when none did, and then so are the next three and `unit_hash`."""
+    arm: Annotated[str | None, String(20), DAY_KEY] = None
+    """The version's number within the split."""
+    propensity: Annotated[float | None, Float()] = None
+    """The share of units, 0 to 1, that the arm had when it was chosen."""
+    unit_source: Annotated[str | None, String(40)] = None
+    """What the request's unit was known by."""
+    n: Annotated[int | None, Integer()] = None
+    """Answers to each prompt; an engine reads, and counts, the prompt for each of them. NULL is 1."""
+    bounded_by_us: Annotated[bool | None, Boolean()] = None
+    """Whether the bound of the answer was ours (the client had named none) or the client's; NULL: it had none."""
+    shadow: Annotated[bool | None, Boolean()] = None
+    """Whether it was a copy, whose answer nobody gets; NULL in rows from before there were such."""
 
 
 class UsageEnd(NamedTuple):

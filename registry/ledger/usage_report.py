@@ -13,7 +13,7 @@ from sqlalchemy import FromClause, String, Subquery, and_, case, func, literal, 
 from registry.days import DAY_MS, as_datetime, date_of
 from registry.db import Database
 from registry.errors import InvalidInput
-from registry.ledger.models import ADAPTER_NAME, adapter_of, with_adapter, with_split
+from registry.ledger.models import ADAPTER_NAME, model_of, with_adapter, with_split
 from registry.ledger.refusals import within
 from registry.ledger.rows import RefusalDay
 from registry.ledger.usage_days import BILLED, usage_between
@@ -195,7 +195,7 @@ def _naming(by: str, between: Subquery) -> _Naming:
     split = (used.split_id, ADAPTER_NAME, Split.alias)
     match by:
         case "adapter":
-            return _Naming(with_adapter(between), (ADAPTER_NAME, used.served_model), _adapter_or_base)
+            return _Naming(with_adapter(between), (ADAPTER_NAME, used.served_model), model_of)
         case "split":
             return _Naming(with_split(between), split, _split_name)
         case "arm":
@@ -210,10 +210,6 @@ def _split_name(split_id: int, adapter: str | None, alias: str | None, arm: str 
     if not split_id:
         return NONE
     return ("" if adapter is None else f"{adapter}@{alias} ") + f"split {split_id}" + (f": {arm}" if arm else "")
-
-
-def _adapter_or_base(named: str | None, served_model: str) -> str:
-    return adapter_of(named, served_model) or served_model
 
 
 def _refusals(
@@ -234,7 +230,7 @@ def _refusals(
     found: dict[tuple[str | None, str], dict[str, int]] = {}
     with db.read() as session:
         for owned_by, named, reason, count in session.execute(query):
-            name = date_of(named) if by == "day" else _adapter_or_base(None, named) if by == "adapter" else named
+            name = date_of(named) if by == "day" else model_of(None, named) if by == "adapter" else named
             reasons = found.setdefault((owned_by, name or NONE), {})
             reasons[reason] = reasons.get(reason, 0) + int(count)
     return found

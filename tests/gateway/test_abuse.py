@@ -256,7 +256,7 @@ async def test_a_full_proof_asked_for_in_the_turn_in_which_a_plain_load_ends_doe
     office: Any = QuietOffice()
     loading = LoadingAtTheGate(nothing, nothing, FirstTerm(), set, office)
     loading.gate = asyncio.get_running_loop().create_future()
-    version = VersionEntry(1, "acme/triage@1.0", "acme", "triage", "1.0", "sha256:0", "sha256:1", None, 0)
+    version = VersionEntry(1, "acme/triage@1.0", "acme", "triage", "1.0", "sha256:0", "sha256:1", None, 0, 1)
 
     async def swap() -> None:
         await loading.gate

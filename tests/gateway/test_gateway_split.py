@@ -11,7 +11,7 @@ import pytest
 from openai import OpenAI
 
 from gateway.explain import explain
-from gateway.splits.assignment import BUCKETS, bucket_of, choose
+from gateway.splits.assignment import BUCKETS, bucket_of, choose, hash_of
 from registry.names import AdapterRef
 from registry.splits.ranges import Ranges, lay_out
 from registry.splits.skews import LEAST_REQUESTS
@@ -127,23 +127,28 @@ def test_a_split_with_one_unit_too_many_is_told_of_in_explain_in_its_swap_and_in
     house.end_split("acme/triage")
 
 
-def test_the_arm_the_split_and_where_the_unit_came_from_are_in_the_usage_row(halves: Stack) -> None:
+def test_the_arm_how_likely_it_was_and_the_unit_with_where_it_came_from_are_in_the_usage_row(halves: Stack) -> None:
     split = halves.house.registry.splits.history(TRIAGE)[-1]
     by_header = halves.chat("acme/triage", headers={"X-Switchyard-Unit": "u"})
     by_name = halves.chat("acme/triage", metadata={"conversation_id": "u"})
     by_turn = halves.chat("acme/triage")
     not_split = halves.chat("acme/triage@1.2")
-    sources = []
+    sources, hashes = [], []
     for answer in (by_header, by_name, by_turn):
         row = halves.house.usage_of(answer.headers["x-request-id"])[0]
         sources.append(row["unit_source"])
         assert row["split_id"] == split.id
         assert row["arm"] == answer.headers["x-switchyard-arm"]
         assert row["served_model"] == answer.json()["model"]
+        version = halves.house.registry.catalog().versions_by_id[row["version_id"]]
+        assert (version.name, version.adapter_id) == (row["served_model"], row["adapter_id"])
+        assert (row["propensity"], row["shadow"]) == (0.5, False)
+        hashes.append(row["unit_hash"])
+    assert hashes[0] == hashes[1] == hash_of(split.salt.encode(), "u").hex() != hashes[2]
     assert sources == ["header", "conversation_id", "first_turn"]
     assert by_header.json()["model"] == by_name.json()["model"], "the unit is the same, wherever it was found"
     row = halves.house.usage_of(not_split.headers["x-request-id"])[0]
-    assert (row["split_id"], row["arm"], row["unit_source"]) == (None, None, None)
+    assert (row["split_id"], row["arm"], row["unit_source"], row["propensity"], row["unit_hash"]) == (None,) * 5
     assert "x-switchyard-arm" not in not_split.headers
 
 
@@ -195,7 +200,7 @@ def laid_out(weights: list[int]) -> Ranges:
 @pytest.mark.parametrize("weights", [[9_000, 1_000], [5_000, 5_000], [3_333, 3_333, 3_334], [9_990, 10]])
 def test_weights_are_respected_over_two_thousand_units(weights: list[int]) -> None:
     ranges = laid_out(weights)
-    counts = Counter(choose(ranges, bucket_of(b"salt", unit)) for unit in UNITS)
+    counts = Counter(choose(ranges, bucket_of(hash_of(b"salt", unit))) for unit in UNITS)
     for index, weight in enumerate(weights):
         share = weight / BUCKETS
         spread = (len(UNITS) * share * (1 - share)) ** 0.5
@@ -214,15 +219,15 @@ def test_moving_weight_to_the_last_arm_moves_units_to_it_and_no_other_way() -> N
     last: dict[str, int] = dict.fromkeys(UNITS, 0)
     for weight in range(0, 10_001, 500):
         ranges = laid_out([10_000 - weight, weight])
-        now = {unit: choose(ranges, bucket_of(b"salt", unit)) for unit in UNITS}
+        now = {unit: choose(ranges, bucket_of(hash_of(b"salt", unit))) for unit in UNITS}
         assert all(now[unit] >= last[unit] for unit in UNITS)
         last = now
     assert set(last.values()) == {1}
 
 
 def test_another_salt_draws_anew_and_the_hash_is_the_documented_one() -> None:
-    one = [bucket_of(b"one", unit) < 5_000 for unit in UNITS]
-    two = [bucket_of(b"two", unit) < 5_000 for unit in UNITS]
+    one = [bucket_of(hash_of(b"one", unit)) < 5_000 for unit in UNITS]
+    two = [bucket_of(hash_of(b"two", unit)) < 5_000 for unit in UNITS]
     agree = sum(a == b for a, b in zip(one, two, strict=True))
     assert abs(agree - 1_000) < 100
-    assert bucket_of(b"salt", "user-0") == 9387  # sha256(b"salt\0user-0")[:8] mod 10,000
+    assert bucket_of(hash_of(b"salt", "user-0")) == 9387  # sha256(b"salt\0user-0")[:8] mod 10,000

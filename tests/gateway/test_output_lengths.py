@@ -19,7 +19,7 @@ from tests.support.usage_rows import usage_row
 from tests.support.waiting import wait_until
 
 DEFAULT = 1_024
-ME = ("acme", "acme/triage@1.0")
+ME = ("acme", "acme/triage")
 PROMPT = 200
 
 
@@ -77,14 +77,13 @@ def test_the_bound_is_longer_than_all_but_a_hundredth_of_the_answers_by_a_bucket
 
 def test_every_adapter_and_every_tenants_use_of_a_base_is_a_model_of_its_own() -> None:
     lengths = OutputLengths(DEFAULT)
-    saw(lengths, 20, FEWEST // 2, ("acme", "acme/triage@1.0"))
-    saw(lengths, 20, FEWEST // 2, ("acme", "acme/triage@1.1"))
+    saw(lengths, 20, FEWEST, ("acme", "acme/triage"))
     saw(lengths, 60, FEWEST, ("acme", "tiny"))
     saw(lengths, 200, FEWEST, ("globex", "tiny"))
-    assert lengths.bound("acme", "acme/triage@2.0") == 22
+    assert lengths.bound("acme", "acme/triage") == 22
     assert lengths.bound("acme", "tiny") == 63
     assert lengths.bound("globex", "tiny") == 235
-    assert lengths.bound("acme", "acme/other@1.0") == DEFAULT
+    assert lengths.bound("acme", "acme/other") == DEFAULT
 
 
 def test_answers_that_are_cut_at_their_bound_do_not_make_it_sink() -> None:
@@ -125,12 +124,12 @@ def test_a_bound_is_no_larger_than_an_engine_was_seen_to_hold() -> None:
 
 def test_what_the_ledger_knows_counts_at_once_and_gives_way_to_what_is_seen() -> None:
     lengths = seeded(
-        LengthCount("acme", "acme/triage@1.0", 20, 150_000, 60),
-        LengthCount("acme", "acme/triage@1.1", 30, 50_000, 70),
-        LengthCount("acme", "acme/rare@1.0", 20, FEWEST - 1, 60),
+        LengthCount("acme", "acme/triage", 20, 150_000, 60),
+        LengthCount("acme", "acme/triage", 30, 50_000, 70),
+        LengthCount("acme", "acme/rare", 20, FEWEST - 1, 60),
     )
     assert lengths.bound(*ME) == 33
-    assert lengths.bound("acme", "acme/rare@1.0") == DEFAULT
+    assert lengths.bound("acme", "acme/rare") == DEFAULT
     saw(lengths, 60, 20)
     assert lengths.bound(*ME) == 63
 
@@ -168,7 +167,7 @@ def test_a_gateway_learns_the_bound_says_it_and_finds_it_again_after_a_restart(h
     house.point("acme/triage", "1.0")
     with run_engines(house, {"answer_tokens": 16}) as mocks:
         with run_gateway(house, mocks, default_output_tokens=40) as stack:
-            stack.wait_resident("acme/triage@1.0")
+            stack.wait_resident("acme/triage")
             assert bound_of(vague(stack)) is None, "without limits nothing is held, and so nothing is bounded"
             house.registry.limits.set("tenant:acme", {"daily_tokens": 1_000_000})
             stack.wait_revision()
@@ -188,5 +187,5 @@ def test_a_gateway_learns_the_bound_says_it_and_finds_it_again_after_a_restart(h
             [usage_row(f"a-{n}", completion_tokens=20, usage_source="engine", started_at_ms=recent) for n in range(900)]
         )
         with run_gateway(house, mocks) as stack:
-            stack.wait_resident("acme/triage@1.0")
+            stack.wait_resident("acme/triage")
             wait_until("the ledger to be read", lambda: bound_of(vague(stack)) == 22)

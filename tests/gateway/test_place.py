@@ -14,9 +14,9 @@ from tests.support.fleet_parts import engine_view
 
 DIGEST = "sha256:" + "0" * 64
 URLS = [f"http://10.0.0.{number}:8000" for number in range(4)]
-VERSION = VersionEntry(7, "acme/triage@1.0", "acme", "triage", "1.0", DIGEST, DIGEST, None, 0)
-ARM = Arm("acme/triage@1.0", DIGEST, VERSION, None, None, None)
-BASE = Arm("tiny", DIGEST, None, None, None, None)
+VERSION = VersionEntry(7, "acme/triage@1.0", "acme", "triage", "1.0", DIGEST, DIGEST, None, 0, 1)
+ARM = Arm("acme/triage@1.0", DIGEST, VERSION)
+BASE = Arm("tiny", DIGEST)
 ORDER = Homes(dict.fromkeys(URLS, 16)).order(ARM.public_name)
 """The engines in the order of the arm's homes."""
 

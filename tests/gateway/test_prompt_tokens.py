@@ -237,7 +237,7 @@ def test_of_several_engines_one_counts_for_all_only_where_all_are_known_to_rende
         assert stack.chat("triage", "globex").status_code == 200, "one alone counts what it serves itself"
 
 
-ARM = Arm("acme/triage@1.0", "sha256:0", None, None, None, None)
+ARM = Arm("acme/triage@1.0", "sha256:0")
 THREE_WORDS = DIALECTS["completions"].parse(b'{"model": "m", "prompt": "a b c"}', caps=Caps(), allow_unknown=False)
 
 

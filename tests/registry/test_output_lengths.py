@@ -15,7 +15,7 @@ def record(registry: Registry, *rows: dict[str, Any]) -> None:
 
 
 def counts(registry: Registry, since_ms: int = 0, newest: int = 100) -> list[LengthCount]:
-    return sorted(count_lengths(registry.db, since_ms, newest), key=lambda one: (one.served_model, one.tokens))
+    return sorted(count_lengths(registry.db, since_ms, newest), key=lambda one: (one.model, one.tokens))
 
 
 def test_equal_lengths_are_counted_by_tenant_and_model(registry: Registry) -> None:
@@ -29,10 +29,10 @@ def test_equal_lengths_are_counted_by_tenant_and_model(registry: Registry) -> No
         {"tenant": "globex", "served_model": "tiny-1.5"},
     )
     found = counts(registry)
-    assert sorted(found, key=lambda one: (one.served_model, one.tokens, one.tenant)) == [
-        LengthCount("acme", "acme/triage@1.0", 5, 2, 95),
-        LengthCount("acme", "acme/triage@1.0", 7, 1, 17),
-        LengthCount("acme", "acme/triage@1.1", 5, 1, 15),
+    assert sorted(found, key=lambda one: (one.model, one.tokens, one.tenant, -one.answers)) == [
+        LengthCount("acme", "acme/triage", 5, 2, 95),
+        LengthCount("acme", "acme/triage", 5, 1, 15),
+        LengthCount("acme", "acme/triage", 7, 1, 17),
         LengthCount("acme", "tiny-1.5", 5, 1, 15),
         LengthCount("globex", "tiny-1.5", 5, 1, 15),
     ]
@@ -49,7 +49,7 @@ def test_only_whole_answers_to_chat_requests_for_one_count(registry: Registry) -
         {"tenant": "_system"},
         {"n": 1, "completion_tokens": 8, "prompt_tokens": None},
     )
-    assert counts(registry) == [LengthCount("acme", "acme/triage@1.0", 8, 1, 8)]
+    assert counts(registry) == [LengthCount("acme", "acme/triage", 8, 1, 8)]
 
 
 def test_the_newest_of_an_adapter_count_whatever_its_version(registry: Registry) -> None:
@@ -62,8 +62,8 @@ def test_the_newest_of_an_adapter_count_whatever_its_version(registry: Registry)
         {"started_at_ms": 3, "completion_tokens": 3, "served_model": "acme/other@1.0"},
     )
     found = counts(registry, since_ms=3, newest=10)
-    assert sorted(one.tokens for one in found if "triage" in one.served_model) == list(range(30, 40))
-    assert [one.tokens for one in found if "other" in one.served_model] == [3]
+    assert sorted(one.tokens for one in found if "triage" in one.model) == list(range(30, 40))
+    assert [one.tokens for one in found if "other" in one.model] == [3]
 
 
 def test_answers_that_their_clients_have_bounded_are_not_counted(registry: Registry) -> None:

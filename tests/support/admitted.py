@@ -50,7 +50,7 @@ def admitted(request: InferenceRequest, *, public_name: str = PUBLIC, price: Tar
         Principal("acme", "k", frozenset({"inference"}), allow_unknown_fields=False),
         request,
         Target(request.model, None, None, None, None, None),
-        Arm(public_name, "sha256:0", None, None, None, None),
+        Arm(public_name, "sha256:0"),
         Priced(price),
     )
 

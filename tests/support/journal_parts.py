@@ -8,28 +8,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gateway.handoffs import Usage
 from gateway.journal import segments
 from gateway.journal.journal import Journal
 from gateway.journal.rows import Kind, begun, ended, kind_of
 from registry.ledger.store import Ledger
+from registry.ledger.usage_record import UsageEnd, UsageKind
 
 
 def kind(key_id: str = "k") -> Kind:
     """What the rows of these tests have in common."""
-    return kind_of("acme", key_id, "t", "acme/t@1.0", None, None, None, None, "chat", None, None, "http://e")
+    return kind_of(UsageKind("acme", key_id, "t", "acme/t@1.0", "chat", "http://e"))
 
 
 def begin(journal: Journal, attempt: str, key_id: str = "k") -> None:
     """An attempt begins, as the meter says it."""
-    journal.intent(attempt.encode(), kind(key_id), begun(1_000))
+    journal.intent(attempt.encode(), kind(key_id), begun(1_000, None))
 
 
 def end(journal: Journal, attempt: str, outcome: str, tokens: int | None = None, key_id: str = "k") -> None:
     """An attempt has ended, with so many tokens of each kind."""
     cached = None if tokens is None else 0
-    used = Usage(tokens, cached, tokens)
-    journal.settle(attempt.encode(), kind(key_id), ended(1_000, 2_000, outcome, used, None, None))
+    values = ended(UsageEnd(1_000, 2_000, outcome, tokens, cached, tokens))
+    journal.settle(attempt.encode(), kind(key_id), values)
 
 
 def outcomes(ledger: Ledger) -> dict[str, tuple[str, int | None]]:

@@ -21,7 +21,7 @@ from registry.limits.spending import Parts, Spent
 
 SCOPE = "tenant:acme"
 PRINCIPAL = Principal("acme", "k-1", frozenset(), allow_unknown_fields=False)
-ARM = Arm("tiny", "sha256:1", None, None, None, None)
+ARM = Arm("tiny", "sha256:1")
 PRICE = TariffEntry(0, 1_000_000, 1_000_000, 1_000_000)
 """A nano-dollar for each token."""
 

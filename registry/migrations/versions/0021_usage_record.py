@@ -20,7 +20,7 @@ ADDED = (
     ("version_id", sa.BigInteger()),
     ("propensity", sa.Float()),
     ("shadow", sa.Boolean()),
-    ("engine_id", sa.String(length=64)),
+    ("engine_id", sa.String(length=200)),
     ("unit_hash", sa.String(length=32)),
 )
 """NULL in rows that there are: those never change, and their digests were made without these."""

@@ -18,12 +18,14 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine as SqlEngine
+from sqlalchemy import event
 
 from gateway import path
 from gateway.api.asgi import Receive, Send
 from gateway.api.dialects import BY_PATH, DIALECTS
 from gateway.app import Gateway
+from gateway.engines.engine import Engine
 from gateway.handoffs import Admitted, EngineCount, Usage
 from gateway.house import House
 from gateway.journal.journal import Journal
@@ -45,8 +47,8 @@ class NoMeter:
     outcome = "ok"
     nano: int | None = None
 
-    def __init__(self, _journal: Journal, admitted: Admitted, engine_url: str, _number: int) -> None:
-        self.engine_url, self._bill = engine_url, admitted.bill
+    def __init__(self, _journal: Journal, admitted: Admitted, engine: Engine, _number: int) -> None:
+        self.engine_url, self._bill = engine.url, admitted.bill
         self.usage = Usage()
         self._count = EngineCount()
 
@@ -146,7 +148,7 @@ class Syncs:
         self.statements = {True: 0, False: 0}
         for name in ("fsync", "fdatasync", "sync"):
             setattr(os, name, self._noting(getattr(os, name)))
-        event.listen(Engine, "before_cursor_execute", self._note_statement)
+        event.listen(SqlEngine, "before_cursor_execute", self._note_statement)
 
     def _noting(self, sync: Callable[..., None]) -> Callable[..., None]:
         def noted(*of: Any) -> None:
