@@ -54,11 +54,12 @@ test-again: setup ## Run what failed last once more, alone; what passes this tim
 test-fast: setup ## Run the tests that need neither the real engine nor training
 	@$(PYTEST) -n $(TEST_PROCESSES) --dist loadfile -m "not live and not training"
 
-check: setup ## Format, lint, strict types, import rules
+check: setup ## Format, lint, strict types, import rules, sizes
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m tests.sizes
 
 format: setup ## Format and mend what can be mended
 	@$(BIN)/ruff format .

@@ -35,6 +35,8 @@ mirror.
 * The base is recognised: an engine's answers to the base's fingerprint must lie within half a nat of the registered
   ones. Its chat template is recognised too: what it makes of a few conversations (`renderings.py`) must be the base's
   own token ids, as proofs go by ids and would pass under any template.
+* What a leader does again and again is a list of duties (`duties/`), done in rounds. One that fails is shown
+  (`GET /admin/v1/fleet`, `/readyz`, metrics) and done again with growing pauses, and the others go on.
 * The controller keeps books (`books.py`): every probe is a row of the tenant `_system`, and each engine's counters of
   tokens are kept at the first and last moment of a boot and once a minute. `switchyard ledger reconcile`
   (`gateway/cost/reconcile.py`) holds the ledger against them; its docstring names every part of the difference.

@@ -31,11 +31,6 @@ print(admin_key(settings))
 """
 
 
-@pytest.fixture
-def admin(stack: Stack) -> Admin:
-    return Admin(stack.house, stack.url, stack.http)
-
-
 def test_without_a_key_nothing_is_shown_and_the_sentence_says_which_key_is_meant(admin: Admin) -> None:
     for path in ("/fleet", "/engines", "/residency", "/adapters", "/swaps", "/swaps/1", "/quarantine"):
         answer = admin.http.get(f"{admin.url}/admin/v1{path}")

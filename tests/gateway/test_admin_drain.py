@@ -22,11 +22,6 @@ def stack(house: House) -> Iterator[Stack]:
         yield stack
 
 
-@pytest.fixture
-def admin(stack: Stack) -> Admin:
-    return Admin(stack.house, stack.url, stack.http)
-
-
 def answered(stack: Stack, number: int) -> int:
     return int(sum(stack.state_of(stack.engines[number])["answered"].values()))
 

@@ -14,10 +14,9 @@ from tests.support.stack import House, Stack, run_stack, served
 from tests.support.waiting import wait_until
 
 
-@pytest.fixture
-def admin(stack: Stack) -> Admin:
+@pytest.fixture(autouse=True)
+def all_resident(stack: Stack) -> None:
     stack.wait_resident("acme/triage@1.0", "acme/triage@1.1", "globex/sentiment@1.0", "initech/forms@1.0")
-    return Admin(stack.house, stack.url, stack.http)
 
 
 def schemas_of(document: dict[str, Any], node: Any, found: set[str]) -> set[str]:

@@ -17,16 +17,11 @@ from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
-def money(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One engine and one gateway; every test makes a tenant of its own."""
     with open_house(tmp_path_factory.mktemp("money")) as house, run_stack(house, default_output_tokens=40) as stack:
         house.registry.tariffs.add("base:tiny", input_dollars="1", output_dollars="10", source="a test")
         yield stack
-
-
-@pytest.fixture
-def admin(money: Stack) -> Admin:
-    return Admin(money.house, money.url, money.http)
 
 
 def put(admin: Admin, scope: str, **most: object) -> dict[str, object]:
@@ -46,8 +41,8 @@ def tenant(stack: Stack, name: str) -> str:
     return f"tenant:{name}"
 
 
-def test_limits_are_set_one_by_one_shown_and_in_force_when_the_answer_comes(money: Stack, admin: Admin) -> None:
-    scope = tenant(money, "setter")
+def test_limits_are_set_one_by_one_shown_and_in_force_when_the_answer_comes(stack: Stack, admin: Admin) -> None:
+    scope = tenant(stack, "setter")
     done = put(admin, scope, requests_per_minute=1, daily_dollars="2.50", warn_percent=80)
     changed_at_ms, etag = done.pop("changed_at_ms"), done.pop("etag")
     assert done == {
@@ -62,7 +57,7 @@ def test_limits_are_set_one_by_one_shown_and_in_force_when_the_answer_comes(mone
         "warn_percent": 80,
         "in_force": True,
     }
-    assert [money.chat("triage", "setter").status_code for _ in range(2)] == [200, 429]
+    assert [stack.chat("triage", "setter").status_code for _ in range(2)] == [200, 429]
     changed = admin.ask("PATCH", f"/limits/{scope}", json={"requests_per_minute": None, "concurrency": 7})
     assert (changed.status_code, changed.json()["requests_per_minute"]) == (200, None)
     shown = admin.get(f"/limits/{scope}")
@@ -70,14 +65,14 @@ def test_limits_are_set_one_by_one_shown_and_in_force_when_the_answer_comes(mone
     assert shown["changed_at_ms"] >= changed_at_ms
     assert shown in admin.get("/limits")["limits"]
     assert shown["etag"] != etag
-    assert money.chat("triage", "setter").status_code == 200
+    assert stack.chat("triage", "setter").status_code == 200
     cleared = admin.ask("DELETE", f"/limits/{scope}")
     assert (cleared.status_code, cleared.json()) == (200, {"scope": scope, "in_force": True})
     assert admin.refused("GET", f"/limits/{scope}")[0] == 404
 
 
-def test_limits_that_are_put_replace_all_others_and_patched_ones_join_them(money: Stack, admin: Admin) -> None:
-    scope = tenant(money, "replacer")
+def test_limits_that_are_put_replace_all_others_and_patched_ones_join_them(stack: Stack, admin: Admin) -> None:
+    scope = tenant(stack, "replacer")
     put(admin, scope, requests_per_minute=9, daily_tokens=50, warn_percent=80)
     replaced = put(admin, scope, concurrency=3)
     assert [name for name, value in replaced.items() if value is None] == [
@@ -95,15 +90,15 @@ def test_limits_that_are_put_replace_all_others_and_patched_ones_join_them(money
     assert admin.get(f"/limits/{scope}")["daily_tokens"] == 70, "nothing of a refused order is in force"
 
 
-def test_limits_change_only_when_they_are_still_as_they_were_read(money: Stack, admin: Admin) -> None:
-    scope = tenant(money, "matcher")
+def test_limits_change_only_when_they_are_still_as_they_were_read(stack: Stack, admin: Admin) -> None:
+    scope = tenant(stack, "matcher")
 
     def ask(method: str, name: str, etag: str, **most: object) -> int:
         options: dict[str, Any] = {"json": most} if most else {}
-        key = admin_key(money.house.settings)
+        key = admin_key(stack.house.settings)
         headers = {"Authorization": f"Bearer {key}", name: etag}
-        url = f"{money.url}/admin/v1/limits/{scope}"
-        return money.http.request(method, url, headers=headers, **options).status_code
+        url = f"{stack.url}/admin/v1/limits/{scope}"
+        return stack.http.request(method, url, headers=headers, **options).status_code
 
     assert ask("PATCH", "If-Match", "*", concurrency=1) == 412
     assert [ask("PUT", "If-None-Match", "*", concurrency=1) for _ in range(2)] == [200, 412]
@@ -116,8 +111,8 @@ def test_limits_change_only_when_they_are_still_as_they_were_read(money: Stack, 
     assert ask("DELETE", "If-Match", admin.get(f"/limits/{scope}")["etag"]) == 200
 
 
-def test_every_mistake_of_an_order_is_named_at_once_with_its_value(money: Stack, admin: Admin) -> None:
-    tenant(money, "wrong")
+def test_every_mistake_of_an_order_is_named_at_once_with_its_value(stack: Stack, admin: Admin) -> None:
+    tenant(stack, "wrong")
     body = {"concurrency": "4", "daily_dollars": "much", "daily_tokens": -1, "warn_percent": 101, "colour": 1}
     status, error = admin.refused("PATCH", "/limits/tenant:wrong", json=body)
     assert (status, error["code"], error["param"]) == (400, "invalid_request", "concurrency")
@@ -154,27 +149,27 @@ def test_every_mistake_of_an_order_is_named_at_once_with_its_value(money: Stack,
         (b"", "The body is missing; send a JSON object"),
     ],
 )
-def test_an_order_that_parsers_read_differently_is_refused(money: Stack, admin: Admin, raw: bytes, says: str) -> None:
-    if "strict" not in money.house.keys:
-        tenant(money, "strict")
+def test_an_order_that_parsers_read_differently_is_refused(stack: Stack, admin: Admin, raw: bytes, says: str) -> None:
+    if "strict" not in stack.house.keys:
+        tenant(stack, "strict")
     status, error = admin.refused("PUT", "/limits/tenant:strict", content=raw)
     assert (status, says in error["message"]) == (400, True), error
 
 
-def test_an_order_is_json_whatever_its_content_type_says(money: Stack, admin: Admin) -> None:
-    scope = tenant(money, "typed")
+def test_an_order_is_json_whatever_its_content_type_says(stack: Stack, admin: Admin) -> None:
+    scope = tenant(stack, "typed")
     assert admin.ask("PUT", f"/limits/{scope}", content=b'{"concurrency": 5}').json()["concurrency"] == 5
 
 
-def test_a_scope_with_a_slash_is_one_scope(money: Stack, admin: Admin) -> None:
-    tenant(money, "slash")
+def test_a_scope_with_a_slash_is_one_scope(stack: Stack, admin: Admin) -> None:
+    tenant(stack, "slash")
     for written in ("adapter:slash/triage", "adapter%3Aslash%2Ftriage"):
         assert put(admin, written, monthly_tokens=9)["scope"] == "adapter:slash/triage"
     admin.ask("DELETE", "/limits/adapter:slash/triage")
 
 
-def test_limits_come_in_pages(money: Stack, admin: Admin) -> None:
-    scopes = [tenant(money, name) for name in ("page-a", "page-b", "page-c")]
+def test_limits_come_in_pages(stack: Stack, admin: Admin) -> None:
+    scopes = [tenant(stack, name) for name in ("page-a", "page-b", "page-c")]
     for scope in scopes:
         put(admin, scope, monthly_tokens=1_000_000)
     for path, rows in (("/limits", "limits"),):
@@ -208,10 +203,10 @@ def test_limits_come_in_pages(money: Stack, admin: Admin) -> None:
     ],
 )
 def test_limits_that_cannot_be_meant_are_refused_and_nothing_is_set(
-    money: Stack, admin: Admin, body: dict[str, object], param: str, says: str
+    stack: Stack, admin: Admin, body: dict[str, object], param: str, says: str
 ) -> None:
-    if "strict" not in money.house.keys:
-        tenant(money, "strict")
+    if "strict" not in stack.house.keys:
+        tenant(stack, "strict")
     status, error = admin.refused("PUT", "/limits/tenant:strict", json=body)
     assert (status, error["param"]) == (400, param)
     assert says in error["message"]
@@ -233,8 +228,8 @@ def test_what_is_no_scope_is_told_how_scopes_are_written(admin: Admin) -> None:
     assert "expected tenant:NAME or key:ID or adapter:tenant/adapter" in error["message"]
 
 
-def test_a_tenant_may_neither_see_nor_change_money(money: Stack, admin: Admin) -> None:
-    scope = tenant(money, "thief")
+def test_a_tenant_may_neither_see_nor_change_money(stack: Stack, admin: Admin) -> None:
+    scope = tenant(stack, "thief")
     put(admin, scope, daily_tokens=1_000)
     calls = {
         ("GET", "/limits"): None,
@@ -245,15 +240,15 @@ def test_a_tenant_may_neither_see_nor_change_money(money: Stack, admin: Admin) -
         ("POST", "/tariffs"): {"scope": scope, "input": "0", "output": "0", "source": "mine"},
     }
     for (method, path), body in calls.items():
-        status, error = admin.refused(method, path, key=money.house.keys["thief"], json=body)
+        status, error = admin.refused(method, path, key=stack.house.keys["thief"], json=body)
         assert (status, error["code"]) == (403, "not_an_admin_key"), path
         status, error = admin.refused(method, path, key="sk-admin-guess", json=body)
         assert (status, error["code"]) == (401, "invalid_api_key"), path
     assert admin.get(f"/limits/{scope}")["daily_tokens"] == 1_000
 
 
-def test_a_price_is_added_and_shown_with_the_one_before_it(money: Stack, admin: Admin) -> None:
-    scope = tenant(money, "priced")
+def test_a_price_is_added_and_shown_with_the_one_before_it(stack: Stack, admin: Admin) -> None:
+    scope = tenant(stack, "priced")
     assert admin.get("/tariffs", scope=scope) == {"tariffs": [], "next": None}
     first = admin.post(
         "/tariffs", scope=scope, input="0.30", output="1.20", effective_from="2026-01-01", source="the price list"
@@ -317,10 +312,10 @@ def test_prices_of_what_does_not_exist_are_a_404_and_a_page_that_nobody_made_is_
     assert (status, error["param"]) == (400, "after")
 
 
-def test_a_budget_is_shown_with_what_is_spent_and_what_this_worker_counts(money: Stack, admin: Admin) -> None:
-    scope = tenant(money, "saver")
+def test_a_budget_is_shown_with_what_is_spent_and_what_this_worker_counts(stack: Stack, admin: Admin) -> None:
+    scope = tenant(stack, "saver")
     put(admin, scope, daily_dollars="1", monthly_tokens=100_000, warn_percent=50)
-    used = money.chat("triage", "saver").json()["usage"]
+    used = stack.chat("triage", "saver").json()["usage"]
 
     def budgets() -> list[dict[str, Any]] | None:
         answer = admin.ask("GET", "/budgets").json()
@@ -342,13 +337,13 @@ def test_a_budget_is_shown_with_what_is_spent_and_what_this_worker_counts(money:
     )
 
 
-def test_a_client_reads_in_a_header_that_a_budget_is_nearly_spent(money: Stack, admin: Admin) -> None:
-    scope = tenant(money, "warned")
+def test_a_client_reads_in_a_header_that_a_budget_is_nearly_spent(stack: Stack, admin: Admin) -> None:
+    scope = tenant(stack, "warned")
     put(admin, scope, daily_tokens=2_000, warn_percent=1)
-    first = money.chat("triage", "warned", max_tokens=20)
+    first = stack.chat("triage", "warned", max_tokens=20)
     assert "x-switchyard-budget-warning" not in first.headers
 
     def told() -> str:
-        return str(money.chat("triage", "warned", max_tokens=1).headers.get("x-switchyard-budget-warning", ""))
+        return str(stack.chat("triage", "warned", max_tokens=1).headers.get("x-switchyard-budget-warning", ""))
 
     assert wait_until("the warning", told).startswith(f"{scope} daily token budget ")

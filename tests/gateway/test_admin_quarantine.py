@@ -24,11 +24,6 @@ def stack(house: House) -> Iterator[Stack]:
         yield stack
 
 
-@pytest.fixture
-def admin(stack: Stack) -> Admin:
-    return Admin(stack.house, stack.url, stack.http)
-
-
 def test_a_quarantined_version_is_a_503_with_the_reason_until_it_is_released_and_proven_anew(
     stack: Stack, admin: Admin
 ) -> None:

@@ -27,11 +27,6 @@ def stack(house: House) -> Iterator[Stack]:
         yield stack
 
 
-@pytest.fixture
-def admin(stack: Stack) -> Admin:
-    return Admin(stack.house, stack.url, stack.http)
-
-
 def at_its_end(admin: Admin, swap_id: int) -> Any:
     def final() -> Any:
         report = admin.get(f"/swaps/{swap_id}")

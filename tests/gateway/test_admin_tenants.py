@@ -20,7 +20,7 @@ __all__ = ["run"]
 
 
 @pytest.fixture(scope="module")
-def house_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One engine, one gateway; acme has triage@1.0 in production and 1.1, globex an adapter of its own."""
     with open_house(tmp_path_factory.mktemp("tenants")) as house:
         for name, versions in (("acme/triage", 2), ("globex/mood", 1)):
@@ -33,13 +33,8 @@ def house_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture
-def admin(house_stack: Stack) -> Admin:
-    return Admin(house_stack.house, house_stack.url, house_stack.http)
-
-
-@pytest.fixture
-def registry(house_stack: Stack) -> Registry:
-    return house_stack.house.registry
+def registry(stack: Stack) -> Registry:
+    return stack.house.registry
 
 
 def chat(stack: Stack, secret: str, model: str, **more: Any) -> httpx.Response:
@@ -48,7 +43,7 @@ def chat(stack: Stack, secret: str, model: str, **more: Any) -> httpx.Response:
     return stack.http.post(f"{stack.url}/v1/chat/completions", json=body, headers=headers)
 
 
-def test_a_customer_is_set_up_from_nothing_and_served_at_once(house_stack: Stack, admin: Admin) -> None:
+def test_a_customer_is_set_up_from_nothing_and_served_at_once(stack: Stack, admin: Admin) -> None:
     made = admin.ask("POST", "/tenants", json={"name": "initech", "actor": "portal"})
     assert (made.status_code, made.json()["in_force"]) == (201, True)
     key = admin.ask("POST", "/keys", json={"tenant": "initech", "label": "ci", "scopes": ["base"]})
@@ -57,14 +52,14 @@ def test_a_customer_is_set_up_from_nothing_and_served_at_once(house_stack: Stack
     mapped = admin.ask("PUT", "/tenants/initech/models/ft:gpt-4o-mini:initech::1/x", json={"target": "tiny"})
     assert (mapped.status_code, mapped.json()["external"]) == (200, "ft:gpt-4o-mini:initech::1/x")
     secret = key.json()["secret"]
-    assert chat(house_stack, secret, "ft:gpt-4o-mini:initech::1/x").status_code == 200
-    assert chat(house_stack, secret, "tiny", colour=1).status_code == 400
+    assert chat(stack, secret, "ft:gpt-4o-mini:initech::1/x").status_code == 200
+    assert chat(stack, secret, "tiny", colour=1).status_code == 400
     changed = admin.ask("PATCH", "/tenants/initech", json={"allow_unknown_fields": True})
     assert changed.json()["allow_unknown_fields"] is True
-    assert chat(house_stack, secret, "tiny", colour=1).status_code == 200
+    assert chat(stack, secret, "tiny", colour=1).status_code == 200
     revoked = admin.ask("DELETE", f"/keys/{key.json()['id']}")
     assert (revoked.status_code, revoked.json()["in_force"]) == (200, True)
-    assert chat(house_stack, secret, "tiny").status_code == 401
+    assert chat(stack, secret, "tiny").status_code == 401
     assert admin.ask("DELETE", f"/keys/{key.json()['id']}").json()["revoked_at_ms"] == revoked.json()["revoked_at_ms"]
 
 
@@ -82,12 +77,12 @@ def test_a_secret_is_shown_once_and_a_hash_never(admin: Admin) -> None:
 
 
 def test_who_changed_what_is_written_down_by_api_and_command_line_alike(
-    admin: Admin, run: Run, monkeypatch: pytest.MonkeyPatch, house_stack: Stack
+    admin: Admin, run: Run, monkeypatch: pytest.MonkeyPatch, stack: Stack
 ) -> None:
     admin.ask("POST", "/tenants", json={"name": "hooli", "actor": "portal"})
     admin.ask("PUT", "/tenants/hooli/models/gpt-4o", json={"target": "tiny", "actor": "terraform"})
     admin.ask("DELETE", "/tenants/hooli/models/gpt-4o", params={"actor": "carol"})
-    monkeypatch.setenv("SWITCHYARD_STATE_DIR", str(house_stack.house.settings.state_dir))
+    monkeypatch.setenv("SWITCHYARD_STATE_DIR", str(stack.house.settings.state_dir))
     monkeypatch.setattr("getpass.getuser", lambda: "dave")
     assert run("keys", "create", "hooli", "--label", "by hand").status == 0
     found = admin.get("/actions", tenant="hooli")["actions"]
@@ -162,11 +157,11 @@ def test_a_mapping_is_made_changed_and_deleted_only_as_it_was_read(admin: Admin)
     ],
 )
 def test_a_name_stands_only_for_what_there_is_by_api_and_command_line(
-    admin: Admin, run: Run, monkeypatch: pytest.MonkeyPatch, house_stack: Stack, target: str, status: int, says: str
+    admin: Admin, run: Run, monkeypatch: pytest.MonkeyPatch, stack: Stack, target: str, status: int, says: str
 ) -> None:
     code, error = admin.refused("PUT", "/tenants/acme/models/gpt-4", json={"target": target})
     assert (code, says in error["message"]) == (status, True), error
-    monkeypatch.setenv("SWITCHYARD_STATE_DIR", str(house_stack.house.settings.state_dir))
+    monkeypatch.setenv("SWITCHYARD_STATE_DIR", str(stack.house.settings.state_dir))
     refused = run("tenants", "map", "acme", "gpt-4", target)
     assert refused.status == 1
     assert says in refused.err
@@ -224,10 +219,10 @@ def test_what_cannot_be_meant_is_refused(admin: Admin, method: str, path: str, b
 
 
 @pytest.mark.parametrize("path", ["/tenants", "/keys", "/actions", "/adapters/acme/triage/aliases"])
-def test_only_the_operator_sees_them(house_stack: Stack, admin: Admin, path: str) -> None:
+def test_only_the_operator_sees_them(stack: Stack, admin: Admin, path: str) -> None:
     assert admin.refused("GET", path, key="sk-nobody")[0] == 401
-    secret = house_stack.house.registry.tenants.create_key("acme").secret
-    house_stack.wait_revision()
+    secret = stack.house.registry.tenants.create_key("acme").secret
+    stack.wait_revision()
     assert admin.refused("GET", path, key=secret)[0] == 403
 
 
@@ -253,7 +248,7 @@ def test_lists_come_in_pages_that_miss_nothing(admin: Admin, registry: Registry)
         assert found == whole, path
 
 
-def test_promote_and_rollback_insist_on_the_alias_that_was_read(house_stack: Stack, admin: Admin) -> None:
+def test_promote_and_rollback_insist_on_the_alias_that_was_read(stack: Stack, admin: Admin) -> None:
     def alias() -> dict[str, Any]:
         (found,) = admin.get("/adapters/acme/triage/aliases")["aliases"]
         return dict(found)

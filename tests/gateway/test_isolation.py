@@ -38,11 +38,6 @@ PLACES = 16
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return TinyBase().write(tmp_path_factory.mktemp("base"))
-
-
-@pytest.fixture(scope="module")
 def folders(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Folders:
     cache, spec = tmp_path_factory.mktemp("cache"), describe_base(base)
     return Folders(write_test_adapters(cache, spec, max_rank=16), write_zero_adapter(cache / "zero", spec))

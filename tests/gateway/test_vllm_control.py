@@ -39,11 +39,6 @@ NAME = "a-0123456789abcdef-1"
 
 
 @pytest.fixture
-def base(tmp_path: Path) -> Path:
-    return TinyBase().write(tmp_path / "base")
-
-
-@pytest.fixture
 def adapter(tmp_path: Path) -> Path:
     return write_proof(write_adapter(tmp_path / "adapter", TinyBase().config), proof())
 

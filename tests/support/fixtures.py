@@ -12,6 +12,8 @@ from registry.db import Database
 from registry.ledger.store import Ledger
 from registry.service import Registry
 from registry.settings import RegistrySettings
+from tests.support.adapter_folders import TinyBase
+from tests.support.admin_calls import Admin
 from tests.support.stack import House, Stack, open_house, run_stack
 
 
@@ -65,6 +67,18 @@ def stack(shared_stack: Stack) -> Iterator[Stack]:
     """The shared stack, healthy before and after the test."""
     yield shared_stack
     shared_stack.heal()
+
+
+@pytest.fixture
+def admin(stack: Stack) -> Admin:
+    """The admin API of the module's stack."""
+    return Admin(stack.house, stack.url, stack.http)
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny base model's folder; never written to."""
+    return TinyBase().write(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture

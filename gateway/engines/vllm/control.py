@@ -37,7 +37,6 @@ INFERENCE_PATHS: Mapping[Endpoint, bytes] = {
     "tokenize": b"/tokenize",
     "detokenize": b"/detokenize",
 }
-"""By dialect."""
 LOAD_TIMEOUT_S = 120.0
 CONTROL_TIMEOUT_S = 10.0
 LOOK_TIMEOUT_S = 2.0
