@@ -15,7 +15,8 @@ from pathlib import Path
 import httpx
 
 from gateway.engines.engine import Platform
-from gateway.engines.vllm.quirks import Defect, quirks_of
+from gateway.engines.vllm.glance import glance
+from gateway.engines.vllm.quirks import Defect
 
 GIB = 1024**3
 CPU_ENGINE_BYTES = 3 * GIB
@@ -149,20 +150,15 @@ def check_registered_bases(names: Sequence[str]) -> Check:
 def check_engine(url: str, platform_name: Platform, if_silent: str) -> Check:
     """Does an engine answer, and is it one that we can serve from? `if_silent` is the remedy when it does not."""
     name = f"engine {url}"
-    try:
-        with httpx.Client(base_url=url, timeout=5.0) as http:
-            version = str(http.get("/version").json()["version"])
-            # An empty request cannot load anything: 400 says that the route is there, 404 that it is not.
-            can_load = http.post("/v1/load_lora_adapter", json={}).status_code != 404
-    except (httpx.HTTPError, ValueError, KeyError):
+    seen = glance(url, platform_name)
+    if seen is None:
         return Check(name, False, "does not answer", if_silent)
-    if not can_load:
-        return Check(
-            name, False, f"vLLM {version} without adapter routes", "set VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 for it"
-        )
-    quirks = quirks_of(version, platform_name)
+    if not seen.can_load:
+        remedy = "set VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 for it"
+        return Check(name, False, f"vLLM {seen.version} without adapter routes", remedy)
+    quirks = seen.quirks
     cure = "; its base is served through an all-zero adapter" if quirks.base_needs_zero_adapter else ""
-    return Check(name, quirks.refused is None, f"vLLM {version}{cure}", quirks.refused or "", quirks.defects)
+    return Check(name, quirks.refused is None, f"vLLM {seen.version}{cure}", quirks.refused or "", quirks.defects)
 
 
 def check_gateway_or_port(url: str, host: str, port: int) -> Check:

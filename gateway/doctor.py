@@ -9,11 +9,12 @@ from gateway import checks
 from gateway.admin_client import admin_client
 from gateway.checks import Check
 from gateway.engines.declared import Declared
+from gateway.engines.faults import EngineFault
 from gateway.engines.fingerprint import MAX_DISAGREEMENT_NATS, base_agreement
 from gateway.engines.isolation import BASE, CannotTest, Folders, Isolation, examine, speakers, write_test_adapters
+from gateway.engines.kind import EngineControl
+from gateway.engines.kinds import kind_of
 from gateway.engines.renderings import rendering_difference
-from gateway.engines.vllm.control import EngineFault, VllmControl
-from gateway.engines.vllm.quirks import quirks_of
 from gateway.fleet.sources import declared_fleet
 from gateway.serving.running import RunningUp, gateway_of, running_up
 from gateway.settings import EngineSettings, GatewaySettings
@@ -128,9 +129,10 @@ def _untested(what: str, error: Exception) -> Check:
 
 async def _ask(one: Declared, base: BaseInfo, max_rank: int) -> list[Check]:
     engine, zero = one.engine, one.handling.zero_adapter
-    control = VllmControl(engine.url, one.handling.api_key)
+    kind = kind_of(engine)
+    control = kind.control(engine.url, one.handling.api_key)
     try:
-        quirks = quirks_of(await control.version(), engine.platform)
+        quirks = kind.quirks(await control.version(), engine.platform)
         folders = Folders(
             adapters=write_test_adapters(zero.parent, base.spec, max_rank),  # where its host can see adapters
             zero=zero if quirks.base_needs_zero_adapter else None,
@@ -145,7 +147,7 @@ async def _ask(one: Declared, base: BaseInfo, max_rank: int) -> list[Check]:
         await control.close()
 
 
-async def _template(control: VllmControl, url: str, base: BaseInfo, name: str) -> Check:
+async def _template(control: EngineControl, url: str, base: BaseInfo, name: str) -> Check:
     """Does it render conversations as the base that the registry knows?"""
     title = f"chat template of {url}"
     renderings = base.fingerprint.renderings if base.fingerprint is not None else None
@@ -157,7 +159,7 @@ async def _template(control: VllmControl, url: str, base: BaseInfo, name: str) -
     return Check(title, difference is None, found, "start the engine with the base's own chat template")
 
 
-async def _base(control: VllmControl, url: str, base: BaseInfo, name: str) -> Check:
+async def _base(control: EngineControl, url: str, base: BaseInfo, name: str) -> Check:
     """Is it the base that the registry knows?"""
     title = f"base of {url}"
     if base.fingerprint is None:

@@ -7,13 +7,12 @@ import time
 from typing import Protocol
 
 from gateway.dispute import Dispute
-from gateway.engines.connection import EngineTimeout, EngineUnreachable
+from gateway.engines.connection import AdapterMissing, CannotLoad, EngineTimeout, EngineUnreachable
 from gateway.errors import AnswerTimeout, ApiError, EngineFailed, Overloaded
 from gateway.fleet.abilities import who_cannot
-from gateway.fleet.view import CannotLoad, EngineView
+from gateway.fleet.view import EngineView
 from gateway.handoffs import Admitted, EngineBroke
 from gateway.settings import GatewaySettings
-from gateway.steps.forward import AdapterMissing
 from gateway.steps.load import Fleet
 from gateway.steps.place import EngineLoad, place
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +51,23 @@ def test_packages_import_only_what_the_contracts_allow() -> None:
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_is_vllms_own_stands_in_its_folder_and_is_reached_by_its_kind() -> None:
+    """Its URLs, metrics and words; who starts one, or asks about one before there is a fleet, names it."""
+    folder = ROOT / "gateway" / "engines" / "vllm"
+    may_name_it = {"gateway/engines/kinds.py", "gateway/up.py", "gateway/checks.py"}
+    own = re.compile(r"load_lora_adapter|vllm:|EngineCore|^/(?:version|tokenize|detokenize)$")
+    for path in sorted((ROOT / "gateway").rglob("*.py")):
+        if folder in path.parents:
+            continue
+        name, tree = str(path.relative_to(ROOT)), ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gateway.engines.vllm"):
+                assert name in may_name_it, f"{name} imports {node.module}"
+            if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
+                text = node.value if isinstance(node.value, str) else node.value.decode("latin-1")
+                assert "\n" in text or not own.search(text), f"{name}:{node.lineno} knows {text!r}"
 
 
 def test_a_gateway_process_never_imports_what_only_training_needs() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 
-from gateway.engines.vllm.control import VllmControl
+from gateway.engines.kind import EngineControl
 from registry.bases.fingerprint import Question
 
 MAX_DISAGREEMENT_NATS = 0.5
@@ -19,7 +19,7 @@ AT_ONCE = 4
 """Questions in flight: enough to share batches, too few to hold up an engine's traffic."""
 
 
-async def base_agreement(control: VllmControl, base_name: str, questions: Sequence[Question]) -> float:
+async def base_agreement(control: EngineControl, base_name: str, questions: Sequence[Question]) -> float:
     """How far the engine's base is from the measured one: the mean absolute difference of log-probabilities, in nats.
 
     `base_name` is what the engine calls the model that base traffic goes to, so the all-zero adapter where there is

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from gateway.engines.engine import EngineState
-from gateway.engines.vllm.control import EngineFault
-from gateway.engines.vllm.look import Look
+from gateway.engines.faults import EngineFault
+from gateway.engines.look import Look
 
 log = logging.getLogger("switchyard.fleet")
 FIRST_EXAMINATION_S, LAST_EXAMINATION_S = 5.0, 300.0

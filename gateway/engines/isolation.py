@@ -23,8 +23,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.engines.vllm.control import EngineFault, VllmControl, Word
-from gateway.engines.vllm.zero_adapter import Matrix, write_lora
+from gateway.engines.faults import EngineFault
+from gateway.engines.kind import EngineControl, Word
+from gateway.engines.zero_adapter import Matrix, write_lora
 from registry.bases.model import BaseSpec
 
 NAME_PREFIX = "doctor-"
@@ -91,7 +92,7 @@ def write_test_adapters(folder: Path, base: BaseSpec, max_rank: int) -> tuple[Pa
     return write(1), write(2)
 
 
-async def examine(control: VllmControl, names: Mapping[str, str]) -> Isolation:
+async def examine(control: EngineControl, names: Mapping[str, str]) -> Isolation:
     """Run the self-test with the speakers' names on the engine. Raises `CannotTest` and `EngineFault`."""
     alone = await _ask_alone(control, names)
     asked, found = 0, []
@@ -118,7 +119,7 @@ def differ(expected: Answer, got: Answer) -> bool:
 
 
 @asynccontextmanager
-async def speakers(control: VllmControl, folders: Folders, places: int) -> AsyncIterator[dict[str, str]]:
+async def speakers(control: EngineControl, folders: Folders, places: int) -> AsyncIterator[dict[str, str]]:
     """Speaker → name on an engine that has `places` for adapters, loaded inside the block.
 
     Raises `CannotTest` when too few places are free, and `EngineFault`.
@@ -138,7 +139,7 @@ async def speakers(control: VllmControl, folders: Folders, places: int) -> Async
             await control.unload_adapter(name)
 
 
-async def _base_with_room(control: VllmControl, wanted: int, places: int) -> str:
+async def _base_with_room(control: EngineControl, wanted: int, places: int) -> str:
     """The base's own name on an engine that has places for so many adapters more. Raises `CannotTest`."""
     cards = await control.models()
     for name in [name for name in cards if _abandoned(name)]:
@@ -161,7 +162,7 @@ def _abandoned(name: str) -> bool:
     return found is not None and time.time() - int(found[1], 16) > ABANDONED_S
 
 
-async def _ask_alone(control: VllmControl, names: Mapping[str, str]) -> dict[str, dict[str, Answer]]:
+async def _ask_alone(control: EngineControl, names: Mapping[str, str]) -> dict[str, dict[str, Answer]]:
     """Prompt → speaker → answer given alone, of the prompts at which the three are clearly different.
 
     Raises `CannotTest` when there is none: then a leak could not be seen.
@@ -179,7 +180,7 @@ async def _ask_alone(control: VllmControl, names: Mapping[str, str]) -> dict[str
     return alone
 
 
-async def _ask(control: VllmControl, name: str, prompt: str) -> Answer:
+async def _ask(control: EngineControl, name: str, prompt: str) -> Answer:
     answer = await control.greedy(name, prompt, TOKENS, salt=secrets.token_hex(8))
     if len(answer) != TOKENS:
         raise EngineFault(f"the engine answered {len(answer)} tokens where {TOKENS} were asked")

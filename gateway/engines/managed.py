@@ -13,12 +13,14 @@ from pathlib import Path
 from gateway.engines.barred import Bars
 from gateway.engines.declared import Handling
 from gateway.engines.engine import Engine
+from gateway.engines.faults import FAILS, AdapterRejected, EngineFault, ProofBroken, Silent
 from gateway.engines.health import EngineRefused, Health
+from gateway.engines.kind import Card
+from gateway.engines.kinds import kind_of
+from gateway.engines.look import Look
 from gateway.engines.profile import Profile
 from gateway.engines.proving import prove, require_listed
 from gateway.engines.residency import NOT_TOLD, Finder, Residency, Resident
-from gateway.engines.vllm.control import FAILS, AdapterRejected, Card, EngineFault, ProofBroken, Silent, VllmControl
-from gateway.engines.vllm.look import Look
 
 log = logging.getLogger("switchyard.fleet")
 ZERO_DIGEST = "0" * 16
@@ -34,7 +36,7 @@ class ManagedEngine:
         self.declared = declared
         self.handling = handling
         self.url = declared.url
-        self.control = VllmControl(declared.url, handling.api_key)
+        self.control = kind_of(declared).control(declared.url, handling.api_key)
         self.health = Health(declared.url, handling.hung_after_s)
         self.residency = Residency(declared.places, term)
         self.profile = Profile(declared, handling, self.control)
@@ -164,10 +166,10 @@ class ManagedEngine:
         self.residency.sort_out(cards, find, self.handling.zero_adapter)
         base_name = await self._make_base_servable(cards)
         await self.profile.learn_base(base_name, cards)
-        self.residency.base_is_servable(base_name, takes_a_place=self.profile.quirks.base_needs_zero_adapter)
+        self.residency.base_is_servable(base_name, takes_a_place=self.profile.base_needs_zero_adapter)
 
     async def _make_base_servable(self, cards: Mapping[str, Card]) -> str:
-        if not self.profile.quirks.base_needs_zero_adapter:
+        if not self.profile.base_needs_zero_adapter:
             return next(card.id for card in cards.values() if card.parent is None)
         zero_adapter = self.handling.zero_adapter
         kept = self.residency.keep_back(zero_adapter, cards)
@@ -247,7 +249,7 @@ class ManagedEngine:
         """
         self._loads_since_base += 1
         due = 2 * self._loads_since_base >= self.declared.places
-        if self.profile.quirks.base_needs_zero_adapter and due:
+        if self.profile.base_needs_zero_adapter and due:
             self._loads_since_base = 0
             await self._answers()
 

@@ -12,6 +12,8 @@ from gateway.handoffs import Endpoint
 
 MOST_OF_A_CHAT = 1024
 """Tokens; some templates say 400 by themselves."""
+PROBE_TIMEOUT_S = 120.0
+"""Longest wait for the answer to one question."""
 KEPT = 10_000
 """Probes that wait to be booked; while the ledger is away for longer, the oldest are dropped and counted."""
 

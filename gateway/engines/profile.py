@@ -9,10 +9,9 @@ from gateway.engines.declared import Handling
 from gateway.engines.engine import Engine
 from gateway.engines.fingerprint import MAX_DISAGREEMENT_NATS, base_agreement
 from gateway.engines.health import EngineRefused
+from gateway.engines.kind import Card, EngineControl
+from gateway.engines.kinds import kind_of
 from gateway.engines.renderings import rendering_difference
-from gateway.engines.vllm.control import Card, VllmControl
-from gateway.engines.vllm.prompt_counting import counts_what_it_serves
-from gateway.engines.vllm.quirks import Quirks, quirks_of
 from gateway.handoffs import Ability, Counts
 
 log = logging.getLogger("switchyard.fleet")
@@ -21,9 +20,10 @@ log = logging.getLogger("switchyard.fleet")
 class Profile:
     """Of one engine, as of its boot."""
 
-    def __init__(self, declared: Engine, handling: Handling, control: VllmControl) -> None:
+    def __init__(self, declared: Engine, handling: Handling, control: EngineControl) -> None:
         self.version = "unknown"
-        self.quirks = Quirks(None, base_needs_zero_adapter=True)
+        self.base_needs_zero_adapter = True
+        """Whether its base is served through an all-zero adapter; known from its version."""
         self.lacks: frozenset[Ability] = frozenset()
         """What it cannot do."""
         self.max_model_len: int | None = None
@@ -50,9 +50,10 @@ class Profile:
     async def learn_version(self) -> None:
         """Before anything is loaded. Raises `EngineRefused` for a vLLM that must not serve."""
         self.version = await self._control.version()
-        self.quirks = quirks_of(self.version, self._declared.platform)
-        if self.quirks.refused:
-            raise EngineRefused(self.quirks.refused)
+        quirks = kind_of(self._declared).quirks(self.version, self._declared.platform)
+        self.base_needs_zero_adapter = quirks.base_needs_zero_adapter
+        if quirks.refused:
+            raise EngineRefused(quirks.refused)
 
     async def learn_base(self, base_name: str, cards: Mapping[str, Card]) -> None:
         """The rest, from answers under the base's name. Raises `EngineRefused` for one that it must not serve."""
@@ -109,9 +110,9 @@ class Profile:
         return frozenset(ability for ability, lacking in lacks.items() if lacking)
 
     async def _find_what_it_counts(self, base_name: str) -> Counts:
-        if not await counts_what_it_serves(self._control, base_name):
+        if not await self._control.counts_what_it_serves(base_name):
             log.info(
-                "engine %s: /tokenize does not count prompts as it serves them; near a budget's end bytes count",
+                "engine %s: its count of prompts is not that of what it serves; near a budget's end bytes count",
                 self._declared.url,
             )
             return "nothing"

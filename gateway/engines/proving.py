@@ -8,19 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.engines.effect import MIN_STRENGTH, strength
+from gateway.engines.faults import AdapterRejected, CannotCompare, EngineFault, NotListed, ProbeRefused
+from gateway.engines.kind import EngineControl
 from gateway.engines.residency import Residency
-from gateway.engines.vllm.control import (
-    AdapterRejected,
-    CannotCompare,
-    EngineFault,
-    NotListed,
-    ProbeRefused,
-    VllmControl,
-)
 from registry.adapters.effect_proof import Difference, Probe, read_proof
 
 
-async def require_listed(control: VllmControl, name: str, folder: Path) -> None:
+async def require_listed(control: EngineControl, name: str, folder: Path) -> None:
     """Raises `NotListed` when the engine does not list the name with that folder."""
     card = (await control.models()).get(name)
     if card is None or card.root != str(folder):
@@ -28,7 +22,7 @@ async def require_listed(control: VllmControl, name: str, folder: Path) -> None:
 
 
 async def prove(
-    control: VllmControl, residency: Residency, name: str, folder: Path, *, full_proof: bool
+    control: EngineControl, residency: Residency, name: str, folder: Path, *, full_proof: bool
 ) -> float | None:
     """Listed under our name and folder; answers as itself; shows the effect that its proof promises.
 
@@ -42,7 +36,7 @@ async def prove(
     return await _effect(control, _base_of(residency), name, proof.probes if full_proof else proof.probes[:1])
 
 
-async def _require_answer(control: VllmControl, residency: Residency, name: str) -> None:
+async def _require_answer(control: EngineControl, residency: Residency, name: str) -> None:
     try:
         right = await control.answers_as(name, salt=name)
     except ProbeRefused as error:
@@ -52,7 +46,7 @@ async def _require_answer(control: VllmControl, residency: Residency, name: str)
         raise EngineFault(f"the engine answers requests for {name} under another name")
 
 
-async def _require_base_answer(control: VllmControl, base: str) -> None:
+async def _require_base_answer(control: EngineControl, base: str) -> None:
     """Raises `CannotCompare` when the base cannot answer either."""
     try:
         await control.answers_as(base, salt=secrets.token_hex(8))
@@ -60,7 +54,7 @@ async def _require_base_answer(control: VllmControl, base: str) -> None:
         raise CannotCompare(f"the base cannot answer either: {error}") from error
 
 
-async def _effect(control: VllmControl, base: str, name: str, probes: Sequence[Probe]) -> float:
+async def _effect(control: EngineControl, base: str, name: str, probes: Sequence[Probe]) -> float:
     asked = [difference for probe in probes for difference in probe.strongest()]
 
     async def served_minus_base(one: Difference) -> float:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.engines.vllm.control import ProbeRefused, VllmControl
+from gateway.engines.faults import ProbeRefused
+from gateway.engines.kind import EngineControl
 from registry.bases.renderings import Rendering
 
 
-async def rendering_difference(control: VllmControl, model: str, renderings: Sequence[Rendering]) -> str | None:
+async def rendering_difference(control: EngineControl, model: str, renderings: Sequence[Rendering]) -> str | None:
     """Where the engine's rendering departs from the base's, for people; `None` when it is the same everywhere.
 
     Raises each kind of `EngineFault` but `ProbeRefused`: an engine that refuses to render has no such template.

@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.engines.kind import Card
 from gateway.engines.names import OUR_NAMES, adapter_name
-from gateway.engines.vllm.control import Card
 from registry.catalog.snapshot import VersionEntry
 
 NOT_TOLD = sys.maxsize

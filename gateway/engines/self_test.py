@@ -11,14 +11,17 @@ import orjson
 
 from gateway.api.dialects import DIALECTS
 from gateway.engines.connection import EngineClient, EngineUnreachable
-from gateway.engines.probes import ProbeLog
-from gateway.engines.vllm.control import INFERENCE_PATHS, PROBE_TIMEOUT_S, ProbeRefused, Unreachable
+from gateway.engines.faults import ProbeRefused, Unreachable
+from gateway.engines.kind import EngineKind
+from gateway.engines.probes import PROBE_TIMEOUT_S, ProbeLog
 from gateway.handoffs import Endpoint, EngineBroke
 
 BUSY = (429, 503)
 
 
-async def ask_as_clients_do(client: EngineClient, probes: ProbeLog, model: str, endpoint: Endpoint) -> None:
+async def ask_as_clients_do(
+    kind: EngineKind, client: EngineClient, probes: ProbeLog, model: str, endpoint: Endpoint
+) -> None:
     """Have an engine answer a dialect's question; the log gets what it cost.
 
     Raises `ProbeRefused` when it refuses, or answers what no client can read, and `Unreachable` when it gives no
@@ -30,7 +33,7 @@ async def ask_as_clients_do(client: EngineClient, probes: ProbeLog, model: str, 
     started_at_ms = time.time_ns() // 1_000_000
     usage: Any = None
     try:
-        status, answer = await _post(client, endpoint, name, body)
+        status, answer = await _post(client, kind.paths[endpoint], endpoint, name, body)
         if status in BUSY:
             raise Unreachable(f"a {endpoint} request of ours got HTTP {status}")
         if status != 200:
@@ -44,14 +47,14 @@ async def ask_as_clients_do(client: EngineClient, probes: ProbeLog, model: str, 
         probes.ended(body, usage, started_at_ms)
 
 
-async def _post(client: EngineClient, endpoint: Endpoint, name: str, body: dict[str, Any]) -> tuple[int, bytes]:
+async def _post(
+    client: EngineClient, path: bytes, endpoint: Endpoint, name: str, body: dict[str, Any]
+) -> tuple[int, bytes]:
     headers = b"X-Request-Id: %b\r\n" % name.encode()
     try:
         async with (
             asyncio.timeout(PROBE_TIMEOUT_S),
-            client.post(
-                INFERENCE_PATHS[endpoint], headers, orjson.dumps(body), head_timeout_s=PROBE_TIMEOUT_S
-            ) as exchange,
+            client.post(path, headers, orjson.dumps(body), head_timeout_s=PROBE_TIMEOUT_S) as exchange,
         ):
             return exchange.status, await exchange.body(PROBE_TIMEOUT_S)
     except (EngineUnreachable, EngineBroke, TimeoutError) as error:

@@ -16,10 +16,10 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.engines.faults import EngineFault
+from gateway.engines.look import Look
 from gateway.engines.managed import ManagedEngine
 from gateway.engines.probes import AskedProbe
-from gateway.engines.vllm.control import EngineFault
-from gateway.engines.vllm.look import Look
 from registry.errors import RegistryError
 from registry.ledger.engine_readings import Reading
 from registry.names import SYSTEM

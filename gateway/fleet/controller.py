@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.engines.faults import EngineFault
 from gateway.engines.managed import ManagedEngine
-from gateway.engines.vllm.control import EngineFault
 from gateway.fleet.books import Books
 from gateway.fleet.court import Court
 from gateway.fleet.departures import Departures

@@ -26,10 +26,10 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.engines.faults import FAILS, AdapterRejected, CannotCompare, EngineFault, ProofBroken
 from gateway.engines.health import EngineRefused
 from gateway.engines.managed import ManagedEngine
 from gateway.engines.names import digest_in, short_digest
-from gateway.engines.vllm.control import FAILS, AdapterRejected, CannotCompare, EngineFault, ProofBroken
 from gateway.fleet.view import ColdAdapterFailed
 from registry.catalog.snapshot import Catalog, VersionEntry
 from registry.errors import RegistryError

@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from gateway.engines.faults import EngineFault
 from gateway.engines.managed import ManagedEngine
 from gateway.engines.residency import Finder
-from gateway.engines.vllm.control import EngineFault
 from gateway.fleet.books import Books
 from gateway.fleet.court import Court
 from gateway.fleet.hub import Hub

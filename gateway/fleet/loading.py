@@ -10,8 +10,8 @@ from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.engines.faults import FAILS, EngineFault
 from gateway.engines.managed import ManagedEngine
-from gateway.engines.vllm.control import FAILS, EngineFault
 from gateway.fleet.hub import Hub
 from gateway.fleet.view import ColdAdapterFailed
 from registry.catalog.snapshot import VersionEntry

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from gateway.engines.connection import EngineClient
 from gateway.engines.declared import Declared, Handling
 from gateway.engines.engine import Engine
-from gateway.engines.vllm.zero_adapter import write_zero_adapter
+from gateway.engines.zero_adapter import write_zero_adapter
 from gateway.settings import EngineSettings, GatewaySettings
 from registry.bases.store import BaseInfo
 from registry.errors import InvalidInput, RegistryError

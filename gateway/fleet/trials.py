@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 
 from gateway.api.dialects import DIALECTS
 from gateway.engines.connection import EngineClient
+from gateway.engines.faults import EngineFault, ProbeRefused
 from gateway.engines.health import EngineRefused
+from gateway.engines.kinds import kind_of
 from gateway.engines.managed import ManagedEngine
 from gateway.engines.self_test import ask_as_clients_do
-from gateway.engines.vllm.control import EngineFault, ProbeRefused
 from gateway.fleet.wire import Disputed
 from gateway.handoffs import Endpoint
 
@@ -130,12 +131,12 @@ class Trials:
             return
         if engine.residency.base_name is None:
             raise EngineFault("the engine cannot serve its base model now")
-        client = EngineClient(engine.url, engine.handling.api_key)
+        client, kind = EngineClient(engine.url, engine.handling.api_key), kind_of(engine.declared)
         try:
             try:
-                await ask_as_clients_do(client, engine.control.probes, engine.residency.base_name, endpoint)
+                await ask_as_clients_do(kind, client, engine.control.probes, engine.residency.base_name, endpoint)
             except ProbeRefused:  # it may have been one of the moment
-                await ask_as_clients_do(client, engine.control.probes, engine.residency.base_name, endpoint)
+                await ask_as_clients_do(kind, client, engine.control.probes, engine.residency.base_name, endpoint)
         except ProbeRefused as error:
             if self._must_answer(engine, endpoint):
                 raise EngineRefused(str(error)) from error

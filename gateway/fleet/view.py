@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from gateway.engines.connection import EngineClient, EngineUnreachable
+from gateway.engines.connection import EngineClient
 from gateway.engines.engine import Engine, EngineStatus
 from gateway.fleet.homes import Homes
 
@@ -19,10 +19,6 @@ class ColdAdapterFailed(Exception):
         super().__init__(reason)
         self.reason = reason
         self.permanent = permanent
-
-
-class CannotLoad(EngineUnreachable):
-    """The adapter cannot be brought to this engine now. The controller knows: it says nothing about the engine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ take turns, with a rest after each; of long ones, and where the engine does not 
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,8 +15,8 @@ from types import TracebackType
 from typing import Protocol
 from weakref import WeakValueDictionary
 
-from gateway.engines.connection import EngineClient, EngineUnreachable
-from gateway.engines.vllm.prompt_counting import TOKENIZE_PATH, questions
+from gateway.engines.connection import EngineUnreachable
+from gateway.engines.kinds import kind_of
 from gateway.fleet.view import EngineView, FleetView, InFlight
 from gateway.handoffs import Arm, EngineBroke, InferenceRequest
 
@@ -32,8 +31,6 @@ TENANTS_REST, ENGINES_REST = 4, 1
 """So many times as long as a count took, its tenant's next one waits, and its engine's: of an engine's time, one
 tenant's counts fill a fifth, and all of a worker's a half.
 """
-_COUNT = re.compile(rb'"count":(\d+)[,}]')
-"""With what follows it: an answer may be cut anywhere on its way, also within a number."""
 
 
 class Fleet(Protocol):
@@ -57,9 +54,10 @@ class PromptTokens:
         """Tokens of all prompts of a request, as every engine will count them that can get it; `None`: nobody can tell
         in time.
         """
-        if request.body_bytes > MOST_BYTES:
+        kinds = {kind_of(engine.declared) for engine in self._engines(arm)}
+        if request.body_bytes > MOST_BYTES or len(kinds) != 1:
             return None
-        asked = questions(request.body, request.dialect.forwarded.keys())
+        asked = kinds.pop().questions(request.body, request.dialect.forwarded.keys())
         if asked is None or not asked.bodies:
             return asked and asked.known
         try:
@@ -102,7 +100,7 @@ class PromptTokens:
         try:
             async with asyncio.timeout(ANSWER_S):
                 for body in bodies:
-                    count = await _count_of(engine.client, body)
+                    count = await kind_of(engine.declared).count(engine.client, body, ANSWER_S)
                     if count is None:
                         return None
                     total += count
@@ -147,14 +145,3 @@ class _Timed:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.took_s = time.monotonic() - self._began_s
-
-
-async def _count_of(client: EngineClient, body: bytes) -> int | None:
-    """The count, which is an answer's first field: the ids behind it are read and dropped. `None`: it was refused."""
-    async with client.post(TOKENIZE_PATH, b"", body, head_timeout_s=ANSWER_S) as exchange:
-        found, head = None, b""
-        async for data in exchange.chunks(ANSWER_S):
-            if found is None and len(head) < 256:
-                head += data[:256]
-                found = _COUNT.search(head)
-        return int(found[1]) if found is not None and exchange.status == 200 else None

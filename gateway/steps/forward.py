@@ -1,45 +1,23 @@
-"""Send the request to the engine and make its answer ours: public name, errors translated, the rest as dialects say.
-
-vLLM writes compact JSON and escapes quotes inside strings, so `"model":"a-…"` with bare quotes can only be the field
-itself: replacing those bytes needs no parsing.
+"""Send the request to the engine and make its answer ours: public name and errors as the engine's kind says, the rest
+as dialects say.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol
 
 import orjson
 
-from gateway.api.fields.schema_faults import schema_fault
-from gateway.engines.connection import EngineUnreachable, Exchange
-from gateway.engines.names import digest_in
-from gateway.engines.vllm.answers import events_without_extras, refusal_of, without_extras
-from gateway.engines.vllm.control import INFERENCE_PATHS, is_about_tool_parser
-from gateway.errors import BadRequest, EngineFailed
-from gateway.fleet.abilities import refusal as unsupported
-from gateway.fleet.view import CannotLoad, EngineView
+from gateway.engines.connection import Exchange
+from gateway.engines.kind import Asked
+from gateway.engines.kinds import kind_of
+from gateway.fleet.view import EngineView
 from gateway.handoffs import Admitted, EngineBroke, EngineCount
 
 EVENT_END = b"\n\n"
-ABOUT_GRAMMARS = re.compile(r"grammar|schema|regex", re.IGNORECASE)
-"""What vLLM's refusals of structured outputs speak of; of none does it say where the fault is."""
-CONSTRAINTS = ("structured_outputs", "response_format")
-BLAMES_BODY = (400, 413, 422)
-"""Statuses by which an engine says that the request's body is at fault."""
-DEAD_ENGINE = "EngineCore"
-"""In vLLM's message when the engine itself has died, and not the request been at fault."""
-
-
-class AdapterMissing(CannotLoad):
-    """The engine does not know the adapter that we believed resident; nothing was generated."""
-
-    def __init__(self, engine_name: str) -> None:
-        super().__init__("the engine does not know the adapter")
-        self.engine_name = engine_name
 
 
 class Timeouts(Protocol):
@@ -71,8 +49,8 @@ class Forward:
         """`engine_name` is what the engine calls the arm; `count` is filled as its answer comes."""
         request, public_name = admitted.request, admitted.arm.public_name
         dialect = request.dialect
-        self._needle = b'"model":"%b"' % engine_name.encode()
-        self._replacement = b'"model":"%b"' % public_name.encode()
+        kind = self._kind = kind_of(engine.declared)
+        self._needle, self._replacement = kind.names_model(engine_name), kind.names_model(public_name)
         self._admitted = admitted
         self._request = request
         self._engine_name = engine_name
@@ -81,7 +59,7 @@ class Forward:
         self._idle_timeout_s = timeouts.idle_timeout_s
         self._context = engine.status.max_model_len
         self._exchange: Exchange = engine.client.post(
-            INFERENCE_PATHS[dialect.name],
+            kind.paths[dialect.name],
             b"X-Request-Id: %b\r\n" % admitted.call.engine_request_id.encode(),
             orjson.dumps(dialect.engine_body(request.body, engine_name, admitted.principal.tenant)),
             head_timeout_s=timeouts.head_timeout_s if request.stream else timeouts.answer_timeout_s,
@@ -95,7 +73,8 @@ class Forward:
         if self._exchange.status != 200:
             self._count.sent = self._exchange.status == 500  # every other refusal comes before the engine's work
             try:
-                raise self._translate(self._exchange.status, await self._exchange.body(self._idle_timeout_s))
+                body = await self._exchange.body(self._idle_timeout_s)
+                raise self._kind.refusal(self._exchange.status, body, self._asked())
             finally:
                 await self._exchange.__aexit__(None, None, None)
         return self
@@ -111,90 +90,25 @@ class Forward:
 
     async def _document(self) -> AsyncIterator[bytes]:
         data = await self._exchange.body(self._idle_timeout_s)
-        yield self._reader.document(without_extras(data.replace(self._needle, self._replacement, 1)))
+        yield self._reader.document(self._kind.document(data.replace(self._needle, self._replacement, 1)))
 
     async def _events(self) -> AsyncIterator[bytes]:
-        held, reader, count = b"", self._reader, self._count
+        held, reader, count, clean = b"", self._reader, self._count, self._kind.events
         async for data in self._exchange.chunks(self._idle_timeout_s):
             held += data
             cut = held.rfind(EVENT_END) + len(EVENT_END)
             if cut < len(EVENT_END):
                 continue
-            block, held = events_without_extras(held[:cut].replace(self._needle, self._replacement)), held[cut:]
+            block, held = clean(held[:cut].replace(self._needle, self._replacement)), held[cut:]
             block, failure = reader.events(block)
             if block:
                 if count.began_s is None:
                     count.began_s = time.perf_counter()
                 yield block
             if failure is not None:
-                raise self._translate_event(failure)
+                raise self._kind.failure(failure, self._asked())
         if not reader.complete:
             raise EngineBroke("the engine ended its answer in the middle")
 
-    def _translate(self, status: int, body: bytes) -> Exception:
-        """The engine's refusal as ours. Its own names never reach a client."""
-        try:
-            error = orjson.loads(body)["error"]
-            message, param = str(error["message"]), error.get("param")
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
-            message, param = f"HTTP {status}", None
-        if status == 404 and param == "model":
-            return AdapterMissing(self._engine_name)
-        if status == 503:
-            return EngineUnreachable(f"the engine is overloaded: {message}")
-        if status == 400 and is_about_tool_parser(message):
-            return unsupported("tool_calls", self._admitted.arm.public_name)
-        if status in (400, 413) and (too_long := self._too_long(message, param)):
-            return too_long
-        constraint = _constraint_of(self._request.body)
-        about_grammar = status in BLAMES_BODY and ABOUT_GRAMMARS.search(message)
-        if about_grammar or (status == 500 and DEAD_ENGINE not in message):
-            fault = schema_fault(self._request.body)
-            if fault is not None:
-                return fault.by_engine()
-        if status in BLAMES_BODY:
-            param = param or (constraint if about_grammar else None)
-            return BadRequest(self._publicly(message), param=param, code="engine_refused").by_engine()
-        if DEAD_ENGINE in message:
-            return EngineUnreachable("the engine died")
-        if status != 500:  # path, key and headers are ours, and the same for every request
-            return EngineUnreachable(f"the engine answers HTTP {status}: {message}")
-        if constraint is not None:
-            return BadRequest(
-                f"'{constraint}' cannot be compiled or met.", param=constraint, code="constraint_failed"
-            ).by_engine()
-        return EngineFailed("The engine failed on this request.", code="engine_error").by_engine()
-
-    def _too_long(self, message: str, param: str | None) -> BadRequest | None:
-        request = self._request
-        prompt = request.dialect.prompt_field(request.body)
-        return refusal_of(self._publicly(message), param, prompt, self._context)
-
-    def _translate_event(self, event: bytes) -> Exception:
-        try:
-            said = orjson.loads(event.removeprefix(b"data: "))
-            if "error" not in said:
-                return EngineBroke("the engine gave its answer up")
-            message = str(said["error"]["message"])
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
-            message = "unknown"
-        if DEAD_ENGINE in message:
-            return EngineBroke("the engine died while it answered")
-        return EngineFailed(
-            f"The engine failed while it answered: {self._publicly(message)}", code="engine_error"
-        ).by_engine()
-
-    def _publicly(self, message: str) -> str:
-        """A message with our name of the model in place of the engine's, which may be a word such as `base`: vLLM
-        quotes names, and only adapters' names stand for nothing else.
-        """
-        name = re.escape(self._engine_name)
-        where = rf"(?<![\w-]){name}(?![\w-])" if digest_in(self._engine_name) else rf"(?<=([`'\"])){name}(?=\1)"
-        return re.sub(where, lambda _: self._admitted.arm.public_name, message)
-
-
-def _constraint_of(body: dict[str, Any]) -> str | None:
-    """The field whose grammar the answer must meet."""
-    if body.get("tool_choice", "auto") not in ("auto", "none"):
-        return "tools"
-    return next((name for name in CONSTRAINTS if body.get(name) is not None), None)
+    def _asked(self) -> Asked:
+        return Asked(self._admitted, self._engine_name, self._context)

@@ -7,11 +7,11 @@ from collections.abc import Set
 from types import TracebackType
 from typing import Protocol
 
-from gateway.engines.connection import EngineUnreachable
+from gateway.engines.connection import CannotLoad, EngineUnreachable
 from gateway.errors import Overloaded
 from gateway.fleet.breaker import Breaker
 from gateway.fleet.second_asks import SecondAsks
-from gateway.fleet.view import CannotLoad, ColdAdapterFailed, FleetView, InFlight, Pin
+from gateway.fleet.view import ColdAdapterFailed, FleetView, InFlight, Pin
 from gateway.handoffs import Arm, Endpoint
 from registry.catalog.snapshot import VersionEntry
 

@@ -12,9 +12,9 @@ from typing import Any
 import orjson
 
 from gateway.complaints import Complaint
+from gateway.engines.connection import CannotLoad
 from gateway.engines.engine import Engine
 from gateway.errors import ApiError, Overloaded
-from gateway.fleet.view import CannotLoad
 from gateway.handoffs import CLIENT_GONE, Admitted, EngineCount, Usage
 from gateway.journal.journal import Journal
 from gateway.journal.rows import Kind, begun, ended, kind_of

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from gateway.engines.faults import ProbeRefused, Unreachable
 from gateway.engines.fingerprint import MAX_DISAGREEMENT_NATS, base_agreement
-from gateway.engines.vllm.control import ProbeRefused, Unreachable, VllmControl
+from gateway.engines.vllm.control import VllmControl
 from loadtest.testing import run_mock_engine
 from registry.bases.fingerprint import Fingerprint, FingerprintProbe
 

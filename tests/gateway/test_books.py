@@ -10,7 +10,7 @@ import pytest
 
 from gateway.admin_key import admin_key
 from gateway.cost.reconcile import Balance, Tokens, reconcile
-from gateway.engines.vllm.control import Unreachable
+from gateway.engines.faults import Unreachable
 from gateway.fleet.books import Books
 from loadtest.testing import free_port
 from registry.db import now_ms

@@ -5,10 +5,9 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from gateway.engines.connection import EngineClient, EngineUnreachable
+from gateway.engines.connection import AdapterMissing, EngineClient, EngineUnreachable
 from gateway.errors import ApiError, BadRequest
 from gateway.handoffs import EngineBroke, EngineCount
-from gateway.steps.forward import AdapterMissing
 from tests.support.admitted import NAME, PUBLIC, forward_to
 from tests.support.forward_parts import (
     COUNTS,

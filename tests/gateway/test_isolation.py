@@ -22,8 +22,9 @@ from gateway.engines.isolation import (
     speakers,
     write_test_adapters,
 )
-from gateway.engines.vllm.control import VllmControl, Word
-from gateway.engines.vllm.zero_adapter import write_zero_adapter
+from gateway.engines.kind import Word
+from gateway.engines.vllm.control import VllmControl
+from gateway.engines.zero_adapter import write_zero_adapter
 from loadtest.testing import run_mock_engine
 from registry.adapters.inspect import inspect_adapter
 from registry.bases.fingerprint import Fingerprint, FingerprintProbe, write_fingerprint

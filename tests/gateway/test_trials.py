@@ -9,14 +9,16 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
 
+import httpx
 import orjson
 import pytest
 
 from gateway.engines.connection import EngineClient
+from gateway.engines.faults import Unreachable
+from gateway.engines.kinds import KINDS
 from gateway.engines.managed import ManagedEngine
 from gateway.engines.probes import ProbeLog
 from gateway.engines.self_test import ask_as_clients_do
-from gateway.engines.vllm.control import Unreachable
 from gateway.fleet.controller import Controller
 from gateway.fleet.trials import CONTRADICTIONS, ENDPOINTS, Trials
 from gateway.fleet.wire import Disputed
@@ -57,7 +59,8 @@ async def serve_somebody(engine: ManagedEngine) -> None:
     """As a client's request that succeeds: it is none of the probes that are booked."""
     name = engine.residency.base_name
     body = {"model": name, "prompt": "a", "max_tokens": 2}
-    await engine.control._http.post("/v1/completions", json=body)
+    async with httpx.AsyncClient() as client:
+        await client.post(f"{engine.url}/v1/completions", json=body)
 
 
 async def test_a_pattern_of_refusals_waits_for_a_second_look_at_whether_the_engine_serves_somebody(
@@ -166,5 +169,5 @@ async def test_an_engine_that_never_ends_its_answer_to_us_is_not_waited_for(monk
         client = EngineClient(server.url)
         async with asyncio.timeout(5):
             with pytest.raises(Unreachable, match="timed out"):
-                await ask_as_clients_do(client, ProbeLog(), "base", "completions")
+                await ask_as_clients_do(KINDS["vllm"], client, ProbeLog(), "base", "completions")
         assert not client.active

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from gateway.engines.effect import strength
-from gateway.engines.vllm.control import (
+from gateway.engines.faults import (
     AdapterRejected,
     EngineFault,
     LoadingDisabled,
@@ -22,9 +22,9 @@ from gateway.engines.vllm.control import (
     ProbeRefused,
     Unintelligible,
     Unreachable,
-    VllmControl,
 )
-from gateway.engines.vllm.zero_adapter import write_zero_adapter
+from gateway.engines.vllm.control import VllmControl
+from gateway.engines.zero_adapter import write_zero_adapter
 from loadtest.folders import write_adapter, write_proof
 from loadtest.testing import MockEngine, free_port, run_mock_engine
 from registry.adapters.effect_proof import Difference, Probe, read_proof

@@ -1,120 +1,46 @@
-"""The only file that knows vLLM's URLs and answers (ENGINE behaviour: vLLM 0.31 to 0.33).
-
-EngineFault
-├── Unreachable       no connection, timeout, 5xx of the transport: try again later
-│   └── Silent        it took the connection and did not answer in time: busy, or hung
-├── LoadingDisabled   started without VLLM_ALLOW_RUNTIME_LORA_UPDATING
-├── NotListed         it says that it has loaded an adapter, and does not list it
-├── NotVisible        the adapter's files cannot be seen from the engine's host
-├── ProbeRefused      a question of ours was refused, or answered with no number: it does not say whose fault that is
-├── CannotCompare     the engine cannot answer the base's half of a proof: it says nothing about the adapter
-├── AdapterRejected   this engine's word against an adapter; `gateway.fleet.court` decides what it is worth
-│   └── ProofBroken   and it takes its own earlier word back
-└── Unintelligible    an answer that vLLM does not give
-"""
+"""vLLM's control routes: health, figures, models, adapters, and questions of ours (vLLM 0.31 to 0.33)."""
 
 from __future__ import annotations
 
 import asyncio
 import math
+import secrets
 import ssl
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 
-from gateway.engines.probes import ProbeLog
-from gateway.engines.vllm.look import Look, read_look
-from gateway.handoffs import Endpoint
+from gateway.engines.faults import (
+    AdapterRejected,
+    EngineFault,
+    LoadingDisabled,
+    NotVisible,
+    ProbeRefused,
+    Silent,
+    Unintelligible,
+    Unreachable,
+)
+from gateway.engines.kind import Card, Word
+from gateway.engines.look import Look
+from gateway.engines.probes import PROBE_TIMEOUT_S, ProbeLog
+from gateway.engines.vllm.look import read_look
+from gateway.engines.vllm.prompt_counting import TRIED, questions
 from registry.bases.renderings import TEMPLATE_ARGUMENTS, Conversation
 
-INFERENCE_PATHS: Mapping[Endpoint, bytes] = {
-    "chat": b"/v1/chat/completions",
-    "completions": b"/v1/completions",
-    "tokenize": b"/tokenize",
-    "detokenize": b"/detokenize",
-}
 LOAD_TIMEOUT_S = 120.0
 CONTROL_TIMEOUT_S = 10.0
 LOOK_TIMEOUT_S = 2.0
 MAX_ANSWER_BYTES = 1 << 23
 """vLLM's metrics are some 100 kB, a model list of 10,000 adapters some 4 MB."""
-PROBE_TIMEOUT_S = 120.0
 TRUSTS_NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Engines are reached without TLS. A context of its own for each would read every root certificate of the host, 50 ms a
 time on the event loop: with 60 engines a controller lost its lease before it had looked at the first.
 """
-
-
-class EngineFault(Exception):
-    """Root of the tree."""
-
-
-class Unreachable(EngineFault):
-    """The engine cannot be talked to now."""
-
-
-class Silent(Unreachable):
-    """The engine's host listens, and no answer came in time."""
-
-
-class LoadingDisabled(EngineFault):
-    """The adapter routes are not mounted."""
-
-
-class NotListed(EngineFault):
-    """A load was answered with success, and the engine knows no such adapter."""
-
-
-class NotVisible(EngineFault):
-    """The engine's host has no such folder."""
-
-
-class ProbeRefused(EngineFault):
-    """The engine refused a probe, or computed no finite number."""
-
-
-class CannotCompare(EngineFault):
-    """The engine refuses the base's half of a proof, or computes no number for it."""
-
-
-class AdapterRejected(EngineFault):
-    """The engine read the adapter and refuses it, or does not apply it."""
-
-
-class ProofBroken(AdapterRejected):
-    """The engine showed the effect at the first probe before, and does not at all of them."""
-
-
-class Unintelligible(EngineFault):
-    """The answer is not one that vLLM gives."""
-
-
-FAILS = (AdapterRejected, CannotCompare, NotListed, NotVisible, LoadingDisabled)
-"""What says that an engine cannot do with an adapter what it is asked; every other fault may be one of the moment."""
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """One line of the engine's `/v1/models`; `root` of an adapter is the folder it was read from."""
-
-    id: str
-    root: str
-    parent: str | None
-    max_model_len: int | None = None
-    """Tokens of prompt and answer together; only bases say it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """A token that greedy decoding chose; `margin` is how much likelier it was than the next best, in nats."""
-
-    text: str
-    logprob: float
-    margin: float
 
 
 class VllmControl:
@@ -263,6 +189,27 @@ class VllmControl:
             return int(document["usage"]["prompt_tokens"])
         except (KeyError, TypeError, ValueError) as error:
             raise Unintelligible(f"usage is not as vLLM gives it: {error!r}") from error
+
+    async def counts_what_it_serves(self, model: str) -> bool:
+        """Whether `/tokenize` counts a conversation with tools as the engine does that answers it, with one token.
+
+        Raises `Unreachable` when it cannot be talked to; that it fails is no reason not to serve.
+        """
+        asked = questions(TRIED, TRIED.keys())
+        assert asked is not None
+        counted = served = None
+        try:
+            with suppress(ProbeRefused):
+                counted = await self.counted(orjson.loads(asked.bodies[0]))
+            with suppress(ProbeRefused):
+                served = await self.prompt_tokens({"model": model, **TRIED, "cache_salt": secrets.token_hex(8)})
+        except Unintelligible:
+            return False
+        except Unreachable:
+            if await self.healthy():
+                return False
+            raise
+        return counted == served  # both are nothing without a chat template: it serves no chat, and counts prompts
 
     async def _tokenize(self, body: Mapping[str, Any]) -> dict[str, Any]:
         try:

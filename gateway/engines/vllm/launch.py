@@ -55,6 +55,11 @@ class EmbeddedEngine:
         """Embedded engines listen on loopback only: their adapter routes have no authentication."""
         return engine_url(self.port)
 
+    @property
+    def health_url(self) -> str:
+        """Answers 200 once its base model is loaded."""
+        return f"{self.url}/health"
+
     def command(self) -> list[str]:
         """`vllm serve` does not start from the CPU wheel, the module does from both."""
         command = [

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
+
+from gateway.engines.look import Look
 
 METRIC = re.compile(
     r"^(process_start_time_seconds|vllm:num_requests_running|vllm:num_requests_waiting|vllm:kv_cache_usage_perc"
@@ -13,29 +14,6 @@ METRIC = re.compile(
     re.MULTILINE,
 )
 MAX_LORAS = re.compile(r'^vllm:lora_requests_info\{[^}]*max_lora="(\d+)"', re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """An engine at one instant, summed over its data-parallel ranks."""
-
-    boot: float
-    """`process_start_time_seconds`: changes with every start, and with it every adapter is gone."""
-    running: int
-    waiting: int
-    kv_usage: float
-    """0 to 1."""
-    steps: int
-    """Steps of the scheduler since the boot; while requests run and this stands still, the engine hangs."""
-    max_loras: int | None
-    """Its --max-loras, the adapters in one step, once it has run any; `None` before."""
-    prompt_tokens: int
-    """Read since the boot: each prompt once for each of its answers, cached tokens and aborted requests included."""
-    generation_tokens: int
-    """Made since the boot, whether or not somebody was there to read them."""
-    asked_ms: int
-    """The figures are of a moment between this and `answered_ms`, in milliseconds since the epoch."""
-    answered_ms: int
 
 
 def read_look(text: str, asked_ms: int) -> Look:

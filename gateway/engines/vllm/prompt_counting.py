@@ -7,35 +7,30 @@ given to it in the form that it has in the template. Where a model's prompts are
 
 from __future__ import annotations
 
-import secrets
+import re
 from collections.abc import Mapping, Set
-from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
 from gateway.api.dialects.tokenize import renamed_thoughts
-from gateway.engines.vllm.control import INFERENCE_PATHS, ProbeRefused, Unintelligible, Unreachable, VllmControl
+from gateway.engines.connection import EngineClient
+from gateway.engines.kind import Questions
+from gateway.engines.vllm.paths import INFERENCE_PATHS
 
-TOKENIZE_PATH = INFERENCE_PATHS["tokenize"]
 _TAKEN = ("tools", "add_generation_prompt", "continue_final_message", "add_special_tokens")
 """Fields of a chat request that `/tokenize` takes as they are."""
 _TRIED_TOOL = {
     "type": "function",
     "function": {"name": "look_up", "parameters": {"type": "object", "properties": {"word": {"type": "string"}}}},
 }
-_TRIED: Mapping[str, Any] = {
+_COUNT = re.compile(rb'"count":(\d+)[,}]')
+"""With what follows it: an answer may be cut anywhere on its way, also within a number."""
+TRIED: Mapping[str, Any] = {
     "messages": [{"role": "user", "content": "Hello!"}],
     "tools": [_TRIED_TOOL],
     "tool_choice": "none",  # then it needs no parser for calls; templates print the tools all the same
 }
-
-
-class Questions(NamedTuple):
-    """What to ask for the count of all prompts of a request: the sum of the answers, and `known`."""
-
-    known: int
-    bodies: list[bytes]
 
 
 def questions(body: Mapping[str, Any], understood: Set[str]) -> Questions | None:
@@ -69,24 +64,12 @@ def _of_chat(body: Mapping[str, Any]) -> dict[str, Any]:
     return asked
 
 
-async def counts_what_it_serves(control: VllmControl, model: str) -> bool:
-    """Whether an engine's `/tokenize` counts a conversation with tools as the engine does that answers it.
-
-    It answers with one token. Raises `Unreachable` when it cannot be talked to; that it fails is no reason not to
-    serve.
-    """
-    asked = questions(_TRIED, _TRIED.keys())
-    assert asked is not None
-    counted = served = None
-    try:
-        with suppress(ProbeRefused):
-            counted = await control.counted(orjson.loads(asked.bodies[0]))
-        with suppress(ProbeRefused):
-            served = await control.prompt_tokens({"model": model, **_TRIED, "cache_salt": secrets.token_hex(8)})
-    except Unintelligible:
-        return False
-    except Unreachable:
-        if await control.healthy():
-            return False
-        raise
-    return counted == served  # both are nothing without a chat template: it serves no chat, and counts prompts
+async def count(client: EngineClient, body: bytes, timeout_s: float) -> int | None:
+    """The count, which is an answer's first field: the ids behind it are read and dropped. `None`: it was refused."""
+    async with client.post(INFERENCE_PATHS["tokenize"], b"", body, head_timeout_s=timeout_s) as exchange:
+        found, head = None, b""
+        async for data in exchange.chunks(timeout_s):
+            if found is None and len(head) < 256:
+                head += data[:256]
+                found = _COUNT.search(head)
+        return int(found[1]) if found is not None and exchange.status == 200 else None

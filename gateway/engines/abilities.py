@@ -1,0 +1,33 @@
+"""What not every engine can do, and what a client is told whose model lies only on engines that cannot.
+
+An engine's flags decide: it is asked about tools when it is met, and log-probabilities of prompts are as it is
+declared, because no question but the deadly one would tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway.errors import BadRequest
+from gateway.handoffs import Ability
+
+_REFUSALS: Mapping[Ability, tuple[str, str]] = {
+    "tool_calls": (
+        "tools",
+        "'tools' cannot be used with {model}: its engines run without a parser for calls of tools. Leave 'tools' out, "
+        "or send 'tool_choice': \"none\". The operator can start them with --enable-auto-tool-choice and "
+        "--tool-call-parser, if the base model's chat template knows tools: `switchyard base tool-parser` names it.",
+    ),
+    "prompt_logprobs": (
+        "echo",
+        "Log-probabilities of a prompt ('echo' with 'logprobs', or 'prompt_logprobs') cannot be had from {model}: "
+        "vLLM's CPU engines (0.32) die of them when lm_head is among the modules of LoRA. The operator of one that was "
+        "started with --lora-target-modules without lm_head sets SWITCHYARD_ENGINE_PROMPT_LOGPROBS=true.",
+    ),
+}
+
+
+def refusal(ability: Ability, model: str) -> BadRequest:
+    """What a client hears who asks an engine for what it cannot do."""
+    param, message = _REFUSALS[ability]
+    return BadRequest(message.format(model=model), param=param, code="unsupported_by_engine")

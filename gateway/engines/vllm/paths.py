@@ -1,0 +1,14 @@
+"""Where vLLM (0.31 to 0.33) answers what clients ask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway.handoffs import Endpoint
+
+INFERENCE_PATHS: Mapping[Endpoint, bytes] = {
+    "chat": b"/v1/chat/completions",
+    "completions": b"/v1/completions",
+    "tokenize": b"/tokenize",
+    "detokenize": b"/detokenize",
+}
