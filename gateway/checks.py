@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import platform
 import re
@@ -130,7 +131,8 @@ def check_port(name: str, host: str, port: int, setting: str) -> Check:
             probe.bind((host, port))
         except OSError as error:
             remedy = f"stop the program that listens there, or choose another port with {setting}"
-            return Check(name, False, f"{host}:{port} is taken ({error.strerror})", remedy)
+            what = "is taken" if error.errno == errno.EADDRINUSE else "cannot be listened on"
+            return Check(name, False, f"{host}:{port} {what} ({error.strerror})", remedy)
     return Check(name, True, f"{host}:{port} is free")
 
 

@@ -62,7 +62,7 @@ class GatewaySettings(RegistrySettings):
     """Settings of one gateway; every duration in seconds, every size in bytes."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8000, description="Port to listen on.")
+    port: int = Field(8000, ge=1, le=65_535, description="Port to listen on.")
     admin_listen: str | None = Field(
         None,
         description="host:port of a listener of the operator's own, which alone has /metrics, /docs, /openapi.json, "

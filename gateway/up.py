@@ -61,8 +61,8 @@ def run_up(settings: GatewaySettings, wanted: Wanted, signals: StopSignals, tell
         ]
     )
     with running.only_up(settings.state_dir, engine_url(wanted.engine_port)):
+        shown = samples_wanted(wanted)
         folder = _prepare_base(wanted.base_model)
-        shown = samples(wanted.examples) if wanted.base_model is None and wanted.examples.is_dir() else []
         base, keys = _fill_registry(settings, folder, wanted.examples, shown, teller)
         _say_where_the_admin_key_is(settings, teller)
         platform: Platform = "gpu" if checks.has_gpu() else "cpu"
@@ -77,6 +77,19 @@ def run_up(settings: GatewaySettings, wanted: Wanted, signals: StopSignals, tell
 
         roles = [engine_role(engine, gateway.ready_url), gateway]
         supervisor.supervise(roles, settings.state_dir / "logs", greet, signals, teller)
+
+
+def samples_wanted(wanted: Wanted) -> list[Sample]:
+    """None without their folder, or with another base than theirs."""
+    if wanted.base_model is not None or not wanted.examples.is_dir():
+        return []
+    try:
+        return samples(wanted.examples)
+    except OSError as error:
+        raise StartFailed(
+            f"--examples is {str(wanted.examples)!r}, and {error.filename} cannot be read ({error.strerror}); "
+            "give the folder examples/ of Switchyard's source, or one that is not there to start without samples"
+        ) from error
 
 
 def _show_answers(url: str, keys: Mapping[str, str], shown: Sequence[Sample], teller: Teller) -> None:

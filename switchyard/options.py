@@ -7,6 +7,7 @@ import typer
 JsonFlag = typer.Option(False, "--json", help="Print one JSON document instead of text for people.")
 LastLineJsonFlag = typer.Option(False, "--json", help="Make the last line of stdout one JSON document.")
 """Of commands whose libraries may print before it."""
+MAX_PORT = 65_535
 UrlOption = typer.Option(
     None,
     "--url",

@@ -239,3 +239,26 @@ def test_json_output_stays_clean_when_a_command_fails(run: Run, done: Run) -> No
     outcome = run("tenants", "create", "acme", "--json")
     assert outcome.out == ""
     assert json.dumps("acme").strip('"') in outcome.err
+
+
+@pytest.mark.parametrize("command", ["up --port", "up --engine-port", "gateway --port"])
+def test_a_port_that_there_cannot_be_is_a_usage_error(run: Run, command: str) -> None:
+    refused = run(*command.split(), "70000")
+    assert refused.status == 2
+    assert "65535" in refused.err
+
+
+def test_a_port_of_the_settings_that_there_cannot_be_is_told_by_its_name(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWITCHYARD_PORT", "70000")
+    refused = run("gateway")
+    assert refused.status == 1
+    assert refused.err.startswith("error: SWITCHYARD_PORT is '70000'")
+
+
+def test_a_host_that_is_not_here_is_not_called_taken(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWITCHYARD_HOST", "192.0.2.1")
+    refused = run("gateway")
+    assert refused.status == 1
+    assert "192.0.2.1:8000 cannot be listened on" in refused.err

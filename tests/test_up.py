@@ -17,7 +17,7 @@ from gateway import checks
 from gateway.serving.children import child
 from gateway.serving.running import only_up
 from gateway.serving.supervisor import StartFailed, wait_until_up
-from gateway.up import require
+from gateway.up import Wanted, require, samples_wanted
 from tests.support.waiting import wait_until
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -80,6 +80,12 @@ def test_a_second_up_on_one_state_folder_is_refused_and_touches_no_log(tmp_path:
     assert log.read_text() == "of the first"
     with only_up(tmp_path / "var", "http://127.0.0.1:9"):
         pass  # the file is still there, and nobody holds it
+
+
+def test_a_folder_without_the_samples_is_one_sentence_before_anything_is_prepared(tmp_path: Path) -> None:
+    wanted = Wanted(engine_port=8001, examples=tmp_path, base_model=None)
+    with pytest.raises(StartFailed, match=r"--examples is .*, and .*heldout.jsonl cannot be read"):
+        samples_wanted(wanted)
 
 
 def test_missing_memory_is_named_with_both_figures() -> None:

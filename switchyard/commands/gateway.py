@@ -8,6 +8,7 @@ import typer
 
 from registry.errors import InvalidInput
 from switchyard.console import say
+from switchyard.options import MAX_PORT
 
 if TYPE_CHECKING:
     from gateway.settings import GatewaySettings
@@ -17,7 +18,7 @@ TokenOption = typer.Option(None, "--token", hidden=True, help="What tells this p
 
 def gateway(
     host: str | None = typer.Option(None, "--host", help="Address to listen on; default 127.0.0.1."),
-    port: int | None = typer.Option(None, "--port", help="Port to listen on; default 8000."),
+    port: int | None = typer.Option(None, "--port", min=1, max=MAX_PORT, help="Port to listen on; default 8000."),
     engine: list[str] | None = typer.Option(None, "--engine", help="Engine URL http://host:port; repeatable."),
     workers: int | None = typer.Option(
         None, "--workers", min=1, max=64, help="Processes that serve; with more than 1 the controller has its own."

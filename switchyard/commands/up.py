@@ -8,11 +8,14 @@ import typer
 
 from switchyard import console
 from switchyard.console import say
+from switchyard.options import MAX_PORT
 
 
 def up(
-    port: int | None = typer.Option(None, "--port", help="Port of the gateway; default 8000."),
-    engine_port: int = typer.Option(8001, "--engine-port", help="Loopback port of the embedded engine."),
+    port: int | None = typer.Option(None, "--port", min=1, max=MAX_PORT, help="Port of the gateway; default 8000."),
+    engine_port: int = typer.Option(
+        8001, "--engine-port", min=1, max=MAX_PORT, help="Loopback port of the embedded engine."
+    ),
     examples: Path = typer.Option(Path("examples"), "--examples", help="Folder with the sample tasks."),
     base_model: str | None = typer.Option(
         None,
