@@ -1,7 +1,7 @@
 """The ways in which clients ask, one file each: where, with which fields, and how its answers and errors read.
 
 A dialect is a subclass of `Dialect` in a file of its own and one line here; an engine's kind says where its engines
-answer it (`INFERENCE_PATHS`).
+answer it (vLLM: `gateway/engines/vllm/paths.py`).
 """
 
 from __future__ import annotations
