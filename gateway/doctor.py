@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from gateway import checks
 from gateway.admin_client import admin_client
@@ -17,7 +18,7 @@ from gateway.engines.kinds import kind_of
 from gateway.engines.renderings import rendering_difference
 from gateway.fleet.sources import declared_fleet
 from gateway.serving.running import RunningUp, gateway_of, running_up
-from gateway.settings import EngineSettings, GatewaySettings
+from gateway.settings import EngineSettings, GatewaySettings, engine_key_in
 from registry.bases.store import BaseInfo
 from registry.errors import RegistryError
 from registry.service import Registry
@@ -94,15 +95,23 @@ def _as_served(settings: GatewaySettings) -> GatewaySettings:
     """With the engines of the gateway that runs here, which knows what they are; else as the settings declare them."""
     try:
         with admin_client(None) as gateway:
-            engines = [
-                EngineSettings(
-                    url=engine["url"], base=engine["base"], platform=engine["platform"], max_cpu_loras=engine["places"]
-                )
-                for engine in gateway.get("/engines")["engines"]
-            ]
+            engines = [_declaration(engine, settings) for engine in gateway.get("/engines")["engines"]]
     except RegistryError:
         return settings
     return settings.model_copy(update={"engines": engines})
+
+
+def _declaration(engine: Mapping[str, Any], settings: GatewaySettings) -> EngineSettings:
+    """An engine of the gateway's, with its own key as this process finds it."""
+    variable = engine["key_variable"]
+    own = next((one.api_key for one in settings.declared_engines() if one.url == engine["url"]), None)
+    return EngineSettings(
+        url=engine["url"],
+        base=engine["base"],
+        platform=engine["platform"],
+        max_cpu_loras=engine["places"],
+        api_key=own if variable is None else engine_key_in(variable),
+    )
 
 
 def check_isolation(urls: Collection[str], settings: GatewaySettings) -> list[Check]:

@@ -36,6 +36,7 @@ def _engine(hub: Hub, demand: Demand, engine: ManagedEngine) -> dict[str, Any]:
         "url": engine.url,
         "source": engine.declared.source,
         "removed": engine.leaving,
+        "key_variable": engine.declared.key_variable,
         "state": engine.health.state,
         "fault": engine.health.fault or engine.profile.remark,
         "version": engine.profile.version,

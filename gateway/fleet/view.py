@@ -29,11 +29,12 @@ class EngineView:
     status: EngineStatus
     resident: Mapping[int, str]
     client: EngineClient
+    url: str = field(init=False)
+    """What the engine is known by, at hand: requests are placed by it."""
 
-    @property
-    def url(self) -> str:
-        """What the engine is known by."""
-        return self.declared.url
+    def __post_init__(self) -> None:
+        """Take it from the declaration."""
+        object.__setattr__(self, "url", self.declared.url)
 
 
 @dataclass(frozen=True, slots=True)

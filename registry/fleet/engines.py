@@ -10,7 +10,7 @@ from sqlalchemy import delete, select
 
 from registry.db import Database, now_ms
 from registry.errors import Conflict, NotFound
-from registry.fleet.rows import AddedEngineRow
+from registry.fleet.rows import AddedEngineRow, EngineDrain
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +59,15 @@ class AddedEngines:
             return _info(row)
 
     def forget(self, url: str) -> None:
-        """An engine that was ordered to go has gone; nothing happens to one that was added again meanwhile."""
+        """An engine that was ordered to go has gone, and an order to drain it with it.
+
+        Nothing happens to one that was added again meanwhile.
+        """
         with self._db.write() as session:
-            gone = AddedEngineRow.url == url, AddedEngineRow.removed_at_ms.is_not(None)
-            session.execute(delete(AddedEngineRow).where(*gone))
+            row = session.get(AddedEngineRow, url)
+            if row is not None and row.removed_at_ms is not None:
+                session.delete(row)
+                session.execute(delete(EngineDrain).where(EngineDrain.url == url))
 
     def all(self) -> list[AddedEngine]:
         """In the order in which they were added."""

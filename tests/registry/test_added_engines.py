@@ -19,8 +19,10 @@ def test_an_added_engine_is_kept_as_it_was_declared_and_goes_when_it_was_ordered
     removed = engines.remove("http://a:1")
     assert engines.remove("http://a:1") == removed
     assert engines.add("http://a:1", {"places": 16}, actor="kim") == added, "a removal can be taken back"
+    registry.drains.order("http://a:1", actor="kim")
     engines.remove("http://a:1")
     engines.forget("http://a:1")
     assert engines.all() == []
+    assert registry.drains.all() == {}, "who adds it again finds no old order"
     with pytest.raises(NotFound, match="http://a:1"):
         engines.remove("http://a:1")

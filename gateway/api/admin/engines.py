@@ -67,6 +67,7 @@ class EngineDocument(Shape):
         "settings", description="Who declares it: the settings of the gateway that leads, or an operator's order."
     )
     removed: bool = Field(False, description="Whether it is to leave the fleet when no request runs on it any more.")
+    key_variable: str | None = Field(None, description="Environment variable in which its own key is, if in one.")
     state: EngineState = Field(description="Only `up` and `slow` take new requests.")
     fault: str | None = Field(description="What is wrong with it, in words.")
     drain: DrainDocument | None = Field(description="The order that keeps it out of traffic, if there is one.")
