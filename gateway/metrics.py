@@ -94,7 +94,7 @@ class Metrics:
         """Record the time to the first byte of an answer."""
         self._first_byte_children[endpoint].observe(seconds)
 
-    def used(self, usage: Usage) -> None:
+    def count_tokens(self, usage: Usage) -> None:
         """Count the tokens of one attempt."""
         self._prompt_tokens.inc(usage.prompt_tokens or 0)
         self._cached_tokens.inc(usage.cached_tokens or 0)

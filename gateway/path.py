@@ -26,7 +26,7 @@ async def serve(call: Call, house: House, respond: Respond) -> None:
             body = await call.body()
         with house.admission.requests.place(principal.tenant):
             request = await parse(house.desk, principal, call.dialect, body, house.caps)
-            respond.understood(request)
+            respond.set_request(request)
             catalog, principal = _as_of_now(call, house, known_by, principal)
             target = resolve(principal, request.model, catalog)
             arm = assign(target, house.units.of(call, request, target.split) if target.split else None)
@@ -58,7 +58,7 @@ async def _answer(admitted: Admitted, house: House, respond: Respond) -> None:
             usage = await attempt(admitted, engine, tries.number, respond, house)
         except FAULTS as error:
             tries.failed(engine.url, error, relayed=respond.relayed)
-            respond.forget()
+            respond.reset()
         else:
             tries.served(engine.url)
             await respond.end()
@@ -68,6 +68,6 @@ async def _answer(admitted: Admitted, house: House, respond: Respond) -> None:
 
 
 def _observe(usage: Usage, admitted: Admitted, house: House) -> None:
-    house.metrics.used(usage)
+    house.metrics.count_tokens(usage)
     if admitted.request.bounded_by_us and admitted.request.choices == 1:
-        house.lengths.saw(admitted.principal.tenant, admitted.arm.model, usage)
+        house.lengths.observe(admitted.principal.tenant, admitted.arm.model, usage)

@@ -41,7 +41,7 @@ async def answer(
         )
     except ApiError as error:
         if respond.attempt is None:
-            house.refused.saw(respond.principal, respond.arm, error)
+            house.refused.observe(respond.principal, respond.arm, error)
         await respond.fail(error)
     except ClientGone:
         respond.status = CLIENT_GONE_STATUS

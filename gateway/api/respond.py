@@ -63,7 +63,7 @@ class Respond:
         if arm.assignment is not None:
             self._headers.append((b"x-switchyard-arm", arm.assignment.arm.encode()))
 
-    def understood(self, request: InferenceRequest) -> None:
+    def set_request(self, request: InferenceRequest) -> None:
         """Know what is asked for."""
         self.model = request.model
 
@@ -121,7 +121,7 @@ class Respond:
         if self._pinging is not None:
             await asyncio.wait({self._pinging})
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Drop what is held of an answer that broke off before anything went out; another engine will give a whole one.
 
         Invariant: only called while nothing was sent.

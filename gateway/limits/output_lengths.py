@@ -112,7 +112,7 @@ class OutputLengths:
             return self._default
         return min(lengths.bound(), max(lengths.longest, self._default))
 
-    def saw(self, tenant: str, model: str, usage: Usage) -> None:
+    def observe(self, tenant: str, model: str, usage: Usage) -> None:
         """Count one whole answer."""
         key = (tenant, model)
         lengths = self._models.get(key)

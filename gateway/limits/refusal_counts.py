@@ -34,7 +34,7 @@ class RefusalCounts:
         self._add = add
         self._counts: dict[Refused, int] = {}
 
-    def saw(self, principal: Principal | None, arm: Arm | None, error: ApiError) -> None:
+    def observe(self, principal: Principal | None, arm: Arm | None, error: ApiError) -> None:
         """Count one. Of strangers only metrics tell."""
         reason = (error.reason or error.code or error.type)[:60]
         self._metrics.refused(reason)

@@ -25,7 +25,7 @@ PROMPT = 200
 
 def saw(lengths: OutputLengths, tokens: int, times: int = 1, of: tuple[str, str] = ME, prompt: int = PROMPT) -> None:
     for _ in range(times):
-        lengths.saw(*of, Usage(prompt_tokens=prompt, completion_tokens=tokens))
+        lengths.observe(*of, Usage(prompt_tokens=prompt, completion_tokens=tokens))
 
 
 def seeded(*counts: LengthCount) -> OutputLengths:

@@ -113,7 +113,7 @@ class NoMetrics(Metrics):
     def first_byte(self, endpoint: str, seconds: float) -> None:
         """Not counted."""
 
-    def used(self, usage: Usage) -> None:
+    def count_tokens(self, usage: Usage) -> None:
         """Not counted."""
 
 

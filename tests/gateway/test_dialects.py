@@ -1,0 +1,32 @@
+"""What holds for every dialect, those that are still to come too."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.api.dialects import BY_PATH, DIALECTS
+from gateway.api.dialects.dialect import Dialect
+from gateway.api.fields.table import RESERVED, UNSUPPORTED
+from gateway.engines.kinds import KINDS
+from gateway.errors import ModelNotFound
+from gateway.metrics import Metrics
+from registry.ledger.rows import USAGE
+
+
+@pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS)
+def test_a_dialect_is_whole(dialect: Dialect) -> None:
+    assert BY_PATH[dialect.path] is dialect
+    assert dialect.path.startswith("/v1/")
+    assert dialect.summary
+    assert set(dialect.required) <= dialect.forwarded.keys()
+    assert not dialect.forwarded.keys() & dialect.not_forwarded.keys()
+    assert not set(dialect.known()) & (RESERVED.keys() | UNSUPPORTED.keys())
+    assert all(param in dialect.known() for param, _ in dialect.rules)
+    assert dialect.error_body(ModelNotFound("m")) in dialect.error_event(ModelNotFound("m"))
+
+
+@pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS)
+def test_a_dialect_has_a_place_at_engines_in_the_ledger_and_in_metrics(dialect: Dialect) -> None:
+    assert all(dialect.name in kind.paths for kind in KINDS.values())
+    assert len(dialect.name) <= getattr(USAGE.c.endpoint.type, "length", 0)
+    assert f'endpoint="{dialect.name}"'.encode() in Metrics(DIALECTS).exposition()
