@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry.catalog.snapshot import Catalog
-from registry.fleet.workers import LEASE_MS
 from registry.service import Registry
 
 log = logging.getLogger("switchyard.catalog")
 T = TypeVar("T")
-REPORT_INTERVAL_S = 1.0
+REPORTS_A_LEASE = 5
+"""A worker renews its lease so often while it lasts."""
 TICK_S = 0.25
 HANGS_AFTER_S = 2.0
 """A database that has not answered for so long is away, as one that answers with an error; well below a lease."""
@@ -37,6 +37,7 @@ class CatalogWatch:
         self._worker_id = worker_id
         self._url = url
         self._poll_s = poll_s
+        self._lease_s = registry.workers.lease_s
         self._look = asyncio.Event()
         self._confirmed_s = time.monotonic()
         """What we serve was in force then: the newest read that succeeded began, or the database was away, from us as
@@ -59,9 +60,9 @@ class CatalogWatch:
         we could not read for as long as a lease. While the database is away from everybody, nothing can have moved.
         """
         now = time.monotonic()
-        if self._owed_since_s is not None and now - self._owed_since_s > LEASE_MS / 1000:
+        if self._owed_since_s is not None and now - self._owed_since_s > self._lease_s:
             return True
-        return now - min(self._confirmed_s, self._renewed_s) > LEASE_MS / 1000
+        return now - min(self._confirmed_s, self._renewed_s) > self._lease_s
 
     def look_now(self, revision: int) -> None:
         """The controller knows of a catalog of this revision."""
@@ -100,7 +101,7 @@ class CatalogWatch:
             on_change()
         if newest.revision >= self._owed_revision:
             self._owed_since_s = None
-        due = time.monotonic() - self._reported_s >= REPORT_INTERVAL_S
+        due = time.monotonic() - self._reported_s >= self._lease_s / REPORTS_A_LEASE
         news = self.current.revision != self._reported_revision
         if self._worker_id is not None and self._report is None and (due or news):
             self._report = asyncio.create_task(self._tell(self._worker_id, self.current.revision))
@@ -119,7 +120,7 @@ class CatalogWatch:
 
     def _note_away(self, at_s: float) -> None:
         """Nothing can move then; whoever was out of touch before does not know what has moved already."""
-        if at_s - self._confirmed_s <= LEASE_MS / 1000:
+        if at_s - self._confirmed_s <= self._lease_s:
             self._confirmed_s = at_s
         self._note_locked(at_s)
 
@@ -147,7 +148,7 @@ class CatalogWatch:
 
     def _note_locked(self, at_s: float) -> None:
         """Nobody can write, so nothing can move, and no lease be renewed."""
-        if at_s - self._renewed_s <= LEASE_MS / 1000:
+        if at_s - self._renewed_s <= self._lease_s:
             self._renewed_s = at_s
 
 

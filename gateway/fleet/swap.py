@@ -21,7 +21,6 @@ from gateway.fleet.view import ColdAdapterFailed
 from registry.catalog.snapshot import VersionEntry
 from registry.db import now_ms
 from registry.errors import Conflict, RegistryError
-from registry.fleet.workers import LEASE_MS
 from registry.service import Registry
 from registry.swaps.store import DONE, DRAINING, FAILED, FLIPPED, PRELOADING, REQUESTED, VERIFIED, SwapInfo
 
@@ -190,7 +189,7 @@ class SwapRunner:
             for worker in workers:
                 if worker.acknowledged_revision >= revision:
                     by.setdefault(worker.id, now_ms())
-            awaited = {worker.id for worker in workers} | hub.newcomers(LEASE_MS / 1000)
+            awaited = {worker.id for worker in workers} | hub.newcomers(self._registry.workers.lease_s)
             if time.monotonic() - began < REPORTS_WITHIN_S:
                 awaited |= hub.links.keys()
             if awaited <= by.keys():

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import httpx
 import psutil
+import pytest
 from sqlalchemy import text
 
 from gateway.catalog_watch import CatalogWatch
@@ -23,6 +24,8 @@ from tests.support.waiting import wait_until, wait_until_async
 
 NAME = "acme/triage"
 LONGER_THAN_A_LEASE_S = LEASE_MS / 1000 + 0.3
+SHORT_LEASE_MS = 2_000
+LONGER_THAN_SHORT_S = SHORT_LEASE_MS / 1000 + 0.3
 LOCK_EVERYTHING = """
 import fcntl, os, sys
 shared = os.open(sys.argv[1], os.O_RDWR)
@@ -110,20 +113,27 @@ def test_a_swap_waits_for_a_worker_that_is_paused_for_less_than_its_lease(house:
         assert ask(replica, house, http) == f"{NAME}@1.1"
 
 
-async def test_who_lapses_and_who_does_not(house: House) -> None:
-    house.publish(NAME)
-    registry = house.registry
+@pytest.fixture
+def short(house: House) -> House:
+    """With short leases, for tests that wait for the end of one."""
+    house.registry.workers.lease_ms = SHORT_LEASE_MS
+    return house
+
+
+async def test_who_lapses_and_who_does_not(short: House) -> None:
+    short.publish(NAME)
+    registry = short.registry
     healthy, owing, paused = (CatalogWatch(registry, name, "", 0.05) for name in ("healthy", "owing", "paused"))
     changes: list[int] = []
     running = [asyncio.create_task(watch.run(lambda: changes.append(1))) for watch in (healthy, owing)]
     await asyncio.sleep(0.2)
     owing.look_now(owing.current.revision + 1)  # a revision that it can never read
     assert not any(watch.lapsed for watch in (healthy, owing, paused))
-    await asyncio.sleep(LONGER_THAN_A_LEASE_S)
+    await asyncio.sleep(LONGER_THAN_SHORT_S)
     assert not healthy.lapsed
     assert owing.lapsed, "somebody has moved on without it"
     assert paused.lapsed, "nobody knows that it lives"
-    house.publish(NAME)
+    short.publish(NAME)
     await wait_until_async("both to have read", lambda: not owing.lapsed and len(changes) >= 2)
     assert {worker.id for worker in registry.workers.live()} == {"healthy", "owing"}
     for task in running:
@@ -164,20 +174,20 @@ async def test_while_nobody_can_write_no_lease_is_renewed_and_nobody_lapses(hous
     await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_while_the_database_is_away_nobody_lapses_because_nothing_can_move(house: House) -> None:
-    house.publish(NAME)
-    watch = CatalogWatch(house.registry, "w", "", 0.05)
+async def test_while_the_database_is_away_nobody_lapses_because_nothing_can_move(short: House) -> None:
+    short.publish(NAME)
+    watch = CatalogWatch(short.registry, "w", "", 0.05)
     running = asyncio.create_task(watch.run(lambda: None))
     await asyncio.sleep(0.2)
-    writable = house.registry.db.engine.execution_options(switchyard_write=True)
+    writable = short.registry.db.engine.execution_options(switchyard_write=True)
     with writable.begin() as connection:
         connection.execute(text("ALTER TABLE catalog_revision RENAME TO away"))
-    await asyncio.sleep(LONGER_THAN_A_LEASE_S)
+    await asyncio.sleep(LONGER_THAN_SHORT_S)
     assert not watch.lapsed
     with writable.begin() as connection:
         connection.execute(text("ALTER TABLE away RENAME TO catalog_revision"))
-    house.publish(NAME)
-    await wait_until_async("the newest catalog", lambda: _is_current(house, watch))
+    short.publish(NAME)
+    await wait_until_async("the newest catalog", lambda: _is_current(short, watch))
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
