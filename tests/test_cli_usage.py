@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from registry.days import DAY_MS
 from registry.service import Registry
 from tests.support.cli_runner import Run, done, run, tiny_base
 from tests.support.usage_rows import usage_row
@@ -51,7 +52,7 @@ def test_what_has_no_price_shows_no_cost_rather_than_none(done: Run) -> None:
 
 
 def test_a_day_with_nothing_but_probes_or_failures_has_no_cost_rather_than_none(done: Run) -> None:
-    day = {name: 86_400_000 * number + 1 for number, name in enumerate(("probes", "failures", "both", "mixed", "free"))}
+    day = {name: DAY_MS * number + 1 for number, name in enumerate(("probes", "failures", "both", "mixed", "free"))}
     with Registry.open() as registry:
         registry.ledger.record(
             [
@@ -81,6 +82,15 @@ def test_a_correction_names_a_request_or_one_of_its_attempts(done: Run, run: Run
 
 
 PRICE = ("--input", "1", "--cached-input", "0.5", "--output", "2", "--source", "x", "--from", "1970-01-01")
+
+
+def test_usage_by_split_and_by_arm_is_shown_with_what_no_split_has_chosen(done: Run) -> None:
+    with Registry.open() as registry:
+        arms = [usage_row(f"a{number}", split_id=3, arm=f"1.{number % 2}") for number in range(3)]
+        registry.ledger.record([*arms, usage_row("b")])
+    by = {name: done("usage", "--by", name, "--json").document["lines"] for name in ("split", "arm")}
+    assert [(line["name"], line["attempts"]) for line in by["split"]] == [("(none)", 1), ("split 3", 3)]
+    assert [(line["name"], line["attempts"]) for line in by["arm"]][1:] == [("split 3: 1.0", 2), ("split 3: 1.1", 1)]
 
 
 def dollars(done: Run) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import case, func, or_, select
 
 from registry.db import Database
 from registry.ledger.models import ADAPTER_NAME, model_of, with_adapter
@@ -39,20 +39,19 @@ def count_lengths(db: Database, since_ms: int, newest: int = NEWEST) -> Iterator
     two slow cores in SQLite, and no database holds the interpreter meanwhile.
     """
     row = USAGE.c
-    adapter = func.coalesce(ADAPTER_NAME, func.rtrim(row.served_model, VERSION))
+    without_id = case((row.adapter_id.is_(None), func.rtrim(row.served_model, VERSION)), else_="")
     place = func.row_number().over(
-        partition_by=(row.tenant, adapter), order_by=(row.started_at_ms.desc(), row.attempt_id)
+        partition_by=(row.tenant, row.adapter_id, without_id), order_by=(row.started_at_ms.desc(), row.attempt_id)
     )
     ranked = (
         select(
             row.tenant,
-            ADAPTER_NAME.label("adapter"),
+            row.adapter_id,
             row.served_model,
             row.completion_tokens,
             (func.coalesce(row.prompt_tokens, 0) + row.completion_tokens).label("whole"),
             place.label("place"),
         )
-        .select_from(with_adapter(USAGE))
         .where(
             row.started_at_ms >= since_ms,
             row.endpoint == CHAT,
@@ -65,8 +64,9 @@ def count_lengths(db: Database, since_ms: int, newest: int = NEWEST) -> Iterator
         )
         .subquery()
     )
-    names = (ranked.c.tenant, ranked.c.adapter, ranked.c.served_model, ranked.c.completion_tokens)
-    query = select(*names, func.count(), func.max(ranked.c.whole)).where(ranked.c.place <= newest).group_by(*names)
+    names = (ranked.c.tenant, ADAPTER_NAME, ranked.c.served_model, ranked.c.completion_tokens)
+    query = select(*names, func.count(), func.max(ranked.c.whole)).select_from(with_adapter(ranked))
+    query = query.where(ranked.c.place <= newest).group_by(*names)
     with db.read() as session:
         for tenant, named, served_model, *figures in session.execute(query.execution_options(yield_per=1000)):
             yield LengthCount(tenant, model_of(named, served_model), *figures)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -15,7 +15,7 @@ from registry.db import Database
 from registry.errors import InvalidInput
 from registry.ledger.models import ADAPTER_NAME, model_of, with_adapter, with_split
 from registry.ledger.refusals import within
-from registry.ledger.rows import RefusalDay
+from registry.ledger.rows import DAY_SUMS, RefusalDay
 from registry.ledger.usage_days import BILLED, usage_between
 from registry.money import nano_to_dollars
 from registry.names import SYSTEM
@@ -25,18 +25,6 @@ By = Literal["tenant", "adapter", "version", "key", "day", "split", "arm"]
 """What one line stands for. Base models are adapters and versions of their own name."""
 NONE = "(none)"
 """Name of the line of what no split has chosen, and of refusals that came before their model or key was known."""
-ADDED_UP = (
-    "partial",
-    "estimated",
-    "prompt_tokens",
-    "cached_tokens",
-    "completion_tokens",
-    "cost_nano",
-    "unpriced",
-    "busy_ms",
-    "ttft_us",
-    "with_ttft",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +148,13 @@ def _lines(db: Database, by: str, since_ms: int, until_ms: int, tenant: str | No
     used = between.c
     named = _naming(by, between)
     owner = (literal(tenant, String) if by == "day" else used.tenant).label("owner")
-    figures = (
-        used.attempts,
-        *(case((used.outcome == outcome, used.attempts), else_=0) for outcome in ("ok", "client_aborted", "rejected")),
-        *(used[name] for name in ADDED_UP),
-        case((and_(used.outcome.in_(BILLED), used.tenant != SYSTEM), used.attempts), else_=0),
-    )
-    query = select(owner, *named.columns, *map(func.sum, figures)).select_from(named.rows)
+    billed = and_(used.outcome.in_(BILLED), used.tenant != SYSTEM)
+    figures: dict[str, Any] = {name: used[name] for name in DAY_SUMS}
+    figures |= {
+        one: case((used.outcome == one, used.attempts), else_=0) for one in ("ok", "client_aborted", "rejected")
+    }
+    figures["payable"] = case((billed, used.attempts), else_=0)
+    query = select(owner, *named.columns, *map(func.sum, figures.values())).select_from(named.rows)
     query = query.group_by("owner", *named.columns)
     if tenant is not None:
         query = query.where(used.tenant == tenant)
@@ -179,7 +167,8 @@ def _lines(db: Database, by: str, since_ms: int, until_ms: int, tenant: str | No
     refusals = _refusals(db, by, since_ms, until_ms, tenant)
     for key in refusals.keys() - totals.keys():
         totals[key] = [0] * len(figures)
-    return sorted((_line(key, sums, refusals.get(key, {})) for key, sums in totals.items()), key=_mark)
+    lines = (_line(key, dict(zip(figures, sums, strict=True)), refusals.get(key, {})) for key, sums in totals.items())
+    return sorted(lines, key=_mark)
 
 
 class _Naming(NamedTuple):
@@ -236,26 +225,14 @@ def _refusals(
     return found
 
 
-def _line(key: tuple[str | None, str], sums: Sequence[int], refused: Mapping[str, int]) -> UsageLine:
-    attempts, ok, aborted, rejected, partial, estimated, prompt, cached, completion, nano, unpriced, *times = sums
-    busy_ms, ttft_us, with_ttft, payable = times
+def _line(key: tuple[str | None, str], sums: Mapping[str, int], refused: Mapping[str, int]) -> UsageLine:
+    ttft_us, with_ttft = sums["ttft_us"], sums["with_ttft"]
+    as_summed: dict[str, Any] = {field.name: sums[field.name] for field in fields(UsageLine) if field.name in sums}
     return UsageLine(
         *key,
-        attempts=attempts,
-        ok=ok,
-        client_aborted=aborted,
-        failed=attempts - ok - aborted - rejected,
-        rejected=rejected,
-        partial=partial,
-        estimated=estimated,
-        prompt_tokens=prompt,
-        cached_tokens=cached,
-        completion_tokens=completion,
-        cost_nano=nano,
-        unpriced=unpriced,
-        busy_ms=busy_ms,
+        **as_summed,
+        failed=sums["attempts"] - sums["ok"] - sums["client_aborted"] - sums["rejected"],
         refused=sum(refused.values()),
         refused_by_reason=dict(sorted(refused.items())),
         ttft_ms=round(ttft_us / with_ttft / 1000, 1) if with_ttft else None,
-        payable=payable,
     )

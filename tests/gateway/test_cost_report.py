@@ -10,6 +10,7 @@ import pytest
 
 from gateway.cost.hosts import hosts_of
 from gateway.cost.report import build_report
+from registry.days import DAY_MS
 from registry.db import now_ms
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.ledger.store import ApiPriceInfo, HostPriceInfo, UsageSum
@@ -18,7 +19,6 @@ from registry.names import SYSTEM
 from tests.support.stack import House
 
 HOUR = 3_600_000
-DAY = 24 * HOUR
 GPU = {"gpu": 1}
 numbers = itertools.count()
 
@@ -65,11 +65,13 @@ def nothing(_since: int, _until: int) -> Sequence[UsageSum]:
 
 def test_a_price_that_changes_within_the_window_holds_for_what_began_after(house: House) -> None:
     ledger = house.registry.ledger
-    ledger.add_api_price(price(DAY, "0.30", "0.15", "1.20"))
-    ledger.add_api_price(price(2 * DAY, "3.00", "1.50", "12.00"))
-    rows = [attempt(DAY), attempt(2 * DAY - 1), attempt(2 * DAY), attempt(3 * DAY)]
+    ledger.add_api_price(price(DAY_MS, "0.30", "0.15", "1.20"))
+    ledger.add_api_price(price(2 * DAY_MS, "3.00", "1.50", "12.00"))
+    rows = [attempt(DAY_MS), attempt(2 * DAY_MS - 1), attempt(2 * DAY_MS), attempt(3 * DAY_MS)]
     assert ledger.record(rows) == 4
-    report = build_report(ledger.sums, "gpt", ledger.api_prices("gpt"), [], since_ms=DAY, until_ms=3 * DAY, hosts=GPU)
+    report = build_report(
+        ledger.sums, "gpt", ledger.api_prices("gpt"), [], since_ms=DAY_MS, until_ms=3 * DAY_MS, hosts=GPU
+    )
     assert len(report.lines) == 1
     assert report.lines[0].attempts == 3, "the window's end is not in it"
     assert report.lines[0].api_nano == 2 * 360_000 + 3_600_000
@@ -80,20 +82,20 @@ def test_a_price_that_changes_within_the_window_holds_for_what_began_after(house
 
 def test_usage_before_the_first_price_and_without_a_report_is_unpriced_and_not_free(house: House) -> None:
     ledger = house.registry.ledger
-    ledger.add_api_price(price(2 * DAY, "0.30", "0.15", "1.20"))
+    ledger.add_api_price(price(2 * DAY_MS, "0.30", "0.15", "1.20"))
     unknown: dict[str, Any] = {"prompt_tokens": None, "cached_tokens": None, "completion_tokens": None}
     ledger.record(
         [
-            attempt(DAY),
-            attempt(2 * DAY),
-            attempt(2 * DAY, outcome="lost", finished_at_ms=None, **unknown),
-            attempt(2 * DAY, outcome="client_aborted", **unknown),
-            attempt(2 * DAY, outcome="engine_failed", **unknown),
-            attempt(2 * DAY, outcome="rejected", **unknown),
+            attempt(DAY_MS),
+            attempt(2 * DAY_MS),
+            attempt(2 * DAY_MS, outcome="lost", finished_at_ms=None, **unknown),
+            attempt(2 * DAY_MS, outcome="client_aborted", **unknown),
+            attempt(2 * DAY_MS, outcome="engine_failed", **unknown),
+            attempt(2 * DAY_MS, outcome="rejected", **unknown),
         ]
     )
     line = build_report(
-        ledger.sums, "gpt", ledger.api_prices("gpt"), [], since_ms=0, until_ms=3 * DAY, hosts=GPU
+        ledger.sums, "gpt", ledger.api_prices("gpt"), [], since_ms=0, until_ms=3 * DAY_MS, hosts=GPU
     ).lines[0]
     assert line.attempts == 6
     assert line.failed == 3, "lost, engine_failed and rejected"
@@ -115,9 +117,9 @@ def test_our_own_probes_have_no_api_price_and_tenants_carry_the_hosts_between_th
 
 def test_no_host_is_charged_before_the_first_engine_booted() -> None:
     hosts = [HostPriceInfo("gpu", 0, NANO, "test")]
-    for boot_ms, hours in ((None, 24), (0, 24), (20 * HOUR, 4), (2 * DAY, 0)):
+    for boot_ms, hours in ((None, 24), (0, 24), (20 * HOUR, 4), (2 * DAY_MS, 0)):
         report = build_report(
-            nothing, "gpt", [], hosts, since_ms=0, until_ms=DAY, hosts={"gpu": 2}, first_boot_ms=boot_ms
+            nothing, "gpt", [], hosts, since_ms=0, until_ms=DAY_MS, hosts={"gpu": 2}, first_boot_ms=boot_ms
         )
         assert report.host_nano == hours * 2 * NANO
 
@@ -148,7 +150,7 @@ def test_hosts_are_counted_by_kind_where_there_are_several() -> None:
 def test_the_whole_window_has_every_attempt_that_there_is(house: House) -> None:
     ledger = house.registry.ledger
     ledger.record([attempt(HOUR, tenant=SYSTEM, model="probes"), attempt(2 * HOUR)])
-    ledger.record([attempt(now_ms() + 3 * DAY)])  # booked while a clock was wrong
+    ledger.record([attempt(now_ms() + 3 * DAY_MS)])  # booked while a clock was wrong
     assert ledger.span_ms() is not None
     span = ledger.span_ms() or (0, 0)
     report = build_report(ledger.sums, "gpt", [], [], since_ms=span[0], until_ms=span[1] + 1, hosts={})
@@ -187,8 +189,8 @@ def test_lines_are_by_tenant_and_version_and_share_the_hosts_by_busy_time(house:
 
 def test_a_window_that_begins_before_the_first_hourly_price_has_no_host_cost() -> None:
     hosts = [HostPriceInfo("gpu", HOUR, NANO, "test")]
-    assert build_report(nothing, "gpt", [], hosts, since_ms=0, until_ms=DAY, hosts=GPU).host_nano is None
-    assert build_report(nothing, "gpt", [], hosts, since_ms=HOUR, until_ms=DAY, hosts=GPU).host_nano == 23 * NANO
+    assert build_report(nothing, "gpt", [], hosts, since_ms=0, until_ms=DAY_MS, hosts=GPU).host_nano is None
+    assert build_report(nothing, "gpt", [], hosts, since_ms=HOUR, until_ms=DAY_MS, hosts=GPU).host_nano == 23 * NANO
 
 
 def test_the_periods_cover_the_window_without_gap_or_overlap() -> None:
@@ -204,16 +206,16 @@ def test_the_periods_cover_the_window_without_gap_or_overlap() -> None:
 
 
 def test_the_same_attempt_is_counted_once_however_often_it_is_recorded(house: House) -> None:
-    row = attempt(DAY)
+    row = attempt(DAY_MS)
     assert house.registry.ledger.record([row, row]) == 1
     assert house.registry.ledger.record([row]) == 0
-    assert house.registry.ledger.sums(0, 2 * DAY)[0].attempts == 1
+    assert house.registry.ledger.sums(0, 2 * DAY_MS)[0].attempts == 1
 
 
 def test_prices_are_never_edited_and_must_be_sound(house: House) -> None:
     ledger = house.registry.ledger
-    ledger.add_api_price(price(DAY, "1", "1", "1"))
+    ledger.add_api_price(price(DAY_MS, "1", "1", "1"))
     with pytest.raises(Conflict, match="not edited"):
-        ledger.add_api_price(price(DAY, "2", "2", "2"))
+        ledger.add_api_price(price(DAY_MS, "2", "2", "2"))
     with pytest.raises(NotFound, match="gpt"):
         ledger.api_prices("unknown")

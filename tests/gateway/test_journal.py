@@ -250,13 +250,18 @@ def test_a_ledger_that_is_away_loses_nothing(tmp_path: Path, ledger: Ledger, db:
 def test_while_the_ledger_is_away_so_much_is_accepted_and_all_of_that_ends(
     tmp_path: Path, ledger: Ledger, db: Database
 ) -> None:
-    journal = Journal(tmp_path / "journal", "w", max_unshipped_bytes=400)
+    measured = Journal(tmp_path / "measured", "w")
+    for attempt in ("a", "b"):
+        begin(measured, attempt)
+    most = measured.unshipped_bytes
+    measured.close()
+    journal = Journal(tmp_path / "journal", "w", max_unshipped_bytes=most)
     shipper = Shipper(journal, ledger)
     accepted = ["a", "b", "c"]
     with usage_away(db):
         for attempt in accepted:
             begin(journal, attempt)
-        with pytest.raises(JournalFull, match=r"journal_max_unshipped_bytes is 400 and \d+ bytes wait"):
+        with pytest.raises(JournalFull, match=rf"journal_max_unshipped_bytes is {most} and \d+ bytes wait"):
             begin(journal, "d")
         for attempt in accepted:
             end(journal, attempt, "ok", 7)

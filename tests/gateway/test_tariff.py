@@ -16,7 +16,7 @@ from gateway.limits.rates import Rate
 from gateway.limits.refusals import over_rate
 from gateway.limits.windows import Tally
 from registry.catalog.snapshot import EMPTY, BaseEntry, Catalog, LimitEntry, TariffEntry
-from registry.days import day_of, month_of
+from registry.days import DAY_MS, day_of, month_of
 from registry.limits.spending import Spent
 
 BUDGETS = ("daily_nano", "monthly_nano", "daily_tokens", "monthly_tokens")
@@ -69,9 +69,9 @@ def test_a_budget_begins_anew_with_its_day_and_not_before() -> None:
     counter.obey(replace(NO_LIMITS, daily_nano=10, monthly_nano=100))
     counter.spend(leap, leap + 86_399_999, 5, 5)
     assert (counter.day.nano, counter.month.nano) == (5, 5)
-    counter.spend(leap + 86_399_998, leap + 86_400_001, 2, 2)
+    counter.spend(leap + DAY_MS - 2, leap + DAY_MS + 1, 2, 2)
     assert (counter.day.nano, counter.month.nano) == (0, 0), "what began yesterday is yesterday's"
-    counter.spend(leap + 86_400_000, leap + 86_400_001, 1, 1)
+    counter.spend(leap + DAY_MS, leap + DAY_MS + 1, 1, 1)
     assert (counter.day.nano, counter.month.nano) == (1, 1)
 
 
@@ -85,7 +85,7 @@ def test_the_rooms_are_those_of_the_tightest_budgets_whatever_changes_them(*, sh
         counter.obey(replace(NO_LIMITS, **budgets))
 
     def spend() -> None:
-        counter.spend(now_ms - draw.choice([0, 3_600_000, 86_400_000]), now_ms, draw.randrange(50), draw.randrange(50))
+        counter.spend(now_ms - draw.choice([0, 3_600_000, DAY_MS]), now_ms, draw.randrange(50), draw.randrange(50))
 
     def read() -> None:
         nonlocal spent

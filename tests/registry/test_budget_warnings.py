@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from registry.days import DAY_MS
 from registry.db import now_ms
 from registry.limits.budget_warnings import KEPT_MS, BudgetWarningBooks, Crossing, Notice
 from registry.service import Registry
@@ -21,7 +22,7 @@ def books(registry: Registry) -> BudgetWarningBooks:
 
 def notice(scope: str = "tenant:acme", *, budget: int = 1_000, ended_ms_ago: int = -LEASE_MS) -> Notice:
     at_ms = now_ms()
-    return Notice(Crossing(scope, "daily_tokens", 86_400_000, budget, 80), at_ms - ended_ms_ago, 830, at_ms)
+    return Notice(Crossing(scope, "daily_tokens", DAY_MS, budget, 80), at_ms - ended_ms_ago, 830, at_ms)
 
 
 def test_of_many_that_see_a_crossing_at_once_one_notes_it(books: BudgetWarningBooks) -> None:
