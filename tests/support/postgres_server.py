@@ -30,6 +30,12 @@ FAST = (
     "listen_addresses=",
     "max_connections=200",
     "deadlock_timeout=100ms",
+    # Hundreds of databases that live for a second: nothing of them is worth vacuuming, shipping or much memory.
+    "autovacuum=off",
+    "wal_level=minimal",
+    "max_wal_senders=0",
+    "shared_buffers=32MB",
+    "io_method=sync",
 )
 
 
