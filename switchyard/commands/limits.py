@@ -7,7 +7,8 @@ from dataclasses import asdict
 import typer
 
 from registry.days import when
-from registry.money import nano_to_dollars
+from registry.money import dollars_to_nano
+from switchyard.commands.figures import dollars
 from switchyard.console import print_done, print_json, print_table, say
 from switchyard.options import JsonFlag
 from switchyard.registry_access import open_registry
@@ -35,7 +36,6 @@ def set_limits(
     json_output: bool = JsonFlag,
 ) -> None:
     """Set limits of a scope; those that are not named stay as they are. Gateways obey within a second."""
-    from registry.money import dollars_to_nano
     from registry.prices.unpriced import unpriced_models
 
     named = {
@@ -87,8 +87,8 @@ def list_limits(json_output: bool = JsonFlag) -> None:
                 info.requests_per_minute,
                 info.tokens_per_minute,
                 info.concurrency,
-                _dollars(info.daily_nano),
-                _dollars(info.monthly_nano),
+                dollars(info.daily_nano),
+                dollars(info.monthly_nano),
                 info.daily_tokens,
                 info.monthly_tokens,
                 info.warn_percent,
@@ -150,7 +150,3 @@ def clear_limits(
     else:
         sentence = f"{scope} has no {', '.join(names or ())} any more{also}; what stays: {left.said()}"
         print_done(left, sentence, json_output)
-
-
-def _dollars(nano: int | None) -> str | None:
-    return None if nano is None else nano_to_dollars(nano)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from registry.days import day_ms, when
-from registry.money import nano_to_dollars
+from switchyard.commands.figures import dollars
 from switchyard.console import print_done, print_json, print_table, say
 from switchyard.options import JsonFlag
 from switchyard.registry_access import open_registry
@@ -50,7 +50,7 @@ def add_tariff(
     sentence = f"{scope}: ${input_dollars} in, ${output_dollars} out per million tokens from {begins}"
     print_done(info, sentence, json_output)
     for one in () if json_output else info.replaces:
-        figures = f"${_dollars(one.input_nano_per_mtok)} in, ${_dollars(one.output_nano_per_mtok)} out"
+        figures = f"${dollars(one.input_nano_per_mtok)} in, ${dollars(one.output_nano_per_mtok)} out"
         say(f"it replaces the price that was to begin {when(one.effective_from_ms)}: {figures} ({one.source})")
 
 
@@ -84,9 +84,9 @@ def _show(infos: list[TariffInfo], json_output: bool) -> None:
             (
                 info.scope,
                 when(info.effective_from_ms),
-                _dollars(info.input_nano_per_mtok),
-                _dollars(info.cached_input_nano_per_mtok),
-                _dollars(info.output_nano_per_mtok),
+                dollars(info.input_nano_per_mtok),
+                dollars(info.cached_input_nano_per_mtok),
+                dollars(info.output_nano_per_mtok),
                 info.state,
                 info.source,
             )
@@ -94,7 +94,3 @@ def _show(infos: list[TariffInfo], json_output: bool) -> None:
         ),
         empty="no prices; add one with `switchyard tariff add base:NAME --input … --output … --source …`",
     )
-
-
-def _dollars(nano: int | None) -> str | None:
-    return None if nano is None else nano_to_dollars(nano)
