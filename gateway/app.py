@@ -279,7 +279,9 @@ def _describe_inference(web: FastAPI) -> None:
                     "tags": ["inference"],
                     "summary": dialect.summary,
                     "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}, "required": True},
-                    "responses": {"200": {"description": "OpenAI's answer; `model` is the version that answered"}},
+                    "responses": {
+                        "200": {"description": "The answer; `x-switchyard-model` names the version that answered"}
+                    },
                 }
             }
         return schema
