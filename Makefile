@@ -18,7 +18,7 @@ live = began=$$(date +%s); $(2) & child=$$!; trap "kill $$child" INT TERM; \
   done; wait $$child && printf '\rsetup     %s: %s s    \n' "$(1)" $$(( $$(date +%s) - began ));
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-again test-fast check format loadtest live-fleet bars chaos swap-bench affinity-bench scale-bench crash-bench admission-bench accounting-bench budget-bench reconcile-bench live-reconcile samples lock clean
+.PHONY: help setup up test test-again test-fast check format docs loadtest live-fleet bars chaos swap-bench affinity-bench scale-bench crash-bench admission-bench accounting-bench budget-bench reconcile-bench live-reconcile samples lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -64,6 +64,9 @@ check: setup ## Format, lint, strict types, import rules, sizes
 format: setup ## Format and mend what can be mended
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+docs: setup ## Write the pages of docs/ that are made from code
+	@$(BIN)/python -m switchyard.reference
 
 loadtest: setup ## Locust against a gateway in front of the mock engine: many tenants, streaming, time to first token
 	@$(BIN)/python -m tests.bars loadtest --out var/bars

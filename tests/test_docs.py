@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from switchyard.command_line import COMMANDS, command_called
+from switchyard.reference import pages
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -60,3 +61,9 @@ def test_the_page_on_money_says_what_no_ledger_can_know_and_the_readme_links_to_
     page = " ".join((ROOT / "docs" / "money.md").read_text().split())
     assert "no output: what was generated for it is free" in page
     assert "(docs/money.md)" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("page", pages())
+def test_a_page_that_is_made_from_code_is_as_the_code_is(page: str) -> None:
+    written = (ROOT / "docs" / page).read_text()
+    assert written == pages()[page], "run `python -m switchyard.reference`"

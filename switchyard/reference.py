@@ -1,0 +1,157 @@
+"""The pages of `docs/` that are made from code: `python -m switchyard.reference` writes them.
+
+A test holds the files against what this makes, so that no page is behind its code.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic.fields import FieldInfo
+
+from gateway.settings import EngineSettings, GatewaySettings
+from registry.settings import RegistrySettings
+from switchyard.command_line import COMMANDS, command_called
+
+DOCS = Path(__file__).parents[1] / "docs"
+BOUNDS: dict[type, tuple[str, str]] = {Ge: ("ge", "≥"), Gt: ("gt", ">"), Le: ("le", "≤"), Lt: ("lt", "<")}
+SETTINGS_HEAD = """\
+# Settings
+
+`SWITCHYARD_*` in the environment, or `switchyard.toml` in the working directory, with the names below in small letters
+and without the prefix; the environment comes first. Durations are in seconds and sizes in bytes unless a line says
+otherwise. A mistake is one sentence at the start, with no secret in it.
+"""
+COMMANDS_HEAD = """\
+# Commands
+
+What `--help` says of each, on one page. `--json` is for scripts. Every expected error is one sentence on standard error
+and exit status 1; a mistake in the command itself is 2.
+"""
+AN_ENGINE = (
+    "`SWITCHYARD_ENGINES` may be a JSON list of objects with these keys; what one does not say is as the settings of"
+    " all engines say."
+)
+
+
+def pages() -> dict[str, str]:
+    """File name in `docs/` → its text."""
+    return {"settings.md": settings_page(), "cli.md": commands_page()}
+
+
+# Settings
+
+
+def settings_page() -> str:
+    """Every setting with its default, bounds and meaning."""
+    every, shared = GatewaySettings.model_fields, RegistrySettings.model_fields
+    ours = {name: one for name, one in every.items() if name not in shared}
+    parts = [
+        SETTINGS_HEAD,
+        "## State\n\nRead by every command.\n",
+        _settings(shared, "SWITCHYARD_"),
+        "## Gateway\n\nRead by `gateway`, `worker`, `controller` and `up`.\n",
+        _settings(ours, "SWITCHYARD_"),
+        f"## An engine\n\n{AN_ENGINE}\n",
+        _settings(EngineSettings.model_fields, ""),
+    ]
+    return "\n".join(parts)
+
+
+def _settings(fields: dict[str, FieldInfo], prefix: str) -> str:
+    rows = [
+        (
+            f"`{prefix + name.upper() if prefix else name}`",
+            "required" if one.is_required() else _default(one.default),
+            _allowed(one),
+            _line(one.description or ""),
+        )
+        for name, one in fields.items()
+    ]
+    return _table(("name", "default", "allowed", "meaning"), rows)
+
+
+def _default(value: Any) -> str:
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, list):
+        value = ",".join(str(one) for one in value)
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _allowed(one: FieldInfo) -> str:
+    bounds = [
+        f"{sign} {getattr(bound, attribute):g}"
+        for kind, (attribute, sign) in BOUNDS.items()
+        for bound in one.metadata
+        if isinstance(bound, kind)
+    ]
+    return ", ".join(bounds or _choices(one.annotation)) or "–"
+
+
+def _choices(annotation: Any) -> list[str]:
+    """The values of a `Literal` anywhere in an annotation."""
+    found: list[str] = []
+    for argument in get_args(annotation):
+        found += [f"`{argument}`"] if isinstance(argument, str) else _choices(argument)
+    return found
+
+
+# Commands
+
+
+def commands_page() -> str:
+    """Every command with its arguments and options."""
+    parts = [COMMANDS_HEAD]
+    for name, (_, summary) in COMMANDS.items():
+        parts.append(f"## `switchyard {name}`\n\n{summary}\n")
+        parts += list(_command(f"switchyard {name}", command_called(name)))
+    return "\n".join(parts)
+
+
+def _command(path: str, command: Any) -> Iterator[str]:
+    commands = getattr(command, "commands", {})
+    if commands:
+        for name, inner in commands.items():
+            yield f"### `{path} {name}`\n"
+            yield from _command(f"{path} {name}", inner)
+        return
+    context = command.context_class(command, info_name=path)
+    yield f"```text\n{' '.join([path, *command.collect_usage_pieces(context)])}\n```\n"
+    yield f"{_line(command.help or '')}\n"
+    rows = [(_name(one), _line(getattr(one, "help", None) or "")) for one in command.params]
+    if rows:
+        yield _table(("", ""), rows)
+
+
+def _name(one: Any) -> str:
+    """As it is typed, with the default if that says something."""
+    names = ", ".join(f"`{name}`" for name in (*one.opts, *one.secondary_opts))
+    says_something = one.default not in (None, False, (), "") and not callable(one.default)
+    return f"{names} ({one.default})" if says_something and not getattr(one, "is_flag", False) else names
+
+
+# Both
+
+
+def _table(head: tuple[str, ...], rows: list[Any]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in lines) + "\n"
+
+
+def _line(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip().replace("|", "\\|")
+
+
+def main() -> None:
+    """Write every page."""
+    for name, text in pages().items():
+        (DOCS / name).write_text(text)
+
+
+if __name__ == "__main__":
+    main()
