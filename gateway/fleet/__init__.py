@@ -13,6 +13,10 @@ mirror.
 * An adapter is called `a-<digest16>-<term>-<n>` on an engine, and no name is ever used twice on a boot: vLLM compares
   LoRA requests by name, so a reused one mixes tenants or kills the engine. The term's token keeps two controllers
   apart; `n` starts at the boot's age in milliseconds, which covers a database that was thrown away.
+* The set of engines may change while it serves. Sources declare engines (`sources.py`: the settings, and the rows that
+  operators add), each round reads them, and what is declared is published whole (`Engines`), so that every worker
+  knows the same set. One that is declared no more takes no new requests, and is forgotten when every live worker has
+  confirmed that and counts no request on it (`departures.py`). A discovery of engines is one more source.
 * Homes are by weighted rendezvous (`homes.py`), so every process comes to the same order. An adapter has one home for
   each 32 requests that it has in flight on average (`demand.py`), and gives one up when half of that is left. What
   has traffic is loaded first, then what aliases point at, as far as there is room.
