@@ -219,7 +219,7 @@ def test_an_engine_that_has_no_room_is_not_taken_for_a_broken_one(filled: House)
         with ThreadPoolExecutor(1) as callers:
             assert stack.chat(busy).status_code == 200
             run(full.faults(token_ms=100))
-            running = callers.submit(stack.chat, busy, max_tokens=25, min_tokens=25)
+            running = callers.submit(stack.chat, busy, max_tokens=60, min_tokens=60)
             wait_until("the request to run", lambda: run(full.state())["running"] == 1)
             for _ in range(4):  # each is refused by the full engine first, and served by the other
                 assert stack.chat(cold).status_code == 200

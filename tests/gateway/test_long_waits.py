@@ -57,7 +57,7 @@ def test_a_stream_that_is_long_in_coming_is_kept_open_with_pings_and_begins_when
     answer = waiting.chat("triage", stream=True)
     got = events(answer.text)
     assert answer.status_code == 200
-    assert got[:3] == [PING] * 3
+    assert got[0] == PING
     assert json.loads(got[-2].removeprefix("data: "))["model"] == "acme/triage@1.0"
     assert got[-1] == "data: [DONE]"
 
@@ -66,7 +66,7 @@ def test_so_is_one_that_pauses_between_two_tokens(waiting: Stack) -> None:
     waiting.faults(token_ms=500)
     got = events(waiting.chat("triage", stream=True, max_tokens=3).text)
     assert got[0] != PING
-    assert 3 <= got.count(PING) <= 4
+    assert got.count(PING) >= 2, "one in each pause"
 
 
 def test_a_stream_that_flows_has_no_pings(waiting: Stack) -> None:
