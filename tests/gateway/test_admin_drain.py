@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from registry import backends
+from registry.tenants.rows import Tenant
 from tests.support.admin_calls import Admin
 from tests.support.stack import House, Stack, run_stack
 from tests.support.waiting import wait_until
@@ -92,3 +94,14 @@ def test_a_database_that_cannot_be_used_is_a_503_without_its_sql_and_requests_go
         assert (answer.status_code, error["code"], answer.headers["retry-after"]) == (503, "registry_away", "2")
         assert "engine_drains" not in error["message"]
     assert stack.chat("triage").status_code == 200
+
+
+def test_a_change_that_another_one_is_in_the_way_of_is_a_503_that_says_busy(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "LOCK_WAIT_S", 0.1)
+    with run_stack(house) as stack, house.registry.db.write() as session:
+        session.get_one(Tenant, "acme", with_for_update=True)
+        status, error = Admin(house, stack.url, stack.http).refused("POST", "/tenants", json={"name": "initech"})
+    assert (status, error["code"]) == (503, "registry_away")
+    assert error["message"] == "The registry is busy with another change, and nothing was changed. Try again."
