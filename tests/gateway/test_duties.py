@@ -1,0 +1,60 @@
+"""The leader's rounds: each duty in its turn, some only now and then, and one that failed until it is done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from gateway.fleet.duties.rounds import Duty, Round, Rounds
+from tests.support.waiting import wait_until_async
+
+
+class Noted:
+    """A duty that notes when it was done, and fails as often as it is told to."""
+
+    def __init__(self, name: str, done: list[str], *, only_reconciles: bool = False, failures: int = 0) -> None:
+        self.name = name
+        self._done = done
+        self._only_reconciles = only_reconciles
+        self._failures = failures
+
+    def is_due(self, this: Round) -> bool:
+        return this.reconciles or not self._only_reconciles
+
+    async def do(self, this: Round) -> None:
+        if self._failures:
+            self._failures -= 1
+            raise ValueError("not now")
+        self._done.append(self.name)
+
+
+@asynccontextmanager
+async def leading(*duties: Duty, reconcile_interval_s: float) -> AsyncIterator[Rounds]:
+    rounds = Rounds(duties, reconcile_interval_s, lambda: 0.0)
+    running = asyncio.create_task(rounds.run())
+    try:
+        yield rounds
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_duties_are_done_in_their_order_and_those_of_reconciliation_only_when_it_is_time() -> None:
+    done: list[str] = []
+    rare = Noted("rare", done, only_reconciles=True)
+    async with leading(Noted("first", done), rare, Noted("last", done), reconcile_interval_s=1_000):
+        await wait_until_async("three rounds", lambda: done.count("last") >= 3)
+    assert done[:7] == ["first", "rare", "last", "first", "last", "first", "last"]
+
+
+async def test_a_duty_that_failed_is_owed_until_it_is_done() -> None:
+    done: list[str] = []
+    rare = Noted("rare", done, only_reconciles=True, failures=1)
+    async with leading(rare, Noted("other", done), reconcile_interval_s=1_000) as rounds:
+        await wait_until_async("the other", lambda: "other" in done)
+        assert rounds.faults() == {"rare": "ValueError: not now", "other": None}
+        await wait_until_async("what is owed", lambda: "rare" in done)
+        await wait_until_async("a round more", lambda: done[-1] == "other")
+        assert rounds.faults() == {"rare": None, "other": None}
+    assert done.count("rare") == 1
