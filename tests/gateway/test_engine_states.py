@@ -211,7 +211,10 @@ def test_an_engine_that_answers_garbage_costs_no_client_an_answer(filled: House,
         assert {answer.json()["model"] for answer in answers} == {f"{name}@1.0" for name in mine}
 
 
-def test_an_engine_that_has_no_room_is_not_taken_for_a_broken_one(filled: House) -> None:
+def test_an_engine_that_has_no_room_is_not_taken_for_a_broken_one(
+    filled: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.fleet.loading.PLACE_TIMEOUT_S", 0.05)
     room_for_one = {"max_cpu_loras": 3}
     with run_stack(filled, engines=(room_for_one, room_for_one), engine_max_cpu_loras=3) as stack:
         full, other = busier(stack)
