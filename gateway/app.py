@@ -20,6 +20,7 @@ from gateway.api.admin.office import Office
 from gateway.api.asgi import Message, Receive, Send
 from gateway.api.body_clock import BodyClock
 from gateway.api.dialects import BY_PATH, DIALECTS
+from gateway.api.error_handlers import translate_errors
 from gateway.api.fields.caps import Caps
 from gateway.api.inference import answer
 from gateway.api.models import models_router
@@ -27,12 +28,11 @@ from gateway.api.operators import Standing, operators_router
 from gateway.api.pings import Pings
 from gateway.api.request_ids import RequestIds, with_headers
 from gateway.api.respond import Respond
-from gateway.api.translate import translate_errors
 from gateway.background import Background, Run
 from gateway.catalog_watch import CatalogWatch
 from gateway.desk import Desk
 from gateway.errors import MethodNotAllowed, Overloaded
-from gateway.fleet.candidate import Candidate, candidate_of
+from gateway.fleet.leadership import Candidate, candidate_of
 from gateway.fleet.worker import FleetWorker
 from gateway.house import House
 from gateway.identity import Identity

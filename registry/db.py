@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from registry.backends import is_contention, lock_schema, make_engine, with_snapshots
 from registry.errors import InvalidInput, RegistryError
-from registry.files.private import private_file
+from registry.storage.private import private_file
 from registry.tables import CatalogRevision
 
 if TYPE_CHECKING:

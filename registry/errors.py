@@ -8,7 +8,7 @@
     ├── AdapterRefused        `inspect` found what vLLM cannot serve, or cannot serve rightly
     └── CorruptBlob           stored bytes do not match their digest
 
-Callers translate at one door each: the gateway to HTTP (`gateway.api.translate`), the CLI to one line and a status.
+Callers translate at one door each: the gateway to HTTP (`gateway.api.error_handlers`), the CLI to a line and a status.
 """
 
 from __future__ import annotations

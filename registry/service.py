@@ -14,15 +14,14 @@ from sqlalchemy.exc import OperationalError
 
 from registry.db import Database
 from registry.errors import InvalidInput
-from registry.files.private import adapters_folder, private_folder
 from registry.settings import RegistrySettings
+from registry.storage.private import adapters_folder, private_folder
 
 if TYPE_CHECKING:
     from registry.adapters.store import Adapters
     from registry.adapters.version_files import VersionFiles
     from registry.bases.store import BaseModels
     from registry.catalog.snapshot import Catalog
-    from registry.files.blobs import BlobStore
     from registry.fleet.drains import Drains
     from registry.fleet.engines import AddedEngines
     from registry.fleet.leadership import Leadership
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from registry.prices.tariffs import Tariffs
     from registry.splits.skews import SplitSkews
     from registry.splits.store import Splits
+    from registry.storage.blobs import BlobStore
     from registry.swaps.store import Swaps
     from registry.tenants.actions import Actions
     from registry.tenants.model_names import ModelNames
@@ -90,7 +90,7 @@ class Registry:
     @cached_property
     def blobs(self) -> BlobStore:
         """Where the bytes of adapters lie."""
-        from registry.files.blobs import BlobStore
+        from registry.storage.blobs import BlobStore
 
         url = self.settings.blob_url
         return BlobStore(url) if url else BlobStore.in_folder(self.settings.state_dir / "blobs")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry.bases.model import BaseSpec
-from registry.files.private import seal
+from registry.storage.private import seal
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from gateway.journal.records import INTENT, SETTLE
 from gateway.journal.rows import Kind
 from gateway.journal.segments import SegmentWriter
-from registry.files.private import private_folder
+from registry.storage.private import private_folder
 
 log = logging.getLogger("switchyard.journal")
 ROTATE_BYTES = 16 * 1024 * 1024

@@ -21,7 +21,7 @@ from contextlib import suppress
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.catalog_watch import CatalogWatch
-from gateway.fleet.candidate import candidate_of
+from gateway.fleet.leadership import candidate_of
 from gateway.identity import Identity, new_token
 from gateway.serving.children import Stopped, die_with_parent, stop_signals
 from gateway.settings import GatewaySettings

@@ -20,7 +20,7 @@ from typing import Any
 
 from gateway.settings import GatewaySettings
 from registry.errors import Conflict
-from registry.files.private import private_folder
+from registry.storage.private import private_folder
 
 
 @dataclass(frozen=True, slots=True)

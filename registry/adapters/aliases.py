@@ -13,7 +13,7 @@ from registry.adapters.version_rows import version_names
 from registry.db import now_ms
 from registry.errors import Conflict
 from registry.etags import alias_etag
-from registry.swaps.rows import Split
+from registry.splits.rows import Split
 
 if TYPE_CHECKING:
     from registry.catalog.changes import WriteSession

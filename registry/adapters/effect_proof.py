@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from registry.errors import AdapterRefused, Finding
-from registry.files.safetensors_header import clip
-from registry.files.strict_json import strict_json
+from registry.storage.safetensors_header import clip
+from registry.storage.strict_json import strict_json
 
 EFFECT_PROOF_FILE = "effect_proof.json"
 FORMAT = 1

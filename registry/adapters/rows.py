@@ -1,4 +1,4 @@
-"""Base models, adapters, their versions and aliases."""
+"""Adapters, their versions and aliases."""
 
 from __future__ import annotations
 
@@ -7,18 +7,9 @@ from typing import Any
 from sqlalchemy import Boolean, Float, ForeignKey, Integer, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+import registry.bases.rows
 import registry.tenants.rows  # noqa: F401 - foreign keys
 from registry.tables import Base, BigId
-
-
-class BaseModel(Base):
-    """A base model by canonical digest."""
-
-    __tablename__ = "base_models"
-    digest: Mapped[str] = mapped_column(String(80), primary_key=True)
-    name: Mapped[str] = mapped_column(String(63), unique=True)
-    spec: Mapped[dict[str, Any]]
-    created_at_ms: Mapped[int]
 
 
 class Adapter(Base):

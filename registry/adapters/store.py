@@ -24,8 +24,8 @@ from registry.adapters.version_rows import VersionInfo, require_adapter, require
 from registry.bases.store import BaseModels
 from registry.db import Database, now_ms
 from registry.errors import InvalidInput
-from registry.files.blobs import digest_of
 from registry.names import AdapterRef, VersionNumber, check_name
+from registry.storage.blobs import digest_of
 from registry.tenants.store import require_tenant
 
 

@@ -24,7 +24,7 @@ from registry.adapters.inspect.folder import (
 from registry.adapters.version_files import CONFIG_FILE, WEIGHTS_FILE
 from registry.bases.model import BaseSpec
 from registry.errors import AdapterRefused, Finding
-from registry.files.safetensors_header import clip
+from registry.storage.safetensors_header import clip
 
 CHUNK_BYTES = 4 * 2**20
 MAX_SEARCHED = 1_000

@@ -12,8 +12,8 @@ from typing import Any
 from registry.adapters.effect_proof import EFFECT_PROOF_FILE
 from registry.adapters.proofs import attached_proof
 from registry.db import Database
-from registry.files.blobs import BlobStore, canonical_json
-from registry.files.private import seal
+from registry.storage.blobs import BlobStore, canonical_json
+from registry.storage.private import seal
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"

@@ -12,7 +12,7 @@ from registry.adapters.proofs import ProofInfo, proof_of
 from registry.adapters.rows import Adapter, Alias, Version
 from registry.errors import NotFound
 from registry.names import AdapterRef, VersionNumber
-from registry.swaps.rows import Split
+from registry.splits.rows import Split
 
 
 @dataclass(frozen=True, slots=True)

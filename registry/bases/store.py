@@ -11,9 +11,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from registry.adapters.rows import BaseModel
 from registry.bases.fingerprint import Fingerprint, read_fingerprint
 from registry.bases.model import BaseSpec, describe_base, known_folders
+from registry.bases.rows import BaseModel
 from registry.db import Database, now_ms
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.names import MAX_NAME_LENGTH, check_name

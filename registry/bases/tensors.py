@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry.errors import InvalidInput
-from registry.files.safetensors_header import MalformedSafetensors, TensorEntry, read_header
+from registry.storage.safetensors_header import MalformedSafetensors, TensorEntry, read_header
 
 CHUNK_BYTES = 4 * 2**20
 DERIVED = (".rotary_emb.inv_freq", ".attn.masked_bias")

@@ -15,11 +15,12 @@ from sqlalchemy import delete, event, insert, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import ORMExecuteState, Session
 
-from registry.adapters.rows import Adapter, Alias, BaseModel, Version
+from registry.adapters.rows import Adapter, Alias, Version
 from registry.backends import is_duplicate
+from registry.bases.rows import BaseModel
 from registry.limits.rows import Limit
 from registry.prices.rows import Tariff
-from registry.swaps.rows import Split
+from registry.splits.rows import Split
 from registry.tables import Base, CatalogChange, CatalogRevision
 from registry.tenants.rows import ApiKey, ModelMap, Tenant
 

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import BindParameter, ColumnElement, Connection, Select, bindparam, select, tuple_
 
-from registry.adapters.rows import Adapter, Alias, BaseModel, Version
+from registry.adapters.rows import Adapter, Alias, Version
+from registry.bases.rows import BaseModel
 from registry.bases.store import longest_rendering
 from registry.catalog.changes import ADAPTER, BASE, KEY, LIMIT, MODEL_MAP, TARIFF, TENANT
 from registry.catalog.snapshot import (
@@ -34,7 +35,7 @@ from registry.db import Database
 from registry.limits.rows import Limit
 from registry.prices.rows import Tariff
 from registry.splits.ranges import ranges_of
-from registry.swaps.rows import Split
+from registry.splits.rows import Split
 from registry.tables import CatalogChange, CatalogRevision
 from registry.tenants.rows import ApiKey, ModelMap, Tenant
 

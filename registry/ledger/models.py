@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, FromClause
 
 from registry.adapters.rows import Adapter
 from registry.names import served_version
-from registry.swaps.rows import Split
+from registry.splits.rows import Split
 
 ADAPTER_NAME: ColumnElement[str] = Adapter.tenant + "/" + Adapter.name
 """`tenant/adapter`, where rows are joined to it; NULL for a base, and for rows without ids: see `adapter_of`."""

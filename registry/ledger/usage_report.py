@@ -19,7 +19,7 @@ from registry.ledger.rows import DAY_SUMS, RefusalDay
 from registry.ledger.usage_days import BILLED, usage_between
 from registry.money import nano_to_dollars
 from registry.names import SYSTEM
-from registry.swaps.rows import Split
+from registry.splits.rows import Split
 
 By = Literal["tenant", "adapter", "version", "key", "day", "split", "arm"]
 """What one line stands for. Base models are adapters and versions of their own name."""

@@ -7,7 +7,8 @@ from collections.abc import Collection
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from registry.adapters.rows import Adapter, BaseModel
+from registry.adapters.rows import Adapter
+from registry.bases.rows import BaseModel
 from registry.errors import InvalidInput, NotFound
 from registry.tenants.rows import ApiKey, Tenant
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import select
 
 from registry.db import Database, now_ms
-from registry.swaps.rows import SplitUnits
+from registry.splits.rows import SplitUnits
 from registry.upsert import upsert
 
 MOST_OF_ONE_UNIT = 0.05

@@ -16,7 +16,7 @@ from registry.db import Database, now_ms
 from registry.errors import Conflict
 from registry.names import AdapterRef
 from registry.splits.ranges import change, lay_out, ranges_of
-from registry.swaps.rows import Split
+from registry.splits.rows import Split
 
 if TYPE_CHECKING:
     from registry.catalog.changes import WriteSession

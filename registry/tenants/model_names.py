@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from registry.adapters.rows import BaseModel
 from registry.adapters.version_rows import require_adapter, require_version
+from registry.bases.rows import BaseModel
 from registry.db import Database, now_ms
 from registry.errors import InvalidInput, NotFound
 from registry.etags import NOTHING, etag_of, require_match

@@ -69,7 +69,7 @@ def _accept_base_name(adapter: Import, base: BaseInfo, registry: Registry, yes: 
     """
     from registry.bases.names import Naming, judge, names_of
     from registry.errors import InvalidInput
-    from registry.files.safetensors_header import clip
+    from registry.storage.safetensors_header import clip
 
     declared = adapter.named_base
     if declared is None or judge(declared, names_of(base, registry.base_folders(base.digest))) is not Naming.OTHER:

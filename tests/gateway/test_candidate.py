@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from gateway.catalog_watch import CatalogWatch
-from gateway.fleet.candidate import Candidate, candidate_of
+from gateway.fleet.leadership import Candidate, candidate_of
 from gateway.fleet.sources import declared_fleet
 from gateway.identity import Identity
 from registry.errors import InvalidInput

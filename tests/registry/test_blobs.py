@@ -12,7 +12,7 @@ import pytest
 
 from registry.adapters.version_files import MANIFEST_TYPE
 from registry.errors import CorruptBlob, InvalidInput, NotFound
-from registry.files.blobs import BlobStore, canonical_json, digest_of
+from registry.storage.blobs import BlobStore, canonical_json, digest_of
 from tests.registry.conftest import Shop
 
 SQLITE_ALONE = True  # files are no matter of the database

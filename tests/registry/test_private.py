@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from registry.errors import InvalidInput
-from registry.files.private import adapters_folder, private_folder, seal
+from registry.storage.private import adapters_folder, private_folder, seal
 from tests.bars.support.engines import engine_processes
 from tests.bars.support.gateways import gateway_process
 from tests.support.adapter_folders import TinyBase, write_adapter

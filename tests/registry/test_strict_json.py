@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from registry.files.strict_json import NotStrictJson, strict_json
+from registry.storage.strict_json import NotStrictJson, strict_json
 
 REFUSED = {
     "a key twice": (b'{"r": 8, "r": 4}', "the key 'r' twice"),

@@ -19,9 +19,9 @@ from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session
 
 import registry.adapters.inspect  # noqa: F401  publishing imports it late; here every child would do so anew
-from registry.files.blobs import BlobStore
 from registry.service import Registry
 from registry.settings import RegistrySettings
+from registry.storage.blobs import BlobStore
 
 KILLED = 9
 MOST_STEPS = 100

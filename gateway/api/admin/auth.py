@@ -19,7 +19,7 @@ from starlette.types import Message
 from gateway.api.media import refuse_coded, refuse_forms
 from gateway.catalog_watch import CatalogWatch
 from gateway.errors import BadRequest, Forbidden, Headers, Unauthenticated
-from registry.files.strict_json import NotStrictJson, RepeatedKey, strict_json
+from registry.storage.strict_json import NotStrictJson, RepeatedKey, strict_json
 from registry.tenants.store import hash_secret
 
 NOT_KEPT: Headers = ((b"cache-control", b"no-store"),)

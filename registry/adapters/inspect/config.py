@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 from registry.adapters.inspect.findings import Findings
 from registry.adapters.inspect.folder import open_regular
 from registry.adapters.version_files import CONFIG_FILE
-from registry.files.strict_json import NotStrictJson, strict_json
+from registry.storage.strict_json import NotStrictJson, strict_json
 
 MAX_NAMES = 50_000
 MAX_NAME_LENGTH = 256

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from registry.errors import Finding
-from registry.files.safetensors_header import clip
+from registry.storage.safetensors_header import clip
 
 MAX_FINDINGS = 20
 """An adapter of another base gives one reason per tensor; twenty of them tell the story."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from registry.adapters.version_files import WEIGHTS_FILE
 from registry.errors import Finding
-from registry.files.safetensors_header import clip
+from registry.storage.safetensors_header import clip
 
 OURS = re.compile(r".*\.lora_(?:[AB]|embedding_[AB])(?:\..*)?")
 FOREIGN = {

@@ -17,7 +17,7 @@ from registry.adapters.inspect.folder import open_regular
 from registry.adapters.inspect.formats import foreign_format
 from registry.adapters.version_files import WEIGHTS_FILE
 from registry.bases.model import BaseSpec
-from registry.files.safetensors_header import MalformedSafetensors, TensorEntry, read_header
+from registry.storage.safetensors_header import MalformedSafetensors, TensorEntry, read_header
 
 TENSOR_NAME = re.compile(
     r"base_model\.model\.(?P<module>[A-Za-z0-9_.]+)\.(?:lora_(?P<linear>[AB])\.weight|lora_embedding_(?P<embedding>[AB]))"

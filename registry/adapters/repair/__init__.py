@@ -24,8 +24,8 @@ from registry.adapters.repair.weights import write_weights
 from registry.adapters.version_files import CONFIG_FILE, WEIGHTS_FILE
 from registry.bases.model import BaseSpec
 from registry.errors import AdapterRefused, Finding
-from registry.files.safetensors_header import MalformedSafetensors, read_header
-from registry.files.strict_json import BOM, NotStrictJson, strict_json
+from registry.storage.safetensors_header import MalformedSafetensors, read_header
+from registry.storage.strict_json import BOM, NotStrictJson, strict_json
 
 __all__ = ["Outcome", "Repair", "repair_adapter"]
 

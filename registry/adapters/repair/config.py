@@ -22,7 +22,7 @@ from registry.adapters.inspect.config import (
 from registry.adapters.repair.draft import Draft, Ground, Repair, Repaired, adapted_modules, some
 from registry.adapters.repair.names import INNER, OUTER, WRAPPERS
 from registry.adapters.repair.patterns import MAX_MODULES, SafePatterns, is_safe, matching
-from registry.files.safetensors_header import clip
+from registry.storage.safetensors_header import clip
 
 SELECTORS = ("layers_to_transform", "layers_pattern", "exclude_modules")
 """Keys by which PEFT leaves out modules that `target_modules` names; the last two may be patterns."""

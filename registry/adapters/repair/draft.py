@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from registry.bases.model import BaseSpec
-from registry.files.safetensors_header import TensorEntry
+from registry.storage.safetensors_header import TensorEntry
 
 PREFIX = "base_model.model."
 LINEAR = re.compile(r"(?P<module>.+)\.lora_(?P<half>[AB])(?:\.(?P<adapter>[^.]+))?\.weight")

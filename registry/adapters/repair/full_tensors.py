@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from registry.adapters.repair.draft import PREFIX, Draft, Ground, Repair, Repaired, half_of, some
 from registry.errors import AdapterRefused, Finding
-from registry.files.safetensors_header import clip
+from registry.storage.safetensors_header import clip
 
 FILE = "adapter_model.safetensors"
 UNUSED = re.compile(r".+\.original_module\.[^.]+")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from registry.adapters.inspect.formats import foreign_format
 from registry.adapters.repair.draft import PREFIX, Draft, Ground, Repair, Repaired, half_of, some
 from registry.errors import AdapterRefused, Finding
-from registry.files.safetensors_header import TensorEntry, clip
+from registry.storage.safetensors_header import TensorEntry, clip
 
 WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module")
 """Parts of a path that torch.compile, FSDP, activation checkpointing and engines of training put in, anywhere."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from registry.bases.files import find_files
 from registry.errors import RegistryError
-from registry.files.safetensors_header import TensorEntry, read_header
+from registry.storage.safetensors_header import TensorEntry, read_header
 
 CHUNK_ITEMS = 2**20
 ITEM_BYTES = {"F16": 2, "BF16": 2, "F32": 4}

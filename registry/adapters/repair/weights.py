@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from registry.files.safetensors_header import TensorEntry
+from registry.storage.safetensors_header import TensorEntry
 
 CHUNK_BYTES = 4 * 2**20
 ALIGNMENT = 8

@@ -9,7 +9,7 @@ from sqlalchemy import insert
 from registry.adapters.rows import Adapter, Alias, Version
 from registry.adapters.version_rows import VersionInfo
 from registry.db import now_ms
-from registry.swaps.rows import Split
+from registry.splits.rows import Split
 from registry.tables import Base
 from registry.tenants.rows import ApiKey, Tenant
 from registry.tenants.store import hash_secret

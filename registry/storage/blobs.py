@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry.errors import CorruptBlob, InvalidInput, NotFound
-from registry.files.private import private_folder
+from registry.storage.private import private_folder
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from registry.errors import Finding, RegistryError
-from registry.files.strict_json import NotStrictJson, RepeatedKey, strict_json
+from registry.storage.strict_json import NotStrictJson, RepeatedKey, strict_json
 
 MAX_HEADER_BYTES = 32 * 2**20
 """A header takes some 150 bytes per tensor; 32 MiB is two hundred thousand of them."""
