@@ -58,7 +58,7 @@ class Departures:
     async def let_go(self) -> None:
         """Forget every engine that is to leave and that nobody uses any more. While the database is away none goes."""
         office = self._office
-        leaving = office.engines.leaving()
+        leaving = [one for one in office.engines.leaving() if one.health.state != "new"]  # else nothing is published
         self._out_since = {one.url: self._out_since.get(one.url) or office.publish() for one in leaving}
         for engine in leaving:
             if office.hub.heard_since(self._out_since[engine.url]) and not office.hub.running_on(engine.url):

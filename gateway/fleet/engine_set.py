@@ -62,10 +62,11 @@ class EngineSet(Sequence[ManagedEngine]):
         for engine in self._engines:
             one = wanted.pop(engine.url, None)
             engine.leaving = one is None or one.leaving or one.engine != engine.declared
-        new = [ManagedEngine(one.engine, one.handling, self._term) for one in wanted.values() if not one.leaving]
-        for engine in new:
+        for one in wanted.values():  # one that is leaving too: an earlier controller did not live to let it go
+            engine = ManagedEngine(one.engine, one.handling, self._term)
+            engine.leaving = one.leaving
+            self._engines = (*self._engines, engine)
             log.info("engine %s is in the fleet (%s)", engine.url, engine.declared.source)
-        self._engines = (*self._engines, *new)
 
     def let_go(self, engine: ManagedEngine) -> None:
         """Tell the sources that it is empty. Blocks, and raises as `EngineSource.read` does."""

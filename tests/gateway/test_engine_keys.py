@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from pydantic import ValidationError
 
 from gateway.settings import EngineSettings, GatewaySettings
+from tests.support.cli_runner import Run, run
 from tests.support.stack import House, run_engines, run_gateway
+
+__all__ = ["run"]
 
 
 def test_an_engine_with_a_key_of_its_own_is_asked_with_it(house: House) -> None:
@@ -38,3 +43,16 @@ def test_a_key_that_no_header_can_carry_is_refused_at_the_start(key: str) -> Non
     for settings in ({"engine_api_key": key}, {"engines": [{"url": "http://a:1", "api_key": key}]}):
         with pytest.raises(ValidationError, match="api_key"):
             GatewaySettings(**settings)
+
+
+def test_doctor_asks_an_engine_of_the_running_gateway_with_its_own_key(
+    house: House, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with run_engines(house, {"api_key": "first"}) as (engine,):
+        declared = EngineSettings(url=engine.url, api_key="first")
+        with run_gateway(house, [engine], engines=[declared], engine_platform="cpu") as stack:
+            monkeypatch.setenv("SWITCHYARD_STATE_DIR", str(house.settings.state_dir))
+            monkeypatch.setenv("SWITCHYARD_PORT", stack.url.rpartition(":")[2])
+            monkeypatch.setenv("SWITCHYARD_ENGINES", json.dumps([declared.model_dump()]))
+            found = {check["name"]: check for check in run("doctor", "--json", "--isolation").document}
+    assert found[f"isolation {engine.url}"]["ok"], found

@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from gateway.engines.engine import Engine
+from gateway.fleet.sources import document_of
 from gateway.fleet.wire import Engines, encode
 from loadtest.testing import MockEngine
 from tests.bars.support.gateways import gateway_process
@@ -185,3 +187,17 @@ def test_workers_of_other_processes_follow_and_so_does_the_next_gateway(house: H
                     )
                     assert answer.status_code == 200, answer.text
                 house.registry.drains.lift(first.url)
+
+
+def test_a_removal_that_a_controller_did_not_live_to_see_is_completed_by_the_next(house: House) -> None:
+    key = house.key("acme", "base")
+    base = house.registry.bases.get("tiny")
+    with run_engines(house, {}, {}) as (first, second):
+        engine = Engine(second.url, base.digest, "cpu", 16, source="admin")
+        house.registry.added_engines.add(second.url, document_of(engine), actor="kim")
+        house.registry.added_engines.remove(second.url)
+        with run_gateway(house, [first], waits=False) as stack:
+            wait_until("it to leave", lambda: not house.registry.added_engines.all())
+            wait_until("the fleet to be known", lambda: urls_of(admin_of(stack)) == [first.url])
+            stack.wait_ready()
+            assert stack.chat("tiny", key=key).status_code == 200
