@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import inspect, text
 
-from registry.db import MIGRATIONS, Database
+from registry.db import Database
 from registry.errors import InvalidInput, RegistryError
 from registry.schema import whole_schema
 from registry.service import Registry
 from registry.settings import RegistrySettings
+from tests.support.migrations import configured
 
 ROOT = Path(__file__).parents[2]
 OPEN = "import sys; from pathlib import Path; from registry.db import Database; Database(sys.argv[1]).migrate()"
@@ -54,13 +54,6 @@ INDEXES = {
 
 def url(path: Path) -> str:
     return f"sqlite:///{path}"
-
-
-def configured(connection: Connection) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.attributes["connection"] = connection
-    return config
 
 
 @pytest.fixture

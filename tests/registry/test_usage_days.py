@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
+from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 import pytest
 from alembic import command
-from alembic.config import Config
-from sqlalchemy import func, select, text
+from sqlalchemy import func, insert, inspect, select, text
 
 from registry.days import DAY_MS
-from registry.db import MIGRATIONS, Database
+from registry.db import Database
+from registry.ledger.rows import USAGE, UsageCorrection
 from registry.ledger.store import Ledger
 from registry.ledger.usage_days import CORRECTIONS, usage_between, wrong_days
 from registry.ledger.usage_record import CORRECTABLE
 from registry.names import SYSTEM
 from registry.service import Registry
+from tests.support.migrations import configured
 from tests.support.usage_rows import usage_row
 
 DAYS = 4
@@ -115,20 +117,48 @@ def test_a_sum_that_is_not_that_of_its_attempts_is_named_and_can_be_made_anew(re
     assert ledger.audit([]) == []
 
 
-@pytest.mark.parametrize("seed", [8, 9])
-def test_a_database_from_before_there_were_sums_gets_them(tmp_path: Path, seed: int) -> None:
-    db = Database(f"sqlite:///{tmp_path / 'registry.db'}")
-    db.migrate()
-    Ledger(db).record(drawn(seed))
-    Ledger(db).correct("attempt-1", "a test", "me", {"completion_tokens": 2, "cost_nano": 1})
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
+SUMS = "SELECT sum(attempts), sum(prompt_tokens), min(first_ms), max(last_ms) FROM usage_days"
+
+
+def at_revision(db: Database, revision: str, rows: Sequence[dict[str, Any]], corrected: Sequence[str]) -> None:
+    """Bring an empty database to an old schema and book these rows, and a correction of each attempt named."""
     with db.engine.execution_options(switchyard_write=True).begin() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, "0012")
-        assert connection.execute(text("SELECT count(*) FROM usage")).scalar() == 300
-    db.migrate()
-    with db.read() as session:
-        assert wrong_days(session) == []
-        assert session.execute(text("SELECT sum(attempts) FROM usage_days")).scalar() == 300
-    db.close()
+        command.upgrade(configured(connection), revision)
+        for row in rows:
+            there = {column["name"] for column in inspect(connection).get_columns("usage")}
+            connection.execute(insert(USAGE).values({name: row[name] for name in row.keys() & there}))
+        for attempt_id in corrected:
+            values = {"attempt_id": attempt_id, "reason": "a test", "actor": "me", "created_at_ms": 1}
+            sums = dict.fromkeys(CORRECTABLE, 2)
+            connection.execute(insert(UsageCorrection).values(values | sums))
+
+
+@pytest.mark.parametrize("revision", ["0012", "0020"])
+def test_a_database_of_an_older_version_gets_its_sums_also_where_many_rows_come_to_one(
+    empty_url: str, revision: str
+) -> None:
+    alike = [usage_row(name, prompt_tokens=5, started_at_ms=at) for name, at in (("a", 1_000), ("b", 3_000))]
+    with closing(Database(empty_url)) as db:
+        at_revision(db, revision, [*alike, *drawn(seed=8)], ["a", "b", "b", "attempt-1"])
+        db.migrate()
+        with db.read() as session:
+            assert wrong_days(session) == []
+            assert session.execute(text("SELECT sum(attempts) FROM usage_days")).scalar() == 302
+        Ledger(db).record([usage_row("c", started_at_ms=2_000)])
+        Ledger(db).correct("a", "a test", "me", {"completion_tokens": 2, "cost_nano": 1})
+        with db.read() as session:
+            assert wrong_days(session) == [], "the triggers go on from there"
+
+
+@pytest.mark.parametrize("revision", ["0013", "0020"])
+def test_the_way_down_to_an_older_version_keeps_what_sums_come_to(empty_url: str, revision: str) -> None:
+    with closing(Database(empty_url)) as db:
+        at_revision(db, "head", drawn(seed=9), ["attempt-1", "attempt-1", "attempt-2"])
+        with db.engine.execution_options(switchyard_write=True).begin() as connection:
+            before = connection.execute(text(SUMS)).one()
+            command.downgrade(configured(connection), revision)
+            assert connection.execute(text(SUMS)).one() == before
+        db.migrate()
+        with db.read() as session:
+            assert wrong_days(session) == []
+            assert session.execute(text(SUMS)).one() == before

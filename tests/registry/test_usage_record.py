@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from alembic import command
-from alembic.config import Config
 from sqlalchemy import insert, select, text
 
 from registry.days import DAY_MS
-from registry.db import MIGRATIONS, Database
+from registry.db import Database
 from registry.ledger.rows import USAGE
 from registry.ledger.store import Ledger
 from registry.ledger.usage_days import wrong_days
@@ -21,6 +20,7 @@ from registry.names import parse_ref
 from registry.service import Registry
 from registry.swaps.report import report_swap
 from tests.registry.conftest import TRIAGE, Shop
+from tests.support.migrations import configured
 from tests.support.usage_rows import usage_row
 
 BOTH_DATABASES = True
@@ -115,12 +115,9 @@ def test_a_swaps_report_counts_rows_with_and_without_ids(shop: Shop) -> None:
 def test_a_database_from_before_the_ids_says_what_it_said(tmp_path: Path) -> None:
     db = Database(f"sqlite:///{tmp_path / 'registry.db'}")
     db.migrate()
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
     row = usage_row("a", split_id=3, arm="1.0")
     with db.engine.execution_options(switchyard_write=True).begin() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, "0020")
+        command.downgrade(configured(connection), "0020")
         connection.execute(insert(USAGE).values(row))
     db.migrate()
     ledger = Ledger(db)

@@ -29,6 +29,7 @@ SUMS = (
     "with_ttft",
 )
 TIMES = ("first_ms", "last_ms")
+KEYS = ("day", "writer", "tenant", "key_id", "served_model", "outcome")
 ATTEMPT = """
     r.started_at_ms / 86400000, coalesce(substr(r.segment, 7, length(r.segment) - 13), ''), r.tenant, r.key_id,
     r.served_model, r.outcome, 1,
@@ -43,7 +44,8 @@ ATTEMPT = """
 """
 CORRECTION = """
     r.started_at_ms / 86400000, 'corrections', r.tenant, r.key_id, r.served_model, r.outcome, 0, 0, 0, 0, 0,
-    c.prompt_tokens, c.cached_tokens, c.completion_tokens, c.cost_nano, 0, 0, 0, NULL, NULL
+    c.prompt_tokens, c.cached_tokens, c.completion_tokens, c.cost_nano, 0, 0, 0,
+    CAST(NULL AS BIGINT), CAST(NULL AS BIGINT)
 """
 
 
@@ -58,13 +60,13 @@ def upgrade() -> None:
         sa.Column("outcome", sa.String(length=30), nullable=False),
         *(sa.Column(name, sa.BigInteger(), nullable=False) for name in SUMS),
         *(sa.Column(name, sa.BigInteger(), nullable=True) for name in TIMES),
-        sa.PrimaryKeyConstraint("day", "writer", "tenant", "key_id", "served_model", "outcome", name="pk_usage_days"),
+        sa.PrimaryKeyConstraint(*KEYS, name="pk_usage_days"),
     )
     op.create_index("ix_usage_started", "usage", ["started_at_ms"])
     added = _added()
     corrections = "usage_corrections c JOIN usage r ON r.attempt_id = c.attempt_id"
-    op.execute(f"INSERT INTO usage_days SELECT {ATTEMPT} FROM usage r WHERE true {added}")
-    op.execute(f"INSERT INTO usage_days SELECT {CORRECTION} FROM {corrections} WHERE true {added}")
+    for rows in (f"SELECT {ATTEMPT} FROM usage r", f"SELECT {CORRECTION} FROM {corrections}"):
+        op.execute(f"INSERT INTO usage_days {_summed(rows)} {added}")
     new_attempt = ATTEMPT.replace("r.", "NEW.")
     new_correction = CORRECTION.replace("c.", "NEW.")
     _after_insert("usage", f"INSERT INTO usage_days VALUES ({new_attempt}) {added};")
@@ -74,13 +76,22 @@ def upgrade() -> None:
     )
 
 
+def _summed(rows: str) -> str:
+    """One row for each key: PostgreSQL adds no two rows of one statement to the same sum."""
+    sums = [f"sum({name})" for name in SUMS]
+    return (
+        f"WITH one ({', '.join((*KEYS, *SUMS, *TIMES))}) AS ({rows}) "
+        f"SELECT {', '.join((*KEYS, *sums, 'min(first_ms)', 'max(last_ms)'))} FROM one GROUP BY {', '.join(KEYS)}"
+    )
+
+
 def _added() -> str:
     """To what is there already. The aggregates of two values have other names elsewhere than in SQLite."""
     least, most = ("min", "max") if op.get_bind().dialect.name == "sqlite" else ("least", "greatest")
     changes = [f"{name} = usage_days.{name} + excluded.{name}" for name in SUMS]
     changes += [f"first_ms = {least}(usage_days.first_ms, excluded.first_ms)"]
     changes += [f"last_ms = {most}(usage_days.last_ms, excluded.last_ms)"]
-    return "ON CONFLICT (day, writer, tenant, key_id, served_model, outcome) DO UPDATE SET " + ", ".join(changes)
+    return f"ON CONFLICT ({', '.join(KEYS)}) DO UPDATE SET {', '.join(changes)}"
 
 
 def _after_insert(table: str, statement: str) -> None:

@@ -69,7 +69,8 @@ ATTEMPT = """
     r.started_at_ms, coalesce(r.finished_at_ms, r.started_at_ms)
 """
 CORRECTION = """
-    0, 0, 0, 0, 0, c.prompt_tokens, c.cached_tokens, c.completion_tokens, c.cost_nano, 0, 0, 0, NULL, NULL
+    0, 0, 0, 0, 0, c.prompt_tokens, c.cached_tokens, c.completion_tokens, c.cost_nano, 0, 0, 0,
+    CAST(NULL AS BIGINT), CAST(NULL AS BIGINT)
 """
 
 
@@ -113,13 +114,22 @@ def _make_sums(apart: dict[str, tuple[sa.types.TypeEngine[object], str]]) -> Non
     attempt, correction = f"{DAY}, {WRITER}, {of}, {ATTEMPT}", f"{DAY}, 'corrections', {of}, {CORRECTION}"
     added = _added(keys)
     corrections = "usage_corrections c JOIN usage r ON r.attempt_id = c.attempt_id"
-    op.execute(f"{into} SELECT {attempt} FROM usage r WHERE true {added}")
-    op.execute(f"{into} SELECT {correction} FROM {corrections} WHERE true {added}")
+    for rows in (f"SELECT {attempt} FROM usage r", f"SELECT {correction} FROM {corrections}"):
+        op.execute(f"{into} {_summed(rows, keys)} {added}")
     new_attempt, new_correction = attempt.replace("r.", "NEW."), correction.replace("c.", "NEW.")
     _after_insert("usage", f"{into} VALUES ({new_attempt}) {added};")
     _after_insert(
         "usage_corrections",
         f"{into} SELECT {new_correction} FROM usage r WHERE r.attempt_id = NEW.attempt_id {added};",
+    )
+
+
+def _summed(rows: str, keys: tuple[str, ...]) -> str:
+    """One row for each key: PostgreSQL adds no two rows of one statement to the same sum."""
+    sums = [f"sum({name})" for name in SUMS]
+    return (
+        f"WITH one ({', '.join((*keys, *SUMS, *TIMES))}) AS ({rows}) "
+        f"SELECT {', '.join((*keys, *sums, 'min(first_ms)', 'max(last_ms)'))} FROM one GROUP BY {', '.join(keys)}"
     )
 
 
