@@ -268,7 +268,7 @@ def _mount(web: FastAPI, house: House, worker: FleetWorker, registry: Registry, 
 
 
 def _describe_inference(web: FastAPI) -> None:
-    """Put the two routes that never reach FastAPI into its /docs."""
+    """Put the routes that never reach FastAPI into its /docs."""
     made_by_fastapi = web.openapi
 
     def openapi() -> dict[str, Any]:

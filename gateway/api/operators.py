@@ -63,16 +63,17 @@ def operators_router(web: FastAPI, house: House, worker: FleetWorker, gate: Admi
     @router.get("/metrics", dependencies=operator)
     async def metrics() -> Response:
         """Prometheus text format, of the worker that answers."""
-        for gauge in (house.metrics.engine_up, house.metrics.engine_refused, house.metrics.resident):
-            gauge.clear()  # of engines that have left the fleet, nothing is said
+        metrics = house.metrics
+        for gauge in (metrics.engine_up, metrics.engine_refused, metrics.resident, metrics.background_up):
+            gauge.clear()  # of engines that have left the fleet, and duties of a term that is over, nothing is said
         for url, (state, _, resident) in worker.states().items():
-            house.metrics.engine_up.labels(url).set(state in TAKES_TRAFFIC)
-            house.metrics.engine_refused.labels(url).set(state == "refused")
-            house.metrics.resident.labels(url).set(resident)
+            metrics.engine_up.labels(url).set(state in TAKES_TRAFFIC)
+            metrics.engine_refused.labels(url).set(state == "refused")
+            metrics.resident.labels(url).set(resident)
         house.metrics.largest_unit_share.set(max((skew.share for skew in house.units.skews()), default=0.0))
         house.metrics.catalog_revision.set(house.catalog.current.revision)
         for name, fault in standing.works().items():
-            house.metrics.background_up.labels(name).set(fault is None)
+            metrics.background_up.labels(name).set(fault is None)
         kind = "text/plain; version=0.0.4; charset=utf-8"
         return Response(house.metrics.exposition(), media_type=kind, headers=NOT_KEPT)
 

@@ -48,6 +48,8 @@ class Cycle(RequestResponseCycle):
         """
         self._on_disconnect = call
         if call is None:
+            scope: Any = self.scope
+            scope.pop("extensions", None)  # it leads back to this cycle: both would wait for the garbage collector
             return
         if self.disconnected:
             call()

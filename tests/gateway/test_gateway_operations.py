@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ import pytest
 
 from gateway.app import Gateway
 from gateway.fleet.sources import declared_base
+from gateway.serving.protocol import Cycle
 from registry.errors import InvalidInput
 from registry.service import Registry
 from registry.settings import RegistrySettings
@@ -165,3 +167,19 @@ def test_a_gateway_without_a_registered_base_says_what_to_do(tmp_path: Path, hou
         declared_base(empty, None)
     assert declared_base(house.registry, None).name == "tiny"
     assert declared_base(house.registry, "tiny").name == "tiny"
+
+
+def test_a_request_that_has_ended_leaves_nothing_for_the_garbage_collector(stack: Stack) -> None:
+    def cycles() -> int:
+        return sum(type(one) is Cycle for one in gc.get_objects())
+
+    stack.chat("acme/triage")
+    gc.collect()
+    gc.disable()
+    try:
+        before = cycles()  # every open connection keeps its last one
+        for _ in range(5):
+            assert stack.chat("acme/triage").status_code == 200
+        assert cycles() <= before + 1
+    finally:
+        gc.enable()

@@ -23,8 +23,6 @@ from tests.registry.conftest import TRIAGE, Shop
 from tests.support.migrations import configured
 from tests.support.usage_rows import usage_row
 
-BOTH_DATABASES = True
-
 
 def with_ids(shop: Shop, attempt_id: str, number: str, **changes: Any) -> dict[str, Any]:
     """An attempt on a version as it is booked now."""
