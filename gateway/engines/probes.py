@@ -22,8 +22,6 @@ KEPT = 10_000
 class AskedProbe:
     """One probe. `counted` tells the engine's own figures from the bounds of one that it did not answer."""
 
-    number: int
-    """From 1, in the order in which probes ended."""
     endpoint: Endpoint
     model: str
     """The engine's name for what was asked."""
@@ -70,7 +68,7 @@ class ProbeLog:
             self.dropped += 1
         ended_ms = time.time_ns() // 1_000_000
         endpoint: Endpoint = "completions" if "prompt" in body else "chat"
-        self._waiting.append(AskedProbe(self.asked, endpoint, body["model"], *figures, started_at_ms, ended_ms))
+        self._waiting.append(AskedProbe(endpoint, body["model"], *figures, started_at_ms, ended_ms))
 
     def take(self) -> list[AskedProbe]:
         """All that wait, oldest first; they are the caller's to book now."""

@@ -7,7 +7,7 @@ tenants'. `switchyard ledger reconcile` holds one against the other.
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import itertools
 import logging
 import time
 from collections.abc import Sequence
@@ -44,6 +44,9 @@ class Books:
         self._kept_s: dict[str, float] = {}
         self._readings: list[Reading] = []
         self._rows: list[dict[str, Any]] = []
+        self._numbers = itertools.count(1)
+        """Of the term's probes, of whichever engine: one may leave the fleet and be met again, and an id that was
+        booked before is not booked again."""
 
     def note(self, engine: ManagedEngine) -> None:
         """The engine was looked at."""
@@ -110,8 +113,7 @@ class Books:
 
     def _row(self, engine: ManagedEngine, probe: AskedProbe) -> dict[str, Any]:
         url = engine.url
-        place = hashlib.sha256(url.encode()).hexdigest()[:12]
-        attempt_id = f"probe-{self._term}-{place}-{probe.number:08d}"
+        attempt_id = f"probe-{self._term}-{next(self._numbers):08d}"
         return {
             "attempt_id": attempt_id,
             "request_id": attempt_id,

@@ -85,6 +85,21 @@ async def test_a_probe_that_breaks_off_is_booked_as_a_guess_that_it_cannot_excee
     assert row["completion_tokens"] is None
 
 
+async def test_probes_of_an_engine_that_left_and_came_back_in_one_term_are_all_booked(house: House) -> None:
+    url, books = f"http://127.0.0.1:{free_port()}", Books(house.registry, term=3)
+    for _ in range(2):
+        engine = managed_engine(url)
+        try:
+            with pytest.raises(Unreachable):
+                await engine.control.answers_as("base", salt="s")
+            await books.part_with(engine)
+        finally:
+            await engine.close()
+    booked = probes(house)
+    assert [row["engine"] for row in booked] == [url, url]
+    assert len({row["attempt_id"] for row in booked}) == 2
+
+
 def test_operators_see_probes_counters_and_usage(stack: Stack) -> None:
     admin = Admin(stack.house, stack.url, stack.http)
     (before,) = admin.get("/engines")["engines"]
