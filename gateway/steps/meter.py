@@ -72,6 +72,7 @@ class Meter:
             request.body.get("n"),
             None if request.max_output_tokens is None else request.bounded_by_us,
             engine.url,
+            engine.id,
         )
         self._kind = _KINDS.get(key) or _new_kind(admitted, engine, key)
         self._started_at_ms = 0

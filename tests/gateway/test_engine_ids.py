@@ -25,6 +25,19 @@ def test_an_engines_own_id_is_in_usage_rows_and_else_its_url(house: House) -> No
         assert ids == ["gpu-1", plain.url]
 
 
+@pytest.mark.parametrize("then", ["gpu-2", None])
+def test_an_engine_that_gets_another_id_is_known_by_it_from_then_on(house: House, then: str | None) -> None:
+    house.publish("acme/triage")
+    house.point("acme/triage", "1.0")
+    with run_engines(house, {}) as (mock,):
+        for own_id in ("gpu-1", then):
+            with run_gateway(house, [mock], engines=[EngineSettings(url=mock.url, id=own_id)]) as stack:
+                answer = stack.chat("triage")
+                assert answer.status_code == 200
+                row = house.usage_of(answer.headers["x-request-id"])[0]
+            assert row["engine_id"] == (own_id or mock.url)
+
+
 def test_two_engines_of_one_id_are_refused(house: House) -> None:
     engines = [EngineSettings(url=f"http://127.0.0.1:{port}", id="gpu-1") for port in (1, 2)]
     with pytest.raises(InvalidInput, match="has the id gpu-1 twice"):
