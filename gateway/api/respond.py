@@ -64,12 +64,12 @@ class Respond:
             self._headers.append((b"x-switchyard-arm", arm.assignment.arm.encode()))
 
     def set_request(self, request: InferenceRequest) -> None:
-        """Know what is asked for."""
+        """Know what is asked for, and the form of its answer."""
         self.model = request.model
+        self.streams = request.stream
 
     def expect(self, request: InferenceRequest, headers: Headers) -> None:
-        """An answer of an engine is waited for: know its form, and add headers to it."""
-        self.streams = request.stream
+        """An answer of an engine is waited for: add headers to it."""
         self._headers += headers
         if request.bounded_by_us:
             self._headers.append((b"x-switchyard-max-tokens", b"%d" % (request.max_output_tokens or 0)))

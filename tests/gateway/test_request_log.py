@@ -36,6 +36,10 @@ def test_every_request_is_a_line_without_its_prompt_and_its_key(tmp_path: Path) 
         house.tenant("acme")
         house.publish("acme/triage")
         house.point("acme/triage", "1.0")
+        house.tenant("globex")
+        house.publish("globex/triage")
+        house.point("globex/triage", "1.0")
+        house.registry.limits.set("tenant:globex", {"daily_tokens": 1})
         house.registry.tariffs.add("base:tiny", input_dollars="1", output_dollars="10", source="a test")
         key = house.keys["acme"]
         with gateway_process(house.settings.state_dir, [engine.url]) as gateway:
@@ -53,16 +57,17 @@ def test_every_request_is_a_line_without_its_prompt_and_its_key(tmp_path: Path) 
                 post({"Authorization": "Bearer sk-nobody"}),
                 post(temperature="hot"),
                 post(model="no\nsuch\u2028model"),
+                post({"Authorization": f"Bearer {house.keys['globex']}"}, max_tokens=3, stream=True),
                 httpx.get(f"{gateway.url}/nothing"),
             ]
             ids = [answer.headers["x-request-id"] for answer in answers]
             found = wait_until(
-                "six lines", lambda: lines if len(lines := lines_of(gateway.log)) >= len(answers) else None
+                "a line for each", lambda: lines if len(lines := lines_of(gateway.log)) >= len(answers) else None
             )
             text = gateway.log.read_text()
     assert len(found) == len(answers), "probes are not noted"
     line = {one["request_id"]: one for one in found}
-    good, stream, unknown, bad, none, other = (line[one] for one in ids)
+    good, stream, unknown, bad, none, over, other = (line[one] for one in ids)
     assert (good["tenant"], good["model"], good["served"]) == ("acme", "triage", "acme/triage@1.0")
     assert (good["engine"], good["status"], good["outcome"]) == (engine.url, 200, "ok")
     assert (good["completion_tokens"], good["stream"]) == (3, False)
@@ -76,6 +81,7 @@ def test_every_request_is_a_line_without_its_prompt_and_its_key(tmp_path: Path) 
     assert (bad["status"], bad["tenant"], bad["error"]) == (400, "acme", "invalid_type")
     assert bad["model"] == "triage"
     assert (none["status"], none["model"], none["error"]) == (404, "no\nsuch\u2028model", "model_not_found")
+    assert (over["status"], over["error"], over["stream"]) == (429, "insufficient_quota", True)
     assert (other["status"], other["path"]) == (404, "/nothing")
     assert SECRET_WORDS not in text
     assert key not in text
