@@ -72,9 +72,12 @@ class Departures:
     async def _forget(self, engine: ManagedEngine) -> None:
         office = self._office
         office.engines.remove(engine)
+        engine.health.down("it has left the fleet")  # no check of it begins any more: who waits for one must not
         office.publish()
         office.loading.give_up(engine)
-        await office.checks.stop(engine)
-        await office.books.part_with(engine)
-        office.hub.forget(engine.url)
-        await engine.close()
+        try:
+            await office.checks.stop(engine)
+            await office.books.part_with(engine)
+            office.hub.forget(engine.url)
+        finally:  # the term may end meanwhile, and closes only what is in the set
+            await engine.close()

@@ -97,10 +97,14 @@ class EngineChecks:
             await asyncio.wait((check,))
 
     async def looked_at(self, engine: ManagedEngine) -> None:
-        """Return when what the engine is has been found out in this term, and what lies on it is up to date."""
+        """Return when what the engine is has been found out in this term, and what lies on it is up to date.
+
+        When it has left the fleet, at once.
+        """
         while engine.health.state in ("new", "starting"):
             await asyncio.sleep(LOOK_POLL_S)
-        while engine.health.in_doubt:  # a load in ignorance of a restart would compare with a base that is not back
+        # A load in ignorance of a restart would compare with a base that is not back.
+        while engine.health.in_doubt and engine in self._office.engines:
             await asyncio.wait([self.look_at(engine, reconcile=False)])
 
     async def all_looked_at(self, base_digest: str, timeout_s: float) -> None:

@@ -105,7 +105,11 @@ class Mirror:
     def _declare(self, engines: Sequence[Engine]) -> None:
         """These and no others. Answers in progress on an engine that is gone end as they would have."""
         before, self.declared = self.declared, MappingProxyType({engine.url: engine for engine in engines})
-        self._engines = {url: known for url, known in self._engines.items() if url in self.declared}
+        self._engines = {
+            url: known
+            for url, known in self._engines.items()
+            if (engine := self.declared.get(url)) is not None and _same_models(engine, before[url])
+        }
         for url in [url for url in self._clients if self.declared.get(url) != before.get(url)]:
             self._clients.pop(url).close()
 
@@ -145,3 +149,8 @@ class Mirror:
         self.view = FleetView(engines, homes, self._copies)
         self.shown.set()
         self.shown = asyncio.Event()
+
+
+def _same_models(engine: Engine, before: Engine) -> bool:
+    """Whether what was known of an engine as it was declared before may still be routed to."""
+    return (engine.base_digest, engine.kind) == (before.base_digest, before.kind)

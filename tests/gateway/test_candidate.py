@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import pytest
 from sqlalchemy import text
 
 from gateway.catalog_watch import CatalogWatch
-from gateway.fleet.leadership import Candidate, candidate_of
+from gateway.fleet.leadership import candidate_of
 from gateway.fleet.sources import declared_fleet
 from gateway.identity import Identity
 from registry.errors import InvalidInput
 from registry.names import parse_ref
 from tests.support.stack import House
+from tests.support.standing import standing
 from tests.support.waiting import wait_until_async
-
-
-@asynccontextmanager
-async def standing(house: House, listen: str) -> AsyncIterator[Candidate]:
-    settings = house.settings.model_copy(update={"controller_listen": listen})
-    candidate = candidate_of(
-        house.registry, settings, CatalogWatch(house.registry, None, "", 1.0), Identity.of_this_process()
-    )
-    running = asyncio.create_task(candidate.run())
-    try:
-        yield candidate
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_a_candidate_that_cannot_listen_gives_the_lease_back_at_once(house: House) -> None:

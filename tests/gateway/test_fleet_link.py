@@ -10,9 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from gateway.engines.engine import EngineStatus
+from gateway.engines.engine import Engine, EngineStatus
 from gateway.engines.residency import Resident
-from gateway.fleet.wire import EngineChanged, Ensure, Ensured, LinkBroken, Published, Welcome, read_from_controller
+from gateway.fleet.wire import (
+    EngineChanged,
+    Engines,
+    Ensure,
+    Ensured,
+    LinkBroken,
+    Published,
+    Welcome,
+    read_from_controller,
+)
 from gateway.fleet.worker import FleetWorker
 from loadtest.testing import MockEngine, run_mock_engine
 from registry.names import parse_ref
@@ -341,6 +350,25 @@ async def test_an_engine_that_the_controller_does_not_manage_is_dropped(house: H
             assert sorted(worker.states()) == sorted(urls)
             link.hang_up()
             assert sees(worker, urls), "without a link the view stays"
+
+
+async def test_what_is_known_of_an_engine_does_not_outlive_the_base_that_it_was_declared_to_serve(house: House) -> None:
+    there = EngineChanged("http://a:1", EngineStatus("up", None, "base"), ((7, "a-7"),), ())
+    async with real_worker(house) as worker, played_office(house, "one") as links:
+        first = await links.get()
+        first.say(Welcome(1), Engines((Engine("http://a:1", "sha256:0", "cpu", 16),)), there, revision=9)
+        await wait_until_async("the view", lambda: resident(worker, 7) == "a-7")
+        first.hang_up()
+        second = await links.get()
+        second.say(Welcome(2), Engines((Engine("http://a:1", "sha256:0", "gpu", 8),)), revision=0)
+        await second.hear_of("seen", 0)
+        assert resident(worker, 7) == "a-7", "a worker routes to what is on it, whatever else is said of it"
+        second.say(Engines((Engine("http://a:1", "sha256:1", "gpu", 8),)), revision=1)
+        await second.hear_of("seen", 1)
+        assert (worker.view().engines, worker.states()) == ((), {}), "nobody has looked at it as one of this base"
+        second.say(EngineChanged("http://a:1", EngineStatus("up", None, "other"), ((8, "b-8"),), ()), revision=2)
+        await wait_until_async("what was found", lambda: resident(worker, 8) == "b-8")
+        assert resident(worker, 7) is None
 
 
 async def test_a_worker_serves_what_its_old_controller_published_until_the_new_one_has_looked(house: House) -> None:
