@@ -33,6 +33,8 @@ from registry.money import cost_nano
 
 MOST_STANDINGS = 10_000
 NO_LIMITS = LimitEntry(None, None, None, None, None, None, None)
+FREE = TariffEntry(0, 0, 0, 0)
+"""The price of what uses no tokens."""
 
 
 class Standing:
@@ -197,13 +199,13 @@ class Limits:
             self.hold(counters, DOOR, self.clock_ms())
         return Entry(self, counters)
 
-    async def open(self, standing: Standing, reservation: Reservation) -> Bill:
-        """The bill of a request, which holds what is asked for.
+    async def open(self, standing: Standing, reservation: Reservation, *, free: bool = False) -> Bill:
+        """The bill of a request, which holds what is asked for. One that is `free` needs no price.
 
         Raises `RateLimited`, `QuotaExceeded`, `Unpriced` or `Overloaded`; then nothing is held.
         """
         counters = standing.counters
-        if standing.price is None and (scope := standing.unpriced) is not None:
+        if not free and standing.price is None and (scope := standing.unpriced) is not None:
             raise no_price(scope)
         at_ms = self.clock_ms()
         for counter in counters:
@@ -215,7 +217,7 @@ class Limits:
                 counter.go_on_unread()
         if self.source is not None and not self.fits(counters, reservation):
             await self.source.borrow(counters, reservation, lambda: self.fits(counters, reservation))
-        return Bill(self, standing, reservation)
+        return Bill(self, standing, reservation, free=free)
 
     def fits(self, counters: list[Counter], reservation: Reservation) -> bool:
         """Whether all of these scopes have enough here."""
@@ -295,13 +297,18 @@ class Bill:
         "price",
     )
 
-    def __init__(self, limits: Limits, standing: Standing, reservation: Reservation | None) -> None:
-        """Without a `reservation` nothing is held. Raises what `Limits.hold` raises; then nothing is held either."""
+    def __init__(
+        self, limits: Limits, standing: Standing, reservation: Reservation | None, *, free: bool = False
+    ) -> None:
+        """Without a `reservation` nothing is held. One that is `free` costs nothing, whatever the price of tokens is.
+
+        Raises what `Limits.hold` raises; then nothing is held either.
+        """
         self._limits = limits
         self._standing = standing
         self._reservation = reservation
         self._used = 0
-        self.price = standing.price
+        self.price = FREE if free else standing.price
         self._held_s, self._held_at_ms = time.perf_counter(), limits.clock_ms()
         self._last_ms = day_of(self._held_at_ms)[1] - 1
         self.headers: Headers = ()

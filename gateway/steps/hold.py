@@ -66,10 +66,11 @@ async def hold(
     """The request as it may go to the engine, and its bill. Raises what `Limits.open` raises."""
     limits = accounts.limits
     standing = limits.standing(catalog, principal, arm)
+    free = not request.dialect.uses_tokens
     if not standing.counters:
-        return request, Bill(limits, standing, None)
-    if not standing.counts_use or not request.dialect.uses_tokens:
-        return request, await limits.open(standing, NOTHING)
+        return request, Bill(limits, standing, None, free=free)
+    if free or not standing.counts_use:
+        return request, await limits.open(standing, NOTHING, free=free)
     tenant, body_bytes, most = principal.tenant, request.body_bytes, request.max_output_tokens
     rate_prompt = -(-body_bytes // BYTES_PER_TOKEN)
     template = max(TEMPLATE_TOKENS, standing.template_tokens)

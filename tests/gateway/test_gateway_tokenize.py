@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from registry.db import now_ms
+from registry.ledger.usage_report import report_usage
+from registry.money import NANO
 from tests.support.stack import BASE, CHAT, MESSAGES, House, Stack, run_stack
 
 TOKENIZE, DETOKENIZE = "/v1/tokenize", "/v1/detokenize"
@@ -110,6 +113,31 @@ def test_it_counts_as_a_request_and_needs_none_of_the_tokens_that_are_left(house
             assert ask(stack, path, body).status_code == 200
         refused = ask(stack, TOKENIZE, TEXT_OF)
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+
+
+def test_it_costs_nothing_where_its_model_has_no_price_and_is_not_counted_as_unpriced(house: House) -> None:
+    house.publish("acme/triage")
+    house.point("acme/triage", "1.0")
+    with run_stack(house) as stack:
+        asked = [ask(stack, TOKENIZE, TEXT_OF), ask(stack, DETOKENIZE, {"tokens": [5]})]
+        rows = [house.usage_of(answer.headers["x-request-id"])[0] for answer in asked]
+        assert [(row["endpoint"], row["outcome"], row["cost_nano"]) for row in rows] == [
+            ("tokenize", "ok", 0),
+            ("detokenize", "ok", 0),
+        ]
+        (line,) = report_usage(house.registry.db, "tenant", until_ms=now_ms() + 1, tenant="acme").lines
+        assert (line.attempts, line.unpriced, line.cost_dollars) == (2, 0, "0")
+
+
+def test_a_budget_in_dollars_is_kept_without_a_price_for_it(house: House) -> None:
+    house.publish("acme/triage")
+    house.point("acme/triage", "1.0")
+    house.registry.limits.set("tenant:acme", {"daily_nano": NANO})
+    with run_stack(house) as stack:
+        assert stack.chat("triage").json()["error"]["code"] == "unpriced"
+        for path, body in ((TOKENIZE, TEXT_OF), (DETOKENIZE, {"tokens": [5]})):
+            answer = ask(stack, path, body)
+            assert answer.status_code == 200, answer.text
 
 
 def test_a_cold_adapter_is_loaded_for_it_and_an_engine_that_fails_it_is_booked_for_no_tokens(house: House) -> None:
