@@ -58,3 +58,32 @@ async def test_a_duty_that_failed_is_owed_until_it_is_done() -> None:
         await wait_until_async("a round more", lambda: done[-1] == "other")
         assert rounds.faults() == {"rare": None, "other": None}
     assert done.count("rare") == 1
+
+
+class Rounded:
+    """A duty that notes for which rounds it was done, and fails as often as it is told to."""
+
+    name = "rounded"
+
+    def __init__(self, failures: int) -> None:
+        self.rounds: list[Round] = []
+        self._failures = failures
+
+    def is_due(self, this: Round) -> bool:
+        return this.reconciles or this.woken
+
+    async def do(self, this: Round) -> None:
+        self.rounds.append(this)
+        if len(self.rounds) <= self._failures:
+            raise ValueError("not now")
+
+
+async def test_a_duty_that_failed_is_done_for_the_round_in_which_it_failed() -> None:
+    duty = Rounded(failures=2)
+    async with leading(duty, reconcile_interval_s=1_000) as rounds:
+        await wait_until_async("what is owed", lambda: len(duty.rounds) == 3)
+        assert [one.reconciles for one in duty.rounds] == [True] * 3, "no later round reconciles by itself"
+        await wait_until_async("its end", lambda: rounds.faults() == {"rounded": None})
+        rounds.wake()
+        await wait_until_async("another round", lambda: len(duty.rounds) == 4)
+        assert duty.rounds[3] == Round(reconciles=False, woken=True), "nothing is owed any more"

@@ -27,6 +27,10 @@ class Round:
     woken: bool
     """Somebody did not want to wait for it: the catalog changed, or a request could not reach an engine."""
 
+    def __or__(self, other: Round) -> Round:
+        """One in which everything is done that is done in either."""
+        return Round(self.reconciles or other.reconciles, self.woken or other.woken)
+
 
 class Duty(Protocol):
     """One thing that the leader does."""
@@ -46,6 +50,8 @@ class Duty(Protocol):
 class _Standing:
     fault: str | None = None
     """What it raised when it was done last."""
+    owed: Round | None = None
+    """In which it was not done, when it failed."""
     pause_s: float = FIRST_PAUSE_S
     not_before_s: float = 0.0
 
@@ -88,7 +94,9 @@ class Rounds:
     async def _do(self, duty: Duty, this: Round) -> None:
         """In its turn; one that failed is owed until it is done."""
         standing = self._standings[duty.name]
-        if not duty.is_due(this) and standing.fault is None:
+        if standing.owed is not None:
+            this = standing.owed = this | standing.owed
+        if not duty.is_due(this) and standing.owed is None:
             return
         if time.monotonic() < standing.not_before_s:
             return
@@ -98,6 +106,7 @@ class Rounds:
             if standing.fault is None:
                 log.exception("the leader's duty %s failed, and is done again", duty.name)
             standing.fault = f"{type(error).__name__}: {error}"
+            standing.owed = this
             standing.not_before_s = time.monotonic() + standing.pause_s
             standing.pause_s = min(2 * standing.pause_s, LONGEST_PAUSE_S)
         else:
