@@ -63,6 +63,9 @@ class Background:
             try:
                 await work.run()
             except Exception as error:
+                if being_cancelled():
+                    log.error("%s ended with an error", name, exc_info=error)
+                    return
                 if work.fault is None:
                     pause_s = self._first_pause_s
                     log.error("%s ended, and begins again", name, exc_info=error)
@@ -76,6 +79,12 @@ class Background:
                     steady.cancel()
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
+def being_cancelled() -> bool:
+    """Whether the end of the task that runs has been asked for; an error may have taken the cancellation's place."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _goes_well(name: str, work: _Work) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.background import being_cancelled
 from gateway.catalog_watch import CatalogWatch
 from gateway.fleet.controller import Controller, ControllerSettings
 from gateway.fleet.engine_set import EngineSet
@@ -89,6 +90,8 @@ class Candidate:
                     try:
                         await self._lead(HeldTerm(lease, asked_s), lease)
                     except Exception:  # whatever it is, the fleet needs somebody to lead
+                        if being_cancelled():
+                            raise
                         log.exception("term %d broke off", lease.token)
                     await self._resign()
                 await asyncio.sleep(CANVASS_S)

@@ -27,7 +27,7 @@ class EngineSource(Protocol):
 
     def read(self) -> Sequence[Declared]:
         """Every engine that it declares now. Raises `SQLAlchemyError` or `OSError` while it cannot be asked: then the
-        set stays as it was.
+        set stays as it was. What is wrong with one engine is no reason for that.
         """
 
     def let_go(self, url: str) -> None:
@@ -56,17 +56,23 @@ class AdminSource:
         self._settings = settings
         self._known: dict[Engine, Declared] = {}
         """As they were met first: an engine whose base is registered anew is met as it was."""
+        self._skipped: dict[str, str] = {}
+        """URL → why this process cannot deal with the engine, as it was said last."""
 
     def read(self) -> Sequence[Declared]:
         """Those that this process can deal with."""
-        found = []
+        found, skipped = [], dict[str, str]()
         for row in self._registry.added_engines.all():
             try:
                 one = self._declared(_ENGINE.validate_python(row.declared))
             except (RegistryError, ValidationError) as error:
-                log.error("engine %s was added, and this gateway cannot serve from it: %s", row.url, error)
-                continue
-            found.append(Declared(one.engine, one.handling, leaving=row.removed_at_ms is not None))
+                skipped[row.url] = str(error)
+            else:
+                found.append(Declared(one.engine, one.handling, leaving=row.removed_at_ms is not None))
+        for url, why in skipped.items():
+            if self._skipped.get(url) != why:
+                log.error("engine %s was added, and this gateway cannot serve from it: %s", url, why)
+        self._skipped = skipped
         return found
 
     def let_go(self, url: str) -> None:
@@ -77,7 +83,11 @@ class AdminSource:
         known = self._known.get(engine)
         if known is None:
             base = self._registry.bases.get(engine.base_digest)
-            known = self._known[engine] = Declared(engine, handling_of(engine, base, self._settings))
+            try:
+                handling = handling_of(engine, base, self._settings)
+            except OSError as error:  # of this engine's files: it does not say that the database is away
+                raise InvalidInput(f"the zero adapter of its base cannot be written: {error.strerror}") from error
+            known = self._known[engine] = Declared(engine, handling)
             if engine.key_variable is not None and known.handling.api_key is None:
                 log.error("engine %s: its key should be in %s, and is not", engine.url, engine.key_variable)
         return known

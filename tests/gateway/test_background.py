@@ -76,6 +76,25 @@ async def test_a_work_that_has_nothing_left_to_do_is_well_and_does_not_begin_aga
     assert begun == [1]
 
 
+async def test_a_work_that_ends_otherwise_than_cancelled_does_not_begin_again_at_the_end() -> None:
+    begun = []
+    goes_on = asyncio.Event()
+
+    async def run() -> None:
+        begun.append(1)
+        if len(begun) > 1:
+            return
+        goes_on.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise ValueError("no luck")
+
+    async with Background({"bad": run}, first_pause_s=0.0):
+        await asyncio.wait_for(goes_on.wait(), 30)
+    assert begun == [1]
+
+
 def test_a_gateway_shows_what_ended_and_began_again_and_serves_meanwhile(house: House) -> None:
     house.publish("acme/triage")
     house.point("acme/triage", "1.0")

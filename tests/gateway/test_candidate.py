@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
+
 import pytest
 from sqlalchemy import text
 
 from gateway.catalog_watch import CatalogWatch
+from gateway.fleet.controller import Controller
 from gateway.fleet.leadership import candidate_of
 from gateway.fleet.sources import declared_fleet
 from gateway.identity import Identity
 from registry.errors import InvalidInput
 from registry.names import parse_ref
+from tests.support.adapter_folders import TinyBase
 from tests.support.stack import House
-from tests.support.standing import standing
-from tests.support.waiting import wait_until_async
+from tests.support.standing import add_engine, candidate_at, standing
+from tests.support.waiting import DEADLINE_S, wait_until_async
 
 
 async def test_a_candidate_that_cannot_listen_gives_the_lease_back_at_once(house: House) -> None:
@@ -49,10 +54,58 @@ async def test_a_duty_that_fails_is_shown_and_done_again_and_the_others_go_on(
     ]
 
 
+def knows_workers(controller: Controller, number: int) -> bool:
+    return len(controller.hub.expected or ()) == number
+
+
+async def test_an_added_engine_that_cannot_be_dealt_with_stops_no_other(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = TinyBase()
+    other.config["rope_theta"] = 1e6
+    base = house.registry.bases.register("other", other.write(house.folder / "other"))
+    house.settings.adapter_cache_dir.mkdir(parents=True, exist_ok=True)
+    in_the_way = house.settings.adapter_cache_dir / f"zero-{base.digest.removeprefix('sha256:')[:16]}"
+    in_the_way.write_text("a file where the folder of the zero adapter should be")
+    add_engine(house, "http://bad:1", "other")
+    add_engine(house, "http://good:1")
+    async with standing(house, f"unix:{house.folder}/c.sock") as candidate:
+        controller = await wait_until_async("it to lead", lambda: candidate.controller)
+        assert [engine.url for engine in controller.engines] == ["http://good:1"]
+        for number in (1, 2):
+            house.registry.workers.report(f"w{number}", "http://w", 0)
+            controller.wake()
+            await wait_until_async("a round", partial(knows_workers, controller, number))
+        assert controller.document()["duties"]["orders"] == "ok"
+        said = [record.message for record in caplog.records if "cannot serve from it" in record.message]
+        assert [message.partition(" was added")[0] for message in said] == ["engine http://bad:1"], "once"
+        in_the_way.unlink()
+        controller.wake()
+        await wait_until_async("the other one", lambda: controller.engines.at("http://bad:1"))
+
+
 async def test_a_candidate_that_ends_gives_the_lease_back(house: House) -> None:
     async with standing(house, f"unix:{house.folder}/c.sock") as candidate:
         await wait_until_async("it to lead", lambda: candidate.controller)
         assert house.registry.leadership.current() is not None
+    assert house.registry.leadership.current() is None
+
+
+async def test_a_candidate_whose_term_ends_with_an_error_does_not_stand_again_once_it_is_to_end(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidate = candidate_at(house, f"unix:{house.folder}/c.sock")
+    running = asyncio.create_task(candidate.run())
+    controller = await wait_until_async("it to lead", lambda: candidate.controller)
+
+    async def no_luck(_engines: object) -> None:
+        raise ValueError("no luck")
+
+    monkeypatch.setattr(controller.books, "close", no_luck)
+    running.cancel()
+    _, runs = await asyncio.wait({running}, timeout=DEADLINE_S)
+    assert not runs
+    assert str(running.exception()) == "no luck"
     assert house.registry.leadership.current() is None
 
 
