@@ -205,7 +205,8 @@ class Limits:
         Raises `RateLimited`, `QuotaExceeded`, `Unpriced` or `Overloaded`; then nothing is held.
         """
         counters = standing.counters
-        if not free and standing.price is None and (scope := standing.unpriced) is not None:
+        price = FREE if free else standing.price
+        if price is None and (scope := standing.unpriced) is not None:
             raise no_price(scope)
         at_ms = self.clock_ms()
         for counter in counters:
@@ -217,7 +218,7 @@ class Limits:
                 counter.go_on_unread()
         if self.source is not None and not self.fits(counters, reservation):
             await self.source.borrow(counters, reservation, lambda: self.fits(counters, reservation))
-        return Bill(self, standing, reservation, free=free)
+        return Bill(self, standing, reservation, price)
 
     def fits(self, counters: list[Counter], reservation: Reservation) -> bool:
         """Whether all of these scopes have enough here."""
@@ -298,17 +299,14 @@ class Bill:
     )
 
     def __init__(
-        self, limits: Limits, standing: Standing, reservation: Reservation | None, *, free: bool = False
+        self, limits: Limits, standing: Standing, reservation: Reservation | None, price: TariffEntry | None
     ) -> None:
-        """Without a `reservation` nothing is held. One that is `free` costs nothing, whatever the price of tokens is.
-
-        Raises what `Limits.hold` raises; then nothing is held either.
-        """
+        """Without a `reservation` nothing is held. Raises what `Limits.hold` raises; then nothing is held either."""
         self._limits = limits
         self._standing = standing
         self._reservation = reservation
         self._used = 0
-        self.price = FREE if free else standing.price
+        self.price = price
         self._held_s, self._held_at_ms = time.perf_counter(), limits.clock_ms()
         self._last_ms = day_of(self._held_at_ms)[1] - 1
         self.headers: Headers = ()

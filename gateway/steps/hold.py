@@ -25,7 +25,7 @@ from gateway.desk import Desk
 from gateway.handoffs import Arm, InferenceRequest, Principal
 from gateway.limits.fitting import decided_by_prompt, longest_answers
 from gateway.limits.holds import NOTHING, Reservation
-from gateway.limits.limits import Bill, Limits
+from gateway.limits.limits import FREE, Bill, Limits
 from gateway.limits.output_lengths import OutputLengths
 from gateway.limits.prompt_tokens import PromptTokens
 from gateway.limits.sizes import Size
@@ -68,7 +68,7 @@ async def hold(
     standing = limits.standing(catalog, principal, arm)
     free = not request.dialect.uses_tokens
     if not standing.counters:
-        return request, Bill(limits, standing, None, free=free)
+        return request, Bill(limits, standing, None, FREE if free else standing.price)
     if free or not standing.counts_use:
         return request, await limits.open(standing, NOTHING, free=free)
     tenant, body_bytes, most = principal.tenant, request.body_bytes, request.max_output_tokens
