@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
+from gateway.engines.address import engine_url
 from registry.settings import RegistrySettings
 
 if TYPE_CHECKING:
@@ -303,6 +304,6 @@ class GatewaySettings(RegistrySettings):
         return self.url if self.admin_address is None else _reachable_at(*self.admin_address)
 
     def declared_engines(self) -> list[EngineSettings]:
-        """Every engine, with a URL that has no slash at its end."""
+        """Every engine, with its URL as the fleet knows it."""
         declared = [EngineSettings(url=one) if isinstance(one, str) else one for one in self.engines]
-        return [one.model_copy(update={"url": one.url.rstrip("/")}) for one in declared]
+        return [one.model_copy(update={"url": engine_url(one.url)}) for one in declared]

@@ -13,10 +13,10 @@ from collections import deque
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import cast
-from urllib.parse import urlsplit
 
 import httptools
 
+from gateway.engines.address import EngineAddress
 from gateway.handoffs import EngineBroke
 
 HIGH_WATER_BYTES = 1 << 20
@@ -224,14 +224,10 @@ class EngineClient:
     def __init__(
         self, base_url: str, api_key: str | None = None, *, connect_timeout_s: float = 2.0, idle_limit: int = 256
     ) -> None:
-        parts = urlsplit(base_url)
-        if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/"):
-            raise ValueError(f"engine URL is {base_url!r}; expected http://host:port")
-        self._host = parts.hostname
-        self._port = parts.port or 80
-        host = parts.netloc.rpartition("@")[2].encode()
+        address = EngineAddress.parse(base_url)
+        self._host, self._port = address.host, address.port
         key = b"Authorization: Bearer %b\r\n" % api_key.encode() if api_key else b""
-        self._constant_head = b"Host: %b\r\nContent-Type: application/json\r\n%b" % (host, key)
+        self._constant_head = b"Host: %b\r\nContent-Type: application/json\r\n%b" % (address.named.encode(), key)
         self._connect_timeout_s = connect_timeout_s
         self._idle: deque[EngineConnection] = deque(maxlen=idle_limit)
         self.active: set[EngineConnection] = set()

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
-from gateway.engines.connection import EngineClient
+from gateway.engines.address import EngineAddress
 from gateway.engines.declared import Declared, Handling
 from gateway.engines.engine import Engine
 from gateway.engines.zero_adapter import write_zero_adapter
@@ -142,7 +142,7 @@ def handling_of(engine: Engine, base: BaseInfo, settings: GatewaySettings) -> Ha
 def require_engine_url(url: str, *, param: str) -> None:
     """Raises `InvalidInput` for a URL that no engine can have."""
     try:
-        EngineClient(url)  # connects to nothing
+        EngineAddress.parse(url)
     except ValueError as error:
         raise InvalidInput(f"{param}: {error}", param=param) from error
 

@@ -109,7 +109,9 @@ async def test_a_candidate_whose_term_ends_with_an_error_does_not_stand_again_on
     assert house.registry.leadership.current() is None
 
 
-@pytest.mark.parametrize("url", ["https://engine:8000", "engine:8000", "http://engine:8000/v1", "http://:8000", ""])
+@pytest.mark.parametrize(
+    "url", ["https://engine:8000", "engine:8000", "http://engine:8000/v1", "http://:8000", "", "http://u:p@e:1"]
+)
 def test_an_engine_url_that_cannot_be_used_is_refused_at_the_start(house: House, url: str) -> None:
     settings = house.settings.model_copy(update={"engines": [url]})
     with pytest.raises(InvalidInput, match=r"expected http://host:port") as refused:
@@ -118,7 +120,7 @@ def test_an_engine_url_that_cannot_be_used_is_refused_at_the_start(house: House,
 
 
 def test_an_engine_that_stands_twice_is_refused(house: House) -> None:
-    settings = house.settings.model_copy(update={"engines": ["http://a:1", "http://a:1/"]})
+    settings = house.settings.model_copy(update={"engines": ["http://a:1", "http://A:1/"]})
     with pytest.raises(InvalidInput, match="http://a:1 twice"):
         declared_fleet(house.registry, settings)
 

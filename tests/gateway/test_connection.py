@@ -323,3 +323,12 @@ async def test_a_connection_with_an_answer_that_nobody_read_is_not_used_again() 
 def test_an_address_that_is_no_plain_http_host_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="expected http://host:port"):
         EngineClient(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://u:secret@e:1", "http://secret@e", "http://e:1?key=secret", "http://e:1#secret"]
+)
+def test_an_address_with_a_secret_is_refused_without_it_and_says_where_a_key_belongs(url: str) -> None:
+    with pytest.raises(ValueError, match=r"expected http://host:port.*api_key.*--key-variable") as refused:
+        EngineClient(url)
+    assert "secret" not in str(refused.value)

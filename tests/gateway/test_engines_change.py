@@ -117,13 +117,27 @@ def test_what_settings_declare_no_order_changes_and_what_is_wrong_is_said(house:
         status, error = admin.refused("DELETE", "/engines", params={"url": "http://127.0.0.1:9"})
         assert status == 404
         assert first.url in error["message"]
-        for url in ("https://engine:8000", "engine:8000", "http://engine:8000/v1"):
+        for url in ("https://engine:8000", "engine:8000", "http://engine:8000/v1", "http://kim:secret@engine:8000"):
             status, error = admin.refused("POST", "/engines", json={"url": url})
             assert (status, error["param"]) == (400, "url")
+            assert "secret" not in error["message"]
         status, error = admin.refused("POST", "/engines", json={"url": "http://a:1", "base": "nobody"})
         assert status == 404
         assert "nobody" in error["message"]
         assert house.registry.added_engines.all() == []
+
+
+def test_an_engine_is_one_however_its_host_is_spelled(house: House) -> None:
+    with run_engines(house, {}, {}) as (first, second), run_gateway(house, [first]) as stack:
+        admin = admin_of(stack)
+        by_name = second.url.replace("127.0.0.1", "LocalHost")
+        added = admin.post("/engines", url=by_name)
+        assert added["url"] == by_name.lower()
+        assert admin.post("/engines", url=by_name.lower()) == added
+        wait_until("the gateway to know it", lambda: by_name.lower() in urls_of(admin))
+        assert admin.post("/engines/drain", url=by_name.upper())["url"] == by_name.lower()
+        assert admin.post("/engines/resume", url=by_name)["was_drained"]
+        assert admin.ask("DELETE", "/engines", params={"url": by_name}).json()["url"] == by_name.lower()
 
 
 def test_an_added_engine_is_asked_with_the_key_in_its_variable_which_nothing_stores_or_sends(

@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from gateway.api.admin.office import Office
 from gateway.api.admin.shapes import Actor, Order, Shape
+from gateway.engines.address import engine_url
 from gateway.engines.engine import Engine, Platform
 from gateway.fleet.sources import declared_base, document_of, require_engine_url
 from gateway.settings import ENGINE_KEY_VARIABLE, GatewaySettings, engine_key_in
@@ -65,7 +66,7 @@ def add_added_engines(router: APIRouter, office: Office) -> None:
 
         To repeat it is no error, and takes a removal back.
         """
-        url = order.url.rstrip("/")
+        url = engine_url(order.url)
         require_engine_url(url, param="url")
         if any(engine.url == url and engine.source == "settings" for engine in office.worker.engines()):
             raise Conflict(f"engine {url} is in the gateway's settings already", param="url")
@@ -78,7 +79,7 @@ def add_added_engines(router: APIRouter, office: Office) -> None:
         url: Annotated[str, Query(max_length=MAX_URL, description="The engine, as `GET /engines` shows it.")],
     ) -> RemovedEngineDocument:
         """Take an engine out of traffic, and out of the fleet when no request runs on it any more."""
-        removed = await run_in_threadpool(_remove, url.rstrip("/"), office)
+        removed = await run_in_threadpool(_remove, engine_url(url), office)
         office.worker.wake()
         return removed
 

@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from gateway.api.admin.office import Office, in_json
 from gateway.api.admin.shapes import Actor, Order, Reason, Shape
+from gateway.engines.address import engine_url
 from gateway.engines.engine import EngineState, Source
 from registry.errors import NotFound
 from registry.fleet.drains import Drain
@@ -154,7 +155,7 @@ def add_engines(router: APIRouter, office: Office) -> None:
     @router.post("/engines/resume")
     async def resume(order: ResumeOrder) -> Resumed:
         """Let an engine take traffic again; to repeat it is no error."""
-        url = order.url.rstrip("/")
+        url = engine_url(order.url)
         was_drained = await run_in_threadpool(office.registry.drains.lift, url)
         if not was_drained:  # an engine that is declared no more may still have an order to be lifted
             await _known(url, office)
@@ -186,7 +187,7 @@ async def _known(url: str, office: Office) -> str:
 
     Raises `NotFound`.
     """
-    wanted = url.rstrip("/")
+    wanted = engine_url(url)
     known = [engine.url for engine in office.worker.engines()]
     if not office.worker.informed.is_set():
         added = await run_in_threadpool(office.registry.added_engines.all)
