@@ -21,6 +21,7 @@ ApiError                       status  type                    retried by the SD
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Self
 
 import orjson
@@ -69,6 +70,13 @@ class ApiError(Exception):
     def about(self, model: object) -> Self:
         """The same, of a body that names this model, whatever a client put there."""
         self.model = model[:256] if isinstance(model, str) else None
+        return self
+
+    def in_terms_of(self, public_field: Callable[[str], str]) -> Self:
+        """The same, with the field called as its client calls it."""
+        if self.param is not None and (public := public_field(self.param)) != self.param:
+            self.message = self.message.replace(f"'{self.param}'", f"'{public}'")
+            self.param = public
         return self
 
     def answer_headers(self) -> Headers:

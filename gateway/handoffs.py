@@ -5,7 +5,7 @@ Call → Principal → InferenceRequest → Target → Unit → Arm → Bill →
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -109,6 +109,9 @@ class AnswerReader(Protocol):
     def events(self, block: bytes) -> tuple[bytes, bytes | None]:
         """Whole events of a stream, up to one in which the engine says that it failed; and that one, if there is."""
 
+    def rest(self) -> bytes:
+        """What is left to say when all of a stream came: of an assembled answer all of it, else nothing."""
+
 
 class Dialect(Protocol):
     """One way in which clients ask, as the steps know it; `gateway.api.dialects` has all of them."""
@@ -118,8 +121,12 @@ class Dialect(Protocol):
         """Its one name."""
 
     @property
-    def forwarded(self) -> Mapping[str, Any]:
-        """The fields that go to the engine when they are good."""
+    def asks(self) -> Endpoint:
+        """The dialect in which engines are asked: its own, or the one that it is translated to."""
+
+    @property
+    def engine_fields(self) -> Set[str]:
+        """The fields that the body of a request may have when it goes to the engine."""
 
     @property
     def uses_tokens(self) -> bool:
@@ -134,6 +141,9 @@ class Dialect(Protocol):
 
     def prompt_field(self, body: Mapping[str, Any]) -> str:
         """The field of a checked body that the model reads."""
+
+    def public_field(self, field: str) -> str:
+        """What clients call a field of the body that goes to the engine."""
 
     def engine_body(self, body: Mapping[str, Any], model: str, cache_salt: str) -> dict[str, Any]:
         """What the engine is asked that calls the model so."""
@@ -180,6 +190,7 @@ class InferenceRequest:
     `needs` is what the engine must be able to do that not every one can.
     `conversation_id` and `user` are what the client says about whose request it is, for the unit of a split.
     `body_bytes` is how long the body was that the client sent.
+    `assembled` says that the client gets in one piece what the engine is asked for as a stream.
     """
 
     dialect: Dialect
@@ -195,6 +206,12 @@ class InferenceRequest:
     shows_cost: bool = False
     bounded_by_us: bool = False
     body_bytes: int = 0
+    assembled: bool = False
+
+    @property
+    def engine_streams(self) -> bool:
+        """Whether the engine answers with a stream."""
+        return self.stream or self.assembled
 
 
 class Bill(Protocol):

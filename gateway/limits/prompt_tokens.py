@@ -57,7 +57,7 @@ class PromptTokens:
         kinds = {kind_of(engine.declared) for engine in self._engines(arm)}
         if request.body_bytes > MOST_BYTES or len(kinds) != 1:
             return None
-        asked = kinds.pop().questions(request.body, request.dialect.forwarded.keys())
+        asked = kinds.pop().questions(request.body, request.dialect.engine_fields)
         if asked is None or not asked.bodies:
             return asked and asked.known
         try:

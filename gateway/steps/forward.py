@@ -59,10 +59,10 @@ class Forward:
         self._idle_timeout_s = timeouts.idle_timeout_s
         self._context = engine.status.max_model_len
         self._exchange: Exchange = engine.client.post(
-            kind.paths[dialect.name],
+            kind.paths[dialect.asks],
             b"X-Request-Id: %b\r\n" % admitted.call.engine_request_id.encode(),
             orjson.dumps(dialect.engine_body(request.body, engine_name, admitted.principal.tenant)),
-            head_timeout_s=timeouts.head_timeout_s if request.stream else timeouts.answer_timeout_s,
+            head_timeout_s=timeouts.head_timeout_s if request.engine_streams else timeouts.answer_timeout_s,
         )
 
     async def __aenter__(self) -> Forward:
@@ -85,8 +85,8 @@ class Forward:
         await self._exchange.__aexit__(kind, error, trace)
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """The answer's bytes as they come, in whole events when it streams."""
-        return self._events() if self._request.stream else self._document()
+        """The answer's bytes for the client: as they come, in whole events, or all at once."""
+        return self._events() if self._request.engine_streams else self._document()
 
     async def _document(self) -> AsyncIterator[bytes]:
         data = await self._exchange.body(self._idle_timeout_s)
@@ -109,6 +109,8 @@ class Forward:
                 raise self._kind.failure(failure, self._asked())
         if not reader.complete:
             raise EngineBroke("the engine ended its answer in the middle")
+        if rest := reader.rest():
+            yield rest
 
     def _asked(self) -> Asked:
         return Asked(self._admitted, self._engine_name, self._context)

@@ -112,12 +112,13 @@ def _bound(request: InferenceRequest) -> str | None:
     """What the client can say to have shorter answers."""
     names = [] if request.bounded_by_us else _named_bound(request)
     if (request.body.get("min_tokens") or 0) > 1:
-        names.append("min_tokens")
+        names.append(request.dialect.public_field("min_tokens"))
     return " and ".join(names) or None
 
 
 def _named_bound(request: InferenceRequest) -> list[str]:
-    named = [name for name in ("max_completion_tokens", "max_tokens") if request.body.get(name) is not None]
+    bounds = [name for name in ("max_completion_tokens", "max_tokens") if request.body.get(name) is not None]
+    named = [request.dialect.public_field(name) for name in bounds]
     if not named and (default := request.dialect.default_output_tokens) is not None:
         return [f"max_tokens (without one it is {default})"]
     return named[:1]

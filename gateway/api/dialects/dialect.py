@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from gateway.api.fields.caps import Caps
@@ -11,7 +11,7 @@ from gateway.api.fields.checks import Check
 from gateway.api.fields.together import Rule
 from gateway.api.request import parse_request
 from gateway.errors import ApiError
-from gateway.handoffs import Admitted, AnswerReader, EngineCount, InferenceRequest
+from gateway.handoffs import Admitted, AnswerReader, Endpoint, EngineCount, InferenceRequest
 
 
 class Dialect(ABC):
@@ -40,6 +40,16 @@ class Dialect(ABC):
     says nothing that another dialect's does not.
     """
 
+    @property
+    def asks(self) -> Endpoint:
+        """The dialect in which engines are asked; another one where this one is translated."""
+        return self.name
+
+    @property
+    def engine_fields(self) -> Set[str]:
+        """The fields that the body of a request may have when it goes to the engine."""
+        return self.forwarded.keys()
+
     def parse(self, raw: bytes, *, caps: Caps, allow_unknown: bool) -> InferenceRequest:
         """The checked request of a body. Raises what `parse_request` raises."""
         return parse_request(self, raw, caps=caps, allow_unknown=allow_unknown)
@@ -61,6 +71,12 @@ class Dialect(ABC):
     def prompt_field(self, body: Mapping[str, Any]) -> str:
         """The field of a checked body that the model reads."""
         return self.required[0]
+
+    def public_field(self, field: str) -> str:
+        """What clients call a field of the body that goes to the engine, or a path that begins with one; where nothing
+        is translated the same.
+        """
+        return field
 
     def known(self) -> list[str]:
         """The names that a client can use, for suggestions."""

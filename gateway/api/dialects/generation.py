@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from gateway.api.dialects.dialect import Dialect
+from gateway.api.dialects.engine_events import BROKEN_OFF, DONE, EVENT_END, good_events
 from gateway.api.fields.needs import needs_of
 from gateway.api.fields.settled import settle
 from gateway.handoffs import Admitted, EngineBroke, EngineCount, InferenceRequest, ShownUsage
@@ -23,13 +24,6 @@ USAGE_BEGINS = b',"usage":{'
 USAGE = re.compile(rb',"usage":(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
 NO_CHOICES = b'"choices":[]'
 """Only in the event with the final usage."""
-EVENT_END = b"\n\n"
-DONE = b"data: [DONE]\n\n"
-FAILED = b'data: {"error"'
-BROKEN_OFF = re.compile(rb'"finish_reason":"(?:abort|error)"')
-"""An answer ends so when its engine gave it up: it is paused, stopped or out of order, and the answer is none."""
-COMMENT = re.compile(rb"(?:\A|(?<=\n\n)):[^\n]*\n\n")
-"""The engine's own sign of life, which is not a part of its answer."""
 
 
 class Generation(Dialect):
@@ -102,15 +96,15 @@ class GenerationReader:
 
     def events(self, block: bytes) -> tuple[bytes, bytes | None]:
         """Without comments, and with as much of the counts as the client asked for. Raises `EngineBroke`."""
-        failure = None
-        if FAILED in block or BROKEN_OFF.search(block):
-            block, failure = _cut_at_failure(block)
-        if block[:1] == b":" or b"\n\n:" in block:
-            block = COMMENT.sub(b"", block)
+        block, failure = good_events(block)
         if (last := block.rfind(USAGE_BEGINS)) >= 0:
             block = self._see_running_usage(block, last)
         self.complete = block.endswith(DONE) or self.complete
         return block, failure
+
+    def rest(self) -> bytes:
+        """Nothing: all of it was relayed."""
+        return b""
 
     def _see_running_usage(self, block: bytes, last: int) -> bytes:
         """Take the counts of a block of events in, of which the last begins at `last`; return the block with as much of
@@ -163,13 +157,3 @@ class GenerationReader:
         count = self._count
         nano = cost_nano(count.prompt_tokens or 0, count.cached_tokens or 0, count.completion_tokens or 0, price)
         return nano_to_dollars(nano).encode()
-
-
-def _cut_at_failure(block: bytes) -> tuple[bytes, bytes | None]:
-    """What came before the first event of a block that says that the engine failed, and that event."""
-    kept = b""
-    for event in block.split(EVENT_END)[:-1]:
-        if event.startswith(FAILED) or BROKEN_OFF.search(event):
-            return kept, event
-        kept += event + EVENT_END
-    return kept, None

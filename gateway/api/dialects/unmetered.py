@@ -51,3 +51,7 @@ class UnmeteredReader:
     def events(self, block: bytes) -> tuple[bytes, bytes | None]:
         """There are none."""
         return block, None
+
+    def rest(self) -> bytes:
+        """There is none."""
+        return b""

@@ -1,0 +1,74 @@
+"""What a chat's stream says, a step at a time, for dialects that say it in their own way."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from gateway.api.dialects.engine_events import EngineChunks
+from gateway.handoffs import EngineBroke, EngineCount
+
+
+class CallDelta(NamedTuple):
+    """Some more of one call of a tool."""
+
+    number: int
+    """Which of the answer's calls, from 0."""
+    id: str | None
+    """With the first of it."""
+    name: str | None
+    """With the first of it."""
+    arguments: str
+
+
+class Delta(NamedTuple):
+    """Some more of one answer."""
+
+    choice: int
+    text: str
+    reasoning: str
+    calls: tuple[CallDelta, ...]
+    logprobs: list[dict[str, Any]]
+    """Of the tokens of `text`, as chat has them: `token`, `logprob`, `bytes`, `top_logprobs`."""
+    finish_reason: str | None
+    """With the last of it: `stop`, `length`, `tool_calls` or `content_filter`."""
+    stop_reason: str | int | None
+    """What made it stop: one of the request's stop texts, the id of a token, or its natural end."""
+
+
+class ChatStream(EngineChunks):
+    """Reads the stream of a chat."""
+
+    __slots__ = ()
+
+    def __init__(self, count: EngineCount) -> None:
+        super().__init__(count)
+
+    def deltas(self, block: bytes) -> tuple[list[Delta], bytes | None]:
+        """What a block of whole events adds; and the event that says that the engine failed, if there is one.
+
+        Raises `EngineBroke` for what cannot be understood.
+        """
+        chunks, failure = self.read(block)
+        try:
+            return [_delta(choice) for chunk in chunks for choice in chunk["choices"]], failure
+        except (KeyError, TypeError, AttributeError) as error:
+            raise EngineBroke("the engine's events cannot be understood") from error
+
+
+def _delta(choice: dict[str, Any]) -> Delta:
+    said = choice["delta"]
+    calls, scores = said.get("tool_calls"), choice.get("logprobs")
+    return Delta(
+        choice["index"],
+        said.get("content") or "",
+        said.get("reasoning") or said.get("reasoning_content") or "",
+        tuple(_call(one) for one in calls) if calls else (),
+        scores["content"] or [] if scores else [],
+        choice.get("finish_reason"),
+        choice.get("stop_reason"),
+    )
+
+
+def _call(said: dict[str, Any]) -> CallDelta:
+    function = said.get("function") or {}
+    return CallDelta(said["index"], said.get("id"), function.get("name"), function.get("arguments") or "")

@@ -1,0 +1,94 @@
+"""An engine's stream of OpenAI's chunks, for dialects that make something else of it: parsed, its counts taken in."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+
+from gateway.handoffs import EngineBroke, EngineCount
+
+EVENT_END = b"\n\n"
+DATA = b"data: "
+DONE = b"data: [DONE]\n\n"
+FAILED = b'data: {"error"'
+BROKEN_OFF = re.compile(rb'"finish_reason":"(?:abort|error)"')
+"""An answer ends so when its engine gave it up: it is paused, stopped or out of order, and the answer is none."""
+COMMENT = re.compile(rb"(?:\A|(?<=\n\n)):[^\n]*\n\n")
+"""The engine's own sign of life, which is not a part of its answer."""
+STREAM_INTERVAL_TOKENS = 16
+"""How many tokens make a chunk of a stream that is assembled here: so many are the most that are made for an answer
+whose client has gone and that nobody counts.
+"""
+COUNTED_STREAM: dict[str, Any] = {
+    "stream": True,
+    "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+}
+"""What is asked of an engine for a stream in which every event has the count so far."""
+
+
+def good_events(block: bytes) -> tuple[bytes, bytes | None]:
+    """A block of whole events without comments, up to one that says that the engine failed; and that one."""
+    failure = None
+    if FAILED in block or BROKEN_OFF.search(block):
+        block, failure = _cut_at_failure(block)
+    if block[:1] == b":" or b"\n\n:" in block:
+        block = COMMENT.sub(b"", block)
+    return block, failure
+
+
+def _cut_at_failure(block: bytes) -> tuple[bytes, bytes | None]:
+    kept = b""
+    for event in block.split(EVENT_END)[:-1]:
+        if event.startswith(FAILED) or BROKEN_OFF.search(event):
+            return kept, event
+        kept += event + EVENT_END
+    return kept, None
+
+
+class EngineChunks:
+    """Reads the stream of one answer, which has `choices` choices to each prompt."""
+
+    __slots__ = ("_choices", "_count", "complete", "usage")
+
+    def __init__(self, count: EngineCount, choices_per_prompt: int = 1) -> None:
+        self._count = count
+        self._choices = choices_per_prompt
+        self.complete = False
+        """Whether the end of the stream came."""
+        self.usage: dict[str, Any] | None = None
+        """The engine's final count, as it wrote it."""
+
+    def read(self, block: bytes) -> tuple[list[dict[str, Any]], bytes | None]:
+        """The chunks of a block of whole events that have choices, without their counts, which are taken in; and the
+        event that says that the engine failed, if there is one.
+
+        Raises `EngineBroke` for what cannot be understood.
+        """
+        block, failure = good_events(block)
+        chunks = []
+        try:
+            for event in block.split(EVENT_END)[:-1]:
+                if event == b"data: [DONE]":
+                    self.complete = True
+                    continue
+                chunk = orjson.loads(event.removeprefix(DATA))
+                if self._take_count(chunk):
+                    chunks.append(chunk)
+        except (orjson.JSONDecodeError, KeyError, TypeError, IndexError, AttributeError) as error:
+            raise EngineBroke("the engine's events cannot be understood") from error
+        return chunks, failure
+
+    def _take_count(self, chunk: dict[str, Any]) -> bool:
+        """Whether there is more in a chunk than a count."""
+        choices, usage = chunk["choices"], chunk.pop("usage", None)
+        if not choices:
+            if usage is not None:
+                self._count.final(usage)
+                self.usage = usage
+            return False
+        if usage is not None:
+            index = choices[0]["index"]
+            self._count.running(usage, index, index // self._choices)
+        return True

@@ -1,0 +1,92 @@
+"""What dialects have in common that engines are not asked in: each request is put to an engine as a chat.
+
+Chat is what every engine that generates can do, its streams have a running count of tokens, and all that is checked,
+held, counted and split of chats holds for these dialects too. The engine is always asked for a stream; what the client
+gets in one piece is assembled here.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Set
+from typing import Any
+
+from gateway.api.dialects.chat import Chat
+from gateway.api.dialects.dialect import Dialect
+from gateway.api.dialects.engine_events import COUNTED_STREAM, STREAM_INTERVAL_TOKENS
+from gateway.api.fields.needs import needs_of
+from gateway.api.fields.settled import settle
+from gateway.errors import ApiError
+from gateway.handoffs import Endpoint, InferenceRequest
+
+
+class Translated(Dialect):
+    """A dialect that is translated to chats and back."""
+
+    public_fields: Mapping[str, str]
+    """What clients call the fields of the chat that are called otherwise there, by the chat's names: paths too, of
+    which the longest that fits counts.
+    """
+
+    @property
+    def asks(self) -> Endpoint:
+        """A chat."""
+        return Chat.name
+
+    @property
+    def engine_fields(self) -> Set[str]:
+        """A chat's."""
+        return Chat.forwarded.keys()
+
+    @abstractmethod
+    def chat(self, given: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
+        """The body of the chat that a checked body stands for, without `model` and `stream`; `given` and `body` as for
+        `request`.
+        """
+
+    @abstractmethod
+    def conversation(self, given: Mapping[str, Any]) -> str | None:
+        """What the client calls the conversation."""
+
+    @abstractmethod
+    def user(self, given: Mapping[str, Any]) -> str | None:
+        """What the client calls its own user."""
+
+    def request(self, model: str, given: Mapping[str, Any], body: dict[str, Any], body_bytes: int) -> InferenceRequest:
+        """As a chat, streamed in any case."""
+        chat = self.chat(given, body)
+        stream = bool(given.get("stream"))
+        settle(chat)
+        chat |= COUNTED_STREAM
+        if not stream:
+            chat["stream_interval"] = STREAM_INTERVAL_TOKENS
+        return InferenceRequest(
+            self,
+            model,
+            stream,
+            "at the end",
+            chat.get("max_completion_tokens"),
+            chat,
+            self.conversation(given),
+            self.user(given),
+            needs=needs_of(chat),
+            body_bytes=body_bytes,
+            assembled=not stream,
+        )
+
+    def prompt_field(self, body: Mapping[str, Any]) -> str:
+        """Of the chat."""
+        return "messages"
+
+    def public_field(self, field: str) -> str:
+        """Of a field or path of the chat: what is within its messages is named by the field that they stand in."""
+        public = self.public_fields
+        if field.startswith("messages"):
+            return public.get("messages", "messages")
+        fitting = (name for name in public if field == name or field.startswith((f"{name}.", f"{name}[")))
+        found = max(fitting, key=len, default="")
+        return public[found] + field[len(found) :] if found else field
+
+    def error_body(self, error: ApiError) -> bytes:
+        """In the names that its clients know."""
+        return super().error_body(error.in_terms_of(self.public_field))

@@ -1,0 +1,80 @@
+"""An engine's chat stream, read for dialects that are translated to chats."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from gateway.api.dialects.chat_stream import CallDelta, ChatStream, Delta
+from gateway.handoffs import EngineBroke, EngineCount
+
+DONE = b"data: [DONE]\n\n"
+
+
+def event(document: Any) -> bytes:
+    return b"data: " + orjson.dumps(document) + b"\n\n"
+
+
+def said(delta: dict[str, Any], tokens: int, **choice: Any) -> bytes:
+    usage = {"prompt_tokens": 9, "total_tokens": 9 + tokens, "completion_tokens": tokens}
+    return event({"id": "c", "choices": [{"index": 0, "delta": delta, **choice}], "usage": usage})
+
+
+def test_what_was_said_comes_in_order_with_the_count_so_far() -> None:
+    count = EngineCount()
+    stream = ChatStream(count)
+    call = {"index": 0, "id": "call-1", "type": "function", "function": {"name": "f", "arguments": ""}}
+    score = {"token": "Hi", "logprob": -0.5, "bytes": [72, 105], "top_logprobs": []}
+    deltas, failure = stream.deltas(
+        b": sign of life\n\n"
+        + said({"role": "assistant", "content": ""}, 0)
+        + said({"reasoning": "Hm."}, 1)
+        + said({"content": "Hi"}, 2, logprobs={"content": [score]})
+        + said({"tool_calls": [call]}, 3)
+        + said({"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]}, 4, finish_reason="tool_calls")
+    )
+    assert failure is None
+    assert deltas == [
+        Delta(0, "", "", (), [], None, None),
+        Delta(0, "", "Hm.", (), [], None, None),
+        Delta(0, "Hi", "", (), [score], None, None),
+        Delta(0, "", "", (CallDelta(0, "call-1", "f", ""),), [], None, None),
+        Delta(0, "", "", (CallDelta(0, None, None, "{}"),), [], "tool_calls", None),
+    ]
+    assert (count.prompt_tokens, count.completion_tokens, count.source) == (9, 4, "partial")
+    assert not stream.complete
+
+
+def test_the_last_chunk_has_the_final_count_and_says_nothing() -> None:
+    count = EngineCount()
+    stream = ChatStream(count)
+    usage = {"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 5}}
+    assert stream.deltas(event({"choices": [], "usage": usage}) + DONE) == ([], None)
+    assert stream.complete
+    assert stream.usage == usage
+    assert (count.cached_tokens, count.source) == (5, "engine")
+
+
+def test_what_comes_before_a_failure_is_read_and_the_failure_is_returned() -> None:
+    stream = ChatStream(EngineCount())
+    failed = event({"error": {"message": "no"}})
+    deltas, failure = stream.deltas(said({"content": "a"}, 1) + failed + said({"content": "b"}, 2))
+    assert [delta.text for delta in deltas] == ["a"]
+    assert failure == failed.removesuffix(b"\n\n")
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"data: {\n\n",
+        b"data: []\n\n",
+        event({"choices": {}, "usage": 1}),
+        event({"choices": [{"index": 0, "delta": None}]}),
+        event({"choices": [], "usage": {"prompt_tokens": -1, "completion_tokens": 0}}),
+    ],
+)
+def test_what_cannot_be_understood_is_the_engines_fault(block: bytes) -> None:
+    with pytest.raises(EngineBroke):
+        ChatStream(EngineCount()).deltas(block)
