@@ -19,6 +19,7 @@ from gateway.api.admin.auth import AdminGate
 from gateway.api.admin.office import Office
 from gateway.api.asgi import Message, Receive, Send
 from gateway.api.body_clock import BodyClock
+from gateway.api.cors import TENANT_ROUTES, Cors
 from gateway.api.dialects import BY_PATH, DIALECTS
 from gateway.api.error_handlers import translate_errors
 from gateway.api.fields.caps import Caps
@@ -78,6 +79,7 @@ class Gateway:
         """Set when the process is about to stop: it still serves, and is not ready any more."""
         self._leads = leads
         self._refusal: str | None = None
+        self._cors = Cors(settings.cors_origins)
         self.web = FastAPI(title="Switchyard", lifespan=self._lifespan, openapi_url=None, redirect_slashes=False)
         translate_errors(self.web)
         _describe_inference(self.web)
@@ -92,6 +94,10 @@ class Gateway:
         if dialect is None:
             scope = {**scope, "path": canonical(scope["path"])}
             dialect = BY_PATH.get(scope["path"])
+        if self._cors.on and scope["path"].startswith(TENANT_ROUTES):
+            if await self._cors.answer_preflight(scope, send):
+                return
+            send = self._cors.told(scope, send)
         if dialect is None:
             if scope["method"] == "HEAD":  # the server sends the head of whatever is answered
                 scope["method"] = "GET"

@@ -163,13 +163,16 @@ class Call:
     """One request as it came in, before anything was believed."""
 
     dialect: Dialect
-    authorization: str | None
+    key: str | None
+    """The secret that the client has sent, in whichever header."""
     unit_header: str | None
     body: Callable[[], Awaitable[bytes]]
     """Reads the body; called once, and only for a known key that may begin now."""
     request_id: str
     engine_request_id: str
     """`request_id`, with the client's own name of the request behind it: the engine's log has both."""
+    trace: bytes = b""
+    """Header lines that tell the engine of the client's trace, if it has one."""
 
 
 ShownUsage = Literal["never", "at the end", "always"]

@@ -19,7 +19,7 @@ from registry.catalog.snapshot import Catalog
 async def serve(call: Call, house: House, respond: Respond) -> None:
     """Answer one request to a model. Raises `ApiError` for everything that the client should hear of."""
     known_by = house.catalog.current
-    principal = respond.principal = authenticate(call.authorization, known_by)
+    principal = respond.principal = authenticate(call.key, known_by)
     house.admission.requests.look(principal.tenant)
     with await house.limits.enter(known_by, principal):
         with house.admission.bodies.place(principal.tenant):
@@ -47,7 +47,7 @@ def _as_of_now(call: Call, house: House, known_by: Catalog, principal: Principal
     if house.catalog.lapsed:
         raise Overloaded("This worker was out of touch and is catching up.", code="catalog_lapsed", retry_after_s=1)
     catalog = house.catalog.current
-    return catalog, principal if catalog is known_by else authenticate(call.authorization, catalog)
+    return catalog, principal if catalog is known_by else authenticate(call.key, catalog)
 
 
 async def _answer(admitted: Admitted, house: House, respond: Respond) -> None:

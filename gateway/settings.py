@@ -21,6 +21,7 @@ STORES = ("valkey", "valkeys", "redis", "rediss", "unix")
 """Schemes of a `limits_store`."""
 ENGINE_KEY_VARIABLE = r"^SWITCHYARD_ENGINE_KEY_[A-Z0-9_]+$"
 """Variables that engines' keys may be in: no order can have another secret of a host sent to an engine."""
+ORIGIN = r"[a-z][a-z0-9+.-]*://[a-z0-9._~\[\]:-]+"
 API_KEY = r"^[!-~]*$"
 """What can stand in a header: printable ASCII without spaces."""
 
@@ -193,6 +194,12 @@ class GatewaySettings(RegistrySettings):
         min_length=1,
         description="Signs these: x-switchyard-signature is `sha256=` and the HMAC-SHA256 of the body, in hex.",
     )
+    cors_origins: Annotated[list[str], NoDecode] = Field(
+        [],
+        description="Origins of pages that may call /v1/… from a browser, such as https://app.example.com (a JSON "
+        "list, or with commas), or * for all. What browsers keep for a site is never asked for: a page sends its key "
+        "itself: where all can open it, all have that key. Default: none.",
+    )
     request_log: Literal["json", "text", "off"] = Field(
         "json",
         description="A line for each request on standard output, never with prompts, answers or keys: as JSON, or as "
@@ -217,10 +224,10 @@ class GatewaySettings(RegistrySettings):
         "stops the gateway should wait 10 s longer than both before killing it.",
     )
 
-    @field_validator("engines", mode="before")
+    @field_validator("engines", "cors_origins", mode="before")
     @classmethod
     def _one_or_several(cls, given: Any) -> Any:
-        """A JSON list, or URLs with commas between them, as an environment variable has them."""
+        """A JSON list, or items with commas between them, as an environment variable has them."""
         if not isinstance(given, str):
             return given
         if not given.lstrip().startswith("["):
@@ -229,6 +236,16 @@ class GatewaySettings(RegistrySettings):
             return json.loads(given)
         except json.JSONDecodeError as error:
             raise ValueError(f"neither URLs with commas between them nor a JSON list ({error})") from error
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, given: list[str]) -> list[str]:
+        """As browsers send them: scheme, host and port, in lower case."""
+        origins = [origin.lower().removesuffix("/") for origin in given if origin]
+        for origin in origins:
+            if origin != "*" and not re.fullmatch(ORIGIN, origin):
+                raise ValueError(f"{origin!r} is no origin; expected https://host or https://host:port, without a path")
+        return origins
 
     @field_validator("admin_listen")
     @classmethod

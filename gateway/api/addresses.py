@@ -1,5 +1,5 @@
 """Where things are, for clients that were told a slightly other address: a base URL with a slash at its end, with /v1
-twice or without it.
+twice or without it, or with /openai before it as Azure has it.
 
 They are served where they meant to be, and never redirected, which loses bodies; other addresses are told the nearest.
 """
@@ -27,6 +27,8 @@ def canonical(path: str) -> str:
     What follows `/v1/models/` is a model's name, and stays as it is but for slashes around it.
     """
     parts = [part for part in path.split("/") if part]
+    if parts[:2] == ["openai", "v1"]:
+        del parts[0]
     versions = next((number for number, part in enumerate(parts) if part != "v1"), len(parts))
     parts = ["v1", *parts[versions:]]
     if parts[:2] == ["v1", "models"]:

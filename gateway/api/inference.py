@@ -12,9 +12,11 @@ from typing import Any
 from gateway.api.asgi import Receive, Send
 from gateway.api.client import BodyBounds, Client, ClientGone, refuse_too_long
 from gateway.api.codings import codings_of, decoding
+from gateway.api.credentials import KEY_HEADERS, same_key
 from gateway.api.media import refuse_forms
 from gateway.api.request_ids import RequestIds
 from gateway.api.respond import Respond
+from gateway.api.trace import trace_lines
 from gateway.errors import ApiError, BadRequest, Overloaded
 from gateway.handoffs import CLIENT_GONE_STATUS, Call, Dialect
 from gateway.house import House
@@ -88,13 +90,12 @@ def _call(
     ids: RequestIds,
     max_body_bytes: int,
 ) -> Call:
-    authorization = unit = None
+    key = unit = None
     codings: list[str] = []
+    traces: dict[bytes, list[bytes]] = {}
     for name, value in scope["headers"]:
-        if name == b"authorization":
-            if authorization is not None:
-                raise BadRequest("There are two Authorization headers; send one.", code="invalid_value")
-            authorization = value.decode("latin-1")
+        if name in KEY_HEADERS:
+            key = same_key(name, value, key)
         elif name == b"x-switchyard-unit":
             unit = value.decode("latin-1")
             if len(unit) > MAX_UNIT_CHARS:
@@ -109,6 +110,9 @@ def _call(
             codings += codings_of(value)
         elif name == b"content-length" and int(value) > max_body_bytes:
             body = partial(refuse_too_long, max_body_bytes)
+        elif name in (b"traceparent", b"tracestate"):
+            traces.setdefault(name, []).append(value)
     if codings:
         body = decoding(body, codings, max_body_bytes)
-    return Call(dialect, authorization, unit, body, ids.own, ids.at_the_engine)
+    trace = trace_lines(traces.get(b"traceparent", ()), traces.get(b"tracestate", ())) if traces else b""
+    return Call(dialect, key, unit, body, ids.own, ids.at_the_engine, trace)

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from gateway.api.credentials import key_of
 from gateway.api.dialects import DIALECTS
 from gateway.errors import ApiError, ModelNotFound
 from gateway.fleet.view import FleetView
@@ -30,14 +31,14 @@ def models_router(house: House) -> APIRouter:
     async def list_models(request: Request) -> dict[str, Any]:
         """Every name that this key may send as `model`: aliases, versions, own mappings, and base models."""
         catalog = house.catalog.current
-        principal = authenticate(request.headers.get("authorization"), catalog)
+        principal = authenticate(key_of(request.headers.raw), catalog)
         return {"object": "list", "data": list(_cards(principal, catalog, Skills(house.fleet.view())))}
 
     @router.get("/models/{model:path}")
     async def retrieve_model(model: str, request: Request) -> dict[str, Any]:
         """One of them, by a name with or without slashes."""
         catalog = house.catalog.current
-        principal = authenticate(request.headers.get("authorization"), catalog)
+        principal = authenticate(key_of(request.headers.raw), catalog)
         try:
             target = resolve(principal, model, catalog)
         except ModelNotFound:

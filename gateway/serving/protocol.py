@@ -90,6 +90,8 @@ class Cycle(RequestResponseCycle):
             self._ends_with_connection = not self.chunked_encoding
         if self.chunked_encoding:
             headers.append(CHUNKED)
+        if self.waiting_for_100_continue:  # nobody knows whether its sender sends the body still
+            self.keep_alive = False
         if CLOSE in headers:
             self.keep_alive = False
         elif not self.keep_alive:

@@ -60,7 +60,7 @@ class Forward:
         self._context = engine.status.max_model_len
         self._exchange: Exchange = engine.client.post(
             kind.paths[dialect.asks],
-            b"X-Request-Id: %b\r\n" % admitted.call.engine_request_id.encode(),
+            b"X-Request-Id: %b\r\n%b" % (admitted.call.engine_request_id.encode(), admitted.call.trace),
             orjson.dumps(dialect.engine_body(request.body, engine_name, admitted.principal.tenant)),
             head_timeout_s=timeouts.head_timeout_s if request.engine_streams else timeouts.answer_timeout_s,
         )

@@ -35,6 +35,7 @@ async def infer(engine: Engine, kind: Kind, exchange: Exchange) -> None:
         job = job.given_up_after(engine.faults.abort_after_tokens)
     name = adapter.name if adapter else engine.options.served_model_name[0]
     engine.stats.requests.count(name)
+    engine.stats.trace = exchange.header(b"traceparent"), exchange.header(b"tracestate")
     arrived = time.perf_counter()
     try:
         await _before_answer(engine, exchange, data)

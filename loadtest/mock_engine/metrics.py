@@ -69,6 +69,8 @@ class Stats:
     unknown_model: int = 0
     tokenized: int = 0
     """Answers of /tokenize."""
+    trace: tuple[str | None, str | None] = (None, None)
+    """`traceparent` and `tracestate` of the newest inference request."""
     finished: Counter[str] = field(default_factory=Counter)
     prompt_tokens: int = 0
     """Of every prompt whose first token was made, once for each of its answers; aborted ones too, as in vLLM."""
@@ -102,6 +104,7 @@ def state(stats: Stats, admission: Admission, table: AdapterTable, pace: Pace) -
         "failed": stats.failed,
         "unknown_model": stats.unknown_model,
         "tokenized": stats.tokenized,
+        "trace": stats.trace,
         "loads": table.loads,
         "unloads": table.unloads,
         "evictions": table.evictions,

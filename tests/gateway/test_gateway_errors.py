@@ -370,10 +370,3 @@ def test_a_cold_adapter_that_cannot_be_loaded_shows_nothing_of_the_inside(house:
             assert (answer.status_code, answer.json()["error"]["code"]) == (503, "engine_unavailable")
             assert_clean(stack, answer.text)
         assert stack.chat("triage@1.0").status_code == 200
-
-
-def test_two_keys_in_one_request_are_refused_and_neither_is_used(stack: Stack) -> None:
-    keys = [("Authorization", f"Bearer {stack.house.keys[tenant]}") for tenant in ("acme", "initech")]
-    answer = stack.http.post(f"{stack.url}{CHAT}", headers=keys, json={"model": "triage", "messages": MESSAGES})
-    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_value")
-    assert "two Authorization headers" in answer.json()["error"]["message"]
