@@ -5,11 +5,12 @@ Call → Principal → InferenceRequest → Target → Unit → Arm → Bill →
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Set
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 from gateway.errors import ApiError
+from gateway.keeping import Answered, Item, Keeping, Status
 from registry.catalog.snapshot import BaseEntry, SplitEntry, TariffEntry, VersionEntry
 
 
@@ -151,6 +152,14 @@ class Dialect(Protocol):
     def reader(self, admitted: Admitted, count: EngineCount) -> AnswerReader:
         """Of one answer."""
 
+    def continued(self, request: InferenceRequest, earlier: Sequence[Item]) -> InferenceRequest:
+        """The same request, behind the items of earlier turns. Raises `BadRequest` for what cannot follow them. Only
+        for a request with a `Keeping`.
+        """
+
+    def without_output(self, admitted: Admitted, status: Status, error: ApiError | None) -> Answered:
+        """An answer of which nothing was made: not yet, or because of an error. Only for a request with a `Keeping`."""
+
     def error_body(self, error: ApiError) -> bytes:
         """An answer that is an error."""
 
@@ -194,6 +203,7 @@ class InferenceRequest:
     `conversation_id` and `user` are what the client says about whose request it is, for the unit of a split.
     `body_bytes` is how long the body was that the client sent.
     `assembled` says that the client gets in one piece what the engine is asked for as a stream.
+    `keeping` is of dialects that have state; `None` keeps nothing and goes on from nothing.
     """
 
     dialect: Dialect
@@ -210,6 +220,7 @@ class InferenceRequest:
     bounded_by_us: bool = False
     body_bytes: int = 0
     assembled: bool = False
+    keeping: Keeping | None = None
 
     @property
     def engine_streams(self) -> bool:

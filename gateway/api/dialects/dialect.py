@@ -12,6 +12,7 @@ from gateway.api.fields.together import Rule
 from gateway.api.request import parse_request
 from gateway.errors import ApiError
 from gateway.handoffs import Admitted, AnswerReader, Endpoint, EngineCount, InferenceRequest
+from gateway.keeping import Answered, Item, Status
 
 
 class Dialect(ABC):
@@ -63,6 +64,14 @@ class Dialect(ABC):
     @abstractmethod
     def reader(self, admitted: Admitted, count: EngineCount) -> AnswerReader:
         """What makes the client's answer of an engine's."""
+
+    def continued(self, request: InferenceRequest, earlier: Sequence[Item]) -> InferenceRequest:
+        """The same request, behind the items of earlier turns; of dialects that have such."""
+        raise NotImplementedError
+
+    def without_output(self, admitted: Admitted, status: Status, error: ApiError | None) -> Answered:
+        """An answer of which nothing was made, as it is kept; of dialects that keep answers."""
+        raise NotImplementedError
 
     def engine_body(self, body: Mapping[str, Any], model: str, cache_salt: str) -> dict[str, Any]:
         """What the engine is asked that calls the model so; the salt keeps tenants out of each other's prefix cache."""

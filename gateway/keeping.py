@@ -1,0 +1,56 @@
+"""What dialects with state and the steps hand each other of it: what is asked for, and what is kept of an answer.
+
+Nothing is kept on an engine. The registry keeps it for the tenant (`registry.responses`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
+"""Of an answer."""
+Item = Mapping[str, Any]
+"""One of the things that a conversation is made of, in the shape of OpenAI's Responses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """What a request says of the state that is kept for its tenant."""
+
+    store: bool
+    """Whether its answer is to be kept."""
+    items: Sequence[Item]
+    """Its own input as it is kept and listed, each with an `id`."""
+    created_at_s: int
+    """When its answer was begun, in seconds since the epoch."""
+    previous_id: str | None = None
+    """The response that it goes on from."""
+    conversation_id: str | None = None
+    """The conversation that it is a turn of."""
+    background: bool = False
+    """Whether the answer is made while nobody waits for it."""
+    unit: str | None = None
+    """What the turn that began it all has in a split; known when earlier turns were recalled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer as it is kept."""
+
+    id: str
+    status: Status
+    output: Sequence[Item]
+    """Each with an `id`."""
+    document: bytes
+    """All of it as the client gets it, `output` too."""
+
+
+class KeptAnswer(Protocol):
+    """The reader of an answer to a request with a `Keeping`. What tells the client that its answer is complete, an
+    event or all of a document, is in its `rest()`: that goes out when the answer is kept.
+    """
+
+    def answered(self) -> Answered:
+        """The whole answer; asked for when all of the engine's stream came, before `rest()`."""
