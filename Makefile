@@ -18,7 +18,7 @@ live = began=$$(date +%s); $(2) & child=$$!; trap "kill $$child" INT TERM; \
   done; wait $$child && printf '\rsetup     %s: %s s    \n' "$(1)" $$(( $$(date +%s) - began ));
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-again test-fast check format docs loadtest live-fleet bars chaos swap-bench affinity-bench scale-bench crash-bench admission-bench accounting-bench budget-bench reconcile-bench live-reconcile samples lock clean
+.PHONY: help setup up test test-again test-fast check format docs loadtest live-fleet bars chaos swap-bench affinity-bench scale-bench crash-bench admission-bench accounting-bench budget-bench reconcile-bench live-reconcile fidelity samples lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -91,6 +91,9 @@ reconcile-bench: setup ## 10,000 mixed requests: every client's count is its led
 
 live-reconcile: setup ## The same with 300 short requests on one real engine
 	@$(BIN)/python -m tests.bars live_reconcile
+
+fidelity: setup ## Every shape of a request on a real engine, directly and through the gateway: all fields are the same
+	@$(BIN)/python -m tests.bars live_fidelity
 
 budget-bench: setup ## 1,000 requests at once with $1 left, 10,000 aborts: overshoot, leaked holds, drift from the ledger
 	@$(BIN)/python -m tests.bars budget

@@ -12,6 +12,7 @@ import orjson
 from loadtest.mock_engine.answers import Conversation, decode, render_chat, tokenize, words_of
 from loadtest.mock_engine.options import Options
 from loadtest.mock_engine.schemas import refuse_schemas
+from loadtest.mock_engine.values import refuse_values
 from loadtest.mock_engine.wire import EngineError
 
 Kind = Literal["chat", "text"]
@@ -140,6 +141,7 @@ def parse_job(kind: Kind, body: dict[str, Any], request_id: str | None, options:
     include_usage = bool(stream_options.get("include_usage"))
     max_tokens = _max_tokens(kind, body, prompts, options)
     refuse_schemas(body)
+    refuse_values(body)
     return Job(
         kind=kind,
         id=("chatcmpl-" if kind == "chat" else "cmpl-") + (request_id or uuid.uuid4().hex[:16]),

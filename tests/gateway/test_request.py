@@ -110,6 +110,8 @@ NOT_FORWARDED: list[tuple[Endpoint, dict[str, Any]]] = [
     ("chat", {"user": "u-1", "safety_identifier": "s", "store": True, "service_tier": "auto"}),
     ("chat", {"prompt_cache_key": "k", "prompt_cache_retention": "24h", "prompt_cache_options": {"mode": "explicit"}}),
     ("chat", {"metadata": {"team": "a"}, "modalities": ["text"], "verbosity": "low"}),
+    ("chat", {"prediction": {"type": "content", "content": "class A:"}}),
+    ("chat", {"prediction": {"type": "content", "content": [{"type": "text", "text": "class A:"}]}}),
     ("chat", {"previous_response_id": "chatcmpl-1"}),
     ("chat", {"usage": {"include": True}}),
     ("completions", {"usage": {}}),

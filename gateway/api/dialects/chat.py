@@ -7,7 +7,7 @@ from types import MappingProxyType
 from gateway.api.dialects.generation import Generation
 from gateway.api.fields.checks import MAX_TOKEN_ID, flag, integer, one_of
 from gateway.api.fields.messages import messages
-from gateway.api.fields.shapes import documents, template_kwargs, text_only, tool_choice, tools
+from gateway.api.fields.shapes import documents, prediction, template_kwargs, text_only, tool_choice, tools
 from gateway.api.fields.table import HINTS, SAMPLING
 from gateway.api.fields.together import (
     SHARED,
@@ -45,7 +45,11 @@ class Chat(Generation):
         "continue_final_message": flag,
         "chat_template_kwargs": template_kwargs,
     }
-    not_forwarded = HINTS | {"modalities": text_only, "verbosity": one_of("low", "medium", "high")}
+    not_forwarded = HINTS | {
+        "modalities": text_only,
+        "prediction": prediction,
+        "verbosity": one_of("low", "medium", "high"),
+    }
     rules = (
         *SHARED,
         ("max_tokens", one_limit),

@@ -91,7 +91,6 @@ UNSUPPORTED: dict[str, str] = {
     "functions": "Send 'tools' instead.",
     "function_call": "Send 'tool_choice' instead.",
     "audio": "Answers are text; send no 'audio'.",
-    "prediction": "Predicted outputs are not offered; remove it.",
     "web_search_options": "Web search is not offered; offer the model a tool of your own.",
     "moderation": "Moderation is not offered; call a moderation service yourself.",
     "guided_json": "Send 'structured_outputs': {\"json\": …} or 'response_format' instead.",
