@@ -6,8 +6,6 @@ from typing import Any, Literal
 
 import orjson
 import pytest
-from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming as ChatParams
-from openai.types.completion_create_params import CompletionCreateParamsStreaming as CompletionsParams
 
 from gateway.api.dialects import DIALECTS
 from gateway.api.fields.caps import Caps
@@ -237,12 +235,6 @@ def test_reserved_and_unsupported_fields_are_refused_even_where_unknown_ones_pas
 def test_no_reserved_field_is_forwarded_by_any_table() -> None:
     for fields in (dialect.forwarded for dialect in DIALECTS.values()):
         assert not fields.keys() & (RESERVED.keys() | UNSUPPORTED.keys() | {"model"})
-
-
-@pytest.mark.parametrize(("endpoint", "params"), [("chat", ChatParams), ("completions", CompletionsParams)])
-def test_every_field_of_the_official_client_is_in_a_table(endpoint: Endpoint, params: Any) -> None:
-    sent = params.__required_keys__ | params.__optional_keys__
-    assert sent - set(DIALECTS[endpoint].known()) - UNSUPPORTED.keys() == set()
 
 
 def test_the_caps_are_the_operators_to_set() -> None:
