@@ -21,11 +21,13 @@ ApiError                       status  type                    retried by the SD
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Self
 
 import orjson
 
+_QUOTED_FIELD = re.compile(r"'([a-z_]+(?:\[\d+\]|\.\w+)*)'")
 Headers = tuple[tuple[bytes, bytes], ...]
 """Of an HTTP answer: names in lower case, and values."""
 
@@ -45,6 +47,8 @@ class ApiError(Exception):
     """Of a refusal by limits: the limit's name, because `code` stands for several."""
     model: str | None = None
     """Of a refusal of a body: the model that it names, at most 256 characters."""
+    in_client_terms = False
+    """Whether fields are called as the client calls them; else as the engine does."""
     disputable = False
     """Whether it is an engine's word and we do not know the reason: the engine may be at fault, and not the request."""
 
@@ -73,10 +77,11 @@ class ApiError(Exception):
         return self
 
     def in_terms_of(self, public_field: Callable[[str], str]) -> Self:
-        """The same, with the field called as its client calls it."""
-        if self.param is not None and (public := public_field(self.param)) != self.param:
-            self.message = self.message.replace(f"'{self.param}'", f"'{public}'")
-            self.param = public
+        """The same, with fields called as the client calls them, unless they are already."""
+        if not self.in_client_terms:
+            self.in_client_terms = True
+            self.message = _QUOTED_FIELD.sub(lambda quoted: f"'{public_field(quoted[1])}'", self.message)
+            self.param = None if self.param is None else public_field(self.param)
         return self
 
     def answer_headers(self) -> Headers:

@@ -113,6 +113,9 @@ class AnswerReader(Protocol):
     def rest(self) -> bytes:
         """What is left to say when all of a stream came: of an assembled answer all of it, else nothing."""
 
+    def failed(self, error: ApiError) -> bytes:
+        """The end of a stream that the client has begun to read, and that fails."""
+
 
 class Dialect(Protocol):
     """One way in which clients ask, as the steps know it; `gateway.api.dialects` has all of them."""
@@ -164,7 +167,7 @@ class Dialect(Protocol):
         """An answer that is an error."""
 
     def error_event(self, error: ApiError) -> bytes:
-        """The error as the last event of a stream that has begun, and its end."""
+        """The error as the last event of a stream in which no engine's answer has begun, and its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +339,9 @@ class Sink(Protocol):
 
     def begin(self, attempt: Booked) -> None:
         """An attempt begins, and is in the books from now on."""
+
+    def read_by(self, reader: AnswerReader) -> None:
+        """An engine's good answer begins, which this one reads."""
 
     async def feed(self, chunk: bytes) -> None:
         """Some bytes of a good answer."""

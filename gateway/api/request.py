@@ -36,13 +36,16 @@ class Fields(Protocol):
 
     forwarded: Mapping[str, Check]
     not_forwarded: Mapping[str, Check]
+    refused: Mapping[str, str]
     required: Sequence[str]
     rules: Sequence[tuple[str, Rule]]
 
     def known(self) -> list[str]:
         """The names that a client can use."""
 
-    def request(self, model: str, given: Mapping[str, Any], body: dict[str, Any], body_bytes: int) -> InferenceRequest:
+    def request(
+        self, model: str, given: Mapping[str, Any], body: dict[str, Any], body_bytes: int, caps: Caps
+    ) -> InferenceRequest:
         """The checked request."""
 
 
@@ -63,9 +66,9 @@ def parse_request(fields: Fields, raw: bytes, *, caps: Caps, allow_unknown: bool
         for name, rule in fields.rules:
             if given.get(name) is not None:
                 rule(given, caps)
+        return fields.request(model, given, body, len(raw), caps)
     except BadRequest as error:
         raise error.about(given.get("model")) from None
-    return fields.request(model, given, body, len(raw))
 
 
 def _checked(fields: Fields, given: dict[str, Any], caps: Caps) -> dict[str, Any]:
@@ -84,8 +87,8 @@ def _checked(fields: Fields, given: dict[str, Any], caps: Caps) -> dict[str, Any
                     body[name] = checked
             elif name in not_forwarded:
                 not_forwarded[name](value, name, caps)
-            elif name in RESERVED or name in UNSUPPORTED:
-                _refuse_unless_it_says_nothing(name, value)
+            elif name in RESERVED or name in UNSUPPORTED or name in fields.refused:
+                _refuse_unless_it_says_nothing(name, value, fields.refused)
             elif name not in replayed.ANYWHERE:
                 unknown.append(name)
         except BadRequest as fault:
@@ -138,14 +141,14 @@ def _unread(fields: Fields, unknown: list[str], given: dict[str, Any], caps: Cap
     raise unknown_keys([name[:64] for name in unknown], remedy)
 
 
-def _refuse_unless_it_says_nothing(name: str, value: Any) -> None:
+def _refuse_unless_it_says_nothing(name: str, value: Any, refused: Mapping[str, str]) -> None:
     if any(type(value) is type(nothing) and value == nothing for nothing in NO_OPS.get(name, _NOTHING)):
         return
     if name in RESERVED:
         message = f"'{name}' cannot be set by clients, on engines of any kind: {RESERVED[name]}. Remove it."
         raise BadRequest(message, param=name, code="reserved_parameter")
     raise BadRequest(
-        f"'{name}' is not supported, on engines of any kind. {UNSUPPORTED[name]}",
+        f"'{name}' is not supported, on engines of any kind. {refused.get(name) or UNSUPPORTED[name]}",
         param=name,
         code="unsupported_parameter",
     )

@@ -8,7 +8,7 @@ import time
 
 from gateway.api.asgi import Send
 from gateway.errors import ApiError, Headers
-from gateway.handoffs import Arm, Booked, Dialect, InferenceRequest, Principal
+from gateway.handoffs import AnswerReader, Arm, Booked, Dialect, InferenceRequest, Principal
 
 log = logging.getLogger("switchyard.api")
 JSON = b"application/json"
@@ -37,6 +37,8 @@ class Respond:
         self._kept_open_among: set[Respond] | None = None
         self._pinging: asyncio.Task[None] | None = None
         """A ping under way, which may have to wait for the client to read; nothing else is sent meanwhile."""
+        self._reader: AnswerReader | None = None
+        """Of the engine's answer that is under way."""
         self.principal: Principal | None = None
         """Who asks, when that is known."""
         self.arm: Arm | None = None
@@ -77,6 +79,10 @@ class Respond:
     def begin(self, attempt: Booked) -> None:
         """An attempt begins, which usage tells of."""
         self.attempt = attempt
+
+    def read_by(self, reader: AnswerReader) -> None:
+        """An engine's good answer begins, which this one reads."""
+        self._reader = reader
 
     async def feed(self, chunk: bytes) -> None:
         """Some bytes of a good answer."""
@@ -128,6 +134,7 @@ class Respond:
         """
         assert not self.relayed
         self._held.clear()
+        self._reader = None
         self.first_byte_s = None
 
     async def end(self) -> None:
@@ -143,9 +150,8 @@ class Respond:
         self.error = error
         await self.stop_pings()
         if self.started:
-            await self._send(
-                {"type": "http.response.body", "body": self._dialect.error_event(error), "more_body": False}
-            )
+            said = self._dialect.error_event(error) if self._reader is None else self._reader.failed(error)
+            await self._send({"type": "http.response.body", "body": said, "more_body": False})
             return
         await self._document(error.status, self._dialect.error_body(error), [*error.answer_headers()])
 

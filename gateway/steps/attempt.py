@@ -43,6 +43,7 @@ async def attempt(admitted: Admitted, engine: EngineView, number: int, sink: Sin
             Load(means.fleet, engine.url, admitted.arm, wait_s=settings.cold_wait_s) as engine_name,
             Forward(admitted, engine, engine_name, count, settings) as answer,
         ):
+            sink.read_by(answer.reader)
             async for chunk in answer.chunks():
                 await sink.feed(chunk)
     return meter.usage

@@ -55,7 +55,7 @@ class Forward:
         self._request = request
         self._engine_name = engine_name
         self._count = count
-        self._reader = dialect.reader(admitted, count)
+        self.reader = dialect.reader(admitted, count)
         self._idle_timeout_s = timeouts.idle_timeout_s
         self._context = engine.status.max_model_len
         self._exchange: Exchange = engine.client.post(
@@ -90,10 +90,10 @@ class Forward:
 
     async def _document(self) -> AsyncIterator[bytes]:
         data = await self._exchange.body(self._idle_timeout_s)
-        yield self._reader.document(self._kind.document(data.replace(self._needle, self._replacement, 1)))
+        yield self.reader.document(self._kind.document(data.replace(self._needle, self._replacement, 1)))
 
     async def _events(self) -> AsyncIterator[bytes]:
-        held, reader, count, clean = b"", self._reader, self._count, self._kind.events
+        held, reader, count, clean = b"", self.reader, self._count, self._kind.events
         async for data in self._exchange.chunks(self._idle_timeout_s):
             held += data
             cut = held.rfind(EVENT_END) + len(EVENT_END)

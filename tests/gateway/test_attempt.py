@@ -15,7 +15,7 @@ from gateway.engines.connection import EngineClient
 from gateway.engines.engine import Engine, EngineStatus
 from gateway.fleet.homes import Homes
 from gateway.fleet.view import EngineView, FleetView, InFlight
-from gateway.handoffs import Booked
+from gateway.handoffs import AnswerReader, Booked
 from gateway.journal.journal import Journal
 from gateway.journal.shipper import Shipper
 from gateway.steps.attempt import attempt
@@ -37,6 +37,9 @@ class Kept:
 
     def begin(self, attempt: Booked) -> None:
         self.attempt = attempt
+
+    def read_by(self, reader: AnswerReader) -> None:
+        self.reader = reader
 
     async def feed(self, chunk: bytes) -> None:
         if self.keeps:

@@ -20,7 +20,7 @@ def test_a_dialect_is_whole(dialect: Dialect) -> None:
     assert dialect.summary
     assert set(dialect.required) <= dialect.forwarded.keys()
     assert not dialect.forwarded.keys() & dialect.not_forwarded.keys()
-    assert not set(dialect.known()) & (RESERVED.keys() | UNSUPPORTED.keys())
+    assert not set(dialect.known()) & (RESERVED.keys() | UNSUPPORTED.keys() | dialect.refused.keys())
     assert all(param in dialect.known() for param, _ in dialect.rules)
     assert dialect.error_body(ModelNotFound("m")) in dialect.error_event(ModelNotFound("m"))
 

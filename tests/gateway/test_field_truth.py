@@ -59,7 +59,8 @@ SERVED = sorted(TYPES.keys() & DIALECTS.keys())
 
 
 def tabled(name: str) -> set[str]:
-    return {*DIALECTS[name].known(), *UNSUPPORTED, *RESERVED}
+    dialect = DIALECTS[name]
+    return {*dialect.known(), *dialect.refused, *UNSUPPORTED, *RESERVED}
 
 
 def test_every_dialect_has_an_official_client_or_is_known_to_have_none() -> None:

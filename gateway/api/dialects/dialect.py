@@ -28,6 +28,10 @@ class Dialect(ABC):
     """Fields that are checked, then sent to the engine."""
     not_forwarded: Mapping[str, Check] = {}
     """Fields that are checked, then read by the gateway or dropped."""
+    refused: Mapping[str, str] = {}
+    """Fields of the vendor's that cannot be done, or that are called otherwise here: each with its remedy. Some are
+    refused in all dialects (`gateway.api.fields.table`).
+    """
     required: Sequence[str]
     """Fields of which a body has one at least."""
     rules: Sequence[tuple[str, Rule]] = ()
@@ -56,9 +60,12 @@ class Dialect(ABC):
         return parse_request(self, raw, caps=caps, allow_unknown=allow_unknown)
 
     @abstractmethod
-    def request(self, model: str, given: Mapping[str, Any], body: dict[str, Any], body_bytes: int) -> InferenceRequest:
+    def request(
+        self, model: str, given: Mapping[str, Any], body: dict[str, Any], body_bytes: int, caps: Caps
+    ) -> InferenceRequest:
         """The checked request. `given` is the client's body, of which every field has passed its check and all rules
-        hold; `body` is what of it is forwarded, to be changed into what goes to the engine.
+        hold; `body` is what of it is forwarded, to be changed into what goes to the engine. Raises `BadRequest` for
+        what comes to light only then.
         """
 
     @abstractmethod
@@ -96,5 +103,5 @@ class Dialect(ABC):
         return error.envelope()
 
     def error_event(self, error: ApiError) -> bytes:
-        """The error as the last event of a stream that has begun, and its end."""
+        """The error as the last event of a stream in which no engine's answer has begun, and its end."""
         return b"data: %b\n\ndata: [DONE]\n\n" % self.error_body(error)

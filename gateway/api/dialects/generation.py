@@ -15,8 +15,10 @@ import orjson
 
 from gateway.api.dialects.dialect import Dialect
 from gateway.api.dialects.engine_events import BROKEN_OFF, DONE, EVENT_END, good_events
+from gateway.api.fields.caps import Caps
 from gateway.api.fields.needs import needs_of
 from gateway.api.fields.settled import settle
+from gateway.errors import ApiError
 from gateway.handoffs import Admitted, EngineBroke, EngineCount, InferenceRequest, ShownUsage
 from registry.money import cost_nano, nano_to_dollars
 
@@ -29,7 +31,9 @@ NO_CHOICES = b'"choices":[]'
 class Generation(Dialect):
     """A dialect whose answers are choices and a count of tokens."""
 
-    def request(self, model: str, given: Mapping[str, Any], body: dict[str, Any], body_bytes: int) -> InferenceRequest:
+    def request(
+        self, model: str, given: Mapping[str, Any], body: dict[str, Any], body_bytes: int, caps: Caps
+    ) -> InferenceRequest:
         """With a stream's usage asked for."""
         settle(body)
         stream = body.pop("stream", False)
@@ -105,6 +109,10 @@ class GenerationReader:
     def rest(self) -> bytes:
         """Nothing: all of it was relayed."""
         return b""
+
+    def failed(self, error: ApiError) -> bytes:
+        """As dialects of OpenAI's say it."""
+        return self._request.dialect.error_event(error)
 
     def _see_running_usage(self, block: bytes, last: int) -> bytes:
         """Take the counts of a block of events in, of which the last begins at `last`; return the block with as much of

@@ -67,9 +67,11 @@ class Tokenize(Unmetered):
         """Whichever was sent."""
         return "messages" if "messages" in body else "prompt"
 
-    def request(self, model: str, given: Mapping[str, Any], body: dict[str, Any], body_bytes: int) -> InferenceRequest:
+    def request(
+        self, model: str, given: Mapping[str, Any], body: dict[str, Any], body_bytes: int, caps: Caps
+    ) -> InferenceRequest:
         """As a chat would be rendered."""
         settle(body)
         if "messages" in body:
             body["messages"] = [renamed_thoughts(message) for message in body["messages"]]
-        return super().request(model, given, body, body_bytes)
+        return super().request(model, given, body, body_bytes, caps)

@@ -14,9 +14,10 @@ from typing import Any
 from gateway.api.dialects.chat import Chat
 from gateway.api.dialects.dialect import Dialect
 from gateway.api.dialects.engine_events import COUNTED_STREAM, STREAM_INTERVAL_TOKENS
+from gateway.api.fields.caps import Caps
 from gateway.api.fields.needs import needs_of
 from gateway.api.fields.settled import settle
-from gateway.errors import ApiError
+from gateway.errors import ApiError, BadRequest
 from gateway.handoffs import Endpoint, InferenceRequest
 
 
@@ -52,10 +53,21 @@ class Translated(Dialect):
     def user(self, given: Mapping[str, Any]) -> str | None:
         """What the client calls its own user."""
 
-    def request(self, model: str, given: Mapping[str, Any], body: dict[str, Any], body_bytes: int) -> InferenceRequest:
-        """As a chat, streamed in any case."""
+    def parse(self, raw: bytes, *, caps: Caps, allow_unknown: bool) -> InferenceRequest:
+        """The checked request of a body. Raises what `parse_request` raises, in the client's terms."""
+        try:
+            return super().parse(raw, caps=caps, allow_unknown=allow_unknown)
+        except ApiError as error:
+            error.in_client_terms = True
+            raise
+
+    def request(
+        self, model: str, given: Mapping[str, Any], body: dict[str, Any], body_bytes: int, caps: Caps
+    ) -> InferenceRequest:
+        """As a chat, streamed in any case. What holds between the fields of a chat holds here too."""
         chat = self.chat(given, body)
         stream = bool(given.get("stream"))
+        self._hold_together({**chat, "stream": stream}, caps)
         settle(chat)
         chat |= COUNTED_STREAM
         if not stream:
@@ -73,6 +85,14 @@ class Translated(Dialect):
             body_bytes=body_bytes,
             assembled=not stream,
         )
+
+    def _hold_together(self, chat: Mapping[str, Any], caps: Caps) -> None:
+        try:
+            for name, rule in Chat.rules:
+                if chat.get(name) is not None:
+                    rule(chat, caps)
+        except BadRequest as error:
+            raise error.in_terms_of(self.public_field) from None
 
     def prompt_field(self, body: Mapping[str, Any]) -> str:
         """Of the chat."""

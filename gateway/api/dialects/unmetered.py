@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.api.dialects.dialect import Dialect
+from gateway.api.fields.caps import Caps
 from gateway.api.fields.table import HINTS
+from gateway.errors import ApiError
 from gateway.handoffs import Admitted, EngineBroke, EngineCount, InferenceRequest
 
 
@@ -18,7 +20,9 @@ class Unmetered(Dialect):
     answer_begins: bytes
     """The first bytes of every good answer."""
 
-    def request(self, model: str, given: Mapping[str, Any], body: dict[str, Any], body_bytes: int) -> InferenceRequest:
+    def request(
+        self, model: str, given: Mapping[str, Any], body: dict[str, Any], body_bytes: int, caps: Caps
+    ) -> InferenceRequest:
         """Never streamed, and without an answer that could be long."""
         conversation_id = (given.get("metadata") or {}).get("conversation_id")
         user = given.get("safety_identifier") or given.get("user")
@@ -54,4 +58,8 @@ class UnmeteredReader:
 
     def rest(self) -> bytes:
         """There is none."""
+        return b""
+
+    def failed(self, error: ApiError) -> bytes:
+        """There is nothing that could be broken off."""
         return b""
