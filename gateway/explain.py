@@ -34,7 +34,7 @@ def explain(
     """
     steps: list[Step] = []
     try:
-        principal = authenticate(f"Bearer {key}", catalog)
+        principal = authenticate(key, catalog)
         scopes = ", ".join(sorted(principal.scopes))
         steps.append(Step("authenticate", f"key {principal.key_id} of tenant {principal.tenant!r}, scopes {scopes}"))
         target = resolve(principal, model, catalog)

@@ -22,6 +22,8 @@ class Principal:
     key_id: str
     scopes: frozenset[str]
     allow_unknown_fields: bool
+    response_days: int | None = None
+    """How long the tenant's answers are kept; 0: never; `None`: as long as the gateway's setting."""
 
 
 @dataclass(frozen=True, slots=True)

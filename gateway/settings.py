@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pydantic_settings import NoDecode
 
 from gateway.engines.address import engine_url
+from registry.days import MOST_DAYS
 from registry.settings import RegistrySettings
 
 if TYPE_CHECKING:
@@ -183,6 +184,13 @@ class GatewaySettings(RegistrySettings):
         gt=0,
         description="max_tokens of a chat request that names none and is under a limit, until 100 answers of its model "
         "are known (then what 99 of 100 stay below); no more than the engines' --max-model-len.",
+    )
+    response_days: int = Field(
+        30,
+        ge=0,
+        le=MOST_DAYS,
+        description="How long responses and conversations of /v1/responses and /v1/conversations are kept; 0: they are "
+        "never stored. A tenant may have its own (`switchyard tenants set`).",
     )
     budget_webhook_url: str | None = Field(
         None,

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from registry.errors import InvalidInput
 
 DAY_MS = 86_400_000
+MOST_DAYS = 36_500
+"""For which something is kept."""
 
 
 def as_datetime(ms: int) -> datetime:

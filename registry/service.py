@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from registry.limits.spending import SpendingBooks
     from registry.limits.store import Limits
     from registry.prices.tariffs import Tariffs
+    from registry.responses.conversations import Conversations
+    from registry.responses.retention import Retention
+    from registry.responses.sealing import Keyring
+    from registry.responses.store import StoredResponses
     from registry.splits.skews import SplitSkews
     from registry.splits.store import Splits
     from registry.storage.blobs import BlobStore
@@ -115,6 +119,34 @@ class Registry:
         from registry.adapters.version_files import VersionFiles
 
         return VersionFiles(self.db, self.blobs, self.settings.adapter_cache_dir)
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        """What seals responses and conversations. Raises `InvalidInput` for a bad `store_key`."""
+        from registry.responses.sealing import Keyring
+
+        return Keyring(self.settings.store_key)
+
+    @cached_property
+    def responses(self) -> StoredResponses:
+        """Responses of tenants."""
+        from registry.responses.store import StoredResponses
+
+        return StoredResponses(self.db, self.keyring)
+
+    @cached_property
+    def conversations(self) -> Conversations:
+        """Conversations of tenants."""
+        from registry.responses.conversations import Conversations
+
+        return Conversations(self.db, self.keyring)
+
+    @cached_property
+    def retention(self) -> Retention:
+        """How long both are kept."""
+        from registry.responses.retention import Retention
+
+        return Retention(self.db, self.keyring)
 
     def load(self) -> None:
         """Import every store now: a process that lives long must not meet a newer release's files later."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from registry.errors import InvalidInput
 
 
 class SwitchyardSettings(BaseSettings):
@@ -42,6 +44,26 @@ class RegistrySettings(SwitchyardSettings):
     max_lora_rank: int = Field(
         16, description="Largest LoRA rank that is admitted; must match the engines' --max-lora-rank."
     )
+
+    store_key: str | None = Field(
+        None,
+        description="Encrypts stored responses and conversations: 32 bytes in base64 (`openssl rand -base64 32`), the "
+        "same on every host. Several, with commas between them: the first writes, all of them read; `plain` behind "
+        "them reads what was written without one. Default: they are not encrypted.",
+    )
+
+    @field_validator("store_key")
+    @classmethod
+    def _a_keyring(cls, given: str | None) -> str | None:
+        """Keys that can be used; what is said of others has none of them."""
+        if given is not None:
+            from registry.responses.sealing import Keyring  # for who has keys
+
+            try:
+                Keyring(given)
+            except InvalidInput as error:
+                raise ValueError(error.message) from None
+        return given
 
     @property
     def resolved_database_url(self) -> str:

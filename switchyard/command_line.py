@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "residency": ("residency:residency", "Show which adapter lives on which engine, and where it should."),
     "quarantine": ("quarantine:quarantine", "List, put and release versions that no engine may have."),
     "tenants": ("tenants:tenants", "Create tenants and map external model names."),
+    "responses": ("responses:responses", "Show and delete what is stored of tenants' Responses; change their key."),
     "keys": ("keys:keys", "Create, list and revoke API keys."),
     "limits": ("limits:limits", "Set and list what tenants, keys and adapters may use."),
     "tariff": ("tariff:tariff", "Add and list dated token prices of bases, tenants and adapters."),

@@ -74,7 +74,13 @@ CHANGES = (
 )
 KEYS = Query(
     select(
-        ApiKey.id, ApiKey.tenant, ApiKey.sha256, ApiKey.scopes, ApiKey.revoked_at_ms, Tenant.allow_unknown_fields
+        ApiKey.id,
+        ApiKey.tenant,
+        ApiKey.sha256,
+        ApiKey.scopes,
+        ApiKey.revoked_at_ms,
+        Tenant.allow_unknown_fields,
+        Tenant.response_days,
     ).join(Tenant, Tenant.name == ApiKey.tenant),
     ApiKey.sha256.in_(NAMES) | ApiKey.tenant.in_(TENANTS),
 )
@@ -183,8 +189,8 @@ def _read(connection: Connection, names: Mapping[str, Names]) -> News:
 def _keys(connection: Connection, hashes: Names, tenants: Names) -> dict[bytes, KeyEntry | None]:
     found: dict[bytes, KeyEntry | None] = {bytes.fromhex(text): None for text in hashes or ()}
     rows = KEYS.rows(connection, hashes, tenants=list(tenants or ()))
-    for key_id, tenant, sha256, scopes, revoked_at_ms, allow_unknown_fields in rows:
-        entry = KeyEntry(key_id, intern(tenant), _scopes(*scopes), allow_unknown_fields)
+    for key_id, tenant, sha256, scopes, revoked_at_ms, *settings in rows:
+        entry = KeyEntry(key_id, intern(tenant), _scopes(*scopes), *settings)
         found[bytes.fromhex(sha256)] = entry if revoked_at_ms is None else None
     return found
 

@@ -23,6 +23,8 @@ class KeyEntry:
     tenant: str
     scopes: frozenset[str]
     allow_unknown_fields: bool
+    response_days: int | None = None
+    """How long the tenant's responses are kept; 0: never stored; `None`: as long as the gateway's setting."""
 
 
 @dataclass(frozen=True, slots=True)

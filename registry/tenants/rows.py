@@ -16,6 +16,8 @@ class Tenant(Base):
     __tablename__ = "tenants"
     name: Mapped[str] = mapped_column(String(63), primary_key=True)
     allow_unknown_fields: Mapped[bool] = mapped_column(Boolean, default=False)
+    response_days: Mapped[int | None]
+    """How long its responses and conversations are kept; 0: never stored; `NULL`: as long as the gateway's setting."""
     created_at_ms: Mapped[int]
 
 

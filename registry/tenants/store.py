@@ -6,10 +6,12 @@ import hashlib
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import TypedDict
 
 from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
+from registry.days import MOST_DAYS
 from registry.db import Database, now_ms
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.etags import etag_of, require_match
@@ -52,6 +54,8 @@ class TenantInfo:
 
     name: str
     allow_unknown_fields: bool
+    response_days: int | None
+    """How long its responses are kept; 0: never stored; `None`: as long as the gateway's setting."""
     models: dict[str, str]
     """External model name → target."""
     created_at_ms: int
@@ -59,7 +63,14 @@ class TenantInfo:
     @property
     def etag(self) -> str:
         """Names the tenant's settings as they are."""
-        return etag_of(self.name, self.allow_unknown_fields, self.created_at_ms)
+        return etag_of(self.name, self.allow_unknown_fields, self.created_at_ms, self.response_days)
+
+
+class TenantSettings(TypedDict, total=False):
+    """What can be changed of a tenant, as in `TenantInfo`; what is not named stays."""
+
+    allow_unknown_fields: bool
+    response_days: int | None
 
 
 def hash_secret(secret: str) -> bytes:
@@ -83,19 +94,24 @@ class Tenants:
             record_action(session, actor, "tenant.created", name, name, allow_unknown_fields=allow_unknown_fields)
             return _tenant_info(row, {})
 
-    def set_allow_unknown_fields(
-        self, name: str, allow: bool, *, actor: str = PROGRAM, expected: Collection[str] | None = None
+    def change(
+        self, name: str, settings: TenantSettings, *, actor: str = PROGRAM, expected: Collection[str] | None = None
     ) -> TenantInfo:
-        """Let request fields that the gateway does not know pass to the engine, or stop letting them.
+        """Change those settings that are named.
 
-        `expected` are the etags of the tenant that may be changed. Raises `NotFound`, `Stale`.
+        `expected` are the etags of the tenant that may be changed. Raises `NotFound`, `InvalidInput`, `Stale`.
         """
+        days = settings.get("response_days")
+        if days is not None and not 0 <= days <= MOST_DAYS:
+            raise InvalidInput(f"response_days is {days}; expected 0 to {MOST_DAYS}", param="response_days")
         with self._db.write() as session:
             row = require_tenant(session, name, lock=True)
             require_match(_tenant_info(row, {}).etag, expected, f"tenant {name!r}")
-            if row.allow_unknown_fields != allow:
-                row.allow_unknown_fields = allow
-                record_action(session, actor, "tenant.changed", name, name, allow_unknown_fields=allow)
+            news = {field: value for field, value in settings.items() if getattr(row, field) != value}
+            for field, value in news.items():
+                setattr(row, field, value)
+            if news:
+                record_action(session, actor, "tenant.changed", name, name, **news)
             return _tenant_info(row, _maps_of(session, name))
 
     def all(self) -> list[TenantInfo]:
@@ -202,4 +218,4 @@ def _maps_of(session: Session, tenant: str) -> dict[str, str]:
 
 
 def _tenant_info(row: Tenant, models: dict[str, str]) -> TenantInfo:
-    return TenantInfo(row.name, row.allow_unknown_fields, models, row.created_at_ms)
+    return TenantInfo(row.name, row.allow_unknown_fields, row.response_days, models, row.created_at_ms)

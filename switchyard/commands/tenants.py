@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from registry.days import when
@@ -9,6 +11,10 @@ from switchyard.console import actor, print_done, print_json, print_table, say
 from switchyard.options import JsonFlag
 from switchyard.registry_access import open_registry
 
+if TYPE_CHECKING:
+    from registry.tenants.store import TenantSettings
+
+DEFAULT = "default"
 tenants = typer.Typer(add_completion=False, no_args_is_help=True, help="Create tenants and map external model names.")
 
 
@@ -35,11 +41,12 @@ def list_tenants(json_output: bool = JsonFlag) -> None:
         print_json(infos)
         return
     print_table(
-        ("TENANT", "UNKNOWN FIELDS", "EXTERNAL MODELS", "CREATED"),
+        ("TENANT", "UNKNOWN FIELDS", "RESPONSES KEPT", "EXTERNAL MODELS", "CREATED"),
         (
             (
                 info.name,
                 "pass" if info.allow_unknown_fields else "refused",
+                None if info.response_days is None else f"{info.response_days} days",
                 ", ".join(f"{external} → {target}" for external, target in info.models.items()) or None,
                 when(info.created_at_ms),
             )
@@ -52,17 +59,45 @@ def list_tenants(json_output: bool = JsonFlag) -> None:
 @tenants.command("set")
 def set_tenant(
     name: str,
-    allow_unknown_fields: bool = typer.Option(
-        ..., "--allow-unknown-fields/--refuse-unknown-fields", help="What happens to request fields not known here."
+    allow_unknown_fields: bool | None = typer.Option(
+        None, "--allow-unknown-fields/--refuse-unknown-fields", help="What happens to request fields not known here."
+    ),
+    response_days: str | None = typer.Option(
+        None,
+        help="How many days its responses and conversations are kept; 0: never stored; default: as the gateway's "
+        "setting.",
     ),
     json_output: bool = JsonFlag,
 ) -> None:
-    """Change a tenant's settings."""
+    """Change those of a tenant's settings that are named."""
+    settings: TenantSettings = {}
+    if allow_unknown_fields is not None:
+        settings["allow_unknown_fields"] = allow_unknown_fields
+    if response_days is not None:
+        settings["response_days"] = _days(response_days)
+    if not settings:
+        raise typer.BadParameter("name a setting: --allow-unknown-fields, --refuse-unknown-fields or --response-days")
     with open_registry() as registry:
-        info = registry.tenants.set_allow_unknown_fields(name, allow_unknown_fields, actor=actor())
+        info = registry.tenants.change(name, settings, actor=actor())
         registry.wait_until_served()
-    sentence = f"tenant {name}: unknown request fields {'pass' if allow_unknown_fields else 'are refused'}"
+    unknown = "pass" if info.allow_unknown_fields else "are refused"
+    sentence = f"tenant {name}: unknown request fields {unknown}, responses are kept {_kept(info.response_days)}"
     print_done(info, sentence, json_output)
+
+
+def _days(given: str) -> int | None:
+    """A number of days; `None` for `default`."""
+    if given == DEFAULT:
+        return None
+    if not (given.isascii() and given.isdigit()):
+        raise typer.BadParameter(f"{given!r} is no number of days; expected 0 or more, or {DEFAULT}")
+    return int(given)
+
+
+def _kept(days: int | None) -> str:
+    if days is None:
+        return "as long as the gateway's setting says"
+    return f"{days} days" if days else "never"
 
 
 @tenants.command("map")

@@ -127,7 +127,7 @@ def _changes(registry: Registry, names: list[str]) -> Iterator[None]:
         registry.tenants.revoke_key(key.id)
         yield
         for allow in (True, False):
-            registry.tenants.set_allow_unknown_fields(tenant, allow)
+            registry.tenants.change(tenant, {"allow_unknown_fields": allow})
             yield
 
 

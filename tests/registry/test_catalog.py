@@ -21,7 +21,7 @@ Change = Callable[[Shop], Any]
 
 CHANGES: dict[str, Change] = {
     "a tenant": lambda shop: shop.registry.tenants.create("initech"),
-    "a tenant's settings": lambda shop: shop.registry.tenants.set_allow_unknown_fields("acme", True),
+    "a tenant's settings": lambda shop: shop.registry.tenants.change("acme", {"allow_unknown_fields": True}),
     "a key": lambda shop: shop.registry.tenants.create_key("acme"),
     "a revoked key": lambda shop: shop.registry.tenants.revoke_key(shop.registry.tenants.list_keys()[0].id),
     "a mapped name": lambda shop: shop.registry.model_names.map("acme", "gpt-4", "triage"),

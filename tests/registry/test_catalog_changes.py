@@ -55,7 +55,7 @@ class Clerk:
         self._registry.tenants.create(f"tenant-{self._chance.randrange(5)}", allow_unknown_fields=True)
 
     def set_flag(self) -> None:
-        self._registry.tenants.set_allow_unknown_fields(self._tenant(), self._chance.random() < 0.5)
+        self._registry.tenants.change(self._tenant(), {"allow_unknown_fields": self._chance.random() < 0.5})
 
     def create_key(self) -> None:
         self._registry.tenants.create_key(self._tenant(), scopes=self._chance.choice([("inference",), ("base",)]))
@@ -196,7 +196,7 @@ def test_history_is_bounded_and_a_catalog_older_than_it_is_read_whole(registry: 
     old = registry.catalog()
     key = registry.tenants.create_key("globex")
     for number in range(KEPT_REVISIONS):
-        registry.tenants.set_allow_unknown_fields("acme", number % 2 == 0)
+        registry.tenants.change("acme", {"allow_unknown_fields": number % 2 == 0})
     with registry.db.read() as session:
         assert session.scalar(select(func.count()).select_from(CatalogChange)) == KEPT_REVISIONS
     newest = update_catalog(registry.db, old)

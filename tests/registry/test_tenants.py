@@ -98,7 +98,7 @@ def test_what_does_not_exist_is_told_with_the_remedy(registry: Registry) -> None
     with pytest.raises(NotFound, match="no tenant 'nobody'"):
         registry.model_names.map("nobody", "gpt-4o", "triage")
     with pytest.raises(NotFound, match="no tenant 'nobody'"):
-        registry.tenants.set_allow_unknown_fields("nobody", True)
+        registry.tenants.change("nobody", {"allow_unknown_fields": True})
     with pytest.raises(NotFound, match="switchyard keys list"):
         registry.tenants.revoke_key("key-0")
 
@@ -106,7 +106,7 @@ def test_what_does_not_exist_is_told_with_the_remedy(registry: Registry) -> None
 def test_unknown_fields_are_refused_until_a_tenant_is_set_otherwise(registry: Registry) -> None:
     key = registry.tenants.create_key("acme")
     assert registry.tenants.create("initech", allow_unknown_fields=True).allow_unknown_fields
-    assert registry.tenants.set_allow_unknown_fields("acme", True).allow_unknown_fields
+    assert registry.tenants.change("acme", {"allow_unknown_fields": True}).allow_unknown_fields
     assert registry.catalog().keys[hash_secret(key.secret)].allow_unknown_fields
 
 

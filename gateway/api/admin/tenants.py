@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, cast
 
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field
@@ -11,7 +11,10 @@ from gateway.api.admin.etags import IfMatch, IfNoneMatch, expected_by, tag
 from gateway.api.admin.office import Office
 from gateway.api.admin.quarantine import WAIT_S
 from gateway.api.admin.shapes import PRINTABLE, Actor, After, InForce, Limit, Name, Next, Order, Shape
+from registry.days import MOST_DAYS
+from registry.errors import InvalidInput
 from registry.names import MAX_EXTERNAL_MODEL_LENGTH
+from registry.tenants.store import TenantSettings
 
 TenantName = Annotated[str, Path(max_length=63, description="A tenant's name.")]
 External = Annotated[
@@ -28,6 +31,9 @@ class TenantDocument(Shape):
     name: str = Field(description="1 to 63 characters a-z, 0-9 and '-'.")
     allow_unknown_fields: bool = Field(
         description="Whether request fields that the gateway does not know pass to the engine; else they are refused."
+    )
+    response_days: int | None = Field(
+        description="How long its responses and conversations are kept; 0: never; null: as the gateway's setting."
     )
     created_at_ms: int = Field(description="Milliseconds since the epoch.")
     etag: str = Field(description="Names these settings; send it as If-Match to change only these.")
@@ -51,10 +57,19 @@ class NewTenant(Order):
 
 
 class TenantChange(Order):
-    """Settings to change."""
+    """Settings to change; what is not named stays."""
 
     allow_unknown_fields: bool = Field(
-        strict=True, description="Pass request fields that the gateway does not know on to the engine, or refuse them."
+        False,
+        strict=True,
+        description="Pass request fields that the gateway does not know on to the engine, or refuse them.",
+    )
+    response_days: int | None = Field(
+        None,
+        strict=True,
+        ge=0,
+        le=MOST_DAYS,
+        description="How long its responses and conversations are kept; 0: never; null: as the gateway's setting.",
     )
     actor: Actor = "admin"
 
@@ -135,9 +150,12 @@ def _add_customers(router: APIRouter, office: Office) -> None:
         tenant: TenantName, order: TenantChange, response: Response, if_match: IfMatch = None
     ) -> TenantOutcome:
         """Change a tenant's settings; gateways obey at once."""
-        info = registry.tenants.set_allow_unknown_fields(
-            tenant, order.allow_unknown_fields, actor=order.actor, expected=expected_by(if_match)
-        )
+        settings = cast("TenantSettings", order.model_dump(exclude_unset=True, exclude={"actor"}))
+        if not settings:
+            raise InvalidInput(
+                "the body names no setting; name allow_unknown_fields or response_days", param="allow_unknown_fields"
+            )
+        info = registry.tenants.change(tenant, settings, actor=order.actor, expected=expected_by(if_match))
         tag(response, info.etag)
         document = TenantDocument.model_validate(info)
         return TenantOutcome(**dict(document), in_force=registry.wait_until_served(WAIT_S))

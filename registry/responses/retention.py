@@ -1,0 +1,108 @@
+"""Deleting what is too old, what an operator orders, and writing anew what was sealed with an older key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import delete, select, tuple_
+
+from registry.days import DAY_MS
+from registry.db import Database, now_ms
+from registry.responses.appending import ABOUT
+from registry.responses.rows import Conversation, ConversationItem, StoredResponse
+from registry.responses.sealing import Keyring
+from registry.responses.store import DOCUMENT, TURN
+from registry.tenants.actions import PROGRAM, record_action
+from registry.tenants.rows import Tenant
+from registry.tenants.store import require_tenant
+
+BATCH = 200
+"""Responses or conversations that one transaction deletes or writes anew: it holds up others for milliseconds."""
+_RESPONSE, _CONVERSATION, _ITEM = StoredResponse, Conversation, ConversationItem
+
+
+def since_ms(days: int, at_ms: int) -> int:
+    """The oldest moment that is kept, in milliseconds since the epoch, where things are kept for so many days."""
+    return at_ms - days * DAY_MS
+
+
+class Retention:
+    """Over all tenants. Every method is many short transactions."""
+
+    def __init__(self, db: Database, keyring: Keyring) -> None:
+        self._db = db
+        self._keyring = keyring
+
+    def expire(self, default_days: int, *, most_batches: int) -> int:
+        """Delete what is older than its tenant keeps; how many responses and conversations went.
+
+        After so many batches the rest is left for the next time.
+        """
+        with self._db.read() as session:
+            tenants = [*session.execute(select(Tenant.name, Tenant.response_days))]
+        gone, batches, now = 0, 0, now_ms()
+        for tenant, own_days in tenants:
+            before_ms = since_ms(default_days if own_days is None else own_days, now)
+            for deleted in self._delete_before(tenant, before_ms):
+                gone, batches = gone + deleted, batches + 1
+                if batches >= most_batches:
+                    return gone
+        return gone
+
+    def delete(self, tenant: str, before_ms: int | None = None, *, actor: str = PROGRAM) -> int:
+        """Delete all of a tenant's that was made, or used last, before that moment, or at all; how many went.
+
+        Raises `NotFound` without the tenant.
+        """
+        with self._db.write() as session:
+            require_tenant(session, tenant)
+            record_action(session, actor, "responses.deleted", tenant, tenant, before_ms=before_ms)
+        return sum(self._delete_before(tenant, before_ms))
+
+    def _delete_before(self, tenant: str, before_ms: int | None) -> Iterator[int]:
+        """By batches, of each how many went."""
+        for row, at in ((_RESPONSE, _RESPONSE.created_at_ms), (_CONVERSATION, _CONVERSATION.used_at_ms)):
+            old = select(row.id).where(row.tenant == tenant).order_by(at).limit(BATCH)
+            if before_ms is not None:
+                old = old.where(at < before_ms)
+            while True:
+                with self._db.read() as session:  # most tenants have nothing old, which needs no turn at writing
+                    ids = session.scalars(old).all()
+                if not ids:
+                    break
+                with self._db.write() as session:
+                    session.execute(delete(row).where(row.tenant == tenant, row.id.in_(ids)))
+                yield len(ids)
+                if len(ids) < BATCH:
+                    break
+
+    def reseal(self) -> int:
+        """Write anew what was not sealed with the first key; how many values. Raises `Unreadable`."""
+        return (
+            self._reseal(_RESPONSE, (_RESPONSE.tenant, _RESPONSE.id), {TURN: TURN, DOCUMENT: DOCUMENT})
+            + self._reseal(_CONVERSATION, (_CONVERSATION.tenant, _CONVERSATION.id), {ABOUT: ABOUT})
+            + self._reseal(_ITEM, (_ITEM.tenant, _ITEM.conversation_id, _ITEM.position), {"item": None})
+        )
+
+    def _reseal(self, row: Any, key: tuple[Any, ...], columns: dict[str, str | None]) -> int:
+        """`columns`: each with its place behind the row's id; `None`: the place is the conversation's, then the id."""
+        changed, last = 0, None
+        while True:
+            query = select(row).order_by(*key).limit(BATCH)
+            if last is not None:
+                query = query.where(tuple_(*key) > last)
+            with self._db.write() as session:
+                rows = session.scalars(query).all()
+                for one in rows:
+                    last = tuple(getattr(one, column.key) for column in key)
+                    for name, place in columns.items():
+                        sealed = getattr(one, name)
+                        if self._keyring.is_current(sealed):
+                            continue
+                        where = (one.conversation_id, one.id) if place is None else (one.id, place)
+                        value = self._keyring.open(sealed, one.tenant, *where)
+                        setattr(one, name, self._keyring.seal(value, one.tenant, *where))
+                        changed += 1
+            if len(rows) < BATCH:
+                return changed

@@ -1,0 +1,285 @@
+"""Responses in the database. Every question names tenant and id together, so another tenant's id is none."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import orjson
+from sqlalchemy import Table, and_, bindparam, delete, func, insert, literal, select, tuple_, update
+from sqlalchemy.orm import Session
+
+from registry.db import Database
+from registry.responses.appending import append
+from registry.responses.rows import BackgroundRun, StoredResponse
+from registry.responses.sealing import Keyring
+from registry.responses.turns import (
+    RUNNING,
+    Item,
+    NoSuchTurn,
+    NotInBackground,
+    Recalled,
+    StillRunning,
+    TooLong,
+    Turn,
+)
+
+MOST_TURNS = 1_000
+"""That are recalled before a turn."""
+TURN, DOCUMENT = "turn", "document"
+"""Places of sealed values, behind the response's id."""
+LOST: dict[str, Any] = {"code": "server_error", "message": "The gateway that made this response has ended."}
+"""The error of a response whose worker is gone."""
+_ROW = StoredResponse
+_INSERT = insert(cast("Table", _ROW.__table__))
+_INSERT_RUN = insert(cast("Table", BackgroundRun.__table__))
+_OF = and_(_ROW.tenant == bindparam("tenant"), _ROW.id == bindparam("id"), _ROW.created_at_ms >= bindparam("since_ms"))
+_DOCUMENT = select(_ROW.status, _ROW.document).where(_OF)
+_ITEMS = select(_ROW.turn).where(_OF)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How much is stored of one tenant's."""
+
+    tenant: str
+    responses: int
+    bytes: int
+    """Of them, as they lie in the database."""
+    oldest_ms: int
+    newest_ms: int
+
+
+class StoredResponses:
+    """The responses of all tenants. `since_ms` is when the oldest one was made that is not too old for its tenant."""
+
+    def __init__(self, db: Database, keyring: Keyring) -> None:
+        self._db = db
+        self._keyring = keyring
+
+    # Writing
+
+    def save(self, turns: Sequence[Turn]) -> None:
+        """Store new responses in one transaction, all or none; and those that run in the background as running.
+
+        Raises what the database raises.
+        """
+        rows = [self._row(turn) for turn in turns]
+        runs = [{"tenant": one.tenant, "id": one.id, "worker": one.worker} for one in turns if one.worker is not None]
+        with self._db.write() as session:
+            session.execute(_INSERT, rows)
+            if runs:
+                session.execute(_INSERT_RUN, runs)
+            self._add_to_conversations(session, turns)
+
+    def end(self, turn: Turn) -> bool:
+        """Store how a background response has ended; False when it was cancelled, deleted or given up before."""
+        row = self._row(turn)
+        with self._db.write() as session:
+            session.execute(
+                delete(BackgroundRun).where(BackgroundRun.tenant == turn.tenant, BackgroundRun.id == turn.id)
+            )
+            changed = session.execute(
+                update(_ROW)
+                .where(_ROW.tenant == turn.tenant, _ROW.id == turn.id, _ROW.status.in_(RUNNING))
+                .values(status=turn.status, turn=row["turn"], document=row["document"])
+                .returning(_ROW.id)
+            ).first()
+            if changed is not None:
+                self._add_to_conversations(session, [turn])
+        return changed is not None
+
+    def begin(self, tenant: str, id_: str) -> None:
+        """A queued response is in progress."""
+        with self._db.write() as session:
+            session.execute(
+                update(_ROW)
+                .where(_ROW.tenant == tenant, _ROW.id == id_, _ROW.status == "queued")
+                .values(status="in_progress")
+            )
+
+    def delete(self, tenant: str, id_: str, since_ms: int) -> None:
+        """Delete one; if it runs, its worker finds that out. Raises `NoSuchTurn`."""
+        with self._db.write() as session:
+            gone = session.execute(delete(_ROW).where(*_of(tenant, id_, since_ms)).returning(_ROW.id)).first()
+        if gone is None:
+            raise NoSuchTurn("response", id_)
+
+    def cancel(self, tenant: str, id_: str, since_ms: int) -> bytes:
+        """Cancel one that runs in the background, and return its document; one that has ended stays as it is.
+
+        Raises `NoSuchTurn`, `NotInBackground`.
+        """
+        with self._db.write() as session:
+            background = session.scalar(select(_ROW.background).where(*_of(tenant, id_, since_ms)))
+            if background is None:
+                raise NoSuchTurn("response", id_)
+            if not background:
+                raise NotInBackground(f"response {id_} is not made in the background")
+            running = _ROW.status.in_(RUNNING)
+            session.execute(update(_ROW).where(*_of(tenant, id_, since_ms), running).values(status="cancelled"))
+            status, document = session.execute(
+                select(_ROW.status, _ROW.document).where(*_of(tenant, id_, since_ms))
+            ).one()
+        return self._shown(tenant, id_, status, document)
+
+    # Reading
+
+    def document(self, tenant: str, id_: str, since_ms: int) -> bytes:
+        """A response as its client gets it, with the status in force: JSON. Raises `NoSuchTurn`, `Unreadable`."""
+        with self._db.read() as session:
+            found = session.execute(_DOCUMENT, {"tenant": tenant, "id": id_, "since_ms": since_ms}).first()
+        if found is None:
+            raise NoSuchTurn("response", id_)
+        return self._shown(tenant, id_, *found)
+
+    def items(self, tenant: str, id_: str, since_ms: int) -> list[Item]:
+        """The input items of one response. Raises `NoSuchTurn`, `Unreadable`."""
+        with self._db.read() as session:
+            found = session.execute(_ITEMS, {"tenant": tenant, "id": id_, "since_ms": since_ms}).first()
+        if found is None:
+            raise NoSuchTurn("response", id_)
+        items: list[Item] = orjson.loads(self._keyring.open(found[0], tenant, id_, TURN))["items"]
+        return items
+
+    def recall(self, tenant: str, id_: str, since_ms: int, most_bytes: int) -> Recalled:
+        """A response and all that it went on from.
+
+        Raises `NoSuchTurn` with the id that is missing, `StillRunning`, `TooLong`, `Unreadable`.
+        """
+        with self._db.read() as session:
+            chain = session.execute(_chain(tenant, id_, since_ms)).all()
+            _require_whole(chain, id_)
+            sealed = self._sealed(session, tenant, [turn.id for turn in chain])
+            parts: list[list[Item]] = []
+            length, unit = 0, None
+            for number, (written, document) in enumerate(sealed):  # newest first: what is too long is not read on
+                length += len(written) + len(document)
+                if length > most_bytes:
+                    raise TooLong(f"the turns before this one have more than {most_bytes} bytes")
+                own, answer = orjson.loads(written), orjson.loads(document)
+                parts.append([*own["items"], *answer["output"]])
+                unit = own["unit"] if number == 0 else unit
+        return Recalled([item for part in reversed(parts) for item in part], length, unit)
+
+    def kept(self, tenant: str | None = None) -> list[Kept]:
+        """How much is stored, by tenant."""
+        query = (
+            select(
+                _ROW.tenant,
+                func.count(),
+                func.sum(func.length(_ROW.turn) + func.length(_ROW.document)),
+                func.min(_ROW.created_at_ms),
+                func.max(_ROW.created_at_ms),
+            )
+            .group_by(_ROW.tenant)
+            .order_by(_ROW.tenant)
+        )
+        if tenant is not None:
+            query = query.where(_ROW.tenant == tenant)
+        with self._db.read() as session:
+            return [Kept(name, count, int(size), *when) for name, count, size, *when in session.execute(query)]
+
+    # Background runs
+
+    def going_on(self, worker: str) -> set[tuple[str, str]]:
+        """Tenant and id of what this worker makes in the background and nobody has cancelled or deleted."""
+        run = BackgroundRun
+        query = (
+            select(run.tenant, run.id)
+            .join(_ROW, and_(_ROW.tenant == run.tenant, _ROW.id == run.id))
+            .where(run.worker == worker, _ROW.status.in_(RUNNING))
+        )
+        with self._db.read() as session:
+            return {(tenant, id_) for tenant, id_ in session.execute(query)}
+
+    def give_up(self, live: Collection[str]) -> int:
+        """Let what ran on workers that do not live any more have failed; how many responses that are."""
+        run = BackgroundRun
+        with self._db.read() as session:
+            lost = session.execute(select(run.tenant, run.id).where(run.worker.not_in(live)).limit(1_000)).all()
+        if not lost:
+            return 0
+        names = [(tenant, id_) for tenant, id_ in lost]
+        with self._db.write() as session:
+            session.execute(
+                update(_ROW)
+                .where(tuple_(_ROW.tenant, _ROW.id).in_(names), _ROW.status.in_(RUNNING))
+                .values(status="failed")
+            )
+            session.execute(delete(run).where(tuple_(run.tenant, run.id).in_(names)))
+        return len(names)
+
+    def _row(self, turn: Turn) -> dict[str, Any]:
+        written = orjson.dumps({"items": turn.items, "unit": turn.unit})
+        return {
+            "tenant": turn.tenant,
+            "id": turn.id,
+            "key_id": turn.key_id,
+            "created_at_ms": turn.created_at_ms,
+            "status": turn.status,
+            "model": turn.model,
+            "background": turn.worker is not None,
+            "previous_id": turn.previous_id,
+            "conversation_id": turn.conversation_id,
+            "turn": self._keyring.seal(written, turn.tenant, turn.id, TURN),
+            "document": self._keyring.seal(turn.document, turn.tenant, turn.id, DOCUMENT),
+        }
+
+    def _add_to_conversations(self, session: Session, turns: Sequence[Turn]) -> None:
+        """What the turns said, when they are complete. A conversation that is gone by now is not missed."""
+        for turn in turns:
+            if turn.conversation_id is not None and turn.status not in RUNNING:
+                said = [*turn.items, *turn.output]
+                append(session, self._keyring, turn.tenant, turn.conversation_id, said, unit=turn.unit)
+
+    def _sealed(self, session: Session, tenant: str, ids: Sequence[str]) -> Iterator[tuple[bytes, bytes]]:
+        """Turn and document of each, opened one at a time, in this order."""
+        for begin in range(0, len(ids), 50):
+            some = ids[begin : begin + 50]
+            query = select(_ROW.id, _ROW.turn, _ROW.document).where(_ROW.tenant == tenant, _ROW.id.in_(some))
+            found = {id_: (turn, document) for id_, turn, document in session.execute(query)}
+            for id_ in some:
+                turn, document = found[id_]
+                yield self._keyring.open(turn, tenant, id_, TURN), self._keyring.open(document, tenant, id_, DOCUMENT)
+
+    def _shown(self, tenant: str, id_: str, status: str, sealed: bytes) -> bytes:
+        raw = self._keyring.open(sealed, tenant, id_, DOCUMENT)
+        document = orjson.loads(raw)
+        if document["status"] == status:
+            return raw
+        document["status"] = status
+        if status == "failed":
+            document["error"] = LOST
+        return orjson.dumps(document)
+
+
+def _of(tenant: str, id_: str, since_ms: int) -> tuple[Any, ...]:
+    return _ROW.tenant == tenant, _ROW.id == id_, _ROW.created_at_ms >= since_ms
+
+
+def _chain(tenant: str, id_: str, since_ms: int) -> Any:
+    """Id, previous id and status of a response and of those that it went on from, newest first."""
+    columns = (_ROW.id, _ROW.previous_id, _ROW.status)
+    chain = select(*columns, literal(0).label("back")).where(*_of(tenant, id_, since_ms)).cte("chain", recursive=True)
+    chain = chain.union_all(
+        select(*columns, chain.c.back + 1).where(
+            _ROW.tenant == tenant,
+            _ROW.id == chain.c.previous_id,
+            _ROW.created_at_ms >= since_ms,
+            chain.c.back < MOST_TURNS,
+        )
+    )
+    return select(chain).order_by(chain.c.back)
+
+
+def _require_whole(chain: Sequence[Any], id_: str) -> None:
+    if not chain:
+        raise NoSuchTurn("response", id_)
+    if len(chain) > MOST_TURNS:
+        raise TooLong(f"the conversation has more than {MOST_TURNS} turns")
+    if chain[-1].previous_id is not None:
+        raise NoSuchTurn("response", chain[-1].previous_id)
+    if chain[0].status in RUNNING:
+        raise StillRunning(f"response {id_} is {chain[0].status}")

@@ -1,0 +1,58 @@
+"""`switchyard responses`."""
+
+from __future__ import annotations
+
+import typer
+
+from registry.days import DAY_MS, when
+from switchyard.console import actor, print_done, print_json, print_table
+from switchyard.options import JsonFlag
+from switchyard.registry_access import open_registry
+
+responses = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Show and delete what is stored of tenants' Responses; change their key.",
+)
+
+
+@responses.command("list")
+def list_responses(
+    tenant: str | None = typer.Option(None, help="Only of this tenant."), json_output: bool = JsonFlag
+) -> None:
+    """Count stored responses, and the bytes that they take, by tenant."""
+    with open_registry() as registry:
+        if tenant is not None:
+            registry.tenants.get(tenant)
+        kept = registry.responses.kept(tenant)
+    if json_output:
+        print_json(kept)
+        return
+    print_table(
+        ("TENANT", "RESPONSES", "BYTES", "OLDEST", "NEWEST"),
+        ((one.tenant, one.responses, one.bytes, when(one.oldest_ms), when(one.newest_ms)) for one in kept),
+        empty="nothing is stored",
+    )
+
+
+@responses.command("delete")
+def delete_responses(
+    tenant: str = typer.Option(..., help="Whose they are."),
+    older_than_days: int = typer.Option(0, min=0, help="Only what is older; 0: all of it."),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Delete a tenant's stored responses and conversations, for good."""
+    from registry.db import now_ms
+
+    with open_registry() as registry:
+        before_ms = now_ms() - older_than_days * DAY_MS if older_than_days else None
+        deleted = registry.retention.delete(tenant, before_ms, actor=actor())
+    print_done({"tenant": tenant, "deleted": deleted}, f"deleted {deleted} of {tenant}", json_output)
+
+
+@responses.command("reseal")
+def reseal_responses(json_output: bool = JsonFlag) -> None:
+    """Encrypt anew, with the first key of SWITCHYARD_STORE_KEY, what was written with another one or without any."""
+    with open_registry() as registry:
+        changed = registry.retention.reseal()
+    print_done({"resealed": changed}, f"{changed} values were written anew; the others were as they are", json_output)
