@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from loadtest.fidelity.rules import served
 from loadtest.fidelity.shapes.chat import USER, chat
 from loadtest.fidelity.shapes.shape import Shape
 
@@ -56,6 +57,9 @@ def shapes(context: int) -> Sequence[Shape]:
         chat("the result of a call", ANSWERED, tools=both),
         chat("the results of two calls", [USER, two, *results], tools=both),
         chat("a result in a conversation without tools", ANSWERED),
-        chat("an empty list of tools", tools=[], tool_choice=None),
     ]  # fmt: skip
-    return [Shape(**one, needs=frozenset({"tools"} if one["body"].get("tools") else ())) for one in asked]
+    none = chat("an empty list of tools", tools=[])
+    return [
+        *(Shape(**one, needs=frozenset({"tools"} if one["body"].get("tools") else ())) for one in asked),
+        Shape(**none, differs=served("a list without tools is none; vLLM refuses it")),
+    ]
