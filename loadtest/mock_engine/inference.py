@@ -123,7 +123,11 @@ class _Answer:
         self.engine.stats.cached_tokens += cache.cached
 
     def _generate(self) -> list[Choice]:
-        job = self.job
+        job, said = self.job, self.job.said
+        if said is not None:
+            count, vocabulary = job.answer_tokens, self.serving.vocab_size
+            indexes = range(len(job.prompts) * job.n)
+            return [said.choice(index, count, job.finish_reason, vocabulary) for index in indexes]
         return [
             generate(
                 self.serving.who,

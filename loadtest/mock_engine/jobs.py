@@ -10,6 +10,7 @@ from typing import Any, Literal
 import orjson
 
 from loadtest.mock_engine.answers import Conversation, decode, render_chat, tokenize, words_of
+from loadtest.mock_engine.constrained import Said, said
 from loadtest.mock_engine.options import Options
 from loadtest.mock_engine.schemas import refuse_schemas
 from loadtest.mock_engine.values import refuse_values
@@ -51,6 +52,8 @@ class Job:
     """The one token that `allowed_token_ids` leaves; longer lists are ignored."""
     return_token_ids: bool
     cache_salt: str
+    said: Said | None
+    """The answer, where what was asked for decides it."""
     aborted: bool = False
     """The engine gives it up."""
 
@@ -81,6 +84,8 @@ class Job:
         """Why generation ends."""
         if self.aborted:
             return "abort"
+        if self.said is not None:
+            return self.said.ends if self.answer_tokens == len(self.said.words) else "length"
         return "stop" if self.answer_tokens < self.max_tokens else "length"
 
 
@@ -142,6 +147,7 @@ def parse_job(kind: Kind, body: dict[str, Any], request_id: str | None, options:
     max_tokens = _max_tokens(kind, body, prompts, options)
     refuse_schemas(body)
     refuse_values(body)
+    decided = said(body, calls_tools=options.tool_call_parser is not None)
     return Job(
         kind=kind,
         id=("chatcmpl-" if kind == "chat" else "cmpl-") + (request_id or uuid.uuid4().hex[:16]),
@@ -151,7 +157,7 @@ def parse_job(kind: Kind, body: dict[str, Any], request_id: str | None, options:
         echo_words=echo_words if body.get("echo") else (),
         n=_choices(body),
         max_tokens=max_tokens,
-        answer_tokens=_answer_tokens(body, max_tokens, options),
+        answer_tokens=min(max_tokens, len(decided.words)) if decided else _answer_tokens(body, max_tokens, options),
         stream=stream,
         include_usage=include_usage,
         continuous_usage=include_usage and bool(stream_options.get("continuous_usage_stats")),
@@ -162,6 +168,7 @@ def parse_job(kind: Kind, body: dict[str, Any], request_id: str | None, options:
         only_token=allowed[0] if len(allowed := body.get("allowed_token_ids") or []) == 1 else None,
         return_token_ids=bool(body.get("return_token_ids")),
         cache_salt=body.get("cache_salt") or "",
+        said=decided,
     )
 
 

@@ -63,7 +63,7 @@ class Options:
     api_key: str | None = None
     tool_call_parser: str | None = None
     """None is a vLLM without --enable-auto-tool-choice and --tool-call-parser: it refuses tools unless none may be
-    called. With one, answers are text all the same."""
+    called. With one, tools that must be called are, and those whose names the last message of a user has."""
     runtime_lora: bool = True
     """False is a vLLM without VLLM_ALLOW_RUNTIME_LORA_UPDATING: the load routes are absent."""
 

@@ -79,6 +79,7 @@ def _chat_choice(job: Job, serving: Serving, choice: Choice) -> Json:
             "audio": None,
             "function_call": None,
             "reasoning": None,
+            **(job.said.message(job.id, choice) if job.said is not None and job.said.calls else {}),
         },
         "logprobs": chat_logprobs(job, serving, choice, 0, len(choice.words)),
         "finish_reason": choice.finish_reason,
@@ -205,7 +206,11 @@ class StreamEvents:
         finish = choice.finish_reason if last else None
         body: Json = {"index": choice.index}
         if job.kind == "chat":
-            body["delta"] = {"content": choice.words[place]}
+            body["delta"] = (
+                job.said.delta(job.id, choice, place)
+                if job.said and job.said.calls
+                else {"content": choice.words[place]}
+            )
             body["logprobs"] = chat_logprobs(job, serving, choice, place, place + 1)
             body["finish_reason"] = finish
             if last:

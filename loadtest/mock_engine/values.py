@@ -20,6 +20,9 @@ def refuse_values(body: dict[str, Any]) -> None:
     for index, message in enumerate(body.get("messages") or ()):
         if not isinstance(message["role"], str):
             raise _invalid("string_type", f"messages.{index}.role", "Input should be a valid string")
+    if body.get("tools") == []:
+        text = "`tools` must not be an empty array. Either provide at least one tool or omit the field entirely."
+        raise _refused(text, "tools")
     wanted = body.get("response_format") or {}
     if wanted.get("type") == "json_schema" and wanted.get("json_schema") is None:
         text = "When response_format type is 'json_schema', the 'json_schema' field must be provided."
