@@ -208,6 +208,7 @@ class InferenceRequest:
     `conversation_id` and `user` are what the client says about whose request it is, for the unit of a split.
     `body_bytes` is how long the body was that the client sent.
     `assembled` says that the client gets in one piece what the engine is asked for as a stream.
+    `echo` is what its answer repeats of it, in the form that its dialect writes.
     `keeping` is of dialects that have state; `None` keeps nothing and goes on from nothing.
     """
 
@@ -225,6 +226,7 @@ class InferenceRequest:
     bounded_by_us: bool = False
     body_bytes: int = 0
     assembled: bool = False
+    echo: bytes = b""
     keeping: Keeping | None = None
 
     @property

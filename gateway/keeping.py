@@ -31,6 +31,8 @@ class Keeping:
     """The conversation that it is a turn of."""
     background: bool = False
     """Whether the answer is made while nobody waits for it."""
+    instructions: str | None = None
+    """What the model is told before all turns, this time."""
     unit: str | None = None
     """What the turn that began it all has in a split; known when earlier turns were recalled."""
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from gateway.api.dialects.cost import cost_of
 from gateway.api.dialects.dialect import Dialect
 from gateway.api.dialects.engine_events import BROKEN_OFF, DONE, EVENT_END, good_events
 from gateway.api.fields.caps import Caps
@@ -20,7 +21,6 @@ from gateway.api.fields.needs import needs_of
 from gateway.api.fields.settled import settle
 from gateway.errors import ApiError
 from gateway.handoffs import Admitted, EngineBroke, EngineCount, InferenceRequest, ShownUsage
-from registry.money import cost_nano, nano_to_dollars
 
 USAGE_BEGINS = b',"usage":{'
 USAGE = re.compile(rb',"usage":(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
@@ -156,12 +156,4 @@ class GenerationReader:
         if found is None:
             raise EngineBroke("the engine's count of tokens cannot be understood")
         end = found.end() - 1
-        return b'%b,"cost":%b%b' % (data[:end], self._cost(), data[end:])
-
-    def _cost(self) -> bytes:
-        price = self._admitted.bill.price
-        if price is None:
-            return b"null"
-        count = self._count
-        nano = cost_nano(count.prompt_tokens or 0, count.cached_tokens or 0, count.completion_tokens or 0, price)
-        return nano_to_dollars(nano).encode()
+        return b'%b,"cost":%b%b' % (data[:end], cost_of(self._admitted, self._count), data[end:])

@@ -19,6 +19,9 @@ from gateway.api.fields.needs import needs_of
 from gateway.api.fields.settled import settle
 from gateway.errors import ApiError, BadRequest
 from gateway.handoffs import Endpoint, InferenceRequest
+from gateway.keeping import Keeping
+
+_OF_CHATS = Chat.forwarded.keys() | {"stream_interval"}
 
 
 class Translated(Dialect):
@@ -36,8 +39,8 @@ class Translated(Dialect):
 
     @property
     def engine_fields(self) -> Set[str]:
-        """A chat's."""
-        return Chat.forwarded.keys()
+        """A chat's, and in what pieces it is to come."""
+        return _OF_CHATS
 
     @abstractmethod
     def chat(self, given: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,6 +55,14 @@ class Translated(Dialect):
     @abstractmethod
     def user(self, given: Mapping[str, Any]) -> str | None:
         """What the client calls its own user."""
+
+    def echo(self, given: Mapping[str, Any]) -> bytes:
+        """What the answer repeats of a checked body; of dialects whose answers do."""
+        return b""
+
+    def keeping(self, given: Mapping[str, Any]) -> Keeping | None:
+        """What a checked body says of state; of dialects that have it."""
+        return None
 
     def parse(self, raw: bytes, *, caps: Caps, allow_unknown: bool) -> InferenceRequest:
         """The checked request of a body. Raises what `parse_request` raises, in the client's terms."""
@@ -83,7 +94,10 @@ class Translated(Dialect):
             self.user(given),
             needs=needs_of(chat),
             body_bytes=body_bytes,
+            shows_cost=bool((given.get("usage") or {}).get("include")),
             assembled=not stream,
+            echo=self.echo(given),
+            keeping=self.keeping(given),
         )
 
     def _hold_together(self, chat: Mapping[str, Any], caps: Caps) -> None:

@@ -43,7 +43,7 @@ _READ_OF_OTHERS = _COMMON | frozenset(_OTHER_FORMS)
 _NAME = text(256, least_chars=1)
 _TEXT = text(2**31)  # bounded by the body
 _PART_KEYS = frozenset({"type", "text", "refusal"})
-_MEDIA = frozenset(
+MEDIA = frozenset(
     {
         *("image_url", "input_image", "image_pil", "image_embeds", "audio_url", "input_audio", "audio_embeds"),
         *("video_url", "video_embeds", "prompt_embeds", "file", "uuid"),
@@ -188,7 +188,7 @@ def _part(role: str, part: Any, param: str, caps: Caps, has_calls: bool) -> dict
             code="unsupported_value",
         )
     unknown = _unknown(caps, role == "assistant")
-    kept = keyed(part, param, _PART_KEYS, dropped=replayed.IN_PART - _MEDIA, unknown=unknown, never=_MEDIA)
+    kept = keyed(part, param, _PART_KEYS, dropped=replayed.IN_PART - MEDIA, unknown=unknown, never=MEDIA)
     said = {"type": kind, kind: _TEXT(kept.get(kind), f"{param}.{kind}", caps)}
     return said | _unread(kept, _PART_KEYS, param, caps)
 
@@ -217,14 +217,14 @@ def _tool_call(call: Any, param: str, caps: Caps) -> dict[str, Any]:
         "type": "function",
         "function": {
             "name": _NAME(function.get("name"), f"{path}.name", caps),
-            "arguments": _arguments(function.get("arguments", "{}"), f"{path}.arguments", caps),
+            "arguments": arguments(function.get("arguments", "{}"), f"{path}.arguments", caps),
             **_unread(function, _FUNCTION_KEYS, path, caps),
         },
         **_unread(kept, _CALL_KEYS, param, caps),
     }
 
 
-def _arguments(value: Any, param: str, caps: Caps) -> str:
+def arguments(value: Any, param: str, caps: Caps) -> str:
     """JSON in a string, as the model wrote it. The engine parses it recursively, so its depth is bounded here;
     text that is no JSON is the engine's to forgive, as long as it cannot be deep."""
     checked: str = _TEXT(value, param, caps)

@@ -81,7 +81,7 @@ HINTS: dict[str, Check] = {
     "user": text(512),
     "safety_identifier": text(512),
     "store": flag,
-    "service_tier": one_of("auto", "default", "flex", "scale", "priority", "fast"),
+    "service_tier": one_of("auto", "default", "flex", "scale", "priority", "fast", "ultrafast"),
     "prompt_cache_key": text(1_024),
     "prompt_cache_retention": one_of("in_memory", "in-memory", "24h"),
     "prompt_cache_options": anything,

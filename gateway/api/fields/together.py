@@ -138,7 +138,8 @@ def _whole_only(given: Given, caps: Caps) -> None:
         )
 
 
-def _only_in_a_stream(given: Given, caps: Caps) -> None:
+def only_in_a_stream(given: Given, caps: Caps) -> None:
+    """What changes a stream needs one."""
     asked = [key for key, item in given["stream_options"].items() if item]
     if asked and not given.get("stream"):
         raise _refuse(f"'stream_options' ({', '.join(asked)}) needs 'stream' to be true.", "stream_options")
@@ -194,7 +195,7 @@ def no_new_turn(given: Given, caps: Caps) -> None:
 
 
 SHARED: list[tuple[str, Rule]] = [
-    ("stream_options", _only_in_a_stream),
+    ("stream_options", only_in_a_stream),
     ("echo", _prompt_not_too_long_to_score("echo")),
     ("prompt_logprobs", _prompt_not_too_long_to_score("prompt_logprobs")),
     ("prompt_logprobs", _whole_only),

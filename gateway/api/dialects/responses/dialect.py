@@ -1,0 +1,126 @@
+"""OpenAI's Responses: where, and what becomes of a request."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import orjson
+
+from gateway.api.dialects.responses.document import Document, echo_of
+from gateway.api.dialects.responses.fields import FORWARDED, NOT_FORWARDED, REFUSED
+from gateway.api.dialects.responses.output import Events
+from gateway.api.dialects.responses.reader import ResponseReader, error_event
+from gateway.api.dialects.responses.rules import RULES
+from gateway.api.dialects.responses.translation import chat_of, messages_of
+from gateway.api.dialects.translated import Translated
+from gateway.api.request_ids import new_id
+from gateway.errors import ApiError
+from gateway.handoffs import Admitted, EngineCount, InferenceRequest
+from gateway.keeping import Answered, Item, Keeping, Status
+
+_OF_CHATS = re.compile(r"(?<=\])\.function\b|(?<=^tool_choice)\.function\b")
+"""What stands around a function in a chat, and not here."""
+_PREFIXES = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "reasoning": "rs"}
+"""Of ids, by the types of items."""
+
+
+class Responses(Translated):
+    """A response to an input, whole or as a stream of events."""
+
+    name = "responses"
+    path = "/v1/responses"
+    summary = "OpenAI's responses, streamed or not"
+    required = ("input",)
+    forwarded = FORWARDED
+    not_forwarded = NOT_FORWARDED
+    refused = REFUSED
+    rules = RULES
+    public_fields = MappingProxyType(
+        {
+            "messages": "input",
+            "max_completion_tokens": "max_output_tokens",
+            "max_tokens": "max_output_tokens",
+            "response_format": "text.format",
+            "response_format.json_schema": "text.format",
+            "reasoning_effort": "reasoning.effort",
+            "logprobs": "include",
+            "continue_final_message": "input",
+        }
+    )
+
+    def chat(self, given: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
+        """Without earlier turns."""
+        return chat_of(given, body)
+
+    def conversation(self, given: Mapping[str, Any]) -> str | None:
+        """What the metadata calls it, as in chats; else a conversation that is kept here."""
+        named: str | None = (given.get("metadata") or {}).get("conversation_id")
+        return named or given.get("conversation")
+
+    def user(self, given: Mapping[str, Any]) -> str | None:
+        """As in chats."""
+        return given.get("safety_identifier") or given.get("user")
+
+    def echo(self, given: Mapping[str, Any]) -> bytes:
+        """Most of the request."""
+        return echo_of(given, store=_stores(given))
+
+    def keeping(self, given: Mapping[str, Any]) -> Keeping | None:
+        """OpenAI keeps what is not asked not to be kept."""
+        store, previous_id, conversation = _stores(given), given.get("previous_response_id"), given.get("conversation")
+        if not store and previous_id is None and conversation is None:
+            return None
+        return Keeping(
+            store,
+            [_listed(item) for item in given["input"]],
+            int(time.time()),
+            previous_id,
+            conversation,
+            bool(given.get("background")),
+            given.get("instructions"),
+        )
+
+    def continued(self, request: InferenceRequest, earlier: Sequence[Item]) -> InferenceRequest:
+        """The chat of all turns; the instructions of earlier ones hold no longer, as OpenAI has it."""
+        keeping = request.keeping
+        assert keeping is not None
+        messages = messages_of(keeping.instructions, [*earlier, *keeping.items])
+        body_bytes = request.body_bytes + len(orjson.dumps(list(earlier)))
+        return replace(request, body={**request.body, "messages": messages}, body_bytes=body_bytes)
+
+    def without_output(self, admitted: Admitted, status: Status, error: ApiError | None) -> Answered:
+        """With the error, if there is one."""
+        document = Document(admitted)
+        written = document.unfinished(status) if error is None else document.failed(error, b"[]")
+        return Answered(document.id, status, [], written)
+
+    def reader(self, admitted: Admitted, count: EngineCount) -> ResponseReader:
+        """Of events or of a document."""
+        return ResponseReader(admitted, count)
+
+    def public_field(self, field: str) -> str:
+        """A tool is a function here, and does not have one."""
+        return super().public_field(_OF_CHATS.sub("", field))
+
+    def error_event(self, error: ApiError) -> bytes:
+        """As a reader says it that has said nothing."""
+        return error_event(error.in_terms_of(self.public_field), Events())
+
+
+def _stores(given: Mapping[str, Any]) -> bool:
+    return given.get("store") is not False
+
+
+def _listed(item: Item) -> Item:
+    """An item of the input as it is kept."""
+    kind = item["type"]
+    kept = {"id": f"{_PREFIXES[kind]}_{new_id()}", "status": "completed", **item}
+    if isinstance(kept.get("content"), str):
+        part = "output_text" if kept["role"] == "assistant" else "input_text"
+        kept["content"] = [{"type": part, "text": kept["content"]}]
+    return kept

@@ -1,0 +1,203 @@
+"""The items of an answer as they come into being, and the events that tell of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Literal
+
+import orjson
+
+Ended = Literal["completed", "incomplete"]
+
+
+class Events:
+    """Numbers the events of one stream."""
+
+    __slots__ = ("_number",)
+
+    def __init__(self) -> None:
+        self._number = 0
+
+    def event(self, kind: bytes, fields: bytes) -> bytes:
+        """One event with these fields, of a JSON object without its braces."""
+        number = self._number
+        self._number = number + 1
+        return b'event: %b\ndata: {"type":"%b","sequence_number":%d,%b}\n\n' % (kind, kind, number, fields)
+
+
+class OutputItem(ABC):
+    """One item of an answer. Its methods return the events of what they do."""
+
+    __slots__ = ("_at", "_events", "_index", "_pieces", "id")
+    prefix: str
+    """Of its id."""
+
+    def __init__(self, events: Events, request_id: str, index: int) -> None:
+        self._events = events
+        self._index = index
+        self._pieces: list[str] = []
+        self.id = f"{self.prefix}_{request_id}{index:02x}"
+        self._at = b'"item_id":"%b","output_index":%d' % (self.id.encode(), index)
+
+    @abstractmethod
+    def as_dict(self, status: str) -> dict[str, Any]:
+        """As it stands in a response."""
+
+    def _item(self, kind: bytes, status: str) -> bytes:
+        fields = b'"output_index":%d,"item":%b' % (self._index, orjson.dumps(self.as_dict(status)))
+        return self._events.event(b"response.output_item.%b" % kind, fields)
+
+
+class _Part(OutputItem):
+    """An item with one part of text."""
+
+    __slots__ = ()
+    kind: bytes
+    """What its events are called."""
+
+    def __init__(self, events: Events, request_id: str, index: int) -> None:
+        super().__init__(events, request_id, index)
+        self._at += b',"content_index":0'
+
+    @abstractmethod
+    def part(self) -> dict[str, Any]:
+        """The part as far as it came."""
+
+    def begin(self) -> bytes:
+        """It is there."""
+        return self._item(b"added", "in_progress") + self._part(b"added")
+
+    def _part(self, kind: bytes) -> bytes:
+        fields = b'%b,"part":%b' % (self._at, orjson.dumps(self.part()))
+        return self._events.event(b"response.content_part.%b" % kind, fields)
+
+    def end(self, status: Ended) -> bytes:
+        """It is whole, or no more of it comes."""
+        fields = b'%b,"text":%b%b' % (self._at, orjson.dumps("".join(self._pieces)), self._more())
+        told = self._events.event(b"response.%b.done" % self.kind, fields)
+        return told + self._part(b"done") + self._item(b"done", status)
+
+    def _more(self) -> bytes:
+        return b""
+
+
+class Message(_Part):
+    """What the model says."""
+
+    __slots__ = ("_logprobs",)
+    prefix = "msg"
+    kind = b"output_text"
+
+    def __init__(self, events: Events, request_id: str, index: int) -> None:
+        super().__init__(events, request_id, index)
+        self._logprobs: list[dict[str, Any]] = []
+
+    def add(self, text: str, logprobs: list[dict[str, Any]]) -> bytes:
+        """Some more text, and the log-probabilities of its tokens as chats have them."""
+        self._pieces.append(text)
+        scores = b"[]"
+        if logprobs:
+            self._logprobs += logprobs
+            scores = orjson.dumps(_scores(logprobs))
+        fields = b'%b,"delta":%b,"logprobs":%b' % (self._at, orjson.dumps(text), scores)
+        return self._events.event(b"response.output_text.delta", fields)
+
+    def part(self) -> dict[str, Any]:
+        """The text so far."""
+        return {
+            "type": "output_text",
+            "annotations": [],
+            "logprobs": self._logprobs,
+            "text": "".join(self._pieces),
+        }
+
+    def as_dict(self, status: str) -> dict[str, Any]:
+        """With its part, once that is there."""
+        content = [self.part()] if status != "in_progress" else []
+        return {"id": self.id, "type": "message", "status": status, "content": content, "role": "assistant"}
+
+    def _more(self) -> bytes:
+        return b',"logprobs":%b' % orjson.dumps(_scores(self._logprobs))
+
+
+def _scores(logprobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As events have them, which is without bytes."""
+    return [
+        {
+            "token": one["token"],
+            "logprob": one["logprob"],
+            "top_logprobs": [
+                {"token": other["token"], "logprob": other["logprob"]} for other in one.get("top_logprobs") or ()
+            ],
+        }
+        for one in logprobs
+    ]
+
+
+class Reasoning(_Part):
+    """What the model thinks."""
+
+    __slots__ = ()
+    prefix = "rs"
+    kind = b"reasoning_text"
+
+    def add(self, text: str) -> bytes:
+        """Some more thoughts."""
+        self._pieces.append(text)
+        return self._events.event(b"response.reasoning_text.delta", b'%b,"delta":%b' % (self._at, orjson.dumps(text)))
+
+    def part(self) -> dict[str, Any]:
+        """The text so far."""
+        return {"type": "reasoning_text", "text": "".join(self._pieces)}
+
+    def as_dict(self, status: str) -> dict[str, Any]:
+        """With its part, once that is there."""
+        content = [self.part()] if status != "in_progress" else []
+        return {"id": self.id, "type": "reasoning", "status": status, "summary": [], "content": content}
+
+
+class FunctionCall(OutputItem):
+    """A call of one of the client's functions."""
+
+    __slots__ = ("_name", "call_id", "number")
+    prefix = "fc"
+
+    def __init__(
+        self, events: Events, request_id: str, index: int, *, number: int, call_id: str | None, name: str
+    ) -> None:
+        """`number` is which of the answer's calls it is, as the engine counts them."""
+        super().__init__(events, request_id, index)
+        self.number = number
+        self.call_id = call_id or f"call_{request_id}{index:02x}"
+        self._name = name
+
+    def begin(self) -> bytes:
+        """It is there."""
+        return self._item(b"added", "in_progress")
+
+    def add(self, arguments: str) -> bytes:
+        """Some more of its arguments."""
+        self._pieces.append(arguments)
+        fields = b'%b,"delta":%b' % (self._at, orjson.dumps(arguments))
+        return self._events.event(b"response.function_call_arguments.delta", fields)
+
+    def end(self, status: Ended) -> bytes:
+        """It is whole, or no more of it comes."""
+        fields = b'%b,"name":%b,"arguments":%b' % (
+            self._at,
+            orjson.dumps(self._name),
+            orjson.dumps("".join(self._pieces)),
+        )
+        told = self._events.event(b"response.function_call_arguments.done", fields)
+        return told + self._item(b"done", status)
+
+    def as_dict(self, status: str) -> dict[str, Any]:
+        """With its arguments, once they are there."""
+        return {
+            "id": self.id,
+            "type": "function_call",
+            "status": status,
+            "arguments": "".join(self._pieces) if status != "in_progress" else "",
+            "call_id": self.call_id,
+            "name": self._name,
+        }
