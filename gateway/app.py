@@ -105,10 +105,10 @@ class Gateway:
         elif scope["method"] != "POST":
             refusal = MethodNotAllowed(f"{scope['method']} {scope['path']}: it takes POST only.", code="unknown_url")
             refusal.headers = ((b"allow", b"POST"),)
-            await Respond(send, dialect, began_s=0, headers=ids.headers).fail(refusal)
+            await Respond(send, dialect, began_s=0, ids=ids).fail(refusal)
         elif self.house is None:
             starting = Overloaded("The gateway is starting.", retry_after_s=1)
-            await Respond(send, dialect, began_s=0, headers=ids.headers).fail(starting)
+            await Respond(send, dialect, began_s=0, ids=ids).fail(starting)
         else:
             await answer(scope, receive, send, dialect, self.house, ids)
 

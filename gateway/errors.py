@@ -47,6 +47,8 @@ class ApiError(Exception):
     """Of a refusal by limits: the limit's name, because `code` stands for several."""
     model: str | None = None
     """Of a refusal of a body: the model that it names, at most 256 characters."""
+    request_id: str | None = None
+    """Of the request that it answers; known when it is answered."""
     in_client_terms = False
     """Whether fields are called as the client calls them; else as the engine does."""
     disputable = False

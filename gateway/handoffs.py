@@ -103,8 +103,9 @@ class AnswerReader(Protocol):
     engine's count of tokens in. What it cannot understand is an `EngineBroke`.
     """
 
-    complete: bool
-    """Whether the end of a stream came."""
+    @property
+    def complete(self) -> bool:
+        """Whether the end of a stream came."""
 
     def document(self, data: bytes) -> bytes:
         """A whole answer in one piece."""
@@ -137,6 +138,10 @@ class Dialect(Protocol):
     @property
     def uses_tokens(self) -> bool:
         """Whether its requests use tokens; the others are booked at none."""
+
+    @property
+    def request_id_header(self) -> bytes | None:
+        """Where its clients look for the request's id, beside `x-request-id`."""
 
     @property
     def default_output_tokens(self) -> int | None:

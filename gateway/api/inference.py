@@ -32,7 +32,7 @@ async def answer(
 ) -> None:
     """Serve one request from its first byte to its last, whatever happens."""
     began_s = time.perf_counter()
-    respond = Respond(send, dialect, began_s=began_s, headers=ids.headers)
+    respond = Respond(send, dialect, began_s=began_s, ids=ids)
     house.metrics.in_flight.inc()
     settings = house.settings
     bounds = BodyBounds(house.caps.max_body_bytes, settings.body_timeout_s, settings.body_min_bytes_per_s)

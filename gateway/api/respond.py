@@ -7,6 +7,7 @@ import logging
 import time
 
 from gateway.api.asgi import Send
+from gateway.api.request_ids import RequestIds
 from gateway.errors import ApiError, Headers
 from gateway.handoffs import AnswerReader, Arm, Booked, Dialect, InferenceRequest, Principal
 
@@ -25,11 +26,14 @@ class Respond:
     on record. Until a chunk was relayed, another engine may begin anew.
     """
 
-    def __init__(self, send: Send, dialect: Dialect, *, began_s: float, headers: Headers = ()) -> None:
-        """`headers` are of every answer; `began_s` is `time.perf_counter()` when the request came."""
+    def __init__(self, send: Send, dialect: Dialect, *, began_s: float, ids: RequestIds) -> None:
+        """`ids` are told in every answer; `began_s` is `time.perf_counter()` when the request came."""
         self._send = send
         self._dialect = dialect
-        self._headers = [*headers]
+        self._ids = ids
+        self._headers = [*ids.headers]
+        if dialect.request_id_header is not None:
+            self._headers.append((dialect.request_id_header, ids.own.encode()))
         self._held: list[bytes] = []
         self._began_s = began_s
         self.spoke_s = 0.0
@@ -148,6 +152,7 @@ class Respond:
     async def fail(self, error: ApiError) -> None:
         """The error as a JSON answer, or as the last event of a stream that has begun."""
         self.error = error
+        error.request_id = self._ids.own
         await self.stop_pings()
         if self.started:
             said = self._dialect.error_event(error) if self._reader is None else self._reader.failed(error)

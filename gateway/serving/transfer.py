@@ -31,4 +31,4 @@ async def refuse_coding(scope: Any, receive: Any, send: Any) -> None:
     )
     error.headers = ((b"connection", b"close"),)
     dialect = BY_PATH.get(canonical(scope["path"]), DIALECTS["chat"])  # other places answer in OpenAI's form too
-    await Respond(send, dialect, began_s=0, headers=RequestIds(scope["headers"]).headers).fail(error)
+    await Respond(send, dialect, began_s=0, ids=RequestIds(scope["headers"])).fail(error)

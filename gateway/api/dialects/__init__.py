@@ -12,11 +12,21 @@ from gateway.api.dialects.chat import Chat
 from gateway.api.dialects.completions import Completions
 from gateway.api.dialects.detokenize import Detokenize
 from gateway.api.dialects.dialect import Dialect
+from gateway.api.dialects.messages.dialect import CountTokens, Messages
 from gateway.api.dialects.responses.dialect import Responses
 from gateway.api.dialects.tokenize import Tokenize
 
 DIALECTS: Mapping[str, Dialect] = {
-    one.name: one for one in (Chat(), Completions(), Responses(), Tokenize(), Detokenize())
+    one.name: one
+    for one in (
+        Chat(),
+        Completions(),
+        Responses(),
+        Messages(),
+        CountTokens(),
+        Tokenize(),
+        Detokenize(),
+    )
 }
 """By name."""
 BY_PATH: Mapping[str, Dialect] = {one.path: one for one in DIALECTS.values()}

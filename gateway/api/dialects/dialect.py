@@ -40,6 +40,8 @@ class Dialect(ABC):
     """Whether its requests use tokens; the others are booked at none, and only requests are counted of them."""
     default_output_tokens: int | None = None
     """What bounds an answer whose request names no bound; `None`: nothing."""
+    request_id_header: bytes | None = None
+    """Where its clients look for the request's id, beside `x-request-id`."""
     question: Mapping[str, Any] | None = None
     """A body without a model that no engine has a reason to refuse, to find out whether one answers; `None` where that
     says nothing that another dialect's does not.

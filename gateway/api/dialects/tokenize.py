@@ -17,6 +17,8 @@ from gateway.handoffs import InferenceRequest
 
 MOST_CHARS = 4_194_304
 """Of a text; the bytes of a body bound it first."""
+_TAKEN = ("tools", "add_generation_prompt", "continue_final_message", "add_special_tokens")
+"""Fields of a chat request that `/tokenize` takes as they are."""
 _OF_CHATS = ("tools", "add_generation_prompt", "continue_final_message", "chat_template_kwargs")
 
 
@@ -30,6 +32,24 @@ def renamed_thoughts(message: dict[str, Any]) -> dict[str, Any]:
     if kept.get("reasoning") is None:
         kept["reasoning"] = message["reasoning_content"]
     return kept
+
+
+def of_chat(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What counts the tokens of a checked chat. `/tokenize` takes fewer fields: what else is said is given to it in the
+    form that it has in the template. Without a model's name: an adapter may be unloaded meanwhile, and all are
+    tokenised alike.
+    """
+    asked = {name: body[name] for name in _TAKEN if name in body}
+    asked["messages"] = [renamed_thoughts(message) for message in body["messages"]]
+    variables = dict(body.get("chat_template_kwargs") or {})
+    if body.get("documents") is not None:
+        variables["documents"] = body["documents"]
+    if (effort := body.get("reasoning_effort")) is not None:
+        variables.setdefault("enable_thinking", effort != "none")
+        variables["reasoning_effort"] = effort
+    if variables:
+        asked["chat_template_kwargs"] = variables
+    return asked
 
 
 def _one_of_them(given: Given, caps: Caps) -> None:

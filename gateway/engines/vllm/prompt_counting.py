@@ -13,13 +13,11 @@ from typing import Any
 
 import orjson
 
-from gateway.api.dialects.tokenize import renamed_thoughts
+from gateway.api.dialects.tokenize import of_chat
 from gateway.engines.connection import EngineClient
 from gateway.engines.kind import Questions
 from gateway.engines.vllm.paths import INFERENCE_PATHS
 
-_TAKEN = ("tools", "add_generation_prompt", "continue_final_message", "add_special_tokens")
-"""Fields of a chat request that `/tokenize` takes as they are."""
 _TRIED_TOOL = {
     "type": "function",
     "function": {"name": "look_up", "parameters": {"type": "object", "properties": {"word": {"type": "string"}}}},
@@ -40,28 +38,13 @@ def questions(body: Mapping[str, Any], understood: Set[str]) -> Questions | None
     if body.keys() - understood or "suffix" in body:
         return None
     if "messages" in body:
-        return Questions(0, [orjson.dumps(_of_chat(body))])
+        return Questions(0, [orjson.dumps(of_chat(body))])
     prompt = body["prompt"]
     prompts = prompt if isinstance(prompt, list) and not isinstance(prompt[0], int) else [prompt]
     extra = {"add_special_tokens": body["add_special_tokens"]} if "add_special_tokens" in body else {}
     texts = [one for one in prompts if isinstance(one, str)]
     known = sum(len(one) for one in prompts if not isinstance(one, str))
     return Questions(known, [orjson.dumps({"prompt": one, **extra}) for one in texts])
-
-
-def _of_chat(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Without a model's name: an adapter may be unloaded meanwhile, and all are tokenised alike."""
-    asked = {name: body[name] for name in _TAKEN if name in body}
-    asked["messages"] = [renamed_thoughts(message) for message in body["messages"]]
-    variables = dict(body.get("chat_template_kwargs") or {})
-    if body.get("documents") is not None:
-        variables["documents"] = body["documents"]
-    if (effort := body.get("reasoning_effort")) is not None:
-        variables.setdefault("enable_thinking", effort != "none")
-        variables["reasoning_effort"] = effort
-    if variables:
-        asked["chat_template_kwargs"] = variables
-    return asked
 
 
 async def count(client: EngineClient, body: bytes, timeout_s: float) -> int | None:
