@@ -97,7 +97,7 @@ class Gateway:
         if self._cors.on and scope["path"].startswith(TENANT_ROUTES):
             if await self._cors.answer_preflight(scope, send):
                 return
-            send = self._cors.told(scope, send)
+            send = self._cors.with_headers_for(scope, send)
         if dialect is None:
             if scope["method"] == "HEAD":  # the server sends the head of whatever is answered
                 scope["method"] = "GET"
@@ -172,7 +172,7 @@ class Gateway:
                     async with borrowing(limits, settings, journal.writer, worker):
                         yield
             finally:
-                await house.refused.tell()
+                await house.refused.flush()
                 worker.close()
                 house.desk.close()
                 house.requests.close()

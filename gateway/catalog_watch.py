@@ -104,7 +104,7 @@ class CatalogWatch:
         due = time.monotonic() - self._reported_s >= self._lease_s / REPORTS_A_LEASE
         news = self.current.revision != self._reported_revision
         if self._worker_id is not None and self._report is None and (due or news):
-            self._report = asyncio.create_task(self._tell(self._worker_id, self.current.revision))
+            self._report = asyncio.create_task(self._acknowledge(self._worker_id, self.current.revision))
 
     async def _read_patiently(self) -> tuple[float, Catalog]:
         """When the read began, and the newest catalog. While the database hangs and we do not, it is away."""
@@ -124,7 +124,7 @@ class CatalogWatch:
             self._confirmed_s = at_s
         self._note_locked(at_s)
 
-    async def _tell(self, worker_id: str, revision: int) -> None:
+    async def _acknowledge(self, worker_id: str, revision: int) -> None:
         """Acknowledge a revision, and so renew the lease. A database that cannot be written to holds up no reading."""
         self._reported_s = time.monotonic()
         try:

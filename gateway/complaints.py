@@ -16,14 +16,14 @@ class Complaint:
     ) -> None:
         self._log, self._every_s, self._clock_s = log, every_s, clock_s
         self._said_s = -math.inf
-        self._unsaid = 0
+        self._suppressed = 0
 
-    def say(self, what: str, error: Exception) -> None:
+    def report(self, what: str, error: Exception) -> None:
         """It is due again."""
         now_s = self._clock_s()
         if now_s - self._said_s < self._every_s:
-            self._unsaid += 1
+            self._suppressed += 1
             return
-        more = f" (and {self._unsaid} times since this was said last)" if self._unsaid else ""
+        more = f" (and {self._suppressed} times since this was said last)" if self._suppressed else ""
         self._log.error("%s: %s%s", what, error, more)
-        self._said_s, self._unsaid = now_s, 0
+        self._said_s, self._suppressed = now_s, 0

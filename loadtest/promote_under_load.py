@@ -36,7 +36,7 @@ PAUSE_AFTER_FAILURE_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class RequestTiming:
     """One request. Times are seconds on one clock; `version` is None when no whole answer came."""
 
     started: float
@@ -55,7 +55,7 @@ class Window:
     status: int
     output: str
 
-    def phase(self, record: Record) -> str:
+    def phase(self, record: RequestTiming) -> str:
         """before, during or after."""
         if record.ended < self.opened:
             return "before"
@@ -113,7 +113,7 @@ def _events(body: bytes) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines[:-1]]
 
 
-async def ask_until(load: Load, client: Client, first: int, stop: asyncio.Event, into: list[Record]) -> None:
+async def ask_until(load: Load, client: Client, first: int, stop: asyncio.Event, into: list[RequestTiming]) -> None:
     """One worker: request after request until `stop` is set; the one in flight is finished."""
     turn = first
     while not stop.is_set():
@@ -125,7 +125,7 @@ async def ask_until(load: Load, client: Client, first: int, stop: asyncio.Event,
         except (OSError, ValueError, KeyError) as error:
             failure = f"{type(error).__name__}: {error}"[:300]
             await asyncio.sleep(PAUSE_AFTER_FAILURE_S)
-        into.append(Record(started, perf_counter(), kind, version, failure))
+        into.append(RequestTiming(started, perf_counter(), kind, version, failure))
         turn += 1
 
 
@@ -144,9 +144,9 @@ async def run_command(command: Sequence[str]) -> Window:
     return Window(opened, perf_counter(), process.returncode, output.decode(errors="replace")[-2_000:])
 
 
-async def promote_under_load(load: Load, command: Sequence[str]) -> tuple[list[Record], Window]:
+async def promote_under_load(load: Load, command: Sequence[str]) -> tuple[list[RequestTiming], Window]:
     """Load, command, load; every record and the command's window."""
-    records: list[Record] = []
+    records: list[RequestTiming] = []
     stop = asyncio.Event()
     async with Client(load.url, load.key) as client:
         workers = [
@@ -162,7 +162,7 @@ async def promote_under_load(load: Load, command: Sequence[str]) -> tuple[list[R
     return records, window
 
 
-def fault(record: Record, window: Window, old: str, new: str) -> str | None:
+def fault(record: RequestTiming, window: Window, old: str, new: str) -> str | None:
     """Why a record is wrong, or None."""
     if record.failure is not None:
         return record.failure
@@ -173,7 +173,7 @@ def fault(record: Record, window: Window, old: str, new: str) -> str | None:
     return f"{phase} the command, answered by {record.version!r} instead of {' or '.join(sorted(allowed))}"
 
 
-def report(records: Sequence[Record], window: Window, old: str, new: str) -> dict[str, Any]:
+def report(records: Sequence[RequestTiming], window: Window, old: str, new: str) -> dict[str, Any]:
     """The JSON document: counts per phase and version, failures, latency, and whether it passed."""
     faults = Counter(text for record in records if (text := fault(record, window, old, new)))
     phases: dict[str, Counter[str]] = {phase: Counter() for phase in ("before", "during", "after")}

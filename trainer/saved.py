@@ -23,7 +23,7 @@ DECIDES_LATER = {"heldout", "max_seen_share"}
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class SavedTraining:
     """What a training cost, and the digest of everything that decided its weights."""
 
     made_of: str
@@ -70,14 +70,14 @@ def _write(trained: Trained, folder: Path, digest: str) -> None:
     for name in (EFFECT_PROOF_FILE, RECORD_FILE):  # one that lies there is of another adapter
         (folder / name).unlink(missing_ok=True)
     save_adapter(trained, folder)
-    record = Record(digest, trained.steps, trained.seconds, trained.train_loss, trained.trained_tokens)
+    record = SavedTraining(digest, trained.steps, trained.seconds, trained.train_loss, trained.trained_tokens)
     (folder / RECORD_FILE).write_text(json.dumps(asdict(record), indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def load(base: LoadedBase, folder: Path, digest: str) -> Trained:
     """What `save` wrote. Raises RecipeError when it is of another recipe, BaseModelError when it does not load."""
     try:
-        record = Record(**json.loads((folder / RECORD_FILE).read_bytes()))
+        record = SavedTraining(**json.loads((folder / RECORD_FILE).read_bytes()))
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise RecipeError(f"{folder} holds no adapter that `switchyard train` saved ({error})") from error
     if record.made_of != digest:

@@ -33,7 +33,7 @@ class Cors:
         self._any = ANY_ORIGIN in origins
         self._origins = frozenset(origin.encode() for origin in origins)
 
-    def told(self, scope: dict[str, Any], send: Send) -> Send:
+    def with_headers_for(self, scope: dict[str, Any], send: Send) -> Send:
         """A `send` whose answer the page may read, all its headers too, if its origin is one of the listed."""
         return with_headers(send, self._headers(_header(scope["headers"], b"origin")))
 

@@ -70,7 +70,7 @@ class _News:
         finally:
             self._waiter = None
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """There is news."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
@@ -80,7 +80,7 @@ class _News:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self.tell()
+        self.notify()
 
     def _set_timer(self) -> None:
         if self._timer is not None:
@@ -185,7 +185,7 @@ class EngineConnection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self.fault = f"the engine sent what is not HTTP ({type(error).__name__})"
             self.close()
-        self._news.tell()
+        self._news.notify()
 
     # httptools callbacks
 

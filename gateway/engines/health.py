@@ -106,7 +106,7 @@ class Health:
         elif self.condition == "new":
             self.down(reason)
 
-    def heard(self) -> None:
+    def note_answer(self) -> None:
         """It answered, were it with a fault: its silence is over."""
         self._silent_since_s = None
 

@@ -97,10 +97,10 @@ class ManagedEngine:
             return None
         except EngineFault as error:
             self.health.look = None
-            self.health.heard()
+            self.health.note_answer()
             self.health.down(str(error))
             return None
-        self.health.heard()
+        self.health.note_answer()
         return look
 
     async def _watch(self, look: Look, in_flight: int, heard_s: float) -> None:

@@ -149,7 +149,7 @@ class Residency:
         self.adoptable.clear()
         self.leaving.update(dict.fromkeys(names, NOT_TOLD))
 
-    def told(self, revision: int) -> None:
+    def mark_published(self, revision: int) -> None:
         """Workers were told with this revision of the view what the engine holds, and what not any more."""
         self.leaving = {name: revision if at == NOT_TOLD else at for name, at in self.leaving.items()}
 

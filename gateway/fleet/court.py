@@ -64,9 +64,9 @@ class Court:
         ensure: Callable[[ManagedEngine, VersionEntry], Awaitable[None]],
         announce: Callable[[int], None],
         vouched: Callable[[], Collection[str]],
-        in_office: Callable[[], bool],
+        in_term: Callable[[], bool],
     ) -> None:
-        """`vouched` gives names on engines that workers were told to route to by an earlier controller; out of office
+        """`vouched` gives names on engines that workers were told to route to by an earlier controller; out of its term
         nothing is loaded any more.
         """
         self._engines = engines
@@ -75,7 +75,7 @@ class Court:
         self._ensure = ensure
         self._announce = announce
         self._vouched = vouched
-        self._in_office = in_office
+        self._in_term = in_term
         self._proved: dict[int, set[str]] = {}
         """Version id → URLs of the engines that proved it in this term, or held it proven when the term began."""
         self._refused_by: dict[int, set[str]] = {}
@@ -204,7 +204,7 @@ class Court:
             except (RegistryError, OSError) as error:
                 log.warning("%s cannot be used as a witness: %s", version.name, error)
                 continue
-            if not self._in_office():
+            if not self._in_term():
                 raise EngineFault("this controller's term is over; its successor will examine it")
             try:
                 strength = await engine.try_out(version.manifest_digest, folder)
@@ -286,7 +286,7 @@ class Court:
             try:
                 folder = await asyncio.to_thread(self._registry.version_files.materialise, version.manifest_digest)
                 async with engine.loading:
-                    if not self._in_office():
+                    if not self._in_term():
                         return
                     await engine.try_out(version.manifest_digest, folder)
                 await asyncio.to_thread(self._registry.adapters.release, version.id, by_machine=True)

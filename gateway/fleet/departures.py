@@ -18,7 +18,7 @@ from gateway.fleet.loading import Loading
 log = logging.getLogger("switchyard.fleet")
 
 
-class Office(Protocol):
+class DepartureContext(Protocol):
     """What departures need of the controller around them."""
 
     @property
@@ -50,34 +50,38 @@ class Departures:
     it takes no traffic, and counts no request on it.
     """
 
-    def __init__(self, office: Office) -> None:
-        self._office = office
+    def __init__(self, controller: DepartureContext) -> None:
+        self._controller = controller
         self._out_since: dict[str, int] = {}
         """Engine URL → revision of the view in which it was out of traffic first."""
 
     async def let_go(self) -> None:
         """Forget every engine that is to leave and that nobody uses any more. While the database is away none goes."""
-        office = self._office
-        leaving = [one for one in office.engines.leaving() if one.health.state != "new"]  # else nothing is published
-        self._out_since = {one.url: self._out_since.get(one.url) or office.publish() for one in leaving}
+        controller = self._controller
+        leaving = [
+            one for one in controller.engines.leaving() if one.health.state != "new"
+        ]  # else nothing is published
+        self._out_since = {one.url: self._out_since.get(one.url) or controller.publish() for one in leaving}
         for engine in leaving:
-            if office.hub.heard_since(self._out_since[engine.url]) and not office.hub.running_on(engine.url):
+            if controller.hub.confirmed_by_all(self._out_since[engine.url]) and not controller.hub.running_on(
+                engine.url
+            ):
                 try:
-                    await asyncio.to_thread(office.engines.let_go, engine)
+                    await asyncio.to_thread(controller.engines.let_go, engine)
                 except (SQLAlchemyError, OSError) as error:
                     log.warning("engine %s is empty, and leaves when the database is back: %s", engine.url, error)
                 else:
                     await self._forget(engine)
 
     async def _forget(self, engine: ManagedEngine) -> None:
-        office = self._office
-        office.engines.remove(engine)
+        controller = self._controller
+        controller.engines.remove(engine)
         engine.health.down("it has left the fleet")  # no check of it begins any more: who waits for one must not
-        office.publish()
-        office.loading.give_up(engine)
+        controller.publish()
+        controller.loading.give_up(engine)
         try:
-            await office.checks.stop(engine)
-            await office.books.part_with(engine)
-            office.hub.forget(engine.url)
+            await controller.checks.stop(engine)
+            await controller.books.part_with(engine)
+            controller.hub.forget(engine.url)
         finally:  # the term may end meanwhile, and closes only what is in the set
             await engine.close()

@@ -25,7 +25,7 @@ log = logging.getLogger("switchyard.fleet")
 LOOK_POLL_S = 0.02
 
 
-class Office(Protocol):
+class CheckContext(Protocol):
     """What checks need of the controller around them."""
 
     @property
@@ -62,9 +62,9 @@ class Office(Protocol):
 class EngineChecks:
     """Of one controller's term: at most one check of an engine at a time."""
 
-    def __init__(self, office: Office, catalog: Callable[[], Catalog], interval_s: float) -> None:
+    def __init__(self, controller: CheckContext, catalog: Callable[[], Catalog], interval_s: float) -> None:
         """`interval_s`: how long a round waits for the slowest engine."""
-        self._office = office
+        self._controller = controller
         self._catalog = catalog
         self._interval_s = interval_s
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -76,7 +76,7 @@ class EngineChecks:
 
     async def check_all(self, *, reconcile: bool) -> None:
         """Look at every engine. One that does not answer keeps its own check waiting, and nobody else's round."""
-        for engine in self._office.engines:
+        for engine in self._controller.engines:
             self.look_at(engine, reconcile=reconcile)
         if self._running:
             await asyncio.wait(self._running.values(), timeout=self._interval_s)
@@ -104,14 +104,14 @@ class EngineChecks:
         while engine.health.state in ("new", "starting"):
             await asyncio.sleep(LOOK_POLL_S)
         # A load in ignorance of a restart would compare with a base that is not back.
-        while engine.health.in_doubt and engine in self._office.engines:
+        while engine.health.in_doubt and engine in self._controller.engines:
             await asyncio.wait([self.look_at(engine, reconcile=False)])
 
     async def all_looked_at(self, base_digest: str, timeout_s: float) -> None:
         """Return when every engine of a base has been looked at in this term, or the time is up."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                for engine in self._office.engines:
+                for engine in self._controller.engines:
                     if engine.declared.base_digest == base_digest:
                         while engine.health.state in ("new", "starting"):
                             await asyncio.sleep(LOOK_POLL_S)
@@ -122,27 +122,27 @@ class EngineChecks:
         if not check.cancelled() and (error := check.exception()) is not None:
             log.error("checking engine %s failed", engine.url, exc_info=error)
             engine.health.down(f"its check failed: {error!r}")
-        self._office.publish()
+        self._controller.publish()
 
     async def _check(self, engine: ManagedEngine, *, reconcile: bool) -> None:
-        office = self._office
+        controller = self._controller
         new_boot = await engine.check(
             self._finder(engine),
-            in_flight=office.hub.running_on(engine.url) + office.loading.running_on(engine.url),
-            heard_s=office.hub.heard_s.get(engine.url, 0.0),
+            in_flight=controller.hub.running_on(engine.url) + controller.loading.running_on(engine.url),
+            heard_s=controller.hub.heard_s.get(engine.url, 0.0),
             examine=partial(self._examine, engine),
-            on_starting=office.publish,
+            on_starting=controller.publish,
         )
         if engine.health.serves:
-            office.court.note(engine)
-        engine.residency.told(office.publish())
-        office.books.note(engine)
+            controller.court.note(engine)
+        engine.residency.mark_published(controller.publish())
+        controller.books.note(engine)
         if new_boot:
-            office.loading.forget_failures(engine.url)
-            office.court.retry_soon()
-            office.wake()
+            controller.loading.forget_failures(engine.url)
+            controller.court.retry_soon()
+            controller.wake()
         elif not engine.health.serves:
-            office.loading.give_up(engine)
+            controller.loading.give_up(engine)
         else:
             await self._put_in_order(engine, reconcile=reconcile)
 
@@ -153,13 +153,13 @@ class EngineChecks:
                 log.warning("engine %s lost version id %d", engine.url, version_id)
             if engine.residency.leaving and not engine.loading.locked():
                 async with engine.loading:
-                    await self._office.loading.unload_cleared(engine)
+                    await self._controller.loading.unload_cleared(engine)
         except (EngineFault, ColdAdapterFailed) as error:
             log.warning("engine %s could not be put in order: %s", engine.url, error)
 
     async def _examine(self, engine: ManagedEngine) -> None:
-        await self._office.trials.examine(engine)
-        await self._office.court.examine(engine)
+        await self._controller.trials.examine(engine)
+        await self._controller.court.examine(engine)
 
     def _finder(self, engine: ManagedEngine) -> Finder:
         by_digest: dict[str, list[VersionEntry]] = {}
@@ -171,4 +171,4 @@ class EngineChecks:
                         by_digest.setdefault(version.manifest_digest, []).append(version)
             return by_digest.get(f"sha256:{folder.name}", ())
 
-        return Finder(versions, self._office.hub.trusted)
+        return Finder(versions, self._controller.hub.trusted)

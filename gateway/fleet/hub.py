@@ -214,9 +214,9 @@ class Hub:
 
     def is_clear(self, url: str, name: str, revision: int) -> bool:
         """Whether nobody uses, or can begin to use, a name that left the view with `revision`."""
-        return self.heard_since(revision) and self.count(url, name) == 0
+        return self.confirmed_by_all(revision) and self.count(url, name) == 0
 
-    def heard_since(self, revision: int) -> bool:
+    def confirmed_by_all(self, revision: int) -> bool:
         """Whether the newest report of every worker that lives was made after it knew of this revision of the view."""
         if self.expected is None or not self.expected <= self.links.keys():
             return False
@@ -228,7 +228,7 @@ class Hub:
         while not (self.expected or frozenset()) <= self.links.keys() and time.monotonic() < deadline:
             await self.next_report(deadline - time.monotonic())
 
-    async def hear_everybody(self, timeout_s: float) -> None:
+    async def collect_reports(self, timeout_s: float) -> None:
         """Have every worker report now; return when all have, or the time is up."""
         revision = self.publish(())
         deadline = time.monotonic() + timeout_s

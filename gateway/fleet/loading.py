@@ -27,7 +27,7 @@ PRELOAD_RETRY_S = 15.0
 
 
 class Term(Protocol):
-    """The controller's time in office."""
+    """The controller's term."""
 
     @property
     def token(self) -> int:
@@ -38,7 +38,7 @@ class Term(Protocol):
         """Whether somebody else may lead by now; then nothing may be changed any more."""
 
 
-class Office(Protocol):
+class LoadingContext(Protocol):
     """What loading needs of the controller around it."""
 
     def publish(self) -> int:
@@ -61,7 +61,7 @@ class Loading:
     """Every load of one controller's term. `kept` gives version ids that must not make room for others."""
 
     def __init__(
-        self, registry: Registry, hub: Hub, term: Term, kept: Callable[[], Collection[int]], office: Office
+        self, registry: Registry, hub: Hub, term: Term, kept: Callable[[], Collection[int]], controller: LoadingContext
     ) -> None:
         self.tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
         """Loads that run, by engine URL and version id."""
@@ -69,7 +69,7 @@ class Loading:
         self._hub = hub
         self._term = term
         self._kept = kept
-        self._office = office
+        self._controller = controller
         self._not_before: dict[tuple[str, int], float] = {}
         """When a failed preload may be tried again; requests and swaps do not wait for it."""
 
@@ -124,10 +124,10 @@ class Loading:
             try:
                 await self._load_in_turn(engine, version, for_swap)
             except FAILS as error:
-                self._office.publish()
-                failure = await self._office.judge(engine, version, error)
-                self._office.publish()
-                self._office.wake()
+                self._controller.publish()
+                failure = await self._controller.judge(engine, version, error)
+                self._controller.publish()
+                self._controller.wake()
                 raise failure from error
         except asyncio.CancelledError:
             if engine.health.serves:
@@ -147,20 +147,20 @@ class Loading:
                 else:
                     if version.id not in engine.residency.adoptable:
                         await self._make_room(engine, for_swap)
-                    self._require_office()
+                    self._require_term()
                     resident = await engine.load(version.id, version.manifest_digest, folder, full_proof=for_swap)
             except FAILS:
                 raise
             except (EngineFault, RegistryError, OSError, SQLAlchemyError) as error:
-                self._office.wake()
+                self._controller.wake()
                 raise ColdAdapterFailed(f"{version.name} could not be loaded: {error}", permanent=False) from error
             self._hub.last_used_s[engine.url, version.id] = time.monotonic()  # a newcomer is not the idlest
-            self._office.publish()
-            self._office.proven(engine)
+            self._controller.publish()
+            self._controller.proven(engine)
             proven = "no proof" if resident.strength is None else f"effect {resident.strength:.2f}"
             log.info("loaded %s on %s in %.2f s (%s)", version.name, engine.url, time.monotonic() - began, proven)
 
-    def _require_office(self) -> None:
+    def _require_term(self) -> None:
         if self._term.over:
             raise ColdAdapterFailed("this controller's term is over; its successor will do it", permanent=False)
 
@@ -171,14 +171,14 @@ class Loading:
             self._not_before[key] = time.monotonic() + PRELOAD_RETRY_S
             log.warning("%s", task.exception())  # also marks it as seen when every waiting client went away
         elif not task.cancelled():
-            self._office.preload()
+            self._controller.preload()
 
     async def _make_room(self, engine: ManagedEngine, for_swap: bool) -> None:
         """Have the adapter that was used longest ago unloaded, and wait until it is. Raises `ColdAdapterFailed`."""
         began = time.monotonic()
         held = engine.residency
         if held.places_left(for_swap=for_swap) < 1:
-            await self._hub.hear_everybody(timeout_s=0.5)  # else what began since the last reports would look idle
+            await self._hub.collect_reports(timeout_s=0.5)  # else what began since the last reports would look idle
         while held.places_left(for_swap=for_swap) < 1:
             soon = any(self._hub.count(engine.url, name) == 0 for name in held.leaving)
             if not soon and not self._give_up_one(engine) and not held.leaving:
@@ -195,7 +195,7 @@ class Loading:
         held = engine.residency
         if held.adoptable:
             _, (name, _) = held.adoptable.popitem()
-            held.leaving[name] = self._office.publish()
+            held.leaving[name] = self._controller.publish()
             return True
         kept = self._kept()
         idle = [
@@ -212,7 +212,7 @@ class Loading:
         """Out of the routes now; off the engine when no worker uses it."""
         name = engine.residency.take_out(version_id)
         self._hub.last_used_s.pop((engine.url, version_id), None)
-        engine.residency.leaving[name] = self._office.publish()
+        engine.residency.leaving[name] = self._controller.publish()
 
     async def unload_cleared(self, engine: ManagedEngine) -> bool:
         """Unload what has left the routes and is used by nobody; whether anything was."""
@@ -220,7 +220,7 @@ class Loading:
         cleared = [name for name, revision in leaving if self._hub.is_clear(engine.url, name, revision)]
         unloaded = False
         for name in cleared:
-            self._require_office()
+            self._require_term()
             try:
                 await engine.unload(name)
                 unloaded = True

@@ -39,7 +39,7 @@ class Errands:
         return list(self._running)
 
 
-class Office(Protocol):
+class RequestContext(Protocol):
     """What answers need of the controller around them."""
 
     @property
@@ -69,8 +69,10 @@ class Office(Protocol):
 class WorkerRequests:
     """Answers the workers of one controller's term."""
 
-    def __init__(self, office: Office, registry: Registry, catalog: Callable[[], Catalog], lender: str) -> None:
-        self._office = office
+    def __init__(
+        self, controller: RequestContext, registry: Registry, catalog: Callable[[], Catalog], lender: str
+    ) -> None:
+        self._controller = controller
         self._registry = registry
         self._catalog = catalog
         self._pool = Pool(lender)
@@ -81,17 +83,17 @@ class WorkerRequests:
         """One message of a worker other than its reports."""
         match message:
             case Ensure():
-                self._office.errands.run(self._answer(link, message))
+                self._controller.errands.run(self._answer(link, message))
             case Lost():
-                self._office.lost(message.url, message.name)
+                self._controller.lost(message.url, message.name)
             case Disputed():
-                self._office.dispute(message)
+                self._controller.dispute(message)
             case Wake():
-                self._office.wake()
+                self._controller.wake()
             case Borrow():
                 link.send(Lent(message.id, self._pool.lend(message.writer, message.caps, message.rates)))
             case Inspect():
-                self._office.errands.run(self._describe(link, message.id))
+                self._controller.errands.run(self._describe(link, message.id))
 
     async def _answer(self, link: WorkerLink, asked: Ensure) -> None:
         """Whatever becomes of the load, the worker hears of it."""
@@ -103,7 +105,7 @@ class WorkerRequests:
             ended = await self._ensured(asked)
         finally:
             self._being_answered.discard(asking)
-        answering = self._office.hub.links.get(link.worker, link)  # it may have linked anew meanwhile
+        answering = self._controller.hub.links.get(link.worker, link)  # it may have linked anew meanwhile
         answering.send(ended)
 
     async def _ensured(self, asked: Ensure) -> Ensured:
@@ -113,7 +115,7 @@ class WorkerRequests:
             if version is None:
                 version = (await asyncio.to_thread(self._registry.catalog)).versions_by_id[asked.version]
             async with asyncio.timeout(ANSWER_WITHIN_S):
-                await self._office.ensure(asked.url, version)
+                await self._controller.ensure(asked.url, version)
         except TimeoutError:
             failure = f"version id {asked.version} was not loaded within {ANSWER_WITHIN_S:g} s"
         except ColdAdapterFailed as error:
@@ -126,4 +128,4 @@ class WorkerRequests:
         return Ensured(asked.id, failure, permanent)
 
     async def _describe(self, link: WorkerLink, question: int) -> None:
-        link.send(Inspected(question, self._office.document()))
+        link.send(Inspected(question, self._controller.document()))

@@ -38,7 +38,7 @@ class SwapFailed(Exception):
     """The swap cannot be completed; the alias and its split are as before."""
 
 
-class Office(Protocol):
+class SwapContext(Protocol):
     """What swaps need of the controller around them."""
 
     @property
@@ -63,8 +63,8 @@ class Office(Protocol):
 class SwapRunner:
     """Runs every swap that is asked for, one task each. The row in the registry is the state: a successor goes on."""
 
-    def __init__(self, office: Office, registry: Registry, token: int, drain_timeout_s: float) -> None:
-        self._office = office
+    def __init__(self, controller: SwapContext, registry: Registry, token: int, drain_timeout_s: float) -> None:
+        self._controller = controller
         self._registry = registry
         self._token = token
         self._drain_timeout_s = drain_timeout_s
@@ -126,9 +126,9 @@ class SwapRunner:
         versions = [catalog.versions_by_id[version_id] for version_id in sorted(_reached(swap))]
         if (old := swap.detail.get("from_version_id")) is not None:
             for version in versions:
-                self._office.placement.demand.inherit(version.id, old)
+                self._controller.placement.demand.inherit(version.id, old)
         for base_digest in {version.base_digest for version in versions}:
-            await self._office.checks.all_looked_at(base_digest, FIRST_LOOK_TIMEOUT_S)
+            await self._controller.checks.all_looked_at(base_digest, FIRST_LOOK_TIMEOUT_S)
         began = time.monotonic()
         engines: dict[str, None] = {}
         for version in versions:
@@ -158,8 +158,8 @@ class SwapRunner:
 
         Raises `SwapFailed`.
         """
-        homes = self._office.placement.homes_of(version)
-        loads = (self._office.ensure(home.url, version, for_swap=True) for home in homes)
+        homes = self._controller.placement.homes_of(version)
+        loads = (self._controller.ensure(home.url, version, for_swap=True) for home in homes)
         results = await asyncio.gather(*loads, return_exceptions=True)
         failure = ""
         loaded = []
@@ -180,8 +180,8 @@ class SwapRunner:
         Such a worker also stops serving by itself (`CatalogWatch.lapsed`), except while the database lets nobody write:
         so after that one that is still linked gets time to report.
         """
-        self._office.announce_catalog(revision)
-        hub = self._office.hub
+        self._controller.announce_catalog(revision)
+        hub = self._controller.hub
         began = time.monotonic()
         by: dict[str, int] = {}
         while time.monotonic() - began < ACKNOWLEDGE_TIMEOUT_S:
@@ -218,12 +218,12 @@ class SwapRunner:
         if old is None or old in {version.id for version in catalog.wanted_versions()}:
             return 0
         deadline = time.monotonic() + self._drain_timeout_s
-        hub = self._office.hub
+        hub = self._controller.hub
         revision = hub.publish(())
         left: int | None = None
         while left != 0 and time.monotonic() < deadline:
             await hub.next_report(POLL_S)
-            left = hub.given(old) if hub.heard_since(revision) else None
+            left = hub.given(old) if hub.confirmed_by_all(revision) else None
         return left
 
 

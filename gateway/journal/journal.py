@@ -187,10 +187,10 @@ class Journal:
                     self._note(segment.size - size, 0)
                 if segment.lost > lost:
                     self._cut.append(segment.path)
-            self._tell(segment, segment.lost - lost)
+            self._log_restored(segment, segment.lost - lost)
 
     @staticmethod
-    def _tell(segment: SegmentWriter, lost: int) -> None:
+    def _log_restored(segment: SegmentWriter, lost: int) -> None:
         if not lost:
             log.warning("%s was removed while it was in use; it was made again, with all of its records", segment.path)
             return

@@ -164,7 +164,7 @@ class Borrower:
             for cap, _ in caps.values():
                 cap.restate()
             for rate, units in rates.values():
-                rate.unsaid(units)
+                rate.withdraw(units)
             return self._lose(error)
         self._accept(grants, caps, rates)
         for counter in idle:  # only now: it may just have been lent something, or the lender not have heard the last
@@ -191,7 +191,7 @@ class Borrower:
             rates[units.account][0].accept(units, now_s)
         if grants.epoch != self._epoch:
             self._epoch = grants.epoch
-            self._tell_everything()
+            self._restate_everything()
 
     def _lose(self, error: LenderLost) -> bool:
         """The lender does not answer. False: another one must be asked now."""
@@ -201,7 +201,7 @@ class Borrower:
         if self._alone is None:
             return True
         self._asked_of = self._alone
-        self._tell_everything()
+        self._restate_everything()
         return False
 
     async def _try_again(self) -> None:
@@ -214,9 +214,9 @@ class Borrower:
             self._lost_s = time.monotonic()
         else:
             self._asked_of = self._lender
-            self._tell_everything()
+            self._restate_everything()
 
-    def _tell_everything(self) -> None:
+    def _restate_everything(self) -> None:
         """The lender is another one: it must hear of all that was spent, and of all that is used."""
         for counter in self._counters():
             for cap in counter.caps():

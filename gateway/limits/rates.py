@@ -119,7 +119,7 @@ class LentRate(Rate):
         want = max(0, sum(self.waiting) + advance - self.stock)
         return RateWish(self.account, self.limit, owed, want) if owed or want else None
 
-    def unsaid(self, wish: RateWish) -> None:
+    def withdraw(self, wish: RateWish) -> None:
         """The lender may not have heard it: a debt stays one, and what was given back is not used again."""
         self.stock -= max(0, wish.owed)
 

@@ -51,9 +51,9 @@ class RefusalCounts:
         """For ever."""
         while True:
             await asyncio.sleep(EVERY_S)
-            await self.tell()
+            await self.flush()
 
-    async def tell(self) -> None:
+    async def flush(self) -> None:
         """Bring what is counted to the database; what cannot be brought now is kept."""
         counts, self._counts = self._counts, {}
         if not counts:

@@ -79,10 +79,8 @@ def over_rate(
         if limit:
             size = size or Size(units, units)
             remedy = size.remedy("rate_tokens", limit)
-            told = (
-                f"Request too large for {_named(scope)}: it can use {units} {what}{size.said()}, the limit is {limit} "
-            )
-            told += (
+            told = f"Request too large for {_named(scope)}: it can use {units} {what}{size.description()}, "
+            told += f"the limit is {limit} " + (
                 f"a minute. {remedy}." if remedy else "a minute. No request is so small: ask the operator to raise it."
             )
         return _in_vain(RateLimited(told, code="rate_limit_exceeded").by(scope, reason))
@@ -120,7 +118,7 @@ def out_of_budget(scope: str, budget: Budget, most: int, size: Size) -> RateLimi
     else:
         units: Units = "nano" if budget.in_dollars else "tokens"
         remedy = size.remedy(units, left)
-        told += f"has {_amount(left, unit)} left; this request can use {_amount(most, unit)}{size.said()}. "
+        told += f"has {_amount(left, unit)} left; this request can use {_amount(most, unit)}{size.description()}. "
         waiting = f"wait until {begins_anew}"
         if size.remedy(units, budget.limit) is None:
             told += "No request is so small: ask the operator to raise it."

@@ -39,7 +39,7 @@ class Size(NamedTuple):
             return self.prompt + answers
         return 0 if self.price is None else most_nano(self.prompt, answers, self.price)
 
-    def said(self) -> str:
+    def description(self) -> str:
         """Of what its answers are made up, when that is more than its prompt: ` (20 prompts, each …)`; else nothing."""
         if self.answer * self.answers * self.prompts <= self.rate_prompt:
             return ""

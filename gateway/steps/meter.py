@@ -154,7 +154,7 @@ def _common(admitted: Admitted, engine: Engine) -> UsageKind:
 
 def _unrecorded(error: OSError) -> Overloaded:
     """What cannot be recorded is not served."""
-    UNRECORDED.say("usage cannot be recorded", error)
+    UNRECORDED.report("usage cannot be recorded", error)
     return Overloaded("Usage cannot be recorded now.", code="metering_unavailable", retry_after_s=10)
 
 

@@ -114,7 +114,7 @@ class WriteSession(Session):
             if name := WATCHED.get(type(row)):
                 self._noted.add(name(self, row))
 
-    def tell_changes(self) -> None:
+    def flush_changes(self) -> None:
         """Before the commit: nothing that was noted stays untold."""
         self.flush()
         if self._noted:
@@ -129,7 +129,7 @@ def _on_flush(session: WriteSession, _flush_context: Any) -> None:
 @event.listens_for(WriteSession, "before_commit")
 def _on_commit(session: WriteSession) -> None:
     if not session.in_nested_transaction():  # at the end of a savepoint it is too early to lock the revision's row
-        session.tell_changes()
+        session.flush_changes()
 
 
 @event.listens_for(WriteSession, "do_orm_execute")

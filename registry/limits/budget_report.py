@@ -37,7 +37,7 @@ class BudgetLine:
     refused: int
     """Requests that it has refused in its window."""
 
-    def said(self, amount: int) -> str:
+    def formatted(self, amount: int) -> str:
         """An amount as people write it."""
         return nano_to_dollars(amount) if self.unit == "dollars" else str(amount)
 

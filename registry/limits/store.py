@@ -66,7 +66,7 @@ class LimitInfo:
         """Names these limits as they are."""
         return etag_of(self.scope, *(getattr(self, field) for field in FIELDS))
 
-    def said(self) -> str:
+    def description(self) -> str:
         """What is in force, as people write it: `60 requests per minute, $2.5 a day`."""
         in_force = ((field, getattr(self, field)) for field in FIELDS)
         return ", ".join(

@@ -51,7 +51,7 @@ def set_limits(
     with open_registry() as registry:
         info = registry.limits.set(scope, {name: value for name, value in named.items() if value is not None})
         unpriced = unpriced_models(registry.catalog(), scope) if info.in_dollars else []
-    print_done(info, f"limits of {scope}: {info.said()}", json_output)
+    print_done(info, f"limits of {scope}: {info.description()}", json_output)
     if unpriced:
         shown = ", ".join(unpriced[:5]) + (f" and {len(unpriced) - 5} more" if len(unpriced) > 5 else "")
         say(
@@ -107,7 +107,7 @@ def show_budgets(json_output: bool = JsonFlag) -> None:
     with open_registry() as registry:
         lines = report_budgets(registry.limits, registry.spending, registry.refusals)
     if json_output:
-        said = ({"budget": line.said(line.budget), "spent": line.said(line.spent)} for line in lines)
+        said = ({"budget": line.formatted(line.budget), "spent": line.formatted(line.spent)} for line in lines)
         print_json([{**asdict(line), **amounts} for line, amounts in zip(lines, said, strict=True)])
         return
     print_table(
@@ -117,9 +117,9 @@ def show_budgets(json_output: bool = JsonFlag) -> None:
                 line.scope,
                 line.window,
                 line.unit,
-                line.said(line.budget),
-                line.said(line.spent),
-                line.said(max(0, line.budget - line.spent)),
+                line.formatted(line.budget),
+                line.formatted(line.spent),
+                line.formatted(max(0, line.budget - line.spent)),
                 line.percent,
                 line.refused,
                 when(line.ends_at_ms),
@@ -148,5 +148,5 @@ def clear_limits(
     if left is None:
         print_done({"scope": scope, "cleared": True}, f"{scope} has no limits any more{also}", json_output)
     else:
-        sentence = f"{scope} has no {', '.join(names or ())} any more{also}; what stays: {left.said()}"
+        sentence = f"{scope} has no {', '.join(names or ())} any more{also}; what stays: {left.description()}"
         print_done(left, sentence, json_output)

@@ -14,7 +14,7 @@ def test_a_complaint_is_made_at_first_and_then_once_a_second_with_a_count(caplog
     now_s = [100.0]
     complaint = Complaint(logging.getLogger("switchyard.test"), clock_s=lambda: now_s[0])
     for _ in range(400):
-        complaint.say("usage cannot be recorded", OSError("gone"))
+        complaint.report("usage cannot be recorded", OSError("gone"))
         now_s[0] += 0.0078125  # 128 a second
     assert [record.message for record in caplog.records] == [
         "usage cannot be recorded: gone",

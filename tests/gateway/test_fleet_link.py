@@ -293,7 +293,9 @@ async def test_what_is_left_on_the_old_version_is_what_workers_say_after_the_cut
     house.point("acme/triage", "1.0")
     house.registry.workers.report("w", "http://w", 10**6)  # it has every catalog in force
     async with office(house, mock.url) as (controller, address), follower(address, "w") as worker:
-        await wait_until_async("a report without requests", lambda: controller.hub.heard_since(controller.hub.revision))
+        await wait_until_async(
+            "a report without requests", lambda: controller.hub.confirmed_by_all(controller.hub.revision)
+        )
         swap = house.registry.swaps.request(parse_ref("acme/triage@1.1"), actor="test")
         worker.confirms = False  # it goes on saying what it had in flight before
         await wait_until_async("the cut-over", lambda: house.registry.swaps.get(swap.id).state == "draining")

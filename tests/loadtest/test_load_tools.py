@@ -17,7 +17,7 @@ from loadtest import overhead, promote_under_load, run
 from loadtest.client import BrokenAnswer, Client
 from loadtest.figures import percentile, summary, table
 from loadtest.overhead import Target, benchmark
-from loadtest.promote_under_load import Load, Record, Window, report
+from loadtest.promote_under_load import Load, RequestTiming, Window, report
 from loadtest.testing import MockEngine, free_port, run_mock_engine
 from tests.support.waiting import wait_until_async
 
@@ -204,14 +204,18 @@ async def test_a_stream_of_two_versions_fails_the_promote(
 def test_a_request_may_be_of_either_version_only_while_the_command_ran() -> None:
     window = Window(opened=10.0, closed=12.0, status=0, output="")
     right = [
-        Record(8, 9, "chat", "1.0"),
-        Record(9, 11, "chat", "1.0"),
-        Record(9, 13, "chat", "1.1"),
-        Record(11.9, 14, "chat", "1.0"),
-        Record(12.1, 13, "chat", "1.1"),
+        RequestTiming(8, 9, "chat", "1.0"),
+        RequestTiming(9, 11, "chat", "1.0"),
+        RequestTiming(9, 13, "chat", "1.1"),
+        RequestTiming(11.9, 14, "chat", "1.0"),
+        RequestTiming(12.1, 13, "chat", "1.1"),
     ]
     assert report(right, window, "1.0", "1.1")["passed"]
-    for wrong in (Record(8, 9, "chat", "1.1"), Record(12.1, 13, "chat", "1.0"), Record(9, 11, "chat", "0.9")):
+    for wrong in (
+        RequestTiming(8, 9, "chat", "1.1"),
+        RequestTiming(12.1, 13, "chat", "1.0"),
+        RequestTiming(9, 11, "chat", "0.9"),
+    ):
         assert report([*right, wrong], window, "1.0", "1.1")["failures"] == 1
     assert not report(right, Window(10.0, 12.0, 1, ""), "1.0", "1.1")["passed"]
     assert not report(right[:-1], window, "1.0", "1.1")["passed"]
