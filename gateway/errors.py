@@ -5,6 +5,7 @@ ApiError                       status  type                    retried by the SD
 ├── Unauthenticated            401     authentication_error    no
 ├── Forbidden                  403     permission_error        no
 ├── ModelNotFound              404     invalid_request_error   no
+├── EndpointMissing            404     invalid_request_error   no
 ├── MethodNotAllowed           405     invalid_request_error   no
 ├── TooSlow                    408     invalid_request_error   yes
 ├── AnswerTimeout              400     invalid_request_error   no
@@ -136,6 +137,13 @@ class ModelNotFound(ApiError):
             param="model",
             code="model_not_found",
         )
+
+
+class EndpointMissing(ApiError):
+    """The engines of this model do not have the endpoint that was asked at."""
+
+    status = 404
+    type = "invalid_request_error"
 
 
 class MethodNotAllowed(ApiError):

@@ -144,11 +144,20 @@ class Dialect(Protocol):
         """Where its clients look for the request's id, beside `x-request-id`."""
 
     @property
+    def bulky(self) -> bool:
+        """Whether its answers are numbers between their ends, and so long that only the ends are looked at."""
+
+    @property
     def default_output_tokens(self) -> int | None:
         """What bounds an answer whose request names no bound; `None`: nothing."""
 
     def parse(self, raw: bytes, *, caps: Any, allow_unknown: bool) -> InferenceRequest:
         """The checked request of a body, within `gateway.api.fields.caps.Caps`."""
+
+    def added_tokens(self, body: Mapping[str, Any]) -> int:
+        """The most tokens that the model reads of a checked body beyond those of its bytes, but for what templates and
+        normalisation add.
+        """
 
     def prompt_field(self, body: Mapping[str, Any]) -> str:
         """The field of a checked body that the model reads."""

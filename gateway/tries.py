@@ -41,7 +41,7 @@ class Tries:
     __slots__ = ("_admitted", "_dispute", "_failure", "_fleet", "_load", "_settings", "_unable", "number")
 
     def __init__(self, admitted: Admitted, means: Means) -> None:
-        """Raises `BadRequest` when every engine of its base lacks what it needs."""
+        """Raises `EndpointMissing` or `BadRequest` when every engine of its base lacks what it needs."""
         self._admitted = admitted
         self._fleet, self._settings = means.fleet, means.settings
         self._load = EngineLoad(self._fleet.in_flight.by_engine, self._settings.engine_max_in_flight)
@@ -71,8 +71,7 @@ class Tries:
         return {*await self._fleet.comes_back(self._admitted.arm.base_digest, self._settings.cold_wait_s)}
 
     def _lacking(self) -> set[str]:
-        needs = self._admitted.request.needs
-        return who_cannot(self._admitted.arm, self._fleet.view(), needs) if needs else set()
+        return who_cannot(self._admitted.arm, self._fleet.view(), self._admitted.request)
 
     def failed(self, engine_url: str, error: Exception, *, relayed: bool) -> None:
         """Return when another engine may be tried. Raises what the client gets when not, as always when some of the

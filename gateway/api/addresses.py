@@ -16,7 +16,7 @@ from starlette.routing import Match, Route
 from gateway.api.dialects import BY_PATH
 
 MODELS = "/v1/models"
-ALIASES = {"/health": "/healthz"}
+ALIASES = {"/health": "/healthz", "/v2/rerank": "/v1/rerank"}
 MOST_COMPARED = 200
 """Characters of an unknown path that are compared with the known ones."""
 

@@ -1,15 +1,16 @@
 """What not every engine can do, and what a client is told whose model lies only on engines that cannot.
 
-An engine's flags decide: it is asked about tools when it is met, and log-probabilities of prompts are as it is
-declared, because no question but the deadly one would tell.
+An engine's flags decide: it is asked for its endpoints and about tools when it is met, and log-probabilities of prompts
+are as it is declared, because no question but the deadly one would tell.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 
-from gateway.errors import BadRequest
-from gateway.handoffs import Ability
+from gateway.api.dialects import DIALECTS
+from gateway.errors import BadRequest, EndpointMissing
+from gateway.handoffs import Ability, Endpoint
 
 _REFUSALS: Mapping[Ability, tuple[str, str]] = {
     "tool_calls": (
@@ -31,3 +32,16 @@ def refusal(ability: Ability, model: str) -> BadRequest:
     """What a client hears who asks an engine for what it cannot do."""
     param, message = _REFUSALS[ability]
     return BadRequest(message.format(model=model), param=param, code="unsupported_by_engine")
+
+
+def no_endpoint(endpoint: Endpoint, model: str, kinds: Iterable[str], missing: Set[Endpoint]) -> EndpointMissing:
+    """What a client hears who asks at an endpoint that no engine of the model has; `endpoint` is the name of the
+    client's dialect, `missing` are the endpoints that none of them has.
+    """
+    served = ", ".join(dialect.path for dialect in DIALECTS.values() if dialect.asks not in missing)
+    which = ", ".join(sorted(set(kinds)))
+    return EndpointMissing(
+        f"{model} is not served at {DIALECTS[endpoint].path}: its engines ({which}) lack that. They have {served}.",
+        param="model",
+        code="endpoint_not_served",
+    )

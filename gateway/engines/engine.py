@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.handoffs import Ability, Counts
+from gateway.handoffs import Ability, Counts, Endpoint
 
 Kind = Literal["vllm"]
 Source = Literal["settings", "admin"]
@@ -57,3 +57,5 @@ class EngineStatus:
     """Tokens of prompt and answer together."""
     counts: Counts = "nothing"
     """What its count of a prompt's tokens can be trusted with."""
+    missing: frozenset[Endpoint] = frozenset()
+    """Endpoints of its kind that it does not have."""

@@ -62,6 +62,10 @@ class EngineControl(Protocol):
 
     probes: ProbeLog
     """What its questions have cost the engine."""
+    generates: bool
+    """Whether it makes tokens, by which the effect of an adapter is measured; true until `missing_endpoints` has found
+    otherwise.
+    """
 
     async def close(self) -> None:
         """Close the connections."""
@@ -71,6 +75,9 @@ class EngineControl(Protocol):
 
     async def version(self) -> str:
         """Such as `0.32.0`."""
+
+    async def missing_endpoints(self) -> frozenset[Endpoint]:
+        """Those of its kind's `paths` that it does not have."""
 
     async def models(self) -> dict[str, Card]:
         """Base and adapters by the names the engine knows them by."""
@@ -91,7 +98,7 @@ class EngineControl(Protocol):
         """What the model makes of a prompt when it always takes the likeliest token; exactly `tokens` of them."""
 
     async def answers_as(self, model: str, salt: str, timeout_s: float = PROBE_TIMEOUT_S) -> bool:
-        """Whether one short completion works and is signed with that very name."""
+        """Whether one short question is answered, and the answer is signed with that very name."""
 
     async def calls_tools(self, model: str) -> bool:
         """Whether it can read calls of tools out of answers."""

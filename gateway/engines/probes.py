@@ -12,6 +12,8 @@ from gateway.handoffs import Endpoint
 
 MOST_OF_A_CHAT = 1024
 """Tokens; some templates say 400 by themselves."""
+ENDPOINTS: Mapping[str, Endpoint] = {"prompt": "completions", "input": "embeddings", "queries": "score"}
+"""By the field that only they have; the others are chats."""
 PROBE_TIMEOUT_S = 120.0
 """Longest wait for the answer to one question."""
 KEPT = 10_000
@@ -53,11 +55,12 @@ class ProbeLog:
         """
         self.asked += 1
         try:
-            prompt, completion = int(usage["prompt_tokens"]), int(usage["completion_tokens"])
+            prompt, completion = int(usage["prompt_tokens"]), int(usage.get("completion_tokens", 0))
             cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
         except (KeyError, TypeError, ValueError, AttributeError):
             self.unanswered += 1
-            prompt = len(body["prompt"]) if "prompt" in body else MOST_OF_A_CHAT
+            asked = body.get("prompt", body.get("input"))
+            prompt = MOST_OF_A_CHAT if asked is None else len(asked)
             figures: tuple[bool, int, int | None, int | None] = (False, prompt, None, None)
         else:
             self.prompt_tokens += prompt
@@ -67,7 +70,7 @@ class ProbeLog:
             self._waiting.popleft()
             self.dropped += 1
         ended_ms = time.time_ns() // 1_000_000
-        endpoint: Endpoint = "completions" if "prompt" in body else "chat"
+        endpoint = next((name for field, name in ENDPOINTS.items() if field in body), "chat")
         self._waiting.append(AskedProbe(endpoint, body["model"], *figures, started_at_ms, ended_ms))
 
     def take(self) -> list[AskedProbe]:

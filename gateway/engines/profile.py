@@ -12,7 +12,7 @@ from gateway.engines.health import EngineRefused
 from gateway.engines.kind import Card, EngineControl
 from gateway.engines.kinds import kind_of
 from gateway.engines.renderings import rendering_difference
-from gateway.handoffs import Ability, Counts
+from gateway.handoffs import Ability, Counts, Endpoint
 
 log = logging.getLogger("switchyard.fleet")
 
@@ -26,6 +26,8 @@ class Profile:
         """Whether its base is served through an all-zero adapter; known from its version."""
         self.lacks: frozenset[Ability] = frozenset()
         """What it cannot do."""
+        self.missing: frozenset[Endpoint] = frozenset()
+        """Endpoints of its kind that it does not have."""
         self.max_model_len: int | None = None
         """Its --max-model-len: tokens of prompt and answer together."""
         self.counts: Counts = "nothing"
@@ -38,6 +40,11 @@ class Profile:
         self._control = control
 
     @property
+    def generates(self) -> bool:
+        """Whether it makes tokens. Where it does not, nothing tells whose weights they are but their names."""
+        return self._control.generates
+
+    @property
     def renders_chats(self) -> bool:
         """Whether it was seen to make prompts of conversations, were it with another template than its base's."""
         return self.chat_template == "same" or self.chat_template.startswith("differs")
@@ -45,15 +52,23 @@ class Profile:
     @property
     def remark(self) -> str | None:
         """What people should know of an engine that serves."""
-        return f"its chat template {self.chat_template}" if self.chat_template.startswith("differs") else None
+        found = []
+        if self.chat_template.startswith("differs"):
+            found.append(f"its chat template {self.chat_template}")
+        if not self.generates:
+            found.append("it generates nothing, so that its base and the effect of its adapters are taken on trust")
+        return "; ".join(found) or None
 
     async def learn_version(self) -> None:
-        """Before anything is loaded. Raises `EngineRefused` for a vLLM that must not serve."""
+        """And which endpoints it has, before anything is loaded. Raises `EngineRefused` for a vLLM that must not
+        serve.
+        """
         self.version = await self._control.version()
         quirks = kind_of(self._declared).quirks(self.version, self._declared.platform)
         self.base_needs_zero_adapter = quirks.base_needs_zero_adapter
         if quirks.refused:
             raise EngineRefused(quirks.refused)
+        self.missing = await self._control.missing_endpoints()
 
     async def learn_base(self, base_name: str, cards: Mapping[str, Card]) -> None:
         """The rest, from answers under the base's name. Raises `EngineRefused` for one that it must not serve."""
@@ -65,7 +80,7 @@ class Profile:
 
     async def _recognise_base(self, base_name: str) -> None:
         """Adapters on another base than theirs answer garbage, and vLLM takes them: so ask whether it is the one."""
-        if self._handling.fingerprint is None:
+        if self._handling.fingerprint is None or not self.generates:
             return
         # One question a text: a restarted engine should not be kept waiting. `switchyard doctor` asks all of them.
         questions = self._handling.fingerprint.questions(a_probe=1)
@@ -102,14 +117,16 @@ class Profile:
         log.warning("engine %s has another chat template than its base: %s; %s", self._declared.url, difference, remedy)
 
     async def _find_what_it_lacks(self, base_name: str) -> frozenset[Ability]:
-        calls_tools = await self._control.calls_tools(base_name)
+        calls_tools = "chat" not in self.missing and await self._control.calls_tools(base_name)
         lacks: dict[Ability, bool] = {
             "tool_calls": not calls_tools,
-            "prompt_logprobs": not self._declared.prompt_logprobs,
+            "prompt_logprobs": not (self._declared.prompt_logprobs and self.generates),
         }
         return frozenset(ability for ability, lacking in lacks.items() if lacking)
 
     async def _find_what_it_counts(self, base_name: str) -> Counts:
+        if "chat" in self.missing:
+            return "nothing"
         if not await self._control.counts_what_it_serves(base_name):
             log.info(
                 "engine %s: its count of prompts is not that of what it serves; near a budget's end bytes count",

@@ -26,11 +26,14 @@ async def prove(
 ) -> float | None:
     """Listed under our name and folder; answers as itself; shows the effect that its proof promises.
 
-    The strength of the effect, `None` for an adapter without a proof. Raises `EngineFault`.
+    The strength of the effect, `None` for an adapter without a proof and on an engine that generates nothing, on which
+    none is measured. Raises `EngineFault`.
     """
     await require_listed(control, name, folder)
     proof = await asyncio.to_thread(read_proof, folder)
-    if proof is None or proof.indistinguishable:  # nothing to measure; whoever promoted the latter insisted
+    if (
+        proof is None or proof.indistinguishable or not control.generates
+    ):  # nothing to measure; whoever promoted the latter insisted
         await _require_answer(control, residency, name)
         return None
     return await _effect(control, _base_of(residency), name, proof.probes if full_proof else proof.probes[:1])

@@ -29,7 +29,7 @@ async def ask_as_clients_do(
     """
     name, dialect = secrets.token_hex(8), DIALECTS[endpoint]
     assert dialect.question is not None, endpoint
-    body = dialect.engine_body({**dialect.question, "max_tokens": 2, "temperature": 0}, model, name)
+    body = dialect.engine_body(dialect.question, model, name)
     started_at_ms = time.time_ns() // 1_000_000
     usage: Any = None
     try:
@@ -40,7 +40,7 @@ async def ask_as_clients_do(
             usage = {"prompt_tokens": 0, "completion_tokens": 0} if status < 500 else None
             raise ProbeRefused(f"it answers HTTP {status} to a {endpoint} request of ours: {_message(answer)}")
         document = _object(answer)
-        if not document.get("choices"):
+        if not document.get(dialect.answers_in):
             raise ProbeRefused(f"its answer to a {endpoint} request of ours is none")
         usage = document.get("usage")
     finally:

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from gateway.engines.abilities import no_endpoint, refusal
+from gateway.fleet.view import EngineView, FleetView
+from gateway.handoffs import Arm, InferenceRequest
 
-from gateway.engines.abilities import refusal
-from gateway.fleet.view import FleetView
-from gateway.handoffs import Ability, Arm
+NOBODY: frozenset[str] = frozenset()
 
 
-def who_cannot(arm: Arm, view: FleetView, needs: Set[Ability]) -> set[str]:
-    """URLs of the engines of the arm's base that lack something of `needs`. Raises `BadRequest` when all of them do."""
+def who_cannot(arm: Arm, view: FleetView, request: InferenceRequest) -> set[str]:
+    """URLs of the engines of the arm's base that lack the endpoint of a request, or something that it needs.
+
+    Raises `EndpointMissing` or `BadRequest` when all of them do.
+    """
+    dialect = request.dialect
+    without = view.without.get(dialect.asks, NOBODY)
+    if not without and not request.needs:
+        return set()
     engines = view.of_base(arm.base_digest)
-    lacking = {engine.url for engine in engines if engine.status.lacks & needs}
-    if engines and len(lacking) == len(engines):
-        lacked = frozenset.union(*(engine.status.lacks & needs for engine in engines))
+    having = [engine for engine in engines if engine.url not in without]
+    if engines and not having:
+        raise no_endpoint(dialect.name, arm.public_name, [engine.declared.kind for engine in engines], _common(engines))
+    lacking = [engine for engine in having if engine.status.lacks & request.needs]
+    if having and len(lacking) == len(having):
+        lacked = frozenset.union(*(engine.status.lacks & request.needs for engine in lacking))
         raise refusal(min(lacked), arm.public_name)
-    return lacking
+    return {engine.url for engine in lacking} | (without & {engine.url for engine in engines})
+
+
+def _common(engines: list[EngineView]) -> frozenset[str]:
+    """Endpoints that none of the engines has."""
+    return frozenset.intersection(*(engine.status.missing for engine in engines))

@@ -11,6 +11,9 @@ One engine's word takes nothing away. It is heard when the engine proves another
 | has no witness | proven before | the engine is refused: it is alone |
 | has no witness | never proven | other versions with a proof stand in for witnesses: all fail → the engine is refused |
 
+An engine that generates nothing measures no effect: it is no witness, and its refusal bars a version on it and says no
+more.
+
 A quarantine made here ends when an engine proves the version; one that a person made does not.
 """
 
@@ -85,7 +88,9 @@ class Court:
         self._looked_s = 0.0
 
     def note(self, engine: ManagedEngine) -> None:
-        """What an engine holds in its routes is proven."""
+        """What an engine holds in its routes is proven, if it is one that proves."""
+        if not engine.profile.generates:
+            return
         for version_id in engine.residency.resident:
             self._proved.setdefault(version_id, set()).add(engine.url)
 
@@ -95,6 +100,8 @@ class Court:
         The caller holds the engine's `loading`. Without a known-good adapter there is nothing to ask, but of an engine
         that was refused, which is asked for those that it was refused over.
         """
+        if not engine.profile.generates:
+            return
         versions = await self._witnesses(engine, with_proof=True)
         if not versions and engine.health.state == "refused":
             versions = await self._stand_ins(engine.declared.base_digest)
@@ -102,6 +109,8 @@ class Court:
 
     async def judge(self, engine: ManagedEngine, version: VersionEntry, error: EngineFault) -> ColdAdapterFailed:
         """What is to be said to who waits for the version; `error` is one of `FAILS`."""
+        if not engine.profile.generates:
+            return self._bar(engine, version, error)
         if isinstance(error, ProofBroken):
             self._proved.get(version.id, set()).discard(engine.url)
         try:
@@ -255,6 +264,7 @@ class Court:
             engine
             for engine in self._engines
             if engine.health.serves
+            and engine.profile.generates
             and not engine.health.drained
             and engine.declared.base_digest == version.base_digest
             and not engine.bars.reason(version.id)

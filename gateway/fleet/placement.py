@@ -93,12 +93,17 @@ class Placement:
         return {engine.url: engine for engine in self._engines if engine.health.serves and not engine.health.drained}
 
     def _homes_among(self, able: Mapping[str, ManagedEngine], version: VersionEntry) -> list[ManagedEngine]:
+        """As many as it has copies, of those that generate and of the others each: a request of either kind must find
+        it at home.
+        """
         order = [
             able[url]
             for url in self._order_of_homes(able).order(version.name)
             if able[url].declared.base_digest == version.base_digest and able[url].bars.reason(version.id) is None
         ]
-        return order[: self.demand.copies.get(version.id, 1)]
+        copies = self.demand.copies.get(version.id, 1)
+        generating = [engine for engine in order if engine.profile.generates]
+        return generating[:copies] + [engine for engine in order if not engine.profile.generates][:copies]
 
     def _by_heat(self, catalog: Catalog) -> Iterable[VersionEntry]:
         """What is asked for most comes first; what nobody has asked for comes last, if an alias points at it."""

@@ -66,6 +66,7 @@ def _status_of(engine: ManagedEngine) -> EngineStatus:
         engine.profile.lacks,
         engine.profile.max_model_len,
         engine.profile.counts,
+        engine.profile.missing,
     )
 
 

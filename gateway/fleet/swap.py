@@ -172,6 +172,9 @@ class SwapRunner:
                 raise SwapFailed(result.reason) from result
             else:
                 failure = result.reason
+        proving = {home.url for home in homes if home.profile.generates}
+        if proving and not proving.intersection(loaded):  # only they have measured what it does
+            loaded = []
         return loaded, failure
 
     async def _acknowledged(self, swap: SwapInfo, revision: int) -> None:

@@ -42,7 +42,7 @@ class Evidence:
     since_s: float
     boot: float | None
     made: int | None = None
-    """Tokens that the engine had made for clients then; `None`: no trial has looked since the first refusal."""
+    """Tokens that the engine had worked on for clients then; `None`: no trial has looked since the first refusal."""
     contradictions: int = 0
     tenants: set[str] = field(default_factory=set)
 
@@ -65,7 +65,9 @@ class Trials:
         """URLs of engines that are being tried."""
 
     async def examine(self, engine: ManagedEngine) -> None:
-        """Ask an engine that takes no traffic yet. Raises `EngineFault`, `EngineRefused` if it refuses."""
+        """Ask an engine that takes no traffic yet, on each endpoint that it has. Raises `EngineFault`, and
+        `EngineRefused` if it refuses.
+        """
         for endpoint in ENDPOINTS:
             await self._require(engine, endpoint)
 
@@ -127,7 +129,7 @@ class Trials:
         )
 
     async def _require(self, engine: ManagedEngine, endpoint: Endpoint) -> None:
-        if endpoint not in ENDPOINTS:  # no question of ours would tell
+        if endpoint not in ENDPOINTS or endpoint in engine.profile.missing:  # no question of ours would tell
             return
         if engine.residency.base_name is None:
             raise EngineFault("the engine cannot serve its base model now")
@@ -152,11 +154,14 @@ class Trials:
 
 
 async def _made_for_clients(engine: ManagedEngine) -> int:
-    """Tokens that the engine has made since its boot, less those of our probes.
+    """Tokens that the engine has made since its boot, or has read if it makes none, less those of our probes.
 
     Raises `EngineFault`, also when it has restarted and not been met since: of what it is asked then it knows nothing.
     """
     look = await engine.control.look()
     if look.boot != engine.residency.boot:
         raise EngineFault("it has restarted")
-    return look.generation_tokens - engine.control.probes.completion_tokens
+    probes = engine.control.probes
+    if engine.profile.generates:
+        return look.generation_tokens - probes.completion_tokens
+    return look.prompt_tokens - probes.prompt_tokens

@@ -10,6 +10,7 @@ from types import TracebackType
 from gateway.engines.connection import EngineClient
 from gateway.engines.engine import Engine, EngineStatus
 from gateway.fleet.homes import Homes
+from gateway.handoffs import Endpoint
 
 
 class ColdAdapterFailed(Exception):
@@ -46,6 +47,17 @@ class FleetView:
     """The order of these engines for each adapter."""
     copies: Mapping[int, int]
     """Version ids with more than one home, and how many."""
+    without: Mapping[Endpoint, frozenset[str]] = field(init=False)
+    """URLs of the engines that do not have an endpoint, of those endpoints that some engine does not have."""
+
+    def __post_init__(self) -> None:
+        """Found out once for all requests."""
+        missing = {endpoint for engine in self.engines for endpoint in engine.status.missing}
+        without = {
+            endpoint: frozenset(engine.url for engine in self.engines if endpoint in engine.status.missing)
+            for endpoint in missing
+        }
+        object.__setattr__(self, "without", without)
 
     @classmethod
     def empty(cls) -> FleetView:

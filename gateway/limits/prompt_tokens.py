@@ -54,7 +54,7 @@ class PromptTokens:
         """Tokens of all prompts of a request, as every engine will count them that can get it; `None`: nobody can tell
         in time.
         """
-        kinds = {kind_of(engine.declared) for engine in self._engines(arm)}
+        kinds = {kind_of(engine.declared) for engine in self._engines(arm, request)}
         if request.body_bytes > MOST_BYTES or len(kinds) != 1:
             return None
         asked = kinds.pop().questions(request.body, request.dialect.engine_fields)
@@ -62,7 +62,7 @@ class PromptTokens:
             return asked and asked.known
         try:
             async with asyncio.timeout(WAIT_S), self._tenants.of(tenant) as mine:
-                engine = self._engine(tenant, arm)
+                engine = self._engine(tenant, arm, request)
                 if engine is None:
                     return None
                 async with self._urls.of(engine.url) as its:
@@ -78,16 +78,18 @@ class PromptTokens:
         """
         most = request.body.get("truncate_prompt_tokens") or 0
         if most < 1:
-            lengths = [engine.status.max_model_len for engine in self._engines(arm)]
+            lengths = [engine.status.max_model_len for engine in self._engines(arm, request)]
             most = 0 if None in lengths else max((length or 0 for length in lengths), default=0)
         return most * (request.choices // (request.body.get("n") or 1)) or None
 
-    def _engines(self, arm: Arm) -> list[EngineView]:
-        return self._fleet.view().of_base(arm.base_digest)
+    def _engines(self, arm: Arm, request: InferenceRequest) -> list[EngineView]:
+        """All that may get the request."""
+        asks = request.dialect.asks
+        return [one for one in self._fleet.view().of_base(arm.base_digest) if asks not in one.status.missing]
 
-    def _engine(self, tenant: str, arm: Arm) -> EngineView | None:
+    def _engine(self, tenant: str, arm: Arm, request: InferenceRequest) -> EngineView | None:
         """The least loaded engine whose count holds on all that may get the request."""
-        engines = self._engines(arm)
+        engines = self._engines(arm, request)
         wanted = {"itself", "its base"} if len(engines) == 1 else {"its base"}
         if any(engine.status.counts not in wanted for engine in engines):
             return None

@@ -90,7 +90,8 @@ class Forward:
 
     async def _document(self) -> AsyncIterator[bytes]:
         data = await self._exchange.body(self._idle_timeout_s)
-        yield self.reader.document(self._kind.document(data.replace(self._needle, self._replacement, 1)))
+        data = data.replace(self._needle, self._replacement, 1)
+        yield self.reader.document(data if self._request.dialect.bulky else self._kind.document(data))
 
     async def _events(self) -> AsyncIterator[bytes]:
         held, reader, count, clean = b"", self.reader, self._count, self._kind.events

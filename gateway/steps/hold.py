@@ -36,6 +36,8 @@ TEMPLATE_TOKENS = 128
 """For what a chat template puts around the messages, at least: a base whose own renderings are longer gets so many.
 Default system prompts have 20 to 60 tokens, some 400.
 """
+TEXT_FIELDS = ("prompt", "input", "query", "queries", "documents")
+"""Fields that are a text or a list of texts, in bodies without messages."""
 LEAST_BODY_BYTES = 56
 """Of a request with one short message, without the name of its model."""
 
@@ -72,10 +74,11 @@ async def hold(
     if free or not standing.counts_use:
         return request, await limits.open(standing, NOTHING, free=free)
     tenant, body_bytes, most = principal.tenant, request.body_bytes, request.max_output_tokens
-    rate_prompt = -(-body_bytes // BYTES_PER_TOKEN)
+    more = request.dialect.added_tokens(request.body)
+    rate_prompt = -(-(body_bytes + more) // BYTES_PER_TOKEN)
     template = max(TEMPLATE_TOKENS, standing.template_tokens)
     added = await accounts.desk.do(tenant, body_bytes, partial(_added_bytes, request.body))
-    prompt = body_bytes + template + added
+    prompt = body_bytes + template + added + more
     answers = (accounts.lengths.bound(tenant, arm.model) if most is None else most) * request.choices
     least = LEAST_BODY_BYTES + len(request.model) + template
     least_answers = request.choices if most is None else answers
@@ -131,8 +134,9 @@ def _added_bytes(body: Mapping[str, Any]) -> int:
 
 def _texts(body: Mapping[str, Any]) -> Iterator[str]:
     """Every text of a checked body that the model reads as it is."""
-    prompt = body.get("prompt")
-    yield from (one for one in (prompt if isinstance(prompt, list) else [prompt]) if isinstance(one, str))
+    for name in TEXT_FIELDS:
+        texts = body.get(name)
+        yield from (one for one in (texts if isinstance(texts, list) else [texts]) if isinstance(one, str))
     for message in body.get("messages") or ():
         content = message.get("content")
         if isinstance(content, str):
@@ -143,6 +147,8 @@ def _texts(body: Mapping[str, Any]) -> Iterator[str]:
 
 def printed_bytes(body: Mapping[str, Any]) -> int:
     """The most that a template makes of the JSON in a body. Llama's indents by 4: at most twice as much as by 2."""
+    if "messages" not in body:
+        return 0
     printed = [body[name] for name in ("tools", "documents") if body.get(name)]
     for message in body.get("messages", ()):
         for call in message.get("tool_calls") or ():

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import orjson
@@ -15,9 +16,18 @@ from loadtest.mock_engine.engine import Engine
 from loadtest.mock_engine.inference import SocketBroken, infer
 from loadtest.mock_engine.jobs import chat_tokens, invalid, messages_of, parse_object, require_text, require_tokens
 from loadtest.mock_engine.metrics import exposition, state
+from loadtest.mock_engine.pooling import Task, pool
 from loadtest.mock_engine.replies import model_cards
 from loadtest.mock_engine.wire import ClientGone, EngineError, Exchange, Receive, Scope, Send
 
+POOLING_ROUTES: dict[str, Task] = {
+    "/v1/embeddings": "embeddings",
+    "/score": "score",
+    "/v1/score": "score",
+    "/rerank": "rerank",
+    "/v1/rerank": "rerank",
+    "/v2/rerank": "rerank",
+}
 GUARDED = ("/v1", "/v2", "/inference", "/cohere")
 METRICS_TYPE = b"text/plain; version=1.0.0; charset=utf-8"
 Handler = Callable[[Exchange], Awaitable[None]]
@@ -36,11 +46,15 @@ class MockApp:
             "/tokenize": {"POST": self.tokenize},
             "/detokenize": {"POST": self.detokenize},
             "/v1/models": {"GET": self.models},
-            "/v1/chat/completions": {"POST": self.chat},
-            "/v1/completions": {"POST": self.text},
             "/mock/state": {"GET": self.mock_state},
             "/mock/faults": {"GET": self.show_faults, "POST": self.set_faults},
         }
+        if engine.options.runner == "pooling":
+            for path, task in POOLING_ROUTES.items():
+                self.routes[path] = {"POST": partial(pool, engine, task)}
+        else:
+            self.routes["/v1/chat/completions"] = {"POST": self.chat}
+            self.routes["/v1/completions"] = {"POST": self.text}
         if engine.options.runtime_lora:
             self.routes["/v1/load_lora_adapter"] = {"POST": self.load}
             self.routes["/v1/unload_lora_adapter"] = {"POST": self.unload}

@@ -38,7 +38,7 @@ async def infer(engine: Engine, kind: Kind, exchange: Exchange) -> None:
     engine.stats.trace = exchange.header(b"traceparent"), exchange.header(b"tracestate")
     arrived = time.perf_counter()
     try:
-        await _before_answer(engine, exchange, data)
+        await before_answer(engine, exchange, data)
         if job.stream:  # vLLM's head goes out before the request is so much as queued
             await exchange.start(200, STREAM)
         try:
@@ -68,7 +68,8 @@ async def infer(engine: Engine, kind: Kind, exchange: Exchange) -> None:
         engine.stats.failed += 1
 
 
-async def _before_answer(engine: Engine, exchange: Exchange, data: bytes) -> None:
+async def before_answer(engine: Engine, exchange: Exchange, data: bytes) -> None:
+    """The faults that keep a request from being answered. Raises EngineError, SocketBroken."""
     faults = engine.faults
     if faults.refuse_requests and exchange.header(b"x-request-id") and faults.refuse_requests_with.encode() in data:
         raise EngineError(faults.refuse_requests, "BadRequestError", "Injected refusal of every request.")

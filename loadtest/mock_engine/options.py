@@ -24,6 +24,10 @@ class Options:
     model: str = "mock-model"
     """Root of the base card. When it is a folder with config.json, adapters' shapes are checked against it,
     and its fingerprint.json, if there is one, holds what the base answers to the questions in it."""
+    runner: str = "generate"
+    """`pooling` is a vLLM with `--runner pooling`: it has vectors and scores, and generates nothing."""
+    embedding_size: int = 32
+    """Numbers of a vector."""
     max_loras: int = 4
     """Distinct adapters that can run at the same time."""
     max_cpu_loras: int = 16

@@ -12,7 +12,7 @@ import pytest
 from openai import OpenAI
 
 from gateway.admin_key import admin_key
-from gateway.api.addresses import canonical
+from gateway.api.addresses import MODELS, canonical
 from gateway.api.dialects import BY_PATH
 from gateway.api.models import EVERY_ENGINE, Skills
 from gateway.fleet.homes import Homes
@@ -23,7 +23,7 @@ from tests.support.stack import CHAT, MESSAGES, TEXT, Stack
 from tests.support.waiting import wait_until
 
 BODY = {"model": "triage", "messages": MESSAGES, "max_tokens": 2}
-SERVED = ", ".join((*BY_PATH, "/v1/models"))
+SERVED = ", ".join((*BY_PATH, MODELS))
 FORM = "application/x-www-form-urlencoded"
 
 

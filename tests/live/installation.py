@@ -64,8 +64,8 @@ def default_base_folder() -> Path:
 
 
 @contextmanager
-def real_installation(base_folder: Path, state_dir: Path) -> Iterator[Live]:
-    """Start it, and stop all of it at the end of the block."""
+def real_installation(base_folder: Path, state_dir: Path, *, pools: bool = False) -> Iterator[Live]:
+    """Start it, and stop all of it at the end of the block. With `pools` the engine has vectors instead of tokens."""
     settings = RegistrySettings(state_dir=state_dir)
     with Registry.open(settings) as registry:
         base = registry.bases.adopt(base_folder)
@@ -83,7 +83,8 @@ def real_installation(base_folder: Path, state_dir: Path) -> Iterator[Live]:
     }
     gateway = [sys.executable, "-m", "switchyard", "gateway"]
     engine_log, gateway_log = state_dir / "engine.log", state_dir / "gateway.log"
-    with child(engine.command(), engine.environment(), engine_log) as engine_process:
+    command = [*engine.command(), *(("--runner", "pooling") if pools else ())]
+    with child(command, engine.environment(), engine_log) as engine_process:
         wait_until_up("engine", f"{engine.url}/health", engine_process, engine_log, 240)
         with child(gateway, environment, gateway_log) as gateway_process:
             wait_until_up("gateway", f"{url}/readyz", gateway_process, gateway_log, 60)

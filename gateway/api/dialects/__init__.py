@@ -12,8 +12,11 @@ from gateway.api.dialects.chat import Chat
 from gateway.api.dialects.completions import Completions
 from gateway.api.dialects.detokenize import Detokenize
 from gateway.api.dialects.dialect import Dialect
+from gateway.api.dialects.embeddings import Embeddings
 from gateway.api.dialects.messages.dialect import CountTokens, Messages
+from gateway.api.dialects.rerank import Rerank
 from gateway.api.dialects.responses.dialect import Responses
+from gateway.api.dialects.score import Score
 from gateway.api.dialects.tokenize import Tokenize
 
 DIALECTS: Mapping[str, Dialect] = {
@@ -24,6 +27,9 @@ DIALECTS: Mapping[str, Dialect] = {
         Responses(),
         Messages(),
         CountTokens(),
+        Embeddings(),
+        Score(),
+        Rerank(),
         Tokenize(),
         Detokenize(),
     )

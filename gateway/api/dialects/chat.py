@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from gateway.api.dialects.generation import Generation
+from gateway.api.dialects.generation import SHORTLY, Generation
 from gateway.api.fields.checks import MAX_TOKEN_ID, flag, integer, one_of
 from gateway.api.fields.messages import messages
 from gateway.api.fields.shapes import documents, prediction, template_kwargs, text_only, tool_choice, tools
@@ -60,4 +60,4 @@ class Chat(Generation):
         ("tools", compiled_tools_are_affordable),
         ("continue_final_message", no_new_turn),
     )
-    question = MappingProxyType({"messages": [{"role": "user", "content": "Say hello."}]})
+    question = MappingProxyType({"messages": [{"role": "user", "content": "Say hello."}], **SHORTLY})

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from gateway.api.dialects.generation import Generation
+from gateway.api.dialects.generation import SHORTLY, Generation
 from gateway.api.fields.checks import MAX_TOKEN_ID, integer, text
-from gateway.api.fields.prompt import count_of, prompt
+from gateway.api.fields.prompt import count_of, prompts
 from gateway.api.fields.table import HINTS, SAMPLING
 from gateway.api.fields.together import (
     SHARED,
@@ -32,7 +32,7 @@ class Completions(Generation):
     summary = "OpenAI's completions, streamed or not"
     required = ("prompt",)
     forwarded = SAMPLING | {
-        "prompt": prompt,
+        "prompt": prompts(lambda caps: caps.max_prompts, "prompt"),
         "suffix": text(65_536),
         "max_tokens": integer(0, MAX_TOKEN_ID),  # 0: score the prompt, with echo
         "max_completion_tokens": integer(0, MAX_TOKEN_ID),  # the same, as chat calls it
@@ -49,7 +49,7 @@ class Completions(Generation):
         ("logprobs", not_too_many("logprobs", DEFAULT_TOKENS)),
     )
     default_output_tokens = DEFAULT_TOKENS
-    question = MappingProxyType({"prompt": "Say hello."})
+    question = MappingProxyType({"prompt": "Say hello.", **SHORTLY})
 
     def choices(self, body: Mapping[str, Any]) -> int:
         """Of every prompt as many."""

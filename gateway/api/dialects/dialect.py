@@ -47,6 +47,11 @@ class Dialect(ABC):
     says nothing that another dialect's does not.
     """
 
+    answers_in = "choices"
+    """The field of an engine's answer that has what was asked for."""
+    bulky = False
+    """Whether its answers are numbers between their ends, and so long that only the ends are looked at."""
+
     @property
     def asks(self) -> Endpoint:
         """The dialect in which engines are asked; another one where this one is translated."""
@@ -85,6 +90,12 @@ class Dialect(ABC):
     def engine_body(self, body: Mapping[str, Any], model: str, cache_salt: str) -> dict[str, Any]:
         """What the engine is asked that calls the model so; the salt keeps tenants out of each other's prefix cache."""
         return {**body, "model": model, "cache_salt": cache_salt}
+
+    def added_tokens(self, body: Mapping[str, Any]) -> int:
+        """The most tokens that the model reads of a checked body beyond those of its bytes, but for what templates and
+        normalisation add.
+        """
+        return 0
 
     def prompt_field(self, body: Mapping[str, Any]) -> str:
         """The field of a checked body that the model reads."""

@@ -27,6 +27,9 @@ USAGE = re.compile(rb',"usage":(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
 NO_CHOICES = b'"choices":[]'
 """Only in the event with the final usage."""
 
+SHORTLY: Mapping[str, Any] = {"max_tokens": 2, "temperature": 0}
+"""How a question of ours is to be answered."""
+
 
 class Generation(Dialect):
     """A dialect whose answers are choices and a count of tokens."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.api.dialects.dialect import Dialect
+from gateway.api.dialects.unstreamed import Unstreamed
 from gateway.api.fields.caps import Caps
 from gateway.api.fields.table import HINTS
-from gateway.errors import ApiError
 from gateway.handoffs import Admitted, EngineBroke, EngineCount, InferenceRequest
 
 
@@ -38,10 +38,8 @@ class Unmetered(Dialect):
         return UnmeteredReader(self.answer_begins)
 
 
-class UnmeteredReader:
+class UnmeteredReader(Unstreamed):
     """Sees to it that an answer is one."""
-
-    complete = True
 
     def __init__(self, begins: bytes) -> None:
         self._begins = begins
@@ -51,15 +49,3 @@ class UnmeteredReader:
         if not data.startswith(self._begins) or not data.endswith(b"}"):
             raise EngineBroke("the engine's answer cannot be understood")
         return data
-
-    def events(self, block: bytes) -> tuple[bytes, bytes | None]:
-        """There are none."""
-        return block, None
-
-    def rest(self) -> bytes:
-        """There is none."""
-        return b""
-
-    def failed(self, error: ApiError) -> bytes:
-        """There is nothing that could be broken off."""
-        return b""

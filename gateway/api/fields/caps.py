@@ -15,6 +15,8 @@ class Caps:
     max_messages: int = 2_048  # messages of one conversation
     max_parts: int = 256  # content parts of one message
     max_prompts: int = 128  # prompts of one completions request
+    max_inputs: int = 2_048  # texts of one embeddings, score or rerank request; OpenAI's own bound
+    max_input_tokens: int = 300_000  # tokens of all of them; OpenAI's own bound
     max_n: int = 8  # answers to one prompt
     max_choices: int = 128  # answers to one request: n × prompts
     max_logprobs: int = 20  # alternatives a position, of output and of prompt

@@ -17,7 +17,7 @@ from gateway.handoffs import EngineBroke
 
 _EXTRAS = re.compile(
     rb',"(?:(?:kv_transfer_params|ec_transfer_params|metrics|prompt_text|prompt_logprobs|prompt_token_ids|token_ids|token_strs'
-    rb'|routed_experts|stop_reason|reasoning)":null'
+    rb'|routed_experts|stop_reason|reasoning|multi_modal)":null'
     rb'|(?:created_cache_tokens|multimodal_tokens)":(?:null|\d+|\{[^{}]*\})(?=[,}]))'
 )
 """A token that is called like a field of usage has a probability, which is never written as an integer."""

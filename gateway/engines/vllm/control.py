@@ -28,8 +28,10 @@ from gateway.engines.faults import (
 from gateway.engines.kind import Card, Word
 from gateway.engines.look import Look
 from gateway.engines.probes import PROBE_TIMEOUT_S, ProbeLog
+from gateway.engines.vllm.endpoints import missing_endpoints, short_question
 from gateway.engines.vllm.look import read_look
 from gateway.engines.vllm.prompt_counting import TRIED, questions
+from gateway.handoffs import Endpoint
 from registry.bases.renderings import TEMPLATE_ARGUMENTS, Conversation
 
 LOAD_TIMEOUT_S = 120.0
@@ -50,6 +52,8 @@ class VllmControl:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self.base_url = base_url.rstrip("/")
         self.probes = ProbeLog()
+        self.generates = True
+        self._missing: frozenset[Endpoint] = frozenset()
         self._http = httpx.AsyncClient(
             base_url=self.base_url, headers=headers, timeout=CONTROL_TIMEOUT_S, verify=TRUSTS_NOBODY
         )
@@ -81,6 +85,12 @@ class VllmControl:
     async def version(self) -> str:
         """Such as `0.32.0`."""
         return str(_json(await self._get("/version")).get("version", "unknown"))
+
+    async def missing_endpoints(self) -> frozenset[Endpoint]:
+        """Those of its kind that it does not have. Raises `Unreachable`."""
+        self._missing = await missing_endpoints(self._http)
+        self.generates = "completions" not in self._missing
+        return self._missing
 
     async def models(self) -> dict[str, Card]:
         """Base and adapters by the names the engine knows them by."""
@@ -168,7 +178,7 @@ class VllmControl:
             "add_generation_prompt": conversation.generates,
             "chat_template_kwargs": dict(TEMPLATE_ARGUMENTS),
         }
-        document = await self._tokenize(body)
+        document = await _tokenize(self._http, body)
         try:
             return tuple(int(token) for token in document["tokens"])
         except (KeyError, TypeError, ValueError) as error:
@@ -176,7 +186,7 @@ class VllmControl:
 
     async def counted(self, question: Mapping[str, Any]) -> int:
         """How many tokens `/tokenize` makes of a question. Raises as `rendered`."""
-        document = await self._tokenize(question)
+        document = await _tokenize(self._http, question)
         try:
             return int(document["count"])
         except (KeyError, TypeError, ValueError) as error:
@@ -211,17 +221,6 @@ class VllmControl:
             raise
         return counted == served  # both are nothing without a chat template: it serves no chat, and counts prompts
 
-    async def _tokenize(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        try:
-            answer = await self._http.post("/tokenize", json=body)
-        except httpx.HTTPError as error:
-            raise Unreachable(f"/tokenize broke off: {str(error) or type(error).__name__}") from error
-        if 400 <= answer.status_code < 500:
-            raise ProbeRefused(f"/tokenize answers HTTP {answer.status_code}: {_message(answer)}")
-        if answer.status_code != 200:
-            raise Unreachable(f"/tokenize failed with HTTP {answer.status_code}: {_message(answer)}")
-        return _json(answer)
-
     async def greedy(self, model: str, prompt: str, tokens: int, salt: str) -> tuple[Word, ...]:
         """What the model makes of a prompt when it always takes the likeliest token; exactly `tokens` of them."""
         document = await self._complete(
@@ -244,10 +243,9 @@ class VllmControl:
             raise Unintelligible(f"log-probabilities are not as vLLM gives them: {error!r}") from error
 
     async def answers_as(self, model: str, salt: str, timeout_s: float = PROBE_TIMEOUT_S) -> bool:
-        """Whether one short completion works and is signed with that very name."""
-        document = await self._complete(
-            {"model": model, "prompt": [1, 2, 3], "max_tokens": 1, "temperature": 0, "cache_salt": salt}, timeout_s
-        )
+        """Whether one short question is answered, and the answer is signed with that very name."""
+        path, question = short_question(self._missing)
+        document = await self._complete({"model": model, **question, "cache_salt": salt}, timeout_s, path)
         return document.get("model") == model
 
     async def calls_tools(self, model: str) -> bool:
@@ -311,6 +309,18 @@ class VllmControl:
         if answer.status_code != 200:
             raise Unreachable(f"GET {path}: HTTP {answer.status_code}")
         return httpx.Response(200, content=bytes(body), request=answer.request)
+
+
+async def _tokenize(http: httpx.AsyncClient, body: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        answer = await http.post("/tokenize", json=body)
+    except httpx.HTTPError as error:
+        raise Unreachable(f"/tokenize broke off: {str(error) or type(error).__name__}") from error
+    if 400 <= answer.status_code < 500:
+        raise ProbeRefused(f"/tokenize answers HTTP {answer.status_code}: {_message(answer)}")
+    if answer.status_code != 200:
+        raise Unreachable(f"/tokenize failed with HTTP {answer.status_code}: {_message(answer)}")
+    return _json(answer)
 
 
 def is_about_tool_parser(message: str) -> bool:

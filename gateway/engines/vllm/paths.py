@@ -11,4 +11,7 @@ INFERENCE_PATHS: Mapping[Endpoint, bytes] = {
     "completions": b"/v1/completions",
     "tokenize": b"/tokenize",
     "detokenize": b"/detokenize",
+    "embeddings": b"/v1/embeddings",
+    "score": b"/score",
+    "rerank": b"/rerank",
 }

@@ -39,7 +39,9 @@ def questions(body: Mapping[str, Any], understood: Set[str]) -> Questions | None
         return None
     if "messages" in body:
         return Questions(0, [orjson.dumps(of_chat(body))])
-    prompt = body["prompt"]
+    prompt = body.get("prompt", body.get("input"))
+    if prompt is None:
+        return None
     prompts = prompt if isinstance(prompt, list) and not isinstance(prompt[0], int) else [prompt]
     extra = {"add_special_tokens": body["add_special_tokens"]} if "add_special_tokens" in body else {}
     texts = [one for one in prompts if isinstance(one, str)]

@@ -19,6 +19,9 @@ from gateway.handoffs import EngineBroke
 
 ABOUT_GRAMMARS = re.compile(r"grammar|schema|regex", re.IGNORECASE)
 """What its refusals of structured outputs speak of; of none does it say where the fault is."""
+UNKNOWN_MODEL = re.compile(r"The model `[^`]*` does not exist")
+"""Engines that pool name no parameter."""
+ABOUT_DIMENSIONS = re.compile(r"[Mm]atryoshka|\bdimensions\b")
 CONSTRAINTS = ("structured_outputs", "response_format")
 BLAMES_BODY = (400, 413, 422)
 """Statuses by which it says that the request's body is at fault."""
@@ -33,7 +36,7 @@ def translate(status: int, body: bytes, asked: Asked) -> Exception:
         message, param = str(error["message"]), error.get("param")
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
         message, param = f"HTTP {status}", None
-    if status == 404 and param == "model":
+    if status == 404 and (param == "model" or UNKNOWN_MODEL.match(message)):
         return AdapterMissing(asked.engine_name)
     if status == 503:
         return EngineUnreachable(f"the engine is overloaded: {message}")
@@ -49,7 +52,7 @@ def translate(status: int, body: bytes, asked: Asked) -> Exception:
             return fault.by_engine()
     constraint = _constraint_of(request.body)
     if status in BLAMES_BODY:
-        param = param or (constraint if about_grammar else None)
+        param = param or (constraint if about_grammar else None) or _named(message)
         return BadRequest(_publicly(message, asked), param=param, code="engine_refused").by_engine()
     if DEAD_ENGINE in message:
         return EngineUnreachable("the engine died")
@@ -91,6 +94,11 @@ def _publicly(message: str, asked: Asked) -> str:
     name = re.escape(asked.engine_name)
     where = rf"(?<![\w-]){name}(?![\w-])" if digest_in(asked.engine_name) else rf"(?<=([`'\"])){name}(?=\1)"
     return re.sub(where, lambda _: asked.public_name, message)
+
+
+def _named(message: str) -> str | None:
+    """The field that a refusal of vLLM's speaks of in words alone."""
+    return "dimensions" if ABOUT_DIMENSIONS.search(message) else None
 
 
 def _constraint_of(body: dict[str, Any]) -> str | None:
