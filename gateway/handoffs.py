@@ -81,7 +81,7 @@ class Arm:
         return self.public_name if version is None else f"{version.tenant}/{version.adapter}"
 
 
-Ability = Literal["tool_calls", "prompt_logprobs"]
+Ability = Literal["tool_calls", "reasoning", "prompt_logprobs"]
 """What a request may need and not every engine has."""
 
 

@@ -1,4 +1,4 @@
-"""The one place where errors of FastAPI's routes become OpenAI's envelope."""
+"""The one place where errors of FastAPI's routes become OpenAI's envelope, or Anthropic's for its clients."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from gateway.api.addresses import allowed_methods, where_it_may_be
+from gateway.api.dialects import DIALECTS
+from gateway.api.models import ANTHROPIC
 from gateway.api.order_faults import refusal_of
 from gateway.errors import ApiError, Overloaded
 from registry.backends import is_contention
@@ -26,15 +28,18 @@ STATUS_AND_CODE: dict[type[RegistryError], tuple[int, str]] = {
 }
 """What each error of the registry is over HTTP; the others are faults of ours."""
 REGISTRY_RETRY_AFTER_S = 2
+MESSAGES = DIALECTS["messages"]
+"""In whose form Anthropic's clients read errors."""
 
 
 def translate_errors(web: FastAPI) -> None:
     """Install the handlers."""
 
     @web.exception_handler(ApiError)
-    async def on_api_error(_request: Request, error: ApiError) -> Response:
+    async def on_api_error(request: Request, error: ApiError) -> Response:
         headers = {name.decode(): value.decode() for name, value in error.answer_headers()}
-        return Response(error.envelope(), error.status, headers, "application/json")
+        body = MESSAGES.error_body(error) if ANTHROPIC in request.headers else error.envelope()
+        return Response(body, error.status, headers, "application/json")
 
     @web.exception_handler(RegistryError)
     async def on_registry_error(_request: Request, error: RegistryError) -> Response:

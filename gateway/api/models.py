@@ -1,113 +1,97 @@
-"""`GET /v1/models` and `GET /v1/models/{id}`: what this key can call, and nothing else."""
+"""`GET /v1/models` and `GET /v1/models/{id}`: what this key can call, and nothing else. In OpenAI's form, and in
+Anthropic's for who sends `anthropic-version`, as its clients do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 
+from gateway.api.cards import Card, Cards
 from gateway.api.credentials import key_of
-from gateway.api.dialects import DIALECTS
-from gateway.errors import ApiError, ModelNotFound
-from gateway.fleet.view import FleetView
-from gateway.handoffs import Ability, Principal
+from gateway.errors import BadRequest
 from gateway.house import House
 from gateway.steps.authenticate import authenticate
-from gateway.steps.resolve import resolve
-from registry.catalog.snapshot import Catalog
-from registry.names import PRODUCTION
 
-EVERY_ENGINE = (*DIALECTS, "streaming", "structured_outputs")
-ABILITIES: Mapping[Ability, str] = {"tool_calls": "tools", "prompt_logprobs": "prompt_logprobs"}
-"""Features by what an engine may lack."""
+ANTHROPIC = "anthropic-version"
+"""A header that only its clients send."""
+PAGE, LONGEST_PAGE = 20, 1_000
+"""Cards of one page of Anthropic's."""
+Limit = Annotated[int, Query(ge=1, le=LONGEST_PAGE)]
 
 
 def models_router(house: House) -> APIRouter:
     """The two routes."""
     router = APIRouter(prefix="/v1", tags=["models"])
 
-    @router.get("/models")
-    async def list_models(request: Request) -> dict[str, Any]:
-        """Every name that this key may send as `model`: aliases, versions, own mappings, and base models."""
+    def cards(request: Request) -> Cards:
         catalog = house.catalog.current
         principal = authenticate(key_of(request.headers.raw), catalog)
-        return {"object": "list", "data": list(_cards(principal, catalog, Skills(house.fleet.view())))}
+        return Cards(principal, catalog, house.fleet.view())
+
+    @router.get("/models")
+    async def list_models(
+        request: Request, limit: Limit = PAGE, after_id: str | None = None, before_id: str | None = None
+    ) -> dict[str, Any]:
+        """Every name that this key may send as `model`: aliases, versions, own mappings, and base models. The query is
+        of Anthropic's form, which comes in pages.
+        """
+        listed = list(cards(request).all())
+        if ANTHROPIC in request.headers:
+            return _page(listed, limit, after_id, before_id)
+        return {"object": "list", "data": listed}
 
     @router.get("/models/{model:path}")
     async def retrieve_model(model: str, request: Request) -> dict[str, Any]:
         """One of them, by a name with or without slashes."""
-        catalog = house.catalog.current
-        principal = authenticate(key_of(request.headers.raw), catalog)
-        try:
-            target = resolve(principal, model, catalog)
-        except ModelNotFound:
-            raise
-        except ApiError:
-            raise ModelNotFound(model) from None  # a model that cannot be used now is not listed either
-        skills = Skills(house.fleet.view())
-        if target.base is not None:
-            return _card(model, target.base.created_at_s, "switchyard", None, skills.of(target.base.digest))
-        assert target.version is not None
-        version = target.version
-        return _card(model, version.created_at_s, principal.tenant, version.name, skills.of(version.base_digest))
+        card = cards(request).one(model)
+        return _as_anthropic_has_it(card) if ANTHROPIC in request.headers else card
 
     return router
 
 
-class Skills:
-    """What clients may expect of models, by the digest of their base: what engines that serve now say of themselves."""
-
-    def __init__(self, view: FleetView) -> None:
-        self._view = view
-        self._known: dict[str, dict[str, Any]] = {}
-
-    def of(self, base_digest: str) -> dict[str, Any]:
-        """`max_model_len`: what the shortest of its engines takes, null while there is none. `features`: what every
-        engine can do, and what one at least of them says that it can.
-        """
-        if base_digest not in self._known:
-            engines = self._view.of_base(base_digest)
-            lengths = [engine.status.max_model_len for engine in engines if engine.status.max_model_len is not None]
-            some = [
-                name for ability, name in ABILITIES.items() if any(ability not in one.status.lacks for one in engines)
-            ]
-            self._known[base_digest] = {
-                "max_model_len": min(lengths, default=None),
-                "features": [*EVERY_ENGINE, *some],
-            }
-        return self._known[base_digest]
+def _page(cards: Sequence[Card], limit: int, after_id: str | None, before_id: str | None) -> dict[str, Any]:
+    """Some cards in a row. Raises `BadRequest` for an id that is not listed."""
+    ids = [card["id"] for card in cards]
+    begins, ends = 0, len(ids)
+    if after_id is not None:
+        begins = _place(ids, after_id, "after_id") + 1
+    if before_id is not None:
+        ends = _place(ids, before_id, "before_id")
+        if after_id is None:
+            begins = max(0, ends - limit)
+    shown = [_as_anthropic_has_it(card) for card in cards[begins:ends][:limit]]
+    more = begins > 0 if before_id is not None and after_id is None else begins + len(shown) < ends
+    return {
+        "data": shown,
+        "has_more": more,
+        "first_id": shown[0]["id"] if shown else None,
+        "last_id": shown[-1]["id"] if shown else None,
+    }
 
 
-def _cards(principal: Principal, catalog: Catalog, skills: Skills) -> Iterator[dict[str, Any]]:
-    tenant = principal.tenant
-    for name in catalog.adapters_of.get(tenant, ()) if "inference" in principal.scopes else ():
-        adapter = catalog.adapters[tenant, name]
-        for alias, version in sorted(adapter.aliases.items()):
-            public = f"{tenant}/{name}" if alias == PRODUCTION else f"{tenant}/{name}@{alias}"
-            yield _card(public, version.created_at_s, tenant, version.name, skills.of(version.base_digest))
-        for version in adapter.versions.values():
-            if version.quarantined is None:
-                skill = skills.of(version.base_digest)
-                yield _card(version.name, version.created_at_s, tenant, version.name, skill)
-    for external in sorted(name for owner, name in catalog.external if owner == tenant):
-        try:
-            target = resolve(principal, external, catalog)
-        except ApiError:
-            continue  # it points at what this key cannot use
-        if target.version is not None:
-            version = target.version
-            skill = skills.of(version.base_digest)
-            yield _card(external, version.created_at_s, tenant, version.name, skill)
-        elif target.base is not None:
-            yield _card(external, target.base.created_at_s, tenant, None, skills.of(target.base.digest))
-    if "base" in principal.scopes:
-        for base in catalog.bases.values():
-            yield _card(base.name, base.created_at_s, "switchyard", None, skills.of(base.digest))
+def _place(ids: Sequence[str], wanted: str, param: str) -> int:
+    if wanted not in ids:
+        raise BadRequest(
+            f"'{param}' is '{wanted[:200]}', which is not listed. Send an id of an earlier page.",
+            param=param,
+            code="invalid_value",
+        )
+    return ids.index(wanted)
 
 
-def _card(model: str, created: int, owner: str, root: str | None, skills: dict[str, Any]) -> dict[str, Any]:
-    """OpenAI's shape, and what vLLM and others have beside it; `root` is the version that answers, when it is an
-    adapter.
-    """
-    return {"id": model, "object": "model", "created": created, "owned_by": owner, "root": root, **skills}
+def _as_anthropic_has_it(card: Card) -> dict[str, Any]:
+    created = datetime.fromtimestamp(card["created"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "type": "model",
+        "id": card["id"],
+        "display_name": card["id"],
+        "created_at": created,
+        "lifecycle": "active",
+        "max_input_tokens": card["max_model_len"],
+        "max_tokens": card["max_model_len"],
+        **{name: card[name] for name in ("base", "endpoints", "features")},
+    }

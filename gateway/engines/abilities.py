@@ -1,7 +1,7 @@
 """What not every engine can do, and what a client is told whose model lies only on engines that cannot.
 
-An engine's flags decide: it is asked for its endpoints and about tools when it is met, and log-probabilities of prompts
-are as it is declared, because no question but the deadly one would tell.
+An engine's flags decide: it is asked for its endpoints, tools and reasoning when it is met, and log-probabilities of
+prompts are as it is declared, because no question but the deadly one would tell.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ _REFUSALS: Mapping[Ability, tuple[str, str]] = {
         "'tools' cannot be used with {model}: its engines run without a parser for calls of tools. Leave 'tools' out, "
         "or send 'tool_choice': \"none\". The operator can start them with --enable-auto-tool-choice and "
         "--tool-call-parser, if the base model's chat template knows tools: `switchyard base tool-parser` names it.",
+    ),
+    "reasoning": (
+        "thinking_token_budget",
+        "'thinking_token_budget' cannot be used with {model}: its engines run without a parser for reasoning. Leave it "
+        "out. The operator can start them with --reasoning-parser, if the base model reasons.",
     ),
     "prompt_logprobs": (
         "echo",

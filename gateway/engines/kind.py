@@ -14,7 +14,7 @@ from gateway.engines.connection import EngineClient
 from gateway.engines.engine import Platform
 from gateway.engines.look import Look
 from gateway.engines.probes import PROBE_TIMEOUT_S, ProbeLog
-from gateway.handoffs import Admitted, Endpoint
+from gateway.handoffs import Ability, Admitted, Endpoint
 from registry.bases.renderings import Conversation
 
 
@@ -100,8 +100,8 @@ class EngineControl(Protocol):
     async def answers_as(self, model: str, salt: str, timeout_s: float = PROBE_TIMEOUT_S) -> bool:
         """Whether one short question is answered, and the answer is signed with that very name."""
 
-    async def calls_tools(self, model: str) -> bool:
-        """Whether it can read calls of tools out of answers."""
+    async def lacks(self, model: str) -> frozenset[Ability]:
+        """What it cannot do because of how it was started, but for what no question may find out."""
 
     async def counts_what_it_serves(self, model: str) -> bool:
         """Whether its count of a conversation's tokens is what it makes of it when it answers."""

@@ -117,12 +117,9 @@ class Profile:
         log.warning("engine %s has another chat template than its base: %s; %s", self._declared.url, difference, remedy)
 
     async def _find_what_it_lacks(self, base_name: str) -> frozenset[Ability]:
-        calls_tools = "chat" not in self.missing and await self._control.calls_tools(base_name)
-        lacks: dict[Ability, bool] = {
-            "tool_calls": not calls_tools,
-            "prompt_logprobs": not (self._declared.prompt_logprobs and self.generates),
-        }
-        return frozenset(ability for ability, lacking in lacks.items() if lacking)
+        lacks = await self._control.lacks(base_name)
+        scores = self._declared.prompt_logprobs and self.generates
+        return lacks if scores else lacks | {"prompt_logprobs"}
 
     async def _find_what_it_counts(self, base_name: str) -> Counts:
         if "chat" in self.missing:

@@ -138,6 +138,9 @@ def parse_job(kind: Kind, body: dict[str, Any], request_id: str | None, options:
     """Check the body and count its tokens. Raises EngineError."""
     if kind == "chat":
         _refuse_tools_without_a_parser(body, options)
+    if body.get("thinking_token_budget") is not None and options.reasoning_parser is None:
+        text = "thinking_token_budget is set but reasoning_config is not configured. Please set --reasoning-parser"
+        raise EngineError(400, "BadRequestError", f"{text} and/or --reasoning-config to use thinking_token_budget.")
     prompts, echo_words = _chat_prompt(body, options) if kind == "chat" else _text_prompts(body, options)
     stream = bool(body.get("stream"))
     stream_options = body.get("stream_options") or {}

@@ -68,6 +68,9 @@ class Options:
     tool_call_parser: str | None = None
     """None is a vLLM without --enable-auto-tool-choice and --tool-call-parser: it refuses tools unless none may be
     called. With one, tools that must be called are, and those whose names the last message of a user has."""
+    reasoning_parser: str | None = None
+    """None is a vLLM without --reasoning-parser: it refuses `thinking_token_budget`. Answers have no thoughts either
+    way."""
     runtime_lora: bool = True
     """False is a vLLM without VLLM_ALLOW_RUNTIME_LORA_UPDATING: the load routes are absent."""
 

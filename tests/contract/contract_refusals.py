@@ -211,6 +211,19 @@ async def test_an_engine_without_a_parser_refuses_tools_before_it_works_on_them(
         assert "--tool-call-parser" in answer.json()["error"]["message"]
 
 
+async def test_an_engine_without_a_parser_for_thoughts_refuses_a_budget_of_them_before_it_works(
+    engine: EngineUnderTest,
+) -> None:
+    """So the gateway asks whether it has one: with one, the prompt would be what is refused."""
+    nobodys = [2**31 - 1]
+    answer = await engine.complete(prompt=nobodys, thinking_token_budget=1)
+    assert error(answer) == (400, "BadRequestError", None)
+    assert "--reasoning-parser" in answer.json()["error"]["message"]
+    answer = await engine.complete(prompt=nobodys)
+    assert error(answer) == (400, "BadRequestError", None)
+    assert "out of vocabulary" in answer.json()["error"]["message"]
+
+
 async def test_an_answer_of_no_tokens_is_refused_when_nothing_else_is_wrong(engine: EngineUnderTest) -> None:
     body = {"model": engine.base, "messages": MESSAGES, "tools": [TOOL], "tool_choice": "none"}
     answer = await engine.http.post("/v1/chat/completions", json={**body, "max_tokens": 0})

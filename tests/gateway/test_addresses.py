@@ -14,11 +14,6 @@ from openai import OpenAI
 from gateway.admin_key import admin_key
 from gateway.api.addresses import MODELS, canonical
 from gateway.api.dialects import BY_PATH
-from gateway.api.models import EVERY_ENGINE, Skills
-from gateway.fleet.homes import Homes
-from gateway.fleet.view import EngineView, FleetView
-from gateway.handoffs import Ability
-from tests.support.fleet_parts import engine_view
 from tests.support.stack import CHAT, MESSAGES, TEXT, Stack
 from tests.support.waiting import wait_until
 
@@ -214,25 +209,3 @@ def test_json_is_read_whatever_it_is_called(stack: Stack, kind: str | None) -> N
     headers = {"Authorization": f"Bearer {stack.house.keys['acme']}", **({"Content-Type": kind} if kind else {})}
     body = b'{"model": "triage", "prompt": "x", "max_tokens": 1}'
     assert httpx.post(f"{stack.url}{TEXT}", content=body, headers=headers).status_code == 200
-
-
-def test_cards_say_how_long_prompts_may_be_and_what_the_model_can_do(stack: Stack, client: OpenAI) -> None:
-    for card in [*client.models.list(), client.models.retrieve("triage"), client.models.retrieve("acme/triage@1.1")]:
-        assert card.model_extra is not None
-        assert card.model_extra["max_model_len"] == stack.engine.options.max_model_len
-        assert {"chat", "completions", "streaming"} <= set(card.model_extra["features"])
-
-
-def test_cards_promise_only_what_engines_say_of_themselves() -> None:
-    def engine(length: int | None, *lacks: Ability) -> EngineView:
-        return engine_view("http://e:1", lacks=frozenset(lacks), max_model_len=length)
-
-    def skills(*engines: EngineView) -> tuple[int | None, set[str]]:
-        of = Skills(FleetView(engines, Homes({}), {})).of("sha256:0")
-        return of["max_model_len"], set(of["features"]) - set(EVERY_ENGINE)
-
-    both: tuple[Ability, Ability] = ("tool_calls", "prompt_logprobs")
-    assert skills() == (None, set())
-    assert skills(engine(None)) == (None, {"tools", "prompt_logprobs"})
-    assert skills(engine(4096, *both)) == (4096, set())
-    assert skills(engine(4096, *both), engine(2048, "prompt_logprobs")) == (2048, {"tools"})

@@ -78,8 +78,8 @@ def test_tools_that_may_not_be_called_need_no_parser(plain: Stack) -> None:
 def test_finding_out_what_an_engine_can_do_generates_nothing(plain: Stack, mixed: Stack) -> None:
     for stack in (plain, mixed):
         said = [engine.profile.lacks for engine in stack.controller.engines]
-        assert said[0] == ({"tool_calls", "prompt_logprobs"} if stack is plain else {"tool_calls"})
-    assert mixed.controller.engines[1].profile.lacks == set()
+        assert said[0] == {"tool_calls", "reasoning"} | ({"prompt_logprobs"} if stack is plain else set())
+    assert mixed.controller.engines[1].profile.lacks == {"reasoning"}
     system = [row for row in mixed.house.usage(tenant="_system") if row["endpoint"] == "chat"]
     assert system == []
 

@@ -14,9 +14,10 @@ def needs_of(body: Mapping[str, Any]) -> frozenset[Ability]:
     """Of a checked body."""
     calls = "tools" in body and body.get("tool_choice") != "none"
     scores = scored_alternatives(body) is not None
-    if not calls and not scores:
+    reasons = "thinking_token_budget" in body
+    if not calls and not scores and not reasons:
         return _NOTHING
-    needed: dict[Ability, bool] = {"tool_calls": calls, "prompt_logprobs": scores}
+    needed: dict[Ability, bool] = {"tool_calls": calls, "reasoning": reasons, "prompt_logprobs": scores}
     return frozenset(ability for ability, is_needed in needed.items() if is_needed)
 
 

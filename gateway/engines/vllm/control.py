@@ -28,10 +28,11 @@ from gateway.engines.faults import (
 from gateway.engines.kind import Card, Word
 from gateway.engines.look import Look
 from gateway.engines.probes import PROBE_TIMEOUT_S, ProbeLog
+from gateway.engines.vllm.abilities import lacks
 from gateway.engines.vllm.endpoints import missing_endpoints, short_question
 from gateway.engines.vllm.look import read_look
 from gateway.engines.vllm.prompt_counting import TRIED, questions
-from gateway.handoffs import Endpoint
+from gateway.handoffs import Ability, Endpoint
 from registry.bases.renderings import TEMPLATE_ARGUMENTS, Conversation
 
 LOAD_TIMEOUT_S = 120.0
@@ -248,22 +249,11 @@ class VllmControl:
         document = await self._complete({"model": model, **question, "cache_salt": salt}, timeout_s, path)
         return document.get("model") == model
 
-    async def calls_tools(self, model: str) -> bool:
-        """Whether it can read calls of tools out of answers. The question is one that every vLLM refuses before it
-        works on it: without a parser for the tools, and with one for an answer of no tokens.
+    async def lacks(self, model: str) -> frozenset[Ability]:
+        """What it cannot do because of how it was started, but for what no question may find out. Raises
+        `Unreachable`.
         """
-        body = {
-            "model": model,
-            "messages": [{"role": "user", "content": "x"}],
-            "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
-            "tool_choice": "auto",
-            "max_tokens": 0,
-        }
-        try:
-            answer = await self._http.post("/v1/chat/completions", json=body)
-        except httpx.HTTPError as error:
-            raise Unreachable(f"a question about tools broke off: {str(error) or type(error).__name__}") from error
-        return not is_about_tool_parser(_message(answer) or "")
+        return await lacks(self._http, model, self._missing)
 
     async def _complete(
         self, body: Mapping[str, Any], timeout_s: float = PROBE_TIMEOUT_S, path: str = "/v1/completions"
@@ -321,11 +311,6 @@ async def _tokenize(http: httpx.AsyncClient, body: Mapping[str, Any]) -> dict[st
     if answer.status_code != 200:
         raise Unreachable(f"/tokenize failed with HTTP {answer.status_code}: {_message(answer)}")
     return _json(answer)
-
-
-def is_about_tool_parser(message: str) -> bool:
-    """Whether a refusal says that the engine was started without a parser for calls of tools."""
-    return "--tool-call-parser" in message
 
 
 def _word(text: str, logprob: float, top: Mapping[str, float]) -> Word:

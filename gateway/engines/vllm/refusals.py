@@ -12,8 +12,8 @@ from gateway.engines.abilities import refusal as unsupported
 from gateway.engines.connection import AdapterMissing, EngineUnreachable
 from gateway.engines.kind import Asked
 from gateway.engines.names import digest_in
+from gateway.engines.vllm.abilities import NO_REASONING_PARSER, NO_TOOL_PARSER
 from gateway.engines.vllm.answers import refusal_of
-from gateway.engines.vllm.control import is_about_tool_parser
 from gateway.errors import BadRequest, EngineFailed
 from gateway.handoffs import EngineBroke
 
@@ -40,8 +40,10 @@ def translate(status: int, body: bytes, asked: Asked) -> Exception:
         return AdapterMissing(asked.engine_name)
     if status == 503:
         return EngineUnreachable(f"the engine is overloaded: {message}")
-    if status == 400 and is_about_tool_parser(message):
+    if status == 400 and NO_TOOL_PARSER in message:
         return unsupported("tool_calls", asked.public_name)
+    if status == 400 and NO_REASONING_PARSER in message:
+        return unsupported("reasoning", asked.public_name)
     if status in (400, 413) and (too_long := _too_long(message, param, asked)):
         return too_long
     request = asked.admitted.request
