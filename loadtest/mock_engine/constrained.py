@@ -63,14 +63,14 @@ class Said:
         }
 
     def delta(self, job_id: str, choice: Choice, place: int) -> Json:
-        """The same of one token."""
+        """The same of one token. A call begins with two entries of one index, as where vLLM joins tokens."""
         number = next(number for number, call in enumerate(self.calls) if place < call.ends)
         call, word = self.calls[number], choice.words[place]
-        if place > call.begins:
-            return {"tool_calls": [{"index": number, "function": {"arguments": word}}]}
-        function = {"name": call.name, "arguments": word}
-        begun = {"id": _id(job_id, choice.index, number), "type": "function", "index": number, "function": function}
-        return {"tool_calls": [begun]}
+        entries: list[Json] = [{"index": number, "function": {"arguments": word}}]
+        if place == call.begins:
+            begun = {"id": _id(job_id, choice.index, number), "type": "function", "index": number}
+            entries.insert(0, {**begun, "function": {"name": call.name}})
+        return {"content": None, "tool_calls": entries}
 
 
 def _id(job_id: str, index: int, number: int) -> str:

@@ -47,6 +47,8 @@ def shapes(context: int) -> Sequence[Shape]:
         chat("tools that may be called one at a time", tools=both, tool_choice="auto", parallel_tool_calls=False),
         chat("a tool that must be called", tools=[WEATHER], tool_choice="required", max_tokens=LONGER),
         chat("one of two tools must be called", tools=both, tool_choice="required", max_tokens=LONGER),
+        chat("a call that is cut off", tools=both, tool_choice="required", max_tokens=3),
+        chat("a stream of a call that is cut off", tools=both, tool_choice="required", max_tokens=3, stream=True),
         chat("a tool by its name", tools=both, tool_choice=named, max_tokens=LONGER),
         chat("a strict tool", tools=[strict], tool_choice="required", max_tokens=LONGER),
         chat("a stream of a call that is required", tools=both, tool_choice="required", max_tokens=LONGER, stream=True),
