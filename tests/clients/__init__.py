@@ -1,0 +1,1 @@
+"""What docs/clients.md shows, run as it stands."""
