@@ -19,6 +19,7 @@ from gateway.api.admin.auth import AdminGate
 from gateway.api.admin.office import Office
 from gateway.api.asgi import Message, Receive, Send
 from gateway.api.body_clock import BodyClock
+from gateway.api.conversations import conversations_router
 from gateway.api.cors import TENANT_ROUTES, Cors
 from gateway.api.dialects import BY_PATH, DIALECTS
 from gateway.api.error_handlers import translate_errors
@@ -29,6 +30,7 @@ from gateway.api.operators import Standing, operators_router
 from gateway.api.pings import Pings
 from gateway.api.request_ids import RequestIds, with_headers
 from gateway.api.respond import Respond
+from gateway.api.responses import responses_router
 from gateway.background import Background, Run
 from gateway.catalog_watch import CatalogWatch
 from gateway.desk import Desk
@@ -48,6 +50,10 @@ from gateway.limits.warnings import BudgetWarnings
 from gateway.limits.webhook import Courier
 from gateway.metrics import Metrics
 from gateway.request_log import Request, RequestLog
+from gateway.responses.archive import Archive
+from gateway.responses.lookups import Lookups
+from gateway.responses.runs import Runs
+from gateway.responses.writer import Writer
 from gateway.settings import GatewaySettings
 from gateway.splits.skews import SkewWatch
 from gateway.splits.units import Units
@@ -160,7 +166,8 @@ class Gateway:
             limits.adopt(watch.current)
             await asyncio.to_thread(limits.books.read)
             self.candidate = candidate_of(registry, settings, watch, self.identity) if self._leads else None
-            house = self.house = _house(settings, registry, watch, worker, limits, journal)
+            archive = _archive(settings, registry, worker_id)
+            house = self.house = _house(settings, registry, watch, worker, limits, journal, archive)
             background = Background(self._works(house, worker, registry), house.metrics.restarted)
             _mount(web, house, worker, registry, Standing(background, self._duties, lambda: self.leaving))
             shipper.start()
@@ -176,6 +183,7 @@ class Gateway:
                 worker.close()
                 house.desk.close()
                 house.requests.close()
+                await house.archive.close()
                 await asyncio.to_thread(shipper.stop)
                 journal.close()
                 with contextlib.suppress(Exception):
@@ -220,6 +228,7 @@ class Gateway:
             "refusal_counts": house.refused.run,
             "other_gateways": partial(warn_of_others, limits, registry.workers.live, worker_id),
             "budget_warnings": BudgetWarnings(limits.counters, warnings).run,
+            "background_responses": house.archive.runs.run,
             "split_skews": SkewWatch(house.units, registry.skews, registry.workers, worker_id).run,
             "output_lengths": partial(house.lengths.seed, partial(count_lengths, registry.db)),
         }
@@ -237,6 +246,7 @@ def _house(
     worker: FleetWorker,
     limits: Limits,
     journal: Journal,
+    archive: Archive,
 ) -> House:
     metrics = Metrics(DIALECTS)
     return House(
@@ -258,11 +268,20 @@ def _house(
         metrics=metrics,
         refused=RefusalCounts(metrics, registry.refusals.add),
         requests=RequestLog(settings.request_log),
+        archive=archive,
     )
+
+
+def _archive(settings: GatewaySettings, registry: Registry, worker_id: str) -> Archive:
+    responses = registry.responses
+    runs = Runs(worker_id, settings.max_in_flight // 2, settings.max_in_flight_per_tenant // 2, responses.going_on)
+    return Archive(responses, registry.conversations, Lookups(), Writer(responses.save), runs, settings.response_days)
 
 
 def _mount(web: FastAPI, house: House, worker: FleetWorker, registry: Registry, standing: Standing) -> None:
     web.include_router(models_router(house))
+    web.include_router(responses_router(house))
+    web.include_router(conversations_router(house))
     gate = AdminGate(admin_key(house.settings), house.catalog, house.settings.admin_port)
     web.include_router(operators_router(web, house, worker, gate, standing))
     web.include_router(admin_router(Office(house, worker, registry), gate))

@@ -2,10 +2,12 @@
 
 ApiError                       status  type                    retried by the SDK
 ├── BadRequest                 400     invalid_request_error   no
+│   └── NotWanted              400     invalid_request_error   no
 ├── Unauthenticated            401     authentication_error    no
 ├── Forbidden                  403     permission_error        no
 ├── ModelNotFound              404     invalid_request_error   no
 ├── EndpointMissing            404     invalid_request_error   no
+├── NotThere                   404     invalid_request_error   no
 ├── MethodNotAllowed           405     invalid_request_error   no
 ├── TooSlow                    408     invalid_request_error   yes
 ├── AnswerTimeout              400     invalid_request_error   no
@@ -16,7 +18,8 @@ ApiError                       status  type                    retried by the SD
 ├── QuotaExceeded              429     insufficient_quota      no: x-should-retry says so
 ├── Overloaded                 503     service_unavailable     yes, after Retry-After
 │   ├── Unpriced               503     service_unavailable     no, an operator must act
-│   └── Quarantined            503     service_unavailable     no, it would be in vain
+│   ├── Quarantined            503     service_unavailable     no, it would be in vain
+│   └── NotStored              503     service_unavailable     yes, after Retry-After
 └── EngineFailed               502     api_error               yes
 """
 
@@ -52,6 +55,8 @@ class ApiError(Exception):
     """Of the request that it answers; known when it is answered."""
     in_client_terms = False
     """Whether fields are called as the client calls them; else as the engine does."""
+    in_vain = False
+    """Whether no other engine can do better: what is wrong is here."""
     disputable = False
     """Whether it is an engine's word and we do not know the reason: the engine may be at fault, and not the request."""
 
@@ -146,6 +151,13 @@ class EndpointMissing(ApiError):
     type = "invalid_request_error"
 
 
+class NotThere(ApiError):
+    """Something of the tenant's own that is not there; another tenant's looks exactly like none."""
+
+    status = 404
+    type = "invalid_request_error"
+
+
 class MethodNotAllowed(ApiError):
     """The path exists, for another method."""
 
@@ -213,6 +225,18 @@ class Quarantined(Overloaded):
         super().__init__(
             f"{version} is quarantined and will not be served: {reason}", param="model", code="model_quarantined"
         )
+
+
+class NotStored(Overloaded):
+    """An answer that was to be stored cannot be."""
+
+    in_vain = True
+
+
+class NotWanted(BadRequest):
+    """A response was cancelled or deleted while it was made."""
+
+    in_vain = True
 
 
 class EngineFailed(ApiError):

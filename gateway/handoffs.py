@@ -39,7 +39,7 @@ class Target:
     split: SplitEntry | None
 
 
-UnitSource = Literal["header", "conversation_id", "first_turn", "prompt"]
+UnitSource = Literal["header", "stored", "conversation_id", "first_turn", "prompt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +186,10 @@ class Dialect(Protocol):
         """The error as the last event of a stream in which no engine's answer has begun, and its end."""
 
 
+def _nothing() -> None:
+    """Nobody could leave."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request as it came in, before anything was believed."""
@@ -201,6 +205,8 @@ class Call:
     """`request_id`, with the client's own name of the request behind it: the engine's log has both."""
     trace: bytes = b""
     """Header lines that tell the engine of the client's trace, if it has one."""
+    let_go: Callable[[], None] = _nothing
+    """The client's leaving does not end the request any more."""
 
 
 ShownUsage = Literal["never", "at the end", "always"]
@@ -277,6 +283,8 @@ class Admitted:
     target: Target
     arm: Arm
     bill: Bill
+    unit: Unit | None = None
+    """By which a split chose the arm; `None` when the alias is not split."""
 
 
 CLIENT_GONE = "the client is gone"

@@ -16,6 +16,7 @@ from gateway.limits.prompt_tokens import PromptTokens
 from gateway.limits.refusal_counts import RefusalCounts
 from gateway.metrics import Metrics
 from gateway.request_log import RequestLog
+from gateway.responses.archive import Archive
 from gateway.settings import GatewaySettings
 from gateway.splits.units import Units
 from gateway.steps.admit import Admission
@@ -42,3 +43,4 @@ class House:
     metrics: Metrics
     refused: RefusalCounts
     requests: RequestLog
+    archive: Archive

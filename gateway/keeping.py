@@ -5,14 +5,12 @@ Nothing is kept on an engine. The registry keeps it for the tenant (`registry.re
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
-Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
-"""Of an answer."""
-Item = Mapping[str, Any]
-"""One of the things that a conversation is made of, in the shape of OpenAI's Responses."""
+from registry.responses.turns import Item as Item
+from registry.responses.turns import Status as Status
 
 
 @dataclass(frozen=True, slots=True)

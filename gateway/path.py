@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from gateway.api.respond import Respond
 from gateway.errors import Overloaded
 from gateway.handoffs import Admitted, Call, Principal, Usage
 from gateway.house import House
+from gateway.in_background import in_background
 from gateway.steps.assign import assign
 from gateway.steps.attempt import attempt
 from gateway.steps.authenticate import authenticate
 from gateway.steps.hold import hold
 from gateway.steps.parse import parse
+from gateway.steps.recall import recall
 from gateway.steps.resolve import resolve
 from gateway.tries import FAULTS, Tries
 from registry.catalog.snapshot import Catalog
@@ -26,10 +30,13 @@ async def serve(call: Call, house: House, respond: Respond) -> None:
             body = await call.body()
         with house.admission.requests.place(principal.tenant):
             request = await parse(house.desk, principal, call.dialect, body, house.caps)
+            if request.keeping is not None:
+                request = await recall(house, principal, request, request.keeping)
             respond.set_request(request)
             catalog, principal = _as_of_now(call, house, known_by, principal)
             target = resolve(principal, request.model, catalog)
-            arm = assign(target, house.units.of(call, request, target.split) if target.split else None)
+            unit = house.units.of(call, request, target.split) if target.split else None
+            arm = assign(target, unit)
             # No await since the catalog was read: who knows of a newer one has counted every request on an older one.
             with house.fleet.in_flight.given(arm.version.id if arm.version else None):
                 respond.describe(arm)
@@ -37,7 +44,7 @@ async def serve(call: Call, house: House, respond: Respond) -> None:
                 with bill:
                     respond.expect(request, bill.headers)
                     house.pings.watch(respond)
-                    await _answer(Admitted(call, principal, request, target, arm, bill), house, respond)
+                    await _begin(Admitted(call, principal, request, target, arm, bill, unit), house, respond)
 
 
 def _as_of_now(call: Call, house: House, known_by: Catalog, principal: Principal) -> tuple[Catalog, Principal]:
@@ -48,6 +55,15 @@ def _as_of_now(call: Call, house: House, known_by: Catalog, principal: Principal
         raise Overloaded("This worker was out of touch and is catching up.", code="catalog_lapsed", retry_after_s=1)
     catalog = house.catalog.current
     return catalog, principal if catalog is known_by else authenticate(call.key, catalog)
+
+
+async def _begin(admitted: Admitted, house: House, respond: Respond) -> None:
+    """Answer while the client waits, or in the background."""
+    keeping = admitted.request.keeping
+    if keeping is None or not keeping.background:
+        await _answer(admitted, house, respond)
+    else:
+        await in_background(admitted, keeping, house.archive, respond, partial(_answer, admitted, house, respond))
 
 
 async def _answer(admitted: Admitted, house: House, respond: Respond) -> None:

@@ -75,10 +75,10 @@ class Tries:
 
     def failed(self, engine_url: str, error: Exception, *, relayed: bool) -> None:
         """Return when another engine may be tried. Raises what the client gets when not, as always when some of the
-        answer was `relayed`.
+        answer was `relayed`, and when another one would be in vain.
         """
         if isinstance(error, ApiError):
-            if relayed:
+            if relayed or error.in_vain:
                 raise error
             self._dispute.refused(engine_url, error)
             self._unable.add(engine_url)

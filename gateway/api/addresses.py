@@ -16,6 +16,8 @@ from starlette.routing import Match, Route
 from gateway.api.dialects import BY_PATH
 
 MODELS = "/v1/models"
+STATE = ("responses", "conversations")
+"""Below these, behind /v1, is what a tenant keeps."""
 ALIASES = {"/health": "/healthz", "/v2/rerank": "/v1/rerank"}
 MOST_COMPARED = 200
 """Characters of an unknown path that are compared with the known ones."""
@@ -35,7 +37,7 @@ def canonical(path: str) -> str:
         model = path.partition("models")[2].strip("/")
         return f"{MODELS}/{model}" if model else MODELS
     found = "/" + "/".join(parts)
-    if found in BY_PATH:
+    if found in BY_PATH or (len(parts) > 1 and parts[1] in STATE):
         return found
     bare = "/" + "/".join(part for part in path.split("/") if part)
     return ALIASES.get(bare, bare)

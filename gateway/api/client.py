@@ -100,6 +100,10 @@ class Client:
                 return parts[0] if len(parts) == 1 else b"".join(parts)
             self.due_s = began_s + min(BODY_GRACE_S + length / bounds.bytes_per_s, bounds.timeout_s)
 
+    def let_go(self) -> None:
+        """The request goes on when the client has hung up."""
+        self._on_disconnect(None)
+
     def give_up(self) -> None:
         """The body takes too long."""
         self._stop(

@@ -39,7 +39,7 @@ async def answer(
     client = Client(scope, receive, bounds, house.body_clock)
     try:
         await client.while_listening(
-            serve(_call(scope, dialect, client.body, ids, house.caps.max_body_bytes), house, respond)
+            serve(_call(scope, dialect, client, ids, house.caps.max_body_bytes), house, respond)
         )
     except ApiError as error:
         if respond.attempt is None:
@@ -86,11 +86,12 @@ def _note(scope: dict[str, Any], respond: Respond, house: House, ids: RequestIds
 def _call(
     scope: dict[str, Any],
     dialect: Dialect,
-    body: Callable[[], Awaitable[bytes]],
+    client: Client,
     ids: RequestIds,
     max_body_bytes: int,
 ) -> Call:
     key = unit = None
+    body: Callable[[], Awaitable[bytes]] = client.body
     codings: list[str] = []
     traces: dict[bytes, list[bytes]] = {}
     for name, value in scope["headers"]:
@@ -115,4 +116,4 @@ def _call(
     if codings:
         body = decoding(body, codings, max_body_bytes)
     trace = trace_lines(traces.get(b"traceparent", ()), traces.get(b"tracestate", ())) if traces else b""
-    return Call(dialect, key, unit, body, ids.own, ids.at_the_engine, trace)
+    return Call(dialect, key, unit, body, ids.own, ids.at_the_engine, trace, client.let_go)

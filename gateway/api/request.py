@@ -59,7 +59,7 @@ def parse_request(fields: Fields, raw: bytes, *, caps: Caps, allow_unknown: bool
     """
     if allow_unknown:
         caps = lenient(caps)
-    given = _object(raw, caps)
+    given = json_object(raw, caps)
     try:
         model = _MODEL(_required(given, "model"), "model", caps)
         body = _checked(fields, given, caps)
@@ -104,7 +104,8 @@ def _checked(fields: Fields, given: dict[str, Any], caps: Caps) -> dict[str, Any
     return body
 
 
-def _object(raw: bytes, caps: Caps) -> dict[str, Any]:
+def json_object(raw: bytes, caps: Caps) -> dict[str, Any]:
+    """The object that a body is. Raises `PayloadTooLarge`, `BadRequest`."""
     if len(raw) > caps.max_body_bytes:
         raise PayloadTooLarge(
             f"The body has {len(raw)} bytes; the most is {caps.max_body_bytes}. Send less text.",

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 
-from gateway.api.asgi import Send
+from gateway.api.asgi import Message, Send
 from gateway.api.request_ids import RequestIds
 from gateway.errors import ApiError, Headers
 from gateway.handoffs import AnswerReader, Arm, Booked, Dialect, InferenceRequest, Principal
@@ -16,6 +16,10 @@ JSON = b"application/json"
 SSE = b"text/event-stream; charset=utf-8"
 PING = b": ping\n\n"
 """A comment: every reader of event streams drops it."""
+
+
+async def _told_nothing(_message: Message) -> None:
+    """The client has its answer."""
 
 
 class Respond:
@@ -141,6 +145,11 @@ class Respond:
         self._reader = None
         self.first_byte_s = None
 
+    async def answer_now(self, document: bytes) -> None:
+        """Answer with a document while the work goes on, of which the client is told nothing more."""
+        await self._document(200, document, [])
+        self._send = _told_nothing
+
     async def end(self) -> None:
         """The answer is complete and on record."""
         await self.stop_pings()
@@ -166,7 +175,8 @@ class Respond:
 
     async def _start(self, status: int, content_type: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         self.started = True
-        self.status = status
+        if self._send is not _told_nothing:
+            self.status = status
         await self._send(
             {
                 "type": "http.response.start",

@@ -24,6 +24,7 @@ from gateway.fleet.duties.departures import LetEnginesGo
 from gateway.fleet.duties.engines import CheckEngines
 from gateway.fleet.duties.orders import ReadOrders
 from gateway.fleet.duties.quarantine import RetryQuarantined
+from gateway.fleet.duties.responses import LookAfterResponses
 from gateway.fleet.duties.rounds import Round, Rounds
 from gateway.fleet.duties.swaps import CarryOutSwaps
 from gateway.fleet.engine_checks import EngineChecks
@@ -63,6 +64,8 @@ class ControllerSettings:
     """How long a swap waits for requests on the old version before it calls itself done without them."""
     requests_per_home: float = 32.0
     """Mean requests in flight on an adapter for each engine that it is given."""
+    response_days: int = 30
+    """How long responses are kept of tenants that have no setting of their own; not in seconds."""
 
 
 class Controller:
@@ -120,6 +123,7 @@ class Controller:
                 KeepBooks(self.books, engines),
                 RetryQuarantined(self.court, self.errands),
                 CarryOutSwaps(self.swaps),
+                LookAfterResponses(registry, settings.response_days, self.errands),
             ),
             settings.reconcile_interval_s,
             self._pause_s,

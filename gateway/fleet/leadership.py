@@ -165,6 +165,7 @@ def candidate_of(registry: Registry, settings: GatewaySettings, watch: CatalogWa
             retire_after_s=settings.retire_after_s,
             drain_timeout_s=settings.drain_timeout_s,
             requests_per_home=settings.requests_per_home,
+            response_days=settings.response_days,
         ),
         holder=str(identity),
         address=address,

@@ -1,6 +1,7 @@
 """What stays together on one arm of a split, and how evenly a split's traffic is spread over such units.
 
-A unit is, in this order: the caller's `X-Switchyard-Unit`, `metadata.conversation_id`, or what the request itself
+A unit is, in this order: the caller's `X-Switchyard-Unit`, what the first turn of a stored conversation had,
+`metadata.conversation_id`, or what the request itself
 shows. Of a completion that is its whole prompt. Of a chat it is the first turn that is the conversation's own: the
 messages up to its first user message, unless they are a preamble (examples that an application puts before every
 question), which is followed further. The end user, if the request names one, is part of both.
@@ -83,6 +84,8 @@ class Units:
         traffic.requests += 1
         if call.unit_header:
             return Unit(call.unit_header, "header")
+        if request.keeping is not None and request.keeping.unit is not None:
+            return Unit(request.keeping.unit, "stored")
         if request.conversation_id:
             return Unit(request.conversation_id, "conversation_id")
         if "messages" in request.body:

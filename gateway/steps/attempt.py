@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, cast
 
 from gateway.fleet.view import EngineView
 from gateway.handoffs import Admitted, Sink, Usage
 from gateway.journal.journal import Journal
+from gateway.keeping import KeptAnswer
+from gateway.responses.archive import Archive
 from gateway.settings import GatewaySettings
 from gateway.steps.forward import Forward
+from gateway.steps.keep import keep
 from gateway.steps.load import Fleet, Load
 from gateway.steps.meter import Meter
 
@@ -28,6 +31,10 @@ class Means(Protocol):
     def settings(self) -> GatewaySettings:
         """How long to wait."""
 
+    @property
+    def archive(self) -> Archive:
+        """Where answers are kept, for requests that want it."""
+
 
 async def attempt(admitted: Admitted, engine: EngineView, number: int, sink: Sink, means: Means) -> Usage:
     """Feed the sink an engine's whole answer; what that used, which is on record then.
@@ -46,4 +53,8 @@ async def attempt(admitted: Admitted, engine: EngineView, number: int, sink: Sin
             sink.read_by(answer.reader)
             async for chunk in answer.chunks():
                 await sink.feed(chunk)
+        if (keeping := admitted.request.keeping) is not None and keeping.store:
+            await keep(means.archive, admitted, keeping, cast("KeptAnswer", answer.reader).answered())
+        if rest := answer.reader.rest():
+            await sink.feed(rest)
     return meter.usage

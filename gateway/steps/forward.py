@@ -85,7 +85,7 @@ class Forward:
         await self._exchange.__aexit__(kind, error, trace)
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """The answer's bytes for the client: as they come, in whole events, or all at once."""
+        """The answer's bytes for the client: as they come, in whole events, or all at once. Not its reader's rest."""
         return self._events() if self._request.engine_streams else self._document()
 
     async def _document(self) -> AsyncIterator[bytes]:
@@ -110,8 +110,6 @@ class Forward:
                 raise self._kind.failure(failure, self._asked())
         if not reader.complete:
             raise EngineBroke("the engine ended its answer in the middle")
-        if rest := reader.rest():
-            yield rest
 
     def _asked(self) -> Asked:
         return Asked(self._admitted, self._engine_name, self._context)

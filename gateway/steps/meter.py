@@ -14,7 +14,7 @@ import orjson
 from gateway.complaints import Complaint
 from gateway.engines.connection import CannotLoad
 from gateway.engines.engine import Engine
-from gateway.errors import ApiError, Overloaded
+from gateway.errors import ApiError, NotStored, NotWanted, Overloaded
 from gateway.handoffs import CLIENT_GONE, Admitted, EngineCount, Usage
 from gateway.journal.journal import Journal
 from gateway.journal.rows import Kind, begun, ended, kind_of
@@ -161,8 +161,12 @@ def _unrecorded(error: OSError) -> Overloaded:
 def _outcome(error: BaseException) -> str:
     if isinstance(error, asyncio.CancelledError):
         return "client_aborted" if error.args == (CLIENT_GONE,) else "gateway_stopped"
+    if isinstance(error, NotWanted):
+        return "client_aborted"
     if isinstance(error, ApiError) and error.status < 500:
         return "rejected"
+    if isinstance(error, NotStored):
+        return "not_stored"
     if isinstance(error, CannotLoad | Overloaded):
         return "load_failed"
     return "engine_failed"

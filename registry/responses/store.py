@@ -194,11 +194,16 @@ class StoredResponses:
         with self._db.read() as session:
             return {(tenant, id_) for tenant, id_ in session.execute(query)}
 
-    def give_up(self, live: Collection[str]) -> int:
-        """Let what ran on workers that do not live any more have failed; how many responses that are."""
+    def runners(self) -> set[str]:
+        """The workers that make something in the background, or have ended while they did."""
+        with self._db.read() as session:
+            return set(session.scalars(select(BackgroundRun.worker).distinct()))
+
+    def give_up(self, workers: Collection[str]) -> int:
+        """Let what ran on these workers have failed; how many responses that are, of which some may be left."""
         run = BackgroundRun
         with self._db.read() as session:
-            lost = session.execute(select(run.tenant, run.id).where(run.worker.not_in(live)).limit(1_000)).all()
+            lost = session.execute(select(run.tenant, run.id).where(run.worker.in_(workers)).limit(1_000)).all()
         if not lost:
             return 0
         names = [(tenant, id_) for tenant, id_ in lost]

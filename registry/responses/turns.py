@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -49,6 +50,9 @@ class Recalled:
     unit: str | None
 
 
+_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
+
+
 class NoSuchTurn(RegistryError):
     """A response, a conversation or an item is not there: deleted, too old, never stored, or another tenant's."""
 
@@ -56,6 +60,12 @@ class NoSuchTurn(RegistryError):
         super().__init__(f"there is no {kind} {id_[:80]!r}")
         self.kind = kind
         self.id = id_
+
+
+def require_possible(kind: Literal["response", "conversation", "item"], id_: str) -> None:
+    """Raise `NoSuchTurn` for what no id can be, and not every database can be asked for."""
+    if not _ID.fullmatch(id_):
+        raise NoSuchTurn(kind, id_)
 
 
 class StillRunning(RegistryError):

@@ -171,11 +171,13 @@ def test_a_run_that_is_deleted_goes_on_no_more(registry: Registry, keep: Callabl
 
 def test_what_ran_on_a_worker_that_is_gone_has_failed(registry: Registry, keep: Callable[..., None]) -> None:
     keep(turn("resp_1", status="queued", worker="dead"), turn("resp_2", status="queued", worker="alive"))
-    assert registry.responses.give_up({"alive"}) == 1
+    assert registry.responses.runners() == {"dead", "alive"}
+    assert registry.responses.give_up({"dead"}) == 1
     failed = orjson.loads(registry.responses.document("acme", "resp_1", EVER))
     assert (failed["status"], failed["error"]["code"]) == ("failed", "server_error")
     assert registry.responses.going_on("alive") == {("acme", "resp_2")}
-    assert registry.responses.give_up({"alive"}) == 0
+    assert registry.responses.give_up({"dead"}) == 0
+    assert registry.responses.runners() == {"alive"}
 
 
 def test_old_responses_go_in_batches_by_what_their_tenant_keeps(

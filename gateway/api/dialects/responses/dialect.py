@@ -9,24 +9,20 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-import orjson
-
 from gateway.api.dialects.responses.document import Document, echo_of
 from gateway.api.dialects.responses.fields import FORWARDED, NOT_FORWARDED, REFUSED
+from gateway.api.dialects.responses.kept import kept_item
 from gateway.api.dialects.responses.output import Events
 from gateway.api.dialects.responses.reader import ResponseReader, error_event
 from gateway.api.dialects.responses.rules import RULES
 from gateway.api.dialects.responses.translation import chat_of, messages_of
 from gateway.api.dialects.translated import Translated
-from gateway.api.request_ids import new_id
 from gateway.errors import ApiError
 from gateway.handoffs import Admitted, EngineCount, InferenceRequest
 from gateway.keeping import Answered, Item, Keeping, Status
 
 _OF_CHATS = re.compile(r"(?<=\])\.function\b|(?<=^tool_choice)\.function\b")
 """What stands around a function in a chat, and not here."""
-_PREFIXES = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "reasoning": "rs"}
-"""Of ids, by the types of items."""
 
 
 class Responses(Translated):
@@ -68,7 +64,7 @@ class Responses(Translated):
 
     def echo(self, given: Mapping[str, Any]) -> bytes:
         """Most of the request."""
-        return echo_of(given, store=_stores(given))
+        return echo_of(given)
 
     def keeping(self, given: Mapping[str, Any]) -> Keeping | None:
         """OpenAI keeps what is not asked not to be kept."""
@@ -77,7 +73,7 @@ class Responses(Translated):
             return None
         return Keeping(
             store,
-            [_listed(item) for item in given["input"]],
+            [kept_item(item) for item in given["input"]],
             int(time.time()),
             previous_id,
             conversation,
@@ -90,8 +86,7 @@ class Responses(Translated):
         keeping = request.keeping
         assert keeping is not None
         messages = messages_of(keeping.instructions, [*earlier, *keeping.items])
-        body_bytes = request.body_bytes + len(orjson.dumps(list(earlier)))
-        return replace(request, body={**request.body, "messages": messages}, body_bytes=body_bytes)
+        return replace(request, body={**request.body, "messages": messages})
 
     def without_output(self, admitted: Admitted, status: Status, error: ApiError | None) -> Answered:
         """With the error, if there is one."""
@@ -114,13 +109,3 @@ class Responses(Translated):
 
 def _stores(given: Mapping[str, Any]) -> bool:
     return given.get("store") is not False
-
-
-def _listed(item: Item) -> Item:
-    """An item of the input as it is kept."""
-    kind = item["type"]
-    kept = {"id": f"{_PREFIXES[kind]}_{new_id()}", "status": "completed", **item}
-    if isinstance(kept.get("content"), str):
-        part = "output_text" if kept["role"] == "assistant" else "input_text"
-        kept["content"] = [{"type": part, "text": kept["content"]}]
-    return kept

@@ -16,7 +16,7 @@ from gateway.keeping import Status
 NULL = b"null"
 
 
-def echo_of(given: Mapping[str, Any], *, store: bool) -> bytes:
+def echo_of(given: Mapping[str, Any]) -> bytes:
     """What a response repeats of its request, as the fields of a JSON object without its braces.
 
     What was not asked for reads as OpenAI has it where that is what happens; the temperature of a base whose maker
@@ -40,7 +40,6 @@ def echo_of(given: Mapping[str, Any], *, store: bool) -> bytes:
         "reasoning": {"effort": asked.get("effort"), "summary": asked.get("summary")},
         "safety_identifier": given.get("safety_identifier"),
         "service_tier": "default",
-        "store": store,
         "temperature": given.get("temperature"),
         "text": {"format": {"type": "text"}, **wanted},
         "tool_choice": given.get("tool_choice") or "auto",
@@ -65,7 +64,8 @@ class Document:
         self._head = b'{"id":"%b","object":"response","created_at":%d,"status":"' % (self.id.encode(), created_at_s)
         bound = NULL if request.max_output_tokens is None else b"%d" % request.max_output_tokens
         model = orjson.dumps(admitted.arm.public_name)
-        self._tail = b',"max_output_tokens":%b,"model":%b,%b}' % (bound, model, request.echo)
+        stored = b"true" if request.keeping is not None and request.keeping.store else b"false"
+        self._tail = b',"max_output_tokens":%b,"model":%b,"store":%b,%b}' % (bound, model, stored, request.echo)
 
     def unfinished(self, status: Status) -> bytes:
         """Of which nothing was made yet."""

@@ -1,0 +1,153 @@
+"""`/v1/conversations`: conversations that a tenant keeps, and their items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Literal, cast
+
+from fastapi import APIRouter, Request
+
+from gateway.api.dialects.responses.input import items as checked_items
+from gateway.api.dialects.responses.kept import kept_item
+from gateway.api.fields.checks import listed, pairs, unknown_keys
+from gateway.api.responses import LISTED, MOST_LISTED, check_include, list_of
+from gateway.api.tenants import body_of, in_turn, one_in_query, who_asks, whole_number
+from gateway.errors import BadRequest
+from gateway.handoffs import Principal
+from gateway.house import House
+from gateway.keeping import Item
+from registry.responses.conversations import ConversationInfo
+from registry.responses.turns import require_possible
+
+MOST_ADDED = 20
+"""Items that one request adds, as OpenAI has it."""
+
+
+def conversations_router(house: House) -> APIRouter:
+    """The routes, in OpenAI's shapes. Another tenant's conversation is none."""
+    router = APIRouter(prefix="/v1/conversations", tags=["responses"])
+    _add_conversations(router, house)
+    _add_items(router, house)
+    return router
+
+
+def _add_conversations(router: APIRouter, house: House) -> None:
+    conversations = house.archive.conversations
+
+    @router.post("")
+    async def create_conversation(request: Request) -> dict[str, Any]:
+        """Begin a conversation, with up to 20 items."""
+        principal = who_asks(house, request)
+        body = await _body(house, principal, request, "items", "metadata")
+        if house.archive.days(principal) == 0:
+            raise BadRequest(
+                "Nothing is kept for this tenant, so it can have no conversations. Send the whole conversation as "
+                "'input' of each response.",
+                code="not_kept",
+            )
+        items = _items(house, body["items"]) if body.get("items") else []
+        work = partial(conversations.create, principal.tenant, items, _metadata(house, body))
+        return _document(await in_turn(house, principal, work))
+
+    @router.get("/{conversation_id}")
+    async def retrieve_conversation(conversation_id: str, request: Request) -> dict[str, Any]:
+        """A conversation without its items."""
+        principal = who_asks(house, request)
+        work = _asking(house, principal, conversations.get, conversation_id)
+        return _document(await in_turn(house, principal, work))
+
+    @router.post("/{conversation_id}")
+    async def update_conversation(conversation_id: str, request: Request) -> dict[str, Any]:
+        """Replace its metadata."""
+        principal = who_asks(house, request)
+        body = await _body(house, principal, request, "metadata")
+        work = _asking(house, principal, conversations.set_metadata, conversation_id, _metadata(house, body))
+        return _document(await in_turn(house, principal, work))
+
+    @router.delete("/{conversation_id}")
+    async def delete_conversation(conversation_id: str, request: Request) -> dict[str, Any]:
+        """Delete it with its items; responses that were made in it stay."""
+        principal = who_asks(house, request)
+        await in_turn(house, principal, _asking(house, principal, conversations.delete, conversation_id))
+        return {"id": conversation_id, "object": "conversation.deleted", "deleted": True}
+
+
+def _add_items(router: APIRouter, house: House) -> None:
+    conversations = house.archive.conversations
+
+    @router.post("/{conversation_id}/items")
+    async def create_items(conversation_id: str, request: Request) -> dict[str, Any]:
+        """Add up to 20 items at the end."""
+        principal = who_asks(house, request)
+        check_include(house, request)
+        body = await _body(house, principal, request, "items")
+        if body.get("items") is None:
+            raise BadRequest("'items' is required.", param="items", code="missing_required_parameter")
+        work = _asking(house, principal, conversations.add, conversation_id, _items(house, body["items"]))
+        return list_of(await in_turn(house, principal, work), has_more=False)
+
+    @router.get("/{conversation_id}/items")
+    async def list_items(conversation_id: str, request: Request) -> dict[str, Any]:
+        """Items, the newest first unless `order` says otherwise."""
+        principal = who_asks(house, request)
+        check_include(house, request)
+        limit = whole_number(request, "limit", LISTED, MOST_LISTED)
+        order = cast('Literal["asc", "desc"]', one_in_query(request, "order", "desc", "asc"))
+        after = request.query_params.get("after")
+        work = _asking(house, principal, conversations.page, conversation_id, after, limit, order)
+        page = await in_turn(house, principal, work)
+        return list_of(page.items, has_more=page.has_more)
+
+    @router.get("/{conversation_id}/items/{item_id}")
+    async def retrieve_item(conversation_id: str, item_id: str, request: Request) -> dict[str, Any]:
+        """One item."""
+        principal = who_asks(house, request)
+        check_include(house, request)
+        work = _asking(house, principal, conversations.item, conversation_id, item_id)
+        return dict(await in_turn(house, principal, work))
+
+    @router.delete("/{conversation_id}/items/{item_id}")
+    async def delete_item(conversation_id: str, item_id: str, request: Request) -> dict[str, Any]:
+        """Delete one item; the answer is its conversation."""
+        principal = who_asks(house, request)
+        work = _asking(house, principal, conversations.delete_item, conversation_id, item_id)
+        return _document(await in_turn(house, principal, work))
+
+
+def _asking(house: House, principal: Principal, ask: Any, conversation_id: str, *more: Any) -> Any:
+    """A question about one conversation of the tenant's; of ids that there cannot be, nobody is asked."""
+
+    def work() -> Any:
+        require_possible("conversation", conversation_id)
+        return ask(principal.tenant, conversation_id, house.archive.since_ms(principal), *more)
+
+    return work
+
+
+async def _body(house: House, principal: Principal, request: Request, *known: str) -> dict[str, Any]:
+    body = await body_of(house, principal, request)
+    unknown = [name[:64] for name in body if name not in known]
+    if unknown and not principal.allow_unknown_fields:
+        raise unknown_keys(unknown)
+    return body
+
+
+def _metadata(house: House, body: Mapping[str, Any]) -> Mapping[str, str]:
+    given = body.get("metadata")
+    return {} if given is None else pairs(given, "metadata", house.caps)
+
+
+def _items(house: House, given: Any) -> list[Item]:
+    """The checked items. Raises `BadRequest`."""
+    checked = checked_items(listed(given, "items", "items", MOST_ADDED), "items", house.caps)
+    return [kept_item(item) for item in checked]
+
+
+def _document(info: ConversationInfo) -> dict[str, Any]:
+    return {
+        "id": info.id,
+        "object": "conversation",
+        "created_at": info.created_at_ms // 1000,
+        "metadata": info.metadata,
+    }

@@ -1,0 +1,85 @@
+"""What the routes of tenants' own things have in common: who asks, what the body is, and where the work is done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from fastapi import Request
+
+from gateway.api.client import refuse_too_long
+from gateway.api.codings import codings_of, decoding
+from gateway.api.credentials import key_of
+from gateway.api.request import json_object
+from gateway.errors import BadRequest, TooSlow
+from gateway.handoffs import Principal
+from gateway.house import House
+from gateway.responses.faults import FAULTS, said_of
+from gateway.steps.authenticate import authenticate
+
+T = TypeVar("T")
+
+
+def who_asks(house: House, request: Request) -> Principal:
+    """Raises `Unauthenticated`, `BadRequest`."""
+    return authenticate(key_of(request.scope["headers"]), house.catalog.current)
+
+
+async def in_turn(house: House, principal: Principal, work: Callable[[], T]) -> T:
+    """What some work in the database returns, in this tenant's turn. Raises `ApiError`."""
+    try:
+        return await house.archive.lookups.do(principal.tenant, work)
+    except FAULTS as error:
+        raise said_of(error) from error
+
+
+async def body_of(house: House, principal: Principal, request: Request) -> dict[str, Any]:
+    """The JSON object that is sent, with the bounds that bodies of inference have. Raises `ApiError`."""
+    most_bytes = house.caps.max_body_bytes
+    length = request.headers.get("content-length", "")
+    if length.isascii() and length.isdigit() and int(length) > most_bytes:
+        await refuse_too_long(most_bytes)
+    read: Any = partial(_read, request, most_bytes)
+    if codings := [one for value in request.headers.getlist("content-encoding") for one in codings_of(value.encode())]:
+        read = decoding(read, codings, most_bytes)
+    timeout_s = house.settings.body_timeout_s
+    with house.admission.bodies.place(principal.tenant):
+        try:
+            async with asyncio.timeout(timeout_s):
+                raw: bytes = await read()
+        except TimeoutError:
+            raise TooSlow(f"The body came too slowly: send it within {timeout_s:g} s.", code="body_timeout") from None
+    return await house.desk.do(principal.tenant, len(raw), partial(json_object, raw, house.caps))
+
+
+async def _read(request: Request, most_bytes: int) -> bytes:
+    parts, length = [], 0
+    async for part in request.stream():
+        length += len(part)
+        if length > most_bytes:
+            await refuse_too_long(most_bytes)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def whole_number(request: Request, name: str, default: int, most: int) -> int:
+    """A number from 1 on in the query. Raises `BadRequest`."""
+    given = request.query_params.get(name)
+    if given is None:
+        return default
+    if not (given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= most):
+        raise BadRequest(
+            f"'{name}' must be a whole number from 1 to {most}, not '{given[:40]}'.", param=name, code="invalid_value"
+        )
+    return int(given)
+
+
+def one_in_query(request: Request, name: str, default: str, *others: str) -> str:
+    """One of these words in the query. Raises `BadRequest`."""
+    given = request.query_params.get(name, default)
+    if given not in (default, *others):
+        choices = ", ".join(f"'{one}'" for one in (default, *others))
+        raise BadRequest(f"'{name}' must be one of {choices}, not '{given[:40]}'.", param=name, code="invalid_value")
+    return given

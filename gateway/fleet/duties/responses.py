@@ -1,0 +1,55 @@
+"""Looking after what is stored of tenants' responses: what is too old, and what was made by who is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from gateway.fleet.duties.rounds import Round
+from gateway.fleet.requests import Errands
+from registry.service import Registry
+
+EXPIRE_S = 60.0
+"""Between two looks for what is too old."""
+MOST_BATCHES = 50
+"""Of what is too old that is deleted at once."""
+
+
+class LookAfterResponses:
+    """Beside the rounds, which wait for no database that is busy."""
+
+    name = "responses"
+
+    def __init__(self, registry: Registry, default_days: int, errands: Errands) -> None:
+        """`default_days`: how long things are kept of tenants that have no setting of their own."""
+        self._registry = registry
+        self._default_days = default_days
+        self._errands = errands
+        self._running: asyncio.Task[None] | None = None
+        self._missing: set[str] = set()
+        self._expired_s = float("-inf")
+
+    def is_due(self, this: Round) -> bool:
+        """When the round reconciles."""
+        return this.reconciles
+
+    async def do(self, this: Round) -> None:
+        """Begin, unless the last time is still under way. Raises what that has ended with."""
+        if self._running is not None:
+            if not self._running.done():
+                return
+            ended, self._running = self._running, None
+            ended.result()
+        self._running = self._errands.run(self.look())
+
+    async def look(self) -> None:
+        """Give up what ran on workers that were gone at the last look and still are; then delete what is too old."""
+        registry = self._registry
+        live = {worker.id for worker in await asyncio.to_thread(registry.workers.live)}
+        missing = await asyncio.to_thread(registry.responses.runners) - live
+        gone, self._missing = missing & self._missing, missing  # one that has just begun has not reported yet
+        if gone:
+            await asyncio.to_thread(registry.responses.give_up, gone)
+        if time.monotonic() - self._expired_s >= EXPIRE_S:
+            await asyncio.to_thread(registry.retention.expire, self._default_days, most_batches=MOST_BATCHES)
+            self._expired_s = time.monotonic()

@@ -1,0 +1,65 @@
+"""A response that is made while nobody waits for it: answered at once, stored as it goes, ended by whom it concerns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from gateway.api.respond import Respond
+from gateway.errors import ApiError, NotWanted, Overloaded
+from gateway.handoffs import Admitted
+from gateway.keeping import Keeping, Status
+from gateway.responses.archive import Archive
+from gateway.steps.keep import turn_of
+
+FAULT = ApiError("The gateway failed on this request; it is our fault.", code="internal_error")
+STOPPED = Overloaded("The gateway was stopped while it made this response. Send it again.", code="shutting_down")
+
+
+async def in_background(
+    admitted: Admitted, keeping: Keeping, archive: Archive, respond: Respond, answer: Callable[[], Awaitable[None]]
+) -> None:
+    """Store that the response is queued, tell the client, and `answer`, whether or not the client is there.
+
+    The request keeps its places and what it holds, as any other does. Raises what `answer` raises, `RateLimited`
+    when too many run, and `NotStored`.
+    """
+    tenant = admitted.principal.tenant
+    with archive.runs.place(tenant):
+        queued = admitted.request.dialect.without_output(admitted, "queued", None)
+        await archive.writer.store(turn_of(archive, admitted, keeping, queued))
+        run = tenant, queued.id
+        with archive.runs.watched(run):
+            admitted.call.let_go()
+            if not admitted.request.stream:
+                await respond.answer_now(queued.document)
+            archive.writer.leave(partial(archive.responses.begin, *run))
+            try:
+                await answer()
+            except ApiError as error:
+                _end(archive, admitted, keeping, "failed", error)
+                raise
+            except asyncio.CancelledError:
+                if archive.runs.is_unwanted(run):
+                    _uncancel()
+                    raise NotWanted("The response was cancelled or deleted.", code="response_cancelled") from None
+                _end(archive, admitted, keeping, "failed", STOPPED)
+                raise
+            except Exception:
+                _end(archive, admitted, keeping, "failed", FAULT)
+                raise
+
+
+def _end(archive: Archive, admitted: Admitted, keeping: Keeping, status: Status, error: ApiError) -> None:
+    """Let it be stored as ended so: nobody waits for that, and if it cannot be, the leader finds out."""
+    ended = admitted.request.dialect.without_output(admitted, status, error)
+    turn = turn_of(archive, admitted, keeping, ended)
+    archive.runs.let_be((turn.tenant, turn.id))
+    archive.writer.leave(partial(archive.responses.end, turn))
+
+
+def _uncancel() -> None:
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()

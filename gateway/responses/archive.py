@@ -1,0 +1,41 @@
+"""What the path and the routes know of the state of Responses: what is kept of whom, and where to read and write it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.handoffs import Principal
+from gateway.responses.lookups import Lookups
+from gateway.responses.runs import Runs
+from gateway.responses.writer import Writer
+from registry.db import now_ms
+from registry.responses.conversations import Conversations
+from registry.responses.retention import since_ms
+from registry.responses.store import StoredResponses
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """Of one process. `responses` and `conversations` block: they are asked through `lookups` and `writer`."""
+
+    responses: StoredResponses
+    conversations: Conversations
+    lookups: Lookups
+    writer: Writer
+    runs: Runs
+    default_days: int
+    """How long things are kept of a tenant that has no setting of its own; 0: never stored."""
+
+    def days(self, principal: Principal) -> int:
+        """How long the tenant's are kept; 0: never stored."""
+        own = principal.response_days
+        return self.default_days if own is None else own
+
+    def since_ms(self, principal: Principal) -> int:
+        """When the oldest was made that is still there for this tenant, in milliseconds since the epoch."""
+        return since_ms(self.days(principal), now_ms())
+
+    async def close(self) -> None:
+        """Write down what waits to be stored."""
+        self.lookups.close()
+        await self.writer.close()

@@ -1,0 +1,52 @@
+"""Reads the database beside the event loop, for tenants who take turns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+from weakref import WeakValueDictionary
+
+from gateway.errors import RateLimited
+
+T = TypeVar("T")
+THREADS = 4
+AT_ONCE = 2
+"""Of one tenant: so one alone leaves others half of the threads."""
+MOST_WAITING = 512
+"""Of one tenant."""
+
+
+class Lookups:
+    """Of one process."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="lookups")
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._waiting: Counter[str] = Counter()
+
+    async def do(self, tenant: str, work: Callable[[], T]) -> T:
+        """What `work` returns. Raises `RateLimited`, or what it raises."""
+        if self._waiting[tenant] >= MOST_WAITING:
+            raise RateLimited(
+                f"{MOST_WAITING} look-ups of this tenant wait for their turn.",
+                code="concurrency_limit",
+                retry_after_s=1,
+            )
+        mine = self._turns.get(tenant)
+        if mine is None:
+            mine = self._turns[tenant] = asyncio.Semaphore(AT_ONCE)
+        self._waiting[tenant] += 1
+        try:
+            async with mine:
+                return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        finally:
+            self._waiting[tenant] -= 1
+            if not self._waiting[tenant]:
+                del self._waiting[tenant]
+
+    def close(self) -> None:
+        """End the threads when their work is done."""
+        self._threads.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,183 @@
+"""Stores answers in groups: whoever comes while one transaction is under way is in the next one.
+
+A group costs one transaction, in one thread. A database that lets nobody write costs those who have something to store
+their answer, after a while, and nobody else anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple, TypeVar, cast
+
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from gateway.complaints import Complaint
+from gateway.errors import NotStored
+from registry.errors import RegistryError
+from registry.responses.turns import Turn
+
+T = TypeVar("T")
+log = logging.getLogger("switchyard.responses")
+UNSTORED = Complaint(log)
+MOST_IN_A_GROUP = 128
+MOST_WAITING = 4_096
+MOST_WAITING_BYTES = 256 * 1024 * 1024
+PATIENCE_S = 10.0
+"""How long a request waits for its answer to be stored."""
+RETRY_AFTER_S = 5
+Order = Turn | Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    order: Order
+    bytes: int
+    stored: asyncio.Future[Any]
+
+
+class _Ended(NamedTuple):
+    waiting: _Waiting
+    result: Any
+    fault: Exception | None
+
+
+class Writer:
+    """Of one process. Made on the event loop that uses it."""
+
+    def __init__(self, save: Callable[[Sequence[Turn]], None], *, patience_s: float = PATIENCE_S) -> None:
+        """`save` stores several turns in one transaction, all or none, and blocks meanwhile."""
+        self._save = save
+        self._patience_s = patience_s
+        self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._waiting = 0
+        self._waiting_bytes = 0
+        self._writes_since_s: float | None = None
+        """`time.monotonic()` when the thread began what it does now."""
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, name="responses", daemon=True)
+        self._thread.start()
+
+    def look(self) -> None:
+        """Return if what is stored now has a chance. Raises `NotStored`: no engine works for what cannot be kept."""
+        since_s = self._writes_since_s
+        if since_s is not None and time.monotonic() - since_s > self._patience_s:
+            raise _not_stored()
+
+    async def store(self, turn: Turn) -> None:
+        """Return when the turn is committed. Raises `NotStored`."""
+        await self._done(turn, len(turn.document))
+
+    async def do(self, work: Callable[[], T]) -> T:
+        """What `work` in the database returns, in its turn among what is stored. Raises `NotStored`, or its error."""
+        return cast("T", await self._done(work, 0))
+
+    def leave(self, work: Callable[[], Any]) -> None:
+        """Do some work in its turn, for nobody who would wait for it. What it raises is said in the log."""
+        self._put(work, 0).add_done_callback(_say_fault)
+
+    async def close(self) -> None:
+        """Finish what waits, for as long as requests would wait for it."""
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join, self._patience_s)
+
+    async def _done(self, order: Order, size: int) -> Any:
+        if self._waiting >= MOST_WAITING or self._waiting_bytes + size > MOST_WAITING_BYTES:
+            raise _not_stored()
+        stored = self._put(order, size)
+        try:
+            async with asyncio.timeout(self._patience_s):
+                return await stored
+        except TimeoutError as error:
+            raise _not_stored() from error
+        except SQLAlchemyError as error:
+            UNSTORED.report("answers cannot be stored", error)
+            raise _not_stored() from error
+
+    def _put(self, order: Order, size: int) -> asyncio.Future[Any]:
+        stored: asyncio.Future[Any] = self._loop.create_future()
+        self._waiting += 1
+        self._waiting_bytes += size
+        self._queue.put(_Waiting(order, size, stored))
+        return stored
+
+    def _tell(self, ended: list[_Ended]) -> None:
+        for one, result, fault in ended:
+            self._waiting -= 1
+            self._waiting_bytes -= one.bytes
+            if one.stored.done():
+                continue
+            if fault is None:
+                one.stored.set_result(result)
+            else:
+                one.stored.set_exception(fault)
+
+    # The thread
+
+    def _run(self) -> None:
+        goes_on = True
+        while goes_on:
+            group, goes_on = self._next_group()
+            self._writes_since_s = time.monotonic()
+            ended = self._written([one for one in group if not one.stored.done()])
+            self._writes_since_s = None
+            given_up = [_Ended(one, None, None) for one in group if one not in {done.waiting for done in ended}]
+            try:
+                self._loop.call_soon_threadsafe(self._tell, [*ended, *given_up])
+            except RuntimeError:  # the loop is closed: nobody waits any more
+                return
+
+    def _next_group(self) -> tuple[list[_Waiting], bool]:
+        """What waits, once there is something; and whether more may come."""
+        group: list[_Waiting] = []
+        try:
+            one = self._queue.get()
+            while one is not None:
+                group.append(one)
+                if len(group) >= MOST_IN_A_GROUP:
+                    return group, True
+                one = self._queue.get_nowait()
+        except Empty:
+            return group, True
+        return group, False
+
+    def _written(self, group: list[_Waiting]) -> list[_Ended]:
+        """What became of each. A turn that the database refuses takes no other with it."""
+        works = [one for one in group if not isinstance(one.order, Turn)]
+        turns = [one for one in group if isinstance(one.order, Turn)]
+        ended = [_fate(one, cast("Callable[[], Any]", one.order)) for one in works]
+        if not turns:
+            return ended
+        try:
+            self._save([cast("Turn", one.order) for one in turns])
+        except (IntegrityError, RegistryError):
+            return ended + [_fate(one, partial(self._save, [cast("Turn", one.order)])) for one in turns]
+        except Exception as error:
+            return ended + [_Ended(one, None, error) for one in turns]
+        return ended + [_Ended(one, None, None) for one in turns]
+
+
+def _fate(one: _Waiting, work: Callable[[], Any]) -> _Ended:
+    try:
+        return _Ended(one, work(), None)
+    except Exception as error:
+        return _Ended(one, None, error)
+
+
+def _not_stored() -> NotStored:
+    return NotStored(
+        "The answer cannot be stored now, so it is not given either. Try again later, or send 'store': false.",
+        code="store_unavailable",
+        retry_after_s=RETRY_AFTER_S,
+    )
+
+
+def _say_fault(stored: asyncio.Future[Any]) -> None:
+    if not stored.cancelled() and (error := stored.exception()) is not None:
+        log.warning("the state of a response could not be written down: %s", error)

@@ -1,0 +1,54 @@
+"""The answer to a request is stored before its client is told that it is complete."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from gateway.errors import NotWanted
+from gateway.handoffs import Admitted
+from gateway.keeping import Answered, Keeping
+from gateway.responses.archive import Archive
+from gateway.responses.faults import said_of
+from registry.errors import RegistryError
+from registry.responses.turns import Turn
+
+
+async def keep(archive: Archive, admitted: Admitted, keeping: Keeping, answered: Answered) -> None:
+    """Return when it is stored. Raises `NotStored`, `NotWanted`, or `BadRequest` when its conversation is full."""
+    turn = turn_of(archive, admitted, keeping, answered)
+    try:
+        if not keeping.background:
+            await archive.writer.store(turn)
+            return
+        archive.runs.let_be((turn.tenant, turn.id))
+        wanted = await archive.writer.do(partial(archive.responses.end, turn))
+    except RegistryError as error:
+        said = said_of(error)
+        said.in_vain = True
+        raise said from error
+    if not wanted:
+        raise NotWanted("The response was cancelled or deleted.", code="response_cancelled")
+
+
+def turn_of(archive: Archive, admitted: Admitted, keeping: Keeping, answered: Answered) -> Turn:
+    """What is stored of a request and its answer."""
+    call, request, principal = admitted.call, admitted.request, admitted.principal
+    if admitted.unit is not None:
+        unit = admitted.unit.value
+    else:  # no split needed one yet: what it would have been, so that the conversation stays together from now on
+        unit = call.unit_header or keeping.unit or request.conversation_id or answered.id
+    return Turn(
+        tenant=principal.tenant,
+        id=answered.id,
+        key_id=principal.key_id,
+        created_at_ms=keeping.created_at_s * 1000,
+        status=answered.status,
+        model=request.model,
+        items=keeping.items,
+        output=answered.output,
+        document=answered.document,
+        unit=unit,
+        previous_id=keeping.previous_id,
+        conversation_id=keeping.conversation_id,
+        worker=archive.runs.worker if keeping.background else None,
+    )
