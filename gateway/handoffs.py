@@ -269,8 +269,11 @@ class Bill(Protocol):
     def now_ms(self) -> int:
         """The time of an attempt that begins now, in milliseconds since the epoch."""
 
-    def charge(self, usage: Usage, outcome: str, started_at_ms: int) -> int | None:
+    def cost(self, usage: Usage, outcome: str) -> int | None:
         """What an attempt costs, in nano-dollars; `None` when no price is known."""
+
+    def charge(self, usage: Usage, outcome: str, started_at_ms: int) -> int | None:
+        """Its cost, with which all limits of the request are charged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +288,8 @@ class Admitted:
     bill: Bill
     unit: Unit | None = None
     """By which a split chose the arm; `None` when the alias is not split."""
+    shadow: bool = False
+    """Whether this is a copy of a request, whose answer nobody gets: it is booked as such, and nobody is charged."""
 
 
 CLIENT_GONE = "the client is gone"

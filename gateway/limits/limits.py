@@ -325,15 +325,21 @@ class Bill:
         at_ms = self._held_at_ms + int((time.perf_counter() - self._held_s) * 1000)
         return at_ms if self._reservation is None else min(at_ms, self._last_ms)
 
-    def charge(self, usage: Usage, outcome: str, started_at_ms: int) -> int | None:
+    def cost(self, usage: Usage, outcome: str) -> int | None:
         """What an attempt costs, in nano-dollars; `None` when no price is known. Failures of ours cost nothing."""
-        price = self.price
+        if self.price is None:
+            return None
         if outcome not in BILLED:
-            return None if price is None else 0
-        prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
-        nano = None if price is None else cost_nano(prompt, usage.cached_tokens or 0, completion, price)
-        self._used += prompt + completion
-        self._limits.spend(self._standing, started_at_ms, nano or 0, prompt + completion)
+            return 0
+        return cost_nano(usage.prompt_tokens or 0, usage.cached_tokens or 0, usage.completion_tokens or 0, self.price)
+
+    def charge(self, usage: Usage, outcome: str, started_at_ms: int) -> int | None:
+        """Its cost, which counts on every limit of the request from now on."""
+        nano = self.cost(usage, outcome)
+        if outcome in BILLED:
+            tokens = (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
+            self._used += tokens
+            self._limits.spend(self._standing, started_at_ms, nano or 0, tokens)
         return nano
 
     def __enter__(self) -> Bill:

@@ -41,6 +41,7 @@ class Meter:
         "_journal",
         "_kind",
         "_request",
+        "_shadow",
         "_started_at_ms",
         "_unit_hash",
         "engine_url",
@@ -50,7 +51,9 @@ class Meter:
     )
 
     def __init__(self, journal: Journal, admitted: Admitted, engine: Engine, number: int) -> None:
-        """Of the attempt `number` of a request, on one engine; its bill is charged when the attempt has ended."""
+        """Of the attempt `number` of a request, or of its copy, on one engine. The bill is charged when the attempt has
+        ended, unless it is a copy's.
+        """
         request, arm = admitted.request, admitted.arm
         self._journal = journal
         self._bill = admitted.bill
@@ -60,7 +63,11 @@ class Meter:
         self.outcome = ""
         self.nano: int | None = None
         self.usage = NOTHING_USED
-        self._attempt_id = b"%b-%d" % (admitted.call.request_id.encode(), number)
+        self._shadow = admitted.shadow
+        self._attempt_id = (b"%b-s%d" if self._shadow else b"%b-%d") % (
+            admitted.call.request_id.encode(),
+            number,
+        )
         chosen = arm.assignment
         self._unit_hash = None if chosen is None else chosen.unit_hash
         key = (  # what tells kinds apart, which is less than what they say: it is made for every attempt
@@ -73,6 +80,7 @@ class Meter:
             None if request.max_output_tokens is None else request.bounded_by_us,
             engine.url,
             engine.id,
+            self._shadow,
         )
         self._kind = _KINDS.get(key) or _new_kind(admitted, engine, key)
         self._started_at_ms = 0
@@ -93,7 +101,10 @@ class Meter:
         count = self._count
         usage = self.usage = self._used(count)
         outcome = self.outcome = "ok" if error is None else _outcome(error)
-        self.nano = self._bill.charge(usage, outcome, self._started_at_ms)
+        if self._shadow:
+            self.nano = self._bill.cost(usage, outcome)
+        else:
+            self.nano = self._bill.charge(usage, outcome, self._started_at_ms)
         end = UsageEnd(
             self._started_at_ms,
             self._started_at_ms + int((time.perf_counter() - self._began_s) * 1000),
@@ -148,7 +159,7 @@ def _common(admitted: Admitted, engine: Engine) -> UsageKind:
         unit_source=None if chosen is None else chosen.unit_source,
         n=request.body.get("n"),
         bounded_by_us=None if request.max_output_tokens is None else request.bounded_by_us,
-        shadow=False,
+        shadow=admitted.shadow,
     )
 
 

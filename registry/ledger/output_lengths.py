@@ -61,6 +61,7 @@ def count_lengths(db: Database, since_ms: int, newest: int = NEWEST) -> Iterator
             row.bounded_by_us.is_not(False),
             or_(row.n.is_(None), row.n == 1),
             row.tenant != SYSTEM,
+            row.shadow.is_not(True),
         )
         .subquery()
     )

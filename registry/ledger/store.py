@@ -109,7 +109,10 @@ class Ledger:
             sum_again(session)
 
     def sums(self, since_ms: int, until_ms: int) -> list[UsageSum]:
-        """Usage per tenant and served model of attempts that began in `[since_ms, until_ms)`, corrections included."""
+        """Usage per tenant and served model of attempts that began in `[since_ms, until_ms)`, corrections included.
+
+        Copies of requests are the operator's own, as our probes are.
+        """
         used = usage_between(since_ms, until_ms).c
         figures = (
             used.attempts,
@@ -118,7 +121,7 @@ class Ledger:
             *(used[name] for name in TOKENS),
             used.busy_ms,
         )
-        groups = (used.tenant, used.served_model)
+        groups = (case((used.shadow, SYSTEM), else_=used.tenant).label("tenant"), used.served_model)
         query = select(*groups, *map(func.sum, figures)).group_by(*groups).order_by(*groups)
         with self._db.read() as session:
             return [UsageSum(tenant, model, *map(int, sums)) for tenant, model, *sums in session.execute(query)]
@@ -140,6 +143,7 @@ class Ledger:
                 func.max(row.started_at_ms),
             )
             .where(row.tenant == ref.tenant, row.started_at_ms >= since_ms, row.started_at_ms < until_ms)
+            .where(row.shadow.is_not(True))
             .where(or_(row.adapter_id == adapter_id.scalar_subquery(), and_(row.adapter_id.is_(None), of_old)))
             .group_by(second, row.served_model)
             .order_by(second, row.served_model)
@@ -158,6 +162,7 @@ class Ledger:
             row.started_at_ms > after_ms,
             row.started_at_ms < until_ms,
             row.requested_model.not_in((served_model, f"{ref.adapter}@{ref.version}")),
+            row.shadow.is_not(True),
         )
         with self._db.read() as session:
             return session.execute(query).scalar_one()

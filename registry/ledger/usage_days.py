@@ -2,9 +2,9 @@
 there ever was.
 
 A sum is of one day, writer of a journal, and what the usage record marks as kept apart (tenant, key, served model,
-adapter, split, arm, outcome; unknown is 0 or empty). Corrections are sums of a writer of their own, under the day of
-the attempt that they are of. Triggers add attempts and corrections up in the transaction that books them (migration
-0021), so that whoever books them, the sums are right.
+adapter, split, arm, whether they are copies, outcome; unknown is 0, false or empty). Corrections are sums of a writer
+of their own, under the day of the attempt that they are of. Triggers add attempts and corrections up in the transaction
+that books them (migration 0024), so that whoever books them, the sums are right.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     ColumnElement,
     Select,
     String,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     and_,
     case,
     delete,
+    false,
     func,
     literal,
     null,
@@ -98,9 +100,7 @@ def _by_row(where: ColumnElement[bool]) -> list[Select[Any]]:
     """Attempts and corrections in the columns of `USAGE_DAYS`; `where` is about the attempt."""
     row, correction = USAGE.c, UsageCorrection
     writer = func.substr(row.segment, len(FRONT) + 1, func.length(row.segment) - len(FRONT) - NUMBER_CHARS)
-    of: dict[str, ColumnElement[Any]] = {
-        name: func.coalesce(row[name], "" if isinstance(row[name].type, String) else 0) for name in KEPT_APART
-    }
+    of: dict[str, ColumnElement[Any]] = {name: func.coalesce(row[name], _unknown(row[name])) for name in KEPT_APART}
     of["day"] = row.started_at_ms // DAY_MS
     billed = row.outcome.in_(BILLED)
     attempts = {
@@ -108,7 +108,7 @@ def _by_row(where: ColumnElement[bool]) -> list[Select[Any]]:
         "writer": func.coalesce(writer, ""),
         "attempts": literal(1),
         "unmetered": _flag(row.completion_tokens.is_(None) & row.outcome.not_in(UNTOUCHED)),
-        "unpriced": _flag(row.cost_nano.is_(None) & billed & (row.tenant != SYSTEM)),
+        "unpriced": _flag(row.cost_nano.is_(None) & billed & (row.tenant != SYSTEM) & row.shadow.is_not(True)),
         "partial": _flag(row.usage_source == "partial"),
         "estimated": _flag(row.usage_source == "estimated"),
         **{name: func.coalesce(row[name], 0) for name in CORRECTABLE},
@@ -135,6 +135,11 @@ def _by_row(where: ColumnElement[bool]) -> list[Select[Any]]:
 def _in_order(columns: Mapping[str, ColumnElement[Any]]) -> Select[Any]:
     """As the table has them."""
     return select(*(columns[column.name].label(column.name) for column in USAGE_DAYS.c))
+
+
+def _unknown(column: ColumnElement[Any]) -> Any:
+    """What stands for NULL in a key."""
+    return "" if isinstance(column.type, String) else false() if isinstance(column.type, Boolean) else 0
 
 
 def _flag(condition: ColumnElement[bool]) -> ColumnElement[int]:

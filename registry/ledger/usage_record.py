@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
 from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, String
 
 DAY_KEY = "day key"
-"""Marks what sums by day are kept apart by; unknown is 0 or empty there."""
+"""Marks what sums by day are kept apart by; unknown is 0, false or empty there."""
 CORRECTED = "corrected"
 """Marks what corrections may change afterwards; sums by day add it up."""
 Count = Annotated[int | None, BigInteger(), CORRECTED]
@@ -49,8 +49,10 @@ class UsageKind(NamedTuple):
     """Answers to each prompt; an engine reads, and counts, the prompt for each of them. NULL is 1."""
     bounded_by_us: Annotated[bool | None, Boolean()] = None
     """Whether the bound of the answer was ours (the client had named none) or the client's; NULL: it had none."""
-    shadow: Annotated[bool | None, Boolean()] = None
-    """Whether it was a copy, whose answer nobody gets; NULL in rows from before there were such."""
+    shadow: Annotated[bool | None, Boolean(), DAY_KEY] = None
+    """Whether it was a copy of a request, whose answer nobody gets and nobody pays for; NULL in rows from before there
+    were such.
+    """
 
 
 class UsageEnd(NamedTuple):

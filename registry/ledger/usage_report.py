@@ -1,4 +1,7 @@
-"""Who used what: attempts and tokens of a window by tenant, adapter, version, key, day, split or arm."""
+"""Who used what: attempts and tokens of a window by tenant, adapter, version, key, day, split or arm.
+
+Copies of requests, which nobody pays for, have lines of their own.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,8 @@ from registry.splits.rows import Split
 
 By = Literal["tenant", "adapter", "version", "key", "day", "split", "arm"]
 """What one line stands for. Base models are adapters and versions of their own name."""
+SHADOW = " (shadow)"
+"""Ends the name of a line of copies."""
 NONE = "(none)"
 """Name of the line of what no split has chosen, and of refusals that came before their model or key was known."""
 
@@ -63,7 +68,13 @@ class UsageLine:
     ttft_ms: float | None
     """Mean time to the first bytes of a streamed answer, of attempts that had one."""
     payable: int
-    """Attempts that a tenant pays for where there is a price: no failures, no refusals, none of our own probes."""
+    """Attempts that a tenant pays for where there is a price: no failures, no refusals, no copies, none of our own
+    probes.
+    """
+    shadow: bool = False
+    """Whether its attempts are copies of requests, whose answers nobody got: then `cost_nano` is what they would have
+    cost, and nobody is charged with it.
+    """
 
     @property
     def cost_dollars(self) -> str | None:
@@ -148,20 +159,21 @@ def _lines(db: Database, by: str, since_ms: int, until_ms: int, tenant: str | No
     used = between.c
     named = _naming(by, between)
     owner = (literal(tenant, String) if by == "day" else used.tenant).label("owner")
-    billed = and_(used.outcome.in_(BILLED), used.tenant != SYSTEM)
+    billed = and_(used.outcome.in_(BILLED), used.tenant != SYSTEM, used.shadow.is_(False))
     figures: dict[str, Any] = {name: used[name] for name in DAY_SUMS}
     figures |= {
         one: case((used.outcome == one, used.attempts), else_=0) for one in ("ok", "client_aborted", "rejected")
     }
     figures["payable"] = case((billed, used.attempts), else_=0)
-    query = select(owner, *named.columns, *map(func.sum, figures.values())).select_from(named.rows)
-    query = query.group_by("owner", *named.columns)
+    query = select(owner, used.shadow, *named.columns, *map(func.sum, figures.values())).select_from(named.rows)
+    query = query.group_by("owner", used.shadow, *named.columns)
     if tenant is not None:
         query = query.where(used.tenant == tenant)
-    totals: dict[tuple[str | None, str], list[int]] = {}
+    totals: dict[_LineKey, list[int]] = {}
     with db.read() as session:
-        for owned_by, *found in session.execute(query):
-            key = (owned_by, named.name(*found[: len(named.columns)]))
+        for owned_by, shadow, *found in session.execute(query):
+            name = named.name(*found[: len(named.columns)])
+            key = _LineKey(owned_by, name + SHADOW if shadow else name, bool(shadow))
             sums = map(int, found[len(named.columns) :])
             totals[key] = [a + b for a, b in zip(totals[key], sums, strict=True)] if key in totals else list(sums)
     refusals = _refusals(db, by, since_ms, until_ms, tenant)
@@ -169,6 +181,14 @@ def _lines(db: Database, by: str, since_ms: int, until_ms: int, tenant: str | No
         totals[key] = [0] * len(figures)
     lines = (_line(key, dict(zip(figures, sums, strict=True)), refusals.get(key, {})) for key, sums in totals.items())
     return sorted(lines, key=_mark)
+
+
+class _LineKey(NamedTuple):
+    """What lines are told apart by."""
+
+    tenant: str | None
+    name: str
+    shadow: bool = False
 
 
 class _Naming(NamedTuple):
@@ -203,7 +223,7 @@ def _split_name(split_id: int, adapter: str | None, alias: str | None, arm: str 
 
 def _refusals(
     db: Database, by: str, since_ms: int, until_ms: int, tenant: str | None
-) -> dict[tuple[str | None, str], dict[str, int]]:
+) -> dict[_LineKey, dict[str, int]]:
     """By line and reason."""
     if since_ms >= until_ms:
         return {}
@@ -216,20 +236,22 @@ def _refusals(
     query = query.group_by("owner", "name", row.reason)
     if tenant is not None:
         query = query.where(row.tenant == tenant)
-    found: dict[tuple[str | None, str], dict[str, int]] = {}
+    found: dict[_LineKey, dict[str, int]] = {}
     with db.read() as session:
         for owned_by, named, reason, count in session.execute(query):
             name = date_of(named) if by == "day" else model_of(None, named) if by == "adapter" else named
-            reasons = found.setdefault((owned_by, name or NONE), {})
+            reasons = found.setdefault(_LineKey(owned_by, name or NONE), {})
             reasons[reason] = reasons.get(reason, 0) + int(count)
     return found
 
 
-def _line(key: tuple[str | None, str], sums: Mapping[str, int], refused: Mapping[str, int]) -> UsageLine:
+def _line(key: _LineKey, sums: Mapping[str, int], refused: Mapping[str, int]) -> UsageLine:
     ttft_us, with_ttft = sums["ttft_us"], sums["with_ttft"]
     as_summed: dict[str, Any] = {field.name: sums[field.name] for field in fields(UsageLine) if field.name in sums}
     return UsageLine(
-        *key,
+        tenant=key.tenant,
+        name=key.name,
+        shadow=key.shadow,
         **as_summed,
         failed=sums["attempts"] - sums["ok"] - sums["client_aborted"] - sums["rejected"],
         refused=sum(refused.values()),

@@ -67,7 +67,7 @@ def _spent(session: Session, since_ms: int, until_ms: int) -> Iterator[tuple[str
     figures = (used.cost_nano, used.prompt_tokens + used.completion_tokens, used.unpriced)
     groups = (used.tenant, used.key_id, ADAPTER_NAME, used.served_model, used.writer)
     sums = (func.sum(case((billed, figure), else_=0)) for figure in figures)
-    query = select(*groups, *sums).select_from(with_adapter(between)).group_by(*groups)
+    query = select(*groups, *sums).select_from(with_adapter(between)).where(used.shadow.is_(False)).group_by(*groups)
     for tenant, key_id, named, model, writer, *amounts in session.execute(query):
         spent = Spent(*map(int, amounts))
         yield f"tenant:{tenant}", writer, spent

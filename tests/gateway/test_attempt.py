@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,13 +16,19 @@ from gateway.engines.connection import EngineClient
 from gateway.engines.engine import Engine, EngineStatus
 from gateway.fleet.homes import Homes
 from gateway.fleet.view import EngineView, FleetView, InFlight
-from gateway.handoffs import AnswerReader, Booked
+from gateway.handoffs import AnswerReader, Arm, Booked
 from gateway.journal.journal import Journal
 from gateway.journal.shipper import Shipper
+from gateway.limits.limits import Bill, Limits, Standing
+from gateway.limits.windows import Tally
 from gateway.steps.attempt import attempt
 from loadtest.mock_engine.options import Options
 from loadtest.testing import MockEngine
+from registry.catalog.snapshot import TariffEntry
+from registry.db import Database, now_ms
 from registry.ledger.store import Ledger
+from registry.ledger.usage_report import report_usage
+from registry.limits.spending import SpendingBooks
 from tests.support.admitted import Patience, admitted
 
 BODY = b'{"model": "triage", "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 3}'
@@ -59,26 +66,46 @@ async def engines() -> AsyncIterator[list[EngineView]]:
         await mock.stop()
 
 
-async def test_a_copy_of_a_request_is_one_more_attempt_with_another_engine_and_another_sink(
-    engines: list[EngineView], tmp_path: Path, ledger: Ledger
+PRICE = TariffEntry(0, 1_000_000_000, 1_000_000_000, 2_000_000_000)
+"""A dollar for a million tokens of prompts, two for answers."""
+
+
+async def test_a_copy_of_a_request_is_one_more_attempt_that_nobody_gets_and_nobody_is_charged_for(
+    engines: list[EngineView], tmp_path: Path, db: Database
 ) -> None:
+    ledger, spending = Ledger(db), SpendingBooks(db)
     view = FleetView(tuple(engines), Homes({}), {})
     fleet: Any = SimpleNamespace(view=lambda: view, in_flight=InFlight(on_released=lambda: None))
     settings: Any = SimpleNamespace(cold_wait_s=1.0, **dict.fromkeys(Patience.__dataclass_fields__, 5.0))
     journal = Journal(tmp_path, "w", max_unshipped_bytes=1 << 20)
     means: Any = SimpleNamespace(fleet=fleet, journal=journal, settings=settings)
-    request = admitted(DIALECTS["chat"].parse(BODY, caps=Caps(), allow_unknown=False))
-    client, shadow = Kept(keeps=True), Kept(keeps=False)
+    limits = Limits(spending, journal.writer)
+    tally = Tally(now_ms())
+    bill = Bill(limits, Standing((tally,), [], PRICE, 0), None, PRICE)
+    request = replace(admitted(DIALECTS["chat"].parse(BODY, caps=Caps(), allow_unknown=False)), bill=bill)
+    client, drop = Kept(keeps=True), Kept(keeps=False)
+    candidate = replace(request, arm=Arm("acme/triage@1.1", "sha256:0"), shadow=True)
     used = [
-        await attempt(request, engine, number, sink, means)
-        for number, (engine, sink) in enumerate(zip(engines, (client, shadow), strict=True))
+        await attempt(request, engines[0], 0, client, means),
+        await attempt(candidate, engines[1], 0, drop, means),
     ]
     assert b'"model":"acme/triage@1.0"' in client.data
-    assert shadow.data == b""
+    assert drop.data == b""
     assert [one.completion_tokens for one in used] == [3, 3]
-    assert all(sink.attempt is not None and sink.attempt.outcome == "ok" for sink in (client, shadow))
+    assert all(sink.attempt is not None and sink.attempt.outcome == "ok" for sink in (client, drop))
     assert fleet.in_flight.total() == 0
     Shipper(journal, ledger).ship()
     journal.close()
-    rows = sorted((row["attempt_id"], row["engine"]) for row in ledger.recent(10))
-    assert rows == [("r1-0", engines[0].url), ("r1-1", engines[1].url)]
+    names = ("attempt_id", "request_id", "engine", "served_model", "shadow", "cost_nano")
+    cost_nano = (used[0].prompt_tokens or 0) * 1_000 + 3 * 2_000
+    assert sorted(tuple(row[name] for name in names) for row in ledger.recent(10)) == [
+        ("r1-0", "r1", engines[0].url, "acme/triage@1.0", False, cost_nano),
+        ("r1-s0", "r1", engines[1].url, "acme/triage@1.1", True, cost_nano),
+    ]
+    assert tally.day.nano == cost_nano, "in this process"
+    assert spending.between(0, now_ms() + 1)["tenant:acme"].nano == cost_nano, "in the ledger"
+    lines = report_usage(db, "tenant", until_ms=now_ms() + 1).lines
+    assert [(line.name, line.shadow, line.attempts, line.payable) for line in lines] == [
+        ("acme", False, 1, 1),
+        ("acme (shadow)", True, 1, 0),
+    ]

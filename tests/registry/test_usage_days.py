@@ -41,6 +41,7 @@ def drawn(seed: int, count: int = 300) -> list[dict[str, Any]]:
             adapter_id=draw.choice((None, 1)),
             split_id=draw.choice((None, 3, 4)),
             arm=draw.choice((None, "1.0", "1.1")),
+            shadow=draw.choice((None, False, True)),
             outcome=draw.choice(OUTCOMES),
             started_at_ms=began_ms,
             finished_at_ms=draw.choice((None, began_ms + draw.randrange(10_000))),

@@ -35,6 +35,9 @@ class Priced:
     def now_ms(self) -> int:
         return 0
 
+    def cost(self, usage: Usage, outcome: str) -> int | None:
+        return None
+
     def charge(self, usage: Usage, outcome: str, started_at_ms: int) -> int | None:
         return None
 

@@ -45,7 +45,13 @@ class UsageLineDocument(Shape):
         description="Of them, so many by each limit (requests_per_minute, daily_dollars, …) or error's code."
     )
     ttft_ms: float | None = Field(description="Mean time to the first bytes of streamed answers; null: there was none.")
-    payable: int = Field(description="Attempts that are charged where there is a price: no failures, no own probes.")
+    payable: int = Field(
+        description="Attempts that are charged where there is a price: no failures, copies, own probes."
+    )
+    shadow: bool = Field(
+        description="Whether these are copies of requests, whose answers nobody got; their name ends in ' (shadow)', "
+        "and cost_dollars is what they would have cost: nobody is charged."
+    )
 
 
 class UsageDocument(Shape):

@@ -1,0 +1,112 @@
+"""How usage is added up by day, in SQL: a table of sums, and triggers that keep them right. Migrations remake them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+from alembic import op
+
+Key = tuple[sa.types.TypeEngine[object], str]
+"""Of a column that sums are kept apart by: the type, and where it comes from."""
+SUMS = (
+    "attempts",
+    "unmetered",
+    "unpriced",
+    "partial",
+    "estimated",
+    "prompt_tokens",
+    "cached_tokens",
+    "completion_tokens",
+    "cost_nano",
+    "busy_ms",
+    "ttft_us",
+    "with_ttft",
+)
+TIMES = ("first_ms", "last_ms")
+DAY = "r.started_at_ms / 86400000"
+WRITER = "coalesce(substr(r.segment, 7, length(r.segment) - 13), '')"
+ATTEMPT = """
+    1,
+    CASE WHEN r.completion_tokens IS NULL AND r.outcome NOT IN ('rejected', 'load_failed') THEN 1 ELSE 0 END,
+    CASE WHEN {unpriced} THEN 1 ELSE 0 END,
+    CASE WHEN r.usage_source = 'partial' THEN 1 ELSE 0 END, CASE WHEN r.usage_source = 'estimated' THEN 1 ELSE 0 END,
+    coalesce(r.prompt_tokens, 0), coalesce(r.cached_tokens, 0), coalesce(r.completion_tokens, 0),
+    coalesce(r.cost_nano, 0), coalesce(r.finished_at_ms - r.started_at_ms, 0),
+    CAST(round(coalesce(r.ttft_ms, 0) * 1000) AS BIGINT), CASE WHEN r.ttft_ms IS NULL THEN 0 ELSE 1 END,
+    r.started_at_ms, coalesce(r.finished_at_ms, r.started_at_ms)
+"""
+CORRECTION = """
+    0, 0, 0, 0, 0, c.prompt_tokens, c.cached_tokens, c.completion_tokens, c.cost_nano, 0, 0, 0,
+    CAST(NULL AS BIGINT), CAST(NULL AS BIGINT)
+"""
+PAID = "r.outcome IN ('ok', 'client_aborted') AND r.tenant <> '_system'"
+
+
+def drop_sums() -> None:
+    """The sums, and what keeps them."""
+    for table in ("usage", "usage_corrections"):
+        if op.get_bind().dialect.name == "sqlite":
+            op.execute(f"DROP TRIGGER {table}_adds_up")
+        else:
+            op.execute(f"DROP FUNCTION {table}_adds_up() CASCADE")
+    op.drop_table("usage_days")
+
+
+def make_sums(apart: Mapping[str, Key], paid: str = PAID) -> None:
+    """The table, what is to be in it, and triggers that keep it so. `paid`: of which attempts somebody would pay."""
+    keys = ("day", "writer", *apart)
+    op.create_table(
+        "usage_days",
+        sa.Column("day", sa.Integer(), nullable=False),
+        sa.Column("writer", sa.String(length=140), nullable=False),
+        *(sa.Column(name, type_, nullable=False) for name, (type_, _) in apart.items()),
+        *(sa.Column(name, sa.BigInteger(), nullable=False) for name in SUMS),
+        *(sa.Column(name, sa.BigInteger(), nullable=True) for name in TIMES),
+        sa.PrimaryKeyConstraint(*keys, name="pk_usage_days"),
+    )
+    into = f"INSERT INTO usage_days ({', '.join((*keys, *SUMS, *TIMES))})"
+    of = ", ".join(where for _, where in apart.values())
+    figures = ATTEMPT.format(unpriced=f"r.cost_nano IS NULL AND {paid}")
+    attempt, correction = f"{DAY}, {WRITER}, {of}, {figures}", f"{DAY}, 'corrections', {of}, {CORRECTION}"
+    added = _added(keys)
+    corrections = "usage_corrections c JOIN usage r ON r.attempt_id = c.attempt_id"
+    for rows in (f"SELECT {attempt} FROM usage r", f"SELECT {correction} FROM {corrections}"):
+        op.execute(f"{into} {_summed(rows, keys)} {added}")
+    new_attempt, new_correction = attempt.replace("r.", "NEW."), correction.replace("c.", "NEW.")
+    _after_insert("usage", f"{into} VALUES ({new_attempt}) {added};")
+    _after_insert(
+        "usage_corrections",
+        f"{into} SELECT {new_correction} FROM usage r WHERE r.attempt_id = NEW.attempt_id {added};",
+    )
+
+
+def _summed(rows: str, keys: tuple[str, ...]) -> str:
+    """One row for each key: PostgreSQL adds no two rows of one statement to the same sum."""
+    sums = [f"sum({name})" for name in SUMS]
+    return (
+        f"WITH one ({', '.join((*keys, *SUMS, *TIMES))}) AS ({rows}) "
+        f"SELECT {', '.join((*keys, *sums, 'min(first_ms)', 'max(last_ms)'))} FROM one GROUP BY {', '.join(keys)}"
+    )
+
+
+def _added(keys: tuple[str, ...]) -> str:
+    """To what is there already. The aggregates of two values have other names elsewhere than in SQLite."""
+    least, most = ("min", "max") if op.get_bind().dialect.name == "sqlite" else ("least", "greatest")
+    changes = [f"{name} = usage_days.{name} + excluded.{name}" for name in SUMS]
+    changes += [f"first_ms = {least}(usage_days.first_ms, excluded.first_ms)"]
+    changes += [f"last_ms = {most}(usage_days.last_ms, excluded.last_ms)"]
+    return f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {', '.join(changes)}"
+
+
+def _after_insert(table: str, statement: str) -> None:
+    if op.get_bind().dialect.name == "sqlite":
+        op.execute(f"CREATE TRIGGER {table}_adds_up AFTER INSERT ON {table} BEGIN {statement} END")
+        return
+    op.execute(
+        f"CREATE FUNCTION {table}_adds_up() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN {statement} RETURN NULL; END $$"
+    )
+    op.execute(
+        f"CREATE TRIGGER {table}_adds_up AFTER INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION {table}_adds_up()"
+    )
