@@ -18,6 +18,7 @@ import httpx
 from gateway.engines.engine import Platform
 from gateway.engines.vllm.glance import glance
 from gateway.engines.vllm.quirks import Defect
+from gateway.engines.vllm.started import Started
 
 GIB = 1024**3
 CPU_ENGINE_BYTES = 3 * GIB
@@ -161,6 +162,30 @@ def check_engine(url: str, platform_name: Platform, if_silent: str) -> Check:
     quirks = seen.quirks
     cure = "; its base is served through an all-zero adapter" if quirks.base_needs_zero_adapter else ""
     return Check(name, quirks.refused is None, f"vLLM {seen.version}{cure}", quirks.refused or "", quirks.defects)
+
+
+def check_started(url: str, started: Started, longest: int | None) -> Check:
+    """Was an engine started with the flags that the gateway's work needs? `longest` is the longest context of an engine
+    of the same base.
+    """
+    missing = [
+        (started.max_loras is None, "--enable-lora, or it can load no adapter"),
+        (not started.counts_cached, "--enable-prompt-tokens-details, or cached tokens are paid for as others"),
+        (not started.echoes_ids, "--enable-request-id-headers, by which its log and ours have one id for a request"),
+        (started.shows_fingerprint, "--fingerprint-mode none, or answers show how it is set up"),
+        (
+            None not in (started.max_model_len, longest) and started.max_model_len != longest,
+            f"--max-model-len {longest} as its neighbour, or what fits there does not fit here",
+        ),
+    ]
+    to_add = [flag for is_missing, flag in missing if is_missing]
+    kind = "generates" if started.generates else "pools"
+    found = [f"{kind}, {started.max_model_len or '?'} tokens", f"{started.max_loras or 0} adapters at once"]
+    if started.generates:
+        tools, thoughts = ("tool_calls" in started.lacks, "reasoning" in started.lacks)
+        found.append("no tools (`switchyard base tool-parser` names the flags)" if tools else "tools")
+        found.append("no reasoning parser" if thoughts else "reasoning")
+    return Check(f"flags of {url}", not to_add, ", ".join(found), f"add {'; '.join(to_add)}")
 
 
 def check_gateway_or_port(url: str, host: str, port: int) -> Check:

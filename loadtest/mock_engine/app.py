@@ -66,7 +66,7 @@ class MockApp:
                 await receive()
                 await send({"type": answer})
             return
-        exchange = Exchange(scope, receive, send)
+        exchange = Exchange(scope, receive, send, self.engine.options.enable_request_id_headers)
         try:
             await self._dispatch(exchange)
         except EngineError as error:

@@ -52,6 +52,8 @@ class Job:
     """The one token that `allowed_token_ids` leaves; longer lists are ignored."""
     return_token_ids: bool
     cache_salt: str
+    counts_cached: bool
+    """Whether usage says how many tokens of the prompt were cached."""
     said: Said | None
     """The answer, where what was asked for decides it."""
     aborted: bool = False
@@ -171,6 +173,7 @@ def parse_job(kind: Kind, body: dict[str, Any], request_id: str | None, options:
         only_token=allowed[0] if len(allowed := body.get("allowed_token_ids") or []) == 1 else None,
         return_token_ids=bool(body.get("return_token_ids")),
         cache_salt=body.get("cache_salt") or "",
+        counts_cached=options.enable_prompt_tokens_details,
         said=decided,
     )
 

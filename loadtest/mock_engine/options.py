@@ -71,6 +71,10 @@ class Options:
     reasoning_parser: str | None = None
     """None is a vLLM without --reasoning-parser: it refuses `thinking_token_budget`. Answers have no thoughts either
     way."""
+    enable_prompt_tokens_details: bool = True
+    """False is a vLLM without the flag of this name: its usage does not say how many tokens were cached."""
+    enable_request_id_headers: bool = True
+    """False is a vLLM without the flag of this name: its answers have no x-request-id."""
     runtime_lora: bool = True
     """False is a vLLM without VLLM_ALLOW_RUNTIME_LORA_UPDATING: the load routes are absent."""
 

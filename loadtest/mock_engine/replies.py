@@ -20,12 +20,12 @@ Json = dict[str, Any]
 def usage(job: Job, completion_tokens: int, cache: CacheUse) -> Json:
     """Token counts with vLLM's details (`--enable-prompt-tokens-details`)."""
     created = cache.created if job.kind == "chat" else None
-    details: Json = {"cached_tokens": cache.cached, "created_cache_tokens": created, "multimodal_tokens": None}
+    details: Json | None = {"cached_tokens": cache.cached, "created_cache_tokens": created, "multimodal_tokens": None}
     return {
         "prompt_tokens": job.prompt_tokens,
         "total_tokens": job.prompt_tokens + completion_tokens,
         "completion_tokens": completion_tokens,
-        "prompt_tokens_details": details,
+        "prompt_tokens_details": details if job.counts_cached else None,
         "completion_tokens_details": None,
     }
 
@@ -235,7 +235,8 @@ class StreamEvents:
             return []
         event = self._event([])
         counts = usage(self._job, completion_tokens, cache)
-        counts["prompt_tokens_details"] = _without_nulls(counts["prompt_tokens_details"])
+        if counts["prompt_tokens_details"] is not None:
+            counts["prompt_tokens_details"] = _without_nulls(counts["prompt_tokens_details"])
         event["usage"] = _without_nulls(counts)
         return [event]
 

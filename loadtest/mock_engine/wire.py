@@ -53,6 +53,8 @@ class Exchange:
     scope: Scope
     receive: Receive
     send: Send
+    tells_ids: bool = True
+    """As with `--enable-request-id-headers`."""
 
     def header(self, name: bytes) -> str | None:
         """The first header of that lower-case name."""
@@ -79,9 +81,11 @@ class Exchange:
                 return b"".join(parts)
 
     async def start(self, status: int, content_type: bytes | None, length: int | None = None) -> None:
-        """Send the status line and headers, with the request id as `--enable-request-id-headers` does."""
-        request_id = self.header(b"x-request-id") or uuid.uuid4().hex
-        headers = [(b"x-request-id", request_id.encode("latin-1"))]
+        """Send the status line and headers, with the request id if it tells ids."""
+        headers: list[tuple[bytes, bytes]] = []
+        if self.tells_ids:
+            request_id = self.header(b"x-request-id") or uuid.uuid4().hex
+            headers.append((b"x-request-id", request_id.encode("latin-1")))
         if length is not None:
             headers.append((b"content-length", str(length).encode()))
         if content_type is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -25,7 +26,8 @@ from gateway.engines.isolation import (
 from gateway.engines.kind import Word
 from gateway.engines.vllm.control import VllmControl
 from gateway.engines.zero_adapter import write_zero_adapter
-from loadtest.testing import run_mock_engine
+from loadtest.mock_engine.options import Options
+from loadtest.testing import MockEngine, run_mock_engine
 from registry.adapters.inspect import inspect_adapter
 from registry.bases.fingerprint import Fingerprint, FingerprintProbe, write_fingerprint
 from registry.bases.model import BaseSpec, describe_base
@@ -142,9 +144,6 @@ def test_an_answer_counts_up_to_the_first_choice_that_was_not_clear() -> None:
 @pytest.fixture
 def engine_url(base: Path, tmp_path: Path, done: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An engine that `doctor` is told of, with its base registered."""
-    from loadtest.mock_engine.options import Options
-    from loadtest.testing import MockEngine
-
     mock = MockEngine(Options(model=str(base), max_loras=3, token_ms=2))
     run_async(mock.start())
     monkeypatch.setenv("SWITCHYARD_ENGINES", f'["{mock.url}"]')
@@ -178,6 +177,39 @@ def test_doctor_tests_isolation_when_it_is_asked(run: Run, engine_url: str) -> N
     assert "none mixed up" in found[f"isolation {engine_url}"]["found"]
     assert "unverified" in found[f"base of {engine_url}"]["found"]
     assert "unverified" in found[f"chat template of {engine_url}"]["found"]
+
+
+def test_doctor_says_how_an_engine_was_started(run: Run, engine_url: str) -> None:
+    found = checks_of(run)[f"flags of {engine_url}"]
+    assert found["ok"], found
+    assert found["found"].startswith("generates, 1024 tokens, 3 adapters at once, no tools (`switchyard base tool-pars")
+    assert found["found"].endswith("no reasoning parser")
+
+
+def test_doctor_says_which_flags_engines_lack(base: Path, run: Run, done: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[dict[str, Any]] = [
+        {"enable_prompt_tokens_details": False, "enable_request_id_headers": False, "max_model_len": 512},
+        {"tool_call_parser": "hermes", "reasoning_parser": "qwen3", "api_key": "secret"},
+        {"runner": "pooling", "max_model_len": 256},
+    ]
+    mocks = [MockEngine(Options(model=str(base), **options)) for options in chosen]
+    for mock in mocks:
+        run_async(mock.start())
+    try:
+        engines = [{"url": mock.url, "api_key": mock.options.api_key or ""} for mock in mocks]
+        monkeypatch.setenv("SWITCHYARD_ENGINES", json.dumps(engines))
+        done("base", "register", "tiny", base)
+        found = checks_of(run)
+    finally:
+        for mock in mocks:
+            run_async(mock.stop())
+    bare, whole, pooling = (found[f"flags of {mock.url}"] for mock in mocks)
+    assert not bare["ok"]
+    assert bare["remedy"].startswith("add --enable-prompt-tokens-details, or")
+    for flag in ("; --enable-request-id-headers, ", "; --max-model-len 1024 as its neighbour"):
+        assert flag in bare["remedy"]
+    assert (whole["ok"], whole["found"]) == (True, "generates, 1024 tokens, 4 adapters at once, tools, reasoning")
+    assert (pooling["ok"], pooling["found"]) == (True, "pools, 256 tokens, 4 adapters at once")
 
 
 def test_doctor_says_that_an_engine_serves_another_base(
