@@ -11,6 +11,9 @@ PYTEST := $(BIN)/python -m pytest
 # Much of a test's time is waiting: so many processes share the files of tests out. The real engine has the machine to itself.
 TEST_PROCESSES ?= 2
 
+# Compiled modules are kept whatever the shell says: vLLM, torch and transformers take seconds to compile, at every start.
+unexport PYTHONDONTWRITEBYTECODE
+
 # $(call live,what,command): run a quiet command with a line that counts its seconds; its status is the line's status.
 live = began=$$(date +%s); $(2) & child=$$!; trap "kill $$child" INT TERM; \
   while kill -0 $$child 2>/dev/null; do \
@@ -38,8 +41,8 @@ ifeq ($(LOCK),requirements/cpu.txt)
 endif
 	@$(call live,installing $$(grep -c '==' $(LOCK)) packages pinned in $(LOCK),$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --require-hashes -r $(LOCK))
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
-	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c 'import gateway.app, gateway.doctor, gateway.serving.processes, gateway.up, switchyard.commands.adapters, rich.progress'
-	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m compileall -q -j 0 switchyard gateway registry trainer $$($(BIN)/python -c 'import typer; print(*typer.__path__)')
+	@$(BIN)/python -c 'import gateway.app, gateway.doctor, gateway.serving.processes, gateway.up, switchyard.commands.adapters, rich.progress'
+	@$(BIN)/python -m compileall -q -j 0 switchyard gateway registry trainer $$($(BIN)/python -c 'import typer; print(*typer.__path__)')
 	@touch $@
 
 up: setup ## Start engine and gateway with two sample tenants; Ctrl-C stops all
