@@ -284,7 +284,8 @@ def _mount(web: FastAPI, house: House, worker: FleetWorker, registry: Registry, 
     web.include_router(conversations_router(house))
     gate = AdminGate(admin_key(house.settings), house.catalog, house.settings.admin_port)
     web.include_router(operators_router(web, house, worker, gate, standing))
-    web.include_router(admin_router(Office(house, worker, registry), gate))
+    # As they are: `include_router` would make each route once more, a quarter of the time of a start.
+    web.router.routes.extend(admin_router(Office(house, worker, registry), gate).routes)
 
     @web.get("/healthz", tags=["health"])
     async def healthz() -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest_plugins = ["tests.support.fixtures"]
+pytest_plugins = ["tests.support.authorities", "tests.support.fixtures"]
 
 LONGEST = "test_bars.py"
 

@@ -39,7 +39,7 @@ def stocked_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def state_dir(stocked_state: Path, tmp_path: Path) -> Path:
     """A copy of it for one test."""
-    return shutil.copytree(stocked_state, tmp_path / "state")
+    return shutil.copytree(stocked_state, tmp_path / "state", dirs_exist_ok=True)  # `run` may have made it
 
 
 @pytest.fixture(scope="session")

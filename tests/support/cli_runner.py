@@ -16,6 +16,7 @@ import switchyard
 from registry.service import Registry
 from registry.settings import RegistrySettings
 from tests.support.adapter_folders import TinyBase
+from tests.support.migrated import migrated
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ Run = Callable[..., Outcome]
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Commands on a state folder of their own, without a network."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SWITCHYARD_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("SWITCHYARD_STATE_DIR", str(migrated(tmp_path / "state")))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
     def run(*arguments: str | Path) -> Outcome:

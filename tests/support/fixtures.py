@@ -14,13 +14,14 @@ from registry.service import Registry
 from registry.settings import RegistrySettings
 from tests.support.adapter_folders import TinyBase
 from tests.support.admin_calls import Admin
+from tests.support.migrated import migrated
 from tests.support.stack import House, Stack, open_house, run_stack
 
 
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Database]:
     """The database of a registry in which nothing is."""
-    with Registry.open(RegistrySettings(state_dir=tmp_path / "var")) as registry:
+    with Registry.open(RegistrySettings(state_dir=migrated(tmp_path / "var"))) as registry:
         yield registry.db
 
 

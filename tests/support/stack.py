@@ -30,6 +30,7 @@ from registry.service import Registry
 from registry.swaps.following import follow
 from registry.swaps.store import DONE, FINAL_STATES, SwapInfo
 from tests.support.adapter_folders import TinyBase
+from tests.support.migrated import migrated
 from tests.support.waiting import DEADLINE_S, wait_until
 
 T = TypeVar("T")
@@ -144,7 +145,7 @@ def open_house(folder: Path, **settings: Any) -> Iterator[House]:
     """A registry with the tiny base model in a new folder."""
     configured = GatewaySettings(
         **{
-            "state_dir": folder / "var",
+            "state_dir": migrated(folder / "var"),
             "engine_platform": "cpu",
             "catalog_poll_s": 0.05,
             "engine_check_s": 0.1,
