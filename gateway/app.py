@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from gateway.admin_key import admin_key
-from gateway.api.addresses import canonical
+from gateway.api.addresses import canonical, form_at
 from gateway.api.admin import admin_router
 from gateway.api.admin.auth import AdminGate
 from gateway.api.admin.office import Office
@@ -28,7 +28,7 @@ from gateway.api.inference import answer
 from gateway.api.models import models_router
 from gateway.api.operators import Standing, operators_router
 from gateway.api.pings import Pings
-from gateway.api.request_ids import RequestIds, with_headers
+from gateway.api.request_ids import REQUEST_ID, RequestIds, with_headers
 from gateway.api.respond import Respond
 from gateway.api.responses import responses_router
 from gateway.background import Background, Run
@@ -128,7 +128,10 @@ class Gateway:
             await send(message)
 
         method, path = scope["method"], scope["path"]
-        await self.web(scope, receive, with_headers(seen, ids.headers))
+        scope[REQUEST_ID] = ids.own
+        header = form_at(path).request_id_header
+        headers = ids.headers if header is None else (*ids.headers, (header, ids.own.encode()))
+        await self.web(scope, receive, with_headers(seen, headers))
         if self.house is not None and self.house.requests.on and path not in PROBED:
             self.house.requests.note(
                 Request(

@@ -9,6 +9,7 @@ ApiError                       status  type                    retried by the SD
 ├── EndpointMissing            404     invalid_request_error   no
 ├── NotThere                   404     invalid_request_error   no
 ├── MethodNotAllowed           405     invalid_request_error   no
+├── UnknownAddress             404     invalid_request_error   no
 ├── TooSlow                    408     invalid_request_error   yes
 ├── AnswerTimeout              400     invalid_request_error   no
 ├── PayloadTooLarge            413     invalid_request_error   no
@@ -162,6 +163,13 @@ class MethodNotAllowed(ApiError):
     """The path exists, for another method."""
 
     status = 405
+    type = "invalid_request_error"
+
+
+class UnknownAddress(ApiError):
+    """Nothing is served there."""
+
+    status = 404
     type = "invalid_request_error"
 
 

@@ -13,7 +13,8 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.routing import Match, Route
 
-from gateway.api.dialects import BY_PATH
+from gateway.api.dialects import BY_PATH, DIALECTS
+from gateway.api.dialects.dialect import Dialect
 
 MODELS = "/v1/models"
 STATE = ("responses", "conversations")
@@ -41,6 +42,13 @@ def canonical(path: str) -> str:
         return found
     bare = "/" + "/".join(part for part in path.split("/") if part)
     return ALIASES.get(bare, bare)
+
+
+def form_at(path: str) -> Dialect:
+    """The dialect whose form an error has at an address: the one that is served there or above it, else OpenAI's."""
+    parts = [part for part in path[:MOST_COMPARED].split("/") if part]
+    above = (canonical("/".join(parts[:length])) for length in range(len(parts), 0, -1))
+    return next((BY_PATH[one] for one in above if one in BY_PATH), DIALECTS["chat"])
 
 
 def where_it_may_be(path: str, web: FastAPI) -> str:

@@ -10,11 +10,12 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from gateway.api.addresses import allowed_methods, where_it_may_be
+from gateway.api.addresses import allowed_methods, form_at, where_it_may_be
 from gateway.api.dialects import DIALECTS
 from gateway.api.models import ANTHROPIC
 from gateway.api.order_faults import refusal_of
-from gateway.errors import ApiError, Overloaded
+from gateway.api.request_ids import REQUEST_ID
+from gateway.errors import ApiError, Overloaded, UnknownAddress
 from registry.backends import is_contention
 from registry.errors import AdapterRefused, Conflict, InvalidInput, NotFound, RegistryError, Stale
 
@@ -38,6 +39,7 @@ def translate_errors(web: FastAPI) -> None:
     @web.exception_handler(ApiError)
     async def on_api_error(request: Request, error: ApiError) -> Response:
         headers = {name.decode(): value.decode() for name, value in error.answer_headers()}
+        error.request_id = request.scope.get(REQUEST_ID)
         body = MESSAGES.error_body(error) if ANTHROPIC in request.headers else error.envelope()
         return Response(body, error.status, headers, "application/json")
 
@@ -72,6 +74,9 @@ def translate_errors(web: FastAPI) -> None:
         allowed = allowed_methods(web, request.scope) if error.status_code == 405 else []
         remedy = f"It takes {', '.join(allowed)}." if allowed else where_it_may_be(request.url.path, web)
         message = f"{request.method} {request.url.path[:200]}: {error.detail}. {remedy}"
-        body = {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": "unknown_url"}}
+        refusal = UnknownAddress(message, code="unknown_url")
+        refusal.status, refusal.request_id = error.status_code, request.scope.get(REQUEST_ID)
+        form = MESSAGES if ANTHROPIC in request.headers else form_at(request.url.path)
+        body = form.error_body(refusal)
         headers = {"allow": ", ".join(allowed)} if allowed else error.headers
-        return JSONResponse(body, error.status_code, headers)
+        return Response(body, error.status_code, headers, "application/json")

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from gateway.api.asgi import Message, Send
 from gateway.errors import Headers
 
+REQUEST_ID = "switchyard.request_id"
+"""Where routes find it in a request's scope."""
 RANDOM_BYTES = 10
 BUFFERED_IDS = 512
 """As many ids are made of what the kernel's generator gives at once: asked for each, it costs as much as the rest."""

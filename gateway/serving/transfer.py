@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from gateway.api.addresses import canonical
-from gateway.api.dialects import BY_PATH, DIALECTS
+from gateway.api.addresses import form_at
 from gateway.api.request_ids import RequestIds
 from gateway.api.respond import Respond
 from gateway.errors import UnsupportedTransfer
@@ -30,5 +29,4 @@ async def refuse_coding(scope: Any, receive: Any, send: Any) -> None:
         code="unsupported_transfer_encoding",
     )
     error.headers = ((b"connection", b"close"),)
-    dialect = BY_PATH.get(canonical(scope["path"]), DIALECTS["chat"])  # other places answer in OpenAI's form too
-    await Respond(send, dialect, began_s=0, ids=RequestIds(scope["headers"])).fail(error)
+    await Respond(send, form_at(scope["path"]), began_s=0, ids=RequestIds(scope["headers"])).fail(error)

@@ -62,7 +62,7 @@ def names_a_tool(given: Given, caps: Caps) -> None:
         raise BadRequest("'tool_choice' 'any' needs 'tools'.", param="tool_choice", code="invalid_value")
     if choice["type"] == "tool" and choice["name"] not in offered:
         raise BadRequest(
-            f"'tool_choice' names {shown(choice['name'])}, which 'tools' lacks.",
+            f"'tool_choice.name' is {shown(choice['name'])}, which 'tools' lacks.",
             param="tool_choice.name",
             code="invalid_value",
         )
