@@ -183,11 +183,7 @@ class FunctionCall(OutputItem):
 
     def end(self, status: Ended) -> bytes:
         """It is whole, or no more of it comes."""
-        fields = b'%b,"name":%b,"arguments":%b' % (
-            self._at,
-            orjson.dumps(self._name),
-            orjson.dumps("".join(self._pieces)),
-        )
+        fields = b'%b,"arguments":%b' % (self._at, orjson.dumps("".join(self._pieces)))
         told = self._events.event(b"response.function_call_arguments.done", fields)
         return told + self._item(b"done", status)
 
