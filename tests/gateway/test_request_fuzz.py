@@ -59,6 +59,44 @@ RICH: dict[Endpoint, dict[str, Any]] = {
         "stop": "x",
         "previous_response_id": "r",
     },
+    "responses": {
+        "model": "m",
+        "input": [
+            {"role": "user", "content": "Hi"},
+            {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Weather?"}]},
+            {
+                "type": "reasoning",
+                "id": "rs",
+                "summary": [{"type": "summary_text", "text": "So."}],
+                "status": "completed",
+            },
+            {"type": "reasoning", "content": [{"type": "reasoning_text", "text": "Hm."}], "encrypted_content": "x"},
+            {
+                "type": "message",
+                "role": "assistant",
+                "content": [{"type": "output_text", "text": "a"}, {"type": "refusal", "refusal": "b"}],
+            },
+            {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "c", "output": [{"type": "input_text", "text": "1"}]},
+            {"type": "message", "role": "assistant", "status": "incomplete", "content": "I"},
+        ],
+        "instructions": "Be kind.",
+        "tools": [{"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": True}],
+        "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "f"}]},
+        "text": {"format": {"type": "json_schema", "name": "a", "schema": {"type": "object"}}, "verbosity": "low"},
+        "reasoning": {"effort": "low", "summary": "auto"},
+        "include": ["message.output_text.logprobs"],
+        "top_logprobs": 2,
+        "stream": True,
+        "stream_options": {"include_obfuscation": True},
+        "max_output_tokens": 4,
+        "min_tokens": 1,
+        "truncation": "auto",
+        "conversation": {"id": "conv_1"},
+        "metadata": {"conversation_id": "c"},
+        "usage": {"include": True},
+        "stop": ["a"],
+    },
 }
 STRANGE: list[Any] = [
     None, True, False, 0, 1, -1, 2, 2**31, 2**63, 2**64 - 1, -(2**63), 0.0, 1.5, 1e308, "", "a", "text", "function",
@@ -83,12 +121,11 @@ def _mutated(value: Any, chance: random.Random) -> Any:
 
 def test_the_unmutated_bodies_are_good() -> None:
     for endpoint, body in RICH.items():
-        assert DIALECTS[endpoint].parse(orjson.dumps(body), caps=Caps(), allow_unknown=False).choices == 2 * (
-            2 if endpoint == "completions" else 1
-        )
+        choices = DIALECTS[endpoint].parse(orjson.dumps(body), caps=Caps(), allow_unknown=False).choices
+        assert choices == {"chat": 2, "completions": 4, "responses": 1}[endpoint]
 
 
-@pytest.mark.parametrize("endpoint", ["chat", "completions"])
+@pytest.mark.parametrize("endpoint", RICH)
 @pytest.mark.parametrize("allow_unknown", [False, True])
 def test_no_mutation_of_a_good_body_raises_anything_but_an_api_error(endpoint: Endpoint, allow_unknown: bool) -> None:
     chance = random.Random(20_260_727)
@@ -104,6 +141,7 @@ def test_no_mutation_of_a_good_body_raises_anything_but_an_api_error(endpoint: E
         accepted += 1
         assert not request.body.keys() & {"priority", "model", "metadata"}
         assert orjson.dumps(request.body)
+        assert orjson.loads(b"{%b}" % request.echo) is not None
     assert len(messages) > 60
     assert 300 < accepted < 2_700
 
