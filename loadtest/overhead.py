@@ -4,10 +4,11 @@
     python -m loadtest.overhead --direct http://127.0.0.1:8100 --direct-model base \\
         --gateway http://127.0.0.1:8080 --key sk-… --model acme/support --pid $(pidof …)
 
-For each case (unstreamed, 52-event stream) and concurrency (1, 32) it alternates short rounds of both targets, so that
-a noisy machine hurts both alike, and reports the median latency of each, their ratio and difference, the median time
+For each case (unstreamed, 52-event stream) and concurrency (1, 32) it alternates short rounds of all targets, so that
+a noisy machine hurts all alike, and reports the median latency of each, their ratio and difference, the median time
 to the first byte, requests per second, and the CPU seconds that the gateway's processes (`--pid`, children included)
-spent per request. The last line of stdout is one JSON document. Exits 1 when an answer is not a 200.
+spent per request. The gateway is asked in each of `--dialects`, the engine always in chats, which are what it is asked
+by a gateway too. The last line of stdout is one JSON document. Exits 1 when an answer is not a 200.
 
 Two rates matter on a busy machine: the client shares the CPU with what it measures, so requests per second at
 concurrency 32 are a lower bound; CPU per request is not affected.
@@ -19,7 +20,8 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from itertools import repeat
 from statistics import median
@@ -33,7 +35,42 @@ from loadtest.figures import table
 
 STREAM_TOKENS = 50
 """Tokens of a stream: with the role, usage and [DONE] events it has 53, of which 52 carry JSON."""
+MOST_OF_AN_END = 4_096
+"""Bytes of a stream's last event, which may repeat the request and the whole answer."""
 PROMPT = "Write one line about the refund of an order."
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a dialect asks for the same answer."""
+
+    path: str
+    prompt: Mapping[str, Any]
+    bound: str
+    """Its field for the most tokens."""
+    stream: Mapping[str, Any]
+    """What it sends for a stream."""
+    ends: bytes
+    """What is among the last bytes of a good stream."""
+
+
+_MESSAGES = {"messages": [{"role": "user", "content": PROMPT}]}
+FORMS: Mapping[str, Form] = {
+    "chat": Form(
+        "/v1/chat/completions",
+        _MESSAGES,
+        "max_tokens",
+        {"stream": True, "stream_options": {"include_usage": True}},
+        b"data: [DONE]\n\n",
+    ),
+    "responses": Form(
+        "/v1/responses",
+        {"input": PROMPT, "store": False},
+        "max_output_tokens",
+        {"stream": True},
+        b'"type":"response.incomplete"',
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +81,12 @@ class Target:
     model: str
     key: str | None = None
     pid: int | None = None
+    dialect: str = "chat"
+
+    @property
+    def form(self) -> Form:
+        """Of its dialect."""
+        return FORMS[self.dialect]
 
 
 @dataclass(slots=True)
@@ -62,6 +105,7 @@ class Row:
     """One line of the report; times in the units that the names say."""
 
     case: str
+    dialect: str
     concurrency: int
     direct_ms: float
     gateway_ms: float
@@ -75,13 +119,11 @@ class Row:
     failures: int
 
 
-def request_body(model: str, stream: bool) -> bytes:
-    """A chat request; a stream always has exactly STREAM_TOKENS tokens, an unstreamed answer 16."""
-    body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": PROMPT}], "temperature": 0}
-    body.update(max_tokens=STREAM_TOKENS if stream else 16, ignore_eos=True)
-    if stream:
-        body.update(stream=True, stream_options={"include_usage": True})
-    return json.dumps(body).encode()
+def request_body(model: str, stream: bool, form: Form = FORMS["chat"]) -> bytes:
+    """A request; a stream always has exactly STREAM_TOKENS tokens, an unstreamed answer 16."""
+    most = STREAM_TOKENS if stream else 16
+    body = {"model": model, **form.prompt, "temperature": 0, form.bound: most, "ignore_eos": True}
+    return json.dumps({**body, **form.stream} if stream else body).encode()
 
 
 def cpu_seconds(pid: int) -> float:
@@ -98,11 +140,12 @@ async def one_round(
     client: Client, target: Target, stream: bool, requests: int, concurrency: int, into: Measured
 ) -> None:
     """`requests` requests, `concurrency` at a time, added to `into`."""
-    body, turns = request_body(target.model, stream), repeat(None, requests)
+    form = target.form
+    body, turns = request_body(target.model, stream, form), repeat(None, requests)
 
     async def worker() -> None:
         for _ in turns:
-            judge(await client.post("/v1/chat/completions", body), stream, into)
+            judge(await client.post(form.path, body), form.ends if stream else b"", into)
 
     cpu = cpu_seconds(target.pid) if target.pid is not None else 0.0
     started = perf_counter()
@@ -112,9 +155,9 @@ async def one_round(
         into.cpu_s += cpu_seconds(target.pid) - cpu
 
 
-def judge(reply: Reply, stream: bool, into: Measured) -> None:
+def judge(reply: Reply, ends: bytes, into: Measured) -> None:
     """Count a reply; a wrong one is a failure and not a time."""
-    if reply.status != 200 or (stream and not reply.body.endswith(b"data: [DONE]\n\n")):
+    if reply.status != 200 or ends not in reply.body[-MOST_OF_AN_END:]:
         into.failures.append(f"HTTP {reply.status}: {reply.body[:200].decode(errors='replace')}")
         return
     into.totals_s.append(reply.total_s)
@@ -122,13 +165,17 @@ def judge(reply: Reply, stream: bool, into: Measured) -> None:
 
 
 async def measure(
-    direct: Target, gateway: Target, stream: bool, concurrency: int, requests: int, rounds: int
-) -> tuple[Row, list[str]]:
-    """One case: a warm-up round, then `rounds` of each target in turn. Returns the row and the failures."""
+    targets: Sequence[Target], stream: bool, concurrency: int, requests: int, rounds: int
+) -> tuple[list[Row], list[str]]:
+    """One case: a warm-up round, then `rounds` of each target in turn, of which the first is the engine. Returns a row
+    for each of the others, and the failures.
+    """
     per_round = max(requests // rounds, concurrency)
-    straight, through = Measured(), Measured()
-    async with Client(direct.url, direct.key) as to_engine, Client(gateway.url, gateway.key) as to_gateway:
-        lanes = ((to_engine, direct, straight), (to_gateway, gateway, through))
+    async with AsyncExitStack() as clients:
+        lanes = [
+            (await clients.enter_async_context(Client(target.url, target.key)), target, Measured())
+            for target in targets
+        ]
         for client, target, measured in lanes:
             warm_up = Measured()
             await one_round(client, target, stream, 2 * concurrency, concurrency, warm_up)
@@ -137,17 +184,20 @@ async def measure(
             for client, target, measured in lanes if number % 2 == 0 else reversed(lanes):
                 await one_round(client, target, stream, per_round, concurrency, measured)
     case = f"{STREAM_TOKENS + 2}-event stream" if stream else "unstreamed"
-    return as_row(case, concurrency, straight, through, gateway.pid is not None)
+    (_, _, straight), *others = lanes
+    rows = [as_row(case, concurrency, straight, through, target) for _, target, through in others]
+    return rows, [failure for _, _, measured in lanes for failure in measured.failures]
 
 
-def as_row(case: str, concurrency: int, engine: Measured, gateway: Measured, with_cpu: bool) -> tuple[Row, list[str]]:
-    """Medians of both targets side by side. Raises RuntimeError when a target answered nothing rightly."""
+def as_row(case: str, concurrency: int, engine: Measured, gateway: Measured, target: Target) -> Row:
+    """Medians of both side by side. Raises RuntimeError when one answered nothing rightly."""
     failures = engine.failures + gateway.failures
     if not engine.totals_s or not gateway.totals_s:
         raise RuntimeError(f"{case} at {concurrency}: no right answer to measure; first failure: {failures[:1]}")
     straight, through = median(engine.totals_s) * 1_000, median(gateway.totals_s) * 1_000
-    row = Row(
+    return Row(
         case=case,
+        dialect=target.dialect,
         concurrency=concurrency,
         direct_ms=round(straight, 4),
         gateway_ms=round(through, 4),
@@ -157,20 +207,21 @@ def as_row(case: str, concurrency: int, engine: Measured, gateway: Measured, wit
         gateway_first_ms=round(median(gateway.firsts_s) * 1_000, 4),
         direct_rps=round(len(engine.totals_s) / engine.wall_s, 1),
         gateway_rps=round(len(gateway.totals_s) / gateway.wall_s, 1),
-        gateway_cpu_us=round(gateway.cpu_s / len(gateway.totals_s) * 1e6, 1) if with_cpu else None,
+        gateway_cpu_us=None if target.pid is None else round(gateway.cpu_s / len(gateway.totals_s) * 1e6, 1),
         failures=len(failures),
     )
-    return row, failures
 
 
-async def benchmark(direct: Target, gateway: Target, requests: int, rounds: int) -> tuple[list[Row], list[str]]:
+async def benchmark(
+    direct: Target, gateways: Sequence[Target], requests: int, rounds: int
+) -> tuple[list[Row], list[str]]:
     """Every case; streams get a quarter of the requests, since each has 52 events."""
     rows, failures = [], []
     for stream in (False, True):
         for concurrency in (1, 32):
             count = requests // 4 if stream else requests
-            row, wrong = await measure(direct, gateway, stream, concurrency, count, rounds)
-            rows.append(row)
+            found, wrong = await measure((direct, *gateways), stream, concurrency, count, rounds)
+            rows += found
             failures += wrong
     return rows, failures
 
@@ -185,13 +236,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--gateway", required=True, help="the gateway, http://host:port")
     parser.add_argument("--model", required=True, help="the model's name at the gateway")
     parser.add_argument("--key", help="the gateway's key")
+    parser.add_argument("--dialects", nargs="+", choices=FORMS, default=["chat"], help="in which the gateway is asked")
     parser.add_argument("--pid", type=int, help="the gateway's process, for CPU per request")
     parser.add_argument("--requests", type=int, default=2_000, help="unstreamed requests per target and concurrency")
     parser.add_argument("--rounds", type=int, default=10)
     options = parser.parse_args(arguments)
     direct = Target(options.direct, options.direct_model)
-    gateway = Target(options.gateway, options.model, options.key, options.pid)
-    rows, failures = asyncio.run(benchmark(direct, gateway, options.requests, options.rounds))
+    gateways = [Target(options.gateway, options.model, options.key, options.pid, one) for one in options.dialects]
+    rows, failures = asyncio.run(benchmark(direct, gateways, options.requests, options.rounds))
     print(table([asdict(row) for row in rows]))
     for failure in failures[:5]:
         print(f"failed: {failure}")
