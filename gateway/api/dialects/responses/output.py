@@ -20,24 +20,38 @@ class Events:
 
     def event(self, kind: bytes, fields: bytes) -> bytes:
         """One event with these fields, of a JSON object without its braces."""
+        return self.finished(begun(kind, fields))
+
+    def finished(self, event: bytes) -> bytes:
+        """The event that begins so, with its number."""
         number = self._number
         self._number = number + 1
-        return b'event: %b\ndata: {"type":"%b","sequence_number":%d,%b}\n\n' % (kind, kind, number, fields)
+        return b'%b,"sequence_number":%d}\n\n' % (event, number)
+
+
+def begun(kind: bytes, fields: bytes) -> bytes:
+    """The beginning of an event."""
+    return b'event: %b\ndata: {"type":"%b",%b' % (kind, kind, fields)
 
 
 class OutputItem(ABC):
     """One item of an answer. Its methods return the events of what they do."""
 
-    __slots__ = ("_at", "_events", "_index", "_pieces", "id")
+    __slots__ = ("_at", "_begins", "_events", "_index", "_pieces", "id")
     prefix: str
     """Of its id."""
+    grows: bytes
+    """What its events are called that tell of more of it."""
+    within = b""
+    """Where in it that is."""
 
     def __init__(self, events: Events, request_id: str, index: int) -> None:
         self._events = events
         self._index = index
         self._pieces: list[str] = []
         self.id = f"{self.prefix}_{request_id}{index:02x}"
-        self._at = b'"item_id":"%b","output_index":%d' % (self.id.encode(), index)
+        self._at = b'"item_id":"%b","output_index":%d%b' % (self.id.encode(), index, self.within)
+        self._begins = begun(b"response.%b.delta" % self.grows, b'%b,"delta":' % self._at)
 
     @abstractmethod
     def as_dict(self, status: str) -> dict[str, Any]:
@@ -52,12 +66,7 @@ class _Part(OutputItem):
     """An item with one part of text."""
 
     __slots__ = ()
-    kind: bytes
-    """What its events are called."""
-
-    def __init__(self, events: Events, request_id: str, index: int) -> None:
-        super().__init__(events, request_id, index)
-        self._at += b',"content_index":0'
+    within = b',"content_index":0'
 
     @abstractmethod
     def part(self) -> dict[str, Any]:
@@ -74,7 +83,7 @@ class _Part(OutputItem):
     def end(self, status: Ended) -> bytes:
         """It is whole, or no more of it comes."""
         fields = b'%b,"text":%b%b' % (self._at, orjson.dumps("".join(self._pieces)), self._more())
-        told = self._events.event(b"response.%b.done" % self.kind, fields)
+        told = self._events.event(b"response.%b.done" % self.grows, fields)
         return told + self._part(b"done") + self._item(b"done", status)
 
     def _more(self) -> bytes:
@@ -86,7 +95,7 @@ class Message(_Part):
 
     __slots__ = ("_logprobs",)
     prefix = "msg"
-    kind = b"output_text"
+    grows = b"output_text"
 
     def __init__(self, events: Events, request_id: str, index: int) -> None:
         super().__init__(events, request_id, index)
@@ -99,8 +108,7 @@ class Message(_Part):
         if logprobs:
             self._logprobs += logprobs
             scores = orjson.dumps(_scores(logprobs))
-        fields = b'%b,"delta":%b,"logprobs":%b' % (self._at, orjson.dumps(text), scores)
-        return self._events.event(b"response.output_text.delta", fields)
+        return self._events.finished(b'%b%b,"logprobs":%b' % (self._begins, orjson.dumps(text), scores))
 
     def part(self) -> dict[str, Any]:
         """The text so far."""
@@ -139,12 +147,12 @@ class Reasoning(_Part):
 
     __slots__ = ()
     prefix = "rs"
-    kind = b"reasoning_text"
+    grows = b"reasoning_text"
 
     def add(self, text: str) -> bytes:
         """Some more thoughts."""
         self._pieces.append(text)
-        return self._events.event(b"response.reasoning_text.delta", b'%b,"delta":%b' % (self._at, orjson.dumps(text)))
+        return self._events.finished(self._begins + orjson.dumps(text))
 
     def part(self) -> dict[str, Any]:
         """The text so far."""
@@ -161,6 +169,7 @@ class FunctionCall(OutputItem):
 
     __slots__ = ("_name", "call_id", "number")
     prefix = "fc"
+    grows = b"function_call_arguments"
 
     def __init__(
         self, events: Events, request_id: str, index: int, *, number: int, call_id: str | None, name: str
@@ -178,8 +187,7 @@ class FunctionCall(OutputItem):
     def add(self, arguments: str) -> bytes:
         """Some more of its arguments."""
         self._pieces.append(arguments)
-        fields = b'%b,"delta":%b' % (self._at, orjson.dumps(arguments))
-        return self._events.event(b"response.function_call_arguments.delta", fields)
+        return self._events.finished(self._begins + orjson.dumps(arguments))
 
     def end(self, status: Ended) -> bytes:
         """It is whole, or no more of it comes."""

@@ -72,14 +72,15 @@ class ResponseReader(ChatStream):
                 thinks = Reasoning(self._events, self._request_id, self._next(told))
                 told.append(self._begin(thinks))
             told.append(thinks.add(delta.reasoning))
-        if delta.text:
+        if text := delta.text:
             says = self._open
             if type(says) is not Message:
                 says = Message(self._events, self._request_id, self._next(told))
                 told.append(self._begin(says))
-            told.append(says.add(delta.text, delta.logprobs))
-        for call in delta.calls:
-            self._take_call(call, told)
+            told.append(says.add(text, delta.logprobs))
+        if delta.calls:
+            for call in delta.calls:
+                self._take_call(call, told)
         if delta.finish_reason is not None:
             self._cut = _INCOMPLETE.get(delta.finish_reason)
             self._end("incomplete" if self._cut else "completed", told)
