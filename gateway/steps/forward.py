@@ -95,12 +95,16 @@ class Forward:
 
     async def _events(self) -> AsyncIterator[bytes]:
         held, reader, count, clean = b"", self.reader, self._count, self._kind.events
+        dialect = self._request.dialect
+        translates = dialect.asks != dialect.name  # then none of the engine's bytes are relayed
         async for data in self._exchange.chunks(self._idle_timeout_s):
             held += data
             cut = held.rfind(EVENT_END) + len(EVENT_END)
             if cut < len(EVENT_END):
                 continue
-            block, held = clean(held[:cut].replace(self._needle, self._replacement)), held[cut:]
+            block, held = held[:cut], held[cut:]
+            if not translates:
+                block = clean(block.replace(self._needle, self._replacement))
             block, failure = reader.events(block)
             if block:
                 if count.began_s is None:

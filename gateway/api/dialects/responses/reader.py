@@ -30,6 +30,7 @@ class ResponseReader(ChatStream):
         "_output",
         "_request_id",
         "_whole",
+        "_whole_only",
     )
 
     def __init__(self, admitted: Admitted, count: EngineCount) -> None:
@@ -38,7 +39,10 @@ class ResponseReader(ChatStream):
         self._request_id = admitted.call.request_id
         self._document = Document(admitted)
         self._events = Events()
+        self._whole_only = admitted.request.assembled
+        """Whether the client is told nothing before the end."""
         self._begun = False
+        """Whether it was told that there is a response."""
         self._open: Message | Reasoning | FunctionCall | None = None
         """The item that grows."""
         self._output: list[dict[str, Any]] = []
@@ -54,10 +58,10 @@ class ResponseReader(ChatStream):
     def events(self, block: bytes) -> tuple[bytes, bytes | None]:
         """What a block of the chat's events says, up to one that says that the engine failed. Raises `EngineBroke`."""
         deltas, failure = self.deltas(block)
-        told = [] if self._begun or not deltas else [self._beginning()]
+        told = [self._beginning()] if deltas and not (self._begun or self._whole_only) else []
         for delta in deltas:
             self._take(delta, told)
-        return b"" if self._admitted.request.assembled else b"".join(told), failure
+        return b"" if self._whole_only else b"".join(told), failure
 
     def _beginning(self) -> bytes:
         self._begun = True
@@ -105,12 +109,13 @@ class ResponseReader(ChatStream):
 
     def _begin(self, item: Message | Reasoning | FunctionCall) -> bytes:
         self._open = item
-        return item.begin()
+        return b"" if self._whole_only else item.begin()
 
     def _end(self, status: Ended, told: list[bytes]) -> None:
         item, self._open = self._open, None
         if item is not None:
-            told.append(item.end(status))
+            if not self._whole_only:
+                told.append(item.end(status))
             self._output.append(item.as_dict(status))
 
     def answered(self) -> Answered:
@@ -127,7 +132,7 @@ class ResponseReader(ChatStream):
     def rest(self) -> bytes:
         """The whole response: alone, or in the last event."""
         answered = self.answered()
-        if self._admitted.request.assembled:
+        if self._whole_only:
             return answered.document
         opening = b"" if self._begun else self._beginning()
         kind = b"response.%b" % answered.status.encode()
