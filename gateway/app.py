@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from gateway.admin_key import admin_key
-from gateway.api.addresses import canonical, form_at
+from gateway.api.addresses import MODEL_NAMED, canonical, form_at, of_deployment
 from gateway.api.admin import admin_router
 from gateway.api.admin.auth import AdminGate
 from gateway.api.admin.office import Office
@@ -98,7 +98,10 @@ class Gateway:
         ids = RequestIds(scope["headers"])
         dialect = BY_PATH.get(scope["path"])
         if dialect is None:
-            scope = {**scope, "path": canonical(scope["path"])}
+            if (deployment := of_deployment(scope["path"])) is not None:
+                scope = {**scope, "path": deployment[0], MODEL_NAMED: deployment[1]}
+            else:
+                scope = {**scope, "path": canonical(scope["path"])}
             dialect = BY_PATH.get(scope["path"])
         if self._cors.on and scope["path"].startswith(TENANT_ROUTES):
             if await self._cors.answer_preflight(scope, send):

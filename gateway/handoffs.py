@@ -151,8 +151,10 @@ class Dialect(Protocol):
     def default_output_tokens(self) -> int | None:
         """What bounds an answer whose request names no bound; `None`: nothing."""
 
-    def parse(self, raw: bytes, *, caps: Any, allow_unknown: bool) -> InferenceRequest:
-        """The checked request of a body, within `gateway.api.fields.caps.Caps`."""
+    def parse(self, raw: bytes, *, caps: Any, allow_unknown: bool, model: str | None = None) -> InferenceRequest:
+        """The checked request of a body, within `gateway.api.fields.caps.Caps`; of this model, if the address has named
+        one.
+        """
 
     def added_tokens(self, body: Mapping[str, Any]) -> int:
         """The most tokens that the model reads of a checked body beyond those of its bytes, but for what templates and
@@ -205,6 +207,8 @@ class Call:
     """`request_id`, with the client's own name of the request behind it: the engine's log has both."""
     trace: bytes = b""
     """Header lines that tell the engine of the client's trace, if it has one."""
+    model: str | None = None
+    """What its address calls the model, if it does."""
     let_go: Callable[[], None] = _nothing
     """The client's leaving does not end the request any more."""
 

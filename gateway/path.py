@@ -29,7 +29,7 @@ async def serve(call: Call, house: House, respond: Respond) -> None:
         with house.admission.bodies.place(principal.tenant):
             body = await call.body()
         with house.admission.requests.place(principal.tenant):
-            request = await parse(house.desk, principal, call.dialect, body, house.caps)
+            request = await parse(house.desk, principal, call, body, house.caps)
             if request.keeping is not None:
                 request = await recall(house, principal, request, request.keeping)
             respond.set_request(request)

@@ -17,6 +17,10 @@ from gateway.api.dialects import BY_PATH, DIALECTS
 from gateway.api.dialects.dialect import Dialect
 
 MODELS = "/v1/models"
+DEPLOYMENTS = ("openai", "deployments")
+"""Before the name of a model, in addresses of Azure's clients."""
+MODEL_NAMED = "switchyard.model"
+"""In a scope: what the address calls the model."""
 STATE = ("responses", "conversations")
 """Below these, behind /v1, is what a tenant keeps."""
 ALIASES = {"/health": "/healthz", "/v2/rerank": "/v1/rerank"}
@@ -49,6 +53,18 @@ def form_at(path: str) -> Dialect:
     parts = [part for part in path[:MOST_COMPARED].split("/") if part]
     above = (canonical("/".join(parts[:length])) for length in range(len(parts), 0, -1))
     return next((BY_PATH[one] for one in above if one in BY_PATH), DIALECTS["chat"])
+
+
+def of_deployment(path: str) -> tuple[str, str] | None:
+    """The address and the model of such as `/openai/deployments/MODEL/chat/completions`; `None`: it is none of them."""
+    parts = [part for part in path.split("/") if part]
+    if tuple(parts[:2]) != DEPLOYMENTS:
+        return None
+    for begin in range(3, len(parts)):  # a name may have slashes in it
+        found = "/v1/" + "/".join(parts[begin:])
+        if found in BY_PATH:
+            return found, "/".join(parts[2:begin])
+    return None
 
 
 def where_it_may_be(path: str, web: FastAPI) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+from gateway.api.addresses import MODEL_NAMED
 from gateway.api.asgi import Receive, Send
 from gateway.api.client import BodyBounds, Client, ClientGone, refuse_too_long
 from gateway.api.codings import codings_of, decoding
@@ -116,4 +117,5 @@ def _call(
     if codings:
         body = decoding(body, codings, max_body_bytes)
     trace = trace_lines(traces.get(b"traceparent", ()), traces.get(b"tracestate", ())) if traces else b""
-    return Call(dialect, key, unit, body, ids.own, ids.at_the_engine, trace, client.let_go)
+    named = scope.get(MODEL_NAMED)
+    return Call(dialect, key, unit, body, ids.own, ids.at_the_engine, trace, named, client.let_go)

@@ -49,8 +49,10 @@ class Fields(Protocol):
         """The checked request."""
 
 
-def parse_request(fields: Fields, raw: bytes, *, caps: Caps, allow_unknown: bool) -> InferenceRequest:
-    """Check a body and make the engine's body of it.
+def parse_request(
+    fields: Fields, raw: bytes, *, caps: Caps, allow_unknown: bool, model: str | None = None
+) -> InferenceRequest:
+    """Check a body and make the engine's body of it. Where the address names a `model`, that is meant.
 
     With `allow_unknown`, fields that no table lists go to the engine unread; reserved ones never do.
     A key given twice counts once, the last time: the engine gets the parsed body, so both read the same.
@@ -60,13 +62,15 @@ def parse_request(fields: Fields, raw: bytes, *, caps: Caps, allow_unknown: bool
     if allow_unknown:
         caps = lenient(caps)
     given = json_object(raw, caps)
+    if model is not None:
+        given["model"] = model
     try:
-        model = _MODEL(_required(given, "model"), "model", caps)
+        named = _MODEL(_required(given, "model"), "model", caps)
         body = _checked(fields, given, caps)
         for name, rule in fields.rules:
             if given.get(name) is not None:
                 rule(given, caps)
-        return fields.request(model, given, body, len(raw), caps)
+        return fields.request(named, given, body, len(raw), caps)
     except BadRequest as error:
         raise error.about(given.get("model")) from None
 

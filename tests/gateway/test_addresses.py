@@ -73,7 +73,7 @@ def test_the_sdk_works_with_base_urls_as_people_write_them(stack: Stack, suffix:
     ("path", "meant"),
     [
         ("/v1/chat/completions/chat/completions", "/v1/chat/completions"),
-        ("/openai/deployments/triage/chat/completions", "/v1/chat/completions"),
+        ("/openai/deploy/triage/chat/completions", "/v1/chat/completions"),
         ("/api/v1/completions", "/v1/completions"),
         ("/V1/Chat/Completions", "/v1/chat/completions"),
         ("/v1/chat/completion", "/v1/chat/completions"),

@@ -6,7 +6,7 @@ import socket
 
 import httpx
 import pytest
-from openai import OpenAI
+from openai import AzureOpenAI, NotFoundError, OpenAI
 
 from tests.support.stack import CHAT, MESSAGES, TEXT, Stack
 
@@ -82,6 +82,43 @@ def test_the_sdk_works_behind_azures_new_addresses(stack: Stack) -> None:
     with OpenAI(base_url=f"{stack.url}/openai/v1/", api_key=stack.house.keys["acme"], max_retries=0) as client:
         assert client.chat.completions.create(model="triage", messages=MESSAGES, max_tokens=1).choices
         assert client.models.retrieve("acme/triage").id == "acme/triage"
+
+
+@pytest.mark.parametrize("model", ["triage", "acme/triage", "acme/triage@1.1", "ft:gpt-4o-mini:acme::7"])
+def test_azures_sdk_asks_a_deployment_by_its_name(stack: Stack, model: str) -> None:
+    with azure(stack) as client:
+        answer = client.chat.completions.create(model=model, messages=MESSAGES, max_tokens=1)
+        assert answer.model.startswith("acme/triage@1.")
+        assert client.completions.create(model=model, prompt="x", max_tokens=1, stream=True).response.status_code == 200
+
+
+def test_the_deployment_of_a_client_is_meant_whatever_model_its_calls_name(stack: Stack) -> None:
+    with azure(stack, deployment="triage@1.1") as client:
+        answer = client.chat.completions.create(model="gpt-4o", messages=MESSAGES, max_tokens=1)
+        assert answer.model == "acme/triage@1.1"
+    with azure(stack, deployment="sentiment") as client, pytest.raises(NotFoundError, match="sentiment"):
+        client.chat.completions.create(model="triage", messages=MESSAGES, max_tokens=1)
+
+
+def test_a_body_need_not_name_the_model_that_its_address_names(stack: Stack) -> None:
+    body = {"messages": MESSAGES, "max_tokens": 1}
+    for path in (
+        "/openai/deployments/triage/chat/completions?api-version=1",
+        "//openai/deployments/acme%2Ftriage/chat/completions/",
+    ):
+        assert stack.post(path, body).json()["model"] == "acme/triage@1.0"
+    assert stack.post("/openai/deployments/triage/images/generations", body).status_code == 404
+
+
+def azure(stack: Stack, deployment: str | None = None) -> AzureOpenAI:
+    """A client that sends `api-key` and asks at `/openai/deployments/…`."""
+    return AzureOpenAI(
+        azure_endpoint=stack.url,
+        azure_deployment=deployment,
+        api_key=stack.house.keys["acme"],
+        api_version="2024-10-21",
+        max_retries=0,
+    )
 
 
 def test_what_the_key_decides_is_said_before_a_body_is_asked_for_and_the_connection_ends(stack: Stack) -> None:

@@ -245,6 +245,32 @@ def fill_one(house: House) -> None:
     house.point("acme/triage", "1.0")
 
 
+def test_a_split_keeps_a_unit_on_its_arm(house: House) -> None:
+    for _ in range(2):
+        house.publish("acme/triage")
+    house.point("acme/triage", "1.0")
+    with run_stack(house, engines=[POOLING]) as stack:
+        house.split("acme/triage", {"1.0": 5_000, "1.1": 5_000})
+        stack.wait_revision()
+        for path in BODIES:
+            arms = {}
+            for unit in map(str, range(12)):
+                asked = {"model": "triage", **BODIES[path]}
+                answers = [stack.post(path, asked, headers={"X-Switchyard-Unit": unit}) for _ in range(2)]
+                arms[unit] = {answer.headers["x-switchyard-arm"] for answer in answers}
+                assert {answer.json()["model"] for answer in answers} == {f"acme/triage@{one}" for one in arms[unit]}
+            assert {len(found) for found in arms.values()} == {1}
+            assert set.union(*arms.values()) == {"1.0", "1.1"}
+        (row, *_) = stack.house.usage_of(answers[-1].headers["x-request-id"])
+        assert (row["arm"], row["unit_source"]) == (*arms["11"], "header")
+
+
+def test_many_vectors_come_whole_and_are_counted(pooling: Stack) -> None:
+    reply = ask(pooling, EMBEDDINGS, input=[[7, number] for number in range(2_048)], encoding_format="base64").json()
+    assert [one["index"] for one in reply["data"]] == list(range(2_048))
+    assert reply["usage"] == {"prompt_tokens": 4_096, "total_tokens": 4_096}
+
+
 # Engines
 
 

@@ -62,9 +62,9 @@ class Dialect(ABC):
         """The fields that the body of a request may have when it goes to the engine."""
         return self.forwarded.keys()
 
-    def parse(self, raw: bytes, *, caps: Caps, allow_unknown: bool) -> InferenceRequest:
+    def parse(self, raw: bytes, *, caps: Caps, allow_unknown: bool, model: str | None = None) -> InferenceRequest:
         """The checked request of a body. Raises what `parse_request` raises."""
-        return parse_request(self, raw, caps=caps, allow_unknown=allow_unknown)
+        return parse_request(self, raw, caps=caps, allow_unknown=allow_unknown, model=model)
 
     @abstractmethod
     def request(

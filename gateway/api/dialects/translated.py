@@ -64,10 +64,10 @@ class Translated(Dialect):
         """What a checked body says of state; of dialects that have it."""
         return None
 
-    def parse(self, raw: bytes, *, caps: Caps, allow_unknown: bool) -> InferenceRequest:
+    def parse(self, raw: bytes, *, caps: Caps, allow_unknown: bool, model: str | None = None) -> InferenceRequest:
         """The checked request of a body. Raises what `parse_request` raises, in the client's terms."""
         try:
-            return super().parse(raw, caps=caps, allow_unknown=allow_unknown)
+            return super().parse(raw, caps=caps, allow_unknown=allow_unknown, model=model)
         except ApiError as error:
             error.in_client_terms = True
             raise
