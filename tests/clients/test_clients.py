@@ -21,7 +21,7 @@ COMMANDS = Path(__file__).parent / "commands"
 """Programs that this project's engine package has not under the name that everybody knows."""
 ENGINE = {"tool_call_parser": "hermes", "max_model_len": 4_096}
 SPOKEN_OF = {"`openai` (Python)", "`openai` (JavaScript)", "Vercel AI SDK", "LangChain", "LlamaIndex", "LiteLLM"}
-SPOKEN_OF |= {"`llm`", "Open WebUI", "`vllm bench serve`"}
+SPOKEN_OF |= {"`anthropic` (Python)", "Claude Code", "`llm`", "Open WebUI", "`vllm bench serve`"}
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +49,13 @@ def environment(stack: Stack, installed: Environments, folder: Path) -> dict[str
         "PATH": f"{programs}{os.pathsep}{kept['PATH']}",
         "OPENAI_BASE_URL": f"{stack.url}/v1",
         "OPENAI_API_KEY": stack.house.keys["acme"],
+        "ANTHROPIC_BASE_URL": stack.url,
+        "ANTHROPIC_AUTH_TOKEN": stack.house.keys["acme"],
         "TOKENIZER": str(write_tokenizer(folder)),
         "LLM_USER_PATH": str(folder / "llm"),
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else it asks the internet for prices
         "HF_HUB_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
-        "TRACEPARENT": "",
     }
 
 
