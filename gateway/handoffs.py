@@ -136,6 +136,10 @@ class Dialect(Protocol):
         """The fields that the body of a request may have when it goes to the engine."""
 
     @property
+    def wishes(self) -> Mapping[Ability, str]:
+        """Fields of that body which an engine that lacks the ability is asked without, where others are refused."""
+
+    @property
     def uses_tokens(self) -> bool:
         """Whether its requests use tokens; the others are booked at none."""
 

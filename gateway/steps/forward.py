@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 
@@ -15,7 +15,7 @@ from gateway.engines.connection import Exchange
 from gateway.engines.kind import Asked
 from gateway.engines.kinds import kind_of
 from gateway.fleet.view import EngineView
-from gateway.handoffs import Admitted, EngineBroke, EngineCount
+from gateway.handoffs import Admitted, EngineBroke, EngineCount, InferenceRequest
 
 EVENT_END = b"\n\n"
 
@@ -61,7 +61,7 @@ class Forward:
         self._exchange: Exchange = engine.client.post(
             kind.paths[dialect.asks],
             b"X-Request-Id: %b\r\n%b" % (admitted.call.engine_request_id.encode(), admitted.call.trace),
-            orjson.dumps(dialect.engine_body(request.body, engine_name, admitted.principal.tenant)),
+            orjson.dumps(dialect.engine_body(_body_for(engine, request), engine_name, admitted.principal.tenant)),
             head_timeout_s=timeouts.head_timeout_s if request.engine_streams else timeouts.answer_timeout_s,
         )
 
@@ -117,3 +117,13 @@ class Forward:
 
     def _asked(self) -> Asked:
         return Asked(self._admitted, self._engine_name, self._context)
+
+
+def _body_for(engine: EngineView, request: InferenceRequest) -> dict[str, Any]:
+    """The body without what is wished for and this engine cannot do."""
+    wishes = request.dialect.wishes
+    lacking = engine.status.lacks & wishes.keys() if wishes else None
+    if not lacking:
+        return request.body
+    left_out = {wishes[ability] for ability in lacking}
+    return {name: value for name, value in request.body.items() if name not in left_out}

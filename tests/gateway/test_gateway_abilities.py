@@ -35,7 +35,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The second of two engines has a parser; both can score prompts."""
-    engines: list[dict[str, Any]] = [{}, {"tool_call_parser": "hermes"}]
+    engines: list[dict[str, Any]] = [{"max_model_len": 4_096}, {"tool_call_parser": "hermes", "max_model_len": 4_096}]
     yield from stack_of(tmp_path_factory.mktemp("mixed"), engines, engine_prompt_logprobs=True)
 
 
@@ -190,3 +190,13 @@ def test_what_does_not_fit_the_context_is_said_as_openai_says_it(
     )  # fmt: skip
     assert "(parameter=" not in said["message"]
     assert "64 tokens for prompt and answer together." in said["message"], "the engine's own context"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_who_allows_thoughts_gets_an_answer_of_engines_that_have_none(mixed: Stack, stream: bool) -> None:
+    assert mixed.chat("triage", thinking_token_budget=1_000).json()["error"]["code"] == "unsupported_by_engine"
+    thinking = {"type": "enabled", "budget_tokens": 1_024}
+    body = {"model": "triage", "messages": MESSAGES, "max_tokens": 1_500, "thinking": thinking, "stream": stream}
+    answer = mixed.post("/v1/messages", body)
+    assert answer.status_code == 200, answer.text
+    assert "text" in answer.text

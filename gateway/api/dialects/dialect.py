@@ -11,7 +11,7 @@ from gateway.api.fields.checks import Check
 from gateway.api.fields.together import Rule
 from gateway.api.request import parse_request
 from gateway.errors import ApiError
-from gateway.handoffs import Admitted, AnswerReader, Endpoint, EngineCount, InferenceRequest
+from gateway.handoffs import Ability, Admitted, AnswerReader, Endpoint, EngineCount, InferenceRequest
 from gateway.keeping import Answered, Item, Status
 
 
@@ -36,6 +36,10 @@ class Dialect(ABC):
     """Fields of which a body has one at least."""
     rules: Sequence[tuple[str, Rule]] = ()
     """What holds between fields, by the field that must be given for it to be asked."""
+    wishes: Mapping[Ability, str] = {}
+    """Fields of an engine's body that say no more than what is wished for: an engine that lacks the ability is asked
+    without, and the request needs no other one.
+    """
     uses_tokens = True
     """Whether its requests use tokens; the others are booked at none, and only requests are counted of them."""
     default_output_tokens: int | None = None

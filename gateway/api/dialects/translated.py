@@ -92,7 +92,7 @@ class Translated(Dialect):
             chat,
             self.conversation(given),
             self.user(given),
-            needs=needs_of(chat),
+            needs=needs_of(chat) - self.wishes.keys(),
             body_bytes=body_bytes,
             shows_cost=bool((given.get("usage") or {}).get("include")),
             assembled=not stream,

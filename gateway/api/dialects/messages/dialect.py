@@ -85,6 +85,7 @@ class Messages(Translated):
     refused = REFUSED
     rules = (("messages", has_max_tokens), *_RULES)
     request_id_header = b"request-id"
+    wishes = {"reasoning": "thinking_token_budget"}  # noqa: RUF012  # who thinks not at all is below every bound
     public_fields = {  # noqa: RUF012
         "max_completion_tokens": "max_tokens",
         "stop": "stop_sequences",
