@@ -165,6 +165,9 @@ class Dialect(Protocol):
         normalisation add.
         """
 
+    def counted(self, request: InferenceRequest) -> InferenceRequest:
+        """The same request, so asked that the engine counts while it answers, where that can be."""
+
     def prompt_field(self, body: Mapping[str, Any]) -> str:
         """The field of a checked body that the model reads."""
 

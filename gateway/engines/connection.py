@@ -17,10 +17,13 @@ from typing import cast
 import httptools
 
 from gateway.engines.address import EngineAddress
+from gateway.engines.news import News
 from gateway.handoffs import EngineBroke
 
 HIGH_WATER_BYTES = 1 << 20
 """Unread answer bytes at which we stop reading from the engine, so that a slow client cannot fill our memory."""
+GATHERED_BYTES = 1 << 18
+"""Of an answer that is gathered before it is read, so many at once: as they are read, others wait a millisecond."""
 
 
 class EngineUnreachable(Exception):
@@ -43,68 +46,13 @@ class EngineTimeout(EngineUnreachable):
     """The engine took the request and did not begin an answer in time; it may be hung."""
 
 
-class _News:
-    """What the one reader of a connection waits for.
-
-    It has one timer, which is set again only when it has rung: each event of a stream is waited for anew, and a timer
-    for each would cost more than to read it.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._waiter: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._rings_s = self._due_s = 0.0
-        """When the timer rings, and when who waits has waited long enough, on the loop's clock. While somebody waits,
-        it rings no later than that.
-        """
-
-    async def wait(self, due_s: float) -> None:
-        """Return when there is news. Raises `TimeoutError` at that time on the loop's clock."""
-        self._due_s = due_s
-        if self._timer is None or due_s < self._rings_s:
-            self._set_timer()
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def notify(self) -> None:
-        """There is news."""
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def stop(self) -> None:
-        """There is the last news."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self.notify()
-
-    def _set_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._rings_s = self._due_s
-        self._timer = self._loop.call_at(self._due_s, self._ring)
-
-    def _ring(self) -> None:
-        self._timer = None
-        if self._waiter is None or self._waiter.done():
-            return
-        if self._loop.time() < self._due_s:
-            self._set_timer()
-        else:
-            self._waiter.set_exception(TimeoutError())
-
-
 class EngineConnection(asyncio.Protocol):
     """One socket to an engine, and the answer in progress on it."""
 
     def __init__(self, client: EngineClient) -> None:
         self._client = client
         self._loop = asyncio.get_running_loop()
-        self._news = _News(self._loop)
+        self._news = News(self._loop)
         self.transport: asyncio.Transport | None = None
         self.closed = False
         self._begin_answer()
@@ -117,7 +65,10 @@ class EngineConnection(asyncio.Protocol):
         self._keep_alive = False
         self.fault: str | None = None
         self._chunks: list[bytes] = []
-        self._unread = 0
+        self.unread = 0
+        """Bytes of the body that `read` would return."""
+        self._tells_at = 0
+        """At how many of them the reader is woken before all is there."""
 
     def send(self, head: bytes, body: bytes) -> None:
         """Write one request; the previous answer must be complete."""
@@ -144,6 +95,19 @@ class EngineConnection(asyncio.Protocol):
         while not self.readable:
             await self._news.wait(due_s)
 
+    async def wait_until_gathered(self, due_s: float) -> None:
+        """Return when `read` has much to say, or all; who waits is not woken for less. Raises `TimeoutError` at that
+        time on the loop's clock.
+        """
+        self._tells_at = GATHERED_BYTES
+        try:
+            while not (self.complete or self.closed or self.fault or self.unread >= GATHERED_BYTES):
+                if self._loop.time() >= due_s:
+                    raise TimeoutError
+                await self._news.wait(due_s)
+        finally:
+            self._tells_at = 0
+
     def read(self) -> bytes:
         """The bytes of the body that are there, `b""` at its end; only when `readable`. Raises `EngineBroke`."""
         if not self._chunks:
@@ -152,9 +116,9 @@ class EngineConnection(asyncio.Protocol):
             raise EngineBroke(self.fault or "the engine closed the connection in the middle of its answer")
         data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
-        if self._unread > HIGH_WATER_BYTES and self.transport is not None:
+        if self.unread > HIGH_WATER_BYTES and self.transport is not None:
             self.transport.resume_reading()
-        self._unread = 0
+        self.unread = 0
         return data
 
     def close(self) -> None:
@@ -185,7 +149,8 @@ class EngineConnection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self.fault = f"the engine sent what is not HTTP ({type(error).__name__})"
             self.close()
-        self._news.notify()
+        if self.unread >= self._tells_at or self.complete:
+            self._news.notify()
 
     # httptools callbacks
 
@@ -200,8 +165,8 @@ class EngineConnection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """Keep the bytes; stop reading the socket when too many are unread."""
         self._chunks.append(body)
-        self._unread += len(body)
-        if self._unread > HIGH_WATER_BYTES and self.transport is not None:
+        self.unread += len(body)
+        if self.unread > HIGH_WATER_BYTES and self.transport is not None:
             self.transport.pause_reading()
 
     def on_message_complete(self) -> None:
@@ -294,6 +259,8 @@ class Exchange:
         self._body = body
         self._head_timeout_s = head_timeout_s
         self._connection: EngineConnection | None = None
+        self._sent_s = 0.0
+        """When the request went out, on the loop's clock."""
         self.sent = False
         """Whether the request went out on some connection: the engine may have worked on it."""
 
@@ -318,6 +285,7 @@ class Exchange:
         try:
             connection.send(self._head, self._body)
             self.sent = True
+            self._sent_s = asyncio.get_running_loop().time()
             await connection.wait_for_head(self._head_timeout_s)
         except BaseException as error:
             connection.close()
@@ -353,6 +321,22 @@ class Exchange:
     def headers(self) -> dict[bytes, bytes]:
         """Headers of the answer, lower-case names."""
         return self.connection.headers
+
+    async def gathered(self) -> bytes:
+        """Much of the body at once, `b""` at its end: all of it must have come `head_timeout_s` after the request went
+        out. Raises `EngineBroke`, `EngineTimeout`.
+        """
+        connection = self.connection
+        try:
+            await connection.wait_until_gathered(self._sent_s + self._head_timeout_s)
+        except TimeoutError:
+            raise EngineTimeout(f"the engine's answer was not whole within {self._head_timeout_s:g} s") from None
+        return connection.read()
+
+    def unread(self) -> bytes:
+        """What has come of the body and was not read."""
+        connection = self.connection
+        return connection.read() if connection.unread else b""
 
     async def chunks(self, idle_timeout_s: float) -> AsyncIterator[bytes]:
         """The body as it arrives. Raises `EngineBroke`, also when nothing came for `idle_timeout_s` within it, and

@@ -148,8 +148,10 @@ class EngineKind(Protocol):
     def refusal(self, status: int, body: bytes, asked: Asked) -> Exception:
         """What an answer means that is no 200: `AdapterMissing`, `EngineUnreachable`, or an `ApiError` for clients."""
 
-    def failure(self, event: bytes, asked: Asked) -> Exception:
-        """What an event means in which the engine says that it failed: `EngineBroke`, or an `ApiError`."""
+    def failure(self, event: bytes, asked: Asked, *, begun: bool) -> Exception:
+        """What an event means in which the engine says that it failed: `EngineBroke`, or an `ApiError`; also anything
+        that `refusal` gives, while nothing of the answer has `begun` to go out.
+        """
 
     def questions(self, body: Mapping[str, Any], understood: Set[str]) -> Questions | None:
         """How to have the prompts of a checked body counted; `None` when something in it, such as what is not among the

@@ -4,16 +4,19 @@ as dialects say.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Protocol
 
 import orjson
 
-from gateway.engines.connection import Exchange
+from gateway.engines.connection import EngineTimeout, Exchange
 from gateway.engines.kind import Asked
 from gateway.engines.kinds import kind_of
+from gateway.errors import ApiError
 from gateway.fleet.view import EngineView
 from gateway.handoffs import Admitted, EngineBroke, EngineCount, InferenceRequest
 
@@ -29,7 +32,7 @@ class Timeouts(Protocol):
 
     @property
     def answer_timeout_s(self) -> float:
-        """Before an answer in one piece begins, which is when it is complete."""
+        """Before an answer in one piece is complete, however the engine was asked for it."""
 
     @property
     def idle_timeout_s(self) -> float:
@@ -56,13 +59,15 @@ class Forward:
         self._engine_name = engine_name
         self._count = count
         self.reader = dialect.reader(admitted, count)
+        self._relays = request.stream and dialect.asks == dialect.name
+        """Whether the client gets the engine's own events; else a reader makes its own answer of them."""
         self._idle_timeout_s = timeouts.idle_timeout_s
         self._context = engine.status.max_model_len
         self._exchange: Exchange = engine.client.post(
             kind.paths[dialect.asks],
             b"X-Request-Id: %b\r\n%b" % (admitted.call.engine_request_id.encode(), admitted.call.trace),
             orjson.dumps(dialect.engine_body(_body_for(engine, request), engine_name, admitted.principal.tenant)),
-            head_timeout_s=timeouts.head_timeout_s if request.engine_streams else timeouts.answer_timeout_s,
+            head_timeout_s=timeouts.head_timeout_s if request.stream else timeouts.answer_timeout_s,
         )
 
     async def __aenter__(self) -> Forward:
@@ -86,7 +91,9 @@ class Forward:
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The answer's bytes for the client: as they come, in whole events, or all at once. Not its reader's rest."""
-        return self._events() if self._request.engine_streams else self._document()
+        if self._request.stream:
+            return self._events()
+        return self._assembled() if self._request.assembled else self._document()
 
     async def _document(self) -> AsyncIterator[bytes]:
         data = await self._exchange.body(self._idle_timeout_s)
@@ -94,26 +101,56 @@ class Forward:
         yield self.reader.document(data if self._request.dialect.bulky else self._kind.document(data))
 
     async def _events(self) -> AsyncIterator[bytes]:
-        held, reader, count, clean = b"", self.reader, self._count, self._kind.events
-        dialect = self._request.dialect
-        translates = dialect.asks != dialect.name  # then none of the engine's bytes are relayed
+        held, count = b"", self._count
         async for data in self._exchange.chunks(self._idle_timeout_s):
-            held += data
-            cut = held.rfind(EVENT_END) + len(EVENT_END)
-            if cut < len(EVENT_END):
-                continue
-            block, held = held[:cut], held[cut:]
-            if not translates:
-                block = clean(block.replace(self._needle, self._replacement))
-            block, failure = reader.events(block)
+            block, held, failure = self._read(held + data)
             if block:
                 if count.began_s is None:
                     count.began_s = time.perf_counter()
                 yield block
             if failure is not None:
-                raise self._kind.failure(failure, self._asked())
-        if not reader.complete:
+                raise self._failed(failure)
+        self._require_all()
+
+    async def _assembled(self) -> AsyncIterator[bytes]:
+        """Read at its end: to be woken for each chunk would cost ten times as much as to read it."""
+        held, exchange = b"", self._exchange
+        try:
+            while data := await exchange.gathered():
+                block, held, failure = self._read(held + data)
+                if block:
+                    yield block
+                if failure is not None:
+                    raise self._failed(failure)
+        except (asyncio.CancelledError, EngineTimeout):
+            with suppress(EngineBroke):  # it has the counts of what was made until now
+                self._read(held + exchange.unread())
+            raise
+        self._require_all()
+
+    def _read(self, data: bytes) -> tuple[bytes, bytes, bytes | None]:
+        """Bytes for the client of the whole events that are there, the beginning of the next one, and the event in
+        which the engine says that it failed, if there is one. Raises `EngineBroke`.
+        """
+        cut = data.rfind(EVENT_END) + len(EVENT_END)
+        if cut < len(EVENT_END):
+            return b"", data, None
+        block = data[:cut]
+        if self._relays:
+            block = self._kind.events(block.replace(self._needle, self._replacement))
+        block, failure = self.reader.events(block)
+        return block, data[cut:], failure
+
+    def _require_all(self) -> None:
+        if not self.reader.complete:
             raise EngineBroke("the engine ended its answer in the middle")
+
+    def _failed(self, event: bytes) -> Exception:
+        count = self._count
+        error = self._kind.failure(event, self._asked(), begun=count.began_s is not None)
+        if count.source is None and isinstance(error, ApiError) and error.status < 500:
+            count.sent = False  # refused behind the head of its stream, and before the engine's work
+        return error
 
     def _asked(self) -> Asked:
         return Asked(self._admitted, self._engine_name, self._context)

@@ -9,6 +9,8 @@ all of them, as they are after Unicode normalisation, and what the base's chat t
 works on bytes makes no more than one token of each, so a budget is never overshot. Tools and calls of tools count once
 more as chat templates print them, which is with spaces and on lines of their own. Where that would refuse a request, or
 nearly, an engine counts the prompt as it is going to serve it (`gateway.limits.prompt_tokens`).
+
+What has a price or is counted is so asked that the engine counts as it goes on: who leaves half way has used that.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from gateway.desk import Desk
 from gateway.handoffs import Arm, InferenceRequest, Principal
 from gateway.limits.fitting import decided_by_prompt, longest_answers
 from gateway.limits.holds import NOTHING, Reservation
-from gateway.limits.limits import FREE, Bill, Limits
+from gateway.limits.limits import FREE, Bill, Limits, Standing
 from gateway.limits.output_lengths import OutputLengths
 from gateway.limits.prompt_tokens import PromptTokens
 from gateway.limits.sizes import Size
@@ -69,10 +71,18 @@ async def hold(
     limits = accounts.limits
     standing = limits.standing(catalog, principal, arm)
     free = not request.dialect.uses_tokens
+    if not free and standing.counts_use:
+        return await _hold_use(accounts, principal, arm, request, standing)
+    price = FREE if free else standing.price
+    asked = request if price is None else request.dialect.counted(request)
     if not standing.counters:
-        return request, Bill(limits, standing, None, FREE if free else standing.price)
-    if free or not standing.counts_use:
-        return request, await limits.open(standing, NOTHING, free=free)
+        return asked, Bill(limits, standing, None, price)
+    return asked, await limits.open(standing, NOTHING, free=free)
+
+
+async def _hold_use(
+    accounts: Accounts, principal: Principal, arm: Arm, request: InferenceRequest, standing: Standing
+) -> tuple[InferenceRequest, Bill]:
     tenant, body_bytes, most = principal.tenant, request.body_bytes, request.max_output_tokens
     more = request.dialect.added_tokens(request.body)
     rate_prompt = -(-(body_bytes + more) // BYTES_PER_TOKEN)
@@ -92,7 +102,8 @@ async def hold(
         request = _bounded(request, max(1, fits // request.choices))
     size = _size(rate_prompt, prompt, least, request, standing.price)
     reservation = Reservation(size.most("rate_tokens"), size.most("tokens"), size.most("nano"), size)
-    return request, await limits.open(standing, reservation)
+    asked = request.dialect.counted(request)
+    return asked, await accounts.limits.open(standing, reservation)
 
 
 def _size(rate_prompt: int, prompt: int, least: int, request: InferenceRequest, price: TariffEntry | None) -> Size:

@@ -62,14 +62,17 @@ class Said:
             ],
         }
 
-    def delta(self, job_id: str, choice: Choice, place: int) -> Json:
-        """The same of one token. A call begins with two entries of one index, as where vLLM joins tokens."""
-        number = next(number for number, call in enumerate(self.calls) if place < call.ends)
-        call, word = self.calls[number], choice.words[place]
-        entries: list[Json] = [{"index": number, "function": {"arguments": word}}]
-        if place == call.begins:
-            begun = {"id": _id(job_id, choice.index, number), "type": "function", "index": number}
-            entries.insert(0, {**begun, "function": {"name": call.name}})
+    def delta(self, job_id: str, choice: Choice, start: int, end: int) -> Json:
+        """The same of the tokens start..end. A call begins with two entries of one index, as vLLM's where it joins."""
+        entries: list[Json] = []
+        for number, call in enumerate(self.calls):
+            first, last = max(start, call.begins), min(end, call.ends)
+            if first >= last:
+                continue
+            if first == call.begins:
+                begun = {"id": _id(job_id, choice.index, number), "type": "function", "index": number}
+                entries.append({**begun, "function": {"name": call.name}})
+            entries.append({"index": number, "function": {"arguments": "".join(choice.words[first:last])}})
         return {"content": None, "tool_calls": entries}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 import orjson
@@ -42,6 +43,8 @@ async def infer(engine: Engine, kind: Kind, exchange: Exchange) -> None:
         if job.stream:  # vLLM's head goes out before the request is so much as queued
             await exchange.start(200, STREAM)
         try:
+            if job.refusal is not None:
+                raise job.refusal
             async with engine.admission.place(adapter.number if adapter else None):
                 engine.stats.queue.see(time.perf_counter() - arrived)
                 await engine.pace.work(exchange, 0)
@@ -166,35 +169,38 @@ class _Answer:
         await self.exchange.answer(200, data)
 
     async def _count_while_generating(self, token_ms: float) -> None:
-        """All tokens of an unstreamed answer; those that were made before the client left are counted too."""
-        wanted, made = self.job.answer_tokens, self.job.answer_tokens
-        began = self.engine.pace.clock()
+        """All tokens of an unstreamed answer."""
+        self.engine.stats.generation_tokens += len(self.choices)
+        await self._make(self.job.answer_tokens - 1, token_ms)
+
+    async def _make(self, tokens: int, token_ms: float) -> None:
+        """So many more tokens of each choice; those that were made before the client left are counted too."""
+        made, began = tokens, self.engine.pace.clock()
         try:
-            if token_ms and wanted > 1:
-                await self._work(token_ms * (wanted - 1))
+            await self._work(token_ms * tokens)
         except ClientGone:
-            made = min(wanted, 1 + int((self.engine.pace.clock() - began) * 1_000 / token_ms))
+            made = min(tokens, int((self.engine.pace.clock() - began) * 1_000 / token_ms)) if token_ms else tokens
             raise
         finally:
             self.engine.stats.generation_tokens += made * len(self.choices)
 
     async def _stream(self, cache: CacheUse) -> None:
-        events, stats = StreamEvents(self.job, self.serving.model), self.engine.stats
+        job, stats = self.job, self.engine.stats
+        events = StreamEvents(job, self.serving.model)
         await self._work(self.engine.faults.ttft_ms)
         self._prefilled(cache)
         for event in events.opening():
             await self._event(event)
         before = time.perf_counter()
         stats.ttft.see(before - self.arrived)
-        for place in range(self.job.answer_tokens):
-            await self._work(self.engine.faults.token_ms if place else 0)
+        for start, end in _pieces(job.answer_tokens, job.stream_interval):
+            await self._make(end - start, self.engine.faults.token_ms if start else 0)
             now = time.perf_counter()
-            stats.token_gap.see(now - before)
+            stats.token_gap.see((now - before) / (end - start))
             before = now
-            stats.generation_tokens += len(self.choices)
             for choice in self.choices:
-                await self._event(events.token(self.serving, choice, place))
-        for event in events.closing(self.job.answer_tokens * len(self.choices), cache):
+                await self._event(events.tokens(self.serving, choice, start, end))
+        for event in events.closing(job.answer_tokens * len(self.choices), cache):
             await self._event(event)
 
     async def _event(self, event: Json) -> None:
@@ -209,3 +215,11 @@ class _Answer:
     def _break_socket(self) -> None:
         self.exchange.transport.close()  # close, not abort: what was written before still arrives
         raise SocketBroken
+
+
+def _pieces(tokens: int, interval: int) -> Iterator[tuple[int, int]]:
+    """Where the events of a stream begin and end: the first has one token, others the interval's, the last the rest."""
+    end = 0
+    while end < tokens:
+        start, end = end, min(tokens, end + interval) if end else 1
+        yield start, end

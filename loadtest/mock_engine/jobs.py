@@ -13,7 +13,7 @@ from loadtest.mock_engine.answers import Conversation, decode, render_chat, toke
 from loadtest.mock_engine.constrained import Said, said
 from loadtest.mock_engine.options import Options
 from loadtest.mock_engine.schemas import refuse_schemas
-from loadtest.mock_engine.values import refuse_values
+from loadtest.mock_engine.values import refuse_logprobs, refuse_values
 from loadtest.mock_engine.wire import EngineError
 
 Kind = Literal["chat", "text"]
@@ -38,6 +38,8 @@ class Job:
     answer_tokens: int
     """Tokens of each choice; fewer than `max_tokens` ends with "stop"."""
     stream: bool
+    stream_interval: int
+    """Tokens of an event after the first, which has one."""
     include_usage: bool
     continuous_usage: bool
     logprobs: int | None
@@ -56,6 +58,8 @@ class Job:
     """Whether usage says how many tokens of the prompt were cached."""
     said: Said | None
     """The answer, where what was asked for decides it."""
+    refusal: EngineError | None = None
+    """Said when the head of a stream is out."""
     aborted: bool = False
     """The engine gives it up."""
 
@@ -150,7 +154,6 @@ def parse_job(kind: Kind, body: dict[str, Any], request_id: str | None, options:
         raise refused("Stream options can only be defined when `stream=True`.", "stream_options")
     include_usage = bool(stream_options.get("include_usage"))
     max_tokens = _max_tokens(kind, body, prompts, options)
-    refuse_schemas(body)
     refuse_values(body)
     decided = said(body, calls_tools=options.tool_call_parser is not None)
     return Job(
@@ -164,6 +167,7 @@ def parse_job(kind: Kind, body: dict[str, Any], request_id: str | None, options:
         max_tokens=max_tokens,
         answer_tokens=min(max_tokens, len(decided.words)) if decided else _answer_tokens(body, max_tokens, options),
         stream=stream,
+        stream_interval=body.get("stream_interval") or 1,
         include_usage=include_usage,
         continuous_usage=include_usage and bool(stream_options.get("continuous_usage_stats")),
         logprobs=_logprobs(kind, body),
@@ -175,7 +179,21 @@ def parse_job(kind: Kind, body: dict[str, Any], request_id: str | None, options:
         cache_salt=body.get("cache_salt") or "",
         counts_cached=options.enable_prompt_tokens_details,
         said=decided,
+        refusal=_late_refusal(body, prompts, options),
     )
+
+
+def _late_refusal(body: dict[str, Any], prompts: tuple[tuple[int, ...], ...], options: Options) -> EngineError | None:
+    """What vLLM checks when it queues a request, which is when the head of a stream is out."""
+    strangers = [token for ids in prompts for token in ids if not 0 <= token < options.vocab_size]
+    if strangers:
+        return EngineError(400, "BadRequestError", f"Token id {strangers[0]} is out of vocabulary")
+    try:
+        refuse_schemas(body)
+        refuse_logprobs(body)
+    except EngineError as error:
+        return error
+    return None
 
 
 def refused(text: str, param: str, value: object = None) -> EngineError:
@@ -247,8 +265,6 @@ def _text_prompts(
     prompts = tuple(
         _truncated(tokenize(p, options.vocab_size) if isinstance(p, str) else tuple(p), body) for p in parts
     )
-    if strangers := [token for ids in prompts for token in ids if not 0 <= token < options.vocab_size]:
-        raise EngineError(400, "BadRequestError", f"Token id {strangers[0]} is out of vocabulary")
     words = (words_of(part) if isinstance(part, str) else tuple(map(decode, part)) for part in parts)
     return prompts, tuple(words)
 
@@ -303,7 +319,7 @@ def _prompt_logprobs(kind: Kind, body: dict[str, Any]) -> int | None:
     if asked is not None and body.get("stream"):
         raise refused("`prompt_logprobs` are not available when `stream=True`.", "prompt_logprobs")
     if asked is None and body.get("echo"):
-        asked = body.get("logprobs" if kind == "text" else "top_logprobs")
+        asked = body.get("logprobs") if kind == "text" else body.get("top_logprobs") or 0
     return asked
 
 

@@ -199,34 +199,33 @@ class StreamEvents:
             events.append(event)
         return events
 
-    def token(self, serving: Serving, choice: Choice, place: int) -> Json:
-        """The event of one token."""
-        job, last = self._job, place == len(choice.words) - 1
-        ids = [choice.token_ids[place]] if job.return_token_ids else None
+    def tokens(self, serving: Serving, choice: Choice, start: int, end: int) -> Json:
+        """The event of the tokens start..end of a choice."""
+        job, last = self._job, end == len(choice.words)
+        ids = choice.token_ids[start:end] if job.return_token_ids else None
+        text = "".join(choice.words[start:end])
         finish = choice.finish_reason if last else None
         body: Json = {"index": choice.index}
         if job.kind == "chat":
             body["delta"] = (
-                job.said.delta(job.id, choice, place)
-                if job.said and job.said.calls
-                else {"content": choice.words[place]}
+                job.said.delta(job.id, choice, start, end) if job.said and job.said.calls else {"content": text}
             )
-            body["logprobs"] = chat_logprobs(job, serving, choice, place, place + 1)
+            body["logprobs"] = chat_logprobs(job, serving, choice, start, end)
             body["finish_reason"] = finish
             if last:
                 body["stop_reason"] = None
             body["token_ids"] = ids
         else:
-            echo = job.echo_text(choice.index) if place == 0 else ""
-            body["text"] = echo + ("" if job.says_nothing else choice.words[place])
-            body["logprobs"] = text_logprobs(job, serving, choice, place, place + (not job.says_nothing))
+            echo = job.echo_text(choice.index) if start == 0 else ""
+            body["text"] = echo + ("" if job.says_nothing else text)
+            body["logprobs"] = text_logprobs(job, serving, choice, start, start if job.says_nothing else end)
             body["finish_reason"] = finish
             body["stop_reason"] = None
-            first_ids = job.prompts[choice.index // job.n] if job.return_token_ids and place == 0 else None
+            first_ids = job.prompts[choice.index // job.n] if job.return_token_ids and start == 0 else None
             body.update(prompt_token_ids=first_ids, token_ids=ids)
         event = self._event([body])
         if job.continuous_usage:
-            event["usage"] = self._running_usage(place + 1)
+            event["usage"] = self._running_usage(end)
         return event
 
     def closing(self, completion_tokens: int, cache: CacheUse) -> list[Json]:

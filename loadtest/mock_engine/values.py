@@ -17,6 +17,9 @@ def refuse_values(body: dict[str, Any]) -> None:
         raise _invalid("float_parsing", "temperature", "Input should be a valid number")
     if temperature is not None and temperature < 0:
         raise _refused(f"temperature must be non-negative, got {float(temperature)}.", "temperature")
+    interval = body.get("stream_interval")
+    if interval is not None and interval < 1:
+        raise _invalid("greater_than_equal", "stream_interval", "Input should be greater than or equal to 1")
     for index, message in enumerate(body.get("messages") or ()):
         if not isinstance(message["role"], str):
             raise _invalid("string_type", f"messages.{index}.role", "Input should be a valid string")
@@ -27,6 +30,10 @@ def refuse_values(body: dict[str, Any]) -> None:
     if wanted.get("type") == "json_schema" and wanted.get("json_schema") is None:
         text = "When response_format type is 'json_schema', the 'json_schema' field must be provided."
         raise _refused(text, "response_format")
+
+
+def refuse_logprobs(body: dict[str, Any]) -> None:
+    """Raises EngineError."""
     asked = body.get("top_logprobs") if "messages" in body else body.get("logprobs")
     if (asked or 0) > MOST_LOGPROBS:
         text = f"Requested sample logprobs of {asked}, which is greater than max allowed: {MOST_LOGPROBS}"

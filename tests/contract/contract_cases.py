@@ -10,6 +10,7 @@ from __future__ import annotations
 from tests.contract.contract_answers import *  # noqa: F403
 from tests.contract.contract_counts import *  # noqa: F403
 from tests.contract.contract_fleet import *  # noqa: F403
+from tests.contract.contract_intervals import *  # noqa: F403
 from tests.contract.contract_refusals import *  # noqa: F403
 
 __all__ = [name for name in globals() if name.startswith("test_")]

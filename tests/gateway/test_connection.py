@@ -288,13 +288,13 @@ async def test_a_slow_reader_stops_the_engine_instead_of_filling_our_memory() ->
 
     async with engine(answer) as (client, _):
         async with post(client) as exchange:
-            await wait_until_async("its buffer to be full", lambda: exchange.connection._unread > HIGH_WATER_BYTES)
+            await wait_until_async("its buffer to be full", lambda: exchange.connection.unread > HIGH_WATER_BYTES)
             before = -1
             async with asyncio.timeout(DEADLINE_S):
                 while before != sent:
                     before = sent
                     await asyncio.sleep(0.05)
-            assert exchange.connection._unread <= HIGH_WATER_BYTES + 1_048_576
+            assert exchange.connection.unread <= HIGH_WATER_BYTES + 1_048_576
             assert sent < size
             assert len(await exchange.body(5.0)) == size
         assert len(client._idle) == 1
@@ -310,8 +310,8 @@ async def test_a_connection_with_an_answer_that_nobody_read_is_not_used_again() 
         async with post(client) as exchange:
             got = 0
             async with asyncio.timeout(DEADLINE_S):
-                while got + exchange.connection._unread < big:
-                    if exchange.connection._unread > HIGH_WATER_BYTES:
+                while got + exchange.connection.unread < big:
+                    if exchange.connection.unread > HIGH_WATER_BYTES:
                         got += len(exchange.connection.read())
                     await asyncio.sleep(0.001)
             assert exchange.connection.complete

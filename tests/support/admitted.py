@@ -67,6 +67,7 @@ def forward_to(
     engine_name: str = NAME,
     public_name: str = PUBLIC,
     price: TariffEntry | None = None,
+    patience: Patience | None = None,
     **fields: Any,
 ) -> Forward:
     """The step of a checked body; `fields` are of its `InferenceRequest`."""
@@ -74,4 +75,5 @@ def forward_to(
     known = {"shows_usage": "never", "max_output_tokens": None, **fields}
     request = InferenceRequest(dialect=DIALECTS[endpoint], model="triage", stream=stream, body=body, **known)
     engine = EngineView(Engine("http://engine", "sha256:0", "cpu", 16), EngineStatus("up", None, None), {}, client)
-    return Forward(admitted(request, public_name=public_name, price=price), engine, engine_name, count, Patience())
+    asked = admitted(request, public_name=public_name, price=price)
+    return Forward(asked, engine, engine_name, count, patience or Patience())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from gateway.api.dialects.chat_document import ChatAssembly
 from gateway.api.dialects.generation import SHORTLY, Generation
 from gateway.api.fields.checks import MAX_TOKEN_ID, flag, integer, one_of
 from gateway.api.fields.messages import messages
@@ -28,6 +29,7 @@ class Chat(Generation):
     name = "chat"
     path = "/v1/chat/completions"
     summary = "OpenAI's chat completions, streamed or not"
+    assembly = ChatAssembly
     required = ("messages",)
     forwarded = SAMPLING | {
         "messages": messages,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from gateway.api.dialects.completions_document import CompletionsAssembly
 from gateway.api.dialects.generation import SHORTLY, Generation
 from gateway.api.fields.checks import MAX_TOKEN_ID, integer, text
 from gateway.api.fields.prompt import count_of, prompts
@@ -30,6 +31,7 @@ class Completions(Generation):
     name = "completions"
     path = "/v1/completions"
     summary = "OpenAI's completions, streamed or not"
+    assembly = CompletionsAssembly
     required = ("prompt",)
     forwarded = SAMPLING | {
         "prompt": prompts(lambda caps: caps.max_prompts, "prompt"),

@@ -79,6 +79,12 @@ class Dialect(ABC):
         what comes to light only then.
         """
 
+    def counted(self, request: InferenceRequest) -> InferenceRequest:
+        """The same request, so asked that the engine counts while it answers, for who pays for what is left half way;
+        as it is where that cannot be, or nothing is used.
+        """
+        return request
+
     @abstractmethod
     def reader(self, admitted: Admitted, count: EngineCount) -> AnswerReader:
         """What makes the client's answer of an engine's."""

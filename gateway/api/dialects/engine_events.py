@@ -17,7 +17,7 @@ BROKEN_OFF = re.compile(rb'"finish_reason":"(?:abort|error)"')
 """An answer ends so when its engine gave it up: it is paused, stopped or out of order, and the answer is none."""
 COMMENT = re.compile(rb"(?:\A|(?<=\n\n)):[^\n]*\n\n")
 """The engine's own sign of life, which is not a part of its answer."""
-STREAM_INTERVAL_TOKENS = 16
+STREAM_INTERVAL_TOKENS = 64
 """How many tokens make a chunk of a stream that is assembled here: so many are the most that are made for an answer
 whose client has gone and that nobody counts.
 """
@@ -50,7 +50,7 @@ def _cut_at_failure(block: bytes) -> tuple[bytes, bytes | None]:
 class EngineChunks:
     """Reads the stream of one answer, which has `choices` choices to each prompt."""
 
-    __slots__ = ("_choices", "_count", "complete", "usage")
+    __slots__ = ("_choices", "_count", "complete", "fingerprint", "usage")
 
     def __init__(self, count: EngineCount, choices_per_prompt: int = 1) -> None:
         self._count = count
@@ -59,6 +59,8 @@ class EngineChunks:
         """Whether the end of the stream came."""
         self.usage: dict[str, Any] | None = None
         """The engine's final count, as it wrote it."""
+        self.fingerprint: str | None = None
+        """What the engine calls its own configuration."""
 
     def read(self, block: bytes) -> tuple[list[dict[str, Any]], bytes | None]:
         """The chunks of a block of whole events that have choices, without their counts, which are taken in; and the
@@ -73,12 +75,17 @@ class EngineChunks:
                 if event == b"data: [DONE]":
                     self.complete = True
                     continue
-                chunk = orjson.loads(event.removeprefix(DATA))
+                chunk = self.parsed(event.removeprefix(DATA))
                 if self._take_count(chunk):
                     chunks.append(chunk)
         except (orjson.JSONDecodeError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise EngineBroke("the engine's events cannot be understood") from error
         return chunks, failure
+
+    def parsed(self, data: bytes) -> dict[str, Any]:
+        """One chunk. Raises `orjson.JSONDecodeError`."""
+        chunk: dict[str, Any] = orjson.loads(data)
+        return chunk
 
     def _take_count(self, chunk: dict[str, Any]) -> bool:
         """Whether there is more in a chunk than a count."""
@@ -87,6 +94,7 @@ class EngineChunks:
             if usage is not None:
                 self._count.final(usage)
                 self.usage = usage
+                self.fingerprint = chunk.get("system_fingerprint")
             return False
         if usage is not None:
             index = choices[0]["index"]

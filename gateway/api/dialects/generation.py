@@ -9,18 +9,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
+from gateway.api.dialects.assembly import Assembly
 from gateway.api.dialects.cost import cost_of
 from gateway.api.dialects.dialect import Dialect
-from gateway.api.dialects.engine_events import BROKEN_OFF, DONE, EVENT_END, good_events
+from gateway.api.dialects.engine_events import (
+    BROKEN_OFF,
+    COUNTED_STREAM,
+    DONE,
+    EVENT_END,
+    STREAM_INTERVAL_TOKENS,
+    good_events,
+)
 from gateway.api.fields.caps import Caps
 from gateway.api.fields.needs import needs_of
 from gateway.api.fields.settled import settle
 from gateway.errors import ApiError
-from gateway.handoffs import Admitted, EngineBroke, EngineCount, InferenceRequest, ShownUsage
+from gateway.handoffs import Admitted, AnswerReader, EngineBroke, EngineCount, InferenceRequest, ShownUsage
 
 USAGE_BEGINS = b',"usage":{'
 USAGE = re.compile(rb',"usage":(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
@@ -34,6 +43,9 @@ SHORTLY: Mapping[str, Any] = {"max_tokens": 2, "temperature": 0}
 class Generation(Dialect):
     """A dialect whose answers are choices and a count of tokens."""
 
+    assembly: type[Assembly]
+    """What makes a document of a stream."""
+
     def request(
         self, model: str, given: Mapping[str, Any], body: dict[str, Any], body_bytes: int, caps: Caps
     ) -> InferenceRequest:
@@ -46,8 +58,7 @@ class Generation(Dialect):
             asked = body.get("stream_options") or {}
             if asked.get("include_usage"):
                 shows_usage = "always" if asked.get("continuous_usage_stats") else "at the end"
-            body["stream"] = True
-            body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
+            body |= COUNTED_STREAM
         return InferenceRequest(
             self,
             model,
@@ -68,8 +79,19 @@ class Generation(Dialect):
         answers: int = body.get("n", 1)
         return answers
 
-    def reader(self, admitted: Admitted, count: EngineCount) -> GenerationReader:
+    def counted(self, request: InferenceRequest) -> InferenceRequest:
+        """Asked for as a stream, unless that says something else: vLLM (0.32) shows log-probabilities of a prompt in
+        documents only, and where there are tools, what is text and what a call depends on how it comes.
+        """
+        if request.stream or request.needs or "tools" in request.body:
+            return request
+        body = {**request.body, **COUNTED_STREAM, "stream_interval": STREAM_INTERVAL_TOKENS}
+        return replace(request, body=body, assembled=True)
+
+    def reader(self, admitted: Admitted, count: EngineCount) -> AnswerReader:
         """Of the one grammar that they share."""
+        if admitted.request.assembled:
+            return self.assembly(admitted, count)
         return GenerationReader(admitted, count)
 
 

@@ -22,8 +22,10 @@ def needs_of(body: Mapping[str, Any]) -> frozenset[Ability]:
 
 
 def scored_alternatives(given: Mapping[str, Any]) -> int | None:
-    """Alternatives at each token of the prompt that vLLM (0.32) computes; None when it computes none."""
+    """Alternatives at each token of the prompt that vLLM (0.32) computes; None when it computes none. It scores the
+    prompt of a chat with `echo` in any case.
+    """
     asked = given.get("prompt_logprobs")
     if asked is None and given.get("echo"):
-        asked = given.get("top_logprobs" if "messages" in given else "logprobs")
+        asked = given.get("top_logprobs") or 0 if "messages" in given else given.get("logprobs")
     return asked if type(asked) is int else None

@@ -45,9 +45,9 @@ class Vllm:
         """By status and words."""
         return translate(status, body, asked)
 
-    def failure(self, event: bytes, asked: Asked) -> Exception:
-        """By its words."""
-        return translate_event(event, asked)
+    def failure(self, event: bytes, asked: Asked, *, begun: bool) -> Exception:
+        """By its words, or as a refusal."""
+        return translate_event(event, asked, begun=begun)
 
     def questions(self, body: Mapping[str, Any], understood: Set[str]) -> Questions | None:
         """For `/tokenize`."""

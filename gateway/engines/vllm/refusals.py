@@ -67,15 +67,20 @@ def translate(status: int, body: bytes, asked: Asked) -> Exception:
     return EngineFailed("The engine failed on this request.", code="engine_error").by_engine()
 
 
-def translate_event(event: bytes, asked: Asked) -> Exception:
-    """An event in which it says that it failed."""
+def translate_event(event: bytes, asked: Asked, *, begun: bool) -> Exception:
+    """An event in which it says that it failed. It checks much of a request behind the head of its stream, and the
+    event has the status then that it would have answered otherwise: before an answer has `begun`, it is that refusal.
+    """
+    data = event.removeprefix(b"data: ")
     try:
-        said = orjson.loads(event.removeprefix(b"data: "))
+        said = orjson.loads(data)
         if "error" not in said:
             return EngineBroke("the engine gave its answer up")
-        message = str(said["error"]["message"])
+        message, status = str(said["error"]["message"]), said["error"].get("code")
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
-        message = "unknown"
+        message, status = "unknown", None
+    if not begun and type(status) is int:
+        return translate(status, data, asked)
     if DEAD_ENGINE in message:
         return EngineBroke("the engine died while it answered")
     return EngineFailed(
