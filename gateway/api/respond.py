@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 
 from gateway.api.asgi import Message, Send
 from gateway.api.request_ids import RequestIds
@@ -147,7 +148,7 @@ class Respond:
 
     async def answer_now(self, document: bytes) -> None:
         """Answer with a document while the work goes on, of which the client is told nothing more."""
-        await self._document(200, document, [])
+        await self._document(200, [document], [])
         self._send = _told_nothing
 
     async def end(self) -> None:
@@ -156,7 +157,7 @@ class Respond:
         if self.streams:
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
             return
-        await self._document(200, b"".join(self._held), [])
+        await self._document(200, self._held, [])
 
     async def fail(self, error: ApiError) -> None:
         """The error as a JSON answer, or as the last event of a stream that has begun."""
@@ -167,11 +168,16 @@ class Respond:
             said = self._dialect.error_event(error) if self._reader is None else self._reader.failed(error)
             await self._send({"type": "http.response.body", "body": said, "more_body": False})
             return
-        await self._document(error.status, self._dialect.error_body(error), [*error.answer_headers()])
+        await self._document(error.status, [self._dialect.error_body(error)], [*error.answer_headers()])
 
-    async def _document(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-        await self._start(status, JSON, [*headers, (b"content-length", str(len(body)).encode())])
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+    async def _document(self, status: int, pieces: Sequence[bytes], headers: list[tuple[bytes, bytes]]) -> None:
+        """The pieces are not joined: there may be a hundred megabytes of them, and the client reads one by one."""
+        length = sum(map(len, pieces))
+        await self._start(status, JSON, [*headers, (b"content-length", str(length).encode())])
+        for piece in pieces[:-1]:
+            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        last = pieces[-1] if pieces else b""
+        await self._send({"type": "http.response.body", "body": last, "more_body": False})
 
     async def _start(self, status: int, content_type: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         self.started = True

@@ -21,6 +21,8 @@ from gateway.fleet.view import EngineView
 from gateway.handoffs import Admitted, EngineBroke, EngineCount, InferenceRequest
 
 EVENT_END = b"\n\n"
+END_BYTES = 2_000
+"""Of a document of which only the ends are looked at: what stands in one of them is shorter."""
 
 
 class Timeouts(Protocol):
@@ -91,14 +93,30 @@ class Forward:
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The answer's bytes for the client: as they come, in whole events, or all at once. Not its reader's rest."""
-        if self._request.stream:
+        request = self._request
+        if request.stream:
             return self._events()
-        return self._assembled() if self._request.assembled else self._document()
+        if request.assembled:
+            return self._assembled()
+        return self._pieces() if request.dialect.bulky else self._document()
 
     async def _document(self) -> AsyncIterator[bytes]:
         data = await self._exchange.body(self._idle_timeout_s)
-        data = data.replace(self._needle, self._replacement, 1)
-        yield self.reader.document(data if self._request.dialect.bulky else self._kind.document(data))
+        yield self.reader.document(self._kind.document(data.replace(self._needle, self._replacement, 1)))
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        """A document of which only the ends are looked at, as it comes: the name is in its head, the count in its tail.
+        As a whole it would be copied again and again, while everybody waits.
+        """
+        held, named = b"", False
+        async for data in self._exchange.chunks(self._idle_timeout_s):
+            held += data
+            if len(held) > 2 * END_BYTES:
+                if not named:
+                    held, named = held.replace(self._needle, self._replacement, 1), True
+                yield held[:-END_BYTES]
+                held = held[-END_BYTES:]
+        yield self.reader.document(held if named else held.replace(self._needle, self._replacement, 1))
 
     async def _events(self) -> AsyncIterator[bytes]:
         held, count = b"", self._count

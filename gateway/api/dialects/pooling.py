@@ -79,10 +79,10 @@ class PoolingReader(Unstreamed):
         self._count = count
 
     def document(self, data: bytes) -> bytes:
-        """With the count in OpenAI's form. Raises `EngineBroke`."""
+        """All of it, or the end of it, with the count in OpenAI's form. Raises `EngineBroke`."""
         begins = data.find(USAGE_BEGINS, 0, HEAD_BYTES)
         found = USAGE.match(data, begins if begins >= 0 else data.rfind(USAGE_BEGINS))
-        if found is None or not data.startswith(b"{") or not data.endswith(b"}"):
+        if found is None or not data.endswith(b"}"):
             raise EngineBroke("the engine's answer has no count of tokens")
         try:
             counted = orjson.loads(found[1])
