@@ -26,6 +26,9 @@ from gateway.request_log import Request
 
 log = logging.getLogger("switchyard.api")
 MAX_UNIT_CHARS = 256
+TRACES = (b"traceparent", b"tracestate")
+READ = frozenset({*KEY_HEADERS, *TRACES, b"x-switchyard-unit", b"content-type", b"content-encoding", b"content-length"})
+"""Headers that are looked at here."""
 
 
 async def answer(
@@ -96,6 +99,8 @@ def _call(
     codings: list[str] = []
     traces: dict[bytes, list[bytes]] = {}
     for name, value in scope["headers"]:
+        if name not in READ:
+            continue
         if name in KEY_HEADERS:
             key = same_key(name, value, key)
         elif name == b"x-switchyard-unit":
@@ -112,7 +117,7 @@ def _call(
             codings += codings_of(value)
         elif name == b"content-length" and int(value) > max_body_bytes:
             body = partial(refuse_too_long, max_body_bytes)
-        elif name in (b"traceparent", b"tracestate"):
+        elif name in TRACES:
             traces.setdefault(name, []).append(value)
     if codings:
         body = decoding(body, codings, max_body_bytes)
