@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from typing import get_args
 
 from loadtest.fidelity import __doc__ as about
 from loadtest.fidelity.comparison import compare, context_of
 from loadtest.fidelity.exchanges import Target
 from loadtest.fidelity.shapes import shapes
+from loadtest.fidelity.shapes.shape import Need
 
 
 def main() -> int:
@@ -24,8 +26,8 @@ def main() -> int:
     parser.add_argument("--model", required=True, help="what the gateway calls the model")
     parser.add_argument("--key", required=True, help="a tenant's key")
     parser.add_argument("--only", default="", help="names of shapes that have this text in them, such as 'chat:'")
-    parser.add_argument("--without", action="append", default=[], choices=["tools", "prompt_logprobs"],
-                        help="what the engine was not started with; may be given twice")  # fmt: skip
+    parser.add_argument("--without", action="append", default=[], choices=get_args(Need),
+                        help="what the engine has not: pooling, if it generates; may be repeated")  # fmt: skip
     parser.add_argument("--explained", action="store_true", help="print explained differences too")
     given = parser.parse_args()
     engine = Target(given.engine.rstrip("/"), given.engine_model or given.model, given.engine_key)

@@ -35,6 +35,11 @@ class Result:
     unexplained: list[tuple[str, Difference]] = field(default_factory=list)
     explained: list[Explained] = field(default_factory=list)
 
+    def with_more(self, other: Result) -> Result:
+        """Both in one."""
+        explained = [*self.explained, *other.explained]
+        return Result(self.shapes + other.shapes, [*self.unexplained, *other.unexplained], explained)
+
     def lines(self, *, explained: bool = False) -> Iterator[str]:
         """For people: every difference without a reason, and those with one if they are wanted."""
         for shape, difference in self.unexplained:

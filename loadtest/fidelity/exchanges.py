@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from loadtest.fidelity.folding import fold_chunks
+from loadtest.fidelity.folding import fold
 
 TIMEOUT_S = 300.0
 """For one answer: a real engine on two cores makes some tens of tokens a second."""
@@ -36,7 +36,7 @@ def ask(http: httpx.Client, target: Target, path: str, body: Mapping[str, Any], 
 
 def _read(kind: str, text: str) -> Any:
     if kind == "text/event-stream":
-        return fold_chunks(list(events_of(text)))
+        return fold(list(events_of(text)))
     try:
         return json.loads(text)
     except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,76 @@ LATEST = frozenset({"usage"})
 """What each event has whole."""
 SAME_IN_ALL = ("id", "object", "created", "model")
 DONE = "[DONE]"
+
+
+def fold(events: Sequence[Json | str]) -> Json:
+    """A stream of any dialect, told by what its first event is called."""
+    first = events[0] if events and isinstance(events[0], dict) else {}
+    kind = str(first.get("type", ""))
+    if kind.startswith("response."):
+        return fold_response([event for event in events if isinstance(event, dict)])
+    if kind.startswith("message_"):
+        return fold_message([event for event in events if isinstance(event, dict)])
+    return fold_chunks(events)
+
+
+def fold_response(events: Sequence[Json]) -> Json:
+    """Responses' events as the response of the last one. Beside it: `events`, their names, those of pieces once;
+    `said`, what all pieces of each item come to; `numbered`, whether they are counted without a gap.
+    """
+    said: dict[str, str] = {}
+    for event in events:
+        if isinstance(event.get("delta"), str):
+            place = f"{event['output_index']} {event['type']}"
+            said[place] = said.get(place, "") + event["delta"]
+    return {
+        **next((event["response"] for event in reversed(events) if "response" in event), {}),
+        "events": _names(events),
+        "said": said,
+        "numbered": [event.get("sequence_number") for event in events] == list(range(len(events))),
+    }
+
+
+def fold_message(events: Sequence[Json]) -> Json:
+    """Messages' events as the message that they make, and beside it `events`, their names, those of pieces once."""
+    message: Json = {}
+    for event in events:
+        kind = event["type"]
+        if kind == "message_start":
+            message = _copied(event["message"])
+        elif kind == "content_block_start":
+            message["content"].append(_copied(event["content_block"]))
+        elif kind == "content_block_delta":
+            _add_piece(message["content"][event["index"]], event["delta"])
+        elif kind == "message_delta":
+            message |= event["delta"]
+            message["usage"] = {**message["usage"], **event["usage"]}
+        elif kind == "error":
+            message["error"] = event["error"]
+    for block in message.get("content", ()):
+        if isinstance(block.get("input"), str):
+            block["input"] = _parsed(block["input"])
+    return {**message, "events": _names(events)}
+
+
+def _add_piece(block: Json, delta: Json) -> None:
+    for name, value in delta.items():
+        place = "input" if name == "partial_json" else name
+        if name != "type":
+            before = block.get(place) or ""
+            block[place] = before + value if isinstance(value, str) else value
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _names(events: Sequence[Json]) -> list[str]:
+    names = [str(event.get("type")) for event in events if event.get("type") != "ping"]
+    return [name for name, before in zip(names, ["", *names], strict=False) if name != before or "delta" not in name]
 
 
 def fold_chunks(events: Sequence[Json | str]) -> Json:

@@ -67,6 +67,11 @@ GENERAL: Sequence[Rule] = (
         _null_hidden,
     ),
     Rule(
+        r"answer\.results\[\d+\]\.document\.multi_modal",
+        "null, and a field that only vLLM has: other rerankers' clients do not know it",
+        _null_hidden,
+    ),
+    Rule(
         r"answer\.usage\.prompt_tokens_details\.(?:created_cache_tokens|multimodal_tokens)",
         "how an engine fills its cache is the operator's affair",
         _hidden,

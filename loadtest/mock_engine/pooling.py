@@ -19,7 +19,7 @@ import orjson
 from loadtest.mock_engine.answers import tokenize
 from loadtest.mock_engine.engine import Engine
 from loadtest.mock_engine.inference import before_answer
-from loadtest.mock_engine.jobs import missing, parse_object
+from loadtest.mock_engine.jobs import invalid, missing, parse_object
 from loadtest.mock_engine.options import Options
 from loadtest.mock_engine.wire import ClientGone, EngineError, Exchange
 from loadtest.mock_engine.worker import Registered
@@ -85,6 +85,10 @@ def _texts(task: Task, body: dict[str, Any], options: Options) -> list[Tokens]:
             text = f"Model '{name}' does not support Matryoshka embeddings; dimensions must be unset"
             raise EngineError(400, "BadRequestError", f"{text} (received dimensions={asked}).")
         given = body["input"]
+        if not isinstance(given, str | list):
+            raise invalid(
+                {"type": "list_type", "loc": "body.input", "msg": "Input should be a valid list"}, "body.input"
+            )
         parts = [given] if isinstance(given, str) or (given and type(given[0]) is int) else given
     else:
         one, two = _sides(task, body)
@@ -106,6 +110,9 @@ def _sides(task: Task, body: dict[str, Any]) -> tuple[list[str], list[str]]:
         if name not in body:
             raise missing(name)
     one, two = ([side] if isinstance(side, str) else list(side) for side in (body[name] for name in names))
+    if strangers := [part for part in (*one, *two) if not isinstance(part, str)]:
+        detail = {"type": "string_type", "loc": f"body.{names[1]}", "msg": "Input should be a valid string"}
+        raise invalid({**detail, "input": str(strangers[0])}, f"body.{names[1]}")
     return one, two
 
 

@@ -6,28 +6,39 @@ on a real engine.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from loadtest.fidelity.comparison import Result, compare
 from loadtest.fidelity.exchanges import Target
 from loadtest.fidelity.shapes import shapes
+from loadtest.fidelity.shapes.shape import Shape
 from tests.support.stack import BASE, open_house, run_stack
 
 CONTEXT = 131_072
 LEAST = 60
 """Shapes that there are."""
-ENGINE = {"tool_call_parser": "hermes", "max_model_len": CONTEXT}
+GENERATES = {"tool_call_parser": "hermes", "max_model_len": CONTEXT}
+POOLS = {"runner": "pooling", "max_model_len": CONTEXT}
+LACKED = {"responses", "messages", "pooling"}
+"""What a mock that generates has not: Responses and Messages of its own are nothing to hold the gateway's against."""
 
 
 def run(folder: Path, scale: float) -> dict[str, Any]:
-    """Ask both, compare."""
+    """Ask both, compare; then the same with an engine that pools."""
+    every = shapes(CONTEXT)
+    pooled = [shape for shape in every if "pooling" in shape.needs]
+    result = _compared(folder / "generates", GENERATES, [one for one in every if not one.needs & LACKED])
+    return judge(result.with_more(_compared(folder / "pools", POOLS, pooled)))
+
+
+def _compared(folder: Path, options: dict[str, Any], tried: Sequence[Shape]) -> Result:
     with open_house(folder, engine_prompt_logprobs=True) as house:
         house.tenant("acme")
         key = house.key("acme", "inference", "base")
-        with run_stack(house, engines=[ENGINE]) as stack:
-            engine = Target(stack.engine.url, "base")
-            return judge(compare(engine, Target(stack.url, BASE, key), shapes(CONTEXT)))
+        with run_stack(house, engines=[options]) as stack:
+            return compare(Target(stack.engine.url, "base"), Target(stack.url, BASE, key), tried)
 
 
 def judge(result: Result) -> dict[str, Any]:

@@ -13,12 +13,16 @@ import pytest
 from loadtest.fidelity.comparison import Result, compare
 from loadtest.fidelity.differences import ABSENT, Difference, differences
 from loadtest.fidelity.exchanges import Target, events_of
-from loadtest.fidelity.folding import Json, fold_chunks
+from loadtest.fidelity.folding import Json, fold, fold_chunks
 from loadtest.fidelity.rules import explanation
 from loadtest.fidelity.shapes import shapes
 from loadtest.testing import run_mock_engine
 
 CONTEXT = 1_024
+DIALECTS = {
+    *("chat", "completions", "responses", "messages", "count_tokens"),
+    *("embeddings", "score", "rerank", "tokenize", "detokenize"),
+}
 HEAD = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
 
 
@@ -29,7 +33,7 @@ def chunk(delta: dict[str, Any], index: int = 0, **fields: Any) -> dict[str, Any
 def test_shapes_are_many_have_names_of_their_own_and_try_every_dialect() -> None:
     every = shapes(CONTEXT)
     assert len({shape.name for shape in every}) == len(every) > 60
-    assert {shape.dialect for shape in every} >= {"chat", "completions", "tokenize", "detokenize"}
+    assert {shape.dialect for shape in every} >= DIALECTS
 
 
 @pytest.mark.parametrize(
@@ -127,6 +131,49 @@ def test_pieces_of_several_answers_and_calls_come_to_the_one_of_theirs() -> None
 def test_a_stream_that_changes_its_name_or_breaks_off_is_another_document() -> None:
     assert fold_chunks([chunk({}), {**chunk({}), "model": "other"}])["changed"] == ["model"]
     assert fold_chunks([chunk({"content": "x"})])["ends"] is None
+
+
+def test_a_stream_of_responses_is_its_last_response_and_what_its_pieces_come_to() -> None:
+    def piece(number: int, text: str) -> Json:
+        named = {"type": "response.output_text.delta", "output_index": 0, "delta": text}
+        return {**named, "sequence_number": number}
+
+    begun: Json = {"type": "response.created", "sequence_number": 0, "response": {"status": "in_progress"}}
+    ended: Json = {"type": "response.completed", "response": {"status": "completed"}}
+    fine = fold([begun, piece(1, "He"), piece(2, "llo"), {**ended, "sequence_number": 3}])
+    assert fine == fold([begun, piece(1, "Hello"), {**ended, "sequence_number": 2}])
+    assert fine == {
+        "status": "completed",
+        "events": ["response.created", "response.output_text.delta", "response.completed"],
+        "said": {"0 response.output_text.delta": "Hello"},
+        "numbered": True,
+    }
+    assert not fold([begun, {**ended, "sequence_number": 2}])["numbered"]
+
+
+def test_a_stream_of_messages_is_the_message_that_it_makes() -> None:
+    use = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
+    whole = fold(
+        [
+            {"type": "message_start", "message": {"content": [], "usage": {"input_tokens": 3, "output_tokens": 0}}},
+            {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+            {"type": "ping"},
+            *(
+                {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": one}}
+                for one in "Hi"
+            ),
+            {"type": "content_block_start", "index": 1, "content_block": use},
+            *(
+                {"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": one}}
+                for one in ('{"a"', ":1}")
+            ),
+            {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 2}},
+            {"type": "message_stop"},
+        ]
+    )
+    assert whole["content"] == [{"type": "text", "text": "Hi"}, {**use, "input": {"a": 1}}]
+    assert (whole["stop_reason"], whole["usage"]) == ("tool_use", {"input_tokens": 3, "output_tokens": 2})
+    assert whole["events"].count("content_block_delta") == 2
 
 
 def test_comments_and_names_of_events_are_no_data() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from loadtest.fidelity.shapes import chat, completions, refusals, tokens, tools
+from loadtest.fidelity.shapes import chat, completions, messages, pooling, refusals, responses, tokens, tools
 from loadtest.fidelity.shapes.shape import Shape
 
-PARTS = (chat, tools, completions, tokens, refusals)
+PARTS = (chat, tools, completions, tokens, refusals, responses, messages, pooling)
 
 
 def shapes(context: int) -> Sequence[Shape]:

@@ -8,8 +8,10 @@ from typing import Any, Literal
 
 from loadtest.fidelity.rules import Rule
 
-Need = Literal["tools", "prompt_logprobs"]
-"""What an engine must have been started with."""
+Need = Literal["tools", "prompt_logprobs", "responses", "messages", "pooling"]
+"""What an engine must have, of itself or by its flags: endpoints of its own for Responses and Messages, or a model that
+pools and then generates nothing.
+"""
 
 
 @dataclass(frozen=True, slots=True)
