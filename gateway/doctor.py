@@ -130,6 +130,7 @@ def _declaration(engine: Mapping[str, Any], settings: GatewaySettings) -> Engine
     own = next((one.api_key for one in settings.declared_engines() if one.url == engine["url"]), None)
     return EngineSettings(
         url=engine["url"],
+        kind=engine["kind"],
         base=engine["base"],
         platform=engine["platform"],
         max_cpu_loras=engine["places"],
@@ -162,6 +163,8 @@ def _untested(what: str, error: Exception) -> Check:
 async def _ask(one: Declared, base: BaseInfo, max_rank: int) -> list[Check]:
     engine, zero = one.engine, one.handling.zero_adapter
     kind = kind_of(engine)
+    if not kind.takes_adapters:
+        return [Check(f"isolation {engine.url}", True, f"not tested: engines of kind {engine.kind} take no adapters")]
     control = kind.control(engine.url, one.handling.api_key)
     try:
         quirks = kind.quirks(await control.version(), engine.platform)

@@ -53,6 +53,7 @@ class EngineSettings(BaseModel):
     max_cpu_loras: int | None = Field(None, ge=3, description="Its --max-cpu-loras.")
     api_key: str | None = Field(None, pattern=API_KEY, description="Its --api-key.")
     prompt_logprobs: bool | None = Field(None, description="Whether it survives log-probabilities of prompts.")
+    kind: str = Field("vllm", description="What it is; vllm is the one kind that there is.")
     id: str | None = Field(
         None,
         min_length=1,
@@ -75,8 +76,8 @@ class GatewaySettings(RegistrySettings):
     engines: Annotated[list[str | EngineSettings], NoDecode] = Field(
         ["http://127.0.0.1:8001"],
         description="Engine URLs, http://host:port, on a network that only the gateway reaches (a JSON list, or with "
-        "commas); or objects with "
-        "`url` and what is special about one: `base`, `platform`, `max_cpu_loras`, `api_key`, `prompt_logprobs`, `id`.",
+        "commas); or objects with `url` and what is special about one: `base`, `platform`, `max_cpu_loras`, `api_key`, "
+        "`prompt_logprobs`, `kind`, `id`.",
     )
     engine_base: str | None = Field(
         None, description="Public name of the base model that the engines serve; default: the only registered one."

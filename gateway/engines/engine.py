@@ -9,9 +9,10 @@ from typing import Literal
 
 from gateway.handoffs import Ability, Counts, Endpoint
 
-Kind = Literal["vllm"]
 Source = Literal["settings", "admin"]
 """Who declares an engine: the settings of the gateway that leads, or an operator while it serves."""
+VLLM = "vllm"
+"""The kind of an engine of which nothing else is said."""
 Platform = Literal["cpu", "gpu"]
 EngineState = Literal["new", "up", "draining", "slow", "hung", "starting", "down", "refused"]
 """Only `up` and `slow` take new requests: `slow` missed one check and may only be busy. `starting`: it answers, and is
@@ -36,7 +37,8 @@ class Engine:
     """Whether it survives being asked for log-probabilities of prompts."""
     key_variable: str | None = None
     """Environment variable with its key; `None`: the settings have it, or it has none."""
-    kind: Kind = "vllm"
+    kind: str = VLLM
+    """One of `gateway.engines.kinds.KINDS`."""
     source: Source = "settings"
     id: str | None = None
     """What the ledger knows it by when its URL changes; `None`: by its URL."""

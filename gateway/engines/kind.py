@@ -58,7 +58,11 @@ class Quirks(Protocol):
 
 
 class EngineControl(Protocol):
-    """Everything but inference traffic with one engine. What fails is an `EngineFault` (`gateway.engines.faults`)."""
+    """Everything but inference traffic with one engine. What fails is an `EngineFault` (`gateway.engines.faults`).
+
+    Loads, log-probabilities, renderings and greedy answers are about adapters, and whose base it is: engines of a kind
+    that takes no adapters are never asked for them.
+    """
 
     probes: ProbeLog
     """What its questions have cost the engine."""
@@ -128,7 +132,13 @@ class EngineKind(Protocol):
 
     @property
     def paths(self) -> Mapping[Endpoint, bytes]:
-        """Where its engines answer each dialect."""
+        """Where its engines answer each dialect; one that is not among them is served by none."""
+
+    @property
+    def takes_adapters(self) -> bool:
+        """Whether adapters can be loaded on its engines. Those of a kind that takes none serve their base alone, under
+        the name that they list, and are believed to have the base that they are declared to have.
+        """
 
     def control(self, url: str, api_key: str | None) -> EngineControl:
         """Everything else that one asks of one of its engines."""

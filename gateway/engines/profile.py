@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from gateway.api.dialects import DIALECTS
 from gateway.engines.declared import Handling
 from gateway.engines.engine import Engine
 from gateway.engines.fingerprint import MAX_DISAGREEMENT_NATS, base_agreement
@@ -15,6 +16,8 @@ from gateway.engines.renderings import rendering_difference
 from gateway.handoffs import Ability, Counts, Endpoint
 
 log = logging.getLogger("switchyard.fleet")
+ENDPOINTS: frozenset[Endpoint] = frozenset(dialect.asks for dialect in DIALECTS.values())
+"""In which engines are asked at all."""
 
 
 class Profile:
@@ -36,6 +39,7 @@ class Profile:
         self.chat_template = "unverified: not contacted yet"
         """Whether it renders conversations as its base does: "same", or what is known instead, for people."""
         self._declared = declared
+        self._kind = kind_of(declared)
         self._handling = handling
         self._control = control
 
@@ -64,11 +68,11 @@ class Profile:
         serve.
         """
         self.version = await self._control.version()
-        quirks = kind_of(self._declared).quirks(self.version, self._declared.platform)
+        quirks = self._kind.quirks(self.version, self._declared.platform)
         self.base_needs_zero_adapter = quirks.base_needs_zero_adapter
         if quirks.refused:
             raise EngineRefused(quirks.refused)
-        self.missing = await self._control.missing_endpoints()
+        self.missing = ENDPOINTS.difference(self._kind.paths) | await self._control.missing_endpoints()
 
     async def learn_base(self, base_name: str, cards: Mapping[str, Card]) -> None:
         """The rest, from answers under the base's name. Raises `EngineRefused` for one that it must not serve."""
@@ -80,7 +84,7 @@ class Profile:
 
     async def _recognise_base(self, base_name: str) -> None:
         """Adapters on another base than theirs answer garbage, and vLLM takes them: so ask whether it is the one."""
-        if self._handling.fingerprint is None or not self.generates:
+        if self._handling.fingerprint is None or not self.generates or not self._kind.takes_adapters:
             return
         # One question a text: a restarted engine should not be kept waiting. `switchyard doctor` asks all of them.
         questions = self._handling.fingerprint.questions(a_probe=1)
@@ -94,6 +98,9 @@ class Profile:
 
     async def _compare_renderings(self, base_name: str) -> None:
         """Adapters and the base were trained on prompts as the base's own chat template makes them."""
+        if not self._kind.takes_adapters:
+            self.chat_template = f"unverified: engines of kind {self._declared.kind} are believed"
+            return
         fingerprint = self._handling.fingerprint
         if fingerprint is None or fingerprint.renderings is None:
             self.chat_template = (

@@ -18,7 +18,7 @@ def who_cannot(arm: Arm, view: FleetView, request: InferenceRequest) -> set[str]
     without = view.without.get(dialect.asks, NOBODY)
     if not without and not request.needs:
         return set()
-    engines = view.of_base(arm.base_digest)
+    engines = view.able(arm)
     having = [engine for engine in engines if engine.url not in without]
     if engines and not having:
         raise no_endpoint(dialect.name, arm.public_name, [engine.declared.kind for engine in engines], _common(engines))

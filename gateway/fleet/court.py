@@ -31,6 +31,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.engines.faults import FAILS, AdapterRejected, CannotCompare, EngineFault, ProofBroken
 from gateway.engines.health import EngineRefused
+from gateway.engines.kinds import base_of_adapters
 from gateway.engines.managed import ManagedEngine
 from gateway.engines.names import digest_in, short_digest
 from gateway.fleet.view import ColdAdapterFailed
@@ -100,7 +101,7 @@ class Court:
         The caller holds the engine's `loading`. Without a known-good adapter there is nothing to ask, but of an engine
         that was refused, which is asked for those that it was refused over.
         """
-        if not engine.profile.generates:
+        if not engine.profile.generates or base_of_adapters(engine.declared) is None:
             return
         versions = await self._witnesses(engine, with_proof=True)
         if not versions and engine.health.state == "refused":
@@ -266,7 +267,7 @@ class Court:
             if engine.health.serves
             and engine.profile.generates
             and not engine.health.drained
-            and engine.declared.base_digest == version.base_digest
+            and base_of_adapters(engine.declared) == version.base_digest
             and not engine.bars.reason(version.id)
         ]
 

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from gateway.engines.connection import EngineClient
 from gateway.engines.engine import HOLDS, TAKES_TRAFFIC, Engine, EngineState, EngineStatus
+from gateway.engines.kinds import KINDS
 from gateway.fleet.breaker import Breaker
 from gateway.fleet.homes import Homes
 from gateway.fleet.view import EngineView, FleetView
@@ -104,7 +105,12 @@ class Mirror:
 
     def _declare(self, engines: Sequence[Engine]) -> None:
         """These and no others. Answers in progress on an engine that is gone end as they would have."""
-        before, self.declared = self.declared, MappingProxyType({engine.url: engine for engine in engines})
+        before, self.declared = (
+            self.declared,
+            MappingProxyType(
+                {engine.url: engine for engine in engines if engine.kind in KINDS}  # a newer controller may know more
+            ),
+        )
         self._engines = {
             url: known
             for url, known in self._engines.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+from gateway.engines.kinds import base_of_adapters
 from gateway.engines.managed import ManagedEngine
 from gateway.fleet.demand import Demand
 from gateway.fleet.homes import Homes
@@ -99,7 +100,7 @@ class Placement:
         order = [
             able[url]
             for url in self._order_of_homes(able).order(version.name)
-            if able[url].declared.base_digest == version.base_digest and able[url].bars.reason(version.id) is None
+            if base_of_adapters(able[url].declared) == version.base_digest and able[url].bars.reason(version.id) is None
         ]
         copies = self.demand.copies.get(version.id, 1)
         generating = [engine for engine in order if engine.profile.generates]

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from gateway.engines.address import EngineAddress
 from gateway.engines.declared import Declared, Handling
 from gateway.engines.engine import Engine
+from gateway.engines.kinds import kind_of, require_kind
 from gateway.engines.zero_adapter import write_zero_adapter
 from gateway.settings import EngineSettings, GatewaySettings
 from registry.bases.store import BaseInfo
@@ -122,16 +123,21 @@ def _declared(registry: Registry, settings: GatewaySettings, one: EngineSettings
         platform,
         one.max_cpu_loras or settings.engine_max_cpu_loras,
         settings.survives_prompt_logprobs(one.prompt_logprobs, platform),
+        kind=one.kind,
         id=one.id,
     )
     return Declared(engine, handling_of(engine, base, settings))
 
 
 def handling_of(engine: Engine, base: BaseInfo, settings: GatewaySettings) -> Handling:
-    """What the settings say of every engine, and the engine's own key; writes the all-zero adapter of its base."""
+    """What the settings say of every engine, and the engine's own key; writes the all-zero adapter of its base.
+
+    Raises `InvalidInput` for a kind that there is not.
+    """
+    require_kind(engine.kind)
     folder = settings.adapter_cache_dir / f"zero-{base.digest.removeprefix('sha256:')[:16]}"
     return Handling(
-        write_zero_adapter(folder, base.spec),
+        write_zero_adapter(folder, base.spec) if kind_of(engine).takes_adapters else folder,
         settings.engine_key(engine),
         base.fingerprint,
         settings.engine_chat_template == "refuse",

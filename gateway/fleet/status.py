@@ -35,6 +35,8 @@ def _engine(hub: Hub, demand: Demand, engine: ManagedEngine) -> dict[str, Any]:
     return {
         "url": engine.url,
         "source": engine.declared.source,
+        "kind": engine.declared.kind,
+        "id": engine.declared.id,
         "removed": engine.leaving,
         "key_variable": engine.declared.key_variable,
         "state": engine.health.state,

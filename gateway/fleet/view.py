@@ -9,8 +9,9 @@ from types import TracebackType
 
 from gateway.engines.connection import EngineClient
 from gateway.engines.engine import Engine, EngineStatus
+from gateway.engines.kinds import base_of_adapters
 from gateway.fleet.homes import Homes
-from gateway.handoffs import Endpoint
+from gateway.handoffs import Arm, Endpoint
 
 
 class ColdAdapterFailed(Exception):
@@ -32,10 +33,13 @@ class EngineView:
     client: EngineClient
     url: str = field(init=False)
     """What the engine is known by, at hand: requests are placed by it."""
+    base_of_adapters: str | None = field(init=False)
+    """Digest of the base whose versions it can serve; `None` where its kind takes no adapters."""
 
     def __post_init__(self) -> None:
-        """Take it from the declaration."""
+        """Take them from the declaration."""
         object.__setattr__(self, "url", self.declared.url)
+        object.__setattr__(self, "base_of_adapters", base_of_adapters(self.declared))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,11 @@ class FleetView:
     def of_base(self, base_digest: str) -> list[EngineView]:
         """Those that serve a base."""
         return [engine for engine in self.engines if engine.declared.base_digest == base_digest]
+
+    def able(self, arm: Arm) -> list[EngineView]:
+        """Those that serve the arm's base, and can hold adapters of it where it is a version."""
+        base, of_base = arm.base_digest, arm.version is None
+        return [one for one in self.engines if (one.declared.base_digest if of_base else one.base_of_adapters) == base]
 
     def engine(self, url: str) -> EngineView | None:
         """The engine at a URL, when it takes traffic."""

@@ -85,7 +85,7 @@ class PromptTokens:
     def _engines(self, arm: Arm, request: InferenceRequest) -> list[EngineView]:
         """All that may get the request."""
         asks = request.dialect.asks
-        return [one for one in self._fleet.view().of_base(arm.base_digest) if asks not in one.status.missing]
+        return [one for one in self._fleet.view().able(arm) if asks not in one.status.missing]
 
     def _engine(self, tenant: str, arm: Arm, request: InferenceRequest) -> EngineView | None:
         """The least loaded engine whose count holds on all that may get the request."""

@@ -32,10 +32,8 @@ def place(
     """
     able = {
         engine.url: engine
-        for engine in view.engines
-        if engine.declared.base_digest == arm.base_digest
-        and engine.url not in unable
-        and load.in_flight.get(engine.url, 0) < load.limit
+        for engine in view.able(arm)
+        if engine.url not in unable and load.in_flight.get(engine.url, 0) < load.limit
     }
     if not able:
         return None

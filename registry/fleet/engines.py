@@ -11,6 +11,8 @@ from sqlalchemy import delete, select
 from registry.db import Database, now_ms
 from registry.errors import Conflict, NotFound
 from registry.fleet.rows import AddedEngineRow, EngineDrain
+from registry.names import SYSTEM
+from registry.tenants.actions import record_action
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +43,26 @@ class AddedEngines:
             if row is None:
                 row = AddedEngineRow(url=url, declared=dict(declared), actor=actor, added_at_ms=now_ms())
                 session.add(row)
+                record_action(session, actor, "engine.added", SYSTEM, url, **declared)
             elif row.declared != declared:
                 raise Conflict(
                     f"engine {url} was added with other properties; `switchyard engines remove {url}` comes first",
                     param="url",
                 )
+            elif row.removed_at_ms is not None:
+                record_action(session, actor, "engine.added", SYSTEM, url, **declared)
             row.removed_at_ms = None
             return _info(row)
 
-    def remove(self, url: str) -> AddedEngine:
+    def remove(self, url: str, *, actor: str) -> AddedEngine:
         """Order that an engine goes; to repeat it is no error. Raises `NotFound`."""
         with self._db.write() as session:
             row = session.get(AddedEngineRow, url)
             if row is None:
                 raise NotFound(f"no engine {url[:200]!r} was added to this fleet", param="url")
-            row.removed_at_ms = row.removed_at_ms or now_ms()
+            if row.removed_at_ms is None:
+                row.removed_at_ms = now_ms()
+                record_action(session, actor, "engine.removed", SYSTEM, url)
             return _info(row)
 
     def forget(self, url: str) -> None:

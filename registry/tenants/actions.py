@@ -1,4 +1,4 @@
-"""Who changed what of tenants, keys and model names: one line for each change, in its transaction, for ever.
+"""Who changed what of tenants, keys, model names and added engines: a line a change, in its transaction, for ever.
 
 Moves of aliases have a history of their own (`alias_events`), and swaps theirs.
 """
@@ -20,7 +20,9 @@ PROGRAM = "program"
 
 @dataclass(frozen=True, slots=True)
 class ActionInfo:
-    """One change. `subject` is a tenant's name, a key's id, or `tenant/external name`."""
+    """One change. `subject` is a tenant's name, a key's id, `tenant/external name`, or an engine's URL, and `tenant`
+    then `_system`.
+    """
 
     id: int
     at_ms: int

@@ -47,7 +47,7 @@ class ModelMap(Base):
 
 
 class AdminAction(Base):
-    """Append-only: who changed what of tenants, keys and model names; triggers refuse UPDATE and DELETE."""
+    """Append-only (by triggers): who changed what of tenants, keys, model names and added engines."""
 
     __tablename__ = "admin_actions"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

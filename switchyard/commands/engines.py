@@ -46,6 +46,8 @@ def add(
         "--key-variable",
         help="Environment variable of every gateway process that holds its --api-key: SWITCHYARD_ENGINE_KEY_….",
     ),
+    kind: str | None = typer.Option(None, "--kind", help="What it is; default: vllm."),
+    id_: str | None = typer.Option(None, "--id", help="What usage rows know it by, wherever it is; default: its URL."),
     url: str | None = UrlOption,
     json_output: bool = JsonFlag,
 ) -> None:
@@ -58,7 +60,10 @@ def add(
         "max_cpu_loras": max_cpu_loras,
         "prompt_logprobs": prompt_logprobs,
         "key_variable": key_variable,
+        "id": id_,
     }
+    if kind is not None:
+        order["kind"] = kind
     with admin_client(url) as admin:
         done = admin.post("/engines", url=engine, actor=actor(), **order)
     print_done(done, f"{done['url']} is in the fleet; `switchyard engines list` shows its state", json_output)
@@ -77,7 +82,7 @@ def remove(
 
     began = time.monotonic()
     with admin_client(url) as admin:
-        done = admin.delete("/engines", url=engine)
+        done = admin.delete("/engines", url=engine, actor=actor())
         while wait and _is_in_fleet(admin, done["url"]):
             if time.monotonic() - began > timeout_s:
                 raise RegistryError(f"{done['url']} has not left after {timeout_s:g} s; it takes no new requests")

@@ -209,7 +209,7 @@ def test_a_removal_that_a_controller_did_not_live_to_see_is_completed_by_the_nex
     with run_engines(house, {}, {}) as (first, second):
         engine = Engine(second.url, base.digest, "cpu", 16, source="admin")
         house.registry.added_engines.add(second.url, document_of(engine), actor="kim")
-        house.registry.added_engines.remove(second.url)
+        house.registry.added_engines.remove(second.url, actor="kim")
         with run_gateway(house, [first], waits=False) as stack:
             wait_until("it to leave", lambda: not house.registry.added_engines.all())
             wait_until("the fleet to be known", lambda: urls_of(admin_of(stack)) == [first.url])

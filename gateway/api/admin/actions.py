@@ -1,4 +1,4 @@
-"""`GET /admin/v1/actions`: who changed what of tenants, keys and model names."""
+"""`GET /admin/v1/actions`: who changed what of tenants, keys, model names and added engines."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ class ActionDocument(Shape):
     at_ms: int = Field(description="Milliseconds since the epoch.")
     actor: str = Field(description="`actor` of the order, or who was at the keyboard.")
     action: str = Field(
-        description="tenant.created, tenant.changed, key.created, key.revoked, model.mapped, model.unmapped."
+        description="tenant.created, tenant.changed, key.created, key.revoked, model.mapped, model.unmapped, "
+        "responses.deleted, engine.added, engine.removed."
     )
-    tenant: str = Field(description="Whose it is.")
-    subject: str = Field(description="The tenant's name, the key's id, or tenant/external name.")
+    tenant: str = Field(description="Whose it is; _system: an engine.")
+    subject: str = Field(description="The tenant's name, the key's id, tenant/external name, or the engine's URL.")
     detail: dict[str, Any] = Field(description="What was set, and what was there before; never a secret.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -10,8 +11,10 @@ from starlette.concurrency import run_in_threadpool
 
 from gateway.api.admin.office import Office
 from gateway.api.admin.shapes import Actor, Order, Shape
+from gateway.api.admin.tenants import By
 from gateway.engines.address import engine_url
-from gateway.engines.engine import Engine, Platform
+from gateway.engines.engine import VLLM, Engine, Platform
+from gateway.engines.kinds import require_kind
 from gateway.fleet.sources import declared_base, document_of, require_engine_url
 from gateway.settings import ENGINE_KEY_VARIABLE, GatewaySettings, engine_key_in
 from registry.errors import Conflict, InvalidInput, NotFound
@@ -34,6 +37,10 @@ class NewEngineOrder(Order):
         max_length=100,
         description="Environment variable in which every gateway process has its --api-key.",
     )
+    kind: str = Field(VLLM, max_length=40, description="What it is: vllm.")
+    id: str | None = Field(
+        None, min_length=1, max_length=200, description="What usage rows know it by, wherever it is; default: its URL."
+    )
     actor: Actor = "admin"
 
 
@@ -46,6 +53,8 @@ class AddedEngineDocument(Shape):
     places: int = Field(description="Adapters that it can hold: its --max-cpu-loras.")
     prompt_logprobs: bool = Field(description="Whether it survives log-probabilities of prompts.")
     key_variable: str | None = Field(description="Where its key is, if it has one of its own.")
+    kind: str = Field(description="What it is.")
+    id: str | None = Field(description="What usage rows know it by; null: its URL.")
     actor: str = Field(description="Who added it.")
     added_at_ms: int = Field(description="When, in milliseconds since the epoch.")
 
@@ -70,6 +79,8 @@ def add_added_engines(router: APIRouter, office: Office) -> None:
         require_engine_url(url, param="url")
         if any(engine.url == url and engine.source == "settings" for engine in office.worker.engines()):
             raise Conflict(f"engine {url} is in the gateway's settings already", param="url")
+        if order.id is not None:
+            _require_new_id(order.id, url, office.worker.engines())
         added = await run_in_threadpool(_add, order, url, office.registry, office.house.settings)
         office.worker.wake()
         return added
@@ -77,9 +88,10 @@ def add_added_engines(router: APIRouter, office: Office) -> None:
     @router.delete("/engines")
     async def remove_engine(
         url: Annotated[str, Query(max_length=MAX_URL, description="The engine, as `GET /engines` shows it.")],
+        actor: By = "admin",
     ) -> RemovedEngineDocument:
         """Take an engine out of traffic, and out of the fleet when no request runs on it any more."""
-        removed = await run_in_threadpool(_remove, engine_url(url), office)
+        removed = await run_in_threadpool(_remove, engine_url(url), office, actor)
         office.worker.wake()
         return removed
 
@@ -92,6 +104,7 @@ def _add(order: NewEngineOrder, url: str, registry: Registry, settings: GatewayS
             "process before it starts",
             param="key_variable",
         )
+    require_kind(order.kind)
     base = declared_base(registry, order.base or settings.engine_base)
     platform = order.platform or settings.engine_platform
     engine = Engine(
@@ -101,13 +114,22 @@ def _add(order: NewEngineOrder, url: str, registry: Registry, settings: GatewayS
         order.max_cpu_loras or settings.engine_max_cpu_loras,
         settings.survives_prompt_logprobs(order.prompt_logprobs, platform),
         variable,
+        kind=order.kind,
         source="admin",
+        id=order.id,
     )
     row = registry.added_engines.add(url, document_of(engine), actor=order.actor)
     return AddedEngineDocument(**row.declared, actor=row.actor, added_at_ms=row.added_at_ms)
 
 
-def _remove(url: str, office: Office) -> RemovedEngineDocument:
+def _require_new_id(id_: str, url: str, engines: Iterable[Engine]) -> None:
+    """Usage rows of two engines must not be taken for one's. Raises `Conflict`."""
+    holder = next((one.url for one in engines if one.id == id_ and one.url != url), None)
+    if holder is not None:
+        raise Conflict(f"id is {id_!r}, which is that of engine {holder}; an id is of one engine", param="id")
+
+
+def _remove(url: str, office: Office, actor: str) -> RemovedEngineDocument:
     declared = next((engine for engine in office.worker.engines() if engine.url == url), None)
     if declared is not None and declared.source == "settings":
         raise Conflict(
@@ -116,7 +138,7 @@ def _remove(url: str, office: Office) -> RemovedEngineDocument:
             param="url",
         )
     try:
-        return RemovedEngineDocument.model_validate(office.registry.added_engines.remove(url))
+        return RemovedEngineDocument.model_validate(office.registry.added_engines.remove(url, actor=actor))
     except NotFound:
         known = ", ".join(engine.url for engine in office.worker.engines())
         raise NotFound(f"there is no engine {url!r}; the fleet has {known or 'none'}", param="url") from None

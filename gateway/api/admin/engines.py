@@ -64,6 +64,8 @@ class EngineDocument(Shape):
     """One engine."""
 
     url: str = Field(description="http://host:port.")
+    kind: str = Field(description="What it is: vllm.")
+    id: str | None = Field(description="What usage rows know it by when its URL changes; null: by its URL.")
     source: Source = Field(
         "settings", description="Who declares it: the settings of the gateway that leads, or an operator's order."
     )

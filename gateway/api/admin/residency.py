@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from gateway.api.admin.office import Office, in_json, page_of
 from gateway.api.admin.shapes import After, Limit, Next, Shape
+from gateway.engines.kinds import takes_adapters
 
 
 class Cell(Shape):
@@ -60,7 +61,11 @@ def _grid(knowledge: Mapping[str, Any], office: Office, after: str | None, limit
     page, following = page_of(catalog, after, limit, only=catalog.wanted.keys() | set().union(*held.values()))
     rows = []
     for version in page:
-        able = [engine["url"] for engine in engines if engine["base_digest"] == version.base_digest]
+        able = [
+            engine["url"]
+            for engine in engines
+            if engine["base_digest"] == version.base_digest and takes_adapters(engine["kind"])
+        ]
         copies = int(knowledge["copies"].get(str(version.id), 1))
         living = [url for url in homes.order(version.name) if url in able][:copies]
         rows.append(

@@ -20,6 +20,7 @@ class Vllm:
     """As `EngineKind` says."""
 
     paths = INFERENCE_PATHS
+    takes_adapters = True
 
     def control(self, url: str, api_key: str | None) -> EngineControl:
         """Over HTTP."""
