@@ -66,6 +66,20 @@ def test_two_different_keys_are_refused_and_neither_is_used(stack: Stack, first:
     assert stack.asked() == asked
 
 
+def test_what_is_wrong_with_a_key_is_said_in_the_form_of_the_endpoint_that_is_asked(stack: Stack) -> None:
+    two = [sent(stack, "x-api-key"), sent(stack, "api-key", "globex")]
+    for headers, status, kind in (
+        ([], 401, "authentication_error"),
+        ([("x-api-key", "sk-unknown")], 401, "authentication_error"),
+        (two, 400, "invalid_request_error"),
+    ):
+        anthropics = ask(stack, headers, "/v1/messages")
+        assert (anthropics.status_code, anthropics.json()["type"]) == (status, "error")
+        assert anthropics.json()["error"]["type"] == kind
+        openais = ask(stack, headers, "/v1/responses")
+        assert (openais.status_code, openais.json()["error"]["type"]) == (status, kind)
+
+
 def test_headers_of_both_vendors_sdks_are_accepted(stack: Stack) -> None:
     theirs = [
         ("OpenAI-Organization", "org-1"),

@@ -7,8 +7,11 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
+import anthropic
+import httpx
 import openai
 import pytest
+from anthropic import Anthropic
 from openai import OpenAI
 
 from registry.names import parse_ref
@@ -338,6 +341,38 @@ def test_an_engine_that_pools_comes_back_from_a_restart_with_what_it_held(house:
         assert ask(stack, EMBEDDINGS).status_code == 200
         stack.restart_engine()
         assert wait_until("an answer", lambda: ask(stack, EMBEDDINGS).status_code == 200)
+
+
+def test_a_client_that_hangs_up_stops_the_engine_and_pays_for_what_it_may_have_read(pooling: Stack) -> None:
+    pooling.faults(ttft_ms=5_000.0)
+    before = pooling.state()["aborted"]
+    body = {"model": "triage", **BODIES[EMBEDDINGS]}
+    headers = {"x-api-key": pooling.house.keys["acme"], "x-request-id": "gone"}
+    try:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{pooling.url}{EMBEDDINGS}", json=body, headers=headers, timeout=httpx.Timeout(5, read=0.3))
+        wait_until("the engine to hear of it", lambda: pooling.state()["aborted"] == before + 1)
+    finally:
+        pooling.heal()
+    (row,) = wait_until("its row", lambda: pooling.house.usage(outcome="client_aborted"))
+    assert (row["endpoint"], row["usage_source"], row["completion_tokens"]) == ("embeddings", "estimated", None)
+    assert 0 < row["prompt_tokens"] <= 10
+
+
+def test_an_adapter_that_the_engine_has_lost_is_loaded_again_for_who_asks(pooling: Stack) -> None:
+    assert ask(pooling, EMBEDDINGS).status_code == 200
+    version = pooling.house.registry.adapters.get(parse_ref("acme/triage@1.0")).id
+    (engine,) = pooling.worker.view().engines
+    pooling.faults(forget_adapter=engine.resident[version])
+    answer = ask(pooling, EMBEDDINGS)
+    assert (answer.status_code, answer.json()["model"]) == (200, "acme/triage@1.0")
+
+
+def test_what_an_engine_lacks_is_said_in_the_form_of_the_client_that_asks(pooling: Stack) -> None:
+    client = Anthropic(base_url=pooling.url, api_key=pooling.house.keys["acme"], max_retries=0)
+    with client, pytest.raises(anthropic.NotFoundError, match="not served at /v1/messages") as caught:
+        client.messages.create(model="triage", max_tokens=1, messages=MESSAGES)
+    assert caught.value.body["error"]["type"] == "not_found_error"  # type: ignore[index]
 
 
 def test_a_fault_on_an_engine_that_pools_takes_no_version_away(house: House) -> None:
