@@ -14,9 +14,11 @@ from loadtest.fidelity.comparison import Result, compare
 from loadtest.fidelity.exchanges import Target
 from loadtest.fidelity.shapes import shapes
 from loadtest.fidelity.shapes.shape import Shape
+from registry.service import Registry
 from tests.support.stack import BASE, open_house, run_stack
 
 CONTEXT = 131_072
+PAYING = "globex"
 LEAST = 60
 """Shapes that there are."""
 GENERATES = {"tool_call_parser": "hermes", "max_model_len": CONTEXT}
@@ -26,7 +28,7 @@ LACKED = {"responses", "messages", "pooling"}
 
 
 def run(folder: Path, scale: float) -> dict[str, Any]:
-    """Ask both, compare; then the same with an engine that pools."""
+    """Ask both, compare, for a tenant that pays too; then the same with an engine that pools."""
     every = shapes(CONTEXT)
     pooled = [shape for shape in every if "pooling" in shape.needs]
     result = _compared(folder / "generates", GENERATES, [one for one in every if not one.needs & LACKED])
@@ -35,10 +37,24 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
 
 def _compared(folder: Path, options: dict[str, Any], tried: Sequence[Shape]) -> Result:
     with open_house(folder, engine_prompt_logprobs=True) as house:
-        house.tenant("acme")
-        key = house.key("acme", "inference", "base")
+        for tenant in ("acme", PAYING):
+            house.tenant(tenant)
+        set_price(house.registry)
+        free, paid = (house.key(tenant, "inference", "base") for tenant in ("acme", PAYING))
         with run_stack(house, engines=[options]) as stack:
-            return compare(Target(stack.engine.url, "base"), Target(stack.url, BASE, key), tried)
+            engine = Target(stack.engine.url, "base")
+            result = compare(engine, Target(stack.url, BASE, free), tried)
+            return result.with_more(compare(engine, Target(stack.url, BASE, paid), assembled(tried)))
+
+
+def set_price(registry: Registry) -> None:
+    """For the tenant that pays."""
+    registry.tariffs.add(f"tenant:{PAYING}", input_dollars="1", output_dollars="2", source="a bar")
+
+
+def assembled(tried: Sequence[Shape]) -> list[Shape]:
+    """Those whose documents are put together for who pays, and written by the engine for who does not."""
+    return [shape for shape in tried if shape.dialect in ("chat", "completions") and not shape.body.get("stream")]
 
 
 def judge(result: Result) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from loadtest.fidelity.shapes import shapes
 from loadtest.testing import free_port
 from registry.service import Registry
 from registry.settings import RegistrySettings
-from tests.bars.fidelity import judge
+from tests.bars.fidelity import PAYING, assembled, judge, set_price
 from tests.bars.support.engines import EngineProcess
 from tests.bars.support.gateways import gateway_process
 from tests.live.installation import default_base_folder
@@ -28,8 +28,11 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
     base_folder = default_base_folder()
     with Registry.open(RegistrySettings(state_dir=folder / "var")) as registry:
         base = registry.bases.adopt(base_folder)
-        registry.tenants.create(TENANT)
-        key = registry.tenants.create_key(TENANT, scopes=("inference", "base")).secret
+        keys = []
+        for tenant in (TENANT, PAYING):
+            registry.tenants.create(tenant)
+            keys.append(registry.tenants.create_key(tenant, scopes=("inference", "base")).secret)
+        set_price(registry)
         served = replace(
             EmbeddedEngine.serving(base, base_folder, free_port(), "cpu", 16),
             tool_parser="hermes",  # its template shows no tools, but what must be called is called
@@ -46,7 +49,8 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
                 engine = Target(process.url, "base")
                 began = time.monotonic()
                 tried = [shape for shape in shapes(context_of(engine)) if "pooling" not in shape.needs]
-                result = compare(engine, Target(gateway.url, base.name, key), tried)
+                free, paid = (Target(gateway.url, base.name, key) for key in keys)
+                result = compare(engine, free, tried).with_more(compare(engine, paid, assembled(tried)))
                 seconds = round(time.monotonic() - began, 1)
         finally:
             process.kill()

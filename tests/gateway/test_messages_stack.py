@@ -161,6 +161,7 @@ def test_a_stream_that_breaks_raises_the_clients_exception_and_is_booked_by_its_
     assert (broken.value.type, broken.value.error_code) == ("api_error", "engine_error")
     (row,) = stack.house.usage_of(str(broken.value.request_id))
     assert (row["outcome"], row["usage_source"], row["completion_tokens"]) == ("engine_failed", "partial", 3)
+    stack.faults(error_after_chunks=2)  # of few that have many tokens each
     with pytest.raises(anthropic.InternalServerError) as failed:
         claude.messages.create(model=MODEL, messages=MESSAGES, max_tokens=9)
     assert failed.value.type == "api_error"
