@@ -8,8 +8,8 @@ LOCK := requirements/$(if $(shell command -v nvidia-smi),gpu,cpu).txt
 TORCH := torch==2.13.0+cpu
 TORCH_INDEX ?=
 PYTEST := $(BIN)/python -m pytest
-# Much of a test's time is waiting: so many processes share the files of tests out. The real engine has the machine to itself.
-TEST_PROCESSES ?= 2
+# Much of a test's time is waiting: so many processes share the files of tests out, and one of them asks the real engine.
+TEST_PROCESSES ?= 3
 
 # Compiled modules are kept whatever the shell says: vLLM, torch and transformers take seconds to compile, at every start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -49,13 +49,13 @@ up: setup ## Start engine and gateway with two sample tenants; Ctrl-C stops all
 	@$(BIN)/switchyard up $(ARGS)
 
 test: setup ## Run every test, with one real engine
-	@$(PYTEST) -m live; live=$$?; $(PYTEST) -n $(TEST_PROCESSES) --dist loadfile -m "not live" && exit $$live
+	@$(PYTEST) -n $(TEST_PROCESSES)
 
 test-again: setup ## Run what failed last once more, alone; what passes this time is named, and is a fault to be found
 	@$(PYTEST) --last-failed --last-failed-no-failures none -r pfE
 
 test-fast: setup ## Run the tests that need neither the real engine nor training
-	@$(PYTEST) -n $(TEST_PROCESSES) --dist loadfile -m "not live and not training"
+	@$(PYTEST) -n $(TEST_PROCESSES) -m "not live and not training"
 
 check: setup ## Format, lint, strict types, import rules, sizes
 	@$(BIN)/ruff format --check .

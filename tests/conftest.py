@@ -1,12 +1,8 @@
-"""Fixtures that every folder of tests may use, names of tests, and their order."""
+"""Fixtures that every folder of tests may use, and names of tests."""
 
 from __future__ import annotations
 
-import pytest
-
-pytest_plugins = ["tests.support.authorities", "tests.support.fixtures"]
-
-LONGEST = "test_bars.py"
+pytest_plugins = ["tests.support.authorities", "tests.support.fixtures", "tests.support.sharing"]
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -16,8 +12,3 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     if isinstance(val, bytes) and len(val) <= 100 and val.isascii() and val.decode().isprintable():
         return None
     return f"{argname} of {len(val)}" if isinstance(val, (bytes, str)) else None
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes minutes as one piece begins first, so that no process works alone at the end."""
-    items.sort(key=lambda item: item.path.name != LONGEST)

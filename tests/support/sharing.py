@@ -1,0 +1,45 @@
+"""How tests are shared out among processes: a file is one piece, and all that asks the real engine is one piece too."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadFileScheduling
+
+LIVE = "tests/live"
+LONGEST = (
+    LIVE,
+    "tests/test_bars.py",
+    "tests/gateway/test_metering_failures.py",
+    "tests/gateway/test_processes.py",
+    "tests/gateway/test_bad_engine.py",
+    "tests/trainer/test_train_command.py",
+)
+"""They take a minute or more."""
+
+
+def piece(nodeid: str) -> str:
+    """What is done by one process, by the name of a test in it."""
+    return LIVE if nodeid.startswith(f"{LIVE}/") else nodeid.split("::", 1)[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    """Pieces go out in the order of the tests in them; one process alone starts the real engine."""
+    config.option.loadscopereorder = False
+    scheduler = LoadFileScheduling(config, log)
+    scheduler._split_scope = piece
+    return scheduler
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins first, so that no process works alone at the end; then what has many tests."""
+    sizes = Counter(piece(item.nodeid) for item in items)
+
+    def place(item: pytest.Item) -> tuple[int, int]:
+        name = piece(item.nodeid)
+        return LONGEST.index(name) if name in LONGEST else len(LONGEST), -sizes[name]
+
+    items.sort(key=place)
