@@ -17,6 +17,9 @@ from tests.support.admin_calls import Admin
 from tests.support.migrated import migrated
 from tests.support.stack import House, Stack, open_house, run_stack
 
+SELDOM = {"catalog_poll_s": 0.2, "engine_check_s": 0.4}
+"""It lives as long as the session, and looking around takes time from every other test."""
+
 
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Database]:
@@ -59,7 +62,7 @@ def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         house.point("initech/forms", "1.0")
         house.registry.model_names.map("acme", "ft:gpt-4o-mini:acme::7", "acme/triage")
         house.registry.model_names.map("acme", "gpt-4o-mini", "tiny")
-        with run_stack(house, head_timeout_s=2.0, answer_timeout_s=2.0, idle_timeout_s=2.0) as stack:
+        with run_stack(house, head_timeout_s=2.0, answer_timeout_s=2.0, idle_timeout_s=2.0, **SELDOM) as stack:
             yield stack
 
 
