@@ -10,14 +10,14 @@ import httpx
 import pytest
 
 from tests.contract.contract_engine import EngineUnderTest
-from tests.live.installation import Live, default_base_folder, real_installation
+from tests.live.installation import DEADLINE_S, Live, default_base_folder, real_installation
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker("live")
-            item.add_marker(pytest.mark.timeout(300))
+            item.add_marker(pytest.mark.timeout(900))
 
 
 @pytest.fixture(scope="session")
@@ -30,5 +30,5 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 async def engine(live: Live, tmp_path: Path) -> AsyncIterator[EngineUnderTest]:
     """The real engine as the contract's cases see it."""
     config = json.loads((live.base_folder / "config.json").read_text())
-    async with httpx.AsyncClient(base_url=live.engine_url, timeout=120) as http:
+    async with httpx.AsyncClient(base_url=live.engine_url, timeout=DEADLINE_S) as http:
         yield EngineUnderTest(http, "base", 16, 16, 1024, config, tmp_path)

@@ -22,6 +22,8 @@ from registry.service import Registry
 from registry.settings import RegistrySettings
 
 ROOT = Path(__file__).parents[2]
+DEADLINE_S = 400.0
+"""The end of a wait for the engine, the trainer or an answer: other tests run beside them, on two cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +48,21 @@ class Live:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=DEADLINE_S,
             check=False,
         )
 
     def client(self, tenant: str) -> openai.AsyncOpenAI:
         """The official client with a tenant's key; it retries nothing."""
-        return openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key=self.keys[tenant], max_retries=0, timeout=120)
+        return openai.AsyncOpenAI(
+            base_url=f"{self.url}/v1", api_key=self.keys[tenant], max_retries=0, timeout=DEADLINE_S
+        )
 
 
 def default_base_folder() -> Path:
     """The default base model, kept in the checkout's state folder between runs."""
     command = [sys.executable, "-m", "switchyard", "base", "prepare", "--json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S, check=True)
     folder: str = json.loads(done.stdout)["folder"]
     return (ROOT / folder).resolve()
 
@@ -85,7 +89,7 @@ def real_installation(base_folder: Path, state_dir: Path, *, pools: bool = False
     engine_log, gateway_log = state_dir / "engine.log", state_dir / "gateway.log"
     command = [*engine.command(), *(("--runner", "pooling") if pools else ())]
     with child(command, engine.environment(), engine_log) as engine_process:
-        wait_until_up("engine", f"{engine.url}/health", engine_process, engine_log, 240)
+        wait_until_up("engine", f"{engine.url}/health", engine_process, engine_log, DEADLINE_S)
         with child(gateway, environment, gateway_log) as gateway_process:
-            wait_until_up("gateway", f"{url}/readyz", gateway_process, gateway_log, 60)
+            wait_until_up("gateway", f"{url}/readyz", gateway_process, gateway_log, DEADLINE_S)
             yield Live(url, engine.url, state_dir, base_folder, base.name, keys)

@@ -16,7 +16,7 @@ import pytest
 
 from tests.contract.contract_engine import EngineUnderTest
 from tests.contract.contract_pooling import *  # noqa: F403
-from tests.live.installation import Live, default_base_folder, real_installation
+from tests.live.installation import DEADLINE_S, Live, default_base_folder, real_installation
 
 ASKED = "SWITCHYARD_TEST_LIVE_POOLING"
 pytestmark = pytest.mark.skipif(ASKED not in os.environ, reason="started by `make live-pooling`")
@@ -31,7 +31,7 @@ def pooling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 @pytest.fixture
 async def engine(pooling: Live, tmp_path: Path) -> AsyncIterator[EngineUnderTest]:
     config = json.loads((pooling.base_folder / "config.json").read_text())
-    async with httpx.AsyncClient(base_url=pooling.engine_url, timeout=120) as http:
+    async with httpx.AsyncClient(base_url=pooling.engine_url, timeout=DEADLINE_S) as http:
         yield EngineUnderTest(http, "base", 16, 16, 1024, config, tmp_path)
 
 
