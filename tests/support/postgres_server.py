@@ -107,7 +107,8 @@ class PostgresServer:
         """The URL of a copy of a database of this server that nobody is connected to."""
         self._made += 1
         name = f"test_{self._made}"
-        self.run(f"CREATE DATABASE {name} TEMPLATE {make_url(url).database}")
+        # Its files, and not page by page: without fsync that takes half of the time.
+        self.run(f"CREATE DATABASE {name} TEMPLATE {make_url(url).database} STRATEGY FILE_COPY")
         return self.url(name)
 
     def empty_database(self) -> str:
