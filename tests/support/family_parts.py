@@ -17,6 +17,8 @@ from tests.bars.support.gateways import GatewayProcess, gateway_process
 from tests.support.stack import CHAT, MESSAGES, House
 from tests.support.waiting import wait_until
 
+BETWEEN_REQUESTS_S = 0.02
+"""Traffic meets every step of a succession so too, and leaves the machine to what is tested."""
 WORKERS = 2
 
 
@@ -101,6 +103,7 @@ class Traffic:
             except httpx.HTTPError as error:
                 outcome = repr(error)
             self.outcomes[outcome] += 1
+            self._stop.wait(BETWEEN_REQUESTS_S)
 
 
 @contextmanager
