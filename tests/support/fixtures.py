@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from openai import OpenAI
@@ -17,7 +18,7 @@ from tests.support.admin_calls import Admin
 from tests.support.migrated import migrated
 from tests.support.stack import House, Stack, open_house, run_stack
 
-SELDOM = {"catalog_poll_s": 0.2, "engine_check_s": 0.4}
+SELDOM: dict[str, Any] = {"catalog_poll_s": 0.2, "engine_check_s": 0.4}
 """It lives as long as the session, and looking around takes time from every other test."""
 
 
