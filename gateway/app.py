@@ -62,6 +62,8 @@ from registry.ledger.output_lengths import count_lengths
 from registry.limits.budget_warnings import BudgetWarningBooks
 from registry.service import Registry
 
+CHATS = tuple(name for name, dialect in DIALECTS.items() if dialect.asks == "chat")
+"""Endpoints whose answers are chats, and become as long as those."""
 PROBED = frozenset({"/healthz", "/readyz", "/metrics"})
 FIRST_VIEW_TIMEOUT_S = 3.0
 CATCH_UP_S = 5.0
@@ -174,6 +176,8 @@ class Gateway:
             self.candidate = candidate_of(registry, settings, watch, self.identity) if self._leads else None
             archive = _archive(settings, registry, worker_id)
             house = self.house = _house(settings, registry, watch, worker, limits, journal, archive)
+            if self.candidate is not None:
+                self.candidate.on_duty_failed = lambda name: house.metrics.restarted(f"leader_{name}")
             background = Background(self._works(house, worker, registry), house.metrics.restarted)
             _mount(web, house, worker, registry, Standing(background, self._duties, lambda: self.leaving))
             shipper.start()
@@ -236,7 +240,7 @@ class Gateway:
             "budget_warnings": BudgetWarnings(limits.counters, warnings).run,
             "background_responses": house.archive.runs.run,
             "split_skews": SkewWatch(house.units, registry.skews, registry.workers, worker_id).run,
-            "output_lengths": partial(house.lengths.seed, partial(count_lengths, registry.db)),
+            "output_lengths": partial(house.lengths.seed, partial(count_lengths, registry.db, CHATS)),
         }
         if settings.budget_webhook_url is not None:
             works["budget_webhook"] = Courier(warnings, settings.budget_webhook_url, settings.budget_webhook_secret).run

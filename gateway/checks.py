@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 
+from gateway.engines.address import EngineAddress, shown_url
 from gateway.engines.engine import Platform
 from gateway.engines.vllm.glance import glance
 from gateway.engines.vllm.quirks import Defect
@@ -152,7 +153,11 @@ def check_registered_bases(names: Sequence[str]) -> Check:
 
 def check_engine(url: str, platform_name: Platform, if_silent: str) -> Check:
     """Does an engine answer, and is it one that we can serve from? `if_silent` is the remedy when it does not."""
-    name = f"engine {url}"
+    name = f"engine {shown_url(url)}"
+    try:
+        EngineAddress.parse(url)
+    except ValueError as error:
+        return Check(name, False, str(error), "correct SWITCHYARD_ENGINES")
     seen = glance(url, platform_name)
     if seen is None:
         return Check(name, False, "does not answer", if_silent)

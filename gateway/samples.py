@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gateway.api.dialects import DIALECTS
 from registry.days import day_ms
 from registry.errors import Conflict
 from registry.ledger.store import ApiPriceInfo
@@ -39,9 +40,15 @@ def samples(examples: Path) -> list[Sample]:
     review = _first_heldout_row(examples, "sentiment")
     return [
         Sample(
-            "acme", "triage", "triage", "/v1/chat/completions", {"messages": ticket["messages"][:-1], "max_tokens": 32}
+            "acme", "triage", "triage", DIALECTS["chat"].path, {"messages": ticket["messages"][:-1], "max_tokens": 32}
         ),
-        Sample("globex", "sentiment", "sentiment", "/v1/completions", {"prompt": review["prompt"], "max_tokens": 8}),
+        Sample(
+            "globex",
+            "sentiment",
+            "sentiment",
+            DIALECTS["completions"].path,
+            {"prompt": review["prompt"], "max_tokens": 8},
+        ),
     ]
 
 

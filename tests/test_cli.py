@@ -221,6 +221,16 @@ def test_doctor_does_not_send_people_with_engines_of_their_own_to_the_sample(
     assert "prepare" not in said
 
 
+def test_doctor_shows_no_password_of_an_engine_url(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWITCHYARD_ENGINES", "http://me:s3cret@10.0.0.1:1/?key=t0ken")
+    outcome = run("doctor")
+    shown = outcome.out + outcome.err
+    assert "a user name or password in it" in shown
+    assert "10.0.0.1:1" in shown
+    assert "s3cret" not in shown
+    assert "t0ken" not in shown
+
+
 def test_doctor_says_all_it_can_where_the_database_is_away(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWITCHYARD_DATABASE_URL", "sqlite:////dev/null/registry.db")
     checks = checks_of(run)

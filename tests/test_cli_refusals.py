@@ -20,6 +20,7 @@ DATED = ("--from", "2026-01-01", "--source", "list")
 PRICE = ("cost", "add-api-price", "gpt", "--output", "1")
 
 REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
+    "a worker without its socket": (("worker", "--fd", "999999"), "--fd is 999999, and no socket to accept from"),
     "bad name": (("tenants", "create", "Acme Inc"), "tenant is 'Acme Inc'; a name has 1 to 63 characters"),
     "taken name": (("tenants", "create", "acme"), "tenant 'acme' exists already"),
     "unknown tenant": (("keys", "create", "nobody"), "switchyard tenants create nobody"),

@@ -36,5 +36,13 @@ class EngineAddress:
 
 
 def engine_url(given: str) -> str:
-    """As the fleet knows it: in small letters, without a slash at its end. What it is otherwise is not looked at."""
-    return given.rstrip("/").lower()
+    """As the fleet knows it: in small letters, without a slash at its end and without the port that `http` has anyway.
+    What it is otherwise is not looked at.
+    """
+    return given.rstrip("/").lower().removesuffix(":80")
+
+
+def shown_url(url: str) -> str:
+    """For people: without what may be a secret in one that is no engine URL."""
+    front, at, behind = url.split("?")[0].split("#")[0].rpartition("@")
+    return f"{front.partition('://')[0]}://…@{behind}" if at else behind

@@ -12,8 +12,6 @@ from gateway.handoffs import Endpoint
 
 MOST_OF_A_CHAT = 1024
 """Tokens; some templates say 400 by themselves."""
-ENDPOINTS: Mapping[str, Endpoint] = {"prompt": "completions", "input": "embeddings", "queries": "score"}
-"""By the field that only they have; the others are chats."""
 PROBE_TIMEOUT_S = 120.0
 """Longest wait for the answer to one question."""
 KEPT = 10_000
@@ -47,8 +45,8 @@ class ProbeLog:
         self.dropped = 0
         self._waiting: deque[AskedProbe] = deque()
 
-    def ended(self, body: Mapping[str, Any], usage: Any, started_at_ms: int) -> None:
-        """A probe with this body ended, with the engine's count of it or without one that can be read.
+    def ended(self, endpoint: Endpoint, body: Mapping[str, Any], usage: Any, started_at_ms: int) -> None:
+        """A probe with this body ended at an endpoint, with the engine's count of it or without one that can be read.
 
         A prompt without a count is taken for as many tokens as it has ids or characters, which it cannot exceed; a
         chat for more than templates make of our short ones.
@@ -70,7 +68,6 @@ class ProbeLog:
             self._waiting.popleft()
             self.dropped += 1
         ended_ms = time.time_ns() // 1_000_000
-        endpoint = next((name for field, name in ENDPOINTS.items() if field in body), "chat")
         self._waiting.append(AskedProbe(endpoint, body["model"], *figures, started_at_ms, ended_ms))
 
     def take(self) -> list[AskedProbe]:

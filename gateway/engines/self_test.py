@@ -44,7 +44,7 @@ async def ask_as_clients_do(
             raise ProbeRefused(f"its answer to a {endpoint} request of ours is none")
         usage = document.get("usage")
     finally:
-        probes.ended(body, usage, started_at_ms)
+        probes.ended(endpoint, body, usage, started_at_ms)
 
 
 async def _post(

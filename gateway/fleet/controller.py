@@ -79,6 +79,7 @@ class Controller:
         settings: ControllerSettings,
         hub: Hub,
         term: Term,
+        on_duty_failed: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.engines = engines
         self.hub = hub
@@ -127,6 +128,7 @@ class Controller:
             ),
             settings.reconcile_interval_s,
             self._pause_s,
+            on_duty_failed,
         )
 
     # What workers ask for

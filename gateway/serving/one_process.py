@@ -11,17 +11,21 @@ from gateway.app import Gateway
 from gateway.serving.server import Server, server_config
 from gateway.serving.stderr_log import log_to_stderr
 from gateway.settings import GatewaySettings
+from registry.errors import InvalidInput
 
 
 def serve(settings: GatewaySettings, inherited: Sequence[int] = (), token: str | None = None) -> None:
-    """Serve until a signal: from sockets of its own and able to lead, or from `inherited` descriptors and led."""
+    """Serve until a signal: from sockets of its own and able to lead, or from `inherited` descriptors and led.
+
+    Raises `InvalidInput` for a descriptor that is no socket.
+    """
+    sockets = [_inherited(fd) for fd in inherited]
     _raise_open_files_limit()
     log_to_stderr()
     app = Gateway(settings, leads=not inherited, token=token)
     config = server_config(
         app, settings.host, settings.port, grace_s=settings.stop_grace_s, keep_alive_s=settings.keep_alive_s
     )
-    sockets = [socket.socket(fileno=fd) for fd in inherited]
     if not inherited and settings.admin_address is not None:
         sockets = [config.bind_socket(), socket.create_server(settings.admin_address)]
 
@@ -31,6 +35,18 @@ def serve(settings: GatewaySettings, inherited: Sequence[int] = (), token: str |
     server = Server(config, delay_s=settings.stop_delay_s, on_leaving=leave)
     with suppress(KeyboardInterrupt):  # it is raised again when all is done
         server.run(sockets=sockets or None)
+
+
+def _inherited(fd: int) -> socket.socket:
+    """The socket behind a descriptor. Raises `InvalidInput` when there is none."""
+    try:
+        return socket.socket(fileno=fd)
+    except (OSError, ValueError) as error:
+        raise InvalidInput(
+            f"fd is {fd}, and no socket to accept from was inherited there; `switchyard gateway --workers N` starts "
+            "workers with theirs",
+            param="fd",
+        ) from error
 
 
 def _raise_open_files_limit() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import case, func, or_, select
@@ -12,7 +12,6 @@ from registry.ledger.models import ADAPTER_NAME, model_of, with_adapter
 from registry.ledger.rows import USAGE
 from registry.names import SYSTEM
 
-CHAT = "chat"
 NEWEST = 2_000
 """Answers of each adapter, and each tenant's use of a base, that are looked at."""
 VERSION = "0123456789."
@@ -31,8 +30,11 @@ class LengthCount:
     longest: int
 
 
-def count_lengths(db: Database, since_ms: int, newest: int = NEWEST) -> Iterator[LengthCount]:
-    """Lengths of the `newest` whole answers to chat requests for one answer, by tenant and model, since an instant.
+def count_lengths(
+    db: Database, endpoints: Collection[str], since_ms: int, newest: int = NEWEST
+) -> Iterator[LengthCount]:
+    """Lengths of the `newest` whole answers to requests for one answer, by tenant and model, at these endpoints
+    since an instant.
 
     Not those for several answers, whose sum only is known, and none that their clients have bounded: these say little
     about how long an answer becomes that is let alone. One pass over the rows since then: about 1.3 s for a million on
@@ -54,7 +56,7 @@ def count_lengths(db: Database, since_ms: int, newest: int = NEWEST) -> Iterator
         )
         .where(
             row.started_at_ms >= since_ms,
-            row.endpoint == CHAT,
+            row.endpoint.in_(endpoints),
             row.outcome == "ok",
             row.usage_source == "engine",
             row.completion_tokens.is_not(None),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from gateway.fleet.duties.rounds import Duty, Round, Rounds
@@ -30,8 +30,10 @@ class Noted:
 
 
 @asynccontextmanager
-async def leading(*duties: Duty, reconcile_interval_s: float) -> AsyncIterator[Rounds]:
-    rounds = Rounds(duties, reconcile_interval_s, lambda: 0.0)
+async def leading(
+    *duties: Duty, reconcile_interval_s: float, on_failure: Callable[[str], None] = lambda _: None
+) -> AsyncIterator[Rounds]:
+    rounds = Rounds(duties, reconcile_interval_s, lambda: 0.0, on_failure)
     running = asyncio.create_task(rounds.run())
     try:
         yield rounds
@@ -50,14 +52,17 @@ async def test_duties_are_done_in_their_order_and_those_of_reconciliation_only_w
 
 async def test_a_duty_that_failed_is_owed_until_it_is_done() -> None:
     done: list[str] = []
+    failed: list[str] = []
     rare = Noted("rare", done, only_reconciles=True, failures=1)
-    async with leading(rare, Noted("other", done), reconcile_interval_s=1_000) as rounds:
+    other = Noted("other", done)
+    async with leading(rare, other, reconcile_interval_s=1_000, on_failure=failed.append) as rounds:
         await wait_until_async("the other", lambda: "other" in done)
         assert rounds.faults() == {"rare": "ValueError: not now", "other": None}
         await wait_until_async("what is owed", lambda: "rare" in done)
         await wait_until_async("a round more", lambda: done[-1] == "other")
         assert rounds.faults() == {"rare": None, "other": None}
     assert done.count("rare") == 1
+    assert failed == ["rare"], "whoever counts them is told"
 
 
 class Rounded:

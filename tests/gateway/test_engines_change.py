@@ -7,10 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from gateway.engines.address import engine_url
 from gateway.engines.engine import Engine
 from gateway.fleet.sources import document_of
 from gateway.fleet.wire import Engines, encode
+from gateway.settings import EngineSettings
 from loadtest.testing import MockEngine
+from registry.names import SYSTEM
 from tests.bars.support.gateways import gateway_process
 from tests.support.admin_calls import Admin
 from tests.support.stack import House, Stack, run, run_engines, run_gateway
@@ -138,6 +141,30 @@ def test_an_engine_is_one_however_its_host_is_spelled(house: House) -> None:
         assert admin.post("/engines/drain", url=by_name.upper())["url"] == by_name.lower()
         assert admin.post("/engines/resume", url=by_name)["was_drained"]
         assert admin.ask("DELETE", "/engines", params={"url": by_name}).json()["url"] == by_name.lower()
+
+
+def test_the_port_that_http_has_anyway_names_no_other_engine() -> None:
+    assert {engine_url(one) for one in ("http://h", "HTTP://H/", "http://h:80", "http://h:80/")} == {"http://h"}
+    assert engine_url("http://h:8080") == "http://h:8080"
+
+
+def test_an_engines_id_is_given_to_no_other(house: House) -> None:
+    with (
+        run_engines(house, {}, {}, {}) as (first, second, third),
+        run_gateway(house, [first], engines=[EngineSettings(url=first.url, id="gpu-1")]) as stack,
+    ):
+        admin = admin_of(stack)
+        added = admin.post("/engines", url=second.url, id="gpu-2")
+        assert (added["id"], added["kind"]) == ("gpu-2", "vllm")
+        wait_until("the gateway to know it", lambda: second.url in urls_of(admin))
+        for taken in ("gpu-1", "gpu-2"):
+            status, error = admin.refused("POST", "/engines", json={"url": third.url, "id": taken})
+            assert (status, error["param"]) == (409, "id")
+        status, error = admin.refused("POST", "/engines", json={"url": third.url, "kind": "other"})
+        assert (status, error["param"]) == (400, "kind")
+        admin.ask("DELETE", "/engines", params={"url": second.url, "actor": "lee"}).raise_for_status()
+        newest = house.registry.actions.page(None, 1, SYSTEM)[0]
+        assert (newest.actor, newest.action, newest.subject) == ("lee", "engine.removed", second.url)
 
 
 def test_an_added_engine_is_asked_with_the_key_in_its_variable_which_nothing_stores_or_sends(

@@ -15,7 +15,7 @@ def record(registry: Registry, *rows: dict[str, Any]) -> None:
 
 
 def counts(registry: Registry, since_ms: int = 0, newest: int = 100) -> list[LengthCount]:
-    return sorted(count_lengths(registry.db, since_ms, newest), key=lambda one: (one.model, one.tokens))
+    return sorted(count_lengths(registry.db, ("chat",), since_ms, newest), key=lambda one: (one.model, one.tokens))
 
 
 def test_equal_lengths_are_counted_by_tenant_and_model(registry: Registry) -> None:

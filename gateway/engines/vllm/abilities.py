@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from gateway.engines.faults import Unreachable
-from gateway.engines.vllm.paths import INFERENCE_PATHS
+from gateway.engines.vllm.paths import path_of
 from gateway.handoffs import Ability, Endpoint
 
 NO_TOOL_PARSER, NO_REASONING_PARSER = "--tool-call-parser", "--reasoning-parser"
@@ -44,6 +44,6 @@ async def lacks(http: httpx.AsyncClient, model: str, missing: Set[Endpoint]) -> 
 
 async def _answer(http: httpx.AsyncClient, endpoint: Endpoint, body: Mapping[str, Any]) -> str:
     try:
-        return (await http.post(INFERENCE_PATHS[endpoint].decode(), json=body)).text
+        return (await http.post(path_of(endpoint), json=body)).text
     except httpx.HTTPError as error:
         raise Unreachable(f"a question about parsers broke off: {str(error) or type(error).__name__}") from error

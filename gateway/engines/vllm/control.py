@@ -31,6 +31,7 @@ from gateway.engines.probes import PROBE_TIMEOUT_S, ProbeLog
 from gateway.engines.vllm.abilities import lacks
 from gateway.engines.vllm.endpoints import missing_endpoints, short_question
 from gateway.engines.vllm.look import read_look
+from gateway.engines.vllm.paths import path_of
 from gateway.engines.vllm.prompt_counting import TRIED, questions
 from gateway.handoffs import Ability, Endpoint
 from registry.bases.renderings import TEMPLATE_ARGUMENTS, Conversation
@@ -195,7 +196,7 @@ class VllmControl:
 
     async def prompt_tokens(self, chat: Mapping[str, Any]) -> int:
         """How many tokens the engine counts of a chat request that it answers with one. Raises as the other probes."""
-        document = await self._complete({**chat, "max_tokens": 1, "temperature": 0}, path="/v1/chat/completions")
+        document = await self._complete({**chat, "max_tokens": 1, "temperature": 0}, endpoint="chat")
         try:
             return int(document["usage"]["prompt_tokens"])
         except (KeyError, TypeError, ValueError) as error:
@@ -245,8 +246,8 @@ class VllmControl:
 
     async def answers_as(self, model: str, salt: str, timeout_s: float = PROBE_TIMEOUT_S) -> bool:
         """Whether one short question is answered, and the answer is signed with that very name."""
-        path, question = short_question(self._missing)
-        document = await self._complete({"model": model, **question, "cache_salt": salt}, timeout_s, path)
+        endpoint, question = short_question(self._missing)
+        document = await self._complete({"model": model, **question, "cache_salt": salt}, timeout_s, endpoint)
         return document.get("model") == model
 
     async def lacks(self, model: str) -> frozenset[Ability]:
@@ -256,13 +257,13 @@ class VllmControl:
         return await lacks(self._http, model, self._missing)
 
     async def _complete(
-        self, body: Mapping[str, Any], timeout_s: float = PROBE_TIMEOUT_S, path: str = "/v1/completions"
+        self, body: Mapping[str, Any], timeout_s: float = PROBE_TIMEOUT_S, endpoint: Endpoint = "completions"
     ) -> dict[str, Any]:
         """Every probe passes here, and is written down whatever becomes of it; a refusal costs the engine nothing."""
         started_at_ms = time.time_ns() // 1_000_000
         usage = None
         try:
-            answer = await self._http.post(path, json=body, timeout=timeout_s)
+            answer = await self._http.post(path_of(endpoint), json=body, timeout=timeout_s)
             if answer.status_code == 400:
                 usage = {"prompt_tokens": 0, "completion_tokens": 0}
                 raise ProbeRefused(f"the engine cannot run its probes: {_message(answer)}")
@@ -273,7 +274,7 @@ class VllmControl:
         except httpx.HTTPError as error:
             raise Unreachable(f"a probe broke off: {str(error) or type(error).__name__}") from error
         finally:
-            self.probes.ended(body, usage, started_at_ms)
+            self.probes.ended(endpoint, body, usage, started_at_ms)
         return document
 
     async def _holds(self, name: str, folder: Path) -> bool:
@@ -303,7 +304,7 @@ class VllmControl:
 
 async def _tokenize(http: httpx.AsyncClient, body: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        answer = await http.post("/tokenize", json=body)
+        answer = await http.post(path_of("tokenize"), json=body)
     except httpx.HTTPError as error:
         raise Unreachable(f"/tokenize broke off: {str(error) or type(error).__name__}") from error
     if 400 <= answer.status_code < 500:

@@ -18,7 +18,7 @@ from gateway.handoffs import Endpoint
 class Question(NamedTuple):
     """A short one that an engine answers with a count and the name of the model."""
 
-    path: str
+    endpoint: Endpoint
     body: Mapping[str, Any]
 
 
@@ -46,4 +46,4 @@ async def missing_endpoints(http: httpx.AsyncClient) -> frozenset[Endpoint]:
 def short_question(missing: Set[Endpoint]) -> Question:
     """What to ask an engine without these endpoints: of those that it has, the first here."""
     endpoint = next((one for one in _QUESTIONS if one not in missing), "completions")
-    return Question(INFERENCE_PATHS[endpoint].decode(), _QUESTIONS[endpoint])
+    return Question(endpoint, _QUESTIONS[endpoint])

@@ -15,3 +15,8 @@ INFERENCE_PATHS: Mapping[Endpoint, bytes] = {
     "score": b"/score",
     "rerank": b"/rerank",
 }
+
+
+def path_of(endpoint: Endpoint) -> str:
+    """Where an engine answers it."""
+    return INFERENCE_PATHS[endpoint].decode()

@@ -59,8 +59,17 @@ class _Standing:
 class Rounds:
     """The rounds of one term."""
 
-    def __init__(self, duties: Sequence[Duty], reconcile_interval_s: float, pause_s: Callable[[], float]) -> None:
-        """`pause_s`: how long until the next round, unless somebody wakes the leader."""
+    def __init__(
+        self,
+        duties: Sequence[Duty],
+        reconcile_interval_s: float,
+        pause_s: Callable[[], float],
+        on_failure: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`pause_s`: how long until the next round, unless somebody wakes the leader. `on_failure` is told the name of
+        a duty each time that it fails.
+        """
+        self._on_failure = on_failure
         self._duties = duties
         self._reconcile_interval_s = reconcile_interval_s
         self._pause_s = pause_s
@@ -105,6 +114,7 @@ class Rounds:
         except Exception as error:
             if standing.fault is None:
                 log.exception("the leader's duty %s failed, and is done again", duty.name)
+            self._on_failure(duty.name)
             standing.fault = f"{type(error).__name__}: {error}"
             standing.owed = this
             standing.not_before_s = time.monotonic() + standing.pause_s
