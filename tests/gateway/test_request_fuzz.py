@@ -15,6 +15,8 @@ from gateway.handoffs import Endpoint
 
 TOOL: dict[str, Any] = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 CALL: dict[str, Any] = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+USE: dict[str, Any] = {"type": "tool_use", "id": "t", "name": "f", "input": {"a": [1, {"b": None}]}}
+TEXT: dict[str, Any] = {"type": "text", "text": "Hi"}
 DEEP: dict[str, Any] = {"a": [[[[{"b": [[[[[[{}]]]]]]}]]]]}
 
 RICH: dict[Endpoint, dict[str, Any]] = {
@@ -97,6 +99,36 @@ RICH: dict[Endpoint, dict[str, Any]] = {
         "usage": {"include": True},
         "stop": ["a"],
     },
+    "messages": {
+        "model": "m",
+        "max_tokens": 2_000,
+        "system": [{"type": "text", "text": "Be kind.", "cache_control": {"type": "ephemeral"}}],
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "Hi"}]},
+            {"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm.", "signature": "s"}, USE]},
+            {
+                "role": "user",
+                "content": [{"type": "tool_result", "tool_use_id": "t", "content": [TEXT], "is_error": True}],
+            },
+            {"role": "system", "content": [TEXT]},
+            {"role": "user", "content": "Well?"},
+            {"role": "assistant", "content": "The"},
+        ],
+        "tools": [{"name": "f", "description": "d", "input_schema": {"type": "object"}, "strict": True}],
+        "tool_choice": {"type": "tool", "name": "f", "disable_parallel_tool_use": True},
+        "thinking": {"type": "enabled", "budget_tokens": 1_024},
+        "output_config": {"effort": "low", "format": {"type": "json_schema", "schema": {"type": "object"}}},
+        "stop_sequences": ["a", "b"],
+        "temperature": 0.5,
+        "top_k": 3,
+        "stream": True,
+        "metadata": {"user_id": "u", "conversation_id": "c"},
+        "context_management": {"edits": [{"type": "clear_thinking_20251015"}]},
+        "service_tier": "auto",
+    },
+}
+RICH["count_tokens"] = {
+    name: RICH["messages"][name] for name in ("model", "system", "messages", "tools", "tool_choice", "thinking")
 }
 STRANGE: list[Any] = [
     None, True, False, 0, 1, -1, 2, 2**31, 2**63, 2**64 - 1, -(2**63), 0.0, 1.5, 1e308, "", "a", "text", "function",
@@ -120,9 +152,15 @@ def _mutated(value: Any, chance: random.Random) -> Any:
 
 
 def test_the_unmutated_bodies_are_good() -> None:
+    choices = {"chat": 2, "completions": 4, "responses": 1, "messages": 1, "count_tokens": 1}
     for endpoint, body in RICH.items():
-        choices = DIALECTS[endpoint].parse(orjson.dumps(body), caps=Caps(), allow_unknown=False).choices
-        assert choices == {"chat": 2, "completions": 4, "responses": 1}[endpoint]
+        request = DIALECTS[endpoint].parse(orjson.dumps(body), caps=Caps(), allow_unknown=False)
+        assert request.choices == choices[endpoint]
+
+
+def _chat_accepts(body: dict[str, Any]) -> bool:
+    asked = {name: value for name, value in body.items() if name != "stream_interval"}
+    return bool(DIALECTS["chat"].parse(orjson.dumps({**asked, "model": "m"}), caps=Caps(), allow_unknown=False))
 
 
 @pytest.mark.parametrize("endpoint", RICH)
@@ -142,6 +180,8 @@ def test_no_mutation_of_a_good_body_raises_anything_but_an_api_error(endpoint: E
         assert not request.body.keys() & {"priority", "model", "metadata"}
         assert orjson.dumps(request.body)
         assert orjson.loads(b"{%b}" % request.echo) is not None
+        if endpoint == "messages":
+            assert _chat_accepts(request.body), "what is translated is as good as what is sent"
     assert len(messages) > 60
     assert 300 < accepted < 2_700
 
