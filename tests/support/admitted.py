@@ -71,7 +71,7 @@ def forward_to(
     **fields: Any,
 ) -> Forward:
     """The step of a checked body; `fields` are of its `InferenceRequest`."""
-    stream = bool(body.get("stream"))
+    stream = bool(body.get("stream")) and not fields.get("assembled")
     known = {"shows_usage": "never", "max_output_tokens": None, **fields}
     request = InferenceRequest(dialect=DIALECTS[endpoint], model="triage", stream=stream, body=body, **known)
     engine = EngineView(Engine("http://engine", "sha256:0", "cpu", 16), EngineStatus("up", None, None), {}, client)

@@ -17,7 +17,7 @@ BROKEN_OFF = re.compile(rb'"finish_reason":"(?:abort|error)"')
 """An answer ends so when its engine gave it up: it is paused, stopped or out of order, and the answer is none."""
 COMMENT = re.compile(rb"(?:\A|(?<=\n\n)):[^\n]*\n\n")
 """The engine's own sign of life, which is not a part of its answer."""
-STREAM_INTERVAL_TOKENS = 64
+STREAM_INTERVAL_TOKENS = 16
 """How many tokens make a chunk of a stream that is assembled here: so many are the most that are made for an answer
 whose client has gone and that nobody counts.
 """
