@@ -13,6 +13,8 @@ from loadtest.fidelity.folding import fold
 
 TIMEOUT_S = 300.0
 """For one answer: a real engine on two cores makes some tens of tokens a second."""
+PARTS_OF_PROMPT = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+"""Counts of a message of Anthropic's that together are its prompt; where a cache cuts it says nothing of the prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +38,16 @@ def ask(http: httpx.Client, target: Target, path: str, body: Mapping[str, Any], 
 
 def _read(kind: str, text: str) -> Any:
     if kind == "text/event-stream":
-        return fold(list(events_of(text)))
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+        answer: Any = fold(list(events_of(text)))
+    else:
+        try:
+            answer = json.loads(text)
+        except ValueError:
+            return text
+    if isinstance(answer, dict) and answer.get("type") == "message":
+        counts = answer["usage"]
+        answer["prompt_tokens"] = sum(counts.get(name) or 0 for name in PARTS_OF_PROMPT)
+    return answer
 
 
 def events_of(text: str) -> Iterator[dict[str, Any] | str]:

@@ -31,19 +31,23 @@ class Rule:
         )
 
 
-def _texts(engine: Any, gateway: Any) -> bool:
+def texts(engine: Any, gateway: Any) -> bool:
+    """Two texts, of which the gateway's is not empty."""
     return isinstance(engine, str) and isinstance(gateway, str) and bool(gateway)
 
 
-def _alike_ids(engine: Any, gateway: Any) -> bool:
-    return _texts(engine, gateway) and re.split(r"[-_]", engine)[0] == re.split(r"[-_]", gateway)[0]
+def alike_ids(engine: Any, gateway: Any) -> bool:
+    """Two ids that begin alike."""
+    return texts(engine, gateway) and re.split(r"[-_]", engine)[0] == re.split(r"[-_]", gateway)[0]
 
 
-def _integers(engine: Any, gateway: Any) -> bool:
+def integers(engine: Any, gateway: Any) -> bool:
+    """Two of them."""
     return type(engine) is int and type(gateway) is int
 
 
-def _hidden(engine: Any, gateway: Any) -> bool:
+def hidden(engine: Any, gateway: Any) -> bool:
+    """What only the engine says."""
     return engine is not ABSENT and gateway is ABSENT
 
 
@@ -51,14 +55,24 @@ def _null_hidden(engine: Any, gateway: Any) -> bool:
     return engine is None and gateway is ABSENT
 
 
+def left_out(engine: Any, gateway: Any) -> bool:
+    """What says nothing, and the gateway does not say."""
+    return not engine and engine is not ABSENT and gateway is ABSENT
+
+
+def added(engine: Any, gateway: Any) -> bool:
+    """What only the gateway says."""
+    return engine is ABSENT
+
+
 def _near(engine: Any, gateway: Any) -> bool:
     return isinstance(engine, float) and isinstance(gateway, float) and abs(engine - gateway) <= DIGITS
 
 
 GENERAL: Sequence[Rule] = (
-    Rule(r"answer\.id", "every answer has an id of its own; its kind is the same", _alike_ids),
-    Rule(r"answer\.created", "the engine's clock said so each time", _integers),
-    Rule(r"answer\.model", "the gateway names the version that answered, the engine what it calls it", _texts),
+    Rule(r"answer\.id", "every answer has an id of its own; its kind is the same", alike_ids),
+    Rule(r"answer\.created", "the engine's clock said so each time", integers),
+    Rule(r"answer\.model", "the gateway names the version that answered, the engine what it calls it", texts),
     Rule(
         r"answer\.(?:choices\[\d+\]\.(?:message\.|delta\.)?)?"
         r"(?:stop_reason|token_ids|reasoning|routed_experts|prompt_logprobs|prompt_token_ids|prompt_text|token_strs"
@@ -74,14 +88,14 @@ GENERAL: Sequence[Rule] = (
     Rule(
         r"answer\.usage\.prompt_tokens_details\.(?:created_cache_tokens|multimodal_tokens)",
         "how an engine fills its cache is the operator's affair",
-        _hidden,
+        hidden,
     ),
     Rule(
         r"answer\.usage\.prompt_tokens_details\.cached_tokens",
         "a tenant's cache is its own: what others asked before does not shorten its prompt",
-        _integers,
+        integers,
     ),
-    Rule(r"answer\.choices\[\d+\]\.(?:message|delta)\.tool_calls\[\d+\]\.id", "drawn anew for each call", _texts),
+    Rule(r"answer\.choices\[\d+\]\.(?:message|delta)\.tool_calls\[\d+\]\.id", "drawn anew for each call", texts),
     Rule(
         r"answer\.choices\[\d+\]\.(?:logprobs\..*|prompt_logprobs\[\d+\]\..*)",
         f"log-probabilities agree to {DIGITS}: what shares a batch changes the last digits",

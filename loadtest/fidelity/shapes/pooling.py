@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from loadtest.fidelity.differences import ABSENT
-from loadtest.fidelity.rules import Rule, served
+from loadtest.fidelity.rules import Rule, left_out, served
 from loadtest.fidelity.shapes.shape import Shape
 
 TEXTS = ["A red flag", "Où est mon colis ? 🙂", "A blue one"]
@@ -14,7 +13,7 @@ IDS = [11, 7, 13, 5]
 PROMPTS_ONLY = Rule(
     r"answer\.usage\.(?:completion_tokens|completion_tokens_details|prompt_tokens_details)",
     "nothing is written: OpenAI's usage of embeddings has no count of it, and vLLM's says 0 or null",
-    lambda engine, gateway: not engine and gateway is ABSENT,
+    left_out,
 )
 PATHS = {"embeddings": "/v1/embeddings", "score": "/v1/score", "rerank": "/v1/rerank"}
 
