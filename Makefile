@@ -21,7 +21,7 @@ live = began=$$(date +%s); $(2) & child=$$!; trap "kill $$child" INT TERM; \
   done; wait $$child && printf '\rsetup     %s: %s s    \n' "$(1)" $$(( $$(date +%s) - began ));
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-again test-fast check format docs loadtest live-fleet bars chaos swap-bench affinity-bench scale-bench crash-bench admission-bench accounting-bench budget-bench reconcile-bench live-reconcile live-pooling fidelity samples lock clean
+.PHONY: help setup up test test-again test-fast check format docs loadtest live-fleet bars chaos swap-bench affinity-bench scale-bench crash-bench responses-bench admission-bench accounting-bench budget-bench reconcile-bench live-reconcile live-pooling fidelity samples lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -112,6 +112,9 @@ crash-bench: setup ## kill -9 of gateways at 50 random moments under streams: wh
 
 live-pooling: setup ## The contract of engines that pool, and a gateway in front of one, on a real vLLM (about 2 minutes)
 	@SWITCHYARD_TEST_LIVE_POOLING=1 $(PYTEST) tests/live/test_live_pooling.py
+
+responses-bench: setup ## kill -9 between turns of stored conversations: turns lost; another tenant's attempts on ids
+	@$(BIN)/python -m tests.bars responses_state
 
 live-fleet: setup ## Two real engines, one killed and restarted under traffic (about 8 minutes on 2 cores)
 	@$(BIN)/python -m tests.bars live_fleet

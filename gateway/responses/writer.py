@@ -1,7 +1,7 @@
-"""Stores answers in groups: whoever comes while one transaction is under way is in the next one.
+"""Stores answers in groups: whoever comes while one transaction is under way, or soon after it, is in the next one.
 
-A group costs one transaction, in one thread. A database that lets nobody write costs those who have something to store
-their answer, after a while, and nobody else anything.
+A group costs one transaction, in one thread, which is most of what an answer alone would cost. A database that lets
+nobody write costs those who have something to store their answer, after a while, and nobody else anything.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ UNSTORED = Complaint(log)
 MOST_IN_A_GROUP = 128
 MOST_WAITING = 4_096
 MOST_WAITING_BYTES = 256 * 1024 * 1024
+GROUP_S = 0.05
+"""From the end of one transaction to the next, at least: an answer that comes alone is stored at once."""
 PATIENCE_S = 10.0
 """How long a request waits for its answer to be stored."""
 RETRY_AFTER_S = 5
@@ -60,6 +62,8 @@ class Writer:
         self._waiting_bytes = 0
         self._writes_since_s: float | None = None
         """`time.monotonic()` when the thread began what it does now."""
+        self._wrote_s = 0.0
+        """Likewise, when it had last ended something."""
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="responses", daemon=True)
         self._thread.start()
@@ -91,14 +95,14 @@ class Writer:
         if self._waiting >= MOST_WAITING or self._waiting_bytes + size > MOST_WAITING_BYTES:
             raise _not_stored()
         stored = self._put(order, size)
+        patience = self._loop.call_later(self._patience_s, _give_up, stored)  # a third of what a timeout costs
         try:
-            async with asyncio.timeout(self._patience_s):
-                return await stored
-        except TimeoutError as error:
-            raise _not_stored() from error
+            return await stored
         except SQLAlchemyError as error:
             UNSTORED.report("answers cannot be stored", error)
             raise _not_stored() from error
+        finally:
+            patience.cancel()
 
     def _put(self, order: Order, size: int) -> asyncio.Future[Any]:
         stored: asyncio.Future[Any] = self._loop.create_future()
@@ -126,7 +130,7 @@ class Writer:
             group, goes_on = self._next_group()
             self._writes_since_s = time.monotonic()
             ended = self._written([one for one in group if not one.stored.done()])
-            self._writes_since_s = None
+            self._writes_since_s, self._wrote_s = None, time.monotonic()
             given_up = [_Ended(one, None, None) for one in group if one not in {done.waiting for done in ended}]
             try:
                 self._loop.call_soon_threadsafe(self._tell, [*ended, *given_up])
@@ -138,6 +142,8 @@ class Writer:
         group: list[_Waiting] = []
         try:
             one = self._queue.get()
+            if (early_s := self._wrote_s + GROUP_S - time.monotonic()) > 0:
+                time.sleep(early_s)
             while one is not None:
                 group.append(one)
                 if len(group) >= MOST_IN_A_GROUP:
@@ -168,6 +174,11 @@ def _fate(one: _Waiting, work: Callable[[], Any]) -> _Ended:
         return _Ended(one, work(), None)
     except Exception as error:
         return _Ended(one, None, error)
+
+
+def _give_up(stored: asyncio.Future[Any]) -> None:
+    if not stored.done():
+        stored.set_exception(_not_stored())
 
 
 def _not_stored() -> NotStored:

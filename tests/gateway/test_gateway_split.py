@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
 from openai import OpenAI
+from openai.types.responses import Response
 
 from gateway.explain import explain
 from gateway.splits.assignment import BUCKETS, bucket_of, choose, hash_of
@@ -150,6 +152,53 @@ def test_the_arm_how_likely_it_was_and_the_unit_with_where_it_came_from_are_in_t
     row = halves.house.usage_of(not_split.headers["x-request-id"])[0]
     assert (row["split_id"], row["arm"], row["unit_source"], row["propensity"], row["unit_hash"]) == (None,) * 5
     assert "x-switchyard-arm" not in not_split.headers
+
+
+def test_a_stored_conversation_stays_on_the_arm_of_its_first_turn(halves: Stack) -> None:
+    key = halves.house.keys["acme"]
+    with OpenAI(base_url=f"{halves.url}/v1", api_key=key, max_retries=0) as client:
+
+        def turn(text: str, unit: str | None = None, **fields: Any) -> Response:
+            headers = {} if unit is None else {"X-Switchyard-Unit": unit}
+            answer: Response = client.responses.create(
+                model="acme/triage", input=text, max_output_tokens=16, extra_headers=headers, **fields
+            )
+            return answer
+
+        arms = []
+        for number in range(10):
+            made = client.conversations.create()
+            chained, within = turn(f"Hello {number}"), turn(f"Hello {number}", conversation=made.id)
+            arms.append(chained.model)
+            for text in ("And now?", "Bye"):
+                again = turn(text, previous_response_id=chained.id)
+                assert again.model == chained.model
+                assert turn(text, conversation=made.id).model == within.model
+                chained = again
+        assert set(arms) == {"acme/triage@1.0", "acme/triage@1.1"}
+        (row,) = halves.house.usage_of(chained.id.removeprefix("resp_"))
+        assert row["unit_source"] == "stored"
+        moved = next(unit for unit in UNITS if arm_of(halves, unit) != chained.model)
+        by_header = turn("Elsewhere", moved, previous_response_id=chained.id)
+        assert by_header.model != chained.model
+        assert turn("And there", previous_response_id=by_header.id).model == by_header.model
+
+
+def test_a_stored_conversation_that_began_before_its_split_stays_together(halves: Stack) -> None:
+    halves.house.end_split("acme/triage")
+    key = halves.house.keys["acme"]
+    with OpenAI(base_url=f"{halves.url}/v1", api_key=key, max_retries=0) as client:
+        roots = [client.responses.create(model="acme/triage", input="Hello", max_output_tokens=16) for _ in range(12)]
+        halves.house.split("acme/triage", {"1.0": 5_000, "1.1": 5_000})
+        arms: dict[str, set[str]] = {}
+        for root in roots:
+            for text in ("And now?", "Bye"):
+                answer = client.responses.create(
+                    model="acme/triage", input=text, max_output_tokens=16, previous_response_id=root.id
+                )
+                arms.setdefault(root.id, set()).add(answer.model)
+    assert all(len(models) == 1 for models in arms.values())
+    assert len(set.union(*arms.values())) == 2
 
 
 def test_a_version_named_directly_is_never_split(halves: Stack) -> None:

@@ -9,9 +9,11 @@ import pytest
 from openai import OpenAI
 from openai.types.responses import Response
 
-from tests.support.stack import Stack
+from tests.support.stack import Stack, locked
+from tests.support.waiting import wait_until
 
 ASKED = "My parcel is late."
+KEPT = {"model": "triage", "input": ASKED}
 
 
 def ask(client: OpenAI, text: str = ASKED, **fields: Any) -> Response:
@@ -242,6 +244,29 @@ def test_what_is_recalled_counts_for_the_bound_of_a_conversation(client: OpenAI)
     with pytest.raises(openai.BadRequestError) as refused:
         ask(client, conversation=made.id)
     assert refused.value.code == "conversation_too_long"
+
+
+def test_a_database_that_lets_nobody_write_fails_those_who_have_something_to_store_and_nobody_else(
+    client: OpenAI, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert stack.gateway.house is not None
+    before = ask(client)
+    monkeypatch.setattr(stack.gateway.house.archive.writer, "_patience_s", 0.3)
+    with locked(stack.house):
+        refused = stack.post("/v1/responses", {"model": "triage", "input": ASKED})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "store_unavailable")
+        assert int(refused.headers["retry-after"]) > 0
+        assert stack.post("/v1/responses", {"model": "triage", "input": ASKED, "store": False}).status_code == 200
+        assert stack.chat("triage").status_code == 200
+        assert client.responses.retrieve(before.id).id == before.id
+        asked = stack.asked()
+        again = stack.post("/v1/responses", {"model": "triage", "input": ASKED})
+        assert (again.status_code, stack.asked()) == (503, asked), "an engine worked for what cannot be stored"
+        with client.responses.create(model="triage", input=ASKED, store=False, stream=True) as stream:
+            assert list(stream)[-1].type == "response.completed"
+    (row,) = stack.house.usage_of(refused.headers["x-request-id"])
+    assert row["outcome"] == "not_stored"
+    wait_until("the database to be written to", lambda: stack.post("/v1/responses", KEPT).status_code == 200)
 
 
 def test_a_call_of_a_function_goes_on_with_its_output(client: OpenAI) -> None:

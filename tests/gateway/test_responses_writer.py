@@ -1,0 +1,119 @@
+"""Answers are stored in groups: together when they come together, each for itself when one of them cannot be."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from gateway.errors import NotStored
+from gateway.responses.writer import Writer
+from registry.errors import InvalidInput
+from registry.responses.turns import Turn
+from tests.registry.test_responses import turn
+from tests.support.waiting import wait_until_async
+
+
+class Books:
+    """What is stored, and what may be in the way of it."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[str]] = []
+        self.open = threading.Event()
+        self.open.set()
+        self.fault: Callable[[Sequence[Turn]], Exception | None] = lambda _: None
+
+    def save(self, turns: Sequence[Turn]) -> None:
+        assert self.open.wait(10)
+        if (fault := self.fault(turns)) is not None:
+            raise fault
+        self.groups.append([one.id for one in turns])
+
+
+@pytest.fixture
+def books() -> Books:
+    return Books()
+
+
+@pytest.fixture
+async def writer(books: Books) -> AsyncIterator[Writer]:
+    writer = Writer(books.save, patience_s=5)
+    yield writer
+    books.open.set()
+    await writer.close()
+
+
+async def test_what_comes_while_one_transaction_is_under_way_is_in_the_next_one(writer: Writer, books: Books) -> None:
+    books.open.clear()
+    first = asyncio.create_task(writer.store(turn("resp_0")))
+    await wait_until_async("the thread to begin", lambda: writer._writes_since_s is not None)
+    others = [asyncio.create_task(writer.store(turn(f"resp_{number}"))) for number in range(1, 20)]
+    await asyncio.sleep(0)
+    books.open.set()
+    await asyncio.gather(first, *others)
+    assert books.groups == [["resp_0"], [f"resp_{number}" for number in range(1, 20)]]
+
+
+async def test_a_turn_that_the_database_refuses_takes_no_other_with_it(writer: Writer, books: Books) -> None:
+    refused: dict[str, Exception] = {
+        "resp_1": IntegrityError("INSERT", {}, Exception("no such tenant")),
+        "resp_3": InvalidInput("items are too many", param="items"),
+    }
+    books.fault = lambda turns: next((refused[one.id] for one in turns if one.id in refused), None)
+    ended = await asyncio.gather(*(writer.store(turn(f"resp_{number}")) for number in range(5)), return_exceptions=True)
+    assert [type(one) for one in ended] == [type(None), NotStored, type(None), InvalidInput, type(None)]
+    assert sorted(id_ for group in books.groups for id_ in group) == ["resp_0", "resp_2", "resp_4"]
+
+
+async def test_a_database_that_is_away_is_told_to_each_and_the_next_turn_is_stored(
+    writer: Writer, books: Books
+) -> None:
+    books.fault = lambda _: OperationalError("BEGIN", {}, Exception("database is locked"))
+    for one in await asyncio.gather(*(writer.store(turn(str(n))) for n in range(3)), return_exceptions=True):
+        assert isinstance(one, NotStored)
+        assert (one.code, one.status, one.retry_after_s) == ("store_unavailable", 503, 5)
+    books.fault = lambda _: None
+    await writer.store(turn("resp_1"))
+    assert books.groups == [["resp_1"]]
+
+
+async def test_nobody_waits_for_ever_and_what_nobody_waits_for_is_not_stored(books: Books) -> None:
+    writer = Writer(books.save, patience_s=0.05)
+    books.open.clear()
+    ended = await asyncio.gather(*(writer.store(turn(f"resp_{n}")) for n in range(3)), return_exceptions=True)
+    assert all(isinstance(one, NotStored) for one in ended)
+    with pytest.raises(NotStored):
+        writer.look()
+    books.open.set()
+    await wait_until_async("the thread to end", lambda: writer._writes_since_s is None)
+    writer.look()
+    await writer.store(turn("resp_9"))
+    assert books.groups[-1] == ["resp_9"]
+    await writer.close()
+
+
+async def test_what_waits_is_bounded(writer: Writer, books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.responses.writer.MOST_WAITING", 2)
+    books.open.clear()
+    waiting = [asyncio.create_task(writer.store(turn(f"resp_{number}"))) for number in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(NotStored):
+        await writer.store(turn("resp_2"))
+    books.open.set()
+    await asyncio.gather(*waiting)
+
+
+async def test_what_is_left_to_it_is_done_before_it_closes(books: Books) -> None:
+    writer = Writer(books.save)
+    done: list[Any] = []
+    for number in range(3):
+        writer.leave(lambda number=number: done.append(number))  # type: ignore[misc]
+    writer.leave(lambda: 1 / 0)
+    assert await writer.do(lambda: "its value") == "its value"
+    writer.leave(lambda: done.append("last"))
+    await writer.close()
+    assert done == [0, 1, 2, "last"]
