@@ -13,3 +13,12 @@ from tests.support.tiny_base import write_tiny_base
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A base of the module's own, which its tests may add files to."""
     return write_tiny_base(tmp_path_factory.mktemp("bases") / "tiny-llama")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A model of some thousand weights is trained by one thread: others would only wait for it, busily."""
+    if item.get_closest_marker("training") is not None:
+        import torch
+
+        torch.set_num_threads(1)
