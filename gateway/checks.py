@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import importlib.metadata
 import platform
@@ -17,9 +18,10 @@ import httpx
 
 from gateway.engines.address import EngineAddress, shown_url
 from gateway.engines.engine import Platform
+from gateway.engines.faults import EngineFault
 from gateway.engines.vllm.glance import glance
 from gateway.engines.vllm.quirks import Defect
-from gateway.engines.vllm.started import Started
+from gateway.engines.vllm.started import Started, started
 
 GIB = 1024**3
 CPU_ENGINE_BYTES = 3 * GIB
@@ -169,28 +171,49 @@ def check_engine(url: str, platform_name: Platform, if_silent: str) -> Check:
     return Check(name, quirks.refused is None, f"vLLM {seen.version}{cure}", quirks.refused or "", quirks.defects)
 
 
-def check_started(url: str, started: Started, longest: int | None) -> Check:
+async def check_flags(engines: Sequence[tuple[str, str | None, str | None]]) -> list[Check]:
+    """What engines that answer were started with, given as URL, base and key; those of one base should have the same
+    context.
+    """
+    answers = await asyncio.gather(*(started(url, key) for url, _, key in engines), return_exceptions=True)
+    longest: dict[tuple[str | None, bool], int] = {}
+    for (_, base, _), answer in zip(engines, answers, strict=True):
+        if isinstance(answer, Started):
+            of = (base, answer.generates)
+            longest[of] = max(longest.get(of, 0), answer.max_model_len or 0)
+    found = []
+    for (url, base, _), answer in zip(engines, answers, strict=True):
+        if isinstance(answer, Started):
+            found.append(check_started(url, answer, longest[base, answer.generates] or None))
+        elif isinstance(answer, EngineFault):
+            found.append(Check(f"flags of {url}", False, f"not known: {answer}", "look at its log"))
+        else:
+            raise answer
+    return found
+
+
+def check_started(url: str, seen: Started, longest: int | None) -> Check:
     """Was an engine started with the flags that the gateway's work needs? `longest` is the longest context of an engine
     of the same base.
     """
     missing = [
-        (started.max_loras is None, "--enable-lora, or it can load no adapter"),
-        (not started.counts_cached, "--enable-prompt-tokens-details, or cached tokens are paid for as others"),
-        (not started.echoes_ids, "--enable-request-id-headers, by which its log and ours have one id for a request"),
-        (started.shows_fingerprint, "--fingerprint-mode none, or answers show how it is set up"),
+        (seen.max_loras is None, "--enable-lora, or it can load no adapter"),
+        (not seen.counts_cached, "--enable-prompt-tokens-details, or cached tokens are paid for as others"),
+        (not seen.echoes_ids, "--enable-request-id-headers, by which its log and ours have one id for a request"),
+        (seen.shows_fingerprint, "--fingerprint-mode none, or answers show how it is set up"),
         (
-            None not in (started.max_model_len, longest) and started.max_model_len != longest,
+            None not in (seen.max_model_len, longest) and seen.max_model_len != longest,
             f"--max-model-len {longest} as its neighbour, or what fits there does not fit here",
         ),
     ]
     to_add = [flag for is_missing, flag in missing if is_missing]
-    kind = "generates" if started.generates else "pools"
-    found = [f"{kind}, {started.max_model_len or '?'} tokens", f"{started.max_loras or 0} adapters at once"]
-    if started.generates:
-        tools, thoughts = ("tool_calls" in started.lacks, "reasoning" in started.lacks)
+    kind = "generates" if seen.generates else "pools"
+    found = [f"{kind}, {seen.max_model_len or '?'} tokens", f"{seen.max_loras or 0} adapters at once"]
+    if seen.generates:
+        tools, thoughts = ("tool_calls" in seen.lacks, "reasoning" in seen.lacks)
         found.append("no tools (`switchyard base tool-parser` names the flags)" if tools else "tools")
         found.append("no reasoning parser" if thoughts else "reasoning")
-    return Check(f"flags of {url}", not to_add, ", ".join(found), f"add {'; '.join(to_add)}")
+    return Check(f"flags of {url}", not to_add, ", ".join(found), f"add {'; '.join(to_add)}" if to_add else "")
 
 
 def check_gateway_or_port(url: str, host: str, port: int) -> Check:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from gateway import checks
@@ -16,7 +16,6 @@ from gateway.engines.isolation import BASE, CannotTest, Folders, Isolation, exam
 from gateway.engines.kind import EngineControl
 from gateway.engines.kinds import kind_of
 from gateway.engines.renderings import rendering_difference
-from gateway.engines.vllm.started import Started, started
 from gateway.fleet.sources import declared_fleet
 from gateway.serving.running import RunningUp, gateway_of, running_up
 from gateway.settings import EngineSettings, GatewaySettings, engine_key_in
@@ -44,7 +43,9 @@ def examine_installation(*, isolation: bool) -> list[Check]:
         for one in declared
     ]
     answering = [one for one, check in zip(declared, engines, strict=True) if check.ok]
-    flags = asyncio.run(_flags(answering, settings))
+    flags = asyncio.run(
+        checks.check_flags([(one.url, one.base, one.api_key or settings.engine_api_key) for one in answering])
+    )
     gateway = checks.check_gateway_or_port(_gateway_url(settings), settings.host, settings.port)
     found = [checks.check_python(), *_for_engines(settings, up, own=own), *engines, *flags, gateway]
     if up is None and not own and not any(check.ok for check in engines):
@@ -53,26 +54,6 @@ def examine_installation(*, isolation: bool) -> list[Check]:
         found.append(Check("isolation", False, "not tested: no engine answers", "see the engines above"))
     elif isolation:
         found += check_isolation({one.url for one in answering}, settings)
-    return found
-
-
-async def _flags(engines: Sequence[EngineSettings], settings: GatewaySettings) -> list[Check]:
-    """What engines that answer were started with; those of one base and kind should have the same context."""
-    asked = [started(one.url, one.api_key or settings.engine_api_key) for one in engines]
-    answers = await asyncio.gather(*asked, return_exceptions=True)
-    longest: dict[tuple[str | None, bool], int] = {}
-    for one, answer in zip(engines, answers, strict=True):
-        if isinstance(answer, Started):
-            key = (one.base, answer.generates)
-            longest[key] = max(longest.get(key, 0), answer.max_model_len or 0)
-    found = []
-    for one, answer in zip(engines, answers, strict=True):
-        if isinstance(answer, Started):
-            found.append(checks.check_started(one.url, answer, longest[one.base, answer.generates] or None))
-        elif isinstance(answer, EngineFault):
-            found.append(Check(f"flags of {one.url}", False, f"not known: {answer}", "look at its log"))
-        else:
-            raise answer
     return found
 
 

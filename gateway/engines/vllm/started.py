@@ -11,6 +11,7 @@ import httpx
 from gateway.engines.faults import EngineFault, Unintelligible, Unreachable
 from gateway.engines.vllm.abilities import lacks
 from gateway.engines.vllm.endpoints import missing_endpoints, short_question
+from gateway.engines.vllm.paths import path_of
 from gateway.handoffs import Ability
 
 TIMEOUT_S = 30.0
@@ -52,8 +53,8 @@ async def _started(http: httpx.AsyncClient) -> Started:
     base: dict[str, Any] | None = next((card for card in cards if card["parent"] is None), None)
     if base is None:
         raise Unintelligible("it lists no base model")
-    path, question = short_question(missing)
-    answer = await _good(http.post(path, json={"model": base["id"], **question}))
+    endpoint, question = short_question(missing)
+    answer = await _good(http.post(path_of(endpoint), json={"model": base["id"], **question}))
     document = answer.json()
     generates = "completions" not in missing
     found = MAX_LORAS.search((await _good(http.get("/metrics"))).text)  # it is there when something has run
