@@ -284,7 +284,8 @@ def _house(
 
 def _archive(settings: GatewaySettings, registry: Registry, worker_id: str) -> Archive:
     responses = registry.responses
-    runs = Runs(worker_id, settings.max_in_flight // 2, settings.max_in_flight_per_tenant // 2, responses.going_on)
+    most, most_of_tenant = (max(1, n // 2) for n in (settings.max_in_flight, settings.max_in_flight_per_tenant))
+    runs = Runs(worker_id, most, most_of_tenant, responses.going_on)
     return Archive(responses, registry.conversations, Lookups(), Writer(responses.save), runs, settings.response_days)
 
 

@@ -18,7 +18,9 @@ from registry.tenants.rows import Tenant
 from registry.tenants.store import require_tenant
 
 BATCH = 200
-"""Responses or conversations that one transaction deletes or writes anew: it holds up others for milliseconds."""
+"""Responses that one transaction deletes or writes anew: it holds up others for milliseconds."""
+CONVERSATIONS = 10
+"""Likewise, each with all of its items."""
 _RESPONSE, _CONVERSATION, _ITEM = StoredResponse, Conversation, ConversationItem
 
 
@@ -62,8 +64,11 @@ class Retention:
 
     def _delete_before(self, tenant: str, before_ms: int | None) -> Iterator[int]:
         """By batches, of each how many went."""
-        for row, at in ((_RESPONSE, _RESPONSE.created_at_ms), (_CONVERSATION, _CONVERSATION.used_at_ms)):
-            old = select(row.id).where(row.tenant == tenant).order_by(at).limit(BATCH)
+        for row, at, most in (
+            (_RESPONSE, _RESPONSE.created_at_ms, BATCH),
+            (_CONVERSATION, _CONVERSATION.used_at_ms, CONVERSATIONS),
+        ):
+            old = select(row.id).where(row.tenant == tenant).order_by(at).limit(most)
             if before_ms is not None:
                 old = old.where(at < before_ms)
             while True:
@@ -74,7 +79,7 @@ class Retention:
                 with self._db.write() as session:
                     session.execute(delete(row).where(row.tenant == tenant, row.id.in_(ids)))
                 yield len(ids)
-                if len(ids) < BATCH:
+                if len(ids) < most:
                     break
 
     def reseal(self) -> int:
