@@ -78,3 +78,32 @@ def test_what_comes_before_a_failure_is_read_and_the_failure_is_returned() -> No
 def test_what_cannot_be_understood_is_the_engines_fault(block: bytes) -> None:
     with pytest.raises(EngineBroke):
         ChatStream(EngineCount()).deltas(block)
+
+
+def test_a_document_says_all_at_once() -> None:
+    count = EngineCount()
+    stream = ChatStream(count)
+    calls = [{"id": f"call-{n}", "type": "function", "function": {"name": "f", "arguments": "{}"}} for n in (1, 2)]
+    message = {"role": "assistant", "content": "Hi", "reasoning": "Hm.", "tool_calls": calls}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+    usage = {"prompt_tokens": 9, "completion_tokens": 4}
+    whole = (CallDelta(0, "call-1", "f", "{}"), CallDelta(1, "call-2", "f", "{}"))
+    assert stream.whole(orjson.dumps({"choices": [choice], "usage": usage})) == [
+        Delta(0, "Hi", "Hm.", whole, [], "tool_calls", None)
+    ]
+    assert stream.complete
+    assert (count.prompt_tokens, count.completion_tokens, count.source) == (9, 4, "engine")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"{",
+        b"[]",
+        b'{"choices":[{"index":0,"message":{"content":"a"},"finish_reason":"stop"}]}',
+        b'{"choices":[{"index":0,"message":{},"finish_reason":"abort"}],"usage":{"prompt_tokens":1,"completion_tokens":0}}',
+    ],
+)
+def test_a_document_that_is_none_is_the_engines_fault(data: bytes) -> None:
+    with pytest.raises(EngineBroke):
+        ChatStream(EngineCount()).whole(data)

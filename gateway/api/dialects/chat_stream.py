@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from gateway.api.dialects.engine_events import EngineChunks
+import orjson
+
+from gateway.api.dialects.engine_events import BROKEN_OFF, EngineChunks
 from gateway.handoffs import EngineBroke, EngineCount
 
 
@@ -50,25 +52,38 @@ class ChatStream(EngineChunks):
         """
         chunks, failure = self.read(block)
         try:
-            return [_delta(choice) for chunk in chunks for choice in chunk["choices"]], failure
+            return [_delta(choice, choice["delta"]) for chunk in chunks for choice in chunk["choices"]], failure
         except (KeyError, TypeError, AttributeError) as error:
             raise EngineBroke("the engine's events cannot be understood") from error
 
+    def whole(self, data: bytes) -> list[Delta]:
+        """What an engine's document says, which is all of it at once. Raises `EngineBroke`."""
+        if BROKEN_OFF.search(data):
+            raise EngineBroke("the engine gave its answer up")
+        try:
+            document = orjson.loads(data)
+            deltas = [_delta(choice, choice["message"]) for choice in document["choices"]]
+            self._count.final(document["usage"])
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise EngineBroke("the engine's answer cannot be understood") from error
+        self.usage, self.complete = document["usage"], True
+        return deltas
 
-def _delta(choice: dict[str, Any]) -> Delta:
-    said = choice["delta"]
+
+def _delta(choice: dict[str, Any], said: dict[str, Any]) -> Delta:
     calls, scores = said.get("tool_calls"), choice.get("logprobs")
     return Delta(
         choice["index"],
         said.get("content") or "",
         said.get("reasoning") or said.get("reasoning_content") or "",
-        tuple(_call(one) for one in calls) if calls else (),
+        tuple(_call(one, number) for number, one in enumerate(calls)) if calls else (),
         scores["content"] or [] if scores else [],
         choice.get("finish_reason"),
         choice.get("stop_reason"),
     )
 
 
-def _call(said: dict[str, Any]) -> CallDelta:
+def _call(said: dict[str, Any], number: int) -> CallDelta:
+    """Those of a document are in order and have no number."""
     function = said.get("function") or {}
-    return CallDelta(said["index"], said.get("id"), function.get("name"), function.get("arguments") or "")
+    return CallDelta(said.get("index", number), said.get("id"), function.get("name"), function.get("arguments") or "")

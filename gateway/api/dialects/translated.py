@@ -1,8 +1,9 @@
 """What dialects have in common that engines are not asked in: each request is put to an engine as a chat.
 
 Chat is what every engine that generates can do, its streams have a running count of tokens, and all that is checked,
-held, counted and split of chats holds for these dialects too. The engine is always asked for a stream; what the client
-gets in one piece is assembled here.
+held, counted and split of chats holds for these dialects too. The engine is asked for a stream, and what the client
+gets in one piece is assembled here; but where there are tools, an answer in one piece is asked for as one, as of chats:
+many of vLLM's parsers read other calls in a stream.
 """
 
 from __future__ import annotations
@@ -75,13 +76,15 @@ class Translated(Dialect):
     def request(
         self, model: str, given: Mapping[str, Any], body: dict[str, Any], body_bytes: int, caps: Caps
     ) -> InferenceRequest:
-        """As a chat, streamed in any case. What holds between the fields of a chat holds here too."""
+        """As a chat. What holds between the fields of a chat holds here too."""
         chat = self.chat(given, body)
         stream = bool(given.get("stream"))
         self._hold_together({**chat, "stream": stream}, caps)
         settle(chat)
-        chat |= COUNTED_STREAM
-        if not stream:
+        assembled = not stream and "tools" not in chat
+        if stream or assembled:
+            chat |= COUNTED_STREAM
+        if assembled:
             chat["stream_interval"] = STREAM_INTERVAL_TOKENS
         return InferenceRequest(
             self,
@@ -95,7 +98,7 @@ class Translated(Dialect):
             needs=needs_of(chat) - self.wishes.keys(),
             body_bytes=body_bytes,
             shows_cost=bool((given.get("usage") or {}).get("include")),
-            assembled=not stream,
+            assembled=assembled,
             echo=self.echo(given),
             keeping=self.keeping(given),
         )

@@ -53,20 +53,24 @@ class MessageReader:
         return self._stream.complete
 
     def document(self, data: bytes) -> bytes:
-        """Engines are asked for streams only."""
-        raise EngineBroke("the engine's answer is no stream")
+        """Nothing yet: what it says is in the rest. Raises `EngineBroke`."""
+        self._take(self._stream.whole(data))
+        return b""
 
     def events(self, block: bytes) -> tuple[bytes, bytes | None]:
         """What the engine says now, in whole blocks or parts of them. Raises `EngineBroke`."""
         deltas, failure = self._stream.deltas(block)
         sink = self._sink
+        self._take(deltas)
+        return sink.taken() if isinstance(sink, Events) else b"", failure
+
+    def _take(self, deltas: list[Delta]) -> None:
         if deltas and not self._started:
             self._start()
         for delta in deltas:
             self._blocks.take(delta)
             if delta.finish_reason is not None:
                 self._ended = delta
-        return sink.taken() if isinstance(sink, Events) else b"", failure
 
     def rest(self) -> bytes:
         """Why it ended and what it used; of a document all."""

@@ -39,7 +39,7 @@ class ResponseReader(ChatStream):
         self._request_id = admitted.call.request_id
         self._document = Document(admitted)
         self._events = Events()
-        self._whole_only = admitted.request.assembled
+        self._whole_only = not admitted.request.stream
         """Whether the client is told nothing before the end."""
         self._begun = False
         """Whether it was told that there is a response."""
@@ -52,8 +52,10 @@ class ResponseReader(ChatStream):
         self._whole: Answered | None = None
 
     def document(self, data: bytes) -> bytes:
-        """Raises `EngineBroke`: engines are asked for streams alone."""
-        raise EngineBroke("the engine answers in one piece, and not with a stream")
+        """Nothing yet: what it says is in the rest. Raises `EngineBroke`."""
+        for delta in self.whole(data):
+            self._take(delta, [])
+        return b""
 
     def events(self, block: bytes) -> tuple[bytes, bytes | None]:
         """What a block of the chat's events says, up to one that says that the engine failed. Raises `EngineBroke`."""
