@@ -47,6 +47,7 @@ class PostgresServer:
         self._whom = whom
         self._process: subprocess.Popen[bytes] | None = None
         self._made = 0
+        self._has_template = False
 
     def start(self) -> None:
         """Return when it answers; a folder that is new is made a server's first."""
@@ -96,7 +97,8 @@ class PostgresServer:
 
     def new_database(self) -> str:
         """The URL of a fresh database with the newest schema."""
-        if not self._made:
+        if not self._has_template:
+            self._has_template = True
             self.run(f"CREATE DATABASE {TEMPLATE}")
             database = Database(self.url(TEMPLATE))
             database.migrate()
