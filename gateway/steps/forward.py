@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from gateway.api.dialects.engine_events import EVENT_END
 from gateway.engines.connection import EngineTimeout, Exchange
 from gateway.engines.kind import Asked
 from gateway.engines.kinds import kind_of
@@ -20,7 +21,6 @@ from gateway.errors import ApiError
 from gateway.fleet.view import EngineView
 from gateway.handoffs import Admitted, EngineBroke, EngineCount, InferenceRequest
 
-EVENT_END = b"\n\n"
 END_BYTES = 2_000
 """Of a document of which only the ends are looked at: what stands in one of them is shorter."""
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from gateway.api.dialects.engine_events import BROKEN_OFF, EngineChunks
-from gateway.handoffs import EngineBroke, EngineCount
+from gateway.handoffs import EngineBroke
 
 
 class CallDelta(NamedTuple):
@@ -41,9 +41,6 @@ class ChatStream(EngineChunks):
     """Reads the stream of a chat."""
 
     __slots__ = ()
-
-    def __init__(self, count: EngineCount) -> None:
-        super().__init__(count)
 
     def deltas(self, block: bytes) -> tuple[list[Delta], bytes | None]:
         """What a block of whole events adds; and the event that says that the engine failed, if there is one.

@@ -12,6 +12,7 @@ from gateway.handoffs import EngineBroke, EngineCount
 EVENT_END = b"\n\n"
 DATA = b"data: "
 DONE = b"data: [DONE]\n\n"
+_DONE = DONE.removesuffix(EVENT_END)
 FAILED = b'data: {"error"'
 BROKEN_OFF = re.compile(rb'"finish_reason":"(?:abort|error)"')
 """An answer ends so when its engine gave it up: it is paused, stopped or out of order, and the answer is none."""
@@ -26,6 +27,8 @@ COUNTED_STREAM: dict[str, Any] = {
     "stream_options": {"include_usage": True, "continuous_usage_stats": True},
 }
 """What is asked of an engine for a stream in which every event has the count so far."""
+ASSEMBLED_STREAM = {**COUNTED_STREAM, "stream_interval": STREAM_INTERVAL_TOKENS}
+"""Likewise, for one whose client gets it in one piece."""
 
 
 def good_events(block: bytes) -> tuple[bytes, bytes | None]:
@@ -72,7 +75,7 @@ class EngineChunks:
         chunks = []
         try:
             for event in block.split(EVENT_END)[:-1]:
-                if event == b"data: [DONE]":
+                if event == _DONE:
                     self.complete = True
                     continue
                 chunk = self.parsed(event.removeprefix(DATA))

@@ -18,14 +18,15 @@ from gateway.api.dialects.assembly import Assembly
 from gateway.api.dialects.cost import cost_of
 from gateway.api.dialects.dialect import Dialect
 from gateway.api.dialects.engine_events import (
+    ASSEMBLED_STREAM,
     BROKEN_OFF,
     COUNTED_STREAM,
     DONE,
     EVENT_END,
-    STREAM_INTERVAL_TOKENS,
     good_events,
 )
 from gateway.api.fields.caps import Caps
+from gateway.api.fields.hints import conversation_of, shows_cost, user_of
 from gateway.api.fields.needs import needs_of
 from gateway.api.fields.settled import settle
 from gateway.errors import ApiError
@@ -52,8 +53,8 @@ class Generation(Dialect):
         """With a stream's usage asked for."""
         settle(body)
         stream = body.pop("stream", False)
-        shows_cost = bool((given.get("usage") or {}).get("include"))
-        shows_usage: ShownUsage = "at the end" if stream and shows_cost else "never"
+        with_cost = shows_cost(given)
+        shows_usage: ShownUsage = "at the end" if stream and with_cost else "never"
         if stream:
             asked = body.get("stream_options") or {}
             if asked.get("include_usage"):
@@ -66,11 +67,11 @@ class Generation(Dialect):
             shows_usage,
             body.get("max_completion_tokens") or body.get("max_tokens", self.default_output_tokens),
             body,
-            (given.get("metadata") or {}).get("conversation_id"),
-            given.get("safety_identifier") or given.get("user"),
+            conversation_of(given),
+            user_of(given),
             self.choices(body),
             needs_of(body),
-            shows_cost,
+            with_cost,
             body_bytes=body_bytes,
         )
 
@@ -85,8 +86,7 @@ class Generation(Dialect):
         """
         if request.stream or request.needs or "tools" in request.body:
             return request
-        body = {**request.body, **COUNTED_STREAM, "stream_interval": STREAM_INTERVAL_TOKENS}
-        return replace(request, body=body, assembled=True)
+        return replace(request, body={**request.body, **ASSEMBLED_STREAM}, assembled=True)
 
     def reader(self, admitted: Admitted, count: EngineCount) -> AnswerReader:
         """Of the one grammar that they share."""

@@ -11,15 +11,16 @@ from typing import Any
 
 import orjson
 
+from gateway.api.dialects.cost import cost_of
 from gateway.api.dialects.dialect import Dialect
 from gateway.api.dialects.generation import USAGE, USAGE_BEGINS
 from gateway.api.dialects.unstreamed import Unstreamed
 from gateway.api.fields.caps import Caps
 from gateway.api.fields.checks import MAX_TOKEN_ID, Check, flag, integer, one_of
+from gateway.api.fields.hints import conversation_of, shows_cost, user_of
 from gateway.api.fields.table import HINTS
 from gateway.errors import BadRequest
 from gateway.handoffs import Admitted, EngineBroke, EngineCount, InferenceRequest
-from registry.money import cost_nano, nano_to_dollars
 
 HEAD_BYTES = 2_000
 """In which the count stands, if it does not stand at the end."""
@@ -53,10 +54,10 @@ class Pooling(Dialect):
             "at the end",
             0,
             body,
-            (given.get("metadata") or {}).get("conversation_id"),
-            given.get("safety_identifier") or given.get("user"),
+            conversation_of(given),
+            user_of(given),
             self.inputs(body),
-            shows_cost=bool((given.get("usage") or {}).get("include")),
+            shows_cost=shows_cost(given),
             body_bytes=body_bytes,
         )
 
@@ -96,9 +97,7 @@ class PoolingReader(Unstreamed):
         read = count.prompt_tokens or 0
         usage = b'{"prompt_tokens":%d,"total_tokens":%d' % (read, read)
         if self._admitted.request.shows_cost:
-            price = self._admitted.bill.price
-            nano = None if price is None else cost_nano(read, count.cached_tokens or 0, 0, price)
-            usage += b',"cost":%b' % (b"null" if nano is None else nano_to_dollars(nano).encode())
+            usage += b',"cost":%b' % cost_of(self._admitted, count)
         return usage + b"}"
 
 

@@ -14,8 +14,9 @@ from typing import Any
 
 from gateway.api.dialects.chat import Chat
 from gateway.api.dialects.dialect import Dialect
-from gateway.api.dialects.engine_events import COUNTED_STREAM, STREAM_INTERVAL_TOKENS
+from gateway.api.dialects.engine_events import ASSEMBLED_STREAM, COUNTED_STREAM
 from gateway.api.fields.caps import Caps
+from gateway.api.fields.hints import conversation_of, shows_cost, user_of
 from gateway.api.fields.needs import needs_of
 from gateway.api.fields.settled import settle
 from gateway.errors import ApiError, BadRequest
@@ -49,13 +50,13 @@ class Translated(Dialect):
         `request`.
         """
 
-    @abstractmethod
     def conversation(self, given: Mapping[str, Any]) -> str | None:
         """What the client calls the conversation."""
+        return conversation_of(given)
 
-    @abstractmethod
     def user(self, given: Mapping[str, Any]) -> str | None:
         """What the client calls its own user."""
+        return user_of(given)
 
     def echo(self, given: Mapping[str, Any]) -> bytes:
         """What the answer repeats of a checked body; of dialects whose answers do."""
@@ -82,10 +83,10 @@ class Translated(Dialect):
         self._hold_together({**chat, "stream": stream}, caps)
         settle(chat)
         assembled = not stream and "tools" not in chat
-        if stream or assembled:
+        if stream:
             chat |= COUNTED_STREAM
-        if assembled:
-            chat["stream_interval"] = STREAM_INTERVAL_TOKENS
+        elif assembled:
+            chat |= ASSEMBLED_STREAM
         return InferenceRequest(
             self,
             model,
@@ -97,7 +98,7 @@ class Translated(Dialect):
             self.user(given),
             needs=needs_of(chat) - self.wishes.keys(),
             body_bytes=body_bytes,
-            shows_cost=bool((given.get("usage") or {}).get("include")),
+            shows_cost=shows_cost(given),
             assembled=assembled,
             echo=self.echo(given),
             keeping=self.keeping(given),

@@ -8,6 +8,7 @@ from typing import Any
 from gateway.api.dialects.dialect import Dialect
 from gateway.api.dialects.unstreamed import Unstreamed
 from gateway.api.fields.caps import Caps
+from gateway.api.fields.hints import conversation_of, user_of
 from gateway.api.fields.table import HINTS
 from gateway.handoffs import Admitted, EngineBroke, EngineCount, InferenceRequest
 
@@ -24,8 +25,7 @@ class Unmetered(Dialect):
         self, model: str, given: Mapping[str, Any], body: dict[str, Any], body_bytes: int, caps: Caps
     ) -> InferenceRequest:
         """Never streamed, and without an answer that could be long."""
-        conversation_id = (given.get("metadata") or {}).get("conversation_id")
-        user = given.get("safety_identifier") or given.get("user")
+        conversation_id, user = conversation_of(given), user_of(given)
         return InferenceRequest(self, model, False, "never", None, body, conversation_id, user, body_bytes=body_bytes)
 
     def engine_body(self, body: Mapping[str, Any], model: str, cache_salt: str) -> dict[str, Any]:

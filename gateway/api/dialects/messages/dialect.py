@@ -99,10 +99,6 @@ class Messages(Translated):
         """See `chat_of`."""
         return chat_of(body)
 
-    def conversation(self, given: Mapping[str, Any]) -> str | None:
-        """As in chats."""
-        return (given.get("metadata") or {}).get("conversation_id")
-
     def user(self, given: Mapping[str, Any]) -> str | None:
         """Whom the client answers."""
         return user_of(given)

@@ -17,6 +17,7 @@ from gateway.api.dialects.responses.reader import ResponseReader, error_event
 from gateway.api.dialects.responses.rules import RULES
 from gateway.api.dialects.responses.translation import chat_of, messages_of
 from gateway.api.dialects.translated import Translated
+from gateway.api.fields.hints import conversation_of
 from gateway.errors import ApiError
 from gateway.handoffs import Admitted, EngineCount, InferenceRequest
 from gateway.keeping import Answered, Item, Keeping, Status
@@ -55,12 +56,7 @@ class Responses(Translated):
 
     def conversation(self, given: Mapping[str, Any]) -> str | None:
         """What the metadata calls it, as in chats; else a conversation that is kept here."""
-        named: str | None = (given.get("metadata") or {}).get("conversation_id")
-        return named or given.get("conversation")
-
-    def user(self, given: Mapping[str, Any]) -> str | None:
-        """As in chats."""
-        return given.get("safety_identifier") or given.get("user")
+        return conversation_of(given) or given.get("conversation")
 
     def echo(self, given: Mapping[str, Any]) -> bytes:
         """Most of the request."""
