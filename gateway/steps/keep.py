@@ -14,7 +14,7 @@ from registry.responses.turns import Turn
 
 
 async def keep(archive: Archive, admitted: Admitted, keeping: Keeping, answered: Answered) -> None:
-    """Return when it is stored. Raises `NotStored`, `NotWanted`, or `BadRequest` when its conversation is full."""
+    """Return when it is stored. Raises `NotStored`, `NotWanted`, or `Overloaded` when what is stored is unreadable."""
     turn = turn_of(archive, admitted, keeping, answered)
     try:
         if not keeping.background:

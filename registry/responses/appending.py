@@ -11,13 +11,10 @@ from sqlalchemy import Table, insert, select, update
 from sqlalchemy.orm import Session
 
 from registry.db import now_ms
-from registry.errors import InvalidInput
 from registry.responses.rows import Conversation, ConversationItem
 from registry.responses.sealing import Keyring
 from registry.responses.turns import Item
 
-MOST_ITEMS = 20_000
-"""Of one conversation in its life."""
 ABOUT = "about"
 """The place of a conversation's own sealed value, behind its id."""
 
@@ -27,16 +24,14 @@ def append(
 ) -> list[Item] | None:
     """Add items at the end, and return them as they are there; `None` when there is no such conversation.
 
-    An item whose id is there already gets another one. `unit` becomes the conversation's, if it has none. Raises
-    `InvalidInput` when it has too many.
+    An item whose id is there already gets another one. `unit` becomes the conversation's, if it has none. Whether there
+    is room is asked before: what a model has answered is never refused here, as nobody would pay for it.
     """
     of = (Conversation.tenant == tenant, Conversation.id == conversation_id)
     found = session.execute(select(Conversation.next_position, Conversation.about).where(*of).with_for_update()).first()
     if found is None:
         return None
     position, sealed = found
-    if position + len(items) > MOST_ITEMS:
-        raise InvalidInput(f"items are too many: a conversation has at most {MOST_ITEMS}; begin another", param="items")
     added = _with_new_ids(session, tenant, conversation_id, items)
     rows = [
         {

@@ -12,12 +12,15 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from registry.db import Database, now_ms
+from registry.errors import InvalidInput
 from registry.responses.appending import ABOUT, append
 from registry.responses.rows import Conversation, ConversationItem
 from registry.responses.sealing import Keyring
 from registry.responses.turns import Item, NoSuchTurn, Recalled, TooLong
 
 _ROW, _ITEM = Conversation, ConversationItem
+MOST_ITEMS = 20_000
+"""Of one conversation in its life, but for those of turns that had begun before."""
 READ_AT_ONCE = 200
 """Items of one query."""
 
@@ -81,7 +84,11 @@ class Conversations:
     def add(self, tenant: str, id_: str, since_ms: int, items: Sequence[Item]) -> list[Item]:
         """Add items at its end, and return them as they are there. Raises `NoSuchTurn`, `InvalidInput`."""
         with self._db.write() as session:
-            self._require(session, tenant, id_, since_ms)
+            row = self._require(session, tenant, id_, since_ms, lock=True)
+            if row.next_position + len(items) > MOST_ITEMS:
+                raise InvalidInput(
+                    f"items are too many: a conversation has at most {MOST_ITEMS}; begin another", param="items"
+                )
             added = append(session, self._keyring, tenant, id_, items, unit=None)
         if added is None:
             raise NoSuchTurn("conversation", id_)
@@ -115,12 +122,14 @@ class Conversations:
             return self._info(tenant, row)
 
     def recall(self, tenant: str, id_: str, since_ms: int, most_bytes: int) -> Recalled:
-        """All of its items. Raises `NoSuchTurn`, `TooLong`, `Unreadable`."""
+        """All of its items, before a turn that adds some. Raises `NoSuchTurn`, `TooLong`, `Unreadable`."""
         items: list[Item] = []
         length, last = 0, -1
         of = (_ITEM.tenant == tenant, _ITEM.conversation_id == id_)
         with self._db.read() as session:
             row = self._require(session, tenant, id_, since_ms)
+            if row.next_position >= MOST_ITEMS:
+                raise TooLong(f"conversation {id_} has got {MOST_ITEMS} items, which are the most")
             while True:
                 query = select(_ITEM).where(*of, _ITEM.position > last).order_by(_ITEM.position).limit(READ_AT_ONCE)
                 some = session.scalars(query).all()

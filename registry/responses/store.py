@@ -15,6 +15,7 @@ from registry.responses.appending import append
 from registry.responses.rows import BackgroundRun, StoredResponse
 from registry.responses.sealing import Keyring
 from registry.responses.turns import (
+    ANSWERED,
     RUNNING,
     Item,
     NoSuchTurn,
@@ -233,9 +234,9 @@ class StoredResponses:
         }
 
     def _add_to_conversations(self, session: Session, turns: Sequence[Turn]) -> None:
-        """What the turns said, when they are complete. A conversation that is gone by now is not missed."""
+        """What the turns said, of those with an answer. A conversation that is gone by now is not missed."""
         for turn in turns:
-            if turn.conversation_id is not None and turn.status not in RUNNING:
+            if turn.conversation_id is not None and turn.status in ANSWERED:
                 said = [*turn.items, *turn.output]
                 append(session, self._keyring, turn.tenant, turn.conversation_id, said, unit=turn.unit)
 

@@ -11,6 +11,7 @@ from registry.errors import RegistryError
 
 Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 RUNNING: tuple[Status, ...] = ("queued", "in_progress")
+ANSWERED: tuple[Status, ...] = ("completed", "incomplete")
 Item = Mapping[str, Any]
 """One of OpenAI's items: a message, a call of a tool, its output, thoughts. Stored ones have an `id`."""
 

@@ -9,6 +9,8 @@ import pytest
 from openai import OpenAI
 from openai.types.responses import Response
 
+from gateway.errors import NotStored
+from registry.responses import conversations
 from tests.support.stack import Stack, locked
 from tests.support.waiting import wait_until
 
@@ -246,6 +248,31 @@ def test_what_is_recalled_counts_for_the_bound_of_a_conversation(client: OpenAI)
     assert refused.value.code == "conversation_too_long"
 
 
+def cannot_store(stack: Stack) -> bool:
+    """Whether the gateway knows it by now: the writer has been at it for longer than a request would wait."""
+    assert stack.gateway.house is not None
+    try:
+        stack.gateway.house.archive.writer.look()
+    except NotStored:
+        return True
+    return False
+
+
+def test_nobody_streams_for_nothing_in_a_conversation_that_is_full(
+    client: OpenAI, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversations, "MOST_ITEMS", 3)
+    made = client.conversations.create(items=[{"role": "user", "content": "Hi"}] * 2)
+    with client.responses.stream(model="triage", input=ASKED, conversation=made.id) as stream:
+        ended = stream.get_final_response()
+    (row,) = stack.house.usage_of(ended.id.removeprefix("resp_"))
+    assert row["outcome"] == "ok"
+    before = stack.asked()
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.create(model="triage", input=ASKED, conversation=made.id, stream=True)
+    assert (refused.value.code, stack.asked()) == ("conversation_too_long", before)
+
+
 def test_a_database_that_lets_nobody_write_fails_those_who_have_something_to_store_and_nobody_else(
     client: OpenAI, stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,6 +286,7 @@ def test_a_database_that_lets_nobody_write_fails_those_who_have_something_to_sto
         assert stack.post("/v1/responses", {"model": "triage", "input": ASKED, "store": False}).status_code == 200
         assert stack.chat("triage").status_code == 200
         assert client.responses.retrieve(before.id).id == before.id
+        wait_until("the gateway to know", lambda: cannot_store(stack))
         asked = stack.asked()
         again = stack.post("/v1/responses", {"model": "triage", "input": ASKED})
         assert (again.status_code, stack.asked()) == (503, asked), "an engine worked for what cannot be stored"

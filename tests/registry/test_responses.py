@@ -11,7 +11,8 @@ from sqlalchemy import text
 
 from registry.days import DAY_MS
 from registry.db import now_ms
-from registry.responses import store
+from registry.errors import InvalidInput
+from registry.responses import conversations, store
 from registry.responses.turns import Item, NoSuchTurn, NotInBackground, StillRunning, TooLong, Turn
 from registry.service import Registry
 
@@ -226,6 +227,29 @@ def test_a_conversation_gets_what_its_turns_said(registry: Registry, keep: Calla
     ]
     assert recalled.unit == "mine"
     assert registry.conversations.get("acme", made.id, EVER).metadata == {"topic": "parcels"}
+
+
+def test_a_full_conversation_is_refused_before_a_turn_and_never_behind_it(
+    registry: Registry, keep: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversations, "MOST_ITEMS", 3)
+    made = registry.conversations.create("acme", [said("1"), said("2")], {})
+    registry.conversations.recall("acme", made.id, EVER, MiB)
+    with pytest.raises(InvalidInput, match="at most 3"):
+        registry.conversations.add("acme", made.id, EVER, [said("3"), said("4")])
+    keep(turn("resp_1", conversation_id=made.id))  # it had begun when there was room
+    assert len(registry.conversations.page("acme", made.id, EVER, None, 9, "asc").items) == 4
+    with pytest.raises(TooLong, match="3 items"):
+        registry.conversations.recall("acme", made.id, EVER, MiB)
+
+
+def test_a_turn_without_an_answer_adds_nothing_to_its_conversation(
+    registry: Registry, keep: Callable[..., None]
+) -> None:
+    made = registry.conversations.create("acme", [], {})
+    keep(turn("resp_1", conversation_id=made.id, status="queued", output=[], worker="w-1"))
+    assert registry.responses.end(turn("resp_1", conversation_id=made.id, status="failed", output=[]))
+    assert registry.conversations.recall("acme", made.id, EVER, MiB).items == []
 
 
 def test_a_conversation_that_was_deleted_meanwhile_loses_no_response(
