@@ -223,7 +223,7 @@ def test_items_of_a_conversation_are_added_listed_and_deleted(client: OpenAI) ->
 def test_a_conversation_takes_part_in_responses(client: OpenAI) -> None:
     made = client.conversations.create(items=[{"type": "message", "role": "developer", "content": "Be short."}])
     first = ask(client, conversation=made.id)
-    second = ask(client, "And now?", conversation=made.id)
+    second = ask(client, "And now?", conversation={"id": made.id})
     assert second.conversation is not None
     assert second.conversation.id == made.id
     assert read(first) < read(second)

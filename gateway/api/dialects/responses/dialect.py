@@ -12,6 +12,7 @@ from typing import Any
 from gateway.api.dialects.responses.document import Document, echo_of
 from gateway.api.dialects.responses.fields import FORWARDED, NOT_FORWARDED, REFUSED
 from gateway.api.dialects.responses.kept import kept_item
+from gateway.api.dialects.responses.options import conversation_id
 from gateway.api.dialects.responses.output import Events
 from gateway.api.dialects.responses.reader import ResponseReader, error_event
 from gateway.api.dialects.responses.rules import RULES
@@ -64,7 +65,7 @@ class Responses(Translated):
 
     def keeping(self, given: Mapping[str, Any]) -> Keeping | None:
         """OpenAI keeps what is not asked not to be kept."""
-        store, previous_id, conversation = _stores(given), given.get("previous_response_id"), given.get("conversation")
+        store, previous_id, conversation = _stores(given), given.get("previous_response_id"), conversation_id(given)
         if not store and previous_id is None and conversation is None:
             return None
         return Keeping(

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from gateway.api.dialects.cost import cost_of
+from gateway.api.dialects.responses.options import conversation_id
 from gateway.errors import ApiError
 from gateway.handoffs import Admitted, EngineCount
 from gateway.keeping import Status
@@ -25,7 +26,7 @@ def echo_of(given: Mapping[str, Any]) -> bytes:
     asked = given.get("reasoning") or {}
     wanted = given.get("text") or {}
     tools = given.get("tools") or ()
-    conversation = given.get("conversation")
+    conversation = conversation_id(given)
     parallel = given.get("parallel_tool_calls")
     fields = {
         "background": bool(given.get("background")),

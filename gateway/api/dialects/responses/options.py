@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from gateway.api.fields import replayed
@@ -164,3 +165,9 @@ def conversation(value: Any, param: str, caps: Caps) -> str:
         value, param = given.get("id"), f"{param}.id"
     checked: str = text(512, least_chars=1)(value, param, caps)
     return checked
+
+
+def conversation_id(given: Mapping[str, Any]) -> str | None:
+    """Of a checked body."""
+    named: str | dict[str, str] | None = given.get("conversation")
+    return named["id"] if isinstance(named, dict) else named
