@@ -37,6 +37,7 @@ def calling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         for name in ("acme", "poor"):
             house.publish(f"{name}/triage")
             house.point(f"{name}/triage", "1.0")
+        house.registry.limits.set("tenant:acme", {"daily_tokens": 10**9})
         house.registry.limits.set("tenant:poor", {"daily_tokens": 200})
         engine = {"tool_call_parser": "hermes"}
         with run_stack(house, engines=(engine,), stream_ping_s=0.2, head_timeout_s=2.0) as stack:

@@ -55,13 +55,20 @@ def test_a_text_is_a_message_of_the_user_behind_the_instructions() -> None:
     assert asked(instructions="").body["messages"] == [USER]
 
 
-def test_an_engine_is_asked_for_a_stream_whatever_the_client_gets() -> None:
+def test_an_engine_is_asked_for_a_stream_for_who_reads_one_and_for_who_pays() -> None:
     whole, stream = asked(), asked(stream=True, stream_options={"include_obfuscation": False})
-    assert (whole.stream, whole.assembled, whole.body["stream"]) == (False, True, True)
+    paid = whole.dialect.counted(whole)
+    assert (whole.stream, whole.assembled, "stream" in whole.body) == (False, False, False)
+    assert (paid.stream, paid.assembled, paid.body["stream"]) == (False, True, True)
     assert (stream.stream, stream.assembled, stream.body["stream"]) == (True, False, True)
-    assert whole.body["stream_interval"] > 1
+    assert paid.body["stream_interval"] > 1
     assert "stream_interval" not in stream.body
-    assert not whole.body.keys() - whole.dialect.engine_fields
+    assert not paid.body.keys() - paid.dialect.engine_fields
+
+
+def test_an_answer_with_tools_is_asked_for_as_the_client_gets_it() -> None:
+    whole = asked(tools=[WEATHER])
+    assert whole.dialect.counted(whole) is whole
 
 
 @pytest.mark.parametrize(
@@ -180,8 +187,6 @@ def test_a_last_message_that_its_model_did_not_end_goes_on() -> None:
 )
 def test_fields_are_those_of_a_chat(fields: dict[str, Any], expected: dict[str, Any]) -> None:
     plain = asked().body
-    if "tools" in expected:  # whose answers are asked for in one piece
-        plain = {"messages": plain["messages"]}
     assert asked(**fields).body == {**plain, **expected}
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
-from gateway.handoffs import EngineBroke, EngineCount
+from gateway.handoffs import EngineBroke, EngineCount, InferenceRequest
 
 EVENT_END = b"\n\n"
 DATA = b"data: "
@@ -29,6 +30,16 @@ COUNTED_STREAM: dict[str, Any] = {
 """What is asked of an engine for a stream in which every event has the count so far."""
 ASSEMBLED_STREAM = {**COUNTED_STREAM, "stream_interval": STREAM_INTERVAL_TOKENS}
 """Likewise, for one whose client gets it in one piece."""
+
+
+def counted_stream(request: InferenceRequest) -> InferenceRequest:
+    """A request for an answer in one piece, asked for as a stream that is put together here; the same request where
+    that says something else: vLLM (0.32) shows log-probabilities of a prompt in documents only, and where there are
+    tools, what is text and what a call depends on how it comes.
+    """
+    if request.stream or request.needs or "tools" in request.body:
+        return request
+    return replace(request, body={**request.body, **ASSEMBLED_STREAM}, assembled=True)
 
 
 def good_events(block: bytes) -> tuple[bytes, bytes | None]:

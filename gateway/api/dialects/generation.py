@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -18,11 +17,11 @@ from gateway.api.dialects.assembly import Assembly
 from gateway.api.dialects.cost import cost_of
 from gateway.api.dialects.dialect import Dialect
 from gateway.api.dialects.engine_events import (
-    ASSEMBLED_STREAM,
     BROKEN_OFF,
     COUNTED_STREAM,
     DONE,
     EVENT_END,
+    counted_stream,
     good_events,
 )
 from gateway.api.fields.caps import Caps
@@ -81,12 +80,8 @@ class Generation(Dialect):
         return answers
 
     def counted(self, request: InferenceRequest) -> InferenceRequest:
-        """Asked for as a stream, unless that says something else: vLLM (0.32) shows log-probabilities of a prompt in
-        documents only, and where there are tools, what is text and what a call depends on how it comes.
-        """
-        if request.stream or request.needs or "tools" in request.body:
-            return request
-        return replace(request, body={**request.body, **ASSEMBLED_STREAM}, assembled=True)
+        """As a stream, where that says the same."""
+        return counted_stream(request)
 
     def reader(self, admitted: Admitted, count: EngineCount) -> AnswerReader:
         """Of the one grammar that they share."""

@@ -1,9 +1,7 @@
 """What dialects have in common that engines are not asked in: each request is put to an engine as a chat.
 
 Chat is what every engine that generates can do, its streams have a running count of tokens, and all that is checked,
-held, counted and split of chats holds for these dialects too. The engine is asked for a stream, and what the client
-gets in one piece is assembled here; but where there are tools, an answer in one piece is asked for as one, as of chats:
-many of vLLM's parsers read other calls in a stream.
+held, counted and split of chats holds for these dialects too.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from typing import Any
 
 from gateway.api.dialects.chat import Chat
 from gateway.api.dialects.dialect import Dialect
-from gateway.api.dialects.engine_events import ASSEMBLED_STREAM, COUNTED_STREAM
+from gateway.api.dialects.engine_events import COUNTED_STREAM, counted_stream
 from gateway.api.fields.caps import Caps
 from gateway.api.fields.hints import conversation_of, shows_cost, user_of
 from gateway.api.fields.needs import needs_of
@@ -82,11 +80,8 @@ class Translated(Dialect):
         stream = bool(given.get("stream"))
         self._hold_together({**chat, "stream": stream}, caps)
         settle(chat)
-        assembled = not stream and "tools" not in chat
         if stream:
             chat |= COUNTED_STREAM
-        elif assembled:
-            chat |= ASSEMBLED_STREAM
         return InferenceRequest(
             self,
             model,
@@ -99,10 +94,13 @@ class Translated(Dialect):
             needs=needs_of(chat) - self.wishes.keys(),
             body_bytes=body_bytes,
             shows_cost=shows_cost(given),
-            assembled=assembled,
             echo=self.echo(given),
             keeping=self.keeping(given),
         )
+
+    def counted(self, request: InferenceRequest) -> InferenceRequest:
+        """As a stream, where that says the same."""
+        return counted_stream(request)
 
     def _hold_together(self, chat: Mapping[str, Any], caps: Caps) -> None:
         try:
