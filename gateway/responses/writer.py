@@ -34,6 +34,8 @@ GROUP_S = 0.05
 PATIENCE_S = 10.0
 """How long a request waits for its answer to be stored."""
 RETRY_AFTER_S = 5
+REST_S = 1.0
+"""How long nobody tries after the database has not stored something."""
 Order = Turn | Callable[[], Any]
 
 
@@ -62,6 +64,8 @@ class Writer:
         self._waiting_bytes = 0
         self._writes_since_s: float | None = None
         """`time.monotonic()` when the thread began what it does now."""
+        self._rests_until_s = 0.0
+        """`time.monotonic()` until which the database is taken for one that lets nobody write."""
         self._wrote_s = 0.0
         """Likewise, when it had last ended something."""
         self._loop = asyncio.get_running_loop()
@@ -70,8 +74,8 @@ class Writer:
 
     def look(self) -> None:
         """Return if what is stored now has a chance. Raises `NotStored`: no engine works for what cannot be kept."""
-        since_s = self._writes_since_s
-        if since_s is not None and time.monotonic() - since_s > self._patience_s:
+        now_s, since_s = time.monotonic(), self._writes_since_s
+        if now_s < self._rests_until_s or (since_s is not None and now_s - since_s > self._patience_s):
             raise _not_stored()
 
     async def store(self, turn: Turn) -> None:
@@ -95,7 +99,7 @@ class Writer:
         if self._waiting >= MOST_WAITING or self._waiting_bytes + size > MOST_WAITING_BYTES:
             raise _not_stored()
         stored = self._put(order, size)
-        patience = self._loop.call_later(self._patience_s, _give_up, stored)  # a third of what a timeout costs
+        patience = self._loop.call_later(self._patience_s, self._give_up, stored)  # a third of what a timeout costs
         try:
             return await stored
         except SQLAlchemyError as error:
@@ -103,6 +107,14 @@ class Writer:
             raise _not_stored() from error
         finally:
             patience.cancel()
+
+    def _give_up(self, stored: asyncio.Future[Any]) -> None:
+        if not stored.done():
+            self._rest()
+            stored.set_exception(_not_stored())
+
+    def _rest(self) -> None:
+        self._rests_until_s = time.monotonic() + REST_S
 
     def _put(self, order: Order, size: int) -> asyncio.Future[Any]:
         stored: asyncio.Future[Any] = self._loop.create_future()
@@ -165,7 +177,9 @@ class Writer:
         except (IntegrityError, RegistryError):
             return ended + [_fate(one, partial(self._save, [cast("Turn", one.order)])) for one in turns]
         except Exception as error:
+            self._rest()
             return ended + [_Ended(one, None, error) for one in turns]
+        self._rests_until_s = 0.0
         return ended + [_Ended(one, None, None) for one in turns]
 
 
@@ -174,11 +188,6 @@ def _fate(one: _Waiting, work: Callable[[], Any]) -> _Ended:
         return _Ended(one, work(), None)
     except Exception as error:
         return _Ended(one, None, error)
-
-
-def _give_up(stored: asyncio.Future[Any]) -> None:
-    if not stored.done():
-        stored.set_exception(_not_stored())
 
 
 def _not_stored() -> NotStored:
