@@ -102,7 +102,7 @@ class Assembly(ABC):
             raise EngineBroke("the engine's answer ended without all of its choices, or without a count of tokens")
         try:
             return orjson.dumps(self._whole(first, usage))
-        except TypeError as error:
+        except (TypeError, AttributeError) as error:
             raise EngineBroke("the engine's answer cannot be understood") from error
 
     def _whole(self, first: dict[str, Any], usage: dict[str, Any]) -> dict[str, Any]:

@@ -68,14 +68,20 @@ class ChatStream(EngineChunks):
 
 
 def _delta(choice: dict[str, Any], said: dict[str, Any]) -> Delta:
-    calls, scores = said.get("tool_calls"), choice.get("logprobs")
+    """Raises `TypeError`, `KeyError` or `AttributeError` for what is of another type than it must be: who makes an
+    answer of it looks no more.
+    """
+    text, reasoning = said.get("content") or "", said.get("reasoning") or said.get("reasoning_content") or ""
+    calls, scores, finish_reason = said.get("tool_calls"), choice.get("logprobs"), choice.get("finish_reason")
+    if type(text) is not str or type(reasoning) is not str or not (finish_reason is None or type(finish_reason) is str):
+        raise TypeError("a delta has something else than text")
     return Delta(
         choice["index"],
-        said.get("content") or "",
-        said.get("reasoning") or said.get("reasoning_content") or "",
+        text,
+        reasoning,
         tuple(_call(one, number) for number, one in enumerate(calls)) if calls else (),
-        scores["content"] or [] if scores else [],
-        choice.get("finish_reason"),
+        _scores(scores["content"] or []) if scores else [],
+        finish_reason,
         choice.get("stop_reason"),
     )
 
@@ -83,4 +89,20 @@ def _delta(choice: dict[str, Any], said: dict[str, Any]) -> Delta:
 def _call(said: dict[str, Any], number: int) -> CallDelta:
     """Those of a document are in order and have no number."""
     function = said.get("function") or {}
-    return CallDelta(said.get("index", number), said.get("id"), function.get("name"), function.get("arguments") or "")
+    number, named = said.get("index", number), (said.get("id"), function.get("name"))
+    arguments = function.get("arguments") or ""
+    if (
+        type(number) is not int
+        or type(arguments) is not str
+        or not all(one is None or type(one) is str for one in named)
+    ):
+        raise TypeError("a call of a tool has something else than text")
+    return CallDelta(number, *named, arguments)
+
+
+def _scores(scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    for score in scores:
+        for one in (score, *(score.get("top_logprobs") or ())):
+            if type(one["token"]) is not str or type(one["logprob"]) not in (float, int):
+                raise TypeError("a token has no log-probability")
+    return scores

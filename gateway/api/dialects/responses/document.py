@@ -108,13 +108,14 @@ class Document:
 def usage_of(admitted: Admitted, count: EngineCount, told: Mapping[str, Any] | None) -> bytes:
     """What the response used, which is what is booked; `told` is how the engine wrote it."""
     read, written = count.prompt_tokens or 0, count.completion_tokens or 0
-    thought = ((told or {}).get("completion_tokens_details") or {}).get("reasoning_tokens")
+    details = (told or {}).get("completion_tokens_details")
+    thought = details.get("reasoning_tokens") if type(details) is dict else None
     usage = orjson.dumps(
         {
             "input_tokens": read,
             "input_tokens_details": {"cached_tokens": count.cached_tokens or 0, "cache_write_tokens": 0},
             "output_tokens": written,
-            "output_tokens_details": {"reasoning_tokens": min(thought, written) if type(thought) is int else 0},
+            "output_tokens_details": {"reasoning_tokens": max(0, min(thought, written)) if type(thought) is int else 0},
             "total_tokens": read + written,
         }
     )
