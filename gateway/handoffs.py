@@ -300,7 +300,9 @@ class Admitted:
     unit: Unit | None = None
     """By which a split chose the arm; `None` when the alias is not split."""
     shadow: bool = False
-    """Whether this is a copy of a request, whose answer nobody gets: it is booked as such, and nobody is charged."""
+    """Whether this is a copy of a request, whose answer nobody gets: it is booked as such, nobody is charged, and
+    nothing of it is kept.
+    """
 
 
 CLIENT_GONE = "the client is gone"

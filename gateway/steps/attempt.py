@@ -53,7 +53,7 @@ async def attempt(admitted: Admitted, engine: EngineView, number: int, sink: Sin
             sink.read_by(answer.reader)
             async for chunk in answer.chunks():
                 await sink.feed(chunk)
-        if (keeping := admitted.request.keeping) is not None and keeping.store:
+        if (keeping := admitted.request.keeping) is not None and keeping.store and not admitted.shadow:
             await keep(means.archive, admitted, keeping, cast("KeptAnswer", answer.reader).answered())
         if rest := answer.reader.rest():
             await sink.feed(rest)

@@ -21,6 +21,7 @@ from gateway.journal.journal import Journal
 from gateway.journal.shipper import Shipper
 from gateway.limits.limits import Bill, Limits, Standing
 from gateway.limits.windows import Tally
+from gateway.responses.writer import Writer
 from gateway.steps.attempt import attempt
 from loadtest.mock_engine.options import Options
 from loadtest.testing import MockEngine
@@ -29,6 +30,8 @@ from registry.db import Database, now_ms
 from registry.ledger.store import Ledger
 from registry.ledger.usage_report import report_usage
 from registry.limits.spending import SpendingBooks
+from registry.responses.sealing import Keyring
+from registry.responses.store import StoredResponses
 from tests.support.admitted import Patience, admitted
 
 BODY = b'{"model": "triage", "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 3}'
@@ -109,3 +112,25 @@ async def test_a_copy_of_a_request_is_one_more_attempt_that_nobody_gets_and_nobo
         ("acme", False, 1, 1),
         ("acme (shadow)", True, 1, 0),
     ]
+
+
+async def test_nothing_is_kept_of_the_answer_to_a_copy(engines: list[EngineView], tmp_path: Path, db: Database) -> None:
+    view = FleetView(tuple(engines), Homes({}), {})
+    settings: Any = SimpleNamespace(cold_wait_s=1.0, **dict.fromkeys(Patience.__dataclass_fields__, 5.0))
+    journal = Journal(tmp_path, "w", max_unshipped_bytes=1 << 20)
+    writer = Writer(StoredResponses(db, Keyring(None)).save)
+    means: Any = SimpleNamespace(
+        fleet=SimpleNamespace(view=lambda: view, in_flight=InFlight(on_released=lambda: None)),
+        journal=journal,
+        settings=settings,
+        archive=SimpleNamespace(writer=writer),
+    )
+    body = b'{"model": "triage", "input": "Hello!", "max_output_tokens": 3}'
+    request = admitted(DIALECTS["responses"].parse(body, caps=Caps(), allow_unknown=False))
+    assert request.request.keeping is not None
+    assert request.request.keeping.store
+    used = await attempt(replace(request, shadow=True), engines[0], 0, Kept(keeps=False), means)
+    assert used.completion_tokens == 3
+    await writer.close()
+    journal.close()
+    assert StoredResponses(db, Keyring(None)).kept() == []
