@@ -30,9 +30,9 @@ async def serve(call: Call, house: House, respond: Respond) -> None:
             body = await call.body()
         with house.admission.requests.place(principal.tenant):
             request = await parse(house.desk, principal, call, body, house.caps)
+            respond.set_request(request)
             if request.keeping is not None:
                 request = await recall(house, principal, request, request.keeping)
-            respond.set_request(request)
             catalog, principal = _as_of_now(call, house, known_by, principal)
             target = resolve(principal, request.model, catalog)
             unit = house.units.of(call, request, target.split) if target.split else None

@@ -22,6 +22,7 @@ from tests.support.stack import CHAT, MESSAGES, open_house
 from tests.support.waiting import wait_until
 
 SECRET_WORDS = "the cat of the minister"
+GOES_ON = {"model": "triage", "input": "Hi", "previous_response_id": "resp_none", "stream": True}
 
 
 def lines_of(log: Path) -> list[dict[str, Any]]:
@@ -33,12 +34,10 @@ def test_every_request_is_a_line_without_its_prompt_and_its_key(tmp_path: Path) 
         open_house(tmp_path) as house,
         engine_processes(tmp_path, 1) as (engine,),
     ):
-        house.tenant("acme")
-        house.publish("acme/triage")
-        house.point("acme/triage", "1.0")
-        house.tenant("globex")
-        house.publish("globex/triage")
-        house.point("globex/triage", "1.0")
+        for tenant in ("acme", "globex"):
+            house.tenant(tenant)
+            house.publish(f"{tenant}/triage")
+            house.point(f"{tenant}/triage", "1.0")
         house.registry.limits.set("tenant:globex", {"daily_tokens": 1})
         house.registry.tariffs.add("base:tiny", input_dollars="1", output_dollars="10", source="a test")
         key = house.keys["acme"]
@@ -58,6 +57,7 @@ def test_every_request_is_a_line_without_its_prompt_and_its_key(tmp_path: Path) 
                 post(temperature="hot"),
                 post(model="no\nsuch\u2028model"),
                 post({"Authorization": f"Bearer {house.keys['globex']}"}, max_tokens=3, stream=True),
+                httpx.post(f"{gateway.url}/v1/responses", json=GOES_ON, headers={"Authorization": f"Bearer {key}"}),
                 httpx.get(f"{gateway.url}/nothing"),
             ]
             ids = [answer.headers["x-request-id"] for answer in answers]
@@ -67,7 +67,7 @@ def test_every_request_is_a_line_without_its_prompt_and_its_key(tmp_path: Path) 
             text = gateway.log.read_text()
     assert len(found) == len(answers), "probes are not noted"
     line = {one["request_id"]: one for one in found}
-    good, stream, unknown, bad, none, over, other = (line[one] for one in ids)
+    good, stream, unknown, bad, none, over, gone, other = (line[one] for one in ids)
     assert (good["tenant"], good["model"], good["served"]) == ("acme", "triage", "acme/triage@1.0")
     assert (good["engine"], good["status"], good["outcome"]) == (engine.url, 200, "ok")
     assert (good["completion_tokens"], good["stream"]) == (3, False)
@@ -82,6 +82,8 @@ def test_every_request_is_a_line_without_its_prompt_and_its_key(tmp_path: Path) 
     assert bad["model"] == "triage"
     assert (none["status"], none["model"], none["error"]) == (404, "no\nsuch\u2028model", "model_not_found")
     assert (over["status"], over["error"], over["stream"]) == (429, "insufficient_quota", True)
+    assert (gone["status"], gone["error"]) == (400, "previous_response_not_found")
+    assert (gone["model"], gone["stream"]) == ("triage", True)
     assert (other["status"], other["path"]) == (404, "/nothing")
     assert SECRET_WORDS not in text
     assert key not in text
