@@ -141,9 +141,10 @@ class Writer:
         while goes_on:
             group, goes_on = self._next_group()
             self._writes_since_s = time.monotonic()
-            ended = self._written([one for one in group if not one.stored.done()])
+            wanted = [one for one in group if not one.stored.done()]
+            ended = self._written(wanted)
             self._writes_since_s, self._wrote_s = None, time.monotonic()
-            given_up = [_Ended(one, None, None) for one in group if one not in {done.waiting for done in ended}]
+            given_up = [_Ended(one, None, None) for one in {*group}.difference(wanted)]
             try:
                 self._loop.call_soon_threadsafe(self._tell, [*ended, *given_up])
             except RuntimeError:  # the loop is closed: nobody waits any more
