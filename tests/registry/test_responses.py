@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from registry.days import DAY_MS
 from registry.db import now_ms
@@ -195,6 +195,16 @@ def test_old_responses_go_in_batches_by_what_their_tenant_keeps(
     assert {one.tenant: one.responses for one in registry.responses.kept()} == {"acme": 2, "globex": 1}
     registry.tenants.change("globex", {"response_days": 0})
     assert registry.retention.expire(30, most_batches=100) == 1
+
+
+def test_tenants_that_have_nothing_old_are_not_asked_about_one_by_one(
+    registry: Registry, keep: Callable[..., None]
+) -> None:
+    keep(turn("resp_1", created_at_ms=now_ms()), turn("resp_2", tenant="globex", created_at_ms=now_ms()))
+    asked: list[str] = []
+    event.listen(registry.db.engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+    assert registry.retention.expire(30, most_batches=100) == 0
+    assert len([one for one in asked if one.startswith("SELECT")]) == 1
 
 
 def test_an_operator_deletes_all_of_one_tenant(registry: Registry, keep: Callable[..., None]) -> None:
