@@ -16,7 +16,7 @@ _REFUSALS: Mapping[Ability, tuple[str, str]] = {
     "tool_calls": (
         "tools",
         "'tools' cannot be used with {model}: its engines run without a parser for calls of tools. Leave 'tools' out, "
-        "or send 'tool_choice': \"none\". The operator can start them with --enable-auto-tool-choice and "
+        "or say in 'tool_choice' that none is called. The operator can start them with --enable-auto-tool-choice and "
         "--tool-call-parser, if the base model's chat template knows tools: `switchyard base tool-parser` names it.",
     ),
     "reasoning": (
