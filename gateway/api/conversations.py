@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 from fastapi import APIRouter, Request
 
@@ -12,14 +12,14 @@ from gateway.api.dialects.responses.input import items as checked_items
 from gateway.api.dialects.responses.kept import kept_item
 from gateway.api.fields.checks import listed, pairs, unknown_keys
 from gateway.api.responses import LISTED, MOST_LISTED, check_include, list_of
-from gateway.api.tenants import body_of, in_turn, one_in_query, who_asks, whole_number
+from gateway.api.tenants import about, body_of, in_turn, one_in_query, who_asks, whole_number
 from gateway.errors import BadRequest
 from gateway.handoffs import Principal
 from gateway.house import House
 from gateway.keeping import Item
 from registry.responses.conversations import ConversationInfo
-from registry.responses.turns import require_possible
 
+T = TypeVar("T")
 MOST_ADDED = 20
 """Items that one request adds, as OpenAI has it."""
 
@@ -54,22 +54,21 @@ def _add_conversations(router: APIRouter, house: House) -> None:
     async def retrieve_conversation(conversation_id: str, request: Request) -> dict[str, Any]:
         """A conversation without its items."""
         principal = who_asks(house, request)
-        work = _asking(house, principal, conversations.get, conversation_id)
-        return _document(await in_turn(house, principal, work))
+        return _document(await _about(house, principal, conversation_id, conversations.get))
 
     @router.post("/{conversation_id}")
     async def update_conversation(conversation_id: str, request: Request) -> dict[str, Any]:
         """Replace its metadata."""
         principal = who_asks(house, request)
         body = await _body(house, principal, request, "metadata")
-        work = _asking(house, principal, conversations.set_metadata, conversation_id, _metadata(house, body))
-        return _document(await in_turn(house, principal, work))
+        metadata = _metadata(house, body)
+        return _document(await _about(house, principal, conversation_id, conversations.set_metadata, metadata))
 
     @router.delete("/{conversation_id}")
     async def delete_conversation(conversation_id: str, request: Request) -> dict[str, Any]:
         """Delete it with its items; responses that were made in it stay."""
         principal = who_asks(house, request)
-        await in_turn(house, principal, _asking(house, principal, conversations.delete, conversation_id))
+        await _about(house, principal, conversation_id, conversations.delete)
         return {"id": conversation_id, "object": "conversation.deleted", "deleted": True}
 
 
@@ -84,8 +83,8 @@ def _add_items(router: APIRouter, house: House) -> None:
         body = await _body(house, principal, request, "items")
         if body.get("items") is None:
             raise BadRequest("'items' is required.", param="items", code="missing_required_parameter")
-        work = _asking(house, principal, conversations.add, conversation_id, _items(house, body["items"]))
-        return list_of(await in_turn(house, principal, work), has_more=False)
+        items = _items(house, body["items"])
+        return list_of(await _about(house, principal, conversation_id, conversations.add, items), has_more=False)
 
     @router.get("/{conversation_id}/items")
     async def list_items(conversation_id: str, request: Request) -> dict[str, Any]:
@@ -95,8 +94,7 @@ def _add_items(router: APIRouter, house: House) -> None:
         limit = whole_number(request, "limit", LISTED, MOST_LISTED)
         order = cast('Literal["asc", "desc"]', one_in_query(request, "order", "desc", "asc"))
         after = request.query_params.get("after")
-        work = _asking(house, principal, conversations.page, conversation_id, after, limit, order)
-        page = await in_turn(house, principal, work)
+        page = await _about(house, principal, conversation_id, conversations.page, after, limit, order)
         return list_of(page.items, has_more=page.has_more)
 
     @router.get("/{conversation_id}/items/{item_id}")
@@ -104,25 +102,17 @@ def _add_items(router: APIRouter, house: House) -> None:
         """One item."""
         principal = who_asks(house, request)
         check_include(house, request)
-        work = _asking(house, principal, conversations.item, conversation_id, item_id)
-        return dict(await in_turn(house, principal, work))
+        return dict(await _about(house, principal, conversation_id, conversations.item, item_id))
 
     @router.delete("/{conversation_id}/items/{item_id}")
     async def delete_item(conversation_id: str, item_id: str, request: Request) -> dict[str, Any]:
         """Delete one item; the answer is its conversation."""
         principal = who_asks(house, request)
-        work = _asking(house, principal, conversations.delete_item, conversation_id, item_id)
-        return _document(await in_turn(house, principal, work))
+        return _document(await _about(house, principal, conversation_id, conversations.delete_item, item_id))
 
 
-def _asking(house: House, principal: Principal, ask: Any, conversation_id: str, *more: Any) -> Any:
-    """A question about one conversation of the tenant's; of ids that there cannot be, nobody is asked."""
-
-    def work() -> Any:
-        require_possible("conversation", conversation_id)
-        return ask(principal.tenant, conversation_id, house.archive.since_ms(principal), *more)
-
-    return work
+async def _about(house: House, principal: Principal, id_: str, ask: Callable[..., T], *more: Any) -> T:
+    return await about(house, principal, "conversation", id_, ask, *more)
 
 
 async def _body(house: House, principal: Principal, request: Request, *known: str) -> dict[str, Any]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from gateway.api.dialects.responses.options import include
-from gateway.api.tenants import in_turn, one_in_query, who_asks, whole_number
+from gateway.api.tenants import about, one_in_query, who_asks, whole_number
 from gateway.errors import BadRequest
 from gateway.house import House
 from gateway.keeping import Item
-from registry.responses.turns import require_possible
 
 JSON = "application/json"
 MOST_LISTED, LISTED = 100, 20
@@ -23,7 +21,7 @@ MOST_LISTED, LISTED = 100, 20
 def responses_router(house: House) -> APIRouter:
     """The routes, in OpenAI's shapes. Another tenant's response is none, for the same work and with the same words."""
     router = APIRouter(prefix="/v1/responses", tags=["responses"])
-    archive = house.archive
+    responses = house.archive.responses
 
     @router.get("/{response_id}")
     async def retrieve_response(response_id: str, request: Request) -> Response:
@@ -36,27 +34,20 @@ def responses_router(house: House) -> APIRouter:
                 param="stream",
                 code="unsupported_parameter",
             )
-        since_ms = archive.since_ms(principal)
-        work = partial(_possible, archive.responses.document, principal.tenant, response_id, since_ms)
-        return Response(await in_turn(house, principal, work), media_type=JSON)
+        return Response(await about(house, principal, "response", response_id, responses.document), media_type=JSON)
 
     @router.delete("/{response_id}")
     async def delete_response(response_id: str, request: Request) -> dict[str, Any]:
         """Delete a response; one that is being made ends."""
         principal = who_asks(house, request)
-        since_ms = archive.since_ms(principal)
-        await in_turn(
-            house, principal, partial(_possible, archive.responses.delete, principal.tenant, response_id, since_ms)
-        )
+        await about(house, principal, "response", response_id, responses.delete)
         return {"id": response_id, "object": "response", "deleted": True}
 
     @router.post("/{response_id}/cancel")
     async def cancel_response(response_id: str, request: Request) -> Response:
         """End a response that is made in the background."""
         principal = who_asks(house, request)
-        since_ms = archive.since_ms(principal)
-        work = partial(_possible, archive.responses.cancel, principal.tenant, response_id, since_ms)
-        return Response(await in_turn(house, principal, work), media_type=JSON)
+        return Response(await about(house, principal, "response", response_id, responses.cancel), media_type=JSON)
 
     @router.get("/{response_id}/input_items")
     async def list_input_items(response_id: str, request: Request) -> dict[str, Any]:
@@ -65,9 +56,7 @@ def responses_router(house: House) -> APIRouter:
         check_include(house, request)
         limit = whole_number(request, "limit", LISTED, MOST_LISTED)
         order = one_in_query(request, "order", "desc", "asc")
-        since_ms = archive.since_ms(principal)
-        work = partial(_possible, archive.responses.items, principal.tenant, response_id, since_ms)
-        items = await in_turn(house, principal, work)
+        items = await about(house, principal, "response", response_id, responses.items)
         if order == "desc":
             items = items[::-1]
         page = _after(items, request.query_params.get("after"))
@@ -89,11 +78,6 @@ def list_of(items: Sequence[Item], *, has_more: bool) -> dict[str, Any]:
     ids = [item["id"] for item in items]
     ends = {"first_id": ids[0] if ids else "", "last_id": ids[-1] if ids else ""}
     return {"object": "list", "data": items, **ends, "has_more": has_more}
-
-
-def _possible(ask: Any, tenant: str, response_id: str, since_ms: int) -> Any:
-    require_possible("response", response_id)
-    return ask(tenant, response_id, since_ms)
 
 
 def _after(items: list[Item], last: str | None) -> list[Item]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from fastapi import Request
 
@@ -18,6 +18,7 @@ from gateway.handoffs import Principal
 from gateway.house import House
 from gateway.responses.faults import FAULTS, said_of
 from gateway.steps.authenticate import authenticate
+from registry.responses.turns import require_possible
 
 T = TypeVar("T")
 
@@ -33,6 +34,25 @@ async def in_turn(house: House, principal: Principal, work: Callable[[], T]) -> 
         return await house.archive.lookups.do(principal.tenant, work)
     except FAULTS as error:
         raise said_of(error) from error
+
+
+async def about(
+    house: House,
+    principal: Principal,
+    kind: Literal["response", "conversation"],
+    id_: str,
+    ask: Callable[..., T],
+    *more: Any,
+) -> T:
+    """What `ask` says of something that is kept of the tenant's. Of what no id can be nobody is asked. Raises
+    `ApiError`.
+    """
+
+    def work() -> T:
+        require_possible(kind, id_)
+        return ask(principal.tenant, id_, house.archive.since_ms(principal), *more)
+
+    return await in_turn(house, principal, work)
 
 
 async def body_of(house: House, principal: Principal, request: Request) -> dict[str, Any]:
