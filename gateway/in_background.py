@@ -28,7 +28,13 @@ async def in_background(
     tenant = admitted.principal.tenant
     with archive.runs.place(tenant):
         queued = admitted.request.dialect.without_output(admitted, "queued", None)
-        await archive.writer.store(turn_of(archive, admitted, keeping, queued))
+        try:
+            await archive.writer.store(turn_of(archive, admitted, keeping, queued))
+        except (
+            BaseException
+        ):  # the client went, or it took too long: it may be stored all the same, and nobody makes it
+            _end(archive, admitted, keeping, "cancelled", None)
+            raise
         run = tenant, queued.id
         with archive.runs.watched(run):
             admitted.call.let_go()
@@ -51,8 +57,10 @@ async def in_background(
                 raise
 
 
-def _end(archive: Archive, admitted: Admitted, keeping: Keeping, status: Status, error: ApiError) -> None:
-    """Let it be stored as ended so: nobody waits for that, and if it cannot be, the leader finds out."""
+def _end(archive: Archive, admitted: Admitted, keeping: Keeping, status: Status, error: ApiError | None) -> None:
+    """Let it be stored as ended so, if it is stored: nobody waits for that. If this process ends before, the leader
+    finds out.
+    """
     ended = admitted.request.dialect.without_output(admitted, status, error)
     turn = turn_of(archive, admitted, keeping, ended)
     archive.runs.let_be((turn.tenant, turn.id))

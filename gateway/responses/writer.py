@@ -16,7 +16,8 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar, cast
 
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as DatabaseTimeout
 
 from gateway.complaints import Complaint
 from gateway.errors import NotStored
@@ -25,12 +26,16 @@ from registry.responses.turns import Turn
 
 T = TypeVar("T")
 log = logging.getLogger("switchyard.responses")
-UNSTORED = Complaint(log)
+UNSTORED, UNLEFT = Complaint(log), Complaint(log)
+PASSING = (OperationalError, InterfaceError, DatabaseTimeout)
+"""What a database says that is locked, full, or away for a while."""
 MOST_IN_A_GROUP = 128
 MOST_WAITING = 4_096
 MOST_WAITING_BYTES = 256 * 1024 * 1024
 GROUP_S = 0.05
 """From the end of one transaction to the next, at least: an answer that comes alone is stored at once."""
+AGAIN_S = 5.0
+"""Until what nobody waits for is tried again."""
 PATIENCE_S = 10.0
 """How long a request waits for its answer to be stored."""
 RETRY_AFTER_S = 5
@@ -55,10 +60,13 @@ class _Ended(NamedTuple):
 class Writer:
     """Of one process. Made on the event loop that uses it."""
 
-    def __init__(self, save: Callable[[Sequence[Turn]], None], *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self, save: Callable[[Sequence[Turn]], None], *, patience_s: float = PATIENCE_S, again_s: float = AGAIN_S
+    ) -> None:
         """`save` stores several turns in one transaction, all or none, and blocks meanwhile."""
         self._save = save
         self._patience_s = patience_s
+        self._again_s = again_s
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._waiting = 0
         self._waiting_bytes = 0
@@ -87,8 +95,10 @@ class Writer:
         return cast("T", await self._done(work, 0))
 
     def leave(self, work: Callable[[], Any]) -> None:
-        """Do some work in its turn, for nobody who would wait for it. What it raises is said in the log."""
-        self._put(work, 0).add_done_callback(_say_fault)
+        """Do some work in its turn, for nobody who would wait for it: again and again while the database cannot be
+        written to. What it raises is said in the log.
+        """
+        self._put(work, 0).add_done_callback(partial(self._left, work))
 
     async def close(self) -> None:
         """Finish what waits, for as long as requests would wait for it."""
@@ -115,6 +125,13 @@ class Writer:
 
     def _rest(self) -> None:
         self._rests_until_s = time.monotonic() + REST_S
+
+    def _left(self, work: Callable[[], Any], stored: asyncio.Future[Any]) -> None:
+        if stored.cancelled() or (error := stored.exception()) is None:
+            return
+        UNLEFT.report("the state of a response cannot be written down", cast("Exception", error))
+        if isinstance(error, PASSING):
+            self._loop.call_later(self._again_s, self.leave, work)
 
     def _put(self, order: Order, size: int) -> asyncio.Future[Any]:
         stored: asyncio.Future[Any] = self._loop.create_future()
@@ -197,8 +214,3 @@ def _not_stored() -> NotStored:
         code="store_unavailable",
         retry_after_s=RETRY_AFTER_S,
     )
-
-
-def _say_fault(stored: asyncio.Future[Any]) -> None:
-    if not stored.cancelled() and (error := stored.exception()) is not None:
-        log.warning("the state of a response could not be written down: %s", error)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import openai
+import orjson
 import pytest
 from openai import OpenAI
 from openai.types.responses import Response
 
-from tests.support.stack import Stack
+from tests.support.stack import Stack, locked
 from tests.support.waiting import wait_until
 
 FINAL = ("completed", "incomplete", "failed", "cancelled")
@@ -73,6 +76,18 @@ def test_a_turn_goes_on_from_it_when_it_is_complete_and_not_before(client: OpenA
     assert client.responses.create(model="triage", input="And now?", previous_response_id=queued.id).output_text
 
 
+@pytest.fixture
+def counted(slow: Stack) -> Iterator[None]:
+    """Tokens of acme are counted, so its answers are asked for as streams."""
+    limits = slow.house.registry.limits
+    limits.set("tenant:acme", {"daily_tokens": 10**9})
+    slow.wait_revision()
+    yield
+    limits.clear("tenant:acme")
+    slow.wait_revision()
+
+
+@pytest.mark.usefixtures("counted")
 def test_it_is_cancelled_within_about_a_second_and_billed_for_what_was_made(client: OpenAI, slow: Stack) -> None:
     queued = begin(client)
     wait_until("it to be made", lambda: client.responses.retrieve(queued.id).status == "in_progress")
@@ -150,6 +165,20 @@ def test_a_tenant_has_a_bounded_number_of_them(client: OpenAI, slow: Stack, monk
     with pytest.raises(openai.RateLimitError, match="made in the background"):
         begin(client)
     client.responses.cancel(queued.id)
+
+
+def test_who_goes_while_it_is_stored_leaves_none_that_nobody_makes(stack: Stack) -> None:
+    stored = archive(stack)
+    body = orjson.dumps({"model": "triage", "input": "Hi", "background": True})
+    head = f"POST /v1/responses HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stack.house.keys['acme']}\r\n"
+    address = urlsplit(stack.url)
+    with locked(stack.house):
+        with socket.create_connection((address.hostname, address.port)) as gone:
+            gone.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            wait_until("it to be stored", lambda: stored.writer._writes_since_s is not None)
+        wait_until("the gateway to know", lambda: not stored.runs._of_tenant)
+    wait_until("all to be stored", lambda: not stored.writer._waiting)
+    assert not stored.responses.going_on(stored.runs.worker)
 
 
 def test_it_takes_its_place_among_the_tenants_requests(client: OpenAI, slow: Stack) -> None:

@@ -117,3 +117,23 @@ async def test_what_is_left_to_it_is_done_before_it_closes(books: Books) -> None
     writer.leave(lambda: done.append("last"))
     await writer.close()
     assert done == [0, 1, 2, "last"]
+
+
+async def test_what_nobody_waits_for_is_tried_again_while_the_database_cannot_be_written_to(books: Books) -> None:
+    writer = Writer(books.save, again_s=0.01)
+    tries: list[int] = []
+
+    def locked_at_first() -> None:
+        tries.append(len(tries))
+        if len(tries) < 3:
+            raise OperationalError("UPDATE", {}, Exception("database is locked"))
+
+    def never() -> None:
+        tries.append(-1)
+        raise InvalidInput("no")
+
+    writer.leave(never)
+    writer.leave(locked_at_first)
+    await wait_until_async("another try", lambda: 2 in tries)
+    await writer.close()
+    assert tries == [-1, 1, 2]
