@@ -6,7 +6,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from gateway.errors import RateLimited
@@ -28,7 +29,10 @@ class Lookups:
         self._waiting: Counter[str] = Counter()
 
     async def do(self, tenant: str, work: Callable[[], T]) -> T:
-        """What `work` returns. Raises `RateLimited`, or what it raises."""
+        """What `work` returns. Raises `RateLimited`, or what it raises.
+
+        Who waits for it may go: its thread is the tenant's until the work is done.
+        """
         if self._waiting[tenant] >= MOST_WAITING:
             raise RateLimited(
                 f"{MOST_WAITING} look-ups of this tenant wait for their turn.",
@@ -40,12 +44,24 @@ class Lookups:
             mine = self._turns[tenant] = asyncio.Semaphore(AT_ONCE)
         self._waiting[tenant] += 1
         try:
-            async with mine:
-                return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-        finally:
-            self._waiting[tenant] -= 1
-            if not self._waiting[tenant]:
-                del self._waiting[tenant]
+            await mine.acquire()
+        except BaseException:
+            self._leave(tenant)
+            raise
+        working = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        working.add_done_callback(partial(self._done, tenant, mine))
+        return await asyncio.shield(working)
+
+    def _done(self, tenant: str, mine: asyncio.Semaphore, working: asyncio.Future[Any]) -> None:
+        mine.release()
+        self._leave(tenant)
+        if not working.cancelled():
+            working.exception()  # which nobody hears of who has gone
+
+    def _leave(self, tenant: str) -> None:
+        self._waiting[tenant] -= 1
+        if not self._waiting[tenant]:
+            del self._waiting[tenant]
 
     def close(self) -> None:
         """End the threads when their work is done."""

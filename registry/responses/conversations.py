@@ -16,7 +16,7 @@ from registry.errors import InvalidInput
 from registry.responses.appending import ABOUT, append
 from registry.responses.rows import Conversation, ConversationItem
 from registry.responses.sealing import Keyring
-from registry.responses.turns import Item, NoSuchTurn, Recalled, TooLong
+from registry.responses.turns import Item, NoSuchTurn, Recalled, TooLong, require_possible
 
 _ROW, _ITEM = Conversation, ConversationItem
 MOST_ITEMS = 20_000
@@ -152,6 +152,7 @@ class Conversations:
         return row
 
     def _require_item(self, session: Session, tenant: str, id_: str, item_id: str) -> ConversationItem:
+        require_possible("item", item_id)
         of = (_ITEM.tenant == tenant, _ITEM.conversation_id == id_, _ITEM.id == item_id)
         row = session.scalars(select(_ITEM).where(*of)).first()
         if row is None:

@@ -290,6 +290,20 @@ def test_an_item_that_is_added_twice_gets_an_id_of_its_own(registry: Registry) -
     assert len(registry.conversations.page("acme", made.id, EVER, None, 9, "asc").items) == 1
 
 
+@pytest.mark.parametrize("id_", ["", "msg_\0", "x" * 81, "msg_ä", "'"])
+def test_what_no_id_can_be_is_no_item(registry: Registry, id_: str) -> None:
+    """Not every database can be asked for each of these."""
+    made = registry.conversations.create("acme", [said("Hi")], {})
+    ask = registry.conversations
+    for refused in (
+        lambda: ask.page("acme", made.id, EVER, id_, 1, "asc"),
+        lambda: ask.item("acme", made.id, EVER, id_),
+        lambda: ask.delete_item("acme", made.id, EVER, id_),
+    ):
+        with pytest.raises(NoSuchTurn, match="item"):
+            refused()
+
+
 def test_another_tenants_conversation_and_a_foreign_item_are_none(registry: Registry) -> None:
     made = registry.conversations.create("acme", [said("Hi")], {})
     other = registry.conversations.create("acme", [said("Ho")], {})
