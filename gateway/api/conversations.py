@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal, TypeVar, cast
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
 from gateway.api.dialects.responses.input import items as checked_items
 from gateway.api.dialects.responses.kept import kept_item
 from gateway.api.fields.checks import listed, pairs, unknown_keys
-from gateway.api.responses import LISTED, MOST_LISTED, check_include, list_of
+from gateway.api.responses import LISTED, MOST_LISTED, check_include, json_of, list_of
 from gateway.api.tenants import about, body_of, in_turn, one_in_query, who_asks, whole_number
 from gateway.errors import BadRequest
 from gateway.handoffs import Principal
@@ -76,7 +76,7 @@ def _add_items(router: APIRouter, house: House) -> None:
     conversations = house.archive.conversations
 
     @router.post("/{conversation_id}/items")
-    async def create_items(conversation_id: str, request: Request) -> dict[str, Any]:
+    async def create_items(conversation_id: str, request: Request) -> Response:
         """Add up to 20 items at the end."""
         principal = who_asks(house, request)
         check_include(house, request)
@@ -87,7 +87,7 @@ def _add_items(router: APIRouter, house: House) -> None:
         return list_of(await _about(house, principal, conversation_id, conversations.add, items), has_more=False)
 
     @router.get("/{conversation_id}/items")
-    async def list_items(conversation_id: str, request: Request) -> dict[str, Any]:
+    async def list_items(conversation_id: str, request: Request) -> Response:
         """Items, the newest first unless `order` says otherwise."""
         principal = who_asks(house, request)
         check_include(house, request)
@@ -98,11 +98,11 @@ def _add_items(router: APIRouter, house: House) -> None:
         return list_of(page.items, has_more=page.has_more)
 
     @router.get("/{conversation_id}/items/{item_id}")
-    async def retrieve_item(conversation_id: str, item_id: str, request: Request) -> dict[str, Any]:
+    async def retrieve_item(conversation_id: str, item_id: str, request: Request) -> Response:
         """One item."""
         principal = who_asks(house, request)
         check_include(house, request)
-        return dict(await _about(house, principal, conversation_id, conversations.item, item_id))
+        return json_of(await _about(house, principal, conversation_id, conversations.item, item_id))
 
     @router.delete("/{conversation_id}/items/{item_id}")
     async def delete_item(conversation_id: str, item_id: str, request: Request) -> dict[str, Any]:

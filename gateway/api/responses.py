@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
 from fastapi import APIRouter, Request, Response
 
 from gateway.api.dialects.responses.options import include
@@ -50,7 +51,7 @@ def responses_router(house: House) -> APIRouter:
         return Response(await about(house, principal, "response", response_id, responses.cancel), media_type=JSON)
 
     @router.get("/{response_id}/input_items")
-    async def list_input_items(response_id: str, request: Request) -> dict[str, Any]:
+    async def list_input_items(response_id: str, request: Request) -> Response:
         """What a response was the answer to, without what came before it."""
         principal = who_asks(house, request)
         check_include(house, request)
@@ -73,11 +74,16 @@ def check_include(house: House, request: Request) -> None:
     include(asked, "include", house.caps)
 
 
-def list_of(items: Sequence[Item], *, has_more: bool) -> dict[str, Any]:
+def list_of(items: Sequence[Item], *, has_more: bool) -> Response:
     """A page in OpenAI's shape."""
     ids = [item["id"] for item in items]
     ends = {"first_id": ids[0] if ids else "", "last_id": ids[-1] if ids else ""}
-    return {"object": "list", "data": items, **ends, "has_more": has_more}
+    return json_of({"object": "list", "data": items, **ends, "has_more": has_more})
+
+
+def json_of(value: Any) -> Response:
+    """What may be megabytes: FastAPI's own way takes many times as long, while everybody waits."""
+    return Response(orjson.dumps(value), media_type=JSON)
 
 
 def _after(items: list[Item], last: str | None) -> list[Item]:

@@ -21,8 +21,10 @@ from registry.responses.turns import Item, NoSuchTurn, Recalled, TooLong, requir
 _ROW, _ITEM = Conversation, ConversationItem
 MOST_ITEMS = 20_000
 """Of one conversation in its life, but for those of turns that had begun before."""
-READ_AT_ONCE = 200
-"""Items of one query."""
+READ_AT_ONCE = 16
+"""Items in memory that have not been looked at: each may be as long as a body."""
+MOST_PAGE_BYTES = 4 << 20
+"""Of the items of one page as JSON: one that would be longer ends sooner, but has one item at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,10 @@ class Conversations:
     def page(
         self, tenant: str, id_: str, since_ms: int, after: str | None, limit: int, order: Literal["asc", "desc"]
     ) -> Page:
-        """Items in this order that come after the item `after`. Raises `NoSuchTurn`, `Unreadable`."""
+        """Items in this order that come after the item `after`: `limit` of them, or fewer that are long.
+
+        Raises `NoSuchTurn`, `Unreadable`.
+        """
         query = select(_ITEM).where(_ITEM.tenant == tenant, _ITEM.conversation_id == id_).limit(limit + 1)
         query = query.order_by(_ITEM.position.asc() if order == "asc" else _ITEM.position.desc())
         with self._db.read() as session:
@@ -105,8 +110,16 @@ class Conversations:
             if after is not None:
                 last = self._require_item(session, tenant, id_, after).position
                 query = query.where(_ITEM.position > last if order == "asc" else _ITEM.position < last)
-            rows = session.scalars(query).all()
-        return Page([self._opened(row) for row in rows[:limit]], len(rows) > limit)
+            items: list[Item] = []
+            length = 0
+            with session.scalars(query, execution_options={"yield_per": READ_AT_ONCE}) as rows:
+                for row in rows:
+                    raw = self._raw(row)
+                    length += len(raw)
+                    if len(items) == limit or (items and length > MOST_PAGE_BYTES):
+                        return Page(items, has_more=True)
+                    items.append(orjson.loads(raw))
+        return Page(items, has_more=False)
 
     def item(self, tenant: str, id_: str, since_ms: int, item_id: str) -> Item:
         """One item. Raises `NoSuchTurn`, `Unreadable`."""
@@ -124,25 +137,22 @@ class Conversations:
     def recall(self, tenant: str, id_: str, since_ms: int, most_bytes: int) -> Recalled:
         """All of its items, before a turn that adds some. Raises `NoSuchTurn`, `TooLong`, `Unreadable`."""
         items: list[Item] = []
-        length, last = 0, -1
+        length = 0
         of = (_ITEM.tenant == tenant, _ITEM.conversation_id == id_)
         with self._db.read() as session:
             row = self._require(session, tenant, id_, since_ms)
             if row.next_position >= MOST_ITEMS:
                 raise TooLong(f"conversation {id_} has got {MOST_ITEMS} items, which are the most")
-            while True:
-                query = select(_ITEM).where(*of, _ITEM.position > last).order_by(_ITEM.position).limit(READ_AT_ONCE)
-                some = session.scalars(query).all()
-                for one in some:
-                    raw = self._keyring.open(one.item, tenant, id_, one.id)
+            query = select(_ITEM).where(*of).order_by(_ITEM.position)
+            with session.scalars(query, execution_options={"yield_per": READ_AT_ONCE}) as rows:
+                for one in rows:
+                    raw = self._raw(one)
                     length += len(raw)
                     if length > most_bytes:
                         raise TooLong(f"conversation {id_} has more than {most_bytes} bytes")
                     items.append(orjson.loads(raw))
-                    last = one.position
-                if len(some) < READ_AT_ONCE:
-                    unit = self._about(tenant, row)["unit"]
-                    return Recalled(items, length, id_ if unit is None else unit)
+            unit = self._about(tenant, row)["unit"]
+        return Recalled(items, length, id_ if unit is None else unit)
 
     def _require(self, session: Session, tenant: str, id_: str, since_ms: int, *, lock: bool = False) -> Conversation:
         query = select(_ROW).where(_ROW.tenant == tenant, _ROW.id == id_, _ROW.used_at_ms >= since_ms)
@@ -167,6 +177,8 @@ class Conversations:
         return ConversationInfo(row.id, row.created_at_ms, self._about(tenant, row)["metadata"])
 
     def _opened(self, row: ConversationItem) -> Item:
-        raw = self._keyring.open(row.item, row.tenant, row.conversation_id, row.id)
-        item: Item = orjson.loads(raw)
+        item: Item = orjson.loads(self._raw(row))
         return item
+
+    def _raw(self, row: ConversationItem) -> bytes:
+        return self._keyring.open(row.item, row.tenant, row.conversation_id, row.id)

@@ -28,6 +28,8 @@ from registry.responses.turns import (
 
 MOST_TURNS = 1_000
 """That are recalled before a turn."""
+READ_AT_ONCE = 8
+"""Turns in memory that have not been looked at: each may be as long as two bodies."""
 TURN, DOCUMENT = "turn", "document"
 """Places of sealed values, behind the response's id."""
 LOST: dict[str, Any] = {"code": "server_error", "message": "The gateway that made this response has ended."}
@@ -242,8 +244,8 @@ class StoredResponses:
 
     def _sealed(self, session: Session, tenant: str, ids: Sequence[str]) -> Iterator[tuple[bytes, bytes]]:
         """Turn and document of each, opened one at a time, in this order."""
-        for begin in range(0, len(ids), 50):
-            some = ids[begin : begin + 50]
+        for begin in range(0, len(ids), READ_AT_ONCE):
+            some = ids[begin : begin + READ_AT_ONCE]
             query = select(_ROW.id, _ROW.turn, _ROW.document).where(_ROW.tenant == tenant, _ROW.id.in_(some))
             found = {id_: (turn, document) for id_, turn, document in session.execute(query)}
             for id_ in some:

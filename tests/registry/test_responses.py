@@ -281,6 +281,29 @@ def test_items_of_a_conversation_come_in_pages(registry: Registry) -> None:
     assert contents(upwards.items) == ["3", "4"]
 
 
+def test_a_page_of_long_items_has_fewer(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversations, "MOST_PAGE_BYTES", 2_000)
+    texts = [*(f"{number} {'x' * 700}" for number in range(5)), "y" * 5_000]
+    items = [{**said(str(number)), "content": text} for number, text in enumerate(texts)]
+    made = registry.conversations.create("acme", items, {})
+    got, after, pages, has_more = list[str](), None, list[int](), True
+    while has_more:
+        page = registry.conversations.page("acme", made.id, EVER, after, 9, "asc")
+        has_more, after = page.has_more, page.items[-1]["id"]
+        pages.append(len(page.items))
+        got += contents(page.items)
+    assert got == texts
+    assert pages == [2, 2, 1, 1]
+
+
+def test_what_comes_before_a_turn_is_read_in_small_parts(registry: Registry, keep: Callable[..., None]) -> None:
+    made = registry.conversations.create("acme", [said(str(number)) for number in range(40)], {})
+    assert contents(registry.conversations.recall("acme", made.id, EVER, MiB).items) == [str(n) for n in range(40)]
+    for number in range(20):
+        keep(turn(f"resp_{number}", previous_id=f"resp_{number - 1}" if number else None))
+    assert len(registry.responses.recall("acme", "resp_19", EVER, MiB).items) == 40
+
+
 def test_an_item_that_is_added_twice_gets_an_id_of_its_own(registry: Registry) -> None:
     made = registry.conversations.create("acme", [said("again")], {})
     (added,) = registry.conversations.add("acme", made.id, EVER, [said("again")])
