@@ -30,9 +30,7 @@ async def in_background(
         queued = admitted.request.dialect.without_output(admitted, "queued", None)
         try:
             await archive.writer.store(turn_of(archive, admitted, keeping, queued))
-        except (
-            BaseException
-        ):  # the client went, or it took too long: it may be stored all the same, and nobody makes it
+        except BaseException:  # who gave up on it may find it stored all the same, and nobody makes it
             _end(archive, admitted, keeping, "cancelled", None)
             raise
         run = tenant, queued.id
