@@ -38,8 +38,6 @@ TEMPLATE_TOKENS = 128
 """For what a chat template puts around the messages, at least: a base whose own renderings are longer gets so many.
 Default system prompts have 20 to 60 tokens, some 400.
 """
-TEXT_FIELDS = ("prompt", "input", "query", "queries", "documents")
-"""Fields that are a text or a list of texts, in bodies without messages."""
 LEAST_BODY_BYTES = 56
 """Of a request with one short message, without the name of its model."""
 
@@ -87,7 +85,7 @@ async def _hold_use(
     more = request.dialect.added_tokens(request.body)
     rate_prompt = -(-(body_bytes + more) // BYTES_PER_TOKEN)
     template = max(TEMPLATE_TOKENS, standing.template_tokens)
-    added = await accounts.desk.do(tenant, body_bytes, partial(_added_bytes, request.body))
+    added = await accounts.desk.do(tenant, body_bytes, partial(added_bytes, request.body))
     prompt = body_bytes + template + added + more
     answers = (accounts.lengths.bound(tenant, arm.model) if most is None else most) * request.choices
     least = LEAST_BODY_BYTES + len(request.model) + template
@@ -138,16 +136,15 @@ def _named_bound(request: InferenceRequest) -> list[str]:
     return named[:1]
 
 
-def _added_bytes(body: Mapping[str, Any]) -> int:
+def added_bytes(body: Mapping[str, Any]) -> int:
     """The most that templates and normalisation add to the bytes of a body."""
     return printed_bytes(body) + growth(_texts(body))
 
 
 def _texts(body: Mapping[str, Any]) -> Iterator[str]:
-    """Every text of a checked body that the model reads as it is."""
-    for name in TEXT_FIELDS:
-        texts = body.get(name)
-        yield from (one for one in (texts if isinstance(texts, list) else [texts]) if isinstance(one, str))
+    """Every text of a checked body that the model reads as it is, and a few short ones that it does not read."""
+    for value in body.values():
+        yield from (one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str))
     for message in body.get("messages") or ():
         content = message.get("content")
         if isinstance(content, str):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.cost.normalization import CHARACTERS, growth
-from gateway.steps.hold import TEMPLATE_TOKENS, printed_bytes
+from gateway.steps.hold import TEMPLATE_TOKENS, added_bytes, printed_bytes
 from registry.bases.fingerprint import Fingerprint, write_fingerprint
 from registry.bases.renderings import CONVERSATIONS, Rendering
 from tests.gateway.test_chat_template import PROBE
@@ -57,6 +57,14 @@ def test_no_normalisation_makes_a_text_longer_than_it_counts() -> None:
         most = len(text.encode()) + growth([text])
         assert max(len(unicodedata.normalize(form, text).encode()) for form in ("NFC", "NFKC")) <= most, ascii(text)
     assert growth(["plain", "Straße, été", "東京都の天気", "안녕하세요", "🙂"]) == 0
+
+
+@pytest.mark.parametrize("field", ["prompt", "input", "query", "queries", "documents", "a field of a dialect to come"])
+def test_what_normalisation_adds_counts_in_whatever_field_a_text_stands(field: str) -> None:
+    added = growth(["ﷺ"])
+    assert added > 0
+    assert added_bytes({field: "ﷺ"}) == added
+    assert added_bytes({field: ["ﷺ", "plain", "ﷺ"], "n": 2, "token_ids": [1, 2]}) == 2 * added
 
 
 def test_what_a_template_says_by_itself_and_what_normalisation_adds_fit_into_a_budget_too(house: House) -> None:
