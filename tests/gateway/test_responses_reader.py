@@ -242,3 +242,21 @@ def test_an_answer_in_one_piece_is_the_engines_fault() -> None:
 def test_a_call_that_the_engine_gave_no_id_has_one() -> None:
     (item,) = whole([called(1, 0, "{}", "tool_calls", name="f"), used(1), DONE])["output"]
     assert item["call_id"].startswith("call_")
+
+
+@pytest.mark.parametrize(("within", "items"), [("\n", 1), ("Let me see.", 2)])
+def test_what_is_said_within_a_call_stands_behind_it(within: str, items: int) -> None:
+    chunks = [
+        called(1, 0, "", id="call-1", name="weather"),
+        called(2, 0, '{"city":'),
+        said(3, content=within),
+        called(4, 0, '"Rome"}', "tool_calls"),
+        used(4),
+        DONE,
+    ]
+    told = streamed(chunks)[-1]["response"]["output"]
+    assert [one["type"] for one in told] == ["function_call", "message"][:items]
+    assert told[0]["arguments"] == '{"city":"Rome"}'
+    assert items == 1 or told[1]["content"][0]["text"] == within
+    made = [one | {"id": ""} for one in whole(chunks)["output"]]
+    assert made == [one | {"id": ""} for one in told]

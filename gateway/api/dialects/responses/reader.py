@@ -23,6 +23,7 @@ class ResponseReader(ChatStream):
     __slots__ = (
         "_admitted",
         "_begun",
+        "_behind",
         "_cut",
         "_document",
         "_events",
@@ -45,6 +46,8 @@ class ResponseReader(ChatStream):
         """Whether it was told that there is a response."""
         self._open: Message | Reasoning | FunctionCall | None = None
         """The item that grows."""
+        self._behind: list[Delta] = []
+        """What was said within the call that is open."""
         self._output: list[dict[str, Any]] = []
         """Those that have ended."""
         self._cut: str | None = None
@@ -78,18 +81,26 @@ class ResponseReader(ChatStream):
                 thinks = Reasoning(self._events, self._request_id, self._next(told))
                 told.append(self._begin(thinks))
             told.append(thinks.add(delta.reasoning))
-        if text := delta.text:
-            says = self._open
-            if type(says) is not Message:
-                says = Message(self._events, self._request_id, self._next(told))
-                told.append(self._begin(says))
-            told.append(says.add(text, delta.logprobs))
+        if delta.text:
+            if (
+                type(self._open) is FunctionCall
+            ):  # some parsers let text through before a call is whole: it stands behind
+                self._behind.append(delta)
+            else:
+                self._say(delta, told)
         if delta.calls:
             for call in delta.calls:
                 self._take_call(call, told)
         if delta.finish_reason is not None:
             self._cut = _INCOMPLETE.get(delta.finish_reason)
             self._end("incomplete" if self._cut else "completed", told)
+
+    def _say(self, delta: Delta, told: list[bytes]) -> None:
+        says = self._open
+        if type(says) is not Message:
+            says = Message(self._events, self._request_id, self._next(told))
+            told.append(self._begin(says))
+        told.append(says.add(delta.text, delta.logprobs))
 
     def _take_call(self, call: CallDelta, told: list[bytes]) -> None:
         calls = self._open
@@ -119,6 +130,11 @@ class ResponseReader(ChatStream):
             if not self._whole_only:
                 told.append(item.end(status))
             self._output.append(item.as_dict(status))
+        behind, self._behind = self._behind, []
+        if any(delta.text.strip() for delta in behind):
+            for delta in behind:
+                self._say(delta, told)
+            self._end(status, told)
 
     def answered(self) -> Answered:
         """The whole answer."""
