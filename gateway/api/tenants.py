@@ -56,7 +56,9 @@ async def about(
 
 
 async def body_of(house: House, principal: Principal, request: Request) -> dict[str, Any]:
-    """The JSON object that is sent, with the bounds that bodies of inference have. Raises `ApiError`."""
+    """The JSON object that is sent, with the bounds that bodies of inference have: what is put down is a request among
+    the tenant's others, as nothing else of it is counted. Raises `ApiError`.
+    """
     most_bytes = house.caps.max_body_bytes
     length = request.headers.get("content-length", "")
     if length.isascii() and length.isdigit() and int(length) > most_bytes:
@@ -65,7 +67,7 @@ async def body_of(house: House, principal: Principal, request: Request) -> dict[
     if codings := [one for value in request.headers.getlist("content-encoding") for one in codings_of(value.encode())]:
         read = decoding(read, codings, most_bytes)
     timeout_s = house.settings.body_timeout_s
-    with house.admission.bodies.place(principal.tenant):
+    with await house.limits.enter(house.catalog.current, principal), house.admission.bodies.place(principal.tenant):
         try:
             async with asyncio.timeout(timeout_s):
                 raw: bytes = await read()

@@ -248,6 +248,24 @@ def test_what_is_recalled_counts_for_the_bound_of_a_conversation(client: OpenAI)
     assert refused.value.code == "conversation_too_long"
 
 
+def test_what_is_put_down_counts_among_the_requests_of_a_minute_and_what_is_read_does_not(
+    client: OpenAI, stack: Stack
+) -> None:
+    made = client.conversations.create()
+    stack.house.registry.limits.set("tenant:acme", {"requests_per_minute": 2})
+    stack.wait_revision()
+    try:
+        codes = [stack.post("/v1/conversations", {}).status_code for _ in range(3)]
+        assert (codes.count(200), codes[-1]) == (2, 429)
+        with pytest.raises(openai.RateLimitError):
+            client.conversations.items.create(made.id, items=[{"role": "user", "content": "x"}])
+        for _ in range(3):
+            assert client.conversations.retrieve(made.id) == made
+    finally:
+        stack.house.registry.limits.clear("tenant:acme")
+        stack.wait_revision()
+
+
 def cannot_store(stack: Stack) -> bool:
     """Whether the gateway knows it by now: the writer has been at it for longer than a request would wait."""
     assert stack.gateway.house is not None
