@@ -39,7 +39,8 @@ class Retention:
     def expire(self, default_days: int, *, most_batches: int) -> int:
         """Delete what is older than its tenant keeps; how many responses and conversations went.
 
-        After so many batches the rest is left for the next time.
+        After so many batches the rest is left for the next time. Tenants come in any order: where there is always more
+        than that, each has its turn.
         """
         now = now_ms()
         before = now - func.coalesce(Tenant.response_days, default_days) * DAY_MS
@@ -48,7 +49,8 @@ class Retention:
             for row, at in ((_RESPONSE, _RESPONSE.created_at_ms), (_CONVERSATION, _CONVERSATION.used_at_ms))
         )
         with self._db.read() as session:  # in one question, as most tenants have nothing old
-            tenants = session.execute(select(Tenant.name, Tenant.response_days).where(or_(*has_old))).all()
+            old = select(Tenant.name, Tenant.response_days).where(or_(*has_old))
+            tenants = session.execute(old.order_by(func.random())).all()
         gone, batches = 0, 0
         for tenant, own_days in tenants:
             before_ms = since_ms(default_days if own_days is None else own_days, now)

@@ -197,6 +197,15 @@ def test_old_responses_go_in_batches_by_what_their_tenant_keeps(
     assert registry.retention.expire(30, most_batches=100) == 1
 
 
+def test_no_tenant_has_so_much_that_is_old_that_anothers_stays(registry: Registry, keep: Callable[..., None]) -> None:
+    old = now_ms() - 40 * DAY_MS
+    keep(turn("resp_1", tenant="globex", created_at_ms=old))
+    for number in range(40):
+        keep(turn(f"resp_{number}", created_at_ms=old))
+        registry.retention.expire(30, most_batches=1)
+    assert not registry.responses.kept("globex")
+
+
 def test_tenants_that_have_nothing_old_are_not_asked_about_one_by_one(
     registry: Registry, keep: Callable[..., None]
 ) -> None:
