@@ -88,7 +88,7 @@ class Writer:
 
     async def store(self, turn: Turn) -> None:
         """Return when the turn is committed. Raises `NotStored`."""
-        await self._done(turn, len(turn.document))
+        await self._done(turn, len(turn.document) + turn.items_bytes)
 
     async def do(self, work: Callable[[], T]) -> T:
         """What `work` in the database returns, in its turn among what is stored. Raises `NotStored`, or its error."""

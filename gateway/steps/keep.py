@@ -51,4 +51,5 @@ def turn_of(archive: Archive, admitted: Admitted, keeping: Keeping, answered: An
         previous_id=keeping.previous_id,
         conversation_id=keeping.conversation_id,
         worker=archive.runs.worker if keeping.background else None,
+        items_bytes=request.body_bytes,
     )

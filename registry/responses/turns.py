@@ -38,6 +38,8 @@ class Turn:
     conversation_id: str | None = None
     worker: str | None = None
     """Which worker makes it in the background; `None` when it was made before a waiting client."""
+    items_bytes: int = 0
+    """About how much memory the items take, at most."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -266,6 +266,16 @@ def test_what_is_put_down_counts_among_the_requests_of_a_minute_and_what_is_read
         stack.wait_revision()
 
 
+def test_what_its_client_wrote_counts_while_an_answer_waits_to_be_stored(
+    client: OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.responses.writer.MOST_WAITING_BYTES", 4_000)
+    assert ask(client, "x" * 100).id
+    with pytest.raises(openai.InternalServerError) as refused:
+        ask(client, "x" * 4_000)
+    assert refused.value.code == "store_unavailable"
+
+
 def cannot_store(stack: Stack) -> bool:
     """Whether the gateway knows it by now: the writer has been at it for longer than a request would wait."""
     assert stack.gateway.house is not None

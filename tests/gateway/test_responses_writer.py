@@ -107,6 +107,19 @@ async def test_what_waits_is_bounded(writer: Writer, books: Books, monkeypatch: 
     await asyncio.gather(*waiting)
 
 
+async def test_what_waits_is_bounded_with_what_its_clients_wrote(
+    writer: Writer, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.responses.writer.MOST_WAITING_BYTES", 2_000)
+    books.open.clear()
+    first = asyncio.create_task(writer.store(turn("resp_1", items_bytes=1_500)))
+    await asyncio.sleep(0)
+    with pytest.raises(NotStored):
+        await writer.store(turn("resp_2", items_bytes=1_500))
+    books.open.set()
+    await first
+
+
 async def test_what_is_left_to_it_is_done_before_it_closes(books: Books) -> None:
     writer = Writer(books.save)
     done: list[Any] = []
