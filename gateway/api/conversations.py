@@ -11,7 +11,8 @@ from fastapi import APIRouter, Request, Response
 from gateway.api.dialects.responses.input import items as checked_items
 from gateway.api.dialects.responses.kept import kept_item
 from gateway.api.fields.checks import listed, pairs, unknown_keys
-from gateway.api.responses import LISTED, MOST_LISTED, check_include, json_of, list_of
+from gateway.api.held import json_of
+from gateway.api.responses import LISTED, MOST_LISTED, check_include, list_of
 from gateway.api.tenants import about, body_of, in_turn, one_in_query, who_asks, whole_number
 from gateway.errors import BadRequest
 from gateway.handoffs import Principal
@@ -79,12 +80,15 @@ def _add_items(router: APIRouter, house: House) -> None:
     async def create_items(conversation_id: str, request: Request) -> Response:
         """Add up to 20 items at the end."""
         principal = who_asks(house, request)
+        house.admission.documents.look(principal.tenant)  # not refused when it is done
         check_include(house, request)
         body = await _body(house, principal, request, "items")
         if body.get("items") is None:
             raise BadRequest("'items' is required.", param="items", code="missing_required_parameter")
         items = _items(house, body["items"])
-        return list_of(await _about(house, principal, conversation_id, conversations.add, items), has_more=False)
+        return list_of(
+            house, principal, await _about(house, principal, conversation_id, conversations.add, items), has_more=False
+        )
 
     @router.get("/{conversation_id}/items")
     async def list_items(conversation_id: str, request: Request) -> Response:
@@ -95,14 +99,14 @@ def _add_items(router: APIRouter, house: House) -> None:
         order = cast('Literal["asc", "desc"]', one_in_query(request, "order", "desc", "asc"))
         after = request.query_params.get("after")
         page = await _about(house, principal, conversation_id, conversations.page, after, limit, order)
-        return list_of(page.items, has_more=page.has_more)
+        return list_of(house, principal, page.items, has_more=page.has_more)
 
     @router.get("/{conversation_id}/items/{item_id}")
     async def retrieve_item(conversation_id: str, item_id: str, request: Request) -> Response:
         """One item."""
         principal = who_asks(house, request)
         check_include(house, request)
-        return json_of(await _about(house, principal, conversation_id, conversations.item, item_id))
+        return json_of(house, principal, await _about(house, principal, conversation_id, conversations.item, item_id))
 
     @router.delete("/{conversation_id}/items/{item_id}")
     async def delete_item(conversation_id: str, item_id: str, request: Request) -> dict[str, Any]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
 from fastapi import APIRouter, Request, Response
 
 from gateway.api.dialects.responses.options import include
+from gateway.api.held import HeldDocument, json_of
 from gateway.api.tenants import about, one_in_query, who_asks, whole_number
 from gateway.errors import BadRequest
+from gateway.handoffs import Principal
 from gateway.house import House
 from gateway.keeping import Item
 
-JSON = "application/json"
 MOST_LISTED, LISTED = 100, 20
 """Items in one answer: at most, and unless something is asked."""
 
@@ -35,7 +35,9 @@ def responses_router(house: House) -> APIRouter:
                 param="stream",
                 code="unsupported_parameter",
             )
-        return Response(await about(house, principal, "response", response_id, responses.document), media_type=JSON)
+        return HeldDocument(
+            house, principal, await about(house, principal, "response", response_id, responses.document)
+        )
 
     @router.delete("/{response_id}")
     async def delete_response(response_id: str, request: Request) -> dict[str, Any]:
@@ -48,7 +50,8 @@ def responses_router(house: House) -> APIRouter:
     async def cancel_response(response_id: str, request: Request) -> Response:
         """End a response that is made in the background."""
         principal = who_asks(house, request)
-        return Response(await about(house, principal, "response", response_id, responses.cancel), media_type=JSON)
+        house.admission.documents.look(principal.tenant)  # not refused when it is done
+        return HeldDocument(house, principal, await about(house, principal, "response", response_id, responses.cancel))
 
     @router.get("/{response_id}/input_items")
     async def list_input_items(response_id: str, request: Request) -> Response:
@@ -61,7 +64,7 @@ def responses_router(house: House) -> APIRouter:
         if order == "desc":
             items = items[::-1]
         page = _after(items, request.query_params.get("after"))
-        return list_of(page[:limit], has_more=len(page) > limit)
+        return list_of(house, principal, page[:limit], has_more=len(page) > limit)
 
     return router
 
@@ -74,16 +77,11 @@ def check_include(house: House, request: Request) -> None:
     include(asked, "include", house.caps)
 
 
-def list_of(items: Sequence[Item], *, has_more: bool) -> Response:
+def list_of(house: House, principal: Principal, items: Sequence[Item], *, has_more: bool) -> Response:
     """A page in OpenAI's shape."""
     ids = [item["id"] for item in items]
     ends = {"first_id": ids[0] if ids else "", "last_id": ids[-1] if ids else ""}
-    return json_of({"object": "list", "data": items, **ends, "has_more": has_more})
-
-
-def json_of(value: Any) -> Response:
-    """What may be megabytes: FastAPI's own way takes many times as long, while everybody waits."""
-    return Response(orjson.dumps(value), media_type=JSON)
+    return json_of(house, principal, {"object": "list", "data": items, **ends, "has_more": has_more})
 
 
 def _after(items: list[Item], last: str | None) -> list[Item]:

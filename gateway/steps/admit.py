@@ -7,6 +7,9 @@ from types import TracebackType
 
 from gateway.errors import Overloaded, RateLimited
 
+MOST_DOCUMENTS = 128
+"""Stored ones that are on their way to clients, each of some megabytes at most; one tenant alone gets half."""
+
 
 @dataclass(slots=True)
 class Places:
@@ -68,11 +71,13 @@ class Place:
 @dataclass(frozen=True, slots=True)
 class Admission:
     """A request takes a place among `bodies` while its body is under way, and one among `requests` when it is there:
-    so half-sent bodies keep out nobody's whole ones.
+    so half-sent bodies keep out nobody's whole ones. What is kept has `documents` until it is read, so that it can be
+    asked for while a tenant's requests have all of its places, and may run in the background.
     """
 
     bodies: Places
     requests: Places
+    documents: Places
 
     @classmethod
     def of(cls, most_bodies: int, most_requests: int, most_requests_of_tenant: int) -> Admission:
@@ -80,4 +85,5 @@ class Admission:
         return cls(
             bodies=Places("unfinished bodies", most_bodies, most_bodies),
             requests=Places("requests", most_requests, most_requests_of_tenant),
+            documents=Places("unread documents", MOST_DOCUMENTS, MOST_DOCUMENTS),
         )

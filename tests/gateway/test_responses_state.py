@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
+from urllib.parse import urlsplit
 
 import openai
 import pytest
@@ -274,6 +276,23 @@ def test_what_its_client_wrote_counts_while_an_answer_waits_to_be_stored(
     with pytest.raises(openai.InternalServerError) as refused:
         ask(client, "x" * 4_000)
     assert refused.value.code == "store_unavailable"
+
+
+def test_who_reads_slowly_keeps_a_place_of_its_tenant(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert stack.gateway.house is not None
+    places = stack.gateway.house.admission.documents
+    made = stack.post("/v1/conversations", {"items": [{"role": "user", "content": "x" * 3_500_000}]}).json()["id"]
+    page, key = f"/v1/conversations/{made}/items", f"Bearer {stack.house.keys['acme']}"
+    monkeypatch.setattr(places, "most_of_tenant", 1)
+    address = urlsplit(stack.url)
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        slow.connect((address.hostname, address.port))
+        slow.sendall(f"GET {page} HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\n\r\n".encode())
+        wait_until("it to be answered", lambda: places.by_tenant.get("acme"))
+        assert stack.http.get(stack.url + page, headers={"Authorization": key}).status_code == 429
+    wait_until("it to be gone", lambda: not places.by_tenant)
+    assert stack.http.get(stack.url + page, headers={"Authorization": key}).status_code == 200
 
 
 def cannot_store(stack: Stack) -> bool:
