@@ -296,12 +296,13 @@ def _max_tokens(kind: Kind, body: dict[str, Any], prompts: tuple[tuple[int, ...]
         raise refused(f"{text} input prompt.", "input_tokens", longest)
     newer = kind == "chat" and body.get("max_completion_tokens") is not None
     default = 16 if kind == "text" else limit - longest
-    wanted = _whole(body, "max_completion_tokens" if newer else "max_tokens", default)
+    name = "max_completion_tokens" if newer else "max_tokens"
+    wanted = _whole(body, name, default)
     if kind == "text" and wanted == 0 and body.get("echo"):
         return 0
     if wanted > limit:
-        text = f"max_tokens={wanted} cannot be greater than max_model_len={limit}. Please request fewer output tokens."
-        raise refused(text, "max_tokens", wanted)
+        text = f"{name}={wanted} cannot be greater than max_model_len={limit}. Please request fewer output tokens."
+        raise refused(text, name, wanted)
     room = min(wanted, limit - longest)
     if room < 1:
         raise refused(f"max_tokens must be at least 1, got {room}.", "max_tokens", room)

@@ -56,6 +56,7 @@ def test_metrics_count_requests_by_answer_and_tokens_by_kind(stack: Stack, http:
     names = ("switchyard_requests_total", "switchyard_requests_total", "switchyard_tokens_total")
     labels = (good, bad, '{kind="completion"}')
     before = [metric(http, *pair) for pair in zip(names, labels, strict=True)]
+    stack.wait_resident("acme/triage@1.0", "acme/triage@1.1", "globex/sentiment@1.0", "initech/forms@1.0")
     stack.chat("triage", max_tokens=5)
     stack.chat("triage", max_tokens=6, stream=True)
     stack.chat("nothing")
@@ -79,7 +80,7 @@ def test_no_tenant_and_no_adapter_is_a_label_of_a_metric(stack: Stack, http: htt
     [
         ("GET", "/", 404),
         ("GET", "/v1", 404),
-        ("POST", "/v1/embeddings", 404),
+        ("POST", "/v1/images/generations", 404),
         ("POST", "/v1/load_lora_adapter", 404),
         ("GET", "/v1/chat/completions", 405),
         ("POST", "/v1/models", 405),

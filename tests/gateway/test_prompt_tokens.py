@@ -188,7 +188,7 @@ def test_an_engine_that_does_not_answer_costs_its_tenant_a_moment_and_others_not
 
 def test_what_is_guessed_of_a_request_that_is_given_up_is_no_more_than_was_held(stack: Stack) -> None:
     allow(stack, 60, "hasty")
-    stack.faults(token_ms=20)
+    stack.faults(ttft_ms=20_000)  # before the first token nothing is known of the prompt
     prompt = {"model": "hasty/triage", "prompt": "a" * 4_000, "max_tokens": 50, "ignore_eos": True}
     body = json.dumps(prompt)
     running = stack.state()["running"]

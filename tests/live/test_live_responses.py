@@ -82,7 +82,8 @@ async def test_an_adapter_answers_and_its_stream_ends_with_the_whole_response(li
         text = "".join([event.delta async for event in stream if event.type == "response.output_text.delta"])
         response = await stream.get_final_response()
     assert response.output_text == text
-    assert (response.model, response.status) == ("acme/triage@1.0", "completed")
+    assert response.model.startswith("acme/triage@1."), "another test may have promoted a newer one"
+    assert response.status == "completed"
 
 
 async def test_an_answer_is_parsed_into_the_class_that_was_asked_for(live: Live) -> None:

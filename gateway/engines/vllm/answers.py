@@ -27,6 +27,8 @@ _DATA = b"data: "
 _CONTEXT = re.compile(r"maximum context length|maximum model length|max_model_len")
 _LENGTH = re.compile(r"(?:maximum context length(?: is)? \(?|maximum model length of |max_model_len ?= ?)(\d+)")
 _OPERATORS_REMEDY = re.compile(r"\s*(?:Please|Make sure)\b.*", re.DOTALL)
+_NUMBERS = ("max_tokens", "max_completion_tokens", "truncate_prompt_tokens")
+"""Fields that alone can be more than the context."""
 _PROMPT_FILLS_IT = "max_tokens must be at least 1, got 0"
 
 
@@ -71,7 +73,7 @@ def refusal_of(message: str, param: str | None, prompt: str, context: int | None
     room = (
         f"the context of this model, {said} tokens for prompt and answer together" if said else "this model's context"
     )
-    if param in ("max_tokens", "truncate_prompt_tokens") and not fills_it:
+    if param in _NUMBERS and not fills_it:
         field, remedy = param, f"'{param}' is more than {room}. Ask for less."
     else:
         field, remedy = prompt, f"'{prompt}' does not fit {room}. Send less of it."
