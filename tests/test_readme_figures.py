@@ -43,6 +43,10 @@ ROWS: dict[str, tuple[str, Callable[[Any], list[float]]]] = {
         "crash",
         lambda all_: [all_["figures"]["kills"], 9, all_["figures"]["lost"], all_["figures"]["duplicated"]],
     ),
+    "between turns of stored conversations": (
+        "responses_state",
+        lambda all_: [all_["figures"]["kills"], 9, all_["figures"]["lost"], all_["figures"]["acknowledged"]],
+    ),
     "with one dollar left": ("budget", lambda all_: [1_000, all_["detail"]["spent_of_the_last_dollar_usd"]]),
     "against round robin": (
         "affinity",

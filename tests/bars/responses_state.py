@@ -29,6 +29,8 @@ from tests.support.stack import House, open_house
 
 KILLS, CONVERSATIONS, ATTEMPTS, TOKENS = 20, 8, 1_000, 16
 SEED = 20_261_129
+ENGINE = ("--ttft-ms", "2", "--token-ms", "2", "--max-model-len", "65536")
+"""Conversations of all lives of the gateway fit into its context."""
 PATH = "/v1/responses"
 BODIES = 2
 """Different answers: one of what is asked for by its id, and one of what is to be gone on from."""
@@ -41,7 +43,7 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
     """Kill, start again, look; then the other tenant."""
     draw = random.Random(SEED)
     kills, attempts = max(2, round(KILLS * scale)), max(50, round(ATTEMPTS * scale))
-    with open_house(folder) as house, engine_processes(folder, 1, "--ttft-ms", "2", "--token-ms", "2") as (engine,):
+    with open_house(folder) as house, engine_processes(folder, 1, *ENGINE) as (engine,):
         for tenant, name in (("acme", "triage"), ("globex", "sentiment")):
             house.tenant(tenant)
             house.publish(f"{tenant}/{name}")
