@@ -176,7 +176,8 @@ def test_the_scores_of_one_request_are_bounded(mixed: Stack, fields: dict[str, A
         (TEXT, {"prompt": [[7] * 65]}, "prompt"),
         (TEXT, {"prompt": [7] * 64}, "prompt"),
         (TEXT, {"prompt": "x", "max_tokens": 65}, "max_tokens"),
-        (CHAT, {"messages": MESSAGES, "max_completion_tokens": 10_000}, "max_tokens"),
+        (CHAT, {"messages": MESSAGES, "max_completion_tokens": 10_000}, "max_completion_tokens"),
+        (CHAT, {"messages": MESSAGES, "max_tokens": 10_000}, "max_tokens"),
     ],
     ids=lambda value: str(value)[:50],
 )
