@@ -19,7 +19,9 @@ from tests.contract.contract_pooling import *  # noqa: F403
 from tests.live.installation import DEADLINE_S, Live, default_base_folder, real_installation
 
 ASKED = "SWITCHYARD_TEST_LIVE_POOLING"
-pytestmark = pytest.mark.skipif(ASKED not in os.environ, reason="started by `make live-pooling`")
+pytestmark = pytest.mark.skipif(
+    ASKED not in os.environ, reason=f"{ASKED} is not set: a pooling engine of its own is started by make live-pooling"
+)
 
 
 @pytest.fixture(scope="module")
