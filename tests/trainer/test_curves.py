@@ -1,0 +1,67 @@
+"""The picture of a training."""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from pathlib import Path
+
+import pytest
+
+from trainer.curves import MAX_POINTS, StepMetrics, draw_curve, form_of
+from trainer.errors import TrainerError
+
+
+def a_run(steps: int, every: int = 10) -> list[StepMetrics]:
+    return [
+        StepMetrics(step, 1 + math.exp(-step / 20), 1.2 if step % every == 0 else None) for step in range(1, steps + 1)
+    ]
+
+
+def test_a_curve_names_its_axes_with_units_and_both_lines() -> None:
+    text = draw_curve(a_run(30), "acme/support, ftjob-1", best_step=20).decode()
+    for words in ("acme/support, ftjob-1", "optimiser step", "loss (nats per token)", "perplexity (e to the loss)"):
+        assert words in text
+    assert [word in text for word in ("training", "validation", "kept: step 20")] == [True, True, True]
+
+
+def test_the_same_metrics_give_the_same_bytes() -> None:
+    assert draw_curve(a_run(80), "t") == draw_curve(a_run(80), "t")
+    assert draw_curve(a_run(80), "t", "png") == draw_curve(a_run(80), "t", "png")
+
+
+def test_a_png_is_960_by_540_pixels() -> None:
+    image = draw_curve(a_run(80), "t", "png")
+    assert image[:8] == b"\x89PNG\r\n\x1a\n"
+    assert struct.unpack(">II", image[16:24]) == (960, 540)
+
+
+def test_a_long_training_makes_no_large_file() -> None:
+    text = draw_curve(a_run(40 * MAX_POINTS, every=3), "t").decode()
+    assert len(text) < 2**20
+    assert max(len(re.findall("[LM] ", path)) for path in re.findall(' d="([^"]*)"', text)) <= MAX_POINTS
+
+
+def test_a_loss_that_is_no_number_leaves_a_gap_and_never_a_fault() -> None:
+    metrics = [StepMetrics(1, 2.0), StepMetrics(2, math.nan), StepMetrics(3, math.inf), StepMetrics(4, 1e6)]
+    assert b"optimiser step" in draw_curve(metrics, "t")
+
+
+def test_one_step_is_a_point() -> None:
+    assert b"training" in draw_curve([StepMetrics(1, 2.0)], "t")
+
+
+def test_without_any_loss_there_is_no_curve() -> None:
+    with pytest.raises(TrainerError, match="no step has a loss"):
+        draw_curve([StepMetrics(1), StepMetrics(2, math.nan)], "t")
+
+
+def test_a_title_in_any_script_is_drawn_without_a_warning() -> None:
+    assert b"\\u652f $x$ &lt;b&gt;" in draw_curve(a_run(3), "支 $x$ <b>")
+
+
+def test_a_picture_is_svg_or_png_by_its_name() -> None:
+    assert (form_of(Path("a.SVG")), form_of(Path("b.png"))) == ("svg", "png")
+    with pytest.raises(TrainerError, match=r"end it in \.svg or \.png"):
+        form_of(Path("c.pdf"))
