@@ -23,7 +23,8 @@ import openai
 
 from examples import phrases_sentiment as sentiment
 from examples import phrases_triage as triage
-from trainer.metrics import METRICS, paired_difference, wilson
+from trainer.evaluation.metrics import METRICS
+from trainer.evaluation.proportions import paired_difference, wilson
 
 SHOTS = 3
 MAX_TOKENS = {"triage": 24, "sentiment": 8}

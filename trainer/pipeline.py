@@ -24,13 +24,13 @@ from trainer.data.read import Dataset
 from trainer.data.sets import Sets, read_sets
 from trainer.effect import prove_effect
 from trainer.errors import RecipeError, TrainingRefused
-from trainer.evaluate import Evaluation, Examination, Result, evaluation, examination, examine
+from trainer.evaluation.advice import advice
+from trainer.evaluation.in_training import Evaluation, Examination, Result, evaluation, examination, examine
 from trainer.probes import Text, probe_texts
 from trainer.publish import Ingredients, check_can_publish, lineage, publish
 from trainer.recipe import Recipe, read_recipe
 from trainer.saved import check_writable, command_that_goes_on, import_command, load, made_of, save
 from trainer.sft import LoadedBase, Trained, check_targets, load_base, load_tokenizer, train
-from trainer.verdict import advice
 
 ENVIRONMENT = {
     "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16",  # AMX may be advertised and still fault

@@ -14,7 +14,7 @@ from registry.errors import NotFound
 from registry.service import Registry
 from trainer.data.sets import Sets
 from trainer.errors import RecipeError
-from trainer.evaluate import Evaluation
+from trainer.evaluation.in_training import Evaluation
 from trainer.recipe import Recipe
 from trainer.sft import Trained
 

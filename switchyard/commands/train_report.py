@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from switchyard.console import print_table, say
-from trainer.evaluate import Evaluation, Side, WrongAnswer
+from trainer.evaluation.advice import advice
+from trainer.evaluation.in_training import Evaluation, Side, WrongAnswer
 from trainer.pipeline import Outcome
-from trainer.verdict import advice
 
 
 def print_outcome(outcome: Outcome) -> None:

@@ -14,7 +14,7 @@ from trainer.data.read import Check, Dataset, read_data
 from trainer.data.rows import Example
 from trainer.data.split import HoldOut, split
 from trainer.errors import RecipeError
-from trainer.metrics import METRICS
+from trainer.evaluation.metrics import METRICS
 from trainer.recipe import Recipe
 
 

@@ -1,10 +1,9 @@
-"""Scores of single answers and their uncertainty. Pure, standard library only."""
+"""Shares of right answers and their uncertainty. Pure, standard library only."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 Z_95 = 1.959963984540054  # the 97.5 % point of the normal distribution
@@ -52,22 +51,6 @@ def paired_difference(first: Sequence[bool], second: Sequence[bool]) -> tuple[fl
     below = math.sqrt(max(0.0, down_a**2 - 2 * phi * down_a * up_b + up_b**2))
     above = math.sqrt(max(0.0, up_a**2 - 2 * phi * up_a * down_b + down_b**2))
     return difference, difference - below, difference + above
-
-
-def json_exact(answer: str, reference: str) -> bool:
-    """Both are JSON and the same value; blanks and the order of keys do not matter."""
-    try:
-        return bool(json.loads(answer) == json.loads(reference))
-    except (ValueError, RecursionError):  # a model may well say nothing but brackets
-        return False
-
-
-def label_exact(answer: str, reference: str) -> bool:
-    """The same text apart from outer blanks."""
-    return answer.strip() == reference.strip()
-
-
-METRICS: dict[str, Callable[[str, str], bool]] = {"json_exact": json_exact, "label_exact": label_exact}
 
 
 def _phi(both: int, only_first: int, only_second: int, neither: int) -> float:

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from trainer.data.encode import Encoded
+from trainer.evaluation.metrics import METRICS
+from trainer.evaluation.proportions import Score, wilson
 from trainer.forward import Answer, greedy_answers, token_logprobs
-from trainer.metrics import METRICS, Score, wilson
 from trainer.recipe import EvaluationSection
 
 HEADROOM_TOKENS = 8

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainer.evaluate import Evaluation
+from trainer.evaluation.in_training import Evaluation
 
 MANY = 0.05
 """Share of all answers. Fewer that do not end are single misses."""

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from trainer.metrics import json_exact, label_exact, paired_difference, wilson
+from trainer.evaluation.proportions import paired_difference, wilson
 
 
 def test_wilson_gives_the_textbook_interval() -> None:
@@ -51,17 +51,3 @@ def test_swapping_the_sides_mirrors_the_interval() -> None:
 def test_unequal_lists_are_refused() -> None:
     with pytest.raises(ValueError, match="the same rows"):
         paired_difference([True], [True, False])
-
-
-def test_json_exact_compares_values_not_text() -> None:
-    assert json_exact(' {"b": 2, "a": 1}\n', '{"a":1,"b":2}')
-    assert not json_exact('{"a":1}', '{"a":1,"b":2}')
-    assert not json_exact('{"a":1} and more', '{"a":1}')
-    assert not json_exact("", '{"a":1}')
-    assert not json_exact("[" * 100_000, '{"a":1}')
-
-
-def test_label_exact_ignores_outer_blanks_only() -> None:
-    assert label_exact(" heron\n", "heron")
-    assert not label_exact("herons", "heron")
-    assert not label_exact("Heron", "heron")

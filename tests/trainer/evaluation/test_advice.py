@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from trainer.data.encode import Encoded
-from trainer.evaluate import Evaluation, Side, evaluation, examination, examine
-from trainer.metrics import wilson
+from trainer.evaluation.advice import advice
+from trainer.evaluation.in_training import Evaluation, Side, evaluation, examination, examine
+from trainer.evaluation.proportions import wilson
 from trainer.recipe import EvaluationSection
-from trainer.verdict import advice
 
 LABELS = EvaluationSection(metric="label_exact")
 
