@@ -9,64 +9,32 @@ import hashlib
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
 
+from registry.training.sections import DataOptions, Section, TrainingOptions
 from trainer.errors import RecipeError
 from trainer.recipe_faults import explained, read_as_meant
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class AdapterSection(_Section):
+class AdapterSection(Section):
     """Whose adapter it is and what it is called."""
 
     tenant: str = Field(pattern=NAME, description="Tenant that owns the adapter; lower-case letters, digits, dashes.")
     name: str = Field(pattern=NAME, description="Name of the adapter inside the tenant; same alphabet.")
 
 
-class DataSection(_Section):
-    """The rows."""
+class DataFiles(Section):
+    """Where the rows are."""
 
     train: Path = Field(description="JSONL file of training rows, relative to the recipe.")
     heldout: Path | None = Field(
         default=None,
         description="JSONL file of rows that are never trained on, relative to the recipe. "
         "Default: heldout_share of the training rows.",
-    )
-    heldout_share: float = Field(
-        default=0.15,
-        ge=0.01,
-        le=0.5,
-        json_schema_extra={"unit": "share of rows"},
-        description="Share of the rows of data.train to hold out when heldout is left out. "
-        "Rows with the same prompt stay on one side.",
-    )
-    heldout_seed: int = Field(default=0, ge=0, lt=2**32, description="Decides which rows are held out.")
-    max_seen_share: float = Field(
-        default=0.01,
-        ge=0,
-        le=1,
-        json_schema_extra={"unit": "share of held-out rows"},
-        description="Largest share of held-out rows that may ask what training rows ask "
-        "(apart from case and blanks); with more, the run is refused.",
-    )
-    format: Literal["chat", "completion"] = Field(
-        description='"chat" = {"messages": [...]} rows; "completion" = {"prompt", "completion"} rows.'
-    )
-    overlong: Literal["refuse", "truncate"] = Field(
-        default="refuse",
-        description='A row longer than training.max_length_tokens: "refuse" the file, or "truncate" the row\'s answer.',
-    )
-    special_tokens_in_prompts: Literal["refuse", "as_served"] = Field(
-        default="refuse",
-        description='A prompt that quotes a special token of the base, such as its stop token: "refuse" the file, or '
-        '"as_served": train on the control token that the engine makes of it. Answers may never quote one.',
     )
 
     @field_validator("train", "heldout")
@@ -83,6 +51,10 @@ class DataSection(_Section):
             raise ValueError(f"{str(found)!r} is also data.train; held-out rows must not be trained on")
         return path
 
+
+class DataSection(DataOptions, DataFiles):
+    """The rows."""
+
     @field_validator("heldout_share", "heldout_seed")
     @classmethod
     def _held_out_once(cls, given: float, info: ValidationInfo) -> float:
@@ -91,93 +63,15 @@ class DataSection(_Section):
         return given
 
 
-class LoraSection(_Section):
-    """The shape of the adapter. Only what vLLM serves can be asked for."""
-
-    r: Literal[1, 2, 4, 8, 16, 32, 64] = Field(default=8, description="Rank; the engine's max_lora_rank must allow it.")
-    alpha: int = Field(default=32, ge=1, le=1024, description="Scale: updates are multiplied by alpha / r.")
-    dropout: float = Field(
-        default=0.0,
-        ge=0.0,
-        lt=1.0,
-        json_schema_extra={"unit": "share"},
-        description="Share of adapter inputs dropped in training.",
-    )
-    target_modules: Literal["all-linear"] | Annotated[list[str], Field(min_length=1)] = Field(
-        default="all-linear", description='"all-linear", or a list of module names such as ["q_proj", "v_proj"].'
-    )
-
-
-class TrainingSection(_Section):
-    """How long and how fast. Exactly one of `max_steps` and `epochs` must be given."""
-
-    max_steps: int | None = Field(
-        default=None, ge=1, le=10_000_000, json_schema_extra={"unit": "steps"}, description="Optimiser steps."
-    )
-    epochs: float | None = Field(
-        default=None,
-        validate_default=True,
-        gt=0,
-        le=10_000,
-        json_schema_extra={"unit": "passes"},
-        description="Passes over the training rows.",
-    )
-    batch_size: int = Field(default=8, ge=1, le=1024, json_schema_extra={"unit": "rows"}, description="Rows per step.")
-    learning_rate: float = Field(default=5e-4, gt=0, le=0.1, description="Peak learning rate of AdamW.")
-    warmup_ratio: float = Field(
-        default=0.05,
-        ge=0,
-        lt=1,
-        json_schema_extra={"unit": "share of steps"},
-        description="Share of the steps in which the rate rises.",
-    )
-    max_length_tokens: int = Field(
-        default=512,
-        ge=8,
-        le=1_048_576,
-        json_schema_extra={"unit": "tokens"},
-        description="Longest row, prompt and completion.",
-    )
-    seed: int = Field(default=0, ge=0, lt=2**32, description="Decides initial weights and the order of rows.")
-
-    @field_validator("epochs")
-    @classmethod
-    def _one_length(cls, epochs: float | None, info: ValidationInfo) -> float | None:
-        if "max_steps" in info.data and (info.data["max_steps"] is None) == (epochs is None):
-            raise ValueError("give exactly one of max_steps and epochs")
-        return epochs
-
-
-class EvaluationSection(_Section):
-    """How held-out rows are scored."""
-
-    metric: Literal["json_exact", "label_exact"] = Field(
-        description='"json_exact" = same JSON value; "label_exact" = same text apart from outer blanks.'
-    )
-    max_new_tokens: int | None = Field(
-        default=None,
-        ge=1,
-        le=4096,
-        json_schema_extra={"unit": "tokens"},
-        description="Longest answer generated. Default: the longest held-out answer and a quarter more, at least 8.",
-    )
-    max_rows: int = Field(
-        default=256,
-        ge=4,
-        le=1_000_000,
-        json_schema_extra={"unit": "rows"},
-        description="Held-out rows used, from the start of the file.",
-    )
-
-
-class RecipeModel(_Section):
-    """The sections of RECIPE.toml."""
+class Subject(Section):
+    """What is trained on what."""
 
     adapter: AdapterSection
     data: DataSection
-    lora: LoraSection = LoraSection()
-    training: TrainingSection
-    evaluation: EvaluationSection
+
+
+class RecipeModel(TrainingOptions, Subject):
+    """The sections of RECIPE.toml."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,15 @@ from pydantic import ValidationError
 
 MAX_SHOWN_CHARACTERS = 100
 CLOSE = 0.7
-ELSEWHERE = {"rank": "r", "lora_rank": "r", "lr": "learning_rate", "max_seq_length": "max_length_tokens"}
+ELSEWHERE = {
+    "rank": "r",
+    "lora_rank": "r",
+    "lr": "learning_rate",
+    "lr_scheduler_type": "schedule",
+    "max_length": "max_length_tokens",
+    "max_seq_length": "max_length_tokens",
+    "optim": "optimizer",
+}
 """What other trainers call a key, where neither spelling nor ending tells."""
 Keys = Mapping[str, tuple[str, ...]]
 """The known keys of each section."""

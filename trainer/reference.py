@@ -52,6 +52,8 @@ def _allowed(info: FieldInfo) -> str:
 
 def _choices(annotation: Any) -> list[str]:
     """What an annotation admits, in TOML's words."""
+    if annotation is bool:
+        return ["`true`", "`false`"]
     if isinstance(annotation, type):
         return ["a path" if issubclass(annotation, PurePath) else "a name"] if annotation is not type(None) else []
     choices: list[str] = []
@@ -66,6 +68,8 @@ def _choices(annotation: Any) -> list[str]:
 
 
 def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return f'"{value}"' if isinstance(value, str) else f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 

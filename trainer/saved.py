@@ -21,6 +21,8 @@ RECORD_FILE = "training.json"
 DECIDES_LATER = {"heldout", "max_seen_share"}
 """Keys of `[data]` that do not decide the weights."""
 
+DECIDING_SECTIONS = ("model", "lora", "prompt", "training", "dpo")
+
 
 @dataclass(frozen=True, slots=True)
 class SavedTraining:
@@ -41,8 +43,7 @@ def made_of(recipe: Recipe, sets: Sets, base: LoadedBase) -> str:
         "train_sha256": sets.train.digest,
         "data": model.data.model_dump(mode="json", exclude=DECIDES_LATER | {"train"}),
         "hold_out": asdict(sets.hold_out) if sets.hold_out else None,
-        "lora": model.lora.model_dump(mode="json"),
-        "training": model.training.model_dump(mode="json"),
+        **{name: getattr(model, name).model_dump(mode="json") for name in DECIDING_SECTIONS},
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

@@ -20,6 +20,7 @@ from trainer.errors import BaseModelError, RecipeError, TrainingRefused
 from trainer.recipe import RecipeModel
 
 Progress = Callable[[int, int, float | None], None]
+SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
@@ -111,6 +112,7 @@ def train(
     from transformers import PrinterCallback, set_seed
     from trl import SFTTrainer
 
+    _check_built(recipe)
     set_seed(recipe.training.seed)
     base.model.config.use_cache = False
     with tempfile.TemporaryDirectory(prefix="switchyard-train-") as scratch:
@@ -135,6 +137,21 @@ def train(
         train_loss=float(outcome.training_loss),
         trained_tokens=int(trainer.state.num_input_tokens_seen),
     )
+
+
+def _check_built(recipe: RecipeModel) -> None:
+    training = recipe.training
+    asked = {
+        f'model.tuning = "{recipe.model.tuning}"': recipe.model.tuning != "lora",
+        "model.continue_from": recipe.model.continue_from is not None,
+        f'training.method = "{training.method}"': training.method != "sft",
+        "training.packing": training.packing,
+        f'training.optimizer = "{training.optimizer}"': training.optimizer != "adamw",
+        f'training.precision = "{training.precision}"': training.precision != "auto",
+        "training.early_stopping_patience": training.early_stopping_patience is not None,
+    }
+    if missing := [name for name, wanted in asked.items() if wanted]:
+        raise RecipeError(f"{', '.join(missing)}: this trainer does not do that yet; leave it out")
 
 
 def save_adapter(trained: Trained, folder: Path) -> None:
@@ -164,14 +181,17 @@ def _arguments(recipe: RecipeModel, scratch: str) -> Any:
         max_steps=training.max_steps or -1,
         num_train_epochs=training.epochs or 1.0,
         per_device_train_batch_size=training.batch_size,
-        learning_rate=training.learning_rate,
+        gradient_accumulation_steps=training.gradient_accumulation_steps,
+        learning_rate=recipe.learning_rate,
         warmup_steps=training.warmup_ratio,  # a fraction below 1 is a ratio of all steps
-        lr_scheduler_type="cosine",
+        lr_scheduler_type=SCHEDULES[training.schedule],
+        weight_decay=training.weight_decay,
+        max_grad_norm=training.max_grad_norm,
         seed=training.seed,
         data_seed=training.seed,
         bf16=cuda,
         use_cpu=not cuda,
-        gradient_checkpointing=False,
+        gradient_checkpointing=training.gradient_checkpointing,
         dataloader_pin_memory=cuda,
         max_length=None,  # rows were cut or refused when they were encoded
         dataset_kwargs={"skip_prepare_dataset": True},
@@ -190,6 +210,7 @@ def _lora_config(recipe: RecipeModel) -> Any:
         r=recipe.lora.r,
         lora_alpha=recipe.lora.alpha,
         lora_dropout=recipe.lora.dropout,
+        use_rslora=recipe.lora.rslora,
         target_modules=recipe.lora.target_modules,
         bias="none",
         task_type="CAUSAL_LM",

@@ -53,7 +53,26 @@ def test_a_good_recipe_is_read_with_paths_relative_to_itself(write: Path) -> Non
         (('tenant = "acme"', 'tenant = "Acme Inc"'), "adapter.tenant = 'Acme Inc'"),
         (('tenant = "acme"', ""), "adapter.tenant is missing; add it"),
         (('metric = "json_exact"', 'metric = "bleu"'), "evaluation.metric = 'bleu'"),
-        (("[training]", "[lora]\nr = 12\n[training]"), "lora.r = 12"),
+        (("[training]", "[lora]\nr = 513\n[training]"), "lora.r = 513"),
+        (
+            ("[training]", '[model]\ntuning = "ia3"\n[lora]\nr = 4\n[training]'),
+            'model.tuning = "ia3" does not look at it',
+        ),
+        (("[training]", "[prompt]\nvirtual_tokens = 4\n[training]"), "set model.tuning to prefix or prompt"),
+        (("[training]", "[dpo]\nbeta = 0.2\n[training]"), 'training.method = "sft" does not look at it'),
+        (
+            ("[training]", '[model]\ntuning = "full"\n[training]\nmethod = "dpo"'),
+            'needs model.tuning = "lora" or "qlora"',
+        ),
+        (("[training]", '[training]\nmethod = "dpo"\npacking = true'), "pairs of answers cannot be packed"),
+        (
+            ("[training]", '[model]\ntuning = "full"\ncontinue_from = "acme/triage@1.0"\n[training]'),
+            "go on from a version",
+        ),
+        (
+            ("[training]", '[model]\ncontinue_from = "acme/triage@1.0"\n[lora]\nr = 4\n[training]'),
+            "the shape is that of model.continue_from",
+        ),
         (("[training]", "[lora]\ntarget_modules = []\n[training]"), "lora.target_modules"),
         (("train.jsonl", "trian.jsonl"), "data.train = "),
         (("heldout.jsonl", "train.jsonl"), "is also data.train"),
@@ -119,7 +138,7 @@ def test_names_and_values_and_files_and_rules_are_all_told_in_one_message_with_t
         f"data.train = 'none.jsonl': '{write.parent / 'none.jsonl'}' is not a file; correct the path",
         "evaluation.metric is missing; add it",
         "lora.alpha = 0: input should be greater than or equal to 1",
-        "lora.bias = 'none' is not a known key; remove it, or use one of r, alpha, dropout, target_modules",
+        "lora.bias = 'none' is not a known key; remove it, or use one of r, alpha, rslora, dropout, target_modules",
         "lora.learning_rate = 3 is not a known key; it belongs in [training]",
         "lora.lora_alpha = 0 is not a known key; did you mean lora.alpha?",
         "lora.rank = 8 is not a known key; did you mean lora.r?",
@@ -136,6 +155,9 @@ def test_names_and_values_and_files_and_rules_are_all_told_in_one_message_with_t
         ("training.lr", "training.learning_rate"),
         ("training.per_device_train_batch_size", "training.batch_size"),
         ("training.max_seq_length", "training.max_length_tokens"),
+        ("training.lr_scheduler_type", "training.schedule"),
+        ("training.optim", "training.optimizer"),
+        ("lora.use_rslora", "lora.rslora"),
         ("lora.lora_r", "lora.r"),
         ("data.held_out_seed", "data.heldout_seed"),
     ],
@@ -147,6 +169,19 @@ def test_a_key_of_other_trainers_is_answered_with_ours(write: Path, name: str, m
     )
     with pytest.raises(RecipeError, match=f"{name} = 1 is not a known key; did you mean {meant}\\?"):
         read_recipe(write)
+
+
+@pytest.mark.parametrize(
+    ("method", "tuning", "rate"), [("sft", "lora", 5e-4), ("dpo", "qlora", 1e-5), ("sft", "full", 2e-5)]
+)
+def test_the_learning_rate_follows_method_and_tuning_where_none_is_given(
+    write: Path, method: str, tuning: str, rate: float
+) -> None:
+    text = GOOD.replace("[training]", f'[model]\ntuning = "{tuning}"\n[training]\nmethod = "{method}"')
+    write.write_text(text)
+    assert read_recipe(write).model.learning_rate == rate
+    write.write_text(text.replace("max_steps = 3", "max_steps = 3\nlearning_rate = 0.25"))
+    assert read_recipe(write).model.learning_rate == 0.25
 
 
 def test_a_missing_recipe_says_so(tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from registry.training.sections import EvaluationSection
 from trainer.data.encode import Encoded
 from trainer.evaluation.metrics import METRICS
 from trainer.evaluation.proportions import Score, wilson
 from trainer.forward import Answer, greedy_answers, token_logprobs
-from trainer.recipe import EvaluationSection
 
 HEADROOM_TOKENS = 8
 """More than the longest reference, at least: an answer that goes on after it is wrong, and is shown to."""

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from registry.training.sections import EvaluationSection
 from trainer.data.encode import Encoded
 from trainer.evaluation.advice import advice
 from trainer.evaluation.in_training import Evaluation, Side, evaluation, examination, examine
 from trainer.evaluation.proportions import wilson
-from trainer.recipe import EvaluationSection
 
 LABELS = EvaluationSection(metric="label_exact")
 
