@@ -5,17 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import typer
 
 from switchyard.console import StepBar, say
 
+if TYPE_CHECKING:
+    from trainer.watch import Order, StepMetrics
+
 STEP_LINES = 10  # lines printed over a whole training when stderr is not a terminal
 
 
 class ConsoleReporter:
-    """A `trainer.pipeline.Reporter`. As a context manager, so that the bar is gone before anything else prints."""
+    """A `trainer.watch.Watch`. As a context manager, so that the bar is gone before anything else prints."""
 
     def __init__(self) -> None:
         self._bar = StepBar()
@@ -34,13 +39,23 @@ class ConsoleReporter:
         self._bar.end()
         say(f"{time.monotonic() - self._began_s:6.1f} s  {text}", err=True)
 
-    def step(self, step: int, total: int, loss: float | None) -> None:
+    def metrics(self, measured: StepMetrics) -> None:
         """Advance the bar; where there is no terminal, print a line now and then."""
-        text = "step" if loss is None else f"loss {loss:.3f}"
+        step, total, loss = measured.step, measured.total_steps, measured.train_loss
+        if loss is None:
+            return
+        text = f"loss {loss:.3f}"
         if self._bar.shows:
             self._bar.update(step, total, text)
         elif step == total or step % max(1, total // STEP_LINES) == 0:
             self.stage(f"  step {step}/{total}  {text}")
+
+    def after(self, step: int, total_steps: int) -> Order:
+        """Never stops: who presses Ctrl-C does not want to wait."""
+        return "go"
+
+    def checkpoint(self, step: int, folder: Path) -> None:
+        """None is asked for."""
 
 
 @contextmanager

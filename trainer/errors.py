@@ -4,7 +4,8 @@ TrainerError
 ├── BaseModelError     the base model folder cannot be built or used
 ├── RecipeError        a field of RECIPE.toml is wrong: names file, field, value, remedy
 ├── DataError          rows of a data file are wrong: carries every fault with its line
-└── TrainingRefused    the run would produce, or did produce, nothing worth publishing
+├── TrainingRefused    the run would produce, or did produce, nothing worth publishing
+└── TrainingStopped    it was told to stop, after a checkpoint from which it can go on
 """
 
 from __future__ import annotations
@@ -24,3 +25,11 @@ class RecipeError(TrainerError):
 
 class TrainingRefused(TrainerError):
     """Training would be, or was, without effect."""
+
+
+class TrainingStopped(TrainerError):
+    """Whoever watches the training has stopped it; its last checkpoint is of `step`."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"the training was stopped after step {step}; it can go on from its last checkpoint")
+        self.step = step

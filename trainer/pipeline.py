@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from registry.adapters.effect_proof import write_proof
 from registry.service import Registry
@@ -30,23 +30,14 @@ from trainer.probes import Text, probe_texts
 from trainer.publish import Ingredients, check_can_publish, lineage, publish
 from trainer.recipe import Recipe, read_recipe
 from trainer.saved import check_writable, command_that_goes_on, import_command, load, made_of, save
-from trainer.sft import LoadedBase, Trained, check_targets, load_base, load_tokenizer, train
+from trainer.sft import LoadedBase, Rows, Trained, check_targets, load_base, load_tokenizer, train
+from trainer.watch import Watch
 
 ENVIRONMENT = {
     "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16",  # AMX may be advertised and still fault
     "OMP_WAIT_POLICY": "PASSIVE",  # beside a serving engine, threads that spin while they wait stop each other
     "KMP_BLOCKTIME": "0",
 }
-
-
-class Reporter(Protocol):
-    """Where the pipeline tells a person how far it is."""
-
-    def stage(self, text: str) -> None:
-        """A new stage begins."""
-
-    def step(self, step: int, total: int, loss: float | None) -> None:
-        """A training step ended; `loss` is in nats per answer token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,37 +102,37 @@ class _Prepared:
     base_result: Result
 
 
-def run(plan: Plan, reporter: Reporter, settings: RegistrySettings | None = None) -> Outcome:
+def run(plan: Plan, watch: Watch, settings: RegistrySettings | None = None) -> Outcome:
     """Run the whole pipeline; raises TrainerError or RegistryError, whose messages say what to do."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     settings = settings or RegistrySettings()
-    reporter.stage(f"reading {plan.recipe_file}")
+    watch.stage(f"reading {plan.recipe_file}")
     recipe = read_recipe(plan.recipe_file)
     bases = settings.state_dir / "base"
     sets = read_sets(recipe, base_at_hand(plan.base, bases))
     for sentence in sets.sentences():
-        reporter.stage(sentence)
+        watch.stage(sentence)
     folder = plan.trained or plan.out or _default_out(settings, recipe)
     check_writable(folder)
-    reporter.stage("preparing the base model")
-    base_folder = prepare_base(plan.base, bases, reporter.stage)
+    watch.stage("preparing the base model")
+    base_folder = prepare_base(plan.base, bases, watch.stage)
     with _registry_of(plan, settings) as registry:
         base_info = registry and check_can_publish(registry, recipe, base_folder)
-        reporter.stage("encoding the rows")
+        watch.stage("encoding the rows")
         tokenizer = _tokenizer(base_folder, recipe)
         rows = _encoded(tokenizer, recipe, sets)
-        reporter.stage("loading the base model")
-        prepared = _prepare(load_base(base_folder, tokenizer), rows, recipe, reporter)
-        trained, folder = _trained(plan, prepared, made_of(recipe, sets, prepared.base), recipe, folder, reporter)
-        with _kept(plan, recipe, folder, reporter):
-            found = _evaluate(trained, prepared, reporter)
-            reporter.stage("proving the effect")
+        watch.stage("loading the base model")
+        prepared = _prepare(load_base(base_folder, tokenizer), rows, recipe, watch)
+        trained, folder = _trained(plan, prepared, made_of(recipe, sets, prepared.base), recipe, folder, watch)
+        with _kept(plan, recipe, folder, watch):
+            found = _evaluate(trained, prepared, watch)
+            watch.stage("proving the effect")
             probes = prove_effect(trained.model, prepared.texts)
             write_proof(probes, folder)
             published = None
             if registry and base_info:
-                reporter.stage("publishing")
+                watch.stage("publishing")
                 ingredients = Ingredients(recipe, sets, base_info.digest)
                 published = publish(registry, folder, ingredients, lineage(ingredients, trained, found))
     return Outcome(
@@ -179,55 +170,55 @@ def _encoded(tokenizer: Any, recipe: Recipe, sets: Sets) -> list[list[Encoded]]:
     return all_of(encoded(sets.train), encoded(sets.heldout))
 
 
-def _prepare(base: LoadedBase, rows: list[list[Encoded]], recipe: Recipe, reporter: Reporter) -> _Prepared:
+def _prepare(base: LoadedBase, rows: list[list[Encoded]], recipe: Recipe, watch: Watch) -> _Prepared:
     check_targets(base, recipe.model)
-    train_rows, heldout = rows[0], _whole(rows[1], reporter)
+    train_rows, heldout = rows[0], _whole(rows[1], watch)
     texts = probe_texts(heldout, train_rows)
     asked = examination(heldout, recipe.model.evaluation)
     if asked.too_long:
-        reporter.stage(
+        watch.stage(
             f"evaluation.max_new_tokens is {asked.max_new_tokens}, and {asked.too_long} of {len(asked.rows)} held-out "
             f"answers are longer ({asked.longest_reference} tokens at most): these cannot be right"
         )
-    reporter.stage(f"asking the base {len(asked.rows)} held-out rows")
+    watch.stage(f"asking the base {len(asked.rows)} held-out rows")
     return _Prepared(base, train_rows, asked, texts, examine(base.model, base.tokenizer, asked))
 
 
-def _whole(heldout: list[Encoded], reporter: Reporter) -> list[Encoded]:
+def _whole(heldout: list[Encoded], watch: Watch) -> list[Encoded]:
     """The rows whose answers were not truncated: to the others no answer can be right."""
     whole = [row for row in heldout if not row.cut]
     if not whole:
         raise RecipeError("every held-out row is longer than training.max_length_tokens; raise it, or shorten the rows")
     if len(whole) < len(heldout):
         left_out = len(heldout) - len(whole)
-        reporter.stage(f"{left_out} held-out rows are longer than training.max_length_tokens and are not scored")
+        watch.stage(f"{left_out} held-out rows are longer than training.max_length_tokens and are not scored")
     return whole
 
 
 def _trained(
-    plan: Plan, prepared: _Prepared, digest: str, recipe: Recipe, folder: Path, reporter: Reporter
+    plan: Plan, prepared: _Prepared, digest: str, recipe: Recipe, folder: Path, watch: Watch
 ) -> tuple[Trained, Path]:
     """Train and save, or take up what was saved; the adapter and its folder."""
     if plan.trained is not None:
-        reporter.stage(f"taking up the adapter in {folder}")
+        watch.stage(f"taking up the adapter in {folder}")
         return load(prepared.base, folder, digest), folder
     answer_tokens = sum(len(row.completion_ids) for row in prepared.train)
-    reporter.stage(f"training on {len(prepared.train)} rows ({answer_tokens} answer tokens)")
-    trained = train(prepared.base, prepared.train, recipe.model, reporter.step)
+    watch.stage(f"training on {len(prepared.train)} rows ({answer_tokens} answer tokens)")
+    trained = train(prepared.base, Rows(prepared.train), recipe.model, watch)
     saved_in = save(trained, folder, digest)
     if saved_in != folder:
-        reporter.stage(f"{folder} cannot be written to any more; the adapter is in {saved_in}")
+        watch.stage(f"{folder} cannot be written to any more; the adapter is in {saved_in}")
     return trained, saved_in
 
 
-def _evaluate(trained: Trained, prepared: _Prepared, reporter: Reporter) -> Evaluation:
+def _evaluate(trained: Trained, prepared: _Prepared, watch: Watch) -> Evaluation:
     asked, tokenizer = prepared.asked, prepared.base.tokenizer
-    reporter.stage(f"asking the adapter {len(asked.rows)} held-out rows")
+    watch.stage(f"asking the adapter {len(asked.rows)} held-out rows")
     return evaluation(tokenizer, asked, prepared.base_result, examine(trained.model, tokenizer, asked))
 
 
 @contextmanager
-def _kept(plan: Plan, recipe: Recipe, folder: Path, reporter: Reporter) -> Iterator[None]:
+def _kept(plan: Plan, recipe: Recipe, folder: Path, watch: Watch) -> Iterator[None]:
     """Whatever ends the run from here on, a person is told where the adapter is and how to go on."""
     try:
         yield
@@ -236,7 +227,7 @@ def _kept(plan: Plan, recipe: Recipe, folder: Path, reporter: Reporter) -> Itera
         raise TrainingRefused(f"{refused}. It is kept in {folder}; to publish it all the same: {command}") from refused
     except BaseException:
         command = command_that_goes_on(plan.recipe_file, folder, plan.base, publish=plan.publish)
-        reporter.stage(f"the trained adapter is kept in {folder}; go on with: {command}")
+        watch.stage(f"the trained adapter is kept in {folder}; go on with: {command}")
         raise
 
 

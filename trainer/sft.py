@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trainer.data.encode import Encoded
-from trainer.errors import BaseModelError, RecipeError, TrainingRefused
+from trainer.errors import BaseModelError, RecipeError, TrainingRefused, TrainingStopped
 from trainer.recipe import RecipeModel
+from trainer.reporting import reporter_of
+from trainer.watch import Unwatched, Watch
 
-Progress = Callable[[int, int, float | None], None]
 SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
+NOBODY = Unwatched()
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
@@ -75,14 +77,16 @@ def load_base(folder: Path, tokenizer: Any = None) -> LoadedBase:
 
 
 @contextmanager
-def _loading(folder: Path) -> Iterator[None]:
+def _loading(
+    folder: Path,
+    what: str = "the base model in",
+    remedy: str = "give a folder that transformers can load",
+) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # of transformers, tokenizers, safetensors and OSError there is no nearer ancestor
         first = (str(error) or type(error).__name__).splitlines()[0][:300]
-        raise BaseModelError(
-            f"the base model in {folder} does not load ({first}); give a folder that transformers can load"
-        ) from error
+        raise BaseModelError(f"{what} {folder} does not load ({first}); {remedy}") from error
 
 
 def check_targets(base: LoadedBase, recipe: RecipeModel) -> None:
@@ -101,13 +105,27 @@ def check_targets(base: LoadedBase, recipe: RecipeModel) -> None:
         )
 
 
-def train(
-    base: LoadedBase, rows: Sequence[Encoded], recipe: RecipeModel, progress: Progress = lambda *_: None
-) -> Trained:
-    """Train one adapter; `progress(step, total_steps, loss or None)` is called after every step.
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a training reads: rows to learn, and rows to measure itself on meanwhile, which it never learns."""
 
-    The same base, rows, recipe and library versions give the same weights on the same machine.
-    Raises TrainingRefused when the adapter has not changed at all, or has diverged.
+    train: Sequence[Encoded]
+    valid: Sequence[Encoded] = ()
+
+
+def train(
+    base: LoadedBase,
+    rows: Rows,
+    recipe: RecipeModel,
+    watch: Watch = NOBODY,
+    resume_from: Path | None = None,
+    start_from: Path | None = None,
+) -> Trained:
+    """Train one adapter, from the checkpoint in `resume_from`, or from the adapter in `start_from`, or anew.
+
+    The same base, rows, recipe and library versions give the same weights on the same machine, however often it was
+    stopped and resumed. Raises TrainingStopped when `watch` says so, TrainingRefused when the adapter has not changed
+    at all, or has diverged.
     """
     from transformers import PrinterCallback, set_seed
     from trl import SFTTrainer
@@ -117,24 +135,27 @@ def train(
     base.model.config.use_cache = False
     with tempfile.TemporaryDirectory(prefix="switchyard-train-") as scratch:
         trainer = SFTTrainer(
-            model=base.model,
+            model=_begun(base, start_from),
             args=_arguments(recipe, scratch),
-            train_dataset=_dataset(rows),
+            train_dataset=_dataset(rows.train),
             processing_class=base.tokenizer,
-            peft_config=_lora_config(recipe),
-            callbacks=[_reporter(progress)],
+            peft_config=None if start_from else _lora_config(recipe),
+            callbacks=[reporter_of(watch)],
         )
         trainer.remove_callback(PrinterCallback)
-        outcome = trainer.train()
+        seconds = _run(trainer, resume_from)
+    if trainer.state.global_step < trainer.state.max_steps:
+        raise TrainingStopped(trainer.state.global_step)
     model = trainer.model.eval()
     model.config.use_cache = True
     _round_to_bfloat16(model)
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]  # of resumed steps too
     return Trained(
         model=model,
         base_name=base.name,
-        steps=int(outcome.global_step),
-        seconds=float(outcome.metrics["train_runtime"]),
-        train_loss=float(outcome.training_loss),
+        steps=int(trainer.state.global_step),
+        seconds=seconds,
+        train_loss=sum(losses) / len(losses),
         trained_tokens=int(trainer.state.num_input_tokens_seen),
     )
 
@@ -152,6 +173,31 @@ def _check_built(recipe: RecipeModel) -> None:
     }
     if missing := [name for name, wanted in asked.items() if wanted]:
         raise RecipeError(f"{', '.join(missing)}: this trainer does not do that yet; leave it out")
+
+
+def _run(trainer: Any, resume_from: Path | None) -> float:
+    """Train to the end, and return the seconds that it took. A checkpoint of the last step is only loaded."""
+    from peft import load_peft_weights, set_peft_model_state_dict
+    from transformers import TrainerState
+
+    if resume_from is not None:
+        state = TrainerState.load_from_json(str(resume_from / "trainer_state.json"))
+        if state.global_step >= state.max_steps:  # the Trainer would make one more step
+            set_peft_model_state_dict(trainer.model, load_peft_weights(str(resume_from)))
+            trainer.state = state
+            return 0.0
+    outcome = trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
+    return float(outcome.metrics["train_runtime"])
+
+
+def _begun(base: LoadedBase, start_from: Path | None) -> Any:
+    """The model to train: the base, or the base with an adapter on it that goes on learning. Raises BaseModelError."""
+    if start_from is None:
+        return base.model
+    from peft import PeftModel
+
+    with _loading(start_from, "the adapter to go on from in", "give another version"):
+        return PeftModel.from_pretrained(base.model, start_from, is_trainable=True)
 
 
 def save_adapter(trained: Trained, folder: Path) -> None:
@@ -196,6 +242,7 @@ def _arguments(recipe: RecipeModel, scratch: str) -> Any:
         max_length=None,  # rows were cut or refused when they were encoded
         dataset_kwargs={"skip_prepare_dataset": True},
         logging_steps=1,
+        logging_nan_inf_filter=False,  # a loss that is no number ends the training
         include_num_input_tokens_seen="non_padding",
         save_strategy="no",
         report_to="none",
@@ -221,17 +268,6 @@ def _dataset(rows: Sequence[Encoded]) -> Any:
     from datasets import Dataset
 
     return Dataset.from_list([{"input_ids": row.input_ids, "labels": row.labels} for row in rows])
-
-
-def _reporter(progress: Progress) -> Any:
-    from transformers import TrainerCallback
-
-    class Reporter(TrainerCallback):
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            if logs and "loss" in logs:
-                progress(state.global_step, state.max_steps, float(logs["loss"]))
-
-    return Reporter()
 
 
 def _round_to_bfloat16(model: Any) -> None:

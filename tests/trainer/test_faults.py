@@ -15,6 +15,7 @@ from tests.support.tiny_base import STOP
 from tests.support.tiny_recipe import tiny_recipe
 from trainer.data.faults import DataError, Fault
 from trainer.pipeline import Plan, run
+from trainer.watch import Unwatched
 
 ROOT = Path(__file__).parents[2]
 
@@ -95,19 +96,13 @@ def test_special_tokens_of_both_files_are_listed_with_the_other_faults_and_nothi
     assert "| transformers\n" not in done.stderr
 
 
-class Silent:
-    def stage(self, text: str) -> None: ...
-
-    def step(self, step: int, total: int, loss: float | None) -> None: ...
-
-
 @pytest.mark.training
 def test_what_only_the_tokenizer_can_tell_is_listed_for_both_files_before_the_weights_are_loaded(
     without_weights: Path, tmp_path: Path
 ) -> None:
     recipe = write_task(tmp_path, [chat("a"), chat("b" * 90)], [chat("c" * 90)], max_length_tokens=64)
     with pytest.raises(DataError) as caught:
-        run(Plan(recipe, str(without_weights), publish=False), Silent())
+        run(Plan(recipe, str(without_weights), publish=False), Unwatched())
     assert [(Path(file).name, [fault.code for fault in faults]) for file, faults in caught.value.files] == [
         ("train.jsonl", ["no_label_tokens"]),
         ("heldout.jsonl", ["no_label_tokens"]),

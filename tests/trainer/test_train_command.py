@@ -15,11 +15,12 @@ from registry.settings import RegistrySettings
 from tests.support.tiny_recipe import tiny_recipe
 from trainer.errors import RecipeError, TrainingRefused
 from trainer.pipeline import Outcome, Plan, run
+from trainer.watch import StepMetrics, Unwatched
 
 pytestmark = pytest.mark.training
 
 
-class Recorder:
+class Recorder(Unwatched):
     def __init__(self) -> None:
         self.stages: list[str] = []
         self.steps: list[tuple[int, int]] = []
@@ -28,10 +29,10 @@ class Recorder:
     def stage(self, text: str) -> None:
         self.stages.append(text)
 
-    def step(self, step: int, total: int, loss: float | None) -> None:
-        assert loss is not None
-        self.steps.append((step, total))
-        self.losses.append(loss)
+    def metrics(self, measured: StepMetrics) -> None:
+        if measured.train_loss is not None:
+            self.steps.append((measured.step, measured.total_steps))
+            self.losses.append(measured.train_loss)
 
 
 def write_rows(path: Path, words: list[str]) -> None:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from switchyard.commands.base import base as base_command
 from switchyard.commands.train import train
 from switchyard.progress import ConsoleReporter
+from trainer.watch import StepMetrics
 
 ROOT = Path(__file__).parents[2]
 
@@ -75,7 +76,7 @@ def test_progress_without_a_terminal_is_a_few_plain_lines(capsys: pytest.Capture
     with ConsoleReporter() as reporter:
         reporter.stage("training")
         for step in range(1, 101):
-            reporter.step(step, 100, 1 / step)
+            reporter.metrics(StepMetrics(step, 100, 1 / step))
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 11
     assert lines[-1].endswith("step 100/100  loss 0.010")
@@ -85,7 +86,7 @@ def test_progress_on_a_terminal_is_a_bar_that_goes_away(monkeypatch: pytest.Monk
     text = Terminal()
     monkeypatch.setattr(sys, "stderr", text)
     with ConsoleReporter() as reporter:
-        reporter.step(1, 2, None)
-        reporter.step(2, 2, 0.5)
+        reporter.metrics(StepMetrics(1, 2, full_valid_loss=0.7))
+        reporter.metrics(StepMetrics(2, 2, 0.5))
         reporter.stage("evaluating")
     assert text.getvalue().splitlines()[-1].endswith("evaluating")
