@@ -120,7 +120,7 @@ def run(plan: Plan, watch: Watch, settings: RegistrySettings | None = None) -> O
     with _registry_of(plan, settings) as registry:
         base_info = registry and check_can_publish(registry, recipe, base_folder)
         watch.stage("encoding the rows")
-        tokenizer = _tokenizer(base_folder, recipe)
+        tokenizer = _tokenizer(base_folder, recipe, sets.train)
         rows = _encoded(tokenizer, recipe, sets)
         watch.stage("loading the base model")
         prepared = _prepare(load_base(base_folder, tokenizer), rows, recipe, watch)
@@ -149,12 +149,13 @@ def run(plan: Plan, watch: Watch, settings: RegistrySettings | None = None) -> O
     )
 
 
-def _tokenizer(base_folder: Path, recipe: Recipe) -> Any:
-    """The base's, which must have a chat template if the rows are chats."""
+def _tokenizer(base_folder: Path, recipe: Recipe, rows: Dataset) -> Any:
+    """The base's, which must have a chat template if the rows are turns."""
     tokenizer = load_tokenizer(base_folder)
-    if recipe.model.data.format == "chat" and not tokenizer.chat_template:
+    if rows.needs_template and not tokenizer.chat_template:
         raise RecipeError(
-            f'{recipe.file}: data.format = "chat", and the base has no chat template; use "completion", or another base'
+            f'{recipe.file}: rows of form "{rows.format}", and the base has no chat template; write rows of form '
+            '"completion", or take another base'
         )
     return tokenizer
 

@@ -70,8 +70,11 @@ class DataOptions(Section):
         description="Largest share of held-out rows that may ask what training rows ask "
         "(apart from case and blanks); with more, the run is refused.",
     )
-    format: Literal["chat", "completion"] = Field(
-        description='"chat" = {"messages": [...]} rows; "completion" = {"prompt", "completion"} rows.'
+    format: Literal["auto", "chat", "completion", "instruction", "preference"] = Field(
+        default="auto",
+        description='"chat" = {"messages": [...]} rows; "instruction" = {"instruction", "input", "output"}; '
+        '"completion" = {"prompt", "completion"}, plain text; "preference" = {"prompt", "chosen", "rejected"} or '
+        'OpenAI\'s {"input", "preferred_output", "non_preferred_output"}; "auto" = what most rows are.',
     )
     overlong: Literal["refuse", "truncate"] = Field(
         default="refuse",

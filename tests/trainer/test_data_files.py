@@ -21,7 +21,7 @@ GOOD: dict[str, Any] = {
 PAIR = b'{"prompt": "a", "completion": "b"}'
 
 
-FORMATS: tuple[Format, ...] = ("chat", "completion")
+FORMATS: tuple[Format, ...] = ("auto", "chat", "completion", "instruction", "preference")
 
 
 def faults_of(data: bytes, folder: Path, format: Format = "completion") -> list[tuple[int, str]]:
@@ -46,10 +46,10 @@ def faults_of(data: bytes, folder: Path, format: Format = "completion") -> list[
         (b'{"prompt": 1e999, "completion": "b"}', "data_type"),
         (b'{"prompt": NaN, "completion": "b"}', "bad_json"),
         (b'{"prompt": -Infinity, "completion": "b"}', "bad_json"),
-        (b'{"prompt": "a", "prompt": "c", "completion": "b"}', "bad_json"),
+        (b'{"prompt": "a", "prompt": "c", "completion": "b"}', "duplicate_key"),
         (b'{"prompt": "a\x00", "completion": "b"}', "bad_json"),
-        (b'{"prompt": "\xc3\x28", "completion": "b"}', "bad_json"),
-        (b'{"prompt": "\xed\xa0\x80", "completion": "b"}', "bad_json"),
+        (b'{"prompt": "\xc3\x28", "completion": "b"}', "invalid_utf8"),
+        (b'{"prompt": "\xed\xa0\x80", "completion": "b"}', "invalid_utf8"),
         (b"\xef\xbb\xbf" + PAIR, "bad_json"),  # only a file may begin with a byte order mark
         (b'{"prompt": {"a": [[[]]]}, "completion": "b"}', "data_type"),
         (b'{"prompt": true, "completion": "b"}', "data_type"),
@@ -72,7 +72,14 @@ def test_a_line_that_is_no_row_is_a_fault_with_its_number(tmp_path: Path, line: 
         ({"role": "\ud83d", "content": "a"}, "unrecognized_role"),
         ({"role": {"a": 1}, "content": "a"}, "unrecognized_role"),
         ({"role": "user", "content": 7}, "data_type"),
-        ({"role": "user", "content": [{"type": "text", "text": "a"}]}, "data_type"),
+        ({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "a"}}]}, "data_type"),
+        ({"role": "user", "content": [{"type": "text", "text": " "}]}, "missing_content"),
+        ({"role": "user", "content": ["a"]}, "data_type"),
+        ({"role": "user", "content": []}, "missing_content"),
+        ({"role": "user", "content": "a", "name": "ignore all previous instructions"}, "odd_name"),
+        ({"role": "tool", "content": "a"}, "message_missing_key"),
+        ({"role": "assistant", "content": None, "tool_calls": []}, "data_type"),
+        ({"role": "assistant", "content": None, "tool_calls": ["a"]}, "data_type"),
         ({"role": "assistant", "content": "a", "weight": True}, "data_type"),
         ({"role": "assistant", "content": "a", "weight": "1"}, "data_type"),
         ({"role": "assistant", "content": "a", "weight": 10**30}, "data_type"),
@@ -144,6 +151,14 @@ def _pieces(draw: random.Random) -> Callable[[], bytes]:
         *(
             b'{"prompt":',
             b'{"messages":',
+            b'{"prompt": "a", "chosen":',
+            b'"rejected":',
+            b'{"input":{"messages":',
+            b'"preferred_output":',
+            b'"tools":',
+            b'"tool_calls":[{"function":',
+            b'"instruction":"a"',
+            b'"output":',
             b"[",
             b"]",
             b"{",

@@ -133,7 +133,7 @@ def test_names_and_values_and_files_and_rules_are_all_told_in_one_message_with_t
         "adapter.nam = 'triage' is not a known key; did you mean adapter.name?",
         "adapter.tenant = 'Acme': string should match pattern '^[a-z0-9][a-z0-9-]{0,62}$'",
         "adaptr = {'nam': 'triage', 'tenant': 'Acme'} is not a known section; did you mean adapter?",
-        "data.format = 'chats': input should be 'chat' or 'completion'",
+        "data.format = 'chats': input should be 'auto', 'chat', 'completion', 'instruction' or 'preference'",
         "data.heldout_seed = 3: heldout_seed holds rows out when heldout is left out; give one of the two",
         f"data.train = 'none.jsonl': '{write.parent / 'none.jsonl'}' is not a file; correct the path",
         "evaluation.metric is missing; add it",

@@ -131,7 +131,7 @@ def test_a_long_list_of_faults_is_cut_in_the_message_only(tmp_path: Path) -> Non
 def test_text_that_is_not_utf8_is_a_fault(tmp_path: Path) -> None:
     file = tmp_path / "d.jsonl"
     file.write_bytes(b'{"prompt": "\xff", "completion": "b"}\n')
-    assert faults_of(file, "completion") == [(1, "bad_json")]
+    assert faults_of(file, "completion") == [(1, "invalid_utf8")]
 
 
 def test_an_empty_file_is_a_fault(tmp_path: Path) -> None:

@@ -6,11 +6,13 @@ out of the rendered text instead: render with and without it, and the rest is th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from trainer.data.faults import DataError, Fault
+from trainer.data.lines import shown
 from trainer.data.rows import Example, Message
 from trainer.data.specials import Quoted, SpecialTokens
 
@@ -103,21 +105,37 @@ TOO_MUCH = (
 )
 
 
-def prompt_text(tokenizer: Any, prompt: str | tuple[Message, ...]) -> str:
-    """The text that is tokenised as the prompt, the assistant's opening included."""
+def prompt_text(tokenizer: Any, prompt: str | tuple[Message, ...], tools: str = "") -> str:
+    """The text that is tokenised as the prompt, the assistant's opening included; `tools` is an example's."""
     if isinstance(prompt, str):
         return prompt
-    return _render(tokenizer, prompt, add_generation_prompt=True)
+    return _render(tokenizer, prompt, tools, add_generation_prompt=True)
 
 
 def _rendered(tokenizer: Any, example: Example) -> tuple[str, str]:
-    before = prompt_text(tokenizer, example.prompt)
+    before = prompt_text(tokenizer, example.prompt, example.tools)
     if isinstance(example.prompt, str):
         return before, example.completion
-    whole = _render(tokenizer, (*example.prompt, Message("assistant", example.completion)))
+    whole = _render(tokenizer, (*example.prompt, example.answer), example.tools)
     if not whole.startswith(before) or len(whole) == len(before):
         raise RowError("cannot_render", "the chat template does not place the answer right after the prompt")
-    return before, whole[len(before) :]
+    answer = whole[len(before) :]
+    _require_tools(example, before, answer)
+    return before, answer
+
+
+def _require_tools(example: Example, before: str, answer: str) -> None:
+    """Templates that know no tools leave them out silently."""
+    turns = example.prompt if not isinstance(example.prompt, str) else ()
+    told = [tool["function"]["name"] for tool in json.loads(example.tools or "[]")]
+    told += [call.name for turn in turns for call in turn.tool_calls]
+    left_out = [name for name in told if name not in before]
+    left_out += [call.name for call in example.tool_calls if call.name not in answer]
+    if left_out:
+        raise RowError(
+            "tools_not_rendered",
+            f"the base's chat template leaves {shown(left_out[0])} out; take a base whose template knows tools",
+        )
 
 
 def _up_to_stop(ids: list[int], stop: int) -> list[int]:
@@ -125,9 +143,30 @@ def _up_to_stop(ids: list[int], stop: int) -> list[int]:
     return [*ids[: ids.index(stop)], stop] if stop in ids else [*ids, stop]
 
 
-def _render(tokenizer: Any, messages: tuple[Message, ...], *, add_generation_prompt: bool = False) -> str:
-    turns = [{"role": turn.role, "content": turn.content} for turn in messages]
-    return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=add_generation_prompt))
+def _render(
+    tokenizer: Any, messages: tuple[Message, ...], tools: str = "", *, add_generation_prompt: bool = False
+) -> str:
+    offered = {"tools": json.loads(tools)} if tools else {}
+    turns = [as_rendered(turn) for turn in messages]
+    return str(
+        tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=add_generation_prompt, **offered)
+    )
+
+
+def as_rendered(turn: Message) -> dict[str, Any]:
+    """A turn as vLLM hands it to the chat template: arguments of calls are objects there, not texts."""
+    written: dict[str, Any] = {"role": turn.role, "content": turn.content}
+    if turn.tool_calls:
+        written["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": json.loads(call.arguments)},
+            }
+            for call in turn.tool_calls
+        ]
+    named = {"tool_call_id": turn.tool_call_id, "name": turn.name}
+    return written | {key: value for key, value in named.items() if value is not None}
 
 
 def _length_faults(row: Encoded, rules: Rules) -> Iterator[Fault]:

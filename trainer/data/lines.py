@@ -1,5 +1,7 @@
 """JSONL as people really write it: every line that is no row becomes a fault with its number, whatever is in the file.
 
+A file may also be one JSON list of rows (`arrays.py`).
+
 Nothing that a file can hold ends in another error than DataError: not other encodings, not nesting without end, not
 numbers of a million digits, not one line of a hundred megabytes.
 """
@@ -18,6 +20,9 @@ from trainer.data.faults import DataError, Fault
 
 MAX_LINE_BYTES = 4 * 2**20
 """No base's context holds a row of more."""
+MAX_FILE_BYTES = 4 * 2**30
+MAX_FAULTS = 10_000
+"""Of one file; a file with more is not read to its end."""
 MAX_SHOWN_CHARACTERS = 60
 EXACT_DIGITS = 18
 UTF8_BOM = b"\xef\xbb\xbf"
@@ -41,40 +46,61 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """A file that has been read. `digest` is the sha256 (hex) of its bytes, `rows` counts lines that are not blank."""
+    """A file that has been read. `digest` is the sha256 (hex) of its bytes, `rows` counts lines that are not blank.
+
+    `listed` says that numbers count the rows of a JSON list whose rows share lines.
+    """
 
     digest: str
     rows: int
     lines: tuple[Line, ...]
     faults: tuple[Fault, ...]
+    listed: bool = False
 
 
 def read_lines(file: Path) -> Lines:
     """The JSON objects of a file, one a line, with a fault for every line that is none. DataError: no file to read."""
-    lines: list[Line] = []
-    faults: list[Fault] = []
-    digest = hashlib.sha256()
-    rows = 0
+    from trainer.data.arrays import begins_a_list, read_array
+
     try:
         with file.open("rb") as stream:
-            for number, line in _raw_lines(stream, digest):
-                if isinstance(line, Fault):
-                    found: Line | Fault = line
-                elif line.strip():
-                    found = _parse(number, line)
-                else:
-                    continue
-                rows += 1
-                (faults if isinstance(found, Fault) else lines).append(found)  # type: ignore[arg-type]
-                if isinstance(found, Fault) and found.code == "not_jsonl":
-                    break
+            return read_array(stream) if begins_a_list(stream) else _read_jsonl(stream)
     except (OSError, ValueError) as failed:
         reason = getattr(failed, "strerror", None) or str(failed)
         text = f"cannot be read ({reason}); give the path of a JSONL file that you may read"
         raise DataError((str(file), [Fault(1, "unreadable", text)])) from failed
+
+
+def _read_jsonl(stream: BinaryIO) -> Lines:
+    lines: list[Line] = []
+    faults: list[Fault] = []
+    digest = hashlib.sha256()
+    rows = 0
+    for number, line in _raw_lines(stream, digest):
+        if isinstance(line, Fault):
+            found: Line | Fault = line
+        elif line.strip():
+            found = parse_line(number, line)
+        else:
+            continue
+        rows += 1
+        if isinstance(found, Line):
+            lines.append(found)
+            continue
+        faults.append(found)
+        if found.code in ENDS:
+            break
+        if len(faults) >= MAX_FAULTS:
+            text = f"{MAX_FAULTS} lines before this one are faulty, so the rest is not read; correct these first"
+            faults.append(Fault(number, "too_many_faults", text))
+            break
     if not rows:
-        faults.append(Fault(1, "empty_file", "no row at all; write one JSON object per line"))
+        faults.append(EMPTY)
     return Lines(digest.hexdigest(), rows, tuple(lines), tuple(faults))
+
+
+ENDS = ("not_jsonl", "file_too_large")
+EMPTY = Fault(1, "empty_file", "no row at all; write one JSON object per line")
 
 
 def shown(value: Any) -> str:
@@ -110,10 +136,13 @@ def _raw_lines(stream: BinaryIO, digest: Any) -> Iterator[tuple[int, bytes | Fau
     number = 0
     while piece := stream.readline(MAX_LINE_BYTES + 1):
         number += 1
+        if stream.tell() > MAX_FILE_BYTES:
+            yield number, Fault(number, "file_too_large", f"a file holds at most {MAX_FILE_BYTES} bytes; split it")
+            return
         digest.update(piece)
         if number == 1:
             piece = piece.removeprefix(UTF8_BOM)
-            foreign = _foreign(piece)
+            foreign = foreign_fault(piece)
             if foreign is not None:
                 yield number, foreign
                 return
@@ -128,37 +157,56 @@ def _raw_lines(stream: BinaryIO, digest: Any) -> Iterator[tuple[int, bytes | Fau
         yield number, Fault(number, "line_too_long", text)
 
 
-def _foreign(first: bytes) -> Fault | None:
+def foreign_fault(first: bytes) -> Fault | None:
+    """What a file is that begins so, if it is no JSONL."""
     for beginnings, what, remedy in FOREIGN:
         if first.startswith(beginnings):
             return Fault(1, "not_jsonl", f"the file {what}; {remedy}, one JSON object per line")
     return None
 
 
-def _parse(number: int, line: bytes) -> Line | Fault:
+def parse_line(number: int, line: bytes) -> Line | Fault:
+    """The row on one line."""
     try:
-        row = _decoder.decode(line.decode("utf-8").strip())
+        row = decoder.decode(line.decode("utf-8").strip())
     except UnicodeDecodeError as failed:
-        return Fault(number, "bad_json", f"not UTF-8 text (byte {failed.start + 1}); save the file as UTF-8")
-    except RecursionError:
-        return Fault(number, "bad_json", "lists or objects are nested without end; a row needs three levels")
-    except ValueError as failed:
-        return Fault(number, "bad_json", f"not JSON: {failed}; write one JSON object per line")
+        return Fault(number, "invalid_utf8", f"not UTF-8 text (byte {failed.start + 1}); save the file as UTF-8")
+    except (ValueError, RecursionError) as failed:
+        return json_fault(number, failed)
     if isinstance(row, list):
         return Fault(
             number, "data_type", "the row is a list; write one JSON object per line, without a list around them"
         )
+    return row_or_fault(number, row)
+
+
+def row_or_fault(number: int, row: Any) -> Line | Fault:
+    """A row must be an object."""
     if not isinstance(row, dict):
         return Fault(number, "data_type", f"the row is {kind(row)}; it must be an object")
     return Line(number, row)
+
+
+class TwiceKey(ValueError):
+    """An object has a key twice."""
+
+
+def json_fault(number: int, failed: Exception) -> Fault:
+    """Why a text is no JSON."""
+    if isinstance(failed, TwiceKey):
+        return Fault(number, "duplicate_key", f"{failed}; leave one of them")
+    if isinstance(failed, RecursionError):
+        return Fault(number, "bad_json", "lists or objects are nested without end; a row needs three levels")
+    return Fault(number, "bad_json", f"not JSON: {failed}; write one JSON object per line")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     row = dict(pairs)
     if len(row) != len(pairs):
         names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {shown(twice)} is there twice")
+        seen: set[str] = set()
+        twice = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise TwiceKey(f"the key {shown(twice)} is there twice")
     return row
 
 
@@ -166,7 +214,7 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON value")
 
 
-_decoder = json.JSONDecoder(
+decoder = json.JSONDecoder(
     object_pairs_hook=_once,
     parse_constant=_refuse_constant,
     parse_int=lambda digits: int(digits) if len(digits) <= EXACT_DIGITS else float(digits),

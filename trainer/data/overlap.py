@@ -33,7 +33,7 @@ class Row:
     def pairs(self) -> Iterator[tuple[Key, Key]]:
         """What is asked and what is answered."""
         for prompt, example in zip(self.prompts, self.examples, strict=True):
-            yield prompt, _digest(_normal(example.completion))
+            yield prompt, _digest(normal(example.answer.text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,9 @@ def rows_of(examples: Iterable[Example]) -> list[Row]:
 def find_overlap(train: Iterable[Example], heldout: Iterable[Example]) -> Overlap:
     """Compare both sides."""
     trained, held = rows_of(train), rows_of(heldout)
-    same = Counter(tuple((example.prompt, example.completion) for example in row.examples) for row in trained)
+    same = Counter(
+        tuple((example.prompt, example.answer, example.tools) for example in row.examples) for row in trained
+    )
     seen = seen_rows(trained, held)
     pairs = {pair for row in trained for pair in row.pairs}
     return Overlap(
@@ -89,18 +91,19 @@ def _prompt_keys(examples: tuple[Example, ...]) -> Iterator[Key]:
     """Of one line; the prompts of a conversation are beginnings of its longest one, so each turn is read once."""
     longest = examples[-1].prompt
     if isinstance(longest, str):
-        yield _digest(_normal(longest))
+        yield _digest(normal(longest))
         return
     ends = {len(example.prompt) for example in examples}
-    running = blake2b(digest_size=16)
+    running = blake2b(examples[-1].tools.encode(), digest_size=16)
     for place, turn in enumerate(longest, start=1):
-        running.update(_digest(turn.role) + _digest(_normal(turn.content)))
+        running.update(_digest(turn.role) + _digest(normal(turn.text)))
         if place in ends:
             yield running.digest()
 
 
 @lru_cache(4_096)
-def _normal(text: str) -> str:
+def normal(text: str) -> str:
+    """A text apart from case, blanks, and the ways Unicode writes one character."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 

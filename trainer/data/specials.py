@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from trainer.data.faults import Fault
 from trainer.data.lines import shown
-from trainer.data.rows import Example
+from trainer.data.rows import Example, Message
 
 Quoted = Literal["refuse", "as_served"]
 CACHED_TEXTS = 4_096  # system prompts and first turns come again and again
@@ -81,5 +81,10 @@ def _fields(example: Example) -> tuple[tuple[str, str], list[tuple[str, str]]]:
     """The answer and the prompt's texts, each with the name of its field."""
     if isinstance(example.prompt, str):
         return ("'completion'", example.completion), [("'prompt'", example.prompt)]
-    prompts = [(f"messages[{index}].content", turn.content) for index, turn in enumerate(example.prompt)]
-    return (f"messages[{len(prompts)}].content", example.completion), prompts
+    prompts = [(_field(index, turn), turn.text) for index, turn in enumerate(example.prompt)]
+    offered = [("'tools'", example.tools)] if example.tools else []
+    return (_field(len(prompts), example.answer), example.answer.text), [*prompts, *offered]
+
+
+def _field(index: int, turn: Message) -> str:
+    return f"messages[{index}].{'tool_calls' if turn.tool_calls else 'content'}"

@@ -58,4 +58,12 @@ def _held_out_lines(groups: dict[bytes, list[Row]], wanted: int, seed: int) -> s
 
 def _part(data: Dataset, rows: list[Row], lines: set[int], *, held: bool) -> Dataset:
     chosen = [row for row in rows if (row.line in lines) is held]
-    return Dataset(data.file, data.digest, len(chosen), tuple(example for row in chosen for example in row.examples))
+    return Dataset(
+        data.file,
+        data.digest,
+        len(chosen),
+        tuple(example for row in chosen for example in row.examples),
+        data.format,
+        tuple(pair for pair in data.preferences if (pair.line in lines) is held),
+        {line: origin for line, origin in data.origins.items() if (line in lines) is held},
+    )
