@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from registry.tenants.actions import Actions
     from registry.tenants.model_names import ModelNames
     from registry.tenants.store import Tenants
+    from registry.training.store import TrainingJobs
 
 T = TypeVar("T")
 
@@ -147,6 +148,13 @@ class Registry:
         from registry.responses.retention import Retention
 
         return Retention(self.db, self.keyring)
+
+    @cached_property
+    def training(self) -> TrainingJobs:
+        """Fine-tuning jobs."""
+        from registry.training.store import TrainingJobs
+
+        return TrainingJobs(self.db, self.adapters)
 
     def load(self) -> None:
         """Import every store now: a process that lives long must not meet a newer release's files later."""

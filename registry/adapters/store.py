@@ -7,10 +7,10 @@ of the same bytes finds).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
@@ -27,6 +27,9 @@ from registry.errors import InvalidInput
 from registry.names import AdapterRef, VersionNumber, check_name
 from registry.storage.blobs import digest_of
 from registry.tenants.store import require_tenant
+
+if TYPE_CHECKING:
+    from registry.catalog.changes import WriteSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +58,13 @@ class Adapters:
         base: str,
         lineage: Mapping[str, Any],
         declared_base: str | None = None,
+        also: Callable[[WriteSession, VersionInfo], None] | None = None,
     ) -> Published:
         """Inspect a PEFT folder and make it the next version of `tenant/adapter`.
 
         `base` is a base model's public name or digest; `declared_base` is the digest that the adapter itself says
-        it was trained on, when it says so. Raises `AdapterRefused`, `NotFound`, `InvalidInput`.
+        it was trained on, when it says so; `also` is done in the same transaction, and what it raises undoes that.
+        Raises `AdapterRefused`, `NotFound`, `InvalidInput`.
         """
         from registry.adapters.inspect import inspect_adapter  # brings numpy, which a gateway has no use for
         from registry.adapters.taking import taken
@@ -92,7 +97,10 @@ class Adapters:
                 version = _add_version(session, row, digest, base_info.digest, asdict(facts), lineage)
             if proof is not None and proof_digest is not None:
                 record_proof(session, digest, proof_digest, proof, attached=False)
-            return Published(version_info(session, row, version), created)
+            published = Published(version_info(session, row, version), created)
+            if also is not None:
+                also(session, published.version)
+            return published
 
     def attach_proof(self, ref: AdapterRef, data: bytes) -> VersionInfo:
         """Give a published version the effect proof in `data`, in place of one that was attached before.

@@ -93,7 +93,12 @@ def test_a_fresh_database_is_what_the_models_say(db: Database) -> None:
 def test_an_index_over_unfinished_rows_leaves_the_finished_ones_out(db: Database) -> None:
     db.migrate()
     partial = {name for name, sql in indexes(db).items() if "WHERE" in sql and "IS NULL" in sql}
-    assert partial == {"uq_splits_running", "uq_swaps_running", "ix_budget_warnings_undelivered"}
+    assert partial == {
+        "uq_splits_running",
+        "uq_swaps_running",
+        "ix_budget_warnings_undelivered",
+        "ix_training_jobs_unfinished",
+    }
 
 
 def test_migrating_twice_changes_nothing(db: Database) -> None:
