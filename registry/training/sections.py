@@ -244,8 +244,10 @@ class TrainingSection(Section):
 class EvaluationSection(Section):
     """How held-out rows are scored."""
 
-    metric: Literal["json_exact", "label_exact"] = Field(
-        description='"json_exact" = same JSON value; "label_exact" = same text apart from outer blanks.'
+    metric: Literal["json_exact", "label_exact"] | None = Field(
+        default=None,
+        description='"json_exact" = same JSON value; "label_exact" = same text apart from outer blanks. '
+        "Default: only the loss on held-out rows is measured, and no answers are generated.",
     )
     max_new_tokens: int | None = Field(
         default=None,
@@ -274,7 +276,7 @@ class TrainingOptions(Section):
     prompt: PromptSection = PromptSection()
     training: TrainingSection
     dpo: DpoSection = DpoSection()
-    evaluation: EvaluationSection
+    evaluation: EvaluationSection = EvaluationSection()
 
     @field_validator("lora", "prompt")
     @classmethod

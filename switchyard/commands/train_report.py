@@ -11,14 +11,13 @@ from trainer.pipeline import Outcome
 def print_outcome(outcome: Outcome) -> None:
     """On stdout."""
     found = outcome.evaluation
-    print_table(
-        ("", "BASE", "ADAPTER"),
-        (
-            (f"{found.metric}, {found.rows} rows", _rate(found.base), _rate(found.adapter)),
-            ("held-out loss, nats per token", f"{found.base.loss:.3f}", f"{found.adapter.loss:.3f}"),
-            (f"answers cut at {found.max_new_tokens} tokens", found.base.cut, found.adapter.cut),
-        ),
-    )
+    rows: list[tuple[str, str, str]] = [
+        (f"held-out loss of {found.rows} rows, nats per token", f"{found.base.loss:.3f}", f"{found.adapter.loss:.3f}")
+    ]
+    if found.metric is not None:
+        rows.insert(0, (f"{found.metric}, {found.rows} rows", _rate(found.base), _rate(found.adapter)))
+        rows.append((f"answers cut at {found.max_new_tokens} tokens", str(found.base.cut), str(found.adapter.cut)))
+    print_table(("", "BASE", "ADAPTER"), rows)
     _print_wrong_answers(found)
     say(f"effect   {outcome.largest_effect:.2f} nats at most")
     say(f"trained  {outcome.trained.steps} steps in {outcome.trained.seconds:.0f} s")
@@ -28,14 +27,15 @@ def print_outcome(outcome: Outcome) -> None:
     remedy = advice(found)
     if remedy:
         say("", remedy)
-    if outcome.version and found.adapter.score.correct > found.base.score.correct:
+    if outcome.version and found.is_better:
         say("", f"serve it: switchyard adapters promote {outcome.version}")
 
 
 def _print_wrong_answers(found: Evaluation) -> None:
     if not found.wrong:
         return
-    wrong = found.adapter.score.total - found.adapter.score.correct
+    score = found.adapter.score
+    wrong = score.total - score.correct if score else 0
     shown = f", {len(found.wrong)} of them" if len(found.wrong) < wrong else ""
     say("", f"{wrong} wrong answers of the adapter{shown}:")
     for answer in found.wrong:
@@ -53,4 +53,4 @@ def _print_wrong_answer(answer: WrongAnswer, most: int) -> None:
 
 def _rate(side: Side) -> str:
     score = side.score
-    return f"{score.rate:.1%} ({score.low:.1%} to {score.high:.1%})"
+    return "" if score is None else f"{score.rate:.1%} ({score.low:.1%} to {score.high:.1%})"

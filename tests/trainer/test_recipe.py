@@ -128,7 +128,7 @@ def test_names_and_values_and_files_and_rules_are_all_told_in_one_message_with_t
     with pytest.raises(RecipeError) as caught:
         read_recipe(write)
     first, *lines = str(caught.value).splitlines()
-    assert first == f"{write}: 15 fault(s)"
+    assert first == f"{write}: 14 fault(s)"
     assert sorted(line.strip() for line in lines) == [
         "adapter.nam = 'triage' is not a known key; did you mean adapter.name?",
         "adapter.tenant = 'Acme': string should match pattern '^[a-z0-9][a-z0-9-]{0,62}$'",
@@ -136,7 +136,6 @@ def test_names_and_values_and_files_and_rules_are_all_told_in_one_message_with_t
         "data.format = 'chats': input should be 'auto', 'chat', 'completion', 'instruction' or 'preference'",
         "data.heldout_seed = 3: heldout_seed holds rows out when heldout is left out; give one of the two",
         f"data.train = 'none.jsonl': '{write.parent / 'none.jsonl'}' is not a file; correct the path",
-        "evaluation.metric is missing; add it",
         "lora.alpha = 0: input should be greater than or equal to 1",
         "lora.bias = 'none' is not a known key; remove it, or use one of r, alpha, rslora, dropout, target_modules",
         "lora.learning_rate = 3 is not a known key; it belongs in [training]",

@@ -77,7 +77,10 @@ def test_training_learns_the_task_and_says_how_far_it_is(trained: tuple[Outcome,
     assert recorder.steps == [(step, 30) for step in range(1, 31)]
     assert recorder.losses[-1] < 0.5 < recorder.losses[0]
     assert outcome.evaluation.adapter.loss < outcome.evaluation.base.loss
-    assert outcome.evaluation.adapter.score.correct > outcome.evaluation.base.score.correct == 0
+    before, after = outcome.evaluation.base.score, outcome.evaluation.adapter.score
+    assert before is not None
+    assert after is not None
+    assert after.correct > before.correct == 0
     assert outcome.trained.trained_tokens > 30 * 8 * 20
 
 
@@ -167,6 +170,21 @@ def test_an_adapter_without_effect_is_refused_and_only_one_that_was_trained_is_k
     kept = f"adapters import {tmp_path / 'out'} --to acme/tiny --base BASE"
     assert (tmp_path / "out" / "adapter_model.safetensors").exists() is (kept in str(refused.value)) is (steps > 1)
     assert not (tmp_path / "out" / "effect_proof.json").exists()
+
+
+def test_ten_rows_without_a_metric_are_enough_and_measured_by_their_loss(
+    base: Path, state: RegistrySettings, tmp_path: Path
+) -> None:
+    recipe = write_recipe(tmp_path, steps=6)
+    write_rows(tmp_path / "train.jsonl", [f"word {number}" for number in range(10)])
+    text = recipe.read_text().partition("[evaluation]")[0].replace('heldout = "heldout.jsonl"\n', "")
+    recipe.write_text(text)
+    outcome = run(Plan(recipe, str(base), out=tmp_path / "out", publish=False), Recorder(), state)
+    found = outcome.evaluation
+    assert (found.metric, found.base.score, found.adapter.score, found.wrong) == (None, None, None, ())
+    assert (outcome.data.train_rows, outcome.data.heldout_rows) == (8, 2)
+    assert found.adapter.loss < found.base.loss
+    assert found.is_better
 
 
 def test_a_missing_tenant_stops_the_run_before_the_training(base: Path, tmp_path: Path) -> None:

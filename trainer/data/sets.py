@@ -85,8 +85,10 @@ def _require_answerable(heldout: Dataset, unanswerable: Check) -> None:
         raise DataError((str(heldout.file), faults))
 
 
-def _unanswerable(metric: str, example: Example) -> Iterator[Fault]:
-    if not METRICS[metric](example.completion, example.completion):  # any text is the same label as itself
+def _unanswerable(metric: str | None, example: Example) -> Iterator[Fault]:
+    if metric is not None and not METRICS[metric](
+        example.completion, example.completion
+    ):  # any text is the same label as itself
         yield Fault(
             example.line,
             "reference_not_json",

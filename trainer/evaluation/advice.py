@@ -10,23 +10,31 @@ MANY = 0.05
 
 def advice(found: Evaluation) -> str | None:
     """One sentence when the adapter should not be served as it is, or was not measured rightly; else None."""
-    adapter, base = found.adapter, found.base
-    wrong = adapter.score.total - adapter.score.correct
+    base, adapter = found.base.score, found.adapter.score
+    if base is None or adapter is None:
+        return _of_loss(found) if found.adapter.loss >= found.base.loss else None
+    wrong, cut = adapter.total - adapter.correct, found.adapter.cut
     limit_is_short = found.max_new_tokens < found.longest_reference
-    if adapter.cut * 2 >= wrong > 0 and (limit_is_short or adapter.cut >= MANY * found.rows):
+    if cut * 2 >= wrong > 0 and (limit_is_short or cut >= MANY * found.rows):
         return _of_cut_answers(found)
-    if adapter.score.correct > base.score.correct:
+    if adapter.correct > base.correct:
         return None
-    if base.score.correct == base.score.total:
+    if base.correct == base.total:
         return "The base answers every held-out row rightly without an adapter: there is nothing to gain on these rows."
-    if adapter.loss >= base.loss:
-        return (
-            f"On held-out rows it is no better than its base, and its loss did not fall ({base.loss:.3f} to "
-            f"{adapter.loss:.3f}): lower training.learning_rate or the number of steps, or give more and other rows."
-        )
+    if found.adapter.loss >= found.base.loss:
+        return _of_loss(found)
+    fell = f"its loss fell ({found.base.loss:.3f} to {found.adapter.loss:.3f})"
     return (
-        f"On held-out rows it is no better than its base, but its loss fell ({base.loss:.3f} to {adapter.loss:.3f}): "
-        "train longer before you serve it, and see by the wrong answers whether the metric is too strict for them."
+        f"On held-out rows it is no better than its base, but {fell}: train longer before you serve it, and see by the "
+        "wrong answers whether the metric is too strict for them."
+    )
+
+
+def _of_loss(found: Evaluation) -> str:
+    return (
+        "On held-out rows it is no better than its base, and its loss did not fall "
+        f"({found.base.loss:.3f} to {found.adapter.loss:.3f}): lower training.learning_rate or the number of steps, or "
+        "give more and other rows."
     )
 
 

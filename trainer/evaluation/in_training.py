@@ -20,14 +20,14 @@ MAX_SHOWN_CHARACTERS = 300
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One model's result.
+    """One model's result; no `score` without a metric.
 
     `loss` is the mean negative log-likelihood per answer token, in nats; `cut` counts answers that had not ended at the
     most tokens that were generated.
     """
 
     loss: float
-    score: Score
+    score: Score | None
     cut: int
 
 
@@ -49,13 +49,20 @@ class WrongAnswer:
 class Evaluation:
     """Base and adapter on the same held-out rows. Lengths are in tokens, with the stop token."""
 
-    metric: str
+    metric: str | None
     rows: int
     max_new_tokens: int
     longest_reference: int
     base: Side
     adapter: Side
     wrong: tuple[WrongAnswer, ...]
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the adapter answers more rows rightly than the base; without a metric, whether its loss is less."""
+        if self.base.score is None or self.adapter.score is None:
+            return self.adapter.loss < self.base.loss
+        return self.adapter.score.correct > self.base.score.correct
 
     def facts(self) -> dict[str, Any]:
         """JSON-ready, without any text of the rows."""
@@ -68,14 +75,16 @@ class Evaluation:
 class Examination:
     """The held-out rows that are scored, and the most tokens that an answer to one may have."""
 
-    metric: str
+    metric: str | None
     rows: tuple[Encoded, ...]
     max_new_tokens: int
     longest_reference: int
 
     @property
     def too_long(self) -> int:
-        """References that are longer than an answer may be, so that no answer to them can be right."""
+        """References that are longer than an answer may be, so that none can be right; 0 if none is made."""
+        if self.metric is None:
+            return 0
         return sum(len(row.completion_ids) > self.max_new_tokens for row in self.rows)
 
 
@@ -89,7 +98,7 @@ def examination(rows: Sequence[Encoded], section: EvaluationSection) -> Examinat
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one model answered, row by row."""
+    """What one model answered, row by row; no answers without a metric."""
 
     loss: float
     answers: tuple[Answer, ...]
@@ -98,12 +107,14 @@ class Result:
     @property
     def side(self) -> Side:
         """The sums."""
-        score = wilson(sum(self.right), len(self.right))
+        score = wilson(sum(self.right), len(self.right)) if self.right else None
         return Side(self.loss, score, sum(not answer.ended for answer in self.answers))
 
 
 def examine(model: Any, tokenizer: Any, asked: Examination) -> Result:
-    """Ask a model all rows, as it is; greedy."""
+    """Ask a model all rows, as it is; greedy. Without a metric nothing is generated: the loss alone is taken."""
+    if asked.metric is None:
+        return Result(heldout_loss(model, asked.rows), (), ())
     matches = METRICS[asked.metric]
     answers = greedy_answers(model, tokenizer, [row.prompt_ids for row in asked.rows], asked.max_new_tokens)
     references = [_text(tokenizer, row.completion_ids) for row in asked.rows]
@@ -121,7 +132,7 @@ def evaluation(tokenizer: Any, asked: Examination, base: Result, adapter: Result
             _shown(answer.text),
             not answer.ended,
         )
-        for row, answer, right in zip(asked.rows, adapter.answers, adapter.right, strict=True)
+        for row, answer, right in zip(asked.rows, adapter.answers, adapter.right, strict=bool(adapter.answers))
         if not right
     ]
     return Evaluation(

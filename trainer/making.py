@@ -1,0 +1,162 @@
+"""From rows to a proved adapter in a folder: encode → base's answers → train → save → evaluate → prove.
+
+What `switchyard train` and a job's child process have in common. Everything that can fail for a reason known beforehand
+fails before the training starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from registry.adapters.effect_proof import Probe, write_proof
+from trainer.data.encode import Encoded, Rules, encode_all
+from trainer.data.faults import all_of
+from trainer.data.read import Dataset
+from trainer.data.sets import Sets
+from trainer.effect import prove_effect
+from trainer.errors import RecipeError
+from trainer.evaluation.in_training import Evaluation, Examination, Result, evaluation, examination, examine
+from trainer.probes import Text, probe_texts
+from trainer.recipe import Recipe
+from trainer.saved import load, made_of, save
+from trainer.sft import LoadedBase, Rows, Trained, check_targets, load_base, load_tokenizer, train
+from trainer.watch import Watch
+
+ENVIRONMENT = {
+    "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16",  # AMX may be advertised and still fault
+    "OMP_WAIT_POLICY": "PASSIVE",  # beside a serving engine, threads that spin while they wait stop each other
+    "KMP_BLOCKTIME": "0",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is made of what. `folder` gets the adapter.
+
+    `take_up`: the adapter lies there already. `resume_from` is a checkpoint of this very task, `start_from` the folder
+    of an adapter that training goes on from.
+    """
+
+    recipe: Recipe
+    sets: Sets
+    base_folder: Path
+    folder: Path
+    take_up: bool = False
+    resume_from: Path | None = None
+    start_from: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedSets:
+    """Both sets as tokens. The held-out rows are those whose answers are whole: to the others none can be right."""
+
+    tokenizer: Any
+    train: list[Encoded]
+    heldout: list[Encoded]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """An adapter that is trained and saved, and what it is measured with."""
+
+    base: LoadedBase
+    trained: Trained
+    folder: Path
+    asked: Examination
+    base_result: Result
+    texts: list[Text]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What was measured of it."""
+
+    evaluation: Evaluation
+    probes: tuple[Probe, ...]
+
+    @property
+    def largest_effect(self) -> float:
+        """In nats."""
+        return max(probe.largest_effect for probe in self.probes)
+
+
+def encode(task: Task, watch: Watch) -> EncodedSets:
+    """The rows as the base's tokenizer has them. Raises RecipeError, DataError, BaseModelError."""
+    tokenizer, recipe, sets = _tokenizer(task.base_folder, task.recipe, task.sets.train), task.recipe, task.sets
+    section = recipe.model.data
+    rules = Rules(recipe.model.training.max_length_tokens, section.overlong, section.special_tokens_in_prompts)
+
+    def encoded(data: Dataset) -> Callable[[], list[Encoded]]:
+        return lambda: encode_all(tokenizer, data.examples, file=str(data.file), rules=rules)
+
+    train_rows, heldout = all_of(encoded(sets.train), encoded(sets.heldout))
+    return EncodedSets(tokenizer, train_rows, _whole(heldout, watch))
+
+
+def fit(task: Task, rows: EncodedSets, watch: Watch) -> Fitted:
+    """Train and save, or take up what was saved. Raises what `train` raises, and RecipeError."""
+    watch.stage("loading the base model")
+    base = load_base(task.base_folder, rows.tokenizer)
+    check_targets(base, task.recipe.model)
+    texts = probe_texts(rows.heldout, rows.train)
+    asked = examination(rows.heldout, task.recipe.model.evaluation)
+    if asked.too_long:
+        watch.stage(
+            f"evaluation.max_new_tokens is {asked.max_new_tokens}, and {asked.too_long} of {len(asked.rows)} held-out "
+            f"answers are longer ({asked.longest_reference} tokens at most): these cannot be right"
+        )
+    watch.stage(f"asking the base {len(asked.rows)} held-out rows")
+    before = examine(base.model, base.tokenizer, asked)
+    trained, folder = _trained(task, base, rows, asked, watch)
+    return Fitted(base, trained, folder, asked, before, texts)
+
+
+def judge(fitted: Fitted, watch: Watch) -> Judged:
+    """Compare with the base on held-out rows, and write the proof of the effect. Raises TrainingRefused."""
+    asked, tokenizer = fitted.asked, fitted.base.tokenizer
+    watch.stage(f"asking the adapter {len(asked.rows)} held-out rows")
+    after = examine(fitted.trained.model, tokenizer, asked)
+    watch.stage("proving the effect")
+    probes = prove_effect(fitted.trained.model, fitted.texts)
+    write_proof(probes, fitted.folder)
+    return Judged(evaluation(tokenizer, asked, fitted.base_result, after), probes)
+
+
+def _tokenizer(base_folder: Path, recipe: Recipe, rows: Dataset) -> Any:
+    """The base's, which must have a chat template if the rows are turns."""
+    tokenizer = load_tokenizer(base_folder)
+    if rows.needs_template and not tokenizer.chat_template:
+        raise RecipeError(
+            f'{recipe.file}: rows of form "{rows.format}", and the base has no chat template; write rows of form '
+            '"completion", or take another base'
+        )
+    return tokenizer
+
+
+def _whole(heldout: list[Encoded], watch: Watch) -> list[Encoded]:
+    whole = [row for row in heldout if not row.cut]
+    if not whole:
+        raise RecipeError("every held-out row is longer than training.max_length_tokens; raise it, or shorten the rows")
+    if len(whole) < len(heldout):
+        left_out = len(heldout) - len(whole)
+        watch.stage(f"{left_out} held-out rows are longer than training.max_length_tokens and are not scored")
+    return whole
+
+
+def _trained(task: Task, base: LoadedBase, rows: EncodedSets, asked: Examination, watch: Watch) -> tuple[Trained, Path]:
+    """The adapter and its folder."""
+    digest, folder = made_of(task.recipe, task.sets, base), task.folder
+    if task.take_up:
+        watch.stage(f"taking up the adapter in {folder}")
+        return load(base, folder, digest), folder
+    answer_tokens = sum(len(row.completion_ids) for row in rows.train)
+    watch.stage(f"training on {len(rows.train)} rows ({answer_tokens} answer tokens)")
+    both = Rows(rows.train, asked.rows)
+    trained = train(base, both, task.recipe.model, watch, task.resume_from, task.start_from)
+    saved_in = save(trained, folder, digest)
+    if saved_in != folder:
+        watch.stage(f"{folder} cannot be written to any more; the adapter is in {saved_in}")
+    return trained, saved_in
