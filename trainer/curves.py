@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
 from trainer.errors import TrainerError
+from trainer.watch import StepMetrics
 
 Form = Literal["svg", "png"]
 FORMS: tuple[Form, ...] = ("svg", "png")
@@ -23,23 +23,14 @@ BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#595959"
 """Of Okabe and Ito's palette, which people with any colour blindness can tell apart; lines differ in shape as well."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepMetrics:
-    """What was measured at one step; losses are in nats per trained token, and None where nothing was measured."""
-
-    step: int
-    train_loss: float | None = None
-    valid_loss: float | None = None
-
-
 def draw_curve(metrics: Sequence[StepMetrics], title: str, form: Form = "svg", best_step: int | None = None) -> bytes:
-    """The picture's bytes; the same metrics give the same bytes.
+    """The picture's bytes; the same metrics give the same bytes. Validation is on all held-out rows, or on a sample.
 
     `best_step` is the step whose weights are kept, where that is not the last one. Values that are no number are left
     out. Raises TrainerError when no loss was measured.
     """
     train = _line(metrics, "train_loss")
-    valid = _line(metrics, "valid_loss")
+    valid = _line(metrics, "full_valid_loss") or _line(metrics, "valid_loss")
     if not train and not valid:
         raise TrainerError("there is no curve to draw: no step has a loss")
     import matplotlib as mpl

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from trainer.curves import MAX_POINTS, StepMetrics, draw_curve, form_of
+from trainer.curves import MAX_POINTS, draw_curve, form_of
 from trainer.errors import TrainerError
+from trainer.watch import StepMetrics
 
 
 def a_run(steps: int, every: int = 10) -> list[StepMetrics]:
     return [
-        StepMetrics(step, 1 + math.exp(-step / 20), 1.2 if step % every == 0 else None) for step in range(1, steps + 1)
+        StepMetrics(step, steps, 1 + math.exp(-step / 20), full_valid_loss=1.2 if step % every == 0 else None)
+        for step in range(1, steps + 1)
     ]
 
 
@@ -44,17 +46,17 @@ def test_a_long_training_makes_no_large_file() -> None:
 
 
 def test_a_loss_that_is_no_number_leaves_a_gap_and_never_a_fault() -> None:
-    metrics = [StepMetrics(1, 2.0), StepMetrics(2, math.nan), StepMetrics(3, math.inf), StepMetrics(4, 1e6)]
+    metrics = [StepMetrics(step, 4, loss) for step, loss in enumerate((2.0, math.nan, math.inf, 1e6), start=1)]
     assert b"optimiser step" in draw_curve(metrics, "t")
 
 
 def test_one_step_is_a_point() -> None:
-    assert b"training" in draw_curve([StepMetrics(1, 2.0)], "t")
+    assert b"training" in draw_curve([StepMetrics(1, 1, 2.0)], "t")
 
 
 def test_without_any_loss_there_is_no_curve() -> None:
     with pytest.raises(TrainerError, match="no step has a loss"):
-        draw_curve([StepMetrics(1), StepMetrics(2, math.nan)], "t")
+        draw_curve([StepMetrics(1, 2), StepMetrics(2, 2, math.nan)], "t")
 
 
 def test_a_title_in_any_script_is_drawn_without_a_warning() -> None:
@@ -65,3 +67,7 @@ def test_a_picture_is_svg_or_png_by_its_name() -> None:
     assert (form_of(Path("a.SVG")), form_of(Path("b.png"))) == ("svg", "png")
     with pytest.raises(TrainerError, match=r"end it in \.svg or \.png"):
         form_of(Path("c.pdf"))
+
+
+def test_a_sample_of_the_held_out_rows_is_drawn_where_all_of_them_were_never_measured() -> None:
+    assert b"validation" in draw_curve([StepMetrics(1, 1, 2.0, valid_loss=2.1)], "t")

@@ -9,11 +9,10 @@ Output layer: TRL 1.16 makes logits in tiles, so they are never there as a whole
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
+from registry.training.sections import Tuning
 from trainer.quote.shapes import Shape, Targets, lora_parameters
 
-Tuning = Literal["lora", "qlora", "full", "prompt", "prefix", "ia3"]
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 """Of a weight: four bits, a constant of 8 bits for 64 of them, and one of 32 bits for 256 constants."""
 CONTEXT_BYTES = 800_000_000

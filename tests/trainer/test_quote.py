@@ -1,0 +1,103 @@
+"""The quote of a recipe: tokens, steps, memory, time, money."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from registry.money import NANO
+from tests.support.tiny_recipe import tiny_recipe
+from trainer.quote.facts import Bench, Prices, RowFacts, TokenDollars
+from trainer.quote.known import find_shape
+from trainer.quote.quote import Quote, quote, steps_of
+from trainer.recipe import RecipeModel
+
+BENCH = Bench("cpu", (2.0, 1.0, 1.0), (100, 100, 100), memory_bytes=8_000_000_000)
+
+
+def recipe(**training: Any) -> RecipeModel:
+    import tomllib
+
+    document = tomllib.loads(tiny_recipe())
+    document["training"] = training
+    return RecipeModel.model_validate(document)
+
+
+def rows(count: int = 100, prompt: int = 30, answer: int = 10, **more: Any) -> RowFacts:
+    defaults: dict[str, Any] = {"cut": 0, "copies": 0, "near_copies": 0, "heldout": 15, "seen": 0}
+    return RowFacts((prompt + answer,) * count, prompt * count, answer * count, **{**defaults, **more})
+
+
+def quoted(*, bench: Bench | None = BENCH, prices: Prices | None = None, **training: Any) -> Quote:
+    training = training or {"epochs": 3, "batch_size": 8}
+    return quote(recipe(**training), rows(), find_shape("135m"), bench, prices)
+
+
+@pytest.mark.parametrize(
+    ("training", "steps", "tokens"),
+    [
+        ({"epochs": 3, "batch_size": 8}, 39, 12_000),
+        ({"epochs": 1.5, "batch_size": 8}, 20, 6_154),
+        ({"epochs": 2, "batch_size": 8, "gradient_accumulation_steps": 4}, 8, 8_000),
+        ({"max_steps": 26, "batch_size": 8}, 26, 8_000),
+        ({"epochs": 1, "batch_size": 4, "packing": True, "max_length_tokens": 80}, 13, 4_000),
+    ],
+)
+def test_steps_and_tokens_are_those_of_the_passes_over_the_rows(
+    training: dict[str, Any], steps: int, tokens: int
+) -> None:
+    found = quoted(**training)
+    assert (steps_of(recipe(**training), rows()), found.steps, found.trained_tokens) == (steps, steps, tokens)
+
+
+def test_time_is_tokens_by_the_measured_pace_with_the_slowest_and_fastest_step() -> None:
+    time = quoted().time
+    assert time is not None
+    assert (time.seconds, time.fastest_seconds, time.slowest_seconds) == (160, 120, 240)
+
+
+def test_cost_is_the_time_at_the_price_of_an_hour_and_without_one_it_is_unknown_not_free() -> None:
+    assert quoted(prices=Prices(hour_nano=9 * NANO)).document()["cost_usd"] == "0.4"
+    unpriced = quoted().document()
+    assert (unpriced["cost_usd"], unpriced["break_even"]) == (None, None)
+    assert "cost: no price per hour of the machine is given" in unpriced["assumptions"]
+    assert quoted(prices=Prices(hour_nano=0)).document()["cost_usd"] == "0"
+
+
+def test_the_training_is_paid_for_when_requests_have_saved_its_cost() -> None:
+    prices = Prices(9 * NANO, TokenDollars(10 * NANO, 30 * NANO), TokenDollars(NANO, 3 * NANO), prompt_only_tokens=970)
+    found = quoted(prices=prices).break_even
+    assert found is not None
+    # 1,000 tokens in and 10 out at 10 and 30 dollars a million; 30 in and 10 out at 1 and 3
+    assert (found.api_nano, found.own_nano) == (10_300_000, 60_000)
+    assert found.requests == -(-400_000_000 // 10_240_000)
+
+
+def test_against_an_api_that_is_no_dearer_a_training_never_pays() -> None:
+    price = TokenDollars(NANO, NANO)
+    found = quoted(prices=Prices(NANO, price, price)).break_even
+    assert found is not None
+    assert found.requests is None
+
+
+def test_a_training_that_does_not_fit_is_said_to() -> None:
+    assert quoted().fits is True
+    assert quoted(bench=Bench("cpu", (1.0,), (10,), memory_bytes=1_000_000_000)).fits is False
+    assert quoted(bench=None).fits is None
+
+
+def test_memory_is_of_batches_as_wide_as_the_longest_row() -> None:
+    long = RowFacts((10,) * 99 + (500,), 1_000, 490, 0, 0, None, 15, 0)
+    found = quote(recipe(epochs=1, batch_size=8), long, find_shape("135m"))
+    assert found.assumptions[0] == "memory: 8 rows at once, all as long as the longest (500 tokens)"
+    assert found.memory.activations > 7 * quoted(epochs=1, batch_size=8).memory.activations
+
+
+def test_what_is_stored_with_a_version_holds_nothing_that_was_measured() -> None:
+    slow = Bench("cuda: H200", (9.0,), (1,))
+    assert quoted().facts() == quoted(bench=slow, prices=Prices(NANO)).facts() == quoted(bench=None).facts()
+    document = json.loads(json.dumps(quoted().document()))
+    assert document["row_tokens_percentiles"] == {"50": 40, "90": 40, "99": 40}
+    assert document["memory"]["total"] == sum(document["memory"].values()) / 2
