@@ -24,6 +24,7 @@ from gateway.api.cors import TENANT_ROUTES, Cors
 from gateway.api.dialects import BY_PATH, DIALECTS
 from gateway.api.error_handlers import translate_errors
 from gateway.api.fields.caps import Caps
+from gateway.api.files import files_router
 from gateway.api.inference import answer
 from gateway.api.models import models_router
 from gateway.api.operators import Standing, operators_router
@@ -35,6 +36,7 @@ from gateway.background import Background, Run
 from gateway.catalog_watch import CatalogWatch
 from gateway.desk import Desk
 from gateway.errors import MethodNotAllowed, Overloaded
+from gateway.files.cabinet import Cabinet
 from gateway.fleet.leadership import Candidate, candidate_of
 from gateway.fleet.worker import FleetWorker
 from gateway.house import House
@@ -61,6 +63,7 @@ from gateway.steps.admit import Admission
 from registry.ledger.output_lengths import count_lengths
 from registry.limits.budget_warnings import BudgetWarningBooks
 from registry.service import Registry
+from registry.tenant_files.parts import Allowance
 
 CHATS = tuple(name for name, dialect in DIALECTS.items() if dialect.asks == "chat")
 """Endpoints whose answers are chats, and become as long as those."""
@@ -174,8 +177,8 @@ class Gateway:
             limits.adopt(watch.current)
             await asyncio.to_thread(limits.books.read)
             self.candidate = candidate_of(registry, settings, watch, self.identity) if self._leads else None
-            archive = _archive(settings, registry, worker_id)
-            house = self.house = _house(settings, registry, watch, worker, limits, journal, archive)
+            archive, cabinet = _archive(settings, registry, worker_id), _cabinet(settings, registry)
+            house = self.house = _house(settings, registry, watch, worker, limits, journal, archive, cabinet)
             if self.candidate is not None:
                 self.candidate.on_duty_failed = lambda name: house.metrics.restarted(f"leader_{name}")
             background = Background(self._works(house, worker, registry), house.metrics.restarted)
@@ -194,6 +197,7 @@ class Gateway:
                 house.desk.close()
                 house.requests.close()
                 await house.archive.close()
+                house.cabinet.close()
                 await asyncio.to_thread(shipper.stop)
                 journal.close()
                 with contextlib.suppress(Exception):
@@ -257,6 +261,7 @@ def _house(
     limits: Limits,
     journal: Journal,
     archive: Archive,
+    cabinet: Cabinet,
 ) -> House:
     metrics = Metrics(DIALECTS)
     return House(
@@ -279,6 +284,7 @@ def _house(
         refused=RefusalCounts(metrics, registry.refusals.add),
         requests=RequestLog(settings.request_log),
         archive=archive,
+        cabinet=cabinet,
     )
 
 
@@ -289,10 +295,16 @@ def _archive(settings: GatewaySettings, registry: Registry, worker_id: str) -> A
     return Archive(responses, registry.conversations, Lookups(), Writer(responses.save), runs, settings.response_days)
 
 
+def _cabinet(settings: GatewaySettings, registry: Registry) -> Cabinet:
+    allowance = Allowance(settings.max_file_bytes_per_tenant, settings.max_files_per_tenant)
+    return Cabinet(registry.files, Lookups("files"), allowance, settings.max_file_bytes)
+
+
 def _mount(web: FastAPI, house: House, worker: FleetWorker, registry: Registry, standing: Standing) -> None:
     web.include_router(models_router(house))
     web.include_router(responses_router(house))
     web.include_router(conversations_router(house))
+    web.include_router(files_router(house))
     gate = AdminGate(admin_key(house.settings), house.catalog, house.settings.admin_port)
     web.include_router(operators_router(web, house, worker, gate, standing))
     # As they are: `include_router` would make each route once more, a quarter of the time of a start.

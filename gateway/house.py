@@ -9,6 +9,7 @@ from gateway.api.fields.caps import Caps
 from gateway.api.pings import Pings
 from gateway.catalog_watch import CatalogWatch
 from gateway.desk import Desk
+from gateway.files.cabinet import Cabinet
 from gateway.journal.journal import Journal
 from gateway.limits.limits import Limits
 from gateway.limits.output_lengths import OutputLengths
@@ -44,3 +45,4 @@ class House:
     refused: RefusalCounts
     requests: RequestLog
     archive: Archive
+    cabinet: Cabinet

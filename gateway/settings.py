@@ -193,6 +193,18 @@ class GatewaySettings(RegistrySettings):
         description="How long responses and conversations of /v1/responses and /v1/conversations are kept; 0: they are "
         "never stored. A tenant may have its own (`switchyard tenants set`).",
     )
+    max_file_bytes: int = Field(
+        512 * 1024 * 1024, gt=0, description="Longest file that a tenant may upload in one request to /v1/files."
+    )
+    max_files_per_tenant: int = Field(10_000, gt=0, description="Files that a tenant may have.")
+    max_file_bytes_per_tenant: int = Field(
+        50 * 1024**3, gt=0, description="Bytes that the files of a tenant may have in all."
+    )
+    file_timeout_s: float = Field(
+        3600.0,
+        gt=0,
+        description="Longest time in which a file must come; it is as slow as body_min_bytes_per_s at most.",
+    )
     budget_webhook_url: str | None = Field(
         None,
         description="Where warnings of budgets (`switchyard limits set … --warn-at 80`) are sent by POST, as JSON: "

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from registry.splits.store import Splits
     from registry.storage.blobs import BlobStore
     from registry.swaps.store import Swaps
+    from registry.tenant_files.store import TenantFiles
     from registry.tenants.actions import Actions
     from registry.tenants.model_names import ModelNames
     from registry.tenants.store import Tenants
@@ -94,7 +95,7 @@ class Registry:
 
     @cached_property
     def blobs(self) -> BlobStore:
-        """Where the bytes of adapters lie."""
+        """Where the bytes of adapters and of tenants' files lie."""
         from registry.storage.blobs import BlobStore
 
         url = self.settings.blob_url
@@ -123,7 +124,7 @@ class Registry:
 
     @cached_property
     def keyring(self) -> Keyring:
-        """What seals responses and conversations. Raises `InvalidInput` for a bad `store_key`."""
+        """What seals responses, conversations and files. Raises `InvalidInput` for a bad `store_key`."""
         from registry.responses.sealing import Keyring
 
         return Keyring(self.settings.store_key)
@@ -141,6 +142,13 @@ class Registry:
         from registry.responses.conversations import Conversations
 
         return Conversations(self.db, self.keyring)
+
+    @cached_property
+    def files(self) -> TenantFiles:
+        """Files of tenants."""
+        from registry.tenant_files.store import TenantFiles
+
+        return TenantFiles(self.db, self.blobs, self.keyring)
 
     @cached_property
     def retention(self) -> Retention:

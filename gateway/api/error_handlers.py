@@ -11,11 +11,13 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from gateway.api.addresses import allowed_methods, form_at, where_it_may_be
+from gateway.api.client import ClientGone
 from gateway.api.dialects import DIALECTS
 from gateway.api.models import ANTHROPIC
 from gateway.api.order_faults import refusal_of
 from gateway.api.request_ids import REQUEST_ID
 from gateway.errors import ApiError, Overloaded, UnknownAddress
+from gateway.handoffs import CLIENT_GONE_STATUS
 from registry.backends import is_contention
 from registry.errors import AdapterRefused, Conflict, InvalidInput, NotFound, RegistryError, Stale
 
@@ -42,6 +44,10 @@ def translate_errors(web: FastAPI) -> None:
         error.request_id = request.scope.get(REQUEST_ID)
         body = MESSAGES.error_body(error) if ANTHROPIC in request.headers else error.envelope()
         return Response(body, error.status, headers, "application/json")
+
+    @web.exception_handler(ClientGone)
+    async def on_client_gone(_request: Request, _error: ClientGone) -> Response:
+        return Response(status_code=CLIENT_GONE_STATUS)  # for the log: nobody gets it
 
     @web.exception_handler(RegistryError)
     async def on_registry_error(_request: Request, error: RegistryError) -> Response:

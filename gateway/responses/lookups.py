@@ -1,4 +1,4 @@
-"""Reads the database beside the event loop, for tenants who take turns."""
+"""Work in the database, or on files, beside the event loop, for tenants who take turns."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ MOST_WAITING = 512
 class Lookups:
     """Of one process."""
 
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="lookups")
+    def __init__(self, name: str = "lookups") -> None:
+        """`name` is that of its threads."""
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix=name)
         self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._waiting: Counter[str] = Counter()
 

@@ -7,6 +7,8 @@ from types import TracebackType
 
 from gateway.errors import Overloaded, RateLimited
 
+MOST_FILES, MOST_FILES_OF_TENANT = 16, 4
+"""Files that come, or go: each holds some megabytes in memory."""
 MOST_DOCUMENTS = 128
 """Stored ones that are on their way to clients, each of some megabytes at most; one tenant alone gets half."""
 
@@ -72,12 +74,15 @@ class Place:
 class Admission:
     """A request takes a place among `bodies` while its body is under way, and one among `requests` when it is there:
     so half-sent bodies keep out nobody's whole ones. What is kept has `documents` until it is read, so that it can be
-    asked for while a tenant's requests have all of its places, and may run in the background.
+    asked for while a tenant's requests have all of its places, and may run in the background. Files are bytes on
+    their way for long, and have their own.
     """
 
     bodies: Places
     requests: Places
     documents: Places
+    uploads: Places
+    downloads: Places
 
     @classmethod
     def of(cls, most_bodies: int, most_requests: int, most_requests_of_tenant: int) -> Admission:
@@ -86,4 +91,6 @@ class Admission:
             bodies=Places("unfinished bodies", most_bodies, most_bodies),
             requests=Places("requests", most_requests, most_requests_of_tenant),
             documents=Places("unread documents", MOST_DOCUMENTS, MOST_DOCUMENTS),
+            uploads=Places("file uploads", MOST_FILES, MOST_FILES_OF_TENANT),
+            downloads=Places("file downloads", MOST_FILES, MOST_FILES_OF_TENANT),
         )

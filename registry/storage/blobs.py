@@ -1,19 +1,24 @@
-"""Content-addressed bytes: `blobs/sha256/<hex>` and `manifests/sha256/<hex>.json`, written once, never changed."""
+"""Bytes in object storage. By content: `blobs/sha256/<hex>` and `manifests/sha256/<hex>.json`, written once, never
+changed. By name, below other folders: what can be removed.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.errors import CorruptBlob, InvalidInput, NotFound
+from registry.errors import CorruptBlob, InvalidInput, NotFound, RegistryError
 from registry.storage.private import private_folder
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
+
+REMOVED_AT_ONCE = 500
 
 
 def digest_of(data: bytes) -> str:
@@ -24,6 +29,10 @@ def digest_of(data: bytes) -> str:
 def canonical_json(document: Mapping[str, Any]) -> bytes:
     """The one byte form of a JSON document: sorted keys, no spaces, UTF-8. Digests are taken over it."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+class StorageFailed(RegistryError):
+    """The object storage did not do what it was asked for: it is full, away, or refuses."""
 
 
 class BlobStore:
@@ -79,6 +88,34 @@ class BlobStore:
         document: dict[str, Any] = json.loads(self._get_verified(_manifest_path(digest), digest))
         return document
 
+    def write(self, name: str, data: bytes) -> None:
+        """Store bytes under a name that is no content's, in place of those that are there. Raises `StorageFailed`."""
+        store = self._store
+        with _told():
+            store.put(name, data, use_multipart=False)
+
+    def read(self, name: str) -> bytes:
+        """What is stored under it. Raises `NotFound`, `StorageFailed`."""
+        store = self._store
+        with _told():
+            try:
+                return bytes(store.get(name).bytes())
+            except FileNotFoundError:
+                raise NotFound(f"{name} is not in the blob store") from None
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove what is there of these. Raises `StorageFailed`."""
+        store = self._store
+        for begin in range(0, len(names), REMOVED_AT_ONCE):
+            some = list(names[begin : begin + REMOVED_AT_ONCE])
+            with _told():
+                try:
+                    store.delete(some)
+                except FileNotFoundError:  # some storages stop at the first that is not there
+                    for name in some:
+                        with suppress(FileNotFoundError):
+                            store.delete(name)
+
     def _create(self, path: str, data: bytes) -> None:
         store = self._store  # imports obstore under its lock: two threads that do it at once see half of it
         from obstore.exceptions import AlreadyExistsError
@@ -99,6 +136,18 @@ class BlobStore:
         if digest_of(data) != digest:
             raise CorruptBlob(f"{path} does not hash to its name; restore it from a backup or publish it again")
         return data
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    from obstore.exceptions import BaseError
+
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (BaseError, OSError) as error:
+        raise StorageFailed(f"the object storage failed: {str(error).splitlines()[0]}") from error
 
 
 def _blob_path(digest: str) -> str:

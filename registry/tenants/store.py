@@ -19,8 +19,12 @@ from registry.names import check_name
 from registry.tenants.actions import PROGRAM, record_action
 from registry.tenants.rows import ApiKey, ModelMap, Tenant
 
-SCOPES = ("inference", "base")
-"""`inference`: the tenant's own adapters. `base`: the base models under their public names."""
+SCOPES = ("inference", "base", "training")
+"""`inference`: the tenant's own adapters. `base`: the base models under their public names. `training`: the tenant's
+files and fine-tuning jobs.
+"""
+USUAL_SCOPES = ("inference", "training")
+"""Of a key for which nobody says others."""
 
 MAX_LABEL_LENGTH = 100
 
@@ -132,7 +136,7 @@ class Tenants:
             return _tenant_info(require_tenant(session, name), _maps_of(session, name))
 
     def create_key(
-        self, tenant: str, *, label: str = "", scopes: tuple[str, ...] = ("inference",), actor: str = PROGRAM
+        self, tenant: str, *, label: str = "", scopes: tuple[str, ...] = USUAL_SCOPES, actor: str = PROGRAM
     ) -> NewKey:
         """Make a key for a tenant and return its secret, once."""
         unknown = [scope for scope in scopes if scope not in SCOPES]

@@ -17,7 +17,10 @@ def create_key(
     tenant: str,
     label: str = typer.Option("", "--label", help="For people to tell keys apart."),
     scope: list[str] = typer.Option(
-        ["inference"], "--scope", help="inference (the tenant's adapters), base (base models by name); repeatable."
+        ["inference", "training"],
+        "--scope",
+        help="inference (the tenant's adapters), base (base models by name), training (files and fine-tuning); "
+        "repeatable.",
     ),
     json_output: bool = JsonFlag,
 ) -> None:

@@ -58,7 +58,7 @@ def test_a_listed_key_shows_too_little_to_guess_it(registry: Registry) -> None:
 def test_a_key_is_looked_up_by_the_hash_of_its_secret(registry: Registry) -> None:
     key = registry.tenants.create_key("acme")
     entry = registry.catalog().keys[hash_secret(key.secret)]
-    assert (entry.key_id, entry.tenant, entry.scopes) == (key.id, "acme", frozenset({"inference"}))
+    assert (entry.key_id, entry.tenant, entry.scopes) == (key.id, "acme", frozenset({"inference", "training"}))
     assert entry.allow_unknown_fields is False
 
 

@@ -29,6 +29,7 @@ from registry.names import PRODUCTION, parse_ref
 from registry.service import Registry
 from registry.swaps.following import follow
 from registry.swaps.store import DONE, FINAL_STATES, SwapInfo
+from registry.tenants.store import USUAL_SCOPES
 from tests.support.adapter_folders import TinyBase
 from tests.support.migrated import migrated
 from tests.support.waiting import DEADLINE_S, wait_until
@@ -80,8 +81,8 @@ class House:
         self.keys[name] = self.key(name)
 
     def key(self, tenant: str, *scopes: str) -> str:
-        """The secret of a new key; its scope is `inference` unless told otherwise."""
-        return self.registry.tenants.create_key(tenant, scopes=scopes or ("inference",)).secret
+        """The secret of a new key; its scopes are the usual ones unless told otherwise."""
+        return self.registry.tenants.create_key(tenant, scopes=scopes or USUAL_SCOPES).secret
 
     def publish(self, name: str, proof: Mapping[str, Any] | None = None, **options: Any) -> VersionInfo:
         """Publish the next version of `tenant/adapter`; `options` go to `write_adapter`."""

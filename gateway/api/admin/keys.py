@@ -22,7 +22,9 @@ class KeyDocument(Shape):
     tenant: str = Field(description="Whose it is.")
     shown: str = Field(description="First and last characters of the secret, to tell keys apart.")
     label: str = Field(description="What its owner calls it.")
-    scopes: list[str] = Field(description="inference: the tenant's adapters. base: base models by name.")
+    scopes: list[str] = Field(
+        description="inference: the tenant's adapters. base: base models by name. training: files and fine-tuning."
+    )
     created_at_ms: int = Field(description="Milliseconds since the epoch.")
     revoked_at_ms: int | None = Field(description="Milliseconds since the epoch; null while it is good.")
 
@@ -39,8 +41,10 @@ class NewKeyOrder(Order):
 
     tenant: str = Field(description="Whose key it is.")
     label: str = Field("", max_length=100, description="For people to tell keys apart.")
-    scopes: list[Literal["inference", "base"]] = Field(
-        ["inference"], min_length=1, description="inference: the tenant's adapters. base: base models by name."
+    scopes: list[Literal["inference", "base", "training"]] = Field(
+        ["inference", "training"],
+        min_length=1,
+        description="inference: the tenant's adapters. base: base models by name. training: files and fine-tuning.",
     )
     actor: Actor = "admin"
 

@@ -1,0 +1,56 @@
+"""What the routes of files need: the stores, what a tenant may have, and threads for the work."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from gateway.complaints import Complaint
+from gateway.files.faults import FAULTS, said_of
+from gateway.responses.lookups import Lookups
+from registry.tenant_files.parts import Allowance
+from registry.tenant_files.store import TenantFiles
+
+T = TypeVar("T")
+LEFT_OVER = Complaint(logging.getLogger("switchyard.files"))
+
+
+class Droppable(Protocol):
+    """What was begun and is not wanted any more."""
+
+    tenant: str
+
+    def drop(self) -> None:
+        """Remove what is there of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cabinet:
+    """Of one process. `files` blocks: it is asked through `do`."""
+
+    files: TenantFiles
+    threads: Lookups
+    allowance: Allowance
+    most_bytes: int
+    """Of one file that comes in one request."""
+
+    async def do(self, tenant: str, work: Callable[[], T]) -> T:
+        """What `work` returns, in a thread, in this tenant's turn. Raises `ApiError`."""
+        try:
+            return await self.threads.do(tenant, work)
+        except FAULTS as error:
+            raise said_of(error) from error
+
+    async def drop(self, draft: Droppable) -> None:
+        """Remove what has come, even when who waits for it is cancelled; the leader's sweep does what fails here."""
+        try:
+            await asyncio.shield(self.threads.do(draft.tenant, draft.drop))
+        except Exception as error:
+            LEFT_OVER.report("what came of a file is left for the sweep", error)
+
+    def close(self) -> None:
+        """End the threads when their work is done."""
+        self.threads.close()
