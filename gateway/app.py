@@ -25,6 +25,7 @@ from gateway.api.dialects import BY_PATH, DIALECTS
 from gateway.api.error_handlers import translate_errors
 from gateway.api.fields.caps import Caps
 from gateway.api.files import files_router
+from gateway.api.fine_tuning import fine_tuning_routers
 from gateway.api.inference import answer
 from gateway.api.models import models_router
 from gateway.api.operators import Standing, operators_router
@@ -60,6 +61,7 @@ from gateway.settings import GatewaySettings
 from gateway.splits.skews import SkewWatch
 from gateway.splits.units import Units
 from gateway.steps.admit import Admission
+from gateway.training.workshop import Workshop
 from registry.ledger.output_lengths import count_lengths
 from registry.limits.budget_warnings import BudgetWarningBooks
 from registry.service import Registry
@@ -285,6 +287,7 @@ def _house(
         requests=RequestLog(settings.request_log),
         archive=archive,
         cabinet=cabinet,
+        workshop=Workshop(registry.training, archive.lookups, settings.max_unfinished_jobs_per_tenant),
     )
 
 
@@ -305,6 +308,8 @@ def _mount(web: FastAPI, house: House, worker: FleetWorker, registry: Registry, 
     web.include_router(responses_router(house))
     web.include_router(conversations_router(house))
     web.include_router(files_router(house))
+    for router in fine_tuning_routers(house):
+        web.include_router(router)
     gate = AdminGate(admin_key(house.settings), house.catalog, house.settings.admin_port)
     web.include_router(operators_router(web, house, worker, gate, standing))
     # As they are: `include_router` would make each route once more, a quarter of the time of a start.

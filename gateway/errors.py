@@ -15,6 +15,7 @@ ApiError                       status  type                    retried by the SD
 ├── PayloadTooLarge            413     invalid_request_error   no
 ├── UnsupportedMedia           415     invalid_request_error   no
 ├── UnsupportedTransfer        501     invalid_request_error   no: x-should-retry says so
+├── NotOffered                 501     invalid_request_error   no: x-should-retry says so
 ├── RateLimited                429     rate_limit_error        yes, after Retry-After
 ├── QuotaExceeded              429     insufficient_quota      no: x-should-retry says so
 ├── Overloaded                 503     service_unavailable     yes, after Retry-After
@@ -205,6 +206,14 @@ class UnsupportedMedia(ApiError):
 
 class UnsupportedTransfer(ApiError):
     """The body comes in a transfer coding that is not read; `param` is the header that says so."""
+
+    status = 501
+    type = "invalid_request_error"
+    should_retry = False
+
+
+class NotOffered(ApiError):
+    """A part of OpenAI's API that is not built here, and will not be there when it is asked for again."""
 
     status = 501
     type = "invalid_request_error"

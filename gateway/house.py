@@ -22,6 +22,7 @@ from gateway.settings import GatewaySettings
 from gateway.splits.units import Units
 from gateway.steps.admit import Admission
 from gateway.steps.load import Fleet
+from gateway.training.workshop import Workshop
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +47,4 @@ class House:
     requests: RequestLog
     archive: Archive
     cabinet: Cabinet
+    workshop: Workshop

@@ -205,6 +205,9 @@ class GatewaySettings(RegistrySettings):
         gt=0,
         description="Longest time in which a file must come; it is as slow as body_min_bytes_per_s at most.",
     )
+    max_unfinished_jobs_per_tenant: int = Field(
+        20, gt=0, description="Fine-tuning jobs of a tenant that have not ended; who orders more gets a 429."
+    )
     budget_webhook_url: str | None = Field(
         None,
         description="Where warnings of budgets (`switchyard limits set … --warn-at 80`) are sent by POST, as JSON: "

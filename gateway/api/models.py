@@ -6,15 +6,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
 from gateway.api.cards import Card, Cards
 from gateway.api.credentials import key_of
-from gateway.errors import BadRequest
+from gateway.api.files import may_train
+from gateway.errors import BadRequest, Forbidden
 from gateway.house import House
 from gateway.steps.authenticate import authenticate
+from gateway.training.models import version_of
+from registry.errors import NotFound
+from registry.names import MAX_EXTERNAL_MODEL_LENGTH
+from registry.training.jobs import NotOfAJob
 
 ANTHROPIC = "anthropic-version"
 """A header that only its clients send."""
@@ -24,7 +30,7 @@ Limit = Annotated[int, Query(ge=1, le=LONGEST_PAGE)]
 
 
 def models_router(house: House) -> APIRouter:
-    """The two routes."""
+    """The three routes."""
     router = APIRouter(prefix="/v1", tags=["models"])
 
     def cards(request: Request) -> Cards:
@@ -50,7 +56,32 @@ def models_router(house: House) -> APIRouter:
         card = cards(request).one(model)
         return _as_anthropic_has_it(card) if ANTHROPIC in request.headers else card
 
+    @router.delete("/models/{model:path}")
+    async def delete_model(model: str, request: Request) -> dict[str, Any]:
+        """Delete the name of a fine-tuned model. Its version is served no more, unless something else leads to it."""
+        principal = may_train(house, request)  # another tenant's model looks like none
+        tenant, catalog = principal.tenant, house.catalog.current
+        forget = partial(house.workshop.jobs.forget_model, tenant, model[:MAX_EXTERNAL_MODEL_LENGTH])
+        try:
+            await house.workshop.do(tenant, partial(forget, actor=principal.key_id))
+        except NotFound:
+            if model not in catalog.bases:
+                version_of(tenant, model, model, catalog)
+            raise _not_deletable(model) from None
+        except NotOfAJob:
+            raise _not_deletable(model) from None
+        return {"id": model, "object": "model", "deleted": True}
+
     return router
+
+
+def _not_deletable(model: str) -> Forbidden:
+    return Forbidden(
+        f"'{model[:200]}' is not the name of a job's fine-tuned model (ft:…), which alone can be deleted here. Other "
+        "names are the operator's.",
+        param="model",
+        code="model_not_deletable",
+    )
 
 
 def _page(cards: Sequence[Card], limit: int, after_id: str | None, before_id: str | None) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def _fault(found: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> BadRequ
     if found["type"] == "value_error":
         return BadRequest(f"{found['ctx']['error']}.", param=param, code=CODE)
     where = WHERE.get(place, "")
-    return BadRequest(f"{param}{where} is {_value(found)}; expected {_expected(found)}.", param=param, code=CODE)
+    return BadRequest(f"{param}{where} is {value_of(found)}; expected {expected_of(found)}.", param=param, code=CODE)
 
 
 def _remedy(unknown: str, fields: Mapping[str, FieldInfo]) -> str:
@@ -85,12 +85,14 @@ def _remedy(unknown: str, fields: Mapping[str, FieldInfo]) -> str:
     return f"did you mean {nearest[0]}?" if nearest else f"it takes {', '.join(fields)}."
 
 
-def _value(found: Mapping[str, Any]) -> str:
+def value_of(found: Mapping[str, Any]) -> str:
+    """The value at fault, as an error shows it."""
     value = shown(found["input"])
     return f"{value} ({len(found['input'])} characters)" if found["type"] == "string_too_long" else value
 
 
-def _expected(found: Mapping[str, Any]) -> str:
+def expected_of(found: Mapping[str, Any]) -> str:
+    """What should have been there instead."""
     said = EXPECTED.get(found["type"])
     if said is not None:
         return said.format_map(found.get("ctx", {}))

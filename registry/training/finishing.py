@@ -1,17 +1,25 @@
-"""A job that has succeeded: its version, the name of that, and the end of the job, all or nothing."""
+"""A job that has succeeded: its version, the name of that, and the end of the job, all or nothing; and how such a name
+ends.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from registry.adapters.version_rows import VersionInfo
+from registry.adapters.rows import Alias, Version
+from registry.adapters.version_rows import VersionInfo, require_adapter, require_version
 from registry.db import now_ms
+from registry.errors import NotFound
+from registry.names import parse_ref
+from registry.splits.rows import Split
+from registry.swaps.rows import Swap
 from registry.tenants.actions import PROGRAM, record_action
 from registry.tenants.rows import ModelMap
-from registry.training.jobs import Publication, TrainingJob
+from registry.training.jobs import NotOfAJob, Publication, TrainingJob
 from registry.training.keeping import add_event, end
 from registry.training.rows import TrainingJobRow
 
@@ -59,3 +67,38 @@ def _named(session: WriteSession, job: TrainingJob, version: VersionInfo) -> str
             )
             return name
     raise AssertionError(f"{job.id} has been published before")
+
+
+def forget_model(session: WriteSession, tenant: str, name: str, actor: str) -> bool:
+    """Take the name of a job's result away; whether its version went into quarantine with it, which it does when no
+    other name, alias, split or swap leads to it: so nothing serves it any more, and an operator can have it back.
+
+    Raises `NotFound` for what is no mapped name of the tenant's, `NotOfAJob`.
+    """
+    row = session.get(ModelMap, (tenant, name), with_for_update=True)
+    job = select(TrainingJobRow.id).where(TrainingJobRow.tenant == tenant, TrainingJobRow.fine_tuned_model == name)
+    if row is None:
+        raise NotFound(f"there is no fine-tuned model {name[:200]!r} of tenant {tenant!r}", param="model")
+    if session.scalars(job).first() is None:
+        raise NotOfAJob(f"{name[:200]!r} is no name that a job has made", param="model")
+    ref = parse_ref(row.target, tenant=tenant)
+    session.delete(row)
+    session.flush()
+    record_action(session, actor, "model.unmapped", tenant, f"{tenant}/{name}", before=row.target)
+    version = require_version(session, require_adapter(session, ref), ref)
+    others = select(ModelMap.external).where(ModelMap.tenant == tenant, ModelMap.target == row.target)
+    if version.quarantined is not None or session.scalars(others).first() is not None or _is_used(session, version):
+        return False
+    version.quarantined, version.quarantined_by_machine = f"its model {name} was deleted", False
+    return True
+
+
+def _is_used(session: Session, version: Version) -> bool:
+    aliases = select(Alias.name).where(Alias.adapter_id == version.adapter_id, Alias.version_id == version.id)
+    swaps = select(Swap.id).where(Swap.adapter_id == version.adapter_id, Swap.finished_at_ms.is_(None))
+    splits = select(Split.arms).where(Split.adapter_id == version.adapter_id, Split.ended_at_ms.is_(None))
+    return (
+        session.scalars(aliases).first() is not None
+        or session.scalars(swaps).first() is not None
+        or any(version.id == id_ for arms in session.scalars(splits) for id_, _ in arms)
+    )

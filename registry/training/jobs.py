@@ -26,6 +26,7 @@ FINAL: tuple[Ended, ...] = ("succeeded", "failed", "cancelled")
 SHORT_ID_CHARS = 8
 """Of a job's id, that end the name of its model."""
 _LETTERS = string.ascii_lowercase + string.digits
+_ID = re.compile(r"[a-z]{1,10}-[a-z0-9]{24}")
 
 
 def new_id(kind: str) -> str:
@@ -37,6 +38,11 @@ def adapter_name(suffix: str) -> str | None:
     """The adapter that a suffix names: lower case, `-` for what a name cannot have; `None` if nothing is left."""
     slug = re.sub(r"[^a-z0-9]+", "-", suffix.lower()).strip("-")[:MAX_NAME_LENGTH].rstrip("-")
     return slug or None
+
+
+def is_id(text: str) -> bool:
+    """Whether `new_id` can have made it: of anything else no database is asked."""
+    return _ID.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +185,7 @@ class NoSuchJob(NotFound):
 
     def __init__(self, id_: str) -> None:
         super().__init__(f"there is no fine-tuning job {id_[:80]!r}", param="fine_tuning_job_id")
+        self.id = id_
 
 
 class JobHasEnded(InvalidInput):
@@ -187,6 +194,10 @@ class JobHasEnded(InvalidInput):
 
 class KeyOfAnotherOrder(InvalidInput):
     """An idempotency key stands for one order, and this is another one."""
+
+
+class NotOfAJob(RegistryError):
+    """A model name that an operator has given, and no job."""
 
 
 class TooManyJobs(RegistryError):

@@ -25,7 +25,7 @@ from registry.training.claiming import (
     require_lease,
     take,
 )
-from registry.training.finishing import succeed
+from registry.training.finishing import forget_model, succeed
 from registry.training.jobs import (
     FINAL,
     Claim,
@@ -45,6 +45,7 @@ from registry.training.jobs import (
     Wanted,
     Wish,
     Work,
+    is_id,
 )
 from registry.training.keeping import (
     MOST_DETAIL_BYTES,
@@ -57,7 +58,7 @@ from registry.training.keeping import (
     spent_states,
 )
 from registry.training.ordering import place_order
-from registry.training.rows import ID_CHARS, TrainingCheckpoint, TrainingEvent, TrainingJobRow, TrainingMetadata
+from registry.training.rows import TrainingCheckpoint, TrainingEvent, TrainingJobRow, TrainingMetadata
 from registry.training.values import checkpoint_of, event_of, job_of
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ class TrainingJobs:
         with self._db.read() as session:
             query = select(event).where(event.job_number == _require(session, tenant, id_).number)
             if after is not None:
-                last = session.scalars(query.where(event.id == after)).one_or_none()
+                last = session.scalars(query.where(event.id == after)).one_or_none() if is_id(after) else None
                 query = query.where(event.number < _number(last, after, "event"))
             return [event_of(row) for row in session.scalars(query.order_by(event.number.desc()).limit(limit))]
 
@@ -163,7 +164,7 @@ class TrainingJobs:
         with self._db.read() as session:
             query = select(state).where(state.job_number == _require(session, tenant, id_).number)
             if after is not None:
-                last = session.scalars(query.where(state.id == after)).one_or_none()
+                last = session.scalars(query.where(state.id == after)).one_or_none() if is_id(after) else None
                 query = query.where(state.number < _number(last, after, "checkpoint"))
             return [checkpoint_of(row) for row in session.scalars(query.order_by(state.number.desc()).limit(limit))]
 
@@ -172,6 +173,14 @@ class TrainingJobs:
         with self._db.read() as session:
             rows = session.scalars(select(_ROW).where(_ROW.tenant == tenant, _ROW.finished_at_ms.is_(None)))
             return [row.id for row in rows if file_id in (row.ordered["training_file"], row.ordered["validation_file"])]
+
+    def forget_model(self, tenant: str, name: str, *, actor: str) -> bool:
+        """Take the name of a job's result away; whether its version, which nothing else leads to, is served no more.
+
+        Raises `NotFound`, `NotOfAJob`.
+        """
+        with self._db.write() as session:
+            return forget_model(session, tenant, name, actor)
 
     # For workers
 
@@ -296,11 +305,11 @@ class TrainingJobs:
 
 
 def _require(session: Session, tenant: str | None, id_: str, *, lock: bool = False) -> TrainingJobRow:
-    query = select(_ROW).where(_ROW.id == id_[:ID_CHARS])
+    query = select(_ROW).where(_ROW.id == id_)
     if tenant is not None:
         query = query.where(_ROW.tenant == tenant)
-    row = session.scalars(query.with_for_update() if lock else query).one_or_none()
-    if row is None or row.id != id_:
+    row = session.scalars(query.with_for_update() if lock else query).one_or_none() if is_id(id_) else None
+    if row is None:
         raise NoSuchJob(id_)
     return row
 

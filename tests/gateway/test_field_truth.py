@@ -20,10 +20,12 @@ from openai.resources.embeddings import Embeddings
 from openai.resources.responses import Responses
 from openai.types import completion_create_params, embedding_create_params
 from openai.types.chat import completion_create_params as chat_params
+from openai.types.fine_tuning.job_create_params import JobCreateParams
 from openai.types.responses import response_create_params
 
 from gateway.api.dialects import DIALECTS
 from gateway.api.fields.table import RESERVED, UNSUPPORTED
+from gateway.training.body import FIELDS
 
 OF_THE_CLIENT = frozenset({"self", "extra_headers", "extra_query", "extra_body", "timeout"})
 """Arguments of a method that are no fields."""
@@ -80,3 +82,7 @@ def test_every_argument_of_the_official_clients_methods_is_in_a_table(name: str)
     arguments = {argument for method in METHODS[name] for argument in inspect.signature(method).parameters}
     assert "model" in arguments
     assert arguments - OF_THE_CLIENT - IN_HEADERS - helpers - tabled(name) == set()
+
+
+def test_every_field_of_a_fine_tuning_job_is_known() -> None:
+    assert {"switchyard", *JobCreateParams.__annotations__} == FIELDS

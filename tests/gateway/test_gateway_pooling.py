@@ -384,3 +384,10 @@ def test_a_fault_on_an_engine_that_pools_takes_no_version_away(house: House) -> 
         assert stack.chat("triage").json()["model"] == "acme/triage@1.1"
         assert ask(stack, EMBEDDINGS).status_code == 503
         stack.http.post(f"{stack.engines[1].url}/mock/faults", json={"fail_loads": 0}).raise_for_status()
+
+
+def test_a_base_that_only_pools_cannot_be_fine_tuned(pooling: Stack) -> None:
+    for model in ("tiny", "triage"):
+        answer = pooling.post("/v1/fine_tuning/jobs", {"model": model, "training_file": "file-x"})
+        error = answer.json()["error"]
+        assert (answer.status_code, error["param"], error["code"]) == (400, "model", "model_not_available")

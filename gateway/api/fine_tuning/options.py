@@ -1,0 +1,58 @@
+"""What rides in `switchyard` of an order, checked by the models that the trainer reads a recipe with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from gateway.api.fields.faults import Faults
+from gateway.api.order_faults import expected_of, value_of
+from gateway.errors import BadRequest
+from gateway.training.body import OPTIONS
+from registry.training.jobs import JobOrder
+from registry.training.options import JobOptions, Misplaced, checked
+
+
+def check_options(order: JobOrder) -> None:
+    """Raises `BadRequest` for all that could not be trained."""
+    try:
+        checked(order)
+    except Misplaced as error:
+        raise BadRequest(
+            f"'{OPTIONS}.{error.path}': {error}.", param=f"{OPTIONS}.{error.path}", code="invalid_value"
+        ) from None
+    except ValidationError as error:
+        faults = Faults()
+        for found in error.errors():
+            faults.add(_fault(found))
+        faults.settle()
+
+
+def _fault(found: Mapping[str, Any]) -> BadRequest:
+    path = [part for part in found["loc"] if not (isinstance(part, str) and ("[" in part or part == "all-linear"))]
+    param = "".join((OPTIONS, *(f"[{part}]" if type(part) is int else f".{part}" for part in path)))[:200]
+    if found["type"] == "extra_forbidden":
+        known = _fields(path[:-1])
+        nearest = get_close_matches(str(path[-1])[:80], known, n=1, cutoff=0.6)
+        remedy = f"Did you mean '{nearest[0]}'?" if nearest else f"It takes {', '.join(known)}."
+        return BadRequest(f"'{param}' is not a known field. {remedy}", param=param, code="unknown_parameter")
+    if found["type"] == "value_error":
+        return BadRequest(f"'{param}': {found['ctx']['error']}.", param=param, code="invalid_value")
+    if found["type"] == "missing":
+        return BadRequest(f"'{param}' is required.", param=param, code="missing_required_parameter")
+    return BadRequest(
+        f"'{param}' is {value_of(found)}; expected {expected_of(found)}.", param=param, code="invalid_value"
+    )
+
+
+def _fields(path: list[Any]) -> list[str]:
+    """Of the section at a path."""
+    shape: Any = JobOptions
+    for part in path:
+        field = getattr(shape, "model_fields", {}).get(part)
+        shape = None if field is None else field.annotation
+    is_section = isinstance(shape, type) and issubclass(shape, BaseModel)
+    return sorted(shape.model_fields) if is_section else []
