@@ -5,7 +5,8 @@ TrainerError
 ├── RecipeError        a field of RECIPE.toml is wrong: names file, field, value, remedy
 ├── DataError          rows of a data file are wrong: carries every fault with its line
 ├── TrainingRefused    the run would produce, or did produce, nothing worth publishing
-└── TrainingStopped    it was told to stop, after a checkpoint from which it can go on
+├── TrainingStopped    it was told to stop, after a checkpoint from which it can go on
+└── EvaluationError    versions cannot be compared: an option is wrong, or the gateway does not answer as it must
 """
 
 from __future__ import annotations
@@ -33,3 +34,7 @@ class TrainingStopped(TrainerError):
     def __init__(self, step: int) -> None:
         super().__init__(f"the training was stopped after step {step}; it can go on from its last checkpoint")
         self.step = step
+
+
+class EvaluationError(TrainerError):
+    """Versions cannot be compared as it was asked for."""

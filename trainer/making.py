@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.adapters.effect_proof import Probe, write_proof
-from trainer.data.encode import Encoded, Rules, encode_all
+from trainer.data.encode import Encoded, Rules, encode_all, truncation
 from trainer.data.faults import all_of
 from trainer.data.read import Dataset
 from trainer.data.sets import Sets
@@ -93,6 +93,8 @@ def encode(task: Task, watch: Watch) -> EncodedSets:
         return lambda: encode_all(tokenizer, data.examples, file=str(data.file), rules=rules)
 
     train_rows, heldout = all_of(encoded(sets.train), encoded(sets.heldout))
+    for cut in truncation(train_rows, rules.max_length_tokens):
+        watch.stage(cut.sentence)
     return EncodedSets(tokenizer, train_rows, _whole(heldout, watch))
 
 

@@ -154,7 +154,7 @@ def test_an_adapter_of_another_recipe_is_not_taken_up(run: Run, base: Path, tmp_
 @pytest.mark.parametrize(
     ("file", "content", "says"),
     [
-        ("chat_template.jinja", None, 'data.format = "chat", and the base has no chat template; use "completion"'),
+        ("chat_template.jinja", None, 'rows of form "chat", and the base has no chat template'),
         ("tokenizer.json", "{", "does not load (Expecting property name"),
         ("model.safetensors", "x", "does not load ("),
     ],

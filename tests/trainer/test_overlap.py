@@ -55,7 +55,7 @@ def sets_of(
     return read_sets(read_recipe(folder / "recipe.toml"))
 
 
-TRAIN = [pair(f"Is {number} even?") for number in range(100)]
+TRAIN = [pair(f"Is {number} even?", "no" if number % 3 == 0 else "yes") for number in range(100)]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_heldout_row_that_training_sees_is_refused_with_its_line(tmp_path: Pat
 def test_a_share_below_the_setting_is_said_and_no_more(tmp_path: Path) -> None:
     heldout = [*(pair(f"Is {number} odd?") for number in range(199)), pair("Is 7 even?")]
     assert list(sets_of(tmp_path, TRAIN, heldout).sentences()) == [
-        "1 of 200 held-out rows ask what training rows ask, 1 of them with the same answer"
+        "1 of 200 held-out rows ask what training rows ask, 1 of them with the same answer (line 200)"
     ]
 
 
@@ -103,7 +103,9 @@ def test_exact_copies_among_training_rows_are_counted_and_said(tmp_path: Path) -
     train = [*TRAIN, TRAIN[0], TRAIN[0], pair("is 1 even?")]
     sets = sets_of(tmp_path, train, [pair("Is it odd?")])
     assert sets.overlap.copies == 2
-    assert list(sets.sentences()) == ["2 of 103 training rows are exact copies of earlier ones"]
+    assert list(sets.sentences()) == [
+        "2 of 103 rows are exact copies of earlier ones (lines 101, 102)",
+    ]
 
 
 def test_conversations_that_only_begin_alike_are_not_the_same(tmp_path: Path) -> None:
@@ -124,7 +126,7 @@ def test_without_heldout_rows_a_share_is_held_out_and_said(tmp_path: Path) -> No
     sets = sets_of(tmp_path, TRAIN)
     assert (sets.train.rows, sets.heldout.rows, sets.overlap.seen) == (85, 15, 0)
     assert list(sets.sentences()) == [
-        "no data.heldout: 15 of 100 rows are held out (seed 0; rows with the same prompt stay together)"
+        "no data.heldout: 15 of 100 rows are held out (seed 0; rows with nearly the same prompt stay together)"
     ]
     lines = {example.line for example in sets.heldout.examples}
     assert {example.line for example in sets_of(tmp_path, TRAIN).heldout.examples} == lines

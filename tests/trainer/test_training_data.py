@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trainer.data.encode import IGNORED, Rules, encode_all
+from trainer.data.encode import IGNORED, Rules, encode_all, truncation
 from trainer.data.faults import DataError
 from trainer.data.read import Format, read_data
 from trainer.data.rows import Example, Message
@@ -160,11 +160,26 @@ def test_rows_that_are_too_long_are_all_refused_with_their_lines() -> None:
     assert [(fault.line, fault.code) for fault in caught.value.faults] == [(2, "too_long"), (3, "no_label_tokens")]
 
 
-def test_truncation_by_choice_still_refuses_rows_without_a_label() -> None:
-    (row,) = encode_all(ByteTokenizer(), [Example(2, "a" * 5, "b" * 5)], file="f", rules=Rules(8, "truncate"))
-    assert (len(row.prompt_ids), len(row.completion_ids)) == (5, 3)
+def test_truncation_by_choice_is_told_and_still_refuses_rows_without_a_label() -> None:
+    long, short = Example(2, "a" * 5, "b" * 5), Example(3, "a", "b")
+    rows = encode_all(ByteTokenizer(), [long, short], file="f", rules=Rules(8, "truncate"))
+    assert [(len(row.prompt_ids), len(row.completion_ids), row.cut) for row in rows] == [(5, 3, True), (1, 2, False)]
+    assert [(found.code, found.lines) for found in truncation(rows, 8)] == [("truncated", (2,))]
     with pytest.raises(DataError, match="no_label_tokens"):
         encode_all(ByteTokenizer(), [Example(3, "a" * 8, "b")], file="f", rules=Rules(8, "truncate"))
+
+
+def test_a_set_of_which_every_answer_is_cut_is_refused() -> None:
+    with pytest.raises(DataError, match=r"\[all_truncated\]"):
+        encode_all(ByteTokenizer(), [Example(2, "a" * 5, "b" * 5)], file="f", rules=Rules(8, "truncate"))
+
+
+def test_a_base_without_a_stop_token_is_refused() -> None:
+    class Endless(ByteTokenizer):
+        eos_token_id = None  # type: ignore[assignment]
+
+    with pytest.raises(DataError, match=r"\[no_stop_token\]"):
+        encode_all(Endless(), [Example(1, "a", "b")], file="f", rules=Rules(8))
 
 
 def test_a_template_that_hides_the_answer_is_refused() -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trainer.data.faults import DataError, Fault
+from trainer.data.findings import Finding, finding
 from trainer.data.lines import shown
 from trainer.data.rows import Example, Message
 from trainer.data.specials import Quoted, SpecialTokens
@@ -58,7 +59,15 @@ class RowError(ValueError):
 
 
 def encode_all(tokenizer: Any, examples: Sequence[Example], *, file: str, rules: Rules) -> list[Encoded]:
-    """Encode every example; DataError lists every fault: what is too long, cannot be rendered, or is not all text."""
+    """Encode every example; DataError lists every fault: what is too long, cannot be rendered, or is not all text.
+
+    Of answers that are cut none is trained to end; a set in which all are is refused.
+    """
+    if tokenizer.eos_token_id is None:
+        text = (
+            "the base's tokenizer names no stop token (eos_token), so that answers would never end; take another base"
+        )
+        raise DataError((file, [Fault(1, "no_stop_token", text)]))
     special = SpecialTokens(tokenizer, rules.special_tokens_in_prompts)
     most_characters = rules.max_length_tokens * max(map(len, tokenizer.get_vocab()))
     encoded: list[Encoded] = []
@@ -71,9 +80,23 @@ def encode_all(tokenizer: Any, examples: Sequence[Example], *, file: str, rules:
             faults[Fault(example.line, failed.code, str(failed))] = None
         else:
             encoded.append(_cut(row, rules.max_length_tokens))
+    if not faults and encoded and all(row.cut for row in encoded):
+        text = (
+            f"every row is longer than training.max_length_tokens ({rules.max_length_tokens}), so every answer would "
+            "be cut, stop token and all; raise it or shorten the rows"
+        )
+        faults[Fault(encoded[0].line, "all_truncated", text)] = None
     if faults:
         raise DataError((file, faults))
     return encoded
+
+
+def truncation(rows: Sequence[Encoded], limit: int) -> Iterator[Finding]:
+    """How many answers are cut at `limit` tokens, and so are not trained to end."""
+    cut = [row.line for row in rows if row.cut]
+    if cut:
+        text = f"{len(cut)} of {len(rows)} answers are cut at training.max_length_tokens = {limit}: their ends, stop "
+        yield finding("warn", "truncated", text + "tokens and all, are not learnt", cut)
 
 
 def encode(tokenizer: Any, example: Example, *, most_characters: int) -> Encoded:

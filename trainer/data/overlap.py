@@ -16,6 +16,7 @@ from hashlib import blake2b
 from itertools import groupby
 
 from trainer.data.rows import Example
+from trainer.data.specials import texts_of
 
 MAX_LINES_NAMED = 10
 Key = bytes
@@ -28,6 +29,19 @@ class Row:
     line: int
     examples: tuple[Example, ...]
     prompts: tuple[Key, ...]
+
+    @property
+    def asked(self) -> str:
+        """What is asked in all its turns, normalised; of other turns, nothing."""
+        prompt = self.examples[-1].prompt
+        if isinstance(prompt, str):
+            return normal(prompt)
+        return "\n".join(normal(turn.content) for turn in prompt if turn.role == "user")
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Everything that stands in it, each turn once; earlier answers are turns of the longest prompt."""
+        return tuple(texts_of(self.examples[-1]))
 
     @property
     def pairs(self) -> Iterator[tuple[Key, Key]]:

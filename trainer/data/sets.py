@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from trainer.data.faults import DataError, Fault, all_of
+from trainer.data.findings import Finding, finding
 from trainer.data.overlap import Overlap, find_overlap
 from trainer.data.quotes import quotes_of
 from trainer.data.read import Check, Dataset, read_data
+from trainer.data.report import findings_of, leaks, seen_text
 from trainer.data.rows import Example
-from trainer.data.split import HoldOut, split
+from trainer.data.split import HoldOut, Split, split
 from trainer.errors import RecipeError
 from trainer.evaluation.metrics import METRICS
 from trainer.recipe import Recipe
@@ -20,26 +22,20 @@ from trainer.recipe import Recipe
 
 @dataclass(frozen=True, slots=True)
 class Sets:
-    """Training and held-out rows. `hold_out` is None when the recipe names a file of held-out rows."""
+    """Training and held-out rows. `hold_out` is None when the recipe names a file of held-out rows.
+
+    `findings` are what a person should know of the rows; none of them is an error.
+    """
 
     train: Dataset
     heldout: Dataset
     overlap: Overlap
     hold_out: HoldOut | None
+    findings: tuple[Finding, ...] = ()
 
     def sentences(self) -> Iterator[str]:
         """What a person should know of the rows."""
-        found = self.overlap
-        if self.hold_out:
-            total = found.train_rows + found.heldout_rows
-            yield (
-                f"no data.heldout: {found.heldout_rows} of {total} rows are held out (seed {self.hold_out.seed}; rows "
-                "with the same prompt stay together)"
-            )
-        if found.copies:
-            yield f"{found.copies} of {found.train_rows} training rows are exact copies of earlier ones"
-        if found.seen:
-            yield _seen(found)
+        return (found.sentence for found in self.findings)
 
 
 def read_sets(recipe: Recipe, base_folder: Path | None = None) -> Sets:
@@ -51,32 +47,49 @@ def read_sets(recipe: Recipe, base_folder: Path | None = None) -> Sets:
     quoted = quotes_of(base_folder, section.special_tokens_in_prompts)
     unanswerable = partial(_unanswerable, recipe.model.evaluation.metric)
     heldout_file = recipe.heldout_file
+    found: list[Finding] = []
     if heldout_file is None:
         hold_out = HoldOut(section.heldout_share, section.heldout_seed)
-        train, heldout = split(read_data(recipe.train_file, section.format, quoted), hold_out)
+        parts = split(read_data(recipe.train_file, section.format, quoted), hold_out)
+        train, heldout = parts.train, parts.heldout
         _require_answerable(heldout, unanswerable)
+        found += _held_out(parts, hold_out)
     else:
         hold_out = None
         train, heldout = all_of(
             lambda: read_data(recipe.train_file, section.format, quoted),
             lambda: read_data(heldout_file, section.format, quoted, unanswerable),
         )
-    found = find_overlap(train.examples, heldout.examples)
-    if found.seen_share > section.max_seen_share:
-        lines = ", ".join(map(str, found.lines))
+    overlap = find_overlap(train.examples, heldout.examples)
+    if overlap.seen_share > section.max_seen_share:
+        more = ", …" if overlap.seen > len(overlap.lines) else ""
         raise RecipeError(
-            f"{heldout.file}: {_seen(found)} (lines {lines}{', …' if found.seen > len(found.lines) else ''}), so the "
-            "evaluation would measure memory: remove them on one side, leave data.heldout out to have rows held out, "
-            f"or raise data.max_seen_share, which is {section.max_seen_share:g}"
+            f"{heldout.file}: {seen_text(overlap)} (lines {', '.join(map(str, overlap.lines))}{more}), so "
+            "the evaluation would measure memory: remove them on one side, leave data.heldout out to have rows held "
+            f"out, or raise data.max_seen_share, which is {section.max_seen_share:g}"
         )
-    return Sets(train, heldout, found, hold_out)
+    found += leaks(train, heldout, overlap)
+    found += findings_of(train, base_folder.name if base_folder else None)
+    _require_no_error(train, found)
+    return Sets(train, heldout, overlap, hold_out, tuple(found))
 
 
-def _seen(found: Overlap) -> str:
-    return (
-        f"{found.seen} of {found.heldout_rows} held-out rows ask what training rows ask, "
-        f"{found.seen_answers} of them with the same answer"
+def _held_out(parts: Split, hold_out: HoldOut) -> Iterator[Finding]:
+    held, total = parts.heldout.rows, parts.train.rows + parts.heldout.rows
+    prompt = "nearly the same prompt" if parts.apart else "the same prompt"
+    text = (
+        f"no data.heldout: {held} of {total} rows are held out (seed {hold_out.seed}; rows with {prompt} stay together)"
     )
+    yield finding("info", "held_out", text)
+    if not parts.apart:
+        text = "most rows ask variants of one text, so held-out rows are like training rows; give data.heldout"
+        yield finding("warn", "variants", text)
+
+
+def _require_no_error(data: Dataset, found: Iterable[Finding]) -> None:
+    faults = [Fault(min(one.lines, default=1), one.code, one.text) for one in found if one.level == "error"]
+    if faults:
+        raise DataError((str(data.file), faults))
 
 
 def _require_answerable(heldout: Dataset, unanswerable: Check) -> None:

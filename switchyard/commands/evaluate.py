@@ -1,0 +1,146 @@
+"""`switchyard evaluate`: a version against the one in production, through the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from switchyard.console import StepBar, actor, print_json
+from switchyard.options import JsonFlag, UrlOption
+from switchyard.progress import reporting
+from switchyard.registry_access import open_registry
+
+if TYPE_CHECKING:
+    from registry.adapters.version_rows import VersionInfo
+    from registry.service import Registry
+    from trainer.evaluation.comparison import Evaluation, Wanted
+
+DataOption = typer.Option(..., "--data", help="JSONL of held-out rows, chat or completion.")
+AgainstOption = typer.Option(
+    None, "--against", help="An alias, a version's number, or base. Default: production, else the base."
+)
+MetricOption = typer.Option(
+    ["label_exact"],
+    "--metric",
+    help="label_exact, json_exact, rouge_l, accuracy, macro_f1, loss, perplexity, json_schema:FILE or regex:PATTERN; "
+    "repeatable.",
+)
+SliceOption = typer.Option(
+    [], "--slice", help="A field of the rows, label, or length: every metric for each of its values; repeatable."
+)
+RowsOption = typer.Option(500, "--rows", min=1, max=100_000, help="The most rows that are asked.")
+MaxTokensOption = typer.Option(
+    None, "--max-tokens", min=1, help="Of an answer. Default: the longest reference and a quarter more."
+)
+PlotOption = typer.Option(None, "--plot", help="Draw the matrix into a .svg or .png file.")
+KeyOption = typer.Option(
+    None,
+    "--key",
+    envvar="SWITCHYARD_API_KEY",
+    help="A key of the tenant. Default: one that is made now and revoked afterwards.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a person has typed."""
+
+    candidate: str
+    data: Path
+    against: str | None
+    metrics: tuple[str, ...]
+    slices: tuple[str, ...]
+    rows: int
+    max_tokens: int | None
+    at_once: int
+    key: str | None
+    url: str | None
+
+
+def evaluate(
+    candidate: str = typer.Argument(help="The version to judge, tenant/adapter@1.1."),
+    data: Path = DataOption,
+    against: str | None = AgainstOption,
+    metric: list[str] = MetricOption,
+    slice_by: list[str] = SliceOption,
+    rows: int = RowsOption,
+    max_tokens: int | None = MaxTokensOption,
+    at_once: int = typer.Option(4, "--at-once", min=1, max=64, help="Rows that are asked at the same time."),
+    plot: Path | None = PlotOption,
+    key: str | None = KeyOption,
+    url: str | None = UrlOption,
+    json_output: bool = JsonFlag,
+) -> None:
+    """Ask every held-out row of a version and of the one in production, and say how sure the difference is."""
+    from switchyard.commands.evaluate_report import evaluation_fields, print_evaluation
+    from trainer.evaluation.chart import draw_matrix, form_of
+
+    metrics, slices = tuple(dict.fromkeys(metric)), tuple(dict.fromkeys(slice_by))
+    order = Order(candidate, data, against, metrics, slices, rows, max_tokens, at_once, key, url)
+    with reporting(), open_registry() as registry:
+        form = form_of(plot) if plot is not None else None
+        found = _compared(registry, order)
+        if plot is not None and form is not None:
+            plot.write_bytes(draw_matrix(found, form))
+    if json_output:
+        print_json(evaluation_fields(found))
+    else:
+        print_evaluation(found)
+
+
+def _compared(registry: Registry, order: Order) -> Evaluation:
+    from registry.names import parse_ref
+    from trainer.evaluation.asking import asker
+    from trainer.evaluation.comparison import compare
+    from trainer.evaluation.sides import key_of
+
+    version = registry.adapters.get(parse_ref(order.candidate))
+    wanted = _wanted(registry, version, order)
+    with (
+        nullcontext(order.key) if order.key else key_of(registry, version.tenant, actor()) as secret,
+        asker(order.url or _gateway_url(), secret) as ask,
+        _bar() as told,
+    ):
+        return compare(wanted, ask, told)
+
+
+def _wanted(registry: Registry, version: VersionInfo, order: Order) -> Wanted:
+    from trainer.evaluation.comparison import Wanted
+    from trainer.evaluation.metrics import metric_named
+    from trainer.evaluation.rows import read_rows
+    from trainer.evaluation.sides import incumbent_of, side_of
+
+    return Wanted(
+        side_of(version),
+        incumbent_of(registry, version, order.against),
+        read_rows(order.data, order.rows),
+        tuple(map(metric_named, order.metrics)),
+        order.slices,
+        order.max_tokens,
+        order.at_once,
+    )
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[int, int], None]]:
+    """Shows how many rows are done, on a terminal."""
+    bar = StepBar()
+    try:
+        yield lambda done, total: bar.update(done, total, "rows") if bar.shows else None
+    finally:
+        bar.end()
+
+
+def _gateway_url() -> str:
+    """Of the gateway that runs on this state folder, or by the settings."""
+    from gateway.serving.running import gateway_of
+    from gateway.settings import GatewaySettings
+
+    settings = GatewaySettings()
+    running = gateway_of(settings)
+    return settings.url if running is None else running.url

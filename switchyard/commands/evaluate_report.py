@@ -1,0 +1,70 @@
+"""The evaluation matrix for people and for scripts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from switchyard.console import print_table, say
+from trainer.evaluation.comparison import Evaluation
+from trainer.evaluation.items import Item
+
+
+def evaluation_fields(found: Evaluation) -> dict[str, Any]:
+    """Everything but the rows and answers, for scripts."""
+    fields = asdict(found)
+    fields["data"] = {
+        "name": found.data.name,
+        "digest": found.data.digest,
+        "rows": len(found.data.rows),
+        "units": found.data.units,
+        "left_out": found.data.left_out,
+    }
+    fields["items"] = [{**asdict(item), "says": item.says} for item in found.items]
+    for one, part in zip(fields["slices"], found.slices, strict=True):
+        one["item"]["says"] = part.item.says
+    for pair in ("latency", "cut"):
+        incumbent, candidate = fields[pair]
+        fields[pair] = {"incumbent": incumbent, "candidate": candidate}
+    return fields
+
+
+def print_evaluation(found: Evaluation) -> None:
+    """The matrix, slices, what is missing in it, and rows that the candidate lost."""
+    say(f"{found.candidate.model} against {found.incumbent.model} on {len(found.data.rows)} rows of {found.data.name}")
+    if found.data.left_out:
+        say(f"{found.data.left_out} more rows were not asked; --rows asks more")
+    print_table(
+        ("ITEM", "INCUMBENT", "CANDIDATE", "IMPROVEMENT", "95 % INTERVAL", "SAYS"),
+        (*(_cells(item.metric, item) for item in found.items), *_latency_rows(found)),
+    )
+    for metric, why in found.not_measured.items():
+        say(f"{metric} was not measured: {why}")
+    for side, cut in zip((found.incumbent, found.candidate), found.cut, strict=True):
+        if cut:
+            say(f"{cut} answers of {side.model} were cut at {found.max_tokens} tokens; --max-tokens allows more")
+    if found.slices:
+        say("", "Slices: the more there are, the more of them differ by chance alone")
+        print_table(
+            ("SLICE", "ROWS", "INCUMBENT", "CANDIDATE", "IMPROVEMENT", "95 % INTERVAL", "SAYS"),
+            (
+                (f"{one.item.metric}, {one.field} = {one.value}", one.item.rows, *_cells("", one.item)[1:])
+                for one in found.slices
+            ),
+        )
+    for lost in found.lost:
+        say("", f"line {lost.line}, right before and wrong now: {lost.prompt}")
+        say(f"  expected   {lost.expected}", f"  incumbent  {lost.incumbent}", f"  candidate  {lost.candidate}")
+
+
+def _cells(name: str, item: Item) -> tuple[object, ...]:
+    interval = None if item.low is None or item.high is None else f"{item.low:+.3f} to {item.high:+.3f}"
+    return name, f"{item.incumbent:.3f}", f"{item.candidate:.3f}", f"{item.improvement:+.3f}", interval, item.says
+
+
+def _latency_rows(found: Evaluation) -> list[tuple[object, ...]]:
+    before, now = found.latency
+    return [
+        ("latency, median s", f"{before.median_s:.3f}", f"{now.median_s:.3f}", None, None, None),
+        ("latency, 95th percentile s", f"{before.p95_s:.3f}", f"{now.p95_s:.3f}", None, None, None),
+    ]

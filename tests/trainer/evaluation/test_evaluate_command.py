@@ -1,0 +1,87 @@
+"""`switchyard evaluate`, as a person runs it beside a gateway."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli_runner import Run, run
+from tests.trainer.evaluation.conftest import TOKENS, Court
+
+__all__ = ["run"]
+NEW, OLD = "acme/triage@1.1", "acme/triage@1.0"
+
+
+@pytest.fixture
+def beside(run: Run, court: Court, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Commands on the state folder of the court's gateway."""
+    monkeypatch.setenv("SWITCHYARD_STATE_DIR", str(court.stack.house.settings.state_dir))
+    monkeypatch.setenv("SWITCHYARD_PORT", str(court.stack.house.settings.port))
+    return run
+
+
+def test_the_matrix_is_printed_and_the_key_that_was_made_is_revoked(court: Court, beside: Run) -> None:
+    file = court.rows("command", [NEW] * 10 + [OLD] * 2)
+    done = beside("evaluate", NEW, "--data", file, "--max-tokens", str(TOKENS), "--slice", "topic")
+    assert done.status == 0, done.err
+    heading, line, *_ = [one for one in done.out.splitlines() if "  " in one]
+    assert heading.split()[:4] == ["ITEM", "INCUMBENT", "CANDIDATE", "IMPROVEMENT"]
+    assert line.split()[:4] == ["label_exact", "0.167", "0.833", "+0.667"]
+    assert line.endswith("better")
+    assert "line 11, right before and wrong now: command 10: my refund is wrong." in done.out
+    assert "label_exact, topic = parcel" in done.out
+    made = [key for key in court.stack.house.registry.tenants.list_keys("acme") if key.label == "evaluation"]
+    assert made
+    assert all(key.revoked_at_ms is not None for key in made)
+
+
+def test_scripts_get_one_document_and_a_picture_on_demand(court: Court, beside: Run, tmp_path: Path) -> None:
+    file, picture = court.rows("document", [NEW] * 12), tmp_path / "matrix.svg"
+    done = beside(
+        *(
+            "evaluate",
+            NEW,
+            "--data",
+            file,
+            "--json",
+            "--plot",
+            picture,
+            "--against",
+            "1.0",
+            "--max-tokens",
+            str(TOKENS),
+        ),
+        *("--key", court.stack.house.keys["acme"], "--url", court.stack.url),
+    )
+    assert done.status == 0, done.err
+    (one,) = done.document["items"]
+    assert (one["metric"], one["says"], one["units"]) == ("label_exact", "better", 12)
+    assert done.document["data"]["digest"].startswith("sha256:")
+    assert "improvement, 95 % interval" in picture.read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ((OLD,), "acme/triage@1.0 is what acme/triage@production means: there is nothing to compare"),
+        ((NEW, "--metric", "bleu"), "metric is 'bleu'; choose from label_exact"),
+        ((NEW, "--plot", "matrix.gif"), "a picture ends in .svg or .png"),
+        (("acme/triage@7.0",), "there is no acme/triage@7.0"),
+        ((NEW, "--metric", "regex:("), "is no regular expression"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(court: Court, beside: Run, options: tuple[str, ...], told: str) -> None:
+    done = beside("evaluate", *options, "--data", court.rows("one", [NEW]))
+    assert (done.status, done.out) == (1, "")
+    assert told in done.err
+    assert "Traceback" not in done.err
+
+
+def test_rows_that_are_none_are_listed_with_their_lines(beside: Run, tmp_path: Path) -> None:
+    file = tmp_path / "bad.jsonl"
+    file.write_text('{"messages": []}\n{"prompt": 3}\n{"question": "?"}\n')
+    done = beside("evaluate", NEW, "--data", file)
+    assert done.status == 1
+    for line in ("line 1: [missing_messages_list]", "line 2: [data_type]", "line 3: [missing_messages_list]"):
+        assert line in done.err

@@ -1,0 +1,69 @@
+"""The evaluation matrix as a picture: each metric's improvement with its 95 % interval, as SVG or PNG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from trainer.errors import EvaluationError
+from trainer.evaluation.comparison import Evaluation
+from trainer.evaluation.items import Item
+
+Form = Literal["svg", "png"]
+COLOURS = {"better": "#0072B2", "worse": "#D55E00", "cannot tell": "#595959"}
+"""Of Okabe and Ito's palette, which people with any colour blindness can tell apart; shapes differ as well."""
+SHAPES = {"better": "^", "worse": "v", "cannot tell": "o"}
+
+
+def form_of(file: Path) -> Form:
+    """By the file's ending. Raises EvaluationError for any other."""
+    ending = file.suffix.lower().removeprefix(".")
+    if ending == "svg":
+        return "svg"
+    if ending == "png":
+        return "png"
+    raise EvaluationError(f"plot is {str(file)!r}; a picture ends in .svg or .png")
+
+
+def draw_matrix(found: Evaluation, form: Form = "svg") -> bytes:
+    """The picture's bytes. Raises EvaluationError when no metric was measured."""
+    if not found.items:
+        raise EvaluationError("there is no picture to draw: no metric was measured")
+    try:
+        import matplotlib as mpl
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as failed:
+        raise EvaluationError("a picture needs the extra: pip install 'switchyard[train]'") from failed
+    with mpl.rc_context({"svg.hashsalt": "switchyard", "svg.fonttype": "none", "text.parse_math": False}):
+        height = 1.6 + 0.7 * len(found.items)
+        figure = Figure(figsize=(8, height), dpi=120, facecolor="white", layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(len(found.items), 1, squeeze=False)[:, 0]
+        for axis, item in zip(axes, found.items, strict=True):
+            _draw(axis, item)
+        figure.suptitle(
+            f"{found.candidate.model} against {found.incumbent.model}: improvement, 95 % interval", fontsize=10
+        )
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=form, metadata={"Date": None} if form == "svg" else {"Software": None})
+    return buffer.getvalue()
+
+
+def _draw(axis: Any, item: Item) -> None:
+    """Each metric on a scale of its own, with no improvement in sight."""
+    colour = COLOURS[item.says]
+    ends: Sequence[float] = [item.improvement]
+    if item.low is not None and item.high is not None:
+        axis.plot([item.low, item.high], [0, 0], color=colour, linewidth=3, solid_capstyle="round")
+        ends = (item.low, item.high)
+    axis.plot([item.improvement], [0], SHAPES[item.says], color=colour, markersize=8)
+    axis.axvline(0, color="#999999", linewidth=1, linestyle="--")
+    room = (max(*ends, 0) - min(*ends, 0)) * 0.1 or 0.1
+    axis.set_xlim(min(*ends, 0) - room, max(*ends, 0) + room)
+    axis.set_yticks([0], [f"{item.metric[:30]}\n{item.says}"], fontsize=8)
+    axis.tick_params(axis="x", labelsize=8)
+    for side in ("top", "right", "left"):
+        axis.spines[side].set_visible(False)

@@ -1,0 +1,171 @@
+"""What was asked of two models, and one line of the evaluation matrix for each metric."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trainer.evaluation.asking import Likelihood, Reply
+from trainer.evaluation.metrics import Metric, label_of
+from trainer.evaluation.paired import Pair, Sums, of_right_and_wrong, of_sums
+from trainer.evaluation.rows import EvaluationRow
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from trainer.evaluation.paired import Numbers
+
+MAX_LABELS = 100
+"""Distinct references that can be labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One row with both answers, the incumbent's first. `likelihoods` are of the reference, where they were had."""
+
+    row: EvaluationRow
+    replies: tuple[Reply, Reply]
+    likelihoods: tuple[Likelihood, Likelihood] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A line of the matrix. `improvement` is positive where the candidate is better, also of what should be low.
+
+    `low` and `high` are the ends of its 95 % interval, None where there are too few units for one; `p` is of an exact
+    test, where there is one. `units` are conversations, `rows` answers.
+    """
+
+    metric: str
+    incumbent: float
+    candidate: float
+    improvement: float
+    low: float | None
+    high: float | None
+    p: float | None
+    units: int
+    rows: int
+
+    @property
+    def says(self) -> str:
+        """`better`, `worse`, or `cannot tell`."""
+        if self.low is not None and self.low > 0:
+            return "better"
+        return "worse" if self.high is not None and self.high < 0 else "cannot tell"
+
+
+def item_of(metric: Metric, asked: Sequence[Asked]) -> Item | str:
+    """The metric over these rows, or why there is none."""
+    rows = [one for one in asked if one.row.reference is not None or not metric.needs_reference]
+    if not rows:
+        return "no row has a reference"
+    if metric.family == "likelihood":
+        return _of_likelihoods(metric, rows)
+    if metric.family == "labels":
+        return _of_labels(metric, rows)
+    scores = tuple([score_of(metric, one, side) for one in rows] for side in (0, 1))
+    if metric.is_right_or_wrong and len({one.row.unit for one in rows}) == len(rows):
+        return _item(metric, rows, of_right_and_wrong(*([score == 1 for score in side] for side in scores)))
+    return _item(metric, rows, of_sums(_means(rows, scores)))
+
+
+def score_of(metric: Metric, one: Asked, side: int) -> float:
+    """Of one side's answer to a row."""
+    assert metric.score is not None
+    return float(metric.score(one.replies[side].text, one.row.reference or ""))
+
+
+def _item(metric: Metric, rows: Sequence[Asked], pair: Pair) -> Item:
+    low, high = pair.low, pair.high
+    if metric.lower_is_better and low is not None and high is not None:
+        low, high = -high, -low
+    return Item(
+        metric.name,
+        pair.first,
+        pair.second,
+        -pair.difference if metric.lower_is_better else pair.difference,
+        low,
+        high,
+        pair.p,
+        len({one.row.unit for one in rows}),
+        len(rows),
+    )
+
+
+def _means(rows: Sequence[Asked], scores: Sequence[Sequence[float]]) -> Sums:
+    """Of scores: a unit's is the mean of its answers', so that long conversations count no more than short ones."""
+    import numpy as np
+
+    at = _unit_of_each(rows)
+    sizes = np.bincount(at).astype(np.float64)
+    ones = np.ones(len(sizes))
+    first, second = (np.stack((np.bincount(at, weights=list(side)) / sizes, ones), 1) for side in scores)
+    return Sums(first, second, _ratio, span=1.0)
+
+
+def _of_likelihoods(metric: Metric, rows: Sequence[Asked]) -> Item | str:
+    """Loss in nats a token over all tokens, or its exponential."""
+    import numpy as np
+
+    scored = [one for one in rows if one.likelihoods is not None]
+    if not scored:
+        return "no log-probabilities of prompts were had"
+    at = _unit_of_each(scored)
+    sides: list[Numbers] = []
+    for side in (0, 1):
+        found = [one.likelihoods[side] for one in scored if one.likelihoods is not None]
+        nats, tokens = [-one.logprob for one in found], [float(one.tokens) for one in found]
+        sides.append(np.stack((np.bincount(at, weights=nats), np.bincount(at, weights=tokens)), 1).astype(float))
+
+    def of(sums: Numbers) -> Numbers:
+        loss = _ratio(sums)
+        return np.exp(loss) if metric.name == "perplexity" else loss
+
+    return _item(metric, scored, of_sums(Sums(sides[0], sides[1], of)))
+
+
+def _of_labels(metric: Metric, rows: Sequence[Asked]) -> Item | str:
+    """Macro F1: the mean over labels of 2 tp / (2 tp + fp + fn). An answer that names none of them is a miss of its
+    row's label, and a false find of no other.
+    """
+    import numpy as np
+
+    labels = sorted({label_of(one.row.reference or "") for one in rows})
+    if len(labels) > MAX_LABELS:
+        return f"the references are {len(labels)} different texts; labels are {MAX_LABELS} at most"
+    place = {label: at for at, label in enumerate(labels)}
+    at, k = _unit_of_each(rows), len(labels)
+    sides = [np.zeros((int(at.max()) + 1, 3 * k)) for _ in (0, 1)]
+    for unit, one in zip(at, rows, strict=True):
+        right = place[label_of(one.row.reference or "")]
+        for side, reply in zip(sides, one.replies, strict=True):
+            said = place.get(label_of(reply.text))
+            if said == right:
+                side[unit, right] += 1
+                continue
+            side[unit, 2 * k + right] += 1
+            if said is not None:
+                side[unit, k + said] += 1
+
+    def macro_f1(sums: Numbers) -> Numbers:
+        found, false, missed = sums[..., :k], sums[..., k : 2 * k], sums[..., 2 * k :]
+        whole = 2 * found + false + missed
+        there = whole > 0  # a resample may lack a label
+        scores: Numbers = 2 * found / np.where(there, whole, 1)
+        return np.asarray(scores.sum(axis=-1) / np.maximum(there.sum(axis=-1), 1))
+
+    return _item(metric, rows, of_sums(Sums(sides[0], sides[1], macro_f1, span=1.0)))
+
+
+def _unit_of_each(rows: Sequence[Asked]) -> NDArray[np.int64]:
+    """Each row's unit as a number from 0."""
+    import numpy as np
+
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(one.row.unit, len(numbers)) for one in rows])
+
+
+def _ratio(sums: Numbers) -> Numbers:
+    return sums[..., 0] / sums[..., 1]

@@ -1,0 +1,149 @@
+"""The held-out rows of an evaluation: JSONL as for training, and any other fields beside it, by which it can be sliced.
+
+`{"messages": [...], "channel": "mail"}` or `{"prompt": "...", "completion": "..."}`. Every answer of an assistant with
+weight 1 is asked for; a conversation that ends with its user is asked for an answer that has no reference.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainer.data.faults import DataError, Fault
+from trainer.data.lines import Line, kind, read_lines, shown, text_fault
+
+Prompt = str | tuple[dict[str, Any], ...]
+MAX_MESSAGES = 1_000
+OWN_FIELDS = ("messages", "prompt", "completion", "tools", "parallel_tool_calls")
+MAX_FIELD_CHARACTERS = 60
+"""Of a field's value by which rows are sliced."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRow:
+    """One question. `reference` is None when the row has no right answer.
+
+    Rows with the same `unit` are turns of one conversation, or of copies of it: they say the same thing twice, and
+    count as one when it is asked how sure a difference is. `fields` are what else the line has, as short texts.
+    """
+
+    line: int
+    unit: str
+    prompt: Prompt
+    reference: str | None
+    fields: dict[str, str]
+
+    @property
+    def prompt_characters(self) -> int:
+        """Of all messages together."""
+        if isinstance(self.prompt, str):
+            return len(self.prompt)
+        return sum(len(text_of(message.get("content"))) for message in self.prompt)
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSet:
+    """Rows that were read. `digest` is `sha256:<hex>` of the file's bytes; `left_out` counts rows beyond the most."""
+
+    name: str
+    digest: str
+    rows: tuple[EvaluationRow, ...]
+    left_out: int
+
+    @property
+    def units(self) -> int:
+        """Conversations that differ."""
+        return len({row.unit for row in self.rows})
+
+
+def read_rows(file: Path, most: int) -> EvaluationSet:
+    """The first `most` rows of a JSONL file. DataError lists every line that is no row."""
+    read = read_lines(file)
+    faults = list(read.faults)
+    rows: list[EvaluationRow] = []
+    for line in read.lines:
+        wrong = list(_faults(line))
+        faults += wrong
+        if not wrong:
+            rows.extend(_rows(line))
+    if faults:
+        raise DataError((str(file), faults))
+    return EvaluationSet(str(file), f"sha256:{read.digest}", tuple(rows[:most]), max(0, len(rows) - most))
+
+
+def text_of(content: Any) -> str:
+    """The text of a message's content, whose parts may be a list."""
+    if isinstance(content, list):
+        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return content if isinstance(content, str) else ""
+
+
+def _faults(line: Line) -> Iterator[Fault]:
+    row = line.row
+    if "messages" in row:
+        yield from _message_faults(line)
+        return
+    if "prompt" not in row:
+        text = "neither 'messages' nor 'prompt'; write a chat or a completion row"
+        yield Fault(line.number, "missing_messages_list", text)
+    for key in ("prompt", "completion"):
+        if key not in row:
+            continue
+        if not isinstance(row[key], str) or not row[key].strip():
+            text = f"{key!r} is {kind(row[key]) if row[key] else 'empty'}; it must be a text"
+            yield Fault(line.number, "data_type", text)
+        elif fault := text_fault(line.number, repr(key), row[key]):
+            yield fault
+
+
+def _message_faults(line: Line) -> Iterator[Fault]:
+    messages = line.row["messages"]
+    if not isinstance(messages, list) or not 0 < len(messages) <= MAX_MESSAGES:
+        text = f"'messages' must be a list of 1 to {MAX_MESSAGES} messages"
+        yield Fault(line.number, "missing_messages_list", text)
+        return
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            yield Fault(line.number, "data_type", f"messages[{index}] must be an object with 'role' and 'content'")
+            return
+        if message["role"] == "assistant" and _is_asked(message) and not text_of(message.get("content")).strip():
+            text = f"messages[{index}] is an answer without text; a call of a tool cannot be scored: give it weight 0"
+            yield Fault(line.number, "missing_content", text)
+    if messages[0]["role"] == "assistant":
+        yield Fault(line.number, "missing_prompt", "an answer comes before any user message; begin with a user turn")
+    elif messages[-1]["role"] == "assistant" and not any(map(_is_asked, messages)):
+        yield Fault(
+            line.number, "example_missing_assistant_message", f"no answer with weight 1 of {shown(len(messages))} turns"
+        )
+
+
+def _is_asked(message: dict[str, Any]) -> bool:
+    return bool(message["role"] == "assistant" and message.get("weight", 1) == 1)
+
+
+def _rows(line: Line) -> list[EvaluationRow]:
+    fields = {
+        key: str(value)[:MAX_FIELD_CHARACTERS]
+        for key, value in line.row.items()
+        if key not in OWN_FIELDS and isinstance(value, str | int | float | bool)
+    }
+    questions = list(_questions(line.row))
+    unit = hashlib.sha256(json.dumps(questions[0][0], sort_keys=True).encode()).hexdigest()[:16]
+    return [EvaluationRow(line.number, unit, prompt, reference, fields) for prompt, reference in questions]
+
+
+def _questions(row: dict[str, Any]) -> Iterator[tuple[Prompt, str | None]]:
+    if "messages" not in row:
+        yield row["prompt"], row.get("completion")
+        return
+    messages = row["messages"]
+    turns = tuple({key: value for key, value in message.items() if key != "weight"} for message in messages)
+    for index, message in enumerate(messages):
+        if _is_asked(message):
+            yield turns[:index], text_of(message["content"])
+    if messages[-1]["role"] != "assistant":
+        yield turns, None

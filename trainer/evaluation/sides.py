@@ -1,0 +1,64 @@
+"""Who is compared: a version, and what it must be better than. And the key that both are asked with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from registry.adapters.version_rows import VersionInfo
+from registry.errors import InvalidInput, NotFound
+from registry.names import PRODUCTION, AdapterRef, VersionNumber
+from registry.service import Registry
+from trainer.evaluation.comparison import Side
+
+BASE = "base"
+"""What an adapter is compared with that has no version in production: its base model, by the same prompt."""
+KEY_LABEL = "evaluation"
+
+
+def side_of(version: VersionInfo) -> Side:
+    """A version by its own name. Raises `InvalidInput` for one that no engine may have."""
+    if version.quarantined:
+        raise InvalidInput(f"{version.name} is quarantined: {version.quarantined}", param="candidate")
+    return Side(version.name, version.manifest_digest, version.base_digest)
+
+
+def incumbent_of(registry: Registry, candidate: VersionInfo, against: str | None) -> Side:
+    """What `against` names: an alias, a version's number, or "base"; None: what is in production, else the base.
+
+    Raises `NotFound`, and `InvalidInput` when it is the candidate itself.
+    """
+    if against == BASE:
+        return _base_side(registry, candidate)
+    ref = AdapterRef(candidate.tenant, candidate.adapter, *_version_or_alias(against or PRODUCTION))
+    try:
+        found = registry.adapters.get(ref)
+    except NotFound:
+        if against is not None:
+            raise
+        return _base_side(registry, candidate)
+    if found.id == candidate.id:
+        raise InvalidInput(
+            f"{candidate.name} is what {ref} means: there is nothing to compare; name another version with --against, "
+            "or --against base"
+        )
+    return side_of(found)
+
+
+def _version_or_alias(text: str) -> tuple[VersionNumber | None, str | None]:
+    return (VersionNumber.parse(text), None) if text[:1].isdigit() and "." in text else (None, text)
+
+
+def _base_side(registry: Registry, candidate: VersionInfo) -> Side:
+    return Side(registry.bases.get(candidate.base_digest).name, None, candidate.base_digest)
+
+
+@contextmanager
+def key_of(registry: Registry, tenant: str, actor: str) -> Iterator[str]:
+    """The secret of a key of the tenant that is made for this and revoked at the end, whatever happens."""
+    key = registry.tenants.create_key(tenant, label=KEY_LABEL, scopes=("inference", "base"), actor=actor)
+    try:
+        registry.wait_until_served()
+        yield key.secret
+    finally:
+        registry.tenants.revoke_key(key.id, actor=actor)
