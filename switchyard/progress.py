@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from switchyard.console import StepBar, say
 
 if TYPE_CHECKING:
-    from trainer.watch import Order, StepMetrics
+    from trainer.watch import Level, Order, StepMetrics
 
 STEP_LINES = 10  # lines printed over a whole training when stderr is not a terminal
 
@@ -38,6 +38,10 @@ class ConsoleReporter:
         """Print a line with the seconds since the start."""
         self._bar.end()
         say(f"{time.monotonic() - self._began_s:6.1f} s  {text}", err=True)
+
+    def say(self, message: str, *, level: Level = "info", data: Mapping[str, Any] | None = None) -> None:
+        """Print a line; a warning says that it is one."""
+        self.stage(f"warning: {message}" if level == "warn" else message)
 
     def metrics(self, measured: StepMetrics) -> None:
         """Advance the bar; where there is no terminal, print a line now and then."""

@@ -22,7 +22,11 @@ from trainer.evaluation.in_training import Evaluation, Examination, Result, eval
 from trainer.probes import Text, probe_texts
 from trainer.recipe import Recipe
 from trainer.saved import load, made_of, save
-from trainer.sft import LoadedBase, Rows, Trained, check_targets, load_base, load_tokenizer, train
+from trainer.methods.loading import LoadedBase, load_base, load_tokenizer
+from trainer.methods.results import Trained
+from trainer.methods.rows import Rows
+from trainer.methods.training import train
+from trainer.methods.tuning import check_targets
 from trainer.watch import Watch
 
 ENVIRONMENT = {

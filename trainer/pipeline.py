@@ -25,7 +25,7 @@ from trainer.making import ENVIRONMENT, Task, encode, fit, judge
 from trainer.publish import Ingredients, check_can_publish, lineage, publish
 from trainer.recipe import Recipe, read_recipe
 from trainer.saved import check_writable, command_that_goes_on, import_command
-from trainer.sft import Trained
+from trainer.methods.results import Trained
 from trainer.watch import Watch
 
 

@@ -74,7 +74,7 @@ def prove(asked: Proving, registry: Registry, say: Say = lambda _: None) -> Vers
     say(f"loading the base model from {base_folder}")
     from peft import PeftModel
 
-    from trainer.sft import load_base
+    from trainer.methods.loading import load_base
 
     base = load_base(base_folder)
     texts = encode_texts(base.tokenizer, rows or general_texts())

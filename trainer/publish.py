@@ -15,8 +15,8 @@ from registry.service import Registry
 from trainer.data.sets import Sets
 from trainer.errors import RecipeError
 from trainer.evaluation.in_training import Evaluation
+from trainer.methods.results import Trained
 from trainer.recipe import Recipe
-from trainer.sft import Trained
 
 LIBRARIES = ("switchyard", "torch", "transformers", "peft", "trl")
 

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from registry.adapters.effect_proof import EFFECT_PROOF_FILE
+from registry.training.sections import Tuning
 from trainer.data.sets import Sets
-from trainer.errors import BaseModelError, RecipeError, TrainerError
+from trainer.errors import RecipeError, TrainerError
+from trainer.methods.loading import LoadedBase, load_base, loading
+from trainer.methods.results import Trained, save_trained
+from trainer.methods.signs import Validation
 from trainer.recipe import Recipe
-from trainer.sft import LoadedBase, Trained, save_adapter
 
 RECORD_FILE = "training.json"
 DECIDES_LATER = {"heldout", "max_seen_share"}
@@ -29,10 +32,12 @@ class SavedTraining:
     """What a training cost, and the digest of everything that decided its weights."""
 
     made_of: str
+    tuning: Tuning
     steps: int
     seconds: float
     train_loss: float
     trained_tokens: int
+    validation: dict[str, Any] | None
 
 
 def made_of(recipe: Recipe, sets: Sets, base: LoadedBase) -> str:
@@ -70,8 +75,16 @@ def save(trained: Trained, folder: Path, digest: str) -> Path:
 def _write(trained: Trained, folder: Path, digest: str) -> None:
     for name in (EFFECT_PROOF_FILE, RECORD_FILE):  # one that lies there is of another adapter
         (folder / name).unlink(missing_ok=True)
-    save_adapter(trained, folder)
-    record = SavedTraining(digest, trained.steps, trained.seconds, trained.train_loss, trained.trained_tokens)
+    save_trained(trained, folder)
+    record = SavedTraining(
+        digest,
+        trained.tuning,
+        trained.steps,
+        trained.seconds,
+        trained.train_loss,
+        trained.trained_tokens,
+        asdict(trained.validation) if trained.validation else None,
+    )
     (folder / RECORD_FILE).write_text(json.dumps(asdict(record), indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -88,12 +101,22 @@ def load(base: LoadedBase, folder: Path, digest: str) -> Trained:
         )
     from peft import PeftModel
 
-    try:
-        model = PeftModel.from_pretrained(base.model, folder).eval()
-    except Exception as error:  # of peft, safetensors and torch there is no nearer ancestor
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        raise BaseModelError(f"the adapter in {folder} does not load ({first}); train anew") from error
-    return Trained(model, base.name, record.steps, record.seconds, record.train_loss, record.trained_tokens)
+    if record.tuning == "full":
+        model = load_base(folder, base.tokenizer).model.eval()
+    else:
+        with loading(folder, "the adapter in", "train anew"):
+            model = PeftModel.from_pretrained(base.model, folder).eval()
+    return Trained(
+        model=model,
+        tokenizer=base.tokenizer,
+        tuning=record.tuning,
+        base_name=base.name,
+        steps=record.steps,
+        seconds=record.seconds,
+        train_loss=record.train_loss,
+        trained_tokens=record.trained_tokens,
+        validation=Validation(**record.validation) if record.validation else None,
+    )
 
 
 def import_command(recipe: Recipe, folder: Path, base: str) -> str:

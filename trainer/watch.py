@@ -5,9 +5,12 @@ The command line, a job's child process and tests each are a `Watch`; a method k
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
+
+Level = Literal["info", "warn"]
 
 Order = Literal["go", "save", "stop"]
 """`save` = make a checkpoint now and go on; `stop` = make one and raise `TrainingStopped`."""
@@ -40,7 +43,10 @@ class Watch(Protocol):
     """Who follows a training."""
 
     def stage(self, text: str) -> None:
-        """A new stage begins, or there is something that a person should know."""
+        """A new stage begins."""
+
+    def say(self, message: str, *, level: Level = "info", data: Mapping[str, Any] | None = None) -> None:
+        """There is something that a person should know; `data` is what belongs to it, JSON-ready."""
 
     def metrics(self, measured: StepMetrics) -> None:
         """Something was measured at a step; there may be several of one step."""
@@ -56,6 +62,9 @@ class Unwatched:
     """Nobody follows: no checkpoints."""
 
     def stage(self, text: str) -> None:
+        """Told to nobody."""
+
+    def say(self, message: str, *, level: Level = "info", data: Mapping[str, Any] | None = None) -> None:
         """Told to nobody."""
 
     def metrics(self, measured: StepMetrics) -> None:

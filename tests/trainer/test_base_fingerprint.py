@@ -28,7 +28,7 @@ def test_preparing_a_base_takes_its_fingerprint_once(base: Path) -> None:
 
 def test_it_holds_the_models_own_log_probabilities(base: Path) -> None:
     from trainer.forward import token_logprobs
-    from trainer.sft import load_base
+    from trainer.methods.loading import load_base
 
     ensure_fingerprint(base)
     fingerprint = read_fingerprint(base, VOCAB)

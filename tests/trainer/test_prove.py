@@ -56,7 +56,7 @@ def test_an_import_is_proven_on_general_texts(registry: Registry, base: Path) ->
     from peft import PeftModel
 
     from trainer.forward import token_logprobs
-    from trainer.sft import load_base
+    from trainer.methods.loading import load_base
 
     said: list[str] = []
     version = prove(Proving(parse_ref("acme/strong@1.0"), base), registry, said.append)

@@ -12,8 +12,11 @@ import pytest
 from tests.support.tiny_recipe import tiny_recipe
 from trainer.data.encode import Encoded
 from trainer.errors import TrainingRefused, TrainingStopped
+from trainer.methods.loading import load_base
+from trainer.methods.results import Trained, save_trained
+from trainer.methods.rows import Rows
+from trainer.methods.training import train
 from trainer.recipe import RecipeModel, read_recipe
-from trainer.sft import Rows, Trained, load_base, save_adapter, train
 from trainer.watch import Order, StepMetrics, Unwatched
 
 pytestmark = pytest.mark.training
@@ -55,7 +58,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> RecipeModel:
 
 
 def digest(trained: Trained, folder: Path) -> str:
-    save_adapter(trained, folder)
+    save_trained(trained, folder)
     return hashlib.sha256((folder / "adapter_model.safetensors").read_bytes()).hexdigest()
 
 
@@ -101,7 +104,7 @@ def test_a_training_goes_on_from_an_adapter(
 ) -> None:
     first = Stopping(tmp_path)
     train(load_base(base), rows(), recipe, first)
-    save_adapter(whole[0], tmp_path / "adapter")
+    save_trained(whole[0], tmp_path / "adapter")
     second = Stopping(tmp_path)
     further = train(load_base(base), rows(), recipe, second, start_from=tmp_path / "adapter")
     assert second.seen[0].train_loss is not None

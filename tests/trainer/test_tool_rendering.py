@@ -13,7 +13,7 @@ from tests.trainer.test_data_forms import ANSWER, ASKED, CALLS, TOLD, TOOL_ROW
 from trainer.data.encode import Rules, encode_all
 from trainer.data.faults import DataError
 from trainer.data.read import read_data
-from trainer.sft import load_tokenizer
+from trainer.methods.loading import load_tokenizer
 
 WITH_TOOLS = (
     "{% if tools %}<|im_start|>system\n{% for tool in tools %}{{ tool | tojson }}\n{% endfor %}<|im_end|>\n{% endif %}"

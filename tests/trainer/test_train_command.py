@@ -107,7 +107,7 @@ def test_the_proof_holds_for_the_saved_adapter(trained: tuple[Outcome, Recorder,
     from peft import PeftModel
 
     from trainer.forward import token_logprobs
-    from trainer.sft import load_base
+    from trainer.methods.loading import load_base
 
     folder = trained[0].folder
     proof = read_json(folder / "effect_proof.json")

@@ -72,7 +72,8 @@ def test_weights_or_answers_that_are_no_numbers_are_refused(base: Path) -> None:
 
     from trainer.effect import prove_effect
     from trainer.errors import TrainingRefused
-    from trainer.sft import _round_to_bfloat16, load_base
+    from trainer.methods.loading import load_base
+    from trainer.methods.results import round_as_saved
 
     model = get_peft_model(load_base(base).model, LoraConfig(r=1, target_modules=["down_proj"], task_type="CAUSAL_LM"))
     with torch.no_grad():
@@ -80,14 +81,14 @@ def test_weights_or_answers_that_are_no_numbers_are_refused(base: Path) -> None:
             if "lora_B" in name:
                 weight.fill_(float("nan"))
     with pytest.raises(TrainingRefused, match="training diverged"):
-        _round_to_bfloat16(model)
+        round_as_saved(model, before="")
     with pytest.raises(TrainingRefused, match="what is no number"):
         prove_effect(model, [(1, 2, 3)])
 
 
 @pytest.mark.training
 def test_wrong_answers_are_shown_beside_what_was_expected_bounded(base: Path) -> None:
-    from trainer.sft import load_base
+    from trainer.methods.loading import load_base
 
     loaded = load_base(base)
 
