@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,21 +32,27 @@ def token_logprobs(model: Any, sequences: Sequence[Sequence[int]]) -> list[list[
             width = max(len(row) for row in batch)
             ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in batch], device=model.device)
             mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in batch], device=model.device)
-            logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
+            logits = model(input_ids=ids, attention_mask=mask).logits[:, -width:-1].float()
             chosen = logits.gather(2, ids[:, 1:, None]).squeeze(2) - logits.logsumexp(2)
             results.extend(chosen[row, : len(batch[row]) - 1].tolist() for row in range(len(batch)))
     return results
 
 
 def greedy_answers(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[Answer]:
-    """The text that greedy decoding adds to each prompt, up to the stop token; batched with padding on the left."""
+    """The text that greedy decoding adds to each prompt, up to the stop token; batched with padding on the left.
+
+    Not batched for a tuned prompt, whose places would be moved away from the text by padding.
+    """
     import torch
 
     stop, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
+    soft = getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False)
+    rows = 1 if soft else BATCH_ROWS
     answers: list[Answer] = []
-    with torch.no_grad():
-        for start in range(0, len(prompts), BATCH_ROWS):
-            batch = prompts[start : start + BATCH_ROWS]
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Position ids are not supported", UserWarning)  # of PEFT; without padding
+        for start in range(0, len(prompts), rows):
+            batch = prompts[start : start + rows]
             width = max(len(row) for row in batch)
             ids = torch.tensor([[*[pad] * (width - len(row)), *row] for row in batch], device=model.device)
             mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in batch], device=model.device)

@@ -19,14 +19,14 @@ from trainer.data.sets import Sets
 from trainer.effect import prove_effect
 from trainer.errors import RecipeError
 from trainer.evaluation.in_training import Evaluation, Examination, Result, evaluation, examination, examine
-from trainer.probes import Text, probe_texts
-from trainer.recipe import Recipe
-from trainer.saved import load, made_of, save
 from trainer.methods.loading import LoadedBase, load_base, load_tokenizer
 from trainer.methods.results import Trained
 from trainer.methods.rows import Rows
 from trainer.methods.training import train
 from trainer.methods.tuning import check_targets
+from trainer.probes import Text, probe_texts
+from trainer.recipe import Recipe
+from trainer.saved import load, made_of, save
 from trainer.watch import Watch
 
 ENVIRONMENT = {
@@ -82,9 +82,9 @@ class Judged:
     probes: tuple[Probe, ...]
 
     @property
-    def largest_effect(self) -> float:
-        """In nats."""
-        return max(probe.largest_effect for probe in self.probes)
+    def largest_effect(self) -> float | None:
+        """In nats; None after full tuning, which leaves no base to compare with."""
+        return max((probe.largest_effect for probe in self.probes), default=None)
 
 
 def encode(task: Task, watch: Watch) -> EncodedSets:
@@ -125,9 +125,11 @@ def judge(fitted: Fitted, watch: Watch) -> Judged:
     asked, tokenizer = fitted.asked, fitted.base.tokenizer
     watch.stage(f"asking the adapter {len(asked.rows)} held-out rows")
     after = examine(fitted.trained.model, tokenizer, asked)
-    watch.stage("proving the effect")
-    probes = prove_effect(fitted.trained.model, fitted.texts)
-    write_proof(probes, fitted.folder)
+    probes: tuple[Probe, ...] = ()
+    if fitted.trained.tuning != "full":
+        watch.stage("proving the effect")
+        probes = prove_effect(fitted.trained.model, fitted.texts)
+        write_proof(probes, fitted.folder)
     return Judged(evaluation(tokenizer, asked, fitted.base_result, after), probes)
 
 

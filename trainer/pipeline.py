@@ -15,6 +15,7 @@ from typing import Any
 
 from registry.service import Registry
 from registry.settings import RegistrySettings
+from registry.training.sections import why_not_served
 from trainer.base import base_at_hand, prepare_base
 from trainer.data.overlap import Overlap
 from trainer.data.sets import read_sets
@@ -22,10 +23,10 @@ from trainer.errors import TrainingRefused
 from trainer.evaluation.advice import advice
 from trainer.evaluation.in_training import Evaluation
 from trainer.making import ENVIRONMENT, Task, encode, fit, judge
-from trainer.publish import Ingredients, check_can_publish, lineage, publish
+from trainer.methods.results import Trained
+from trainer.publish import Ingredients, check_can_publish, lineage, publish, version_folder
 from trainer.recipe import Recipe, read_recipe
 from trainer.saved import check_writable, command_that_goes_on, import_command
-from trainer.methods.results import Trained
 from trainer.watch import Watch
 
 
@@ -53,7 +54,7 @@ class Outcome:
     trained: Trained
     data: Overlap
     evaluation: Evaluation
-    largest_effect: float
+    largest_effect: float | None
     version: str | None
     manifest_digest: str | None
     created: bool
@@ -76,7 +77,8 @@ class Outcome:
             "data": asdict(self.data),
             "evaluation": asdict(self.evaluation),
             "advice": advice(self.evaluation),
-            "largest_effect_nats": round(self.largest_effect, 3),
+            "validation": asdict(self.trained.validation) if self.trained.validation else None,
+            "largest_effect_nats": None if self.largest_effect is None else round(self.largest_effect, 3),
         }
 
 
@@ -95,9 +97,18 @@ def run(plan: Plan, watch: Watch, settings: RegistrySettings | None = None) -> O
     check_writable(folder)
     watch.stage("preparing the base model")
     base_folder = prepare_base(plan.base, bases, watch.stage)
-    with _registry_of(plan, settings) as registry:
+    if plan.publish and (why := why_not_served(recipe.model.model.tuning)):
+        watch.say(f"{why}; it will be evaluated and kept in {folder}", level="warn")
+    with _registry_of(plan, recipe, settings) as registry:
         base_info = registry and check_can_publish(registry, recipe, base_folder)
-        task = Task(recipe, sets, base_folder, folder, take_up=plan.trained is not None)
+        task = Task(
+            recipe,
+            sets,
+            base_folder,
+            folder,
+            take_up=plan.trained is not None,
+            start_from=version_folder(recipe, settings, base_folder),
+        )
         watch.stage("encoding the rows")
         fitted = fit(task, encode(task, watch), watch)
         with _kept(plan, recipe, fitted.folder, watch):
@@ -138,8 +149,8 @@ def _kept(plan: Plan, recipe: Recipe, folder: Path, watch: Watch) -> Iterator[No
 
 
 @contextmanager
-def _registry_of(plan: Plan, settings: RegistrySettings) -> Iterator[Registry | None]:
-    if not plan.publish:
+def _registry_of(plan: Plan, recipe: Recipe, settings: RegistrySettings) -> Iterator[Registry | None]:
+    if not plan.publish or why_not_served(recipe.model.model.tuning):
         yield None
         return
     with Registry.open(settings) as registry:

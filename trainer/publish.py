@@ -11,7 +11,9 @@ from typing import Any
 from registry.adapters.store import Published
 from registry.bases.store import BaseInfo
 from registry.errors import NotFound
+from registry.names import parse_ref
 from registry.service import Registry
+from registry.settings import RegistrySettings
 from trainer.data.sets import Sets
 from trainer.errors import RecipeError
 from trainer.evaluation.in_training import Evaluation
@@ -52,6 +54,7 @@ def lineage(made_of: Ingredients, trained: Trained, evaluation: Evaluation) -> d
         "steps": trained.steps,
         "trained_tokens": trained.trained_tokens,
         "train_loss": round(trained.train_loss, 6),
+        "validation": asdict(trained.validation) if trained.validation else None,
         "evaluation": evaluation.facts(),
         "libraries": {name: metadata.version(name) for name in LIBRARIES},
     }
@@ -75,6 +78,31 @@ def check_can_publish(registry: Registry, recipe: Recipe, base_folder: Path) -> 
             "SWITCHYARD_MAX_LORA_RANK and the engines' --max-lora-rank"
         )
     return registry.bases.adopt(base_folder)
+
+
+def version_folder(recipe: Recipe, settings: RegistrySettings, base_folder: Path) -> Path | None:
+    """Where the files of `model.continue_from` lie; None when the recipe begins anew.
+
+    Raises NotFound when there is no such version, RecipeError when it is another tenant's or another base's.
+    """
+    name = recipe.model.model.continue_from
+    if name is None:
+        return None
+    ref = parse_ref(name)
+    if ref.version is None or ref.tenant != recipe.model.adapter.tenant:
+        raise RecipeError(
+            f"{recipe.file}: model.continue_from = {name!r}: give a version of the tenant "
+            f"{recipe.model.adapter.tenant!r}, such as {recipe.model.adapter.tenant}/{ref.adapter}@1.0"
+        )
+    with Registry.open(settings) as registry:
+        version, base = registry.adapters.get(ref), registry.bases.adopt(base_folder)
+        if version.base_digest != base.digest:
+            known = registry.bases.get(version.base_digest).name
+            raise RecipeError(
+                f"{recipe.file}: model.continue_from = {name!r} was trained on {known!r}, not on {base.name!r}; "
+                "give that base with --base, or leave continue_from out"
+            )
+        return registry.version_files.materialise(version.manifest_digest)
 
 
 def publish(registry: Registry, folder: Path, made_of: Ingredients, facts: Mapping[str, Any]) -> Published:

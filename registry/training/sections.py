@@ -319,6 +319,18 @@ class TrainingOptions(Section):
         return self.training.learning_rate or usual_learning_rate(self.training.method, self.model.tuning)
 
 
+def why_not_served(tuning: Tuning) -> str | None:
+    """Why what this kind of tuning makes is not published, and what can be done with it; None where it is."""
+    if tuning in SERVED:
+        return None
+    if tuning == "full":
+        return (
+            'vLLM loads LoRA adapters only, and model.tuning = "full" makes a base of its own: start an engine with '
+            "its folder"
+        )
+    return f'vLLM loads LoRA adapters only, so what model.tuning = "{tuning}" makes cannot be published'
+
+
 def usual_learning_rate(method: Method, tuning: Tuning) -> float:
     """Peak learning rate where none is given: about ten times full tuning's for LoRA, a fiftieth of that for DPO."""
     if method == "dpo":

@@ -19,7 +19,8 @@ def print_outcome(outcome: Outcome) -> None:
         rows.append((f"answers cut at {found.max_new_tokens} tokens", str(found.base.cut), str(found.adapter.cut)))
     print_table(("", "BASE", "ADAPTER"), rows)
     _print_wrong_answers(found)
-    say(f"effect   {outcome.largest_effect:.2f} nats at most")
+    if outcome.largest_effect is not None:
+        say(f"effect   {outcome.largest_effect:.2f} nats at most")
     say(f"trained  {outcome.trained.steps} steps in {outcome.trained.seconds:.0f} s")
     say(f"folder   {outcome.folder}")
     created = "" if outcome.created else " (the same bytes were published before)"

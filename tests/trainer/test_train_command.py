@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from registry.settings import RegistrySettings
 from tests.support.tiny_recipe import tiny_recipe
 from trainer.errors import RecipeError, TrainingRefused
 from trainer.pipeline import Outcome, Plan, run
-from trainer.watch import StepMetrics, Unwatched
+from trainer.watch import Level, StepMetrics, Unwatched
 
 pytestmark = pytest.mark.training
 
@@ -25,6 +26,11 @@ class Recorder(Unwatched):
         self.stages: list[str] = []
         self.steps: list[tuple[int, int]] = []
         self.losses: list[float] = []
+        self.warnings: list[str] = []
+
+    def say(self, message: str, *, level: Level = "info", data: Mapping[str, Any] | None = None) -> None:
+        if level == "warn":
+            self.warnings.append(message)
 
     def stage(self, text: str) -> None:
         self.stages.append(text)
@@ -154,10 +160,42 @@ def test_training_again_from_the_same_ingredients_gives_the_same_version(
     assert (again.version, again.created) == ("acme/tiny@1.0", False)
 
 
+def test_a_version_that_training_goes_on_from_gives_the_next_one(
+    trained: tuple[Outcome, Recorder, Path], base: Path, state: RegistrySettings, tmp_path: Path
+) -> None:
+    recipe = write_recipe(tmp_path, steps=4)
+    begun = '[model]\ncontinue_from = "acme/tiny@1.0"\n'
+    recipe.write_text(begun + recipe.read_text().replace("[lora]\nr = 4\n", ""))
+    recorder = Recorder()
+    outcome = run(Plan(recipe, str(base), out=tmp_path / "out"), recorder, state)
+    assert outcome.version == "acme/tiny@1.1"
+    assert recorder.losses[0] < 0.5
+    for wrong, says in {"acme/tiny": "give a version of the tenant", "other/tiny@1.0": "give a version of"}.items():
+        recipe.write_text(recipe.read_text().replace(begun, f'[model]\ncontinue_from = "{wrong}"\n'))
+        with pytest.raises(RecipeError, match=says):
+            run(Plan(recipe, str(base), out=tmp_path / "out"), recorder, state)
+        begun = f'[model]\ncontinue_from = "{wrong}"\n'
+
+
+@pytest.mark.parametrize(("tuning", "says"), [("full", "start an engine with its folder"), ("ia3", "cannot be")])
+def test_what_vllm_does_not_serve_is_evaluated_and_kept_and_not_published(
+    base: Path, state: RegistrySettings, tmp_path: Path, tuning: str, says: str
+) -> None:
+    recipe, recorder = write_recipe(tmp_path, steps=4, rate=1e-1), Recorder()
+    recipe.write_text(f'[model]\ntuning = "{tuning}"\n' + recipe.read_text().replace("[lora]\nr = 4\n", ""))
+    outcome = run(Plan(recipe, str(base), out=tmp_path / "out"), recorder, state)
+    assert says in " ".join(recorder.warnings)
+    assert outcome.version is None
+    assert outcome.evaluation.adapter.loss != outcome.evaluation.base.loss
+    assert (outcome.largest_effect is None) is (tuning == "full")
+    taken_up = run(Plan(recipe, str(base), trained=tmp_path / "out"), recorder, state)
+    assert taken_up.evaluation.adapter == outcome.evaluation.adapter
+
+
 @pytest.mark.parametrize(
     ("steps", "rate", "says"),
     [
-        (1, 1e-2, "left every lora_B at zero"),  # the only step is warm-up's first, at rate zero
+        (1, 1e-2, "left every weight as it was"),  # the only step is warm-up's first, at rate zero
         (4, 1e-9, "indistinguishable from the base"),
     ],
 )

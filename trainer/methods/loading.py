@@ -79,6 +79,12 @@ def load_in_four_bits(folder: Path) -> Any:
     return model
 
 
+def cast(model: Any, dtype: Any) -> None:
+    """Give the weights another precision. Buffers keep theirs: positions that have once been rounded stay wrong."""
+    for weight in model.parameters():
+        weight.data = weight.data.to(dtype)
+
+
 @contextmanager
 def loading(
     folder: Path,

@@ -16,6 +16,7 @@ from registry.bases.fingerprint import write_fingerprint
 from registry.training.sections import Tuning
 from trainer.errors import TrainingRefused
 from trainer.fingerprint import take_fingerprint
+from trainer.methods.loading import cast
 from trainer.methods.signs import Validation
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -100,10 +101,12 @@ def _save_base(trained: Trained, folder: Path) -> None:
     import torch
 
     model, dtype = trained.model, trained.model.dtype
-    model.to(torch.bfloat16).save_pretrained(folder)
+    cast(model, torch.bfloat16)
+    model.save_pretrained(folder)
     trained.tokenizer.save_pretrained(folder)
-    write_fingerprint(take_fingerprint(model.float(), trained.tokenizer), folder)
-    model.to(dtype)
+    cast(model, torch.float32)
+    write_fingerprint(take_fingerprint(model, trained.tokenizer), folder)
+    cast(model, dtype)
     for file in folder.iterdir():
         file.chmod(0o644)  # safetensors writes for the owner only; engines may run as another user
 

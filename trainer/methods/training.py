@@ -11,12 +11,12 @@ from typing import Any
 from registry.training.sections import TrainingOptions
 from trainer.errors import TrainingStopped
 from trainer.methods.arguments import dpo_arguments, in_bfloat16, sft_arguments
-from trainer.methods.loading import LoadedBase
+from trainer.methods.loading import LoadedBase, cast
 from trainer.methods.results import Trained, round_as_saved, weights_digest
 from trainer.methods.rows import Rows, dataset, packed
 from trainer.methods.trainers import answer_trainer, preference_trainer
 from trainer.methods.tuning import model_to_train, on_serving_base
-from trainer.methods.validation import follower_of
+from trainer.methods.validation import Follower, callback_of
 from trainer.reporting import reporter_of
 from trainer.watch import Unwatched, Watch
 
@@ -45,7 +45,7 @@ def train(
     with _room_beside(base, recipe):
         model = model_to_train(base, recipe, start_from)
         before = weights_digest(model)
-        follower = follower_of(watch, recipe, resume_from)
+        follower = Follower(watch, recipe.training, resume_from)
         with tempfile.TemporaryDirectory(prefix="switchyard-train-") as scratch:
             trainer = _trainer(model, base.tokenizer, rows, recipe, (scratch, watch, follower))
             trainer.remove_callback(PrinterCallback)
@@ -67,17 +67,19 @@ def train(
         seconds=seconds,
         train_loss=sum(losses) / len(losses),
         trained_tokens=int(state.num_input_tokens_seen),
-        validation=follower.result(state),
+        validation=follower.result(state.log_history),
     )
 
 
-def _trainer(model: Any, tokenizer: Any, rows: Rows, recipe: TrainingOptions, followed: tuple[str, Watch, Any]) -> Any:
+def _trainer(
+    model: Any, tokenizer: Any, rows: Rows, recipe: TrainingOptions, followed: tuple[str, Watch, Follower]
+) -> Any:
     scratch, watch, follower = followed
     given = {
         "model": model,
         "eval_dataset": dataset(rows.valid) if rows.valid else None,
         "processing_class": tokenizer,
-        "callbacks": [follower, reporter_of(watch)],
+        "callbacks": [callback_of(follower), reporter_of(watch)],
     }
     validates = bool(rows.valid)
     if recipe.training.method == "dpo":
@@ -90,13 +92,15 @@ def _trainer(model: Any, tokenizer: Any, rows: Rows, recipe: TrainingOptions, fo
     )
 
 
-def _run(trainer: Any, follower: Any, resume_from: Path | None) -> float:
+def _run(trainer: Any, follower: Follower, resume_from: Path | None) -> float:
     """Train to the end, and return the seconds that it took. A checkpoint of the end is only loaded."""
     from transformers import TrainerState
 
     if resume_from is not None:
         state = TrainerState.load_from_json(str(resume_from / "trainer_state.json"))
-        if state.global_step >= state.max_steps or follower.has_stopped(state):  # the Trainer would make one more step
+        if state.global_step >= state.max_steps or follower.has_stopped(
+            state.log_history
+        ):  # the Trainer would make one more step
             trainer._load_from_checkpoint(str(resume_from))
             trainer.state = state
             return 0.0
@@ -104,7 +108,7 @@ def _run(trainer: Any, follower: Any, resume_from: Path | None) -> float:
     return float(outcome.metrics["train_runtime"])
 
 
-def _finished(model: Any, follower: Any, before: str) -> Any:
+def _finished(model: Any, follower: Follower, before: str) -> Any:
     """The model with the weights that are kept, rounded as they are saved, and nothing else of the training in it."""
     follower.keep_best(model)
     round_as_saved(model, before)
@@ -123,7 +127,7 @@ def _room_beside(base: LoadedBase, recipe: TrainingOptions) -> Iterator[None]:
         if recipe.model.tuning == "qlora":
             base.model.to("cpu")
         elif recipe.model.tuning == "full" or not in_bfloat16(recipe):
-            base.model.to(torch.float32)
+            cast(base.model, torch.float32)
         yield
     finally:
-        base.model.to(device=device, dtype=dtype)
+        cast(base.model.to(device), dtype)

@@ -43,6 +43,7 @@ def model_to_train(base: LoadedBase, recipe: TrainingOptions, start_from: Path |
         with loading(start_from, "the adapter to go on from in", "give another version"):
             config = PeftConfig.from_pretrained(start_from)
             config.lora_dropout = recipe.lora.dropout
+            config.base_model_name_or_path = str(base.folder)  # PEFT would look for a bare name on the hub
             model = PeftModel.from_pretrained(model, start_from, is_trainable=True, config=config)
     else:
         try:
@@ -62,7 +63,9 @@ def on_serving_base(trained: Any, base: LoadedBase) -> Any:
     """The adapter of a model in four bits, on the base as it is served: what is measured is what will be served."""
     from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 
-    served = get_peft_model(base.model, trained.peft_config["default"])
+    config = trained.peft_config["default"]
+    config.base_model_name_or_path = base.model.name_or_path
+    served = get_peft_model(base.model, config)
     set_peft_model_state_dict(served, get_peft_model_state_dict(trained, save_embedding_layers=False))
     return served
 
