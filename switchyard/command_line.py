@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "base": ("base:base", "Prepare and register base models."),
     "train": ("train:train", "Train an adapter from a recipe, prove it and publish it."),
     "evaluate": ("evaluate:evaluate", "Compare a version with the one in production, through the gateway."),
+    "advise": ("advise:advise", "Say whether to prompt, retrieve or fine-tune, and where to begin."),
     "plan-gpu": ("plan_gpu:plan_gpu", "Say which GPUs hold a model's training, beside rules of thumb."),
     "usage": ("usage:usage", "Show who used what: by tenant, adapter, version, key or day."),
     "ledger": ("ledger:ledger", "Prove that no usage is lost or counted twice; correct what is."),

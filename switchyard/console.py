@@ -68,6 +68,11 @@ def confirm(question: str) -> bool:
     return typer.confirm(visible(question), err=True)
 
 
+def prompt(question: str) -> str:
+    """Ask for a line of text, on stderr."""
+    return str(typer.prompt(visible(question), err=True))
+
+
 def print_csv(text: str) -> None:
     """A CSV document on stdout."""
     _write(visible_lines(text))
