@@ -33,6 +33,7 @@ from gateway.api.pings import Pings
 from gateway.api.request_ids import REQUEST_ID, RequestIds, with_headers
 from gateway.api.respond import Respond
 from gateway.api.responses import responses_router
+from gateway.api.uploads import uploads_router
 from gateway.background import Background, Run
 from gateway.catalog_watch import CatalogWatch
 from gateway.desk import Desk
@@ -65,12 +66,14 @@ from gateway.training.workshop import Workshop
 from registry.ledger.output_lengths import count_lengths
 from registry.limits.budget_warnings import BudgetWarningBooks
 from registry.service import Registry
-from registry.tenant_files.parts import Allowance
+from registry.tenant_files.parts import Allowance, Bounds
 
 CHATS = tuple(name for name, dialect in DIALECTS.items() if dialect.asks == "chat")
 """Endpoints whose answers are chats, and become as long as those."""
 PROBED = frozenset({"/healthz", "/readyz", "/metrics"})
 FIRST_VIEW_TIMEOUT_S = 3.0
+LATE_S = 600.0
+"""What has come of a file is removed so long after the last moment at which the rest may come."""
 CATCH_UP_S = 5.0
 """Longest time that a start takes to bring to the ledger what dead workers left: budgets are read from it."""
 
@@ -300,7 +303,8 @@ def _archive(settings: GatewaySettings, registry: Registry, worker_id: str) -> A
 
 def _cabinet(settings: GatewaySettings, registry: Registry) -> Cabinet:
     allowance = Allowance(settings.max_file_bytes_per_tenant, settings.max_files_per_tenant)
-    return Cabinet(registry.files, Lookups("files"), allowance, settings.max_file_bytes)
+    of_file = Bounds(settings.max_file_bytes, settings.file_timeout_s + LATE_S, allowance)
+    return Cabinet(registry.files, Lookups("files"), of_file, settings.max_upload_bytes)
 
 
 def _mount(web: FastAPI, house: House, worker: FleetWorker, registry: Registry, standing: Standing) -> None:
@@ -308,6 +312,7 @@ def _mount(web: FastAPI, house: House, worker: FleetWorker, registry: Registry, 
     web.include_router(responses_router(house))
     web.include_router(conversations_router(house))
     web.include_router(files_router(house))
+    web.include_router(uploads_router(house))
     for router in fine_tuning_routers(house):
         web.include_router(router)
     gate = AdminGate(admin_key(house.settings), house.catalog, house.settings.admin_port)

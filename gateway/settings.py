@@ -196,6 +196,9 @@ class GatewaySettings(RegistrySettings):
     max_file_bytes: int = Field(
         512 * 1024 * 1024, gt=0, description="Longest file that a tenant may upload in one request to /v1/files."
     )
+    max_upload_bytes: int = Field(
+        8 * 1024**3, gt=0, description="Longest file that a tenant may upload in parts, by /v1/uploads."
+    )
     max_files_per_tenant: int = Field(10_000, gt=0, description="Files that a tenant may have.")
     max_file_bytes_per_tenant: int = Field(
         50 * 1024**3, gt=0, description="Bytes that the files of a tenant may have in all."

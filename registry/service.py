@@ -148,7 +148,7 @@ class Registry:
         """Files of tenants."""
         from registry.tenant_files.store import TenantFiles
 
-        return TenantFiles(self.db, self.blobs, self.keyring)
+        return TenantFiles(self.db, self.blobs, self.keyring, self.training.unfinished_with)
 
     @cached_property
     def retention(self) -> Retention:

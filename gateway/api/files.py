@@ -19,7 +19,7 @@ from gateway.files.form import FormReader, boundary_of
 from gateway.handoffs import Principal
 from gateway.house import House
 from registry.tenant_files.draft import Draft
-from registry.tenant_files.store import PURPOSES, RESULTS, FileInfo, NoSuchFile, checked_filename
+from registry.tenant_files.infos import PURPOSES, RESULTS, FileInfo, NoSuchFile, checked_filename
 
 SCOPE = "training"
 MOST_LISTED = 10_000
@@ -53,9 +53,7 @@ def _add_writing(router: APIRouter, house: House) -> None:
         boundary = boundary_of(request.headers.get("content-type", ""))
 
         def begin(expected: int | None) -> Draft:
-            return cabinet.files.begin(
-                principal.tenant, most_bytes=cabinet.most_bytes, allowance=cabinet.allowance, expected=expected
-            )
+            return cabinet.files.begin(principal.tenant, cabinet.of_file, expected)
 
         def reader(draft: Draft) -> FormReader:
             def on_file(filename: str) -> Any:
@@ -70,7 +68,8 @@ def _add_writing(router: APIRouter, house: House) -> None:
             expiry = checked_expiry(form.fields.get(ANCHOR), form.fields.get(SECONDS))
             return cabinet.files.keep(draft, form.filename or "", purpose, expiry)
 
-        return document(await draft_of_form(house, principal, request, begin, reader, keep, cabinet.most_bytes))
+        most_bytes = cabinet.of_file.most_bytes
+        return document(await draft_of_form(house, principal, request, begin, reader, keep, most_bytes))
 
     @router.delete("/{file_id}")
     async def delete_file(file_id: str, request: Request) -> dict[str, Any]:

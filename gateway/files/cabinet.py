@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from gateway.complaints import Complaint
 from gateway.files.faults import FAULTS, said_of
 from gateway.responses.lookups import Lookups
-from registry.tenant_files.parts import Allowance
+from registry.tenant_files.parts import Bounds
 from registry.tenant_files.store import TenantFiles
+from registry.tenant_files.uploads import MOST_PART_BYTES, Uploads
 
 T = TypeVar("T")
 LEFT_OVER = Complaint(logging.getLogger("switchyard.files"))
@@ -33,9 +34,25 @@ class Cabinet:
 
     files: TenantFiles
     threads: Lookups
-    allowance: Allowance
-    most_bytes: int
-    """Of one file that comes in one request."""
+    of_file: Bounds
+    """Of a file that comes in one request."""
+    most_upload_bytes: int
+    """Of a file that comes in parts."""
+
+    @property
+    def uploads(self) -> Uploads:
+        """Files that come in parts."""
+        return self.files.uploads
+
+    @property
+    def of_part(self) -> Bounds:
+        """Of one part of an upload."""
+        return replace(self.of_file, most_bytes=MOST_PART_BYTES)
+
+    @property
+    def of_upload(self) -> Bounds:
+        """Of all parts of an upload."""
+        return replace(self.of_file, most_bytes=self.most_upload_bytes)
 
     async def do(self, tenant: str, work: Callable[[], T]) -> T:
         """What `work` returns, in a thread, in this tenant's turn. Raises `ApiError`."""

@@ -22,6 +22,7 @@ from gateway.fleet.duties.books import KeepBooks
 from gateway.fleet.duties.demand import CountDemand
 from gateway.fleet.duties.departures import LetEnginesGo
 from gateway.fleet.duties.engines import CheckEngines
+from gateway.fleet.duties.files import SweepFiles
 from gateway.fleet.duties.orders import ReadOrders
 from gateway.fleet.duties.quarantine import RetryQuarantined
 from gateway.fleet.duties.responses import LookAfterResponses
@@ -125,6 +126,7 @@ class Controller:
                 RetryQuarantined(self.court, self.errands),
                 CarryOutSwaps(self.swaps),
                 LookAfterResponses(registry, settings.response_days, self.errands),
+                SweepFiles(registry, self.errands),
             ),
             settings.reconcile_interval_s,
             self._pause_s,

@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from registry.errors import CorruptBlob, InvalidInput, NotFound, RegistryError
 from registry.storage.private import private_folder
@@ -115,6 +118,18 @@ class BlobStore:
                     for name in some:
                         with suppress(FileNotFoundError):
                             store.delete(name)
+
+    def remove_torn(self, folder: str, older_than_s: float) -> None:
+        """Remove what processes that were killed left below a folder, half written, where this is one of a machine's:
+        other storages forget such by themselves.
+        """
+        if not self._url.startswith("file:"):
+            return
+        before_s = time.time() - older_than_s
+        for path in Path(url2pathname(urlsplit(self._url).path), folder).glob("*/*#*"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < before_s:
+                    path.unlink()
 
     def _create(self, path: str, data: bytes) -> None:
         store = self._store  # imports obstore under its lock: two threads that do it at once see half of it

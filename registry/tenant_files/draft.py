@@ -6,13 +6,13 @@ import hashlib
 import threading
 
 from registry.errors import RegistryError
-from registry.tenant_files.parts import STEP_BYTES, Allowance, Parts
+from registry.tenant_files.parts import STEP_BYTES, Bounds, Parts
 from registry.tenant_files.pieces import PIECE_BYTES
 from registry.tenant_files.rows import FilePart
 
 
 class TooLong(RegistryError):
-    """There are more bytes than a file, or a part, may have."""
+    """There are more bytes than a file, or a part of an upload, may have."""
 
     def __init__(self, most_bytes: int) -> None:
         super().__init__(f"there are more than {most_bytes} bytes")
@@ -24,29 +24,26 @@ class Draft:
     another thread than the one that writes it.
     """
 
-    def __init__(
-        self, parts: Parts, tenant: str, owner: str, *, most_bytes: int, allowance: Allowance, expected: int | None
-    ) -> None:
+    def __init__(self, parts: Parts, tenant: str, owner: str, bounds: Bounds, expected: int | None) -> None:
         """`expected`: about how many bytes will come, if that is known. Raises `NoRoom`, `NotFound`."""
         self.tenant, self.owner = tenant, owner
         self.bytes = 0
         self.pieces = 0
         self._parts = parts
-        self._most_bytes = most_bytes
-        self._allowance = allowance
+        self._bounds = bounds
         self._room = STEP_BYTES if expected is None else expected
         self._hash = hashlib.sha256()
         self._held = bytearray()
         self._lock = threading.Lock()
         self._ended = False
-        self.id = parts.begin(tenant, owner, 0, allowance, self._room)
+        self.id = parts.begin(tenant, owner, bounds, self._room)
 
     def write(self, data: bytes | memoryview) -> None:
         """Add bytes. Raises `TooLong`, `NoRoom`, `StorageFailed`."""
         with self._lock:
             self.bytes += len(data)
-            if self.bytes > self._most_bytes:
-                raise TooLong(self._most_bytes)
+            if self.bytes > self._bounds.most_bytes:
+                raise TooLong(self._bounds.most_bytes)
             self._hash.update(data)
             self._held += data
             while len(self._held) >= PIECE_BYTES:
@@ -64,7 +61,7 @@ class Draft:
         self._ended = True
 
     def drop(self) -> None:
-        """Remove what is there of it, unless it was kept. Raises `StorageFailed`."""
+        """Remove what is there of it, unless it was kept. Raises `StorageFailed`: the sweep does it then."""
         with self._lock:
             if self._ended:
                 return
@@ -75,7 +72,7 @@ class Draft:
 
     def _store(self, length: int) -> None:
         while self.bytes > self._room:
-            self._room += self._parts.extend(self.tenant, self.id, self._allowance)
+            self._room += self._parts.extend(self.tenant, self.id, self._bounds.allowance)
         piece = bytes(self._held[:length])
         self._parts.pieces.write(self.tenant, self.id, self.pieces, piece)
         self.pieces += 1

@@ -12,11 +12,18 @@ from sqlalchemy.orm import Session
 from registry.db import Database, now_ms
 from registry.errors import RegistryError
 from registry.tenant_files.pieces import Pieces, most_pieces
-from registry.tenant_files.rows import FilePart, TenantFile
+from registry.tenant_files.rows import FilePart, TenantFile, Upload
 from registry.tenants.store import require_tenant
 
 STEP_BYTES = 64 << 20
 """Room for so much more is asked for at once where nobody said how long a part will be."""
+MOST_BYTES = 512 << 20
+"""Of one file that comes in one request, where nothing else is said: OpenAI's bound."""
+PENDING = "pending"
+FILE_PREFIX = "file-"
+"""Of the id of a file; an upload has another one."""
+REMOVED_AT_ONCE = 100
+"""Parts whose rows one transaction deletes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +32,17 @@ class Allowance:
 
     bytes: int | None = None
     files: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Of what comes."""
+
+    most_bytes: int = MOST_BYTES
+    """Of one part."""
+    within_s: float = 7_200.0
+    """What has not come by then is removed."""
+    allowance: Allowance = Allowance()
 
 
 class NoRoom(RegistryError):
@@ -42,39 +60,42 @@ class Parts:
         self.db = db
         self.pieces = pieces
 
-    def begin(self, tenant: str, owner: str, position: int, allowance: Allowance, expected: int) -> str:
+    def begin(self, tenant: str, owner: str, bounds: Bounds, expected: int) -> str:
         """The id of a new part with room for `expected` bytes. Raises `NoRoom`, `NotFound` without the tenant."""
-        id_ = f"part_{token_hex(12)}"
+        id_, at_ms = f"part_{token_hex(12)}", now_ms()
+        row = FilePart(
+            id=id_,
+            tenant=tenant,
+            owner=owner,
+            position=0,
+            created_at_ms=at_ms,
+            bytes=expected,
+            pieces=None,
+            removable_from_ms=at_ms + int(bounds.within_s * 1_000),
+        )
         with self.db.write() as session:
             require_tenant(session, tenant, lock=True)
-            require_room(session, tenant, allowance, expected)
-            session.add(
-                FilePart(
-                    id=id_,
-                    tenant=tenant,
-                    owner=owner,
-                    position=position,
-                    created_at_ms=now_ms(),
-                    bytes=expected,
-                    pieces=None,
-                )
-            )
+            require_files(session, tenant, bounds.allowance)
+            require_bytes(session, tenant, bounds.allowance, expected)
+            session.add(row)
         return id_
 
     def extend(self, tenant: str, part_id: str, allowance: Allowance) -> int:
         """Room for more bytes; how many more. Raises `NoRoom`."""
         with self.db.write() as session:
             require_tenant(session, tenant, lock=True)
-            _require_bytes(session, tenant, allowance, STEP_BYTES)
+            require_bytes(session, tenant, allowance, STEP_BYTES)
             session.execute(update(FilePart).where(FilePart.id == part_id).values(bytes=FilePart.bytes + STEP_BYTES))
         return STEP_BYTES
 
     def remove(self, parts: Sequence[FilePart]) -> None:
         """Remove their pieces, then their rows. Raises `StorageFailed`."""
-        for part in parts:
-            self.pieces.remove(part.id, most_pieces(part.bytes) if part.pieces is None else part.pieces)
-        with self.db.write() as session:
-            session.execute(delete(FilePart).where(FilePart.id.in_([part.id for part in parts])))
+        for begin in range(0, len(parts), REMOVED_AT_ONCE):
+            some = parts[begin : begin + REMOVED_AT_ONCE]
+            for part in some:
+                self.pieces.remove(part.id, most_pieces(part.bytes) if part.pieces is None else part.pieces)
+            with self.db.write() as session:
+                session.execute(delete(FilePart).where(FilePart.id.in_([part.id for part in some])))
 
     def read(self, parts: Sequence[FilePart]) -> Iterator[bytes]:
         """Their bytes, a piece at a time. Raises `CorruptBlob`, `StorageFailed`."""
@@ -82,24 +103,41 @@ class Parts:
             for number in range(part.pieces or 0):
                 yield self.pieces.read(part.tenant, part.id, number)
 
+    def removable(self, most: int) -> list[FilePart]:
+        """Those that nobody needs now, the oldest first."""
+        query = select(FilePart).where(FilePart.removable_from_ms <= now_ms())
+        with self.db.read() as session:
+            return list(session.scalars(query.order_by(FilePart.removable_from_ms).limit(most)))
+
 
 def parts_of(session: Session, owner: str) -> list[FilePart]:
     """In their order."""
     return list(session.scalars(select(FilePart).where(FilePart.owner == owner).order_by(FilePart.position)))
 
 
-def require_room(session: Session, tenant: str, allowance: Allowance, asked: int) -> None:
-    """Raise `NoRoom` unless another file of so many bytes may be there."""
-    if allowance.files is not None:
-        files = session.scalar(select(func.count()).where(TenantFile.tenant == tenant)) or 0
-        under_way = select(func.count()).where(FilePart.tenant == tenant, FilePart.pieces.is_(None))
-        files += session.scalar(under_way) or 0
-        if files >= allowance.files:
-            raise NoRoom("files", files, allowance.files)
-    _require_bytes(session, tenant, allowance, asked)
+def give_up(session: Session, owners: Sequence[str]) -> None:
+    """Nobody needs the parts of these any more: the sweep removes them, unless that is done before."""
+    session.execute(update(FilePart).where(FilePart.owner.in_(owners)).values(removable_from_ms=now_ms()))
 
 
-def _require_bytes(session: Session, tenant: str, allowance: Allowance, asked: int) -> None:
+def require_files(session: Session, tenant: str, allowance: Allowance) -> None:
+    """Raise `NoRoom` unless there may be another file. What is under way counts."""
+    if allowance.files is None:
+        return
+    counts = (
+        select(func.count()).where(TenantFile.tenant == tenant),
+        select(func.count()).where(
+            FilePart.tenant == tenant, FilePart.pieces.is_(None), FilePart.owner.startswith(FILE_PREFIX)
+        ),
+        select(func.count()).where(Upload.tenant == tenant, Upload.status == PENDING, Upload.expires_at_ms > now_ms()),
+    )
+    files = sum(session.scalars(count).one() for count in counts)
+    if files >= allowance.files:
+        raise NoRoom("files", files, allowance.files)
+
+
+def require_bytes(session: Session, tenant: str, allowance: Allowance, asked: int) -> None:
+    """Raise `NoRoom` unless there may be so many bytes more."""
     if allowance.bytes is None:
         return
     used = int(session.scalar(select(func.sum(FilePart.bytes)).where(FilePart.tenant == tenant)) or 0)

@@ -1,4 +1,4 @@
-"""Tenants' files, and the parts that they are made of."""
+"""Tenants' files, uploads that become one, and the parts that both are made of."""
 
 from __future__ import annotations
 
@@ -31,6 +31,28 @@ class TenantFile(Base):
     bytes: Mapped[int]
 
 
+class Upload(Base):
+    """A file that comes in several parts."""
+
+    __tablename__ = "tenant_uploads"
+    __table_args__ = (Index("ix_tenant_uploads_expires", "expires_at_ms"),)
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.name", ondelete="CASCADE"), primary_key=True)
+    id: Mapped[str] = mapped_column(String(ID_CHARS), primary_key=True)
+    created_at_ms: Mapped[int]
+    expires_at_ms: Mapped[int]
+    """From then on it takes no parts and cannot be completed."""
+    status: Mapped[str] = mapped_column(String(20))
+    """`pending`, `completed` or `cancelled`; one that is pending and has expired is `expired`."""
+    purpose: Mapped[str] = mapped_column(String(40))
+    about: Mapped[bytes] = mapped_column(LargeBinary)
+    """Sealed: the name of the file, and the digest of the order in which its parts were put together."""
+    bytes: Mapped[int]
+    """That the file will have."""
+    file_expires_after_s: Mapped[int | None]
+    file_id: Mapped[str | None] = mapped_column(String(ID_CHARS))
+    """What it became; the file may be gone."""
+
+
 class FilePart(Base):
     """Bytes in the blob store. It has no foreign key: it outlives its owner until its pieces are removed."""
 
@@ -38,11 +60,12 @@ class FilePart(Base):
     __table_args__ = (
         Index("ix_tenant_file_parts_owner", "owner", "position"),
         Index("ix_tenant_file_parts_tenant", "tenant", "bytes"),
+        Index("ix_tenant_file_parts_removable", "removable_from_ms"),
     )
     id: Mapped[str] = mapped_column(String(ID_CHARS), primary_key=True)
     tenant: Mapped[str] = mapped_column(String(63))
     owner: Mapped[str] = mapped_column(String(ID_CHARS))
-    """The file that it is of, or will be."""
+    """The file or the upload that it is of, or will be."""
     position: Mapped[int]
     """Of it among the parts of its owner."""
     created_at_ms: Mapped[int]
@@ -50,3 +73,5 @@ class FilePart(Base):
     """While it is under way: for how many there is room, at least as many as lie there."""
     pieces: Mapped[int | None]
     """How many there are; `NULL` while it is under way."""
+    removable_from_ms: Mapped[int | None]
+    """From then on the sweep removes it; `NULL`: a file needs it."""

@@ -12,9 +12,10 @@ from sqlalchemy import text
 from registry.errors import CorruptBlob, InvalidInput, NotFound
 from registry.service import Registry
 from registry.tenant_files.draft import TooLong
-from registry.tenant_files.parts import Allowance, NoRoom
+from registry.tenant_files.infos import FileInfo, NoSuchFile
+from registry.tenant_files.parts import Allowance, Bounds, NoRoom
 from registry.tenant_files.pieces import PIECE_BYTES
-from registry.tenant_files.store import FileInfo, NoSuchFile, TenantFiles
+from registry.tenant_files.store import TenantFiles
 
 ROW = b'{"messages": [{"role": "user", "content": "Where is my parcel?"}]}\n'
 
@@ -44,7 +45,7 @@ def test_a_file_is_read_as_it_was_written(files: TenantFiles, tmp_path: Path) ->
     assert info.digest == f"sha256:{hashlib.sha256(ROW).hexdigest()}"
     assert files.get("acme", info.id) == info
     assert b"".join(files.content("acme", info.id)) == ROW
-    assert files.copy("acme", info.id, tmp_path / "copy") == info
+    assert files.copy_for_job("acme", info.id, tmp_path / "copy") == info
     assert (tmp_path / "copy").read_bytes() == ROW
 
 
@@ -144,7 +145,7 @@ def test_an_unknown_purpose_or_tenant_is_refused(files: TenantFiles) -> None:
 
 
 def test_a_file_has_no_more_bytes_than_it_may(registry: Registry, files: TenantFiles) -> None:
-    draft = files.begin("acme", most_bytes=10)
+    draft = files.begin("acme", Bounds(most_bytes=10))
     draft.write(b"0123456789")
     with pytest.raises(TooLong, match="more than 10 bytes"):
         draft.write(b"0")
@@ -153,26 +154,26 @@ def test_a_file_has_no_more_bytes_than_it_may(registry: Registry, files: TenantF
 
 
 def test_a_tenant_has_no_more_files_than_it_may(files: TenantFiles) -> None:
-    allowance = Allowance(files=2)
+    bounds = Bounds(allowance=Allowance(files=2))
     add(files)
-    draft = files.begin("acme", allowance=allowance)
+    draft = files.begin("acme", bounds)
     with pytest.raises(NoRoom, match="2 files of 2"):  # one is under way
-        files.begin("acme", allowance=allowance)
-    files.begin("globex", allowance=allowance).drop()
+        files.begin("acme", bounds)
+    files.begin("globex", bounds).drop()
     draft.drop()
-    files.begin("acme", allowance=allowance).drop()
+    files.begin("acme", bounds).drop()
 
 
 def test_a_tenant_has_no_more_bytes_than_it_may(files: TenantFiles) -> None:
     add(files, content=b"x" * 60)
-    allowance = Allowance(bytes=100)
-    files.begin("acme", allowance=allowance, expected=40).drop()
+    bounds = Bounds(allowance=Allowance(bytes=100))
+    files.begin("acme", bounds, expected=40).drop()
     with pytest.raises(NoRoom, match="60 bytes of 100, and 41 more"):
-        files.begin("acme", allowance=allowance, expected=41)
+        files.begin("acme", bounds, expected=41)
 
 
 def test_a_file_that_is_longer_than_was_said_needs_more_room(registry: Registry, files: TenantFiles) -> None:
-    draft = files.begin("acme", allowance=Allowance(bytes=PIECE_BYTES), expected=10)
+    draft = files.begin("acme", Bounds(allowance=Allowance(bytes=PIECE_BYTES)), expected=10)
     with pytest.raises(NoRoom):
         draft.write(b"x" * PIECE_BYTES)
     draft.drop()

@@ -19,7 +19,7 @@ from gateway.handoffs import Principal
 from gateway.house import House
 from gateway.training.body import FIELDS, order_of
 from gateway.training.models import Trainable, trainable
-from registry.tenant_files.store import FINE_TUNE
+from registry.tenant_files.infos import FINE_TUNE
 from registry.training.jobs import JobOrder, TrainingJob, Wish
 from registry.training.store import NO_FILTER
 
