@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from gateway.engines.vllm.launch import EmbeddedEngine
 from registry.bases.names import Naming, judge

@@ -104,7 +104,7 @@ def test_exact_copies_among_training_rows_are_counted_and_said(tmp_path: Path) -
     sets = sets_of(tmp_path, train, [pair("Is it odd?")])
     assert sets.overlap.copies == 2
     assert list(sets.sentences()) == [
-        "2 of 103 rows are exact copies of earlier ones (lines 101, 102)",
+        "exact copies of earlier rows: 2 of 103 rows (lines 101, 102)",
     ]
 
 

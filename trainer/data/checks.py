@@ -13,7 +13,7 @@ from functools import cached_property
 from statistics import median
 
 from trainer.data.answers import Kind, ends, is_broken, is_long, json_value, kind_of
-from trainer.data.findings import Finding, finding
+from trainer.data.findings import Finding, finding, many
 from trainer.data.near import compared_share, near_groups
 from trainer.data.overlap import Row, normal
 from trainer.data.read import Dataset
@@ -68,7 +68,9 @@ def few_rows(rows: Rows) -> Iterator[Finding]:
     """Volume."""
     count = len(rows.rows)
     if count < LEAST_ROWS:
-        yield finding("warn", "few_rows", f"{count} rows; fewer than {LEAST_ROWS} teach nothing that holds: add rows")
+        yield finding(
+            "warn", "few_rows", f"{many(count, 'row')}; fewer than {LEAST_ROWS} teach nothing that holds: add rows"
+        )
     elif count < FEW_ROWS:
         text = f"{count} rows; with fewer than {FEW_ROWS} a model rather learns them by heart: watch the held-out loss"
         yield finding("warn", "few_rows", text)
@@ -86,7 +88,7 @@ def copies(rows: Rows) -> Iterator[Finding]:
         yield finding("error", "all_copies", f"all {len(rows.rows)} rows are the same one; add other rows")
         return
     if later:
-        text = f"{len(later)} of {len(rows.rows)} rows are exact copies of earlier ones"
+        text = f"exact copies of earlier rows: {len(later):,} of {many(len(rows.rows), 'row')}"
         more = len(later) > MANY_COPIES * len(rows.rows)
         yield finding("warn", "exact_copies", text + ("; remove them, or they count twice" if more else ""), later)
     prompts = [row.prompts[-1] for row in rows.rows]
@@ -96,7 +98,7 @@ def copies(rows: Rows) -> Iterator[Finding]:
         if (at := rows.near[place]) != place and prompts[at] != prompts[place]
     ]
     if near:
-        text = f"{len(near)} of {len(rows.rows)} rows ask nearly what an earlier row asks"
+        text = f"ask nearly what an earlier row asks: {len(near):,} of {many(len(rows.rows), 'row')}"
         yield finding("warn" if len(near) > MANY_COPIES * len(rows.rows) else "info", "near_copies", text, near)
     compared = compared_share([row.asked for row in rows.rows])
     if compared < 1:
@@ -112,7 +114,7 @@ def contradictions(rows: Rows) -> Iterator[Finding]:
     several = [found for found in answers.values() if len(found) > 1]
     if several:
         lines = [line for found in several for lines in found.values() for line in lines]
-        text = f"{len(several)} prompts have different answers in different rows; decide which one is right"
+        text = f"{many(len(several), 'prompt')} with different answers in different rows; decide which one is right"
         yield finding("warn", "different_answers", text, lines)
 
 
@@ -124,7 +126,7 @@ def forms(rows: Rows) -> Iterator[Finding]:
     common, count = kinds.most_common(1)[0]
     rest = [one.line for one, kind in zip(rows.examples, rows.kinds, strict=True) if kind not in (common, "tool call")]
     if rest and common == "json" and count >= MOST * len(rows.examples):
-        text = f"{len(rest)} of {len(rows.examples)} answers are no JSON, and the others are; correct them"
+        text = f"no JSON, as the other answers are: {many(len(rest), 'answer')} of {len(rows.examples):,}; correct this"
         yield finding("warn", "not_json", text, rest)
     keys: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for one, kind in zip(rows.examples, rows.kinds, strict=True):
@@ -135,7 +137,8 @@ def forms(rows: Rows) -> Iterator[Finding]:
         usual = max(keys, key=lambda names: len(keys[names]))
         others = [line for names, lines in keys.items() if names != usual for line in lines]
         if len(keys[usual]) >= MOST * (len(keys[usual]) + len(others)):
-            text = f"{len(others)} JSON answers have other keys than the rest ({', '.join(usual)[:100]}); correct them"
+            names = ", ".join(usual)[:100]
+            text = f"other keys than the rest ({names}) in {many(len(others), 'JSON answer')}; correct this"
             yield finding("warn", "other_keys", text, others)
 
 
@@ -160,20 +163,20 @@ def completeness(rows: Rows) -> Iterator[Finding]:
     texts = [(one.line, one.completion) for one in rows.examples if not one.tool_calls]
     broken = [line for line, text in texts if is_broken(text)]
     if broken:
-        text = f"{len(broken)} answers begin a code block or JSON and do not end it; complete them"
+        text = f"a code block or JSON that does not end, in {many(len(broken), 'answer')}; complete this"
         yield finding("warn", "broken_answers", text, broken)
     long = [(line, text) for line, text in texts if is_long(text)]
     finished = sum(ends(text) for _, text in long)
     cut = [line for line, text in long if not ends(text) and line not in set(broken)]
     if cut and finished >= MOST * len(long):
-        text = f"{len(cut)} answers end in the middle of a sentence, and the others do not; complete them"
+        text = f"{many(len(cut), 'answer')} that end in the middle of a sentence, as the others do not; complete this"
         yield finding("warn", "cut_off_answers", text, cut)
     if len(long) >= MOST * max(1, len(texts)):
         usual = median(len(text) for _, text in texts)
         short = [line for line, text in texts if len(text.strip()) < SHORT_SHARE * usual]
         if short:
             text = (
-                f"{len(short)} answers are far shorter than the others (usual: {usual:.0f} characters); complete them"
+                f"{many(len(short), 'answer')} far shorter than usual ({usual:.0f} characters); see whether all is said"
             )
             yield finding("warn", "short_answers", text, short)
 

@@ -28,6 +28,11 @@ class Finding:
         return f"{self.text} ({'line' if len(self.lines) == 1 else 'lines'} {', '.join(map(str, self.lines))}{more})"
 
 
+def many(count: int, one: str) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{count:,} {one}{'' if count == 1 else 's'}"
+
+
 def finding(level: Level, code: str, text: str, lines: Iterable[int] = ()) -> Finding:
     """With the first few of the lines."""
     return Finding(level, code, tuple(sorted(set(lines))[:MAX_LINES]), text)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
-from trainer.data.findings import Finding, finding
+from trainer.data.findings import Finding, finding, many
 from trainer.data.overlap import Row
 from trainer.errors import TrainerError
 
@@ -131,5 +131,5 @@ def _presidio() -> Any:
 
 
 def _warning(code: str, what: str, lines: set[int]) -> Finding:
-    text = f"{len(lines)} rows have what looks like {what}; a model may repeat them: replace them, or be sure"
+    text = f"what looks like {what} in {many(len(lines), 'row')}; a model may repeat it: replace it, or be sure"
     return finding("warn", code, text, lines)

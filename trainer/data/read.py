@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from trainer.data.dvc import located
 from trainer.data.faults import DataError, Fault
 from trainer.data.formats import FORMATS, Format, RowFormat, settle
 from trainer.data.lines import Lines, read_lines
@@ -44,7 +45,11 @@ class Dataset:
 
 
 def read_data(file: Path, format: Format, *checks: Check) -> Dataset:
-    """Read and check every line; DataError lists all faults with their 1-based lines, those of `checks` among them."""
+    """Read and check every line; DataError lists all faults with their 1-based lines, those of `checks` among them.
+
+    A `.dvc` file stands for the file that it names.
+    """
+    file = located(file)
     read = read_lines(file)
     name, others = settle(read.lines, format)
     examples: list[Example] = []
