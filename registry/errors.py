@@ -4,7 +4,8 @@
     ├── InvalidInput          a field is wrong; names the field, the value and the remedy
     ├── NotFound              no such tenant, adapter, version, alias, base model, key
     ├── Conflict              somebody was first: name taken, or the compare-and-swap lost
-    │   └── Stale             the caller said what it had read, and it is not so any more
+    │   ├── Stale             the caller said what it had read, and it is not so any more
+    │   └── GateClosed        a gate is set, and no certificate of this version against what is in production passed it
     ├── AdapterRefused        `inspect` found what vLLM cannot serve, or cannot serve rightly
     └── CorruptBlob           stored bytes do not match their digest
 
@@ -39,6 +40,10 @@ class Conflict(RegistryError):
 
 class Stale(Conflict):
     """The caller named the state that it had read (`If-Match`), and it is another one now."""
+
+
+class GateClosed(Conflict):
+    """An alias may not point there yet; the message says what is missing and how it is made."""
 
 
 class CorruptBlob(RegistryError):

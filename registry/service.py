@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from registry.fleet.engines import AddedEngines
     from registry.fleet.leadership import Leadership
     from registry.fleet.workers import Workers
+    from registry.gates.store import Gates
     from registry.ledger.engine_readings import EngineReadings
     from registry.ledger.refusals import RefusalBooks
     from registry.ledger.store import Ledger
@@ -76,6 +77,7 @@ class Registry:
     actions: Store[Actions] = Store("registry.tenants.actions", "Actions")
     swaps: Store[Swaps] = Store("registry.swaps.store", "Swaps")
     splits: Store[Splits] = Store("registry.splits.store", "Splits")
+    gates: Store[Gates] = Store("registry.gates.store", "Gates")
     skews: Store[SplitSkews] = Store("registry.splits.skews", "SplitSkews")
     workers: Store[Workers] = Store("registry.fleet.workers", "Workers")
     leadership: Store[Leadership] = Store("registry.fleet.leadership", "Leadership")

@@ -19,7 +19,7 @@ from gateway.api.request_ids import REQUEST_ID
 from gateway.errors import ApiError, Overloaded, UnknownAddress
 from gateway.handoffs import CLIENT_GONE_STATUS
 from registry.backends import is_contention
-from registry.errors import AdapterRefused, Conflict, InvalidInput, NotFound, RegistryError, Stale
+from registry.errors import AdapterRefused, Conflict, GateClosed, InvalidInput, NotFound, RegistryError, Stale
 
 log = logging.getLogger("switchyard.api")
 STATUS_AND_CODE: dict[type[RegistryError], tuple[int, str]] = {
@@ -28,6 +28,7 @@ STATUS_AND_CODE: dict[type[RegistryError], tuple[int, str]] = {
     NotFound: (404, "not_found"),
     Conflict: (409, "conflict"),
     Stale: (412, "stale"),
+    GateClosed: (409, "gate_closed"),
 }
 """What each error of the registry is over HTTP; the others are faults of ours."""
 REGISTRY_RETRY_AFTER_S = 2

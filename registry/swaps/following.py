@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from registry.errors import Conflict
+from registry.errors import Conflict, GateClosed
 from registry.service import Registry
-from registry.swaps.store import DONE, FINAL_STATES, REQUESTED, SwapInfo
+from registry.swaps.store import DONE, FAILED, FINAL_STATES, REQUESTED, SwapInfo
 
 POLL_S = 0.1
 WITHOUT_GATEWAY = {
@@ -28,8 +28,7 @@ def follow(
     while True:
         if swap.state == REQUESTED and not registry.workers.live():  # none runs, or the one that ran is gone
             with suppress(Conflict):
-                registry.swaps.flip(swap.id)
-                registry.swaps.advance(swap.id, DONE, note=WITHOUT_GATEWAY[swap.kind])
+                _flip(registry, swap)
         swap = registry.swaps.get(swap.id)
         if swap.state != seen:
             told(swap)
@@ -37,3 +36,12 @@ def follow(
         if swap.state in FINAL_STATES or time.monotonic() > deadline:
             return swap
         time.sleep(POLL_S)
+
+
+def _flip(registry: Registry, swap: SwapInfo) -> None:
+    try:
+        registry.swaps.flip(swap.id)
+    except GateClosed as closed:
+        registry.swaps.advance(swap.id, FAILED, error=str(closed))
+    else:
+        registry.swaps.advance(swap.id, DONE, note=WITHOUT_GATEWAY[swap.kind])

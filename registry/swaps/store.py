@@ -24,6 +24,7 @@ from registry.db import Database, now_ms
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.etags import alias_etag, require_match
 from registry.fleet.leadership import check_fence
+from registry.gates.rules import UNGATED, pass_gate, pass_gate_still
 from registry.names import PRODUCTION, AdapterRef, check_name, parse_ref
 from registry.splits.ranges import FULL_WEIGHT
 from registry.splits.store import active_split, begin_split, end_split
@@ -102,6 +103,7 @@ class Swaps:
         actor: str,
         reason: str = "",
         allow_indistinguishable: bool = False,
+        override: str | None = None,
         expected: Collection[str] | None = None,
     ) -> SwapInfo:
         """Ask for `alias` to point at the version that `ref` names. Raises `NotFound`, `Conflict`, `InvalidInput`.
@@ -109,6 +111,8 @@ class Swaps:
         `expected` are the etags of the alias from which it may move; `Stale` when it has moved since they were read.
 
         A version whose proven effect is lost in the noise is refused unless it is allowed, which the swap records.
+        While the alias has a gate, a version that has not passed it is refused (`GateClosed`), unless `override` says
+        why it may pass all the same.
         """
         check_name(alias, "alias")
         if ref.alias == alias:
@@ -119,11 +123,15 @@ class Swaps:
             version = require_version(session, adapter, ref)
             refuse_quarantined(session, adapter, version, "version")
             proof = proof_of(session, version.manifest_digest)
-            if proof is None or not proof.indistinguishable:
-                return _enqueue(session, adapter, version, alias, actor, reason)
-            if not allow_indistinguishable:
-                raise InvalidInput(why_indistinguishable(name_of(session, adapter, version.id), proof), param="version")
-            return _enqueue(session, adapter, version, alias, actor, reason, allowed_indistinguishable=True)
+            detail: dict[str, Any] = {}
+            if proof is not None and proof.indistinguishable:
+                if not allow_indistinguishable:
+                    raise InvalidInput(
+                        why_indistinguishable(name_of(session, adapter, version.id), proof), param="version"
+                    )
+                detail["allowed_indistinguishable"] = True
+            detail |= pass_gate(session, adapter, alias, [(version, FULL_WEIGHT)], override, actor)
+            return _enqueue(session, adapter, version, alias, actor, reason, **detail)
 
     def request_rollback(
         self,
@@ -147,24 +155,35 @@ class Swaps:
                 current = require_version(session, adapter, AdapterRef(ref.tenant, ref.adapter, None, alias))
                 if not current.quarantined:
                     arms = [(current, FULL_WEIGHT)]
-                    return _enqueue_ramp(session, adapter, current, arms, alias, actor, reason or "rollback")
+                    return _enqueue_ramp(
+                        session, adapter, current, arms, alias, actor, reason or "rollback", gate=UNGATED
+                    )
             version = before_top(session, adapter, alias)
             refuse_quarantined(session, adapter, version, "version")
-            return _enqueue(session, adapter, version, alias, actor, reason or "rollback")
+            return _enqueue(session, adapter, version, alias, actor, reason or "rollback", gate=UNGATED)
 
     def request_ramp(
-        self, ref: AdapterRef, weights: Mapping[str, int], *, alias: str = PRODUCTION, actor: str, reason: str = ""
+        self,
+        ref: AdapterRef,
+        weights: Mapping[str, int],
+        *,
+        alias: str = PRODUCTION,
+        actor: str,
+        reason: str = "",
+        override: str | None = None,
     ) -> SwapInfo:
         """Ask for the alias's traffic to be split by `{"1.0": 9000, "1.1": 1000}`, instead of as it is now.
 
-        Raises `InvalidInput` when the weights do not sum to 10,000 or a version is quarantined, `NotFound`, `Conflict`.
+        Raises `InvalidInput` when the weights do not sum to 10,000 or a version is quarantined, `NotFound`, `Conflict`,
+        and `GateClosed` when versions that have not passed the alias's gate would have more than half of the traffic.
         """
         check_weights(ref, alias, weights)
         with self._db.write() as session:
             adapter = require_adapter(session, ref)
             arms = versions_of(session, adapter, ref, weights)
             current = require_version(session, adapter, AdapterRef(ref.tenant, ref.adapter, None, alias))
-            return _enqueue_ramp(session, adapter, current, arms, alias, actor, reason)
+            detail = pass_gate(session, adapter, alias, arms, override, actor)
+            return _enqueue_ramp(session, adapter, current, arms, alias, actor, reason, **detail)
 
     def request_ramp_end(self, ref: AdapterRef, *, alias: str = PRODUCTION, actor: str, reason: str = "") -> SwapInfo:
         """Ask for the alias's whole traffic to go to the version that it points at again.
@@ -177,7 +196,8 @@ class Swaps:
                 raise NotFound(f"{ref.adapter_name}@{alias} is not split", param="alias")
             current = require_version(session, adapter, AdapterRef(ref.tenant, ref.adapter, None, alias))
             refuse_quarantined(session, adapter, current, "alias")
-            return _enqueue_ramp(session, adapter, current, [(current, FULL_WEIGHT)], alias, actor, reason)
+            arms = [(current, FULL_WEIGHT)]
+            return _enqueue_ramp(session, adapter, current, arms, alias, actor, reason, gate=UNGATED)
 
     def get(self, swap_id: int) -> SwapInfo:
         """One swap; raises `NotFound`."""
@@ -219,7 +239,8 @@ class Swaps:
 
         Returns the catalog revision that shows it. A move ends the split that ran: whoever promotes or rolls back means
         all of the traffic. Raises `Conflict` when the alias has moved since the swap was asked for, a version was
-        quarantined, the swap is finished, or the controller's term, whose token is `fence`, is over.
+        quarantined, its gate lets it pass no longer, the swap is finished, or the controller's term, whose token is
+        `fence`, is over.
         """
         with self._db.write() as session:
             if fence is not None:
@@ -229,6 +250,9 @@ class Swaps:
             for arm in swap.arms:
                 if reason := session.get_one(Version, arm.version_id).quarantined:
                     raise Conflict(f"{arm.version} was quarantined meanwhile: {reason}", param="version")
+            pass_gate_still(
+                session, row.adapter_id, row.alias, {arm.version_id: arm.weight for arm in swap.arms}, row.detail
+            )
             found: dict[str, Any] = {}
             if swap.kind == "move":
                 move_alias(
@@ -273,9 +297,10 @@ def _enqueue_ramp(
     alias: str,
     actor: str,
     reason: str,
+    **detail: object,
 ) -> SwapInfo:
     wanted = [SwapArm(name_of(session, adapter, version.id), version.id, weight) for version, weight in arms]
-    return _enqueue(session, adapter, current, alias, actor, reason, arms=[asdict(arm) for arm in wanted])
+    return _enqueue(session, adapter, current, alias, actor, reason, arms=[asdict(arm) for arm in wanted], **detail)
 
 
 def _enqueue(

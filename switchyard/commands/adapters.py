@@ -44,11 +44,12 @@ def list_adapters(
     """List versions, with the aliases that point at them."""
     with open_registry() as registry:
         versions = registry.adapters.all(tenant)
+        gates = registry.gates.standings()
     if json_output:
-        print_json([version_fields(version) for version in versions])
+        print_json([{**version_fields(version), "gate": gates.get(version.id)} for version in versions])
         return
     print_table(
-        ("VERSION", "ALIASES", "RANK", "SIZE", "BASE", "PUBLISHED", "STATE"),
+        ("VERSION", "ALIASES", "RANK", "SIZE", "BASE", "PUBLISHED", "GATE", "STATE"),
         (
             (
                 version.name,
@@ -57,6 +58,7 @@ def list_adapters(
                 f"{version.facts['size_bytes'] / 1e6:.1f} MB",
                 version.base_digest[7:19],
                 when(version.created_at_ms),
+                gates.get(version.id),
                 state_of(version),
             )
             for version in versions
@@ -70,8 +72,9 @@ def show(name: str = Adapter, json_output: bool = JsonFlag) -> None:
     """Show one version: digests, facts, lineage, aliases."""
     with open_registry() as registry:
         version = registry.adapters.get(parse_ref(name))
+        gate = registry.gates.standings([version.id]).get(version.id)
     if json_output:
-        print_json(version_fields(version))
+        print_json({**version_fields(version), "gate": gate})
         return
     fields = {
         "version": version.name,
@@ -81,6 +84,7 @@ def show(name: str = Adapter, json_output: bool = JsonFlag) -> None:
         "base": version.base_digest,
         "published": when(version.created_at_ms),
         "effect": effect_of(version),
+        "gate": gate,
         **{f"facts.{key}": value for key, value in version.facts.items()},
         **{f"lineage.{key}": value for key, value in version.lineage.items() if key != "recipe"},
     }

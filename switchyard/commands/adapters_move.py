@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 AliasOption = typer.Option(PRODUCTION, "--alias", help="The alias to move.")
 ReasonOption = typer.Option("", "--reason", help="Kept in the alias's history.")
+OverrideOption = typer.Option(
+    None, "--override", help="Why it may pass the alias's gate without a certificate; kept in the list of actions."
+)
 TimeoutOption = typer.Option(120.0, "--timeout", help="Seconds to follow the swap before giving up watching.")
 
 
@@ -29,13 +32,19 @@ def promote(
     allow_indistinguishable: bool = typer.Option(
         False, "--allow-indistinguishable", help="Even if its proven effect is lost in the noise."
     ),
+    override: str | None = OverrideOption,
     json_output: bool = JsonFlag,
 ) -> None:
     """Make a version current: load and probe it on the engines first, then move the alias; no request is dropped."""
     ref = parse_ref(name)
     with open_registry() as registry:
         swap = registry.swaps.request(
-            ref, alias=alias, actor=actor(), reason=reason, allow_indistinguishable=allow_indistinguishable
+            ref,
+            alias=alias,
+            actor=actor(),
+            reason=reason,
+            allow_indistinguishable=allow_indistinguishable,
+            override=override,
         )
         _follow_move(registry, swap, timeout_s, json_output)
 
@@ -60,6 +69,7 @@ def split(
     alias: str = typer.Option(PRODUCTION, "--alias", help="The alias whose traffic is split."),
     end: bool = typer.Option(False, "--end", help="End the split: all traffic to the version that the alias names."),
     reason: str = typer.Option("", "--reason", help="Kept with the swap."),
+    override: str | None = OverrideOption,
     timeout_s: float = TimeoutOption,
     json_output: bool = JsonFlag,
 ) -> None:
@@ -70,7 +80,9 @@ def split(
             swap = registry.swaps.request_ramp_end(ref, alias=alias, actor=actor(), reason=reason)
         else:
             weighed = _parse_weights(weights or [])
-            swap = registry.swaps.request_ramp(ref, weighed, alias=alias, actor=actor(), reason=reason)
+            swap = registry.swaps.request_ramp(
+                ref, weighed, alias=alias, actor=actor(), reason=reason, override=override
+            )
         swap = _follow(registry, swap, timeout_s, json_output)
         changed = swap.detail.get("ended_split" if end else "split")
         info = next((split for split in registry.splits.history(ref) if split.id == changed), None)

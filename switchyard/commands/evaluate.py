@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from registry.names import PRODUCTION
 from switchyard.console import StepBar, actor, print_json
 from switchyard.options import JsonFlag, UrlOption
 from switchyard.progress import reporting
@@ -17,19 +18,21 @@ from switchyard.registry_access import open_registry
 
 if TYPE_CHECKING:
     from registry.adapters.version_rows import VersionInfo
+    from registry.gates.store import CertificateInfo
     from registry.service import Registry
     from trainer.evaluation.comparison import Evaluation, Wanted
 
 DataOption = typer.Option(..., "--data", help="JSONL of held-out rows, chat or completion.")
 AgainstOption = typer.Option(
-    None, "--against", help="An alias, a version's number, or base. Default: production, else the base."
+    None, "--against", help="An alias, a version's number, or base. Default: the alias, else the base."
 )
 MetricOption = typer.Option(
-    ["label_exact"],
+    [],
     "--metric",
     help="label_exact, json_exact, rouge_l, accuracy, macro_f1, loss, perplexity, json_schema:FILE or regex:PATTERN; "
-    "repeatable.",
+    "repeatable. Default: the gate's, else the one that it was trained by, else label_exact.",
 )
+AliasOption = typer.Option(PRODUCTION, "--alias", help="The alias whose gate judges it.")
 SliceOption = typer.Option(
     [], "--slice", help="A field of the rows, label, or length: every metric for each of its values; repeatable."
 )
@@ -60,6 +63,7 @@ class Order:
     at_once: int
     key: str | None
     url: str | None
+    alias: str
 
 
 def evaluate(
@@ -72,31 +76,35 @@ def evaluate(
     max_tokens: int | None = MaxTokensOption,
     at_once: int = typer.Option(4, "--at-once", min=1, max=64, help="Rows that are asked at the same time."),
     plot: Path | None = PlotOption,
+    alias: str = AliasOption,
     key: str | None = KeyOption,
     url: str | None = UrlOption,
     json_output: bool = JsonFlag,
 ) -> None:
     """Ask every held-out row of a version and of the one in production, and say how sure the difference is."""
-    from switchyard.commands.evaluate_report import evaluation_fields, print_evaluation
+    from switchyard.commands.evaluate_report import evaluation_fields, print_certificate, print_evaluation
     from trainer.evaluation.chart import draw_matrix, form_of
 
     metrics, slices = tuple(dict.fromkeys(metric)), tuple(dict.fromkeys(slice_by))
-    order = Order(candidate, data, against, metrics, slices, rows, max_tokens, at_once, key, url)
+    order = Order(candidate, data, against, metrics, slices, rows, max_tokens, at_once, key, url, alias)
     with reporting(), open_registry() as registry:
         form = form_of(plot) if plot is not None else None
-        found = _compared(registry, order)
+        found, certificate = _judged(registry, order)
         if plot is not None and form is not None:
             plot.write_bytes(draw_matrix(found, form))
     if json_output:
-        print_json(evaluation_fields(found))
+        print_json({**evaluation_fields(found), "certificate": certificate})
     else:
         print_evaluation(found)
+        print_certificate(certificate)
 
 
-def _compared(registry: Registry, order: Order) -> Evaluation:
-    from registry.names import parse_ref
+def _judged(registry: Registry, order: Order) -> tuple[Evaluation, CertificateInfo]:
+    """What was found, and how it was written down."""
+    from registry.names import AdapterRef, parse_ref
     from trainer.evaluation.asking import asker
     from trainer.evaluation.comparison import compare
+    from trainer.evaluation.record import finding_of
     from trainer.evaluation.sides import key_of
 
     version = registry.adapters.get(parse_ref(order.candidate))
@@ -106,20 +114,22 @@ def _compared(registry: Registry, order: Order) -> Evaluation:
         asker(order.url or _gateway_url(), secret) as ask,
         _bar() as told,
     ):
-        return compare(wanted, ask, told)
+        found = compare(wanted, ask, told)
+    ref = AdapterRef(version.tenant, version.adapter, version.version, None)
+    return found, registry.gates.record(ref, finding_of(found), alias=order.alias, actor=actor())
 
 
 def _wanted(registry: Registry, version: VersionInfo, order: Order) -> Wanted:
     from trainer.evaluation.comparison import Wanted
     from trainer.evaluation.metrics import metric_named
     from trainer.evaluation.rows import read_rows
-    from trainer.evaluation.sides import incumbent_of, side_of
+    from trainer.evaluation.sides import incumbent_of, metrics_of, side_of
 
     return Wanted(
         side_of(version),
-        incumbent_of(registry, version, order.against),
+        incumbent_of(registry, version, order.against or order.alias, required=order.against is not None),
         read_rows(order.data, order.rows),
-        tuple(map(metric_named, order.metrics)),
+        tuple(map(metric_named, metrics_of(registry, version, order.alias, order.metrics))),
         order.slices,
         order.max_tokens,
         order.at_once,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from registry.gates.store import CertificateInfo
 from switchyard.console import print_table, say
 from trainer.evaluation.comparison import Evaluation
 from trainer.evaluation.items import Item
@@ -55,6 +56,15 @@ def print_evaluation(found: Evaluation) -> None:
     for lost in found.lost:
         say("", f"line {lost.line}, right before and wrong now: {lost.prompt}")
         say(f"  expected   {lost.expected}", f"  incumbent  {lost.incumbent}", f"  candidate  {lost.candidate}")
+
+
+def print_certificate(certificate: CertificateInfo) -> None:
+    """The gate's word, and what to do with it."""
+    say("", f"verdict: {certificate.verdict}")
+    say(*(f"  {reason}" for reason in certificate.document["reasons"]))
+    say(f"certificate {certificate.digest}")
+    if certificate.verdict in ("passed", "measured"):
+        say(f"serve it: switchyard adapters promote {certificate.candidate}")
 
 
 def _cells(name: str, item: Item) -> tuple[object, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from registry.gates.policy import Policy
 from registry.names import parse_ref
 from registry.swaps.store import FINAL_STATES
 from tests.support.admin_calls import Admin
@@ -135,3 +136,26 @@ def test_an_alias_does_not_move_to_a_version_that_is_quarantined_while_it_is_bro
     assert re.fullmatch(r"acme/triage@1.1 (is|was) quarantined.*: wrong labels", report["swap"]["detail"]["error"])
     assert (report["cutover_s"], report["acknowledged"]) == (None, [])
     assert stack.chat("triage").json()["model"] == "acme/triage@1.0"
+
+
+def test_a_gate_is_a_409_of_its_own_until_a_reason_is_given_to_pass_it(admin: Admin, stack: Stack) -> None:
+    gates = stack.house.registry.gates
+    gates.set(parse_ref("acme/triage"), Policy("label_exact"), actor="kim")
+    assert [one["gate"] for one in admin.get("/adapters")["adapters"]] == ["in place", "none"]
+    status, error = admin.refused("POST", "/swaps", json={"version": "acme/triage@1.1"})
+    assert (status, error["code"], error["param"]) == (409, "gate_closed", "version")
+    assert "`switchyard evaluate acme/triage@1.1 --against production --data FILE`" in error["message"]
+    order = {"adapter": "acme/triage", "weights": {"1.0": 1_000, "1.1": 9_000}}
+    assert admin.refused("POST", "/swaps/ramp", json=order)[1]["code"] == "gate_closed"
+    ramp = admin.post("/swaps/ramp", **order, override="we watch it")
+    assert at_its_end(admin, ramp["id"])["swap"]["detail"]["gate"] == {"override": "we watch it"}
+    status, error = admin.refused("POST", "/swaps", json={"version": "acme/triage@1.1", "override": ""})
+    assert (status, error["param"]) == (400, "override")
+    swap = admin.post("/swaps", version="acme/triage@1.1", override="it cannot wait", actor="kim")
+    assert at_its_end(admin, swap["id"])["swap"]["state"] == "done"
+    newest = admin.get("/actions", limit=1)["actions"][0]
+    assert (newest["action"], newest["actor"], newest["detail"]["reason"]) == (
+        "gate.overridden",
+        "kim",
+        "it cannot wait",
+    )

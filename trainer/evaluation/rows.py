@@ -72,7 +72,7 @@ def read_rows(file: Path, most: int) -> EvaluationSet:
             rows.extend(_rows(line))
     if faults:
         raise DataError((str(file), faults))
-    return EvaluationSet(str(file), f"sha256:{read.digest}", tuple(rows[:most]), max(0, len(rows) - most))
+    return EvaluationSet(file.name, f"sha256:{read.digest}", tuple(rows[:most]), max(0, len(rows) - most))
 
 
 def text_of(content: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from registry.adapters.version_rows import VersionInfo
@@ -10,9 +10,11 @@ from registry.errors import InvalidInput, NotFound
 from registry.names import PRODUCTION, AdapterRef, VersionNumber
 from registry.service import Registry
 from trainer.evaluation.comparison import Side
+from trainer.evaluation.metrics import SIMPLE
 
 BASE = "base"
 """What an adapter is compared with that has no version in production: its base model, by the same prompt."""
+DEFAULT_METRIC = "label_exact"
 KEY_LABEL = "evaluation"
 
 
@@ -23,18 +25,19 @@ def side_of(version: VersionInfo) -> Side:
     return Side(version.name, version.manifest_digest, version.base_digest)
 
 
-def incumbent_of(registry: Registry, candidate: VersionInfo, against: str | None) -> Side:
-    """What `against` names: an alias, a version's number, or "base"; None: what is in production, else the base.
+def incumbent_of(registry: Registry, candidate: VersionInfo, against: str = PRODUCTION, *, required: bool) -> Side:
+    """What `against` names: an alias, a version's number, or "base".
 
-    Raises `NotFound`, and `InvalidInput` when it is the candidate itself.
+    Where it is not there the base takes its place, unless it is `required`: then `NotFound` is raised. Raises
+    `InvalidInput` when it is the candidate itself.
     """
     if against == BASE:
         return _base_side(registry, candidate)
-    ref = AdapterRef(candidate.tenant, candidate.adapter, *_version_or_alias(against or PRODUCTION))
+    ref = AdapterRef(candidate.tenant, candidate.adapter, *_version_or_alias(against))
     try:
         found = registry.adapters.get(ref)
     except NotFound:
-        if against is not None:
+        if required:
             raise
         return _base_side(registry, candidate)
     if found.id == candidate.id:
@@ -43,6 +46,20 @@ def incumbent_of(registry: Registry, candidate: VersionInfo, against: str | None
             "or --against base"
         )
     return side_of(found)
+
+
+def metrics_of(registry: Registry, candidate: VersionInfo, alias: str, asked: Sequence[str]) -> list[str]:
+    """What is measured: what is asked for and what the alias's gate needs; without either the metric that the version
+    was trained by, else whether answers are the same.
+    """
+    ref = AdapterRef(candidate.tenant, candidate.adapter, candidate.version, None)
+    policy = registry.gates.policy(ref, alias)
+    named = dict.fromkeys([*asked, *(policy.metrics if policy is not None else ())])
+    if named:
+        return list(named)
+    trained_by = candidate.lineage.get("evaluation")
+    metric = trained_by.get("metric") if isinstance(trained_by, dict) else None
+    return [metric if isinstance(metric, str) and metric in SIMPLE else DEFAULT_METRIC]
 
 
 def _version_or_alias(text: str) -> tuple[VersionNumber | None, str | None]:

@@ -20,6 +20,10 @@ class AdapterDocument(Shape):
     shares: dict[str, float] = Field(description="Alias → percent of its traffic that a split sends here.")
     state: Literal["ok", "quarantined"] = Field(description="A quarantined version is kept from every engine.")
     reason: str | None = Field(description="Why it is quarantined.")
+    gate: str | None = Field(
+        description="What production's gate says to it: `in place`, `passed`, `failed`, `cannot tell`, `stale`, or "
+        "`none` without a certificate; null where no gate is set."
+    )
     resident_on: list[str] = Field(description="URLs of engines in traffic that hold it, as this worker routes.")
     base: str | None = Field(description="Public name of its base model.")
     manifest_digest: str = Field(description="Names all of its bytes.")
@@ -45,13 +49,15 @@ def add_adapters(router: APIRouter, office: Office) -> None:
         """Versions; without a controller too."""
         catalog = office.house.catalog.current
         page, following = page_of(catalog, after, limit, tenant=tenant)
+        gates = office.registry.gates.standings([version.id for version in page])
         bases = office.base_names()
-        return in_json(
-            AdaptersDocument(adapters=[_document(version, catalog, office, bases) for version in page], next=following)
-        )
+        documents = [_document(version, catalog, office, bases, gates.get(version.id)) for version in page]
+        return in_json(AdaptersDocument(adapters=documents, next=following))
 
 
-def _document(version: VersionEntry, catalog: Catalog, office: Office, bases: dict[str, str]) -> AdapterDocument:
+def _document(
+    version: VersionEntry, catalog: Catalog, office: Office, bases: dict[str, str], gate: str | None
+) -> AdapterDocument:
     adapter = catalog.adapters[version.tenant, version.adapter]
     return AdapterDocument(
         version=version.name,
@@ -64,6 +70,7 @@ def _document(version: VersionEntry, catalog: Catalog, office: Office, bases: di
         },
         state="ok" if version.quarantined is None else "quarantined",
         reason=version.quarantined,
+        gate=gate,
         resident_on=[engine.url for engine in office.worker.view().engines if version.id in engine.resident],
         base=bases.get(version.base_digest),
         manifest_digest=version.manifest_digest,

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from gateway.api.admin.etags import IfMatch, expected_by
 from gateway.api.admin.office import Office, in_json, whole_adapter
-from gateway.api.admin.shapes import Actor, Order, Reason, Shape
+from gateway.api.admin.shapes import PRINTABLE, Actor, Order, Reason, Shape
 from registry.names import PRODUCTION, parse_ref
 from registry.swaps.report import report_swap
 
@@ -115,6 +115,17 @@ class SwapReportDocument(Shape):
     )
 
 
+Override = Annotated[
+    str | None,
+    Field(
+        min_length=1,
+        max_length=1000,
+        pattern=PRINTABLE,
+        description="Why it may pass the alias's gate without a certificate; kept in the list of actions.",
+    ),
+]
+
+
 class PromoteOrder(Order):
     """Make a version current."""
 
@@ -125,6 +136,7 @@ class PromoteOrder(Order):
     allow_indistinguishable: bool = Field(
         False, description="Take a version whose proven effect is lost in the noise; the swap records it."
     )
+    override: Override = None
 
 
 class AliasOrder(Order):
@@ -143,6 +155,7 @@ class RampOrder(AliasOrder):
         description="Version → part of the traffic in 1/10,000; they sum to 10,000.",
         examples=[{"1.0": 9000, "1.1": 1000}],
     )
+    override: Override = None
 
 
 def add_swaps(router: APIRouter, office: Office) -> None:
@@ -182,6 +195,7 @@ def _add_moves(router: APIRouter, office: Office) -> None:
             actor=order.actor,
             reason=order.reason,
             allow_indistinguishable=order.allow_indistinguishable,
+            override=order.override,
             expected=expected_by(if_match),
         )
         office.worker.wake()
@@ -211,7 +225,13 @@ def _add_ramps(router: APIRouter, office: Office) -> None:
         """Ask for an alias's traffic to be split; the controller loads and proves every arm first."""
         ref = whole_adapter(order.adapter, "adapter")
         swap = await run_in_threadpool(
-            swaps.request_ramp, ref, order.weights, alias=order.alias, actor=order.actor, reason=order.reason
+            swaps.request_ramp,
+            ref,
+            order.weights,
+            alias=order.alias,
+            actor=order.actor,
+            reason=order.reason,
+            override=order.override,
         )
         office.worker.wake()
         return SwapDocument.model_validate(swap)

@@ -27,10 +27,10 @@ Judge = Callable[..., Evaluation]
 def judge(court: Court) -> Judge:
     registry = court.stack.house.registry
 
-    def compared(data: Path, *metrics: str, slices: tuple[str, ...] = (), against: str | None = None) -> Evaluation:
+    def compared(data: Path, *metrics: str, slices: tuple[str, ...] = (), against: str = "production") -> Evaluation:
         candidate = registry.adapters.get(parse_ref(NEW))
         named = tuple(map(metric_named, metrics or ("label_exact",)))
-        sides = side_of(candidate), incumbent_of(registry, candidate, against)
+        sides = side_of(candidate), incumbent_of(registry, candidate, against, required=True)
         wanted = Wanted(*sides, read_rows(data, 500), named, slices, TOKENS)
         with nullcontext(court.stack.house.keys["acme+base"]) as key, asker(court.stack.url, key) as ask:
             return compare(wanted, ask)

@@ -85,3 +85,46 @@ def test_rows_that_are_none_are_listed_with_their_lines(beside: Run, tmp_path: P
     assert done.status == 1
     for line in ("line 1: [missing_messages_list]", "line 2: [data_type]", "line 3: [missing_messages_list]"):
         assert line in done.err
+
+
+def test_a_gate_is_set_evaluated_passed_and_cleared_by_commands(court: Court, beside: Run) -> None:
+    file = court.rows("gate", [NEW] * 22 + [OLD] * 2)
+    beside("evaluate", NEW, "--data", file, "--max-tokens", str(TOKENS))
+    gate = ("--target", "label_exact", "--better-by", "0.1", "--guard", "rouge_l:0.05", "--data", file)
+    try:
+        told = beside("gates", "set", "acme/triage", *gate)
+        assert "moves only to what is better on label_exact by more than 0.1, worse on rouge_l by 0.05" in told.out
+        refused = beside("adapters", "promote", NEW)
+        assert (refused.status, refused.out) == (1, "")
+        assert "the certificate of acme/triage@1.1 is stale: the gate of acme/triage@production was set" in refused.err
+        assert beside("adapters", "list", "acme", "--json").document[1]["gate"] == "stale"
+        done = beside("evaluate", NEW, "--data", file, "--max-tokens", str(TOKENS))
+        assert "verdict: passed" in done.out
+        assert "target label_exact: +0.8333" in done.out
+        assert "guard rouge_l" in done.out
+        listed = beside("adapters", "list", "acme").out.splitlines()
+        assert "passed" in next(line for line in listed if NEW in line).split()
+        shown = beside("gates", "show", NEW)
+        assert "passed: against acme/triage@1.0 on 24 rows of gate.jsonl" in shown.out
+        certificate, *_ = beside("gates", "show", NEW, "--json").document["certificates"]
+        assert beside("gates", "certificate", certificate["digest"][7:19]).document == certificate["document"]
+        assert certificate["document"]["gate"]["data"] == certificate["document"]["data"]["digest"]
+    finally:
+        assert beside("gates", "clear", "acme/triage").out == "acme/triage@production has no gate any more\n"
+    assert beside("gates", "show").out.startswith("no gate is set")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--target", "bleu"), "metric is 'bleu'; choose from"),
+        (("--target", "loss", "--guard", "rouge_l"), "--guard is 'rouge_l'; expected METRIC:MARGIN"),
+        (("--target", "loss", "--better-by", "-1"), "--better-by is -1.0; expected a number that is not negative"),
+        (("--target", "loss", "--data", "/nowhere"), "--data is '/nowhere', which cannot be read"),
+        (("--target", "loss", "--least-units", "0"), "--least-units is 0; expected 1 at least"),
+    ],
+)
+def test_what_is_no_gate_is_one_sentence_with_the_option(beside: Run, options: tuple[str, ...], told: str) -> None:
+    done = beside("gates", "set", "acme/triage", *options)
+    assert (done.status, done.out) == (1, "")
+    assert told in done.err
