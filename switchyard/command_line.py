@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tariff": ("tariff:tariff", "Add and list dated token prices of bases, tenants and adapters."),
     "base": ("base:base", "Prepare and register base models."),
     "data": ("data:data", "Check, convert, split and measure training rows; generate and review them."),
+    "jobs": ("jobs:jobs", "List, follow and steer tenants' fine-tuning jobs."),
     "train": ("train:train", "Train an adapter from a recipe, prove it and publish it."),
     "evaluate": ("evaluate:evaluate", "Compare a version with the one in production, through the gateway."),
     "advise": ("advise:advise", "Say whether to prompt, retrieve or fine-tune, and where to begin."),

@@ -52,7 +52,8 @@ def translate_errors(web: FastAPI) -> None:
 
     @web.exception_handler(RegistryError)
     async def on_registry_error(_request: Request, error: RegistryError) -> Response:
-        status, code = STATUS_AND_CODE.get(type(error), (500, "registry_error"))
+        known = (STATUS_AND_CODE[kind] for kind in type(error).__mro__ if kind in STATUS_AND_CODE)
+        status, code = next(known, (500, "registry_error"))
         kind = "invalid_request_error" if status < 500 else "api_error"
         body = {"error": {"message": error.message, "type": kind, "param": error.param, "code": code}}
         return JSONResponse(body, status)

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from registry.db import Database, now_ms
 from registry.errors import InvalidInput
+from registry.tenants.actions import record_action
 from registry.tenants.store import require_tenant
 from registry.training.claiming import (
     MOST_ATTEMPTS,
@@ -129,8 +130,10 @@ class TrainingJobs:
                 query = query.where(_ROW.number < _require(session, tenant, after).number)
             return [job_of(row) for row in session.scalars(query)]
 
-    def order(self, tenant: str | None, id_: str, wish: Wish) -> TrainingJob:
+    def order(self, tenant: str | None, id_: str, wish: Wish, *, operator: str | None = None) -> TrainingJob:
         """Cancel, pause or resume a job; what is so already stays so. A cancelled job is over at once.
+
+        `operator` is who orders it, if it is not the tenant.
 
         Raises `NoSuchJob`, `JobHasEnded`.
         """
@@ -140,12 +143,15 @@ class TrainingJobs:
                 raise JobHasEnded(
                     f"fine-tuning job {id_} is {row.status}, so it cannot be {_DONE[wish]}", param="fine_tuning_job_id"
                 )
-            if wish == "cancel":
-                if row.status not in FINAL:
-                    end(session, row, "cancelled")
-            elif row.pauses != (wish == "pause"):
+            if wish == "cancel" and row.status not in FINAL:
+                end(session, row, "cancelled")
+            elif wish != "cancel" and row.pauses != (wish == "pause"):
                 row.pauses = wish == "pause"
                 add_event(session, row, "info", f"The job was {_DONE[wish]}.")
+            else:
+                return job_of(row)
+            if operator is not None:
+                record_action(session, operator, f"job.{_DONE[wish]}", row.tenant, id_)
             return job_of(row)
 
     def events(self, tenant: str | None, id_: str, after: str | None, limit: int) -> list[JobEvent]:

@@ -1,0 +1,118 @@
+"""Jobs as the operator sees and steers them: the admin API, and the commands on it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from registry.training.jobs import JobError, JobOrder, TrainingJob
+from tests.support.admin_calls import Admin
+from tests.support.cli_runner import Outcome, Run, run
+from tests.support.stack import House, Stack
+from tests.support.training_worker import FakeWorker
+
+__all__ = ["run"]
+NO_JOB = "ftjob-000000000000000000000000"
+
+
+@pytest.fixture
+def worker(stack: Stack) -> Iterator[FakeWorker]:
+    worker = FakeWorker(stack.house)
+    yield worker
+    worker.drop_all()
+
+
+@pytest.fixture
+def command(run: Run, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Commands on the host of the gateway, which must succeed."""
+    monkeypatch.setenv("SWITCHYARD_STATE_DIR", str(stack.house.settings.state_dir))
+
+    def done(*arguments: Any) -> Outcome:
+        outcome = run(*arguments, "--url", stack.url)
+        assert outcome.status == 0, outcome.err
+        return outcome
+
+    return done
+
+
+def order(house: House, tenant: str = "acme", **fields: Any) -> TrainingJob:
+    return house.registry.training.create(
+        JobOrder(tenant=tenant, model="tiny", base="tiny", training_file="file-1", **fields)
+    )
+
+
+def test_the_operator_sees_jobs_of_all_tenants_in_pages(stack: Stack, admin: Admin, worker: FakeWorker) -> None:
+    made = [order(stack.house).id, order(stack.house, "globex").id, order(stack.house, seed=1, metadata={"a": "b"}).id]
+    page = admin.get("/jobs", limit=2)
+    assert [job["id"] for job in page["jobs"]] == [made[2], made[1]]
+    assert admin.get("/jobs", limit=1, after=page["next"])["jobs"][0]["id"] == made[0]
+    assert [job["id"] for job in admin.get("/jobs", tenant="globex")["jobs"]] == [made[1]]
+    job = admin.get(f"/jobs/{made[2]}")
+    assert (job["tenant"], job["status"], job["base"], job["metadata"]) == (
+        "acme",
+        "validating_files",
+        "tiny",
+        {"a": "b"},
+    )
+
+
+def test_a_job_is_steered_by_the_operator(stack: Stack, admin: Admin, worker: FakeWorker) -> None:
+    job = order(stack.house)
+    assert admin.post(f"/jobs/{job.id}/pause", actor="ann")["status"] == "paused"
+    assert admin.post(f"/jobs/{job.id}/resume", actor="ann")["status"] == "validating_files"
+    assert admin.post(f"/jobs/{job.id}/cancel", actor="ann")["status"] == "cancelled"
+    status, error = admin.refused("POST", f"/jobs/{job.id}/pause", json={"actor": "ann"})
+    assert (status, error["code"]) == (400, "invalid_input")
+    assert "is cancelled" in error["message"]
+    actions = admin.get("/actions", tenant="acme", limit=3)["actions"]
+    assert [(one["actor"], one["action"], one["subject"]) for one in actions] == [
+        ("ann", f"job.{done}", job.id) for done in ("cancelled", "resumed", "paused")
+    ]
+    assert admin.refused("GET", f"/jobs/{NO_JOB}")[0] == 404
+    assert admin.refused("GET", "/jobs", params={"after": NO_JOB})[0] == 404
+
+
+def test_jobs_are_listed_and_shown(stack: Stack, worker: FakeWorker, command: Run) -> None:
+    first = order(stack.house, adapter="bot", suffix="bot")
+    done = worker.succeed(worker.train(hyperparameters={"n_epochs": 3}))
+    failed = order(stack.house, "globex")
+    worker.fail(worker.claim().job, JobError("invalid_training_file", "line 3 has \x1b[31mno answer"))
+    out = command("jobs", "list").out
+    row = next(line for line in out.splitlines() if line.startswith(first.id))
+    assert row.split()[1:5] == ["acme", "succeeded", "tiny", "bot"]
+    assert row.endswith(str(done.fine_tuned_model))
+    assert "invalid_training_file" in out
+    assert len(command("jobs", "list", "globex", "--json", "--limit", "1").document) == 1
+    shown = command("jobs", "show", failed.id).out
+    assert "invalid_training_file: line 3 has \\x1b[31mno answer" in shown
+    assert str(done.fine_tuned_model) in command("jobs", "show", first.id).out
+    assert command("jobs", "show", first.id, "--json").document["hyperparameters"] == {"n_epochs": 3}
+
+
+def test_jobs_are_steered_from_the_command_line(stack: Stack, worker: FakeWorker, command: Run) -> None:
+    job = order(stack.house)
+    assert command("jobs", "pause", job.id).out == f"{job.id} is paused\n"
+    assert command("jobs", "resume", job.id).out == f"{job.id} is validating_files\n"
+    assert command("jobs", "cancel", job.id, "--json").document["status"] == "cancelled"
+
+
+def test_events_are_shown_and_followed_to_the_end_of_the_job(stack: Stack, worker: FakeWorker, command: Run) -> None:
+    order(stack.house)
+    job = worker.train(steps=3)
+    assert "Step 3/3 (step 3, train_loss 0.6667, valid_loss 0.8333)" in command("jobs", "events", job.id).out
+    ends = threading.Timer(0.2, lambda: worker.succeed(job))
+    ends.start()
+    lines = command("jobs", "events", job.id, "--follow", "--limit", "1").out.splitlines()
+    ends.join()
+    assert "Step 3/3" in lines[0]
+    assert [line[21:] for line in lines[1:]][-1] == "The job has succeeded."
+    assert len(lines) == 3
+
+
+def test_a_job_that_is_not_there_is_told_in_a_sentence(run: Run, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWITCHYARD_STATE_DIR", str(stack.house.settings.state_dir))
+    outcome = run("jobs", "show", NO_JOB, "--url", stack.url)
+    assert (outcome.status, outcome.err) == (1, f"error: there is no fine-tuning job '{NO_JOB}'\n")
