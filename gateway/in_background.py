@@ -7,18 +7,24 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from gateway.api.respond import Respond
+from gateway.desk import Desk
 from gateway.errors import ApiError, NotWanted, Overloaded
 from gateway.handoffs import Admitted
 from gateway.keeping import Keeping, Status
 from gateway.responses.archive import Archive
-from gateway.steps.keep import turn_of
+from gateway.steps.keep import store, turn_of
 
 FAULT = ApiError("The gateway failed on this request; it is our fault.", code="internal_error")
 STOPPED = Overloaded("The gateway was stopped while it made this response. Send it again.", code="shutting_down")
 
 
 async def in_background(
-    admitted: Admitted, keeping: Keeping, archive: Archive, respond: Respond, answer: Callable[[], Awaitable[None]]
+    admitted: Admitted,
+    keeping: Keeping,
+    archive: Archive,
+    desk: Desk,
+    respond: Respond,
+    answer: Callable[[], Awaitable[None]],
 ) -> None:
     """Store that the response is queued, tell the client, and `answer`, whether or not the client is there.
 
@@ -29,7 +35,7 @@ async def in_background(
     with archive.runs.place(tenant):
         queued = admitted.request.dialect.without_output(admitted, "queued", None)
         try:
-            await archive.writer.store(turn_of(archive, admitted, keeping, queued))
+            await store(archive, desk, turn_of(archive, admitted, keeping, queued))
         except BaseException:  # who gave up on it may find it stored all the same, and nobody makes it
             _end(archive, admitted, keeping, "cancelled", None)
             raise

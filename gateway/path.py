@@ -63,7 +63,8 @@ async def _begin(admitted: Admitted, house: House, respond: Respond) -> None:
     if keeping is None or not keeping.background:
         await _answer(admitted, house, respond)
     else:
-        await in_background(admitted, keeping, house.archive, respond, partial(_answer, admitted, house, respond))
+        answering = partial(_answer, admitted, house, respond)
+        await in_background(admitted, keeping, house.archive, house.desk, respond, answering)
 
 
 async def _answer(admitted: Admitted, house: House, respond: Respond) -> None:

@@ -22,7 +22,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import repeat
 from statistics import median
 from time import perf_counter
@@ -55,21 +55,26 @@ class Form:
 
 
 _MESSAGES = {"messages": [{"role": "user", "content": PROMPT}]}
+_TO_THE_BOUND = {"ignore_eos": True}
+"""For real engines; messages have no such field, and mock engines need none."""
+_RESPONSE = Form(
+    "/v1/responses",
+    {"input": PROMPT, **_TO_THE_BOUND},
+    "max_output_tokens",
+    {"stream": True},
+    b'"type":"response.incomplete"',
+)
 FORMS: Mapping[str, Form] = {
     "chat": Form(
         "/v1/chat/completions",
-        _MESSAGES,
+        {**_MESSAGES, **_TO_THE_BOUND},
         "max_tokens",
         {"stream": True, "stream_options": {"include_usage": True}},
         b"data: [DONE]\n\n",
     ),
-    "responses": Form(
-        "/v1/responses",
-        {"input": PROMPT, "store": False},
-        "max_output_tokens",
-        {"stream": True},
-        b'"type":"response.incomplete"',
-    ),
+    "responses": replace(_RESPONSE, prompt={**_RESPONSE.prompt, "store": False}),
+    "stored responses": _RESPONSE,
+    "messages": Form("/v1/messages", _MESSAGES, "max_tokens", {"stream": True}, b'"type":"message_stop"'),
 }
 
 
@@ -122,7 +127,7 @@ class Row:
 def request_body(model: str, stream: bool, form: Form = FORMS["chat"]) -> bytes:
     """A request; a stream always has exactly STREAM_TOKENS tokens, an unstreamed answer 16."""
     most = STREAM_TOKENS if stream else 16
-    body = {"model": model, **form.prompt, "temperature": 0, form.bound: most, "ignore_eos": True}
+    body = {"model": model, **form.prompt, "temperature": 0, form.bound: most}
     return json.dumps({**body, **form.stream} if stream else body).encode()
 
 

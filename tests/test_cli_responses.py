@@ -10,7 +10,7 @@ import pytest
 from registry.db import now_ms
 from registry.service import Registry
 from registry.settings import RegistrySettings
-from tests.registry.test_responses import said, turn
+from tests.registry.test_responses import said, save, turn
 from tests.support.cli_runner import Run, done, run
 
 __all__ = ["done", "run"]
@@ -21,7 +21,7 @@ def shop(done: Run, tmp_path: Path) -> Run:
     """Two responses and a conversation of acme's, one of the responses long ago."""
     done("tenants", "create", "acme")
     with Registry.open(RegistrySettings(state_dir=tmp_path / "state")) as registry:
-        registry.responses.save([turn("resp_1"), turn("resp_2", created_at_ms=now_ms() - 10 * 86_400_000)])
+        save(registry, turn("resp_1"), turn("resp_2", created_at_ms=now_ms() - 10 * 86_400_000))
         registry.conversations.create("acme", [said("Hi")], {})
     return done
 

@@ -10,10 +10,11 @@ import asyncio
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar, cast
 
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
@@ -22,7 +23,7 @@ from sqlalchemy.exc import TimeoutError as DatabaseTimeout
 from gateway.complaints import Complaint
 from gateway.errors import NotStored
 from registry.errors import RegistryError
-from registry.responses.turns import Turn
+from registry.responses.turns import SealedTurn
 
 T = TypeVar("T")
 log = logging.getLogger("switchyard.responses")
@@ -32,8 +33,8 @@ PASSING = (OperationalError, InterfaceError, DatabaseTimeout)
 MOST_IN_A_GROUP = 128
 MOST_WAITING = 4_096
 MOST_WAITING_BYTES = 256 * 1024 * 1024
-GROUP_S = 0.05
-"""From the end of one transaction to the next, at least: an answer that comes alone is stored at once."""
+GROUP_S = 0.01
+"""From the end of one transaction to the next, at least, where answers do not come one by one."""
 AGAIN_S = 5.0
 """Until what nobody waits for is tried again."""
 PATIENCE_S = 10.0
@@ -41,14 +42,16 @@ PATIENCE_S = 10.0
 RETRY_AFTER_S = 5
 REST_S = 1.0
 """How long nobody tries after the database has not stored something."""
-Order = Turn | Callable[[], Any]
+Order = SealedTurn | Callable[[], Any]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Waiting:
     order: Order
     bytes: int
     stored: asyncio.Future[Any]
+    until_s: float
+    """When whoever waits for it gives up, on the loop's clock."""
 
 
 class _Ended(NamedTuple):
@@ -61,21 +64,29 @@ class Writer:
     """Of one process. Made on the event loop that uses it."""
 
     def __init__(
-        self, save: Callable[[Sequence[Turn]], None], *, patience_s: float = PATIENCE_S, again_s: float = AGAIN_S
+        self, save: Callable[[Sequence[SealedTurn]], None], *, patience_s: float = PATIENCE_S, again_s: float = AGAIN_S
     ) -> None:
         """`save` stores several turns in one transaction, all or none, and blocks meanwhile."""
         self._save = save
         self._patience_s = patience_s
         self._again_s = again_s
-        self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._gathered: deque[_Waiting] = deque()
+        """For the next group."""
+        self._sends = False
+        """Whether a group is in the thread, or goes there without more ado."""
+        self._next_s = 0.0
+        """When the next group may go there, on the loop's clock."""
+        self._queue: SimpleQueue[Sequence[_Waiting] | None] = SimpleQueue()
+        self._patient: deque[_Waiting] = deque()
+        """Those that somebody waits for, oldest first."""
+        self._patience: asyncio.TimerHandle | None = None
+        """One for all: a timer of each answer's own would cost a third of what is done here about it."""
         self._waiting = 0
         self._waiting_bytes = 0
         self._writes_since_s: float | None = None
         """`time.monotonic()` when the thread began what it does now."""
         self._rests_until_s = 0.0
         """`time.monotonic()` until which the database is taken for one that lets nobody write."""
-        self._wrote_s = 0.0
-        """Likewise, when it had last ended something."""
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="responses", daemon=True)
         self._thread.start()
@@ -86,9 +97,9 @@ class Writer:
         if now_s < self._rests_until_s or (since_s is not None and now_s - since_s > self._patience_s):
             raise _not_stored()
 
-    async def store(self, turn: Turn) -> None:
+    async def store(self, turn: SealedTurn) -> None:
         """Return when the turn is committed. Raises `NotStored`."""
-        await self._done(turn, len(turn.document) + turn.items_bytes)
+        await self._done(turn, turn.bytes)
 
     async def do(self, work: Callable[[], T]) -> T:
         """What `work` in the database returns, in its turn among what is stored. Raises `NotStored`, or its error."""
@@ -98,30 +109,37 @@ class Writer:
         """Do some work in its turn, for nobody who would wait for it: again and again while the database cannot be
         written to. What it raises is said in the log.
         """
-        self._put(work, 0).add_done_callback(partial(self._left, work))
+        self._put(work, 0).stored.add_done_callback(partial(self._left, work))
 
     async def close(self) -> None:
         """Finish what waits, for as long as requests would wait for it."""
+        while self._gathered:
+            self._send()
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join, self._patience_s)
 
     async def _done(self, order: Order, size: int) -> Any:
         if self._waiting >= MOST_WAITING or self._waiting_bytes + size > MOST_WAITING_BYTES:
             raise _not_stored()
-        stored = self._put(order, size)
-        patience = self._loop.call_later(self._patience_s, self._give_up, stored)  # a third of what a timeout costs
+        waiting = self._put(order, size)
+        self._patient.append(waiting)
+        if self._patience is None:
+            self._patience = self._loop.call_at(waiting.until_s, self._give_up)
         try:
-            return await stored
+            return await waiting.stored
         except SQLAlchemyError as error:
             UNSTORED.report("answers cannot be stored", error)
             raise _not_stored() from error
-        finally:
-            patience.cancel()
 
-    def _give_up(self, stored: asyncio.Future[Any]) -> None:
-        if not stored.done():
-            self._rest()
-            stored.set_exception(_not_stored())
+    def _give_up(self) -> None:
+        """Nobody waits any longer for what should be stored by now."""
+        now_s = self._loop.time()
+        while self._patient and ((oldest := self._patient[0]).until_s <= now_s or oldest.stored.done()):
+            self._patient.popleft()
+            if not oldest.stored.done():
+                self._rest()
+                oldest.stored.set_exception(_not_stored())
+        self._patience = self._loop.call_at(self._patient[0].until_s, self._give_up) if self._patient else None
 
     def _rest(self) -> None:
         self._rests_until_s = time.monotonic() + REST_S
@@ -133,12 +151,24 @@ class Writer:
         if isinstance(error, PASSING):
             self._loop.call_later(self._again_s, self.leave, work)
 
-    def _put(self, order: Order, size: int) -> asyncio.Future[Any]:
-        stored: asyncio.Future[Any] = self._loop.create_future()
+    def _put(self, order: Order, size: int) -> _Waiting:
+        loop = self._loop
+        now_s = loop.time()
+        waiting = _Waiting(order, size, loop.create_future(), now_s + self._patience_s)
         self._waiting += 1
         self._waiting_bytes += size
-        self._queue.put(_Waiting(order, size, stored))
-        return stored
+        self._gathered.append(waiting)
+        if not self._sends:
+            self._sends = True
+            if now_s < self._next_s:
+                loop.call_at(self._next_s, self._send)
+            else:
+                loop.call_soon(self._send)  # with what comes in the same turn of the loop
+        return waiting
+
+    def _send(self) -> None:
+        gathered = self._gathered
+        self._queue.put([gathered.popleft() for _ in range(min(len(gathered), MOST_IN_A_GROUP))])
 
     def _tell(self, ended: list[_Ended]) -> None:
         for one, result, fault in ended:
@@ -150,50 +180,38 @@ class Writer:
                 one.stored.set_result(result)
             else:
                 one.stored.set_exception(fault)
+        while self._patient and self._patient[0].stored.done():
+            self._patient.popleft()
+        self._next_s = self._loop.time() + (GROUP_S if len(ended) > 1 else 0)
+        self._sends = bool(self._gathered)
+        if self._sends:
+            self._loop.call_at(self._next_s, self._send)
 
     # The thread
 
     def _run(self) -> None:
-        goes_on = True
-        while goes_on:
-            group, goes_on = self._next_group()
+        while (group := self._queue.get()) is not None:
             self._writes_since_s = time.monotonic()
             wanted = [one for one in group if not one.stored.done()]
             ended = self._written(wanted)
-            self._writes_since_s, self._wrote_s = None, time.monotonic()
+            self._writes_since_s = None
             given_up = [_Ended(one, None, None) for one in {*group}.difference(wanted)]
             try:
                 self._loop.call_soon_threadsafe(self._tell, [*ended, *given_up])
             except RuntimeError:  # the loop is closed: nobody waits any more
                 return
 
-    def _next_group(self) -> tuple[list[_Waiting], bool]:
-        """What waits, once there is something; and whether more may come."""
-        group: list[_Waiting] = []
-        try:
-            one = self._queue.get()
-            if (early_s := self._wrote_s + GROUP_S - time.monotonic()) > 0:
-                time.sleep(early_s)
-            while one is not None:
-                group.append(one)
-                if len(group) >= MOST_IN_A_GROUP:
-                    return group, True
-                one = self._queue.get_nowait()
-        except Empty:
-            return group, True
-        return group, False
-
     def _written(self, group: list[_Waiting]) -> list[_Ended]:
         """What became of each. A turn that the database refuses takes no other with it."""
-        works = [one for one in group if not isinstance(one.order, Turn)]
-        turns = [one for one in group if isinstance(one.order, Turn)]
+        works = [one for one in group if not isinstance(one.order, SealedTurn)]
+        turns = [one for one in group if isinstance(one.order, SealedTurn)]
         ended = [_fate(one, cast("Callable[[], Any]", one.order)) for one in works]
         if not turns:
             return ended
         try:
-            self._save([cast("Turn", one.order) for one in turns])
+            self._save([cast("SealedTurn", one.order) for one in turns])
         except (IntegrityError, RegistryError):
-            return ended + [_fate(one, partial(self._save, [cast("Turn", one.order)])) for one in turns]
+            return ended + [_fate(one, partial(self._save, [cast("SealedTurn", one.order)])) for one in turns]
         except Exception as error:
             self._rest()
             return ended + [_Ended(one, None, error) for one in turns]

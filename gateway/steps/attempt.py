@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, cast
 
+from gateway.desk import Desk
 from gateway.fleet.view import EngineView
 from gateway.handoffs import Admitted, Sink, Usage
 from gateway.journal.journal import Journal
@@ -32,6 +33,10 @@ class Means(Protocol):
         """How long to wait."""
 
     @property
+    def desk(self) -> Desk:
+        """Where what takes long about large bodies is done."""
+
+    @property
     def archive(self) -> Archive:
         """Where answers are kept, for requests that want it."""
 
@@ -54,7 +59,7 @@ async def attempt(admitted: Admitted, engine: EngineView, number: int, sink: Sin
             async for chunk in answer.chunks():
                 await sink.feed(chunk)
         if (keeping := admitted.request.keeping) is not None and keeping.store and not admitted.shadow:
-            await keep(means.archive, admitted, keeping, cast("KeptAnswer", answer.reader).answered())
+            await keep(means.archive, means.desk, admitted, keeping, cast("KeptAnswer", answer.reader).answered())
         if rest := answer.reader.rest():
             await sink.feed(rest)
     return meter.usage

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from gateway.desk import Desk
 from gateway.errors import NotWanted
 from gateway.handoffs import Admitted
 from gateway.keeping import Answered, Keeping
@@ -13,12 +14,12 @@ from registry.errors import RegistryError
 from registry.responses.turns import Turn
 
 
-async def keep(archive: Archive, admitted: Admitted, keeping: Keeping, answered: Answered) -> None:
+async def keep(archive: Archive, desk: Desk, admitted: Admitted, keeping: Keeping, answered: Answered) -> None:
     """Return when it is stored. Raises `NotStored`, `NotWanted`, or `Overloaded` when what is stored is unreadable."""
     turn = turn_of(archive, admitted, keeping, answered)
     try:
         if not keeping.background:
-            await archive.writer.store(turn)
+            await store(archive, desk, turn)
             return
         archive.runs.let_be((turn.tenant, turn.id))
         wanted = await archive.writer.do(partial(archive.responses.end, turn))
@@ -28,6 +29,16 @@ async def keep(archive: Archive, admitted: Admitted, keeping: Keeping, answered:
         raise said from error
     if not wanted:
         raise NotWanted("The response was cancelled or deleted.", code="response_cancelled")
+
+
+async def store(archive: Archive, desk: Desk, turn: Turn) -> None:
+    """Return when it is committed. Raises `NotStored`.
+
+    It is sealed here: the thread that stores it would give the interpreter up for that, and wait for it each time.
+    """
+    length = len(turn.document) + turn.items_bytes
+    sealed = await desk.do(turn.tenant, length, partial(archive.responses.sealed, turn))
+    await archive.writer.store(sealed)
 
 
 def turn_of(archive: Archive, admitted: Admitted, keeping: Keeping, answered: Answered) -> Turn:

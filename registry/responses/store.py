@@ -10,6 +10,7 @@ import orjson
 from sqlalchemy import Table, and_, bindparam, delete, func, insert, literal, select, tuple_, update
 from sqlalchemy.orm import Session
 
+from registry.bulk import Appender
 from registry.db import Database
 from registry.responses.appending import append
 from registry.responses.rows import BackgroundRun, StoredResponse
@@ -21,6 +22,7 @@ from registry.responses.turns import (
     NoSuchTurn,
     NotInBackground,
     Recalled,
+    SealedTurn,
     StillRunning,
     TooLong,
     Turn,
@@ -35,6 +37,7 @@ TURN, DOCUMENT = "turn", "document"
 LOST: dict[str, Any] = {"code": "server_error", "message": "The gateway that made this response has ended."}
 """The error of a response whose worker is gone."""
 _ROW = StoredResponse
+_COLUMNS = tuple(_ROW.__table__.columns.keys())
 _INSERT = insert(cast("Table", _ROW.__table__))
 _INSERT_RUN = insert(cast("Table", BackgroundRun.__table__))
 _OF = and_(_ROW.tenant == bindparam("tenant"), _ROW.id == bindparam("id"), _ROW.created_at_ms >= bindparam("since_ms"))
@@ -60,25 +63,49 @@ class StoredResponses:
     def __init__(self, db: Database, keyring: Keyring) -> None:
         self._db = db
         self._keyring = keyring
+        self._appender = Appender(db.engine, cast("Table", _ROW.__table__))
 
     # Writing
 
-    def save(self, turns: Sequence[Turn]) -> None:
+    def sealed(self, turn: Turn) -> SealedTurn:
+        """A new response as it is saved. Takes a hundredth of a millisecond, and as long again for each 2 kB."""
+        written, document = self._sealed(turn)
+        row = (
+            turn.tenant,
+            turn.id,
+            turn.key_id,
+            turn.created_at_ms,
+            turn.status,
+            turn.model,
+            turn.worker is not None,
+            turn.previous_id,
+            turn.conversation_id,
+            written,
+            document,
+        )
+        is_row = turn.worker is None and turn.conversation_id is None
+        return SealedTurn(row, len(turn.document) + turn.items_bytes, None if is_row else turn)
+
+    def save(self, sealed: Sequence[SealedTurn]) -> None:
         """Store new responses in one transaction, all or none; and those that run in the background as running.
 
         Raises what the database raises.
         """
-        rows = [self._row(turn) for turn in turns]
+        rows = [one.row for one in sealed]
+        turns = [one.turn for one in sealed if one.turn is not None]
+        if not turns:
+            self._appender.append(rows)
+            return
         runs = [{"tenant": one.tenant, "id": one.id, "worker": one.worker} for one in turns if one.worker is not None]
         with self._db.write() as session:
-            session.execute(_INSERT, rows)
+            session.execute(_INSERT, [dict(zip(_COLUMNS, row, strict=True)) for row in rows])
             if runs:
                 session.execute(_INSERT_RUN, runs)
             self._add_to_conversations(session, turns)
 
     def end(self, turn: Turn) -> bool:
         """Store how a background response has ended; False when it was cancelled, deleted or given up before."""
-        row = self._row(turn)
+        written, document = self._sealed(turn)
         with self._db.write() as session:
             session.execute(
                 delete(BackgroundRun).where(BackgroundRun.tenant == turn.tenant, BackgroundRun.id == turn.id)
@@ -86,7 +113,7 @@ class StoredResponses:
             changed = session.execute(
                 update(_ROW)
                 .where(_ROW.tenant == turn.tenant, _ROW.id == turn.id, _ROW.status.in_(RUNNING))
-                .values(status=turn.status, turn=row["turn"], document=row["document"])
+                .values(status=turn.status, turn=written, document=document)
                 .returning(_ROW.id)
             ).first()
             if changed is not None:
@@ -154,10 +181,10 @@ class StoredResponses:
         with self._db.read() as session:
             chain = session.execute(_chain(tenant, id_, since_ms)).all()
             _require_whole(chain, id_)
-            sealed = self._sealed(session, tenant, [turn.id for turn in chain])
+            opened = self._opened(session, tenant, [turn.id for turn in chain])
             parts: list[list[Item]] = []
             length, unit = 0, None
-            for number, (written, document) in enumerate(sealed):  # newest first: what is too long is not read on
+            for number, (written, document) in enumerate(opened):  # newest first: what is too long is not read on
                 length += len(written) + len(document)
                 if length > most_bytes:
                     raise TooLong(f"the turns before this one have more than {most_bytes} bytes")
@@ -219,21 +246,10 @@ class StoredResponses:
             session.execute(delete(run).where(tuple_(run.tenant, run.id).in_(names)))
         return len(names)
 
-    def _row(self, turn: Turn) -> dict[str, Any]:
+    def _sealed(self, turn: Turn) -> tuple[bytes, bytes]:
         written = orjson.dumps({"items": turn.items, "unit": turn.unit})
-        return {
-            "tenant": turn.tenant,
-            "id": turn.id,
-            "key_id": turn.key_id,
-            "created_at_ms": turn.created_at_ms,
-            "status": turn.status,
-            "model": turn.model,
-            "background": turn.worker is not None,
-            "previous_id": turn.previous_id,
-            "conversation_id": turn.conversation_id,
-            "turn": self._keyring.seal(written, turn.tenant, turn.id, TURN),
-            "document": self._keyring.seal(turn.document, turn.tenant, turn.id, DOCUMENT),
-        }
+        seal, tenant, id_ = self._keyring.seal, turn.tenant, turn.id
+        return seal(written, tenant, id_, TURN), seal(turn.document, tenant, id_, DOCUMENT)
 
     def _add_to_conversations(self, session: Session, turns: Sequence[Turn]) -> None:
         """What the turns said, of those with an answer. A conversation that is gone by now is not missed."""
@@ -242,7 +258,7 @@ class StoredResponses:
                 said = [*turn.items, *turn.output]
                 append(session, self._keyring, turn.tenant, turn.conversation_id, said, unit=turn.unit)
 
-    def _sealed(self, session: Session, tenant: str, ids: Sequence[str]) -> Iterator[tuple[bytes, bytes]]:
+    def _opened(self, session: Session, tenant: str, ids: Sequence[str]) -> Iterator[tuple[bytes, bytes]]:
         """Turn and document of each, opened one at a time, in this order."""
         for begin in range(0, len(ids), READ_AT_ONCE):
             some = ids[begin : begin + READ_AT_ONCE]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from registry.errors import RegistryError
 
@@ -16,8 +16,7 @@ Item = Mapping[str, Any]
 """One of OpenAI's items: a message, a call of a tool, its output, thoughts. Stored ones have an `id`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """One response as it is stored."""
 
     tenant: str
@@ -40,6 +39,17 @@ class Turn:
     """Which worker makes it in the background; `None` when it was made before a waiting client."""
     items_bytes: int = 0
     """About how much memory the items take, at most."""
+
+
+class SealedTurn(NamedTuple):
+    """One response as it lies in the database."""
+
+    row: tuple[Any, ...]
+    """A value for each column, in their order."""
+    bytes: int
+    """About how much memory it takes, with the request that waits for it."""
+    turn: Turn | None
+    """Of one that is more than this row: one that runs in the background, or is a turn of a conversation."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 from tests.bars.support.commands import last_json
 from tests.bars.support.running import running
 
-MOST_OF_A_CHAT = {"responses": 1.3}
+MOST_OF_A_CHAT = {"responses": 1.3, "stored responses": 1.3, "messages": 1.3}
 """CPU of a request, by its dialect, in chats of the same size."""
 
 

@@ -12,7 +12,7 @@ from gateway.fleet.duties.responses import LookAfterResponses
 from gateway.fleet.duties.rounds import Round
 from gateway.fleet.requests import Errands
 from registry.db import now_ms
-from tests.registry.test_responses import turn
+from tests.registry.test_responses import save, turn
 from tests.support.stack import House
 
 ROUND = Round(reconciles=True, woken=False)
@@ -31,7 +31,7 @@ async def test_only_a_worker_that_was_gone_twice_is_gone(house: House) -> None:
     """One that has just begun has not reported yet when it makes its first."""
     registry, looks = house.registry, duty(house)
     registry.workers.report("w-1", "http://x", 0)
-    registry.responses.save([turn(f"resp_{one}", status="queued", worker=f"w-{one}") for one in (1, 2, 3)])
+    save(registry, *(turn(f"resp_{one}", status="queued", worker=f"w-{one}") for one in (1, 2, 3)))
     await looks.look()
     assert [status(house, f"resp_{one}") for one in (1, 2, 3)] == ["queued"] * 3
     registry.workers.report("w-3", "http://x", 0)
@@ -41,10 +41,10 @@ async def test_only_a_worker_that_was_gone_twice_is_gone(house: House) -> None:
 
 async def test_what_is_too_old_goes_now_and_then(house: House) -> None:
     looks = duty(house)
-    house.registry.responses.save([turn("resp_1", created_at_ms=1_000), turn("resp_2")])
+    save(house.registry, turn("resp_1", created_at_ms=1_000), turn("resp_2"))
     await looks.look()
     assert [one.responses for one in house.registry.responses.kept()] == [1]
-    house.registry.responses.save([turn("resp_3", created_at_ms=1_000)])
+    save(house.registry, turn("resp_3", created_at_ms=1_000))
     await looks.look()
     assert [one.responses for one in house.registry.responses.kept()] == [2], "a minute has not passed"
 
@@ -54,7 +54,7 @@ async def test_a_round_does_not_wait_for_it_and_hears_of_its_error_later(
 ) -> None:
     errands = Errands()
     looks = LookAfterResponses(house.registry, 30, errands)
-    house.registry.responses.save([turn("resp_1", status="queued", worker="w-1", created_at_ms=now_ms())])
+    save(house.registry, turn("resp_1", status="queued", worker="w-1", created_at_ms=now_ms()))
 
     def away() -> set[str]:
         raise SQLAlchemyError("away")

@@ -13,9 +13,12 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from gateway.errors import NotStored
 from gateway.responses.writer import Writer
 from registry.errors import InvalidInput
-from registry.responses.turns import Turn
-from tests.registry.test_responses import turn
+from registry.responses.turns import SealedTurn
 from tests.support.waiting import wait_until_async
+
+
+def turn(id_: str, size: int = 100) -> SealedTurn:
+    return SealedTurn((id_,), size, None)
 
 
 class Books:
@@ -25,13 +28,13 @@ class Books:
         self.groups: list[list[str]] = []
         self.open = threading.Event()
         self.open.set()
-        self.fault: Callable[[Sequence[Turn]], Exception | None] = lambda _: None
+        self.fault: Callable[[Sequence[SealedTurn]], Exception | None] = lambda _: None
 
-    def save(self, turns: Sequence[Turn]) -> None:
+    def save(self, turns: Sequence[SealedTurn]) -> None:
         assert self.open.wait(10)
         if (fault := self.fault(turns)) is not None:
             raise fault
-        self.groups.append([one.id for one in turns])
+        self.groups.append([one.row[0] for one in turns])
 
 
 @pytest.fixture
@@ -63,7 +66,7 @@ async def test_a_turn_that_the_database_refuses_takes_no_other_with_it(writer: W
         "resp_1": IntegrityError("INSERT", {}, Exception("no such tenant")),
         "resp_3": InvalidInput("items are too many", param="items"),
     }
-    books.fault = lambda turns: next((refused[one.id] for one in turns if one.id in refused), None)
+    books.fault = lambda turns: next((refused[one.row[0]] for one in turns if one.row[0] in refused), None)
     ended = await asyncio.gather(*(writer.store(turn(f"resp_{number}")) for number in range(5)), return_exceptions=True)
     assert [type(one) for one in ended] == [type(None), NotStored, type(None), InvalidInput, type(None)]
     assert sorted(id_ for group in books.groups for id_ in group) == ["resp_0", "resp_2", "resp_4"]
@@ -112,10 +115,10 @@ async def test_what_waits_is_bounded_with_what_its_clients_wrote(
 ) -> None:
     monkeypatch.setattr("gateway.responses.writer.MOST_WAITING_BYTES", 2_000)
     books.open.clear()
-    first = asyncio.create_task(writer.store(turn("resp_1", items_bytes=1_500)))
+    first = asyncio.create_task(writer.store(turn("resp_1", size=1_500)))
     await asyncio.sleep(0)
     with pytest.raises(NotStored):
-        await writer.store(turn("resp_2", items_bytes=1_500))
+        await writer.store(turn("resp_2", size=1_500))
     books.open.set()
     await first
 

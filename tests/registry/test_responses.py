@@ -42,6 +42,10 @@ def turn(id_: str, **fields: Any) -> Turn:
     return Turn(**{**known, **fields})
 
 
+def save(registry: Registry, *turns: Turn) -> None:
+    registry.responses.save([registry.responses.sealed(one) for one in turns])
+
+
 def contents(items: list[Item]) -> list[str]:
     return [item["content"] for item in items]
 
@@ -49,7 +53,7 @@ def contents(items: list[Item]) -> list[str]:
 @pytest.fixture
 def keep(registry: Registry) -> Callable[..., None]:
     def keep(*turns: Turn) -> None:
-        registry.responses.save(turns)
+        save(registry, *turns)
 
     return keep
 

@@ -14,7 +14,7 @@ from registry.errors import InvalidInput
 from registry.responses.sealing import Keyring, Unreadable
 from registry.service import Registry
 from registry.settings import RegistrySettings
-from tests.registry.test_responses import EVER, MiB, said, turn
+from tests.registry.test_responses import EVER, MiB, said, save, turn
 
 SECRET = b"my parcel is late"
 PLACE = ("resp_1", "turn")
@@ -96,9 +96,9 @@ def test_a_bad_key_is_a_sentence_with_the_remedy_and_without_the_key(given: str)
 def test_no_word_of_a_client_or_a_model_is_in_the_database(state_dir: Path) -> None:
     settings = RegistrySettings(state_dir=state_dir, store_key=key())
     with Registry.open(settings) as registry:
-        registry.responses.save([turn("resp_1", items=[said("SECRETQUESTION")], unit="SECRETUNIT")])
+        save(registry, turn("resp_1", items=[said("SECRETQUESTION")], unit="SECRETUNIT"))
         made = registry.conversations.create("acme", [said("SECRETITEM")], {"about": "SECRETMETADATA"})
-        registry.responses.save([turn("resp_2", conversation_id=made.id, items=[said("SECRETTURN")])])
+        save(registry, turn("resp_2", conversation_id=made.id, items=[said("SECRETTURN")]))
         assert registry.responses.recall("acme", "resp_1", EVER, MiB).unit == "SECRETUNIT"
         stored = b"".join(path.read_bytes() for path in state_dir.rglob("*") if path.is_file())
     assert b"resp_1" in stored
@@ -107,7 +107,7 @@ def test_no_word_of_a_client_or_a_model_is_in_the_database(state_dir: Path) -> N
 
 def test_sealing_anew_moves_everything_to_the_first_key(registry: Registry) -> None:
     made = registry.conversations.create("acme", [said(str(number)) for number in range(3)], {})
-    registry.responses.save([turn(f"resp_{number}", conversation_id=made.id) for number in range(3)])
+    save(registry, *(turn(f"resp_{number}", conversation_id=made.id) for number in range(3)))
     first, second = key(), key()
     for keys in (f"{first},plain", f"{second},{first}"):
         moved = _opened_with(registry, keys)

@@ -1,0 +1,67 @@
+"""Rows that are appended to one table, in one transaction and as few steps as it takes.
+
+A thread that talks to a database gives the interpreter up at every step, and waits for it again: up to 5 ms while the
+event loop is busy. So many rows are one statement, and nothing but statements is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from itertools import chain
+from typing import Any
+
+from sqlalchemy import Engine, Table
+from sqlalchemy.exc import DBAPIError
+
+MOST_AT_ONCE = 64
+"""Rows of a statement. Others are of the powers of two below, so that a connection has few to remember."""
+
+
+class Appender:
+    """Appends rows to one table. For any number of threads."""
+
+    def __init__(self, engine: Engine, table: Table) -> None:
+        self._engine = engine
+        self._is_sqlite = engine.dialect.name == "sqlite"
+        quote = engine.dialect.identifier_preparer.quote
+        self._into = f"INSERT INTO {quote(table.name)} ({', '.join(quote(one.name) for one in table.columns)}) VALUES "  # noqa: S608 - names of our own
+        mark = "?" if self._is_sqlite else "%s"
+        self._row = f"({', '.join([mark] * len(table.columns))})"
+        self._statement = lru_cache(self._statement_of)
+
+    def append(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert all of them or none; each has a value for every column, in the table's order. Raises `DBAPIError`."""
+        with self._transaction() as cursor:
+            done = 0
+            while left := len(rows) - done:
+                count = min(MOST_AT_ONCE, 1 << (left.bit_length() - 1))
+                cursor.execute(self._statement(count), [*chain.from_iterable(rows[done : done + count])])
+                done += count
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Any]:
+        connection = self._engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            if self._is_sqlite:
+                cursor.execute("BEGIN IMMEDIATE")
+            yield cursor
+            connection.commit()
+        except self._dbapi_error as error:
+            connection.invalidate(error)
+            raise self._as_ours(error) from error
+        finally:
+            connection.close()
+
+    @property
+    def _dbapi_error(self) -> type[Exception]:
+        dbapi = self._engine.dialect.loaded_dbapi
+        return dbapi.Error
+
+    def _as_ours(self, error: Exception) -> BaseException:
+        return DBAPIError.instance(None, None, error, self._dbapi_error, dialect=self._engine.dialect)
+
+    def _statement_of(self, count: int) -> str:
+        return self._into + ", ".join([self._row] * count)

@@ -1,0 +1,45 @@
+"""Many rows in one transaction and few statements: all or none."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+from sqlalchemy import Table
+from sqlalchemy.exc import IntegrityError
+
+from registry.bulk import MOST_AT_ONCE, Appender
+from registry.responses.rows import StoredResponse
+from registry.service import Registry
+from tests.registry.test_responses import EVER, turn
+
+
+def rows(registry: Registry, *ids: str, tenant: str = "acme") -> list[tuple[object, ...]]:
+    return [registry.responses.sealed(turn(one, tenant=tenant)).row for one in ids]
+
+
+@pytest.fixture
+def appender(registry: Registry) -> Appender:
+    return Appender(registry.db.engine, cast("Table", StoredResponse.__table__))
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, MOST_AT_ONCE, 2 * MOST_AT_ONCE + 3])
+def test_every_row_is_there(registry: Registry, appender: Appender, count: int) -> None:
+    ids = [f"resp_{number}" for number in range(count)]
+    appender.append(rows(registry, *ids))
+    assert registry.responses.kept()[0].responses == count
+    assert [registry.responses.document("acme", one, EVER) for one in ids] == [turn(one).document for one in ids]
+
+
+def test_a_row_that_is_there_already_keeps_all_others_out(registry: Registry, appender: Appender) -> None:
+    appender.append(rows(registry, "resp_1"))
+    with pytest.raises(IntegrityError):
+        appender.append(rows(registry, "resp_2", "resp_3", "resp_1"))
+    appender.append(rows(registry, "resp_4"))
+    assert registry.responses.kept()[0].responses == 2
+
+
+def test_a_row_of_nobody_is_refused(registry: Registry, appender: Appender) -> None:
+    with pytest.raises(IntegrityError):
+        appender.append(rows(registry, "resp_1", tenant="nobody"))
+    assert not registry.responses.kept()
