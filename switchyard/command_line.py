@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("train:train", "Train an adapter from a recipe, prove it and publish it."),
     "evaluate": ("evaluate:evaluate", "Compare a version with the one in production, through the gateway."),
     "advise": ("advise:advise", "Say whether to prompt, retrieve or fine-tune, and where to begin."),
+    "quote": ("quote:quote", "Say what a recipe will take: tokens, memory, time, cost."),
     "plan-gpu": ("plan_gpu:plan_gpu", "Say which GPUs hold a model's training, beside rules of thumb."),
     "gates": ("gates:gates", "Set what a version must have shown before it is promoted."),
     "usage": ("usage:usage", "Show who used what: by tenant, adapter, version, key or day."),

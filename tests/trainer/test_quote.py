@@ -12,6 +12,7 @@ from tests.support.tiny_recipe import tiny_recipe
 from trainer.quote.facts import Bench, Prices, RowFacts, TokenDollars
 from trainer.quote.known import find_shape
 from trainer.quote.quote import Quote, quote, steps_of
+from trainer.quote.truth import Actual, against_actual, truth_sentence
 from trainer.recipe import RecipeModel
 
 BENCH = Bench("cpu", (2.0, 1.0, 1.0), (100, 100, 100), memory_bytes=8_000_000_000)
@@ -26,7 +27,7 @@ def recipe(**training: Any) -> RecipeModel:
 
 
 def rows(count: int = 100, prompt: int = 30, answer: int = 10, **more: Any) -> RowFacts:
-    defaults: dict[str, Any] = {"cut": 0, "copies": 0, "near_copies": 0, "heldout": 15, "seen": 0}
+    defaults: dict[str, Any] = {"cut": 0, "copies": 0, "heldout": 15, "seen": 0}
     return RowFacts((prompt + answer,) * count, prompt * count, answer * count, **{**defaults, **more})
 
 
@@ -89,7 +90,7 @@ def test_a_training_that_does_not_fit_is_said_to() -> None:
 
 
 def test_memory_is_of_batches_as_wide_as_the_longest_row() -> None:
-    long = RowFacts((10,) * 99 + (500,), 1_000, 490, 0, 0, None, 15, 0)
+    long = RowFacts((10,) * 99 + (500,), 1_000, 490, 0, 0, 15, 0)
     found = quote(recipe(epochs=1, batch_size=8), long, find_shape("135m"))
     assert found.assumptions[0] == "memory: 8 rows at once, all as long as the longest (500 tokens)"
     assert found.memory.activations > 7 * quoted(epochs=1, batch_size=8).memory.activations
@@ -101,3 +102,20 @@ def test_what_is_stored_with_a_version_holds_nothing_that_was_measured() -> None
     document = json.loads(json.dumps(quoted().document()))
     assert document["row_tokens_percentiles"] == {"50": 40, "90": 40, "99": 40}
     assert document["memory"]["total"] == sum(document["memory"].values()) / 2
+
+
+def test_a_quote_is_held_against_what_the_training_took() -> None:
+    time = {"seconds": 100.0, "fastest_seconds": 80.0, "slowest_seconds": 130.0}
+    compared = against_actual({"steps": 10, "trained_tokens": 5_000, "time": time}, Actual(10, 120, 5_100))
+    assert compared["seconds"] == {"quoted": 100.0, "actual": 120, "ratio": 1.2}
+    assert (compared["trained_tokens"]["ratio"], compared["within_quoted_range"]) == (1.02, True)
+    words = "tokens trained 5,000 quoted, 5,100 taken; seconds of training 100.0 quoted, 120.0 taken"
+    assert truth_sentence(compared) == f"quoted against actual: {words}"
+    unknown = against_actual({"steps": 10, "trained_tokens": 5_000, "time": None}, Actual(10, 120, 5_000))
+    assert (unknown["seconds"]["ratio"], "within_quoted_range" in unknown) == (None, False)
+    assert truth_sentence(unknown).endswith("seconds of training 120.0, which was not quoted")
+
+
+def test_the_pace_of_a_bench_is_of_all_its_steps_and_its_range_of_single_ones() -> None:
+    bench = Bench("cpu", (1.0, 2.0, 1.0), (100, 100, 200))
+    assert (bench.tokens_per_second, bench.slowest, bench.fastest) == (100, 50, 200)

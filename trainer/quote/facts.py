@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainer.data.encode import Encoded
-from trainer.data.overlap import Overlap
+from trainer.data.findings import Finding
+from trainer.data.sets import Sets
+from trainer.methods.rows import Row
 
 PERCENTILES = (50, 90, 99)
 
@@ -15,8 +17,9 @@ PERCENTILES = (50, 90, 99)
 class RowFacts:
     """Training rows, in tokens where nothing else is said. `lengths` are of prompt and answer together, ascending.
 
-    `copies` are exact copies of earlier rows, `near_copies` nearly such (None = not looked for), `seen` held-out rows
-    ask what training rows ask, `cut` rows were truncated.
+    Of a pair, whose prompt is read twice, both answers count, and its length is that of the longer one. `cut` rows were
+    truncated, `copies` are exact copies of earlier rows, `seen` held-out rows ask what training rows ask;
+    `heldout_tokens` are those of the rows that the training is measured on meanwhile.
     """
 
     lengths: tuple[int, ...]
@@ -24,9 +27,10 @@ class RowFacts:
     answer_tokens: int
     cut: int
     copies: int
-    near_copies: int | None
     heldout: int
     seen: int
+    heldout_tokens: int = 0
+    findings: tuple[Finding, ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -43,18 +47,32 @@ class RowFacts:
         return self.lengths[-(-len(self.lengths) * percent // 100) - 1]
 
 
-def row_facts(train: Sequence[Encoded], overlap: Overlap, near_copies: int | None = None) -> RowFacts:
+def row_facts(train: Sequence[Row], measured_on: Sequence[Row], sets: Sets) -> RowFacts:
     """Of encoded rows, at least one. An example is a row: a conversation with several answers is several."""
     return RowFacts(
-        lengths=tuple(sorted(len(row.prompt_ids) + len(row.completion_ids) for row in train)),
-        prompt_tokens=sum(len(row.prompt_ids) for row in train),
-        answer_tokens=sum(len(row.completion_ids) for row in train),
-        cut=sum(row.cut for row in train),
-        copies=overlap.copies,
-        near_copies=near_copies,
-        heldout=overlap.heldout_rows,
-        seen=overlap.seen,
+        lengths=tuple(sorted(map(_length, train))),
+        prompt_tokens=sum(len(half.prompt_ids) for row in train for half in _halves(row)),
+        answer_tokens=sum(len(half.completion_ids) for row in train for half in _halves(row)),
+        cut=sum(any(half.cut for half in _halves(row)) for row in train),
+        copies=sets.overlap.copies,
+        heldout=sets.overlap.heldout_rows,
+        seen=sets.overlap.seen,
+        heldout_tokens=sum(map(row_tokens, measured_on)),
+        findings=sets.findings,
     )
+
+
+def row_tokens(row: Row) -> int:
+    """Tokens that a pass over the row computes."""
+    return sum(len(half.prompt_ids) + len(half.completion_ids) for half in _halves(row))
+
+
+def _length(row: Row) -> int:
+    return max(len(half.prompt_ids) + len(half.completion_ids) for half in _halves(row))
+
+
+def _halves(row: Row) -> tuple[Encoded, ...]:
+    return (row,) if isinstance(row, Encoded) else (row.chosen, row.rejected)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from registry.money import MTOK, nano_to_dollars
+from trainer.methods.arguments import EVALUATIONS
 from trainer.quote.facts import PERCENTILES, Bench, Prices, RowFacts, TokenDollars
-from trainer.quote.memory import Load, Memory, memory, trainable_parameters
+from trainer.quote.memory import CONTEXT_BYTES, Load, Memory, memory, trainable_parameters
 from trainer.quote.shapes import Shape
 from trainer.recipe import RecipeModel
 
@@ -46,8 +47,8 @@ class BreakEven:
 class Quote:
     """What a training will take. `time`, `cost_nano` and `break_even` are None where they cannot be known.
 
-    `trained_tokens` are of the whole training, prompts too, padding not. `fits` is None when the device's memory is
-    unknown.
+    `trained_tokens` are of the whole training, prompts too, padding not. `evaluation_bytes` is what the base takes as
+    it is served, on which results are measured. `fits` is None when the device's memory is unknown.
     """
 
     rows: RowFacts
@@ -56,6 +57,7 @@ class Quote:
     trainable_parameters: int
     parameters: int
     memory: Memory
+    evaluation_bytes: int
     memory_bytes: int | None
     fits: bool | None
     time: Time | None
@@ -70,7 +72,9 @@ class Quote:
             **self.facts(),
             "memory": {**asdict(self.memory), "total": self.memory.total},
             "memory_bytes": self.memory_bytes,
+            "evaluation_bytes": self.evaluation_bytes,
             "fits": self.fits,
+            "findings": [asdict(one) for one in self.rows.findings],
             "time": None if self.time is None else {key: _rounded(value) for key, value in asdict(self.time).items()},
             "cost_usd": None if self.cost_nano is None else nano_to_dollars(self.cost_nano),
             "break_even": break_even
@@ -94,7 +98,6 @@ class Quote:
             "row_tokens_percentiles": {str(percent): rows.percentile(percent) for percent in PERCENTILES},
             "truncated_rows": rows.cut,
             "copies": rows.copies,
-            "near_copies": rows.near_copies,
             "heldout_rows_seen": rows.seen,
             "steps": self.steps,
             "trained_tokens": self.trained_tokens,
@@ -115,9 +118,10 @@ def quote(
     need = memory(base, load)
     steps = steps_of(recipe, rows)
     tokens = round(rows.tokens * steps / _steps_of_a_pass(recipe, rows))
-    time = None if bench is None else _time(tokens, bench)
+    time = None if bench is None else _time(tokens + _validation(recipe, rows, steps), bench)
     cost = None if time is None or prices.hour_nano is None else round(prices.hour_nano * time.seconds / HOUR_S)
     room = None if bench is None else bench.memory_bytes
+    served = load.precision_bytes * base.parameters + CONTEXT_BYTES
     return Quote(
         rows=rows,
         steps=steps,
@@ -125,8 +129,9 @@ def quote(
         trainable_parameters=trainable_parameters(base, load),
         parameters=base.parameters,
         memory=need,
+        evaluation_bytes=served,
         memory_bytes=room,
-        fits=None if room is None else need.total <= room,
+        fits=None if room is None else max(need.total, served) <= room,
         time=time,
         cost_nano=cost,
         break_even=_break_even(rows, prices, cost),
@@ -167,7 +172,13 @@ def load_of(recipe: RecipeModel, rows: RowFacts, *, on_cpu: bool) -> Load:
     )
 
 
-def _time(tokens: int, bench: Bench) -> Time:
+def _validation(recipe: RecipeModel, rows: RowFacts, steps: int) -> float:
+    """Trained tokens that take as long as measuring the held-out rows meanwhile does: no gradients are needed."""
+    times = steps // recipe.training.eval_steps if recipe.training.eval_steps else min(EVALUATIONS, steps)
+    return times * rows.heldout_tokens * (1 / 3 if recipe.model.tuning == "full" else 1 / 2)
+
+
+def _time(tokens: float, bench: Bench) -> Time:
     return Time(
         tokens / bench.tokens_per_second,
         tokens / bench.fastest,
@@ -199,8 +210,8 @@ def _assumptions(load: Load, bench: Bench | None, prices: Prices) -> list[str]:
         said.append("time: not measured, so there is no time and no cost")
     else:
         said.append(
-            f"time: {len(bench.step_seconds)} measured steps on {bench.device}, a first one left out; training only, "
-            "without loading, evaluation and proof"
+            f"time: {len(bench.step_seconds)} measured steps on {bench.device}, a first one left out; of the training "
+            "and its measurements meanwhile, without loading, evaluation and proof"
         )
     if prices.hour_nano is None:
         said.append("cost: no price per hour of the machine is given")

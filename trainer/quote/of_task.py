@@ -1,0 +1,34 @@
+"""The quote of a task whose rows are encoded: what `switchyard quote` and a job's child process have in common."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from trainer.making import EncodedSets, Task
+from trainer.methods.results import ADAPTER_FILES
+from trainer.quote.bench import measure
+from trainer.quote.facts import Prices, row_facts
+from trainer.quote.quote import Quote, quote
+from trainer.quote.shapes import read_shape
+from trainer.recipe import RecipeModel
+from trainer.watch import Watch
+
+
+def quote_task(task: Task, rows: EncodedSets, prices: Prices, watch: Watch, *, timed: bool = True) -> Quote:
+    """Count, and time three steps here if it is `timed`. Raises what `measure` raises, and BaseModelError."""
+    recipe = task.recipe.model
+    shape = read_shape(task.base_folder)
+    facts = row_facts(rows.train, rows.heldout[: recipe.evaluation.max_rows], task.sets)
+    bench = None
+    if timed:
+        watch.stage("timing three steps")
+        bench = measure(task.base_folder, rows.train, recipe, rows.tokenizer, task.start_from)
+    return quote(recipe if task.start_from is None else _shaped(recipe, task.start_from), facts, shape, bench, prices)
+
+
+def _shaped(recipe: RecipeModel, adapter: Path) -> RecipeModel:
+    """With the rank and targets of the adapter that training goes on from, which a recipe does not repeat."""
+    config = json.loads((adapter / ADAPTER_FILES[0]).read_bytes())
+    shape = {"r": config["r"], "target_modules": config["target_modules"]}
+    return recipe.model_copy(update={"lora": recipe.lora.model_copy(update=shape)})

@@ -1,0 +1,49 @@
+"""A quote against what a training really took."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Actual:
+    """What a training took: steps, seconds of its steps, and trained tokens (prompts too, padding not)."""
+
+    steps: int
+    seconds: float
+    trained_tokens: int
+
+
+def against_actual(quoted: Mapping[str, Any], actual: Actual) -> dict[str, Any]:
+    """`quoted` is a quote's document. For each figure what was quoted, what it was, and actual / quoted; None: unknown.
+
+    A training that stopped early, or was resumed, took less than was quoted.
+    """
+    time = quoted.get("time")
+    figures = {
+        "steps": (quoted.get("steps"), actual.steps),
+        "trained_tokens": (quoted.get("trained_tokens"), actual.trained_tokens),
+        "seconds": (time and time["seconds"], round(actual.seconds, 3)),
+    }
+    found: dict[str, Any] = {name: _compared(*pair) for name, pair in figures.items()}
+    if time:
+        found["within_quoted_range"] = time["fastest_seconds"] <= actual.seconds <= time["slowest_seconds"]
+    return found
+
+
+def truth_sentence(compared: Mapping[str, Any]) -> str:
+    """One line for people."""
+    tokens = _words(compared["trained_tokens"], ",")
+    return f"quoted against actual: tokens trained {tokens}; seconds of training {_words(compared['seconds'], '.1f')}"
+
+
+def _compared(quoted: float | None, actual: float) -> dict[str, Any]:
+    return {"quoted": quoted, "actual": actual, "ratio": round(actual / quoted, 3) if quoted else None}
+
+
+def _words(figure: Mapping[str, Any], form: str) -> str:
+    if figure["quoted"] is None:
+        return f"{figure['actual']:{form}}, which was not quoted"
+    return f"{figure['quoted']:{form}} quoted, {figure['actual']:{form}} taken"
