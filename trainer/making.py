@@ -6,7 +6,7 @@ fails before the training starts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,16 @@ from registry.adapters.effect_proof import Probe, write_proof
 from trainer.data.encode import Encoded, Rules, encode_all, truncation
 from trainer.data.faults import all_of
 from trainer.data.read import Dataset
+from trainer.data.rows import Example
 from trainer.data.sets import Sets
 from trainer.effect import prove_effect
 from trainer.errors import RecipeError
 from trainer.evaluation.in_training import Evaluation, Examination, Result, evaluation, examination, examine
+from trainer.methods.engine_rendering import engine_at
 from trainer.methods.loading import LoadedBase, load_base, load_tokenizer
+from trainer.methods.receipt import Receipt, base_of, masking_receipt
 from trainer.methods.results import Trained
-from trainer.methods.rows import Rows
+from trainer.methods.rows import EncodedPair, Rows, encode_pairs
 from trainer.methods.training import train
 from trainer.methods.tuning import check_targets
 from trainer.probes import Text, probe_texts
@@ -41,7 +44,8 @@ class Task:
     """What is made of what. `folder` gets the adapter.
 
     `take_up`: the adapter lies there already. `resume_from` is a checkpoint of this very task, `start_from` the folder
-    of an adapter that training goes on from.
+    of an adapter that training goes on from. `engine` is the address of a vLLM that serves the base, to compare how
+    prompts are rendered.
     """
 
     recipe: Recipe
@@ -51,6 +55,7 @@ class Task:
     take_up: bool = False
     resume_from: Path | None = None
     start_from: Path | None = None
+    engine: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,9 @@ class EncodedSets:
     tokenizer: Any
     train: list[Encoded]
     heldout: list[Encoded]
+    receipt: Receipt
+    pairs: Rows | None = None
+    """For DPO: what is learnt and validated on; `train` and `heldout` have the chosen answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,7 @@ class Fitted:
     asked: Examination
     base_result: Result
     texts: list[Text]
+    receipt: Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +97,17 @@ class Judged:
 
 
 def encode(task: Task, watch: Watch) -> EncodedSets:
-    """The rows as the base's tokenizer has them. Raises RecipeError, DataError, BaseModelError."""
+    """The rows as the base's tokenizer has them, with the receipt of what is learnt of them.
+
+    Raises RecipeError, DataError, BaseModelError, and TrainingRefused when there can be no receipt.
+    """
     tokenizer, recipe, sets = _tokenizer(task.base_folder, task.recipe, task.sets.train), task.recipe, task.sets
     section = recipe.model.data
     rules = Rules(recipe.model.training.max_length_tokens, section.overlong, section.special_tokens_in_prompts)
+    if recipe.model.training.method == "dpo":
+        return _encoded_pairs(task, tokenizer, rules, watch)
+    if sets.train.preferences:
+        watch.say('rows are preferences: the chosen answers are learnt; training.method = "dpo" learns the difference')
 
     def encoded(data: Dataset) -> Callable[[], list[Encoded]]:
         return lambda: encode_all(tokenizer, data.examples, file=str(data.file), rules=rules)
@@ -99,11 +115,13 @@ def encode(task: Task, watch: Watch) -> EncodedSets:
     train_rows, heldout = all_of(encoded(sets.train), encoded(sets.heldout))
     for cut in truncation(train_rows, rules.max_length_tokens):
         watch.stage(cut.sentence)
-    return EncodedSets(tokenizer, train_rows, _whole(heldout, watch))
+    receipt = _receipt(task, tokenizer, sets.train.examples, train_rows)
+    return EncodedSets(tokenizer, train_rows, _whole(heldout, watch), receipt)
 
 
 def fit(task: Task, rows: EncodedSets, watch: Watch) -> Fitted:
     """Train and save, or take up what was saved. Raises what `train` raises, and RecipeError."""
+    watch.say(rows.receipt.sentence, data={"masking_receipt": rows.receipt.shown()})
     watch.stage("loading the base model")
     base = load_base(task.base_folder, rows.tokenizer)
     check_targets(base, task.recipe.model)
@@ -117,7 +135,7 @@ def fit(task: Task, rows: EncodedSets, watch: Watch) -> Fitted:
     watch.stage(f"asking the base {len(asked.rows)} held-out rows")
     before = examine(base.model, base.tokenizer, asked)
     trained, folder = _trained(task, base, rows, asked, watch)
-    return Fitted(base, trained, folder, asked, before, texts)
+    return Fitted(base, trained, folder, asked, before, texts, rows.receipt)
 
 
 def judge(fitted: Fitted, watch: Watch) -> Judged:
@@ -144,6 +162,40 @@ def _tokenizer(base_folder: Path, recipe: Recipe, rows: Dataset) -> Any:
     return tokenizer
 
 
+def _encoded_pairs(task: Task, tokenizer: Any, rules: Rules, watch: Watch) -> EncodedSets:
+    sets, most = task.sets, task.recipe.model.evaluation.max_rows
+    if not sets.train.preferences or not sets.heldout.preferences:
+        raise RecipeError(
+            f'{task.recipe.file}: training.method = "dpo" needs preferences in both sets, and the rows are of form '
+            f'"{sets.train.format}" and "{sets.heldout.format}"; give rows with prompt, chosen and rejected, or use '
+            'method = "sft"'
+        )
+
+    def encoded(data: Dataset) -> Callable[[], list[EncodedPair]]:
+        return lambda: encode_pairs(tokenizer, data.preferences, file=str(data.file), rules=rules)
+
+    train_pairs, heldout = all_of(encoded(sets.train), encoded(sets.heldout))
+    examples = [example for pair in sets.train.preferences for example in pair.pair]
+    rows = [row for pair in train_pairs for row in (pair.chosen, pair.rejected)]
+    for cut in truncation(rows, rules.max_length_tokens):
+        watch.stage(cut.sentence)
+    return EncodedSets(
+        tokenizer,
+        [pair.chosen for pair in train_pairs],
+        _whole([pair.chosen for pair in heldout], watch),
+        _receipt(task, tokenizer, examples, rows),
+        Rows(train_pairs, heldout[:most]),
+    )
+
+
+def _receipt(task: Task, tokenizer: Any, examples: Sequence[Example], rows: Sequence[Encoded]) -> Receipt:
+    base = base_of(task.base_folder, tokenizer)
+    if task.engine is None:
+        return masking_receipt(base, examples, rows)
+    with engine_at(task.engine) as ask:
+        return masking_receipt(base, examples, rows, ask)
+
+
 def _whole(heldout: list[Encoded], watch: Watch) -> list[Encoded]:
     whole = [row for row in heldout if not row.cut]
     if not whole:
@@ -162,8 +214,8 @@ def _trained(task: Task, base: LoadedBase, rows: EncodedSets, asked: Examination
         return load(base, folder, digest), folder
     answer_tokens = sum(len(row.completion_ids) for row in rows.train)
     watch.stage(f"training on {len(rows.train)} rows ({answer_tokens} answer tokens)")
-    both = Rows(rows.train, asked.rows)
-    trained = train(base, both, task.recipe.model, watch, task.resume_from, task.start_from)
+    learnt = rows.pairs or Rows(rows.train, asked.rows)
+    trained = train(base, learnt, task.recipe.model, watch, task.resume_from, task.start_from)
     saved_in = save(trained, folder, digest)
     if saved_in != folder:
         watch.stage(f"{folder} cannot be written to any more; the adapter is in {saved_in}")

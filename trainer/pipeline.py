@@ -34,7 +34,8 @@ from trainer.watch import Watch
 class Plan:
     """What was asked for. `base` is None for the default, a folder, or a hub id; `out` None for the default place.
 
-    `trained` is the folder of an adapter that was trained from this recipe and is to be taken up.
+    `trained` is the folder of an adapter that was trained from this recipe and is to be taken up. `engine` is the
+    address of a vLLM that serves the base, to compare how prompts are rendered.
     """
 
     recipe_file: Path
@@ -42,6 +43,7 @@ class Plan:
     out: Path | None = None
     publish: bool = True
     trained: Path | None = None
+    engine: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ def run(plan: Plan, watch: Watch, settings: RegistrySettings | None = None) -> O
             folder,
             take_up=plan.trained is not None,
             start_from=version_folder(recipe, settings, base_folder),
+            engine=plan.engine,
         )
         watch.stage("encoding the rows")
         fitted = fit(task, encode(task, watch), watch)
@@ -118,7 +121,10 @@ def run(plan: Plan, watch: Watch, settings: RegistrySettings | None = None) -> O
                 watch.stage("publishing")
                 ingredients = Ingredients(recipe, sets, base_info.digest)
                 published = publish(
-                    registry, fitted.folder, ingredients, lineage(ingredients, fitted.trained, judged.evaluation)
+                    registry,
+                    fitted.folder,
+                    ingredients,
+                    lineage(ingredients, fitted.trained, judged.evaluation, fitted.receipt),
                 )
     return Outcome(
         recipe=recipe,

@@ -17,6 +17,7 @@ from registry.settings import RegistrySettings
 from trainer.data.sets import Sets
 from trainer.errors import RecipeError
 from trainer.evaluation.in_training import Evaluation
+from trainer.methods.receipt import Receipt
 from trainer.methods.results import Trained
 from trainer.recipe import Recipe
 
@@ -32,7 +33,7 @@ class Ingredients:
     base_digest: str
 
 
-def lineage(made_of: Ingredients, trained: Trained, evaluation: Evaluation) -> dict[str, Any]:
+def lineage(made_of: Ingredients, trained: Trained, evaluation: Evaluation, receipt: Receipt) -> dict[str, Any]:
     """The version's lineage: data, recipe, base, seed, libraries and results, as JSON-ready values.
 
     Nothing in it depends on the clock, so training again from the same ingredients publishes the same version.
@@ -55,6 +56,7 @@ def lineage(made_of: Ingredients, trained: Trained, evaluation: Evaluation) -> d
         "trained_tokens": trained.trained_tokens,
         "train_loss": round(trained.train_loss, 6),
         "validation": asdict(trained.validation) if trained.validation else None,
+        "masking_receipt": receipt.document(),
         "evaluation": evaluation.facts(),
         "libraries": {name: metadata.version(name) for name in LIBRARIES},
     }

@@ -24,6 +24,11 @@ def train_command(
     trained: Path | None = typer.Option(
         None, "--trained", help="Folder of an adapter that this recipe has trained: evaluate, prove and publish it."
     ),
+    engine: str | None = typer.Option(
+        None,
+        "--engine",
+        help="Address of a vLLM that serves the base: it must render prompts as the training does.",
+    ),
     json_output: bool = JsonFlag,
 ) -> None:
     """Train an adapter from a recipe, prove that it does something, and publish it as the next version."""
@@ -35,7 +40,7 @@ def train_command(
             "an adapter that is taken up stays in its folder; leave --out away", param_hint="--out"
         )
     with reporting() as reporter:
-        outcome = run(Plan(recipe, base_model, out, not no_publish, trained), reporter)
+        outcome = run(Plan(recipe, base_model, out, not no_publish, trained, engine), reporter)
     if json_output:
         print_json_line(outcome.document())
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 STOP = "<|im_end|>"
@@ -13,7 +14,21 @@ CHAT_TEMPLATE = (
 )
 
 
-def write_tiny_base(folder: Path) -> Path:
+@dataclass(frozen=True, slots=True)
+class Family:
+    """How a family of models writes chats: its template, its special tokens, and those at which its engines stop."""
+
+    template: str
+    bos: str
+    eos: str
+    others: tuple[str, ...] = ()
+    stops: tuple[str, ...] = ()
+
+
+CHATML = Family(CHAT_TEMPLATE, "<|im_start|>", STOP)
+
+
+def write_tiny_base(folder: Path, family: Family = CHATML) -> Path:
     """Write config, safetensors, tokenizer and chat template into `folder` and return it."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -25,10 +40,11 @@ def write_tiny_base(folder: Path) -> Path:
     tokenizer.decoder = decoders.ByteLevel()
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        eos_token=STOP,
-        bos_token="<|im_start|>",
-        pad_token=STOP,
-        chat_template=CHAT_TEMPLATE,
+        eos_token=family.eos,
+        bos_token=family.bos,
+        pad_token=family.eos,
+        additional_special_tokens=list(family.others),
+        chat_template=family.template,
     )
     fast.save_pretrained(folder)
     torch.manual_seed(0)
@@ -45,5 +61,8 @@ def write_tiny_base(folder: Path) -> Path:
         eos_token_id=fast.eos_token_id,
         pad_token_id=fast.pad_token_id,
     )
-    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    model = LlamaForCausalLM(config).to(torch.bfloat16)
+    if family.stops:
+        model.generation_config.eos_token_id = fast.convert_tokens_to_ids(list(family.stops))
+    model.save_pretrained(folder)
     return folder

@@ -177,6 +177,26 @@ def test_a_version_that_training_goes_on_from_gives_the_next_one(
         begun = f'[model]\ncontinue_from = "{wrong}"\n'
 
 
+def test_preferences_are_learnt_and_the_version_says_what_was(
+    base: Path, state: RegistrySettings, tmp_path: Path
+) -> None:
+    recipe = write_recipe(tmp_path, steps=8)
+    text = recipe.read_text().replace('name = "tiny"', 'name = "polite"').replace('format = "chat"', 'format = "auto"')
+    recipe.write_text(text.replace("[training]", '[training]\nmethod = "dpo"'))
+    with pytest.raises(RecipeError, match=r"needs preferences in both sets, and the rows are of form \"chat\""):
+        run(Plan(recipe, str(base), out=tmp_path / "out"), Recorder(), state)
+    for name, words in {"train": ["left", "right"] * 8, "heldout": ["left!", "right!", "left?", "right?"]}.items():
+        pairs = [{"prompt": word, "chosen": "A", "rejected": "no idea"} for word in words]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    recorder = Recorder()
+    outcome = run(Plan(recipe, str(base), out=tmp_path / "out"), recorder, state)
+    assert outcome.version == "acme/polite@1.0"
+    assert recorder.losses[-1] < 0.5 < recorder.losses[0] < 0.7
+    with Registry.open(state) as registry:
+        receipt = registry.adapters.get(parse_ref("acme/polite@1.0")).lineage["masking_receipt"]
+    assert (receipt["rows"], receipt["fewest_learnt"]) == (2 * 16, 2)
+
+
 @pytest.mark.parametrize(("tuning", "says"), [("full", "start an engine with its folder"), ("ia3", "cannot be")])
 def test_what_vllm_does_not_serve_is_evaluated_and_kept_and_not_published(
     base: Path, state: RegistrySettings, tmp_path: Path, tuning: str, says: str

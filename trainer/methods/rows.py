@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainer.data.encode import Encoded
+from trainer.data.encode import Encoded, Rules, encode_all
+from trainer.data.rows import Preference
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,14 @@ class Rows:
 
     train: Sequence[Row]
     valid: Sequence[Row] = ()
+
+
+def encode_pairs(tokenizer: Any, preferences: Sequence[Preference], *, file: str, rules: Rules) -> list[EncodedPair]:
+    """Both answers of every pair, as answers are encoded. DataError lists every fault of either."""
+    encoded = encode_all(
+        tokenizer, [example for preference in preferences for example in preference.pair], file=file, rules=rules
+    )
+    return [EncodedPair(*both) for both in zip(encoded[::2], encoded[1::2], strict=True)]
 
 
 def dataset(rows: Sequence[Row]) -> Any:
