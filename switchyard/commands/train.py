@@ -29,9 +29,13 @@ def train_command(
         "--engine",
         help="Address of a vLLM that serves the base: it must render prompts as the training does.",
     ),
+    plot: Path | None = typer.Option(
+        None, "--plot", help="Draw the losses on training and held-out rows into this file, .svg or .png."
+    ),
     json_output: bool = JsonFlag,
 ) -> None:
     """Train an adapter from a recipe, prove that it does something, and publish it as the next version."""
+    from switchyard.commands.train_curve import plotting
     from switchyard.commands.train_report import print_outcome
     from trainer.pipeline import Plan, run
 
@@ -39,8 +43,8 @@ def train_command(
         raise typer.BadParameter(
             "an adapter that is taken up stays in its folder; leave --out away", param_hint="--out"
         )
-    with reporting() as reporter:
-        outcome = run(Plan(recipe, base_model, out, not no_publish, trained, engine), reporter)
+    with reporting() as reporter, plotting(reporter, plot, f"training of {recipe}") as watch:
+        outcome = run(Plan(recipe, base_model, out, not no_publish, trained, engine), watch)
     if json_output:
         print_json_line(outcome.document())
     else:

@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from switchyard.commands.train_curve import MOST_KEPT, Kept, plotting
+from tests.support.cli_runner import Run, run
 from trainer.curves import MAX_POINTS, draw_curve, form_of
 from trainer.errors import TrainerError
-from trainer.watch import StepMetrics
+from trainer.watch import StepMetrics, Unwatched
+
+__all__ = ["run"]
 
 
 def a_run(steps: int, every: int = 10) -> list[StepMetrics]:
@@ -71,3 +75,40 @@ def test_a_picture_is_svg_or_png_by_its_name() -> None:
 
 def test_a_sample_of_the_held_out_rows_is_drawn_where_all_of_them_were_never_measured() -> None:
     assert b"validation" in draw_curve([StepMetrics(1, 1, 2.0, valid_loss=2.1)], "t")
+
+
+def test_what_a_watch_is_told_is_drawn_at_the_end_also_when_the_training_fails(tmp_path: Path) -> None:
+    file = tmp_path / "curve.svg"
+
+    def fails() -> None:
+        with plotting(Unwatched(), file, "t") as watch:
+            for measured in a_run(5):
+                watch.metrics(measured)
+            raise TrainerError("diverged")
+
+    with pytest.raises(TrainerError, match="diverged"):
+        fails()
+    assert b"optimiser step" in file.read_bytes()
+
+
+def test_where_nothing_was_measured_no_picture_is_left(tmp_path: Path) -> None:
+    with plotting(Unwatched(), tmp_path / "curve.png", "t"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_of_very_many_measurements_the_validations_and_a_part_of_the_others_are_kept(tmp_path: Path) -> None:
+    kept = Kept(Unwatched())
+    for measured in a_run(MOST_KEPT + 10, every=1_000):
+        kept.metrics(measured)
+    kept.draw(tmp_path / "curve.svg", "t")
+    assert len(kept._measured) < 0.6 * MOST_KEPT
+    assert sum(one.full_valid_loss is not None for one in kept._measured) == MOST_KEPT // 1_000
+
+
+@pytest.mark.training
+def test_the_command_refuses_a_picture_that_it_cannot_draw_before_it_trains(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "RECIPE.toml").write_text("")
+    outcome = run("train", tmp_path / "RECIPE.toml", "--plot", tmp_path / "curve.pdf")
+    assert outcome.status == 1
+    assert "end it in .svg or .png" in outcome.err
