@@ -22,17 +22,24 @@ MEASURED = {
 
 
 class Pace:
-    """Tokens per second since the last time it was asked."""
+    """How fast it goes: since the last step for tokens, since it began for the time that is left."""
 
-    def __init__(self) -> None:
-        self._tokens: int | None = None
-        self._since_s = time.monotonic()
+    def __init__(self, step: int, tokens: int) -> None:
+        self._first_step = step
+        self._tokens = tokens
+        self._began_s = self._since_s = time.monotonic()
 
-    def since(self, tokens: int) -> float | None:
-        """`tokens` are all until now; `None` when there is nothing to compare them with."""
-        before, now = self._tokens, time.monotonic()
-        elapsed_s, self._tokens, self._since_s = now - self._since_s, tokens, now
-        return None if before is None or elapsed_s <= 0 else (tokens - before) / elapsed_s
+    def after(self, step: int, total_steps: int, tokens: int) -> dict[str, Any]:
+        """`tokens` are all until now."""
+        now = time.monotonic()
+        elapsed_s, made = now - self._since_s, tokens - self._tokens
+        self._tokens, self._since_s = tokens, now
+        found: dict[str, Any] = {"trained_tokens": tokens}
+        if elapsed_s > 0:
+            found["tokens_per_second"] = made / elapsed_s
+        if step > self._first_step:
+            found["seconds_left"] = (now - self._began_s) / (step - self._first_step) * (total_steps - step)
+        return found
 
 
 def reporter_of(watch: Watch) -> Any:
@@ -41,10 +48,10 @@ def reporter_of(watch: Watch) -> Any:
 
     class Reporter(TrainerCallback):
         def __init__(self) -> None:
-            self._pace = Pace()
+            self._pace = Pace(0, 0)
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self._pace.since(int(state.num_input_tokens_seen))
+            self._pace = Pace(state.global_step, int(state.num_input_tokens_seen))
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             order = watch.after(state.global_step, state.max_steps)
@@ -61,8 +68,7 @@ def reporter_of(watch: Watch) -> Any:
                     "lower training.learning_rate or lora.alpha"
                 )
             if "train_loss" in found:
-                tokens = int(state.num_input_tokens_seen)
-                found |= {"tokens_per_second": self._pace.since(tokens), "trained_tokens": tokens}
+                found |= self._pace.after(state.global_step, state.max_steps, int(state.num_input_tokens_seen))
             if found:
                 watch.metrics(StepMetrics(state.global_step, state.max_steps, **found))
 

@@ -22,7 +22,7 @@ class StepMetrics:
 
     `step` counts from 1. Losses are means in nats per answer token, accuracies the share of answer tokens that were the
     likeliest ones. `valid_…` are of a sample of the held-out rows, `full_valid_…` of all of them. `trained_tokens` are
-    all tokens until now, prompts too, padding not.
+    all tokens until now, prompts too, padding not; `seconds_left` is what the other steps will take at this pace.
     """
 
     step: int
@@ -37,6 +37,7 @@ class StepMetrics:
     grad_norm: float | None = None
     tokens_per_second: float | None = None
     trained_tokens: int | None = None
+    seconds_left: float | None = None
 
 
 class Watch(Protocol):

@@ -1,0 +1,131 @@
+"""The process of one job: `python -m trainer.jobs.child FOLDER`.
+
+It reads what it is to do from its folder, says what happens in JSON lines on its standard output (`lines.py`), and ends
+with status 0 when the work is done, 1 when the job has failed, and `STOPPED` when it was told to stop by SIGTERM: then
+its newest checkpoint is complete, and another child goes on from it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainer.jobs.faults import failure_of
+from trainer.jobs.folder import Assignment, JobFolder
+from trainer.jobs.lines import STOPPED, Event, Finished, Mouth, Settled
+from trainer.jobs.watching import ChildWatch
+
+if TYPE_CHECKING:
+    from trainer.data.sets import Sets
+    from trainer.making import EncodedSets, Task
+
+
+def main(path: Path) -> int:
+    """Do the work of a folder; returns the exit status."""
+    mouth, folder = Mouth(), JobFolder(path)
+    assignment = Assignment.read(path)
+    watch = ChildWatch(mouth.say, folder, assignment)
+    watch.obey_sigterm()
+    try:
+        work(assignment, folder, watch)
+    except BaseException as error:  # whatever it was, the worker must hear of it
+        failed = failure_of(error, folder, assignment.order)
+        if failed is None:
+            return STOPPED
+        for said in failed:
+            mouth.say(said)
+        return 1
+    return 0
+
+
+def work(assignment: Assignment, folder: JobFolder, watch: ChildWatch) -> None:
+    """What `main` does in a process of its own. Raises whatever goes wrong, and TrainingStopped."""
+    from trainer.making import ENVIRONMENT
+
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if assignment.work == "validate":
+        _validate(assignment, folder, watch)
+    else:
+        _train(assignment, folder, watch)
+
+
+def _validate(assignment: Assignment, folder: JobFolder, watch: ChildWatch) -> None:
+    """Check the rows and settle the recipe; no weights are loaded."""
+    from trainer.jobs.recipe_of import recipe_of
+    from trainer.making import encode
+
+    has_file = folder.heldout.is_file()
+    text, _ = recipe_of(assignment.order, 1, validation_file=has_file)
+    sets = _sets(folder, text, Path(assignment.base_folder))  # which rows are trained does not hang on how
+    text, hyperparameters = recipe_of(assignment.order, sets.train.rows, validation_file=has_file)
+    task = _task(assignment, folder, _sets(folder, text, Path(assignment.base_folder)))
+    for sentence in task.sets.sentences():
+        watch.say(sentence)
+    watch.tell(Settled(text, hyperparameters))
+    watch.tell(Finished(_counts(task.sets, encode(task, watch))))
+
+
+def _sets(folder: JobFolder, recipe: str, base_folder: Path) -> Sets:
+    from trainer.data.sets import read_sets
+    from trainer.recipe import read_recipe
+
+    folder.recipe.write_text(recipe, encoding="utf-8")
+    return read_sets(read_recipe(folder.recipe), base_folder)
+
+
+def _task(assignment: Assignment, folder: JobFolder, sets: Sets) -> Task:
+    from trainer.making import Task
+    from trainer.recipe import read_recipe
+
+    return Task(
+        read_recipe(folder.recipe),
+        sets,
+        Path(assignment.base_folder),
+        folder.out,
+        resume_from=folder.resume if assignment.resumes else None,
+        start_from=folder.start if assignment.continues else None,
+    )
+
+
+def _counts(sets: Sets, rows: EncodedSets) -> dict[str, int | str]:
+    return {
+        "train_rows": sets.train.rows,
+        "heldout_rows": sets.heldout.rows,
+        "train_sha256": sets.train.digest,
+        "heldout_sha256": sets.heldout.digest,
+        "tokens_per_epoch": sum(len(row.input_ids) for row in rows.train),
+        "answer_tokens_per_epoch": sum(len(row.completion_ids) for row in rows.train),
+    }
+
+
+def _train(assignment: Assignment, folder: JobFolder, watch: ChildWatch) -> None:
+    from trainer.jobs.results import write_results
+    from trainer.making import encode, fit, judge
+    from trainer.publish import Ingredients, lineage
+
+    task = _task(
+        assignment, folder, _sets(folder, folder.recipe.read_text(encoding="utf-8"), Path(assignment.base_folder))
+    )
+    watch.follow(task.recipe.model.training.epochs)
+    fitted = fit(task, encode(task, watch), watch)
+    judged = judge(fitted, watch)
+    ingredients = Ingredients(task.recipe, task.sets, assignment.base_digest)
+    facts = lineage(ingredients, fitted.trained, judged.evaluation)
+    folder.lineage.write_text(json.dumps(facts), encoding="utf-8")
+    write_results(watch.course, folder, assignment.job)
+    found = judged.evaluation
+    watch.tell(
+        Event(
+            f"Held-out loss of {found.rows} rows: {found.adapter.loss:.3f}, without the adapter {found.base.loss:.3f}.",
+            data={"evaluation": found.facts(), "largest_effect_nats": round(judged.largest_effect, 3)},
+        )
+    )
+    watch.tell(Finished({"evaluation": found.facts()}, fitted.trained.trained_tokens))
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
