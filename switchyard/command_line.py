@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data": ("data:data", "Check, convert, split and measure training rows; generate and review them."),
     "jobs": ("jobs:jobs", "List, follow and steer tenants' fine-tuning jobs."),
     "train": ("train:train", "Train an adapter from a recipe, prove it and publish it."),
+    "trainer": ("trainer:trainer", "Take fine-tuning jobs and carry them out; as many of these as you like."),
     "evaluate": ("evaluate:evaluate", "Compare a version with the one in production, through the gateway."),
     "advise": ("advise:advise", "Say whether to prompt, retrieve or fine-tune, and where to begin."),
     "quote": ("quote:quote", "Say what a recipe will take: tokens, memory, time, cost."),

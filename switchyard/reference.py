@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from gateway.settings import EngineSettings, GatewaySettings
 from registry.settings import RegistrySettings
 from switchyard.command_line import COMMANDS, command_called
+from trainer.jobs.settings import TrainerSettings
 
 DOCS = Path(__file__).parents[1] / "docs"
 BOUNDS: dict[type, tuple[str, str]] = {Ge: ("ge", "≥"), Gt: ("gt", ">"), Le: ("le", "≤"), Lt: ("lt", "<")}
@@ -56,6 +57,10 @@ def settings_page() -> str:
         _settings(shared, "SWITCHYARD_"),
         "## Gateway\n\nRead by `gateway`, `worker`, `controller` and `up`.\n",
         _settings(ours, "SWITCHYARD_"),
+        "## Trainer\n\nRead by `trainer`.\n",
+        _settings(
+            {name: one for name, one in TrainerSettings.model_fields.items() if name not in shared}, "SWITCHYARD_"
+        ),
         f"## An engine\n\n{AN_ENGINE}\n",
         _settings(EngineSettings.model_fields, ""),
     ]
@@ -76,7 +81,7 @@ def _settings(fields: dict[str, FieldInfo], prefix: str) -> str:
 
 
 def _default(value: Any) -> str:
-    if value is None or value == "":
+    if value in (None, "", []):
         return "–"
     if isinstance(value, list):
         value = ",".join(str(one) for one in value)

@@ -106,6 +106,28 @@ class BlobStore:
             except FileNotFoundError:
                 raise NotFound(f"{name} is not in the blob store") from None
 
+    def write_file(self, name: str, file: Path) -> None:
+        """Store a file as `write` does, of any length: it is not held in memory. Raises `StorageFailed`."""
+        store = self._store
+        with _told():
+            store.put(name, file)
+
+    def read_file(self, name: str, target: Path) -> None:
+        """Write what is stored under a name to a new file. Raises `NotFound`, `StorageFailed`, `OSError`."""
+        store = self._store
+        with target.open("xb") as file, _told():
+            try:
+                for some in store.get(name).stream():
+                    file.write(some)
+            except FileNotFoundError:
+                raise NotFound(f"{name} is not in the blob store") from None
+
+    def names_below(self, folder: str) -> list[str]:
+        """Every name that begins with `folder/`. Raises `StorageFailed`."""
+        store = self._store
+        with _told():
+            return [one["path"] for some in store.list(f"{folder}/") for one in some]
+
     def remove(self, names: Sequence[str]) -> None:
         """Remove what is there of these. Raises `StorageFailed`."""
         store = self._store

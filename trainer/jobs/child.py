@@ -65,8 +65,17 @@ def _validate(assignment: Assignment, folder: JobFolder, watch: ChildWatch) -> N
     task = _task(assignment, folder, _sets(folder, text, Path(assignment.base_folder)))
     for sentence in task.sets.sentences():
         watch.say(sentence)
+    _require_rank(task, assignment.most_rank)
     watch.tell(Settled(text, hyperparameters))
     watch.tell(Finished(_counts(task.sets, encode(task, watch))))
+
+
+def _require_rank(task: Task, most: int) -> None:
+    from trainer.errors import RecipeError
+
+    rank = task.recipe.model.lora.r
+    if task.start_from is None and rank > most:
+        raise RecipeError(f"lora.r is {rank}, and the engines hold adapters of rank {most} at most; lower it")
 
 
 def _sets(folder: JobFolder, recipe: str, base_folder: Path) -> Sets:
@@ -114,14 +123,14 @@ def _train(assignment: Assignment, folder: JobFolder, watch: ChildWatch) -> None
     fitted = fit(task, encode(task, watch), watch)
     judged = judge(fitted, watch)
     ingredients = Ingredients(task.recipe, task.sets, assignment.base_digest)
-    facts = lineage(ingredients, fitted.trained, judged.evaluation)
+    facts = lineage(ingredients, fitted.trained, judged.evaluation, fitted.receipt)
     folder.lineage.write_text(json.dumps(facts), encoding="utf-8")
     write_results(watch.course, folder, assignment.job)
     found = judged.evaluation
     watch.tell(
         Event(
             f"Held-out loss of {found.rows} rows: {found.adapter.loss:.3f}, without the adapter {found.base.loss:.3f}.",
-            data={"evaluation": found.facts(), "largest_effect_nats": round(judged.largest_effect, 3)},
+            data={"evaluation": found.facts(), "largest_effect_nats": judged.largest_effect},
         )
     )
     watch.tell(Finished({"evaluation": found.facts()}, fitted.trained.trained_tokens))

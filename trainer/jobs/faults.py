@@ -6,7 +6,6 @@ Nothing in it names a path of the worker's machine: tenants read it.
 from __future__ import annotations
 
 import errno
-import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,16 +40,20 @@ def failure_of(error: BaseException, folder: JobFolder, order: JobOrder) -> list
     if isinstance(error, DataError):
         return list(_of_data(error, folder))
     if not isinstance(error, TrainerError):
-        traceback.print_exception(error, file=sys.stderr)
+        traceback.print_exception(error)
     return [_failed(error, folder, order)]
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a disk has no room."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _failed(error: BaseException, folder: JobFolder, order: JobOrder) -> Failed:
     text = str(error).lower()
     if isinstance(error, MemoryError) or any(sign in text for sign in NO_MEMORY):
         return OUT_OF_MEMORY
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if full or any(sign in text for sign in NO_SPACE):
+    if is_full(error) or any(sign in text for sign in NO_SPACE):
         return DISK_FULL
     message = _without_paths(str(error), folder)
     if isinstance(error, BaseModelError):

@@ -8,11 +8,9 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from registry.training.jobs import JobOrder, Work
-
-Kept = Literal["train.jsonl", "heldout.jsonl"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +19,7 @@ class Assignment:
 
     Checkpoints are made every `checkpoint_s` seconds and every `checkpoint_steps` steps, if that is given, and at the
     end of epochs. `continues` says that the adapter to go on from lies in the folder, `resumes` that a checkpoint does.
+    `most_rank` is the largest that the engines hold.
     """
 
     job: str
@@ -32,6 +31,7 @@ class Assignment:
     resumes: bool = False
     checkpoint_s: float = 60.0
     checkpoint_steps: int | None = None
+    most_rank: int = 512
 
     def write(self, folder: Path) -> None:
         """As JSON."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, TextIO
@@ -14,6 +13,7 @@ from trainer.watch import StepMetrics
 
 STOPPED = 85
 """Exit status of a child that was told to stop; its last checkpoint is complete."""
+STDOUT, STDERR = 1, 2
 MAX_LINE_BYTES = 1 << 20
 
 
@@ -100,8 +100,8 @@ class Mouth:
     """Where a child's lines go: it alone has the standard output, whatever libraries print."""
 
     def __init__(self) -> None:
-        self._out: TextIO = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        self._out: TextIO = os.fdopen(os.dup(STDOUT), "w", encoding="utf-8")
+        os.dup2(STDERR, STDOUT)
 
     def say(self, said: Line) -> None:
         """Now, not when there is more. Raises BrokenPipeError when the worker is gone."""

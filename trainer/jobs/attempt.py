@@ -1,0 +1,219 @@
+"""One claim of one job: its folder is filled, its child runs, what that says goes into the registry, and it ends."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from registry.errors import InvalidInput, RegistryError
+from registry.service import Registry
+from registry.storage.blobs import StorageFailed
+from registry.training.jobs import Claim, JobError, LeaseLost
+from trainer.jobs.executors import Executor, Running
+from trainer.jobs.faults import DISK_FULL, OUT_OF_MEMORY, TORN, is_full
+from trainer.jobs.folder import JobFolder
+from trainer.jobs.lease import Lease
+from trainer.jobs.lines import STOPPED, Event, Failed, Finished, Line, Measured, Saved, Settled, of_line
+from trainer.jobs.materials import RECIPE, CannotBegin, lay_out
+from trainer.jobs.publishing import publish, results_of
+from trainer.jobs.settings import TrainerSettings
+from trainer.jobs.states import put_state
+from trainer.watch import StepMetrics
+
+LINE_WAIT_S = 0.25
+METRICS_PAUSE_S = 1.0
+"""Steps that come faster than this are not all events; every one is in the job's result file."""
+LOG_CHARS = 4_000
+"""Of a child's log, that are shown to the operator when it failed for an unknown reason."""
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a worker works with. `stopping` is set when it is to end."""
+
+    registry: Registry
+    settings: TrainerSettings
+    executor: Executor
+    worker: str
+    stopping: threading.Event
+    say: Say
+
+
+class Attempt:
+    """From claim to release or end. Every write names this worker's lease: once that is lost nothing is written."""
+
+    def __init__(self, desk: Desk, claim: Claim, folder: JobFolder) -> None:
+        self._desk = desk
+        self._claim = claim
+        self._folder = folder
+        self._jobs = desk.registry.training
+        self._of = (claim.job.id, desk.worker)
+        self._told_s = 0.0
+        self._was_stopped = False
+        self._finished: Finished | None = None
+        self._failed: Failed | None = None
+
+    def run(self) -> None:
+        """Do what can be done for the job; returns when it has ended, was given back, or is another worker's."""
+        job, settings = self._claim.job, self._desk.settings
+        try:
+            with Lease(self._jobs, *self._of, settings.trainer_lease_s) as lease:
+                self._work(lease)
+                if lease.is_over:
+                    self._desk.say(f"{job.id}: {'lost' if lease.lost else 'cancelled'}")
+        except LeaseLost:
+            self._desk.say(f"{job.id}: lost to another worker, or ended")
+        finally:
+            self._folder.remove()
+
+    def _work(self, lease: Lease) -> None:
+        try:
+            lay_out(self._desk.registry, self._desk.settings, self._claim, self._folder)
+            running = self._desk.executor.start(self._folder)
+        except CannotBegin as cannot:
+            self._fail(cannot.failed)
+            return
+        except OSError as error:
+            if not is_full(error):
+                raise
+            self._fail(DISK_FULL)
+            return
+        lease.over = running.kill
+        try:
+            self._follow(running, lease)
+            if not lease.is_over and running.status is not None:
+                self._end(running.status)
+        finally:
+            running.kill()
+
+    # While the child runs
+
+    def _follow(self, running: Running, lease: Lease) -> None:
+        """Until it has ended and everything that it said is noted."""
+        kill_at_s = float("inf")
+        while running.status is None and not lease.is_over:
+            if not self._was_stopped and (lease.wanted == "pause" or self._desk.stopping.is_set()):
+                self._was_stopped = True
+                running.stop()
+                kill_at_s = time.monotonic() + self._desk.settings.trainer_stop_grace_s
+            if time.monotonic() > kill_at_s:
+                running.kill()
+            text = running.next_line(LINE_WAIT_S)
+            said = of_line(text) if text is not None else None
+            if said is not None:
+                self._note(said)
+
+    def _note(self, said: Line) -> None:
+        if isinstance(said, Event):
+            self._note_event(said)
+        elif isinstance(said, Settled):
+            self._jobs.advance(*self._of, hyperparameters=said.hyperparameters, detail={RECIPE: said.recipe})
+        elif isinstance(said, Measured):
+            self._note_metrics(said.metrics)
+        elif isinstance(said, Saved):
+            self._note_checkpoint(said)
+        elif isinstance(said, Finished):
+            self._finished = said
+        else:
+            self._failed = said
+
+    def _note_event(self, said: Event) -> None:
+        try:
+            self._jobs.say(*self._of, said.level, said.message, "message", said.data)
+        except InvalidInput:  # too long for a row
+            self._jobs.say(*self._of, said.level, said.message)
+
+    def _note_metrics(self, found: StepMetrics) -> None:
+        now = time.monotonic()
+        is_plain = found.valid_loss is None and found.full_valid_loss is None
+        if is_plain and found.step < found.total_steps and now - self._told_s < METRICS_PAUSE_S:
+            return
+        self._told_s = now
+        self._jobs.say(*self._of, "info", _sentence(found), "metrics", _document(found))
+        if found.seconds_left is not None:
+            finish_ms = int((time.time() + found.seconds_left) * 1000)
+            self._jobs.advance(*self._of, estimated_finish_ms=finish_ms)
+
+    def _note_checkpoint(self, saved: Saved) -> None:
+        """Store it, then say that it is there. One that cannot be stored is none: the training goes on."""
+        folder, blobs = Path(saved.folder), self._desk.registry.blobs
+        try:
+            name = put_state(blobs, self._claim.job.id, saved.step, folder, self._folder.scratch)
+        except (StorageFailed, OSError) as error:
+            self._desk.say(f"{self._claim.job.id}: the checkpoint of step {saved.step} was not stored: {error}")
+            return
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        try:
+            self._jobs.checkpoint(*self._of, saved.step, saved.metrics, name)
+        except LeaseLost:
+            blobs.remove([name])
+            raise
+
+    # When it has ended
+
+    def _end(self, status: int) -> None:
+        if self._failed is not None:
+            self._fail(self._failed)
+        elif status == 0 and self._finished is not None:
+            self._succeed(self._finished)
+        elif status == STOPPED or self._was_stopped:
+            self._jobs.release(*self._of)
+            self._desk.say(f"{self._claim.job.id}: given back")
+        else:
+            self._desk.say(f"{self._claim.job.id}: its child ended with {status}\n{self._last_of_log()}")
+            self._fail(OUT_OF_MEMORY if status == -signal.SIGKILL else TORN)
+
+    def _succeed(self, finished: Finished) -> None:
+        job = self._claim.job
+        if self._claim.work == "validate":
+            self._jobs.advance(*self._of, "queued", detail=finished.facts)
+            self._jobs.release(*self._of)
+            self._desk.say(f"{job.id}: its files are valid")
+            return
+        self._jobs.advance(*self._of, detail=finished.facts)
+        registry, folder = self._desk.registry, self._folder
+        files = results_of(registry, job, folder)
+        try:
+            ended = publish(registry, self._of, folder, files, finished.trained_tokens)
+        except LeaseLost:
+            raise
+        except RegistryError as refused:
+            self._fail(Failed("server_error", f"what was trained could not be published: {refused}"))
+            return
+        self._desk.say(f"{job.id}: {ended.fine_tuned_model}")
+
+    def _fail(self, failed: Failed) -> None:
+        self._jobs.finish(*self._of, "failed", error=JobError(failed.code, failed.message, failed.param))
+        self._desk.say(f"{self._claim.job.id}: failed: {failed.message}")
+
+    def _last_of_log(self) -> str:
+        try:
+            return self._folder.log.read_text("utf-8", "replace")[-LOG_CHARS:]
+        except OSError:
+            return ""
+
+
+def _sentence(found: StepMetrics) -> str:
+    """As OpenAI says it."""
+    parts = [
+        f"{name}={value:.2f}"
+        for name, value in (
+            ("training loss", found.train_loss),
+            ("validation loss", found.valid_loss),
+            ("full validation loss", found.full_valid_loss),
+        )
+        if value is not None
+    ]
+    return f"Step {found.step}/{found.total_steps}: {', '.join(parts)}"
+
+
+def _document(found: StepMetrics) -> dict[str, Any]:
+    return {name: value for name, value in asdict(found).items() if value is not None}

@@ -1,0 +1,144 @@
+"""Where a job's child process runs: on this machine, or wherever another executor puts it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from trainer.jobs.folder import JobFolder
+from trainer.jobs.lines import MAX_LINE_BYTES
+
+PR_SET_PDEATHSIG = 1
+MOST_LINES_WAITING = 1_000
+"""Lines that a child may be ahead of its worker; then it waits."""
+
+
+class Running(Protocol):
+    """A child that has been started."""
+
+    def next_line(self, timeout_s: float) -> str | None:
+        """The next line that it says; `None` when none comes in time."""
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status, when it has ended and every line has been read; below 0: the signal that ended it."""
+
+    def stop(self) -> None:
+        """Tell it to stop, with a checkpoint if it is training."""
+
+    def kill(self) -> None:
+        """End it and all that it has started, now."""
+
+
+class Executor(Protocol):
+    """Starts children."""
+
+    def start(self, folder: JobFolder) -> Running:
+        """A child that works in a folder. Raises OSError."""
+
+
+class LocalExecutor:
+    """Children on this machine, in process groups of their own, at low priority, with their share of the processors."""
+
+    def __init__(self, threads: int, niceness: int) -> None:
+        self._threads = threads
+        self._niceness = niceness
+
+    def start(self, folder: JobFolder) -> Running:
+        """Call it from a thread that stays as long as the child: the kernel ends a child whose starter is gone."""
+        command = [sys.executable, "-m", "trainer.jobs.child", str(folder.path)]
+        with folder.log.open("ab") as log:
+            process = subprocess.Popen(
+                command,
+                env=environment(folder.scratch, self._threads),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_before_exec(self._niceness),
+            )
+        return LocalChild(process)
+
+
+def environment(scratch: Path, threads: int) -> dict[str, str]:
+    """Of a child. Nothing is fetched from a hub: what is trained on lies here."""
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_OFFLINE": "1",
+        "TMPDIR": str(scratch),
+    }
+
+
+class LocalChild:
+    """A process on this machine."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._lines: queue.Queue[str | None] = queue.Queue(MOST_LINES_WAITING)
+        self._read_all = False
+        threading.Thread(target=self._read, name=f"child {process.pid}", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
+    @property
+    def status(self) -> int | None:
+        """As `Running` says."""
+        return self._process.wait() if self._read_all else None
+
+    def next_line(self, timeout_s: float) -> str | None:
+        """As `Running` says."""
+        if self._read_all:
+            return None
+        try:
+            line = self._lines.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+        self._read_all = line is None
+        return line
+
+    def stop(self) -> None:
+        """SIGTERM, to the child alone."""
+        if self._process.poll() is None:
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """SIGKILL, to its group."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as out:
+            while line := out.readline(MAX_LINE_BYTES):
+                self._lines.put(line.decode("utf-8", "replace"))
+        self._lines.put(None)
+
+
+def _before_exec(niceness: int) -> Callable[[], None]:
+    """What a child does first: it yields to others, and the kernel ends it with its worker, even one that is killed."""
+    parent = os.getpid()
+    prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
+
+    def before_exec() -> None:
+        os.nice(niceness)
+        if prctl is not None:
+            prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:  # it died before the kernel was told
+                os._exit(1)
+
+    return before_exec

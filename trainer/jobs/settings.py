@@ -1,0 +1,62 @@
+"""What a trainer's worker can be told, by `SWITCHYARD_*` or `switchyard.toml`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
+
+from registry.settings import RegistrySettings
+
+
+class TrainerSettings(RegistrySettings):
+    """Of `switchyard trainer`."""
+
+    trainer_bases: Annotated[list[Path], NoDecode] = Field(
+        default=[],
+        description="More folders of base models, with commas between them; those in state_dir/base are known anyway.",
+    )
+    trainer_folder: Path | None = Field(
+        default=None, description="Folder for running jobs and their checkpoints; default: state_dir/trainer."
+    )
+    trainer_threads: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="Threads that a training computes with. Default: half of the processors, for an engine beside it "
+        "needs the others.",
+    )
+    trainer_niceness: int = Field(
+        default=10, ge=0, le=19, description="How much a training yields to other processes; 19 is most."
+    )
+    trainer_lease_s: float = Field(
+        default=60.0, ge=3, le=3600, description="After so long without a word of a worker another one takes its job."
+    )
+    trainer_checkpoint_s: float = Field(
+        default=60.0, ge=1, le=86_400, description="Pause between two checkpoints of a training."
+    )
+    trainer_checkpoint_steps: int | None = Field(
+        default=None, ge=1, description="Also a checkpoint after every so many steps."
+    )
+    trainer_stop_grace_s: float = Field(
+        default=60.0, ge=1, le=3600, description="How long a training that is to stop may take for its last checkpoint."
+    )
+    trainer_poll_s: float = Field(default=1.0, ge=0.05, le=60, description="Pause between two looks for a job.")
+
+    @field_validator("trainer_bases", mode="before")
+    @classmethod
+    def _listed(cls, given: Any) -> Any:
+        return [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else given
+
+    @property
+    def threads(self) -> int:
+        """In force."""
+        return self.trainer_threads or max(1, len(os.sched_getaffinity(0)) // 2)
+
+    @property
+    def jobs_folder(self) -> Path:
+        """In force."""
+        return (self.trainer_folder or self.state_dir / "trainer").absolute()

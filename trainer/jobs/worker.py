@@ -1,0 +1,116 @@
+"""`switchyard trainer`: a process that takes jobs, one to check and one to train at a time, until it is told to end."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy.exc import OperationalError
+
+from registry.errors import RegistryError
+from registry.service import Registry
+from registry.training.jobs import Work
+from trainer.jobs.attempt import Attempt, Desk, Say
+from trainer.jobs.executors import Executor
+from trainer.jobs.folder import JobFolder
+from trainer.jobs.settings import TrainerSettings
+from trainer.jobs.states import sweep_states
+
+WORKS: tuple[Work, ...] = ("validate", "train")
+"""A place each: a training that takes hours keeps no file waiting."""
+SWEEP_S = 60.0
+LOCK = "worker.lock"
+MOST_HOST_CHARS = 100
+
+
+class Worker:
+    """The places of one process."""
+
+    def __init__(self, registry: Registry, settings: TrainerSettings, executor: Executor, say: Say) -> None:
+        host = socket.gethostname()[:MOST_HOST_CHARS]
+        name = f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.stopping = threading.Event()
+        """Set it, and what trains is saved and given back, and `run` returns."""
+        self._desk = Desk(registry, settings, executor, name, self.stopping, say)
+
+    def run(self, *, until_idle: bool = False) -> None:
+        """Until `stopping` is set; with `until_idle` also until no job waits."""
+        with own_folder(self._desk.settings.jobs_folder, self._desk.worker) as folder:
+            if until_idle:
+                self._until_idle(folder)
+                return
+            places = [threading.Thread(target=self._place, args=(work, folder / work), name=work) for work in WORKS]
+            for place in places:
+                place.start()
+            while not self.stopping.wait(SWEEP_S):
+                self._sweep()
+            for place in places:
+                place.join()
+
+    def _until_idle(self, folder: Path) -> None:
+        while not self.stopping.is_set():
+            took = [self._take_one(work, folder / work) for work in WORKS]
+            if not any(took):
+                break
+        self._sweep()
+
+    def _place(self, work: Work, folder: Path) -> None:
+        while not self.stopping.is_set():
+            try:
+                took = self._take_one(work, folder)
+            except (OperationalError, RegistryError, OSError) as error:  # the database or the storage is away
+                self._desk.say(f"{type(error).__name__}: {str(error).splitlines()[0]}")
+                took = False
+            if not took:
+                self.stopping.wait(self._desk.settings.trainer_poll_s)
+
+    def _take_one(self, work: Work, folder: Path) -> bool:
+        """Whether there was a job to take."""
+        desk = self._desk
+        claim = desk.registry.training.claim(desk.worker, desk.settings.trainer_lease_s, (work,))
+        if claim is None:
+            return False
+        desk.say(f"{claim.job.id}: {'checking its files' if work == 'validate' else 'training'}")
+        if work == "train":
+            desk.registry.training.advance(claim.job.id, desk.worker, "running")
+        Attempt(desk, claim, JobFolder(folder)).run()
+        return True
+
+    def _sweep(self) -> None:
+        try:
+            sweep_states(self._desk.registry)
+        except (OperationalError, RegistryError) as error:
+            self._desk.say(f"old checkpoints were not removed: {str(error).splitlines()[0]}")
+
+
+@contextmanager
+def own_folder(among: Path, worker: str) -> Iterator[Path]:
+    """A folder of this worker's own, for the time of the block. Those of workers that have died are removed."""
+    among.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for left in among.iterdir():
+        _remove_if_left(left)
+    folder = among / worker
+    folder.mkdir(mode=0o700)
+    with (folder / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_if_left(folder: Path) -> None:
+    """A living worker holds the lock in its folder."""
+    try:
+        with (folder / LOCK).open("r") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError:  # it lives, or is just being made
+        return
