@@ -14,6 +14,7 @@ from typing import Any
 from registry.adapters.effect_proof import Probe, write_proof
 from trainer.data.encode import Encoded, Rules, encode_all, truncation
 from trainer.data.faults import all_of
+from trainer.data.findings import tell
 from trainer.data.read import Dataset
 from trainer.data.rows import Example
 from trainer.data.sets import Sets
@@ -113,8 +114,7 @@ def encode(task: Task, watch: Watch) -> EncodedSets:
         return lambda: encode_all(tokenizer, data.examples, file=str(data.file), rules=rules)
 
     train_rows, heldout = all_of(encoded(sets.train), encoded(sets.heldout))
-    for cut in truncation(train_rows, rules.max_length_tokens):
-        watch.stage(cut.sentence)
+    tell(watch, truncation(train_rows, rules.max_length_tokens))
     receipt = _receipt(task, tokenizer, sets.train.examples, train_rows)
     return EncodedSets(tokenizer, train_rows, _whole(heldout, watch), receipt)
 
@@ -177,8 +177,7 @@ def _encoded_pairs(task: Task, tokenizer: Any, rules: Rules, watch: Watch) -> En
     train_pairs, heldout = all_of(encoded(sets.train), encoded(sets.heldout))
     examples = [example for pair in sets.train.preferences for example in pair.pair]
     rows = [row for pair in train_pairs for row in (pair.chosen, pair.rejected)]
-    for cut in truncation(rows, rules.max_length_tokens):
-        watch.stage(cut.sentence)
+    tell(watch, truncation(rows, rules.max_length_tokens))
     return EncodedSets(
         tokenizer,
         [pair.chosen for pair in train_pairs],

@@ -17,6 +17,7 @@ from registry.service import Registry
 from registry.settings import RegistrySettings
 from registry.training.sections import why_not_served
 from trainer.base import base_at_hand, prepare_base
+from trainer.data.findings import tell
 from trainer.data.overlap import Overlap
 from trainer.data.sets import read_sets
 from trainer.errors import TrainingRefused
@@ -93,8 +94,7 @@ def run(plan: Plan, watch: Watch, settings: RegistrySettings | None = None) -> O
     recipe = read_recipe(plan.recipe_file)
     bases = settings.state_dir / "base"
     sets = read_sets(recipe, base_at_hand(plan.base, bases))
-    for sentence in sets.sentences():
-        watch.stage(sentence)
+    tell(watch, sets.findings)
     folder = plan.trained or plan.out or _default_out(settings, recipe)
     check_writable(folder)
     watch.stage("preparing the base model")

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from trainer.watch import Watch
+
 Level = Literal["info", "warn", "error"]
 MAX_LINES = 10
 
@@ -26,6 +28,13 @@ class Finding:
             return self.text
         more = ", …" if len(self.lines) == MAX_LINES else ""
         return f"{self.text} ({'line' if len(self.lines) == 1 else 'lines'} {', '.join(map(str, self.lines))}{more})"
+
+
+def tell(watch: Watch, findings: Iterable[Finding]) -> None:
+    """Say them to whoever follows a training, with code and lines as data."""
+    for one in findings:
+        data = {"code": one.code, "lines": list(one.lines)}
+        watch.say(one.sentence, level="info" if one.level == "info" else "warn", data=data)
 
 
 def many(count: int, one: str) -> str:
