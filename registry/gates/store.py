@@ -95,10 +95,13 @@ class Gates:
             row = session.get(Gate, (require_adapter(session, ref).id, alias))
             return None if row is None else Policy.of(row.document)
 
-    def record(self, ref: AdapterRef, finding: Finding, *, alias: str = PRODUCTION, actor: str) -> CertificateInfo:
+    def record(
+        self, ref: AdapterRef, finding: Finding, *, alias: str = PRODUCTION, wish: Policy | None = None, actor: str
+    ) -> CertificateInfo:
         """Write down what was found of the version that `ref` names, with the verdict of the alias's gate as it is now.
 
-        The same finding twice is one certificate. Raises `NotFound`, and `InvalidInput` for a finding about another
+        `wish` judges it where no gate is set; nothing has to pass it. The same finding twice is one
+        certificate. Raises `NotFound`, and `InvalidInput` for a finding about another
         version.
         """
         with self._db.write() as session:
@@ -107,13 +110,14 @@ class Gates:
             if version.manifest_digest != finding.candidate.digest:
                 raise InvalidInput(f"candidate is {finding.candidate.model!r}, not {ref}", param="candidate")
             gate = session.get(Gate, (adapter.id, alias), with_for_update=True)
-            made = certify(finding, None if gate is None else Policy.of(gate.document))
+            policy = wish if gate is None else Policy.of(gate.document)
+            made = certify(finding, policy)
             row = Certificate(
                 digest=made.digest,
                 adapter_id=adapter.id,
                 candidate_digest=version.manifest_digest,
                 incumbent_digest=finding.incumbent.digest,
-                gate_digest=None if gate is None else gate.digest,
+                gate_digest=None if policy is None else policy.digest,
                 verdict=made.verdict.word,
                 document=made.bytes.decode(),
                 actor=actor[:100],

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
+from registry.gates.section import GateSection
 from registry.names import NAME
 from registry.training.jobs import JobOrder
 from registry.training.sections import SERVED, DataOptions, TrainingOptions, usual_learning_rate
@@ -46,6 +47,11 @@ class JobOptions(TrainingOptions):
     )
     dry_run: bool = Field(
         default=False, description="Check the files and quote tokens, memory, time and cost; train nothing."
+    )
+    gate: GateSection | None = Field(
+        default=None,
+        description="Compare the result with the version in production once it is published, and say whether it is "
+        "better; nothing is promoted. Where the operator has set a gate, that one judges.",
     )
     data: DataOptions = DataOptions()
 

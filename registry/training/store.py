@@ -39,6 +39,7 @@ from registry.training.jobs import (
     JobEvent,
     JobHasEnded,
     JobOrder,
+    LeaseLost,
     Level,
     NoSuchJob,
     Publication,
@@ -298,6 +299,16 @@ class TrainingJobs:
             row = ended(session)
             end(session, row, status, error)
             return job_of(row)
+
+    def remark(self, id_: str, level: Level, message: str, data: Mapping[str, Any] | None = None) -> None:
+        """Note what became of the result of a job that has ended. Raises `NoSuchJob`, `LeaseLost` for one that has not,
+        which only its worker says things of.
+        """
+        with self._db.write() as session:
+            row = _require(session, None, id_, lock=True)
+            if row.status not in FINAL:
+                raise LeaseLost(f"fine-tuning job {id_} has not ended")
+            add_event(session, row, level, message, "message", data)
 
     def spent_states(self, limit: int) -> list[str]:
         """Names of checkpoints' bytes that nobody needs any more: who deletes them says so by `forget_states`."""

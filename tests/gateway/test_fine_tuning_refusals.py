@@ -99,6 +99,13 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"switchyard": {"lora": {"r": 1_000}}}, "switchyard.lora.r", "invalid_value"),
     ({"switchyard": {"lora": {"rank": 16}}}, "switchyard.lora.rank", "unknown_parameter"),
     ({"switchyard": {"laura": {}}}, "switchyard.laura", "unknown_parameter"),
+    ({"switchyard": {"gate": {"target": "loss", "beter_by": 1}}}, "switchyard.gate.beter_by", "unknown_parameter"),
+    (
+        {"switchyard": {"gate": {"target": "loss", "guards": [{"metric": "accuracy", "margins": 1, "margin": 1}]}}},
+        "switchyard.gate.guards[0].margins",
+        "unknown_parameter",
+    ),
+    ({"switchyard": {"gate": {"target": "regex:a"}}}, "switchyard.gate.target", "invalid_value"),
     ({"switchyard": {"lora": 16}}, "switchyard.lora", "invalid_value"),
     ({"switchyard": {"adapter": "Not A Name"}}, "switchyard.adapter", "invalid_value"),
     ({"switchyard": {"training": {"seed": 1}}}, "switchyard.training.seed", "invalid_value"),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from registry.gates.policy import Guard, Policy
 from registry.training.options import Misplaced, checked, settled, usual_batch, usual_epochs
 from registry.training.sections import usual_learning_rate
 from tests.support.training_parts import ordered
@@ -84,3 +85,17 @@ def test_what_could_not_be_trained_is_refused_at_the_order() -> None:
         checked(ordered(options={"lora": {"r": 4}}, continues="acme/bot@1.0"))
     with pytest.raises(ValidationError, match="cannot be packed"):
         checked(ordered(options={"training": {"packing": True}}, method="dpo"))
+
+
+def test_a_gate_rides_in_the_options_and_names_every_metric_once() -> None:
+    gate = {"target": "label_exact", "better_by": 0.02, "guards": [{"metric": "loss", "margin": 0.1}]}
+    found = checked(ordered(options={"gate": gate})).gate
+    assert found is not None
+    assert found.policy == Policy("label_exact", 0.02, (Guard("loss", 0.1),))
+    for bad in (
+        {**gate, "target": "regex:(a+)+"},
+        {**gate, "guards": [{"metric": "label_exact", "margin": 0}]},
+        {**gate, "better_by": -1},
+    ):
+        with pytest.raises(ValidationError):
+            checked(ordered(options={"gate": bad}))

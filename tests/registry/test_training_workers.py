@@ -221,3 +221,13 @@ def test_why_a_job_failed_is_kept(jobs: TrainingJobs) -> None:
     assert jobs.get("acme", job.id).error == error
     newest = jobs.events("acme", job.id, None, 1)[0]
     assert (newest.level, newest.message) == ("error", "The job has failed: line 3 has no answer")
+
+
+def test_what_became_of_a_result_is_noted_when_the_job_has_ended_and_not_before(jobs: TrainingJobs) -> None:
+    job = running(jobs)
+    with pytest.raises(LeaseLost, match="has not ended"):
+        jobs.remark(job.id, "info", "Verdict: passed.")
+    jobs.finish(job.id, "w-1", "succeeded")
+    jobs.remark(job.id, "info", "Verdict: passed.", {"certificate": "sha256:c"})
+    newest = jobs.events("acme", job.id, None, 1)[0]
+    assert (newest.message, newest.data) == ("Verdict: passed.", {"certificate": "sha256:c"})

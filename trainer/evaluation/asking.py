@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from trainer.errors import EvaluationError
-from trainer.evaluation.rows import Prompt
+from trainer.evaluation.rows import EvaluationRow
 
 TIMEOUT_S = 600.0
 MAX_TRIES = 6
@@ -50,36 +50,36 @@ class Asker:
         self._http = http
         self._url = url
 
-    def answer(self, model: str, prompt: Prompt, max_tokens: int) -> Reply:
+    def answer(self, model: str, row: EvaluationRow, max_tokens: int) -> Reply:
         """Greedy. Raises EvaluationError with the gateway's own words when it does not answer."""
         asked: dict[str, Any] = {"model": model, "max_tokens": max_tokens, "temperature": 0}
         began = time.perf_counter()
-        if isinstance(prompt, str):
-            choice = self._post("/completions", {**asked, "prompt": prompt})["choices"][0]
+        if isinstance(row.prompt, str):
+            choice = self._post("/completions", {**asked, "prompt": row.prompt})["choices"][0]
             text = choice["text"]
         else:
-            choice = self._post("/chat/completions", {**asked, "messages": list(prompt)})["choices"][0]
+            choice = self._post("/chat/completions", {**asked, **_chat(row)})["choices"][0]
             text = choice["message"]["content"]
         return Reply(text or "", choice["finish_reason"] != "length", time.perf_counter() - began)
 
-    def likelihood(self, model: str, prompt: Prompt, reference: str) -> Likelihood:
-        """Of `reference` after `prompt`; the token that ends an answer does not count. Raises NoLikelihood.
+    def likelihood(self, model: str, row: EvaluationRow, reference: str) -> Likelihood:
+        """Of `reference` after the row's prompt; the token that ends an answer does not count. Raises NoLikelihood.
 
         The prompt's ids are the engine's own rendering, the reference's are those of its text alone: what training
         puts one behind the other too.
         """
-        before = self.tokens(model, prompt)
+        before = self.tokens(model, row)
         answer = self._ids({"model": model, "prompt": reference, "add_special_tokens": False})
         asked = {"model": model, "prompt": [*before, *answer], "echo": True, "max_tokens": 1, "logprobs": 1}
         document = self._post("/completions", {**asked, "temperature": 0}, scores=True)
         found = document["choices"][0]["logprobs"]["token_logprobs"][len(before) : len(before) + len(answer)]
         return Likelihood(sum(found), len(found))
 
-    def tokens(self, model: str, prompt: Prompt) -> list[int]:
+    def tokens(self, model: str, row: EvaluationRow) -> list[int]:
         """The ids of a prompt as the engine reads it: a conversation up to where its answer begins."""
-        if isinstance(prompt, str):
-            return self._ids({"model": model, "prompt": prompt})
-        return self._ids({"model": model, "messages": list(prompt), "add_generation_prompt": True})
+        if isinstance(row.prompt, str):
+            return self._ids({"model": model, "prompt": row.prompt})
+        return self._ids({"model": model, **_chat(row), "add_generation_prompt": True})
 
     def count(self, model: str, text: str) -> int:
         """Tokens of a text."""
@@ -115,6 +115,10 @@ class Asker:
                 return answer
             time.sleep(_pause_s(answer, turn))
         raise AssertionError("unreachable")
+
+
+def _chat(row: EvaluationRow) -> dict[str, Any]:
+    return {"messages": list(row.prompt), **({"tools": list(row.tools)} if row.tools else {})}
 
 
 def _pause_s(answer: httpx.Response, turn: int) -> float:

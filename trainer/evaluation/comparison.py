@@ -102,7 +102,7 @@ def compare(wanted: Wanted, ask: Asker, told: Callable[[int, int], object] = lam
         raise EvaluationError(f"{wanted.data.name} has no row")
     sides = (wanted.incumbent, wanted.candidate)
     for side in sides:  # the first question loads an adapter, and its time is not the answers'
-        ask.answer(side.model, wanted.data.rows[0].prompt, 1)
+        ask.answer(side.model, wanted.data.rows[0], 1)
     max_tokens = wanted.max_tokens or _most_tokens(wanted, ask)
     asked, why = _all_asked(wanted, ask, max_tokens, told)
     items, not_measured = [], {}
@@ -147,7 +147,7 @@ def _all_asked(
     if scores:
         first = wanted.data.rows[0]
         try:
-            ask.likelihood(wanted.candidate.model, first.prompt, first.reference or "a")
+            ask.likelihood(wanted.candidate.model, first, first.reference or "a")
         except NoLikelihood as failed:
             scores, why = False, str(failed)
     total = len(wanted.data.rows)
@@ -168,10 +168,10 @@ def _ask(wanted: Wanted, ask: Asker, turn: int, row: EvaluationRow, max_tokens: 
     """Who is asked first changes with every row, so that neither finds the engine warmer."""
     models = (wanted.incumbent.model, wanted.candidate.model)
     order = (0, 1) if turn % 2 == 0 else (1, 0)
-    replies = {side: ask.answer(models[side], row.prompt, max_tokens) for side in order}
+    replies = {side: ask.answer(models[side], row, max_tokens) for side in order}
     likelihoods: tuple[Likelihood, Likelihood] | None = None
     if scores and row.reference:
-        found = [ask.likelihood(model, row.prompt, row.reference) for model in models]
+        found = [ask.likelihood(model, row, row.reference) for model in models]
         likelihoods = found[0], found[1]
     return Asked(row, (replies[0], replies[1]), likelihoods)
 

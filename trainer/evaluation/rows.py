@@ -25,10 +25,10 @@ MAX_FIELD_CHARACTERS = 60
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRow:
-    """One question. `reference` is None when the row has no right answer.
+    """One question. `reference` is None when the row has no right answer; `tools` are what a chat offers.
 
-    Rows with the same `unit` are turns of one conversation, or of copies of it: they say the same thing twice, and
-    count as one when it is asked how sure a difference is. `fields` are what else the line has, as short texts.
+    Rows with the same `unit` are turns of one conversation, or begin as one: they say much the same, and count as one
+    when it is asked how sure a difference is. `fields` are what else the line has, as short texts.
     """
 
     line: int
@@ -36,6 +36,7 @@ class EvaluationRow:
     prompt: Prompt
     reference: str | None
     fields: dict[str, str]
+    tools: tuple[dict[str, Any], ...] = ()
 
     @property
     def prompt_characters(self) -> int:
@@ -102,6 +103,9 @@ def _faults(line: Line) -> Iterator[Fault]:
 
 def _message_faults(line: Line) -> Iterator[Fault]:
     messages = line.row["messages"]
+    tools = line.row.get("tools") or []
+    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
+        yield Fault(line.number, "data_type", f"'tools' is {kind(tools)}; it must be a list of functions")
     if not isinstance(messages, list) or not 0 < len(messages) <= MAX_MESSAGES:
         text = f"'messages' must be a list of 1 to {MAX_MESSAGES} messages"
         yield Fault(line.number, "missing_messages_list", text)
@@ -131,9 +135,19 @@ def _rows(line: Line) -> list[EvaluationRow]:
         for key, value in line.row.items()
         if key not in OWN_FIELDS and isinstance(value, str | int | float | bool)
     }
-    questions = list(_questions(line.row))
-    unit = hashlib.sha256(json.dumps(questions[0][0], sort_keys=True).encode()).hexdigest()[:16]
-    return [EvaluationRow(line.number, unit, prompt, reference, fields) for prompt, reference in questions]
+    unit = hashlib.sha256(json.dumps(_opening(line.row), sort_keys=True).encode()).hexdigest()[:16]
+    tools = tuple(line.row.get("tools") or ())
+    return [
+        EvaluationRow(line.number, unit, prompt, reference, fields, tools) for prompt, reference in _questions(line.row)
+    ]
+
+
+def _opening(row: dict[str, Any]) -> Any:
+    """All up to the first turn of a user."""
+    if "messages" not in row:
+        return row["prompt"]
+    roles = [message["role"] for message in row["messages"]]
+    return row["messages"][: roles.index("user") + 1 if "user" in roles else 1]
 
 
 def _questions(row: dict[str, Any]) -> Iterator[tuple[Prompt, str | None]]:

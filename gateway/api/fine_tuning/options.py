@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -52,7 +52,14 @@ def _fields(path: list[Any]) -> list[str]:
     """Of the section at a path."""
     shape: Any = JobOptions
     for part in path:
-        field = getattr(shape, "model_fields", {}).get(part)
-        shape = None if field is None else field.annotation
-    is_section = isinstance(shape, type) and issubclass(shape, BaseModel)
-    return sorted(shape.model_fields) if is_section else []
+        if type(part) is str:
+            field = getattr(_section(shape), "model_fields", {}).get(part)
+            shape = None if field is None else field.annotation
+    section = _section(shape)
+    return sorted(section.model_fields) if section is not None else []
+
+
+def _section(shape: Any) -> type[BaseModel] | None:
+    """That a field holds: itself, or one, or many of it."""
+    parts = (shape, *get_args(shape))
+    return next((part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)), None)

@@ -16,10 +16,11 @@ from trainer.evaluation.asking import NoLikelihood, asker
 from trainer.evaluation.comparison import Evaluation, Wanted, compare
 from trainer.evaluation.items import Item
 from trainer.evaluation.metrics import metric_named
-from trainer.evaluation.rows import read_rows
+from trainer.evaluation.rows import EvaluationRow, read_rows
 from trainer.evaluation.sides import incumbent_of, side_of
 
 NEW, OLD = "acme/triage@1.1", "acme/triage@1.0"
+HELLO = EvaluationRow(1, "", "hello", None, {})
 Judge = Callable[..., Evaluation]
 
 
@@ -120,7 +121,7 @@ def test_an_engine_without_log_probabilities_of_prompts_says_why(stack: Stack) -
         asker(stack.url, stack.house.keys["acme"]) as ask,
         pytest.raises(NoLikelihood, match="SWITCHYARD_ENGINE_PROMPT_LOGPROBS"),
     ):
-        ask.likelihood(OLD, "a question", "an answer")
+        ask.likelihood(OLD, HELLO, "an answer")
 
 
 def test_who_does_not_answer_is_told_in_the_gateways_words(court: Court) -> None:
@@ -128,7 +129,7 @@ def test_who_does_not_answer_is_told_in_the_gateways_words(court: Court) -> None
         asker(court.stack.url, "sk-wrong") as ask,
         pytest.raises(EvaluationError, match=r"acme/triage@1.1 does not answer \(HTTP 401\)"),
     ):
-        ask.answer(NEW, "hello", 1)
+        ask.answer(NEW, HELLO, 1)
 
 
 def test_an_address_without_a_gateway_is_told_with_the_remedy() -> None:
@@ -136,4 +137,4 @@ def test_an_address_without_a_gateway_is_told_with_the_remedy() -> None:
         asker("http://127.0.0.1:9", "sk-x") as ask,
         pytest.raises(EvaluationError, match=r"nothing answers at .* start a gateway"),
     ):
-        ask.answer(NEW, "hello", 1)
+        ask.answer(NEW, HELLO, 1)
