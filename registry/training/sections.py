@@ -303,6 +303,14 @@ class TrainingOptions(Section):
         model = info.data.get("model")
         if training.method == "dpo" and model is not None and model.tuning not in SERVED:
             raise ValueError(f'method = "dpo" needs model.tuning = "lora" or "qlora", not "{model.tuning}"')
+        if training.packing and model is not None and model.tuning in SOFT_PROMPTS:
+            raise ValueError(
+                f'packed rows would see each other with model.tuning = "{model.tuning}"; set packing = false'
+            )
+        if training.gradient_checkpointing and model is not None and model.tuning == "prefix":
+            raise ValueError(
+                'activations are not computed again with model.tuning = "prefix"; leave gradient_checkpointing out'
+            )
         return training
 
     @field_validator("dpo")

@@ -65,6 +65,11 @@ def test_a_good_recipe_is_read_with_paths_relative_to_itself(write: Path) -> Non
             'needs model.tuning = "lora" or "qlora"',
         ),
         (("[training]", '[training]\nmethod = "dpo"\npacking = true'), "pairs of answers cannot be packed"),
+        (("[training]", '[model]\ntuning = "prompt"\n[training]\npacking = true'), "packed rows would see each other"),
+        (
+            ("[training]", '[model]\ntuning = "prefix"\n[training]\ngradient_checkpointing = true'),
+            "activations are not computed again",
+        ),
         (
             ("[training]", '[model]\ntuning = "full"\ncontinue_from = "acme/triage@1.0"\n[training]'),
             "go on from a version",
