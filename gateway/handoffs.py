@@ -185,6 +185,9 @@ class Dialect(Protocol):
         for a request with a `Keeping`.
         """
 
+    def kept(self, items: Sequence[Item], request_id: str) -> Sequence[Item]:
+        """The items of a request's own input as they are kept."""
+
     def without_output(self, admitted: Admitted, status: Status, error: ApiError | None) -> Answered:
         """An answer of which nothing was made: not yet, or because of an error. Only for a request with a `Keeping`."""
 

@@ -5,8 +5,8 @@ Nothing is kept on an engine. The registry keeps it for the tenant (`registry.re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from registry.responses.turns import Item as Item
@@ -20,7 +20,7 @@ class Keeping:
     store: bool
     """Whether its answer is to be kept."""
     items: Sequence[Item]
-    """Its own input as it is kept and listed, each with an `id`."""
+    """Its own input; what stands there for a kept item (`referred`) is replaced by that when it is recalled."""
     created_at_s: int
     """When its answer was begun, in seconds since the epoch."""
     previous_id: str | None = None
@@ -31,6 +31,8 @@ class Keeping:
     """Whether the answer is made while nobody waits for it."""
     instructions: str | None = None
     """What the model is told before all turns, this time."""
+    referred: Mapping[str, str] = field(default_factory=dict)
+    """Kept items that stand in its input by their ids alone, each with the id of the response that has it."""
     unit: str | None = None
     """What the turn that began it all has in a split; known when earlier turns were recalled."""
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, cast
 from fastapi import APIRouter, Request, Response
 
 from gateway.api.dialects.responses.input import items as checked_items
-from gateway.api.dialects.responses.kept import kept_item
+from gateway.api.dialects.responses.kept import REFERENCE, kept_alone
 from gateway.api.fields.checks import listed, pairs, unknown_keys
 from gateway.api.held import json_of
 from gateway.api.responses import LISTED, MOST_LISTED, check_include, list_of
@@ -135,7 +135,13 @@ def _metadata(house: House, body: Mapping[str, Any]) -> Mapping[str, str]:
 def _items(house: House, given: Any) -> list[Item]:
     """The checked items. Raises `BadRequest`."""
     checked = checked_items(listed(given, "items", "items", MOST_ADDED), "items", house.caps)
-    return [kept_item(item) for item in checked]
+    if any(item["type"] == REFERENCE for item in checked):
+        raise BadRequest(
+            "An item of another place cannot be put here by its id. Send the item itself.",
+            param="items",
+            code="unsupported_value",
+        )
+    return [kept_alone(item) for item in checked]
 
 
 def _document(info: ConversationInfo) -> dict[str, Any]:

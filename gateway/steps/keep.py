@@ -55,7 +55,7 @@ def turn_of(archive: Archive, admitted: Admitted, keeping: Keeping, answered: An
         created_at_ms=keeping.created_at_s * 1000,
         status=answered.status,
         model=request.model,
-        items=keeping.items,
+        items=request.dialect.kept(keeping.items, call.request_id),
         output=answered.output,
         document=answered.document,
         unit=unit,

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.api.fields.caps import Caps
 from gateway.desk import Desk
 from gateway.errors import BadRequest
 from gateway.handoffs import InferenceRequest, Principal
-from gateway.keeping import Keeping
+from gateway.keeping import Item, Keeping
 from gateway.responses.archive import Archive
 from gateway.responses.faults import FAULTS, PREVIOUS, said_of
-from registry.responses.turns import Recalled, require_possible
+from registry.responses.turns import NoSuchTurn, Recalled, require_possible
 
 
 class Means(Protocol):
@@ -48,19 +48,44 @@ async def recall(means: Means, principal: Principal, request: InferenceRequest, 
             param="background",
             code="invalid_value",
         )
-    param = PREVIOUS if keeping.previous_id is not None else "conversation"
+    most_bytes = means.caps.max_body_bytes
     try:
-        read = _reading(archive, principal, keeping, means.caps.max_body_bytes)
-        if read is None:
+        read = _reading(archive, principal, keeping, most_bytes)
+        if read is None and not keeping.referred:
             return request if store == keeping.store else replace(request, keeping=replace(keeping, store=store))
-        recalled = await archive.lookups.do(principal.tenant, read)
+        work = partial(_read, archive, principal, keeping, read, most_bytes)
+        recalled, referred = await archive.lookups.do(principal.tenant, work)
     except FAULTS as error:
-        raise said_of(error, param) from error
+        raise said_of(error, _param_of(error, keeping)) from error
     length = request.body_bytes + recalled.bytes
-    continued = await means.desk.do(
-        principal.tenant, length, partial(request.dialect.continued, request, recalled.items)
-    )
-    return replace(continued, body_bytes=length, keeping=replace(keeping, store=store, unit=recalled.unit))
+    items = [referred.get(item.get("id"), item) for item in keeping.items] if referred else keeping.items
+    keeping = replace(keeping, store=store, unit=recalled.unit, items=items)
+    continued = partial(request.dialect.continued, replace(request, keeping=keeping, body_bytes=length))
+    return await means.desk.do(principal.tenant, length, partial(continued, recalled.items))
+
+
+def _param_of(error: Exception, keeping: Keeping) -> str:
+    """The field that named what is not there, or too long."""
+    if (isinstance(error, NoSuchTurn) and error.kind == "item") or not (keeping.previous_id or keeping.conversation_id):
+        return "input"
+    return PREVIOUS if keeping.previous_id is not None else "conversation"
+
+
+def _read(
+    archive: Archive,
+    principal: Principal,
+    keeping: Keeping,
+    earlier: Callable[[], Recalled] | None,
+    most_bytes: int,
+) -> tuple[Recalled, Mapping[Any, Item]]:
+    """What came before, with the bytes of all that was read; and the items that are referred to, by id."""
+    recalled = earlier() if earlier is not None else Recalled([], 0, None)
+    if not keeping.referred:
+        return recalled, {}
+    left = most_bytes - recalled.bytes
+    referred = archive.responses.referred(principal.tenant, keeping.referred, archive.since_ms(principal), left)
+    items = dict(zip(keeping.referred, referred.items, strict=True))
+    return replace(recalled, bytes=recalled.bytes + referred.bytes), items
 
 
 def _reading(

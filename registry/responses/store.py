@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -172,6 +172,29 @@ class StoredResponses:
             raise NoSuchTurn("response", id_)
         items: list[Item] = orjson.loads(self._keyring.open(found[0], tenant, id_, TURN))["items"]
         return items
+
+    def referred(self, tenant: str, wanted: Mapping[str, str], since_ms: int, most_bytes: int) -> Recalled:
+        """Items of the input or output of any responses: `wanted` has the id of its response for each item's.
+
+        Raises `NoSuchTurn` with the item that is missing, `TooLong`, `Unreadable`.
+        """
+        found: dict[str, Item] = {}
+        length, responses = 0, set(wanted.values())
+        if len(responses) > MOST_TURNS:
+            raise TooLong(f"items of more than {MOST_TURNS} responses are referred to")
+        with self._db.read() as session:
+            there = _ROW.id.in_(responses)
+            query = select(_ROW.id).where(_ROW.tenant == tenant, there, _ROW.created_at_ms >= since_ms)
+            for written, document in self._opened(session, tenant, session.scalars(query).all()):
+                length += len(written) + len(document)
+                if length > most_bytes:
+                    raise TooLong(f"the responses whose items are referred to have more than {most_bytes} bytes")
+                said = [*orjson.loads(written)["items"], *orjson.loads(document)["output"]]
+                found.update((item["id"], item) for item in said if item["id"] in wanted)
+        for id_ in wanted:
+            if id_ not in found:
+                raise NoSuchTurn("item", id_)
+        return Recalled([found[id_] for id_ in wanted], length, None)
 
     def recall(self, tenant: str, id_: str, since_ms: int, most_bytes: int) -> Recalled:
         """A response and all that it went on from.

@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from gateway.api.dialects import DIALECTS
+from gateway.api.dialects.responses.kept import response_of
 from gateway.api.fields.caps import Caps
 from gateway.api.fields.table import RESERVED, UNSUPPORTED
 from gateway.errors import BadRequest
@@ -196,7 +197,7 @@ def test_fields_are_those_of_a_chat(fields: dict[str, Any], expected: dict[str, 
         ({"input": []}, "input"),
         ({"input": 3}, "input"),
         ({"input": ["Hi"]}, "input[0]"),
-        ({"input": [{"id": "msg_1"}]}, "input[0]"),
+        ({"input": [{"type": "item_reference", "id": ""}]}, "input[0].id"),
         ({"input": [{"type": "computer_call"}]}, "input[0].type"),
         ({"input": [{"type": "custom_tool_call", "call_id": "c", "name": "n", "input": ""}]}, "input[0].type"),
         ({"input": [{"role": "tool", "content": "a"}]}, "input[0].role"),
@@ -290,13 +291,22 @@ def test_a_response_is_kept_unless_it_is_not_to_be() -> None:
     keeping = asked(store=None, input=[USER, CALL], instructions="Be kind.").keeping
     assert keeping is not None
     assert (keeping.store, keeping.previous_id, keeping.instructions) == (True, None, "Be kind.")
-    first, second = keeping.items
+    first, second = RESPONSES.kept(keeping.items, "0" * 32)
     assert first["content"] == [{"type": "input_text", "text": "Hi"}]
-    assert first["id"].startswith("msg_")
-    assert second["id"].startswith("fc_")
+    assert (first["id"], second["id"]) == (f"msg_{'0' * 32}i0", f"fc_{'0' * 32}i1")
+    assert response_of(first["id"]) == f"resp_{'0' * 32}"
     going_on = asked(previous_response_id="resp_1").keeping
     assert going_on is not None
     assert (going_on.store, going_on.previous_id) == (False, "resp_1")
+
+
+def test_a_kept_item_may_stand_in_the_input_by_its_id() -> None:
+    output, other = f"msg_{'a' * 32}00", "msg_of_another_vendor"
+    request = asked(input=[{"id": output}, {"type": "item_reference", "id": other}, USER])
+    assert request.keeping is not None
+    assert request.keeping.referred == {output: f"resp_{'a' * 32}", other: ""}
+    assert not request.keeping.store
+    assert request.body["messages"] == [USER]
 
 
 def test_a_turn_goes_on_behind_earlier_ones_under_its_own_instructions() -> None:

@@ -93,6 +93,12 @@ class Dialect(ABC):
         """The same request, behind the items of earlier turns; of dialects that have such."""
         raise NotImplementedError
 
+    def kept(self, items: Sequence[Item], request_id: str) -> Sequence[Item]:
+        """The items of a request's own input as they are kept and listed, each with an `id`; of dialects that keep
+        them.
+        """
+        raise NotImplementedError
+
     def without_output(self, admitted: Admitted, status: Status, error: ApiError | None) -> Answered:
         """An answer of which nothing was made, as it is kept; of dialects that keep answers."""
         raise NotImplementedError

@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.api.dialects.responses.document import Document, echo_of
 from gateway.api.dialects.responses.fields import FORWARDED, NOT_FORWARDED, REFUSED
-from gateway.api.dialects.responses.kept import kept_item
+from gateway.api.dialects.responses.kept import REFERENCE, kept_items, response_of
 from gateway.api.dialects.responses.options import conversation_id
 from gateway.api.dialects.responses.output import Events
 from gateway.api.dialects.responses.reader import ResponseReader, error_event
@@ -66,17 +66,24 @@ class Responses(Translated):
     def keeping(self, given: Mapping[str, Any]) -> Keeping | None:
         """OpenAI keeps what is not asked not to be kept."""
         store, previous_id, conversation = _stores(given), given.get("previous_response_id"), conversation_id(given)
-        if not store and previous_id is None and conversation is None:
+        items = given["input"]
+        referred = [item["id"] for item in items if item["type"] == REFERENCE]
+        if not store and previous_id is None and conversation is None and not referred:
             return None
         return Keeping(
             store,
-            [kept_item(item) for item in given["input"]],
+            items,
             int(time.time()),
             previous_id,
             conversation,
             bool(given.get("background")),
             given.get("instructions"),
+            referred={id_: response_of(id_) for id_ in referred},
         )
+
+    def kept(self, items: Sequence[Item], request_id: str) -> Sequence[Item]:
+        """Each with an id."""
+        return kept_items(items, request_id)
 
     def continued(self, request: InferenceRequest, earlier: Sequence[Item]) -> InferenceRequest:
         """The chat of all turns; the instructions of earlier ones hold no longer, as OpenAI has it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from gateway.api.dialects.responses.kept import REFERENCE
 from gateway.api.fields import replayed
 from gateway.api.fields.caps import Caps
 from gateway.api.fields.checks import Unknown, invalid, keyed, listed, one_of, text, wrong_type
@@ -67,7 +68,7 @@ def _kind_of(item: dict[str, Any]) -> str | None:
     """Of an item that does not say it."""
     if "role" in item:
         return "message"
-    return "item_reference" if item.keys() == {"id"} else None
+    return REFERENCE if item.keys() == {"id"} else None
 
 
 def _unknown(caps: Caps, *, is_replayed: bool) -> Unknown:
@@ -200,17 +201,16 @@ def _thought(part: Any, param: str, kind: str, caps: Caps) -> dict[str, str]:
 
 
 def _reference(item: dict[str, Any], param: str, caps: Caps) -> dict[str, Any]:
-    raise BadRequest(
-        f"'{param}' refers to an item. Send the item itself, or go on from its response with 'previous_response_id'.",
-        param=param,
-        code="unsupported_value",
-    )
+    """What stands for an item that is kept: that is read before an engine is asked."""
+    given = keyed(item, param, _REFERENCE_KEYS, unknown=_unknown(caps, is_replayed=True))
+    return {"type": REFERENCE, "id": _ID(_required(given, "id", param), f"{param}.id", caps)}
 
 
+_REFERENCE_KEYS = frozenset({"type", "id"})
 _READ: dict[str, Callable[[dict[str, Any], str, Caps], dict[str, Any] | None]] = {
     "message": _message,
     "function_call": _call,
     "function_call_output": _result,
     "reasoning": _reasoning,
-    "item_reference": _reference,
+    REFERENCE: _reference,
 }

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gateway.api.dialects.responses.input import UNFINISHED
+from gateway.api.dialects.responses.kept import REFERENCE
 from gateway.api.dialects.responses.options import LOGPROBS
 from gateway.keeping import Item
 
@@ -46,12 +47,13 @@ def chat_of(given: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]
 
 
 def messages_of(instructions: str | None, items: Iterable[Item]) -> list[dict[str, Any]]:
-    """The messages of a chat that these items are."""
+    """The messages of a chat that these items are. One that is only referred to has yet to be read."""
     messages: list[dict[str, Any]] = []
     if instructions:
         messages.append({"role": "system", "content": instructions})
     for item in items:
-        _ADD[item["type"]](messages, item)
+        if item["type"] != REFERENCE:
+            _ADD[item["type"]](messages, item)
     for message in messages:
         if "content" not in message and "tool_calls" not in message:  # of one that was only thinking
             message["content"] = ""
