@@ -1,4 +1,4 @@
-"""What `switchyard up` does: an engine and a gateway on this machine, kept running, with two sample tenants."""
+"""What `switchyard up` does: engine, gateway and trainer on this machine, kept running, with two sample tenants."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ from registry.service import Registry
 
 ENGINE_START_TIMEOUT_S = 300.0
 GATEWAY_START_TIMEOUT_S = 90.0
+TRAINER_GRACE_S = 60.0
+"""To end the step that is going on and to store a checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +42,12 @@ class Wanted:
     """Folder of the sample tasks, if it is there."""
     base_model: str | None
     """A folder or a hub id; `None` is the packaged one, which the samples were trained on."""
+    trainer: bool = True
+    """Whether fine-tuning jobs are carried out here too."""
 
 
 def run_up(settings: GatewaySettings, wanted: Wanted, signals: StopSignals, teller: Teller) -> NoReturn:
-    """Start engine and gateway, show that they answer, and keep them running until a signal.
+    """Start engine, gateway and trainer, show that they answer, and keep them running until a signal.
 
     Raises `StartFailed` when they do not come up at first, `Stopped` on a signal.
     """
@@ -75,7 +79,7 @@ def run_up(settings: GatewaySettings, wanted: Wanted, signals: StopSignals, tell
             calls = calls_to_paste(gateway.url, keys, *shown) if shown else f"curl {gateway.url}/readyz"
             teller.say(*calls.split("\n"))
 
-        roles = [engine_role(engine, gateway.ready_url), gateway]
+        roles = [engine_role(engine, gateway.ready_url), gateway, *([trainer_role()] if wanted.trainer else [])]
         supervisor.supervise(roles, settings.state_dir / "logs", greet, signals, teller)
 
 
@@ -145,6 +149,19 @@ def gateway_role(settings: GatewaySettings, engine_url: str, base: str, platform
         alive_url=f"{url}/healthz",
         start_timeout_s=GATEWAY_START_TIMEOUT_S,
         grace_s=settings.stop_grace_s,
+    )
+
+
+def trainer_role() -> Role:
+    """A worker for fine-tuning jobs. It serves nothing; when it is told to end it saves what it trains."""
+    return Role(
+        "trainer",
+        "takes fine-tuning jobs",
+        "",
+        [sys.executable, "-m", "switchyard", "trainer"],
+        dict(os.environ),
+        grace_s=TRAINER_GRACE_S,
+        meanwhile="fine-tuning jobs wait until then",
     )
 
 

@@ -34,18 +34,21 @@ class StartFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What a child is for. It is up when `ready_url` answers 200; after a restart, when `alive_url` does."""
+    """What a child is for. It is up when `ready_url` answers 200; after a restart, when `alive_url` does.
+
+    One without a `url` serves nothing: it is up when it runs, and nobody waits for it.
+    """
 
     name: str
     doing: str
     """What it does while it starts."""
     url: str
-    """Where it serves."""
+    """Where it serves; empty if it does not."""
     command: Sequence[str]
     environment: Mapping[str, str]
-    ready_url: str
-    alive_url: str
-    start_timeout_s: float
+    ready_url: str = ""
+    alive_url: str = ""
+    start_timeout_s: float = 60.0
     grace_s: float = 0.0
     """More time to end than others have."""
     meanwhile: str = ""
@@ -93,6 +96,9 @@ class Child:
         self.log.begin_run()
         self._start()
         assert self._process is not None
+        if not role.url:
+            self._teller.say(f"{role.name:<9} {role.doing} (log: {self.log.path})")
+            return
         what = f"{role.name}: {role.doing}"
         with self._teller.live(what) as line:
             took_s = wait_until_up(
@@ -138,6 +144,9 @@ class Child:
         self._back_since_s = None
         self._dead_since_s = None
         self._since_s = time.monotonic()
+        if not self.role.url:
+            self._back_since_s = self._since_s if self._failures else None
+            self._came_up()
 
     def _look_at_start(self, now: float) -> None:
         if _status_of(self.role.alive_url) == 200:
@@ -167,7 +176,7 @@ class Child:
     def _look_at_health(self, now: float) -> None:
         if self._failures and now - self._since_s > STEADY_S:
             self._failures = 0
-        if _status_of(self.role.alive_url) != 503:
+        if not self.role.url or _status_of(self.role.alive_url) != 503:
             self._dead_since_s = None
         elif self._dead_since_s is None:
             self._dead_since_s = now

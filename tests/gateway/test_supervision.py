@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -187,3 +188,18 @@ def test_a_signal_during_a_restart_leaves_no_process(number: signal.Signals, pau
         assert ("STOPPED" in said) == (number != signal.SIGKILL)
         for process in family:
             wait_gone(process.pid)
+
+
+def test_one_that_serves_nothing_delays_nobody_and_is_started_again(tmp_path: Path) -> None:
+    served = server_role(free_port(), tmp_path, name="gateway")
+    code = "import pathlib, signal, sys\npathlib.Path(sys.argv[1]).open('a').write('x')\nsignal.pause()"
+    runs = tmp_path / "runs"
+    worker = Role("trainer", "takes jobs", "", [sys.executable, "-c", code, str(runs)], dict(os.environ))
+    with supervised([served, worker], tmp_path / "logs") as up:
+        up.wait_for("READY")
+        assert any(line.startswith("trainer   takes jobs (log: ") for line in up.said)
+        wait_until("it to run", lambda: runs.exists() and runs.read_text() == "x")
+        up.child(str(runs)).kill()
+        assert "SIGKILL" in up.wait_for("Starting it again")
+        up.wait_for("up again")
+        wait_until("it to run again", lambda: runs.read_text() == "xx")
