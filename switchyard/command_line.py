@@ -27,7 +27,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gateway": ("gateway:gateway", "Run the gateway alone, in front of engines given by URL."),
     "controller": ("gateway:controller", "Run only the fleet's controller, beside gateways that do not lead."),
     "worker": ("gateway:worker", "One serving process; `gateway --workers N` starts these."),
-    "adapters": ("adapters:adapters", "Publish, import, prove, list, show, promote, roll back, split, history."),
+    "adapters": (
+        "adapters:adapters",
+        "Publish, import, prove, list, show, compare, promote, roll back, split, export.",
+    ),
     "swaps": ("swaps:swaps", "Show what promotes and rollbacks did to traffic."),
     "fleet": ("fleet:fleet", "Show controller, workers, engines and hot adapters on one screen."),
     "engines": ("engines:engines", "List engines; take one out of traffic and back in."),

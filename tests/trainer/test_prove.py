@@ -13,6 +13,7 @@ from registry.names import parse_ref
 from registry.service import Registry
 from registry.settings import RegistrySettings
 from tests.support.cli_runner import Run, run
+from tests.support.peft_adapter import write_peft_adapter
 from trainer.data.faults import DataError
 from trainer.data.rows import Example, Message
 from trainer.errors import BaseModelError
@@ -20,24 +21,6 @@ from trainer.prove import Proving, encode_texts, prove, read_texts
 
 __all__ = ["run"]
 pytestmark = pytest.mark.training
-
-
-def write_peft_adapter(base: Path, folder: Path, strength: float) -> Path:
-    """A LoRA adapter that PEFT saved, with random weights of this size."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    torch.manual_seed(1)
-    plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    model = get_peft_model(plain, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM"))
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if "lora_B" in name:
-                weight.normal_(0, strength)
-    model.save_pretrained(folder)
-    (folder / "README.md").unlink(missing_ok=True)
-    return folder
 
 
 @pytest.fixture
