@@ -14,12 +14,15 @@ def trainer(
     once: bool = typer.Option(False, "--once", help="End when no job waits any more."),
 ) -> None:
     """Take fine-tuning jobs, one to check and one to train at a time; Ctrl-C and SIGTERM save what trains."""
+    from gateway.settings import GatewaySettings
     from registry.service import Registry
     from trainer.jobs.executors import LocalExecutor
     from trainer.jobs.settings import TrainerSettings
     from trainer.jobs.worker import Worker
 
     settings = TrainerSettings()
+    if settings.trainer_gateway is None:
+        settings = settings.model_copy(update={"trainer_gateway": GatewaySettings().url})
     with Registry.open(settings) as registry:
         registry.load()
         executor = LocalExecutor(settings.threads, settings.trainer_niceness)

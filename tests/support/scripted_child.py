@@ -76,6 +76,9 @@ def act(folder: JobFolder, action: dict[str, Any]) -> None:
         write_adapter(folder.out, TinyBase().config, seed=value)
         digest = Assignment.read(folder.path).base_digest
         folder.lineage.write_text(json.dumps({"source": "train", "base_digest": digest}))
+        folder.questions.write_text(
+            "".join(json.dumps({"prompt": f"question {number}", "completion": " x"}) + "\n" for number in range(24))
+        )
         folder.results.write_text("step,train_loss\n1,1.0\n")
         folder.curve.write_text("<?xml version='1.0'?><svg/>")
     elif what == "wait":

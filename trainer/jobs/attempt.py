@@ -14,7 +14,7 @@ from typing import Any
 from registry.errors import InvalidInput, RegistryError
 from registry.service import Registry
 from registry.storage.blobs import StorageFailed
-from registry.training.jobs import Claim, JobError, LeaseLost
+from registry.training.jobs import Claim, JobError, LeaseLost, TrainingJob
 from trainer.jobs.executors import Executor, Running
 from trainer.jobs.faults import DISK_FULL, OUT_OF_MEMORY, TORN, is_full
 from trainer.jobs.folder import JobFolder
@@ -24,6 +24,7 @@ from trainer.jobs.materials import RECIPE, CannotBegin, lay_out
 from trainer.jobs.publishing import publish, results_of
 from trainer.jobs.settings import TrainerSettings
 from trainer.jobs.states import put_state
+from trainer.jobs.verdict import Bench, give_verdict
 from trainer.watch import StepMetrics
 
 LINE_WAIT_S = 0.25
@@ -58,6 +59,7 @@ class Attempt:
         self._told_s = 0.0
         self._was_stopped = False
         self._finished: Finished | None = None
+        self._published: TrainingJob | None = None
         self._failed: Failed | None = None
 
     def run(self) -> None:
@@ -66,8 +68,12 @@ class Attempt:
         try:
             with Lease(self._jobs, *self._of, settings.trainer_lease_s) as lease:
                 self._work(lease)
-                if lease.is_over:
+                if lease.is_over and self._published is None:
                     self._desk.say(f"{job.id}: {'lost' if lease.lost else 'cancelled'}")
+            if self._published is not None:
+                desk = self._desk
+                bench = Bench(desk.registry, settings.trainer_gateway, desk.stopping, desk.say)
+                give_verdict(bench, self._published, self._folder.questions)
         except LeaseLost:
             self._desk.say(f"{job.id}: lost to another worker, or ended")
         finally:
@@ -189,6 +195,7 @@ class Attempt:
             self._fail(Failed("server_error", f"what was trained could not be published: {refused}"))
             return
         self._desk.say(f"{job.id}: {ended.fine_tuned_model}")
+        self._published = ended
 
     def _fail(self, failed: Failed) -> None:
         self._jobs.finish(*self._of, "failed", error=JobError(failed.code, failed.message, failed.param))

@@ -112,6 +112,7 @@ def _counts(sets: Sets, rows: EncodedSets) -> dict[str, int | str]:
 
 
 def _train(assignment: Assignment, folder: JobFolder, watch: ChildWatch) -> None:
+    from trainer.evaluation.judging import write_questions
     from trainer.jobs.results import write_results
     from trainer.making import encode, fit, judge
     from trainer.publish import Ingredients, lineage
@@ -125,6 +126,7 @@ def _train(assignment: Assignment, folder: JobFolder, watch: ChildWatch) -> None
     ingredients = Ingredients(task.recipe, task.sets, assignment.base_digest)
     facts = lineage(ingredients, fitted.trained, judged.evaluation, fitted.receipt)
     folder.lineage.write_text(json.dumps(facts), encoding="utf-8")
+    write_questions(task.sets.heldout.examples, folder.questions)
     write_results(watch.course, folder, assignment.job)
     found = judged.evaluation
     watch.tell(

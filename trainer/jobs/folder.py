@@ -101,6 +101,11 @@ class JobFolder:
         return self.path / "training_curve.svg"
 
     @property
+    def questions(self) -> Path:
+        """The held-out rows, as rows of an evaluation."""
+        return self.path / "questions.jsonl"
+
+    @property
     def scratch(self) -> Path:
         """For temporary files, on the same disk, so that a checkpoint can be linked and need not be copied."""
         return self.path / "scratch"

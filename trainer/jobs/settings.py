@@ -44,6 +44,11 @@ class TrainerSettings(RegistrySettings):
     trainer_stop_grace_s: float = Field(
         default=60.0, ge=1, le=3600, description="How long a training that is to stop may take for its last checkpoint."
     )
+    trainer_gateway: str | None = Field(
+        default=None,
+        description="URL of a gateway by which a job's result is compared with the version in production, where the "
+        "order or a gate asks for it. Default: the one of SWITCHYARD_HOST and _PORT.",
+    )
     trainer_poll_s: float = Field(default=1.0, ge=0.05, le=60, description="Pause between two looks for a job.")
 
     @field_validator("trainer_bases", mode="before")
