@@ -34,8 +34,8 @@ def train(
     """Train once, from the checkpoint in `resume_from`, or from the adapter in `start_from`, or anew.
 
     Both may be given: a training that began with an adapter is resumed with the same one. The same base, rows, recipe
-    and library versions give the same weights on the same machine, however often it was stopped and resumed; not so
-    with `paged_adamw_8bit` on a GPU. After full tuning `base.model` is what was trained, and no base any more.
+    and library versions give the same weights on the same CPU, however often it was stopped and resumed; on GPUs that
+    has not been tried. After full tuning `base.model` is what was trained, and no base any more.
 
     Raises TrainingStopped when `watch` says so, TrainingRefused when nothing has changed or the training has diverged.
     """
