@@ -56,6 +56,7 @@ from gateway.metrics import Metrics
 from gateway.request_log import Request, RequestLog
 from gateway.responses.archive import Archive
 from gateway.responses.lookups import Lookups
+from gateway.responses.quota import Most, Quota
 from gateway.responses.runs import Runs
 from gateway.responses.writer import Writer
 from gateway.settings import GatewaySettings
@@ -248,6 +249,7 @@ class Gateway:
             "other_gateways": partial(warn_of_others, limits, registry.workers.live, worker_id),
             "budget_warnings": BudgetWarnings(limits.counters, warnings).run,
             "background_responses": house.archive.runs.run,
+            "stored_amounts": house.archive.quota.run,
             "split_skews": SkewWatch(house.units, registry.skews, registry.workers, worker_id).run,
             "output_lengths": partial(house.lengths.seed, partial(count_lengths, registry.db, CHATS)),
         }
@@ -298,7 +300,9 @@ def _archive(settings: GatewaySettings, registry: Registry, worker_id: str) -> A
     responses = registry.responses
     most, most_of_tenant = (max(1, n // 2) for n in (settings.max_in_flight, settings.max_in_flight_per_tenant))
     runs = Runs(worker_id, most, most_of_tenant, responses.going_on)
-    return Archive(responses, registry.conversations, Lookups(), Writer(responses.save), runs, settings.response_days)
+    quota = Quota(responses.amounts, Most(settings.max_stored_records, settings.max_stored_bytes))
+    writer = Writer(responses.save)
+    return Archive(responses, registry.conversations, Lookups(), writer, runs, quota, settings.response_days)
 
 
 def _cabinet(settings: GatewaySettings, registry: Registry) -> Cabinet:

@@ -24,6 +24,10 @@ class Principal:
     allow_unknown_fields: bool
     response_days: int | None = None
     """How long the tenant's answers are kept; 0: never; `None`: as long as the gateway's setting."""
+    max_stored_records: int | None = None
+    """Most responses, conversations and items that are kept for the tenant; `None`: as the gateway's setting."""
+    max_stored_bytes: int | None = None
+    """Likewise, their bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,6 +193,13 @@ class GatewaySettings(RegistrySettings):
         description="How long responses and conversations of /v1/responses and /v1/conversations are kept; 0: they are "
         "never stored. A tenant may have its own (`switchyard tenants set`).",
     )
+    max_stored_records: int = Field(
+        10_000_000,
+        ge=0,
+        description="Responses, conversations and items of conversations that a tenant may have stored; with more, a "
+        "request that would store something is a 429. A tenant may have its own (`switchyard tenants set`).",
+    )
+    max_stored_bytes: int = Field(50 * 1024**3, ge=0, description="Likewise, the bytes that they take in the database.")
     max_file_bytes: int = Field(
         512 * 1024 * 1024, gt=0, description="Longest file that a tenant may upload in one request to /v1/files."
     )

@@ -13,7 +13,7 @@ from gateway.api.dialects.responses.kept import REFERENCE, kept_alone
 from gateway.api.fields.checks import listed, pairs, unknown_keys
 from gateway.api.held import json_of
 from gateway.api.responses import LISTED, MOST_LISTED, check_include, list_of
-from gateway.api.tenants import about, body_of, in_turn, one_in_query, who_asks, whole_number
+from gateway.api.tenants import about, body_of, in_turn, may_store, one_in_query, who_asks, whole_number
 from gateway.errors import BadRequest
 from gateway.handoffs import Principal
 from gateway.house import House
@@ -47,6 +47,7 @@ def _add_conversations(router: APIRouter, house: House) -> None:
                 "'input' of each response.",
                 code="not_kept",
             )
+        await may_store(house, principal)
         items = _items(house, body["items"]) if body.get("items") else []
         work = partial(conversations.create, principal.tenant, items, _metadata(house, body))
         return _document(await in_turn(house, principal, work))
@@ -85,6 +86,7 @@ def _add_items(router: APIRouter, house: House) -> None:
         body = await _body(house, principal, request, "items")
         if body.get("items") is None:
             raise BadRequest("'items' is required.", param="items", code="missing_required_parameter")
+        await may_store(house, principal)
         items = _items(house, body["items"])
         return list_of(
             house, principal, await _about(house, principal, conversation_id, conversations.add, items), has_more=False

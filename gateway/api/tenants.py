@@ -55,6 +55,14 @@ async def about(
     return await in_turn(house, principal, work)
 
 
+async def may_store(house: House, principal: Principal) -> None:
+    """Return if there is room for more of the tenant's. Raises `ApiError`."""
+    try:
+        await house.archive.quota.look(principal)
+    except FAULTS as error:
+        raise said_of(error) from error
+
+
 async def body_of(house: House, principal: Principal, request: Request) -> dict[str, Any]:
     """The JSON object that is sent, with the bounds that bodies of inference have: what is put down is a request among
     the tenant's others, as nothing else of it is counted. Raises `ApiError`.

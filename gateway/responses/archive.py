@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gateway.handoffs import Principal
 from gateway.responses.lookups import Lookups
+from gateway.responses.quota import Quota
 from gateway.responses.runs import Runs
 from gateway.responses.writer import Writer
 from registry.db import now_ms
@@ -23,6 +24,7 @@ class Archive:
     lookups: Lookups
     writer: Writer
     runs: Runs
+    quota: Quota
     default_days: int
     """How long things are kept of a tenant that has no setting of its own; 0: never stored."""
 

@@ -18,4 +18,12 @@ def authenticate(key: str | None, catalog: Catalog) -> Principal:
     entry = catalog.keys.get(hash_secret(key))
     if entry is None:
         raise Unauthenticated("Incorrect API key provided, or it was revoked.", code="invalid_api_key")
-    return Principal(entry.tenant, entry.key_id, entry.scopes, entry.allow_unknown_fields, entry.response_days)
+    return Principal(
+        entry.tenant,
+        entry.key_id,
+        entry.scopes,
+        entry.allow_unknown_fields,
+        entry.response_days,
+        entry.max_stored_records,
+        entry.max_stored_bytes,
+    )

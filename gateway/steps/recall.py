@@ -36,7 +36,8 @@ class Means(Protocol):
 async def recall(means: Means, principal: Principal, request: InferenceRequest, keeping: Keeping) -> InferenceRequest:
     """The request as it is asked, and what is really kept of its answer: nothing for a tenant who keeps nothing.
 
-    Raises `BadRequest` or `NotThere` for what it cannot go on from, and `NotStored` when nothing can be stored now.
+    Raises `BadRequest` or `NotThere` for what it cannot go on from, `NotStored` when nothing can be stored now, and
+    `QuotaExceeded` when the tenant has stored as much as it may.
     """
     archive = means.archive
     store = keeping.store and archive.days(principal) > 0
@@ -50,6 +51,8 @@ async def recall(means: Means, principal: Principal, request: InferenceRequest, 
         )
     most_bytes = means.caps.max_body_bytes
     try:
+        if store:
+            await archive.quota.look(principal)
         read = _reading(archive, principal, keeping, most_bytes)
         if read is None and not keeping.referred:
             return request if store == keeping.store else replace(request, keeping=replace(keeping, store=store))

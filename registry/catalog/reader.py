@@ -81,6 +81,8 @@ KEYS = Query(
         ApiKey.revoked_at_ms,
         Tenant.allow_unknown_fields,
         Tenant.response_days,
+        Tenant.max_stored_records,
+        Tenant.max_stored_bytes,
     ).join(Tenant, Tenant.name == ApiKey.tenant),
     ApiKey.sha256.in_(NAMES) | ApiKey.tenant.in_(TENANTS),
 )

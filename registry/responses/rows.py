@@ -1,4 +1,4 @@
-"""What tenants' Responses leave behind: responses, conversations with their items, and background runs.
+"""What tenants' Responses leave behind: responses, conversations with their items, background runs, and how much it is.
 
 What a client has written, and what a model has answered, is in the sealed columns alone (`registry.responses.sealing`).
 """
@@ -80,3 +80,14 @@ class BackgroundRun(Base):
     id: Mapped[str] = mapped_column(String(ID_CHARS), primary_key=True)
     worker: Mapped[str] = mapped_column(String(140), index=True)
     """`registry.fleet.rows.Worker.id`."""
+
+
+class StoredAmount(Base):
+    """How much is stored of one tenant's; triggers keep it right (migration 0029)."""
+
+    __tablename__ = "stored_amounts"
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.name", ondelete="CASCADE"), primary_key=True)
+    records: Mapped[int]
+    """Responses, conversations, and items of conversations."""
+    bytes: Mapped[int]
+    """Of what is sealed in them."""

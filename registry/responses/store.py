@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from registry.bulk import Appender
 from registry.db import Database
 from registry.responses.appending import append
-from registry.responses.rows import BackgroundRun, StoredResponse
+from registry.responses.rows import BackgroundRun, StoredAmount, StoredResponse
 from registry.responses.sealing import Keyring
 from registry.responses.turns import (
     ANSWERED,
@@ -51,10 +51,13 @@ class Kept:
 
     tenant: str
     responses: int
+    records: int
+    """Responses, conversations, and items of conversations."""
     bytes: int
-    """Of them, as they lie in the database."""
-    oldest_ms: int
-    newest_ms: int
+    """Of all of these, as they lie in the database."""
+    oldest_ms: int | None
+    """When the oldest response was made; `None`: there are conversations alone."""
+    newest_ms: int | None
 
 
 class StoredResponses:
@@ -91,7 +94,7 @@ class StoredResponses:
 
         Raises what the database raises.
         """
-        rows = [one.row for one in sealed]
+        rows = sorted(one.row for one in sealed)  # all who save lock amounts of tenants in one order
         turns = [one.turn for one in sealed if one.turn is not None]
         if not turns:
             self._appender.append(rows)
@@ -218,21 +221,32 @@ class StoredResponses:
 
     def kept(self, tenant: str | None = None) -> list[Kept]:
         """How much is stored, by tenant."""
+        amount = StoredAmount
         query = (
             select(
-                _ROW.tenant,
-                func.count(),
-                func.sum(func.length(_ROW.turn) + func.length(_ROW.document)),
+                amount.tenant,
+                func.count(_ROW.id),
+                amount.records,
+                amount.bytes,
                 func.min(_ROW.created_at_ms),
                 func.max(_ROW.created_at_ms),
             )
-            .group_by(_ROW.tenant)
-            .order_by(_ROW.tenant)
+            .outerjoin(_ROW, _ROW.tenant == amount.tenant)
+            .where(amount.records > 0)
+            .group_by(amount.tenant, amount.records, amount.bytes)
+            .order_by(amount.tenant)
         )
         if tenant is not None:
-            query = query.where(_ROW.tenant == tenant)
+            query = query.where(amount.tenant == tenant)
         with self._db.read() as session:
-            return [Kept(name, count, int(size), *when) for name, count, size, *when in session.execute(query)]
+            return [Kept(*row) for row in session.execute(query)]
+
+    def amounts(self, tenants: Collection[str]) -> dict[str, tuple[int, int]]:
+        """Records and bytes that are stored of these tenants, of all whose are."""
+        amount = StoredAmount
+        query = select(amount.tenant, amount.records, amount.bytes).where(amount.tenant.in_(tenants))
+        with self._db.read() as session:
+            return {tenant: (records, length) for tenant, records, length in session.execute(query)}
 
     # Background runs
 

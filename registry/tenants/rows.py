@@ -18,6 +18,10 @@ class Tenant(Base):
     allow_unknown_fields: Mapped[bool] = mapped_column(Boolean, default=False)
     response_days: Mapped[int | None]
     """How long its responses and conversations are kept; 0: never stored; `NULL`: as long as the gateway's setting."""
+    max_stored_records: Mapped[int | None]
+    """Most responses, conversations and items that are kept for it; `NULL`: as the gateway's setting."""
+    max_stored_bytes: Mapped[int | None]
+    """Likewise, their bytes in the database."""
     created_at_ms: Mapped[int]
 
 

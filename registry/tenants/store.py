@@ -60,6 +60,10 @@ class TenantInfo:
     allow_unknown_fields: bool
     response_days: int | None
     """How long its responses are kept; 0: never stored; `None`: as long as the gateway's setting."""
+    max_stored_records: int | None
+    """Most responses, conversations and items that are kept for it; `None`: as the gateway's setting."""
+    max_stored_bytes: int | None
+    """Likewise, their bytes."""
     models: dict[str, str]
     """External model name → target."""
     created_at_ms: int
@@ -67,7 +71,13 @@ class TenantInfo:
     @property
     def etag(self) -> str:
         """Names the tenant's settings as they are."""
-        return etag_of(self.name, self.allow_unknown_fields, self.created_at_ms, self.response_days)
+        most = self.max_stored_records, self.max_stored_bytes
+        return etag_of(self.name, self.allow_unknown_fields, self.created_at_ms, self.response_days, *most)
+
+
+MOST_STORED = 1 << 50
+MOST = {"response_days": MOST_DAYS, "max_stored_records": MOST_STORED, "max_stored_bytes": MOST_STORED}
+"""Of a tenant's settings that are numbers."""
 
 
 class TenantSettings(TypedDict, total=False):
@@ -75,6 +85,8 @@ class TenantSettings(TypedDict, total=False):
 
     allow_unknown_fields: bool
     response_days: int | None
+    max_stored_records: int | None
+    max_stored_bytes: int | None
 
 
 def hash_secret(secret: str) -> bytes:
@@ -105,9 +117,10 @@ class Tenants:
 
         `expected` are the etags of the tenant that may be changed. Raises `NotFound`, `InvalidInput`, `Stale`.
         """
-        days = settings.get("response_days")
-        if days is not None and not 0 <= days <= MOST_DAYS:
-            raise InvalidInput(f"response_days is {days}; expected 0 to {MOST_DAYS}", param="response_days")
+        for field, most in MOST.items():
+            value = settings.get(field)
+            if isinstance(value, int) and not 0 <= value <= most:
+                raise InvalidInput(f"{field} is {value}; expected 0 to {most}", param=field)
         with self._db.write() as session:
             row = require_tenant(session, name, lock=True)
             require_match(_tenant_info(row, {}).etag, expected, f"tenant {name!r}")
@@ -222,4 +235,12 @@ def _maps_of(session: Session, tenant: str) -> dict[str, str]:
 
 
 def _tenant_info(row: Tenant, models: dict[str, str]) -> TenantInfo:
-    return TenantInfo(row.name, row.allow_unknown_fields, row.response_days, models, row.created_at_ms)
+    return TenantInfo(
+        row.name,
+        row.allow_unknown_fields,
+        row.response_days,
+        row.max_stored_records,
+        row.max_stored_bytes,
+        models,
+        row.created_at_ms,
+    )

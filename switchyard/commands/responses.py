@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import typer
 
 from registry.days import DAY_MS, when
@@ -20,19 +22,46 @@ responses = typer.Typer(
 def list_responses(
     tenant: str | None = typer.Option(None, help="Only of this tenant."), json_output: bool = JsonFlag
 ) -> None:
-    """Count stored responses, and the bytes that they take, by tenant."""
+    """Count stored responses by tenant, and all records with the bytes that they take: responses, conversations and
+    their items.
+    """
     with open_registry() as registry:
         if tenant is not None:
             registry.tenants.get(tenant)
         kept = registry.responses.kept(tenant)
+        most = {info.name: info for info in registry.tenants.all()}
     if json_output:
-        print_json(kept)
+        print_json(
+            [
+                {
+                    **asdict(one),
+                    "max_records": most[one.tenant].max_stored_records,
+                    "max_bytes": most[one.tenant].max_stored_bytes,
+                }
+                for one in kept
+            ]
+        )
         return
     print_table(
-        ("TENANT", "RESPONSES", "BYTES", "OLDEST", "NEWEST"),
-        ((one.tenant, one.responses, one.bytes, when(one.oldest_ms), when(one.newest_ms)) for one in kept),
+        ("TENANT", "RESPONSES", "RECORDS", "BYTES", "OLDEST RESPONSE", "NEWEST"),
+        (
+            (
+                one.tenant,
+                one.responses,
+                _of(one.records, most[one.tenant].max_stored_records),
+                _of(one.bytes, most[one.tenant].max_stored_bytes),
+                one.oldest_ms and when(one.oldest_ms),
+                one.newest_ms and when(one.newest_ms),
+            )
+            for one in kept
+        ),
         empty="nothing is stored",
     )
+
+
+def _of(number: int, most: int | None) -> str:
+    """With what the tenant may have, if that is its own setting."""
+    return str(number) if most is None else f"{number} of {most}"
 
 
 @responses.command("delete")

@@ -67,6 +67,12 @@ def set_tenant(
         help="How many days its responses and conversations are kept; 0: never stored; default: as the gateway's "
         "setting.",
     ),
+    max_stored_records: str | None = typer.Option(
+        None,
+        help="Most responses, conversations and items of conversations that are kept for it; default: as the "
+        "gateway's setting.",
+    ),
+    max_stored_bytes: str | None = typer.Option(None, help="Likewise, their bytes in the database."),
     json_output: bool = JsonFlag,
 ) -> None:
     """Change those of a tenant's settings that are named."""
@@ -74,23 +80,32 @@ def set_tenant(
     if allow_unknown_fields is not None:
         settings["allow_unknown_fields"] = allow_unknown_fields
     if response_days is not None:
-        settings["response_days"] = _days(response_days)
+        settings["response_days"] = _number(response_days)
+    if max_stored_records is not None:
+        settings["max_stored_records"] = _number(max_stored_records)
+    if max_stored_bytes is not None:
+        settings["max_stored_bytes"] = _number(max_stored_bytes)
     if not settings:
-        raise typer.BadParameter("name a setting: --allow-unknown-fields, --refuse-unknown-fields or --response-days")
+        raise typer.BadParameter(
+            "name a setting: --allow-unknown-fields, --refuse-unknown-fields, --response-days, --max-stored-records or "
+            "--max-stored-bytes"
+        )
     with open_registry() as registry:
         info = registry.tenants.change(name, settings, actor=actor())
         registry.wait_until_served()
     unknown = "pass" if info.allow_unknown_fields else "are refused"
     sentence = f"tenant {name}: unknown request fields {unknown}, responses are kept {_kept(info.response_days)}"
+    for most, what in ((info.max_stored_records, "records"), (info.max_stored_bytes, "bytes")):
+        sentence += f", at most {most} {what}" if most is not None else ""
     print_done(info, sentence, json_output)
 
 
-def _days(given: str) -> int | None:
-    """A number of days; `None` for `default`."""
+def _number(given: str) -> int | None:
+    """`None` for `default`."""
     if given == DEFAULT:
         return None
     if not (given.isascii() and given.isdigit()):
-        raise typer.BadParameter(f"{given!r} is no number of days; expected 0 or more, or {DEFAULT}")
+        raise typer.BadParameter(f"{given!r} is no whole number; expected 0 or more, or {DEFAULT}")
     return int(given)
 
 

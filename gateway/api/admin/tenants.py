@@ -14,7 +14,7 @@ from gateway.api.admin.shapes import PRINTABLE, Actor, After, InForce, Limit, Na
 from registry.days import MOST_DAYS
 from registry.errors import InvalidInput
 from registry.names import MAX_EXTERNAL_MODEL_LENGTH
-from registry.tenants.store import TenantSettings
+from registry.tenants.store import MOST, MOST_STORED, TenantSettings
 
 TenantName = Annotated[str, Path(max_length=63, description="A tenant's name.")]
 External = Annotated[
@@ -35,6 +35,11 @@ class TenantDocument(Shape):
     response_days: int | None = Field(
         description="How long its responses and conversations are kept; 0: never; null: as the gateway's setting."
     )
+    max_stored_records: int | None = Field(
+        description="Most responses, conversations and items of conversations that are kept for it; null: as the "
+        "gateway's setting."
+    )
+    max_stored_bytes: int | None = Field(description="Likewise, their bytes in the database.")
     created_at_ms: int = Field(description="Milliseconds since the epoch.")
     etag: str = Field(description="Names these settings; send it as If-Match to change only these.")
 
@@ -70,6 +75,17 @@ class TenantChange(Order):
         ge=0,
         le=MOST_DAYS,
         description="How long its responses and conversations are kept; 0: never; null: as the gateway's setting.",
+    )
+    max_stored_records: int | None = Field(
+        None,
+        strict=True,
+        ge=0,
+        le=MOST_STORED,
+        description="Most responses, conversations and items of conversations that are kept for it; null: as the "
+        "gateway's setting.",
+    )
+    max_stored_bytes: int | None = Field(
+        None, strict=True, ge=0, le=MOST_STORED, description="Likewise, their bytes in the database."
     )
     actor: Actor = "admin"
 
@@ -153,7 +169,8 @@ def _add_customers(router: APIRouter, office: Office) -> None:
         settings = cast("TenantSettings", order.model_dump(exclude_unset=True, exclude={"actor"}))
         if not settings:
             raise InvalidInput(
-                "the body names no setting; name allow_unknown_fields or response_days", param="allow_unknown_fields"
+                f"the body names no setting; name one of allow_unknown_fields, {', '.join(MOST)}",
+                param="allow_unknown_fields",
             )
         info = registry.tenants.change(tenant, settings, actor=order.actor, expected=expected_by(if_match))
         tag(response, info.etag)

@@ -1,0 +1,82 @@
+"""How much tenants have stored, and whether they may store more."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway.complaints import Complaint
+from gateway.errors import QuotaExceeded
+from gateway.handoffs import Principal
+
+log = logging.getLogger("switchyard.responses")
+UNREAD = Complaint(log)
+LOOK_S = 2.0
+"""What a tenant stores between two looks at how much that is, it may have too much."""
+AT_ONCE = 500
+"""Tenants in one question."""
+MOST_KNOWN = 10_000
+"""Tenants whose amounts are at hand."""
+Amounts = Mapping[str, tuple[int, int]]
+"""Records and bytes by tenant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Most:
+    """How much one tenant may have stored."""
+
+    records: int
+    bytes: int
+
+
+class Quota:
+    """Of one process. Not for threads."""
+
+    def __init__(self, read: Callable[[Collection[str]], Amounts], default: Most) -> None:
+        """`read` asks the database, and blocks; `default` holds for tenants that have no setting of their own."""
+        self._read = read
+        self._default = default
+        self._known: dict[str, tuple[int, int]] = {}
+        self._asked: set[str] = set()
+
+    def most(self, principal: Principal) -> Most:
+        """What holds for the tenant."""
+        records, length = principal.max_stored_records, principal.max_stored_bytes
+        default = self._default
+        return Most(default.records if records is None else records, default.bytes if length is None else length)
+
+    async def look(self, principal: Principal) -> None:
+        """Return if the tenant may store something. Raises `QuotaExceeded`, or what the database raises."""
+        tenant = principal.tenant
+        self._asked.add(tenant)
+        known = self._known.get(tenant)
+        if known is None:
+            known = (await asyncio.to_thread(self._read, [tenant])).get(tenant, (0, 0))
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[tenant] = known
+        most = self.most(principal)
+        for have, may_have, what in ((known[0], most.records, "records"), (known[1], most.bytes, "bytes")):
+            if have >= may_have:
+                raise QuotaExceeded(
+                    f"{have} {what} of stored responses and conversations are the tenant's, which may have {may_have}. "
+                    "Delete some, wait until old ones are deleted, or send 'store': false.",
+                    code="storage_quota_exceeded",
+                )
+
+    async def run(self) -> None:
+        """Look again and again how much there is of those who store; until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            asked, self._asked = [*self._asked], set()
+            try:
+                for begin in range(0, len(asked), AT_ONCE):
+                    some = asked[begin : begin + AT_ONCE]
+                    found = await asyncio.to_thread(self._read, some)
+                    self._known.update({tenant: found.get(tenant, (0, 0)) for tenant in some})
+            except SQLAlchemyError as error:
+                UNREAD.report("how much tenants have stored is not known now", error)
