@@ -21,7 +21,7 @@ live = began=$$(date +%s); $(2) & child=$$!; trap "kill $$child" INT TERM; \
   done; wait $$child && printf '\rsetup     %s: %s s    \n' "$(1)" $$(( $$(date +%s) - began ));
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-again test-fast check format docs loadtest live-fleet bars chaos swap-bench affinity-bench scale-bench crash-bench responses-bench admission-bench accounting-bench budget-bench reconcile-bench live-reconcile live-pooling fidelity samples lock clean
+.PHONY: help setup up test test-again test-fast check format docs loadtest live-fleet bars chaos swap-bench affinity-bench scale-bench crash-bench responses-bench admission-bench accounting-bench budget-bench reconcile-bench trainer-bench live-reconcile live-pooling fidelity samples lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -115,6 +115,9 @@ live-pooling: setup ## The contract of engines that pool, and a gateway in front
 
 responses-bench: setup ## kill -9 between turns of stored conversations: turns lost; another tenant's attempts on ids
 	@$(BIN)/python -m tests.bars responses_state
+
+trainer-bench: setup ## kill -9 of a trainer's worker at 5 points (jobs completed elsewhere, same adapters), and more of the trainer
+	@$(BIN)/python -m tests.bars trainer
 
 live-fleet: setup ## Two real engines, one killed and restarted under traffic (about 8 minutes on 2 cores)
 	@$(BIN)/python -m tests.bars live_fleet

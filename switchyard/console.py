@@ -261,29 +261,31 @@ class StepBar:
         self._bar: Any = None
         self._task: Any = None
 
-    def update(self, step: int, total: int, text: str) -> None:
-        """`step` of `total` are done."""
+    def update(self, step: int, total: int, text: str, left_s: float | None = None) -> None:
+        """`step` of `total` are done, and the others take so long."""
         if self._bar is None:
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-            label = TextColumn("  {task.description}", markup=False)
-            self._bar = Progress(
-                label,
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                console=_console(err=True),
-                transient=True,
-            )
+            columns = (BarColumn(bar_width=24), MofNCompleteColumn())
+            texts = [TextColumn("{task.fields[left]}", markup=False), TextColumn("{task.description}", markup=False)]
+            self._bar = Progress(TextColumn(" "), *columns, *texts, console=_console(err=True), transient=True)
             self._bar.start()
-            self._task = self._bar.add_task(visible(text), total=total)
-        self._bar.update(self._task, completed=step, description=visible(text))
+            self._task = self._bar.add_task(visible(text), total=total, left="")
+        left = "" if left_s is None else f"{_duration(left_s)} left"
+        self._bar.update(self._task, completed=step, description=visible(text), left=left)
 
     def end(self) -> None:
         """Take it away, so that lines can be printed."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def _duration(seconds: float) -> str:
+    """As 1:02:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def actor() -> str:

@@ -24,6 +24,7 @@ class ConsoleReporter:
 
     def __init__(self) -> None:
         self._bar = StepBar()
+        self._valid_loss: float | None = None
         self._began_s = time.monotonic()
 
     def __enter__(self) -> ConsoleReporter:
@@ -45,12 +46,15 @@ class ConsoleReporter:
 
     def metrics(self, measured: StepMetrics) -> None:
         """Advance the bar; where there is no terminal, print a line now and then."""
-        step, total, loss = measured.step, measured.total_steps, measured.train_loss
-        if loss is None:
+        valid = measured.valid_loss if measured.full_valid_loss is None else measured.full_valid_loss
+        if valid is not None:
+            self._valid_loss = valid
+        if measured.train_loss is None:
             return
-        text = f"loss {loss:.3f}"
+        step, total = measured.step, measured.total_steps
+        text = figures_of(measured, self._valid_loss)
         if self._bar.shows:
-            self._bar.update(step, total, text)
+            self._bar.update(step, total, text, measured.seconds_left)
         elif step == total or step % max(1, total // STEP_LINES) == 0:
             self.stage(f"  step {step}/{total}  {text}")
 
@@ -60,6 +64,18 @@ class ConsoleReporter:
 
     def checkpoint(self, step: int, folder: Path) -> None:
         """None is asked for."""
+
+
+def figures_of(measured: StepMetrics, valid_loss: float | None) -> str:
+    """What was measured at a step, in one line, with the last loss on held-out rows."""
+    shown = (
+        ("loss {:.3f}", measured.train_loss),
+        ("valid {:.3f}", valid_loss),
+        ("lr {:.2g}", measured.learning_rate),
+        ("norm {:.2f}", measured.grad_norm),
+        ("{:.0f} tokens/s", measured.tokens_per_second),
+    )
+    return "  ".join(form.format(value) for form, value in shown if value is not None)
 
 
 @contextmanager
