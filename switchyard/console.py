@@ -73,6 +73,18 @@ def prompt(question: str) -> str:
     return str(typer.prompt(visible(question), err=True))
 
 
+def ask(question: str) -> str:
+    """A line from whoever is at the keyboard; the question is on stderr. Raises typer.Abort at the end of the input."""
+    return str(typer.prompt(visible(question), err=True, default="", show_default=False))
+
+
+def edited(text: str) -> str | None:
+    """The text as whoever is at the keyboard has changed it in their editor; None when nothing was saved."""
+    import click
+
+    return click.edit(text, extension=".json")
+
+
 def print_csv(text: str) -> None:
     """A CSV document on stdout."""
     _write(visible_lines(text))

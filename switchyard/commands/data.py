@@ -7,12 +7,15 @@ from typing import Any
 
 import typer
 
+from switchyard.commands.data_synthetic import augment, generate, review
 from switchyard.console import print_json, say
 from switchyard.options import JsonFlag
 from switchyard.progress import reporting
 
 data = typer.Typer(
-    no_args_is_help=True, help="Check, convert, split and measure training rows; generate rows and review them."
+    add_completion=False,
+    no_args_is_help=True,
+    help="Check, convert, split and measure training rows; generate rows and review them.",
 )
 FileArgument = typer.Argument(help="Rows: JSONL or one JSON list, or a .dvc file that stands for one.")
 FormatOption = typer.Option("auto", "--format", help="auto, chat, instruction, completion or preference.")
@@ -163,3 +166,8 @@ def split(
     )
     if not parts.apart:
         say("most rows ask variants of one text, so held-out rows are like training rows: collect others to hold out")
+
+
+data.command()(generate)
+data.command()(augment)
+data.command()(review)

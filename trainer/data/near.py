@@ -8,7 +8,8 @@ The same texts give the same groups on every machine.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import cache
 from hashlib import blake2b
 from typing import Any
 from zlib import crc32
@@ -22,12 +23,13 @@ MIN_SHINGLES = 16
 """In shorter texts one character is a large share: `Is 7 even?` and `Is 8 even?` are not the same."""
 MAX_CHARACTERS = 8_000
 """Of one text that are looked at."""
+LOOKED_AT = 64
+"""Characters that tell whether a text is long enough."""
 MAX_TEXTS = 50_000
 """That are compared: half a kilobyte each, and some 10 s in all. Of more, a sample by hash."""
 DENSE = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
-SEED = 1
 
 
 def near_groups(texts: Sequence[str]) -> list[int]:
@@ -44,6 +46,32 @@ def near_groups(texts: Sequence[str]) -> list[int]:
     if len(chosen) > 1:
         _unite(leaders, chosen, _signatures([bodies[place] for place in chosen]))
     return [_leader(leaders, place) for place in range(len(texts))]
+
+
+class Known:
+    """Texts that are known, to which others are held one by one. Of more than `MAX_TEXTS`, copies alone are told."""
+
+    def __init__(self) -> None:
+        self._exact: set[bytes] = set()
+        self._signatures: list[Any] = []
+        self._bands: dict[tuple[int, bytes], list[int]] = {}
+
+    def take(self, text: str) -> bool:
+        """Whether the text is new, neither known nor nearly so; then it is known from now on."""
+        key = blake2b(text.encode(errors="replace"), digest_size=16).digest()
+        if key in self._exact:
+            return False
+        if _is_long_enough(text) and len(self._signatures) < MAX_TEXTS:
+            signature = _signatures([text])[0]
+            keys = [(at, signature[at : at + BAND].tobytes()) for at in range(0, PERMUTATIONS, BAND)]
+            candidates = {place for band in keys for place in self._bands.get(band, ())}
+            if any((self._signatures[place] == signature).mean() >= SIMILAR for place in candidates):
+                return False
+            for band in keys:
+                self._bands.setdefault(band, []).append(len(self._signatures))
+            self._signatures.append(signature)
+        self._exact.add(key)
+        return True
 
 
 def compared_share(texts: Sequence[str]) -> float:
@@ -73,32 +101,48 @@ def _sample(first: dict[str, int]) -> list[int]:
     return sorted(first[text] for text in ranked[:MAX_TEXTS])
 
 
-def _shingles(text: str) -> Iterable[str]:
+def _shingles(text: str) -> set[bytes]:
+    """Of its characters, four bytes each."""
     text = text[:MAX_CHARACTERS]
-    size = DENSE_SHINGLE if len(DENSE.findall(text)) * 2 > len(text) else SHINGLE
-    return (text[at : at + size] for at in range(max(1, len(text) - size + 1)))
+    size = 4 * (DENSE_SHINGLE if len(DENSE.findall(text)) * 2 > len(text) else SHINGLE)
+    data = text.encode("utf-32-le", errors="replace")
+    return {data[at : at + size] for at in range(0, max(1, len(data) - size + 4), 4)}
 
 
 def _is_long_enough(text: str) -> bool:
-    return len(text) >= MIN_SHINGLES + DENSE_SHINGLE and len(set(_shingles(text))) >= MIN_SHINGLES
+    beginning = text[:LOOKED_AT]
+    return len(beginning) >= MIN_SHINGLES + DENSE_SHINGLE and len(_shingles(beginning)) >= MIN_SHINGLES
 
 
 def _signatures(texts: Sequence[str]) -> Any:
-    """A row of minima for each text."""
+    """A row of minima for each text: of each of many hash functions, the least value of any shingle."""
     import numpy as np
-    from datasketch import MinHash
 
-    empty = MinHash(PERMUTATIONS, seed=SEED, hashfunc=_as_it_is)
-    found = np.empty((len(texts), PERMUTATIONS), dtype=empty.hashvalues.dtype)
+    factors, terms = _functions()
+    found = np.empty((len(texts), PERMUTATIONS), dtype=np.uint32)
     for place, text in enumerate(texts):
-        one = empty.copy()
-        one.update_batch([crc32(shingle.encode(errors="replace")) for shingle in set(_shingles(text))])
-        found[place] = one.hashvalues
+        hashes = np.fromiter(map(crc32, _shingles(text)), dtype=np.uint32)
+        found[place] = (factors * _mixed(hashes) + terms).min(axis=1)
     return found
 
 
-def _as_it_is(value: int) -> int:
-    return value
+@cache
+def _functions() -> tuple[Any, Any]:
+    """An odd factor and a term for each function, h → factor · h + term modulo 2³²."""
+    import numpy as np
+
+    drawn = b"".join(blake2b(b"%d" % number, digest_size=8).digest() for number in range(PERMUTATIONS))
+    both = np.frombuffer(drawn, dtype="<u4").reshape(PERMUTATIONS, 2).astype(np.uint32)
+    return both[:, :1] | np.uint32(1), both[:, 1:]
+
+
+def _mixed(hashes: Any) -> Any:
+    """MurmurHash3's last step, a bijection: CRCs of like texts are alike, and must not be."""
+    import numpy as np
+
+    for factor, shift in ((0x85EBCA6B, 16), (0xC2B2AE35, 13), (1, 16)):
+        hashes = (hashes ^ (hashes >> np.uint32(shift))) * np.uint32(factor)
+    return hashes
 
 
 def _unite(leaders: list[int], chosen: list[int], signatures: Any) -> None:
