@@ -34,6 +34,7 @@ from gateway.api.request_ids import REQUEST_ID, RequestIds, with_headers
 from gateway.api.respond import Respond
 from gateway.api.responses import responses_router
 from gateway.api.uploads import uploads_router
+from gateway.api.webhook_endpoints import webhooks_router
 from gateway.background import Background, Run
 from gateway.catalog_watch import CatalogWatch
 from gateway.desk import Desk
@@ -51,7 +52,6 @@ from gateway.limits.prompt_tokens import PromptTokens
 from gateway.limits.refusal_counts import RefusalCounts
 from gateway.limits.sharing import borrowing, limits_of, warn_of_others
 from gateway.limits.warnings import BudgetWarnings
-from gateway.limits.webhook import Courier
 from gateway.metrics import Metrics
 from gateway.request_log import Request, RequestLog
 from gateway.responses.archive import Archive
@@ -64,6 +64,8 @@ from gateway.splits.skews import SkewWatch
 from gateway.splits.units import Units
 from gateway.steps.admit import Admission
 from gateway.training.workshop import Workshop
+from gateway.webhooks.courier import Courier
+from gateway.webhooks.sender import Destinations
 from registry.ledger.output_lengths import count_lengths
 from registry.limits.budget_warnings import BudgetWarningBooks
 from registry.service import Registry
@@ -233,7 +235,6 @@ class Gateway:
         """What goes on in the background, by the name that metrics and `/readyz` give it."""
         settings, worker_id = self.settings, str(self.identity)
         watch, limits, candidate = house.catalog, house.limits, self.candidate
-        warnings = BudgetWarningBooks(registry.db)
 
         def on_catalog() -> None:
             limits.adopt(watch.current)
@@ -247,14 +248,15 @@ class Gateway:
             "ledger_reader": limits.books.run,
             "refusal_counts": house.refused.run,
             "other_gateways": partial(warn_of_others, limits, registry.workers.live, worker_id),
-            "budget_warnings": BudgetWarnings(limits.counters, warnings).run,
+            "budget_warnings": BudgetWarnings(
+                limits.counters, BudgetWarningBooks(registry.db), tells=settings.budget_webhook_url is not None
+            ).run,
+            "webhooks": Courier(registry.outbox, Destinations.of(settings)).run,
             "background_responses": house.archive.runs.run,
             "stored_amounts": house.archive.quota.run,
             "split_skews": SkewWatch(house.units, registry.skews, registry.workers, worker_id).run,
             "output_lengths": partial(house.lengths.seed, partial(count_lengths, registry.db, CHATS)),
         }
-        if settings.budget_webhook_url is not None:
-            works["budget_webhook"] = Courier(warnings, settings.budget_webhook_url, settings.budget_webhook_secret).run
         if candidate is not None:
             works["candidate"] = candidate.run
         return works
@@ -292,7 +294,13 @@ def _house(
         requests=RequestLog(settings.request_log),
         archive=archive,
         cabinet=cabinet,
-        workshop=Workshop(registry.training, archive.lookups, settings.max_unfinished_jobs_per_tenant),
+        workshop=Workshop(
+            registry.training,
+            archive.lookups,
+            registry.webhooks,
+            Destinations.of(settings),
+            settings.max_unfinished_jobs_per_tenant,
+        ),
     )
 
 
@@ -317,7 +325,7 @@ def _mount(web: FastAPI, house: House, worker: FleetWorker, registry: Registry, 
     web.include_router(conversations_router(house))
     web.include_router(files_router(house))
     web.include_router(uploads_router(house))
-    for router in fine_tuning_routers(house):
+    for router in (*fine_tuning_routers(house), webhooks_router(house)):
         web.include_router(router)
     gate = AdminGate(admin_key(house.settings), house.catalog, house.settings.admin_port)
     web.include_router(operators_router(web, house, worker, gate, standing))

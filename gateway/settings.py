@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from gateway.engines.address import engine_url
@@ -226,7 +226,12 @@ class GatewaySettings(RegistrySettings):
     budget_webhook_secret: str | None = Field(
         None,
         min_length=1,
-        description="Signs these: x-switchyard-signature is `sha256=` and the HMAC-SHA256 of the body, in hex.",
+        description="Signs these, by the Standard Webhooks specification: `whsec_` and base64, or any other text.",
+    )
+    webhook_networks: list[IPvAnyNetwork] = Field(
+        [],
+        description='Private networks in which webhooks of tenants may lie, such as ["10.20.0.0/16"], also without '
+        "https. Default: public addresses with https only.",
     )
     cors_origins: Annotated[list[str], NoDecode] = Field(
         [],

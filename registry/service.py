@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from registry.tenants.model_names import ModelNames
     from registry.tenants.store import Tenants
     from registry.training.store import TrainingJobs
+    from registry.webhooks.endpoints import WebhookEndpoints
+    from registry.webhooks.outbox import Outbox
 
 T = TypeVar("T")
 
@@ -126,7 +128,7 @@ class Registry:
 
     @cached_property
     def keyring(self) -> Keyring:
-        """What seals responses, conversations and files. Raises `InvalidInput` for a bad `store_key`."""
+        """What seals responses, files and such of tenants. Raises `InvalidInput` for a bad `store_key`."""
         from registry.responses.sealing import Keyring
 
         return Keyring(self.settings.store_key)
@@ -158,6 +160,20 @@ class Registry:
         from registry.responses.retention import Retention
 
         return Retention(self.db, self.keyring)
+
+    @cached_property
+    def webhooks(self) -> WebhookEndpoints:
+        """Addresses of tenants that are told of events."""
+        from registry.webhooks.endpoints import WebhookEndpoints
+
+        return WebhookEndpoints(self.db, self.keyring)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        """What they are still to be told."""
+        from registry.webhooks.outbox import Outbox
+
+        return Outbox(self.db, self.keyring)
 
     @cached_property
     def training(self) -> TrainingJobs:

@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "base": ("base:base", "Prepare and register base models."),
     "data": ("data:data", "Check, convert, split and measure training rows; generate and review them."),
     "jobs": ("jobs:jobs", "List, follow and steer tenants' fine-tuning jobs."),
+    "webhooks": ("webhooks:webhooks", "Addresses that are told what became of tenants' jobs."),
     "train": ("train:train", "Train an adapter from a recipe, prove it and publish it."),
     "trainer": ("trainer:trainer", "Take fine-tuning jobs and carry them out; as many of these as you like."),
     "evaluate": ("evaluate:evaluate", "Compare a version with the one in production, through the gateway."),

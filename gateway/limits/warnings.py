@@ -1,7 +1,7 @@
 """Soft limits: a budget of which the percentage to warn at is spent is told of, in a header to clients and by webhook.
 
 A background task of every worker looks at all counters every second: what it sees is what clients are told from then
-on, and a crossing is noted in the database, where whoever takes the note up delivers it (`webhook.py`). What
+on, and a crossing is noted in the database, where whoever takes the note up delivers it (`gateway.webhooks`). What
 running requests hold is not spent yet, and not told of.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -67,8 +68,9 @@ def crossed(counter: Counter, at_ms: int) -> Iterator[Notice]:
 class BudgetWarnings:
     """Notes crossings in the database, from where a `Courier` takes them to the webhook."""
 
-    def __init__(self, counters: Callable[[], Collection[Counter]], books: BudgetWarningBooks) -> None:
-        """`counters` are all of this process, asked for on the event loop."""
+    def __init__(self, counters: Callable[[], Collection[Counter]], books: BudgetWarningBooks, *, tells: bool) -> None:
+        """`counters` are all of this process, asked for on the event loop. `tells`: there is a webhook."""
+        self._tells = tells
         self._counters = counters
         self._books = books
         self._noted: dict[Crossing, int] = {}
@@ -91,7 +93,7 @@ class BudgetWarnings:
             if number % COUNTERS_AT_ONCE == 0:
                 await asyncio.sleep(0)
         if seen:
-            for notice in await asyncio.to_thread(self._books.note, seen):
+            for notice in await asyncio.to_thread(partial(self._books.note, seen, tells=self._tells)):
                 log.warning("%s: %s %d%% used", notice.crossing.scope, _budget_name(notice), notice.percent)
             self._noted.update((one.crossing, one.ends_ms) for one in seen)
         for crossing in [crossing for crossing, ends_ms in self._noted.items() if at_ms >= ends_ms]:

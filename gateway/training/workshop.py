@@ -1,4 +1,4 @@
-"""What the routes of fine-tuning need: the jobs, and threads to ask for them."""
+"""What the routes of fine-tuning need: jobs, addresses that are told of their ends, and threads to ask for them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ from typing import TypeVar
 
 from gateway.responses.lookups import Lookups
 from gateway.training.faults import FAULTS, said_of
+from gateway.webhooks.sender import Destinations
 from registry.training.store import TrainingJobs
+from registry.webhooks.endpoints import WebhookEndpoints
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """Of one process. `jobs` blocks: it is asked through `do`."""
+    """Of one process. `jobs` and `webhooks` block: they are asked through `do`."""
 
     jobs: TrainingJobs
     threads: Lookups
+    webhooks: WebhookEndpoints
+    destinations: Destinations
     most_unfinished: int
     """Jobs of a tenant."""
 

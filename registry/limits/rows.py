@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from registry.tables import Base, partial_index
+from registry.tables import Base
 
 
 class Limit(Base):
@@ -30,7 +30,6 @@ class BudgetWarning(Base):
     """A budget of which a part that was to be told of is spent; once for each window, budget and percentage."""
 
     __tablename__ = "budget_warnings"
-    __table_args__ = (partial_index("ix_budget_warnings_undelivered", "due_at_ms", while_null="delivered_at_ms"),)
     scope: Mapped[str] = mapped_column(String(200), primary_key=True)
     kind: Mapped[str] = mapped_column(String(20), primary_key=True)
     """`daily_nano`, `monthly_nano`, `daily_tokens` or `monthly_tokens`: which budget, and the unit of the figures."""
@@ -40,8 +39,3 @@ class BudgetWarning(Base):
     ends_ms: Mapped[int]
     spent: Mapped[int]
     noted_at_ms: Mapped[int]
-    attempts: Mapped[int]
-    """Deliveries that were begun."""
-    due_at_ms: Mapped[int]
-    """When the next delivery may begin; whoever begins one moves it on."""
-    delivered_at_ms: Mapped[int | None]

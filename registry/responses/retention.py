@@ -16,12 +16,14 @@ from registry.responses.store import DOCUMENT, TURN
 from registry.tenants.actions import PROGRAM, record_action
 from registry.tenants.rows import Tenant
 from registry.tenants.store import require_tenant
+from registry.webhooks.outbox import OLD_SECRET, SECRET
+from registry.webhooks.rows import WebhookEndpointRow
 
 BATCH = 200
 """Responses that one transaction deletes or writes anew: it holds up others for milliseconds."""
 CONVERSATIONS = 10
 """Likewise, each with all of its items."""
-_RESPONSE, _CONVERSATION, _ITEM = StoredResponse, Conversation, ConversationItem
+_RESPONSE, _CONVERSATION, _ITEM, _ENDPOINT = StoredResponse, Conversation, ConversationItem, WebhookEndpointRow
 
 
 def since_ms(days: int, at_ms: int) -> int:
@@ -95,6 +97,7 @@ class Retention:
         return (
             self._reseal(_RESPONSE, (_RESPONSE.tenant, _RESPONSE.id), {TURN: TURN, DOCUMENT: DOCUMENT})
             + self._reseal(_CONVERSATION, (_CONVERSATION.tenant, _CONVERSATION.id), {ABOUT: ABOUT})
+            + self._reseal(_ENDPOINT, (_ENDPOINT.tenant, _ENDPOINT.id), {SECRET: SECRET, OLD_SECRET: OLD_SECRET})
             + self._reseal(_ITEM, (_ITEM.tenant, _ITEM.conversation_id, _ITEM.position), {"item": None})
         )
 
@@ -111,7 +114,7 @@ class Retention:
                     last = tuple(getattr(one, column.key) for column in key)
                     for name, place in columns.items():
                         sealed = getattr(one, name)
-                        if self._keyring.is_current(sealed):
+                        if sealed is None or self._keyring.is_current(sealed):
                             continue
                         where = (one.conversation_id, one.id) if place is None else (one.id, place)
                         value = self._keyring.open(sealed, one.tenant, *where)

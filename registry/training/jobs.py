@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
-import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,24 +23,12 @@ EventType = Literal["message", "metrics"]
 FINAL: tuple[Ended, ...] = ("succeeded", "failed", "cancelled")
 SHORT_ID_CHARS = 8
 """Of a job's id, that end the name of its model."""
-_LETTERS = string.ascii_lowercase + string.digits
-_ID = re.compile(r"[a-z]{1,10}-[a-z0-9]{24}")
-
-
-def new_id(kind: str) -> str:
-    """Such as `ftjob-` and 24 random characters, a-z and 0-9."""
-    return f"{kind}-{''.join(secrets.choice(_LETTERS) for _ in range(24))}"
 
 
 def adapter_name(suffix: str) -> str | None:
     """The adapter that a suffix names: lower case, `-` for what a name cannot have; `None` if nothing is left."""
     slug = re.sub(r"[^a-z0-9]+", "-", suffix.lower()).strip("-")[:MAX_NAME_LENGTH].rstrip("-")
     return slug or None
-
-
-def is_id(text: str) -> bool:
-    """Whether `new_id` can have made it: of anything else no database is asked."""
-    return _ID.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)

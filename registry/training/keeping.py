@@ -12,9 +12,11 @@ from sqlalchemy.orm import Session
 
 from registry.db import now_ms
 from registry.errors import InvalidInput
-from registry.training.jobs import Ended, EventType, JobCheckpoint, JobError, Level, new_id
+from registry.ids import new_id
+from registry.training.jobs import Ended, EventType, JobCheckpoint, JobError, Level
 from registry.training.rows import TrainingCheckpoint, TrainingEvent, TrainingJobRow
 from registry.training.values import checkpoint_of
+from registry.webhooks.outbox import add_event as tell
 
 MOST_EVENTS = 5_000
 """Of one job; the oldest figures, and then the oldest messages, make room for new ones."""
@@ -141,3 +143,4 @@ def end(session: Session, row: TrainingJobRow, status: Ended, error: JobError | 
     said = {"succeeded": "The job has succeeded.", "cancelled": "The job was cancelled."}
     message = said.get(status, "The job has failed.") if error is None else f"The job has failed: {error.message}"
     add_event(session, row, "error" if status == "failed" else "info", message, data={"status": status})
+    tell(session, row.tenant, f"fine_tuning.job.{status}", {"id": row.id})

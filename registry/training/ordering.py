@@ -10,8 +10,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from registry.db import now_ms
+from registry.ids import new_id
 from registry.storage.blobs import canonical_json, digest_of
-from registry.training.jobs import JobOrder, KeyOfAnotherOrder, TooManyJobs, new_id
+from registry.training.jobs import JobOrder, KeyOfAnotherOrder, TooManyJobs
 from registry.training.rows import TrainingJobRow, TrainingMetadata
 
 SAME_ORDER_MS = 60_000

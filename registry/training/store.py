@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from registry.db import Database, now_ms
 from registry.errors import InvalidInput
+from registry.ids import is_id
 from registry.tenants.actions import record_action
 from registry.tenants.store import require_tenant
 from registry.training.claiming import (
@@ -47,7 +48,6 @@ from registry.training.jobs import (
     Wanted,
     Wish,
     Work,
-    is_id,
 )
 from registry.training.keeping import (
     MOST_DETAIL_BYTES,

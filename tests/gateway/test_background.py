@@ -7,6 +7,7 @@ import logging
 import re
 
 import pytest
+from sqlalchemy import text
 
 from gateway.background import Background
 from registry.db import now_ms
@@ -14,9 +15,6 @@ from registry.limits.budget_warnings import BudgetWarningBooks, Crossing, Notice
 from tests.support.stack import House, run_stack
 from tests.support.waiting import wait_until
 from tests.support.webhook_host import webhook_host
-
-FAR_MS = 10**17
-"""An instant that no calendar has."""
 
 
 class Work:
@@ -99,20 +97,28 @@ def test_a_gateway_shows_what_ended_and_began_again_and_serves_meanwhile(house: 
     house.publish("acme/triage")
     house.point("acme/triage", "1.0")
     books, at_ms = BudgetWarningBooks(house.registry.db), now_ms()
-    impossible = Notice(Crossing("tenant:acme", "daily_nano", FAR_MS, 5, 80), FAR_MS, 5, at_ms)
-    possible = Notice(Crossing("tenant:acme", "daily_tokens", at_ms, 5, 80), at_ms + 60_000, 5, at_ms)
+    notice = Notice(Crossing("tenant:acme", "daily_tokens", at_ms, 5, 80), at_ms + 60_000, 5, at_ms)
+
+    def attempts(value: object) -> None:
+        with house.registry.db.write() as session:
+            session.execute(text("UPDATE webhook_deliveries SET attempts = :value"), {"value": value})
+
     with webhook_host() as host, run_stack(house, budget_webhook_url=host.url) as stack:
         assert set(stack.readiness()["background"].values()) == {"ok"}
-        books.note([impossible])
+        host.statuses = [500] * 100
+        books.note([notice], tells=True)
+        wait_until("the call", lambda: host.calls)
+        attempts("no number")
         fault = wait_until("the fault", lambda: _not_ok(stack.readiness()["background"]))
-        assert list(fault) == ["budget_webhook"]
+        assert list(fault) == ["webhooks"]
         assert stack.chat("acme/triage").status_code == 200
         metrics = stack.http.get(f"{stack.url}/metrics", headers=stack.operator).text
-        assert re.search(r'^switchyard_background_up\{work="budget_webhook"\} 0.0$', metrics, re.MULTILINE)
+        assert re.search(r'^switchyard_background_up\{work="webhooks"\} 0.0$', metrics, re.MULTILINE)
         assert re.search(r'^switchyard_background_up\{work="catalog"\} 1.0$', metrics, re.MULTILINE)
-        assert re.search(r'^switchyard_background_restarts_total\{work="budget_webhook"\} [1-9]', metrics, re.MULTILINE)
-        books.note([possible])
-        wait_until("the next warning to be delivered", lambda: host.bodies)
+        assert re.search(r'^switchyard_background_restarts_total\{work="webhooks"\} [1-9]', metrics, re.MULTILINE)
+        host.statuses.clear()
+        attempts(0)
+        wait_until("the warning to be delivered", lambda: host.bodies)
 
 
 def _not_ok(works: dict[str, str]) -> dict[str, str]:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
+from openai import OpenAI
 from pydantic import ValidationError
 
 from gateway.limits.counters import Counter
 from gateway.limits.warnings import BudgetWarnings, look, warning_headers
-from gateway.limits.webhook import Courier
 from gateway.limits.windows import Tally
 from gateway.settings import GatewaySettings
+from gateway.webhooks.courier import Courier
+from gateway.webhooks.sender import Destinations
 from registry.catalog.snapshot import LimitEntry
 from registry.db import now_ms
 from registry.limits.budget_warnings import BudgetWarningBooks
 from registry.limits.spending import Spent
+from registry.webhooks.outbox import Outbox
 from tests.support.stack import House
 from tests.support.waiting import wait_until_async
 from tests.support.webhook_host import WebhookHost, webhook_host
@@ -90,6 +91,19 @@ def books(house: House) -> BudgetWarningBooks:
     return BudgetWarningBooks(house.registry.db)
 
 
+def warnings(counters: Callable[[], list[Counter]], books: BudgetWarningBooks) -> BudgetWarnings:
+    return BudgetWarnings(counters, books, tells=True)
+
+
+def courier(outbox: Outbox, url: str, secret: str | None) -> Courier:
+    return Courier(outbox, Destinations(url, secret, ()))
+
+
+@pytest.fixture
+def outbox(house: House) -> Outbox:
+    return house.registry.outbox
+
+
 @pytest.fixture
 def host() -> Iterator[WebhookHost]:
     with webhook_host() as host:
@@ -110,15 +124,15 @@ async def running(*works: BudgetWarnings | Courier) -> AsyncIterator[None]:
 
 
 async def test_of_several_workers_one_sends_a_signed_document_of_the_crossing(
-    books: BudgetWarningBooks, host: WebhookHost
+    books: BudgetWarningBooks, outbox: Outbox, host: WebhookHost
 ) -> None:
     counter = daily(spent=4_150_000_000)
     workers = [
-        work for _ in range(3) for work in (BudgetWarnings(lambda: [counter], books), Courier(books, host.url, "hush"))
+        work for _ in range(3) for work in (warnings(lambda: [counter], books), courier(outbox, host.url, "hush"))
     ]
     async with running(*workers):
         await wait_until_async("the delivery", lambda: host.bodies)
-        await wait_until_async("the note of it", lambda: books.current(["tenant:acme"])[0].delivered_at_ms)
+        await wait_until_async("the note of it", lambda: not outbox.undelivered())
         spend(counter, Spent(DOLLAR, 9))
         looks = 0
 
@@ -127,13 +141,14 @@ async def test_of_several_workers_one_sends_a_signed_document_of_the_crossing(
             looks += 1
             return [counter]
 
-        async with running(BudgetWarnings(again, books), Courier(books, host.url, None)):
+        async with running(warnings(again, books), courier(outbox, host.url, None)):
             await wait_until_async("another worker to look twice", lambda: looks == 2)
-    (document,) = host.documents()
+    (event,) = host.documents()
+    document = event["data"]
     window = counter.budgets[0].window
     noted_at, starts_at, ends_at = (document.pop(f"{name}_at") for name in ("noted", "window_starts", "window_ends"))
+    assert (event["object"], event["type"]) == ("event", "budget.warning")
     assert document == {
-        "type": "budget_warning",
         "scope": "tenant:acme",
         "window": "daily",
         "unit": "dollars",
@@ -145,18 +160,18 @@ async def test_of_several_workers_one_sends_a_signed_document_of_the_crossing(
     assert starts_at < noted_at < ends_at
     assert (starts_at[11:], ends_at[11:]) == ("00:00:00.000Z", "00:00:00.000Z")
     assert window.starts_ms < window.ends_ms
-    expected = hmac.new(b"hush", host.bodies[0], hashlib.sha256).hexdigest()
-    assert host.headers[0]["x-switchyard-signature"] == f"sha256={expected}"
+    unwrapped = OpenAI(api_key="x", webhook_secret="hush").webhooks.unwrap(host.bodies[0], host.headers[0])
+    assert unwrapped.id == event["id"] == host.headers[0]["webhook-id"]
     assert host.headers[0]["content-type"] == "application/json"
 
 
 async def test_tokens_are_counted_in_text_too_and_without_a_secret_nothing_is_signed(
-    books: BudgetWarningBooks, host: WebhookHost
+    books: BudgetWarningBooks, outbox: Outbox, host: WebhookHost
 ) -> None:
     counter = limited("key:k-1", 50, Spent(0, 501), monthly_tokens=1_000)
-    async with running(BudgetWarnings(lambda: [counter], books), Courier(books, host.url, None)):
+    async with running(warnings(lambda: [counter], books), courier(outbox, host.url, None)):
         await wait_until_async("the delivery", lambda: host.bodies)
-    (document,) = host.documents()
+    document = host.documents()[0]["data"]
     assert (document["window"], document["unit"], document["budget"], document["spent"], document["percent"]) == (
         "monthly",
         "tokens",
@@ -164,51 +179,53 @@ async def test_tokens_are_counted_in_text_too_and_without_a_secret_nothing_is_si
         "501",
         50,
     )
-    assert "x-switchyard-signature" not in host.headers[0]
+    assert "webhook-signature" not in host.headers[0]
 
 
-async def test_a_warning_that_was_refused_is_sent_again(books: BudgetWarningBooks, host: WebhookHost) -> None:
+async def test_a_warning_that_was_refused_is_sent_again(
+    books: BudgetWarningBooks, outbox: Outbox, host: WebhookHost
+) -> None:
     host.statuses = [500, 302]
     counter = daily(spent=5 * DOLLAR)
-    async with running(BudgetWarnings(lambda: [counter], books), Courier(books, host.url, None)):
+    async with running(warnings(lambda: [counter], books), courier(outbox, host.url, None)):
         await wait_until_async("the third attempt", lambda: host.bodies)
-        await wait_until_async("the note of it", lambda: books.current(["tenant:acme"])[0].delivered_at_ms)
+        await wait_until_async("the note of it", lambda: not outbox.undelivered())
     assert host.calls == 3
 
 
 async def test_what_nobody_has_delivered_is_taken_up_by_a_worker_that_starts_later(
-    books: BudgetWarningBooks, host: WebhookHost
+    books: BudgetWarningBooks, outbox: Outbox, host: WebhookHost
 ) -> None:
     counter = daily(spent=5 * DOLLAR)
-    async with running(BudgetWarnings(lambda: [counter], books)):
+    async with running(warnings(lambda: [counter], books)):
         await wait_until_async("the note", lambda: books.current(["tenant:acme"]))
     assert host.calls == 0
-    async with running(BudgetWarnings(list, books), Courier(books, host.url, None)):
+    async with running(warnings(list, books), courier(outbox, host.url, None)):
         await wait_until_async("the delivery", lambda: host.bodies)
-    assert host.documents()[0]["scope"] == "tenant:acme"
+    assert host.documents()[0]["data"]["scope"] == "tenant:acme"
 
 
 async def test_while_the_webhook_hangs_other_crossings_are_noted_and_stopping_does_not_wait(
-    books: BudgetWarningBooks, host: WebhookHost
+    books: BudgetWarningBooks, outbox: Outbox, host: WebhookHost
 ) -> None:
     host.hangs = True
     counters = [daily(spent=5 * DOLLAR)]
-    async with running(BudgetWarnings(lambda: counters, books), Courier(books, host.url, None)):
+    async with running(warnings(lambda: counters, books), courier(outbox, host.url, None)):
         await wait_until_async("the call", lambda: host.calls)
         counters.append(daily("tenant:globex", spent=5 * DOLLAR))
         await wait_until_async("the note", lambda: books.current(["tenant:globex"]))
-    assert (host.calls, host.bodies) == (1, [])
-    assert books.current(["tenant:acme"])[0].delivered_at_ms is None
+    assert host.bodies == []
+    assert outbox.undelivered() == 2
 
 
-async def test_a_host_that_is_not_there_is_asked_again(books: BudgetWarningBooks) -> None:
+async def test_a_host_that_is_not_there_is_asked_again(books: BudgetWarningBooks, outbox: Outbox) -> None:
     with webhook_host() as gone:
         pass
     counter = daily(spent=5 * DOLLAR)
-    async with running(BudgetWarnings(lambda: [counter], books), Courier(books, gone.url, None)):
-        await wait_until_async(
-            "the second attempt", lambda: [one for one in books.current(["tenant:acme"]) if one.attempts == 2]
-        )
+    async with running(warnings(lambda: [counter], books), courier(outbox, gone.url, None)):
+        await wait_until_async("the note", lambda: outbox.undelivered())
+        with webhook_host(gone.port) as back:
+            await wait_until_async("the delivery", lambda: back.bodies)
 
 
 @pytest.mark.parametrize("url", ["hooks.example.com/x", "ftp://hooks.example.com", "http://", "http://host:port/"])

@@ -96,7 +96,7 @@ def test_an_index_over_unfinished_rows_leaves_the_finished_ones_out(db: Database
     assert partial == {
         "uq_splits_running",
         "uq_swaps_running",
-        "ix_budget_warnings_undelivered",
+        "ix_webhook_deliveries_due",
         "ix_training_jobs_unfinished",
     }
 

@@ -17,6 +17,7 @@ class WebhookHost:
     """What came, and what is answered: a status for each call in turn, then 204; with `hangs`, nothing."""
 
     url: str = ""
+    port: int = 0
     statuses: list[int] = field(default_factory=list)
     hangs: bool = False
     calls: int = 0
@@ -31,8 +32,8 @@ class WebhookHost:
 
 
 @contextmanager
-def webhook_host() -> Iterator[WebhookHost]:
-    """Runs until the block ends."""
+def webhook_host(port: int = 0) -> Iterator[WebhookHost]:
+    """Runs until the block ends, on a free port unless one is named."""
     host = WebhookHost()
 
     class Handler(BaseHTTPRequestHandler):
@@ -55,10 +56,10 @@ def webhook_host() -> Iterator[WebhookHost]:
         def log_message(self, format: str, *arguments: Any) -> None:
             """Silence."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
-    host.url = f"http://127.0.0.1:{server.server_port}/hook"
+    host.port, host.url = server.server_port, f"http://127.0.0.1:{server.server_port}/hook"
     try:
         yield host
     finally:

@@ -35,6 +35,7 @@ from gateway.api.admin.swaps import add_swaps
 from gateway.api.admin.tariffs import add_tariffs
 from gateway.api.admin.tenants import add_tenants
 from gateway.api.admin.usage import add_usage
+from gateway.api.admin.webhooks import add_webhooks
 
 
 def admin_router(office: Office, gate: AdminGate) -> APIRouter:
@@ -61,6 +62,7 @@ def admin_router(office: Office, gate: AdminGate) -> APIRouter:
     add_swaps(router, office)
     add_quarantine(router, office)
     add_jobs(router, office)
+    add_webhooks(router, office)
     add_budgets(router, office)
     add_limits(router, office)
     add_tariffs(router, office)

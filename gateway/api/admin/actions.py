@@ -21,7 +21,8 @@ class ActionDocument(Shape):
     actor: str = Field(description="`actor` of the order, or who was at the keyboard.")
     action: str = Field(
         description="tenant.created, tenant.changed, key.created, key.revoked, model.mapped, model.unmapped, "
-        "responses.deleted, job.cancelled, job.paused, job.resumed, engine.added, engine.removed."
+        "responses.deleted, job.cancelled, job.paused, job.resumed, webhook.created, webhook.rotated, "
+        "webhook.deleted, engine.added, engine.removed."
     )
     tenant: str = Field(description="Whose it is; _system: an engine.")
     subject: str = Field(description="The tenant's name, the key's id, tenant/external name, or the engine's URL.")

@@ -1,0 +1,1 @@
+"""Telling addresses of events: what is sent, where it may go, and how it is tried until it is taken."""
