@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from registry.errors import InvalidInput
 from registry.names import PRODUCTION
 from switchyard.console import StepBar, actor, print_json
 from switchyard.options import JsonFlag, UrlOption
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from registry.adapters.version_rows import VersionInfo
     from registry.gates.store import CertificateInfo
     from registry.service import Registry
+    from trainer.evaluation.asking import Asker
     from trainer.evaluation.comparison import Evaluation, Wanted
+    from trainer.evaluation.judge import Judge
 
 DataOption = typer.Option(..., "--data", help="JSONL of held-out rows, chat or completion.")
 AgainstOption = typer.Option(
@@ -49,6 +52,30 @@ KeyOption = typer.Option(
 )
 
 
+JudgeOption = typer.Option(None, "--judge", help="A model that compares the answers to every row, in both orders.")
+JudgeUrlOption = typer.Option(
+    None, "--judge-url", help="Its OpenAI-compatible endpoint. Default: the gateway, with the same key."
+)
+JudgeKeyOption = typer.Option(None, "--judge-key", envvar="SWITCHYARD_JUDGE_KEY", help="Its key.")
+TalkOption = typer.Option(False, "--talk", help="Hold conversations of two turns, which the judge grades and compares.")
+TalkDataOption = typer.Option(None, "--talk-data", help="JSONL of such conversations, {topic, turns}. Default: ours.")
+GeneralOption = typer.Option(
+    False, "--general", help="See on general prompts whether it has forgotten what its base knows."
+)
+GeneralDataOption = typer.Option(None, "--general-data", help="JSONL of such prompts and completions. Default: ours.")
+
+
+@dataclass(frozen=True, slots=True)
+class Further:
+    """What a person wants to be measured besides the rows."""
+
+    judge: str | None
+    judge_url: str | None
+    judge_key: str | None
+    talk: Path | None
+    general: Path | None
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """What a person has typed."""
@@ -64,6 +91,7 @@ class Order:
     key: str | None
     url: str | None
     alias: str
+    further: Further
 
 
 def evaluate(
@@ -77,6 +105,13 @@ def evaluate(
     at_once: int = typer.Option(4, "--at-once", min=1, max=64, help="Rows that are asked at the same time."),
     plot: Path | None = PlotOption,
     alias: str = AliasOption,
+    judge: str | None = JudgeOption,
+    judge_url: str | None = JudgeUrlOption,
+    judge_key: str | None = JudgeKeyOption,
+    talk: bool = TalkOption,
+    talk_data: Path | None = TalkDataOption,
+    general: bool = GeneralOption,
+    general_data: Path | None = GeneralDataOption,
     key: str | None = KeyOption,
     url: str | None = UrlOption,
     json_output: bool = JsonFlag,
@@ -84,9 +119,18 @@ def evaluate(
     """Ask every held-out row of a version and of the one in production, and say how sure the difference is."""
     from switchyard.commands.evaluate_report import evaluation_fields, print_certificate, print_evaluation
     from trainer.evaluation.chart import draw_matrix, form_of
+    from trainer.evaluation.general import PROMPTS
+    from trainer.evaluation.judged import QUESTIONS
 
+    further = Further(
+        judge,
+        judge_url,
+        judge_key,
+        talk_data or (QUESTIONS if talk else None),
+        general_data or (PROMPTS if general else None),
+    )
     metrics, slices = tuple(dict.fromkeys(metric)), tuple(dict.fromkeys(slice_by))
-    order = Order(candidate, data, against, metrics, slices, rows, max_tokens, at_once, key, url, alias)
+    order = Order(candidate, data, against, metrics, slices, rows, max_tokens, at_once, key, url, alias, further)
     with reporting(), open_registry() as registry:
         form = form_of(plot) if plot is not None else None
         found, certificate = _judged(registry, order)
@@ -108,31 +152,56 @@ def _judged(registry: Registry, order: Order) -> tuple[Evaluation, CertificateIn
     from trainer.evaluation.sides import key_of
 
     version = registry.adapters.get(parse_ref(order.candidate))
-    wanted = _wanted(registry, version, order)
+    wanted, url = _wanted(registry, version, order), order.url or _gateway_url()
     with (
         nullcontext(order.key) if order.key else key_of(registry, version.tenant, actor()) as secret,
-        asker(order.url or _gateway_url(), secret) as ask,
+        asker(url, secret) as ask,
+        _judge(order.further, ask) as judge,
         _bar() as told,
     ):
-        found = compare(wanted, ask, told)
+        found = compare(replace(wanted, extras=replace(wanted.extras, judge=judge)), ask, told)
     ref = AdapterRef(version.tenant, version.adapter, version.version, None)
     return found, registry.gates.record(ref, finding_of(found), alias=order.alias, actor=actor())
 
 
+@contextmanager
+def _judge(further: Further, ask: Asker) -> Iterator[Judge | None]:
+    """The judge that was named: at an endpoint of its own, or at the gateway."""
+    from trainer.evaluation.asking import asker
+    from trainer.evaluation.judge import Judge
+
+    if further.judge is None:
+        yield None
+    elif further.judge_url is None:
+        yield Judge(ask, further.judge)
+    else:
+        with asker(further.judge_url, further.judge_key or "none") as elsewhere:
+            yield Judge(elsewhere, further.judge)
+
+
 def _wanted(registry: Registry, version: VersionInfo, order: Order) -> Wanted:
     from trainer.evaluation.comparison import Wanted
-    from trainer.evaluation.metrics import metric_named
+    from trainer.evaluation.judged import read_conversations
     from trainer.evaluation.rows import read_rows
-    from trainer.evaluation.sides import incumbent_of, metrics_of, side_of
+    from trainer.evaluation.sides import extras_of, incumbent_of, metrics_of, ordinary, side_of
 
+    further = order.further
+    if further.talk is not None and further.judge is None:
+        raise InvalidInput("talk is for a judge; name one with --judge", param="talk")
+    names = metrics_of(registry, version, order.alias, order.metrics)
+    extras = extras_of(registry, version, names, general=further.general)
+    if further.talk is not None:
+        extras = replace(extras, talks=read_conversations(further.talk))
+    against = order.against or order.alias
     return Wanted(
         side_of(version),
-        incumbent_of(registry, version, order.against or order.alias, required=order.against is not None),
+        incumbent_of(registry, version, against, required=order.against is not None),
         read_rows(order.data, order.rows),
-        tuple(map(metric_named, metrics_of(registry, version, order.alias, order.metrics))),
+        ordinary(names),
         order.slices,
         order.max_tokens,
         order.at_once,
+        extras,
     )
 
 

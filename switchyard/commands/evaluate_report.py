@@ -9,6 +9,7 @@ from registry.gates.store import CertificateInfo
 from switchyard.console import print_table, say
 from trainer.evaluation.comparison import Evaluation
 from trainer.evaluation.items import Item
+from trainer.evaluation.judge import Judging
 
 
 def evaluation_fields(found: Evaluation) -> dict[str, Any]:
@@ -39,6 +40,10 @@ def print_evaluation(found: Evaluation) -> None:
         ("ITEM", "INCUMBENT", "CANDIDATE", "IMPROVEMENT", "95 % INTERVAL", "SAYS"),
         (*(_cells(item.metric, item) for item in found.items), *_latency_rows(found)),
     )
+    for warning in found.warnings:
+        say(f"warning: {warning}")
+    for metric, judging in found.judgings.items():
+        say(_judging(metric, judging))
     for metric, why in found.not_measured.items():
         say(f"{metric} was not measured: {why}")
     for side, cut in zip((found.incumbent, found.candidate), found.cut, strict=True):
@@ -56,6 +61,14 @@ def print_evaluation(found: Evaluation) -> None:
     for lost in found.lost:
         say("", f"line {lost.line}, right before and wrong now: {lost.prompt}")
         say(f"  expected   {lost.expected}", f"  incumbent  {lost.incumbent}", f"  candidate  {lost.candidate}")
+
+
+def _judging(metric: str, judging: Judging) -> str:
+    """How a judge behaved."""
+    won = f"candidate {judging.candidate_wins}, incumbent {judging.incumbent_wins}, ties {judging.ties}"
+    bias = "" if judging.first_preferred is None else f"; the first place was preferred {judging.first_preferred:.0%}"
+    lost = f"; {judging.unreadable} not readable" if judging.unreadable else ""
+    return f"{metric} by {judging.model}: {won}; {judging.flipped:.0%} turned with the order{bias}{lost}"
 
 
 def print_certificate(certificate: CertificateInfo) -> None:

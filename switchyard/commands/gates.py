@@ -113,10 +113,9 @@ def _digest_of(data: Path | None) -> str | None:
 
 
 def _require_metrics(names: tuple[str, ...]) -> None:
-    from trainer.evaluation.metrics import metric_named
+    from trainer.evaluation.sides import ordinary
 
-    for name in names:
-        metric_named(name)
+    ordinary(names)
 
 
 def _asked(info: GateInfo) -> str:

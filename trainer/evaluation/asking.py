@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -52,15 +52,23 @@ class Asker:
 
     def answer(self, model: str, row: EvaluationRow, max_tokens: int) -> Reply:
         """Greedy. Raises EvaluationError with the gateway's own words when it does not answer."""
-        asked: dict[str, Any] = {"model": model, "max_tokens": max_tokens, "temperature": 0}
+        if not isinstance(row.prompt, str):
+            return self._chat(model, _chat(row), max_tokens)
         began = time.perf_counter()
-        if isinstance(row.prompt, str):
-            choice = self._post("/completions", {**asked, "prompt": row.prompt})["choices"][0]
-            text = choice["text"]
-        else:
-            choice = self._post("/chat/completions", {**asked, **_chat(row)})["choices"][0]
-            text = choice["message"]["content"]
-        return Reply(text or "", choice["finish_reason"] != "length", time.perf_counter() - began)
+        asked = {"model": model, "prompt": row.prompt, "max_tokens": max_tokens, "temperature": 0}
+        choice = self._post("/completions", asked)["choices"][0]
+        return Reply(choice["text"] or "", choice["finish_reason"] != "length", time.perf_counter() - began)
+
+    def chat(self, model: str, messages: Sequence[Message], max_tokens: int) -> Reply:
+        """The greedy answer to a conversation. Raises EvaluationError."""
+        return self._chat(model, {"messages": list(messages)}, max_tokens)
+
+    def _chat(self, model: str, asked: Mapping[str, Any], max_tokens: int) -> Reply:
+        began = time.perf_counter()
+        whole = {"model": model, "max_tokens": max_tokens, "temperature": 0, **asked}
+        choice = self._post("/chat/completions", whole)["choices"][0]
+        text = choice["message"]["content"] or ""
+        return Reply(text, choice["finish_reason"] != "length", time.perf_counter() - began)
 
     def likelihood(self, model: str, row: EvaluationRow, reference: str) -> Likelihood:
         """Of `reference` after the row's prompt; the token that ends an answer does not count. Raises NoLikelihood.

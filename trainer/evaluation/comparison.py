@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,19 +11,31 @@ from typing import Any
 
 from trainer.errors import EvaluationError
 from trainer.evaluation.asking import Asker, Likelihood, NoLikelihood
+from trainer.evaluation.general import GENERAL_AGREEMENT, GENERAL_LOSS, check_general, warning_of
 from trainer.evaluation.items import Asked, Item, item_of, score_of
-from trainer.evaluation.metrics import Metric, label_of
+from trainer.evaluation.judge import JUDGE, JUDGE_SCORE, JUDGE_TALK, Judge, Judging
+from trainer.evaluation.judged import Conversation, JudgedItems, judge_conversations, judge_pairs
+from trainer.evaluation.metrics import Metric
 from trainer.evaluation.rows import EvaluationRow, EvaluationSet, text_of
+from trainer.evaluation.slices import SliceItem, sliced
 
 HEADROOM_TOKENS = 8
 """More than the longest reference, at least: an answer that goes on after it is wrong, and is shown to."""
 WITHOUT_REFERENCE_TOKENS = 512
 LONGEST_REFERENCES = 8
 """Whose tokens are counted: those with the most bytes."""
-MAX_SLICE_VALUES = 20
 MAX_SHOWN = 5
 MAX_SHOWN_CHARACTERS = 200
-LENGTH, LABEL = "length", "label"
+NO_JUDGE = "no judge was named; --judge names one"
+NO_TALK = "no conversation was held; --talk and --judge do"
+MISSING_EXTRAS = {
+    JUDGE: NO_JUDGE,
+    JUDGE_TALK: NO_TALK,
+    JUDGE_SCORE: NO_TALK,
+    GENERAL_LOSS: "general prompts were not asked; --general does",
+    GENERAL_AGREEMENT: "general prompts were not asked; --general does",
+}
+"""Metrics that are no scores of rows, and why each of them may be missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +45,20 @@ class Side:
     model: str
     digest: str | None
     base_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What is measured besides: by a judge, on conversations of two turns, and on general prompts against the base.
+
+    `named` are the names of such metrics that are asked for. `base` is the base's public name.
+    """
+
+    named: tuple[str, ...] = ()
+    judge: Judge | None = None
+    talks: tuple[Conversation, ...] = ()
+    general: tuple[EvaluationRow, ...] = ()
+    base: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +72,7 @@ class Wanted:
     slices: tuple[str, ...] = ()
     max_tokens: int | None = None
     at_once: int = 4
-
-
-@dataclass(frozen=True, slots=True)
-class SliceItem:
-    """A metric over the rows whose `field` has this value. There are many of them, so a few differ by chance alone."""
-
-    field: str
-    value: str
-    item: Item
+    extras: Extras = Extras()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +99,7 @@ class Evaluation:
     """Candidate against incumbent. Pairs have the incumbent's first.
 
     `not_measured` says of a metric why it is not in `items`. `cut` counts answers that had not ended at `max_tokens`.
+    `judgings` say how a judge behaved, by metric.
     """
 
     candidate: Side
@@ -94,6 +112,8 @@ class Evaluation:
     latency: tuple[Latency, Latency]
     cut: tuple[int, int]
     lost: tuple[Lost, ...]
+    judgings: dict[str, Judging]
+    warnings: tuple[str, ...]
 
 
 def compare(wanted: Wanted, ask: Asker, told: Callable[[int, int], object] = lambda done, total: None) -> Evaluation:
@@ -105,13 +125,15 @@ def compare(wanted: Wanted, ask: Asker, told: Callable[[int, int], object] = lam
         ask.answer(side.model, wanted.data.rows[0], 1)
     max_tokens = wanted.max_tokens or _most_tokens(wanted, ask)
     asked, why = _all_asked(wanted, ask, max_tokens, told)
-    items, not_measured = [], {}
+    items: list[Item] = []
+    not_measured: dict[str, str] = {}
     for metric in wanted.metrics:
         found = item_of(metric, asked)
         if isinstance(found, Item):
             items.append(found)
         else:
             not_measured[metric.name] = why if metric.family == "likelihood" and why else found
+    judgings, warnings = _measure_extras(wanted, ask, asked, items, not_measured)
     return Evaluation(
         wanted.candidate,
         wanted.incumbent,
@@ -119,11 +141,43 @@ def compare(wanted: Wanted, ask: Asker, told: Callable[[int, int], object] = lam
         max_tokens,
         tuple(items),
         not_measured,
-        tuple(_sliced(wanted, asked)),
+        tuple(sliced(wanted.slices, wanted.metrics, asked)),
         (_latency(asked, 0), _latency(asked, 1)),
         (_cut(asked, 0), _cut(asked, 1)),
         tuple(islice(_lost(wanted.metrics, asked), MAX_SHOWN)),
+        judgings,
+        warnings,
     )
+
+
+def _measure_extras(
+    wanted: Wanted, ask: Asker, asked: Sequence[Asked], items: list[Item], not_measured: dict[str, str]
+) -> tuple[dict[str, Judging], tuple[str, ...]]:
+    """Add what is measured besides to `items` and `not_measured`."""
+    extras = wanted.extras
+    judgings: dict[str, Judging] = {}
+    warnings: list[str] = []
+    judged: list[JudgedItems] = []
+    if extras.judge is not None:
+        models = wanted.incumbent.model, wanted.candidate.model
+        judged.append(judge_pairs(extras.judge, asked, wanted.at_once))
+        if extras.talks:
+            judged.append(judge_conversations(extras.judge, ask, models, extras.talks, wanted.at_once))
+    for one in judged:
+        items += one.items
+        not_measured |= one.not_measured
+        judgings |= one.judgings
+    if extras.general:
+        general, why = check_general(ask, extras.base, wanted.candidate.model, extras.general, wanted.at_once)
+        items += general
+        not_measured |= why
+        if warning := warning_of(general):
+            warnings.append(warning)
+    measured = {item.metric for item in items}
+    for name in extras.named:
+        if name not in measured:
+            not_measured.setdefault(name, MISSING_EXTRAS[name])
+    return judgings, tuple(warnings)
 
 
 def _most_tokens(wanted: Wanted, ask: Asker) -> int:
@@ -183,34 +237,6 @@ def _latency(asked: Sequence[Asked], side: int) -> Latency:
 
 def _cut(asked: Sequence[Asked], side: int) -> int:
     return sum(not one.replies[side].ended for one in asked)
-
-
-def _sliced(wanted: Wanted, asked: Sequence[Asked]) -> Iterator[SliceItem]:
-    for field in wanted.slices:
-        values = _values(field, asked)
-        common = [value for value, _ in Counter(values).most_common(MAX_SLICE_VALUES)]
-        for value in sorted(common):
-            rows = [one for one, own in zip(asked, values, strict=True) if own == value]
-            for metric in wanted.metrics:
-                found = item_of(metric, rows)
-                if isinstance(found, Item):
-                    yield SliceItem(field, value, found)
-
-
-def _values(field: str, asked: Sequence[Asked]) -> list[str]:
-    """Of each row: its label, whether its prompt is short, or what its line says in a field of that name."""
-    if field == LABEL:
-        return [label_of(one.row.reference or "") for one in asked]
-    if field == LENGTH:
-        lengths = [one.row.prompt_characters for one in asked]
-        middle = median(lengths)
-        return [f"at most {middle:.0f} characters" if own <= middle else "longer" for own in lengths]
-    values = [one.row.fields.get(field, "") for one in asked]
-    if not any(values):
-        known = sorted({name for one in asked for name in one.row.fields})
-        names = ", ".join((*known, LENGTH, LABEL))
-        raise EvaluationError(f"slice is {field[:60]!r}, and no row has it; choose from {names}")
-    return values
 
 
 def _lost(metrics: Sequence[Metric], asked: Sequence[Asked]) -> Iterator[Lost]:

@@ -65,10 +65,22 @@ def item_of(metric: Metric, asked: Sequence[Asked]) -> Item | str:
         return _of_likelihoods(metric, rows)
     if metric.family == "labels":
         return _of_labels(metric, rows)
-    scores = tuple([score_of(metric, one, side) for one in rows] for side in (0, 1))
-    if metric.is_right_or_wrong and len({one.row.unit for one in rows}) == len(rows):
-        return _item(metric, rows, of_right_and_wrong(*([score == 1 for score in side] for side in scores)))
-    return _item(metric, rows, of_sums(_means(rows, scores)))
+    first, second = ([score_of(metric, one, side) for one in rows] for side in (0, 1))
+    units = [one.row.unit for one in rows]
+    return item_of_scores(metric.name, units, first, second, span=None if metric.is_right_or_wrong else 1.0)
+
+
+def item_of_scores(
+    name: str, units: Sequence[str], first: Sequence[float], second: Sequence[float], *, span: float | None
+) -> Item:
+    """Of a score for each answer of both sides, more being better. `span` is the most that two scores can differ by;
+    None of answers that are right (1) or wrong (0).
+    """
+    if span is None and len(set(units)) == len(units):
+        pair = of_right_and_wrong([score == 1 for score in first], [score == 1 for score in second])
+    else:
+        pair = of_sums(_means(units, first, second, span or 1.0))
+    return _item(name, units, pair)
 
 
 def score_of(metric: Metric, one: Asked, side: int) -> float:
@@ -77,32 +89,32 @@ def score_of(metric: Metric, one: Asked, side: int) -> float:
     return float(metric.score(one.replies[side].text, one.row.reference or ""))
 
 
-def _item(metric: Metric, rows: Sequence[Asked], pair: Pair) -> Item:
+def _item(name: str, units: Sequence[str], pair: Pair, *, lower_is_better: bool = False) -> Item:
     low, high = pair.low, pair.high
-    if metric.lower_is_better and low is not None and high is not None:
+    if lower_is_better and low is not None and high is not None:
         low, high = -high, -low
     return Item(
-        metric.name,
+        name,
         pair.first,
         pair.second,
-        -pair.difference if metric.lower_is_better else pair.difference,
+        -pair.difference if lower_is_better else pair.difference,
         low,
         high,
         pair.p,
-        len({one.row.unit for one in rows}),
-        len(rows),
+        len(set(units)),
+        len(units),
     )
 
 
-def _means(rows: Sequence[Asked], scores: Sequence[Sequence[float]]) -> Sums:
+def _means(units: Sequence[str], one: Sequence[float], other: Sequence[float], span: float) -> Sums:
     """Of scores: a unit's is the mean of its answers', so that long conversations count no more than short ones."""
     import numpy as np
 
-    at = _unit_of_each(rows)
+    at = _unit_of_each(units)
     sizes = np.bincount(at).astype(np.float64)
     ones = np.ones(len(sizes))
-    first, second = (np.stack((np.bincount(at, weights=list(side)) / sizes, ones), 1) for side in scores)
-    return Sums(first, second, _ratio, span=1.0)
+    first, second = (np.stack((np.bincount(at, weights=list(side)) / sizes, ones), 1) for side in (one, other))
+    return Sums(first, second, _ratio, span)
 
 
 def _of_likelihoods(metric: Metric, rows: Sequence[Asked]) -> Item | str:
@@ -112,7 +124,8 @@ def _of_likelihoods(metric: Metric, rows: Sequence[Asked]) -> Item | str:
     scored = [one for one in rows if one.likelihoods is not None]
     if not scored:
         return "no log-probabilities of prompts were had"
-    at = _unit_of_each(scored)
+    units = [one.row.unit for one in scored]
+    at = _unit_of_each(units)
     sides: list[Numbers] = []
     for side in (0, 1):
         found = [one.likelihoods[side] for one in scored if one.likelihoods is not None]
@@ -123,7 +136,7 @@ def _of_likelihoods(metric: Metric, rows: Sequence[Asked]) -> Item | str:
         loss = _ratio(sums)
         return np.exp(loss) if metric.name == "perplexity" else loss
 
-    return _item(metric, scored, of_sums(Sums(sides[0], sides[1], of)))
+    return _item(metric.name, units, of_sums(Sums(sides[0], sides[1], of)), lower_is_better=metric.lower_is_better)
 
 
 def _of_labels(metric: Metric, rows: Sequence[Asked]) -> Item | str:
@@ -136,7 +149,8 @@ def _of_labels(metric: Metric, rows: Sequence[Asked]) -> Item | str:
     if len(labels) > MAX_LABELS:
         return f"the references are {len(labels)} different texts; labels are {MAX_LABELS} at most"
     place = {label: at for at, label in enumerate(labels)}
-    at, k = _unit_of_each(rows), len(labels)
+    units = [one.row.unit for one in rows]
+    at, k = _unit_of_each(units), len(labels)
     sides = [np.zeros((int(at.max()) + 1, 3 * k)) for _ in (0, 1)]
     for unit, one in zip(at, rows, strict=True):
         right = place[label_of(one.row.reference or "")]
@@ -156,15 +170,15 @@ def _of_labels(metric: Metric, rows: Sequence[Asked]) -> Item | str:
         scores: Numbers = 2 * found / np.where(there, whole, 1)
         return np.asarray(scores.sum(axis=-1) / np.maximum(there.sum(axis=-1), 1))
 
-    return _item(metric, rows, of_sums(Sums(sides[0], sides[1], macro_f1, span=1.0)))
+    return _item(metric.name, units, of_sums(Sums(sides[0], sides[1], macro_f1, span=1.0)))
 
 
-def _unit_of_each(rows: Sequence[Asked]) -> NDArray[np.int64]:
+def _unit_of_each(units: Sequence[str]) -> NDArray[np.int64]:
     """Each row's unit as a number from 0."""
     import numpy as np
 
     numbers: dict[str, int] = {}
-    return np.array([numbers.setdefault(one.row.unit, len(numbers)) for one in rows])
+    return np.array([numbers.setdefault(unit, len(numbers)) for unit in units])
 
 
 def _ratio(sums: Numbers) -> Numbers:

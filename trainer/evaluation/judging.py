@@ -19,10 +19,9 @@ from registry.service import Registry
 from trainer.data.rows import Example, Message
 from trainer.evaluation.asking import asker
 from trainer.evaluation.comparison import Wanted, compare
-from trainer.evaluation.metrics import Metric, metric_named
 from trainer.evaluation.record import finding_of
 from trainer.evaluation.rows import read_rows
-from trainer.evaluation.sides import incumbent_of, key_of, metrics_of, side_of
+from trainer.evaluation.sides import extras_of, incumbent_of, key_of, metrics_of, ordinary, side_of
 
 ACTOR = "trainer"
 MOST_ROWS = 500
@@ -58,11 +57,13 @@ def judge_candidate(
     """
     version, alias = candidate.version, candidate.alias
     asked = candidate.wish.metrics if candidate.wish is not None else ()
+    names = metrics_of(registry, version, alias, asked)
     wanted = Wanted(
         side_of(version),
         incumbent_of(registry, version, alias, required=False),
         read_rows(candidate.questions, candidate.most_rows),
-        tuple(_metrics(metrics_of(registry, version, alias, asked))),
+        ordinary(names),
+        extras=extras_of(registry, version, names),
     )
     with key_of(registry, version.tenant, ACTOR) as key, asker(candidate.url, key) as ask:
         found = compare(wanted, ask, told)
@@ -109,10 +110,6 @@ def _turn(message: Message) -> dict[str, Any]:
     if message.tool_call_id is not None:
         turn["tool_call_id"] = message.tool_call_id
     return turn
-
-
-def _metrics(names: Iterable[str]) -> Iterable[Metric]:
-    return map(metric_named, names)
 
 
 def _ref(version: VersionInfo) -> AdapterRef:

@@ -18,5 +18,9 @@ def finding_of(found: Evaluation) -> Finding:
             Figure(item.metric, item.incumbent, item.candidate, item.improvement, item.low, item.high)
             for item in found.items
         ),
-        {"max_tokens": found.max_tokens, "left_out": found.data.left_out},
+        {
+            "max_tokens": found.max_tokens,
+            "left_out": found.data.left_out,
+            "judges": {metric: judging.model for metric, judging in found.judgings.items()},
+        },
     )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from registry.adapters.version_rows import VersionInfo
 from registry.errors import InvalidInput, NotFound
 from registry.names import PRODUCTION, AdapterRef, VersionNumber
 from registry.service import Registry
-from trainer.evaluation.comparison import Side
-from trainer.evaluation.metrics import SIMPLE
+from trainer.evaluation.comparison import MISSING_EXTRAS, Extras, Side
+from trainer.evaluation.general import GENERAL_AGREEMENT, GENERAL_LOSS, PROMPTS, read_prompts
+from trainer.evaluation.metrics import SIMPLE, Metric, metric_named
 
 BASE = "base"
 """What an adapter is compared with that has no version in production: its base model, by the same prompt."""
@@ -60,6 +62,21 @@ def metrics_of(registry: Registry, candidate: VersionInfo, alias: str, asked: Se
     trained_by = candidate.lineage.get("evaluation")
     metric = trained_by.get("metric") if isinstance(trained_by, dict) else None
     return [metric if isinstance(metric, str) and metric in SIMPLE else DEFAULT_METRIC]
+
+
+def ordinary(names: Sequence[str]) -> tuple[Metric, ...]:
+    """Those of the metrics that are of the rows. Raises EvaluationError for a name that no metric has."""
+    return tuple(metric_named(name) for name in names if name not in MISSING_EXTRAS)
+
+
+def extras_of(
+    registry: Registry, candidate: VersionInfo, named: Sequence[str], *, general: Path | None = None
+) -> Extras:
+    """What is measured besides the rows: general prompts, where a metric is of them or `general` names some."""
+    extra = tuple(name for name in named if name in MISSING_EXTRAS)
+    wanted = general or (PROMPTS if {GENERAL_LOSS, GENERAL_AGREEMENT} & set(extra) else None)
+    base = registry.bases.get(candidate.base_digest).name
+    return Extras(extra, general=read_prompts(wanted) if wanted else (), base=base)
 
 
 def _version_or_alias(text: str) -> tuple[VersionNumber | None, str | None]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli_runner import Run, run
+from tests.support.judge_server import judge_server
 from tests.trainer.evaluation.conftest import TOKENS, Court
 
 __all__ = ["run"]
@@ -128,3 +129,23 @@ def test_what_is_no_gate_is_one_sentence_with_the_option(beside: Run, options: t
     done = beside("gates", "set", "acme/triage", *options)
     assert (done.status, done.out) == (1, "")
     assert told in done.err
+
+
+def test_a_judge_and_general_prompts_are_lines_of_the_same_matrix(court: Court, beside: Run) -> None:
+    file = court.rows("further", [NEW] * 12)
+    with judge_server(lambda prompt: '{"better": "A", "score": 5}') as url:
+        done = beside(
+            *("evaluate", NEW, "--data", file, "--max-tokens", str(TOKENS), "--general", "--talk"),
+            *("--judge", "wise", "--judge-url", url, "--judge-key", "sk-judge"),
+        )
+    assert done.status == 0, done.err
+    lines = [line.split()[0] for line in done.out.splitlines() if line]
+    items = ["label_exact", "judge", "judge_talk", "judge_score", "general_loss", "general_agreement"]
+    assert [line for line in lines if line in items][:6] == items
+    assert "judge by wise: candidate 0, incumbent 0, ties 12; 100% turned with the order" in done.out
+    assert "the first place was preferred 100%" in done.out
+
+
+def test_conversations_without_a_judge_are_refused(court: Court, beside: Run) -> None:
+    done = beside("evaluate", NEW, "--data", court.rows("talk", [NEW]), "--talk")
+    assert (done.status, done.err) == (1, "error: --talk is for a judge; name one with --judge\n")
