@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.adapters.effect_proof import Probe, write_proof
+from registry.training.sections import SERVED
 from trainer.data.encode import Encoded, Rules, encode_all, truncation
 from trainer.data.faults import all_of
 from trainer.data.findings import tell
@@ -30,6 +31,7 @@ from trainer.methods.training import train
 from trainer.methods.tuning import check_targets
 from trainer.probes import Text, probe_texts
 from trainer.recipe import Recipe
+from trainer.row_keys import write_row_keys
 from trainer.saved import load, made_of, save
 from trainer.watch import Watch
 
@@ -210,7 +212,9 @@ def _trained(task: Task, base: LoadedBase, rows: EncodedSets, asked: Examination
     digest, folder = made_of(task.recipe, task.sets, base), task.folder
     if task.take_up:
         watch.stage(f"taking up the adapter in {folder}")
-        return load(base, folder, digest), folder
+        taken_up = load(base, folder, digest)
+        _write_keys(task, folder)
+        return taken_up, folder
     answer_tokens = sum(len(row.completion_ids) for row in rows.train)
     watch.stage(f"training on {len(rows.train)} rows ({answer_tokens} answer tokens)")
     learnt = rows.pairs or Rows(rows.train, asked.rows)
@@ -218,4 +222,11 @@ def _trained(task: Task, base: LoadedBase, rows: EncodedSets, asked: Examination
     saved_in = save(trained, folder, digest)
     if saved_in != folder:
         watch.stage(f"{folder} cannot be written to any more; the adapter is in {saved_in}")
+    _write_keys(task, saved_in)
     return trained, saved_in
+
+
+def _write_keys(task: Task, folder: Path) -> None:
+    """For what can become a version; a base of its own has no use for them."""
+    if task.recipe.model.model.tuning in SERVED:
+        write_row_keys(task.recipe.model.adapter.tenant, task.sets.train, folder)

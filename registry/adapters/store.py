@@ -19,6 +19,7 @@ from registry.adapters.aliases import AliasInfo, AliasMove, aliases_of, moves_of
 from registry.adapters.effect_proof import EFFECT_PROOF_FILE, check_proof, is_indistinguishable, parse_proof, read_proof
 from registry.adapters.proofs import record_proof
 from registry.adapters.rows import Adapter, Version, VersionProof
+from registry.adapters.training_rows import require_rows
 from registry.adapters.version_files import VersionFiles
 from registry.adapters.version_rows import VersionInfo, require_adapter, require_version, version_info
 from registry.bases.store import BaseModels
@@ -85,6 +86,7 @@ class Adapters:
             if proof is not None:
                 check_proof(proof, base_info.spec.vocab_size)
                 proof_digest = digest_of((copy / EFFECT_PROOF_FILE).read_bytes())
+            require_rows(copy)
             digest = self._files.store(copy, base_info.digest, asdict(facts), lineage)
         with self._db.write() as session:
             require_tenant(session, tenant, lock=True)  # a tenant's publishes queue here, so that numbers follow

@@ -21,6 +21,7 @@ from registry.adapters.inspect.folder import (
     kind_of_file,
     largest_weights,
 )
+from registry.adapters.training_rows import MAX_ROWS_BYTES, TRAINING_ROWS_FILE
 from registry.adapters.version_files import CONFIG_FILE, WEIGHTS_FILE
 from registry.bases.model import BaseSpec
 from registry.errors import AdapterRefused, Finding
@@ -30,6 +31,7 @@ CHUNK_BYTES = 4 * 2**20
 MAX_SEARCHED = 1_000
 """Entries of a folder that are looked at for a hint."""
 
+OPTIONAL = (EFFECT_PROOF_FILE, TRAINING_ROWS_FILE)
 PICKLES = ("adapter_model.bin", "adapter_model.pt", "pytorch_lora_weights.bin")
 CONVERT = (
     "import torch, sys; from safetensors.torch import save_file; "
@@ -56,6 +58,7 @@ def taken(folder: Path, base: BaseSpec, max_rank: int, *, whole_layers: bool = F
         CONFIG_FILE: MAX_CONFIG_BYTES,
         WEIGHTS_FILE: largest_weights(base, max_rank) + (2 * room if whole_layers else 0),
         EFFECT_PROOF_FILE: MAX_PROOF_BYTES,
+        TRAINING_ROWS_FILE: MAX_ROWS_BYTES,
     }
     with tempfile.TemporaryDirectory(prefix="switchyard-adapter-") as name:
         copy = Path(name)
@@ -69,7 +72,7 @@ def _take(folder: Path, copy: Path, limits: Mapping[str, int]) -> None:
         try:
             finding = _copy(folder / name, copy / name, limit)
         except (FileNotFoundError, NotADirectoryError):
-            finding = None if name == EFFECT_PROOF_FILE else _missing(folder, name)
+            finding = None if name in OPTIONAL else _missing(folder, name)
         except (OSError, ValueError) as error:
             found = clip(getattr(error, "strerror", None) or error)
             finding = Finding("file_unreadable", name, found, "a readable file")

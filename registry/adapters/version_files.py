@@ -11,6 +11,7 @@ from typing import Any
 
 from registry.adapters.effect_proof import EFFECT_PROOF_FILE
 from registry.adapters.proofs import attached_proof
+from registry.adapters.training_rows import TRAINING_ROWS_FILE
 from registry.db import Database
 from registry.storage.blobs import BlobStore, canonical_json
 from registry.storage.private import seal
@@ -18,7 +19,7 @@ from registry.storage.private import seal
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 PUBLISHED_FILES = (CONFIG_FILE, WEIGHTS_FILE, EFFECT_PROOF_FILE)
-"""What a version consists of. Anything else in a PEFT folder (a README, optimiser state) stays behind."""
+"""What engines and gateways read of a version."""
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 CONFIG_TYPE = "application/vnd.cncf.model.config.v1+json"
@@ -26,7 +27,9 @@ MEDIA_TYPES = {
     CONFIG_FILE: "application/vnd.switchyard.peft.config.v1+json",
     WEIGHTS_FILE: "application/vnd.cncf.model.weight.v1.safetensors",
     EFFECT_PROOF_FILE: "application/vnd.switchyard.effect-proof.v1+json",
+    TRAINING_ROWS_FILE: "application/vnd.switchyard.training-rows.v1",
 }
+"""By name: all files of a version. Anything else in a PEFT folder (a README, optimiser state) stays behind."""
 
 
 class VersionFiles:
@@ -41,7 +44,7 @@ class VersionFiles:
     def store(self, folder: Path, base_digest: str, facts: Mapping[str, Any], lineage: Mapping[str, Any]) -> str:
         """Store what is published of a folder, what it is for and where it came from; the digest of its manifest."""
         layers = []
-        for name in PUBLISHED_FILES:
+        for name in MEDIA_TYPES:
             path = folder / name
             if path.exists():
                 data = path.read_bytes()
@@ -72,6 +75,12 @@ class VersionFiles:
         """Whether an effect proof is a part of the version's bytes."""
         layers = self._blobs.get_manifest(manifest_digest)["layers"]
         return EFFECT_PROOF_FILE in [_name_of(layer) for layer in layers]
+
+    def training_rows(self, manifest_digest: str) -> bytes | None:
+        """The keys of the rows that the version was trained on; None when nobody has written them down."""
+        layers = self._blobs.get_manifest(manifest_digest)["layers"]
+        found = next((layer for layer in layers if _name_of(layer) == TRAINING_ROWS_FILE), None)
+        return None if found is None else self._blobs.get(found["digest"])
 
     def materialise(self, manifest_digest: str) -> Path:
         """The version's folder in the cache, laid out and verified if it is not there yet, with its newest proof in it.
@@ -104,6 +113,8 @@ class VersionFiles:
         staging = Path(tempfile.mkdtemp(dir=self._folder, prefix=".staging-"))
         try:
             for layer in manifest["layers"]:
+                if _name_of(layer) not in PUBLISHED_FILES:
+                    continue
                 _write_synced(staging / _name_of(layer), self._blobs.get(layer["digest"]))
             seal(staging)
             try:

@@ -8,6 +8,7 @@ import typer
 
 from registry.days import when
 from registry.names import parse_ref, parse_whole_adapter
+from switchyard.commands.adapters_diff import diff
 from switchyard.commands.adapters_export import export
 from switchyard.commands.adapters_import import import_
 from switchyard.commands.adapters_move import promote, rollback, split
@@ -117,4 +118,5 @@ adapters.command()(rollback)
 adapters.command()(split)
 adapters.command("import")(import_)
 adapters.command()(prove)
+adapters.command()(diff)
 adapters.command()(export)

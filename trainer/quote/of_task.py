@@ -7,6 +7,7 @@ from pathlib import Path
 
 from trainer.making import EncodedSets, Task
 from trainer.methods.results import ADAPTER_FILES
+from trainer.methods.rows import Rows
 from trainer.quote.bench import measure
 from trainer.quote.facts import Prices, row_facts
 from trainer.quote.quote import Quote, quote
@@ -19,11 +20,12 @@ def quote_task(task: Task, rows: EncodedSets, prices: Prices, watch: Watch, *, t
     """Count, and time three steps here if it is `timed`. Raises what `measure` raises, and BaseModelError."""
     recipe = task.recipe.model
     shape = read_shape(task.base_folder)
-    facts = row_facts(rows.train, rows.heldout[: recipe.evaluation.max_rows], task.sets)
+    learnt = rows.pairs or Rows(rows.train, rows.heldout[: recipe.evaluation.max_rows])
+    facts = row_facts(learnt.train, learnt.valid, task.sets)
     bench = None
     if timed:
         watch.stage("timing three steps")
-        bench = measure(task.base_folder, rows.train, recipe, rows.tokenizer, task.start_from)
+        bench = measure(task.base_folder, learnt.train, recipe, rows.tokenizer, task.start_from)
     return quote(recipe if task.start_from is None else _shaped(recipe, task.start_from), facts, shape, bench, prices)
 
 
