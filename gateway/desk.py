@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
-from weakref import WeakValueDictionary
+
+from gateway.turns import Turns, in_thread
 
 T = TypeVar("T")
 LARGE_BYTES = 32_768
@@ -22,18 +22,22 @@ class Desk:
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="large-bodies")
-        self._turn = asyncio.Lock()
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._tenants, self._all = Turns(), Turns()
 
     async def do(self, tenant: str, body_bytes: int, work: Callable[[], T]) -> T:
-        """What `work` about a body returns, which runs in the thread if the body is large, and else at once."""
+        """What `work` about a body returns, which runs in the thread if the body is large, and else at once.
+
+        Who waits for it may go: it is its tenant's turn until the work is done.
+        """
         if body_bytes < LARGE_BYTES:
             return work()
-        mine = self._turns.get(tenant)
-        if mine is None:
-            mine = self._turns[tenant] = asyncio.Lock()
-        async with mine, self._turn:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        end_mine = await self._tenants.take(tenant)
+        try:
+            end_all = await self._all.take("")
+        except BaseException:
+            end_mine()
+            raise
+        return await in_thread(self._thread, work, end_all, end_mine)
 
     def close(self) -> None:
         """End the thread when its work is done."""

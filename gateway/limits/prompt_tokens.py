@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Protocol
-from weakref import WeakValueDictionary
 
 from gateway.engines.connection import EngineUnreachable
 from gateway.engines.kinds import kind_of
 from gateway.fleet.view import EngineView, FleetView, InFlight
 from gateway.handoffs import Arm, EngineBroke, InferenceRequest
+from gateway.turns import Turns
 
 MOST_BYTES = 131_072
 """Of a body that is counted; of longer ones bytes count."""
@@ -47,7 +47,7 @@ class PromptTokens:
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._tenants, self._urls = _Turns(TENANTS_REST), _Turns(ENGINES_REST)
+        self._tenants, self._urls = _RestingTurns(TENANTS_REST), _RestingTurns(ENGINES_REST)
         self._silent_until_s: dict[tuple[str, str], float] = {}
 
     async def count(self, tenant: str, arm: Arm, request: InferenceRequest) -> int | None:
@@ -114,25 +114,22 @@ class PromptTokens:
         return total
 
 
-class _Turns:
+class _RestingTurns:
     """One at a time of each name, with a rest of `rest` times what was timed of it."""
 
     def __init__(self, rest: float) -> None:
         self._rest = rest
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._turns = Turns()
 
     @asynccontextmanager
     async def of(self, name: str) -> AsyncIterator[_Timed]:
         """A turn of that name."""
-        lock = self._locks.get(name)
-        if lock is None:
-            lock = self._locks[name] = asyncio.Lock()
-        await lock.acquire()
+        give_back = await self._turns.take(name)
         timed = _Timed()
         try:
             yield timed
         finally:
-            asyncio.get_running_loop().call_later(self._rest * timed.took_s, lock.release)
+            asyncio.get_running_loop().call_later(self._rest * timed.took_s, give_back)
 
 
 class _Timed:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, TypeVar
-from weakref import WeakValueDictionary
+from typing import TypeVar
 
 from gateway.errors import RateLimited
+from gateway.turns import Turns, in_thread
 
 T = TypeVar("T")
 THREADS = 4
@@ -26,7 +25,7 @@ class Lookups:
     def __init__(self, name: str = "lookups") -> None:
         """`name` is that of its threads."""
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix=name)
-        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._turns = Turns(AT_ONCE)
         self._waiting: Counter[str] = Counter()
 
     async def do(self, tenant: str, work: Callable[[], T]) -> T:
@@ -40,24 +39,14 @@ class Lookups:
                 code="concurrency_limit",
                 retry_after_s=1,
             )
-        mine = self._turns.get(tenant)
-        if mine is None:
-            mine = self._turns[tenant] = asyncio.Semaphore(AT_ONCE)
         self._waiting[tenant] += 1
+        leave = partial(self._leave, tenant)
         try:
-            await mine.acquire()
+            give_back = await self._turns.take(tenant)
         except BaseException:
-            self._leave(tenant)
+            leave()
             raise
-        working = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        working.add_done_callback(partial(self._done, tenant, mine))
-        return await asyncio.shield(working)
-
-    def _done(self, tenant: str, mine: asyncio.Semaphore, working: asyncio.Future[Any]) -> None:
-        mine.release()
-        self._leave(tenant)
-        if not working.cancelled():
-            working.exception()  # which nobody hears of who has gone
+        return await in_thread(self._threads, work, give_back, leave)
 
     def _leave(self, tenant: str) -> None:
         self._waiting[tenant] -= 1

@@ -1,4 +1,4 @@
-"""Look-ups of tenants take turns, and keep their threads for as long as these work."""
+"""What tenants have done in threads takes turns, and keeps these for as long as the threads work."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from gateway.desk import LARGE_BYTES, Desk
 from gateway.responses.lookups import AT_ONCE, Lookups
 from tests.support.waiting import wait_until_async
 
@@ -33,3 +34,31 @@ async def test_who_asks_and_goes_gets_no_more_threads_than_who_waits() -> None:
     assert len(began) == AT_ONCE + 1
     await wait_until_async("every turn to be given back", lambda: not lookups._waiting)
     lookups.close()
+
+
+async def test_who_goes_leaves_the_desk_when_the_work_is_done() -> None:
+    desk, going_on, began = Desk(), threading.Event(), list[str]()
+
+    def work(name: str, number: int) -> str:
+        began.append(f"{name} {number}")
+        assert going_on.wait(10)
+        return name
+
+    def asked(name: str, number: int) -> asyncio.Task[str]:
+        return asyncio.create_task(desk.do(name, LARGE_BYTES, lambda: work(name, number)))
+
+    first = asked("mallory", 0)
+    await wait_until_async("the first to begin", lambda: began == ["mallory 0"])
+    others = [asked("mallory", number) for number in range(1, 4)]
+    alice = asked("alice", 0)
+    await asyncio.sleep(0)
+    for one in (first, *others[:2]):
+        one.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await one
+    going_on.set()
+    assert [await alice, await others[2]] == ["alice", "mallory"]
+    assert began == ["mallory 0", "alice 0", "mallory 3"]
+    desk.close()
+    with pytest.raises(RuntimeError):
+        await desk.do("alice", LARGE_BYTES, lambda: None)

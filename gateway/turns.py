@@ -1,0 +1,51 @@
+"""Turns by name, most often a tenant's: whoever wants much at once waits for himself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
+
+T = TypeVar("T")
+GiveBack = Callable[[], None]
+"""Ends a turn; called once."""
+
+
+class Turns:
+    """So many at once of each name; others wait in the order in which they came. Unused names are forgotten."""
+
+    def __init__(self, at_once: int = 1) -> None:
+        self._at_once = at_once
+        self._by_name: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    async def take(self, name: str) -> GiveBack:
+        """Return when it is the caller's turn."""
+        mine = self._by_name.get(name)
+        if mine is None:
+            mine = self._by_name[name] = asyncio.Semaphore(self._at_once)
+        await mine.acquire()
+        return mine.release
+
+
+async def in_thread(threads: Executor, work: Callable[[], T], *give_back: GiveBack) -> T:
+    """What `work` returns, done by one of the threads. Raises what it raises.
+
+    Who waits for it may go: the turns that it is done in end with the work, and not before.
+    """
+
+    def done(working: asyncio.Future[Any]) -> None:
+        for end in give_back:
+            end()
+        if not working.cancelled():
+            working.exception()  # which nobody hears of who has gone
+
+    try:
+        working = asyncio.get_running_loop().run_in_executor(threads, work)
+    except BaseException:  # the threads have ended
+        for end in give_back:
+            end()
+        raise
+    working.add_done_callback(done)
+    return await asyncio.shield(working)
