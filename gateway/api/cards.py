@@ -78,7 +78,7 @@ class Cards:
             for version in adapter.versions.values():
                 if version.quarantined is None:
                     yield self._of_version(version.name, version)
-        for external in sorted(name for owner, name in catalog.external if owner == tenant):
+        for external in catalog.external_of.get(tenant, ()):
             with suppress(ApiError):  # it points at what this key cannot use
                 yield self._of(resolve(self._principal, external, catalog))
         if "base" in self._principal.scopes:

@@ -122,6 +122,8 @@ class Catalog:
     adapters_of: MappingProxyType[str, tuple[str, ...]]
     """Tenant → the names of its adapters, sorted."""
     external: MappingProxyType[tuple[str, str], str]
+    external_of: MappingProxyType[str, tuple[str, ...]]
+    """Tenant → its external names, sorted."""
     bases: MappingProxyType[str, BaseEntry]
     """By public name."""
     versions_by_id: MappingProxyType[int, VersionEntry]
@@ -142,21 +144,15 @@ class Catalog:
             revision=revision,
             keys=_merged(self.keys, news.keys),
             adapters=_merged(self.adapters, news.adapters),
-            adapters_of=_merged(self.adapters_of, self._adapters_of(news.adapters)),
+            adapters_of=_merged(self.adapters_of, _names_by_tenant(self.adapters_of, news.adapters)),
             external=_merged(self.external, news.external),
+            external_of=_merged(self.external_of, _names_by_tenant(self.external_of, news.external)),
             bases=_merged(self.bases, news.bases),
             versions_by_id=_merged(self.versions_by_id, self._by_id(news.adapters, wanted=False)),
             wanted=_merged(self.wanted, self._by_id(news.adapters, wanted=True)),
             tariffs=_merged(self.tariffs, news.tariffs),
             limits=_merged(self.limits, news.limits),
         )
-
-    def _adapters_of(self, news: Mapping[tuple[str, str], AdapterEntry | None]) -> dict[str, tuple[str, ...] | None]:
-        names: dict[str, set[str]] = {}
-        for (tenant, name), entry in news.items():
-            known = names.setdefault(tenant, set(self.adapters_of.get(tenant, ())))
-            known.discard(name) if entry is None else known.add(name)
-        return {tenant: tuple(sorted(known)) or None for tenant, known in names.items()}
 
     def _by_id(
         self, news: Mapping[tuple[str, str], AdapterEntry | None], *, wanted: bool
@@ -185,6 +181,17 @@ class News:
     limits: dict[str, LimitEntry | None] = field(default_factory=dict)
 
 
+def _names_by_tenant(
+    known: Mapping[str, tuple[str, ...]], news: Mapping[tuple[str, str], object | None]
+) -> dict[str, tuple[str, ...] | None]:
+    """Of the tenants that the news is about; `None`: one has no names any more."""
+    names: dict[str, set[str]] = {}
+    for (tenant, name), entry in news.items():
+        of_tenant = names.setdefault(tenant, set(known.get(tenant, ())))
+        of_tenant.discard(name) if entry is None else of_tenant.add(name)
+    return {tenant: tuple(sorted(of_tenant)) or None for tenant, of_tenant in names.items()}
+
+
 def _merged(known: MappingProxyType[K, V], news: Mapping[K, V | None]) -> MappingProxyType[K, V]:
     if not news:
         return known
@@ -204,6 +211,7 @@ EMPTY = Catalog(
     adapters=MappingProxyType({}),
     adapters_of=MappingProxyType({}),
     external=MappingProxyType({}),
+    external_of=MappingProxyType({}),
     bases=MappingProxyType({}),
     versions_by_id=MappingProxyType({}),
     wanted=MappingProxyType({}),

@@ -37,11 +37,11 @@ def test_what_was_said_comes_in_order_with_the_count_so_far() -> None:
     )
     assert failure is None
     assert deltas == [
-        Delta(0, "", "", (), [], None, None),
-        Delta(0, "", "Hm.", (), [], None, None),
-        Delta(0, "Hi", "", (), [score], None, None),
-        Delta(0, "", "", (CallDelta(0, "call-1", "f", ""),), [], None, None),
-        Delta(0, "", "", (CallDelta(0, None, None, "{}"),), [], "tool_calls", None),
+        Delta("", "", (), [], None, None),
+        Delta("", "Hm.", (), [], None, None),
+        Delta("Hi", "", (), [score], None, None),
+        Delta("", "", (CallDelta(0, "call-1", "f", ""),), [], None, None),
+        Delta("", "", (CallDelta(0, None, None, "{}"),), [], "tool_calls", None),
     ]
     assert (count.prompt_tokens, count.completion_tokens, count.source) == (9, 4, "partial")
     assert not stream.complete
@@ -51,6 +51,7 @@ def test_the_last_chunk_has_the_final_count_and_says_nothing() -> None:
     count = EngineCount()
     stream = ChatStream(count)
     usage = {"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 5}}
+    stream.deltas(said({"content": "Hi"}, 4, finish_reason="stop"))
     assert stream.deltas(event({"choices": [], "usage": usage}) + DONE) == ([], None)
     assert stream.complete
     assert stream.usage == usage
@@ -89,7 +90,7 @@ def test_a_document_says_all_at_once() -> None:
     usage = {"prompt_tokens": 9, "completion_tokens": 4}
     whole = (CallDelta(0, "call-1", "f", "{}"), CallDelta(1, "call-2", "f", "{}"))
     assert stream.whole(orjson.dumps({"choices": [choice], "usage": usage})) == [
-        Delta(0, "Hi", "Hm.", whole, [], "tool_calls", None)
+        Delta("Hi", "Hm.", whole, [], "tool_calls", None)
     ]
     assert stream.complete
     assert (count.prompt_tokens, count.completion_tokens, count.source) == (9, 4, "engine")
@@ -107,3 +108,15 @@ def test_a_document_says_all_at_once() -> None:
 def test_a_document_that_is_none_is_the_engines_fault(data: bytes) -> None:
     with pytest.raises(EngineBroke):
         ChatStream(EngineCount()).whole(data)
+
+
+def test_an_answer_without_an_end_or_of_another_choice_is_the_engines_failure() -> None:
+    with pytest.raises(EngineBroke, match="has no end"):
+        ChatStream(EngineCount()).deltas(said({"content": "Hi"}, 2) + DONE)
+    with pytest.raises(EngineBroke, match="cannot be understood"):
+        ChatStream(EngineCount()).deltas(said({"content": "Hi"}, 2) + said({"content": "Ho"}, 3, index=1))
+    said_once = {"index": 0, "message": {"content": "Hi"}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 9, "completion_tokens": 4}
+    for choices in ([], [said_once, said_once], [{**said_once, "finish_reason": None}]):
+        with pytest.raises(EngineBroke, match="no end, or several"):
+            ChatStream(EngineCount()).whole(orjson.dumps({"choices": choices, "usage": usage}))

@@ -95,6 +95,7 @@ def test_a_catalog_once_read_never_changes(stocked: Shop) -> None:
         catalog.adapters,
         catalog.adapters_of,
         catalog.external,
+        catalog.external_of,
         catalog.bases,
         catalog.versions_by_id,
         catalog.wanted,

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 import orjson
 
 from gateway.api.dialects.engine_events import BROKEN_OFF, EngineChunks
-from gateway.handoffs import EngineBroke
+from gateway.handoffs import EngineBroke, EngineCount
+
+ENDLESS = "the engine's answer has no end, or several"
 
 
 class CallDelta(NamedTuple):
@@ -23,9 +25,8 @@ class CallDelta(NamedTuple):
 
 
 class Delta(NamedTuple):
-    """Some more of one answer."""
+    """Some more of the answer."""
 
-    choice: int
     text: str
     reasoning: str
     calls: tuple[CallDelta, ...]
@@ -38,9 +39,14 @@ class Delta(NamedTuple):
 
 
 class ChatStream(EngineChunks):
-    """Reads the stream of a chat."""
+    """Reads the stream of a chat with one answer."""
 
-    __slots__ = ()
+    __slots__ = ("_ended",)
+
+    def __init__(self, count: EngineCount) -> None:
+        super().__init__(count)
+        self._ended = False
+        """Whether the engine has said why its answer ended."""
 
     def deltas(self, block: bytes) -> tuple[list[Delta], bytes | None]:
         """What a block of whole events adds; and the event that says that the engine failed, if there is one.
@@ -49,9 +55,14 @@ class ChatStream(EngineChunks):
         """
         chunks, failure = self.read(block)
         try:
-            return [_delta(choice, choice["delta"]) for chunk in chunks for choice in chunk["choices"]], failure
+            deltas = [_delta(choice, choice["delta"]) for chunk in chunks for choice in chunk["choices"]]
         except (KeyError, TypeError, AttributeError) as error:
             raise EngineBroke("the engine's events cannot be understood") from error
+        if any(delta.finish_reason is not None for delta in deltas):
+            self._ended = True
+        if self.complete and not self._ended:
+            raise EngineBroke(ENDLESS)
+        return deltas, failure
 
     def whole(self, data: bytes) -> list[Delta]:
         """What an engine's document says, which is all of it at once. Raises `EngineBroke`."""
@@ -63,20 +74,23 @@ class ChatStream(EngineChunks):
             self._count.final(document["usage"])
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise EngineBroke("the engine's answer cannot be understood") from error
+        if len(deltas) != 1 or deltas[0].finish_reason is None:
+            raise EngineBroke(ENDLESS)
         self.usage, self.complete = document["usage"], True
         return deltas
 
 
 def _delta(choice: dict[str, Any], said: dict[str, Any]) -> Delta:
-    """Raises `TypeError`, `KeyError` or `AttributeError` for what is of another type than it must be: who makes an
-    answer of it looks no more.
+    """Raises `TypeError`, `KeyError` or `AttributeError` for what is of another type than it must be, or of another
+    choice than the one that was asked for: who makes an answer of it looks no more.
     """
+    if choice["index"] != 0:
+        raise TypeError("there is more than one choice")
     text, reasoning = said.get("content") or "", said.get("reasoning") or said.get("reasoning_content") or ""
     calls, scores, finish_reason = said.get("tool_calls"), choice.get("logprobs"), choice.get("finish_reason")
     if type(text) is not str or type(reasoning) is not str or not (finish_reason is None or type(finish_reason) is str):
         raise TypeError("a delta has something else than text")
     return Delta(
-        choice["index"],
         text,
         reasoning,
         tuple(_call(one, number) for number, one in enumerate(calls)) if calls else (),
