@@ -95,12 +95,12 @@ def run_child(
         return process.wait(CHILD_TIMEOUT_S), said
 
 
-def kill_at(step: int, number: int = signal.SIGTERM) -> Callable[[Line, subprocess.Popen[str]], None]:
-    """Send a signal when the checkpoint of a step is complete."""
+def stop_at(step: int) -> Callable[[Line, subprocess.Popen[str]], None]:
+    """Send SIGTERM when the checkpoint of a step is complete."""
 
     def on_line(line: Line, process: subprocess.Popen[str]) -> None:
         if isinstance(line, Saved) and line.step == step:
-            process.send_signal(number)
+            process.send_signal(signal.SIGTERM)
 
     return on_line
 

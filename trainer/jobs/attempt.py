@@ -180,9 +180,7 @@ class Attempt:
     def _succeed(self, finished: Finished) -> None:
         job = self._claim.job
         if self._claim.work == "validate":
-            self._jobs.advance(*self._of, "queued", detail=finished.facts)
-            self._jobs.release(*self._of)
-            self._desk.say(f"{job.id}: its files are valid")
+            self._validated(finished)
             return
         self._jobs.advance(*self._of, detail=finished.facts)
         registry, folder = self._desk.registry, self._folder
@@ -196,6 +194,17 @@ class Attempt:
             return
         self._desk.say(f"{job.id}: {ended.fine_tuned_model}")
         self._published = ended
+
+    def _validated(self, finished: Finished) -> None:
+        job = self._claim.job
+        if job.order.options.get("dry_run") is True:
+            self._jobs.advance(*self._of, detail=finished.facts)
+            self._jobs.finish(*self._of, "succeeded")
+            self._desk.say(f"{job.id}: quoted")
+            return
+        self._jobs.advance(*self._of, "queued", detail=finished.facts)
+        self._jobs.release(*self._of)
+        self._desk.say(f"{job.id}: its files are valid")
 
     def _fail(self, failed: Failed) -> None:
         self._jobs.finish(*self._of, "failed", error=JobError(failed.code, failed.message, failed.param))

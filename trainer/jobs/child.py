@@ -10,17 +10,19 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trainer.jobs.faults import failure_of
-from trainer.jobs.folder import Assignment, JobFolder
+from trainer.jobs.folder import QUOTE, Assignment, JobFolder
 from trainer.jobs.lines import STOPPED, Event, Finished, Mouth, Settled
 from trainer.jobs.watching import ChildWatch
 
 if TYPE_CHECKING:
     from trainer.data.sets import Sets
-    from trainer.making import EncodedSets, Task
+    from trainer.evaluation.in_training import Evaluation
+    from trainer.making import Fitted, Task
 
 
 def main(path: Path) -> int:
@@ -54,20 +56,26 @@ def work(assignment: Assignment, folder: JobFolder, watch: ChildWatch) -> None:
 
 
 def _validate(assignment: Assignment, folder: JobFolder, watch: ChildWatch) -> None:
-    """Check the rows and settle the recipe; no weights are loaded."""
+    """Check the rows, settle the recipe, and quote what it will take; three steps are timed for a dry run alone."""
+    from trainer.data.findings import tell
     from trainer.jobs.recipe_of import recipe_of
     from trainer.making import encode
+    from trainer.quote.facts import Prices
+    from trainer.quote.of_task import quote_task
 
     has_file = folder.heldout.is_file()
     text, _ = recipe_of(assignment.order, 1, validation_file=has_file)
     sets = _sets(folder, text, Path(assignment.base_folder))  # which rows are trained does not hang on how
     text, hyperparameters = recipe_of(assignment.order, sets.train.rows, validation_file=has_file)
     task = _task(assignment, folder, _sets(folder, text, Path(assignment.base_folder)))
-    for sentence in task.sets.sentences():
-        watch.say(sentence)
+    tell(watch, task.sets.findings)
     _require_rank(task, assignment.most_rank)
     watch.tell(Settled(text, hyperparameters))
-    watch.tell(Finished(_counts(task.sets, encode(task, watch))))
+    rows = encode(task, watch)
+    quoted = quote_task(task, rows, Prices(), watch, timed=assignment.order.options.get("dry_run") is True)
+    if quoted.fits is False:
+        watch.say(f"it will need {quoted.memory.total:,} bytes of memory, and this worker has less", level="warn")
+    watch.tell(Finished({**_digests(task.sets), QUOTE: quoted.document()}))
 
 
 def _require_rank(task: Task, most: int) -> None:
@@ -100,14 +108,12 @@ def _task(assignment: Assignment, folder: JobFolder, sets: Sets) -> Task:
     )
 
 
-def _counts(sets: Sets, rows: EncodedSets) -> dict[str, int | str]:
+def _digests(sets: Sets) -> dict[str, int | str]:
     return {
         "train_rows": sets.train.rows,
         "heldout_rows": sets.heldout.rows,
         "train_sha256": sets.train.digest,
         "heldout_sha256": sets.heldout.digest,
-        "tokens_per_epoch": sum(len(row.input_ids) for row in rows.train),
-        "answer_tokens_per_epoch": sum(len(row.completion_ids) for row in rows.train),
     }
 
 
@@ -135,7 +141,15 @@ def _train(assignment: Assignment, folder: JobFolder, watch: ChildWatch) -> None
             data={"evaluation": found.facts(), "largest_effect_nats": judged.largest_effect},
         )
     )
-    watch.tell(Finished({"evaluation": found.facts()}, fitted.trained.trained_tokens))
+    watch.tell(Finished(_outcome(fitted, found, assignment.quoted), fitted.trained.trained_tokens))
+
+
+def _outcome(fitted: Fitted, found: Evaluation, quoted: Mapping[str, Any]) -> dict[str, Any]:
+    from trainer.quote.truth import Actual, against_actual
+
+    trained = fitted.trained
+    compared = against_actual(quoted, Actual(trained.steps, trained.seconds, trained.trained_tokens))
+    return {"evaluation": found.facts(), "quote_against_actual": compared}
 
 
 if __name__ == "__main__":

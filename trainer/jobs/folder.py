@@ -6,11 +6,14 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from registry.training.jobs import JobOrder, Work
+
+QUOTE = "quote"
+"""Its key in a job's facts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,7 @@ class Assignment:
 
     Checkpoints are made every `checkpoint_s` seconds and every `checkpoint_steps` steps, if that is given, and at the
     end of epochs. `continues` says that the adapter to go on from lies in the folder, `resumes` that a checkpoint does.
-    `most_rank` is the largest that the engines hold.
+    `most_rank` is the largest that the engines hold, `quoted` what the child that validated has quoted.
     """
 
     job: str
@@ -32,6 +35,7 @@ class Assignment:
     checkpoint_s: float = 60.0
     checkpoint_steps: int | None = None
     most_rank: int = 512
+    quoted: Mapping[str, Any] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """As JSON."""

@@ -10,7 +10,7 @@ from registry.names import parse_ref
 from registry.service import Registry
 from registry.tenant_files.infos import NoSuchFile
 from registry.training.jobs import Claim, JobOrder
-from trainer.jobs.folder import Assignment, JobFolder
+from trainer.jobs.folder import QUOTE, Assignment, JobFolder
 from trainer.jobs.lines import Failed
 from trainer.jobs.settings import TrainerSettings
 from trainer.jobs.states import TornState, get_state
@@ -52,6 +52,7 @@ def lay_out(registry: Registry, settings: TrainerSettings, claim: Claim, folder:
         checkpoint_s=settings.trainer_checkpoint_s,
         checkpoint_steps=settings.trainer_checkpoint_steps,
         most_rank=settings.max_lora_rank,
+        quoted=claim.job.facts.get(QUOTE, {}),
     )
     assignment.write(folder.path)
     return assignment

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-import signal
 from pathlib import Path
 
 import pytest
 
-from tests.support.training_jobs import assign, assigned, chat_rows, kill_at, order, resume, run_child, weights_digest
+from tests.support.training_jobs import assign, assigned, chat_rows, order, resume, run_child, stop_at, weights_digest
 from trainer.jobs.child import work
 from trainer.jobs.faults import failure_of
 from trainer.jobs.folder import Assignment, JobFolder
@@ -56,7 +55,9 @@ def test_validation_counts_the_rows_and_settles_the_recipe(whole: tuple[JobFolde
     finished = said[-1]
     assert isinstance(finished, Finished)
     assert (finished.facts["train_rows"], finished.facts["heldout_rows"]) == (10, 2)
-    assert finished.facts["tokens_per_epoch"] > finished.facts["answer_tokens_per_epoch"] > 20
+    quote = finished.facts["quote"]
+    assert (quote["steps"], quote["rows"], quote["time"]) == (9, 10, None)
+    assert quote["prompt_tokens"] > quote["answer_tokens"] > 20
 
 
 def test_training_tells_every_step_and_leaves_adapter_lineage_and_course(
@@ -78,6 +79,22 @@ def test_training_tells_every_step_and_leaves_adapter_lineage_and_course(
     assert folder.curve.read_text().startswith("<?xml")
 
 
+def test_a_dry_run_is_quoted_with_a_time_that_was_measured(base: Path, tmp_path: Path) -> None:
+    said = worked(assigned(base, tmp_path / "job", rows=chat_rows(12), wanted=order(dry_run=True)))
+    finished = said[-1]
+    assert isinstance(finished, Finished)
+    assert finished.facts["quote"]["time"]["seconds"] > 0
+    assert finished.facts["quote"]["fits"] is True
+
+
+def test_what_was_quoted_is_compared_with_what_it_took(
+    base: Path, whole: tuple[JobFolder, list[Line], list[Line]]
+) -> None:
+    finished = whole[2][-1]
+    assert isinstance(finished, Finished)
+    assert finished.facts["quote_against_actual"]["steps"]["actual"] == 9
+
+
 def test_no_line_names_a_path_of_the_machine(whole: tuple[JobFolder, list[Line], list[Line]]) -> None:
     folder, validated, trained = whole
     told = [line.message for line in [*validated, *trained] if isinstance(line, Event)]
@@ -85,14 +102,13 @@ def test_no_line_names_a_path_of_the_machine(whole: tuple[JobFolder, list[Line],
     assert not [text for text in told if str(folder.path.parent) in text]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_child_that_ends_after_a_checkpoint_is_gone_on_from_with_the_same_adapter(
-    base: Path, whole: tuple[JobFolder, list[Line], list[Line]], tmp_path: Path, number: int
+def test_a_child_that_is_stopped_is_gone_on_from_its_checkpoint_with_the_same_adapter(
+    base: Path, whole: tuple[JobFolder, list[Line], list[Line]], tmp_path: Path
 ) -> None:
     folder = assigned(base, tmp_path / "job", rows=chat_rows(12), work="train", checkpoint_steps=4)
     folder.recipe.write_text(whole[0].recipe.read_text())
-    status, said = run_child(folder, kill_at(4, number))
-    assert status == (STOPPED if number == signal.SIGTERM else -signal.SIGKILL)
+    status, said = run_child(folder, stop_at(4))
+    assert status == STOPPED
     newest = max(line.step for line in said if isinstance(line, Saved))
     assert newest >= 4
     resume(folder, newest)

@@ -30,6 +30,15 @@ def test_a_job_is_checked_trained_and_published_under_its_name(shop: Shop) -> No
     assert {file.purpose for file in files} == {"fine-tune-results"}
 
 
+def test_a_dry_run_ends_with_its_quote_and_trains_nothing(shop: Shop) -> None:
+    job = shop.order(options={"dry_run": True})
+    executor = shop.work([*VALID[:2], {"say": {"say": "finished", "facts": {"quote": {"steps": 9}}}}])
+    quoted = shop.job(job)
+    assert (quoted.status, quoted.fine_tuned_model) == ("succeeded", None)
+    assert quoted.facts["quote"] == {"steps": 9}
+    assert len(executor.seen) == 1
+
+
 def test_what_a_child_says_are_events_metrics_and_checkpoints(shop: Shop) -> None:
     job = shop.order()
     shop.work(VALID, TRAINED)
