@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Literal, cast
 from urllib.parse import quote
@@ -12,16 +12,16 @@ from fastapi import APIRouter, Request, Response
 
 from gateway.api.asgi import Receive, Send
 from gateway.api.held import PIECE_BYTES, HeldDocument
-from gateway.api.incoming_form import draft_of_form
-from gateway.api.tenants import one_in_query, who_asks, whole_number
-from gateway.errors import ApiError, BadRequest, Forbidden
-from gateway.files.form import FormReader, boundary_of
+from gateway.api.incoming_form import Intake, taken
+from gateway.api.tenants import may_train, one_in_query, whole_number
+from gateway.errors import ApiError, BadRequest
+from gateway.files.cabinet import Cabinet
+from gateway.files.form import FormReader
 from gateway.handoffs import Principal
 from gateway.house import House
 from registry.tenant_files.draft import Draft
 from registry.tenant_files.infos import PURPOSES, RESULTS, FileInfo, NoSuchFile, checked_filename
 
-SCOPE = "training"
 MOST_LISTED = 10_000
 LEAST_EXPIRY_S, MOST_EXPIRY_S = 3_600, 2_592_000
 ANCHOR, SECONDS = "expires_after[anchor]", "expires_after[seconds]"
@@ -45,31 +45,12 @@ def files_router(house: House) -> APIRouter:
 
 def _add_writing(router: APIRouter, house: House) -> None:
     cabinet = house.cabinet
+    intake = Intake(cabinet.of_file.most_bytes, partial(_begun, cabinet), _reader, partial(_kept, cabinet))
 
     @router.post("")
     async def create_file(request: Request) -> dict[str, Any]:
         """Upload a file: a form with `file`, `purpose` and, if it is to go by itself, `expires_after`."""
-        principal = may_train(house, request)
-        boundary = boundary_of(request.headers.get("content-type", ""))
-
-        def begin(expected: int | None) -> Draft:
-            return cabinet.files.begin(principal.tenant, cabinet.of_file, expected)
-
-        def reader(draft: Draft) -> FormReader:
-            def on_file(filename: str) -> Any:
-                checked_filename(filename)
-                return draft.write
-
-            known = ("purpose", ANCHOR, SECONDS)
-            return FormReader(boundary, "file", known, on_file, skips_unknown=principal.allow_unknown_fields)
-
-        def keep(draft: Draft, form: FormReader) -> FileInfo:
-            purpose = checked_purpose(form.required("purpose"))
-            expiry = checked_expiry(form.fields.get(ANCHOR), form.fields.get(SECONDS))
-            return cabinet.files.keep(draft, form.filename or "", purpose, expiry)
-
-        most_bytes = cabinet.of_file.most_bytes
-        return document(await draft_of_form(house, principal, request, begin, reader, keep, most_bytes))
+        return document(await taken(house, request, intake))
 
     @router.delete("/{file_id}")
     async def delete_file(file_id: str, request: Request) -> dict[str, Any]:
@@ -77,6 +58,25 @@ def _add_writing(router: APIRouter, house: House) -> None:
         principal = may_train(house, request)
         await cabinet.do(principal.tenant, partial(cabinet.files.delete, principal.tenant, file_id))
         return {"id": file_id, "object": "file", "deleted": True}
+
+
+def _begun(cabinet: Cabinet, principal: Principal, expected: int | None) -> Draft:
+    return cabinet.files.begin(principal.tenant, cabinet.of_file, expected)
+
+
+def _reader(principal: Principal, boundary: bytes, draft: Draft) -> FormReader:
+    def on_file(filename: str) -> Callable[[memoryview], None]:
+        checked_filename(filename)
+        return draft.write
+
+    known = ("purpose", ANCHOR, SECONDS)
+    return FormReader(boundary, "file", known, on_file, skips_unknown=principal.allow_unknown_fields)
+
+
+def _kept(cabinet: Cabinet, draft: Draft, form: FormReader) -> FileInfo:
+    purpose = checked_purpose(form.required("purpose"))
+    expiry = checked_expiry(form.fields.get(ANCHOR), form.fields.get(SECONDS))
+    return cabinet.files.keep(draft, form.filename or "", purpose, expiry)
 
 
 def _add_reading(router: APIRouter, house: House) -> None:
@@ -162,16 +162,6 @@ class Download(Response):
 
     async def _next(self) -> bytes:
         return await self._cabinet.do(self._tenant, partial(next, self._pieces, b""))
-
-
-def may_train(house: House, request: Request) -> Principal:
-    """Who asks, if the key may have files and jobs. Raises `Unauthenticated`, `Forbidden`."""
-    principal = who_asks(house, request)
-    if SCOPE not in principal.scopes:
-        raise Forbidden(
-            f"This key may have no files and no fine-tuning jobs: it lacks the scope '{SCOPE}'.", code="missing_scope"
-        )
-    return principal
 
 
 def checked_purpose(given: str) -> str:

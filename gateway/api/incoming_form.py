@@ -4,57 +4,86 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from fastapi import Request
 
-from gateway.api.client import BODY_GRACE_S, ClientGone, refuse_too_long
+from gateway.api.client import BODY_GRACE_S, ClientGone
 from gateway.api.media import refuse_coded
-from gateway.errors import TooSlow
-from gateway.files.form import MOST_FORM_BYTES, FormReader
+from gateway.api.tenants import may_train
+from gateway.errors import ApiError, TooSlow
+from gateway.files.faults import said_of
+from gateway.files.form import MOST_FORM_BYTES, FormReader, boundary_of
 from gateway.handoffs import Principal
 from gateway.house import House
-from registry.tenant_files.draft import Draft
+from registry.tenant_files.draft import Draft, TooLong
 
 T = TypeVar("T")
+BODY_READ = "switchyard.body_read"
+"""In a scope, when all of the body has come."""
+CLOSE = (b"connection", b"close")
 BATCH_BYTES = 1 << 20
 """So much goes to a thread at once."""
 
 
-async def draft_of_form(
-    house: House,
-    principal: Principal,
-    request: Request,
-    begin: Callable[[int | None], Draft],
-    reader_of: Callable[[Draft], FormReader],
-    keep: Callable[[Draft, FormReader], T],
-    most_bytes: int,
-) -> T:
-    """What `keep` makes of a form's file of at most `most_bytes` and its fields. Nothing of it is left behind when
-    anything goes wrong. Raises `ApiError`, `ClientGone`.
+@dataclass(frozen=True, slots=True)
+class Intake(Generic[T]):
+    """What becomes of a form with a file. All of it but the question how long the file may be runs in a thread."""
 
-    Before a byte of the body is read there is a place, and room for as much as the head says.
+    most_bytes: int
+    """Of the file."""
+    begin: Callable[[Principal, int | None], Draft]
+    """Takes how long the head says that the body is."""
+    reader: Callable[[Principal, bytes, Draft], FormReader]
+    """Takes the form's boundary."""
+    keep: Callable[[Draft, FormReader], T]
+    """When all is there."""
+
+
+async def taken(house: House, request: Request, intake: Intake[T]) -> T:
+    """What `keep` makes of a form. Nothing of it is left behind when anything goes wrong. Raises `ApiError`,
+    `ClientGone`.
+
+    Before a byte of the body is read it is known who sends it, and there is a place, and room for as much as the head
+    says. Clients look at an answer when they have sent all of a body, or when the connection ends: so it ends with a
+    refusal that comes before that.
     """
-    refuse_coded(request.headers.get("content-encoding", "").encode())
-    given = request.headers.get("content-length", "")
-    length = int(given) if given.isascii() and given.isdigit() else None
-    if length is not None and length > most_bytes + MOST_FORM_BYTES:
-        await refuse_too_long(most_bytes)
+    try:
+        principal = may_train(house, request)
+        boundary = boundary_of(request.headers.get("content-type", ""))
+        refuse_coded(request.headers.get("content-encoding", "").encode())
+        given = request.headers.get("content-length", "")
+        length = int(given) if given.isascii() and given.isdigit() else None
+        if length is not None and length > intake.most_bytes + MOST_FORM_BYTES:
+            raise said_of(TooLong(intake.most_bytes))
+        places = house.admission.uploads
+        with await house.limits.enter(house.catalog.current, principal), places.place(principal.tenant):
+            return await _drafted(house, request, principal, intake, (boundary, length))
+    except ApiError as error:
+        if request.scope.get(BODY_READ) is None and CLOSE not in error.headers:
+            error.headers = (*error.headers, CLOSE)
+        raise
+
+
+async def _drafted(
+    house: House, request: Request, principal: Principal, intake: Intake[T], head: tuple[bytes, int | None]
+) -> T:
     cabinet, tenant = house.cabinet, principal.tenant
-    with await house.limits.enter(house.catalog.current, principal), house.admission.uploads.place(tenant):
-        draft = await cabinet.do(tenant, partial(begin, length))
-        try:
-            reader = reader_of(draft)
-            async for batch in _batches(request, house, most_bytes + MOST_FORM_BYTES):
-                await cabinet.do(tenant, partial(reader.write, batch))
-            return await cabinet.do(tenant, partial(_finished, reader, draft, keep))
-        except BaseException:
-            await cabinet.drop(draft)
-            raise
+    boundary, length = head
+    draft = await cabinet.do(tenant, partial(intake.begin, principal, length))
+    try:
+        reader = intake.reader(principal, boundary, draft)
+        async for batch in _batches(request, house, intake.most_bytes + MOST_FORM_BYTES):
+            await cabinet.do(tenant, partial(reader.write, batch))
+        return await cabinet.do(tenant, partial(_kept, reader, draft, intake.keep))
+    except BaseException:
+        await cabinet.drop(draft)
+        raise
 
 
-def _finished(reader: FormReader, draft: Draft, keep: Callable[[Draft, FormReader], T]) -> T:
+def _kept(reader: FormReader, draft: Draft, keep: Callable[[Draft, FormReader], T]) -> T:
     reader.close()
     return keep(draft, reader)
 
@@ -83,8 +112,9 @@ async def _batches(request: Request, house: House, most_bytes: int) -> AsyncIter
         part, more = message.get("body", b""), message.get("more_body", False)
         length, held_bytes = length + len(part), held_bytes + len(part)
         if length > most_bytes:
-            await refuse_too_long(most_bytes)
+            raise said_of(TooLong(most_bytes))
         held.append(part)
         if held_bytes >= BATCH_BYTES or not more:
             yield b"".join(held)
             held, held_bytes = [], 0
+    request.scope[BODY_READ] = True

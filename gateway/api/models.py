@@ -13,7 +13,7 @@ from fastapi import APIRouter, Query, Request
 
 from gateway.api.cards import Card, Cards
 from gateway.api.credentials import key_of
-from gateway.api.files import may_train
+from gateway.api.tenants import may_train
 from gateway.errors import BadRequest, Forbidden
 from gateway.house import House
 from gateway.steps.authenticate import authenticate

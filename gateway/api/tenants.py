@@ -13,7 +13,7 @@ from gateway.api.client import refuse_too_long
 from gateway.api.codings import codings_of, decoding
 from gateway.api.credentials import key_of
 from gateway.api.request import json_object
-from gateway.errors import BadRequest, TooSlow
+from gateway.errors import BadRequest, Forbidden, TooSlow
 from gateway.handoffs import Principal
 from gateway.house import House
 from gateway.responses.faults import FAULTS, said_of
@@ -21,11 +21,23 @@ from gateway.steps.authenticate import authenticate
 from registry.responses.turns import require_possible
 
 T = TypeVar("T")
+SCOPE = "training"
+"""Of keys that may have files and fine-tuning jobs."""
 
 
 def who_asks(house: House, request: Request) -> Principal:
     """Raises `Unauthenticated`, `BadRequest`."""
     return authenticate(key_of(request.scope["headers"]), house.catalog.current)
+
+
+def may_train(house: House, request: Request) -> Principal:
+    """Who asks, if the key may have files and jobs. Raises `Unauthenticated`, `Forbidden`."""
+    principal = who_asks(house, request)
+    if SCOPE not in principal.scopes:
+        raise Forbidden(
+            f"This key may have no files and no fine-tuning jobs: it lacks the scope '{SCOPE}'.", code="missing_scope"
+        )
+    return principal
 
 
 async def in_turn(house: House, principal: Principal, work: Callable[[], T]) -> T:

@@ -8,11 +8,11 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from gateway.api.fields.checks import listed, unknown_keys
-from gateway.api.files import checked_expiry, checked_purpose, document, may_train
-from gateway.api.incoming_form import draft_of_form
-from gateway.api.tenants import body_of
+from gateway.api.files import checked_expiry, checked_purpose, document
+from gateway.api.incoming_form import Intake, taken
+from gateway.api.tenants import body_of, may_train
 from gateway.errors import BadRequest
-from gateway.files.form import FormReader, boundary_of
+from gateway.files.form import FormReader
 from gateway.handoffs import Principal
 from gateway.house import House
 from registry.tenant_files.draft import Draft
@@ -79,26 +79,24 @@ def _add_parts(router: APIRouter, house: House) -> None:
     @router.post("/{upload_id}/parts")
     async def create_part(upload_id: str, request: Request) -> dict[str, Any]:
         """Add a part: a form with `data`, of 64 MiB at most."""
-        principal = may_train(house, request)
-        boundary = boundary_of(request.headers.get("content-type", ""))
-        bounds = cabinet.of_part
 
-        def begin(expected: int | None) -> Draft:
-            return cabinet.uploads.begin_part(principal.tenant, upload_id, bounds, expected)
-
-        def reader(draft: Draft) -> FormReader:
-            return FormReader(boundary, "data", (), lambda _: draft.write, skips_unknown=principal.allow_unknown_fields)
+        def begin(principal: Principal, expected: int | None) -> Draft:
+            return cabinet.uploads.begin_part(principal.tenant, upload_id, cabinet.of_part, expected)
 
         def keep(draft: Draft, _form: FormReader) -> PartInfo:
             return cabinet.uploads.keep_part(draft)
 
-        part = await draft_of_form(house, principal, request, begin, reader, keep, bounds.most_bytes)
+        part = await taken(house, request, Intake(cabinet.of_part.most_bytes, begin, _reader, keep))
         return {
             "id": part.id,
             "object": "upload.part",
             "created_at": part.created_at_ms // 1000,
             "upload_id": part.upload_id,
         }
+
+
+def _reader(principal: Principal, boundary: bytes, draft: Draft) -> FormReader:
+    return FormReader(boundary, "data", (), lambda _: draft.write, skips_unknown=principal.allow_unknown_fields)
 
 
 async def _body(house: House, principal: Principal, request: Request, *known: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import hashlib
 import threading
 
 from registry.errors import RegistryError
-from registry.tenant_files.parts import STEP_BYTES, Bounds, Parts
+from registry.tenant_files.parts import Bounds, Parts
 from registry.tenant_files.pieces import PIECE_BYTES
 from registry.tenant_files.rows import FilePart
 
@@ -31,12 +31,12 @@ class Draft:
         self.pieces = 0
         self._parts = parts
         self._bounds = bounds
-        self._room = STEP_BYTES if expected is None else expected
         self._hash = hashlib.sha256()
         self._held = bytearray()
         self._lock = threading.Lock()
         self._ended = False
-        self.id = parts.begin(tenant, owner, bounds, self._room)
+        self._part = parts.begin(tenant, owner, bounds, expected)
+        self.id = self._part.id
 
     def write(self, data: bytes | memoryview) -> None:
         """Add bytes. Raises `TooLong`, `NoRoom`, `StorageFailed`."""
@@ -71,8 +71,8 @@ class Draft:
             self._parts.remove([written])
 
     def _store(self, length: int) -> None:
-        while self.bytes > self._room:
-            self._room += self._parts.extend(self.tenant, self.id, self._bounds.allowance)
+        if self.bytes > self._part.bytes:
+            self._parts.extend(self._part, self._bounds.allowance, self.bytes - self._part.bytes)
         piece = bytes(self._held[:length])
         self._parts.pieces.write(self.tenant, self.id, self.pieces, piece)
         self.pieces += 1

@@ -16,9 +16,11 @@ from registry.tenant_files.rows import FilePart, TenantFile, Upload
 from registry.tenants.store import require_tenant
 
 STEP_BYTES = 64 << 20
-"""Room for so much more is asked for at once where nobody said how long a part will be."""
+"""Room for so much more is taken at once, if it is there, where nobody said how long a part will be."""
 MOST_BYTES = 512 << 20
 """Of one file that comes in one request, where nothing else is said: OpenAI's bound."""
+BESIDE_BYTES = 512 << 10
+"""Of what is expected this may be the form around a file."""
 PENDING = "pending"
 FILE_PREFIX = "file-"
 """Of the id of a file; an upload has another one."""
@@ -60,33 +62,34 @@ class Parts:
         self.db = db
         self.pieces = pieces
 
-    def begin(self, tenant: str, owner: str, bounds: Bounds, expected: int) -> str:
-        """The id of a new part with room for `expected` bytes. Raises `NoRoom`, `NotFound` without the tenant."""
-        id_, at_ms = f"part_{token_hex(12)}", now_ms()
-        row = FilePart(
-            id=id_,
+    def begin(self, tenant: str, owner: str, bounds: Bounds, expected: int | None) -> FilePart:
+        """A new part with room for the bytes that are expected, or for some. Raises `NoRoom`, `NotFound` without the
+        tenant.
+        """
+        at_ms = now_ms()
+        part = FilePart(
+            id=f"part_{token_hex(12)}",
             tenant=tenant,
             owner=owner,
             position=0,
             created_at_ms=at_ms,
-            bytes=expected,
             pieces=None,
             removable_from_ms=at_ms + int(bounds.within_s * 1_000),
         )
         with self.db.write() as session:
             require_tenant(session, tenant, lock=True)
             require_files(session, tenant, bounds.allowance)
-            require_bytes(session, tenant, bounds.allowance, expected)
-            session.add(row)
-        return id_
+            least = max(1, (expected or 0) - BESIDE_BYTES)
+            part.bytes = require_bytes(session, tenant, bounds.allowance, least, expected or STEP_BYTES)
+            session.add(part)
+        return part
 
-    def extend(self, tenant: str, part_id: str, allowance: Allowance) -> int:
-        """Room for more bytes; how many more. Raises `NoRoom`."""
+    def extend(self, part: FilePart, allowance: Allowance, least: int) -> None:
+        """Room for more bytes of a part that is under way. Raises `NoRoom`."""
         with self.db.write() as session:
-            require_tenant(session, tenant, lock=True)
-            require_bytes(session, tenant, allowance, STEP_BYTES)
-            session.execute(update(FilePart).where(FilePart.id == part_id).values(bytes=FilePart.bytes + STEP_BYTES))
-        return STEP_BYTES
+            require_tenant(session, part.tenant, lock=True)
+            part.bytes += require_bytes(session, part.tenant, allowance, least, max(least, STEP_BYTES))
+            session.execute(update(FilePart).where(FilePart.id == part.id).values(bytes=part.bytes))
 
     def remove(self, parts: Sequence[FilePart]) -> None:
         """Remove their pieces, then their rows. Raises `StorageFailed`."""
@@ -136,10 +139,11 @@ def require_files(session: Session, tenant: str, allowance: Allowance) -> None:
         raise NoRoom("files", files, allowance.files)
 
 
-def require_bytes(session: Session, tenant: str, allowance: Allowance, asked: int) -> None:
-    """Raise `NoRoom` unless there may be so many bytes more."""
+def require_bytes(session: Session, tenant: str, allowance: Allowance, least: int, most: int) -> int:
+    """How many bytes more there may be, of `most` that are asked for. Raise `NoRoom` when it is not the `least`."""
     if allowance.bytes is None:
-        return
+        return most
     used = int(session.scalar(select(func.sum(FilePart.bytes)).where(FilePart.tenant == tenant)) or 0)
-    if used + asked > allowance.bytes:
-        raise NoRoom("bytes", used, allowance.bytes, asked)
+    if used + least > allowance.bytes:
+        raise NoRoom("bytes", used, allowance.bytes, least)
+    return min(most, allowance.bytes - used)

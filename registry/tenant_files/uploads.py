@@ -138,7 +138,7 @@ class Uploads:
                     f"the tenant has made {MOST_UPLOADS} uploads in two hours; wait until some are forgotten"
                 )
             require_files(session, tenant, bounds.allowance)
-            require_bytes(session, tenant, bounds.allowance, size)
+            require_bytes(session, tenant, bounds.allowance, size, size)
             session.add(row)
         return self._info(row)
 

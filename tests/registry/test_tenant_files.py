@@ -13,7 +13,7 @@ from registry.errors import CorruptBlob, InvalidInput, NotFound
 from registry.service import Registry
 from registry.tenant_files.draft import TooLong
 from registry.tenant_files.infos import FileInfo, NoSuchFile
-from registry.tenant_files.parts import Allowance, Bounds, NoRoom
+from registry.tenant_files.parts import BESIDE_BYTES, Allowance, Bounds, NoRoom
 from registry.tenant_files.pieces import PIECE_BYTES
 from registry.tenant_files.store import TenantFiles
 
@@ -166,14 +166,16 @@ def test_a_tenant_has_no_more_files_than_it_may(files: TenantFiles) -> None:
 
 def test_a_tenant_has_no_more_bytes_than_it_may(files: TenantFiles) -> None:
     add(files, content=b"x" * 60)
-    bounds = Bounds(allowance=Allowance(bytes=100))
-    files.begin("acme", bounds, expected=40).drop()
-    with pytest.raises(NoRoom, match="60 bytes of 100, and 41 more"):
-        files.begin("acme", bounds, expected=41)
+    bounds = Bounds(allowance=Allowance(bytes=BESIDE_BYTES))
+    draft = files.begin("acme", bounds, expected=2 * BESIDE_BYTES - 60)  # a file may be shorter than its request
+    draft.write(b"x" * (BESIDE_BYTES - 60))
+    files.keep(draft, "a", "evals")
+    with pytest.raises(NoRoom, match=f"{BESIDE_BYTES} bytes of {BESIDE_BYTES}, and 1 more"):
+        files.begin("acme", bounds, expected=1)
 
 
 def test_a_file_that_is_longer_than_was_said_needs_more_room(registry: Registry, files: TenantFiles) -> None:
-    draft = files.begin("acme", Bounds(allowance=Allowance(bytes=PIECE_BYTES)), expected=10)
+    draft = files.begin("acme", Bounds(allowance=Allowance(bytes=PIECE_BYTES - 1)), expected=10)
     with pytest.raises(NoRoom):
         draft.write(b"x" * PIECE_BYTES)
     draft.drop()

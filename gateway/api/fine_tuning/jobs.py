@@ -9,11 +9,10 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from gateway.api.fields.checks import shown, unknown_keys
-from gateway.api.files import may_train
 from gateway.api.fine_tuning.documents import checkpoint_document, event_document, job_document, page_document
 from gateway.api.fine_tuning.options import check_options
 from gateway.api.held import json_of
-from gateway.api.tenants import body_of, whole_number
+from gateway.api.tenants import body_of, may_train, whole_number
 from gateway.errors import BadRequest, NotThere
 from gateway.handoffs import Principal
 from gateway.house import House

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 
-from gateway.api.files import may_train
+from gateway.api.tenants import may_train
 from gateway.errors import NotOffered
 from gateway.house import House
 
