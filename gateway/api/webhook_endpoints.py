@@ -10,9 +10,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from gateway.api.fields.checks import flag, listed, one_of, text, unknown_keys
-from gateway.api.files import may_train
 from gateway.api.fine_tuning.documents import page_document
-from gateway.api.tenants import body_of, whole_number
+from gateway.api.tenants import body_of, may_train, whole_number
 from gateway.errors import BadRequest
 from gateway.handoffs import Principal
 from gateway.house import House
