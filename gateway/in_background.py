@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import cast
 
 from gateway.api.respond import Respond
 from gateway.desk import Desk
 from gateway.errors import ApiError, NotWanted, Overloaded
 from gateway.handoffs import Admitted
-from gateway.keeping import Keeping, Status
+from gateway.keeping import Answered, Keeping, KeptAnswer, Status
 from gateway.responses.archive import Archive
 from gateway.steps.keep import store, turn_of
 
@@ -33,11 +34,11 @@ async def in_background(
     """
     tenant = admitted.principal.tenant
     with archive.runs.place(tenant):
-        queued = admitted.request.dialect.without_output(admitted, "queued", None)
+        queued = _without_output(admitted, "queued", None)
         try:
             await store(archive, desk, turn_of(archive, admitted, keeping, queued))
         except BaseException:  # who gave up on it may find it stored all the same, and nobody makes it
-            _end(archive, admitted, keeping, "cancelled", None)
+            _end(archive, admitted, keeping, _without_output(admitted, "cancelled", None))
             raise
         run = tenant, queued.id
         with archive.runs.watched(run):
@@ -48,24 +49,30 @@ async def in_background(
             try:
                 await answer()
             except ApiError as error:
-                _end(archive, admitted, keeping, "failed", error)
+                made = cast("KeptAnswer | None", respond.reader)
+                ended = _without_output(admitted, "failed", error) if made is None else made.broken_off(error)
+                _end(archive, admitted, keeping, ended)
                 raise
             except asyncio.CancelledError:
                 if archive.runs.is_unwanted(run):
                     _uncancel()
                     raise NotWanted("The response was cancelled or deleted.", code="response_cancelled") from None
-                _end(archive, admitted, keeping, "failed", STOPPED)
+                _end(archive, admitted, keeping, _without_output(admitted, "failed", STOPPED))
                 raise
             except Exception:
-                _end(archive, admitted, keeping, "failed", FAULT)
+                _end(archive, admitted, keeping, _without_output(admitted, "failed", FAULT))
                 raise
 
 
-def _end(archive: Archive, admitted: Admitted, keeping: Keeping, status: Status, error: ApiError | None) -> None:
+def _without_output(admitted: Admitted, status: Status, error: ApiError | None) -> Answered:
+    """See `Dialect.without_output`."""
+    return admitted.request.dialect.without_output(admitted, status, error)
+
+
+def _end(archive: Archive, admitted: Admitted, keeping: Keeping, ended: Answered) -> None:
     """Let it be stored as ended so, if it is stored: nobody waits for that. If this process ends before, the leader
     finds out.
     """
-    ended = admitted.request.dialect.without_output(admitted, status, error)
     turn = turn_of(archive, admitted, keeping, ended)
     archive.runs.let_be((turn.tenant, turn.id))
     archive.writer.leave(partial(archive.responses.end, turn))

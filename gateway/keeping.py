@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from gateway.errors import ApiError
 from registry.responses.turns import Item as Item
 from registry.responses.turns import Status as Status
 
@@ -56,3 +57,6 @@ class KeptAnswer(Protocol):
 
     def answered(self) -> Answered:
         """The whole answer; asked for when all of the engine's stream came, before `rest()`."""
+
+    def broken_off(self, error: ApiError) -> Answered:
+        """What was made until that ended it, as the client is told it too."""

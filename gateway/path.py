@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import cast
 
 from gateway.api.respond import Respond
-from gateway.errors import Overloaded
+from gateway.errors import ApiError, NotStored, Overloaded
 from gateway.handoffs import Admitted, Call, Principal, Usage
 from gateway.house import House
 from gateway.in_background import in_background
+from gateway.keeping import KeptAnswer
 from gateway.steps.assign import assign
 from gateway.steps.attempt import attempt
 from gateway.steps.authenticate import authenticate
 from gateway.steps.hold import hold
+from gateway.steps.keep import keep_broken_off
 from gateway.steps.parse import parse
 from gateway.steps.recall import recall
 from gateway.steps.resolve import resolve
@@ -61,7 +64,13 @@ async def _begin(admitted: Admitted, house: House, respond: Respond) -> None:
     """Answer while the client waits, or in the background."""
     keeping = admitted.request.keeping
     if keeping is None or not keeping.background:
-        await _answer(admitted, house, respond)
+        try:
+            await _answer(admitted, house, respond)
+        except ApiError as error:
+            if keeping is not None and keeping.store and respond.relayed and not isinstance(error, NotStored):
+                answered = cast("KeptAnswer", respond.reader).broken_off(error)
+                keep_broken_off(house.archive, admitted, keeping, answered)
+            raise
     else:
         answering = partial(_answer, admitted, house, respond)
         await in_background(admitted, keeping, house.archive, house.desk, respond, answering)

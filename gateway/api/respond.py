@@ -46,7 +46,7 @@ class Respond:
         self._kept_open_among: set[Respond] | None = None
         self._pinging: asyncio.Task[None] | None = None
         """A ping under way, which may have to wait for the client to read; nothing else is sent meanwhile."""
-        self._reader: AnswerReader | None = None
+        self.reader: AnswerReader | None = None
         """Of the engine's answer that is under way."""
         self.principal: Principal | None = None
         """Who asks, when that is known."""
@@ -91,7 +91,7 @@ class Respond:
 
     def read_by(self, reader: AnswerReader) -> None:
         """An engine's good answer begins, which this one reads."""
-        self._reader = reader
+        self.reader = reader
 
     async def feed(self, chunk: bytes) -> None:
         """Some bytes of a good answer."""
@@ -143,7 +143,7 @@ class Respond:
         """
         assert not self.relayed
         self._held.clear()
-        self._reader = None
+        self.reader = None
         self.first_byte_s = None
 
     async def answer_now(self, document: bytes) -> None:
@@ -165,7 +165,7 @@ class Respond:
         error.request_id = self._ids.own
         await self.stop_pings()
         if self.started:
-            said = self._dialect.error_event(error) if self._reader is None else self._reader.failed(error)
+            said = self._dialect.error_event(error) if self.reader is None else self.reader.failed(error)
             await self._send({"type": "http.response.body", "body": said, "more_body": False})
             return
         await self._document(error.status, [self._dialect.error_body(error)], [*error.answer_headers()])

@@ -41,6 +41,12 @@ async def store(archive: Archive, desk: Desk, turn: Turn) -> None:
     await archive.writer.store(sealed)
 
 
+def keep_broken_off(archive: Archive, admitted: Admitted, keeping: Keeping, answered: Answered) -> None:
+    """Let it be stored what was made of an answer whose client was told that it failed; nobody waits for that."""
+    sealed = partial(archive.responses.sealed, turn_of(archive, admitted, keeping, answered))
+    archive.writer.leave(lambda: archive.responses.save([sealed()]))
+
+
 def turn_of(archive: Archive, admitted: Admitted, keeping: Keeping, answered: Answered) -> Turn:
     """What is stored of a request and its answer."""
     call, request, principal = admitted.call, admitted.request, admitted.principal

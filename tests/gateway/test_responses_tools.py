@@ -8,11 +8,12 @@ from typing import Any
 import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
-from openai.types.responses import FunctionToolParam, ResponseFunctionToolCall, ResponseStreamEvent
+from openai.types.responses import FunctionToolParam, Response, ResponseFunctionToolCall, ResponseStreamEvent
 from openai.types.responses.response_input_param import ResponseInputParam
 from pydantic import BaseModel
 
 from tests.support.stack import Stack, open_house, run_stack
+from tests.support.waiting import wait_until
 
 WEATHER: FunctionToolParam = {
     "type": "function",
@@ -137,6 +138,38 @@ def test_a_stream_that_breaks_off_says_that_it_failed_and_raises_the_clients_err
     assert failed.response.error is not None
     assert failed.response.error.code == "server_error"
     assert failed.response.output_text == "".join(one.delta for one in seen if one.type == "response.output_text.delta")
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_what_was_made_of_a_stream_that_breaks_off_is_kept(client: OpenAI, stack: Stack, background: bool) -> None:
+    seen: list[ResponseStreamEvent] = []
+    stack.faults(error_after_chunks=3)
+    try:
+        stream = client.responses.create(model="triage", input="Hi", stream=True, background=background)
+        with stream, pytest.raises(openai.APIError, match="failed while it answered"):
+            seen.extend(iter(stream))
+    finally:
+        stack.heal()
+    failed = seen[-1]
+    assert failed.type == "response.failed"
+
+    def kept() -> Response | None:
+        try:
+            found = client.responses.retrieve(failed.response.id)
+        except openai.NotFoundError:
+            return None
+        return found if found.status == "failed" else None
+
+    stored = wait_until("it to be stored", kept)
+    assert stored == failed.response
+    assert stored.output_text
+    (said,) = stored.output
+    assert said.type == "message"
+    assert said.status == "incomplete"
+    going_on = client.responses.create(
+        model="triage", input="Go on", max_output_tokens=3, previous_response_id=stored.id
+    )
+    assert going_on.output_text
 
 
 def test_a_whole_answer_that_breaks_off_is_an_error_of_the_client(client: OpenAI, stack: Stack) -> None:

@@ -156,12 +156,15 @@ class ResponseReader(ChatStream):
         kind = b"response.%b" % answered.status.encode()
         return opening + self._events.event(kind, b'"response":%b' % answered.document)
 
+    def broken_off(self, error: ApiError) -> Answered:
+        """With the item that was begun last as far as it came."""
+        output = [*self._output, *([] if self._open is None else [self._open.as_dict("incomplete")])]
+        return Answered(self._document.id, "failed", output, self._document.failed(error, orjson.dumps(output)))
+
     def failed(self, error: ApiError) -> bytes:
         """What was made so far, and the error in a form that official clients raise."""
         opening = b"" if self._begun else self._beginning()
-        output = [*self._output, *([] if self._open is None else [self._open.as_dict("incomplete")])]
-        document = self._document.failed(error, orjson.dumps(output))
-        told = self._events.event(b"response.failed", b'"response":%b' % document)
+        told = self._events.event(b"response.failed", b'"response":%b' % self.broken_off(error).document)
         return opening + told + error_event(error, self._events)
 
 
