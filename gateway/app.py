@@ -300,6 +300,7 @@ def _house(
             registry.webhooks,
             Destinations.of(settings),
             settings.max_unfinished_jobs_per_tenant,
+            registry.wait_until_served,
         ),
     )
 

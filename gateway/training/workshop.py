@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from gateway.responses.lookups import Lookups
 from gateway.training.faults import FAULTS, said_of
 from gateway.webhooks.sender import Destinations
+from registry.db import now_ms
+from registry.training.jobs import TrainingJob
 from registry.training.store import TrainingJobs
 from registry.webhooks.endpoints import WebhookEndpoints
 
 T = TypeVar("T")
+FRESH_MS = 10_000
+"""After so long every worker knows what there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,17 @@ class Workshop:
     destinations: Destinations
     most_unfinished: int
     """Jobs of a tenant."""
+    wait_until_served: Callable[[], object]
+    """Until every worker has the newest catalog in force, or some seconds."""
+
+    async def job(self, tenant: str, id_: str) -> TrainingJob:
+        """A job of the tenant's. Of one that has just succeeded nothing is said before all workers know its model:
+        whoever hears of it asks that at once. Raises `ApiError`.
+        """
+        job = await self.do(tenant, partial(self.jobs.get, tenant, id_))
+        if job.fine_tuned_model is not None and now_ms() - (job.finished_at_ms or 0) < FRESH_MS:
+            await self.do(tenant, self.wait_until_served)
+        return job
 
     async def do(self, tenant: str, work: Callable[[], T]) -> T:
         """What `work` returns, in a thread, in this tenant's turn. Raises `ApiError`."""

@@ -25,6 +25,8 @@ MOST_DATA_BYTES = 16_384
 """Of an event or of a checkpoint's metrics, as JSON."""
 MOST_DETAIL_BYTES = 262_144
 """Of what workers have found out about a job, as JSON."""
+SERVED_MS = 2_000
+"""Until gateways, which look for changes twice a second, serve a model that a job has made."""
 KEPT_STATES = 2
 """Checkpoints of a job whose bytes are kept: the newest, and the one before, in case that one turns out to be torn."""
 
@@ -143,4 +145,5 @@ def end(session: Session, row: TrainingJobRow, status: Ended, error: JobError | 
     said = {"succeeded": "The job has succeeded.", "cancelled": "The job was cancelled."}
     message = said.get(status, "The job has failed.") if error is None else f"The job has failed: {error.message}"
     add_event(session, row, "error" if status == "failed" else "info", message, data={"status": status})
-    tell(session, row.tenant, f"fine_tuning.job.{status}", {"id": row.id})
+    wait_ms = 0 if row.fine_tuned_model is None else SERVED_MS
+    tell(session, row.tenant, f"fine_tuning.job.{status}", {"id": row.id}, wait_ms)

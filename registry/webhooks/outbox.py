@@ -48,11 +48,13 @@ class Delivery:
     attempts: int
 
 
-def add_event(session: Session, tenant: str, type: str, data: Mapping[str, Any]) -> None:
-    """Tell all addresses of the tenant that want events of this type, in the caller's transaction."""
+def add_event(session: Session, tenant: str, type: str, data: Mapping[str, Any], wait_ms: int = 0) -> None:
+    """Tell all addresses of the tenant that want events of this type, in the caller's transaction; not before so long
+    has passed.
+    """
     endpoints = session.scalars(select(WebhookEndpointRow).where(WebhookEndpointRow.tenant == tenant))
     wanting = [row.id for row in endpoints if type in row.event_types]
-    _add(session, tenant, wanting, type, data, now_ms() + KEPT_MS)
+    _add(session, tenant, wanting, type, data, now_ms() + KEPT_MS, wait_ms)
 
 
 def add_operators_event(session: Session, type: str, data: Mapping[str, Any], give_up_at_ms: int) -> None:
@@ -74,6 +76,7 @@ def _add(
     type: str,
     data: Mapping[str, Any],
     give_up_at_ms: int,
+    wait_ms: int = 0,
 ) -> None:
     event_id, at_ms = new_id("evt"), now_ms()
     for endpoint_id in endpoints:
@@ -86,7 +89,7 @@ def _add(
                 body=event_body(event_id, at_ms, type, data),
                 created_at_ms=at_ms,
                 attempts=0,
-                due_at_ms=at_ms,
+                due_at_ms=at_ms + wait_ms,
                 give_up_at_ms=give_up_at_ms,
             )
         )

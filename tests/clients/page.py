@@ -1,9 +1,10 @@
-"""The blocks of code of docs/clients.md."""
+"""The blocks of code of a page of docs."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.live.installation import ROOT
 
@@ -34,11 +35,11 @@ class Snippet:
         return self.heading in OUR_OWN
 
 
-def snippets() -> list[Snippet]:
+def snippets(page: Path = PAGE) -> list[Snippet]:
     """All below a heading; the one above them says which variables there are."""
     found: list[Snippet] = []
     heading = ""
-    for piece in PIECE.finditer(PAGE.read_text()):
+    for piece in PIECE.finditer(page.read_text()):
         if piece["heading"]:
             heading = piece["heading"]
         elif heading:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 
+from tests.live.installation import ROOT
 from tests.support.stack import Stack
 from tests.support.training_worker import FakeWorker
 
@@ -257,3 +260,29 @@ def test_a_tenant_with_too_many_jobs_is_told_so_and_not_to_try_again(stack: Stac
     assert answers[-1].headers["x-should-retry"] == "false"
     theirs = {"model": "tiny", "training_file": uploaded["theirs"]}
     assert stack.post(JOBS, theirs, key="globex").status_code == 200
+
+
+def test_without_the_database_a_client_is_told_to_come_back(stack: Stack) -> None:
+    def rename(old: str, new: str) -> None:
+        with stack.house.registry.db.write() as session:
+            session.execute(text(f"ALTER TABLE {old} RENAME TO {new}"))
+
+    head = {"Authorization": f"Bearer {stack.house.keys['acme']}"}
+    rename("training_jobs", "away")
+    try:
+        answer = stack.http.get(f"{stack.url}{JOBS}", headers=head)
+    finally:
+        rename("away", "training_jobs")
+    assert refused(answer, 503)[1] == "jobs_unavailable"
+    assert answer.headers["retry-after"]
+    assert stack.http.get(f"{stack.url}{JOBS}", headers=head).status_code == 200
+
+
+def test_every_code_that_the_page_names_is_seen_in_a_test_of_the_gateway() -> None:
+    page = (ROOT / "docs" / "fine-tuning.md").read_text()
+    table = page.partition("## Errors")[2].partition("###")[0]
+    rows = [row.split("|")[2] for row in table.splitlines() if re.match(r"\| [45]\d\d ", row)]
+    codes = {code for row in rows for code in re.findall(r"`(\w+)`", row)}
+    tests = "".join(file.read_text() for file in (ROOT / "tests" / "gateway").glob("test_*.py"))
+    assert {code for code in codes if f'"{code}"' not in tests} == set()
+    assert len(codes) > 20

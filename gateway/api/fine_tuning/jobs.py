@@ -14,7 +14,6 @@ from gateway.api.fine_tuning.options import check_options
 from gateway.api.held import json_of
 from gateway.api.tenants import body_of, may_train, whole_number
 from gateway.errors import BadRequest, NotThere
-from gateway.handoffs import Principal
 from gateway.house import House
 from gateway.training.body import FIELDS, order_of
 from gateway.training.models import Trainable, trainable
@@ -66,7 +65,7 @@ def _add_orders(router: APIRouter, house: House) -> None:
     async def retrieve_job(job_id: str, request: Request) -> dict[str, Any]:
         """A job as it stands."""
         principal = may_train(house, request)
-        return _document(house, await _job(house, principal, job_id))
+        return _document(house, await workshop.job(principal.tenant, job_id))
 
     def steers(wish: Wish) -> None:
         @router.post(f"/{{job_id}}/{wish}", name=f"{wish}_job", description=f"{wish.capitalize()} a job.")
@@ -108,7 +107,7 @@ def _add_pages(router: APIRouter, house: House) -> None:
         """Its checkpoints, the newest first."""
         principal = may_train(house, request)
         limit = whole_number(request, "limit", LISTED_CHECKPOINTS, MOST_CHECKPOINTS)
-        job = await _job(house, principal, job_id)
+        job = await workshop.job(principal.tenant, job_id)
         work = partial(
             workshop.jobs.checkpoints, principal.tenant, job_id, request.query_params.get("after"), limit + 1
         )
@@ -118,10 +117,6 @@ def _add_pages(router: APIRouter, house: House) -> None:
 
 def _document(house: House, job: TrainingJob) -> dict[str, Any]:
     return job_document(job, house.catalog.current)
-
-
-async def _job(house: House, principal: Principal, job_id: str) -> TrainingJob:
-    return await house.workshop.do(principal.tenant, partial(house.workshop.jobs.get, principal.tenant, job_id))
 
 
 async def _require_file(house: House, order: JobOrder, param: str, file_id: str) -> None:

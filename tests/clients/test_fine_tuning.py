@@ -1,0 +1,97 @@
+"""The snippets of docs/fine-tuning.md run unmodified, from upload to the tuned model's answer, with a real worker."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from registry.names import parse_ref
+from tests.clients.environments import environments
+from tests.clients.page import Snippet, snippets
+from tests.live.installation import ROOT
+from tests.support.stack import Stack, open_house, run_stack
+from tests.support.tiny_base import write_tiny_base
+from tests.support.training_jobs import chat_rows
+from trainer.jobs.executors import LocalExecutor
+from trainer.jobs.settings import TrainerSettings
+from trainer.jobs.worker import Worker
+
+pytestmark = pytest.mark.training
+PATIENCE_S = 180
+BASE = "smollm2-135m-instruct"
+PAGE = {one.heading: one for one in snippets(ROOT / "docs" / "fine-tuning.md")}
+PYTHON, JAVASCRIPT = PAGE["In Python"], PAGE["In JavaScript"]
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Of a tiny base that bears the page's name, with a worker that trains."""
+    folder = tmp_path_factory.mktemp("fine-tuning")
+    base = write_tiny_base(folder / BASE)
+    with open_house(folder, engine_base=BASE) as house:
+        house.tenant("acme")
+        house.registry.bases.register(BASE, base)
+        settings = TrainerSettings(state_dir=house.settings.state_dir, trainer_bases=[base], trainer_poll_s=0.2)
+        worker = Worker(house.registry, settings, LocalExecutor(1, 5), print)
+        thread = threading.Thread(target=worker.run)
+        with run_stack(house, engines=[{"model": str(base)}]) as stack:
+            thread.start()
+            try:
+                yield stack
+            finally:
+                worker.stopping.set()
+                thread.join(60)
+                assert not thread.is_alive()
+
+
+def begun(snippet: Snippet, stack: Stack, folder: Path, ends: ExitStack) -> subprocess.Popen[str]:
+    """A snippet that runs where its training data is, with nothing in its environment but what the page says."""
+    installed = environments()
+    (folder / "training_data.jsonl").write_text(chat_rows(40))
+    if snippet.language == "js":  # imports are looked for from where the file is
+        file = installed.javascript / f"snippet-{uuid.uuid4().hex}.mjs"
+        program = ["node", str(file)]
+    else:
+        file = folder / "snippet.py"
+        program = [sys.executable, str(file)]
+    file.write_text(snippet.code)
+    environment = {
+        "PATH": f"{installed.programs}:/usr/bin:/bin",
+        "OPENAI_BASE_URL": f"{stack.url}/v1",
+        "OPENAI_API_KEY": stack.house.keys["acme"],
+    }
+    ends.callback(file.unlink)
+    begins = subprocess.Popen(
+        program, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    ends.callback(begins.kill)
+    return begins
+
+
+@pytest.mark.timeout(PATIENCE_S + 180)
+def test_the_snippets_of_the_page_run_from_upload_to_the_tuned_models_answer(gateway: Stack, tmp_path: Path) -> None:
+    with ExitStack() as ends:
+        programs = {}
+        for snippet in (PYTHON, JAVASCRIPT):
+            folder = tmp_path / snippet.language
+            folder.mkdir()
+            programs[snippet.language] = begun(snippet, gateway, folder, ends)
+        outputs = {language: program.communicate(timeout=PATIENCE_S) for language, program in programs.items()}
+    for language, adapter in (("python", "data-dynamics-assistant"), ("js", "data-dynamics-assistant-js")):
+        out, err = outputs[language]
+        assert out.startswith("Status: succeeded"), (out, err, said(gateway))
+        assert f"acme/{adapter}@1.0 " in out, (out, err)
+        assert gateway.house.registry.adapters.get(parse_ref(f"acme/{adapter}@1.0")).proof is not None
+
+
+def said(stack: Stack) -> list[str]:
+    """The newest events of all jobs."""
+    jobs = stack.house.registry.training
+    return [event.message for job in jobs.page("acme", None, 10) for event in jobs.events("acme", job.id, None, 10)]
