@@ -26,6 +26,7 @@ from trainer.evaluation.in_training import Evaluation
 from trainer.making import ENVIRONMENT, Task, encode, fit, judge
 from trainer.methods.results import Trained
 from trainer.publish import Ingredients, check_can_publish, lineage, publish, version_folder
+from trainer.quote.of_task import lineage_quote
 from trainer.recipe import Recipe, read_recipe
 from trainer.saved import check_writable, command_that_goes_on, import_command
 from trainer.watch import Watch
@@ -113,7 +114,8 @@ def run(plan: Plan, watch: Watch, settings: RegistrySettings | None = None) -> O
             engine=plan.engine,
         )
         watch.stage("encoding the rows")
-        fitted = fit(task, encode(task, watch), watch)
+        rows = encode(task, watch)
+        fitted = fit(task, rows, watch)
         with _kept(plan, recipe, fitted.folder, watch):
             judged = judge(fitted, watch)
             published = None
@@ -124,7 +126,8 @@ def run(plan: Plan, watch: Watch, settings: RegistrySettings | None = None) -> O
                     registry,
                     fitted.folder,
                     ingredients,
-                    lineage(ingredients, fitted.trained, judged.evaluation, fitted.receipt),
+                    lineage(ingredients, fitted.trained, judged.evaluation, fitted.receipt)
+                    | {"quote": lineage_quote(task, rows)},
                 )
     return Outcome(
         recipe=recipe,

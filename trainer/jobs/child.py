@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trainer.jobs.faults import failure_of
 from trainer.jobs.folder import QUOTE, Assignment, JobFolder
@@ -21,8 +20,7 @@ from trainer.jobs.watching import ChildWatch
 
 if TYPE_CHECKING:
     from trainer.data.sets import Sets
-    from trainer.evaluation.in_training import Evaluation
-    from trainer.making import Fitted, Task
+    from trainer.making import Task
 
 
 def main(path: Path) -> int:
@@ -56,12 +54,11 @@ def work(assignment: Assignment, folder: JobFolder, watch: ChildWatch) -> None:
 
 
 def _validate(assignment: Assignment, folder: JobFolder, watch: ChildWatch) -> None:
-    """Check the rows, settle the recipe, and quote what it will take; three steps are timed for a dry run alone."""
+    """Check the rows, settle the recipe, and quote what it will take."""
     from trainer.data.findings import tell
+    from trainer.jobs.quoting import quoted
     from trainer.jobs.recipe_of import recipe_of
     from trainer.making import encode
-    from trainer.quote.facts import Prices
-    from trainer.quote.of_task import quote_task
 
     has_file = folder.heldout.is_file()
     text, _ = recipe_of(assignment.order, 1, validation_file=has_file)
@@ -72,10 +69,9 @@ def _validate(assignment: Assignment, folder: JobFolder, watch: ChildWatch) -> N
     _require_rank(task, assignment.most_rank)
     watch.tell(Settled(text, hyperparameters))
     rows = encode(task, watch)
-    quoted = quote_task(task, rows, Prices(), watch, timed=assignment.order.options.get("dry_run") is True)
-    if quoted.fits is False:
-        watch.say(f"it will need {quoted.memory.total:,} bytes of memory, and this worker has less", level="warn")
-    watch.tell(Finished({**_digests(task.sets), QUOTE: quoted.document()}))
+    dry = assignment.order.options.get("dry_run") is True
+    quote = quoted(task, rows, assignment.prices, watch, dry=dry)
+    watch.tell(Finished({**_digests(task.sets), QUOTE: quote}))
 
 
 def _require_rank(task: Task, most: int) -> None:
@@ -119,18 +115,21 @@ def _digests(sets: Sets) -> dict[str, int | str]:
 
 def _train(assignment: Assignment, folder: JobFolder, watch: ChildWatch) -> None:
     from trainer.evaluation.judging import write_questions
+    from trainer.jobs.quoting import against
     from trainer.jobs.results import write_results
     from trainer.making import encode, fit, judge
     from trainer.publish import Ingredients, lineage
+    from trainer.quote.of_task import lineage_quote
 
     task = _task(
         assignment, folder, _sets(folder, folder.recipe.read_text(encoding="utf-8"), Path(assignment.base_folder))
     )
     watch.follow(task.recipe.model.training.epochs)
-    fitted = fit(task, encode(task, watch), watch)
+    rows = encode(task, watch)
+    fitted = fit(task, rows, watch)
     judged = judge(fitted, watch)
     ingredients = Ingredients(task.recipe, task.sets, assignment.base_digest)
-    facts = lineage(ingredients, fitted.trained, judged.evaluation, fitted.receipt)
+    facts = lineage(ingredients, fitted.trained, judged.evaluation, fitted.receipt) | {QUOTE: lineage_quote(task, rows)}
     folder.lineage.write_text(json.dumps(facts), encoding="utf-8")
     write_questions(task.sets.heldout.examples, folder.questions)
     write_results(watch.course, folder, assignment.job)
@@ -141,15 +140,8 @@ def _train(assignment: Assignment, folder: JobFolder, watch: ChildWatch) -> None
             data={"evaluation": found.facts(), "largest_effect_nats": judged.largest_effect},
         )
     )
-    watch.tell(Finished(_outcome(fitted, found, assignment.quoted), fitted.trained.trained_tokens))
-
-
-def _outcome(fitted: Fitted, found: Evaluation, quoted: Mapping[str, Any]) -> dict[str, Any]:
-    from trainer.quote.truth import Actual, against_actual
-
-    trained = fitted.trained
-    compared = against_actual(quoted, Actual(trained.steps, trained.seconds, trained.trained_tokens))
-    return {"evaluation": found.facts(), "quote_against_actual": compared}
+    outcome = {"evaluation": found.facts(), "quote_against_actual": against(assignment.quoted, fitted.trained, watch)}
+    watch.tell(Finished(outcome, fitted.trained.trained_tokens))
 
 
 if __name__ == "__main__":

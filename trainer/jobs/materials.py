@@ -12,6 +12,7 @@ from registry.tenant_files.infos import NoSuchFile
 from registry.training.jobs import Claim, JobOrder
 from trainer.jobs.folder import QUOTE, Assignment, JobFolder
 from trainer.jobs.lines import Failed
+from trainer.jobs.quoting import prices_of
 from trainer.jobs.settings import TrainerSettings
 from trainer.jobs.states import TornState, get_state
 
@@ -53,6 +54,7 @@ def lay_out(registry: Registry, settings: TrainerSettings, claim: Claim, folder:
         checkpoint_steps=settings.trainer_checkpoint_steps,
         most_rank=settings.max_lora_rank,
         quoted=claim.job.facts.get(QUOTE, {}),
+        prices=prices_of(registry, settings, order.base),
     )
     assignment.write(folder.path)
     return assignment

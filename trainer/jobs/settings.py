@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import NoDecode
 
+from registry.errors import InvalidInput
+from registry.money import dollars_to_nano
 from registry.settings import RegistrySettings
 
 
@@ -49,9 +51,29 @@ class TrainerSettings(RegistrySettings):
         description="URL of a gateway by which a job's result is compared with the version in production, where the "
         "order or a gate asks for it. Default: the one of SWITCHYARD_HOST and _PORT.",
     )
+    trainer_hour_dollars: str | None = Field(
+        default=None, description="What an hour of this machine costs, for quotes. Default: they have no cost."
+    )
+    trainer_api_dollars: Annotated[list[str], NoDecode] | None = Field(
+        default=None,
+        min_length=2,
+        max_length=2,
+        description="Dollars per million tokens that an API reads and writes, with a comma between them: quotes say "
+        "after how many requests a training has paid for itself against it, where the base has a tariff here.",
+    )
     trainer_poll_s: float = Field(default=1.0, ge=0.05, le=60, description="Pause between two looks for a job.")
 
-    @field_validator("trainer_bases", mode="before")
+    @field_validator("trainer_hour_dollars", "trainer_api_dollars")
+    @classmethod
+    def _dollars(cls, given: Any, info: ValidationInfo) -> Any:
+        for part in [given] if isinstance(given, str) else given or ():
+            try:
+                dollars_to_nano(part, str(info.field_name))
+            except InvalidInput as error:
+                raise ValueError(error.message) from None
+        return given
+
+    @field_validator("trainer_bases", "trainer_api_dollars", mode="before")
     @classmethod
     def _listed(cls, given: Any) -> Any:
         return [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else given

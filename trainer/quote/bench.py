@@ -27,7 +27,7 @@ def measure(
     """Train four steps on rows of all lengths, time the last three, and forget what was learnt.
 
     It loads a base of its own and lets go of it, so that a training afterwards has nothing of it. Raises what `train`
-    raises; a training that diverges or does nothing in its first steps would not do better later.
+    raises: TrainingRefused when it diverges in these steps.
     """
     from trainer.methods.loading import load_base
     from trainer.methods.rows import Rows
@@ -44,7 +44,11 @@ def measure(
     short = recipe.model_copy(update={"training": training})
     _reset_peak()
     wanted = steps * training.batch_size * training.gradient_accumulation_steps
-    train(base, Rows(spread(rows, wanted)), short, watch, start_from=start_from)
+    try:
+        train(base, Rows(spread(rows, wanted)), short, watch, start_from=start_from)
+    except TrainingRefused:  # of what it learnt nothing is kept; but where it did not come so far, nothing is known
+        if not watch.is_over:
+            raise
     found = watch.bench()
     del base
     _let_go()
@@ -73,6 +77,11 @@ class _StopWatch(Unwatched):
     def metrics(self, measured: StepMetrics) -> None:
         if measured.trained_tokens is not None:
             self._tokens[measured.step] = measured.trained_tokens
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every step was made and measured."""
+        return len(self._tokens) == WARM_UP_STEPS + MEASURED_STEPS
 
     def bench(self) -> Bench:
         """Of all steps but those that warm up."""

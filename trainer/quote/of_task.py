@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from trainer.making import EncodedSets, Task
 from trainer.methods.results import ADAPTER_FILES
@@ -13,7 +14,7 @@ from trainer.quote.facts import Prices, row_facts
 from trainer.quote.quote import Quote, quote
 from trainer.quote.shapes import read_shape
 from trainer.recipe import RecipeModel
-from trainer.watch import Watch
+from trainer.watch import Unwatched, Watch
 
 
 def quote_task(task: Task, rows: EncodedSets, prices: Prices, watch: Watch, *, timed: bool = True) -> Quote:
@@ -27,6 +28,11 @@ def quote_task(task: Task, rows: EncodedSets, prices: Prices, watch: Watch, *, t
         watch.stage("timing three steps")
         bench = measure(task.base_folder, learnt.train, recipe, rows.tokenizer, task.start_from)
     return quote(recipe if task.start_from is None else _shaped(recipe, task.start_from), facts, shape, bench, prices)
+
+
+def lineage_quote(task: Task, rows: EncodedSets) -> dict[str, Any]:
+    """The part of the quote that stands in a version's lineage: the same for the same rows, recipe and base."""
+    return quote_task(task, rows, Prices(), Unwatched(), timed=False).facts()
 
 
 def _shaped(recipe: RecipeModel, adapter: Path) -> RecipeModel:

@@ -65,6 +65,11 @@ class Quote:
     break_even: BreakEven | None
     assumptions: tuple[str, ...]
 
+    @property
+    def needed_bytes(self) -> int:
+        """The most that is needed at once: for training, or to measure results."""
+        return max(self.memory.total, self.evaluation_bytes)
+
     def document(self) -> dict[str, Any]:
         """JSON-ready, for a job. Bytes, seconds, dollars as text; what is unknown is null."""
         break_even = self.break_even

@@ -56,6 +56,12 @@ def money_lines(found: Quote) -> Iterator[Line]:
     yield "break-even", f"{after} ({each}, a request)"
 
 
+def sentence(found: Quote) -> str:
+    """All of it in one line, for an event."""
+    parts = dict((*row_lines(found), *time_lines(found), *money_lines(found)))
+    return f"Quote: {parts['training']}; memory {parts['memory']}; time {parts['time']}; cost {parts['cost']}."
+
+
 def _duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
