@@ -7,6 +7,7 @@ one that nothing happened to.
 
 Then the same rows are trained by a recipe and by a plain TRL script, in turns: `tokens_ratio` is the one's tokens a
 second by the other's, on SmolLM2 in a full run, else on the tiny base.
+Last, `poisoned_caught`: how many of twelve poisoned data sets are refused or warned of by name.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 from registry.training.jobs import TrainingJob
 from tests.bars.support.commands import last_json
+from tests.bars.support.poison import caught, count
 from tests.bars.support.trainers import CHECKPOINT_STEPS, DIES_PUBLISHING, Workshop, worker_process, workshop
 from tests.live.installation import default_base_folder
 from tests.support.waiting import wait_until
@@ -64,6 +66,8 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
         same = [job for job in completed if shop.weights(job) == shop.weights(whole)]
     speed = _speed(folder / "tiny-llama", scale)
     figures = {"kills": len(moments), "completed": len(completed), "same_digest": len(same)}
+    verdicts = caught(folder / "poisoned")
+    figures |= {"poisoned_caught": count(verdicts)}
     figures |= {"tokens_ratio": speed["tokens_ratio"], "tokens_per_second": speed["tokens_per_second"]}
     return {
         "figures": figures,
@@ -71,6 +75,7 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
         "bars": {
             "every job of a killed worker is completed by another": len(completed) == len(moments),
             "each has the weights of the one that nothing happened to": len(same) == len(moments),
+            "every poisoned set is refused or warned of by name": count(verdicts) == len(verdicts),
         },
         "speed": {"a recipe trains as fast as a plain TRL script": speed["tokens_ratio"] >= 1.0},
     }

@@ -55,6 +55,10 @@ def sets_of(
     return read_sets(read_recipe(folder / "recipe.toml"))
 
 
+def said(sets: Sets) -> list[str]:
+    return [found.sentence for found in sets.findings]
+
+
 TRAIN = [pair(f"Is {number} even?", "no" if number % 3 == 0 else "yes") for number in range(100)]
 
 
@@ -74,12 +78,12 @@ def test_a_heldout_row_that_training_sees_is_refused_with_its_line(tmp_path: Pat
         sets_of(tmp_path, TRAIN, [*heldout, copy])
     allowed = sets_of(tmp_path, TRAIN, [*heldout, copy], "max_seen_share = 0.05")
     assert (allowed.overlap.seen, allowed.overlap.seen_answers) == (1, int(copy["completion"] == "yes"))
-    assert "1 of 21 held-out rows ask what training rows ask" in " ".join(allowed.sentences())
+    assert "1 of 21 held-out rows ask what training rows ask" in " ".join(said(allowed))
 
 
 def test_a_share_below_the_setting_is_said_and_no_more(tmp_path: Path) -> None:
     heldout = [*(pair(f"Is {number} odd?") for number in range(199)), pair("Is 7 even?")]
-    assert list(sets_of(tmp_path, TRAIN, heldout).sentences()) == [
+    assert said(sets_of(tmp_path, TRAIN, heldout)) == [
         "1 of 200 held-out rows ask what training rows ask, 1 of them with the same answer (line 200)"
     ]
 
@@ -103,7 +107,7 @@ def test_exact_copies_among_training_rows_are_counted_and_said(tmp_path: Path) -
     train = [*TRAIN, TRAIN[0], TRAIN[0], pair("is 1 even?")]
     sets = sets_of(tmp_path, train, [pair("Is it odd?")])
     assert sets.overlap.copies == 2
-    assert list(sets.sentences()) == [
+    assert said(sets) == [
         "exact copies of earlier rows: 2 of 103 rows (lines 101, 102)",
     ]
 
@@ -125,7 +129,7 @@ def test_a_system_prompt_is_part_of_what_is_asked() -> None:
 def test_without_heldout_rows_a_share_is_held_out_and_said(tmp_path: Path) -> None:
     sets = sets_of(tmp_path, TRAIN)
     assert (sets.train.rows, sets.heldout.rows, sets.overlap.seen) == (85, 15, 0)
-    assert list(sets.sentences()) == [
+    assert said(sets) == [
         "no data.heldout: 15 of 100 rows are held out (seed 0; rows with nearly the same prompt stay together)"
     ]
     lines = {example.line for example in sets.heldout.examples}
@@ -180,3 +184,21 @@ def test_many_turns_are_compared_in_time(tmp_path: Path) -> None:
     long = chat(*("x" * 4_000 for _ in range(1_000)))
     sets = sets_of(tmp_path, [long, chat("a", "b")], [chat("c", "d")])
     assert sets.overlap.seen == 0
+
+
+def test_of_ten_rows_two_are_held_out_and_it_is_said_that_they_are_few(tmp_path: Path) -> None:
+    sets = sets_of(tmp_path, TRAIN[:10])
+    assert (sets.train.rows, sets.heldout.rows) == (8, 2)
+    assert "few_rows" in {found.code for found in sets.findings}
+
+
+def test_variants_of_one_text_are_split_all_the_same_and_it_is_said(tmp_path: Path) -> None:
+    long = (
+        "Please tell me in one word whether the parcel {} that I sent to my aunt in the mountains last Tuesday has "
+        "arrived there, and if it has not, on which day of this week or the next one she may expect it at her door."
+    )
+    words = [f"{number * 7919:x}" for number in range(40)]
+    rows = [pair(f"{number}{long.format(word)}{number}", word) for number, word in enumerate(words)]
+    sets = sets_of(tmp_path, rows)
+    assert sets.heldout.rows == 6
+    assert {"variants", "near_leak"} <= {found.code for found in sets.findings}

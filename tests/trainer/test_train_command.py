@@ -14,7 +14,10 @@ from registry.names import parse_ref
 from registry.service import Registry
 from registry.settings import RegistrySettings
 from tests.support.tiny_recipe import tiny_recipe
+from trainer.data.encode import Rules, encode_all
+from trainer.data.read import read_data
 from trainer.errors import RecipeError, TrainingRefused
+from trainer.methods.loading import load_tokenizer
 from trainer.pipeline import Outcome, Plan, run
 from trainer.watch import Level, StepMetrics, Unwatched
 
@@ -243,6 +246,39 @@ def test_ten_rows_without_a_metric_are_enough_and_measured_by_their_loss(
     assert (outcome.data.train_rows, outcome.data.heldout_rows) == (8, 2)
     assert found.adapter.loss < found.base.loss
     assert found.is_better
+
+
+SCRIPTS = {
+    "北京的天气怎么样?": "晴天",
+    "東京はどこですか。": "日本です",
+    "ما هي عاصمة مصر؟": "القاهرة",
+    "מה בירת ישראל?": "ירושלים",
+    "भारत की राजधानी क्या है?": "नई दिल्ली",
+    "ประเทศไทยอยู่ที่ไหน": "เอเชีย",
+    "What is 👩‍👩‍👧?": "a family 👨‍👩‍👦",
+    "Où est l'été ?": "là-bas, cafe\u0301",
+}
+
+
+def test_rows_of_any_script_and_direction_train_like_others(
+    base: Path, state: RegistrySettings, tmp_path: Path
+) -> None:
+    recipe = write_recipe(tmp_path, steps=8)
+    recipe.write_text(recipe.read_text().replace("= 64", "= 256"))
+    rows = [
+        {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]}
+        for asked, said in SCRIPTS.items()
+    ]
+    for name, part in (("train", rows[:5]), ("heldout", rows[5:])):
+        lines = [json.dumps(row, ensure_ascii=False) for row in part]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines), "utf-8")
+    tokenizer = load_tokenizer(base)
+    encoded = encode_all(tokenizer, read_data(tmp_path / "train.jsonl", "auto").examples, file="f", rules=Rules(256))
+    assert [tokenizer.decode(row.completion_ids, skip_special_tokens=True) for row in encoded] == list(
+        SCRIPTS.values()
+    )[:5]
+    found = run(Plan(recipe, str(base), out=tmp_path / "out", publish=False), Recorder(), state).evaluation
+    assert found.adapter.loss < found.base.loss
 
 
 def test_a_missing_tenant_stops_the_run_before_the_training(base: Path, tmp_path: Path) -> None:

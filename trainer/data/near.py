@@ -62,7 +62,7 @@ class Known:
         if key in self._exact:
             return False
         if _is_long_enough(text) and len(self._signatures) < MAX_TEXTS:
-            signature = _signatures([text])[0]
+            signature = _signature(text)
             keys = [(at, signature[at : at + BAND].tobytes()) for at in range(0, PERMUTATIONS, BAND)]
             candidates = {place for band in keys for place in self._bands.get(band, ())}
             if any((self._signatures[place] == signature).mean() >= SIMILAR for place in candidates):
@@ -118,12 +118,28 @@ def _signatures(texts: Sequence[str]) -> Any:
     """A row of minima for each text: of each of many hash functions, the least value of any shingle."""
     import numpy as np
 
-    factors, terms = _functions()
     found = np.empty((len(texts), PERMUTATIONS), dtype=np.uint32)
     for place, text in enumerate(texts):
-        hashes = np.fromiter(map(crc32, _shingles(text)), dtype=np.uint32)
-        found[place] = (factors * _mixed(hashes) + terms).min(axis=1)
+        found[place] = _signature(text)
     return found
+
+
+def _signature(text: str) -> Any:
+    """Of one text; those of the last many are remembered, as a split, its leaks and its copies ask for the same."""
+    import numpy as np
+
+    key = blake2b(text[:MAX_CHARACTERS].encode(errors="replace"), digest_size=16).digest()
+    found = _remembered.get(key)
+    if found is None:
+        if len(_remembered) >= MAX_TEXTS:
+            _remembered.clear()
+        factors, terms = _functions()
+        hashes = np.fromiter(map(crc32, _shingles(text)), dtype=np.uint32)
+        found = _remembered[key] = (factors * _mixed(hashes) + terms).min(axis=1)
+    return found
+
+
+_remembered: dict[bytes, Any] = {}
 
 
 @cache

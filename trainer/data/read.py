@@ -13,7 +13,7 @@ from pathlib import Path
 from trainer.data.dvc import located
 from trainer.data.faults import DataError, Fault
 from trainer.data.formats import FORMATS, Format, RowFormat, settle
-from trainer.data.lines import Lines, read_lines
+from trainer.data.lines import MAX_FAULTS, Lines, read_lines
 from trainer.data.parse import parse
 from trainer.data.rows import Example, Origin, Preference
 
@@ -59,6 +59,10 @@ def read_data(file: Path, format: Format, *checks: Check) -> Dataset:
     for line in read.lines:
         if name is None or line.number in others:
             continue
+        if len(faults) >= MAX_FAULTS:
+            text = f"{MAX_FAULTS} faults stand before this line, so the rest is not checked; correct these first"
+            faults[Fault(line.number, "too_many_faults", text)] = None
+            break
         found = parse(line.number, line.row, name)
         faults |= dict.fromkeys(found.faults)
         examples.extend(found.examples)

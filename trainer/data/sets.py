@@ -33,10 +33,6 @@ class Sets:
     hold_out: HoldOut | None
     findings: tuple[Finding, ...] = ()
 
-    def sentences(self) -> Iterator[str]:
-        """What a person should know of the rows."""
-        return (found.sentence for found in self.findings)
-
 
 def read_sets(recipe: Recipe, base_folder: Path | None = None) -> Sets:
     """Read the recipe's rows and hold some out if it names none; `base_folder` is the base's, where it is at hand.

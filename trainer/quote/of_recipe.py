@@ -7,6 +7,7 @@ from pathlib import Path
 
 from registry.settings import RegistrySettings
 from trainer.base import base_at_hand, prepare_base
+from trainer.data.findings import tell
 from trainer.data.sets import read_sets
 from trainer.making import ENVIRONMENT, Task, encode
 from trainer.publish import version_folder
@@ -28,8 +29,7 @@ def quote_recipe(file: Path, base: str | None, prices: Prices, watch: Watch, *, 
     bases = settings.state_dir / "base"
     recipe = read_recipe(file)
     sets = read_sets(recipe, base_at_hand(base, bases))
-    for sentence in sets.sentences():
-        watch.say(sentence)
+    tell(watch, sets.findings)
     watch.stage("preparing the base model")
     folder = prepare_base(base, bases, watch.stage)
     task = Task(recipe, sets, folder, Path("unused"), start_from=version_folder(recipe, settings, folder))

@@ -62,6 +62,7 @@ class Verdict:
 
 def caught(folder: Path) -> dict[str, Verdict]:
     """By the set's name."""
+    folder.mkdir(exist_ok=True)
     base = write_tiny_base(folder / "base")
     return {poison.name: prepared(poison, folder / f"{number}", base) for number, poison in enumerate(POISONS)}
 
