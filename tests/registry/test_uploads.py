@@ -24,6 +24,10 @@ def uploads(registry: Registry) -> Uploads:
     return registry.files.uploads
 
 
+MOST_STEPS = 1_000
+"""Of a completion, each of a piece: far more than any upload here has."""
+
+
 def begin(uploads: Uploads, size: int, **fields: int) -> UploadInfo:
     return uploads.create("acme", "rows.jsonl", "fine-tune", size, bounds=BOUNDS, **fields)
 
@@ -39,9 +43,10 @@ def add(uploads: Uploads, upload: UploadInfo, content: bytes) -> str:
 
 def complete(uploads: Uploads, id_: str, part_ids: list[str], md5: str | None = None) -> UploadInfo:
     completion = uploads.completion("acme", id_, part_ids, md5)
-    while (done := completion.step()) is None:
-        pass
-    return done
+    for _ in range(MOST_STEPS):
+        if (done := completion.step()) is not None:
+            return done
+    raise AssertionError(f"not complete after {MOST_STEPS} steps")
 
 
 def age(registry: Registry, hours: float) -> None:
