@@ -206,6 +206,7 @@ class Gateway:
                 house.requests.close()
                 await house.archive.close()
                 house.cabinet.close()
+                house.workshop.samples.close()
                 await asyncio.to_thread(shipper.stop)
                 journal.close()
                 with contextlib.suppress(Exception):
@@ -299,6 +300,7 @@ def _house(
             archive.lookups,
             registry.webhooks,
             Destinations.of(settings),
+            Lookups("samples"),
             settings.max_unfinished_jobs_per_tenant,
             registry.wait_until_served,
         ),

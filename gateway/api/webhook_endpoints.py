@@ -15,7 +15,7 @@ from gateway.api.tenants import body_of, may_train, whole_number
 from gateway.errors import BadRequest
 from gateway.handoffs import Principal
 from gateway.house import House
-from gateway.webhooks.sender import Sender, Undelivered
+from gateway.webhooks.sender import Undelivered, send_once
 from registry.ids import new_id
 from registry.webhooks.endpoints import EVENT_TYPES, MOST_NAME_CHARS, MOST_URL_CHARS, WebhookEndpoint
 from registry.webhooks.outbox import event_body
@@ -120,16 +120,13 @@ def _add_test(router: APIRouter, house: House) -> None:
         secret = await workshop.do(tenant, partial(workshop.webhooks.secret_of, tenant, endpoint_id))
         event_id = new_id("evt")
         sample = event_body(event_id, int(time.time()) * 1000, kind, {"id": SAMPLE_JOB})
-        sender = Sender(workshop.destinations)
+        send = partial(send_once, workshop.destinations, endpoint.url, event_id, sample, secret)
         try:
-            with house.admission.documents.place(tenant):
-                status = await sender.post(endpoint.url, event_id, sample, [secret])
+            status = await workshop.samples.do(tenant, send)
         except Undelivered as error:
             raise BadRequest(
                 f"Nothing was delivered to the endpoint: {error}.", param="url", code="webhook_not_delivered"
             ) from None
-        finally:
-            await sender.close()
         return {
             "object": "webhook_endpoint.test",
             "webhook_endpoint_id": endpoint_id,

@@ -28,6 +28,8 @@ class Workshop:
     threads: Lookups
     webhooks: WebhookEndpoints
     destinations: Destinations
+    samples: Lookups
+    """Threads that send samples of events: whoever has a host that hangs waits for himself."""
     most_unfinished: int
     """Jobs of a tenant."""
     wait_until_served: Callable[[], object]

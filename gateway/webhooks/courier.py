@@ -12,7 +12,7 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Thread
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,6 +24,10 @@ from registry.webhooks.outbox import Delivery, Outbox
 log = logging.getLogger("switchyard.webhooks")
 LOOK_S = 1.0
 AT_ONCE, OF_ONE_TENANT = 32, 4
+LOOKUPS = 128
+"""Threads that look names up, of which most are never begun. A look-up goes on when its delivery is given up: those
+that hang must leave some to others.
+"""
 LEASE_MS = 60_000
 FIRST_WAIT_S, LONGEST_WAIT_S = 1, 3_600
 """Between two tries, twice as long each time."""
@@ -73,6 +77,7 @@ class Courier:
         this = asyncio.current_task()
         assert this is not None
         task.set_result(this)
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LOOKUPS, thread_name_prefix="names"))
         sender = Sender(self._destinations)
         under_way: dict[asyncio.Task[str | None], Delivery] = {}
         try:

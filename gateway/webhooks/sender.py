@@ -92,6 +92,21 @@ class Sender:
             await http.aclose()
 
 
+def send_once(destinations: Destinations, url: str, event_id: str, body: bytes, secret: str) -> int:
+    """The status that a tenant's address answers with. Blocking, on an event loop of its own: to look a name up takes a
+    thread that nobody else must wait for. Raises `Undelivered`.
+    """
+
+    async def send() -> int:
+        sender = Sender(destinations)
+        try:
+            return await sender.post(url, event_id, body, [secret])
+        finally:
+            await sender.close()
+
+    return asyncio.run(send())
+
+
 async def _in_time(sending: Awaitable[int]) -> int:
     """Raises `Undelivered`; texts of other errors may have the URL, so their names stand for them."""
     try:

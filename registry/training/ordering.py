@@ -6,19 +6,22 @@ import secrets
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from registry.db import now_ms
 from registry.ids import new_id
 from registry.storage.blobs import canonical_json, digest_of
 from registry.training.jobs import JobOrder, KeyOfAnotherOrder, TooManyJobs
-from registry.training.rows import TrainingJobRow, TrainingMetadata
+from registry.training.rows import TrainingCheckpoint, TrainingJobRow, TrainingMetadata
 
 SAME_ORDER_MS = 60_000
 """An order without a key that is sent again so soon, while its job has not ended, is the same one: clients repeat what
 they have heard no answer to.
 """
+KEPT_WITHOUT_RESULT = 1_000
+"""Of a tenant's jobs that failed, were cancelled or were to try something only."""
+PRUNED_AT_ONCE = 20
 MOST_SEED = 2**31 - 1
 _ROW = TrainingJobRow
 
@@ -43,7 +46,29 @@ def place_order(session: Session, order: JobOrder, most_unfinished: int) -> tupl
     session.flush()
     for key, value in (order.metadata or {}).items():
         session.add(TrainingMetadata(job_number=row.number, key=key, value=value))
+    _prune(session, order.tenant)
     return row, True
+
+
+def _prune(session: Session, tenant: str) -> None:
+    """Of jobs that came to nothing a tenant keeps so many; they go with all that was said of them, a few at a time."""
+    state = TrainingCheckpoint
+    has_bytes = select(state.number).where(state.job_number == _ROW.number, state.blob.is_not(None))
+    old = (
+        select(_ROW.number)
+        .where(
+            _ROW.tenant == tenant,
+            _ROW.finished_at_ms.is_not(None),
+            _ROW.fine_tuned_model.is_(None),
+            ~has_bytes.exists(),
+        )
+        .order_by(_ROW.number.desc())
+        .offset(KEPT_WITHOUT_RESULT)
+        .limit(PRUNED_AT_ONCE)
+    )
+    numbers = session.scalars(old).all()
+    if numbers:
+        session.execute(delete(_ROW).where(_ROW.number.in_(numbers)))
 
 
 def _known(session: Session, order: JobOrder, digest: str) -> TrainingJobRow | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from sqlalchemy import update
 
 from registry.errors import InvalidInput, NotFound
 from registry.service import Registry
+from registry.training import ordering
 from registry.training.jobs import (
     JobError,
     JobHasEnded,
@@ -73,7 +75,7 @@ def test_an_order_that_is_sent_again_later_is_another_job(jobs: TrainingJobs, re
     assert jobs.create(ordered()).id != first.id
 
 
-def test_of_one_idempotency_key_there_is_one_job_for_ever(jobs: TrainingJobs) -> None:
+def test_of_one_idempotency_key_there_is_one_job(jobs: TrainingJobs) -> None:
     first = jobs.create(ordered(idempotency_key="k"))
     jobs.order("acme", first.id, "cancel")
     assert jobs.create(ordered(idempotency_key="k")).id == first.id
@@ -90,6 +92,23 @@ def test_a_tenant_has_so_many_unfinished_jobs_and_no_more(jobs: TrainingJobs) ->
     jobs.create(ordered("globex"), most_unfinished=1)
     jobs.order("acme", first.id, "cancel")
     jobs.create(ordered(seed=1), most_unfinished=1)
+
+
+def test_of_many_that_send_the_same_order_at_once_there_is_one_job(jobs: TrainingJobs) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: jobs.create(ordered(metadata={"a": "b"})).id, range(8)))
+    assert len(set(made)) == 1
+
+
+def test_of_jobs_that_came_to_nothing_the_newest_are_kept(jobs: TrainingJobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ordering, "KEPT_WITHOUT_RESULT", 2)
+    made = []
+    for seed in range(4):
+        made.append(jobs.create(ordered(seed=seed, metadata={"n": str(seed)})).id)
+        jobs.order("acme", made[-1], "cancel")
+    last = jobs.create(ordered("acme", seed=9)).id
+    assert ids(jobs.page("acme", None, 10)) == [last, made[3], made[2]]
+    assert jobs.page("acme", None, 10, {"n": "0"}) == []
 
 
 @pytest.mark.parametrize(

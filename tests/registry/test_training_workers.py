@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from registry.errors import InvalidInput, NotFound
@@ -42,6 +44,14 @@ def test_the_tenant_with_the_fewest_jobs_at_work_is_next_and_then_the_oldest(job
     others = [jobs.create(ordered("globex", seed=seed)).id for seed in range(2)]
     taken = [jobs.claim(f"w-{number}", LONG_S) for number in range(5)]
     assert [claim.job.id for claim in taken if claim] == [many[0], others[0], many[1], others[1], many[2]]
+
+
+def test_of_many_workers_that_ask_at_once_each_gets_another_job(jobs: TrainingJobs) -> None:
+    made = {jobs.create(ordered(seed=seed)).id for seed in range(5)}
+    with ThreadPoolExecutor(4) as pool:
+        claims = list(pool.map(lambda number: jobs.claim(f"w-{number}", LONG_S), range(8)))
+    taken = [claim.job.id for claim in claims if claim is not None]
+    assert (len(taken), set(taken)) == (5, made)
 
 
 def test_a_job_is_one_workers_at_a_time(jobs: TrainingJobs) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, get_args
 
@@ -32,10 +32,9 @@ def check_options(order: JobOrder) -> None:
 
 
 def _fault(found: Mapping[str, Any]) -> BadRequest:
-    path = [part for part in found["loc"] if not (isinstance(part, str) and ("[" in part or part == "all-linear"))]
+    path, known = _place(found["loc"])
     param = "".join((OPTIONS, *(f"[{part}]" if type(part) is int else f".{part}" for part in path)))[:200]
     if found["type"] == "extra_forbidden":
-        known = _fields(path[:-1])
         nearest = get_close_matches(str(path[-1])[:80], known, n=1, cutoff=0.6)
         remedy = f"Did you mean '{nearest[0]}'?" if nearest else f"It takes {', '.join(known)}."
         return BadRequest(f"'{param}' is not a known field. {remedy}", param=param, code="unknown_parameter")
@@ -48,15 +47,20 @@ def _fault(found: Mapping[str, Any]) -> BadRequest:
     )
 
 
-def _fields(path: list[Any]) -> list[str]:
-    """Of the section at a path."""
+def _place(found: Sequence[str | int]) -> tuple[list[str | int], list[str]]:
+    """The path of a field and those that there are beside it, without pydantic's names for kinds of a value."""
+    path: list[str | int] = []
+    known: list[str] = []
     shape: Any = JobOptions
-    for part in path:
+    for part in found:
+        section = _section(shape)
         if type(part) is str:
-            field = getattr(_section(shape), "model_fields", {}).get(part)
-            shape = None if field is None else field.annotation
-    section = _section(shape)
-    return sorted(section.model_fields) if section is not None else []
+            if section is None:
+                continue
+            known = sorted(section.model_fields)
+            shape = section.model_fields[part].annotation if part in section.model_fields else None
+        path.append(part)
+    return path, known
 
 
 def _section(shape: Any) -> type[BaseModel] | None:
