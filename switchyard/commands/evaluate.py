@@ -23,9 +23,15 @@ if TYPE_CHECKING:
     from registry.service import Registry
     from trainer.evaluation.asking import Asker
     from trainer.evaluation.comparison import Evaluation, Wanted
+    from trainer.evaluation.harness import Harness
     from trainer.evaluation.judge import Judge
 
-DataOption = typer.Option(..., "--data", help="JSONL of held-out rows, chat or completion.")
+DataOption = typer.Option(
+    None,
+    "--data",
+    help="JSONL of held-out rows, chat or completion, or the id of a file at /v1/files. Default: the rows that the "
+    "version's own fine-tuning job held out.",
+)
 AgainstOption = typer.Option(
     None, "--against", help="An alias, a version's number, or base. Default: the alias, else the base."
 )
@@ -63,6 +69,18 @@ GeneralOption = typer.Option(
     False, "--general", help="See on general prompts whether it has forgotten what its base knows."
 )
 GeneralDataOption = typer.Option(None, "--general-data", help="JSONL of such prompts and completions. Default: ours.")
+HarnessOption = typer.Option(
+    None,
+    "--harness",
+    help="Tasks of lm-evaluation-harness: mmlu,arc_easy,hellaswag,humaneval.",
+)
+HarnessCommandOption = typer.Option(None, "--harness-command", help="Its program. Default: lm_eval on the PATH.")
+HarnessLimitOption = typer.Option(None, "--harness-limit", min=1, help="Documents of each task. Default: all.")
+HarnessIncludeOption = typer.Option(None, "--harness-include", help="A folder with tasks of one's own.")
+HarnessChatOption = typer.Option(
+    False, "--harness-chat", help="By the chat endpoint: for tasks whose answers are written."
+)
+HarnessCodeOption = typer.Option(False, "--harness-runs-code", help="Let it run what models write, as HumanEval does.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +92,19 @@ class Further:
     judge_key: str | None
     talk: Path | None
     general: Path | None
+    harness: HarnessOrder | None
+
+
+@dataclass(frozen=True, slots=True)
+class HarnessOrder:
+    """How lm-evaluation-harness is to be run."""
+
+    tasks: str
+    command: str | None
+    limit: int | None
+    include: Path | None
+    chat: bool
+    runs_code: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +112,7 @@ class Order:
     """What a person has typed."""
 
     candidate: str
-    data: Path
+    data: str | None
     against: str | None
     metrics: tuple[str, ...]
     slices: tuple[str, ...]
@@ -96,7 +127,7 @@ class Order:
 
 def evaluate(
     candidate: str = typer.Argument(help="The version to judge, tenant/adapter@1.1."),
-    data: Path = DataOption,
+    data: str | None = DataOption,
     against: str | None = AgainstOption,
     metric: list[str] = MetricOption,
     slice_by: list[str] = SliceOption,
@@ -112,6 +143,12 @@ def evaluate(
     talk_data: Path | None = TalkDataOption,
     general: bool = GeneralOption,
     general_data: Path | None = GeneralDataOption,
+    harness: str | None = HarnessOption,
+    harness_command: str | None = HarnessCommandOption,
+    harness_limit: int | None = HarnessLimitOption,
+    harness_include: Path | None = HarnessIncludeOption,
+    harness_chat: bool = HarnessChatOption,
+    harness_runs_code: bool = HarnessCodeOption,
     key: str | None = KeyOption,
     url: str | None = UrlOption,
     json_output: bool = JsonFlag,
@@ -128,6 +165,9 @@ def evaluate(
         judge_key,
         talk_data or (QUESTIONS if talk else None),
         general_data or (PROMPTS if general else None),
+        None
+        if harness is None
+        else HarnessOrder(harness, harness_command, harness_limit, harness_include, harness_chat, harness_runs_code),
     )
     metrics, slices = tuple(dict.fromkeys(metric)), tuple(dict.fromkeys(slice_by))
     order = Order(candidate, data, against, metrics, slices, rows, max_tokens, at_once, key, url, alias, further)
@@ -159,7 +199,9 @@ def _judged(registry: Registry, order: Order) -> tuple[Evaluation, CertificateIn
         _judge(order.further, ask) as judge,
         _bar() as told,
     ):
-        found = compare(replace(wanted, extras=replace(wanted.extras, judge=judge)), ask, told)
+        harness = _harness(registry, version, order, ask.url, secret)
+        extras = replace(wanted.extras, judge=judge, harness=harness)
+        found = compare(replace(wanted, extras=extras), ask, told)
     ref = AdapterRef(version.tenant, version.adapter, version.version, None)
     return found, registry.gates.record(ref, finding_of(found), alias=order.alias, actor=actor())
 
@@ -179,11 +221,24 @@ def _judge(further: Further, ask: Asker) -> Iterator[Judge | None]:
             yield Judge(elsewhere, further.judge)
 
 
+def _harness(registry: Registry, version: VersionInfo, order: Order, url: str, key: str) -> Harness | None:
+    """lm-evaluation-harness with the base's own tokenizer, where its folder is on this machine."""
+    from trainer.evaluation.harness import Harness, find_command
+
+    asked = order.further.harness
+    if asked is None:
+        return None
+    tasks = tuple(dict.fromkeys(task.strip() for task in asked.tasks.split(",") if task.strip()))
+    folder = None if asked.chat else registry.base_folder(version.base_digest)
+    command = find_command(asked.command)
+    return Harness(command, tasks, url, key, asked.limit, asked.include, asked.chat, asked.runs_code, folder)
+
+
 def _wanted(registry: Registry, version: VersionInfo, order: Order) -> Wanted:
     from trainer.evaluation.comparison import Wanted
     from trainer.evaluation.judged import read_conversations
-    from trainer.evaluation.rows import read_rows
     from trainer.evaluation.sides import extras_of, incumbent_of, metrics_of, ordinary, side_of
+    from trainer.evaluation.sources import rows_for
 
     further = order.further
     if further.talk is not None and further.judge is None:
@@ -196,7 +251,7 @@ def _wanted(registry: Registry, version: VersionInfo, order: Order) -> Wanted:
     return Wanted(
         side_of(version),
         incumbent_of(registry, version, against, required=order.against is not None),
-        read_rows(order.data, order.rows),
+        rows_for(registry, version, order.data, order.rows),
         ordinary(names),
         order.slices,
         order.max_tokens,

@@ -48,7 +48,7 @@ class Asker:
 
     def __init__(self, http: httpx.Client, url: str) -> None:
         self._http = http
-        self._url = url
+        self.url = url
 
     def answer(self, model: str, row: EvaluationRow, max_tokens: int) -> Reply:
         """Greedy. Raises EvaluationError with the gateway's own words when it does not answer."""
@@ -103,7 +103,7 @@ class Asker:
             try:
                 return answer.json()
             except ValueError as failed:
-                raise EvaluationError(f"{self._url} answers with what is no JSON; is it a gateway?") from failed
+                raise EvaluationError(f"{self.url} answers with what is no JSON; is it a gateway?") from failed
         message, code = _error_in(answer)
         if scores and code == "unsupported_by_engine":
             raise NoLikelihood(message)
@@ -112,10 +112,10 @@ class Asker:
     def _patiently(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
         for turn in range(1, MAX_TRIES + 1):
             try:
-                answer = self._http.post(f"{self._url}{path}", json=body)
+                answer = self._http.post(f"{self.url}{path}", json=body)
             except httpx.HTTPError as failed:
                 raise EvaluationError(
-                    f"nothing answers at {self._url} ({failed or type(failed).__name__}); start a gateway, "
+                    f"nothing answers at {self.url} ({failed or type(failed).__name__}); start a gateway, "
                     "or say with --url where it is"
                 ) from failed
             passing = answer.status_code in PASSING and answer.headers.get("x-should-retry") != "false"

@@ -12,6 +12,7 @@ from typing import Any
 from trainer.errors import EvaluationError
 from trainer.evaluation.asking import Asker, Likelihood, NoLikelihood
 from trainer.evaluation.general import GENERAL_AGREEMENT, GENERAL_LOSS, check_general, warning_of
+from trainer.evaluation.harness import PREFIX, Harness, run_harness
 from trainer.evaluation.items import Asked, Item, item_of, score_of
 from trainer.evaluation.judge import JUDGE, JUDGE_SCORE, JUDGE_TALK, Judge, Judging
 from trainer.evaluation.judged import Conversation, JudgedItems, judge_conversations, judge_pairs
@@ -36,6 +37,7 @@ MISSING_EXTRAS = {
     GENERAL_AGREEMENT: "general prompts were not asked; --general does",
 }
 """Metrics that are no scores of rows, and why each of them may be missing."""
+NO_HARNESS = "lm-evaluation-harness did not run it; --harness does"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """What is measured besides: by a judge, on conversations of two turns, and on general prompts against the base.
+    """What is measured besides: by a judge, on conversations of two turns, on general prompts against the base, and by
+    tasks of lm-evaluation-harness.
 
     `named` are the names of such metrics that are asked for. `base` is the base's public name.
     """
@@ -59,6 +62,7 @@ class Extras:
     talks: tuple[Conversation, ...] = ()
     general: tuple[EvaluationRow, ...] = ()
     base: str = ""
+    harness: Harness | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,11 @@ class Evaluation:
     lost: tuple[Lost, ...]
     judgings: dict[str, Judging]
     warnings: tuple[str, ...]
+
+
+def is_extra(metric: str) -> bool:
+    """Whether a metric is no score of rows."""
+    return metric in MISSING_EXTRAS or metric.startswith(PREFIX)
 
 
 def compare(wanted: Wanted, ask: Asker, told: Callable[[int, int], object] = lambda done, total: None) -> Evaluation:
@@ -173,10 +182,12 @@ def _measure_extras(
         not_measured |= why
         if warning := warning_of(general):
             warnings.append(warning)
+    if extras.harness is not None:
+        items += run_harness(extras.harness, (wanted.incumbent.model, wanted.candidate.model))
     measured = {item.metric for item in items}
     for name in extras.named:
         if name not in measured:
-            not_measured.setdefault(name, MISSING_EXTRAS[name])
+            not_measured.setdefault(name, MISSING_EXTRAS.get(name, NO_HARNESS))
     return judgings, tuple(warnings)
 
 

@@ -10,7 +10,7 @@ from registry.adapters.version_rows import VersionInfo
 from registry.errors import InvalidInput, NotFound
 from registry.names import PRODUCTION, AdapterRef, VersionNumber
 from registry.service import Registry
-from trainer.evaluation.comparison import MISSING_EXTRAS, Extras, Side
+from trainer.evaluation.comparison import Extras, Side, is_extra
 from trainer.evaluation.general import GENERAL_AGREEMENT, GENERAL_LOSS, PROMPTS, read_prompts
 from trainer.evaluation.metrics import SIMPLE, Metric, metric_named
 
@@ -66,14 +66,14 @@ def metrics_of(registry: Registry, candidate: VersionInfo, alias: str, asked: Se
 
 def ordinary(names: Sequence[str]) -> tuple[Metric, ...]:
     """Those of the metrics that are of the rows. Raises EvaluationError for a name that no metric has."""
-    return tuple(metric_named(name) for name in names if name not in MISSING_EXTRAS)
+    return tuple(metric_named(name) for name in names if not is_extra(name))
 
 
 def extras_of(
     registry: Registry, candidate: VersionInfo, named: Sequence[str], *, general: Path | None = None
 ) -> Extras:
     """What is measured besides the rows: general prompts, where a metric is of them or `general` names some."""
-    extra = tuple(name for name in named if name in MISSING_EXTRAS)
+    extra = tuple(name for name in named if is_extra(name))
     wanted = general or (PROMPTS if {GENERAL_LOSS, GENERAL_AGREEMENT} & set(extra) else None)
     base = registry.bases.get(candidate.base_digest).name
     return Extras(extra, general=read_prompts(wanted) if wanted else (), base=base)

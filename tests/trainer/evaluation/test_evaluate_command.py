@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from registry.storage.blobs import digest_of
 from tests.support.cli_runner import Run, run
 from tests.support.judge_server import judge_server
 from tests.trainer.evaluation.conftest import TOKENS, Court
@@ -149,3 +150,23 @@ def test_a_judge_and_general_prompts_are_lines_of_the_same_matrix(court: Court, 
 def test_conversations_without_a_judge_are_refused(court: Court, beside: Run) -> None:
     done = beside("evaluate", NEW, "--data", court.rows("talk", [NEW]), "--talk")
     assert (done.status, done.err) == (1, "error: --talk is for a judge; name one with --judge\n")
+
+
+def test_rows_may_be_a_file_of_the_tenants_and_not_of_another(court: Court, beside: Run) -> None:
+    registry, rows = court.stack.house.registry, court.rows("uploaded", [NEW] * 6)
+    ids = {name: registry.files.create(name, "x.jsonl", "evals", [rows.read_bytes()]).id for name in ("acme", "globex")}
+    done = beside("evaluate", NEW, "--data", ids["acme"], "--max-tokens", str(TOKENS), "--json")
+    assert done.status == 0, done.err
+    data = done.document["data"]
+    assert (data["name"], data["rows"]) == (ids["acme"], 6)
+    assert data["digest"] == digest_of(rows.read_bytes())
+    others = beside("evaluate", NEW, "--data", ids["globex"])
+    missing = beside("evaluate", NEW, "--data", "file-" + "0" * 24)
+    assert (others.status, missing.status) == (1, 1)
+    assert others.err.replace(ids["globex"], "ID") == missing.err.replace("file-" + "0" * 24, "ID")
+
+
+def test_a_version_that_no_job_has_made_says_that_it_needs_a_file(beside: Run) -> None:
+    done = beside("evaluate", NEW)
+    assert done.status == 1
+    assert "acme/triage@1.1 was made by no job here" in done.err

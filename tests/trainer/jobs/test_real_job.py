@@ -12,6 +12,7 @@ from registry.names import parse_ref
 from registry.service import Registry
 from registry.training.jobs import JobOrder, TrainingJob
 from tests.support.training_jobs import chat_rows
+from trainer.evaluation.sources import rows_for
 from trainer.jobs.executors import LocalExecutor
 from trainer.jobs.settings import TrainerSettings
 from trainer.jobs.worker import Worker
@@ -72,3 +73,15 @@ def test_the_result_file_has_a_line_a_step(done: tuple[Registry, TrainingJob]) -
     heading, *lines = text.splitlines()
     assert heading == "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy"
     assert [line.split(",")[0] for line in lines] == ["1", "2", "3"]
+
+
+def test_the_rows_that_it_held_out_are_those_by_which_its_version_is_evaluated(
+    done: tuple[Registry, TrainingJob],
+) -> None:
+    registry, job = done
+    version = registry.adapters.get(parse_ref("acme/support@1.0"))
+    found = rows_for(registry, version, None, 100)
+    assert found.name == f"held out by {job.id}"
+    assert len(found.rows) == version.lineage["heldout_rows"] > 0
+    asked = {row.prompt[0]["content"] for row in found.rows if not isinstance(row.prompt, str)}
+    assert asked <= {f"word {number}" for number in range(ROWS)}
