@@ -47,9 +47,9 @@ class RegistrySettings(SwitchyardSettings):
 
     store_key: str | None = Field(
         None,
-        description="Encrypts stored responses and conversations: 32 bytes in base64 (`openssl rand -base64 32`), the "
-        "same on every host. Several, with commas between them: the first writes, all of them read; `plain` behind "
-        "them reads what was written without one. Default: they are not encrypted.",
+        description="Encrypts stored responses, conversations and files: 32 bytes in base64 (`openssl rand -base64 "
+        "32`), the same on every host. Several, with commas between them: the first writes, all of them read; `plain` "
+        "behind them reads what was written without one. Default: they are not encrypted.",
     )
 
     @field_validator("store_key")

@@ -30,6 +30,16 @@ class Pieces:
             raise CorruptBlob(f"{error.message}; restore it from a backup, or delete its file") from error
         return self._keyring.open(sealed, tenant, part_id, str(number))
 
+    def reseal(self, tenant: str, part_id: str, number: int) -> bool:
+        """Write a piece anew unless it was sealed with the first key; whether it was. Raises as `read`."""
+        name = _name(part_id, number)
+        sealed = self._blobs.read(name)
+        if self._keyring.is_current(sealed):
+            return False
+        where = (tenant, part_id, str(number))
+        self._blobs.write(name, self._keyring.seal(self._keyring.open(sealed, *where), *where))
+        return True
+
     def remove(self, part_id: str, count: int) -> None:
         """Remove the first `count` pieces, whether they are there or not. Raises `StorageFailed`."""
         self._blobs.remove([_name(part_id, number) for number in range(count)])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy import ColumnElement, delete, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from registry.db import Database, now_ms
@@ -30,9 +30,11 @@ from registry.tenant_files.infos import (
 )
 from registry.tenant_files.parts import Bounds, Parts, give_up, parts_of
 from registry.tenant_files.pieces import Pieces
+from registry.tenant_files.resealing import FileReseal
 from registry.tenant_files.rows import FilePart, TenantFile
 from registry.tenant_files.sweeping import FileSweep
 from registry.tenant_files.uploads import Uploads
+from registry.tenants.actions import record_action
 from registry.tenants.store import require_tenant
 
 OURS = Bounds(most_bytes=1 << 62)
@@ -48,6 +50,17 @@ class FilePage:
     has_more: bool
 
 
+@dataclass(frozen=True, slots=True)
+class KeptFiles:
+    """How much there is of one tenant."""
+
+    tenant: str
+    files: int
+    bytes: int
+    """Before they are compressed."""
+    oldest_ms: int
+
+
 class TenantFiles:
     """The files of all tenants. For any number of threads."""
 
@@ -58,6 +71,7 @@ class TenantFiles:
         parts = Parts(db, Pieces(blobs, keyring))
         self.uploads = Uploads(db, parts, keyring)
         self.sweeping = FileSweep(db, parts, blobs, needed_by)
+        self.resealing = FileReseal(db, parts, keyring)
         self._db = db
         self._parts = parts
         self._keyring = keyring
@@ -99,9 +113,9 @@ class TenantFiles:
         finally:
             draft.drop()
 
-    def delete(self, tenant: str, id_: str) -> None:
-        """Delete a file with its bytes. Raises `NoSuchFile`, `FileInUse`; `StorageFailed`: the file is gone, and the
-        sweep removes its bytes.
+    def delete(self, tenant: str, id_: str, *, operator: str | None = None) -> None:
+        """Delete a file with its bytes; `operator` is who does that for the tenant. Raises `NoSuchFile`, `FileInUse`;
+        `StorageFailed`: the file is gone, and the sweep removes its bytes.
         """
         if not can_be_id(id_):
             raise NoSuchFile(id_)
@@ -111,6 +125,8 @@ class TenantFiles:
             of = (_ROW.tenant == tenant, _ROW.id == id_, _live())
             if session.execute(delete(_ROW).where(*of).returning(_ROW.id)).first() is None:
                 raise NoSuchFile(id_)
+            if operator is not None:
+                record_action(session, operator, "file.deleted", tenant, id_)
             give_up(session, [id_])
             parts = parts_of(session, id_)
         self._parts.remove(parts)
@@ -140,6 +156,16 @@ class TenantFiles:
                 query = query.where(key > at if order == "asc" else key < at)
             rows = session.scalars(query).all()
         return FilePage([info_of(self._keyring, row) for row in rows[:limit]], len(rows) > limit)
+
+    def kept(self, tenant: str | None = None) -> list[KeptFiles]:
+        """How much there is of each tenant, or of one, by name."""
+        row = _ROW
+        query = select(row.tenant, func.count(), func.sum(row.bytes), func.min(row.created_at_ms)).where(_live())
+        query = query.group_by(row.tenant).order_by(row.tenant)
+        if tenant is not None:
+            query = query.where(row.tenant == tenant)
+        with self._db.read() as session:
+            return [KeptFiles(name, files, int(size), oldest) for name, files, size, oldest in session.execute(query)]
 
     def content(self, tenant: str, id_: str) -> Iterator[bytes]:
         """The bytes of a file, some megabytes at a time; the last ones only when all are what was written.

@@ -12,10 +12,11 @@ from sqlalchemy import text
 from registry.errors import CorruptBlob, InvalidInput, NotFound
 from registry.service import Registry
 from registry.tenant_files.draft import TooLong
-from registry.tenant_files.infos import FileInfo, NoSuchFile
+from registry.tenant_files.infos import FileInfo, FileInUse, NoSuchFile
 from registry.tenant_files.parts import BESIDE_BYTES, Allowance, Bounds, NoRoom
 from registry.tenant_files.pieces import PIECE_BYTES
 from registry.tenant_files.store import TenantFiles
+from registry.training.jobs import JobOrder
 
 ROW = b'{"messages": [{"role": "user", "content": "Where is my parcel?"}]}\n'
 
@@ -193,6 +194,24 @@ def test_a_damaged_file_is_never_whole(registry: Registry, files: TenantFiles) -
     of_info.unlink()
     with pytest.raises(CorruptBlob):
         b"".join(files.content("acme", info.id))
+
+
+def test_a_file_that_a_job_needs_is_there_until_that_has_ended(registry: Registry, tmp_path: Path) -> None:
+    files = registry.files
+    info, other = add(files), add(files)
+    job = registry.training.create(JobOrder("acme", "tiny", "tiny", info.id, other.id))
+    for one in (info, other):
+        with pytest.raises(FileInUse, match=job.id):
+            files.delete("acme", one.id)
+    with registry.db.write() as session:
+        session.execute(text("UPDATE tenant_files SET expires_at_ms = 1"))
+    assert files.sweeping.sweep(10) == 0
+    assert files.page("acme", None, 10).files == []
+    files.copy_for_job("acme", info.id, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == ROW
+    registry.training.order("acme", job.id, "cancel")
+    assert files.sweeping.sweep(10) == 2
+    assert (stored(registry), parts(registry)) == ([], 0)
 
 
 def _last_piece(registry: Registry, info: FileInfo) -> Path:
