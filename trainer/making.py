@@ -23,6 +23,7 @@ from trainer.effect import prove_effect
 from trainer.errors import RecipeError
 from trainer.evaluation.in_training import Evaluation, Examination, Result, evaluation, examination, examine
 from trainer.methods.engine_rendering import engine_at
+from trainer.methods.launching import check_launch, launch
 from trainer.methods.loading import LoadedBase, load_base, load_tokenizer
 from trainer.methods.receipt import Receipt, base_of, masking_receipt
 from trainer.methods.results import Trained
@@ -104,6 +105,8 @@ def encode(task: Task, watch: Watch) -> EncodedSets:
 
     Raises RecipeError, DataError, BaseModelError, and TrainingRefused when there can be no receipt.
     """
+    if task.recipe.accelerate_config is not None:
+        check_launch(task.recipe.accelerate_config, task.recipe.model)
     tokenizer, recipe, sets = _tokenizer(task.base_folder, task.recipe, task.sets.train), task.recipe, task.sets
     section = recipe.model.data
     rules = Rules(recipe.model.training.max_length_tokens, section.overlong, section.special_tokens_in_prompts)
@@ -218,7 +221,11 @@ def _trained(task: Task, base: LoadedBase, rows: EncodedSets, asked: Examination
     answer_tokens = sum(len(row.completion_ids) for row in rows.train)
     watch.stage(f"training on {len(rows.train)} rows ({answer_tokens} answer tokens)")
     learnt = rows.pairs or Rows(rows.train, asked.rows)
-    trained = train(base, learnt, task.recipe.model, watch, task.resume_from, task.start_from)
+    config = task.recipe.accelerate_config
+    if config is None:
+        trained = train(base, learnt, task.recipe.model, watch, task.resume_from, task.start_from)
+    else:
+        trained = launch(config, base, learnt, task.recipe.model, watch, task.start_from)
     saved_in = save(trained, folder, digest)
     if saved_in != folder:
         watch.stage(f"{folder} cannot be written to any more; the adapter is in {saved_in}")

@@ -63,6 +63,23 @@ class DataSection(DataOptions, DataFiles):
         return given
 
 
+class LaunchSection(Section):
+    """Several processes or GPUs. Jobs have no such section: it is about the machine."""
+
+    accelerate_config: Path | None = Field(
+        default=None,
+        description="Configuration file of Hugging Face accelerate (`accelerate config`), relative to the recipe: "
+        "training runs by `accelerate launch` with it, for several GPUs, FSDP or DeepSpeed. Default: one process.",
+    )
+
+    @field_validator("accelerate_config")
+    @classmethod
+    def _is_there(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        if path is None or info.context is None or _is_file(_absolute(info.context, path)):
+            return path
+        raise ValueError(f"{str(_absolute(info.context, path))!r} is not a file; correct the path")
+
+
 class Subject(Section):
     """What is trained on what."""
 
@@ -72,6 +89,8 @@ class Subject(Section):
 
 class RecipeModel(TrainingOptions, Subject):
     """The sections of RECIPE.toml."""
+
+    launch: LaunchSection = LaunchSection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +112,12 @@ class Recipe:
         """Absolute path of the held-out rows; None when they are held out of the training file."""
         heldout = self.model.data.heldout
         return None if heldout is None else _absolute(self.file, heldout)
+
+    @property
+    def accelerate_config(self) -> Path | None:
+        """Absolute path of the configuration of several processes; None for one."""
+        config = self.model.launch.accelerate_config
+        return None if config is None else _absolute(self.file, config)
 
 
 def read_recipe(file: Path) -> Recipe:

@@ -43,11 +43,13 @@ class SavedTraining:
 def made_of(recipe: Recipe, sets: Sets, base: LoadedBase) -> str:
     """Digest (hex) of what decides the weights; evaluation and held-out rows do not."""
     model = recipe.model
+    config = recipe.accelerate_config
     facts: dict[str, Any] = {
         "base": base.name,
         "train_sha256": sets.train.digest,
         "data": model.data.model_dump(mode="json", exclude=DECIDES_LATER | {"train"}),
         "hold_out": asdict(sets.hold_out) if sets.hold_out else None,
+        "launch": config.read_text("utf-8") if config else None,
         **{name: getattr(model, name).model_dump(mode="json") for name in DECIDING_SECTIONS},
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

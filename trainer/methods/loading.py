@@ -69,7 +69,10 @@ def load_in_four_bits(folder: Path) -> Any:
     )
     with loading(folder):
         model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, quantization_config=four_bits, device_map={"": 0 if cuda else "cpu"}
+            folder,
+            dtype=dtype,
+            quantization_config=four_bits,
+            device_map={"": torch.cuda.current_device() if cuda else "cpu"},
         )
     for module in model.modules():
         # On a CPU the first answer without gradients would change how weights are stored for good, and from then on

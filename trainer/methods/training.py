@@ -39,7 +39,7 @@ def train(
 
     Raises TrainingStopped when `watch` says so, TrainingRefused when nothing has changed or the training has diverged.
     """
-    from transformers import PrinterCallback, set_seed
+    from transformers import set_seed
 
     set_seed(recipe.training.seed)
     with _room_beside(base, recipe):
@@ -47,8 +47,7 @@ def train(
         before = weights_digest(model)
         follower = Follower(watch, recipe.training, resume_from)
         with tempfile.TemporaryDirectory(prefix="switchyard-train-") as scratch:
-            trainer = _trainer(model, base.tokenizer, rows, recipe, (scratch, watch, follower))
-            trainer.remove_callback(PrinterCallback)
+            trainer = trainer_of(model, base.tokenizer, rows, recipe, (scratch, watch, follower))
             seconds = _run(trainer, follower, resume_from)
         state = trainer.state
         if state.global_step < state.max_steps and not follower.stopped_early:
@@ -71,9 +70,12 @@ def train(
     )
 
 
-def _trainer(
+def trainer_of(
     model: Any, tokenizer: Any, rows: Rows, recipe: TrainingOptions, followed: tuple[str, Watch, Follower]
 ) -> Any:
+    """TRL's trainer for the recipe's method, with a folder to write in, and who follows it."""
+    from transformers import PrinterCallback
+
     scratch, watch, follower = followed
     given = {
         "model": model,
@@ -81,15 +83,16 @@ def _trainer(
         "processing_class": tokenizer,
         "callbacks": [callback_of(follower), reporter_of(watch)],
     }
-    validates = bool(rows.valid)
-    if recipe.training.method == "dpo":
+    validates, training = bool(rows.valid), recipe.training
+    if training.method == "dpo":
         arguments = dpo_arguments(recipe, scratch, watch, validates=validates)
-        return preference_trainer()(args=arguments, train_dataset=dataset(rows.train), **given)
-    training = recipe.training
-    table = packed(rows.train, training.max_length_tokens) if training.packing else dataset(rows.train)
-    return answer_trainer()(
-        args=sft_arguments(recipe, scratch, watch, validates=validates), train_dataset=table, **given
-    )
+        trainer = preference_trainer()(args=arguments, train_dataset=dataset(rows.train), **given)
+    else:
+        arguments = sft_arguments(recipe, scratch, watch, validates=validates)
+        table = packed(rows.train, training.max_length_tokens) if training.packing else dataset(rows.train)
+        trainer = answer_trainer()(args=arguments, train_dataset=table, **given)
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 def _run(trainer: Any, follower: Follower, resume_from: Path | None) -> float:
