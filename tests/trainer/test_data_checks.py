@@ -91,6 +91,16 @@ def test_answers_that_are_no_json_among_json_and_other_keys_are_found(tmp_path: 
     assert codes["other_keys"].lines == (10,)
 
 
+def test_nearly_the_same_question_in_another_form_or_with_another_label_is_found(tmp_path: Path) -> None:
+    asked = "How do I reset the password of my account on the {}?"
+    twice = [pair(asked.format("website"), prose(1)), pair(asked.format("web site"), '{"answer": "by the link below"}')]
+    assert found(tmp_path, [*GOOD, *twice])["different_forms"].lines == (61, 62)
+    labels = [pair(one["prompt"], "good" if at % 3 else "bad") for at, one in enumerate(GOOD)]
+    labels += [pair(asked.format("website"), "good"), pair(asked.format("web site"), "bad")]
+    unlike = found(tmp_path, labels)["different_labels"]
+    assert (unlike.level, unlike.lines) == ("info", (61, 62))
+
+
 CHINESE = "今天的天气非常好我们一起去公园散步吧顺便买点水果回家给{}吃"
 
 

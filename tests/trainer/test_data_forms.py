@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from trainer.data.faults import DataError
+from trainer.data.lines import MAX_FAULTS
 from trainer.data.read import Dataset, Format, read_data
 from trainer.data.rows import Example, Message, Origin, Preference, ToolCall
 
@@ -247,3 +248,11 @@ def test_a_list_on_one_line_counts_its_rows(tmp_path: Path) -> None:
     file.write_text("[]")
     with pytest.raises(DataError, match="no row at all"):
         read_data(file, "auto")
+
+
+def test_faults_of_a_hopeless_file_have_an_end(tmp_path: Path) -> None:
+    for row in ("{}", '{"prompt": "a", "completion": ""}', "{"):
+        (tmp_path / "d.jsonl").write_text(f"{row}\n" * (MAX_FAULTS + 50))
+        with pytest.raises(DataError) as caught:
+            read_data(tmp_path / "d.jsonl", "auto")
+        assert MAX_FAULTS <= len(caught.value.faults) <= MAX_FAULTS + 1

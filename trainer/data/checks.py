@@ -118,6 +118,25 @@ def contradictions(rows: Rows) -> Iterator[Finding]:
         yield finding("warn", "different_answers", text, lines)
 
 
+def unlike_answers(rows: Rows) -> Iterator[Finding]:
+    """Consistency: nearly the same question, answered in another form, or with another label."""
+    kinds = {example.line: kind for example, kind in zip(rows.examples, rows.kinds, strict=True)}
+    groups: dict[int, list[Row]] = defaultdict(list)
+    for row, leader in zip(rows.rows, rows.near, strict=True):
+        groups[leader].append(row)
+    several = [group for group in groups.values() if len({row.prompts[-1] for row in group}) > 1]
+    forms = [group for group in several if len({kinds[row.line] for row in group}) > 1]
+    if forms:
+        text = (
+            f"{many(len(forms), 'question')} asked in nearly the same words, and answered in different forms; use one"
+        )
+        yield finding("warn", "different_forms", text, (row.line for group in forms for row in group))
+    unlike = [group for group in several if len({normal(row.examples[-1].answer.text) for row in group}) > 1]
+    if rows.labels and unlike:
+        text = f"{many(len(unlike), 'question')} in nearly the same words with different labels; see if they are right"
+        yield finding("info", "different_labels", text, (row.line for group in unlike for row in group))
+
+
 def forms(rows: Rows) -> Iterator[Finding]:
     """Format: answers that are no JSON among JSON, and JSON with other keys than the rest."""
     kinds = Counter(rows.kinds)
@@ -182,4 +201,4 @@ def completeness(rows: Rows) -> Iterator[Finding]:
 
 
 Check = Callable[[Rows], Iterator[Finding]]
-CHECKLIST: tuple[Check, ...] = (few_rows, copies, contradictions, forms, labels, completeness)
+CHECKLIST: tuple[Check, ...] = (few_rows, copies, contradictions, unlike_answers, forms, labels, completeness)

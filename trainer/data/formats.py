@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any, Literal, get_args
 
 from trainer.data.faults import Fault
-from trainer.data.lines import Line, shown
+from trainer.data.lines import MAX_FAULTS, Line, shown
 
 RowFormat = Literal["chat", "completion", "instruction", "preference"]
 Format = Literal["auto", "chat", "completion", "instruction", "preference"]
@@ -45,7 +46,7 @@ def is_draft(row: dict[str, Any]) -> bool:
 
 
 def settle(lines: Iterable[Line], wanted: Format) -> tuple[RowFormat | None, dict[int, Fault]]:
-    """The form that a file's rows have, and the faults (by line) of rows that have another, or none.
+    """The form that a file's rows have, and the faults (by line) of rows that have another, or none: the first many.
 
     Where it is not given, it is the form that most rows have, and of two equals the one that comes first. None: no row
     has a form.
@@ -54,7 +55,8 @@ def settle(lines: Iterable[Line], wanted: Format) -> tuple[RowFormat | None, dic
     counts = Counter(name for _, name in found if name is not None)
     most = max(counts, key=counts.__getitem__, default=None)
     settled = most if wanted == "auto" else wanted
-    return settled, dict(_others(found, settled, mixed=len(counts) > 1 or settled == most))
+    others = _others(found, settled, mixed=len(counts) > 1 or settled == most)
+    return settled, dict(islice(others, MAX_FAULTS))
 
 
 def _others(
