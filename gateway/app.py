@@ -58,6 +58,7 @@ from gateway.responses.archive import Archive
 from gateway.responses.lookups import Lookups
 from gateway.responses.quota import Most, Quota
 from gateway.responses.runs import Runs
+from gateway.responses.thoughts import Thoughts
 from gateway.responses.writer import Writer
 from gateway.settings import GatewaySettings
 from gateway.splits.skews import SkewWatch
@@ -312,8 +313,8 @@ def _archive(settings: GatewaySettings, registry: Registry, worker_id: str) -> A
     most, most_of_tenant = (max(1, n // 2) for n in (settings.max_in_flight, settings.max_in_flight_per_tenant))
     runs = Runs(worker_id, most, most_of_tenant, responses.going_on)
     quota = Quota(responses.amounts, Most(settings.max_stored_records, settings.max_stored_bytes))
-    writer = Writer(responses.save)
-    return Archive(responses, registry.conversations, Lookups(), writer, runs, quota, settings.response_days)
+    writer, thoughts = Writer(responses.save), Thoughts(registry.keyring)
+    return Archive(responses, registry.conversations, Lookups(), writer, runs, quota, thoughts, settings.response_days)
 
 
 def _cabinet(settings: GatewaySettings, registry: Registry) -> Cabinet:

@@ -5,13 +5,16 @@ Nothing is kept on an engine. The registry keeps it for the tenant (`registry.re
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.errors import ApiError
 from registry.responses.turns import Item as Item
 from registry.responses.turns import Status as Status
+
+SEALED = "sw1."
+"""What thoughts that were sealed here begin with; all others are another vendor's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,12 @@ class Keeping:
     """What the model is told before all turns, this time."""
     referred: Mapping[str, str] = field(default_factory=dict)
     """Kept items that stand in its input by their ids alone, each with the id of the response that has it."""
+    carries_thoughts: bool = False
+    """Whether there are sealed thoughts in its input (`SEALED`), which are opened when it is recalled."""
+    seals_thoughts: bool = False
+    """Whether its client wants to carry what the model thinks."""
+    seal: Callable[[str], str] | None = None
+    """Seals a thought, where that is wanted; known when it was recalled."""
     unit: str | None = None
     """What the turn that began it all has in a split; known when earlier turns were recalled."""
 

@@ -8,6 +8,7 @@ from gateway.handoffs import Principal
 from gateway.responses.lookups import Lookups
 from gateway.responses.quota import Quota
 from gateway.responses.runs import Runs
+from gateway.responses.thoughts import Thoughts
 from gateway.responses.writer import Writer
 from registry.db import now_ms
 from registry.responses.conversations import Conversations
@@ -25,6 +26,7 @@ class Archive:
     writer: Writer
     runs: Runs
     quota: Quota
+    thoughts: Thoughts
     default_days: int
     """How long things are kept of a tenant that has no setting of its own; 0: never stored."""
 

@@ -50,11 +50,13 @@ async def recall(means: Means, principal: Principal, request: InferenceRequest, 
             code="invalid_value",
         )
     most_bytes = means.caps.max_body_bytes
+    if keeping.seals_thoughts or keeping.carries_thoughts:
+        keeping, request = await _with_thoughts(means, principal, keeping, request)
     try:
         if store:
             await archive.quota.look(principal)
         read = _reading(archive, principal, keeping, most_bytes)
-        if read is None and not keeping.referred:
+        if read is None and not keeping.referred and not keeping.carries_thoughts:
             return request if store == keeping.store else replace(request, keeping=replace(keeping, store=store))
         work = partial(_read, archive, principal, keeping, read, most_bytes)
         recalled, referred = await archive.lookups.do(principal.tenant, work)
@@ -65,6 +67,20 @@ async def recall(means: Means, principal: Principal, request: InferenceRequest, 
     keeping = replace(keeping, store=store, unit=recalled.unit, items=items)
     continued = partial(request.dialect.continued, replace(request, keeping=keeping, body_bytes=length))
     return await means.desk.do(principal.tenant, length, partial(continued, recalled.items))
+
+
+async def _with_thoughts(
+    means: Means, principal: Principal, keeping: Keeping, request: InferenceRequest
+) -> tuple[Keeping, InferenceRequest]:
+    """With those of its input open, and the means to seal the answer's. Raises `BadRequest`."""
+    thoughts, tenant, items, length = means.archive.thoughts, principal.tenant, keeping.items, request.body_bytes
+    if keeping.carries_thoughts:
+        work = partial(thoughts.opened, tenant, items, means.caps.max_body_bytes)
+        items, more = await means.desk.do(tenant, length, work)
+        length += more
+    seal = partial(thoughts.seal, tenant) if keeping.seals_thoughts else None
+    keeping = replace(keeping, items=items, seal=seal)
+    return keeping, replace(request, keeping=keeping, body_bytes=length)
 
 
 def _param_of(error: Exception, keeping: Keeping) -> str:

@@ -81,6 +81,17 @@ class Keyring:
         except zstandard.ZstdError as error:
             raise Unreadable(f"what is stored as {'/'.join(place)} is damaged") from error
 
+    def open_bounded(self, sealed: bytes, most_bytes: int, tenant: str, *place: str) -> bytes:
+        """Likewise, for what anybody may have written: a value that is longer is `Unreadable` too."""
+        frame = self._frame(sealed, tenant, place)
+        try:
+            length = zstandard.frame_content_size(frame)
+        except zstandard.ZstdError:
+            length = -1
+        if not 0 <= length <= most_bytes:
+            raise Unreadable(f"what is given as {'/'.join(place)} is damaged or too long")
+        return self.open(sealed, tenant, *place)
+
     def is_current(self, sealed: bytes) -> bool:
         """Whether it was sealed as it would be now."""
         if self._writes_with is None:

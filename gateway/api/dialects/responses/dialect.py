@@ -12,7 +12,7 @@ from typing import Any
 from gateway.api.dialects.responses.document import Document, echo_of
 from gateway.api.dialects.responses.fields import FORWARDED, NOT_FORWARDED, REFUSED
 from gateway.api.dialects.responses.kept import REFERENCE, kept_items, response_of
-from gateway.api.dialects.responses.options import conversation_id
+from gateway.api.dialects.responses.options import THOUGHTS, conversation_id
 from gateway.api.dialects.responses.output import Events
 from gateway.api.dialects.responses.reader import ResponseReader, error_event
 from gateway.api.dialects.responses.rules import RULES
@@ -68,7 +68,9 @@ class Responses(Translated):
         store, previous_id, conversation = _stores(given), given.get("previous_response_id"), conversation_id(given)
         items = given["input"]
         referred = [item["id"] for item in items if item["type"] == REFERENCE]
-        if not store and previous_id is None and conversation is None and not referred:
+        carries = any("encrypted_content" in item for item in items)
+        seals = THOUGHTS in (given.get("include") or ())
+        if not store and previous_id is None and conversation is None and not (referred or carries or seals):
             return None
         return Keeping(
             store,
@@ -79,6 +81,8 @@ class Responses(Translated):
             bool(given.get("background")),
             given.get("instructions"),
             referred={id_: response_of(id_) for id_ in referred},
+            carries_thoughts=carries,
+            seals_thoughts=seals,
         )
 
     def kept(self, items: Sequence[Item], request_id: str) -> Sequence[Item]:

@@ -16,6 +16,7 @@ from gateway.api.fields.checks import Unknown, invalid, keyed, listed, one_of, t
 from gateway.api.fields.faults import each
 from gateway.api.fields.messages import MEDIA, arguments
 from gateway.errors import BadRequest
+from gateway.keeping import SEALED
 
 ROLES = ("user", "assistant", "system", "developer")
 UNFINISHED = frozenset({"in_progress", "incomplete"})
@@ -188,6 +189,9 @@ def _reasoning(item: dict[str, Any], param: str, caps: Caps) -> dict[str, Any] |
         )
         for key, kind in (("summary", "summary_text"), ("content", "reasoning_text"))
     }
+    sealed = given.get("encrypted_content")
+    if type(sealed) is str and sealed.startswith(SEALED):
+        return {"type": "reasoning", **kept, "encrypted_content": sealed, **_status(given, param, caps)}
     if not kept["summary"] and not kept["content"]:
         return None
     return {"type": "reasoning", **kept, **_status(given, param, caps)}

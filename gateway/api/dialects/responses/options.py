@@ -25,10 +25,11 @@ from gateway.api.fields.grammar_cost import affordable
 from gateway.errors import BadRequest
 
 LOGPROBS = "message.output_text.logprobs"
+THOUGHTS = "reasoning.encrypted_content"
 _INCLUDED = frozenset(
     {
         LOGPROBS,
-        *("reasoning.encrypted_content", "file_search_call.results", "web_search_call.results"),
+        *(THOUGHTS, "file_search_call.results", "web_search_call.results"),
         *("web_search_call.action.sources", "message.input_image.image_url", "computer_call_output.output.image_url"),
         "code_interpreter_call.outputs",
     }

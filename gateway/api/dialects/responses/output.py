@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, Literal
 
 import orjson
@@ -143,11 +144,16 @@ def _scores(logprobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 class Reasoning(_Part):
-    """What the model thinks."""
+    """What the model thinks. `seal` makes what its client may carry, where that is wanted."""
 
-    __slots__ = ()
+    __slots__ = ("_seal", "_sealed")
     prefix = "rs"
     grows = b"reasoning_text"
+
+    def __init__(self, events: Events, request_id: str, index: int, seal: Callable[[str], str] | None = None) -> None:
+        super().__init__(events, request_id, index)
+        self._seal = seal
+        self._sealed: str | None = None
 
     def add(self, text: str) -> bytes:
         """Some more thoughts."""
@@ -161,7 +167,12 @@ class Reasoning(_Part):
     def as_dict(self, status: str) -> dict[str, Any]:
         """With its part, once that is there."""
         content = [self.part()] if status != "in_progress" else []
-        return {"id": self.id, "type": "reasoning", "status": status, "summary": [], "content": content}
+        item = {"id": self.id, "type": "reasoning", "status": status, "summary": [], "content": content}
+        if self._seal is not None and content:
+            if self._sealed is None:  # once: each time it would be another text
+                self._sealed = self._seal("".join(self._pieces))
+            item["encrypted_content"] = self._sealed
+        return item
 
 
 class FunctionCall(OutputItem):

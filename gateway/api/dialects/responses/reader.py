@@ -78,7 +78,9 @@ class ResponseReader(ChatStream):
         if delta.reasoning:
             thinks = self._open
             if type(thinks) is not Reasoning:
-                thinks = Reasoning(self._events, self._request_id, self._next(told))
+                keeping = self._admitted.request.keeping
+                seal = None if keeping is None else keeping.seal
+                thinks = Reasoning(self._events, self._request_id, self._next(told), seal)
                 told.append(self._begin(thinks))
             told.append(thinks.add(delta.reasoning))
         if delta.text:
