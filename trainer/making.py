@@ -34,6 +34,7 @@ from trainer.probes import Text, probe_texts
 from trainer.recipe import Recipe
 from trainer.row_keys import write_row_keys
 from trainer.saved import load, made_of, save
+from trainer.tracking import check_trackers, tracked
 from trainer.watch import Watch
 
 ENVIRONMENT = {
@@ -107,6 +108,7 @@ def encode(task: Task, watch: Watch) -> EncodedSets:
     """
     if task.recipe.accelerate_config is not None:
         check_launch(task.recipe.accelerate_config, task.recipe.model)
+    check_trackers(task.recipe)
     tokenizer, recipe, sets = _tokenizer(task.base_folder, task.recipe, task.sets.train), task.recipe, task.sets
     section = recipe.model.data
     rules = Rules(recipe.model.training.max_length_tokens, section.overlong, section.special_tokens_in_prompts)
@@ -222,10 +224,11 @@ def _trained(task: Task, base: LoadedBase, rows: EncodedSets, asked: Examination
     watch.stage(f"training on {len(rows.train)} rows ({answer_tokens} answer tokens)")
     learnt = rows.pairs or Rows(rows.train, asked.rows)
     config = task.recipe.accelerate_config
-    if config is None:
-        trained = train(base, learnt, task.recipe.model, watch, task.resume_from, task.start_from)
-    else:
-        trained = launch(config, base, learnt, task.recipe.model, watch, task.start_from)
+    with tracked(task.recipe):
+        if config is None:
+            trained = train(base, learnt, task.recipe.model, watch, task.resume_from, task.start_from)
+        else:
+            trained = launch(config, base, learnt, task.recipe.model, watch, task.start_from)
     saved_in = save(trained, folder, digest)
     if saved_in != folder:
         watch.stage(f"{folder} cannot be written to any more; the adapter is in {saved_in}")

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
 
-from registry.training.sections import DataOptions, Section, TrainingOptions
+from registry.training.sections import DataOptions, Section, TrackingSection, TrainingOptions
 from trainer.errors import RecipeError
 from trainer.recipe_faults import explained, read_as_meant
 
@@ -91,6 +91,7 @@ class RecipeModel(TrainingOptions, Subject):
     """The sections of RECIPE.toml."""
 
     launch: LaunchSection = LaunchSection()
+    tracking: TrackingSection = TrackingSection()
 
 
 @dataclass(frozen=True, slots=True)

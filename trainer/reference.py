@@ -70,6 +70,8 @@ def _choices(annotation: Any) -> list[str]:
 def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
     return f'"{value}"' if isinstance(value, str) else f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 

@@ -265,6 +265,39 @@ class EvaluationSection(Section):
     )
 
 
+Tracker = Literal["wandb", "mlflow", "tensorboard"]
+
+
+class TrackingSection(Section):
+    """Where the course of a training is told beside here. It decides nothing about the adapter."""
+
+    report_to: list[Tracker] = Field(
+        default=[],
+        max_length=3,
+        description='"wandb", "mlflow", "tensorboard": packages that must be installed beside the trainer. wandb needs '
+        "WANDB_API_KEY, mlflow MLFLOW_TRACKING_URI.",
+    )
+    project: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="Project of wandb, experiment of mlflow. Default: theirs.",
+    )
+    run_name: str | None = Field(
+        default=None, min_length=1, max_length=200, description="Name of the run. Default: tenant/adapter."
+    )
+    entity: str | None = Field(
+        default=None, min_length=1, max_length=200, description="Of wandb: who owns the project."
+    )
+    tags: list[str] = Field(default=[], max_length=50, description="Of wandb.")
+    folder: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1_000,
+        description="Of tensorboard: where it writes, relative to the recipe. Default: tensorboard.",
+    )
+
+
 class TrainingOptions(Section):
     """The sections that decide how an adapter is trained: a recipe and a job's options both extend this.
 

@@ -29,7 +29,20 @@ def recipe_of(order: JobOrder, rows: int, *, validation_file: bool) -> tuple[str
         **({"heldout": "heldout.jsonl"} if validation_file else {}),
         **document["data"],
     }
+    if order.integrations:
+        document["tracking"] = _tracking(order)
     return tomli_w.dumps(document), found.hyperparameters
+
+
+def _tracking(order: JobOrder) -> dict[str, Any]:
+    """OpenAI's `integrations`: W&B, and of several the last."""
+    wandb = order.integrations[-1]["wandb"]
+    named = {"project": wandb["project"], "run_name": wandb.get("name"), "entity": wandb.get("entity")}
+    return {
+        "report_to": ["wandb"],
+        **{name: value for name, value in named.items() if value},
+        "tags": list(wandb.get("tags", [])),
+    }
 
 
 def _table(options: JobOptions, section: str, *, validation_file: bool) -> dict[str, Any]:

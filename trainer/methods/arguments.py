@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from registry.training.sections import TrainingOptions
+from trainer.tracking import trackers
 from trainer.watch import Watch
 
 SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
@@ -77,7 +78,7 @@ def _common(recipe: TrainingOptions, scratch: str, watch: Watch, *, validates: b
         "logging_nan_inf_filter": False,  # a loss that is no number ends the training
         "include_num_input_tokens_seen": "non_padding",
         "save_strategy": "no",
-        "report_to": "none",
+        "report_to": trackers(recipe) or "none",
         "disable_tqdm": True,
     }
 

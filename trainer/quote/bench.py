@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from registry.training.sections import TrackingSection
 from trainer.errors import TrainingRefused
 from trainer.methods.rows import Row
 from trainer.quote.facts import Bench, row_tokens
@@ -41,7 +42,7 @@ def measure(
     watch = _StopWatch()
     base = load_base(base_folder, tokenizer)
     check_targets(base, recipe)
-    short = recipe.model_copy(update={"training": training})
+    short = recipe.model_copy(update={"training": training, "tracking": TrackingSection()})
     _reset_peak()
     wanted = steps * training.batch_size * training.gradient_accumulation_steps
     try:
