@@ -60,11 +60,12 @@ class Gates:
         check_name(alias, "alias")
         with self._db.write() as session:
             adapter = require_adapter(session, ref)
-            row = session.get(Gate, (adapter.id, alias), with_for_update=True)
-            if row is None:
-                row = Gate(adapter_id=adapter.id, alias=alias)
-                session.add(row)
-            row.digest, row.document, row.actor, row.set_at_ms = policy.digest, policy.document, actor[:100], now_ms()
+            facts = {"digest": policy.digest, "document": policy.document, "actor": actor[:100], "set_at_ms": now_ms()}
+            row = Gate(adapter_id=adapter.id, alias=alias, **facts)
+            if not session.add_new(row):
+                row = session.get_one(Gate, (adapter.id, alias), with_for_update=True)
+                for name, value in facts.items():
+                    setattr(row, name, value)
             record_action(session, actor, "gate.set", ref.tenant, f"{ref.adapter_name}@{alias}", **policy.document)
             return _gate_info(adapter, row)
 

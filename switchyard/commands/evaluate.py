@@ -12,7 +12,7 @@ import typer
 
 from registry.errors import InvalidInput
 from registry.names import PRODUCTION
-from switchyard.console import StepBar, actor, print_json
+from switchyard.console import StepBar, actor, print_json, say
 from switchyard.options import JsonFlag, UrlOption
 from switchyard.progress import reporting
 from switchyard.registry_access import open_registry
@@ -175,12 +175,20 @@ def evaluate(
         form = form_of(plot) if plot is not None else None
         found, certificate = _judged(registry, order)
         if plot is not None and form is not None:
-            plot.write_bytes(draw_matrix(found, form))
+            _write(plot, draw_matrix(found, form))
     if json_output:
         print_json({**evaluation_fields(found), "certificate": certificate})
     else:
         print_evaluation(found)
         print_certificate(certificate)
+
+
+def _write(plot: Path, picture: bytes) -> None:
+    """What was measured is worth more than its picture."""
+    try:
+        plot.write_bytes(picture)
+    except OSError as failed:
+        say(f"the picture was not written to {plot}: {failed.strerror}", err=True)
 
 
 def _judged(registry: Registry, order: Order) -> tuple[Evaluation, CertificateInfo]:
@@ -235,6 +243,7 @@ def _harness(registry: Registry, version: VersionInfo, order: Order, url: str, k
 
 
 def _wanted(registry: Registry, version: VersionInfo, order: Order) -> Wanted:
+    from registry.storage.blobs import digest_of
     from trainer.evaluation.comparison import Wanted
     from trainer.evaluation.judged import read_conversations
     from trainer.evaluation.sides import extras_of, incumbent_of, metrics_of, ordinary, side_of
@@ -246,7 +255,12 @@ def _wanted(registry: Registry, version: VersionInfo, order: Order) -> Wanted:
     names = metrics_of(registry, version, order.alias, order.metrics)
     extras = extras_of(registry, version, names, general=further.general)
     if further.talk is not None:
-        extras = replace(extras, talks=read_conversations(further.talk))
+        talks = read_conversations(further.talk)
+        settings = {**extras.settings, "talks": digest_of(further.talk.read_bytes())}
+        extras = replace(extras, talks=talks, settings=settings)
+    if further.harness is not None:
+        settings = {**extras.settings, "harness": {"limit": further.harness.limit, "chat": further.harness.chat}}
+        extras = replace(extras, settings=settings)
     against = order.against or order.alias
     return Wanted(
         side_of(version),

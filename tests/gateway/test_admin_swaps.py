@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from registry.gates.policy import Policy
+from registry.gates.certificate import EvaluationData, Finding, Party
+from registry.gates.policy import Figure, Policy
 from registry.names import parse_ref
 from registry.swaps.store import FINAL_STATES
 from tests.support.admin_calls import Admin
@@ -159,3 +160,35 @@ def test_a_gate_is_a_409_of_its_own_until_a_reason_is_given_to_pass_it(admin: Ad
         "kim",
         "it cannot wait",
     )
+
+
+def test_a_gate_is_set_read_and_cleared_and_a_versions_certificates_are_shown(admin: Admin, stack: Stack) -> None:
+    path = "/adapters/acme/triage"
+    order = {"target": "label_exact", "better_by": 0.02, "guards": [{"metric": "loss", "margin": 0.1}], "actor": "kim"}
+    answer = admin.ask("PUT", f"{path}/gates/production", json=order)
+    assert answer.status_code == 200, answer.text
+    assert admin.get(f"{path}/gates")["gates"] == [answer.json()]
+    assert (answer.json()["policy"]["least_units"], answer.json()["actor"]) == (20, "kim")
+    registry = stack.house.registry
+    old, new = (registry.adapters.get(parse_ref(f"acme/triage@{number}")) for number in ("1.0", "1.1"))
+    figures = (Figure("label_exact", 0.5, 0.8, 0.3, 0.1, 0.5), Figure("loss", 1.0, 0.9, 0.1, 0.0, 0.2))
+    parties = Party(new.name, new.manifest_digest), Party(old.name, old.manifest_digest)
+    data = EvaluationData("rows.jsonl", "sha256:" + "d" * 64, 40, 40)
+    made = registry.gates.record(
+        parse_ref(new.name), Finding(*parties, new.base_digest, data, figures, {}), actor="kim"
+    )
+    (shown,) = admin.get(f"{path}/certificates", version="1.1")["certificates"]
+    assert (shown["digest"], shown["verdict"], shown["document"]) == (made.digest, "passed", made.document)
+    assert [one["gate"] for one in admin.get("/adapters")["adapters"]] == ["in place", "passed"]
+    for bad, param in (
+        ({**order, "better_by": -1}, "better_by"),
+        ({**order, "guards": [{"metric": "label_exact", "margin": 0}]}, "guard"),
+        ({**order, "data": "heldout.jsonl"}, "data"),
+        ({**order, "margin": 1}, "margin"),
+    ):
+        status, error = admin.refused("PUT", f"{path}/gates/production", json=bad)
+        assert (status, error["param"]) == (400, param)
+    assert admin.refused("GET", f"{path}/certificates", params={"version": "production"})[0] == 400
+    assert admin.refused("GET", "/adapters/acme/nothing/gates")[0] == 404
+    assert admin.ask("DELETE", f"{path}/gates/production", params={"actor": "kim"}).status_code == 200
+    assert admin.refused("DELETE", f"{path}/gates/production")[0] == 404

@@ -18,7 +18,9 @@ SHAPES = {"better": "^", "worse": "v", "cannot tell": "o"}
 
 
 def form_of(file: Path) -> Form:
-    """By the file's ending. Raises EvaluationError for any other."""
+    """By the file's ending. Raises EvaluationError for any other, and where there is no folder for it."""
+    if not file.parent.is_dir():
+        raise EvaluationError(f"plot is {str(file)!r}, and {file.parent} is no folder; name one that there is")
     ending = file.suffix.lower().removeprefix(".")
     if ending == "svg":
         return "svg"

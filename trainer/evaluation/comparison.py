@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from statistics import median, quantiles
 from typing import Any
@@ -54,7 +54,8 @@ class Extras:
     """What is measured besides: by a judge, on conversations of two turns, on general prompts against the base, and by
     tasks of lm-evaluation-harness.
 
-    `named` are the names of such metrics that are asked for. `base` is the base's public name.
+    `named` are the names of such metrics that are asked for. `base` is the base's public name. `settings` are what
+    decides their figures, such as the digests of other files, JSON-ready.
     """
 
     named: tuple[str, ...] = ()
@@ -63,6 +64,7 @@ class Extras:
     general: tuple[EvaluationRow, ...] = ()
     base: str = ""
     harness: Harness | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class Evaluation:
     lost: tuple[Lost, ...]
     judgings: dict[str, Judging]
     warnings: tuple[str, ...]
+    settings: dict[str, Any]
 
 
 def is_extra(metric: str) -> bool:
@@ -156,6 +159,7 @@ def compare(wanted: Wanted, ask: Asker, told: Callable[[int, int], object] = lam
         tuple(islice(_lost(wanted.metrics, asked), MAX_SHOWN)),
         judgings,
         warnings,
+        wanted.extras.settings,
     )
 
 

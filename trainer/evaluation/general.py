@@ -14,7 +14,7 @@ from pathlib import Path
 from trainer.evaluation.asking import Asker, NoLikelihood
 from trainer.evaluation.items import Asked, Item, item_of, item_of_scores
 from trainer.evaluation.metrics import SIMPLE, rouge_l
-from trainer.evaluation.rows import EvaluationRow, read_rows
+from trainer.evaluation.rows import EvaluationRow, EvaluationSet, read_rows
 
 PROMPTS = Path(__file__).parent / "sets" / "general.jsonl"
 GENERAL_LOSS, GENERAL_AGREEMENT = "general_loss", "general_agreement"
@@ -22,11 +22,12 @@ GENERAL_LOSS, GENERAL_AGREEMENT = "general_loss", "general_agreement"
 WARN_ABOVE_NATS = 0.1
 """A rise of the loss from which on a person is warned."""
 MAX_ANSWER_TOKENS = 48
+MOST_PROMPTS = 1_000
 
 
-def read_prompts(file: Path = PROMPTS) -> tuple[EvaluationRow, ...]:
+def read_prompts(file: Path = PROMPTS) -> EvaluationSet:
     """General prompts with their continuations. DataError lists every line that is none."""
-    return read_rows(file, 1_000).rows
+    return read_rows(file, MOST_PROMPTS)
 
 
 def check_general(

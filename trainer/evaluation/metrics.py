@@ -97,7 +97,8 @@ SIMPLE: dict[str, Metric] = {
     "macro_f1": Metric("macro_f1", "labels"),
     **{name: Metric(name, "likelihood", lower_is_better=True) for name in LIKELIHOOD},
 }
-FORMS = "json_schema:FILE", "regex:PATTERN"
+JSON_SCHEMA = "json_schema:"
+FORMS = f"{JSON_SCHEMA}FILE", "regex:PATTERN"
 
 
 def metric_named(name: str) -> Metric:

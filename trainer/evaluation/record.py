@@ -21,6 +21,7 @@ def finding_of(found: Evaluation) -> Finding:
         {
             "max_tokens": found.max_tokens,
             "left_out": found.data.left_out,
+            **found.settings,
             "judges": {metric: judging.model for metric, judging in found.judgings.items()},
         },
     )

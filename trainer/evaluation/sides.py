@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from registry.adapters.version_rows import VersionInfo
 from registry.errors import InvalidInput, NotFound
 from registry.names import PRODUCTION, AdapterRef, VersionNumber
 from registry.service import Registry
+from registry.storage.blobs import digest_of
 from trainer.evaluation.comparison import Extras, Side, is_extra
 from trainer.evaluation.general import GENERAL_AGREEMENT, GENERAL_LOSS, PROMPTS, read_prompts
-from trainer.evaluation.metrics import SIMPLE, Metric, metric_named
+from trainer.evaluation.metrics import JSON_SCHEMA, SIMPLE, Metric, metric_named
 
 BASE = "base"
 """What an adapter is compared with that has no version in production: its base model, by the same prompt."""
@@ -76,7 +78,17 @@ def extras_of(
     extra = tuple(name for name in named if is_extra(name))
     wanted = general or (PROMPTS if {GENERAL_LOSS, GENERAL_AGREEMENT} & set(extra) else None)
     base = registry.bases.get(candidate.base_digest).name
-    return Extras(extra, general=read_prompts(wanted) if wanted else (), base=base)
+    settings: dict[str, Any] = {"schemas": schemas} if (schemas := _schemas(named)) else {}
+    if wanted is None:
+        return Extras(extra, base=base, settings=settings)
+    prompts = read_prompts(wanted)
+    return Extras(extra, general=prompts.rows, base=base, settings={**settings, "general": prompts.digest})
+
+
+def _schemas(named: Sequence[str]) -> dict[str, str]:
+    """By metric, the digest of its schema: a file of the same name may be another one tomorrow."""
+    files = {name: Path(name.removeprefix(JSON_SCHEMA)) for name in named if name.startswith(JSON_SCHEMA)}
+    return {name: digest_of(file.read_bytes()) for name, file in files.items() if file.is_file()}
 
 
 def _version_or_alias(text: str) -> tuple[VersionNumber | None, str | None]:

@@ -24,6 +24,7 @@ from gateway.api.admin.auth import BEARER, AdminGate, guarded_by
 from gateway.api.admin.budgets import add_budgets
 from gateway.api.admin.engines import add_engines
 from gateway.api.admin.fleet import add_fleet
+from gateway.api.admin.gates import add_gates
 from gateway.api.admin.jobs import add_jobs
 from gateway.api.admin.keys import add_keys
 from gateway.api.admin.limits import add_limits
@@ -59,6 +60,7 @@ def admin_router(office: Office, gate: AdminGate) -> APIRouter:
     add_actions(router, office)
     add_adapters(router, office)
     add_aliases(router, office)
+    add_gates(router, office)
     add_swaps(router, office)
     add_quarantine(router, office)
     add_jobs(router, office)

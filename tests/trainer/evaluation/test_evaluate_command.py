@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from registry.names import parse_ref
 from registry.storage.blobs import digest_of
 from tests.support.cli_runner import Run, run
 from tests.support.judge_server import judge_server
@@ -69,6 +70,7 @@ def test_scripts_get_one_document_and_a_picture_on_demand(court: Court, beside: 
         ((OLD,), "acme/triage@1.0 is what acme/triage@production means: there is nothing to compare"),
         ((NEW, "--metric", "bleu"), "metric is 'bleu'; choose from label_exact"),
         ((NEW, "--plot", "matrix.gif"), "a picture ends in .svg or .png"),
+        ((NEW, "--plot", "/nowhere/matrix.svg"), "/nowhere is no folder"),
         (("acme/triage@7.0",), "there is no acme/triage@7.0"),
         ((NEW, "--metric", "regex:("), "is no regular expression"),
     ],
@@ -145,6 +147,10 @@ def test_a_judge_and_general_prompts_are_lines_of_the_same_matrix(court: Court, 
     assert [line for line in lines if line in items][:6] == items
     assert "judge by wise: candidate 0, incumbent 0, ties 12; 100% turned with the order" in done.out
     assert "the first place was preferred 100%" in done.out
+    newest = court.stack.house.registry.gates.certificates(parse_ref(NEW))[0].document["settings"]
+    assert newest["judges"] == {"judge": "wise", "judge_talk": "wise"}
+    assert newest["general"].startswith("sha256:")
+    assert newest["talks"].startswith("sha256:")
 
 
 def test_conversations_without_a_judge_are_refused(court: Court, beside: Run) -> None:

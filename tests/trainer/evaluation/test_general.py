@@ -14,7 +14,7 @@ NEW = "acme/triage@1.1"
 
 def test_the_candidates_loss_and_answers_are_compared_with_its_bases(court: Court) -> None:
     with asker(court.stack.url, court.stack.house.keys["acme+base"]) as ask:
-        items, why = check_general(ask, "tiny", NEW, read_prompts(), 4)
+        items, why = check_general(ask, "tiny", NEW, read_prompts().rows, 4)
     loss, agreement = items
     assert why == {}
     assert (loss.metric, agreement.metric) == ("general_loss", "general_agreement")
@@ -24,7 +24,7 @@ def test_the_candidates_loss_and_answers_are_compared_with_its_bases(court: Cour
 
 def test_a_base_compared_with_itself_has_forgotten_nothing(court: Court) -> None:
     with asker(court.stack.url, court.stack.house.keys["acme+base"]) as ask:
-        items, _ = check_general(ask, "tiny", "tiny", read_prompts()[:20], 4)
+        items, _ = check_general(ask, "tiny", "tiny", read_prompts().rows[:20], 4)
     assert [item.improvement for item in items] == [0.0, 0.0]
     assert warning_of(items) is None
 
@@ -40,5 +40,5 @@ def test_a_rise_of_the_loss_above_the_margin_is_a_warning_with_the_remedy() -> N
 
 
 def test_our_own_prompts_differ_from_each_other() -> None:
-    prompts = read_prompts(PROMPTS)
+    prompts = read_prompts(PROMPTS).rows
     assert len({row.unit for row in prompts}) == len(prompts) == 40

@@ -1,0 +1,28 @@
+"""The sample adapter against its base, through the gateway, on the real engine."""
+
+from __future__ import annotations
+
+import json
+
+from registry.names import parse_ref
+from registry.service import Registry
+from tests.live.installation import ROOT, Live
+
+TRIAGE = "acme/triage@1.0"
+
+
+def test_the_sample_adapter_is_better_than_its_base_and_has_a_certificate_of_it(live: Live) -> None:
+    rows = ("--data", str(ROOT / "examples" / "triage" / "heldout.jsonl"), "--rows", "8", "--max-tokens", "20")
+    metrics = ("--metric", "json_exact", "--metric", "loss")
+    done = live.switchyard("evaluate", TRIAGE, "--against", "base", *rows, *metrics, "--url", live.url, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    items = {item["metric"]: item for item in found["items"]}
+    assert items["json_exact"]["says"] == "better"
+    assert items["loss"]["candidate"] < items["loss"]["incumbent"]
+    assert items["loss"]["says"] == "cannot tell", "of eight conversations there is no interval"
+    assert found["incumbent"]["model"] == live.base_name
+    assert 0 < found["latency"]["candidate"]["median_s"] < 60
+    with Registry.open(live.registry_settings()) as registry:
+        (certificate,) = registry.gates.certificates(parse_ref(TRIAGE))
+    assert (certificate.digest, certificate.verdict) == (found["certificate"]["digest"], "measured")
