@@ -38,6 +38,13 @@ class ScriptedExecutor:
     seen: list[Assignment] = field(default_factory=list)
     resumed: list[str | None] = field(default_factory=list)
     children: list[LocalChild] = field(default_factory=list)
+    prepared: int = 0
+
+    def prepare(self) -> None:
+        self.prepared += 1
+
+    def dismiss(self) -> None:
+        self.prepared = 0
 
     def start(self, folder: JobFolder) -> Running:
         self.seen.append(Assignment.read(folder.path))

@@ -1,4 +1,4 @@
-"""The process of one job: `python -m trainer.jobs.child FOLDER`.
+"""The process of one job: `python -m trainer.jobs.child FOLDER`; without a folder it waits for one on standard input.
 
 It reads what it is to do from its folder, says what happens in JSON lines on its standard output (`lines.py`), and ends
 with status 0 when the work is done, 1 when the job has failed, and `STOPPED` when it was told to stop by SIGTERM: then
@@ -7,25 +7,41 @@ its newest checkpoint is complete, and another child goes on from it.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.jobs.faults import failure_of
 from trainer.jobs.folder import QUOTE, Assignment, JobFolder
-from trainer.jobs.lines import STOPPED, Event, Finished, Mouth, Settled
+from trainer.jobs.lines import STDERR, STOPPED, Event, Finished, Mouth, Settled
 from trainer.jobs.watching import ChildWatch
+
+STDIN, MAX_PATH_BYTES = 0, 8_192
+IMPORTED_AHEAD = ("trainer.making", "datasets", "peft", "trl.trainer.sft_trainer", "matplotlib.figure")
 
 if TYPE_CHECKING:
     from trainer.data.sets import Sets
     from trainer.making import Task
 
 
-def main(path: Path) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Do the work of a folder; returns the exit status."""
-    mouth, folder = Mouth(), JobFolder(path)
+    from trainer.making import ENVIRONMENT
+
+    for name, value in ENVIRONMENT.items():  # before the libraries that read it
+        os.environ.setdefault(name, value)
+    mouth = Mouth()
+    path = Path(arguments[0]) if arguments else _waited_for()
+    if path is None:
+        return 0
+    folder = JobFolder(path)
+    tempfile.tempdir = str(folder.scratch)
     assignment = Assignment.read(path)
     watch = ChildWatch(mouth.say, folder, assignment)
     watch.obey_sigterm()
@@ -41,12 +57,23 @@ def main(path: Path) -> int:
     return 0
 
 
+def _waited_for() -> Path | None:
+    """Import what a training needs, then read the folder; what is said on standard error goes into its log from now on.
+    `None`: none came.
+    """
+    for module in IMPORTED_AHEAD:
+        with suppress(Exception):  # it will be imported again, and its fault told
+            importlib.import_module(module)
+    line = os.read(STDIN, MAX_PATH_BYTES).decode().strip()
+    if not line:
+        return None
+    with JobFolder(Path(line)).log.open("ab") as log:
+        os.dup2(log.fileno(), STDERR)
+    return Path(line)
+
+
 def work(assignment: Assignment, folder: JobFolder, watch: ChildWatch) -> None:
     """What `main` does in a process of its own. Raises whatever goes wrong, and TrainingStopped."""
-    from trainer.making import ENVIRONMENT
-
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
     if assignment.work == "validate":
         _validate(assignment, folder, watch)
     else:
@@ -145,4 +172,4 @@ def _train(assignment: Assignment, folder: JobFolder, watch: ChildWatch) -> None
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(sys.argv[1:]))

@@ -45,6 +45,12 @@ class Executor(Protocol):
     def start(self, folder: JobFolder) -> Running:
         """A child that works in a folder. Raises OSError."""
 
+    def prepare(self) -> None:
+        """There will soon be something to start: what takes long may be done now. Raises OSError."""
+
+    def dismiss(self) -> None:
+        """There will be nothing to start soon: keep nothing for it."""
+
 
 class LocalExecutor:
     """Children on this machine, in process groups of their own, at low priority, with their share of the processors."""
@@ -52,24 +58,42 @@ class LocalExecutor:
     def __init__(self, threads: int, niceness: int) -> None:
         self._threads = threads
         self._niceness = niceness
+        self._spare: LocalChild | None = None
+        """One that has imported its libraries, and waits to be told its folder."""
 
     def start(self, folder: JobFolder) -> Running:
         """Call it from a thread that stays as long as the child: the kernel ends a child whose starter is gone."""
-        command = [sys.executable, "-m", "trainer.jobs.child", str(folder.path)]
+        spare, self._spare = self._spare, None
+        if spare is not None and spare.begin(folder.path):
+            return spare
         with folder.log.open("ab") as log:
-            process = subprocess.Popen(
-                command,
-                env=environment(folder.scratch, self._threads),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,
-                preexec_fn=_before_exec(self._niceness),
-            )
+            return self._child([str(folder.path)], log.fileno())
+
+    def prepare(self) -> None:
+        """Have a child that waits; from the thread that will start it."""
+        if self._spare is None:
+            self._spare = self._child([], subprocess.DEVNULL)
+
+    def dismiss(self) -> None:
+        """End the child that waits."""
+        if self._spare is not None:
+            self._spare.discard()
+            self._spare = None
+
+    def _child(self, arguments: list[str], log: int) -> LocalChild:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trainer.jobs.child", *arguments],
+            env=environment(self._threads),
+            stdin=subprocess.DEVNULL if arguments else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=_before_exec(self._niceness),
+        )
         return LocalChild(process)
 
 
-def environment(scratch: Path, threads: int) -> dict[str, str]:
+def environment(threads: int) -> dict[str, str]:
     """Of a child. Nothing is fetched from a hub: what is trained on lies here."""
     return {
         **os.environ,
@@ -77,7 +101,6 @@ def environment(scratch: Path, threads: int) -> dict[str, str]:
         "MKL_NUM_THREADS": str(threads),
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
-        "TMPDIR": str(scratch),
     }
 
 
@@ -90,10 +113,15 @@ class LocalChild:
         self._read_all = False
         threading.Thread(target=self._read, name=f"child {process.pid}", daemon=True).start()
 
-    @property
-    def pid(self) -> int:
-        """Of the process."""
-        return self._process.pid
+    def begin(self, folder: Path) -> bool:
+        """Tell one that waits its folder; false when it is gone."""
+        assert self._process.stdin is not None
+        try:
+            with self._process.stdin as told:
+                told.write(f"{folder}\n".encode())
+        except OSError:
+            return False
+        return True
 
     @property
     def status(self) -> int | None:
@@ -120,6 +148,13 @@ class LocalChild:
         """SIGKILL, to its group."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
+
+    def discard(self) -> None:
+        """End one that waits, and wait until it is gone."""
+        self.kill()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process.wait()
 
     def _read(self) -> None:
         assert self._process.stdout is not None

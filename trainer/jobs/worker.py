@@ -8,6 +8,8 @@ import secrets
 import shutil
 import socket
 import threading
+import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +29,8 @@ WORKS: tuple[Work, ...] = ("validate", "train")
 """A place each: a training that takes hours keeps no file waiting."""
 SWEEP_S = 60.0
 LOCK = "worker.lock"
+SPARE_S = 120.0
+"""So long after a job was taken to be checked a child is kept ready to train it."""
 MOST_HOST_CHARS = 100
 
 
@@ -39,6 +43,7 @@ class Worker:
         self.stopping = threading.Event()
         """Set it, and what trains is saved and given back, and `run` returns."""
         self._desk = Desk(registry, settings, executor, name, self.stopping, say)
+        self._spare_until_s = 0.0
 
     def run(self, *, until_idle: bool = False) -> None:
         """Until `stopping` is set; with `until_idle` also until no job waits."""
@@ -63,13 +68,26 @@ class Worker:
 
     def _place(self, work: Work, folder: Path) -> None:
         while not self.stopping.is_set():
+            took = False
             try:
                 took = self._take_one(work, folder)
+                if work == "train":
+                    self._keep_ready()
             except (OperationalError, RegistryError, OSError) as error:  # the database or the storage is away
                 self._desk.say(f"{type(error).__name__}: {str(error).splitlines()[0]}")
-                took = False
+            except Exception:  # a fault that one job meets must not end the place of all others
+                self._desk.say(traceback.format_exc())
             if not took:
                 self.stopping.wait(self._desk.settings.trainer_poll_s)
+        if work == "train":
+            self._desk.executor.dismiss()
+
+    def _keep_ready(self) -> None:
+        """A child for the job that is being checked, so that its libraries are imported when it is to be trained."""
+        if time.monotonic() < self._spare_until_s:
+            self._desk.executor.prepare()
+        else:
+            self._desk.executor.dismiss()
 
     def _take_one(self, work: Work, folder: Path) -> bool:
         """Whether there was a job to take."""
@@ -78,6 +96,7 @@ class Worker:
         if claim is None:
             return False
         desk.say(f"{claim.job.id}: {'checking its files' if work == 'validate' else 'training'}")
+        self._spare_until_s = time.monotonic() + SPARE_S if work == "validate" else 0.0
         if work == "train":
             desk.registry.training.advance(claim.job.id, desk.worker, "running")
         Attempt(desk, claim, JobFolder(folder)).run()
@@ -94,12 +113,13 @@ class Worker:
 def own_folder(among: Path, worker: str) -> Iterator[Path]:
     """A folder of this worker's own, for the time of the block. Those of workers that have died are removed."""
     among.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for left in among.iterdir():
+    for left in among.glob("[!.]*"):
         _remove_if_left(left)
-    folder = among / worker
-    folder.mkdir(mode=0o700)
-    with (folder / LOCK).open("w") as lock:
+    folder, beside = among / worker, among / f".{worker}"
+    beside.mkdir(mode=0o700)
+    with (beside / LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        beside.rename(folder)  # whoever finds it finds it locked
         try:
             yield folder
         finally:
@@ -112,5 +132,5 @@ def _remove_if_left(folder: Path) -> None:
         with (folder / LOCK).open("r") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)
-    except OSError:  # it lives, or is just being made
+    except OSError:  # it lives
         return

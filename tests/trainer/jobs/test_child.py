@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.support.training_jobs import assign, assigned, chat_rows, order, resume, run_child, stop_at, weights_digest
 from trainer.jobs.child import work
+from trainer.jobs.executors import LocalExecutor
 from trainer.jobs.faults import failure_of
 from trainer.jobs.folder import Assignment, JobFolder
-from trainer.jobs.lines import STOPPED, Event, Failed, Finished, Line, Measured, Saved, Settled
+from trainer.jobs.lines import STOPPED, Event, Failed, Finished, Line, Measured, Saved, Settled, of_line
 from trainer.jobs.watching import ChildWatch
 from trainer.recipe import read_recipe
 
@@ -176,3 +178,29 @@ def test_what_the_machine_lacks_is_told_with_a_remedy(
     assert failed.code == code
     assert "order" in failed.message
     assert type(error).__name__ in capsys.readouterr().err
+
+
+def test_a_child_that_waits_with_its_libraries_imported_works_in_the_folder_that_it_is_told(
+    base: Path, whole: tuple[JobFolder, list[Line], list[Line]], tmp_path: Path
+) -> None:
+    folder = assigned(base, tmp_path / "job", rows=chat_rows(12), work="train")
+    folder.recipe.write_text(whole[0].recipe.read_text())
+    executor = LocalExecutor(threads=1, niceness=1)
+    executor.prepare()
+    running = executor.start(folder)
+    said = []
+    while running.status is None:
+        text = running.next_line(1.0)
+        said += [line for line in [of_line(text or "")] if line is not None]
+    assert running.status == 0, folder.log.read_text()
+    assert isinstance(said[-1], Finished)
+    assert weights_digest(folder) == weights_digest(whole[0])
+
+
+def test_a_child_that_waits_ends_when_it_is_dismissed() -> None:
+    executor = LocalExecutor(threads=1, niceness=1)
+    executor.prepare()
+    spare = executor._spare
+    assert spare is not None
+    executor.dismiss()
+    assert spare._process.returncode == -signal.SIGKILL
