@@ -17,6 +17,7 @@ from registry.responses.sealing import Keyring
 from registry.storage.blobs import BlobStore
 from registry.tenant_files.draft import Draft
 from registry.tenant_files.infos import (
+    COLUMNS,
     FileInfo,
     FileInUse,
     NoSuchFile,
@@ -39,6 +40,8 @@ from registry.tenants.store import require_tenant
 
 OURS = Bounds(most_bytes=1 << 62)
 """Of files that the installation itself writes."""
+MOST_LISTED = 1_000
+"""Files of one page: to open their names takes milliseconds, in which others wait for the interpreter."""
 _ROW = TenantFile
 
 
@@ -141,11 +144,12 @@ class TenantFiles:
     def page(
         self, tenant: str, after: str | None, limit: int, order: Literal["asc", "desc"] = "desc", purpose: str = ""
     ) -> FilePage:
-        """Files by age that come after the file `after`; of one purpose if it is said. Raises `NoSuchFile` for `after`,
-        `Unreadable`.
+        """Files by age that come after the file `after`, at most `MOST_LISTED`; of one purpose if it is said. Raises
+        `NoSuchFile` for `after`, `Unreadable`.
         """
+        limit = min(limit, MOST_LISTED)
         key = tuple_(_ROW.created_at_ms, _ROW.id)
-        query = select(_ROW).where(_ROW.tenant == tenant, _live()).limit(limit + 1)
+        query = select(*COLUMNS).where(_ROW.tenant == tenant, _live()).limit(limit + 1)
         query = query.order_by(*(one.asc() if order == "asc" else one.desc() for one in (_ROW.created_at_ms, _ROW.id)))
         if purpose:
             query = query.where(_ROW.purpose == purpose)
@@ -154,7 +158,7 @@ class TenantFiles:
                 last = _require(session, tenant, after)
                 at = (last.created_at_ms, last.id)
                 query = query.where(key > at if order == "asc" else key < at)
-            rows = session.scalars(query).all()
+            rows = session.execute(query).all()
         return FilePage([info_of(self._keyring, row) for row in rows[:limit]], len(rows) > limit)
 
     def kept(self, tenant: str | None = None) -> list[KeptFiles]:

@@ -27,7 +27,7 @@ PAGE = 1_000
 @files.command("list")
 def list_files(
     tenant: str | None = typer.Option(None, help="The files of this tenant, the newest first; else how many each has."),
-    limit: int = typer.Option(100, min=1, max=10_000, help="Files to show, of a tenant."),
+    limit: int = typer.Option(100, min=1, max=1_000, help="Files to show, of a tenant."),
     json_output: bool = JsonFlag,
 ) -> None:
     """List a tenant's files, or count those of all tenants."""

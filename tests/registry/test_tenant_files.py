@@ -92,6 +92,16 @@ def test_files_come_in_pages_by_age(files: TenantFiles) -> None:
         files.page("acme", "file-none", 2)
 
 
+def test_a_page_is_short_whatever_is_asked_for(files: TenantFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry.tenant_files.store.MOST_LISTED", 2)
+    ids = {add(files).id for _ in range(3)}
+    first = files.page("acme", None, 10_000)
+    assert (len(first.files), first.has_more) == (2, True)
+    rest = files.page("acme", first.files[-1].id, 10_000)
+    assert {info.id for info in (*first.files, *rest.files)} == ids
+    assert not rest.has_more
+
+
 def test_a_deleted_file_leaves_no_bytes(registry: Registry, files: TenantFiles) -> None:
     info, other = add(files), add(files)
     files.delete("acme", info.id)
