@@ -59,7 +59,7 @@ def _targets(given: str) -> Any:
 
 def _document(plan: GpuPlan) -> dict[str, Any]:
     from trainer.quote.gpus import USED_SHARE_OF_PEAK
-    from trainer.quote.memory import memory, trainable_parameters
+    from trainer.quote.memory import evaluation_bytes, memory, trainable_parameters
     from trainer.quote.thumb import quoted_gpus
 
     quoted = quoted_gpus(plan.shape, plan.load.tuning)
@@ -70,6 +70,7 @@ def _document(plan: GpuPlan) -> dict[str, Any]:
         "trainable_parameters": trainable_parameters(plan.shape, plan.load),
         "load": {key: value for key, value in asdict(plan.load).items() if key != "gpus"},
         "memory_bytes": {**asdict(need), "total": need.total},
+        "evaluation_bytes": evaluation_bytes(plan.shape, plan.load),
         "fits": [_fit_document(fit) for fit in plan.fits],
         "minimum": plan.minimum and _fit_document(plan.minimum),
         "recommended": plan.recommended and _fit_document(plan.recommended),
@@ -93,7 +94,7 @@ def _fit_document(fit: Fit) -> dict[str, Any]:
 
 def _print_plan(plan: GpuPlan) -> None:
     from trainer.quote.gpus import COMFORTABLE_SHARE, GB, USED_SHARE_OF_PEAK
-    from trainer.quote.memory import memory, trainable_parameters
+    from trainer.quote.memory import evaluation_bytes, memory, trainable_parameters
     from trainer.quote.thumb import quoted_gpus, shown
 
     shape, load = plan.shape, plan.load
@@ -131,6 +132,8 @@ def _print_plan(plan: GpuPlan) -> None:
         say(f"rule of thumb  {quoted[0]}; recommended {quoted[1]} (switchyard plan-gpu --rules-of-thumb)")
     say(
         "",
+        "`switchyard train` also measures results on the base as it is served, on one GPU: "
+        f"{evaluation_bytes(shape, load) / GB:.1f} GB.",
         f"Recommended is what stays below {COMFORTABLE_SHARE:.0%}. Tokens/s are {USED_SHARE_OF_PEAK:.0%} of the peak, "
         "an assumption; `switchyard quote` measures.",
     )

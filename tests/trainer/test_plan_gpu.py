@@ -56,6 +56,7 @@ def test_the_command_prints_the_plan_and_the_rule_of_thumb_beside_it(run: Run) -
     assert "llama-3.1-70b: 70,553,706,496 parameters, 207,093,760 trained (0.29 %)" in text
     assert "minimum        A100 80 GB\n" in text
     assert "rule of thumb  A100 80 GB; recommended 2 × A100 80 GB" in text
+    assert "measures results on the base as it is served, on one GPU: 141.9 GB" in text
     document = run("plan-gpu", "70b", "--method", "qlora", "--json").document
     assert document["minimum"]["gpu"] == "A100 80 GB"
     assert document["memory_bytes"]["total"] == document["minimum"]["bytes_each"]

@@ -78,6 +78,11 @@ def memory(shape: Shape, load: Load) -> Memory:
     return Memory(*map(round, (weights, gradients, optimizer, activations, working, CONTEXT_BYTES + lost)))
 
 
+def evaluation_bytes(shape: Shape, load: Load) -> int:
+    """What the base takes as it is served, which is what this trainer measures results on: never in four bits."""
+    return load.precision_bytes * shape.parameters + CONTEXT_BYTES
+
+
 def trainable_parameters(shape: Shape, load: Load) -> int:
     """How many weights are trained: counted as PEFT makes them. Raises BaseModelError as `memory` does."""
     if load.tuning == "full":

@@ -13,7 +13,7 @@ from typing import Any
 from registry.money import MTOK, nano_to_dollars
 from trainer.methods.arguments import EVALUATIONS
 from trainer.quote.facts import PERCENTILES, Bench, Prices, RowFacts, TokenDollars
-from trainer.quote.memory import CONTEXT_BYTES, Load, Memory, memory, trainable_parameters
+from trainer.quote.memory import Load, Memory, evaluation_bytes, memory, trainable_parameters
 from trainer.quote.shapes import Shape
 from trainer.recipe import RecipeModel
 
@@ -126,7 +126,7 @@ def quote(
     time = None if bench is None else _time(tokens + _validation(recipe, rows, steps), bench)
     cost = None if time is None or prices.hour_nano is None else round(prices.hour_nano * time.seconds / HOUR_S)
     room = None if bench is None else bench.memory_bytes
-    served = load.precision_bytes * base.parameters + CONTEXT_BYTES
+    served = evaluation_bytes(base, load)
     return Quote(
         rows=rows,
         steps=steps,
