@@ -105,7 +105,7 @@ def test_health_has_its_usual_name_too(http: httpx.Client) -> None:
         ("HEAD", "/v1/completions", "POST"),
         ("OPTIONS", "/chat/completions/", "POST"),
         ("POST", "/v1/models", "GET, HEAD"),
-        ("DELETE", "/v1/models/acme/triage", "GET, HEAD"),
+        ("PUT", "/v1/models/acme/triage", "DELETE, GET, HEAD"),
         ("PATCH", "/health", "GET, HEAD"),
         ("POST", "/admin/v1/limits/tenant:acme", "DELETE, GET, HEAD, PATCH, PUT"),
         ("PUT", "/admin/v1/tariffs", "GET, HEAD, POST"),

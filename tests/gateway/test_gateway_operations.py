@@ -84,7 +84,7 @@ def test_no_tenant_and_no_adapter_is_a_label_of_a_metric(stack: Stack, http: htt
         ("POST", "/v1/load_lora_adapter", 404),
         ("GET", "/v1/chat/completions", 405),
         ("POST", "/v1/models", 405),
-        ("DELETE", "/v1/models/acme/triage", 405),
+        ("PUT", "/v1/models/acme/triage", 405),
         ("POST", "/healthz", 405),
     ],
 )

@@ -22,8 +22,14 @@ def not_offered_router(house: House) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/v1/fine_tuning", tags=["fine-tuning"])
 
-    @router.api_route("/checkpoints/{model:path}/permissions", methods=["GET", "POST"])
-    async def permissions(model: str, request: Request) -> None:
+    @router.get("/checkpoints/{model:path}/permissions")
+    async def list_permissions(model: str, request: Request) -> None:
+        """Not offered."""
+        may_train(house, request)
+        raise NotOffered(PERMISSIONS, code="checkpoint_permissions_not_offered")
+
+    @router.post("/checkpoints/{model:path}/permissions")
+    async def create_permissions(model: str, request: Request) -> None:
         """Not offered."""
         may_train(house, request)
         raise NotOffered(PERMISSIONS, code="checkpoint_permissions_not_offered")
