@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -209,3 +212,16 @@ def test_folders_of_workers_that_died_are_removed(shop: Shop, tmp_path: Path) ->
     (left / "train").mkdir()
     shop.work()
     assert list(shop.settings.jobs_folder.iterdir()) == []
+
+
+def test_the_command_ends_by_itself_when_no_job_waits_and_by_sigterm_else(tmp_path: Path) -> None:
+    environment = {**os.environ, "SWITCHYARD_STATE_DIR": str(tmp_path / "state"), "SWITCHYARD_TRAINER_THREADS": "3"}
+    command = [sys.executable, "-m", "switchyard", "trainer"]
+    done = subprocess.run([*command, "--once"], env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr.startswith("trainer: 3 threads, state in ")
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("trainer: 3 threads")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    assert list((tmp_path / "state" / "trainer").iterdir()) == []
