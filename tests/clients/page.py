@@ -35,14 +35,19 @@ class Snippet:
         return self.heading in OUR_OWN
 
 
+def configurations(page: Path = PAGE) -> list[str]:
+    """Of clients, in YAML."""
+    return [piece["code"] for piece in PIECE.finditer(page.read_text()) if piece["language"] == "yaml"]
+
+
 def snippets(page: Path = PAGE) -> list[Snippet]:
-    """All below a heading; the one above them says which variables there are."""
+    """All below a heading that run; the one above them says which variables there are, and YAML is a client's own."""
     found: list[Snippet] = []
     heading = ""
     for piece in PIECE.finditer(page.read_text()):
         if piece["heading"]:
             heading = piece["heading"]
-        elif heading:
+        elif heading and piece["language"] != "yaml":
             number = 1 + sum(one.heading == heading for one in found)
             found.append(Snippet(heading, number, piece["language"], piece["code"]))
     return found

@@ -11,17 +11,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.clients.environments import Environments, environments
-from tests.clients.page import Snippet, snippets
+from tests.clients.page import Snippet, configurations, snippets
 from tests.support.stack import Stack, open_house, run_stack
 
 PATIENCE_S = 120
 COMMANDS = Path(__file__).parent / "commands"
 """Programs that this project's engine package has not under the name that everybody knows."""
 ENGINE = {"tool_call_parser": "hermes", "max_model_len": 4_096}
+POOLING = {"runner": "pooling", "max_model_len": 4_096}
 SPOKEN_OF = {"`openai` (Python)", "`openai` (JavaScript)", "Vercel AI SDK", "LangChain", "LlamaIndex", "LiteLLM"}
-SPOKEN_OF |= {"`anthropic` (Python)", "Claude Code", "`llm`", "Open WebUI", "`vllm bench serve`"}
+SPOKEN_OF |= {"`anthropic` (Python)", "Claude Code", "`llm`", "Open WebUI", "Continue", "Embeddings"}
+SPOKEN_OF |= {"`vllm bench serve`"}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         house.tenant("acme")
         house.publish("acme/triage")
         house.point("acme/triage", "1.0")
-        with run_stack(house, engines=[ENGINE]) as stack:
+        with run_stack(house, engines=[ENGINE, POOLING]) as stack:
             yield stack
 
 
@@ -123,3 +126,13 @@ def refused(stack: Stack) -> list[str]:
 
 def test_the_page_speaks_of_every_client() -> None:
     assert {snippet.heading for snippet in snippets()} >= SPOKEN_OF
+
+
+def test_what_a_client_is_configured_with_is_served(gateway: Stack) -> None:
+    (continues,) = configurations()
+    for model in yaml.safe_load(continues)["models"]:
+        assert model["provider"] == "openai"
+        address = model["apiBase"].replace("http://127.0.0.1:8000", gateway.url)
+        key = {"Authorization": f"Bearer {gateway.house.keys['acme']}"}
+        card = gateway.http.get(f"{address}/models/{model['model']}", headers=key).raise_for_status().json()
+        assert {"/v1/chat/completions", "/v1/completions", "/v1/embeddings"} <= {*card["endpoints"]}
