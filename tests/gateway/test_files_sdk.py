@@ -11,6 +11,7 @@ import pytest
 from openai import OpenAI
 
 from registry.tenant_files.pieces import PIECE_BYTES
+from registry.training.jobs import JobOrder
 from tests.support.stack import Stack
 
 ROW = b'{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}\n'
@@ -93,6 +94,17 @@ def test_a_key_without_the_scope_has_no_files(stack: Stack) -> None:
         assert refused.value.code == "missing_scope"
         with pytest.raises(openai.PermissionDeniedError):
             client.files.create(file=ROW, purpose="evals")
+
+
+def test_a_file_that_a_job_needs_is_not_deleted(client: OpenAI, stack: Stack) -> None:
+    file = client.files.create(file=ROW, purpose="fine-tune")
+    training = stack.house.registry.training
+    job = training.create(JobOrder("acme", "tiny", "tiny", file.id))
+    with pytest.raises(openai.BadRequestError, match=job.id) as refused:
+        client.files.delete(file.id)
+    assert (refused.value.code, refused.value.param) == ("file_in_use", "file_id")
+    training.order("acme", job.id, "cancel")
+    assert client.files.delete(file.id).deleted
 
 
 @pytest.mark.parametrize(
