@@ -214,7 +214,8 @@ class TrainingSection(Section):
         ge=1,
         le=10_000_000,
         json_schema_extra={"unit": "steps"},
-        description="The loss on held-out rows is taken after every so many steps. Default: ten times in a run.",
+        description="The loss on held-out rows is taken after every so many steps. Default: up to ten times in a run, "
+        "fewer where that would take more than about a tenth of the time.",
     )
     early_stopping_patience: int | None = Field(
         default=None,

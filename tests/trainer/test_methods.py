@@ -36,7 +36,9 @@ TEXT = [40, 41, 42, 50, 257]
 
 def of(method: str, tuning: str, **training: Any) -> TrainingOptions:
     rate = {"prompt": 0.3, "prefix": 0.3, "ia3": 0.1}.get(tuning, 1e-2)
-    return options(model={"tuning": tuning}, training={"method": method, "learning_rate": rate, **training})
+    return options(
+        model={"tuning": tuning}, training={"method": method, "learning_rate": rate, "eval_steps": 2, **training}
+    )
 
 
 @dataclass

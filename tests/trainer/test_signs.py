@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from registry.training.sections import TrainingOptions
+from trainer.methods.arguments import evaluate_every
 from trainer.methods.signs import WINDOW, Course, Evaluated, evaluations, overfits_since, overfitting
+
+
+@pytest.mark.parametrize(
+    ("training", "learnt", "valid", "every"),
+    [
+        ({"max_steps": 1000}, 8000, 100, 100),  # ten times
+        ({"max_steps": 20}, 1400, 256, 20),  # once: 256 rows to look at cost half of learning 160
+        ({"epochs": 3}, 800, 120, 50),  # 300 steps of 8 rows: 0.3 · 2400 / 120 = 6 times
+        ({"epochs": 3, "eval_steps": 7}, 800, 120, 7),
+        ({"epochs": 3}, 800, 0, None),
+        ({"epochs": 1}, 3, 9, 1),
+    ],
+)
+def test_held_out_rows_are_looked_at_as_often_as_takes_a_tenth_of_the_time(
+    training: dict[str, Any], learnt: int, valid: int, every: int | None
+) -> None:
+    recipe = TrainingOptions.model_validate({"training": training, "evaluation": {}})
+    assert evaluate_every(recipe, learnt, valid) == every
 
 
 def of(*losses: tuple[float, float]) -> list[Evaluated]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from registry.training.sections import TrainingOptions
@@ -10,16 +11,18 @@ from trainer.watch import Watch
 
 SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 EVALUATIONS = 10
-"""On the rows that are not learnt, in a run, where the recipe does not say how often."""
+"""On the rows that are not learnt, in a run at most, where the recipe does not say how often."""
+LOOKED_AT = 0.3
+"""Rows looked at by each row learnt, at most then. Looking at one costs a third of learning it."""
 
 
-def sft_arguments(recipe: TrainingOptions, scratch: str, watch: Watch, *, validates: bool) -> Any:
+def sft_arguments(recipe: TrainingOptions, scratch: str, watch: Watch, evaluate_every: int | None) -> Any:
     """For an SFTTrainer that takes rows as they are encoded."""
     from trl import SFTConfig
 
     packing = recipe.training.packing
     return SFTConfig(
-        **_common(recipe, scratch, watch, validates=validates),
+        **_common(recipe, scratch, watch, evaluate_every),
         # Rows were cut or refused when they were encoded, and are packed before they come here.
         max_length=recipe.training.max_length_tokens if packing else None,
         packing=packing,
@@ -28,16 +31,30 @@ def sft_arguments(recipe: TrainingOptions, scratch: str, watch: Watch, *, valida
     )
 
 
-def dpo_arguments(recipe: TrainingOptions, scratch: str, watch: Watch, *, validates: bool) -> Any:
+def dpo_arguments(recipe: TrainingOptions, scratch: str, watch: Watch, evaluate_every: int | None) -> Any:
     """For a DPOTrainer that takes pairs as they are encoded."""
     from trl import DPOConfig
 
     return DPOConfig(
-        **_common(recipe, scratch, watch, validates=validates),
+        **_common(recipe, scratch, watch, evaluate_every),
         max_length=None,
         beta=recipe.dpo.beta,
         loss_type=[recipe.dpo.loss],
     )
+
+
+def evaluate_every(recipe: TrainingOptions, learnt: int, valid: int) -> int | None:
+    """Steps between two looks at `valid` rows while `learnt` ones are trained on; None when there are none to look at.
+
+    Where the recipe does not say it, so often that it takes about a tenth of the time, but ten times at most.
+    """
+    training = recipe.training
+    if valid == 0 or training.eval_steps is not None:
+        return training.eval_steps if valid else None
+    rows_a_step = training.batch_size * training.gradient_accumulation_steps
+    steps = training.max_steps or max(1, math.ceil((training.epochs or 1) * learnt / rows_a_step))
+    times = min(EVALUATIONS, max(1, int(LOOKED_AT * steps * rows_a_step / valid)))
+    return math.ceil(steps / times)
 
 
 def in_bfloat16(recipe: TrainingOptions) -> bool:
@@ -48,7 +65,7 @@ def in_bfloat16(recipe: TrainingOptions) -> bool:
     return torch.cuda.is_available() if precision == "auto" else precision == "bfloat16"
 
 
-def _common(recipe: TrainingOptions, scratch: str, watch: Watch, *, validates: bool) -> dict[str, Any]:
+def _common(recipe: TrainingOptions, scratch: str, watch: Watch, evaluate_every: int | None) -> dict[str, Any]:
     import torch
 
     cuda = torch.cuda.is_available()
@@ -72,8 +89,8 @@ def _common(recipe: TrainingOptions, scratch: str, watch: Watch, *, validates: b
         "use_cpu": not cuda,
         "gradient_checkpointing": training.gradient_checkpointing,
         "dataloader_pin_memory": cuda,
-        "eval_strategy": "steps" if validates else "no",
-        "eval_steps": training.eval_steps or 1 / EVALUATIONS,  # a fraction is a ratio of all steps
+        "eval_strategy": "steps" if evaluate_every else "no",
+        "eval_steps": evaluate_every,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,  # a loss that is no number ends the training
         "include_num_input_tokens_seen": "non_padding",

@@ -10,7 +10,7 @@ from typing import Any
 
 from registry.training.sections import TrainingOptions
 from trainer.errors import TrainingStopped
-from trainer.methods.arguments import dpo_arguments, in_bfloat16, sft_arguments
+from trainer.methods.arguments import dpo_arguments, evaluate_every, in_bfloat16, sft_arguments
 from trainer.methods.loading import LoadedBase, cast
 from trainer.methods.results import Trained, round_as_saved, weights_digest
 from trainer.methods.rows import Rows, dataset, packed
@@ -83,14 +83,12 @@ def trainer_of(
         "processing_class": tokenizer,
         "callbacks": [callback_of(follower), reporter_of(watch)],
     }
-    validates, training = bool(rows.valid), recipe.training
-    if training.method == "dpo":
-        arguments = dpo_arguments(recipe, scratch, watch, validates=validates)
-        trainer = preference_trainer()(args=arguments, train_dataset=dataset(rows.train), **given)
-    else:
-        arguments = sft_arguments(recipe, scratch, watch, validates=validates)
-        table = packed(rows.train, training.max_length_tokens) if training.packing else dataset(rows.train)
-        trainer = answer_trainer()(args=arguments, train_dataset=table, **given)
+    training, pairs = recipe.training, recipe.training.method == "dpo"
+    table = packed(rows.train, training.max_length_tokens) if training.packing else dataset(rows.train)
+    every = evaluate_every(recipe, len(table), len(rows.valid))
+    arguments = (dpo_arguments if pairs else sft_arguments)(recipe, scratch, watch, every)
+    kind = preference_trainer() if pairs else answer_trainer()
+    trainer = kind(args=arguments, train_dataset=table, **given)
     trainer.remove_callback(PrinterCallback)
     return trainer
 
