@@ -40,7 +40,8 @@ KEPT_MS = 3_600_000
 SLACK_MS = 3_600_000
 """Its parts stay so much longer, for who is putting them together when the hour ends."""
 MOST_PART_BYTES = 64 << 20
-MOST_PARTS = 10_000
+MOST_PARTS = 2_000
+"""Of one upload: completing it changes the rows of all in one transaction, in which nobody else writes."""
 MOST_UPLOADS = 1_000
 """Of a tenant, that are known."""
 READ_AT_ONCE = 4
