@@ -33,7 +33,8 @@ FIELDS = frozenset(
 OPTIONS = "switchyard"
 MOST_OPTIONS_BYTES = 65_536
 MOST_TAGS = 64
-_TEXT = text(512, least_chars=1)
+MOST_LABEL_CHARS, MOST_TAG_CHARS = 128, 64
+"""Of wandb's, which takes no longer ones."""
 
 
 class _Body:
@@ -265,10 +266,26 @@ def _integration(value: Any, param: str, caps: Caps) -> dict[str, Any]:
     wandb = keyed(given["wandb"], path, frozenset({"project", "name", "entity", "tags"}))
     if "project" not in wandb:
         raise BadRequest(f"'{path}.project' is required.", param=f"{path}.project", code="missing_required_parameter")
-    kept: dict[str, Any] = {name: _TEXT(wandb[name], f"{path}.{name}", caps) for name in wandb if name != "tags"}
+    kept: dict[str, Any] = {name: _label(wandb[name], f"{path}.{name}", caps) for name in wandb if name != "tags"}
     tags = listed(wandb.get("tags", []), f"{path}.tags", "tags", MOST_TAGS)
-    kept["tags"] = each(tags, f"{path}.tags", lambda tag, where: _TEXT(tag, where, caps))
+    kept["tags"] = each(tags, f"{path}.tags", lambda tag, where: _tag(tag, where, caps))
     return {"type": "wandb", "wandb": kept}
+
+
+def _label(value: Any, param: str, caps: Caps) -> str:
+    """It becomes a variable of a process."""
+    label = cast("str", text(MOST_LABEL_CHARS, least_chars=1)(value, param, caps))
+    if not label.isprintable():
+        raise invalid(param, f"1 to {MOST_LABEL_CHARS} printable characters", label)
+    return label
+
+
+def _tag(value: Any, param: str, caps: Caps) -> str:
+    """One of several in a variable, which commas divide."""
+    label = _label(value, param, caps)
+    if len(label) > MOST_TAG_CHARS or "," in label:
+        raise invalid(param, f"1 to {MOST_TAG_CHARS} printable characters without a comma", label)
+    return label
 
 
 def _options(value: Any, param: str, caps: Caps) -> dict[str, Any]:

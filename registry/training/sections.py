@@ -14,6 +14,7 @@ MAX_RANK = 512
 """The largest rank that any vLLM engine can be started with."""
 
 Method = Literal["sft", "dpo"]
+ModuleName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\w.-]+$")]
 Tuning = Literal["lora", "qlora", "full", "prompt", "prefix", "ia3"]
 SERVED: frozenset[Tuning] = frozenset({"lora", "qlora"})
 """Kinds of tuning that make an adapter which vLLM loads beside its base."""
@@ -105,7 +106,7 @@ class LoraSection(Section):
         json_schema_extra={"unit": "share"},
         description="Share of adapter inputs dropped in training; 0.05 to 0.1 where rows are few.",
     )
-    target_modules: Literal["all-linear"] | Annotated[list[str], Field(min_length=1)] = Field(
+    target_modules: Literal["all-linear"] | Annotated[list[ModuleName], Field(min_length=1, max_length=128)] = Field(
         default="all-linear", description='"all-linear", or a list of module names such as ["q_proj", "v_proj"].'
     )
 

@@ -53,6 +53,14 @@ def refused(answer: httpx.Response, status: int) -> tuple[str | None, str | None
     return error["param"], error["code"]
 
 
+def _wandb(**fields: Any) -> dict[str, Any]:
+    return {"integrations": [{"type": "wandb", "wandb": fields}]}
+
+
+def _modules(names: list[str]) -> dict[str, Any]:
+    return {"switchyard": {"lora": {"target_modules": names}}}
+
+
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"model": None}, "model", "missing_required_parameter"),
     ({"training_file": None}, "training_file", "missing_required_parameter"),
@@ -98,6 +106,13 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"integrations": [{"type": "mlflow", "wandb": {}}]}, "integrations[0].type", "invalid_value"),
     ({"integrations": [{"type": "wandb"}]}, "integrations[0].wandb", "missing_required_parameter"),
     ({"integrations": [{"type": "wandb", "wandb": {}}]}, "integrations[0].wandb.project", "missing_required_parameter"),
+    (_wandb(project="a\0b"), "integrations[0].wandb.project", "invalid_value"),
+    (_wandb(project="p", name="n" * 129), "integrations[0].wandb.name", "invalid_value"),
+    (_wandb(project="p", tags=["a,b"]), "integrations[0].wandb.tags[0]", "invalid_value"),
+    (_wandb(project="p", tags=["t" * 65]), "integrations[0].wandb.tags[0]", "invalid_value"),
+    (_modules(["q" * 101]), "switchyard.lora.target_modules", "invalid_value"),
+    (_modules(["q_proj|.*"]), "switchyard.lora.target_modules", "invalid_value"),
+    (_modules(["q_proj"] * 129), "switchyard.lora.target_modules", "invalid_value"),
     ({"switchyard": []}, "switchyard", "invalid_type"),
     ({"switchyard": {"lora": {"r": 1_000}}}, "switchyard.lora.r", "invalid_value"),
     ({"switchyard": {"lora": {"rank": 16}}}, "switchyard.lora.rank", "unknown_parameter"),

@@ -6,13 +6,13 @@ import json
 import random
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from tests.support.cli_runner import Run, run
 from trainer.data.faults import DataError
-from trainer.data.overlap import Overlap, find_overlap
+from trainer.data.overlap import Overlap, find_overlap, rows_of
 from trainer.data.rows import Example, Message
 from trainer.data.sets import Sets, read_sets
 from trainer.errors import RecipeError
@@ -202,3 +202,12 @@ def test_variants_of_one_text_are_split_all_the_same_and_it_is_said(tmp_path: Pa
     sets = sets_of(tmp_path, rows)
     assert sets.heldout.rows == 6
     assert {"variants", "near_leak"} <= {found.code for found in sets.findings}
+
+
+def test_the_key_of_a_whole_row_has_each_turn_of_a_conversation_once() -> None:
+    turns = tuple(Message("user" if at % 2 == 0 else "assistant", f"turn {at}") for at in range(1_000))
+    (row,) = rows_of(Example(1, turns[: at + 1], turns[at + 1].content) for at in range(0, 1_000, 2))
+    prompt, _, answers = cast("tuple[Any, Any, Any]", row.whole)
+    assert len(prompt) + len(answers) < 1_500
+    (shorter,) = rows_of(row.examples[1:])
+    assert row.whole != shorter.whole

@@ -81,8 +81,7 @@ def copies(rows: Rows) -> Iterator[Finding]:
     first: dict[object, int] = {}
     later: list[int] = []
     for row in rows.rows:
-        key = tuple((example.prompt, example.answer, example.tools) for example in row.examples)
-        if first.setdefault(key, row.line) != row.line:
+        if first.setdefault(row.whole, row.line) != row.line:
             later.append(row.line)
     if len(first) == 1 and later:
         yield finding("error", "all_copies", f"all {len(rows.rows)} rows are the same one; add other rows")

@@ -8,8 +8,7 @@ conversations which only begin alike do not.
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -37,6 +36,13 @@ class Row:
         if isinstance(prompt, str):
             return normal(prompt)
         return "\n".join(normal(turn.content) for turn in prompt if turn.role == "user")
+
+    @property
+    def whole(self) -> Hashable:
+        """All of it, each turn once: earlier prompts are beginnings of the longest one. Only exact copies are equal."""
+        last = self.examples[-1]
+        answers = tuple((len(example.prompt), example.answer) for example in self.examples)
+        return last.prompt, last.tools, answers
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -80,14 +86,12 @@ def rows_of(examples: Iterable[Example]) -> list[Row]:
 def find_overlap(train: Iterable[Example], heldout: Iterable[Example]) -> Overlap:
     """Compare both sides."""
     trained, held = rows_of(train), rows_of(heldout)
-    same = Counter(
-        tuple((example.prompt, example.answer, example.tools) for example in row.examples) for row in trained
-    )
+    copies = len(trained) - len({row.whole for row in trained})
     seen = seen_rows(trained, held)
     pairs = {pair for row in trained for pair in row.pairs}
     return Overlap(
         len(trained),
-        len(trained) - len(same),
+        copies,
         len(held),
         len(seen),
         sum(all(pair in pairs for pair in row.pairs) for row in seen),

@@ -6,10 +6,13 @@ import shutil
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from registry.errors import InvalidInput, RegistryError
 from registry.service import Registry
@@ -76,6 +79,12 @@ class Attempt:
                 give_verdict(bench, self._published, self._folder.questions)
         except LeaseLost:
             self._desk.say(f"{job.id}: lost to another worker, or ended")
+        except (SQLAlchemyError, StorageFailed, OSError):  # of this machine: another worker may do better
+            raise
+        except Exception:  # of this job: it would end the next worker's attempt in the same way
+            self._desk.say(f"{job.id}: {traceback.format_exc()}")
+            if self._published is None:
+                self._fail(TORN)
         finally:
             self._folder.remove()
 

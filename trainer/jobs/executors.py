@@ -18,6 +18,9 @@ from trainer.jobs.folder import JobFolder
 from trainer.jobs.lines import MAX_LINE_BYTES
 
 PR_SET_PDEATHSIG = 1
+ENDED_FIRST = b"1000"
+"""The `oom_score_adj` of what the kernel ends first when memory is short: not an engine or a gateway."""
+OWN_SETTINGS = "SWITCHYARD_"
 MOST_LINES_WAITING = 1_000
 """Lines that a child may be ahead of its worker; then it waits."""
 
@@ -94,9 +97,11 @@ class LocalExecutor:
 
 
 def environment(threads: int) -> dict[str, str]:
-    """Of a child. Nothing is fetched from a hub: what is trained on lies here."""
+    """Of a child. Nothing is fetched from a hub: what is trained on lies here. Our own settings stay behind, for there
+    are secrets among them and a child needs none.
+    """
     return {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if not name.startswith(OWN_SETTINGS)},
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
         "TOKENIZERS_PARALLELISM": "false",
@@ -162,6 +167,7 @@ class LocalChild:
             while line := out.readline(MAX_LINE_BYTES):
                 self._lines.put(line.decode("utf-8", "replace"))
         self._lines.put(None)
+        self._process.wait()  # whoever has killed it need not ask how it ended
 
 
 def _before_exec(niceness: int) -> Callable[[], None]:
@@ -172,8 +178,16 @@ def _before_exec(niceness: int) -> Callable[[], None]:
     def before_exec() -> None:
         os.nice(niceness)
         if prctl is not None:
+            _end_first()
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != parent:  # it died before the kernel was told
                 os._exit(1)
 
     return before_exec
+
+
+def _end_first() -> None:
+    with suppress(OSError):
+        file = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        os.write(file, ENDED_FIRST)
+        os.close(file)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from registry.training.jobs import LeaseLost, NoSuchJob, Wanted
 from registry.training.store import TrainingJobs
@@ -63,5 +63,5 @@ class Lease:
             self._renewed_s = begun_s
         except (LeaseLost, NoSuchJob):
             self.lost = True
-        except OperationalError:  # the database is away; until the lease ends nobody else has the job
+        except SQLAlchemyError:  # the database is away; until the lease ends nobody else has the job
             self.lost = time.monotonic() - self._renewed_s > self._lease_s

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from registry.adapters.version_rows import VersionInfo
 from registry.errors import RegistryError
@@ -54,7 +54,7 @@ def give_verdict(bench: Bench, job: TrainingJob, questions: Path) -> None:
         if version is None or not is_judged(registry, version, wish):
             return
         _judge(bench, job, Candidate(version, questions, bench.gateway or "", wish))
-    except (TrainerError, RegistryError, OperationalError) as error:
+    except (TrainerError, RegistryError, SQLAlchemyError) as error:
         bench.say(f"{job.id}: no verdict: {str(error).splitlines()[0]}")
         registry.training.remark(job.id, "warn", NOT_MADE)
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from registry.errors import RegistryError
 from registry.service import Registry
@@ -73,7 +73,7 @@ class Worker:
                 took = self._take_one(work, folder)
                 if work == "train":
                     self._keep_ready()
-            except (OperationalError, RegistryError, OSError) as error:  # the database or the storage is away
+            except (SQLAlchemyError, RegistryError, OSError) as error:  # the database or the storage is away
                 self._desk.say(f"{type(error).__name__}: {str(error).splitlines()[0]}")
             except Exception:  # a fault that one job meets must not end the place of all others
                 self._desk.say(traceback.format_exc())
@@ -105,7 +105,7 @@ class Worker:
     def _sweep(self) -> None:
         try:
             sweep_states(self._desk.registry)
-        except (OperationalError, RegistryError) as error:
+        except (SQLAlchemyError, RegistryError) as error:
             self._desk.say(f"old checkpoints were not removed: {str(error).splitlines()[0]}")
 
 

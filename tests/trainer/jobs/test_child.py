@@ -204,3 +204,18 @@ def test_a_child_that_waits_ends_when_it_is_dismissed() -> None:
     assert spare is not None
     executor.dismiss()
     assert spare._process.returncode == -signal.SIGKILL
+
+
+def test_a_child_is_what_the_kernel_ends_first_and_has_no_setting_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWITCHYARD_STORE_KEY", "a secret")
+    executor = LocalExecutor(threads=1, niceness=1)
+    executor.prepare()
+    try:
+        assert executor._spare is not None
+        its = Path(f"/proc/{executor._spare._process.pid}")
+        assert (its / "oom_score_adj").read_text() == "1000\n"
+        environment = (its / "environ").read_bytes()
+        assert b"OMP_NUM_THREADS=1" in environment
+        assert b"SWITCHYARD_" not in environment
+    finally:
+        executor.dismiss()

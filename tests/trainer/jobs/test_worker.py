@@ -225,3 +225,16 @@ def test_the_command_ends_by_itself_when_no_job_waits_and_by_sigterm_else(tmp_pa
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
     assert list((tmp_path / "state" / "trainer").iterdir()) == []
+
+
+def test_a_job_of_which_more_is_said_than_can_be_kept_fails_at_once_and_the_next_one_is_done(shop: Shop) -> None:
+    job, other = shop.order(), shop.order()
+    settled = {"say": {"say": "settled", "recipe": "#" * 300_000, "hyperparameters": {}}}
+    shop.work([settled, {"exit": 0}], VALID, TRAINED)
+    failed = shop.job(job)
+    assert failed.status == "failed"
+    assert failed.error is not None
+    assert failed.error.code == "server_error"
+    assert "300" in "".join(shop.said)
+    assert "300" not in failed.error.message
+    assert shop.job(other).status == "succeeded"
