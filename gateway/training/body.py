@@ -8,7 +8,19 @@ from typing import Any, cast
 import orjson
 
 from gateway.api.fields.caps import Caps
-from gateway.api.fields.checks import Check, integer, invalid, keyed, listed, number, one_of, pairs, text, too_many
+from gateway.api.fields.checks import (
+    Check,
+    integer,
+    invalid,
+    keyed,
+    listed,
+    number,
+    one_of,
+    pairs,
+    shallow,
+    text,
+    too_many,
+)
 from gateway.api.fields.faults import Faults, each
 from gateway.errors import BadRequest
 from gateway.training.models import Trainable
@@ -291,7 +303,7 @@ def _tag(value: Any, param: str, caps: Caps) -> str:
 def _options(value: Any, param: str, caps: Caps) -> dict[str, Any]:
     """An object; what is in it is checked when the method is known."""
     known = keyed(value, param, frozenset(value) if type(value) is dict else frozenset())
-    size = len(orjson.dumps(known))
+    size = len(orjson.dumps(shallow(known, param, caps)))
     if size > MOST_OPTIONS_BYTES:
         raise too_many(param, "bytes", size, MOST_OPTIONS_BYTES)
     return known

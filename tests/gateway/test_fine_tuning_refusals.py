@@ -57,6 +57,10 @@ def _wandb(**fields: Any) -> dict[str, Any]:
     return {"integrations": [{"type": "wandb", "wandb": fields}]}
 
 
+def _nested(levels: int) -> Any:
+    return [] if levels == 1 else [_nested(levels - 1)]
+
+
 def _modules(names: list[str]) -> dict[str, Any]:
     return {"switchyard": {"lora": {"target_modules": names}}}
 
@@ -124,6 +128,8 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "unknown_parameter",
     ),
     ({"switchyard": {"gate": {"target": "regex:a"}}}, "switchyard.gate.target", "invalid_value"),
+    ({"switchyard": {"lora": {"r": _nested(255)}}}, "switchyard", "invalid_value"),
+    ({"metadata": {"switchyard.lora.r": "[" * 255 + "]" * 255}}, "switchyard.lora.r", "invalid_value"),
     ({"switchyard": {"lora": 16}}, "switchyard.lora", "invalid_value"),
     ({"switchyard": {"adapter": "Not A Name"}}, "switchyard.adapter", "invalid_value"),
     ({"switchyard": {"training": {"seed": 1}}}, "switchyard.training.seed", "invalid_value"),
