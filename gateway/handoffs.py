@@ -267,11 +267,6 @@ class InferenceRequest:
     echo: bytes = b""
     keeping: Keeping | None = None
 
-    @property
-    def engine_streams(self) -> bool:
-        """Whether the engine answers with a stream."""
-        return self.stream or self.assembled
-
 
 class Bill(Protocol):
     """What a request holds of its limits, and what its attempts are charged to."""

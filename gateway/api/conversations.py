@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from gateway.api.dialects.responses.input import items as checked_items
 from gateway.api.dialects.responses.kept import REFERENCE, kept_alone
-from gateway.api.fields.checks import listed, pairs, unknown_keys
+from gateway.api.fields.checks import listed, missing, pairs
 from gateway.api.held import json_of
 from gateway.api.responses import LISTED, MOST_LISTED, check_include, list_of
 from gateway.api.tenants import about, body_of, in_turn, may_store, one_in_query, who_asks, whole_number
@@ -40,7 +40,7 @@ def _add_conversations(router: APIRouter, house: House) -> None:
     async def create_conversation(request: Request) -> dict[str, Any]:
         """Begin a conversation, with up to 20 items."""
         principal = who_asks(house, request)
-        body = await _body(house, principal, request, "items", "metadata")
+        body = await body_of(house, principal, request, {"items", "metadata"})
         if house.archive.days(principal) == 0:
             raise BadRequest(
                 "Nothing is kept for this tenant, so it can have no conversations. Send the whole conversation as "
@@ -62,7 +62,7 @@ def _add_conversations(router: APIRouter, house: House) -> None:
     async def update_conversation(conversation_id: str, request: Request) -> dict[str, Any]:
         """Replace its metadata."""
         principal = who_asks(house, request)
-        body = await _body(house, principal, request, "metadata")
+        body = await body_of(house, principal, request, {"metadata"})
         metadata = _metadata(house, body)
         return _document(await _about(house, principal, conversation_id, conversations.set_metadata, metadata))
 
@@ -83,9 +83,9 @@ def _add_items(router: APIRouter, house: House) -> None:
         principal = who_asks(house, request)
         house.admission.documents.look(principal.tenant)  # not refused when it is done
         check_include(house, request)
-        body = await _body(house, principal, request, "items")
+        body = await body_of(house, principal, request, {"items"})
         if body.get("items") is None:
-            raise BadRequest("'items' is required.", param="items", code="missing_required_parameter")
+            raise missing("items")
         await may_store(house, principal)
         items = _items(house, body["items"])
         return list_of(
@@ -119,14 +119,6 @@ def _add_items(router: APIRouter, house: House) -> None:
 
 async def _about(house: House, principal: Principal, id_: str, ask: Callable[..., T], *more: Any) -> T:
     return await about(house, principal, "conversation", id_, ask, *more)
-
-
-async def _body(house: House, principal: Principal, request: Request, *known: str) -> dict[str, Any]:
-    body = await body_of(house, principal, request)
-    unknown = [name[:64] for name in body if name not in known]
-    if unknown and not principal.allow_unknown_fields:
-        raise unknown_keys(unknown)
-    return body
 
 
 def _metadata(house: House, body: Mapping[str, Any]) -> Mapping[str, str]:

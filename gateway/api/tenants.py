@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, Literal, TypeVar
 
@@ -12,6 +12,7 @@ from fastapi import Request
 from gateway.api.client import refuse_too_long
 from gateway.api.codings import codings_of, decoding
 from gateway.api.credentials import key_of
+from gateway.api.fields.checks import unknown_keys
 from gateway.api.request import json_object
 from gateway.errors import BadRequest, Forbidden, TooSlow
 from gateway.handoffs import Principal
@@ -75,9 +76,10 @@ async def may_store(house: House, principal: Principal) -> None:
         raise said_of(error) from error
 
 
-async def body_of(house: House, principal: Principal, request: Request) -> dict[str, Any]:
+async def body_of(house: House, principal: Principal, request: Request, known: Collection[str]) -> dict[str, Any]:
     """The JSON object that is sent, with the bounds that bodies of inference have: what is put down is a request among
-    the tenant's others, as nothing else of it is counted. Raises `ApiError`.
+    the tenant's others, as nothing else of it is counted. Fields that are not `known` are refused, unless the key
+    allows them. Raises `ApiError`.
     """
     most_bytes = house.caps.max_body_bytes
     length = request.headers.get("content-length", "")
@@ -93,7 +95,11 @@ async def body_of(house: House, principal: Principal, request: Request) -> dict[
                 raw: bytes = await read()
         except TimeoutError:
             raise TooSlow(f"The body came too slowly: send it within {timeout_s:g} s.", code="body_timeout") from None
-    return await house.desk.do(principal.tenant, len(raw), partial(json_object, raw, house.caps))
+    body = await house.desk.do(principal.tenant, len(raw), partial(json_object, raw, house.caps))
+    unknown = [name[:64] for name in body if name not in known]
+    if unknown and not principal.allow_unknown_fields:
+        raise unknown_keys(unknown)
+    return body
 
 
 async def _read(request: Request, most_bytes: int) -> bytes:

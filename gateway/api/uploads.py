@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from gateway.api.fields.checks import listed, unknown_keys
+from gateway.api.fields.checks import listed, missing, unknown_keys
 from gateway.api.files import checked_expiry, checked_purpose, document
 from gateway.api.incoming_form import Intake, taken
 from gateway.api.tenants import body_of, may_train
@@ -36,7 +36,7 @@ def _add_begin_and_end(router: APIRouter, house: House) -> None:
     async def create_upload(request: Request) -> dict[str, Any]:
         """Begin an upload, which takes parts for an hour."""
         principal = may_train(house, request)
-        body = await _body(house, principal, request, "filename", "purpose", "bytes", "mime_type", "expires_after")
+        body = await body_of(house, principal, request, {"filename", "purpose", "bytes", "mime_type", "expires_after"})
         _text(body, "mime_type")
         work = partial(
             cabinet.uploads.create,
@@ -53,9 +53,9 @@ def _add_begin_and_end(router: APIRouter, house: House) -> None:
     async def complete_upload(upload_id: str, request: Request) -> dict[str, Any]:
         """Make a file of the parts, in the order of `part_ids`."""
         principal = may_train(house, request)
-        body = await _body(house, principal, request, "part_ids", "md5")
+        body = await body_of(house, principal, request, {"part_ids", "md5"})
         if body.get("part_ids") is None:
-            raise _required("part_ids")
+            raise missing("part_ids")
         part_ids = listed(body["part_ids"], "part_ids", "ids of parts", MOST_PARTS)
         if not all(isinstance(one, str) for one in part_ids):
             raise BadRequest("'part_ids' must be a list of texts.", param="part_ids", code="invalid_type")
@@ -99,18 +99,10 @@ def _reader(principal: Principal, boundary: bytes, draft: Draft) -> FormReader:
     return FormReader(boundary, "data", (), lambda _: draft.write, skips_unknown=principal.allow_unknown_fields)
 
 
-async def _body(house: House, principal: Principal, request: Request, *known: str) -> dict[str, Any]:
-    body = await body_of(house, principal, request)
-    unknown = [name[:64] for name in body if name not in known]
-    if unknown and not principal.allow_unknown_fields:
-        raise unknown_keys(unknown)
-    return body
-
-
 def _text(body: dict[str, Any], name: str) -> str:
     given = body.get(name)
     if given is None:
-        raise _required(name)
+        raise missing(name)
     if not isinstance(given, str) or not 1 <= len(given) <= MOST_TEXT_CHARS:
         raise BadRequest(
             f"'{name}' must be a text of 1 to {MOST_TEXT_CHARS} characters.", param=name, code="invalid_value"
@@ -121,7 +113,7 @@ def _text(body: dict[str, Any], name: str) -> str:
 def _size(body: dict[str, Any]) -> int:
     given = body.get("bytes")
     if given is None:
-        raise _required("bytes")
+        raise missing("bytes")
     if type(given) is not int:
         raise BadRequest("'bytes' must be a whole number: how long the file is.", param="bytes", code="invalid_type")
     return given
@@ -138,10 +130,6 @@ def _expiry(given: Any) -> int | None:
         raise unknown_keys([f"expires_after.{name}" for name in unknown])
     anchor, seconds = (None if given.get(name) is None else str(given[name]) for name in ("anchor", "seconds"))
     return checked_expiry(anchor, seconds)
-
-
-def _required(name: str) -> BadRequest:
-    return BadRequest(f"'{name}' is required.", param=name, code="missing_required_parameter")
 
 
 def _upload(info: UploadInfo) -> dict[str, Any]:

@@ -9,11 +9,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from gateway.api.fields.checks import flag, listed, one_of, text, unknown_keys
+from gateway.api.fields.checks import flag, listed, missing, one_of, text
 from gateway.api.fine_tuning.documents import page_document
 from gateway.api.tenants import body_of, may_train, whole_number
 from gateway.errors import BadRequest
-from gateway.handoffs import Principal
 from gateway.house import House
 from gateway.webhooks.sender import Undelivered, send_once
 from registry.ids import new_id
@@ -70,10 +69,10 @@ def _add_writing(router: APIRouter, house: House) -> None:
     async def create_endpoint(request: Request) -> dict[str, Any]:
         """Add an address; its secret is seen only in this answer."""
         principal = may_train(house, request)
-        body = await _body(house, principal, request, FIELDS)
+        body = await body_of(house, principal, request, FIELDS)
         for name in sorted(FIELDS):
             if body.get(name) is None:
-                raise BadRequest(f"'{name}' is required.", param=name, code="missing_required_parameter")
+                raise missing(name)
         work = partial(workshop.webhooks.create, principal.tenant, **_fields(house, body))
         endpoint, secret = await workshop.do(principal.tenant, work)
         return {**_document(endpoint), "signing_secret": secret}
@@ -82,7 +81,7 @@ def _add_writing(router: APIRouter, house: House) -> None:
     async def update_endpoint(endpoint_id: str, request: Request) -> dict[str, Any]:
         """Change its name, its URL or what it is told of."""
         principal = may_train(house, request)
-        fields = _fields(house, await _body(house, principal, request, FIELDS))
+        fields = _fields(house, await body_of(house, principal, request, FIELDS))
         work = partial(workshop.webhooks.change, principal.tenant, endpoint_id, **fields)
         return _document(await workshop.do(principal.tenant, work))
 
@@ -90,9 +89,8 @@ def _add_writing(router: APIRouter, house: House) -> None:
     async def rotate_secret(endpoint_id: str, request: Request) -> dict[str, Any]:
         """Give it a new secret, which is seen only in this answer; the old one may sign too for a day."""
         principal = may_train(house, request)
-        body = (
-            await _body(house, principal, request, {KEEP}) if request.headers.get("content-length", "0") != "0" else {}
-        )
+        is_empty = request.headers.get("content-length", "0") == "0"
+        body = {} if is_empty else await body_of(house, principal, request, {KEEP})
         keeps = body.get(KEEP) is not None and flag(body[KEEP], KEEP, house.caps)
         work = partial(workshop.webhooks.rotate, principal.tenant, endpoint_id, keep_old_for_a_day=keeps)
         endpoint, secret = await workshop.do(principal.tenant, work)
@@ -114,7 +112,7 @@ def _add_test(router: APIRouter, house: House) -> None:
         """Send a sample of an event now, and say what was answered."""
         principal = may_train(house, request)
         tenant = principal.tenant
-        body = await _body(house, principal, request, {"event_type"})
+        body = await body_of(house, principal, request, {"event_type"})
         kind = one_of(*EVENT_TYPES)(body.get("event_type"), "event_type", house.caps)
         endpoint = await workshop.do(tenant, partial(workshop.webhooks.get, tenant, endpoint_id))
         secret = await workshop.do(tenant, partial(workshop.webhooks.secret_of, tenant, endpoint_id))
@@ -134,16 +132,6 @@ def _add_test(router: APIRouter, house: House) -> None:
             "status_code": status,
             "success": True,
         }
-
-
-async def _body(
-    house: House, principal: Principal, request: Request, known: set[str] | frozenset[str]
-) -> dict[str, Any]:
-    body = await body_of(house, principal, request)
-    unknown = [name[:64] for name in body if name not in known]
-    if unknown and not principal.allow_unknown_fields:
-        raise unknown_keys(unknown)
-    return body
 
 
 def _fields(house: House, body: Mapping[str, Any]) -> dict[str, Any]:

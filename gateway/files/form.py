@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from gateway.api.fields.checks import missing
 from gateway.errors import BadRequest, UnsupportedMedia
 
 MOST_PARTS = 16
@@ -100,12 +101,12 @@ class FormReader:
                 "The form ends in the middle: its last boundary is missing. Send the whole of it.", code="invalid_form"
             )
         if self.filename is None:
-            raise _required(self._file_field)
+            raise missing(self._file_field)
 
     def required(self, name: str) -> str:
         """A field that must be there."""
         if name not in self.fields:
-            raise _required(name)
+            raise missing(name)
         return self.fields[name]
 
     def _begin(self) -> None:
@@ -179,10 +180,6 @@ def _decoded(data: bytes, what: str) -> str:
         return data.decode()
     except UnicodeDecodeError as error:
         raise BadRequest(f"The form cannot be read: {what} is no UTF-8.", code="invalid_form") from error
-
-
-def _required(name: str) -> BadRequest:
-    return BadRequest(f"'{name}' is required.", param=name, code="missing_required_parameter")
 
 
 def _unknown(name: str) -> BadRequest:

@@ -14,6 +14,7 @@ from gateway.api.fields.checks import (
     invalid,
     keyed,
     listed,
+    missing,
     number,
     one_of,
     pairs,
@@ -65,7 +66,7 @@ class _Body:
             except BadRequest as fault:
                 self.faults.add(fault)
         elif required:
-            self.faults.add(BadRequest(f"'{name}' is required.", param=name, code="missing_required_parameter"))
+            self.faults.add(missing(name))
         return otherwise
 
     def files(self) -> tuple[Any, Any]:
@@ -188,7 +189,7 @@ def _method(value: Any, param: str, caps: Caps) -> tuple[str, dict[str, Any]]:
     """The kind, and its hyperparameters."""
     method = keyed(value, param, frozenset({"type", "supervised", "dpo", "reinforcement"}))
     if "type" not in method:
-        raise BadRequest(f"'{param}.type' is required.", param=f"{param}.type", code="missing_required_parameter")
+        raise missing(f"{param}.type")
     kind = one_of("supervised", "dpo", "reinforcement")(method["type"], f"{param}.type", caps)
     if kind == "reinforcement":
         raise BadRequest(
@@ -270,14 +271,12 @@ def _integration(value: Any, param: str, caps: Caps) -> dict[str, Any]:
     given = keyed(value, param, frozenset({"type", "wandb"}))
     for name in ("type", "wandb"):
         if name not in given:
-            raise BadRequest(
-                f"'{param}.{name}' is required.", param=f"{param}.{name}", code="missing_required_parameter"
-            )
+            raise missing(f"{param}.{name}")
     one_of("wandb")(given["type"], f"{param}.type", caps)
     path = f"{param}.wandb"
     wandb = keyed(given["wandb"], path, frozenset({"project", "name", "entity", "tags"}))
     if "project" not in wandb:
-        raise BadRequest(f"'{path}.project' is required.", param=f"{path}.project", code="missing_required_parameter")
+        raise missing(f"{path}.project")
     kept: dict[str, Any] = {name: _label(wandb[name], f"{path}.{name}", caps) for name in wandb if name != "tags"}
     tags = listed(wandb.get("tags", []), f"{path}.tags", "tags", MOST_TAGS)
     kept["tags"] = each(tags, f"{path}.tags", lambda tag, where: _tag(tag, where, caps))

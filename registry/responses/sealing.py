@@ -59,11 +59,6 @@ class Keyring:
         self._ciphers: dict[tuple[bytes, str], AESGCM] = {}
         self._codecs = threading.local()
 
-    @property
-    def encrypts(self) -> bool:
-        """Whether there is a key."""
-        return self._writes_with is not None
-
     def seal(self, value: bytes, tenant: str, *place: str) -> bytes:
         """A value as it is stored in this place of the tenant's."""
         frame = self._compressor().compress(value)

@@ -14,7 +14,6 @@ from registry.training.jobs import NoSuchJob
 
 FOLDER = "training"
 SWEPT_AT_ONCE = 100
-DIGEST_CHARS = 64
 
 
 class TornState(Exception):

@@ -10,9 +10,8 @@ import orjson
 from gateway.api.dialects.pooling import OPTIONS, Pooling, PoolingReader, refuse_too_much
 from gateway.api.dialects.score import PER_TEXT, as_list, texts_of
 from gateway.api.fields.caps import Caps
-from gateway.api.fields.checks import flag, integer, text, wrong_type
+from gateway.api.fields.checks import flag, integer, missing, text, wrong_type
 from gateway.api.fields.together import Given
-from gateway.errors import BadRequest
 from gateway.handoffs import Admitted, EngineBroke, EngineCount
 
 MOST_CHARS = 4_194_304
@@ -33,7 +32,7 @@ def _not_too_much(given: Given, caps: Caps) -> None:
 
 def _has_documents(given: Given, caps: Caps) -> None:
     if given.get("documents") is None:
-        raise BadRequest("'documents' is required.", param="documents", code="missing_required_parameter")
+        raise missing("documents")
 
 
 class Rerank(Pooling):

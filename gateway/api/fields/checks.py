@@ -38,6 +38,11 @@ def shown(value: Any) -> str:
     return _KINDS.get(type(value)) or repr(value)[:40]
 
 
+def missing(param: str) -> BadRequest:
+    """What must be given."""
+    return BadRequest(f"'{param}' is required.", param=param, code="missing_required_parameter")
+
+
 def invalid(param: str, expected: str, *values: Any) -> BadRequest:
     """The right kind of value, out of its range: `'n' must be …, not 99.`"""
     return BadRequest(f"'{param}' must be {expected}, not {all_shown(values)}.", param=param, code="invalid_value")

@@ -14,7 +14,7 @@ import orjson
 from gateway.api.bounds import WITHIN
 from gateway.api.fields import replayed
 from gateway.api.fields.caps import Caps
-from gateway.api.fields.checks import Unknown, invalid, keyed, listed, shallow, text, too_many, wrong_type
+from gateway.api.fields.checks import Unknown, invalid, keyed, listed, missing, shallow, text, too_many, wrong_type
 from gateway.api.fields.faults import Faults, each
 from gateway.errors import BadRequest
 
@@ -126,7 +126,7 @@ def _require(role: str, message: dict[str, Any], given: dict[str, Any], param: s
     if "content" not in message and role in _MAY_SAY_NOTHING and not message.keys() & {"tool_calls", "refusal"}:
         message["content"] = ""
     if "content" not in message and "tool_calls" not in message and "refusal" not in message:
-        raise BadRequest(f"'{param}.content' is required.", param=f"{param}.content", code="missing_required_parameter")
+        raise missing(f"{param}.content")
     if role == "tool" and "tool_call_id" not in message:
         raise BadRequest(
             f"'{param}.tool_call_id' is required: it says which call this message answers.",

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from gateway.api.fields.checks import shown, unknown_keys
+from gateway.api.fields.checks import shown
 from gateway.api.fine_tuning.documents import checkpoint_document, event_document, job_document, page_document
 from gateway.api.fine_tuning.options import check_options
 from gateway.api.held import json_of
@@ -45,10 +45,7 @@ def _add_orders(router: APIRouter, house: House) -> None:
     async def create_job(request: Request) -> dict[str, Any]:
         """Order a training. The same order within a minute, or with the same `Idempotency-Key`, is the same job."""
         principal = may_train(house, request)
-        body = await body_of(house, principal, request)
-        unknown = [name[:64] for name in body if name not in FIELDS]
-        if unknown and not principal.allow_unknown_fields:
-            raise unknown_keys(unknown)
+        body = await body_of(house, principal, request, FIELDS)
 
         def model_of(name: str) -> Trainable:
             return trainable(principal.tenant, name, house.catalog.current, house.fleet.view())

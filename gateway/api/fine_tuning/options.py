@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from gateway.api.fields.checks import missing
 from gateway.api.fields.faults import Faults
 from gateway.api.order_faults import expected_of, value_of
 from gateway.errors import BadRequest
@@ -41,7 +42,7 @@ def _fault(found: Mapping[str, Any]) -> BadRequest:
     if found["type"] == "value_error":
         return BadRequest(f"'{param}': {found['ctx']['error']}.", param=param, code="invalid_value")
     if found["type"] == "missing":
-        return BadRequest(f"'{param}' is required.", param=param, code="missing_required_parameter")
+        return missing(param)
     return BadRequest(
         f"'{param}' is {value_of(found)}; expected {expected_of(found)}.", param=param, code="invalid_value"
     )

@@ -13,7 +13,19 @@ import orjson
 
 from gateway.api.fields import replayed
 from gateway.api.fields.caps import Caps
-from gateway.api.fields.checks import Unknown, flag, invalid, keyed, listed, one_of, shallow, text, too_many, wrong_type
+from gateway.api.fields.checks import (
+    Unknown,
+    flag,
+    invalid,
+    keyed,
+    listed,
+    missing,
+    one_of,
+    shallow,
+    text,
+    too_many,
+    wrong_type,
+)
 from gateway.api.fields.faults import Faults, each
 from gateway.errors import BadRequest
 
@@ -90,7 +102,7 @@ def _message(message: Any, param: str, caps: Caps) -> list[ChatMessage]:
     given = keyed(message, param, _KEYS, dropped=_DROPPED[role], unknown=_unknown(caps, role == "assistant"))
     content, path = given.get("content"), f"{param}.content"
     if content is None:
-        raise BadRequest(f"'{path}' is required.", param=path, code="missing_required_parameter")
+        raise missing(path)
     if role == "system":
         said = content if type(content) is str else _system_text(content, path, caps)
         return [{"role": role, "content": said}] if said and not said.startswith(BILLING_HEADER) else []

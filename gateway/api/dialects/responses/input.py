@@ -12,7 +12,7 @@ from typing import Any
 from gateway.api.dialects.responses.kept import REFERENCE
 from gateway.api.fields import replayed
 from gateway.api.fields.caps import Caps
-from gateway.api.fields.checks import Unknown, invalid, keyed, listed, one_of, text, wrong_type
+from gateway.api.fields.checks import Unknown, invalid, keyed, listed, missing, one_of, text, wrong_type
 from gateway.api.fields.faults import each
 from gateway.api.fields.messages import MEDIA, arguments
 from gateway.errors import BadRequest
@@ -80,7 +80,7 @@ def _unknown(caps: Caps, *, is_replayed: bool) -> Unknown:
 
 def _required(given: dict[str, Any], key: str, param: str) -> Any:
     if key not in given:
-        raise BadRequest(f"'{param}.{key}' is required.", param=f"{param}.{key}", code="missing_required_parameter")
+        raise missing(f"{param}.{key}")
     return given[key]
 
 
