@@ -5,7 +5,6 @@ A test holds the files against what this makes, so that no page is behind its co
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -17,6 +16,7 @@ from gateway.settings import EngineSettings, GatewaySettings
 from registry.settings import RegistrySettings
 from switchyard.command_line import COMMANDS, command_called
 from trainer.jobs.settings import TrainerSettings
+from trainer.reference import one_line
 
 DOCS = Path(__file__).parents[1] / "docs"
 BOUNDS: dict[type, tuple[str, str]] = {Ge: ("ge", "≥"), Gt: ("gt", ">"), Le: ("le", "≤"), Lt: ("lt", "<")}
@@ -73,7 +73,7 @@ def _settings(fields: dict[str, FieldInfo], prefix: str) -> str:
             f"`{prefix + name.upper() if prefix else name}`",
             "required" if one.is_required() else _default(one.default),
             _allowed(one),
-            _line(one.description or ""),
+            one_line(one.description or ""),
         )
         for name, one in fields.items()
     ]
@@ -127,8 +127,8 @@ def _command(path: str, command: Any) -> Iterator[str]:
         return
     context = command.context_class(command, info_name=path)
     yield f"```text\n{' '.join([path, *command.collect_usage_pieces(context)])}\n```\n"
-    yield f"{_line(command.help or '')}\n"
-    rows = [(_name(one), _line(getattr(one, "help", None) or "")) for one in command.params]
+    yield f"{one_line(command.help or '')}\n"
+    rows = [(_name(one), one_line(getattr(one, "help", None) or "")) for one in command.params]
     if rows:
         yield _table(("", ""), rows)
 
@@ -146,10 +146,6 @@ def _name(one: Any) -> str:
 def _table(head: tuple[str, ...], rows: list[Any]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join("| " + " | ".join(row) + " |" for row in lines) + "\n"
-
-
-def _line(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip().replace("|", "\\|")
 
 
 def main() -> None:

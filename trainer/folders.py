@@ -1,4 +1,4 @@
-"""Folders that appear complete or not at all."""
+"""Folders that appear complete or not at all, and the end of a file that nobody bounds."""
 
 from __future__ import annotations
 
@@ -23,3 +23,10 @@ def built_beside(target: Path) -> Iterator[Path]:
         os.replace(folder, target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def end_of(file: Path, most_bytes: int) -> str:
+    """The last bytes of a log as text, however long it is. Raises OSError."""
+    with file.open("rb") as log:
+        log.seek(max(0, file.stat().st_size - most_bytes))
+        return log.read(most_bytes).decode("utf-8", "replace")

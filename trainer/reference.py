@@ -30,14 +30,14 @@ def _section(name: str, field: FieldInfo) -> str:
     assert issubclass(model, BaseModel)
     rows = [HEADINGS, ("---",) * len(HEADINGS), *(_row(key, info) for key, info in model.model_fields.items())]
     lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([f"### `[{name}]`", "", _whole_line(model.__doc__ or ""), "", *lines])
+    return "\n".join([f"### `[{name}]`", "", one_line(model.__doc__ or ""), "", *lines])
 
 
 def _row(key: str, info: FieldInfo) -> tuple[str, ...]:
     default = "required" if info.is_required() else "–" if info.default is None else f"`{_toml(info.default)}`"
     extra = info.json_schema_extra
     unit = extra.get("unit") if isinstance(extra, dict) else None
-    return f"`{key}`", default, str(unit or "–"), _allowed(info), _whole_line(info.description or "")
+    return f"`{key}`", default, str(unit or "–"), _allowed(info), one_line(info.description or "")
 
 
 def _allowed(info: FieldInfo) -> str:
@@ -75,5 +75,6 @@ def _toml(value: Any) -> str:
     return f'"{value}"' if isinstance(value, str) else f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
-def _whole_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """A text as a cell of a table."""
     return re.sub(r"\s+", " ", text).strip().replace("|", "\\|")

@@ -20,6 +20,8 @@ from registry.webhooks.outbox import add_event as tell
 
 MOST_EVENTS = 5_000
 """Of one job; the oldest figures, and then the oldest messages, make room for new ones."""
+MOST_CHECKPOINTS = 1_000
+"""Of one job; the oldest whose bytes are gone make room for new ones."""
 MOST_MESSAGE_CHARS = 2_000
 MOST_DATA_BYTES = 16_384
 """Of an event or of a checkpoint's metrics, as JSON."""
@@ -99,7 +101,17 @@ def add_checkpoint(
     )
     session.add(added)
     session.flush()
+    _forget_oldest(session, row)
     return added
+
+
+def _forget_oldest(session: Session, row: TrainingJobRow) -> None:
+    state = TrainingCheckpoint
+    beyond = select(state.step).where(state.job_number == row.number).order_by(state.step.desc())
+    newest_beyond = session.scalars(beyond.offset(MOST_CHECKPOINTS).limit(1)).one_or_none()
+    if newest_beyond is not None:
+        old = (state.job_number == row.number, state.step <= newest_beyond, state.blob.is_(None))
+        session.execute(delete(state).where(*old))
 
 
 def newest_state(session: Session, row: TrainingJobRow) -> JobCheckpoint | None:

@@ -154,6 +154,19 @@ def test_a_jobs_events_have_a_bound_and_figures_make_room_first(
         jobs.say(job.id, "w-1", "info", "x", data={"loss": float("nan")})
 
 
+def test_a_jobs_checkpoints_have_a_bound_and_those_whose_bytes_are_gone_make_room(
+    jobs: TrainingJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "MOST_CHECKPOINTS", 3)
+    job = running(jobs)
+    for step, blob in enumerate(("sha256:0", None, None, None, None)):
+        jobs.checkpoint(job.id, "w-1", step, {}, blob)
+    assert [one.step for one in jobs.checkpoints("acme", job.id, None, 10)] == [4, 3, 2, 0]
+    jobs.forget_states(["sha256:0"])
+    jobs.checkpoint(job.id, "w-1", 5, {})
+    assert [one.step for one in jobs.checkpoints("acme", job.id, None, 10)] == [5, 4, 3]
+
+
 def test_checkpoints_of_one_step_are_one_and_old_bytes_are_named_until_they_are_deleted(jobs: TrainingJobs) -> None:
     job = running(jobs)
     for step in (1, 2, 2, 3):

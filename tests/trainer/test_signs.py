@@ -8,7 +8,7 @@ import pytest
 
 from registry.training.sections import TrainingOptions
 from trainer.methods.arguments import evaluate_every
-from trainer.methods.signs import WINDOW, Course, Evaluated, evaluations, overfits_since, overfitting
+from trainer.methods.signs import WINDOW, Evaluated, WarningSigns, evaluations, overfits_since, overfitting
 
 
 @pytest.mark.parametrize(
@@ -71,9 +71,9 @@ def test_a_training_loss_is_the_mean_since_the_evaluation_before() -> None:
 
 
 def said(losses: list[float], norms: list[float] | None = None) -> dict[int, list[str]]:
-    course = Course(max_grad_norm=1.0)
+    signs = WarningSigns(max_grad_norm=1.0)
     norms = norms or [1.0] * len(losses)
-    told = {step: course.after(step, *both) for step, both in enumerate(zip(losses, norms, strict=True), 1)}
+    told = {step: signs.after(step, *both) for step, both in enumerate(zip(losses, norms, strict=True), 1)}
     return {step: texts for step, texts in told.items() if texts}
 
 

@@ -18,6 +18,7 @@ from registry.errors import InvalidInput, RegistryError
 from registry.service import Registry
 from registry.storage.blobs import StorageFailed
 from registry.training.jobs import Claim, JobError, LeaseLost, TrainingJob
+from trainer.folders import end_of
 from trainer.jobs.executors import Executor, Running
 from trainer.jobs.faults import DISK_FULL, OUT_OF_MEMORY, TORN, is_full
 from trainer.jobs.folder import JobFolder
@@ -33,7 +34,7 @@ from trainer.watch import StepMetrics
 LINE_WAIT_S = 0.25
 METRICS_PAUSE_S = 1.0
 """Steps that come faster than this are not all events; every one is in the job's result file."""
-LOG_CHARS = 4_000
+LOG_BYTES = 4_000
 """Of a child's log, that are shown to the operator when it failed for an unknown reason."""
 Say = Callable[[str], None]
 
@@ -221,7 +222,7 @@ class Attempt:
 
     def _last_of_log(self) -> str:
         try:
-            return self._folder.log.read_text("utf-8", "replace")[-LOG_CHARS:]
+            return end_of(self._folder.log, LOG_BYTES)
         except OSError:
             return ""
 

@@ -21,7 +21,7 @@ from trainer.methods.validation import Follower
 from trainer.watch import Level, StepMetrics, Unwatched
 
 
-class Mouth(Unwatched):
+class LineWatch(Unwatched):
     """Says everything on stdout, in the first process only."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ def main(folder: Path) -> None:
     import torch
     from transformers import set_seed
 
-    watch = Mouth()
+    watch = LineWatch()
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     task = json.loads((folder / "task.json").read_bytes())

@@ -20,6 +20,7 @@ from typing import Any
 from registry.training.sections import TrainingOptions
 from trainer.data.encode import Encoded
 from trainer.errors import RecipeError, TrainingRefused
+from trainer.folders import end_of
 from trainer.methods.loading import LoadedBase, load_base, loading
 from trainer.methods.results import Trained, round_as_saved
 from trainer.methods.rows import EncodedPair, Row, Rows
@@ -30,6 +31,8 @@ KINDS = ("NO", "MULTI_GPU", "FSDP", "DEEPSPEED")
 """Of `distributed_type` in accelerate's configuration that are passed on: with MULTI_CPU it starts one process only."""
 EXCEPTION = re.compile(r"(\[rank\d+\]: ?)?[\w.]+(Error|Refused|Exception)\b.*:")
 MAX_SHOWN_CHARACTERS = 500
+LOG_BYTES = 1 << 20
+"""Of what processes have written, the end of which is searched for why they failed."""
 
 
 def check_launch(config: Path, recipe: TrainingOptions) -> None:
@@ -107,7 +110,7 @@ def _run(config: Path, folder: Path, watch: Watch) -> None:
             running.terminate()
             raise
     if running.returncode != 0:
-        why = _reason(errors.read_text("utf-8", "replace"))
+        why = _reason(end_of(errors, LOG_BYTES))
         raise TrainingRefused(f"the processes of `accelerate launch` ended with {running.returncode}: {why}")
 
 

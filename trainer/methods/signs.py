@@ -100,7 +100,7 @@ def overfitting(found: Sequence[Evaluated], *, kept: bool) -> str | None:
     )
 
 
-class Course:
+class WarningSigns:
     """Follows losses and gradient norms step by step, and says once of each kind what goes wrong."""
 
     def __init__(self, max_grad_norm: float) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.training.sections import TrainingSection
-from trainer.methods.signs import Course, History, Validation, best, evaluations, overfits_since, overfitting
+from trainer.methods.signs import History, Validation, WarningSigns, best, evaluations, overfits_since, overfitting
 from trainer.watch import Watch
 
 BEST_FILE = "best_weights.safetensors"
@@ -24,7 +24,7 @@ class Follower:
         self.stopped_early = False
         self._watch = watch
         self._patience = section.early_stopping_patience
-        self._course = Course(section.max_grad_norm)
+        self._signs = WarningSigns(section.max_grad_norm)
         self._best: dict[str, Any] = {}
         if resume_from is not None and (resume_from / BEST_FILE).is_file():
             from safetensors.torch import load_file
@@ -84,7 +84,7 @@ class Follower:
     def _after(self, entry: Any) -> list[str]:
         if "loss" not in entry:
             return []
-        return self._course.after(int(entry["step"]), float(entry["loss"]), entry.get("grad_norm"))
+        return self._signs.after(int(entry["step"]), float(entry["loss"]), entry.get("grad_norm"))
 
 
 def callback_of(follower: Follower) -> Any:

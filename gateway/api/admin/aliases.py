@@ -59,7 +59,7 @@ def add_aliases(router: APIRouter, office: Office) -> None:
     @router.get("/adapters/{tenant}/{adapter}/aliases")
     def list_aliases(tenant: Owner, adapter: AdapterName) -> AliasesDocument:
         """Where every alias of an adapter points."""
-        ref = _whole(tenant, adapter)
+        ref = ref_of(tenant, adapter)
         found = [AliasDocument.model_validate(info) for info in registry.adapters.aliases(ref)]
         return AliasesDocument(adapter=ref.adapter_name, aliases=found)
 
@@ -72,10 +72,11 @@ def add_aliases(router: APIRouter, office: Office) -> None:
     ) -> HistoryDocument:
         """Every move of an adapter's aliases."""
         start = after or 0
-        rest = registry.adapters.history(_whole(tenant, adapter))[start:]
+        rest = registry.adapters.history(ref_of(tenant, adapter))[start:]
         following = str(start + limit) if len(rest) > limit else None
         return HistoryDocument(moves=[MoveDocument.model_validate(move) for move in rest[:limit]], next=following)
 
 
-def _whole(tenant: str, adapter: str) -> AdapterRef:
+def ref_of(tenant: str, adapter: str) -> AdapterRef:
+    """The adapter that a path names. Raises `InvalidInput`."""
     return whole_adapter(f"{tenant}/{adapter}", "adapter")

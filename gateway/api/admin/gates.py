@@ -10,13 +10,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
-from gateway.api.admin.aliases import AdapterName, Owner
-from gateway.api.admin.office import Office, exact_version, whole_adapter
+from gateway.api.admin.aliases import AdapterName, Owner, ref_of
+from gateway.api.admin.office import Office, exact_version
 from gateway.api.admin.shapes import Actor, Order, Shape
 from gateway.api.admin.tenants import By
 from registry.gates.policy import LEAST_UNITS, MAX_GUARDS, MAX_METRIC_CHARACTERS, Guard, Policy
 from registry.gates.store import GateInfo
-from registry.names import AdapterRef
 
 AliasName = Annotated[str, Path(max_length=63, description="The alias that it guards.")]
 Metric = Annotated[
@@ -85,19 +84,19 @@ def add_gates(router: APIRouter, office: Office) -> None:
     @router.get("/adapters/{tenant}/{adapter}/gates")
     def list_gates(tenant: Owner, adapter: AdapterName) -> GatesDocument:
         """What every alias of an adapter asks for; an alias without a gate is not there."""
-        return GatesDocument(gates=[_document(info) for info in gates.all(_ref(tenant, adapter))])
+        return GatesDocument(gates=[_document(info) for info in gates.all(ref_of(tenant, adapter))])
 
     @router.put("/adapters/{tenant}/{adapter}/gates/{alias}")
     def set_gate(tenant: Owner, adapter: AdapterName, alias: AliasName, order: GateOrder) -> GateDocument:
         """Let an alias move only to a version whose certificate passed this against what the alias points at."""
         guards = tuple(Guard(guard.metric, guard.margin) for guard in order.guards)
         policy = Policy(order.target, order.better_by, guards, order.least_units, order.data)
-        return _document(gates.set(_ref(tenant, adapter), policy, alias=alias, actor=order.actor))
+        return _document(gates.set(ref_of(tenant, adapter), policy, alias=alias, actor=order.actor))
 
     @router.delete("/adapters/{tenant}/{adapter}/gates/{alias}")
     def clear_gate(tenant: Owner, adapter: AdapterName, alias: AliasName, actor: By = "admin") -> GateDocument:
         """Let an alias move without a certificate again."""
-        return _document(gates.clear(_ref(tenant, adapter), alias=alias, actor=actor))
+        return _document(gates.clear(ref_of(tenant, adapter), alias=alias, actor=actor))
 
     @router.get("/adapters/{tenant}/{adapter}/certificates")
     def list_certificates(
@@ -119,7 +118,3 @@ def _document(info: GateInfo) -> GateDocument:
         actor=info.actor,
         set_at_ms=info.set_at_ms,
     )
-
-
-def _ref(tenant: str, adapter: str) -> AdapterRef:
-    return whole_adapter(f"{tenant}/{adapter}", "adapter")
