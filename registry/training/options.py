@@ -125,8 +125,12 @@ def usual_epochs(rows: int) -> int:
 
 
 def usual_batch(rows: int) -> int:
-    """Rows of a step where `batch_size` is `auto`: a 500th of all, from 8 to 32; LoRA learns less from more."""
-    return min(32, max(8, rows // 500))
+    """Rows of a step where `batch_size` is `auto`.
+
+    Few rows are shared out over about 30 steps a pass, as in fewer little is learnt; of many it is a 500th, and 32
+    at most: LoRA learns less from larger ones.
+    """
+    return max(min(8, rows // 30), min(32, rows // 500), 1)
 
 
 def _batches(rows: int) -> dict[str, int]:

@@ -23,7 +23,8 @@ def test_what_is_left_to_us_has_numbers_when_the_rows_are_known() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "epochs", "batch"), [(1, 3, 8), (2_999, 3, 8), (9_999, 2, 19), (10_000, 1, 20), (100_000, 1, 32)]
+    ("rows", "epochs", "batch"),
+    [(1, 3, 1), (120, 3, 4), (240, 3, 8), (2_999, 3, 8), (9_999, 2, 19), (10_000, 1, 20), (100_000, 1, 32)],
 )
 def test_the_more_rows_the_fewer_passes_and_the_larger_steps(rows: int, epochs: int, batch: int) -> None:
     assert (usual_epochs(rows), usual_batch(rows)) == (epochs, batch)
@@ -38,7 +39,7 @@ def test_a_step_of_any_size_is_made_of_batches_that_fit_memory(asked: int, in_me
 def test_preferences_have_a_beta_and_a_lower_rate() -> None:
     asked = {"beta": 0.5, "learning_rate_multiplier": 2, "n_epochs": 1}
     found = settled(ordered(method="dpo", hyperparameters=asked), rows=100)
-    assert found.hyperparameters == {**asked, "batch_size": 8}
+    assert found.hyperparameters == {**asked, "batch_size": 3}
     assert (found.options.training.method, found.options.dpo.beta) == ("dpo", 0.5)
     assert found.options.learning_rate == 2 * usual_learning_rate("dpo", "lora")
 

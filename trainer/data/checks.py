@@ -69,10 +69,12 @@ def few_rows(rows: Rows) -> Iterator[Finding]:
     count = len(rows.rows)
     if count < LEAST_ROWS:
         yield finding(
-            "warn", "few_rows", f"{many(count, 'row')}; fewer than {LEAST_ROWS} teach nothing that holds: add rows"
+            "warn",
+            "few_rows",
+            f"{many(count, 'row')} to learn from; what fewer than {LEAST_ROWS} teach rarely holds: add rows",
         )
     elif count < FEW_ROWS:
-        text = f"{count} rows; with fewer than {FEW_ROWS} a model rather learns them by heart: watch the held-out loss"
+        text = f"{count} rows to learn from; fewer than {FEW_ROWS} are rather learnt by heart: watch the held-out loss"
         yield finding("warn", "few_rows", text)
 
 

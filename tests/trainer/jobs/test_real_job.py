@@ -48,7 +48,7 @@ def done(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple
 
 def test_ten_rows_with_everything_left_to_us_become_a_version(done: tuple[Registry, TrainingJob]) -> None:
     registry, job = done
-    assert job.hyperparameters == {"n_epochs": 3, "batch_size": 8}
+    assert job.hyperparameters == {"n_epochs": 3, "batch_size": 1}
     assert job.fine_tuned_model == f"ft:tiny-llama:acme:support:{job.id[-8:]}"
     version = registry.adapters.get(parse_ref("acme/support@1.0"))
     assert version.id == job.version_id
@@ -72,7 +72,7 @@ def test_the_result_file_has_a_line_a_step(done: tuple[Registry, TrainingJob]) -
     text = b"".join(registry.files.content("acme", job.result_files[0])).decode()
     heading, *lines = text.splitlines()
     assert heading == "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy"
-    assert [line.split(",")[0] for line in lines] == ["1", "2", "3"]
+    assert [line.split(",")[0] for line in lines] == [str(step) for step in range(1, 1 + 3 * job.facts["train_rows"])]
 
 
 def test_the_rows_that_it_held_out_are_those_by_which_its_version_is_evaluated(
