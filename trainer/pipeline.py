@@ -6,7 +6,6 @@ before the training starts. What was trained is saved before anything else is do
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -23,7 +22,7 @@ from trainer.data.sets import read_sets
 from trainer.errors import TrainingRefused
 from trainer.evaluation.advice import advice
 from trainer.evaluation.in_training import Evaluation
-from trainer.making import ENVIRONMENT, Task, encode, fit, judge
+from trainer.making import Task, encode, fit, judge, set_environment
 from trainer.methods.results import Trained
 from trainer.publish import Ingredients, check_can_publish, lineage, publish, version_folder
 from trainer.quote.of_task import lineage_quote
@@ -88,8 +87,7 @@ class Outcome:
 
 def run(plan: Plan, watch: Watch, settings: RegistrySettings | None = None) -> Outcome:
     """Run the whole pipeline; raises TrainerError or RegistryError, whose messages say what to do."""
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    set_environment()
     settings = settings or RegistrySettings()
     watch.stage(f"reading {plan.recipe_file}")
     recipe = read_recipe(plan.recipe_file)

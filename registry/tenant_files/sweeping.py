@@ -30,12 +30,14 @@ class FileSweep:
         self._needed_by = needed_by
 
     def sweep(self, most: int) -> int:
-        """Remove at most so many of each; how many parts went. Raises `StorageFailed`: then the next time goes on."""
-        self._forget_uploads(most)
+        """Remove at most so many of each; how many parts and uploads went. Raises `StorageFailed`: then the next time
+        goes on.
+        """
+        uploads = self._forget_uploads(most)
         self._expire(most)
         parts = self._parts.removable(most)
         self._parts.remove(parts)
-        return len(parts)
+        return len(parts) + uploads
 
     def remove_torn(self) -> None:
         """Remove pieces that nobody finished writing, which have no row. It looks at every piece that there is."""
@@ -57,7 +59,7 @@ class FileSweep:
         with self._db.read() as session:  # in any order: those that jobs need must not be all that is ever found
             return [(tenant, id_) for tenant, id_ in session.execute(query.order_by(func.random()).limit(most))]
 
-    def _forget_uploads(self, most: int) -> None:
+    def _forget_uploads(self, most: int) -> int:
         row = Upload
         over = select(row.tenant, row.id).where(row.expires_at_ms <= now_ms() - KEPT_MS).limit(most)
         with self._db.read() as session:
@@ -65,3 +67,4 @@ class FileSweep:
         if ids:
             with self._db.write() as session:
                 session.execute(delete(row).where(tuple_(row.tenant, row.id).in_(ids)))
+        return len(ids)

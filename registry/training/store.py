@@ -72,7 +72,7 @@ NO_FILTER: Mapping[str, str] = MappingProxyType({})
 WORKERS_LOST = JobError(
     "worker_lost",
     f"Workers took the job up {MOST_ATTEMPTS} times and ended each time before it came further; the host may have run "
-    "out of memory. Try a smaller batch_size or switchyard.training.max_length, or ask the operator to look at "
+    "out of memory. Try a smaller batch_size or switchyard.training.max_length_tokens, or ask the operator to look at "
     "`switchyard jobs events`.",
 )
 _DONE: Mapping[Wish, str] = {"cancel": "cancelled", "pause": "paused", "resume": "resumed"}

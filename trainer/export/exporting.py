@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from trainer.base import PROVENANCE_FILE
 from trainer.errors import TrainerError
 from trainer.export.checking import Check
 from trainer.folders import built_beside
-from trainer.making import ENVIRONMENT
+from trainer.making import set_environment
 from trainer.prove import find_base
 
 Form = Literal["peft", "merged", "gguf"]
@@ -69,8 +68,7 @@ def export(asked: Asked, registry: Registry, say: Say = lambda _: None) -> Expor
 
     Raises TrainerError when it cannot be written or is not what was meant, BaseModelError without its base, NotFound.
     """
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    set_environment()
     weights = asked.weights
     version = registry.adapters.get(asked.ref)
     if asked.out.exists() and (not asked.out.is_dir() or any(asked.out.iterdir())):

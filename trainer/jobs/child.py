@@ -32,10 +32,9 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str]) -> int:
     """Do the work of a folder; returns the exit status."""
-    from trainer.making import ENVIRONMENT
+    from trainer.making import set_environment
 
-    for name, value in ENVIRONMENT.items():  # before the libraries that read it
-        os.environ.setdefault(name, value)
+    set_environment()
     mouth = Mouth()
     path = Path(arguments[0]) if arguments else _waited_for()
     if path is None:
@@ -91,7 +90,8 @@ def _validate(assignment: Assignment, folder: JobFolder, watch: ChildWatch) -> N
     text, _ = recipe_of(assignment.order, 1, validation_file=has_file)
     sets = _sets(folder, text, Path(assignment.base_folder))  # which rows are trained does not hang on how
     text, hyperparameters = recipe_of(assignment.order, sets.train.rows, validation_file=has_file)
-    task = _task(assignment, folder, _sets(folder, text, Path(assignment.base_folder)))
+    folder.recipe.write_text(text, encoding="utf-8")
+    task = _task(assignment, folder, sets)
     tell(watch, task.sets.findings)
     _require_rank(task, assignment.most_rank)
     watch.tell(Settled(text, hyperparameters))

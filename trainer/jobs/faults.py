@@ -20,7 +20,7 @@ MOST_FAULTS_TOLD = 50
 """Events about faulty lines; the others are counted."""
 OUT_OF_MEMORY = Failed(
     "out_of_memory",
-    "the worker ran out of memory; order a smaller batch_size, a smaller training.max_length_tokens or rank, "
+    "the worker ran out of memory; order a smaller batch_size, a smaller training.max_length_tokens or lora.r, "
     'model.tuning = "qlora", or a worker with more memory',
 )
 DISK_FULL = Failed("disk_full", "the worker's disk is full; its operator has to make room, then order the job again")

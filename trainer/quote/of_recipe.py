@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from registry.settings import RegistrySettings
 from trainer.base import base_at_hand, prepare_base
 from trainer.data.findings import tell
 from trainer.data.sets import read_sets
-from trainer.making import ENVIRONMENT, Task, encode
+from trainer.making import Task, encode, set_environment
 from trainer.publish import version_folder
 from trainer.quote.facts import Prices
 from trainer.quote.of_task import quote_task
@@ -23,8 +22,7 @@ def quote_recipe(file: Path, base: str | None, prices: Prices, watch: Watch, *, 
 
     Raises TrainerError or RegistryError, whose messages say what to do.
     """
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    set_environment()
     settings = RegistrySettings()
     bases = settings.state_dir / "base"
     recipe = read_recipe(file)

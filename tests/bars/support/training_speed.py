@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from registry.training.sections import TrainingOptions
-from trainer.making import ENVIRONMENT
+from trainer.making import set_environment
 
 BATCH_ROWS, MAX_LENGTH_TOKENS, RATE = 8, 512, 5e-4
 
@@ -138,8 +137,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    set_environment()
     print(json.dumps(tokens_ratio(given.base, given.rows, steps=given.steps, rounds=given.rounds)))
 
 
