@@ -70,13 +70,13 @@ class BlobStore:
         return cls(folder.absolute().as_uri())
 
     def put(self, data: bytes) -> str:
-        """Store the bytes and return their digest. Storing them twice is one blob."""
+        """Store the bytes and return their digest. Storing them twice is one blob. Raises `StorageFailed`."""
         digest = digest_of(data)
         self._create(_blob_path(digest), data)
         return digest
 
     def get(self, digest: str) -> bytes:
-        """The bytes; raises `NotFound` when there are none, `CorruptBlob` when they do not hash to `digest`."""
+        """The bytes; raises `NotFound` when there are none, `CorruptBlob` for other bytes, `StorageFailed`."""
         return self._get_verified(_blob_path(digest), digest)
 
     def put_manifest(self, manifest: Mapping[str, Any]) -> str:
@@ -157,17 +157,20 @@ class BlobStore:
         store = self._store  # imports obstore under its lock: two threads that do it at once see half of it
         from obstore.exceptions import AlreadyExistsError
 
-        try:
-            store.put(path, data, mode="create")
-        except AlreadyExistsError:
-            # The name is the content; but a torn write of an earlier crash must not live on under it.
-            stored = bytes(store.get(path).bytes())
-            if stored != data:
-                store.put(path, data, mode="overwrite")
+        with _told():
+            try:
+                store.put(path, data, mode="create")
+            except AlreadyExistsError:
+                # The name is the content; but a torn write of an earlier crash must not live on under it.
+                stored = bytes(store.get(path).bytes())
+                if stored != data:
+                    store.put(path, data, mode="overwrite")
 
     def _get_verified(self, path: str, digest: str) -> bytes:
+        store = self._store
         try:
-            data = bytes(self._store.get(path).bytes())
+            with _told():
+                data = bytes(store.get(path).bytes())
         except FileNotFoundError:
             raise NotFound(f"{path} is not in the blob store") from None
         if digest_of(data) != digest:

@@ -20,7 +20,7 @@ from registry.storage.blobs import StorageFailed
 from registry.training.jobs import Claim, JobError, LeaseLost, TrainingJob
 from trainer.folders import end_of
 from trainer.jobs.executors import Executor, Running
-from trainer.jobs.faults import DISK_FULL, OUT_OF_MEMORY, TORN, is_full
+from trainer.jobs.faults import DISK_FULL, OUT_OF_MEMORY, TORN, is_full, without_paths
 from trainer.jobs.folder import JobFolder
 from trainer.jobs.lease import Lease
 from trainer.jobs.lines import STOPPED, Event, Failed, Finished, Line, Measured, Saved, Settled, of_line
@@ -197,10 +197,11 @@ class Attempt:
         files = results_of(registry, job, folder)
         try:
             ended = publish(registry, self._of, folder, files, finished.trained_tokens)
-        except LeaseLost:
+        except (LeaseLost, StorageFailed):  # what was trained may be published yet, from its last checkpoint
             raise
         except RegistryError as refused:
-            self._fail(Failed("server_error", f"what was trained could not be published: {refused}"))
+            reason = without_paths(str(refused), folder)
+            self._fail(Failed("server_error", f"what was trained could not be published: {reason}"))
             return
         self._desk.say(f"{job.id}: {ended.fine_tuned_model}")
         self._published = ended

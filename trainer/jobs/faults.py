@@ -55,7 +55,7 @@ def _failed(error: BaseException, folder: JobFolder, order: JobOrder) -> Failed:
         return OUT_OF_MEMORY
     if is_full(error) or any(sign in text for sign in NO_SPACE):
         return DISK_FULL
-    message = _without_paths(str(error), folder)
+    message = without_paths(str(error), folder)
     if isinstance(error, BaseModelError):
         return Failed("base_model_unusable", f"the base {order.base!r} does not load on this worker", "model")
     if isinstance(error, RecipeError):
@@ -89,7 +89,7 @@ def _sentence(param: str, faults: list[Fault]) -> str:
     return f"{param} cannot be used: line {first.line}: {first.message} [{first.code}]{more}"
 
 
-def _without_paths(text: str, folder: JobFolder) -> str:
+def without_paths(text: str, folder: JobFolder) -> str:
     """Names of files as the order calls them."""
     for path, name in (
         (folder.train, "training_file"),

@@ -13,6 +13,7 @@ import pytest
 from registry.names import parse_ref
 from registry.training.jobs import LeaseLost
 from tests.support.scripted_child import FINISHED, TRAINED, VALID, Script
+from tests.support.waiting import wait_until
 from tests.trainer.jobs.conftest import Shop
 from trainer.jobs.lines import STOPPED
 from trainer.jobs.states import sweep_states
@@ -238,3 +239,17 @@ def test_a_job_of_which_more_is_said_than_can_be_kept_fails_at_once_and_the_next
     assert "300" in "".join(shop.said)
     assert "300" not in failed.error.message
     assert shop.job(other).status == "succeeded"
+
+
+def test_a_storage_that_is_away_when_a_model_is_published_loses_nothing_of_its_training(shop: Shop) -> None:
+    job, manifests = shop.order(), shop.settings.state_dir / "blobs" / "manifests"
+    with shop.working(VALID, [*TRAINED[:4], {"leave": 1}, {"wait": 1}, FINISHED], [{"leave": 1}, FINISHED]) as (_, of):
+        shop.wait_for_event(job, "waiting")
+        manifests.write_text("no folder")
+        of.children[1].stop()
+        wait_until("the worker to say so", lambda: any("the object storage failed" in line for line in shop.said))
+        assert shop.job(job).status == "running"
+        assert not any("storage" in event.message for event in shop.events(job))
+        manifests.unlink()
+        shop.wait(job, lambda now: now.status == "succeeded")
+    assert of.resumed == [None, None, "state 2"]
