@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from registry.adapters.rows import Adapter, Alias, Version
 from registry.errors import GateClosed, InvalidInput
@@ -112,11 +112,13 @@ def standing(
     return found
 
 
-def certificates_of(session: Session, version: Version) -> list[Certificate]:
-    """A version's, newest first."""
+def certificates_of(session: Session, version: Version, *, documents: bool = False) -> list[Certificate]:
+    """A version's, newest first. Their documents are long: read with them only for who wants them."""
     query = select(Certificate).where(
         Certificate.candidate_digest == version.manifest_digest, Certificate.adapter_id == version.adapter_id
     )
+    if not documents:
+        query = query.options(defer(Certificate.document))
     return list(session.scalars(query.order_by(Certificate.id.desc()).limit(MAX_CERTIFICATES)))
 
 

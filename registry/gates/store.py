@@ -132,7 +132,7 @@ class Gates:
         """Of the version that `ref` names, newest first. Raises `NotFound`."""
         with self._db.read() as session:
             version = require_version(session, require_adapter(session, ref), ref)
-            return [_certificate_info(row) for row in certificates_of(session, version)]
+            return [_certificate_info(row) for row in certificates_of(session, version, documents=True)]
 
     def certificate(self, digest: str) -> CertificateInfo:
         """By its digest, or the beginning of it that nothing else has. Raises `NotFound`."""
