@@ -24,6 +24,8 @@ from registry.webhooks.rows import WebhookDelivery, WebhookEndpointRow
 
 KEPT_MS = 3 * DAY_MS
 """How long a delivery is tried, and its row kept."""
+MOST_KEPT = 5_000
+"""Deliveries of one address at a time, made or not: what a tenant's jobs tell beyond that is not told to it."""
 LOOKED_AT = 512
 """Due deliveries that are looked at when some are taken up: tenants have their turns among these."""
 SWEPT = 1_000
@@ -53,8 +55,13 @@ def add_event(session: Session, tenant: str, type: str, data: Mapping[str, Any],
     has passed.
     """
     endpoints = session.scalars(select(WebhookEndpointRow).where(WebhookEndpointRow.tenant == tenant))
-    wanting = [row.id for row in endpoints if type in row.event_types]
+    wanting = [row.id for row in endpoints if type in row.event_types and _has_room(session, row.id)]
     _add(session, tenant, wanting, type, data, now_ms() + KEPT_MS, wait_ms)
+
+
+def _has_room(session: Session, endpoint_id: str) -> bool:
+    last = select(_ROW.number).where(_ROW.endpoint_id == endpoint_id).offset(MOST_KEPT - 1).limit(1)
+    return session.scalars(last).first() is None
 
 
 def add_operators_event(session: Session, type: str, data: Mapping[str, Any], give_up_at_ms: int) -> None:

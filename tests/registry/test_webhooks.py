@@ -242,3 +242,13 @@ def test_a_tenant_has_so_many_endpoints(hooks: WebhookEndpoints, monkeypatch: py
     make(hooks, "globex")
     with pytest.raises(NotFound):
         make(hooks, "nobody")
+
+
+def test_an_endpoint_has_so_many_deliveries_and_no_more_however_many_jobs_end(
+    hooks: WebhookEndpoints, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry.webhooks.outbox.MOST_KEPT", 3)
+    make(hooks)
+    make(hooks, "globex")
+    happens(registry, *["acme"] * 5, "globex")
+    assert sorted(delivery.tenant for delivery in taken(registry.outbox)) == ["acme"] * 3 + ["globex"]
