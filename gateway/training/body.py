@@ -45,6 +45,8 @@ FIELDS = frozenset(
 )
 OPTIONS = "switchyard"
 MOST_OPTIONS_BYTES = 65_536
+MOST_INTEGRATIONS = 1
+"""A training reports to one project of W&B."""
 MOST_TAGS = 64
 MOST_LABEL_CHARS, MOST_TAG_CHARS = 128, 64
 """Of wandb's, which takes no longer ones."""
@@ -263,7 +265,11 @@ def _metadata(value: Any, param: str, caps: Caps) -> dict[str, str]:
 
 def _integrations(value: Any, param: str, caps: Caps) -> tuple[dict[str, Any], ...]:
     return tuple(
-        each(listed(value, param, "integrations", 4), param, lambda item, path: _integration(item, path, caps))
+        each(
+            listed(value, param, "integrations", MOST_INTEGRATIONS),
+            param,
+            lambda item, path: _integration(item, path, caps),
+        )
     )
 
 

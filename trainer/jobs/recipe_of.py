@@ -35,8 +35,8 @@ def recipe_of(order: JobOrder, rows: int, *, validation_file: bool) -> tuple[str
 
 
 def _tracking(order: JobOrder) -> dict[str, Any]:
-    """OpenAI's `integrations`: W&B, and of several the last."""
-    wandb = order.integrations[-1]["wandb"]
+    """OpenAI's `integrations`, of which there is one: W&B."""
+    wandb = order.integrations[0]["wandb"]
     named = {"project": wandb["project"], "run_name": wandb.get("name"), "entity": wandb.get("entity")}
     return {
         "report_to": ["wandb"],
