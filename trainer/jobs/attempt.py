@@ -20,7 +20,7 @@ from registry.storage.blobs import StorageFailed
 from registry.training.jobs import Claim, JobError, LeaseLost, TrainingJob
 from trainer.folders import end_of
 from trainer.jobs.executors import Executor, Running
-from trainer.jobs.faults import DISK_FULL, OUT_OF_MEMORY, TORN, is_full, without_paths
+from trainer.jobs.faults import DISK_FULL, HUNG, OUT_OF_MEMORY, TORN, is_full, without_paths
 from trainer.jobs.folder import JobFolder
 from trainer.jobs.lease import Lease
 from trainer.jobs.lines import STOPPED, Event, Failed, Finished, Line, Measured, Saved, Settled, of_line
@@ -113,7 +113,7 @@ class Attempt:
 
     def _follow(self, running: Running, lease: Lease) -> None:
         """Until it has ended and everything that it said is noted."""
-        kill_at_s = float("inf")
+        kill_at_s, heard_s = float("inf"), time.monotonic()
         while running.status is None and not lease.is_over:
             if not self._was_stopped and (lease.wanted == "pause" or self._desk.stopping.is_set()):
                 self._was_stopped = True
@@ -122,6 +122,11 @@ class Attempt:
             if time.monotonic() > kill_at_s:
                 running.kill()
             text = running.next_line(LINE_WAIT_S)
+            if text is not None:
+                heard_s = time.monotonic()
+            elif time.monotonic() - heard_s > self._desk.settings.trainer_silence_s:
+                self._failed = HUNG
+                running.kill()
             said = of_line(text) if text is not None else None
             if said is not None:
                 self._note(said)

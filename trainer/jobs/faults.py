@@ -29,6 +29,11 @@ TORN = Failed(
     "the trainer failed, and the reason is in its worker's log; order the job again, and tell the operator if it "
     "happens again",
 )
+HUNG = Failed(
+    "server_error",
+    "the trainer said nothing for too long and was ended; order the job again, with a smaller batch_size if its steps "
+    "may be that slow, and tell the operator if it happens again",
+)
 NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory", "cannot allocate memory")
 NO_SPACE = ("no space left on device", "disk quota exceeded", "pytorchstreamwriter failed", "file write failed")
 

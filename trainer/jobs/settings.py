@@ -46,6 +46,13 @@ class TrainerSettings(RegistrySettings):
     trainer_stop_grace_s: float = Field(
         default=60.0, ge=1, le=3600, description="How long a training that is to stop may take for its last checkpoint."
     )
+    trainer_silence_s: float = Field(
+        default=3600.0,
+        ge=1,
+        le=604_800,
+        description="A training that has said nothing for so long is ended, and its job has failed. Longer than "
+        "its longest step, and than loading the largest base.",
+    )
     trainer_gateway: str | None = Field(
         default=None,
         description="URL of a gateway by which a job's result is compared with the version in production, where the "

@@ -133,6 +133,16 @@ def test_a_child_that_does_not_stop_in_time_is_killed_and_its_job_given_back(sho
     assert (shop.job(job).status, shop.job(job).worker) == ("queued", None)
 
 
+def test_a_child_that_says_nothing_any_more_is_ended_and_its_job_has_failed(shop: Shop) -> None:
+    job = shop.order()
+    with shop.working(VALID, [{"metrics": 1}, {"wait": 1}], trainer_silence_s=5.0) as (_, executor):
+        shop.wait(job, lambda now: now.status == "failed")
+    assert executor.children[1].status == -signal.SIGKILL
+    failed = shop.job(job)
+    assert failed.error is not None
+    assert (failed.error.code, "said nothing" in failed.error.message) == ("server_error", True)
+
+
 def test_the_job_of_a_worker_that_died_is_taken_over_when_its_lease_has_ended(shop: Shop) -> None:
     job, jobs = shop.order(), shop.house.registry.training
     claim = jobs.claim("dead-worker", 0.3)
