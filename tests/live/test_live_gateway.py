@@ -183,7 +183,7 @@ def test_every_answer_is_a_usage_row(live: Live) -> None:
     with Registry.open(live.registry_settings()) as registry:
         while True:
             rows = registry.ledger.recent(500, tenant="acme")
-            served = [row for row in rows if row["outcome"] == "ok"]
+            served = [row for row in rows if row["outcome"] == "ok" and row["endpoint"] == "chat"]
             if len(served) >= SWAP_REQUESTS or time.monotonic() > deadline:
                 break
             time.sleep(0.2)

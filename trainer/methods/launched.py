@@ -39,7 +39,8 @@ class LineWatch(Unwatched):
 
     def _line(self, document: dict[str, Any]) -> None:
         if self._first:
-            print(json.dumps(document), file=self._stdout, flush=True)
+            self._stdout.write(json.dumps(document) + "\n")
+            self._stdout.flush()
 
 
 def main(folder: Path) -> None:

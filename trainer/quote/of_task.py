@@ -38,5 +38,6 @@ def lineage_quote(task: Task, rows: EncodedSets) -> dict[str, Any]:
 def _shaped(recipe: RecipeModel, adapter: Path) -> RecipeModel:
     """With the rank and targets of the adapter that training goes on from, which a recipe does not repeat."""
     config = json.loads((adapter / ADAPTER_FILES[0]).read_bytes())
-    shape = {"r": config["r"], "target_modules": config["target_modules"]}
+    names = sorted({name.rpartition(".")[2] for name in config["target_modules"]})  # what is saved are whole paths
+    shape = {"r": config["r"], "target_modules": names}
     return recipe.model_copy(update={"lora": recipe.lora.model_copy(update=shape)})
