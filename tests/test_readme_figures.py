@@ -47,6 +47,12 @@ ROWS: dict[str, tuple[str, Callable[[Any], list[float]]]] = {
         "responses_state",
         lambda all_: [all_["figures"]["kills"], 9, all_["figures"]["lost"], all_["figures"]["acknowledged"]],
     ),
+    "of a trainer's worker": (
+        "trainer",
+        lambda all_: [all_["figures"]["kills"], 9, all_["figures"]["same_digest"], all_["figures"]["completed"]],
+    ),
+    "poisoned sets": ("trainer", lambda all_: [all_["figures"]["poisoned_caught"], 12]),
+    "plain TRL script": ("trainer", lambda all_: [all_["figures"]["tokens_ratio"]]),
     "with one dollar left": ("budget", lambda all_: [1_000, all_["detail"]["spent_of_the_last_dollar_usd"]]),
     "against round robin": (
         "affinity",
