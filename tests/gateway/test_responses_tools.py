@@ -121,17 +121,23 @@ async def test_the_async_client_streams_a_parsed_answer(stack: Stack) -> None:
         assert (await stream.get_final_response()).output_parsed == Order(number=7, late=True)
 
 
-def test_a_stream_that_breaks_off_says_that_it_failed_and_raises_the_clients_error(
-    client: OpenAI, stack: Stack
-) -> None:
+def broken_off(client: OpenAI, stack: Stack, **fields: bool) -> list[ResponseStreamEvent]:
+    """What a client sees of a stream whose engine fails after three chunks."""
     seen: list[ResponseStreamEvent] = []
     stack.faults(error_after_chunks=3)
     try:
-        stream = client.responses.create(model="triage", input="Hi", stream=True, store=False)
+        stream: Any = client.responses.create(model="triage", input="Hi", stream=True, **fields)  # type: ignore[call-overload]
         with stream, pytest.raises(openai.APIError, match="failed while it answered"):
             seen.extend(iter(stream))
     finally:
         stack.heal()
+    return seen
+
+
+def test_a_stream_that_breaks_off_says_that_it_failed_and_raises_the_clients_error(
+    client: OpenAI, stack: Stack
+) -> None:
+    seen = broken_off(client, stack, store=False)
     failed = seen[-1]
     assert failed.type == "response.failed"
     assert failed.response.status == "failed"
@@ -142,14 +148,7 @@ def test_a_stream_that_breaks_off_says_that_it_failed_and_raises_the_clients_err
 
 @pytest.mark.parametrize("background", [False, True])
 def test_what_was_made_of_a_stream_that_breaks_off_is_kept(client: OpenAI, stack: Stack, background: bool) -> None:
-    seen: list[ResponseStreamEvent] = []
-    stack.faults(error_after_chunks=3)
-    try:
-        stream = client.responses.create(model="triage", input="Hi", stream=True, background=background)
-        with stream, pytest.raises(openai.APIError, match="failed while it answered"):
-            seen.extend(iter(stream))
-    finally:
-        stack.heal()
+    seen = broken_off(client, stack, background=background)
     failed = seen[-1]
     assert failed.type == "response.failed"
 
