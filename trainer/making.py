@@ -22,7 +22,7 @@ from trainer.data.rows import Example
 from trainer.data.sets import Sets
 from trainer.effect import prove_effect
 from trainer.errors import RecipeError
-from trainer.evaluation.in_training import Evaluation, Examination, Result, evaluation, examination, examine
+from trainer.evaluation.in_training import Examination, Result, TrainingEvaluation, evaluation, examination, examine
 from trainer.methods.engine_rendering import engine_at
 from trainer.methods.launching import check_launch, launch
 from trainer.methods.loading import LoadedBase, load_base, load_tokenizer
@@ -99,7 +99,7 @@ class Fitted:
 class Judged:
     """What was measured of it."""
 
-    evaluation: Evaluation
+    evaluation: TrainingEvaluation
     probes: tuple[Probe, ...]
 
     @property

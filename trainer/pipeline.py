@@ -21,7 +21,7 @@ from trainer.data.overlap import Overlap
 from trainer.data.sets import read_sets
 from trainer.errors import TrainingRefused
 from trainer.evaluation.advice import advice
-from trainer.evaluation.in_training import Evaluation
+from trainer.evaluation.in_training import TrainingEvaluation
 from trainer.making import Task, encode, fit, judge, set_environment
 from trainer.methods.results import Trained
 from trainer.publish import Ingredients, check_can_publish, lineage, publish, version_folder
@@ -56,7 +56,7 @@ class Outcome:
     base_name: str
     trained: Trained
     data: Overlap
-    evaluation: Evaluation
+    evaluation: TrainingEvaluation
     largest_effect: float | None
     version: str | None
     manifest_digest: str | None

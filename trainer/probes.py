@@ -21,14 +21,14 @@ Text = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class ProbeRow:
     """A whole row, and the part of it that would be the text if no other row had the same."""
 
     ids: Text
     part: Text
 
     @classmethod
-    def of(cls, prompt_ids: Text, answer_ids: Text) -> Candidate:
+    def of(cls, prompt_ids: Text, answer_ids: Text) -> ProbeRow:
         """The last tokens of the prompt and the first ones of the answer."""
         answer = answer_ids[:ANSWER_TOKENS]
         return cls((*prompt_ids, *answer_ids), (*prompt_ids[-(MAX_PROBE_TOKENS - len(answer)) :], *answer))
@@ -40,7 +40,7 @@ def probe_texts(heldout: Sequence[Encoded], train: Sequence[Encoded]) -> list[Te
     Raises TrainingRefused when there are fewer than 4 different rows in all.
     """
     rows = [*_different_answers_first(heldout), *_different_answers_first(train)]
-    texts = distinct_texts((Candidate.of(row.prompt_ids, row.completion_ids) for row in rows), PROBES)
+    texts = distinct_texts((ProbeRow.of(row.prompt_ids, row.completion_ids) for row in rows), PROBES)
     if len(texts) < LEAST_PROBES:
         raise TrainingRefused(
             f"the data has {len(texts)} different rows, held out and trained on; the effect proof needs at least "
@@ -49,7 +49,7 @@ def probe_texts(heldout: Sequence[Encoded], train: Sequence[Encoded]) -> list[Te
     return texts
 
 
-def distinct_texts(candidates: Iterable[Candidate], most: int) -> list[Text]:
+def distinct_texts(candidates: Iterable[ProbeRow], most: int) -> list[Text]:
     """Up to `most` different texts of at most 96 tokens, shortest first; equal rows give one."""
     chosen: dict[Text, Text] = {}
     for candidate in candidates:

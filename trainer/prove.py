@@ -24,7 +24,7 @@ from trainer.data.read import read_data
 from trainer.data.rows import Example, Message
 from trainer.effect import measure_effect, strongest_probes
 from trainer.errors import BaseModelError
-from trainer.probes import MAX_PROBE_TOKENS, Candidate, Text, distinct_texts
+from trainer.probes import MAX_PROBE_TOKENS, ProbeRow, Text, distinct_texts
 
 MAX_TEXTS = 24
 """Of a file; the first ones are used."""
@@ -141,13 +141,13 @@ def encode_texts(tokenizer: Any, rows: Sequence[Row]) -> list[Text]:
     return distinct_texts((_candidate(tokenizer, row) for row in rows), MAX_TEXTS)
 
 
-def _candidate(tokenizer: Any, row: Row) -> Candidate:
+def _candidate(tokenizer: Any, row: Row) -> ProbeRow:
     def ids(text: str) -> Text:
         return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
 
     if isinstance(row, str):
-        return Candidate(ids(row), ids(row)[:MAX_PROBE_TOKENS])
-    return Candidate.of(ids(_as_prompt(tokenizer, row.prompt)), ids(row.completion))
+        return ProbeRow(ids(row), ids(row)[:MAX_PROBE_TOKENS])
+    return ProbeRow.of(ids(_as_prompt(tokenizer, row.prompt)), ids(row.completion))
 
 
 def _as_prompt(tokenizer: Any, prompt: str | tuple[Message, ...]) -> str:

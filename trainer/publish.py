@@ -16,7 +16,7 @@ from registry.service import Registry
 from registry.settings import RegistrySettings
 from trainer.data.sets import Sets
 from trainer.errors import RecipeError
-from trainer.evaluation.in_training import Evaluation
+from trainer.evaluation.in_training import TrainingEvaluation
 from trainer.methods.receipt import Receipt
 from trainer.methods.results import Trained
 from trainer.recipe import Recipe
@@ -33,7 +33,7 @@ class Ingredients:
     base_digest: str
 
 
-def lineage(made_of: Ingredients, trained: Trained, evaluation: Evaluation, receipt: Receipt) -> dict[str, Any]:
+def lineage(made_of: Ingredients, trained: Trained, evaluation: TrainingEvaluation, receipt: Receipt) -> dict[str, Any]:
     """The version's lineage: data, recipe, base, seed, libraries and results, as JSON-ready values.
 
     Nothing in it depends on the clock, so training again from the same ingredients publishes the same version.

@@ -19,7 +19,7 @@ from gateway.files.cabinet import Cabinet
 from gateway.files.form import FormReader
 from gateway.handoffs import Principal
 from gateway.house import House
-from registry.tenant_files.draft import Draft
+from registry.tenant_files.draft import PartDraft
 from registry.tenant_files.infos import PURPOSES, RESULTS, FileInfo, NoSuchFile, checked_filename
 
 MOST_LISTED = 10_000
@@ -60,11 +60,11 @@ def _add_writing(router: APIRouter, house: House) -> None:
         return {"id": file_id, "object": "file", "deleted": True}
 
 
-def _begun(cabinet: Cabinet, principal: Principal, expected: int | None) -> Draft:
+def _begun(cabinet: Cabinet, principal: Principal, expected: int | None) -> PartDraft:
     return cabinet.files.begin(principal.tenant, cabinet.of_file, expected)
 
 
-def _reader(principal: Principal, boundary: bytes, draft: Draft) -> FormReader:
+def _reader(principal: Principal, boundary: bytes, draft: PartDraft) -> FormReader:
     def on_file(filename: str) -> Callable[[memoryview], None]:
         checked_filename(filename)
         return draft.write
@@ -73,7 +73,7 @@ def _reader(principal: Principal, boundary: bytes, draft: Draft) -> FormReader:
     return FormReader(boundary, "file", known, on_file, skips_unknown=principal.allow_unknown_fields)
 
 
-def _kept(cabinet: Cabinet, draft: Draft, form: FormReader) -> FileInfo:
+def _kept(cabinet: Cabinet, draft: PartDraft, form: FormReader) -> FileInfo:
     purpose = checked_purpose(form.required("purpose"))
     expiry = checked_expiry(form.fields.get(ANCHOR), form.fields.get(SECONDS))
     return cabinet.files.keep(draft, form.filename or "", purpose, expiry)

@@ -18,7 +18,7 @@ from gateway.files.faults import said_of
 from gateway.files.form import MOST_FORM_BYTES, FormReader, boundary_of
 from gateway.handoffs import Principal
 from gateway.house import House
-from registry.tenant_files.draft import Draft, TooLong
+from registry.tenant_files.draft import PartDraft, TooLong
 
 T = TypeVar("T")
 BODY_READ = "switchyard.body_read"
@@ -34,11 +34,11 @@ class Intake(Generic[T]):
 
     most_bytes: int
     """Of the file."""
-    begin: Callable[[Principal, int | None], Draft]
+    begin: Callable[[Principal, int | None], PartDraft]
     """Takes how long the head says that the body is."""
-    reader: Callable[[Principal, bytes, Draft], FormReader]
+    reader: Callable[[Principal, bytes, PartDraft], FormReader]
     """Takes the form's boundary."""
-    keep: Callable[[Draft, FormReader], T]
+    keep: Callable[[PartDraft, FormReader], T]
     """When all is there."""
 
 
@@ -83,7 +83,7 @@ async def _drafted(
         raise
 
 
-def _kept(reader: FormReader, draft: Draft, keep: Callable[[Draft, FormReader], T]) -> T:
+def _kept(reader: FormReader, draft: PartDraft, keep: Callable[[PartDraft, FormReader], T]) -> T:
     reader.close()
     return keep(draft, reader)
 

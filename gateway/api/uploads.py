@@ -15,7 +15,7 @@ from gateway.errors import BadRequest
 from gateway.files.form import FormReader
 from gateway.handoffs import Principal
 from gateway.house import House
-from registry.tenant_files.draft import Draft
+from registry.tenant_files.draft import PartDraft
 from registry.tenant_files.uploads import MOST_PARTS, PartInfo, UploadInfo
 
 MOST_TEXT_CHARS = 1_024
@@ -80,10 +80,10 @@ def _add_parts(router: APIRouter, house: House) -> None:
     async def create_part(upload_id: str, request: Request) -> dict[str, Any]:
         """Add a part: a form with `data`, of 64 MiB at most."""
 
-        def begin(principal: Principal, expected: int | None) -> Draft:
+        def begin(principal: Principal, expected: int | None) -> PartDraft:
             return cabinet.uploads.begin_part(principal.tenant, upload_id, cabinet.of_part, expected)
 
-        def keep(draft: Draft, _form: FormReader) -> PartInfo:
+        def keep(draft: PartDraft, _form: FormReader) -> PartInfo:
             return cabinet.uploads.keep_part(draft)
 
         part = await taken(house, request, Intake(cabinet.of_part.most_bytes, begin, _reader, keep))
@@ -95,7 +95,7 @@ def _add_parts(router: APIRouter, house: House) -> None:
         }
 
 
-def _reader(principal: Principal, boundary: bytes, draft: Draft) -> FormReader:
+def _reader(principal: Principal, boundary: bytes, draft: PartDraft) -> FormReader:
     return FormReader(boundary, "data", (), lambda _: draft.write, skips_unknown=principal.allow_unknown_fields)
 
 

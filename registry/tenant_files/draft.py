@@ -19,7 +19,7 @@ class TooLong(RegistryError):
         self.most_bytes = most_bytes
 
 
-class Draft:
+class PartDraft:
     """One part that is written from its first byte to its last. Methods exclude one another, so it can be dropped by
     another thread than the one that writes it.
     """

@@ -15,7 +15,7 @@ from registry.db import Database, now_ms
 from registry.errors import CorruptBlob, InvalidInput
 from registry.responses.sealing import Keyring
 from registry.storage.blobs import BlobStore
-from registry.tenant_files.draft import Draft
+from registry.tenant_files.draft import PartDraft
 from registry.tenant_files.infos import (
     COLUMNS,
     FileInfo,
@@ -82,14 +82,14 @@ class TenantFiles:
 
     # Writing
 
-    def begin(self, tenant: str, bounds: Bounds = OURS, expected: int | None = None) -> Draft:
+    def begin(self, tenant: str, bounds: Bounds = OURS, expected: int | None = None) -> PartDraft:
         """Begin a file: write to the draft, then `keep` or drop it. `expected`: about how many bytes will come.
 
         Raises `NoRoom`, `NotFound` without the tenant.
         """
-        return Draft(self._parts, tenant, new_file_id(), bounds, expected)
+        return PartDraft(self._parts, tenant, new_file_id(), bounds, expected)
 
-    def keep(self, draft: Draft, filename: str, purpose: str, expires_after_s: int | None = None) -> FileInfo:
+    def keep(self, draft: PartDraft, filename: str, purpose: str, expires_after_s: int | None = None) -> FileInfo:
         """Make a file of what was written. Raises `InvalidInput` for a bad name, purpose or an empty file."""
         filename, purpose = checked_filename(filename), checked_purpose(purpose)
         if not draft.bytes:

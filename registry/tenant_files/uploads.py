@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from registry.db import Database, now_ms
 from registry.errors import CorruptBlob, InvalidInput, RegistryError
 from registry.responses.sealing import Keyring
-from registry.tenant_files.draft import Draft
+from registry.tenant_files.draft import PartDraft
 from registry.tenant_files.infos import (
     ABOUT,
     FileInfo,
@@ -143,7 +143,7 @@ class Uploads:
             session.add(row)
         return self._info(row)
 
-    def begin_part(self, tenant: str, id_: str, bounds: Bounds, expected: int | None = None) -> Draft:
+    def begin_part(self, tenant: str, id_: str, bounds: Bounds, expected: int | None = None) -> PartDraft:
         """Begin a part: write to the draft, then `keep_part` or drop it. Raises `NoSuchUpload`, `UploadOver`, `NoRoom`,
         `InvalidInput` when it has too many.
         """
@@ -153,9 +153,9 @@ class Uploads:
         if parts >= MOST_PARTS:
             raise InvalidInput(f"upload_id has {MOST_PARTS} parts, which are the most: send longer ones")
         of_file = replace(bounds, allowance=replace(bounds.allowance, files=None))
-        return Draft(self._parts, tenant, id_, of_file, expected)
+        return PartDraft(self._parts, tenant, id_, of_file, expected)
 
-    def keep_part(self, draft: Draft) -> PartInfo:
+    def keep_part(self, draft: PartDraft) -> PartInfo:
         """Make a part of what was written. Raises `NoSuchUpload`, `UploadOver`, `InvalidInput` for an empty one."""
         if not draft.bytes:
             raise InvalidInput("data is empty: the part has no bytes", param="data")

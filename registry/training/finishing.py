@@ -20,7 +20,7 @@ from registry.swaps.rows import Swap
 from registry.tenants.actions import PROGRAM, record_action
 from registry.tenants.rows import ModelMap
 from registry.training.jobs import NotOfAJob, Publication, TrainingJob
-from registry.training.keeping import add_event, end
+from registry.training.keeping import add_job_event, end
 from registry.training.rows import TrainingJobRow
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def succeed(
         row = ended(session)
         row.version_id = version.id
         row.fine_tuned_model = _named(session, job, version)
-        add_event(session, row, "info", f"New fine-tuned model created: {row.fine_tuned_model} ({version.name})")
+        add_job_event(session, row, "info", f"New fine-tuned model created: {row.fine_tuned_model} ({version.name})")
         end(session, row, "succeeded")
         rows.append(row)
 

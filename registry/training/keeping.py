@@ -16,7 +16,7 @@ from registry.ids import new_id
 from registry.training.jobs import Ended, EventType, JobCheckpoint, JobError, Level
 from registry.training.rows import TrainingCheckpoint, TrainingEvent, TrainingJobRow
 from registry.training.values import checkpoint_of
-from registry.webhooks.outbox import add_event as tell
+from registry.webhooks.outbox import add_event
 
 MOST_EVENTS = 5_000
 """Of one job; the oldest figures, and then the oldest messages, make room for new ones."""
@@ -33,7 +33,7 @@ KEPT_STATES = 2
 """Checkpoints of a job whose bytes are kept: the newest, and the one before, in case that one turns out to be torn."""
 
 
-def add_event(
+def add_job_event(
     session: Session,
     row: TrainingJobRow,
     level: Level,
@@ -156,6 +156,6 @@ def end(session: Session, row: TrainingJobRow, status: Ended, error: JobError | 
     row.error = None if error is None else asdict(error)
     said = {"succeeded": "The job has succeeded.", "cancelled": "The job was cancelled."}
     message = said.get(status, "The job has failed.") if error is None else f"The job has failed: {error.message}"
-    add_event(session, row, "error" if status == "failed" else "info", message, data={"status": status})
+    add_job_event(session, row, "error" if status == "failed" else "info", message, data={"status": status})
     wait_ms = 0 if row.fine_tuned_model is None else SERVED_MS
-    tell(session, row.tenant, f"fine_tuning.job.{status}", {"id": row.id}, wait_ms)
+    add_event(session, row.tenant, f"fine_tuning.job.{status}", {"id": row.id}, wait_ms)

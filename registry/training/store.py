@@ -52,7 +52,7 @@ from registry.training.jobs import (
 from registry.training.keeping import (
     MOST_DETAIL_BYTES,
     add_checkpoint,
-    add_event,
+    add_job_event,
     end,
     forget_states,
     newest_state,
@@ -97,8 +97,8 @@ class TrainingJobs:
             require_tenant(session, order.tenant, lock=True)
             row, is_new = place_order(session, order, most_unfinished)
             if is_new:
-                add_event(session, row, "info", f"Created fine-tuning job: {row.id}")
-                add_event(session, row, "info", "Waiting for a worker to check the training file.")
+                add_job_event(session, row, "info", f"Created fine-tuning job: {row.id}")
+                add_job_event(session, row, "info", "Waiting for a worker to check the training file.")
             return job_of(row)
 
     def get(self, tenant: str | None, id_: str) -> TrainingJob:
@@ -148,7 +148,7 @@ class TrainingJobs:
                 end(session, row, "cancelled")
             elif wish != "cancel" and row.pauses != (wish == "pause"):
                 row.pauses = wish == "pause"
-                add_event(session, row, "info", f"The job was {_DONE[wish]}.")
+                add_job_event(session, row, "info", f"The job was {_DONE[wish]}.")
             else:
                 return job_of(row)
             if operator is not None:
@@ -229,7 +229,7 @@ class TrainingJobs:
     ) -> None:
         """Note an event. Raises `LeaseLost`, `InvalidInput` for too much data."""
         with self._db.write() as session:
-            add_event(session, require_lease(session, id_, worker), level, message, type, data)
+            add_job_event(session, require_lease(session, id_, worker), level, message, type, data)
 
     def advance(self, id_: str, worker: str, status: Going | None = None, **facts: Unpack[Facts]) -> TrainingJob:
         """Bring a job to `queued` (its files are valid) or `running`, and note what is known of it now.
@@ -308,7 +308,7 @@ class TrainingJobs:
             row = _require(session, None, id_, lock=True)
             if row.status not in FINAL:
                 raise LeaseLost(f"fine-tuning job {id_} has not ended")
-            add_event(session, row, level, message, "message", data)
+            add_job_event(session, row, level, message, "message", data)
 
     def spent_states(self, limit: int) -> list[str]:
         """Names of checkpoints' bytes that nobody needs any more: who deletes them says so by `forget_states`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from switchyard.console import print_table, say
 from trainer.evaluation.advice import advice
-from trainer.evaluation.in_training import Evaluation, Side, WrongAnswer
+from trainer.evaluation.in_training import ModelFigures, TrainingEvaluation, WrongAnswer
 from trainer.pipeline import Outcome
 
 
@@ -32,7 +32,7 @@ def print_outcome(outcome: Outcome) -> None:
         say("", f"serve it: switchyard adapters promote {outcome.version}")
 
 
-def _print_wrong_answers(found: Evaluation) -> None:
+def _print_wrong_answers(found: TrainingEvaluation) -> None:
     if not found.wrong:
         return
     score = found.adapter.score
@@ -52,6 +52,6 @@ def _print_wrong_answer(answer: WrongAnswer, most: int) -> None:
     )
 
 
-def _rate(side: Side) -> str:
+def _rate(side: ModelFigures) -> str:
     score = side.score
     return "" if score is None else f"{score.rate:.1%} ({score.low:.1%} to {score.high:.1%})"

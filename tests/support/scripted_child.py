@@ -24,7 +24,7 @@ Script = list[dict[str, Any]]
 FINISHED: dict[str, Any] = {"say": {"say": "finished", "facts": {"train_rows": 10}, "trained_tokens": 1_234}}
 VALID: Script = [
     {"say": {"say": "event", "message": "2 of 12 rows are held out"}},
-    {"say": {"say": "settled", "recipe": "[adapter]\n", "hyperparameters": {"n_epochs": 3}}},
+    {"say": {"say": "prepared", "recipe": "[adapter]\n", "hyperparameters": {"n_epochs": 3}}},
     {"say": {"say": "finished", "facts": {"train_rows": 10}}},
 ]
 TRAINED: Script = [{"metrics": 1}, {"checkpoint": 1}, {"metrics": 2}, {"checkpoint": 2}, {"leave": 1}, FINISHED]

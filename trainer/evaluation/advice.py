@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from trainer.evaluation.in_training import Evaluation
+from trainer.evaluation.in_training import TrainingEvaluation
 
 MANY = 0.05
 """Share of all answers. Fewer that do not end are single misses."""
 
 
-def advice(found: Evaluation) -> str | None:
+def advice(found: TrainingEvaluation) -> str | None:
     """One sentence when the adapter should not be served as it is, or was not measured rightly; else None."""
     base, adapter = found.base.score, found.adapter.score
     if base is None or adapter is None:
@@ -30,7 +30,7 @@ def advice(found: Evaluation) -> str | None:
     )
 
 
-def _of_loss(found: Evaluation) -> str:
+def _of_loss(found: TrainingEvaluation) -> str:
     return (
         "On held-out rows it is no better than its base, and its loss did not fall "
         f"({found.base.loss:.3f} to {found.adapter.loss:.3f}): lower training.learning_rate or the number of steps, or "
@@ -38,7 +38,7 @@ def _of_loss(found: Evaluation) -> str:
     )
 
 
-def _of_cut_answers(found: Evaluation) -> str:
+def _of_cut_answers(found: TrainingEvaluation) -> str:
     cut = f"{found.adapter.cut} of {found.rows} answers were cut at {found.max_new_tokens} tokens"
     if found.max_new_tokens < found.longest_reference:
         return (

@@ -19,7 +19,7 @@ MAX_SHOWN_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class ModelFigures:
     """One model's result; no `score` without a metric.
 
     `loss` is the mean negative log-likelihood per answer token, in nats; `cut` counts answers that had not ended at the
@@ -46,15 +46,15 @@ class WrongAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class TrainingEvaluation:
     """Base and adapter on the same held-out rows. Lengths are in tokens, with the stop token."""
 
     metric: str | None
     rows: int
     max_new_tokens: int
     longest_reference: int
-    base: Side
-    adapter: Side
+    base: ModelFigures
+    adapter: ModelFigures
     wrong: tuple[WrongAnswer, ...]
 
     @property
@@ -105,10 +105,10 @@ class Result:
     right: tuple[bool, ...]
 
     @property
-    def side(self) -> Side:
+    def side(self) -> ModelFigures:
         """The sums."""
         score = wilson(sum(self.right), len(self.right)) if self.right else None
-        return Side(self.loss, score, sum(not answer.ended for answer in self.answers))
+        return ModelFigures(self.loss, score, sum(not answer.ended for answer in self.answers))
 
 
 def examine(model: Any, tokenizer: Any, asked: Examination) -> Result:
@@ -122,7 +122,7 @@ def examine(model: Any, tokenizer: Any, asked: Examination) -> Result:
     return Result(heldout_loss(model, asked.rows), tuple(answers), right)
 
 
-def evaluation(tokenizer: Any, asked: Examination, base: Result, adapter: Result) -> Evaluation:
+def evaluation(tokenizer: Any, asked: Examination, base: Result, adapter: Result) -> TrainingEvaluation:
     """Both results beside each other, with some of the adapter's wrong answers."""
     wrong = [
         WrongAnswer(
@@ -135,7 +135,7 @@ def evaluation(tokenizer: Any, asked: Examination, base: Result, adapter: Result
         for row, answer, right in zip(asked.rows, adapter.answers, adapter.right, strict=bool(adapter.answers))
         if not right
     ]
-    return Evaluation(
+    return TrainingEvaluation(
         asked.metric,
         len(asked.rows),
         asked.max_new_tokens,

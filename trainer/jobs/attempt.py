@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import shutil
 import signal
-import threading
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry.errors import InvalidInput, RegistryError
-from registry.service import Registry
 from registry.storage.blobs import StorageFailed
 from registry.training.jobs import Claim, JobError, LeaseLost, TrainingJob
 from trainer.folders import end_of
-from trainer.jobs.executors import Executor, Running
+from trainer.jobs.executors import Running
 from trainer.jobs.faults import DISK_FULL, HUNG, OUT_OF_MEMORY, TORN, is_full, without_paths
 from trainer.jobs.folder import JobFolder
 from trainer.jobs.lease import Lease
-from trainer.jobs.lines import STOPPED, Event, Failed, Finished, Line, Measured, Saved, Settled, of_line
+from trainer.jobs.lines import STOPPED, Event, Failed, Finished, Line, Measured, Prepared, Saved, of_line
 from trainer.jobs.materials import RECIPE, CannotBegin, lay_out
 from trainer.jobs.publishing import publish, results_of
-from trainer.jobs.settings import TrainerSettings
 from trainer.jobs.states import put_state
-from trainer.jobs.verdict import Bench, give_verdict
+from trainer.jobs.verdict import give_verdict
+from trainer.jobs.workplace import Workplace
 from trainer.watch import StepMetrics
 
 LINE_WAIT_S = 0.25
@@ -36,30 +33,17 @@ METRICS_PAUSE_S = 1.0
 """Steps that come faster than this are not all events; every one is in the job's result file."""
 LOG_BYTES = 4_000
 """Of a child's log, that are shown to the operator when it failed for an unknown reason."""
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What a worker works with. `stopping` is set when it is to end."""
-
-    registry: Registry
-    settings: TrainerSettings
-    executor: Executor
-    worker: str
-    stopping: threading.Event
-    say: Say
 
 
 class Attempt:
     """From claim to release or end. Every write names this worker's lease: once that is lost nothing is written."""
 
-    def __init__(self, desk: Desk, claim: Claim, folder: JobFolder) -> None:
-        self._desk = desk
+    def __init__(self, place: Workplace, claim: Claim, folder: JobFolder) -> None:
+        self._place = place
         self._claim = claim
         self._folder = folder
-        self._jobs = desk.registry.training
-        self._of = (claim.job.id, desk.worker)
+        self._jobs = place.registry.training
+        self._of = (claim.job.id, place.worker)
         self._told_s = 0.0
         self._was_stopped = False
         self._finished: Finished | None = None
@@ -68,22 +52,20 @@ class Attempt:
 
     def run(self) -> None:
         """Do what can be done for the job; returns when it has ended, was given back, or is another worker's."""
-        job, settings = self._claim.job, self._desk.settings
+        job, settings = self._claim.job, self._place.settings
         try:
             with Lease(self._jobs, *self._of, settings.trainer_lease_s) as lease:
                 self._work(lease)
                 if lease.is_over and self._published is None:
-                    self._desk.say(f"{job.id}: {'lost' if lease.lost else 'cancelled'}")
+                    self._place.say(f"{job.id}: {'lost' if lease.lost else 'cancelled'}")
             if self._published is not None:
-                desk = self._desk
-                bench = Bench(desk.registry, settings.trainer_gateway, desk.stopping, desk.say)
-                give_verdict(bench, self._published, self._folder.questions)
+                give_verdict(self._place, self._published, self._folder.questions)
         except LeaseLost:
-            self._desk.say(f"{job.id}: lost to another worker, or ended")
+            self._place.say(f"{job.id}: lost to another worker, or ended")
         except (SQLAlchemyError, StorageFailed, OSError):  # of this machine: another worker may do better
             raise
         except Exception:  # of this job: it would end the next worker's attempt in the same way
-            self._desk.say(f"{job.id}: {traceback.format_exc()}")
+            self._place.say(f"{job.id}: {traceback.format_exc()}")
             if self._published is None:
                 self._fail(TORN)
         finally:
@@ -91,8 +73,8 @@ class Attempt:
 
     def _work(self, lease: Lease) -> None:
         try:
-            lay_out(self._desk.registry, self._desk.settings, self._claim, self._folder)
-            running = self._desk.executor.start(self._folder)
+            lay_out(self._place.registry, self._place.settings, self._claim, self._folder)
+            running = self._place.executor.start(self._folder)
         except CannotBegin as cannot:
             self._fail(cannot.failed)
             return
@@ -115,16 +97,16 @@ class Attempt:
         """Until it has ended and everything that it said is noted."""
         kill_at_s, heard_s = float("inf"), time.monotonic()
         while running.status is None and not lease.is_over:
-            if not self._was_stopped and (lease.wanted == "pause" or self._desk.stopping.is_set()):
+            if not self._was_stopped and (lease.wanted == "pause" or self._place.stopping.is_set()):
                 self._was_stopped = True
                 running.stop()
-                kill_at_s = time.monotonic() + self._desk.settings.trainer_stop_grace_s
+                kill_at_s = time.monotonic() + self._place.settings.trainer_stop_grace_s
             if time.monotonic() > kill_at_s:
                 running.kill()
             text = running.next_line(LINE_WAIT_S)
             if text is not None:
                 heard_s = time.monotonic()
-            elif time.monotonic() - heard_s > self._desk.settings.trainer_silence_s:
+            elif time.monotonic() - heard_s > self._place.settings.trainer_silence_s:
                 self._failed = HUNG
                 running.kill()
             said = of_line(text) if text is not None else None
@@ -134,7 +116,7 @@ class Attempt:
     def _note(self, said: Line) -> None:
         if isinstance(said, Event):
             self._note_event(said)
-        elif isinstance(said, Settled):
+        elif isinstance(said, Prepared):
             self._jobs.advance(*self._of, hyperparameters=said.hyperparameters, detail={RECIPE: said.recipe})
         elif isinstance(said, Measured):
             self._note_metrics(said.metrics)
@@ -164,11 +146,11 @@ class Attempt:
 
     def _note_checkpoint(self, saved: Saved) -> None:
         """Store it, then say that it is there. One that cannot be stored is none: the training goes on."""
-        folder, blobs = Path(saved.folder), self._desk.registry.blobs
+        folder, blobs = Path(saved.folder), self._place.registry.blobs
         try:
             name = put_state(blobs, self._claim.job.id, saved.step, folder, self._folder.scratch)
         except (StorageFailed, OSError) as error:
-            self._desk.say(f"{self._claim.job.id}: the checkpoint of step {saved.step} was not stored: {error}")
+            self._place.say(f"{self._claim.job.id}: the checkpoint of step {saved.step} was not stored: {error}")
             return
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -187,9 +169,9 @@ class Attempt:
             self._succeed(self._finished)
         elif status == STOPPED or self._was_stopped:
             self._jobs.release(*self._of)
-            self._desk.say(f"{self._claim.job.id}: given back")
+            self._place.say(f"{self._claim.job.id}: given back")
         else:
-            self._desk.say(f"{self._claim.job.id}: its child ended with {status}\n{self._last_of_log()}")
+            self._place.say(f"{self._claim.job.id}: its child ended with {status}\n{self._last_of_log()}")
             self._fail(OUT_OF_MEMORY if status == -signal.SIGKILL else TORN)
 
     def _succeed(self, finished: Finished) -> None:
@@ -198,7 +180,7 @@ class Attempt:
             self._validated(finished)
             return
         self._jobs.advance(*self._of, detail=finished.facts)
-        registry, folder = self._desk.registry, self._folder
+        registry, folder = self._place.registry, self._folder
         files = results_of(registry, job, folder)
         try:
             ended = publish(registry, self._of, folder, files, finished.trained_tokens)
@@ -208,7 +190,7 @@ class Attempt:
             reason = without_paths(str(refused), folder)
             self._fail(Failed("server_error", f"what was trained could not be published: {reason}"))
             return
-        self._desk.say(f"{job.id}: {ended.fine_tuned_model}")
+        self._place.say(f"{job.id}: {ended.fine_tuned_model}")
         self._published = ended
 
     def _validated(self, finished: Finished) -> None:
@@ -216,15 +198,15 @@ class Attempt:
         if job.order.options.get("dry_run") is True:
             self._jobs.advance(*self._of, detail=finished.facts)
             self._jobs.finish(*self._of, "succeeded")
-            self._desk.say(f"{job.id}: quoted")
+            self._place.say(f"{job.id}: quoted")
             return
         self._jobs.advance(*self._of, "queued", detail=finished.facts)
         self._jobs.release(*self._of)
-        self._desk.say(f"{job.id}: its files are valid")
+        self._place.say(f"{job.id}: its files are valid")
 
     def _fail(self, failed: Failed) -> None:
         self._jobs.finish(*self._of, "failed", error=JobError(failed.code, failed.message, failed.param))
-        self._desk.say(f"{self._claim.job.id}: failed: {failed.message}")
+        self._place.say(f"{self._claim.job.id}: failed: {failed.message}")
 
     def _last_of_log(self) -> str:
         try:

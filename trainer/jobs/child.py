@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from trainer.jobs.faults import failure_of
 from trainer.jobs.folder import QUOTE, Assignment, JobFolder
-from trainer.jobs.lines import STDERR, STOPPED, Event, Finished, Mouth, Settled
+from trainer.jobs.lines import STDERR, STOPPED, Event, Finished, Mouth, Prepared
 from trainer.jobs.watching import ChildWatch
 
 STDIN, MAX_PATH_BYTES = 0, 8_192
@@ -94,7 +94,7 @@ def _validate(assignment: Assignment, folder: JobFolder, watch: ChildWatch) -> N
     task = _task(assignment, folder, sets)
     tell(watch, task.sets.findings)
     _require_rank(task, assignment.most_rank)
-    watch.tell(Settled(text, hyperparameters))
+    watch.tell(Prepared(text, hyperparameters))
     rows = encode(task, watch)
     dry = assignment.order.options.get("dry_run") is True
     quote = quoted(task, rows, assignment.prices, watch, dry=dry)

@@ -27,7 +27,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class Prepared:
     """The recipe that will be trained, and OpenAI's hyperparameters with numbers where `auto` was."""
 
     recipe: str
@@ -67,10 +67,10 @@ class Failed:
     param: str | None = None
 
 
-Line = Event | Settled | Measured | Saved | Finished | Failed
+Line = Event | Prepared | Measured | Saved | Finished | Failed
 KINDS: dict[str, type[Line]] = {
     "event": Event,
-    "settled": Settled,
+    "prepared": Prepared,
     "metrics": Measured,
     "checkpoint": Saved,
     "finished": Finished,

@@ -5,9 +5,6 @@ The job has ended and its version is published by then; whatever goes wrong here
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,6 +18,7 @@ from registry.training.jobs import Level, TrainingJob
 from registry.training.options import checked
 from trainer.errors import TrainerError
 from trainer.evaluation.judging import Candidate, is_judged, judge_candidate, sentence_of
+from trainer.jobs.workplace import Workplace
 
 NOT_MADE = (
     "No verdict: the new model could not be compared with the one in production; the operator can do so later with "
@@ -28,51 +26,41 @@ NOT_MADE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """Where verdicts are made: at a gateway, by a worker that may be told to stop meanwhile."""
-
-    registry: Registry
-    gateway: str | None
-    stopping: threading.Event
-    say: Callable[[str], None]
-
-
 class Stopped(TrainerError):
     """The worker is to end."""
 
 
-def give_verdict(bench: Bench, job: TrainingJob, questions: Path) -> None:
+def give_verdict(place: Workplace, job: TrainingJob, questions: Path) -> None:
     """Compare what the job has published, and note the verdict as an event of it. Raises nothing that is expected.
 
     `questions` are its held-out rows. Nothing is said where nobody has asked for a verdict.
     """
-    registry = bench.registry
+    registry = place.registry
     try:
         version = _version_of(registry, job)
         wish = _wish_of(job)
         if version is None or not is_judged(registry, version, wish):
             return
-        _judge(bench, job, Candidate(version, questions, bench.gateway or "", wish))
+        _judge(place, job, Candidate(version, questions, place.settings.trainer_gateway or "", wish))
     except (TrainerError, RegistryError, SQLAlchemyError) as error:
-        bench.say(f"{job.id}: no verdict: {str(error).splitlines()[0]}")
+        place.say(f"{job.id}: no verdict: {str(error).splitlines()[0]}")
         registry.training.remark(job.id, "warn", NOT_MADE)
 
 
-def _judge(bench: Bench, job: TrainingJob, candidate: Candidate) -> None:
-    if bench.gateway is None:
+def _judge(place: Workplace, job: TrainingJob, candidate: Candidate) -> None:
+    if place.settings.trainer_gateway is None:
         raise TrainerError("SWITCHYARD_TRAINER_GATEWAY names no gateway")
 
     def told(_done: int, _total: int) -> None:
-        if bench.stopping.is_set():
+        if place.stopping.is_set():
             raise Stopped("the trainer is to end")
 
-    made = judge_candidate(bench.registry, candidate, told)
+    made = judge_candidate(place.registry, candidate, told)
     figures = made.document["figures"]
     data = {"verdict": made.verdict, "certificate": made.digest, "figures": figures}
     level: Level = "info" if made.verdict in ("passed", "measured") else "warn"
-    bench.registry.training.remark(job.id, level, sentence_of(made), data)
-    bench.say(f"{job.id}: verdict: {made.verdict}")
+    place.registry.training.remark(job.id, level, sentence_of(made), data)
+    place.say(f"{job.id}: verdict: {made.verdict}")
 
 
 def _version_of(registry: Registry, job: TrainingJob) -> VersionInfo | None:

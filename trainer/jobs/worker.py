@@ -19,11 +19,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from registry.errors import RegistryError
 from registry.service import Registry
 from registry.training.jobs import Work
-from trainer.jobs.attempt import Attempt, Desk, Say
+from trainer.jobs.attempt import Attempt
 from trainer.jobs.executors import Executor
 from trainer.jobs.folder import JobFolder
 from trainer.jobs.settings import TrainerSettings
 from trainer.jobs.states import sweep_states
+from trainer.jobs.workplace import Say, Workplace
 
 WORKS: tuple[Work, ...] = ("validate", "train")
 """A place each: a training that takes hours keeps no file waiting."""
@@ -42,12 +43,12 @@ class Worker:
         name = f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
         self.stopping = threading.Event()
         """Set it, and what trains is saved and given back, and `run` returns."""
-        self._desk = Desk(registry, settings, executor, name, self.stopping, say)
+        self._workplace = Workplace(registry, settings, executor, name, self.stopping, say)
         self._spare_until_s = 0.0
 
     def run(self, *, until_idle: bool = False) -> None:
         """Until `stopping` is set; with `until_idle` also until no job waits."""
-        with own_folder(self._desk.settings.jobs_folder, self._desk.worker) as folder:
+        with own_folder(self._workplace.settings.jobs_folder, self._workplace.worker) as folder:
             if until_idle:
                 self._until_idle(folder)
                 return
@@ -74,39 +75,39 @@ class Worker:
                 if work == "train":
                     self._keep_ready()
             except (SQLAlchemyError, RegistryError, OSError) as error:  # the database or the storage is away
-                self._desk.say(f"{type(error).__name__}: {str(error).splitlines()[0]}")
+                self._workplace.say(f"{type(error).__name__}: {str(error).splitlines()[0]}")
             except Exception:  # a fault that one job meets must not end the place of all others
-                self._desk.say(traceback.format_exc())
+                self._workplace.say(traceback.format_exc())
             if not took:
-                self.stopping.wait(self._desk.settings.trainer_poll_s)
+                self.stopping.wait(self._workplace.settings.trainer_poll_s)
         if work == "train":
-            self._desk.executor.dismiss()
+            self._workplace.executor.dismiss()
 
     def _keep_ready(self) -> None:
         """A child for the job that is being checked, so that its libraries are imported when it is to be trained."""
         if time.monotonic() < self._spare_until_s:
-            self._desk.executor.prepare()
+            self._workplace.executor.prepare()
         else:
-            self._desk.executor.dismiss()
+            self._workplace.executor.dismiss()
 
     def _take_one(self, work: Work, folder: Path) -> bool:
         """Whether there was a job to take."""
-        desk = self._desk
-        claim = desk.registry.training.claim(desk.worker, desk.settings.trainer_lease_s, (work,))
+        workplace = self._workplace
+        claim = workplace.registry.training.claim(workplace.worker, workplace.settings.trainer_lease_s, (work,))
         if claim is None:
             return False
-        desk.say(f"{claim.job.id}: {'checking its files' if work == 'validate' else 'training'}")
+        workplace.say(f"{claim.job.id}: {'checking its files' if work == 'validate' else 'training'}")
         self._spare_until_s = time.monotonic() + SPARE_S if work == "validate" else 0.0
         if work == "train":
-            desk.registry.training.advance(claim.job.id, desk.worker, "running")
-        Attempt(desk, claim, JobFolder(folder)).run()
+            workplace.registry.training.advance(claim.job.id, workplace.worker, "running")
+        Attempt(workplace, claim, JobFolder(folder)).run()
         return True
 
     def _sweep(self) -> None:
         try:
-            sweep_states(self._desk.registry)
+            sweep_states(self._workplace.registry)
         except (SQLAlchemyError, RegistryError) as error:
-            self._desk.say(f"old checkpoints were not removed: {str(error).splitlines()[0]}")
+            self._workplace.say(f"old checkpoints were not removed: {str(error).splitlines()[0]}")
 
 
 @contextmanager

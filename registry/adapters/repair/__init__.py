@@ -16,7 +16,7 @@ from typing import Any
 from registry.adapters.inspect.folder import open_regular
 from registry.adapters.inspect.tensors import most_tensors
 from registry.adapters.repair.config import CONFIG_REPAIRS
-from registry.adapters.repair.draft import Draft, Ground, Repair
+from registry.adapters.repair.draft import Ground, Repair, RepairDraft
 from registry.adapters.repair.full_tensors import FULL_TENSOR_REPAIRS
 from registry.adapters.repair.names import NAME_REPAIRS
 from registry.adapters.repair.values import FindBase, TensorValues
@@ -73,7 +73,7 @@ def repair_adapter(folder: Path, base: BaseSpec, find_base: FindBase, *, allowed
     return Outcome(tuple(repairs), digests, named)
 
 
-def _read(raw: bytes, weights: Path, base: BaseSpec) -> Draft:
+def _read(raw: bytes, weights: Path, base: BaseSpec) -> RepairDraft:
     try:
         config: Any = strict_json(raw.removeprefix(BOM))
         if not isinstance(config, dict):
@@ -85,7 +85,7 @@ def _read(raw: bytes, weights: Path, base: BaseSpec) -> Draft:
         raise AdapterRefused((finding,)) from None
     except MalformedSafetensors as malformed:
         raise AdapterRefused((malformed.finding,)) from None
-    return Draft(config, {entry.name: entry for entry in entries})
+    return RepairDraft(config, {entry.name: entry for entry in entries})
 
 
 def _wanted(repair: Repair) -> Finding:

@@ -19,7 +19,7 @@ from registry.adapters.inspect.config import (
     is_literal,
     layers_of,
 )
-from registry.adapters.repair.draft import Draft, Ground, Repair, Repaired, adapted_modules, some
+from registry.adapters.repair.draft import Ground, Repair, RepairDraft, Repaired, adapted_modules, some
 from registry.adapters.repair.names import INNER, OUTER, WRAPPERS
 from registry.adapters.repair.patterns import MAX_MODULES, SafePatterns, is_safe, matching
 from registry.storage.safetensors_header import clip
@@ -28,7 +28,7 @@ SELECTORS = ("layers_to_transform", "layers_pattern", "exclude_modules")
 """Keys by which PEFT leaves out modules that `target_modules` names; the last two may be patterns."""
 
 
-def drop_training_settings(draft: Draft, ground: Ground) -> Repaired:
+def drop_training_settings(draft: RepairDraft, ground: Ground) -> Repaired:
     """Settings of training, and empty ones that nobody here knows."""
     known = HARMLESS | set(UNSUPPORTED)
     dropped = [key for key in TRAINING_ONLY if draft.config.get(key)]
@@ -41,10 +41,10 @@ def drop_training_settings(draft: Draft, ground: Ground) -> Repaired:
         repairs.append(Repair("empty_settings_dropped", f"left out empty settings that are not known here: {shown}"))
     gone = {*dropped, *empty}
     kept = {key: value for key, value in draft.config.items() if key not in gone}
-    return Draft(kept, draft.tensors), tuple(repairs)
+    return RepairDraft(kept, draft.tensors), tuple(repairs)
 
 
-def forget_harmless_init(draft: Draft, ground: Ground) -> Repaired:
+def forget_harmless_init(draft: RepairDraft, ground: Ground) -> Repaired:
     """An initialisation that left the base alone is of no use to a trained adapter."""
     init = draft.config.get("init_lora_weights")
     if not (isinstance(init, str) and init.lower() in INITS):
@@ -53,7 +53,7 @@ def forget_harmless_init(draft: Draft, ground: Ground) -> Repaired:
     return draft.with_config(init_lora_weights=True), (Repair("init_forgotten", what),)
 
 
-def make_targets_explicit(draft: Draft, ground: Ground) -> Repaired:
+def make_targets_explicit(draft: RepairDraft, ground: Ground) -> Repaired:
     """`target_modules` as a list of names that stands for the adapted modules alone, without other selections."""
     config = draft.config
     targets = config.get("target_modules")
@@ -89,7 +89,7 @@ def _leaves_out_some(config: Mapping[str, Any], modules: set[str]) -> bool:
     return outside or any(rules.has(module) for module in modules)
 
 
-def make_ranks_explicit(draft: Draft, ground: Ground) -> Repaired:
+def make_ranks_explicit(draft: RepairDraft, ground: Ground) -> Repaired:
     """`rank_pattern` by names. Where a key is a pattern the tensors say the ranks, within those that the file gives."""
     patterns = draft.config.get("rank_pattern")
     if not isinstance(patterns, dict) or all(is_literal(key) for key in patterns):
@@ -99,7 +99,7 @@ def make_ranks_explicit(draft: Draft, ground: Ground) -> Repaired:
     return _with_names(draft, "rank_pattern", patterns, ranks)
 
 
-def make_alphas_explicit(draft: Draft, ground: Ground) -> Repaired:
+def make_alphas_explicit(draft: RepairDraft, ground: Ground) -> Repaired:
     """`alpha_pattern` by names. No tensor says an alpha, so its patterns are matched, where that is safe."""
     patterns = draft.config.get("alpha_pattern")
     if not isinstance(patterns, dict) or all(is_literal(key) for key in patterns):
@@ -111,7 +111,7 @@ def make_alphas_explicit(draft: Draft, ground: Ground) -> Repaired:
     return _with_names(draft, "alpha_pattern", patterns, found)
 
 
-def _with_names(draft: Draft, key: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Repaired:
+def _with_names(draft: RepairDraft, key: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Repaired:
     what = f"{key} names {len(after)} modules (it was {clip(repr(list(before)), 80)})"
     return draft.with_config(**{key: dict(sorted(after.items()))}), (Repair(f"{key}_made_explicit", what),)
 
@@ -160,7 +160,7 @@ def _shortest(modules: set[str], ground: Ground) -> list[str]:
     return sorted(last if named == modules else modules)
 
 
-CONFIG_REPAIRS: tuple[Callable[[Draft, Ground], Repaired], ...] = (
+CONFIG_REPAIRS: tuple[Callable[[RepairDraft, Ground], Repaired], ...] = (
     drop_training_settings,
     forget_harmless_init,
     make_targets_explicit,

@@ -24,13 +24,13 @@ class Repair:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class RepairDraft:
     """`tensors` maps names as they will be written to what lies in the file under names of its own."""
 
     config: Mapping[str, Any]
     tensors: Mapping[str, TensorEntry]
 
-    def with_config(self, **changes: Any) -> Draft:
+    def with_config(self, **changes: Any) -> RepairDraft:
         """The draft with other values for these keys of the configuration."""
         return replace(self, config={**self.config, **changes})
 
@@ -60,7 +60,7 @@ class Ground:
         return module in self.base.linears or module in self.base.embeddings
 
 
-Repaired = tuple[Draft, tuple[Repair, ...]]
+Repaired = tuple[RepairDraft, tuple[Repair, ...]]
 
 
 def half_of(name: str) -> re.Match[str] | None:
@@ -68,7 +68,7 @@ def half_of(name: str) -> re.Match[str] | None:
     return LINEAR.fullmatch(name) or EMBEDDING.fullmatch(name)
 
 
-def adapted_modules(draft: Draft) -> dict[str, int]:
+def adapted_modules(draft: RepairDraft) -> dict[str, int]:
     """The modules with LoRA tensors under their final names, and the rank that each one's A half has."""
     ranks: dict[str, int] = {}
     for name, entry in draft.tensors.items():

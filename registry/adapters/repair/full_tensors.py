@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from registry.adapters.repair.draft import PREFIX, Draft, Ground, Repair, Repaired, half_of, some
+from registry.adapters.repair.draft import PREFIX, Ground, Repair, RepairDraft, Repaired, half_of, some
 from registry.errors import AdapterRefused, Finding
 from registry.storage.safetensors_header import clip
 
@@ -25,7 +25,7 @@ INSIDE = re.compile(r"\.(?:base_layer|modules_to_save\.[^.]+)(?=\.[^.]+$)")
 """What PEFT's wrappers put between a layer and its parameter."""
 
 
-def drop_zero_lora_biases(draft: Draft, ground: Ground) -> Repaired:
+def drop_zero_lora_biases(draft: RepairDraft, ground: Ground) -> Repaired:
     """`lora_B.bias` that is zero all over adds nothing; `lora_bias` goes with the last of them."""
     biases = [name for name in draft.tensors if LORA_BIAS.fullmatch(name)]
     trained = [name for name in biases if not ground.values.is_zero(draft.tensors[name])]
@@ -33,10 +33,10 @@ def drop_zero_lora_biases(draft: Draft, ground: Ground) -> Repaired:
         return draft, ()
     kept = {name: entry for name, entry in draft.tensors.items() if name not in set(biases)}
     what = f"lora_bias was put off: {f'all {len(biases)} biases are 0' if biases else 'the file holds no biases'}"
-    return Draft(draft.config, kept).with_config(lora_bias=False), (Repair("zero_biases_dropped", what),)
+    return RepairDraft(draft.config, kept).with_config(lora_bias=False), (Repair("zero_biases_dropped", what),)
 
 
-def drop_copies_of_the_base(draft: Draft, ground: Ground) -> Repaired:
+def drop_copies_of_the_base(draft: RepairDraft, ground: Ground) -> Repaired:
     """Whole layers and biases that equal the base's, and `modules_to_save` and `bias` when nothing else was theirs.
 
     Raises `AdapterRefused` for what differs from the base, and for what cannot be compared because the base's folder
@@ -58,7 +58,7 @@ def drop_copies_of_the_base(draft: Draft, ground: Ground) -> Repaired:
     if config.get("bias") in ("all", "lora_only"):  # what was there equals the base's, or nothing was
         repairs.append(Repair("bias_dropped", f"bias {config['bias']!r} was put to 'none': no trained bias is there"))
         config["bias"] = "none"
-    return Draft(config, kept), tuple(repairs)
+    return RepairDraft(config, kept), tuple(repairs)
 
 
 def _are_all_copies(modules: object, whole: list[str], ground: Ground) -> bool:
@@ -81,7 +81,7 @@ def _is_whole(name: str) -> bool:
     return not any(part.startswith(TRAINED_OTHERWISE) for part in name.split("."))
 
 
-def _fault(name: str, draft: Draft, ground: Ground) -> Finding | None:
+def _fault(name: str, draft: RepairDraft, ground: Ground) -> Finding | None:
     """Why a tensor may not be left out."""
     entry, values = draft.tensors[name], ground.values
     if UNUSED.fullmatch(name):
@@ -105,5 +105,8 @@ def _fault(name: str, draft: Draft, ground: Ground) -> Finding | None:
     return Finding("tensor_trained", FILE, "a whole tensor that differs from the base's", expected, shown)
 
 
-FULL_TENSOR_REPAIRS: tuple[Callable[[Draft, Ground], Repaired], ...] = (drop_zero_lora_biases, drop_copies_of_the_base)
+FULL_TENSOR_REPAIRS: tuple[Callable[[RepairDraft, Ground], Repaired], ...] = (
+    drop_zero_lora_biases,
+    drop_copies_of_the_base,
+)
 """In this order."""

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from registry.adapters.inspect.formats import foreign_format
-from registry.adapters.repair.draft import PREFIX, Draft, Ground, Repair, Repaired, half_of, some
+from registry.adapters.repair.draft import PREFIX, Ground, Repair, RepairDraft, Repaired, half_of, some
 from registry.errors import AdapterRefused, Finding
 from registry.storage.safetensors_header import TensorEntry, clip
 
@@ -25,7 +25,7 @@ INNER = "language_model"
 FILE = "adapter_model.safetensors"
 
 
-def refuse_foreign_format(draft: Draft, ground: Ground) -> Repaired:
+def refuse_foreign_format(draft: RepairDraft, ground: Ground) -> Repaired:
     """No names of other programs are translated: their numbers may mean something else. Raises `AdapterRefused`."""
     foreign = foreign_format(draft.tensors)
     if foreign is not None:
@@ -33,7 +33,7 @@ def refuse_foreign_format(draft: Draft, ground: Ground) -> Repaired:
     return draft, ()
 
 
-def strip_adapter_name(draft: Draft, ground: Ground) -> Repaired:
+def strip_adapter_name(draft: RepairDraft, ground: Ground) -> Repaired:
     """`lora_A.default.weight` → `lora_A.weight`. Raises `AdapterRefused` when the file holds several adapters."""
     names = {parts["adapter"] for name in draft.tensors if (parts := half_of(name))}
     if names <= {None}:
@@ -54,7 +54,7 @@ def strip_adapter_name(draft: Draft, ground: Ground) -> Repaired:
     return _rename(draft, without, "adapter_name_stripped", f"the adapter's name {adapter!r} was taken out of {{}}")
 
 
-def strip_wrappers(draft: Draft, ground: Ground) -> Repaired:
+def strip_wrappers(draft: RepairDraft, ground: Ground) -> Repaired:
     """`_orig_mod.base_model.model.x` → `base_model.model.x`; also `module.`, FSDP's, checkpointing's, PEFT's twice."""
     taken: dict[str, None] = {}
 
@@ -72,7 +72,7 @@ def strip_wrappers(draft: Draft, ground: Ground) -> Repaired:
     return _rename(draft, lambda name: renamed[name], "wrapper_stripped", what)
 
 
-def find_language_model(draft: Draft, ground: Ground) -> Repaired:
+def find_language_model(draft: RepairDraft, ground: Ground) -> Repaired:
     """`model.language_model.layers.0.x` → `model.layers.0.x`, or where the base has its language model.
 
     Only if the base has one module alone of that name behind `model` and `language_model`, for all tensors.
@@ -102,7 +102,7 @@ def _inside(module: str) -> str:
     return ".".join(parts)
 
 
-def add_prefix(draft: Draft, ground: Ground) -> Repaired:
+def add_prefix(draft: RepairDraft, ground: Ground) -> Repaired:
     """`layers.0.x.lora_A.weight` → `base_model.model.model.layers.0.x.lora_A.weight`.
 
     What the base's own paths have before theirs is added where one way alone fits, and it is the same for all tensors.
@@ -143,7 +143,7 @@ def _leads_home(path: str, ground: Ground) -> bool:
     return path.startswith(PREFIX) or _known(path, ground)
 
 
-def _common_prefix(draft: Draft, ground: Ground) -> str:
+def _common_prefix(draft: RepairDraft, ground: Ground) -> str:
     """What all paths that the base does not know lack before them; empty when that is not one and the same."""
     ends: defaultdict[str, list[str]] = defaultdict(list)
     for module in (*ground.base.linears, *ground.base.embeddings):
@@ -161,7 +161,7 @@ def _common_prefix(draft: Draft, ground: Ground) -> str:
     return lacking.pop() if len(lacking) == 1 else ""
 
 
-def _rename(draft: Draft, change: Callable[[str], str], code: str, what: str) -> Repaired:
+def _rename(draft: RepairDraft, change: Callable[[str], str], code: str, what: str) -> Repaired:
     """The draft under the new names. Raises `AdapterRefused` when two tensors would have one."""
     renamed: dict[str, TensorEntry] = {}
     changed = 0
@@ -174,7 +174,7 @@ def _rename(draft: Draft, change: Callable[[str], str], code: str, what: str) ->
     if not changed:
         return draft, ()
     count = f"{changed} tensor name{'s' if changed > 1 else ''}"
-    return Draft(draft.config, renamed), (Repair(code, what.format(count)),)
+    return RepairDraft(draft.config, renamed), (Repair(code, what.format(count)),)
 
 
 def _collision(name: str, first: TensorEntry, second: TensorEntry) -> Finding:
@@ -182,7 +182,7 @@ def _collision(name: str, first: TensorEntry, second: TensorEntry) -> Finding:
     return Finding("tensor_ambiguous", FILE, clip(found, 300), "one tensor of each name", clip(name, 200))
 
 
-NAME_REPAIRS: tuple[Callable[[Draft, Ground], Repaired], ...] = (
+NAME_REPAIRS: tuple[Callable[[RepairDraft, Ground], Repaired], ...] = (
     refuse_foreign_format,
     strip_adapter_name,
     strip_wrappers,

@@ -10,7 +10,7 @@ import pytest
 from registry.training.sections import EvaluationSection
 from trainer.data.encode import Encoded
 from trainer.evaluation.advice import advice
-from trainer.evaluation.in_training import Evaluation, Side, evaluation, examination, examine
+from trainer.evaluation.in_training import ModelFigures, TrainingEvaluation, evaluation, examination, examine
 from trainer.evaluation.proportions import wilson
 
 LABELS = EvaluationSection(metric="label_exact")
@@ -22,9 +22,9 @@ def encoded(line: int, prompt: int, answer: int) -> Encoded:
 
 def found(
     right: int, *, base: int = 0, cut: int = 0, loss: float = 1.0, most: int = 16, longest: int = 10
-) -> Evaluation:
-    sides = Side(2.0, wilson(base, 20), 0), Side(loss, wilson(right, 20), cut)
-    return Evaluation("label_exact", 20, most, longest, *sides, ())
+) -> TrainingEvaluation:
+    sides = ModelFigures(2.0, wilson(base, 20), 0), ModelFigures(loss, wilson(right, 20), cut)
+    return TrainingEvaluation("label_exact", 20, most, longest, *sides, ())
 
 
 @pytest.mark.parametrize(("longest", "most"), [(1, 9), (2, 10), (57, 71), (900, 1125)])
@@ -50,7 +50,7 @@ def test_references_longer_than_a_set_limit_are_counted() -> None:
         (found(20, base=20), "there is nothing to gain"),
     ],
 )
-def test_the_advice_fits_the_fault(evaluation: Evaluation, says: str) -> None:
+def test_the_advice_fits_the_fault(evaluation: TrainingEvaluation, says: str) -> None:
     assert says in str(advice(evaluation))
 
 
@@ -61,8 +61,8 @@ def test_a_better_adapter_needs_no_advice() -> None:
 
 
 def test_a_single_answer_that_does_not_end_is_no_fault_of_the_training() -> None:
-    sides = Side(2.0, wilson(0, 100), 0), Side(0.1, wilson(99, 100), 1)
-    assert advice(Evaluation("label_exact", 100, 16, 10, *sides, ())) is None
+    sides = ModelFigures(2.0, wilson(0, 100), 0), ModelFigures(0.1, wilson(99, 100), 1)
+    assert advice(TrainingEvaluation("label_exact", 100, 16, 10, *sides, ())) is None
 
 
 @pytest.mark.training

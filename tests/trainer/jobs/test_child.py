@@ -14,7 +14,7 @@ from trainer.jobs.child import work
 from trainer.jobs.executors import LocalExecutor
 from trainer.jobs.faults import failure_of
 from trainer.jobs.folder import Assignment, JobFolder
-from trainer.jobs.lines import STOPPED, Event, Failed, Finished, Line, Measured, Saved, Settled, of_line
+from trainer.jobs.lines import STOPPED, Event, Failed, Finished, Line, Measured, Prepared, Saved, of_line
 from trainer.jobs.watching import ChildWatch
 from trainer.recipe import read_recipe
 
@@ -47,8 +47,8 @@ def whole(base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[JobFold
 
 def test_validation_counts_the_rows_and_settles_the_recipe(whole: tuple[JobFolder, list[Line], list[Line]]) -> None:
     folder, said, _ = whole
-    (settled,) = of(Settled, said)
-    assert isinstance(settled, Settled)
+    (settled,) = of(Prepared, said)
+    assert isinstance(settled, Prepared)
     assert settled.hyperparameters == {"n_epochs": 3, "batch_size": 4}
     recipe = read_recipe(folder.recipe)
     assert recipe.text == settled.recipe
