@@ -14,6 +14,8 @@ IDLE_IN_TRANSACTION_S = 60
 """PostgreSQL ends a transaction that does nothing for longer: its process hangs, and others wait for its locks."""
 SCHEMA_LOCK = 0x5357_4942
 """Of the database, for PostgreSQL's advisory locks: held while the schema is brought up to date."""
+OUTCOMES_LOCK = 0x5357_4943
+"""Likewise: held by who adds outcomes, from before their ids are given out to the end of the transaction."""
 
 _AWAY_SOON = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 """Seconds after which a PostgreSQL host that does not answer is taken for gone, unless the URL says otherwise."""
@@ -47,6 +49,14 @@ def lock_schema(connection: Connection) -> None:
     """Let nobody else change the schema before this transaction ends. It is one that writes."""
     if connection.dialect.name == "postgresql":  # SQLite has one writer at a time as it is
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": SCHEMA_LOCK})
+
+
+def number_in_order(session: Session, lock: int) -> None:
+    """Let nobody else add rows under this lock before this transaction ends: so a row that can be seen has no smaller
+    id to come after it, and who reads on from the last id that it saw misses none.
+    """
+    if session.get_bind().dialect.name == "postgresql":  # SQLite has one writer at a time as it is
+        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": lock})
 
 
 def insert_into(session: Session, table: Table) -> Any:

@@ -6,7 +6,7 @@ event loop is busy. So many rows are one statement, and nothing but statements i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import chain
@@ -22,23 +22,29 @@ MOST_AT_ONCE = 64
 class Appender:
     """Appends rows to one table. For any number of threads."""
 
-    def __init__(self, engine: Engine, table: Table) -> None:
+    def __init__(self, engine: Engine, table: Table, columns: Sequence[str] | None = None) -> None:
+        """`columns` are those that are written; `None`: all, in the table's order."""
         self._engine = engine
         self._is_sqlite = engine.dialect.name == "sqlite"
         quote = engine.dialect.identifier_preparer.quote
-        self._into = f"INSERT INTO {quote(table.name)} ({', '.join(quote(one.name) for one in table.columns)}) VALUES "  # noqa: S608 - names of our own
+        names = [one.name for one in table.columns] if columns is None else columns
+        self._into = f"INSERT INTO {quote(table.name)} ({', '.join(map(quote, names))}) VALUES "  # noqa: S608 - names of our own
         mark = "?" if self._is_sqlite else "%s"
-        self._row = f"({', '.join([mark] * len(table.columns))})"
+        self._row = f"({', '.join([mark] * len(names))})"
         self._statement = lru_cache(self._statement_of)
 
     def append(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert all of them or none; each has a value for every column, in the table's order. Raises `DBAPIError`."""
+        """Insert all of them or none; each has a value for every column. Raises `DBAPIError`."""
         with self._transaction() as cursor:
-            done = 0
-            while left := len(rows) - done:
-                count = min(MOST_AT_ONCE, 1 << (left.bit_length() - 1))
-                cursor.execute(self._statement(count), [*chain.from_iterable(rows[done : done + count])])
-                done += count
+            self.insert(cursor.execute, rows)
+
+    def insert(self, execute: Callable[[str, tuple[Any, ...]], object], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert them in a transaction of the caller's, who executes statements in the driver's own words."""
+        done = 0
+        while left := len(rows) - done:
+            count = min(MOST_AT_ONCE, 1 << (left.bit_length() - 1))
+            execute(self._statement(count), tuple(chain.from_iterable(rows[done : done + count])))
+            done += count
 
     @contextmanager
     def _transaction(self) -> Iterator[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from importlib import import_module
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from registry.ledger.store import Ledger
     from registry.limits.spending import SpendingBooks
     from registry.limits.store import Limits
+    from registry.outcomes.retention import OutcomeRetention
+    from registry.outcomes.store import Outcomes
+    from registry.outcomes.subjects import Subjects
     from registry.prices.tariffs import Tariffs
     from registry.responses.conversations import Conversations
     from registry.responses.retention import Retention
@@ -63,9 +66,21 @@ class Store(Generic[T]):
         self._attribute = attribute
 
     def __get__(self, registry: Registry, _owner: type) -> T:
-        store: T = getattr(import_module(self._module), self._name)(registry.db)
+        store = self.made(getattr(import_module(self._module), self._name), registry)
         vars(registry)[self._attribute] = store  # from now on it is found there, before this descriptor
         return store
+
+    def made(self, kind: Callable[..., T], registry: Registry) -> T:
+        """A new one."""
+        return kind(registry.db)
+
+
+class SealingStore(Store[T]):
+    """One that also needs the keys that seal what is of tenants."""
+
+    def made(self, kind: Callable[..., T], registry: Registry) -> T:
+        """A new one. Raises `InvalidInput` for a bad `store_key`."""
+        return kind(registry.db, registry.keyring)
 
 
 class Registry:
@@ -91,6 +106,14 @@ class Registry:
     tariffs: Store[Tariffs] = Store("registry.prices.tariffs", "Tariffs")
     limits: Store[Limits] = Store("registry.limits.store", "Limits")
     spending: Store[SpendingBooks] = Store("registry.limits.spending", "SpendingBooks")
+    responses: Store[StoredResponses] = SealingStore("registry.responses.store", "StoredResponses")
+    conversations: Store[Conversations] = SealingStore("registry.responses.conversations", "Conversations")
+    retention: Store[Retention] = SealingStore("registry.responses.retention", "Retention")
+    outcomes: Store[Outcomes] = SealingStore("registry.outcomes.store", "Outcomes")
+    outcome_retention: Store[OutcomeRetention] = SealingStore("registry.outcomes.retention", "OutcomeRetention")
+    webhooks: Store[WebhookEndpoints] = SealingStore("registry.webhooks.endpoints", "WebhookEndpoints")
+    outbox: Store[Outbox] = SealingStore("registry.webhooks.outbox", "Outbox")
+    subjects: Store[Subjects] = Store("registry.outcomes.subjects", "Subjects")
 
     def __init__(self, settings: RegistrySettings) -> None:
         self.settings = settings
@@ -134,46 +157,11 @@ class Registry:
         return Keyring(self.settings.store_key)
 
     @cached_property
-    def responses(self) -> StoredResponses:
-        """Responses of tenants."""
-        from registry.responses.store import StoredResponses
-
-        return StoredResponses(self.db, self.keyring)
-
-    @cached_property
-    def conversations(self) -> Conversations:
-        """Conversations of tenants."""
-        from registry.responses.conversations import Conversations
-
-        return Conversations(self.db, self.keyring)
-
-    @cached_property
     def files(self) -> TenantFiles:
         """Files of tenants."""
         from registry.tenant_files.store import TenantFiles
 
         return TenantFiles(self.db, self.blobs, self.keyring, self.training.unfinished_with)
-
-    @cached_property
-    def retention(self) -> Retention:
-        """How long both are kept."""
-        from registry.responses.retention import Retention
-
-        return Retention(self.db, self.keyring)
-
-    @cached_property
-    def webhooks(self) -> WebhookEndpoints:
-        """Addresses of tenants that are told of events."""
-        from registry.webhooks.endpoints import WebhookEndpoints
-
-        return WebhookEndpoints(self.db, self.keyring)
-
-    @cached_property
-    def outbox(self) -> Outbox:
-        """What they are still to be told."""
-        from registry.webhooks.outbox import Outbox
-
-        return Outbox(self.db, self.keyring)
 
     @cached_property
     def training(self) -> TrainingJobs:

@@ -1,0 +1,3 @@
+"""What came of answers: what was found in them, what clients say of them, and what judges do. And what an adapter wants
+to have found in its answers.
+"""
