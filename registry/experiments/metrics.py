@@ -1,94 +1,68 @@
-"""The metrics that an experiment may have: who measures them, in which unit, which way is better, and for how long what
-comes in counts. The one place that names them.
-"""
+"""Metrics that are measured without anybody's doing, and which of their values are better; and what others are called."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal
 
 from registry.errors import InvalidInput
 
-Measured = Literal["usage", "answer", "judge", "feedback"]
-"""By whom: `usage` is read from the rows of the ledger, `answer` is found in an answer's text, `judge` by a model that
-compares two answers, and `feedback` is what the client says.
-"""
-Better = Literal["higher", "lower"]
-Unit = Literal["share", "number", "ms", "tokens", "dollars"]
-"""`share`: a yes or no, 1 or 0, or a share of those."""
-MINUTE_S, HOUR_S, DAY_S = 60, 3_600, 86_400
-MAX_NAME_CHARACTERS = 64
-NAME = re.compile(rf"[a-z][a-z0-9_.-]{{0,{MAX_NAME_CHARACTERS - 1}}}", re.ASCII)
+MOST_NAME_CHARACTERS = 64
+NAME = re.compile(rf"[a-z][a-z0-9_.-]{{0,{MOST_NAME_CHARACTERS - 1}}}", re.ASCII)
+Direction = Literal["higher", "lower"]
+Kind = Literal["yes or no", "number", "quantile"]
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
-    """One of them. `window_s`: after a unit's first served byte, what comes in within so many seconds counts for it."""
+class AutomaticMetric:
+    """One of them. A unit's value is the mean of its requests' values within the window, but for a quantile's."""
 
-    name: str
-    measured: Measured
-    better: Better
-    unit: Unit
-    window_s: int
-    says: str
-
-
-_USAGE = (
-    Metric("error", "usage", "lower", "share", 5 * MINUTE_S, "attempts that an engine failed"),
-    Metric("latency_ms", "usage", "lower", "ms", 5 * MINUTE_S, "from the attempt's begin to its last byte"),
-    Metric("ttft_ms", "usage", "lower", "ms", 5 * MINUTE_S, "from the attempt's begin to its first byte"),
-    Metric("prompt_tokens", "usage", "lower", "tokens", 5 * MINUTE_S, "tokens that were read"),
-    Metric("completion_tokens", "usage", "lower", "tokens", 5 * MINUTE_S, "tokens that were written"),
-    Metric("cost_dollars", "usage", "lower", "dollars", 5 * MINUTE_S, "cost of an answer by its tariff"),
-)
-_ANSWER = (
-    Metric("refusal", "answer", "lower", "share", 5 * MINUTE_S, "answers that begin by refusing"),
-    Metric("empty", "answer", "lower", "share", 5 * MINUTE_S, "answers without text and without a call of a tool"),
-    Metric("repetition", "answer", "lower", "share", 5 * MINUTE_S, "answers that go round in circles"),
-    Metric("truncation", "answer", "lower", "share", 5 * MINUTE_S, "answers that ended because they were too long"),
-    Metric("schema_valid", "answer", "higher", "share", 5 * MINUTE_S, "answers that follow the adapter's JSON schema"),
-    Metric("pattern_match", "answer", "higher", "share", 5 * MINUTE_S, "answers that the adapter's pattern matches"),
-    Metric("unscored", "answer", "lower", "share", 5 * MINUTE_S, "sampled answers that could not be looked at"),
-)
-_JUDGE = (Metric("judge_win", "judge", "higher", "share", HOUR_S, "comparisons won; a tie is a half"),)
-KNOWN: Mapping[str, Metric] = MappingProxyType({one.name: one for one in (*_USAGE, *_ANSWER, *_JUDGE)})
-"""All but those of feedback, whose names are the client's."""
-OF_ANSWERS: tuple[str, ...] = tuple(one.name for one in _ANSWER)
+    direction: Direction
+    kind: Kind
+    source: Literal["usage", "answer"]
+    """`usage`: the usage rows, of every request. `answer`: the answer's bytes, of those that are sampled."""
+    description: str
 
 
-def metric_named(name: str, better: Better | None = None) -> Metric:
-    """The metric of that name; one that is not in `KNOWN` is of feedback, and `better` says which way it goes.
+AUTOMATIC: Mapping[str, AutomaticMetric] = {
+    "errors": AutomaticMetric("lower", "yes or no", "usage", "Requests that an engine or the gateway failed."),
+    "latency_ms": AutomaticMetric("lower", "number", "usage", "Milliseconds of an attempt."),
+    "latency_p95": AutomaticMetric("lower", "quantile", "usage", "Of the same, what 95 % of units stay below."),
+    "ttft_ms": AutomaticMetric("lower", "number", "usage", "Milliseconds to the first bytes of a streamed answer."),
+    "ttft_p95": AutomaticMetric("lower", "quantile", "usage", "Of the same, what 95 % of units stay below."),
+    "prompt_tokens": AutomaticMetric("lower", "number", "usage", "Tokens that were read."),
+    "completion_tokens": AutomaticMetric("lower", "number", "usage", "Tokens that were written."),
+    "cost": AutomaticMetric("lower", "number", "usage", "Dollars of an answer, at the tariff."),
+    "refusal": AutomaticMetric("lower", "yes or no", "answer", "Answers that decline."),
+    "empty": AutomaticMetric("lower", "yes or no", "answer", "Answers without a word."),
+    "repetition": AutomaticMetric("lower", "yes or no", "answer", "Answers that go in circles."),
+    "truncation": AutomaticMetric("lower", "yes or no", "answer", "Answers that ended at the bound of their length."),
+    "conformance": AutomaticMetric(
+        "higher", "yes or no", "answer", "Answers of the form that was asked for or declared."
+    ),
+}
+DEFAULT_METRIC = "errors"
 
-    Raises `InvalidInput` for what is no name of a metric, and for a direction that a known one does not have.
-    """
-    known = KNOWN.get(name)
-    if known is None:
-        _check(name)
-        return Metric(name, "feedback", better or "higher", "number", DAY_S, "what clients say of answers")
-    if better not in (None, known.better):
+
+def direction_of(metric: str) -> Direction | None:
+    """Which values are better; `None` for a metric that feedback brings."""
+    known = AUTOMATIC.get(metric)
+    return None if known is None else known.direction
+
+
+def check_feedback_name(metric: str) -> str:
+    """The name itself, if feedback may bring it. Raises `InvalidInput`."""
+    if metric in AUTOMATIC or metric == JUDGED:
         raise InvalidInput(
-            f"direction is {better!r}, but {name} is better when it is {known.better}", param="direction"
-        )
-    return known
-
-
-def check_feedback_name(name: str) -> str:
-    """The name itself, if clients may give feedback by it. Raises `InvalidInput`."""
-    if name in KNOWN:
-        raise InvalidInput(
-            f"metric is {name!r}, which is measured here and not by clients; choose another name", param="metric"
-        )
-    _check(name)
-    return name
-
-
-def _check(name: str) -> None:
-    if NAME.fullmatch(name) is None:
-        raise InvalidInput(
-            f"metric is {name[:80]!r}; a name has 1 to {MAX_NAME_CHARACTERS} characters a-z, 0-9, '_', '.' and '-' and "
-            "begins with a letter",
+            f"metric is {metric!r}, which is measured here and brought by no feedback; choose another name",
             param="metric",
         )
+    if NAME.fullmatch(metric) is None:
+        raise InvalidInput(
+            f"metric is {metric[:80]!r}; a name has 1 to {MOST_NAME_CHARACTERS} characters a-z, 0-9, '_', '.' and '-' "
+            "and begins with a letter",
+            param="metric",
+        )
+    return metric
