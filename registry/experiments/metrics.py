@@ -1,4 +1,4 @@
-"""Metrics that are measured without anybody's doing, and which of their values are better; and what others are called."""
+"""Metrics that are measured without anybody's doing, which of their values are better, and what others are called."""
 
 from __future__ import annotations
 
@@ -39,10 +39,11 @@ AUTOMATIC: Mapping[str, AutomaticMetric] = {
     "empty": AutomaticMetric("lower", "yes or no", "answer", "Answers without a word."),
     "repetition": AutomaticMetric("lower", "yes or no", "answer", "Answers that go in circles."),
     "truncation": AutomaticMetric("lower", "yes or no", "answer", "Answers that ended at the bound of their length."),
-    "conformance": AutomaticMetric(
-        "higher", "yes or no", "answer", "Answers of the form that was asked for or declared."
-    ),
+    "conformance": AutomaticMetric("higher", "yes or no", "answer", "Answers of the form that the adapter declares."),
+    "unscored": AutomaticMetric("lower", "yes or no", "answer", "Sampled answers that could not be looked at."),
 }
+JUDGED = "judge_win"
+"""Of a comparison: 1 is won, 0 lost, 0.5 a tie."""
 DEFAULT_METRIC = "errors"
 
 
