@@ -51,7 +51,8 @@ def sizes_of(path: Path, root: Path) -> Iterator[Size]:
 
 def _is_of_a_framework(node: Function) -> bool:
     """Whether its parameters are options of a command or fields of a query, which are as many as people may give."""
-    return bool(node.decorator_list) or "typer.Option(" in ast.unparse(node.args)
+    given = ast.unparse(node.args)
+    return bool(node.decorator_list) or "typer.Option(" in given or "typer.Argument(" in given
 
 
 def modules(root: Path) -> dict[str, Path]:

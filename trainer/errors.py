@@ -6,7 +6,8 @@ TrainerError
 ├── DataError          rows of a data file are wrong: carries every fault with its line
 ├── TrainingRefused    the run would produce, or did produce, nothing worth publishing
 ├── TrainingStopped    it was told to stop, after a checkpoint from which it can go on
-└── EvaluationError    versions cannot be compared: an option is wrong, or the gateway does not answer as it must
+├── EndpointError      a model that is asked over HTTP does not answer, or not as its API says
+└── EvaluationError    versions cannot be compared: an option is wrong, or there is nothing to compare
 """
 
 from __future__ import annotations
@@ -38,3 +39,15 @@ class TrainingStopped(TrainerError):
 
 class EvaluationError(TrainerError):
     """Versions cannot be compared as it was asked for."""
+
+
+class EndpointError(TrainerError):
+    """An endpoint does not answer, or not as its API says. `status`, `said` and `code` are of its refusal, if
+    it answers.
+    """
+
+    def __init__(self, message: str, status: int | None = None, said: str = "", code: str | None = None) -> None:
+        super().__init__(message)
+        self.said = said
+        self.status = status
+        self.code = code

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,12 +18,13 @@ from trainer.data.overlap import rows_of
 from trainer.data.provenance import family
 from trainer.data.read import read_data
 from trainer.data.synthetic.drafts import Draft, DraftsFile, open_drafts
-from trainer.data.synthetic.endpoint import DEFAULT_URLS, Api, Asker, Endpoint, Spent
 from trainer.data.synthetic.generate import Made, Maker
 from trainer.data.synthetic.review import changed_row
+from trainer.data.synthetic.writer import WriterOrder, writer_of
+from trainer.endpoints.client import Spent
+from trainer.endpoints.endpoint import DEFAULT_URLS, KEY_VARIABLES, Endpoint, key_from
 from trainer.errors import TrainerError
 
-KEY_VARIABLES: dict[Api, str] = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}
 MAX_GUIDELINE_CHARACTERS = 20_000
 MOST_TEXT = 4_000
 
@@ -34,9 +33,8 @@ MOST_TEXT = 4_000
 class Order:
     """Whom to ask, and where drafts go."""
 
-    endpoint: Endpoint
+    writer: WriterOrder
     out: Path
-    concurrency: int
     prices: tuple[float | None, float | None]
     json_output: bool
 
@@ -46,14 +44,14 @@ def run(order: Order, known: Known, stage: Callable[[str], None], work: Callable
 
     async def make() -> tuple[Made, Spent]:
         with open_drafts(order.out) as file:
-            async with Asker(order.endpoint, order.concurrency) as asker:
-                maker = Maker(asker, file, known, stage)
+            async with writer_of(order.writer) as writer:
+                maker = Maker(writer, file, known, stage)
                 try:
                     await work(maker)
                 except TrainerError:
-                    _say_made(order, maker.made, asker.spent, err=True)
+                    _say_made(order, maker.made, writer.spent, err=True)
                     raise
-                return maker.made, asker.spent
+                return maker.made, writer.spent
 
     made, spent = asyncio.run(make())
     if order.json_output:
@@ -82,7 +80,7 @@ def _say_warnings(order: Order) -> None:
         "",
         f"nobody has read them: `switchyard data review {order.out} --out reviewed.jsonl` before you train on any",
         "of 100 training rows at most 30 should be synthetic; a training says the share",
-        f"do not train a model of the family {family(order.endpoint.model)!r} on them: one that learns from its own "
+        f"do not train a model of the family {family(order.writer.model)!r} on them: one that learns from its own "
         "kind loses what is rare (model collapse)",
     )
 
@@ -94,18 +92,11 @@ def _dollars(order: Order, spent: Spent) -> float | None:
     return (spent.prompt_tokens * price_in + spent.answer_tokens * price_out) / 1e6
 
 
-def endpoint_of(
-    api: str, base_url: str | None, model: str, key_env: str | None, max_tokens: int, temperature: float | None
-) -> Endpoint:
-    """Who is asked, with the key from the environment. Raises TrainerError without one where one is needed."""
+def endpoint_of(api: str, base_url: str | None, key_env: str | None) -> Endpoint:
+    """Who is asked, with the key from the environment. Raises EndpointError without one where one is needed."""
     shape: Any = one_of(api, tuple(DEFAULT_URLS), "--api")
-    variable = key_env or KEY_VARIABLES[shape]
-    key = os.environ.get(variable, "").strip()
-    if not key and (key_env or base_url is None):
-        raise TrainerError(f"{variable} is not set; put the endpoint's key into it, or name another with --key-env")
-    if not re.fullmatch("[!-~]*", key):
-        raise TrainerError(f"{variable} holds characters that no key has; correct it")
-    return Endpoint(shape, base_url or DEFAULT_URLS[shape], model, key, max_tokens, temperature)
+    needed = key_env is not None or base_url is None
+    return Endpoint(base_url or DEFAULT_URLS[shape], key_from(key_env or KEY_VARIABLES[shape], required=needed), shape)
 
 
 def text_of(file: Path | None) -> str:

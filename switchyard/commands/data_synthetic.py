@@ -42,13 +42,16 @@ def generate(
 ) -> None:
     """Let a model write rows on topics: drafts, which no training reads until `data review` has accepted them."""
     from switchyard.commands.data_drafting import Order, endpoint_of, known_of, run, text_of
+    from trainer.data.synthetic.writer import WriterOrder
+    from trainer.endpoints.client import Manner
 
     named = list(dict.fromkeys(topic.strip() for given in topics for topic in given.split(",") if topic.strip()))
     if not named:
         raise typer.BadParameter("names no topic", param_hint="--topics")
     with reporting() as reporter:
-        endpoint = endpoint_of(api, base_url, model, key_env, max_tokens, temperature)
-        order = Order(endpoint, out, concurrency, (price_in, price_out), json_output)
+        endpoint = endpoint_of(api, base_url, key_env)
+        writer = WriterOrder(endpoint, model, Manner(max_tokens, temperature), concurrency)
+        order = Order(writer, out, (price_in, price_out), json_output)
         wishes = text_of(guidelines)
         known = known_of(against)
         run(order, known, reporter.stage, lambda maker: maker.topics(named, n, batch, wishes))
@@ -76,11 +79,14 @@ def augment(
     from trainer.data.lines import read_lines
     from trainer.data.read import read_data
     from trainer.data.synthetic.augment import sources
+    from trainer.data.synthetic.writer import WriterOrder
+    from trainer.endpoints.client import Manner
     from trainer.errors import TrainerError
 
     with reporting() as reporter:
-        endpoint = endpoint_of(api, base_url, model, key_env, max_tokens, temperature)
-        order = Order(endpoint, out, concurrency, (price_in, price_out), json_output)
+        endpoint = endpoint_of(api, base_url, key_env)
+        writer = WriterOrder(endpoint, model, Manner(max_tokens, temperature), concurrency)
+        order = Order(writer, out, (price_in, price_out), json_output)
         data = read_data(file, "auto")
         chosen = list(sources(data, read_lines(located(file)).lines))[:rows]
         if not chosen:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from registry.gates.store import CertificateInfo
-from switchyard.console import print_table, say
+from switchyard.console import print_json, print_table, say
 from trainer.evaluation.comparison import Evaluation
 from trainer.evaluation.items import Item
 from trainer.evaluation.judge import Judging
@@ -29,6 +29,15 @@ def evaluation_fields(found: Evaluation) -> dict[str, Any]:
         incumbent, candidate = fields[pair]
         fields[pair] = {"incumbent": incumbent, "candidate": candidate}
     return fields
+
+
+def print_outcome(found: Evaluation, certificate: CertificateInfo, *, json_output: bool) -> None:
+    """What was found, and how it was written down."""
+    if json_output:
+        print_json({**evaluation_fields(found), "certificate": certificate})
+        return
+    print_evaluation(found)
+    print_certificate(certificate)
 
 
 def print_evaluation(found: Evaluation) -> None:

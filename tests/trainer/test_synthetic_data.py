@@ -87,7 +87,7 @@ def test_the_same_command_goes_on_where_it_ended(done: Run, run: Run, openai_key
     with model_host(lambda number, _: samples(0, 5) if number == 0 else refused) as host:
         outcome = generate(run, host.url, "--topics", "pumps", "--n", "10", "--concurrency", "1")
         assert outcome.status == 1
-        assert "answers 401: no more" in outcome.err
+        assert "(HTTP 401): no more" in outcome.err
         assert "5 new drafts in drafts.jsonl" in outcome.err
         assert len(host.bodies) == 2
     with model_host(lambda number, _: samples(50, 5)) as host:
@@ -137,8 +137,8 @@ def test_copies_and_near_copies_do_not_become_drafts(done: Run, openai_key: str,
     [
         ((200, {}, {"choices": []}), "does not answer in the shape of openai"),
         ((200, {}, b"<html>"), "does not answer in the shape of openai"),
-        ((404, {}, b"<html>not here</html>"), "answers 404: <html>not here</html>"),
-        ((302, {"location": "http://127.0.0.1:1/"}, {}), "answers 302"),
+        ((404, {}, b"<html>not here</html>"), "(HTTP 404): <html>not here</html>"),
+        ((302, {"location": "http://127.0.0.1:1/"}, {}), "(HTTP 302)"),
     ],
 )
 def test_an_endpoint_that_is_none_is_said(run: Run, openai_key: str, answer: Any, says: str) -> None:

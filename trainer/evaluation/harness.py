@@ -10,11 +10,12 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trainer.endpoints.endpoint import Endpoint
 from trainer.errors import EvaluationError
 from trainer.evaluation.items import Item, item_of_scores
 
@@ -23,6 +24,8 @@ PREFIX = "harness:"
 COMMAND = "lm_eval"
 INSTALL = "pip install 'lm_eval[api]==0.4.13' transformers"
 AT_ONCE = 4
+HOURS = 24
+"""Of a task of one model, unless it is said how many: MMLU by a small engine takes most of a day."""
 MAX_SHOWN_CHARACTERS = 600
 Told = Callable[[str], object]
 
@@ -33,7 +36,7 @@ class Harness:
 
     `chat`: by the chat endpoint and the base's template, for tasks whose answers are written. Else by completions;
     tasks that compare the likelihood of given answers need `tokenizer`, the base's folder, then. `runs_code` lets it
-    run what models write, which HumanEval does.
+    run what models write, which HumanEval does. A task of one model may take `limit_s`.
     """
 
     command: str
@@ -45,6 +48,60 @@ class Harness:
     chat: bool = False
     runs_code: bool = False
     tokenizer: Path | None = None
+    limit_s: float = HOURS * 3_600
+
+
+def harness_of(tasks: str, settings: Sequence[str], endpoint: Endpoint, base: Path | None) -> Harness:
+    """Of tasks with commas between them, and settings as `limit=200`; `base` is the base's folder, if it is at hand.
+
+    Raises EvaluationError for a setting that there is not, and where the harness is not.
+    """
+    said = dict(_setting(one) for one in settings)
+    chat = said.get("chat", False)
+    return Harness(
+        find_command(said.get("command")),
+        tuple(dict.fromkeys(task.strip() for task in tasks.split(",") if task.strip())),
+        endpoint.base_url,
+        endpoint.key,
+        said.get("limit"),
+        said.get("include"),
+        chat,
+        said.get("runs_code", False),
+        None if chat else base,
+        said.get("hours", HOURS) * 3_600,
+    )
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if name not in SETTINGS or not equals:
+        raise EvaluationError(f"--harness-set is {text[:80]!r}; expected KEY=VALUE, with one of {', '.join(SETTINGS)}")
+    try:
+        return name, SETTINGS[name](value)
+    except (KeyError, ValueError) as failed:
+        raise EvaluationError(f"--harness-set is {text[:80]!r}, and {name} cannot be that; see --help") from failed
+
+
+def _number(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def _yes_or_no(text: str) -> bool:
+    return {"yes": True, "no": False}[text]
+
+
+SETTINGS: dict[str, Callable[[str], Any]] = {
+    "command": str,
+    "limit": _number,
+    "include": Path,
+    "chat": _yes_or_no,
+    "runs_code": _yes_or_no,
+    "hours": _number,
+}
+"""Of a run, by name, and how each is read."""
 
 
 def find_command(given: str | None) -> str:
@@ -53,7 +110,7 @@ def find_command(given: str | None) -> str:
     if found is None:
         raise EvaluationError(
             f"lm-evaluation-harness is not here ({given or COMMAND!r}); in an environment of its own: {INSTALL}, "
-            "and name its program with --harness-command"
+            "and name its program with --harness-set command=PATH"
         )
     return found
 
@@ -81,13 +138,25 @@ def _scores(harness: Harness, task: str, model: str) -> dict[str, float]:
         environment = {**os.environ, "OPENAI_API_KEY": harness.key, "TOKENIZERS_PARALLELISM": "false"}
         if harness.runs_code:
             environment["HF_ALLOW_CODE_EVAL"] = "1"
-        done = subprocess.run(
-            _command(harness, task, model, Path(folder)), env=environment, capture_output=True, text=True, check=False
-        )
+        done = _ended(harness, _command(harness, task, model, Path(folder)), environment)
         if done.returncode != 0:
             last = (done.stderr.strip() or done.stdout.strip())[-MAX_SHOWN_CHARACTERS:]
             raise EvaluationError(f"lm-evaluation-harness failed at {task} (status {done.returncode}): {last}")
         return dict(_samples(Path(folder)))
+
+
+def _ended(
+    harness: Harness, command: Sequence[str], environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=harness.limit_s
+        )
+    except subprocess.TimeoutExpired as failed:
+        raise EvaluationError(
+            f"lm-evaluation-harness has not ended within {harness.limit_s:g} seconds; ask fewer documents with "
+            "--harness-set limit=N, or allow more with hours=N"
+        ) from failed
 
 
 def _command(harness: Harness, task: str, model: str, out: Path) -> list[str]:

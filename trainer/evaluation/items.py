@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainer.evaluation.asking import Likelihood, Reply
+from trainer.endpoints.client import Reply
+from trainer.evaluation.asking import Likelihood
 from trainer.evaluation.metrics import Metric, label_of
 from trainer.evaluation.paired import Pair, Sums, of_right_and_wrong, of_sums
 from trainer.evaluation.rows import EvaluationRow

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trainer.evaluation.asking import Asker, Message
+from trainer.endpoints.client import Client, Manner, Message
 from trainer.evaluation.rows import text_of
 
 JUDGE, JUDGE_TALK, JUDGE_SCORE = "judge", "judge_talk", "judge_score"
@@ -97,8 +97,8 @@ class Judging:
 class Judge:
     """A model at an OpenAI-compatible endpoint. Thread-safe."""
 
-    def __init__(self, ask: Asker, model: str) -> None:
-        self._ask = ask
+    def __init__(self, client: Client, model: str) -> None:
+        self._client = client
         self.model = model
 
     def pair(self, question: str, incumbent: str, candidate: str, reference: str | None) -> PairVerdict:
@@ -117,7 +117,7 @@ class Judge:
         right = f"<a right answer>\n{reference}\n</a right answer>\n" if reference else ""
         shown = {name: answer[:MAX_SHOWN_CHARACTERS] for name, answer in answers.items()}
         prompt = form.format(question=question[-MAX_SHOWN_CHARACTERS:], reference=right, **shown)
-        return self._ask.chat(self.model, [{"role": "user", "content": prompt}], MAX_JUDGE_TOKENS).text
+        return self._client.chat(self.model, [{"role": "user", "content": prompt}], Manner(MAX_JUDGE_TOKENS)).text
 
 
 def judging_of(model: str, verdicts: Sequence[PairVerdict]) -> Judging:

@@ -6,8 +6,7 @@ For whoever publishes: the held-out rows are kept as questions before, while the
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +16,13 @@ from registry.gates.store import CertificateInfo
 from registry.names import PRODUCTION, AdapterRef
 from registry.service import Registry
 from trainer.data.rows import Example, Message
+from trainer.endpoints.endpoint import gateway_at
 from trainer.evaluation.asking import asker
-from trainer.evaluation.comparison import Wanted, compare
-from trainer.evaluation.record import finding_of
-from trainer.evaluation.rows import read_rows
-from trainer.evaluation.sides import extras_of, incumbent_of, key_of, metrics_of, ordinary, side_of
+from trainer.evaluation.orders import EvaluationOrder, Told, evaluated, record
+from trainer.evaluation.sides import key_of
 
 ACTOR = "trainer"
 MOST_ROWS = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A version to judge, by questions in a file, through the gateway at `url`.
-
-    `wish` is the gate that was asked for with the order; where the alias has one of its own, that one judges.
-    """
-
-    version: VersionInfo
-    questions: Path
-    url: str
-    wish: Policy | None = None
-    alias: str = PRODUCTION
-    most_rows: int = MOST_ROWS
 
 
 def is_judged(registry: Registry, version: VersionInfo, wish: Policy | None, alias: str = PRODUCTION) -> bool:
@@ -47,27 +30,17 @@ def is_judged(registry: Registry, version: VersionInfo, wish: Policy | None, ali
     return wish is not None or registry.gates.policy(_ref(version), alias) is not None
 
 
-def judge_candidate(
-    registry: Registry, candidate: Candidate, told: Callable[[int, int], object] = lambda done, total: None
+def judge_version(
+    registry: Registry, order: EvaluationOrder, url: str, told: Told = lambda done, total: None
 ) -> CertificateInfo:
-    """Ask the questions of the version and of what the alias points at, else of the base; the certificate is stored.
+    """Ask the rows of a version and of what the alias points at, else of the base, through the gateway at `url`; the
+    certificate is stored.
 
     Nothing is promoted. `told` hears how many rows of how many are done; what it raises ends the judging. Raises
-    EvaluationError, DataError, and `RegistryError`.
+    EvaluationError, EndpointError, DataError, and `RegistryError`.
     """
-    version, alias = candidate.version, candidate.alias
-    asked = candidate.wish.metrics if candidate.wish is not None else ()
-    names = metrics_of(registry, version, alias, asked)
-    wanted = Wanted(
-        side_of(version),
-        incumbent_of(registry, version, alias, required=False),
-        read_rows(candidate.questions, candidate.most_rows),
-        ordinary(names),
-        extras=extras_of(registry, version, names),
-    )
-    with key_of(registry, version.tenant, ACTOR) as key, asker(candidate.url, key) as ask:
-        found = compare(wanted, ask, told)
-    return registry.gates.record(_ref(version), finding_of(found), alias=alias, wish=candidate.wish, actor=ACTOR)
+    with key_of(registry, order.version.tenant, ACTOR) as key, asker(gateway_at(url, key)) as ask:
+        return record(registry, order, evaluated(registry, order, ask, told), ACTOR)
 
 
 def sentence_of(certificate: CertificateInfo) -> str:

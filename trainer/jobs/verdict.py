@@ -17,7 +17,9 @@ from registry.service import Registry
 from registry.training.jobs import Level, TrainingJob
 from registry.training.options import checked
 from trainer.errors import TrainerError
-from trainer.evaluation.judging import Candidate, is_judged, judge_candidate, sentence_of
+from trainer.evaluation.judging import MOST_ROWS, is_judged, judge_version, sentence_of
+from trainer.evaluation.orders import EvaluationOrder
+from trainer.evaluation.rows import read_rows
 from trainer.jobs.workplace import Workplace
 
 NOT_MADE = (
@@ -41,21 +43,22 @@ def give_verdict(place: Workplace, job: TrainingJob, questions: Path) -> None:
         wish = _wish_of(job)
         if version is None or not is_judged(registry, version, wish):
             return
-        _judge(place, job, Candidate(version, questions, place.settings.trainer_gateway or "", wish))
+        _judge(place, job, EvaluationOrder(version, read_rows(questions, MOST_ROWS), wish=wish))
     except (TrainerError, RegistryError, SQLAlchemyError) as error:
         place.say(f"{job.id}: no verdict: {str(error).splitlines()[0]}")
         registry.training.remark(job.id, "warn", NOT_MADE)
 
 
-def _judge(place: Workplace, job: TrainingJob, candidate: Candidate) -> None:
-    if place.settings.trainer_gateway is None:
+def _judge(place: Workplace, job: TrainingJob, order: EvaluationOrder) -> None:
+    gateway = place.settings.trainer_gateway
+    if gateway is None:
         raise TrainerError("SWITCHYARD_TRAINER_GATEWAY names no gateway")
 
     def told(_done: int, _total: int) -> None:
         if place.stopping.is_set():
             raise Stopped("the trainer is to end")
 
-    made = judge_candidate(place.registry, candidate, told)
+    made = judge_version(place.registry, order, gateway, told)
     figures = made.document["figures"]
     data = {"verdict": made.verdict, "certificate": made.digest, "figures": figures}
     level: Level = "info" if made.verdict in ("passed", "measured") else "warn"

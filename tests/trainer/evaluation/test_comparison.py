@@ -11,7 +11,8 @@ import pytest
 from registry.names import parse_ref
 from tests.support.stack import Stack
 from tests.trainer.evaluation.conftest import TOKENS, Court
-from trainer.errors import EvaluationError
+from trainer.endpoints.endpoint import gateway_at
+from trainer.errors import EndpointError, EvaluationError
 from trainer.evaluation.asking import NoLikelihood, asker
 from trainer.evaluation.comparison import Evaluation, Wanted, compare
 from trainer.evaluation.items import Item
@@ -33,7 +34,7 @@ def judge(court: Court) -> Judge:
         named = tuple(map(metric_named, metrics or ("label_exact",)))
         sides = side_of(candidate), incumbent_of(registry, candidate, against, required=True)
         wanted = Wanted(*sides, read_rows(data, 500), named, slices, TOKENS)
-        with nullcontext(court.stack.house.keys["acme+base"]) as key, asker(court.stack.url, key) as ask:
+        with nullcontext(court.stack.house.keys["acme+base"]) as key, asker(gateway_at(court.stack.url, key)) as ask:
             return compare(wanted, ask)
 
     return compared
@@ -118,7 +119,7 @@ def test_two_rows_are_too_few_for_an_interval_of_labels(court: Court, judge: Jud
 
 def test_an_engine_without_log_probabilities_of_prompts_says_why(stack: Stack) -> None:
     with (
-        asker(stack.url, stack.house.keys["acme"]) as ask,
+        asker(gateway_at(stack.url, stack.house.keys["acme"])) as ask,
         pytest.raises(NoLikelihood, match="SWITCHYARD_ENGINE_PROMPT_LOGPROBS"),
     ):
         ask.likelihood(OLD, HELLO, "an answer")
@@ -126,15 +127,15 @@ def test_an_engine_without_log_probabilities_of_prompts_says_why(stack: Stack) -
 
 def test_who_does_not_answer_is_told_in_the_gateways_words(court: Court) -> None:
     with (
-        asker(court.stack.url, "sk-wrong") as ask,
-        pytest.raises(EvaluationError, match=r"acme/triage@1.1 does not answer \(HTTP 401\)"),
+        asker(gateway_at(court.stack.url, "sk-wrong")) as ask,
+        pytest.raises(EndpointError, match=r"acme/triage@1.1 does not answer at .*/v1/completions \(HTTP 401\): "),
     ):
         ask.answer(NEW, HELLO, 1)
 
 
 def test_an_address_without_a_gateway_is_told_with_the_remedy() -> None:
     with (
-        asker("http://127.0.0.1:9", "sk-x") as ask,
-        pytest.raises(EvaluationError, match=r"nothing answers at .* start a gateway"),
+        asker(gateway_at("http://127.0.0.1:9", "sk-x")) as ask,
+        pytest.raises(EndpointError, match=r"nothing answers at .* start a gateway"),
     ):
         ask.answer(NEW, HELLO, 1)

@@ -73,6 +73,8 @@ def test_scripts_get_one_document_and_a_picture_on_demand(court: Court, beside: 
         ((NEW, "--plot", "/nowhere/matrix.svg"), "/nowhere is no folder"),
         (("acme/triage@7.0",), "there is no acme/triage@7.0"),
         ((NEW, "--metric", "regex:("), "is no regular expression"),
+        ((NEW, "--harness", "mmlu", "--harness-set", "speed=9"), "--harness-set is 'speed=9'; expected KEY=VALUE"),
+        ((NEW, "--harness", "mmlu", "--harness-set", "limit=0"), "limit cannot be that"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(court: Court, beside: Run, options: tuple[str, ...], told: str) -> None:
@@ -138,8 +140,8 @@ def test_a_judge_and_general_prompts_are_lines_of_the_same_matrix(court: Court, 
     file = court.rows("further", [NEW] * 12)
     with judge_server(lambda prompt: '{"better": "A", "score": 5}') as url:
         done = beside(
-            *("evaluate", NEW, "--data", file, "--max-tokens", str(TOKENS), "--general", "--talk"),
-            *("--judge", "wise", "--judge-url", url, "--judge-key", "sk-judge"),
+            *("evaluate", NEW, "--data", file, "--max-tokens", str(TOKENS), "--general", "ours", "--talk", "ours"),
+            *("--judge", "wise", "--judge-url", url),
         )
     assert done.status == 0, done.err
     lines = [line.split()[0] for line in done.out.splitlines() if line]
@@ -154,7 +156,7 @@ def test_a_judge_and_general_prompts_are_lines_of_the_same_matrix(court: Court, 
 
 
 def test_conversations_without_a_judge_are_refused(court: Court, beside: Run) -> None:
-    done = beside("evaluate", NEW, "--data", court.rows("talk", [NEW]), "--talk")
+    done = beside("evaluate", NEW, "--data", court.rows("talk", [NEW]), "--talk", "ours")
     assert (done.status, done.err) == (1, "error: --talk is for a judge; name one with --judge\n")
 
 

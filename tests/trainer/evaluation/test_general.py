@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.trainer.evaluation.conftest import Court
+from trainer.endpoints.endpoint import gateway_at
 from trainer.evaluation.asking import asker
 from trainer.evaluation.general import PROMPTS, check_general, read_prompts, warning_of
 from trainer.evaluation.items import Item
@@ -13,7 +14,7 @@ NEW = "acme/triage@1.1"
 
 
 def test_the_candidates_loss_and_answers_are_compared_with_its_bases(court: Court) -> None:
-    with asker(court.stack.url, court.stack.house.keys["acme+base"]) as ask:
+    with asker(gateway_at(court.stack.url, court.stack.house.keys["acme+base"])) as ask:
         items, why = check_general(ask, "tiny", NEW, read_prompts().rows, 4)
     loss, agreement = items
     assert why == {}
@@ -23,7 +24,7 @@ def test_the_candidates_loss_and_answers_are_compared_with_its_bases(court: Cour
 
 
 def test_a_base_compared_with_itself_has_forgotten_nothing(court: Court) -> None:
-    with asker(court.stack.url, court.stack.house.keys["acme+base"]) as ask:
+    with asker(gateway_at(court.stack.url, court.stack.house.keys["acme+base"])) as ask:
         items, _ = check_general(ask, "tiny", "tiny", read_prompts().rows[:20], 4)
     assert [item.improvement for item in items] == [0.0, 0.0]
     assert warning_of(items) is None

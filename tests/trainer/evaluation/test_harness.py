@@ -66,6 +66,12 @@ def test_a_harness_that_fails_is_told_in_its_own_words(tmp_path: Path) -> None:
         run_harness(Harness(program, ("nonsense",), "http://127.0.0.1:9/v1", "sk-x"), (OLD, NEW))
 
 
+def test_a_harness_that_does_not_end_is_ended(tmp_path: Path) -> None:
+    program = script(tmp_path, "import signal; signal.pause()")
+    with pytest.raises(EvaluationError, match=r"has not ended within 0\.1 seconds; ask fewer documents"):
+        run_harness(Harness(program, ("mmlu",), "http://127.0.0.1:9/v1", "sk-x", limit_s=0.1), (OLD, NEW))
+
+
 def test_documents_of_both_models_are_paired_by_task_and_number_and_the_first_filter_counts(tmp_path: Path) -> None:
     body = """
 out = pathlib.Path(sys.argv[sys.argv.index('--output_path') + 1]) / 'model'

@@ -14,6 +14,8 @@ from registry.names import parse_ref
 from tests.support.judge_server import judge_server
 from tests.trainer.evaluation.conftest import TOKENS, Court
 from trainer.data.faults import DataError
+from trainer.endpoints.client import client_of
+from trainer.endpoints.endpoint import Endpoint, gateway_at
 from trainer.evaluation.asking import asker
 from trainer.evaluation.comparison import Evaluation, Extras, Wanted, compare
 from trainer.evaluation.items import Item
@@ -89,15 +91,15 @@ def judged(court: Court) -> Callable[..., Evaluation]:
 
     @contextmanager
     def at(say: Callable[[str], str]) -> Iterator[Judge]:
-        with judge_server(say) as url, asker(url, "sk-judge") as ask:
-            yield Judge(ask, "wise")
+        with judge_server(say) as url, client_of(Endpoint(url, "sk-judge")) as client:
+            yield Judge(client, "wise")
 
     def compared(say: Callable[[str], str], talks: Path | None = None) -> Evaluation:
         candidate = registry.adapters.get(parse_ref(NEW))
         sides = side_of(candidate), incumbent_of(registry, candidate, required=True)
         rows = read_rows(court.rows("judged", [NEW] * 12), 100)
         held = read_conversations(talks) if talks else ()
-        with at(say) as judge, asker(court.stack.url, court.stack.house.keys["acme"]) as ask:
+        with at(say) as judge, asker(gateway_at(court.stack.url, court.stack.house.keys["acme"])) as ask:
             extras = Extras(("judge",), judge, held)
             return compare(Wanted(*sides, rows, (), (), TOKENS, extras=extras), ask)
 

@@ -12,8 +12,10 @@ from registry.gates.policy import Policy
 from registry.names import parse_ref
 from tests.trainer.evaluation.conftest import Court
 from trainer.data.rows import Example, Message, ToolCall
-from trainer.errors import EvaluationError
-from trainer.evaluation.judging import Candidate, is_judged, judge_candidate, sentence_of, write_questions
+from trainer.errors import EndpointError
+from trainer.evaluation.judging import is_judged, judge_version, sentence_of, write_questions
+from trainer.evaluation.orders import EvaluationOrder
+from trainer.evaluation.rows import read_rows
 
 NEW, OLD = "acme/triage@1.1", "acme/triage@1.0"
 TRIAGE = parse_ref("acme/triage")
@@ -33,9 +35,9 @@ def questions(court: Court, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def candidate(court: Court, questions: Path) -> Candidate:
+def order(court: Court, questions: Path) -> EvaluationOrder:
     version = court.stack.house.registry.adapters.get(parse_ref(NEW))
-    return Candidate(version, questions, court.stack.url, WISH)
+    return EvaluationOrder(version, read_rows(questions, 500), wish=WISH)
 
 
 @pytest.fixture
@@ -47,10 +49,10 @@ def gate(court: Court) -> Iterator[Policy]:
     court.stack.house.registry.gates.clear(TRIAGE, actor="kim")
 
 
-def test_it_is_better_than_what_is_in_production_and_nothing_is_promoted(court: Court, candidate: Candidate) -> None:
+def test_it_is_better_than_what_is_in_production_and_nothing_is_promoted(court: Court, order: EvaluationOrder) -> None:
     registry = court.stack.house.registry
     done: list[tuple[int, int]] = []
-    made = judge_candidate(registry, candidate, lambda row, rows: done.append((row, rows)))
+    made = judge_version(registry, order, court.stack.url, lambda row, rows: done.append((row, rows)))
     assert (made.verdict, made.actor, made.candidate) == ("passed", "trainer", NEW)
     assert made.document["incumbent"]["model"] == OLD
     assert made.document["gate"] == WISH.document
@@ -62,29 +64,28 @@ def test_it_is_better_than_what_is_in_production_and_nothing_is_promoted(court: 
 
 
 def test_the_gate_of_the_operator_judges_before_that_of_the_order(
-    court: Court, candidate: Candidate, gate: Policy
+    court: Court, order: EvaluationOrder, gate: Policy
 ) -> None:
-    made = judge_candidate(court.stack.house.registry, candidate)
+    made = judge_version(court.stack.house.registry, order, court.stack.url)
     assert made.document["gate"] == gate.document
     assert made.verdict == "cannot tell", "24 conversations are too few for it"
     assert {figure["metric"] for figure in made.document["figures"]} == {"label_exact", "rouge_l"}
 
 
-def test_a_verdict_is_asked_for_by_the_order_or_by_a_gate(court: Court, candidate: Candidate) -> None:
+def test_a_verdict_is_asked_for_by_the_order_or_by_a_gate(court: Court, order: EvaluationOrder) -> None:
     registry = court.stack.house.registry
-    assert is_judged(registry, candidate.version, WISH)
-    assert not is_judged(registry, candidate.version, None)
+    assert is_judged(registry, order.version, WISH)
+    assert not is_judged(registry, order.version, None)
     registry.gates.set(TRIAGE, WISH, actor="kim")
-    assert is_judged(registry, candidate.version, None)
+    assert is_judged(registry, order.version, None)
     registry.gates.clear(TRIAGE, actor="kim")
 
 
-def test_a_gateway_that_is_away_leaves_no_certificate_and_no_key(court: Court, candidate: Candidate) -> None:
+def test_a_gateway_that_is_away_leaves_no_certificate_and_no_key(court: Court, order: EvaluationOrder) -> None:
     registry = court.stack.house.registry
     before = len(registry.gates.certificates(parse_ref(NEW)))
-    away = Candidate(candidate.version, candidate.questions, "http://127.0.0.1:9", WISH)
-    with pytest.raises(EvaluationError, match="nothing answers at"):
-        judge_candidate(registry, away)
+    with pytest.raises(EndpointError, match="nothing answers at"):
+        judge_version(registry, order, "http://127.0.0.1:9")
     assert len(registry.gates.certificates(parse_ref(NEW))) == before
     assert all(key.revoked_at_ms is not None for key in registry.tenants.list_keys("acme") if key.label == "evaluation")
 

@@ -18,13 +18,12 @@ from trainer.data.parse import parse
 from trainer.data.synthetic.asking import (
     GENERATED,
     PARAPHRASED,
-    SYSTEM,
     generation_prompt,
     paraphrase_prompt,
     samples_of,
 )
 from trainer.data.synthetic.drafts import DraftsFile, new_draft
-from trainer.data.synthetic.endpoint import Asker
+from trainer.data.synthetic.writer import Writer
 
 MAX_WAVES = 4
 """How often a topic is asked for what is still missing of it."""
@@ -54,9 +53,9 @@ class Source:
 class Maker:
     """Asks, and keeps what is new."""
 
-    def __init__(self, asker: Asker, file: DraftsFile, known: Known, say: Say) -> None:
+    def __init__(self, writer: Writer, file: DraftsFile, known: Known, say: Say) -> None:
         """`known` has the texts that must not come again; those of the file are added to it."""
-        self._asker, self._file, self._known, self._say = asker, file, known, say
+        self._writer, self._file, self._known, self._say = writer, file, known, say
         self.made = Made()
         self._asked: dict[tuple[str, str], list[str]] = defaultdict(list)
         for draft in file.drafts.values():
@@ -87,8 +86,8 @@ class Maker:
             missing = count - len(self._asked["", source.key])
             if missing <= 0:
                 break
-            reply = await self._asker.ask(SYSTEM, paraphrase_prompt(source.question, missing), PARAPHRASED)
-            for sample in self._samples(reply.text, cut=reply.cut)[:missing]:
+            reply = await self._writer.ask(paraphrase_prompt(source.question, missing), PARAPHRASED)
+            for sample in self._samples(reply.text, cut=not reply.ended)[:missing]:
                 text = sample.get("text")
                 if isinstance(text, str) and text.strip():
                     self._keep(source.write(text.strip()), kind="paraphrase", of=source.key)
@@ -97,8 +96,8 @@ class Maker:
         self._end(repr(source.question[:40]), count - len(self._asked["", source.key]))
 
     async def _generate(self, topic: str, size: int, guidelines: str, avoided: list[str]) -> None:
-        reply = await self._asker.ask(SYSTEM, generation_prompt(topic, size, guidelines, avoided), GENERATED)
-        for sample in self._samples(reply.text, cut=reply.cut)[:size]:
+        reply = await self._writer.ask(generation_prompt(topic, size, guidelines, avoided), GENERATED)
+        for sample in self._samples(reply.text, cut=not reply.ended)[:size]:
             row = {key: sample.get(key) for key in ("instruction", "output")}
             if isinstance(sample.get("input"), str) and sample["input"].strip():
                 row["input"] = sample["input"]
@@ -117,8 +116,8 @@ class Maker:
         elif not self._known.take(normal(_question(row))):
             self.made.duplicates += 1
         else:
-            asked = self._asker.endpoint
-            draft = new_draft(row, kind=kind, topic=topic, model=asked.model, api=asked.api, of=of)
+            by = self._writer
+            draft = new_draft(row, kind=kind, topic=topic, model=by.model, api=by.api, of=of)
             self._file.add(draft)
             self._asked[topic, of].append(_question(row))
             self.made.drafts += 1
