@@ -1,0 +1,40 @@
+"""Functions of numbers that are one float, or an array with one a simulated run."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gateway.experiments.inference.values import Numbers
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+TINY = 1e-300
+"""Stands for nothing where nothing would be divided by."""
+
+
+def log(value: Numbers) -> Numbers:
+    """The natural logarithm, of floats too small for a logarithm minus infinity."""
+    if isinstance(value, float):
+        return math.log(value) if value > 0 else -math.inf
+    return np.log(value)
+
+
+def larger(one: Numbers, other: Numbers) -> Numbers:
+    """The larger of two, lane by lane."""
+    return max(one, other) if isinstance(one, float) and isinstance(other, float) else np.maximum(one, other)
+
+
+def sqrt(value: Numbers) -> Numbers:
+    """The square root."""
+    return math.sqrt(value) if isinstance(value, float) else np.sqrt(value)
+
+
+def where(condition: bool | NDArray[np.bool_], then: Numbers, otherwise: Numbers) -> Numbers:
+    """One or the other, lane by lane."""
+    return (
+        np.where(condition, then, otherwise) if isinstance(condition, np.ndarray) else then if condition else otherwise
+    )
