@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Engine, Table
 from sqlalchemy.exc import DBAPIError
@@ -19,11 +19,23 @@ MOST_AT_ONCE = 64
 """Rows of a statement. Others are of the powers of two below, so that a connection has few to remember."""
 
 
+class Counted(Protocol):
+    """What has come of a statement."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows it has written."""
+
+
 class Appender:
     """Appends rows to one table. For any number of threads."""
 
-    def __init__(self, engine: Engine, table: Table, columns: Sequence[str] | None = None) -> None:
-        """`columns` are those that are written; `None`: all, in the table's order."""
+    def __init__(
+        self, engine: Engine, table: Table, columns: Sequence[str] | None = None, *, passes_known: bool = False
+    ) -> None:
+        """`columns` are those that are written; `None`: all, in the table's order. With `passes_known` a row whose
+        primary key is there already is passed over; else it is an error.
+        """
         self._engine = engine
         self._is_sqlite = engine.dialect.name == "sqlite"
         quote = engine.dialect.identifier_preparer.quote
@@ -31,20 +43,25 @@ class Appender:
         self._into = f"INSERT INTO {quote(table.name)} ({', '.join(map(quote, names))}) VALUES "  # noqa: S608 - names of our own
         mark = "?" if self._is_sqlite else "%s"
         self._row = f"({', '.join([mark] * len(names))})"
+        key = ", ".join(quote(one.name) for one in table.primary_key)
+        self._end = f" ON CONFLICT ({key}) DO NOTHING" if passes_known else ""
         self._statement = lru_cache(self._statement_of)
 
-    def append(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert all of them or none; each has a value for every column. Raises `DBAPIError`."""
+    def append(self, rows: Sequence[tuple[Any, ...]]) -> int:
+        """Insert all of them or none; each has a value for every column. How many were new. Raises `DBAPIError`."""
         with self._transaction() as cursor:
-            self.insert(cursor.execute, rows)
+            return self.insert(cursor.execute, rows)
 
-    def insert(self, execute: Callable[[str, tuple[Any, ...]], object], rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert them in a transaction of the caller's, who executes statements in the driver's own words."""
-        done = 0
+    def insert(self, execute: Callable[[str, tuple[Any, ...]], Counted], rows: Sequence[tuple[Any, ...]]) -> int:
+        """Insert them in a transaction of the caller's, who executes statements in the driver's own words. How many
+        were new.
+        """
+        done = new = 0
         while left := len(rows) - done:
             count = min(MOST_AT_ONCE, 1 << (left.bit_length() - 1))
-            execute(self._statement(count), tuple(chain.from_iterable(rows[done : done + count])))
+            new += execute(self._statement(count), tuple(chain.from_iterable(rows[done : done + count]))).rowcount
             done += count
+        return new
 
     @contextmanager
     def _transaction(self) -> Iterator[Any]:
@@ -70,4 +87,4 @@ class Appender:
         return DBAPIError.instance(None, None, error, self._dbapi_error, dialect=self._engine.dialect)
 
     def _statement_of(self, count: int) -> str:
-        return self._into + ", ".join([self._row] * count)
+        return self._into + ", ".join([self._row] * count) + self._end

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
-from registry.ledger.usage_record import UsageEnd, UsageKind
+from registry.ledger.usage_record import UsageEnd, UsageKind, UsageRow
 
 MOST_KINDS = 4096
 NAME_BYTES = 8
@@ -48,18 +48,15 @@ def lost(values: bytes) -> bytes:
     return ended(UsageEnd(started_at_ms, unit_hash=unit_hash[0] if unit_hash else None))
 
 
-def row_of(attempt_id: bytes, kind: Kind, values: bytes) -> dict[str, Any]:
-    """The row of an attempt that has ended; columns that nothing is known of are left out."""
+def row_of(attempt_id: bytes, kind: Kind, values: bytes, segment: str | None = None) -> UsageRow:
+    """The row of an attempt that has ended. What older journals do not say is unknown, what only newer ones say is
+    left out.
+    """
     name = attempt_id.decode()
-    return {
-        "attempt_id": name,
-        "request_id": name.rpartition("-")[0],
-        **_fields(kind.fields),
-        **dict(zip(UsageEnd._fields, orjson.loads(values), strict=False)),
-    }
+    end = UsageEnd(*orjson.loads(values)[: len(UsageEnd._fields)])
+    return UsageRow(name, name.rpartition("-")[0], _common(kind.fields), end, segment)
 
 
 @lru_cache(maxsize=MOST_KINDS)
-def _fields(of: bytes) -> dict[str, Any]:
-    fields: dict[str, Any] = orjson.loads(of)
-    return fields
+def _common(of: bytes) -> UsageKind:
+    return UsageKind._make(map(orjson.loads(of).get, UsageKind._fields))

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
@@ -26,7 +26,7 @@ from gateway.journal.segments import DAMAGED, SegmentReader, writer_and_sequence
 from registry.errors import RegistryError
 from registry.ledger.segments import RowsDigest, SegmentEntry
 from registry.ledger.store import Ledger
-from registry.ledger.usage_record import TOKENS
+from registry.ledger.usage_record import TOKENS, UsageRow
 
 log = logging.getLogger("switchyard.journal")
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class _Shipment:
     reader: SegmentReader
     awaits_ends: bool = True
     """Whether the segment stays until all attempts that began in it have ended."""
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[UsageRow] = field(default_factory=list)
     """Read, and not in the ledger yet."""
     ended: list[bytes] = field(default_factory=list)
     from_offset: int = 0
@@ -183,7 +183,7 @@ class Shipper:
     def _ship_segment(self, path: Path, *, ours: bool, pause_s: float = PAUSE_S, until_s: float = math.inf) -> bool:
         """Whether the ledger has all that is in the segment by now, or it became too late."""
         shipment = self._shipments.setdefault(path, _Shipment(SegmentReader(path)))
-        reader = shipment.reader
+        reader, segment = shipment.reader, path.stem
         while True:
             if len(shipment.rows) >= BATCH_ROWS:
                 self._record(shipment, ours)
@@ -197,7 +197,7 @@ class Shipper:
                 break
             for type_, attempt_id, kind, values in records:
                 if type_ == SETTLE:
-                    shipment.rows.append({**row_of(attempt_id, kind, values), "segment": path.stem})
+                    shipment.rows.append(row_of(attempt_id, kind, values, segment))
                     shipment.ended.append(attempt_id)
                 elif ours and type_ == INTENT and shipment.awaits_ends:
                     self._running[attempt_id] = path
@@ -208,13 +208,13 @@ class Shipper:
     def _record(self, shipment: _Shipment, ours: bool) -> None:
         """Rows that the ledger does not take now are tried again in the next round."""
         try:
-            self._ledger.record(shipment.rows)
+            self._ledger.book([row.values() for row in shipment.rows])
         except NEVER:
             self._record_one_by_one(shipment)
         for row in shipment.rows:
             for name in TOKENS:
-                shipment.tokens[name] += row.get(name) or 0
-            shipment.booked.add(row)
+                shipment.tokens[name] += getattr(row.end, name) or 0
+            shipment.booked.add(row.values())
         for attempt_id in shipment.ended:
             self._running.pop(attempt_id, None)
         shipment.rows.clear()
@@ -228,10 +228,10 @@ class Shipper:
         taken = []
         for row in shipment.rows:
             try:
-                self._ledger.record([row])
+                self._ledger.book([row.values()])
                 taken.append(row)
             except NEVER as error:
-                fault = f"attempt {row['attempt_id']}: its row cannot be booked: {error}"
+                fault = f"attempt {row.attempt_id}: its row cannot be booked: {error}"
                 log.error("%s: %s", shipment.reader.path.name, fault)
                 shipment.reader.faults.append(fault)
         shipment.rows[:] = taken

@@ -1,4 +1,5 @@
-"""Stores answers in groups: whoever comes while one transaction is under way, or soon after it, is in the next one.
+"""Stores answers in groups: whoever comes while one transaction is under way, or soon after it, is in the next one,
+and who comes when none was for a while is stored at once.
 
 A group costs one transaction, in one thread, which is most of what an answer alone would cost. A database that lets
 nobody write costs those who have something to store their answer, after a while, and nobody else anything.
@@ -34,7 +35,9 @@ MOST_IN_A_GROUP = 128
 MOST_WAITING = 4_096
 MOST_WAITING_BYTES = 256 * 1024 * 1024
 GROUP_S = 0.01
-"""From the end of one transaction to the next, at least, where answers do not come one by one."""
+"""From the end of one transaction to the next, at least. A transaction for each answer would cost as much as a chat; an
+engine takes hundreds of milliseconds for one.
+"""
 AGAIN_S = 5.0
 """Until what nobody waits for is tried again."""
 PATIENCE_S = 10.0
@@ -64,12 +67,18 @@ class Writer:
     """Of one process. Made on the event loop that uses it."""
 
     def __init__(
-        self, save: Callable[[Sequence[SealedTurn]], None], *, patience_s: float = PATIENCE_S, again_s: float = AGAIN_S
+        self,
+        save: Callable[[Sequence[SealedTurn]], None],
+        *,
+        patience_s: float = PATIENCE_S,
+        again_s: float = AGAIN_S,
+        group_s: float = GROUP_S,
     ) -> None:
         """`save` stores several turns in one transaction, all or none, and blocks meanwhile."""
         self._save = save
         self._patience_s = patience_s
         self._again_s = again_s
+        self._group_s = group_s
         self._gathered: deque[_Waiting] = deque()
         """For the next group."""
         self._sends = False
@@ -182,7 +191,7 @@ class Writer:
                 one.stored.set_exception(fault)
         while self._patient and self._patient[0].stored.done():
             self._patient.popleft()
-        self._next_s = self._loop.time() + (GROUP_S if len(ended) > 1 else 0)
+        self._next_s = self._loop.time() + self._group_s
         self._sends = bool(self._gathered)
         if self._sends:
             self._loop.call_at(self._next_s, self._send)

@@ -9,16 +9,16 @@ from typing import Any
 from sqlalchemy import and_, case, exists, func, or_, select
 
 from registry.adapters.rows import Adapter
+from registry.bulk import Appender
 from registry.db import Database
 from registry.errors import Conflict, NotFound
 from registry.ledger.corrections import Corrected, Reprice, insert_correction
 from registry.ledger.rows import USAGE, USAGE_DAYS
 from registry.ledger.segments import Link, SegmentEntry, audit_rows, insert_entries
 from registry.ledger.usage_days import BILLED, sum_again, usage_between
-from registry.ledger.usage_record import COLUMNS, TOKENS
+from registry.ledger.usage_record import TOKENS, Values, values_of
 from registry.names import SYSTEM, parse_ref
 from registry.prices.rows import ApiPrice, HostPrice
-from registry.upsert import upsert
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +79,15 @@ class Ledger:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._usage = Appender(db.engine, USAGE, passes_known=True)
+
+    def book(self, rows: Sequence[Values]) -> int:
+        """Store attempts in one transaction, ignoring those stored before; how many were new."""
+        return self._usage.append(rows) if rows else 0
 
     def record(self, rows: Iterable[Mapping[str, Any]]) -> int:
-        """Store attempts, ignoring those stored before; return how many were new."""
-        names = [column.name for column in COLUMNS]
-        batch = [{name: row.get(name) for name in names} for row in rows]  # a journal may be older than a column
-        if not batch:
-            return 0
-        with self._db.write() as session:
-            return upsert(session, USAGE, batch)
+        """The same, of rows by their columns' names; columns that are missing are unknown."""
+        return self.book([values_of(row) for row in rows])
 
     def close_segments(self, entries: Sequence[SegmentEntry]) -> None:
         """Journal segments of which every row is recorded: from now on `audit` misses rows that go."""

@@ -16,6 +16,8 @@ DAY_KEY = "day key"
 CORRECTED = "corrected"
 """Marks what corrections may change afterwards; sums by day add it up."""
 Count = Annotated[int | None, BigInteger(), CORRECTED]
+Values = tuple[Any, ...]
+"""A row's values, in the order of `COLUMNS`."""
 
 
 class UsageKind(NamedTuple):
@@ -95,6 +97,10 @@ class UsageRow(NamedTuple):
         end = UsageEnd._make(columns.get(name) for name in UsageEnd._fields)
         return cls(columns["attempt_id"], columns["request_id"], kind, end, columns["segment"])
 
+    def values(self) -> Values:
+        """In the order of `COLUMNS`."""
+        return self.attempt_id, self.request_id, *self.kind, *self.end, self.segment
+
 
 class UsageColumn(NamedTuple):
     """A column of the table: its name, SQL type, whether it may be NULL, and the marks above."""
@@ -120,6 +126,13 @@ def _columns_of(record: Any) -> Iterator[UsageColumn]:
 
 COLUMNS = tuple(_columns_of(UsageRow))
 """All of them, in the order in which exports show them."""
+
+
+def values_of(columns: Mapping[str, Any]) -> Values:
+    """The values of a row whose columns these are, by name; those that are missing are unknown."""
+    return tuple(columns.get(column.name) for column in COLUMNS)
+
+
 DAY_KEYS = tuple(column for column in COLUMNS if DAY_KEY in column.marks)
 CORRECTABLE = tuple(column.name for column in COLUMNS if CORRECTED in column.marks)
 TOKENS = tuple(name for name in CORRECTABLE if name.endswith("_tokens"))

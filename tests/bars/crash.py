@@ -90,7 +90,7 @@ def compare(said: Testimony, rows: list[dict[str, Any]], complete: list[str]) ->
     differing = [
         attempt_id
         for attempt_id, settled in said.settles.items()
-        if any(booked.get(attempt_id, {}).get(name) != settled[0].get(name) for name in fields)
+        if any(booked.get(attempt_id, {}).get(name) != getattr(settled[0].end, name) for name in fields)
     ]
     return {
         "lost": len(differing) + sum(served[request_id] == 0 for request_id in complete),

@@ -39,16 +39,22 @@ END = UsageEnd(1_000, 2_000, "ok", 10, 4, 5, "engine", 18_000, 12.5, "0f" * 16)
 
 
 def test_a_row_is_what_was_known_before_the_attempt_and_what_is_known_at_its_end() -> None:
-    row = row_of(b"r1-0", kind_of(COMMON), ended(END))
-    assert row == {"attempt_id": "r1-0", "request_id": "r1", **COMMON._asdict(), **END._asdict()}
-    assert row.keys() == {column.name for column in COLUMNS} - {"segment"}
+    row = row_of(b"r1-0", kind_of(COMMON), ended(END), "usage-w-000001")
+    assert [*row] == ["r1-0", "r1", COMMON, END, "usage-w-000001"]
+    named = dict(zip((column.name for column in COLUMNS), row.values(), strict=True))
+    assert named == {
+        "attempt_id": "r1-0", "request_id": "r1", **COMMON._asdict(), **END._asdict(), "segment": "usage-w-000001",
+    }  # fmt: skip
+
+
+def test_what_a_later_version_says_behind_an_attempts_end_is_left_out() -> None:
+    assert row_of(b"r1-0", kind_of(COMMON), ended(END)[:-1] + b',"more"]').end == END
 
 
 @pytest.mark.parametrize("unit_hash", [None, "0f" * 16])
 def test_an_attempt_that_is_lost_keeps_when_it_began_and_its_unit(unit_hash: str | None) -> None:
     row = row_of(b"r1-0", kind_of(COMMON), lost(begun(1_000, unit_hash)))
-    found = (row["started_at_ms"], row["finished_at_ms"], row["outcome"], row["unit_hash"], row["prompt_tokens"])
-    assert found == (1_000, None, "lost", unit_hash, None)
+    assert row.end == UsageEnd(1_000, outcome="lost", unit_hash=unit_hash)
 
 
 def test_kinds_are_apart_in_every_field() -> None:

@@ -61,6 +61,19 @@ async def test_what_comes_while_one_transaction_is_under_way_is_in_the_next_one(
     assert books.groups == [["resp_0"], [f"resp_{number}" for number in range(1, 20)]]
 
 
+async def test_what_comes_soon_after_an_answer_that_was_stored_waits_for_others(books: Books) -> None:
+    writer = Writer(books.save, group_s=3_600)
+    await writer.store(turn("resp_0"))
+    others = []
+    for number in (1, 2):
+        others.append(asyncio.create_task(writer.store(turn(f"resp_{number}"))))
+        await asyncio.sleep(0.01)
+    assert books.groups == [["resp_0"]]
+    await writer.close()
+    await asyncio.gather(*others)
+    assert books.groups == [["resp_0"], ["resp_1", "resp_2"]]
+
+
 async def test_a_turn_that_the_database_refuses_takes_no_other_with_it(writer: Writer, books: Books) -> None:
     refused: dict[str, Exception] = {
         "resp_1": IntegrityError("INSERT", {}, Exception("no such tenant")),

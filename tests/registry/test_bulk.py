@@ -39,6 +39,14 @@ def test_a_row_that_is_there_already_keeps_all_others_out(registry: Registry, ap
     assert registry.responses.kept()[0].responses == 2
 
 
+def test_where_rows_that_are_there_are_passed_over_the_others_count_as_new(registry: Registry) -> None:
+    appender = Appender(registry.db.engine, cast("Table", StoredResponse.__table__), passes_known=True)
+    assert appender.append(rows(registry, "resp_1")) == 1
+    assert appender.append(rows(registry, "resp_1", "resp_2", "resp_2", "resp_3")) == 2
+    assert appender.append(rows(registry, "resp_3")) == 0
+    assert registry.responses.kept()[0].responses == 3
+
+
 def test_a_row_of_nobody_is_refused(registry: Registry, appender: Appender) -> None:
     with pytest.raises(IntegrityError):
         appender.append(rows(registry, "resp_1", tenant="nobody"))

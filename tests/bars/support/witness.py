@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from gateway.journal.records import INTENT
 from gateway.journal.rows import row_of
 from gateway.journal.segments import PATTERN, SegmentReader
+from registry.ledger.usage_record import UsageRow
 
 POLL_S = 0.005
 
@@ -22,7 +22,7 @@ class Testimony:
     """What the segments say."""
 
     intents: set[str] = field(default_factory=set)
-    settles: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    settles: dict[str, list[UsageRow]] = field(default_factory=dict)
     """Attempt id → the rows of its settle records."""
 
 
