@@ -23,6 +23,7 @@ from gateway.api.conversations import conversations_router
 from gateway.api.cors import TENANT_ROUTES, Cors
 from gateway.api.dialects import BY_PATH, DIALECTS
 from gateway.api.error_handlers import translate_errors
+from gateway.api.feedback import feedback_router
 from gateway.api.fields.caps import Caps
 from gateway.api.files import files_router
 from gateway.api.fine_tuning import fine_tuning_routers
@@ -39,6 +40,7 @@ from gateway.background import Background, Run
 from gateway.catalog_watch import CatalogWatch
 from gateway.desk import Desk
 from gateway.errors import MethodNotAllowed, Overloaded
+from gateway.feedback.box import FeedbackBox
 from gateway.files.cabinet import Cabinet
 from gateway.fleet.leadership import Candidate, candidate_of
 from gateway.fleet.worker import FleetWorker
@@ -207,6 +209,7 @@ class Gateway:
                 house.requests.close()
                 await house.archive.close()
                 house.cabinet.close()
+                house.feedback.close()
                 house.workshop.samples.close()
                 await asyncio.to_thread(shipper.stop)
                 journal.close()
@@ -305,6 +308,7 @@ def _house(
             settings.max_unfinished_jobs_per_tenant,
             registry.wait_until_served,
         ),
+        feedback=FeedbackBox(registry.outcomes, registry.subjects, settings.max_outcomes, Lookups("feedback")),
     )
 
 
@@ -329,6 +333,7 @@ def _mount(web: FastAPI, house: House, worker: FleetWorker, registry: Registry, 
     web.include_router(conversations_router(house))
     web.include_router(files_router(house))
     web.include_router(uploads_router(house))
+    web.include_router(feedback_router(house))
     for router in (*fine_tuning_routers(house), webhooks_router(house)):
         web.include_router(router)
     gate = AdminGate(admin_key(house.settings), house.catalog, house.settings.admin_port)

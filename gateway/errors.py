@@ -16,6 +16,7 @@ ApiError                       status  type                    retried by the SD
 ├── UnsupportedMedia           415     invalid_request_error   no
 ├── UnsupportedTransfer        501     invalid_request_error   no: x-should-retry says so
 ├── NotOffered                 501     invalid_request_error   no: x-should-retry says so
+├── NotAgain                   409     invalid_request_error   no: x-should-retry says so
 ├── RateLimited                429     rate_limit_error        yes, after Retry-After
 ├── QuotaExceeded              429     insufficient_quota      no: x-should-retry says so
 ├── Overloaded                 503     service_unavailable     yes, after Retry-After
@@ -216,6 +217,14 @@ class NotOffered(ApiError):
     """A part of OpenAI's API that is not built here, and will not be there when it is asked for again."""
 
     status = 501
+    type = "invalid_request_error"
+    should_retry = False
+
+
+class NotAgain(ApiError):
+    """Something else was sent under the same idempotency key."""
+
+    status = 409
     type = "invalid_request_error"
     should_retry = False
 

@@ -9,6 +9,7 @@ from gateway.api.fields.caps import Caps
 from gateway.api.pings import Pings
 from gateway.catalog_watch import CatalogWatch
 from gateway.desk import Desk
+from gateway.feedback.box import FeedbackBox
 from gateway.files.cabinet import Cabinet
 from gateway.journal.journal import Journal
 from gateway.limits.limits import Limits
@@ -48,3 +49,4 @@ class House:
     archive: Archive
     cabinet: Cabinet
     workshop: Workshop
+    feedback: FeedbackBox

@@ -200,6 +200,18 @@ class GatewaySettings(RegistrySettings):
         "request that would store something is a 429. A tenant may have its own (`switchyard tenants set`).",
     )
     max_stored_bytes: int = Field(50 * 1024**3, ge=0, description="Likewise, the bytes that they take in the database.")
+    outcome_days: int = Field(
+        90,
+        gt=0,
+        le=MOST_DAYS,
+        description="How long outcomes are kept: feedback, findings in answers, and verdicts of judges.",
+    )
+    max_outcomes: int = Field(
+        1_000_000,
+        gt=0,
+        description="Outcomes of each source that a tenant may have; feedback beyond that is a 429, and what is found "
+        "in its answers is dropped.",
+    )
     max_file_bytes: int = Field(
         512 * 1024 * 1024, gt=0, description="Longest file that a tenant may upload in one request to /v1/files."
     )

@@ -21,7 +21,16 @@ DEPLOYMENTS = ("openai", "deployments")
 """Before the name of a model, in addresses of Azure's clients."""
 MODEL_NAMED = "switchyard.model"
 """In a scope: what the address calls the model."""
-STATE = ("responses", "conversations", "files", "uploads", "fine_tuning", "webhook_endpoints", "webhook_event_types")
+STATE = (
+    "responses",
+    "conversations",
+    "files",
+    "uploads",
+    "fine_tuning",
+    "webhook_endpoints",
+    "webhook_event_types",
+    "feedback",
+)
 """Below these, behind /v1, is what a tenant keeps."""
 ALIASES = {"/health": "/healthz", "/v2/rerank": "/v1/rerank"}
 MOST_COMPARED = 200

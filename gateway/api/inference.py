@@ -87,6 +87,14 @@ def _note(scope: dict[str, Any], respond: Respond, house: House, ids: RequestIds
     )
 
 
+def _text_of(value: bytes) -> str:
+    """A header as who sent it wrote it: most send UTF-8, and what is none of it is Latin-1."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
 def _call(
     scope: dict[str, Any],
     dialect: Dialect,
@@ -104,7 +112,7 @@ def _call(
         if name in KEY_HEADERS:
             key = same_key(name, value, key)
         elif name == b"x-switchyard-unit":
-            unit = value.decode("latin-1")
+            unit = _text_of(value)
             if len(unit) > MAX_UNIT_CHARS:
                 raise BadRequest(
                     f"X-Switchyard-Unit is {len(unit)} characters long; the limit is {MAX_UNIT_CHARS}.",

@@ -1,0 +1,1 @@
+"""What tenants say of answers, on its way to the registry."""

@@ -1,0 +1,147 @@
+"""Where feedback is put: what it is about is looked up, and it is stored once. It is off the path of requests."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from gateway.errors import BadRequest, RateLimited
+from gateway.feedback.body import Piece
+from gateway.feedback.faults import FAULTS, said_of, unknown_answer
+from gateway.handoffs import Principal, Target
+from gateway.responses.lookups import Lookups
+from gateway.splits.assignment import hash_of
+from registry.outcomes.said import KeyOfOtherFeedback, NewOutcome, Subject, TakenFeedback
+from registry.outcomes.store import Outcomes
+from registry.outcomes.subjects import Subjects
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+T = TypeVar("T")
+YOUNG_S = 900.0
+"""An answer that was asked for so long ago may have ended just now: its usage row may be under way."""
+LONGEST_WAIT_S = 3.0
+"""For that row: a worker ships its rows every second."""
+LOOK_S = 0.2
+MOST_WAITING = 64
+"""Requests of one tenant that wait so."""
+TIME_DIGITS = 12
+"""Of a request's id: milliseconds since the epoch, in hexadecimal digits (`gateway.api.request_ids`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackBox:
+    """Of one process. `outcomes` and `subjects` block: they are asked in threads."""
+
+    outcomes: Outcomes
+    subjects: Subjects
+    most: int
+    """Pieces of feedback that are kept of a tenant."""
+    threads: Lookups
+    _waiting: Counter[str] = field(default_factory=Counter)
+
+    async def do(self, tenant: str, work: Callable[[], T]) -> T:
+        """What `work` returns, in a thread, in this tenant's turn. Raises `ApiError`."""
+        try:
+            return await self.threads.do(tenant, work)
+        except FAULTS as error:
+            raise said_of(error) from error
+
+    async def give(
+        self, principal: Principal, pieces: Sequence[Piece], target_of: Callable[[str], Target]
+    ) -> list[TakenFeedback]:
+        """Store all of them or none. `target_of` says what a model is to this tenant. Raises `ApiError`."""
+        tenant = principal.tenant
+        answers = await self._answers(tenant, pieces)
+        new = []
+        for piece in pieces:
+            if piece.unit is None:
+                subject = answers[piece.request_id or ""]
+            else:
+                subject = await self._unit(tenant, piece, target_of)
+            new.append(NewOutcome(subject, piece.said, piece.key))
+        try:
+            return await self.threads.do(tenant, partial(self.outcomes.give, tenant, new, self.most))
+        except KeyOfOtherFeedback as error:
+            said = said_of(error)
+            said.param = f"{pieces[error.number].path}{error.param}"
+            raise said from error
+        except FAULTS as error:
+            raise said_of(error) from error
+
+    async def _answers(self, tenant: str, pieces: Sequence[Piece]) -> dict[str, Subject]:
+        """What each answer's request was, by the request's id. Raises `ApiError` for one that is not the tenant's."""
+        about = [piece for piece in pieces if piece.unit is None]
+        wanted = {piece.request_id for piece in about if piece.request_id is not None}
+        found: dict[str, Subject] = {}
+        if all(piece.request_id is not None for piece in about):
+            found = await self._found(tenant, wanted) if wanted else {}
+        for piece in about:
+            if piece.request_id not in found:
+                raise unknown_answer(piece.response_id or "", f"{piece.path}response_id")
+        return found
+
+    async def _found(self, tenant: str, wanted: set[str]) -> dict[str, Subject]:
+        """Those that are in the ledger; for young ones it waits a moment."""
+        look = partial(self.subjects.of_requests, tenant, wanted)
+        found = await self.do(tenant, look)
+        if found.keys() == wanted or not any(map(_is_young, wanted - found.keys())):
+            return found
+        with self._waits(tenant):
+            until_s = time.monotonic() + LONGEST_WAIT_S
+            while found.keys() != wanted and time.monotonic() < until_s:
+                await asyncio.sleep(LOOK_S)
+                found = await self.do(tenant, look)
+        return found
+
+    @contextmanager
+    def _waits(self, tenant: str) -> Iterator[None]:
+        """Raises `RateLimited` when too many do."""
+        if self._waiting[tenant] >= MOST_WAITING:
+            raise RateLimited(
+                f"{MOST_WAITING} pieces of feedback of this tenant wait for answers that are being booked.",
+                code="concurrency_limit",
+                retry_after_s=1,
+            )
+        self._waiting[tenant] += 1
+        try:
+            yield
+        finally:
+            self._waiting[tenant] -= 1
+            if not self._waiting[tenant]:
+                del self._waiting[tenant]
+
+    async def _unit(self, tenant: str, piece: Piece, target_of: Callable[[str], Target]) -> Subject:
+        """The unit of the split that runs on the model's alias, or ran there last. Raises `ApiError`."""
+        param, model = f"{piece.path}model", piece.model or ""
+        target = target_of(model)
+        if target.version is None or target.alias is None:
+            raise _no_units(param, f"'{model}', which is no alias of an adapter")
+        salted = await self.do(tenant, partial(self.subjects.salt, target.version.adapter_id, target.alias))
+        if salted is None:
+            raise _no_units(param, f"'{model}', whose traffic was never split")
+        split_id, salt = salted
+        return Subject(target.version.adapter_id, None, split_id, None, hash_of(salt, piece.unit or "").hex())
+
+    def close(self) -> None:
+        """End the threads when their work is done."""
+        self.threads.close()
+
+
+def _is_young(request_id: str) -> bool:
+    return time.time() - int(request_id[:TIME_DIGITS], 16) / 1000 < YOUNG_S
+
+
+def _no_units(param: str, why: str) -> BadRequest:
+    return BadRequest(
+        f"'{param}' is {why}: units belong to the split of an alias. Send the answer's id as 'response_id' instead.",
+        param=param,
+        code="no_units",
+    )
