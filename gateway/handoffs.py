@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from gateway.errors import ApiError
 from gateway.keeping import Answered, Item, Keeping, Status
-from registry.catalog.snapshot import BaseEntry, SplitEntry, TariffEntry, VersionEntry
+from registry.catalog.snapshot import BaseEntry, ShadowEntry, SplitEntry, TariffEntry, VersionEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,8 @@ class Principal:
     """Most responses, conversations and items that are kept for the tenant; `None`: as the gateway's setting."""
     max_stored_bytes: int | None = None
     """Likewise, their bytes."""
+    shadow_consent: bool = False
+    """Whether the tenant's requests may be copied to a candidate version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Target:
     version: VersionEntry | None
     alias: str | None
     split: SplitEntry | None
+    shadow: ShadowEntry | None = None
+    """To whom some of the alias's requests are copied."""
 
 
 UnitSource = Literal["header", "stored", "conversation_id", "first_turn", "prompt"]

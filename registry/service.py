@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from registry.responses.retention import Retention
     from registry.responses.sealing import Keyring
     from registry.responses.store import StoredResponses
+    from registry.shadows.pair_store import ShadowPairs
+    from registry.shadows.store import Shadows
     from registry.splits.skews import SplitSkews
     from registry.splits.store import Splits
     from registry.storage.blobs import BlobStore
@@ -105,6 +107,7 @@ class Registry:
     readings: Store[EngineReadings] = Store("registry.ledger.engine_readings", "EngineReadings")
     tariffs: Store[Tariffs] = Store("registry.prices.tariffs", "Tariffs")
     limits: Store[Limits] = Store("registry.limits.store", "Limits")
+    shadows: Store[Shadows] = Store("registry.shadows.store", "Shadows")
     spending: Store[SpendingBooks] = Store("registry.limits.spending", "SpendingBooks")
     responses: Store[StoredResponses] = SealingStore("registry.responses.store", "StoredResponses")
     conversations: Store[Conversations] = SealingStore("registry.responses.conversations", "Conversations")
@@ -169,6 +172,13 @@ class Registry:
         from registry.training.store import TrainingJobs
 
         return TrainingJobs(self.db, self.adapters)
+
+    @cached_property
+    def pairs(self) -> ShadowPairs:
+        """What came of copies of requests."""
+        from registry.shadows.pair_store import ShadowPairs
+
+        return ShadowPairs(self.db, self.keyring)
 
     def load(self) -> None:
         """Import every store now: a process that lives long must not meet a newer release's files later."""

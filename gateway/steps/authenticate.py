@@ -26,4 +26,5 @@ def authenticate(key: str | None, catalog: Catalog) -> Principal:
         entry.response_days,
         entry.max_stored_records,
         entry.max_stored_bytes,
+        entry.shadow_consent,
     )

@@ -28,15 +28,16 @@ def resolve(principal: Principal, model: str, catalog: Catalog) -> Target:
     if adapter is None or ref.tenant != principal.tenant or "inference" not in principal.scopes:
         raise ModelNotFound(model)
     if ref.version is not None:
-        version, split = adapter.versions.get(str(ref.version)), None
+        version, split, shadow = adapter.versions.get(str(ref.version)), None, None
     else:
         assert ref.alias is not None
         version, split = adapter.aliases.get(ref.alias), adapter.splits.get(ref.alias)
+        shadow = adapter.shadows.get(ref.alias)
     if version is None:
         raise ModelNotFound(model)
     if version.quarantined is not None and split is None:
         raise Quarantined(version.name, version.quarantined)
-    return Target(model, mapped_to, None, version, ref.alias, split)
+    return Target(model, mapped_to, None, version, ref.alias, split, shadow)
 
 
 def _resolve_base(principal: Principal, model: str, mapped_to: str | None, base: BaseEntry) -> Target:

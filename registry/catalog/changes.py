@@ -20,6 +20,7 @@ from registry.backends import is_duplicate
 from registry.bases.rows import BaseModel
 from registry.limits.rows import Limit
 from registry.prices.rows import Tariff
+from registry.shadows.rows import Shadow
 from registry.splits.rows import Split
 from registry.tables import Base, CatalogChange, CatalogRevision
 from registry.tenants.rows import ApiKey, ModelMap, Tenant
@@ -35,9 +36,9 @@ TARIFF, LIMIT = "tariff", "limit"
 class Change:
     """The name of something in the catalog that is not as it was: made, changed, or gone.
 
-    `key` by `kind`: a key's SHA-256 in hex, a tenant's name, `tenant/adapter` (for its versions, aliases and splits
-    too), `tenant/external name`, a base model's name, the scope of a price or limit. No row ever changes the columns
-    that name it.
+    `key` by `kind`: a key's SHA-256 in hex, a tenant's name, `tenant/adapter` (for its versions, aliases, splits and
+    shadows too), `tenant/external name`, a base model's name, the scope of a price or limit. No row ever changes the
+    columns that name it.
     """
 
     kind: str
@@ -53,6 +54,7 @@ WATCHED: dict[type[Any], Callable[[Session, Any], Change]] = {
     Version: lambda session, row: _adapter(session.get_one(Adapter, row.adapter_id)),
     Alias: lambda session, row: _adapter(session.get_one(Adapter, row.adapter_id)),
     Split: lambda session, row: _adapter(session.get_one(Adapter, row.adapter_id)),
+    Shadow: lambda session, row: _adapter(session.get_one(Adapter, row.adapter_id)),
     Tariff: lambda _, row: Change(TARIFF, row.scope),
     Limit: lambda _, row: Change(LIMIT, row.scope),
 }

@@ -27,6 +27,7 @@ from registry.catalog.snapshot import (
     KeyEntry,
     LimitEntry,
     News,
+    ShadowEntry,
     SplitEntry,
     TariffEntry,
     VersionEntry,
@@ -34,6 +35,7 @@ from registry.catalog.snapshot import (
 from registry.db import Database
 from registry.limits.rows import Limit
 from registry.prices.rows import Tariff
+from registry.shadows.rows import Shadow
 from registry.splits.ranges import ranges_of
 from registry.splits.rows import Split
 from registry.tables import CatalogChange, CatalogRevision
@@ -83,6 +85,7 @@ KEYS = Query(
         Tenant.response_days,
         Tenant.max_stored_records,
         Tenant.max_stored_bytes,
+        Tenant.shadow_consent,
     ).join(Tenant, Tenant.name == ApiKey.tenant),
     ApiKey.sha256.in_(NAMES) | ApiKey.tenant.in_(TENANTS),
 )
@@ -112,6 +115,12 @@ SPLITS = Query(
         Split.ended_at_ms.is_(None)
     ),
     Split.adapter_id.in_(NAMES),
+)
+SHADOWS = Query(
+    select(Shadow.id, Shadow.adapter_id, Shadow.alias, Shadow.version_id, Shadow.share, Shadow.until_ms).where(
+        Shadow.ended_at_ms.is_(None)
+    ),
+    Shadow.adapter_id.in_(NAMES),
 )
 TARIFFS = Query(
     select(
@@ -248,9 +257,16 @@ def _adapters(connection: Connection, names: Collection[Owner] | None) -> dict[O
         ranges = tuple((until, versions[version_id]) for until, version_id in ranges_of(weights, stored))
         if not any(version.quarantined for version, _ in arms):  # else the alias's own version takes all of the traffic
             splits.setdefault(owners[adapter_id], {})[intern(alias)] = SplitEntry(split_id, salt.encode(), arms, ranges)
+    shadows: dict[Owner, dict[str, ShadowEntry]] = {}
+    for shadow_id, adapter_id, alias, version_id, share, until_ms in SHADOWS.rows(connection, ids):
+        entry = ShadowEntry(shadow_id, versions[version_id], share, until_ms)
+        shadows.setdefault(owners[adapter_id], {})[intern(alias)] = entry
     for owner in owners.values():
         found[owner] = AdapterEntry(
-            _frozen(by_number.get(owner)), _frozen(aliases.get(owner)), _frozen(splits.get(owner))
+            _frozen(by_number.get(owner)),
+            _frozen(aliases.get(owner)),
+            _frozen(splits.get(owner)),
+            _frozen(shadows.get(owner)),
         )
     return found
 

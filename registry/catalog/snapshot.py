@@ -6,7 +6,7 @@ A newer catalog is made from an older one and shares with it whatever is the sam
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -29,6 +29,8 @@ class KeyEntry:
     """Most responses, conversations and items that are kept for the tenant; `None`: as the gateway's setting."""
     max_stored_bytes: int | None = None
     """Likewise, their bytes."""
+    shadow_consent: bool = False
+    """Whether the tenant's requests may be copied to a candidate version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +99,29 @@ class SplitEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowEntry:
+    """Copies of an alias's requests to a candidate version."""
+
+    id: int
+    version: VersionEntry
+    share: int
+    """Of the requests that are copied, in 1/10,000."""
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class AdapterEntry:
-    """An adapter with its versions by number, aliases and active splits by alias."""
+    """An adapter with its versions by number; aliases, active splits and active shadows by alias."""
 
     versions: Mapping[str, VersionEntry]
     aliases: Mapping[str, VersionEntry]
     splits: Mapping[str, SplitEntry]
+    shadows: Mapping[str, ShadowEntry] = field(default_factory=lambda: NOTHING)
+
+    def shadowed(self) -> Iterator[VersionEntry]:
+        """Versions that get copies of requests; some of them twice."""
+        reached = (shadow.version for shadow in self.shadows.values())
+        return (version for version in reached if version.quarantined is None)
 
     def wanted(self) -> Iterator[VersionEntry]:
         """Versions that an alias or an active split can send traffic to now; some of them twice."""
@@ -129,6 +148,8 @@ class Catalog:
     versions_by_id: MappingProxyType[int, VersionEntry]
     wanted: MappingProxyType[int, VersionEntry]
     """By id, the versions that an alias or an active split can send traffic to now."""
+    shadowed: MappingProxyType[int, VersionEntry]
+    """By id, the versions that get copies of requests."""
     tariffs: MappingProxyType[str, tuple[TariffEntry, ...]]
     """By scope (`base:NAME`, `tenant:NAME`, `adapter:tenant/adapter`), the newest price first."""
     limits: MappingProxyType[str, LimitEntry]
@@ -148,25 +169,23 @@ class Catalog:
             external=_merged(self.external, news.external),
             external_of=_merged(self.external_of, _names_by_tenant(self.external_of, news.external)),
             bases=_merged(self.bases, news.bases),
-            versions_by_id=_merged(self.versions_by_id, self._by_id(news.adapters, wanted=False)),
-            wanted=_merged(self.wanted, self._by_id(news.adapters, wanted=True)),
+            versions_by_id=_merged(self.versions_by_id, self._by_id(news.adapters, _published)),
+            wanted=_merged(self.wanted, self._by_id(news.adapters, AdapterEntry.wanted)),
+            shadowed=_merged(self.shadowed, self._by_id(news.adapters, AdapterEntry.shadowed)),
             tariffs=_merged(self.tariffs, news.tariffs),
             limits=_merged(self.limits, news.limits),
         )
 
     def _by_id(
-        self, news: Mapping[tuple[str, str], AdapterEntry | None], *, wanted: bool
+        self,
+        news: Mapping[tuple[str, str], AdapterEntry | None],
+        of: Callable[[AdapterEntry], Iterable[VersionEntry]],
     ) -> dict[int, VersionEntry | None]:
-        """Versions of these adapters: `None` for those that they had, then those that they have."""
-
-        def of(entry: AdapterEntry | None) -> Iterator[VersionEntry]:
-            if entry is not None:
-                yield from entry.wanted() if wanted else entry.versions.values()
-
-        found: dict[int, VersionEntry | None] = {
-            version.id: None for name in news for version in of(self.adapters.get(name))
-        }
-        return found | {version.id: version for entry in news.values() for version in of(entry)}
+        """Versions `of` these adapters: `None` for those that they had, then those that they have."""
+        before = (entry for name in news if (entry := self.adapters.get(name)) is not None)
+        found: dict[int, VersionEntry | None] = {version.id: None for entry in before for version in of(entry)}
+        now = (entry for entry in news.values() if entry is not None)
+        return found | {version.id: version for entry in now for version in of(entry)}
 
 
 @dataclass(slots=True)
@@ -179,6 +198,10 @@ class News:
     bases: dict[str, BaseEntry | None] = field(default_factory=dict)
     tariffs: dict[str, tuple[TariffEntry, ...] | None] = field(default_factory=dict)
     limits: dict[str, LimitEntry | None] = field(default_factory=dict)
+
+
+def _published(entry: AdapterEntry) -> Iterable[VersionEntry]:
+    return entry.versions.values()
 
 
 def _names_by_tenant(
@@ -215,6 +238,7 @@ EMPTY = Catalog(
     bases=MappingProxyType({}),
     versions_by_id=MappingProxyType({}),
     wanted=MappingProxyType({}),
+    shadowed=MappingProxyType({}),
     tariffs=MappingProxyType({}),
     limits=MappingProxyType({}),
 )

@@ -22,6 +22,10 @@ class Tenant(Base):
     """Most responses, conversations and items that are kept for it; `NULL`: as the gateway's setting."""
     max_stored_bytes: Mapped[int | None]
     """Likewise, their bytes in the database."""
+    shadow_consent: Mapped[bool] = mapped_column(Boolean, default=False)
+    """Whether its requests may be copied to a candidate version."""
+    pair_days: Mapped[int | None]
+    """How long the texts of copied requests are kept; 0: only figures are; `NULL`: as long as the gateway's setting."""
     created_at_ms: Mapped[int]
 
 

@@ -64,6 +64,10 @@ class TenantInfo:
     """Most responses, conversations and items that are kept for it; `None`: as the gateway's setting."""
     max_stored_bytes: int | None
     """Likewise, their bytes."""
+    shadow_consent: bool
+    """Whether its requests may be copied to a candidate version."""
+    pair_days: int | None
+    """How long the texts of copied requests are kept; 0: only figures are; `None`: as long as the gateway's setting."""
     models: dict[str, str]
     """External model name → target."""
     created_at_ms: int
@@ -72,11 +76,17 @@ class TenantInfo:
     def etag(self) -> str:
         """Names the tenant's settings as they are."""
         most = self.max_stored_records, self.max_stored_bytes
-        return etag_of(self.name, self.allow_unknown_fields, self.created_at_ms, self.response_days, *most)
+        copied = self.shadow_consent, self.pair_days
+        return etag_of(self.name, self.allow_unknown_fields, self.created_at_ms, self.response_days, *most, *copied)
 
 
 MOST_STORED = 1 << 50
-MOST = {"response_days": MOST_DAYS, "max_stored_records": MOST_STORED, "max_stored_bytes": MOST_STORED}
+MOST = {
+    "response_days": MOST_DAYS,
+    "max_stored_records": MOST_STORED,
+    "max_stored_bytes": MOST_STORED,
+    "pair_days": MOST_DAYS,
+}
 """Of a tenant's settings that are numbers."""
 
 
@@ -87,6 +97,8 @@ class TenantSettings(TypedDict, total=False):
     response_days: int | None
     max_stored_records: int | None
     max_stored_bytes: int | None
+    shadow_consent: bool
+    pair_days: int | None
 
 
 def hash_secret(secret: str) -> bytes:
@@ -104,7 +116,12 @@ class Tenants:
         """Add a tenant; raises `Conflict` when the name is taken."""
         check_name(name, "tenant")
         with self._db.write() as session:
-            row = Tenant(name=name, allow_unknown_fields=allow_unknown_fields, created_at_ms=now_ms())
+            row = Tenant(
+                name=name,
+                allow_unknown_fields=allow_unknown_fields,
+                shadow_consent=False,
+                created_at_ms=now_ms(),
+            )
             if not session.add_new(row):
                 raise Conflict(f"tenant {name!r} exists already", param="tenant")
             record_action(session, actor, "tenant.created", name, name, allow_unknown_fields=allow_unknown_fields)
@@ -241,6 +258,8 @@ def _tenant_info(row: Tenant, models: dict[str, str]) -> TenantInfo:
         row.response_days,
         row.max_stored_records,
         row.max_stored_bytes,
+        row.shadow_consent,
+        row.pair_days,
         models,
         row.created_at_ms,
     )

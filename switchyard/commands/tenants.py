@@ -73,6 +73,17 @@ def set_tenant(
         "gateway's setting.",
     ),
     max_stored_bytes: str | None = typer.Option(None, help="Likewise, their bytes in the database."),
+    shadow_consent: bool | None = typer.Option(
+        None,
+        "--shadow-consent/--no-shadow-consent",
+        help="Whether its requests may be copied to a candidate version; when not any more, the texts of what was "
+        "copied are deleted.",
+    ),
+    pair_days: str | None = typer.Option(
+        None,
+        help="How many days the texts of copied requests are kept; 0: only figures are; default: as the gateway's "
+        "setting.",
+    ),
     json_output: bool = JsonFlag,
 ) -> None:
     """Change those of a tenant's settings that are named."""
@@ -85,10 +96,14 @@ def set_tenant(
         settings["max_stored_records"] = _number(max_stored_records)
     if max_stored_bytes is not None:
         settings["max_stored_bytes"] = _number(max_stored_bytes)
+    if shadow_consent is not None:
+        settings["shadow_consent"] = shadow_consent
+    if pair_days is not None:
+        settings["pair_days"] = _number(pair_days)
     if not settings:
         raise typer.BadParameter(
-            "name a setting: --allow-unknown-fields, --refuse-unknown-fields, --response-days, --max-stored-records or "
-            "--max-stored-bytes"
+            "name a setting: --allow-unknown-fields, --refuse-unknown-fields, --response-days, --max-stored-records, "
+            "--max-stored-bytes, --shadow-consent, --no-shadow-consent or --pair-days"
         )
     with open_registry() as registry:
         info = registry.tenants.change(name, settings, actor=actor())
@@ -97,6 +112,9 @@ def set_tenant(
     sentence = f"tenant {name}: unknown request fields {unknown}, responses are kept {_kept(info.response_days)}"
     for most, what in ((info.max_stored_records, "records"), (info.max_stored_bytes, "bytes")):
         sentence += f", at most {most} {what}" if most is not None else ""
+    sentence += f"; its requests {'may' if info.shadow_consent else 'may not'} be copied to candidates"
+    if info.shadow_consent:
+        sentence += f", whose texts are kept {_kept(info.pair_days)}"
     print_done(info, sentence, json_output)
 
 

@@ -40,6 +40,11 @@ class TenantDocument(Shape):
         "gateway's setting."
     )
     max_stored_bytes: int | None = Field(description="Likewise, their bytes in the database.")
+    shadow_consent: bool = Field(description="Whether its requests may be copied to a candidate version.")
+    pair_days: int | None = Field(
+        description="How long the texts of copied requests are kept; 0: only figures are; null: as the gateway's "
+        "setting."
+    )
     created_at_ms: int = Field(description="Milliseconds since the epoch.")
     etag: str = Field(description="Names these settings; send it as If-Match to change only these.")
 
@@ -86,6 +91,20 @@ class TenantChange(Order):
     )
     max_stored_bytes: int | None = Field(
         None, strict=True, ge=0, le=MOST_STORED, description="Likewise, their bytes in the database."
+    )
+    shadow_consent: bool = Field(
+        False,
+        strict=True,
+        description="Whether its requests may be copied to a candidate version. When it is withdrawn, nothing more is "
+        "copied, and the texts of what was are deleted.",
+    )
+    pair_days: int | None = Field(
+        None,
+        strict=True,
+        ge=0,
+        le=MOST_DAYS,
+        description="How long the texts of copied requests are kept; 0: only figures are; null: as the gateway's "
+        "setting.",
     )
     actor: Actor = "admin"
 
@@ -169,7 +188,7 @@ def _add_customers(router: APIRouter, office: Office) -> None:
         settings = cast("TenantSettings", order.model_dump(exclude_unset=True, exclude={"actor"}))
         if not settings:
             raise InvalidInput(
-                f"the body names no setting; name one of allow_unknown_fields, {', '.join(MOST)}",
+                f"the body names no setting; name one of allow_unknown_fields, shadow_consent, {', '.join(MOST)}",
                 param="allow_unknown_fields",
             )
         info = registry.tenants.change(tenant, settings, actor=order.actor, expected=expected_by(if_match))
