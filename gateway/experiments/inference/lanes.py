@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 TINY = 1e-300
 """Stands for nothing where nothing would be divided by."""
 
+LARGEST_EXPONENT = 709.0
+
 
 def log(value: Numbers) -> Numbers:
     """The natural logarithm, of floats too small for a logarithm minus infinity."""
@@ -31,6 +33,13 @@ def larger(one: Numbers, other: Numbers) -> Numbers:
 def sqrt(value: Numbers) -> Numbers:
     """The square root."""
     return math.sqrt(value) if isinstance(value, float) else np.sqrt(value)
+
+
+def exp(value: Numbers) -> Numbers:
+    """The exponential; of floats too large for one infinity."""
+    if isinstance(value, float):
+        return math.exp(value) if value < LARGEST_EXPONENT else math.inf
+    return np.exp(value)
 
 
 def where(condition: bool | NDArray[np.bool_], then: Numbers, otherwise: Numbers) -> Numbers:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from gateway.experiments.inference.values import Interval, finite
 
-Word = Literal["better", "worse", "non_inferior", "undecided", "too_few_units", "unequal"]
+Word = Literal["better", "worse", "non_inferior", "undecided", "too_few_units"]
 Unit = Literal["points", "percent", "plain"]
 
 
@@ -68,13 +68,16 @@ def guardrail(interval: Interval, measure: Measure, alpha: float, arm: str = "B"
 
 
 def missingness(interval: Interval, alpha: float, what: str = "feedback", arm: str = "B") -> Verdict:
-    """Whether values are missing more often on one arm: of the difference of rates of units without one."""
+    """Whether values are missing more often on one arm: of the difference of rates of units without one.
+
+    `worse` is the comparison, whichever arm lacks more.
+    """
     low, high = interval.low, interval.high
     if low > 0 or high < 0:
         often = "more" if low > 0 else "less"
         by = _range(max(float(low), float(-high)), max(float(high), float(-low)), "points")
         text = f"{what} is missing {often} often on {arm}, by {by}{_sure(alpha)}: those who gave it are not alike"
-        return _verdict("unequal", text, interval)
+        return _verdict("worse", text, interval)
     if not math.isfinite(float(high - low)):
         return _verdict("too_few_units", f"too few units yet to tell whether {what} is missing alike", interval)
     return _verdict("undecided", f"{what} is missing about as often on both{_sure(alpha)}", interval)

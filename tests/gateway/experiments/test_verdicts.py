@@ -109,9 +109,9 @@ def test_quality_and_dollars_are_one_sentence(quality: Interval, cost: Interval,
 
 def test_feedback_that_is_missing_more_often_on_one_arm_is_said() -> None:
     found = missingness(Interval(0.05, 0.031, 0.09), 0.05)
-    assert found.word == "unequal"
+    assert found.word == "worse"
     assert found.text.startswith("feedback is missing more often on B, by 3.1 to 9 points (95 %, any time)")
-    assert missingness(Interval(-0.05, -0.09, -0.031), 0.05).word == "unequal"
+    assert missingness(Interval(-0.05, -0.09, -0.031), 0.05).word == "worse"
     assert missingness(Interval(0.0, -0.01, 0.02), 0.05).word == "undecided"
     assert missingness(NOTHING, 0.05).word == "too_few_units"
 
