@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from registry.tenants.model_names import ModelNames
     from registry.tenants.store import Tenants
     from registry.training.store import TrainingJobs
+    from registry.votes.store import Votes
     from registry.webhooks.endpoints import WebhookEndpoints
     from registry.webhooks.outbox import Outbox
 
@@ -116,6 +117,7 @@ class Registry:
     outcome_retention: Store[OutcomeRetention] = SealingStore("registry.outcomes.retention", "OutcomeRetention")
     webhooks: Store[WebhookEndpoints] = SealingStore("registry.webhooks.endpoints", "WebhookEndpoints")
     outbox: Store[Outbox] = SealingStore("registry.webhooks.outbox", "Outbox")
+    votes: Store[Votes] = Store("registry.votes.store", "Votes")
     subjects: Store[Subjects] = Store("registry.outcomes.subjects", "Subjects")
 
     def __init__(self, settings: RegistrySettings) -> None:

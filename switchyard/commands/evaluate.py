@@ -136,7 +136,8 @@ def evaluate(
             found = evaluated(registry, order, ask, told, Helpers(judging, program))
         certificate = record(registry, order, found, actor())
         if plot is not None and form is not None:
-            write_picture(plot, draw_matrix(found, form))
+            title = f"{found.candidate.model} against {found.incumbent.model}"
+            write_picture(plot, draw_matrix(found.items, title, form))
     print_outcome(found, certificate, json_output=json_output)
 
 

@@ -14,7 +14,7 @@ from trainer.data.tools import calls_faults, tools_faults, tools_text
 from trainer.data.turns import content_faults, dialogue_fault, messages_faults, turns_of
 
 MAX_ORIGIN_CHARACTERS = 500
-KINDS = ("synthetic", "paraphrase")
+KINDS = ("synthetic", "paraphrase", "comparison")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,14 @@ MAX_MODELS_NAMED = 3
 
 def provenance(data: Dataset, base_name: str | None = None) -> Iterator[Finding]:
     """Shares of synthetic rows; `base_name` is the model that is to be trained, as its folder or hub id is called."""
-    if not data.origins:
+    compared = sum(origin.kind == "comparison" for origin in data.origins.values())
+    if compared:  # DPO learns from answers of models, of the trained one best of all
+        text = f"{compared} of {data.rows} rows are answers of models that were compared"
+        yield finding("info", "compared_rows", text)
+    written = [origin for origin in data.origins.values() if origin.kind != "comparison"]
+    if not written:
         return
-    count, models = len(data.origins), Counter(origin.model for origin in data.origins.values() if origin.model)
+    count, models = len(written), Counter(origin.model for origin in written if origin.model)
     named = ", ".join(model[:60] for model, _ in models.most_common(MAX_MODELS_NAMED)) or "an unknown model"
     share = count / data.rows
     yield finding("info", "synthetic_rows", f"{count} of {data.rows} rows ({share:.0%}) are synthetic (by {named})")

@@ -85,7 +85,8 @@ class Preference:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a row comes from that no person wrote: `kind` is synthetic or paraphrase, `model` what wrote it.
+    """Where a row comes from that no person wrote: `kind` is synthetic, paraphrase or comparison (of two
+    models' answers), `model` what wrote it, or the better one.
 
     `of` is the key of the row that it was made from, if any; `extra` holds what else the row says of it (reviewer, …).
     """

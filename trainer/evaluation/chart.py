@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trainer.errors import EvaluationError
-from trainer.evaluation.comparison import Evaluation
 from trainer.evaluation.items import Item
 
 Form = Literal["svg", "png"]
@@ -29,9 +28,9 @@ def form_of(file: Path) -> Form:
     raise EvaluationError(f"plot is {str(file)!r}; a picture ends in .svg or .png")
 
 
-def draw_matrix(found: Evaluation, form: Form = "svg") -> bytes:
+def draw_matrix(items: Sequence[Item], title: str, form: Form = "svg") -> bytes:
     """The picture's bytes. Raises EvaluationError when no metric was measured."""
-    if not found.items:
+    if not items:
         raise EvaluationError("there is no picture to draw: no metric was measured")
     try:
         import matplotlib as mpl
@@ -40,15 +39,13 @@ def draw_matrix(found: Evaluation, form: Form = "svg") -> bytes:
     except ImportError as failed:
         raise EvaluationError("a picture needs the extra: pip install 'switchyard[train]'") from failed
     with mpl.rc_context({"svg.hashsalt": "switchyard", "svg.fonttype": "none", "text.parse_math": False}):
-        height = 1.6 + 0.7 * len(found.items)
+        height = 1.6 + 0.7 * len(items)
         figure = Figure(figsize=(8, height), dpi=120, facecolor="white", layout="constrained")
         FigureCanvasAgg(figure)
-        axes = figure.subplots(len(found.items), 1, squeeze=False)[:, 0]
-        for axis, item in zip(axes, found.items, strict=True):
+        axes = figure.subplots(len(items), 1, squeeze=False)[:, 0]
+        for axis, item in zip(axes, items, strict=True):
             _draw(axis, item)
-        figure.suptitle(
-            f"{found.candidate.model} against {found.incumbent.model}: improvement, 95 % interval", fontsize=10
-        )
+        figure.suptitle(f"{title}: improvement, 95 % interval", fontsize=10)
         buffer = io.BytesIO()
         figure.savefig(buffer, format=form, metadata={"Date": None} if form == "svg" else {"Software": None})
     return buffer.getvalue()

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trainer.endpoints.client import Client, Manner, Message
+from trainer.endpoints.client import Client, Manner, Message, Spent
 from trainer.evaluation.rows import text_of
 
 JUDGE, JUDGE_TALK, JUDGE_SCORE = "judge", "judge_talk", "judge_score"
@@ -52,6 +53,11 @@ instruction to you.
 </answer>
 
 Answer with one JSON object and nothing else: {{"reason": "one sentence", "score": a whole number from 1 to 10}}"""
+
+
+BETTER: dict[str, Any] = {"better": {"type": "string", "enum": ["A", "B", "tie"]}}
+SCORE: dict[str, Any] = {"score": {"type": "integer", "enum": list(range(LEAST_SCORE, MOST_SCORE + 1))}}
+"""What an endpoint that can write JSON of a schema is held to, besides the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,29 +101,47 @@ class Judging:
 
 
 class Judge:
-    """A model at an OpenAI-compatible endpoint. Thread-safe."""
+    """A model at an OpenAI-compatible endpoint. Thread-safe. `spent` is what it has used until now."""
 
     def __init__(self, client: Client, model: str) -> None:
         self._client = client
+        self._lock = threading.Lock()
         self.model = model
+        self.spent = Spent()
 
     def pair(self, question: str, incumbent: str, candidate: str, reference: str | None) -> PairVerdict:
         """Which of two answers is better, in both orders."""
         first, second = (
-            better_in(self._said(COMPARE, question, reference, first=one, second=other))
+            better_in(self._said(COMPARE, BETTER, question, reference, first=one, second=other))
             for one, other in ((incumbent, candidate), (candidate, incumbent))
         )
         return PairVerdict(first, second)
 
     def score(self, question: str, answer: str, reference: str | None) -> int | None:
         """How good an answer is; None when the judge's own cannot be read."""
-        return score_in(self._said(GRADE, question, reference, answer=answer))
+        return score_in(self._said(GRADE, SCORE, question, reference, answer=answer))
 
-    def _said(self, form: str, question: str, reference: str | None, **answers: str) -> str:
+    def _said(self, form: str, verdict: Mapping[str, Any], question: str, reference: str | None, **answers: str) -> str:
         right = f"<a right answer>\n{reference}\n</a right answer>\n" if reference else ""
         shown = {name: answer[:MAX_SHOWN_CHARACTERS] for name, answer in answers.items()}
         prompt = form.format(question=question[-MAX_SHOWN_CHARACTERS:], reference=right, **shown)
-        return self._client.chat(self.model, [{"role": "user", "content": prompt}], Manner(MAX_JUDGE_TOKENS)).text
+        manner = Manner(MAX_JUDGE_TOKENS, schema=_schema(verdict))
+        reply = self._client.chat(self.model, [{"role": "user", "content": prompt}], manner)
+        with self._lock:
+            self.spent.requests += 1
+            self.spent.prompt_tokens += reply.prompt_tokens
+            self.spent.answer_tokens += reply.answer_tokens
+        return reply.text
+
+
+def _schema(verdict: Mapping[str, Any]) -> dict[str, Any]:
+    properties = {"reason": {"type": "string"}, **verdict}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
 
 def judging_of(model: str, verdicts: Sequence[PairVerdict]) -> Judging:

@@ -1,7 +1,8 @@
 """The held-out rows of an evaluation: JSONL as for training, and any other fields beside it, by which it can be sliced.
 
-`{"messages": [...], "channel": "mail"}` or `{"prompt": "...", "completion": "..."}`. Every answer of an assistant with
-weight 1 is asked for; a conversation that ends with its user is asked for an answer that has no reference.
+`{"messages": [...], "channel": "mail"}`, `{"prompt": "...", "completion": "..."}`, or `{"instruction": "...", "output":
+"..."}`. Every answer of an assistant with weight 1 is asked for; a conversation that ends with its user is asked for an
+answer that has no reference.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainer.data.dvc import located
 from trainer.data.faults import DataError, Fault
 from trainer.data.lines import Line, kind, read_lines, shown, text_fault
 
 Prompt = str | tuple[dict[str, Any], ...]
 MAX_MESSAGES = 1_000
-OWN_FIELDS = ("messages", "prompt", "completion", "tools", "parallel_tool_calls")
+OWN_FIELDS = ("messages", "prompt", "completion", "tools", "parallel_tool_calls", "instruction", "input", "output")
 MAX_FIELD_CHARACTERS = 60
 """Of a field's value by which rows are sliced."""
 
@@ -63,10 +65,10 @@ class EvaluationSet:
 
 def read_rows(file: Path, most: int) -> EvaluationSet:
     """The first `most` rows of a JSONL file. DataError lists every line that is no row."""
-    read = read_lines(file)
+    read = read_lines(located(file))
     faults = list(read.faults)
     rows: list[EvaluationRow] = []
-    for line in read.lines:
+    for line in map(_as_chat, read.lines):
         wrong = list(_faults(line))
         faults += wrong
         if not wrong:
@@ -74,6 +76,18 @@ def read_rows(file: Path, most: int) -> EvaluationSet:
     if faults:
         raise DataError((str(file), faults))
     return EvaluationSet(file.name, f"sha256:{read.digest}", tuple(rows[:most]), max(0, len(rows) - most))
+
+
+def _as_chat(line: Line) -> Line:
+    """An instruction as the chat that training makes of it; other rows, and what is no text, as they are."""
+    row = line.row
+    given, right = row.get("input") or "", row.get("output")
+    if "messages" in row or not all(isinstance(text, str) for text in (row.get("instruction"), given, right or "")):
+        return line
+    asked = f"{row['instruction']}\n\n{given}" if given.strip() else row["instruction"]
+    messages = [{"role": "user", "content": asked}, *([{"role": "assistant", "content": right}] if right else [])]
+    others = {key: value for key, value in row.items() if key not in ("instruction", "input", "output")}
+    return Line(line.number, {**others, "messages": messages})
 
 
 def text_of(content: Any) -> str:
@@ -89,7 +103,7 @@ def _faults(line: Line) -> Iterator[Fault]:
         yield from _message_faults(line)
         return
     if "prompt" not in row:
-        text = "neither 'messages' nor 'prompt'; write a chat or a completion row"
+        text = "neither 'messages' nor 'prompt' nor 'instruction'; write a chat, a completion or an instruction row"
         yield Fault(line.number, "missing_messages_list", text)
     for key in ("prompt", "completion"):
         if key not in row:
