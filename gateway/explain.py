@@ -65,7 +65,7 @@ def _how_resolved(model: str, target: Target) -> str:
 def _how_assigned(target: Target, unit: str | None) -> str:
     if target.split is None:
         return f"{target.base.name if target.base else target.version and target.version.name} (not split)"
-    arms = ", ".join(f"{version.number} {weight / 100:g} %" for version, weight in target.split.arms)
+    arms = ", ".join(f"{arm.name} {arm.weight / 100:g} %" for arm in target.split.arms)
     if unit is None:
         return f"split {target.split.id}: {arms}; a conversation is known by {_SOURCES} (give --unit to see one's arm)"
     arm = assign(target, Unit(unit, "header"))

@@ -64,7 +64,7 @@ class Assignment:
 
     split_id: int
     arm: str
-    """The version's number."""
+    """The version's number, or `base`."""
     propensity: float
     """The share of units, 0 to 1, that the arm has."""
     unit_source: UnitSource

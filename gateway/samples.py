@@ -14,7 +14,7 @@ from registry.ledger.store import ApiPriceInfo
 from registry.money import dollars_to_nano
 from registry.names import AdapterRef
 from registry.service import Registry
-from registry.swaps.store import DONE
+from registry.swaps.infos import DONE
 from registry.tenants.store import SCOPES
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from registry.adapters.version_files import VersionFiles
     from registry.bases.store import BaseModels
     from registry.catalog.snapshot import Catalog
+    from registry.experiments.store import Experiments
     from registry.fleet.drains import Drains
     from registry.fleet.engines import AddedEngines
     from registry.fleet.leadership import Leadership
@@ -97,6 +98,7 @@ class Registry:
     actions: Store[Actions] = Store("registry.tenants.actions", "Actions")
     swaps: Store[Swaps] = Store("registry.swaps.store", "Swaps")
     splits: Store[Splits] = Store("registry.splits.store", "Splits")
+    experiments: Store[Experiments] = Store("registry.experiments.store", "Experiments")
     gates: Store[Gates] = Store("registry.gates.store", "Gates")
     skews: Store[SplitSkews] = Store("registry.splits.skews", "SplitSkews")
     workers: Store[Workers] = Store("registry.fleet.workers", "Workers")

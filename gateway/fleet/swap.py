@@ -22,7 +22,8 @@ from registry.catalog.snapshot import VersionEntry
 from registry.db import now_ms
 from registry.errors import Conflict, RegistryError
 from registry.service import Registry
-from registry.swaps.store import DONE, DRAINING, FAILED, FLIPPED, PRELOADING, REQUESTED, VERIFIED, SwapInfo
+from registry.splits.rows import BASE_ARM
+from registry.swaps.infos import DONE, DRAINING, FAILED, FLIPPED, PRELOADING, REQUESTED, VERIFIED, SwapInfo
 
 log = logging.getLogger("switchyard.swap")
 ACKNOWLEDGE_TIMEOUT_S = 10.0
@@ -232,4 +233,4 @@ class SwapRunner:
 
 def _reached(swap: SwapInfo) -> set[int]:
     """Ids of the versions that get traffic by the swap."""
-    return {arm.version_id for arm in swap.arms if arm.weight}
+    return {arm.version_id for arm in swap.arms if arm.weight and arm.version_id != BASE_ARM}

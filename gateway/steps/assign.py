@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from gateway.handoffs import Arm, Assignment, Target, Unit
 from gateway.splits.assignment import bucket_of, choose, hash_of
-from registry.catalog.snapshot import SplitEntry, VersionEntry
-from registry.splits.ranges import FULL_WEIGHT
 
 
 def assign(target: Target, unit: Unit | None) -> Arm:
-    """The base, the version, or the version that the unit's bucket falls to in the alias's split, which needs one."""
+    """The base, the version, or the arm that the unit's bucket falls to in the alias's split, which needs one."""
     if target.base is not None:
         return Arm(target.base.name, target.base.digest)
     version, split = target.version, target.split
@@ -18,10 +16,6 @@ def assign(target: Target, unit: Unit | None) -> Arm:
         return Arm(version.name, version.base_digest, version)
     assert unit is not None
     unit_hash = hash_of(split.salt, unit.value)
-    version = choose(split.ranges, bucket_of(unit_hash))
-    assignment = Assignment(split.id, version.number, _share(split, version), unit.source, unit_hash.hex())
-    return Arm(version.name, version.base_digest, version, assignment)
-
-
-def _share(split: SplitEntry, version: VersionEntry) -> float:
-    return next(weight for one, weight in split.arms if one is version) / FULL_WEIGHT
+    chosen = choose(split.ranges, bucket_of(unit_hash))
+    assignment = Assignment(split.id, chosen.name, chosen.share, unit.source, unit_hash.hex())
+    return Arm(chosen.public_name, chosen.base_digest, chosen.version, assignment)

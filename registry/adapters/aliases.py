@@ -13,7 +13,7 @@ from registry.adapters.version_rows import version_names
 from registry.db import now_ms
 from registry.errors import Conflict
 from registry.etags import alias_etag
-from registry.splits.rows import Split
+from registry.splits.rows import BASE, Split
 
 if TYPE_CHECKING:
     from registry.catalog.changes import WriteSession
@@ -45,7 +45,8 @@ def aliases_of(session: Session, adapter: Adapter) -> list[AliasInfo]:
     """The adapter's aliases by name."""
     names = version_names(session, adapter)
     splits = session.scalars(select(Split).where(Split.adapter_id == adapter.id, Split.ended_at_ms.is_(None)))
-    arms = {split.alias: {names[arm[0]]: arm[1] for arm in split.arms} for split in splits}
+    base = f"{adapter.tenant}/{adapter.name}@{BASE}"
+    arms = {split.alias: {names.get(arm[0], base): arm[1] for arm in split.arms} for split in splits}
     rows = session.scalars(select(Alias).where(Alias.adapter_id == adapter.id).order_by(Alias.name))
     return [AliasInfo(row.name, names[row.version_id], alias_etag(row.etag), arms.get(row.name, {})) for row in rows]
 

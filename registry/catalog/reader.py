@@ -28,6 +28,7 @@ from registry.catalog.snapshot import (
     LimitEntry,
     News,
     ShadowEntry,
+    SplitArm,
     SplitEntry,
     TariffEntry,
     VersionEntry,
@@ -36,7 +37,8 @@ from registry.db import Database
 from registry.limits.rows import Limit
 from registry.prices.rows import Tariff
 from registry.shadows.rows import Shadow
-from registry.splits.ranges import ranges_of
+from registry.splits.ranges import FULL_WEIGHT, ranges_of
+from registry.splits.rows import BASE as BASE_AS_ARM
 from registry.splits.rows import Split
 from registry.tables import CatalogChange, CatalogRevision
 from registry.tenants.rows import ApiKey, ModelMap, Tenant
@@ -95,6 +97,7 @@ EXTERNAL = Query(
 BASES = Query(
     select(BaseModel.name, BaseModel.digest, BaseModel.created_at_ms, BaseModel.spec), BaseModel.name.in_(NAMES)
 )
+BASE_NAME = select(BaseModel.name).where(BaseModel.digest == bindparam("digest"))
 ADAPTERS = Query(select(Adapter.id, Adapter.tenant, Adapter.name), tuple_(Adapter.tenant, Adapter.name).in_(NAMES))
 VERSIONS = Query(
     select(
@@ -251,12 +254,7 @@ def _adapters(connection: Connection, names: Collection[Owner] | None) -> dict[O
     aliases: dict[Owner, dict[str, VersionEntry]] = {}
     for adapter_id, alias, version_id in ALIASES.rows(connection, ids):
         aliases.setdefault(owners[adapter_id], {})[intern(alias)] = versions[version_id]
-    splits: dict[Owner, dict[str, SplitEntry]] = {}
-    for split_id, adapter_id, alias, salt, weights, stored in SPLITS.rows(connection, ids):
-        arms = tuple((versions[version_id], weight) for version_id, weight in weights)
-        ranges = tuple((until, versions[version_id]) for until, version_id in ranges_of(weights, stored))
-        if not any(version.quarantined for version, _ in arms):  # else the alias's own version takes all of the traffic
-            splits.setdefault(owners[adapter_id], {})[intern(alias)] = SplitEntry(split_id, salt.encode(), arms, ranges)
+    splits = _splits(connection, owners, ids, versions, aliases)
     shadows: dict[Owner, dict[str, ShadowEntry]] = {}
     for shadow_id, adapter_id, alias, version_id, share, until_ms in SHADOWS.rows(connection, ids):
         entry = ShadowEntry(shadow_id, versions[version_id], share, until_ms)
@@ -269,6 +267,37 @@ def _adapters(connection: Connection, names: Collection[Owner] | None) -> dict[O
             _frozen(shadows.get(owner)),
         )
     return found
+
+
+def _splits(
+    connection: Connection,
+    owners: Mapping[int, Owner],
+    ids: Collection[int] | None,
+    versions: Mapping[int, VersionEntry],
+    aliases: Mapping[Owner, Mapping[str, VersionEntry]],
+) -> dict[Owner, dict[str, SplitEntry]]:
+    """By owner and alias. One with a version that no engine may have is left out: the alias's own takes all of it."""
+    found: dict[Owner, dict[str, SplitEntry]] = {}
+    for split_id, adapter_id, alias, salt, weights, stored in SPLITS.rows(connection, ids):
+        owner = owners[adapter_id]
+        arms = {
+            arm: _arm(connection, versions.get(arm), aliases[owner][alias].base_digest, weight)
+            for arm, weight in weights
+        }
+        ranges = tuple((until, arms[arm]) for until, arm in ranges_of(weights, stored))
+        if not any(arm.version is not None and arm.version.quarantined for arm in arms.values()):
+            found.setdefault(owner, {})[intern(alias)] = SplitEntry(
+                split_id, salt.encode(), tuple(arms.values()), ranges
+            )
+    return found
+
+
+def _arm(connection: Connection, version: VersionEntry | None, base_digest: str, weight: int) -> SplitArm:
+    share = weight / FULL_WEIGHT
+    if version is not None:
+        return SplitArm(version.number, weight, share, version.name, version.base_digest, version)
+    name = connection.execute(BASE_NAME, {"digest": base_digest}).scalar_one()
+    return SplitArm(BASE_AS_ARM, weight, share, name, base_digest, None)
 
 
 def _versions(

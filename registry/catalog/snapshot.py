@@ -88,13 +88,28 @@ class VersionEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class SplitArm:
+    """An arm of a split: a version, or the base of the one that the alias points at."""
+
+    name: str
+    """`1.1`, or `base`."""
+    weight: int
+    """Its part of the units, in 1/10,000."""
+    share: float
+    """The same, 0 to 1."""
+    public_name: str
+    base_digest: str
+    version: VersionEntry | None
+
+
+@dataclass(frozen=True, slots=True)
 class SplitEntry:
-    """An active split: arms in fixed order with their share in 1/10,000."""
+    """An active split: its arms in fixed order."""
 
     id: int
     salt: bytes
-    arms: tuple[tuple[VersionEntry, int], ...]
-    ranges: tuple[tuple[int, VersionEntry], ...]
+    arms: tuple[SplitArm, ...]
+    ranges: tuple[tuple[int, SplitArm], ...]
     """Whose the buckets are: see `registry.splits.ranges`."""
 
 
@@ -127,7 +142,7 @@ class AdapterEntry:
         """Versions that an alias or an active split can send traffic to now; some of them twice."""
         reached = [*self.aliases.values()]
         for split in self.splits.values():
-            reached += [version for version, weight in split.arms if weight]
+            reached += [arm.version for arm in split.arms if arm.weight and arm.version is not None]
         return (version for version in reached if version.quarantined is None)
 
 

@@ -12,6 +12,7 @@ from registry.adapters.rows import Adapter, Alias, Version
 from registry.errors import GateClosed, InvalidInput
 from registry.gates.rows import Certificate, Gate
 from registry.splits.ranges import FULL_WEIGHT
+from registry.splits.rows import BASE, BASE_ARM
 from registry.tenants.actions import record_action
 
 MOST_UNPROVEN = FULL_WEIGHT // 2
@@ -23,6 +24,10 @@ MAX_CERTIFICATES = 100
 PASSED = "passed"
 GATE = "gate"
 """In a swap's detail: what let it pass."""
+_BASE_LACKS = (
+    "a base has no certificate, and the gate of {alias} asks for one above half of the traffic: give it less, or "
+    "--override REASON goes without"
+)
 UNGATED = "it goes back"
 """Of swaps that no gate stops."""
 
@@ -31,15 +36,15 @@ def pass_gate(
     session: Session,
     adapter: Adapter,
     alias: str,
-    arms: Sequence[tuple[Version, int]],
+    arms: Sequence[tuple[Version | None, int]],
     override: str | None,
     actor: str,
 ) -> dict[str, Any]:
     """What the swap's detail says of the gate; empty where there is none, or none is needed.
 
-    `arms` are versions with their part of the alias's traffic in 1/10,000. `override` is why it may pass all the same,
-    which is recorded with `actor` if it was needed. Raises `GateClosed`, and `InvalidInput` for an override that says
-    nothing.
+    `arms` are versions, `None` for the base, with their part of the alias's traffic in 1/10,000. `override` is why it
+    may pass all the same, which is recorded with `actor` if it was needed. Raises `GateClosed`, and `InvalidInput` for
+    an override that says nothing.
     """
     if override is not None and not 0 < len(override.strip()) <= MAX_REASON_CHARACTERS:
         expected = f"say why the gate does not matter, in 1 to {MAX_REASON_CHARACTERS} characters"
@@ -51,7 +56,11 @@ def pass_gate(
     incumbent = session.get_one(Version, row.version_id) if row is not None else None
     passed, lacking, unproven = [], [], 0
     for version, weight in arms:
-        if not weight or (incumbent is not None and version.id == incumbent.id):
+        if not weight or (incumbent is not None and version is not None and version.id == incumbent.id):
+            continue
+        if version is None:
+            lacking.append(_BASE_LACKS.format(alias=f"{adapter.tenant}/{adapter.name}@{alias}"))
+            unproven += weight
             continue
         found = standing(session, adapter, gate, version, incumbent)
         if isinstance(found, Certificate):
@@ -64,7 +73,7 @@ def pass_gate(
     if override is None:
         raise GateClosed(lacking[0], param="version")
     subject = f"{adapter.tenant}/{adapter.name}@{alias}"
-    versions = [_name(adapter, version) for version, weight in arms if weight]
+    versions = [_name(adapter, version) if version else BASE for version, weight in arms if weight]
     record_action(
         session, actor, "gate.overridden", adapter.tenant, subject, versions=versions, reason=override, lacking=lacking
     )
@@ -81,7 +90,10 @@ def pass_gate_still(
     let_by = detail.get(GATE)
     if let_by == UNGATED or (isinstance(let_by, dict) and "override" in let_by):
         return
-    arms = [(session.get_one(Version, version_id), weight) for version_id, weight in weights.items()]
+    arms = [
+        (None if version_id == BASE_ARM else session.get_one(Version, version_id), weight)
+        for version_id, weight in weights.items()
+    ]
     pass_gate(session, session.get_one(Adapter, adapter_id), alias, arms, None, "")
 
 

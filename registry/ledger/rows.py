@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from registry.ledger.usage_record import COLUMNS, CORRECTABLE, DAY_KEYS
@@ -30,6 +30,7 @@ USAGE = Table(
     Index("ix_usage_request_id", "request_id"),
     Index("ix_usage_tenant_started", "tenant", "started_at_ms"),
     Index("ix_usage_started", "started_at_ms"),
+    Index("ix_usage_split_started", "split_id", "started_at_ms", sqlite_where=text("split_id IS NOT NULL")),
 )
 """A `UsageRow` for each attempt, as the journal recorded it. Append-only."""
 

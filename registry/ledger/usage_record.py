@@ -42,7 +42,7 @@ class UsageKind(NamedTuple):
     split_id: Annotated[int | None, BigInteger(), DAY_KEY] = None
     """The split that chose the version; NULL when none did, and then so are the next three and `unit_hash`."""
     arm: Annotated[str | None, String(20), DAY_KEY] = None
-    """The version's number within the split."""
+    """The version's number within the split, or `base`."""
     propensity: Annotated[float | None, Float()] = None
     """The share of units, 0 to 1, that the arm had when it was chosen."""
     unit_source: Annotated[str | None, String(40)] = None

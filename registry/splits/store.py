@@ -16,7 +16,7 @@ from registry.db import Database, now_ms
 from registry.errors import Conflict
 from registry.names import AdapterRef
 from registry.splits.ranges import change, lay_out, ranges_of
-from registry.splits.rows import Split
+from registry.splits.rows import BASE, BASE_ARM, Split
 
 if TYPE_CHECKING:
     from registry.catalog.changes import WriteSession
@@ -33,6 +33,8 @@ class SplitInfo:
     arms: tuple[tuple[str, int], ...]
     started_at_ms: int
     ended_at_ms: int | None
+    experiment_id: int | None = None
+    """Whose policy decides on it; `None`: a person does."""
 
 
 class Splits:
@@ -66,25 +68,38 @@ def end_split(session: Session, adapter_id: int, alias: str) -> Split | None:
 
 
 def begin_split(
-    session: WriteSession, adapter_id: int, alias: str, arms: Sequence[tuple[int, int]], before: Split | None
+    session: WriteSession,
+    adapter_id: int,
+    alias: str,
+    arms: Sequence[tuple[int, int]],
+    before: Split | None,
+    experiment: tuple[int, str] | None = None,
 ) -> Split:
     """Add a split by `(version id, weight in 1/10,000)` to the caller's transaction.
 
     Arms are in the order of version numbers. The split that ran `before` is continued when only its weights change, or
     arms come or go: with its salt, and with as few units moved as the weights allow. Where one version takes another's
     place units are drawn anew. Raises `Conflict` when one runs.
+
+    `experiment` is the id and the salt of the one that it is of: its splits continue each other and no others.
     """
-    continued = before is not None and _comes_or_goes({arm for arm, _ in before.arms}, {arm for arm, _ in arms})
+    of, salt = experiment or (None, secrets.token_hex(16))
+    continued = (
+        before is not None
+        and before.experiment_id == of
+        and _comes_or_goes({arm for arm, _ in before.arms}, {arm for arm, _ in arms})
+    )
     split = Split(
         adapter_id=adapter_id,
         alias=alias,
-        salt=before.salt if before is not None and continued else secrets.token_hex(16),
+        salt=before.salt if before is not None and continued else salt,
         arms=[[version_id, weight] for version_id, weight in arms],
         ranges=change(ranges_of(before.arms, before.ranges), arms)
         if before is not None and continued
         else lay_out(arms),
         started_at_ms=now_ms(),
         ended_at_ms=None,
+        experiment_id=of,
     )
     if not session.add_new(split):
         raise Conflict(f"alias {alias!r} was split by somebody else meanwhile; look at it and try again", param="alias")
@@ -98,6 +113,18 @@ def _comes_or_goes(before: set[int], after: set[int]) -> bool:
 def _info(session: Session, adapter_name: str, row: Split) -> SplitInfo:
     arms = []
     for version_id, weight in row.arms:
+        if version_id == BASE_ARM:
+            arms.append((BASE, weight))
+            continue
         version = session.get_one(Version, version_id)
         arms.append((f"{version.major}.{version.minor}", weight))
-    return SplitInfo(row.id, adapter_name, row.alias, row.salt, tuple(arms), row.started_at_ms, row.ended_at_ms)
+    return SplitInfo(
+        row.id,
+        adapter_name,
+        row.alias,
+        row.salt,
+        tuple(arms),
+        row.started_at_ms,
+        row.ended_at_ms,
+        row.experiment_id,
+    )

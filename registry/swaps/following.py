@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from registry.errors import Conflict, GateClosed
 from registry.service import Registry
-from registry.swaps.store import DONE, FAILED, FINAL_STATES, REQUESTED, SwapInfo
+from registry.swaps.infos import DONE, FAILED, FINAL_STATES, REQUESTED, SwapInfo
 
 POLL_S = 0.1
 WITHOUT_GATEWAY = {

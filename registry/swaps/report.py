@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from registry.db import Database, now_ms
 from registry.ledger.store import Ledger, SecondCount
 from registry.splits.skews import SplitSkew, SplitSkews
-from registry.swaps.store import SwapInfo, Swaps
+from registry.swaps.infos import SwapInfo
+from registry.swaps.store import Swaps
 
 MARGIN_MS = 10_000
 """How much of the traffic before and after the swap belongs to its report."""

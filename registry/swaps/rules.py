@@ -14,10 +14,13 @@ from registry.adapters.version_rows import require_version
 from registry.errors import InvalidInput, NotFound
 from registry.names import PRODUCTION, AdapterRef, VersionNumber
 from registry.splits.ranges import FULL_WEIGHT
+from registry.splits.rows import BASE, BASE_ARM
 
 
 def name_of(session: Session, adapter: Adapter, version_id: int) -> str:
-    """`tenant/adapter@1.1`."""
+    """`tenant/adapter@1.1`; of `BASE_ARM`, `tenant/adapter@base`."""
+    if version_id == BASE_ARM:
+        return f"{adapter.tenant}/{adapter.name}@{BASE}"
     version = session.get_one(Version, version_id)
     return f"{adapter.tenant}/{adapter.name}@{version.major}.{version.minor}"
 
@@ -75,18 +78,22 @@ def check_weights(ref: AdapterRef, alias: str, weights: Mapping[str, int]) -> No
         )
 
 
-def versions_of(
-    session: Session, adapter: Adapter, ref: AdapterRef, weights: Mapping[str, int]
-) -> list[tuple[Version, int]]:
-    """The versions by number that `{"1.0": 9000, "1.1": 1000}` means, in the order of their numbers, with weights.
+Weighed = tuple[Version | None, int]
+"""An arm, `None` for the base, and its weight."""
+
+
+def versions_of(session: Session, adapter: Adapter, ref: AdapterRef, weights: Mapping[str, int]) -> list[Weighed]:
+    """The versions by number that `{"base": 500, "1.0": 8500, "1.1": 1000}` means, with weights: the base first, the
+    others in the order of their numbers.
 
     Raises `InvalidInput` for what is no number or is quarantined, and `NotFound`.
     """
-    numbers = sorted(VersionNumber.parse(text) for text in weights)
+    numbers = sorted(VersionNumber.parse(text) for text in weights if text != BASE)
     rows = [require_version(session, adapter, AdapterRef(ref.tenant, ref.adapter, number, None)) for number in numbers]
     for row in rows:
         refuse_quarantined(session, adapter, row, "weights")
-    return [(row, weights[str(number)]) for row, number in zip(rows, numbers, strict=True)]
+    of_base: list[Weighed] = [(None, weights[BASE])] if BASE in weights else []
+    return of_base + [(row, weights[str(number)]) for row, number in zip(rows, numbers, strict=True)]
 
 
 def why_indistinguishable(name: str, proof: ProofInfo) -> str:

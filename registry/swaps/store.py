@@ -9,9 +9,8 @@ A finished swap stays as it is: whoever comes second, to flip it or to record a 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -23,11 +22,15 @@ from registry.adapters.version_rows import require_adapter, require_version
 from registry.db import Database, now_ms
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.etags import alias_etag, require_match
+from registry.experiments.carrying import carried_out, lock_for, not_carried_out, refuse_while_running
 from registry.fleet.leadership import check_fence
 from registry.gates.rules import UNGATED, pass_gate, pass_gate_still
-from registry.names import PRODUCTION, AdapterRef, check_name, parse_ref
+from registry.names import PRODUCTION, AdapterRef, check_name
 from registry.splits.ranges import FULL_WEIGHT
+from registry.splits.rows import BASE_ARM, Split
 from registry.splits.store import active_split, begin_split, end_split
+from registry.swaps.infos import FAILED, FINAL_STATES, FLIPPED, SwapInfo, swap_info
+from registry.swaps.queueing import enqueue, enqueue_ramp
 from registry.swaps.rows import Swap
 from registry.swaps.rules import (
     before_top,
@@ -40,53 +43,6 @@ from registry.swaps.rules import (
 
 if TYPE_CHECKING:
     from registry.catalog.changes import WriteSession
-
-REQUESTED, PRELOADING, VERIFIED, FLIPPED, DRAINING, DONE, FAILED = (
-    "requested",
-    "preloading",
-    "verified",
-    "flipped",
-    "draining",
-    "done",
-    "failed",
-)
-FINAL_STATES = (DONE, FAILED)
-
-
-@dataclass(frozen=True, slots=True)
-class SwapArm:
-    """A version and its part of the alias's traffic, in 1/10,000."""
-
-    version: str
-    version_id: int
-    weight: int
-
-
-@dataclass(frozen=True, slots=True)
-class SwapInfo:
-    """A swap as the controller executes it and the CLI shows it. `detail` grows with each state."""
-
-    id: int
-    kind: Literal["move", "ramp"]
-    """A move points the alias elsewhere. A ramp leaves it where it is, and begins, changes or ends its split."""
-    alias: str
-    adapter: str
-    to_version: str
-    """What the alias points at afterwards."""
-    to_version_id: int
-    arms: tuple[SwapArm, ...]
-    """Where the alias's traffic goes afterwards, in the order of versions; one of full weight when it is not split."""
-    state: str
-    detail: dict[str, Any]
-    requested_at_ms: int
-    finished_at_ms: int | None
-
-    @property
-    def goal(self) -> str:
-        """Where the traffic goes, for people: a version, or the arms with their percents."""
-        if self.kind == "move":
-            return self.to_version
-        return ", ".join(f"{parse_ref(arm.version).version} {arm.weight / 100:g} %" for arm in self.arms)
 
 
 class Swaps:
@@ -119,6 +75,7 @@ class Swaps:
             raise InvalidInput(f"{str(ref)!r} names no version; write {ref.adapter_name}@1.1", param="version")
         with self._db.write() as session:
             adapter = require_adapter(session, ref)
+            refuse_while_running(session, adapter, alias)
             _require_alias(session, adapter, alias, expected)
             version = require_version(session, adapter, ref)
             refuse_quarantined(session, adapter, version, "version")
@@ -131,7 +88,7 @@ class Swaps:
                     )
                 detail["allowed_indistinguishable"] = True
             detail |= pass_gate(session, adapter, alias, [(version, FULL_WEIGHT)], override, actor)
-            return _enqueue(session, adapter, version, alias, actor, reason, **detail)
+            return enqueue(session, adapter, version, alias, actor, reason, **detail)
 
     def request_rollback(
         self,
@@ -150,17 +107,18 @@ class Swaps:
         """
         with self._db.write() as session:
             adapter = require_adapter(session, ref)
+            refuse_while_running(session, adapter, alias)
             _require_alias(session, adapter, alias, expected)
             if active_split(session, adapter.id, alias) is not None:
                 current = require_version(session, adapter, AdapterRef(ref.tenant, ref.adapter, None, alias))
                 if not current.quarantined:
                     arms = [(current, FULL_WEIGHT)]
-                    return _enqueue_ramp(
+                    return enqueue_ramp(
                         session, adapter, current, arms, alias, actor, reason or "rollback", gate=UNGATED
                     )
             version = before_top(session, adapter, alias)
             refuse_quarantined(session, adapter, version, "version")
-            return _enqueue(session, adapter, version, alias, actor, reason or "rollback", gate=UNGATED)
+            return enqueue(session, adapter, version, alias, actor, reason or "rollback", gate=UNGATED)
 
     def request_ramp(
         self,
@@ -180,10 +138,11 @@ class Swaps:
         check_weights(ref, alias, weights)
         with self._db.write() as session:
             adapter = require_adapter(session, ref)
+            refuse_while_running(session, adapter, alias)
             arms = versions_of(session, adapter, ref, weights)
             current = require_version(session, adapter, AdapterRef(ref.tenant, ref.adapter, None, alias))
             detail = pass_gate(session, adapter, alias, arms, override, actor)
-            return _enqueue_ramp(session, adapter, current, arms, alias, actor, reason, **detail)
+            return enqueue_ramp(session, adapter, current, arms, alias, actor, reason, **detail)
 
     def request_ramp_end(self, ref: AdapterRef, *, alias: str = PRODUCTION, actor: str, reason: str = "") -> SwapInfo:
         """Ask for the alias's whole traffic to go to the version that it points at again.
@@ -194,10 +153,11 @@ class Swaps:
             adapter = require_adapter(session, ref)
             if active_split(session, adapter.id, alias) is None:
                 raise NotFound(f"{ref.adapter_name}@{alias} is not split", param="alias")
+            refuse_while_running(session, adapter, alias)
             current = require_version(session, adapter, AdapterRef(ref.tenant, ref.adapter, None, alias))
             refuse_quarantined(session, adapter, current, "alias")
             arms = [(current, FULL_WEIGHT)]
-            return _enqueue_ramp(session, adapter, current, arms, alias, actor, reason, gate=UNGATED)
+            return enqueue_ramp(session, adapter, current, arms, alias, actor, reason, gate=UNGATED)
 
     def get(self, swap_id: int) -> SwapInfo:
         """One swap; raises `NotFound`."""
@@ -205,7 +165,7 @@ class Swaps:
             row = session.get(Swap, swap_id)
             if row is None:
                 raise NotFound(f"there is no swap {swap_id}", param="swap")
-            return _swap_info(session, row)
+            return swap_info(session, row)
 
     def recent(self, limit: int, ref: AdapterRef | None = None) -> list[SwapInfo]:
         """The newest swaps, newest first, of all adapters or of one."""
@@ -213,13 +173,13 @@ class Swaps:
         with self._db.read() as session:
             if ref is not None:
                 query = query.where(Swap.adapter_id == require_adapter(session, ref).id)
-            return [_swap_info(session, row) for row in session.scalars(query)]
+            return [swap_info(session, row) for row in session.scalars(query)]
 
     def pending(self) -> list[SwapInfo]:
         """Swaps that are not finished, oldest first. A successor of a dead controller begins with these."""
         with self._db.read() as session:
             rows = session.scalars(select(Swap).where(Swap.finished_at_ms.is_(None)).order_by(Swap.id))
-            return [_swap_info(session, row) for row in rows]
+            return [swap_info(session, row) for row in rows]
 
     def advance(self, swap_id: int, state: str, *, fence: int | None = None, **detail: object) -> None:
         """Record a step, adding `detail`; a final state also records the time. Raises `Conflict` after that.
@@ -230,9 +190,13 @@ class Swaps:
             if fence is not None:
                 check_fence(session, fence)
             row = _require_running(session, swap_id)
+            failed = state == FAILED and "flipped_at_ms" not in row.detail
+            experiment = lock_for(session, row) if failed else None
             row.state = state
             row.detail = {**row.detail, **detail}
             row.finished_at_ms = now_ms() if state in FINAL_STATES else None
+            if experiment is not None:
+                not_carried_out(session, row, experiment)
 
     def flip(self, swap_id: int, *, fence: int | None = None) -> int:
         """Move the alias, or change its split, in one transaction with the swap's state.
@@ -246,14 +210,14 @@ class Swaps:
             if fence is not None:
                 check_fence(session, fence)
             row = _require_running(session, swap_id)
-            swap = _swap_info(session, row)
+            experiment = lock_for(session, row)
+            swap = swap_info(session, row)
             for arm in swap.arms:
-                if reason := session.get_one(Version, arm.version_id).quarantined:
-                    raise Conflict(f"{arm.version} was quarantined meanwhile: {reason}", param="version")
+                if arm.version_id != BASE_ARM and (why := session.get_one(Version, arm.version_id).quarantined):
+                    raise Conflict(f"{arm.version} was quarantined meanwhile: {why}", param="version")
             pass_gate_still(
                 session, row.adapter_id, row.alias, {arm.version_id: arm.weight for arm in swap.arms}, row.detail
             )
-            found: dict[str, Any] = {}
             if swap.kind == "move":
                 move_alias(
                     session,
@@ -267,14 +231,28 @@ class Swaps:
             else:
                 require_unmoved(session, row.adapter_id, row.alias, row.expected_etag)
             ended = end_split(session, row.adapter_id, row.alias)
+            begun = None
             if len(swap.arms) > 1:
                 arms = [(arm.version_id, arm.weight) for arm in swap.arms]
-                found["split"] = begin_split(session, row.adapter_id, row.alias, arms, ended).id
-            row.state = FLIPPED
-            revision = session.catalog_revision()
-            found |= {"flipped_at_ms": now_ms(), "revision": revision, "ended_split": ended.id if ended else None}
-            row.detail = {**row.detail, **found}
-            return revision
+                of = None if experiment is None else (experiment.id, experiment.salt)
+                begun = begin_split(session, row.adapter_id, row.alias, arms, ended, of)
+            if experiment is not None:
+                carried_out(row, experiment)
+            return _flipped(session, row, ended, begun)
+
+
+def _flipped(session: WriteSession, row: Swap, ended: Split | None, begun: Split | None) -> int:
+    row.state = FLIPPED
+    revision = session.catalog_revision()
+    found: dict[str, Any] = {
+        "flipped_at_ms": now_ms(),
+        "revision": revision,
+        "ended_split": ended.id if ended else None,
+    }
+    if begun is not None:
+        found["split"] = begun.id
+    row.detail = {**row.detail, **found}
+    return revision
 
 
 def _require_alias(session: Session, adapter: Adapter, alias: str, expected: Collection[str] | None) -> None:
@@ -287,76 +265,3 @@ def _require_running(session: Session, swap_id: int) -> Swap:
     if row.state in FINAL_STATES:
         raise Conflict(f"swap {swap_id} is {row.state} already", param="swap")
     return row
-
-
-def _enqueue_ramp(
-    session: WriteSession,
-    adapter: Adapter,
-    current: Version,
-    arms: Iterable[tuple[Version, int]],
-    alias: str,
-    actor: str,
-    reason: str,
-    **detail: object,
-) -> SwapInfo:
-    wanted = [SwapArm(name_of(session, adapter, version.id), version.id, weight) for version, weight in arms]
-    return _enqueue(session, adapter, current, alias, actor, reason, arms=[asdict(arm) for arm in wanted], **detail)
-
-
-def _enqueue(
-    session: WriteSession, adapter: Adapter, version: Version, alias: str, actor: str, reason: str, **detail: object
-) -> SwapInfo:
-    """Add the row of a swap after which the alias points at `version`; one with `arms` in its detail is a ramp."""
-    current = session.get(Alias, (adapter.id, alias))
-    origin = {
-        "from": name_of(session, adapter, current.version_id) if current else None,
-        "from_version_id": current.version_id if current else None,
-    }
-    row = Swap(
-        adapter_id=adapter.id,
-        alias=alias,
-        expected_etag=current.etag if current else 0,
-        to_version_id=version.id,
-        state=REQUESTED,
-        detail={**origin, **detail},
-        actor=actor,
-        reason=reason[:1000],
-        requested_at_ms=now_ms(),
-        finished_at_ms=None,
-    )
-    if not session.add_new(row):
-        raise _still_running(session, adapter, alias)
-    return _swap_info(session, row)
-
-
-def _still_running(session: Session, adapter: Adapter, alias: str) -> Conflict:
-    name = f"{adapter.tenant}/{adapter.name}@{alias}"
-    running = session.scalars(
-        select(Swap).where(Swap.adapter_id == adapter.id, Swap.alias == alias, Swap.finished_at_ms.is_(None))
-    ).one_or_none()
-    if running is None:  # it has ended since it was in the way
-        return Conflict(f"{name} was changed by somebody else meanwhile; look at it and try again", param="alias")
-    return Conflict(
-        f"swap {running.id} of {name} is still {running.state!r}; a running gateway finishes it", param="alias"
-    )
-
-
-def _swap_info(session: Session, row: Swap) -> SwapInfo:
-    adapter = session.get_one(Adapter, row.adapter_id)
-    to_version = name_of(session, adapter, row.to_version_id)
-    arms: list[dict[str, Any]] | None = row.detail.get("arms")
-    return SwapInfo(
-        id=row.id,
-        kind="move" if arms is None else "ramp",
-        alias=row.alias,
-        adapter=f"{adapter.tenant}/{adapter.name}",
-        to_version=to_version,
-        to_version_id=row.to_version_id,
-        arms=(SwapArm(to_version, row.to_version_id, FULL_WEIGHT),)
-        if arms is None
-        else tuple(SwapArm(**arm) for arm in arms),
-        state=row.state,
-        detail={key: value for key, value in row.detail.items() if key != "arms"},
-        requested_at_ms=row.requested_at_ms,
-        finished_at_ms=row.finished_at_ms,
-    )

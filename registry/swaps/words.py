@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from registry.swaps.store import DONE, DRAINING, FAILED, PRELOADING, REQUESTED, VERIFIED, SwapInfo
+from registry.swaps.infos import DONE, DRAINING, FAILED, PRELOADING, REQUESTED, VERIFIED, SwapInfo
 
 
 def swap_said(swap: SwapInfo) -> Iterator[str]:

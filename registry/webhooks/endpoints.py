@@ -20,7 +20,12 @@ from registry.webhooks.outbox import OLD_SECRET, SECRET
 from registry.webhooks.rows import WebhookEndpointRow
 from registry.webhooks.signing import new_secret
 
-EVENT_TYPES = ("fine_tuning.job.succeeded", "fine_tuning.job.failed", "fine_tuning.job.cancelled")
+EVENT_TYPES = (
+    "fine_tuning.job.succeeded",
+    "fine_tuning.job.failed",
+    "fine_tuning.job.cancelled",
+    "experiment.decision",
+)
 """What tenants can be told of."""
 MOST_ENDPOINTS = 20
 """Of one tenant."""

@@ -14,7 +14,7 @@ from switchyard.registry_access import open_registry
 
 if TYPE_CHECKING:
     from registry.service import Registry
-    from registry.swaps.store import SwapInfo
+    from registry.swaps.infos import SwapInfo
 
 AliasOption = typer.Option(PRODUCTION, "--alias", help="The alias to move.")
 ReasonOption = typer.Option("", "--reason", help="Kept in the alias's history.")
@@ -134,7 +134,7 @@ def _follow_move(registry: Registry, swap: SwapInfo, timeout_s: float, json_outp
 
 
 def _require_done(swap: SwapInfo, failure: str, timeout_s: float) -> None:
-    from registry.swaps.store import DONE, FAILED
+    from registry.swaps.infos import DONE, FAILED
 
     if swap.state == FAILED:
         raise RegistryError(f"{failure}: {swap.detail.get('error', 'unknown reason')}")

@@ -25,7 +25,7 @@ from loadtest.records import Ask, Plan, Record
 from loadtest.signatures import Signatures, learn
 from registry.errors import RegistryError
 from registry.names import parse_ref
-from registry.swaps.store import FAILED, SwapInfo
+from registry.swaps.infos import FAILED, SwapInfo
 from tests.bars.support.engines import engine_processes
 from tests.bars.support.faults import Chaos, Planned, plan_faults
 from tests.bars.support.gateways import GatewayProcess, gateway_process

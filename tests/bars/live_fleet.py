@@ -23,7 +23,7 @@ from loadtest.testing import free_port
 from registry.names import parse_ref
 from registry.service import Registry
 from registry.settings import RegistrySettings
-from registry.swaps.store import FINAL_STATES, SwapInfo
+from registry.swaps.infos import FINAL_STATES, SwapInfo
 from tests.bars.chaos import bars_of, moves_of, speed_of
 from tests.bars.support.engines import EngineProcess
 from tests.bars.support.gateways import gateway_process

@@ -37,7 +37,7 @@ from registry.catalog.reader import read_catalog
 from registry.catalog.snapshot import Catalog
 from registry.names import parse_ref
 from registry.service import Registry
-from registry.swaps.store import DONE
+from registry.swaps.infos import DONE
 from tests.bars.support.bulk import SPLIT_EVERY, fill
 from tests.bars.support.engines import engine_processes
 from tests.bars.support.gateways import gateway_process

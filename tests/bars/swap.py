@@ -15,7 +15,7 @@ from typing import Any
 
 from loadtest.records import Ask, Plan
 from loadtest.swap_bench import SwapTimes, report
-from registry.swaps.store import DONE, SwapInfo
+from registry.swaps.infos import DONE, SwapInfo
 from tests.bars.support.engines import engine_processes
 from tests.bars.support.gateways import GatewayProcess, gateway_process
 from tests.bars.support.load import Busy, traffic

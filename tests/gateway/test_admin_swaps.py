@@ -12,7 +12,7 @@ import pytest
 from registry.gates.certificate import EvaluationData, Finding, Party
 from registry.gates.policy import Figure, Policy
 from registry.names import parse_ref
-from registry.swaps.store import FINAL_STATES
+from registry.swaps.infos import FINAL_STATES
 from tests.support.admin_calls import Admin
 from tests.support.stack import House, Stack, run_stack
 from tests.support.waiting import wait_until

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from registry.swaps.store import FINAL_STATES
+from registry.swaps.infos import FINAL_STATES
 from tests.bars.support.gateways import gateway_process
 from tests.support.admin_calls import Admin
 from tests.support.stack import House, run_engines

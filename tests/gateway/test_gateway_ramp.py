@@ -12,8 +12,8 @@ import pytest
 
 from registry.errors import Conflict
 from registry.names import AdapterRef, parse_ref
+from registry.swaps.infos import SwapInfo
 from registry.swaps.report import report_swap
-from registry.swaps.store import SwapInfo
 from tests.support.stack import CHAT, MESSAGES, House, Stack, run, run_stack
 from tests.support.waiting import wait_until, wait_until_async
 

@@ -16,7 +16,7 @@ from registry.service import Registry
 from registry.settings import RegistrySettings
 from registry.splits.store import SplitInfo
 from registry.swaps.following import follow
-from registry.swaps.store import DONE, SwapInfo
+from registry.swaps.infos import DONE, SwapInfo
 from tests.support.adapter_folders import TinyBase, base_tensors, lora_tensors, write_adapter
 from tests.support.postgres_server import PostgresServer, postgres_server
 

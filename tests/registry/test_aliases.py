@@ -11,7 +11,7 @@ from registry.db import Database
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.ledger.store import ApiPriceInfo, HostPriceInfo
 from registry.names import AdapterRef, parse_ref
-from registry.swaps.store import DONE, DRAINING, FAILED, FLIPPED, PRELOADING, REQUESTED, VERIFIED
+from registry.swaps.infos import DONE, DRAINING, FAILED, FLIPPED, PRELOADING, REQUESTED, VERIFIED
 from tests.registry.conftest import TRIAGE, Shop
 from tests.support.usage_rows import usage_row
 

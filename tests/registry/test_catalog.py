@@ -126,7 +126,7 @@ def test_the_catalog_holds_what_a_request_needs(stocked: Shop) -> None:
     assert catalog.versions_by_id[version.id] is version
     assert version.base_digest == catalog.bases["tiny"].digest
     split = triage.splits["production"]
-    assert [(arm.number, weight) for arm, weight in split.arms] == [("1.0", 9000), ("1.1", 1000)]
+    assert [(arm.name, arm.weight) for arm in split.arms] == [("1.0", 9000), ("1.1", 1000)]
     assert len(split.salt) == 32
     assert set(catalog.bases) == {"tiny", "other"}
 

@@ -19,7 +19,7 @@ from registry.gates.store import CertificateInfo
 from registry.names import parse_ref
 from registry.storage.blobs import canonical_json, digest_of
 from registry.swaps.following import follow
-from registry.swaps.store import DONE, FAILED, SwapInfo
+from registry.swaps.infos import DONE, FAILED, SwapInfo
 from tests.registry.conftest import TRIAGE, Shop
 
 BETTER = Figure("label_exact", 0.5, 0.7, 0.2, 0.1, 0.3)

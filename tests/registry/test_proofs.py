@@ -13,7 +13,7 @@ from registry.errors import AdapterRefused, InvalidInput, RegistryError
 from registry.names import AdapterRef, parse_ref
 from registry.service import Registry
 from registry.settings import RegistrySettings
-from registry.swaps.store import DONE
+from registry.swaps.infos import DONE
 from tests.support.adapter_folders import VOCAB, TinyBase, write_adapter
 
 FIRST = parse_ref("acme/triage@1.0")

@@ -8,8 +8,8 @@ from registry.adapters.aliases import move_alias
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.names import parse_ref
 from registry.swaps.following import follow
+from registry.swaps.infos import DONE, FLIPPED, PRELOADING, REQUESTED, SwapArm, SwapInfo
 from registry.swaps.report import report_swap
-from registry.swaps.store import DONE, FLIPPED, PRELOADING, REQUESTED, SwapArm, SwapInfo
 from tests.registry.conftest import TRIAGE, Shop
 
 TENTH = {"1.0": 9000, "1.1": 1000}
@@ -30,7 +30,7 @@ def asked(shop: Shop) -> SwapInfo:
 def split_now(shop: Shop) -> dict[str, int]:
     """Weights of the split that production has now, by version."""
     split = shop.registry.catalog().adapters["acme", "triage"].splits.get("production")
-    return {version.number: weight for version, weight in split.arms} if split else {}
+    return {arm.name: arm.weight for arm in split.arms} if split else {}
 
 
 def test_a_ramp_changes_nothing_before_its_flip_and_never_moves_the_alias(served: Shop) -> None:

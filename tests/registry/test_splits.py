@@ -28,7 +28,7 @@ def arms_of(shop: Shop, split: SplitInfo) -> list[str]:
     """The version that each unit gets, as the catalog has it."""
     entry = shop.registry.catalog().adapters["acme", "triage"].splits["production"]
     assert entry.id == split.id
-    return [choose(entry.ranges, bucket_of(hash_of(entry.salt, unit))).number for unit in UNITS]
+    return [choose(entry.ranges, bucket_of(hash_of(entry.salt, unit))).name for unit in UNITS]
 
 
 def moved(before: list[str], after: list[str]) -> dict[tuple[str, str], float]:

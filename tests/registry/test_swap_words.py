@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pytest
 
-from registry.swaps.store import SwapArm, SwapInfo
+from registry.swaps.infos import SwapArm, SwapInfo
 from registry.swaps.words import swap_said
 
 OLD, NEW = "acme/triage@1.0", "acme/triage@1.1"

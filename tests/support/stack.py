@@ -28,7 +28,7 @@ from registry.adapters.version_rows import VersionInfo
 from registry.names import PRODUCTION, parse_ref
 from registry.service import Registry
 from registry.swaps.following import follow
-from registry.swaps.store import DONE, FINAL_STATES, SwapInfo
+from registry.swaps.infos import DONE, FINAL_STATES, SwapInfo
 from registry.tenants.store import USUAL_SCOPES
 from tests.support.adapter_folders import TinyBase
 from tests.support.migrated import migrated

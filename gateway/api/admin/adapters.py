@@ -63,10 +63,10 @@ def _document(
         version=version.name,
         aliases=sorted(alias for alias, pointed_at in adapter.aliases.items() if pointed_at.id == version.id),
         shares={
-            alias: weight / 100
+            alias: arm.weight / 100
             for alias, split in adapter.splits.items()
-            for arm, weight in split.arms
-            if arm.id == version.id
+            for arm in split.arms
+            if arm.version is not None and arm.version.id == version.id
         },
         state="ok" if version.quarantined is None else "quarantined",
         reason=version.quarantined,
