@@ -31,6 +31,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "adapters:adapters",
         "Publish, import, prove, list, show, compare, promote, roll back, split, export.",
     ),
+    "experiments": (
+        "experiments:experiments",
+        "Try versions on live traffic: ramp, compare, roll back, promote.",
+    ),
     "swaps": ("swaps:swaps", "Show what promotes and rollbacks did to traffic."),
     "fleet": ("fleet:fleet", "Show controller, workers, engines and hot adapters on one screen."),
     "engines": ("engines:engines", "List engines; take one out of traffic and back in."),

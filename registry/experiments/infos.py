@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
@@ -140,6 +140,22 @@ class ExperimentInfo:
     def etag(self) -> str:
         """Names what was decided so far."""
         return str(self.decisions)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """JSON-ready. Of the analysis it has what was found, and not what it goes on from."""
+        found = None if self.standing is None else {**self.standing}
+        if found is not None:
+            found.pop("analysis", None)
+        return {
+            **{name: getattr(self, name) for name in self.__dataclass_fields__},
+            "plan": self.plan.document,
+            "arms": [asdict(arm) for arm in self.arms],
+            "weights": dict(self.weights),
+            "splits": list(self.splits),
+            "standing": found,
+            "etag": self.etag,
+        }
 
 
 def check_follows(kind: Kind, state: State, name: str) -> State:

@@ -29,7 +29,7 @@ FINEST_PERCENT = 0.01
 Text = Annotated[str, Field(min_length=1, max_length=MOST_TEXT, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Listed = Field(strict=False)
 """TOML and JSON have lists where these models have tuples."""
-Unit = Literal["conversation", "tenant", "request"]
+Unit = Literal["conversation", "end_user", "request"]
 
 
 class Part(BaseModel):
@@ -170,8 +170,8 @@ class Plan(Part):
     )
     unit: Unit = Field(
         default="conversation",
-        description="What stays on one arm: `conversation` (header, stored conversation, metadata, first turn), "
-        "`tenant`, or `request`, for what has no state.",
+        description="What stays on one arm: `conversation` (header, stored conversation, metadata, first turn); "
+        "`end_user`, where requests name one by `safety_identifier` or `user`; or `request`, for what has no state.",
     )
     salt: str | None = Field(
         default=None, pattern=r"^[0-9A-Za-z._-]{8,64}$", description="Of the hash of units. Default: a random one."

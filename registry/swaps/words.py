@@ -16,6 +16,8 @@ def swap_said(swap: SwapInfo) -> Iterator[str]:
         yield f"{after}: {swap.detail.get('error', 'the reason is not known')}"
     elif swap.state != DONE:
         yield f"{_under_way(swap)} ({swap.state})"
+    if (of := swap.detail.get("experiment")) is not None:
+        yield f"experiment {of['id']} ({of['name']}) asked for it: {of['kind']}"
     if (note := swap.detail.get("note")) is not None:
         yield f"note: {note}"
     if (split := swap.detail.get("split")) is not None:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from registry.errors import InvalidInput, RegistryError
+from registry.errors import InvalidInput
 from registry.names import PRODUCTION, parse_ref, parse_whole_adapter
+from switchyard.commands.following import follow_swap, require_done
 from switchyard.console import actor, print_json, say
 from switchyard.options import JsonFlag
 from switchyard.registry_access import open_registry
@@ -83,7 +84,7 @@ def split(
             swap = registry.swaps.request_ramp(
                 ref, weighed, alias=alias, actor=actor(), reason=reason, override=override
             )
-        swap = _follow(registry, swap, timeout_s, json_output)
+        swap = follow_swap(registry, swap, timeout_s, json_output)
         changed = swap.detail.get("ended_split" if end else "split")
         info = next((split for split in registry.splits.history(ref) if split.id == changed), None)
     if json_output:
@@ -91,7 +92,7 @@ def split(
     elif info is not None:
         arms = ", ".join(f"{version} {weight / 100:g} %" for version, weight in info.arms)
         say(f"split {info.id} of {info.adapter}@{info.alias} {'ended' if end else 'began'}: {arms}")
-    _require_done(swap, f"the traffic of {swap.adapter}@{swap.alias} goes where it went before", timeout_s)
+    require_done(swap, f"the traffic of {swap.adapter}@{swap.alias} goes where it went before", timeout_s)
 
 
 def _parse_weights(texts: list[str]) -> dict[str, int]:
@@ -109,36 +110,12 @@ def _parse_weights(texts: list[str]) -> dict[str, int]:
     return weights
 
 
-def _follow(registry: Registry, swap: SwapInfo, timeout_s: float, json_output: bool) -> SwapInfo:
-    """The swap at its end, or as far as it came in time; each of its states is printed for people as it comes."""
-    from registry.swaps.following import follow
-
-    def tell(swap: SwapInfo) -> None:
-        say(f"{swap.adapter}@{swap.alias} → {swap.goal}: {swap.state}")
-
-    swap = follow(registry, swap, timeout_s, (lambda swap: None) if json_output else tell)
-    if not json_output and "note" in swap.detail:
-        say(swap.detail["note"])
-    return swap
-
-
 def _follow_move(registry: Registry, swap: SwapInfo, timeout_s: float, json_output: bool) -> None:
     """See a promote or rollback through; exit status 1 when it failed or did not finish in time."""
-    swap = _follow(registry, swap, timeout_s, json_output)
+    swap = follow_swap(registry, swap, timeout_s, json_output)
     if json_output:
         print_json(swap)
     elif swap.detail.get("ended_split"):
         say(f"split {swap.detail['ended_split']} of the alias ended: all of its traffic goes to this version")
     failed = f"{swap.to_version} was not promoted" if swap.kind == "move" else "the split was not ended"
-    _require_done(swap, failed, timeout_s)
-
-
-def _require_done(swap: SwapInfo, failure: str, timeout_s: float) -> None:
-    from registry.swaps.infos import DONE, FAILED
-
-    if swap.state == FAILED:
-        raise RegistryError(f"{failure}: {swap.detail.get('error', 'unknown reason')}")
-    if swap.state != DONE:
-        raise RegistryError(
-            f"swap {swap.id} is still {swap.state!r} after {timeout_s:g} s; the gateway goes on with it"
-        )
+    require_done(swap, failed, timeout_s)

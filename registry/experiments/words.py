@@ -1,0 +1,84 @@
+"""A plan in sentences for people, and durations and margins as they read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from registry.experiments.plan import Audience, Guardrail, Metric, Plan, Step
+
+_UNITS = {
+    "conversation": "conversation",
+    "end_user": "end user that requests name, else conversation",
+    "request": "request",
+}
+_ENDS = {
+    ("on_win", "promote"): "it is promoted",
+    ("on_win", "ask"): "it waits for you",
+    ("on_harm", "rollback"): "all traffic goes back to {control}",
+    ("on_harm", "pause"): "it pauses and waits for you",
+}
+
+
+def plan_said(plan: Plan, adapter: str, alias: str) -> Iterator[str]:
+    """What the experiment will do; `adapter` is `tenant/adapter`."""
+    treatments = ", ".join(plan.treatments)
+    them = "it" if len(plan.treatments) == 1 else "them"
+    yield f"{treatments} against {plan.control}, for the traffic of {adapter}@{alias}"
+    yield f"ramp: {' → '.join(_step(step) for step in plan.ramp)}"
+    yield f"what stays together: the {_UNITS[plan.unit]}; {_audience(plan.audience)}{_holdout(plan)}"
+    yield f"wins by: {_goal(plan.metric)}, {plan.alpha:g} error at any time"
+    yield f"guarded by: {', '.join(_guard(one) for one in plan.guardrails) or 'nothing'}"
+    yield f"when {them} wins: {_ENDS['on_win', plan.on_win]}; on harm: {_harm(plan)}"
+    if plan.fallback == "control":
+        yield f"where {them} cannot be loaded, {plan.control} answers, and it counts for the treatment"
+    yield f"ends without a verdict after {_budget(plan)}"
+
+
+def duration(seconds: float) -> str:
+    """As `90 s`, `15 min`, `2 h`, `14 days`."""
+    for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size or (seconds == size and unit != "days"):
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds:g} s"
+
+
+def _step(step: Step) -> str:
+    least = [duration(step.dwell_s)] if step.dwell_s else []
+    least += [f"{step.min_units} units"] if step.min_units else []
+    return f"{step.percent:g} %" + (f" ({' and '.join(least)})" if least else "")
+
+
+def _audience(audience: Audience) -> str:
+    if audience.everybody:
+        return "everybody is in it"
+    parts = [f"{audience.percent:g} % of them"] if audience.percent < 100 else []
+    parts += [f"by keys {', '.join(audience.keys)}"] if audience.keys else []
+    parts += [f"with metadata {key} {' or '.join(values)}" for key, values in audience.metadata.items()]
+    return f"in it: {', '.join(parts)}"
+
+
+def _holdout(plan: Plan) -> str:
+    return f"; {plan.holdout_percent:g} % are held out of all experiments" if plan.holdout_percent else ""
+
+
+def _goal(metric: Metric) -> str:
+    if metric.margin > 0:
+        asked = f"at most {metric.margin:g} worse"
+    else:
+        asked = f"better by more than {-metric.margin:g}" if metric.margin else "better"
+    return f"{metric.name} {asked} ({metric.direction} is better), {duration(metric.window_s)} of each unit"
+
+
+def _guard(guard: Guardrail) -> str:
+    margin = f"{100 * guard.margin:g} %" if guard.relative else f"{guard.margin:g}"
+    return f"{guard.metric} at most {margin} worse"
+
+
+def _harm(plan: Plan) -> str:
+    return _ENDS["on_harm", plan.on_harm].format(control=plan.control)
+
+
+def _budget(plan: Plan) -> str:
+    budget = plan.budget
+    dollars = "" if budget.dollars is None else f", or ${budget.dollars:g}"
+    return f"{budget.days:g} days, or {budget.units} units{dollars}"

@@ -1,0 +1,188 @@
+"""`switchyard experiments`: versions tried on an alias's traffic, by a plan that ramps, rolls back and promotes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from registry.days import when
+from registry.errors import InvalidInput
+from registry.names import PRODUCTION, parse_whole_adapter
+from switchyard.commands.experiments_move import pause, promote, resume, rollback, start, stop
+from switchyard.commands.following import follow_swap, require_done
+from switchyard.console import actor, print_json, print_table, say
+from switchyard.options import JsonFlag
+from switchyard.registry_access import open_registry
+
+if TYPE_CHECKING:
+    from registry.experiments.infos import DecisionInfo, ExperimentInfo
+    from registry.experiments.plan import Plan
+    from registry.service import Registry
+
+experiments = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Try versions on live traffic: ramp, compare, roll back, promote.",
+)
+experiments.command()(start)
+experiments.command()(pause)
+experiments.command()(resume)
+experiments.command()(stop)
+experiments.command()(promote)
+experiments.command()(rollback)
+Which = typer.Argument(metavar="EXPERIMENT", help="Its id, tenant/adapter, or tenant/adapter:NAME.")
+
+
+@experiments.command()
+def create(
+    adapter: str = typer.Argument(help="tenant/adapter."),
+    versions: list[str] = typer.Argument(None, help="Versions to try, such as 1.1; `base`: no adapter."),
+    plan_file: Path | None = typer.Option(
+        None, "--plan", help="A TOML file that says more: ramp, metric, guardrails, audience, budget."
+    ),
+    alias: str = typer.Option(PRODUCTION, "--alias", help="The alias whose traffic is meant."),
+    name: str | None = typer.Option(None, "--name", help="For people. Default: experiment-1 and so on."),
+    draft: bool = typer.Option(False, "--draft", help="Write it down; `experiments start` begins it."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Say what it would do, and do nothing."),
+    timeout_s: float = typer.Option(120.0, "--timeout", help="Seconds to follow the first step's swap."),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Try versions against what the alias points at; without a plan it is a careful ramp that ends by itself."""
+    from registry.experiments.words import plan_said
+
+    ref = parse_whole_adapter(adapter)
+    plan = _plan_of(plan_file, versions or [])
+    with open_registry() as registry:
+        if dry_run:
+            plan = registry.experiments.preview(ref, plan, alias=alias)
+            _print_plan(plan, ref.adapter_name, alias, json_output)
+            return
+        made = registry.experiments.create(ref, plan, alias=alias, name=name, actor=actor(), draft=draft)
+        if not json_output:
+            say(f"experiment {made.id} ({made.name})", *plan_said(made.plan, made.adapter, made.alias))
+        _see_begun(registry, made, timeout_s, json_output)
+
+
+def _plan_of(file: Path | None, versions: list[str]) -> Plan:
+    from registry.experiments.plan import Plan
+
+    document = {} if file is None else _toml(file)
+    if versions:
+        if "treatments" in document:
+            raise InvalidInput(
+                f"treatments are in {file} and on the command line; name the versions in one place", param="treatments"
+            )
+        document["treatments"] = versions
+    elif "treatments" not in document:
+        raise InvalidInput(
+            "versions are missing; name what is tried, such as `switchyard experiments create acme/triage 1.1`",
+            param="versions",
+        )
+    return Plan.of(document)
+
+
+def _toml(file: Path) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(file.read_text())
+    except OSError as error:
+        raise InvalidInput(f"plan is {str(file)!r}, which cannot be read: {error.strerror}", param="plan") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"plan is {str(file)!r}, which is no TOML: {error}", param="plan") from None
+
+
+def _print_plan(plan: Plan, adapter: str, alias: str, json_output: bool) -> None:
+    from registry.experiments.words import plan_said
+
+    if json_output:
+        print_json(plan.document)
+    else:
+        say(*plan_said(plan, adapter, alias), "nothing was done")
+
+
+def _see_begun(registry: Registry, made: ExperimentInfo, timeout_s: float, json_output: bool) -> None:
+    swap = None
+    if made.swap_id is not None:
+        swap = follow_swap(registry, registry.swaps.get(made.swap_id), timeout_s, json_output)
+    if json_output:
+        print_json(registry.experiments.get(made.id).document)
+    elif swap is None:
+        say(f"it is a draft: `switchyard experiments start {made.id}` begins it")
+    if swap is not None:
+        require_done(swap, f"experiment {made.id} did not begin, and is a draft", timeout_s)
+
+
+@experiments.command("list")
+def list_experiments(
+    adapter: str | None = typer.Argument(None, help="Only this tenant/adapter's."),
+    limit: int = typer.Option(50, "--limit", min=1, help="How many, newest first."),
+    json_output: bool = JsonFlag,
+) -> None:
+    """List experiments, newest first."""
+    ref = None if adapter is None else parse_whole_adapter(adapter)
+    with open_registry() as registry:
+        found = registry.experiments.page(None, limit, ref=ref)
+    if json_output:
+        print_json([info.document for info in found])
+        return
+    print_table(
+        ("ID", "NAME", "ALIAS", "STATE", "STEP", "TRAFFIC", "STARTED", "ENDED"),
+        (
+            (
+                info.id,
+                info.name,
+                f"{info.adapter}@{info.alias}",
+                info.state,
+                _step_of(info),
+                ", ".join(f"{arm} {weight / 100:g} %" for arm, weight in info.weights.items()) or None,
+                when(info.started_at_ms),
+                when(info.ended_at_ms),
+            )
+            for info in found
+        ),
+        empty="no experiment; `switchyard experiments create acme/triage 1.1` begins one",
+    )
+
+
+def _step_of(info: ExperimentInfo) -> str | None:
+    return None if info.step < 0 else f"{info.step + 1} of {len(info.plan.ramp)}"
+
+
+@experiments.command()
+def decisions(experiment: str = Which, json_output: bool = JsonFlag) -> None:
+    """Show what was decided, why, and whether the log is as it was written; exit status 1 if it is not."""
+    with open_registry() as registry:
+        info = registry.experiments.find(experiment)
+        log = registry.experiments.decisions(info.id)
+        faults = registry.experiments.faults(info.id)
+    if json_output:
+        print_json({"decisions": log, "faults": faults})
+    else:
+        _print_log(log)
+        for fault in faults:
+            say(f"fault: {fault}")
+    if faults:
+        raise typer.Exit(1)
+
+
+def _print_log(log: list[DecisionInfo]) -> None:
+    print_table(
+        ("NO", "WHEN", "DECISION", "STATE", "TRAFFIC", "SWAP", "BY", "REASON"),
+        (
+            (
+                line.seq,
+                when(line.at_ms),
+                line.kind,
+                line.from_state if line.from_state == line.to_state else f"{line.from_state} → {line.to_state}",
+                ", ".join(f"{arm} {weight / 100:g} %" for arm, weight in line.weights.items()) or None,
+                line.swap_id,
+                line.actor,
+                line.reason,
+            )
+            for line in log
+        ),
+        empty="nothing was decided yet: it is a draft",
+    )
