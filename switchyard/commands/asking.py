@@ -67,19 +67,19 @@ def judge_at(model: str | None, url: str | None, key_env: str, gateway: Client) 
     if model is None:
         yield None
         return
-    with elsewhere(url, key_env, gateway, "--judge-url", "--judge-key-env") as client:
+    if url is None:
+        yield Judge(gateway, model)
+        return
+    with elsewhere(url, key_env, "--judge-url", "--judge-key-env") as client:
         yield Judge(client, model)
 
 
 @contextmanager
-def elsewhere(url: str | None, key_env: str, gateway: Client, url_option: str, key_option: str) -> Iterator[Client]:
-    """An OpenAI-compatible endpoint with the key of an environment variable; without a URL the gateway."""
+def elsewhere(url: str, key_env: str, url_option: str, key_option: str) -> Iterator[Client]:
+    """An OpenAI-compatible endpoint with the key of an environment variable, if that has one."""
     from trainer.endpoints.client import client_of
     from trainer.endpoints.endpoint import Endpoint, key_from
 
-    if url is None:
-        yield gateway
-        return
     key = key_from(key_env, required=False, option=key_option)
     with client_of(Endpoint(url, key, remedy=f"correct {url_option}")) as client:
         yield client

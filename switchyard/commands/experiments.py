@@ -10,6 +10,7 @@ import typer
 from registry.days import when
 from registry.errors import InvalidInput
 from registry.names import PRODUCTION, parse_whole_adapter
+from switchyard.commands.compare import compare
 from switchyard.commands.experiments_move import pause, promote, resume, rollback, start, stop
 from switchyard.commands.following import follow_swap, require_done
 from switchyard.console import actor, print_json, print_table, say
@@ -32,6 +33,7 @@ experiments.command()(resume)
 experiments.command()(stop)
 experiments.command()(promote)
 experiments.command()(rollback)
+experiments.command()(compare)
 Which = typer.Argument(metavar="EXPERIMENT", help="Its id, tenant/adapter, or tenant/adapter:NAME.")
 
 

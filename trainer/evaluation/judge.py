@@ -109,6 +109,12 @@ class Judge:
         self.model = model
         self.spent = Spent()
 
+    @property
+    def name(self) -> str:
+        """Who judges: the model, and its endpoint if that is not the gateway."""
+        endpoint = self._client.endpoint
+        return self.model if endpoint.is_ours else f"{self.model} at {endpoint.base_url}"
+
     def pair(self, question: str, incumbent: str, candidate: str, reference: str | None) -> PairVerdict:
         """Which of two answers is better, in both orders."""
         first, second = (

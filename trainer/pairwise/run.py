@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -38,7 +38,7 @@ class Judged:
     verdict: PairVerdict | None
 
 
-def run(comparison: Comparison, file: RunFile, judge: Judge | None, at_once: int) -> Iterator[Judged]:
+def run(comparison: Comparison, file: RunFile, judge: Judge | None, at_once: int) -> Generator[Judged, None, None]:
     """Every pair, in the seed's order. Who has heard enough closes it. Raises EvaluationError and EndpointError; what
     was answered until then is kept.
     """
@@ -116,11 +116,11 @@ def _ask(one: Contestant, row: EvaluationRow, manner: Manner) -> Reply:
 
 
 def _verdict(file: RunFile, judge: Judge, pair: Pair) -> PairVerdict:
-    known = file.verdict(pair.key, judge.model)
+    known = file.verdict(pair.key, judge.name)
     if known is not None:
         return known
     verdict = _judged(judge, TextPair(question_of(pair.row), pair.a.text, pair.b.text, pair.row.reference))
-    file.keep_verdict(pair.key, judge.model, verdict)
+    file.keep_verdict(pair.key, judge.name, verdict)
     return verdict
 
 

@@ -41,6 +41,11 @@ class RunFile:
         """What a judge said of a pair, if it was asked already."""
         return self._verdicts.get((pair, judge))
 
+    @property
+    def judges(self) -> list[str]:
+        """Who has judged pairs in it."""
+        return sorted({judge for _, judge in self._verdicts})
+
     def keep_reply(self, row: str, side: Side, reply: Reply) -> None:
         """Durably."""
         with self._lock:

@@ -1,0 +1,239 @@
+"""What `switchyard experiments compare` does: ask, let judge, count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from registry.errors import InvalidInput
+from registry.service import Registry
+from switchyard.commands.asking import step_bar, write_picture
+from switchyard.commands.compare_figures import (
+    Cost,
+    Preference,
+    Standing,
+    cost_of,
+    items_of,
+    metrics_for,
+    standing_of,
+    title_of,
+)
+from switchyard.commands.compare_sides import Named, SideOrder, Table, client_at, seated
+from switchyard.console import actor
+from trainer.endpoints.client import Manner, Spent
+from trainer.evaluation.chart import Form, draw_matrix, form_of
+from trainer.evaluation.items import Item
+from trainer.evaluation.judge import Judge, Judging, PairVerdict, judging_of, too_unreadable
+from trainer.evaluation.rows import read_rows
+from trainer.pairwise.agreement import Agreement, agreements
+from trainer.pairwise.pairs import Comparison, Pair, Winner
+from trainer.pairwise.preferences import Exported, export_preferences
+from trainer.pairwise.run import run
+from trainer.pairwise.run_file import RunFile, open_run
+from trainer.pairwise.winners import Counts, Won, by_judge, by_majority, counts_of, unit_winner
+
+COMPARISONS = "comparisons"
+"""In the state folder: files of comparisons."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a person has typed."""
+
+    sides: Named
+    prompts: Path
+    manner: Manner
+    metrics: tuple[str, ...]
+    rows: int
+    seed: int
+    at_once: int
+    judge: SideOrder | None
+    by: str | None
+    human: bool
+    until_decided: bool
+    run: Path | None
+    plot: Path | None
+    export: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Who won each pair, and what there is to know of whoever says so. `why` tells why nothing is concluded."""
+
+    won: tuple[Won, ...]
+    standing: Standing | None
+    judging: Judging | None = None
+    spent: Spent | None = None
+    voters: tuple[str, ...] = ()
+    agreements: tuple[Agreement, ...] = ()
+    why: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """All that was found. Pairs of figures have A's first. `prompts` are those of the file that could be asked."""
+
+    comparison: Comparison
+    prompts: int
+    pairs: int
+    units: int
+    items: tuple[Item, ...]
+    not_measured: Mapping[str, str]
+    costs: tuple[Cost, Cost]
+    counts: Counts
+    preference: Preference | None
+    said: Said
+    run: Path
+    exported: Exported | None
+
+
+def carried_out(registry: Registry, order: Order) -> Compared:
+    """Everything, in this order: what may be refused is, before anything is asked."""
+    form: Form | None = form_of(order.plot) if order.plot is not None else None
+    _refuse_old(order.export)
+    data = read_rows(order.prompts, order.rows)
+    metrics = metrics_for(order.metrics, data)
+    at_gateway = order.judge is not None and order.judge.url is None
+    with seated(registry, order.sides, at_gateway) as table, _judge(order, table) as judge:
+        comparison = Comparison(table.a, table.b, data, order.manner, order.seed)
+        file = order.run or registry.settings.state_dir / COMPARISONS / f"{comparison.id}.jsonl"
+        with open_run(file, comparison.about) as run_file:
+            pairs, said = _said(registry, order, table, comparison, run_file, judge)
+    items, missing = items_of(pairs, said.won if said.why is None else (), metrics)
+    exported = None
+    if order.export is not None and said.why is None:
+        exported = export_preferences(comparison, said.won, _who(said), order.export)
+    if order.plot is not None and form is not None:
+        write_picture(order.plot, draw_matrix(items, title_of(comparison), form))
+    return Compared(
+        comparison,
+        len(data.rows),
+        len(pairs),
+        len({pair.row.unit for pair in pairs}),
+        tuple(items),
+        missing,
+        (cost_of(pairs, "a", table.a.dollars), cost_of(pairs, "b", table.b.dollars)),
+        counts_of(said.won),
+        None if said.why is not None or said.standing is None else said.standing.preference,
+        said,
+        file,
+        exported,
+    )
+
+
+def _refuse_old(file: Path | None) -> None:
+    if file is not None and (file.exists() or not file.parent.is_dir()):
+        raise InvalidInput(
+            f"export_preferences is {str(file)!r}; name a new file in a folder that is there",
+            param="export_preferences",
+        )
+
+
+@contextmanager
+def _judge(order: Order, table: Table) -> Iterator[Judge | None]:
+    if order.judge is None:
+        yield None
+    elif order.judge.url is None:
+        assert table.gateway is not None
+        yield Judge(table.gateway, order.judge.model)
+    else:
+        with client_at(order.judge) as client:
+            yield Judge(client, order.judge.model)
+
+
+def _said(
+    registry: Registry, order: Order, table: Table, comparison: Comparison, file: RunFile, judge: Judge | None
+) -> tuple[list[Pair], Said]:
+    """The pairs, and what was said of them."""
+    if judge is not None:
+        return _judged(order, comparison, file, judge)
+    pairs = _answered(order, comparison, file)
+    if not order.human:
+        return pairs, Said((), None, why="nobody was asked which answer is better; --judge names a model, or --human")
+    if table.tenant is None:
+        raise InvalidInput("tenant is missing: neither side says whose the votes are; name one", param="tenant")
+    return pairs, _voted(registry, order, table.tenant, comparison, file, pairs)
+
+
+def _judged(order: Order, comparison: Comparison, file: RunFile, judge: Judge) -> tuple[list[Pair], Said]:
+    """Conversation by conversation, until there are no more, or it is decided."""
+    pairs: list[Pair] = []
+    won: list[Won] = []
+    verdicts: list[PairVerdict] = []
+    standing = Standing()
+    total = len(comparison.data.rows)
+    with closing(run(comparison, file, judge, order.at_once)) as outcomes, step_bar("pairs judged") as told:
+        for _, unit in groupby(outcomes, key=lambda one: one.pair.row.unit):
+            part = []
+            for one in unit:
+                assert one.verdict is not None
+                pairs.append(one.pair)
+                part.append(Won(one.pair, by_judge(one.verdict)))
+                if not one.pair.same:
+                    verdicts.append(one.verdict)
+                told(len(pairs), total)
+            won += part
+            winner = unit_winner(part)
+            if winner is not None:
+                standing.take(winner)
+            if order.until_decided and standing.is_decided:
+                break
+    judging = judging_of(judge.name, verdicts)
+    why = too_unreadable(judging.unreadable, judging.pairs)
+    return pairs, Said(tuple(won), standing, judging, judge.spent, why=why)
+
+
+def _answered(order: Order, comparison: Comparison, file: RunFile) -> list[Pair]:
+    pairs: list[Pair] = []
+    with step_bar("prompts answered") as told:
+        for one in run(comparison, file, None, order.at_once):
+            pairs.append(one.pair)
+            told(len(pairs), len(comparison.data.rows))
+    return pairs
+
+
+def _voted(
+    registry: Registry, order: Order, tenant: str, comparison: Comparison, file: RunFile, pairs: list[Pair]
+) -> Said:
+    """What people say: whoever is at the keyboard now, and all who were before."""
+    from switchyard.commands.compare_voting import Ballot, take_votes
+
+    def votes() -> dict[str, dict[str, Winner]]:
+        """By voter, who won by pair."""
+        found: dict[str, dict[str, Winner]] = {}
+        for vote in registry.votes.of(tenant, comparison.id):
+            found.setdefault(vote.voter, {})[vote.pair] = vote.winner
+        return found
+
+    def won() -> list[Won]:
+        said = votes()
+        return [
+            Won(pair, "tie" if pair.same else by_majority(one[pair.key] for one in said.values() if pair.key in one))
+            for pair in pairs
+        ]
+
+    voter = order.by or actor()
+    mine = votes().get(voter, {})
+    ballot = Ballot(
+        voter,
+        tuple(pair for pair in pairs if not pair.same),
+        frozenset(mine),
+        lambda pair, winner: registry.votes.cast(tenant, comparison.id, pair.key, voter, winner, pair.left),
+        lambda pair: registry.votes.take_back(tenant, comparison.id, pair.key, voter),
+        lambda: order.until_decided and standing_of(won()).is_decided,
+    )
+    take_votes(ballot)
+    said = votes()
+    for judge in file.judges:
+        verdicts = {pair.key: file.verdict(pair.key, judge) for pair in pairs}
+        readable = {key: by_judge(verdict) for key, verdict in verdicts.items() if verdict is not None}
+        said[f"judge {judge}"] = {key: winner for key, winner in readable.items() if winner is not None}
+    found = won()
+    return Said(tuple(found), standing_of(found), voters=tuple(votes()), agreements=tuple(agreements(said)))
+
+
+def _who(said: Said) -> str:
+    return said.judging.model if said.judging is not None else ", ".join(said.voters)

@@ -1,0 +1,82 @@
+"""Votes of whoever is at the keyboard: two answers without names, one key each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from switchyard.keyboard import Keyboard
+from switchyard.panels import PairView, show_pair
+from trainer.pairwise.pairs import Pair, Side, Winner
+from trainer.pairwise.run import question_of
+
+LEFT, RIGHT, TIE, SKIP, UNDO, QUIT = "left", "right", "tie", "skip", "undo", "quit"
+KEYS = {
+    **dict.fromkeys(("l", "1", "←", LEFT), LEFT),
+    **dict.fromkeys(("r", "2", "→", RIGHT), RIGHT),
+    **dict.fromkeys(("t", "=", "↓", TIE), TIE),
+    **dict.fromkeys(("s", SKIP), SKIP),
+    **dict.fromkeys(("u", "⌫", UNDO), UNDO),
+    **dict.fromkeys(("q", QUIT), QUIT),
+}
+HINT = "← l left is better   → r right   ↓ t tie   s skip   u undo   q quit"
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """Pairs, those of them that the voter has voted on before, and what becomes of votes."""
+
+    voter: str
+    pairs: tuple[Pair, ...]
+    done: frozenset[str]
+    cast: Callable[[Pair, Winner], object]
+    take_back: Callable[[Pair], object]
+    enough: Callable[[], bool]
+
+
+def take_votes(ballot: Ballot) -> None:
+    """Show pair after pair, until there are no more, it is decided, or the voter has enough. A pair that is skipped
+    comes again the next time.
+    """
+    waiting = list({pair.key: pair for pair in ballot.pairs if pair.key not in ballot.done}.values())
+    voted: list[int] = []
+    at = 0
+    with Keyboard() as keyboard:
+        while at < len(waiting) and not ballot.enough():
+            pair = waiting[at]
+            show_pair(_view(ballot, pair, len(ballot.done) + len(voted) + 1))
+            said = _said(keyboard)
+            if said == QUIT:
+                return
+            if said == SKIP:
+                at += 1
+            elif said == UNDO:
+                if voted:
+                    at = voted.pop()
+                    ballot.take_back(waiting[at])
+            else:
+                ballot.cast(pair, winner_of(said, pair.left))
+                voted.append(at)
+                at += 1
+
+
+def winner_of(said: str, left: Side) -> Winner:
+    """The side that stands where the voter points."""
+    if said == TIE:
+        return "tie"
+    right: Side = "b" if left == "a" else "a"
+    return left if said == LEFT else right
+
+
+def _said(keyboard: Keyboard) -> str:
+    """The next key that means something; the end of the input is the end."""
+    while (key := keyboard.read()) is not None:
+        if key in KEYS:
+            return KEYS[key]
+    return QUIT
+
+
+def _view(ballot: Ballot, pair: Pair, number: int) -> PairView:
+    right: Side = "b" if pair.left == "a" else "a"
+    head = f"{number} of {len({one.key for one in ballot.pairs})}, {ballot.voter}"
+    return PairView(head, question_of(pair.row), pair.text(pair.left), pair.text(right), pair.row.reference, HINT)
