@@ -22,11 +22,12 @@ from gateway.fleet.duties.books import KeepBooks
 from gateway.fleet.duties.demand import CountDemand
 from gateway.fleet.duties.departures import LetEnginesGo
 from gateway.fleet.duties.engines import CheckEngines
+from gateway.fleet.duties.experiments import DecideExperiments
 from gateway.fleet.duties.files import SweepFiles
 from gateway.fleet.duties.orders import ReadOrders
 from gateway.fleet.duties.quarantine import RetryQuarantined
 from gateway.fleet.duties.responses import LookAfterResponses
-from gateway.fleet.duties.rounds import Round, Rounds
+from gateway.fleet.duties.rounds import Duty, Round, Rounds
 from gateway.fleet.duties.swaps import CarryOutSwaps
 from gateway.fleet.engine_checks import EngineChecks
 from gateway.fleet.engine_set import EngineSet
@@ -115,22 +116,23 @@ class Controller:
         self.departures = Departures(self)
         self.trials = Trials(self._refuse)
         self._orders = ReadOrders(registry, hub, engines)
-        self.rounds = Rounds(
-            (
-                self._orders,
-                CheckEngines(self.checks),
-                CountDemand(self.placement, self.publish),
-                LetEnginesGo(self.departures),
-                PlaceAdapters(self.placement),
-                KeepBooks(self.books, engines),
-                RetryQuarantined(self.court, self.errands),
-                CarryOutSwaps(self.swaps),
-                LookAfterResponses(registry, settings.response_days, self.errands),
-                SweepFiles(registry, self.errands),
-            ),
-            settings.reconcile_interval_s,
-            self._pause_s,
-            on_duty_failed,
+        self._experiments = DecideExperiments(registry, term.token, self.errands)
+        self.rounds = Rounds(self._duties(), settings.reconcile_interval_s, self._pause_s, on_duty_failed)
+
+    def _duties(self) -> tuple[Duty, ...]:
+        """In the order of a round."""
+        return (
+            self._orders,
+            CheckEngines(self.checks),
+            CountDemand(self.placement, self.publish),
+            LetEnginesGo(self.departures),
+            PlaceAdapters(self.placement),
+            KeepBooks(self.books, self.engines),
+            RetryQuarantined(self.court, self.errands),
+            CarryOutSwaps(self.swaps),
+            LookAfterResponses(self._registry, self._settings.response_days, self.errands),
+            SweepFiles(self._registry, self.errands),
+            self._experiments,
         )
 
     # What workers ask for
@@ -230,6 +232,7 @@ class Controller:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.to_thread(self._experiments.close)
         await self.books.close(self.engines)
         for engine in self.engines:
             await engine.close()

@@ -11,8 +11,22 @@ from registry.errors import Conflict, InvalidInput
 from registry.experiments.plan import Plan
 
 State = Literal["draft", "running", "paused", "inconclusive", "promoted", "rolled_back"]
-Kind = Literal["start", "ramp", "hold", "pause", "resume", "inconclusive", "promote", "rollback", "stop", "failed"]
-"""`hold`: nothing follows, for the reason that is given. `failed`: what was decided could not be carried out.
+Kind = Literal[
+    "start",
+    "ramp",
+    "hold",
+    "alarm",
+    "ask",
+    "pause",
+    "resume",
+    "inconclusive",
+    "promote",
+    "rollback",
+    "stop",
+    "failed",
+]
+"""`hold`: nothing follows, for the reason that is given; `alarm`: nor then, but a person should look. `ask`: a person
+has to decide. `failed`: what was decided could not be carried out.
 `rollback` is the policy's, or a person's who has seen harm; `stop` a person's who has seen enough."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 HELD: tuple[State, ...] = ("paused", "inconclusive")
@@ -23,6 +37,8 @@ AFTER: Mapping[Kind, tuple[tuple[State, ...], State | None]] = MappingProxyType(
         "start": (("draft",), "running"),
         "ramp": (("running",), None),
         "hold": (("running",), None),
+        "alarm": (("running",), None),
+        "ask": (("running",), "paused"),
         "pause": (("running",), "paused"),
         "resume": (HELD, "running"),
         "inconclusive": (("running",), "inconclusive"),
@@ -32,6 +48,8 @@ AFTER: Mapping[Kind, tuple[tuple[State, ...], State | None]] = MappingProxyType(
     }
 )
 """Kind → the states that it may follow, and the one that it leads to; `None`: it stays as it is."""
+BY_PLAN: tuple[Kind, ...] = ("hold", "alarm", "ask")
+"""What only the controller says."""
 CONTROLLER = "controller"
 """Who decides by the plan."""
 MOST_REASON = 1_000
@@ -165,7 +183,7 @@ def check_follows(kind: Kind, state: State, name: str) -> State:
         raise InvalidInput(f"kind is {str(kind)[:40]!r}; choose one of {choices}", param="kind")
     before, after = AFTER[kind]
     if state not in before:
-        possible = ", ".join(one for one in AFTER if state in AFTER[one][0] and one != "hold")
+        possible = ", ".join(one for one in AFTER if state in AFTER[one][0] and one not in BY_PLAN)
         remedy = f"; what can follow: {possible}" if possible else "; it has ended: create another one"
         raise Conflict(f"experiment {name} is {state}, so there is no {kind} now{remedy}", param="state")
     return after or state

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 import registry.adapters.rows  # noqa: F401 - foreign keys
-from registry.tables import Base, BigId
+from registry.tables import Base, BigId, partial_index
 
 
 class Experiment(Base):
@@ -66,7 +66,14 @@ class ExperimentUnit(Base):
     """A unit that was in an experiment: exposed once, valued once when it is mature."""
 
     __tablename__ = "experiment_units"
-    __table_args__ = (Index("ix_experiment_units_served", "experiment_id", "first_served_at_ms", "unit_hash"),)
+    __table_args__ = (
+        Index("ix_experiment_units_served", "experiment_id", "first_served_at_ms", "unit_hash"),
+        partial_index(
+            "ix_experiment_units_unfolded",
+            *("experiment_id", "first_served_at_ms", "unit_hash"),
+            while_null="folded_seq",
+        ),
+    )
     experiment_id: Mapped[int] = mapped_column(ForeignKey("experiments.id"), primary_key=True, autoincrement=False)
     unit_hash: Mapped[str] = mapped_column(String(32), primary_key=True)
     arm: Mapped[str] = mapped_column(String(20))
@@ -75,10 +82,32 @@ class ExperimentUnit(Base):
     """Of that arm, then."""
     unit_source: Mapped[str] = mapped_column(String(40))
     first_served_at_ms: Mapped[int]
+    split_id: Mapped[int] = mapped_column(BigInteger)
+    """By whose weights it was assigned."""
     served_arm: Mapped[str] = mapped_column(String(20))
     """What answered; another arm than `arm` is a fallback."""
+    exposed_seq: Mapped[int] = mapped_column(Integer)
+    """Its place in the order in which units were seen to meet their arms, from 1; so are the others."""
+    failed_seq: Mapped[int | None] = mapped_column(Integer)
+    """In the order of first failures; NULL: none failed it. The next two say which arm did, and by which split."""
+    failed_arm: Mapped[str | None] = mapped_column(String(20))
+    failed_split_id: Mapped[int | None] = mapped_column(BigInteger)
+    folded_seq: Mapped[int | None] = mapped_column(Integer)
+    """In the order in which units were valued; NULL until it is mature."""
     metrics: Mapped[dict[str, Any] | None]
     """Metric → its value; NULL until the unit is mature."""
     valued_at_ms: Mapped[int | None]
     censored_at_ms: Mapped[int | None]
     """When it was moved to another arm: what it did from then on counts for none."""
+
+
+FEED = Table(
+    "experiment_feed",
+    Base.metadata,
+    Column("id", BigId, primary_key=True),
+    Column("experiment_id", BigInteger, nullable=False),
+    Column("attempt_id", String(64), nullable=False),
+    Index("ix_experiment_feed_experiment_id", "experiment_id", "id"),
+)
+"""Attempts of experiments that nobody has taken in yet (`registry.experiments.feed`); a trigger of `usage` adds them.
+"""

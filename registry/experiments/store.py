@@ -7,8 +7,8 @@ changes in the swap's flip; a swap that fails leaves everything as it was, with 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -18,6 +18,7 @@ from registry.adapters.version_rows import require_adapter
 from registry.db import Database, now_ms
 from registry.errors import Conflict
 from registry.etags import require_match
+from registry.experiments.analysis import Analysis
 from registry.experiments.finding import adapters_of, experiment_info, find_row
 from registry.experiments.infos import Decision, DecisionInfo, ExperimentInfo
 from registry.experiments.log import append, decision_info, faults_of
@@ -42,6 +43,8 @@ class Experiments:
         self._db = db
         self.units = ExperimentUnits(db)
         """Who was in them."""
+        self.analysis = Analysis(db)
+        """What their analysis reads and writes."""
 
     def create(
         self,
@@ -121,6 +124,13 @@ class Experiments:
         with self._db.read() as session:
             return [experiment_info(session, row) for row in session.scalars(query)]
 
+    def under_way(self) -> list[ExperimentInfo]:
+        """Those whose units have arms, whoever decides: all that have started and not ended, oldest first."""
+        started = Experiment.started_at_ms.is_not(None) & Experiment.ended_at_ms.is_(None)
+        with self._db.read() as session:
+            rows = session.scalars(select(Experiment).where(started).order_by(Experiment.id))
+            return [experiment_info(session, row) for row in rows]
+
     def decisions(self, experiment_id: int, after: int = 0, limit: int | None = None) -> list[DecisionInfo]:
         """The log after line `after`, oldest first. Raises `NotFound`."""
         line = ExperimentDecision
@@ -175,14 +185,6 @@ class Experiments:
             weights=consequence.weights,
             swap_id=consequence.swap_id,
         )
-
-    def note_standing(self, experiment_id: int, standing: Mapping[str, Any], *, fence: int | None = None) -> None:
-        """Keep where the analysis is, instead of what was kept. Raises `Conflict` as `decide`, `NotFound`."""
-        with self._db.write() as session:
-            if fence is not None:
-                check_fence(session, fence)
-            row = find_row(session, str(experiment_id), lock=True)
-            row.standing, row.standing_at_ms = dict(standing), now_ms()
 
 
 def _next_name(session: Session, adapter: Adapter) -> str:

@@ -289,5 +289,3 @@ def test_who_decides_on_what_is_no_longer_so_is_told(served: Shop) -> None:
     assert lease is not None
     with pytest.raises(Conflict, match="was succeeded by"):
         served.registry.experiments.decide(running.id, Decision("resume", ""), fence=lease.token + 1)
-    served.registry.experiments.note_standing(running.id, {"cursor": 7}, fence=lease.token)
-    assert served.registry.experiments.get(running.id).standing == {"cursor": 7}

@@ -1,0 +1,123 @@
+"""The analyst: `python -m gateway.experiments.analyst`, asked on standard input, answering on standard output.
+
+A question names an experiment and the controller's token: `{"experiment": 3, "database_url": …, "fence": 7}`. The
+answer comes when the next step of its analysis is in the database: `{"folded": 812, "more": false}`, or `{"fault": …}`.
+It ends with its parent, whose end closes its input.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, BinaryIO
+
+import orjson
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway.experiments.analysis import Analysis
+from registry.db import Database
+from registry.errors import RegistryError
+from registry.experiments.analysis import Analysis as Books
+from registry.experiments.analysis import Increment
+from registry.experiments.intake import Counts, Intake, Taken, counts_of, document
+from registry.experiments.units import UnitState
+
+NICENESS = 5
+"""Requests go first."""
+
+
+def main() -> int:
+    """Answer until the input ends."""
+    os.nice(NICENESS)
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever prints must not be taken for an answer
+    return serve(sys.stdin.buffer, answers)
+
+
+def serve(questions: BinaryIO, answers: BinaryIO) -> int:
+    """One answer to each question."""
+    databases: dict[str, Database] = {}
+    for line in questions:
+        question = orjson.loads(line)
+        url = question["database_url"]
+        database = databases.get(url) or databases.setdefault(url, Database(url))
+        try:
+            answer = step(Books(database), question["experiment"], question["fence"])
+        except (RegistryError, SQLAlchemyError, ArithmeticError, ValueError, KeyError) as error:
+            answer = {"fault": f"{type(error).__name__}: {error}"[:1000]}
+        answers.write(orjson.dumps(answer) + b"\n")
+        answers.flush()
+    return 0
+
+
+def step(books: Books, experiment_id: int, fence: int | None) -> dict[str, Any]:
+    """Take in what is new of one experiment and value what is mature, in one transaction.
+
+    Raises `RegistryError`, `SQLAlchemyError`: then nothing of it is in the database.
+    """
+    increment = books.increment(experiment_id)
+    kept = increment.info.standing or {}
+    analysis = _begun(increment, kept)
+    intake = Intake(
+        increment.known,
+        counts_of(kept.get("counts", {})),
+        exposed=analysis.exposed,
+        failed=analysis.failed,
+        most_units=analysis.plan.budget.units,
+    )
+    taken = intake.take(increment.fed)
+    mature = _as_taken(increment, taken)
+    values = books.values(increment.info, mature) if mature else {}
+    if not increment.fed and not mature and kept:
+        return {"folded": analysis.folded, "more": False}
+    _fold(analysis, taken, mature, values)
+    folded = [
+        {"of": unit.unit_hash, "folded": analysis.folded - len(mature) + number, "worth": values[unit.unit_hash]}
+        for number, unit in enumerate(mature, 1)
+    ]
+    books.keep(increment, taken, folded, _kept(analysis, taken.counts), fence=fence)
+    return {"folded": analysis.folded, "more": increment.more}
+
+
+def _begun(increment: Increment, kept: Mapping[str, Any]) -> Analysis:
+    plan = increment.info.plan
+    if not kept:
+        return Analysis(plan, increment.shares)
+    return Analysis.read(plan, increment.shares, kept["analysis"])
+
+
+def _as_taken(increment: Increment, taken: Taken) -> list[UnitState]:
+    """The mature units, as they are with these attempts."""
+    changed = {unit.unit_hash: unit for unit in taken.changed}
+    return [changed.get(unit.unit_hash, unit) for unit in increment.mature]
+
+
+def _fold(analysis: Analysis, taken: Taken, mature: list[UnitState], values: Mapping[str, Mapping[str, float]]) -> None:
+    for unit in sorted(taken.new, key=lambda unit: unit.exposed_seq):
+        analysis.expose(unit)
+    before = analysis.failed
+    failed = [unit for unit in (*taken.new, *taken.changed) if (unit.failed_seq or 0) > before]
+    for unit in sorted(failed, key=lambda unit: unit.failed_seq or 0):
+        assert unit.failed_arm is not None
+        assert unit.failed_split_id is not None
+        analysis.fail(unit.failed_arm, unit.failed_split_id, unit.unit_hash)
+    for unit in mature:
+        analysis.fold(replace(unit, folded_seq=analysis.folded + 1), values[unit.unit_hash])
+    analysis.note_history()
+
+
+def _kept(analysis: Analysis, counts: Mapping[str, Counts]) -> dict[str, Any]:
+    """What the experiment's row has of it: `standing` is for all, `analysis` for the next step alone."""
+    treatments = [one for arm, one in counts.items() if arm in analysis.plan.treatments]
+    return {
+        "standing": analysis.standing().document,
+        "spent_nano": sum(one.cost_nano for one in treatments),
+        "counts": document(counts),
+        "analysis": analysis.written(),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

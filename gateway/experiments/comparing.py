@@ -1,0 +1,160 @@
+"""Every metric of an experiment, arm against control, as units become mature."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.experiments.history import Look
+from gateway.experiments.inference.means import MeanDifference
+from gateway.experiments.inference.ratios import RatioDifference
+from gateway.experiments.inference.several import shared_alpha
+from gateway.experiments.inference.values import Interval, finite
+from gateway.experiments.inference.verdicts import Measure, Verdict, guardrail, joint, missingness, verdict
+from gateway.experiments.metric_states import (
+    MetricState,
+    interval_of,
+    measure_of,
+    read_state,
+    state_of,
+    value_of,
+)
+from registry.experiments.metrics import AUTOMATIC
+from registry.experiments.plan import Plan
+
+FROM_USAGE = frozenset(name for name, one in AUTOMATIC.items() if one.source == "usage")
+TIMED = frozenset({"latency_ms", "latency_p95", "ttft_ms", "ttft_p95"})
+COST = "cost"
+MOST_COLD = 0.1
+"""Of a unit's prompt tokens, from the prefix cache: a unit with no more is cold."""
+STRATA = ("cold", "warm")
+SHARED_ENGINES = (
+    "biased: arms share engines, so a slow candidate slows the control too, and differences of times look smaller"
+)
+COLD_CACHE = (
+    "biased: a young candidate's prefix cache is cold, which makes it look slower; compare units of one stratum"
+)
+
+
+@dataclass(slots=True)
+class Found:
+    """Verdicts by treatment; of guardrails, missing values and strata by metric, then treatment."""
+
+    primary: dict[str, Verdict] = field(default_factory=dict)
+    guardrails: dict[str, dict[str, Verdict]] = field(default_factory=dict)
+    missing: dict[str, dict[str, Verdict]] = field(default_factory=dict)
+    joint: dict[str, Verdict] = field(default_factory=dict)
+    strata: dict[str, dict[str, Verdict]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+class Comparisons:
+    """Mutable."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Before the first unit."""
+        self._plan = plan
+        self._primary = plan.metric.name
+        metrics = tuple(dict.fromkeys((self._primary, *(one.metric for one in plan.guardrails))))
+        arms = len(plan.arms)
+        self._states = {metric: state_of(plan, metric) for metric in metrics}
+        said = [metric for metric in metrics if metric not in FROM_USAGE]
+        self._missing = {metric: MeanDifference.start(arms, span=1.0) for metric in said}
+        self._times = not TIMED.isdisjoint(metrics)
+        self._strata = {name: MeanDifference.start(arms) for name in STRATA} if self._times else {}
+        priced = plan.metric.direction == "higher" and self._primary not in FROM_USAGE
+        self._price = RatioDifference.start(arms) if priced else None
+        """Dollars per accepted answer, where the primary metric says what is accepted."""
+
+    def fold(self, arm: int, shares: Sequence[float], values: Mapping[str, float]) -> None:
+        """One mature unit of the arm with this number; a metric that it has no value of says nothing of it."""
+        for metric, state in self._states.items():
+            if (value := value_of(metric, values)) is not None:
+                self._states[metric] = state.fold(arm, shares, value)
+        if not values:
+            return
+        for metric, missing in self._missing.items():
+            self._missing[metric] = missing.fold(arm, shares, float(metric not in values))
+        accepted, cost = values.get(self._primary), values.get(COST)
+        if self._price is not None and accepted is not None and cost is not None:
+            self._price = self._price.fold(arm, shares, cost, accepted)
+        time, cached = values.get("ttft_ms"), values.get("cached_share")
+        if self._strata and time is not None and cached is not None:
+            name = STRATA[cached > MOST_COLD]
+            self._strata[name] = self._strata[name].fold(arm, shares, time)
+
+    def primary_intervals(self) -> Iterator[tuple[str, Look]]:
+        """Treatment → estimate, low and high of the primary metric."""
+        for number, arm in self._treatments():
+            interval = self._primary_interval(number)
+            ends = finite(float(interval.low)), finite(float(interval.high))
+            yield arm, (float(interval.estimate), *ends)
+
+    def _treatments(self) -> list[tuple[int, str]]:
+        return [(number, arm) for number, arm in enumerate(self._plan.arms) if number]
+
+    @property
+    def _alpha(self) -> float:
+        """Of each treatment."""
+        return shared_alpha(self._plan.alpha, len(self._plan.treatments))
+
+    def _primary_interval(self, number: int) -> Interval:
+        return interval_of(self._plan, self._primary, self._states[self._primary], self._alpha, number, one_sided=False)
+
+    def _primary_measure(self) -> Measure:
+        metric = self._plan.metric
+        return measure_of(self._plan, metric.name, metric.direction, max(metric.margin, 0.0))
+
+    def found(self) -> Found:
+        """What is known of every metric and treatment now."""
+        found, alpha = Found(), self._alpha
+        for number, arm in self._treatments():
+            interval = self._primary_interval(number)
+            found.primary[arm] = verdict(interval, self._primary_measure(), alpha, arm)
+            if self._price is not None:
+                price = self._price.interval(alpha, number)
+                found.joint[arm] = joint(interval, self._primary_measure(), price, alpha, arm)
+        found.guardrails = {one.metric: dict(self._guarded(one)) for one in self._plan.guardrails}
+        for metric, state in self._missing.items():
+            found.missing[metric] = {
+                arm: missingness(state.interval(alpha, number), alpha, metric, arm)
+                for number, arm in self._treatments()
+            }
+        for name, state in self._strata.items():
+            measure = Measure(f"ttft_ms of units with a {name} prefix cache", "plain", False, 0.0)
+            found.strata[name] = {
+                arm: guardrail(state.interval(alpha, number), measure, alpha, arm) for number, arm in self._treatments()
+            }
+        if self._times:
+            found.notes += [SHARED_ENGINES, COLD_CACHE]
+        return found
+
+    def _guarded(self, one: Any) -> Iterator[tuple[str, Verdict]]:
+        plan = self._plan
+        alpha = shared_alpha(plan.alpha, len(plan.guardrails) * len(plan.treatments))
+        measure = measure_of(plan, one.metric, one.direction, one.margin)
+        for number, arm in self._treatments():
+            state = self._states[one.metric]
+            interval = interval_of(plan, one.metric, state, alpha, number, one_sided=True)
+            yield arm, guardrail(interval, measure, alpha, arm)
+
+    def written(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "metrics": {metric: state.written() for metric, state in self._states.items()},
+            "missing": {metric: state.written() for metric, state in self._missing.items()},
+            "strata": {name: state.written() for name, state in self._strata.items()},
+            "price": None if self._price is None else self._price.written(),
+        }
+
+    def read(self, document: Mapping[str, Any]) -> None:
+        """Go on from what `written` made."""
+        states: dict[str, MetricState] = {
+            metric: read_state(self._plan, metric, one) for metric, one in document["metrics"].items()
+        }
+        self._states = states
+        self._missing = {metric: MeanDifference.read(one) for metric, one in document["missing"].items()}
+        self._strata = {name: MeanDifference.read(one) for name, one in document["strata"].items()}
+        price = document["price"]
+        self._price = None if price is None else RatioDifference.read(price)

@@ -1,0 +1,113 @@
+"""Decisions of one term: read where an experiment stands, decide, and have it carried out in one transaction."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from gateway.experiments.decisions import Course, Move, decide, figures
+from gateway.experiments.standing import Standing
+from registry.db import now_ms
+from registry.errors import Conflict, GateClosed
+from registry.experiments.infos import Decision, DecisionInfo, ExperimentInfo
+from registry.service import Registry
+from registry.swaps.infos import FAILED, PRELOADING, REQUESTED, VERIFIED
+
+log = logging.getLogger("switchyard.experiments")
+NOT_FLIPPED = (REQUESTED, PRELOADING, VERIFIED)
+LOOKED_BACK = 12
+"""Lines of the log that are read before a decision."""
+HARMFUL, QUIET = ("rollback", "pause"), ("hold", "alarm")
+
+
+class Decider:
+    """Blocking: call it in a thread."""
+
+    def __init__(self, registry: Registry, token: int) -> None:
+        self._registry = registry
+        self._token = token
+
+    def decide(self, experiment_id: int) -> DecisionInfo | None:
+        """What was decided, if anything that the log does not say already.
+
+        What somebody else decides meanwhile wins: the next look begins with that.
+        """
+        info = self._registry.experiments.get(experiment_id)
+        if info.state != "running" or info.standing is None:
+            return None
+        at_ms = now_ms()
+        past = self._registry.experiments.decisions(info.id, max(0, info.decisions - LOOKED_BACK))
+        standing = Standing.of(info.standing["standing"])
+        course = course_of(self._registry, info, past)
+        move = decide(info.plan, standing, course, at_ms)
+        if info.moving and not self._supersedes(info, move):
+            return None
+        if move.kind in QUIET and _is_known(move, info, past):
+            return None
+        with suppress(Conflict):
+            try:
+                return self._record(info, standing, course, at_ms, move)
+            except GateClosed as closed:
+                course = replace(course, gate=str(closed))
+                return self._record(info, standing, course, at_ms, decide(info.plan, standing, course, at_ms))
+        return None
+
+    def _record(self, info: ExperimentInfo, standing: Standing, course: Course, at_ms: int, move: Move) -> DecisionInfo:
+        decision = Decision(
+            move.kind,  # type: ignore[arg-type]
+            move.reason,
+            figures(standing, course, at_ms, move),
+            standing.digest,
+            arm=move.arm if move.kind == "promote" else None,
+        )
+        made = self._registry.experiments.decide(info.id, decision, fence=self._token, expected={info.etag})
+        log.info("experiment %d: %s: %s", info.id, made.kind, made.reason)
+        return made
+
+    def _supersedes(self, info: ExperimentInfo, move: Move) -> bool:
+        """Whether a ramp that is still being prepared was taken back, because there is harm."""
+        assert info.swap_id is not None
+        swap = self._registry.swaps.get(info.swap_id)
+        if move.kind not in HARMFUL or swap.kind != "ramp" or swap.state not in NOT_FLIPPED:
+            return False
+        with suppress(Conflict):  # it has ended meanwhile
+            self._registry.swaps.advance(swap.id, FAILED, fence=self._token, error=f"taken back: {move.reason}"[:1000])
+        return False  # the next look decides on what is then
+
+
+def course_of(registry: Registry, info: ExperimentInfo, past: Sequence[DecisionInfo]) -> Course:
+    """How far one is that has a standing; `past` are the last lines of its log."""
+    failures = _failures(past)
+    skew = registry.skews.alarming(info.splits[-1]) if info.splits else None
+    return Course(
+        step=max(info.step, 0),
+        stepped_at_ms=info.stepped_at_ms or 0,
+        started_at_ms=info.started_at_ms or 0,
+        split=info.splits[-1] if info.splits else 0,
+        spent_nano=(info.standing or {}).get("spent_nano", 0),
+        skew=str(skew) if skew is not None else "",
+        failures=len(failures),
+        failed_at_ms=failures[-1].at_ms if failures else 0,
+        failed=failures[-1].reason if failures else "",
+    )
+
+
+def _failures(past: Sequence[DecisionInfo]) -> list[DecisionInfo]:
+    """The last decisions that could not be carried out, in a row, oldest first."""
+    found: list[DecisionInfo] = []
+    for line in reversed(past):
+        if line.kind == "failed":
+            found.append(line)
+        elif line.kind in QUIET or (found and line.swap_id == found[-1].swap_id):
+            continue
+        else:
+            break
+    return found[::-1]
+
+
+def _is_known(move: Move, info: ExperimentInfo, past: Sequence[DecisionInfo]) -> bool:
+    """Whether the log says already that this step holds for this reason."""
+    here = [line for line in past if line.step == info.step and line.kind in QUIET]
+    return any(line.figures.get("code") == move.code for line in here)

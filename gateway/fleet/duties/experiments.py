@@ -1,0 +1,84 @@
+"""Deciding on experiments: the analyst reads what is new, the rules say what follows, and a swap carries it out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from gateway.experiments.asking import Analyst, AnalystGone
+from gateway.experiments.deciding import Decider
+from gateway.fleet.duties.rounds import Round
+from gateway.fleet.requests import Errands
+from registry.experiments.infos import ExperimentInfo
+from registry.service import Registry
+
+log = logging.getLogger("switchyard.experiments")
+LOOK_S = 2.0
+"""Between two looks at all experiments."""
+ANSWERS_WITHIN_S = 20.0
+"""An analyst that takes longer for one step of one experiment hangs; importing numpy is a second of it."""
+FORGET_S = 60.0
+"""Between two looks for notes of attempts that nobody takes in any more."""
+
+
+class DecideExperiments:
+    """Beside the rounds, which wait for no database and no arithmetic. The analyst runs while an experiment does."""
+
+    name = "experiments"
+
+    def __init__(self, registry: Registry, token: int, errands: Errands) -> None:
+        self._registry = registry
+        self._token = token
+        self._errands = errands
+        self._decider = Decider(registry, token)
+        self._analyst = Analyst()
+        self._running: asyncio.Task[None] | None = None
+        self._looked_s = self._forgot_s = float("-inf")
+
+    def is_due(self, this: Round) -> bool:
+        """Always; most often nothing is to be done."""
+        return True
+
+    async def do(self, this: Round) -> None:
+        """Begin, unless the last time is still under way. Raises what that has ended with."""
+        if self._running is not None:
+            if not self._running.done():
+                return
+            ended, self._running = self._running, None
+            ended.result()
+        if time.monotonic() - self._looked_s >= LOOK_S:
+            self._looked_s = time.monotonic()
+            self._running = self._errands.run(self.look())
+
+    async def look(self) -> None:
+        """At every experiment that is under way, once. Raises `AnalystGone` when none of them could be analysed."""
+        under_way = await asyncio.to_thread(self._registry.experiments.under_way)
+        if time.monotonic() - self._forgot_s >= FORGET_S:
+            self._forgot_s = time.monotonic()
+            await asyncio.to_thread(self._registry.experiments.analysis.forget_ended)
+        if not under_way:
+            await asyncio.to_thread(self._analyst.close)
+            return
+        faults = [fault for info in under_way if (fault := await self._one(info)) is not None]
+        for fault in faults:
+            log.warning("%s", fault)
+        if len(faults) == len(under_way):
+            raise AnalystGone(faults[0])
+
+    async def _one(self, info: ExperimentInfo) -> str | None:
+        """Bring one up to date and decide on it; what went wrong, if something did."""
+        question = {"experiment": info.id, "database_url": self._registry.db.url, "fence": self._token}
+        try:
+            answer = await asyncio.to_thread(self._analyst.ask, question, ANSWERS_WITHIN_S)
+        except AnalystGone as gone:
+            return f"experiment {info.id}: {gone}"
+        if "fault" in answer:
+            return f"experiment {info.id} could not be analysed: {answer['fault']}"
+        if info.state == "running":
+            await asyncio.to_thread(self._decider.decide, info.id)
+        return None
+
+    def close(self) -> None:
+        """End the analyst."""
+        self._analyst.close()

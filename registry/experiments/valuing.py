@@ -1,0 +1,147 @@
+"""What units were worth: read once of each, when it is mature, from its usage rows and its outcomes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from statistics import fmean
+from typing import Any, NamedTuple, cast
+
+from sqlalchemy import Table, bindparam, select, update
+from sqlalchemy.orm import Session
+
+from registry.experiments.feed import FAILED
+from registry.experiments.rows import ExperimentUnit
+from registry.experiments.units import TABLE, UnitState, in_parts, state_of
+from registry.ledger.rows import USAGE
+from registry.outcomes.rows import Outcome
+
+COUNTED = ("ok", "client_aborted", *FAILED)
+"""Outcomes of attempts that say something of the arm: not a client's bad request, nor a gateway that stopped."""
+NANO_PER_DOLLAR = 1_000_000_000
+OUTCOMES = cast("Table", Outcome.__table__)
+
+
+class Served(NamedTuple):
+    """One attempt of a unit, as far as values are made of it."""
+
+    unit_hash: str
+    request_id: str
+    attempt_id: str
+    outcome: str
+    started_at_ms: int
+    finished_at_ms: int | None
+    ttft_ms: float | None
+    prompt_tokens: int | None
+    cached_tokens: int | None
+    completion_tokens: int | None
+    cost_nano: int | None
+
+
+class Said(NamedTuple):
+    """One outcome of a unit."""
+
+    unit_hash: str
+    metric: str
+    at_ms: int
+    value: float
+
+
+def mature(session: Session, experiment_id: int, served_until_ms: int, most: int) -> list[UnitState]:
+    """Units without a value that were first served until then, the oldest first, at most so many."""
+    query = (
+        select(ExperimentUnit)
+        .where(
+            ExperimentUnit.experiment_id == experiment_id,
+            ExperimentUnit.folded_seq.is_(None),
+            ExperimentUnit.first_served_at_ms <= served_until_ms,
+        )
+        .order_by(ExperimentUnit.first_served_at_ms, ExperimentUnit.unit_hash)
+        .limit(most)
+    )
+    return [state_of(row) for row in session.scalars(query)]
+
+
+def values_of(
+    session: Session, units: Sequence[UnitState], splits: Collection[int], window_ms: int
+) -> dict[str, dict[str, float]]:
+    """Metric → value of each unit by its hash; a metric of which nothing is known is missing, and never 0.
+
+    What counts began, or was said, within the window after the unit's first served byte, and before it was moved.
+    """
+    served, said = _attempts(session, units, splits), _outcomes(session, units, splits)
+    found = {}
+    for unit in units:
+        until_ms = unit.first_served_at_ms + window_ms
+        if unit.censored_at_ms is not None:
+            until_ms = min(until_ms, unit.censored_at_ms - 1)
+        attempts = [one for one in served[unit.unit_hash] if one.started_at_ms <= until_ms]
+        outcomes = [one for one in said[unit.unit_hash] if one.at_ms <= until_ms]
+        found[unit.unit_hash] = {**of_attempts(attempts), **of_outcomes(outcomes)}
+    return found
+
+
+def of_attempts(attempts: Iterable[Served]) -> dict[str, float]:
+    """The automatic metrics of a unit: means over its requests. Empty without one that counts."""
+    last: dict[str, Served] = {}
+    for one in sorted(attempts, key=lambda one: (one.started_at_ms, one.attempt_id)):
+        if one.outcome in COUNTED:
+            last[one.request_id] = one  # a request that another engine answered has not failed
+    if not last:
+        return {}
+    requests = list(last.values())
+    answered = [one for one in requests if one.outcome not in FAILED]
+    values = {"errors": fmean(one.outcome in FAILED for one in requests), "requests": float(len(requests))}
+    means: dict[str, list[float]] = {
+        "latency_ms": [one.finished_at_ms - one.started_at_ms for one in answered if one.finished_at_ms is not None],
+        "ttft_ms": [one.ttft_ms for one in answered if one.ttft_ms is not None],
+        "prompt_tokens": [one.prompt_tokens for one in answered if one.prompt_tokens is not None],
+        "completion_tokens": [one.completion_tokens for one in answered if one.completion_tokens is not None],
+        "cost": [one.cost_nano / NANO_PER_DOLLAR for one in answered if one.cost_nano is not None],
+    }
+    values |= {name: fmean(known) for name, known in means.items() if known}
+    read = sum(one.prompt_tokens or 0 for one in answered)
+    if read:
+        values["cached_share"] = sum(one.cached_tokens or 0 for one in answered) / read
+    return values
+
+
+def of_outcomes(outcomes: Iterable[Said]) -> dict[str, float]:
+    """The other metrics of a unit: means of what was found or said."""
+    by_metric = defaultdict[str, list[float]](list)
+    for one in outcomes:
+        by_metric[one.metric].append(one.value)
+    return {metric: fmean(values) for metric, values in sorted(by_metric.items())}
+
+
+def _attempts(session: Session, units: Sequence[UnitState], splits: Collection[int]) -> Mapping[str, list[Served]]:
+    columns = [USAGE.c[name] for name in Served._fields]
+    found = defaultdict[str, list[Served]](list)
+    for part in in_parts([unit.unit_hash for unit in units]):
+        query = select(*columns).where(
+            USAGE.c.unit_hash.in_(part), USAGE.c.split_id.in_(splits), USAGE.c.shadow.is_not(True)
+        )
+        for row in session.execute(query):
+            found[row.unit_hash].append(Served._make(row))
+    return found
+
+
+def _outcomes(session: Session, units: Sequence[UnitState], splits: Collection[int]) -> Mapping[str, list[Said]]:
+    columns = [OUTCOMES.c[name] for name in Said._fields]
+    found = defaultdict[str, list[Said]](list)
+    for part in in_parts([unit.unit_hash for unit in units]):
+        query = select(*columns).where(
+            OUTCOMES.c.unit_hash.in_(part), OUTCOMES.c.split_id.in_(splits), OUTCOMES.c.value.is_not(None)
+        )
+        for row in session.execute(query.order_by(OUTCOMES.c.id)):
+            found[row.unit_hash].append(Said._make(row))
+    return found
+
+
+def store_values(session: Session, experiment_id: int, rows: Sequence[Mapping[str, Any]], at_ms: int) -> None:
+    """Give units their values and their place: `{"of": hash, "folded": number, "worth": values}` each."""
+    if not rows:
+        return
+    mine = (TABLE.c.experiment_id == experiment_id) & (TABLE.c.unit_hash == bindparam("of"))
+    news = {"folded_seq": bindparam("folded"), "metrics": bindparam("worth"), "valued_at_ms": at_ms}
+    session.connection().execute(update(TABLE).where(mine).values(news), list(rows))
