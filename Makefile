@@ -21,7 +21,7 @@ live = began=$$(date +%s); $(2) & child=$$!; trap "kill $$child" INT TERM; \
   done; wait $$child && printf '\rsetup     %s: %s s    \n' "$(1)" $$(( $$(date +%s) - began ));
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-again test-fast check format docs loadtest live-fleet bars chaos swap-bench affinity-bench scale-bench crash-bench responses-bench admission-bench accounting-bench budget-bench reconcile-bench trainer-bench live-reconcile live-pooling harness-test fidelity samples lock clean
+.PHONY: help setup up test test-again test-fast check format docs loadtest live-fleet bars chaos swap-bench affinity-bench scale-bench crash-bench responses-bench admission-bench accounting-bench budget-bench reconcile-bench trainer-bench live-reconcile live-pooling ray-test harness-test fidelity samples lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -112,6 +112,9 @@ crash-bench: setup ## kill -9 of gateways at 50 random moments under streams: wh
 
 harness-test: setup ## Tasks of the real lm-evaluation-harness through a gateway (minutes; installs it under var/)
 	SWITCHYARD_TEST_HARNESS=1 .venv/bin/python -m pytest tests/trainer/evaluation/test_harness.py
+
+ray-test: setup ## Jobs on a real Ray cluster: kills, pauses, a lost machine (minutes; installs Ray under var/)
+	@SWITCHYARD_TEST_RAY=1 $(PYTEST) tests/trainer/jobs/test_ray.py --durations=10
 
 live-pooling: setup ## The contract of engines that pool, and a gateway in front of one, on a real vLLM (about 2 minutes)
 	@SWITCHYARD_TEST_LIVE_POOLING=1 $(PYTEST) tests/live/test_live_pooling.py

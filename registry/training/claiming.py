@@ -88,15 +88,16 @@ def prolong(session: Session, id_: str, worker: str, lease_s: float) -> Wanted:
     return "pause" if row.pauses else "run"
 
 
-def give_back(session: Session, id_: str, worker: str) -> None:
+def give_back(session: Session, id_: str, worker: str, *, in_order: bool = True) -> None:
     """Let another worker have the job at once; it goes on from its last checkpoint. Of a job that has ended or that
-    another has there is nothing to give back.
+    another has there is nothing to give back. One that is not given back in order counts as taken up in vain.
     """
     row = session.scalars(select(_ROW).where(_ROW.id == id_).with_for_update()).one_or_none()
     if row is None or row.worker != worker or row.status in FINAL:
         return
     row.worker, row.lease_until_ms = None, 0
-    row.attempts = max(0, row.attempts - 1)  # who gives it back in order has not failed at it
+    if in_order:
+        row.attempts = max(0, row.attempts - 1)
     if row.status == "running":
         row.status, row.estimated_finish_ms = "queued", None
 

@@ -29,6 +29,8 @@ OWN_FIELDS: Mapping[tuple[str, str], str] = {
 """What OpenAI's own fields say, with their names: it is not said a second time."""
 
 
+PLAIN = ("adapter", "dry_run", "max_seconds")
+"""Options that are no sections."""
 _SAID_BY: Mapping[str, tuple[str, ...]] = {
     "n_epochs": ("max_steps",),
     "batch_size": ("batch_size", "gradient_accumulation_steps"),
@@ -47,6 +49,13 @@ class JobOptions(TrainingOptions):
     )
     dry_run: bool = Field(
         default=False, description="Check the files and quote tokens, memory, time and cost; train nothing."
+    )
+    max_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=31_536_000,
+        description="How long the training may take in all; then the job has failed. Default and most: "
+        "what the operator allows.",
     )
     gate: GateSection | None = Field(
         default=None,
@@ -76,7 +85,7 @@ class Settled:
 def checked(order: JobOrder) -> JobOptions:
     """The options of an order. Raises `Misplaced` and pydantic's `ValidationError` for what cannot be trained."""
     for name, value in order.options.items():
-        if name in JobOptions.model_fields and name not in ("adapter", "dry_run") and not isinstance(value, Mapping):
+        if name in JobOptions.model_fields and name not in PLAIN and not isinstance(value, Mapping):
             raise Misplaced(name, "it must be an object, a section of a recipe")
     for section, name in OWN_FIELDS:
         if name in order.options.get(section, {}):

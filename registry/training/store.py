@@ -262,12 +262,12 @@ class TrainingJobs:
             row = require_lease(session, id_, worker)
             return checkpoint_of(add_checkpoint(session, row, step, metrics, blob))
 
-    def release(self, id_: str, worker: str) -> None:
+    def release(self, id_: str, worker: str, *, in_order: bool = True) -> None:
         """Give a job back: the next worker goes on from its last checkpoint. Of what has ended, or was lost, nothing is
-        given back.
+        given back. After `MOST_ATTEMPTS` that were not in order, and came no further, it has failed.
         """
         with self._db.write() as session:
-            give_back(session, id_, worker)
+            give_back(session, id_, worker, in_order=in_order)
 
     def finish(
         self,

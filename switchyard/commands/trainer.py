@@ -4,34 +4,71 @@ from __future__ import annotations
 
 import signal
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import typer
 
 from switchyard.console import say
 
+if TYPE_CHECKING:
+    from trainer.jobs.executors import Executor
+    from trainer.jobs.settings import TrainerSettings
+
 
 def trainer(
     once: bool = typer.Option(False, "--once", help="End when no job waits any more."),
+    executor: str | None = typer.Option(
+        None,
+        help="local: jobs are worked on here; ray: on nodes of a Ray cluster. Default: SWITCHYARD_TRAINER_EXECUTOR.",
+    ),
+    ray_address: str | None = typer.Option(
+        None, help="The cluster's HOST:PORT, ray://HOST:10001 or auto. Default: SWITCHYARD_TRAINER_RAY_ADDRESS."
+    ),
 ) -> None:
     """Take fine-tuning jobs, one to check and one to train at a time; Ctrl-C and SIGTERM save what trains."""
     from gateway.settings import GatewaySettings
     from registry.service import Registry
-    from trainer.jobs.executors import LocalExecutor
     from trainer.jobs.settings import TrainerSettings
     from trainer.jobs.worker import Worker
 
-    settings = TrainerSettings()
+    given = {"trainer_executor": executor, "trainer_ray_address": ray_address}
+    settings = TrainerSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     if settings.trainer_gateway is None:
         settings = settings.model_copy(update={"trainer_gateway": GatewaySettings().url})
     with Registry.open(settings) as registry:
         registry.load()
-        executor = LocalExecutor(settings.threads, settings.trainer_niceness)
-        worker = Worker(registry, settings, executor, lambda text: say(*text.split("\n"), err=True))
+        worker = Worker(registry, settings, executor_of(settings), lambda text: say(*text.split("\n"), err=True))
 
         def stop(_number: int, _frame: FrameType | None) -> None:
             worker.stopping.set()
 
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, stop)
-        say(f"trainer: {settings.threads} threads, state in {settings.state_dir}", err=True)
+        place = f", on Ray at {settings.trainer_ray_address}" if settings.trainer_executor == "ray" else ""
+        say(f"trainer: {settings.threads} threads{place}, state in {settings.state_dir}", err=True)
         worker.run(until_idle=once)
+
+
+LEAST_PATIENCE_S = 30.0
+"""Without a word from its worker, after which a node ends what it works on."""
+
+
+def executor_of(settings: TrainerSettings) -> Executor:
+    """Where the settings want jobs to be worked on. Raises TrainerError when what that needs is not installed."""
+    if settings.trainer_executor == "local":
+        from trainer.jobs.executors import LocalExecutor
+
+        return LocalExecutor(settings.threads, settings.trainer_niceness)
+    from trainer.jobs.on_ray.executor import RayExecutor
+    from trainer.jobs.on_ray.placing import Placing
+
+    return RayExecutor(
+        Placing(
+            settings.trainer_ray_address,
+            settings.threads,
+            settings.trainer_ray_gpus,
+            settings.trainer_niceness,
+            str(settings.trainer_ray_folder),
+            max(LEAST_PATIENCE_S, settings.trainer_lease_s),
+        )
+    )

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ class ScriptedExecutor:
     resumed: list[str | None] = field(default_factory=list)
     children: list[LocalChild] = field(default_factory=list)
     prepared: int = 0
+    oom_kills: Callable[[], int | None] = lambda: None
+    """Counts what the kernel has ended for want of memory."""
 
     def prepare(self) -> None:
         self.prepared += 1
@@ -58,7 +61,7 @@ class ScriptedExecutor:
                 stderr=log,
                 start_new_session=True,
             )
-        child = LocalChild(process)
+        child = LocalChild(process, self.oom_kills)
         self.children.append(child)
         return child
 
@@ -89,9 +92,9 @@ def act(folder: JobFolder, action: dict[str, Any]) -> None:
         folder.results.write_text("step,train_loss\n1,1.0\n")
         folder.curve.write_text("<?xml version='1.0'?><svg/>")
     elif what == "wait":
-        signal.signal(signal.SIGTERM, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         print(json.dumps({"say": "event", "message": "waiting"}), flush=True)
-        signal.pause()
+        signal.sigwait([signal.SIGTERM])
     elif what == "log":
         print(value, file=sys.stderr, flush=True)
     elif what == "kill":

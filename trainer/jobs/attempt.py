@@ -15,16 +15,18 @@ from sqlalchemy.exc import SQLAlchemyError
 from registry.errors import InvalidInput, RegistryError
 from registry.storage.blobs import StorageFailed
 from registry.training.jobs import Claim, JobError, LeaseLost, TrainingJob
+from trainer.errors import TrainerError
 from trainer.folders import end_of
-from trainer.jobs.executors import Running
+from trainer.jobs.executors import LOST, NO_PLACE, Running
 from trainer.jobs.faults import DISK_FULL, HUNG, OUT_OF_MEMORY, TORN, is_full, without_paths
 from trainer.jobs.folder import JobFolder
 from trainer.jobs.lease import Lease
+from trainer.jobs.limits import TRAINED, TimeLimit
 from trainer.jobs.lines import STOPPED, Event, Failed, Finished, Line, Measured, Prepared, Saved, of_line
 from trainer.jobs.materials import RECIPE, CannotBegin, lay_out
 from trainer.jobs.publishing import publish, results_of
 from trainer.jobs.states import put_state
-from trainer.jobs.verdict import give_verdict
+from trainer.jobs.verdict import Verdicts
 from trainer.jobs.workplace import Workplace
 from trainer.watch import StepMetrics
 
@@ -35,11 +37,15 @@ LOG_BYTES = 4_000
 """Of a child's log, that are shown to the operator when it failed for an unknown reason."""
 
 
+class PlaceLost(TrainerError):
+    """Where the child was to run, or ran, is gone. The job was given back."""
+
+
 class Attempt:
     """From claim to release or end. Every write names this worker's lease: once that is lost nothing is written."""
 
-    def __init__(self, place: Workplace, claim: Claim, folder: JobFolder) -> None:
-        self._place = place
+    def __init__(self, place: Workplace, verdicts: Verdicts, claim: Claim, folder: JobFolder) -> None:
+        self._place, self._verdicts = place, verdicts
         self._claim = claim
         self._folder = folder
         self._jobs = place.registry.training
@@ -49,6 +55,7 @@ class Attempt:
         self._finished: Finished | None = None
         self._published: TrainingJob | None = None
         self._failed: Failed | None = None
+        self._limit = TimeLimit(claim, place.settings)
 
     def run(self) -> None:
         """Do what can be done for the job; returns when it has ended, was given back, or is another worker's."""
@@ -59,10 +66,10 @@ class Attempt:
                 if lease.is_over and self._published is None:
                     self._place.say(f"{job.id}: {'lost' if lease.lost else 'cancelled'}")
             if self._published is not None:
-                give_verdict(self._place, self._published, self._folder.questions)
+                self._verdicts.ask(self._published, self._folder.questions)
         except LeaseLost:
             self._place.say(f"{job.id}: lost to another worker, or ended")
-        except (SQLAlchemyError, StorageFailed, OSError):  # of this machine: another worker may do better
+        except (SQLAlchemyError, StorageFailed, OSError, PlaceLost):  # of this machine: another worker may do better
             raise
         except Exception:  # of this job: it would end the next worker's attempt in the same way
             self._place.say(f"{job.id}: {traceback.format_exc()}")
@@ -87,7 +94,7 @@ class Attempt:
         try:
             self._follow(running, lease)
             if not lease.is_over and running.status is not None:
-                self._end(running.status)
+                self._end(running, running.status)
         finally:
             running.kill()
 
@@ -108,6 +115,9 @@ class Attempt:
                 heard_s = time.monotonic()
             elif time.monotonic() - heard_s > self._place.settings.trainer_silence_s:
                 self._failed = HUNG
+                running.kill()
+            if self._limit.is_over and self._failed is None:
+                self._failed = self._limit.failed
                 running.kill()
             said = of_line(text) if text is not None else None
             if said is not None:
@@ -156,13 +166,14 @@ class Attempt:
             shutil.rmtree(folder, ignore_errors=True)
         try:
             self._jobs.checkpoint(*self._of, saved.step, saved.metrics, name)
+            self._jobs.advance(*self._of, detail={TRAINED: round(self._limit.taken_s, 1)})
         except LeaseLost:
             blobs.remove([name])
             raise
 
     # When it has ended
 
-    def _end(self, status: int) -> None:
+    def _end(self, running: Running, status: int) -> None:
         if self._failed is not None:
             self._fail(self._failed)
         elif status == 0 and self._finished is not None:
@@ -170,6 +181,15 @@ class Attempt:
         elif status == STOPPED or self._was_stopped:
             self._jobs.release(*self._of)
             self._place.say(f"{self._claim.job.id}: given back")
+        elif status in (LOST, NO_PLACE):
+            self._jobs.release(*self._of, in_order=status == NO_PLACE)
+            raise PlaceLost(
+                f"{self._claim.job.id}: given back: {'its node was lost' if status == LOST else 'no cluster answers'}; "
+                f"its bridge said last: {' '.join(self._last_of_log().splitlines()[-1:])}"
+            )
+        elif status == -signal.SIGKILL and running.out_of_memory is False:
+            self._jobs.release(*self._of, in_order=False)
+            self._place.say(f"{self._claim.job.id}: its child was killed, not for want of memory; given back")
         else:
             self._place.say(f"{self._claim.job.id}: its child ended with {status}\n{self._last_of_log()}")
             self._fail(OUT_OF_MEMORY if status == -signal.SIGKILL else TORN)

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
 
     set_environment()
     mouth = Mouth()
-    path = Path(arguments[0]) if arguments else _waited_for()
+    path = Path(arguments[0]) if arguments else waited_for(IMPORTED_AHEAD)
     if path is None:
         return 0
     folder = JobFolder(path)
@@ -56,11 +56,11 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _waited_for() -> Path | None:
-    """Import what a training needs, then read the folder; what is said on standard error goes into its log from now on.
-    `None`: none came.
+def waited_for(modules: Sequence[str]) -> Path | None:
+    """Import modules, then read the folder; what is said on standard error goes into its log from now on. `None`: none
+    came.
     """
-    for module in IMPORTED_AHEAD:
+    for module in modules:
         with suppress(Exception):  # it will be imported again, and its fault told
             importlib.import_module(module)
     line = os.read(STDIN, MAX_PATH_BYTES).decode().strip()

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from trainer.jobs.folder import JobFolder
 from trainer.jobs.lines import MAX_LINE_BYTES
+from trainer.jobs.memory import oom_kills
 
 PR_SET_PDEATHSIG = 1
 ENDED_FIRST = b"1000"
@@ -23,6 +24,11 @@ ENDED_FIRST = b"1000"
 OWN_SETTINGS = "SWITCHYARD_"
 MOST_LINES_WAITING = 1_000
 """Lines that a child may be ahead of its worker; then it waits."""
+LOST, NO_PLACE = 1_000, 1_001
+"""Statuses of a child that was lost with the machine it ran on, and of one for which there was no machine. They are
+beyond those of processes.
+"""
+CHILD = ("trainer.jobs.child",)
 
 
 class Running(Protocol):
@@ -33,7 +39,13 @@ class Running(Protocol):
 
     @property
     def status(self) -> int | None:
-        """Its exit status, when it has ended and every line has been read; below 0: the signal that ended it."""
+        """Its exit status, when it has ended and every line has been read; below 0: the signal that ended it; `LOST`,
+        `NO_PLACE`.
+        """
+
+    @property
+    def out_of_memory(self) -> bool | None:
+        """Of one that has ended by SIGKILL: whether the kernel did it for want of memory; `None`: nobody knows."""
 
     def stop(self) -> None:
         """Tell it to stop, with a checkpoint if it is training."""
@@ -58,7 +70,9 @@ class Executor(Protocol):
 class LocalExecutor:
     """Children on this machine, in process groups of their own, at low priority, with their share of the processors."""
 
-    def __init__(self, threads: int, niceness: int) -> None:
+    def __init__(self, threads: int, niceness: int, program: tuple[str, ...] = CHILD) -> None:
+        """`program` is the module to run, and what it is told before the folder."""
+        self._program = program
         self._threads = threads
         self._niceness = niceness
         self._spare: LocalChild | None = None
@@ -85,7 +99,7 @@ class LocalExecutor:
 
     def _child(self, arguments: list[str], log: int) -> LocalChild:
         process = subprocess.Popen(
-            [sys.executable, "-m", "trainer.jobs.child", *arguments],
+            [sys.executable, "-m", *self._program, *arguments],
             env=environment(self._threads),
             stdin=subprocess.DEVNULL if arguments else subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -112,8 +126,11 @@ def environment(threads: int) -> dict[str, str]:
 class LocalChild:
     """A process on this machine."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], kills: Callable[[], int | None] = oom_kills) -> None:
+        """`kills` counts what the kernel has ended for want of memory."""
         self._process = process
+        self._kills, self._killed_before = kills, kills()
+        self._killed_since: int | None = None
         self._lines: queue.Queue[str | None] = queue.Queue(MOST_LINES_WAITING)
         self._read_all = False
         threading.Thread(target=self._read, name=f"child {process.pid}", daemon=True).start()
@@ -132,6 +149,12 @@ class LocalChild:
     def status(self) -> int | None:
         """As `Running` says."""
         return self._process.wait() if self._read_all else None
+
+    @property
+    def out_of_memory(self) -> bool | None:
+        """As `Running` says: the kernel has ended something of ours since this one began."""
+        before, since = self._killed_before, self._killed_since
+        return None if before is None or since is None else since > before
 
     def next_line(self, timeout_s: float) -> str | None:
         """As `Running` says."""
@@ -166,6 +189,7 @@ class LocalChild:
         with self._process.stdout as out:
             while line := out.readline(MAX_LINE_BYTES):
                 self._lines.put(line.decode("utf-8", "replace"))
+        self._killed_since = self._kills()
         self._lines.put(None)
         self._process.wait()  # whoever has killed it need not ask how it ended
 

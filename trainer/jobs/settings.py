@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import NoDecode
@@ -52,6 +52,41 @@ class TrainerSettings(RegistrySettings):
         le=604_800,
         description="A training that has said nothing for so long is ended, and its job has failed. Longer than "
         "its longest step, and than loading the largest base.",
+    )
+    trainer_check_s: float = Field(
+        default=1800.0,
+        ge=1,
+        le=604_800,
+        description="How long checking and quoting one job may take; then it has failed. Others wait meanwhile.",
+    )
+    trainer_most_s: float = Field(
+        default=604_800.0,
+        ge=1,
+        le=31_536_000,
+        description="How long one job may be trained, on all workers together; then it has failed. An order may say "
+        "less (switchyard.max_seconds).",
+    )
+    trainer_verdict_s: float = Field(
+        default=3600.0,
+        ge=1,
+        le=604_800,
+        description="How long comparing a job's result with the version in production may take, before there is none.",
+    )
+    trainer_executor: Literal["local", "ray"] = Field(
+        default="local", description="Where jobs are worked on: on this machine, or on nodes of a Ray cluster."
+    )
+    trainer_ray_address: str = Field(
+        default="auto",
+        min_length=1,
+        description="The Ray cluster: HOST:PORT of its head, where this machine is one of its nodes, ray://HOST:10001 "
+        "where it is not, or auto: RAY_ADDRESS, else the cluster that this machine is part of.",
+    )
+    trainer_ray_gpus: float = Field(
+        default=0.0, ge=0, le=64, description="GPUs of one node that a job gets, beside SWITCHYARD_TRAINER_THREADS."
+    )
+    trainer_ray_folder: Path = Field(
+        default=Path("~/.cache/switchyard-trainer"),
+        description="Folder on each node for running jobs and for copies of at most four bases.",
     )
     trainer_gateway: str | None = Field(
         default=None,

@@ -1,10 +1,16 @@
 """The last thing that is done for a job: its result is compared with the version in production, if anybody asks for it.
 
-The job has ended and its version is published by then; whatever goes wrong here takes nothing of that away.
+The job has ended and its version is published by then; whatever goes wrong here takes nothing of that away. Verdicts
+have a place of their own in a worker, so that a comparison that takes its time keeps no training waiting.
 """
 
 from __future__ import annotations
 
+import threading
+import time
+from collections import OrderedDict, deque
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -26,44 +32,124 @@ NOT_MADE = (
     "No verdict: the new model could not be compared with the one in production; the operator can do so later with "
     "`switchyard evaluate`."
 )
+TOO_LONG = (
+    "No verdict: the comparison took longer than this operator allows (SWITCHYARD_TRAINER_VERDICT_S); the operator can "
+    "make it with `switchyard evaluate`."
+)
+MOST_WAITING = 20
+"""Jobs of a worker whose verdicts are yet to be made; with so many its trainings wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A verdict that is to be made: of what a job has published, by its held-out rows."""
+
+    job: TrainingJob
+    version: VersionInfo
+    questions: Path
+    wish: Policy | None
 
 
 class Stopped(TrainerError):
     """The worker is to end."""
 
 
-def give_verdict(place: Workplace, job: TrainingJob, questions: Path) -> None:
-    """Compare what the job has published, and note the verdict as an event of it. Raises nothing that is expected.
+class Overdue(TrainerError):
+    """It takes too long."""
 
-    `questions` are its held-out rows. Nothing is said where nobody has asked for a verdict.
-    """
-    registry = place.registry
-    try:
-        version = _version_of(registry, job)
-        wish = _wish_of(job)
-        if version is None or not is_judged(registry, version, wish):
+
+class Verdicts:
+    """Those of one worker, made one at a time; of the tenants that wait, each in turn."""
+
+    def __init__(self, place: Workplace, folder: Path) -> None:
+        self._place, self._folder = place, folder
+        self._changed = threading.Condition()
+        self._waiting: OrderedDict[str, deque[Asked]] = OrderedDict()
+        self._closed = False
+
+    def ask(self, job: TrainingJob, questions: Path) -> None:
+        """Have what the job has published compared, and the verdict noted as an event of it. Raises nothing that is
+        expected. Nothing is said where nobody has asked for a verdict. The file of `questions` is taken away.
+        """
+        place = self._place
+        try:
+            version, wish = _version_of(place.registry, job), _wish_of(job)
+            if version is None or not is_judged(place.registry, version, wish):
+                return
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            kept = questions.rename(self._folder / f"{job.id}.jsonl")
+        except (RegistryError, SQLAlchemyError, OSError) as error:
+            _no_verdict(place, job, error)
             return
-        _judge(place, job, EvaluationOrder(version, read_rows(questions, MOST_ROWS), wish=wish))
-    except (TrainerError, RegistryError, SQLAlchemyError) as error:
-        place.say(f"{job.id}: no verdict: {str(error).splitlines()[0]}")
-        registry.training.remark(job.id, "warn", NOT_MADE)
+        with self._changed:
+            self._changed.wait_for(lambda: self._count() < MOST_WAITING or place.stopping.is_set())
+            self._waiting.setdefault(job.tenant, deque()).append(Asked(job, version, kept, wish))
+            self._changed.notify_all()
+
+    def run(self) -> None:
+        """Make them, until `close`; what waits then is made too, or said not to be when the worker is to stop."""
+        while (asked := self._next()) is not None:
+            give_verdict(self._place, asked)
+
+    def close(self) -> None:
+        """No more are asked for."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _next(self) -> Asked | None:
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._waiting) or self._closed)
+            if not self._waiting:
+                return None
+            tenant, queue = self._waiting.popitem(last=False)
+            asked = queue.popleft()
+            if queue:
+                self._waiting[tenant] = queue
+            self._changed.notify_all()
+            return asked
+
+    def _count(self) -> int:
+        return sum(map(len, self._waiting.values()))
 
 
-def _judge(place: Workplace, job: TrainingJob, order: EvaluationOrder) -> None:
-    gateway = place.settings.trainer_gateway
+def give_verdict(place: Workplace, asked: Asked) -> None:
+    """Compare, and note the verdict. Raises nothing that is expected."""
+    job = asked.job
+    try:
+        _judge(place, asked)
+    except (TrainerError, RegistryError, SQLAlchemyError, OSError) as error:
+        _no_verdict(place, job, error)
+    finally:
+        with suppress(OSError):
+            asked.questions.unlink()
+
+
+def _no_verdict(place: Workplace, job: TrainingJob, error: Exception) -> None:
+    place.say(f"{job.id}: no verdict: {str(error).splitlines()[0]}")
+    with suppress(RegistryError, SQLAlchemyError):  # the database is away, or the job is gone
+        place.registry.training.remark(job.id, "warn", TOO_LONG if isinstance(error, Overdue) else NOT_MADE)
+
+
+def _judge(place: Workplace, asked: Asked) -> None:
+    gateway, most_s = place.settings.trainer_gateway, place.settings.trainer_verdict_s
     if gateway is None:
         raise TrainerError("SWITCHYARD_TRAINER_GATEWAY names no gateway")
+    until_s = time.monotonic() + most_s
 
     def told(_done: int, _total: int) -> None:
         if place.stopping.is_set():
             raise Stopped("the trainer is to end")
+        if time.monotonic() > until_s:
+            raise Overdue(f"the comparison took longer than {most_s:,.0f} s")
 
+    order = EvaluationOrder(asked.version, read_rows(asked.questions, MOST_ROWS), wish=asked.wish)
     made = judge_version(place.registry, order, gateway, told)
     figures = made.document["figures"]
     data = {"verdict": made.verdict, "certificate": made.digest, "figures": figures}
     level: Level = "info" if made.verdict in ("passed", "measured") else "warn"
-    place.registry.training.remark(job.id, level, sentence_of(made), data)
-    place.say(f"{job.id}: verdict: {made.verdict}")
+    place.registry.training.remark(asked.job.id, level, sentence_of(made), data)
+    place.say(f"{asked.job.id}: verdict: {made.verdict}")
 
 
 def _version_of(registry: Registry, job: TrainingJob) -> VersionInfo | None:

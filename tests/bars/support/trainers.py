@@ -6,10 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from registry.names import parse_ref
 from registry.service import Registry
@@ -24,6 +25,7 @@ TENANT = "acme"
 ROWS, STEPS, CHECKPOINT_STEPS = 60, 160, 40
 LEASE_S = 3.0
 LONGEST_S = 300.0
+NOTHING: Mapping[str, str] = MappingProxyType({})
 DIES_PUBLISHING = """
 import os, signal
 import registry.training.finishing as finishing
@@ -100,8 +102,12 @@ def workshop(folder: Path) -> Iterator[Workshop]:
 
 
 @contextmanager
-def worker_process(settings: TrainerSettings, log: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`switchyard trainer`, or the program that is given; told to end at the end of the block, if it is still there."""
+def worker_process(
+    settings: TrainerSettings, log: Path, *command: str, more: Mapping[str, str] = NOTHING
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`switchyard trainer`, or the program that is given, with `more` in its environment; told to end at the end of the
+    block, if it is still there.
+    """
     given = {
         "STATE_DIR": settings.state_dir,
         "TRAINER_LEASE_S": settings.trainer_lease_s,
@@ -109,7 +115,7 @@ def worker_process(settings: TrainerSettings, log: Path, *command: str) -> Itera
         "TRAINER_CHECKPOINT_STEPS": settings.trainer_checkpoint_steps,
         "TRAINER_THREADS": settings.trainer_threads,
     }
-    environment = {**os.environ, **{f"SWITCHYARD_{name}": str(value) for name, value in given.items()}}
+    environment = {**os.environ, **{f"SWITCHYARD_{name}": str(value) for name, value in given.items()}, **more}
     with log.open("ab") as out:
         process = subprocess.Popen(
             [sys.executable, *(command or ("-m", "switchyard", "trainer"))],

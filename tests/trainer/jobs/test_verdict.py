@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
 from typing import Any
 
 from registry.gates.policy import Policy
 from registry.names import parse_ref
-from tests.support.scripted_child import TRAINED, VALID
-from tests.support.stack import run_stack
+from registry.training.jobs import JobOrder, TrainingJob
+from tests.support.scripted_child import FINISHED, TRAINED, VALID, ScriptedExecutor
+from tests.support.stack import BASE, run_stack
+from tests.support.training_jobs import chat_rows
 from tests.trainer.jobs.conftest import Shop
+from trainer.jobs.verdict import Verdicts
+from trainer.jobs.workplace import Workplace
 
 GATE = {"gate": {"target": "label_exact", "guards": [{"metric": "rouge_l", "margin": 0.5}]}}
 AWAY = "http://127.0.0.1:9"
@@ -56,6 +62,42 @@ def test_without_a_gateway_the_job_succeeds_and_its_tenant_hears_no_address_of_o
     assert said.startswith("No verdict: the new model could not be compared")
     assert AWAY not in said
     assert any(f"no verdict: nothing answers at {AWAY}" in line for line in shop.said)
+
+
+def test_a_verdict_that_takes_too_long_is_none_and_says_so(shop: Shop) -> None:
+    with run_stack(shop.house) as stack:
+        shop.settings = shop.settings.model_copy(update={"trainer_gateway": stack.url, "trainer_verdict_s": 1e-9})
+        ((level, said, _),) = verdicts(shop, options=GATE)
+    assert level == "warn"
+    assert "longer than this operator allows (SWITCHYARD_TRAINER_VERDICT_S)" in said
+
+
+def test_of_tenants_that_wait_for_verdicts_each_has_its_turn_and_questions_do_not_stay(
+    shop: Shop, tmp_path: Path
+) -> None:
+    registry = shop.house.registry
+    order: list[str] = []
+    jobs: list[TrainingJob] = []
+    shop.house.tenant("globex")
+    settings = shop.settings.model_copy(update={"trainer_gateway": AWAY})
+    place = Workplace(registry, settings, ScriptedExecutor([]), "worker", threading.Event(), order.append)
+    waiting = Verdicts(place, tmp_path / "verdicts")
+    for tenant in ("acme", "acme", "globex"):
+        job = shop.order(tenant=tenant, adapter="triage", options=GATE) if tenant == "acme" else _of_globex(shop)
+        shop.work(VALID, [*TRAINED[:4], {"leave": len(jobs) + 1}, FINISHED], trainer_gateway=AWAY)
+        jobs.append(shop.job(job))
+        questions = tmp_path / f"{job.id}.questions"
+        questions.write_text('{"prompt": "q", "completion": "a"}\n')
+        waiting.ask(jobs[-1], questions)
+    waiting.close()
+    waiting.run()
+    assert [line.split(":")[0] for line in order] == [jobs[0].id, jobs[2].id, jobs[1].id]
+    assert list((tmp_path / "verdicts").iterdir()) == []
+
+
+def _of_globex(shop: Shop) -> TrainingJob:
+    file = shop.house.registry.files.create("globex", "train.jsonl", "fine-tune", [chat_rows(12).encode()])
+    return shop.house.registry.training.create(JobOrder("globex", BASE, BASE, file.id, adapter="triage", options=GATE))
 
 
 def test_nobody_is_told_of_a_verdict_that_nobody_asked_for(shop: Shop) -> None:

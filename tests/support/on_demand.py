@@ -1,0 +1,75 @@
+"""Optional packages that no lock has, each in a folder of its own under var/: `python -m tests.support.on_demand NAME`.
+
+They are appended to the path of a process that needs them, behind our own packages, so that those stay as locked.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+INSTALL_S = 280
+
+
+@dataclass(frozen=True, slots=True)
+class OnDemand:
+    """What pip is told to install; `alone`: without what it depends on, which is in the lock."""
+
+    packages: tuple[str, ...]
+    alone: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of the first package with its version."""
+        return self.packages[0].replace("==", "-")
+
+    @property
+    def folder(self) -> Path:
+        """To be appended to a path."""
+        return ROOT / "var" / "optional" / self.name
+
+    @property
+    def needed(self) -> pytest.MarkDecorator:
+        """Skips a test where it is not installed."""
+        return pytest.mark.skipif(
+            not (self.folder / ".ready").exists(),
+            reason=f"needs {self.name}, which no lock has: `python -m tests.support.on_demand {self.name}`",
+        )
+
+    def environment(self) -> dict[str, str]:
+        """In which a process finds it, behind our own packages."""
+        begin = os.pathsep.join(path for path in sys.path if path)
+        return {"PYTHONPATH": f"{begin}{os.pathsep}{self.folder}"}
+
+    def make(self) -> None:
+        """Install it, unless it is there. Raises CalledProcessError."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        with self.folder.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if (self.folder / ".ready").exists():
+                return
+            shutil.rmtree(self.folder, ignore_errors=True)
+            options = ["--no-deps"] if self.alone else []
+            command = [sys.executable, "-m", "pip", "install", "-q", "--target", str(self.folder), *options]
+            subprocess.run([*command, *self.packages], check=True, timeout=INSTALL_S)
+            (self.folder / ".ready").touch()
+
+
+RAY = OnDemand(("ray==2.60.0", "click", "msgpack"), alone=True)
+MLFLOW = OnDemand(("mlflow==3.17.2",))
+WANDB = OnDemand(("wandb==0.31.0",), alone=True)
+TENSORBOARD = OnDemand(("tensorboard==2.20.0",))
+ALL = (RAY, MLFLOW, WANDB, TENSORBOARD)
+
+if __name__ == "__main__":
+    for one in ALL:
+        if one.name in sys.argv[1:] or one.name.split("-")[0] in sys.argv[1:]:
+            one.make()
