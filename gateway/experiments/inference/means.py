@@ -83,6 +83,8 @@ class Contrast(State):
     products: Numbers = 0.0
     """Σw·wφ."""
     weight_squares: Numbers = 0.0
+    alike: Numbers = 0.0
+    """Σ of the squares that wφ is expected to have if both arms vary alike: w·4(value − m)²."""
     steepest: float = 0.0
     """The most that one unit's rest was multiplied by."""
 
@@ -98,6 +100,7 @@ class Contrast(State):
             self.squares + outcome * outcome,
             self.products + weight * outcome,
             self.weight_squares + weight * weight,
+            self.alike + weight * (4 * rest * rest),
             max(self.steepest, 4 * max(chance, 1 - chance) if 0 < chance < 1 else 0.0),
         )
 
@@ -106,13 +109,17 @@ class Contrast(State):
         return self.total / larger(self.weight, TINY)
 
     def spread(self, span: float | None) -> Numbers:
-        """The variance of one effective unit. Where values have a span, as if one unit more had strayed by all of it:
-        what never happened yet may happen.
+        """The variance of one effective unit.
+
+        Of what is measured and what it would be if both arms varied alike it is the larger: a small arm has not met its
+        rare, large values yet. At an even split they are the same. Where values have a span, it is as if one unit more
+        had strayed by all of it: what never happened yet may happen.
         """
         mean = self.estimate()
-        variance = self.squares - 2 * mean * self.products + mean * mean * self.weight_squares
+        measured = self.squares - 2 * mean * self.products + mean * mean * self.weight_squares
+        alike = self.alike - mean * mean * self.weight_squares
         floor = 0.0 if span is None else (self.steepest * span) ** 2
-        return (larger(variance, 0.0) + floor) / larger(self.weight, TINY)
+        return (larger(larger(measured, alike), 0.0) + floor) / larger(self.weight, TINY)
 
     def enough(self, least_units: float, least_expected: float) -> bool | NDArray[np.bool_]:
         """Whether there are enough units of both arms for a normal limit."""
