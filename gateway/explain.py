@@ -10,10 +10,16 @@ from gateway.handoffs import Target, Unit
 from gateway.steps.assign import assign
 from gateway.steps.authenticate import authenticate
 from gateway.steps.resolve import resolve
-from registry.catalog.snapshot import Catalog
+from registry.catalog.snapshot import Catalog, SplitPolicy
+from registry.splits.ranges import FULL_WEIGHT
 from registry.splits.skews import SplitSkew
 
-_SOURCES = "X-Switchyard-Unit, else metadata.conversation_id, else its first turn or its whole prompt"
+_SOURCES = {
+    "conversation": "a conversation is known by X-Switchyard-Unit, else metadata.conversation_id, else its first turn "
+    "or its whole prompt",
+    "end_user": "an end user is known by safety_identifier, else user; a request without goes by its conversation",
+    "request": "each request is drawn for itself",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,7 @@ def explain(
         steps.append(Step(refusing, f"HTTP {error.status} {error.code}: {error.message}", ok=False))
         return steps
     steps.append(Step("resolve", _how_resolved(model, target)))
-    steps.append(Step("assign", _how_assigned(target, unit)))
+    steps.append(Step("assign", _how_assigned(target, unit, principal.key_id)))
     if target.split is not None and (skew := skew_of(target.split.id)) is not None:
         steps.append(Step("warning", str(skew)))
     if target.version is not None and target.split is None:
@@ -62,11 +68,26 @@ def _how_resolved(model: str, target: Target) -> str:
     return f"{mapped}alias {name}@{target.alias}, which points at {target.version.name}"
 
 
-def _how_assigned(target: Target, unit: str | None) -> str:
+def _how_assigned(target: Target, unit: str | None, key_id: str) -> str:
     if target.split is None:
         return f"{target.base.name if target.base else target.version and target.version.name} (not split)"
-    arms = ", ".join(f"{arm.name} {arm.weight / 100:g} %" for arm in target.split.arms)
+    split = target.split
+    arms = ", ".join(f"{arm.name} {arm.weight / 100:g} %" for arm in split.arms)
+    said = f"split {split.id}: {arms}{_of_experiment(split.policy)}"
     if unit is None:
-        return f"split {target.split.id}: {arms}; a conversation is known by {_SOURCES} (give --unit to see one's arm)"
-    arm = assign(target, Unit(unit, "header"))
-    return f"split {target.split.id}: {arms}; unit {unit!r} gets {arm.public_name}"
+        known_by = _SOURCES[split.policy.unit if split.policy else "conversation"]
+        return f"{said}; {known_by} (give --unit to see one's arm)"
+    arm = assign(target, Unit(unit, "header"), key_id)
+    outside = "" if arm.assignment else ", and is not in the experiment"
+    return f"{said}; unit {unit!r} gets {arm.public_name}{outside}"
+
+
+def _of_experiment(policy: SplitPolicy | None) -> str:
+    if policy is None:
+        return ""
+    parts = [f"by keys {', '.join(sorted(policy.keys))}"] if policy.keys else []
+    parts += [f"with metadata {key} {' or '.join(sorted(values))}" for key, values in policy.metadata]
+    parts += [f"{policy.audience[1] / 100:g} % of units"] if policy.audience[1] < FULL_WEIGHT else []
+    parts += [f"without the {policy.holdout[1] / 100:g} % that are held out"] if policy.holdout[1] else []
+    whose = f" for requests {', '.join(parts)}" if parts else ""
+    return f", by experiment {policy.experiment_id} ({policy.experiment}){whose}"

@@ -47,7 +47,7 @@ class Target:
     """To whom some of the alias's requests are copied."""
 
 
-UnitSource = Literal["header", "stored", "conversation_id", "first_turn", "prompt"]
+UnitSource = Literal["header", "stored", "conversation_id", "first_turn", "prompt", "end_user", "request"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +81,13 @@ class Arm:
     version: VersionEntry | None = None
     assignment: Assignment | None = None
     """How a split chose it; `None` when the alias is not split."""
+    through: VersionEntry | None = None
+    """Of a base that a split chose: what the alias points at, as whose adapter's it is limited, priced and booked."""
 
     @property
     def model(self) -> str:
         """`tenant/adapter`, whatever the version; or the base's name."""
-        version = self.version
+        version = self.version or self.through
         return self.public_name if version is None else f"{version.tenant}/{version.adapter}"
 
 
@@ -247,7 +249,7 @@ class InferenceRequest:
     `max_output_tokens` bounds each of the `choices` answers (n × prompts); None means as much as the context holds.
     `bounded_by_us` says that the client named no bound and `hold` chose one.
     `needs` is what the engine must be able to do that not every one can.
-    `conversation_id` and `user` are what the client says about whose request it is, for the unit of a split.
+    `conversation_id`, `user` and `metadata` are what the client says about whose request it is, for splits.
     `body_bytes` is how long the body was that the client sent.
     `assembled` says that the client gets in one piece what the engine is asked for as a stream.
     `echo` is what its answer repeats of it, in the form that its dialect writes.
@@ -270,6 +272,7 @@ class InferenceRequest:
     assembled: bool = False
     echo: bytes = b""
     keeping: Keeping | None = None
+    metadata: Mapping[str, str | None] | None = None
 
 
 class Bill(Protocol):

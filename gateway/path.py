@@ -39,7 +39,7 @@ async def serve(call: Call, house: House, respond: Respond) -> None:
             catalog, principal = _as_of_now(call, house, known_by, principal)
             target = resolve(principal, request.model, catalog)
             unit = house.units.of(call, request, target.split) if target.split else None
-            arm = assign(target, unit)
+            arm = assign(target, unit, principal.key_id, request.metadata)
             # No await since the catalog was read: who knows of a newer one has counted every request on an older one.
             with house.fleet.in_flight.given(arm.version.id if arm.version else None):
                 respond.describe(arm)

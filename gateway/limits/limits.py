@@ -109,7 +109,7 @@ class Limits:
         self._catalog: Catalog | None = None
         self._seen: Mapping[str, LimitEntry] | None = None
         self._standings: dict[tuple[str, str], Standing] = {}
-        """By key and served model."""
+        """By key and served model; a base as an arm of a split is another model in each adapter."""
         self._doors: dict[str, list[Counter]] = {}
         """By key: the scopes with limits that are known without a body."""
         self._prices_from_ms, self._prices_until_ms = -math.inf, math.inf
@@ -121,14 +121,16 @@ class Limits:
         priced = self._prices_from_ms <= at_ms < self._prices_until_ms
         if catalog is not self._catalog or not priced or len(self._standings) > MOST_STANDINGS:
             self.adopt(catalog)
-        key = (principal.key_id, arm.public_name)
+        through = arm.through
+        key = (principal.key_id, arm.public_name if through is None else f"{arm.public_name} of {through.adapter_id}")
         standing = self._standings.get(key)
         if standing is None:
             standing = self._standings[key] = self._stand(catalog, principal, arm, at_ms)
         return standing
 
     def _stand(self, catalog: Catalog, principal: Principal, arm: Arm, at_ms: int) -> Standing:
-        adapter = None if arm.version is None else arm.version.adapter
+        version = arm.version or arm.through
+        adapter = None if version is None else version.adapter
         scopes: tuple[str, ...] = (f"tenant:{principal.tenant}", f"key:{principal.key_id}")
         if adapter is not None:
             scopes += (f"adapter:{principal.tenant}/{adapter}",)

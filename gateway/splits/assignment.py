@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import TypeVar
 
+from registry.catalog.snapshot import SplitPolicy
 from registry.splits.ranges import FULL_WEIGHT
 
 BUCKETS = FULL_WEIGHT
@@ -24,6 +25,21 @@ def hash_of(salt: bytes, unit: str) -> bytes:
 def bucket_of(unit_hash: bytes) -> int:
     """A number in `[0, 10000)`, uniform over units: the first 8 bytes of a unit's hash, modulo 10,000."""
     return int.from_bytes(unit_hash[:8], "big") % BUCKETS
+
+
+def takes_part(policy: SplitPolicy, unit: str, key_id: str, metadata: Mapping[str, str | None] | None) -> bool:
+    """Whether a request of a unit, by this key and with this metadata, is in an experiment."""
+    if policy.for_all:
+        return True
+    if policy.keys and key_id not in policy.keys:
+        return False
+    said = metadata or {}
+    if any(said.get(key) not in values for key, values in policy.metadata):
+        return False
+    (salt, most), (held_salt, held_out) = policy.audience, policy.holdout
+    if most < BUCKETS and bucket_of(hash_of(salt, unit)) >= most:
+        return False
+    return not held_out or bucket_of(hash_of(held_salt, unit)) >= held_out
 
 
 def choose(ranges: Sequence[tuple[int, A]], bucket: int) -> A:

@@ -4,7 +4,8 @@ A unit is, in this order: the caller's `X-Switchyard-Unit`, what the first turn 
 `metadata.conversation_id`, or what the request itself
 shows. Of a completion that is its whole prompt. Of a chat it is the first turn that is the conversation's own: the
 messages up to its first user message, unless they are a preamble (examples that an application puts before every
-question), which is followed further. The end user, if the request names one, is part of both.
+question), which is followed further. The end user, if the request names one, is part of both. An experiment may choose
+otherwise: the end user, if the request names one, or each request for itself.
 """
 
 from __future__ import annotations
@@ -82,6 +83,11 @@ class Units:
         """The unit of a request whose alias is split."""
         traffic = self._traffic(split)
         traffic.requests += 1
+        kind = "conversation" if split.policy is None else split.policy.unit
+        if kind == "request":
+            return Unit(call.request_id, "request")
+        if kind == "end_user" and request.user:
+            return Unit(request.user, "end_user")
         if call.unit_header:
             return Unit(call.unit_header, "header")
         if request.keeping is not None and request.keeping.unit is not None:

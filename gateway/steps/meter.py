@@ -142,6 +142,7 @@ def _new_kind(admitted: Admitted, engine: Engine, key: tuple[Any, ...]) -> Kind:
 def _common(admitted: Admitted, engine: Engine) -> UsageKind:
     principal, request, arm = admitted.principal, admitted.request, admitted.arm
     version, chosen = arm.version, arm.assignment
+    asked = version or arm.through
     return UsageKind(
         tenant=principal.tenant,
         key_id=principal.key_id,
@@ -150,7 +151,7 @@ def _common(admitted: Admitted, engine: Engine) -> UsageKind:
         endpoint=admitted.call.dialect.name,
         engine=engine.url,
         engine_id=engine.id or engine.url,
-        adapter_id=None if version is None else version.adapter_id,
+        adapter_id=None if asked is None else asked.adapter_id,
         version_id=None if version is None else version.id,
         version_digest=None if version is None else version.manifest_digest,
         split_id=None if chosen is None else chosen.split_id,

@@ -18,6 +18,7 @@ from registry.adapters.rows import Adapter, Alias, Version
 from registry.bases.rows import BaseModel
 from registry.bases.store import longest_rendering
 from registry.catalog.changes import ADAPTER, BASE, KEY, LIMIT, MODEL_MAP, TARIFF, TENANT
+from registry.catalog.policies import policy_of
 from registry.catalog.snapshot import (
     EMPTY,
     NOTHING,
@@ -34,6 +35,7 @@ from registry.catalog.snapshot import (
     VersionEntry,
 )
 from registry.db import Database
+from registry.experiments.rows import Experiment
 from registry.limits.rows import Limit
 from registry.prices.rows import Tariff
 from registry.shadows.rows import Shadow
@@ -114,9 +116,19 @@ VERSIONS = Query(
 )
 ALIASES = Query(select(Alias.adapter_id, Alias.name, Alias.version_id), Alias.adapter_id.in_(NAMES))
 SPLITS = Query(
-    select(Split.id, Split.adapter_id, Split.alias, Split.salt, Split.arms, Split.ranges).where(
-        Split.ended_at_ms.is_(None)
-    ),
+    select(
+        Split.id,
+        Split.adapter_id,
+        Split.alias,
+        Split.salt,
+        Split.arms,
+        Split.ranges,
+        Experiment.id,
+        Experiment.name,
+        Experiment.plan,
+    )
+    .outerjoin(Experiment, Experiment.id == Split.experiment_id)
+    .where(Split.ended_at_ms.is_(None)),
     Split.adapter_id.in_(NAMES),
 )
 SHADOWS = Query(
@@ -278,7 +290,7 @@ def _splits(
 ) -> dict[Owner, dict[str, SplitEntry]]:
     """By owner and alias. One with a version that no engine may have is left out: the alias's own takes all of it."""
     found: dict[Owner, dict[str, SplitEntry]] = {}
-    for split_id, adapter_id, alias, salt, weights, stored in SPLITS.rows(connection, ids):
+    for split_id, adapter_id, alias, salt, weights, stored, of, name, plan in SPLITS.rows(connection, ids):
         owner = owners[adapter_id]
         arms = {
             arm: _arm(connection, versions.get(arm), aliases[owner][alias].base_digest, weight)
@@ -286,9 +298,10 @@ def _splits(
         }
         ranges = tuple((until, arms[arm]) for until, arm in ranges_of(weights, stored))
         if not any(arm.version is not None and arm.version.quarantined for arm in arms.values()):
-            found.setdefault(owner, {})[intern(alias)] = SplitEntry(
-                split_id, salt.encode(), tuple(arms.values()), ranges
-            )
+            by_name = {arm.name: arm for arm in arms.values()}
+            policy = None if of is None else policy_of(of, name, plan, adapter_id, salt, by_name)
+            entry = SplitEntry(split_id, salt.encode(), tuple(arms.values()), ranges, policy)
+            found.setdefault(owner, {})[intern(alias)] = entry
     return found
 
 

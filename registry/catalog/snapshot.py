@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -103,6 +103,30 @@ class SplitArm:
 
 
 @dataclass(frozen=True, slots=True)
+class SplitPolicy:
+    """What an experiment says of its split: what a unit is, and whose requests are in it."""
+
+    experiment_id: int
+    experiment: str
+    """Its name."""
+    unit: Literal["conversation", "end_user", "request"]
+    control: SplitArm
+    """What all others get."""
+    falls_back: bool
+    """Whether the control answers where a treatment cannot be loaded."""
+    keys: frozenset[str]
+    """Ids of API keys that are in it; empty: all."""
+    metadata: tuple[tuple[str, frozenset[str]], ...]
+    """Key of a request's metadata, and the values that it may have; all of them must fit."""
+    audience: tuple[bytes, int]
+    """Salt of the hash of units, and how many of 10,000 buckets are in it."""
+    holdout: tuple[bytes, int]
+    """Likewise, how many of the adapter's units no experiment touches."""
+    for_all: bool
+    """Whether the four above leave nobody out."""
+
+
+@dataclass(frozen=True, slots=True)
 class SplitEntry:
     """An active split: its arms in fixed order."""
 
@@ -111,6 +135,8 @@ class SplitEntry:
     arms: tuple[SplitArm, ...]
     ranges: tuple[tuple[int, SplitArm], ...]
     """Whose the buckets are: see `registry.splits.ranges`."""
+    policy: SplitPolicy | None = None
+    """`None`: nobody's, and every request is in it."""
 
 
 @dataclass(frozen=True, slots=True)

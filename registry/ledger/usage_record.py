@@ -35,7 +35,8 @@ class UsageKind(NamedTuple):
     """Its `id` in the settings, which stays when its URL changes, else its URL; NULL in rows from before there was one.
     """
     adapter_id: Annotated[int | None, BigInteger(), DAY_KEY] = None
-    """NULL for a base model, and in rows from before it was recorded; so are the next two."""
+    """The adapter that was asked; NULL where a base was, and in rows from before it was recorded. The next two are also
+    NULL where the base was an arm of the adapter's split."""
     version_id: Annotated[int | None, BigInteger()] = None
     version_digest: Annotated[str | None, String(80)] = None
     """Manifest digest of the version."""

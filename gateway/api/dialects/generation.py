@@ -72,6 +72,7 @@ class Generation(Dialect):
             needs_of(body),
             with_cost,
             body_bytes=body_bytes,
+            metadata=given.get("metadata"),
         )
 
     def choices(self, body: Mapping[str, Any]) -> int:

@@ -59,6 +59,7 @@ class Pooling(Dialect):
             self.inputs(body),
             shows_cost=shows_cost(given),
             body_bytes=body_bytes,
+            metadata=given.get("metadata"),
         )
 
     def added_tokens(self, body: Mapping[str, Any]) -> int:

@@ -96,6 +96,7 @@ class Translated(Dialect):
             shows_cost=shows_cost(given),
             echo=self.echo(given),
             keeping=self.keeping(given),
+            metadata=given.get("metadata"),
         )
 
     def counted(self, request: InferenceRequest) -> InferenceRequest:

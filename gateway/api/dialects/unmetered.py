@@ -26,7 +26,10 @@ class Unmetered(Dialect):
     ) -> InferenceRequest:
         """Never streamed, and without an answer that could be long."""
         conversation_id, user = conversation_of(given), user_of(given)
-        return InferenceRequest(self, model, False, "never", None, body, conversation_id, user, body_bytes=body_bytes)
+        metadata = given.get("metadata")
+        return InferenceRequest(
+            self, model, False, "never", None, body, conversation_id, user, body_bytes=body_bytes, metadata=metadata
+        )
 
     def engine_body(self, body: Mapping[str, Any], model: str, cache_salt: str) -> dict[str, Any]:
         """Nothing is cached."""

@@ -1,0 +1,38 @@
+"""What the catalog has of an experiment's plan: whose requests are in it, and nothing of what it decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from registry.catalog.snapshot import SplitArm, SplitPolicy
+from registry.experiments.plan import Plan
+
+
+def policy_of(
+    experiment_id: int,
+    name: str,
+    document: Mapping[str, Any],
+    adapter_id: int,
+    salt: str,
+    arms: Mapping[str, SplitArm],
+) -> SplitPolicy:
+    """Of a split of an experiment; `salt` and `arms` by name are the split's.
+
+    Each question has a hash of its own: who is in an experiment says nothing about the arm that they get, and who is
+    held out is so in every experiment of the adapter.
+    """
+    plan = Plan.of(document)
+    audience = plan.audience
+    return SplitPolicy(
+        experiment_id=experiment_id,
+        experiment=name,
+        unit=plan.unit,
+        control=arms[plan.arms[0]],
+        falls_back=plan.fallback == "control",
+        keys=frozenset(audience.keys),
+        metadata=tuple((key, frozenset(values)) for key, values in audience.metadata.items()),
+        audience=(f"audience of {salt}".encode(), audience.weight),
+        holdout=(f"holdout of adapter {adapter_id}".encode(), plan.holdout_weight),
+        for_all=audience.everybody and plan.holdout_weight == 0,
+    )
