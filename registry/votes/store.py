@@ -72,12 +72,12 @@ class Votes:
             ]
 
 
-def check_voter(voter: str) -> str:
+def check_voter(voter: str, param: str = "voter") -> str:
     """The name, if it is one. Raises `InvalidInput`."""
     if not 0 < len(voter.strip()) <= len(voter) <= MOST_VOTER_CHARACTERS or not voter.isprintable():
         raise InvalidInput(
-            f"voter is {voter[:40]!r}; a name has 1 to {MOST_VOTER_CHARACTERS} characters that can be seen",
-            param="voter",
+            f"{param} is {voter[:40]!r}; a name has 1 to {MOST_VOTER_CHARACTERS} characters that can be seen",
+            param=param,
         )
     return voter
 

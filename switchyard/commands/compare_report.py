@@ -36,7 +36,8 @@ def print_compared(found: Compared, *, json_output: bool) -> None:
     if said.judging is not None:
         say(_judging(said.judging, found))
     if said.voters:
-        say(f"voters: {', '.join(said.voters)}", *map(_agreement, said.agreements))
+        left = "" if said.left_preferred is None else f"; the left one was preferred {said.left_preferred:.0%}"
+        say(f"voters: {', '.join(said.voters)}{left}", *map(_agreement, said.agreements))
     if found.exported is not None:
         say(_exported(found))
     say(f"kept in {found.run}; the same command goes on from it")
@@ -119,6 +120,7 @@ def _fields(found: Compared) -> dict[str, Any]:
     return {
         "comparison": comparison.id,
         **comparison.about,
+        "data": {"name": comparison.data.name, "digest": comparison.data.digest},
         "seed": comparison.seed,
         "prompts": found.prompts,
         "pairs": found.pairs,
@@ -133,6 +135,7 @@ def _fields(found: Compared) -> dict[str, Any]:
         "judging": None if said.judging is None else _judging_fields(said.judging),
         "judge_spent": None if said.spent is None else asdict(said.spent),
         "voters": said.voters,
+        "left_preferred": said.left_preferred,
         "agreements": [asdict(one) for one in said.agreements],
         "exported": None if found.exported is None else asdict(found.exported),
         "run": str(found.run),

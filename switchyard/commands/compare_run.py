@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from registry.errors import InvalidInput
 from registry.service import Registry
+from registry.votes.store import Vote, check_voter
 from switchyard.commands.asking import step_bar, write_picture
 from switchyard.commands.compare_figures import (
     Cost,
@@ -22,6 +23,7 @@ from switchyard.commands.compare_figures import (
     title_of,
 )
 from switchyard.commands.compare_sides import Named, SideOrder, Table, client_at, seated
+from switchyard.commands.compare_voting import Ballot, take_votes
 from switchyard.console import actor
 from trainer.endpoints.client import Manner, Spent
 from trainer.evaluation.chart import Form, draw_matrix, form_of
@@ -61,13 +63,17 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """Who won each pair, and what there is to know of whoever says so. `why` tells why nothing is concluded."""
+    """Who won each pair, and what there is to know of whoever says so. `why` tells why nothing is concluded.
+
+    `left_preferred` is the share of people's votes, ties left out, for what stood on the left: about one half.
+    """
 
     won: tuple[Won, ...]
     standing: Standing | None
     judging: Judging | None = None
     spent: Spent | None = None
     voters: tuple[str, ...] = ()
+    left_preferred: float | None = None
     agreements: tuple[Agreement, ...] = ()
     why: str | None = None
 
@@ -94,6 +100,8 @@ def carried_out(registry: Registry, order: Order) -> Compared:
     """Everything, in this order: what may be refused is, before anything is asked."""
     form: Form | None = form_of(order.plot) if order.plot is not None else None
     _refuse_old(order.export)
+    if order.human:
+        check_voter(_voter(order), "by")
     data = read_rows(order.prompts, order.rows)
     metrics = metrics_for(order.metrics, data)
     at_gateway = order.judge is not None and order.judge.url is None
@@ -105,7 +113,7 @@ def carried_out(registry: Registry, order: Order) -> Compared:
     items, missing = items_of(pairs, said.won if said.why is None else (), metrics)
     exported = None
     if order.export is not None and said.why is None:
-        exported = export_preferences(comparison, said.won, _who(said), order.export)
+        exported = export_preferences(comparison, said.won, order.export)
     if order.plot is not None and form is not None:
         write_picture(order.plot, draw_matrix(items, title_of(comparison), form))
     return Compared(
@@ -122,6 +130,10 @@ def carried_out(registry: Registry, order: Order) -> Compared:
         file,
         exported,
     )
+
+
+def _voter(order: Order) -> str:
+    return order.by or actor()
 
 
 def _refuse_old(file: Path | None) -> None:
@@ -171,7 +183,7 @@ def _judged(order: Order, comparison: Comparison, file: RunFile, judge: Judge) -
             for one in unit:
                 assert one.verdict is not None
                 pairs.append(one.pair)
-                part.append(Won(one.pair, by_judge(one.verdict)))
+                part.append(Won(one.pair, by_judge(one.verdict), (judge.name,)))
                 if not one.pair.same:
                     verdicts.append(one.verdict)
                 told(len(pairs), total)
@@ -199,41 +211,51 @@ def _voted(
     registry: Registry, order: Order, tenant: str, comparison: Comparison, file: RunFile, pairs: list[Pair]
 ) -> Said:
     """What people say: whoever is at the keyboard now, and all who were before."""
-    from switchyard.commands.compare_voting import Ballot, take_votes
+    voter, keys = _voter(order), {pair.key for pair in pairs}
 
-    def votes() -> dict[str, dict[str, Winner]]:
-        """By voter, who won by pair."""
-        found: dict[str, dict[str, Winner]] = {}
-        for vote in registry.votes.of(tenant, comparison.id):
-            found.setdefault(vote.voter, {})[vote.pair] = vote.winner
-        return found
+    def votes() -> list[Vote]:
+        return [vote for vote in registry.votes.of(tenant, comparison.id) if vote.pair in keys]
 
     def won() -> list[Won]:
-        said = votes()
-        return [
-            Won(pair, "tie" if pair.same else by_majority(one[pair.key] for one in said.values() if pair.key in one))
-            for pair in pairs
-        ]
+        by_pair: dict[str, list[Vote]] = {}
+        for vote in votes():
+            by_pair.setdefault(vote.pair, []).append(vote)
+        return [_won(pair, by_pair.get(pair.key, [])) for pair in pairs]
 
-    voter = order.by or actor()
-    mine = votes().get(voter, {})
     ballot = Ballot(
         voter,
         tuple(pair for pair in pairs if not pair.same),
-        frozenset(mine),
+        frozenset(vote.pair for vote in votes() if vote.voter == voter),
         lambda pair, winner: registry.votes.cast(tenant, comparison.id, pair.key, voter, winner, pair.left),
         lambda pair: registry.votes.take_back(tenant, comparison.id, pair.key, voter),
         lambda: order.until_decided and standing_of(won()).is_decided,
     )
     take_votes(ballot)
-    said = votes()
+    found, cast = won(), votes()
+    pointed = [vote.winner == vote.left for vote in cast if vote.winner != "tie"]
+    return Said(
+        tuple(found),
+        standing_of(found),
+        voters=tuple(sorted({vote.voter for vote in cast})),
+        left_preferred=sum(pointed) / len(pointed) if pointed else None,
+        agreements=tuple(agreements(_by_judge(cast, file, pairs))),
+    )
+
+
+def _won(pair: Pair, votes: Sequence[Vote]) -> Won:
+    winner = "tie" if pair.same else by_majority(vote.winner for vote in votes)
+    return Won(pair, winner, tuple(sorted(vote.voter for vote in votes)))
+
+
+def _by_judge(votes: Sequence[Vote], file: RunFile, pairs: Sequence[Pair]) -> dict[str, dict[str, Winner]]:
+    """By voter, and by model that has judged these pairs before, who won by pair."""
+    said: dict[str, dict[str, Winner]] = {}
+    for vote in votes:
+        said.setdefault(vote.voter, {})[vote.pair] = vote.winner
     for judge in file.judges:
-        verdicts = {pair.key: file.verdict(pair.key, judge) for pair in pairs}
-        readable = {key: by_judge(verdict) for key, verdict in verdicts.items() if verdict is not None}
-        said[f"judge {judge}"] = {key: winner for key, winner in readable.items() if winner is not None}
-    found = won()
-    return Said(tuple(found), standing_of(found), voters=tuple(votes()), agreements=tuple(agreements(said)))
-
-
-def _who(said: Said) -> str:
-    return said.judging.model if said.judging is not None else ", ".join(said.voters)
+        for pair in pairs:
+            verdict = file.verdict(pair.key, judge)
+            winner = None if verdict is None else by_judge(verdict)
+            if winner is not None and not pair.same:
+                said.setdefault(f"judge {judge}", {})[pair.key] = winner
+    return said

@@ -31,7 +31,8 @@ Message = Mapping[str, Any]
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What was answered, whether it had ended by itself, how long it took in seconds, and the tokens of prompt and
-    answer as the endpoint counts them: 0 where it does not.
+    answer as the endpoint counts them: 0 where it does not. `calls` are its calls of tools as a JSON list of names and
+    arguments, empty without any.
     """
 
     text: str
@@ -39,6 +40,7 @@ class Reply:
     latency_s: float
     prompt_tokens: int = 0
     answer_tokens: int = 0
+    calls: str = ""
 
 
 @dataclass(slots=True)
@@ -90,6 +92,7 @@ class Client:
         latency_s = time.perf_counter() - began
         try:
             text, ended = self._text_in(document)
+            calls = "" if self._is_anthropic else _calls_in(document["choices"][0])
             usage = document.get("usage") or {}
             names = ("input_tokens", "output_tokens") if self._is_anthropic else ("prompt_tokens", "completion_tokens")
             prompt, answer = (int(usage.get(name) or 0) for name in names)
@@ -98,7 +101,7 @@ class Client:
         with self._lock:
             self.spent.prompt_tokens += prompt
             self.spent.answer_tokens += answer
-        return Reply(text, ended, latency_s, prompt, answer)
+        return Reply(text, ended, latency_s, prompt, answer, calls)
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """The document that answers. Raises EndpointError, which has the status and the code of a refusal."""
@@ -195,6 +198,12 @@ class Client:
     def _nobody(self, failed: Exception) -> EndpointError:
         why = str(failed) or type(failed).__name__
         return EndpointError(f"nothing answers at {self.endpoint.base_url} ({why}); {self.endpoint.remedy}")
+
+
+def _calls_in(choice: Mapping[str, Any]) -> str:
+    calls = choice.get("message", {}).get("tool_calls") or []
+    named = [[call["function"]["name"], call["function"]["arguments"]] for call in calls]
+    return json.dumps(named, ensure_ascii=False) if named else ""
 
 
 def _pause_s(response: httpx.Response | None, turn: int) -> float:

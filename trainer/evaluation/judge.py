@@ -18,7 +18,8 @@ from trainer.evaluation.rows import text_of
 
 JUDGE, JUDGE_TALK, JUDGE_SCORE = "judge", "judge_talk", "judge_score"
 """Metrics that a judge measures: the share of rows that a side wins, of conversations, and the mean grade there."""
-MAX_JUDGE_TOKENS = 400
+MAX_JUDGE_TOKENS, MAX_THINKING_JUDGE_TOKENS = 400, 4_000
+"""Of a judge at the gateway, where prompt and answer must fit a small context; and elsewhere, where it may think."""
 MAX_SHOWN_CHARACTERS = 12_000
 """Of a conversation, from its end."""
 MOST_UNREADABLE = 0.2
@@ -131,7 +132,8 @@ class Judge:
         right = f"<a right answer>\n{reference}\n</a right answer>\n" if reference else ""
         shown = {name: answer[:MAX_SHOWN_CHARACTERS] for name, answer in answers.items()}
         prompt = form.format(question=question[-MAX_SHOWN_CHARACTERS:], reference=right, **shown)
-        manner = Manner(MAX_JUDGE_TOKENS, schema=_schema(verdict))
+        most = MAX_JUDGE_TOKENS if self._client.endpoint.is_ours else MAX_THINKING_JUDGE_TOKENS
+        manner = Manner(most, schema=_schema(verdict))
         reply = self._client.chat(self.model, [{"role": "user", "content": prompt}], manner)
         with self._lock:
             self.spent.requests += 1

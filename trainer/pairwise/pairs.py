@@ -53,17 +53,17 @@ class Comparison:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What decides the answers, JSON-ready. Judges, voters and the seed decide none."""
+        """What decides an answer to a prompt, JSON-ready. Other prompts, judges, voters and the seed do not."""
         sides = {
             side: {"model": one.model, "digest": one.digest, "where": one.where}
             for side, one in (("a", self.a), ("b", self.b))
         }
         asked = {"max_tokens": self.manner.max_tokens, "temperature": self.manner.temperature}
-        return {**sides, "data": self.data.digest, **asked}
+        return {**sides, **asked}
 
     @property
     def id(self) -> str:
-        """Of `about`: the same comparison is gone on with, whoever asks for it."""
+        """Of `about`: the same comparison is gone on with, whoever asks for it, and when prompts are added too."""
         return digest_of(self.about)
 
 
@@ -77,7 +77,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Both answers to a prompt. `key` is of the prompt and both texts: what is said of it is of these words alone."""
+    """Both answers to a prompt. `key` is of all that who judges sees: what is said of it is of these words alone."""
 
     key: str
     row: EvaluationRow
@@ -86,13 +86,13 @@ class Pair:
     b: Reply
 
     def text(self, side: Side) -> str:
-        """That side's answer."""
-        return self.a.text if side == "a" else self.b.text
+        """That side's answer as whoever judges sees it: what it says, and its calls of tools."""
+        return shown(self.a if side == "a" else self.b)
 
     @property
     def same(self) -> bool:
         """Whether there is nothing to choose: a tie that nobody is asked about."""
-        return self.a.text.strip() == self.b.text.strip()
+        return shown(self.a).strip() == shown(self.b).strip()
 
     @property
     def asked(self) -> Asked:
@@ -117,7 +117,13 @@ def places(rows: Sequence[EvaluationRow], seed: int) -> list[Place]:
 
 def pair_of(place: Place, a: Reply, b: Reply) -> Pair:
     """With its key."""
-    return Pair(digest_of([row_key(place.row), a.text, b.text]), place.row, place.left, a, b)
+    key = digest_of([row_key(place.row), place.row.reference, shown(a), shown(b)])
+    return Pair(key, place.row, place.left, a, b)
+
+
+def shown(reply: Reply) -> str:
+    """All that an answer is."""
+    return "\n".join(part for part in (reply.text, reply.calls) if part)
 
 
 def row_key(row: EvaluationRow) -> str:

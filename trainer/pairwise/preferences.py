@@ -28,15 +28,15 @@ class Exported:
     without_form: int
 
 
-def export_preferences(comparison: Comparison, won: Iterable[Won], by: str, file: Path) -> Exported:
-    """Write a new file; `by` says who judged. Raises DataError when it is there already, or cannot be written."""
+def export_preferences(comparison: Comparison, won: Iterable[Won], file: Path) -> Exported:
+    """Write a new file. Raises DataError when it is there already, or cannot be written."""
     rows: list[dict[str, Any]] = []
     ties = without_form = 0
     for one in won:
         if one.winner == "tie":
             ties += 1
         elif one.winner is not None:
-            row = _row(comparison, one, one.winner, by)
+            row = _row(comparison, one, one.winner)
             if row is None or parse(1, row, "preference").faults:
                 without_form += 1
             else:
@@ -44,13 +44,13 @@ def export_preferences(comparison: Comparison, won: Iterable[Won], by: str, file
     return Exported(write_rows(rows, file), ties, without_form)
 
 
-def _row(comparison: Comparison, won: Won, winner: Side, by: str) -> dict[str, Any] | None:
+def _row(comparison: Comparison, won: Won, winner: Side) -> dict[str, Any] | None:
     prompt = _prompt(won.pair.row)
-    if prompt is None:
+    if prompt is None or won.pair.a.calls or won.pair.b.calls:
         return None
     loser: Side = "a" if winner == "b" else "b"
     model = comparison.contestant(winner).model[:MAX_ORIGIN_CHARACTERS]
-    origin = {"kind": KIND, "model": model, "judged_by": by[:MAX_ORIGIN_CHARACTERS]}
+    origin = {"kind": KIND, "model": model, "judged_by": ", ".join(won.by)[:MAX_ORIGIN_CHARACTERS]}
     return {"prompt": prompt, "chosen": won.pair.text(winner), "rejected": won.pair.text(loser), ORIGIN: origin}
 
 

@@ -12,7 +12,7 @@ from trainer.endpoints.client import Manner, Reply
 from trainer.errors import EvaluationError
 from trainer.evaluation.judge import Judge, PairVerdict, as_text
 from trainer.evaluation.rows import EvaluationRow
-from trainer.pairwise.pairs import Comparison, Contestant, Pair, Place, Side, pair_of, places, row_key
+from trainer.pairwise.pairs import SIDES, Comparison, Contestant, Pair, Place, Side, pair_of, places, row_key
 from trainer.pairwise.run_file import RunFile
 
 T = TypeVar("T")
@@ -92,10 +92,10 @@ def _first_left(left: Side) -> tuple[Side, Side]:
 
 def _warm(comparison: Comparison, file: RunFile, row: EvaluationRow) -> None:
     """The first question loads an adapter, and its time is not the answer's."""
-    sides: tuple[Side, Side] = ("a", "b")
-    for side in sides:
-        if file.reply(row_key(row), side) is None:
-            _ask(comparison.contestant(side), row, Manner(1, comparison.manner.temperature))
+    for side in SIDES:
+        one = comparison.contestant(side)
+        if one.client.endpoint.is_ours and file.reply(row_key(row), side) is None:
+            _ask(one, row, Manner(1, comparison.manner.temperature))
 
 
 def _answer(comparison: Comparison, file: RunFile, row: EvaluationRow, side: Side) -> Reply:
@@ -119,7 +119,7 @@ def _verdict(file: RunFile, judge: Judge, pair: Pair) -> PairVerdict:
     known = file.verdict(pair.key, judge.name)
     if known is not None:
         return known
-    verdict = _judged(judge, TextPair(question_of(pair.row), pair.a.text, pair.b.text, pair.row.reference))
+    verdict = _judged(judge, TextPair(question_of(pair.row), pair.text("a"), pair.text("b"), pair.row.reference))
     file.keep_verdict(pair.key, judge.name, verdict)
     return verdict
 

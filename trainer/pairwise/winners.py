@@ -12,10 +12,11 @@ from trainer.pairwise.pairs import Pair, Side, Winner
 
 @dataclass(frozen=True, slots=True)
 class Won:
-    """A pair and who won it; None: a judge's answer to it could not be read, or nobody has voted on it."""
+    """A pair, who won it, and who says so. None: a judge's answer could not be read, or nobody has voted on it."""
 
     pair: Pair
     winner: Winner | None
+    by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,5 +74,5 @@ def unit_winner(won: Iterable[Won]) -> int | None:
 
 
 def _longer(pair: Pair) -> Side | None:
-    a, b = len(pair.a.text), len(pair.b.text)
+    a, b = len(pair.text("a")), len(pair.text("b"))
     return None if a == b else "a" if a > b else "b"

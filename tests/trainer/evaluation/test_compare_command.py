@@ -49,7 +49,10 @@ def questions(tmp_path: Path) -> Callable[[int], Path]:
 
     def written(count: int) -> Path:
         file = tmp_path / "prompts.jsonl"
-        rows = [{"messages": [{"role": "user", "content": f"Where is parcel {at}?"}]} for at in range(count)]
+        rows = [
+            {"messages": [{"role": "user", "content": f"{tmp_path.name}: where is parcel {at}?"}]}
+            for at in range(count)
+        ]
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
         return file
 
@@ -60,10 +63,10 @@ def prefers(court: Court, model: str, sure: Callable[[int], bool] = lambda numbe
     """A judge that knows whose answer is whose, and prefers a model's where `sure`, else the other's."""
 
     def say(prompt: str) -> str:
-        number = int(re.findall(r"Where is parcel (\d+)\?", prompt)[0])
-        own = court.says(model, f"Where is parcel {number}?")
+        question, number = re.findall(r"user: (.*where is parcel (\d+)\?)", prompt)[0]
+        own = court.says(model, question)
         first = re.findall(r"<assistant A>\n(.*?)\n</assistant A>", prompt, re.DOTALL)[0]
-        return json.dumps({"better": "A" if (first == own) is sure(number) else "B"})
+        return json.dumps({"better": "A" if (first == own) is sure(int(number)) else "B"})
 
     return say
 
@@ -197,6 +200,7 @@ def test_sides_may_be_the_base_or_a_model_elsewhere_with_a_key_of_its_own(
         ((), "no preference: nobody was asked which answer is better"),
         (("--until-decided",), "judge is missing: nobody says which answer is better"),
         (("--judge", "tiny", "--human"), "judge is for a model, and --human for people"),
+        (("--human", "--by", "a\tb"), "--by is 'a\\tb'; a name has 1 to 100 characters"),
         (("--price", "x=1"), "--price is 'x=1'; expected MODEL=IN:OUT"),
         (("--metric", "loss"), "metric is 'loss', which is of versions alone"),
         (("--plot", "x.gif", "--judge", "tiny"), "a picture ends in .svg or .png"),
@@ -263,6 +267,24 @@ def test_a_vote_is_for_the_side_that_stood_where_the_voter_pointed(
             assert vote.winner == vote.left
 
 
+def test_prompts_that_are_added_are_asked_and_votes_on_the_others_stay(
+    compare: Run, questions: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = votes(compare, questions(3), "t\nt\nt\n", monkeypatch, "--by", "fay", "--json").document
+    after = votes(compare, questions(5), "t\nq\n", monkeypatch, "--by", "fay", "--json").document
+    assert (before["counts"]["ties"], before["comparison"]) == (3, after["comparison"])
+    assert (after["counts"]["ties"], after["counts"]["unknown"]) == (4, 1)
+
+
+def test_people_and_a_model_that_judged_before_are_compared(
+    court: Court, compare: Run, questions: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = questions(4)
+    compare(OLD, NEW, prompts, "--judge", "tiny")
+    done = votes(compare, prompts, "t\nt\nt\nl\n", monkeypatch, "--by", "gus")
+    assert "gus, judge tiny: 75% the same on 4 pairs, kappa 0.00" in done.out
+
+
 def test_votes_become_rows_for_dpo(
     court: Court, compare: Run, questions: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -273,7 +295,7 @@ def test_votes_become_rows_for_dpo(
     read = read_data(out, "auto")
     assert (read.format, read.rows) == ("preference", 6)
     row = json.loads(out.read_text().splitlines()[0])
-    assert row["prompt"].startswith("Where is parcel")
+    assert "where is parcel" in row["prompt"]
     texts = {court.says(model, row["prompt"]): model for model in (OLD, NEW)}
     assert row["origin"] == {"kind": "comparison", "model": texts[row["chosen"]], "judged_by": "dora"}
     assert texts[row["chosen"]] != texts[row["rejected"]]

@@ -43,6 +43,8 @@ def test_a_pair_is_called_by_its_words_alone() -> None:
     assert pair("x", "y").key == pair("x", "y").key
     assert len({pair(*texts).key for texts in (("x", "y"), ("y", "x"), ("x", "z"))}) == 3
     assert pair(" x", "x\n").same
+    one, other = (Reply("", True, 0.1, calls=f'[["look", "{at}"]]') for at in (1, 2))
+    assert not pair_of(places([row(1)], 0)[0], one, other).same, "calls of tools are answers too"
 
 
 def test_who_wins_is_said_by_both_orders_or_by_most_people() -> None:
