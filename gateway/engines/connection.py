@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import cast
 
@@ -263,6 +262,8 @@ class Exchange:
         """When the request went out, on the loop's clock."""
         self.sent = False
         """Whether the request went out on some connection: the engine may have worked on it."""
+        self._begun = False
+        """Whether some of the body has come."""
 
     async def __aenter__(self) -> Exchange:
         """Send, and wait for the head of the answer. Raises `EngineUnreachable`."""
@@ -338,27 +339,26 @@ class Exchange:
         connection = self.connection
         return connection.read() if connection.unread else b""
 
-    async def chunks(self, idle_timeout_s: float) -> AsyncIterator[bytes]:
-        """The body as it arrives. Raises `EngineBroke`, also when nothing came for `idle_timeout_s` within it, and
-        `EngineTimeout` when it did not begin in time: engines send the head of a stream long before its first byte.
+    async def some(self, idle_timeout_s: float) -> bytes:
+        """More of the body as it arrives, `b""` at its end. Raises `EngineBroke`, also when nothing came for
+        `idle_timeout_s` within it, and `EngineTimeout` when it did not begin in time: engines send the head of a stream
+        long before its first byte.
         """
         connection = self.connection
-        begun = False
-        while True:
-            if not connection.readable:
-                try:
-                    await connection.wait_until_readable(idle_timeout_s if begun else self._head_timeout_s)
-                except TimeoutError:
-                    connection.close()
-                    if not begun:
-                        raise self._too_late() from None
-                    raise EngineBroke(f"the engine sent nothing for {idle_timeout_s:g} s") from None
-            begun = True
-            data = connection.read()
-            if not data:
-                return
-            yield data
+        if not connection.readable:
+            try:
+                await connection.wait_until_readable(idle_timeout_s if self._begun else self._head_timeout_s)
+            except TimeoutError:
+                connection.close()
+                if not self._begun:
+                    raise self._too_late() from None
+                raise EngineBroke(f"the engine sent nothing for {idle_timeout_s:g} s") from None
+        self._begun = True
+        return connection.read()
 
     async def body(self, idle_timeout_s: float) -> bytes:
-        """The whole body. Raises `EngineBroke`."""
-        return b"".join([data async for data in self.chunks(idle_timeout_s)])
+        """The whole body. Raises as `some`."""
+        parts = []
+        while data := await self.some(idle_timeout_s):
+            parts.append(data)
+        return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -56,8 +56,7 @@ async def attempt(admitted: Admitted, engine: EngineView, number: int, sink: Sin
             Forward(admitted, engine, engine_name, count, settings) as answer,
         ):
             sink.read_by(answer.reader)
-            async for chunk in answer.chunks():
-                await sink.feed(chunk)
+            await answer.relay(sink.feed)
         if (keeping := admitted.request.keeping) is not None and keeping.store and not admitted.shadow:
             await keep(means.archive, means.desk, admitted, keeping, cast("KeptAnswer", answer.reader).answered())
         if rest := answer.reader.rest():

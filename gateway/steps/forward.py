@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Protocol
@@ -21,6 +21,8 @@ from gateway.errors import ApiError
 from gateway.fleet.view import EngineView
 from gateway.handoffs import Admitted, EngineBroke, EngineCount, InferenceRequest
 
+Feed = Callable[[bytes], Awaitable[None]]
+"""Takes some bytes of an answer."""
 END_BYTES = 2_000
 """Of a document of which only the ends are looked at: what stands in one of them is shorter."""
 
@@ -42,7 +44,7 @@ class Timeouts(Protocol):
 
 
 class Forward:
-    """Async context around one exchange with an engine; `chunks()` are the bytes for the client.
+    """Async context around one exchange with an engine; `relay` has the bytes for the client.
 
     On entering, the engine has begun a good answer. Raises `EngineUnreachable` (try another engine), `AdapterMissing`,
     or an `ApiError` for the client; while reading, `EngineBroke` or `ApiError`.
@@ -91,53 +93,59 @@ class Forward:
     ) -> None:
         await self._exchange.__aexit__(kind, error, trace)
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        """The answer's bytes for the client: as they come, in whole events, or all at once. Not its reader's rest."""
+    async def relay(self, feed: Feed) -> None:
+        """Feed the answer's bytes for the client: as they come, in whole events, or all at once. Not its reader's rest.
+
+        No generator of them: an event loop books each one that it meets, which costs as much as to read a short answer.
+        """
         request = self._request
         if request.stream:
-            return self._events()
-        if request.assembled:
-            return self._assembled()
-        return self._pieces() if request.dialect.bulky else self._document()
+            await self._events(feed)
+        elif request.assembled:
+            await self._assembled(feed)
+        elif request.dialect.bulky:
+            await self._pieces(feed)
+        else:
+            await self._document(feed)
 
-    async def _document(self) -> AsyncIterator[bytes]:
+    async def _document(self, feed: Feed) -> None:
         data = await self._exchange.body(self._idle_timeout_s)
-        yield self.reader.document(self._kind.document(data.replace(self._needle, self._replacement, 1)))
+        await feed(self.reader.document(self._kind.document(data.replace(self._needle, self._replacement, 1))))
 
-    async def _pieces(self) -> AsyncIterator[bytes]:
+    async def _pieces(self, feed: Feed) -> None:
         """A document of which only the ends are looked at, as it comes: the name is in its head, the count in its tail.
         As a whole it would be copied again and again, while everybody waits.
         """
         held, named = b"", False
-        async for data in self._exchange.chunks(self._idle_timeout_s):
+        while data := await self._exchange.some(self._idle_timeout_s):
             held += data
             if len(held) > 2 * END_BYTES:
                 if not named:
                     held, named = held.replace(self._needle, self._replacement, 1), True
-                yield held[:-END_BYTES]
+                await feed(held[:-END_BYTES])
                 held = held[-END_BYTES:]
-        yield self.reader.document(held if named else held.replace(self._needle, self._replacement, 1))
+        await feed(self.reader.document(held if named else held.replace(self._needle, self._replacement, 1)))
 
-    async def _events(self) -> AsyncIterator[bytes]:
-        held, count = b"", self._count
-        async for data in self._exchange.chunks(self._idle_timeout_s):
+    async def _events(self, feed: Feed) -> None:
+        held, count, some, idle_timeout_s = b"", self._count, self._exchange.some, self._idle_timeout_s
+        while data := await some(idle_timeout_s):
             block, held, failure = self._read(held + data)
             if block:
                 if count.began_s is None:
                     count.began_s = time.perf_counter()
-                yield block
+                await feed(block)
             if failure is not None:
                 raise self._failed(failure)
         self._require_all()
 
-    async def _assembled(self) -> AsyncIterator[bytes]:
+    async def _assembled(self, feed: Feed) -> None:
         """Read at its end: to be woken for each chunk would cost ten times as much as to read it."""
         held, exchange = b"", self._exchange
         try:
             while data := await exchange.gathered():
                 block, held, failure = self._read(held + data)
                 if block:
-                    yield block
+                    await feed(block)
                 if failure is not None:
                     raise self._failed(failure)
         except (asyncio.CancelledError, EngineTimeout):

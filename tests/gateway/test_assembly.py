@@ -15,6 +15,7 @@ from gateway.handoffs import EngineBroke, EngineCount
 from gateway.steps.forward import Forward
 from registry.catalog.snapshot import TariffEntry
 from tests.support.admitted import NAME, PUBLIC, Patience, forward_to
+from tests.support.forward_parts import all_of
 from tests.support.raw_server import Connection, chunked, raw_server
 
 HEAD = {"id": "c-1", "created": 7, "model": NAME}
@@ -73,7 +74,7 @@ async def assembling(
 
 async def assembled(data: bytes, **given: Any) -> dict[str, Any]:
     async with assembling(data, **given) as (forward, _):
-        assert [chunk async for chunk in forward.chunks()] == []
+        assert await all_of(forward) == []
         whole: dict[str, Any] = orjson.loads(forward.reader.rest())
     return whole
 
@@ -81,7 +82,7 @@ async def assembled(data: bytes, **given: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("pieces", [1, 2, 7, 64, 10_000])
 async def test_a_document_is_the_same_whatever_the_pieces_its_stream_comes_in(pieces: int) -> None:
     async with assembling(chunked(PLAIN), pieces=pieces) as (forward, count):
-        assert [chunk async for chunk in forward.chunks()] == []
+        assert await all_of(forward) == []
         assert orjson.loads(forward.reader.rest()) == (
             {
                 "id": "c-1",
@@ -236,7 +237,7 @@ async def test_what_is_not_whole_is_no_document(data: bytes) -> None:
 async def test_what_came_before_an_engine_broke_is_counted() -> None:
     async with assembling(chunked(ROLE + said("x", 2))) as (forward, count):
         with pytest.raises(EngineBroke):
-            [chunk async for chunk in forward.chunks()]
+            await all_of(forward)
     assert (count.prompt_tokens, count.completion_tokens, count.source) == (9, 2, "partial")
 
 
@@ -262,7 +263,7 @@ async def test_an_event_that_refuses_is_the_refusal_that_it_would_be_without_a_s
 ) -> None:
     async with assembling(chunked(data + DONE)) as (forward, count):
         with pytest.raises(kind) as caught:
-            [chunk async for chunk in forward.chunks()]
+            await all_of(forward)
     if isinstance(caught.value, ApiError):
         assert (caught.value.status, caught.value.param) == (status, param)
     assert count.sent is sent, "what is refused has cost the engine nothing"
@@ -281,6 +282,6 @@ async def test_an_answer_that_goes_on_for_too_long_is_given_up_though_the_engine
             async with forward_to(
                 client, {"messages": []}, count, assembled=True, patience=Patience(answer_timeout_s=0.2)
             ) as forward:
-                [chunk async for chunk in forward.chunks()]
+                await all_of(forward)
         assert count.source == "partial"
         client.close()

@@ -175,10 +175,9 @@ async def test_an_answer_that_ends_early_breaks_after_what_had_come(data: bytes)
     async with engine(answer) as (client, _):
         got = b""
         async with post(client) as exchange:
-            chunks = exchange.chunks(5.0)
-            got += await anext(chunks)
+            got += await exchange.some(5.0)
             with pytest.raises(EngineBroke):
-                await anext(chunks)
+                await exchange.some(5.0)
         assert got == b"half"
         assert not client._idle
 
@@ -221,10 +220,9 @@ async def test_a_silence_within_the_answer_breaks_it_after_the_idle_timeout() ->
         await connection.reader.read()
 
     async with engine(answer) as (client, _), post(client) as exchange:
-        chunks = exchange.chunks(0.1)
-        assert await anext(chunks) == b"half"
+        assert await exchange.some(0.1) == b"half"
         with pytest.raises(EngineBroke, match=r"nothing for 0\.1 s"):
-            await anext(chunks)
+            await exchange.some(0.1)
 
 
 async def test_pauses_are_each_counted_for_themselves_also_on_a_connection_that_idled() -> None:
@@ -255,7 +253,7 @@ async def test_leaving_an_answer_closes_the_socket_so_that_the_engine_stops() ->
 
     async with engine(answer) as (client, _):
         async with post(client) as exchange:
-            assert await anext(exchange.chunks(5.0)) == b"a"
+            assert await exchange.some(5.0) == b"a"
         await asyncio.wait_for(closed.wait(), 5)
         assert not client._idle
 

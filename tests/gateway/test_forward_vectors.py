@@ -9,6 +9,7 @@ from gateway.engines.connection import EngineClient
 from gateway.handoffs import EngineBroke, EngineCount
 from gateway.steps.forward import END_BYTES
 from tests.support.admitted import NAME, PUBLIC, forward_to
+from tests.support.forward_parts import all_of
 from tests.support.raw_server import Connection, chunked, document, raw_server
 
 BODY = {"input": ["x"]}
@@ -33,7 +34,7 @@ async def relayed(data: bytes, pieces: int = 10_000) -> tuple[list[bytes], Engin
         client = EngineClient(server.url, None)
         try:
             async with forward_to(client, BODY, count, endpoint="embeddings") as forward:
-                return [chunk async for chunk in forward.chunks()], count
+                return await all_of(forward), count
         finally:
             client.close()
 

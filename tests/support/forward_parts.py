@@ -80,9 +80,13 @@ async def forwarded(
 
 
 async def read_into(got: list[bytes], forward: Forward) -> None:
-    async for chunk in forward.chunks():
+    async def feed(chunk: bytes) -> None:
         got.append(chunk)
+
+    await forward.relay(feed)
 
 
 async def all_of(forward: Forward) -> list[bytes]:
-    return [chunk async for chunk in forward.chunks()]
+    got: list[bytes] = []
+    await read_into(got, forward)
+    return got

@@ -53,7 +53,7 @@ async def count(client: EngineClient, body: bytes, timeout_s: float) -> int | No
     """The count, which is an answer's first field: the ids behind it are read and dropped. `None`: it was refused."""
     async with client.post(INFERENCE_PATHS["tokenize"], b"", body, head_timeout_s=timeout_s) as exchange:
         found, head = None, b""
-        async for data in exchange.chunks(timeout_s):
+        while data := await exchange.some(timeout_s):
             if found is None and len(head) < 256:
                 head += data[:256]
                 found = _COUNT.search(head)
