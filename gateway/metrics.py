@@ -2,15 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 from gateway.handoffs import Usage
 
+PROMPT, CACHED, COMPLETION = ("prompt",), ("cached",), ("completion",)
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+
+class Tally(Collector):
+    """A counter of plain numbers, which are looked at when somebody asks: a request makes half a dozen of them, and
+    prometheus_client's own take a lock for each. For one thread, but asked for by any.
+    """
+
+    def __init__(self, name: str, text: str, labels: tuple[str, ...], registry: CollectorRegistry) -> None:
+        self._name, self._text, self._labels = name, text, labels
+        self._counts: dict[tuple[object, ...], int] = {}
+        self._began_s: dict[tuple[object, ...], float] = {}
+        registry.register(self)
+
+    def add(self, labels: tuple[object, ...], count: int = 1) -> None:
+        """Count some more under these values of its labels."""
+        try:
+            self._counts[labels] += count
+        except KeyError:
+            self._began_s[labels] = time.time()
+            self._counts[labels] = count
+
+    def collect(self) -> Iterator[Metric]:
+        """As they are now."""
+        family = CounterMetricFamily(self._name, self._text, labels=self._labels)
+        for labels, count in list(self._counts.items()):
+            family.add_metric([str(one) for one in labels], count, created=self._began_s[labels])
+        yield family
+
+
+class Times(Collector):
+    """A histogram of seconds by one label, likewise of plain numbers."""
+
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        label: str,
+        values: Iterable[str],
+        buckets: tuple[float, ...],
+        registry: CollectorRegistry,
+    ) -> None:
+        """`buckets` are the most seconds of each but the last, which has no bound."""
+        self._name, self._text, self._label, self._buckets = name, text, label, buckets
+        self._counts = {value: [0] * (len(buckets) + 1) for value in values}
+        self._sums_s = dict.fromkeys(self._counts, 0.0)
+        self._began_s = time.time()
+        registry.register(self)
+
+    def add(self, value: str, seconds: float) -> None:
+        """Count one."""
+        self._counts[value][bisect_left(self._buckets, seconds)] += 1
+        self._sums_s[value] += seconds
+
+    def collect(self) -> Iterator[Metric]:
+        """As they are now."""
+        family = HistogramMetricFamily(self._name, self._text, labels=(self._label,))
+        names = [*(str(float(one)) for one in self._buckets), "+Inf"]
+        for value, counts in self._counts.items():
+            up_to = accumulate(counts)
+            family.add_metric((value,), list(zip(names, up_to, strict=True)), self._sums_s[value])
+            family.add_sample(f"{self._name}_created", {self._label: value}, self._began_s)
+        yield family
 
 
 class Metrics:
@@ -20,32 +88,31 @@ class Metrics:
         """`endpoints` are the names of the dialects that are served."""
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self._requests = Counter(
-            "switchyard_requests", "Requests by endpoint and answer.", ("endpoint", "status"), registry=self.registry
-        )
-        self._refusals = Counter(
+        self._requests = self._tally("switchyard_requests", "Requests by endpoint and answer.", ("endpoint", "status"))
+        self._refusals = self._tally(
             "switchyard_refusals",
             "Requests that were refused before an engine was asked, by the limit or else the error's code.",
             ("reason",),
-            registry=self.registry,
         )
-        self._first_byte = Histogram(
+        self._first_byte = Times(
             "switchyard_first_byte_seconds",
             "From request to first byte.",
-            ("endpoint",),
-            buckets=SECONDS,
-            registry=self.registry,
+            "endpoint",
+            endpoints,
+            SECONDS,
+            self.registry,
         )
-        self._tokens = Counter(
-            "switchyard_tokens", "Tokens by kind, as engines report them.", ("kind",), registry=self.registry
-        )
-        self._background_restarts = Counter(
+        self._tokens = self._tally("switchyard_tokens", "Tokens by kind, as engines report them.", ("kind",))
+        for kind in (PROMPT, CACHED, COMPLETION):
+            self._tokens.add(kind, 0)
+        self._background_restarts = self._tally(
             "switchyard_background_restarts",
             "How often a work of the process ended with an error and was begun again.",
             ("work",),
-            registry=self.registry,
         )
-        self.in_flight = self._gauge("switchyard_in_flight_requests", "Requests in flight.")
+        self._in_flight = 0
+        in_flight = self._gauge("switchyard_in_flight_requests", "Requests in flight.")
+        in_flight.set_function(lambda: self._in_flight)
         self.engine_up = self._gauge("switchyard_engine_up", "1 when the engine takes traffic.", ("engine",))
         self.engine_refused = self._gauge(
             "switchyard_engine_refused", "1 when the engine works and must not serve: /readyz says why.", ("engine",)
@@ -61,44 +128,39 @@ class Metrics:
             "switchyard_split_largest_unit_share",
             "Of the split with the most uneven traffic: the share, 0 to 1, of its requests that are one derived unit.",
         )
-        # Children are looked up once: `labels()` would cost more than the increment.
-        self._prompt_tokens = self._tokens.labels("prompt")
-        self._cached_tokens = self._tokens.labels("cached")
-        self._completion_tokens = self._tokens.labels("completion")
-        self._refusal_children: dict[str, Counter] = {}
-        self._request_children: dict[tuple[str, int], Counter] = {}
-        self._first_byte_children = {name: self._first_byte.labels(name) for name in endpoints}
+
+    def _tally(self, name: str, text: str, labels: tuple[str, ...]) -> Tally:
+        return Tally(name, text, labels, self.registry)
 
     def _gauge(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
         return Gauge(name, text, labels, registry=self.registry)
 
-    def answered(self, endpoint: str, status: int) -> None:
-        """Count one request by the status that its client saw (499: the client was gone)."""
-        child = self._request_children.get((endpoint, status))
-        if child is None:
-            child = self._request_children[endpoint, status] = self._requests.labels(endpoint, str(status))
-        child.inc()
+    def came(self) -> None:
+        """A request is in flight, until it is `answered`."""
+        self._in_flight += 1
+
+    def answered(self, endpoint: str, status: int, first_byte_s: float | None) -> None:
+        """Count one request by the status that its client saw (499: the client was gone), and the seconds to the first
+        byte of its answer, if there was one.
+        """
+        self._in_flight -= 1
+        self._requests.add((endpoint, status))
+        if first_byte_s is not None:
+            self._first_byte.add(endpoint, first_byte_s)
 
     def refused(self, reason: str) -> None:
         """Count one request that was refused before an engine was asked."""
-        child = self._refusal_children.get(reason)
-        if child is None:
-            child = self._refusal_children[reason] = self._refusals.labels(reason)
-        child.inc()
+        self._refusals.add((reason,))
 
     def restarted(self, work: str) -> None:
         """Count one end of a work in the background."""
-        self._background_restarts.labels(work).inc()
-
-    def first_byte(self, endpoint: str, seconds: float) -> None:
-        """Record the time to the first byte of an answer."""
-        self._first_byte_children[endpoint].observe(seconds)
+        self._background_restarts.add((work,))
 
     def count_tokens(self, usage: Usage) -> None:
         """Count the tokens of one attempt."""
-        self._prompt_tokens.inc(usage.prompt_tokens or 0)
-        self._cached_tokens.inc(usage.cached_tokens or 0)
-        self._completion_tokens.inc(usage.completion_tokens or 0)
+        self._tokens.add(PROMPT, usage.prompt_tokens or 0)
+        self._tokens.add(CACHED, usage.cached_tokens or 0)
+        self._tokens.add(COMPLETION, usage.completion_tokens or 0)
 
     def exposition(self) -> bytes:
         """The text format."""

@@ -37,7 +37,7 @@ async def answer(
     """Serve one request from its first byte to its last, whatever happens."""
     began_s = time.perf_counter()
     respond = Respond(send, dialect, began_s=began_s, ids=ids)
-    house.metrics.in_flight.inc()
+    house.metrics.came()
     settings = house.settings
     bounds = BodyBounds(house.caps.max_body_bytes, settings.body_timeout_s, settings.body_min_bytes_per_s)
     client = Client(scope, receive, bounds, house.body_clock)
@@ -58,10 +58,7 @@ async def answer(
         await respond.fail(ApiError("The gateway failed on this request; it is our fault.", code="internal_error"))
     finally:
         await respond.stop_pings()
-        house.metrics.in_flight.dec()
-        house.metrics.answered(dialect.name, respond.status)
-        if respond.first_byte_s is not None:
-            house.metrics.first_byte(dialect.name, respond.first_byte_s)
+        house.metrics.answered(dialect.name, respond.status, respond.first_byte_s)
         if house.requests.on:
             _note(scope, respond, house, ids, time.perf_counter() - began_s)
 

@@ -97,20 +97,13 @@ async def no_entry(*_: Any) -> NoBill:
 class NoMetrics(Metrics):
     """Counts nothing."""
 
-    class _Nothing:
-        def inc(self) -> None:
-            pass
-
-        dec = inc
-
     def __init__(self) -> None:
         super().__init__(DIALECTS)
-        self.in_flight: Any = self._Nothing()
 
-    def answered(self, endpoint: str, status: int) -> None:
+    def came(self) -> None:
         """Not counted."""
 
-    def first_byte(self, endpoint: str, seconds: float) -> None:
+    def answered(self, endpoint: str, status: int, first_byte_s: float | None) -> None:
         """Not counted."""
 
     def count_tokens(self, usage: Usage) -> None:
