@@ -66,6 +66,7 @@ from gateway.settings import GatewaySettings
 from gateway.splits.skews import SkewWatch
 from gateway.splits.units import Units
 from gateway.steps.admit import Admission
+from gateway.steps.resolve import Targets
 from gateway.training.workshop import Workshop
 from gateway.webhooks.courier import Courier
 from gateway.webhooks.sender import Destinations
@@ -290,6 +291,7 @@ def _house(
         limits=limits,
         lengths=OutputLengths(settings.default_output_tokens),
         prompts=PromptTokens(worker),
+        targets=Targets(),
         units=Units(),
         journal=journal,
         pings=Pings(settings.stream_ping_s),

@@ -23,6 +23,7 @@ from gateway.settings import GatewaySettings
 from gateway.splits.units import Units
 from gateway.steps.admit import Admission
 from gateway.steps.load import Fleet
+from gateway.steps.resolve import Targets
 from gateway.training.workshop import Workshop
 
 
@@ -39,6 +40,7 @@ class House:
     limits: Limits
     lengths: OutputLengths
     prompts: PromptTokens
+    targets: Targets
     units: Units
     journal: Journal
     pings: Pings

@@ -6,8 +6,8 @@ Nothing is kept on an engine. The registry keeps it for the tenant (`registry.re
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
 from gateway.errors import ApiError
 from registry.responses.turns import Item as Item
@@ -17,8 +17,7 @@ SEALED = "sw1."
 """What thoughts that were sealed here begin with; all others are another vendor's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Keeping:
+class Keeping(NamedTuple):
     """What a request says of the state that is kept for its tenant."""
 
     store: bool
@@ -35,7 +34,7 @@ class Keeping:
     """Whether the answer is made while nobody waits for it."""
     instructions: str | None = None
     """What the model is told before all turns, this time."""
-    referred: Mapping[str, str] = field(default_factory=dict)
+    referred: Mapping[str, str] = MappingProxyType({})
     """Kept items that stand in its input by their ids alone, each with the id of the response that has it."""
     carries_thoughts: bool = False
     """Whether there are sealed thoughts in its input (`SEALED`), which are opened when it is recalled."""
@@ -47,8 +46,7 @@ class Keeping:
     """What the turn that began it all has in a split; known when earlier turns were recalled."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """An answer as it is kept."""
 
     id: str

@@ -18,7 +18,6 @@ from gateway.steps.hold import hold
 from gateway.steps.keep import keep_broken_off
 from gateway.steps.parse import parse
 from gateway.steps.recall import recall
-from gateway.steps.resolve import resolve
 from gateway.tries import FAULTS, Tries
 from registry.catalog.snapshot import Catalog
 
@@ -37,7 +36,7 @@ async def serve(call: Call, house: House, respond: Respond) -> None:
             if request.keeping is not None:
                 request = await recall(house, principal, request, request.keeping)
             catalog, principal = _as_of_now(call, house, known_by, principal)
-            target = resolve(principal, request.model, catalog)
+            target = house.targets.of(principal, request.model, catalog)
             unit = house.units.of(call, request, target.split) if target.split else None
             arm = assign(target, unit, principal.key_id, request.metadata)
             # No await since the catalog was read: who knows of a newer one has counted every request on an older one.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gateway.engines.abilities import no_endpoint, refusal
 from gateway.fleet.view import EngineView, FleetView
 from gateway.handoffs import Arm, InferenceRequest
@@ -29,6 +31,6 @@ def who_cannot(arm: Arm, view: FleetView, request: InferenceRequest) -> set[str]
     return {engine.url for engine in lacking} | (without & {engine.url for engine in engines})
 
 
-def _common(engines: list[EngineView]) -> frozenset[str]:
+def _common(engines: Sequence[EngineView]) -> frozenset[str]:
     """Endpoints that none of the engines has."""
     return frozenset.intersection(*(engine.status.missing for engine in engines))

@@ -53,6 +53,9 @@ class FleetView:
     """Version ids with more than one home, and how many."""
     without: Mapping[Endpoint, frozenset[str]] = field(init=False)
     """URLs of the engines that do not have an endpoint, of those endpoints that some engine does not have."""
+    _by_url: Mapping[str, EngineView] = field(init=False)
+    _able: Mapping[tuple[str, bool], tuple[EngineView, ...]] = field(init=False)
+    """Digest of a base, and whether the base itself is asked for or an adapter of it → those that can answer."""
 
     def __post_init__(self) -> None:
         """Found out once for all requests."""
@@ -61,28 +64,31 @@ class FleetView:
             endpoint: frozenset(engine.url for engine in self.engines if endpoint in engine.status.missing)
             for endpoint in missing
         }
+        able: dict[tuple[str, bool], tuple[EngineView, ...]] = {}
+        for engine in self.engines:
+            for base, itself in ((engine.declared.base_digest, True), (engine.base_of_adapters, False)):
+                if base is not None:
+                    able[base, itself] = (*able.get((base, itself), ()), engine)
         object.__setattr__(self, "without", without)
+        object.__setattr__(self, "_by_url", {engine.url: engine for engine in self.engines})
+        object.__setattr__(self, "_able", able)
 
     @classmethod
     def empty(cls) -> FleetView:
         """No engine."""
         return cls((), Homes({}), {})
 
-    def of_base(self, base_digest: str) -> list[EngineView]:
+    def of_base(self, base_digest: str) -> tuple[EngineView, ...]:
         """Those that serve a base."""
-        return [engine for engine in self.engines if engine.declared.base_digest == base_digest]
+        return self._able.get((base_digest, True), ())
 
-    def able(self, arm: Arm) -> list[EngineView]:
+    def able(self, arm: Arm) -> tuple[EngineView, ...]:
         """Those that serve the arm's base, and can hold adapters of it where it is a version."""
-        base, of_base = arm.base_digest, arm.version is None
-        return [one for one in self.engines if (one.declared.base_digest if of_base else one.base_of_adapters) == base]
+        return self._able.get((arm.base_digest, arm.version is None), ())
 
     def engine(self, url: str) -> EngineView | None:
         """The engine at a URL, when it takes traffic."""
-        for engine in self.engines:
-            if engine.url == url:
-                return engine
-        return None
+        return self._by_url.get(url)
 
 
 @dataclass(slots=True)

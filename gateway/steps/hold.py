@@ -16,7 +16,6 @@ What has a price or is counted is so asked that the engine counts as it goes on:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -174,4 +173,4 @@ def _parsed(arguments: str) -> Any:
 def _bounded(request: InferenceRequest, most: int) -> InferenceRequest:
     most = max(most, request.body.get("min_tokens") or 0)
     body = {**request.body, "max_completion_tokens": most}
-    return replace(request, max_output_tokens=most, bounded_by_us=True, body=body)
+    return request._replace(max_output_tokens=most, bounded_by_us=True, body=body)

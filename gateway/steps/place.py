@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.fleet.view import EngineView, FleetView
 from gateway.handoffs import Arm
@@ -13,8 +13,7 @@ SPILL_FLOOR = 16
 """An engine is overloaded with more requests than this and than twice the mean of the engines that could serve."""
 
 
-@dataclass(frozen=True, slots=True)
-class EngineLoad:
+class EngineLoad(NamedTuple):
     """What this worker knows of engines' load. `limit` is the most requests it sends to one engine at a time."""
 
     in_flight: Mapping[str, int]

@@ -57,15 +57,15 @@ async def recall(means: Means, principal: Principal, request: InferenceRequest, 
             await archive.quota.look(principal)
         read = _reading(archive, principal, keeping, most_bytes)
         if read is None and not keeping.referred and not keeping.carries_thoughts:
-            return request if store == keeping.store else replace(request, keeping=replace(keeping, store=store))
+            return request if store == keeping.store else request._replace(keeping=keeping._replace(store=store))
         work = partial(_read, archive, principal, keeping, read, most_bytes)
         recalled, referred = await archive.lookups.do(principal.tenant, work)
     except FAULTS as error:
         raise said_of(error, _param_of(error, keeping)) from error
     length = request.body_bytes + recalled.bytes
     items = [referred.get(item.get("id"), item) for item in keeping.items] if referred else keeping.items
-    keeping = replace(keeping, store=store, unit=recalled.unit, items=items)
-    continued = partial(request.dialect.continued, replace(request, keeping=keeping, body_bytes=length))
+    keeping = keeping._replace(store=store, unit=recalled.unit, items=items)
+    continued = partial(request.dialect.continued, request._replace(keeping=keeping, body_bytes=length))
     return await means.desk.do(principal.tenant, length, partial(continued, recalled.items))
 
 
@@ -79,8 +79,8 @@ async def _with_thoughts(
         items, more = await means.desk.do(tenant, length, work)
         length += more
     seal = partial(thoughts.seal, tenant) if keeping.seals_thoughts else None
-    keeping = replace(keeping, items=items, seal=seal)
-    return keeping, replace(request, keeping=keeping, body_bytes=length)
+    keeping = keeping._replace(items=items, seal=seal)
+    return keeping, request._replace(keeping=keeping, body_bytes=length)
 
 
 def _param_of(error: Exception, keeping: Keeping) -> str:

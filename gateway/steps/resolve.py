@@ -8,6 +8,27 @@ from registry.catalog.snapshot import BaseEntry, Catalog
 from registry.errors import InvalidInput
 from registry.names import parse_ref
 
+MOST_TARGETS = 10_000
+
+
+class Targets:
+    """What names stand for, found out once for each key while a catalog is in force."""
+
+    def __init__(self) -> None:
+        self._catalog: Catalog | None = None
+        self._by_key: dict[tuple[str, str], Target] = {}
+
+    def of(self, principal: Principal, model: str, catalog: Catalog) -> Target:
+        """As `resolve`."""
+        if catalog is not self._catalog or len(self._by_key) >= MOST_TARGETS:
+            self._catalog = catalog
+            self._by_key.clear()
+        key = (principal.key_id, model)
+        target = self._by_key.get(key)
+        if target is None:
+            target = self._by_key[key] = resolve(principal, model, catalog)
+        return target
+
 
 def resolve(principal: Principal, model: str, catalog: Catalog) -> Target:
     """What `model` stands for, for this tenant.

@@ -90,7 +90,7 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
 
 def _path_us(house: House, catalog: Catalog, names: list[str]) -> float:
     """Each adapter's first request; every second adapter is resident somewhere."""
-    principals = {tenant: authenticate(f"Bearer {key}", catalog) for tenant, key in house.keys.items()}
+    principals = {tenant: authenticate(key, catalog) for tenant, key in house.keys.items()}
     urls = [f"http://engine-{number}:8000" for number in range(4)]
     resident: dict[str, dict[int, str]] = {url: {} for url in urls}
     for number, version in enumerate(catalog.wanted_versions()):

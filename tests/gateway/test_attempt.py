@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -85,9 +84,9 @@ async def test_a_copy_of_a_request_is_one_more_attempt_that_nobody_gets_and_nobo
     limits = Limits(spending, journal.writer)
     tally = Tally(now_ms())
     bill = Bill(limits, Standing((tally,), [], PRICE, 0), None, PRICE)
-    request = replace(admitted(DIALECTS["chat"].parse(BODY, caps=Caps(), allow_unknown=False)), bill=bill)
+    request = admitted(DIALECTS["chat"].parse(BODY, caps=Caps(), allow_unknown=False))._replace(bill=bill)
     client, drop = Kept(keeps=True), Kept(keeps=False)
-    candidate = replace(request, arm=Arm("acme/triage@1.1", "sha256:0"), shadow=True)
+    candidate = request._replace(arm=Arm("acme/triage@1.1", "sha256:0"), shadow=True)
     used = [
         await attempt(request, engines[0], 0, client, means),
         await attempt(candidate, engines[1], 0, drop, means),
@@ -129,7 +128,7 @@ async def test_nothing_is_kept_of_the_answer_to_a_copy(engines: list[EngineView]
     request = admitted(DIALECTS["responses"].parse(body, caps=Caps(), allow_unknown=False))
     assert request.request.keeping is not None
     assert request.request.keeping.store
-    used = await attempt(replace(request, shadow=True), engines[0], 0, Kept(keeps=False), means)
+    used = await attempt(request._replace(shadow=True), engines[0], 0, Kept(keeps=False), means)
     assert used.completion_tokens == 3
     await writer.close()
     journal.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import openai
@@ -112,7 +111,7 @@ def test_an_answers_thoughts_have_one_seal_in_all_events_if_their_client_asks(as
     thoughts = Thoughts(Keyring(KEY))
     if asked:
         assert request.keeping is not None
-        request = replace(request, keeping=replace(request.keeping, seal=lambda text: thoughts.seal("acme", text)))
+        request = request._replace(keeping=request.keeping._replace(seal=lambda text: thoughts.seal("acme", text)))
     else:
         assert request.keeping is None
     reading = request.dialect.reader(admitted(request), EngineCount())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -39,7 +38,7 @@ def counted_stream(request: InferenceRequest) -> InferenceRequest:
     """
     if request.stream or request.needs or "tools" in request.body:
         return request
-    return replace(request, body={**request.body, **ASSEMBLED_STREAM}, assembled=True)
+    return request._replace(body={**request.body, **ASSEMBLED_STREAM}, assembled=True)
 
 
 def good_events(block: bytes) -> tuple[bytes, bytes | None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Set
-from dataclasses import replace
 from typing import Any
 
 from gateway.api.dialects.messages.answers import CountReader, MessageReader
@@ -150,7 +149,7 @@ class CountTokens(Unmetered):
         """Of the chat that the message would be."""
         chat = chat_of(body)
         settle(chat)
-        return replace(super().request(model, given, of_chat(chat), body_bytes, caps), user=user_of(given))
+        return super().request(model, given, of_chat(chat), body_bytes, caps)._replace(user=user_of(given))
 
     def prompt_field(self, body: Mapping[str, Any]) -> str:
         """Of the chat."""

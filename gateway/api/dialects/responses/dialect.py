@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -66,9 +65,11 @@ class Responses(Translated):
     def keeping(self, given: Mapping[str, Any]) -> Keeping | None:
         """OpenAI keeps what is not asked not to be kept."""
         store, previous_id, conversation = _stores(given), given.get("previous_response_id"), conversation_id(given)
-        items = given["input"]
-        referred = [item["id"] for item in items if item["type"] == REFERENCE]
-        carries = any("encrypted_content" in item for item in items)
+        items, referred, carries = given["input"], {}, False
+        for item in items:
+            if item["type"] == REFERENCE:
+                referred[item["id"]] = response_of(item["id"])
+            carries = carries or "encrypted_content" in item
         seals = THOUGHTS in (given.get("include") or ())
         if not store and previous_id is None and conversation is None and not (referred or carries or seals):
             return None
@@ -80,7 +81,7 @@ class Responses(Translated):
             conversation,
             bool(given.get("background")),
             given.get("instructions"),
-            referred={id_: response_of(id_) for id_ in referred},
+            referred=referred,
             carries_thoughts=carries,
             seals_thoughts=seals,
         )
@@ -94,7 +95,7 @@ class Responses(Translated):
         keeping = request.keeping
         assert keeping is not None
         messages = messages_of(keeping.instructions, [*earlier, *keeping.items])
-        return replace(request, body={**request.body, "messages": messages})
+        return request._replace(body={**request.body, "messages": messages})
 
     def without_output(self, admitted: Admitted, status: Status, error: ApiError | None) -> Answered:
         """With the error, if there is one."""
