@@ -1,8 +1,9 @@
 """What tenants' prompts and answers look like in the database: compressed, and encrypted where there is a key.
 
 A sealed value is one byte that says how, and what that needs: `0` and a zstd frame; or `1`, 8 bytes that name the key,
-a nonce, and the frame under AES-256-GCM. Each tenant has a key of its own, derived from the operator's, and each value
-is bound to its place: moved to another row or another tenant's, it cannot be opened.
+a nonce, and the frame under AES-256-GCM. `2` and `3` are the same for short values, whose frames are made with what all
+of them have in common (`registry.responses.vocabulary`). Each tenant has a key of its own, derived from the operator's,
+and each value is bound to its place: moved to another row or another tenant's, it cannot be opened.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 import zstandard
 
 from registry.errors import CorruptBlob, InvalidInput
+from registry.responses.vocabulary import VOCABULARY
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -25,10 +27,13 @@ if TYPE_CHECKING:
 KEY_BYTES = 32
 PLAIN_WORD = "plain"
 """Among keys: what was written without one is read too."""
-PLAIN, ENCRYPTED = b"\0", b"\1"
+ENCRYPTED, SHORT = 1, 2
+"""Bits of the first byte."""
+SHORT_BYTES = 4_096
+"""Longer values have little from the vocabulary, and zstd looks there first."""
 NAME_BYTES, NONCE_BYTES = 8, 12
-LEVEL = 1
-"""zstd's, at which a response takes some microseconds."""
+LEVEL, SHORT_LEVEL = 1, -1
+"""zstd's, at which a response takes some microseconds; of short values a third of those, and nearly no more room."""
 MOST_CIPHERS = 1_024
 """Tenants' ciphers that are kept at hand."""
 PARAM = "store_key"
@@ -37,6 +42,19 @@ REMEDY = "make one with `openssl rand -base64 32`"
 
 class Unreadable(CorruptBlob):
     """A sealed value cannot be opened with the keys that there are."""
+
+
+class _Codecs(threading.local):
+    """Of each thread, by whether values are `SHORT`."""
+
+    def __init__(self) -> None:
+        words = zstandard.ZstdCompressionDict(VOCABULARY, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+        words.precompute_compress(level=SHORT_LEVEL)
+        self.compressors = {
+            0: zstandard.ZstdCompressor(LEVEL, write_checksum=True),
+            SHORT: zstandard.ZstdCompressor(SHORT_LEVEL, dict_data=words, write_checksum=True),
+        }
+        self.decompressors = {0: zstandard.ZstdDecompressor(), SHORT: zstandard.ZstdDecompressor(dict_data=words)}
 
 
 class Keyring:
@@ -57,22 +75,24 @@ class Keyring:
         self._secrets = {_name_of(secret): secret for secret in secrets}
         self._writes_with = _name_of(secrets[0]) if secrets else None
         self._ciphers: dict[tuple[bytes, str], AESGCM] = {}
-        self._codecs = threading.local()
+        self._codecs = _Codecs()
 
     def seal(self, value: bytes, tenant: str, *place: str) -> bytes:
         """A value as it is stored in this place of the tenant's."""
-        frame = self._compressor().compress(value)
+        mark = SHORT if len(value) <= SHORT_BYTES else 0
+        frame = self._codecs.compressors[mark].compress(value)
         name = self._writes_with
         if name is None:
-            return PLAIN + frame
+            return b"%c%b" % (mark, frame)
         nonce = os.urandom(NONCE_BYTES)
-        return ENCRYPTED + name + nonce + self._cipher(name, tenant).encrypt(nonce, frame, _bound_to(tenant, place))
+        sealed = self._cipher(name, tenant).encrypt(nonce, frame, _bound_to(tenant, place))
+        return b"%c%b%b%b" % (mark | ENCRYPTED, name, nonce, sealed)
 
     def open(self, sealed: bytes, tenant: str, *place: str) -> bytes:
         """The value that was stored there. Raises `Unreadable`."""
         frame = self._frame(sealed, tenant, place)
         try:
-            return self._decompressor().decompress(frame)
+            return self._codecs.decompressors[sealed[0] & SHORT].decompress(frame)
         except zstandard.ZstdError as error:
             raise Unreadable(f"what is stored as {'/'.join(place)} is damaged") from error
 
@@ -89,12 +109,14 @@ class Keyring:
 
     def is_current(self, sealed: bytes) -> bool:
         """Whether it was sealed as it would be now."""
-        if self._writes_with is None:
-            return sealed[:1] == PLAIN
-        return sealed[: 1 + NAME_BYTES] == ENCRYPTED + self._writes_with
+        if not sealed[0] & ENCRYPTED:
+            return self._writes_with is None
+        return sealed[1 : 1 + NAME_BYTES] == self._writes_with
 
     def _frame(self, sealed: bytes, tenant: str, place: Sequence[str]) -> bytes:
-        if sealed[:1] == PLAIN:
+        if not sealed or sealed[0] > ENCRYPTED | SHORT:
+            raise Unreadable(f"what is stored as {'/'.join(place)} is damaged")
+        if not sealed[0] & ENCRYPTED:
             if not self._opens_plain:
                 raise Unreadable(
                     f"what is stored as {'/'.join(place)} was written without a key; add `,{PLAIN_WORD}` to "
@@ -126,18 +148,6 @@ class Keyring:
                 self._ciphers.clear()
             own = hmac.digest(self._secrets[name], b"switchyard responses of " + tenant.encode(), "sha256")
             found = self._ciphers[name, tenant] = AESGCM(own)
-        return found
-
-    def _compressor(self) -> zstandard.ZstdCompressor:
-        found: zstandard.ZstdCompressor | None = getattr(self._codecs, "compressor", None)
-        if found is None:
-            found = self._codecs.compressor = zstandard.ZstdCompressor(LEVEL, write_checksum=True)
-        return found
-
-    def _decompressor(self) -> zstandard.ZstdDecompressor:
-        found: zstandard.ZstdDecompressor | None = getattr(self._codecs, "decompressor", None)
-        if found is None:
-            found = self._codecs.decompressor = zstandard.ZstdDecompressor()
         return found
 
 

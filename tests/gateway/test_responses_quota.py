@@ -34,7 +34,7 @@ def test_what_is_full_takes_nothing_more_until_something_is_deleted(most: Stack,
         try:
             kept.append(ask(client))
         except openai.RateLimitError as error:
-            return error
+            return error if kept else None  # the gateway may not know yet that what other tests have stored is gone
         return None
 
     refused = wait_until("it to be full", refusal)

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import base64
 import os
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import zstandard
 from pydantic import ValidationError
 from sqlalchemy import text
 
+from gateway.api.dialects import DIALECTS
+from gateway.api.dialects.responses.document import Document, usage_of
+from gateway.api.fields.caps import Caps
+from gateway.handoffs import EngineCount
 from registry.errors import InvalidInput
-from registry.responses.sealing import Keyring, Unreadable
+from registry.responses.sealing import LEVEL, SHORT_BYTES, Keyring, Unreadable
+from registry.responses.vocabulary import VOCABULARY
 from registry.service import Registry
 from registry.settings import RegistrySettings
 from tests.registry.test_responses import EVER, MiB, said, save, turn
+from tests.support.admitted import admitted
 
 SECRET = b"my parcel is late"
 PLACE = ("resp_1", "turn")
@@ -35,6 +43,43 @@ def test_what_was_sealed_opens_with_the_same_key_and_is_not_in_the_bytes() -> No
 
 def test_long_values_are_compressed() -> None:
     assert len(Keyring(key()).seal(SECRET * 1_000, "acme", *PLACE)) < 200
+
+
+def test_a_short_response_is_half_as_long_as_zstd_alone_would_make_it() -> None:
+    asked = DIALECTS["responses"].parse(b'{"model":"triage","input":"Hello"}', caps=Caps(), allow_unknown=False)
+    said = b'[{"id":"msg_1","type":"message","status":"completed","content":[{"type":"output_text","annotations":[],'
+    said += b'"logprobs":[],"text":"Your parcel is late, and we are sorry for that."}],"role":"assistant"}]'
+    value = Document(admitted(asked)).ended("completed", said, usage_of(admitted(asked), EngineCount(), None))
+    sealed = Keyring(None).seal(value, "acme", *PLACE)
+    assert len(sealed) < len(zstandard.compress(value, LEVEL)) / 2
+    assert Keyring(None).open(sealed, "acme", *PLACE) == value
+
+
+@pytest.mark.parametrize("length", [0, 1, SHORT_BYTES, SHORT_BYTES + 1, 1_000_000])
+@pytest.mark.parametrize("keys", [None, base64.b64encode(b"k" * 32).decode()])
+def test_values_of_every_length_open(length: int, keys: str | None) -> None:
+    value = (VOCABULARY * (1 + length // len(VOCABULARY)))[:length]
+    sealed = Keyring(keys).seal(value, "acme", *PLACE)
+    assert Keyring(keys).open(sealed, "acme", *PLACE) == value
+    assert Keyring(keys).open_bounded(sealed, length, "acme", *PLACE) == value
+
+
+def test_what_is_sealed_can_be_opened_in_years() -> None:
+    assert sha256(VOCABULARY).hexdigest() == "091d1af38bacfdb2494e1af3a5c29aa5218cc4246e00e687f1483d69e202c0ce", (
+        "what was sealed with these words opens with them alone: add another vocabulary, with a mark of its own"
+    )
+    without_words = b"\0" + zstandard.compress(SECRET)
+    assert Keyring(None).open(without_words, "acme", *PLACE) == SECRET
+    assert Keyring(None).is_current(without_words)
+
+
+@pytest.mark.parametrize("sealed", [b"", b"\4", b"\xff" * 40, b"\2", b"\3", b"\2no frame"])
+def test_what_was_never_sealed_does_not_open(sealed: bytes) -> None:
+    for keyring in (Keyring(None), Keyring(key())):
+        with pytest.raises(Unreadable):
+            keyring.open(sealed, "acme", *PLACE)
+        with pytest.raises(Unreadable):
+            keyring.open_bounded(sealed, 100, "acme", *PLACE)
 
 
 def test_the_same_value_never_looks_the_same_twice() -> None:

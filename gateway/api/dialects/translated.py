@@ -21,6 +21,7 @@ from gateway.errors import ApiError, BadRequest
 from gateway.handoffs import Endpoint, InferenceRequest
 from gateway.keeping import Keeping
 
+_RULED = frozenset(name for name, _ in Chat.rules)
 _OF_CHATS = Chat.forwarded.keys() | {"stream_interval"}
 
 
@@ -78,7 +79,8 @@ class Translated(Dialect):
         """As a chat. What holds between the fields of a chat holds here too."""
         chat = self.chat(given, body)
         stream = bool(given.get("stream"))
-        self._hold_together({**chat, "stream": stream}, caps)
+        if not _RULED.isdisjoint(chat):
+            self._hold_together({**chat, "stream": stream}, caps)
         settle(chat)
         if stream:
             chat |= COUNTED_STREAM

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -15,6 +16,14 @@ from gateway.handoffs import Admitted, EngineCount
 from gateway.keeping import Status
 
 NULL = b"null"
+_REPEATED = frozenset(
+    {
+        *("background", "conversation", "instructions", "max_tool_calls", "metadata", "parallel_tool_calls"),
+        *("previous_response_id", "prompt_cache_key", "prompt_cache_retention", "reasoning", "safety_identifier"),
+        *("text", "tool_choice", "tools", "top_logprobs", "truncation", "user"),
+    }
+)
+"""Fields of a request that its response repeats, but for numbers that most requests send."""
 
 
 def echo_of(given: Mapping[str, Any]) -> bytes:
@@ -23,6 +32,17 @@ def echo_of(given: Mapping[str, Any]) -> bytes:
     What was not asked for reads as OpenAI has it where that is what happens; the temperature of a base whose maker
     chose one is not known here, so it is null.
     """
+    if _REPEATED.isdisjoint(given):
+        return _usual_echo(given.get("temperature"), given.get("top_p"))
+    return _echo(given)
+
+
+@lru_cache(maxsize=256, typed=True)  # 0 and 0.0 are echoed as they were sent
+def _usual_echo(temperature: float | None, top_p: float | None) -> bytes:
+    return _echo({"temperature": temperature, "top_p": top_p})
+
+
+def _echo(given: Mapping[str, Any]) -> bytes:
     asked = given.get("reasoning") or {}
     wanted = given.get("text") or {}
     tools = given.get("tools") or ()

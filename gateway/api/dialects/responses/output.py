@@ -36,7 +36,9 @@ def begun(kind: bytes, fields: bytes) -> bytes:
 
 
 class OutputItem(ABC):
-    """One item of an answer. Its methods return the events of what they do."""
+    """One item of an answer. Its methods return the events of what they do; where nobody is told of them, more of it is
+    only taken in.
+    """
 
     __slots__ = ("_at", "_begins", "_events", "_index", "_pieces", "id")
     prefix: str
@@ -51,8 +53,18 @@ class OutputItem(ABC):
         self._index = index
         self._pieces: list[str] = []
         self.id = f"{self.prefix}_{request_id}{index:02x}"
-        self._at = b'"item_id":"%b","output_index":%d%b' % (self.id.encode(), index, self.within)
+        self._at = self._begins = b""
+        """What events say of where it is, and how those of more of it begin."""
+
+    def begin(self) -> bytes:
+        """It is there; asked for before any other event."""
+        self._at = b'"item_id":"%b","output_index":%d%b' % (self.id.encode(), self._index, self.within)
         self._begins = begun(b"response.%b.delta" % self.grows, b'%b,"delta":' % self._at)
+        return self._item(b"added", "in_progress")
+
+    def take(self, text: str) -> None:
+        """Some more of it."""
+        self._pieces.append(text)
 
     @abstractmethod
     def as_dict(self, status: str) -> dict[str, Any]:
@@ -74,8 +86,8 @@ class _Part(OutputItem):
         """The part as far as it came."""
 
     def begin(self) -> bytes:
-        """It is there."""
-        return self._item(b"added", "in_progress") + self._part(b"added")
+        """With its part."""
+        return super().begin() + self._part(b"added")
 
     def _part(self, kind: bytes) -> bytes:
         fields = b'%b,"part":%b' % (self._at, orjson.dumps(self.part()))
@@ -102,13 +114,15 @@ class Message(_Part):
         super().__init__(events, request_id, index)
         self._logprobs: list[dict[str, Any]] = []
 
-    def add(self, text: str, logprobs: list[dict[str, Any]]) -> bytes:
+    def take_scored(self, text: str, logprobs: list[dict[str, Any]]) -> None:
         """Some more text, and the log-probabilities of its tokens as chats have them."""
         self._pieces.append(text)
-        scores = b"[]"
-        if logprobs:
-            self._logprobs += logprobs
-            scores = orjson.dumps(_scores(logprobs))
+        self._logprobs += logprobs
+
+    def add(self, text: str, logprobs: list[dict[str, Any]]) -> bytes:
+        """Likewise."""
+        self.take_scored(text, logprobs)
+        scores = orjson.dumps(_scores(logprobs)) if logprobs else b"[]"
         return self._events.finished(b'%b%b,"logprobs":%b' % (self._begins, orjson.dumps(text), scores))
 
     def part(self) -> dict[str, Any]:
@@ -157,7 +171,7 @@ class Reasoning(_Part):
 
     def add(self, text: str) -> bytes:
         """Some more thoughts."""
-        self._pieces.append(text)
+        self.take(text)
         return self._events.finished(self._begins + orjson.dumps(text))
 
     def part(self) -> dict[str, Any]:
@@ -191,13 +205,9 @@ class FunctionCall(OutputItem):
         self.call_id = call_id or f"call_{request_id}{index:02x}"
         self._name = name
 
-    def begin(self) -> bytes:
-        """It is there."""
-        return self._item(b"added", "in_progress")
-
     def add(self, arguments: str) -> bytes:
         """Some more of its arguments."""
-        self._pieces.append(arguments)
+        self.take(arguments)
         return self._events.finished(self._begins + orjson.dumps(arguments))
 
     def end(self, status: Ended) -> bytes:

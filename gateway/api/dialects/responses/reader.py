@@ -82,7 +82,10 @@ class ResponseReader(ChatStream):
                 seal = None if keeping is None else keeping.seal
                 thinks = Reasoning(self._events, self._request_id, self._next(told), seal)
                 told.append(self._begin(thinks))
-            told.append(thinks.add(delta.reasoning))
+            if self._whole_only:
+                thinks.take(delta.reasoning)
+            else:
+                told.append(thinks.add(delta.reasoning))
         if delta.text:
             if (
                 type(self._open) is FunctionCall
@@ -102,7 +105,10 @@ class ResponseReader(ChatStream):
         if type(says) is not Message:
             says = Message(self._events, self._request_id, self._next(told))
             told.append(self._begin(says))
-        told.append(says.add(delta.text, delta.logprobs))
+        if self._whole_only:
+            says.take_scored(delta.text, delta.logprobs)
+        else:
+            told.append(says.add(delta.text, delta.logprobs))
 
     def _take_call(self, call: CallDelta, told: list[bytes]) -> None:
         calls = self._open
@@ -114,7 +120,9 @@ class ResponseReader(ChatStream):
                 self._events, self._request_id, index, number=call.number, call_id=call.id, name=call.name
             )
             told.append(self._begin(calls))
-        if call.arguments:
+        if self._whole_only:
+            calls.take(call.arguments)
+        elif call.arguments:
             told.append(calls.add(call.arguments))
 
     def _next(self, told: list[bytes]) -> int:
