@@ -62,6 +62,7 @@ from gateway.responses.quota import Most, Quota
 from gateway.responses.runs import Runs
 from gateway.responses.thoughts import Thoughts
 from gateway.responses.writer import Writer
+from gateway.scoring.scorer import Scorer
 from gateway.settings import GatewaySettings
 from gateway.splits.skews import SkewWatch
 from gateway.splits.units import Units
@@ -260,6 +261,7 @@ class Gateway:
             "webhooks": Courier(registry.outbox, Destinations.of(settings)).run,
             "background_responses": house.archive.runs.run,
             "stored_amounts": house.archive.quota.run,
+            "scorer": house.scorer.run,
             "split_skews": SkewWatch(house.units, registry.skews, registry.workers, worker_id).run,
             "output_lengths": partial(house.lengths.seed, partial(count_lengths, registry.db, CHATS)),
         }
@@ -311,6 +313,7 @@ def _house(
             registry.wait_until_served,
         ),
         feedback=FeedbackBox(registry.outcomes, registry.subjects, settings.max_outcomes, Lookups("feedback")),
+        scorer=Scorer(registry.outcomes, settings.max_outcomes, metrics.sampled),
     )
 
 

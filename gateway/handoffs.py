@@ -11,9 +11,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
+from gateway.billing import Bill
+from gateway.billing import Usage as Usage
 from gateway.errors import ApiError
 from gateway.keeping import Answered, Item, Keeping, Status
-from registry.catalog.snapshot import BaseEntry, ShadowEntry, SplitEntry, TariffEntry, VersionEntry
+from gateway.tap import Tap
+from registry.catalog.snapshot import BaseEntry, ShadowEntry, SplitEntry, VersionEntry
+from registry.outcomes.forms import AnswerChecks
 
 
 class Principal(NamedTuple):
@@ -45,6 +49,8 @@ class Target(NamedTuple):
     split: SplitEntry | None
     shadow: ShadowEntry | None = None
     """To whom some of the alias's requests are copied."""
+    checks: AnswerChecks | None = None
+    """What is looked for in the adapter's answers."""
 
 
 UnitSource = Literal["header", "stored", "conversation_id", "first_turn", "prompt", "end_user", "request"]
@@ -232,9 +238,6 @@ class Call(NamedTuple):
 ShownUsage = Literal["never", "at the end", "always"]
 """What a streaming client asked to see of the engine's count."""
 
-UsageSource = Literal["engine", "partial", "estimated"]
-"""`engine`: its final count. `partial`: its count up to the last event that was relayed. `estimated`: ours."""
-
 
 class InferenceRequest(NamedTuple):
     """A checked request.
@@ -270,27 +273,6 @@ class InferenceRequest(NamedTuple):
     metadata: Mapping[str, str | None] | None = None
 
 
-class Bill(Protocol):
-    """What a request holds of its limits, and what its attempts are charged to."""
-
-    @property
-    def price(self) -> TariffEntry | None:
-        """Of its tokens; `None` when none is known."""
-
-    @property
-    def held_prompt(self) -> int:
-        """The most tokens that its prompts have, by which a budget holds; 0 where none are held."""
-
-    def now_ms(self) -> int:
-        """The time of an attempt that begins now, in milliseconds since the epoch."""
-
-    def cost(self, usage: Usage, outcome: str) -> int | None:
-        """What an attempt costs, in nano-dollars; `None` when no price is known."""
-
-    def charge(self, usage: Usage, outcome: str, started_at_ms: int) -> int | None:
-        """Its cost, with which all limits of the request are charged."""
-
-
 class Admitted(NamedTuple):
     """A request in progress: all that is known of it when engines are tried."""
 
@@ -302,6 +284,8 @@ class Admitted(NamedTuple):
     bill: Bill
     unit: Unit | None = None
     """By which a split chose the arm; `None` when the alias is not split."""
+    tap: Tap | None = None
+    """What keeps the answer, if it is to be looked at; copies of requests have their own sinks for that."""
     shadow: bool = False
     """Whether this is a copy of a request, whose answer nobody gets: it is booked as such, nobody is charged, and
     nothing of it is kept.
@@ -314,15 +298,6 @@ CLIENT_GONE_STATUS = 499
 """nginx's, for what got no answer because nobody was there to read it."""
 MOST_TOKENS = 1 << 40
 """No attempt has so many; the ledger's sums have room for a million such ones."""
-
-
-class Usage(NamedTuple):
-    """What one attempt has used, as it is booked; `None` is unknown. Only the meter makes one."""
-
-    prompt_tokens: int | None = None
-    cached_tokens: int | None = None
-    completion_tokens: int | None = None
-    source: UsageSource | None = None
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from gateway.limits.refusal_counts import RefusalCounts
 from gateway.metrics import Metrics
 from gateway.request_log import RequestLog
 from gateway.responses.archive import Archive
+from gateway.scoring.scorer import Scorer
 from gateway.settings import GatewaySettings
 from gateway.splits.units import Units
 from gateway.steps.admit import Admission
@@ -52,3 +53,4 @@ class House:
     cabinet: Cabinet
     workshop: Workshop
     feedback: FeedbackBox
+    scorer: Scorer

@@ -110,6 +110,9 @@ class Metrics:
             "How often a work of the process ended with an error and was begun again.",
             ("work",),
         )
+        self._sampled = self._tally(
+            "switchyard_sampled_answers", "Answers that were to be looked at, by what became of it.", ("became",)
+        )
         self._in_flight = 0
         in_flight = self._gauge("switchyard_in_flight_requests", "Requests in flight.")
         in_flight.set_function(lambda: self._in_flight)
@@ -151,6 +154,10 @@ class Metrics:
     def refused(self, reason: str) -> None:
         """Count one request that was refused before an engine was asked."""
         self._refusals.add((reason,))
+
+    def sampled(self, became: str) -> None:
+        """Count one answer that was to be looked at."""
+        self._sampled.add((became,))
 
     def restarted(self, work: str) -> None:
         """Count one end of a work in the background."""

@@ -42,11 +42,12 @@ async def serve(call: Call, house: House, respond: Respond) -> None:
             # No await since the catalog was read: who knows of a newer one has counted every request on an older one.
             with house.fleet.in_flight.given(arm.version.id if arm.version else None):
                 respond.describe(arm)
+                tap = house.scorer.tap(call, target, arm)
                 request, bill = await hold(house, catalog, principal, arm, request)
                 with bill:
                     respond.expect(request, bill.headers)
                     house.pings.watch(respond)
-                    await _begin(Admitted(call, principal, request, target, arm, bill, unit), house, respond)
+                    await _begin(Admitted(call, principal, request, target, arm, bill, unit, tap), house, respond)
 
 
 def _as_of_now(call: Call, house: House, known_by: Catalog, principal: Principal) -> tuple[Catalog, Principal]:
@@ -94,5 +95,7 @@ async def _answer(admitted: Admitted, house: House, respond: Respond) -> None:
 
 def _observe(usage: Usage, admitted: Admitted, house: House) -> None:
     house.metrics.count_tokens(usage)
+    if (tap := admitted.tap) is not None:
+        house.scorer.offer(tap)
     if admitted.request.bounded_by_us and admitted.request.choices == 1:
         house.lengths.observe(admitted.principal.tenant, admitted.arm.model, usage)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from registry.ledger.store import Ledger
     from registry.limits.spending import SpendingBooks
     from registry.limits.store import Limits
+    from registry.outcomes.checks import AdapterChecks
     from registry.outcomes.retention import OutcomeRetention
     from registry.outcomes.store import Outcomes
     from registry.outcomes.subjects import Subjects
@@ -120,6 +121,7 @@ class Registry:
     webhooks: Store[WebhookEndpoints] = SealingStore("registry.webhooks.endpoints", "WebhookEndpoints")
     outbox: Store[Outbox] = SealingStore("registry.webhooks.outbox", "Outbox")
     votes: Store[Votes] = Store("registry.votes.store", "Votes")
+    answer_checks: Store[AdapterChecks] = Store("registry.outcomes.checks", "AdapterChecks")
     subjects: Store[Subjects] = Store("registry.outcomes.subjects", "Subjects")
 
     def __init__(self, settings: RegistrySettings) -> None:

@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "quarantine": ("quarantine:quarantine", "List, put and release versions that no engine may have."),
     "tenants": ("tenants:tenants", "Create tenants and map external model names."),
     "responses": ("responses:responses", "Show and delete what is stored of tenants' Responses; change their key."),
+    "feedback": ("feedback:feedback", "Count and delete what came of tenants' answers."),
     "files": ("files:files", "List, show, add and delete tenants' files; change their key."),
     "keys": ("keys:keys", "Create, list and revoke API keys."),
     "limits": ("limits:limits", "Set and list what tenants, keys and adapters may use."),

@@ -68,6 +68,8 @@ class ControllerSettings:
     """Mean requests in flight on an adapter for each engine that it is given."""
     response_days: int = 30
     """How long responses are kept of tenants that have no setting of their own; not in seconds."""
+    outcome_days: int = 90
+    """How long outcomes are kept; not in seconds."""
 
 
 class Controller:
@@ -130,7 +132,7 @@ class Controller:
             KeepBooks(self.books, self.engines),
             RetryQuarantined(self.court, self.errands),
             CarryOutSwaps(self.swaps),
-            LookAfterResponses(self._registry, self._settings.response_days, self.errands),
+            LookAfterResponses(self._registry, self._settings.response_days, self._settings.outcome_days, self.errands),
             SweepFiles(self._registry, self.errands),
             self._experiments,
         )

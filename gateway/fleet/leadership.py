@@ -170,6 +170,7 @@ def candidate_of(registry: Registry, settings: GatewaySettings, watch: CatalogWa
             drain_timeout_s=settings.drain_timeout_s,
             requests_per_home=settings.requests_per_home,
             response_days=settings.response_days,
+            outcome_days=settings.outcome_days,
         ),
         holder=str(identity),
         address=address,

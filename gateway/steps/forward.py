@@ -65,6 +65,9 @@ class Forward:
         self.reader = dialect.reader(admitted, count)
         self._relays = request.stream and dialect.asks == dialect.name
         """Whether the client gets the engine's own events; else a reader makes its own answer of them."""
+        self._tap = None if admitted.shadow else admitted.tap
+        if self._tap is not None:
+            self._tap.begin(streamed=request.stream or request.assembled)
         self._idle_timeout_s = timeouts.idle_timeout_s
         self._context = engine.status.max_model_len
         self._exchange: Exchange = engine.client.post(
@@ -110,6 +113,8 @@ class Forward:
 
     async def _document(self, feed: Feed) -> None:
         data = await self._exchange.body(self._idle_timeout_s)
+        if self._tap is not None:
+            self._tap.take(data)
         await feed(self.reader.document(self._kind.document(data.replace(self._needle, self._replacement, 1))))
 
     async def _pieces(self, feed: Feed) -> None:
@@ -162,6 +167,8 @@ class Forward:
         if cut < len(EVENT_END):
             return b"", data, None
         block = data[:cut]
+        if self._tap is not None:
+            self._tap.take(block)
         if self._relays:
             block = self._kind.events(block.replace(self._needle, self._replacement))
         block, failure = self.reader.events(block)

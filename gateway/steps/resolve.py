@@ -58,7 +58,7 @@ def resolve(principal: Principal, model: str, catalog: Catalog) -> Target:
         raise ModelNotFound(model)
     if version.quarantined is not None and split is None:
         raise Quarantined(version.name, version.quarantined)
-    return Target(model, mapped_to, None, version, ref.alias, split, shadow)
+    return Target(model, mapped_to, None, version, ref.alias, split, shadow, adapter.checks)
 
 
 def _resolve_base(principal: Principal, model: str, mapped_to: str | None, base: BaseEntry) -> Target:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Boolean, Float, ForeignKey, Integer, String, UniqueConstraint
+from sqlalchemy import JSON, Boolean, Float, ForeignKey, Integer, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 import registry.bases.rows
@@ -21,6 +21,8 @@ class Adapter(Base):
     tenant: Mapped[str] = mapped_column(ForeignKey("tenants.name"))
     name: Mapped[str] = mapped_column(String(63))
     created_at_ms: Mapped[int]
+    answer_checks: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """`registry.outcomes.checks.AnswerChecks`: what is looked for in its answers. NULL: nothing."""
 
 
 class Version(Base):

@@ -37,6 +37,7 @@ from registry.catalog.snapshot import (
 from registry.db import Database
 from registry.experiments.rows import Experiment
 from registry.limits.rows import Limit
+from registry.outcomes.forms import AnswerChecks
 from registry.prices.rows import Tariff
 from registry.shadows.rows import Shadow
 from registry.splits.ranges import FULL_WEIGHT, ranges_of
@@ -100,7 +101,10 @@ BASES = Query(
     select(BaseModel.name, BaseModel.digest, BaseModel.created_at_ms, BaseModel.spec), BaseModel.name.in_(NAMES)
 )
 BASE_NAME = select(BaseModel.name).where(BaseModel.digest == bindparam("digest"))
-ADAPTERS = Query(select(Adapter.id, Adapter.tenant, Adapter.name), tuple_(Adapter.tenant, Adapter.name).in_(NAMES))
+ADAPTERS = Query(
+    select(Adapter.id, Adapter.tenant, Adapter.name, Adapter.answer_checks),
+    tuple_(Adapter.tenant, Adapter.name).in_(NAMES),
+)
 VERSIONS = Query(
     select(
         Version.id,
@@ -256,8 +260,11 @@ def _limits(connection: Connection, names: Names) -> dict[str, LimitEntry | None
 
 def _adapters(connection: Connection, names: Collection[Owner] | None) -> dict[Owner, AdapterEntry | None]:
     found: dict[Owner, AdapterEntry | None] = dict.fromkeys(names or ())
-    rows = ADAPTERS.rows(connection, names)
-    owners = {adapter_id: (intern(tenant), name) for adapter_id, tenant, name in rows}
+    owners: dict[int, Owner] = {}
+    checks: dict[Owner, AnswerChecks | None] = {}
+    for adapter_id, tenant, name, document in ADAPTERS.rows(connection, names):
+        owner = owners[adapter_id] = intern(tenant), name
+        checks[owner] = AnswerChecks.of(document)
     ids = None if names is None else list(owners)
     versions = {version.id: version for version in _versions(connection, owners, ids)}
     by_number: dict[Owner, dict[str, VersionEntry]] = {}
@@ -277,6 +284,7 @@ def _adapters(connection: Connection, names: Collection[Owner] | None) -> dict[O
             _frozen(aliases.get(owner)),
             _frozen(splits.get(owner)),
             _frozen(shadows.get(owner)),
+            checks[owner],
         )
     return found
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
+from registry.outcomes.forms import AnswerChecks
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -158,6 +160,8 @@ class AdapterEntry:
     aliases: Mapping[str, VersionEntry]
     splits: Mapping[str, SplitEntry]
     shadows: Mapping[str, ShadowEntry] = field(default_factory=lambda: NOTHING)
+    checks: AnswerChecks | None = None
+    """What is looked for in its answers."""
 
     def shadowed(self) -> Iterator[VersionEntry]:
         """Versions that get copies of requests; some of them twice."""

@@ -45,6 +45,15 @@ class OutcomeRetention:
         old = _ROW.tenant == tenant
         return self._delete(old if before_ms is None else old & (_ROW.at_ms < before_ms))
 
+    def amounts(self, tenant: str | None = None) -> list[tuple[str, str, int]]:
+        """How many outcomes there are, by tenant and source."""
+        query = select(_AMOUNT.tenant, _AMOUNT.source, _AMOUNT.outcomes).where(_AMOUNT.outcomes > 0)
+        if tenant is not None:
+            query = query.where(_AMOUNT.tenant == tenant)
+        with self._db.read() as session:
+            rows = session.execute(query.order_by(_AMOUNT.tenant, _AMOUNT.source))
+            return [(owner, source, outcomes) for owner, source, outcomes in rows]
+
     def _delete(self, old: ColumnElement[bool], most_batches: int | None = None) -> int:
         gone = batches = 0
         while most_batches is None or batches < most_batches:

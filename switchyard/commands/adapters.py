@@ -11,6 +11,7 @@ from registry.names import parse_ref, parse_whole_adapter
 from switchyard.commands.adapters_diff import diff
 from switchyard.commands.adapters_export import export
 from switchyard.commands.adapters_import import import_
+from switchyard.commands.adapters_metrics import metrics
 from switchyard.commands.adapters_move import promote, rollback, split
 from switchyard.commands.adapters_prove import prove
 from switchyard.commands.versions import effect_of, print_published, state_of, traffic_of, version_fields
@@ -120,3 +121,4 @@ adapters.command("import")(import_)
 adapters.command()(prove)
 adapters.command()(diff)
 adapters.command()(export)
+adapters.add_typer(metrics, name="metrics")

@@ -19,7 +19,7 @@ ROUND = Round(reconciles=True, woken=False)
 
 
 def duty(house: House) -> LookAfterResponses:
-    return LookAfterResponses(house.registry, 30, Errands())
+    return LookAfterResponses(house.registry, 30, 90, Errands())
 
 
 def status(house: House, id_: str) -> str:
@@ -53,7 +53,7 @@ async def test_a_round_does_not_wait_for_it_and_hears_of_its_error_later(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     errands = Errands()
-    looks = LookAfterResponses(house.registry, 30, errands)
+    looks = LookAfterResponses(house.registry, 30, 90, errands)
     save(house.registry, turn("resp_1", status="queued", worker="w-1", created_at_ms=now_ms()))
 
     def away() -> set[str]:

@@ -20,6 +20,7 @@ from gateway.api.admin.actions import add_actions
 from gateway.api.admin.adapters import add_adapters
 from gateway.api.admin.added_engines import add_added_engines
 from gateway.api.admin.aliases import add_aliases
+from gateway.api.admin.answer_checks import add_answer_checks
 from gateway.api.admin.auth import BEARER, AdminGate, guarded_by
 from gateway.api.admin.budgets import add_budgets
 from gateway.api.admin.engines import add_engines
@@ -61,6 +62,7 @@ def admin_router(office: Office, gate: AdminGate) -> APIRouter:
     add_adapters(router, office)
     add_aliases(router, office)
     add_gates(router, office)
+    add_answer_checks(router, office)
     add_swaps(router, office)
     add_quarantine(router, office)
     add_jobs(router, office)

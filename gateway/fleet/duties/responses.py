@@ -1,4 +1,6 @@
-"""Looking after what is stored of tenants' responses: what is too old, and what was made by who is gone."""
+"""Looking after what is stored of tenants' responses and of what came of them: what is too old, and what was made by
+who is gone.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,13 @@ class LookAfterResponses:
 
     name = "responses"
 
-    def __init__(self, registry: Registry, default_days: int, errands: Errands) -> None:
-        """`default_days`: how long things are kept of tenants that have no setting of their own."""
+    def __init__(self, registry: Registry, default_days: int, outcome_days: int, errands: Errands) -> None:
+        """`default_days`: how long responses are kept of tenants that have no setting of their own; `outcome_days`: how
+        long outcomes are.
+        """
         self._registry = registry
         self._default_days = default_days
+        self._outcome_days = outcome_days
         self._errands = errands
         self._running: asyncio.Task[None] | None = None
         self._missing: set[str] = set()
@@ -52,4 +57,5 @@ class LookAfterResponses:
             await asyncio.to_thread(registry.responses.give_up, gone)
         if time.monotonic() - self._expired_s >= EXPIRE_S:
             await asyncio.to_thread(registry.retention.expire, self._default_days, most_batches=MOST_BATCHES)
+            await asyncio.to_thread(registry.outcome_retention.expire, self._outcome_days, most_batches=MOST_BATCHES)
             self._expired_s = time.monotonic()

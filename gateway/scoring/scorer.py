@@ -1,0 +1,122 @@
+"""Which answers are looked at, and what becomes of what is found. Of requests that are not it costs one comparison."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway.complaints import Complaint
+from gateway.handoffs import Arm, Call, Target
+from gateway.scoring.looking import Finding, Looking
+from gateway.tap import MOST_ANSWER_BYTES, Tap
+from registry.outcomes.said import NewOutcome, Said, Subject
+from registry.outcomes.store import Outcomes
+
+TEXT = ("chat", "completions")
+"""What engines are asked for that answer in words."""
+MOST_QUEUED, MOST_QUEUED_BYTES = 512, 64 * 1024 * 1024
+"""Answers that wait: those beyond are not looked at."""
+MOST_AT_ONCE, MOST_BYTES_AT_ONCE = 32, 4 * 1024 * 1024
+GATHER_S = 0.2
+"""After the first of a group."""
+PAUSE_S = 0.002
+"""Between groups: the event loop goes first."""
+IDLE_S = 60.0
+"""Without an answer to look at the process ends."""
+RANDOM_DIGITS = 4
+"""Of a request's id, the last: they are random (`gateway.api.request_ids`)."""
+FAILED = Complaint(logging.getLogger("switchyard.scoring"))
+
+
+class Scorer:
+    """Of one process."""
+
+    def __init__(self, outcomes: Outcomes, most: int, count: Callable[[str], None]) -> None:
+        """`most`: outcomes that a tenant may have; `count` is told of each answer what became of it."""
+        self._outcomes = outcomes
+        self._most = most
+        self._count = count
+        self._queue: deque[Tap] = deque()
+        self._queued_bytes = 0
+        self._more = asyncio.Event()
+        self._looking = Looking()
+
+    def tap(self, call: Call, target: Target, arm: Arm) -> Tap | None:
+        """What keeps an answer that is to be looked at; `None`: this one is not."""
+        checks, split = target.checks, target.split
+        in_experiment = split is not None and split.policy is not None and arm.assignment is not None
+        if not in_experiment and not (checks is not None and _by_chance(call.request_id, checks.share)):
+            return None
+        if call.dialect.asks not in TEXT or target.version is None:
+            if call.dialect.uses_tokens:
+                self._count("not text")
+            return None
+        by = (None, None, None) if (to := arm.assignment) is None else (to.split_id, to.arm, to.unit_hash)
+        return Tap(target.version.tenant, Subject(target.version.adapter_id, call.request_id, *by), checks)
+
+    def offer(self, tap: Tap) -> None:
+        """An answer is complete."""
+        length = max(0, MOST_ANSWER_BYTES - tap.left)
+        if len(self._queue) >= MOST_QUEUED or self._queued_bytes + length > MOST_QUEUED_BYTES:
+            self._count("dropped")
+            return
+        self._queue.append(tap)
+        self._queued_bytes += length
+        self._more.set()
+
+    async def run(self) -> None:
+        """Look at what is offered, for ever."""
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(IDLE_S):
+                        await self._more.wait()
+                except TimeoutError:
+                    await asyncio.to_thread(self._looking.close)
+                    await self._more.wait()
+                await asyncio.sleep(GATHER_S)
+                self._more.clear()
+                while group := self._next_group():
+                    for became in await asyncio.to_thread(self._look, group):
+                        self._count(became)
+                    await asyncio.sleep(PAUSE_S)
+        finally:
+            self._looking.close()
+
+    def _next_group(self) -> list[Tap]:
+        group: list[Tap] = []
+        length = 0
+        while self._queue and len(group) < MOST_AT_ONCE and length < MOST_BYTES_AT_ONCE:
+            tap = self._queue.popleft()
+            length += max(0, MOST_ANSWER_BYTES - tap.left)
+            group.append(tap)
+        self._queued_bytes -= length
+        return group
+
+    def _look(self, group: Sequence[Tap]) -> list[str]:
+        """What becomes of each. In a thread."""
+        whole = [tap for tap in group if tap.left >= 0]
+        seen = list(zip(whole, self._looking.look(whole), strict=True))
+        seen += [(tap, Finding({}, "too long")) for tap in group if tap.left < 0]
+        rows = [(tap.tenant, new) for tap, finding in seen for new in _outcomes_of(tap, finding)]
+        try:
+            self._outcomes.add("automatic", rows, self._most)
+        except SQLAlchemyError as error:
+            FAILED.report("what was found in answers cannot be stored", error)
+            return ["not stored" for _ in group]
+        return [finding.unscored or "scored" for _, finding in seen]
+
+
+def _by_chance(request_id: str, share: float) -> bool:
+    digits = int(request_id[-RANDOM_DIGITS:], 16)
+    return digits < share * float(16**RANDOM_DIGITS)
+
+
+def _outcomes_of(tap: Tap, finding: Finding) -> list[NewOutcome]:
+    """Also of an answer that could not be looked at: what is missing is not 0."""
+    values = {**finding.found, "unscored": float(finding.unscored is not None)}
+    return [NewOutcome(tap.subject, Said(metric, "number", value)) for metric, value in values.items()]
