@@ -15,6 +15,8 @@ from pydantic.fields import FieldInfo
 from gateway.settings import EngineSettings, GatewaySettings
 from registry.settings import RegistrySettings
 from switchyard.command_line import COMMANDS, command_called
+from switchyard.commands.compare_voting import HINT
+from switchyard.panels import PairView, picture_of
 from trainer.jobs.settings import TrainerSettings
 from trainer.reference import one_line
 
@@ -33,6 +35,17 @@ COMMANDS_HEAD = """\
 What `--help` says of each, on one page. `--json` is for scripts. Every expected error is one sentence on standard error
 and exit status 1; a mistake in the command itself is 2.
 """
+PICTURE_COLUMNS = 110
+A_PAIR = PairView(
+    "3 of 40, ann",
+    "user: My parcel 4711 is said to be delivered, and it is not here. What now?",
+    "I am sorry to hear that. Please wait.",
+    "I am sorry. 1. See whether a neighbour has it. 2. If not, tell me: I open a search, and you hear from us within "
+    "two days.",
+    None,
+    HINT,
+)
+"""What docs/compare.md shows."""
 AN_ENGINE = (
     "`SWITCHYARD_ENGINES` may be a JSON list of objects with these keys; what one does not say is as the settings of"
     " all engines say."
@@ -41,7 +54,11 @@ AN_ENGINE = (
 
 def pages() -> dict[str, str]:
     """File name in `docs/` → its text."""
-    return {"settings.md": settings_page(), "cli.md": commands_page()}
+    return {
+        "settings.md": settings_page(),
+        "cli.md": commands_page(),
+        "compare.svg": picture_of(A_PAIR, PICTURE_COLUMNS),
+    }
 
 
 # Settings

@@ -63,13 +63,16 @@ def _verdict(found: Compared) -> Iterator[str]:
 def _judging(judging: Judging, found: Compared) -> str:
     bias = "" if judging.first_preferred is None else f"; the first place was preferred {judging.first_preferred:.0%}"
     lost = f"; {judging.unreadable} not readable" if judging.unreadable else ""
-    spent = found.said.spent
-    used = ""
-    if spent is not None and spent.requests:
-        used = (
-            f"; {spent.requests} requests now, {spent.prompt_tokens:,} prompt and {spent.answer_tokens:,} answer tokens"
-        )
-    return f"judge {judging.model}: {judging.flipped:.0%} turned with the order{bias}{lost}{used}"
+    return f"judge {judging.model}: {judging.flipped:.0%} turned with the order{bias}{lost}{_used(found)}"
+
+
+def _used(found: Compared) -> str:
+    spent, dollars = found.said.spent, found.said.dollars
+    if spent is None or not spent.prompt_tokens:
+        return ""
+    cost = "" if dollars is None else f", ${dollars:.4f}"
+    tokens = f"{spent.prompt_tokens:,} prompt and {spent.answer_tokens:,} answer tokens"
+    return f"; this time {spent.requests} requests, {tokens}{cost}"
 
 
 def _agreement(one: Agreement) -> str:
@@ -133,7 +136,7 @@ def _fields(found: Compared) -> dict[str, Any]:
         "preference": None if found.preference is None else asdict(found.preference),
         "why_no_preference": said.why,
         "judging": None if said.judging is None else _judging_fields(said.judging),
-        "judge_spent": None if said.spent is None else asdict(said.spent),
+        "judge_spent": None if said.spent is None else {**asdict(said.spent), "dollars": said.dollars},
         "voters": said.voters,
         "left_preferred": said.left_preferred,
         "agreements": [asdict(one) for one in said.agreements],

@@ -13,6 +13,7 @@ from registry.service import Registry
 from registry.votes.store import Vote, check_voter
 from switchyard.commands.asking import step_bar, write_picture
 from switchyard.commands.compare_figures import (
+    MILLION,
     Cost,
     Preference,
     Standing,
@@ -22,7 +23,7 @@ from switchyard.commands.compare_figures import (
     standing_of,
     title_of,
 )
-from switchyard.commands.compare_sides import Named, SideOrder, Table, client_at, seated
+from switchyard.commands.compare_sides import Dollars, Named, SideOrder, Table, client_at, seated
 from switchyard.commands.compare_voting import Ballot, take_votes
 from switchyard.console import actor
 from trainer.endpoints.client import Manner, Spent
@@ -65,13 +66,15 @@ class Order:
 class Said:
     """Who won each pair, and what there is to know of whoever says so. `why` tells why nothing is concluded.
 
-    `left_preferred` is the share of people's votes, ties left out, for what stood on the left: about one half.
+    `spent` and `dollars` are what a judge has used this time. `left_preferred` is the share of people's votes, ties
+    left out, for what stood on the left: about one half.
     """
 
     won: tuple[Won, ...]
     standing: Standing | None
     judging: Judging | None = None
     spent: Spent | None = None
+    dollars: float | None = None
     voters: tuple[str, ...] = ()
     left_preferred: float | None = None
     agreements: tuple[Agreement, ...] = ()
@@ -161,7 +164,7 @@ def _said(
 ) -> tuple[list[Pair], Said]:
     """The pairs, and what was said of them."""
     if judge is not None:
-        return _judged(order, comparison, file, judge)
+        return _judged(order, comparison, file, judge, table.prices)
     pairs = _answered(order, comparison, file)
     if not order.human:
         return pairs, Said((), None, why="nobody was asked which answer is better; --judge names a model, or --human")
@@ -170,7 +173,9 @@ def _said(
     return pairs, _voted(registry, order, table.tenant, comparison, file, pairs)
 
 
-def _judged(order: Order, comparison: Comparison, file: RunFile, judge: Judge) -> tuple[list[Pair], Said]:
+def _judged(
+    order: Order, comparison: Comparison, file: RunFile, judge: Judge, prices: Mapping[str, Dollars]
+) -> tuple[list[Pair], Said]:
     """Conversation by conversation, until there are no more, or it is decided."""
     pairs: list[Pair] = []
     won: list[Won] = []
@@ -195,7 +200,14 @@ def _judged(order: Order, comparison: Comparison, file: RunFile, judge: Judge) -
                 break
     judging = judging_of(judge.name, verdicts)
     why = too_unreadable(judging.unreadable, judging.pairs)
-    return pairs, Said(tuple(won), standing, judging, judge.spent, why=why)
+    return pairs, Said(tuple(won), standing, judging, judge.spent, _dollars(judge, prices), why=why)
+
+
+def _dollars(judge: Judge, prices: Mapping[str, Dollars]) -> float | None:
+    price = prices.get(judge.model)
+    if price is None:
+        return None
+    return (judge.spent.prompt_tokens * price[0] + judge.spent.answer_tokens * price[1]) / MILLION
 
 
 def _answered(order: Order, comparison: Comparison, file: RunFile) -> list[Pair]:

@@ -113,7 +113,7 @@ def test_a_judge_with_a_reason_finds_the_better_one_and_says_how_sure_that_is(
     assert "pairs: B wins 35, A wins 5, ties 0" in done.out
     assert "\nB is preferred in 54 to 99 % of pairs (95 %, any time)\n" in done.out
     assert "B wins 74% to 95% (Wilson, 95 %)" in done.out
-    assert "0% turned with the order; the first place was preferred 50%; 80 requests now" in done.out
+    assert "0% turned with the order; the first place was preferred 50%\n" in done.out
     rows = {line.split("  ")[0]: line for line in done.out.splitlines()}
     assert rows["preference"].split()[1:5] == ["12.5", "%", "87.5", "%"]
     assert rows["preference"].endswith("better")
@@ -180,6 +180,22 @@ def test_the_same_answer_twice_is_a_tie_that_nobody_is_asked_about(
 ) -> None:
     found = compare(NEW, NEW, questions(5), "--judge", "tiny", "--json").document
     assert (found["counts"]["ties"], found["judge_spent"]["requests"]) == (5, 0)
+
+
+def test_the_commands_of_the_page_do_what_it_says(
+    beside: Run, questions: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    questions(4)
+    page = (Path(__file__).parents[3] / "docs" / "compare.md").read_text()
+    commands = [line.split()[1:] for line in page.splitlines() if line.startswith("switchyard ")]
+    assert len(commands) == 3
+    for typed in commands:
+        monkeypatch.setattr(sys, "stdin", io.StringIO("l\nr\n←\nt\n"))
+        done = beside(*(word.replace("acme/wise", "tiny") for word in typed), "--max-tokens", str(TOKENS))
+        assert done.status == 0, done.err
+    assert len((tmp_path / "preferences.jsonl").read_text().splitlines()) == 3
+    assert "voters: " in done.out
+    assert "judge tiny" in done.out
 
 
 def test_sides_may_be_the_base_or_a_model_elsewhere_with_a_key_of_its_own(
