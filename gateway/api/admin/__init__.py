@@ -24,6 +24,7 @@ from gateway.api.admin.answer_checks import add_answer_checks
 from gateway.api.admin.auth import BEARER, AdminGate, guarded_by
 from gateway.api.admin.budgets import add_budgets
 from gateway.api.admin.engines import add_engines
+from gateway.api.admin.experiments import add_experiments
 from gateway.api.admin.fleet import add_fleet
 from gateway.api.admin.gates import add_gates
 from gateway.api.admin.jobs import add_jobs
@@ -64,6 +65,7 @@ def admin_router(office: Office, gate: AdminGate) -> APIRouter:
     add_gates(router, office)
     add_answer_checks(router, office)
     add_swaps(router, office)
+    add_experiments(router, office)
     add_quarantine(router, office)
     add_jobs(router, office)
     add_webhooks(router, office)
