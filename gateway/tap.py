@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-from registry.outcomes.forms import AnswerChecks
-from registry.outcomes.said import Subject
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.handoffs import Arm, Target
 
 MOST_ANSWER_BYTES = 1 << 20
 """Of an answer that is longer nothing is looked at."""
 
 
 class Tap:
-    """Of one request. Begun anew by each attempt."""
+    """Of one request. Begun anew by each attempt. What is known of it is kept as it is: the event loop makes nothing of
+    it.
+    """
 
-    __slots__ = ("checks", "chunks", "left", "streamed", "subject", "tenant")
+    __slots__ = ("arm", "chunks", "left", "request_id", "streamed", "target")
 
-    def __init__(self, tenant: str, subject: Subject, checks: AnswerChecks | None) -> None:
-        self.tenant = tenant
-        self.subject = subject
-        self.checks = checks
-        self.streamed = False
-        """Whether the engine has answered in events."""
+    def __init__(self, request_id: str, target: Target, arm: Arm) -> None:
+        self.request_id = request_id
+        self.target = target
+        self.arm = arm
+
+    def begin(self, *, streamed: bool) -> None:
+        """An engine's answer begins: in events, or in one piece."""
+        self.streamed = streamed
         self.chunks: list[bytes] = []
         self.left = MOST_ANSWER_BYTES
         """Below 0: the answer is too long."""
 
-    def begin(self, *, streamed: bool) -> None:
-        """An engine's answer begins."""
-        self.streamed = streamed
-        self.chunks = []
-        self.left = MOST_ANSWER_BYTES
-
     def take(self, chunk: bytes) -> None:
         """Some more of it, as the engine sent it."""
-        self.left -= len(chunk)
-        if self.left >= 0:
+        self.left = left = self.left - len(chunk)
+        if left >= 0:
             self.chunks.append(chunk)
         else:
-            self.chunks = []
+            self.chunks.clear()

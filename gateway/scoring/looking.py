@@ -85,7 +85,8 @@ def _start() -> subprocess.Popen[bytes]:
 
 
 def _frame(tap: Tap) -> tuple[bytes, ...]:
-    head = orjson.dumps({"streamed": tap.streamed, "checks": None if tap.checks is None else tap.checks.declared})
+    checks = tap.target.checks
+    head = orjson.dumps({"streamed": tap.streamed, "checks": None if checks is None else checks.declared})
     return HEAD.pack(len(head), sum(map(len, tap.chunks))), head, *tap.chunks
 
 

@@ -48,15 +48,16 @@ class Scorer:
     def tap(self, call: Call, target: Target, arm: Arm) -> Tap | None:
         """What keeps an answer that is to be looked at; `None`: this one is not."""
         checks, split = target.checks, target.split
+        if checks is None and (split is None or split.policy is None):
+            return None
         in_experiment = split is not None and split.policy is not None and arm.assignment is not None
         if not in_experiment and not (checks is not None and _by_chance(call.request_id, checks.share)):
             return None
-        if call.dialect.asks not in TEXT or target.version is None:
-            if call.dialect.uses_tokens:
-                self._count("not text")
-            return None
-        by = (None, None, None) if (to := arm.assignment) is None else (to.split_id, to.arm, to.unit_hash)
-        return Tap(target.version.tenant, Subject(target.version.adapter_id, call.request_id, *by), checks)
+        if call.dialect.asks in TEXT:
+            return Tap(call.request_id, target, arm)
+        if call.dialect.uses_tokens:
+            self._count("not text")
+        return None
 
     def offer(self, tap: Tap) -> None:
         """An answer is complete."""
@@ -102,7 +103,7 @@ class Scorer:
         whole = [tap for tap in group if tap.left >= 0]
         seen = list(zip(whole, self._looking.look(whole), strict=True))
         seen += [(tap, Finding({}, "too long")) for tap in group if tap.left < 0]
-        rows = [(tap.tenant, new) for tap, finding in seen for new in _outcomes_of(tap, finding)]
+        rows = [one for tap, finding in seen for one in _outcomes_of(tap, finding)]
         try:
             self._outcomes.add("automatic", rows, self._most)
         except SQLAlchemyError as error:
@@ -116,7 +117,11 @@ def _by_chance(request_id: str, share: float) -> bool:
     return digits < share * float(16**RANDOM_DIGITS)
 
 
-def _outcomes_of(tap: Tap, finding: Finding) -> list[NewOutcome]:
-    """Also of an answer that could not be looked at: what is missing is not 0."""
+def _outcomes_of(tap: Tap, finding: Finding) -> list[tuple[str, NewOutcome]]:
+    """By tenant; also of an answer that could not be looked at: what is missing is not 0."""
+    version = tap.target.version
+    assert version is not None
+    by = (None, None, None) if (to := tap.arm.assignment) is None else (to.split_id, to.arm, to.unit_hash)
+    about = Subject(version.adapter_id, tap.request_id, *by)
     values = {**finding.found, "unscored": float(finding.unscored is not None)}
-    return [NewOutcome(tap.subject, Said(metric, "number", value)) for metric, value in values.items()]
+    return [(version.tenant, NewOutcome(about, Said(name, "number", value))) for name, value in values.items()]

@@ -19,7 +19,7 @@ from gateway.handoffs import Arm, Assignment, Call, Target
 from gateway.scoring import child, looking, scorer
 from gateway.scoring.answers import Choice, choices_of
 from gateway.scoring.findings import findings, goes_in_circles, refuses
-from gateway.scoring.looking import Looking
+from gateway.scoring.looking import Finding, Looking
 from gateway.scoring.scorer import MOST_QUEUED, MOST_QUEUED_BYTES, Scorer
 from gateway.tap import MOST_ANSWER_BYTES, Tap
 from registry.catalog.snapshot import SplitArm, SplitEntry, SplitPolicy, VersionEntry
@@ -32,7 +32,7 @@ from tests.support.stack import MESSAGES, Stack, open_house, run_stack
 from tests.support.waiting import wait_until
 
 TRIAGE = parse_ref("acme/triage")
-ABOUT = Subject(1, "r1", None, None, None)
+VERSION = VersionEntry(1, "acme/a@1.0", "acme", "a", "1.0", "m", "b", None, 0, adapter_id=7)
 HOSTILE = "(a+)+b"
 
 
@@ -42,7 +42,7 @@ def document(text: str | None, **choice: Any) -> bytes:
 
 
 def tap_of(*chunks: bytes, streamed: bool = False, checks: AnswerChecks | None = None) -> Tap:
-    tap = Tap("acme", ABOUT, checks)
+    tap = Tap("r1", Target("a", None, None, VERSION, None, None, checks=checks), Arm("acme/a@1.0", "b", VERSION))
     tap.begin(streamed=streamed)
     for chunk in chunks:
         tap.take(chunk)
@@ -277,17 +277,18 @@ def test_an_answer_to_a_split_is_known_by_its_arm_and_unit(asking: Stack) -> Non
 
 
 def test_all_answers_of_an_experiment_are_looked_at_and_the_base_as_an_arm_is_of_the_adapter() -> None:
-    version = VersionEntry(1, "acme/a@1.0", "acme", "a", "1.0", "m", "b", None, 0, adapter_id=7)
     arm = SplitArm("base", 5_000, 0.5, "tiny", "b", None)
     policy = SplitPolicy(5, "x", "conversation", arm, False, frozenset(), (), (b"", 10_000), (b"", 0), True)
     split = SplitEntry(3, b"salt", (), (), policy)
     call = Call(DIALECTS["chat"], None, None, _nothing, "0" * 32, "0" * 32)
     base = Arm("tiny", "b", None, Assignment(3, "base", 0.5, "header", "ab" * 16))
-    about = Target("a", None, None, version, "production", split)
+    about = Target("a", None, None, VERSION, "production", split)
     chooser = Scorer(cast("Outcomes", None), 1, lambda _: None)
     tap = chooser.tap(call, about, base)
     assert tap is not None
-    assert tap.subject == Subject(7, "0" * 32, 3, "base", "ab" * 16)
+    tenant, outcome = scorer._outcomes_of(tap, Finding({}, "too long"))[0]
+    assert (tenant, outcome.said.metric, outcome.said.value) == ("acme", "unscored", 1.0)
+    assert outcome.subject == Subject(7, "0" * 32, 3, "base", "ab" * 16)
     assert chooser.tap(call, about._replace(split=replace(split, policy=None)), base) is None
     assert chooser.tap(call, about, base._replace(assignment=None)) is None
 
