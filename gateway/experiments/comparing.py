@@ -67,6 +67,17 @@ class Comparisons:
         self._price = RatioDifference.start(arms) if priced else None
         """Dollars per accepted answer, where the primary metric says what is accepted."""
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The primary one first, then those of guardrails."""
+        return tuple(self._states)
+
+    def with_states(self, states: Mapping[str, MetricState]) -> Comparisons:
+        """The same plan with what is known of its metrics; nothing of missing values and prices."""
+        made = Comparisons(self._plan)
+        made._states = dict(states)
+        return made
+
     def fold(self, arm: int, shares: Sequence[float], values: Mapping[str, float]) -> None:
         """One mature unit of the arm with this number; a metric that it has no value of says nothing of it."""
         for metric, state in self._states.items():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from dataclasses import fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,3 +48,14 @@ def where(condition: bool | NDArray[np.bool_], then: Numbers, otherwise: Numbers
     return (
         np.where(condition, then, otherwise) if isinstance(condition, np.ndarray) else then if condition else otherwise
     )
+
+
+def lane(state: Any, number: int) -> Any:
+    """One lane of a state, as a state of floats."""
+    if isinstance(state, np.ndarray):
+        return state[number].item()
+    if isinstance(state, tuple):
+        return tuple(lane(one, number) for one in state)
+    if is_dataclass(state) and not isinstance(state, type):
+        return replace(state, **{one.name: lane(getattr(state, one.name), number) for one in fields(state)})
+    return state

@@ -85,10 +85,10 @@ class Contrast(State):
     weight_squares: Numbers = 0.0
     alike: Numbers = 0.0
     """Σ of the squares that wφ is expected to have if both arms vary alike: w·4(value − m)²."""
-    steepest: float = 0.0
+    steepest: Numbers = 0.0
     """The most that one unit's rest was multiplied by."""
 
-    def fold(self, treated: bool | NDArray[np.bool_], here: Numbers, chance: float, rest: Numbers) -> Contrast:
+    def fold(self, treated: bool | NDArray[np.bool_], here: Numbers, chance: Numbers, rest: Numbers) -> Contrast:
         """With one unit more, or the same where `here`, whether it is in one of the two arms, is 0."""
         weight = here * (4 * chance * (1 - chance))
         outcome = here * 4 * (treated - chance) * rest
@@ -101,7 +101,7 @@ class Contrast(State):
             self.products + weight * outcome,
             self.weight_squares + weight * weight,
             self.alike + weight * (4 * rest * rest),
-            max(self.steepest, 4 * max(chance, 1 - chance) if 0 < chance < 1 else 0.0),
+            larger(self.steepest, 4 * larger(chance, 1 - chance) * ((chance > 0) & (chance < 1))),
         )
 
     def estimate(self) -> Numbers:
@@ -149,7 +149,7 @@ class MeanDifference(State):
         return cls(control, mixing_for(tuned_for), span, LEAST_UNITS, LEAST_EXPECTED, Baseline(), empty)
 
     def fold(
-        self, arm: Whole, shares: Sequence[float], value: Numbers, covariate: Numbers | None = None
+        self, arm: Whole, shares: Sequence[Numbers], value: Numbers, covariate: Numbers | None = None
     ) -> MeanDifference:
         """With one unit more. `shares`: of every arm, when the unit got its arm; they need not sum to 1.
 
@@ -163,13 +163,15 @@ class MeanDifference(State):
             )
         return replace(self, baseline=self.baseline.fold(value, covariate), contrasts=contrasts)
 
-    def _contrast(self, number: int, before: Contrast, arm: Whole, shares: Sequence[float], rest: Numbers) -> Contrast:
-        both = shares[number] + shares[self.control]
-        if number == self.control or not both:
+    def _contrast(
+        self, number: int, before: Contrast, arm: Whole, shares: Sequence[Numbers], rest: Numbers
+    ) -> Contrast:
+        if number == self.control:
             return before
         treated = arm == number
         here = treated + (arm == self.control) * 1.0
-        return before.fold(treated, here, shares[number] / both, rest)
+        chance = shares[number] / larger(shares[number] + shares[self.control], TINY)
+        return before.fold(treated, here, chance, rest)
 
     def interval(self, alpha: float, arm: int = 1, *, one_sided: bool = False) -> Interval:
         """Mean of `arm` less that of the control; infinite while there are too few units, or all are the same.

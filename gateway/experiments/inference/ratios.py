@@ -46,7 +46,7 @@ class FourMeans(State):
     products: tuple[Numbers, ...] = (0.0,) * len(PAIRS)
     """Σξξ of each pair of them."""
 
-    def fold(self, outcomes: Sequence[Numbers], here: Numbers, chance: float) -> FourMeans:
+    def fold(self, outcomes: Sequence[Numbers], here: Numbers, chance: Numbers) -> FourMeans:
         """With one unit more; all is 0 where it is in neither arm."""
         return FourMeans(
             self.units + here,
@@ -91,7 +91,7 @@ class RatioDifference(State):
         """Before the first unit. `tuned_for`: effective units after which the sequence is to be narrowest."""
         return cls(control, mixing_for(tuned_for), Baseline(), Baseline(), (FourMeans(),) * arms)
 
-    def fold(self, arm: Whole, shares: Sequence[float], value: Numbers, per: Numbers = 1.0) -> RatioDifference:
+    def fold(self, arm: Whole, shares: Sequence[Numbers], value: Numbers, per: Numbers = 1.0) -> RatioDifference:
         """With one unit more: of `value` per `per`, such as dollars per accepted answer; `per` 1 compares means."""
         contrasts = self.contrasts
         if self.value.units:
@@ -102,12 +102,11 @@ class RatioDifference(State):
         return replace(self, value=self.value.fold(value), per=self.per.fold(per), contrasts=contrasts)
 
     def _contrast(
-        self, number: int, before: FourMeans, arm: Whole, shares: Sequence[float], rests: Sequence[Numbers]
+        self, number: int, before: FourMeans, arm: Whole, shares: Sequence[Numbers], rests: Sequence[Numbers]
     ) -> FourMeans:
-        both = shares[number] + shares[self.control]
-        if number == self.control or not both:
+        if number == self.control:
             return before
-        chance = shares[number] / both
+        chance = shares[number] / larger(shares[number] + shares[self.control], TINY)
         treated, controlled = (arm == number) * 1.0, (arm == self.control) * 1.0
         here = treated + controlled
         means = (self.value.mean, self.per.mean)

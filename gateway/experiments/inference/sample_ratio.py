@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gateway.experiments.inference.lanes import larger, log
+from gateway.experiments.inference.lanes import TINY, larger, log
 from gateway.experiments.inference.values import Numbers, State, Whole, rounded
 
 if TYPE_CHECKING:
@@ -45,15 +45,15 @@ class SampleRatio(State):
         """Before the first unit."""
         return cls((0.0,) * arms, (0.0,) * arms)
 
-    def fold(self, arm: Whole, shares: Sequence[float]) -> SampleRatio:
+    def fold(self, arm: Whole, shares: Sequence[Numbers]) -> SampleRatio:
         """With one unit more; `shares` of all arms when it got its arm, which sum to 1.
 
         Raises `ValueError` for a unit of an arm that had no share.
         """
         if isinstance(arm, int) and not shares[arm] > 0:
             raise ValueError(f"a unit is in arm {arm}, whose share was {shares[arm]:g}")
-        bets: list[Numbers] = [
-            (CONCENTRATION * share + count) / (CONCENTRATION * share + expected) if share else 0.0
+        bets = [
+            (CONCENTRATION * share + count) / larger(CONCENTRATION * share + expected, TINY)
             for share, count, expected in zip(shares, self.counts, self.expected, strict=True)
         ]
         mean = sum(share * bet for share, bet in zip(shares, bets, strict=True))
