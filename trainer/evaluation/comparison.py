@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from statistics import median, quantiles
 from typing import Any
 
+from trainer.endpoints.at_once import each_in_order
 from trainer.errors import EvaluationError
 from trainer.evaluation.asking import Asker, Likelihood, NoLikelihood
 from trainer.evaluation.general import GENERAL_AGREEMENT, GENERAL_LOSS, check_general, warning_of
@@ -221,15 +222,14 @@ def _all_asked(
             scores, why = False, str(failed)
     total = len(wanted.data.rows)
     asked: list[Asked] = []
-    with ThreadPoolExecutor(wanted.at_once, "evaluate") as pool:
-        turns = enumerate(wanted.data.rows)
-        try:
-            for one in pool.map(lambda turn: _ask(wanted, ask, turn[0], turn[1], max_tokens, scores), turns):
-                asked.append(one)
-                told(len(asked), total)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+
+    def work(turn: tuple[int, EvaluationRow]) -> Asked:
+        return _ask(wanted, ask, turn[0], turn[1], max_tokens, scores)
+
+    with closing(each_in_order(work, enumerate(wanted.data.rows), wanted.at_once)) as answers:
+        for one in answers:
+            asked.append(one)
+            told(len(asked), total)
     return asked, why
 
 

@@ -7,10 +7,10 @@ compared with what the base thinks of it; and its answers with the base's own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from trainer.endpoints.at_once import each_in_order
 from trainer.evaluation.asking import Asker, NoLikelihood
 from trainer.evaluation.items import Asked, Item, item_of, item_of_scores
 from trainer.evaluation.metrics import SIMPLE, rouge_l
@@ -34,19 +34,18 @@ def check_general(
     ask: Asker, base: str, candidate: str, prompts: Sequence[EvaluationRow], at_once: int
 ) -> tuple[tuple[Item, ...], dict[str, str]]:
     """Both items with the base in the incumbent's place, and why one of them is not there. Raises EvaluationError."""
-    with ThreadPoolExecutor(at_once, "general") as pool:
-        asked = list(pool.map(lambda row: _ask(ask, base, candidate, row), prompts))
-        agreement = item_of_scores(
-            GENERAL_AGREEMENT,
-            [one.row.unit for one in asked],
-            [1.0] * len(asked),
-            [rouge_l(one.replies[1].text, one.replies[0].text) for one in asked],
-            span=1.0,
-        )
-        try:
-            scored = list(pool.map(lambda one: _score(ask, base, candidate, one), asked))
-        except NoLikelihood as failed:
-            return (agreement,), {GENERAL_LOSS: str(failed)}
+    asked = list(each_in_order(lambda row: _ask(ask, base, candidate, row), prompts, at_once))
+    agreement = item_of_scores(
+        GENERAL_AGREEMENT,
+        [one.row.unit for one in asked],
+        [1.0] * len(asked),
+        [rouge_l(one.replies[1].text, one.replies[0].text) for one in asked],
+        span=1.0,
+    )
+    try:
+        scored = list(each_in_order(lambda one: _score(ask, base, candidate, one), asked, at_once))
+    except NoLikelihood as failed:
+        return (agreement,), {GENERAL_LOSS: str(failed)}
     loss = item_of(SIMPLE["loss"], scored)
     if isinstance(loss, str):
         return (agreement,), {GENERAL_LOSS: loss}

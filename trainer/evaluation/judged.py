@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from trainer.data.faults import DataError, Fault
 from trainer.data.lines import read_lines
+from trainer.endpoints.at_once import each_in_order
 from trainer.evaluation.asking import Asker
 from trainer.evaluation.items import Asked, Item, item_of_scores
 from trainer.evaluation.judge import (
@@ -30,8 +30,6 @@ QUESTIONS = Path(__file__).parent / "sets" / "conversations.jsonl"
 """Ours: three of each of eight topics, with two turns each."""
 TURNS = 2
 MAX_ANSWER_TOKENS = 512
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,7 @@ def judge_pairs(judge: Judge, asked: Sequence[Asked], at_once: int) -> JudgedIte
         question = one.row.prompt if isinstance(one.row.prompt, str) else as_text(one.row.prompt)
         return judge.pair(question, one.replies[0].text, one.replies[1].text, one.row.reference)
 
-    verdicts = _each(judged, asked, at_once)
+    verdicts = list(each_in_order(judged, asked, at_once))
     return _of_pairs(JUDGE, judge, [one.row.unit for one in asked], verdicts)
 
 
@@ -107,7 +105,7 @@ def judge_conversations(
         grades = [_grade(judge, talk) for talk in talks]
         return judge.pair(f"user: {one.turns[0]}", said[0], said[1], None), (grades[0], grades[1])
 
-    found = _each(held, conversations, at_once)
+    found = list(each_in_order(held, conversations, at_once))
     units = [str(one.line) for one in conversations]
     pairs = _of_pairs(JUDGE_TALK, judge, units, [verdict for verdict, _ in found])
     graded = [(unit, *grades) for unit, (_, grades) in zip(units, found, strict=True) if None not in grades]
@@ -138,12 +136,3 @@ def _grade(judge: Judge, talk: Sequence[dict[str, Any]]) -> float | None:
     ]
     known = [grade for grade in grades if grade is not None]
     return sum(known) / len(known) if len(known) == len(grades) else None
-
-
-def _each(act: Callable[[T], R], things: Sequence[T], at_once: int) -> list[R]:
-    with ThreadPoolExecutor(at_once, "judge") as pool:
-        try:
-            return list(pool.map(act, things))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
+from trainer.endpoints.at_once import each_in_order
 from trainer.endpoints.client import Manner, Reply
 from trainer.errors import EvaluationError
 from trainer.evaluation.judge import Judge, PairVerdict, as_text
@@ -15,8 +13,6 @@ from trainer.evaluation.rows import EvaluationRow
 from trainer.pairwise.pairs import SIDES, Comparison, Contestant, Pair, Place, Side, pair_of, places, row_key
 from trainer.pairwise.run_file import RunFile
 
-T = TypeVar("T")
-R = TypeVar("R")
 TIE = PairVerdict("tie", "tie")
 
 
@@ -57,32 +53,16 @@ def run(comparison: Comparison, file: RunFile, judge: Judge | None, at_once: int
 
 def judge_texts(
     judge: Judge, pairs: Sequence[TextPair], at_once: int, told: Callable[[int, int], object] = lambda done, total: None
-) -> list[PairVerdict]:
-    """What a judge says of pairs of texts, each in both orders; two texts that are the same are a tie unasked.
+) -> Iterator[PairVerdict]:
+    """What a judge says of pairs of texts, each in both orders, as soon as it is known; two texts that are the same are
+    a tie unasked.
 
     A is the `incumbent` and B the `candidate` of a verdict. `told` hears how many of how many are done. Raises
     EndpointError.
     """
-    found: list[PairVerdict] = []
-    for verdict in each_in_order(lambda pair: _judged(judge, pair), pairs, at_once):
-        found.append(verdict)
-        told(len(found), len(pairs))
-    return found
-
-
-def each_in_order(work: Callable[[T], R], things: Iterable[T], at_once: int) -> Iterator[R]:
-    """What is made of each, in order, some at the same time; little more is begun than somebody waits for."""
-    with ThreadPoolExecutor(at_once, "pairs") as pool:
-        waiting: deque[Future[R]] = deque()
-        try:
-            for thing in things:
-                waiting.append(pool.submit(work, thing))
-                if len(waiting) > at_once:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    for done, verdict in enumerate(each_in_order(lambda pair: _judged(judge, pair), pairs, at_once), 1):
+        told(done, len(pairs))
+        yield verdict
 
 
 def _first_left(left: Side) -> tuple[Side, Side]:
