@@ -310,6 +310,7 @@ def _house(
             Destinations.of(settings),
             Lookups("samples"),
             settings.max_unfinished_jobs_per_tenant,
+            settings.wandb_entity,
             registry.wait_until_served,
         ),
         feedback=FeedbackBox(registry.outcomes, registry.subjects, settings.max_outcomes, Lookups("feedback")),

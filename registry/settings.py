@@ -45,6 +45,19 @@ class RegistrySettings(SwitchyardSettings):
         16, description="Largest LoRA rank that is admitted; must match the engines' --max-lora-rank."
     )
 
+    wandb_entity: str | None = Field(
+        None,
+        min_length=1,
+        max_length=128,
+        description="Entity of Weights & Biases in which jobs' `integrations` are kept, with the key of "
+        "trainers (WANDB_API_KEY), each in a project TENANT.PROJECT. Default: orders with integrations are refused.",
+    )
+    mlflow_registry: str | None = Field(
+        None,
+        min_length=1,
+        description="URI of an MLflow registry in which every version that is trained here is registered too, as a "
+        "model version of TENANT.ADAPTER; needs the package mlflow beside the trainer. Default: none.",
+    )
     store_key: str | None = Field(
         None,
         description="Encrypts stored responses, conversations and files: 32 bytes in base64 (`openssl rand -base64 "

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from registry.adapters.version_rows import VersionInfo
 from registry.service import Registry
 from registry.settings import RegistrySettings
 from registry.training.sections import why_not_served
@@ -19,11 +20,12 @@ from trainer.base import base_at_hand, prepare_base
 from trainer.data.findings import tell
 from trainer.data.overlap import Overlap
 from trainer.data.sets import read_sets
-from trainer.errors import TrainingRefused
+from trainer.errors import TrainerError, TrainingRefused
 from trainer.evaluation.advice import advice
 from trainer.evaluation.in_training import TrainingEvaluation
 from trainer.making import Task, encode, fit, judge, set_environment
 from trainer.methods.results import Trained
+from trainer.mlflow_registry import check_registry, register
 from trainer.publish import Ingredients, check_can_publish, lineage, publish, version_folder
 from trainer.quote.of_task import lineage_quote
 from trainer.recipe import Recipe, read_recipe
@@ -89,6 +91,8 @@ def run(plan: Plan, watch: Watch, settings: RegistrySettings | None = None) -> O
     """Run the whole pipeline; raises TrainerError or RegistryError, whose messages say what to do."""
     set_environment()
     settings = settings or RegistrySettings()
+    if plan.publish:
+        check_registry(settings)
     watch.stage(f"reading {plan.recipe_file}")
     recipe = read_recipe(plan.recipe_file)
     bases = settings.state_dir / "base"
@@ -127,6 +131,8 @@ def run(plan: Plan, watch: Watch, settings: RegistrySettings | None = None) -> O
                     lineage(ingredients, fitted.trained, judged.evaluation, fitted.receipt)
                     | {"quote": lineage_quote(task, rows)},
                 )
+                if settings.mlflow_registry is not None:
+                    _register(settings.mlflow_registry, published.version, watch)
     return Outcome(
         recipe=recipe,
         folder=fitted.folder,
@@ -139,6 +145,14 @@ def run(plan: Plan, watch: Watch, settings: RegistrySettings | None = None) -> O
         manifest_digest=published.version.manifest_digest if published else None,
         created=bool(published and published.created),
     )
+
+
+def _register(uri: str, version: VersionInfo, watch: Watch) -> None:
+    watch.stage("registering in MLflow")
+    try:
+        watch.say(f"registered in MLflow: {register(uri, version)}")
+    except TrainerError as error:  # it is published all the same
+        watch.say(str(error), level="warn")
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from trainer.recipe import Recipe, RecipeModel
 
 NEEDED: dict[str, str] = {"wandb": "WANDB_API_KEY", "mlflow": "MLFLOW_TRACKING_URI"}
 """Variables without which a tracker would ask a person, or write to a folder that nobody looks at."""
+KEYLESS = ("offline", "disabled")
+"""Values of WANDB_MODE with which wandb writes to a folder, or nowhere, and needs no key."""
 
 
 def check_trackers(recipe: Recipe) -> None:
@@ -23,7 +25,7 @@ def check_trackers(recipe: Recipe) -> None:
                 f"{recipe.file}: tracking.report_to names {name!r}, which is not installed here; install it beside the "
                 f"trainer (pip install {name}), or leave it out"
             )
-        variable = NEEDED.get(name)
+        variable = None if os.environ.get("WANDB_MODE") in KEYLESS and name == "wandb" else NEEDED.get(name)
         if variable is not None and not os.environ.get(variable):
             raise RecipeError(
                 f"{recipe.file}: tracking.report_to names {name!r}, and {variable} is not set here; set it, or leave "
@@ -36,13 +38,20 @@ def trackers(recipe: TrainingOptions) -> list[str]:
     return list(recipe.tracking.report_to) if isinstance(recipe, RecipeModel) else []
 
 
+def run_name(recipe: TrainingOptions) -> str | None:
+    """How a tracker calls the run; `None` where there is none."""
+    if not isinstance(recipe, RecipeModel):
+        return None
+    return recipe.tracking.run_name or f"{recipe.adapter.tenant}/{recipe.adapter.name}"
+
+
 @contextmanager
 def tracked(recipe: Recipe) -> Iterator[None]:
     """Inside, trackers find in the environment what the recipe says of them; what the environment says comes first."""
-    section, adapter = recipe.model.tracking, recipe.model.adapter
+    section = recipe.model.tracking
     wanted = {
         "WANDB_PROJECT": section.project,
-        "WANDB_NAME": section.run_name or f"{adapter.tenant}/{adapter.name}",
+        "WANDB_NAME": run_name(recipe.model),
         "WANDB_ENTITY": section.entity,
         "WANDB_TAGS": ",".join(section.tags) or None,
         "MLFLOW_EXPERIMENT_NAME": section.project,

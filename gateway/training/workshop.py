@@ -32,6 +32,8 @@ class Workshop:
     """Threads that send samples of events: whoever has a host that hangs waits for himself."""
     most_unfinished: int
     """Jobs of a tenant."""
+    wandb_entity: str | None
+    """In which Weights & Biases keeps runs of jobs; `None`: nowhere."""
     wait_until_served: Callable[[], object]
     """Until every worker has the newest catalog in force, or some seconds."""
 

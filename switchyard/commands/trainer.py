@@ -30,11 +30,13 @@ def trainer(
     from registry.service import Registry
     from trainer.jobs.settings import TrainerSettings
     from trainer.jobs.worker import Worker
+    from trainer.mlflow_registry import check_registry
 
     given = {"trainer_executor": executor, "trainer_ray_address": ray_address}
     settings = TrainerSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     if settings.trainer_gateway is None:
         settings = settings.model_copy(update={"trainer_gateway": GatewaySettings().url})
+    check_registry(settings)
     with Registry.open(settings) as registry:
         registry.load()
         worker = Worker(registry, settings, executor_of(settings), lambda text: say(*text.split("\n"), err=True))

@@ -111,6 +111,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"integrations": [{"type": "wandb"}]}, "integrations[0].wandb", "missing_required_parameter"),
     ({"integrations": [{"type": "wandb", "wandb": {}}]}, "integrations[0].wandb.project", "missing_required_parameter"),
     ({"integrations": [{"type": "wandb", "wandb": {"project": "p"}}] * 2}, "integrations", "invalid_value"),
+    (_wandb(project="p"), "integrations", "integration_not_offered"),
     (_wandb(project="a\0b"), "integrations[0].wandb.project", "invalid_value"),
     (_wandb(project="p", name="n" * 129), "integrations[0].wandb.name", "invalid_value"),
     (_wandb(project="p", tags=["a,b"]), "integrations[0].wandb.tags[0]", "invalid_value"),

@@ -2,36 +2,76 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from registry.service import Registry
+from registry.settings import RegistrySettings
 from tests.live.installation import ROOT
+from tests.support.on_demand import MLFLOW, TENSORBOARD, WANDB, OnDemand
 from tests.support.tiny_recipe import tiny_recipe
 from tests.support.training_jobs import order
-from trainer.errors import RecipeError
+from trainer.errors import RecipeError, TrainerError
 from trainer.jobs.recipe_of import recipe_of
+from trainer.mlflow_registry import check_registry
 from trainer.recipe import Recipe, read_recipe
 from trainer.tracking import check_trackers, tracked, trackers
 
-TENSORBOARD = ROOT / "var" / "tensorboard"
-"""Made on demand with `python -m tests.trainer.test_tracking`: the package is not among those of the lock."""
-PROGRAM = """
+TRAIN = """
 import sys
-sys.path.append(sys.argv[5])  # behind our own packages
 from pathlib import Path
 from trainer.pipeline import Plan, run
 from trainer.watch import Unwatched
-run(Plan(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), publish=False), Unwatched())
+outcome = run(Plan(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), publish=sys.argv[4] == "publish"), Unwatched())
+"""
+READ_TENSORBOARD = """
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-(folder,) = {file.parent for file in Path(sys.argv[4]).rglob("events.out*")}
+(folder,) = {file.parent for file in Path(sys.argv[5]).rglob("events.out*")}
 found = EventAccumulator(str(folder)); found.Reload()
 print([one.step for one in found.Scalars("train/loss")])
+"""
+READ_MLFLOW = """
+import json, mlflow
+client = mlflow.MlflowClient()
+(experiment,) = [one for one in client.search_experiments() if one.name != "Default"]
+(ran,) = client.search_runs([experiment.experiment_id])
+steps = [one.step for one in client.get_metric_history(ran.info.run_id, "loss")]
+(version,) = client.search_model_versions("name='acme.tiny'")
+print(json.dumps([
+    experiment.name, ran.info.run_name, ran.info.status, steps, ran.data.params["learning_rate"],
+    version.version, version.source, dict(version.tags), outcome.manifest_digest,
+]))
+"""
+READ_WANDB = """
+import json
+from wandb.proto import wandb_internal_pb2
+(file,) = Path(sys.argv[5]).rglob("*.wandb")  # pieces of 32 KiB, of records with 7 bytes before each part of one
+data, at, whole, steps, run = file.read_bytes(), 7, b"", [], None
+while at + 7 <= len(data):
+    if 32_768 - at % 32_768 < 7:
+        at += 32_768 - at % 32_768
+        continue
+    length, kind = int.from_bytes(data[at + 4:at + 6], "little"), data[at + 6]
+    whole, at = whole + data[at + 7:at + 7 + length], at + 7 + length
+    if kind not in (1, 4):
+        continue
+    record = wandb_internal_pb2.Record()
+    record.ParseFromString(whole)
+    whole = b""
+    if record.WhichOneof("record_type") == "run":
+        run = [record.run.entity, record.run.project, record.run.display_name, list(record.run.tags)]
+    if record.WhichOneof("record_type") == "history":
+        keys = {"/".join(item.nested_key) or item.key: item.value_json for item in record.history.item}
+        steps += [int(keys["train/global_step"])] if "train/loss" in keys else []
+print(json.dumps([run, steps]))
 """
 
 
@@ -96,35 +136,84 @@ def test_without_trackers_nothing_is_put_into_the_environment(tmp_path: Path) ->
         assert dict(os.environ) == before
 
 
-def test_a_jobs_integration_is_tracking_of_its_recipe() -> None:
+def test_without_a_network_wandb_needs_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "wandb.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    check_trackers(a_recipe(tmp_path, 'report_to = ["wandb"]'))
+
+
+def test_a_jobs_integration_is_tracking_of_its_recipe_below_the_operators_entity_and_the_tenants_name() -> None:
     wanted = replace(order(), integrations=({"type": "wandb", "wandb": {"project": "p", "name": "n", "tags": ["a"]}},))
-    text, _ = recipe_of(wanted, 12, validation_file=False)
-    assert '[tracking]\nreport_to = [\n    "wandb",\n]\nproject = "p"\nrun_name = "n"' in text
-    assert "[tracking]" not in recipe_of(order(), 12, validation_file=False)[0]
+    text, _ = recipe_of(wanted, 12, validation_file=False, wandb_entity="ours")
+    tracking = tomllib.loads(text)["tracking"]
+    assert tracking == {
+        "report_to": ["wandb"], "project": "acme.p", "run_name": "n", "entity": "ours", "tags": ["a"],
+    }  # fmt: skip
+    assert "[tracking]" not in recipe_of(order(), 12, validation_file=False, wandb_entity="ours")[0]
+
+
+def test_versions_are_to_be_registered_where_mlflow_is_not_installed_is_an_error_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = RegistrySettings(state_dir=tmp_path, mlflow_registry="sqlite:///x")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(TrainerError, match=r"SWITCHYARD_MLFLOW_REGISTRY is set, .*pip install mlflow.*or unset it"):
+        check_registry(settings)
+    check_registry(RegistrySettings(state_dir=tmp_path))
+
+
+def trained(folder: Path, base: Path, packages: OnDemand, read: str, **more: str) -> str:
+    """The last line of a program that trains by the recipe in a folder, and then reads what the tracker has kept."""
+    publish = "publish" if "SWITCHYARD_MLFLOW_REGISTRY" in more else "keep"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", TRAIN + read, folder / "RECIPE.toml", base, folder / "out"),
+            *(publish, folder / "tracked"),
+        ],
+        cwd=ROOT,
+        env={**os.environ, **packages.environment(), "SWITCHYARD_STATE_DIR": str(folder / "state"), **more},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
 
 
 @pytest.mark.training
-@pytest.mark.skipif(
-    not (TENSORBOARD / ".ready").exists(),
-    reason="needs tensorboard, which no lock has: make it with `python -m tests.trainer.test_tracking`",
-)
+@TENSORBOARD.needed
 def test_tensorboard_is_told_the_loss_of_every_step(base: Path, tmp_path: Path) -> None:
-    a_recipe(tmp_path, 'report_to = ["tensorboard"]')
-    done = subprocess.run(
-        [
-            *(sys.executable, "-c", PROGRAM, tmp_path / "RECIPE.toml", base, tmp_path / "out"),
-            *(tmp_path / "tensorboard", TENSORBOARD),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "SWITCHYARD_STATE_DIR": str(tmp_path / "state")},
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "[1, 2, 3]"
+    a_recipe(tmp_path, 'report_to = ["tensorboard"]\nfolder = "tracked"')
+    assert trained(tmp_path, base, TENSORBOARD, READ_TENSORBOARD) == "[1, 2, 3]"
 
 
-if __name__ == "__main__":
-    subprocess.run([sys.executable, "-m", "pip", "install", "--target", TENSORBOARD, "tensorboard>=2.20"], check=True)
-    (TENSORBOARD / ".ready").touch()
+@pytest.mark.training
+@MLFLOW.needed
+def test_mlflow_has_the_run_and_the_published_version_with_its_lineage(base: Path, tmp_path: Path) -> None:
+    recipe = a_recipe(tmp_path, 'report_to = ["mlflow"]\nproject = "support"\nrun_name = "first"')
+    with Registry.open(RegistrySettings(state_dir=tmp_path / "state")) as registry:
+        registry.tenants.create("acme")
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    more = {"MLFLOW_TRACKING_URI": uri, "SWITCHYARD_MLFLOW_REGISTRY": uri}
+    found = json.loads(trained(tmp_path, base, MLFLOW, READ_MLFLOW, **more))
+    experiment, run, status, steps, rate, number, source, tags, digest = found
+    assert (experiment, run, status, steps) == ("support", "first", "FINISHED", [1, 2, 3])
+    assert float(rate) == recipe.model.training.learning_rate
+    assert (int(number), source) == (1, "switchyard:/acme/tiny@1.0")
+    assert tags["switchyard.digest"] == digest
+    assert tags["switchyard.recipe_sha256"] == recipe.digest
+    assert tags["switchyard.version"] == "acme/tiny@1.0"
+    assert {"switchyard.tenant", "switchyard.train_sha256", "switchyard.base"} <= tags.keys()
+
+
+@pytest.mark.training
+@WANDB.needed
+def test_wandb_without_a_network_has_the_run_in_its_project(base: Path, tmp_path: Path) -> None:
+    a_recipe(tmp_path, 'report_to = ["wandb"]\nproject = "acme.support"\nentity = "ours"\ntags = ["a"]')
+    more = {"WANDB_MODE": "offline", "WANDB_DIR": str(tmp_path / "tracked"), "WANDB_SILENT": "true"}
+    (tmp_path / "tracked").mkdir()
+    run, steps = json.loads(trained(tmp_path, base, WANDB, READ_WANDB, **more))
+    assert run == ["ours", "acme.support", "acme/tiny", ["a"]]
+    assert steps == [1, 2, 3]

@@ -86,10 +86,10 @@ def _validate(assignment: Assignment, folder: JobFolder, watch: ChildWatch) -> N
     from trainer.jobs.recipe_of import recipe_of
     from trainer.making import encode
 
-    has_file = folder.heldout.is_file()
-    text, _ = recipe_of(assignment.order, 1, validation_file=has_file)
+    has_file, entity = folder.heldout.is_file(), assignment.wandb_entity
+    text, _ = recipe_of(assignment.order, 1, validation_file=has_file, wandb_entity=entity)
     sets = _sets(folder, text, Path(assignment.base_folder))  # which rows are trained does not hang on how
-    text, hyperparameters = recipe_of(assignment.order, sets.train.rows, validation_file=has_file)
+    text, hyperparameters = recipe_of(assignment.order, sets.train.rows, validation_file=has_file, wandb_entity=entity)
     folder.recipe.write_text(text, encoding="utf-8")
     task = _task(assignment, folder, sets)
     tell(watch, task.sets.findings)

@@ -23,7 +23,7 @@ class Assignment:
     Checkpoints are made every `checkpoint_s` seconds and every `checkpoint_steps` steps, if that is given, and at the
     end of epochs. `continues` says that the adapter to go on from lies in the folder, `resumes` that a checkpoint does.
     `most_rank` is the largest that the engines hold, `quoted` what the child that validated has quoted, `prices` what
-    `quoting.prices_of` says.
+    `quoting.prices_of` says, `wandb_entity` where W&B keeps what the order's integrations ask for.
     """
 
     job: str
@@ -38,6 +38,7 @@ class Assignment:
     most_rank: int = 512
     quoted: Mapping[str, Any] = field(default_factory=dict)
     prices: Mapping[str, Any] = field(default_factory=dict)
+    wandb_entity: str | None = None
 
     def write(self, folder: Path) -> None:
         """As JSON."""

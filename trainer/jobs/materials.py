@@ -19,6 +19,13 @@ from trainer.jobs.states import TornState, get_state
 RECIPE = "recipe"
 """Its key in a job's facts."""
 
+NO_INTEGRATION = Failed(
+    "integration_not_offered",
+    "the job asks for Weights & Biases, and the worker that took it has no entity for it (SWITCHYARD_WANDB_ENTITY); "
+    "order it without integrations",
+    "integrations",
+)
+
 
 class CannotBegin(Exception):
     """A job has failed before its child was started."""
@@ -31,6 +38,8 @@ class CannotBegin(Exception):
 def lay_out(registry: Registry, settings: TrainerSettings, claim: Claim, folder: JobFolder) -> Assignment:
     """Fill the folder of a job that was claimed. Raises `CannotBegin`; `StorageFailed` and `OSError` of the machine."""
     order = claim.job.order
+    if order.integrations and settings.wandb_entity is None:
+        raise CannotBegin(NO_INTEGRATION)
     folder.make()
     _copy(registry, order, order.training_file, "training_file", folder.train)
     if order.validation_file is not None:
@@ -55,6 +64,7 @@ def lay_out(registry: Registry, settings: TrainerSettings, claim: Claim, folder:
         most_rank=settings.max_lora_rank,
         quoted=claim.job.facts.get(QUOTE, {}),
         prices=prices_of(registry, settings, order.base),
+        wandb_entity=settings.wandb_entity,
     )
     assignment.write(folder.path)
     return assignment

@@ -12,10 +12,13 @@ from registry.training.sections import SERVED, SOFT_PROMPTS
 SECTIONS = ("model", "data", "lora", "prompt", "training", "dpo", "evaluation")
 
 
-def recipe_of(order: JobOrder, rows: int, *, validation_file: bool) -> tuple[str, Mapping[str, int | float]]:
+def recipe_of(
+    order: JobOrder, rows: int, *, validation_file: bool, wandb_entity: str | None = None
+) -> tuple[str, Mapping[str, int | float]]:
     """The text of RECIPE.toml for an order whose training file has so many rows, and the hyperparameters in force.
 
-    Raises pydantic's `ValidationError` for options that cannot be trained.
+    Integrations are those in the entity that is given, if one is. Raises pydantic's `ValidationError` for options that
+    cannot be trained.
     """
     import tomli_w
 
@@ -29,15 +32,17 @@ def recipe_of(order: JobOrder, rows: int, *, validation_file: bool) -> tuple[str
         **({"heldout": "heldout.jsonl"} if validation_file else {}),
         **document["data"],
     }
-    if order.integrations:
-        document["tracking"] = _tracking(order)
+    if order.integrations and wandb_entity is not None:
+        document["tracking"] = _tracking(order, wandb_entity)
     return tomli_w.dumps(document), found.hyperparameters
 
 
-def _tracking(order: JobOrder) -> dict[str, Any]:
-    """OpenAI's `integrations`, of which there is one: W&B."""
+def _tracking(order: JobOrder, entity: str) -> dict[str, Any]:
+    """OpenAI's `integrations`, of which there is one: W&B. The key is the operator's, so a tenant's project is one of
+    his entity, and begins with the tenant's name; no tenant's has a dot, so none is another's.
+    """
     wandb = order.integrations[0]["wandb"]
-    named = {"project": wandb["project"], "run_name": wandb.get("name"), "entity": wandb.get("entity")}
+    named = {"project": f"{order.tenant}.{wandb['project']}", "run_name": wandb.get("name"), "entity": entity}
     return {
         "report_to": ["wandb"],
         **{name: value for name, value in named.items() if value},

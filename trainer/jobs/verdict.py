@@ -1,4 +1,5 @@
-"""The last thing that is done for a job: its result is compared with the version in production, if anybody asks for it.
+"""The last that is done for a job: its result is registered in MLflow, where the operator has one, and compared with
+the version in production, if anybody asks for it.
 
 The job has ended and its version is published by then; whatever goes wrong here takes nothing of that away. Verdicts
 have a place of their own in a worker, so that a comparison that takes its time keeps no training waiting.
@@ -27,6 +28,7 @@ from trainer.evaluation.judging import MOST_ROWS, is_judged, judge_version, sent
 from trainer.evaluation.orders import EvaluationOrder
 from trainer.evaluation.rows import read_rows
 from trainer.jobs.workplace import Workplace
+from trainer.mlflow_registry import register
 
 NOT_MADE = (
     "No verdict: the new model could not be compared with the one in production; the operator can do so later with "
@@ -42,12 +44,13 @@ MOST_WAITING = 20
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A verdict that is to be made: of what a job has published, by its held-out rows."""
+    """Of what a job has published, by its held-out rows; `judged`: a verdict is to be made of it."""
 
     job: TrainingJob
     version: VersionInfo
     questions: Path
     wish: Policy | None
+    judged: bool
 
 
 class Stopped(TrainerError):
@@ -74,7 +77,10 @@ class Verdicts:
         place = self._place
         try:
             version, wish = _version_of(place.registry, job), _wish_of(job)
-            if version is None or not is_judged(place.registry, version, wish):
+            if version is None:
+                return
+            judged = is_judged(place.registry, version, wish)
+            if not judged and place.settings.mlflow_registry is None:
                 return
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             kept = questions.rename(self._folder / f"{job.id}.jsonl")
@@ -83,7 +89,7 @@ class Verdicts:
             return
         with self._changed:
             self._changed.wait_for(lambda: self._count() < MOST_WAITING or place.stopping.is_set())
-            self._waiting.setdefault(job.tenant, deque()).append(Asked(job, version, kept, wish))
+            self._waiting.setdefault(job.tenant, deque()).append(Asked(job, version, kept, wish, judged))
             self._changed.notify_all()
 
     def run(self) -> None:
@@ -114,15 +120,27 @@ class Verdicts:
 
 
 def give_verdict(place: Workplace, asked: Asked) -> None:
-    """Compare, and note the verdict. Raises nothing that is expected."""
-    job = asked.job
+    """Register and compare, and note what came of it. Raises nothing that is expected."""
+    job, uri = asked.job, place.settings.mlflow_registry
     try:
-        _judge(place, asked)
+        if uri is not None:
+            _register(place, asked, uri)
+        if asked.judged:
+            _judge(place, asked)
     except (TrainerError, RegistryError, SQLAlchemyError, OSError) as error:
         _no_verdict(place, job, error)
     finally:
         with suppress(OSError):
             asked.questions.unlink()
+
+
+def _register(place: Workplace, asked: Asked, uri: str) -> None:
+    try:
+        name = register(uri, asked.version)
+    except TrainerError as error:  # the version is published and served all the same
+        place.say(f"{asked.job.id}: {error}")
+        return
+    place.registry.training.remark(asked.job.id, "info", f"Registered in MLflow: {name}.")
 
 
 def _no_verdict(place: Workplace, job: TrainingJob, error: Exception) -> None:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from registry.training.sections import TrainingOptions
-from trainer.tracking import trackers
+from trainer.tracking import run_name, trackers
 from trainer.watch import Watch
 
 SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
@@ -96,6 +96,7 @@ def _common(recipe: TrainingOptions, scratch: str, watch: Watch, evaluate_every:
         "include_num_input_tokens_seen": "non_padding",
         "save_strategy": "no",
         "report_to": trackers(recipe) or "none",
+        "run_name": run_name(recipe),
         "disable_tqdm": True,
     }
 

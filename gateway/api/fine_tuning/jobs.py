@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from gateway.api.fields.checks import shown
 from gateway.api.fine_tuning.documents import checkpoint_document, event_document, job_document, page_document
-from gateway.api.fine_tuning.options import check_options
+from gateway.api.fine_tuning.options import check_integrations, check_options
 from gateway.api.held import json_of
 from gateway.api.tenants import body_of, may_train, whole_number
 from gateway.errors import BadRequest, NotThere
@@ -52,6 +52,7 @@ def _add_orders(router: APIRouter, house: House) -> None:
 
         order = order_of(body, principal.tenant, house.caps, model_of, _idempotency_key(request))
         check_options(order)
+        check_integrations(order, workshop.wandb_entity)
         for param, file_id in (("training_file", order.training_file), ("validation_file", order.validation_file)):
             if file_id is not None:
                 await _require_file(house, order, param, file_id)

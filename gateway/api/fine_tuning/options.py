@@ -32,6 +32,26 @@ def check_options(order: JobOrder) -> None:
         faults.settle()
 
 
+def check_integrations(order: JobOrder, entity: str | None) -> None:
+    """Runs of tenants are kept with the operator's key, so only in the operator's entity. Raises `BadRequest`."""
+    if not order.integrations:
+        return
+    if entity is None:
+        raise BadRequest(
+            "'integrations' asks for Weights & Biases, which this operator does not offer (SWITCHYARD_WANDB_ENTITY); "
+            "leave it out.",
+            param="integrations",
+            code="integration_not_offered",
+        )
+    asked = order.integrations[0]["wandb"].get("entity")
+    if asked not in (None, entity):
+        raise BadRequest(
+            f"'integrations[0].wandb.entity' is {asked!r}; runs are kept in {entity!r} here, so leave it out.",
+            param="integrations[0].wandb.entity",
+            code="integration_not_offered",
+        )
+
+
 def _fault(found: Mapping[str, Any]) -> BadRequest:
     path, known = _place(found["loc"])
     param = "".join((OPTIONS, *(f"[{part}]" if type(part) is int else f".{part}" for part in path)))[:200]

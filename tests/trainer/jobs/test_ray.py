@@ -23,10 +23,10 @@ from tests.support.waiting import wait_until
 WANTED = "SWITCHYARD_TEST_RAY"
 pytestmark = [
     pytest.mark.training,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),
     pytest.mark.skipif(WANTED not in os.environ, reason="takes minutes: `make ray-test` installs Ray and runs these"),
 ]
-LONG_S = 120.0
+LONG_S = 400.0
 
 
 @dataclass
@@ -143,7 +143,6 @@ def test_without_a_cluster_jobs_wait_and_none_fails(place: Place, tmp_path: Path
     more = RAY.environment() | {
         "SWITCHYARD_TRAINER_EXECUTOR": "ray",
         "SWITCHYARD_TRAINER_RAY_ADDRESS": "127.0.0.1:1",
-        "RAY_gcs_server_request_timeout_seconds": "2",
     }
     job = place.shop.order("no-cluster")
     with worker_process(place.shop.settings, log, more=more):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import signal
+import socket
 import sys
 import time
 import traceback
@@ -30,6 +32,7 @@ from trainer.jobs.on_ray.placing import LOST_NODE, NO_CLUSTER, Placing
 STAYS_HERE = frozenset({"checkpoints", "scratch", "child.log"})
 """Of a job's folder."""
 RESULTS = ("out", "lineage.json", "step_metrics.csv", "training_curve.svg", "questions.jsonl")
+CONNECT_S = 10.0
 LISTEN_S = 1.0
 ANSWER_S = 120.0
 """In which an actor must answer what it does at once."""
@@ -187,7 +190,11 @@ def main(arguments: Sequence[str], connect: Callable[[Placing], Any] | None = No
 
 
 def connected(placing: Placing) -> Any:
-    """The module `ray`, which has joined the cluster. Raises what Ray raises when there is none."""
+    """The module `ray`, which has joined the cluster. Raises OSError and what Ray raises when there is none."""
+    address = os.environ.get("RAY_ADDRESS", "") if placing.address == "auto" else placing.address
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():  # Ray itself looks for minutes for one that is not there
+        socket.create_connection((host, int(port)), CONNECT_S).close()
     ray = importlib.import_module("ray")
     begun_s = time.monotonic()
     ray.init(address=placing.address, log_to_driver=False, logging_level="error", ignore_reinit_error=False)
