@@ -143,6 +143,7 @@ lock: ## Compile the locks anew (WHEELS=folder with the torch wheel)
 	@$(COMPILE) --extra engine-gpu --extra postgres --extra train --extra loadtest --extra dev --override requirements/overrides-gpu.txt \
 	  -o requirements/gpu.txt
 	@$(COMPILE) --extra postgres -o requirements/gateway.txt
+	@$(COMPILE) --extra postgres --extra train --override requirements/overrides-gpu.txt -o requirements/trainer.txt
 	@for name in clients node; do $(subst pyproject.toml,requirements/$$name.in,$(COMPILE)) -o requirements/$$name.txt || exit 1; done
 
 clean: ## Remove the environment and all state (database, blobs, base model)
