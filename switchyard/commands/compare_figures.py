@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -10,7 +11,7 @@ from statistics import mean, median, quantiles
 
 from gateway.experiments.inference.pairs import PairWins, wilson
 from trainer.errors import EvaluationError
-from trainer.evaluation.items import Item, item_of, item_of_scores
+from trainer.evaluation.items import Item, item_of
 from trainer.evaluation.metrics import Metric, metric_named
 from trainer.evaluation.rows import EvaluationSet
 from trainer.pairwise.pairs import Comparison, Pair, Side
@@ -42,6 +43,11 @@ class Preference:
     decided_after: int | None
     text: str
 
+    @property
+    def units(self) -> int:
+        """Conversations of which something is known."""
+        return self.b_wins + self.a_wins + self.ties
+
 
 class Standing:
     """What is known of a preference while conversations come in, each once, in an order that has nothing to do with
@@ -68,8 +74,6 @@ class Standing:
     @property
     def preference(self) -> Preference:
         """Until now."""
-        import math
-
         state = self._state
         wins, losses, ties = (int(number) for number in (state.wins, state.losses, state.ties))
         found = state.interval(ALPHA)
@@ -175,7 +179,9 @@ def _is_document(text: str) -> bool:
         return False
 
 
-def items_of(pairs: Sequence[Pair], won: Sequence[Won], metrics: Sequence[Metric]) -> tuple[list[Item], dict[str, str]]:
+def items_of(
+    pairs: Sequence[Pair], preference: Preference | None, metrics: Sequence[Metric]
+) -> tuple[list[Item], dict[str, str]]:
     """Lines of the matrix, A in the incumbent's place and B in the candidate's; and why one of them is not there."""
     asked = [pair.asked for pair in pairs]
     items: list[Item] = []
@@ -186,12 +192,18 @@ def items_of(pairs: Sequence[Pair], won: Sequence[Won], metrics: Sequence[Metric
             items.append(found)
         else:
             missing[metric.name] = found
-    known = [one for one in won if one.winner is not None]
-    if known:
-        units = [one.pair.row.unit for one in known]
-        a, b = ([float(one.winner == side) for one in known] for side in ("a", "b"))
-        items.append(item_of_scores(PREFERENCE, units, a, b, span=None))
+    if preference is not None and preference.units:
+        items.append(_preference_item(preference))
     return items, missing
+
+
+def _preference_item(found: Preference) -> Item:
+    """Shares of conversations that each side wins. The interval of their difference is the sequence, of the share of
+    decided ones that there are: so it says "better" exactly if the sequence does, however often one looks.
+    """
+    a, b = found.a_wins / found.units, found.b_wins / found.units
+    low, high = ((a + b) * (2 * end - 1) for end in (found.low, found.high))
+    return Item(PREFERENCE, a, b, b - a, low, high, None, found.units, found.units)
 
 
 def title_of(comparison: Comparison) -> str:

@@ -113,7 +113,8 @@ def carried_out(registry: Registry, order: Order) -> Compared:
         file = order.run or registry.settings.state_dir / COMPARISONS / f"{comparison.id}.jsonl"
         with open_run(file, comparison.about) as run_file:
             pairs, said = _said(registry, order, table, comparison, run_file, judge)
-    items, missing = items_of(pairs, said.won if said.why is None else (), metrics)
+    preference = None if said.why is not None or said.standing is None else said.standing.preference
+    items, missing = items_of(pairs, preference, metrics)
     exported = None
     if order.export is not None and said.why is None:
         exported = export_preferences(comparison, said.won, order.export)
@@ -128,7 +129,7 @@ def carried_out(registry: Registry, order: Order) -> Compared:
         missing,
         (cost_of(pairs, "a", table.a.dollars), cost_of(pairs, "b", table.b.dollars)),
         counts_of(said.won),
-        None if said.why is not None or said.standing is None else said.standing.preference,
+        preference,
         said,
         file,
         exported,
