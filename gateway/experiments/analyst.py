@@ -1,7 +1,8 @@
 """The analyst: `python -m gateway.experiments.analyst`, asked on standard input, answering on standard output.
 
-A question names an experiment and the controller's token: `{"experiment": 3, "database_url": …, "fence": 7}`. The
-answer comes when the next step of its analysis is in the database: `{"folded": 812, "more": false}`, or `{"fault": …}`.
+A question names an experiment and the controller's token:
+`{"experiment": 3, "database_url": …, "fence": 7, "grace_ms": 5000}`. The answer comes when the next step of its
+analysis is in the database: `{"folded": 812, "more": false}`, or `{"fault": …}`.
 It ends with its parent, whose end closes its input.
 """
 
@@ -44,7 +45,7 @@ def serve(questions: BinaryIO, answers: BinaryIO) -> int:
         url = question["database_url"]
         database = databases.get(url) or databases.setdefault(url, Database(url))
         try:
-            answer = step(Books(database), question["experiment"], question["fence"])
+            answer = step(Books(database), question["experiment"], question["fence"], question["grace_ms"])
         except (RegistryError, SQLAlchemyError, ArithmeticError, ValueError, KeyError) as error:
             answer = {"fault": f"{type(error).__name__}: {error}"[:1000]}
         answers.write(orjson.dumps(answer) + b"\n")
@@ -52,12 +53,12 @@ def serve(questions: BinaryIO, answers: BinaryIO) -> int:
     return 0
 
 
-def step(books: Books, experiment_id: int, fence: int | None) -> dict[str, Any]:
+def step(books: Books, experiment_id: int, fence: int | None, grace_ms: int) -> dict[str, Any]:
     """Take in what is new of one experiment and value what is mature, in one transaction.
 
     Raises `RegistryError`, `SQLAlchemyError`: then nothing of it is in the database.
     """
-    increment = books.increment(experiment_id)
+    increment = books.increment(experiment_id, grace_ms)
     kept = increment.info.standing or {}
     analysis = _begun(increment, kept)
     intake = Intake(

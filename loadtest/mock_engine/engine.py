@@ -52,6 +52,8 @@ class Engine:
         self.pace = Pace()
         self.started = time.time()
         self.dead = False
+        self.part_to_fail = 0.0
+        """What has come together of `fail_share`; from 1 on a request fails."""
         self.exit_now = on_exit
         self._load_locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 

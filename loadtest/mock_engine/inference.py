@@ -76,6 +76,11 @@ async def before_answer(engine: Engine, exchange: Exchange, data: bytes) -> None
     faults = engine.faults
     if faults.refuse_requests and exchange.header(b"x-request-id") and faults.refuse_requests_with.encode() in data:
         raise EngineError(faults.refuse_requests, "BadRequestError", "Injected refusal of every request.")
+    if faults.fail_share and exchange.header(b"x-request-id") and faults.fail_share_with.encode() in data:
+        engine.part_to_fail += faults.fail_share
+        if engine.part_to_fail >= 1:
+            engine.part_to_fail -= 1
+            raise EngineError(500, "InternalServerError", "Injected failure of a part of the requests.")
     if faults.fail_next:
         engine.faults = replace(faults, fail_next=faults.fail_next[1:])
         status = faults.fail_next[0]

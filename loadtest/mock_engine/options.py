@@ -128,6 +128,10 @@ class Faults:
     not like them. Probes have no such header, and are answered; so are loads."""
     refuse_requests_with: str = ""
     """Of those only the ones whose body has this text in it."""
+    fail_share: float = 0.0
+    """Of chats and completions with an X-Request-Id, such a part gets a 500, evenly spread. Probes are answered."""
+    fail_share_with: str = ""
+    """Of those only the ones whose body has this text in it, such as an adapter's name."""
     fail_tokenize: int = 0
     """/tokenize gets this HTTP status, until it is 0 again."""
     tokenize_ms: float = 0.0

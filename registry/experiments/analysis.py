@@ -28,8 +28,6 @@ from registry.splits.rows import Split
 EXPERIMENTS = cast("Table", Experiment.__table__)
 MOST_ATTEMPTS, MOST_UNITS = 4_000, 1_000
 """Attempts that are taken in, and units that are valued, in one step."""
-GRACE_MS = 5_000
-"""After its window a unit waits so long for usage rows that are on their way: they are shipped once a second."""
 MOST_FORGOTTEN = 5_000
 
 
@@ -59,14 +57,17 @@ class Analysis:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def increment(self, experiment_id: int) -> Increment:
-        """What is new. Raises `NotFound`."""
+    def increment(self, experiment_id: int, grace_ms: int) -> Increment:
+        """What is new. After its window a unit waits for `grace_ms` more, as usage rows may be on their way.
+
+        Raises `NotFound`.
+        """
         at_ms = now_ms()
         with self._db.read() as session:
             info = experiment_info(session, find_row(session, str(experiment_id)))
             window_ms = info.plan.metric.window_s * 1000
             fed = waiting(session, experiment_id, MOST_ATTEMPTS)
-            until_ms = at_ms - window_ms - GRACE_MS
+            until_ms = at_ms - window_ms - grace_ms
             units = mature(session, experiment_id, until_ms, MOST_UNITS) if len(fed) < MOST_ATTEMPTS else []
             return Increment(
                 info,

@@ -43,6 +43,7 @@ class Fed:
     started_at_ms: int
     served_at_ms: int
     has_byte: bool
+    """Whether the client got a byte of the answer. Of answers that are no stream the time of the first is not known."""
     cost_nano: int | None
 
     @property
@@ -95,7 +96,7 @@ def _fed(one: Any) -> Fed:
         outcome=one.outcome,
         started_at_ms=one.started_at_ms,
         served_at_ms=one.started_at_ms + int(after_ms),
-        has_byte=one.ttft_ms is not None,
+        has_byte=one.ttft_ms is not None or one.outcome == "ok",
         cost_nano=one.cost_nano,
     )
 

@@ -6,7 +6,7 @@ import pytest
 
 from registry.db import Database, now_ms
 from registry.errors import Conflict
-from registry.experiments.analysis import GRACE_MS, Analysis, Increment
+from registry.experiments.analysis import Analysis, Increment
 from registry.experiments.infos import Decision
 from registry.experiments.intake import Counts, Intake, Taken
 from registry.experiments.rows import FEED
@@ -16,6 +16,7 @@ from tests.registry.conftest import Shop
 from tests.support.experiment_parts import Traffic, begun, carried_out, unit_hash
 from tests.support.usage_rows import usage_row
 
+GRACE_MS = 5_000
 NO_WINDOW = {"name": "errors", "window_s": 0}
 
 
@@ -32,7 +33,7 @@ def books(traffic: Traffic) -> Analysis:
 
 
 def increment(traffic: Traffic) -> Increment:
-    return books(traffic).increment(traffic.info.id)
+    return books(traffic).increment(traffic.info.id, GRACE_MS)
 
 
 def taken(found: Increment) -> Taken:

@@ -18,6 +18,8 @@ LOOK_S = 2.0
 """Between two looks at all experiments."""
 ANSWERS_WITHIN_S = 20.0
 """An analyst that takes longer for one step of one experiment hangs; importing numpy is a second of it."""
+GRACE_MS = 5_000
+"""After its window a unit waits so long for usage rows that are on their way: they are shipped once a second."""
 FORGET_S = 60.0
 """Between two looks for notes of attempts that nobody takes in any more."""
 
@@ -68,7 +70,12 @@ class DecideExperiments:
 
     async def _one(self, info: ExperimentInfo) -> str | None:
         """Bring one up to date and decide on it; what went wrong, if something did."""
-        question = {"experiment": info.id, "database_url": self._registry.db.url, "fence": self._token}
+        question = {
+            "experiment": info.id,
+            "database_url": self._registry.db.url,
+            "fence": self._token,
+            "grace_ms": GRACE_MS,
+        }
         try:
             answer = await asyncio.to_thread(self._analyst.ask, question, ANSWERS_WITHIN_S)
         except AnalystGone as gone:

@@ -37,9 +37,13 @@ def analyst() -> Iterator[Analyst]:
     found.close()
 
 
+def question_of(traffic: Traffic, experiment: int, fence: int | None = None) -> dict[str, Any]:
+    url = traffic.registry.db.url
+    return {"experiment": experiment, "database_url": url, "fence": fence, "grace_ms": 0}
+
+
 def asked(analyst: Analyst, traffic: Traffic, fence: int | None = None) -> dict[str, Any]:
-    question = {"experiment": traffic.info.id, "database_url": traffic.registry.db.url, "fence": fence}
-    return analyst.ask(question, WITHIN_S)
+    return analyst.ask(question_of(traffic, traffic.info.id, fence), WITHIN_S)
 
 
 def now(traffic: Traffic) -> ExperimentInfo:
@@ -104,8 +108,7 @@ def test_one_of_a_controller_that_was_succeeded_changes_nothing(traffic: Traffic
 
 
 def test_a_fault_is_told_and_the_next_question_is_answered(traffic: Traffic, analyst: Analyst) -> None:
-    question = {"experiment": 999, "database_url": traffic.registry.db.url, "fence": None}
-    assert "there is no experiment '999'" in analyst.ask(question, WITHIN_S)["fault"]
+    assert "there is no experiment '999'" in analyst.ask(question_of(traffic, 999), WITHIN_S)["fault"]
     assert asked(analyst, traffic)["folded"] == 0
 
 
@@ -133,4 +136,4 @@ def test_enough_units_are_told_in_words(traffic: Traffic, analyst: Analyst) -> N
     found = standing(traffic).primary["1.1"]
     assert found.word == "non_inferior"
     assert "1.1 is between" in found.text
-    assert "(95 %, any time): not worse by 2 points" in found.text
+    assert "(95 %, any time): not worse by more than 2 points" in found.text
