@@ -259,6 +259,46 @@ def live(text: str) -> Iterator[Live]:
         yield Live(status)
 
 
+class Screen:
+    """Lines that are drawn anew in their place; without a terminal they are printed each time that they change."""
+
+    def __init__(self, drawn: Any) -> None:
+        self._drawn = drawn
+        self._shown: list[str] = []
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Columns and rows that there are."""
+        return shutil.get_terminal_size()
+
+    def show(self, lines: Iterable[object]) -> None:
+        """These now, instead of those before."""
+        new = [visible(line) for line in lines]
+        if self._drawn is not None:
+            self._drawn.update(_text_of(new), refresh=True)
+        elif new != self._shown:
+            say(*new)
+        self._shown = new
+
+
+@contextmanager
+def screen() -> Iterator[Screen]:
+    """The terminal for the time of the block; what was shown last stays."""
+    if not sys.stdout.isatty():
+        yield Screen(None)
+        return
+    from rich.live import Live as Drawn
+
+    with Drawn(console=_console(), auto_refresh=False, vertical_overflow="crop") as drawn:
+        yield Screen(drawn)
+
+
+def _text_of(lines: Sequence[str]) -> Any:
+    from rich.text import Text
+
+    return Text("\n".join(lines), no_wrap=True, overflow="crop")
+
+
 def _text(text: str) -> Any:
     from rich.text import Text
 

@@ -11,7 +11,7 @@ from gateway.experiments.decisions import Course, Move, decide, figures
 from gateway.experiments.standing import Standing
 from registry.db import now_ms
 from registry.errors import Conflict, GateClosed
-from registry.experiments.infos import Decision, DecisionInfo, ExperimentInfo
+from registry.experiments.infos import HELD, Decision, DecisionInfo, ExperimentInfo
 from registry.service import Registry
 from registry.swaps.infos import FAILED, PRELOADING, REQUESTED, VERIFIED
 
@@ -35,7 +35,7 @@ class Decider:
         What somebody else decides meanwhile wins: the next look begins with that.
         """
         info = self._registry.experiments.get(experiment_id)
-        if info.state != "running" or info.standing is None:
+        if info.ended_at_ms is not None or info.standing is None:
             return None
         at_ms = now_ms()
         past = self._registry.experiments.decisions(info.id, max(0, info.decisions - LOOKED_BACK))
@@ -44,7 +44,9 @@ class Decider:
         move = decide(info.plan, standing, course, at_ms)
         if info.moving and not self._supersedes(info, move):
             return None
-        if move.kind in QUIET and _is_known(move, info, past):
+        if move.kind in QUIET and (course.held or _is_known(move, info, past)):
+            return None
+        if course.held and move.kind != "rollback":  # it is paused already
             return None
         with suppress(Conflict):
             try:
@@ -88,6 +90,7 @@ def course_of(registry: Registry, info: ExperimentInfo, past: Sequence[DecisionI
         split=info.splits[-1] if info.splits else 0,
         spent_nano=(info.standing or {}).get("spent_nano", 0),
         skew=str(skew) if skew is not None else "",
+        held=info.state in HELD,
         failures=len(failures),
         failed_at_ms=failures[-1].at_ms if failures else 0,
         failed=failures[-1].reason if failures else "",

@@ -47,6 +47,8 @@ class Course:
     """What its treatments, judge and copies have cost."""
     skew: str = ""
     """Says that one unit is too much of the traffic, if it is."""
+    held: bool = False
+    """Whether a person decides, as it is paused or inconclusive: only a broken candidate is taken out then."""
     gate: str = ""
     """Why the alias's gate does not let a treatment pass, if it does not."""
     failures: int = 0
@@ -75,6 +77,8 @@ def decide(plan: Plan, standing: Standing, course: Course, now_ms: int) -> Move:
 
 
 def _decide(plan: Plan, standing: Standing, course: Course, now_ms: int) -> Move:
+    if course.held:
+        return next(_broken(plan, standing), None) or _hold("held", "a person decides on it")
     harm = next(_harms(plan, standing, course), None)
     retry_ms = course.failed_at_ms + (FIRST_PAUSE_MS if harm else LATER_PAUSE_MS)
     if course.failures and now_ms < retry_ms:
@@ -98,14 +102,18 @@ def _decide(plan: Plan, standing: Standing, course: Course, now_ms: int) -> Move
     return _hold("undecided", _so_far(plan, standing))
 
 
+def _broken(plan: Plan, standing: Standing) -> Iterator[Move]:
+    for arm, broken in standing.breakers.items():
+        if broken.open:
+            text = f"{arm} failed {broken.candidate} units while {plan.arms[0]} failed {broken.control}"
+            yield Move(plan.on_harm, "broken", f"{text}: by its part of the traffic that is no chance", arm)
+
+
 def _harms(plan: Plan, standing: Standing, course: Course) -> Iterator[Move]:
     kind = plan.on_harm
     if course.failures >= MOST_FAILURES:
         yield Move(kind, "cannot load", f"{course.failures} times in a row: {course.failed}")
-    for arm, broken in standing.breakers.items():
-        if broken.open:
-            text = f"{arm} failed {broken.candidate} units while {plan.arms[0]} failed {broken.control}"
-            yield Move(kind, "broken", f"{text}: by its part of the traffic that is no chance", arm)
+    yield from _broken(plan, standing)
     if standing.ratio_alarms:
         got = ", ".join(f"{arm} {count}" for arm, count in standing.units.items())
         text = f"arms did not get the units that were planned ({got}): something loses or moves them"

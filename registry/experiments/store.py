@@ -25,6 +25,7 @@ from registry.experiments.log import append, decision_info, faults_of
 from registry.experiments.moving import carry_out, check_can_start, frozen
 from registry.experiments.plan import Plan, check_experiment_name
 from registry.experiments.rows import Experiment, ExperimentDecision
+from registry.experiments.traffic import TrafficBooks
 from registry.experiments.units import ExperimentUnits
 from registry.fleet.leadership import check_fence
 from registry.names import PRODUCTION, AdapterRef, check_name
@@ -45,6 +46,8 @@ class Experiments:
         """Who was in them."""
         self.analysis = Analysis(db)
         """What their analysis reads and writes."""
+        self.traffic = TrafficBooks(db)
+        """What adapters' traffic was like."""
 
     def create(
         self,

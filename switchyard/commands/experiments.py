@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from registry.days import when
-from registry.errors import InvalidInput
 from registry.names import PRODUCTION, parse_whole_adapter
 from switchyard.commands.compare import compare
+from switchyard.commands.experiment_plans import plan_of
 from switchyard.commands.experiments_move import pause, promote, resume, rollback, start, stop
+from switchyard.commands.experiments_seen import replay, status, watch, write_export
+from switchyard.commands.experiments_simulate import simulate
 from switchyard.commands.following import follow_swap, require_done
 from switchyard.console import actor, print_json, print_table, say
 from switchyard.options import JsonFlag
@@ -33,6 +35,10 @@ experiments.command()(resume)
 experiments.command()(stop)
 experiments.command()(promote)
 experiments.command()(rollback)
+experiments.command()(status)
+experiments.command()(watch)
+experiments.command()(replay)
+experiments.command()(simulate)
 experiments.command()(compare)
 Which = typer.Argument(metavar="EXPERIMENT", help="Its id, tenant/adapter, or tenant/adapter:NAME.")
 
@@ -55,7 +61,7 @@ def create(
     from registry.experiments.words import plan_said
 
     ref = parse_whole_adapter(adapter)
-    plan = _plan_of(plan_file, versions or [])
+    plan = plan_of(plan_file, versions or [])
     with open_registry() as registry:
         if dry_run:
             plan = registry.experiments.preview(ref, plan, alias=alias)
@@ -65,35 +71,6 @@ def create(
         if not json_output:
             say(f"experiment {made.id} ({made.name})", *plan_said(made.plan, made.adapter, made.alias))
         _see_begun(registry, made, timeout_s, json_output)
-
-
-def _plan_of(file: Path | None, versions: list[str]) -> Plan:
-    from registry.experiments.plan import Plan
-
-    document = {} if file is None else _toml(file)
-    if versions:
-        if "treatments" in document:
-            raise InvalidInput(
-                f"treatments are in {file} and on the command line; name the versions in one place", param="treatments"
-            )
-        document["treatments"] = versions
-    elif "treatments" not in document:
-        raise InvalidInput(
-            "versions are missing; name what is tried, such as `switchyard experiments create acme/triage 1.1`",
-            param="versions",
-        )
-    return Plan.of(document)
-
-
-def _toml(file: Path) -> dict[str, Any]:
-    import tomllib
-
-    try:
-        return tomllib.loads(file.read_text())
-    except OSError as error:
-        raise InvalidInput(f"plan is {str(file)!r}, which cannot be read: {error.strerror}", param="plan") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"plan is {str(file)!r}, which is no TOML: {error}", param="plan") from None
 
 
 def _print_plan(plan: Plan, adapter: str, alias: str, json_output: bool) -> None:
@@ -154,10 +131,18 @@ def _step_of(info: ExperimentInfo) -> str | None:
 
 
 @experiments.command()
-def decisions(experiment: str = Which, json_output: bool = JsonFlag) -> None:
+def decisions(
+    experiment: str = Which,
+    export_file: Path | None = typer.Option(
+        None, "--export", help="Write it to this file with its units, for `experiments replay --file`."
+    ),
+    json_output: bool = JsonFlag,
+) -> None:
     """Show what was decided, why, and whether the log is as it was written; exit status 1 if it is not."""
     with open_registry() as registry:
         info = registry.experiments.find(experiment)
+        if export_file is not None:
+            write_export(registry, str(info.id), export_file)
         log = registry.experiments.decisions(info.id)
         faults = registry.experiments.faults(info.id)
     if json_output:

@@ -59,6 +59,7 @@ class Traffic:
                 served_model=f"acme/triage@{arm}",
                 ttft_ms=10.0,
                 cost_nano=1_000,
+                adapter_id=self.info.adapter_id,
                 started_at_ms=began_ms,
                 finished_at_ms=began_ms + 100,
             )

@@ -6,10 +6,15 @@ import asyncio
 import logging
 import time
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from gateway.experiments.asking import Analyst, AnalystGone
 from gateway.experiments.deciding import Decider
 from gateway.fleet.duties.rounds import Round
 from gateway.fleet.requests import Errands
+from registry.days import DAY_MS
+from registry.db import now_ms
+from registry.errors import RegistryError
 from registry.experiments.infos import ExperimentInfo
 from registry.service import Registry
 
@@ -20,6 +25,8 @@ ANSWERS_WITHIN_S = 20.0
 """An analyst that takes longer for one step of one experiment hangs; importing numpy is a second of it."""
 GRACE_MS = 5_000
 """After its window a unit waits so long for usage rows that are on their way: they are shipped once a second."""
+KEPT_MS = 90 * DAY_MS
+"""For so long after its end an experiment's units are kept, and its decisions can be made again."""
 FORGET_S = 60.0
 """Between two looks for notes of attempts that nobody takes in any more."""
 
@@ -59,6 +66,7 @@ class DecideExperiments:
         if time.monotonic() - self._forgot_s >= FORGET_S:
             self._forgot_s = time.monotonic()
             await asyncio.to_thread(self._registry.experiments.analysis.forget_ended)
+            await asyncio.to_thread(self._registry.experiments.units.sweep, now_ms() - KEPT_MS)
         if not under_way:
             await asyncio.to_thread(self._analyst.close)
             return
@@ -82,8 +90,10 @@ class DecideExperiments:
             return f"experiment {info.id}: {gone}"
         if "fault" in answer:
             return f"experiment {info.id} could not be analysed: {answer['fault']}"
-        if info.state == "running":
+        try:
             await asyncio.to_thread(self._decider.decide, info.id)
+        except (RegistryError, SQLAlchemyError) as error:
+            return f"experiment {info.id} could not be decided on: {error}"
         return None
 
     def close(self) -> None:

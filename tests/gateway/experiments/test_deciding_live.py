@@ -143,6 +143,14 @@ def test_a_treatment_that_does_no_harm_is_ramped_and_promoted(running: Stack) ->
     assert weights == [3_000, 6_000, FULL_WEIGHT]
 
 
+def test_a_canary_that_fails_while_a_person_has_paused_it_is_rolled_back_too(running: Stack) -> None:
+    info = begun(running, ramp=[{"percent": 20, "dwell_s": 3_600, "min_units": MANY}])
+    running.house.registry.experiments.decide(info.id, Decision("pause", "to look at it"))
+    fail(running, TWO, 1.0)
+    asked_until(running, "the rollback", lambda: now(running, info).ended_at_ms)
+    assert [line.kind for line in log_of(running, info)][-2:] == ["pause", "rollback"]
+
+
 def test_equal_failures_of_both_arms_roll_nothing_back(running: Stack) -> None:
     info = begun(running, ramp=[{"percent": 50, "dwell_s": 3_600, "min_units": MANY}])
     running.faults(fail_share=0.3)

@@ -132,6 +132,13 @@ def test_harm_ends_it_at_once_whatever_else_is_known(harm: dict[str, Any], code:
     assert decide(plan(on_harm="pause"), replace(WON, **harm), fresh, NOW).kind == "pause"
 
 
+def test_of_what_is_held_for_a_person_only_a_broken_candidate_is_taken_out() -> None:
+    held = course(held=True)
+    assert decide(plan(), replace(WON, ratio_alarms=True), held, NOW).code == "held"
+    broken = replace(WON, breakers={"1.1": Broken(12.0, 9, 2, open=True)})
+    assert decide(plan(), broken, held, NOW).kind == "rollback"
+
+
 def test_the_words_of_a_broken_candidate_name_both_arms() -> None:
     move = decide(plan(), replace(UNKNOWN, breakers={"1.1": Broken(12.0, 9, 2, open=True)}), course(), NOW)
     assert move.reason == "1.1 failed 9 units while 1.0 failed 2: by its part of the traffic that is no chance"

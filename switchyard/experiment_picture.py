@@ -1,0 +1,52 @@
+"""An experiment's sequence as a picture, PNG or SVG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from registry.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from switchyard.sequence_plot import Point
+
+FORMS = ("png", "svg")
+INCHES = (8.0, 4.5)
+
+
+def form_of(file: Path) -> str:
+    """By the end of its name. Raises `InvalidInput`."""
+    form = file.suffix.removeprefix(".").lower()
+    if form not in FORMS:
+        raise InvalidInput(f"plot is {file.name!r}; name a file that ends with .png or .svg", param="plot")
+    return form
+
+
+def picture(sequences: Mapping[str, Sequence[Point]], title: str, metric: str, margin: float, form: str) -> bytes:
+    """Each treatment's difference to the control with its band, the line at 0, and the margin. Raises `InvalidInput`
+    where matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise InvalidInput(
+            "plot needs matplotlib, which is not installed: pip install 'switchyard[train]'", param="plot"
+        ) from None
+    figure = Figure(figsize=INCHES, layout="constrained")
+    axes = figure.add_subplot()
+    for arm, points in sequences.items():
+        units = [one.units for one in points]
+        (line,) = axes.plot(units, [one.estimate for one in points], label=arm)
+        axes.fill_between(
+            units, [one.low for one in points], [one.high for one in points], color=line.get_color(), alpha=0.2
+        )
+    axes.axhline(0.0, color="black", linewidth=0.8)
+    if margin:
+        axes.axhline(margin, color="black", linewidth=0.8, linestyle="dashed", label="margin")
+    axes.set(title=title, xlabel="units", ylabel=f"difference of {metric}")
+    axes.legend()
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=form, metadata={"Date": None} if form == "svg" else None)
+    return drawn.getvalue()
