@@ -37,6 +37,19 @@ TIME_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
+class _Salted:
+    """What the units of a model are hashed with."""
+
+    adapter_id: int
+    split_id: int
+    salt: bytes
+
+    def subject(self, unit: str) -> Subject:
+        """A unit of it."""
+        return Subject(self.adapter_id, None, self.split_id, None, hash_of(self.salt, unit).hex())
+
+
+@dataclass(frozen=True, slots=True)
 class FeedbackBox:
     """Of one process. `outcomes` and `subjects` block: they are asked in threads."""
 
@@ -60,12 +73,16 @@ class FeedbackBox:
         """Store all of them or none. `target_of` says what a model is to this tenant. Raises `ApiError`."""
         tenant = principal.tenant
         answers = await self._answers(tenant, pieces)
+        models: dict[str, _Salted] = {}
         new = []
         for piece in pieces:
             if piece.unit is None:
                 subject = answers[piece.request_id or ""]
             else:
-                subject = await self._unit(tenant, piece, target_of)
+                model = piece.model or ""
+                if model not in models:
+                    models[model] = await self._salted(tenant, piece, target_of)
+                subject = models[model].subject(piece.unit)
             new.append(NewOutcome(subject, piece.said, piece.key))
         try:
             return await self.threads.do(tenant, partial(self.outcomes.give, tenant, new, self.most))
@@ -118,8 +135,8 @@ class FeedbackBox:
             if not self._waiting[tenant]:
                 del self._waiting[tenant]
 
-    async def _unit(self, tenant: str, piece: Piece, target_of: Callable[[str], Target]) -> Subject:
-        """The unit of the split that runs on the model's alias, or ran there last. Raises `ApiError`."""
+    async def _salted(self, tenant: str, piece: Piece, target_of: Callable[[str], Target]) -> _Salted:
+        """The split that runs on the model's alias, or ran there last. Raises `ApiError`."""
         param, model = f"{piece.path}model", piece.model or ""
         target = target_of(model)
         if target.version is None or target.alias is None:
@@ -127,8 +144,7 @@ class FeedbackBox:
         salted = await self.do(tenant, partial(self.subjects.salt, target.version.adapter_id, target.alias))
         if salted is None:
             raise _no_units(param, f"'{model}', whose traffic was never split")
-        split_id, salt = salted
-        return Subject(target.version.adapter_id, None, split_id, None, hash_of(salt, piece.unit or "").hex())
+        return _Salted(target.version.adapter_id, *salted)
 
     def close(self) -> None:
         """End the threads when their work is done."""

@@ -105,11 +105,11 @@ class Scorer:
         seen += [(tap, Finding({}, "too long")) for tap in group if tap.left < 0]
         rows = [one for tap, finding in seen for one in _outcomes_of(tap, finding)]
         try:
-            self._outcomes.add("automatic", rows, self._most)
+            full = self._outcomes.add("automatic", rows, self._most)
         except SQLAlchemyError as error:
             FAILED.report("what was found in answers cannot be stored", error)
             return ["not stored" for _ in group]
-        return [finding.unscored or "scored" for _, finding in seen]
+        return ["no room" if _tenant_of(tap) in full else finding.unscored or "scored" for tap, finding in seen]
 
 
 def _by_chance(request_id: str, share: float) -> bool:
@@ -117,10 +117,14 @@ def _by_chance(request_id: str, share: float) -> bool:
     return digits < share * float(16**RANDOM_DIGITS)
 
 
+def _tenant_of(tap: Tap) -> str:
+    return "" if tap.target.version is None else tap.target.version.tenant
+
+
 def _outcomes_of(tap: Tap, finding: Finding) -> list[tuple[str, NewOutcome]]:
     """By tenant; also of an answer that could not be looked at: what is missing is not 0."""
     version = tap.target.version
-    assert version is not None
+    assert version is not None  # else there is no tap
     by = (None, None, None) if (to := tap.arm.assignment) is None else (to.split_id, to.arm, to.unit_hash)
     about = Subject(version.adapter_id, tap.request_id, *by)
     values = {**finding.found, "unscored": float(finding.unscored is not None)}

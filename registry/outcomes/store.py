@@ -50,21 +50,23 @@ class Outcomes:
 
     # Adding
 
-    def add(self, source: Source, outcomes: Sequence[tuple[str, NewOutcome]], most: int) -> int:
-        """Add what we have found, by tenant, in one transaction; how many were left out because their tenant has `most`
-        of this source already.
+    def add(self, source: Source, outcomes: Sequence[tuple[str, NewOutcome]], most: int) -> set[str]:
+        """Add what we have found, by tenant, in one transaction; the tenants of which some was left out, because they
+        have `most` of this source already.
         """
         at_ms = now_ms()
         with self._db.write() as session:
             number_in_order(session, OUTCOMES_LOCK)
             room = self._room(session, {tenant for tenant, _ in outcomes}, source, most)
-            rows = []
+            rows, full = [], set()
             for tenant, new in outcomes:
-                if room[tenant] > 0:
-                    room[tenant] -= 1
-                    rows.append(self._row(tenant, source, at_ms, new, keyed=False))
+                if room[tenant] <= 0:
+                    full.add(tenant)
+                    continue
+                room[tenant] -= 1
+                rows.append(self._row(tenant, source, at_ms, new, keyed=False))
             self._insert(session, source, rows)
-        return len(outcomes) - len(rows)
+        return full
 
     def give(self, tenant: str, pieces: Sequence[NewOutcome], most: int) -> list[TakenFeedback]:
         """Take a tenant's feedback, all of it or none; what was given before is not added again.

@@ -80,7 +80,7 @@ def test_a_tenant_has_so_many_of_a_source_and_no_more(registry: Registry) -> Non
     assert registry.outcomes.give("acme", [piece(key="a")], 2)[0].replayed
     registry.outcomes.give("globex", [piece(key="c")], 2)
     found = [("acme", piece()), ("acme", piece()), ("acme", piece()), ("globex", piece())]
-    assert registry.outcomes.add("automatic", found, 2) == 1
+    assert registry.outcomes.add("automatic", found, 2) == {"acme"}
 
 
 def test_what_is_deleted_makes_room_again(registry: Registry) -> None:
