@@ -313,7 +313,7 @@ class EngineCount:
     began_s: float | None = None
     """`time.perf_counter()` when the first bytes of a streamed answer came."""
     _running: tuple[dict[int, int], dict[int, int]] | None = None
-    """Counts within a stream: written by choice, and read by prompt."""
+    """Counts within a stream: written by choice, and read by prompt; `None` while there is one of each."""
 
     def running(self, count: Mapping[str, Any], choice: int = 0, prompt: int = 0) -> None:
         """A count within a stream: of one of the prompts, and of one choice so far. Raises as `final`."""
@@ -322,14 +322,21 @@ class EngineCount:
             raise TypeError(f"{count} has no counts of tokens")
         if not (0 <= read < MOST_TOKENS and 0 <= written < MOST_TOKENS):
             raise TypeError(f"token count out of range: {count}")
+        self.so_far(read, written, choice, prompt)
+
+    def so_far(self, read: int, written: int, choice: int = 0, prompt: int = 0) -> None:
+        """The same, of tokens that were counted for sure: both from 0 to `MOST_TOKENS`."""
+        self.source = "partial"
         if self._running is None:
-            self._running = {}, {}
+            if choice == 0 and prompt == 0:  # as in most streams, which have no others
+                self.prompt_tokens, self.completion_tokens = read, written
+                return
+            self._running = {0: self.completion_tokens or 0}, {0: self.prompt_tokens or 0}
         by_choice, by_prompt = self._running
         by_choice[choice] = written
         by_prompt[prompt] = read
         self.completion_tokens = sum(by_choice.values())
         self.prompt_tokens = sum(by_prompt.values())
-        self.source = "partial"
 
     def final(self, count: Mapping[str, Any]) -> None:
         """The count of the whole answer. Raises `KeyError` or `TypeError` for what is none: money is made of it."""

@@ -103,13 +103,13 @@ class Respond:
         self.relayed = True
         if self._pinging is not None:
             await asyncio.wait({self._pinging})
-        await self._stream(chunk)
-
-    async def _stream(self, data: bytes) -> None:
-        self.spoke_s = time.monotonic()
         if not self.started:
-            await self._start(200, SSE, [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")])
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+            await self._begin_stream()
+        self.spoke_s = time.monotonic()
+        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+    async def _begin_stream(self) -> None:
+        await self._start(200, SSE, [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")])
 
     def keep_open(self, streams: set[Respond]) -> None:
         """Be one of the streams that somebody pings, to the end."""
@@ -121,8 +121,14 @@ class Respond:
     def ping(self) -> None:
         """Send a comment, unless one is under way: that client does not read."""
         if self._pinging is None:
-            self._pinging = asyncio.get_running_loop().create_task(self._stream(PING))
+            self._pinging = asyncio.get_running_loop().create_task(self._send_ping())
             self._pinging.add_done_callback(self._pinged)
+
+    async def _send_ping(self) -> None:
+        self.spoke_s = time.monotonic()
+        if not self.started:
+            await self._begin_stream()
+        await self._send({"type": "http.response.body", "body": PING, "more_body": True})
 
     def _pinged(self, ping: asyncio.Task[None]) -> None:
         self._pinging = None

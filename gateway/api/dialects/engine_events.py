@@ -16,6 +16,9 @@ _DONE = DONE.removesuffix(EVENT_END)
 FAILED = b'data: {"error"'
 BROKEN_OFF = re.compile(rb'"finish_reason":"(?:abort|error)"')
 """An answer ends so when its engine gave it up: it is paused, stopped or out of order, and the answer is none."""
+_ODD = (b":", FAILED)
+_NEXT_IS_ODD = re.compile(rb'\n\n(?::|data: \{"error")')
+"""A comment or a failure: there are none in nearly every block, and each costs a look at all of it."""
 COMMENT = re.compile(rb"(?:\A|(?<=\n\n)):[^\n]*\n\n")
 """The engine's own sign of life, which is not a part of its answer."""
 STREAM_INTERVAL_TOKENS = 16
@@ -43,6 +46,8 @@ def counted_stream(request: InferenceRequest) -> InferenceRequest:
 
 def good_events(block: bytes) -> tuple[bytes, bytes | None]:
     """A block of whole events without comments, up to one that says that the engine failed; and that one."""
+    if not (block.startswith(_ODD) or _NEXT_IS_ODD.search(block) or BROKEN_OFF.search(block)):
+        return block, None
     failure = None
     if FAILED in block or BROKEN_OFF.search(block):
         block, failure = _cut_at_failure(block)

@@ -33,6 +33,11 @@ from gateway.handoffs import Admitted, AnswerReader, EngineBroke, EngineCount, I
 
 USAGE_BEGINS = b',"usage":{'
 USAGE = re.compile(rb',"usage":(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
+RUNNING_USAGE = re.compile(
+    rb',"usage":\{"prompt_tokens":([0-9]{1,12}),"total_tokens":[0-9]+,"completion_tokens":([0-9]{1,12})'
+    rb'(?:,"completion_tokens_details":null)?\}'
+)
+"""As vLLM writes it within a stream: parsed as JSON it would take twice as long."""
 NO_CHOICES = b'"choices":[]'
 """Only in the event with the final usage."""
 
@@ -144,10 +149,12 @@ class GenerationReader:
         request = self._request
         try:
             if request.choices == 1 and NO_CHOICES not in block:
-                found = USAGE.match(block, last)
-                if found is None:
+                if found := RUNNING_USAGE.match(block, last):
+                    self._count.so_far(int(found[1]), int(found[2]))
+                elif found := USAGE.match(block, last):
+                    self._count.running(orjson.loads(found[1]))
+                else:
                     raise TypeError("no count of tokens")
-                self._count.running(orjson.loads(found[1]))
                 if request.shows_usage == "always":
                     return block
                 if block.find(USAGE_BEGINS) < last:
