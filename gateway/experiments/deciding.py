@@ -11,6 +11,7 @@ from gateway.experiments.decisions import Course, Move, decide, figures
 from gateway.experiments.standing import Standing
 from registry.db import now_ms
 from registry.errors import Conflict, GateClosed
+from registry.experiments.carrying import EXPERIMENT
 from registry.experiments.infos import HELD, Decision, DecisionInfo, ExperimentInfo
 from registry.service import Registry
 from registry.swaps.infos import FAILED, PRELOADING, REQUESTED, VERIFIED
@@ -19,6 +20,8 @@ log = logging.getLogger("switchyard.experiments")
 NOT_FLIPPED = (REQUESTED, PRELOADING, VERIFIED)
 LOOKED_BACK = 12
 """Lines of the log that are read before a decision."""
+TAKEN_BACK = "taken back"
+"""Begins what is said of a ramp that was given up for harm: that is no failure of it."""
 HARMFUL, QUIET = ("rollback", "pause"), ("hold", "alarm")
 
 
@@ -42,7 +45,9 @@ class Decider:
         standing = Standing.of(info.standing["standing"])
         course = course_of(self._registry, info, past)
         move = decide(info.plan, standing, course, at_ms)
-        if info.moving and not self._supersedes(info, move):
+        if info.moving:
+            if move.kind in HARMFUL:
+                self._take_back_ramp(info, move.reason)
             return None
         if move.kind in QUIET and (course.held or _is_known(move, info, past)):
             return None
@@ -68,15 +73,15 @@ class Decider:
         log.info("experiment %d: %s: %s", info.id, made.kind, made.reason)
         return made
 
-    def _supersedes(self, info: ExperimentInfo, move: Move) -> bool:
-        """Whether a ramp that is still being prepared was taken back, because there is harm."""
+    def _take_back_ramp(self, info: ExperimentInfo, reason: str) -> None:
+        """Fail the ramp that is under way, unless it has flipped: the next look decides on what is then."""
         assert info.swap_id is not None
         swap = self._registry.swaps.get(info.swap_id)
-        if move.kind not in HARMFUL or swap.kind != "ramp" or swap.state not in NOT_FLIPPED:
-            return False
+        if swap.detail[EXPERIMENT]["kind"] != "ramp" or swap.state not in NOT_FLIPPED:
+            return
+        error = f"{TAKEN_BACK}: {reason}"[:1000]
         with suppress(Conflict):  # it has ended meanwhile
-            self._registry.swaps.advance(swap.id, FAILED, fence=self._token, error=f"taken back: {move.reason}"[:1000])
-        return False  # the next look decides on what is then
+            self._registry.swaps.advance(swap.id, FAILED, fence=self._token, error=error)
 
 
 def course_of(registry: Registry, info: ExperimentInfo, past: Sequence[DecisionInfo]) -> Course:
@@ -101,7 +106,7 @@ def _failures(past: Sequence[DecisionInfo]) -> list[DecisionInfo]:
     """The last decisions that could not be carried out, in a row, oldest first."""
     found: list[DecisionInfo] = []
     for line in reversed(past):
-        if line.kind == "failed":
+        if line.kind == "failed" and TAKEN_BACK not in line.reason:
             found.append(line)
         elif line.kind in QUIET or (found and line.swap_id == found[-1].swap_id):
             continue
