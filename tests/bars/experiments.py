@@ -5,7 +5,8 @@ bounds of how often a difference is found where there is none, in 100 looks; `co
 whose sequence has the difference at all looks; `srm_fpr`, wrong alarms of the sample ratio; `pairs_to_decide`, the
 median where 60 % of pairs are won; `sample_ratio`, units for a drop by 2 points on .6 in multiples of a fixed sample's;
 `aa_rollbacks` and `aa_wins`: of 200 experiments whose arms are the same; `rollback_s` and `exposed_units`: of a canary
-on a real gateway that begins to fail 20 % of its requests.
+on a real gateway that begins to fail 20 % of its requests; `hot_path_us`, processor time of a request's way through the
+gateway in a running experiment beyond that of one in none.
 """
 
 from __future__ import annotations
@@ -13,9 +14,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.bars.support.experiments import Part, assignment, false_positives, power, relatives, rollback, same_arms
+from tests.bars.support.experiments import (
+    Part,
+    assignment,
+    false_positives,
+    hot_path,
+    power,
+    relatives,
+    rollback,
+    same_arms,
+)
 
-PARTS = (assignment, power, rollback, same_arms, relatives, false_positives)
+PARTS = (assignment, hot_path, power, rollback, same_arms, relatives, false_positives)
 
 
 def run(folder: Path, scale: float) -> dict[str, Any]:
