@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.adapters.version_rows import VersionInfo
+from registry.names import PRODUCTION, AdapterRef
 from registry.service import Registry
 from registry.settings import RegistrySettings
 from registry.training.sections import why_not_served
@@ -63,6 +64,8 @@ class Outcome:
     version: str | None
     manifest_digest: str | None
     created: bool
+    gate_against: str | None
+    """What a gate of the adapter's wants the version to be compared with before it is promoted; `None`: no gate."""
 
     def document(self) -> dict[str, Any]:
         """JSON-ready summary; seconds and nats."""
@@ -120,7 +123,7 @@ def run(plan: Plan, watch: Watch, settings: RegistrySettings | None = None) -> O
         fitted = fit(task, rows, watch)
         with _kept(plan, recipe, fitted.folder, watch):
             judged = judge(fitted, watch)
-            published = None
+            published = gate_against = None
             if registry and base_info:
                 watch.stage("publishing")
                 ingredients = Ingredients(recipe, sets, base_info.digest)
@@ -131,6 +134,7 @@ def run(plan: Plan, watch: Watch, settings: RegistrySettings | None = None) -> O
                     lineage(ingredients, fitted.trained, judged.evaluation, fitted.receipt)
                     | {"quote": lineage_quote(task, rows)},
                 )
+                gate_against = _gate_against(registry, published.version)
                 if settings.mlflow_registry is not None:
                     _register(settings.mlflow_registry, published.version, watch)
     return Outcome(
@@ -144,7 +148,15 @@ def run(plan: Plan, watch: Watch, settings: RegistrySettings | None = None) -> O
         version=published.version.name if published else None,
         manifest_digest=published.version.manifest_digest if published else None,
         created=bool(published and published.created),
+        gate_against=gate_against,
     )
+
+
+def _gate_against(registry: Registry, version: VersionInfo) -> str | None:
+    ref = AdapterRef(version.tenant, version.adapter, version.version, None)
+    if registry.gates.policy(ref) is None:
+        return None
+    return PRODUCTION if any(one.alias == PRODUCTION for one in registry.adapters.aliases(ref)) else "base"
 
 
 def _register(uri: str, version: VersionInfo, watch: Watch) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import aliased
 
 from registry.adapters.rows import Adapter, Alias, Version
 from registry.adapters.version_rows import require_adapter, require_version
@@ -17,7 +17,7 @@ from registry.errors import InvalidInput, NotFound
 from registry.gates.certificate import Finding, certify
 from registry.gates.policy import Policy
 from registry.gates.rows import Certificate, Gate
-from registry.gates.rules import certificates_of, standing
+from registry.gates.rules import certificates_of
 from registry.names import PRODUCTION, AdapterRef, check_name
 from registry.tenants.actions import record_action
 
@@ -152,31 +152,32 @@ class Gates:
         alias points at, `passed`, `failed`, `cannot tell`, `stale`, or `none` without a certificate. Versions of
         adapters without a gate are left out.
         """
-        said: dict[int, str] = {}
+        incumbent = aliased(Version)
+        made = (Certificate.candidate_digest == Version.manifest_digest, Certificate.adapter_id == Adapter.id)
+        fitting = (
+            select(Certificate.verdict)
+            .where(*made, Certificate.gate_digest == Gate.digest)
+            .where(Certificate.incumbent_digest.is_not_distinct_from(incumbent.manifest_digest))
+            .order_by(Certificate.id.desc())
+            .limit(1)
+            .correlate(Version, Adapter, Gate, incumbent)
+            .scalar_subquery()
+        )
+        any_at_all = select(Certificate.id).where(*made).correlate(Version, Adapter).exists()
         query = (
-            select(Version, Adapter, Gate)
+            select(Version.id, incumbent.id, fitting, any_at_all)
             .join(Adapter, Adapter.id == Version.adapter_id)
             .join(Gate, (Gate.adapter_id == Adapter.id) & (Gate.alias == alias))
+            .outerjoin(Alias, (Alias.adapter_id == Adapter.id) & (Alias.name == alias))
+            .outerjoin(incumbent, incumbent.id == Alias.version_id)
         )
         if version_ids is not None:
             query = query.where(Version.id.in_(version_ids))
         with self._db.read() as session:
-            for version, adapter, gate in session.execute(query):
-                said[version.id] = _standing(session, adapter, gate, version)
-        return said
-
-
-def _standing(session: Session, adapter: Adapter, gate: Gate, version: Version) -> str:
-    row = session.get(Alias, (adapter.id, gate.alias))
-    incumbent = session.get_one(Version, row.version_id) if row is not None else None
-    if incumbent is not None and incumbent.id == version.id:
-        return "in place"
-    if isinstance(standing(session, adapter, gate, version, incumbent), Certificate):
-        return "passed"
-    digest = incumbent.manifest_digest if incumbent is not None else None
-    found = certificates_of(session, version)
-    fitting = (one.verdict for one in found if (one.incumbent_digest, one.gate_digest) == (digest, gate.digest))
-    return next(fitting, "stale" if found else "none")
+            return {
+                id_: "in place" if id_ == in_place else verdict or ("stale" if has_any else "none")
+                for id_, in_place, verdict, has_any in session.execute(query)
+            }
 
 
 def _gate_info(adapter: Adapter, row: Gate) -> GateInfo:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from secrets import token_hex
 from typing import Any, Protocol
 
 import orjson
@@ -12,7 +11,6 @@ import orjson
 from registry.db import now_ms
 from registry.errors import InvalidInput, RegistryError
 from registry.responses.sealing import Keyring
-from registry.tenant_files.parts import FILE_PREFIX
 from registry.tenant_files.rows import TenantFile
 
 FINE_TUNE, RESULTS = "fine-tune", "fine-tune-results"
@@ -21,7 +19,6 @@ PURPOSES = (FINE_TUNE, "user_data", "evals", RESULTS)
 MOST_FILENAME_CHARS = 255
 ABOUT = "about"
 """The place of what is sealed of a file or an upload, behind its id."""
-_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
 class NoSuchFile(RegistryError):
@@ -54,16 +51,6 @@ class FileInfo:
     created_at_ms: int
     expires_at_ms: int | None
     """From then on it is not there any more; `None`: it stays until it is deleted."""
-
-
-def new_file_id() -> str:
-    """An id that no file has."""
-    return f"{FILE_PREFIX}{token_hex(12)}"
-
-
-def can_be_id(id_: str) -> bool:
-    """Whether a file, or an upload, may be called so: not every database can be asked for everything."""
-    return _ID.fullmatch(id_) is not None
 
 
 def checked_filename(given: str) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from secrets import token_hex
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from registry.db import Database, now_ms
 from registry.errors import RegistryError
+from registry.ids import new_file_id
 from registry.tenant_files.pieces import Pieces, most_pieces
 from registry.tenant_files.rows import FilePart, TenantFile, Upload
 from registry.tenants.store import require_tenant
@@ -22,8 +22,8 @@ MOST_BYTES = 512 << 20
 BESIDE_BYTES = 512 << 10
 """Of what is expected this may be the form around a file."""
 PENDING = "pending"
-FILE_PREFIX = "file-"
-"""Of the id of a file; an upload has another one."""
+FILE_PREFIX, UPLOAD_PREFIX, PART_PREFIX = "file-", "upload_", "part_"
+"""Of ids."""
 REMOVED_AT_ONCE = 100
 """Parts whose rows one transaction deletes."""
 
@@ -68,7 +68,7 @@ class Parts:
         """
         at_ms = now_ms()
         part = FilePart(
-            id=f"part_{token_hex(12)}",
+            id=new_file_id(PART_PREFIX),
             tenant=tenant,
             owner=owner,
             position=0,

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from registry.db import Database, now_ms
 from registry.errors import CorruptBlob, InvalidInput
+from registry.ids import can_be_file_id, new_file_id
 from registry.responses.sealing import Keyring
 from registry.storage.blobs import BlobStore
 from registry.tenant_files.draft import PartDraft
@@ -21,15 +22,13 @@ from registry.tenant_files.infos import (
     FileInfo,
     FileInUse,
     NoSuchFile,
-    can_be_id,
     checked_filename,
     checked_purpose,
     file_made_now,
     info_of,
-    new_file_id,
     row_of,
 )
-from registry.tenant_files.parts import Bounds, Parts, give_up, parts_of
+from registry.tenant_files.parts import FILE_PREFIX, Bounds, Parts, give_up, parts_of
 from registry.tenant_files.pieces import Pieces
 from registry.tenant_files.resealing import FileReseal
 from registry.tenant_files.rows import FilePart, TenantFile
@@ -87,7 +86,7 @@ class TenantFiles:
 
         Raises `NoRoom`, `NotFound` without the tenant.
         """
-        return PartDraft(self._parts, tenant, new_file_id(), bounds, expected)
+        return PartDraft(self._parts, tenant, new_file_id(FILE_PREFIX), bounds, expected)
 
     def keep(self, draft: PartDraft, filename: str, purpose: str, expires_after_s: int | None = None) -> FileInfo:
         """Make a file of what was written. Raises `InvalidInput` for a bad name, purpose or an empty file."""
@@ -120,7 +119,7 @@ class TenantFiles:
         """Delete a file with its bytes; `operator` is who does that for the tenant. Raises `NoSuchFile`, `FileInUse`;
         `StorageFailed`: the file is gone, and the sweep removes its bytes.
         """
-        if not can_be_id(id_):
+        if not can_be_file_id(id_):
             raise NoSuchFile(id_)
         if jobs := self._needed_by(tenant, id_):
             raise FileInUse(id_, jobs)
@@ -206,7 +205,7 @@ class TenantFiles:
 
 
 def _require(session: Session, tenant: str, id_: str, *, expired: bool = False) -> TenantFile:
-    if not can_be_id(id_):
+    if not can_be_file_id(id_):
         raise NoSuchFile(id_)
     query = select(_ROW).where(_ROW.tenant == tenant, _ROW.id == id_)
     row = session.scalars(query if expired else query.where(_live())).first()

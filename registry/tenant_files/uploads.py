@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from secrets import token_hex
 from typing import Any, Literal, cast
 
 import orjson
@@ -14,20 +13,29 @@ from sqlalchemy.orm import Session
 
 from registry.db import Database, now_ms
 from registry.errors import CorruptBlob, InvalidInput, RegistryError
+from registry.ids import can_be_file_id, new_file_id
 from registry.responses.sealing import Keyring
 from registry.tenant_files.draft import PartDraft
 from registry.tenant_files.infos import (
     ABOUT,
     FileInfo,
-    can_be_id,
     checked_filename,
     checked_purpose,
     file_made_now,
     info_of,
-    new_file_id,
     row_of,
 )
-from registry.tenant_files.parts import PENDING, Bounds, Parts, give_up, parts_of, require_bytes, require_files
+from registry.tenant_files.parts import (
+    FILE_PREFIX,
+    PENDING,
+    UPLOAD_PREFIX,
+    Bounds,
+    Parts,
+    give_up,
+    parts_of,
+    require_bytes,
+    require_files,
+)
 from registry.tenant_files.rows import FilePart, TenantFile, Upload
 from registry.tenants.store import require_tenant
 
@@ -122,7 +130,7 @@ class Uploads:
         about = {"filename": checked_filename(filename), "order": None}
         row = Upload(
             tenant=tenant,
-            id=f"upload_{token_hex(12)}",
+            id=new_file_id(UPLOAD_PREFIX),
             created_at_ms=at_ms,
             expires_at_ms=at_ms + LIVES_MS,
             status=PENDING,
@@ -217,7 +225,9 @@ class Uploads:
                 return self._with_file(session, row)
             _require_pending(row)
             expiry = row.file_expires_after_s
-            file = file_made_now(new_file_id(), tenant, about["filename"], row.purpose, row.bytes, digest, expiry)
+            file = file_made_now(
+                new_file_id(FILE_PREFIX), tenant, about["filename"], row.purpose, row.bytes, digest, expiry
+            )
             session.add(row_of(self._keyring, file))
             row.status, row.file_id = COMPLETED, file.id
             self._seal(row, {**about, "order": order})
@@ -299,7 +309,7 @@ def status_of(row: Upload) -> Status:
 
 
 def _require(session: Session, tenant: str, id_: str, *, lock: bool = False) -> Upload:
-    if not can_be_id(id_):
+    if not can_be_file_id(id_):
         raise NoSuchUpload(id_)
     row = session.get(Upload, (tenant, id_), with_for_update=lock)
     if row is None:

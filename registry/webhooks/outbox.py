@@ -175,9 +175,3 @@ class Outbox:
             with self._db.write() as session:
                 session.execute(delete(TABLE).where(TABLE.c.number.in_(numbers)))
         return len(numbers)
-
-    def undelivered(self) -> int:
-        """How many wait, at most `LOOKED_AT`."""
-        waiting = select(_ROW.number).where(_ROW.delivered_at_ms.is_(None), _ROW.give_up_at_ms > now_ms())
-        with self._db.read() as session:
-            return len(session.scalars(waiting.limit(LOOKED_AT)).all())

@@ -29,7 +29,15 @@ def print_outcome(outcome: Outcome) -> None:
     if remedy:
         say("", remedy)
     if outcome.version and found.is_better:
-        say("", f"serve it: switchyard adapters promote {outcome.version}")
+        say("", *_next_steps(outcome.version, outcome.gate_against))
+
+
+def _next_steps(version: str, gate_against: str | None) -> list[str]:
+    serve = f"switchyard adapters promote {version}"
+    if gate_against is None:
+        return [f"serve it: {serve}"]
+    compare = f"switchyard evaluate {version} --against {gate_against} --data FILE"
+    return [f"its gate asks for a certificate first: {compare}", f"then serve it: {serve}"]
 
 
 def _print_wrong_answers(found: TrainingEvaluation) -> None:

@@ -22,6 +22,7 @@ from registry.db import now_ms
 from registry.limits.budget_warnings import BudgetWarningBooks
 from registry.limits.spending import Spent
 from registry.webhooks.outbox import Outbox
+from tests.support.outbox import undelivered
 from tests.support.stack import House
 from tests.support.waiting import wait_until_async
 from tests.support.webhook_host import WebhookHost, webhook_host
@@ -132,7 +133,7 @@ async def test_of_several_workers_one_sends_a_signed_document_of_the_crossing(
     ]
     async with running(*workers):
         await wait_until_async("the delivery", lambda: host.bodies)
-        await wait_until_async("the note of it", lambda: not outbox.undelivered())
+        await wait_until_async("the note of it", lambda: not undelivered(outbox))
         spend(counter, Spent(DOLLAR, 9))
         looks = 0
 
@@ -189,7 +190,7 @@ async def test_a_warning_that_was_refused_is_sent_again(
     counter = daily(spent=5 * DOLLAR)
     async with running(warnings(lambda: [counter], books), courier(outbox, host.url, None)):
         await wait_until_async("the third attempt", lambda: host.bodies)
-        await wait_until_async("the note of it", lambda: not outbox.undelivered())
+        await wait_until_async("the note of it", lambda: not undelivered(outbox))
     assert host.calls == 3
 
 
@@ -215,7 +216,7 @@ async def test_while_the_webhook_hangs_other_crossings_are_noted_and_stopping_do
         counters.append(daily("tenant:globex", spent=5 * DOLLAR))
         await wait_until_async("the note", lambda: books.current(["tenant:globex"]))
     assert host.bodies == []
-    assert outbox.undelivered() == 2
+    assert undelivered(outbox) == 2
 
 
 async def test_a_host_that_is_not_there_is_asked_again(books: BudgetWarningBooks, outbox: Outbox) -> None:
@@ -223,7 +224,7 @@ async def test_a_host_that_is_not_there_is_asked_again(books: BudgetWarningBooks
         pass
     counter = daily(spent=5 * DOLLAR)
     async with running(warnings(lambda: [counter], books), courier(outbox, gone.url, None)):
-        await wait_until_async("the note", lambda: outbox.undelivered())
+        await wait_until_async("the note", lambda: undelivered(outbox))
         with webhook_host(gone.port) as back:
             await wait_until_async("the delivery", lambda: back.bodies)
 

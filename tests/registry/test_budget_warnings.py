@@ -12,6 +12,7 @@ from registry.db import now_ms
 from registry.limits.budget_warnings import KEPT_MS, BudgetWarningBooks, Crossing, Notice
 from registry.names import SYSTEM
 from registry.service import Registry
+from tests.support.outbox import undelivered
 
 LEASE_MS = 60_000
 
@@ -49,7 +50,7 @@ def test_a_warning_is_for_the_operators_webhook_alone_and_once(books: BudgetWarn
 
 def test_without_a_webhook_nothing_waits_to_be_told(books: BudgetWarningBooks, registry: Registry) -> None:
     books.note([notice()], tells=False)
-    assert registry.outbox.undelivered() == 0
+    assert undelivered(registry.outbox) == 0
 
 
 def test_a_window_that_ended_long_ago_is_no_news(books: BudgetWarningBooks, registry: Registry) -> None:

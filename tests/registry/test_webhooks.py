@@ -16,6 +16,7 @@ from registry.webhooks import endpoints
 from registry.webhooks.endpoints import EVENT_TYPES, NoSuchEndpoint, WebhookEndpoint, WebhookEndpoints
 from registry.webhooks.outbox import Delivery, Outbox, add_event
 from registry.webhooks.signing import new_secret, signed_headers
+from tests.support.outbox import undelivered
 from tests.support.training_parts import running
 
 SUCCEEDED, FAILED, CANCELLED, _ = EVENT_TYPES
@@ -130,7 +131,7 @@ def test_what_is_delivered_is_not_due_and_what_failed_is_after_its_wait(
     told = hooks.get("acme", endpoint.id)
     assert (told.fault, told.tried_at_ms is not None) == ("status 500", True)
     assert [(one.event_id, one.attempts) for one in taken(outbox)] == [(second.event_id, 2)]
-    assert outbox.undelivered() == 2
+    assert undelivered(outbox) == 2
 
 
 def test_a_tenant_that_has_many_under_way_gets_no_more_and_others_do(

@@ -1,4 +1,4 @@
-"""What a child process says to its worker: one JSON document a line, on what was its standard output."""
+"""What a process that trains says to the one that has started it: a JSON document a line, on its standard output."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.training.sections import TrainingOptions
+from trainer.jobs.lines import Event, Line, Measured, Mouth
 from trainer.methods.launching import read_rows
 from trainer.methods.loading import load_base
 from trainer.methods.results import weights_digest
@@ -25,22 +26,20 @@ class LineWatch(Unwatched):
     """Says everything on stdout, in the first process only."""
 
     def __init__(self) -> None:
-        self._stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
-        os.dup2(2, 1)  # what libraries print is no line of ours
+        self._mouth = Mouth()
         self._first = os.environ.get("RANK", "0") == "0"
 
     def say(self, message: str, *, level: Level = "info", data: Mapping[str, Any] | None = None) -> None:
         """A line."""
-        self._line({"say": message, "level": level})
+        self._tell(Event(message, level))
 
     def metrics(self, measured: StepMetrics) -> None:
         """A line."""
-        self._line({"metrics": asdict(measured)})
+        self._tell(Measured(measured))
 
-    def _line(self, document: dict[str, Any]) -> None:
+    def _tell(self, said: Line) -> None:
         if self._first:
-            self._stdout.write(json.dumps(document) + "\n")
-            self._stdout.flush()
+            self._mouth.say(said)
 
 
 def main(folder: Path) -> None:

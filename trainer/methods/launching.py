@@ -21,11 +21,12 @@ from registry.training.sections import TrainingOptions
 from trainer.data.encode import Encoded
 from trainer.errors import RecipeError, TrainingRefused
 from trainer.folders import end_of
+from trainer.jobs.lines import Event, Measured, of_line
 from trainer.methods.loading import LoadedBase, load_base, loading
 from trainer.methods.results import Trained, round_as_saved
 from trainer.methods.rows import EncodedPair, Row, Rows
 from trainer.methods.signs import Validation
-from trainer.watch import StepMetrics, Watch
+from trainer.watch import Watch
 
 KINDS = ("NO", "MULTI_GPU", "FSDP", "DEEPSPEED")
 """Of `distributed_type` in accelerate's configuration that are passed on: with MULTI_CPU it starts one process only."""
@@ -122,14 +123,11 @@ def _reason(errors: str) -> str:
 
 
 def _relay(line: str, watch: Watch) -> None:
-    try:
-        said = json.loads(line)
-    except ValueError:
-        return  # libraries print too
-    if isinstance(said, dict) and "metrics" in said:
-        watch.metrics(StepMetrics(**said["metrics"]))
-    elif isinstance(said, dict) and "say" in said:
-        watch.say(said["say"], level=said["level"])
+    said = of_line(line)  # libraries print too
+    if isinstance(said, Measured):
+        watch.metrics(said.metrics)
+    elif isinstance(said, Event):
+        watch.say(said.message, level="info" if said.level == "info" else "warn")
 
 
 def _taken_up(base: LoadedBase, recipe: TrainingOptions, folder: Path, made: Mapping[str, Any]) -> Trained:
