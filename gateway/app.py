@@ -40,6 +40,7 @@ from gateway.background import Background, Run
 from gateway.catalog_watch import CatalogWatch
 from gateway.desk import Desk
 from gateway.errors import MethodNotAllowed, Overloaded
+from gateway.experiments.shadow.opening import copies_of
 from gateway.feedback.box import FeedbackBox
 from gateway.files.cabinet import Cabinet
 from gateway.fleet.leadership import Candidate, candidate_of
@@ -205,6 +206,7 @@ class Gateway:
                     async with borrowing(limits, settings, journal.writer, worker):
                         yield
             finally:
+                await house.copies.close()
                 await house.refused.flush()
                 worker.close()
                 house.desk.close()
@@ -262,6 +264,8 @@ class Gateway:
             "background_responses": house.archive.runs.run,
             "stored_amounts": house.archive.quota.run,
             "scorer": house.scorer.run,
+            "shadow_room": house.copies.run,
+            "shadow_books": house.copies.books.run,
             "split_skews": SkewWatch(house.units, registry.skews, registry.workers, worker_id).run,
             "output_lengths": partial(house.lengths.seed, partial(count_lengths, registry.db, CHATS)),
         }
@@ -301,6 +305,7 @@ def _house(
         metrics=metrics,
         refused=RefusalCounts(metrics, registry.refusals.add),
         requests=RequestLog(settings.request_log),
+        copies=copies_of(settings, registry, worker, lambda: watch.current, metrics.copied),
         archive=archive,
         cabinet=cabinet,
         workshop=Workshop(

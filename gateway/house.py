@@ -9,6 +9,7 @@ from gateway.api.fields.caps import Caps
 from gateway.api.pings import Pings
 from gateway.catalog_watch import CatalogWatch
 from gateway.desk import Desk
+from gateway.experiments.shadow.copying import Copies
 from gateway.feedback.box import FeedbackBox
 from gateway.files.cabinet import Cabinet
 from gateway.journal.journal import Journal
@@ -49,6 +50,7 @@ class House:
     metrics: Metrics
     refused: RefusalCounts
     requests: RequestLog
+    copies: Copies
     archive: Archive
     cabinet: Cabinet
     workshop: Workshop

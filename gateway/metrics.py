@@ -105,6 +105,11 @@ class Metrics:
         self._tokens = self._tally("switchyard_tokens", "Tokens by kind, as engines report them.", ("kind",))
         for kind in (PROMPT, CACHED, COMPLETION):
             self._tokens.add(kind, 0)
+        self._copies = self._tally(
+            "switchyard_shadow_copies",
+            "Requests that were to be copied to a candidate: `paired`, or by the cause for which a side is missing.",
+            ("result",),
+        )
         self._background_restarts = self._tally(
             "switchyard_background_restarts",
             "How often a work of the process ended with an error and was begun again.",
@@ -158,6 +163,10 @@ class Metrics:
     def sampled(self, became: str) -> None:
         """Count one answer that was to be looked at."""
         self._sampled.add((became,))
+
+    def copied(self, result: str) -> None:
+        """Count one request that was to be copied to a candidate."""
+        self._copies.add((result,))
 
     def restarted(self, work: str) -> None:
         """Count one end of a work in the background."""

@@ -7,7 +7,8 @@ from typing import cast
 
 from gateway.api.respond import Respond
 from gateway.errors import ApiError, NotStored, Overloaded
-from gateway.handoffs import Admitted, Call, Principal, Usage
+from gateway.fleet.view import EngineView
+from gateway.handoffs import Admitted, Call, Principal, Sink, Usage
 from gateway.house import House
 from gateway.in_background import in_background
 from gateway.keeping import KeptAnswer
@@ -19,7 +20,7 @@ from gateway.steps.keep import keep_broken_off
 from gateway.steps.parse import parse
 from gateway.steps.recall import recall
 from gateway.tries import FAULTS, Tries
-from registry.catalog.snapshot import Catalog
+from registry.catalog.snapshot import Catalog, ShadowEntry
 
 
 async def serve(call: Call, house: House, respond: Respond) -> None:
@@ -65,23 +66,41 @@ async def _begin(admitted: Admitted, house: House, respond: Respond) -> None:
     keeping = admitted.request.keeping
     if keeping is None or not keeping.background:
         try:
-            await _answer(admitted, house, respond)
+            shadow = admitted.target.shadow
+            if shadow is None:
+                await _answer(admitted, house, respond, respond)
+            else:
+                await _answer_seen(admitted, house, respond, shadow)
         except ApiError as error:
             if keeping is not None and keeping.store and respond.relayed and not isinstance(error, NotStored):
                 answered = cast("KeptAnswer", respond.reader).broken_off(error)
                 keep_broken_off(house.archive, admitted, keeping, answered)
             raise
     else:
-        answering = partial(_answer, admitted, house, respond)
+        answering = partial(_answer, admitted, house, respond, respond)
         await in_background(admitted, keeping, house.archive, house.desk, respond, answering)
 
 
-async def _answer(admitted: Admitted, house: House, respond: Respond) -> None:
-    """Try engines until one has answered."""
+async def _answer_seen(admitted: Admitted, house: House, respond: Respond, shadow: ShadowEntry) -> None:
+    """Answer, and perhaps let a candidate answer a copy."""
+    watched = house.copies.watch(shadow, admitted, respond, partial(_copy, house))
+    if watched is None:
+        await _answer(admitted, house, respond, respond)
+    else:
+        with watched:
+            await _answer(admitted, house, respond, watched)
+
+
+async def _copy(house: House, admitted: Admitted, engine: EngineView, sink: Sink) -> Usage:
+    return await attempt(admitted, engine, 0, sink, house)
+
+
+async def _answer(admitted: Admitted, house: House, respond: Respond, sink: Sink) -> None:
+    """Try engines until one has answered; the sink is the client's, seen by others or not."""
     tries = Tries(admitted, house)
     while (engine := await tries.next_engine()) is not None:
         try:
-            usage = await attempt(admitted, engine, tries.number, respond, house)
+            usage = await attempt(admitted, engine, tries.number, sink, house)
         except FAULTS as error:
             tries.failed(engine.url, error, relayed=respond.relayed)
             respond.reset()

@@ -230,6 +230,20 @@ class GatewaySettings(RegistrySettings):
     max_unfinished_jobs_per_tenant: int = Field(
         20, gt=0, description="Fine-tuning jobs of a tenant that have not ended; who orders more gets a 429."
     )
+    shadow_concurrency: int = Field(
+        4, ge=0, description="Copies of requests to candidate versions that run at a time on one worker; 0: none ever."
+    )
+    shadow_engine_in_flight: int = Field(
+        64, gt=0, description="An engine with so many requests of one worker in flight gets no copies from it."
+    )
+    pair_days: int = Field(
+        7,
+        ge=0,
+        le=MOST_DAYS,
+        description="How long texts of copied requests are kept; 0: only figures. A tenant may have its own.",
+    )
+    max_pairs_per_tenant: int = Field(100_000, ge=0, description="Pairs of answers to copied requests that are kept.")
+    max_pair_bytes_per_tenant: int = Field(1024**3, ge=0, description="Likewise, the bytes of their texts.")
     budget_webhook_url: str | None = Field(
         None,
         description="Where warnings of budgets (`switchyard limits set … --warn-at 80`) are sent by POST, as JSON: "

@@ -61,3 +61,5 @@ class EngineStatus:
     """What its count of a prompt's tokens can be trusted with."""
     missing: frozenset[Endpoint] = frozenset()
     """Endpoints of its kind that it does not have."""
+    queues: bool = False
+    """Whether requests waited in it for their turn when it was looked at last."""

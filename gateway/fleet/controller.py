@@ -28,12 +28,13 @@ from gateway.fleet.duties.orders import ReadOrders
 from gateway.fleet.duties.quarantine import RetryQuarantined
 from gateway.fleet.duties.responses import LookAfterResponses
 from gateway.fleet.duties.rounds import Duty, Round, Rounds
+from gateway.fleet.duties.shadows import LookAfterShadows
 from gateway.fleet.duties.swaps import CarryOutSwaps
 from gateway.fleet.engine_checks import EngineChecks
 from gateway.fleet.engine_set import EngineSet
 from gateway.fleet.hub import Hub
 from gateway.fleet.loading import Loading, Term
-from gateway.fleet.placement import Placement
+from gateway.fleet.placement import Placement, spare_in
 from gateway.fleet.publication import Publication
 from gateway.fleet.requests import Errands, WorkerRequests
 from gateway.fleet.status import fleet_document
@@ -70,6 +71,8 @@ class ControllerSettings:
     """How long responses are kept of tenants that have no setting of their own; not in seconds."""
     outcome_days: int = 90
     """How long outcomes are kept; not in seconds."""
+    pair_days: int = 7
+    """How long the texts of copied requests are kept of tenants that have no setting of their own; not in seconds."""
 
 
 class Controller:
@@ -96,7 +99,7 @@ class Controller:
         self.errands = Errands()
         self.requests = WorkerRequests(self, registry, catalog, f"controller {term.token}")
         self.checks = EngineChecks(self, catalog, settings.check_interval_s)
-        self.loading = Loading(registry, hub, term, self.swaps.versions, self)
+        self.loading = Loading(registry, hub, term, self.swaps.versions, self, lambda: spare_in(catalog()))
         self.placement = Placement(
             engines,
             catalog,
@@ -123,6 +126,7 @@ class Controller:
 
     def _duties(self) -> tuple[Duty, ...]:
         """In the order of a round."""
+        registry, settings = self._registry, self._settings
         return (
             self._orders,
             CheckEngines(self.checks),
@@ -132,8 +136,9 @@ class Controller:
             KeepBooks(self.books, self.engines),
             RetryQuarantined(self.court, self.errands),
             CarryOutSwaps(self.swaps),
-            LookAfterResponses(self._registry, self._settings.response_days, self._settings.outcome_days, self.errands),
-            SweepFiles(self._registry, self.errands),
+            LookAfterResponses(registry, settings.response_days, settings.outcome_days, self.errands),
+            LookAfterShadows(registry, settings.pair_days, self.errands),
+            SweepFiles(registry, self.errands),
             self._experiments,
         )
 

@@ -45,6 +45,8 @@ class WorkerLink:
     seen: int = -1
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
     """(engine URL, adapter name) → requests in flight, as reported last."""
+    copies: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Likewise, those that are copies of requests."""
     by_version: dict[int, int] = field(default_factory=dict)
     """Version id → requests that were given it, as reported last."""
 
@@ -182,6 +184,7 @@ class Hub:
         now = time.monotonic()
         link.seen = report.seen
         link.counts = {(url, name): number for url, name, number in report.in_flight}
+        link.copies = {(url, name): number for url, name, number in report.copies}
         link.by_version = report.by_version
         for url, version, number, age_s in report.uses:
             self.last_used_s[url, version] = max(self.last_used_s.get((url, version), 0.0), now - age_s)
@@ -203,6 +206,10 @@ class Hub:
     def count(self, url: str, name: str) -> int:
         """Requests on one adapter of one engine, as reported last."""
         return sum(link.counts.get((url, name), 0) for link in self.links.values())
+
+    def asked(self, url: str, name: str) -> int:
+        """The same without copies of requests, which end when something else needs their place."""
+        return self.count(url, name) - sum(link.copies.get((url, name), 0) for link in self.links.values())
 
     def given(self, version: int) -> int:
         """Requests on a version, on whatever engine and under whatever name, as reported last."""

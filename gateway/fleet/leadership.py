@@ -171,6 +171,7 @@ def candidate_of(registry: Registry, settings: GatewaySettings, watch: CatalogWa
             requests_per_home=settings.requests_per_home,
             response_days=settings.response_days,
             outcome_days=settings.outcome_days,
+            pair_days=settings.pair_days,
         ),
         holder=str(identity),
         address=address,

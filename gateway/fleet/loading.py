@@ -58,10 +58,18 @@ class LoadingContext(Protocol):
 
 
 class Loading:
-    """Every load of one controller's term. `kept` gives version ids that must not make room for others."""
+    """Every load of one controller's term. `kept` gives version ids that must not make room for others, `spare` those
+    that do so first, as they get nothing but copies of requests.
+    """
 
     def __init__(
-        self, registry: Registry, hub: Hub, term: Term, kept: Callable[[], Collection[int]], controller: LoadingContext
+        self,
+        registry: Registry,
+        hub: Hub,
+        term: Term,
+        kept: Callable[[], Collection[int]],
+        controller: LoadingContext,
+        spare: Callable[[], Collection[int]] = tuple,
     ) -> None:
         self.tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
         """Loads that run, by engine URL and version id."""
@@ -69,6 +77,7 @@ class Loading:
         self._hub = hub
         self._term = term
         self._kept = kept
+        self._spare = spare
         self._controller = controller
         self._not_before: dict[tuple[str, int], float] = {}
         """When a failed preload may be tried again; requests and swaps do not wait for it."""
@@ -180,7 +189,7 @@ class Loading:
         if held.places_left(for_swap=for_swap) < 1:
             await self._hub.collect_reports(timeout_s=0.5)  # else what began since the last reports would look idle
         while held.places_left(for_swap=for_swap) < 1:
-            soon = any(self._hub.count(engine.url, name) == 0 for name in held.leaving)
+            soon = any(self._hub.asked(engine.url, name) == 0 for name in held.leaving)
             if not soon and not self._give_up_one(engine) and not held.leaving:
                 if time.monotonic() - began > PLACE_TIMEOUT_S:
                     raise ColdAdapterFailed("every adapter place of the engine is in use", permanent=False)
@@ -191,21 +200,23 @@ class Loading:
             await self._hub.next_report(timeout_s=0.5)
 
     def _give_up_one(self, engine: ManagedEngine) -> bool:
-        """Take out of the routes what nobody uses and was used longest ago; False when all are used."""
+        """Take out of the routes what nobody uses and was used longest ago, but first what gets copies of requests
+        alone; False when all are used.
+        """
         held = engine.residency
         if held.adoptable:
             _, (name, _) = held.adoptable.popitem()
             held.leaving[name] = self._controller.publish()
             return True
-        kept = self._kept()
+        kept, spare = self._kept(), self._spare()
         idle = [
-            (self._hub.last_used_s.get((engine.url, version_id), 0.0), version_id)
+            (version_id not in spare, self._hub.last_used_s.get((engine.url, version_id), 0.0), version_id)
             for version_id, entry in held.resident.items()
-            if version_id not in kept and self._hub.count(engine.url, entry.name) == 0
+            if version_id not in kept and self._hub.asked(engine.url, entry.name) == 0
         ]
         if not idle:
             return False
-        self.retire(engine, min(idle)[1])
+        self.retire(engine, min(idle)[-1])
         return True
 
     def retire(self, engine: ManagedEngine, version_id: int) -> None:

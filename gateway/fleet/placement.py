@@ -50,12 +50,13 @@ class Placement:
         in_flight: dict[int, int] = {}
         for engine in self._engines:
             for version_id, entry in engine.residency.resident.items():
-                if number := self._hub.count(engine.url, entry.name):
+                if number := self._hub.asked(engine.url, entry.name):
                     in_flight[version_id] = in_flight.get(version_id, 0) + number
         self.demand.observe(uses, in_flight, max(elapsed_s, 0.001))
 
     def preload(self) -> None:
-        """Begin loading what has traffic, then what an alias or a split points at, on its homes while there is room.
+        """Begin loading what has traffic, then what an alias or a split points at, then what gets copies of requests,
+        on its homes while there is room.
 
         One load an engine, so that a request never waits behind more than one that nobody asked for; the end of a load
         calls for the next.
@@ -80,7 +81,7 @@ class Placement:
     def retire_unwanted(self) -> None:
         """Give up what nothing points at and nobody uses, and what is in quarantine."""
         catalog = self._catalog()
-        kept = catalog.wanted.keys() | self._kept()
+        kept = {*catalog.wanted, *catalog.shadowed, *self._kept()}
         now = time.monotonic()
         for engine in self._engines:
             for version_id, entry in list(engine.residency.resident.items()):
@@ -107,7 +108,9 @@ class Placement:
         return generating[:copies] + [engine for engine in order if not engine.profile.generates][:copies]
 
     def _by_heat(self, catalog: Catalog) -> Iterable[VersionEntry]:
-        """What is asked for most comes first; what nobody has asked for comes last, if an alias points at it."""
+        """What is asked for most comes first; then what nobody has asked for, if an alias points at it; last what gets
+        copies of requests alone.
+        """
         hot = [
             version
             for version_id in self.demand.hottest()
@@ -116,9 +119,15 @@ class Placement:
         yield from hot
         seen = {version.id for version in hot}
         yield from (version for version in catalog.wanted_versions() if version.id not in seen)
+        yield from (version for version in catalog.shadowed.values() if version.id not in seen | catalog.wanted.keys())
 
     def _order_of_homes(self, able: Mapping[str, ManagedEngine]) -> Homes:
         weights = {url: engine.declared.places for url, engine in able.items()}
         if not self._homes.same_as(weights):
             self._homes = Homes(weights)
         return self._homes
+
+
+def spare_in(catalog: Catalog) -> Collection[int]:
+    """Ids of the versions that get nothing but copies of requests, unless somebody asks for one by its number."""
+    return catalog.shadowed.keys() - catalog.wanted.keys()

@@ -67,6 +67,7 @@ def _status_of(engine: ManagedEngine) -> EngineStatus:
         engine.profile.max_model_len,
         engine.profile.counts,
         engine.profile.missing,
+        engine.health.look is not None and engine.health.look.waiting > 0,
     )
 
 

@@ -112,6 +112,8 @@ class InFlight:
     """(engine URL, version id) → what began since the last report."""
     by_version: dict[int, int] = field(default_factory=dict)
     """Version id → requests that were given that version, also those that do not run on an engine yet."""
+    copies: dict[tuple[str, str], int] = field(default_factory=dict)
+    """As `counts`, of those which are copies of requests: they make room for whatever a tenant asks for."""
     awaited: set[tuple[str, str]] = field(default_factory=set)
     """Names that have left the routes and had requests then."""
 
@@ -124,6 +126,10 @@ class InFlight:
             use.requests += 1
             use.newest_s = time.monotonic()
         return Pin(self, (engine, name))
+
+    def pin_for_copy(self, engine: str, name: str) -> Pin:
+        """The same for a copy of a request: no use, as nobody has asked for it."""
+        return CopyPin(self, (engine, name))
 
     def given(self, version: int | None) -> Given:
         """A context around a request that was given this version (`None`: a base model) by the catalog in force."""
@@ -180,3 +186,23 @@ class Pin:
         if key in in_flight.awaited:
             in_flight.awaited.discard(key)
             in_flight.on_released()
+
+
+class CopyPin(Pin):
+    """The hold of a copy of a request. It is no load that requests would be placed by."""
+
+    __slots__ = ()
+
+    def __init__(self, in_flight: InFlight, key: tuple[str, str]) -> None:
+        super().__init__(in_flight, key)
+        in_flight.by_engine[key[0]] -= 1
+        in_flight.copies[key] = in_flight.copies.get(key, 0) + 1
+
+    def release(self) -> None:
+        """Give the hold back."""
+        in_flight, key = self._in_flight, self._key
+        in_flight.copies[key] -= 1
+        if not in_flight.copies[key]:
+            del in_flight.copies[key]
+        in_flight.by_engine[key[0]] += 1
+        super().release()

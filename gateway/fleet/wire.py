@@ -63,6 +63,8 @@ class Report:
     """Engine URL → seconds since it last sent this worker anything, for engines with requests in flight."""
     by_version: dict[int, int] = field(default_factory=dict)
     """Version id → requests that were given it, also those that wait for a limit or a load."""
+    copies: tuple[tuple[str, str, int], ...] = ()
+    """As `in_flight`, those of them that are copies of requests."""
     kind: Literal["report"] = "report"
 
 

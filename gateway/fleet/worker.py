@@ -198,7 +198,8 @@ class FleetWorker:
         self.in_flight.uses.clear()
         for _, version, number, _ in uses:
             self._uses[version] = self._uses.get(version, 0) + number
-        self.link.send(Report(self._seen, counts, uses, self._mirror.silences(), self.in_flight.by_version))
+        copies = tuple((url, name, number) for (url, name), number in self.in_flight.copies.items())
+        self.link.send(Report(self._seen, counts, uses, self._mirror.silences(), self.in_flight.by_version, copies))
 
     def close(self) -> None:
         """Close every engine connection."""

@@ -47,17 +47,17 @@ async def attempt(admitted: Admitted, engine: EngineView, number: int, sink: Sin
     `number` is the attempt's own among those of the request. Raises what `Meter`, `Load` and `Forward` raise; what was
     used is on record then too.
     """
-    settings = means.settings
+    settings, is_copy = means.settings, admitted.shadow
     meter = Meter(means.journal, admitted, engine.declared, number)
     with meter as count:
         sink.begin(meter)
         async with (
-            Load(means.fleet, engine.url, admitted.arm, wait_s=settings.cold_wait_s) as engine_name,
+            Load(means.fleet, engine.url, admitted.arm, wait_s=settings.cold_wait_s, is_copy=is_copy) as engine_name,
             Forward(admitted, engine, engine_name, count, settings) as answer,
         ):
             sink.read_by(answer.reader)
             await answer.relay(sink.feed)
-        if (keeping := admitted.request.keeping) is not None and keeping.store and not admitted.shadow:
+        if (keeping := admitted.request.keeping) is not None and keeping.store and not is_copy:
             await keep(means.archive, means.desk, admitted, keeping, cast("KeptAnswer", answer.reader).answered())
         if rest := answer.reader.rest():
             await sink.feed(rest)

@@ -48,27 +48,32 @@ class Load:
     """Async context; its value is the name under which the engine knows the arm.
 
     Raises `EngineUnreachable` when another engine may do better, `Overloaded` when the client should come back later.
+    For a copy of a request nothing is loaded.
     """
 
-    __slots__ = ("_arm", "_engine_url", "_fleet", "_pin", "_wait_s")
+    __slots__ = ("_arm", "_engine_url", "_fleet", "_is_copy", "_pin", "_wait_s")
 
-    def __init__(self, fleet: Fleet, engine_url: str, arm: Arm, *, wait_s: float) -> None:
+    def __init__(self, fleet: Fleet, engine_url: str, arm: Arm, *, wait_s: float, is_copy: bool = False) -> None:
         self._fleet = fleet
         self._engine_url = engine_url
         self._arm = arm
         self._wait_s = wait_s
+        self._is_copy = is_copy
         self._pin: Pin | None = None
 
     async def __aenter__(self) -> str:
         name = self._resident_name()
-        if name is None:
+        if name is None and not self._is_copy:
             await self._warm_up()
             name = self._resident_name()
         if name is None:
             raise EngineUnreachable(f"{self._arm.public_name} left the engine while it was being loaded")
         # No await since the look-up: a name that is pinned was in the view that our next report will confirm.
-        version = self._arm.version
-        self._pin = self._fleet.in_flight.pin(self._engine_url, name, version.id if version else None)
+        version, in_flight = self._arm.version, self._fleet.in_flight
+        if self._is_copy:
+            self._pin = in_flight.pin_for_copy(self._engine_url, name)
+        else:
+            self._pin = in_flight.pin(self._engine_url, name, version.id if version else None)
         return name
 
     async def __aexit__(

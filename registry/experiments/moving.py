@@ -18,6 +18,7 @@ from registry.experiments.infos import Decision, State, check_follows
 from registry.experiments.plan import Plan
 from registry.experiments.rows import Experiment
 from registry.gates.rules import UNGATED, pass_gate
+from registry.shadows.consent import require_consent
 from registry.splits.ranges import FULL_WEIGHT
 from registry.splits.rows import BASE
 from registry.splits.store import active_split
@@ -77,7 +78,9 @@ def _check_holdout(session: Session, adapter: Adapter, plan: Plan) -> None:
 
 
 def check_can_start(session: Session, adapter: Adapter, alias: str, plan: Plan) -> None:
-    """Raise `Conflict` while something else decides on the alias's traffic, or it does not point at the control."""
+    """Raise `Conflict` while something else decides on the alias's traffic, or it does not point at the control, and
+    `InvalidInput` where requests are to be copied of a tenant that does not consent.
+    """
     refuse_while_running(session, adapter, alias)
     name = f"{adapter.tenant}/{adapter.name}"
     if (split := active_split(session, adapter.id, alias)) is not None:
@@ -87,6 +90,8 @@ def check_can_start(session: Session, adapter: Adapter, alias: str, plan: Plan) 
             f"with `switchyard adapters split {name} --end{to_alias}` first",
             param="alias",
         )
+    if plan.shadow is not None:
+        require_consent(session, adapter.tenant)
     current = pointed_at(session, adapter, alias)
     if plan.control != f"{current.major}.{current.minor}":
         raise Conflict(

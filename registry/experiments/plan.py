@@ -135,6 +135,24 @@ class Budget(Part):
     days: float = Field(default=14.0, gt=0, le=365, description="Since its start.")
 
 
+class Copied(Part):
+    """Copies of the alias's requests, beside the experiment: a treatment answers them, and nobody gets its answers."""
+
+    version: str | None = Field(
+        default=None,
+        pattern=rf"^{VERSION.pattern}$",
+        description="The treatment. Default: the first that is a version.",
+    )
+    percent: float = Field(default=10.0, ge=FINEST_PERCENT, le=100, description="Of the alias's requests.")
+    requests_per_day: int = Field(default=10_000, ge=1, le=10_000_000, description="Copies a UTC day at most.")
+    dollars: float | None = Field(default=None, gt=0, le=1e9, description="That all copies may cost.")
+
+    @property
+    def weight(self) -> int:
+        """In 1/10,000."""
+        return round(self.percent * FULL_WEIGHT / 100)
+
+
 DEFAULT_RAMP = (
     Step(percent=1.0, dwell_s=600, min_units=20),
     Step(percent=5.0, dwell_s=900, min_units=50),
@@ -189,6 +207,9 @@ class Plan(Part):
         description="How often, at most, a treatment that is no better wins, over the whole experiment.",
     )
     budget: Budget = Budget()
+    shadow: Copied | None = Field(
+        default=None, description="Copies of requests to a treatment, if the tenant consents. Default: none."
+    )
     on_win: Literal["promote", "ask"] = Field(
         default="promote", description="What follows when a treatment has won at the ramp's end."
     )
@@ -235,6 +256,10 @@ class Plan(Part):
     def _fits_together(self) -> Plan:
         if self.control in self.treatments:
             raise ValueError(f"control is {self.control!r}, which is a treatment too; try another version against it")
+        if self.shadow is not None and self.copied_to is None:
+            raise ValueError(
+                f"shadow.version is {self.shadow.version!r}; copies go to one of the treatments that are versions"
+            )
         if self.weights is not None:
             if self.weights.keys() != set(self.treatments):
                 raise ValueError(
@@ -265,6 +290,15 @@ class Plan(Part):
         for arm in by_rest[: share - sum(given.values())]:
             given[arm] += 1
         return {self.control: FULL_WEIGHT - share, **given}
+
+    @property
+    def copied_to(self) -> str | None:
+        """The version that gets copies of requests; `None` without any."""
+        versions = [arm for arm in self.treatments if arm != BASE]
+        if self.shadow is None or not versions:
+            return None
+        wanted = self.shadow.version or versions[0]
+        return wanted if wanted in versions else None
 
     @property
     def arms(self) -> tuple[str, ...]:

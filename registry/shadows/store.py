@@ -18,12 +18,13 @@ from registry.errors import Conflict, InvalidInput, NotFound
 from registry.money import nano_to_dollars
 from registry.names import PRODUCTION, AdapterRef, check_name
 from registry.prices.rows import Tariff
+from registry.shadows.consent import require_consent
 from registry.shadows.pairs import PAIRED
 from registry.shadows.rows import Shadow, ShadowCount, ShadowDay
 from registry.splits.ranges import FULL_WEIGHT
 from registry.swaps.rules import refuse_quarantined
 from registry.tenants.actions import PROGRAM, record_action
-from registry.tenants.store import require_tenant
+from registry.tenants.rows import Tenant
 from registry.upsert import upsert
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ MOST_DAYS = 30
 MOST_REQUESTS = 10_000_000
 USUAL_REQUESTS_PER_DAY = 10_000
 TIME_IS_OVER = "its time was over"
+NO_CONSENT = "the tenant does not consent any more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +116,19 @@ class Shadows:
             end_shadow(session, row, why=why, actor=actor)
             return _info(session, row)
 
-    def end_overdue(self) -> int:
-        """End those whose time is over; how many."""
-        late = select(Shadow.id).where(Shadow.ended_at_ms.is_(None), Shadow.until_ms <= now_ms())
+    def end_due(self) -> int:
+        """End those whose time is over, or whose tenant does not consent any more; how many."""
+        running = (
+            select(Shadow.id, Tenant.shadow_consent)
+            .join(Adapter, Adapter.id == Shadow.adapter_id)
+            .join(Tenant, Tenant.name == Adapter.tenant)
+            .where(Shadow.ended_at_ms.is_(None), (Shadow.until_ms <= now_ms()) | Tenant.shadow_consent.is_(False))
+        )
         with self._db.read() as session:
-            ids = session.scalars(late).all()
-        for shadow_id in ids:
-            self.end(shadow_id, why=TIME_IS_OVER)
-        return len(ids)
+            due = session.execute(running).all()
+        for shadow_id, consents in due:
+            self.end(shadow_id, why=TIME_IS_OVER if consents else NO_CONSENT)
+        return len(due)
 
     def get(self, shadow_id: int) -> ShadowInfo:
         """One of them; raises `NotFound`."""
@@ -224,12 +231,7 @@ def end_shadow(session: Session, row: Shadow, *, why: str, actor: str = PROGRAM)
 
 def _check_candidate(session: Session, adapter: Adapter, version: Version, alias: str) -> None:
     name = f"{adapter.tenant}/{adapter.name}"
-    if not require_tenant(session, adapter.tenant, lock=True).shadow_consent:
-        raise InvalidInput(
-            f"tenant {adapter.tenant!r} has not consented to copies of its requests; when it has, "
-            f"`switchyard tenants set {adapter.tenant} --shadow-consent`",
-            param="adapter",
-        )
+    require_consent(session, adapter.tenant, lock=True)
     pointer = session.get(Alias, (adapter.id, alias))
     if pointer is None:
         raise NotFound(f"{name} has no alias {alias!r}, so no requests that could be copied", param="alias")

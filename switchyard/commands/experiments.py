@@ -13,6 +13,7 @@ from switchyard.commands.compare import compare
 from switchyard.commands.experiment_plans import plan_of
 from switchyard.commands.experiments_move import pause, promote, resume, rollback, start, stop
 from switchyard.commands.experiments_seen import replay, status, watch, write_export
+from switchyard.commands.experiments_shadow import add_shadows
 from switchyard.commands.experiments_simulate import simulate
 from switchyard.commands.following import follow_swap, require_done
 from switchyard.console import actor, print_json, print_table, say
@@ -40,6 +41,7 @@ experiments.command()(watch)
 experiments.command()(replay)
 experiments.command()(simulate)
 experiments.command()(compare)
+add_shadows(experiments)
 Which = typer.Argument(metavar="EXPERIMENT", help="Its id, tenant/adapter, or tenant/adapter:NAME.")
 
 

@@ -67,3 +67,26 @@ async def test_an_adapter_whose_layers_lie_outside_the_model_loads_and_changes_n
     assert (await engine.load(name, path)).status_code == 200
     assert abs(logprob(await scored(engine, name)) - logprob(await scored(engine, engine.base))) < 0.01
     await engine.unload(name)
+
+
+async def test_a_copy_of_a_request_runs_beside_it_on_another_adapter_under_its_id_with_a_tail(
+    engine: EngineUnderTest,
+) -> None:
+    """As the gateway lets a candidate answer copies; the same id twice at a time would be refused or mixed up."""
+    candidate = engine.new_name()
+    assert (await engine.load(candidate, engine.adapter(seed=5))).status_code == 200
+    body = {"model": engine.base, "prompt": PROMPT, "max_tokens": 6, "ignore_eos": True, "temperature": 0}
+    streamed, named = {**body, "stream": True}, {"X-Request-Id": "asked-1"}
+    async with engine.http.stream("POST", "/v1/completions", json=streamed, headers=named) as own:
+        lines = own.aiter_lines()
+        await anext(lines)
+        copy = await engine.http.post(
+            "/v1/completions", json={**body, "model": candidate}, headers={"X-Request-Id": "asked-1-s"}
+        )
+        assert (copy.status_code, copy.json()["model"], copy.json()["usage"]["completion_tokens"]) == (
+            200,
+            candidate,
+            6,
+        )
+        assert [line async for line in lines if line][-1] == "data: [DONE]"
+    await engine.unload(candidate)

@@ -12,12 +12,16 @@ from sqlalchemy import select
 from registry.days import DAY_MS
 from registry.db import now_ms
 from registry.errors import Conflict, InvalidInput, NotFound
+from registry.experiments.infos import Decision
+from registry.experiments.plan import Plan
 from registry.names import AdapterRef, VersionNumber, parse_ref
 from registry.responses.sealing import Keyring
+from registry.shadows.following import follow_experiments
 from registry.shadows.pair_store import FIGURES_DAYS, Allowance, ShadowPairs, VerdictInfo
 from registry.shadows.pairs import Content, Diff, Pair, Said, Side
 from registry.shadows.rows import ShadowPair
-from registry.shadows.store import TIME_IS_OVER, ShadowInfo, Terms
+from registry.shadows.store import NO_CONSENT, TIME_IS_OVER, ShadowInfo, Terms
+from registry.swaps.following import follow
 from tests.registry.conftest import Shop
 
 CANDIDATE = AdapterRef("acme", "triage", VersionNumber(1, 1), None)
@@ -145,8 +149,13 @@ def test_a_shadow_whose_time_is_over_ends(stocked: Shop) -> None:
     while now_ms() < shadow.until_ms:
         pass
     assert registry.shadows.take(shadow.id, 1).why == "ended"
-    assert [registry.shadows.end_overdue(), registry.shadows.end_overdue()] == [1, 0]
+    assert [registry.shadows.end_due(), registry.shadows.end_due()] == [1, 0]
     assert registry.shadows.get(shadow.id).ended_why == TIME_IS_OVER
+    other = begun(stocked)
+    assert registry.shadows.end_due() == 0
+    registry.tenants.change("acme", {"shadow_consent": False})
+    assert registry.shadows.end_due() == 1
+    assert registry.shadows.get(other.id).ended_why == NO_CONSENT
 
 
 def test_every_request_that_was_to_be_copied_is_counted_once_as_a_pair_or_with_a_cause(stocked: Shop) -> None:
@@ -237,3 +246,38 @@ def test_a_judges_later_word_on_a_pair_replaces_its_earlier_one(stocked: Shop) -
     found = registry.pairs.get(shadow.id, "r0001")
     assert found is not None
     assert found.verdicts == (VerdictInfo("judge-a", "candidate", "candidate", "candidate"),)
+
+
+def test_an_experiment_whose_plan_wants_copies_has_a_shadow_while_it_goes_on(stocked: Shop) -> None:
+    registry = stocked.registry
+    plan = Plan.of({"treatments": ["1.1"], "shadow": {"percent": 5.0, "requests_per_day": 7}})
+    made = registry.experiments.create(parse_ref("acme/triage"), plan, actor="ann")
+    assert follow_experiments(registry.db) == {}
+    assert registry.shadows.page(None, None, None) == [], "its first step is not in force yet"
+    assert made.swap_id is not None
+    follow(registry, registry.swaps.get(made.swap_id), timeout_s=0)
+    other = begun(stocked)
+    assert "runs already" in follow_experiments(registry.db)[made.id]
+    registry.shadows.end(other.id, why="make room")
+    for _ in range(2):
+        assert follow_experiments(registry.db) == {}
+        (running,) = [one for one in registry.shadows.page(None, None, None) if one.ended_at_ms is None]
+        assert (running.experiment_id, running.share, running.requests_per_day) == (made.id, 500, 7)
+        assert running.candidate == "acme/triage@1.1"
+    stopped = registry.experiments.decide(made.id, Decision("stop", "enough", actor="ann"))
+    assert stopped.swap_id is not None
+    follow(registry, registry.swaps.get(stopped.swap_id), timeout_s=0)
+    state = registry.experiments.get(made.id).state
+    assert follow_experiments(registry.db) == {}
+    assert registry.shadows.get(running.id).ended_why == f"experiment {made.id} is {state}"
+
+
+def test_a_plan_with_copies_needs_consent_and_a_treatment_that_is_a_version(stocked: Shop) -> None:
+    registry = stocked.registry
+    with pytest.raises(InvalidInput, match=r"shadow\.version is '1\.9'"):
+        Plan.of({"treatments": ["1.1"], "shadow": {"version": "1.9"}})
+    registry.tenants.change("acme", {"shadow_consent": False})
+    with pytest.raises(InvalidInput, match="--shadow-consent"):
+        registry.experiments.create(
+            parse_ref("acme/triage"), Plan.of({"treatments": ["1.1"], "shadow": {}}), actor="ann"
+        )

@@ -33,6 +33,7 @@ from gateway.api.admin.limits import add_limits
 from gateway.api.admin.office import Office
 from gateway.api.admin.quarantine import add_quarantine
 from gateway.api.admin.residency import add_residency
+from gateway.api.admin.shadows import add_shadows
 from gateway.api.admin.shapes import Failure
 from gateway.api.admin.swaps import add_swaps
 from gateway.api.admin.tariffs import add_tariffs
@@ -64,6 +65,7 @@ def admin_router(office: Office, gate: AdminGate) -> APIRouter:
     add_aliases(router, office)
     add_gates(router, office)
     add_answer_checks(router, office)
+    add_shadows(router, office)
     add_swaps(router, office)
     add_experiments(router, office)
     add_quarantine(router, office)

@@ -1,0 +1,50 @@
+"""May a copy run on an engine now? Pure. Whatever a tenant asks for comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+
+from gateway.fleet.view import EngineView, FleetView
+
+NOT_RESIDENT, TENANTS_WAIT, ENGINE_BUSY = "not_resident", "tenants_wait", "engine_busy"
+ENGINE_LEAVES, ADAPTER_LEAVES = "engine_leaves", "adapter_leaves"
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What this worker knows of engines' load."""
+
+    in_flight: Mapping[str, int]
+    """Its requests by engine URL, copies not among them."""
+    most: int
+    """So many requests on an engine leave no room for a copy."""
+    awaited: Set[tuple[str, str]]
+    """(engine URL, name): adapters that are to be unloaded when nobody uses them."""
+
+
+def choose(version_id: int, control_url: str, view: FleetView, load: Load) -> EngineView | str:
+    """The engine for a copy, or why there is none: the control's where that holds the version, else the least loaded
+    that does. Nothing is loaded for a copy.
+    """
+    holders = [engine for engine in view.engines if version_id in engine.resident]
+    if not holders:
+        return NOT_RESIDENT
+    engine = min(holders, key=lambda one: (one.url != control_url, load.in_flight.get(one.url, 0)))
+    return _why_crowded(engine, load) or engine
+
+
+def why_stop(version_id: int, url: str, name: str, view: FleetView, load: Load) -> str | None:
+    """Why a copy that runs on an engine must end now; `None`: it may go on."""
+    engine = view.engine(url)
+    if engine is None:
+        return ENGINE_LEAVES
+    if engine.resident.get(version_id) != name or (url, name) in load.awaited:
+        return ADAPTER_LEAVES
+    return _why_crowded(engine, load)
+
+
+def _why_crowded(engine: EngineView, load: Load) -> str | None:
+    if engine.status.queues:
+        return TENANTS_WAIT
+    return ENGINE_BUSY if load.in_flight.get(engine.url, 0) >= load.most else None
