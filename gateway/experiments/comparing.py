@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,8 +74,8 @@ class Comparisons:
         return tuple(self._states)
 
     def with_states(self, states: Mapping[str, MetricState]) -> Comparisons:
-        """The same plan with what is known of its metrics; nothing of missing values and prices."""
-        made = Comparisons(self._plan)
+        """A copy with something else known of its metrics; for looking at, not for folding."""
+        made = copy(self)
         made._states = dict(states)
         return made
 

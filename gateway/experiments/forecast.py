@@ -28,8 +28,8 @@ from gateway.experiments.standing import Broken, Standing
 from registry.experiments.plan import Plan
 
 RUNS = 200
-LOOKS = 150
-"""Of each run at most, evenly spread; a real experiment is looked at every few seconds."""
+LEAST_BLOCK, GROWTH = 10, 12
+"""Units from one look to the next: ten, later a twelfth of all so far. A real one is looked at every few seconds."""
 MOST_UNITS = 30_000
 """That a run is followed for: what is not decided then counts as undecided."""
 WON, HARMED, UNDECIDED = "won", "harmed", "undecided"
@@ -96,9 +96,8 @@ def forecast(
         raise ValueError(f"units_a_day is {traffic.units_a_day:g}; without traffic an experiment has no end")
     simulation = _Simulation(plan, traffic, effects or {}, runs, seed)
     total = min(plan.budget.units, math.ceil(traffic.units_a_day * plan.budget.days), MOST_UNITS)
-    block = max(1, math.ceil(total / LOOKS))
     while simulation.going.any() and simulation.met < total:
-        simulation.go_on(min(block, total - simulation.met))
+        simulation.go_on(min(max(LEAST_BLOCK, simulation.met // GROWTH), total - simulation.met))
     return simulation.told()
 
 
@@ -109,7 +108,8 @@ class _Simulation:
         self._plan, self._traffic, self._effects = plan, traffic, effects
         self._chance = np.random.default_rng(seed)
         self._unit_ms = DAY_MS / traffic.units_a_day
-        self._states: dict[str, Any] = {name: state_of(plan, name) for name in Comparisons(plan).metrics}
+        self._comparisons = Comparisons(plan)
+        self._states: dict[str, Any] = {name: state_of(plan, name) for name in self._comparisons.metrics}
         for name, state in self._states.items():
             if isinstance(state, QuantileDifference):
                 self._states[name] = [state] * runs
@@ -185,7 +185,7 @@ class _Simulation:
         states = {
             name: state[run] if isinstance(state, list) else lane(state, run) for name, state in self._states.items()
         }
-        found = Comparisons(self._plan).with_states(states).found()
+        found = self._comparisons.with_states(states).found()
         breakers = {
             arm: Broken(one.log_e, one.candidate, one.control, one.is_open(len(self._plan.treatments)))
             for arm, one in self._breakers[run].items()

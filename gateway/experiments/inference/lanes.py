@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,7 +56,12 @@ def lane(state: Any, number: int) -> Any:
     if isinstance(state, np.ndarray):
         return state[number].item()
     if isinstance(state, tuple):
-        return tuple(lane(one, number) for one in state)
-    if is_dataclass(state) and not isinstance(state, type):
-        return replace(state, **{one.name: lane(getattr(state, one.name), number) for one in fields(state)})
-    return state
+        return tuple([lane(one, number) for one in state])
+    kind: Any = state.__class__
+    names = _names(kind)
+    return kind(*[lane(getattr(state, name), number) for name in names]) if names else state
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(one.name for one in fields(kind)) if is_dataclass(kind) else ()
