@@ -143,6 +143,7 @@ def test_without_a_network_wandb_needs_no_key(tmp_path: Path, monkeypatch: pytes
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("WANDB_MODE", "offline")
     check_trackers(a_recipe(tmp_path, 'report_to = ["wandb"]'))
+    assert "WANDB_API_KEY" not in os.environ
 
 
 def test_a_jobs_integration_is_tracking_of_its_recipe_below_the_operators_entity_and_the_tenants_name() -> None:

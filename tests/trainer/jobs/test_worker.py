@@ -240,8 +240,8 @@ def test_the_command_ends_by_itself_when_no_job_waits_and_by_sigterm_else(tmp_pa
 
 def test_a_job_of_which_more_is_said_than_can_be_kept_fails_at_once_and_the_next_one_is_done(shop: Shop) -> None:
     job, other = shop.order(), shop.order()
-    settled = {"say": {"say": "settled", "recipe": "#" * 300_000, "hyperparameters": {}}}
-    shop.work([settled, {"exit": 0}], VALID, TRAINED)
+    prepared = {"say": {"say": "prepared", "recipe": "#" * 300_000, "hyperparameters": {}}}
+    shop.work([prepared, {"exit": 0}], VALID, TRAINED)
     failed = shop.job(job)
     assert failed.status == "failed"
     assert failed.error is not None
