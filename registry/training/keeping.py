@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from registry.db import now_ms
@@ -29,6 +29,8 @@ MOST_DETAIL_BYTES = 262_144
 """Of what workers have found out about a job, as JSON."""
 SERVED_MS = 2_000
 """Until gateways, which look for changes twice a second, serve a model that a job has made."""
+LEFT_MS = 600_000
+"""After which any worker deletes what another one should have."""
 KEPT_STATES = 2
 """Checkpoints of a job whose bytes are kept: the newest, and the one before, in case that one turns out to be torn."""
 
@@ -122,8 +124,10 @@ def newest_state(session: Session, row: TrainingJobRow) -> JobCheckpoint | None:
     return None if found is None else checkpoint_of(found)
 
 
-def spent_states(session: Session, limit: int) -> list[str]:
-    """Names of states that no job goes on from any more: it has ended, or has newer ones."""
+def spent_states(session: Session, limit: int, worker: str) -> list[str]:
+    """Names of states that no job goes on from any more: it has ended, or has newer ones. They are those of jobs that
+    the worker has, or had last, and what others have left for `LEFT_MS`: so not all workers delete the same ones.
+    """
     state, job = TrainingCheckpoint, TrainingJobRow
     newer = state.__table__.alias("newer")
     later = (
@@ -138,6 +142,7 @@ def spent_states(session: Session, limit: int) -> list[str]:
         select(state.blob)
         .join(job, job.number == state.job_number)
         .where(state.blob.is_not(None), job.finished_at_ms.is_not(None) | later.exists())
+        .where((job.worker == worker) | (func.coalesce(job.finished_at_ms, state.created_at_ms) < now_ms() - LEFT_MS))
         .distinct()
         .limit(limit)
     )

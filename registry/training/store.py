@@ -310,10 +310,12 @@ class TrainingJobs:
                 raise LeaseLost(f"fine-tuning job {id_} has not ended")
             add_job_event(session, row, level, message, "message", data)
 
-    def spent_states(self, limit: int) -> list[str]:
-        """Names of checkpoints' bytes that nobody needs any more: who deletes them says so by `forget_states`."""
+    def spent_states(self, limit: int, worker: str) -> list[str]:
+        """Names of checkpoints' bytes that nobody needs any more, and this worker is to delete: it says so by
+        `forget_states`.
+        """
         with self._db.read() as session:
-            return spent_states(session, limit)
+            return spent_states(session, limit, worker)
 
     def forget_states(self, blobs: Sequence[str]) -> None:
         """These bytes are deleted."""

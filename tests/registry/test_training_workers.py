@@ -167,7 +167,9 @@ def test_a_jobs_checkpoints_have_a_bound_and_those_whose_bytes_are_gone_make_roo
     assert [one.step for one in jobs.checkpoints("acme", job.id, None, 10)] == [5, 4, 3]
 
 
-def test_checkpoints_of_one_step_are_one_and_old_bytes_are_named_until_they_are_deleted(jobs: TrainingJobs) -> None:
+def test_checkpoints_of_one_step_are_one_and_old_bytes_are_named_until_they_are_deleted(
+    jobs: TrainingJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = running(jobs)
     for step in (1, 2, 2, 3):
         jobs.checkpoint(job.id, "w-1", step, {"train_loss": step / 2}, f"sha256:{step}")
@@ -176,11 +178,15 @@ def test_checkpoints_of_one_step_are_one_and_old_bytes_are_named_until_they_are_
     assert [one.step for one in jobs.checkpoints("acme", job.id, listed[-1].id, 2)] == [1]
     with pytest.raises(InvalidInput, match="no checkpoint of this job"):
         jobs.checkpoints("acme", job.id, "ftckpt-x", 2)
-    assert jobs.spent_states(10) == ["sha256:1"]
+    assert jobs.spent_states(10, "w-2") == []
+    assert jobs.spent_states(10, "w-1") == ["sha256:1"]
     jobs.forget_states(["sha256:1"])
-    assert jobs.spent_states(10) == []
+    assert jobs.spent_states(10, "w-1") == []
     jobs.order("acme", job.id, "cancel")
-    assert sorted(jobs.spent_states(10)) == ["sha256:2", "sha256:3"]
+    assert sorted(jobs.spent_states(10, "w-1")) == ["sha256:2", "sha256:3"]
+    assert jobs.spent_states(10, "w-2") == []
+    monkeypatch.setattr(keeping, "LEFT_MS", -1)
+    assert sorted(jobs.spent_states(10, "w-2")) == ["sha256:2", "sha256:3"]
 
 
 def test_files_that_an_unfinished_job_needs_are_known(jobs: TrainingJobs) -> None:

@@ -51,12 +51,12 @@ def get_state(blobs: BlobStore, name: str, target: Path, scratch: Path) -> None:
         packed.unlink(missing_ok=True)
 
 
-def sweep_states(registry: Registry) -> int:
+def sweep_states(registry: Registry, worker: str) -> int:
     """Remove what no job goes on from any more, and all of jobs that have ended; how many were removed.
 
     Raises `StorageFailed`; what was not removed then is swept next time.
     """
-    spent = registry.training.spent_states(SWEPT_AT_ONCE)
+    spent = registry.training.spent_states(SWEPT_AT_ONCE, worker)
     if not spent:
         return 0
     registry.blobs.remove(spent)

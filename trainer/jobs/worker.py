@@ -118,6 +118,6 @@ class Worker:
 
     def _sweep(self) -> None:
         try:
-            sweep_states(self._workplace.registry)
+            sweep_states(self._workplace.registry, self._workplace.worker)
         except (SQLAlchemyError, RegistryError) as error:
             self._workplace.say(f"old checkpoints were not removed: {str(error).splitlines()[0]}")

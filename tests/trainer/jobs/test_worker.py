@@ -59,7 +59,7 @@ def test_states_of_jobs_that_have_ended_are_swept(shop: Shop) -> None:
     job, blobs = shop.order(), shop.house.registry.blobs
     shop.work(VALID, TRAINED)
     assert blobs.names_below(f"training/{job.id}") == []
-    assert sweep_states(shop.house.registry) == 0
+    assert sweep_states(shop.house.registry, "any") == 0
 
 
 @pytest.mark.parametrize(
