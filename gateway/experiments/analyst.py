@@ -70,7 +70,7 @@ def step(books: Books, experiment_id: int, fence: int | None, grace_ms: int) -> 
     )
     taken = intake.take(increment.fed)
     mature = _as_taken(increment, taken)
-    values = books.values(increment.info, mature) if mature else {}
+    values = books.values(increment, mature) if mature else {}
     if not increment.fed and not mature and kept:
         return {"folded": analysis.folded, "more": False}
     _fold(analysis, taken, mature, values)

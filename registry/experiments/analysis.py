@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from registry.db import Database, now_ms
 from registry.errors import Conflict
-from registry.experiments.feed import Fed, forget, taken_in, waiting
+from registry.experiments.feed import Fed, done_with, forget, taken_in, waiting
 from registry.experiments.finding import experiment_info, find_row
 from registry.experiments.infos import ExperimentInfo
 from registry.experiments.intake import Taken, store
@@ -78,10 +78,10 @@ class Analysis:
                 at_ms,
             )
 
-    def values(self, info: ExperimentInfo, units: Sequence[UnitState]) -> dict[str, dict[str, float]]:
+    def values(self, increment: Increment, units: Sequence[UnitState]) -> dict[str, dict[str, float]]:
         """Metric → value of each unit by its hash (`registry.experiments.valuing.values_of`)."""
         with self._db.read() as session:
-            return values_of(session, units, info.splits, info.plan.metric.window_s * 1000)
+            return values_of(session, increment.info, units, increment.fed)
 
     def keep(
         self,
@@ -101,10 +101,15 @@ class Analysis:
         with self._db.write() as session:
             if fence is not None:
                 check_fence(session, fence)
-            if taken_in(session, [one.note for one in increment.fed]) != len(increment.fed):
+            valued = {str(one["of"]) for one in folded}
+            over = {unit.unit_hash for unit in increment.known.values() if unit.folded_seq is not None}
+            units = {unit.unit_hash for unit in (*increment.known.values(), *taken.new)}
+            nobody = {one.unit_hash for one in increment.fed} - units
+            if not taken_in(session, increment.fed, valued | over | nobody):
                 raise Conflict("these attempts were taken in by somebody else", param="experiment")
             store(session, before.id, taken)
             store_values(session, before.id, folded, increment.at_ms)
+            done_with(session, before.id, valued)
             at = EXPERIMENTS.c.standing_at_ms
             unmoved = at.is_(None) if before.standing_at_ms is None else at == before.standing_at_ms
             news = {
@@ -120,7 +125,7 @@ class Analysis:
     def waiting(self, experiment_id: int) -> int:
         """How many attempts nobody has taken in yet."""
         with self._db.read() as session:
-            query = select(func.count()).where(FEED.c.experiment_id == experiment_id)
+            query = select(func.count()).where(FEED.c.experiment_id == experiment_id, FEED.c.unit_hash.is_(None))
             return session.scalars(query).one()
 
     def forget_ended(self) -> int:

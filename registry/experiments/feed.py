@@ -1,22 +1,24 @@
 """Usage rows of experiments that nobody has taken in yet: the analysis never reads all rows again.
 
 A trigger notes every attempt that a split of an experiment has led, in the transaction that books it. Whoever takes it
-in deletes the note, in the transaction that stores what came of it. So no order in which writers ship or commit can
-lose an attempt or have it counted twice, which a cursor over ids or times could: on PostgreSQL a lower id may become
-visible after a higher one. Notes are as many as attempts that wait, and no more.
+in writes its unit into the note, in the transaction that stores what came of it. So no order in which writers ship or
+commit can lose an attempt or have it counted twice, which a cursor over ids or times could: on PostgreSQL a lower id
+may become visible after a higher one. When the unit is valued, its attempts are found by these notes (the table of
+usage has no index for it, for which every attempt would pay), and the notes go: there are as many as attempts of units
+that are not mature, and no more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import CursorResult, delete, select
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from registry.experiments.rows import FEED
-from registry.experiments.units import MOST_NAMED
+from registry.experiments.units import in_parts
 from registry.ledger.rows import USAGE
 from registry.splits.rows import BASE
 
@@ -33,6 +35,7 @@ class Fed:
     """
 
     note: int
+    attempt_id: str
     unit_hash: str
     unit_source: str
     split_id: int
@@ -63,6 +66,7 @@ def waiting(session: Session, experiment_id: int, most: int) -> list[Fed]:
     query = (
         select(
             FEED.c.id,
+            row.attempt_id,
             row.unit_hash,
             row.unit_source,
             row.split_id,
@@ -76,7 +80,7 @@ def waiting(session: Session, experiment_id: int, most: int) -> list[Fed]:
             row.cost_nano,
         )
         .join(USAGE, row.attempt_id == FEED.c.attempt_id)
-        .where(FEED.c.experiment_id == experiment_id)
+        .where(FEED.c.experiment_id == experiment_id, FEED.c.unit_hash.is_(None))
         .order_by(FEED.c.id)
         .limit(most)
     )
@@ -87,6 +91,7 @@ def _fed(one: Any) -> Fed:
     after_ms = one.ttft_ms if one.ttft_ms is not None else (one.finished_at_ms or one.started_at_ms) - one.started_at_ms
     return Fed(
         note=one.id,
+        attempt_id=one.attempt_id,
         unit_hash=one.unit_hash,
         unit_source=one.unit_source or "",
         split_id=one.split_id,
@@ -101,16 +106,48 @@ def _fed(one: Any) -> Fed:
     )
 
 
-def taken_in(session: Session, notes: Sequence[int]) -> int:
-    """Forget these notes, in the transaction that stores what came of them; how many there were."""
-    gone = 0
-    for at in range(0, len(notes), MOST_NAMED):
-        done = session.connection().execute(delete(FEED).where(FEED.c.id.in_(notes[at : at + MOST_NAMED])))
-        gone += cast("CursorResult[Any]", done).rowcount
-    return gone
+def taken_in(session: Session, fed: Sequence[Fed], done_with: Collection[str]) -> bool:
+    """Note that these attempts are taken in, in the transaction that stores what came of them; false when they were
+    already. Of units that are `done_with` nothing is kept.
+    """
+    notes = [one.note for one in fed]
+    waiting_still = sum(
+        session.scalars(select(func.count()).where(FEED.c.id.in_(part), FEED.c.unit_hash.is_(None))).one()
+        for part in in_parts(notes)
+    )
+    if waiting_still < len(notes):
+        return False
+    _delete(session, [one.note for one in fed if one.unit_hash in done_with])
+    kept = [{"of": one.note, "unit": one.unit_hash} for one in fed if one.unit_hash not in done_with]
+    if kept:
+        statement = update(FEED).where(FEED.c.id == bindparam("of")).values(unit_hash=bindparam("unit"))
+        session.connection().execute(statement, kept)
+    return True
+
+
+def taken(session: Session, experiment_id: int, units: Collection[str]) -> list[str]:
+    """Ids of the attempts of these units that were taken in and are not done with."""
+    found: list[str] = []
+    for part in in_parts(list(units)):
+        query = select(FEED.c.attempt_id).where(FEED.c.experiment_id == experiment_id, FEED.c.unit_hash.in_(part))
+        found += session.scalars(query)
+    return found
+
+
+def done_with(session: Session, experiment_id: int, units: Collection[str]) -> None:
+    """Forget the attempts of units that are valued."""
+    for part in in_parts(list(units)):
+        mine = delete(FEED).where(FEED.c.experiment_id == experiment_id, FEED.c.unit_hash.in_(part))
+        session.connection().execute(mine)
 
 
 def forget(session: Session, experiment_id: int, most: int) -> int:
-    """Forget notes of an experiment that has ended, at most so many; how many there were."""
-    query = select(FEED.c.id).where(FEED.c.experiment_id == experiment_id).limit(most)
-    return taken_in(session, session.scalars(query).all())
+    """Forget attempts of an experiment that has ended, at most so many; how many there were."""
+    notes = session.scalars(select(FEED.c.id).where(FEED.c.experiment_id == experiment_id).limit(most)).all()
+    _delete(session, notes)
+    return len(notes)
+
+
+def _delete(session: Session, notes: Sequence[int]) -> None:
+    for part in in_parts(notes):
+        session.connection().execute(delete(FEED).where(FEED.c.id.in_(part)))

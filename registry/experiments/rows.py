@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 import registry.adapters.rows  # noqa: F401 - foreign keys
@@ -107,7 +119,10 @@ FEED = Table(
     Column("id", BigId, primary_key=True),
     Column("experiment_id", BigInteger, nullable=False),
     Column("attempt_id", String(64), nullable=False),
-    Index("ix_experiment_feed_experiment_id", "experiment_id", "id"),
+    Column("unit_hash", String(32)),
+    partial_index("ix_experiment_feed_waiting", "experiment_id", "id", while_null="unit_hash"),
+    Index("ix_experiment_feed_taken", "experiment_id", "unit_hash", sqlite_where=text("unit_hash IS NOT NULL")),
 )
-"""Attempts of experiments that nobody has taken in yet (`registry.experiments.feed`); a trigger of `usage` adds them.
+"""Attempts of experiments until their units are valued (`registry.experiments.feed`); a trigger of `usage` adds them.
+`unit_hash` is NULL until they are taken in.
 """

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeVar, cast
 
 from sqlalchemy import Table, bindparam, delete, func, select
 from sqlalchemy.orm import Session
@@ -17,6 +17,7 @@ MOST_AT_ONCE = 5_000
 """Rows of one sweep."""
 MOST_NAMED = 500
 """Values that one statement names."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +65,9 @@ def units_of(session: Session, experiment_id: int, hashes: Collection[str]) -> d
     return found
 
 
-def in_parts(values: Collection[str]) -> list[list[str]]:
+def in_parts(values: Sequence[T]) -> list[Sequence[T]]:
     """As one statement may name them."""
-    whole = list(values)
-    return [whole[at : at + MOST_NAMED] for at in range(0, len(whole), MOST_NAMED)]
+    return [values[at : at + MOST_NAMED] for at in range(0, len(values), MOST_NAMED)]
 
 
 class ExperimentUnits:

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, cast
 from sqlalchemy import Table, bindparam, select, update
 from sqlalchemy.orm import Session
 
-from registry.experiments.feed import FAILED
+from registry.experiments.feed import FAILED, Fed, taken
+from registry.experiments.infos import ExperimentInfo
 from registry.experiments.rows import ExperimentUnit
 from registry.experiments.units import TABLE, UnitState, in_parts, state_of
 from registry.ledger.rows import USAGE
@@ -63,13 +64,15 @@ def mature(session: Session, experiment_id: int, served_until_ms: int, most: int
 
 
 def values_of(
-    session: Session, units: Sequence[UnitState], splits: Collection[int], window_ms: int
+    session: Session, info: ExperimentInfo, units: Sequence[UnitState], fed: Iterable[Fed]
 ) -> dict[str, dict[str, float]]:
-    """Metric → value of each unit by its hash; a metric of which nothing is known is missing, and never 0.
+    """Metric → value of each unit by its hash; a metric of which nothing is known is missing, and never 0. `fed` are
+    attempts that are being taken in.
 
     What counts began, or was said, within the window after the unit's first served byte, and before it was moved.
     """
-    served, said = _attempts(session, units, splits), _outcomes(session, units, splits)
+    window_ms = info.plan.metric.window_s * 1000
+    served, said = _attempts(session, info.id, units, fed), _outcomes(session, units, info.splits)
     found = {}
     for unit in units:
         until_ms = unit.first_served_at_ms + window_ms
@@ -114,14 +117,15 @@ def of_outcomes(outcomes: Iterable[Said]) -> dict[str, float]:
     return {metric: fmean(values) for metric, values in sorted(by_metric.items())}
 
 
-def _attempts(session: Session, units: Sequence[UnitState], splits: Collection[int]) -> Mapping[str, list[Served]]:
+def _attempts(
+    session: Session, experiment_id: int, units: Sequence[UnitState], fed: Iterable[Fed]
+) -> Mapping[str, list[Served]]:
     columns = [USAGE.c[name] for name in Served._fields]
+    hashes = {unit.unit_hash for unit in units}
+    attempts = [*taken(session, experiment_id, hashes), *(one.attempt_id for one in fed if one.unit_hash in hashes)]
     found = defaultdict[str, list[Served]](list)
-    for part in in_parts([unit.unit_hash for unit in units]):
-        query = select(*columns).where(
-            USAGE.c.unit_hash.in_(part), USAGE.c.split_id.in_(splits), USAGE.c.shadow.is_not(True)
-        )
-        for row in session.execute(query):
+    for part in in_parts(attempts):
+        for row in session.execute(select(*columns).where(USAGE.c.attempt_id.in_(part))):
             found[row.unit_hash].append(Served._make(row))
     return found
 

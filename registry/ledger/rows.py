@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table, UniqueConstraint, text
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from registry.ledger.usage_record import COLUMNS, CORRECTABLE, DAY_KEYS
@@ -30,8 +30,6 @@ USAGE = Table(
     Index("ix_usage_request_id", "request_id"),
     Index("ix_usage_tenant_started", "tenant", "started_at_ms"),
     Index("ix_usage_started", "started_at_ms"),
-    Index("ix_usage_unit_hash", "unit_hash", sqlite_where=text("unit_hash IS NOT NULL")),
-    Index("ix_usage_split_started", "split_id", "started_at_ms", sqlite_where=text("split_id IS NOT NULL")),
 )
 """A `UsageRow` for each attempt, as the journal recorded it. Append-only."""
 

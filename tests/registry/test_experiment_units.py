@@ -48,7 +48,7 @@ def keep(traffic: Traffic, found: Increment, fence: int | None = None) -> Taken:
     made = taken(found)
     changed = {unit.unit_hash: unit for unit in made.changed}
     mature = [changed.get(unit.unit_hash, unit) for unit in found.mature]
-    values = books(traffic).values(found.info, mature)
+    values = books(traffic).values(found, mature)
     before = (found.info.standing or {}).get("folded", 0)
     folded = [
         {"of": unit.unit_hash, "folded": before + number, "worth": values[unit.unit_hash]}
@@ -187,7 +187,7 @@ def test_a_request_that_another_engine_answered_has_not_failed(traffic: Traffic)
     traffic.book(first | {"request_id": "r"}, second | {"request_id": "r", "started_at_ms": first["started_at_ms"]})
     keep(traffic, increment(traffic))
     found = increment(traffic)
-    assert books(traffic).values(found.info, found.mature)[unit_hash("a")]["errors"] == 0.0
+    assert books(traffic).values(found, found.mature)[unit_hash("a")]["errors"] == 0.0
 
 
 def test_what_a_moved_unit_did_afterwards_is_not_in_its_value(traffic: Traffic) -> None:
@@ -195,8 +195,8 @@ def test_what_a_moved_unit_did_afterwards_is_not_in_its_value(traffic: Traffic) 
     state = UnitState(unit_hash("a"), "1.0", 0.9, "header", traffic.info.splits[-1], began_ms, "1.0", 1)
     traffic.book(traffic.row("a", "1.0", started_at_ms=began_ms), traffic.failed("a", "1.1", started_at_ms=began_ms))
     moved = UnitState(**{**{name: getattr(state, name) for name in UnitState.__slots__}, "censored_at_ms": began_ms})
-    info = traffic.registry.experiments.get(traffic.info.id)
-    assert books(traffic).values(info, [moved])[unit_hash("a")] == {}
+    assert books(traffic).values(increment(traffic), [moved])[unit_hash("a")] == {}
+    assert books(traffic).values(increment(traffic), [state])[unit_hash("a")]["requests"] == 2.0
 
 
 def test_beyond_its_budget_nobody_new_is_in_the_experiment(traffic: Traffic) -> None:
@@ -233,6 +233,11 @@ def test_units_go_when_their_experiment_ended_long_ago(traffic: Traffic) -> None
 
 def test_the_feed_holds_no_more_than_what_waits(traffic: Traffic) -> None:
     traffic.book(*(traffic.row(f"unit-{number}", "1.0") for number in range(700)))
+    traffic.book(traffic.row("nobody", "1.0", outcome="client_aborted", ttft_ms=None))
+    keep(traffic, increment(traffic))
+    assert books(traffic).waiting(traffic.info.id) == 0
+    keep(traffic, increment(traffic))
+    traffic.book(traffic.row("unit-1", "1.0"))
     keep(traffic, increment(traffic))
     with traffic.registry.db.read() as session:
         assert session.execute(FEED.select()).all() == []

@@ -140,7 +140,8 @@ class QuantileDifference:
         """
         two = self.contrasts[arm]
         control = two.units - two.expected_treated
-        if two.units < LEAST_UNITS or min(control, two.expected_treated) < LEAST_EXPECTED:
+        empty = not (two.treated.sums.any() and two.controlled.sums.any())
+        if two.units < LEAST_UNITS or min(control, two.expected_treated) < LEAST_EXPECTED or empty:
             return Interval(0.0, -math.inf, math.inf)
         left = math.log(1 / (2 * alpha if one_sided else alpha))
         treated, controlled = (

@@ -16,7 +16,6 @@ depends_on = None
 
 DECISIONS = "experiment_decisions"
 ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-OF_SPLITS = sa.text("split_id IS NOT NULL")
 
 
 def upgrade() -> None:
@@ -81,13 +80,6 @@ def upgrade() -> None:
     )
     op.add_column("splits", sa.Column("experiment_id", sa.BigInteger(), nullable=True))
     op.create_index("ix_splits_experiment_id", "splits", ["experiment_id"])
-    op.create_index(
-        "ix_usage_split_started",
-        "usage",
-        ["split_id", "started_at_ms"],
-        sqlite_where=OF_SPLITS,
-        postgresql_where=OF_SPLITS,
-    )
 
 
 def _experiment() -> sa.Column[int]:
@@ -113,7 +105,6 @@ def _append_only() -> None:
 
 
 def downgrade() -> None:
-    op.drop_index("ix_usage_split_started", "usage")
     op.drop_index("ix_splits_experiment_id", "splits")
     op.drop_column("splits", "experiment_id")
     op.drop_table("experiment_units")

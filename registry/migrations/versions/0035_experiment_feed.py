@@ -1,4 +1,4 @@
-"""Attempts of experiments are noted for whoever takes them in; usage is found by its unit.
+"""Attempts of experiments are noted for whoever takes them in.
 
 Revision ID: 0035
 Revises: 0034
@@ -22,7 +22,8 @@ NOTE = f"""
     WHERE s.id = NEW.split_id AND s.experiment_id IS NOT NULL;
 """
 OF_SPLITS = "NEW.split_id IS NOT NULL AND NEW.unit_hash IS NOT NULL AND NEW.shadow IS NOT TRUE"
-HASHED, UNFOLDED = sa.text("unit_hash IS NOT NULL"), sa.text("folded_seq IS NULL")
+WAITING, TAKEN = sa.text("unit_hash IS NULL"), sa.text("unit_hash IS NOT NULL")
+UNFOLDED = sa.text("folded_seq IS NULL")
 
 
 def upgrade() -> None:
@@ -31,8 +32,11 @@ def upgrade() -> None:
         sa.Column("id", ID, primary_key=True),
         sa.Column("experiment_id", sa.BigInteger(), nullable=False),
         sa.Column("attempt_id", sa.String(64), nullable=False),
+        sa.Column("unit_hash", sa.String(32), nullable=True),
     )
-    op.create_index("ix_experiment_feed_experiment_id", FEED, ["experiment_id", "id"])
+    for name, column, rows in (("waiting", "id", WAITING), ("taken", "unit_hash", TAKEN)):
+        columns = ["experiment_id", column]
+        op.create_index(f"ix_experiment_feed_{name}", FEED, columns, sqlite_where=rows, postgresql_where=rows)
     op.create_index(
         "ix_experiment_units_unfolded",
         "experiment_units",
@@ -40,7 +44,6 @@ def upgrade() -> None:
         sqlite_where=UNFOLDED,
         postgresql_where=UNFOLDED,
     )
-    op.create_index("ix_usage_unit_hash", "usage", ["unit_hash"], sqlite_where=HASHED, postgresql_where=HASHED)
     if op.get_bind().dialect.name == "sqlite":
         op.execute(f"CREATE TRIGGER {TRIGGER} AFTER INSERT ON usage WHEN {OF_SPLITS} BEGIN {NOTE} END")
         return
@@ -55,6 +58,5 @@ def downgrade() -> None:
         op.execute(f"DROP TRIGGER {TRIGGER}")
     else:
         op.execute(f"DROP FUNCTION {TRIGGER}() CASCADE")
-    op.drop_index("ix_usage_unit_hash", "usage")
     op.drop_index("ix_experiment_units_unfolded", "experiment_units")
     op.drop_table(FEED)

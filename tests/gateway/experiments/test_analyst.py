@@ -26,7 +26,8 @@ def traffic(house: House) -> Traffic:
         house.publish("acme/triage")
     house.point("acme/triage", "1.0")
     ramp = [{"percent": 50, "min_units": 1_000}]
-    info = begun(house.registry, metric={"name": "errors", "window_s": 0}, ramp=ramp, guardrails=[])
+    guardrails = [{"metric": "latency_p95", "margin": 0.5, "relative": True}]
+    info = begun(house.registry, metric={"name": "errors", "window_s": 0}, ramp=ramp, guardrails=guardrails)
     return Traffic(house.registry, info)
 
 
@@ -127,6 +128,15 @@ def test_its_environment_has_none_of_our_settings(monkeypatch: pytest.MonkeyPatc
     found = asking._environment()
     assert not any(name.startswith("SWITCHYARD_") for name in found)
     assert found["OMP_NUM_THREADS"] == "1"
+
+
+def test_an_arm_that_nobody_has_met_is_no_fault_of_the_others(traffic: Traffic, analyst: Analyst) -> None:
+    traffic.book(*(traffic.row(f"unit {number}", "1.0") for number in range(600)))
+    asked(analyst, traffic)
+    assert asked(analyst, traffic)["folded"] == 600
+    found = standing(traffic)
+    assert found.ratio_alarms
+    assert found.guardrails["latency_p95"]["1.1"].word == "too_few_units"
 
 
 def test_enough_units_are_told_in_words(traffic: Traffic, analyst: Analyst) -> None:
