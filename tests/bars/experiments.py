@@ -6,7 +6,8 @@ whose sequence has the difference at all looks; `srm_fpr`, wrong alarms of the s
 median where 60 % of pairs are won; `sample_ratio`, units for a drop by 2 points on .6 in multiples of a fixed sample's;
 `aa_rollbacks` and `aa_wins`: of 200 experiments whose arms are the same; `rollback_s` and `exposed_units`: of a canary
 on a real gateway that begins to fail 20 % of its requests; `hot_path_us`, processor time of a request's way through the
-gateway in a running experiment beyond that of one in none.
+gateway in a running experiment beyond that of one in none; `shadow_p95_ratio`, time to the first byte beside copies of
+10 % of requests on a full engine, by that without.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from tests.bars.support.experiments import (
     relatives,
     rollback,
     same_arms,
+    shadow,
 )
 
-PARTS = (assignment, hot_path, power, rollback, same_arms, relatives, false_positives)
+PARTS = (assignment, hot_path, power, rollback, same_arms, relatives, shadow, false_positives)
 
 
 def run(folder: Path, scale: float) -> dict[str, Any]:
