@@ -43,12 +43,12 @@ async def serve(call: Call, house: House, respond: Respond) -> None:
             # No await since the catalog was read: who knows of a newer one has counted every request on an older one.
             with house.fleet.in_flight.given(arm.version.id if arm.version else None):
                 respond.describe(arm)
-                tap = house.scorer.tap(call, target, arm)
                 request, bill = await hold(house, catalog, principal, arm, request)
                 with bill:
                     respond.expect(request, bill.headers)
                     house.pings.watch(respond)
-                    await _begin(Admitted(call, principal, request, target, arm, bill, unit, tap), house, respond)
+                    with house.scorer.tapping(call, target, arm) as tap:
+                        await _begin(Admitted(call, principal, request, target, arm, bill, unit, tap), house, respond)
 
 
 def _as_of_now(call: Call, house: House, known_by: Catalog, principal: Principal) -> tuple[Catalog, Principal]:

@@ -54,6 +54,17 @@ def triage(done: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("triage")
+def test_outcomes_are_exported_from_where_an_export_has_ended(done: Run, run: Run, tmp_path: Path) -> None:
+    with Registry.open(RegistrySettings(state_dir=tmp_path / "state")) as registry:
+        for number in range(3):
+            registry.outcomes.give("acme", [NewOutcome(ABOUT, Said("solved", "number", float(number)))], 10)
+    first = done("feedback", "export", "acme/triage", "--limit", "2").document
+    rest = done("feedback", "export", "acme/triage", "--after", str(first[-1]["id"])).document
+    assert [one["value"] for one in (*first, *rest)] == [0.0, 1.0, 2.0]
+    assert run("feedback", "export", "acme/other").status == 1
+
+
+@pytest.mark.usefixtures("triage")
 def test_a_form_of_answers_is_set_shown_and_cleared(done: Run, run: Run, tmp_path: Path) -> None:
     assert "in experiments alone" in done("adapters", "metrics", "show", "acme/triage").out
     schema = tmp_path / "answer.json"

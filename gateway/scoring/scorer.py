@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -20,6 +21,8 @@ TEXT = ("chat", "completions")
 """What engines are asked for that answer in words."""
 MOST_QUEUED, MOST_QUEUED_BYTES = 512, 64 * 1024 * 1024
 """Answers that wait: those beyond are not looked at."""
+MOST_TAPPED = 128
+"""Answers that are kept while they are made."""
 MOST_AT_ONCE, MOST_BYTES_AT_ONCE = 32, 4 * 1024 * 1024
 GATHER_S = 0.2
 """After the first of a group."""
@@ -29,7 +32,25 @@ IDLE_S = 60.0
 """Without an answer to look at the process ends."""
 RANDOM_DIGITS = 4
 """Of a request's id, the last: they are random (`gateway.api.request_ids`)."""
+UNTAPPED: nullcontext[None] = nullcontext()
 FAILED = Complaint(logging.getLogger("switchyard.scoring"))
+
+
+class Tapping:
+    """Counts a request whose answer is kept, while it goes on."""
+
+    __slots__ = ("_scorer", "_tap")
+
+    def __init__(self, scorer: Scorer, tap: Tap) -> None:
+        self._scorer = scorer
+        self._tap = tap
+
+    def __enter__(self) -> Tap:
+        self._scorer.tapped += 1
+        return self._tap
+
+    def __exit__(self, *_: object) -> None:
+        self._scorer.tapped -= 1
 
 
 class Scorer:
@@ -44,20 +65,25 @@ class Scorer:
         self._queued_bytes = 0
         self._more = asyncio.Event()
         self._looking = Looking()
+        self.tapped = 0
+        """Requests under way whose answers are kept."""
 
-    def tap(self, call: Call, target: Target, arm: Arm) -> Tap | None:
-        """What keeps an answer that is to be looked at; `None`: this one is not."""
+    def tapping(self, call: Call, target: Target, arm: Arm) -> Tapping | nullcontext[None]:
+        """A context for a request; its value keeps an answer that is to be looked at, and is `None` of another."""
         checks, split = target.checks, target.split
         if checks is None and (split is None or split.policy is None):
-            return None
+            return UNTAPPED
         in_experiment = split is not None and split.policy is not None and arm.assignment is not None
         if not in_experiment and not (checks is not None and _by_chance(call.request_id, checks.share)):
-            return None
-        if call.dialect.asks in TEXT:
-            return Tap(call.request_id, target, arm)
-        if call.dialect.uses_tokens:
-            self._count("not text")
-        return None
+            return UNTAPPED
+        if call.dialect.asks not in TEXT:
+            if call.dialect.uses_tokens:
+                self._count("not text")
+            return UNTAPPED
+        if self.tapped >= MOST_TAPPED:
+            self._count("dropped")
+            return UNTAPPED
+        return Tapping(self, Tap(call.request_id, target, arm))
 
     def offer(self, tap: Tap) -> None:
         """An answer is complete."""

@@ -1,22 +1,25 @@
 """Outcomes in the database: added and read, and never changed.
 
-An analysis reads on from the last id that it saw (`after`). Ids are given out under one lock, held to the end of the
-transaction, so that no smaller one comes to light later.
+Who copies them elsewhere reads on from the last id that he saw (`after`). Ids are given out under one lock, held to the
+end of the transaction, so that no smaller one comes to light later. Experiments read those of a unit, when it is mature
+(`registry.experiments.valuing`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 import orjson
-from sqlalchemy import Table, func, select
+from sqlalchemy import Table, select
 from sqlalchemy.orm import Session
 
+from registry.adapters.version_rows import require_adapter
 from registry.backends import OUTCOMES_LOCK, number_in_order
 from registry.bulk import Appender
 from registry.db import Database, now_ms
+from registry.names import AdapterRef
 from registry.outcomes.rows import Outcome, OutcomeAmount
 from registry.outcomes.said import (
     FeedbackIsFull,
@@ -155,16 +158,11 @@ class Outcomes:
         with self._db.read() as session:
             return [OutcomeRow(*row) for row in session.execute(query.order_by(_ROW.id).limit(most))]
 
-    def newest_id(self) -> int:
-        """From which an analysis goes on that wants nothing from before; 0: there is none."""
+    def exported(self, ref: AdapterRef, cursor: int, most: int) -> list[OutcomeRow]:
+        """The same, of an adapter by its name. Raises `NotFound`."""
         with self._db.read() as session:
-            return session.scalar(select(func.max(_ROW.id))) or 0
-
-    def of_units(self, unit_hashes: Collection[str]) -> Iterator[OutcomeRow]:
-        """All there is of these units, in the order of ids. A unit's hash is of no other split's salt."""
-        query = select(*_FOR_ANALYSIS).where(_ROW.unit_hash.in_(unit_hashes)).order_by(_ROW.id)
-        with self._db.read() as session:
-            yield from (OutcomeRow(*row) for row in session.execute(query))
+            adapter_id = require_adapter(session, ref).id
+        return self.after(adapter_id, cursor, most)
 
     def feedback(self, tenant: str, before: str | None, limit: int, **which: str) -> list[TakenFeedback]:
         """A tenant's, the newest first, those given before the one with that id; `which`: values of columns."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from registry.days import DAY_MS
+from registry.names import parse_whole_adapter
 from switchyard.console import actor, print_done, print_json, print_table
 from switchyard.options import JsonFlag
 from switchyard.registry_access import open_registry
@@ -29,6 +30,19 @@ def list_outcomes(
         print_json([{"tenant": owner, "source": source, "outcomes": outcomes} for owner, source, outcomes in amounts])
         return
     print_table(("TENANT", "SOURCE", "OUTCOMES"), amounts, empty="nothing is known of any answer")
+
+
+@feedback.command("export")
+def export_outcomes(
+    name: str = typer.Argument(help="tenant/adapter."),
+    after: int = typer.Option(0, min=0, help="Only those behind this id: the last one of an export before."),
+    limit: int = typer.Option(10_000, min=1, max=100_000, help="At most so many."),
+) -> None:
+    """Print an adapter's outcomes as a JSON list in the order in which they came, without labels and comments."""
+    ref = parse_whole_adapter(name)
+    with open_registry() as registry:
+        rows = registry.outcomes.exported(ref, after, limit)
+    print_json([row._asdict() for row in rows])
 
 
 @feedback.command("delete")

@@ -83,7 +83,8 @@ def test_the_official_client_gives_feedback_to_an_answer_that_it_has_just_got(sp
     assert given["arm"] == answer.model.partition("@")[2]
     row = split.house.usage_of(given["request_id"])[0]
     assert (row["unit_hash"], row["arm"]) == (given["unit_hash"], given["arm"])
-    (outcome,) = split.house.registry.outcomes.of_units([given["unit_hash"]])
+    rows = split.house.registry.outcomes.after(row["adapter_id"], 0)
+    (outcome,) = [one for one in rows if one.request_id == given["request_id"]]
     assert (outcome.source, outcome.value, outcome.split_id) == ("feedback", 1.0, row["split_id"])
 
 

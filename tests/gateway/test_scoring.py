@@ -20,10 +20,12 @@ from gateway.scoring import child, looking, scorer
 from gateway.scoring.answers import Choice, choices_of
 from gateway.scoring.findings import findings, goes_in_circles, refuses
 from gateway.scoring.looking import Finding, Looking
-from gateway.scoring.scorer import MOST_QUEUED, MOST_QUEUED_BYTES, Scorer
+from gateway.scoring.scorer import MOST_QUEUED, MOST_QUEUED_BYTES, MOST_TAPPED, Scorer
 from gateway.tap import MOST_ANSWER_BYTES, Tap
 from registry.catalog.snapshot import SplitArm, SplitEntry, SplitPolicy, VersionEntry
-from registry.errors import InvalidInput
+from registry.errors import Conflict, InvalidInput
+from registry.experiments.infos import Decision
+from registry.experiments.plan import Plan
 from registry.names import parse_ref
 from registry.outcomes.forms import AnswerChecks
 from registry.outcomes.said import OutcomeRow, Subject
@@ -272,7 +274,9 @@ def test_an_answer_to_a_split_is_known_by_its_arm_and_unit(asking: Stack) -> Non
     request_id = answer.headers["x-request-id"]
     outcomes_of(asking, adapter_id(asking, "triage"), [request_id])
     row = house.usage_of(request_id)[0]
-    found = [one for one in house.registry.outcomes.of_units([row["unit_hash"]]) if one.request_id == request_id]
+    rows = house.registry.outcomes.after(row["adapter_id"], 0)
+    found = [one for one in rows if one.request_id == request_id]
+    assert {one.unit_hash for one in found} == {row["unit_hash"]}
     assert {(one.arm, one.split_id, one.source) for one in found} == {(row["arm"], row["split_id"], "automatic")}
 
 
@@ -284,13 +288,20 @@ def test_all_answers_of_an_experiment_are_looked_at_and_the_base_as_an_arm_is_of
     base = Arm("tiny", "b", None, Assignment(3, "base", 0.5, "header", "ab" * 16))
     about = Target("a", None, None, VERSION, "production", split)
     chooser = Scorer(cast("Outcomes", None), 1, lambda _: None)
-    tap = chooser.tap(call, about, base)
-    assert tap is not None
+    with chooser.tapping(call, about, base) as tap:
+        assert tap is not None
+        assert chooser.tapped == 1
+    assert chooser.tapped == 0
     tenant, outcome = scorer._outcomes_of(tap, Finding({}, "too long"))[0]
     assert (tenant, outcome.said.metric, outcome.said.value) == ("acme", "unscored", 1.0)
     assert outcome.subject == Subject(7, "0" * 32, 3, "base", "ab" * 16)
-    assert chooser.tap(call, about._replace(split=replace(split, policy=None)), base) is None
-    assert chooser.tap(call, about, base._replace(assignment=None)) is None
+    plain = about._replace(split=replace(split, policy=None))
+    for target, chosen in ((plain, base), (about, base._replace(assignment=None))):
+        with chooser.tapping(call, target, chosen) as tap:
+            assert tap is None
+    chooser.tapped = MOST_TAPPED
+    with chooser.tapping(call, about, base) as tap:
+        assert tap is None
 
 
 async def _nothing() -> bytes:
@@ -345,3 +356,35 @@ def test_an_adapter_that_wants_it_no_more_is_asked_no_more(asking: Stack) -> Non
     finally:
         house.registry.answer_checks.set(TRIAGE, before, actor="test")
         asking.wait_revision()
+
+
+def test_an_operator_says_over_http_what_is_looked_for(asking: Stack) -> None:
+    url = f"{asking.url}/admin/v1/adapters/acme/plain/metrics"
+
+    def told(method: str, **body: Any) -> tuple[int, Any]:
+        answer = asking.http.request(method, url, headers=asking.operator, **body)
+        return answer.status_code, answer.json()
+
+    nothing = {"share": 0.0, "pattern": None, "json_schema": None}
+    assert told("GET") == (200, nothing)
+    order = {"share": 0.5, "pattern": "a+", "json_schema": {"type": "object"}}
+    assert told("PUT", json=order) == (200, order)
+    assert told("GET") == (200, order)
+    assert told("PUT", json={"pattern": "("})[0] == 400
+    assert told("DELETE") == (200, nothing)
+
+
+def test_the_form_of_answers_stays_while_an_experiment_runs(asking: Stack) -> None:
+    registry = asking.house.registry
+    plan = Plan.of({"treatments": ["1.1"]})
+    made = registry.experiments.create(TRIAGE, plan, actor="test")
+    wait_until("it to run", lambda: registry.experiments.get(made.id).state == "running")
+    before = registry.answer_checks.get(TRIAGE)
+    assert before is not None
+    registry.answer_checks.set(TRIAGE, replace(before, share=0.5), actor="test")
+    with pytest.raises(Conflict, match="while experiment"):
+        registry.answer_checks.set(TRIAGE, None, actor="test")
+    wait_until("it to be there", lambda: not registry.experiments.get(made.id).moving)
+    registry.experiments.decide(made.id, Decision("stop", "the test is over"))
+    wait_until("it to end", lambda: registry.experiments.get(made.id).ended_at_ms)
+    registry.answer_checks.set(TRIAGE, before, actor="test")

@@ -166,13 +166,6 @@ def test_who_reads_on_from_the_last_id_misses_nothing_of_writers_that_come_at_on
     assert seen == sorted(seen)
 
 
-def test_units_are_read_by_their_hashes(registry: Registry) -> None:
-    other = Subject(1, None, 7, None, "cd" * 16)
-    registry.outcomes.give("acme", [piece(), piece(0.0), piece(about=other)], MOST)
-    assert [row.value for row in registry.outcomes.of_units([ABOUT.unit_hash or ""])] == [1.0, 0.0]
-    assert registry.outcomes.newest_id() == registry.outcomes.after(1, 0)[-1].id
-
-
 def test_a_request_is_found_by_its_own_tenant_and_by_the_attempt_that_succeeded(registry: Registry) -> None:
     first = usage_row(outcome="engine_failed", adapter_id=1, arm="1.0")
     second = usage_row(attempt_id="r1-1", started_at_ms=2, adapter_id=1, split_id=7, arm="1.1", unit_hash="ab" * 16)
