@@ -12,7 +12,7 @@ from gateway.handoffs import Admitted, Call, Principal, Sink, Usage
 from gateway.house import House
 from gateway.in_background import in_background
 from gateway.keeping import KeptAnswer
-from gateway.steps.assign import assign
+from gateway.steps.assign import assign, stands_in
 from gateway.steps.attempt import attempt
 from gateway.steps.authenticate import authenticate
 from gateway.steps.hold import hold
@@ -95,9 +95,11 @@ async def _copy(house: House, admitted: Admitted, engine: EngineView, sink: Sink
     return await attempt(admitted, engine, 0, sink, house)
 
 
-async def _answer(admitted: Admitted, house: House, respond: Respond, sink: Sink) -> None:
-    """Try engines until one has answered; the sink is the client's, seen by others or not."""
-    tries = Tries(admitted, house)
+async def _answer(admitted: Admitted, house: House, respond: Respond, sink: Sink, first: int = 0) -> None:
+    """Try engines until one has answered, and where none can, by the arm that stands in; `first` numbers attempts. The
+    sink is the client's, seen by others or not.
+    """
+    tries = Tries(admitted, house, first)
     while (engine := await tries.next_engine()) is not None:
         try:
             usage = await attempt(admitted, engine, tries.number, sink, house)
@@ -109,7 +111,12 @@ async def _answer(admitted: Admitted, house: House, respond: Respond, sink: Sink
             await respond.end()
             _observe(usage, admitted, house)
             return
-    raise tries.refusal()
+    arm = stands_in(admitted.target, admitted.arm)
+    if arm is None:
+        raise tries.refusal()
+    with house.fleet.in_flight.given(arm.version.id if arm.version else None):
+        respond.describe_anew(arm)
+        await _answer(admitted._replace(arm=arm), house, respond, sink, tries.number)
 
 
 def _observe(usage: Usage, admitted: Admitted, house: House) -> None:

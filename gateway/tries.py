@@ -38,10 +38,12 @@ class Means(Protocol):
 class Tries:
     """The attempts at one request. Another engine only before the first byte: a begun answer is never replayed."""
 
-    __slots__ = ("_admitted", "_dispute", "_failure", "_fleet", "_load", "_settings", "_unable", "number")
+    __slots__ = ("_admitted", "_dispute", "_failure", "_fleet", "_load", "_most", "_settings", "_unable", "number")
 
-    def __init__(self, admitted: Admitted, means: Means) -> None:
-        """Raises `EndpointMissing` or `BadRequest` when every engine of its base lacks what it needs."""
+    def __init__(self, admitted: Admitted, means: Means, first: int = 0) -> None:
+        """`first` is the number of the first one: others have been made at another arm. Raises `EndpointMissing` or
+        `BadRequest` when every engine of its base lacks what it needs.
+        """
         self._admitted = admitted
         self._fleet, self._settings = means.fleet, means.settings
         self._load = EngineLoad(self._fleet.in_flight.by_engine, self._settings.engine_max_in_flight)
@@ -49,13 +51,14 @@ class Tries:
         self._failure = "no healthy engine serves its base model, or all are full"
         self._unable = self._lacking()
         """URLs of engines that lack what it needs, or have failed it."""
-        self.number = -1
+        self.number = first - 1
         """Of the attempt that is made now, from 0."""
+        self._most = first + MOST_ATTEMPTS
 
     async def next_engine(self) -> EngineView | None:
         """The engine to try now; `None` when there is none, or enough have been tried. Raises as `Tries` itself."""
         self.number += 1
-        if self.number == MOST_ATTEMPTS:
+        if self.number == self._most:
             return None
         engine = self._place()
         if engine is None and (back := await self._comes_back()):

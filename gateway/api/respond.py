@@ -74,6 +74,12 @@ class Respond:
         if arm.assignment is not None:
             self._headers.append((b"x-switchyard-arm", arm.assignment.arm.encode()))
 
+    def describe_anew(self, arm: Arm) -> None:
+        """Another arm answers than was described."""
+        self.arm = arm
+        named = (b"x-switchyard-model", arm.public_name.encode())
+        self._headers = [named if name == named[0] else (name, value) for name, value in self._headers]
+
     def set_request(self, request: InferenceRequest) -> None:
         """Know what is asked for, and the form of its answer."""
         self.model = request.model

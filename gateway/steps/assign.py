@@ -31,3 +31,16 @@ def assign(
     assignment = Assignment(split.id, chosen.name, chosen.share, unit.source, unit_hash.hex())
     through = version if chosen.version is None else None
     return Arm(chosen.public_name, chosen.base_digest, chosen.version, assignment, through)
+
+
+def stands_in(target: Target, arm: Arm) -> Arm | None:
+    """What answers instead of a treatment that cannot be served, if its experiment has it so: the control, and the
+    request stays the treatment's.
+    """
+    policy = None if target.split is None else target.split.policy
+    if policy is None or not policy.falls_back or arm.assignment is None:
+        return None
+    control = policy.control
+    if arm.public_name == control.public_name:
+        return None
+    return Arm(control.public_name, control.base_digest, control.version, arm.assignment)

@@ -151,6 +151,29 @@ def test_each_request_is_drawn_for_itself_where_the_plan_says_so(lab: Stack, beg
     assert len({row["unit_hash"] for row in rows}) == 24
 
 
+@pytest.mark.parametrize("fallback", ["control", "none"])
+def test_the_control_stands_in_for_a_treatment_that_cannot_be_served_if_the_plan_says_so(
+    lab: Stack, begin: Begin, fallback: str
+) -> None:
+    begin("1.1", ramp=[{"percent": 100}], fallback=fallback)
+    version = next(one for one in lab.house.registry.adapters.all("acme") if one.name == "acme/triage@1.1")
+    lab.faults(fail_share=1.0, fail_share_with=version.manifest_digest[7:23])
+    try:
+        answer = lab.chat("acme/triage", headers={"X-Switchyard-Unit": "u"}, max_tokens=1)
+    finally:
+        lab.heal()
+    rows = lab.house.usage_of(answer.headers["x-request-id"])
+    assert {row["arm"] for row in rows} == {"1.1"}
+    if fallback == "none":
+        assert answer.status_code == 502
+        return
+    assert (answer.status_code, answer.json()["model"]) == (200, "acme/triage@1.0")
+    assert (answer.headers["x-switchyard-model"], answer.headers["x-switchyard-arm"]) == ("acme/triage@1.0", "1.1")
+    assert rows[-1]["served_model"] == "acme/triage@1.0", "another arm than its own: a fallback"
+    assert [row["outcome"] for row in rows][-1] == "ok"
+    assert len({row["attempt_id"] for row in rows}) == len(rows) >= 2
+
+
 def test_explain_names_the_experiment_and_says_who_is_in_it(lab: Stack, begin: Begin) -> None:
     running = begin("1.1", audience={"keys": ["key_x"], "metadata": {"plan": ["pro", "team"]}, "percent": 40})
     registry = lab.house.registry
