@@ -1,0 +1,128 @@
+"""Experiments on real parts: traffic and feedback by the official client decide what an alias points at."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from itertools import count, cycle
+from typing import Any
+
+import openai
+import pytest
+
+from registry.experiments.infos import ExperimentInfo
+from registry.experiments.plan import Plan
+from registry.names import parse_ref, parse_whole_adapter
+from registry.service import Registry
+from registry.swaps.following import follow
+from registry.swaps.infos import DONE
+from tests.live.installation import DEADLINE_S, ROOT, Live
+from tests.support.waiting import wait_until_async
+
+TRIAGE = parse_whole_adapter("acme/triage")
+PRODUCTION, BETA = "acme/triage", "acme/triage@beta"
+CLIENTS = 12
+"""That ask at the same time."""
+UNITS = count()
+PLAN: dict[str, Any] = {
+    "ramp": [{"percent": 50, "dwell_s": 0, "min_units": 20}, {"percent": 100, "dwell_s": 0, "min_units": 0}],
+    "metric": {"name": "triaged", "direction": "higher", "margin": 0.05, "window_s": 15},
+    "guardrails": [{"metric": "empty", "margin": 0.5}],
+}
+
+
+@pytest.fixture(scope="module")
+def registry(live: Live) -> Iterator[Registry]:
+    """That of the running installation, with a second version of triage, which was trained for something else."""
+    with Registry.open(live.registry_settings()) as registry:
+        published = registry.adapters.publish(
+            tenant="acme",
+            adapter="triage",
+            folder=ROOT / "examples" / "sentiment" / "adapter",
+            base=live.base_name,
+            lineage={"source": "test"},
+        )
+        assert str(published.version.version) == "1.1"
+        swap = registry.swaps.request(parse_ref("acme/triage@1.1"), alias="beta", actor="test")
+        assert follow(registry, swap, DEADLINE_S).state == DONE
+        yield registry
+
+
+def tickets() -> list[Any]:
+    text = (ROOT / "examples" / "triage" / "heldout.jsonl").read_text()
+    return [json.loads(line)["messages"][:-1] for line in text.splitlines()]
+
+
+async def a_user(client: openai.AsyncOpenAI, model: str, messages: Any) -> str | None:
+    """Asks once, and says whether what it got is the beginning of an answer that it can use; the arm that it was on."""
+    got = await client.chat.completions.with_raw_response.create(
+        model=model,
+        messages=messages,
+        max_tokens=2,
+        temperature=0,
+        extra_headers={"X-Switchyard-Unit": f"user {next(UNITS)}"},
+    )
+    answer = got.parse()
+    good = (answer.choices[0].message.content or "").startswith('{"')
+    said = {"response_id": answer.id, "metric": "triaged", "value": good}
+    await client.post("/feedback", body=said, cast_to=object)
+    return got.headers.get("x-switchyard-arm")
+
+
+@asynccontextmanager
+async def users(live: Live, model: str) -> AsyncIterator[Counter[str | None]]:
+    """New ones all the time, while the block runs; the value counts them by arm."""
+    arms: Counter[str | None] = Counter()
+    asked = cycle(tickets())
+
+    async def go_on(client: openai.AsyncOpenAI) -> None:
+        while True:
+            arms[await a_user(client, model, next(asked))] += 1
+
+    async with live.client("acme") as client:
+        tasks = [asyncio.create_task(go_on(client)) for _ in range(CLIENTS)]
+        try:
+            yield arms
+        finally:
+            for task in tasks:
+                task.cancel()
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+            assert all(isinstance(end, asyncio.CancelledError) for end in ends), ends
+
+
+async def ended(registry: Registry, live: Live, model: str, alias: str, treatment: str) -> ExperimentInfo:
+    """An experiment that has decided by itself, by what users said."""
+    plan = Plan.of({**PLAN, "treatments": [treatment]})
+    made = await asyncio.to_thread(registry.experiments.create, TRIAGE, plan, alias=alias, actor="test")
+
+    def decided() -> ExperimentInfo | None:
+        info = registry.experiments.get(made.id)
+        return info if info.ended_at_ms is not None and not info.moving else None
+
+    async with users(live, model) as arms:
+        await wait_until_async(f"the experiment on {alias} to decide", decided, DEADLINE_S)
+    assert {"1.0", "1.1"} <= arms.keys()
+    return registry.experiments.get(made.id)
+
+
+async def test_a_worse_version_is_rolled_back_by_what_users_say(live: Live, registry: Registry) -> None:
+    info = await ended(registry, live, PRODUCTION, "production", "1.1")
+    last = registry.experiments.decisions(info.id)[-1]
+    assert (info.state, last.kind, last.weights) == ("rolled_back", "rollback", {"1.0": 10_000}), last
+    assert str(registry.adapters.get(parse_ref("acme/triage@production")).version) == "1.0"
+    async with live.client("acme") as client:
+        answers = [
+            await client.chat.completions.create(model=PRODUCTION, messages=t, max_tokens=1) for t in tickets()[:4]
+        ]
+    assert {answer.model for answer in answers} == {"acme/triage@1.0"}
+
+
+async def test_a_better_version_is_promoted_by_what_users_say(live: Live, registry: Registry) -> None:
+    info = await ended(registry, live, BETA, "beta", "1.0")
+    last = registry.experiments.decisions(info.id)[-1]
+    assert (info.state, last.kind) == ("promoted", "promote"), last
+    assert "any time" in last.reason
+    assert str(registry.adapters.get(parse_ref("acme/triage@beta")).version) == "1.0"
