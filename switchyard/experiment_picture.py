@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from registry.errors import InvalidInput
 
@@ -16,6 +16,18 @@ FORMS = ("png", "svg")
 INCHES = (8.0, 4.5)
 
 
+class Said(NamedTuple):
+    """What the picture says of its lines."""
+
+    metric: str
+    better: str
+    """Which values of it are: `higher` or `lower`."""
+    margin: float
+    """The difference at which a treatment is as much worse as it may be."""
+    sure: str
+    """How sure bands are."""
+
+
 def form_of(file: Path) -> str:
     """By the end of its name. Raises `InvalidInput`."""
     form = file.suffix.removeprefix(".").lower()
@@ -24,7 +36,7 @@ def form_of(file: Path) -> str:
     return form
 
 
-def picture(sequences: Mapping[str, Sequence[Point]], title: str, metric: str, margin: float, form: str) -> bytes:
+def picture(sequences: Mapping[str, Sequence[Point]], title: str, said: Said, form: str) -> bytes:
     """Each treatment's difference to the control with its band, the line at 0, and the margin. Raises `InvalidInput`
     where matplotlib is not installed.
     """
@@ -38,14 +50,16 @@ def picture(sequences: Mapping[str, Sequence[Point]], title: str, metric: str, m
     axes = figure.add_subplot()
     for arm, points in sequences.items():
         units = [one.units for one in points]
-        (line,) = axes.plot(units, [one.estimate for one in points], label=arm)
+        (line,) = axes.plot(units, [one.estimate for one in points], label=f"{arm}, {said.sure}")
         axes.fill_between(
             units, [one.low for one in points], [one.high for one in points], color=line.get_color(), alpha=0.2
         )
     axes.axhline(0.0, color="black", linewidth=0.8)
-    if margin:
-        axes.axhline(margin, color="black", linewidth=0.8, linestyle="dashed", label="margin")
-    axes.set(title=title, xlabel="units", ylabel=f"difference of {metric}")
+    if said.margin:
+        axes.axhline(said.margin, color="black", linewidth=0.8, linestyle="dashed", label=f"margin, {said.margin:+g}")
+    axes.set(
+        title=title, xlabel="units that are judged", ylabel=f"difference of {said.metric} ({said.better} is better)"
+    )
     axes.legend()
     drawn = io.BytesIO()
     figure.savefig(drawn, format=form, metadata={"Date": None} if form == "svg" else None)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from registry.days import when
+from registry.money import NANO
 from switchyard.sequence_plot import Point, plotted
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from gateway.experiments.standing import Standing
     from registry.experiments.infos import DecisionInfo, ExperimentInfo
 
-NANO_PER_DOLLAR = 1_000_000_000
 LEAST_PLOT_ROWS, MOST_PLOT_ROWS = 8, 18
 TABLE = ("ARM", "TRAFFIC", "UNITS", "JUDGED", "FAILED", "MOVED", "FALLBACKS", "REQUESTS", "DOLLARS")
 
@@ -39,7 +39,7 @@ def arms_of(info: ExperimentInfo) -> list[tuple[object, ...]]:
                 of.get("moved", 0),
                 of.get("fallbacks", 0),
                 of.get("attempts", 0),
-                f"{of.get('cost_nano', 0) / NANO_PER_DOLLAR:.4f}",
+                f"{of.get('cost_nano', 0) / NANO:.4f}",
             )
         )
     return rows

@@ -83,6 +83,14 @@ def test_a_picture_of_another_kind_is_refused(rolled_back: Traffic, run: Run) ->
     assert "--plot is 'a.bmp'; name a file that ends with .png or .svg" in refused.err
 
 
+def test_a_picture_of_what_is_not_known_yet_is_not_drawn(shop: Run, run: Run, tmp_path: Path) -> None:
+    shop("experiments", "create", "acme/triage", "1.1", "--draft")
+    refused = run("experiments", "status", "1", "--plot", tmp_path / "a.png")
+    assert refused.status == 1
+    assert "--plot has nothing to show yet" in refused.err
+    assert not (tmp_path / "a.png").exists()
+
+
 def test_watch_shows_the_sequence_as_a_plot_and_ends_with_the_experiment(rolled_back: Traffic, done: Run) -> None:
     said = done("experiments", "watch", "1").out
     assert "errors: 1.1 less 1.0" in said

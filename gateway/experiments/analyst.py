@@ -20,8 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.experiments.analysis import Analysis
 from registry.db import Database
 from registry.errors import RegistryError
-from registry.experiments.analysis import Analysis as Books
-from registry.experiments.analysis import Increment
+from registry.experiments.analysis import AnalysisBooks, Increment
 from registry.experiments.intake import Counts, Intake, Taken, counts_of, document
 from registry.experiments.units import UnitState
 
@@ -45,7 +44,7 @@ def serve(questions: BinaryIO, answers: BinaryIO) -> int:
         url = question["database_url"]
         database = databases.get(url) or databases.setdefault(url, Database(url))
         try:
-            answer = step(Books(database), question["experiment"], question["fence"], question["grace_ms"])
+            answer = step(AnalysisBooks(database), question["experiment"], question["fence"], question["grace_ms"])
         except (RegistryError, SQLAlchemyError, ArithmeticError, ValueError, KeyError) as error:
             answer = {"fault": f"{type(error).__name__}: {error}"[:1000]}
         answers.write(orjson.dumps(answer) + b"\n")
@@ -53,7 +52,7 @@ def serve(questions: BinaryIO, answers: BinaryIO) -> int:
     return 0
 
 
-def step(books: Books, experiment_id: int, fence: int | None, grace_ms: int) -> dict[str, Any]:
+def step(books: AnalysisBooks, experiment_id: int, fence: int | None, grace_ms: int) -> dict[str, Any]:
     """Take in what is new of one experiment and value what is mature, in one transaction.
 
     Raises `RegistryError`, `SQLAlchemyError`: then nothing of it is in the database.

@@ -18,9 +18,6 @@ RATE_RATIOS = (2.0, 5.0, 20.0)
 """How many times as often a broken candidate fails. Small ones find it by many failures, large ones by a handful."""
 FALSE_ALARM = 1e-4
 """The most that the chance of a false alarm may be, over the whole life of an experiment and all of its candidates."""
-FAILURES = ("engine_failed", "load_failed", "not_stored")
-"""Outcomes of attempts by which a version fails its unit: the engine's errors, an adapter that is missing or does not
-load."""
 
 
 @dataclass(frozen=True, slots=True)

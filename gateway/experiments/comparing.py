@@ -31,10 +31,10 @@ MOST_COLD = 0.1
 """Of a unit's prompt tokens, from the prefix cache: a unit with no more is cold."""
 STRATA = ("cold", "warm")
 SHARED_ENGINES = (
-    "biased: arms share engines, so a slow candidate slows the control too, and differences of times look smaller"
+    "biased: arms share engines, so a slow treatment slows the control too, and differences of times look smaller"
 )
 COLD_CACHE = (
-    "biased: a young candidate's prefix cache is cold, which makes it look slower; compare units of one stratum"
+    "biased: a young treatment's prefix cache is cold, which makes it look slower; compare units of one stratum"
 )
 
 

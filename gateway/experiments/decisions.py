@@ -23,11 +23,11 @@ from typing import Any
 
 from gateway.experiments.inference.verdicts import Verdict
 from gateway.experiments.standing import Standing
+from registry.days import DAY_MS
 from registry.experiments.plan import Plan
+from registry.money import NANO
 from registry.splits.rows import BASE
 
-DAY_MS = 86_400_000
-NANO_PER_DOLLAR = 1_000_000_000
 MOST_FAILURES = 3
 """So often in a row a decision may fail to be carried out."""
 FIRST_PAUSE_MS, LATER_PAUSE_MS = 5_000, 30_000
@@ -158,8 +158,8 @@ def _spent(plan: Plan, standing: Standing, course: Course, now_ms: int) -> str |
         used = f"{budget.days:g} days are over"
     elif met >= budget.units:
         used = f"{met} units have been in it, and {budget.units} is the most"
-    elif budget.dollars is not None and course.spent_nano >= budget.dollars * NANO_PER_DOLLAR:
-        used = f"it has cost {course.spent_nano / NANO_PER_DOLLAR:.2f} dollars, and {budget.dollars:g} is the most"
+    elif budget.dollars is not None and course.spent_nano >= budget.dollars * NANO:
+        used = f"it has cost {course.spent_nano / NANO:.2f} dollars, and {budget.dollars:g} is the most"
     return None if used is None else f"{used}, and nothing is certain: {_so_far(plan, standing)}"
 
 

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from gateway.experiments.breaker import Breaker
 from gateway.experiments.comparing import Comparisons
-from gateway.experiments.decisions import DAY_MS, Course, decide
+from gateway.experiments.decisions import Course, decide
 from gateway.experiments.inference.lanes import lane
 from gateway.experiments.inference.pairs import wilson
 from gateway.experiments.inference.quantiles import QuantileDifference
 from gateway.experiments.inference.sample_ratio import SampleRatio
 from gateway.experiments.metric_states import VALUE_OF, is_rate, state_of
 from gateway.experiments.standing import Broken, Standing
+from registry.days import DAY_MS
 from registry.experiments.plan import Plan
 
 RUNS = 200

@@ -51,7 +51,7 @@ class Increment:
         return len(self.fed) == MOST_ATTEMPTS or len(self.mature) == MOST_UNITS
 
 
-class Analysis:
+class AnalysisBooks:
     """Reads and writes for the analyst."""
 
     def __init__(self, db: Database) -> None:

@@ -18,7 +18,7 @@ from registry.adapters.version_rows import require_adapter
 from registry.db import Database, now_ms
 from registry.errors import Conflict
 from registry.etags import require_match
-from registry.experiments.analysis import Analysis
+from registry.experiments.analysis import AnalysisBooks
 from registry.experiments.finding import adapters_of, experiment_info, find_row
 from registry.experiments.infos import Decision, DecisionInfo, ExperimentInfo
 from registry.experiments.log import append, decision_info, faults_of
@@ -44,7 +44,7 @@ class Experiments:
         self._db = db
         self.units = ExperimentUnits(db)
         """Who was in them."""
-        self.analysis = Analysis(db)
+        self.analysis = AnalysisBooks(db)
         """What their analysis reads and writes."""
         self.traffic = TrafficBooks(db)
         """What adapters' traffic was like."""

@@ -13,8 +13,9 @@ from registry.adapters.version_rows import require_adapter
 from registry.days import DAY_MS
 from registry.db import Database, now_ms
 from registry.experiments.feed import FAILED
-from registry.experiments.valuing import COUNTED, NANO_PER_DOLLAR
+from registry.experiments.valuing import COUNTED
 from registry.ledger.rows import USAGE
+from registry.money import NANO
 from registry.names import AdapterRef
 
 DAYS = 7
@@ -78,6 +79,6 @@ def _values(rows: Sequence[Any]) -> dict[str, tuple[float, float]]:
         "ttft_ms": [one.ttft_ms for one in rows if one.ttft_ms is not None],
         "prompt_tokens": [one.prompt_tokens for one in rows if one.prompt_tokens is not None],
         "completion_tokens": [one.completion_tokens for one in rows if one.completion_tokens is not None],
-        "cost": [one.cost_nano / NANO_PER_DOLLAR for one in rows if one.cost_nano is not None],
+        "cost": [one.cost_nano / NANO for one in rows if one.cost_nano is not None],
     }
     return {name: (fmean(values), pvariance(values)) for name, values in known.items() if values}

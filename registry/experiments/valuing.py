@@ -15,11 +15,11 @@ from registry.experiments.infos import ExperimentInfo
 from registry.experiments.rows import ExperimentUnit
 from registry.experiments.units import TABLE, UnitState, in_parts, state_of
 from registry.ledger.rows import USAGE
+from registry.money import NANO
 from registry.outcomes.rows import Outcome
 
 COUNTED = ("ok", "client_aborted", *FAILED)
 """Outcomes of attempts that say something of the arm: not a client's bad request, nor a gateway that stopped."""
-NANO_PER_DOLLAR = 1_000_000_000
 OUTCOMES = cast("Table", Outcome.__table__)
 
 
@@ -100,7 +100,7 @@ def of_attempts(attempts: Iterable[Served]) -> dict[str, float]:
         "ttft_ms": [one.ttft_ms for one in answered if one.ttft_ms is not None],
         "prompt_tokens": [one.prompt_tokens for one in answered if one.prompt_tokens is not None],
         "completion_tokens": [one.completion_tokens for one in answered if one.completion_tokens is not None],
-        "cost": [one.cost_nano / NANO_PER_DOLLAR for one in answered if one.cost_nano is not None],
+        "cost": [one.cost_nano / NANO for one in answered if one.cost_nano is not None],
     }
     values |= {name: fmean(known) for name, known in means.items() if known}
     read = sum(one.prompt_tokens or 0 for one in answered)

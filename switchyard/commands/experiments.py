@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from registry.days import when
 from registry.names import PRODUCTION, parse_whole_adapter
 from switchyard.commands.compare import compare
 from switchyard.commands.experiment_plans import plan_of
-from switchyard.commands.experiments_move import pause, promote, resume, rollback, start, stop
+from switchyard.commands.experiments_move import Which, pause, promote, resume, rollback, start, stop
 from switchyard.commands.experiments_seen import replay, status, watch, write_export
 from switchyard.commands.experiments_shadow import add_shadows
 from switchyard.commands.experiments_simulate import simulate
@@ -30,22 +31,8 @@ experiments = typer.Typer(
     no_args_is_help=True,
     help="Try versions on live traffic: ramp, compare, roll back, promote.",
 )
-experiments.command()(start)
-experiments.command()(pause)
-experiments.command()(resume)
-experiments.command()(stop)
-experiments.command()(promote)
-experiments.command()(rollback)
-experiments.command()(status)
-experiments.command()(watch)
-experiments.command()(replay)
-experiments.command()(simulate)
-experiments.command()(compare)
-add_shadows(experiments)
-Which = typer.Argument(metavar="EXPERIMENT", help="Its id, tenant/adapter, or tenant/adapter:NAME.")
 
 
-@experiments.command()
 def create(
     adapter: str = typer.Argument(help="tenant/adapter."),
     versions: list[str] = typer.Argument(None, help="Versions to try, such as 1.1; `base`: no adapter."),
@@ -96,7 +83,6 @@ def _see_begun(registry: Registry, made: ExperimentInfo, timeout_s: float, json_
         require_done(swap, f"experiment {made.id} did not begin, and is a draft", timeout_s)
 
 
-@experiments.command("list")
 def list_experiments(
     adapter: str | None = typer.Argument(None, help="Only this tenant/adapter's."),
     limit: int = typer.Option(50, "--limit", min=1, help="How many, newest first."),
@@ -118,7 +104,7 @@ def list_experiments(
                 f"{info.adapter}@{info.alias}",
                 info.state,
                 _step_of(info),
-                ", ".join(f"{arm} {weight / 100:g} %" for arm, weight in info.weights.items()) or None,
+                _traffic(info.weights),
                 when(info.started_at_ms),
                 when(info.ended_at_ms),
             )
@@ -128,11 +114,14 @@ def list_experiments(
     )
 
 
+def _traffic(weights: Mapping[str, int]) -> str | None:
+    return ", ".join(f"{arm} {weight / 100:g} %" for arm, weight in weights.items()) or None
+
+
 def _step_of(info: ExperimentInfo) -> str | None:
     return None if info.step < 0 else f"{info.step + 1} of {len(info.plan.ramp)}"
 
 
-@experiments.command()
 def decisions(
     experiment: str = Which,
     export_file: Path | None = typer.Option(
@@ -166,7 +155,7 @@ def _print_log(log: list[DecisionInfo]) -> None:
                 when(line.at_ms),
                 line.kind,
                 line.from_state if line.from_state == line.to_state else f"{line.from_state} → {line.to_state}",
-                ", ".join(f"{arm} {weight / 100:g} %" for arm, weight in line.weights.items()) or None,
+                _traffic(line.weights),
                 line.swap_id,
                 line.actor,
                 line.reason,
@@ -175,3 +164,25 @@ def _print_log(log: list[DecisionInfo]) -> None:
         ),
         empty="nothing was decided yet: it is a draft",
     )
+
+
+COMMANDS: Mapping[str, Callable[..., None]] = {
+    "create": create,
+    "watch": watch,
+    "status": status,
+    "decisions": decisions,
+    "list": list_experiments,
+    "pause": pause,
+    "resume": resume,
+    "promote": promote,
+    "rollback": rollback,
+    "stop": stop,
+    "start": start,
+    "simulate": simulate,
+    "replay": replay,
+    "compare": compare,
+}
+"""In the order of their help."""
+for _name, _command in COMMANDS.items():
+    experiments.command(_name)(_command)
+add_shadows(experiments)

@@ -52,14 +52,14 @@ def stop(
 
 def promote(
     experiment: str = Which,
-    version: str | None = typer.Option(None, "--version", help="The treatment, where there are several."),
+    arm: str | None = typer.Option(None, "--version", help="The treatment, where there are several."),
     override: str | None = OverrideOption,
     reason: str = ReasonOption,
     timeout_s: float = TimeoutOption,
     json_output: bool = JsonFlag,
 ) -> None:
     """End it with a winner: the alias moves to the treatment, and no request is dropped."""
-    more = {"arm": version, "override": override}
+    more = {"arm": arm, "override": override}
     _decide(experiment, "promote", reason or "promoted by hand", timeout_s, json_output, **more)
 
 

@@ -66,15 +66,18 @@ def status(
 
 
 def _draw(info: ExperimentInfo, file: Path) -> None:
-    from switchyard.experiment_picture import form_of, picture
+    from switchyard.experiment_picture import Said, form_of, picture
     from switchyard.experiment_view import points_of
 
     form, metric = form_of(file), info.plan.metric
     sequences = {arm: points for arm in info.plan.treatments if (points := points_of(info, arm))}
-    margin = metric.margin if metric.direction == "lower" else -metric.margin
+    if not sequences:
+        raise InvalidInput("plot has nothing to show yet: too few units are judged; look again later", param="plot")
+    worst = metric.margin if metric.direction == "lower" else -metric.margin
+    sure = f"{100 * (1 - info.plan.alpha / len(info.plan.treatments)):.6g} %, any time"
     title = f"{info.adapter}@{info.alias}: {' and '.join(info.plan.treatments)} less {info.plan.arms[0]}"
     try:
-        file.write_bytes(picture(sequences, title, metric.name, margin, form))
+        file.write_bytes(picture(sequences, title, Said(metric.name, metric.direction, worst, sure), form))
     except OSError as error:
         raise InvalidInput(f"plot is {str(file)!r}, which cannot be written: {error.strerror}", param="plot") from None
 

@@ -6,7 +6,7 @@ import pytest
 
 from registry.db import Database, now_ms
 from registry.errors import Conflict
-from registry.experiments.analysis import Analysis, Increment
+from registry.experiments.analysis import AnalysisBooks, Increment
 from registry.experiments.infos import Decision
 from registry.experiments.intake import Counts, Intake, Taken
 from registry.experiments.rows import FEED
@@ -28,7 +28,7 @@ def traffic(shop: Shop) -> Traffic:
     return Traffic(shop.registry, begun(shop.registry, metric=NO_WINDOW))
 
 
-def books(traffic: Traffic) -> Analysis:
+def books(traffic: Traffic) -> AnalysisBooks:
     return traffic.registry.experiments.analysis
 
 

@@ -54,10 +54,6 @@ class PairWins(State):
         """Whether one of them was better at any time so far; wrong with probability alpha at most."""
         return rounded(self.peak) >= rounded(-math.log(alpha))
 
-    def tie_rate(self) -> Numbers:
-        """The share of pairs that are ties; 0 without pairs."""
-        return self.ties / larger(self.wins + self.losses + self.ties, 1.0)
-
     def interval(self, alpha: float) -> Interval:
         """The rate at which B wins decided pairs, as a confidence sequence; from 0 to 1 without any."""
         decided = self.wins + self.losses

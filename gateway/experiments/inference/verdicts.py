@@ -92,6 +92,8 @@ def joint(quality: Interval, measure: Measure, cost: Interval, alpha: float, arm
     of_quality = verdict(quality, measure, alpha, arm)
     dollars = Measure("cost", "percent", higher_is_better=False, better="cheaper", worse="dearer")
     of_cost = verdict(cost, dollars, alpha, arm)
+    if of_quality.word == of_cost.word == "too_few_units":
+        return _verdict("too_few_units", f"cost of an accepted answer: too few units yet to compare {arm}", cost)
     text = f"{arm} is {_quality_words(of_quality, quality, measure)} and {_cost_words(cost)} per accepted answer"
     return _verdict(_joint_word(of_quality.word, of_cost.word), f"{text}{_sure(alpha)}", cost)
 

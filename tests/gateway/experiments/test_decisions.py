@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from gateway.experiments.decisions import DAY_MS, Course, Move, decide, figures
+from gateway.experiments.decisions import Course, Move, decide, figures
 from gateway.experiments.inference.values import Interval
 from gateway.experiments.inference.verdicts import Measure, Verdict, guardrail, missingness, verdict
 from gateway.experiments.standing import Broken, Cursor, Standing
+from registry.days import DAY_MS
 from registry.experiments.plan import Plan
 
 QUALITY = Measure("accepted", "points")

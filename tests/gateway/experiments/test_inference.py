@@ -139,7 +139,7 @@ def test_the_evidence_of_pairs_is_the_beta_binomial_ratio_and_ties_are_told_and_
         state = state.fold(winner)
     expected = log_beta(PRIOR + 70, PRIOR + 30) - log_beta(PRIOR, PRIOR) + 100 * math.log(2)
     assert state.log_e == pytest.approx(expected, rel=1e-12)
-    assert state.tie_rate() == 0.2
+    assert state.ties == 25
     found = state.interval(ALPHA)
     for end in (float(found.low), float(found.high)):
         likelihood = 70 * math.log(end) + 30 * math.log(1 - end)

@@ -98,7 +98,7 @@ def test_a_guardrail_is_broken_only_by_what_is_surely_beyond_its_margin(
             NOTHING,
             NOTHING,
             "too_few_units",
-            "B is not to be judged yet and not to be priced yet per accepted answer (95 %, any time)",
+            "cost of an accepted answer: too few units yet to compare B",
         ),
     ],
 )
