@@ -151,6 +151,25 @@ def test_simulate_tells_how_long_a_plan_would_take_on_the_traffic_that_there_was
     assert "if it is no different" in said
 
 
+def test_simulate_before_there_is_traffic_leaves_out_guardrails_of_which_nothing_is_known(
+    shop: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "plan.toml").write_text("[[ramp]]\npercent = 50\n[metric]\nname = 'errors'\nmargin = 0.1\n")
+    words = ("--plan", tmp_path / "plan.toml", "--units-a-day", "3000", "--runs", "10")
+    said = shop("experiments", "simulate", "acme/triage", "1.1", *words).out
+    assert "not simulated, as nothing is known of them: guardrails on latency_p95" in said
+    assert "3,000 units a day" in said
+    assert "undecided in 100%" not in said
+
+
+def test_simulate_asks_for_the_mean_of_a_metric_that_traffic_does_not_tell(shop: Run, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_text('[metric]\nname = "solved"\ndirection = "higher"\n')
+    words = ("--plan", tmp_path / "plan.toml", "--units-a-day", "3000")
+    refused = run("experiments", "simulate", "acme/triage", "1.1", *words)
+    assert refused.status == 1
+    assert "--control-mean is not known: traffic does not tell 'solved'" in refused.err
+
+
 def test_simulate_without_traffic_says_what_to_give(shop: Run, run: Run) -> None:
     refused = run("experiments", "simulate", "acme/triage", "1.1")
     assert refused.status == 1

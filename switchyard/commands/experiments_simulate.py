@@ -46,15 +46,38 @@ def simulate(
     rate = units_a_day if units_a_day is not None else past.units_a_day
     if not rate > 0:
         raise InvalidInput(f"units_a_day is not known: {adapter} had no traffic; say how many", param="units_a_day")
+    if control_mean is None and plan.metric.name not in ("errors", *past.values):
+        raise InvalidInput(
+            f"control_mean is not known: traffic does not tell {plan.metric.name!r}; say what it is, such as 0.6",
+            param="control_mean",
+        )
+    plan, left_out = _without_unknown(plan, past)
     found = _simulated(plan, past, rate, effect or 0.0, control_mean, runs)
     if json_output:
-        print_json({"units_a_day": rate, "traffic": past, "runs": found})
+        print_json({"units_a_day": rate, "traffic": past, "left_out": left_out, "runs": found})
         return
     say(
-        f"traffic of the last 7 days: {past.requests} requests of {past.units} units; {rate:.3g} units a day"
+        f"traffic of the last 7 days: {past.requests} requests of {past.units} units; {rate:,.0f} units a day"
         + ("" if past.exact else " (requests are taken for units: nothing split them yet)")
     )
+    if left_out:
+        say(f"not simulated, as nothing is known of them: guardrails on {', '.join(left_out)}")
     say(*(f"if it {what}: {_told(one)}" for what, one in found.items()))
+
+
+def _without_unknown(plan: Plan, past: PastTraffic) -> tuple[Plan, list[str]]:
+    """The plan without guardrails on numbers that nothing is known of, and which: between arms that are 0, nothing is
+    ever certain. A rate of which nothing is known is 0.
+    """
+    from gateway.experiments.metric_states import VALUE_OF, is_rate
+
+    unknown = [
+        one.metric
+        for one in plan.guardrails
+        if not is_rate(one.metric) and VALUE_OF.get(one.metric, one.metric) not in past.values
+    ]
+    kept = [one for one in plan.guardrails if one.metric not in unknown]
+    return plan.model_copy(update={"guardrails": kept}), unknown
 
 
 def _simulated(

@@ -1,4 +1,4 @@
-"""The picture of docs/experiments.md: `python -m tests.bars.support.experiments.figure docs/sequence.svg`.
+"""The picture of docs/statistics.md: `python -m tests.bars.support.experiments.figure docs/sequence.svg`.
 
 One simulated experiment whose arms are the same, with the interval of a single planned look and with the sequence.
 """
