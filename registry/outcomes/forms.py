@@ -57,8 +57,9 @@ def _check_pattern(pattern: str) -> None:
             f"pattern has {len(pattern)} characters; a pattern has 1 to {MOST_PATTERN_CHARACTERS}", param="pattern"
         )
     try:
+        pattern.encode()
         re.compile(pattern, re.DOTALL)
-    except (re.error, RecursionError, OverflowError) as error:
+    except (re.error, RecursionError, OverflowError, ValueError) as error:
         raise InvalidInput(
             f"pattern is {pattern[:80]!r}, which is no regular expression: {error}", param="pattern"
         ) from None
@@ -68,7 +69,7 @@ def _check_schema(schema: Mapping[str, Any]) -> None:
     from jsonschema import SchemaError
     from jsonschema.validators import Draft202012Validator, validator_for
 
-    length = len(json.dumps(schema))
+    length = len(json.dumps(schema, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     if length > MOST_SCHEMA_BYTES:
         raise InvalidInput(f"schema has {length} bytes; the most is {MOST_SCHEMA_BYTES}", param="schema")
     if (outside := _outside(schema)) is not None:
@@ -77,9 +78,12 @@ def _check_schema(schema: Mapping[str, Any]) -> None:
             param="schema",
         )
     try:
+        json.dumps(schema, ensure_ascii=False).encode()
         validator_for(schema, default=Draft202012Validator).check_schema(schema)
     except SchemaError as error:
         raise InvalidInput(f"schema is no JSON schema: {error.message[:200]}", param="schema") from None
+    except Exception as error:  # the validator's own, such as a pattern that repeats too often, or a '$schema' of 3
+        raise InvalidInput(f"schema is no JSON schema: {str(error)[:200]}", param="schema") from None
 
 
 def _outside(schema: Mapping[str, Any]) -> str | None:
