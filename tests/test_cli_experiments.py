@@ -20,7 +20,7 @@ percent = 10
 dwell_s = 7200
 min_units = 0
 [audience]
-keys = ["key-1"]
+keys = ["KEY"]
 metadata = { plan = ["pro", "team"] }
 [metric]
 name = "accepted"
@@ -69,13 +69,22 @@ def test_a_version_alone_begins_an_experiment_that_says_what_it_will_do(shop: Ru
     assert refusal in run("adapters", "promote", "acme/triage@1.1").err
 
 
-def test_a_plan_in_a_file_says_more_and_a_dry_run_does_nothing(shop: Run, tmp_path: Path) -> None:
+def _written(file: Path, key: str) -> Path:
+    file.write_text(PLAN.replace("KEY", key))
+    return file
+
+
+def test_a_plan_in_a_file_says_more_and_a_dry_run_does_nothing(shop: Run, run: Run, tmp_path: Path) -> None:
     file = tmp_path / "plan.toml"
-    file.write_text(PLAN)
+    refused = run("experiments", "create", "acme/triage", "1.1", "--plan", _written(file, "sk-a-whole-secret"))
+    assert "audience.keys has 'sk-a-who'…, which is the id of no key of acme's that is in force" in refused.err
+    assert "secret" not in refused.err
+    key = shop("keys", "create", "acme", "--json").document["id"]
+    _written(file, key)
     said = shop("experiments", "create", "acme/triage", "1.1", "--plan", file, "--dry-run").out.splitlines()
     assert said[1:] == [
         "ramp: 10 % (2 h)",
-        "what stays together: the conversation; in it: by keys key-1, with metadata plan pro or team; "
+        f"what stays together: the conversation; in it: by keys {key}, with metadata plan pro or team; "
         "5 % are held out of all experiments",
         "wins by: accepted better (higher is better), 10 min of each unit, 0.05 error at any time",
         "guarded by: latency_p95 at most 25 % worse",
@@ -84,7 +93,7 @@ def test_a_plan_in_a_file_says_more_and_a_dry_run_does_nothing(shop: Run, tmp_pa
         "nothing was done",
     ]
     document = shop("experiments", "create", "acme/triage", "1.1", "--plan", file, "--dry-run", "--json").document
-    assert (document["control"], document["audience"]["keys"]) == ("1.0", ["key-1"])
+    assert (document["control"], document["audience"]["keys"]) == ("1.0", [key])
     assert shop("experiments", "list").out.startswith("no experiment; `switchyard experiments create")
 
 

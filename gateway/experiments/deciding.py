@@ -18,7 +18,7 @@ from registry.swaps.infos import FAILED, PRELOADING, REQUESTED, VERIFIED
 
 log = logging.getLogger("switchyard.experiments")
 NOT_FLIPPED = (REQUESTED, PRELOADING, VERIFIED)
-LOOKED_BACK = 12
+LOOKED_BACK = 20
 """Lines of the log that are read before a decision."""
 TAKEN_BACK = "taken back"
 """Begins what is said of a ramp that was given up for harm: that is no failure of it."""
@@ -99,6 +99,7 @@ def course_of(registry: Registry, info: ExperimentInfo, past: Sequence[DecisionI
         failures=len(failures),
         failed_at_ms=failures[-1].at_ms if failures else 0,
         failed=failures[-1].reason if failures else "",
+        quarantined={arm.name: arm.quarantined for arm in info.arms if arm.quarantined is not None},
     )
 
 

@@ -2,7 +2,9 @@
 
 In this order; the first that applies is it:
 
-0. what was decided could not be carried out: tried again after a while; a ramp that failed three times → harm
+0. the control is quarantined, so that nothing can be rolled back to: a person is asked
+   what was decided could not be carried out: tried again after a while; a ramp that failed three times → harm
+   a treatment is quarantined → harm
 1. broken: a candidate fails too often to be chance → harm
 2. mismatch: arms did not get the units that were planned, so that nothing else can be believed → harm
 3. guardrail: one is crossed for certain → harm
@@ -17,8 +19,8 @@ Else it holds, and says what for: an alarm, if a person should look meanwhile. H
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.experiments.inference.verdicts import Verdict
@@ -31,7 +33,10 @@ from registry.splits.rows import BASE
 MOST_FAILURES = 3
 """So often in a row a decision may fail to be carried out."""
 FIRST_PAUSE_MS, LATER_PAUSE_MS = 5_000, 30_000
-"""Before a decision that failed is tried again: one that averts harm, and any other."""
+"""Before a decision that failed is tried again: one that averts harm, and any other. After `MOST_FAILURES` the pause
+doubles with each, `MOST_DOUBLINGS` times at most, as each adds two lines to the log.
+"""
+MOST_DOUBLINGS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,8 @@ class Course:
     failed_at_ms: int = 0
     failed: str = ""
     """Its kind, and why."""
+    quarantined: Mapping[str, str] = field(default_factory=dict)
+    """Arm → why no engine may have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +84,16 @@ def decide(plan: Plan, standing: Standing, course: Course, now_ms: int) -> Move:
 
 
 def _decide(plan: Plan, standing: Standing, course: Course, now_ms: int) -> Move:
+    why = course.quarantined.get(plan.arms[0])
     if course.held:
-        return next(_broken(plan, standing), None) or _hold("held", "a person decides on it")
+        broken = None if why else next(_broken(plan, standing), None)
+        return broken or _hold("held", "a person decides on it")
+    if why is not None:
+        text = f"{plan.arms[0]}, the control, is quarantined: {why}"
+        return Move("ask", "quarantined", f"{text}; promote a treatment, release the control, or stop with --keep")
     harm = next(_harms(plan, standing, course), None)
-    retry_ms = course.failed_at_ms + (FIRST_PAUSE_MS if harm else LATER_PAUSE_MS)
+    doubled = 2 ** min(max(course.failures - MOST_FAILURES, 0), MOST_DOUBLINGS)
+    retry_ms = course.failed_at_ms + (FIRST_PAUSE_MS if harm else LATER_PAUSE_MS) * doubled
     if course.failures and now_ms < retry_ms:
         return _hold("retries", f"{course.failed}; it is tried again", retry_ms)
     if harm is not None:
@@ -111,6 +124,8 @@ def _broken(plan: Plan, standing: Standing) -> Iterator[Move]:
 
 def _harms(plan: Plan, standing: Standing, course: Course) -> Iterator[Move]:
     kind = plan.on_harm
+    for arm, why in course.quarantined.items():
+        yield Move(kind, "quarantined", f"{arm} is quarantined, so no engine may have it: {why}", arm)
     if course.failures >= MOST_FAILURES:
         yield Move(kind, "cannot load", f"{course.failures} times in a row: {course.failed}")
     yield from _broken(plan, standing)

@@ -62,7 +62,13 @@ class Replay:
         """Every decision of the controller; what people decided is theirs."""
         for line in log:
             if "course" in line.figures:
-                yield Replayed(line, tuple(self._again(line)))
+                yield Replayed(line, self._differences_of(line))
+
+    def _differences_of(self, line: DecisionInfo) -> tuple[str, ...]:
+        try:
+            return tuple(self._again(line))
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            return (f"it cannot be made again, as something is not what was stored: {type(error).__name__}: {error}",)
 
     def _again(self, line: DecisionInfo) -> Iterator[str]:
         logged = line.figures

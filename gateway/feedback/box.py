@@ -152,7 +152,7 @@ class FeedbackBox:
 
 
 def _is_young(request_id: str) -> bool:
-    return time.time() - int(request_id[:TIME_DIGITS], 16) / 1000 < YOUNG_S
+    return abs(time.time() - int(request_id[:TIME_DIGITS], 16) / 1000) < YOUNG_S
 
 
 def _no_units(param: str, why: str) -> BadRequest:

@@ -45,6 +45,15 @@ class Exported:
     log: tuple[DecisionInfo, ...]
 
 
+def _stored(unit: Mapping[str, Any], values: Mapping[str, float]) -> StoredUnit:
+    """Raises `TypeError` for places that are no numbers."""
+    state = UnitState(**unit)
+    for place in (state.exposed_seq, state.failed_seq or 0, state.folded_seq or 0):
+        if type(place) is not int:
+            raise TypeError(f"a unit's place is {place!r}, and no whole number")
+    return StoredUnit(state, values)
+
+
 def export(db: Database, experiment: str) -> Iterator[dict[str, Any]]:
     """The lines of one, as `Experiments.find` finds it. Raises `NotFound`."""
     with db.read() as session:
@@ -74,7 +83,7 @@ def read_export(lines: Iterable[str]) -> Exported:
         units, log = [], []
         for one in documents:
             if "unit" in one:
-                units.append(StoredUnit(UnitState(**one["unit"]), one["values"] or {}))
+                units.append(_stored(one["unit"], one["values"] or {}))
             else:
                 log.append(DecisionInfo(**one["decision"]))
         shares = {int(split): arms for split, arms in head["shares"].items()}

@@ -59,7 +59,7 @@ def arm_of(session: Session, adapter: Adapter, name: str, control: Version) -> E
     if name == BASE:
         return ExperimentArm(BASE, BASE_ARM, control.base_digest)
     version = version_of(session, adapter, name)
-    return ExperimentArm(name, version.id, version.manifest_digest)
+    return ExperimentArm(name, version.id, version.manifest_digest, version.quarantined)
 
 
 def version_of(session: Session, adapter: Adapter, number: str) -> Version:

@@ -113,6 +113,8 @@ class ExperimentArm:
     """`registry.splits.rows.BASE_ARM` for the base."""
     digest: str
     """Of the version's manifest, or of the base."""
+    quarantined: str | None = None
+    """Why no engine may have it: until it is released the alias's own version gets all of the traffic."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,6 +130,38 @@ def decision_info(line: ExperimentDecision) -> DecisionInfo:
     )
 
 
+def faults_in(log: Sequence[DecisionInfo]) -> Iterator[str]:
+    """What is wrong with a log that was read from elsewhere, a sentence each: every line has the digest of the one
+    before it, and its own is of all that it says.
+    """
+    previous = ""
+    for number, line in enumerate(log, 1):
+        document = {
+            "experiment": line.experiment_id,
+            "seq": line.seq,
+            "at_ms": line.at_ms,
+            "kind": line.kind,
+            "from": line.from_state,
+            "to": line.to_state,
+            "step": line.step,
+            "weights": line.weights,
+            "figures": line.figures,
+            "reason": line.reason,
+            "inputs": line.inputs_digest,
+            "actor": line.actor,
+            "swap": line.swap_id,
+            "previous": line.previous,
+        }
+        if line.seq != number:
+            yield f"decision {number} is missing"
+            return
+        if digest_of(canonical_json(document)) != line.digest:
+            yield f"decision {number} is not what was written: its digest is another one"
+        if line.previous != previous:
+            yield f"decision {number} does not follow the one before it"
+        previous = line.digest
+
+
 def faults_of(session: Session, row: Experiment) -> list[str]:
     """What is wrong with an experiment's log, a sentence each; empty when nobody has touched it."""
     lines = session.scalars(

@@ -25,6 +25,7 @@ from registry.splits.store import active_split
 from registry.swaps.queueing import enqueue, enqueue_ramp
 from registry.swaps.rows import Swap
 from registry.swaps.rules import Weighed, refuse_quarantined
+from registry.tenants.rows import ApiKey
 
 if TYPE_CHECKING:
     from registry.catalog.changes import WriteSession
@@ -59,6 +60,7 @@ def frozen(session: Session, adapter: Adapter, alias: str, plan: Plan) -> Plan:
         if arm != BASE:
             refuse_quarantined(session, adapter, version_of(session, adapter, arm), "treatments")
     _check_holdout(session, adapter, plan)
+    _check_audience(session, adapter.tenant, plan)
     return plan.model_copy(update={"control": control})
 
 
@@ -74,6 +76,19 @@ def _check_holdout(session: Session, adapter: Adapter, plan: Plan) -> None:
                 f"holdout_percent is {plan.holdout_percent:g}, and {held_out:g} in experiment {other.id} of the same "
                 f"adapter, which is {other.state}; say {held_out:g}, or stop that one first",
                 param="holdout_percent",
+            )
+
+
+def _check_audience(session: Session, tenant: str, plan: Plan) -> None:
+    """Keys are the tenant's own, by their ids: a secret that is given instead is neither kept nor shown."""
+    keys = select(ApiKey.id).where(ApiKey.tenant == tenant, ApiKey.revoked_at_ms.is_(None))
+    known = set(session.scalars(keys.where(ApiKey.id.in_(plan.audience.keys))))
+    for key in plan.audience.keys:
+        if key not in known:
+            raise InvalidInput(
+                f"audience.keys has {key[:8]!r}…, which is the id of no key of {tenant}'s that is in force; "
+                f"`switchyard keys list {tenant}` shows the ids",
+                param="audience.keys",
             )
 
 
@@ -178,7 +193,12 @@ def _end(session: WriteSession, row: Experiment, decision: Decision, to_state: s
     if decision.keep:
         return _keep(session, row)
     current = pointed_at(session, adapter, row.alias)
-    refuse_quarantined(session, adapter, current, "alias")
+    if current.quarantined:
+        raise InvalidInput(
+            f"control {current.major}.{current.minor} is quarantined: {current.quarantined[:200]}; promote a "
+            f"treatment, or `switchyard experiments stop {row.id} --keep` and then `switchyard adapters rollback`",
+            param="alias",
+        )
     detail: dict[str, Any] = order(row, decision, to_state, row.step)
     arms: list[Weighed] = [(current, FULL_WEIGHT)]
     swap = enqueue_ramp(

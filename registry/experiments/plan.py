@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from registry.errors import InvalidInput
-from registry.experiments.metrics import DEFAULT_METRIC, Direction, direction_of
+from registry.experiments.metrics import AUTOMATIC, DEFAULT_METRIC, JUDGED, Direction, check_feedback_name, direction_of
 from registry.names import NAME, VERSION
 from registry.splits.ranges import FULL_WEIGHT
 from registry.splits.rows import BASE
@@ -27,6 +27,7 @@ FINEST_PERCENT = 0.01
 """Of the traffic: one bucket of a split."""
 
 Text = Annotated[str, Field(min_length=1, max_length=MOST_TEXT, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Measured = Annotated[Text, AfterValidator(lambda name: _measured(name))]
 Listed = Field(strict=False)
 """TOML and JSON have lists where these models have tuples."""
 Unit = Literal["conversation", "end_user", "request"]
@@ -57,7 +58,7 @@ class Audience(Part):
     keys: Annotated[tuple[Text, ...], Listed] = Field(
         default=(), max_length=100, description="Ids of API keys. Default: all."
     )
-    metadata: dict[Text, Annotated[tuple[Text, ...], Listed]] = Field(
+    metadata: dict[Text, Annotated[tuple[Text, ...], Field(strict=False, min_length=1, max_length=100)]] = Field(
         default_factory=dict,
         max_length=16,
         description="Key of a request's `metadata` → the values that it may have. Default: whatever it says.",
@@ -86,10 +87,18 @@ def _with_direction(given: Any, field: str, remedy: str) -> Any:
     return {**given, "direction": known or "lower"}
 
 
+def _measured(name: str) -> str:
+    """A metric of which there can be values. Raises `ValueError`."""
+    try:
+        return name if name in AUTOMATIC or name == JUDGED else check_feedback_name(name)
+    except InvalidInput as error:
+        raise ValueError(error.message) from None
+
+
 class Metric(Part):
     """What a treatment must win by."""
 
-    name: Text = Field(default=DEFAULT_METRIC, description="An automatic metric, or one that feedback brings.")
+    name: Measured = Field(default=DEFAULT_METRIC, description="An automatic metric, or one that feedback brings.")
     direction: Direction = Field(default="lower", description="Which values are better: `higher` or `lower`.")
     margin: float = Field(
         default=0.02,
@@ -114,7 +123,7 @@ class Metric(Part):
 class Guardrail(Part):
     """A metric on which a treatment may be a little worse, and no more."""
 
-    metric: Text = Field(description="As for the primary metric.")
+    metric: Measured = Field(description="As for the primary metric.")
     margin: float = Field(ge=0, le=1e9, description="By how much it may be worse, in the metric's own unit.")
     direction: Direction = Field(default="lower", description="Which values are better: `higher` or `lower`.")
     relative: bool = Field(default=False, description="The margin is a part of the control's value: 0.25 is a quarter.")
@@ -263,10 +272,10 @@ class Plan(Part):
         if self.weights is not None:
             if self.weights.keys() != set(self.treatments):
                 raise ValueError(
-                    f"weights are of {', '.join(self.weights)}; give one to every treatment and nothing else"
+                    f"weights are of {', '.join(self.weights)[:80]}; give one to every treatment and nothing else"
                 )
             if any(not 0 < weight <= FULL_WEIGHT for weight in self.weights.values()):
-                raise ValueError(f"weights are {list(self.weights.values())}; each is 1 to {FULL_WEIGHT}")
+                raise ValueError(f"weights are {_shown(list(self.weights.values()))}; each is 1 to {FULL_WEIGHT}")
         if self.ramp[0].weight < len(self.treatments):
             raise ValueError(
                 f"ramp begins with {self.ramp[0].percent:g} %, too little for {len(self.treatments)} treatments; "

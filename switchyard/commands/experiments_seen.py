@@ -116,21 +116,27 @@ def replay(
 ) -> None:
     """Make the controller's decisions again from the stored units; exit status 1 where one comes out otherwise."""
     from gateway.experiments.replay import Replay
+    from registry.experiments.log import faults_in
 
     found = _exported(experiment, file)
+    faults = list(faults_in(found.log))
     replayed = list(Replay(found.plan, found.shares, found.units).run(found.log))
     differing = [one for one in replayed if one.differences]
     if json_output:
         document: list[dict[str, Any]] = [
             {"seq": one.line.seq, "kind": one.line.kind, "differences": one.differences} for one in replayed
         ]
-        print_json({"experiment": found.name, "replayed": document, "same": not differing})
+        print_json(
+            {"experiment": found.name, "replayed": document, "faults": faults, "same": not (differing or faults)}
+        )
     else:
+        for fault in faults:
+            say(fault)
         for one in differing:
             say(*(f"decision {one.line.seq} ({one.line.kind}): {text}" for text in one.differences))
         same = len(replayed) - len(differing)
         say(f"{found.name}: {same} of {len(replayed)} decisions of the controller come out the same, bit for bit")
-    if differing:
+    if differing or faults:
         raise typer.Exit(1)
 
 

@@ -97,6 +97,11 @@ def test_the_base_answers_its_share_for_a_key_without_its_scope_as_the_adapters(
     assert lab.chat("tiny").status_code == 403, "the key may not ask the base itself"
 
 
+def other_key(lab: Stack) -> str:
+    """The id of a new key of acme's, by which no test asks."""
+    return lab.house.registry.tenants.create_key("acme").id
+
+
 def test_who_is_not_in_the_audience_gets_the_control_unassigned(lab: Stack, begin: Begin) -> None:
     key_ids = {key.id for key in lab.house.registry.tenants.list_keys("acme")}
     begin("1.1", audience={"keys": list(key_ids), "metadata": {"plan": ["pro"]}})
@@ -111,7 +116,7 @@ def test_who_is_not_in_the_audience_gets_the_control_unassigned(lab: Stack, begi
 
 
 def test_a_key_outside_of_the_audience_has_no_part_in_it(lab: Stack, begin: Begin) -> None:
-    begin("1.1", audience={"keys": ["key_of_somebody_else"]})
+    begin("1.1", audience={"keys": [other_key(lab)]})
     assert {answered(lab, f"u{number}").json()["model"] for number in range(16)} == {"acme/triage@1.0"}
 
 
@@ -175,7 +180,8 @@ def test_the_control_stands_in_for_a_treatment_that_cannot_be_served_if_the_plan
 
 
 def test_explain_names_the_experiment_and_says_who_is_in_it(lab: Stack, begin: Begin) -> None:
-    running = begin("1.1", audience={"keys": ["key_x"], "metadata": {"plan": ["pro", "team"]}, "percent": 40})
+    key = other_key(lab)
+    running = begin("1.1", audience={"keys": [key], "metadata": {"plan": ["pro", "team"]}, "percent": 40})
     registry = lab.house.registry
 
     def told(unit: str | None) -> str:
@@ -185,7 +191,7 @@ def test_explain_names_the_experiment_and_says_who_is_in_it(lab: Stack, begin: B
 
     said = told(None)
     assert f"split {running.splits[-1]}: 1.0 50 %, 1.1 50 %, by experiment {running.id} ({running.name})" in said
-    assert "for requests by keys key_x, with metadata plan pro or team, 40 % of units" in said
+    assert f"for requests by keys {key}, with metadata plan pro or team, 40 % of units" in said
     assert told("u").endswith("unit 'u' gets acme/triage@1.0, and is not in the experiment")
 
 

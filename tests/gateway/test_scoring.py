@@ -132,15 +132,6 @@ def test_a_hostile_pattern_or_schema_holds_up_nobody_and_is_given_up(eye: Lookin
     assert found_in(eye, document("hi"))[0]["empty"] == 0.0
 
 
-@pytest.mark.parametrize("schema", [{"$ref": "#/minimum", "minimum": 3}, {"$ref": "#/title", "title": "x"}])
-def test_a_schema_that_refers_to_no_schema_costs_the_answers_of_others_nothing(
-    eye: Looking, schema: dict[str, Any]
-) -> None:
-    hostile = tap_of(document("3"), checks=AnswerChecks(schema=schema).checked())
-    looked = eye.look([hostile, tap_of(document("hi")), hostile])
-    assert [one.unscored for one in looked] == ["not understood", None, "not understood"]
-
-
 def test_what_is_no_answer_is_not_scored(eye: Looking) -> None:
     deep = b'{"choices":' + b"[" * 100_000
     looked = eye.look([tap_of(b"{"), tap_of(b'{"choices":[]}'), tap_of(deep), tap_of(document("hi"))])
@@ -190,13 +181,9 @@ def test_an_answer_that_is_too_long_is_not_kept() -> None:
     [
         (AnswerChecks(share=1.5), "share is 1.5"),
         (AnswerChecks(pattern="("), "pattern is '('"),
-        (AnswerChecks(pattern="\ud800"), r"pattern is '\ud800', which is no regular expression"),
         (AnswerChecks(pattern=""), "pattern has 0 characters"),
         (AnswerChecks(pattern="x" * 2_000), "pattern has 2000 characters"),
         (AnswerChecks(schema={"type": "thing"}), "schema is no JSON schema"),
-        (AnswerChecks(schema={"$schema": 3}), "schema is no JSON schema"),
-        (AnswerChecks(schema={"pattern": "a{99999999999999999999}"}), "the repetition number is too large"),
-        (AnswerChecks(schema={"pattern": "\ud800"}), "schema is no JSON schema"),
         (AnswerChecks(schema={"$ref": "http://169.254.169.254/x"}), "schema refers to 'http"),
         (AnswerChecks(schema={"enum": ["x" * 100_000]}), "schema has"),
     ],

@@ -60,6 +60,10 @@ def test_who_tries_the_base_is_asked_before_anything_is_promoted() -> None:
         ({**ONE, "unit": "weather"}, "unit is 'weather': Input should be 'conversation'"),
         ({"treatments": ["base"], "on_win": "promote"}, 'on_win is "promote", and base is a treatment'),
         ({**ONE, "metric": 7}, "metric is 7"),
+        ({**ONE, "metric": {"name": "Ünïcode", "direction": "lower"}}, r"metric\.name is 'Ünïcode'"),
+        ({**ONE, "guardrails": [{"metric": "a b", "margin": 1, "direction": "lower"}]}, r"\.metric is 'a b'"),
+        ({**ONE, "audience": {"metadata": {"plan": []}}}, r"audience\.metadata\.plan is \[\]"),
+        ({**ONE, "weights": {f"1.{n}": 1 for n in range(999)}}, r"weights are of .{80}; give"),
     ],
 )
 def test_what_cannot_be_planned_is_refused_by_field_value_and_remedy(given: dict[str, Any], says: str) -> None:

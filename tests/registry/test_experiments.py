@@ -252,6 +252,29 @@ def test_what_is_not_there_or_cannot_be_is_refused(served: Shop) -> None:
         create(ADAPTER, plan("1.2"), actor="someone")
 
 
+def test_an_experiment_whose_control_is_quarantined_says_how_it_can_end(served: Shop) -> None:
+    running = begun(served)
+    served.registry.adapters.quarantine(served.registry.adapters.get(parse_ref("acme/triage@1.0")).id, "it swears")
+    assert [arm.quarantined for arm in served.registry.experiments.get(running.id).arms] == ["it swears", None]
+    for kind in ("rollback", "stop"):
+        with pytest.raises(InvalidInput, match=r"control 1\.0 is quarantined: it swears; promote a treatment, or"):
+            decided(served, running, kind)
+    assert decided(served, running, "promote").state == "promoted"
+
+
+def test_keys_of_an_audience_are_the_tenants_own(served: Shop) -> None:
+    create, tenants = served.registry.experiments.create, served.registry.tenants
+    mine, revoked, others = (tenants.create_key(name) for name in ("acme", "acme", "globex"))
+    tenants.revoke_key(revoked.id)
+    for key in (revoked.id, others.id, mine.secret):
+        with pytest.raises(InvalidInput, match="is the id of no key of acme's") as refused:
+            create(ADAPTER, plan(audience={"keys": [key]}), actor="someone")
+        assert key not in str(refused.value)
+    running = begun(served, audience={"keys": [mine.id]})
+    tenants.revoke_key(mine.id)
+    assert decided(served, running, "ramp").step == 1, "a key that is revoked later is in nobody's way"
+
+
 def test_experiments_of_one_adapter_hold_the_same_units_out(served: Shop) -> None:
     served.promote("acme/triage@1.2", alias="canary")
     begun(served, holdout_percent=5.0)

@@ -31,6 +31,7 @@ class ExperimentArmDocument(Shape):
     name: str = Field(description="The version's number, or base.")
     version_id: int = Field(description="The registry's number of the version; 0 for the base.")
     digest: str = Field(description="Of the version's manifest, or of the base.")
+    quarantined: str | None = Field(description="Why no engine may have it; null: any may.")
 
 
 class ExperimentDocument(Shape):

@@ -94,6 +94,9 @@ class DecideExperiments:
             await asyncio.to_thread(self._decider.decide, info.id)
         except (RegistryError, SQLAlchemyError) as error:
             return f"experiment {info.id} could not be decided on: {error}"
+        except Exception:  # what is stored of one must not keep others from being decided on
+            log.exception("experiment %d could not be decided on", info.id)
+            return f"experiment {info.id} could not be decided on: a fault of ours"
         return None
 
     def close(self) -> None:

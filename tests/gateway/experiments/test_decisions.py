@@ -177,6 +177,30 @@ def test_what_could_not_be_carried_out_is_tried_again_later_and_a_third_failure_
     assert (third.kind, third.code) == ("rollback", "cannot load")
 
 
+def test_harm_that_cannot_be_averted_is_tried_again_more_and_more_seldom() -> None:
+    broken = replace(UNKNOWN, breakers={"1.1": Broken(12.0, 30, 1, open=True)})
+
+    def pause_s(failures: int) -> float:
+        made = decide(plan(), broken, course(failures=failures, failed_at_ms=NOW, failed="no engine"), NOW)
+        assert made.next_at_ms is not None
+        return (made.next_at_ms - NOW) / 1000
+
+    assert [pause_s(failures) for failures in (1, 3, 4, 5, 8, 10)] == [5, 5, 10, 20, 160, 160]
+
+
+def test_a_quarantined_treatment_is_harm_and_a_quarantined_control_a_question() -> None:
+    treatment = decide(plan(), WON, course(quarantined={"1.1": "it swears"}), NOW)
+    assert (treatment.kind, treatment.code, treatment.arm) == ("rollback", "quarantined", "1.1")
+    assert treatment.reason == "1.1 is quarantined, so no engine may have it: it swears"
+    assert decide(plan(on_harm="pause"), WON, course(quarantined={"1.1": "it swears"}), NOW).kind == "pause"
+    broken = replace(UNKNOWN, breakers={"1.1": Broken(12.0, 30, 1, open=True)})
+    for standing in (WON, broken):
+        control = decide(plan(), standing, course(quarantined={"1.0": "it swears"}), NOW)
+        assert (control.kind, control.code) == ("ask", "quarantined")
+    held = decide(plan(), broken, course(held=True, quarantined={"1.0": "it swears"}), NOW)
+    assert held.kind == "hold", "nothing can be rolled back to it"
+
+
 def test_the_best_of_several_winners_wins() -> None:
     both = plan(treatments=["1.1", "1.2"])
     primary = {**quality(0.02, 0.05), "1.2": verdict(Interval(0.04, 0.03, 0.05), QUALITY, 0.05, "1.2")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from gateway.experiments.deciding import Decider
 from gateway.experiments.replay import Replay
 from registry.errors import InvalidInput
 from registry.experiments.export import Exported, export, read_export
+from registry.experiments.log import faults_in
 from registry.fleet.leadership import Lease
 from tests.support.experiment_parts import Traffic, begun, carried_out
 from tests.support.stack import House
@@ -83,6 +85,52 @@ def test_a_unit_that_was_changed_afterwards_is_found(rolled_back: Traffic) -> No
     assert [kind for kind, differences in kinds if differences] == ["rollback"]
     assert any("its inputs are sha256:" in one for one in kinds[-1][1])
     assert any("figures.standing.breakers.1.1" in one for one in kinds[-1][1])
+
+
+def changed(lines: list[str], at: int, *path: str, to: Any) -> list[str]:
+    """The same with another value in one line."""
+    document = json.loads(lines[at])
+    *way, last = path
+    inner = document
+    for name in way:
+        inner = inner[name]
+    inner[last] = to
+    return [*lines[:at], json.dumps(document), *lines[at:][1:]]
+
+
+@pytest.mark.parametrize(
+    ("path", "to"),
+    [
+        (("actor",), "somebody else"),
+        (("weights", "1.1"), 1),
+        (("swap_id",), None),
+        (("figures", "course", "skew"), "x"),
+    ],
+)
+def test_a_line_of_the_log_that_was_changed_is_found(rolled_back: Traffic, path: tuple[str, ...], to: Any) -> None:
+    lines = exported(rolled_back)
+    assert list(faults_in(read_export(lines).log)) == []
+    last = read_export(changed(lines, len(lines) - 1, "decision", *path, to=to)).log
+    assert list(faults_in(last)) == [f"decision {len(last)} is not what was written: its digest is another one"]
+    without = [line for number, line in enumerate(lines) if number != len(lines) - 2]
+    assert list(faults_in(read_export(without).log)) == [f"decision {len(last) - 1} is missing"]
+
+
+@pytest.mark.parametrize(
+    ("path", "to"),
+    [(("figures", "standing", "cursor"), 3), (("figures", "course"), None), (("figures", "standing"), "x")],
+)
+def test_a_log_of_nonsense_comes_out_otherwise_and_breaks_nothing(
+    rolled_back: Traffic, path: tuple[str, ...], to: Any
+) -> None:
+    lines = exported(rolled_back)
+    found = replayed(read_export(changed(lines, len(lines) - 1, "decision", *path, to=to)))
+    assert "it cannot be made again" in found[-1][1][0]
+
+
+def test_units_whose_places_are_no_numbers_are_no_export(rolled_back: Traffic) -> None:
+    with pytest.raises(InvalidInput, match="a unit's place is 'x', and no whole number"):
+        read_export(changed(exported(rolled_back), 1, "unit", "exposed_seq", to="x"))
 
 
 def test_a_unit_that_is_gone_is_found(rolled_back: Traffic) -> None:
