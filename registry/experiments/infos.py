@@ -50,6 +50,17 @@ AFTER: Mapping[Kind, tuple[tuple[State, ...], State | None]] = MappingProxyType(
 """Kind → the states that it may follow, and the one that it leads to; `None`: it stays as it is."""
 BY_PLAN: tuple[Kind, ...] = ("hold", "alarm", "ask")
 """What only the controller says."""
+BY_HAND: Mapping[Kind, str] = MappingProxyType(
+    {
+        "start": "started by hand",
+        "pause": "paused by hand",
+        "resume": "resumed by hand",
+        "promote": "promoted by hand",
+        "rollback": "rolled back by hand",
+        "stop": "stopped by hand",
+    }
+)
+"""What the log says of a person's decision that has no reason."""
 CONTROLLER = "controller"
 """Who decides by the plan."""
 MOST_REASON = 1_000

@@ -121,12 +121,6 @@ class Experiments:
                 query = query.where(Experiment.adapter_id.in_(adapters_of(tenant)))
             return [experiment_info(session, row) for row in session.scalars(query)]
 
-    def running(self) -> list[ExperimentInfo]:
-        """Those that the controller decides on, oldest first."""
-        query = select(Experiment).where(Experiment.state == "running").order_by(Experiment.id)
-        with self._db.read() as session:
-            return [experiment_info(session, row) for row in session.scalars(query)]
-
     def under_way(self) -> list[ExperimentInfo]:
         """Those whose units have arms, whoever decides: all that have started and not ended, oldest first."""
         started = Experiment.started_at_ms.is_not(None) & Experiment.ended_at_ms.is_(None)

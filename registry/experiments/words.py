@@ -1,4 +1,4 @@
-"""A plan in sentences for people, and durations and margins as they read them."""
+"""A plan in sentences for people."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def plan_said(plan: Plan, adapter: str, alias: str) -> Iterator[str]:
     yield f"ends without a verdict after {_budget(plan)}"
 
 
-def duration(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     """As `90 s`, `15 min`, `2 h`, `14 days`."""
     for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
         if seconds >= 2 * size or (seconds == size and unit != "days"):
@@ -43,7 +43,7 @@ def duration(seconds: float) -> str:
 
 
 def _step(step: Step) -> str:
-    least = [duration(step.dwell_s)] if step.dwell_s else []
+    least = [_duration(step.dwell_s)] if step.dwell_s else []
     least += [f"{step.min_units} units"] if step.min_units else []
     return f"{step.percent:g} %" + (f" ({' and '.join(least)})" if least else "")
 
@@ -66,7 +66,7 @@ def _goal(metric: Metric) -> str:
         asked = f"at most {metric.margin:g} worse"
     else:
         asked = f"better by more than {-metric.margin:g}" if metric.margin else "better"
-    return f"{metric.name} {asked} ({metric.direction} is better), {duration(metric.window_s)} of each unit"
+    return f"{metric.name} {asked} ({metric.direction} is better), {_duration(metric.window_s)} of each unit"
 
 
 def _guard(guard: Guardrail) -> str:

@@ -26,17 +26,17 @@ def start(
     experiment: str = Which, reason: str = ReasonOption, timeout_s: float = TimeoutOption, json_output: bool = JsonFlag
 ) -> None:
     """Begin a draft: its first step gets traffic."""
-    _decide(experiment, "start", reason or "started", timeout_s, json_output)
+    _decide(experiment, "start", reason, timeout_s, json_output)
 
 
 def pause(experiment: str = Which, reason: str = ReasonOption, json_output: bool = JsonFlag) -> None:
     """Keep every unit on its arm, and decide nothing until somebody resumes, promotes or ends it."""
-    _decide(experiment, "pause", reason or "paused by hand", 0, json_output)
+    _decide(experiment, "pause", reason, 0, json_output)
 
 
 def resume(experiment: str = Which, reason: str = ReasonOption, json_output: bool = JsonFlag) -> None:
     """Go on deciding by the plan."""
-    _decide(experiment, "resume", reason or "resumed by hand", 0, json_output)
+    _decide(experiment, "resume", reason, 0, json_output)
 
 
 def stop(
@@ -47,7 +47,7 @@ def stop(
     json_output: bool = JsonFlag,
 ) -> None:
     """End it: all traffic to the control."""
-    _decide(experiment, "stop", reason or "stopped by hand", timeout_s, json_output, keep=keep)
+    _decide(experiment, "stop", reason, timeout_s, json_output, keep=keep)
 
 
 def promote(
@@ -60,22 +60,22 @@ def promote(
 ) -> None:
     """End it with a winner: the alias moves to the treatment, and no request is dropped."""
     more = {"arm": arm, "override": override}
-    _decide(experiment, "promote", reason or "promoted by hand", timeout_s, json_output, **more)
+    _decide(experiment, "promote", reason, timeout_s, json_output, **more)
 
 
 def rollback(
     experiment: str = Which, reason: str = ReasonOption, timeout_s: float = TimeoutOption, json_output: bool = JsonFlag
 ) -> None:
     """End it because of harm: all traffic to the control."""
-    _decide(experiment, "rollback", reason or "rolled back by hand", timeout_s, json_output)
+    _decide(experiment, "rollback", reason, timeout_s, json_output)
 
 
 def _decide(experiment: str, kind: Kind, reason: str, timeout_s: float, json_output: bool, **more: Any) -> None:
-    from registry.experiments.infos import Decision
+    from registry.experiments.infos import BY_HAND, Decision
 
     with open_registry() as registry:
         info = registry.experiments.find(experiment)
-        made = registry.experiments.decide(info.id, Decision(kind, reason, actor=actor(), **more))
+        made = registry.experiments.decide(info.id, Decision(kind, reason or BY_HAND[kind], actor=actor(), **more))
         swap = None
         if made.swap_id is not None:
             swap = follow_swap(registry, registry.swaps.get(made.swap_id), timeout_s, json_output)

@@ -67,7 +67,7 @@ def test_an_experiment_is_a_draft_until_its_first_step_routes(served: Shop) -> N
     assert (running.state, running.step, running.moving) == ("running", 0, False)
     assert running.started_at_ms is not None
     assert running.weights == shares(served) == {"1.0": 9900, "1.1": 100}
-    assert [info.id for info in served.registry.experiments.running()] == [made.id]
+    assert [info.id for info in served.registry.experiments.under_way()] == [made.id]
     (split,) = served.registry.splits.history(TRIAGE)
     assert (split.id, split.salt, split.experiment_id) == (running.splits[0], running.salt, made.id)
 
@@ -121,7 +121,7 @@ def test_a_paused_experiment_keeps_its_arms_and_decides_nothing(served: Shop) ->
     experiments = served.registry.experiments
     experiments.decide(running.id, Decision("pause", "lunch"))
     assert (experiments.get(running.id).state, shares(served)) == ("paused", running.weights)
-    assert experiments.running() == []
+    assert [info.id for info in experiments.under_way()] == [running.id]
     for kind in ("ramp", "hold", "inconclusive", "pause"):
         with pytest.raises(Conflict, match=f"is paused, so there is no {kind} now; what can follow: resume, promote"):
             experiments.decide(running.id, Decision(kind, ""))

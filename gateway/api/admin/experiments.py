@@ -16,7 +16,7 @@ from gateway.api.admin.office import Office, in_json, whole_adapter
 from gateway.api.admin.shapes import Actor, After, Limit, Next, Order, Reason, Shape
 from gateway.api.admin.swaps import MAX_ID, Override
 from registry.errors import InvalidInput
-from registry.experiments.infos import Decision, DecisionInfo, ExperimentInfo
+from registry.experiments.infos import BY_HAND, Decision, DecisionInfo, ExperimentInfo
 from registry.experiments.plan import Plan
 from registry.experiments.words import plan_said
 from registry.names import PRODUCTION
@@ -73,8 +73,8 @@ class DecisionDocument(Shape):
     seq: int = Field(description="From 1, without a gap.")
     at_ms: int = Field(description="Milliseconds since the epoch.")
     kind: str = Field(
-        description="start, ramp, hold, pause, resume, inconclusive, promote, rollback, stop; failed: what was decided "
-        "could not be carried out."
+        description="start, ramp, hold, pause, resume, inconclusive, promote, rollback, stop; alarm: it holds, and a "
+        "person should look; ask: a person decides; failed: what was decided could not be carried out."
     )
     from_state: str = Field(description="The state before.")
     to_state: str = Field(description="The state after; with a swap, from its flip on.")
@@ -223,7 +223,7 @@ def _add_deciding(router: APIRouter, office: Office) -> None:
     @router.post("/experiments/{experiment_id}/stop", status_code=202)
     async def stop_experiment(experiment_id: Id, order: StopOrder, if_match: IfMatch = None) -> DecisionDocument:
         """End it: all traffic to the control, or, with `keep`, as it is."""
-        decision = Decision("stop", order.reason or "stopped by hand", keep=order.keep, actor=order.actor)
+        decision = Decision("stop", order.reason or BY_HAND["stop"], keep=order.keep, actor=order.actor)
         return await decide(experiment_id, decision, if_match)
 
     @router.post("/experiments/{experiment_id}/promote", status_code=202)
@@ -231,7 +231,7 @@ def _add_deciding(router: APIRouter, office: Office) -> None:
         """End it with a winner: the alias moves there."""
         decision = Decision(
             "promote",
-            order.reason or "promoted by hand",
+            order.reason or BY_HAND["promote"],
             arm=order.version,
             override=order.override,
             actor=order.actor,
@@ -246,7 +246,7 @@ def _add_deciding(router: APIRouter, office: Office) -> None:
         if_match: IfMatch = None,
     ) -> DecisionDocument:
         """Begin a draft, pause, resume, or end it because of harm."""
-        decision = Decision(action, order.reason or f"{action} by hand", actor=order.actor)
+        decision = Decision(action, order.reason or BY_HAND[action], actor=order.actor)
         return await decide(experiment_id, decision, if_match)
 
 
