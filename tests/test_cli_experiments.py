@@ -106,6 +106,8 @@ def test_an_experiment_is_steered_by_hand_and_its_log_tells_all(shop: Run, run: 
     twice = run("experiments", "pause", "1")
     assert (twice.status, "is paused, so there is no pause now; what can follow: resume" in twice.err) == (1, True)
     shop("experiments", "resume", "acme/triage")
+    other = run("experiments", "promote", "1", "--version", "1.9")
+    assert (other.status, other.err) == (1, "error: --version is '1.9'; choose one of the treatments: 1.1\n")
     promoted = shop("experiments", "promote", "1", "--reason", "the judge likes it")
     assert promoted.out.splitlines()[-1] == "experiment 1 (first) of acme/triage@production is promoted"
     log = shop("experiments", "decisions", "1", "--json").document

@@ -167,7 +167,7 @@ def _ramp(
 def _promote(session: WriteSession, row: Experiment, decision: Decision, plan: Plan, to_state: str) -> Consequence:
     adapter = session.get_one(Adapter, row.adapter_id)
     version = version_of(session, adapter, _winner(decision, plan))
-    refuse_quarantined(session, adapter, version, "arm")
+    refuse_quarantined(session, adapter, version, "version")
     detail = pass_gate(session, adapter, row.alias, [(version, FULL_WEIGHT)], decision.override, decision.actor)
     detail |= order(row, decision, to_state, row.step)
     swap = enqueue(session, adapter, version, row.alias, decision.actor, decision.reason, **detail)
@@ -178,9 +178,14 @@ def _promote(session: WriteSession, row: Experiment, decision: Decision, plan: P
 def _winner(decision: Decision, plan: Plan) -> str:
     arm = decision.arm or (plan.treatments[0] if len(plan.treatments) == 1 else None)
     if arm is None or arm not in plan.treatments:
-        raise InvalidInput(f"arm is {arm!r}; choose one of the treatments: {', '.join(plan.treatments)}", param="arm")
+        given = "missing" if arm is None else repr(arm)
+        raise InvalidInput(
+            f"version is {given}; choose one of the treatments: {', '.join(plan.treatments)}", param="version"
+        )
     if arm == BASE:
-        raise InvalidInput("arm is 'base', which no alias can point at; stop the experiment instead", param="arm")
+        raise InvalidInput(
+            "version is 'base', which no alias can point at; stop the experiment instead", param="version"
+        )
     return arm
 
 

@@ -210,7 +210,7 @@ def test_the_base_can_be_an_arm_and_never_the_winner(served: Shop) -> None:
     arm = entry.arms[1]
     assert (arm.name, arm.public_name, arm.version) == ("base", "tiny", None)
     assert arm.base_digest == running.arms[1].digest == served.registry.catalog().bases["tiny"].digest
-    with pytest.raises(InvalidInput, match="arm is 'base', which no alias can point at"):
+    with pytest.raises(InvalidInput, match="version is 'base', which no alias can point at"):
         served.registry.experiments.decide(running.id, Decision("promote", ""))
     assert served.registry.adapters.aliases(ADAPTER)[0].arms == {"acme/triage@1.0": 9900, "acme/triage@base": 100}
 
