@@ -338,3 +338,10 @@ def test_the_snippets_of_the_page_run_as_they_stand(
     said = capfd.readouterr().out
     assert "'metric': 'solved', 'value': True" in said
     assert '"metric":"stars","value":4.0' in said
+
+
+@pytest.mark.parametrize("name", ["metric", "request_id", "after"])
+def test_a_nul_character_in_a_question_is_refused_whatever_the_database(split: Stack, name: str) -> None:
+    headers = {"Authorization": f"Bearer {split.house.keys['acme']}"}
+    answer = httpx.get(f"{split.url}{FEEDBACK}?{name}=%00", headers=headers, timeout=DEADLINE_S)
+    assert error_of(answer) == (400, "invalid_value", name)

@@ -196,3 +196,23 @@ def test_the_analyst_runs_while_an_experiment_does_and_no_longer(running: Stack)
 def test_the_gateway_loads_no_numpy_for_it() -> None:
     code = "import sys, gateway.fleet.controller, gateway.app; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize(("arm", "ends"), [("1.1", ("rollback", "rolled_back")), ("1.0", ("ask", "paused"))])
+def test_a_version_that_is_quarantined_while_it_is_an_arm_ends_the_experiment_or_asks(
+    running: Stack, arm: str, ends: tuple[str, str]
+) -> None:
+    info = begun(running, ramp=[{"percent": 20, "dwell_s": 3_600, "min_units": MANY}])
+    adapters = running.house.registry.adapters
+    version = adapters.get(parse_ref(f"acme/triage@{arm}"))
+    adapters.quarantine(version.id, "it swears")
+    try:
+        wait_until("the decision to be in force", lambda: now(running, info).state == ends[1])
+    finally:
+        adapters.release(version.id)
+    last = log_of(running, info)[-1]
+    assert (last.kind, last.figures["code"], last.figures["course"]["quarantined"]) == (
+        ends[0],
+        "quarantined",
+        {arm: "it swears"},
+    )
