@@ -1,7 +1,8 @@
 """Rows that are appended to one table, in one transaction and as few steps as it takes.
 
 A thread that talks to a database gives the interpreter up at every step, and waits for it again: up to 5 ms while the
-event loop is busy. So many rows are one statement, and nothing but statements is done.
+event loop is busy. So many rows are one statement, and nothing but statements is done. Between two groups the processor
+has forgotten everything: to take a connection from a pool and give it back costs a third of a group of ten rows then.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any, Protocol
 
-from sqlalchemy import Engine, Table
+from sqlalchemy import Engine, PoolProxiedConnection, Table, event
 from sqlalchemy.exc import DBAPIError
 
 MOST_AT_ONCE = 64
@@ -46,6 +47,9 @@ class Appender:
         key = ", ".join(quote(one.name) for one in table.primary_key)
         self._end = f" ON CONFLICT ({key}) DO NOTHING" if passes_known else ""
         self._statement = lru_cache(self._statement_of)
+        self._idle: list[PoolProxiedConnection] = []
+        """At most one, from one transaction to the next, and of SQLite alone: a server may be gone by then."""
+        event.listen(engine, "engine_disposed", lambda _engine: self._close_idle())
 
     def append(self, rows: Sequence[tuple[Any, ...]]) -> int:
         """Insert all of them or none; each has a value for every column. How many were new. Raises `DBAPIError`."""
@@ -66,18 +70,33 @@ class Appender:
     @contextmanager
     def _transaction(self, *, is_one: bool) -> Iterator[Any]:
         """One of a single statement is what SQLite makes of that by itself, in one step instead of three."""
-        connection = self._engine.raw_connection()
+        connection = self._connection()
+        keeps = False
         try:
             cursor = connection.cursor()
             if self._is_sqlite and not is_one:
                 cursor.execute("BEGIN IMMEDIATE")
             yield cursor
             connection.commit()
+            keeps = self._is_sqlite and not self._idle  # never one that may have a transaction open
         except self._dbapi_error as error:
             connection.invalidate(error)
             raise self._as_ours(error) from error
         finally:
-            connection.close()
+            if keeps:
+                self._idle.append(connection)
+            else:
+                connection.close()
+
+    def _connection(self) -> PoolProxiedConnection:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._engine.raw_connection()
+
+    def _close_idle(self) -> None:
+        while self._idle:
+            self._idle.pop().invalidate()  # which closes it: its pool is gone
 
     @property
     def _dbapi_error(self) -> type[Exception]:

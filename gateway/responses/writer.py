@@ -34,7 +34,7 @@ PASSING = (OperationalError, InterfaceError, DatabaseTimeout)
 MOST_IN_A_GROUP = 128
 MOST_WAITING = 4_096
 MOST_WAITING_BYTES = 256 * 1024 * 1024
-GROUP_S = 0.01
+GROUP_S = 0.02
 """From the end of one transaction to the next, at least. A transaction for each answer would cost as much as a chat; an
 engine takes hundreds of milliseconds for one.
 """

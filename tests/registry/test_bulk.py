@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import cast
+import sqlite3
+from typing import Any, cast
 
 import pytest
-from sqlalchemy import Table
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Table, event
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from registry.bulk import MOST_AT_ONCE, Appender
 from registry.responses.rows import StoredResponse
@@ -45,6 +46,34 @@ def test_where_rows_that_are_there_are_passed_over_the_others_count_as_new(regis
     assert appender.append(rows(registry, "resp_1", "resp_2", "resp_2", "resp_3")) == 2
     assert appender.append(rows(registry, "resp_3")) == 0
     assert registry.responses.kept()[0].responses == 3
+
+
+def test_an_sqlite_connection_is_taken_from_the_pool_once_and_closed_with_the_database(
+    registry: Registry, appender: Appender
+) -> None:
+    engine = registry.db.engine
+    if engine.dialect.name != "sqlite":
+        pytest.skip("a connection to a server is given back after each transaction")
+    taken: list[object] = []
+    event.listen(engine, "checkout", lambda connection, *_: taken.append(connection))
+    for number in range(3):
+        appender.append(rows(registry, f"resp_{number}"))
+    assert len(taken) == 1
+    engine.dispose()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        cast("sqlite3.Connection", taken[0]).execute("SELECT 1")
+    appender.append(rows(registry, "resp_3"))
+    assert registry.responses.kept()[0].responses == 4
+
+
+def test_what_fails_half_way_leaves_no_transaction_open(registry: Registry, appender: Appender) -> None:
+    appender.append(rows(registry, "resp_0"))
+    many = rows(registry, *(f"resp_{number}" for number in range(1, MOST_AT_ONCE + 2)))
+    no_value: Any = object()
+    with pytest.raises(DBAPIError):
+        appender.append([*many[:-1], (*many[-1][:-1], no_value)])
+    Appender(registry.db.engine, cast("Table", StoredResponse.__table__)).append(many)
+    assert registry.responses.kept()[0].responses == len(many) + 1
 
 
 def test_a_row_of_nobody_is_refused(registry: Registry, appender: Appender) -> None:
