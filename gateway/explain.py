@@ -19,6 +19,7 @@ _SOURCES = {
     "or its whole prompt",
     "end_user": "an end user is known by safety_identifier, else user; a request without goes by its conversation",
     "request": "each request is drawn for itself",
+    "window": "all requests that come in one window of time are one unit, window:NUMBER",
 }
 
 

@@ -53,7 +53,7 @@ class Target(NamedTuple):
     """What is looked for in the adapter's answers."""
 
 
-UnitSource = Literal["header", "stored", "conversation_id", "first_turn", "prompt", "end_user", "request"]
+UnitSource = Literal["header", "stored", "conversation_id", "first_turn", "prompt", "end_user", "request", "window"]
 
 
 class Unit(NamedTuple):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from registry.days import when
+from registry.experiments.words import duration
 from registry.money import NANO
 from switchyard.sequence_plot import Point, plotted
 
@@ -55,6 +56,8 @@ def findings(info: ExperimentInfo, standing: Standing | None) -> Iterator[str]:
     if standing is None:
         yield "nothing is known yet"
         return
+    if info.plan.unit == "window":
+        yield f"units are windows of {duration(info.plan.window_s or 0)}, in which all traffic has one arm"
     for arm, verdict in standing.primary.items():
         yield f"{info.plan.metric.name}: {verdict.text}"
         if arm in standing.joint:

@@ -20,6 +20,7 @@ from gateway.experiments.inference.values import rounded
 from gateway.experiments.standing import Broken, Cursor, Standing
 from registry.experiments.plan import Plan
 from registry.experiments.units import UnitState
+from registry.experiments.windows import WINDOW
 from registry.storage.blobs import canonical_json
 
 Shares = Mapping[int, Mapping[str, float]]
@@ -107,7 +108,9 @@ class Analysis:
     def _broken(self, breaker: Breaker) -> Broken:
         log_e = rounded(breaker.log_e)
         assert isinstance(log_e, float)
-        return Broken(log_e, breaker.candidate, breaker.control, breaker.is_open(len(self.plan.treatments)))
+        windows = self.plan.unit == WINDOW
+        is_open = breaker.fails_more if windows else breaker.is_open(len(self.plan.treatments))
+        return Broken(log_e, breaker.candidate, breaker.control, is_open)
 
     def note_history(self) -> None:
         """Remember the primary metric's intervals of now, for plots."""

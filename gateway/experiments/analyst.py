@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, BinaryIO
 
 import orjson
@@ -21,8 +21,11 @@ from gateway.experiments.analysis import Analysis
 from registry.db import Database
 from registry.errors import RegistryError
 from registry.experiments.analysis import AnalysisBooks, Increment
+from registry.experiments.failing import Tallies, Tally
 from registry.experiments.intake import Counts, Intake, Taken, counts_of, document
+from registry.experiments.plan import Plan
 from registry.experiments.units import UnitState
+from registry.experiments.windows import WINDOW
 
 NICENESS = 5
 """Requests go first."""
@@ -60,12 +63,14 @@ def step(books: AnalysisBooks, experiment_id: int, fence: int | None, grace_ms: 
     increment = books.increment(experiment_id, grace_ms)
     kept = increment.info.standing or {}
     analysis = _begun(increment, kept)
+    windows = _windows(analysis.plan, kept)
     intake = Intake(
         increment.known,
         counts_of(kept.get("counts", {})),
         exposed=analysis.exposed,
         failed=analysis.failed,
         most_units=analysis.plan.budget.units,
+        windows=windows,
     )
     taken = intake.take(increment.fed)
     mature = _as_taken(increment, taken)
@@ -77,7 +82,7 @@ def step(books: AnalysisBooks, experiment_id: int, fence: int | None, grace_ms: 
         {"of": unit.unit_hash, "folded": analysis.folded - len(mature) + number, "worth": values[unit.unit_hash]}
         for number, unit in enumerate(mature, 1)
     ]
-    books.keep(increment, taken, folded, _kept(analysis, taken.counts), fence=fence)
+    books.keep(increment, taken, folded, _kept(analysis, taken.counts, windows), fence=fence)
     return {"folded": analysis.folded, "more": increment.more}
 
 
@@ -108,14 +113,22 @@ def _fold(analysis: Analysis, taken: Taken, mature: list[UnitState], values: Map
     analysis.note_history()
 
 
-def _kept(analysis: Analysis, counts: Mapping[str, Counts]) -> dict[str, Any]:
-    """What the experiment's row has of it: `standing` is for all, `analysis` for the next step alone."""
+def _windows(plan: Plan, kept: Mapping[str, Any]) -> Tallies | None:
+    """How many requests windows have failed so far, where they are the units."""
+    if plan.unit != WINDOW:
+        return None
+    return Tallies(plan.window_ms, {of: Tally(**one) for of, one in kept.get("windows", ())})
+
+
+def _kept(analysis: Analysis, counts: Mapping[str, Counts], windows: Tallies | None) -> dict[str, Any]:
+    """What the experiment's row has of it: `standing` is for all, the rest for the next step alone."""
     treatments = [one for arm, one in counts.items() if arm in analysis.plan.treatments]
     return {
         "standing": analysis.standing().document,
         "spent_nano": sum(one.cost_nano for one in treatments),
         "counts": document(counts),
         "analysis": analysis.written(),
+        **({} if windows is None else {"windows": [[of, asdict(one)] for of, one in windows.known.items()]}),
     }
 
 

@@ -46,6 +46,14 @@ class Breaker:
         most = max(self.logs)
         return most + math.log(sum(math.exp(log - most) for log in self.logs) / len(self.logs))
 
+    @property
+    def fails_more(self) -> bool:
+        """Whether the candidate has failed more units than the control: enough to act on where a unit is a window of
+        time (`registry.experiments.failing`), of which there are too few for evidence before harm is done. It is the
+        candidate too that pays for an outage of all engines in its window alone.
+        """
+        return self.candidate > self.control
+
     def is_open(self, candidates: int) -> bool:
         """Whether the candidate must have no more traffic, one of so many."""
         return self.log_e >= math.log(candidates / FALSE_ALARM)

@@ -23,6 +23,7 @@ from gateway.experiments.metric_states import (
 )
 from registry.experiments.metrics import AUTOMATIC
 from registry.experiments.plan import Plan
+from registry.experiments.windows import WINDOW
 
 FROM_USAGE = frozenset(name for name, one in AUTOMATIC.items() if one.source == "usage")
 TIMED = frozenset({"latency_ms", "latency_p95", "ttft_ms", "ttft_p95"})
@@ -62,8 +63,9 @@ class Comparisons:
         self._states = {metric: state_of(plan, metric) for metric in metrics}
         said = [metric for metric in metrics if metric not in FROM_USAGE]
         self._missing = {metric: MeanDifference.start(arms, span=1.0) for metric in said}
-        self._times = not TIMED.isdisjoint(metrics)
-        self._strata = {name: MeanDifference.start(arms) for name in STRATA} if self._times else {}
+        self._biased = plan.unit != WINDOW and not TIMED.isdisjoint(metrics)
+        """Whether times are compared of arms that share engines at the same moment."""
+        self._strata = {name: MeanDifference.start(arms) for name in STRATA} if self._biased else {}
         priced = plan.metric.direction == "higher" and self._primary not in FROM_USAGE
         self._price = RatioDifference.start(arms) if priced else None
         """Dollars per accepted answer, where the primary metric says what is accepted."""
@@ -82,7 +84,7 @@ class Comparisons:
     def fold(self, arm: int, shares: Sequence[float], values: Mapping[str, float]) -> None:
         """One mature unit of the arm with this number; a metric that it has no value of says nothing of it."""
         for metric, state in self._states.items():
-            if (value := value_of(metric, values)) is not None:
+            if (value := value_of(self._plan, metric, values)) is not None:
                 self._states[metric] = state.fold(arm, shares, value)
         if not values:
             return
@@ -138,7 +140,7 @@ class Comparisons:
             found.strata[name] = {
                 arm: guardrail(state.interval(alpha, number), measure, alpha, arm) for number, arm in self._treatments()
             }
-        if self._times:
+        if self._biased:
             found.notes += [SHARED_ENGINES, COLD_CACHE]
         return found
 

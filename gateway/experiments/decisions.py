@@ -27,6 +27,7 @@ from gateway.experiments.inference.verdicts import Verdict
 from gateway.experiments.standing import Standing
 from registry.days import DAY_MS
 from registry.experiments.plan import Plan
+from registry.experiments.windows import WINDOW
 from registry.money import NANO
 from registry.splits.rows import BASE
 
@@ -106,7 +107,8 @@ def _decide(plan: Plan, standing: Standing, course: Course, now_ms: int) -> Move
         text = f"step {course.step + 1} of {len(plan.ramp)} lasts a while longer"
         return _hold("dwells", f"{text}; {_so_far(plan, standing)}", dwells_until)
     if (lacking := _lacking(plan, standing, course)) > 0:
-        text = f"waits for {lacking} more unit{'s' * (lacking > 1)} on {_names(plan)} at {_percent(plan, course.step)}"
+        them = f"{plan.counted}{'s' * (lacking > 1)}"
+        text = f"waits for {lacking} more {them} on {_names(plan)} at {_percent(plan, course.step)}"
         return _hold("units", f"{text}; {_so_far(plan, standing)}")
     if course.step + 1 < len(plan.ramp):
         return _ramp(plan, standing, course, winner)
@@ -118,8 +120,10 @@ def _decide(plan: Plan, standing: Standing, course: Course, now_ms: int) -> Move
 def _broken(plan: Plan, standing: Standing) -> Iterator[Move]:
     for arm, broken in standing.breakers.items():
         if broken.open:
-            text = f"{arm} failed {broken.candidate} units while {plan.arms[0]} failed {broken.control}"
-            yield Move(plan.on_harm, "broken", f"{text}: by its part of the traffic that is no chance", arm)
+            them = f"{plan.counted}{'s' * (broken.candidate > 1)}"
+            text = f"{arm} failed {broken.candidate} {them} while {plan.arms[0]} failed {broken.control}"
+            why = "most requests of a window" if plan.unit == WINDOW else "by its part of the traffic that is no chance"
+            yield Move(plan.on_harm, "broken", f"{text}: {why}", arm)
 
 
 def _harms(plan: Plan, standing: Standing, course: Course) -> Iterator[Move]:
@@ -131,7 +135,7 @@ def _harms(plan: Plan, standing: Standing, course: Course) -> Iterator[Move]:
     yield from _broken(plan, standing)
     if standing.ratio_alarms:
         got = ", ".join(f"{arm} {count}" for arm, count in standing.units.items())
-        text = f"arms did not get the units that were planned ({got}): something loses or moves them"
+        text = f"arms did not get the {plan.counted}s that were planned ({got}): something loses or moves them"
         yield Move(kind, "mismatch", f"{text}, so no comparison can be believed")
     for by_arm in standing.guardrails.values():
         for arm, verdict in by_arm.items():
@@ -172,7 +176,7 @@ def _spent(plan: Plan, standing: Standing, course: Course, now_ms: int) -> str |
     if now_ms >= course.started_at_ms + budget.days * DAY_MS:
         used = f"{budget.days:g} days are over"
     elif met >= budget.units:
-        used = f"{met} units have been in it, and {budget.units} is the most"
+        used = f"{met} {plan.counted}s have been in it, and {budget.units} is the most"
     elif budget.dollars is not None and course.spent_nano >= budget.dollars * NANO:
         used = f"it has cost {course.spent_nano / NANO:.2f} dollars, and {budget.dollars:g} is the most"
     return None if used is None else f"{used}, and nothing is certain: {_so_far(plan, standing)}"

@@ -23,10 +23,11 @@ from gateway.experiments.inference.lanes import lane
 from gateway.experiments.inference.pairs import wilson
 from gateway.experiments.inference.quantiles import QuantileDifference
 from gateway.experiments.inference.sample_ratio import SampleRatio
-from gateway.experiments.metric_states import VALUE_OF, is_rate, state_of
+from gateway.experiments.metric_states import is_rate, state_of, value_name
 from gateway.experiments.standing import Broken, Standing
 from registry.days import DAY_MS
 from registry.experiments.plan import Plan
+from registry.experiments.windows import WINDOW
 
 RUNS = 200
 LEAST_BLOCK, GROWTH = 10, 12
@@ -49,17 +50,19 @@ class Values:
         """Values of a rate, or lognormal ones; `more` is added to the mean."""
         if rate:
             return (chance.random(shape) < self.mean + more) * 1.0
-        spread = math.log1p(self.variance / self.mean**2) if self.mean > 0 else 0.0
+        if self.mean <= 0:
+            return np.asarray(self.mean + more)
+        spread = math.log1p(self.variance / self.mean**2)
         alike = self.mean * np.exp(math.sqrt(spread) * chance.standard_normal(shape) - spread / 2)
-        return np.asarray(alike * (1 + more / self.mean if self.mean else 1.0))
+        return np.asarray(alike * (1 + more / self.mean))
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
     """What the adapter's traffic is like: units a day that are in the audience, and metric → values.
 
-    Of `latency_p95` and `ttft_p95` the values are those of `latency_ms` and `ttft_ms`. What has none is taken to be 0
-    for every unit.
+    Of `latency_p95` and `ttft_p95` the values are those of `latency_ms` and `ttft_ms`, unless units are windows, which
+    have their own. What has none is taken to be 0 for every unit.
     """
 
     units_a_day: float
@@ -131,7 +134,7 @@ class _Simulation:
         shares = self._shares[self._step].T
         drawn = self._chance.random((count, runs))
         arms = (drawn[:, None, :] >= np.cumsum(shares, axis=0)[None, :-1, :]).sum(axis=1)
-        values = {name: self._values(name, arms) for name in {VALUE_OF.get(one, one) for one in self._states}}
+        values = {name: self._values(name, arms) for name in {value_name(self._plan, one) for one in self._states}}
         for unit in arms:
             self._ratio = self._ratio.fold(unit, list(shares))
         self._counts += np.stack([(arms == arm).sum(axis=0) for arm in range(len(shares))])
@@ -148,11 +151,11 @@ class _Simulation:
     def _values(self, metric: str, arms: Lanes) -> Lanes:
         known = self._traffic.values.get(metric, Values(0.0))
         more = self._effects.get(metric, 0.0) * (arms > 0)
-        rate = is_rate(metric) or metric in self._traffic.rates
+        rate = self._plan.unit != WINDOW and (is_rate(metric) or metric in self._traffic.rates)
         return known.drawn(self._chance, arms.shape, rate, more)
 
     def _note_failures(self, arms: Lanes, failed: Lanes | None, shares: Lanes) -> None:
-        if failed is None:
+        if failed is None or self._plan.unit == WINDOW:  # a window's rate is no failure of it
             return
         for unit, run in zip(*np.nonzero(failed * self.going), strict=True):
             arm = int(arms[unit, run])
@@ -164,7 +167,7 @@ class _Simulation:
 
     def _fold(self, arms: Lanes, shares: Lanes, values: Mapping[str, Lanes]) -> None:
         for name, state in self._states.items():
-            of = values[VALUE_OF.get(name, name)]
+            of = values[value_name(self._plan, name)]
             if isinstance(state, list):
                 for run in np.flatnonzero(self.going):
                     state[run] = state[run].fold(arms[:, run], [float(one) for one in shares[:, run]], of[:, run])

@@ -12,6 +12,7 @@ from gateway.experiments.inference.values import Interval
 from gateway.experiments.inference.verdicts import Measure
 from registry.experiments.metrics import AUTOMATIC
 from registry.experiments.plan import Plan
+from registry.experiments.windows import WINDOW
 
 VALUE_OF = {"latency_p95": "latency_ms", "ttft_p95": "ttft_ms"}
 """Quantile → the value of each unit that it is of."""
@@ -35,9 +36,14 @@ def is_relative(plan: Plan, metric: str) -> bool:
     return any(one.metric == metric and one.relative for one in plan.guardrails)
 
 
-def is_quantile(metric: str) -> bool:
+def value_name(plan: Plan, metric: str) -> str:
+    """The value of each unit that a metric is of. A window has its own quantiles, so that their means are compared."""
+    return metric if plan.unit == WINDOW else VALUE_OF.get(metric, metric)
+
+
+def is_quantile(plan: Plan, metric: str) -> bool:
     """Whether it is compared by a quantile of units."""
-    return metric in VALUE_OF
+    return value_name(plan, metric) != metric
 
 
 def is_rate(metric: str) -> bool:
@@ -49,7 +55,11 @@ def is_rate(metric: str) -> bool:
 def kind_of(plan: Plan, metric: str) -> type[Any]:
     """The state that a metric of the plan is compared by."""
     return (
-        QuantileDifference if is_quantile(metric) else RatioDifference if is_relative(plan, metric) else MeanDifference
+        QuantileDifference
+        if is_quantile(plan, metric)
+        else RatioDifference
+        if is_relative(plan, metric)
+        else MeanDifference
     )
 
 
@@ -83,6 +93,6 @@ def measure_of(plan: Plan, metric: str, direction: str, margin: float) -> Measur
     return Measure(metric, "points" if is_rate(metric) else "plain", higher, margin)
 
 
-def value_of(metric: str, values: Mapping[str, float]) -> float | None:
+def value_of(plan: Plan, metric: str, values: Mapping[str, float]) -> float | None:
     """Of one unit; None where nothing is known."""
-    return values.get(VALUE_OF.get(metric, metric))
+    return values.get(value_name(plan, metric))

@@ -20,6 +20,7 @@ from gateway.splits.assignment import hash_of
 from registry.outcomes.said import KeyOfOtherFeedback, NewOutcome, Subject, TakenFeedback
 from registry.outcomes.store import Outcomes
 from registry.outcomes.subjects import Subjects
+from registry.request_times import arrived_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,8 +33,6 @@ LONGEST_WAIT_S = 3.0
 LOOK_S = 0.2
 MOST_WAITING = 64
 """Requests of one tenant that wait so."""
-TIME_DIGITS = 12
-"""Of a request's id: milliseconds since the epoch, in hexadecimal digits (`gateway.api.request_ids`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +151,7 @@ class FeedbackBox:
 
 
 def _is_young(request_id: str) -> bool:
-    return abs(time.time() - int(request_id[:TIME_DIGITS], 16) / 1000) < YOUNG_S
+    return abs(time.time() - arrived_ms(request_id) / 1000) < YOUNG_S
 
 
 def _no_units(param: str, why: str) -> BadRequest:

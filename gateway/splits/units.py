@@ -5,7 +5,7 @@ A unit is, in this order: the caller's `X-Switchyard-Unit`, what the first turn 
 shows. Of a completion that is its whole prompt. Of a chat it is the first turn that is the conversation's own: the
 messages up to its first user message, unless they are a preamble (examples that an application puts before every
 question), which is followed further. The end user, if the request names one, is part of both. An experiment may choose
-otherwise: the end user, if the request names one, or each request for itself.
+otherwise: the end user, if the request names one, each request for itself, or all that come in one window of time.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import orjson
 
 from gateway.handoffs import Call, InferenceRequest, Unit, UnitSource
 from registry.catalog.snapshot import SplitEntry
+from registry.experiments.windows import name_of
 from registry.splits.skews import SplitSkew
 
 LEAST_PASSED = 8
@@ -83,9 +84,12 @@ class Units:
         """The unit of a request whose alias is split."""
         traffic = self._traffic(split)
         traffic.requests += 1
-        kind = "conversation" if split.policy is None else split.policy.unit
+        policy = split.policy
+        kind = "conversation" if policy is None else policy.unit
         if kind == "request":
             return Unit(call.request_id, "request")
+        if policy is not None and kind == "window":
+            return Unit(name_of(call.request_id, policy.window_ms), "window")
         if kind == "end_user" and request.user:
             return Unit(request.user, "end_user")
         if call.unit_header:

@@ -35,4 +35,5 @@ def policy_of(
         audience=(f"audience of {salt}".encode(), audience.weight),
         holdout=(f"holdout of adapter {adapter_id}".encode(), plan.holdout_weight),
         for_all=audience.everybody and plan.holdout_weight == 0,
+        window_ms=plan.window_ms,
     )

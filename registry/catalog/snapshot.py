@@ -111,7 +111,7 @@ class SplitPolicy:
     experiment_id: int
     experiment: str
     """Its name."""
-    unit: Literal["conversation", "end_user", "request"]
+    unit: Literal["conversation", "end_user", "request", "window"]
     control: SplitArm
     """What all others get."""
     falls_back: bool
@@ -126,6 +126,8 @@ class SplitPolicy:
     """Likewise, how many of the adapter's units no experiment touches."""
     for_all: bool
     """Whether the four above leave nobody out."""
+    window_ms: int = 0
+    """How long a window is, where it is the unit."""
 
 
 @dataclass(frozen=True, slots=True)

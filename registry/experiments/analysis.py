@@ -22,13 +22,21 @@ from registry.experiments.intake import Taken, store
 from registry.experiments.rows import FEED, Experiment
 from registry.experiments.units import UnitState, units_of
 from registry.experiments.valuing import mature, store_values, values_of
+from registry.experiments.windows import WINDOW
 from registry.fleet.leadership import check_fence
 from registry.splits.rows import Split
 
 EXPERIMENTS = cast("Table", Experiment.__table__)
 MOST_ATTEMPTS, MOST_UNITS = 4_000, 1_000
 """Attempts that are taken in, and units that are valued, in one step."""
+MOST_WINDOWS = 5
+"""Likewise, where units are windows, each of which has many attempts."""
 MOST_FORGOTTEN = 5_000
+
+
+def most_at_once(info: ExperimentInfo) -> int:
+    """Units of an experiment that are valued in one step."""
+    return MOST_WINDOWS if info.plan.unit == WINDOW else MOST_UNITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +56,7 @@ class Increment:
     @property
     def more(self) -> bool:
         """Whether there was more than one step takes."""
-        return len(self.fed) == MOST_ATTEMPTS or len(self.mature) == MOST_UNITS
+        return len(self.fed) == MOST_ATTEMPTS or len(self.mature) == most_at_once(self.info)
 
 
 class AnalysisBooks:
@@ -68,7 +76,8 @@ class AnalysisBooks:
             window_ms = info.plan.metric.window_s * 1000
             fed = waiting(session, experiment_id, MOST_ATTEMPTS)
             until_ms = at_ms - window_ms - grace_ms
-            units = mature(session, experiment_id, until_ms, MOST_UNITS) if len(fed) < MOST_ATTEMPTS else []
+            most = most_at_once(info)
+            units = mature(session, experiment_id, until_ms, most) if len(fed) < MOST_ATTEMPTS else []
             return Increment(
                 info,
                 shares_of(session, info),

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import bindparam, insert, update
 from sqlalchemy.orm import Session
 
+from registry.experiments.failing import Tallies
 from registry.experiments.feed import Fed
 from registry.experiments.units import TABLE, UnitState
 
@@ -51,9 +52,11 @@ class Intake:
         exposed: int,
         failed: int,
         most_units: int,
+        windows: Tallies | None = None,
     ) -> None:
         """`known` has the units that attempts will be of, as far as there are such; `exposed` and `failed` are the last
-        numbers that were given. Beyond `most_units` nobody new is in the experiment.
+        numbers that were given. Beyond `most_units` nobody new is in the experiment. `windows` counts attempts where
+        units are windows of time, which do not fail by one failure.
         """
         self._known = known
         self._units = dict(known)
@@ -61,6 +64,7 @@ class Intake:
         self._exposed = exposed
         self._failed = failed
         self._most_units = most_units
+        self._windows = windows
 
     def take(self, fed: Iterable[Fed]) -> Taken:
         """These attempts. A unit keeps the arm and the propensity of its first one with a byte or a failure; from its
@@ -104,11 +108,14 @@ class Intake:
         return replace(unit, served_arm=one.served_arm)
 
     def _fail(self, unit: UnitState, one: Fed) -> UnitState:
-        if not one.failed or unit.failed_seq is not None:
+        if unit.failed_seq is not None or not self._has_failed(one):
             return unit
         self._failed += 1
         self._count(one.arm, failed_units=1)
         return replace(unit, failed_seq=self._failed, failed_arm=one.arm, failed_split_id=one.split_id)
+
+    def _has_failed(self, one: Fed) -> bool:
+        return one.failed if self._windows is None else self._windows.fails(one)
 
     def _count(self, arm: str, **by: int) -> None:
         counts = self._counts.get(arm, Counts())

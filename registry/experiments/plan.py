@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from registry.errors import InvalidInput
+from registry.experiments import windows
 from registry.experiments.metrics import AUTOMATIC, DEFAULT_METRIC, JUDGED, Direction, check_feedback_name, direction_of
 from registry.names import NAME, VERSION
 from registry.splits.ranges import FULL_WEIGHT
@@ -30,7 +31,7 @@ Text = Annotated[str, Field(min_length=1, max_length=MOST_TEXT, pattern=r"^[^\x0
 Measured = Annotated[Text, AfterValidator(lambda name: _measured(name))]
 Listed = Field(strict=False)
 """TOML and JSON have lists where these models have tuples."""
-Unit = Literal["conversation", "end_user", "request"]
+Unit = Literal["conversation", "end_user", "request", "window"]
 
 
 class Part(BaseModel):
@@ -198,7 +199,20 @@ class Plan(Part):
     unit: Unit = Field(
         default="conversation",
         description="What stays on one arm: `conversation` (header, stored conversation, metadata, first turn); "
-        "`end_user`, where requests name one by `safety_identifier` or `user`; or `request`, for what has no state.",
+        "`end_user`, where requests name one by `safety_identifier` or `user`; `request`, for what has no state; or "
+        "`window`: whatever comes in one window of time, for metrics of time on shared engines.",
+    )
+    window_s: int | None = Field(
+        default=None,
+        ge=windows.LEAST_S,
+        le=windows.MOST_S,
+        description=f"With unit `window`: seconds of a window. Default: {windows.DEFAULT_S}.",
+    )
+    settle_s: float | None = Field(
+        default=None,
+        ge=0,
+        description="With unit `window`: requests of so many first seconds of each window count for nothing. Default: "
+        "a tenth of it.",
     )
     salt: str | None = Field(
         default=None, pattern=r"^[0-9A-Za-z._-]{8,64}$", description="Of the hash of units. Default: a random one."
@@ -263,6 +277,8 @@ class Plan(Part):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Plan:
+        if fault := windows.fault_in(self.unit, self.window_s, self.settle_s, self.metric.window_s):
+            raise ValueError(fault)
         if self.control in self.treatments:
             raise ValueError(f"control is {self.control!r}, which is a treatment too; try another version against it")
         if self.shadow is not None and self.copied_to is None:
@@ -316,6 +332,16 @@ class Plan(Part):
         return (self.control, *self.treatments)
 
     @property
+    def counted(self) -> str:
+        """What its units are called when they are counted."""
+        return "window" if self.unit == windows.WINDOW else "unit"
+
+    @property
+    def window_ms(self) -> int:
+        """Of a unit that is a window; 0 of others."""
+        return 1000 * (self.window_s or 0)
+
+    @property
     def holdout_weight(self) -> int:
         """In 1/10,000 of the adapter's units."""
         return round(self.holdout_percent * FULL_WEIGHT / 100)
@@ -328,7 +354,7 @@ class Plan(Part):
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Plan:
         """Out of TOML or JSON. Raises `InvalidInput` that names the field, its value and what it should be."""
-        given = dict(document)
+        given = windows.with_defaults(document)
         if BASE in _texts(given.get("treatments")):
             given.setdefault("on_win", "ask")
         try:

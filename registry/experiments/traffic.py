@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, pvariance
-from typing import Any
 
 from sqlalchemy import func, select
 
@@ -13,7 +13,7 @@ from registry.adapters.version_rows import require_adapter
 from registry.days import DAY_MS
 from registry.db import Database, now_ms
 from registry.experiments.feed import FAILED
-from registry.experiments.valuing import COUNTED
+from registry.experiments.valuing import COUNTED, Served, of_attempts
 from registry.ledger.rows import USAGE
 from registry.money import NANO
 from registry.names import AdapterRef
@@ -25,7 +25,9 @@ MOST_ROWS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class PastTraffic:
-    """Of the last days: requests, the units that they were of, and metric → mean and variance of a request."""
+    """Of the last days: requests, the units that they were of, and metric → mean and variance of a request, or of a
+    window.
+    """
 
     requests: int
     units: int
@@ -41,8 +43,8 @@ class TrafficBooks:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def of(self, ref: AdapterRef) -> PastTraffic:
-        """An adapter's. Raises `NotFound`."""
+    def of(self, ref: AdapterRef, window_ms: int = 0) -> PastTraffic:
+        """An adapter's; with `window_ms` of windows of so long as units, in which there was some. Raises `NotFound`."""
         row, since_ms = USAGE.c, now_ms() - DAYS * DAY_MS
         with self._db.read() as session:
             adapter = require_adapter(session, ref)
@@ -61,18 +63,36 @@ class TrafficBooks:
                     func.min(row.started_at_ms),
                 ).where(mine)
             ).one()
-            names = ("outcome", "started_at_ms", "finished_at_ms", "ttft_ms", "prompt_tokens", "completion_tokens")
-            columns = [row[name] for name in (*names, "cost_nano")]
-            newest = select(*columns).where(mine).order_by(row.started_at_ms.desc()).limit(MOST_ROWS)
-            rows = session.execute(newest).all()
+            window = row.started_at_ms - row.started_at_ms % window_ms if window_ms else None
+            windows = 0 if window is None else session.scalars(select(func.count(window.distinct())).where(mine)).one()
+            newest = (
+                select(*(row[name] for name in Served._fields))
+                .where(mine)
+                .order_by(row.started_at_ms.desc())
+                .limit(MOST_ROWS)
+            )
+            rows = [Served._make(one) for one in session.execute(newest)]
         if not requests:
             return PastTraffic(0, 0, 0.0, exact=False)
         whole = round(requests * units / split) if split else requests
         days = max((now_ms() - first_ms) / DAY_MS, 1.0)
+        if windows:
+            return PastTraffic(requests, windows, windows / days, exact=True, values=_of_windows(rows, window_ms))
         return PastTraffic(requests, whole, whole / days, exact=bool(split), values=_values(rows))
 
 
-def _values(rows: Sequence[Any]) -> dict[str, tuple[float, float]]:
+def _of_windows(rows: Sequence[Served], window_ms: int) -> dict[str, tuple[float, float]]:
+    by_window = defaultdict[int, list[Served]](list)
+    for one in rows:
+        by_window[one.started_at_ms // window_ms].append(one)
+    known = defaultdict[str, list[float]](list)
+    for attempts in by_window.values():
+        for name, value in of_attempts(attempts, quantiles=True).items():
+            known[name].append(value)
+    return {name: (fmean(values), pvariance(values)) for name, values in known.items()}
+
+
+def _values(rows: Sequence[Served]) -> dict[str, tuple[float, float]]:
     known: dict[str, list[float]] = {
         "errors": [float(one.outcome in FAILED) for one in rows],
         "latency_ms": [one.finished_at_ms - one.started_at_ms for one in rows if one.finished_at_ms is not None],

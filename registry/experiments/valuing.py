@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from statistics import fmean
@@ -12,14 +13,21 @@ from sqlalchemy.orm import Session
 
 from registry.experiments.feed import FAILED, Fed, taken
 from registry.experiments.infos import ExperimentInfo
+from registry.experiments.plan import Plan
 from registry.experiments.rows import ExperimentUnit
 from registry.experiments.units import TABLE, UnitState, in_parts, state_of
+from registry.experiments.windows import WINDOW, has_settled
 from registry.ledger.rows import USAGE
 from registry.money import NANO
 from registry.outcomes.rows import Outcome
 
 COUNTED = ("ok", "client_aborted", *FAILED)
 """Outcomes of attempts that say something of the arm: not a client's bad request, nor a gateway that stopped."""
+LEAST_TIMES = 20
+"""Of a window: with fewer requests one in twenty is none, and its P95 is missing."""
+MOST_REQUESTS = 20_000
+"""Of windows that are valued together: of more, so many that lie evenly among them stand for all."""
+P95 = 0.95
 OUTCOMES = cast("Table", Outcome.__table__)
 
 
@@ -46,6 +54,7 @@ class Said(NamedTuple):
     metric: str
     at_ms: int
     value: float
+    request_id: str | None
 
 
 def mature(session: Session, experiment_id: int, served_until_ms: int, most: int) -> list[UnitState]:
@@ -69,10 +78,13 @@ def values_of(
     """Metric → value of each unit by its hash; a metric of which nothing is known is missing, and never 0. `fed` are
     attempts that are being taken in.
 
-    What counts began, or was said, within the window after the unit's first served byte, and before it was moved.
+    What counts began, or was said, within the window after the unit's first served byte, and before it was moved. Of a
+    unit that is a window of time, what came while it settled does not.
     """
     window_ms = info.plan.metric.window_s * 1000
-    served, said = _attempts(session, info.id, units, fed), _outcomes(session, units, info.splits)
+    windows = info.plan.unit == WINDOW
+    most = MOST_REQUESTS if windows else None
+    served, said = _attempts(session, info.id, units, fed, most), _outcomes(session, units, info.splits)
     found = {}
     for unit in units:
         until_ms = unit.first_served_at_ms + window_ms
@@ -80,12 +92,21 @@ def values_of(
             until_ms = min(until_ms, unit.censored_at_ms - 1)
         attempts = [one for one in served[unit.unit_hash] if one.started_at_ms <= until_ms]
         outcomes = [one for one in said[unit.unit_hash] if one.at_ms <= until_ms]
-        found[unit.unit_hash] = {**of_attempts(attempts), **of_outcomes(outcomes)}
+        if windows:
+            attempts = [one for one in attempts if _has_settled(info.plan, one.request_id)]
+            outcomes = [one for one in outcomes if one.request_id is None or _has_settled(info.plan, one.request_id)]
+        found[unit.unit_hash] = {**of_attempts(attempts, quantiles=windows), **of_outcomes(outcomes)}
     return found
 
 
-def of_attempts(attempts: Iterable[Served]) -> dict[str, float]:
-    """The automatic metrics of a unit: means over its requests. Empty without one that counts."""
+def _has_settled(plan: Plan, request_id: str) -> bool:
+    return has_settled(request_id, plan.window_ms, 1000 * (plan.settle_s or 0.0))
+
+
+def of_attempts(attempts: Iterable[Served], *, quantiles: bool = False) -> dict[str, float]:
+    """The automatic metrics of a unit: means over its requests, and with `quantiles` P95 of its times. Empty without
+    one that counts.
+    """
     last: dict[str, Served] = {}
     for one in sorted(attempts, key=lambda one: (one.started_at_ms, one.attempt_id)):
         if one.outcome in COUNTED:
@@ -103,10 +124,18 @@ def of_attempts(attempts: Iterable[Served]) -> dict[str, float]:
         "cost": [one.cost_nano / NANO for one in answered if one.cost_nano is not None],
     }
     values |= {name: fmean(known) for name, known in means.items() if known}
+    if quantiles:
+        times = {"latency_p95": means["latency_ms"], "ttft_p95": means["ttft_ms"]}
+        values |= {name: _p95(known) for name, known in times.items() if len(known) >= LEAST_TIMES}
     read = sum(one.prompt_tokens or 0 for one in answered)
     if read:
         values["cached_share"] = sum(one.cached_tokens or 0 for one in answered) / read
     return values
+
+
+def _p95(times: Sequence[float]) -> float:
+    """The least time that 95 % of them stay below or at."""
+    return float(sorted(times)[math.ceil(P95 * len(times)) - 1])
 
 
 def of_outcomes(outcomes: Iterable[Said]) -> dict[str, float]:
@@ -118,16 +147,25 @@ def of_outcomes(outcomes: Iterable[Said]) -> dict[str, float]:
 
 
 def _attempts(
-    session: Session, experiment_id: int, units: Sequence[UnitState], fed: Iterable[Fed]
+    session: Session, experiment_id: int, units: Sequence[UnitState], fed: Iterable[Fed], most: int | None
 ) -> Mapping[str, list[Served]]:
     columns = [USAGE.c[name] for name in Served._fields]
     hashes = {unit.unit_hash for unit in units}
     attempts = [*taken(session, experiment_id, hashes), *(one.attempt_id for one in fed if one.unit_hash in hashes)]
+    if most is not None:
+        attempts = thinned(attempts, most)
     found = defaultdict[str, list[Served]](list)
     for part in in_parts(attempts):
         for row in session.execute(select(*columns).where(USAGE.c.attempt_id.in_(part))):
             found[row.unit_hash].append(Served._make(row))
     return found
+
+
+def thinned(attempts: Sequence[str], most: int) -> list[str]:
+    """Those of at most so many requests, evenly among all in the order in which they came; all attempts of each."""
+    requests = sorted({one.rpartition("-")[0] for one in attempts})
+    kept = set(requests[:: max(1, math.ceil(len(requests) / most))])
+    return [one for one in attempts if one.rpartition("-")[0] in kept]
 
 
 def _outcomes(session: Session, units: Sequence[UnitState], splits: Collection[int]) -> Mapping[str, list[Said]]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from registry.experiments.plan import Audience, Guardrail, Metric, Plan, Step
+from registry.experiments.metrics import AUTOMATIC
+from registry.experiments.plan import Audience, Guardrail, Plan, Step
+from registry.experiments.windows import WINDOW
 
 _UNITS = {
     "conversation": "conversation",
     "end_user": "end user that requests name, else conversation",
     "request": "request",
+    "window": "window of time",
 }
 _ENDS = {
     ("on_win", "promote"): "it is promoted",
@@ -24,9 +27,11 @@ def plan_said(plan: Plan, adapter: str, alias: str) -> Iterator[str]:
     treatments = ", ".join(plan.treatments)
     them = "it" if len(plan.treatments) == 1 else "them"
     yield f"{treatments} against {plan.control}, for the traffic of {adapter}@{alias}"
-    yield f"ramp: {' → '.join(_step(step) for step in plan.ramp)}"
+    yield f"ramp: {' → '.join(_step(step, plan.counted) for step in plan.ramp)}"
     yield f"what stays together: the {_UNITS[plan.unit]}; {_audience(plan.audience)}{_holdout(plan)}"
-    yield f"wins by: {_goal(plan.metric)}, {plan.alpha:g} error at any time"
+    if plan.unit == WINDOW:
+        yield from _windows(plan)
+    yield f"wins by: {_goal(plan)}, {plan.alpha:g} error at any time"
     yield f"guarded by: {', '.join(_guard(one) for one in plan.guardrails) or 'nothing'}"
     yield f"when {them} wins: {_ENDS['on_win', plan.on_win]}; on harm: {_harm(plan)}"
     if plan.fallback == "control":
@@ -34,7 +39,7 @@ def plan_said(plan: Plan, adapter: str, alias: str) -> Iterator[str]:
     yield f"ends without a verdict after {_budget(plan)}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """As `90 s`, `15 min`, `2 h`, `14 days`."""
     for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
         if seconds >= 2 * size or (seconds == size and unit != "days"):
@@ -42,9 +47,9 @@ def _duration(seconds: float) -> str:
     return f"{seconds:g} s"
 
 
-def _step(step: Step) -> str:
-    least = [_duration(step.dwell_s)] if step.dwell_s else []
-    least += [f"{step.min_units} units"] if step.min_units else []
+def _step(step: Step, counted: str) -> str:
+    least = [duration(step.dwell_s)] if step.dwell_s else []
+    least += [f"{step.min_units} {counted}s"] if step.min_units else []
     return f"{step.percent:g} %" + (f" ({' and '.join(least)})" if least else "")
 
 
@@ -61,12 +66,28 @@ def _holdout(plan: Plan) -> str:
     return f"; {plan.holdout_percent:g} % are held out of all experiments" if plan.holdout_percent else ""
 
 
-def _goal(metric: Metric) -> str:
+def _windows(plan: Plan) -> Iterator[str]:
+    """What it means that windows are the units."""
+    assert plan.window_s is not None
+    yield (
+        f"windows of {duration(plan.window_s)}: all that comes in one has one arm, drawn anew for each; its first "
+        f"{duration(plan.settle_s or 0)} count for nothing; conversations and people go from arm to arm"
+    )
+    known = AUTOMATIC.get(plan.metric.name)
+    if known is None or known.source != "usage":
+        yield (
+            f"note: {plan.metric.name} is said or found of answers, and a conversation that goes on in the next window "
+            "may have both arms; windows are for times and loads: for quality let conversations be the units"
+        )
+
+
+def _goal(plan: Plan) -> str:
+    metric = plan.metric
     if metric.margin > 0:
         asked = f"at most {metric.margin:g} worse"
     else:
         asked = f"better by more than {-metric.margin:g}" if metric.margin else "better"
-    return f"{metric.name} {asked} ({metric.direction} is better), {_duration(metric.window_s)} of each unit"
+    return f"{metric.name} {asked} ({metric.direction} is better), {duration(metric.window_s)} of each {plan.counted}"
 
 
 def _guard(guard: Guardrail) -> str:
@@ -81,4 +102,4 @@ def _harm(plan: Plan) -> str:
 def _budget(plan: Plan) -> str:
     budget = plan.budget
     dollars = "" if budget.dollars is None else f", or ${budget.dollars:g}"
-    return f"{budget.days:g} days, or {budget.units} units{dollars}"
+    return f"{budget.days:g} days, or {budget.units} {plan.counted}s{dollars}"

@@ -42,7 +42,7 @@ def simulate(
     ref = parse_whole_adapter(adapter)
     with open_registry() as registry:
         plan = registry.experiments.preview(ref, plan_of(plan_file, versions or []), alias=alias)
-        past = registry.experiments.traffic.of(ref)
+        past = registry.experiments.traffic.of(ref, plan.window_ms)
     rate = units_a_day if units_a_day is not None else past.units_a_day
     if not rate > 0:
         raise InvalidInput(f"units_a_day is not known: {adapter} had no traffic; say how many", param="units_a_day")
@@ -57,24 +57,25 @@ def simulate(
         print_json({"units_a_day": rate, "traffic": past, "left_out": left_out, "runs": found})
         return
     say(
-        f"traffic of the last 7 days: {past.requests} requests of {past.units} units; {rate:,.0f} units a day"
+        f"traffic of the last 7 days: {past.requests} requests of {past.units} {plan.counted}s; "
+        f"{rate:,.0f} {plan.counted}s a day"
         + ("" if past.exact else " (requests are taken for units: nothing split them yet)")
     )
     if left_out:
         say(f"not simulated, as nothing is known of them: guardrails on {', '.join(left_out)}")
-    say(*(f"if it {what}: {_told(one)}" for what, one in found.items()))
+    say(*(f"if it {what}: {_told(one, plan.counted)}" for what, one in found.items()))
 
 
 def _without_unknown(plan: Plan, past: PastTraffic) -> tuple[Plan, list[str]]:
     """The plan without guardrails on numbers that nothing is known of, and which: between arms that are 0, nothing is
     ever certain. A rate of which nothing is known is 0.
     """
-    from gateway.experiments.metric_states import VALUE_OF, is_rate
+    from gateway.experiments.metric_states import is_rate, value_name
 
     unknown = [
         one.metric
         for one in plan.guardrails
-        if not is_rate(one.metric) and VALUE_OF.get(one.metric, one.metric) not in past.values
+        if not is_rate(one.metric) and value_name(plan, one.metric) not in past.values
     ]
     kept = [one for one in plan.guardrails if one.metric not in unknown]
     return plan.model_copy(update={"guardrails": kept}), unknown
@@ -98,7 +99,7 @@ def _simulated(
     return {what: forecast(plan, traffic, effects, runs=runs) for what, effects in cases.items()}
 
 
-def _told(found: Any) -> str:
+def _told(found: Any, counted: str) -> str:
     shares = f"wins in {found.won:.0%}, is rolled back in {found.harmed:.0%}, undecided in {found.undecided:.0%}"
-    days = f"{found.days[0]:.3g} days ({found.units[0]} units) in the middle, {found.days[1]:.3g} in nine of ten"
-    return f"{shares} of {found.runs} runs; {days}; {found.treated[0]} units meet it"
+    days = f"{found.days[0]:.3g} days ({found.units[0]} {counted}s) in the middle, {found.days[1]:.3g} in nine of ten"
+    return f"{shares} of {found.runs} runs; {days}; {found.treated[0]} {counted}s meet it"

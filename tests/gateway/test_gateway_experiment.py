@@ -156,6 +156,19 @@ def test_each_request_is_drawn_for_itself_where_the_plan_says_so(lab: Stack, beg
     assert len({row["unit_hash"] for row in rows}) == 24
 
 
+def test_all_that_comes_in_one_window_of_the_clock_has_the_windows_arm_whoever_asks(lab: Stack, begin: Begin) -> None:
+    running = begin("1.1", unit="window", window_s=5, metric={"name": "latency_p95"})
+    for number in range(24):
+        answer = answered(lab, f"u{number}")
+        came_ms = int(answer.headers["x-request-id"][:12], 16)
+        unit_hash = hash_of(running.salt.encode(), f"window:{came_ms // 5_000}")
+        (row,) = lab.house.usage_of(answer.headers["x-request-id"])
+        assert (row["unit_source"], row["unit_hash"], row["propensity"]) == ("window", unit_hash.hex(), 0.5)
+        split = lab.house.registry.catalog().adapters["acme", "triage"].splits["production"]
+        assert choose(split.ranges, bucket_of(unit_hash)).name == row["arm"] == answer.headers["x-switchyard-arm"]
+    assert lab.house.registry.skews.alarming(running.splits[-1]) is None
+
+
 @pytest.mark.parametrize("fallback", ["control", "none"])
 def test_the_control_stands_in_for_a_treatment_that_cannot_be_served_if_the_plan_says_so(
     lab: Stack, begin: Begin, fallback: str
