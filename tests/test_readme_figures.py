@@ -51,6 +51,7 @@ ROWS: dict[str, tuple[str, Callable[[Any], list[float]]]] = {
         "trainer",
         lambda all_: [all_["figures"]["kills"], 9, all_["figures"]["same_digest"], all_["figures"]["completed"]],
     ),
+    "equal arms": ("experiments", lambda all_: [100, 100 * all_["figures"]["fpr_upper_max"]]),
     "poisoned sets": ("trainer", lambda all_: [all_["figures"]["poisoned_caught"], 12]),
     "plain TRL script": ("trainer", lambda all_: [all_["figures"]["tokens_ratio"]]),
     "with one dollar left": ("budget", lambda all_: [1_000, all_["detail"]["spent_of_the_last_dollar_usd"]]),
