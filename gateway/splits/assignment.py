@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
+import struct
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from operator import itemgetter
 from typing import TypeVar
 
@@ -14,17 +15,19 @@ from registry.splits.ranges import FULL_WEIGHT
 BUCKETS = FULL_WEIGHT
 HASH_BYTES = 16
 _UNTIL = itemgetter(0)
+_FIRST = struct.Struct(">Q").unpack_from
 A = TypeVar("A")
 
 
 def hash_of(salt: bytes, unit: str) -> bytes:
     """What the ledger knows a unit by: the first 16 bytes of SHA-256(salt, 0x00, unit)."""
-    return hashlib.sha256(salt + b"\0" + unit.encode("utf-8", "surrogatepass")).digest()[:HASH_BYTES]
+    return sha256(salt + b"\0" + unit.encode("utf-8", "surrogatepass")).digest()[:HASH_BYTES]
 
 
 def bucket_of(unit_hash: bytes) -> int:
     """A number in `[0, 10000)`, uniform over units: the first 8 bytes of a unit's hash, modulo 10,000."""
-    return int.from_bytes(unit_hash[:8], "big") % BUCKETS
+    number: int = _FIRST(unit_hash)[0]
+    return number % BUCKETS
 
 
 def takes_part(policy: SplitPolicy, unit: str, key_id: str, metadata: Mapping[str, str | None] | None) -> bool:
@@ -33,9 +36,10 @@ def takes_part(policy: SplitPolicy, unit: str, key_id: str, metadata: Mapping[st
         return True
     if policy.keys and key_id not in policy.keys:
         return False
-    said = metadata or {}
-    if any(said.get(key) not in values for key, values in policy.metadata):
-        return False
+    if policy.metadata:
+        said = metadata or {}
+        if any(said.get(key) not in values for key, values in policy.metadata):
+            return False
     (salt, most), (held_salt, held_out) = policy.audience, policy.holdout
     if most < BUCKETS and bucket_of(hash_of(salt, unit)) >= most:
         return False

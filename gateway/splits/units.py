@@ -13,13 +13,13 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
-from gateway.handoffs import Call, InferenceRequest, Unit, UnitSource
+from gateway.handoffs import Call, InferenceRequest, Unit
 from registry.catalog.snapshot import SplitEntry
 from registry.experiments.windows import name_of
 from registry.splits.skews import SplitSkew
@@ -37,6 +37,7 @@ COUNTED = 256
 FORGET_AT = 20_000
 """Requests after which counts are halved, so that they are of the traffic of today."""
 DIGEST_BYTES = 16
+A = TypeVar("A")
 
 
 @dataclass(slots=True)
@@ -59,12 +60,14 @@ class _Traffic:
     beginnings: OrderedDict[bytes, _Beginning] = field(default_factory=OrderedDict)
     """By their digests."""
     requests: int = 0
-    counts: dict[tuple[str, UnitSource], int] = field(default_factory=dict)
+    counts: dict[Unit, int] = field(default_factory=dict)
 
     def beginning(self, digest: bytes) -> _Beginning:
         """What is known of one, from now on if it is new."""
-        found = self.beginnings.setdefault(digest, _Beginning())
-        _forget_the_oldest(self.beginnings, digest)
+        found = self.beginnings.get(digest)
+        if found is None:
+            found = _Beginning()
+        _remember(self.beginnings, digest, found)
         return found
 
 
@@ -103,14 +106,17 @@ class Units:
         else:
             prompt = request.body[request.dialect.prompt_field(request.body)]
             unit = Unit(_digest_of_prompt(request.user, prompt), "prompt")
-        _count(traffic, (unit.value, unit.source))
+        _count(traffic, unit)
         return unit
 
     def _traffic(self, split: SplitEntry) -> _Traffic:
-        traffic = self._splits.setdefault(split.salt, _Traffic(split.id))
-        self._splits.move_to_end(split.salt)
-        if len(self._splits) > SPLITS:
-            self._splits.popitem(last=False)
+        traffic = self._splits.get(split.salt)
+        if traffic is None:
+            traffic = self._splits[split.salt] = _Traffic(split.id)
+            if len(self._splits) > SPLITS:
+                self._splits.popitem(last=False)
+        else:
+            self._splits.move_to_end(split.salt)
         if traffic.split_id != split.id:
             traffic.split_id, traffic.requests, traffic.counts = split.id, 0, {}
         return traffic
@@ -122,24 +128,27 @@ class Units:
         beginning that ends with a user message and is no preamble. So the first turn decides, whoever sees it, and
         only what is said before the conversation's own first turn has to be learnt.
         """
-        ends = list(_beginnings(request.user, request.body["messages"]))
-        (last_role, whole), earlier = ends[-1], ends[:-1]
+        *earlier, (last_role, whole) = _beginnings(request.user, request.body["messages"])
+        unit = self._of_earlier(traffic, earlier) if earlier else None
+        if last_role == "user":
+            traffic.beginning(whole).whole += 1
+        unit = unit or whole.hex()
+        _remember(traffic.conversations, whole, unit)
+        return unit
+
+    def _of_earlier(self, traffic: _Traffic, earlier: Sequence[tuple[str, bytes]]) -> str | None:
+        """The unit that a chat has by what is before its last message; `None` if nothing of that is its own."""
         users = [number for number, (role, _) in enumerate(earlier) if role == "user"]
         seen = max((number for number, (_, end) in enumerate(earlier) if end in traffic.conversations), default=-1)
         if users and seen < users[-1]:  # the turn before this one was not seen here
             for number in users:
                 if number >= seen:
                     traffic.beginning(earlier[number][1]).passed += 1
-        if last_role == "user":
-            traffic.beginning(whole).whole += 1
         if seen >= 0 and not self._is_preamble(traffic, earlier[seen][1]):
-            unit = traffic.conversations[earlier[seen][1]]
-        else:
-            own = (earlier[number][1] for number in users if not self._is_preamble(traffic, earlier[number][1]))
-            unit = next(own, whole).hex()
-        traffic.conversations[whole] = unit
-        _forget_the_oldest(traffic.conversations, whole)
-        return unit
+            return traffic.conversations[earlier[seen][1]]
+        own = (earlier[number][1] for number in users if not self._is_preamble(traffic, earlier[number][1]))
+        found = next(own, None)
+        return None if found is None else found.hex()
 
     def _is_preamble(self, traffic: _Traffic, beginning: bytes) -> bool:
         """Conversations that begin elsewhere are first seen here behind their beginning, with the odds of the workers:
@@ -152,20 +161,23 @@ class Units:
         """Of every split: the derived unit with the most requests, as this process has seen it."""
         found = []
         for traffic in self._splits.values():
-            (_, source), most = max(traffic.counts.items(), key=lambda item: item[1], default=(("", "prompt"), 0))
+            nobody = Unit("", "prompt"), 0
+            (_, source), most = max(traffic.counts.items(), key=lambda item: item[1], default=nobody)
             found.append(SplitSkew(traffic.split_id, source, traffic.requests, most))
         return found
 
 
-def _beginnings(user: str | None, messages: Sequence[Mapping[str, Any]]) -> Iterable[tuple[str, bytes]]:
+def _beginnings(user: str | None, messages: Sequence[Mapping[str, Any]]) -> list[tuple[str, bytes]]:
     """After each message: its role, and a digest of roles and texts up to it."""
     hashed = hashlib.blake2b((user or "").encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES)
+    ends = []
     for message in messages:
         role, content = str(message.get("role")), message.get("content")
         if isinstance(content, list):
             content = "".join(_text_of(part) for part in content)
         hashed.update(f"\0{role}\0{content or ''}".encode("utf-8", "surrogatepass"))
-        yield role, hashed.digest()
+        ends.append((role, hashed.digest()))
+    return ends
 
 
 def _text_of(part: Any) -> str:
@@ -178,14 +190,15 @@ def _digest_of_prompt(user: str | None, prompt: Any) -> str:
     return hashlib.blake2b(named + orjson.dumps(prompt), digest_size=DIGEST_BYTES).hexdigest()
 
 
-def _forget_the_oldest(table: OrderedDict[bytes, Any], used: bytes) -> None:
-    """Of what was not used longest, the table forgets what is too many."""
-    table.move_to_end(used)
+def _remember(table: OrderedDict[bytes, A], key: bytes, value: A) -> None:
+    """Put it at the end; of what was not used longest, the table forgets what is too many."""
+    table[key] = value
+    table.move_to_end(key)
     if len(table) > REMEMBERED:
         table.popitem(last=False)
 
 
-def _count(traffic: _Traffic, unit: tuple[str, UnitSource]) -> None:
+def _count(traffic: _Traffic, unit: Unit) -> None:
     """Misra and Gries, Finding repeated elements (1982): where there is no room, every unit is counted down by one."""
     counts = traffic.counts
     if unit in counts or len(counts) < COUNTED:
