@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -23,6 +24,10 @@ MOST_QUEUED, MOST_QUEUED_BYTES = 512, 64 * 1024 * 1024
 """Answers that wait: those beyond are not looked at."""
 MOST_TAPPED = 128
 """Answers that are kept while they are made."""
+MOST_A_SECOND = 50
+"""Answers of one adapter that are kept in a second by one process; all arms of an experiment share them, so that they
+are as likely looked at in each.
+"""
 MOST_AT_ONCE, MOST_BYTES_AT_ONCE = 32, 4 * 1024 * 1024
 GATHER_S = 0.2
 """After the first of a group."""
@@ -56,11 +61,21 @@ class Tapping:
 class Scorer:
     """Of one process."""
 
-    def __init__(self, outcomes: Outcomes, most: int, count: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        outcomes: Outcomes,
+        most: int,
+        count: Callable[[str], None],
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         """`most`: outcomes that a tenant may have; `count` is told of each answer what became of it."""
         self._outcomes = outcomes
         self._most = most
         self._count = count
+        self._clock_s = clock_s
+        self._second = 0
+        self._kept: dict[int, int] = {}
+        """Answers of each adapter in this second."""
         self._queue: deque[Tap] = deque()
         self._queued_bytes = 0
         self._more = asyncio.Event()
@@ -83,7 +98,24 @@ class Scorer:
         if self.tapped >= MOST_TAPPED:
             self._count("dropped")
             return UNTAPPED
+        if not self._has_time(target):
+            self._count("too many")
+            return UNTAPPED
         return Tapping(self, Tap(call.request_id, target, arm))
+
+    def _has_time(self, target: Target) -> bool:
+        """Whether one more answer of this adapter may be kept in this second, which is counted then."""
+        second = int(self._clock_s())
+        if second != self._second:
+            self._second = second
+            self._kept.clear()
+        assert target.version is not None  # checks and experiments are an adapter's
+        adapter = target.version.adapter_id
+        kept = self._kept.get(adapter, 0)
+        if kept >= MOST_A_SECOND:
+            return False
+        self._kept[adapter] = kept + 1
+        return True
 
     def offer(self, tap: Tap) -> None:
         """An answer is complete."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from operator import itemgetter
 from typing import TypeVar
@@ -14,6 +15,8 @@ from registry.splits.ranges import FULL_WEIGHT
 
 BUCKETS = FULL_WEIGHT
 HASH_BYTES = 16
+REMEMBERED, LONGEST_REMEMBERED = 8_192, 128
+"""Hashes that a process remembers, and characters of their units: most units come again, and soon."""
 _UNTIL = itemgetter(0)
 _FIRST = struct.Struct(">Q").unpack_from
 A = TypeVar("A")
@@ -21,7 +24,14 @@ A = TypeVar("A")
 
 def hash_of(salt: bytes, unit: str) -> bytes:
     """What the ledger knows a unit by: the first 16 bytes of SHA-256(salt, 0x00, unit)."""
+    return _remembered(salt, unit) if len(unit) <= LONGEST_REMEMBERED else _hash_of(salt, unit)
+
+
+def _hash_of(salt: bytes, unit: str) -> bytes:
     return sha256(salt + b"\0" + unit.encode("utf-8", "surrogatepass")).digest()[:HASH_BYTES]
+
+
+_remembered = lru_cache(REMEMBERED)(_hash_of)
 
 
 def bucket_of(unit_hash: bytes) -> int:
