@@ -104,4 +104,6 @@ def main(uri: str, asked: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(main(sys.argv[1], sys.stdin.read()) + "\n")
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as said:
+        os.dup2(2, 1)  # what MLflow prints is no answer
+        said.write(main(sys.argv[1], sys.stdin.read()) + "\n")

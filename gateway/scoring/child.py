@@ -10,6 +10,7 @@ look for signals while they work.
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import signal
@@ -146,7 +147,9 @@ def main() -> None:
     sys.setrecursionlimit(RECURSION)
     signal.signal(signal.SIGVTALRM, _on_alarm)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started us: our input ends with it
-    serve(sys.stdin.buffer, sys.stdout.buffer)
+    said = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever prints must not be taken for a finding
+    serve(sys.stdin.buffer, said)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from registry.shadows.rows import ShadowPair
 from registry.shadows.store import NO_CONSENT, TIME_IS_OVER, ShadowInfo, Terms
 from registry.swaps.following import follow
 from tests.registry.conftest import Shop
+from tests.support.waiting import wait_until
 
 CANDIDATE = AdapterRef("acme", "triage", VersionNumber(1, 1), None)
 TERMS = Terms(share=1_000, lasts_ms=3_600_000, requests_per_day=10)
@@ -146,8 +147,7 @@ def test_no_more_copies_are_allowed_a_day_than_the_shadow_has_and_none_when_its_
 def test_a_shadow_whose_time_is_over_ends(stocked: Shop) -> None:
     shadow = begun(stocked, lasts_ms=1)
     registry = stocked.registry
-    while now_ms() < shadow.until_ms:
-        pass
+    wait_until("its time is over", lambda: now_ms() >= shadow.until_ms)
     assert registry.shadows.take(shadow.id, 1).why == "ended"
     assert [registry.shadows.end_due(), registry.shadows.end_due()] == [1, 0]
     assert registry.shadows.get(shadow.id).ended_why == TIME_IS_OVER

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import os
 import signal
 import socket
@@ -29,6 +30,7 @@ from trainer.jobs.on_ray.carrying import below, files_below, read_piece, write_p
 from trainer.jobs.on_ray.node import Heard, RemoteJob, Where
 from trainer.jobs.on_ray.placing import LOST_NODE, NO_CLUSTER, Placing
 
+log = logging.getLogger("switchyard.trainer")
 STAYS_HERE = frozenset({"checkpoints", "scratch", "child.log"})
 """Of a job's folder."""
 RESULTS = ("out", "lineage.json", "step_metrics.csv", "training_curve.svg", "questions.jsonl")
@@ -198,7 +200,7 @@ def connected(placing: Placing) -> Any:
     ray = importlib.import_module("ray")
     begun_s = time.monotonic()
     ray.init(address=placing.address, log_to_driver=False, logging_level="error", ignore_reinit_error=False)
-    print(f"joined {placing.address} in {time.monotonic() - begun_s:.1f} s", file=sys.stderr)
+    log.warning("joined %s in %.1f s", placing.address, time.monotonic() - begun_s)
     return ray
 
 
