@@ -45,19 +45,19 @@ class ShadowEnd(Order):
 class ShadowDocument(Shape):
     """A shadow."""
 
-    id: int
+    id: int = Field(description="Its number.")
     adapter: str = Field(description="tenant/adapter.")
     alias: str = Field(description="The alias whose requests are copied.")
     candidate: str = Field(description="tenant/adapter@1.1.")
     share: int = Field(description="In 1/10,000.")
-    requests_per_day: int
+    requests_per_day: int = Field(description="Copies that it may send on a UTC day, at most.")
     budget_nano: int | None = Field(description="In nano-dollars; null: no bound.")
     until_ms: int = Field(description="Milliseconds since the epoch.")
     experiment_id: int | None = Field(description="The experiment whose plan has begun it.")
     actor: str = Field(description="Who began it.")
     started_at_ms: int = Field(description="Milliseconds since the epoch.")
-    ended_at_ms: int | None
-    ended_why: str | None
+    ended_at_ms: int | None = Field(description="Milliseconds since the epoch; null: it has not ended.")
+    ended_why: str | None = Field(description="Why it has ended; null: it has not.")
     sent_today: int = Field(description="Copies that workers were allowed to send on this UTC day.")
     spent_nano: int = Field(description="What its copies have cost, which no tenant pays.")
     counts: dict[str, int] = Field(
@@ -83,13 +83,19 @@ class PairDocument(Shape):
 
     request_id: str = Field(description="Of the tenant's request; usage rows of both answers have it.")
     at_ms: int = Field(description="Milliseconds since the epoch.")
-    endpoint: str
+    endpoint: str = Field(description="Of the gateway, such as `chat`.")
     cause: str | None = Field(description="Why a side is missing or broken off; null: both are whole.")
     control: dict[str, Any] = Field(description="Figures of the tenant's own answer.")
     candidate: dict[str, Any] = Field(description="Figures of the copy's.")
     diff: dict[str, Any] = Field(description="What tells the two apart; empty without two whole answers.")
     content: dict[str, Any] | None = Field(description="The texts, where asked for and still kept.")
     verdicts: list[dict[str, Any]] = Field(description="What judges have said of it, each asked in both orders.")
+
+
+class SummaryDocument(Shape):
+    """All stored pairs of a shadow, taken together."""
+
+    summary: dict[str, Any] = Field(description="Figures of both sides, how they differ, what judges said.")
 
 
 class PairsDocument(Shape):
@@ -148,10 +154,10 @@ def _add_pairs(router: APIRouter, office: Office) -> None:
     registry = office.registry
 
     @router.get("/shadows/{shadow_id}/summary")
-    def summarise_pairs(shadow_id: ShadowId) -> dict[str, Any]:
+    def summarise_pairs(shadow_id: ShadowId) -> SummaryDocument:
         """All stored pairs taken together: figures of both sides, how they differ, what judges said."""
         registry.shadows.get(shadow_id)
-        return asdict(summarise(registry.pairs.all(shadow_id)))
+        return SummaryDocument(summary=asdict(summarise(registry.pairs.all(shadow_id))))
 
     @router.get("/shadows/{shadow_id}/pairs")
     def list_pairs(

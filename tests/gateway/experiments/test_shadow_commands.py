@@ -141,7 +141,7 @@ def test_the_admin_api_has_the_same(stack: Stack, admin: Admin) -> None:
     rest = admin.get(f"/shadows/{begun['id']}/pairs", after=first["next"])
     assert [one["content"] for one in rest["pairs"]] == [None]
     assert rest["next"] is None
-    assert admin.get(f"/shadows/{begun['id']}/summary")["pairs"] == 2
+    assert admin.get(f"/shadows/{begun['id']}/summary")["summary"]["pairs"] == 2
     ended = admin.post(f"/shadows/{begun['id']}/stop", reason="done")
     assert (ended["ended_why"], ended["in_force"]) == ("done", True)
     assert admin.refused("GET", "/shadows/999/pairs")[0] == 404

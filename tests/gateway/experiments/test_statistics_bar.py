@@ -13,7 +13,7 @@ from tests.bars.support.experiments import false_positives, power, relatives, sa
 from tests.bars.support.experiments.figure import looks
 from tests.live.installation import ROOT
 
-PAGE = ROOT / "docs" / "experiments.md"
+PAGE = ROOT / "docs" / "statistics.md"
 MEASURED = ROOT / "loadtest" / "results" / "experiments.json"
 
 
