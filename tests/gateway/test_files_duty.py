@@ -46,13 +46,11 @@ async def test_it_sweeps_once_in_a_while_and_says_what_fails(house: House, monke
 
     monkeypatch.setattr(house.registry.files.sweeping, "sweep", sweep)
     monkeypatch.setattr("gateway.fleet.duties.files.SWEEP_S", 0.0)
-    duty = SweepFiles(house.registry, Errands())
-    await duty.do(ROUND)
-    await wait_until_async(
-        "the first sweep", lambda: len(calls) == 1 and duty._running is not None and duty._running.done()
-    )
-    await duty.do(ROUND)
-    await wait_until_async("the second sweep", lambda: duty._running is not None and duty._running.done())
+    errands = Errands()
+    duty = SweepFiles(house.registry, errands)
+    for _ in range(2):
+        await duty.do(ROUND)
+        await wait_until_async("the sweep to end", lambda: not errands.tasks())
     with pytest.raises(OSError, match="the storage is away"):
         await duty.do(ROUND)
     assert len(calls) == 2

@@ -22,8 +22,8 @@ from registry.swaps.infos import DONE
 from tests.live.installation import DEADLINE_S, ROOT, Live
 from tests.support.waiting import wait_until_async
 
-TRIAGE = parse_whole_adapter("acme/triage")
-PRODUCTION, BETA = "acme/triage", "acme/triage@beta"
+TRIAGE = parse_whole_adapter("acme/desk")
+PRODUCTION, BETA = "acme/desk", "acme/desk@beta"
 CLIENTS = 12
 """That ask at the same time."""
 UNITS = count()
@@ -36,18 +36,20 @@ PLAN: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def registry(live: Live) -> Iterator[Registry]:
-    """That of the running installation, with a second version of triage, which was trained for something else."""
+    """That of the running installation, with an adapter of its own: what triage is, then something else."""
     with Registry.open(live.registry_settings()) as registry:
-        published = registry.adapters.publish(
-            tenant="acme",
-            adapter="triage",
-            folder=ROOT / "examples" / "sentiment" / "adapter",
-            base=live.base_name,
-            lineage={"source": "test"},
-        )
+        for sample in ("triage", "sentiment"):
+            published = registry.adapters.publish(
+                tenant="acme",
+                adapter="desk",
+                folder=ROOT / "examples" / sample / "adapter",
+                base=live.base_name,
+                lineage={"source": "test"},
+            )
         assert str(published.version.version) == "1.1"
-        swap = registry.swaps.request(parse_ref("acme/triage@1.1"), alias="beta", actor="test")
-        assert follow(registry, swap, DEADLINE_S).state == DONE
+        for version, alias in (("1.0", "production"), ("1.1", "beta")):
+            swap = registry.swaps.request(parse_ref(f"acme/desk@{version}"), alias=alias, actor="test")
+            assert follow(registry, swap, DEADLINE_S).state == DONE
         yield registry
 
 
@@ -112,12 +114,12 @@ async def test_a_worse_version_is_rolled_back_by_what_users_say(live: Live, regi
     info = await ended(registry, live, PRODUCTION, "production", "1.1")
     last = registry.experiments.decisions(info.id)[-1]
     assert (info.state, last.kind, last.weights) == ("rolled_back", "rollback", {"1.0": 10_000}), last
-    assert str(registry.adapters.get(parse_ref("acme/triage@production")).version) == "1.0"
+    assert str(registry.adapters.get(parse_ref("acme/desk@production")).version) == "1.0"
     async with live.client("acme") as client:
         answers = [
             await client.chat.completions.create(model=PRODUCTION, messages=t, max_tokens=1) for t in tickets()[:4]
         ]
-    assert {answer.model for answer in answers} == {"acme/triage@1.0"}
+    assert {answer.model for answer in answers} == {"acme/desk@1.0"}
 
 
 async def test_a_better_version_is_promoted_by_what_users_say(live: Live, registry: Registry) -> None:
@@ -125,4 +127,4 @@ async def test_a_better_version_is_promoted_by_what_users_say(live: Live, regist
     last = registry.experiments.decisions(info.id)[-1]
     assert (info.state, last.kind) == ("promoted", "promote"), last
     assert "any time" in last.reason
-    assert str(registry.adapters.get(parse_ref("acme/triage@beta")).version) == "1.0"
+    assert str(registry.adapters.get(parse_ref("acme/desk@beta")).version) == "1.0"

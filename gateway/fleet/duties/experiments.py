@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.experiments.asking import Analyst, AnalystGone
 from gateway.experiments.deciding import Decider
+from gateway.fleet.duties.beside import Beside
 from gateway.fleet.duties.rounds import Round
 from gateway.fleet.requests import Errands
 from registry.days import DAY_MS
@@ -39,11 +40,10 @@ class DecideExperiments:
     def __init__(self, registry: Registry, token: int, errands: Errands) -> None:
         self._registry = registry
         self._token = token
-        self._errands = errands
+        self._beside = Beside(errands, LOOK_S)
         self._decider = Decider(registry, token)
         self._analyst = Analyst()
-        self._running: asyncio.Task[None] | None = None
-        self._looked_s = self._forgot_s = float("-inf")
+        self._forgot_s = float("-inf")
 
     def is_due(self, this: Round) -> bool:
         """Always; most often nothing is to be done."""
@@ -51,14 +51,7 @@ class DecideExperiments:
 
     async def do(self, this: Round) -> None:
         """Begin, unless the last time is still under way. Raises what that has ended with."""
-        if self._running is not None:
-            if not self._running.done():
-                return
-            ended, self._running = self._running, None
-            ended.result()
-        if time.monotonic() - self._looked_s >= LOOK_S:
-            self._looked_s = time.monotonic()
-            self._running = self._errands.run(self.look())
+        self._beside.begin(self.look)
 
     async def look(self) -> None:
         """At every experiment that is under way, once. Raises `AnalystGone` when none of them could be analysed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from gateway.fleet.duties.beside import Beside
 from gateway.fleet.duties.rounds import Round
 from gateway.fleet.requests import Errands
 from registry.service import Registry
@@ -21,9 +22,8 @@ class SweepFiles:
 
     def __init__(self, registry: Registry, errands: Errands) -> None:
         self._registry = registry
-        self._errands = errands
-        self._running: asyncio.Task[None] | None = None
-        self._swept_s = self._torn_s = float("-inf")
+        self._beside = Beside(errands, SWEEP_S)
+        self._torn_s = float("-inf")
 
     def is_due(self, this: Round) -> bool:
         """When the round reconciles."""
@@ -31,14 +31,7 @@ class SweepFiles:
 
     async def do(self, this: Round) -> None:
         """Begin, unless the last time is still under way. Raises what that has ended with."""
-        if self._running is not None:
-            if not self._running.done():
-                return
-            ended, self._running = self._running, None
-            ended.result()
-        if time.monotonic() - self._swept_s >= SWEEP_S:
-            self._swept_s = time.monotonic()
-            self._running = self._errands.run(self.sweep())
+        self._beside.begin(self.sweep)
 
     async def sweep(self) -> None:
         """Once, a batch at a time."""

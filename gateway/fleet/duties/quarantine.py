@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from gateway.fleet.court import Court
+from gateway.fleet.duties.beside import Beside
 from gateway.fleet.duties.rounds import Round
 from gateway.fleet.requests import Errands
 
@@ -16,14 +15,12 @@ class RetryQuarantined:
 
     def __init__(self, court: Court, errands: Errands) -> None:
         self._court = court
-        self._errands = errands
-        self._running: asyncio.Task[None] | None = None
+        self._beside = Beside(errands)
 
     def is_due(self, this: Round) -> bool:
         """When the round reconciles."""
         return this.reconciles
 
     async def do(self, this: Round) -> None:
-        """Begin, unless the last one is still under way: proofs take long, and nobody's round waits for them."""
-        if self._running is None or self._running.done():
-            self._running = self._errands.run(self._court.retry_quarantined())
+        """Begin, unless the last time is still under way: proofs take long. Raises what that has ended with."""
+        self._beside.begin(self._court.retry_quarantined)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from gateway.fleet.duties.beside import Beside
 from gateway.fleet.duties.rounds import Round
 from gateway.fleet.requests import Errands
 from registry.service import Registry
@@ -29,8 +30,7 @@ class LookAfterResponses:
         self._registry = registry
         self._default_days = default_days
         self._outcome_days = outcome_days
-        self._errands = errands
-        self._running: asyncio.Task[None] | None = None
+        self._beside = Beside(errands)
         self._missing: set[str] = set()
         self._expired_s = float("-inf")
 
@@ -40,12 +40,7 @@ class LookAfterResponses:
 
     async def do(self, this: Round) -> None:
         """Begin, unless the last time is still under way. Raises what that has ended with."""
-        if self._running is not None:
-            if not self._running.done():
-                return
-            ended, self._running = self._running, None
-            ended.result()
-        self._running = self._errands.run(self.look())
+        self._beside.begin(self.look)
 
     async def look(self) -> None:
         """Give up what ran on workers that were gone at the last look and still are; then delete what is too old."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 
+from gateway.fleet.duties.beside import Beside
 from gateway.fleet.duties.rounds import Round
 from gateway.fleet.requests import Errands
 from registry.service import Registry
@@ -27,8 +28,7 @@ class LookAfterShadows:
         """`default_days`: how long texts are kept of tenants that have no setting of their own."""
         self._registry = registry
         self._default_days = default_days
-        self._errands = errands
-        self._running: asyncio.Task[None] | None = None
+        self._beside = Beside(errands)
         self._expired_s = float("-inf")
         self._refused: dict[int, str] = {}
         """Experiments whose shadow could not begin, and why."""
@@ -39,12 +39,7 @@ class LookAfterShadows:
 
     async def do(self, this: Round) -> None:
         """Begin, unless the last time is still under way. Raises what that has ended with."""
-        if self._running is not None:
-            if not self._running.done():
-                return
-            ended, self._running = self._running, None
-            ended.result()
-        self._running = self._errands.run(self.look())
+        self._beside.begin(self.look)
 
     async def look(self) -> None:
         """End what is due, begin what experiments want, then forget what is too old."""
