@@ -117,7 +117,8 @@ harness-test: setup ## Tasks of the real lm-evaluation-harness through a gateway
 	SWITCHYARD_TEST_HARNESS=1 .venv/bin/python -m pytest tests/trainer/evaluation/test_harness.py
 
 ray-test: setup ## Jobs on a real Ray cluster: kills, pauses, a lost machine (minutes; installs Ray under var/)
-	@SWITCHYARD_TEST_RAY=1 $(PYTEST) tests/trainer/jobs/test_ray.py --durations=10
+	@$(BIN)/python -m tests.support.on_demand ray
+	@$(PYTEST) tests/trainer/jobs/test_ray.py --durations=10
 
 live-pooling: setup ## The contract of engines that pool, and a gateway in front of one, on a real vLLM (about 2 minutes)
 	@SWITCHYARD_TEST_LIVE_POOLING=1 $(PYTEST) tests/live/test_live_pooling.py

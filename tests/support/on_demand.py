@@ -67,7 +67,8 @@ RAY = OnDemand(("ray==2.60.0", "click", "msgpack"), alone=True)
 MLFLOW = OnDemand(("mlflow==3.17.2",))
 WANDB = OnDemand(("wandb==0.31.0",), alone=True)
 TENSORBOARD = OnDemand(("tensorboard==2.20.0",))
-ALL = (RAY, MLFLOW, WANDB, TENSORBOARD)
+VILLE = OnDemand(("ville==0.1.0",), alone=True)
+ALL = (RAY, MLFLOW, WANDB, TENSORBOARD, VILLE)
 
 if __name__ == "__main__":
     for one in ALL:

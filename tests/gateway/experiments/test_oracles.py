@@ -1,11 +1,10 @@
 """Our formulas against what others compute: scipy here, ville by the numbers in `oracles.json`.
 
-`SWITCHYARD_TEST_ORACLES=1` makes those numbers anew, in an environment under var/ that is made for it.
+`python -m tests.support.on_demand ville` installs it under var/; then it is asked anew.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
@@ -21,13 +20,10 @@ from gateway.experiments.inference.pairs import PRIOR, PairWins, wilson
 from gateway.experiments.inference.sample_ratio import CONCENTRATION, SampleRatio
 from gateway.experiments.inference.several import e_bh
 from tests.gateway.experiments import oracles
-from tests.live.installation import ROOT
+from tests.support.on_demand import VILLE
 
 GOLDEN = json.loads(Path(__file__).with_name("oracles.json").read_text())
 """ville 0.1.0 from PyPI, numpy 2.4.6, scipy 1.17.1."""
-PACKAGES = ("ville==0.1.0", "numpy==2.4.6", "scipy==1.17.1")
-PROGRAM = ROOT / "var" / "ville-0.1.0"
-INSTALL_S = 280
 
 
 @pytest.mark.parametrize("number", range(len(oracles.BOUNDARIES)))
@@ -86,16 +82,16 @@ def test_scipy_knows_the_same_pairs_ratios_and_wilson_intervals() -> None:
         assert (wilson(right, total).low, wilson(right, total).high) == pytest.approx((theirs.low, theirs.high))
 
 
-@pytest.mark.skipif("SWITCHYARD_TEST_ORACLES" not in os.environ, reason="SWITCHYARD_TEST_ORACLES=1 installs ville")
+@VILLE.needed
 def test_ville_still_says_what_is_written_down() -> None:
-    PROGRAM.parent.mkdir(exist_ok=True)
-    uv, python = str(Path(sys.executable).parent / "uv"), str(PROGRAM / "bin" / "python")
-    with PROGRAM.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        make = [uv, "venv", "-q", "--clear", "--python", sys.executable, str(PROGRAM)]
-        subprocess.run(make, check=True, timeout=INSTALL_S)
-        subprocess.run([uv, "pip", "install", "-q", "--python", python, *PACKAGES], check=True, timeout=INSTALL_S)
-    done = subprocess.run([python, oracles.__file__], capture_output=True, text=True, check=True, timeout=INSTALL_S)
+    done = subprocess.run(
+        [sys.executable, oracles.__file__],
+        env=os.environ | VILLE.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
     found = json.loads(done.stdout)
     assert found.pop("boundaries") == [pytest.approx(pair) for pair in GOLDEN["boundaries"]]
     assert found == {name: pytest.approx(value) for name, value in GOLDEN.items() if name != "boundaries"}

@@ -20,11 +20,10 @@ from tests.support.on_demand import RAY
 from tests.support.ray_cluster import Cluster, can_hide, ray_cluster
 from tests.support.waiting import wait_until
 
-WANTED = "SWITCHYARD_TEST_RAY"
 pytestmark = [
     pytest.mark.training,
     pytest.mark.timeout(1200),
-    pytest.mark.skipif(WANTED not in os.environ, reason="takes minutes: `make ray-test` installs Ray and runs these"),
+    RAY.needed,
 ]
 LONG_S = 400.0
 
@@ -65,7 +64,6 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    RAY.make()
     folder = tmp_path_factory.mktemp("ray")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
