@@ -11,7 +11,7 @@ file | what it answers
 `quantiles.py` | by how much do quantiles differ, such as P95 (`QuantileDifference`)
 `pairs.py` | who wins pairs (`PairWins`, `wilson`)
 `sample_ratio.py` | did arms get the units that were planned (`SampleRatio`)
-`several.py` | what is left of alpha where there are several questions (`shared_alpha`, `e_bh`)
+`several.py` | what is left of alpha where there are several questions (`shared_alpha`)
 `verdicts.py` | what it means, in words
 
 Nothing is imported here, so that words and types cost no numpy.

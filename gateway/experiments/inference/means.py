@@ -20,9 +20,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from gateway.experiments.inference.boundary import log_e_value, mixing_for, radius, radius_one_sided
+from gateway.experiments.inference.boundary import mixing_for, radius, radius_one_sided
 from gateway.experiments.inference.lanes import TINY, larger, where
-from gateway.experiments.inference.values import Interval, Numbers, State, Whole, rounded
+from gateway.experiments.inference.values import Interval, Numbers, State, Whole
 
 if TYPE_CHECKING:
     from typing import Self
@@ -185,15 +185,6 @@ class MeanDifference(State):
         weight = larger(contrast.weight, TINY)
         half = where(known, bound(spread, weight, self.mixing, alpha), math.inf)
         return Interval.of(estimate, estimate - half, estimate + half)
-
-    def log_e_value(self, difference: float = 0.0, arm: int = 1) -> Numbers:
-        """The logarithm of the evidence against a difference; 0 while there are too few units."""
-        contrast = self.contrasts[arm]
-        spread = contrast.spread(self.span)
-        known = contrast.enough(self.least_units, self.least_expected) & (spread > 0)
-        off = contrast.estimate() - difference
-        value = log_e_value(off, larger(spread, TINY), contrast.weight, self.mixing)
-        return rounded(where(known, value, 0.0))
 
     @classmethod
     def read(cls, document: dict[str, Any]) -> Self:

@@ -21,7 +21,6 @@ def wins(count: int) -> list[int]:
     return [int(number * 7_919 % 5 < 3) for number in range(count)]
 
 
-E_VALUES = (1.0, 300.0, 45.0, 0.2, 30.0, 21.0, 90.0)
 BOUNDARIES = ((100, 0.05, 0.002), (1_000, 0.05, 0.002), (20_000, 0.01, 0.0005), (5_000, 0.001, 0.01))
 """Effective units, alpha, the paper's ρ²."""
 
@@ -31,7 +30,6 @@ def main() -> None:
     import numpy as np
     from ville._boundaries import normal_mixture
     from ville.ab import AsymptoticABTest
-    from ville.evalues import ebh
     from ville.proportions import BernoulliCS, BernoulliTest
 
     found: dict[str, Any] = {"boundaries": []}
@@ -46,8 +44,6 @@ def main() -> None:
     pairs = BernoulliTest(0.5, prior=(20.0, 20.0)).fit(wins(200))
     rate = BernoulliCS(0.05, prior=(20.0, 20.0), intersect=False).fit(wins(200))
     found["pairs"] = [float(pairs.log_e_values_[-1]), *(float(end) for end in rate.interval())]
-    rejected = np.flatnonzero(np.asarray(ebh(np.array(E_VALUES), 0.05)))
-    found["e_bh"] = [int(index) for index in rejected]
     json.dump(found, sys.stdout, indent=1)
 
 

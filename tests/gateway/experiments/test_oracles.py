@@ -18,7 +18,6 @@ from gateway.experiments.inference.boundary import radius, radius_one_sided
 from gateway.experiments.inference.means import MeanDifference
 from gateway.experiments.inference.pairs import PRIOR, PairWins, wilson
 from gateway.experiments.inference.sample_ratio import CONCENTRATION, SampleRatio
-from gateway.experiments.inference.several import e_bh
 from tests.gateway.experiments import oracles
 from tests.support.on_demand import VILLE
 
@@ -56,10 +55,6 @@ def test_wins_of_pairs_have_villes_evidence_and_interval() -> None:
         state = state.fold(2 * won - 1)
     found = state.interval(0.05)
     assert [state.log_e, found.low, found.high] == pytest.approx(GOLDEN["pairs"], rel=1e-9)
-
-
-def test_e_values_are_rejected_together_as_ville_does() -> None:
-    assert e_bh([math.log(value) for value in oracles.E_VALUES], 0.05) == GOLDEN["e_bh"]
 
 
 def test_scipy_knows_the_same_pairs_ratios_and_wilson_intervals() -> None:
