@@ -8,17 +8,14 @@ from typing import Any
 
 import pytest
 
-from gateway.fleet.duties import experiments as duty
 from gateway.splits.assignment import BUCKETS, bucket_of, hash_of
 from registry.experiments.infos import ExperimentInfo
-from registry.experiments.plan import Plan
-from registry.names import parse_ref, parse_whole_adapter
-from tests.support.stack import Stack, open_house, run_stack
+from tests.support.deciding_stack import TRIAGE, begun, deciding_stack, pointed_at
+from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 
 UNITS = count()
 PLAN: dict[str, Any] = {
-    "treatments": ["1.1"],
     "ramp": [{"percent": 50, "dwell_s": 0, "min_units": 20}, {"percent": 100, "dwell_s": 0, "min_units": 0}],
     "metric": {"name": "solved", "direction": "higher", "margin": 0.05, "window_s": 0},
     "guardrails": [],
@@ -30,37 +27,15 @@ Opinion = Callable[[str], bool]
 
 @pytest.fixture
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with pytest.MonkeyPatch.context() as patch, open_house(tmp_path_factory.mktemp("by-feedback")) as house:
-        patch.setattr(duty, "LOOK_S", 0.05)
-        patch.setattr(duty, "GRACE_MS", 0)
-        house.tenant("acme")
-        for _ in range(2):
-            house.publish("acme/triage")
-        house.point("acme/triage", "1.0")
-        with run_stack(house) as stack:
-            stack.wait_resident("acme/triage@1.0")
-            yield stack
-
-
-def begun(stack: Stack) -> ExperimentInfo:
-    """An experiment whose first step routes."""
-    experiments = stack.house.registry.experiments
-    made = experiments.create(parse_whole_adapter("acme/triage"), Plan.of(PLAN), actor="test")
-
-    def runs() -> ExperimentInfo | None:
-        info = experiments.get(made.id)
-        return info if info.state == "running" and not info.moving else None
-
-    found = wait_until("the experiment to run", runs)
-    stack.wait_revision()
-    return found
+    with deciding_stack(tmp_path_factory.mktemp("by-feedback")) as stack:
+        yield stack
 
 
 def decided(stack: Stack, opinion: Opinion) -> ExperimentInfo:
     """Users come with an opinion of each arm, which they give by the unit that they are, and ask."""
-    info = begun(stack)
+    info = begun(stack, PLAN)
     registry = stack.house.registry
-    salt = registry.splits.history(parse_whole_adapter("acme/triage"))[-1].salt.encode()
+    salt = registry.splits.history(TRIAGE)[-1].salt.encode()
 
     def asked_or_done() -> ExperimentInfo | None:
         units = [f"user {next(UNITS)}" for _ in range(EACH)]
@@ -76,10 +51,6 @@ def decided(stack: Stack, opinion: Opinion) -> ExperimentInfo:
         return found if found.ended_at_ms is not None and not found.moving else None
 
     return wait_until("a decision", asked_or_done)
-
-
-def pointed_at(stack: Stack) -> str:
-    return str(stack.house.registry.adapters.get(parse_ref("acme/triage@production")).version)
 
 
 def test_what_users_say_rolls_a_worse_version_back_and_promotes_a_better_one(stack: Stack) -> None:

@@ -11,16 +11,15 @@ from typing import Any
 import pytest
 
 from gateway.engines.names import short_digest
-from gateway.fleet.duties import experiments as duty
 from registry.errors import Conflict
 from registry.experiments.infos import Decision, DecisionInfo, ExperimentInfo
-from registry.experiments.plan import Plan
-from registry.names import parse_ref, parse_whole_adapter
+from registry.names import parse_ref
 from registry.splits.ranges import FULL_WEIGHT
-from tests.support.stack import Stack, open_house, run_stack
+from tests.support.deciding_stack import TRIAGE, deciding_stack, pointed_at
+from tests.support.deciding_stack import begun as deciding_begun
+from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 
-TRIAGE = parse_whole_adapter("acme/triage")
 ONE, TWO = "acme/triage@1.0", "acme/triage@1.1"
 MANY = 100_000
 QUICK: dict[str, Any] = {"metric": {"name": "errors", "window_s": 0, "margin": 0.05}, "guardrails": []}
@@ -29,17 +28,8 @@ UNITS = count()
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """acme/triage in two versions, the first in production; the leader looks at experiments all the time."""
-    with pytest.MonkeyPatch.context() as patch, open_house(tmp_path_factory.mktemp("experiments")) as house:
-        patch.setattr(duty, "LOOK_S", 0.05)
-        patch.setattr(duty, "GRACE_MS", 0)
-        house.tenant("acme")
-        for _ in range(2):
-            house.publish("acme/triage")
-        house.point("acme/triage", "1.0")
-        with run_stack(house) as stack:
-            stack.wait_resident(ONE)
-            yield stack
+    with deciding_stack(tmp_path_factory.mktemp("experiments")) as stack:
+        yield stack
 
 
 @pytest.fixture
@@ -55,22 +45,9 @@ def running(stack: Stack) -> Iterator[Stack]:
         stack.house.promote("acme/triage", "1.0")
 
 
-def pointed_at(stack: Stack) -> str:
-    return str(stack.house.registry.adapters.get(parse_ref("acme/triage@production")).version)
-
-
 def begun(stack: Stack, **plan: Any) -> ExperimentInfo:
     """An experiment whose first step routes."""
-    experiments = stack.house.registry.experiments
-    made = experiments.create(TRIAGE, Plan.of({"treatments": ["1.1"], **QUICK, **plan}), actor="test")
-
-    def runs() -> ExperimentInfo | None:
-        info = experiments.get(made.id)
-        return info if info.state == "running" and not info.moving else None
-
-    found = wait_until("the experiment to run", runs)
-    stack.wait_revision()
-    return found
+    return deciding_begun(stack, {**QUICK, **plan})
 
 
 def now(stack: Stack, info: ExperimentInfo) -> ExperimentInfo:
