@@ -111,9 +111,11 @@ async def _answer(admitted: Admitted, house: House, respond: Respond, sink: Sink
             await respond.end()
             _observe(usage, admitted, house)
             return
-    arm = stands_in(admitted.target, admitted.arm)
+    target = house.targets.of(admitted.principal, admitted.request.model, house.catalog.current)
+    arm = stands_in(target, admitted.arm)
     if arm is None:
         raise tries.refusal()
+    # No await since the catalog was read, as in `serve`: nobody is sent to a version that was replaced meanwhile.
     with house.fleet.in_flight.given(arm.version.id if arm.version else None):
         respond.describe_anew(arm)
         await _answer(admitted._replace(arm=arm), house, respond, sink, tries.number)
