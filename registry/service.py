@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from registry.outcomes.retention import OutcomeRetention
     from registry.outcomes.store import Outcomes
     from registry.outcomes.subjects import Subjects
+    from registry.prices.baselines import Baselines
     from registry.prices.tariffs import Tariffs
     from registry.responses.conversations import Conversations
     from registry.responses.retention import Retention
@@ -109,6 +110,7 @@ class Registry:
     ledger: Store[Ledger] = Store("registry.ledger.store", "Ledger")
     refusals: Store[RefusalBooks] = Store("registry.ledger.refusals", "RefusalBooks")
     readings: Store[EngineReadings] = Store("registry.ledger.engine_readings", "EngineReadings")
+    baselines: Store[Baselines] = Store("registry.prices.baselines", "Baselines")
     tariffs: Store[Tariffs] = Store("registry.prices.tariffs", "Tariffs")
     limits: Store[Limits] = Store("registry.limits.store", "Limits")
     shadows: Store[Shadows] = Store("registry.shadows.store", "Shadows")

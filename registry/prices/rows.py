@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Index, String, UniqueConstraint
+from sqlalchemy import BigInteger, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from registry.tables import Base, BigId
@@ -20,6 +20,28 @@ class ApiPrice(Base):
     cached_input_nano_per_mtok: Mapped[int]
     output_nano_per_mtok: Mapped[int]
     source: Mapped[str] = mapped_column(String(500))
+
+
+class BaselineLine(Base):
+    """A line of the log of baselines: a price of one component, or a fact. Triggers refuse UPDATE and DELETE."""
+
+    __tablename__ = "baseline_log"
+    __table_args__ = (Index("ix_baseline_log_name", "name", "seq"),)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(String(200))
+    field: Mapped[str] = mapped_column(String(20))
+    effective_from_ms: Mapped[int]
+    nano: Mapped[int | None]
+    """Of a component: nano-dollars per million tokens, `NULL`: none from then on. Of a claim: per month."""
+    text: Mapped[str | None] = mapped_column(String(500))
+    source: Mapped[str] = mapped_column(String(500))
+    origin: Mapped[str] = mapped_column(String(20))
+    retrieved_at_ms: Mapped[int | None]
+    stated_from_ms: Mapped[int | None]
+    correction: Mapped[bool]
+    note: Mapped[str] = mapped_column(String(500))
+    added_at_ms: Mapped[int]
+    digest: Mapped[str] = mapped_column(String(80))
 
 
 class HostPrice(Base):

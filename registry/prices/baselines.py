@@ -1,0 +1,185 @@
+"""Baselines: APIs that the same traffic could have gone to. What is known of them, as of any version of the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from registry.db import Database, now_ms
+from registry.errors import NotFound
+from registry.prices import baseline_writing as writing
+from registry.prices.baseline_infos import (
+    CLAIM,
+    FACTS,
+    LIVE,
+    RETIRED,
+    RETIRING,
+    STATUS,
+    BaselineInfo,
+    Claim,
+    Fact,
+    PricePeriod,
+    State,
+)
+from registry.prices.baseline_writing import Facts, News
+from registry.prices.price_log import faults_in, last_line, lock, seq_of, version_of
+from registry.prices.rows import BaselineLine
+from registry.prices.timeline import periods_of
+
+
+class Baselines:
+    """Reads and appends. `version` is a price version wherever it is a parameter; without one the newest is read."""
+
+    def __init__(self, db: Database, clock_ms: Callable[[], int] = now_ms) -> None:
+        self._db = db
+        self._clock_ms = clock_ms
+
+    def version(self) -> str:
+        """The price version of all that is known now, such as `p57-1f0c9a3e`; `p0` of an empty log."""
+        with self._db.read() as session:
+            return version_of(last_line(session))
+
+    def names(self, version: str | None = None) -> list[str]:
+        """Every baseline. Raises `NotFound` for a version that never was, as all that take one do."""
+        with self._db.read() as session:
+            return _names(session, _upto(session, version))
+
+    def prices(self, name: str, version: str | None = None) -> tuple[PricePeriod, ...]:
+        """Every price that ever held or is to come, oldest first; empty when none is known.
+
+        Raises `NotFound` for a name that is not in the log: `unpriced` is what a report calls it.
+        """
+        with self._db.read() as session:
+            return periods_of(name, _lines(session, name, _upto(session, version)))
+
+    def info(self, name: str, version: str | None = None, at_ms: int | None = None) -> BaselineInfo:
+        """What is known of a baseline, with its state at an instant (default: now). Raises `NotFound`."""
+        with self._db.read() as session:
+            return _info(name, _lines(session, name, _upto(session, version)), at_ms or self._clock_ms())
+
+    def infos(self, version: str | None = None, at_ms: int | None = None) -> list[BaselineInfo]:
+        """The same of every baseline, by name."""
+        with self._db.read() as session:
+            upto = _upto(session, version)
+            names = _names(session, upto)
+            return [_info(name, _lines(session, name, upto), at_ms or self._clock_ms()) for name in names]
+
+    def add_prices(
+        self,
+        name: str,
+        dollars: Mapping[str, str],
+        *,
+        source: str,
+        effective_from_ms: int | None = None,
+        retrieved_at_ms: int | None = None,
+        note: str = "",
+    ) -> str:
+        """Add prices by component, in decimal dollars per million tokens, from a date on (default: today, UTC); the
+        price version that has them.
+
+        A date before today is taken where the component had no price by then, as that changes no figure that was one.
+        Raises `InvalidInput` or `Conflict`.
+        """
+        news = News(name, dict(dollars), source, effective_from_ms, retrieved_at_ms, note)
+        return self._append(lambda session, at_ms: writing.add_prices(session, news, at_ms))
+
+    def correct(
+        self,
+        name: str,
+        dollars: Mapping[str, str | None],
+        *,
+        source: str,
+        effective_from_ms: int,
+        retrieved_at_ms: int | None = None,
+        note: str = "",
+    ) -> str:
+        """Say what prices were from a date on to the next one that is dated; `None`: there was none.
+
+        What was reported with an older price version stays as it is. Raises `InvalidInput`, or `NotFound` for a
+        baseline that is not in the log.
+        """
+        news = News(name, dict(dollars), source, effective_from_ms, retrieved_at_ms, note)
+        return self._append(lambda session, at_ms: writing.correct(session, news, at_ms))
+
+    def say(self, name: str, facts: Facts, *, source: str, retrieved_at_ms: int | None = None, note: str = "") -> str:
+        """Say what else is known of a baseline; the last word counts. Raises `InvalidInput`."""
+        return self._append(
+            lambda session, at_ms: writing.say(session, name, facts, (source, retrieved_at_ms, note), at_ms)
+        )
+
+    def faults(self) -> list[str]:
+        """What is wrong with the log, a sentence each; empty when nobody has touched it."""
+        with self._db.read() as session:
+            return faults_in(session)
+
+    def _append(self, write: Callable[[Session, int], object]) -> str:
+        with self._db.write() as session:
+            lock(session)
+            write(session, self._clock_ms())
+            return version_of(last_line(session))
+
+
+def _upto(session: Session, version: str | None) -> int | None:
+    return None if version is None else seq_of(session, version)
+
+
+def _names(session: Session, upto: int | None) -> list[str]:
+    query = select(BaselineLine.name).distinct()
+    if upto is not None:
+        query = query.where(BaselineLine.seq <= upto)
+    return sorted(session.scalars(query))
+
+
+def _lines(session: Session, name: str, upto: int | None) -> Sequence[BaselineLine]:
+    query = select(BaselineLine).where(BaselineLine.name == name).order_by(BaselineLine.seq)
+    if upto is not None:
+        query = query.where(BaselineLine.seq <= upto)
+    lines = session.scalars(query).all()
+    if not lines:
+        names = _names(session, upto)
+        nearest = get_close_matches(name[:200], names, n=3, cutoff=0.5)
+        known = f"did you mean {' or '.join(nearest)}?" if nearest else f"known: {', '.join(names) or 'none'}."
+        raise NotFound(
+            f"baseline is {name[:80]!r}, and no price of it is known; {known} `switchyard cost baselines add-price` or "
+            "`import` adds one",
+            param="baseline",
+        )
+    return lines
+
+
+def _info(name: str, lines: Sequence[BaselineLine], at_ms: int) -> BaselineInfo:
+    last = {line.field: line for line in lines}
+    facts = {
+        field: Fact(line.text or "", line.source, line.retrieved_at_ms, line.note, line.seq)
+        for field, line in last.items()
+        if field in FACTS
+    }
+    texts = {field: fact.text or None for field, fact in facts.items()}
+    state, ends_at_ms = _state(last.get(STATUS), at_ms)
+    return BaselineInfo(
+        name,
+        state,
+        ends_at_ms,
+        texts.get("substitute"),
+        texts.get("tokenizer"),
+        texts.get("provider"),
+        _claim(last.get(CLAIM)),
+        facts,
+    )
+
+
+def _claim(line: BaselineLine | None) -> Claim | None:
+    if line is None or line.nano is None:
+        return None
+    return Claim(line.nano, line.text or "", line.source, line.note, line.seq)
+
+
+def _state(status: BaselineLine | None, at_ms: int) -> tuple[State | None, int | None]:
+    if status is None:
+        return None, None
+    if status.text == LIVE:
+        return LIVE, None
+    return (RETIRED if status.effective_from_ms <= at_ms else RETIRING), status.effective_from_ms
