@@ -7,29 +7,27 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple, get_args
 
-from sqlalchemy import FromClause, String, Subquery, and_, case, func, literal, select
+from sqlalchemy import String, and_, case, func, literal, select
 
 from registry.days import DAY_MS, as_datetime, date_of
 from registry.db import Database
 from registry.errors import InvalidInput
-from registry.ledger.models import ADAPTER_NAME, model_of, with_adapter, with_split
+from registry.ledger.line_names import NONE, naming
+from registry.ledger.models import model_of
 from registry.ledger.refusals import within
 from registry.ledger.rows import DAY_SUMS, RefusalDay
 from registry.ledger.usage_days import BILLED, usage_between
 from registry.money import nano_to_dollars
 from registry.names import SYSTEM
-from registry.splits.rows import Split
 
 By = Literal["tenant", "adapter", "version", "key", "day", "split", "arm"]
 """What one line stands for. Base models are adapters and versions of their own name."""
 SHADOW = " (shadow)"
 """Ends the name of a line of copies."""
-NONE = "(none)"
-"""Name of the line of what no split has chosen, and of refusals that came before their model or key was known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +155,7 @@ def _mark(line: UsageLine) -> str:
 def _lines(db: Database, by: str, since_ms: int, until_ms: int, tenant: str | None) -> list[UsageLine]:
     between = usage_between(since_ms, until_ms)
     used = between.c
-    named = _naming(by, between)
+    named = naming(by, between)
     owner = (literal(tenant, String) if by == "day" else used.tenant).label("owner")
     billed = and_(used.outcome.in_(BILLED), used.tenant != SYSTEM, used.shadow.is_(False))
     figures: dict[str, Any] = {name: used[name] for name in DAY_SUMS}
@@ -189,36 +187,6 @@ class _LineKey(NamedTuple):
     tenant: str | None
     name: str
     shadow: bool = False
-
-
-class _Naming(NamedTuple):
-    """What a line is called: by columns of the rows, from which `name` makes it."""
-
-    rows: FromClause
-    columns: tuple[Any, ...]
-    name: Callable[..., str]
-
-
-def _naming(by: str, between: Subquery) -> _Naming:
-    used = between.c
-    split = (used.split_id, ADAPTER_NAME, Split.alias)
-    match by:
-        case "adapter":
-            return _Naming(with_adapter(between), (ADAPTER_NAME, used.served_model), model_of)
-        case "split":
-            return _Naming(with_split(between), split, _split_name)
-        case "arm":
-            return _Naming(with_split(between), (*split, used.arm), _split_name)
-        case "day":
-            return _Naming(between, (used.day,), date_of)
-    return _Naming(between, ({"tenant": used.tenant, "version": used.served_model, "key": used.key_id}[by],), str)
-
-
-def _split_name(split_id: int, adapter: str | None, alias: str | None, arm: str = "") -> str:
-    """`acme/triage@production split 3`, and `: 1.0` for an arm of it; `NONE` for what no split has chosen."""
-    if not split_id:
-        return NONE
-    return ("" if adapter is None else f"{adapter}@{alias} ") + f"split {split_id}" + (f": {arm}" if arm else "")
 
 
 def _refusals(

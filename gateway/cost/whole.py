@@ -1,0 +1,23 @@
+"""Parts of a sum as whole nano-dollars that add up to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+
+def half_up(exact: Fraction) -> int:
+    """The nearest whole number; of two as near, the larger."""
+    return (exact + Fraction(1, 2)).__floor__()
+
+
+def in_whole(parts: Sequence[Fraction]) -> list[int]:
+    """Each part rounded down or up, so that together they are their sum rounded half up: by the largest remainders, and
+    of equal ones the first (Hamilton's method).
+    """
+    floors = [part.__floor__() for part in parts]
+    left = half_up(sum(parts, Fraction(0))) - sum(floors)
+    order = sorted(range(len(parts)), key=lambda at: (floors[at] - parts[at], at))
+    for at in order[:left]:
+        floors[at] += 1
+    return floors
