@@ -8,6 +8,7 @@ import typer
 
 from registry.days import day_ms, when
 from registry.money import dollars_to_nano, nano_to_dollars
+from switchyard.commands.cost_scenario import scenario
 from switchyard.console import print_done, print_json, print_table, say
 from switchyard.options import JsonFlag
 from switchyard.registry_access import open_registry
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 cost = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Report what was used and what it cost against an API."
 )
+
+cost.command()(scenario)
 
 FromOption = typer.Option(..., "--from", help="First day that the price holds, YYYY-MM-DD (UTC).")
 SourceOption = typer.Option(..., "--source", help="Where the figure is from.")

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from typing import Any
 
-from registry.money import MTOK, nano_to_dollars
+from registry.break_even import break_even, request_nano
+from registry.money import nano_to_dollars
 from trainer.methods.arguments import EVALUATIONS
-from trainer.quote.facts import PERCENTILES, Bench, Prices, RowFacts, TokenDollars
+from trainer.quote.facts import PERCENTILES, Bench, Prices, RowFacts
 from trainer.quote.memory import Load, Memory, evaluation_bytes, memory, trainable_parameters
 from trainer.quote.shapes import Shape
 from trainer.recipe import RecipeModel
@@ -196,14 +198,11 @@ def _time(tokens: float, bench: Bench) -> Time:
 def _break_even(rows: RowFacts, prices: Prices, cost_nano: int | None) -> BreakEven | None:
     if prices.api is None or prices.own is None or cost_nano is None:
         return None
-    prompt, answer = rows.prompt_tokens / len(rows.lengths), rows.answer_tokens / len(rows.lengths)
-    api = _request_nano(prompt + prices.prompt_only_tokens, answer, prices.api)
-    own = _request_nano(prompt, answer, prices.own)
-    return BreakEven(round(api), round(own), math.ceil(cost_nano / (api - own)) if api > own else None)
-
-
-def _request_nano(prompt: float, answer: float, price: TokenDollars) -> float:
-    return (prompt * price.input_nano_per_mtok + answer * price.output_nano_per_mtok) / MTOK
+    count = len(rows.lengths)
+    prompt, answer = Fraction(rows.prompt_tokens, count), Fraction(rows.answer_tokens, count)
+    api = request_nano(prompt + prices.prompt_only_tokens, answer, prices.api)
+    own = request_nano(prompt, answer, prices.own)
+    return BreakEven(round(api), round(own), break_even(cost_nano, api, own))
 
 
 def _assumptions(load: Load, bench: Bench | None, prices: Prices) -> list[str]:

@@ -1,0 +1,49 @@
+"""Which APIs a scenario compares with, and at which of their list prices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.cost.scenario import Listed
+from registry.prices.baseline_infos import PricePeriod
+from registry.prices.baselines import Baselines
+
+USUAL = ("gpt-4", "gpt-4-turbo", "gpt-4o", "gpt-5-mini", "ft:gpt-4o", "ft:gpt-4o-mini", "ft:gpt-4.1-mini")
+"""APIs that are compared with when none is named: the guide's, and what may take their place."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListPrices:
+    """Of the APIs that were asked for, at one instant."""
+
+    listed: tuple[Listed, ...]
+    unpriced: tuple[str, ...]
+    """Those without a price of input and output then."""
+    version: str
+    """Of the price log."""
+
+
+def list_prices(baselines: Baselines, names: Sequence[str], at_ms: int, version: str | None = None) -> ListPrices:
+    """The prices that hold at an instant, as the price log has them, or had them by a version.
+
+    Without names those of `USUAL` that are in the log. Raises `NotFound` for a name or a version that there is not.
+    """
+    version = version or baselines.version()
+    known = set(baselines.names(version))
+    wanted = dict.fromkeys(names or (name for name in USUAL if name in known))
+    listed, unpriced = [], []
+    for name in wanted:
+        period = in_force(baselines.prices(name, version), at_ms)
+        if period is None or not period.complete:
+            unpriced.append(name)
+        else:
+            listed.append(Listed(baselines.info(name, version, at_ms), period))
+    return ListPrices(tuple(listed), tuple(unpriced), version)
+
+
+def in_force(periods: Sequence[PricePeriod], at_ms: int) -> PricePeriod | None:
+    """The one that an instant is in; of a time before the first one there is none."""
+    return next(
+        (one for one in periods if one.from_ms <= at_ms and (one.until_ms is None or at_ms < one.until_ms)), None
+    )
