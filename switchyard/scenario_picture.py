@@ -16,6 +16,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F
 """Okabe and Ito's, which people with any colour blindness can tell apart."""
 DASHES = ("solid", "dashed", "dashdot", "dotted")
 STEPS = 400
+LABEL = 0.07
+"""Of the picture's width, that a break-even's number takes: where there is less room, it has none."""
 MOST_BREAK_EVENS = 1.5
 """The picture ends so far behind the last break-even that it has."""
 
@@ -47,6 +49,7 @@ def _draw(axes: Any, found: Scenario) -> None:
         case.requests * 1.2, MOST_BREAK_EVENS * max((even for even in evens if even <= 20 * case.requests), default=0)
     )
     axes.step(*_own_steps(found, end), where="post", color="black", linewidth=2, label="self-hosted")
+    labelled = -end
     offers = sorted(found.offers.values(), key=lambda one: -one.monthly_nano)
     for number, offer in enumerate(offers):
         each = float(offer.request_nano / NANO)
@@ -55,7 +58,9 @@ def _draw(axes: Any, found: Scenario) -> None:
         even = offer.break_even_requests
         if even is not None and even <= end:
             axes.plot([even], [even * each], "o", color=color, markersize=6)
-            axes.annotate(_short(even), (even, even * each), (4, -12), textcoords="offset points", fontsize=8)
+            if even - labelled > LABEL * end:
+                labelled = even
+                axes.annotate(_short(even), (even, even * each), (4, -12), textcoords="offset points", fontsize=8)
     axes.axvline(case.requests, color="#999999", linewidth=0.8, linestyle="dashed")
     axes.set(
         title=f"A month of requests of {case.input_tokens:,} + {case.output_tokens:,} tokens",

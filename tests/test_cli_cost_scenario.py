@@ -29,9 +29,7 @@ BOTH = ("--baseline", "dear-api", "--baseline", "cheap-api")
 
 def test_the_first_line_says_what_to_do_and_the_table_has_every_api_and_the_gpu(priced: Run) -> None:
     said = priced("cost", "scenario", *BOTH).out.splitlines()
-    assert said[0].startswith(
-        "Stay on the API: cheap-api costs $750 a month for 1,000,000 requests, one engine $2,000;"
-    )
+    assert said[0].startswith("Stay on the API: cheap-api costs $750 a month for 1,000,000 requests, one GPU $2,000;")
     rows = [line.split()[:3] for line in said[2:6]]
     assert rows[1:] == [["cheap-api", "$750", "$50"], ["dear-api", "$45,000", "–"], ["self-hosted", "$2,000", "$100"]]
     assert "prices: p" in said[-1]

@@ -65,7 +65,7 @@ def verdict_said(found: Scenario) -> str:
 
 
 def _engines(case: Case) -> str:
-    return "one engine" if case.engines_needed == 1 else f"{case.engines_needed} engines"
+    return "one GPU" if case.engines_needed == 1 else f"{case.engines_needed} GPUs"
 
 
 def _paid_for(case: Case, rival: Offer) -> str:
@@ -89,7 +89,7 @@ def notes(found: Scenario) -> Iterator[str]:
         yield f"{name} is unpriced: it has no list price here, and is not compared"
     yield from map(_checked_said, found.checked)
     if found.case.requests_an_engine is None:
-        yield f"{_engines(found.case)} must carry {_load(found.case)}; if that is more, say --requests-per-engine"
+        yield f"{_engines(found.case)} must carry {_load(found.case)}; if that is more, say --requests-per-gpu"
 
 
 def _checked_said(checked: Checked) -> str:

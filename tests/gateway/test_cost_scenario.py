@@ -56,7 +56,7 @@ def test_the_guides_case_comes_to_its_figures_and_says_that_one_of_them_fits_no_
         "verdict": "stay on the API",
     }
     assert verdict_said(found) == (
-        "Stay on the API: ft:gpt-4o-mini costs $750 a month for 1,000,000 requests, one engine $2,000; "
+        "Stay on the API: ft:gpt-4o-mini costs $750 a month for 1,000,000 requests, one GPU $2,000; "
         "self-hosting costs less from 2,666,667 a month on."
     )
     said = list(notes(found))
@@ -138,7 +138,7 @@ def test_cached_and_batched_shares_cost_what_the_api_lists_for_them_and_else_as_
 def test_a_gpu_is_priced_by_the_hour_or_the_month_and_a_dearer_training_is_paid_for_in_months() -> None:
     assert case_of(Case(), Terms(gpu_hour="1.49")).own_nano == dollars_to_nano("1087.70", "")
     case = case_of(Case(requests=4_000_000), Terms(gpu_month="1500", own_training="800"))
-    assert verdict_said(guides(case)).endswith("one engine $1,500; the dearer training is paid for in 0.5 months.")
+    assert verdict_said(guides(case)).endswith("one GPU $1,500; the dearer training is paid for in 0.5 months.")
     with pytest.raises(InvalidInput, match="gpu_hour and gpu_month are both given"):
         case_of(Case(), Terms(gpu_month="1", gpu_hour="1"))
 
