@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 COMPONENTS = ("input", "cached_input", "output", "batch_input", "batch_output", "training")
 """What has a price of its own, each in nano-dollars per million tokens; cached ones are a part of the input."""
-STATUS, CLAIM = "status", "claim"
+STATUS, CLAIM, CHECKED = "status", "claim", "checked"
 TEXTS = ("substitute", "tokenizer", "provider")
 FACTS = (STATUS, *TEXTS)
 """What is said of a baseline beside its prices, and beside what somebody claims."""
@@ -117,3 +117,5 @@ class BaselineInfo:
     claim: Claim | None = None
     facts: Mapping[str, Fact] = field(default_factory=dict)
     """Where each of these is from, by `status`, `substitute`, `tokenizer`, `provider`."""
+    checked_at_ms: int | None = None
+    """When a source of its prices was last read; `None`: nobody wrote it down."""

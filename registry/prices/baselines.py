@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
+from threading import RLock
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -12,7 +14,9 @@ from registry.db import Database, now_ms
 from registry.errors import NotFound
 from registry.prices import baseline_writing as writing
 from registry.prices.baseline_infos import (
+    CHECKED,
     CLAIM,
+    COMPONENTS,
     FACTS,
     LIVE,
     RETIRED,
@@ -25,26 +29,33 @@ from registry.prices.baseline_infos import (
     State,
 )
 from registry.prices.baseline_writing import Facts, News
-from registry.prices.price_log import faults_in, last_line, lock, seq_of, version_of
+from registry.prices.price_log import Said, faults_in, last_line, lock, seq_of, version_of
 from registry.prices.rows import BaselineLine
+from registry.prices.shipped import shipped_lines
+from registry.prices.taking import Taken, news_in, take
 from registry.prices.timeline import periods_of
 
 
 class Baselines:
     """Reads and appends. `version` is a price version wherever it is a parameter; without one the newest is read."""
 
-    def __init__(self, db: Database, clock_ms: Callable[[], int] = now_ms) -> None:
+    def __init__(
+        self, db: Database, clock_ms: Callable[[], int] = now_ms, shipped: Callable[[], list[Said]] = shipped_lines
+    ) -> None:
+        """What `shipped` gives goes into the log before that is read or written here first."""
         self._db = db
         self._clock_ms = clock_ms
+        self._to_take: Callable[[], list[Said]] | None = shipped
+        self._taking = RLock()
 
     def version(self) -> str:
         """The price version of all that is known now, such as `p57-1f0c9a3e`; `p0` of an empty log."""
-        with self._db.read() as session:
+        with self._read() as session:
             return version_of(last_line(session))
 
     def names(self, version: str | None = None) -> list[str]:
         """Every baseline. Raises `NotFound` for a version that never was, as all that take one do."""
-        with self._db.read() as session:
+        with self._read() as session:
             return _names(session, _upto(session, version))
 
     def prices(self, name: str, version: str | None = None) -> tuple[PricePeriod, ...]:
@@ -52,17 +63,17 @@ class Baselines:
 
         Raises `NotFound` for a name that is not in the log: `unpriced` is what a report calls it.
         """
-        with self._db.read() as session:
+        with self._read() as session:
             return periods_of(name, _lines(session, name, _upto(session, version)))
 
     def info(self, name: str, version: str | None = None, at_ms: int | None = None) -> BaselineInfo:
         """What is known of a baseline, with its state at an instant (default: now). Raises `NotFound`."""
-        with self._db.read() as session:
+        with self._read() as session:
             return _info(name, _lines(session, name, _upto(session, version)), at_ms or self._clock_ms())
 
     def infos(self, version: str | None = None, at_ms: int | None = None) -> list[BaselineInfo]:
         """The same of every baseline, by name."""
-        with self._db.read() as session:
+        with self._read() as session:
             upto = _upto(session, version)
             names = _names(session, upto)
             return [_info(name, _lines(session, name, upto), at_ms or self._clock_ms()) for name in names]
@@ -112,14 +123,41 @@ class Baselines:
 
     def faults(self) -> list[str]:
         """What is wrong with the log, a sentence each; empty when nobody has touched it."""
-        with self._db.read() as session:
+        with self._read() as session:
             return faults_in(session)
 
+    def take(self, said: Sequence[Said]) -> Taken:
+        """Take a list into the log, as `registry.prices.taking` says; what was new and what was left."""
+        with self._read() as session:
+            news = news_in(session, said, self._clock_ms())
+        if not news.added:
+            return news
+        with self._db.write() as session:
+            lock(session)
+            return take(session, said, self._clock_ms())
+
+    @contextmanager
+    def _read(self) -> Iterator[Session]:
+        self._take_shipped()
+        with self._db.read() as session:
+            yield session
+
     def _append(self, write: Callable[[Session, int], object]) -> str:
+        self._take_shipped()
         with self._db.write() as session:
             lock(session)
             write(session, self._clock_ms())
             return version_of(last_line(session))
+
+    def _take_shipped(self) -> None:
+        with self._taking:
+            if (shipped := self._to_take) is not None:
+                self._to_take = None
+                try:
+                    self.take(shipped())
+                except Exception:
+                    self._to_take = shipped
+                    raise
 
 
 def _upto(session: Session, version: str | None) -> int | None:
@@ -168,6 +206,10 @@ def _info(name: str, lines: Sequence[BaselineLine], at_ms: int) -> BaselineInfo:
         texts.get("provider"),
         _claim(last.get(CLAIM)),
         facts,
+        max(
+            (line.retrieved_at_ms for line in lines if line.field in (*COMPONENTS, CHECKED) and line.retrieved_at_ms),
+            default=None,
+        ),
     )
 
 

@@ -35,7 +35,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def log(registry: Registry, clock: Clock) -> Baselines:
-    return Baselines(registry.db, clock)
+    return Baselines(registry.db, clock, list)
 
 
 def add(log: Baselines, from_ms: int | None = None, source: str = "list", **dollars: str) -> str:
