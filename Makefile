@@ -139,11 +139,11 @@ samples: setup ## Retrain both sample adapters from their recipes, into var/ (ab
 COMPILE := $(BIN)/uv pip compile pyproject.toml --python-version 3.11 \
 	--python-platform x86_64-manylinux_2_28 --generate-hashes --no-emit-find-links --custom-compile-command "make lock" -q
 lock: ## Compile the locks anew (WHEELS=folder with the torch wheel)
-	@$(COMPILE) --extra engine-cpu --extra postgres --extra train --extra loadtest --extra dev --override requirements/overrides.txt \
+	@$(COMPILE) --extra engine-cpu --extra postgres --extra archive --extra train --extra loadtest --extra dev --override requirements/overrides.txt \
 	  $(if $(WHEELS),--find-links $(WHEELS)) --no-emit-package torch -o requirements/cpu.txt
-	@$(COMPILE) --extra engine-gpu --extra postgres --extra train --extra loadtest --extra dev --override requirements/overrides-gpu.txt \
+	@$(COMPILE) --extra engine-gpu --extra postgres --extra archive --extra train --extra loadtest --extra dev --override requirements/overrides-gpu.txt \
 	  -o requirements/gpu.txt
-	@$(COMPILE) --extra postgres -o requirements/gateway.txt
+	@$(COMPILE) --extra postgres --extra archive -o requirements/gateway.txt
 	@$(COMPILE) --extra postgres --extra train --override requirements/overrides-gpu.txt -o requirements/trainer.txt
 	@for name in clients node; do $(subst pyproject.toml,requirements/$$name.in,$(COMPILE)) -o requirements/$$name.txt || exit 1; done
 

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, text
+import orjson
+from sqlalchemy import (
+    JSON,
+    URL,
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    Table,
+    cast,
+    create_engine,
+    event,
+    func,
+    literal,
+    select,
+    text,
+    type_coerce,
+)
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import Session
 
@@ -68,6 +87,21 @@ def insert_into(session: Session, table: Table) -> Any:
     else:
         from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
     return insert(table)
+
+
+def given_rows(session: Session, columns: Sequence[Column[Any]], rows: Sequence[Sequence[Any]]) -> Select[Any]:
+    """A query that finds these rows, under the names and of the types of these columns; one parameter, however many."""
+    document = literal(orjson.dumps(rows).decode())
+    cells: Iterable[ColumnElement[Any]]
+    if session.get_bind().dialect.name == "sqlite":
+        each = func.json_each(document).table_valued("value")
+        values = (func.json_extract(each.c.value, f"$[{at}]") for at in range(len(columns)))
+        cells = (type_coerce(value, column.type) for value, column in zip(values, columns, strict=True))
+    else:
+        each = func.json_array_elements(cast(document, JSON)).table_valued("value")
+        cells = (cast(each.c.value.op("->>")(at), column.type) for at, column in enumerate(columns))
+    named = (cell.label(column.name) for cell, column in zip(cells, columns, strict=True))
+    return select(*named).select_from(each)
 
 
 def is_duplicate(error: DBAPIError) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, select, text
 from sqlalchemy.engine import make_url
@@ -33,8 +33,10 @@ def now_ms() -> int:
 class Database:
     """Owns the connection pool. Thread-safe; every method is blocking, so call it off the event loop."""
 
-    def __init__(self, url: str) -> None:
-        """Connects to nothing yet. Raises `InvalidInput` for what is no URL of a database with a driver here."""
+    def __init__(self, url: str, info: Mapping[str, Any] | None = None) -> None:
+        """Connects to nothing yet; `info` is that of every session that reads. Raises `InvalidInput` for what is no URL
+        of a database with a driver here.
+        """
         self.url = url
         try:
             parts = make_url(url)
@@ -47,7 +49,7 @@ class Database:
                 "or postgresql+psycopg://user:password@host/name (with the extra: pip install 'switchyard[postgres]')",
                 param="database_url",
             ) from error
-        self._readers = sessionmaker(with_snapshots(self.engine), expire_on_commit=False)
+        self._readers = sessionmaker(with_snapshots(self.engine), expire_on_commit=False, info=dict(info or {}))
 
     def migrate(self) -> None:
         """Bring the schema to the newest revision, whole or not at all; does nothing when it is there already.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from sqlalchemy.exc import OperationalError
 
+from registry.archive.reading import BLOBS_AT
 from registry.db import Database
 from registry.errors import InvalidInput
 from registry.settings import RegistrySettings
@@ -20,6 +21,7 @@ from registry.storage.private import adapters_folder, private_folder
 if TYPE_CHECKING:
     from registry.adapters.store import Adapters
     from registry.adapters.version_files import VersionFiles
+    from registry.archive.store import UsageArchives
     from registry.bases.store import BaseModels
     from registry.catalog.snapshot import Catalog
     from registry.experiments.store import Experiments
@@ -128,7 +130,7 @@ class Registry:
 
     def __init__(self, settings: RegistrySettings) -> None:
         self.settings = settings
-        self.db = Database(settings.resolved_database_url)
+        self.db = Database(settings.resolved_database_url, {BLOBS_AT: lambda: self.blobs.url})
         self._catalog: Catalog | None = None
 
     @cached_property
@@ -138,6 +140,13 @@ class Registry:
 
         url = self.settings.blob_url
         return BlobStore(url) if url else BlobStore.in_folder(self.settings.state_dir / "blobs")
+
+    @cached_property
+    def archives(self) -> UsageArchives:
+        """Attempts that are in files of the object storage."""
+        from registry.archive.store import UsageArchives
+
+        return UsageArchives(self.db, self.blobs)
 
     @cached_property
     def bases(self) -> BaseModels:

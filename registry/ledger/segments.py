@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from registry.archive.rows import UsageArchive
 from registry.db import Database
 from registry.ledger.rows import USAGE, UsageSegment
 from registry.ledger.usage_days import wrong_days
@@ -75,6 +76,10 @@ class RowsDigest:
         made = blake2b(orjson.dumps(known), digest_size=8).digest()
         self._sum = (self._sum + int.from_bytes(made)) % 2**64
 
+    def add_sum(self, digest: str) -> None:
+        """All rows of which another one was made."""
+        self._sum = (self._sum + int(digest, 16)) % 2**64
+
     def __str__(self) -> str:
         return f"{self._sum:016x}"
 
@@ -103,9 +108,10 @@ def audit_rows(db: Database, on_disk: Sequence[Link]) -> list[str]:
             SegmentEntry(**{name: getattr(row, name) for name in SegmentEntry.__dataclass_fields__})
             for row in session.scalars(select(UsageSegment))
         ]
-        rows = _rows_by_segment(session)
-        changed = list(_changed(session, entries))
-        strangers = list(_without_segment(session))
+        archived = list(_archived(session))
+        rows = _rows_by_segment(session, archived)
+        changed = list(_changed(session, entries, archived))
+        strangers = list(_without_segment(session, archived))
         summed_wrong = list(_summed_wrong(session))
     links = {(one.writer, one.sequence): one for one in on_disk}
     links |= {(one.writer, one.sequence): one.link for one in entries}
@@ -125,12 +131,24 @@ def audit_rows(db: Database, on_disk: Sequence[Link]) -> list[str]:
     return found
 
 
-def _rows_by_segment(session: Session) -> dict[str, tuple[int, ...]]:
-    """Attempts and sums of tokens."""
+Archived = Mapping[str, Sequence[Any]]
+"""Of each segment, what an archive has of it: see `UsageArchive.segments`."""
+
+
+def _archived(session: Session) -> Iterator[Archived]:
+    yield from session.scalars(select(UsageArchive.segments).where(UsageArchive.restored_at_ms.is_(None)))
+
+
+def _rows_by_segment(session: Session, archived: Sequence[Archived]) -> dict[str, tuple[int, ...]]:
+    """Attempts and sums of tokens, in the table and in archives."""
     row = USAGE.c
     sums = (func.coalesce(func.sum(row[name]), 0) for name in TOKENS)
     query = select(row.segment, func.count(), *sums).where(row.segment.is_not(None)).group_by(row.segment)
-    return {name: tuple(figures) for name, *figures in session.execute(query)}
+    found = {name: tuple(figures) for name, *figures in session.execute(query)}
+    for name, figures in (item for of_archive in archived for item in of_archive.items() if item[0]):
+        known = found.get(name, (0,) * (1 + len(TOKENS)))
+        found[name] = tuple(a + b for a, b in zip(known, figures[:-1], strict=True))
+    return found
 
 
 def _against_rows(entries: Sequence[SegmentEntry], rows: Mapping[str, tuple[int, ...]]) -> Iterator[str]:
@@ -144,14 +162,17 @@ def _against_rows(entries: Sequence[SegmentEntry], rows: Mapping[str, tuple[int,
             yield f"segment {entry.segment}: {entry.faults} faults were found when it was shipped"
 
 
-def _changed(session: Session, entries: Sequence[SegmentEntry]) -> Iterator[str]:
-    """Rows that are not as the journal had them."""
+def _changed(session: Session, entries: Sequence[SegmentEntry], archived: Sequence[Archived]) -> Iterator[str]:
+    """Rows that are not as the journal had them. What archives have of a segment was digested when it was recorded."""
     proven = {entry.segment: entry.rows_digest for entry in entries if entry.rows_digest}
     found = {segment: RowsDigest() for segment in proven}
     query = select(USAGE).where(USAGE.c.segment.is_not(None)).execution_options(yield_per=ROWS_AT_ONCE)
     for row in session.execute(query):
         if (digest := found.get(row.segment)) is not None:
             digest.add(tuple(row))
+    for name, figures in (item for of_archive in archived for item in of_archive.items()):
+        if (digest := found.get(name)) is not None:
+            digest.add_sum(figures[-1])
     for segment, digest in found.items():
         if str(digest) != proven[segment]:
             yield f"segment {segment}: its usage rows are not as the journal had them"
@@ -162,10 +183,11 @@ def _summed_wrong(session: Session) -> Iterator[str]:
         yield f"{day}: usage by day is not the sum of its attempts; `switchyard ledger resum` makes it so"
 
 
-def _without_segment(session: Session) -> Iterator[str]:
+def _without_segment(session: Session, archived: Sequence[Archived]) -> Iterator[str]:
     """Every tenant's rows come by a journal; only what the controller asks engines itself does not."""
     query = select(func.count()).where(USAGE.c.segment.is_(None), USAGE.c.tenant != SYSTEM)
-    if count := session.scalar(query):
+    count = session.scalars(query).one() + sum(of_archive[""][0] for of_archive in archived if "" in of_archive)
+    if count:
         yield f"{count} attempts of tenants came by no journal"
 
 

@@ -9,8 +9,10 @@ from typing import Any
 from sqlalchemy import and_, case, exists, func, or_, select
 
 from registry.adapters.rows import Adapter
+from registry.archive.rows import UsageArchive
 from registry.bulk import Appender
-from registry.db import Database
+from registry.days import DAY_MS
+from registry.db import Database, now_ms
 from registry.errors import Conflict, NotFound
 from registry.ledger.corrections import Corrected, Reprice, insert_correction
 from registry.ledger.rows import USAGE, USAGE_DAYS
@@ -74,6 +76,11 @@ class SecondCount:
     last_ms: int
 
 
+OLD_MS = 7 * DAY_MS
+"""Younger attempts are in no archive."""
+_STARTED, _SEGMENT = (USAGE.c.keys().index(name) for name in ("started_at_ms", "segment"))
+
+
 class Ledger:
     """Writes usage idempotently and sums it; keeps the dated prices."""
 
@@ -83,7 +90,20 @@ class Ledger:
 
     def book(self, rows: Sequence[Values]) -> int:
         """Store attempts in one transaction, ignoring those stored before; how many were new."""
+        if rows and min(row[_STARTED] for row in rows) < now_ms() - OLD_MS:
+            rows = self._not_archived(rows)
         return self._usage.append(rows) if rows else 0
+
+    def _not_archived(self, rows: Sequence[Values]) -> Sequence[Values]:
+        """Without those of segments that an archive has rows of: all of such a segment was in the ledger before. Who
+        was killed between its last two steps with one, and starts again after months, brings it once more.
+        """
+        began = [row[_STARTED] for row in rows]
+        kept = UsageArchive
+        query = select(kept.segments).where(kept.first_ms <= max(began), kept.last_ms >= min(began))
+        with self._db.read() as session:
+            known = {segment for segments in session.scalars(query) for segment in segments}
+        return [row for row in rows if row[_SEGMENT] not in known]
 
     def record(self, rows: Iterable[Mapping[str, Any]]) -> int:
         """The same, of rows by their columns' names; columns that are missing are unknown."""
@@ -113,17 +133,17 @@ class Ledger:
 
         Copies of requests are the operator's own, as our probes are.
         """
-        used = usage_between(since_ms, until_ms).c
-        figures = (
-            used.attempts,
-            case((used.outcome.not_in(BILLED), used.attempts), else_=0),
-            used.unmetered,
-            *(used[name] for name in TOKENS),
-            used.busy_ms,
-        )
-        groups = (case((used.shadow, SYSTEM), else_=used.tenant).label("tenant"), used.served_model)
-        query = select(*groups, *map(func.sum, figures)).group_by(*groups).order_by(*groups)
         with self._db.read() as session:
+            used = usage_between(session, since_ms, until_ms).c
+            figures = (
+                used.attempts,
+                case((used.outcome.not_in(BILLED), used.attempts), else_=0),
+                used.unmetered,
+                *(used[name] for name in TOKENS),
+                used.busy_ms,
+            )
+            groups = (case((used.shadow, SYSTEM), else_=used.tenant).label("tenant"), used.served_model)
+            query = select(*groups, *map(func.sum, figures)).group_by(*groups).order_by(*groups)
             return [UsageSum(tenant, model, *map(int, sums)) for tenant, model, *sums in session.execute(query)]
 
     def per_second(self, adapter: str, since_ms: int, until_ms: int) -> list[SecondCount]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple, get_args
 
-from sqlalchemy import String, and_, case, func, literal, select
+from sqlalchemy import String, Subquery, and_, case, func, literal, select
 
 from registry.days import DAY_MS, as_datetime, date_of
 from registry.db import Database
@@ -153,22 +153,15 @@ def _mark(line: UsageLine) -> str:
 
 
 def _lines(db: Database, by: str, since_ms: int, until_ms: int, tenant: str | None) -> list[UsageLine]:
-    between = usage_between(since_ms, until_ms)
-    used = between.c
-    named = naming(by, between)
-    owner = (literal(tenant, String) if by == "day" else used.tenant).label("owner")
-    billed = and_(used.outcome.in_(BILLED), used.tenant != SYSTEM, used.shadow.is_(False))
-    figures: dict[str, Any] = {name: used[name] for name in DAY_SUMS}
-    figures |= {
-        one: case((used.outcome == one, used.attempts), else_=0) for one in ("ok", "client_aborted", "rejected")
-    }
-    figures["payable"] = case((billed, used.attempts), else_=0)
-    query = select(owner, used.shadow, *named.columns, *map(func.sum, figures.values())).select_from(named.rows)
-    query = query.group_by("owner", used.shadow, *named.columns)
-    if tenant is not None:
-        query = query.where(used.tenant == tenant)
     totals: dict[_LineKey, list[int]] = {}
     with db.read() as session:
+        between = usage_between(session, since_ms, until_ms)
+        named, figures = naming(by, between), _figures(between)
+        owner = (literal(tenant, String) if by == "day" else between.c.tenant).label("owner")
+        query = select(owner, between.c.shadow, *named.columns, *map(func.sum, figures.values()))
+        query = query.select_from(named.rows).group_by("owner", between.c.shadow, *named.columns)
+        if tenant is not None:
+            query = query.where(between.c.tenant == tenant)
         for owned_by, shadow, *found in session.execute(query):
             name = named.name(*found[: len(named.columns)])
             key = _LineKey(owned_by, name + SHADOW if shadow else name, bool(shadow))
@@ -179,6 +172,17 @@ def _lines(db: Database, by: str, since_ms: int, until_ms: int, tenant: str | No
         totals[key] = [0] * len(figures)
     lines = (_line(key, dict(zip(figures, sums, strict=True)), refusals.get(key, {})) for key, sums in totals.items())
     return sorted(lines, key=_mark)
+
+
+def _figures(between: Subquery) -> dict[str, Any]:
+    """What is added up, by its name."""
+    used = between.c
+    billed = and_(used.outcome.in_(BILLED), used.tenant != SYSTEM, used.shadow.is_(False))
+    figures: dict[str, Any] = {name: used[name] for name in DAY_SUMS}
+    figures |= {
+        one: case((used.outcome == one, used.attempts), else_=0) for one in ("ok", "client_aborted", "rejected")
+    }
+    return figures | {"payable": case((billed, used.attempts), else_=0)}
 
 
 class _LineKey(NamedTuple):

@@ -61,7 +61,7 @@ class SpendingBooks:
 
 def _spent(session: Session, since_ms: int, until_ms: int) -> Iterator[tuple[str, str, Spent]]:
     """Scope, writer, and what was spent; a scope and a writer may come more than once."""
-    between = usage_between(since_ms, until_ms)
+    between = usage_between(session, since_ms, until_ms)
     used = between.c
     billed = used.outcome.in_(BILLED)
     figures = (used.cost_nano, used.prompt_tokens + used.completion_tokens, used.unpriced)

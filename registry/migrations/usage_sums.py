@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 import sqlalchemy as sa
@@ -73,12 +74,32 @@ def make_sums(apart: Mapping[str, Key], paid: str = PAID) -> None:
     corrections = "usage_corrections c JOIN usage r ON r.attempt_id = c.attempt_id"
     for rows in (f"SELECT {attempt} FROM usage r", f"SELECT {correction} FROM {corrections}"):
         op.execute(f"{into} {_summed(rows, keys)} {added}")
+    _add_archived(into, apart, added)
     new_attempt, new_correction = attempt.replace("r.", "NEW."), correction.replace("c.", "NEW.")
     _after_insert("usage", f"{into} VALUES ({new_attempt}) {added};")
     _after_insert(
         "usage_corrections",
         f"{into} SELECT {new_correction} FROM usage r WHERE r.attempt_id = NEW.attempt_id {added};",
     )
+
+
+def _add_archived(into: str, apart: Mapping[str, Key], added: str) -> None:
+    """What attempts come to that are in archives alone (`usage_archives`): under a key that they are older than, their
+    sums are of the unknown.
+    """
+    bind = op.get_bind()
+    if not sa.inspect(bind).has_table("usage_archives"):
+        return
+    names = ("day", "writer", *apart, *SUMS, *TIMES)
+    insert = sa.text(f"{into} VALUES ({', '.join(f':{name}' for name in names)}) {added}")
+    unknown = {name: _unknown(type_) for name, (type_, _) in apart.items()} | dict.fromkeys((*SUMS, *TIMES))
+    for (sums,) in bind.execute(sa.text("SELECT sums FROM usage_archives WHERE restored_at_ms IS NULL")).all():
+        for one in json.loads(sums) if isinstance(sums, str) else sums:
+            bind.execute(insert, {name: one.get(name, unknown.get(name)) for name in names})
+
+
+def _unknown(type_: sa.types.TypeEngine[object]) -> object:
+    return "" if isinstance(type_, sa.String) else False if isinstance(type_, sa.Boolean) else 0
 
 
 def _summed(rows: str, keys: tuple[str, ...]) -> str:

@@ -44,6 +44,11 @@ class BlobStore:
     def __init__(self, url: str) -> None:
         self._url = url
 
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self._url
+
     def check(self) -> None:
         """Raise `InvalidInput` for a URL that cannot be used."""
         _ = self._store

@@ -56,9 +56,9 @@ def drawn(seed: int, count: int = 300) -> list[dict[str, Any]]:
 
 
 def figures(registry: Registry, since_ms: int, until_ms: int) -> dict[str, int]:
-    used = usage_between(since_ms, until_ms).c
     names = ("attempts", *CORRECTABLE, "busy_ms", "ttft_us", "with_ttft", "partial", "estimated")
     with registry.db.read() as session:
+        used = usage_between(session, since_ms, until_ms).c
         found = session.execute(select(*(func.coalesce(func.sum(used[name]), 0) for name in names))).one()
     return dict(zip(names, found, strict=True))
 

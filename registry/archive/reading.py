@@ -1,0 +1,112 @@
+"""Queries of usage rows over those that are in archives: DuckDB answers them in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlalchemy import ColumnElement, Dialect, Row, Select, and_, or_, select
+from sqlalchemy.orm import Session
+
+from registry.archive.rows import UsageArchive
+from registry.days import date_of
+from registry.errors import RegistryError
+
+BLOBS_AT = "blobs_at"
+"""In a session's `info`: a function that says where the object storage is (`registry.service` gives it)."""
+CHILD = (sys.executable, "-m", "registry.archive.child")
+HOME = Path(__file__).parents[2]
+"""Where the packages are, if they are not installed."""
+ANSWERS_WITHIN_S = 50.0
+"""Less than PostgreSQL lets a transaction idle (`registry.backends.IDLE_IN_TRANSACTION_S`): the reader's is open."""
+Windows = Sequence[tuple[int, int]]
+"""`[since, until)` each, in milliseconds since the epoch."""
+
+
+class ArchiveUnreadable(RegistryError):
+    """Attempts are in archives that cannot be opened here and now."""
+
+
+def archived_rows(
+    session: Session, queries: Sequence[Select[Any]], windows: Windows, *, running: bool = False
+) -> list[list[list[Any]]]:
+    """Of each query the rows that it finds in archives of attempts that began in these windows (with `running`: that
+    ran in them); the queries must say themselves which attempts they mean, and may be of the tables `usage` and
+    `usage_corrections` alone.
+
+    One snapshot with what else the session, which reads, is asked: an attempt is in the table or in an archive. Most
+    often there is none, and this is a look at an index. Raises `ArchiveUnreadable`.
+    """
+    found = session.execute(
+        select(UsageArchive.name, UsageArchive.digest, UsageArchive.day)
+        .where(UsageArchive.restored_at_ms.is_(None), or_(*(_within(*window, running) for window in windows)))
+        .order_by(UsageArchive.name)
+    ).all()
+    if not windows or not found:
+        return [[] for _ in queries]
+    blobs_at: Callable[[], str] | None = session.info.get(BLOBS_AT)
+    if blobs_at is None:
+        raise ArchiveUnreadable(f"attempts of {_days(found)} are archived, and it was not said where archives are")
+    question = {
+        "url": blobs_at(),
+        "files": [[one.name, one.digest] for one in found],
+        "halves": halves_of(session),
+        "queries": [in_duckdb(query) for query in queries],
+    }
+    answer = _asked(question, f"attempts of {_days(found)} are archived, and cannot be read")
+    rows: list[list[list[Any]]] = answer["found"]
+    return rows
+
+
+def _within(since_ms: int, until_ms: int, running: bool) -> ColumnElement[bool]:
+    ends = UsageArchive.ended_ms if running else UsageArchive.last_ms
+    return and_(UsageArchive.first_ms < until_ms, ends >= since_ms)
+
+
+def _days(found: Sequence[Row[str, str, int]]) -> str:
+    days = sorted({one.day for one in found})
+    return date_of(days[0]) + (f" to {date_of(days[-1])}" if len(days) > 1 else "")
+
+
+def _asked(question: dict[str, Any], fault: str) -> dict[str, Any]:
+    try:
+        done = subprocess.run(
+            CHILD,
+            input=orjson.dumps(question) + b"\n",
+            capture_output=True,
+            cwd=HOME,
+            timeout=ANSWERS_WITHIN_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ArchiveUnreadable(f"{fault} within {ANSWERS_WITHIN_S:g} s; ask for less, or restore them") from None
+    if done.returncode or not done.stdout:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [f"status {done.returncode}"]
+        raise ArchiveUnreadable(f"{fault}: {last[0]}")
+    answer: dict[str, Any] = orjson.loads(done.stdout)
+    if "fault" in answer:
+        raise ArchiveUnreadable(f"{fault}: {answer['fault']}")
+    return answer
+
+
+def halves_of(session: Session) -> str:
+    """What its database makes of halves when it rounds (`registry.archive.parquet.opened`)."""
+    return "even" if session.get_bind().dialect.name == "postgresql" else "away"
+
+
+def in_duckdb(query: Select[Any]) -> str:
+    """The query as DuckDB understands it: nearly as PostgreSQL does."""
+    compiled = query.compile(dialect=_dialect(), compile_kwargs={"literal_binds": True})
+    return str(compiled).replace("round(", "ledger_round(")
+
+
+@cache
+def _dialect() -> Dialect:
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
