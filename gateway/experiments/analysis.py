@@ -1,8 +1,8 @@
 """An experiment's analysis: what was seen of its units, folded one by one. Loads numpy, so only children import it.
 
-Three streams are folded, each in the order in which units are numbered: exposures (did arms get what was planned),
-first failures (is a candidate broken) and values of mature units (which arm is better). They do not depend on each
-other, so a standing is made again from stored units and three numbers.
+Four streams are folded, each in the order in which units are numbered: exposures (did arms get what was planned), first
+failures (is a candidate broken), values of mature units (which arm is better), and, where a judge decides that, its
+verdicts. They do not depend on each other, so a standing is made again from stored units and four numbers.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from registry.storage.blobs import canonical_json
 
 Shares = Mapping[int, Mapping[str, float]]
 """Split id → arm → its share of the units."""
+STREAMS = ("exposed", "failed", "folded", "judged")
 NOTHING_SEEN = sha256(b"").hexdigest()
 
 
@@ -35,10 +36,10 @@ class Analysis:
         """Before anything was seen."""
         self.plan = plan
         self.shares = shares
-        self.exposed = self.failed = self.folded = 0
+        self.exposed = self.failed = self.folded = self.judged = 0
         self.history = History()
         self._arms = plan.arms
-        self._digests = dict.fromkeys(("exposed", "failed", "folded"), NOTHING_SEEN)
+        self._digests = dict.fromkeys(STREAMS, NOTHING_SEEN)
         self._units = dict.fromkeys(self._arms, 0)
         self._counted = dict.fromkeys(self._arms, 0)
         self._on_split: dict[str, int] = {}
@@ -76,6 +77,12 @@ class Analysis:
             self._counted[unit.arm] += 1
         self._comparisons.fold(self._arms.index(unit.arm), self._shares_of(unit.split_id), values)
 
+    def judge(self, unit_hash: str, words: str) -> None:
+        """The next unit of which a judge has compared two answers, and what it said (`Judgement.fold`)."""
+        self.judged += 1
+        self._seen("judged", [unit_hash, words])
+        self._comparisons.judge(words)
+
     def _shares_of(self, split_id: int) -> tuple[float, ...]:
         shares = self.shares.get(split_id, {})
         return tuple(shares.get(arm, 0.0) for arm in self._arms)
@@ -89,7 +96,7 @@ class Analysis:
         log_e = rounded(self._ratio.log_e)
         assert isinstance(log_e, float)
         return Standing(
-            cursor=Cursor(self.exposed, self.failed, self.folded),
+            cursor=Cursor(self.exposed, self.failed, self.folded, self.judged),
             digest="sha256:" + sha256(canonical_json(self._digests)).hexdigest(),
             units=dict(self._units),
             folded=dict(self._counted),
@@ -114,7 +121,8 @@ class Analysis:
 
     def note_history(self) -> None:
         """Remember the primary metric's intervals of now, for plots."""
-        self.history.note(self.folded, dict(self._comparisons.primary_intervals()))
+        seen = self.judged if self.plan.judged else self.folded
+        self.history.note(seen, dict(self._comparisons.primary_intervals()))
 
     def written(self) -> dict[str, Any]:
         """A document that JSON knows."""
@@ -122,6 +130,7 @@ class Analysis:
             "exposed": self.exposed,
             "failed": self.failed,
             "folded": self.folded,
+            "judged": self.judged,
             "digests": dict(self._digests),
             "units": dict(self._units),
             "counted": dict(self._counted),
@@ -136,8 +145,8 @@ class Analysis:
     def read(cls, plan: Plan, shares: Shares, document: Mapping[str, Any]) -> Analysis:
         """One that goes on from what `written` made."""
         made = cls(plan, shares)
-        made.exposed, made.failed, made.folded = (document[name] for name in ("exposed", "failed", "folded"))
-        made._digests = dict(document["digests"])
+        made.exposed, made.failed, made.folded, made.judged = (document.get(name, 0) for name in STREAMS)
+        made._digests = {**made._digests, **document["digests"]}
         made._units, made._counted = dict(document["units"]), dict(document["counted"])
         made._on_split = dict(document["on_split"])
         made._ratio = SampleRatio.read(document["ratio"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, BinaryIO
 
@@ -23,6 +23,7 @@ from registry.errors import RegistryError
 from registry.experiments.analysis import AnalysisBooks, Increment
 from registry.experiments.failing import Tallies, Tally
 from registry.experiments.intake import Counts, Intake, Taken, counts_of, document
+from registry.experiments.judged import Judged
 from registry.experiments.plan import Plan
 from registry.experiments.units import UnitState
 from registry.experiments.windows import WINDOW
@@ -75,14 +76,17 @@ def step(books: AnalysisBooks, experiment_id: int, fence: int | None, grace_ms: 
     taken = intake.take(increment.fed)
     mature = _as_taken(increment, taken)
     values = books.values(increment, mature) if mature else {}
-    if not increment.fed and not mature and kept:
+    if not increment.fed and not mature and not increment.judged and kept:
         return {"folded": analysis.folded, "more": False}
-    _fold(analysis, taken, mature, values)
+    judged_before = analysis.judged
+    _fold(analysis, taken, mature, values, increment.judged)
     folded = [
         {"of": unit.unit_hash, "folded": analysis.folded - len(mature) + number, "worth": values[unit.unit_hash]}
         for number, unit in enumerate(mature, 1)
     ]
-    books.keep(increment, taken, folded, _kept(analysis, taken.counts, windows), fence=fence)
+    books.keep(
+        increment, taken, folded, _kept(analysis, taken.counts, windows), judged_before=judged_before, fence=fence
+    )
     return {"folded": analysis.folded, "more": increment.more}
 
 
@@ -99,7 +103,13 @@ def _as_taken(increment: Increment, taken: Taken) -> list[UnitState]:
     return [changed.get(unit.unit_hash, unit) for unit in increment.mature]
 
 
-def _fold(analysis: Analysis, taken: Taken, mature: list[UnitState], values: Mapping[str, Mapping[str, float]]) -> None:
+def _fold(
+    analysis: Analysis,
+    taken: Taken,
+    mature: list[UnitState],
+    values: Mapping[str, Mapping[str, float]],
+    judged: Sequence[Judged],
+) -> None:
     for unit in sorted(taken.new, key=lambda unit: unit.exposed_seq):
         analysis.expose(unit)
     before = analysis.failed
@@ -110,6 +120,9 @@ def _fold(analysis: Analysis, taken: Taken, mature: list[UnitState], values: Map
         analysis.fail(unit.failed_arm, unit.failed_split_id, unit.unit_hash)
     for unit in mature:
         analysis.fold(replace(unit, folded_seq=analysis.folded + 1), values[unit.unit_hash])
+    for one in judged:
+        if one.unit_hash is not None:
+            analysis.judge(one.unit_hash, one.words)
     analysis.note_history()
 
 

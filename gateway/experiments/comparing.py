@@ -13,6 +13,7 @@ from gateway.experiments.inference.ratios import RatioDifference
 from gateway.experiments.inference.several import shared_alpha
 from gateway.experiments.inference.values import Interval, finite
 from gateway.experiments.inference.verdicts import Measure, Verdict, guardrail, joint, missingness, verdict
+from gateway.experiments.judgement import Judgement
 from gateway.experiments.metric_states import (
     MetricState,
     interval_of,
@@ -58,21 +59,24 @@ class Comparisons:
         """Before the first unit."""
         self._plan = plan
         self._primary = plan.metric.name
-        metrics = tuple(dict.fromkeys((self._primary, *(one.metric for one in plan.guardrails))))
+        of_units = () if plan.judged else (self._primary,)
+        metrics = tuple(dict.fromkeys((*of_units, *(one.metric for one in plan.guardrails))))
         arms = len(plan.arms)
         self._states = {metric: state_of(plan, metric) for metric in metrics}
+        self._judgement = Judgement() if plan.judged else None
+        """Instead of a state of the primary metric, where a judge decides."""
         said = [metric for metric in metrics if metric not in FROM_USAGE]
         self._missing = {metric: MeanDifference.start(arms, span=1.0) for metric in said}
         self._biased = plan.unit != WINDOW and not TIMED.isdisjoint(metrics)
         """Whether times are compared of arms that share engines at the same moment."""
         self._strata = {name: MeanDifference.start(arms) for name in STRATA} if self._biased else {}
-        priced = plan.metric.direction == "higher" and self._primary not in FROM_USAGE
+        priced = plan.metric.direction == "higher" and self._primary not in FROM_USAGE and not plan.judged
         self._price = RatioDifference.start(arms) if priced else None
         """Dollars per accepted answer, where the primary metric says what is accepted."""
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The primary one first, then those of guardrails."""
+        """Those of units' values: the primary one first, then those of guardrails."""
         return tuple(self._states)
 
     def with_states(self, states: Mapping[str, MetricState]) -> Comparisons:
@@ -98,6 +102,11 @@ class Comparisons:
             name = STRATA[cached > MOST_COLD]
             self._strata[name] = self._strata[name].fold(arm, shares, time)
 
+    def judge(self, words: str) -> None:
+        """One pair more that was judged (`Judgement.fold`)."""
+        assert self._judgement is not None, "the plan says that a judge decides"
+        self._judgement = self._judgement.fold(words)
+
     def primary_intervals(self) -> Iterator[tuple[str, Look]]:
         """Treatment → estimate, low and high of the primary metric."""
         for number, arm in self._treatments():
@@ -114,6 +123,8 @@ class Comparisons:
         return shared_alpha(self._plan.alpha, len(self._plan.treatments))
 
     def _primary_interval(self, number: int) -> Interval:
+        if self._judgement is not None:
+            return self._judgement.interval(self._alpha)
         return interval_of(self._plan, self._primary, self._states[self._primary], self._alpha, number, one_sided=False)
 
     def _primary_measure(self) -> Measure:
@@ -125,6 +136,10 @@ class Comparisons:
         found, alpha = Found(), self._alpha
         for number, arm in self._treatments():
             interval = self._primary_interval(number)
+            if self._judgement is not None:
+                margin = max(self._plan.metric.margin, 0.0)
+                found.primary[arm] = self._judgement.verdict(alpha, margin, arm)
+                continue
             found.primary[arm] = verdict(interval, self._primary_measure(), alpha, arm)
             if self._price is not None:
                 price = self._price.interval(alpha, number)
@@ -160,6 +175,7 @@ class Comparisons:
             "missing": {metric: state.written() for metric, state in self._missing.items()},
             "strata": {name: state.written() for name, state in self._strata.items()},
             "price": None if self._price is None else self._price.written(),
+            "judgement": None if self._judgement is None else self._judgement.written(),
         }
 
     def read(self, document: Mapping[str, Any]) -> None:
@@ -172,3 +188,5 @@ class Comparisons:
         self._strata = {name: MeanDifference.read(one) for name, one in document["strata"].items()}
         price = document["price"]
         self._price = None if price is None else RatioDifference.read(price)
+        judgement = document.get("judgement")
+        self._judgement = None if judgement is None else Judgement.read(judgement)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.experiments.analysis import Analysis, Shares
+from gateway.experiments.analysis import STREAMS, Analysis, Shares
 from gateway.experiments.decisions import Course, decide, figures
 from registry.experiments.export import StoredUnit
 from registry.experiments.infos import DecisionInfo
@@ -29,11 +29,12 @@ class Replayed:
 
 @dataclass(slots=True)
 class _Streams:
-    """Units in the three orders in which the analysis sees them."""
+    """Units in the four orders in which the analysis sees them."""
 
     exposed: list[StoredUnit]
     failed: list[StoredUnit]
     folded: list[StoredUnit]
+    judged: list[StoredUnit]
 
     @classmethod
     def of(cls, units: Sequence[StoredUnit]) -> _Streams:
@@ -41,6 +42,7 @@ class _Streams:
             sorted(units, key=lambda one: one.state.exposed_seq),
             sorted((one for one in units if one.state.failed_seq), key=lambda one: one.state.failed_seq or 0),
             sorted((one for one in units if one.state.folded_seq), key=lambda one: one.state.folded_seq or 0),
+            sorted((one for one in units if one.state.judged_seq), key=lambda one: one.state.judged_seq or 0),
         )
 
 
@@ -89,15 +91,17 @@ class Replay:
     def _advance(self, cursor: Mapping[str, int]) -> str | None:
         """See what the decision had seen; says what is missing of it."""
         analysis, streams = self._analysis, self._streams
-        for name, stream in (("exposed", streams.exposed), ("failed", streams.failed), ("folded", streams.folded)):
-            if len(stream) < cursor[name]:
-                return f"{cursor[name]} units had been {name}, and {len(stream)} are stored"
+        for name in STREAMS:
+            if (stored := len(getattr(streams, name))) < cursor[name]:
+                return f"{cursor[name]} units had been {name}, and {stored} are stored"
         for one in streams.exposed[analysis.exposed : cursor["exposed"]]:
             analysis.expose(one.state)
         for one in streams.failed[analysis.failed : cursor["failed"]]:
             analysis.fail(one.state.failed_arm or "", one.state.failed_split_id or 0, one.state.unit_hash)
         for one in streams.folded[analysis.folded : cursor["folded"]]:
             analysis.fold(one.state, one.values)
+        for one in streams.judged[analysis.judged : cursor["judged"]]:
+            analysis.judge(one.state.unit_hash, one.state.judged or "")
         return None
 
 

@@ -15,11 +15,14 @@ from gateway.experiments.inference.verdicts import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """How many exposures, first failures and values of units the analysis has seen: it has read them all once."""
+    """How many exposures, first failures, values and verdicts of units the analysis has seen: it has read them all
+    once.
+    """
 
     exposed: int = 0
     failed: int = 0
     folded: int = 0
+    judged: int = 0
 
 
 @dataclass(frozen=True, slots=True)

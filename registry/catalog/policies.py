@@ -22,7 +22,7 @@ def policy_of(
     Each question has a hash of its own: who is in an experiment says nothing about the arm that they get, and who is
     held out is so in every experiment of the adapter.
     """
-    plan = Plan.of(document)
+    plan = Plan.stored(document)
     audience = plan.audience
     return SplitPolicy(
         experiment_id=experiment_id,

@@ -19,6 +19,7 @@ from registry.experiments.feed import Fed, done_with, forget, taken_in, waiting
 from registry.experiments.finding import experiment_info, find_row
 from registry.experiments.infos import ExperimentInfo
 from registry.experiments.intake import Taken, store
+from registry.experiments.judged import MOST_VERDICTS, Judged, store_judged, verdicts_waiting
 from registry.experiments.rows import FEED, Experiment
 from registry.experiments.units import UnitState, units_of
 from registry.experiments.valuing import mature, store_values, values_of
@@ -51,12 +52,18 @@ class Increment:
     """The units that these attempts are of, as far as they are known."""
     mature: Sequence[UnitState]
     """Units whose window is over, as they were before these attempts; none while attempts are behind."""
+    judged: Sequence[Judged]
+    """Verdicts of the plan's judge."""
     at_ms: int
 
     @property
     def more(self) -> bool:
         """Whether there was more than one step takes."""
-        return len(self.fed) == MOST_ATTEMPTS or len(self.mature) == most_at_once(self.info)
+        return (
+            len(self.fed) == MOST_ATTEMPTS
+            or len(self.mature) == most_at_once(self.info)
+            or len(self.judged) == MOST_VERDICTS
+        )
 
 
 class AnalysisBooks:
@@ -84,6 +91,7 @@ class AnalysisBooks:
                 fed,
                 units_of(session, experiment_id, [one.unit_hash for one in fed]),
                 units,
+                verdicts_waiting(session, info, at_ms),
                 at_ms,
             )
 
@@ -99,11 +107,14 @@ class AnalysisBooks:
         folded: Sequence[Mapping[str, Any]],
         standing: Mapping[str, Any],
         *,
+        judged_before: int = 0,
         fence: int | None,
     ) -> None:
         """Write what came of an increment and where the analysis stands after it, all or nothing.
 
-        `folded` is what `store_values` takes. Raises `Conflict` when the controller's term is over, or somebody has
+        `folded` is what `store_values` takes, `judged_before` the last place that a verdict has.
+
+        Raises `Conflict` when the controller's term is over, or somebody has
         written since the increment was read.
         """
         before = increment.info
@@ -119,6 +130,7 @@ class AnalysisBooks:
             store(session, before.id, taken)
             store_values(session, before.id, folded, increment.at_ms)
             done_with(session, before.id, valued)
+            store_judged(session, before.id, increment.judged, judged_before)
             at = EXPERIMENTS.c.standing_at_ms
             unmoved = at.is_(None) if before.standing_at_ms is None else at == before.standing_at_ms
             news = {

@@ -89,4 +89,4 @@ def weights_of(experiment: Experiment) -> dict[str, int]:
     """Arm → 1/10,000 of the traffic now; empty before its start and after its end."""
     if experiment.step < 0 or experiment.ended_at_ms is not None:
         return {}
-    return Plan.of(experiment.plan).weights_at(experiment.step)
+    return Plan.stored(experiment.plan).weights_at(experiment.step)

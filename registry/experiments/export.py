@@ -48,7 +48,7 @@ class Exported:
 def _stored(unit: Mapping[str, Any], values: Mapping[str, float]) -> StoredUnit:
     """Raises `TypeError` for places that are no numbers."""
     state = UnitState(**unit)
-    for place in (state.exposed_seq, state.failed_seq or 0, state.folded_seq or 0):
+    for place in (state.exposed_seq, state.failed_seq or 0, state.folded_seq or 0, state.judged_seq or 0):
         if type(place) is not int:
             raise TypeError(f"a unit's place is {place!r}, and no whole number")
     return StoredUnit(state, values)

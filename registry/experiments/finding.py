@@ -84,7 +84,7 @@ def pointed_at(session: Session, adapter: Adapter, alias: str) -> Version:
 def experiment_info(session: Session, row: Experiment) -> ExperimentInfo:
     """The rows of an experiment as callers see it."""
     adapter = session.get_one(Adapter, row.adapter_id)
-    plan = Plan.of(row.plan)
+    plan = Plan.stored(row.plan)
     control = version_of(session, adapter, plan.arms[0])
     splits = session.scalars(select(Split.id).where(Split.experiment_id == row.id).order_by(Split.id))
     swap = None if row.swap_id is None else session.get(Swap, row.swap_id)

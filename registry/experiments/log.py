@@ -95,7 +95,7 @@ def _told(row: Experiment, adapter: Adapter, document: Mapping[str, Any]) -> dic
         "name": row.name,
         "adapter": f"{adapter.tenant}/{adapter.name}",
         "alias": row.alias,
-        "treatments": list(Plan.of(row.plan).treatments),
+        "treatments": list(Plan.stored(row.plan).treatments),
         "seq": document["seq"],
         "kind": document["kind"],
         "from_state": document["from"],

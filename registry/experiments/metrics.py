@@ -43,12 +43,16 @@ AUTOMATIC: Mapping[str, AutomaticMetric] = {
     "unscored": AutomaticMetric("lower", "yes or no", "answer", "Sampled answers that could not be looked at."),
 }
 JUDGED = "judge_win"
-"""Of a comparison: 1 is won, 0 lost, 0.5 a tie."""
+"""How often the treatment's answer is preferred, of pairs of answers to one request that a judge has decided, less one
+half. It is of pairs and not of units' values.
+"""
 DEFAULT_METRIC = "errors"
 
 
 def direction_of(metric: str) -> Direction | None:
     """Which values are better; `None` for a metric that feedback brings."""
+    if metric == JUDGED:
+        return "higher"
     known = AUTOMATIC.get(metric)
     return None if known is None else known.direction
 

@@ -19,6 +19,7 @@ from registry.experiments.plan import Plan
 from registry.experiments.rows import Experiment
 from registry.gates.rules import UNGATED, pass_gate
 from registry.shadows.consent import require_consent
+from registry.shadows.terms import check_terms, terms_of
 from registry.splits.ranges import FULL_WEIGHT
 from registry.splits.rows import BASE
 from registry.splits.store import active_split
@@ -70,7 +71,7 @@ def _check_holdout(session: Session, adapter: Adapter, plan: Plan) -> None:
         Experiment.adapter_id == adapter.id, Experiment.started_at_ms.is_not(None), Experiment.ended_at_ms.is_(None)
     )
     for other in session.scalars(under_way):
-        held_out = Plan.of(other.plan).holdout_percent
+        held_out = Plan.stored(other.plan).holdout_percent
         if held_out != plan.holdout_percent:
             raise Conflict(
                 f"holdout_percent is {plan.holdout_percent:g}, and {held_out:g} in experiment {other.id} of the same "
@@ -105,8 +106,7 @@ def check_can_start(session: Session, adapter: Adapter, alias: str, plan: Plan) 
             f"with `switchyard adapters split {name} --end{to_alias}` first",
             param="alias",
         )
-    if plan.shadow is not None:
-        require_consent(session, adapter.tenant)
+    _check_copies(session, adapter, alias, plan)
     current = pointed_at(session, adapter, alias)
     if plan.control != f"{current.major}.{current.minor}":
         raise Conflict(
@@ -116,11 +116,22 @@ def check_can_start(session: Session, adapter: Adapter, alias: str, plan: Plan) 
         )
 
 
+def _check_copies(session: Session, adapter: Adapter, alias: str, plan: Plan) -> None:
+    terms = terms_of(plan)
+    if terms is None or plan.copied_to is None:
+        return
+    require_consent(session, adapter.tenant)
+    try:
+        check_terms(session, adapter, version_of(session, adapter, plan.copied_to), terms, alias)
+    except InvalidInput as error:
+        raise InvalidInput(f"shadow: {error.message}", param=f"shadow.{error.param}") from None
+
+
 def carry_out(session: WriteSession, row: Experiment, decision: Decision) -> Consequence:
     """Begin what follows. The row is locked. Raises `Conflict`, `GateClosed`, `InvalidInput`."""
     to_state = check_follows(decision.kind, cast("State", row.state), str(row.id))
     adapter = session.get_one(Adapter, row.adapter_id)
-    plan = Plan.of(row.plan)
+    plan = Plan.stored(row.plan)
     if decision.kind == "start":
         check_can_start(session, adapter, row.alias, plan)
         return _ramp(session, row, decision, plan, 0, to_state)

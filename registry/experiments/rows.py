@@ -111,6 +111,10 @@ class ExperimentUnit(Base):
     valued_at_ms: Mapped[int | None]
     censored_at_ms: Mapped[int | None]
     """When it was moved to another arm: what it did from then on counts for none."""
+    judged_seq: Mapped[int | None] = mapped_column(Integer)
+    """In the order in which judges' verdicts were taken in; NULL: none on an answer of it, or none counts."""
+    judged: Mapped[str | None] = mapped_column(String(24))
+    """Whom the judge preferred with the candidate's answer first, and with the control's: two words."""
 
 
 FEED = Table(

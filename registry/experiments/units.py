@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class UnitState:
-    """A unit as it is known. Numbers are its place in the order of exposures, of first failures, and of values."""
+    """A unit as it is known. Numbers are its place in the order of exposures, first failures, values, and verdicts."""
 
     unit_hash: str
     """As usage rows have it."""
@@ -42,6 +42,9 @@ class UnitState:
     censored_at_ms: int | None = None
     """When it was moved to another arm: what it did from then on counts for none."""
     folded_seq: int | None = None
+    judged_seq: int | None = None
+    judged: str | None = None
+    """Whom a judge preferred with the candidate's answer first, and with the control's: two words."""
 
     @property
     def fallback(self) -> bool:

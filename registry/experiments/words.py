@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from registry.experiments.metrics import AUTOMATIC
-from registry.experiments.plan import Audience, Guardrail, Plan, Step
+from registry.experiments.plan import Plan
+from registry.experiments.plan_parts import Audience, Guardrail, Step
 from registry.experiments.windows import WINDOW
 
 _UNITS = {
@@ -31,7 +32,8 @@ def plan_said(plan: Plan, adapter: str, alias: str) -> Iterator[str]:
     yield f"what stays together: the {_UNITS[plan.unit]}; {_audience(plan.audience)}{_holdout(plan)}"
     if plan.unit == WINDOW:
         yield from _windows(plan)
-    yield f"wins by: {_goal(plan)}, {plan.alpha:g} error at any time"
+    yield f"wins by: {_judged(plan) if plan.judged else _goal(plan)}, {plan.alpha:g} error at any time"
+    yield from _copies(plan)
     yield f"guarded by: {', '.join(_guard(one) for one in plan.guardrails) or 'nothing'}"
     yield f"when {them} wins: {_ENDS['on_win', plan.on_win]}; on harm: {_harm(plan)}"
     if plan.fallback == "control":
@@ -88,6 +90,17 @@ def _goal(plan: Plan) -> str:
     else:
         asked = f"better by more than {-metric.margin:g}" if metric.margin else "better"
     return f"{metric.name} {asked} ({metric.direction} is better), {duration(metric.window_s)} of each {plan.counted}"
+
+
+def _judged(plan: Plan) -> str:
+    assert plan.shadow is not None
+    least = 100 * (0.5 - plan.metric.margin)
+    return f"more than {least:g} % of the pairs of answers that {plan.shadow.judge} decides, one pair of each unit"
+
+
+def _copies(plan: Plan) -> Iterator[str]:
+    if plan.shadow is not None:
+        yield f"copies: {plan.shadow.percent:g} % of the requests go to {plan.copied_to} too, whose answers nobody gets"
 
 
 def _guard(guard: Guardrail) -> str:

@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from registry.adapters.rows import Adapter
-from registry.adapters.version_rows import require_version
-from registry.days import DAY_MS
 from registry.db import Database
 from registry.errors import RegistryError
+from registry.experiments.finding import version_of
 from registry.experiments.plan import Plan
 from registry.experiments.rows import Experiment
-from registry.money import NANO
-from registry.names import AdapterRef, VersionNumber
 from registry.shadows.rows import Shadow
-from registry.shadows.store import MOST_DAYS, Terms, begin_shadow, end_shadow
+from registry.shadows.store import begin_shadow, end_shadow
+from registry.shadows.terms import terms_of
 
 if TYPE_CHECKING:
     from registry.catalog.changes import WriteSession
@@ -53,16 +51,10 @@ def follow_experiments(db: Database) -> dict[int, str]:
 
 
 def _begin(session: WriteSession, row: Experiment) -> None:
-    plan = Plan.of(row.plan)
-    if plan.shadow is None or plan.copied_to is None:
+    plan = Plan.stored(row.plan)
+    terms = terms_of(plan)
+    if terms is None or plan.copied_to is None:
         return
     adapter = session.get_one(Adapter, row.adapter_id)
-    number = VersionNumber.parse(plan.copied_to)
-    version = require_version(session, adapter, AdapterRef(adapter.tenant, adapter.name, number, None))
-    terms = Terms(
-        plan.shadow.weight,
-        int(min(plan.budget.days, MOST_DAYS) * DAY_MS),
-        plan.shadow.requests_per_day,
-        None if plan.shadow.dollars is None else int(plan.shadow.dollars * NANO),
-    )
+    version = version_of(session, adapter, plan.copied_to)
     begin_shadow(session, adapter, version, terms, alias=row.alias, actor=row.actor, experiment_id=row.id)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 import registry.adapters.rows
 import registry.tenants.rows  # noqa: F401 - foreign keys
-from registry.tables import Base, BigId, one_at_a_time
+from registry.tables import Base, BigId, one_at_a_time, partial_index
 
 REQUEST_ID_CHARS = 64
 """The most that a request's id has."""
@@ -84,6 +84,7 @@ class PairVerdict(Base):
     """What a judge said of a pair, asked in both orders."""
 
     __tablename__ = "pair_verdicts"
+    __table_args__ = (partial_index("ix_pair_verdicts_waiting", "shadow_id", "judge", "at_ms", while_null="taken_in"),)
     shadow_id: Mapped[int] = mapped_column(ForeignKey("shadows.id", ondelete="CASCADE"), primary_key=True)
     request_id: Mapped[str] = mapped_column(String(REQUEST_ID_CHARS), primary_key=True)
     judge: Mapped[str] = mapped_column(String(200), primary_key=True)
@@ -92,5 +93,7 @@ class PairVerdict(Base):
     """Whom it preferred when it was shown the candidate's answer first: `candidate`, `control`, or `tie`."""
     control_first: Mapped[str] = mapped_column(String(10))
     """Likewise when the control's came first."""
+    taken_in: Mapped[bool | None]
+    """NULL: an experiment whose judge this is has not looked at it yet (`registry.experiments.judged`)."""
     verdict: Mapped[str] = mapped_column(String(10))
     """`candidate` or `control` where both orders agree, else `tie`."""

@@ -9,20 +9,17 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from registry.adapters.rows import Adapter, Alias, Version
+from registry.adapters.rows import Adapter, Version
 from registry.adapters.version_rows import require_adapter, require_version, version_names
-from registry.bases.rows import BaseModel
-from registry.days import DAY_MS, day_number
+from registry.days import day_number
 from registry.db import Database, now_ms
-from registry.errors import Conflict, InvalidInput, NotFound
+from registry.errors import Conflict, NotFound
 from registry.money import nano_to_dollars
 from registry.names import PRODUCTION, AdapterRef, check_name
-from registry.prices.rows import Tariff
 from registry.shadows.consent import require_consent
 from registry.shadows.pairs import PAIRED
 from registry.shadows.rows import Shadow, ShadowCount, ShadowDay
-from registry.splits.ranges import FULL_WEIGHT
-from registry.swaps.rules import refuse_quarantined
+from registry.shadows.terms import Terms, check_terms
 from registry.tenants.actions import PROGRAM, record_action
 from registry.tenants.rows import Tenant
 from registry.upsert import upsert
@@ -30,22 +27,8 @@ from registry.upsert import upsert
 if TYPE_CHECKING:
     from registry.catalog.changes import WriteSession
 
-MOST_DAYS = 30
-"""That a shadow may go on."""
-MOST_REQUESTS = 10_000_000
-USUAL_REQUESTS_PER_DAY = 10_000
 TIME_IS_OVER = "its time was over"
 NO_CONSENT = "the tenant does not consent any more"
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What is asked of a shadow. `share` in 1/10,000 of the alias's requests, `lasts_ms` from now on."""
-
-    share: int
-    lasts_ms: int
-    requests_per_day: int = USUAL_REQUESTS_PER_DAY
-    budget_nano: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,14 +170,8 @@ def begin_shadow(
     """
     name = f"{adapter.tenant}/{adapter.name}"
     check_name(alias, "alias")
-    _check(terms)
-    _check_candidate(session, adapter, version, alias)
-    if terms.budget_nano is not None and not _has_price(session, adapter, version):
-        raise InvalidInput(
-            f"budget is in dollars, and {name} has no price; give it one with `switchyard tariff add adapter:{name}`, "
-            "or bound the shadow by requests_per_day alone",
-            param="budget",
-        )
+    require_consent(session, adapter.tenant, lock=True)
+    check_terms(session, adapter, version, terms, alias)
     row = Shadow(
         adapter_id=adapter.id,
         alias=alias,
@@ -227,46 +204,6 @@ def end_shadow(session: Session, row: Shadow, *, why: str, actor: str = PROGRAM)
     adapter = session.get_one(Adapter, row.adapter_id)
     subject = f"{adapter.tenant}/{adapter.name}@{row.alias}"
     record_action(session, actor, "shadow.ended", adapter.tenant, subject, id=row.id, why=row.ended_why)
-
-
-def _check_candidate(session: Session, adapter: Adapter, version: Version, alias: str) -> None:
-    name = f"{adapter.tenant}/{adapter.name}"
-    require_consent(session, adapter.tenant, lock=True)
-    pointer = session.get(Alias, (adapter.id, alias))
-    if pointer is None:
-        raise NotFound(f"{name} has no alias {alias!r}, so no requests that could be copied", param="alias")
-    refuse_quarantined(session, adapter, version, "version")
-    if session.get_one(Version, pointer.version_id).base_digest != version.base_digest:
-        raise InvalidInput(
-            f"version is {version.major}.{version.minor}, of another base than {name}@{alias}: copies go to the "
-            "engines that serve the alias; choose a version of the same base",
-            param="version",
-        )
-
-
-def _check(terms: Terms) -> None:
-    if not 1 <= terms.share <= FULL_WEIGHT:
-        raise InvalidInput(
-            f"share is {terms.share / FULL_WEIGHT:g}; expected {1 / FULL_WEIGHT:g} to 1, of the alias's requests",
-            param="share",
-        )
-    if not 1 <= terms.lasts_ms <= MOST_DAYS * DAY_MS:
-        raise InvalidInput(
-            f"for is {terms.lasts_ms / 1000:g} s; expected more than 0, and {MOST_DAYS} days at most", param="for"
-        )
-    if not 1 <= terms.requests_per_day <= MOST_REQUESTS:
-        raise InvalidInput(
-            f"requests_per_day is {terms.requests_per_day}; expected 1 to {MOST_REQUESTS}", param="requests_per_day"
-        )
-    if terms.budget_nano is not None and terms.budget_nano <= 0:
-        raise InvalidInput("budget is 0; expected dollars such as 5, or none", param="budget")
-
-
-def _has_price(session: Session, adapter: Adapter, version: Version) -> bool:
-    bases = session.scalars(select(BaseModel.name).where(BaseModel.digest == version.base_digest))
-    scopes = [f"adapter:{adapter.tenant}/{adapter.name}", f"tenant:{adapter.tenant}", *(f"base:{one}" for one in bases)]
-    priced = select(Tariff.id).where(Tariff.scope.in_(scopes), Tariff.effective_from_ms <= now_ms())
-    return session.scalars(priced.limit(1)).first() is not None
 
 
 def _require(session: Session, shadow_id: int, *, lock: bool = False) -> Shadow:

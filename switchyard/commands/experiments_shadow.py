@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 PAGE = 200
+FOLLOW_S = 5.0
+"""Between two looks for pairs to judge."""
 ShadowId = typer.Argument(metavar="ID", help="As `experiments shadows` shows it.")
 
 
@@ -40,7 +43,7 @@ def shadow(
     """Let a candidate answer copies of a tenant's requests, which nobody gets and nobody pays for."""
     from registry.money import dollars_to_nano
     from registry.names import parse_ref
-    from registry.shadows.store import USUAL_REQUESTS_PER_DAY, Terms
+    from registry.shadows.terms import USUAL_REQUESTS_PER_DAY, Terms
     from registry.splits.ranges import FULL_WEIGHT
 
     terms = Terms(
@@ -231,42 +234,72 @@ def _print_pair(pair: PairInfo) -> None:
 
 def judge(
     shadow_id: int = ShadowId,
-    model: str = typer.Option(..., "--judge", help="A model that compares the answers, in both orders."),
+    model: str | None = typer.Option(
+        None,
+        "--judge",
+        help="A model that compares the answers, in both orders. Default: that of its experiment's plan.",
+    ),
     judge_url: str | None = JudgeUrlOption,
     judge_key_env: str = JudgeKeyOption,
     most: int = typer.Option(200, "--most", min=1, help="Pairs that are judged at most; those that it judged are not."),
     at_once: int = typer.Option(4, "--at-once", min=1, max=64, help="Pairs that are judged at the same time."),
+    follow: bool = typer.Option(False, "--follow", help="Go on with pairs that come, until the shadow ends."),
     key: str | None = KeyOption,
     url: str | None = UrlOption,
     json_output: bool = JsonFlag,
 ) -> None:
     """Let a model judge pairs whose texts are kept: in both orders, where a verdict that turns is a tie."""
-    from registry.shadows.judging import to_judge, verdict_of
     from registry.shadows.summary import summarise
-    from switchyard.commands.asking import gateway_asked, judge_at, step_bar
-    from trainer.pairwise.run import TextPair, judge_texts
+    from switchyard.commands.asking import gateway_asked, judge_at
 
     with open_registry() as registry:
         info = registry.shadows.get(shadow_id)
-        found = to_judge(registry.pairs, shadow_id, model, most)
-        texts = [TextPair(one.question, one.control, one.candidate) for one in found]
+        wanted = _judge_of_plan(registry, info)
+        name = model or wanted
+        if name is None:
+            raise InvalidInput("judge is missing: name a model with --judge", param="judge")
+        if wanted not in (None, name) and not json_output:
+            say(f"experiment {info.experiment_id} counts the verdicts of {wanted}, and none of {name}")
         tenant = info.adapter.partition("/")[0]
         with (
             gateway_asked(registry, tenant, key, url) as asker,
-            judge_at(model, judge_url, judge_key_env, asker.client) as who,
-            step_bar("pairs") as bar,
+            judge_at(name, judge_url, judge_key_env, asker.client) as who,
         ):
             assert who is not None
-            for one, said in zip(found, judge_texts(who, texts, at_once, bar), strict=True):
-                word = verdict_of(model, control_first=said.incumbent_first, candidate_first=said.candidate_first)
-                registry.pairs.judged(shadow_id, one.request_id, word)
+            judged = _judge_pairs(registry, shadow_id, who, name, most, at_once)
+            while follow and registry.shadows.get(shadow_id).ended_at_ms is None:
+                time.sleep(FOLLOW_S)
+                judged += _judge_pairs(registry, shadow_id, who, name, most, at_once)
         summary = summarise(registry.pairs.all(shadow_id))
     if json_output:
-        print_json({"judged": len(found), "judges": summary.judges})
+        print_json({"judged": judged, "judges": summary.judges})
         return
-    say(f"{len(found)} pairs were judged now")
+    say(f"{judged} pairs were judged now")
     for figures in summary.judges:
         say(_judged(figures))
+
+
+def _judge_of_plan(registry: Registry, info: ShadowInfo) -> str | None:
+    """The judge that the shadow's experiment decides by, if one does."""
+    if info.experiment_id is None:
+        return None
+    plan = registry.experiments.get(info.experiment_id).plan
+    return None if plan.shadow is None else plan.shadow.judge
+
+
+def _judge_pairs(registry: Registry, shadow_id: int, who: Any, name: str, most: int, at_once: int) -> int:
+    """Have pairs judged of which this judge has said nothing yet, so many at most; how many there were."""
+    from registry.shadows.judging import to_judge, verdict_of
+    from switchyard.commands.asking import step_bar
+    from trainer.pairwise.run import TextPair, judge_texts
+
+    found = to_judge(registry.pairs, shadow_id, name, most)
+    texts = [TextPair(one.question, one.control, one.candidate) for one in found]
+    with step_bar("pairs") as bar:
+        for one, said in zip(found, judge_texts(who, texts, at_once, bar), strict=True):
+            word = verdict_of(name, control_first=said.incumbent_first, candidate_first=said.candidate_first)
+            registry.pairs.judged(shadow_id, one.request_id, word)
+    return len(found)
 
 
 def add_shadows(experiments: typer.Typer) -> None:

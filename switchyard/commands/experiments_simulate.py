@@ -46,6 +46,12 @@ def simulate(
     rate = units_a_day if units_a_day is not None else past.units_a_day
     if not rate > 0:
         raise InvalidInput(f"units_a_day is not known: {adapter} had no traffic; say how many", param="units_a_day")
+    if plan.judged:
+        raise InvalidInput(
+            f"metric is {plan.metric.name}, of pairs that a judge decides, and traffic does not tell whom it prefers; "
+            "docs/statistics.md says how many pairs find what: one that wins 60 % of them is found after about 200",
+            param="metric",
+        )
     if control_mean is None and plan.metric.name not in ("errors", *past.values):
         raise InvalidInput(
             f"control_mean is not known: traffic does not tell {plan.metric.name!r}; say what it is, such as 0.6",

@@ -26,6 +26,23 @@ def test_a_version_alone_is_a_plan() -> None:
     assert Plan.of(plan.document) == plan
 
 
+def test_a_stored_plan_is_what_was_checked_and_stricter_rules_refuse_nothing_of_it() -> None:
+    given = {
+        "treatments": ["1.1", "base"],
+        "control": "1.0",
+        "audience": {"keys": ["k"], "metadata": {"plan": ["pro", "team"]}},
+        "guardrails": [{"metric": "cost", "margin": 1.0}],
+        "shadow": {"percent": 3.0},
+    }
+    plan = Plan.of(given)
+    assert Plan.stored(plan.document) == plan
+    document = {**plan.document, "alpha": 7.0, "weights": {"1.1": -1}, "of_an_older_release": True}
+    found = Plan.stored({**document, "metric": {**document["metric"], "margin": -1e99, "name": "no name at all"}})
+    assert (found.alpha, found.metric.margin, found.metric.name) == (7.0, -1e99, "no name at all")
+    assert found.document["budget"] == plan.document["budget"]
+    assert not hasattr(found, "of_an_older_release")
+
+
 def test_who_tries_the_base_is_asked_before_anything_is_promoted() -> None:
     assert Plan.of({"treatments": ["base"]}).on_win == "ask"
 

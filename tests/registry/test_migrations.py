@@ -101,6 +101,7 @@ def test_an_index_over_unfinished_rows_leaves_the_finished_ones_out(db: Database
         "ix_training_jobs_unfinished",
         "ix_experiment_units_unfolded",
         "ix_experiment_feed_waiting",
+        "ix_pair_verdicts_waiting",
     }
 
 

@@ -20,7 +20,8 @@ from registry.shadows.following import follow_experiments
 from registry.shadows.pair_store import FIGURES_DAYS, Allowance, ShadowPairs, VerdictInfo
 from registry.shadows.pairs import Content, Diff, Pair, Said, Side
 from registry.shadows.rows import ShadowPair
-from registry.shadows.store import NO_CONSENT, TIME_IS_OVER, ShadowInfo, Terms
+from registry.shadows.store import NO_CONSENT, TIME_IS_OVER, ShadowInfo
+from registry.shadows.terms import Terms
 from registry.swaps.following import follow
 from tests.registry.conftest import Shop
 from tests.support.waiting import wait_until
@@ -281,3 +282,11 @@ def test_a_plan_with_copies_needs_consent_and_a_treatment_that_is_a_version(stoc
         registry.experiments.create(
             parse_ref("acme/triage"), Plan.of({"treatments": ["1.1"], "shadow": {}}), actor="ann"
         )
+
+
+def test_a_plan_with_copies_that_could_never_begin_is_refused_at_once(stocked: Shop) -> None:
+    plan = Plan.of({"treatments": ["1.1"], "shadow": {"dollars": 5.0}})
+    with pytest.raises(InvalidInput, match="budget is in dollars, and acme/triage has no price") as refused:
+        stocked.registry.experiments.create(parse_ref("acme/triage"), plan, actor="ann")
+    assert refused.value.param == "shadow.budget"
+    assert stocked.registry.experiments.page(None, 10) == []

@@ -14,8 +14,8 @@ from gateway.api.admin.shapes import Actor, After, Dollars, InForce, Limit, Name
 from gateway.api.admin.swaps import MAX_ID
 from registry.money import dollars_to_nano
 from registry.names import PRODUCTION
-from registry.shadows.store import MOST_DAYS, MOST_REQUESTS, USUAL_REQUESTS_PER_DAY, Terms
 from registry.shadows.summary import summarise
+from registry.shadows.terms import MOST_DAYS, MOST_REQUESTS, USUAL_REQUESTS_PER_DAY, Terms
 from registry.splits.ranges import FULL_WEIGHT
 
 ShadowId = Annotated[int, Path(ge=1, le=MAX_ID, description="A shadow's id.")]

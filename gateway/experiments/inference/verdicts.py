@@ -51,6 +51,23 @@ def verdict(interval: Interval, measure: Measure, alpha: float, arm: str = "B") 
     return _verdict(word, text, interval)
 
 
+def preference(interval: Interval, margin: float, alpha: float, arm: str, tally: str) -> Verdict:
+    """Whether a judge prefers the answers of `arm`: of the share of decided pairs that it wins, less one half. `tally`
+    says of how many pairs.
+    """
+    low, high = float(interval.low), float(interval.high)
+    if not math.isfinite(high - low):
+        return _verdict("too_few_units", f"no pair of {arm} is decided yet ({tally})", interval)
+    text = f"{arm} wins {_figure(50 + 100 * low)} to {_figure(50 + 100 * high)} % of decided pairs{_sure(alpha)}"
+    if low > 0 or high < 0:
+        word: Word = "better" if low > 0 else "worse"
+    elif margin > 0 and low > -margin:
+        word, text = "non_inferior", f"{text}: not worse by more than {_amount(margin, 'points')}"
+    else:
+        word, text = "undecided", f"{text}: no difference is certain"
+    return _verdict(word, f"{text}; {tally}", interval)
+
+
 def guardrail(interval: Interval, measure: Measure, alpha: float, arm: str = "B") -> Verdict:
     """Whether `arm` is worse by more than the margin: of a one-sided sequence, each of whose ends has this alpha."""
     low, high = _towards_better(interval, measure)

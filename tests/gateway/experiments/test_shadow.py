@@ -13,7 +13,8 @@ from registry.db import now_ms
 from registry.ledger.usage_report import report_usage
 from registry.names import parse_ref
 from registry.shadows.pair_store import PairInfo
-from registry.shadows.store import ShadowInfo, Terms
+from registry.shadows.store import ShadowInfo
+from registry.shadows.terms import Terms
 from tests.support.stack import CHAT, MESSAGES, TEXT, Stack, open_house, run_stack
 from tests.support.waiting import wait_until
 

@@ -22,8 +22,9 @@ from registry.db import now_ms
 from registry.ledger.usage_report import report_usage
 from registry.names import parse_ref
 from registry.shadows.pairs import PAIRED
-from registry.shadows.store import ShadowInfo, Terms
+from registry.shadows.store import ShadowInfo
 from registry.shadows.summary import quantile
+from registry.shadows.terms import Terms
 from tests.bars.support.engines import EngineProcess, engine_processes
 from tests.bars.support.experiments import Part
 from tests.bars.support.gateways import GatewayProcess, gateway_process
