@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from gateway.admin_key import admin_key
 from gateway.api.addresses import MODEL_NAMED, canonical, form_at, of_deployment
@@ -29,6 +29,7 @@ from gateway.api.files import files_router
 from gateway.api.fine_tuning import fine_tuning_routers
 from gateway.api.inference import answer
 from gateway.api.models import models_router
+from gateway.api.no_nul import refuse_nul
 from gateway.api.operators import Standing, operators_router
 from gateway.api.pings import Pings
 from gateway.api.request_ids import REQUEST_ID, RequestIds, with_headers
@@ -105,7 +106,13 @@ class Gateway:
         self._leads = leads
         self._refusal: str | None = None
         self._cors = Cors(settings.cors_origins)
-        self.web = FastAPI(title="Switchyard", lifespan=self._lifespan, openapi_url=None, redirect_slashes=False)
+        self.web = FastAPI(
+            title="Switchyard",
+            lifespan=self._lifespan,
+            openapi_url=None,
+            redirect_slashes=False,
+            dependencies=[Depends(refuse_nul)],
+        )
         translate_errors(self.web)
         _describe_inference(self.web)
 

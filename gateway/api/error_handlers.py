@@ -18,6 +18,7 @@ from gateway.api.order_faults import refusal_of
 from gateway.api.request_ids import REQUEST_ID
 from gateway.errors import ApiError, Overloaded, UnknownAddress
 from gateway.handoffs import CLIENT_GONE_STATUS
+from gateway.told import UNSTORABLE, unstorable
 from registry.backends import is_contention
 from registry.errors import AdapterRefused, Conflict, GateClosed, InvalidInput, NotFound, RegistryError, Stale
 
@@ -57,6 +58,12 @@ def translate_errors(web: FastAPI) -> None:
         kind = "invalid_request_error" if status < 500 else "api_error"
         body = {"error": {"message": error.message, "type": kind, "param": error.param, "code": code}}
         return JSONResponse(body, status)
+
+    for kind in UNSTORABLE:
+
+        @web.exception_handler(kind)
+        async def on_unstorable(request: Request, _error: Exception) -> Response:
+            return await on_api_error(request, unstorable())
 
     @web.exception_handler(SQLAlchemyError)
     async def on_database_error(request: Request, error: SQLAlchemyError) -> Response:

@@ -19,6 +19,7 @@ from gateway.handoffs import Principal
 from gateway.house import House
 from gateway.responses.faults import FAULTS, said_of
 from gateway.steps.authenticate import authenticate
+from gateway.told import told
 from registry.responses.turns import require_possible
 
 T = TypeVar("T")
@@ -43,10 +44,8 @@ def may_train(house: House, request: Request) -> Principal:
 
 async def in_turn(house: House, principal: Principal, work: Callable[[], T]) -> T:
     """What some work in the database returns, in this tenant's turn. Raises `ApiError`."""
-    try:
+    with told(FAULTS, said_of):
         return await house.archive.lookups.do(principal.tenant, work)
-    except FAULTS as error:
-        raise said_of(error) from error
 
 
 async def about(
@@ -70,10 +69,8 @@ async def about(
 
 async def may_store(house: House, principal: Principal) -> None:
     """Return if there is room for more of the tenant's. Raises `ApiError`."""
-    try:
+    with told(FAULTS, said_of):
         await house.archive.quota.look(principal)
-    except FAULTS as error:
-        raise said_of(error) from error
 
 
 async def body_of(house: House, principal: Principal, request: Request, known: Collection[str]) -> dict[str, Any]:

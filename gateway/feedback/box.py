@@ -17,6 +17,7 @@ from gateway.feedback.faults import FAULTS, said_of, unknown_answer
 from gateway.handoffs import Principal, Target
 from gateway.responses.lookups import Lookups
 from gateway.splits.assignment import hash_of
+from gateway.told import told
 from registry.outcomes.said import KeyOfOtherFeedback, NewOutcome, Subject, TakenFeedback
 from registry.outcomes.store import Outcomes
 from registry.outcomes.subjects import Subjects
@@ -61,10 +62,8 @@ class FeedbackBox:
 
     async def do(self, tenant: str, work: Callable[[], T]) -> T:
         """What `work` returns, in a thread, in this tenant's turn. Raises `ApiError`."""
-        try:
+        with told(FAULTS, said_of):
             return await self.threads.do(tenant, work)
-        except FAULTS as error:
-            raise said_of(error) from error
 
     async def give(
         self, principal: Principal, pieces: Sequence[Piece], target_of: Callable[[str], Target]
@@ -83,14 +82,14 @@ class FeedbackBox:
                     models[model] = await self._salted(tenant, piece, target_of)
                 subject = models[model].subject(piece.unit)
             new.append(NewOutcome(subject, piece.said, piece.key))
+        return await self.do(tenant, partial(self._give, tenant, pieces, new))
+
+    def _give(self, tenant: str, pieces: Sequence[Piece], new: Sequence[NewOutcome]) -> list[TakenFeedback]:
         try:
-            return await self.threads.do(tenant, partial(self.outcomes.give, tenant, new, self.most))
+            return self.outcomes.give(tenant, new, self.most)
         except KeyOfOtherFeedback as error:
-            said = said_of(error)
-            said.param = f"{pieces[error.number].path}{error.param}"
-            raise said from error
-        except FAULTS as error:
-            raise said_of(error) from error
+            error.param = f"{pieces[error.number].path}{error.param}"
+            raise
 
     async def _answers(self, tenant: str, pieces: Sequence[Piece]) -> dict[str, Subject]:
         """What each answer's request was, by the request's id. Raises `ApiError` for one that is not the tenant's."""

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 from gateway.complaints import Complaint
 from gateway.files.faults import FAULTS, said_of
 from gateway.responses.lookups import Lookups
+from gateway.told import told
 from registry.tenant_files.parts import Bounds
 from registry.tenant_files.store import TenantFiles
 from registry.tenant_files.uploads import MOST_PART_BYTES, Uploads
@@ -56,10 +57,8 @@ class Cabinet:
 
     async def do(self, tenant: str, work: Callable[[], T]) -> T:
         """What `work` returns, in a thread, in this tenant's turn. Raises `ApiError`."""
-        try:
+        with told(FAULTS, said_of):
             return await self.threads.do(tenant, work)
-        except FAULTS as error:
-            raise said_of(error) from error
 
     async def drop(self, draft: Droppable) -> None:
         """Remove what has come, even when who waits for it is cancelled; the leader's sweep does what fails here."""

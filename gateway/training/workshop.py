@@ -8,6 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 from gateway.responses.lookups import Lookups
+from gateway.told import told
 from gateway.training.faults import FAULTS, said_of
 from gateway.webhooks.sender import Destinations
 from registry.db import now_ms
@@ -48,7 +49,5 @@ class Workshop:
 
     async def do(self, tenant: str, work: Callable[[], T]) -> T:
         """What `work` returns, in a thread, in this tenant's turn. Raises `ApiError`."""
-        try:
+        with told(FAULTS, said_of):
             return await self.threads.do(tenant, work)
-        except FAULTS as error:
-            raise said_of(error) from error

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message
 
 from gateway.api.media import refuse_coded, refuse_forms
+from gateway.api.no_nul import refuse_nul
 from gateway.catalog_watch import CatalogWatch
 from gateway.errors import BadRequest, Forbidden, Headers, Unauthenticated
 from registry.storage.strict_json import NotStrictJson, RepeatedKey, strict_json
@@ -204,6 +205,7 @@ def guarded_by(gate: AdminGate) -> type[APIRoute]:
 
             async def guarded(request: Request) -> Response:
                 gate.enter(request)
+                await refuse_nul(request)
                 refuse_unknown_queries(request, queries)
                 refuse_unread_conditions(request, headers)
                 refuse_forms(request.headers.get("content-type", "").encode("latin-1"))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
+from gateway.api.no_nul import nul_in, with_nul
 from registry.days import day_ms
 from registry.errors import InvalidInput
 from registry.money import dollars_to_nano
@@ -53,6 +54,13 @@ class Order(BaseModel):
     """A body. A field that is not known is refused: a typing error must not become a default."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nul(cls, given: Any) -> Any:
+        if (path := nul_in(given)) is not None:
+            raise with_nul(path or "the body")
+        return given
 
 
 class FailureDetail(BaseModel):
