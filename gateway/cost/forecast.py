@@ -2,12 +2,13 @@
 
     day = level · factor of its weekday + noise,    level = level of the day before + drift
 
-The factors are medians over up to eight whole weeks of each weekday's part of its week, drawn towards 1 as long as
-there are few weeks. The variances of noise and drift follow from how far days differ that are one and that are seven
-days apart (a variogram, of differences that are cut at three robust deviations), the level from a Kalman filter with
-these (A. C. Harvey, Forecasting, structural time series models and the Kalman filter, 1989, section 4.1.2). The sum of
-the days to come has the variance of level, noise, drift and factors together; its interval is that of a lognormal
-variable with this mean and variance, so that it is never negative, by the quantile of Student's t for few days.
+The factors are medians over up to eight whole weeks of each weekday's part of its week. A day that is more than four
+robust deviations from the days around it counts as if it were so far. The variances of noise and drift, as parts of the
+level squared, follow from how far days differ that are one and that are one or two weeks apart (a variogram), the level
+from a Kalman filter with these (A. C. Harvey, Forecasting, structural time series models and the Kalman filter, 1989,
+section 4.1.2). The sum of the days to come has the variance of level, noise, drift and factors together; its interval
+is that of a lognormal variable with this mean and variance, so that it is never negative, by the quantile of Student's
+t for few days. A trend is not carried on: it makes the drift, and with it the interval, larger.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from dataclasses import dataclass
 from statistics import median
 
 WEEK = 7
-LEAST_DAYS = 7
-"""Whole days since the first usage, before which it is too early to say anything."""
+LEAST_DAYS = 14
+"""Whole days since the first usage, before which it is too early: nothing is known of the week yet."""
 MOST_DAYS = 91
 """Older ones are not looked at."""
 LEAST_WEEKS, MOST_WEEKS = 2, 8
@@ -29,7 +30,7 @@ SURE = 0.90
 """Of months that end within their interval, where the model holds."""
 ROBUST = 1.4826
 """Times the median distance from the median is a normal variable's standard deviation."""
-CUT = 3.0
+CUT = 4.0
 """Robust deviations at which a difference is cut."""
 LEAST_FACTOR = 0.1
 """A weekday with less than this part of a mean day says nothing of the level."""
@@ -103,8 +104,8 @@ def model_of(values: Sequence[float], day: int) -> Model | None:
 
 
 def t_quantile(days: int) -> float:
-    """For that many days, of which the variances took about half."""
-    freedom = max(1, days // 2)
+    """For that many days: differences over weeks say little more than one thing each."""
+    freedom = max(1, days // 5)
     return T_90[freedom - 1] if freedom <= len(T_90) else 1.645 + 1.6 / freedom
 
 

@@ -9,7 +9,16 @@ from gateway.cost.scenario import Listed
 from registry.prices.baseline_infos import PricePeriod
 from registry.prices.baselines import Baselines
 
-USUAL = ("gpt-4", "gpt-4-turbo", "gpt-4o", "gpt-5-mini", "ft:gpt-4o", "ft:gpt-4o-mini", "ft:gpt-4.1-mini")
+USUAL = (
+    "gpt-4",
+    "gpt-4-turbo",
+    "gpt-4o",
+    "gpt-5-mini",
+    "gpt-5.4-mini",
+    "ft:gpt-4o",
+    "ft:gpt-4o-mini",
+    "ft:gpt-4.1-mini",
+)
 """APIs that are compared with when none is named: the guide's, and what may take their place."""
 
 

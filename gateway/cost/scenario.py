@@ -13,14 +13,14 @@ requests are taken to find no cache. All in exact fractions of nano-dollars.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
 from registry.break_even import break_even
 from registry.money import MTOK, NANO
-from registry.prices.baseline_infos import RETIRED, BaselineInfo, Claim, PricePeriod
+from registry.prices.baseline_infos import RETIRED, RETIRING, BaselineInfo, Claim, PricePeriod
 
 HOURS_A_MONTH = 730
 """8,760 hours of a year by twelve."""
@@ -124,6 +124,11 @@ class Scenario:
     price_version: str = ""
 
     @property
+    def lasting(self) -> Offer | None:
+        """The cheapest API of whose end nothing is known."""
+        return _cheapest(one for one in self.offers.values() if one.info.state not in (RETIRING, RETIRED))
+
+    @property
     def break_even_requests(self) -> int | None:
         """A month, against the rival."""
         return None if self.rival is None else self.rival.break_even_requests
@@ -132,8 +137,7 @@ class Scenario:
 def compare(case: Case, listed: Sequence[Listed], *, unpriced: Sequence[str] = (), price_version: str = "") -> Scenario:
     """The case at each API and on engines."""
     offers = {one.name: _offer(case, one) for one in listed}
-    can_be_asked = [one for one in offers.values() if one.info.state != RETIRED]
-    rival = min(can_be_asked, key=lambda one: (one.monthly_nano, one.info.name), default=None)
+    rival = _cheapest(one for one in offers.values() if one.info.state != RETIRED)
     return Scenario(
         case=case,
         offers=offers,
@@ -143,6 +147,10 @@ def compare(case: Case, listed: Sequence[Listed], *, unpriced: Sequence[str] = (
         unpriced=tuple(unpriced),
         price_version=price_version,
     )
+
+
+def _cheapest(offers: Iterable[Offer]) -> Offer | None:
+    return min(offers, key=lambda one: (one.monthly_nano, one.info.name), default=None)
 
 
 def _offer(case: Case, listed: Listed) -> Offer:

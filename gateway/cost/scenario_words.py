@@ -64,6 +64,19 @@ def verdict_said(found: Scenario) -> str:
     return f"Too close to call: {two}."
 
 
+def retirement_said(found: Scenario) -> str | None:
+    """What the verdict is worth when the cheapest API ends, where it is known to."""
+    rival, lasting = found.rival, found.lasting
+    if rival is None or rival.info.state != RETIRING or rival.info.ends_at_ms is None:
+        return None
+    said = f"It is to be retired on {as_datetime(rival.info.ends_at_ms):%Y-%m-%d}"
+    if lasting is None:
+        return f"{said}, as all of these are."
+    even = lasting.break_even_requests
+    then = "self-hosting never costs less" if even is None else f"self-hosting costs less from {even:,} a month on"
+    return f"{said}; of those that stay, {lasting.info.name} costs {dollars(lasting.monthly_nano)} a month, and {then}."
+
+
 def _engines(case: Case) -> str:
     return "one GPU" if case.engines_needed == 1 else f"{case.engines_needed} GPUs"
 

@@ -8,6 +8,7 @@ import typer
 
 from registry.days import day_ms, when
 from registry.money import dollars_to_nano, nano_to_dollars
+from switchyard.commands.cost_outlook import anomalies, forecast
 from switchyard.commands.cost_scenario import scenario
 from switchyard.console import print_done, print_json, print_table, say
 from switchyard.options import JsonFlag
@@ -20,7 +21,8 @@ cost = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Report what was used and what it cost against an API."
 )
 
-cost.command()(scenario)
+for _command in (scenario, forecast, anomalies):
+    cost.command()(_command)
 
 FromOption = typer.Option(..., "--from", help="First day that the price holds, YYYY-MM-DD (UTC).")
 SourceOption = typer.Option(..., "--source", help="Where the figure is from.")

@@ -79,9 +79,9 @@ def _draw(found: Scenario, file: Path) -> None:
 
 
 def _print(found: Scenario) -> None:
-    from gateway.cost.scenario_words import SELF_HOSTED, dollars, notes, percents, verdict_said
+    from gateway.cost.scenario_words import SELF_HOSTED, dollars, notes, percents, retirement_said, verdict_said
 
-    say(verdict_said(found), "")
+    say(verdict_said(found), *filter(None, [retirement_said(found)]), "")
     less = {name: (listed, named) for name, listed, named in percents(found)}
     none = (None, None)
     rows = [

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 
 from gateway.cost.cases import Terms, case_of
 from gateway.cost.scenario import Case, Listed, Scenario, compare
-from gateway.cost.scenario_words import document, notes, percents, verdict_said
+from gateway.cost.scenario_words import document, notes, percents, retirement_said, verdict_said
 from registry.errors import InvalidInput
 from registry.money import NANO, dollars_to_nano
 from registry.prices.baseline_infos import BaselineInfo, Claim, ComponentPrice, PricePeriod, State
@@ -103,6 +104,17 @@ def test_a_retired_api_is_no_reason_to_stay_and_without_any_other_one_self_hosts
     alone = compare(Case(requests=1), [GPT4])
     assert (alone.verdict, alone.break_even_requests) == ("self-host", None)
     assert verdict_said(alone) == "Self-host: none of these APIs can be asked any more."
+
+
+def test_when_the_cheapest_api_ends_what_follows_is_said_too() -> None:
+    ending = replace(MINI, info=replace(MINI.info, ends_at_ms=1_800_000_000_000))
+    assert retirement_said(compare(Case(), [ending, DISTILLED])) == (
+        "It is to be retired on 2027-01-15; of those that stay, gpt-5-mini costs $1,125 a month, "
+        "and self-hosting costs less from 1,777,778 a month on."
+    )
+    alone = retirement_said(compare(Case(), [ending]))
+    assert alone == "It is to be retired on 2027-01-15, as all of these are."
+    assert retirement_said(compare(Case(), [DISTILLED])) is None
 
 
 def test_at_the_break_even_the_api_costs_what_the_engines_do() -> None:

@@ -1,0 +1,108 @@
+"""Month-end forecasts and unusual days of tenants, from what the registry knows. Reads sums by day."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from gateway.cost.anomalies import Jump, jump_on
+from gateway.cost.forecast import MOST_DAYS
+from gateway.cost.list_prices import in_force
+from gateway.cost.month_end import Calendar, MonthEnd, by_day, month_end
+from registry.days import DAY_MS
+from registry.errors import InvalidInput
+from registry.ledger.daily_usage import DailyUsage, daily_usage
+from registry.money import cost_nano
+from registry.prices.baseline_infos import PricePeriod
+from registry.service import Registry
+
+MOST_LOOKED_AT = 31
+"""Days that are looked at for jumps at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class TenantForecast:
+    """What one tenant's month will come to. `None`: none of it has a price."""
+
+    tenant: str
+    requests: int
+    """This month, until now."""
+    tariff: MonthEnd | None
+    baselines: Mapping[str, MonthEnd | None]
+    unpriced: int
+    """Of the requests, those for which no tariff was in force."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecasts:
+    """Of all tenants that used anything in the last 91 days, or of one."""
+
+    month_starts_ms: int
+    month_ends_ms: int
+    price_version: str
+    tenants: tuple[TenantForecast, ...]
+
+
+def forecasts(
+    registry: Registry,
+    now_ms: int,
+    *,
+    tenant: str | None = None,
+    baselines: Sequence[str] = (),
+    price_version: str | None = None,
+) -> Forecasts:
+    """Of the month that is running. Raises `NotFound` for a tenant, baseline or version that there is not."""
+    if tenant is not None:
+        registry.tenants.get(tenant)
+    calendar = Calendar.at(now_ms)
+    usage = daily_usage(registry.db, calendar.history, calendar.today + 1, tenant)
+    version = price_version or registry.baselines.version()
+    periods = {name: registry.baselines.prices(name, version) for name in dict.fromkeys(baselines)}
+    tariff = _ends(
+        by_day(usage, calendar, lambda one: one.tariff_nano if one.unpriced < one.requests else None), calendar
+    )
+    listed = {
+        name: _ends(by_day(usage, calendar, lambda one, of=of: _listed(one, of)), calendar)  # type: ignore[misc]
+        for name, of in periods.items()
+    }
+    found = []
+    for name in sorted({one.tenant for one in usage}):
+        month = [one for one in usage if one.tenant == name and one.day >= calendar.first]
+        ends = {baseline: of.get(name) for baseline, of in listed.items()}
+        requests, unpriced = sum(one.requests for one in month), sum(one.unpriced for one in month)
+        found.append(TenantForecast(name, requests, tariff.get(name), ends, unpriced))
+    return Forecasts(calendar.first * DAY_MS, calendar.end * DAY_MS, version, tuple(found))
+
+
+def _ends(days: Mapping[str, Sequence[int]], calendar: Calendar) -> dict[str, MonthEnd]:
+    return {tenant: month_end(of, calendar) for tenant, of in days.items()}
+
+
+def _listed(usage: DailyUsage, periods: Sequence[PricePeriod]) -> int | None:
+    """At the list price that is in force when the day begins."""
+    period = in_force(periods, usage.day * DAY_MS)
+    if period is None or not period.complete:
+        return None
+    return cost_nano(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, period)
+
+
+def jumps(registry: Registry, now_ms: int, *, tenant: str | None = None, days: int = 1) -> tuple[Jump, ...]:
+    """Of the last whole days, the newest first. Raises `InvalidInput` for too many days, `NotFound` for a tenant that
+    there is not.
+    """
+    if not 1 <= days <= MOST_LOOKED_AT:
+        raise InvalidInput(f"days is {days}; expected 1 to {MOST_LOOKED_AT}", param="days")
+    if tenant is not None:
+        registry.tenants.get(tenant)
+    today = now_ms // DAY_MS
+    usage = daily_usage(registry.db, today - days - MOST_DAYS, today, tenant)
+    usage.sort(key=lambda one: one.tenant)
+    found = []
+    for _, of in groupby(usage, key=lambda one: one.tenant):
+        own = list(of)
+        for day in range(today - days, today):
+            seen = [one for one in own if day - MOST_DAYS <= one.day <= day]
+            jump = jump_on(seen, day, day - MOST_DAYS) if seen else None
+            found += [] if jump is None else [jump]
+    return tuple(sorted(found, key=lambda one: (-one.day, one.tenant)))

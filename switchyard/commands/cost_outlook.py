@@ -1,0 +1,90 @@
+"""`switchyard cost forecast` and `anomalies`: what months will come to, and days that were unlike the others."""
+
+from __future__ import annotations
+
+import typer
+
+from switchyard.console import print_json, print_table, say
+from switchyard.options import JsonFlag
+from switchyard.registry_access import open_registry
+
+TenantOption = typer.Option(None, "--tenant", help="Only this tenant.")
+
+
+def forecast(
+    tenant: str | None = TenantOption,
+    baselines: list[str] = typer.Option(
+        [], "--baseline", help="What it would come to there; several times for several."
+    ),
+    price_version: str | None = typer.Option(None, "--price-version", help="At list prices as they were known then."),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Say what each tenant's month will come to, with the interval in which nine of ten months end."""
+    from gateway.cost.outlook import forecasts
+    from gateway.cost.outlook_words import MODEL, end_said, forecast_document
+    from gateway.cost.scenario_words import dollars
+    from registry.days import as_datetime
+    from registry.db import now_ms
+
+    with open_registry() as registry:
+        found = forecasts(registry, now_ms(), tenant=tenant, baselines=baselines, price_version=price_version)
+    if json_output:
+        print_json(forecast_document(found))
+        return
+    rows = [
+        (
+            one.tenant,
+            f"{one.requests:,}",
+            None if one.tariff is None else dollars(one.tariff.booked_nano),
+            end_said(one.tariff),
+            *map(end_said, one.baselines.values()),
+            f"{one.unpriced:,}",
+        )
+        for one in found.tenants
+    ]
+    names = list(dict.fromkeys(baselines))
+    say(
+        f"{as_datetime(found.month_starts_ms):%B %Y} (UTC), at the tariff"
+        + (f" and on {', '.join(names)}" if names else ""),
+        "",
+    )
+    headings = ("TENANT", "REQUESTS", "BOOKED", "MONTH'S END", *(name.upper() for name in names), "UNPRICED")
+    print_table(headings, rows, empty="no usage in the last 91 days")
+    say("", f"model: {MODEL}")
+    if names:
+        say(f"prices: {found.price_version}; our tokens are taken for theirs")
+
+
+def anomalies(
+    tenant: str | None = TenantOption,
+    days: int = typer.Option(
+        1, "--days", min=1, max=31, help="Whole days (UTC) that are looked at, yesterday the last."
+    ),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Say which tenants cost much more on a day than was to be expected, and what made the difference."""
+    from gateway.cost.outlook import jumps
+    from gateway.cost.outlook_words import amount_said, jump_document, jump_said
+    from registry.db import now_ms
+
+    with open_registry() as registry:
+        found = jumps(registry, now_ms(), tenant=tenant, days=days)
+    if json_output:
+        print_json([jump_document(one) for one in found])
+        return
+    if not found:
+        say("nothing unusual" + (" yesterday" if days == 1 else f" in the last {days} whole days"))
+    for jump in found:
+        say(jump_said(jump))
+        rows = [
+            (
+                part.key_id,
+                part.model,
+                part.cause,
+                amount_said(part.nano, jump.priced),
+                f"{part.was:.4g}",
+                f"{part.is_:.4g}",
+            )
+            for part in jump.parts
+        ]
+        print_table(("KEY", "MODEL", "CAUSE", "MORE", "WAS", "IS"), rows, empty="no part of it is larger than usual")

@@ -1,0 +1,75 @@
+"""`switchyard cost forecast` and `anomalies`, on usage as the journal books it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from registry.days import DAY_MS
+from registry.db import now_ms
+from registry.service import Registry
+from tests.support.cli_runner import Run, done, run
+from tests.support.usage_rows import usage_row
+
+__all__ = ["done", "run"]
+
+DAYS = 40
+
+
+def row(day: int, number: int, **changes: Any) -> dict[str, Any]:
+    began = day * DAY_MS + number
+    times = {"started_at_ms": began, "finished_at_ms": began + 100}
+    return usage_row(f"{day}-{number}-{changes.get('tenant', 'acme')}", cost_nano=10**9, **times, **changes)
+
+
+@pytest.fixture
+def used(done: Run) -> Run:
+    """Ten requests of a dollar on each of forty days, and thirty yesterday."""
+    today = now_ms() // DAY_MS
+    rows = [row(day, number) for day in range(today - DAYS, today) for number in range(30 if day == today - 1 else 10)]
+    rows += [row(today - 3, number, tenant="globex") for number in range(2)]
+    rows += [row(today - 2, 0, tenant="_system"), row(today - 2, 99, shadow=True)]
+    with Registry.open() as registry:
+        registry.tenants.create("acme")
+        registry.tenants.create("globex")
+        registry.baselines.add_prices("an-api", {"input": "1", "output": "1"}, source="a list", effective_from_ms=0)
+        registry.ledger.record([{**one, "key_id": "key-1"} for one in rows])
+    return done
+
+
+def test_a_forecast_has_what_is_booked_what_is_expected_and_where_it_is_too_early(used: Run) -> None:
+    lines = used("cost", "forecast", "--baseline", "an-api").out.splitlines()
+    assert lines[0].endswith("(UTC), at the tariff and on an-api")
+    acme, globex = (next(line for line in lines if line.startswith(name)) for name in ("acme", "globex"))
+    assert " to $" in acme
+    assert "too early: 3 of 14 whole days" in globex
+    document = used("cost", "forecast", "--tenant", "acme", "--baseline", "an-api", "--json").document
+    (found,) = document["tenants"]
+    assert found["tariff"]["days"] == DAYS
+    assert float(found["tariff"]["low_dollars"]) <= float(found["tariff"]["expected_dollars"])
+    assert found["baselines"]["an-api"]["expected_dollars"] is not None
+    assert document["price_version"].startswith("p")
+
+
+def test_a_jump_is_told_with_its_cause_and_a_quiet_day_is_not(used: Run) -> None:
+    said = used("cost", "anomalies").out
+    assert said.startswith("acme used $30 on ")
+    assert (
+        "3.0 times what was to be expected ($10). More requests of key key-1 on acme/triage: 30 instead of 10" in said
+    )
+    (found,) = used("cost", "anomalies", "--days", "20", "--json").document
+    assert (found["tenant"], found["unit"], found["parts"][0]["cause"]) == ("acme", "dollars", "requests")
+    assert used("cost", "anomalies", "--tenant", "globex").out == "nothing unusual yesterday\n"
+
+
+def test_what_there_is_not_is_refused(used: Run, run: Run) -> None:
+    assert "initech" in run("cost", "forecast", "--tenant", "initech").err
+    assert "initech" in run("cost", "anomalies", "--tenant", "initech").err
+    assert "--baseline is 'an-ap'" in run("cost", "forecast", "--baseline", "an-ap").err
+    assert run("cost", "anomalies", "--days", "32").status == 2
+
+
+def test_without_usage_both_say_so(done: Run) -> None:
+    assert "no usage in the last 91 days" in done("cost", "forecast").out
+    assert done("cost", "anomalies", "--days", "2").out == "nothing unusual in the last 2 whole days\n"
