@@ -8,10 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from gateway.api.dialects import DIALECTS
-from registry.days import day_ms
-from registry.errors import Conflict
-from registry.ledger.store import ApiPriceInfo
-from registry.money import dollars_to_nano
 from registry.names import AdapterRef
 from registry.service import Registry
 from registry.swaps.infos import DONE
@@ -76,26 +72,7 @@ def provision(registry: Registry, examples: Path, base: str, keys_file: Path) ->
             swap = registry.swaps.request(ref, actor="switchyard up", reason="sample")
             registry.swaps.flip(swap.id)  # nothing serves yet: the gateway loads what aliases point at when it starts
             registry.swaps.advance(swap.id, DONE)
-    _add_prices(registry)
     return _keys(registry, keys_file, [sample.tenant for sample in samples(examples)])
-
-
-def _add_prices(registry: Registry) -> None:
-    """A price to compare with out of the box; replace it by adding your own with a later date."""
-    source = "published list price per million tokens; check it before you rely on it"
-    try:
-        registry.ledger.add_api_price(
-            ApiPriceInfo(
-                "ft:gpt-4o-mini",
-                day_ms("2024-07-18", "effective_from"),
-                dollars_to_nano("0.30", "input"),
-                dollars_to_nano("0.15", "cached_input"),
-                dollars_to_nano("1.20", "output"),
-                source,
-            )
-        )
-    except Conflict:
-        return
 
 
 def _keys(registry: Registry, keys_file: Path, tenants: list[str]) -> dict[str, str]:

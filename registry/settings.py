@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from registry.days import MOST_DAYS
 from registry.errors import InvalidInput
 
 
@@ -43,6 +44,19 @@ class RegistrySettings(SwitchyardSettings):
     )
     max_lora_rank: int = Field(
         16, description="Largest LoRA rank that is admitted; must match the engines' --max-lora-rank."
+    )
+
+    price_stale_days: int = Field(
+        90,
+        ge=1,
+        le=MOST_DAYS,
+        description="Prices of APIs that nobody has looked up for so many days are called stale in reports and lists.",
+    )
+    retirement_notice_days: int = Field(
+        60,
+        ge=1,
+        le=MOST_DAYS,
+        description="So many days before an API is shut down, the tenants that depend on it are warned.",
     )
 
     wandb_entity: str | None = Field(

@@ -17,7 +17,7 @@ __all__ = ["done", "run", "tiny_base"]
 
 ROOT = Path(__file__).parents[1]
 DATED = ("--from", "2026-01-01", "--source", "list")
-PRICE = ("cost", "add-api-price", "gpt", "--output", "1")
+PRICE = ("cost", "baselines", "add-price", "gpt", "--output", "1")
 
 REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "a worker without its socket": (("worker", "--fd", "999999"), "--fd is 999999, and no socket to accept from"),

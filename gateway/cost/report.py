@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from registry.ledger.store import ApiPriceInfo, HostPriceInfo, UsageSum
+from registry.ledger.store import HostPriceInfo, UsageSum
 from registry.money import cost_nano
 from registry.names import SYSTEM
+from registry.prices.baseline_infos import PricePeriod
 
 MS_PER_HOUR = 3_600_000
 
@@ -50,7 +51,7 @@ class Report:
     since_ms: int
     until_ms: int
     api_model: str
-    api_prices: tuple[ApiPriceInfo, ...]
+    api_prices: tuple[PricePeriod, ...]
     host_prices: tuple[HostPriceInfo, ...]
     hosts: Mapping[str, int]
     """How many of each kind were paid for."""
@@ -63,7 +64,7 @@ class Report:
 def build_report(
     sums: Callable[[int, int], Sequence[UsageSum]],
     api_model: str,
-    api_prices: Sequence[ApiPriceInfo],
+    api_prices: Sequence[PricePeriod],
     host_prices: Sequence[HostPriceInfo],
     *,
     since_ms: int,
@@ -102,13 +103,11 @@ def build_report(
     )
 
 
-def _periods(
-    prices: Sequence[ApiPriceInfo], since_ms: int, until_ms: int
-) -> list[tuple[int, int, ApiPriceInfo | None]]:
+def _periods(prices: Sequence[PricePeriod], since_ms: int, until_ms: int) -> list[tuple[int, int, PricePeriod | None]]:
     """The window cut where prices change; a period before the first price has none."""
-    periods: list[tuple[int, int, ApiPriceInfo | None]] = []
-    starts: list[tuple[int, ApiPriceInfo | None]] = [(since_ms, None)]
-    starts += [(price.effective_from_ms, price) for price in prices]
+    periods: list[tuple[int, int, PricePeriod | None]] = []
+    starts: list[tuple[int, PricePeriod | None]] = [(since_ms, None)]
+    starts += [(price.from_ms, price if price.complete else None) for price in prices]
     for index, (start_ms, price) in enumerate(starts):
         end_ms = starts[index + 1][0] if index + 1 < len(starts) else until_ms
         start_ms, end_ms = max(start_ms, since_ms), min(end_ms, until_ms)
@@ -117,7 +116,7 @@ def _periods(
     return periods
 
 
-def _add(line: Line, usage: UsageSum, price: ApiPriceInfo | None) -> None:
+def _add(line: Line, usage: UsageSum, price: PricePeriod | None) -> None:
     line.attempts += usage.attempts
     line.failed += usage.failed
     line.prompt_tokens += usage.prompt_tokens

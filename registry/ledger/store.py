@@ -13,26 +13,14 @@ from registry.archive.rows import UsageArchive
 from registry.bulk import Appender
 from registry.days import DAY_MS
 from registry.db import Database, now_ms
-from registry.errors import Conflict, NotFound
+from registry.errors import Conflict
 from registry.ledger.corrections import Corrected, Reprice, insert_correction
 from registry.ledger.rows import USAGE, USAGE_DAYS
 from registry.ledger.segments import Link, SegmentEntry, audit_rows, insert_entries
 from registry.ledger.usage_days import BILLED, sum_again, usage_between
 from registry.ledger.usage_record import TOKENS, Values, values_of
 from registry.names import SYSTEM, parse_ref
-from registry.prices.rows import ApiPrice, HostPrice
-
-
-@dataclass(frozen=True, slots=True)
-class ApiPriceInfo:
-    """A dated list price, in nano-dollars per million tokens; in force from `effective_from_ms` to the next one."""
-
-    model: str
-    effective_from_ms: int
-    input_nano_per_mtok: int
-    cached_input_nano_per_mtok: int
-    output_nano_per_mtok: int
-    source: str
+from registry.prices.rows import HostPrice
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,48 +193,14 @@ class Ledger:
             first, last = session.execute(query).one()
         return None if first is None or last is None else (first, last)
 
-    def add_api_price(self, price: ApiPriceInfo) -> None:
-        """Add a dated price; raises `Conflict` when the model has one from that instant (prices are never edited)."""
-        with self._db.write() as session:
-            if not session.add_new(ApiPrice(**asdict(price))):
-                raise Conflict(
-                    f"{price.model} has a price from that date already; prices are not edited, add one with a later "
-                    "date",
-                    param="effective_from",
-                )
-
     def add_host_price(self, price: HostPriceInfo) -> None:
-        """Add a dated hourly price of a host; raises `Conflict` as `add_api_price` does."""
+        """Add a dated hourly price of a host; raises `Conflict` when it has one from that instant."""
         with self._db.write() as session:
             if not session.add_new(HostPrice(**asdict(price))):
                 raise Conflict(
                     f"{price.name} has an hourly price from that date already; prices are not edited, add a later one",
                     param="effective_from",
                 )
-
-    def api_prices(self, model: str) -> list[ApiPriceInfo]:
-        """All prices of a model, oldest first; raises `NotFound` when it has none."""
-        query = select(ApiPrice).where(ApiPrice.model == model).order_by(ApiPrice.effective_from_ms)
-        with self._db.read() as session:
-            prices = [
-                ApiPriceInfo(
-                    row.model,
-                    row.effective_from_ms,
-                    row.input_nano_per_mtok,
-                    row.cached_input_nano_per_mtok,
-                    row.output_nano_per_mtok,
-                    row.source,
-                )
-                for row in session.scalars(query)
-            ]
-            known = sorted(set(session.scalars(select(ApiPrice.model))))
-        if not prices:
-            raise NotFound(
-                f"no price is known for API model {model!r} (known: {', '.join(known) or 'none'}); "
-                "add it with `switchyard cost add-api-price`",
-                param="model",
-            )
-        return prices
 
     def host_prices(self) -> list[HostPriceInfo]:
         """All hourly prices, oldest first."""

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from registry.days import date_of, day_number, day_of
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.money import dollars_to_nano, nano_to_dollars
-from registry.prices.baseline_infos import CLAIM, COMPONENTS, LIVE, RETIRED, STATUS, TEXTS, Origin
+from registry.prices.baseline_infos import CLAIM, COMPONENTS, LIVE, RETIRED, RETIRING, STATUS, TEXTS, Origin
 from registry.prices.price_log import Said, append
 from registry.prices.rows import BaselineLine
 from registry.prices.timeline import by_date, fills_a_gap
@@ -41,9 +41,9 @@ class Facts:
     """What is to be said of a baseline; `None` says nothing, and an empty text that it is not known any more."""
 
     status: str | None = None
-    """`live` or `retired`."""
+    """`live`, `retiring` or `retired`."""
     ends_at_ms: int | None = None
-    """Of `retired`: since when, or from when on."""
+    """Of the last two: when it ends, or has ended."""
     substitute: str | None = None
     tokenizer: str | None = None
     provider: str | None = None
@@ -94,18 +94,14 @@ def say(session: Session, name: str, facts: Facts, origin: tuple[str, int | None
 
 def facts_said(news: News, facts: Facts, origin: Origin, today_ms: int) -> list[Said]:
     """Facts as lines; dates and sources are those of `news`, whose prices are not read. Raises `InvalidInput`."""
-    if facts.status not in (None, LIVE, RETIRED):
-        raise InvalidInput(f"status is {facts.status!r}; choose from {LIVE}, {RETIRED}", param="status")
-    if (facts.status == RETIRED) != (facts.ends_at_ms is not None):
-        raise InvalidInput(
-            "a date goes with `retired`, and with nothing else: when it ends, or has ended", param="ends_on"
-        )
+    _check_status(facts, today_ms)
     fields: list[tuple[str, int, int | None, str | None]] = []
     if facts.status is not None:
-        fields.append((STATUS, today_ms if facts.ends_at_ms is None else facts.ends_at_ms, None, facts.status))
+        text = LIVE if facts.status == LIVE else RETIRED
+        fields.append((STATUS, today_ms if facts.ends_at_ms is None else facts.ends_at_ms, None, text))
     for field in TEXTS:
-        if (text := getattr(facts, field)) is not None:
-            fields.append((field, today_ms, None, _text(text, field)))
+        if (told := getattr(facts, field)) is not None:
+            fields.append((field, today_ms, None, _text(told, field)))
     if facts.claim is not None:
         dollars, workload = facts.claim
         fields.append((CLAIM, today_ms, dollars_to_nano(dollars, "claim"), _text(workload, "workload", needed=True)))
@@ -116,6 +112,20 @@ def facts_said(news: News, facts: Facts, origin: Origin, today_ms: int) -> list[
         )
         for field, from_ms, nano, text in fields
     ]  # fmt: skip
+
+
+def _check_status(facts: Facts, today_ms: int) -> None:
+    if facts.status not in (None, LIVE, RETIRING, RETIRED):
+        raise InvalidInput(
+            f"status is {facts.status[:40]!r}; choose from {LIVE}, {RETIRING}, {RETIRED}", param="status"
+        )
+    if (facts.status in (RETIRING, RETIRED)) != (facts.ends_at_ms is not None):
+        raise InvalidInput(
+            "ends_on is the day that goes with retiring and retired, and with nothing else", param="ends_on"
+        )
+    if facts.ends_at_ms is not None and (facts.ends_at_ms > today_ms) != (facts.status == RETIRING):
+        day, right = date_of(day_number(facts.ends_at_ms)), RETIRED if facts.status == RETIRING else RETIRING
+        raise InvalidInput(f"ends_on is {day}; what ends on that day is {right}", param="ends_on")
 
 
 def _prices(news: News, at_ms: int, *, correction: bool) -> list[Said]:

@@ -78,6 +78,12 @@ class Baselines:
             names = _names(session, upto)
             return [_info(name, _lines(session, name, upto), at_ms or self._clock_ms()) for name in names]
 
+    def imported(self) -> list[str]:
+        """Those of which prices were taken out of a package."""
+        query = select(BaselineLine.name).where(BaselineLine.origin == "genai-prices").distinct()
+        with self._read() as session:
+            return sorted(session.scalars(query))
+
     def add_prices(
         self,
         name: str,

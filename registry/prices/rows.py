@@ -8,20 +8,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 from registry.tables import Base, BigId
 
 
-class ApiPrice(Base):
-    """Dated list price of an API that an adapter replaces. Never edited: a new price is a new row."""
-
-    __tablename__ = "api_prices"
-    __table_args__ = (UniqueConstraint("model", "effective_from_ms"),)
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    model: Mapped[str] = mapped_column(String(200))
-    effective_from_ms: Mapped[int]
-    input_nano_per_mtok: Mapped[int]
-    cached_input_nano_per_mtok: Mapped[int]
-    output_nano_per_mtok: Mapped[int]
-    source: Mapped[str] = mapped_column(String(500))
-
-
 class BaselineLine(Base):
     """A line of the log of baselines: a price of one component, or a fact. Triggers refuse UPDATE and DELETE."""
 

@@ -19,11 +19,12 @@ ORIGIN = "shipped"
 def shipped_lines(table: Path = TABLE) -> list[Said]:
     """All that the table says. Raises `KeyError` or `InvalidInput` for a table that was written wrongly."""
     with table.open("rb") as file:
-        baselines = tomllib.load(file)["baseline"]
-    return [said for baseline in baselines for said in _lines(baseline)]
+        tables = tomllib.load(file)
+    return [said for baseline in tables["baseline"] for said in _lines(baseline, tables["sources"])]
 
 
-def _lines(baseline: Mapping[str, Any]) -> Iterator[Said]:
+def _lines(baseline: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[Said]:
+    """`sources` are of facts that are not from where a baseline's status is."""
     read_ms = _retrieved(baseline)
     ends_ms = read_ms if baseline["status"] == LIVE else day_ms(baseline["ends_on"], "ends_on")
     assert read_ms is not None
@@ -31,7 +32,8 @@ def _lines(baseline: Mapping[str, Any]) -> Iterator[Said]:
     yield _said(baseline, baseline, STATUS, ends_ms, text=baseline["status"])
     for field in TEXTS:
         if field in baseline:
-            yield _said(baseline, baseline, field, read_ms, text=baseline[field])
+            part = {**baseline, "source": sources.get(field, baseline["source"])}
+            yield _said(baseline, part, field, read_ms, text=baseline[field])
     if (claim := baseline.get("claim")) is not None:
         nano = dollars_to_nano(claim["dollars_a_month"], CLAIM)
         yield _said(baseline, claim, CLAIM, read_ms, nano=nano, text=claim["workload"])

@@ -37,8 +37,14 @@ def news_in(session: Session, said: Iterable[Said], at_ms: int) -> Taken:
     left: list[str] = []
     for name, of_name in _by_name(said).items():
         lines = list(session.scalars(select(BaselineLine).where(BaselineLine.name == name).order_by(BaselineLine.seq)))
+        known = {line.field for line in lines}
         for one in of_name:
-            news = _price(one, lines, at_ms) if one.field in COMPONENTS else _fact(one, lines)
+            if one.field not in COMPONENTS:
+                news = _fact(one, lines)
+            elif one.effective_from_ms or one.field not in known:
+                news = _price(one, lines, at_ms)
+            else:
+                news = _undated(one, lines, at_ms)
             if isinstance(news, str):
                 left.append(news)
             elif news is not None:
@@ -88,7 +94,9 @@ def _price(said: Said, lines: Sequence[BaselineLine], at_ms: int) -> Said | str 
     of_date = [
         line for line in lines if line.field == said.field and from_ms in (line.effective_from_ms, line.stated_from_ms)
     ]
-    holds = of_date[-1] if of_date else in_force(dates, from_ms)
+    told = [line for line in of_date if line.origin == said.origin]
+    said_then = told or of_date
+    holds = said_then[-1] if said_then else in_force(dates, from_ms)
     if holds is not None and holds.nano == said.nano:
         return None
     if not of_date and fills_a_gap(dates, from_ms, at_ms):
@@ -101,6 +109,14 @@ def _price(said: Said, lines: Sequence[BaselineLine], at_ms: int) -> Said | str 
     if now is not None and now.effective_from_ms > from_ms and now not in of_date:
         return _left(said, f"a newer one is known ({_dollars(now)})")
     return replace(said, effective_from_ms=today_ms, stated_from_ms=from_ms, correction=today_ms in dates)
+
+
+def _undated(said: Said, lines: Sequence[BaselineLine], at_ms: int) -> Said | str | None:
+    """A price without a first day, of a component that has prices: nobody knows that it held before them."""
+    dates = by_date(lines)[said.field]
+    now = in_force(dates, at_ms)
+    news = _price(replace(said, effective_from_ms=now.effective_from_ms if now else min(dates)), lines, at_ms)
+    return replace(news, stated_from_ms=None) if isinstance(news, Said) else news
 
 
 def _left(said: Said, why: str) -> str:

@@ -8,6 +8,7 @@ import typer
 
 from registry.days import day_ms, when
 from registry.money import dollars_to_nano, nano_to_dollars
+from switchyard.commands.cost_baselines import baselines
 from switchyard.commands.cost_outlook import anomalies, forecast
 from switchyard.commands.cost_scenario import scenario
 from switchyard.console import print_done, print_json, print_table, say
@@ -23,38 +24,10 @@ cost = typer.Typer(
 
 for _command in (scenario, forecast, anomalies):
     cost.command()(_command)
+cost.add_typer(baselines, name="baselines")
 
 FromOption = typer.Option(..., "--from", help="First day that the price holds, YYYY-MM-DD (UTC).")
 SourceOption = typer.Option(..., "--source", help="Where the figure is from.")
-
-
-@cost.command("add-api-price")
-def add_api_price(
-    model: str = typer.Argument(help="The API model that an adapter replaces, such as ft:gpt-4o-mini."),
-    input_dollars: str = typer.Option(..., "--input", help="Dollars per million input tokens."),
-    output_dollars: str = typer.Option(..., "--output", help="Dollars per million output tokens."),
-    cached_dollars: str | None = typer.Option(
-        None, "--cached-input", help="Per million cached ones; default: --input."
-    ),
-    effective_from: str = FromOption,
-    source: str = SourceOption,
-    json_output: bool = JsonFlag,
-) -> None:
-    """Add a dated list price. Prices are never edited: a change is a new price with its date."""
-    from registry.ledger.store import ApiPriceInfo
-
-    price = ApiPriceInfo(
-        model,
-        day_ms(effective_from, "from"),
-        dollars_to_nano(input_dollars, "input"),
-        dollars_to_nano(input_dollars if cached_dollars is None else cached_dollars, "cached_input"),
-        dollars_to_nano(output_dollars, "output"),
-        source,
-    )
-    with open_registry() as registry:
-        registry.ledger.add_api_price(price)
-    sentence = f"{model}: ${input_dollars} in, ${output_dollars} out per million tokens from {effective_from}"
-    print_done(price, sentence, json_output)
 
 
 @cost.command("add-host-price")
@@ -99,7 +72,7 @@ def report(
         built = build_report(
             registry.ledger.sums,
             against,
-            registry.ledger.api_prices(against),
+            registry.baselines.prices(against),
             host_prices,
             since_ms=day_ms(since, "since") if since else span[0],
             until_ms=day_ms(until, "until") if until else max(now_ms(), span[1] + 1),
@@ -149,11 +122,13 @@ def _print_report(report: Report) -> None:
     say("", f"API cost   {_dollars(api)}")
     say(f"host cost  {_dollars(report.host_nano)} {_hosts_said(report)}")
     for price in report.api_prices:
+        if not price.complete:
+            continue
         input_, cached, output = map(
             _dollars, (price.input_nano_per_mtok, price.cached_input_nano_per_mtok, price.output_nano_per_mtok)
         )
         rates = f"{input_} in, {cached} cached, {output} out per million tokens"
-        say(f"price      {price.model}: {rates} from {when(price.effective_from_ms)} ({price.source})")
+        say(f"price      {price.name}: {rates} from {when(price.from_ms)} ({price.components['input'].source})")
     for host in report.host_prices:
         hourly = f"{_dollars(host.nano_per_hour)} an hour from {when(host.effective_from_ms)}"
         say(f"price      {host.name}: {hourly} ({host.source})")

@@ -12,10 +12,11 @@ from gateway.cost.hosts import hosts_of
 from gateway.cost.report import build_report
 from registry.days import DAY_MS
 from registry.db import now_ms
-from registry.errors import Conflict, InvalidInput, NotFound
-from registry.ledger.store import ApiPriceInfo, HostPriceInfo, UsageSum
-from registry.money import NANO, dollars_to_nano
+from registry.errors import Conflict, InvalidInput
+from registry.ledger.store import HostPriceInfo, UsageSum
+from registry.money import NANO
 from registry.names import SYSTEM
+from registry.prices.baseline_infos import PricePeriod
 from tests.support.stack import House
 
 HOUR = 3_600_000
@@ -23,15 +24,10 @@ GPU = {"gpu": 1}
 numbers = itertools.count()
 
 
-def price(at_ms: int, input_dollars: str, cached: str, output: str) -> ApiPriceInfo:
-    return ApiPriceInfo(
-        "gpt",
-        at_ms,
-        dollars_to_nano(input_dollars, "input"),
-        dollars_to_nano(cached, "cached"),
-        dollars_to_nano(output, "output"),
-        "test",
-    )
+def add(house: House, at_ms: int, input_dollars: str, cached: str, output: str) -> None:
+    """Prices of gpt; the newest first, as one that is dated back fills a gap only."""
+    dollars = {"input": input_dollars, "cached_input": cached, "output": output}
+    house.registry.baselines.add_prices("gpt", dollars, source="test", effective_from_ms=at_ms)
 
 
 def attempt(at_ms: int, *, tenant: str = "acme", model: str = "acme/t@1.0", **fields: Any) -> dict[str, Any]:
@@ -65,12 +61,12 @@ def nothing(_since: int, _until: int) -> Sequence[UsageSum]:
 
 def test_a_price_that_changes_within_the_window_holds_for_what_began_after(house: House) -> None:
     ledger = house.registry.ledger
-    ledger.add_api_price(price(DAY_MS, "0.30", "0.15", "1.20"))
-    ledger.add_api_price(price(2 * DAY_MS, "3.00", "1.50", "12.00"))
+    add(house, 2 * DAY_MS, "3.00", "1.50", "12.00")
+    add(house, DAY_MS, "0.30", "0.15", "1.20")
     rows = [attempt(DAY_MS), attempt(2 * DAY_MS - 1), attempt(2 * DAY_MS), attempt(3 * DAY_MS)]
     assert ledger.record(rows) == 4
     report = build_report(
-        ledger.sums, "gpt", ledger.api_prices("gpt"), [], since_ms=DAY_MS, until_ms=3 * DAY_MS, hosts=GPU
+        ledger.sums, "gpt", house.registry.baselines.prices("gpt"), [], since_ms=DAY_MS, until_ms=3 * DAY_MS, hosts=GPU
     )
     assert len(report.lines) == 1
     assert report.lines[0].attempts == 3, "the window's end is not in it"
@@ -82,7 +78,7 @@ def test_a_price_that_changes_within_the_window_holds_for_what_began_after(house
 
 def test_usage_before_the_first_price_and_without_a_report_is_unpriced_and_not_free(house: House) -> None:
     ledger = house.registry.ledger
-    ledger.add_api_price(price(2 * DAY_MS, "0.30", "0.15", "1.20"))
+    add(house, 2 * DAY_MS, "0.30", "0.15", "1.20")
     unknown: dict[str, Any] = {"prompt_tokens": None, "cached_tokens": None, "completion_tokens": None}
     ledger.record(
         [
@@ -95,7 +91,7 @@ def test_usage_before_the_first_price_and_without_a_report_is_unpriced_and_not_f
         ]
     )
     line = build_report(
-        ledger.sums, "gpt", ledger.api_prices("gpt"), [], since_ms=0, until_ms=3 * DAY_MS, hosts=GPU
+        ledger.sums, "gpt", house.registry.baselines.prices("gpt"), [], since_ms=0, until_ms=3 * DAY_MS, hosts=GPU
     ).lines[0]
     assert line.attempts == 6
     assert line.failed == 3, "lost, engine_failed and rejected"
@@ -105,11 +101,17 @@ def test_usage_before_the_first_price_and_without_a_report_is_unpriced_and_not_f
 
 def test_our_own_probes_have_no_api_price_and_tenants_carry_the_hosts_between_them(house: House) -> None:
     ledger = house.registry.ledger
-    ledger.add_api_price(price(0, "0.30", "0.15", "1.20"))
+    add(house, 0, "0.30", "0.15", "1.20")
     ledger.add_host_price(HostPriceInfo("gpu", 0, 2 * NANO, "test"))
     ledger.record([attempt(HOUR), attempt(HOUR, tenant=SYSTEM, model="probes")])
     probes, acme = build_report(
-        ledger.sums, "gpt", ledger.api_prices("gpt"), ledger.host_prices(), since_ms=0, until_ms=2 * HOUR, hosts=GPU
+        ledger.sums,
+        "gpt",
+        house.registry.baselines.prices("gpt"),
+        ledger.host_prices(),
+        since_ms=0,
+        until_ms=2 * HOUR,
+        hosts=GPU,
     ).lines
     assert (probes.tenant, probes.known_api_nano, probes.unpriced_attempts) == (SYSTEM, None, 0)
     assert (probes.host_nano, acme.host_nano) == (None, 4 * NANO)
@@ -160,7 +162,7 @@ def test_the_whole_window_has_every_attempt_that_there_is(house: House) -> None:
 
 def test_lines_are_by_tenant_and_version_and_share_the_hosts_by_busy_time(house: House) -> None:
     ledger = house.registry.ledger
-    ledger.add_api_price(price(0, "0.30", "0.15", "1.20"))
+    add(house, 0, "0.30", "0.15", "1.20")
     ledger.add_host_price(HostPriceInfo("gpu", 0, 2 * NANO, "test"))
     ledger.add_host_price(HostPriceInfo("gpu", 5 * HOUR, 4 * NANO, "test"))
     ledger.record(
@@ -173,7 +175,7 @@ def test_lines_are_by_tenant_and_version_and_share_the_hosts_by_busy_time(house:
     report = build_report(
         ledger.sums,
         "gpt",
-        ledger.api_prices("gpt"),
+        house.registry.baselines.prices("gpt"),
         ledger.host_prices(),
         since_ms=0,
         until_ms=10 * HOUR,
@@ -200,7 +202,7 @@ def test_the_periods_cover_the_window_without_gap_or_overlap() -> None:
         asked.append((since, until))
         return []
 
-    prices = [price(at, "1", "1", "1") for at in (5, 20, 30, 99)]
+    prices = [PricePeriod("gpt", at, None, {}) for at in (5, 20, 30, 99)]
     build_report(sums, "gpt", prices, [], since_ms=10, until_ms=40, hosts=GPU)
     assert asked == [(10, 20), (20, 30), (30, 40)]
 
@@ -210,12 +212,3 @@ def test_the_same_attempt_is_counted_once_however_often_it_is_recorded(house: Ho
     assert house.registry.ledger.record([row, row]) == 1
     assert house.registry.ledger.record([row]) == 0
     assert house.registry.ledger.sums(0, 2 * DAY_MS)[0].attempts == 1
-
-
-def test_prices_are_never_edited_and_must_be_sound(house: House) -> None:
-    ledger = house.registry.ledger
-    ledger.add_api_price(price(DAY_MS, "1", "1", "1"))
-    with pytest.raises(Conflict, match="not edited"):
-        ledger.add_api_price(price(DAY_MS, "2", "2", "2"))
-    with pytest.raises(NotFound, match="gpt"):
-        ledger.api_prices("unknown")

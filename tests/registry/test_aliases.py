@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from registry.adapters.aliases import move_alias
 from registry.db import Database
 from registry.errors import Conflict, InvalidInput, NotFound
-from registry.ledger.store import ApiPriceInfo, HostPriceInfo
+from registry.ledger.store import HostPriceInfo
 from registry.names import AdapterRef, parse_ref
 from registry.swaps.infos import DONE, DRAINING, FAILED, FLIPPED, PRELOADING, REQUESTED, VERIFIED
 from tests.registry.conftest import TRIAGE, Shop
@@ -193,13 +193,12 @@ def test_what_does_not_exist_is_not_promoted(shop: Shop, name: str) -> None:
         shop.registry.swaps.get(99)
 
 
-@pytest.mark.parametrize("table", ["alias_events", "usage", "api_prices", "host_prices"])
+@pytest.mark.parametrize("table", ["alias_events", "usage", "host_prices"])
 @pytest.mark.parametrize("statement", ["DELETE FROM {table}", "UPDATE {table} SET {column} = {column}"])
 def test_the_database_refuses_to_rewrite_history_and_money(shop: Shop, table: str, statement: str) -> None:
     shop.versions(1)
     shop.promote("acme/triage@1.0")
     shop.registry.ledger.record([usage_row("attempt-1")])
-    shop.registry.ledger.add_api_price(ApiPriceInfo("gpt", 0, 1, 1, 1, "list"))
     shop.registry.ledger.add_host_price(HostPriceInfo("host", 0, 1, "list"))
     column = "attempt_id" if table == "usage" else "id"
     with (

@@ -136,8 +136,10 @@ def test_an_unknown_baseline_is_told_with_the_nearest(log: Baselines) -> None:
         (lambda log: log.add_prices("gpt 4", {"input": "1"}, source="x"), "baseline is 'gpt 4'; a name has up to 200"),
         (lambda log: log.add_prices("gpt", {}, source="x"), "no price is given; give one of input"),
         (lambda log: log.say("gpt", Facts(), source="x"), "nothing is said"),
-        (lambda log: log.say("gpt", Facts(status="dead"), source="x"), "status is 'dead'; choose from live, retired"),
-        (lambda log: log.say("gpt", Facts(status="retired"), source="x"), "a date goes with `retired`"),
+        (lambda log: log.say("gpt", Facts(status="dead"), source="x"), "status is 'dead'; choose from live, retiring"),
+        (lambda log: log.say("gpt", Facts(status="retired"), source="x"), "ends_on is the day that goes with"),
+        (lambda log: log.say("gpt", Facts(status="retiring", ends_at_ms=0), source="x"), "1970-01-01; .* is retired"),
+        (lambda log: log.say("gpt", Facts(status="live", ends_at_ms=0), source="x"), "ends_on is the day"),
         (lambda log: log.say("gpt", Facts(claim=("-5", "x")), source="x"), "claim is '-5'"),
     ],
 )
@@ -152,7 +154,7 @@ def test_what_is_no_price_or_fact_is_refused_and_leaves_nothing(
 def test_the_last_word_on_a_baseline_counts_and_an_older_version_has_the_one_before(log: Baselines) -> None:
     live = log.say("gpt", Facts(status="live", tokenizer="o200k_base", provider="openai"), source="a page")
     ends = log.say(
-        "gpt", Facts(status="retired", ends_at_ms=TODAY + 30 * DAY_MS, substitute="gpt-5-mini"), source="a notice"
+        "gpt", Facts(status="retiring", ends_at_ms=TODAY + 30 * DAY_MS, substitute="gpt-5-mini"), source="a notice"
     )
     log.say("gpt", Facts(claim=("25000", "1M requests")), source="a guide", note="fits no list price")
     info = log.info("gpt")

@@ -10,7 +10,6 @@ import pytest
 
 from registry.catalog.reader import read_catalog
 from registry.errors import RegistryError
-from registry.ledger.store import ApiPriceInfo
 from registry.names import parse_ref
 from registry.service import Registry
 from tests.registry.conftest import Shop
@@ -50,7 +49,7 @@ NO_CHANGES: dict[str, Change] = {
         TRIAGE, {"1.0": 5000, "1.1": 5000}, actor="someone"
     ),
     "usage": lambda shop: shop.registry.ledger.record([usage_row("attempt-1")]),
-    "a price": lambda shop: shop.registry.ledger.add_api_price(ApiPriceInfo("gpt", 0, 1, 1, 1, "list")),
+    "a price": lambda shop: shop.registry.baselines.add_prices("gpt", {"input": "1"}, source="list"),
     "a worker's report": lambda shop: shop.registry.workers.report("worker", "http://127.0.0.1:8000", 3),
     "a refused tenant": refused(lambda shop: shop.registry.tenants.create("acme")),
     "a refused key": refused(lambda shop: shop.registry.tenants.create_key("nobody")),

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from registry.errors import Conflict, NotFound
+from registry.errors import Conflict
 from registry.ledger.segments import SegmentEntry
-from registry.ledger.store import ApiPriceInfo, HostPriceInfo, UsageSum
+from registry.ledger.store import HostPriceInfo, UsageSum
 from registry.limits.spending import Spent
 from registry.names import SYSTEM
 from registry.service import Registry
@@ -86,27 +86,6 @@ def test_the_newest_attempts_come_first(registry: Registry) -> None:
     registry.ledger.record([usage_row("g", tenant="globex", started_at_ms=99)])
     assert [row["attempt_id"] for row in registry.ledger.recent(2)] == ["g", "a4"]
     assert [row["attempt_id"] for row in registry.ledger.recent(2, "acme")] == ["a4", "a3"]
-
-
-def test_prices_are_kept_by_date_and_a_date_is_taken_once(registry: Registry) -> None:
-    ledger = registry.ledger
-    later = ApiPriceInfo("gpt", 2_000, 3, 2, 4, "list of May")
-    earlier = ApiPriceInfo("gpt", 1_000, 30, 20, 40, "list of April")
-    other = ApiPriceInfo("claude", 1_000, 7, 7, 7, "list of April")
-    for price in (later, earlier, other):
-        ledger.add_api_price(price)
-    assert ledger.api_prices("gpt") == [earlier, later]
-    with pytest.raises(Conflict, match="prices are not edited"):
-        ledger.add_api_price(ApiPriceInfo("gpt", 2_000, 1, 1, 1, "a better offer"))
-    assert ledger.api_prices("gpt") == [earlier, later]
-
-
-def test_an_unknown_api_model_is_told_with_the_known_ones(registry: Registry) -> None:
-    with pytest.raises(NotFound, match=r"known: none\); add it with `switchyard cost add-api-price`"):
-        registry.ledger.api_prices("gpt")
-    registry.ledger.add_api_price(ApiPriceInfo("claude", 0, 1, 1, 1, "list"))
-    with pytest.raises(NotFound, match="known: claude"):
-        registry.ledger.api_prices("gpt")
 
 
 def test_host_prices_are_kept_by_date_and_a_date_is_taken_once(registry: Registry) -> None:

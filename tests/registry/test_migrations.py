@@ -16,6 +16,7 @@ from sqlalchemy import inspect, text
 
 from registry.db import Database
 from registry.errors import InvalidInput, RegistryError
+from registry.prices.baselines import Baselines
 from registry.schema import whole_schema
 from registry.service import Registry
 from registry.settings import RegistrySettings
@@ -149,6 +150,21 @@ def test_splits_and_swaps_that_ran_side_by_side_are_one_each_afterwards(db: Data
         swaps = session.execute(text("SELECT id, state FROM swaps ORDER BY id")).all()
     assert running == [2, 3], "the newest of each alias"
     assert [tuple(swap) for swap in swaps] == [(1, "requested"), (2, "failed")], "the one that was asked for first"
+
+
+def test_prices_of_apis_are_in_the_log_afterwards_and_its_chain_holds(db: Database) -> None:
+    with db.engine.execution_options(switchyard_write=True).begin() as connection:
+        command.upgrade(configured(connection), "0039")
+        for id_, day in ((1, 1), (2, 5)):
+            connection.execute(text(f"INSERT INTO api_prices VALUES ({id_}, 'gpté', {day}, {day}0, 3, 4, 'a list')"))
+    db.migrate()
+    log = Baselines(db, shipped=list)
+    assert [(period.from_ms, period.nano("input"), period.nano("output")) for period in log.prices("gpté")] == [
+        (1, 10, 4),
+        (5, 50, 4),
+    ]
+    assert log.prices("gpté")[0].components["cached_input"].source == "a list"
+    assert log.faults() == []
 
 
 def test_processes_that_open_a_new_database_at_once_all_find_it_ready(empty_url: str) -> None:
