@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -42,6 +43,13 @@ _AWAY_SOON = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval
 """Seconds after which a PostgreSQL host that does not answer is taken for gone, unless the URL says otherwise."""
 _DUPLICATE = ("23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY")
 _CONTENTION = ("40001", "40P01", "55P03", "SQLITE_BUSY", "SQLITE_BUSY_SNAPSHOT")
+
+
+# The module asks each of these how it wants to be stored, and raises and drops an error inside for the answer that it
+# is fine as it is: twice as long as to store it, for half of the values of a row.
+sqlite3.register_adapter(bytes, bytes)
+sqlite3.register_adapter(bool, int)
+sqlite3.register_adapter(type(None), {}.get)  # type: ignore[arg-type]
 
 
 def make_engine(url: URL) -> Engine:

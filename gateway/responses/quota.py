@@ -43,30 +43,27 @@ class Quota:
         self._known: dict[str, tuple[int, int]] = {}
         self._asked: set[str] = set()
 
-    def most(self, principal: Principal) -> Most:
-        """What holds for the tenant."""
-        records, length = principal.max_stored_records, principal.max_stored_bytes
-        default = self._default
-        return Most(default.records if records is None else records, default.bytes if length is None else length)
-
     async def look(self, principal: Principal) -> None:
         """Return if the tenant may store something. Raises `QuotaExceeded`, or what the database raises."""
-        tenant = principal.tenant
+        while not self.has_room(principal):
+            tenant = principal.tenant
+            found = (await asyncio.to_thread(self._read, [tenant])).get(tenant, (0, 0))
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[tenant] = found
+
+    def has_room(self, principal: Principal) -> bool:
+        """Whether the tenant is known to have less than it may; False: nobody has asked yet. Raises `QuotaExceeded`."""
+        tenant, records, length = principal.tenant, principal.max_stored_records, principal.max_stored_bytes
         self._asked.add(tenant)
         known = self._known.get(tenant)
         if known is None:
-            known = (await asyncio.to_thread(self._read, [tenant])).get(tenant, (0, 0))
-            if len(self._known) >= MOST_KNOWN:
-                self._known.clear()
-            self._known[tenant] = known
-        most = self.most(principal)
-        for have, may_have, what in ((known[0], most.records, "records"), (known[1], most.bytes, "bytes")):
-            if have >= may_have:
-                raise QuotaExceeded(
-                    f"{have} {what} of stored responses and conversations are the tenant's, which may have {may_have}. "
-                    "Delete some, wait until old ones are deleted, or send 'store': false.",
-                    code="storage_quota_exceeded",
-                )
+            return False
+        if known[0] >= (most := self._default.records if records is None else records):
+            raise _exceeded(known[0], most, "records")
+        if known[1] >= (most := self._default.bytes if length is None else length):
+            raise _exceeded(known[1], most, "bytes")
+        return True
 
     async def run(self) -> None:
         """Look again and again how much there is of those who store; until cancelled."""
@@ -80,3 +77,11 @@ class Quota:
                     self._known.update({tenant: found.get(tenant, (0, 0)) for tenant in some})
             except SQLAlchemyError as error:
                 UNREAD.report("how much tenants have stored is not known now", error)
+
+
+def _exceeded(have: int, most: int, what: str) -> QuotaExceeded:
+    return QuotaExceeded(
+        f"{have} {what} of stored responses and conversations are the tenant's, which may have {most}. "
+        "Delete some, wait until old ones are deleted, or send 'store': false.",
+        code="storage_quota_exceeded",
+    )

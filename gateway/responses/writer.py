@@ -13,10 +13,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as DatabaseTimeout
@@ -48,19 +47,20 @@ REST_S = 1.0
 Order = SealedTurn | Callable[[], Any]
 
 
-@dataclass(slots=True, eq=False)
+Fate = tuple[Any, Exception | None]
+"""What an order came to, and why it came to nothing."""
+STORED: Fate = (None, None)
+
+
 class _Waiting:
-    order: Order
-    bytes: int
-    stored: asyncio.Future[Any]
-    until_s: float
-    """When whoever waits for it gives up, on the loop's clock."""
+    __slots__ = ("bytes", "order", "stored", "until_s")
 
-
-class _Ended(NamedTuple):
-    waiting: _Waiting
-    result: Any
-    fault: Exception | None
+    def __init__(self, order: Order, length: int, stored: asyncio.Future[Any], until_s: float | None) -> None:
+        """Somebody waits for `stored` until then, on the loop's clock; `None`: nobody does."""
+        self.order = order
+        self.bytes = length
+        self.stored = stored
+        self.until_s = until_s
 
 
 class Writer:
@@ -86,8 +86,8 @@ class Writer:
         self._next_s = 0.0
         """When the next group may go there, on the loop's clock."""
         self._queue: SimpleQueue[Sequence[_Waiting] | None] = SimpleQueue()
-        self._patient: deque[_Waiting] = deque()
-        """Those that somebody waits for, oldest first."""
+        self._sent: Sequence[_Waiting] = ()
+        """The group that is in the thread, or the last one that was."""
         self._patience: asyncio.TimerHandle | None = None
         """One for all: a timer of each answer's own would cost a third of what is done here about it."""
         self._waiting = 0
@@ -106,19 +106,21 @@ class Writer:
         if now_s < self._rests_until_s or (since_s is not None and now_s - since_s > self._patience_s):
             raise _not_stored()
 
-    async def store(self, turn: SealedTurn) -> None:
-        """Return when the turn is committed. Raises `NotStored`."""
-        await self._done(turn, turn.bytes)
+    def store(self, turn: SealedTurn) -> asyncio.Future[None]:
+        """Done when the turn is committed. Raises `NotStored`, as the future does."""
+        return self._awaited(turn, turn.bytes)
 
-    async def do(self, work: Callable[[], T]) -> T:
-        """What `work` in the database returns, in its turn among what is stored. Raises `NotStored`, or its error."""
-        return cast("T", await self._done(work, 0))
+    def do(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """What `work` in the database returns, in its turn among what is stored. Raises `NotStored`, or its error, as
+        the future does.
+        """
+        return self._awaited(work, 0)
 
     def leave(self, work: Callable[[], Any]) -> None:
         """Do some work in its turn, for nobody who would wait for it: again and again while the database cannot be
         written to. What it raises is said in the log.
         """
-        self._put(work, 0).stored.add_done_callback(partial(self._left, work))
+        self._put(work, 0, None).add_done_callback(partial(self._left, work))
 
     async def close(self) -> None:
         """Finish what waits, for as long as requests would wait for it."""
@@ -127,28 +129,28 @@ class Writer:
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join, self._patience_s)
 
-    async def _done(self, order: Order, size: int) -> Any:
-        if self._waiting >= MOST_WAITING or self._waiting_bytes + size > MOST_WAITING_BYTES:
+    def _awaited(self, order: Order, length: int) -> asyncio.Future[Any]:
+        """A future and no coroutine: of those that a request is in, each has to be gone through when it goes on."""
+        if self._waiting >= MOST_WAITING or self._waiting_bytes + length > MOST_WAITING_BYTES:
             raise _not_stored()
-        waiting = self._put(order, size)
-        self._patient.append(waiting)
+        until_s = self._loop.time() + self._patience_s
         if self._patience is None:
-            self._patience = self._loop.call_at(waiting.until_s, self._give_up)
-        try:
-            return await waiting.stored
-        except SQLAlchemyError as error:
-            UNSTORED.report("answers cannot be stored", error)
-            raise _not_stored() from error
+            self._patience = self._loop.call_at(until_s, self._give_up)
+        return self._put(order, length, until_s)
 
     def _give_up(self) -> None:
         """Nobody waits any longer for what should be stored by now."""
         now_s = self._loop.time()
-        while self._patient and ((oldest := self._patient[0]).until_s <= now_s or oldest.stored.done()):
-            self._patient.popleft()
-            if not oldest.stored.done():
+        next_s: list[float] = []
+        for one in (*self._sent, *self._gathered):
+            if one.until_s is None or one.stored.done():
+                continue
+            if one.until_s <= now_s:
                 self._rest()
-                oldest.stored.set_exception(_not_stored())
-        self._patience = self._loop.call_at(self._patient[0].until_s, self._give_up) if self._patient else None
+                one.stored.set_exception(_not_stored())
+            else:
+                next_s.append(one.until_s)
+        self._patience = self._loop.call_at(min(next_s), self._give_up) if next_s else None
 
     def _rest(self) -> None:
         self._rests_until_s = time.monotonic() + REST_S
@@ -160,37 +162,35 @@ class Writer:
         if isinstance(error, PASSING):
             self._loop.call_later(self._again_s, self.leave, work)
 
-    def _put(self, order: Order, size: int) -> _Waiting:
+    def _put(self, order: Order, length: int, until_s: float | None) -> asyncio.Future[Any]:
         loop = self._loop
-        now_s = loop.time()
-        waiting = _Waiting(order, size, loop.create_future(), now_s + self._patience_s)
+        stored = loop.create_future()
+        self._gathered.append(_Waiting(order, length, stored, until_s))
         self._waiting += 1
-        self._waiting_bytes += size
-        self._gathered.append(waiting)
+        self._waiting_bytes += length
         if not self._sends:
             self._sends = True
-            if now_s < self._next_s:
+            if loop.time() < self._next_s:
                 loop.call_at(self._next_s, self._send)
             else:
                 loop.call_soon(self._send)  # with what comes in the same turn of the loop
-        return waiting
+        return stored
 
     def _send(self) -> None:
         gathered = self._gathered
-        self._queue.put([gathered.popleft() for _ in range(min(len(gathered), MOST_IN_A_GROUP))])
+        self._sent = group = [gathered.popleft() for _ in range(min(len(gathered), MOST_IN_A_GROUP))]
+        self._queue.put(group)
 
-    def _tell(self, ended: list[_Ended]) -> None:
-        for one, result, fault in ended:
-            self._waiting -= 1
+    def _tell(self, group: Sequence[_Waiting], fates: Sequence[Fate]) -> None:
+        self._waiting -= len(group)
+        for one, (result, fault) in zip(group, fates, strict=True):
             self._waiting_bytes -= one.bytes
             if one.stored.done():
                 continue
             if fault is None:
                 one.stored.set_result(result)
             else:
-                one.stored.set_exception(fault)
-        while self._patient and self._patient[0].stored.done():
-            self._patient.popleft()
+                one.stored.set_exception(_said(fault) if one.until_s is not None else fault)
         self._next_s = self._loop.time() + self._group_s
         self._sends = bool(self._gathered)
         if self._sends:
@@ -201,38 +201,53 @@ class Writer:
     def _run(self) -> None:
         while (group := self._queue.get()) is not None:
             self._writes_since_s = time.monotonic()
-            wanted = [one for one in group if not one.stored.done()]
-            ended = self._written(wanted)
+            fates = self._written(group)
             self._writes_since_s = None
-            given_up = [_Ended(one, None, None) for one in {*group}.difference(wanted)]
             try:
-                self._loop.call_soon_threadsafe(self._tell, [*ended, *given_up])
+                self._loop.call_soon_threadsafe(self._tell, group, fates)
             except RuntimeError:  # the loop is closed: nobody waits any more
                 return
 
-    def _written(self, group: list[_Waiting]) -> list[_Ended]:
+    def _written(self, group: Sequence[_Waiting]) -> list[Fate]:
         """What became of each. A turn that the database refuses takes no other with it."""
-        works = [one for one in group if not isinstance(one.order, SealedTurn)]
-        turns = [one for one in group if isinstance(one.order, SealedTurn)]
-        ended = [_fate(one, cast("Callable[[], Any]", one.order)) for one in works]
-        if not turns:
-            return ended
+        fates = [STORED] * len(group)
+        turns: list[tuple[int, SealedTurn]] = []
+        for number, one in enumerate(group):
+            if one.stored.done():  # nobody waits for it any more
+                continue
+            if type(one.order) is SealedTurn:
+                turns.append((number, one.order))
+            else:
+                fates[number] = _fate(cast("Callable[[], Any]", one.order))
         try:
-            self._save([cast("SealedTurn", one.order) for one in turns])
+            if turns:
+                self._save([turn for _, turn in turns])
+                self._rests_until_s = 0.0
         except (IntegrityError, RegistryError):
-            return ended + [_fate(one, partial(self._save, [cast("SealedTurn", one.order)])) for one in turns]
+            for number, turn in turns:
+                fates[number] = _fate(partial(self._save, [turn]))
         except Exception as error:
             self._rest()
-            return ended + [_Ended(one, None, error) for one in turns]
-        self._rests_until_s = 0.0
-        return ended + [_Ended(one, None, None) for one in turns]
+            for number, _ in turns:
+                fates[number] = None, error
+        return fates
 
 
-def _fate(one: _Waiting, work: Callable[[], Any]) -> _Ended:
+def _fate(work: Callable[[], Any]) -> Fate:
     try:
-        return _Ended(one, work(), None)
+        return work(), None
     except Exception as error:
-        return _Ended(one, None, error)
+        return None, error
+
+
+def _said(fault: Exception) -> Exception:
+    """What somebody who waits is told."""
+    if not isinstance(fault, SQLAlchemyError):
+        return fault
+    UNSTORED.report("answers cannot be stored", fault)
+    said = _not_stored()
+    said.__cause__ = fault
+    return said
 
 
 def _not_stored() -> NotStored:

@@ -16,6 +16,12 @@ import uvicorn
 
 from gateway.serving.protocol import BoundedProtocol
 
+ROUNDS = 10_000, 20, 20
+"""Objects that are new before the garbage collector looks through them, and how many such rounds there are before one
+that looks at older ones too. Requests leave next to no cycles behind: with Python's own 700 it found nothing, again and
+again, in 15 to 25 µs of each request, all of whose objects it had visited.
+"""
+
 
 class Server(uvicorn.Server):
     """A server whose event loop the garbage collector does not hold up, and that takes leave of load balancers.
@@ -54,12 +60,14 @@ class Server(uvicorn.Server):
 
 
 def spare_what_lives() -> None:
-    """Take every object that there is now out of the garbage collector's rounds, for the life of this process.
+    """Take every object that there is now out of the garbage collector's rounds, for the life of this process, and let
+    there be fewer of them.
 
     A full round visits the whole catalog and every module: 0.2 s at 10,000 adapters, in the middle of all requests.
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*ROUNDS)
     with suppress(OSError, AttributeError):  # another C library than glibc
         ctypes.CDLL(None).malloc_trim(0)  # what importing took and freed
 

@@ -57,14 +57,16 @@ class Forward:
         request, public_name = admitted.request, admitted.arm.public_name
         dialect = request.dialect
         kind = self._kind = kind_of(engine.declared)
-        self._needle, self._replacement = kind.names_model(engine_name), kind.names_model(public_name)
+        self._translates = dialect.asks != dialect.name
+        """Whether a reader makes its own answer of the engine's, which clients get else, but for names and extras."""
+        if not self._translates:
+            self._needle, self._replacement = kind.names_model(engine_name), kind.names_model(public_name)
         self._admitted = admitted
         self._request = request
         self._engine_name = engine_name
         self._count = count
         self.reader = dialect.reader(admitted, count)
-        self._relays = request.stream and dialect.asks == dialect.name
-        """Whether the client gets the engine's own events; else a reader makes its own answer of them."""
+        self._relays = request.stream and not self._translates
         self._tap = None if admitted.shadow else admitted.tap
         if self._tap is not None:
             self._tap.begin(streamed=request.stream or request.assembled)
@@ -115,7 +117,9 @@ class Forward:
         data = await self._exchange.body(self._idle_timeout_s)
         if self._tap is not None:
             self._tap.take(data)
-        await feed(self.reader.document(self._kind.document(data.replace(self._needle, self._replacement, 1))))
+        if not self._translates:
+            data = self._kind.document(data.replace(self._needle, self._replacement, 1))
+        await feed(self.reader.document(data))
 
     async def _pieces(self, feed: Feed) -> None:
         """A document of which only the ends are looked at, as it comes: the name is in its head, the count in its tail.

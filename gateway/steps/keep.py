@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from gateway.desk import Desk
+from gateway.desk import LARGE_BYTES, Desk
 from gateway.errors import NotWanted
 from gateway.handoffs import Admitted
 from gateway.keeping import Answered, Keeping
@@ -37,7 +37,10 @@ async def store(archive: Archive, desk: Desk, turn: Turn) -> None:
     It is sealed here: the thread that stores it would give the interpreter up for that, and wait for it each time.
     """
     length = len(turn.document) + turn.items_bytes
-    sealed = await desk.do(turn.tenant, length, partial(archive.responses.sealed, turn))
+    if length < LARGE_BYTES:
+        sealed = archive.responses.sealed(turn)
+    else:
+        sealed = await desk.do(turn.tenant, length, partial(archive.responses.sealed, turn))
     await archive.writer.store(sealed)
 
 

@@ -53,11 +53,11 @@ async def recall(means: Means, principal: Principal, request: InferenceRequest, 
     if keeping.seals_thoughts or keeping.carries_thoughts:
         keeping, request = await _with_thoughts(means, principal, keeping, request)
     try:
-        if store:
+        if store and not archive.quota.has_room(principal):
             await archive.quota.look(principal)
-        read = _reading(archive, principal, keeping, most_bytes)
-        if read is None and not keeping.referred and not keeping.carries_thoughts:
+        if keeping.stands_alone:
             return request if store == keeping.store else request._replace(keeping=keeping._replace(store=store))
+        read = _reading(archive, principal, keeping, most_bytes)
         work = partial(_read, archive, principal, keeping, read, most_bytes)
         recalled, referred = await archive.lookups.do(principal.tenant, work)
     except FAULTS as error:

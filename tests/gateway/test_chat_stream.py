@@ -89,9 +89,9 @@ def test_a_document_says_all_at_once() -> None:
     choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
     usage = {"prompt_tokens": 9, "completion_tokens": 4}
     whole = (CallDelta(0, "call-1", "f", "{}"), CallDelta(1, "call-2", "f", "{}"))
-    assert stream.whole(orjson.dumps({"choices": [choice], "usage": usage})) == [
+    assert stream.whole(orjson.dumps({"choices": [choice], "usage": usage})) == (
         Delta("Hi", "Hm.", whole, [], "tool_calls", None)
-    ]
+    )
     assert stream.complete
     assert (count.prompt_tokens, count.completion_tokens, count.source) == (9, 4, "engine")
 

@@ -62,9 +62,9 @@ EVERYTHING = [
 ]
 
 
-def reader(*, stream: bool = True, **fields: Any) -> AnswerReader:
+def reader(*, stream: bool = True, assembled: bool = False, **fields: Any) -> AnswerReader:
     body = orjson.dumps({"model": "m", "input": "Hi", "stream": stream, **fields})
-    request = DIALECTS["responses"].parse(body, caps=Caps(), allow_unknown=False)
+    request = DIALECTS["responses"].parse(body, caps=Caps(), allow_unknown=False)._replace(assembled=assembled)
     return request.dialect.reader(admitted(request), EngineCount())
 
 
@@ -101,7 +101,7 @@ def streamed(chunks: Sequence[bytes], **fields: Any) -> list[dict[str, Any]]:
 
 
 def whole(chunks: Sequence[bytes], **fields: Any) -> dict[str, Any]:
-    reading = reader(stream=False, **fields)
+    reading = reader(stream=False, assembled=True, **fields)
     assert reading.events(b"".join(chunks)) == (b"", None)
     document: dict[str, Any] = orjson.loads(reading.rest())
     Response.model_validate(document)
@@ -234,9 +234,59 @@ def test_more_of_a_call_that_is_not_under_way_is_the_engines_fault(chunk: bytes)
         reader().events(chunk)
 
 
-def test_an_answer_in_one_piece_is_the_engines_fault() -> None:
-    with pytest.raises(EngineBroke):
-        reader(stream=False).document(b"{}")
+def in_one_piece(finish: str, calls: Sequence[tuple[str, str, str]] = (), **message: Any) -> bytes:
+    """An engine's document of the answer that `EVERYTHING` says, or of others."""
+    made = [{"id": id_, "function": {"name": name, "arguments": arguments}} for id_, name, arguments in calls]
+    scores = message.pop("logprobs", None)
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": None, **message, **({"tool_calls": made} if made else {})},
+        "logprobs": None if scores is None else {"content": scores},
+        "finish_reason": finish,
+    }
+    usage = {"prompt_tokens": 9, "completion_tokens": 8}
+    usage["prompt_tokens_details"] = {"cached_tokens": 5}  # type: ignore[assignment]
+    usage["completion_tokens_details"] = {"reasoning_tokens": 2}  # type: ignore[assignment]
+    return orjson.dumps({"id": "c", "choices": [choice], "usage": usage})
+
+
+@pytest.mark.parametrize(
+    ("document", "chunks"),
+    [
+        (
+            in_one_piece(
+                "tool_calls",
+                [("call-1", "weather", '{"city":"Rome"}'), ("call-2", "time", "{}")],
+                reasoning="Hm, well.",
+                content="Hi there",
+                logprobs=SCORES,
+            ),
+            EVERYTHING,
+        ),
+        (in_one_piece("length", content="Hi there"), [said(1, content="Hi"), said(8, "length", content=" there")]),
+        (in_one_piece("length", reasoning="Hm"), [said(8, "length", reasoning="Hm")]),
+        (in_one_piece("stop"), [said(8, "stop", content="")]),
+    ],
+)
+def test_an_engines_document_says_what_its_stream_does(document: bytes, chunks: list[bytes]) -> None:
+    reading = reader(stream=False)
+    assert reading.document(document) == b""
+    assert reading.complete
+    found = orjson.loads(reading.rest())
+    Response.model_validate(found)
+    end = [used(8, prompt_tokens_details={"cached_tokens": 5}, completion_tokens_details={"reasoning_tokens": 2}), DONE]
+    expected = whole(chunks if chunks[-1] == DONE else [*chunks, *end])
+    times = dict.fromkeys(("created_at", "completed_at"))
+    assert {**found, **times} == {**expected, **times}
+
+
+def test_a_stream_for_a_document_and_a_document_for_a_stream_are_the_engines_fault() -> None:
+    for fault in (reader().document, reader(stream=False, assembled=True).document, reader(stream=False).events):
+        with pytest.raises(EngineBroke):
+            fault(b"{}")
+    nameless = in_one_piece("tool_calls", [("call-1", "", "{}")])
+    with pytest.raises(EngineBroke, match="calls of tools"):
+        reader(stream=False).document(nameless)
 
 
 def test_a_call_that_the_engine_gave_no_id_has_one() -> None:

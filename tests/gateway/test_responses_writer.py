@@ -52,9 +52,9 @@ async def writer(books: Books) -> AsyncIterator[Writer]:
 
 async def test_what_comes_while_one_transaction_is_under_way_is_in_the_next_one(writer: Writer, books: Books) -> None:
     books.open.clear()
-    first = asyncio.create_task(writer.store(turn("resp_0")))
+    first = writer.store(turn("resp_0"))
     await wait_until_async("the thread to begin", lambda: writer._writes_since_s is not None)
-    others = [asyncio.create_task(writer.store(turn(f"resp_{number}"))) for number in range(1, 20)]
+    others = [writer.store(turn(f"resp_{number}")) for number in range(1, 20)]
     await asyncio.sleep(0)
     books.open.set()
     await asyncio.gather(first, *others)
@@ -66,7 +66,7 @@ async def test_what_comes_soon_after_an_answer_that_was_stored_waits_for_others(
     await writer.store(turn("resp_0"))
     others = []
     for number in (1, 2):
-        others.append(asyncio.create_task(writer.store(turn(f"resp_{number}"))))
+        others.append(writer.store(turn(f"resp_{number}")))
         await asyncio.sleep(0.01)
     assert books.groups == [["resp_0"]]
     await writer.close()
@@ -115,7 +115,7 @@ async def test_nobody_waits_for_ever_and_what_nobody_waits_for_is_not_stored(boo
 async def test_what_waits_is_bounded(writer: Writer, books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.responses.writer.MOST_WAITING", 2)
     books.open.clear()
-    waiting = [asyncio.create_task(writer.store(turn(f"resp_{number}"))) for number in range(2)]
+    waiting = [writer.store(turn(f"resp_{number}")) for number in range(2)]
     await asyncio.sleep(0)
     with pytest.raises(NotStored):
         await writer.store(turn("resp_2"))
@@ -128,7 +128,7 @@ async def test_what_waits_is_bounded_with_what_its_clients_wrote(
 ) -> None:
     monkeypatch.setattr("gateway.responses.writer.MOST_WAITING_BYTES", 2_000)
     books.open.clear()
-    first = asyncio.create_task(writer.store(turn("resp_1", size=1_500)))
+    first = writer.store(turn("resp_1", size=1_500))
     await asyncio.sleep(0)
     with pytest.raises(NotStored):
         await writer.store(turn("resp_2", size=1_500))

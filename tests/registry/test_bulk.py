@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pytest
-from sqlalchemy import Table, event
+from sqlalchemy import Table, event, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from registry.bulk import MOST_AT_ONCE, Appender
@@ -29,6 +29,17 @@ def test_every_row_is_there(registry: Registry, appender: Appender, count: int) 
     appender.append(rows(registry, *ids))
     assert registry.responses.kept()[0].responses == count
     assert [registry.responses.document("acme", one, EVER) for one in ids] == [turn(one).document for one in ids]
+
+
+def test_what_is_nothing_no_number_and_no_text_is_read_as_it_was_written(
+    registry: Registry, appender: Appender
+) -> None:
+    (row,) = rows(registry, "resp_1")
+    appender.append([row])
+    with registry.db.read() as session:
+        found = session.execute(select(cast("Table", StoredResponse.__table__))).one()
+    assert {type(one) for one in row} == {str, int, bool, bytes, type(None)}
+    assert tuple(found) == row
 
 
 def test_a_row_that_is_there_already_keeps_all_others_out(registry: Registry, appender: Appender) -> None:

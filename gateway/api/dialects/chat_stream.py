@@ -64,20 +64,29 @@ class ChatStream(EngineChunks):
             raise EngineBroke(ENDLESS)
         return deltas, failure
 
-    def whole(self, data: bytes) -> list[Delta]:
+    def whole(self, data: bytes) -> Delta:
         """What an engine's document says, which is all of it at once. Raises `EngineBroke`."""
-        if BROKEN_OFF.search(data):
-            raise EngineBroke("the engine gave its answer up")
-        try:
-            document = orjson.loads(data)
-            deltas = [_delta(choice, choice["message"]) for choice in document["choices"]]
-            self._count.final(document["usage"])
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise EngineBroke("the engine's answer cannot be understood") from error
-        if len(deltas) != 1 or deltas[0].finish_reason is None:
+        delta, self.usage = whole_of(data, self._count)
+        self.complete = True
+        return delta
+
+
+def whole_of(data: bytes, count: EngineCount) -> tuple[Delta, dict[str, Any]]:
+    """What an engine's document says, and its count as it wrote it, which is taken in. Raises `EngineBroke`."""
+    if BROKEN_OFF.search(data):
+        raise EngineBroke("the engine gave its answer up")
+    try:
+        document = orjson.loads(data)
+        choices, usage = document["choices"], document["usage"]
+        if len(choices) != 1:
             raise EngineBroke(ENDLESS)
-        self.usage, self.complete = document["usage"], True
-        return deltas
+        delta = _delta(choices[0], choices[0]["message"])
+        count.final(usage)
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise EngineBroke("the engine's answer cannot be understood") from error
+    if delta.finish_reason is None:
+        raise EngineBroke(ENDLESS)
+    return delta, usage
 
 
 def _delta(choice: dict[str, Any], said: dict[str, Any]) -> Delta:

@@ -54,7 +54,7 @@ class MessageReader:
 
     def document(self, data: bytes) -> bytes:
         """Nothing yet: what it says is in the rest. Raises `EngineBroke`."""
-        self._take(self._stream.whole(data))
+        self._take([self._stream.whole(data)])
         return b""
 
     def events(self, block: bytes) -> tuple[bytes, bytes | None]:

@@ -16,6 +16,7 @@ from gateway.api.dialects.responses.output import Events
 from gateway.api.dialects.responses.reader import ResponseReader, error_event
 from gateway.api.dialects.responses.rules import RULES
 from gateway.api.dialects.responses.translation import chat_of, messages_of
+from gateway.api.dialects.responses.whole import WholeReader
 from gateway.api.dialects.translated import Translated
 from gateway.api.fields.hints import conversation_of
 from gateway.errors import ApiError
@@ -103,9 +104,10 @@ class Responses(Translated):
         written = document.unfinished(status) if error is None else document.failed(error, b"[]")
         return Answered(document.id, status, [], written)
 
-    def reader(self, admitted: Admitted, count: EngineCount) -> ResponseReader:
+    def reader(self, admitted: Admitted, count: EngineCount) -> ResponseReader | WholeReader:
         """Of events or of a document."""
-        return ResponseReader(admitted, count)
+        request = admitted.request
+        return (ResponseReader if request.stream or request.assembled else WholeReader)(admitted, count)
 
     def public_field(self, field: str) -> str:
         """A tool is a function here, and does not have one."""

@@ -11,6 +11,38 @@ import orjson
 Ended = Literal["completed", "incomplete"]
 
 
+def message_item(id_: str, status: str, text: str, logprobs: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the model says, as it stands in a response; without its part while that is not there."""
+    content = [_text_part(text, logprobs)] if status != "in_progress" else []
+    return {"id": id_, "type": "message", "status": status, "content": content, "role": "assistant"}
+
+
+def _text_part(text: str, logprobs: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"type": "output_text", "annotations": [], "logprobs": logprobs, "text": text}
+
+
+def reasoning_item(id_: str, status: str, text: str) -> dict[str, Any]:
+    """What the model thinks, likewise."""
+    content = [_thought_part(text)] if status != "in_progress" else []
+    return {"id": id_, "type": "reasoning", "status": status, "summary": [], "content": content}
+
+
+def _thought_part(text: str) -> dict[str, Any]:
+    return {"type": "reasoning_text", "text": text}
+
+
+def call_item(id_: str, status: str, arguments: str, call_id: str, name: str) -> dict[str, Any]:
+    """A call of one of the client's functions, likewise."""
+    return {
+        "id": id_,
+        "type": "function_call",
+        "status": status,
+        "arguments": arguments,
+        "call_id": call_id,
+        "name": name,
+    }
+
+
 class Events:
     """Numbers the events of one stream."""
 
@@ -127,17 +159,11 @@ class Message(_Part):
 
     def part(self) -> dict[str, Any]:
         """The text so far."""
-        return {
-            "type": "output_text",
-            "annotations": [],
-            "logprobs": self._logprobs,
-            "text": "".join(self._pieces),
-        }
+        return _text_part("".join(self._pieces), self._logprobs)
 
     def as_dict(self, status: str) -> dict[str, Any]:
         """With its part, once that is there."""
-        content = [self.part()] if status != "in_progress" else []
-        return {"id": self.id, "type": "message", "status": status, "content": content, "role": "assistant"}
+        return message_item(self.id, status, "".join(self._pieces), self._logprobs)
 
     def _more(self) -> bytes:
         return b',"logprobs":%b' % orjson.dumps(_scores(self._logprobs))
@@ -176,15 +202,15 @@ class Reasoning(_Part):
 
     def part(self) -> dict[str, Any]:
         """The text so far."""
-        return {"type": "reasoning_text", "text": "".join(self._pieces)}
+        return _thought_part("".join(self._pieces))
 
     def as_dict(self, status: str) -> dict[str, Any]:
         """With its part, once that is there."""
-        content = [self.part()] if status != "in_progress" else []
-        item = {"id": self.id, "type": "reasoning", "status": status, "summary": [], "content": content}
-        if self._seal is not None and content:
+        text = "".join(self._pieces)
+        item = reasoning_item(self.id, status, text)
+        if self._seal is not None and status != "in_progress":
             if self._sealed is None:  # once: each time it would be another text
-                self._sealed = self._seal("".join(self._pieces))
+                self._sealed = self._seal(text)
             item["encrypted_content"] = self._sealed
         return item
 
@@ -218,11 +244,5 @@ class FunctionCall(OutputItem):
 
     def as_dict(self, status: str) -> dict[str, Any]:
         """With its arguments, once they are there."""
-        return {
-            "id": self.id,
-            "type": "function_call",
-            "status": status,
-            "arguments": "".join(self._pieces) if status != "in_progress" else "",
-            "call_id": self.call_id,
-            "name": self._name,
-        }
+        arguments = "".join(self._pieces) if status != "in_progress" else ""
+        return call_item(self.id, status, arguments, self.call_id, self._name)

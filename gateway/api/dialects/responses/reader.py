@@ -1,4 +1,6 @@
-"""An engine's chat stream as the events of a response, or as one document: both say the same."""
+"""An engine's chat stream as the events of a response, or as one document: both say the same. What comes in one piece
+is read by `whole.py`.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,9 @@ from gateway.errors import ApiError
 from gateway.handoffs import Admitted, EngineBroke, EngineCount
 from gateway.keeping import Answered
 
-_INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 """What OpenAI calls the reasons for which a chat's answer ends early."""
+NOT_UNDERSTOOD = "the engine's calls of tools cannot be understood"
 
 
 class ResponseReader(ChatStream):
@@ -55,10 +58,8 @@ class ResponseReader(ChatStream):
         self._whole: Answered | None = None
 
     def document(self, data: bytes) -> bytes:
-        """Nothing yet: what it says is in the rest. Raises `EngineBroke`."""
-        for delta in self.whole(data):
-            self._take(delta, [])
-        return b""
+        """An engine that was asked for a stream sends no other. Raises `EngineBroke`."""
+        raise EngineBroke("the engine was asked for a stream and sent none")
 
     def events(self, block: bytes) -> tuple[bytes, bytes | None]:
         """What a block of the chat's events says, up to one that says that the engine failed. Raises `EngineBroke`."""
@@ -97,7 +98,7 @@ class ResponseReader(ChatStream):
             for call in delta.calls:
                 self._take_call(call, told)
         if delta.finish_reason is not None:
-            self._cut = _INCOMPLETE.get(delta.finish_reason)
+            self._cut = INCOMPLETE.get(delta.finish_reason)
             self._end("incomplete" if self._cut else "completed", told)
 
     def _say(self, delta: Delta, told: list[bytes]) -> None:
@@ -114,7 +115,7 @@ class ResponseReader(ChatStream):
         calls = self._open
         if type(calls) is not FunctionCall or calls.number != call.number:
             if not call.name:
-                raise EngineBroke("the engine's calls of tools cannot be understood")
+                raise EngineBroke(NOT_UNDERSTOOD)
             index = self._next(told)
             calls = FunctionCall(
                 self._events, self._request_id, index, number=call.number, call_id=call.id, name=call.name
