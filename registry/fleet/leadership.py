@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.selectable import ForUpdateParameter
 
 from registry.db import Database, now_ms
 from registry.errors import Conflict
@@ -17,6 +18,13 @@ from registry.fleet.rows import ControllerLease
 
 TTL_MS = 3_000
 """How long a lease lasts without renewal; a successor waits at most so long after a kill -9."""
+
+BEGINS: ForUpdateParameter = True
+RENEWS: ForUpdateParameter = {"key_share": True}
+WRITES: ForUpdateParameter = {"key_share": True, "read": True}
+"""Locks on the lease's row, in PostgreSQL's words `UPDATE`, `NO KEY UPDATE` and `KEY SHARE`: a term begins when nobody
+writes for the one before, and is renewed while somebody does.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +46,7 @@ class Leadership:
     def acquire(self, holder: str, address: str) -> Lease | None:
         """Begin a new term when nobody holds the lease; `None` while somebody does."""
         with self._db.write() as session:
-            row = session.get_one(ControllerLease, 1, with_for_update=True)
+            row = session.get_one(ControllerLease, 1, with_for_update=BEGINS)
             if row.expires_at_ms > now_ms():
                 return None
             row.token += 1
@@ -48,7 +56,7 @@ class Leadership:
     def renew(self, lease: Lease) -> Lease:
         """Stay for another term's length. Raises `Conflict` when somebody else holds it, or it was released."""
         with self._db.write() as session:
-            row = check_fence(session, lease.token)
+            row = _of_term(session, lease.token, RENEWS)
             row.expires_at_ms = now_ms() + TTL_MS
             return _lease(row)
 
@@ -58,7 +66,7 @@ class Leadership:
         Holders' names are never used twice.
         """
         with self._db.write() as session:
-            row = session.get_one(ControllerLease, 1, with_for_update=True)
+            row = session.get_one(ControllerLease, 1, with_for_update=BEGINS)
             if row.holder == holder:
                 row.expires_at_ms = 0
 
@@ -69,9 +77,15 @@ class Leadership:
             return _lease(row) if row.expires_at_ms > now_ms() else None
 
 
-def check_fence(session: Session, token: int) -> ControllerLease:
-    """The lease's row, locked, when `token` is still the newest; raises `Conflict` for a controller of the past."""
-    row = session.get_one(ControllerLease, 1, with_for_update=True)
+def check_fence(session: Session, token: int) -> None:
+    """Return when `token` is still the newest, which it then is until the transaction ends; raises `Conflict` for a
+    controller of the past. The term can be renewed meanwhile: who writes for it may have to wait for other locks.
+    """
+    _of_term(session, token, WRITES)
+
+
+def _of_term(session: Session, token: int, lock: ForUpdateParameter) -> ControllerLease:
+    row = session.get_one(ControllerLease, 1, with_for_update=lock)
     if row.token != token or row.expires_at_ms == 0:
         raise Conflict(f"the fleet's controller of term {token} was succeeded by term {row.token}", param="token")
     return row

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import update
 
 from registry.errors import Conflict
-from registry.fleet.leadership import TTL_MS, Lease
+from registry.fleet.leadership import TTL_MS, Lease, check_fence
 from registry.fleet.rows import ControllerLease
 from registry.names import parse_ref
 from registry.service import Registry
@@ -183,3 +183,23 @@ def test_terms_of_candidates_in_several_processes_do_not_overlap(registry: Regis
     ends = sorted(int(answer) for answer in answers if answer != "none")
     assert ends, "one of them leads"
     assert all(later - earlier >= TTL_MS for earlier, later in pairwise(ends)), "one at a time, however slow the others"
+
+
+def test_a_term_is_renewed_while_somebody_writes_for_it_and_succeeded_only_then(shop: Shop) -> None:
+    registry = shop.registry
+    if registry.db.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has one writer at a time")
+    lease = registry.leadership.acquire("first", "here")
+    assert lease is not None
+    with ThreadPoolExecutor(1) as pool:
+        with registry.db.write() as session:
+            check_fence(session, lease.token)
+            lease = registry.leadership.renew(lease)  # it would wait for ever for this transaction
+            with registry.db.engine.begin() as late:
+                late.execute(update(ControllerLease).values(expires_at_ms=1))
+            successor = pool.submit(registry.leadership.acquire, "second", "there")
+            with pytest.raises(TimeoutError):
+                successor.result(0.3)
+        found = successor.result(20)
+    assert found is not None
+    assert found.token == lease.token + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -33,16 +34,20 @@ FORGET_S = 60.0
 
 
 class DecideExperiments:
-    """Beside the rounds, which wait for no database and no arithmetic. The analyst runs while an experiment does."""
+    """Beside the rounds, which wait for no database and no arithmetic. The analyst runs while an experiment does. One
+    whose analysis has hung goes on with another analyst, so that others wait for it once at most.
+    """
 
     name = "experiments"
 
     def __init__(self, registry: Registry, token: int, errands: Errands) -> None:
         self._registry = registry
         self._token = token
-        self._beside = Beside(errands, LOOK_S)
+        self._beside, self._beside_slow = Beside(errands, LOOK_S), Beside(errands, LOOK_S)
         self._decider = Decider(registry, token)
-        self._analyst = Analyst()
+        self._analyst, self._patient = Analyst(), Analyst()
+        self._slow: set[int] = set()
+        """Experiments whose analysis did not end in time: until it has, they are asked of `_patient` alone."""
         self._forgot_s = float("-inf")
 
     def is_due(self, this: Round) -> bool:
@@ -52,9 +57,13 @@ class DecideExperiments:
     async def do(self, this: Round) -> None:
         """Begin, unless the last time is still under way. Raises what that has ended with."""
         self._beside.begin(self.look)
+        if self._slow:
+            self._beside_slow.begin(self.look_at_slow)
 
     async def look(self) -> None:
-        """At every experiment that is under way, once. Raises `AnalystGone` when none of them could be analysed."""
+        """At every experiment that is under way, once, but for those that are slow. Raises `AnalystGone` when none of
+        them could be analysed.
+        """
         under_way = await asyncio.to_thread(self._registry.experiments.under_way)
         if time.monotonic() - self._forgot_s >= FORGET_S:
             self._forgot_s = time.monotonic()
@@ -63,13 +72,27 @@ class DecideExperiments:
         if not under_way:
             await asyncio.to_thread(self._analyst.close)
             return
-        faults = [fault for info in under_way if (fault := await self._one(info)) is not None]
-        for fault in faults:
-            log.warning("%s", fault)
-        if len(faults) == len(under_way):
+        others = [info for info in under_way if info.id not in self._slow]
+        faults = await self._each(others, self._analyst)
+        if faults and len(faults) == len(others):
             raise AnalystGone(faults[0])
 
-    async def _one(self, info: ExperimentInfo) -> str | None:
+    async def look_at_slow(self) -> None:
+        """At those whose analysis hung; what goes wrong again is told in the log, and holds up nobody else."""
+        under_way = await asyncio.to_thread(self._registry.experiments.under_way)
+        self._slow &= {info.id for info in under_way}
+        await self._each([info for info in under_way if info.id in self._slow], self._patient)
+        if not self._slow:
+            await asyncio.to_thread(self._patient.close)
+
+    async def _each(self, infos: Sequence[ExperimentInfo], analyst: Analyst) -> list[str]:
+        """What went wrong, a sentence for each of which something did."""
+        faults = [fault for info in infos if (fault := await self._one(info, analyst)) is not None]
+        for fault in faults:
+            log.warning("%s", fault)
+        return faults
+
+    async def _one(self, info: ExperimentInfo, analyst: Analyst) -> str | None:
         """Bring one up to date and decide on it; what went wrong, if something did."""
         question = {
             "experiment": info.id,
@@ -78,9 +101,11 @@ class DecideExperiments:
             "grace_ms": GRACE_MS,
         }
         try:
-            answer = await asyncio.to_thread(self._analyst.ask, question, ANSWERS_WITHIN_S)
+            answer = await asyncio.to_thread(analyst.ask, question, ANSWERS_WITHIN_S)
         except AnalystGone as gone:
+            self._slow.add(info.id)
             return f"experiment {info.id}: {gone}"
+        self._slow.discard(info.id)
         if "fault" in answer:
             return f"experiment {info.id} could not be analysed: {answer['fault']}"
         try:
@@ -93,5 +118,6 @@ class DecideExperiments:
         return None
 
     def close(self) -> None:
-        """End the analyst."""
+        """End the analysts."""
         self._analyst.close()
+        self._patient.close()
