@@ -38,6 +38,8 @@ OUTCOMES_LOCK = 0x5357_4943
 """Likewise: held by who adds outcomes, from before their ids are given out to the end of the transaction."""
 PRICE_LOG_LOCK = 0x5357_4944
 """Likewise: held by who adds lines to the log of baselines."""
+ENGINE_COST_LOCK = 0x5357_4945
+"""Likewise: held by who adds lines to the log of engine costs."""
 
 _AWAY_SOON = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 """Seconds after which a PostgreSQL host that does not answer is taken for gone, unless the URL says otherwise."""

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from registry.archive.store import UsageArchives
     from registry.bases.store import BaseModels
     from registry.catalog.snapshot import Catalog
+    from registry.engine_costs.busy import EngineBusy
+    from registry.engine_costs.idle import IdlePolicies
+    from registry.engine_costs.spans import EngineSpans
+    from registry.engine_costs.store import EngineCosts
     from registry.experiments.store import Experiments
     from registry.fleet.drains import Drains
     from registry.fleet.engines import AddedEngines
@@ -113,6 +117,10 @@ class Registry:
     refusals: Store[RefusalBooks] = Store("registry.ledger.refusals", "RefusalBooks")
     readings: Store[EngineReadings] = Store("registry.ledger.engine_readings", "EngineReadings")
     baselines: Store[Baselines] = Store("registry.prices.baselines", "Baselines")
+    engine_costs: Store[EngineCosts] = Store("registry.engine_costs.store", "EngineCosts")
+    engine_spans: Store[EngineSpans] = Store("registry.engine_costs.spans", "EngineSpans")
+    engine_busy: Store[EngineBusy] = Store("registry.engine_costs.busy", "EngineBusy")
+    idle_policies: Store[IdlePolicies] = Store("registry.engine_costs.idle", "IdlePolicies")
     tariffs: Store[Tariffs] = Store("registry.prices.tariffs", "Tariffs")
     limits: Store[Limits] = Store("registry.limits.store", "Limits")
     shadows: Store[Shadows] = Store("registry.shadows.store", "Shadows")

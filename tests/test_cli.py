@@ -173,13 +173,11 @@ def test_prices_and_usage_become_a_report(done: Run, tmp_path: Path) -> None:
         registry.ledger.record([usage_row("a", prompt_tokens=1_000_000, cached_tokens=0, completion_tokens=500_000)])
     dated = ("--from", "1970-01-01", "--source", "the list")
     done("cost", "baselines", "add-price", "gpt", "--input", "0.30", "--output", "1.20", *dated)
-    done("cost", "add-host-price", "h100", "--hourly", "2.74", *dated)
     report = done(
         "cost", "report", "--against", "gpt", "--since", "1970-01-01", "--until", "1970-01-02", "--json"
     ).document
     (line,) = report["lines"]
     assert line["api_nano"] == 900_000_000
-    assert line["host_nano"] == report["host_nano"] == 24 * 2_740_000_000
     assert (
         "API cost   $0.9"
         in done("cost", "report", "--against", "gpt", "--since", "1970-01-01", "--until", "1970-01-02").out
@@ -267,7 +265,8 @@ def test_every_command_that_changes_something_answers_scripts_with_one_document(
     dated = ("--from", "2026-01-01", "--source", "a list", "--json")
     api = shop("cost", "baselines", "add-price", "m", "--input", "0.3", "--output", "1.2", *dated).document
     assert [price["dollars"] for price in api["prices"]] == ["0.3", "1.2"]
-    assert shop("cost", "add-host-price", "h", "--hourly", "2", *dated).document["nano_per_hour"] == 2_000_000_000
+    engine = ("cost", "engines", "add", "*", "on_demand", "--hourly", "2", *dated)
+    assert shop(*engine).document["said"]["nano_per_hour"] == 2_000_000_000
 
 
 def test_a_command_that_reads_imports_the_dialect_of_its_database_alone(run: Run, tmp_path: Path) -> None:

@@ -2,24 +2,19 @@
 
 Formulas:
     API cost   = `registry.money.cost_nano` at the API's price in force when the attempt began
-    host cost  = hours in the window since the first engine's boot · hosts · hourly price in force, of each kind of
-                 host; shared by each line's part of the tenants' busy time: our own probes are a cost of serving them
 
-Usage before the first dated price, attempts without a usage report, and hosts without a price are counted as
-unpriced, never as $0.
+Usage before the first dated price, and attempts without a usage report, are counted as unpriced, never as $0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from registry.ledger.store import HostPriceInfo, UsageSum
+from registry.ledger.store import UsageSum
 from registry.money import cost_nano
 from registry.names import SYSTEM
 from registry.prices.baseline_infos import PricePeriod
-
-MS_PER_HOUR = 3_600_000
 
 
 @dataclass(slots=True)
@@ -36,7 +31,6 @@ class Line:
     busy_ms: int = 0
     unpriced_attempts: int = 0
     api_nano: int = 0
-    host_nano: int | None = None
 
     @property
     def known_api_nano(self) -> int | None:
@@ -52,12 +46,6 @@ class Report:
     until_ms: int
     api_model: str
     api_prices: tuple[PricePeriod, ...]
-    host_prices: tuple[HostPriceInfo, ...]
-    hosts: Mapping[str, int]
-    """How many of each kind were paid for."""
-    hosts_since_ms: int
-    """From when on: no earlier than the first engine's boot."""
-    host_nano: int | None
     lines: tuple[Line, ...] = field(default_factory=tuple)
 
 
@@ -65,16 +53,11 @@ def build_report(
     sums: Callable[[int, int], Sequence[UsageSum]],
     api_model: str,
     api_prices: Sequence[PricePeriod],
-    host_prices: Sequence[HostPriceInfo],
     *,
     since_ms: int,
     until_ms: int,
-    hosts: Mapping[str, int],
-    first_boot_ms: int | None = None,
 ) -> Report:
-    """`sums(since, until)` gives usage between two instants; it is asked once for each price period. `hosts` says how
-    many of each kind were paid for, and no host before `first_boot_ms`, when the first engine booted.
-    """
+    """`sums(since, until)` gives usage between two instants; it is asked once for each price period."""
     lines: dict[tuple[str, str], Line] = {}
     for start_ms, end_ms, price in _periods(api_prices, since_ms, until_ms):
         for usage in sums(start_ms, end_ms):
@@ -83,22 +66,11 @@ def build_report(
                 usage,
                 price,
             )
-    hosts_since_ms = min(until_ms, max(since_ms, first_boot_ms or since_ms))
-    host_nano = _host_cost(host_prices, hosts_since_ms, until_ms, hosts)
-    served = [line for line in lines.values() if line.tenant != SYSTEM]
-    busy_ms = sum(line.busy_ms for line in served)
-    if host_nano is not None and busy_ms:
-        for line in served:
-            line.host_nano = host_nano * line.busy_ms // busy_ms
     return Report(
         since_ms,
         until_ms,
         api_model,
         tuple(api_prices),
-        tuple(host_prices),
-        hosts,
-        hosts_since_ms,
-        host_nano,
         tuple(lines[key] for key in sorted(lines)),
     )
 
@@ -130,26 +102,3 @@ def _add(line: Line, usage: UsageSum, price: PricePeriod | None) -> None:
         return
     line.unpriced_attempts += usage.unmetered
     line.api_nano += cost_nano(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, price)
-
-
-def _host_cost(prices: Sequence[HostPriceInfo], since_ms: int, until_ms: int, hosts: Mapping[str, int]) -> int | None:
-    """Hours of the window times the price in force, of all kinds; `None` when some of the window has no price."""
-    total = 0
-    for name, count in hosts.items():
-        nano = _cost_of_kind([price for price in prices if price.name == name], since_ms, until_ms)
-        if nano is None:
-            return None
-        total += nano * count // MS_PER_HOUR
-    return total if hosts else None
-
-
-def _cost_of_kind(prices: Sequence[HostPriceInfo], since_ms: int, until_ms: int) -> int | None:
-    """Of one host, in nano-dollars an hour times milliseconds; exact."""
-    if not prices or prices[0].effective_from_ms > since_ms:
-        return None
-    total = 0
-    for index, price in enumerate(prices):
-        end_ms = prices[index + 1].effective_from_ms if index + 1 < len(prices) else until_ms
-        covered_ms = min(end_ms, until_ms) - max(price.effective_from_ms, since_ms)
-        total += max(covered_ms, 0) * price.nano_per_hour
-    return total

@@ -21,3 +21,21 @@ def in_whole(parts: Sequence[Fraction]) -> list[int]:
     for at in order[:left]:
         floors[at] += 1
     return floors
+
+
+def largest_remainder(total: int, parts: Sequence[int]) -> list[int]:
+    """`total` divided in proportion to `parts`, none of them negative, by the same method; where all parts are 0, all
+    of it is the first one's.
+    """
+    of_all = sum(parts)
+    if not of_all:
+        return [total, *[0] * (len(parts) - 1)] if parts else []
+    shares, remainders = [], []
+    for part in parts:
+        share, remainder = divmod(total * part, of_all)
+        shares.append(share)
+        remainders.append(remainder)
+    by_remainder = sorted(range(len(parts)), key=lambda place: (-remainders[place], place))
+    for place in by_remainder[: total - sum(shares)]:
+        shares[place] += 1
+    return shares

@@ -63,11 +63,6 @@ class EngineReadings:
         with self._db.write() as session:
             upsert(session, EngineReading, rows)
 
-    def first_boot_ms(self) -> int | None:
-        """When the first engine that was ever read booted, in milliseconds since the epoch."""
-        with self._db.read() as session:
-            return session.scalar(select(func.min(EngineReading.boot_ms)))
-
     def spans(self, since_ms: int, until_ms: int) -> list[tuple[Reading, Reading]]:
         """First and last reading in `[since_ms, until_ms)` of every boot that has two, by engine and boot."""
         row = EngineReading

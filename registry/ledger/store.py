@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import and_, case, exists, func, or_, select
@@ -13,24 +13,12 @@ from registry.archive.rows import UsageArchive
 from registry.bulk import Appender
 from registry.days import DAY_MS
 from registry.db import Database, now_ms
-from registry.errors import Conflict
 from registry.ledger.corrections import Corrected, Reprice, insert_correction
 from registry.ledger.rows import USAGE, USAGE_DAYS
 from registry.ledger.segments import Link, SegmentEntry, audit_rows, insert_entries
 from registry.ledger.usage_days import BILLED, sum_again, usage_between
 from registry.ledger.usage_record import TOKENS, Values, values_of
 from registry.names import SYSTEM, parse_ref
-from registry.prices.rows import HostPrice
-
-
-@dataclass(frozen=True, slots=True)
-class HostPriceInfo:
-    """A dated price of one engine host, in nano-dollars per hour."""
-
-    name: str
-    effective_from_ms: int
-    nano_per_hour: int
-    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,18 +180,3 @@ class Ledger:
         with self._db.read() as session:
             first, last = session.execute(query).one()
         return None if first is None or last is None else (first, last)
-
-    def add_host_price(self, price: HostPriceInfo) -> None:
-        """Add a dated hourly price of a host; raises `Conflict` when it has one from that instant."""
-        with self._db.write() as session:
-            if not session.add_new(HostPrice(**asdict(price))):
-                raise Conflict(
-                    f"{price.name} has an hourly price from that date already; prices are not edited, add a later one",
-                    param="effective_from",
-                )
-
-    def host_prices(self) -> list[HostPriceInfo]:
-        """All hourly prices, oldest first."""
-        with self._db.read() as session:
-            rows = session.scalars(select(HostPrice).order_by(HostPrice.effective_from_ms, HostPrice.name))
-            return [HostPriceInfo(row.name, row.effective_from_ms, row.nano_per_hour, row.source) for row in rows]

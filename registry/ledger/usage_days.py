@@ -2,9 +2,9 @@
 there ever was.
 
 A sum is of one day, writer of a journal, and what the usage record marks as kept apart (tenant, key, served model,
-adapter, split, arm, whether they are copies, outcome; unknown is 0, false or empty). Corrections are sums of a writer
-of their own, under the day of the attempt that they are of. Triggers add attempts and corrections up in the transaction
-that books them (migration 0024), so that whoever books them, the sums are right.
+engine, adapter, split, arm, whether they are copies, outcome; unknown is 0, false or empty). Corrections are sums of a
+writer of their own, under the day of the attempt that they are of. Triggers add attempts and corrections up in the
+transaction that books them (migration 0041), so that whoever books them, the sums are right.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ BILLED = ("ok", "client_aborted")
 """Outcomes that a tenant pays for. What failed on our side is free, whatever the engine has counted."""
 UNTOUCHED = ("rejected", "load_failed")
 """Outcomes of attempts that no engine has worked on."""
+ENGINE = func.coalesce(USAGE.c.engine_id, USAGE.c.engine)
+"""Of a usage row: the engine's id, or its URL in rows from before there was one."""
 CORRECTIONS = "corrections"
 """The writer of what was corrected afterwards: its sums may be negative."""
 FRONT, NUMBER_CHARS = "usage-", len("-000001")
@@ -160,6 +162,7 @@ def _by_row(where: ColumnElement[bool]) -> list[Select[Any]]:
     row, correction = USAGE.c, UsageCorrection
     writer = func.substr(row.segment, len(FRONT) + 1, func.length(row.segment) - len(FRONT) - NUMBER_CHARS)
     of: dict[str, ColumnElement[Any]] = {name: func.coalesce(row[name], _unknown(row[name])) for name in KEPT_APART}
+    of["engine_id"] = ENGINE
     of["day"] = row.started_at_ms // DAY_MS
     billed = row.outcome.in_(BILLED)
     attempts = {

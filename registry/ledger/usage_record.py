@@ -31,8 +31,9 @@ class UsageKind(NamedTuple):
     endpoint: Annotated[str, String(20)]
     engine: Annotated[str, String(200)]
     """Its URL."""
-    engine_id: Annotated[str | None, String(200)] = None
-    """Its `id` in the settings, which stays when its URL changes, else its URL; NULL in rows from before there was one.
+    engine_id: Annotated[str | None, String(200), DAY_KEY] = None
+    """Its `id` in the settings, which stays when its URL changes, else its URL; NULL in rows from before there was one,
+    which sums by day have under its URL.
     """
     adapter_id: Annotated[int | None, BigInteger(), DAY_KEY] = None
     """The adapter that was asked; NULL where a base was, and in rows from before it was recorded. The next two are also

@@ -1,8 +1,8 @@
-"""Prices: of APIs, of hosts, and what tenants pay."""
+"""Prices: of APIs, and what tenants pay."""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Index, String, UniqueConstraint
+from sqlalchemy import BigInteger, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from registry.tables import Base, BigId
@@ -28,18 +28,6 @@ class BaselineLine(Base):
     note: Mapped[str] = mapped_column(String(500))
     added_at_ms: Mapped[int]
     digest: Mapped[str] = mapped_column(String(80))
-
-
-class HostPrice(Base):
-    """Dated hourly price of one engine host (GPU or CPU). Never edited: a new price is a new row."""
-
-    __tablename__ = "host_prices"
-    __table_args__ = (UniqueConstraint("name", "effective_from_ms"),)
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    name: Mapped[str] = mapped_column(String(100))
-    effective_from_ms: Mapped[int]
-    nano_per_hour: Mapped[int]
-    source: Mapped[str] = mapped_column(String(500))
 
 
 class Tariff(Base):

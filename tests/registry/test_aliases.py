@@ -9,7 +9,6 @@ from sqlalchemy.exc import DBAPIError
 from registry.adapters.aliases import move_alias
 from registry.db import Database
 from registry.errors import Conflict, InvalidInput, NotFound
-from registry.ledger.store import HostPriceInfo
 from registry.names import AdapterRef, parse_ref
 from registry.swaps.infos import DONE, DRAINING, FAILED, FLIPPED, PRELOADING, REQUESTED, VERIFIED
 from tests.registry.conftest import TRIAGE, Shop
@@ -193,14 +192,15 @@ def test_what_does_not_exist_is_not_promoted(shop: Shop, name: str) -> None:
         shop.registry.swaps.get(99)
 
 
-@pytest.mark.parametrize("table", ["alias_events", "usage", "host_prices"])
+@pytest.mark.parametrize("table", ["alias_events", "usage", "engine_cost_log", "idle_policies"])
 @pytest.mark.parametrize("statement", ["DELETE FROM {table}", "UPDATE {table} SET {column} = {column}"])
 def test_the_database_refuses_to_rewrite_history_and_money(shop: Shop, table: str, statement: str) -> None:
     shop.versions(1)
     shop.promote("acme/triage@1.0")
     shop.registry.ledger.record([usage_row("attempt-1")])
-    shop.registry.ledger.add_host_price(HostPriceInfo("host", 0, 1, "list"))
-    column = "attempt_id" if table == "usage" else "id"
+    shop.registry.engine_costs.add("*", "spot", {"hourly": "2"}, source="list", actor="me")
+    shop.registry.idle_policies.put("equal", {}, actor="me")
+    column = {"usage": "attempt_id", "engine_cost_log": "seq"}.get(table, "id")
     with (
         pytest.raises(DBAPIError, match=f"{table} is append-only"),
         shop.registry.db.write() as session,

@@ -18,7 +18,6 @@ from registry.db import Database
 from registry.errors import Conflict, InvalidInput, NotFound, RegistryError, Stale
 from registry.etags import NOTHING
 from registry.ledger.refusals import Refused
-from registry.ledger.store import HostPriceInfo
 from registry.names import parse_ref
 from registry.service import Registry
 from registry.splits.skews import SplitSkew
@@ -126,11 +125,9 @@ def test_one_price_is_dated_back(registry: Registry) -> None:
     assert_one_won(outcomes, Conflict, "the next one begins now or later")
 
 
-def test_a_price_of_an_api_or_a_host_is_added_once(registry: Registry) -> None:
-    host = HostPriceInfo("gpu", 1, 1, "test")
+def test_a_price_of_an_api_is_added_once(registry: Registry) -> None:
     added = at_once(lambda _: registry.baselines.add_prices("gpt", {"input": "1"}, source="test"))
     assert_one_won(added, Conflict, "input of gpt has a price from")
-    assert_one_won(at_once(lambda _: registry.ledger.add_host_price(host)), Conflict, "has an hourly price")
 
 
 def test_corrections_never_take_more_than_there_is(registry: Registry) -> None:

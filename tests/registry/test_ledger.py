@@ -9,9 +9,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from registry.errors import Conflict
 from registry.ledger.segments import SegmentEntry
-from registry.ledger.store import HostPriceInfo, UsageSum
+from registry.ledger.store import UsageSum
 from registry.limits.spending import Spent
 from registry.names import SYSTEM
 from registry.service import Registry
@@ -86,15 +85,6 @@ def test_the_newest_attempts_come_first(registry: Registry) -> None:
     registry.ledger.record([usage_row("g", tenant="globex", started_at_ms=99)])
     assert [row["attempt_id"] for row in registry.ledger.recent(2)] == ["g", "a4"]
     assert [row["attempt_id"] for row in registry.ledger.recent(2, "acme")] == ["a4", "a3"]
-
-
-def test_host_prices_are_kept_by_date_and_a_date_is_taken_once(registry: Registry) -> None:
-    later, earlier = HostPriceInfo("h200", 2_000, 5, "offer"), HostPriceInfo("h100", 1_000, 3, "offer")
-    for price in (later, earlier):
-        registry.ledger.add_host_price(price)
-    with pytest.raises(Conflict, match="prices are not edited"):
-        registry.ledger.add_host_price(HostPriceInfo("h100", 1_000, 1, "a better offer"))
-    assert registry.ledger.host_prices() == [earlier, later]
 
 
 def entry(sequence: int, **changes: Any) -> SegmentEntry:

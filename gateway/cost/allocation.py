@@ -1,0 +1,306 @@
+"""Who the bill falls to: every nano-dollar of it to one line, by UTC day and engine. Pure.
+
+Of an engine's day, with `bill` nano-dollars for `there` milliseconds of which the engine was busy for `busy`:
+
+    busy part      bill · busy / there
+      of a load, or a job that trains     bill · its milliseconds / there
+      of the rest, by tokens              rest · w / W,  w = a · uncached prompt tokens + b · completion tokens
+    idle part      bill - busy part, divided among tenants as the idle policy says; what it leaves is the line `idle`
+    marginal       bill · w / there, where a and b are known in time; no more than the busy part
+
+`there` is all of the time in which it was paid for or there. Tokens that a prefix cache had cost nothing here. Shares
+are rounded by largest remainder, lines in their order: their sum is the bill, exactly, and the same figures always come
+of the same facts. A tenant's part is worked out first and then divided among its lines, so it does not depend on what
+the lines are kept apart by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Literal, get_args
+
+from gateway.cost.bill import Bill, BilledDay
+from gateway.cost.whole import largest_remainder
+from registry.errors import InvalidInput
+
+LineKind = Literal["tenant", "training", "loads", "experiments", "shadow", "system", "idle"]
+PAID_BY_TENANTS: tuple[LineKind, ...] = ("tenant", "training", "loads")
+IdlePolicy = Literal["unallocated", "by_share", "equal", "reserved"]
+"""`by_share`: by what tenants cost while the engine was busy that day, or in all of the window where none was;
+`equal`: as much for each tenant that used anything in the window; `reserved`: by shares that are agreed upon."""
+SHARE_UNITS = 10**9
+"""Of which a reserved share is a whole number."""
+Key = tuple[str | int, ...]
+"""What lines are kept apart by, beside tenant, day and engine: as the caller asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one line used of an engine on one day."""
+
+    day: int
+    engine_id: str
+    kind: LineKind
+    tenant: str
+    key: Key
+    attempts: int = 0
+    uncached_tokens: int = 0
+    """Of prompts."""
+    completion_tokens: int = 0
+    engine_ms: int = 0
+    """Of a load, or of a job that trains: how long it took."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """How much an engine works for a token, in picoseconds of its time; where they are `assumed`, only in proportion
+    to each other.
+    """
+
+    uncached_ps: int
+    completion_ps: int
+    assumed: bool
+    name: str
+    """For people: which fit, or that it is assumed."""
+
+
+ASSUMED = Weights(1, 4, assumed=True, name="assumed: a completion token is 4 uncached prompt tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Who idle time falls to. `shares`: of `reserved`, tenant → part of `SHARE_UNITS`."""
+
+    policy: IdlePolicy = "unallocated"
+    shares: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AllocatedLine:
+    """What one line costs of an engine's day, in nano-dollars."""
+
+    day: int
+    engine_id: str
+    kind: LineKind
+    tenant: str
+    """Empty: of nobody."""
+    key: Key
+    """Empty where the line is of a tenant that used nothing there, or of nobody."""
+    attempts: int
+    marginal_nano: int | None
+    """`None`: not known, as the weights are assumed."""
+    busy_nano: int
+    idle_nano: int
+    """Its part of the idle time; all of what is left of it, on a line of kind `idle`."""
+
+    @property
+    def loaded_nano(self) -> int:
+        """Busy and idle part."""
+        return self.busy_nano + self.idle_nano
+
+
+@dataclass(frozen=True, slots=True)
+class UnpricedDay:
+    """An engine that was there, or was used, on a day without a cost. It is not free: nobody knows what it cost."""
+
+    day: int
+    engine_id: str
+    ms: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """The bill of a window, on lines. The sum of their `loaded_nano` is the bill."""
+
+    bill: Bill
+    idle: Idle
+    lines: tuple[AllocatedLine, ...]
+    """By day, engine, kind, tenant and key."""
+    unpriced: tuple[UnpricedDay, ...]
+    weights: Mapping[tuple[int, str], Weights]
+    """In force by day and engine, where anything was allocated by tokens."""
+
+    @property
+    def unpriced_attempts(self) -> int:
+        """Attempts on engines without a cost."""
+        return sum(day.attempts for day in self.unpriced)
+
+    @property
+    def assumed(self) -> bool:
+        """Whether any of it was divided by weights that nobody has measured."""
+        return any(one.assumed for one in self.weights.values())
+
+
+def idle_of(policy: str, shares: Mapping[str, str] | None = None) -> Idle:
+    """A policy by its name, shares as decimal numbers in text. Raises `InvalidInput`."""
+    if policy not in get_args(IdlePolicy):
+        raise InvalidInput(f"idle is {policy[:40]!r}; choose one of {', '.join(get_args(IdlePolicy))}", param="idle")
+    units = {}
+    for tenant, text in (shares or {}).items():
+        try:
+            exact = Decimal(text) * SHARE_UNITS
+        except ArithmeticError:
+            exact = Decimal("NaN")
+        if not exact.is_finite() or not 0 < exact <= SHARE_UNITS or exact != exact.to_integral_value():
+            raise InvalidInput(
+                f"share of {tenant} is {text[:40]!r}; expected a number above 0, at most 1, such as 0.25", param="share"
+            )
+        units[tenant] = int(exact)
+    if sum(units.values()) > SHARE_UNITS:
+        raise InvalidInput("share: the shares come to more than 1", param="share")
+    if (policy == "reserved") != bool(units):
+        need = "needs shares of tenants" if policy == "reserved" else "has no shares"
+        raise InvalidInput(f"idle is {policy}, which {need} (--share acme=0.5)", param="share")
+    return Idle(policy, units)  # type: ignore[arg-type]
+
+
+def allocate(
+    bill: Bill,
+    busy_ms: Mapping[tuple[int, str], int],
+    works: Iterable[Work],
+    weights: Mapping[tuple[int, str], Weights],
+    idle: Idle,
+) -> Allocation:
+    """The lines of a bill. `busy_ms` and `weights` are by day and engine; where no weights are, they are assumed."""
+    by_day: dict[tuple[int, str], list[Work]] = {}
+    for work in works:
+        by_day.setdefault((work.day, work.engine_id), []).append(work)
+    for of in by_day.values():
+        of.sort(key=_order)
+    billed = {(day.day, day.engine_id): day for day in bill.days}
+    lines: list[AllocatedLine] = []
+    used: dict[tuple[int, str], Weights] = {}
+    newest: dict[str, list[Work]] = {}
+    for place, day in billed.items():
+        here = by_day.get(place, [])
+        newest[day.engine_id] = here or newest.get(day.engine_id, [])
+        if day.paid_ms:
+            used[place] = weights.get(place, ASSUMED)
+            lines += _busy_lines(day, busy_ms.get(place, 0), here or _carried(newest, day), used[place])
+    lines = _with_idle(lines, idle)
+    lines.sort(key=_order)
+    return Allocation(bill, idle, tuple(lines), tuple(_unpriced(billed, by_day)), used)
+
+
+def _carried(newest: Mapping[str, Sequence[Work]], day: BilledDay) -> list[Work]:
+    """Attempts that began the day before may have kept the engine busy on this one."""
+    return [replace(work, day=day.day, attempts=0) for work in newest[day.engine_id] if not work.engine_ms]
+
+
+def _order(one: Work | AllocatedLine) -> tuple[int, str, str, str, tuple[str, ...]]:
+    return one.day, one.engine_id, one.kind, one.tenant, tuple(map(str, one.key))
+
+
+def _busy_lines(day: BilledDay, busy_ms: int, works: Sequence[Work], weights: Weights) -> list[AllocatedLine]:
+    """What each line costs while the engine is busy, and the idle part as a line of nobody."""
+    timed_ms = sum(work.engine_ms for work in works)
+    by_tokens = [_work_of(work, weights) for work in works]
+    if not any(by_tokens):  # nobody has counted tokens of any of them
+        by_tokens = [work.attempts for work in works]
+    busy_ms = max(busy_ms, timed_ms) if any(by_tokens) else timed_ms
+    there_ms = max(day.paid_ms + day.unpriced_ms, busy_ms)
+    tokens = sum(by_tokens) or 1
+    parts = [
+        work.engine_ms * tokens + (busy_ms - timed_ms) * units for work, units in zip(works, by_tokens, strict=True)
+    ]
+    by_tenant: dict[tuple[LineKind, str], list[int]] = {}
+    for place, work in enumerate(works):
+        by_tenant.setdefault((work.kind, work.tenant), []).append(place)
+    sums = [sum(parts[place] for place in places) for places in by_tenant.values()]
+    *shares, idle_nano = largest_remainder(day.nano, [*sums, (there_ms - busy_ms) * tokens])
+    lines = []
+    for nano, places in zip(shares, by_tenant.values(), strict=True):
+        for place, one in zip(places, largest_remainder(nano, [parts[place] for place in places]), strict=True):
+            marginal = _marginal(works[place], weights, day.nano, there_ms, one)
+            lines.append(_line(works[place], marginal, one))
+    lines.append(AllocatedLine(day.day, day.engine_id, "idle", "", (), 0, 0, 0, idle_nano))
+    return lines
+
+
+def _work_of(work: Work, weights: Weights) -> int:
+    return weights.uncached_ps * max(0, work.uncached_tokens) + weights.completion_ps * max(0, work.completion_tokens)
+
+
+def _marginal(work: Work, weights: Weights, nano: int, there_ms: int, busy_nano: int) -> int | None:
+    """What its own work costs at the pace of the fit: what the engine does beside it, or waits for, is not in it."""
+    if work.engine_ms:
+        return busy_nano
+    if weights.assumed:
+        return None
+    return min(busy_nano, nano * _work_of(work, weights) // (there_ms * 10**9))
+
+
+def _line(work: Work, marginal: int | None, busy_nano: int) -> AllocatedLine:
+    return AllocatedLine(
+        work.day, work.engine_id, work.kind, work.tenant, work.key, work.attempts, marginal, busy_nano, 0
+    )
+
+
+def _with_idle(lines: Sequence[AllocatedLine], idle: Idle) -> list[AllocatedLine]:
+    """The idle part of each engine's day on the tenants' lines, as far as the policy gives it to anybody."""
+    if idle.policy == "unallocated":
+        return list(lines)
+    of_window = _busy_of_tenants(lines)
+    by_day: dict[tuple[int, str], list[AllocatedLine]] = {}
+    for line in lines:
+        by_day.setdefault((line.day, line.engine_id), []).append(line)
+    done: list[AllocatedLine] = []
+    for of in by_day.values():
+        parts = _parts(idle, _busy_of_tenants(of), of_window)
+        done += _spread(of, parts)
+    return done
+
+
+def _busy_of_tenants(lines: Iterable[AllocatedLine]) -> dict[str, int]:
+    busy: dict[str, int] = {}
+    for line in lines:
+        if line.kind in PAID_BY_TENANTS:
+            busy[line.tenant] = busy.get(line.tenant, 0) + line.busy_nano
+    return busy
+
+
+def _parts(idle: Idle, of_day: Mapping[str, int], of_window: Mapping[str, int]) -> dict[str, int]:
+    """Tenant → its part of an engine's idle day; `""`: nobody's."""
+    match idle.policy:
+        case "by_share":
+            parts = dict(of_day if any(of_day.values()) else of_window)
+        case "equal":
+            parts = dict.fromkeys(of_window, 1)
+        case _:
+            parts = {**idle.shares, "": SHARE_UNITS - sum(idle.shares.values())}
+    return parts if any(parts.values()) else {"": 1}
+
+
+def _spread(lines: Sequence[AllocatedLine], parts: Mapping[str, int]) -> list[AllocatedLine]:
+    """An engine's day, whose last line is the idle part, with that on the tenants' lines."""
+    *busy, rest = lines
+    order = sorted(parts)
+    nano_of = dict(zip(order, largest_remainder(rest.idle_nano, [parts[tenant] for tenant in order]), strict=True))
+    spread = [replace(rest, idle_nano=nano_of.pop("", 0))]
+    places: dict[str, list[AllocatedLine]] = {}
+    for line in busy:
+        if line.kind in PAID_BY_TENANTS and line.tenant in nano_of:
+            places.setdefault(line.tenant, []).append(line)
+        else:
+            spread.append(line)
+    for tenant, nano in nano_of.items():
+        own = places.get(tenant) or [replace(rest, kind="tenant", tenant=tenant, idle_nano=0)]
+        shares = largest_remainder(nano, [line.busy_nano for line in own])
+        spread += [replace(line, idle_nano=share) for line, share in zip(own, shares, strict=True)]
+    return spread
+
+
+def _unpriced(
+    billed: Mapping[tuple[int, str], BilledDay], by_day: Mapping[tuple[int, str], Sequence[Work]]
+) -> list[UnpricedDay]:
+    found = []
+    for place in sorted(billed.keys() | by_day.keys()):
+        day = billed.get(place)
+        paid, ms = (0, 0) if day is None else (day.paid_ms, day.unpriced_ms)
+        attempts = 0 if paid else sum(work.attempts for work in by_day.get(place, ()))
+        if ms or attempts:
+            found.append(UnpricedDay(*place, ms, attempts))
+    return found

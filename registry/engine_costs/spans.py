@@ -1,0 +1,143 @@
+"""When each engine was there: stays, as the fleet's leader sees engines, whoever leads.
+
+* A stay begins when the engine's process began, and goes on while the leader sees it. Not seen for `GONE_AFTER_MS` by a
+  leader that lives, it has ended when it was last seen.
+* The same boot is the same stay, however long nobody looked: a leader that was away for an hour cuts nothing.
+* A new boot within `RESTART_WITHIN_MS` of the last sight of the old one is the same stay too: the process was
+  restarted, and its machine was paid for meanwhile.
+* An engine that is declared to be of another host, pool or base begins a new stay at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from registry.db import Database
+from registry.engine_costs.rows import EngineSpanRow
+
+GONE_AFTER_MS = 300_000
+RESTART_WITHIN_MS = 900_000
+
+
+@dataclass(frozen=True, slots=True)
+class SeenEngine:
+    """An engine that answers."""
+
+    engine_id: str
+    url: str
+    host: str
+    pool: str | None
+    base_digest: str
+    kind: str
+    """Kind and platform, such as `vllm on gpu`."""
+    boot_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpan:
+    """A stay `[started_at_ms, until_ms)`."""
+
+    engine_id: str
+    host: str
+    pool: str | None
+    base_digest: str
+    """Empty: not known."""
+    kind: str
+    """Empty: not known."""
+    started_at_ms: int
+    until_ms: int
+    """When it was seen last."""
+    open: bool
+    """Whether it is there still."""
+    derived: bool
+    """Whether it was made of readings and usage, as nobody wrote spans then."""
+
+
+class EngineSpans:
+    """The stays of all engines."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def see(self, engines: Iterable[SeenEngine], at_ms: int) -> None:
+        """These answered at `at_ms`; stays of others that nobody has seen for long have ended."""
+        with self._db.write() as session:
+            for engine in engines:
+                _see(session, engine, at_ms)
+            row = EngineSpanRow
+            gone = row.ended_at_ms.is_(None) & (row.seen_at_ms < at_ms - GONE_AFTER_MS)
+            session.execute(update(row).where(gone).values(ended_at_ms=row.seen_at_ms))
+
+    def between(self, since_ms: int, until_ms: int) -> list[EngineSpan]:
+        """Stays of which some is in `[since_ms, until_ms)`, by engine and time."""
+        row = EngineSpanRow
+        query = (
+            select(row)
+            .where(row.started_at_ms < until_ms, row.seen_at_ms > since_ms)
+            .order_by(row.engine_id, row.started_at_ms, row.id)
+        )
+        with self._db.read() as session:
+            return [
+                EngineSpan(
+                    one.engine_id,
+                    one.host,
+                    one.pool,
+                    one.base_digest,
+                    one.kind,
+                    one.started_at_ms,
+                    one.seen_at_ms,
+                    one.ended_at_ms is None,
+                    one.derived,
+                )
+                for one in session.scalars(query)
+            ]
+
+    def first_ms(self) -> int | None:
+        """When the first engine was there."""
+        with self._db.read() as session:
+            return session.scalar(select(func.min(EngineSpanRow.started_at_ms)))
+
+
+def _see(session: Session, engine: SeenEngine, at_ms: int) -> None:
+    row = EngineSpanRow
+    of_engine = select(row).where(row.engine_id == engine.engine_id).order_by(row.seen_at_ms.desc(), row.id.desc())
+    last = session.scalars(of_engine.limit(1).with_for_update()).first()
+    if last is not None and at_ms <= last.seen_at_ms:
+        return  # somebody else has seen it later
+    began_ms = min(engine.boot_ms, at_ms)
+    if last is not None:
+        stays = engine.boot_ms == last.boot_ms or began_ms - last.seen_at_ms <= RESTART_WITHIN_MS
+        if stays and (not last.base_digest or _place(last) == _place(engine)):
+            last.boot_ms, last.seen_at_ms, last.ended_at_ms = engine.boot_ms, at_ms, None
+            last.url, last.base_digest, last.kind = engine.url, engine.base_digest, engine.kind
+            last.host, last.pool = engine.host, engine.pool
+            return
+        if stays:
+            last.seen_at_ms = at_ms  # it was there all the time
+        last.ended_at_ms = last.seen_at_ms
+        began_ms = max(began_ms, last.seen_at_ms)
+        session.flush()
+    session.add(
+        row(
+            engine_id=engine.engine_id,
+            url=engine.url,
+            host=engine.host,
+            pool=engine.pool,
+            base_digest=engine.base_digest,
+            kind=engine.kind,
+            boot_ms=engine.boot_ms,
+            started_at_ms=began_ms,
+            seen_at_ms=at_ms,
+            ended_at_ms=None,
+            derived=False,
+        )
+    )
+    session.flush()
+
+
+def _place(one: EngineSpanRow | SeenEngine) -> tuple[str, str | None, str, str]:
+    return one.host, one.pool, one.base_digest, one.kind

@@ -1,0 +1,46 @@
+"""What of usage the bill is divided by: tokens and attempts of a window by UTC day, engine and tenant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import case, func, select
+
+from registry.db import Database
+from registry.ledger.usage_days import UNTOUCHED, usage_between
+from registry.ledger.usage_record import DAY_KEYS, TOKENS
+
+KEYS = tuple(column.name for column in DAY_KEYS)
+"""What it can be kept apart by, beside."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineUsage:
+    """Attempts on one engine that began on one day, corrections included."""
+
+    day: int
+    engine_id: str
+    tenant: str
+    shadow: bool
+    key: tuple[str | int, ...]
+    """Values of the columns that were asked for; unknown is 0 or empty."""
+    attempts: int
+    """Without those that no engine has worked on."""
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+
+
+def usage_by_engine(db: Database, since_ms: int, until_ms: int, keys: Sequence[str] = ()) -> list[EngineUsage]:
+    """Of attempts that began in `[since_ms, until_ms)`, in order; `keys` are among `KEYS`."""
+    with db.read() as session:
+        used = usage_between(session, since_ms, until_ms).c
+        groups = (used.day, used.engine_id, used.tenant, used.shadow, *(used[name] for name in keys))
+        worked = case((used.outcome.in_(UNTOUCHED), 0), else_=used.attempts)
+        query = select(*groups, func.sum(worked), *(func.sum(used[name]) for name in TOKENS))
+        query = query.group_by(*groups).order_by(*groups)
+        return [
+            EngineUsage(row[0], row[1], row[2], bool(row[3]), tuple(row[4:-4]), *map(int, row[-4:]))
+            for row in session.execute(query)
+        ]

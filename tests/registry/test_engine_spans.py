@@ -1,0 +1,141 @@
+"""When engines were there, and for how long they were busy."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+from alembic import command
+from sqlalchemy import text
+
+from registry.days import DAY_MS
+from registry.db import Database
+from registry.engine_costs.spans import GONE_AFTER_MS, RESTART_WITHIN_MS, EngineSpans, SeenEngine
+from registry.service import Registry
+from tests.support.migrations import configured
+from tests.support.usage_rows import usage_row
+
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+
+
+def seen(engine_id: str = "a", boot_ms: int = 1_000, **changes: Any) -> SeenEngine:
+    fields: dict[str, Any] = {
+        "url": "http://h1:1",
+        "host": "h1",
+        "pool": None,
+        "base_digest": "sha256:b",
+        "kind": "vllm on gpu",
+    }
+    return SeenEngine(engine_id, boot_ms=boot_ms, **(fields | changes))
+
+
+def stays(registry: Registry) -> list[tuple[str, int, int, bool]]:
+    found = registry.engine_spans.between(0, 10**15)
+    return [(one.engine_id, one.started_at_ms, one.until_ms, one.open) for one in found]
+
+
+def test_a_stay_begins_with_the_boot_and_ends_when_it_was_last_seen(registry: Registry) -> None:
+    registry.engine_spans.see([seen(), seen("b", 5_000)], 10_000)
+    registry.engine_spans.see([seen("b", 5_000)], 10_000 + GONE_AFTER_MS)
+    assert stays(registry) == [("a", 1_000, 10_000, True), ("b", 5_000, 10_000 + GONE_AFTER_MS, True)]
+    registry.engine_spans.see([seen("b", 5_000)], 10_001 + GONE_AFTER_MS)
+    assert stays(registry)[0] == ("a", 1_000, 10_000, False)
+
+
+def test_the_same_boot_is_the_same_stay_however_long_nobody_looked(registry: Registry) -> None:
+    registry.engine_spans.see([seen()], 10_000)
+    registry.engine_spans.see([], HOUR)
+    registry.engine_spans.see([seen()], 2 * HOUR)
+    assert stays(registry) == [("a", 1_000, 2 * HOUR, True)]
+
+
+def test_a_restart_is_the_same_stay_and_a_later_start_is_another(registry: Registry) -> None:
+    registry.engine_spans.see([seen()], 10_000)
+    again_ms = 10_000 + RESTART_WITHIN_MS
+    registry.engine_spans.see([seen(boot_ms=again_ms)], again_ms + MINUTE)
+    assert stays(registry) == [("a", 1_000, again_ms + MINUTE, True)]
+    late_ms = again_ms + MINUTE + RESTART_WITHIN_MS + 1
+    registry.engine_spans.see([seen(boot_ms=late_ms)], late_ms + MINUTE)
+    assert stays(registry)[1:] == [("a", late_ms, late_ms + MINUTE, True)]
+
+
+def test_an_engine_that_moves_to_another_pool_begins_a_stay_where_the_one_before_it_ends(registry: Registry) -> None:
+    registry.engine_spans.see([seen()], 10_000)
+    registry.engine_spans.see([seen(pool="night")], 20_000)
+    assert stays(registry) == [("a", 1_000, 20_000, False), ("a", 20_000, 20_000, True)]
+
+
+def test_a_leader_whose_clock_is_behind_takes_nothing_back(registry: Registry) -> None:
+    registry.engine_spans.see([seen()], 50_000)
+    registry.engine_spans.see([seen()], 40_000)
+    registry.engine_spans.see([seen("b", boot_ms=99_000)], 60_000)
+    assert stays(registry) == [("a", 1_000, 50_000, True), ("b", 60_000, 60_000, True)]
+
+
+def test_busy_time_is_the_union_of_intervals_by_engine_and_day(registry: Registry) -> None:
+    def attempt(name: str, begin_ms: int, end_ms: int | None, **changes: Any) -> dict[str, Any]:
+        return usage_row(name, started_at_ms=begin_ms, finished_at_ms=end_ms, **{"engine_id": "a", **changes})
+
+    registry.ledger.record(
+        [
+            attempt("1", 1_000, 5_000),
+            attempt("2", 2_000, 3_000),
+            attempt("3", 4_000, 8_000),
+            attempt("4", 20_000, 21_000),
+            attempt("5", 20_000, 21_000),
+            attempt("other", 0, 500, engine_id="b"),
+            attempt("of old", 0, 700, engine_id=None),
+            attempt("lost", 50_000, None, outcome="lost"),
+            attempt("rejected", 60_000, 70_000, outcome="rejected"),
+            attempt("over midnight", DAY_MS - 2_000, DAY_MS + 3_000),
+        ]
+    )
+    url = usage_row("x")["engine"]
+    whole = {(0, "a"): 10_000, (1, "a"): 3_000, (0, "b"): 500, (0, url): 700}
+    assert registry.engine_busy.between(0, 3 * DAY_MS) == whole
+    assert registry.engine_busy.between(2_500, DAY_MS + 1_000) == {(0, "a"): 5_500 + 1_000 + 2_000, (1, "a"): 1_000}
+    assert registry.engine_busy.close(2 * DAY_MS) == 6, "each engine's day and the one after it"
+    assert registry.engine_busy.close(2 * DAY_MS) == 0
+    assert registry.engine_busy.between(0, 3 * DAY_MS) == whole
+
+
+def test_a_day_that_was_closed_is_made_again_when_attempts_come_late(registry: Registry) -> None:
+    registry.ledger.record([usage_row("1", engine_id="a", started_at_ms=0, finished_at_ms=1_000)])
+    registry.engine_busy.close(DAY_MS)
+    registry.ledger.record([usage_row("2", engine_id="a", started_at_ms=500, finished_at_ms=3_000)])
+    assert registry.engine_busy.between(0, DAY_MS) == {(0, "a"): 3_000}, "also before it is made again"
+    assert registry.engine_busy.close(DAY_MS) == 1
+    assert registry.engine_busy.between(0, DAY_MS) == {(0, "a"): 3_000}
+
+
+def test_stays_before_there_were_any_are_made_of_readings_and_usage(empty_url: str) -> None:
+    read = [("http://h1:1", 1_000, 9_000), ("http://h1:1", 1_000, 90_000), ("http://h1:1", 100_000, 200_000)]
+    with closing(Database(empty_url)) as db:
+        with db.engine.execution_options(switchyard_write=True).begin() as connection:
+            command.upgrade(configured(connection), "0040")
+            for url, boot_ms, at_ms in read:
+                connection.execute(
+                    text(f"INSERT INTO engine_readings VALUES ('{url}', {boot_ms}, {at_ms}, {at_ms}, 1, 1, 1)")
+                )
+            for name, engine, engine_id in (("1", "http://h1:1", "'gpu-0'"), ("2", "http://h2:1", "NULL")):
+                connection.execute(
+                    text(
+                        "INSERT INTO usage (attempt_id, request_id, tenant, key_id, requested_model, served_model, "
+                        "endpoint, engine, engine_id, outcome, started_at_ms, finished_at_ms) VALUES "
+                        f"('{name}', 'r', 'acme', 'k', 'm', 'm', 'chat', '{engine}', {engine_id}, 'ok', 3000, 4000)"
+                    )
+                )
+            for name in ("h100", "h100"):
+                connection.execute(
+                    text(
+                        "INSERT INTO host_prices (name, effective_from_ms, nano_per_hour, source) VALUES "
+                        f"('{name}', (SELECT count(*) FROM host_prices), 2740000000, 'an offer')"
+                    )
+                )
+        db.migrate()
+        found = [
+            (one.engine_id, one.host, one.started_at_ms, one.until_ms, one.open, one.derived)
+            for one in EngineSpans(db).between(0, 10**12)
+        ]
+    assert found == [("gpu-0", "h1", 1_000, 200_000, False, True), ("http://h2:1", "h2", 3_000, 4_000, False, True)]
