@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.cost.scenario import Listed
+from registry.days import DAY_MS
+from registry.ledger.daily_usage import DailyUsage
+from registry.money import cost_nano
 from registry.prices.baseline_infos import PricePeriod
 from registry.prices.baselines import Baselines
 
@@ -56,3 +59,13 @@ def in_force(periods: Sequence[PricePeriod], at_ms: int) -> PricePeriod | None:
     return next(
         (one for one in periods if one.from_ms <= at_ms and (one.until_ms is None or at_ms < one.until_ms)), None
     )
+
+
+def listed_nano(usage: DailyUsage, periods: Sequence[PricePeriod]) -> int | None:
+    """What a day's usage would have cost, at the list price that was in force when the day began and with our tokens
+    taken for the API's; `None`: it had no price.
+    """
+    period = in_force(periods, usage.day * DAY_MS)
+    if period is None or not period.complete:
+        return None
+    return cost_nano(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, period)

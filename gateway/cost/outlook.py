@@ -8,13 +8,11 @@ from itertools import groupby
 
 from gateway.cost.anomalies import Jump, jump_on
 from gateway.cost.forecast import MOST_DAYS
-from gateway.cost.list_prices import in_force
+from gateway.cost.list_prices import listed_nano
 from gateway.cost.month_end import Calendar, MonthEnd, by_day, month_end
 from registry.days import DAY_MS
 from registry.errors import InvalidInput
-from registry.ledger.daily_usage import DailyUsage, daily_usage
-from registry.money import cost_nano
-from registry.prices.baseline_infos import PricePeriod
+from registry.ledger.daily_usage import daily_usage
 from registry.service import Registry
 
 MOST_LOOKED_AT = 31
@@ -63,7 +61,7 @@ def forecasts(
         by_day(usage, calendar, lambda one: one.tariff_nano if one.unpriced < one.requests else None), calendar
     )
     listed = {
-        name: _ends(by_day(usage, calendar, lambda one, of=of: _listed(one, of)), calendar)  # type: ignore[misc]
+        name: _ends(by_day(usage, calendar, lambda one, of=of: listed_nano(one, of)), calendar)  # type: ignore[misc]
         for name, of in periods.items()
     }
     found = []
@@ -77,14 +75,6 @@ def forecasts(
 
 def _ends(days: Mapping[str, Sequence[int]], calendar: Calendar) -> dict[str, MonthEnd]:
     return {tenant: month_end(of, calendar) for tenant, of in days.items()}
-
-
-def _listed(usage: DailyUsage, periods: Sequence[PricePeriod]) -> int | None:
-    """At the list price that is in force when the day begins."""
-    period = in_force(periods, usage.day * DAY_MS)
-    if period is None or not period.complete:
-        return None
-    return cost_nano(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, period)
 
 
 def jumps(registry: Registry, now_ms: int, *, tenant: str | None = None, days: int = 1) -> tuple[Jump, ...]:

@@ -1,0 +1,186 @@
+"""`/admin/v1/cost/scenario`, `forecast` and `anomalies`: supposed traffic, months' ends, and unusual days."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from gateway.api.admin.office import Office
+from gateway.api.admin.shapes import Shape
+from gateway.cost.anomalies import Cause
+from gateway.cost.cases import Terms, case_of
+from gateway.cost.list_prices import list_prices
+from gateway.cost.outlook import MOST_LOOKED_AT, forecasts, jumps
+from gateway.cost.outlook_words import forecast_document, jump_document
+from gateway.cost.scenario import Case, Verdict, compare
+from gateway.cost.scenario_words import document, notes, retirement_said, verdict_said
+from registry.days import day_ms
+from registry.db import now_ms
+
+GUIDE = Case()
+MOST = 10**15
+"""Requests, tokens and dollars that a scenario may have."""
+DollarText = Annotated[str, Field(description="Dollars: a decimal number in text.")]
+Number = Annotated[int, Query(ge=0, le=MOST)]
+Tenant = Annotated[str | None, Query(description="Only this tenant's.")]
+Baselines = Annotated[
+    str | None,
+    Query(max_length=2_000, description="APIs to compare with, commas between them; default: the usual ones."),
+]
+PriceVersion = Annotated[str | None, Query(description="Of the log of list prices, as an earlier answer named it.")]
+
+
+class ScenarioBaseline(Shape):
+    """One API."""
+
+    monthly_usd: DollarText
+    training_usd: str | None = Field(description="Once; null: it trains nobody's model.")
+    status: str | None = Field(description="live, retiring or retired; null: not known.")
+
+
+class SelfHosted(Shape):
+    """The GPUs."""
+
+    monthly_usd: DollarText
+
+
+class ScenarioDocument(Shape):
+    """What a month costs at each API and on GPUs of one's own."""
+
+    baselines: dict[str, ScenarioBaseline]
+    self_hosted: SelfHosted
+    break_even_requests: int | None = Field(
+        description="A month, from which on GPUs cost less than the cheapest API that can still be asked; null: never."
+    )
+    verdict: Verdict
+    price_version: str = Field(description="Of the log of list prices that was read.")
+    sentences: list[str] = Field(description="What to do, and what it rests on.")
+
+
+class Ahead(Shape):
+    """What a month comes to. Dollars are decimal numbers in text; null: too early."""
+
+    booked_dollars: str = Field(description="Until now.")
+    expected_dollars: str | None
+    low_dollars: str | None = Field(description="Of ten months nine end between this …")
+    high_dollars: str | None = Field(description="… and this.")
+    days: int = Field(description="Whole days that it is made of; too early below 14.")
+
+
+class TenantAhead(Shape):
+    """One tenant."""
+
+    tenant: str
+    requests: int = Field(description="This month, until now.")
+    unpriced: int = Field(description="Of the requests, those for which no tariff was in force.")
+    tariff: Ahead | None = Field(description="At the tariff; null: nothing had a price.")
+    baselines: dict[str, Ahead | None] = Field(description="On each API that was asked for.")
+
+
+class ForecastDocument(Shape):
+    """Of the month that is running (UTC)."""
+
+    month_starts_ms: int
+    month_ends_ms: int
+    model: str = Field(description="How it is made, in a clause.")
+    price_version: str
+    tenants: list[TenantAhead]
+
+
+class JumpPart(Shape):
+    """What one cause adds to the difference."""
+
+    key_id: str
+    model: str = Field(description="tenant/adapter, or a base.")
+    version: str | None = Field(description="What began to answer that day, where that is most of it.")
+    cause: Cause
+    amount: str = Field(description="In the unit of the day.")
+    was: float = Field(description="Requests, tokens a request, or the price of a token, on a usual day.")
+    is_: float = Field(validation_alias="is", serialization_alias="is", description="The same on this one.")
+
+
+class JumpDocument(Shape):
+    """A day on which a tenant cost much more than expected."""
+
+    tenant: str
+    date: str = Field(description="YYYY-MM-DD (UTC).")
+    unit: str = Field(description="dollars, or weighted tokens of a tenant without a tariff.")
+    amount: str
+    expected: str
+    times: float
+    difference: str = Field(description="To a usual day: what all parts come to, also those that are not shown.")
+    parts: list[JumpPart] = Field(description="The three largest.")
+    sentence: str
+
+
+class AnomaliesDocument(Shape):
+    """Days that were unlike the others, the newest first."""
+
+    anomalies: list[JumpDocument]
+
+
+def add_cost_analysis(router: APIRouter, office: Office) -> None:
+    """The routes. They block, so they are plain functions: Starlette runs them in its thread pool."""
+    _add_scenario(router, office)
+    registry = office.registry
+
+    @router.get("/cost/forecast")
+    def show_forecast(
+        tenant: Tenant = None, baseline: Baselines = None, price_version: PriceVersion = None
+    ) -> ForecastDocument:
+        """What each tenant's month will come to, with an interval."""
+        found = forecasts(registry, now_ms(), tenant=tenant, baselines=_names(baseline), price_version=price_version)
+        return ForecastDocument.model_validate(forecast_document(found))
+
+    @router.get("/cost/anomalies")
+    def show_anomalies(
+        tenant: Tenant = None,
+        days: Annotated[int, Query(ge=1, le=MOST_LOOKED_AT, description="Whole days (UTC), yesterday the last.")] = 1,
+    ) -> AnomaliesDocument:
+        """Days on which a tenant cost much more than was to be expected, and what made the difference."""
+        found = jumps(registry, now_ms(), tenant=tenant, days=days)
+        return AnomaliesDocument.model_validate({"anomalies": [jump_document(one) for one in found]})
+
+
+def _add_scenario(router: APIRouter, office: Office) -> None:
+    registry = office.registry
+
+    @router.get("/cost/scenario")
+    def show_scenario(
+        requests: Annotated[int, Query(ge=1, le=MOST, description="A month.")] = GUIDE.requests,
+        input_tokens: Number = GUIDE.input_tokens,
+        output_tokens: Number = GUIDE.output_tokens,
+        cached_share: Annotated[str | None, Query(description="Of input that the API's cache has, 0 to 1.")] = None,
+        batch_share: Annotated[str | None, Query(description="Of requests that can wait for a batch, 0 to 1.")] = None,
+        gpu_month: Annotated[str | None, Query(description="Dollars a month of one GPU; default: 2000.")] = None,
+        gpu_hour: Annotated[str | None, Query(description="Dollars an hour instead; a month has 730.")] = None,
+        gpus: Annotated[int, Query(ge=1, le=100_000)] = 1,
+        requests_per_gpu: Annotated[int | None, Query(ge=1, le=MOST, description="A month; null: all of them.")] = None,
+        training_tokens: Number = GUIDE.training_tokens,
+        own_training: Annotated[str | None, Query(description="Dollars of training once here; default: 100.")] = None,
+        baseline: Baselines = None,
+        at: Annotated[str | None, Query(description="Prices of this day, YYYY-MM-DD (UTC); default: now.")] = None,
+        price_version: PriceVersion = None,
+    ) -> ScenarioDocument:
+        """What a month of supposed traffic costs; without anything said it is the case of the fine-tuning guide."""
+        shape = Case(
+            requests,
+            input_tokens,
+            output_tokens,
+            engines=gpus,
+            requests_an_engine=requests_per_gpu,
+            training_tokens=training_tokens,
+        )
+        case = case_of(shape, Terms(cached_share, batch_share, gpu_month, gpu_hour, own_training))
+        at_ms = now_ms() if at is None else day_ms(at, "at")
+        prices = list_prices(registry.baselines, _names(baseline), at_ms, price_version)
+        found = compare(case, prices.listed, unpriced=prices.unpriced, price_version=prices.version)
+        said = [verdict_said(found), *filter(None, [retirement_said(found)]), *notes(found)]
+        return ScenarioDocument.model_validate({**document(found), "price_version": prices.version, "sentences": said})
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    """Of baselines, with commas between them."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
