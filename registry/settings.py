@@ -59,6 +59,13 @@ class RegistrySettings(SwitchyardSettings):
         description="So many days before an API is shut down, the tenants that depend on it are warned.",
     )
 
+    archive_usage_after_days: int | None = Field(
+        None,
+        ge=31,
+        le=MOST_DAYS,
+        description="Attempts that are older move from the database to Parquet files in blob_url, once a day (needs "
+        "switchyard[archive]); sums by day stay. Default: never.",
+    )
     wandb_entity: str | None = Field(
         None,
         min_length=1,

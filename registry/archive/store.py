@@ -94,11 +94,13 @@ class UsageArchives:
         from registry.archive.verifying import fault_in
 
         known = [one for one in self.all() if one.restored_at_ms is None]
-        faults = []
+        faults: list[str] = []
         for number, one in enumerate(known):
             tell(number, len(known))
             try:
                 fault = fault_in(self._db, self._blobs, one)
+            except InvalidInput as error:
+                return [*faults, f"{len(known) - number} archives cannot be read here: {error.message}"]
             except RegistryError as error:
                 fault = error.message
             if fault is not None:

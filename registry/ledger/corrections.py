@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from sqlalchemy import Subquery, func, select
 from sqlalchemy.orm import Session
 
+from registry.archive.rows import UsageArchive
+from registry.days import DAY_MS, date_of
 from registry.db import Database, now_ms
 from registry.errors import InvalidInput, NotFound
 from registry.ledger.rows import USAGE, UsageCorrection
@@ -85,8 +87,19 @@ def _row_of(session: Session, name: str) -> UsageRow:
         raise InvalidInput(f"request {name[:80]} has {len(rows)} attempts; name one of {attempts}", param="attempt_id")
     raise NotFound(
         f"{name[:80]!r} is not in the ledger; name a request by its x-request-id, or an attempt. It is there a second "
-        "or two after its end",
+        f"or two after its end{_archived(session)}",
         param="attempt_id",
+    )
+
+
+def _archived(session: Session) -> str:
+    """What else may be, where attempts are archived."""
+    last_ms = session.scalar(select(func.max(UsageArchive.last_ms)).where(UsageArchive.restored_at_ms.is_(None)))
+    if last_ms is None:
+        return ""
+    return (
+        f". Attempts are archived up to {date_of(last_ms // DAY_MS)}: bring back its day with `switchyard ledger "
+        "restore YYYY-MM-DD`, then correct it"
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, func, or_, select
 
+from registry.archive.reading import archived_rows
 from registry.db import Database
 from registry.fleet.rows import EngineReading
 from registry.ledger.corrections import corrections_by_attempt
@@ -83,7 +84,9 @@ class EngineReadings:
         return list(zip(found[::2], found[1::2], strict=True))
 
     def booked(self, first: Reading, last: Reading) -> list[Booked]:
-        """The ledger's attempts on the readings' engine that ran, in whole or in part, between them; as corrected."""
+        """The ledger's attempts on the readings' engine that ran, in whole or in part, between them; as corrected.
+        Those in archives are kinds of their own. Raises `ArchiveUnreadable`.
+        """
         row, corrections = USAGE.c, corrections_by_attempt()
         system, lost = row.tenant == SYSTEM, row.outcome == "lost"
         inside = and_(
@@ -109,9 +112,10 @@ class EngineReadings:
             .group_by(*kinds)
         )
         with self._db.read() as session:
+            (archived,) = archived_rows(session, [query], [(first.asked_ms, last.answered_ms + 1)], running=True)
             return [
                 Booked(bool(found[0]), found[1], bool(found[2]), bool(found[3]), *map(int, found[4:]))
-                for found in session.execute(query)
+                for found in (*session.execute(query), *archived)
             ]
 
 

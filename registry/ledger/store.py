@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import and_, case, exists, func, or_, select
 
 from registry.adapters.rows import Adapter
+from registry.archive.reading import archived_rows
 from registry.archive.rows import UsageArchive
 from registry.bulk import Appender
 from registry.days import DAY_MS
@@ -55,6 +56,22 @@ class SecondCount:
 OLD_MS = 7 * DAY_MS
 """Younger attempts are in no archive."""
 _STARTED, _SEGMENT = (USAGE.c.keys().index(name) for name in ("started_at_ms", "segment"))
+
+
+def _joined(counts: Iterable[SecondCount]) -> list[SecondCount]:
+    """One of each second and version, in their order."""
+    found: dict[tuple[int, str], SecondCount] = {}
+    for one in counts:
+        key = one.second_ms, one.served_model
+        known = found.get(key, SecondCount(*key, 0, 0, one.first_ms, one.last_ms))
+        found[key] = SecondCount(
+            *key,
+            known.attempts + one.attempts,
+            known.failed + one.failed,
+            min(known.first_ms, one.first_ms),
+            max(known.last_ms, one.last_ms),
+        )
+    return [found[key] for key in sorted(found)]
 
 
 class Ledger:
@@ -123,11 +140,11 @@ class Ledger:
             return [UsageSum(tenant, model, *map(int, sums)) for tenant, model, *sums in session.execute(query)]
 
     def per_second(self, adapter: str, since_ms: int, until_ms: int) -> list[SecondCount]:
-        """Attempts on each version of `tenant/adapter` by the second in which they began, in `[since_ms, until_ms)`."""
-        row = USAGE.c
+        """Attempts on each version of `tenant/adapter` by the second in which they began, in `[since_ms, until_ms)`.
+        Raises `ArchiveUnreadable`.
+        """
+        row, ref = USAGE.c, parse_ref(adapter)
         second = row.started_at_ms - row.started_at_ms % 1000
-        ref = parse_ref(adapter)
-        adapter_id = select(Adapter.id).where(Adapter.tenant == ref.tenant, Adapter.name == ref.adapter)
         of_old = row.served_model.startswith(f"{adapter}@", autoescape=True)
         query = (
             select(
@@ -140,17 +157,19 @@ class Ledger:
             )
             .where(row.tenant == ref.tenant, row.started_at_ms >= since_ms, row.started_at_ms < until_ms)
             .where(row.shadow.is_not(True))
-            .where(or_(row.adapter_id == adapter_id.scalar_subquery(), and_(row.adapter_id.is_(None), of_old)))
             .group_by(second, row.served_model)
-            .order_by(second, row.served_model)
         )
+        by_name = select(Adapter.id).where(Adapter.tenant == ref.tenant, Adapter.name == ref.adapter)
         with self._db.read() as session:
-            return [SecondCount(*found) for found in session.execute(query)]
+            of_adapter = row.adapter_id == (session.scalar(by_name) or 0)
+            query = query.where(or_(of_adapter, and_(row.adapter_id.is_(None), of_old)))
+            (archived,) = archived_rows(session, [query], [(since_ms, until_ms)])
+            return _joined(SecondCount(*found) for found in (*session.execute(query), *archived))
 
     def started_after(self, served_model: str, after_ms: int, until_ms: int) -> int:
         """Attempts that an alias led to this version and that began in `(after_ms, until_ms)`.
 
-        Requests that named the version itself are not counted: they may go on for ever.
+        Requests that named the version itself are not counted: they may go on for ever. Raises `ArchiveUnreadable`.
         """
         row, ref = USAGE.c, parse_ref(served_model)
         query = select(func.count()).where(
@@ -161,10 +180,13 @@ class Ledger:
             row.shadow.is_not(True),
         )
         with self._db.read() as session:
-            return session.execute(query).scalar_one()
+            (archived,) = archived_rows(session, [query], [(after_ms, until_ms)])
+            return session.execute(query).scalar_one() + sum(int(found[0]) for found in archived)
 
     def recent(self, limit: int, tenant: str | None = None) -> list[dict[str, Any]]:
-        """The newest attempts, newest first, as plain fields; those of `_system` only when they are asked for."""
+        """The newest attempts, newest first, as plain fields; those of `_system` only when they are asked for. Those in
+        archives, which are older, are not among them.
+        """
         row = USAGE.c
         query = select(USAGE).order_by(row.started_at_ms.desc(), row.attempt_id).limit(limit)
         query = query.where(row.tenant == tenant if tenant is not None else row.tenant != SYSTEM)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import typer
 
 from registry.money import nano_to_dollars
+from switchyard.commands.ledger_archive import archive_ledger, archives_ledger, restore_ledger, verified_archives
 from switchyard.commands.ledger_reconcile import reconcile_ledger
 from switchyard.console import actor, print_done, print_json, say
 from switchyard.options import JsonFlag
@@ -28,17 +30,25 @@ def group() -> None:
 
 
 ledger.command("reconcile")(reconcile_ledger)
+ledger.command("archive")(archive_ledger)
+ledger.command("archives")(archives_ledger)
+ledger.command("restore")(restore_ledger)
 
 
 @ledger.command("verify")
 def verify_command(json_output: bool = JsonFlag) -> None:
-    """Check the journal on disk and the rows it became; exit status 1 says that something is wrong."""
+    """Check the journal on disk, the rows it became, and archives; exit status 1 says that something is wrong."""
     from gateway.journal.verify import verify
 
     with open_registry() as registry:
         found = verify(registry.settings.state_dir / "journal", registry.ledger)
-    print_json(found) if json_output else _print(found)
-    if found.problems:
+        archives, faults = verified_archives(registry)
+    problems = [*found.problems, *faults]
+    if json_output:
+        print_json({**asdict(found), "archives": archives, "problems": problems})
+    else:
+        _print(found, archives, problems)
+    if problems:
         raise typer.Exit(1)
 
 
@@ -94,8 +104,11 @@ def _changes(done: Corrected) -> str:
     return ", ".join([*figures, f"dollars {old} → {new}" if old != new else f"dollars {new} as before"])
 
 
-def _print(found: Verification) -> None:
-    say(f"{found.segments} segments on disk, {found.records} records, {found.running} attempts running")
-    for problem in found.problems:
+def _print(found: Verification, archives: int, problems: Sequence[str]) -> None:
+    say(
+        f"{found.segments} segments on disk, {found.records} records, {found.running} attempts running, "
+        f"{archives} archives read"
+    )
+    for problem in problems:
         say(f"wrong: {problem}")
-    say(f"{len(found.problems)} problems" if found.problems else "all is right")
+    say(f"{len(problems)} problems" if problems else "all is right")
