@@ -60,6 +60,9 @@ class EngineSettings(BaseModel):
         max_length=200,
         description="What usage rows know it by, wherever it is; default: its URL.",
     )
+    pool: str | None = Field(
+        None, min_length=1, max_length=63, description="Engines that are paid for together, for `switchyard cost`."
+    )
 
 
 class GatewaySettings(RegistrySettings):

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from registry.catalog.snapshot import Catalog
     from registry.engine_costs.busy import EngineBusy
     from registry.engine_costs.idle import IdlePolicies
+    from registry.engine_costs.loads import EngineLoads
     from registry.engine_costs.spans import EngineSpans
     from registry.engine_costs.store import EngineCosts
+    from registry.engine_costs.weights import EngineWeights
     from registry.experiments.store import Experiments
     from registry.fleet.drains import Drains
     from registry.fleet.engines import AddedEngines
@@ -120,6 +122,8 @@ class Registry:
     engine_costs: Store[EngineCosts] = Store("registry.engine_costs.store", "EngineCosts")
     engine_spans: Store[EngineSpans] = Store("registry.engine_costs.spans", "EngineSpans")
     engine_busy: Store[EngineBusy] = Store("registry.engine_costs.busy", "EngineBusy")
+    engine_weights: Store[EngineWeights] = Store("registry.engine_costs.weights", "EngineWeights")
+    engine_loads: Store[EngineLoads] = Store("registry.engine_costs.loads", "EngineLoads")
     idle_policies: Store[IdlePolicies] = Store("registry.engine_costs.idle", "IdlePolicies")
     tariffs: Store[Tariffs] = Store("registry.prices.tariffs", "Tariffs")
     limits: Store[Limits] = Store("registry.limits.store", "Limits")

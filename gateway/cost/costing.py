@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from gateway.cost.allocation import Allocation, Idle, LineKind, Work, allocate, idle_of
-from gateway.cost.bill import Bill, JobSpan, bill_of
-from registry.days import DAY_MS
+from gateway.cost.allocation import Allocation, Idle, LineKind, Weights, Work, allocate, idle_of
+from gateway.cost.bill import JobSpan, bill_of
+from registry.days import DAY_MS, when
 from registry.engine_costs.log import TRAINER
-from registry.ledger.engine_usage import EngineUsage, usage_by_engine
+from registry.engine_costs.spans import EngineSpan
+from registry.engine_costs.weights import FittedWeights
+from registry.ledger.engine_usage import UNKNOWN, EngineUsage, usage_by_engine
 from registry.names import SYSTEM
 from registry.service import Registry
 from registry.training.spans import trained_between
@@ -32,11 +34,17 @@ def allocation_of(
         JobSpan(one.job_id, one.tenant, one.started_at_ms, one.until_ms)
         for one in trained_between(registry.db, since_ms, until_ms)
     ]
-    bill = _bill(registry, jobs, since_ms, until_ms, cost_version)
+    spans = registry.engine_spans.between(since_ms, until_ms)
+    bill = bill_of(registry.engine_costs.log(cost_version), spans, jobs, since_ms, until_ms)
     used = usage_by_engine(registry.db, since_ms, until_ms, keys)
-    works = [*map(_work, used), *_training(jobs, since_ms, until_ms, len(keys))]
+    works = [
+        *map(_work, used),
+        *_loads(registry, since_ms, until_ms, keys),
+        *_training(jobs, since_ms, until_ms, keys),
+    ]
     busy_ms = registry.engine_busy.between(since_ms, until_ms)
-    return allocate(bill, busy_ms, works, {}, idle or default_idle(registry))
+    weights = weights_by_day(registry.engine_weights.all(), spans, since_ms, until_ms)
+    return allocate(bill, busy_ms, works, weights, idle or default_idle(registry))
 
 
 def default_idle(registry: Registry) -> Idle:
@@ -45,9 +53,27 @@ def default_idle(registry: Registry) -> Idle:
     return Idle() if known is None else idle_of(known.policy, known.shares)
 
 
-def _bill(registry: Registry, jobs: Sequence[JobSpan], since_ms: int, until_ms: int, cost_version: str | None) -> Bill:
-    log = registry.engine_costs.log(cost_version)
-    return bill_of(log, registry.engine_spans.between(since_ms, until_ms), jobs, since_ms, until_ms)
+def weights_by_day(
+    fits: Sequence[FittedWeights], spans: Sequence[EngineSpan], since_ms: int, until_ms: int
+) -> dict[tuple[int, str], Weights]:
+    """By day and engine, the newest fit of its base and kind that was made on that day or before it."""
+    of_kind: dict[tuple[str, str], list[FittedWeights]] = {}
+    for one in fits:
+        of_kind.setdefault((one.base_digest, one.kind), []).append(one)
+    found: dict[tuple[int, str], Weights] = {}
+    for span in spans:
+        known = of_kind.get((span.base_digest, span.kind), [])
+        begin_ms, end_ms = max(since_ms, span.started_at_ms), min(until_ms, span.until_ms)
+        for day in range(begin_ms // DAY_MS, -(-end_ms // DAY_MS)):
+            begun = [one for one in known if one.made_at_ms // DAY_MS <= day]
+            if begun:
+                found[day, span.engine_id] = _weights(begun[-1])
+    return found
+
+
+def _weights(one: FittedWeights) -> Weights:
+    said = f"fitted {when(one.made_at_ms)} from {one.samples} samples, residual {one.residual:.3f}"
+    return Weights(one.uncached_ps, one.completion_ps, assumed=False, name=said)
 
 
 def _work(usage: EngineUsage) -> Work:
@@ -64,9 +90,16 @@ def _work(usage: EngineUsage) -> Work:
     )
 
 
-def _training(jobs: Sequence[JobSpan], since_ms: int, until_ms: int, keys: int) -> Iterator[Work]:
+def _loads(registry: Registry, since_ms: int, until_ms: int, keys: Sequence[str]) -> Iterator[Work]:
+    """Loads are known by day: of a part of a day it has all of them."""
+    for load in registry.engine_loads.between(since_ms // DAY_MS, -(-until_ms // DAY_MS)):
+        key = tuple(load.served_model if name == "served_model" else UNKNOWN[name] for name in keys)
+        yield Work(load.day, load.engine_id, "loads", load.tenant, key, engine_ms=load.load_ms)
+
+
+def _training(jobs: Sequence[JobSpan], since_ms: int, until_ms: int, keys: Sequence[str]) -> Iterator[Work]:
     for job in jobs:
         begin_ms, end_ms = max(since_ms, job.started_at_ms), min(until_ms, job.until_ms)
         for day in range(begin_ms // DAY_MS, -(-end_ms // DAY_MS)):
             ms = min(end_ms, (day + 1) * DAY_MS) - max(begin_ms, day * DAY_MS)
-            yield Work(day, TRAINER, "training", job.tenant, ("",) * keys, 0, 0, 0, ms)
+            yield Work(day, TRAINER, "training", job.tenant, tuple(UNKNOWN[name] for name in keys), engine_ms=ms)

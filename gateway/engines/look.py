@@ -23,6 +23,8 @@ class Look:
     """Read since the boot: each prompt once for each of its answers, cached tokens and aborted requests included."""
     generation_tokens: int
     """Made since the boot, whether or not somebody was there to read them."""
+    cached_tokens: int
+    """Of the prompts' tokens, those that the prefix cache had."""
     asked_ms: int
     """The figures are of a moment between this and `answered_ms`, in milliseconds since the epoch."""
     answered_ms: int

@@ -19,6 +19,7 @@ from gateway.fleet.court import Court
 from gateway.fleet.departures import Departures
 from gateway.fleet.duties.adapters import PlaceAdapters
 from gateway.fleet.duties.books import KeepBooks
+from gateway.fleet.duties.costs import KeepCosts
 from gateway.fleet.duties.demand import CountDemand
 from gateway.fleet.duties.departures import LetEnginesGo
 from gateway.fleet.duties.engines import CheckEngines
@@ -37,6 +38,7 @@ from gateway.fleet.loading import Loading, Term
 from gateway.fleet.placement import Placement, spare_in
 from gateway.fleet.publication import Publication
 from gateway.fleet.requests import Errands, WorkerRequests
+from gateway.fleet.sampling import Sampling
 from gateway.fleet.status import fleet_document
 from gateway.fleet.swap import SwapRunner
 from gateway.fleet.trials import Trials
@@ -93,13 +95,16 @@ class Controller:
         self.swaps = SwapRunner(self, registry, term.token, settings.drain_timeout_s)
         self.term = term
         self.books = Books(registry, term.token)
+        self.sampling = Sampling()
         self._registry = registry
         self._settings = settings
         self._publication = Publication()
         self.errands = Errands()
         self.requests = WorkerRequests(self, registry, catalog, f"controller {term.token}")
         self.checks = EngineChecks(self, catalog, settings.check_interval_s)
-        self.loading = Loading(registry, hub, term, self.swaps.versions, self, lambda: spare_in(catalog()))
+        self.loading = Loading(
+            registry, hub, term, self.swaps.versions, self, lambda: spare_in(catalog()), self.sampling.loaded
+        )
         self.placement = Placement(
             engines,
             catalog,
@@ -134,6 +139,7 @@ class Controller:
             LetEnginesGo(self.departures),
             PlaceAdapters(self.placement),
             KeepBooks(self.books, self.engines),
+            KeepCosts(registry, self.engines, self.sampling, self.errands),
             RetryQuarantined(self.court, self.errands),
             CarryOutSwaps(self.swaps),
             LookAfterResponses(registry, settings.response_days, settings.outcome_days, self.errands),

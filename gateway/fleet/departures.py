@@ -14,6 +14,7 @@ from gateway.fleet.engine_checks import EngineChecks
 from gateway.fleet.engine_set import EngineSet
 from gateway.fleet.hub import Hub
 from gateway.fleet.loading import Loading
+from gateway.fleet.sampling import Sampling
 
 log = logging.getLogger("switchyard.fleet")
 
@@ -40,6 +41,10 @@ class DepartureContext(Protocol):
     @property
     def books(self) -> Books:
         """What engines count."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """What they count while they work."""
 
     def publish(self) -> int:
         """Tell workers what changed; the revision of the view that has it."""
@@ -82,6 +87,7 @@ class Departures:
         try:
             await controller.checks.stop(engine)
             await controller.books.part_with(engine)
+            controller.sampling.forget(engine)
             controller.hub.forget(engine.url)
         finally:  # the term may end meanwhile, and closes only what is in the set
             await engine.close()

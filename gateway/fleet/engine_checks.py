@@ -17,6 +17,7 @@ from gateway.fleet.books import Books
 from gateway.fleet.court import Court
 from gateway.fleet.hub import Hub
 from gateway.fleet.loading import Loading
+from gateway.fleet.sampling import Sampling
 from gateway.fleet.trials import Trials
 from gateway.fleet.view import ColdAdapterFailed
 from registry.catalog.snapshot import Catalog, VersionEntry
@@ -51,6 +52,10 @@ class CheckContext(Protocol):
     @property
     def books(self) -> Books:
         """What engines count."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """What they count while they work."""
 
     def publish(self) -> int:
         """Tell workers what changed; the revision of the view that has it."""
@@ -137,6 +142,7 @@ class EngineChecks:
             controller.court.note(engine)
         engine.residency.mark_published(controller.publish())
         controller.books.note(engine)
+        controller.sampling.note(engine)
         if new_boot:
             controller.loading.forget_failures(engine.url)
             controller.court.retry_soon()

@@ -70,6 +70,7 @@ class Loading:
         kept: Callable[[], Collection[int]],
         controller: LoadingContext,
         spare: Callable[[], Collection[int]] = tuple,
+        loaded: Callable[[ManagedEngine, VersionEntry, float], object] = lambda _engine, _version, _took_s: None,
     ) -> None:
         self.tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
         """Loads that run, by engine URL and version id."""
@@ -79,6 +80,8 @@ class Loading:
         self._kept = kept
         self._spare = spare
         self._controller = controller
+        self._loaded = loaded
+        """Told how many seconds an engine took for a load."""
         self._not_before: dict[tuple[str, int], float] = {}
         """When a failed preload may be tried again; requests and swaps do not wait for it."""
 
@@ -157,7 +160,9 @@ class Loading:
                     if version.id not in engine.residency.adoptable:
                         await self._make_room(engine, for_swap)
                     self._require_term()
+                    load_s = time.monotonic()
                     resident = await engine.load(version.id, version.manifest_digest, folder, full_proof=for_swap)
+                    self._loaded(engine, version, time.monotonic() - load_s)
             except FAILS:
                 raise
             except (EngineFault, RegistryError, OSError, SQLAlchemyError) as error:

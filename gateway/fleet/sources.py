@@ -125,6 +125,7 @@ def _declared(registry: Registry, settings: GatewaySettings, one: EngineSettings
         settings.survives_prompt_logprobs(one.prompt_logprobs, platform),
         kind=one.kind,
         id=one.id,
+        pool=one.pool,
     )
     return Declared(engine, handling_of(engine, base, settings))
 

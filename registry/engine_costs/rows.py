@@ -75,3 +75,46 @@ class IdlePolicyRow(Base):
     """Tenant → decimal share in text, for `reserved`."""
     actor: Mapped[str] = mapped_column(String(100))
     added_at_ms: Mapped[int]
+
+
+class EngineSampleRow(Base):
+    """What an engine has counted in about a minute in which it worked. Kept for some days, to fit weights from."""
+
+    __tablename__ = "engine_samples"
+    __table_args__ = (Index("ix_engine_samples_ended_at_ms", "ended_at_ms"),)
+    engine_id: Mapped[str] = mapped_column(String(200), primary_key=True)
+    ended_at_ms: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    base_digest: Mapped[str] = mapped_column(String(80))
+    kind: Mapped[str] = mapped_column(String(40))
+    busy_ms: Mapped[int]
+    steps: Mapped[int]
+    uncached_tokens: Mapped[int]
+    completion_tokens: Mapped[int]
+
+
+class EngineWeightsRow(Base):
+    """A fit of how much engines of a kind work for a token of a base. Append-only; the newest of a day counts."""
+
+    __tablename__ = "engine_weights"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    base_digest: Mapped[str] = mapped_column(String(80))
+    kind: Mapped[str] = mapped_column(String(40))
+    uncached_ps: Mapped[int]
+    completion_ps: Mapped[int]
+    step_ps: Mapped[int]
+    residual: Mapped[float]
+    samples: Mapped[int]
+    made_at_ms: Mapped[int]
+
+
+class EngineLoadDay(Base):
+    """Loads of an adapter's version on an engine on one UTC day."""
+
+    __tablename__ = "engine_load_days"
+    day: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    engine_id: Mapped[str] = mapped_column(String(200), primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(63), primary_key=True)
+    served_model: Mapped[str] = mapped_column(String(200), primary_key=True)
+    loads: Mapped[int]
+    load_ms: Mapped[int]
+    """That the engine took for them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import case, func, select
+from sqlalchemy import String, case, func, select
 
 from registry.db import Database
 from registry.ledger.usage_days import UNTOUCHED, usage_between
@@ -13,6 +13,8 @@ from registry.ledger.usage_record import DAY_KEYS, TOKENS
 
 KEYS = tuple(column.name for column in DAY_KEYS)
 """What it can be kept apart by, beside."""
+UNKNOWN: dict[str, str | int] = {column.name: "" if isinstance(column.type, String) else 0 for column in DAY_KEYS}
+"""What stands for what is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ def add(
     ),
     kind: str | None = typer.Option(None, "--kind", help="What it is; default: vllm."),
     id_: str | None = typer.Option(None, "--id", help="What usage rows know it by, wherever it is; default: its URL."),
+    pool: str | None = typer.Option(None, "--pool", help="Engines that are paid for together, for `switchyard cost`."),
     url: str | None = UrlOption,
     json_output: bool = JsonFlag,
 ) -> None:
@@ -61,6 +62,7 @@ def add(
         "prompt_logprobs": prompt_logprobs,
         "key_variable": key_variable,
         "id": id_,
+        "pool": pool,
     }
     if kind is not None:
         order["kind"] = kind

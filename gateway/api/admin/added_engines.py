@@ -41,6 +41,9 @@ class NewEngineOrder(Order):
     id: str | None = Field(
         None, min_length=1, max_length=200, description="What usage rows know it by, wherever it is; default: its URL."
     )
+    pool: str | None = Field(
+        None, min_length=1, max_length=63, description="Engines that are paid for together, for `switchyard cost`."
+    )
     actor: Actor = "admin"
 
 
@@ -55,6 +58,7 @@ class AddedEngineDocument(Shape):
     key_variable: str | None = Field(description="Where its key is, if it has one of its own.")
     kind: str = Field(description="What it is.")
     id: str | None = Field(description="What usage rows know it by; null: its URL.")
+    pool: str | None = Field(description="Engines that are paid for together; null: it is in none.")
     actor: str = Field(description="Who added it.")
     added_at_ms: int = Field(description="When, in milliseconds since the epoch.")
 

@@ -9,7 +9,7 @@ from gateway.engines.look import Look
 
 METRIC = re.compile(
     r"^(process_start_time_seconds|vllm:num_requests_running|vllm:num_requests_waiting|vllm:kv_cache_usage_perc"
-    r"|vllm:iteration_tokens_total_count|vllm:prompt_tokens_total|vllm:generation_tokens_total)"
+    r"|vllm:iteration_tokens_total_count|vllm:prompt_tokens_total|vllm:prompt_tokens_cached_total|vllm:generation_tokens_total)"
     r"(?:\{[^}]*\})? ([0-9.e+-]+)$",
     re.MULTILINE,
 )
@@ -32,6 +32,7 @@ def read_look(text: str, asked_ms: int) -> Look:
         max_loras=int(listed[1]) if (listed := MAX_LORAS.search(text)) else None,
         prompt_tokens=int(found["vllm:prompt_tokens_total"]),
         generation_tokens=int(found["vllm:generation_tokens_total"]),
+        cached_tokens=int(found.get("vllm:prompt_tokens_cached_total", 0)),
         asked_ms=asked_ms,
         answered_ms=time.time_ns() // 1_000_000,
     )
