@@ -9,6 +9,7 @@ import typer
 from registry.days import day_ms, when
 from registry.money import nano_to_dollars
 from switchyard.commands.cost_baselines import baselines
+from switchyard.commands.cost_break_even import break_even
 from switchyard.commands.cost_engines import engines
 from switchyard.commands.cost_outlook import anomalies, forecast
 from switchyard.commands.cost_scenario import scenario
@@ -23,8 +24,10 @@ cost = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Report what was used and what it cost against an API."
 )
 
-for _command in (scenario, forecast, anomalies):
-    cost.command()(_command)
+cost.command("scenario")(scenario)
+cost.command("break-even")(break_even)
+cost.command("forecast")(forecast)
+cost.command("anomalies")(anomalies)
 cost.add_typer(baselines, name="baselines")
 cost.add_typer(engines, name="engines")
 

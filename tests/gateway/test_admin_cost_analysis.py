@@ -70,6 +70,25 @@ def test_a_forecast_is_of_each_tenant_and_an_anomaly_has_its_cause(stack: Stack,
     assert admin.get("/cost/anomalies", tenant="acme")["anomalies"] == [jump]
 
 
+def test_break_even_is_of_the_pool_and_of_a_tenant_with_what_follows_if_it_leaves(admin: Admin) -> None:
+    found = admin.get("/cost/break-even", baseline="ft:gpt-4o-mini", gpu_month="2000", idle="by_share", tenant="acme")
+    (acme,) = found["tenants"]
+    assert (found["bill_dollars"], acme["loaded_dollars"], found["idle_policy"]) == ("2000", "2000", "by_share")
+    assert found["if_it_leaves"] == {
+        "tenant": "acme",
+        "savings_dollars": "-2000",
+        "more_dollars": {},
+        "nobody_dollars": "2000",
+    }
+    assert any("divided by tokens" in one for one in found["sentences"])
+    assert found["sentences"][0].startswith("acme's ")
+    assert (
+        admin.refused("GET", "/cost/break-even", params={"baseline": "gpt-4", "gpu_month": "0"})[1]["param"]
+        == "gpu_month"
+    )
+    assert admin.refused("GET", "/cost/break-even")[1]["param"] == "baseline"
+
+
 def test_a_tenant_that_there_is_not_is_a_404(admin: Admin) -> None:
     for path in ("forecast", "anomalies"):
         assert admin.refused("GET", f"/cost/{path}", params={"tenant": "initech"})[0] == 404

@@ -1,4 +1,4 @@
-"""`/admin/v1/cost/scenario`, `forecast` and `anomalies`: supposed traffic, months' ends, and unusual days."""
+"""`/admin/v1/cost/scenario`, `break-even`, `forecast` and `anomalies`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from pydantic import Field
 
 from gateway.api.admin.office import Office
 from gateway.api.admin.shapes import Shape
+from gateway.cost.allocation import IdlePolicy, idle_of
 from gateway.cost.anomalies import Cause
 from gateway.cost.cases import Terms, case_of
 from gateway.cost.list_prices import list_prices
 from gateway.cost.outlook import MOST_LOOKED_AT, forecasts, jumps
 from gateway.cost.outlook_words import forecast_document, jump_document
+from gateway.cost.pool_words import document as pool_document
+from gateway.cost.pooling import MOST_DAYS, PoolAsked, bill_given, pool_of
 from gateway.cost.scenario import Case, Verdict, compare
 from gateway.cost.scenario_words import document, notes, retirement_said, verdict_said
 from registry.days import day_ms
@@ -121,9 +124,51 @@ class AnomaliesDocument(Shape):
     anomalies: list[JumpDocument]
 
 
+class TenantEven(Shape):
+    """A tenant on the shared engines. Dollars a month are decimal numbers in text."""
+
+    tenant: str
+    requests: int = Field(description="A month.")
+    baseline_dollars: str = Field(description="What they would cost on the API.")
+    loaded_dollars: str = Field(description="Its share of the bill, by the idle policy.")
+    savings_dollars: str = Field(description="Against the API; negative: the API costs less.")
+    shapley_dollars: str = Field(description="Its fair share, if all did what costs all of them less.")
+    break_even_requests_alone: int | None = Field(description="On engines of its own; null: never.")
+    break_even_requests_shared: int | None = Field(description="While the others stay; null: never.")
+    more_tenants_like_it: float | None = Field(description="Until the engines pay; negative: so many could leave.")
+
+
+class Leaving(Shape):
+    """What follows if the tenant leaves: the bill stays."""
+
+    tenant: str
+    savings_dollars: str = Field(description="Of all who stay, against the API.")
+    more_dollars: dict[str, str] = Field(description="By tenant, what it pays more a month.")
+    nobody_dollars: str = Field(description="What is added to the idle time that no tenant pays.")
+
+
+class BreakEvenDocument(Shape):
+    """From how many requests the engines that are there pay. Dollars a month are decimal numbers in text."""
+
+    baseline: str
+    days: int = Field(description="Whole days that were looked at.")
+    idle_policy: str
+    price_version: str
+    bill_dollars: str = Field(description="Of all engines.")
+    baseline_dollars: str = Field(description="What all requests would cost on the API.")
+    savings_dollars: str = Field(description="Negative: the API costs less.")
+    requests: int = Field(description="Of all tenants, a month.")
+    break_even_requests: int | None = Field(description="Of tenants as they are, a month; null: never.")
+    unpriced: int = Field(description="Requests of these days without a list price; they are in no figure.")
+    tenants: list[TenantEven]
+    if_it_leaves: Leaving | None = Field(description="Of the tenant that was asked for.")
+    sentences: list[str]
+
+
 def add_cost_analysis(router: APIRouter, office: Office) -> None:
     """The routes. They block, so they are plain functions: Starlette runs them in its thread pool."""
     _add_scenario(router, office)
+    _add_break_even(router, office)
     registry = office.registry
 
     @router.get("/cost/forecast")
@@ -179,6 +224,27 @@ def _add_scenario(router: APIRouter, office: Office) -> None:
         found = compare(case, prices.listed, unpriced=prices.unpriced, price_version=prices.version)
         said = [verdict_said(found), *filter(None, [retirement_said(found)]), *notes(found)]
         return ScenarioDocument.model_validate({**document(found), "price_version": prices.version, "sentences": said})
+
+
+def _add_break_even(router: APIRouter, office: Office) -> None:
+    registry = office.registry
+
+    @router.get("/cost/break-even")
+    def show_break_even(
+        baseline: Annotated[str, Query(description="The API that is the alternative.")],
+        tenant: Annotated[str | None, Query(description="Say what it needs, and what follows if it leaves.")] = None,
+        days: Annotated[int, Query(ge=3, le=MOST_DAYS, description="Whole days (UTC), yesterday the last.")] = 28,
+        gpu_month: Annotated[
+            str | None, Query(description="Dollars a month of all engines; default: their cost.")
+        ] = None,
+        idle: Annotated[IdlePolicy | None, Query(description="Who pays for idle time; default: as it was put.")] = None,
+        price_version: PriceVersion = None,
+    ) -> BreakEvenDocument:
+        """From how many requests a month self-hosting pays, for each tenant and for all."""
+        bill = None if gpu_month is None else bill_given(gpu_month)
+        policy = None if idle is None else idle_of(idle)
+        found = pool_of(registry, PoolAsked(baseline, tenant, days, bill, policy, price_version), now_ms())
+        return BreakEvenDocument.model_validate(pool_document(found))
 
 
 def _names(text: str | None) -> tuple[str, ...]:

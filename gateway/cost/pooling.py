@@ -1,0 +1,143 @@
+"""Break-even of the engines that are there, from what tenants did in a window. Reads sums by day."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from gateway.cost.allocation import ASSUMED, PAID_BY_TENANTS, Allocation, Idle
+from gateway.cost.bill import HOUR_MS
+from gateway.cost.costing import allocation_of, default_idle
+from gateway.cost.list_prices import listed_nano
+from gateway.cost.scenario import HOURS_A_MONTH
+from gateway.cost.sharing import IdleRule, Left, Pool, TenantMonth, leave, share
+from gateway.cost.whole import largest_remainder
+from registry.days import DAY_MS
+from registry.errors import InvalidInput
+from registry.ledger.daily_usage import DailyUsage, daily_usage
+from registry.money import dollars_to_nano
+from registry.service import Registry
+
+DEFAULT_DAYS, LEAST_DAYS, MOST_DAYS = 28, 3, 366
+
+
+@dataclass(frozen=True, slots=True)
+class PoolAsked:
+    """What is to be looked at."""
+
+    baseline: str
+    tenant: str | None = None
+    days: int = DEFAULT_DAYS
+    """Whole days (UTC), yesterday the last; fewer where usage is younger."""
+    bill_nano: int | None = None
+    """A month, instead of what engines cost."""
+    idle: Idle | None = None
+    """`None`: as an operator has put it."""
+    price_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PoolFound:
+    """What came of it."""
+
+    pool: Pool
+    left: Left | None
+    """If the tenant that was asked about leaves."""
+    tenant: str | None
+    baseline: str
+    days: int
+    idle: IdleRule
+    bill_is_given: bool
+    by_tokens: bool
+    """Whether the bill is divided by tokens, as no engine has a cost."""
+    unpriced: int
+    """Requests of the window that had no list price then: they are in no figure."""
+    unpriced_hours: Fraction
+    """Engines' hours in the window without a cost: what the bill lacks."""
+    price_version: str
+
+
+def bill_given(dollars: str) -> int:
+    """A month's bill as people write it. Raises `InvalidInput`."""
+    bill = dollars_to_nano(dollars, "gpu_month")
+    if bill == 0:
+        raise InvalidInput("gpu_month is 0; what costs nothing always pays", param="gpu_month")
+    return bill
+
+
+def pool_of(registry: Registry, asked: PoolAsked, now_ms: int) -> PoolFound:
+    """Raises `InvalidInput` where too little is known, and `NotFound` for a tenant, baseline or version that there is
+    not.
+    """
+    if asked.tenant is not None:
+        registry.tenants.get(asked.tenant)
+    if not LEAST_DAYS <= asked.days <= MOST_DAYS:
+        raise InvalidInput(f"days is {asked.days}; expected {LEAST_DAYS} to {MOST_DAYS}", param="days")
+    version = asked.price_version or registry.baselines.version()
+    periods = registry.baselines.prices(asked.baseline, version)
+    end = now_ms // DAY_MS
+    usage = daily_usage(registry.db, end - asked.days, end)
+    if not usage:
+        raise InvalidInput(
+            f"days is {asked.days}, and no tenant used anything on these; ask for more, or try "
+            "`switchyard cost scenario` with traffic that you suppose",
+            param="days",
+        )
+    days = end - min(one.day for one in usage)
+    month = Fraction(HOURS_A_MONTH, 24 * days)
+    idle = asked.idle or default_idle(registry)
+    allocation = allocation_of(registry, (end - days) * DAY_MS, end * DAY_MS, idle=idle)
+    bill = round(allocation.bill.nano * month) if asked.bill_nano is None else asked.bill_nano
+    if bill == 0:
+        raise InvalidInput(
+            "gpu_month is not given, and no engine has a cost; say one of them, or what engines cost with "
+            "`switchyard cost engines add`",
+            param="gpu_month",
+        )
+    busy = _busy(allocation, usage, bill)
+    priced = [(one, listed_nano(one, periods)) for one in usage]
+    months = [
+        _month(tenant, [pair for pair in priced if pair[0].tenant == tenant], month, nano)
+        for tenant, nano in busy.items()
+    ]
+    rule = IdleRule(idle.policy, idle.shares)
+    return PoolFound(
+        share(bill, months, rule),
+        None if asked.tenant is None else leave(bill, months, rule, asked.tenant),
+        asked.tenant,
+        asked.baseline,
+        days,
+        rule,
+        asked.bill_nano is not None,
+        not allocation.bill.nano,
+        sum(one.requests for one, nano in priced if nano is None),
+        Fraction(0 if asked.bill_nano is not None else allocation.bill.unpriced_ms, HOUR_MS),
+        version,
+    )
+
+
+def _busy(allocation: Allocation, usage: Sequence[DailyUsage], bill: int) -> dict[str, int]:
+    """Tenant → what a month of engines costs while they work for it. Of engines without a cost nobody knows for how
+    long they worked: all of the bill, by tokens.
+    """
+    busy = dict.fromkeys(sorted({one.tenant for one in usage}), 0)
+    if not allocation.bill.nano:
+        for one in usage:
+            uncached = one.prompt_tokens - one.cached_tokens
+            busy[one.tenant] += ASSUMED.uncached_ps * uncached + ASSUMED.completion_ps * one.completion_tokens
+        return (
+            dict(zip(busy, largest_remainder(bill, list(busy.values())), strict=True)) if any(busy.values()) else busy
+        )
+    for line in allocation.lines:
+        if line.kind in PAID_BY_TENANTS and line.tenant in busy:
+            busy[line.tenant] += line.busy_nano
+    return {tenant: bill * nano // allocation.bill.nano for tenant, nano in busy.items()}
+
+
+def _month(
+    tenant: str, priced: Sequence[tuple[DailyUsage, int | None]], month: Fraction, busy_nano: int
+) -> TenantMonth:
+    known = [(one.requests, nano) for one, nano in priced if nano is not None]
+    requests, nano = sum(one for one, _ in known), sum(nano for _, nano in known)
+    return TenantMonth(tenant, requests * month, nano * month, busy_nano)
