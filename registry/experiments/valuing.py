@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import Table, bindparam, select, update
+from sqlalchemy import Table, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from registry.experiments.feed import FAILED, Fed, taken
@@ -27,6 +27,8 @@ LEAST_TIMES = 20
 """Of a window: with fewer requests one in twenty is none, and its P95 is missing."""
 MOST_REQUESTS = 20_000
 """Of windows that are valued together: of more, so many that lie evenly among them stand for all."""
+MOST_SAID = 1_000
+"""Outcomes of one unit and metric, the first ones: what is said more often than that says nothing new."""
 P95 = 0.95
 OUTCOMES = cast("Table", Outcome.__table__)
 
@@ -84,7 +86,7 @@ def values_of(
     window_ms = info.plan.metric.window_s * 1000
     windows = info.plan.unit == WINDOW
     most = MOST_REQUESTS if windows else None
-    served, said = _attempts(session, info.id, units, fed, most), _outcomes(session, units, info.splits)
+    served, said = _attempts(session, info.id, units, fed, most), _outcomes(session, units, info)
     found = {}
     for unit in units:
         until_ms = unit.first_served_at_ms + window_ms
@@ -168,15 +170,19 @@ def thinned(attempts: Sequence[str], most: int) -> list[str]:
     return [one for one in attempts if one.rpartition("-")[0] in kept]
 
 
-def _outcomes(session: Session, units: Sequence[UnitState], splits: Collection[int]) -> Mapping[str, list[Said]]:
-    columns = [OUTCOMES.c[name] for name in Said._fields]
+def _outcomes(session: Session, units: Sequence[UnitState], info: ExperimentInfo) -> Mapping[str, list[Said]]:
+    """Of the metrics that the plan names, and of each unit the first `MOST_SAID` of each."""
+    row = OUTCOMES.c
+    metrics = {info.plan.metric.name, *(one.metric for one in info.plan.guardrails)}
+    place = func.row_number().over(partition_by=(row.unit_hash, row.metric), order_by=row.id)
     found = defaultdict[str, list[Said]](list)
     for part in in_parts([unit.unit_hash for unit in units]):
-        query = select(*columns).where(
-            OUTCOMES.c.unit_hash.in_(part), OUTCOMES.c.split_id.in_(splits), OUTCOMES.c.value.is_not(None)
-        )
-        for row in session.execute(query.order_by(OUTCOMES.c.id)):
-            found[row.unit_hash].append(Said._make(row))
+        mine = row.unit_hash.in_(part) & row.split_id.in_(info.splits) & row.metric.in_(metrics)
+        of_them = select(row.id, *(row[name] for name in Said._fields), place.label("place"))
+        numbered = of_them.where(mine, row.value.is_not(None)).subquery()
+        query = select(*(numbered.c[name] for name in Said._fields)).where(numbered.c.place <= MOST_SAID)
+        for one in session.execute(query.order_by(numbered.c.id)):
+            found[one.unit_hash].append(Said._make(one))
     return found
 
 

@@ -12,8 +12,9 @@ from registry.errors import RegistryError
 from registry.experiments.finding import version_of
 from registry.experiments.plan import Plan
 from registry.experiments.rows import Experiment
+from registry.shadows.ending import end_shadow
 from registry.shadows.rows import Shadow
-from registry.shadows.store import begin_shadow, end_shadow
+from registry.shadows.store import begin_shadow
 from registry.shadows.terms import terms_of
 
 if TYPE_CHECKING:

@@ -17,18 +17,17 @@ from registry.errors import Conflict, NotFound
 from registry.money import nano_to_dollars
 from registry.names import PRODUCTION, AdapterRef, check_name
 from registry.shadows.consent import require_consent
+from registry.shadows.ending import end_shadow
 from registry.shadows.pairs import PAIRED
 from registry.shadows.rows import Shadow, ShadowCount, ShadowDay
 from registry.shadows.terms import Terms, check_terms
 from registry.tenants.actions import PROGRAM, record_action
-from registry.tenants.rows import Tenant
 from registry.upsert import upsert
 
 if TYPE_CHECKING:
     from registry.catalog.changes import WriteSession
 
 TIME_IS_OVER = "its time was over"
-NO_CONSENT = "the tenant does not consent any more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +99,12 @@ class Shadows:
             return _info(session, row)
 
     def end_due(self) -> int:
-        """End those whose time is over, or whose tenant does not consent any more; how many."""
-        running = (
-            select(Shadow.id, Tenant.shadow_consent)
-            .join(Adapter, Adapter.id == Shadow.adapter_id)
-            .join(Tenant, Tenant.name == Adapter.tenant)
-            .where(Shadow.ended_at_ms.is_(None), (Shadow.until_ms <= now_ms()) | Tenant.shadow_consent.is_(False))
-        )
+        """End those whose time is over; how many."""
+        over = select(Shadow.id).where(Shadow.ended_at_ms.is_(None), Shadow.until_ms <= now_ms())
         with self._db.read() as session:
-            due = session.execute(running).all()
-        for shadow_id, consents in due:
-            self.end(shadow_id, why=TIME_IS_OVER if consents else NO_CONSENT)
+            due = session.scalars(over).all()
+        for shadow_id in due:
+            self.end(shadow_id, why=TIME_IS_OVER)
         return len(due)
 
     def get(self, shadow_id: int) -> ShadowInfo:
@@ -194,16 +188,6 @@ def begin_shadow(
         )
     record_action(session, actor, "shadow.begun", adapter.tenant, f"{name}@{alias}", id=row.id, version_id=version.id)
     return row
-
-
-def end_shadow(session: Session, row: Shadow, *, why: str, actor: str = PROGRAM) -> None:
-    """End one in the caller's transaction, unless it has ended."""
-    if row.ended_at_ms is not None:
-        return
-    row.ended_at_ms, row.ended_why = now_ms(), why[:200]
-    adapter = session.get_one(Adapter, row.adapter_id)
-    subject = f"{adapter.tenant}/{adapter.name}@{row.alias}"
-    record_action(session, actor, "shadow.ended", adapter.tenant, subject, id=row.id, why=row.ended_why)
 
 
 def _require(session: Session, shadow_id: int, *, lock: bool = False) -> Shadow:

@@ -330,6 +330,22 @@ def test_a_shadow_that_ends_ends_its_copies(stack: Stack) -> None:
     assert orphan.cause == "ended"
 
 
+def test_consent_that_is_withdrawn_ends_copies_that_run_and_nothing_of_their_texts_is_kept(stack: Stack) -> None:
+    tenants = stack.house.registry.tenants
+    with shadow(stack) as begun:
+        with running_copy(stack):
+            tenants.change("acme", {"shadow_consent": False})
+            assert told(stack, begun).ended_why == "the tenant does not consent any more", "without anybody's doing"
+            no_copy_runs(stack)
+        (orphan,) = pairs(stack, begun, 1)
+        tenants.change("acme", {"shadow_consent": True})
+        stack.wait_revision()
+        kept = stack.house.registry.pairs.get(begun.id, orphan.request_id)
+    assert (orphan.cause, orphan.content) == ("ended", None)
+    assert kept is not None
+    assert kept.content is None
+
+
 def test_a_swap_does_not_wait_for_copies_of_the_version_that_the_alias_leaves(stack: Stack) -> None:
     house = stack.house
     with shadow(stack) as begun:
