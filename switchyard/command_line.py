@@ -60,7 +60,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gates": ("gates:gates", "Set what a version must have shown before it is promoted."),
     "usage": ("usage:usage", "Show who used what: by tenant, adapter, version, key or day."),
     "ledger": ("ledger:ledger", "Prove that no usage is lost or counted twice; correct what is."),
-    "cost": ("cost:cost", "Report what was used and what it cost against an API."),
+    "cost": ("cost:cost", "Report what usage was charged, what it cost, and what APIs would have cost."),
     "explain": ("explain:explain", "Show step by step what a model name resolves to, and why."),
     "doctor": ("doctor:doctor", "Check this machine and installation, and say what to do."),
 }

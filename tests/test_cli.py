@@ -17,7 +17,6 @@ from registry.service import Registry
 from registry.settings import RegistrySettings
 from tests.support.adapter_folders import lora_tensors, write_adapter
 from tests.support.cli_runner import Run, done, run, tiny_base
-from tests.support.usage_rows import usage_row
 
 __all__ = ["done", "run", "tiny_base"]
 
@@ -46,7 +45,6 @@ def test_an_empty_installation_says_what_to_do_first(done: Run) -> None:
     assert "switchyard adapters publish" in done("adapters", "list").out
     for command in ("tenants", "keys", "adapters"):
         assert done(command, "list", "--json").document == []
-    assert done("cost", "report").out == "no usage yet\n"
 
 
 def test_keys_are_made_shown_once_listed_and_revoked(done: Run) -> None:
@@ -166,22 +164,6 @@ def test_explain_tells_what_a_name_resolves_to(shop: Run, run: Run) -> None:
     refused = run("explain", "nothing", "--key", secret, "--json")
     assert refused.status == 1
     assert refused.document[-1]["ok"] is False
-
-
-def test_prices_and_usage_become_a_report(done: Run, tmp_path: Path) -> None:
-    with Registry.open(RegistrySettings(state_dir=tmp_path / "state")) as registry:
-        registry.ledger.record([usage_row("a", prompt_tokens=1_000_000, cached_tokens=0, completion_tokens=500_000)])
-    dated = ("--from", "1970-01-01", "--source", "the list")
-    done("cost", "baselines", "add-price", "gpt", "--input", "0.30", "--output", "1.20", *dated)
-    report = done(
-        "cost", "report", "--against", "gpt", "--since", "1970-01-01", "--until", "1970-01-02", "--json"
-    ).document
-    (line,) = report["lines"]
-    assert line["api_nano"] == 900_000_000
-    assert (
-        "API cost   $0.9"
-        in done("cost", "report", "--against", "gpt", "--since", "1970-01-01", "--until", "1970-01-02").out
-    )
 
 
 def test_tables_for_people_keep_names_whole(shop: Run) -> None:

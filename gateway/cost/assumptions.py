@@ -45,6 +45,12 @@ class Assumptions:
     """Part of the requests that could have gone by the API's batch queue, at its batch prices and without its cache."""
 
 
+def assumptions_of(cached_share: str | None, batch_share: str) -> Assumptions:
+    """As people write them. Raises `InvalidInput`."""
+    cached, batch = share_of(cached_share, "cached_share"), share_of(batch_share, "batch_share")
+    return Assumptions(cached, Fraction(0) if batch is None else batch)
+
+
 def share_of(text: str | None, param: str) -> Fraction | None:
     """`"0.25"` → a quarter; `None` where none is given. Raises `InvalidInput`."""
     if text is None:

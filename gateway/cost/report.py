@@ -1,104 +1,347 @@
-"""What usage cost against an API: pure arithmetic on sums, in integer nano-dollars.
+"""The cost report: who used what, what it was charged, what the engines cost for it, and what baselines would have.
 
-Formulas:
-    API cost   = `registry.money.cost_nano` at the API's price in force when the attempt began
-
-Usage before the first dated price, and attempts without a usage report, are counted as unpriced, never as $0.
+Pure. One word one meaning: *tariff* is what a tenant is charged, *engine cost* what engines cost us, *baseline* an API
+and what the same requests would have cost there. Money is integer nano-dollars. What has no price is `None` and is
+counted, never 0. A sum is of what is known, and `None` where nothing is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import NamedTuple
 
-from registry.ledger.store import UsageSum
-from registry.money import cost_nano
+from gateway.cost.allocation import LineKind
+from gateway.cost.assumptions import Assumptions, Label, TokenRatio
+from gateway.cost.baselines import Baseline, Tokens, exact_nano
+from gateway.cost.whole import in_whole
+from registry.ledger.usage_cells import UsageCell
 from registry.names import SYSTEM
 from registry.prices.baseline_infos import PricePeriod
 
+LABELS: tuple[Label, ...] = ("measured", "calibrated", "assumed")
+"""From the best known to the least."""
 
-@dataclass(slots=True)
-class Line:
-    """One tenant and served model. Money in nano-dollars; `None` when it cannot be known."""
 
-    tenant: str
-    model: str
-    attempts: int = 0
-    failed: int = 0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    busy_ms: int = 0
-    unpriced_attempts: int = 0
-    api_nano: int = 0
+class LineKey(NamedTuple):
+    """What lines are told apart by."""
 
-    @property
-    def known_api_nano(self) -> int | None:
-        """`None` when nothing of it has a price; our own probes have none."""
-        return None if self.tenant == SYSTEM or self.unpriced_attempts >= self.attempts else self.api_nano
+    kind: LineKind
+    tenant: str | None
+    """`None`: of all tenants, or of none."""
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """All lines of a window `[since_ms, until_ms)`."""
+class EngineCost:
+    """What engines cost for a line, in nano-dollars; `None`: nobody has said what the engines cost."""
 
+    marginal_nano: int | None = None
+    """What would not have been paid without it."""
+    busy_nano: int | None = None
+    """Its share of the time in which engines worked."""
+    loaded_nano: int | None = None
+    """The same, with its share of the time in which they did not, by the idle policy."""
+    uncosted: int = 0
+    """Requests on engines of which nobody has said what they cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineDay:
+    """What a line has of one engine's bill of one UTC day."""
+
+    day: int
+    engine_id: str
+    bill_nano: int
+    """Of all lines."""
+    cost: EngineCost
+    rows: tuple[int, ...]
+    """Lines of the log of engine costs that the bill is by."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSide:
+    """What engines cost in a window: of each line of requests, and of what no request did."""
+
+    lines: Mapping[LineKey, EngineCost] = field(default_factory=dict)
+    days: Mapping[LineKey, tuple[EngineDay, ...]] = field(default_factory=dict)
+    """What `lines` are the sums of."""
+    bill_nano: int | None = None
+    """What was paid for engines; `loaded_nano` of all lines adds up to it. `None`: nobody has said what they cost."""
+    cost_version: str | None = None
+    idle_policy: str | None = None
+    weights: tuple[str, ...] = ()
+    """What says how much engines work for a token: names of fits, or that it is assumed."""
+
+
+@dataclass(frozen=True, slots=True)
+class PricedTokens:
+    """Tokens of a line to which the same prices and the same ratio apply."""
+
+    period: PricePeriod
+    ratio: TokenRatio
+    requests: int
+    tokens: Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineCost:
+    """What a line would have cost on a baseline."""
+
+    name: str
+    cost_nano: int | None
+    """`None`: no price was in force for any of it."""
+    label: Label
+    """The least sure one that is in it."""
+    unpriced: int
+    """Requests for which no price was in force."""
+    savings_nano: int | None = None
+    """`cost_nano` less the fully loaded engine cost: negative where the API is cheaper. `None` unless both are known
+    of all requests.
+    """
+    parts: tuple[PricedTokens, ...] = ()
+    """What `cost_nano` is of, oldest prices first; none in a total."""
+
+
+@dataclass(frozen=True, slots=True)
+class CostLine:
+    """Attempts that began in the window, or what engines did beside them."""
+
+    kind: LineKind
+    tenant: str | None
+    name: str
+    requests: int
+    failed: int
+    tokens: Tokens
+    """Of answered requests."""
+    tariff_nano: int | None
+    """What they are charged; `None`: nothing of it has a price, or is charged at all."""
+    unpriced: int
+    """Answered requests that would be charged, and for which no tariff was in force."""
+    unsettled: int
+    """Attempts that an engine worked on and of which nobody knows the tokens: they are in no figure of a baseline."""
+    engine: EngineCost
+    baselines: tuple[BaselineCost, ...]
+
+    @property
+    def key(self) -> LineKey:
+        """What it is told apart by."""
+        return LineKey(self.kind, self.tenant, self.name)
+
+    @property
+    def margin_nano(self) -> int | None:
+        """Tariff less fully loaded engine cost; `None` unless both are known of all requests."""
+        whole = self.tariff_nano is not None and not self.unpriced and not self.engine.uncosted
+        return _less(self.tariff_nano, self.engine.loaded_nano) if whole else None
+
+
+@dataclass(frozen=True, slots=True)
+class CostReport:
+    """Lines of a window `[since_ms, until_ms)`, by kind, tenant and name, and what they add up to."""
+
+    by: str
+    tenant: str | None
+    """The only tenant that is shown; `None`: all, and what belongs to none."""
     since_ms: int
     until_ms: int
-    api_model: str
-    api_prices: tuple[PricePeriod, ...]
-    lines: tuple[Line, ...] = field(default_factory=tuple)
+    price_version: str
+    assumed: Assumptions
+    baselines: tuple[Baseline, ...]
+    lines: tuple[CostLine, ...]
+    total: CostLine
+    engines: EngineSide
+    """What the engine costs of the lines are made of; of all tenants, also where one is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a report is of."""
+
+    by: str
+    since_ms: int
+    until_ms: int
+    tenant: str | None = None
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Of one line, while it is added up."""
+
+    counts: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
+    """Requests, failed, unpriced, unsettled."""
+    tariff_nano: int = 0
+    tokens: Tokens = field(default_factory=Tokens)
+    parts: dict[tuple[str, int], tuple[int, Tokens]] = field(default_factory=dict)
+    """Requests and tokens by tenant and the instant from which on its prices are asked for."""
+
+
+def key_of(cell: UsageCell, window: Window) -> LineKey:
+    """The line that a cell is of."""
+    kind: LineKind = "shadow" if cell.shadow else "system" if cell.tenant == SYSTEM else "tenant"
+    return line_key(kind, window.tenant if window.by in ("day", "engine") else cell.tenant, cell.name, window)
+
+
+def line_key(kind: LineKind, tenant: str | None, name: str, window: Window) -> LineKey:
+    """The line of requests of a kind."""
+    name = name or NOT_KNOWN
+    if kind == "shadow":
+        name = f"{name} (shadow)"
+    elif kind == "system" and window.by != "tenant":
+        name = f"{name} (probes)"
+    return LineKey(kind, tenant, name)
+
+
+NOT_KNOWN = "(not known)"
+"""Name of the line of what ran on an engine that the ledger does not name."""
 
 
 def build_report(
-    sums: Callable[[int, int], Sequence[UsageSum]],
-    api_model: str,
-    api_prices: Sequence[PricePeriod],
+    cells: Iterable[UsageCell],
+    engines: EngineSide,
+    baselines: Sequence[Baseline],
+    window: Window,
     *,
-    since_ms: int,
-    until_ms: int,
-) -> Report:
-    """`sums(since, until)` gives usage between two instants; it is asked once for each price period."""
-    lines: dict[tuple[str, str], Line] = {}
-    for start_ms, end_ms, price in _periods(api_prices, since_ms, until_ms):
-        for usage in sums(start_ms, end_ms):
-            _add(
-                lines.setdefault((usage.tenant, usage.served_model), Line(usage.tenant, usage.served_model)),
-                usage,
-                price,
-            )
-    return Report(
-        since_ms,
-        until_ms,
-        api_model,
-        tuple(api_prices),
-        tuple(lines[key] for key in sorted(lines)),
+    price_version: str,
+    assumed: Assumptions,
+) -> CostReport:
+    """Add the cells up. `engines` has what engines cost for the same cells, and `cells` those of all tenants."""
+    sums: dict[LineKey, _Sums] = {}
+    for cell in cells:
+        if window.tenant is None or cell.tenant == window.tenant:
+            _add(sums.setdefault(key_of(cell, window), _Sums()), cell)
+    others = () if window.tenant is not None else [key for key in engines.lines if key not in sums]
+    keys = sorted([*sums, *others], key=_order)
+    lines = [_line(key, sums.get(key, _Sums()), engines) for key in keys]
+    costs = [_costs_on(one, keys, sums, assumed) for one in baselines]
+    lines = [
+        replace(line, baselines=tuple(_saved(of[at], line.engine) for of in costs)) for at, line in enumerate(lines)
+    ]
+    return CostReport(
+        by=window.by,
+        tenant=window.tenant,
+        since_ms=window.since_ms,
+        until_ms=window.until_ms,
+        price_version=price_version,
+        assumed=assumed,
+        baselines=tuple(baselines),
+        lines=tuple(lines),
+        total=total_of(lines, baselines, window.tenant),
+        engines=engines,
     )
 
 
-def _periods(prices: Sequence[PricePeriod], since_ms: int, until_ms: int) -> list[tuple[int, int, PricePeriod | None]]:
-    """The window cut where prices change; a period before the first price has none."""
-    periods: list[tuple[int, int, PricePeriod | None]] = []
-    starts: list[tuple[int, PricePeriod | None]] = [(since_ms, None)]
-    starts += [(price.from_ms, price if price.complete else None) for price in prices]
-    for index, (start_ms, price) in enumerate(starts):
-        end_ms = starts[index + 1][0] if index + 1 < len(starts) else until_ms
-        start_ms, end_ms = max(start_ms, since_ms), min(end_ms, until_ms)
-        if start_ms < end_ms:
-            periods.append((start_ms, end_ms, price))
-    return periods
+OF_NOBODY: tuple[LineKind, ...] = ("training", "loads", "experiments", "system", "idle")
+"""Kinds of which lines come behind those of tenants, in this order."""
 
 
-def _add(line: Line, usage: UsageSum, price: PricePeriod | None) -> None:
-    line.attempts += usage.attempts
-    line.failed += usage.failed
-    line.prompt_tokens += usage.prompt_tokens
-    line.cached_tokens += usage.cached_tokens
-    line.completion_tokens += usage.completion_tokens
-    line.busy_ms += usage.busy_ms
-    if usage.tenant == SYSTEM:  # an API would not have been asked: our probes cost only the hosts' time
-        return
-    if price is None:
-        line.unpriced_attempts += usage.attempts
-        return
-    line.unpriced_attempts += usage.unmetered
-    line.api_nano += cost_nano(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, price)
+def _order(key: LineKey) -> tuple[int, str, str]:
+    """Tenants' lines first, each followed by its copies."""
+    return (OF_NOBODY.index(key.kind) + 1 if key.kind in OF_NOBODY else 0), key.tenant or "", key.name
+
+
+def _add(into: _Sums, cell: UsageCell) -> None:
+    counts = (cell.requests, cell.failed, cell.unpriced, cell.unsettled)
+    into.counts = [a + b for a, b in zip(into.counts, counts, strict=True)]
+    into.tariff_nano += cell.tariff_nano
+    tokens = Tokens(cell.prompt_tokens, cell.cached_tokens, cell.completion_tokens)
+    into.tokens += tokens
+    of = (cell.tenant, cell.at_ms)
+    requests, before = into.parts.get(of, (0, Tokens()))
+    into.parts[of] = requests + cell.requests, before + tokens
+
+
+def _line(key: LineKey, sums: _Sums, engines: EngineSide) -> CostLine:
+    requests, failed, unpriced, unsettled = sums.counts
+    nothing = key.kind != "tenant" or (not sums.tariff_nano and unpriced >= requests)
+    return CostLine(
+        *key,
+        requests=requests,
+        failed=failed,
+        tokens=sums.tokens,
+        tariff_nano=None if nothing else sums.tariff_nano,
+        unpriced=unpriced,
+        unsettled=unsettled,
+        engine=engines.lines.get(key, EngineCost()),
+        baselines=(),
+    )
+
+
+def _costs_on(
+    baseline: Baseline, keys: Sequence[LineKey], sums: Mapping[LineKey, _Sums], assumed: Assumptions
+) -> list[BaselineCost]:
+    """Of each line; together they are what all would have cost, rounded once."""
+    parts = [_priced(baseline, sums[key]) if key.kind == "tenant" and key in sums else () for key in keys]
+    exact = [sum((exact_nano(one.tokens, one.period, one.ratio, assumed) for one in of), Fraction(0)) for of in parts]
+    found = []
+    for key, of, nano in zip(keys, parts, in_whole(exact), strict=True):
+        asked = sum(requests for requests, _ in sums[key].parts.values()) if of or key in sums else 0
+        unpriced = asked - sum(one.requests for one in of) if key.kind == "tenant" else 0
+        label = least_sure(one.ratio.label for one in of)
+        found.append(BaselineCost(baseline.name, nano if of else None, label, unpriced, parts=of))
+    return found
+
+
+def _priced(baseline: Baseline, sums: _Sums) -> tuple[PricedTokens, ...]:
+    """What has a price, put together where prices and ratio are the same."""
+    found: dict[tuple[int, TokenRatio], PricedTokens] = {}
+    for (tenant, at_ms), (requests, tokens) in sums.parts.items():
+        period, ratio = baseline.period_at(at_ms), baseline.ratio_of(tenant)
+        if period is not None and (requests or tokens != Tokens()):
+            of = (period.from_ms, ratio)
+            before = found.get(of, PricedTokens(period, ratio, 0, Tokens()))
+            found[of] = PricedTokens(period, ratio, before.requests + requests, before.tokens + tokens)
+    return tuple(sorted(found.values(), key=lambda one: one.period.from_ms))
+
+
+def least_sure(labels: Iterable[Label]) -> Label:
+    """Of figures that are added up; of nothing, the least sure there is."""
+    found = set(labels)
+    return next((label for label in reversed(LABELS) if label in found), "assumed")
+
+
+def _saved(cost: BaselineCost, engine: EngineCost) -> BaselineCost:
+    whole = not cost.unpriced and not engine.uncosted
+    return replace(cost, savings_nano=_less(cost.cost_nano, engine.loaded_nano) if whole else None)
+
+
+def _less(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one - other
+
+
+def total_of(lines: Sequence[CostLine], baselines: Sequence[Baseline], tenant: str | None) -> CostLine:
+    """What lines add up to."""
+    unknown = any(line.engine.marginal_nano is None and line.engine.busy_nano for line in lines)
+    engine = EngineCost(
+        None if unknown else known_sum(line.engine.marginal_nano for line in lines),
+        known_sum(line.engine.busy_nano for line in lines),
+        known_sum(line.engine.loaded_nano for line in lines),
+        sum(line.engine.uncosted for line in lines),
+    )
+    costs = []
+    for at, baseline in enumerate(baselines):
+        of = [line.baselines[at] for line in lines]
+        label = least_sure(one.label for one in of if one.cost_nano is not None)
+        cost = BaselineCost(
+            baseline.name, known_sum(one.cost_nano for one in of), label, sum(one.unpriced for one in of)
+        )
+        costs.append(_saved(cost, engine))
+    return CostLine(
+        kind="tenant",
+        tenant=tenant,
+        name="total",
+        requests=sum(line.requests for line in lines),
+        failed=sum(line.failed for line in lines),
+        tokens=sum((line.tokens for line in lines), Tokens()),
+        tariff_nano=known_sum(line.tariff_nano for line in lines),
+        unpriced=sum(line.unpriced for line in lines),
+        unsettled=sum(line.unsettled for line in lines),
+        engine=engine,
+        baselines=tuple(costs),
+    )
+
+
+def known_sum(figures: Iterable[int | None]) -> int | None:
+    """Of those that are known; `None` when none is."""
+    known = [one for one in figures if one is not None]
+    return sum(known) if known else None

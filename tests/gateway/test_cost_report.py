@@ -1,136 +1,232 @@
-"""The cost report: exact integers, dated prices, and nothing unknown counted as free."""
+"""The cost report: exact, dated, and nothing unknown counted as free."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any, get_args
 
-from gateway.cost.report import build_report
+import pytest
+
+from gateway.cost.allocation import Idle, IdlePolicy, idle_of
+from gateway.cost.assumptions import Assumptions
+from gateway.cost.report import CostLine, CostReport
+from gateway.cost.report_csv import csv_of
+from gateway.cost.report_document import document_of
+from gateway.cost.report_words import said, sentences
+from gateway.cost.reporting import Asked, idle_named, report_of
 from registry.days import DAY_MS
-from registry.db import now_ms
-from registry.ledger.store import UsageSum
-from registry.names import SYSTEM
-from registry.prices.baseline_infos import PricePeriod
+from registry.errors import InvalidInput, NotFound
+from registry.ledger.usage_cells import CostBy
+from registry.service import Registry
+from tests.support.cost_parts import FIRST_MS, UNTIL_MS, add_baseline, add_engines, add_traffic
 from tests.support.stack import House
+from tests.support.usage_rows import usage_row
 
-HOUR = 3_600_000
-numbers = itertools.count()
-
-
-def add(house: House, at_ms: int, input_dollars: str, cached: str, output: str) -> None:
-    """Prices of gpt; the newest first, as one that is dated back fills a gap only."""
-    dollars = {"input": input_dollars, "cached_input": cached, "output": output}
-    house.registry.baselines.add_prices("gpt", dollars, source="test", effective_from_ms=at_ms)
+ASKED = Asked(since_ms=FIRST_MS, until_ms=UNTIL_MS, baselines=("an-api",))
+ONE_NANO = 600 * 1_000 + 400 * 1_000 + 100 * 4_000
+"""At $1 and $4 per million: 1,000 prompt tokens and 100 completion tokens, without a price for cached ones."""
 
 
-def attempt(at_ms: int, *, tenant: str = "acme", model: str = "acme/t@1.0", **fields: Any) -> dict[str, Any]:
-    """A usage row of 1,000 prompt tokens, 400 of them cached, and 100 completion tokens, that took 2 s."""
-    number = next(numbers)
-    return {
-        "attempt_id": f"r{number}-0",
-        "request_id": f"r{number}",
-        "tenant": tenant,
-        "key_id": "k",
-        "requested_model": model,
-        "served_model": model,
-        "split_id": None,
-        "arm": None,
-        "unit_source": None,
-        "endpoint": "chat",
-        "engine": "http://e",
-        "outcome": "ok",
-        "prompt_tokens": 1_000,
-        "cached_tokens": 400,
-        "completion_tokens": 100,
-        "started_at_ms": at_ms,
-        "finished_at_ms": at_ms + 2_000,
-        **fields,
+@pytest.fixture
+def registry(house: House) -> Registry:
+    """Three days of traffic, engines that cost something, and an API's prices."""
+    add_engines(house.registry)
+    add_baseline(house.registry)
+    add_traffic(house.registry)
+    return house.registry
+
+
+def report(registry: Registry, **changes: Any) -> CostReport:
+    return report_of(registry, replace(ASKED, **changes))
+
+
+def line(found: CostReport, name: str) -> CostLine:
+    (one,) = (one for one in found.lines if one.name == name)
+    return one
+
+
+def test_each_line_says_what_it_used_was_charged_cost_and_would_have_cost(registry: Registry) -> None:
+    acme = line(report(registry), "acme")
+    assert (acme.requests, acme.failed, acme.unpriced, acme.unsettled) == (5, 2, 0, 1)
+    assert (acme.tokens.prompt, acme.tokens.cached, acme.tokens.completion) == (5_000, 2_000, 401)
+    assert acme.tariff_nano == 6_000_507
+    (cost,) = acme.baselines
+    assert (cost.cost_nano, cost.label, cost.unpriced) == (5 * 1_000_000 + 401 * 4_000, "assumed", 0)
+    assert acme.engine.loaded_nano is not None
+    assert cost.cost_nano is not None
+    assert cost.savings_nano == cost.cost_nano - acme.engine.loaded_nano
+    assert acme.engine.marginal_nano is None, "nobody has measured how much engines work for a token"
+
+
+def test_what_has_no_price_is_counted_and_never_free(registry: Registry) -> None:
+    found = report(registry, baselines=("an-api", "no-api"))
+    globex = line(found, "globex")
+    assert (globex.tariff_nano, globex.unpriced, globex.margin_nano) == (None, 1, None)
+    for one in (line(found, "acme (shadow)"), line(found, "_system"), line(found, "(idle)")):
+        assert (one.tariff_nano, one.unpriced) == (None, 0), "nobody is charged with it"
+        assert [(cost.cost_nano, cost.unpriced) for cost in one.baselines] == [(None, 0)] * 2
+    unknown = found.total.baselines[1]
+    assert (unknown.cost_nano, unknown.savings_nano, unknown.unpriced) == (None, None, 6)
+    assert any("no-api had no price in this window: 6 requests unpriced." in one for one in sentences(found))
+
+
+@pytest.mark.parametrize("policy", [one for one in get_args(IdlePolicy) if one != "reserved"])
+def test_by_whatever_lines_are_the_totals_are_the_same_and_the_engines_cost_the_bill(
+    registry: Registry, policy: str
+) -> None:
+    totals = set()
+    for by in get_args(CostBy):
+        found = report(registry, by=by, idle=idle_of(policy))
+        assert sum(one.engine.loaded_nano or 0 for one in found.lines) == found.engines.bill_nano == 2 * 72 * 2 * 10**9
+        assert sum(one.baselines[0].cost_nano or 0 for one in found.lines) == found.total.baselines[0].cost_nano
+        totals.add(
+            (found.total.requests, found.total.tokens, found.total.tariff_nano, found.total.baselines[0].cost_nano)
+        )
+    assert len(totals) == 1
+
+
+def test_lines_are_named_by_adapter_key_day_engine_and_arm(registry: Registry) -> None:
+    names = {
+        by: [one.name for one in report(registry, by=by).lines if one.kind == "tenant"]
+        for by in ("adapter", "version", "key", "day", "engine", "arm")
     }
+    assert names == {
+        "adapter": ["acme/triage", "tiny"],
+        "version": ["acme/triage@1.0", "acme/triage@1.1", "tiny"],
+        "key": ["key-1", "key-2"],
+        "day": ["2026-06-01", "2026-06-02", "2026-06-03"],
+        "engine": ["a100-1", "a100-2"],
+        "arm": ["(none)", "split 7: 1.1", "(none)"],
+    }
+    with pytest.raises(InvalidInput, match="by is 'moon'; choose one of tenant, adapter"):
+        report(registry, by="moon")
 
 
-def nothing(_since: int, _until: int) -> Sequence[UsageSum]:
-    return []
+def test_a_tenant_s_own_report_has_its_lines_as_all_s_has_them(registry: Registry) -> None:
+    whole, own = report(registry), report(registry, tenant="acme")
+    assert [one.name for one in own.lines] == ["acme", "acme (shadow)"]
+    assert own.lines[0] == line(whole, "acme")
+    with pytest.raises(NotFound, match="nobody"):
+        report(registry, tenant="nobody")
 
 
-def test_a_price_that_changes_within_the_window_holds_for_what_began_after(house: House) -> None:
-    ledger = house.registry.ledger
-    add(house, 2 * DAY_MS, "3.00", "1.50", "12.00")
-    add(house, DAY_MS, "0.30", "0.15", "1.20")
-    rows = [attempt(DAY_MS), attempt(2 * DAY_MS - 1), attempt(2 * DAY_MS), attempt(3 * DAY_MS)]
-    assert ledger.record(rows) == 4
-    report = build_report(
-        ledger.sums, "gpt", house.registry.baselines.prices("gpt"), since_ms=DAY_MS, until_ms=3 * DAY_MS
+def test_a_price_that_changes_within_a_day_holds_for_what_began_after(registry: Registry) -> None:
+    registry.baselines.correct(
+        "an-api", {"output": "8"}, source="a list", effective_from_ms=FIRST_MS + DAY_MS + 3_600_000
     )
-    assert len(report.lines) == 1
-    assert report.lines[0].attempts == 3, "the window's end is not in it"
-    assert report.lines[0].api_nano == 2 * 360_000 + 3_600_000
-    assert report.lines[0].unpriced_attempts == 0
+    costs = [one.baselines[0].cost_nano for one in report(registry, by="day").lines if one.kind == "tenant"]
+    assert costs == [2 * ONE_NANO, 3_000_000 + 201 * 8_000, 1_000_000 + 100 * 8_000]
 
 
-def test_usage_before_the_first_price_and_without_a_report_is_unpriced_and_not_free(house: House) -> None:
-    ledger = house.registry.ledger
-    add(house, 2 * DAY_MS, "0.30", "0.15", "1.20")
-    unknown: dict[str, Any] = {"prompt_tokens": None, "cached_tokens": None, "completion_tokens": None}
-    ledger.record(
-        [
-            attempt(DAY_MS),
-            attempt(2 * DAY_MS),
-            attempt(2 * DAY_MS, outcome="lost", finished_at_ms=None, **unknown),
-            attempt(2 * DAY_MS, outcome="client_aborted", **unknown),
-            attempt(2 * DAY_MS, outcome="engine_failed", **unknown),
-            attempt(2 * DAY_MS, outcome="rejected", **unknown),
-        ]
+def test_a_report_with_the_price_version_of_another_says_what_that_said(registry: Registry) -> None:
+    before = report(registry)
+    add_baseline(registry, input_dollars="9", effective_from_ms=None)
+    today = document_of(report(registry), report(registry).lines)
+    assert today["lines"] == document_of(before, before.lines)["lines"], "it changes nothing before today"
+    registry.baselines.correct("an-api", {"input": "9"}, source="a list", effective_from_ms=FIRST_MS)
+    after = report(registry)
+    assert after.total.baselines[0].cost_nano != before.total.baselines[0].cost_nano
+    again = report(registry, price_version=before.price_version)
+    assert document_of(again, again.lines) == document_of(before, before.lines)
+    with pytest.raises(NotFound, match="price_version is 'p9-00000000'"):
+        report(registry, price_version="p9-00000000")
+
+
+def test_usage_before_the_first_price_is_unpriced_and_then_nothing_is_compared(registry: Registry) -> None:
+    add_baseline(registry, "late", effective_from_ms=FIRST_MS + DAY_MS)
+    found = report(registry, baselines=("late",))
+    (cost,) = line(found, "acme").baselines
+    assert (cost.unpriced, cost.savings_nano, cost.cost_nano) == (1, None, 4 * 1_000_000 + 301 * 4_000)
+    assert any("without 2 requests that had no price" in one for one in sentences(found))
+
+
+def test_shares_of_cache_and_batch_change_what_a_baseline_costs_and_are_said(registry: Registry) -> None:
+    more = {"cached_input": "0.1", "batch_input": "0.5", "batch_output": "2"}
+    add_baseline(registry, "rich", more=more)
+
+    def cost(**assumed: Any) -> int | None:
+        found = report(registry, baselines=("rich",), by="day", assumed=Assumptions(**assumed))
+        return found.lines[0].baselines[0].cost_nano
+
+    assert cost() == 2 * (600_000 + 40_000 + 400_000), "the share that our own cache had"
+    assert cost(cached_share=Fraction(0)) == 2 * ONE_NANO
+    assert cost(cached_share=Fraction(0), batch_share=Fraction(1)) == ONE_NANO
+    assert cost(cached_share=Fraction(0), batch_share=Fraction(1, 2)) == 3 * ONE_NANO // 2
+    document = document_of(report(registry, assumed=Assumptions(Fraction(1, 4), Fraction(1, 2))), ())
+    assert document["baselines"][0]["assumptions"] == [
+        "Tokens: it counts as many tokens as our engines do.",
+        "Prompt cache: it has 25 % of every prompt.",
+        "It has no price for cached input: that costs as much as input.",
+        "Batch: it has no price for batches, so every request costs the standard price.",
+    ]
+
+
+def test_idle_time_falls_to_whom_the_policy_says(registry: Registry) -> None:
+    registry.idle_policies.put("reserved", {"globex": "0.5"}, actor="a test")
+    found = report(registry, idle=idle_named(registry, "reserved"))
+    idle, globex = line(found, "(idle)"), line(found, "globex")
+    assert abs((globex.engine.loaded_nano or 0) - (idle.engine.loaded_nano or 0)) < 2 * 10**9
+    with pytest.raises(InvalidInput, match="idle is 'mine'"):
+        idle_named(registry, "mine")
+
+
+def test_an_engine_whose_cost_nobody_has_said_is_not_free(registry: Registry) -> None:
+    at_ms = FIRST_MS + DAY_MS
+    row = usage_row("x", engine_id="unknown", started_at_ms=at_ms, finished_at_ms=at_ms + 9, tenant="globex")
+    registry.ledger.record([row])
+    found = report(registry, cost_version="c0")
+    assert found.engines.bill_nano is None
+    assert {one.engine.loaded_nano for one in found.lines} == {None}
+    assert any("What the engines cost is not known" in one for one in sentences(found))
+    globex = line(report(registry), "globex")
+    assert (globex.engine.uncosted, globex.baselines[0].savings_nano) == (1, None)
+
+
+def test_nothing_used_is_said_and_is_no_error(house: House) -> None:
+    found = report_of(house.registry, Asked(until_ms=UNTIL_MS))
+    assert (found.lines, list(sentences(found))) == ((), ["Nothing was used in this window."])
+    assert csv_of(found, found.lines).count("\n") == 1
+
+
+def test_the_sentences_say_which_is_cheaper_and_by_how_much(registry: Registry) -> None:
+    cheap, dear = report(registry), report(registry, baselines=("dear",))
+    assert any("you paid $288.00: staying on the API would be cheaper by $287." in one for one in sentences(cheap))
+    assert any("dear had no price" in one for one in sentences(dear))
+    add_baseline(registry, "dear", input_dollars="1000000", output_dollars="1")
+    assert any("your own engines are cheaper by $" in one for one in sentences(report(registry, baselines=("dear",))))
+
+
+@pytest.mark.parametrize(
+    ("nano", "text"),
+    [
+        (0, "$0.00"),
+        (1_234_567_890_000, "$1,234.57"),
+        (-2_500_000_000, "-$2.50"),
+        (123_456_789, "$0.12"),
+        (1_234_567, "$0.0012"),
+        (12_345, "$0.000012"),
+        (1, "$0.000001 or less"),
+    ],
+)
+def test_dollars_are_said_to_the_digits_that_count(nano: int, text: str) -> None:
+    assert said(nano) == text
+
+
+def test_csv_has_a_row_a_line_and_empty_cells_for_what_is_not_known(registry: Registry) -> None:
+    found = report(registry)
+    heading, *rows = csv_of(found, found.lines).splitlines()
+    assert heading.startswith("kind,tenant,name,requests,failed,prompt_tokens")
+    assert heading.endswith(
+        "an-api cost_dollars,an-api label,an-api savings_dollars,an-api unpriced,price_version,cost_version"
     )
-    line = build_report(
-        ledger.sums, "gpt", house.registry.baselines.prices("gpt"), since_ms=0, until_ms=3 * DAY_MS
-    ).lines[0]
-    assert line.attempts == 6
-    assert line.failed == 3, "lost, engine_failed and rejected"
-    assert line.unpriced_attempts == 1 + 3, "a rejected request used nothing"
-    assert line.api_nano == 360_000
+    assert len(rows) == len(found.lines)
+    globex = dict(zip(heading.split(","), rows[2].split(","), strict=True))
+    assert (globex["name"], globex["tariff_dollars"], globex["unpriced"]) == ("globex", "", "1")
 
 
-def test_our_own_probes_have_no_api_price(house: House) -> None:
-    ledger = house.registry.ledger
-    add(house, 0, "0.30", "0.15", "1.20")
-    ledger.record([attempt(HOUR), attempt(HOUR, tenant=SYSTEM, model="probes")])
-    probes, acme = build_report(
-        ledger.sums,
-        "gpt",
-        house.registry.baselines.prices("gpt"),
-        since_ms=0,
-        until_ms=2 * HOUR,
-    ).lines
-    assert (probes.tenant, probes.known_api_nano, probes.unpriced_attempts) == (SYSTEM, None, 0)
-    assert acme.api_nano == 360_000
-
-
-def test_the_whole_window_has_every_attempt_that_there_is(house: House) -> None:
-    ledger = house.registry.ledger
-    ledger.record([attempt(HOUR, tenant=SYSTEM, model="probes"), attempt(2 * HOUR)])
-    ledger.record([attempt(now_ms() + 3 * DAY_MS)])  # booked while a clock was wrong
-    assert ledger.span_ms() is not None
-    span = ledger.span_ms() or (0, 0)
-    report = build_report(ledger.sums, "gpt", [], since_ms=span[0], until_ms=span[1] + 1)
-    assert sum(line.attempts for line in report.lines) == 3
-    assert {line.known_api_nano for line in report.lines} == {None}
-
-
-def test_the_periods_cover_the_window_without_gap_or_overlap() -> None:
-    asked: list[tuple[int, int]] = []
-
-    def sums(since: int, until: int) -> Sequence[UsageSum]:
-        asked.append((since, until))
-        return []
-
-    prices = [PricePeriod("gpt", at, None, {}) for at in (5, 20, 30, 99)]
-    build_report(sums, "gpt", prices, since_ms=10, until_ms=40)
-    assert asked == [(10, 20), (20, 30), (30, 40)]
-
-
-def test_the_same_attempt_is_counted_once_however_often_it_is_recorded(house: House) -> None:
-    row = attempt(DAY_MS)
-    assert house.registry.ledger.record([row, row]) == 1
-    assert house.registry.ledger.record([row]) == 0
-    assert house.registry.ledger.sums(0, 2 * DAY_MS)[0].attempts == 1
+def test_a_reserved_share_is_needed_where_that_policy_is_asked_for(registry: Registry) -> None:
+    assert idle_named(registry, None) is None
+    assert idle_named(registry, "equal") == Idle("equal")
+    with pytest.raises(InvalidInput, match="needs shares of tenants"):
+        idle_named(registry, "reserved")

@@ -25,6 +25,10 @@ class OnDemand:
 
     packages: tuple[str, ...]
     alone: bool = False
+    newer_python: bool = False
+    """Whether it says that it needs a newer Python than ours, and runs here all the same with `mended`."""
+    mended: tuple[tuple[str, str, str], ...] = ()
+    """File in its folder, what stands there, and what must."""
 
     @property
     def name(self) -> str:
@@ -58,8 +62,13 @@ class OnDemand:
                 return
             shutil.rmtree(self.folder, ignore_errors=True)
             options = ["--no-deps"] if self.alone else []
+            options += ["--ignore-requires-python"] if self.newer_python else []
             command = [sys.executable, "-m", "pip", "install", "-q", "--target", str(self.folder), *options]
             subprocess.run([*command, *self.packages], check=True, timeout=INSTALL_S)
+            for file, before, after in self.mended:
+                text = (self.folder / file).read_text()
+                assert before in text, f"{self.name} is another one than was mended"
+                (self.folder / file).write_text(text.replace(before, after))
             (self.folder / ".ready").touch()
 
 
@@ -68,7 +77,19 @@ MLFLOW = OnDemand(("mlflow==3.17.2",))
 WANDB = OnDemand(("wandb==0.31.0",), alone=True)
 TENSORBOARD = OnDemand(("tensorboard==2.20.0",))
 VILLE = OnDemand(("ville==0.1.0",), alone=True)
-ALL = (RAY, MLFLOW, WANDB, TENSORBOARD, VILLE)
+FOCUS = OnDemand(
+    ("focus-validator==2.2.1", "pyarrow<22"),  # newer pyarrow wants numpy 2, which the validator refuses
+    newer_python=True,
+    mended=(
+        (
+            "focus_validator/config_objects/focus_to_duckdb_converter.py",
+            """f"'{k.replace('\\"', '\\"\\"')}'" for k""",
+            """"'" + k.replace('"', '""') + "'" for k""",
+        ),
+    ),
+)
+"""The validator of the FinOps Open Cost and Usage Specification: one line of it is Python 3.12's."""
+ALL = (RAY, MLFLOW, WANDB, TENSORBOARD, VILLE, FOCUS)
 
 if __name__ == "__main__":
     for one in ALL:

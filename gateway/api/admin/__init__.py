@@ -23,6 +23,7 @@ from gateway.api.admin.aliases import add_aliases
 from gateway.api.admin.answer_checks import add_answer_checks
 from gateway.api.admin.auth import BEARER, AdminGate, guarded_by
 from gateway.api.admin.budgets import add_budgets
+from gateway.api.admin.cost import add_cost
 from gateway.api.admin.cost_analysis import add_cost_analysis
 from gateway.api.admin.cost_baselines import add_cost_baselines
 from gateway.api.admin.engines import add_engines
@@ -79,4 +80,5 @@ def admin_router(office: Office, gate: AdminGate) -> APIRouter:
     add_cost_baselines(router, office)
     add_usage(router, office)
     add_cost_analysis(router, office)
+    add_cost(router, office)
     return router

@@ -1,0 +1,157 @@
+"""`/admin/v1/cost/report` and `…/statement`: the cost report and a tenant's month, as JSON, CSV or a page."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Header, Query, Response
+
+from gateway.api.admin.cost_shapes import CostReportDocument, StatementDocument
+from gateway.api.admin.office import Office, in_json
+from gateway.api.admin.shapes import After, Limit
+from gateway.api.admin.usage import NEXT
+from gateway.cost.allocation import IdlePolicy
+from gateway.cost.assumptions import assumptions_of
+from gateway.cost.report import CostLine, CostReport
+from gateway.cost.report_csv import csv_of
+from gateway.cost.report_document import document_of, mark_of
+from gateway.cost.reporting import Asked, focus_of, idle_named, report_of
+from gateway.cost.statement import statement_document, statement_of
+from gateway.cost.statement_page import page_of
+from registry.days import day_ms
+from registry.db import now_ms
+from registry.errors import InvalidInput
+from registry.ledger.usage_cells import CostBy
+
+Baselines = Annotated[
+    str | None,
+    Query(
+        max_length=2_000, description="APIs to compare with, commas between them; default: ft:gpt-4o-mini,gpt-5-mini."
+    ),
+]
+Idle = Annotated[IdlePolicy | None, Query(description="Who idle time falls to; default: as an operator has put it.")]
+PriceVersion = Annotated[str | None, Query(description="Of the log of list prices, as an earlier report named it.")]
+CostVersion = Annotated[str | None, Query(description="Of the log of engine costs, as an earlier report named it.")]
+CachedShare = Annotated[
+    str | None, Query(description="Part of prompts that an API's cache has, 0 to 1; default: as much as our own had.")
+]
+BatchShare = Annotated[str, Query(description="Part of requests that could go by an API's batch queue, 0 to 1.")]
+
+
+def _compared(
+    baseline: Baselines = None,
+    price_version: PriceVersion = None,
+    cost_version: CostVersion = None,
+    cached_share: CachedShare = None,
+    batch_share: BatchShare = "0",
+) -> Asked:
+    """What reports and statements are asked for alike."""
+    return Asked(
+        baselines=tuple(name.strip() for name in (baseline or "").split(",") if name.strip()),
+        price_version=price_version,
+        cost_version=cost_version,
+        assumed=assumptions_of(cached_share, batch_share),
+    )
+
+
+Compared = Annotated[Asked, Depends(_compared)]
+
+
+def add_cost(router: APIRouter, office: Office) -> None:
+    """The routes. They block, so they are plain functions: Starlette runs them in its thread pool."""
+    _add_report(router, office)
+    _add_statement(router, office)
+
+
+def _add_report(router: APIRouter, office: Office) -> None:
+    registry = office.registry
+
+    @router.get(
+        "/cost/report",
+        response_model=CostReportDocument,
+        responses={
+            200: {
+                "content": {"text/csv": {}},
+                "description": f"CSV has the next page's mark in {NEXT}; FOCUS is whole.",
+            }
+        },
+    )
+    def show_cost_report(
+        compared: Compared,
+        by: Annotated[CostBy, Query(description="What one line stands for.")] = "tenant",
+        tenant: Annotated[str | None, Query(description="Only this tenant's.")] = None,
+        since: Annotated[
+            str | None,
+            Query(alias="from", description="First day, YYYY-MM-DD (UTC); default: that of the first usage."),
+        ] = None,
+        until: Annotated[str | None, Query(description="YYYY-MM-DD (UTC), exclusive; default: now.")] = None,
+        idle: Idle = None,
+        explain: Annotated[bool, Query(description="Open every number of the page.")] = False,
+        format: Annotated[
+            Literal["json", "csv", "focus"] | None, Query(description="Instead of an Accept header.")
+        ] = None,
+        accept: Annotated[str, Header()] = "application/json",
+        after: After = None,
+        limit: Limit = 200,
+    ) -> Response:
+        """What was used, what it was charged, what engines cost for it, and what APIs would have; `focus`: FOCUS 1.3
+        rows as CSV.
+        """
+        asked = replace(
+            compared,
+            by=by,
+            since_ms=day_ms(since, "from") if since else None,
+            until_ms=day_ms(until, "until") if until else now_ms(),
+            tenant=tenant,
+            idle=idle_named(registry, idle),
+        )
+        if format == "focus":
+            return _csv(focus_of(registry, asked), None)
+        report = report_of(registry, asked)
+        lines, following = _page(report, after, limit)
+        if format == "csv" or (format is None and accept.lstrip().lower().startswith("text/csv")):
+            return _csv(csv_of(report, lines), following)
+        return in_json(CostReportDocument(**document_of(report, lines, explained=explain), next=following))
+
+
+def _add_statement(router: APIRouter, office: Office) -> None:
+    registry = office.registry
+
+    @router.get(
+        "/cost/statement",
+        response_model=StatementDocument,
+        responses={200: {"content": {"text/html": {}}, "description": "HTML is one page that prints well."}},
+    )
+    def show_statement(
+        compared: Compared,
+        tenant: Annotated[str, Query(description="Whose.")],
+        month: Annotated[str, Query(description="YYYY-MM (UTC).")],
+        idle: Idle = None,
+        with_engine_costs: Annotated[
+            bool, Query(description="Put in what engines cost and the margin, which is not for the tenant.")
+        ] = False,
+        format: Annotated[Literal["json", "html"], Query(description="A document, or a page.")] = "json",
+    ) -> Response:
+        """A tenant's month: models, days, prices, what is charged, and what APIs would have cost."""
+        asked = replace(compared, idle=idle_named(registry, idle))
+        made = statement_of(registry, tenant, month, asked, with_engine_costs=with_engine_costs)
+        if format == "html":
+            return Response(page_of(made), media_type="text/html; charset=utf-8")
+        return in_json(StatementDocument(**statement_document(made)))
+
+
+def _page(report: CostReport, after: str | None, limit: int) -> tuple[tuple[CostLine, ...], str | None]:
+    """The lines of one page, and the mark of the next one."""
+    marks = [mark_of(line) for line in report.lines]
+    begin = 0 if after is None else marks.index(after) + 1 if after in marks else None
+    if begin is None:
+        raise InvalidInput(f"after is {after!r:.80}; send `next` of the page before", param="after")
+    lines = report.lines[begin : begin + limit]
+    following = marks[begin + limit - 1] if begin + limit < len(marks) else None
+    return lines, following
+
+
+def _csv(text: str, following: str | None) -> Response:
+    headers = {NEXT: following} if following else {}
+    return Response(text, media_type="text/csv; charset=utf-8", headers=headers)

@@ -1,0 +1,155 @@
+"""What `/admin/v1/cost/report` and `/admin/v1/cost/statement` answer, as /docs shows it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from gateway.api.admin.shapes import Next, Shape
+from gateway.cost.allocation import LineKind
+from gateway.cost.assumptions import Label
+from registry.ledger.usage_cells import CostBy
+
+DOLLARS = "a decimal number in text; null: not known"
+
+
+class EngineCostDocument(Shape):
+    """What engines cost for a line, three ways."""
+
+    marginal_dollars: str | None = Field(description=f"What would not have been paid without it: {DOLLARS}.")
+    busy_dollars: str | None = Field(description=f"Its share of the time in which engines worked: {DOLLARS}.")
+    loaded_dollars: str | None = Field(description=f"With its share of idle time, by the idle policy: {DOLLARS}.")
+
+
+class BaselineCostDocument(Shape):
+    """What a line would have cost on a baseline."""
+
+    cost_dollars: str | None = Field(description=f"By the prices in force when requests began: {DOLLARS}.")
+    label: Label = Field(
+        description="How its tokens are known: counted with its tokenizer, from a sample sent to it, or taken as ours."
+    )
+    savings_dollars: str | None = Field(
+        description=f"Less the loaded engine cost; negative: the API is cheaper. {DOLLARS}."
+    )
+    unpriced: int = Field(description="Requests for which no price was in force.")
+
+
+class CostLineDocument(Shape):
+    """Requests that began in the window, or what engines did beside them."""
+
+    kind: LineKind = Field(description="Tenants' requests; copies of them; our probes; or what no request did.")
+    tenant: str | None = Field(description="Null where a line is of all tenants, or of none.")
+    name: str = Field(description="The tenant, tenant/adapter, version, key, YYYY-MM-DD (UTC), engine or arm.")
+    requests: int = Field(description="Answered: to the end, or until the client left.")
+    failed: int = Field(description="Ended otherwise: nobody pays for them.")
+    prompt_tokens: int = Field(description="Of answered requests, as are the next two.")
+    cached_tokens: int = Field(description="Of the prompt tokens, those that came from the prefix cache.")
+    completion_tokens: int = Field(description="Sum, as booked.")
+    tariff_dollars: str | None = Field(description=f"What they are charged: {DOLLARS}.")
+    margin_dollars: str | None = Field(description=f"Tariff less loaded engine cost: {DOLLARS}.")
+    engine_cost: EngineCostDocument | None = Field(description="Null in a statement for the tenant.")
+    baselines: dict[str, BaselineCostDocument] = Field(description="By the baseline's name.")
+    unpriced: int = Field(description="Answered requests that would be charged, and for which no tariff was in force.")
+    uncosted: int | None = Field(description="Requests on engines of which nobody has said what they cost.")
+    unsettled: int = Field(description="Attempts that an engine worked on and of which nobody knows the tokens.")
+
+
+class PriceDocument(Shape):
+    """A price of one component of a baseline, in force in the window."""
+
+    component: str
+    dollars_per_mtok: str = Field(description="Dollars per million tokens, a decimal number in text.")
+    from_ms: int
+    until_ms: int | None = Field(description="Null: until further notice.")
+    source: str
+    retrieved_at_ms: int | None = Field(description="When the source was read.")
+    seq: int = Field(description="Its line in the price log.")
+
+
+class RatioDocument(Shape):
+    """A baseline's tokens for each of ours."""
+
+    tenant: str | None = Field(description="Null: of all for which no other is known.")
+    label: Label
+    prompt: float
+    prompt_interval: tuple[float, float] | None = Field(description="In which it lies with 95 %.")
+    completion: float
+    completion_interval: tuple[float, float] | None = Field(description="In which it lies with 95 %.")
+    why: str
+
+
+class ComparedDocument(Shape):
+    """A baseline, its prices and what is assumed of it."""
+
+    name: str
+    state: Literal["live", "retiring", "retired"] | None
+    ends_at_ms: int | None = Field(description="When it is, or was, shut down.")
+    substitute: str | None
+    tokenizer: str | None
+    assumptions: list[str] = Field(description="A sentence each.")
+    token_ratios: list[RatioDocument]
+    prices: list[PriceDocument]
+
+
+class ExplainedDocument(Shape):
+    """One figure of one line, opened."""
+
+    tenant: str | None = Field(description="Of the line.")
+    line: str = Field(description="The line's name.")
+    figure: str = Field(description="As in the line, such as engine_cost.busy_dollars.")
+    value: str
+    formula: str
+    filled: list[str] = Field(description="The formula with its figures, a term each.")
+    version: str | None = Field(description="Of the log that its prices are from.")
+    rows: list[int] = Field(description="Lines of that log.")
+    query: str | None = Field(description="SQL that gives the counts.")
+
+
+class CostReportDocument(Shape):
+    """A page of lines; the total is of all pages."""
+
+    by: CostBy
+    tenant: str | None
+    since_ms: int
+    until_ms: int
+    price_version: str
+    cost_version: str | None
+    idle_policy: str | None
+    bill_dollars: str | None = Field(description=f"What was paid for engines, for all tenants: {DOLLARS}.")
+    baselines: list[ComparedDocument]
+    lines: list[CostLineDocument]
+    total: CostLineDocument
+    sentences: list[str] = Field(description="What it comes to, in words.")
+    explain: list[ExplainedDocument] | None = Field(None, description="Of this page's lines, where it was asked for.")
+    next: Next
+
+
+class StatementTariff(Shape):
+    """A price that held in the month, in dollars per million tokens."""
+
+    scope: str
+    effective_from_ms: int
+    input: str
+    cached_input: str
+    output: str
+    source: str
+
+
+class StatementDocument(Shape):
+    """A tenant's month."""
+
+    tenant: str
+    month: str
+    complete: bool = Field(description="Whether the month is over.")
+    made_at_ms: int
+    since_ms: int
+    until_ms: int
+    charged_dollars: str | None = Field(description=f"All of it: {DOLLARS}.")
+    price_version: str
+    cost_version: str | None
+    versions: list[CostLineDocument]
+    days: list[CostLineDocument]
+    total: CostLineDocument
+    tariffs: list[StatementTariff]
+    sentences: list[str]

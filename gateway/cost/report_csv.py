@@ -1,0 +1,51 @@
+"""The lines of a cost report as CSV: a column a figure, of each baseline its own, and an empty cell for what is not
+known.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+
+from gateway.cost.report import CostLine, CostReport
+from gateway.cost.report_document import line_document
+
+FIGURES = ("cost_dollars", "label", "savings_dollars", "unpriced")
+"""Of each baseline."""
+ENGINE = ("marginal_dollars", "busy_dollars", "loaded_dollars")
+FRONT = (
+    "kind",
+    "tenant",
+    "name",
+    "requests",
+    "failed",
+    "prompt_tokens",
+    "cached_tokens",
+    "completion_tokens",
+    "tariff_dollars",
+    "margin_dollars",
+    "unpriced",
+    "uncosted",
+    "unsettled",
+)
+
+
+def csv_of(report: CostReport, lines: Iterable[CostLine]) -> str:
+    """Lines of a report, with a heading and the versions of its prices in every row. Money is in dollars."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = [one.name for one in report.baselines]
+    of_baselines = [f"{name} {figure}" for name in names for figure in FIGURES]
+    writer.writerow([*FRONT, *(f"engine_{one}" for one in ENGINE), *of_baselines, "price_version", "cost_version"])
+    for document in map(line_document, lines):
+        writer.writerow(
+            [
+                *(document[name] for name in FRONT),
+                *(document["engine_cost"][name] for name in ENGINE),
+                *(document["baselines"][name][figure] for name in names for figure in FIGURES),
+                report.price_version,
+                report.engines.cost_version,
+            ]
+        )
+    return text.getvalue()
