@@ -37,10 +37,10 @@ def test_the_first_line_says_what_to_do_and_the_table_has_every_api_and_the_gpu(
 
 def test_without_options_it_is_the_guides_case_at_the_prices_that_come_with_the_package(done: Run) -> None:
     document = done("cost", "scenario", "--at", "2026-11-29", "--json").document
-    assert document["baselines"]["ft:gpt-4o-mini"] == {"monthly_usd": "750", "training_usd": "50", "status": "retiring"}
+    assert document["baselines"]["ft:gpt-4o-mini"] == {"monthly_usd": 750, "training_usd": 50, "status": "retiring"}
     assert (document["baselines"]["gpt-4"]["monthly_usd"], document["self_hosted"]) == (
-        "45000",
-        {"monthly_usd": "2000"},
+        45_000,
+        {"monthly_usd": 2000},
     )
     assert (document["break_even_requests"], document["verdict"]) == (2_666_667, "stay on the API")
     said = done("cost", "scenario", "--at", "2026-11-29").out
@@ -53,10 +53,10 @@ def test_options_change_the_case_and_the_document_has_the_same(priced: Run) -> N
     document = priced("cost", "scenario", *BOTH, "--requests", "4000000", "--gpu-hour", "1.49", "--json").document
     assert document == {
         "baselines": {
-            "dear-api": {"monthly_usd": "180000", "training_usd": None, "status": None},
-            "cheap-api": {"monthly_usd": "3000", "training_usd": "50", "status": None},
+            "dear-api": {"monthly_usd": 180000, "training_usd": None, "status": None},
+            "cheap-api": {"monthly_usd": 3000, "training_usd": 50, "status": None},
         },
-        "self_hosted": {"monthly_usd": "1087.70"},
+        "self_hosted": {"monthly_usd": 1087.70},
         "break_even_requests": 1_450_267,
         "verdict": "self-host",
     }

@@ -22,9 +22,9 @@ def dollars(nano: Fraction | int) -> str:
     return f"{sign}${cents // 100:,}" + (f".{cents % 100:02d}" if cents % 100 else "")
 
 
-def decimal(nano: Fraction | int) -> str:
-    """To the cent, for scripts: `45000`, `0.75`."""
-    return dollars(nano).replace("$", "").replace(",", "")
+def usd(nano: Fraction | int) -> float:
+    """To the cent, for scripts: 45000.0, 0.75."""
+    return _cents(nano) / 100
 
 
 def _cents(nano: Fraction | int) -> int:
@@ -32,17 +32,17 @@ def _cents(nano: Fraction | int) -> int:
 
 
 def document(found: Scenario) -> dict[str, Any]:
-    """Decimal dollars in text; what there is not is null."""
+    """Dollars to the cent, as numbers: nothing is booked by a supposed case. What there is not is null."""
     return {
         "baselines": {
             name: {
-                "monthly_usd": decimal(offer.monthly_nano),
-                "training_usd": None if offer.training_nano is None else decimal(offer.training_nano),
+                "monthly_usd": usd(offer.monthly_nano),
+                "training_usd": None if offer.training_nano is None else usd(offer.training_nano),
                 "status": offer.info.state,
             }
             for name, offer in found.offers.items()
         },
-        "self_hosted": {"monthly_usd": decimal(found.case.own_nano)},
+        "self_hosted": {"monthly_usd": usd(found.case.own_nano)},
         "break_even_requests": found.break_even_requests,
         "verdict": found.verdict,
     }

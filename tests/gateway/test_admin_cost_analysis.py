@@ -33,7 +33,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 def test_a_scenario_is_the_guides_case_unless_something_is_said(admin: Admin) -> None:
     found = admin.get("/cost/scenario", at="2026-11-29")
-    assert found["baselines"]["ft:gpt-4o-mini"] == {"monthly_usd": "750", "training_usd": "50", "status": "retiring"}
+    assert found["baselines"]["ft:gpt-4o-mini"] == {"monthly_usd": 750, "training_usd": 50, "status": "retiring"}
     assert (found["break_even_requests"], found["verdict"]) == (2_666_667, "stay on the API")
     assert found["sentences"][0].startswith("Stay on the API: ft:gpt-4o-mini costs $750 a month")
     other = admin.get("/cost/scenario", baseline="gpt-4", gpu_hour="1.49", requests=30_000, at="2026-01-01")

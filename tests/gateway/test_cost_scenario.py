@@ -47,12 +47,12 @@ def test_the_guides_case_comes_to_its_figures_and_says_that_one_of_them_fits_no_
     found = guides()
     assert document(found) == {
         "baselines": {
-            "gpt-4": {"monthly_usd": "45000", "training_usd": None, "status": "retired"},
-            "gpt-4-turbo": {"monthly_usd": "20000", "training_usd": None, "status": "retired"},
-            "ft:gpt-4o-mini": {"monthly_usd": "750", "training_usd": "50", "status": "retiring"},
-            "gpt-5-mini": {"monthly_usd": "1125", "training_usd": None, "status": "live"},
+            "gpt-4": {"monthly_usd": 45000, "training_usd": None, "status": "retired"},
+            "gpt-4-turbo": {"monthly_usd": 20000, "training_usd": None, "status": "retired"},
+            "ft:gpt-4o-mini": {"monthly_usd": 750, "training_usd": 50, "status": "retiring"},
+            "gpt-5-mini": {"monthly_usd": 1125, "training_usd": None, "status": "live"},
         },
-        "self_hosted": {"monthly_usd": "2000"},
+        "self_hosted": {"monthly_usd": 2000},
         "break_even_requests": 2_666_667,
         "verdict": "stay on the API",
     }

@@ -25,7 +25,7 @@ from registry.db import now_ms
 GUIDE = Case()
 MOST = 10**15
 """Requests, tokens and dollars that a scenario may have."""
-DollarText = Annotated[str, Field(description="Dollars: a decimal number in text.")]
+Dollars = Annotated[float, Field(description="Dollars, to the cent.")]
 Number = Annotated[int, Query(ge=0, le=MOST)]
 Tenant = Annotated[str | None, Query(description="Only this tenant's.")]
 Baselines = Annotated[
@@ -38,15 +38,15 @@ PriceVersion = Annotated[str | None, Query(description="Of the log of list price
 class ScenarioBaseline(Shape):
     """One API."""
 
-    monthly_usd: DollarText
-    training_usd: str | None = Field(description="Once; null: it trains nobody's model.")
+    monthly_usd: Dollars
+    training_usd: float | None = Field(description="Once; null: it trains nobody's model.")
     status: str | None = Field(description="live, retiring or retired; null: not known.")
 
 
 class SelfHosted(Shape):
     """The GPUs."""
 
-    monthly_usd: DollarText
+    monthly_usd: Dollars
 
 
 class ScenarioDocument(Shape):
