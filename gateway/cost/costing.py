@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from gateway.cost.allocation import Allocation, Idle, LineKind, Weights, Work, allocate, idle_of
 from gateway.cost.bill import JobSpan, bill_of
+from gateway.cost.bill_document import document
 from registry.days import DAY_MS, when
 from registry.engine_costs.log import TRAINER
 from registry.engine_costs.spans import EngineSpan
 from registry.engine_costs.weights import FittedWeights
+from registry.errors import InvalidInput
 from registry.ledger.engine_usage import UNKNOWN, EngineUsage, usage_by_engine
+from registry.ledger.usage_report import report_usage
 from registry.names import SYSTEM
 from registry.service import Registry
 from registry.training.spans import trained_between
@@ -103,3 +107,39 @@ def _training(jobs: Sequence[JobSpan], since_ms: int, until_ms: int, keys: Seque
         for day in range(begin_ms // DAY_MS, -(-end_ms // DAY_MS)):
             ms = min(end_ms, (day + 1) * DAY_MS) - max(begin_ms, day * DAY_MS)
             yield Work(day, TRAINER, "training", job.tenant, tuple(UNKNOWN[name] for name in keys), engine_ms=ms)
+
+
+def tariffs_of(registry: Registry, since_ms: int, until_ms: int) -> dict[str, int]:
+    """What each tenant is charged for what it used in the window, by the ledger, in nano-dollars."""
+    lines = report_usage(registry.db, "tenant", since_ms=since_ms, until_ms=until_ms).lines
+    return {line.name: line.cost_nano for line in lines if not line.shadow and line.name != SYSTEM}
+
+
+def bill_document(
+    registry: Registry,
+    since_ms: int,
+    until_ms: int,
+    *,
+    idle: str | None = None,
+    cost_version: str | None = None,
+    explain: bool = False,
+) -> dict[str, Any]:
+    """The bill of a window as people ask for it. `idle`: another policy than the operator's; the shares of `reserved`
+    are those that were put last. Raises `InvalidInput`, `NotFound`.
+    """
+    wanted = None if idle is None else named_idle(registry, idle)
+    allocation = allocation_of(registry, since_ms, until_ms, idle=wanted, cost_version=cost_version)
+    log = registry.engine_costs.log(allocation.bill.cost_version)
+    return document(allocation, tariffs_of(registry, since_ms, until_ms), log, explain=explain)
+
+
+def named_idle(registry: Registry, policy: str) -> Idle:
+    """A policy by its name, with the shares that were put last if it needs some. Raises `InvalidInput`."""
+    known = registry.idle_policies.newest("reserved") if policy == "reserved" else None
+    if policy == "reserved" and known is None:
+        raise InvalidInput(
+            "idle is reserved, and no tenant has a share yet; put them with `switchyard cost idle reserved --share "
+            "acme=0.5`",
+            param="idle",
+        )
+    return idle_of(policy, {} if known is None else known.shares)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from switchyard.commands.cost_baselines import baselines
+from switchyard.commands.cost_bill import bill, idle, weights
 from switchyard.commands.cost_break_even import break_even
 from switchyard.commands.cost_engines import engines
 from switchyard.commands.cost_outlook import anomalies, forecast
@@ -22,5 +23,8 @@ cost.command("scenario")(scenario)
 cost.command("break-even")(break_even)
 cost.command("forecast")(forecast)
 cost.command("anomalies")(anomalies)
+cost.command("bill")(bill)
+cost.command("idle")(idle)
+cost.command("weights")(weights)
 cost.add_typer(baselines, name="baselines")
 cost.add_typer(engines, name="engines")

@@ -40,7 +40,8 @@ def add_cost(
     json_output: bool = JsonFlag,
 ) -> None:
     """Add what something costs from a day on. Costs are never edited: a change is a new one with its date, and what is
-    added today changes nothing before today, but where nothing had a cost.
+    added today changes nothing before today, but where nothing had a cost. With --correct it may: the old line stays,
+    and bills that name an older version of the costs stay as they were.
     """
     given = {
         "hourly": hourly,

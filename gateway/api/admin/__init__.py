@@ -26,6 +26,8 @@ from gateway.api.admin.budgets import add_budgets
 from gateway.api.admin.cost import add_cost
 from gateway.api.admin.cost_analysis import add_cost_analysis
 from gateway.api.admin.cost_baselines import add_cost_baselines
+from gateway.api.admin.cost_bill import add_cost_bill
+from gateway.api.admin.cost_engines import add_cost_engines
 from gateway.api.admin.engines import add_engines
 from gateway.api.admin.experiments import add_experiments
 from gateway.api.admin.fleet import add_fleet
@@ -78,6 +80,8 @@ def admin_router(office: Office, gate: AdminGate) -> APIRouter:
     add_limits(router, office)
     add_tariffs(router, office)
     add_cost_baselines(router, office)
+    add_cost_engines(router, office)
+    add_cost_bill(router, office)
     add_usage(router, office)
     add_cost_analysis(router, office)
     add_cost(router, office)
