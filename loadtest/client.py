@@ -138,10 +138,12 @@ class Client:
         while self._idle:
             self._idle.pop().close()
 
-    async def post(self, path: str, body: bytes) -> Reply:
-        """Post `body`, read the answer to its end. Raises OSError (BrokenAnswer, refused, reset)."""
+    async def post(self, path: str, body: bytes, lines: str = "") -> Reply:
+        """Post `body`, with more lines of headers if there are any, each with its end; read the answer to its end.
+        Raises OSError (BrokenAnswer, refused, reset).
+        """
         connection = await self._connection()
-        head = f"POST {self._prefix}{path} HTTP/1.1\r\n{self._head}Content-Length: {len(body)}\r\n\r\n"
+        head = f"POST {self._prefix}{path} HTTP/1.1\r\n{self._head}{lines}Content-Length: {len(body)}\r\n\r\n"
         reply = await connection.exchange(head.encode() + body)
         if connection.reusable:
             connection.idle_since = time.perf_counter()

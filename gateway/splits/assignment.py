@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import struct
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from hashlib import sha256
-from operator import itemgetter
 from typing import TypeVar
 
 from registry.catalog.snapshot import SplitPolicy
@@ -15,23 +12,13 @@ from registry.splits.ranges import FULL_WEIGHT
 
 BUCKETS = FULL_WEIGHT
 HASH_BYTES = 16
-REMEMBERED, LONGEST_REMEMBERED = 8_192, 128
-"""Hashes that a process remembers, and characters of their units: most units come again, and soon."""
-_UNTIL = itemgetter(0)
 _FIRST = struct.Struct(">Q").unpack_from
 A = TypeVar("A")
 
 
 def hash_of(salt: bytes, unit: str) -> bytes:
     """What the ledger knows a unit by: the first 16 bytes of SHA-256(salt, 0x00, unit)."""
-    return _remembered(salt, unit) if len(unit) <= LONGEST_REMEMBERED else _hash_of(salt, unit)
-
-
-def _hash_of(salt: bytes, unit: str) -> bytes:
     return sha256(salt + b"\0" + unit.encode("utf-8", "surrogatepass")).digest()[:HASH_BYTES]
-
-
-_remembered = lru_cache(REMEMBERED)(_hash_of)
 
 
 def bucket_of(unit_hash: bytes) -> int:
@@ -51,11 +38,15 @@ def takes_part(policy: SplitPolicy, unit: str, key_id: str, metadata: Mapping[st
         if any(said.get(key) not in values for key, values in policy.metadata):
             return False
     (salt, most), (held_salt, held_out) = policy.audience, policy.holdout
-    if most < BUCKETS and bucket_of(hash_of(salt, unit)) >= most:
+    named = b"\0" + unit.encode("utf-8", "surrogatepass")
+    if most < BUCKETS and bucket_of(sha256(salt + named).digest()) >= most:
         return False
-    return not held_out or bucket_of(hash_of(held_salt, unit)) >= held_out
+    return not held_out or bucket_of(sha256(held_salt + named).digest()) >= held_out
 
 
 def choose(ranges: Sequence[tuple[int, A]], bucket: int) -> A:
     """The arm whose range holds `bucket`; ranges are `(until, arm)`, rising to 10,000 (`registry.splits.ranges`)."""
-    return ranges[bisect_right(ranges, bucket, key=_UNTIL)][1]
+    for until, arm in ranges:  # there are two or three
+        if bucket < until:
+            return arm
+    raise ValueError(f"no arm has bucket {bucket}")

@@ -10,12 +10,12 @@ otherwise: the end user, if the request names one, each request for itself, or a
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from hashlib import blake2b
+from typing import Any, Generic, TypeVar
 
 import orjson
 
@@ -29,7 +29,7 @@ LEAST_PASSED = 8
 DOUBT = 0.1
 """Of beginnings with which conversations do begin, so many may be taken for preambles, until one begins so here."""
 REMEMBERED = 1_024
-"""Conversations, and beginnings of them, that are remembered of each split."""
+"""Conversations, and beginnings of them, that are remembered of each split at least; twice as many at most."""
 SPLITS = 128
 """Splits of which conversations are remembered; the one that was least recently asked for is forgotten first."""
 COUNTED = 256
@@ -40,14 +40,44 @@ DIGEST_BYTES = 16
 A = TypeVar("A")
 
 
-@dataclass(slots=True)
-class _Beginning:
-    """The first messages of requests, up to a user message."""
+class _Recent(Generic[A]):
+    """What was put in last, by digest. Half of it is forgotten at once: to keep it in order, and to forget one for each
+    that comes, would cost as much as the digest.
+    """
 
-    whole: int = 0
-    """Requests that ended there."""
-    passed: int = 0
-    """Conversations that were first seen behind it."""
+    __slots__ = ("new", "old")
+
+    def __init__(self) -> None:
+        self.new: dict[bytes, A] = {}
+        self.old: dict[bytes, A] = {}
+
+    def get(self, digest: bytes) -> A | None:
+        """What is known, if anything is."""
+        found = self.new.get(digest)
+        return self.old.get(digest) if found is None else found
+
+    def put(self, digest: bytes, value: A) -> None:
+        """Know it from now on."""
+        self.new[digest] = value
+        if len(self.new) >= REMEMBERED:
+            self.old, self.new = self.new, {}
+
+    def __len__(self) -> int:
+        return len(self.new) + len(self.old)
+
+
+class _Counts(_Recent[int]):
+    """How often each was counted."""
+
+    __slots__ = ()
+
+    def add(self, digest: bytes) -> None:
+        """Once more."""
+        new = self.new
+        found = new.get(digest)
+        new[digest] = 1 + (self.old.get(digest, 0) if found is None else found)
+        if len(new) >= REMEMBERED:
+            self.old, self.new = new, {}
 
 
 @dataclass(slots=True)
@@ -55,19 +85,24 @@ class _Traffic:
     """What is known of the requests of a split, and of those that continue it with other weights."""
 
     split_id: int
-    conversations: OrderedDict[bytes, str] = field(default_factory=OrderedDict)
-    """Digest of all messages of a request → its unit. A later turn begins with the very same messages."""
-    beginnings: OrderedDict[bytes, _Beginning] = field(default_factory=OrderedDict)
-    """By their digests."""
+    whole: _Counts = field(default_factory=_Counts)
+    """Digest of all messages of a request that ends with a user's → how many such requests there were. Where nothing
+    else is said in `units`, that digest is their unit.
+    """
+    passed: _Counts = field(default_factory=_Counts)
+    """Digest of the first messages of requests, up to a user's → conversations that were first seen behind it."""
+    units: _Recent[str] = field(default_factory=_Recent)
+    """Digest of all messages of a request → its unit, where that is no digest of them. A later turn begins with the
+    very same messages.
+    """
     requests: int = 0
     counts: dict[Unit, int] = field(default_factory=dict)
 
-    def beginning(self, digest: bytes) -> _Beginning:
-        """What is known of one, from now on if it is new."""
-        found = self.beginnings.get(digest)
-        if found is None:
-            found = _Beginning()
-        _remember(self.beginnings, digest, found)
+    def unit_seen(self, digest: bytes) -> str | None:
+        """The unit of a request that was seen and had these messages."""
+        found = self.units.get(digest)
+        if found is None and self.whole.get(digest) is not None:
+            return digest.hex()
         return found
 
 
@@ -77,6 +112,9 @@ class Units:
     def __init__(self) -> None:
         self._too_many = LEAST_PASSED
         self._splits: OrderedDict[bytes, _Traffic] = OrderedDict()
+        self._last: SplitEntry | None = None
+        """Which was asked for last, of the catalog in force then, and what is known of its requests."""
+        self._of_last = _Traffic(0)
 
     def shared_by(self, workers: int) -> None:
         """So many processes share the traffic: a conversation that begins at one may be seen later by another."""
@@ -85,7 +123,7 @@ class Units:
 
     def of(self, call: Call, request: InferenceRequest, split: SplitEntry) -> Unit:
         """The unit of a request whose alias is split."""
-        traffic = self._traffic(split)
+        traffic = self._of_last if split is self._last else self._traffic(split)
         traffic.requests += 1
         policy = split.policy
         kind = "conversation" if policy is None else policy.unit
@@ -101,8 +139,9 @@ class Units:
             return Unit(request.keeping.unit, "stored")
         if request.conversation_id:
             return Unit(request.conversation_id, "conversation_id")
-        if "messages" in request.body:
-            unit = Unit(self._conversation(traffic, request), "first_turn")
+        messages = request.body.get("messages")
+        if messages is not None:
+            unit = Unit(self._conversation(traffic, request.user, messages), "first_turn")
         else:
             prompt = request.body[request.dialect.prompt_field(request.body)]
             unit = Unit(_digest_of_prompt(request.user, prompt), "prompt")
@@ -119,33 +158,43 @@ class Units:
             self._splits.move_to_end(split.salt)
         if traffic.split_id != split.id:
             traffic.split_id, traffic.requests, traffic.counts = split.id, 0, {}
+        self._last, self._of_last = split, traffic
         return traffic
 
-    def _conversation(self, traffic: _Traffic, request: InferenceRequest) -> str:
+    def _conversation(self, traffic: _Traffic, user: str | None, messages: Sequence[Mapping[str, Any]]) -> str:
         """The unit of a chat.
 
         A request that goes on from one that was seen here is of its conversation. Else the unit is the shortest
         beginning that ends with a user message and is no preamble. So the first turn decides, whoever sees it, and
         only what is said before the conversation's own first turn has to be learnt.
         """
-        *earlier, (last_role, whole) = _beginnings(request.user, request.body["messages"])
+        earlier = _beginnings(user, messages)
+        last_role, whole = earlier.pop()
         unit = self._of_earlier(traffic, earlier) if earlier else None
         if last_role == "user":
-            traffic.beginning(whole).whole += 1
+            traffic.whole.add(whole)
+            if unit is None and whole not in traffic.units.new and whole not in traffic.units.old:
+                return whole.hex()
         unit = unit or whole.hex()
-        _remember(traffic.conversations, whole, unit)
+        traffic.units.put(whole, unit)
         return unit
 
     def _of_earlier(self, traffic: _Traffic, earlier: Sequence[tuple[str, bytes]]) -> str | None:
         """The unit that a chat has by what is before its last message; `None` if nothing of that is its own."""
         users = [number for number, (role, _) in enumerate(earlier) if role == "user"]
-        seen = max((number for number, (_, end) in enumerate(earlier) if end in traffic.conversations), default=-1)
+        seen, unit = -1, None
+        for number in range(len(earlier) - 1, -1, -1):
+            if (unit := traffic.unit_seen(earlier[number][1])) is not None:
+                seen = number
+                break
         if users and seen < users[-1]:  # the turn before this one was not seen here
             for number in users:
                 if number >= seen:
-                    traffic.beginning(earlier[number][1]).passed += 1
-        if seen >= 0 and not self._is_preamble(traffic, earlier[seen][1]):
-            return traffic.conversations[earlier[seen][1]]
+                    traffic.passed.add(earlier[number][1])
+        if not users:
+            return unit
+        if unit is not None and not self._is_preamble(traffic, earlier[seen][1]):
+            return unit
         own = (earlier[number][1] for number in users if not self._is_preamble(traffic, earlier[number][1]))
         found = next(own, None)
         return None if found is None else found.hex()
@@ -154,8 +203,8 @@ class Units:
         """Conversations that begin elsewhere are first seen here behind their beginning, with the odds of the workers:
         so many in a row, and so many more for every one that does begin here, are no coincidence.
         """
-        found = traffic.beginnings.get(beginning)
-        return found is not None and found.passed >= self._too_many * (found.whole + 1)
+        passed = traffic.passed.get(beginning)
+        return passed is not None and passed >= self._too_many * ((traffic.whole.get(beginning) or 0) + 1)
 
     def skews(self) -> list[SplitSkew]:
         """Of every split: the derived unit with the most requests, as this process has seen it."""
@@ -169,11 +218,11 @@ class Units:
 
 def _beginnings(user: str | None, messages: Sequence[Mapping[str, Any]]) -> list[tuple[str, bytes]]:
     """After each message: its role, and a digest of roles and texts up to it."""
-    hashed = hashlib.blake2b((user or "").encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES)
+    hashed = blake2b((user or "").encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES)
     ends = []
     for message in messages:
-        role, content = str(message.get("role")), message.get("content")
-        if isinstance(content, list):
+        role, content = message["role"], message.get("content")
+        if type(content) is list:
             content = "".join(_text_of(part) for part in content)
         hashed.update(f"\0{role}\0{content or ''}".encode("utf-8", "surrogatepass"))
         ends.append((role, hashed.digest()))
@@ -187,15 +236,7 @@ def _text_of(part: Any) -> str:
 
 def _digest_of_prompt(user: str | None, prompt: Any) -> str:
     named = (user or "").encode("utf-8", "surrogatepass") + b"\0"
-    return hashlib.blake2b(named + orjson.dumps(prompt), digest_size=DIGEST_BYTES).hexdigest()
-
-
-def _remember(table: OrderedDict[bytes, A], key: bytes, value: A) -> None:
-    """Put it at the end; of what was not used longest, the table forgets what is too many."""
-    table[key] = value
-    table.move_to_end(key)
-    if len(table) > REMEMBERED:
-        table.popitem(last=False)
+    return blake2b(named + orjson.dumps(prompt), digest_size=DIGEST_BYTES).hexdigest()
 
 
 def _count(traffic: _Traffic, unit: Unit) -> None:
