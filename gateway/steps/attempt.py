@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol, cast
+from typing import Any, Protocol
 
 from gateway.desk import Desk
 from gateway.fleet.view import EngineView
 from gateway.handoffs import Admitted, Sink, Usage
 from gateway.journal.journal import Journal
-from gateway.keeping import KeptAnswer
 from gateway.responses.archive import Archive
 from gateway.settings import GatewaySettings
 from gateway.steps.forward import Forward
@@ -58,7 +57,8 @@ async def attempt(admitted: Admitted, engine: EngineView, number: int, sink: Sin
             sink.read_by(answer.reader)
             await answer.relay(sink.feed)
         if (keeping := admitted.request.keeping) is not None and keeping.store and not is_copy:
-            await keep(means.archive, means.desk, admitted, keeping, cast("KeptAnswer", answer.reader).answered())
+            reader: Any = answer.reader  # a `KeptAnswer`, as the request has a `Keeping`
+            await keep(means.archive, means.desk, admitted, keeping, reader.answered())
         if rest := answer.reader.rest():
             await sink.feed(rest)
     return meter.usage

@@ -119,7 +119,8 @@ class Forward:
             self._tap.take(data)
         if not self._translates:
             data = self._kind.document(data.replace(self._needle, self._replacement, 1))
-        await feed(self.reader.document(data))
+        if document := self.reader.document(data):
+            await feed(document)
 
     async def _pieces(self, feed: Feed) -> None:
         """A document of which only the ends are looked at, as it comes: the name is in its head, the count in its tail.

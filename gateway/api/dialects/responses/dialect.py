@@ -65,7 +65,8 @@ class Responses(Translated):
 
     def keeping(self, given: Mapping[str, Any]) -> Keeping | None:
         """OpenAI keeps what is not asked not to be kept."""
-        store, previous_id, conversation = _stores(given), given.get("previous_response_id"), conversation_id(given)
+        store, previous_id = given.get("store") is not False, given.get("previous_response_id")
+        conversation = conversation_id(given) if "conversation" in given else None
         items, referred, carries = given["input"], {}, False
         for item in items:
             if item["type"] == REFERENCE:
@@ -116,7 +117,3 @@ class Responses(Translated):
     def error_event(self, error: ApiError) -> bytes:
         """As a reader says it that has said nothing."""
         return error_event(error.in_terms_of(self.public_field), Events())
-
-
-def _stores(given: Mapping[str, Any]) -> bool:
-    return given.get("store") is not False

@@ -31,7 +31,7 @@ def chat_of(given: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]
         chat["continue_final_message"] = True
     if "max_output_tokens" in body:
         chat["max_completion_tokens"] = body["max_output_tokens"]
-    if (wanted := _format(body.get("text"))) is not None:
+    if "text" in body and (wanted := _format(body["text"])) is not None:
         chat["response_format"] = wanted
     if "tools" in body:
         chat["tools"] = [_tool(tool) for tool in body["tools"]]
