@@ -76,6 +76,8 @@ class Scorer:
         self._second = 0
         self._kept: dict[int, int] = {}
         """Answers of each adapter in this second."""
+        self._full: set[int] = set()
+        """Adapters of which as many are kept as may be."""
         self._queue: deque[Tap] = deque()
         self._queued_bytes = 0
         self._more = asyncio.Event()
@@ -91,6 +93,11 @@ class Scorer:
         in_experiment = split is not None and split.policy is not None and arm.assignment is not None
         if not in_experiment and not (checks is not None and _by_chance(call.request_id, checks.share)):
             return UNTAPPED
+        version = target.version
+        assert version is not None  # checks and experiments are an adapter's
+        if version.adapter_id in self._full and self._clock_s() < self._second + 1:  # as of most that come in floods
+            self._count("too many")
+            return UNTAPPED
         if call.dialect.asks not in TEXT:
             if call.dialect.uses_tokens:
                 self._count("not text")
@@ -98,24 +105,19 @@ class Scorer:
         if self.tapped >= MOST_TAPPED:
             self._count("dropped")
             return UNTAPPED
-        if not self._has_time(target):
-            self._count("too many")
-            return UNTAPPED
+        self._keep(version.adapter_id)
         return Tapping(self, Tap(call.request_id, target, arm))
 
-    def _has_time(self, target: Target) -> bool:
-        """Whether one more answer of this adapter may be kept in this second, which is counted then."""
+    def _keep(self, adapter: int) -> None:
+        """One more answer of this adapter is kept in this second."""
         second = int(self._clock_s())
         if second != self._second:
             self._second = second
             self._kept.clear()
-        assert target.version is not None  # checks and experiments are an adapter's
-        adapter = target.version.adapter_id
-        kept = self._kept.get(adapter, 0)
+            self._full.clear()
+        self._kept[adapter] = kept = self._kept.get(adapter, 0) + 1
         if kept >= MOST_A_SECOND:
-            return False
-        self._kept[adapter] = kept + 1
-        return True
+            self._full.add(adapter)
 
     def offer(self, tap: Tap) -> None:
         """An answer is complete."""

@@ -28,7 +28,9 @@ def bucket_of(unit_hash: bytes) -> int:
 
 
 def takes_part(policy: SplitPolicy, unit: str, key_id: str, metadata: Mapping[str, str | None] | None) -> bool:
-    """Whether a request of a unit, by this key and with this metadata, is in an experiment."""
+    """Whether a request of a unit, by this key and with this metadata, is in an experiment. Hashes and buckets are as
+    `hash_of` and `bucket_of` have them: every request of an experiment is asked this.
+    """
     if policy.for_all:
         return True
     if policy.keys and key_id not in policy.keys:
@@ -39,9 +41,9 @@ def takes_part(policy: SplitPolicy, unit: str, key_id: str, metadata: Mapping[st
             return False
     (salt, most), (held_salt, held_out) = policy.audience, policy.holdout
     named = b"\0" + unit.encode("utf-8", "surrogatepass")
-    if most < BUCKETS and bucket_of(sha256(salt + named).digest()) >= most:
+    if most < BUCKETS and _FIRST(sha256(salt + named).digest())[0] % BUCKETS >= most:
         return False
-    return not held_out or bucket_of(sha256(held_salt + named).digest()) >= held_out
+    return not held_out or _FIRST(sha256(held_salt + named).digest())[0] % BUCKETS >= held_out
 
 
 def choose(ranges: Sequence[tuple[int, A]], bucket: int) -> A:

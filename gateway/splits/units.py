@@ -168,8 +168,7 @@ class Units:
         beginning that ends with a user message and is no preamble. So the first turn decides, whoever sees it, and
         only what is said before the conversation's own first turn has to be learnt.
         """
-        earlier = _beginnings(user, messages)
-        last_role, whole = earlier.pop()
+        *earlier, (last_role, whole) = _beginnings(user, messages)
         unit = self._of_earlier(traffic, earlier) if earlier else None
         if last_role == "user":
             traffic.whole.add(whole)
