@@ -19,6 +19,7 @@ from gateway.api.request_ids import REQUEST_ID
 from gateway.errors import ApiError, Overloaded, UnknownAddress
 from gateway.handoffs import CLIENT_GONE_STATUS
 from gateway.told import UNSTORABLE, unstorable
+from registry.archive.reading import ArchiveUnreadable
 from registry.backends import is_contention
 from registry.errors import AdapterRefused, Conflict, GateClosed, InvalidInput, NotFound, RegistryError, Stale
 
@@ -30,6 +31,7 @@ STATUS_AND_CODE: dict[type[RegistryError], tuple[int, str]] = {
     Conflict: (409, "conflict"),
     Stale: (412, "stale"),
     GateClosed: (409, "gate_closed"),
+    ArchiveUnreadable: (503, "archive_unreadable"),
 }
 """What each error of the registry is over HTTP; the others are faults of ours."""
 REGISTRY_RETRY_AFTER_S = 2

@@ -18,6 +18,7 @@ from gateway.fleet.books import Books
 from gateway.fleet.court import Court
 from gateway.fleet.departures import Departures
 from gateway.fleet.duties.adapters import PlaceAdapters
+from gateway.fleet.duties.archive import ArchiveUsage
 from gateway.fleet.duties.books import KeepBooks
 from gateway.fleet.duties.costs import KeepCosts
 from gateway.fleet.duties.demand import CountDemand
@@ -145,6 +146,7 @@ class Controller:
             LookAfterResponses(registry, settings.response_days, settings.outcome_days, self.errands),
             LookAfterShadows(registry, settings.pair_days, self.errands),
             SweepFiles(registry, self.errands),
+            ArchiveUsage(registry, self.errands),
             self._experiments,
         )
 

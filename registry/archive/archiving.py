@@ -12,9 +12,10 @@ from sqlalchemy.orm import Session
 
 from registry.archive.contents import Contents, contents_of, in_order, segments_of
 from registry.archive.infos import ArchiveInfo
-from registry.archive.parquet import CORRECTION, written
+from registry.archive.parquet import written
 from registry.archive.reading import halves_of
 from registry.archive.rows import LEAVING, UsageArchive
+from registry.archive.schema import CORRECTION, SCHEMA
 from registry.days import DAY_MS, date_of
 from registry.db import Database, now_ms
 from registry.errors import RegistryError
@@ -93,7 +94,7 @@ class Archiver:
                 halves = halves_of(session)
             if not rows:
                 return
-            data = written(rows, corrections)
+            data = written(SCHEMA, rows, corrections)
             name = _name_of(day, digest_of(data))
             self._blobs.write(name, data)
             stored = contents_of(self._read_back(name, data), halves)

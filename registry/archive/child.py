@@ -1,7 +1,7 @@
 """The process that asks archives: one question on stdin, an answer on stdout, one line of JSON each.
 
-A question is `{"url", "files": [[name, digest], …], "halves", "queries": [SQL, …]}`, its answer `{"found": [rows of
-each query]}` or `{"fault": sentence}`. It fetches the files from the object storage; DuckDB connects to nothing.
+A question is `{"url", "files": [[name, digest], …], "schema", "halves", "queries": [SQL, …]}`, its answer `{"found":
+[rows of each query]}` or `{"fault": sentence}`. It fetches the files from the object storage; DuckDB has no network.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def answered(question: Mapping[str, Any]) -> dict[str, Any]:
             fetched(blobs, name, digest, Path(folder, f"{number}.parquet"))
             for number, (name, digest) in enumerate(question["files"])
         ]
-        with opened(paths, halves=question["halves"]) as files:
+        with opened(paths, question["schema"], halves=question["halves"]) as files:
             return {"found": [files.ask(query) for query in question["queries"]]}
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import true
 
 from registry.archive.parquet import opened
 from registry.archive.reading import in_duckdb
+from registry.archive.schema import SCHEMA
 from registry.ledger.segments import RowsDigest
 from registry.ledger.usage_days import NAMES, summed
 from registry.ledger.usage_record import COLUMNS, TOKENS, Values
@@ -57,7 +58,7 @@ def contents_of(data: bytes, halves: str) -> Contents:
     with tempfile.TemporaryDirectory(prefix="usage-archive-") as folder:
         file = Path(folder, "file.parquet")
         file.write_bytes(data)
-        with opened([file], halves=halves) as found:
+        with opened([file], SCHEMA, halves=halves) as found:
             rows = [row for query in summed(true()) for row in found.ask(in_duckdb(query))]
             return Contents(found.rows(), found.corrections(), in_order(rows))
 

@@ -41,4 +41,4 @@ FIELDS = tuple(ArchiveInfo.__dataclass_fields__)
 
 def infos() -> Select[Any]:
     """The columns of an `ArchiveInfo`, which are much less than the whole row."""
-    return select(*(getattr(UsageArchive, name) for name in FIELDS)).order_by(UsageArchive.day, UsageArchive.name)
+    return select(*(getattr(UsageArchive, name) for name in FIELDS)).order_by(UsageArchive.name)

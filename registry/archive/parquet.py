@@ -1,4 +1,7 @@
-"""Attempts as Parquet: written, and asked by SQL, with DuckDB. Only processes that archive or read archives load it."""
+"""Attempts as Parquet: written, and asked by SQL, with DuckDB. Only processes that archive or read archives load it.
+
+It imports little, as a process that reads is started for every question.
+"""
 
 from __future__ import annotations
 
@@ -9,39 +12,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import BigInteger, Boolean, Float, Integer, String
 
 from registry.errors import InvalidInput
-from registry.ledger.usage_record import COLUMNS, CORRECTABLE, Values
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 CORRECTIONS = "corrections"
 """The column behind those of the table: what was corrected of the attempt, `None` for nothing."""
-CORRECTION = (*CORRECTABLE, "reason", "actor", "created_at_ms")
-NAMES = tuple(column.name for column in COLUMNS)
+Values = tuple[Any, ...]
+Schema = Mapping[str, str]
+"""Columns in their order, and the types that DuckDB gives them (`registry.archive.schema`)."""
 MEMORY, THREADS = "512MB", 2
 """Of a process that reads or writes: what does not fit goes to a temporary folder."""
-_TYPES = {BigInteger: "BIGINT", Integer: "INTEGER", String: "VARCHAR", Float: "DOUBLE", Boolean: "BOOLEAN"}
-_SQL_TYPES = {column.name: _TYPES[type(column.type)] for column in COLUMNS}
-_TEXT = ("reason", "actor")
-_SQL_TYPES[CORRECTIONS] = (
-    f"STRUCT({', '.join(f'{name} ' + ('VARCHAR' if name in _TEXT else 'BIGINT') for name in CORRECTION)})[]"
-)
 
 
-def written(rows: Sequence[Values], corrections: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
+def written(schema: Schema, rows: Sequence[Values], corrections: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
     """A file of these usage rows, in their order; `corrections` are those of each attempt by its id.
 
     The same rows are the same bytes, by the same release of DuckDB. Raises `InvalidInput` without the extra.
     """
-    columns = ", ".join(f"{name}: '{type_}'" for name, type_ in _SQL_TYPES.items())
+    columns = ", ".join(f"{name}: '{type_}'" for name, type_ in schema.items())
     with _duckdb(threads=1) as (database, folder):
         given, made = folder / "rows.jsonl", folder / "rows.parquet"
         with given.open("wb") as file:
             for row in rows:
-                document = dict(zip(NAMES, row, strict=True)) | {CORRECTIONS: corrections.get(row[0])}
+                document = dict(zip(schema, (*row, corrections.get(row[0])), strict=True))
                 file.write(orjson.dumps(document) + b"\n")
         source = f"read_json('{given}', format='newline_delimited', columns={{{columns}}})"
         database.execute(f"COPY (SELECT * FROM {source}) TO '{made}' (FORMAT parquet, COMPRESSION zstd)")
@@ -56,7 +52,7 @@ class OpenFiles:
 
     def rows(self) -> list[Values]:
         """All attempts, in the columns and the order in which they were written."""
-        return self.ask(f"SELECT {', '.join(NAMES)} FROM usage")
+        return self.ask("SELECT * FROM usage")
 
     def corrections(self) -> dict[str, list[dict[str, Any]]]:
         """What was corrected, by attempt."""
@@ -70,7 +66,7 @@ class OpenFiles:
 
 
 @contextmanager
-def opened(files: Iterable[Path], *, halves: str) -> Iterator[OpenFiles]:
+def opened(files: Iterable[Path], schema: Schema, *, halves: str) -> Iterator[OpenFiles]:
     """Ask files for the length of the block. `halves`: which whole number `round` makes of a half, as the registry's
     database does: the `even` one, or the one `away` from zero.
 
@@ -84,7 +80,7 @@ def opened(files: Iterable[Path], *, halves: str) -> Iterator[OpenFiles]:
         source = f"read_parquet([{names}], union_by_name=true)"
         found = {name for name, *_ in database.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()}
         columns = [
-            name if name in found else f"NULL::{type_} AS {name}" for name, type_ in _SQL_TYPES.items()
+            name if name in found else f"NULL::{type_} AS {name}" for name, type_ in schema.items()
         ]  # files are older than some columns
         database.execute(f"CREATE VIEW whole AS SELECT {', '.join(columns)} FROM {source}")
         database.execute(f"CREATE VIEW usage AS SELECT * EXCLUDE ({CORRECTIONS}) FROM whole")

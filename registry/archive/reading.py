@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Dialect, Row, Select, and_, or_, select
 from sqlalchemy.orm import Session
 
 from registry.archive.rows import UsageArchive
+from registry.archive.schema import SCHEMA
 from registry.days import date_of
 from registry.errors import RegistryError
 
@@ -55,6 +56,7 @@ def archived_rows(
     question = {
         "url": blobs_at(),
         "files": [[one.name, one.digest] for one in found],
+        "schema": SCHEMA,
         "halves": halves_of(session),
         "queries": [in_duckdb(query) for query in queries],
     }

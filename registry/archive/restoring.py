@@ -8,9 +8,9 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from registry.archive.contents import contents_of
-from registry.archive.parquet import NAMES
 from registry.archive.reading import halves_of
 from registry.archive.rows import UsageArchive
+from registry.archive.schema import NAMES
 from registry.db import Database, now_ms
 from registry.errors import CorruptBlob, NotFound, RegistryError
 from registry.experiments.rows import FEED

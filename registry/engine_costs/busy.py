@@ -5,17 +5,17 @@ crosses midnight each day has its part, of one that is longer than a day the day
 
 Days that are over are kept, with the number of attempts, of that day and the one before it, that they were made of:
 attempts are never changed, so a day is made again only when there are more, as those of a gateway that ships late.
-Where attempts were archived meanwhile, what is kept is never made smaller.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, case, func, literal, select
-from sqlalchemy import cast as sql_cast
+from sqlalchemy import BigInteger, ColumnElement, Select, case, func, literal, select
 from sqlalchemy.orm import Session
 
+from registry.archive.reading import archived_rows
 from registry.days import DAY_MS
 from registry.db import Database
 from registry.engine_costs.rows import EngineBusyDay
@@ -42,13 +42,14 @@ class EngineBusy:
             kept = _kept(session, 0, until_ms // DAY_MS)
             stale = sorted(key for key, count in attempts.items() if key not in kept or kept[key][1] != count)
         for day in sorted({day for day, _ in stale}):
-            with self._db.write() as session:
+            with self._db.read() as session:
                 found = _union(session, day, day * DAY_MS, (day + 1) * DAY_MS)
+            with self._db.write() as session:
                 rows = [
                     {
                         "day": day,
                         "engine_id": engine,
-                        "busy_ms": max(found.get(engine, 0), kept.get((day, engine), (0, 0))[0]),
+                        "busy_ms": found.get(engine, 0),
                         "attempts": attempts[day, engine],
                     }
                     for of, engine in stale
@@ -100,29 +101,44 @@ def _kept(session: Session, first: int, end: int) -> dict[EngineDayKey, tuple[in
 
 
 def _union(session: Session, day: int, since_ms: int, until_ms: int) -> dict[str, int]:
-    """By engine, the length of the union of attempts' intervals within `[since_ms, until_ms)`, which is in the day.
+    """By engine, the length of the union of attempts' intervals within `[since_ms, until_ms)`, which is in the day;
+    of those in archives too. Raises `ArchiveUnreadable`.
+    """
+    runs = _runs(day, since_ms, until_ms)
+    (archived,) = archived_rows(session, [runs], [((day - 1) * DAY_MS, until_ms)])
+    busy: dict[str, int] = {}
+    latest: dict[str, int] = {}
+    for engine, begin, end in sorted(map(tuple, (*session.execute(runs), *archived))):
+        begin = max(begin, latest.get(engine, begin))
+        busy[engine] = busy.get(engine, 0) + max(0, end - begin)
+        latest[engine] = max(end, begin)
+    return busy
 
-    In the order of their begins, each adds what of it is later than the latest end before it.
+
+def _runs(day: int, since_ms: int, until_ms: int) -> Select[Any]:
+    """Engine, begin and end of every run of intervals that touch or overlap.
+
+    In the order of their begins, one that is later than the latest end before it begins a run.
     """
     row = USAGE.c
     engine = ENGINE.label("engine")
     begin = _greater(row.started_at_ms, literal(since_ms, BigInteger))
     end = _lesser(row.finished_at_ms, literal(until_ms, BigInteger))
     intervals = (
-        select(engine, begin.label("begin"), end.label("end"))
+        select(engine, begin.label("begin_ms"), end.label("end_ms"))
         .where(row.started_at_ms >= (day - 1) * DAY_MS, row.started_at_ms < until_ms)
         .where(row.finished_at_ms > since_ms, row.outcome.not_in(UNTOUCHED))
         .subquery("intervals")
         .c
     )
-    latest = func.max(intervals.end).over(
-        partition_by=intervals.engine, order_by=(intervals.begin, intervals.end), rows=(None, -1)
-    )
-    one = select(intervals.engine, intervals.begin, intervals.end, latest.label("latest")).subquery("one").c
-    begins = case((one.latest > one.begin, one.latest), else_=one.begin)
-    added = case((one.end > begins, one.end - begins), else_=0)
-    query = select(one.engine, sql_cast(func.sum(added), BigInteger)).group_by(one.engine)
-    return {engine: int(ms) for engine, ms in session.execute(query)}
+    order = (intervals.begin_ms, intervals.end_ms)
+    latest = func.max(intervals.end_ms).over(partition_by=intervals.engine, order_by=order, rows=(None, -1))
+    one = select(intervals.engine, intervals.begin_ms, intervals.end_ms, latest.label("latest_ms")).subquery("one").c
+    begins = case((one.begin_ms <= one.latest_ms, 0), else_=1)
+    order = (one.begin_ms, one.end_ms)
+    number = func.sum(begins).over(partition_by=one.engine, order_by=order, rows=(None, 0))
+    run = select(one.engine, one.begin_ms, one.end_ms, number.label("number")).subquery("run").c
+    return select(run.engine, func.min(run.begin_ms), func.max(run.end_ms)).group_by(run.engine, run.number)
 
 
 def _greater(one: ColumnElement[int], other: ColumnElement[int]) -> ColumnElement[int]:

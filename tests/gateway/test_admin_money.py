@@ -11,8 +11,10 @@ from gateway.admin_key import admin_key
 from registry.days import DAY_MS
 from registry.db import now_ms
 from registry.money import nano_to_dollars
+from registry.names import SYSTEM
 from tests.support.admin_calls import Admin
 from tests.support.stack import Stack, open_house, run_stack
+from tests.support.usage_rows import usage_row
 from tests.support.waiting import wait_until
 
 
@@ -347,3 +349,18 @@ def test_a_client_reads_in_a_header_that_a_budget_is_nearly_spent(stack: Stack, 
         return str(stack.chat("triage", "warned", max_tokens=1).headers.get("x-switchyard-budget-warning", ""))
 
     assert wait_until("the warning", told).startswith(f"{scope} daily token budget ")
+
+
+def test_archives_of_attempts_are_listed_by_day_a_page_at_a_time(stack: Stack, admin: Admin) -> None:
+    registry = stack.house.registry
+    registry.ledger.record(
+        usage_row(f"old-{day}", tenant=SYSTEM, started_at_ms=day * DAY_MS, finished_at_ms=day * DAY_MS)
+        for day in (3, 5)
+    )
+    made = list(registry.archives.archive(9 * DAY_MS))
+    first = admin.ask("GET", "/ledger/archives?limit=1").json()
+    (shown,) = first["archives"]
+    assert (shown["day"], shown["attempts"], shown["restored_at_ms"]) == ("1970-01-04", 1, None)
+    rest = admin.ask("GET", f"/ledger/archives?after={first['next']}").json()
+    assert [one["name"] for one in rest["archives"]] == [made[1].name]
+    assert rest["next"] is None

@@ -293,3 +293,28 @@ def test_a_day_that_was_brought_back_is_archived_again_when_it_has_been_there_fo
     assert left(registry) == 0
     assert registry.ledger.audit([]) == []
     assert registry.archives.verify() == []
+
+
+def test_engines_were_as_busy_as_before_when_some_or_all_of_it_is_archived(registry: Registry) -> None:
+    spans = [
+        (0, 5_000),
+        (1_000, 2_000),
+        (4_000, 9_000),
+        (9_000, 10_000),
+        (20_000, 21_000),
+        (DAY_MS - 500, DAY_MS + 900),
+    ]
+    more = [(DAY_MS - 500, DAY_MS + 900), (DAY_MS + 800, DAY_MS + 1_000), (DAY_MS + 5_000, DAY_MS + 6_000)]
+    registry.ledger.record(
+        usage_row(str(number), tenant=SYSTEM, engine_id="a", started_at_ms=begin_ms, finished_at_ms=end_ms)
+        for number, (begin_ms, end_ms) in enumerate([*spans, *more])
+    )
+    windows = [(0, 3 * DAY_MS), (2_500, DAY_MS + 850)]
+    before = [registry.engine_busy.between(*window) for window in windows]
+    assert before[0] == {(0, "a"): 10_000 + 1_000 + 500, (1, "a"): 1_000 + 1_000}
+    list(registry.archives.archive(DAY_MS))
+    assert [registry.engine_busy.between(*window) for window in windows] == before
+    list(registry.archives.archive(OLD))
+    assert [registry.engine_busy.between(*window) for window in windows] == before
+    assert registry.engine_busy.close(3 * DAY_MS) == 3
+    assert [registry.engine_busy.between(*window) for window in windows] == before

@@ -21,6 +21,7 @@ from gateway.api.admin.adapters import add_adapters
 from gateway.api.admin.added_engines import add_added_engines
 from gateway.api.admin.aliases import add_aliases
 from gateway.api.admin.answer_checks import add_answer_checks
+from gateway.api.admin.archives import add_archives
 from gateway.api.admin.auth import BEARER, AdminGate, guarded_by
 from gateway.api.admin.budgets import add_budgets
 from gateway.api.admin.cost import add_cost
@@ -83,6 +84,7 @@ def admin_router(office: Office, gate: AdminGate) -> APIRouter:
     add_cost_engines(router, office)
     add_cost_bill(router, office)
     add_usage(router, office)
+    add_archives(router, office)
     add_cost_analysis(router, office)
     add_cost(router, office)
     return router
