@@ -44,8 +44,8 @@ def said_of(error: Exception) -> ApiError:
 def unknown_answer(response_id: str, param: str) -> NotThere:
     """No answer of the tenant's has that id; another tenant's looks exactly like none."""
     return NotThere(
-        f"'{param}' is '{response_id[:100]}', which is the id of no answer that is known. Send an answer's 'id', or "
-        "its header x-request-id, with the key of the tenant that got it.",
+        f"'{param}' is '{response_id[:100]}', which is the id of no answer that is known, or of one so old that it "
+        "is archived. Send an answer's 'id', or its header x-request-id, with the key of the tenant that got it.",
         param=param,
         code="response_not_found",
     )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from alembic import command
 from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
@@ -28,6 +29,7 @@ from registry.splits.rows import Split
 from registry.storage.blobs import BlobStore
 from tests.registry.conftest import Shop
 from tests.registry.test_usage_days import drawn, figures
+from tests.support.migrations import configured
 from tests.support.usage_rows import usage_row
 
 DAYS = 4
@@ -318,3 +320,15 @@ def test_engines_were_as_busy_as_before_when_some_or_all_of_it_is_archived(regis
     assert [registry.engine_busy.between(*window) for window in windows] == before
     assert registry.engine_busy.close(3 * DAY_MS) == 3
     assert [registry.engine_busy.between(*window) for window in windows] == before
+
+
+def test_migrations_that_make_sums_anew_keep_what_is_archived(registry: Registry) -> None:
+    stocked(registry)
+    *_, sums = whole(registry)
+    list(registry.archives.archive(2 * DAY_MS))
+    with registry.db.engine.execution_options(switchyard_write=True).begin() as connection:
+        command.downgrade(configured(connection), "0040")
+        assert connection.execute(text("SELECT sum(attempts) FROM usage_days")).scalar() == 300
+    registry.db.migrate()
+    assert whole(registry)[2] == sums
+    assert registry.ledger.audit([]) == []
