@@ -26,8 +26,8 @@ from registry.ledger.usage_record import Values
 from registry.storage.blobs import BlobStore, digest_of
 from registry.upsert import upsert
 
-MOST_ROWS = 25_000
-"""Of a file, and so of a transaction that removes rows: it holds SQLite's one lock for about half a second."""
+MOST_ROWS = 10_000
+"""Of a file, and so of a transaction that removes rows: it holds SQLite's one lock for about a quarter of a second."""
 FOLDER = "ledger/usage"
 STAYS_DAYS = 30
 """After it was brought back, a day is left in the table for so long."""
@@ -135,12 +135,13 @@ class Archiver:
         another one has archived it.
         """
         leaving = USAGE.c.attempt_id.in_(select(LEAVING.c.attempt_id))
-        with self._db.write() as session:
+        new = _new_record(name, day, data, stored)
+        with self._db.write() as session:  # what is in it keeps others from writing, on SQLite
             upsert(session, LEAVING, [{"attempt_id": row[0]} for row in stored.rows])
             there = session.scalar(select(func.count()).select_from(USAGE).where(leaving))
             sums = in_order(row for query in summed(leaving) for row in session.execute(query))
             if there == len(stored.rows) and sums == stored.sums and self._corrected(session) == stored.corrected:
-                row = _record(session, name, day, data, stored)
+                row = _record(session, new)
                 leaves = select(LEAVING.c.attempt_id)
                 session.connection().execute(delete(UsageCorrection).where(UsageCorrection.attempt_id.in_(leaves)))
                 session.connection().execute(delete(USAGE).where(leaving))
@@ -176,23 +177,25 @@ def _name_of(day: int, digest: str) -> str:
     return f"{FOLDER}/{date[:7]}/{date}-{digest.removeprefix('sha256:')[:16]}.parquet"
 
 
-def _record(session: Session, name: str, day: int, data: bytes, stored: Contents) -> UsageArchive:
+def _new_record(name: str, day: int, data: bytes, stored: Contents) -> UsageArchive:
+    return UsageArchive(
+        name=name,
+        day=day,
+        digest=digest_of(data),
+        size_bytes=len(data),
+        attempts=len(stored.rows),
+        corrections=stored.corrected,
+        **stored.times._asdict(),
+        sums=stored.sums,
+        segments=segments_of(stored.rows),
+    )
+
+
+def _record(session: Session, new: UsageArchive) -> UsageArchive:
     """A new one, or that of the same file, which was brought back."""
-    row = session.get(UsageArchive, name)
+    row = session.get(UsageArchive, new.name)
     if row is None:
-        row = UsageArchive(
-            name=name,
-            day=day,
-            digest=digest_of(data),
-            size_bytes=len(data),
-            attempts=len(stored.rows),
-            corrections=stored.corrected,
-            **stored.times._asdict(),
-            sums=stored.sums,
-            segments=segments_of(stored.rows),
-            archived_at_ms=now_ms(),
-        )
-        session.add(row)
+        session.add(row := new)
     row.archived_at_ms, row.restored_at_ms = now_ms(), None
     session.flush()
     return row

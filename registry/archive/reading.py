@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -23,8 +24,11 @@ BLOBS_AT = "blobs_at"
 CHILD = (sys.executable, "-m", "registry.archive.child")
 HOME = Path(__file__).parents[2]
 """Where the packages are, if they are not installed."""
-ANSWERS_WITHIN_S = 50.0
-"""Less than PostgreSQL lets a transaction idle (`registry.backends.IDLE_IN_TRANSACTION_S`): the reader's is open."""
+ANSWERS_WITHIN_S = 25.0
+"""To wait for who reads before, and again to be answered: together less than PostgreSQL lets a transaction idle
+(`registry.backends.IDLE_IN_TRANSACTION_S`), as the reader's is open."""
+_ONE_AT_A_TIME = threading.Lock()
+"""Of a process's threads: a child may take `registry.archive.parquet.MEMORY`."""
 Windows = Sequence[tuple[int, int]]
 """`[since, until)` each, in milliseconds since the epoch."""
 
@@ -76,6 +80,15 @@ def _days(found: Sequence[Row[str, str, int]]) -> str:
 
 
 def _asked(question: dict[str, Any], fault: str) -> dict[str, Any]:
+    if not _ONE_AT_A_TIME.acquire(timeout=ANSWERS_WITHIN_S):
+        raise ArchiveUnreadable(f"{fault} now: others read archives; try again")
+    try:
+        return _answer(question, fault)
+    finally:
+        _ONE_AT_A_TIME.release()
+
+
+def _answer(question: dict[str, Any], fault: str) -> dict[str, Any]:
     try:
         done = subprocess.run(
             CHILD,
