@@ -193,6 +193,8 @@ async def test_metrics_carry_the_names_that_the_gateway_reads(engine: EngineUnde
     assert await engine.metric("process_start_time_seconds") > 1e9
     for name in ("num_requests_running", "num_requests_waiting", "kv_cache_usage_perc", "prompt_tokens_total"):
         assert await engine.metric(f"vllm:{name}") >= 0
+    for name in ("prompt_tokens_cached_total", "generation_tokens_total", "iteration_tokens_total_count"):
+        assert await engine.metric(f"vllm:{name}") >= 0, "weights are fitted from these"
     text = (await engine.http.get("/metrics")).text
     assert f'model_name="{engine.base}"' in text
     assert "vllm:time_to_first_token_seconds_bucket{" in text
