@@ -104,7 +104,7 @@ budget-bench: setup ## 1,000 requests at once with $1 left, 10,000 aborts: overs
 experiment-bench: setup ## 10,000 simulated experiments of each kind: false positives at every look, coverage, power, assignment
 	@$(BIN)/python -m tests.bars experiments
 
-cost-bench: setup ## Reports over a million attempts, archived or not
+cost-bench: setup ## Who engines' work falls to; reports over a million attempts, archived or not
 	@$(BIN)/python -m tests.bars cost
 
 accounting-bench: setup ## Processor time of journal, limits and metrics per request; no fsync on the loop; journal writes

@@ -1,6 +1,7 @@
-"""Cost: reports over a million attempts, archived or not.
+"""Cost: who engines' work falls to, and reports over a million attempts, archived or not.
 
-Figures, each of the part (`support/cost/`) that measures it: `archived_report_s`, a report of a window whose edges are
+Figures, each of the part (`support/cost/`) that measures it: `attribution_error`, the largest error of a tenant's cost
+on a simulated engine whose costs are known; `archived_report_s`, a report of a window whose edges are
 in archived days, over 1,000,000 attempts of which 900,000 are archived.
 """
 
@@ -9,9 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.bars.support.cost import Part, archived
+from tests.bars.support.cost import Part, archived, attribution
 
-PARTS = (archived,)
+PARTS = (attribution, archived)
 
 
 def run(folder: Path, scale: float) -> dict[str, Any]:
