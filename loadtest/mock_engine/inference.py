@@ -19,6 +19,8 @@ from loadtest.mock_engine.wire import JSON, STREAM, ClientGone, EngineError, Exc
 DONE = b"data: [DONE]\n\n"
 NOT_HTTP = b"\x16\x03\x01 this is not HTTP\r\n\r\n"
 NOT_JSON = b'{"id": "cmpl-broken", "choices": [{"ind'
+LOOK_S = 0.02
+"""Between two looks whether a request is still held."""
 
 
 class SocketBroken(Exception):
@@ -81,6 +83,11 @@ async def before_answer(engine: Engine, exchange: Exchange, data: bytes) -> None
         if engine.part_to_fail >= 1:
             engine.part_to_fail -= 1
             raise EngineError(500, "InternalServerError", "Injected failure of a part of the requests.")
+    held = faults.hold_with
+    if held and exchange.header(b"x-request-id") and held.encode() in data:
+        while engine.faults.hold_with == held:
+            await exchange.wait(LOOK_S)
+        raise EngineError(500, "InternalServerError", "Injected failure of a request that was held.")
     if faults.fail_next:
         engine.faults = replace(faults, fail_next=faults.fail_next[1:])
         status = faults.fail_next[0]

@@ -132,6 +132,9 @@ class Faults:
     """Of chats and completions with an X-Request-Id, such a part gets a 500, evenly spread. Probes are answered."""
     fail_share_with: str = ""
     """Of those only the ones whose body has this text in it, such as an adapter's name."""
+    hold_with: str = ""
+    """Chats and completions with an X-Request-Id whose body has this text in it wait until it is another one; then they
+    get a 500. Probes are answered."""
     fail_tokenize: int = 0
     """/tokenize gets this HTTP status, until it is 0 again."""
     tokenize_ms: float = 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,28 @@ def test_the_control_stands_in_for_a_treatment_that_cannot_be_served_if_the_plan
     assert rows[-1]["served_model"] == "acme/triage@1.0", "another arm than its own: a fallback"
     assert [row["outcome"] for row in rows][-1] == "ok"
     assert len({row["attempt_id"] for row in rows}) == len(rows) >= 2
+
+
+def test_who_stands_in_is_the_control_of_now_and_not_of_when_the_request_came(lab: Stack, begin: Begin) -> None:
+    begin("1.1", ramp=[{"percent": 100}], fallback="control")
+    lab.house.publish("acme/triage")
+    version = next(one for one in lab.house.registry.adapters.all("acme") if one.name == "acme/triage@1.1")
+    lab.faults(hold_with=version.manifest_digest[7:23])
+    before = lab.asked()
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(lab.chat, "acme/triage", headers={"X-Switchyard-Unit": "u"}, max_tokens=1)
+        wait_until("the treatment to be asked", lambda: lab.asked() > before)
+        begin.end()
+        lab.house.promote("acme/triage", "1.2")
+        begin("1.1", ramp=[{"percent": 100}], fallback="control")
+        lab.faults(hold_with="")
+        answer = asked.result(30)
+    assert (answer.status_code, answer.json()["model"]) == (200, "acme/triage@1.2"), answer.text
+    rows = lab.house.usage_of(answer.headers["x-request-id"])
+    assert rows[-1]["served_model"] == "acme/triage@1.2"
+    begin.end()
+    lab.house.promote("acme/triage", "1.0")
+    lab.wait_revision()
 
 
 def test_explain_names_the_experiment_and_says_who_is_in_it(lab: Stack, begin: Begin) -> None:
