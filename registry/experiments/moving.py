@@ -44,6 +44,13 @@ class Consequence:
 
 def frozen(session: Session, adapter: Adapter, alias: str, plan: Plan) -> Plan:
     """The plan with what it left open, checked against what there is. Raises `NotFound`, `InvalidInput`, `Conflict`."""
+    _check_holdout(session, adapter, plan)
+    _check_audience(session, adapter.tenant, plan)
+    return plan_against(session, adapter, alias, plan)
+
+
+def plan_against(session: Session, adapter: Adapter, alias: str, plan: Plan) -> Plan:
+    """The plan with its control, and treatments that there are. Raises `NotFound`, `InvalidInput`."""
     current = pointed_at(session, adapter, alias)
     control = f"{current.major}.{current.minor}"
     name = f"{adapter.tenant}/{adapter.name}@{alias}"
@@ -60,8 +67,6 @@ def frozen(session: Session, adapter: Adapter, alias: str, plan: Plan) -> Plan:
     for arm in plan.treatments:
         if arm != BASE:
             refuse_quarantined(session, adapter, version_of(session, adapter, arm), "treatments")
-    _check_holdout(session, adapter, plan)
-    _check_audience(session, adapter.tenant, plan)
     return plan.model_copy(update={"control": control})
 
 
@@ -130,6 +135,8 @@ def _check_copies(session: Session, adapter: Adapter, alias: str, plan: Plan) ->
 def carry_out(session: WriteSession, row: Experiment, decision: Decision) -> Consequence:
     """Begin what follows. The row is locked. Raises `Conflict`, `GateClosed`, `InvalidInput`."""
     to_state = check_follows(decision.kind, cast("State", row.state), str(row.id))
+    if row.ended_at_ms is not None:
+        raise Conflict(f"experiment {row.id} has ended as {row.state}; create another one", param="state")
     adapter = session.get_one(Adapter, row.adapter_id)
     plan = Plan.stored(row.plan)
     if decision.kind == "start":

@@ -129,7 +129,7 @@ class Budget(Part):
     """What the experiment may use up; then it is inconclusive and waits for a person."""
 
     dollars: float | None = Field(
-        default=None, gt=0, le=1e9, description="That its treatments, its judge and its copies may cost."
+        default=None, gt=0, le=1e9, description="That its treatments' answers may cost; copies have `shadow.dollars`."
     )
     units: int = Field(default=100_000, ge=1, le=MOST_UNITS, description="That may be in it.")
     days: float = Field(default=14.0, gt=0, le=365, description="Since its start.")

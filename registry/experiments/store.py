@@ -22,7 +22,7 @@ from registry.experiments.analysis import AnalysisBooks
 from registry.experiments.finding import adapters_of, experiment_info, find_row
 from registry.experiments.infos import Decision, DecisionInfo, ExperimentInfo
 from registry.experiments.log import append, decision_info, faults_of
-from registry.experiments.moving import carry_out, check_can_start, frozen
+from registry.experiments.moving import carry_out, check_can_start, frozen, plan_against
 from registry.experiments.plan import Plan, check_experiment_name
 from registry.experiments.rows import Experiment, ExperimentDecision
 from registry.experiments.traffic import TrafficBooks
@@ -94,6 +94,11 @@ class Experiments:
             done = frozen(session, adapter, alias, plan)
             check_can_start(session, adapter, alias, done)
             return done
+
+    def completed(self, ref: AdapterRef, plan: Plan, *, alias: str = PRODUCTION) -> Plan:
+        """The plan with what it left open, whatever runs now. Raises `NotFound`, `InvalidInput`."""
+        with self._db.read() as session:
+            return plan_against(session, require_adapter(session, ref), alias, plan)
 
     def get(self, experiment_id: int) -> ExperimentInfo:
         """One of them. Raises `NotFound`."""

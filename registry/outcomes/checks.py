@@ -14,7 +14,6 @@ from registry.adapters.rows import Adapter
 from registry.adapters.version_rows import require_adapter
 from registry.db import Database
 from registry.errors import Conflict
-from registry.experiments.infos import UNDER_WAY
 from registry.experiments.rows import Experiment
 from registry.names import AdapterRef
 from registry.outcomes.forms import AnswerChecks
@@ -48,7 +47,8 @@ class AdapterChecks:
 
 
 def _refuse_during_experiments(session: Session, adapter: Adapter) -> None:
-    running = select(Experiment.name).where(Experiment.adapter_id == adapter.id, Experiment.state.in_(UNDER_WAY))
+    goes_on = Experiment.started_at_ms.is_not(None) & Experiment.ended_at_ms.is_(None)
+    running = select(Experiment.name).where(Experiment.adapter_id == adapter.id, goes_on)
     if (name := session.scalars(running.limit(1)).first()) is not None:
         raise Conflict(
             f"the form of answers of {adapter.tenant}/{adapter.name} cannot change while experiment {name} runs; "

@@ -41,7 +41,7 @@ def simulate(
     """Say how long a plan would take on the traffic that there was, and how likely it finds what is there."""
     ref = parse_whole_adapter(adapter)
     with open_registry() as registry:
-        plan = registry.experiments.preview(ref, plan_of(plan_file, versions or []), alias=alias)
+        plan = registry.experiments.completed(ref, plan_of(plan_file, versions or []), alias=alias)
         past = registry.experiments.traffic.of(ref, plan.window_ms)
     rate = units_a_day if units_a_day is not None else past.units_a_day
     if not rate > 0:

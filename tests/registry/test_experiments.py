@@ -146,6 +146,16 @@ def test_a_stop_that_keeps_leaves_the_split_to_people(served: Shop) -> None:
     assert (ended.state, ended.ended_at_ms is not None) == ("inconclusive", True)
     assert shares(served) == {"1.0": 9900, "1.1": 100}
     assert served.split({"1.0": 5000, "1.1": 5000}).salt == running.salt, "its units stay where they are"
+    for kind in ("resume", "stop", "promote", "rollback"):
+        with pytest.raises(Conflict, match="experiment 1 has ended as inconclusive; create another one"):
+            served.registry.experiments.decide(running.id, Decision(kind, "again"))
+
+
+def test_a_plan_is_completed_for_a_simulation_while_another_one_runs(served: Shop) -> None:
+    begun(served, holdout_percent=5.0)
+    with pytest.raises(Conflict):
+        served.registry.experiments.preview(ADAPTER, plan("1.2"))
+    assert served.registry.experiments.completed(ADAPTER, plan("1.2")).arms == ("1.0", "1.2")
 
 
 def test_while_an_experiment_runs_nobody_moves_the_traffic_by_hand(served: Shop) -> None:
