@@ -74,9 +74,10 @@ def run_up(settings: GatewaySettings, wanted: Wanted, signals: StopSignals, tell
         gateway = gateway_role(settings, engine.url, base.name, platform, engine.max_cpu_loras)
 
         def greet() -> None:
-            _show_answers(gateway.url, keys, shown, teller)
+            asked = shown if keys else []
+            _show_answers(gateway.url, keys, asked, teller)
             teller.say("", f"Ready after {time.monotonic() - began_s:.0f} s. Ctrl-C stops everything. Try:", "")
-            calls = calls_to_paste(gateway.url, keys, *shown) if shown else f"curl {gateway.url}/readyz"
+            calls = calls_to_paste(gateway.url, keys, *asked) if asked else f"curl {gateway.url}/readyz"
             teller.say(*calls.split("\n"))
 
         roles = [engine_role(engine, gateway.ready_url), gateway, *([trainer_role()] if wanted.trainer else [])]
@@ -182,7 +183,10 @@ def _fill_registry(
         with teller.live("base model: reading its digest"):
             base = registry.bases.adopt(folder)
         teller.say(f"base      {base.name} ({base.digest[7:19]}…)")
-        if not shown:
+        gone = [sample.tenant for sample in shown if registry.tenants.was_deleted(sample.tenant)]
+        if gone:
+            teller.say(f"samples   left out, as tenant {gone[0]} was deleted")
+        if gone or not shown:
             return base, {}
         with teller.live("samples: publishing adapters"):
             keys = provision(registry, examples, base.name, settings.state_dir / "sample-keys.json")

@@ -40,6 +40,8 @@ PRICE_LOG_LOCK = 0x5357_4944
 """Likewise: held by who adds lines to the log of baselines."""
 ENGINE_COST_LOCK = 0x5357_4945
 """Likewise: held by who adds lines to the log of engine costs."""
+BLOBS_LOCK = 0x5357_4980
+"""Likewise: held by who publishes a version, and by who removes the bytes of one."""
 
 _AWAY_SOON = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 """Seconds after which a PostgreSQL host that does not answer is taken for gone, unless the URL says otherwise."""
@@ -86,6 +88,11 @@ def number_in_order(session: Session, lock: int) -> None:
     """Let nobody else add rows under this lock before this transaction ends: so a row that can be seen has no smaller
     id to come after it, and who reads on from the last id that it saw misses none.
     """
+    hold(session, lock)
+
+
+def hold(session: Session, lock: int) -> None:
+    """Let nobody else have this lock before this transaction, which writes, ends."""
     if session.get_bind().dialect.name == "postgresql":  # SQLite has one writer at a time as it is
         session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": lock})
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from registry.archive.store import UsageArchives
     from registry.bases.store import BaseModels
     from registry.catalog.snapshot import Catalog
+    from registry.deletion.store import Deletions
     from registry.engine_costs.busy import EngineBusy
     from registry.engine_costs.idle import IdlePolicies
     from registry.engine_costs.loads import EngineLoads
@@ -201,6 +202,13 @@ class Registry:
         from registry.training.store import TrainingJobs
 
         return TrainingJobs(self.db, self.adapters)
+
+    @cached_property
+    def deletions(self) -> Deletions:
+        """Tenants that are deleted, with what is theirs."""
+        from registry.deletion.store import Deletions
+
+        return Deletions(self.db, self.blobs, self.version_files, self.files.parts)
 
     @cached_property
     def pairs(self) -> ShadowPairs:

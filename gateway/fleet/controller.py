@@ -21,6 +21,7 @@ from gateway.fleet.duties.adapters import PlaceAdapters
 from gateway.fleet.duties.archive import ArchiveUsage
 from gateway.fleet.duties.books import KeepBooks
 from gateway.fleet.duties.costs import KeepCosts
+from gateway.fleet.duties.deletions import FinishDeletions
 from gateway.fleet.duties.demand import CountDemand
 from gateway.fleet.duties.departures import LetEnginesGo
 from gateway.fleet.duties.engines import CheckEngines
@@ -142,6 +143,7 @@ class Controller:
             KeepBooks(self.books, self.engines),
             KeepCosts(registry, self.engines, self.sampling, self.errands),
             RetryQuarantined(self.court, self.errands),
+            FinishDeletions(registry, self.engines, self.errands),
             CarryOutSwaps(self.swaps),
             LookAfterResponses(registry, settings.response_days, settings.outcome_days, self.errands),
             LookAfterShadows(registry, settings.pair_days, self.errands),

@@ -13,6 +13,9 @@ from gateway.fleet.hub import Hub
 from gateway.fleet.loading import Loading
 from registry.catalog.snapshot import Catalog, VersionEntry
 
+DELETED_S = 5.0
+"""After which a version that nobody uses is given up when the catalog has it no more; a worker's may be newer."""
+
 
 class Placement:
     """Of one controller's term. `kept` gives version ids that a swap brings in, which are not given up."""
@@ -79,15 +82,18 @@ class Placement:
                     self._loading.start(engine, version, for_swap=False)
 
     def retire_unwanted(self) -> None:
-        """Give up what nothing points at and nobody uses, and what is in quarantine."""
+        """Give up what nothing points at and nobody uses, soon where it is in no catalog any more, and what is in
+        quarantine.
+        """
         catalog = self._catalog()
         kept = {*catalog.wanted, *catalog.shadowed, *self._kept()}
         now = time.monotonic()
         for engine in self._engines:
             for version_id, entry in list(engine.residency.resident.items()):
                 idle_since = self._hub.last_used_s.setdefault((engine.url, version_id), now)
-                idle = now - idle_since > self._retire_after_s and not self._hub.count(engine.url, entry.name)
                 known = catalog.versions_by_id.get(version_id)
+                after_s = self._retire_after_s if known is not None else min(DELETED_S, self._retire_after_s)
+                idle = now - idle_since > after_s and not self._hub.count(engine.url, entry.name)
                 if (version_id not in kept and idle) or (known is not None and known.quarantined is not None):
                     self._loading.retire(engine, version_id)
 

@@ -22,12 +22,13 @@ from registry.adapters.rows import Adapter, Version, VersionProof
 from registry.adapters.training_rows import require_rows
 from registry.adapters.version_files import VersionFiles
 from registry.adapters.version_rows import VersionInfo, require_adapter, require_version, version_info
+from registry.backends import BLOBS_LOCK, hold
 from registry.bases.store import BaseModels
 from registry.db import Database, now_ms
 from registry.errors import InvalidInput
 from registry.names import AdapterRef, VersionNumber, check_name
 from registry.storage.blobs import digest_of
-from registry.tenants.store import require_tenant
+from registry.tenants.store import deletion_goes_on, of_a_tenant, require_tenant
 
 if TYPE_CHECKING:
     from registry.catalog.changes import WriteSession
@@ -87,22 +88,28 @@ class Adapters:
                 check_proof(proof, base_info.spec.vocab_size)
                 proof_digest = digest_of((copy / EFFECT_PROOF_FILE).read_bytes())
             require_rows(copy)
-            digest = self._files.store(copy, base_info.digest, asdict(facts), lineage)
-        with self._db.write() as session:
-            require_tenant(session, tenant, lock=True)  # a tenant's publishes queue here, so that numbers follow
-            row = _get_or_add_adapter(session, tenant, adapter)
-            version = session.scalars(
-                select(Version).where(Version.adapter_id == row.id, Version.manifest_digest == digest)
-            ).one_or_none()
-            created = version is None
-            if version is None:
-                version = _add_version(session, row, digest, base_info.digest, asdict(facts), lineage)
-            if proof is not None and proof_digest is not None:
-                record_proof(session, digest, proof_digest, proof, attached=False)
-            published = Published(version_info(session, row, version), created)
-            if also is not None:
-                also(session, published.version)
-            return published
+
+            def store() -> str:
+                return self._files.store(copy, base_info.digest, asdict(facts), lineage)
+
+            digest = store()
+            with self._db.write() as session:
+                require_tenant(session, tenant, lock=True)  # a tenant's publishes queue here, so that numbers follow
+                hold(session, BLOBS_LOCK)
+                if deletion_goes_on(session) and not self._files.is_whole(digest):  # a deleted tenant had these too
+                    store()
+                row = _get_or_add_adapter(session, tenant, adapter)
+                known = select(Version).where(Version.adapter_id == row.id, Version.manifest_digest == digest)
+                version = session.scalars(known).one_or_none()
+                created = version is None
+                if version is None:
+                    version = _add_version(session, row, digest, base_info.digest, asdict(facts), lineage)
+                if proof is not None and proof_digest is not None:
+                    record_proof(session, digest, proof_digest, proof, attached=False)
+                published = Published(version_info(session, row, version), created)
+                if also is not None:
+                    also(session, published.version)
+                return published
 
     def attach_proof(self, ref: AdapterRef, data: bytes) -> VersionInfo:
         """Give a published version the effect proof in `data`, in place of one that was attached before.
@@ -117,6 +124,9 @@ class Adapters:
         self.require_provable(version)
         blob = self._files.store_proof(data)
         with self._db.write() as session:
+            hold(session, BLOBS_LOCK)
+            if deletion_goes_on(session):
+                self._files.store_proof(data)
             record_proof(session, version.manifest_digest, blob, proof, attached=True)
         self._files.renew_proof(version.manifest_digest, data)
         return self.get(ref)
@@ -200,7 +210,8 @@ class Adapters:
 
 
 def _listed(session: Session, *conditions: ColumnElement[bool]) -> list[VersionInfo]:
-    query = select(Adapter, Version).join(Version, Version.adapter_id == Adapter.id).where(*conditions)
+    query = select(Adapter, Version).join(Version, Version.adapter_id == Adapter.id)
+    query = query.where(of_a_tenant(Adapter.tenant), *conditions)
     rows = session.execute(query.order_by(Adapter.tenant, Adapter.name, Version.major, Version.minor)).all()
     return [version_info(session, adapter, version) for adapter, version in rows]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from registry.adapters.effect_proof import EFFECT_PROOF_FILE
 from registry.adapters.proofs import attached_proof
 from registry.adapters.training_rows import TRAINING_ROWS_FILE
 from registry.db import Database
+from registry.errors import CorruptBlob, NotFound
 from registry.storage.blobs import BlobStore, canonical_json
 from registry.storage.private import seal
 
@@ -75,6 +77,43 @@ class VersionFiles:
         """Whether an effect proof is a part of the version's bytes."""
         layers = self._blobs.get_manifest(manifest_digest)["layers"]
         return EFFECT_PROOF_FILE in [_name_of(layer) for layer in layers]
+
+    def is_whole(self, manifest_digest: str) -> bool:
+        """Whether all of its bytes are in the store."""
+        try:
+            contents = self.contents(manifest_digest)
+        except NotFound:
+            return False
+        return all(self._blobs.holds(digest) for digest in contents)
+
+    def contents(self, manifest_digest: str) -> set[str]:
+        """Digests of the blobs that a version consists of. Raises as `BlobStore.get`."""
+        manifest = self._blobs.get_manifest(manifest_digest)
+        return {manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])}
+
+    def remove(self, manifest_digest: str, needed: Collection[str]) -> None:
+        """Remove a version's bytes but those that are `needed`, whether they are there or not; its manifest last, which
+        says what they are. Raises `StorageFailed`.
+        """
+        contents: set[str] = set()
+        with suppress(NotFound, CorruptBlob):  # it was removed before, or says nothing any more
+            contents = self.contents(manifest_digest)
+        self._blobs.remove_contents(contents - set(needed), manifest_digest)
+
+    def remove_blob(self, digest: str) -> None:
+        """Remove an effect proof that came after its publish, whether it is there or not. Raises `StorageFailed`."""
+        self._blobs.remove_contents([digest])
+
+    def laid_out(self) -> list[str]:
+        """Manifests of the versions that have a folder on this machine."""
+        return [f"sha256:{path.name}" for path in self._folder.iterdir() if not path.name.startswith(".")]
+
+    def remove_folder(self, manifest_digest: str) -> None:
+        """Remove a version's folder from this machine: first out of its place, in one step."""
+        gone = self._folder / f".gone-{manifest_digest.removeprefix('sha256:')}"
+        with suppress(FileNotFoundError):
+            self._folder_of(manifest_digest).rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
     def training_rows(self, manifest_digest: str) -> bytes | None:
         """The keys of the rows that the version was trained on; None when nobody has written them down."""

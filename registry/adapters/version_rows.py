@@ -13,6 +13,7 @@ from registry.adapters.rows import Adapter, Alias, Version
 from registry.errors import NotFound
 from registry.names import AdapterRef, VersionNumber
 from registry.splits.rows import Split
+from registry.tenants.store import of_a_tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class VersionInfo:
 def require_adapter(session: Session, ref: AdapterRef) -> Adapter:
     """The adapter's row; raises `NotFound`."""
     row = session.scalars(
-        select(Adapter).where(Adapter.tenant == ref.tenant, Adapter.name == ref.adapter)
+        select(Adapter).where(Adapter.tenant == ref.tenant, Adapter.name == ref.adapter, of_a_tenant(Adapter.tenant))
     ).one_or_none()
     if row is None:
         raise NotFound(

@@ -109,6 +109,10 @@ class WriteSession(Session):
             raise
         return True
 
+    def note(self, change: Change) -> None:
+        """Note a change that no row of a flush shows."""
+        self._noted.add(change)
+
     def note_changes(self) -> None:
         """Note what the rows of a flush change; their ids are known, and their state is still that before it."""
         changed = [row for row in self.dirty if self.is_modified(row)]

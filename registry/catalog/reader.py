@@ -45,6 +45,7 @@ from registry.splits.rows import BASE as BASE_AS_ARM
 from registry.splits.rows import Split
 from registry.tables import CatalogChange, CatalogRevision
 from registry.tenants.rows import ApiKey, ModelMap, Tenant
+from registry.tenants.store import of_a_tenant
 
 MOST_CHANGES = 2_000
 """More changes than these are not asked for by name; everything is read instead."""
@@ -102,7 +103,7 @@ BASES = Query(
 )
 BASE_NAME = select(BaseModel.name).where(BaseModel.digest == bindparam("digest"))
 ADAPTERS = Query(
-    select(Adapter.id, Adapter.tenant, Adapter.name, Adapter.answer_checks),
+    select(Adapter.id, Adapter.tenant, Adapter.name, Adapter.answer_checks).where(of_a_tenant(Adapter.tenant)),
     tuple_(Adapter.tenant, Adapter.name).in_(NAMES),
 )
 VERSIONS = Query(
@@ -271,11 +272,11 @@ def _adapters(connection: Connection, names: Collection[Owner] | None) -> dict[O
     for version in versions.values():
         by_number.setdefault((version.tenant, version.adapter), {})[version.number] = version
     aliases: dict[Owner, dict[str, VersionEntry]] = {}
-    for adapter_id, alias, version_id in ALIASES.rows(connection, ids):
+    for adapter_id, alias, version_id in _owned(owners, ALIASES.rows(connection, ids), 0):
         aliases.setdefault(owners[adapter_id], {})[intern(alias)] = versions[version_id]
     splits = _splits(connection, owners, ids, versions, aliases)
     shadows: dict[Owner, dict[str, ShadowEntry]] = {}
-    for shadow_id, adapter_id, alias, version_id, share, until_ms in SHADOWS.rows(connection, ids):
+    for shadow_id, adapter_id, alias, version_id, share, until_ms in _owned(owners, SHADOWS.rows(connection, ids), 1):
         entry = ShadowEntry(shadow_id, versions[version_id], share, until_ms)
         shadows.setdefault(owners[adapter_id], {})[intern(alias)] = entry
     for owner in owners.values():
@@ -298,7 +299,8 @@ def _splits(
 ) -> dict[Owner, dict[str, SplitEntry]]:
     """By owner and alias. One with a version that no engine may have is left out: the alias's own takes all of it."""
     found: dict[Owner, dict[str, SplitEntry]] = {}
-    for split_id, adapter_id, alias, salt, weights, stored, of, name, plan in SPLITS.rows(connection, ids):
+    rows = _owned(owners, SPLITS.rows(connection, ids), 1)
+    for split_id, adapter_id, alias, salt, weights, stored, of, name, plan in rows:
         owner = owners[adapter_id]
         arms = {
             arm: _arm(connection, versions.get(arm), aliases[owner][alias].base_digest, weight)
@@ -324,7 +326,8 @@ def _arm(connection: Connection, version: VersionEntry | None, base_digest: str,
 def _versions(
     connection: Connection, owners: Mapping[int, Owner], ids: Collection[int] | None
 ) -> Iterator[VersionEntry]:
-    for version_id, adapter_id, major, minor, manifest, base, quarantined, at_ms in VERSIONS.rows(connection, ids):
+    rows = _owned(owners, VERSIONS.rows(connection, ids), 1)
+    for version_id, adapter_id, major, minor, manifest, base, quarantined, at_ms in rows:
         tenant, adapter = owners[adapter_id]
         number = intern(f"{major}.{minor}")
         yield VersionEntry(
@@ -339,6 +342,11 @@ def _versions(
             created_at_s=at_ms // 1000,
             adapter_id=adapter_id,
         )
+
+
+def _owned(owners: Mapping[int, Owner], rows: Iterable[Any], adapter_id: int) -> Iterable[Any]:
+    """The rows with an owner: who reads everything finds those of deleted tenants too. `adapter_id`: its column."""
+    return (row for row in rows if row[adapter_id] in owners)
 
 
 def _pairs(names: Names) -> list[Owner] | None:

@@ -20,6 +20,7 @@ from registry.gates.rows import Certificate, Gate
 from registry.gates.rules import certificates_of
 from registry.names import PRODUCTION, AdapterRef, check_name
 from registry.tenants.actions import record_action
+from registry.tenants.store import of_a_tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class Gates:
 
     def all(self, ref: AdapterRef | None = None) -> list[GateInfo]:
         """Of one adapter or of all, by name."""
-        query = select(Adapter, Gate).join(Gate, Gate.adapter_id == Adapter.id)
+        query = select(Adapter, Gate).join(Gate, Gate.adapter_id == Adapter.id).where(of_a_tenant(Adapter.tenant))
         with self._db.read() as session:
             if ref is not None:
                 query = query.where(Adapter.id == require_adapter(session, ref).id)

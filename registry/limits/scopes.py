@@ -11,6 +11,7 @@ from registry.adapters.rows import Adapter
 from registry.bases.rows import BaseModel
 from registry.errors import InvalidInput, NotFound
 from registry.tenants.rows import ApiKey, Tenant
+from registry.tenants.store import of_a_tenant
 
 BASE, TENANT, KEY, ADAPTER = "base", "tenant", "key", "adapter"
 SHOWN = {BASE: "base:NAME", TENANT: "tenant:NAME", KEY: "key:ID", ADAPTER: "adapter:tenant/adapter"}
@@ -29,12 +30,13 @@ def require_scope(session: Session, scope: str, kinds: Collection[str], *, lock:
     if kind == BASE:
         query = select(BaseModel.name).where(BaseModel.name == name)
     elif kind == TENANT:
-        query = select(Tenant.name).where(Tenant.name == name)
+        query = select(Tenant.name).where(Tenant.name == name, Tenant.deleted_at_ms.is_(None))
     elif kind == KEY:
         query = select(ApiKey.id).where(ApiKey.id == name)
     else:
         tenant, _, adapter = name.partition("/")
         query = select(Adapter.name).where(Adapter.tenant == tenant, Adapter.name == adapter)
+        query = query.where(of_a_tenant(Adapter.tenant))
     if lock:
         query = query.with_for_update(key_share=True)  # others may go on referring to it
     if session.scalars(query).first() is None:

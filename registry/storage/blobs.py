@@ -1,5 +1,5 @@
 """Bytes in object storage. By content: `blobs/sha256/<hex>` and `manifests/sha256/<hex>.json`, written once, never
-changed. By name, below other folders: what can be removed.
+changed, and removed when no tenant's versions have them any more. By name: below other folders.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -95,6 +95,24 @@ class BlobStore:
         """The manifest as a document; raises as `get` does."""
         document: dict[str, Any] = json.loads(self._get_verified(_manifest_path(digest), digest))
         return document
+
+    def holds(self, digest: str) -> bool:
+        """Whether there is a blob of that name; its bytes are not looked at. Raises `StorageFailed`."""
+        store = self._store
+        with _told():
+            try:
+                store.head(_blob_path(digest))
+            except FileNotFoundError:
+                return False
+        return True
+
+    def remove_contents(self, digests: Iterable[str], manifest: str | None = None) -> None:
+        """Remove what is there of these blobs, then a manifest. Nothing may refer to them any more. Raises
+        `StorageFailed`.
+        """
+        self.remove([_blob_path(digest) for digest in digests])
+        if manifest is not None:
+            self.remove([_manifest_path(manifest)])
 
     def write(self, name: str, data: bytes) -> None:
         """Store bytes under a name that is no content's, in place of those that are there. Raises `StorageFailed`."""

@@ -75,7 +75,7 @@ class TenantFiles:
         self.sweeping = FileSweep(db, parts, blobs, needed_by)
         self.resealing = FileReseal(db, parts, keyring)
         self._db = db
-        self._parts = parts
+        self.parts = parts
         self._keyring = keyring
         self._needed_by = needed_by
 
@@ -86,7 +86,7 @@ class TenantFiles:
 
         Raises `NoRoom`, `NotFound` without the tenant.
         """
-        return PartDraft(self._parts, tenant, new_file_id(FILE_PREFIX), bounds, expected)
+        return PartDraft(self.parts, tenant, new_file_id(FILE_PREFIX), bounds, expected)
 
     def keep(self, draft: PartDraft, filename: str, purpose: str, expires_after_s: int | None = None) -> FileInfo:
         """Make a file of what was written. Raises `InvalidInput` for a bad name, purpose or an empty file."""
@@ -131,7 +131,7 @@ class TenantFiles:
                 record_action(session, operator, "file.deleted", tenant, id_)
             give_up(session, [id_])
             parts = parts_of(session, id_)
-        self._parts.remove(parts)
+        self.parts.remove(parts)
 
     # Reading
 
@@ -194,7 +194,7 @@ class TenantFiles:
     def _verified(self, info: FileInfo, parts: Sequence[FilePart]) -> Iterator[bytes]:
         found = hashlib.sha256()
         held = b""
-        for piece in self._parts.read(parts):
+        for piece in self.parts.read(parts):
             found.update(piece)
             if held:
                 yield held

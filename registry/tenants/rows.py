@@ -27,6 +27,10 @@ class Tenant(Base):
     pair_days: Mapped[int | None]
     """How long the texts of copied requests are kept; 0: only figures are; `NULL`: as long as the gateway's setting."""
     created_at_ms: Mapped[int]
+    deleted_at_ms: Mapped[int | None]
+    """From then on there is no such tenant. The row stays, as books refer to its name, which nobody gets again."""
+    emptied_at_ms: Mapped[int | None]
+    """When nothing was left of what is deleted with it, and nothing can come any more."""
 
 
 class ApiKey(Base):

@@ -8,10 +8,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TypedDict
 
-from sqlalchemy import select, tuple_
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, select, tuple_
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from registry.days import MOST_DAYS
+from registry.days import MOST_DAYS, when
 from registry.db import Database, now_ms
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.etags import etag_of, require_match
@@ -114,7 +114,7 @@ class Tenants:
         self._db = db
 
     def create(self, name: str, *, allow_unknown_fields: bool = False, actor: str = PROGRAM) -> TenantInfo:
-        """Add a tenant; raises `Conflict` when the name is taken."""
+        """Add a tenant; raises `Conflict` when the name is taken, or was a tenant's that is deleted."""
         check_name(name, "tenant")
         with self._db.write() as session:
             row = Tenant(
@@ -124,7 +124,7 @@ class Tenants:
                 created_at_ms=now_ms(),
             )
             if not session.add_new(row):
-                raise Conflict(f"tenant {name!r} exists already", param="tenant")
+                raise _taken(session, name)
             record_action(session, actor, "tenant.created", name, name, allow_unknown_fields=allow_unknown_fields)
             return _tenant_info(row, {})
 
@@ -141,7 +141,7 @@ class Tenants:
                 raise InvalidInput(f"{field} is {value}; expected 0 to {most}", param=field)
         with self._db.write() as session:
             row = require_tenant(session, name, lock=True)
-            require_match(_tenant_info(row, {}).etag, expected, f"tenant {name!r}")
+            require_unchanged(row, expected)
             news = {field: value for field, value in settings.items() if getattr(row, field) != value}
             for field, value in news.items():
                 setattr(row, field, value)
@@ -152,12 +152,12 @@ class Tenants:
             return _tenant_info(row, _maps_of(session, name))
 
     def all(self) -> list[TenantInfo]:
-        """All tenants by name."""
+        """All tenants by name; none that is deleted."""
         return self.page(None, None)
 
     def page(self, after: str | None, limit: int | None) -> list[TenantInfo]:
         """Tenants by name, those that come after `after`."""
-        query = select(Tenant).order_by(Tenant.name).limit(limit)
+        query = select(Tenant).where(Tenant.deleted_at_ms.is_(None)).order_by(Tenant.name).limit(limit)
         if after is not None:
             query = query.where(Tenant.name > after)
         with self._db.read() as session:
@@ -167,6 +167,12 @@ class Tenants:
         """One tenant; raises `NotFound`."""
         with self._db.read() as session:
             return _tenant_info(require_tenant(session, name), _maps_of(session, name))
+
+    def was_deleted(self, name: str) -> bool:
+        """Whether there was a tenant of that name, which nobody gets again."""
+        with self._db.read() as session:
+            row = session.get(Tenant, name)
+            return row is not None and row.deleted_at_ms is not None
 
     def create_key(
         self, tenant: str, *, label: str = "", scopes: tuple[str, ...] = USUAL_SCOPES, actor: str = PROGRAM
@@ -242,11 +248,41 @@ def _key_info(row: ApiKey) -> KeyInfo:
 def require_tenant(session: Session, name: str, *, lock: bool = False) -> Tenant:
     """The tenant's row, locked until the transaction ends if asked for; raises `NotFound` with the remedy."""
     row = session.get(Tenant, name, with_for_update=lock)
-    if row is None:
-        raise NotFound(
-            f"there is no tenant {name!r}; create it with `switchyard tenants create {name}`", param="tenant"
-        )
+    if row is None or row.deleted_at_ms is not None:
+        raise no_tenant(name)
     return row
+
+
+def no_tenant(name: str) -> NotFound:
+    """What is raised for one that is not there."""
+    return NotFound(f"there is no tenant {name!r}; create it with `switchyard tenants create {name}`", param="tenant")
+
+
+def require_unchanged(row: Tenant, expected: Collection[str] | None) -> None:
+    """Raise `Stale` unless the tenant's etag is one of these, if there are some."""
+    require_match(_tenant_info(row, {}).etag, expected, f"tenant {row.name!r}")
+
+
+def of_a_tenant(column: InstrumentedAttribute[str]) -> ColumnElement[bool]:
+    """Whether the tenant that a column names is there: it was made, and is not deleted."""
+    return column.in_(select(Tenant.name).where(Tenant.deleted_at_ms.is_(None)))
+
+
+def deletion_goes_on(session: Session) -> bool:
+    """Whether bytes that were stored just now may be removed again, as a deleted tenant had the same."""
+    going_on = select(Tenant.name).where(Tenant.deleted_at_ms.is_not(None), Tenant.emptied_at_ms.is_(None))
+    return session.scalars(going_on.limit(1)).first() is not None
+
+
+def _taken(session: Session, name: str) -> Conflict:
+    deleted_at_ms = session.get_one(Tenant, name).deleted_at_ms
+    if deleted_at_ms is None:
+        return Conflict(f"tenant {name!r} exists already", param="tenant")
+    return Conflict(
+        f"tenant {name!r} was deleted on {when(deleted_at_ms)}, and the books are about it under that name; "
+        "choose a name that was never used",
+        param="tenant",
+    )
 
 
 def _maps_of(session: Session, tenant: str) -> dict[str, str]:

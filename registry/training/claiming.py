@@ -13,7 +13,7 @@ from sqlalchemy import CursorResult, func, select, update
 from sqlalchemy.orm import Session
 
 from registry.db import now_ms
-from registry.training.jobs import FINAL, LeaseLost, NoSuchJob, Wanted, Work
+from registry.training.jobs import FINAL, LeaseLost, Wanted, Work
 from registry.training.rows import TrainingJobRow
 
 MOST_ATTEMPTS = 5
@@ -65,10 +65,10 @@ def take(session: Session, number: int, worker: str, lease_s: float) -> Training
 
 
 def require_lease(session: Session, id_: str, worker: str) -> TrainingJobRow:
-    """The job's row, locked, which this worker has and which has not ended. Raises `LeaseLost`, `NoSuchJob`."""
+    """The job's row, locked, which this worker has and which has not ended. Raises `LeaseLost`."""
     row = session.scalars(select(_ROW).where(_ROW.id == id_).with_for_update()).one_or_none()
     if row is None:
-        raise NoSuchJob(id_)
+        raise LeaseLost(f"fine-tuning job {id_} is not there any more")
     if row.worker != worker or row.lease_until_ms == 0:
         raise LeaseLost(f"fine-tuning job {id_} is {row.worker or 'nobody'}'s, and not {worker}'s any more")
     if row.finished_at_ms is not None:

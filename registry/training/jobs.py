@@ -21,6 +21,8 @@ Wanted = Literal["run", "cancel", "pause"]
 Level = Literal["info", "warn", "error"]
 EventType = Literal["message", "metrics"]
 FINAL: tuple[Ended, ...] = ("succeeded", "failed", "cancelled")
+STATES_FOLDER = "training"
+"""Of the blob store: below it each job has a folder with its checkpoints."""
 SHORT_ID_CHARS = 8
 """Of a job's id, that end the name of its model."""
 

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 import typer
 
 from registry.days import when
-from switchyard.console import actor, print_done, print_json, print_table, say
+from switchyard.console import StepBar, actor, ask, print_done, print_json, print_table, say
 from switchyard.options import JsonFlag
 from switchyard.registry_access import open_registry
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from registry.deletion.store import Deletion
+    from registry.service import Registry
     from registry.tenants.store import TenantSettings
 
 DEFAULT = "default"
@@ -131,6 +135,63 @@ def _kept(days: int | None) -> str:
     if days is None:
         return "as long as the gateway's setting says"
     return f"{days} days" if days else "never"
+
+
+@tenants.command("delete")
+def delete_tenant(
+    name: str,
+    yes: bool = typer.Option(False, "--yes", help="Do not ask for the name to be typed."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Say what would go, and do nothing."),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Delete a tenant with all that is its own; usage, prices, certificates and decisions stay in the books.
+
+    Its keys end at once, and nobody gets its name again. A command that is stopped half-way goes on when it is given
+    again; so does a running gateway.
+    """
+    with open_registry() as registry:
+        found = registry.deletions.look(name)
+        if dry_run:
+            print_done(found, _would_go(found), json_output)
+            return
+        if not yes and found.deleted_at_ms is None:
+            say(_would_go(found), err=True)
+            typed = ask(f"This cannot be undone. Type {name} to delete the tenant:")
+            if typed != name:
+                raise typer.BadParameter(f"{typed!r} was typed, and not {name!r}; nothing was deleted")
+        registry.deletions.order(name, actor=actor())
+        registry.wait_until_served()
+        left = registry.deletions.look(name)
+        removed = _emptied(registry, name, sum(left.left.values()))
+    document = {"tenant": name, "deleted_at_ms": left.deleted_at_ms, "removed": removed}
+    print_done(document, f"deleted tenant {name}{_and(removed)}; the books stay", json_output)
+
+
+def _would_go(found: Deletion) -> str:
+    keys = f"{found.keys_in_force} key{'' if found.keys_in_force == 1 else 's'}"
+    if found.deleted_at_ms is None:
+        return f"tenant {found.tenant} would be deleted, with {keys}{_and(found.left)}; the books stay"
+    return (
+        f"tenant {found.tenant} is deleted since {when(found.deleted_at_ms)}{_and(found.left) or ', nothing is left'}"
+    )
+
+
+def _and(counts: Mapping[str, int]) -> str:
+    return "".join(f", {count} {what}" for what, count in counts.items())
+
+
+def _emptied(registry: Registry, name: str, total: int) -> dict[str, int]:
+    bar, removed, done = StepBar(), dict[str, int](), 0
+    try:
+        for step in registry.deletions.empty(name):
+            if step.what:
+                removed[step.what] = removed.get(step.what, 0) + step.count
+                done += step.count
+            if bar.shows:
+                bar.update(min(done, total), total, step.what)
+    finally:
+        bar.end()
+    return removed
 
 
 @tenants.command("map")

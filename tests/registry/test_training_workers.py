@@ -11,7 +11,7 @@ from registry.names import parse_ref
 from registry.service import Registry
 from registry.training import keeping
 from registry.training.claiming import MOST_ATTEMPTS
-from registry.training.jobs import JobError, LeaseLost, NoSuchJob, Publication, adapter_name
+from registry.training.jobs import JobError, LeaseLost, Publication, adapter_name
 from registry.training.store import TrainingJobs
 from tests.registry.conftest import Shop
 from tests.support.training_parts import LONG_S, OVER_S, messages, ordered, running
@@ -59,7 +59,7 @@ def test_a_job_is_one_workers_at_a_time(jobs: TrainingJobs) -> None:
     assert jobs.claim("w-2", LONG_S) is None
     with pytest.raises(LeaseLost, match="is w-1's, and not w-2's"):
         jobs.renew(job.id, "w-2", LONG_S)
-    with pytest.raises(NoSuchJob):
+    with pytest.raises(LeaseLost, match="not there any more"):
         jobs.renew("ftjob-none", "w-2", LONG_S)
 
 

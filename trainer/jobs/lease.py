@@ -9,7 +9,7 @@ from types import TracebackType
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from registry.training.jobs import LeaseLost, NoSuchJob, Wanted
+from registry.training.jobs import LeaseLost, Wanted
 from registry.training.store import TrainingJobs
 
 RENEWALS = 6
@@ -61,7 +61,7 @@ class Lease:
         try:
             self.wanted = self._jobs.renew(self._job, self._worker, self._lease_s)
             self._renewed_s = begun_s
-        except (LeaseLost, NoSuchJob):
+        except LeaseLost:
             self.lost = True
         except SQLAlchemyError:  # the database is away; until the lease ends nobody else has the job
             self.lost = time.monotonic() - self._renewed_s > self._lease_s

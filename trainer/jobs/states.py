@@ -10,9 +10,8 @@ from secrets import token_hex
 
 from registry.service import Registry
 from registry.storage.blobs import BlobStore
-from registry.training.jobs import NoSuchJob
+from registry.training.jobs import STATES_FOLDER, NoSuchJob
 
-FOLDER = "training"
 SWEPT_AT_ONCE = 100
 
 
@@ -28,7 +27,9 @@ def put_state(blobs: BlobStore, job: str, step: int, folder: Path, scratch: Path
             archive.add(folder, arcname=".")
         with packed.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        name = f"{FOLDER}/{job}/{step}-{digest}-{token_hex(4)}.tar"  # of two workers' the same one may be removed
+        name = (
+            f"{STATES_FOLDER}/{job}/{step}-{digest}-{token_hex(4)}.tar"  # of two workers' the same one may be removed
+        )
         blobs.write_file(name, packed)
     finally:
         packed.unlink(missing_ok=True)
@@ -63,7 +64,7 @@ def sweep_states(registry: Registry, worker: str) -> int:
     registry.training.forget_states(spent)
     for job in {name.split("/")[1] for name in spent}:
         if _has_ended(registry, job):  # a worker that died between an object and its row has left one without the other
-            registry.blobs.remove(registry.blobs.names_below(f"{FOLDER}/{job}"))
+            registry.blobs.remove(registry.blobs.names_below(f"{STATES_FOLDER}/{job}"))
     return len(spent)
 
 

@@ -115,6 +115,23 @@ class TenantOutcome(TenantDocument):
     in_force: InForce
 
 
+class DeletionDocument(Shape):
+    """A tenant that is deleted, or would be."""
+
+    tenant: str = Field(description="Its name, which nobody gets again.")
+    deleted_at_ms: int | None = Field(description="Milliseconds since the epoch; null: it is there, as before.")
+    keys_in_force: int = Field(description="Keys, which end with it.")
+    left: dict[str, int] = Field(
+        description="What is still to be removed, by what it is; the leader does it beside its work."
+    )
+
+
+class DeletionOutcome(DeletionDocument):
+    """What is left of it now."""
+
+    in_force: InForce
+
+
 class MappingDocument(Shape):
     """An external model name and what it stands for."""
 
@@ -150,6 +167,7 @@ class MappingOutcome(MappingDocument):
 def add_tenants(router: APIRouter, office: Office) -> None:
     """The routes. They block, so they are plain functions: Starlette runs them in its thread pool."""
     _add_customers(router, office)
+    _add_deletions(router, office)
     _add_model_names(router, office)
 
 
@@ -195,6 +213,24 @@ def _add_customers(router: APIRouter, office: Office) -> None:
         tag(response, info.etag)
         document = TenantDocument.model_validate(info)
         return TenantOutcome(**dict(document), in_force=registry.wait_until_served(WAIT_S))
+
+
+def _add_deletions(router: APIRouter, office: Office) -> None:
+    registry = office.registry
+
+    @router.get("/tenants/{tenant}/deletion")
+    def show_deletion(tenant: TenantName) -> DeletionDocument:
+        """What a deletion would remove; of a deleted tenant, what is left. 404 when nothing can come any more."""
+        return DeletionDocument.model_validate(registry.deletions.look(tenant))
+
+    @router.delete("/tenants/{tenant}")
+    def delete_tenant(tenant: TenantName, actor: By = "admin", if_match: IfMatch = None) -> DeletionOutcome:
+        """Delete a tenant with all that is its own: its keys end at once, and what it has stored is removed beside
+        other work. The books stay. Once more is no error before all is removed, and shows what is left.
+        """
+        found = registry.deletions.order(tenant, actor=actor, expected=expected_by(if_match))
+        document = DeletionDocument.model_validate(found)
+        return DeletionOutcome(**dict(document), in_force=registry.wait_until_served(WAIT_S))
 
 
 def _add_model_names(router: APIRouter, office: Office) -> None:
