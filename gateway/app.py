@@ -28,6 +28,7 @@ from gateway.api.fields.caps import Caps
 from gateway.api.files import files_router
 from gateway.api.fine_tuning import fine_tuning_routers
 from gateway.api.inference import answer
+from gateway.api.late_routes import LateRoutes
 from gateway.api.models import models_router
 from gateway.api.no_nul import refuse_nul
 from gateway.api.operators import Standing, operators_router
@@ -103,6 +104,7 @@ class Gateway:
         self.candidate: Candidate | None = None
         self.leaving = False
         """Set when the process is about to stop: it still serves, and is not ready any more."""
+        self._late: LateRoutes | None = None
         self._leads = leads
         self._refusal: str | None = None
         self._cors = Cors(settings.cors_origins)
@@ -158,6 +160,8 @@ class Gateway:
 
         method, path = scope["method"], scope["path"]
         scope[REQUEST_ID] = ids.own
+        if self._late is not None:
+            await self._late.needed_for(path)
         header = form_at(path).request_id_header
         headers = ids.headers if header is None else (*ids.headers, (header, ids.own.encode()))
         await self.web(scope, receive, with_headers(seen, headers))
@@ -203,7 +207,8 @@ class Gateway:
             if self.candidate is not None:
                 self.candidate.on_duty_failed = lambda name: house.metrics.restarted(f"leader_{name}")
             background = Background(self._works(house, worker, registry), house.metrics.restarted)
-            _mount(web, house, worker, registry, Standing(background, self._duties, lambda: self.leaving))
+            standing = Standing(background, self._duties, lambda: self.leaving)
+            self._late = _mount(web, house, worker, registry, standing)
             shipper.start()
             try:
                 async with background:
@@ -345,7 +350,7 @@ def _cabinet(settings: GatewaySettings, registry: Registry) -> Cabinet:
     return Cabinet(registry.files, Lookups("files"), of_file, settings.max_upload_bytes)
 
 
-def _mount(web: FastAPI, house: House, worker: FleetWorker, registry: Registry, standing: Standing) -> None:
+def _mount(web: FastAPI, house: House, worker: FleetWorker, registry: Registry, standing: Standing) -> LateRoutes:
     web.include_router(models_router(house))
     web.include_router(responses_router(house))
     web.include_router(conversations_router(house))
@@ -356,13 +361,14 @@ def _mount(web: FastAPI, house: House, worker: FleetWorker, registry: Registry, 
         web.include_router(router)
     gate = AdminGate(admin_key(house.settings), house.catalog, house.settings.admin_port)
     web.include_router(operators_router(web, house, worker, gate, standing))
-    # As they are: `include_router` would make each route once more, a quarter of the time of a start.
-    web.router.routes.extend(admin_router(Office(house, worker, registry), gate).routes)
 
     @web.get("/healthz", tags=["health"])
     async def healthz() -> dict[str, str]:
         """The process runs."""
         return {"status": "ok"}
+
+    # As they are: `include_router` would make each route once more.
+    return LateRoutes(web, lambda: admin_router(Office(house, worker, registry), gate).routes)
 
 
 def _describe_inference(web: FastAPI) -> None:

@@ -45,7 +45,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def routes(stack: Stack) -> list[APIRoute]:
-    return [one for one in stack.gateway.web.routes if isinstance(one, APIRoute)]
+    return stack.routes()
 
 
 def ask(stack: Stack, method: str, path: str, **options: Any) -> httpx.Response:

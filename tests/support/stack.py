@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import httpx
 import uvicorn
+from fastapi.routing import APIRoute
 
 from gateway.admin_key import admin_key
 from gateway.app import Gateway
@@ -218,6 +219,11 @@ class Stack:
     def asked(self) -> int:
         """Inference requests that all engines have got, answered or not."""
         return sum(sum(self.state_of(engine)["requests"].values()) for engine in self.engines if engine.running)
+
+    def routes(self) -> list[APIRoute]:
+        """All that FastAPI serves; those of the admin API are made when they are first asked for."""
+        self.http.get(f"{self.url}/openapi.json", headers=self.operator).raise_for_status()
+        return [route for route in self.gateway.web.routes if isinstance(route, APIRoute)]
 
     @property
     def operator(self) -> dict[str, str]:
