@@ -1,7 +1,8 @@
 """Who has a job: leases of workers, and which job is taken up next.
 
-Of the tenants that wait, the one whose jobs the fewest workers have now is next, with its oldest job: so no tenant
-waits for another's queue. Workers' names are never used twice.
+Of the tenants that wait, the one whose jobs the fewest workers have now is next, and of these the one whose turn was
+longest ago, with its oldest job: so no tenant waits for another's queue, also where there is one worker. Workers' names
+are never used twice.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Collection
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from registry.db import now_ms
 from registry.training.jobs import FINAL, LeaseLost, Wanted, Work
@@ -31,6 +32,8 @@ def next_number(session: Session, works: Collection[Work]) -> int | None:
         .group_by(_ROW.tenant)
         .subquery()
     )
+    last = aliased(_ROW)
+    turn = select(func.max(last.taken_at_ms)).where(last.tenant == _ROW.tenant).scalar_subquery()
     statuses = [status for status, work in WORK_IN.items() if work in works]
     waiting = (
         select(_ROW.number)
@@ -41,7 +44,7 @@ def next_number(session: Session, works: Collection[Work]) -> int | None:
             _ROW.pauses.is_(False),
             _ROW.status.in_(statuses),
         )
-        .order_by(func.coalesce(busy.c.jobs, 0), _ROW.number)
+        .order_by(func.coalesce(busy.c.jobs, 0), func.coalesce(turn, 0), _ROW.number)
         .limit(1)
     )
     return session.scalars(waiting).one_or_none()
@@ -58,7 +61,7 @@ def take(session: Session, number: int, worker: str, lease_s: float) -> Training
             _ROW.lease_until_ms <= at_ms,
             _ROW.pauses.is_(False),
         )
-        .values(worker=worker, lease_until_ms=_until(lease_s), attempts=_ROW.attempts + 1)
+        .values(worker=worker, lease_until_ms=_until(lease_s), attempts=_ROW.attempts + 1, taken_at_ms=at_ms)
     )
     taken = cast("CursorResult[Any]", session.execute(mine.execution_options(synchronize_session=False)))
     return session.get_one(_ROW, number, populate_existing=True) if taken.rowcount else None

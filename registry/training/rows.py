@@ -20,6 +20,7 @@ class TrainingJobRow(Base):
     __tablename__ = "training_jobs"
     __table_args__ = (
         Index("ix_training_jobs_tenant_number", "tenant", "number"),
+        Index("ix_training_jobs_tenant_taken", "tenant", "taken_at_ms"),
         partial_index("ix_training_jobs_unfinished", "tenant", while_null="finished_at_ms"),
         UniqueConstraint("tenant", "idempotency_key"),
     )
@@ -40,6 +41,8 @@ class TrainingJobRow(Base):
     """Who has it, or had it last."""
     lease_until_ms: Mapped[int]
     """Another worker may have it from then on; 0: nobody has it."""
+    taken_at_ms: Mapped[int | None]
+    """When a worker took it last; NULL: none has."""
     attempts: Mapped[int] = mapped_column(Integer)
     """How often a worker has taken it up since it last came further."""
 

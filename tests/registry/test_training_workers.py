@@ -46,6 +46,18 @@ def test_the_tenant_with_the_fewest_jobs_at_work_is_next_and_then_the_oldest(job
     assert [claim.job.id for claim in taken if claim] == [many[0], others[0], many[1], others[1], many[2]]
 
 
+def test_of_a_tenant_with_a_long_queue_and_another_each_has_its_turn_with_the_only_worker(jobs: TrainingJobs) -> None:
+    many = [jobs.create(ordered(seed=seed)).id for seed in range(3)]
+    other = jobs.create(ordered("globex")).id
+    served = []
+    for _ in range(4):
+        claim = jobs.claim("w-1", LONG_S, ["validate"])
+        assert claim is not None
+        served.append(claim.job.id)
+        jobs.finish(claim.job.id, "w-1", "failed", error=JobError("invalid_file", "no rows"))
+    assert served == [many[0], other, many[1], many[2]]
+
+
 def test_of_many_workers_that_ask_at_once_each_gets_another_job(jobs: TrainingJobs) -> None:
     made = {jobs.create(ordered(seed=seed)).id for seed in range(5)}
     with ThreadPoolExecutor(4) as pool:
