@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from registry.adapters.version_files import VersionFiles
     from registry.archive.store import UsageArchives
     from registry.bases.store import BaseModels
+    from registry.calibrations.store import Calibrations
     from registry.catalog.snapshot import Catalog
     from registry.deletion.store import Deletions
     from registry.engine_costs.busy import EngineBusy
@@ -126,6 +127,7 @@ class Registry:
     engine_weights: Store[EngineWeights] = Store("registry.engine_costs.weights", "EngineWeights")
     engine_loads: Store[EngineLoads] = Store("registry.engine_costs.loads", "EngineLoads")
     idle_policies: Store[IdlePolicies] = Store("registry.engine_costs.idle", "IdlePolicies")
+    calibrations: Store[Calibrations] = Store("registry.calibrations.store", "Calibrations")
     tariffs: Store[Tariffs] = Store("registry.prices.tariffs", "Tariffs")
     limits: Store[Limits] = Store("registry.limits.store", "Limits")
     shadows: Store[Shadows] = Store("registry.shadows.store", "Shadows")

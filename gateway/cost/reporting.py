@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from gateway.cost.allocation import Allocation, Idle, idle_of
 from gateway.cost.assumptions import Assumptions, TokenRatio
 from gateway.cost.baselines import Baseline, cuts_of
+from gateway.cost.calibrated import calibrated_ratios
 from gateway.cost.costing import allocation_of
 from gateway.cost.engine_side import engine_side
 from gateway.cost.focus import FocusSource, focus_csv
@@ -134,4 +135,5 @@ def _baseline(registry: Registry, name: str, price_version: str, asked: Asked) -
         if unknown.param != "baseline":
             raise
         return Baseline(name, None, unknown=unknown.message)
-    return Baseline(name, info, registry.baselines.prices(name, price_version), ratio)
+    calibrated = {} if name in asked.ratios else calibrated_ratios(registry.calibrations, name)
+    return Baseline(name, info, registry.baselines.prices(name, price_version), ratio, calibrated)

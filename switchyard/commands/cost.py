@@ -7,6 +7,7 @@ import typer
 from switchyard.commands.cost_baselines import baselines
 from switchyard.commands.cost_bill import bill, idle, weights
 from switchyard.commands.cost_break_even import break_even
+from switchyard.commands.cost_calibrate import calibrate
 from switchyard.commands.cost_engines import engines
 from switchyard.commands.cost_outlook import anomalies, forecast
 from switchyard.commands.cost_report import report
@@ -28,3 +29,4 @@ cost.command("idle")(idle)
 cost.command("weights")(weights)
 cost.add_typer(baselines, name="baselines")
 cost.add_typer(engines, name="engines")
+cost.add_typer(calibrate, name="calibrate")
