@@ -153,6 +153,13 @@ def check_registered_bases(names: Sequence[str]) -> Check:
     return Check("base model", bool(names), found, remedy)
 
 
+def check_retirements(names: Sequence[str], days: int) -> Check:
+    """Do vendors switch off what tenants' own names mean there?"""
+    found = f"within {days} days at their vendors: {', '.join(names[:5])}" if names else f"none within {days} days"
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return Check("models that end", not names, found + more, "see `switchyard cost radar` for what to do about each")
+
+
 def check_engine(url: str, platform_name: Platform, if_silent: str) -> Check:
     """Does an engine answer, and is it one that we can serve from? `if_silent` is the remedy when it does not."""
     name = f"engine {shown_url(url)}"

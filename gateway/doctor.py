@@ -48,6 +48,7 @@ def examine_installation(*, isolation: bool) -> list[Check]:
     )
     gateway = checks.check_gateway_or_port(_gateway_url(settings), settings.host, settings.port)
     found = [checks.check_python(), *_for_engines(settings, up, own=own), *engines, *flags, gateway]
+    found += _retirements(settings)
     if up is None and not own and not any(check.ok for check in engines):
         found.append(checks.check_memory())
     if isolation and not any(check.ok for check in engines):
@@ -88,6 +89,19 @@ def _registered_bases(settings: GatewaySettings) -> list[str]:
         return []
     with Registry.open(settings) as registry:
         return [base.name for base in registry.bases.all()]
+
+
+def _retirements(settings: GatewaySettings) -> list[Check]:
+    """What vendors switch off soon of what tenants' names mean there; nothing where there is no registry to ask."""
+    days = settings.retirement_notice_days
+    if settings.database_url is None and not (settings.state_dir / "registry.db").exists():
+        return []
+    try:
+        with Registry.open(settings) as registry:
+            found = [one for one in registry.radar.within(days) if one.kind == "name" and one.days_left >= 0]
+    except RegistryError:
+        return []  # the check of the base model says what is wrong with it
+    return [checks.check_retirements([f"{one.tenant}'s {one.name}" for one in found], days)]
 
 
 def _gateway_url(settings: GatewaySettings) -> str:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from registry.outcomes.store import Outcomes
     from registry.outcomes.subjects import Subjects
     from registry.prices.baselines import Baselines
+    from registry.prices.radar import Radar
     from registry.prices.tariffs import Tariffs
     from registry.responses.conversations import Conversations
     from registry.responses.retention import Retention
@@ -211,6 +212,11 @@ class Registry:
         from registry.deletion.store import Deletions
 
         return Deletions(self.db, self.blobs, self.version_files, self.files.parts)
+    def radar(self) -> Radar:
+        """What vendors switch off, and who depends on it."""
+        from registry.prices.radar import Radar
+
+        return Radar(self.db, self.baselines)
 
     @cached_property
     def pairs(self) -> ShadowPairs:

@@ -1,27 +1,29 @@
 """When models of other vendors, for whose names tenants have models here, are switched off there.
 
-As their vendors have announced it by 2026-11-29; what is not in the list is not known. A name here goes on.
+As the table of baselines says that comes with this package; what is not in it is not known. A name here goes on.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
+from functools import cache
 
-RETIRES: Mapping[str, str] = {
-    "gpt-4": "2026-10-23",
-    "gpt-4-turbo": "2026-10-23",
-    "gpt-4o": "2027-01-14",
-    "gpt-4o-mini": "2027-01-14",
-    "gpt-4.1": "2027-01-14",
-    "gpt-4.1-mini": "2027-01-14",
-}
-"""By the name of a family; what was fine-tuned from one of it goes with it."""
-SNAPSHOT = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{4})$")
+from registry.days import date_of, day_number
+from registry.prices.baseline_infos import RETIRED, STATUS
+from registry.prices.shipped import shipped_lines
+from registry.prices.vendor_names import baselines_of
 
 
 def retires_at_vendor(name: str) -> str | None:
     """The day, as a date; `None`: not known. `name` may be that of a snapshot or of a fine-tuned model too."""
-    if name.startswith("ft:"):
-        name = name.split(":")[1]
-    return RETIRES.get(SNAPSHOT.sub("", name))
+    ends = _ends()
+    return next((ends[known] for known in baselines_of(name) if known in ends), None)
+
+
+@cache
+def _ends() -> Mapping[str, str]:
+    return {
+        line.name: date_of(day_number(line.effective_from_ms))
+        for line in shipped_lines()
+        if line.field == STATUS and line.text == RETIRED
+    }

@@ -30,6 +30,7 @@ from gateway.fleet.duties.files import SweepFiles
 from gateway.fleet.duties.orders import ReadOrders
 from gateway.fleet.duties.quarantine import RetryQuarantined
 from gateway.fleet.duties.responses import LookAfterResponses
+from gateway.fleet.duties.retirements import WarnOfRetirements
 from gateway.fleet.duties.rounds import Duty, Round, Rounds
 from gateway.fleet.duties.shadows import LookAfterShadows
 from gateway.fleet.duties.swaps import CarryOutSwaps
@@ -149,6 +150,7 @@ class Controller:
             LookAfterShadows(registry, settings.pair_days, self.errands),
             SweepFiles(registry, self.errands),
             ArchiveUsage(registry, self.errands),
+            WarnOfRetirements(registry, self.errands),
             self._experiments,
         )
 

@@ -46,3 +46,13 @@ class Tariff(Base):
     output_nano_per_mtok: Mapped[int]
     source: Mapped[str] = mapped_column(String(500))
     added_at_ms: Mapped[int]
+
+
+class RetirementNotice(Base):
+    """That a tenant was told when the model ends that a name of its own stands for at a vendor."""
+
+    __tablename__ = "retirement_notices"
+    tenant: Mapped[str] = mapped_column(String(63), primary_key=True)
+    name: Mapped[str] = mapped_column(String(256), primary_key=True)
+    ends_at_ms: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    told_at_ms: Mapped[int]

@@ -25,6 +25,7 @@ EVENT_TYPES = (
     "fine_tuning.job.failed",
     "fine_tuning.job.cancelled",
     "experiment.decision",
+    "model.retiring",
 )
 """What tenants can be told of."""
 MOST_ENDPOINTS = 20

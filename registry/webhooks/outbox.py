@@ -50,13 +50,14 @@ class Delivery:
     attempts: int
 
 
-def add_event(session: Session, tenant: str, type: str, data: Mapping[str, Any], wait_ms: int = 0) -> None:
+def add_event(session: Session, tenant: str, type: str, data: Mapping[str, Any], wait_ms: int = 0) -> int:
     """Tell all addresses of the tenant that want events of this type, in the caller's transaction; not before so long
-    has passed.
+    has passed. How many these are.
     """
     endpoints = session.scalars(select(WebhookEndpointRow).where(WebhookEndpointRow.tenant == tenant))
     wanting = [row.id for row in endpoints if type in row.event_types and _has_room(session, row.id)]
     _add(session, tenant, wanting, type, data, now_ms() + KEPT_MS, wait_ms)
+    return len(wanting)
 
 
 def _has_room(session: Session, endpoint_id: str) -> bool:

@@ -10,6 +10,7 @@ from switchyard.commands.cost_break_even import break_even
 from switchyard.commands.cost_calibrate import calibrate
 from switchyard.commands.cost_engines import engines
 from switchyard.commands.cost_outlook import anomalies, forecast
+from switchyard.commands.cost_radar import radar
 from switchyard.commands.cost_report import report
 from switchyard.commands.cost_scenario import scenario
 from switchyard.commands.cost_statement import statement
@@ -27,6 +28,7 @@ cost.command("anomalies")(anomalies)
 cost.command("bill")(bill)
 cost.command("idle")(idle)
 cost.command("weights")(weights)
+cost.command("radar")(radar)
 cost.add_typer(baselines, name="baselines")
 cost.add_typer(engines, name="engines")
 cost.add_typer(calibrate, name="calibrate")

@@ -19,7 +19,7 @@ from registry.webhooks.signing import new_secret, signed_headers
 from tests.support.outbox import undelivered
 from tests.support.training_parts import running
 
-SUCCEEDED, FAILED, CANCELLED, _ = EVENT_TYPES
+SUCCEEDED, FAILED, CANCELLED, *_ = EVENT_TYPES
 URL = "https://hooks.example.com/x"
 LEASE_MS = 60_000
 

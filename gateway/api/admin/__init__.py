@@ -29,6 +29,7 @@ from gateway.api.admin.cost_analysis import add_cost_analysis
 from gateway.api.admin.cost_baselines import add_cost_baselines
 from gateway.api.admin.cost_bill import add_cost_bill
 from gateway.api.admin.cost_engines import add_cost_engines
+from gateway.api.admin.cost_radar import add_cost_radar
 from gateway.api.admin.engines import add_engines
 from gateway.api.admin.experiments import add_experiments
 from gateway.api.admin.fleet import add_fleet
@@ -83,6 +84,7 @@ def admin_router(office: Office, gate: AdminGate) -> APIRouter:
     add_cost_baselines(router, office)
     add_cost_engines(router, office)
     add_cost_bill(router, office)
+    add_cost_radar(router, office)
     add_usage(router, office)
     add_archives(router, office)
     add_cost_analysis(router, office)
