@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Index, Integer, String
+from sqlalchemy import BigInteger, Boolean, Float, Index, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from registry.tables import Base, BigId, one_at_a_time
@@ -102,7 +102,7 @@ class EngineWeightsRow(Base):
     uncached_ps: Mapped[int]
     completion_ps: Mapped[int]
     step_ps: Mapped[int]
-    residual: Mapped[float]
+    residual: Mapped[float] = mapped_column(Float)
     samples: Mapped[int]
     made_at_ms: Mapped[int]
 
