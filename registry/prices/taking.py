@@ -112,21 +112,28 @@ def _price(said: Said, lines: Sequence[BaselineLine], at_ms: int) -> Said | str 
 
 
 def _undated(said: Said, lines: Sequence[BaselineLine], at_ms: int) -> Said | str | None:
-    """A price without a first day, of a component that has prices: nobody knows that it held before them."""
-    dates = by_date(lines)[said.field]
+    """A price without a first day, of a component that has prices: nobody knows that it held before today."""
+    dates, (today_ms, _) = by_date(lines)[said.field], day_of(at_ms)
+    told = [line for line in lines if line.field == said.field and line.origin == said.origin and _without_date(line)]
     now = in_force(dates, at_ms)
-    news = _price(replace(said, effective_from_ms=now.effective_from_ms if now else min(dates)), lines, at_ms)
-    return replace(news, stated_from_ms=None) if isinstance(news, Said) else news
+    if said.nano in ([line.nano for line in told[-1:]] or [now.nano if now else None]):
+        return None
+    if now is not None and now.origin in BY_HAND:
+        return f"{said.field} of {said.name} is {_dollars(said)} by {said.source}; yours is kept ({_dollars(now)})"
+    return replace(said, effective_from_ms=today_ms, stated_from_ms=0, correction=today_ms in dates)
+
+
+def _without_date(line: BaselineLine) -> bool:
+    return 0 in (line.effective_from_ms, line.stated_from_ms)
 
 
 def _left(said: Said, why: str) -> str:
-    price = "none" if said.nano is None else f"${nano_to_dollars(said.nano)}"
     day = date_of(day_number(said.effective_from_ms))
-    return f"{said.field} of {said.name} is {price} from {day} on by {said.source}; {why}"
+    return f"{said.field} of {said.name} is {_dollars(said)} from {day} on by {said.source}; {why}"
 
 
-def _dollars(line: BaselineLine) -> str:
-    return "none" if line.nano is None else f"${nano_to_dollars(line.nano)}"
+def _dollars(price: Said | BaselineLine) -> str:
+    return "none" if price.nano is None else f"${nano_to_dollars(price.nano)}"
 
 
 def _line(said: Said, at_ms: int) -> BaselineLine:
