@@ -72,6 +72,18 @@ def test_prices_are_imported_once_and_looked_up_again_without_a_name(done: Run) 
     assert "cache_write" in done(*BASELINES, "import").out, "what was not taken is said"
 
 
+def test_figures_look_up_a_baseline_that_nobody_has_added_and_warn_of_a_stale_one(done: Run) -> None:
+    asked = ("cost", "scenario", "--baseline", "anthropic/claude-opus-5", "--baseline", "ft:gpt-4o-mini", "--json")
+    first = done(*asked)
+    assert "prices of anthropic/claude-opus-5 were taken out of genai-prices" in first.err
+    assert first.document["baselines"]["anthropic/claude-opus-5"]["monthly_usd"] is not None
+    again = done(*asked)
+    assert (again.err, again.document) == ("", first.document)
+    done(*ADD, "--input", "1", "--output", "1", "--source", "x", "--retrieved", "2026-01-01")
+    warned = done("cost", "scenario", "--baseline", "vendor-model").err
+    assert "warning: prices of vendor-model were last looked up on 2026-01-01" in warned
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

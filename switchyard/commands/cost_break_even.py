@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from switchyard.baseline_lookup import look_up
 from switchyard.commands.cost_outlook import TenantOption
 from switchyard.console import print_json, print_table, say
 from switchyard.options import JsonFlag
@@ -35,6 +36,7 @@ def break_even(
     bill = None if gpu_month is None else bill_given(gpu_month)
     asked = PoolAsked(baseline, tenant, days, bill, None if idle is None else idle_of(idle), price_version)
     with open_registry() as registry:
+        look_up(registry, [baseline], price_version)
         found = pool_of(registry, asked, now_ms())
     if json_output:
         print_json(document(found))

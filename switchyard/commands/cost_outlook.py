@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from switchyard.baseline_lookup import look_up
 from switchyard.console import print_json, print_table, say
 from switchyard.options import JsonFlag
 from switchyard.registry_access import open_registry
@@ -27,6 +28,7 @@ def forecast(
     from registry.db import now_ms
 
     with open_registry() as registry:
+        look_up(registry, baselines, price_version)
         found = forecasts(registry, now_ms(), tenant=tenant, baselines=baselines, price_version=price_version)
     if json_output:
         print_json(forecast_document(found))

@@ -10,6 +10,7 @@ import typer
 
 from registry.days import day_ms
 from registry.errors import InvalidInput
+from switchyard.baseline_lookup import look_up
 from switchyard.console import print_csv, print_json, say
 from switchyard.options import JsonFlag
 from switchyard.registry_access import open_registry
@@ -94,6 +95,7 @@ def report(
         assumed=assumptions_of(cached_share, batch_share),
     )
     with open_registry() as registry:
+        look_up(registry, baselines_of(registry, asked), price_version)
         asked = replace(asked, idle=idle_named(registry, idle))
         if sample is not None:
             from switchyard.cost_sample import ratios_of

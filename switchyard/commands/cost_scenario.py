@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from switchyard.baseline_lookup import look_up
 from switchyard.console import print_json, print_table, say
 from switchyard.options import JsonFlag
 from switchyard.registry_access import open_registry
@@ -63,6 +64,7 @@ def scenario(
     )
     case = case_of(shape, Terms(cached_share, batch_share, gpu_month, gpu_hour, own_training))
     with open_registry() as registry:
+        look_up(registry, baselines, price_version)
         at_ms = now_ms() if at is None else day_ms(at, "at")
         prices = list_prices(registry.baselines, baselines, at_ms, price_version)
     found = compare(case, prices.listed, unpriced=prices.unpriced, price_version=prices.version)
