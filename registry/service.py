@@ -212,6 +212,8 @@ class Registry:
         from registry.deletion.store import Deletions
 
         return Deletions(self.db, self.blobs, self.version_files, self.files.parts)
+
+    @cached_property
     def radar(self) -> Radar:
         """What vendors switch off, and who depends on it."""
         from registry.prices.radar import Radar

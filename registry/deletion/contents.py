@@ -13,6 +13,7 @@ from registry.adapters.rows import Adapter
 from registry.experiments.rows import FEED, Experiment, ExperimentUnit
 from registry.limits.rows import BudgetWarning
 from registry.outcomes.rows import Outcome, OutcomeAmount
+from registry.prices.rows import RetirementNotice
 from registry.responses.rows import BackgroundRun, Conversation, ConversationItem, StoredAmount, StoredResponse
 from registry.shadows.rows import PairVerdict, Shadow, ShadowPair
 from registry.splits.rows import Split, SplitUnits
@@ -94,6 +95,7 @@ CONTENTS = (
     _rows("", PairVerdict, _of_shadows),
     _rows("shadow pairs", ShadowPair),
     _rows("webhook deliveries", WebhookDelivery),
+    _rows("", RetirementNotice),
     _rows("", FEED, lambda tenant: FEED.c.experiment_id.in_(_experiments(tenant))),
     _rows("units of experiments", ExperimentUnit, lambda of: ExperimentUnit.experiment_id.in_(_experiments(of))),
     _rows("", SplitUnits, _of_splits),
