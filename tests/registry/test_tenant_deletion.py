@@ -27,6 +27,7 @@ KEPT = {
     "adapters",
     "admin_actions",
     "alias_events",
+    "calibrations",
     "certificates",
     "experiment_decisions",
     "experiments",
