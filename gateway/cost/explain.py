@@ -181,7 +181,7 @@ def _engine(report: CostReport, line: CostLine) -> Iterator[Explained]:
             line.name,
             f"engine_cost.{figure.removesuffix('_nano')}_dollars",
             nano_to_dollars(value),
-            formula,
+            f"{formula}; weights: {', '.join(report.engines.weights) or 'none'}",
             tuple(terms),
             report.engines.cost_version,
             tuple(sorted({row for day in days for row in day.rows})),

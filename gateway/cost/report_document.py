@@ -27,6 +27,7 @@ def document_of(report: CostReport, lines: Sequence[CostLine], *, explained: boo
         "price_version": report.price_version,
         "cost_version": report.engines.cost_version,
         "idle_policy": report.engines.idle_policy,
+        "weights": list(report.engines.weights),
         "bill_dollars": dollars(report.engines.bill_nano),
         "baselines": [_baseline(report, one) for one in report.baselines],
         "lines": [line_document(line) for line in lines],

@@ -17,28 +17,9 @@ from registry.db import Database, now_ms
 from registry.ledger.corrections import Corrected, Reprice, insert_correction
 from registry.ledger.rows import USAGE, USAGE_DAYS
 from registry.ledger.segments import Link, SegmentEntry, audit_rows, insert_entries
-from registry.ledger.usage_days import BILLED, sum_again, usage_between
-from registry.ledger.usage_record import TOKENS, Values, values_of
+from registry.ledger.usage_days import sum_again
+from registry.ledger.usage_record import Values, values_of
 from registry.names import SYSTEM, parse_ref
-
-
-@dataclass(frozen=True, slots=True)
-class UsageSum:
-    """Usage of one tenant and served model between two instants.
-
-    Tokens are sums over attempts that reported usage; `unmetered` counts attempts that used the engine and ended
-    without a report. `busy_ms` is the sum of the attempts' durations.
-    """
-
-    tenant: str
-    served_model: str
-    attempts: int
-    failed: int
-    unmetered: int
-    prompt_tokens: int
-    cached_tokens: int
-    completion_tokens: int
-    busy_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,24 +101,6 @@ class Ledger:
         """Make the sums that reports and budgets read anew, from the rows. Nobody else can write meanwhile."""
         with self._db.write() as session:
             sum_again(session)
-
-    def sums(self, since_ms: int, until_ms: int) -> list[UsageSum]:
-        """Usage per tenant and served model of attempts that began in `[since_ms, until_ms)`, corrections included.
-
-        Copies of requests are the operator's own, as our probes are.
-        """
-        with self._db.read() as session:
-            used = usage_between(session, since_ms, until_ms).c
-            figures = (
-                used.attempts,
-                case((used.outcome.not_in(BILLED), used.attempts), else_=0),
-                used.unmetered,
-                *(used[name] for name in TOKENS),
-                used.busy_ms,
-            )
-            groups = (case((used.shadow, SYSTEM), else_=used.tenant).label("tenant"), used.served_model)
-            query = select(*groups, *map(func.sum, figures)).group_by(*groups).order_by(*groups)
-            return [UsageSum(tenant, model, *map(int, sums)) for tenant, model, *sums in session.execute(query)]
 
     def per_second(self, adapter: str, since_ms: int, until_ms: int) -> list[SecondCount]:
         """Attempts on each version of `tenant/adapter` by the second in which they began, in `[since_ms, until_ms)`.

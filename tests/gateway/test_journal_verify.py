@@ -15,6 +15,7 @@ from gateway.journal.records import HEADER, encode
 from gateway.journal.segments import DAMAGED
 from gateway.journal.shipper import Shipper
 from registry.errors import InvalidInput, NotFound
+from registry.ledger.usage_report import report_usage
 from registry.service import Registry
 from registry.settings import RegistrySettings
 from tests.support.cli_runner import Run, run  # noqa: F401 – a fixture
@@ -177,7 +178,7 @@ def test_a_correction_is_a_row_that_sums_have_in_them(state: Path, run: Run) -> 
     outcome = run("ledger", "correct", "a", "--completion", "-3", "--reason", "counted twice by the engine")
     assert outcome.status == 0, outcome.err
     with Registry.open(RegistrySettings(state_dir=state)) as registry:
-        assert registry.ledger.sums(0, 10_000)[0].completion_tokens == 2 * 7 - 3
+        assert report_usage(registry.db, "version", until_ms=10_000).lines[0].completion_tokens == 2 * 7 - 3
         assert {found["completion_tokens"] for found in registry.ledger.recent(9)} == {7}, "rows stay as they are"
         with pytest.raises(InvalidInput, match=r"completion_tokens is -5: 4 are booked, and they cannot become neg"):
             registry.ledger.correct("a", "more", "me", {"completion_tokens": -5})

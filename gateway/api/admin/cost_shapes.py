@@ -116,6 +116,7 @@ class CostReportDocument(Shape):
     price_version: str
     cost_version: str | None
     idle_policy: str | None
+    weights: list[str] = Field(description="What says how much engines work for a token: fits, or that it is assumed.")
     bill_dollars: str | None = Field(description=f"What was paid for engines, for all tenants: {DOLLARS}.")
     baselines: list[ComparedDocument]
     lines: list[CostLineDocument]
