@@ -9,7 +9,7 @@ from fractions import Fraction
 from gateway.cost.assumptions import Assumptions
 from gateway.cost.baselines import exact_nano
 from gateway.cost.report import BaselineCost, CostLine, CostReport, PricedTokens
-from registry.days import as_datetime, date_of
+from registry.days import DAY_MS, as_datetime, date_of
 from registry.ledger.usage_queries import counts_query
 from registry.money import nano_to_dollars
 from registry.names import SYSTEM
@@ -52,7 +52,7 @@ class Explained:
     rows: tuple[int, ...] = ()
     """Lines of that log."""
     query: str | None = None
-    """SQL that gives the counts."""
+    """SQL that gives the counts; of engine costs, the address of the bill."""
 
 
 def explain(report: CostReport, lines: Iterable[CostLine]) -> Iterator[Explained]:
@@ -185,4 +185,14 @@ def _engine(report: CostReport, line: CostLine) -> Iterator[Explained]:
             tuple(terms),
             report.engines.cost_version,
             tuple(sorted({row for day in days for row in day.rows})),
+            _bill(report),
         )
+
+
+def _bill(report: CostReport) -> str:
+    """Where the bill is, with each engine's busy time and costs on each day; of whole days."""
+    first, end = report.since_ms // DAY_MS, -(-report.until_ms // DAY_MS)
+    return (
+        f"GET /admin/v1/cost/bill?from={date_of(first)}&until={date_of(end)}&idle={report.engines.idle_policy}"
+        f"&cost_version={report.engines.cost_version}&explain=true"
+    )

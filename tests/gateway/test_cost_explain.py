@@ -94,6 +94,10 @@ def test_engine_costs_name_the_days_the_bill_and_the_lines_of_the_log(registry: 
     assert busy.filled[0].startswith("2026-06-01, a100-1: $0.")
     assert busy.filled[0].endswith(" of the bill of $48")
     assert (busy.version, busy.rows) == (found.engines.cost_version, (1,))
+    assert busy.query == (
+        "GET /admin/v1/cost/bill?from=2026-06-01&until=2026-06-04&idle=unallocated"
+        f"&cost_version={found.engines.cost_version}&explain=true"
+    )
     terms = [Decimal(term.split("$")[1].split(" ")[0]) for term in busy.filled]
     assert sum(terms) == Decimal(busy.value)
     assert opened["(idle)", "engine_cost.loaded_dollars"].value

@@ -103,7 +103,7 @@ class ExplainedDocument(Shape):
     filled: list[str] = Field(description="The formula with its figures, a term each.")
     version: str | None = Field(description="Of the log that its prices are from.")
     rows: list[int] = Field(description="Lines of that log.")
-    query: str | None = Field(description="SQL that gives the counts.")
+    query: str | None = Field(description="SQL that gives the counts; of engine costs, the address of the bill.")
 
 
 class CostReportDocument(Shape):
