@@ -128,7 +128,6 @@ class Registry:
     engine_weights: Store[EngineWeights] = Store("registry.engine_costs.weights", "EngineWeights")
     engine_loads: Store[EngineLoads] = Store("registry.engine_costs.loads", "EngineLoads")
     idle_policies: Store[IdlePolicies] = Store("registry.engine_costs.idle", "IdlePolicies")
-    calibrations: Store[Calibrations] = Store("registry.calibrations.store", "Calibrations")
     tariffs: Store[Tariffs] = Store("registry.prices.tariffs", "Tariffs")
     limits: Store[Limits] = Store("registry.limits.store", "Limits")
     shadows: Store[Shadows] = Store("registry.shadows.store", "Shadows")
@@ -163,6 +162,13 @@ class Registry:
         from registry.archive.store import UsageArchives
 
         return UsageArchives(self.db, self.blobs)
+
+    @cached_property
+    def calibrations(self) -> Calibrations:
+        """How many tokens baselines count for each of ours."""
+        from registry.calibrations.store import Calibrations
+
+        return Calibrations(self.db, self.baselines)
 
     @cached_property
     def bases(self) -> BaseModels:

@@ -29,6 +29,8 @@ class TokenRatio:
     prompt_interval: tuple[Fraction, Fraction] | None = None
     """In which the ratio lies with 95 %; `None`: nobody knows."""
     completion_interval: tuple[Fraction, Fraction] | None = None
+    seq: int | None = None
+    """The line of the price log that it is from; `None`: none."""
 
 
 SAME = TokenRatio()

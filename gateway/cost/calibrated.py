@@ -9,9 +9,9 @@ from registry.calibrations.store import CalibrationInfo, Calibrations
 from registry.days import as_datetime
 
 
-def calibrated_ratios(calibrations: Calibrations, baseline: str) -> dict[str, TokenRatio]:
-    """Tenant → how many tokens of the baseline one of its is, by its newest calibration."""
-    return {tenant: token_ratio(info) for tenant, info in calibrations.newest(baseline).items()}
+def calibrated_ratios(calibrations: Calibrations, baseline: str, version: str) -> dict[str, TokenRatio]:
+    """Tenant → how many tokens of the baseline one of its is, by the newest calibration that a price version knows."""
+    return {tenant: token_ratio(info) for tenant, info in calibrations.newest(baseline, version).items()}
 
 
 def token_ratio(info: CalibrationInfo) -> TokenRatio:
@@ -24,4 +24,5 @@ def token_ratio(info: CalibrationInfo) -> TokenRatio:
         f"of {info.tenant} calibrated on {day} with {info.pairs} prompts that {info.asked_model} was asked too",
         (Fraction(info.prompt.low), Fraction(info.prompt.high)),
         (Fraction(info.completion.low), Fraction(info.completion.high)),
+        info.seq,
     )

@@ -108,7 +108,8 @@ def _query(report: CostReport, line: CostLine) -> str:
 def _baseline(report: CostReport, line: CostLine, cost: BaselineCost) -> Iterator[Explained]:
     if cost.cost_nano is None:
         return
-    rows = sorted({price.seq for part in cost.parts for price in part.period.components.values()})
+    prices = {price.seq for part in cost.parts for price in part.period.components.values()}
+    calibrations = {part.ratio.seq for part in cost.parts if part.ratio.seq is not None}
     yield Explained(
         line.tenant,
         line.name,
@@ -117,7 +118,7 @@ def _baseline(report: CostReport, line: CostLine, cost: BaselineCost) -> Iterato
         f"{BATCHED}, where that is {STANDARD}" if report.assumed.batch_share else STANDARD,
         tuple(_term(part, report.assumed) for part in cost.parts),
         report.price_version,
-        tuple(rows),
+        tuple(sorted(prices | calibrations)),
         _query(report, line),
     )
     if cost.savings_nano is not None and line.engine.loaded_nano is not None:

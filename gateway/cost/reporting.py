@@ -135,5 +135,5 @@ def _baseline(registry: Registry, name: str, price_version: str, asked: Asked) -
         if unknown.param != "baseline":
             raise
         return Baseline(name, None, unknown=unknown.message)
-    calibrated = {} if name in asked.ratios else calibrated_ratios(registry.calibrations, name)
+    calibrated = {} if name in asked.ratios else calibrated_ratios(registry.calibrations, name, price_version)
     return Baseline(name, info, registry.baselines.prices(name, price_version), ratio, calibrated)

@@ -12,11 +12,11 @@ from registry.tables import Base, BigId
 
 
 class Calibration(Base):
-    """What one calibration came to; the newest of a tenant and baseline counts."""
+    """What one calibration came to; the newest of a tenant and baseline counts. Triggers refuse UPDATE and DELETE."""
 
     __tablename__ = "calibrations"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.name", ondelete="CASCADE"), index=True)
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.name"), index=True)
     baseline: Mapped[str] = mapped_column(String(200))
     own_model: Mapped[str] = mapped_column(String(200))
     """The version that was asked here."""
@@ -35,3 +35,5 @@ class Calibration(Base):
     """`tight`, `budget` or `prompts`: what ended it."""
     actor: Mapped[str] = mapped_column(String(100))
     made_at_ms: Mapped[int]
+    seq: Mapped[int] = mapped_column(unique=True)
+    """Its line of the price log: reports by a version before that do not know of it."""

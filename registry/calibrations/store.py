@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from sqlalchemy import select
 
 from registry.calibrations.rows import Calibration
 from registry.db import Database, now_ms
+from registry.prices.baseline_infos import CALIBRATION
+from registry.prices.baselines import Baselines
+from registry.prices.price_log import Said, append, seq_of
+from registry.prices.rows import BaselineLine
 from registry.shadows.consent import require_consent
+from registry.storage.blobs import canonical_json, digest_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +46,16 @@ class CalibrationInfo:
     actor: str
     made_at_ms: int = 0
     """When it was stored."""
+    seq: int = 0
+    """Its line of the price log, which has its digest."""
 
 
 class Calibrations:
-    """Of all tenants."""
+    """Of all tenants. Each has a line of the price log, so that a report by an earlier version says what it said."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, baselines: Baselines) -> None:
         self._db = db
+        self._baselines = baselines
 
     def require_consent(self, tenant: str) -> None:
         """Raise `InvalidInput` where the tenant has not consented to copies of its requests, `NotFound` for none."""
@@ -54,18 +63,14 @@ class Calibrations:
             require_consent(session, tenant)
 
     def add(self, info: CalibrationInfo) -> CalibrationInfo:
-        """Store what one came to. Raises as `require_consent`."""
-        at_ms = now_ms()
-        with self._db.write() as session:
+        """Store what one came to. Raises as `require_consent`, and `NotFound` for a baseline that is not in the log."""
+        self._baselines.info(info.baseline)
+        with self._baselines.locked() as session:
             require_consent(session, info.tenant, lock=True)
-            row = Calibration(
-                **{name: getattr(info, name) for name in _PLAIN},
-                ratios={"prompt": _written(info.prompt), "completion": _written(info.completion)},
-                made_at_ms=at_ms,
-            )
-            session.add(row)
-            session.flush()
-            return _info(row)
+            stored = replace(info, made_at_ms=now_ms())
+            line = append(session, _line(stored), stored.made_at_ms)
+            session.add(_row(stored, line.seq))
+            return replace(stored, seq=line.seq)
 
     def all(self, tenant: str | None = None) -> list[CalibrationInfo]:
         """The newest first."""
@@ -75,16 +80,43 @@ class Calibrations:
         with self._db.read() as session:
             return [_info(row) for row in session.scalars(query)]
 
-    def newest(self, baseline: str) -> Mapping[str, CalibrationInfo]:
-        """Tenant → its newest one of a baseline."""
-        query = select(Calibration).where(Calibration.baseline == baseline).order_by(Calibration.id)
+    def newest(self, baseline: str, version: str | None = None) -> Mapping[str, CalibrationInfo]:
+        """Tenant → its newest one of a baseline that a price version knows; without one, the newest there is.
+
+        Raises `NotFound` for a version that never was.
+        """
+        query = select(Calibration).where(Calibration.baseline == baseline).order_by(Calibration.seq)
         with self._db.read() as session:
+            if version is not None:
+                query = query.where(Calibration.seq <= seq_of(session, version))
             return {row.tenant: _info(row) for row in session.scalars(query)}
 
+    def faults(self) -> list[str]:
+        """Those that are not what the price log has the digest of, a sentence each; empty when nobody touched them."""
+        with self._db.read() as session:
+            rows = {row.seq: _info(row) for row in session.scalars(select(Calibration))}
+            lines = session.scalars(select(BaselineLine).where(BaselineLine.field == CALIBRATION)).all()
+        said = {line.seq: line.text for line in lines}
+        return [
+            f"the calibration of line {seq} of the price log is not what was stored"
+            for seq in sorted(said.keys() | rows.keys())
+            if seq not in rows or said.get(seq) != _line(rows[seq]).text
+        ]
 
-_PLAIN = tuple(
-    name for name in CalibrationInfo.__dataclass_fields__ if name not in ("prompt", "completion", "made_at_ms")
-)
+
+_PLAIN = tuple(name for name in CalibrationInfo.__dataclass_fields__ if name not in ("prompt", "completion", "seq"))
+
+
+def _line(info: CalibrationInfo) -> Said:
+    """What the price log says of it: whose it is, and the digest of all that is known of it."""
+    known: dict[str, Any] = asdict(replace(info, seq=0))
+    text = f"{info.tenant} {digest_of(canonical_json(known))}"
+    return Said(info.baseline, CALIBRATION, info.made_at_ms, info.asked_at, "operator", text=text)
+
+
+def _row(info: CalibrationInfo, seq: int) -> Calibration:
+    ratios = {"prompt": _written(info.prompt), "completion": _written(info.completion)}
+    return Calibration(**{name: getattr(info, name) for name in _PLAIN}, ratios=ratios, seq=seq)
 
 
 def _written(ratio: Ratio) -> list[str]:
@@ -96,5 +128,5 @@ def _info(row: Calibration) -> CalibrationInfo:
         **{name: getattr(row, name) for name in _PLAIN},
         prompt=Ratio(*row.ratios["prompt"]),
         completion=Ratio(*row.ratios["completion"]),
-        made_at_ms=row.made_at_ms,
+        seq=row.seq,
     )

@@ -9,6 +9,8 @@ from typing import Final, Literal
 COMPONENTS = ("input", "cached_input", "output", "batch_input", "batch_output", "training")
 """What has a price of its own, each in nano-dollars per million tokens; cached ones are a part of the input."""
 STATUS, CLAIM, CHECKED = "status", "claim", "checked"
+CALIBRATION = "calibration"
+"""A line that has the digest of a calibration, so that a price version says which are known."""
 TEXTS = ("substitute", "tokenizer", "provider")
 FACTS = (STATUS, *TEXTS)
 """What is said of a baseline beside its prices, and beside what somebody claims."""

@@ -148,10 +148,16 @@ class Baselines:
         with self._db.read() as session:
             yield session
 
-    def _append(self, write: Callable[[Session, int], object]) -> str:
+    @contextmanager
+    def locked(self) -> Iterator[Session]:
+        """A session in which nobody else adds lines, for what is stored together with a line of its own."""
         self._take_shipped()
         with self._db.write() as session:
             lock(session)
+            yield session
+
+    def _append(self, write: Callable[[Session, int], object]) -> str:
+        with self.locked() as session:
             write(session, self._clock_ms())
             return version_of(last_line(session))
 
