@@ -249,8 +249,9 @@ class GatewaySettings(RegistrySettings):
     max_pair_bytes_per_tenant: int = Field(1024**3, ge=0, description="Likewise, the bytes of their texts.")
     budget_webhook_url: str | None = Field(
         None,
-        description="Where warnings of budgets (`switchyard limits set … --warn-at 80`) are sent by POST, as JSON: "
-        "https://host/path. Tried again until a day after the budget's window. Default: nowhere.",
+        description="Where warnings of budgets (`switchyard limits set … --warn-at 80`) and of days on which a "
+        "tenant cost much more than expected are sent by POST, as JSON: https://host/path. Tried again until a day "
+        "after the budget's window, or for three days. Default: nowhere.",
     )
     budget_webhook_secret: str | None = Field(
         None,

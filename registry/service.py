@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from registry.fleet.workers import Workers
     from registry.gates.store import Gates
     from registry.ledger.engine_readings import EngineReadings
+    from registry.ledger.jump_looks import JumpLooks
     from registry.ledger.refusals import RefusalBooks
     from registry.ledger.store import Ledger
     from registry.limits.spending import SpendingBooks
@@ -120,6 +121,7 @@ class Registry:
     added_engines: Store[AddedEngines] = Store("registry.fleet.engines", "AddedEngines")
     ledger: Store[Ledger] = Store("registry.ledger.store", "Ledger")
     refusals: Store[RefusalBooks] = Store("registry.ledger.refusals", "RefusalBooks")
+    jump_looks: Store[JumpLooks] = Store("registry.ledger.jump_looks", "JumpLooks")
     readings: Store[EngineReadings] = Store("registry.ledger.engine_readings", "EngineReadings")
     baselines: Store[Baselines] = Store("registry.prices.baselines", "Baselines")
     engine_costs: Store[EngineCosts] = Store("registry.engine_costs.store", "EngineCosts")

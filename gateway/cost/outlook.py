@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -12,7 +12,7 @@ from gateway.cost.list_prices import listed_nano
 from gateway.cost.month_end import Calendar, MonthEnd, by_day, month_end
 from registry.days import DAY_MS
 from registry.errors import InvalidInput
-from registry.ledger.daily_usage import daily_usage
+from registry.ledger.daily_usage import DailyUsage, daily_usage
 from registry.service import Registry
 
 MOST_LOOKED_AT = 31
@@ -96,3 +96,13 @@ def jumps(registry: Registry, now_ms: int, *, tenant: str | None = None, days: i
             jump = jump_on(seen, day, day - MOST_DAYS) if seen else None
             found += [] if jump is None else [jump]
     return tuple(sorted(found, key=lambda one: (-one.day, one.tenant)))
+
+
+def jumps_among(registry: Registry, sums: Iterable[Sequence[DailyUsage]], day: int) -> list[Jump]:
+    """Of tenants whose sums by day are given, one after the other, those that jumped on that day. Slices are read of
+    these alone.
+    """
+    first = day - MOST_DAYS
+    jumped = [of[0].tenant for of in sums if of and jump_on(of, day, first) is not None]
+    found = [jump_on(daily_usage(registry.db, first, day + 1, tenant), day, first) for tenant in jumped]
+    return [jump for jump in found if jump is not None]

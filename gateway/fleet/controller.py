@@ -27,6 +27,7 @@ from gateway.fleet.duties.departures import LetEnginesGo
 from gateway.fleet.duties.engines import CheckEngines
 from gateway.fleet.duties.experiments import DecideExperiments
 from gateway.fleet.duties.files import SweepFiles
+from gateway.fleet.duties.jumps import TellOfJumps
 from gateway.fleet.duties.orders import ReadOrders
 from gateway.fleet.duties.quarantine import RetryQuarantined
 from gateway.fleet.duties.responses import LookAfterResponses
@@ -78,6 +79,8 @@ class ControllerSettings:
     """How long outcomes are kept; not in seconds."""
     pair_days: int = 7
     """How long the texts of copied requests are kept of tenants that have no setting of their own; not in seconds."""
+    tells_operator: bool = False
+    """Whether the operator has an address for events."""
 
 
 class Controller:
@@ -151,6 +154,7 @@ class Controller:
             SweepFiles(registry, self.errands),
             ArchiveUsage(registry, self.errands),
             WarnOfRetirements(registry, self.errands),
+            TellOfJumps(registry, self.errands, tells=settings.tells_operator),
             self._experiments,
         )
 

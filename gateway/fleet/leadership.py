@@ -172,6 +172,7 @@ def candidate_of(registry: Registry, settings: GatewaySettings, watch: CatalogWa
             response_days=settings.response_days,
             outcome_days=settings.outcome_days,
             pair_days=settings.pair_days,
+            tells_operator=settings.budget_webhook_url is not None,
         ),
         holder=str(identity),
         address=address,

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import BindParameter, ColumnElement, Select, func, literal, select
 
 from registry.db import Database
 from registry.ledger.rows import USAGE_DAYS
 from registry.ledger.usage_days import BILLED
 from registry.names import SYSTEM
+
+USED = USAGE_DAYS.c
+SUMS = ("attempts", "prompt_tokens", "cached_tokens", "completion_tokens", "cost_nano", "unpriced")
+_BILLED = (USED.outcome.in_(BILLED), USED.tenant != SYSTEM, USED.shadow.is_(False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +39,30 @@ class DailyUsage:
 
 def daily_usage(db: Database, first: int, end: int, tenant: str | None = None) -> list[DailyUsage]:
     """Days `[first, end)` of one tenant or of all, by day, tenant, key and model."""
-    used = USAGE_DAYS.c
-    groups = (used.day, used.tenant, used.key_id, used.served_model)
-    names = ("attempts", "prompt_tokens", "cached_tokens", "completion_tokens", "cost_nano", "unpriced")
-    query = select(*groups, *(func.sum(used[name]) for name in names)).group_by(*groups).order_by(*groups)
-    query = query.where(used.day >= first, used.day < end, used.outcome.in_(BILLED))
-    query = query.where(used.tenant != SYSTEM, used.shadow.is_(False))
-    if tenant is not None:
-        query = query.where(used.tenant == tenant)
+    query = _query(first, end, (USED.key_id, USED.served_model))
+    return _found(db, query if tenant is None else query.where(USED.tenant == tenant))
+
+
+def daily_sums(db: Database, first: int, end: int, between: tuple[str, str]) -> list[DailyUsage]:
+    """Of tenants from the one name to the other, by day and tenant; key and model are empty."""
+    low, high = between
+    query = _query(first, end, (literal(""), literal("")))
+    return _found(db, query.where(USED.tenant >= low, USED.tenant <= high))
+
+
+def tenants_on(db: Database, day: int, after: str, most: int) -> list[str]:
+    """The first tenants by name, after one, that used anything on a day."""
+    query = select(USED.tenant).distinct().where(USED.day == day, USED.tenant > after, *_BILLED)
+    with db.read() as session:
+        return list(session.scalars(query.order_by(USED.tenant).limit(most)))
+
+
+def _query(first: int, end: int, slices: Sequence[ColumnElement[str]]) -> Select[Any]:
+    groups = (USED.day, USED.tenant, *(one for one in slices if not isinstance(one, BindParameter)))
+    query = select(USED.day, USED.tenant, *slices, *(func.sum(USED[name]) for name in SUMS))
+    return query.where(USED.day >= first, USED.day < end, *_BILLED).group_by(*groups).order_by(*groups)
+
+
+def _found(db: Database, query: Select[Any]) -> list[DailyUsage]:
     with db.read() as session:
         return [DailyUsage(*row[:4], *map(int, row[4:])) for row in session.execute(query)]

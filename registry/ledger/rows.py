@@ -66,6 +66,16 @@ USAGE_DAYS = Table(
 """
 
 
+class JumpLook(Base):
+    """How far one UTC day that is over has been looked at for jumps of what tenants cost."""
+
+    __tablename__ = "jump_looks"
+    day: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    looked_until: Mapped[str] = mapped_column(String(63))
+    """The last tenant, by name, that was looked at; empty: none yet, or all of them."""
+    ended_at_ms: Mapped[int | None]
+
+
 class UsageSegment(Base):
     """A journal segment that was shipped whole (`registry.ledger.segments.SegmentEntry`). Append-only."""
 

@@ -26,6 +26,7 @@ EVENT_TYPES = (
     "fine_tuning.job.cancelled",
     "experiment.decision",
     "model.retiring",
+    "cost.anomaly",
 )
 """What tenants can be told of."""
 MOST_ENDPOINTS = 20

@@ -21,7 +21,10 @@ def create(
     address: str = typer.Argument(help="https://host/path."),
     name: str = typer.Option("webhook", "--name", help="For people."),
     event_type: list[str] | None = typer.Option(
-        None, "--event-type", help="fine_tuning.job.succeeded, .failed or .cancelled; repeatable. Default: all."
+        None,
+        "--event-type",
+        help="Such as fine_tuning.job.succeeded, .failed, .cancelled, experiment.decision or cost.anomaly; repeatable. "
+        "Default: all.",
     ),
     url: str | None = UrlOption,
     json_output: bool = JsonFlag,

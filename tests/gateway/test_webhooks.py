@@ -121,7 +121,7 @@ def test_endpoints_are_made_changed_listed_and_deleted_by_openais_client(sdk: Op
     with pytest.raises(openai.NotFoundError) as gone:
         sdk.webhooks.retrieve(made[0].id)
     assert gone.value.code == "webhook_endpoint_not_found"
-    assert sdk.webhooks.event_types.list().data == [*TYPES, "experiment.decision", "model.retiring"]
+    assert sdk.webhooks.event_types.list().data == [*TYPES, "experiment.decision", "model.retiring", "cost.anomaly"]
 
 
 def test_an_old_secret_may_sign_too_for_a_day(sdk: OpenAI, local: Stack, host: WebhookHost) -> None:

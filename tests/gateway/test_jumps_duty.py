@@ -1,0 +1,129 @@
+"""The leader tells of tenants that cost much more on a day that is over, once each, with the cause."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+import gateway.fleet.duties.jumps as duty_module
+from gateway.fleet.duties.jumps import GRACE_MS, TellOfJumps
+from gateway.fleet.duties.rounds import Round
+from gateway.fleet.requests import Errands
+from registry.days import DAY_MS, date_of
+from registry.db import now_ms
+from registry.ledger.rows import JumpLook
+from registry.service import Registry
+from registry.webhooks.rows import WebhookDelivery
+from tests.support.stack import House, run_stack
+from tests.support.usage_rows import usage_row
+from tests.support.waiting import wait_until
+
+YESTERDAY = (now_ms() - GRACE_MS) // DAY_MS - 1
+"""The last day that is over."""
+URL = "https://hooks.example.com/x"
+
+
+def use(registry: Registry, tenant: str, times: int, days: int = 30) -> None:
+    """Four requests a day, and so many times as many on the last day that is over."""
+    registry.ledger.record(
+        usage_row(
+            f"{tenant}-{day}-{number}",
+            tenant=tenant,
+            served_model=f"{tenant}/triage@1.0",
+            started_at_ms=day * DAY_MS + number,
+            finished_at_ms=day * DAY_MS + number + 100,
+            cost_nano=10**9,
+        )
+        for day in range(YESTERDAY - days, YESTERDAY + 1)
+        for number in range(4 * times if day == YESTERDAY else 4)
+    )
+
+
+def told(registry: Registry) -> list[tuple[str, str, dict[str, Any]]]:
+    """To whom, of whom, and what."""
+    with registry.db.read() as session:
+        rows = session.scalars(select(WebhookDelivery).order_by(WebhookDelivery.number)).all()
+    bodies = [(row.tenant, json.loads(row.body)) for row in rows]
+    assert {body["type"] for _, body in bodies} <= {"cost.anomaly"}
+    return [(whom, body["data"]["tenant"], body["data"]) for whom, body in bodies]
+
+
+@pytest.fixture
+def busy(house: House) -> Registry:
+    """Of five tenants two used five times as much as usual, and one of these wants to know."""
+    for tenant, times in (("acme", 5), ("bolt", 1), ("cargo", 5), ("delta", 1), ("early", 5)):
+        if tenant != "acme":
+            house.tenant(tenant)
+        use(house.registry, tenant, times, days=5 if tenant == "early" else 30)
+    house.registry.webhooks.create("acme", "mine", URL, ["cost.anomaly"])
+    house.registry.webhooks.create("cargo", "mine", URL, ["experiment.decision"])
+    return house.registry
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duty_module, "TENANTS_READ", 2)
+    monkeypatch.setattr(duty_module, "TENANTS_AT_ONCE", 1)
+    monkeypatch.setattr(duty_module, "PAUSE_S", 0.0)
+
+
+async def test_each_is_told_once_with_its_cause_however_many_leaders_look(busy: Registry) -> None:
+    for _ in range(2):
+        duty = TellOfJumps(busy, Errands(), tells=True)
+        assert [duty.is_due(Round(reconciles=one, woken=True)) for one in (True, False)] == [True, False]
+        await duty.tell()
+        assert not duty.is_due(Round(reconciles=True, woken=False)), "the day is done"
+    found = told(busy)
+    assert [(whom, of) for whom, of, _ in found] == [("acme", "acme"), ("_system", "acme"), ("_system", "cargo")]
+    data = found[0][2]
+    assert (data["date"], data["amount"], data["parts"][0]["cause"]) == (date_of(YESTERDAY), "20", "requests")
+    assert "More requests of key key-1 on acme/triage: 20 instead of 4" in data["sentence"]
+
+
+async def test_without_an_address_of_the_operators_only_tenants_that_want_it_are_told(busy: Registry) -> None:
+    await TellOfJumps(busy, Errands(), tells=False).tell()
+    assert [(whom, of) for whom, of, _ in told(busy)] == [("acme", "acme")]
+
+
+async def test_another_leader_goes_on_where_the_first_was_ended(
+    busy: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[list[str]] = []
+    whole = TellOfJumps._look
+
+    async def ends_after_one(self: TellOfJumps, day: int, tenants: list[str]) -> Any:
+        looked.append(tenants)
+        if len(looked) == 2:
+            raise OSError("the database is away")
+        return await whole(self, day, tenants)
+
+    monkeypatch.setattr(TellOfJumps, "_look", ends_after_one)
+    with pytest.raises(OSError, match="away"):
+        await TellOfJumps(busy, Errands(), tells=True).tell()
+    assert [of for _, of, _ in told(busy)] == ["acme", "acme"]
+    await TellOfJumps(busy, Errands(), tells=True).tell()
+    assert looked == [["acme", "bolt"], ["cargo", "delta"], ["cargo", "delta"], ["early"]]
+    assert [of for _, of, _ in told(busy)] == ["acme", "acme", "cargo"]
+
+
+def test_of_two_that_looked_at_the_same_tenants_one_tells(house: House) -> None:
+    looks = house.registry.jump_looks
+    assert looks.begin(9) == looks.begin(9) == ""
+    moved = [looks.move_on(9, "", "acme", {"acme": {"tenant": "acme"}}, tells=True) for _ in range(2)]
+    assert (moved, len(told(house.registry)), looks.begin(9)) == ([True, False], 1, "acme")
+    looks.end(9)
+    assert looks.begin(9) is None
+    assert not looks.move_on(9, "", "acme", {"acme": {"tenant": "acme"}}, tells=True), "it has ended"
+    looks.begin(99)
+    with house.registry.db.read() as session:
+        assert session.scalars(select(JumpLook.day)).all() == [99], "days of long ago are forgotten"
+
+
+def test_a_gateway_that_leads_tells_by_itself(house: House) -> None:
+    use(house.registry, "acme", 5)
+    with run_stack(house, budget_webhook_url=URL):
+        ((whom, of, _),) = wait_until("an event", lambda: told(house.registry))
+    assert (whom, of) == ("_system", "acme")
