@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from gateway.cost.explain import explain
+from gateway.cost.intervals import Interval
 from gateway.cost.report import CostLine, CostReport
-from gateway.cost.report_words import said, sentences
+from gateway.cost.report_words import sentences, with_ends
 from registry.days import as_datetime
 from switchyard.console import print_table, say
 
@@ -41,8 +42,8 @@ def _print_costs(report: CostReport) -> None:
                 short(line.tokens.prompt + line.tokens.completion),
                 money(line.tariff_nano),
                 money(line.engine.loaded_nano),
-                *(money(one.cost_nano) for one in line.baselines),
-                *((money(line.baselines[0].savings_nano),) if saved else ()),
+                *(money(one.cost_nano, one.interval_nano) for one in line.baselines),
+                *((money(one.savings_nano, one.savings_interval_nano) for one in line.baselines) if saved else ()),
             )
             for line in (*report.lines, report.total)
         ),
@@ -84,9 +85,9 @@ def _assumed(report: CostReport, name: str) -> Iterator[str]:
     yield from assumptions_said(one, report.assumed, report.since_ms, report.until_ms)
 
 
-def money(nano: int | None) -> str | None:
+def money(nano: int | None, interval: Interval | None = None) -> str | None:
     """Dollars for a table whose columns are all in dollars."""
-    return None if nano is None else said(nano)
+    return None if nano is None else with_ends(nano, interval)
 
 
 def short(number: int) -> str:

@@ -14,7 +14,7 @@ and where it has none for batches, all requests cost the standard price.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from gateway.cost.assumptions import SAME, Assumptions, TokenRatio
@@ -81,6 +81,21 @@ def exact_nano(tokens: Tokens, period: PricePeriod, ratio: TokenRatio, assumed: 
         return standard
     batch = (prompt * batch_input + completion * batch_output) / MTOK
     return (1 - assumed.batch_share) * standard + assumed.batch_share * batch
+
+
+def exact_ends(
+    tokens: Tokens, period: PricePeriod, ratio: TokenRatio, assumed: Assumptions
+) -> tuple[Fraction, Fraction] | None:
+    """What they cost where both ratios are at the lower ends of their intervals, and at the upper ones; `None`: an
+    interval is not known. The cost grows with either ratio, so it lies between while both are within theirs.
+    """
+    if ratio.prompt_interval is None or ratio.completion_interval is None:
+        return None
+    low, high = (
+        replace(ratio, prompt=prompt, completion=completion)
+        for prompt, completion in zip(ratio.prompt_interval, ratio.completion_interval, strict=True)
+    )
+    return exact_nano(tokens, period, low, assumed), exact_nano(tokens, period, high, assumed)
 
 
 def assumptions_said(baseline: Baseline, assumed: Assumptions, since_ms: int, until_ms: int) -> Iterator[str]:

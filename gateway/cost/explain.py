@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from gateway.cost.assumptions import Assumptions
@@ -23,6 +23,11 @@ BATCHED = (
     "price) / 1,000,000"
 )
 
+COST_ENDS = (
+    "the cost with the lower ends, and with the upper ends, of the intervals of all ratios of tokens; ends of lines "
+    "are in whole nano-dollars that add up to those of the total"
+)
+SAVINGS_ENDS = "each end of the baseline's cost - fully loaded engine cost, which is taken as it is"
 ENGINE_FORMULAS = {
     "marginal_nano": "of each engine and UTC day: its bill · work / time there, where work is uncached prompt tokens "
     "and completion tokens in measured engine time",
@@ -109,7 +114,6 @@ def _baseline(report: CostReport, line: CostLine, cost: BaselineCost) -> Iterato
     if cost.cost_nano is None:
         return
     prices = {price.seq for part in cost.parts for price in part.period.components.values()}
-    calibrations = {part.ratio.seq for part in cost.parts if part.ratio.seq is not None}
     yield Explained(
         line.tenant,
         line.name,
@@ -118,7 +122,7 @@ def _baseline(report: CostReport, line: CostLine, cost: BaselineCost) -> Iterato
         f"{BATCHED}, where that is {STANDARD}" if report.assumed.batch_share else STANDARD,
         tuple(_term(part, report.assumed) for part in cost.parts),
         report.price_version,
-        tuple(sorted(prices | calibrations)),
+        tuple(sorted({*prices, *_calibrations(cost)})),
         _query(report, line),
     )
     if cost.savings_nano is not None and line.engine.loaded_nano is not None:
@@ -134,6 +138,42 @@ def _baseline(report: CostReport, line: CostLine, cost: BaselineCost) -> Iterato
             ),
             report.price_version,
         )
+    yield from _ends(report, line, cost)
+
+
+def _ends(report: CostReport, line: CostLine, cost: BaselineCost) -> Iterator[Explained]:
+    """Of the cost and of the savings, as far as they have an interval."""
+    terms = tuple(f"{name} end: {term}" for at, name in enumerate(("lower", "upper")) for term in _at(report, cost, at))
+    paid = nano_to_dollars(line.engine.loaded_nano or 0)
+    lesses = tuple(f"${nano_to_dollars(end)} - ${paid}" for end in cost.interval_nano or ())
+    for figure, interval, formula, filled in (
+        ("cost", cost.interval_nano, COST_ENDS, terms),
+        ("savings", cost.savings_interval_nano, SAVINGS_ENDS, lesses),
+    ):
+        if interval is not None:
+            yield Explained(
+                line.tenant,
+                line.name,
+                f"baselines.{cost.name}.{figure}_interval_dollars",
+                f"[{nano_to_dollars(interval[0])}, {nano_to_dollars(interval[1])}]",
+                formula,
+                filled,
+                report.price_version,
+                _calibrations(cost),
+            )
+
+
+def _calibrations(cost: BaselineCost) -> tuple[int, ...]:
+    """Lines of the price log that ratios are from."""
+    return tuple(sorted({part.ratio.seq for part in cost.parts if part.ratio.seq is not None}))
+
+
+def _at(report: CostReport, cost: BaselineCost, at: int) -> Iterator[str]:
+    for part in cost.parts:
+        ratio = part.ratio
+        if ratio.prompt_interval and ratio.completion_interval:
+            ends = replace(ratio, prompt=ratio.prompt_interval[at], completion=ratio.completion_interval[at])
+            yield _term(replace(part, ratio=ends), report.assumed)
 
 
 def _term(part: PricedTokens, assumed: Assumptions) -> str:

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from gateway.cost.allocation import LineKind
 from gateway.cost.assumptions import Assumptions, Label, TokenRatio
-from gateway.cost.baselines import Baseline, Tokens, exact_nano
+from gateway.cost.baselines import Baseline, Tokens, exact_ends, exact_nano
+from gateway.cost.intervals import Interval, around, exact_sum, less, whole_sum
 from gateway.cost.whole import in_whole
 from registry.ledger.usage_cells import UsageCell
 from registry.names import SYSTEM
@@ -102,6 +103,15 @@ class BaselineCost:
     """
     parts: tuple[PricedTokens, ...] = ()
     """What `cost_nano` is of, oldest prices first; none in a total."""
+    interval_nano: Interval | None = None
+    """In which the cost is while every ratio of tokens is within its interval; `None` unless all of them have one."""
+
+    @property
+    def savings_interval_nano(self) -> Interval | None:
+        """The same of the savings: the engine cost is taken as it is."""
+        if self.cost_nano is None or self.savings_nano is None:
+            return None
+        return less(self.interval_nano, self.cost_nano - self.savings_nano)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,11 +284,13 @@ def _costs_on(
     parts = [_priced(baseline, sums[key]) if key.kind == "tenant" and key in sums else () for key in keys]
     exact = [sum((exact_nano(one.tokens, one.period, one.ratio, assumed) for one in of), Fraction(0)) for of in parts]
     found = []
-    for key, of, nano in zip(keys, parts, in_whole(exact), strict=True):
+    whole = in_whole(exact)
+    ends = [exact_sum([exact_ends(one.tokens, one.period, one.ratio, assumed) for one in of]) for of in parts]
+    for key, of, nano, interval in zip(keys, parts, whole, around(whole, exact, ends), strict=True):
         asked = sum(requests for requests, _ in sums[key].parts.values()) if of or key in sums else 0
         unpriced = asked - sum(one.requests for one in of) if key.kind == "tenant" else 0
         label = least_sure(one.ratio.label for one in of)
-        found.append(BaselineCost(baseline.name, nano if of else None, label, unpriced, parts=of))
+        found.append(BaselineCost(baseline.name, nano if of else None, label, unpriced, None, of, interval))
     return found
 
 
@@ -321,9 +333,13 @@ def total_of(lines: Sequence[CostLine], baselines: Sequence[Baseline], tenant: s
     costs = []
     for at, baseline in enumerate(baselines):
         of = [line.baselines[at] for line in lines]
-        label = least_sure(one.label for one in of if one.cost_nano is not None)
+        priced = [one for one in of if one.cost_nano is not None]
         cost = BaselineCost(
-            baseline.name, known_sum(one.cost_nano for one in of), label, sum(one.unpriced for one in of)
+            baseline.name,
+            known_sum(one.cost_nano for one in priced),
+            least_sure(one.label for one in priced),
+            sum(one.unpriced for one in of),
+            interval_nano=whole_sum([one.interval_nano for one in priced]),
         )
         costs.append(_saved(cost, engine))
     return CostLine(

@@ -10,6 +10,7 @@ from typing import Any
 from gateway.cost.assumptions import TokenRatio
 from gateway.cost.baselines import Baseline, assumptions_said
 from gateway.cost.explain import explain
+from gateway.cost.intervals import Interval
 from gateway.cost.report import BaselineCost, CostLine, CostReport
 from gateway.cost.report_words import sentences
 from registry.money import nano_to_dollars
@@ -75,10 +76,16 @@ def dollars(nano: int | None) -> str | None:
 def _cost(cost: BaselineCost) -> dict[str, Any]:
     return {
         "cost_dollars": dollars(cost.cost_nano),
+        "cost_interval_dollars": _ends(cost.interval_nano),
         "label": cost.label,
         "savings_dollars": dollars(cost.savings_nano),
+        "savings_interval_dollars": _ends(cost.savings_interval_nano),
         "unpriced": cost.unpriced,
     }
+
+
+def _ends(interval: Interval | None) -> list[str] | None:
+    return None if interval is None else [nano_to_dollars(end) for end in interval]
 
 
 def _baseline(report: CostReport, one: Baseline) -> dict[str, Any]:

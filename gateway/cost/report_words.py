@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from gateway.cost.baselines import Baseline
+from gateway.cost.intervals import Interval, less, negative
 from gateway.cost.report import BaselineCost, CostReport
 from registry.days import as_datetime
 from registry.money import NANO
@@ -71,21 +72,33 @@ def _compared(report: CostReport, cost: BaselineCost, baseline: Baseline, *, eng
     if not engines and paid is not None and not (cost.unpriced or total.unpriced):
         saved = cost.cost_nano - paid
     sentence = (
-        f"At {cost.name}'s list price the same tokens would have cost {said(cost.cost_nano)} ({cost.label})"
-        f"{_without(cost.unpriced)}"
+        f"At {cost.name}'s list price the same tokens would have cost {with_ends(cost.cost_nano, cost.interval_nano)} "
+        f"({cost.label}){_without(cost.unpriced)}"
     )
+    ends = None if paid is None else less(cost.interval_nano, paid)
     if paid is None:
         yield f"{sentence}."
     elif saved is None:
         yield f"{sentence}; you paid {said(paid)}, and as not all has a price, the two cannot be compared."
     elif saved < 0:
-        yield f"{sentence}; you paid {said(paid)}: staying on the API would be cheaper by {said(-saved)}."
+        stay = "staying on the API would be cheaper"
+        yield f"{sentence}; you paid {said(paid)}: {stay} by {_by(-saved, negative(ends))}."
     elif saved:
         here = "your own engines are" if engines else "that is"
-        yield f"{sentence}; you paid {said(paid)}: {here} cheaper by {said(saved)}."
+        yield f"{sentence}; you paid {said(paid)}: {here} cheaper by {_by(saved, ends)}."
     else:
         yield f"{sentence}; you paid as much."
     yield from _ending(baseline)
+
+
+def _by(saved: int, ends: Interval | None) -> str:
+    unsure = ends is not None and ends[0] < 0 < ends[1]
+    return with_ends(saved, ends) + (", and as 0 is between these, it may be the other way round" if unsure else "")
+
+
+def with_ends(nano: int, interval: Interval | None) -> str:
+    """`$3.10 [$2.90, $3.30]`; without an interval the figure alone."""
+    return said(nano) + ("" if interval is None else f" [{said(interval[0])}, {said(interval[1])}]")
 
 
 def _ending(baseline: Baseline) -> Iterator[str]:

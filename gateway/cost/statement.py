@@ -143,7 +143,7 @@ def _line(statement: Statement, line: CostLine) -> dict[str, Any]:
         for name in ("engine_cost", "margin_dollars", "uncosted"):
             document[name] = None
         for cost in document["baselines"].values():
-            cost["savings_dollars"] = None
+            cost["savings_dollars"] = cost["savings_interval_dollars"] = None
     return document
 
 

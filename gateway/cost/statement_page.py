@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from gateway.cost.intervals import less
 from gateway.cost.report import CostLine
-from gateway.cost.report_words import said
+from gateway.cost.report_words import said, with_ends
 from gateway.cost.statement import Statement, shown, statement_sentences
 from registry.days import as_datetime
 from registry.money import nano_to_dollars
@@ -106,8 +107,10 @@ def _elsewhere(statement: Statement) -> Iterable[str]:
     rows = []
     for cost in costs:
         known = cost.cost_nano is not None and charged is not None and not cost.unpriced
-        less = _dollars((cost.cost_nano or 0) - (charged or 0)) if known else "–"
-        rows.append([cost.name, cost.label, f"{cost.unpriced:,}", _dollars(cost.cost_nano), less])
+        ends = cost.interval_nano
+        rest = with_ends((cost.cost_nano or 0) - (charged or 0), less(ends, charged or 0)) if known else "–"
+        dear = "–" if cost.cost_nano is None else with_ends(cost.cost_nano, ends)
+        rows.append([cost.name, cost.label, f"{cost.unpriced:,}", dear, rest])
     yield _table(
         ("List price of", "Tokens are", "Unpriced", "Cost", "Less what is charged"), rows, total=False, texts=2
     )

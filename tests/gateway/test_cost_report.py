@@ -218,7 +218,8 @@ def test_csv_has_a_row_a_line_and_empty_cells_for_what_is_not_known(registry: Re
     heading, *rows = csv_of(found, found.lines).splitlines()
     assert heading.startswith("kind,tenant,name,requests,failed,prompt_tokens")
     assert heading.endswith(
-        "an-api cost_dollars,an-api label,an-api savings_dollars,an-api unpriced,price_version,cost_version"
+        "an-api cost_dollars,an-api cost_low_dollars,an-api cost_high_dollars,an-api label,an-api savings_dollars,"
+        "an-api savings_low_dollars,an-api savings_high_dollars,an-api unpriced,price_version,cost_version"
     )
     assert len(rows) == len(found.lines)
     globex = dict(zip(heading.split(","), rows[2].split(","), strict=True))

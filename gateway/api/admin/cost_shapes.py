@@ -26,12 +26,17 @@ class BaselineCostDocument(Shape):
     """What a line would have cost on a baseline."""
 
     cost_dollars: str | None = Field(description=f"By the prices in force when requests began: {DOLLARS}.")
+    cost_interval_dollars: tuple[str, str] | None = Field(
+        description="In which it is while every ratio of tokens is within its interval; null unless all have one. The "
+        "ends of a sum are the sums of the ends."
+    )
     label: Label = Field(
         description="How its tokens are known: counted with its tokenizer, from a sample sent to it, or taken as ours."
     )
     savings_dollars: str | None = Field(
         description=f"Less the loaded engine cost; negative: the API is cheaper. {DOLLARS}."
     )
+    savings_interval_dollars: tuple[str, str] | None = Field(description="The same of the savings.")
     unpriced: int = Field(description="Requests for which no price was in force.")
 
 
