@@ -131,7 +131,7 @@ def test_another_tenants_response_is_none_with_the_same_words(client: OpenAI, st
     assert client.responses.retrieve(own.id).id == own.id
 
 
-@pytest.mark.parametrize("id_", ["%00", "resp_%ED%A0%80", "x" * 500, "resp_a%2Fb", "..", "'; DROP TABLE responses"])
+@pytest.mark.parametrize("id_", ["resp_%ED%A0%80", "x" * 500, "resp_a%2Fb", "..", "'; DROP TABLE responses"])
 def test_what_no_id_can_be_is_not_found(id_: str, stack: Stack) -> None:
     key = {"Authorization": f"Bearer {stack.house.keys['acme']}"}
     assert stack.http.get(f"{stack.url}/v1/responses/{id_}", headers=key).status_code == 404
