@@ -62,7 +62,9 @@ def findings(info: ExperimentInfo, standing: Standing | None) -> Iterator[str]:
         yield f"{info.plan.metric.name}: {verdict.text}"
         if arm in standing.joint:
             yield standing.joint[arm].text
-    for by_arm in (*standing.guardrails.values(), *standing.strata.values()):
+    for by_arm in standing.guardrails.values():
+        yield from (f"guardrail {verdict.text}" for verdict in by_arm.values())
+    for by_arm in standing.strata.values():
         yield from (verdict.text for verdict in by_arm.values())
     for by_arm in standing.missing.values():
         yield from (verdict.text for verdict in by_arm.values() if verdict.word == "worse")
