@@ -52,12 +52,12 @@ class SelfHosted(Shape):
 class ScenarioDocument(Shape):
     """What a month costs at each API and on GPUs of one's own."""
 
-    baselines: dict[str, ScenarioBaseline]
+    baselines: dict[str, ScenarioBaseline] = Field(description="By name.")
     self_hosted: SelfHosted
     break_even_requests: int | None = Field(
         description="A month, from which on GPUs cost less than the cheapest API that can still be asked; null: never."
     )
-    verdict: Verdict
+    verdict: Verdict = Field(description="What to do.")
     price_version: str = Field(description="Of the log of list prices that was read.")
     sentences: list[str] = Field(description="What to do, and what it rests on.")
 
@@ -66,7 +66,7 @@ class Ahead(Shape):
     """What a month comes to. Dollars are decimal numbers in text; null: too early."""
 
     booked_dollars: str = Field(description="Until now.")
-    expected_dollars: str | None
+    expected_dollars: str | None = Field(description="At its end; null: too early to say.")
     low_dollars: str | None = Field(description="Of ten months nine end between this …")
     high_dollars: str | None = Field(description="… and this.")
     days: int = Field(description="Whole days that it is made of; too early below 14.")
@@ -75,7 +75,7 @@ class Ahead(Shape):
 class TenantAhead(Shape):
     """One tenant."""
 
-    tenant: str
+    tenant: str = Field(description="Whose month it is.")
     requests: int = Field(description="This month, until now.")
     unpriced: int = Field(description="Of the requests, those for which no tariff was in force.")
     tariff: Ahead | None = Field(description="At the tariff; null: nothing had a price.")
@@ -85,20 +85,20 @@ class TenantAhead(Shape):
 class ForecastDocument(Shape):
     """Of the month that is running (UTC)."""
 
-    month_starts_ms: int
-    month_ends_ms: int
+    month_starts_ms: int = Field(description="Beginning of the month (UTC), in milliseconds since the epoch.")
+    month_ends_ms: int = Field(description="End of the month (UTC), exclusive, in milliseconds since the epoch.")
     model: str = Field(description="How it is made, in a clause.")
-    price_version: str
+    price_version: str = Field(description="Of the log of prices that was read.")
     tenants: list[TenantAhead]
 
 
 class JumpPart(Shape):
     """What one cause adds to the difference."""
 
-    key_id: str
+    key_id: str = Field(description="The key that it came by; null: all keys.")
     model: str = Field(description="tenant/adapter, or a base.")
     version: str | None = Field(description="What began to answer that day, where that is most of it.")
-    cause: Cause
+    cause: Cause = Field(description="What has changed.")
     amount: str = Field(description="In the unit of the day.")
     was: float = Field(description="Requests, tokens a request, or the price of a token, on a usual day.")
     is_: float = Field(validation_alias="is", serialization_alias="is", description="The same on this one.")
@@ -107,15 +107,15 @@ class JumpPart(Shape):
 class JumpDocument(Shape):
     """A day on which a tenant cost much more than expected."""
 
-    tenant: str
+    tenant: str = Field(description="Whose day it was.")
     date: str = Field(description="YYYY-MM-DD (UTC).")
     unit: str = Field(description="dollars, or weighted tokens of a tenant without a tariff.")
-    amount: str
-    expected: str
-    times: float
+    amount: str = Field(description="What the day came to.")
+    expected: str = Field(description="What it was expected to come to.")
+    times: float = Field(description="The amount over what was expected.")
     difference: str = Field(description="To a usual day: what all parts come to, also those that are not shown.")
     parts: list[JumpPart] = Field(description="The three largest.")
-    sentence: str
+    sentence: str = Field(description="The same in words, with the cause.")
 
 
 class AnomaliesDocument(Shape):
@@ -127,7 +127,7 @@ class AnomaliesDocument(Shape):
 class TenantEven(Shape):
     """A tenant on the shared engines. Dollars a month are decimal numbers in text."""
 
-    tenant: str
+    tenant: str = Field(description="Whose traffic it is.")
     requests: int = Field(description="A month.")
     baseline_dollars: str = Field(description="What they would cost on the API.")
     loaded_dollars: str = Field(description="Its share of the bill, by the idle policy.")
@@ -141,7 +141,7 @@ class TenantEven(Shape):
 class Leaving(Shape):
     """What follows if the tenant leaves: the bill stays."""
 
-    tenant: str
+    tenant: str = Field(description="Who leaves.")
     savings_dollars: str = Field(description="Of all who stay, against the API.")
     more_dollars: dict[str, str] = Field(description="By tenant, what it pays more a month.")
     nobody_dollars: str = Field(description="What is added to the idle time that no tenant pays.")
@@ -150,10 +150,10 @@ class Leaving(Shape):
 class BreakEvenDocument(Shape):
     """From how many requests the engines that are there pay. Dollars a month are decimal numbers in text."""
 
-    baseline: str
+    baseline: str = Field(description="The API that is compared with.")
     days: int = Field(description="Whole days that were looked at.")
-    idle_policy: str
-    price_version: str
+    idle_policy: str = Field(description="Who pays for the time in which engines do nothing.")
+    price_version: str = Field(description="Of the log of prices that was read.")
     bill_dollars: str = Field(description="Of all engines.")
     baseline_dollars: str = Field(description="What all requests would cost on the API.")
     savings_dollars: str = Field(description="Negative: the API costs less.")
@@ -162,7 +162,7 @@ class BreakEvenDocument(Shape):
     unpriced: int = Field(description="Requests of these days without a list price; they are in no figure.")
     tenants: list[TenantEven]
     if_it_leaves: Leaving | None = Field(description="Of the tenant that was asked for.")
-    sentences: list[str]
+    sentences: list[str] = Field(description="The same in words.")
 
 
 def add_cost_analysis(router: APIRouter, office: Office) -> None:

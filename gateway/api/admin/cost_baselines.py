@@ -27,7 +27,7 @@ PriceVersion = Annotated[
 class SourcedDocument(Shape):
     """What a line of the log says of a baseline beside its prices."""
 
-    text: str
+    text: str = Field(description="What is said.")
     source: str = Field(description="Where it is from.")
     retrieved_on: str | None = Field(description="Day on which the source was read, YYYY-MM-DD (UTC).")
     note: str = Field(description="What is doubtful about it.")
@@ -37,16 +37,18 @@ class SourcedDocument(Shape):
 class ClaimDocument(Shape):
     """A figure that somebody names for a month. It is no price."""
 
-    dollars_a_month: str
+    dollars_a_month: str = Field(description="A decimal number in text.")
     workload: str = Field(description="What it is said of.")
-    source: str
-    note: str
+    source: str = Field(description="Where it is from.")
+    note: str = Field(description="What is doubtful about it.")
 
 
 class BaselinePriceDocument(Shape):
     """The price of one component in one period."""
 
-    component: str
+    component: str = Field(
+        description="What it is the price of: input, cached_input, output, batch_input, batch_output or training."
+    )
     dollars: str = Field(description="Per million tokens, a decimal number in text.")
     effective_from: str | None = Field(description="First day that it holds; null: it has none, and held since ever.")
     until: str | None = Field(description="First day that it does not hold any more; null: until further notice.")
@@ -62,15 +64,17 @@ class BaselinePriceDocument(Shape):
 class BaselineDocument(Shape):
     """A baseline: an API that the same traffic could have gone to."""
 
-    name: str
+    name: str = Field(description="Of the API model, such as ft:gpt-4o-mini.")
     status: State | None = Field(description="null: nothing is known of it.")
     ends_on: str | None = Field(description="Day on which it is, or was, shut down, YYYY-MM-DD (UTC).")
     substitute: str | None = Field(description="The baseline that takes its place.")
-    tokenizer: str | None
-    provider: str | None
+    tokenizer: str | None = Field(
+        description="An encoding of tiktoken, or the path of a tokenizer.json; null: not known."
+    )
+    provider: str | None = Field(description="Who sells it; null: not known.")
     checked_on: str | None = Field(description="Day on which a source of its prices was last read.")
     stale: bool = Field(description="Whether that is longer ago than SWITCHYARD_PRICE_STALE_DAYS.")
-    claim: ClaimDocument | None
+    claim: ClaimDocument | None = Field(description="What somebody says that a month costs there; null: nobody does.")
     facts: dict[str, SourcedDocument] = Field(description="Where status, substitute, tokenizer and provider are from.")
     prices: list[BaselinePriceDocument]
 
@@ -78,13 +82,13 @@ class BaselineDocument(Shape):
 class KnownBaseline(BaselineDocument):
     """One, with the price version by which it is shown."""
 
-    price_version: str
+    price_version: str = Field(description="Of the log of prices that was read.")
 
 
 class BaselinesDocument(Shape):
     """A page of baselines, by name."""
 
-    price_version: str
+    price_version: str = Field(description="Of the log of prices that was read.")
     baselines: list[BaselineDocument]
     next: Next
 
@@ -109,11 +113,11 @@ class PriceOrder(Order):
 class FactsOrder(Order):
     """What is to be said of a baseline; what is left out stays."""
 
-    status: Literal["live", "retiring", "retired"] | None = None
+    status: Literal["live", "retiring", "retired"] | None = Field(None, description="live, retiring or retired.")
     ends_on: Day | None = Field(None, description="Of retiring and retired: the day on which it is shut down.")
     substitute: Text | None = Field(None, description="The baseline that takes its place; an empty text: none.")
-    tokenizer: Text | None = None
-    provider: Text | None = None
+    tokenizer: Text | None = Field(None, description="An encoding of tiktoken, or the path of a tokenizer.json.")
+    provider: Text | None = Field(None, description="Who sells it.")
     claim: Dollars | None = Field(None, description="Dollars a month that somebody names; never a price.")
     workload: Text = Field("", description="What the claim is said of.")
     source: Text = Field(description="Where it is from.")

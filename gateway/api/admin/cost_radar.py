@@ -17,25 +17,25 @@ from registry.prices.radar import document
 class RunningDocument(Shape):
     """An experiment that has not ended."""
 
-    id: int
-    name: str
-    alias: str
-    state: str
+    id: int = Field(description="Of the experiment.")
+    name: str = Field(description="Of the experiment.")
+    alias: str = Field(description="The alias that it is about.")
+    state: str = Field(description="Of the experiment.")
 
 
 class RetirementDocument(Shape):
     """A model that ends at its vendor."""
 
     kind: Literal["name", "baseline"] = Field(description="A tenant's own name, or what figures are compared with.")
-    tenant: str | None
-    name: str
+    tenant: str | None = Field(description="Who is hit.")
+    name: str = Field(description="The model or mapped name that ends.")
     baseline: str = Field(description="By which the price log knows the vendor's model.")
     ends_on: str = Field(description="YYYY-MM-DD (UTC).")
     days_left: int = Field(description="Negative: it is over.")
     source: str = Field(description="Where the day is from.")
     served_by: str | None = Field(description="What answers here under the tenant's name.")
     experiments: list[RunningDocument] = Field(description="On the adapter that answers.")
-    substitute: str | None
+    substitute: str | None = Field(description="What takes its place at its vendor; null: not known.")
     exit: str = Field(description="What to do, as a sentence.")
 
 

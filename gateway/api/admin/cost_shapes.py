@@ -63,11 +63,11 @@ class CostLineDocument(Shape):
 class PriceDocument(Shape):
     """A price of one component of a baseline, in force in the window."""
 
-    component: str
+    component: str = Field(description="What it is the price of.")
     dollars_per_mtok: str = Field(description="Dollars per million tokens, a decimal number in text.")
-    from_ms: int
+    from_ms: int = Field(description="When it begins, in milliseconds since the epoch.")
     until_ms: int | None = Field(description="Null: until further notice.")
-    source: str
+    source: str = Field(description="Where the figure is from.")
     retrieved_at_ms: int | None = Field(description="When the source was read.")
     seq: int = Field(description="Its line in the price log.")
 
@@ -76,22 +76,24 @@ class RatioDocument(Shape):
     """A baseline's tokens for each of ours."""
 
     tenant: str | None = Field(description="Null: of all for which no other is known.")
-    label: Label
-    prompt: float
+    label: Label = Field(description="measured, calibrated or assumed.")
+    prompt: float = Field(description="The API's tokens for one of ours in prompts.")
     prompt_interval: tuple[float, float] | None = Field(description="In which it lies with 95 %.")
-    completion: float
+    completion: float = Field(description="The API's tokens for one of ours in answers.")
     completion_interval: tuple[float, float] | None = Field(description="In which it lies with 95 %.")
-    why: str
+    why: str = Field(description="What it rests on.")
 
 
 class ComparedDocument(Shape):
     """A baseline, its prices and what is assumed of it."""
 
-    name: str
-    state: Literal["live", "retiring", "retired"] | None
+    name: str = Field(description="Of the API model.")
+    state: Literal["live", "retiring", "retired"] | None = Field(
+        description="live, retiring or retired; null: not known."
+    )
     ends_at_ms: int | None = Field(description="When it is, or was, shut down.")
-    substitute: str | None
-    tokenizer: str | None
+    substitute: str | None = Field(description="The baseline that takes its place; null: none is known.")
+    tokenizer: str | None = Field(description="That tokens were counted with; null: not known.")
     assumptions: list[str] = Field(description="A sentence each.")
     token_ratios: list[RatioDocument]
     prices: list[PriceDocument]
@@ -103,8 +105,8 @@ class ExplainedDocument(Shape):
     tenant: str | None = Field(description="Of the line.")
     line: str = Field(description="The line's name.")
     figure: str = Field(description="As in the line, such as engine_cost.busy_dollars.")
-    value: str
-    formula: str
+    value: str = Field(description="What it comes to.")
+    formula: str = Field(description="With the figures put in.")
     filled: list[str] = Field(description="The formula with its figures, a term each.")
     version: str | None = Field(description="Of the log that its prices are from.")
     rows: list[int] = Field(description="Lines of that log.")
@@ -114,13 +116,13 @@ class ExplainedDocument(Shape):
 class CostReportDocument(Shape):
     """A page of lines; the total is of all pages."""
 
-    by: CostBy
-    tenant: str | None
-    since_ms: int
-    until_ms: int
-    price_version: str
-    cost_version: str | None
-    idle_policy: str | None
+    by: CostBy = Field(description="What a line stands for.")
+    tenant: str | None = Field(description="The only tenant that is shown; null: all.")
+    since_ms: int = Field(description="Beginning of the window, in milliseconds since the epoch.")
+    until_ms: int = Field(description="Its end, exclusive, in milliseconds since the epoch.")
+    price_version: str = Field(description="Of the log of prices that was read.")
+    cost_version: str | None = Field(description="Of the log of engine costs that was read.")
+    idle_policy: str | None = Field(description="Who pays for the time in which engines do nothing.")
     weights: list[str] = Field(description="What says how much engines work for a token: fits, or that it is assumed.")
     bill_dollars: str | None = Field(description=f"What was paid for engines, for all tenants: {DOLLARS}.")
     baselines: list[ComparedDocument]
@@ -134,28 +136,28 @@ class CostReportDocument(Shape):
 class StatementTariff(Shape):
     """A price that held in the month, in dollars per million tokens."""
 
-    scope: str
-    effective_from_ms: int
-    input: str
-    cached_input: str
-    output: str
-    source: str
+    scope: str = Field(description="base:NAME, tenant:NAME or adapter:tenant/adapter.")
+    effective_from_ms: int = Field(description="When it began, in milliseconds since the epoch.")
+    input: str = Field(description="Dollars per million tokens of prompts.")
+    cached_input: str = Field(description="Dollars per million tokens of prompts that were in the cache.")
+    output: str = Field(description="Dollars per million tokens of answers.")
+    source: str = Field(description="Where the figure is from.")
 
 
 class StatementDocument(Shape):
     """A tenant's month."""
 
-    tenant: str
-    month: str
+    tenant: str = Field(description="Whose it is.")
+    month: str = Field(description="YYYY-MM (UTC).")
     complete: bool = Field(description="Whether the month is over.")
-    made_at_ms: int
-    since_ms: int
-    until_ms: int
+    made_at_ms: int = Field(description="When it was made, in milliseconds since the epoch.")
+    since_ms: int = Field(description="Beginning of the month, in milliseconds since the epoch.")
+    until_ms: int = Field(description="Its end, exclusive, in milliseconds since the epoch.")
     charged_dollars: str | None = Field(description=f"All of it: {DOLLARS}.")
-    price_version: str
-    cost_version: str | None
+    price_version: str = Field(description="Of the log of prices that was read.")
+    cost_version: str | None = Field(description="Of the log of engine costs that was read; null: they are left out.")
     versions: list[CostLineDocument]
     days: list[CostLineDocument]
     total: CostLineDocument
     tariffs: list[StatementTariff]
-    sentences: list[str]
+    sentences: list[str] = Field(description="The same in words.")
