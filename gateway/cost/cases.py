@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from decimal import Decimal, InvalidOperation
-from fractions import Fraction
 
+from gateway.cost.assumptions import share_of
 from gateway.cost.scenario import HOURS_A_MONTH, Case
 from registry.errors import InvalidInput
 from registry.money import dollars_to_nano
-
-SHARE_DIGITS = 12
-"""Decimals of a share, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +32,11 @@ def case_of(case: Case, terms: Terms) -> Case:
         engine_nano = dollars_to_nano(terms.gpu_hour, "gpu_hour") * HOURS_A_MONTH
     if terms.own_training is not None:
         training_nano = dollars_to_nano(terms.own_training, "own_training")
+    cached, batch = share_of(terms.cached_share, "cached_share"), share_of(terms.batch_share, "batch_share")
     return replace(
         case,
-        cached_share=share_of(terms.cached_share, "cached_share") or case.cached_share,
-        batch_share=share_of(terms.batch_share, "batch_share") or case.batch_share,
+        cached_share=case.cached_share if cached is None else cached,
+        batch_share=case.batch_share if batch is None else batch,
         engine_nano=engine_nano,
         own_training_nano=training_nano,
     )
-
-
-def share_of(text: str | None, param: str) -> Fraction | None:
-    """`"0.25"` → a quarter; `None` where none is given. Raises `InvalidInput`."""
-    if text is None:
-        return None
-    try:
-        share = Decimal(text)
-    except InvalidOperation:
-        share = Decimal("NaN")
-    if not share.is_finite() or not 0 <= share <= 1 or share.as_tuple().exponent < -SHARE_DIGITS:  # type: ignore[operator]
-        raise InvalidInput(
-            f"{param} is {text[:40]!r}; expected a share from 0 to 1 such as 0.25, with up to {SHARE_DIGITS} decimals",
-            param=param,
-        )
-    return Fraction(share)

@@ -1,4 +1,4 @@
-"""Which APIs a scenario compares with, and at which of their list prices."""
+"""Which APIs are compared with when none is named, and at which of their list prices."""
 
 from __future__ import annotations
 
@@ -12,17 +12,12 @@ from registry.money import cost_nano
 from registry.prices.baseline_infos import PricePeriod
 from registry.prices.baselines import Baselines
 
-USUAL = (
-    "gpt-4",
-    "gpt-4-turbo",
-    "gpt-4o",
-    "gpt-5-mini",
-    "gpt-5.4-mini",
-    "ft:gpt-4o",
-    "ft:gpt-4o-mini",
-    "ft:gpt-4.1-mini",
-)
-"""APIs that are compared with when none is named: the guide's, and what may take their place."""
+OF_REPORTS = ("ft:gpt-4o-mini", "gpt-5-mini")
+"""Baselines that traffic is compared with when none is named, as far as they have a price: where fine-tuned traffic of
+this kind comes from, and what may take its place.
+"""
+OF_SCENARIOS = ("gpt-4", "gpt-4-turbo", "gpt-4o", "gpt-5.4-mini", "ft:gpt-4o", "ft:gpt-4.1-mini", *OF_REPORTS)
+"""Those that a supposed month is compared with: the guide's too, and more of what may take their place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +34,12 @@ class ListPrices:
 def list_prices(baselines: Baselines, names: Sequence[str], at_ms: int, version: str | None = None) -> ListPrices:
     """The prices that hold at an instant, as the price log has them, or had them by a version.
 
-    Without names those of `USUAL` that are in the log. Raises `NotFound` for a name or a version that there is not.
+    Without names those of `OF_SCENARIOS` that are in the log. Raises `NotFound` for a name or a version that there is
+    not.
     """
     version = version or baselines.version()
     known = set(baselines.names(version))
-    wanted = dict.fromkeys(names or (name for name in USUAL if name in known))
+    wanted = dict.fromkeys(names or (name for name in OF_SCENARIOS if name in known))
     listed, unpriced = [], []
     for name in wanted:
         period = in_force(baselines.prices(name, version), at_ms)

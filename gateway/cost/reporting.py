@@ -12,6 +12,7 @@ from gateway.cost.calibrated import calibrated_ratios
 from gateway.cost.costing import allocation_of
 from gateway.cost.engine_side import engine_side
 from gateway.cost.focus import FocusSource, focus_csv
+from gateway.cost.list_prices import OF_REPORTS
 from gateway.cost.report import CostReport, Window, build_report
 from registry.days import day_of
 from registry.errors import InvalidInput, NotFound
@@ -19,10 +20,6 @@ from registry.ledger.usage_cells import COLUMNS_OF, UsageCell, usage_cells
 from registry.names import SYSTEM
 from registry.service import Registry
 
-USUAL = ("ft:gpt-4o-mini", "gpt-5-mini")
-"""Baselines that are compared with when none is named, as far as they have a price: where fine-tuned traffic of this
-kind comes from, and what may take its place.
-"""
 MOST_BASELINES = 10
 
 
@@ -123,7 +120,7 @@ def baselines_of(registry: Registry, asked: Asked) -> list[str]:
     if asked.baselines:
         return list(dict.fromkeys(asked.baselines))
     known = set(registry.baselines.names(asked.price_version))
-    return [name for name in USUAL if name in known]
+    return [name for name in OF_REPORTS if name in known]
 
 
 def _baseline(registry: Registry, name: str, price_version: str, asked: Asked) -> Baseline:

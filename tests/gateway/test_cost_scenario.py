@@ -148,6 +148,9 @@ def test_cached_and_batched_shares_cost_what_the_api_lists_for_them_and_else_as_
 
 
 def test_a_gpu_is_priced_by_the_hour_or_the_month_and_a_dearer_training_is_paid_for_in_months() -> None:
+    half = case_of(Case(), Terms(cached_share="0.5", batch_share="0.5"))
+    assert case_of(half, Terms()) == half
+    assert case_of(half, Terms(cached_share="0", batch_share="0")) == Case()
     assert case_of(Case(), Terms(gpu_hour="1.49")).own_nano == dollars_to_nano("1087.70", "")
     case = case_of(Case(requests=4_000_000), Terms(gpu_month="1500", own_training="800"))
     assert verdict_said(guides(case)).endswith("one GPU $1,500; the dearer training is paid for in 0.5 months.")
