@@ -153,19 +153,24 @@ def usual_of(before: Sequence[int], today: int, day: int) -> float | None:
     expected = model.expected(day)
     if expected <= 0 or today <= LEAST_TIMES * expected:
         return None
-    spread = max(LEAST_SPREAD, _spread(before, day))
-    return expected if math.log(today / expected) > DEVIATIONS * spread else None
+    far = math.log(today / expected) / DEVIATIONS
+    return expected if far > LEAST_SPREAD and _spread_is_under(far, before, day) else None
 
 
-def _spread(before: Sequence[int], day: int) -> float:
-    """Of the logarithms of the last days, each against what was to be expected of it by the days before it."""
+def _spread_is_under(limit: float, before: Sequence[int], day: int) -> bool:
+    """Whether the spread of the logarithms of the last days is, each against what was to be expected of it by the days
+    before it. It is not as soon as more than half of all days are as far off.
+    """
     found = []
-    for back in range(1, min(LOOKED_BACK, len(before) - LEAST_DAYS) + 1):
+    most = min(LOOKED_BACK, len(before) - LEAST_DAYS)
+    for back in range(1, most + 1):
         model, value = model_of(before[:-back], day - back), before[-back]
         expected = 0.0 if model is None else model.expected(day - back)
         if model is not None and model.factors[(day - back) % WEEK] >= LEAST_FACTOR and expected > 0:
-            found.append(abs(math.log(max(value, expected / 100) / expected)))
-    return ROBUST * median(found) if len(found) >= WEEK else math.inf
+            found.append(ROBUST * abs(math.log(max(value, expected / 100) / expected)))
+            if 2 * sum(one >= limit for one in found) > most:
+                return False
+    return len(found) >= WEEK and median(found) < limit
 
 
 def parts_of(usage: Iterable[DailyUsage], day: int, first: int, *, priced: bool) -> tuple[tuple[Part, ...], float]:

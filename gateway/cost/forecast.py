@@ -14,6 +14,7 @@ t for few days. A trend is not carried on: it makes the drift, and with it the i
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -131,10 +132,7 @@ def _within(levels: Sequence[float | None]) -> list[tuple[float, float] | None]:
     """Each day's level, where it is not far off from those of the days around it, and else as far as it may be; and the
     median of these days.
     """
-    around = []
-    for at, one in enumerate(levels):
-        near = [other for other in levels[max(0, at - WEEK) : at + WEEK + 1] if other is not None]
-        around.append(None if one is None else (one, median(near)))
+    around = _with_medians(levels)
     far = (
         CUT * ROBUST * median([abs(one - middle) / middle for one, middle in filter(None, around) if middle > 0] or [0])
     )
@@ -142,6 +140,25 @@ def _within(levels: Sequence[float | None]) -> list[tuple[float, float] | None]:
         None if found is None else (max(found[1] * (1 - far), min(found[1] * (1 + far), found[0])), found[1])
         for found in around
     ]
+
+
+def _with_medians(levels: Sequence[float | None]) -> list[tuple[float, float] | None]:
+    """Each day's level with the median of the days up to a week around it, from a window that is kept in order."""
+    near: list[float] = []
+    around: list[tuple[float, float] | None] = []
+    comes = 0
+    for at, one in enumerate(levels):
+        for other in levels[comes : at + WEEK + 1]:
+            if other is not None:
+                insort(near, other)
+        comes = at + WEEK + 1
+        goes = levels[at - WEEK - 1] if at > WEEK else None
+        if goes is not None:
+            del near[bisect_left(near, goes)]
+        half = len(near) // 2
+        middle = 0.0 if not near else near[half] if len(near) % 2 else (near[half - 1] + near[half]) / 2
+        around.append(None if one is None else (one, middle))
+    return around
 
 
 def _variances(levels: Sequence[tuple[float, float] | None]) -> tuple[float, float]:
