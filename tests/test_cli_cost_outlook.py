@@ -6,8 +6,12 @@ from typing import Any
 
 import pytest
 
+from gateway.cost.costing import allocation_of
+from gateway.cost.engine_ahead import LEAST_LOOKED_AT
+from gateway.cost.month_end import Calendar
 from registry.days import DAY_MS
 from registry.db import now_ms
+from registry.money import nano_to_dollars
 from registry.service import Registry
 from tests.support.cli_runner import Run, done, run
 from tests.support.usage_rows import usage_row
@@ -40,7 +44,7 @@ def used(done: Run) -> Run:
 
 def test_a_forecast_has_what_is_booked_what_is_expected_and_where_it_is_too_early(used: Run) -> None:
     lines = used("cost", "forecast", "--baseline", "an-api").out.splitlines()
-    assert lines[0].endswith("(UTC), at the tariff and on an-api")
+    assert lines[0].endswith("(UTC), at the tariff, for engines and on an-api")
     acme, globex = (next(line for line in lines if line.startswith(name)) for name in ("acme", "globex"))
     assert " to $" in acme
     assert "too early: 3 of 14 whole days" in globex
@@ -50,6 +54,37 @@ def test_a_forecast_has_what_is_booked_what_is_expected_and_where_it_is_too_earl
     assert float(found["tariff"]["low_dollars"]) <= float(found["tariff"]["expected_dollars"])
     assert found["baselines"]["an-api"]["expected_dollars"] is not None
     assert document["price_version"].startswith("p")
+
+
+def test_engine_cost_is_forecast_from_days_that_are_over_and_of_engines_without_one_nothing_is_known(used: Run) -> None:
+    lines = used("cost", "forecast").out.splitlines()
+    assert next(line for line in lines if line.startswith("acme")).split()[-2] == "–"
+    (nothing,) = used("cost", "forecast", "--tenant", "acme", "--json").document["tenants"]
+    assert nothing["engine_cost"] is None
+    today = now_ms() // DAY_MS
+    first_ms = (today - DAYS) * DAY_MS
+    with Registry.open() as registry:
+        registry.engine_costs.add(
+            "engine:http://127.0.0.1:8001",
+            "reserved",
+            {"hourly": "1"},
+            source="a test",
+            actor="me",
+            effective_from_ms=first_ms,
+        )
+    document = used("cost", "forecast", "--json").document
+    acme, globex = document["tenants"]
+    found = acme["engine_cost"]
+    calendar = Calendar.at(now_ms())
+    with Registry.open() as registry:
+        window = calendar.first * DAY_MS, today * DAY_MS
+        allocated = allocation_of(registry, *window).lines if calendar.first < today else ()
+        booked = sum(line.loaded_nano for line in allocated if line.tenant == "acme" and line.kind == "tenant")
+    assert found["booked_dollars"] == nano_to_dollars(booked)
+    assert found["days"] == today - min(calendar.first, today - LEAST_LOOKED_AT)
+    assert float(found["low_dollars"]) <= float(found["expected_dollars"]) <= float(found["high_dollars"])
+    assert globex["engine_cost"]["expected_dollars"] is None, "it was there for three days"
+    assert document["engine_unpriced"] == 0
 
 
 def test_a_jump_is_told_with_its_cause_and_a_quiet_day_is_not(used: Run) -> None:

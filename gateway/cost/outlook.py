@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from gateway.cost.anomalies import Jump, jump_on
+from gateway.cost.engine_ahead import engines_ahead
 from gateway.cost.forecast import MOST_DAYS
 from gateway.cost.list_prices import listed_nano
 from gateway.cost.month_end import Calendar, MonthEnd, by_day, month_end
@@ -27,6 +28,8 @@ class TenantForecast:
     requests: int
     """This month, until now."""
     tariff: MonthEnd | None
+    engine_cost: MonthEnd | None
+    """Loaded; of whole days."""
     baselines: Mapping[str, MonthEnd | None]
     unpriced: int
     """Of the requests, those for which no tariff was in force."""
@@ -34,11 +37,13 @@ class TenantForecast:
 
 @dataclass(frozen=True, slots=True)
 class Forecasts:
-    """Of all tenants that used anything in the last 91 days, or of one."""
+    """Of all tenants that used anything in the last 91 days, or that engines cost something for; or of one."""
 
     month_starts_ms: int
     month_ends_ms: int
     price_version: str
+    engine_unpriced: int
+    """Attempts of days that were looked at on engines without a cost, all tenants'."""
     tenants: tuple[TenantForecast, ...]
 
 
@@ -64,13 +69,15 @@ def forecasts(
         name: _ends(by_day(usage, calendar, lambda one, of=of: listed_nano(one, of)), calendar)  # type: ignore[misc]
         for name, of in periods.items()
     }
+    engines = engines_ahead(registry, calendar)
+    costly = engines.ends.keys() if tenant is None else engines.ends.keys() & {tenant}
     found = []
-    for name in sorted({one.tenant for one in usage}):
+    for name in sorted({one.tenant for one in usage} | costly):
         month = [one for one in usage if one.tenant == name and one.day >= calendar.first]
         ends = {baseline: of.get(name) for baseline, of in listed.items()}
         requests, unpriced = sum(one.requests for one in month), sum(one.unpriced for one in month)
-        found.append(TenantForecast(name, requests, tariff.get(name), ends, unpriced))
-    return Forecasts(calendar.first * DAY_MS, calendar.end * DAY_MS, version, tuple(found))
+        found.append(TenantForecast(name, requests, tariff.get(name), engines.ends.get(name), ends, unpriced))
+    return Forecasts(calendar.first * DAY_MS, calendar.end * DAY_MS, version, engines.unpriced_attempts, tuple(found))
 
 
 def _ends(days: Mapping[str, Sequence[int]], calendar: Calendar) -> dict[str, MonthEnd]:

@@ -30,6 +30,7 @@ def forecast_document(found: Forecasts) -> dict[str, Any]:
         "month_ends_ms": found.month_ends_ms,
         "model": MODEL,
         "price_version": found.price_version,
+        "engine_unpriced": found.engine_unpriced,
         "tenants": [_tenant(one) for one in found.tenants],
     }
 
@@ -40,6 +41,7 @@ def _tenant(one: TenantForecast) -> dict[str, Any]:
         "requests": one.requests,
         "unpriced": one.unpriced,
         "tariff": _end(one.tariff),
+        "engine_cost": _end(one.engine_cost),
         "baselines": {name: _end(end) for name, end in one.baselines.items()},
     }
 

@@ -39,6 +39,7 @@ def forecast(
             f"{one.requests:,}",
             None if one.tariff is None else dollars(one.tariff.booked_nano),
             end_said(one.tariff),
+            None if one.engine_cost is None else end_said(one.engine_cost),
             *map(end_said, one.baselines.values()),
             f"{one.unpriced:,}",
         )
@@ -46,13 +47,23 @@ def forecast(
     ]
     names = list(dict.fromkeys(baselines))
     say(
-        f"{as_datetime(found.month_starts_ms):%B %Y} (UTC), at the tariff"
+        f"{as_datetime(found.month_starts_ms):%B %Y} (UTC), at the tariff, for engines"
         + (f" and on {', '.join(names)}" if names else ""),
         "",
     )
-    headings = ("TENANT", "REQUESTS", "BOOKED", "MONTH'S END", *(name.upper() for name in names), "UNPRICED")
+    headings = (
+        "TENANT",
+        "REQUESTS",
+        "BOOKED",
+        "MONTH'S END",
+        "ENGINE COST",
+        *(name.upper() for name in names),
+        "UNPRICED",
+    )
     print_table(headings, rows, empty="no usage in the last 91 days")
     say("", f"model: {MODEL}")
+    if found.engine_unpriced:
+        say(f"engine cost: {found.engine_unpriced:,} attempts on engines without a cost are not in it")
     if names:
         say(f"prices: {found.price_version}; our tokens are taken for theirs")
 

@@ -79,6 +79,9 @@ class TenantAhead(Shape):
     requests: int = Field(description="This month, until now.")
     unpriced: int = Field(description="Of the requests, those for which no tariff was in force.")
     tariff: Ahead | None = Field(description="At the tariff; null: nothing had a price.")
+    engine_cost: Ahead | None = Field(
+        description="What engines cost for it, idle time as the policy has it, by whole days; null: not known."
+    )
     baselines: dict[str, Ahead | None] = Field(description="On each API that was asked for.")
 
 
@@ -89,6 +92,9 @@ class ForecastDocument(Shape):
     month_ends_ms: int = Field(description="End of the month (UTC), exclusive, in milliseconds since the epoch.")
     model: str = Field(description="How it is made, in a clause.")
     price_version: str = Field(description="Of the log of prices that was read.")
+    engine_unpriced: int = Field(
+        description="Attempts on engines without a cost, in the days that engine costs are made of; in no figure."
+    )
     tenants: list[TenantAhead]
 
 

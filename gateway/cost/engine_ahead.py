@@ -1,0 +1,47 @@
+"""What engines will have cost for each tenant by a month's end, from bills of days that are over, allocated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.cost.allocation import PAID_BY_TENANTS
+from gateway.cost.costing import allocation_of
+from gateway.cost.month_end import Calendar, MonthEnd, month_end
+from registry.days import DAY_MS
+from registry.engine_costs.log import NOTHING
+from registry.service import Registry
+
+LEAST_LOOKED_AT = 28
+"""Days before today that are allocated at least; a whole month at most. To allocate is dear: it needs all tenants."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnginesAhead:
+    """Of all tenants that engines cost something for, loaded: busy time, and idle time as the policy has it."""
+
+    ends: Mapping[str, MonthEnd]
+    """By tenant. Booked is what whole days of the month came to, until yesterday."""
+    unpriced_attempts: int
+    """Of the days that were looked at, on engines without a cost: they are in no figure."""
+
+
+def engines_ahead(registry: Registry, calendar: Calendar) -> EnginesAhead:
+    """The month's days and those before it are allocated apart, so that what is booked is what a bill of the month's
+    days says. Empty while no engine has a cost.
+    """
+    if registry.engine_costs.log().version == NOTHING:
+        return EnginesAhead({}, 0)
+    looked_at = min(calendar.first, calendar.today - LEAST_LOOKED_AT)
+    days: dict[str, list[int]] = {}
+    unpriced = 0
+    for first, end in ((looked_at, calendar.first), (calendar.first, calendar.today)):
+        if first == end:
+            continue
+        allocation = allocation_of(registry, first * DAY_MS, end * DAY_MS)
+        unpriced += allocation.unpriced_attempts
+        for line in allocation.lines:
+            if line.kind in PAID_BY_TENANTS and line.loaded_nano:
+                of = days.setdefault(line.tenant, [0] * (calendar.today - calendar.history + 1))
+                of[line.day - calendar.history] += line.loaded_nano
+    return EnginesAhead({tenant: month_end(of, calendar) for tenant, of in days.items()}, unpriced)
