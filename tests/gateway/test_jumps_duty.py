@@ -14,7 +14,6 @@ from gateway.fleet.duties.rounds import Round
 from gateway.fleet.requests import Errands
 from registry.days import DAY_MS, date_of
 from registry.db import now_ms
-from registry.ledger.rows import JumpLook
 from registry.service import Registry
 from registry.webhooks.rows import WebhookDelivery
 from tests.support.stack import House, run_stack
@@ -107,19 +106,6 @@ async def test_another_leader_goes_on_where_the_first_was_ended(
     await TellOfJumps(busy, Errands(), tells=True).tell()
     assert looked == [["acme", "bolt"], ["cargo", "delta"], ["cargo", "delta"], ["early"]]
     assert [of for _, of, _ in told(busy)] == ["acme", "acme", "cargo"]
-
-
-def test_of_two_that_looked_at_the_same_tenants_one_tells(house: House) -> None:
-    looks = house.registry.jump_looks
-    assert looks.begin(9) == looks.begin(9) == ""
-    moved = [looks.move_on(9, "", "acme", {"acme": {"tenant": "acme"}}, tells=True) for _ in range(2)]
-    assert (moved, len(told(house.registry)), looks.begin(9)) == ([True, False], 1, "acme")
-    looks.end(9)
-    assert looks.begin(9) is None
-    assert not looks.move_on(9, "", "acme", {"acme": {"tenant": "acme"}}, tells=True), "it has ended"
-    looks.begin(99)
-    with house.registry.db.read() as session:
-        assert session.scalars(select(JumpLook.day)).all() == [99], "days of long ago are forgotten"
 
 
 def test_a_gateway_that_leads_tells_by_itself(house: House) -> None:
