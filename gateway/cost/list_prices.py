@@ -12,11 +12,13 @@ from registry.money import cost_nano
 from registry.prices.baseline_infos import PricePeriod
 from registry.prices.baselines import Baselines
 
-OF_REPORTS = ("ft:gpt-4o-mini", "gpt-5-mini")
+STAYS = "gpt-5.4-mini"
+"""An API whose end is not announced: what a decision is made against when none is named."""
+OF_REPORTS = ("ft:gpt-4o-mini", STAYS)
 """Baselines that traffic is compared with when none is named, as far as they have a price: where fine-tuned traffic of
 this kind comes from, and what may take its place.
 """
-OF_SCENARIOS = ("gpt-4", "gpt-4-turbo", "gpt-4o", "gpt-5.4-mini", "ft:gpt-4o", "ft:gpt-4.1-mini", *OF_REPORTS)
+OF_SCENARIOS = ("gpt-4", "gpt-4-turbo", "gpt-4o", "gpt-5-mini", "ft:gpt-4o", "ft:gpt-4.1-mini", *OF_REPORTS)
 """Those that a supposed month is compared with: the guide's too, and more of what may take their place."""
 
 

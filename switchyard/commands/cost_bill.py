@@ -62,7 +62,8 @@ def _print_bill(found: dict[str, Any]) -> None:
         ),
         empty="no engine had a cost in this window",
     )
-    say("", f"bill       ${found['bill']}; idle time: {found['idle_policy']}; weights: {found['weights']}")
+    if found["lines"]:
+        say("", f"bill       ${found['bill']}; idle time: {found['idle_policy']}; weights: {found['weights']}")
     if found["unpriced_hours"] or found["unpriced_attempts"]:
         say(
             f"unpriced   {found['unpriced_hours']:g} engine hours and {found['unpriced_attempts']} attempts on engines "

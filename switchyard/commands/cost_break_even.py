@@ -12,7 +12,9 @@ from switchyard.registry_access import open_registry
 
 
 def break_even(
-    baseline: str = typer.Option(..., "--baseline", help="The API that is the alternative."),
+    baseline: str | None = typer.Option(
+        None, "--baseline", help="The API that is the alternative; default: gpt-5.4-mini."
+    ),
     tenant: str | None = TenantOption,
     days: int = typer.Option(
         28, "--days", min=3, max=366, help="Whole days (UTC) that are looked at, yesterday the last."
@@ -28,15 +30,17 @@ def break_even(
 ) -> None:
     """Say from how many requests a month self-hosting pays, how tenants share it, and what follows if one leaves."""
     from gateway.cost.allocation import idle_of
+    from gateway.cost.list_prices import STAYS
     from gateway.cost.pool_words import document, notes, sentences
     from gateway.cost.pooling import PoolAsked, bill_given, pool_of
     from gateway.cost.scenario_words import dollars
     from registry.db import now_ms
 
     bill = None if gpu_month is None else bill_given(gpu_month)
-    asked = PoolAsked(baseline, tenant, days, bill, None if idle is None else idle_of(idle), price_version)
+    alternative = baseline or STAYS
+    asked = PoolAsked(alternative, tenant, days, bill, None if idle is None else idle_of(idle), price_version)
     with open_registry() as registry:
-        look_up(registry, [baseline], price_version)
+        look_up(registry, [alternative], price_version)
         found = pool_of(registry, asked, now_ms())
     if json_output:
         print_json(document(found))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ByOption = typer.Option("tenant", "--by", help="tenant, adapter, version, key, day, engine or arm.")
 BaselineOption = typer.Option(
-    None, "--baseline", help="An API to compare with; several times for several. Default: ft:gpt-4o-mini, gpt-5-mini."
+    None, "--baseline", help="An API to compare with; several times for several. Default: ft:gpt-4o-mini, gpt-5.4-mini."
 )
 SinceOption = typer.Option(None, "--from", help="First day, YYYY-MM-DD (UTC); default: that of the first usage.")
 UntilOption = typer.Option(None, "--until", help="YYYY-MM-DD (UTC), exclusive; default: now.")

@@ -86,7 +86,7 @@ def test_break_even_is_of_the_pool_and_of_a_tenant_with_what_follows_if_it_leave
         admin.refused("GET", "/cost/break-even", params={"baseline": "gpt-4", "gpu_month": "0"})[1]["param"]
         == "gpu_month"
     )
-    assert admin.refused("GET", "/cost/break-even")[1]["param"] == "baseline"
+    assert admin.refused("GET", "/cost/break-even")[1]["param"] == "gpu_month"
 
 
 def test_a_tenant_that_there_is_not_is_a_404(admin: Admin) -> None:

@@ -27,7 +27,7 @@ from registry.ledger.usage_cells import CostBy
 Baselines = Annotated[
     str | None,
     Query(
-        max_length=2_000, description="APIs to compare with, commas between them; default: ft:gpt-4o-mini,gpt-5-mini."
+        max_length=2_000, description="APIs to compare with, commas between them; default: ft:gpt-4o-mini,gpt-5.4-mini."
     ),
 ]
 Idle = Annotated[IdlePolicy | None, Query(description="Who idle time falls to; default: as an operator has put it.")]

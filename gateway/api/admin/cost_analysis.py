@@ -12,7 +12,7 @@ from gateway.api.admin.shapes import Shape
 from gateway.cost.allocation import IdlePolicy, idle_of
 from gateway.cost.anomalies import Cause
 from gateway.cost.cases import Terms, case_of
-from gateway.cost.list_prices import list_prices
+from gateway.cost.list_prices import STAYS, list_prices
 from gateway.cost.outlook import MOST_LOOKED_AT, forecasts, jumps
 from gateway.cost.outlook_words import forecast_document, jump_document
 from gateway.cost.pool_words import document as pool_document
@@ -237,7 +237,7 @@ def _add_break_even(router: APIRouter, office: Office) -> None:
 
     @router.get("/cost/break-even")
     def show_break_even(
-        baseline: Annotated[str, Query(description="The API that is the alternative.")],
+        baseline: Annotated[str, Query(description="The API that is the alternative.")] = STAYS,
         tenant: Annotated[str | None, Query(description="Say what it needs, and what follows if it leaves.")] = None,
         days: Annotated[int, Query(ge=3, le=MOST_DAYS, description="Whole days (UTC), yesterday the last.")] = 28,
         gpu_month: Annotated[
