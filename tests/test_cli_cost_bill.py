@@ -2,9 +2,38 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from gateway.cost.costing import allocation_of
+from registry.days import DAY_MS, date_of
+from registry.db import now_ms
+from registry.engine_costs.spans import SeenEngine
+from registry.engine_costs.weights import FittedWeights
+from registry.service import Registry
 from tests.support.cli_runner import Run, done, run
 
 __all__ = ["done", "run"]
+
+
+@pytest.fixture
+def in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A server whose clock on the wall is not UTC."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def reserved(registry: Registry, since_ms: int) -> None:
+    """An engine and a trainer at a dollar an hour each, at all hours."""
+    for scope in ("engine:e", "trainer"):
+        registry.engine_costs.add(
+            scope, "reserved", {"hourly": "1"}, effective_from_ms=since_ms, source="contract", actor="me"
+        )
 
 
 def test_costs_are_added_ended_and_shown_and_the_bill_says_what_is_missing(run: Run) -> None:
@@ -18,3 +47,30 @@ def test_costs_are_added_ended_and_shown_and_the_bill_says_what_is_missing(run: 
     assert "idle time: equal" in run("cost", "idle", "equal").out
     assert run("cost", "idle", "reserved", "--share", "acme").status != 0
     assert "nothing is fitted yet" in run("cost", "weights", "--fit").out
+
+
+def test_a_window_that_ends_in_the_future_is_billed_until_now_and_says_so(done: Run) -> None:
+    today = now_ms() // DAY_MS
+    with Registry.open() as registry:
+        reserved(registry, (today - 1) * DAY_MS)
+    window = ("--from", date_of(today - 1), "--until", date_of(today + 30), "--json")
+    bill, report = done("cost", "bill", *window).document, done("cost", "report", *window).document
+    hours = sum(engine["paid_hours"] for engine in bill["engines"])
+    assert hours == pytest.approx(2 * (bill["until_ms"] - bill["since_ms"]) / 3_600_000, abs=1e-4)
+    assert max(bill["until_ms"], report["until_ms"]) <= now_ms()
+    later = done("cost", "bill", "--from", date_of(today + 2), "--until", date_of(today + 4), "--json").document
+    assert (later["bill"], later["engines"]) == ("0", [])
+
+
+@pytest.mark.usefixtures("in_tokyo")
+def test_bills_and_weights_name_their_times_in_utc_wherever_the_server_is(done: Run) -> None:
+    heading = done("cost", "bill", "--from", "2026-06-01", "--until", "2026-06-02").out.splitlines()[0]
+    assert heading == "2026-06-01 00:00 to 2026-06-02 00:00 UTC, costs c0"
+    with Registry.open() as registry:
+        reserved(registry, 0)
+        seen = [SeenEngine("e", "http://e", "host", None, "sha256:b", "vllm on gpu", 0)]
+        registry.engine_spans.see(seen, 1)
+        registry.engine_spans.see(seen, DAY_MS)
+        registry.engine_weights.put(FittedWeights("sha256:b", "vllm on gpu", 1, 4, 0, 0.1, 30, made_at_ms=3_600_000))
+        named = {one.name for one in allocation_of(registry, 0, DAY_MS).weights.values()}
+    assert "fitted 1970-01-01 01:00 UTC from 30 samples, residual 0.100" in named

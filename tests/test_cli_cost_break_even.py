@@ -100,3 +100,22 @@ def test_what_cannot_be_known_is_said_with_what_to_do(done: Run, run: Run) -> No
     assert done("cost", "break-even", "--baseline", "gpt-4", "--gpu-month", "10").out.startswith(
         "Self-hosting does not"
     )
+
+
+def test_days_without_usage_count_where_there_was_usage_before_them(used: Run) -> None:
+    with Registry.open() as registry:
+        long_ago_ms = now_ms() - 90 * DAY_MS
+        registry.ledger.record([usage_row("first", started_at_ms=long_ago_ms, finished_at_ms=long_ago_ms + 1)])
+    found = used("cost", "break-even", *API, "--json").document
+    assert (found["days"], found["requests"]) == (28, 65), "60 requests in 28 days, not in 20"
+
+
+def test_reserved_shares_are_those_that_were_put_last(used: Run, run: Run) -> None:
+    asked = ("cost", "break-even", *API, "--idle", "reserved")
+    assert "no tenant has a share yet" in run(*asked).err
+    used("cost", "idle", "reserved", "--share", "globex=0.5")
+    used("cost", "idle", "equal")
+    found = used(*asked, "--json").document
+    shares = {one["tenant"]: float(one["loaded_dollars"]) for one in found["tenants"]}
+    assert found["idle_policy"] == "reserved"
+    assert shares["globex"] > 5 * shares["acme"]

@@ -8,7 +8,8 @@ from typing import Any
 from gateway.cost.allocation import Allocation, Idle, LineKind, Weights, Work, allocate, idle_of
 from gateway.cost.bill import JobSpan, bill_of
 from gateway.cost.bill_document import document
-from registry.days import DAY_MS, when
+from registry.days import DAY_MS, as_datetime
+from registry.db import now_ms
 from registry.engine_costs.log import TRAINER
 from registry.engine_costs.spans import EngineSpan
 from registry.engine_costs.weights import FittedWeights
@@ -31,9 +32,11 @@ def allocation_of(
 ) -> Allocation:
     """What engines cost in `[since_ms, until_ms)`, on lines that are kept apart by columns of `usage_days` too.
 
+    A window that ends in the future ends now, as nothing has been paid or used yet: its bill says where it ends.
     `idle` as the operator wants it by default, costs as they are known now, unless said. Raises `NotFound` for a
     version that the log of costs never had.
     """
+    until_ms = min(until_ms, max(since_ms, now_ms()))
     jobs = [
         JobSpan(one.job_id, one.tenant, one.started_at_ms, one.until_ms)
         for one in trained_between(registry.db, since_ms, until_ms)
@@ -76,7 +79,8 @@ def weights_by_day(
 
 
 def _weights(one: FittedWeights) -> Weights:
-    said = f"fitted {when(one.made_at_ms)} from {one.samples} samples, residual {one.residual:.3f}"
+    made = f"{as_datetime(one.made_at_ms):%Y-%m-%d %H:%M} UTC"
+    said = f"fitted {made} from {one.samples} samples, residual {one.residual:.3f}"
     return Weights(one.uncached_ps, one.completion_ps, assumed=False, name=said)
 
 
@@ -127,14 +131,18 @@ def bill_document(
     """The bill of a window as people ask for it. `idle`: another policy than the operator's; the shares of `reserved`
     are those that were put last. Raises `InvalidInput`, `NotFound`.
     """
-    wanted = None if idle is None else named_idle(registry, idle)
+    wanted = named_idle(registry, idle)
     allocation = allocation_of(registry, since_ms, until_ms, idle=wanted, cost_version=cost_version)
     log = registry.engine_costs.log(allocation.bill.cost_version)
-    return document(allocation, tariffs_of(registry, since_ms, until_ms), log, explain=explain)
+    return document(allocation, tariffs_of(registry, since_ms, allocation.bill.until_ms), log, explain=explain)
 
 
-def named_idle(registry: Registry, policy: str) -> Idle:
-    """A policy by its name, with the shares that were put last if it needs some. Raises `InvalidInput`."""
+def named_idle(registry: Registry, policy: str | None) -> Idle | None:
+    """A policy by its name, with the shares that were put last if it needs some; `None` for none. Raises
+    `InvalidInput`.
+    """
+    if policy is None:
+        return None
     known = registry.idle_policies.newest("reserved") if policy == "reserved" else None
     if policy == "reserved" and known is None:
         raise InvalidInput(

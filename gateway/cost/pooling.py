@@ -13,7 +13,7 @@ from gateway.cost.list_prices import listed_nano
 from gateway.cost.scenario import HOURS_A_MONTH
 from gateway.cost.sharing import IdleRule, Left, Pool, TenantMonth, leave, share
 from gateway.cost.whole import largest_remainder
-from registry.days import DAY_MS
+from registry.days import DAY_MS, day_number
 from registry.errors import InvalidInput
 from registry.ledger.daily_usage import DailyUsage, daily_usage
 from registry.money import dollars_to_nano
@@ -84,7 +84,7 @@ def pool_of(registry: Registry, asked: PoolAsked, now_ms: int) -> PoolFound:
             "`switchyard cost scenario` with traffic that you suppose",
             param="days",
         )
-    days = end - min(one.day for one in usage)
+    days = min(asked.days, end - _first_day(registry))
     month = Fraction(HOURS_A_MONTH, 24 * days)
     idle = asked.idle or default_idle(registry)
     allocation = allocation_of(registry, (end - days) * DAY_MS, end * DAY_MS, idle=idle)
@@ -115,6 +115,12 @@ def pool_of(registry: Registry, asked: PoolAsked, now_ms: int) -> PoolFound:
         Fraction(0 if asked.bill_nano is not None else allocation.bill.unpriced_ms, HOUR_MS),
         version,
     )
+
+
+def _first_day(registry: Registry) -> int:
+    """Of all usage, whatever the window: a day after it on which nobody used anything counts like any other."""
+    span = registry.ledger.span_ms()
+    return 0 if span is None else day_number(span[0])
 
 
 def _busy(allocation: Allocation, usage: Sequence[DailyUsage], bill: int) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from gateway.cost.allocation import Allocation, Idle, idle_of
+from gateway.cost.allocation import Allocation, Idle
 from gateway.cost.assumptions import Assumptions, TokenRatio
 from gateway.cost.baselines import Baseline, cuts_of
 from gateway.cost.calibrated import calibrated_ratios
@@ -70,6 +70,7 @@ def find(registry: Registry, asked: Asked) -> Found:
         idle=asked.idle,
         cost_version=asked.cost_version,
     )
+    window = replace(window, until_ms=allocation.bill.until_ms)
     return Found(window, cells, allocation, baselines, price_version, asked.assumed)
 
 
@@ -92,16 +93,6 @@ def focus_of(registry: Registry, asked: Asked) -> str:
     return focus_csv(
         FocusSource(found.allocation, found.cells, found.baselines, found.price_version, found.assumed), asked.tenant
     )
-
-
-def idle_named(registry: Registry, policy: str | None) -> Idle | None:
-    """An idle policy by its name, `reserved` with the shares that were put last; `None` for none. Raises
-    `InvalidInput`.
-    """
-    if policy is None:
-        return None
-    known = registry.idle_policies.newest(policy)
-    return idle_of(policy, {} if known is None else known.shares)
 
 
 def _since(registry: Registry, asked: Asked) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from registry.days import day_ms, month_of, when
+from registry.days import as_datetime, day_ms, month_of, when
 from registry.errors import InvalidInput
 from switchyard.console import actor, print_done, print_json, print_table, say
 from switchyard.options import JsonFlag
@@ -45,7 +45,8 @@ def bill(
 
 
 def _print_bill(found: dict[str, Any]) -> None:
-    say(f"{when(found['since_ms'])} to {when(found['until_ms'])}, costs {found['cost_version']}", "")
+    since, until = as_datetime(found["since_ms"]), as_datetime(found["until_ms"])
+    say(f"{since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC, costs {found['cost_version']}", "")
     print_table(
         ("KIND", "TENANT", "ATTEMPTS", "MARGINAL", "BUSY", "IDLE SHARE", "FULLY LOADED"),
         (

@@ -23,13 +23,13 @@ def break_even(
         None, "--gpu-month", help="Dollars a month of all engines; default: their cost."
     ),
     idle: str | None = typer.Option(
-        None, "--idle", help="Who pays for idle time: unallocated, by_share, equal; default: as it was put."
+        None, "--idle", help="Who pays for idle time: unallocated, by_share, equal, reserved; default: as it was put."
     ),
     price_version: str | None = typer.Option(None, "--price-version", help="At list prices as they were known then."),
     json_output: bool = JsonFlag,
 ) -> None:
     """Say from how many requests a month self-hosting pays, how tenants share it, and what follows if one leaves."""
-    from gateway.cost.allocation import idle_of
+    from gateway.cost.costing import named_idle
     from gateway.cost.list_prices import STAYS
     from gateway.cost.pool_words import document, notes, sentences
     from gateway.cost.pooling import PoolAsked, bill_given, pool_of
@@ -38,8 +38,8 @@ def break_even(
 
     bill = None if gpu_month is None else bill_given(gpu_month)
     alternative = baseline or STAYS
-    asked = PoolAsked(alternative, tenant, days, bill, None if idle is None else idle_of(idle), price_version)
     with open_registry() as registry:
+        asked = PoolAsked(alternative, tenant, days, bill, named_idle(registry, idle), price_version)
         look_up(registry, [alternative], price_version)
         found = pool_of(registry, asked, now_ms())
     if json_output:

@@ -75,7 +75,8 @@ def report(
     that: negative where the API is cheaper. – is what is not known; it is counted, and never 0.
     """
     from gateway.cost.assumptions import assumptions_of
-    from gateway.cost.reporting import Asked, baselines_of, focus_of, idle_named, report_of
+    from gateway.cost.costing import named_idle
+    from gateway.cost.reporting import Asked, baselines_of, focus_of, report_of
     from registry.db import now_ms
 
     if json_output and csv_output:
@@ -96,7 +97,7 @@ def report(
     )
     with open_registry() as registry:
         look_up(registry, baselines_of(registry, asked), price_version)
-        asked = replace(asked, idle=idle_named(registry, idle))
+        asked = replace(asked, idle=named_idle(registry, idle))
         if sample is not None:
             from switchyard.cost_sample import ratios_of
 

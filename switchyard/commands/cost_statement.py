@@ -43,7 +43,8 @@ def statement(
     A PDF is what a browser prints the page into: chromium --headless --print-to-pdf=FILE PAGE.
     """
     from gateway.cost.assumptions import assumptions_of
-    from gateway.cost.reporting import Asked, idle_named
+    from gateway.cost.costing import named_idle
+    from gateway.cost.reporting import Asked
     from gateway.cost.statement import statement_document, statement_of
     from gateway.cost.statement_page import page_of
 
@@ -52,7 +53,7 @@ def statement(
             baselines=tuple(baseline or ()),
             price_version=price_version,
             cost_version=cost_version,
-            idle=idle_named(registry, idle),
+            idle=named_idle(registry, idle),
             assumed=assumptions_of(cached_share, batch_share),
         )
         made = statement_of(registry, tenant, month, asked, with_engine_costs=with_engine_costs)

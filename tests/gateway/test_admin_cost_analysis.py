@@ -89,6 +89,14 @@ def test_break_even_is_of_the_pool_and_of_a_tenant_with_what_follows_if_it_leave
     assert admin.refused("GET", "/cost/break-even")[1]["param"] == "gpu_month"
 
 
+def test_break_even_by_reserved_shares_needs_them_and_takes_those_that_were_put(stack: Stack, admin: Admin) -> None:
+    asked = {"gpu_month": "2000", "idle": "reserved"}
+    status, error = admin.refused("GET", "/cost/break-even", params=asked)
+    assert (status, error["param"]) == (400, "idle")
+    stack.house.registry.idle_policies.put("reserved", {"acme": "0.25"}, actor="a test")
+    assert admin.get("/cost/break-even", **asked)["idle_policy"] == "reserved"
+
+
 def test_a_tenant_that_there_is_not_is_a_404(admin: Admin) -> None:
     for path in ("forecast", "anomalies"):
         assert admin.refused("GET", f"/cost/{path}", params={"tenant": "initech"})[0] == 404

@@ -10,11 +10,12 @@ import pytest
 
 from gateway.cost.allocation import Idle, IdlePolicy, idle_of
 from gateway.cost.assumptions import Assumptions
+from gateway.cost.costing import named_idle
 from gateway.cost.report import CostLine, CostReport
 from gateway.cost.report_csv import csv_of
 from gateway.cost.report_document import document_of
 from gateway.cost.report_words import said, sentences
-from gateway.cost.reporting import Asked, idle_named, report_of
+from gateway.cost.reporting import Asked, report_of
 from registry.days import DAY_MS
 from registry.errors import InvalidInput, NotFound
 from registry.ledger.usage_cells import CostBy
@@ -164,11 +165,11 @@ def test_shares_of_cache_and_batch_change_what_a_baseline_costs_and_are_said(reg
 
 def test_idle_time_falls_to_whom_the_policy_says(registry: Registry) -> None:
     registry.idle_policies.put("reserved", {"globex": "0.5"}, actor="a test")
-    found = report(registry, idle=idle_named(registry, "reserved"))
+    found = report(registry, idle=named_idle(registry, "reserved"))
     idle, globex = line(found, "(idle)"), line(found, "globex")
     assert abs((globex.engine.loaded_nano or 0) - (idle.engine.loaded_nano or 0)) < 2 * 10**9
     with pytest.raises(InvalidInput, match="idle is 'mine'"):
-        idle_named(registry, "mine")
+        named_idle(registry, "mine")
 
 
 def test_an_engine_whose_cost_nobody_has_said_is_not_free(registry: Registry) -> None:
@@ -227,7 +228,7 @@ def test_csv_has_a_row_a_line_and_empty_cells_for_what_is_not_known(registry: Re
 
 
 def test_a_reserved_share_is_needed_where_that_policy_is_asked_for(registry: Registry) -> None:
-    assert idle_named(registry, None) is None
-    assert idle_named(registry, "equal") == Idle("equal")
-    with pytest.raises(InvalidInput, match="needs shares of tenants"):
-        idle_named(registry, "reserved")
+    assert named_idle(registry, None) is None
+    assert named_idle(registry, "equal") == Idle("equal")
+    with pytest.raises(InvalidInput, match="no tenant has a share yet"):
+        named_idle(registry, "reserved")

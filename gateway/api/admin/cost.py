@@ -13,10 +13,11 @@ from gateway.api.admin.shapes import After, Limit
 from gateway.api.admin.usage import NEXT
 from gateway.cost.allocation import IdlePolicy
 from gateway.cost.assumptions import assumptions_of
+from gateway.cost.costing import named_idle
 from gateway.cost.report import CostLine, CostReport
 from gateway.cost.report_csv import csv_of
 from gateway.cost.report_document import document_of, mark_of
-from gateway.cost.reporting import Asked, focus_of, idle_named, report_of
+from gateway.cost.reporting import Asked, focus_of, report_of
 from gateway.cost.statement import statement_document, statement_of
 from gateway.cost.statement_page import page_of
 from registry.days import day_ms
@@ -104,7 +105,7 @@ def _add_report(router: APIRouter, office: Office) -> None:
             since_ms=day_ms(since, "from") if since else None,
             until_ms=day_ms(until, "until") if until else now_ms(),
             tenant=tenant,
-            idle=idle_named(registry, idle),
+            idle=named_idle(registry, idle),
         )
         if format == "focus":
             return _csv(focus_of(registry, asked), None)
@@ -134,7 +135,7 @@ def _add_statement(router: APIRouter, office: Office) -> None:
         format: Annotated[Literal["json", "html"], Query(description="A document, or a page.")] = "json",
     ) -> Response:
         """A tenant's month: models, days, prices, what is charged, and what APIs would have cost."""
-        asked = replace(compared, idle=idle_named(registry, idle))
+        asked = replace(compared, idle=named_idle(registry, idle))
         made = statement_of(registry, tenant, month, asked, with_engine_costs=with_engine_costs)
         if format == "html":
             return Response(page_of(made), media_type="text/html; charset=utf-8")

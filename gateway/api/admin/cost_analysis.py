@@ -9,9 +9,10 @@ from pydantic import Field
 
 from gateway.api.admin.office import Office
 from gateway.api.admin.shapes import Shape
-from gateway.cost.allocation import IdlePolicy, idle_of
+from gateway.cost.allocation import IdlePolicy
 from gateway.cost.anomalies import Cause
 from gateway.cost.cases import Terms, case_of
+from gateway.cost.costing import named_idle
 from gateway.cost.list_prices import STAYS, list_prices
 from gateway.cost.outlook import MOST_LOOKED_AT, forecasts, jumps
 from gateway.cost.outlook_words import forecast_document, jump_document
@@ -248,7 +249,7 @@ def _add_break_even(router: APIRouter, office: Office) -> None:
     ) -> BreakEvenDocument:
         """From how many requests a month self-hosting pays, for each tenant and for all."""
         bill = None if gpu_month is None else bill_given(gpu_month)
-        policy = None if idle is None else idle_of(idle)
+        policy = named_idle(registry, idle)
         found = pool_of(registry, PoolAsked(baseline, tenant, days, bill, policy, price_version), now_ms())
         return BreakEvenDocument.model_validate(pool_document(found))
 
