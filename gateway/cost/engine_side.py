@@ -13,11 +13,14 @@ from registry.ledger.usage_cells import UsageCell
 
 
 def engine_side(allocation: Allocation, cells: Sequence[UsageCell], window: Window) -> EngineSide:
-    """`cells` are all tenants', kept apart by the columns that the allocation is kept apart by."""
+    """`cells` are all tenants', kept apart by the columns that the allocation is kept apart by; the lines are those of
+    the window's tenant alone, if it has one.
+    """
     names = {(cell.tenant, cell.shadow, cell.key): cell.name for cell in cells}
     parts: dict[LineKey, list[AllocatedLine]] = {}
     for line in allocation.lines:
-        parts.setdefault(_key_of(line, names, window), []).append(line)
+        if window.tenant in (None, line.tenant):
+            parts.setdefault(_key_of(line, names, window), []).append(line)
     uncosted = _uncosted(allocation, cells, window)
     bills = {(day.day, day.engine_id): day for day in allocation.bill.days}
     return EngineSide(
@@ -55,7 +58,7 @@ def _uncosted(allocation: Allocation, cells: Iterable[UsageCell], window: Window
     unknown = {(day.day, day.engine_id) for day in allocation.unpriced if day.attempts}
     found: dict[LineKey, int] = {}
     for cell in cells:
-        if (cell.day, cell.engine) in unknown:
+        if (cell.day, cell.engine) in unknown and window.tenant in (None, cell.tenant):
             key = key_of(cell, window)
             found[key] = found.get(key, 0) + cell.requests
     return found

@@ -161,7 +161,7 @@ class CostReport:
     lines: tuple[CostLine, ...]
     total: CostLine
     engines: EngineSide
-    """What the engine costs of the lines are made of; of all tenants, also where one is shown."""
+    """What the engine costs of the lines are made of; its bill is of all tenants, also where one is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,12 +215,12 @@ def build_report(
     price_version: str,
     assumed: Assumptions,
 ) -> CostReport:
-    """Add the cells up. `engines` has what engines cost for the same cells, and `cells` those of all tenants."""
+    """Add the cells up: `cells` has those of all tenants, `engines` what engines cost for those that are shown."""
     sums: dict[LineKey, _Sums] = {}
     for cell in cells:
         if window.tenant is None or cell.tenant == window.tenant:
             _add(sums.setdefault(key_of(cell, window), _Sums()), cell)
-    others = () if window.tenant is not None else [key for key in engines.lines if key not in sums]
+    others = [key for key in engines.lines if key not in sums]
     keys = sorted([*sums, *others], key=_order)
     lines = [_line(key, sums.get(key, _Sums()), engines) for key in keys]
     costs = [_costs_on(one, keys, sums, assumed) for one in baselines]

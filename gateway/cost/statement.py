@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from gateway.cost.allocation import PAID_BY_TENANTS
 from gateway.cost.report import CostLine, CostReport, total_of
 from gateway.cost.report_document import dollars, line_document
 from gateway.cost.report_words import sentences
@@ -75,21 +76,19 @@ def statement_of(
         at_ms,
         end_ms <= at_ms,
         with_engine_costs,
-        _own(report_of(registry, replace(asked, by="version"))),
-        _own(report_of(registry, replace(asked, by="day"))),
+        _own(report_of(registry, replace(asked, by="version")), with_engine_costs),
+        _own(report_of(registry, replace(asked, by="day")), with_engine_costs),
         tuple(_tariffs(registry, tenant, since_ms, end_ms)),
     )
 
 
-def _own(report: CostReport) -> CostReport:
-    """Without copies of the tenant's requests, which it never asked for."""
-    lines = tuple(line for line in report.lines if line.kind != "shadow")
+def _own(report: CostReport, with_engine_costs: bool) -> CostReport:
+    """Lines of requests, and of what the tenant pays for beside them where engine costs are wanted; never copies of its
+    requests, which it did not ask for.
+    """
+    kinds = (*PAID_BY_TENANTS, "idle") if with_engine_costs else ("tenant",)
+    lines = tuple(line for line in report.lines if line.kind in kinds)
     return replace(report, lines=lines, total=total_of(lines, report.baselines, report.tenant))
-
-
-def shown(statement: Statement, report: CostReport) -> list[CostLine]:
-    """Lines of requests; what engines did beside them, where their costs are in the statement."""
-    return [line for line in report.lines if line.kind == "tenant" or statement.with_engine_costs]
 
 
 def _tariffs(registry: Registry, tenant: str, since_ms: int, end_ms: int) -> list[TariffInfo]:
@@ -124,8 +123,8 @@ def statement_document(statement: Statement) -> dict[str, Any]:
         "charged_dollars": dollars(statement.charged_nano),
         "price_version": report.price_version,
         "cost_version": report.engines.cost_version if statement.with_engine_costs else None,
-        "versions": [_line(statement, line) for line in shown(statement, report)],
-        "days": [_line(statement, line) for line in shown(statement, statement.days)],
+        "versions": [_line(statement, line) for line in report.lines],
+        "days": [_line(statement, line) for line in statement.days.lines],
         "total": _line(statement, report.total),
         "tariffs": [_tariff(info) for info in statement.tariffs],
         "sentences": list(statement_sentences(statement)),

@@ -8,7 +8,7 @@ from html import escape
 from gateway.cost.intervals import less
 from gateway.cost.report import CostLine
 from gateway.cost.report_words import said, with_ends
-from gateway.cost.statement import Statement, shown, statement_sentences
+from gateway.cost.statement import Statement, statement_sentences
 from registry.days import as_datetime
 from registry.money import nano_to_dollars
 
@@ -53,7 +53,7 @@ def page_of(statement: Statement) -> str:
         "<h2>What was used</h2>",
         _versions(statement),
         "<h2>Day by day</h2>",
-        _bars(shown(statement, statement.days)),
+        _bars(statement.days.lines),
         _days(statement),
         *_elsewhere(statement),
         "<h2>Prices</h2>",
@@ -74,16 +74,14 @@ def page_of(statement: Statement) -> str:
 def _versions(statement: Statement) -> str:
     engines = ("Engine cost", "Margin") if statement.with_engine_costs else ()
     headings = ("Model", "Requests", "Prompt", "of it cached", "Completion", *engines, "Charged")
-    lines = shown(statement, statement.versions)
+    lines = statement.versions.lines
     return _table(headings, [_row(statement, line) for line in (*lines, statement.versions.total)])
 
 
 def _days(statement: Statement) -> str:
     engines = ("Engine cost", "Margin") if statement.with_engine_costs else ()
     headings = ("Day", "Requests", "Prompt", "of it cached", "Completion", *engines, "Charged")
-    return _table(
-        headings, [_row(statement, line) for line in (*shown(statement, statement.days), statement.days.total)]
-    )
+    return _table(headings, [_row(statement, line) for line in (*statement.days.lines, statement.days.total)])
 
 
 def _row(statement: Statement, line: CostLine) -> list[str]:

@@ -68,7 +68,7 @@ def statement(
 
 
 def _print(made: Statement) -> None:
-    from gateway.cost.statement import shown, statement_sentences
+    from gateway.cost.statement import statement_sentences
     from switchyard.cost_tables import money
 
     so_far = "" if made.complete else ", so far"
@@ -86,7 +86,7 @@ def _print(made: Statement) -> None:
                 *((money(line.engine.loaded_nano), money(line.margin_nano)) if engines else ()),
                 money(line.tariff_nano),
             )
-            for line in (*shown(made, made.versions), made.versions.total)
+            for line in (*made.versions.lines, made.versions.total)
         ),
     )
     say("", *statement_sentences(made))

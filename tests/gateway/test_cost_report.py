@@ -10,13 +10,15 @@ import pytest
 
 from gateway.cost.allocation import Idle, IdlePolicy, idle_of
 from gateway.cost.assumptions import Assumptions
-from gateway.cost.costing import named_idle
+from gateway.cost.bill_document import bill_lines, margins
+from gateway.cost.costing import allocation_of, named_idle
 from gateway.cost.report import CostLine, CostReport
 from gateway.cost.report_csv import csv_of
 from gateway.cost.report_document import document_of
 from gateway.cost.report_words import said, sentences
 from gateway.cost.reporting import Asked, report_of
 from registry.days import DAY_MS
+from registry.engine_costs.loads import LoadDay
 from registry.errors import InvalidInput, NotFound
 from registry.ledger.usage_cells import CostBy
 from registry.service import Registry
@@ -110,6 +112,41 @@ def test_a_tenant_s_own_report_has_its_lines_as_all_s_has_them(registry: Registr
     assert own.lines[0] == line(whole, "acme")
     with pytest.raises(NotFound, match="nobody"):
         report(registry, tenant="nobody")
+
+
+@pytest.mark.parametrize("policy", ["unallocated", "by_share", "equal"])
+def test_a_tenant_s_engine_cost_is_the_same_by_whatever_lines_and_none_of_it_is_another_s(
+    registry: Registry, policy: str
+) -> None:
+    whole = report(registry, idle=idle_of(policy)).total.engine.loaded_nano or 0
+    own = [report(registry, by=by, tenant="acme", idle=idle_of(policy)) for by in get_args(CostBy)]
+    (loaded,) = {one.total.engine.loaded_nano for one in own}
+    assert 0 < (loaded or 0) < whole
+    assert {one.tenant for found in own for one in found.lines} == {"acme"}
+
+
+def test_requests_of_others_on_engines_without_a_cost_are_not_counted_as_a_tenant_s(registry: Registry) -> None:
+    at_ms = FIRST_MS + DAY_MS
+    row = usage_row("x", engine_id="unknown", started_at_ms=at_ms, finished_at_ms=at_ms + 9, tenant="globex")
+    registry.ledger.record([row])
+    for by in ("tenant", "day", "engine"):
+        found = [report(registry, by=by, tenant=tenant).total.engine.uncosted for tenant in ("acme", "globex", None)]
+        assert found == [0, 1, 1], by
+
+
+@pytest.mark.parametrize("policy", ["unallocated", "by_share", "equal"])
+def test_a_tenant_s_report_costs_what_its_bill_says_with_loads_and_idle_time(registry: Registry, policy: str) -> None:
+    load = LoadDay(FIRST_MS // DAY_MS, "a100-2", "acme", "acme/triage@9", 1, 60_000)
+    registry.engine_loads.add([load, replace(load, tenant="globex", served_model="globex/x@1")])
+    idle = idle_of(policy)
+    lines = bill_lines(allocation_of(registry, FIRST_MS, UNTIL_MS, idle=idle))
+    (margin,) = (one for one in margins(lines, {"acme": 6_000_507}) if one.tenant == "acme")
+    for by in get_args(CostBy):
+        found = report(registry, by=by, tenant="acme", idle=idle)
+        copies = sum(one.engine.loaded_nano or 0 for one in found.lines if one.kind == "shadow")
+        assert found.total.engine.loaded_nano == margin.loaded_nano + copies
+        assert found.total.margin_nano == margin.margin_nano - copies
+        assert any(one.kind == "loads" for one in found.lines)
 
 
 def test_a_price_that_changes_within_a_day_holds_for_what_began_after(registry: Registry) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 import pytest
 
+from gateway.cost.costing import bill_document
 from gateway.cost.reporting import Asked
 from gateway.cost.statement import Statement, month_ms, statement_document, statement_of
 from gateway.cost.statement_page import page_of
 from registry.days import DAY_MS, day_ms
 from registry.db import now_ms
+from registry.engine_costs.loads import LoadDay
 from registry.errors import InvalidInput, NotFound
 from registry.service import Registry
-from tests.support.cost_parts import add_baseline, add_engines, add_traffic
+from tests.support.cost_parts import FIRST_MS, add_baseline, add_engines, add_traffic
 from tests.support.stack import House
 from tests.support.usage_rows import usage_row
 
@@ -52,6 +55,29 @@ def test_what_engines_cost_is_the_operators_own(registry: Registry) -> None:
     inside = statement_document(made(registry, with_engine_costs=True))
     assert inside["total"]["engine_cost"]["loaded_dollars"] is not None
     assert "Engine cost" in page_of(made(registry, with_engine_costs=True))
+
+
+def test_days_and_versions_of_a_statement_with_engine_costs_come_to_the_tenant_s_bill(registry: Registry) -> None:
+    registry.engine_loads.add([LoadDay(FIRST_MS // DAY_MS, "a100-2", "acme", "acme/triage@9", 1, 60_000)])
+    registry.idle_policies.put("equal", {}, actor="a test")
+    document = statement_document(made(registry, with_engine_costs=True))
+    (own,) = (one for one in bill_document(registry, *month_ms("2026-06"))["margins"] if one["tenant"] == "acme")
+    for of in ("versions", "days"):
+        costs = [Decimal(line["engine_cost"]["loaded_dollars"]) for line in document[of]]
+        assert sum(costs) == Decimal(own["loaded"]) == Decimal(document["total"]["engine_cost"]["loaded_dollars"])
+    assert document["total"]["margin_dollars"] == own["margin"]
+    lines = statement_document(made(registry))
+    assert {line["kind"] for of in ("versions", "days") for line in lines[of]} == {"tenant"}
+
+
+def test_a_statement_of_a_tenant_that_used_nothing_says_so_whatever_falls_to_it(registry: Registry) -> None:
+    registry.tenants.create("initech")
+    registry.idle_policies.put("reserved", {"initech": "0.5"}, actor="a test")
+    made = statement_of(registry, "initech", "2026-06", ASKED)
+    assert statement_document(made)["sentences"] == ["Nothing was used in this window."]
+    paid = statement_of(registry, "initech", "2026-06", ASKED, with_engine_costs=True)
+    assert paid.days.total.engine.loaded_nano == paid.versions.total.engine.loaded_nano
+    assert (paid.versions.total.engine.loaded_nano or 0) > 0
 
 
 def test_the_page_needs_nothing_else_and_names_of_others_are_text_in_it(registry: Registry) -> None:
