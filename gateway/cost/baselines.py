@@ -45,7 +45,7 @@ class Baseline:
     """Its prices, oldest first; those without input or output price are no prices of a request."""
     ratio: TokenRatio = SAME
     ratios: Mapping[str, TokenRatio] = field(default_factory=dict)
-    """Of tenants of which another one is known."""
+    """Of tenants of which another one is known, as far as they are in the report."""
     unknown: str = ""
     """Of one that is not in the price log: what to do about it, as a sentence."""
 

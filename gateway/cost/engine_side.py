@@ -6,7 +6,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gateway.cost.allocation import AllocatedLine, Allocation
 from gateway.cost.bill import BilledDay
-from gateway.cost.report import EngineCost, EngineDay, EngineSide, LineKey, Window, key_of, known_sum, line_key
+from gateway.cost.report import (
+    EngineCost,
+    EngineDay,
+    EngineSide,
+    LineKey,
+    Window,
+    key_of,
+    known_sum,
+    line_key,
+    marginal_sum,
+)
 from registry.days import date_of
 from registry.engine_costs.log import NOTHING
 from registry.ledger.usage_cells import UsageCell
@@ -26,7 +36,7 @@ def engine_side(allocation: Allocation, cells: Sequence[UsageCell], window: Wind
     return EngineSide(
         lines={
             key: EngineCost(
-                known_sum(line.marginal_nano for line in parts.get(key, ())),
+                marginal_sum((line.marginal_nano, line.busy_nano) for line in parts.get(key, ())),
                 known_sum(line.busy_nano for line in parts.get(key, ())),
                 known_sum(line.loaded_nano for line in parts.get(key, ())),
                 uncosted.get(key, 0),
@@ -76,7 +86,7 @@ def _days(lines: Sequence[AllocatedLine], bills: Mapping[tuple[int, str], Billed
             engine_id,
             bill.nano,
             EngineCost(
-                known_sum(line.marginal_nano for line in of),
+                marginal_sum((line.marginal_nano, line.busy_nano) for line in of),
                 sum(line.busy_nano for line in of),
                 sum(line.loaded_nano for line in of),
             ),

@@ -323,9 +323,8 @@ def _less(one: int | None, other: int | None) -> int | None:
 
 def total_of(lines: Sequence[CostLine], baselines: Sequence[Baseline], tenant: str | None) -> CostLine:
     """What lines add up to."""
-    unknown = any(line.engine.marginal_nano is None and line.engine.busy_nano for line in lines)
     engine = EngineCost(
-        None if unknown else known_sum(line.engine.marginal_nano for line in lines),
+        marginal_sum((line.engine.marginal_nano, line.engine.busy_nano) for line in lines),
         known_sum(line.engine.busy_nano for line in lines),
         known_sum(line.engine.loaded_nano for line in lines),
         sum(line.engine.uncosted for line in lines),
@@ -355,6 +354,13 @@ def total_of(lines: Sequence[CostLine], baselines: Sequence[Baseline], tenant: s
         engine=engine,
         baselines=tuple(costs),
     )
+
+
+def marginal_sum(parts: Iterable[tuple[int | None, int | None]]) -> int | None:
+    """Of marginal and busy nano-dollars of each part; `None` where that of one which kept engines busy is not known."""
+    of = list(parts)
+    unknown = any(marginal is None and busy for marginal, busy in of)
+    return None if unknown else known_sum(marginal for marginal, _ in of)
 
 
 def known_sum(figures: Iterable[int | None]) -> int | None:

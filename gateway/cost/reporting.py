@@ -124,4 +124,5 @@ def _baseline(registry: Registry, name: str, price_version: str, asked: Asked) -
             raise
         return Baseline(name, None, unknown=unknown.message)
     calibrated = {} if name in asked.ratios else calibrated_ratios(registry.calibrations, name, price_version)
-    return Baseline(name, info, registry.baselines.prices(name, price_version), ratio, calibrated)
+    shown = {tenant: of for tenant, of in calibrated.items() if asked.tenant in (None, tenant)}
+    return Baseline(name, info, registry.baselines.prices(name, price_version), ratio, shown)

@@ -124,6 +124,21 @@ def test_the_document_csv_table_and_sentences_have_the_ends(
     assert "your own engines are cheaper by $0.0031 [$0.0025, $0.0036]." in sentence
 
 
+def test_a_tenants_document_table_and_statement_name_no_other_tenant(
+    registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, own = report(registry), report(registry, tenant="globex")
+    print_report(own)
+    page = page_of(statement_of(registry, "globex", "2026-06", ASKED, with_engine_costs=True))
+    for text in (str(document_of(own, own.lines, explained=True)), capsys.readouterr().out, page):
+        assert "globex" in text
+        assert "acme" not in text
+    (ratios,) = (one["token_ratios"] for one in document_of(whole, whole.lines)["baselines"])
+    assert [one["tenant"] for one in ratios] == [None, "acme"]
+    acme = report(registry, tenant="acme")
+    assert document_of(acme, acme.lines)["baselines"][0]["token_ratios"] == ratios
+
+
 @pytest.mark.parametrize(
     ("saved", "said"),
     [

@@ -19,6 +19,7 @@ from gateway.cost.report_words import said, sentences
 from gateway.cost.reporting import Asked, report_of
 from registry.days import DAY_MS
 from registry.engine_costs.loads import LoadDay
+from registry.engine_costs.weights import FittedWeights
 from registry.errors import InvalidInput, NotFound
 from registry.ledger.usage_cells import CostBy
 from registry.service import Registry
@@ -147,6 +148,18 @@ def test_a_tenant_s_report_costs_what_its_bill_says_with_loads_and_idle_time(reg
         assert found.total.engine.loaded_nano == margin.loaded_nano + copies
         assert found.total.margin_nano == margin.margin_nano - copies
         assert any(one.kind == "loads" for one in found.lines)
+
+
+def test_a_marginal_cost_of_which_a_part_is_assumed_is_not_known(registry: Registry) -> None:
+    fit = FittedWeights("sha256:b", "vllm on gpu", 10**6, 4 * 10**6, 0, 0.1, 40, FIRST_MS + DAY_MS)
+    registry.engine_weights.put(fit)
+    days = [one.engine.marginal_nano for one in report(registry, by="day", tenant="acme").lines if one.kind == "tenant"]
+    assert [one is None for one in days] == [True, False, False], "the first day is older than the fit"
+    bill = bill_lines(allocation_of(registry, FIRST_MS, UNTIL_MS))
+    assert [one.marginal_nano for one in bill if (one.kind, one.tenant) == ("tenant", "acme")] == [None]
+    assert line(report(registry), "acme").engine.marginal_nano is None
+    since_fit = line(report(registry, since_ms=FIRST_MS + DAY_MS), "acme").engine
+    assert since_fit.marginal_nano == sum(one or 0 for one in days) > 0
 
 
 def test_a_price_that_changes_within_a_day_holds_for_what_began_after(registry: Registry) -> None:
