@@ -103,7 +103,7 @@ def test_a_statement_is_a_document_or_a_page(admin: Admin) -> None:
         ("/cost/report", {"cost_version": "c99-00000000"}, 404, "cost_version", "never had"),
         ("/cost/report", {"tenant": "nobody"}, 404, None, "nobody"),
         ("/cost/report", {"baseline": ",".join(map(str, range(11)))}, 400, "baseline", "at most 10"),
-        ("/cost/report", {"idle": "reserved"}, 400, "share", "needs shares"),
+        ("/cost/report", {"idle": "reserved"}, 400, "idle", "no tenant has a share yet"),
         ("/cost/statement", {"tenant": "acme", "month": "June"}, 400, "month", "expected YYYY-MM"),
         ("/cost/statement", {"tenant": "acme"}, 400, "month", ""),
     ],
