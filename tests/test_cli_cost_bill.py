@@ -14,6 +14,7 @@ from registry.engine_costs.spans import SeenEngine
 from registry.engine_costs.weights import FittedWeights
 from registry.service import Registry
 from tests.support.cli_runner import Run, done, run
+from tests.support.usage_rows import usage_row
 
 __all__ = ["done", "run"]
 
@@ -74,3 +75,26 @@ def test_bills_and_weights_name_their_times_in_utc_wherever_the_server_is(done: 
         registry.engine_weights.put(FittedWeights("sha256:b", "vllm on gpu", 1, 4, 0, 0.1, 30, made_at_ms=3_600_000))
         named = {one.name for one in allocation_of(registry, 0, DAY_MS).weights.values()}
     assert "fitted 1970-01-01 01:00 UTC from 30 samples, residual 0.100" in named
+
+
+def test_a_tenant_has_no_margin_where_some_of_what_it_used_had_no_tariff(done: Run) -> None:
+    with Registry.open() as registry:
+        reserved(registry, 0)
+        prices = {"all": (5, 7), "some": (5, None), "none": (None, None)}
+        registry.ledger.record(
+            usage_row(f"{tenant} {number}", tenant=tenant, engine_id="e", cost_nano=nano)
+            for tenant, of in prices.items()
+            for number, nano in enumerate(of)
+        )
+    window = ("--from", "1970-01-01", "--until", "1970-01-02")
+    margins = {one.pop("tenant"): one for one in done("cost", "bill", *window, "--json").document["margins"]}
+    assert {
+        name: (one["tariff"], one["unpriced"], one["margin"]) for name, one in margins.items() if name != "all"
+    } == {
+        "some": ("0.000000005", 1, None),
+        "none": (None, 2, None),
+    }
+    assert (margins["all"]["tariff"], margins["all"]["unpriced"]) == ("0.000000012", 0)
+    assert margins["all"]["margin"].startswith("-")
+    rows = [line.split() for line in done("cost", "bill", *window).out.splitlines()]
+    assert ["none", "–", "2", margins["none"]["loaded"], "–"] in rows

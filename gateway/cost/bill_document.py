@@ -36,17 +36,28 @@ class BillLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Charged:
+    """What one tenant is charged for what it used in the window."""
+
+    tariff_nano: int | None = 0
+    """`None`: for nothing of it a tariff was in force."""
+    unpriced: int = 0
+    """Attempts that would be charged, and for which none was."""
+
+
+@dataclass(frozen=True, slots=True)
 class Margin:
     """Of one tenant: what it is charged, and what it costs with all that falls to it."""
 
     tenant: str
-    tariff_nano: int
+    charged: Charged
     loaded_nano: int
 
     @property
-    def margin_nano(self) -> int:
-        """Negative where it costs more than it is charged."""
-        return self.tariff_nano - self.loaded_nano
+    def margin_nano(self) -> int | None:
+        """Negative where it costs more than it is charged; `None` where some of what it used has no tariff."""
+        tariff_nano = self.charged.tariff_nano
+        return None if tariff_nano is None or self.charged.unpriced else tariff_nano - self.loaded_nano
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +85,13 @@ def bill_lines(allocation: Allocation) -> list[BillLine]:
     ]
 
 
-def margins(lines: list[BillLine], tariffs: Mapping[str, int]) -> list[Margin]:
+def margins(lines: list[BillLine], charged: Mapping[str, Charged]) -> list[Margin]:
     """Of every tenant that is charged something, or costs something."""
-    loaded = dict.fromkeys(tariffs, 0)
+    loaded = dict.fromkeys(charged, 0)
     for line in lines:
         if line.kind in PAID_BY_TENANTS:
             loaded[line.tenant] = loaded.get(line.tenant, 0) + line.loaded_nano
-    return [Margin(tenant, tariffs.get(tenant, 0), nano) for tenant, nano in sorted(loaded.items())]
+    return [Margin(tenant, charged.get(tenant, Charged()), nano) for tenant, nano in sorted(loaded.items())]
 
 
 def engine_lines(allocation: Allocation) -> list[EngineLine]:
@@ -96,7 +107,7 @@ def engine_lines(allocation: Allocation) -> list[EngineLine]:
     return [EngineLine(engine, *figures) for engine, figures in sorted(sums.items())]
 
 
-def document(allocation: Allocation, tariffs: Mapping[str, int], log: CostLog, *, explain: bool) -> dict[str, Any]:
+def document(allocation: Allocation, charged: Mapping[str, Charged], log: CostLog, *, explain: bool) -> dict[str, Any]:
     """As JSON: money in dollars as decimal numbers in text. With `explain` each day of each engine, by its costs."""
     lines, bill = bill_lines(allocation), allocation.bill
     found: dict[str, Any] = {
@@ -113,7 +124,7 @@ def document(allocation: Allocation, tariffs: Mapping[str, int], log: CostLog, *
                 "kind": line.kind,
                 "tenant": line.tenant or None,
                 "attempts": line.attempts,
-                "marginal": None if line.marginal_nano is None else nano_to_dollars(line.marginal_nano),
+                "marginal": _dollars(line.marginal_nano),
                 "busy": nano_to_dollars(line.busy_nano),
                 "idle": nano_to_dollars(line.idle_nano),
                 "loaded": nano_to_dollars(line.loaded_nano),
@@ -123,11 +134,12 @@ def document(allocation: Allocation, tariffs: Mapping[str, int], log: CostLog, *
         "margins": [
             {
                 "tenant": one.tenant,
-                "tariff": nano_to_dollars(one.tariff_nano),
+                "tariff": _dollars(one.charged.tariff_nano),
+                "unpriced": one.charged.unpriced,
                 "loaded": nano_to_dollars(one.loaded_nano),
-                "margin": nano_to_dollars(one.margin_nano),
+                "margin": _dollars(one.margin_nano),
             }
-            for one in margins(lines, tariffs)
+            for one in margins(lines, charged)
         ],
         "engines": [
             {
@@ -144,6 +156,10 @@ def document(allocation: Allocation, tariffs: Mapping[str, int], log: CostLog, *
     if explain:
         found |= {"formulas": FORMULA_OF_LINES, "days": _days(allocation, log)}
     return found
+
+
+def _dollars(nano: int | None) -> str | None:
+    return None if nano is None else nano_to_dollars(nano)
 
 
 def _days(allocation: Allocation, log: CostLog) -> list[dict[str, Any]]:

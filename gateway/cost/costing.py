@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.cost.allocation import Allocation, Idle, LineKind, Weights, Work, allocate, idle_of
 from gateway.cost.bill import JobSpan, bill_of
-from gateway.cost.bill_document import document
+from gateway.cost.bill_document import Charged, document
 from registry.days import DAY_MS, as_datetime
 from registry.db import now_ms
 from registry.engine_costs.log import TRAINER
@@ -113,10 +113,14 @@ def _training(jobs: Sequence[JobSpan], since_ms: int, until_ms: int, keys: Seque
             yield Work(day, TRAINER, "training", job.tenant, tuple(UNKNOWN[name] for name in keys), engine_ms=ms)
 
 
-def tariffs_of(registry: Registry, since_ms: int, until_ms: int) -> dict[str, int]:
-    """What each tenant is charged for what it used in the window, by the ledger, in nano-dollars."""
+def charged_of(registry: Registry, since_ms: int, until_ms: int) -> dict[str, Charged]:
+    """What each tenant is charged for what it used in the window, by the ledger."""
     lines = report_usage(registry.db, "tenant", since_ms=since_ms, until_ms=until_ms).lines
-    return {line.name: line.cost_nano for line in lines if not line.shadow and line.name != SYSTEM}
+    return {
+        line.name: Charged(None if line.unpriced and line.cost_dollars is None else line.cost_nano, line.unpriced)
+        for line in lines
+        if not line.shadow and line.name != SYSTEM
+    }
 
 
 def bill_document(
@@ -134,7 +138,7 @@ def bill_document(
     wanted = named_idle(registry, idle)
     allocation = allocation_of(registry, since_ms, until_ms, idle=wanted, cost_version=cost_version)
     log = registry.engine_costs.log(allocation.bill.cost_version)
-    return document(allocation, tariffs_of(registry, since_ms, allocation.bill.until_ms), log, explain=explain)
+    return document(allocation, charged_of(registry, since_ms, allocation.bill.until_ms), log, explain=explain)
 
 
 def named_idle(registry: Registry, policy: str | None) -> Idle | None:

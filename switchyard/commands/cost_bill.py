@@ -73,8 +73,8 @@ def _print_bill(found: dict[str, Any]) -> None:
     if found["margins"]:
         say("")
         print_table(
-            ("TENANT", "TARIFF", "ENGINE COST", "MARGIN"),
-            ((one["tenant"], one["tariff"], one["loaded"], one["margin"]) for one in found["margins"]),
+            ("TENANT", "TARIFF", "UNPRICED", "ENGINE COST", "MARGIN"),
+            ((one["tenant"], one["tariff"], one["unpriced"], one["loaded"], one["margin"]) for one in found["margins"]),
         )
     say("")
     print_table(

@@ -36,9 +36,12 @@ class MarginDocument(Shape):
     """What a tenant is charged, and what falls to it."""
 
     tenant: str = Field(description="Of the tariff.")
-    tariff: str = Field(description="Charged for the window, by the ledger.")
+    tariff: str | None = Field(description="Charged for the window, by the ledger; null: no tariff was in force.")
+    unpriced: int = Field(description="Attempts that would be charged, and for which no tariff was in force.")
     loaded: str = Field(description="What falls to it of the bill.")
-    margin: str = Field(description="tariff - loaded; negative where it costs more than it is charged.")
+    margin: str | None = Field(
+        description="tariff - loaded; negative where it costs more than it is charged; null where some are unpriced."
+    )
 
 
 class BilledEngineDocument(Shape):
