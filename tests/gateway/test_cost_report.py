@@ -10,7 +10,7 @@ import pytest
 
 from gateway.cost.allocation import Idle, IdlePolicy, idle_of
 from gateway.cost.assumptions import Assumptions
-from gateway.cost.bill_document import bill_lines, margins
+from gateway.cost.bill_document import Charged, bill_lines, margins
 from gateway.cost.costing import allocation_of, named_idle
 from gateway.cost.report import CostLine, CostReport
 from gateway.cost.report_csv import csv_of
@@ -141,11 +141,12 @@ def test_a_tenant_s_report_costs_what_its_bill_says_with_loads_and_idle_time(reg
     registry.engine_loads.add([load, replace(load, tenant="globex", served_model="globex/x@1")])
     idle = idle_of(policy)
     lines = bill_lines(allocation_of(registry, FIRST_MS, UNTIL_MS, idle=idle))
-    (margin,) = (one for one in margins(lines, {"acme": 6_000_507}) if one.tenant == "acme")
+    (margin,) = (one for one in margins(lines, {"acme": Charged(6_000_507)}) if one.tenant == "acme")
     for by in get_args(CostBy):
         found = report(registry, by=by, tenant="acme", idle=idle)
         copies = sum(one.engine.loaded_nano or 0 for one in found.lines if one.kind == "shadow")
         assert found.total.engine.loaded_nano == margin.loaded_nano + copies
+        assert margin.margin_nano is not None
         assert found.total.margin_nano == margin.margin_nano - copies
         assert any(one.kind == "loads" for one in found.lines)
 
