@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from registry.catalog.changes import WriteSession
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+BLOBS_AT = "blobs_at"
+"""In a session's `info`: a function that says where the object storage is (`registry.service` gives it)."""
 
 
 def now_ms() -> int:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from sqlalchemy.exc import OperationalError
 
-from registry.archive.reading import BLOBS_AT
-from registry.db import Database
+from registry.db import BLOBS_AT, Database
 from registry.errors import InvalidInput
 from registry.settings import RegistrySettings
 from registry.storage.private import adapters_folder, private_folder

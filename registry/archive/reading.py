@@ -17,10 +17,9 @@ from sqlalchemy.orm import Session
 from registry.archive.rows import UsageArchive
 from registry.archive.schema import SCHEMA
 from registry.days import date_of
+from registry.db import BLOBS_AT
 from registry.errors import RegistryError
 
-BLOBS_AT = "blobs_at"
-"""In a session's `info`: a function that says where the object storage is (`registry.service` gives it)."""
 CHILD = (sys.executable, "-m", "registry.archive.child")
 HOME = Path(__file__).parents[2]
 """Where the packages are, if they are not installed."""

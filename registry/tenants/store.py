@@ -16,7 +16,6 @@ from registry.db import Database, now_ms
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.etags import etag_of, require_match
 from registry.names import check_name
-from registry.shadows.ending import end_shadows_of
 from registry.tenants.actions import PROGRAM, record_action
 from registry.tenants.rows import ApiKey, ModelMap, Tenant
 
@@ -146,6 +145,8 @@ class Tenants:
             for field, value in news.items():
                 setattr(row, field, value)
             if news.get("shadow_consent") is False:
+                from registry.shadows.ending import end_shadows_of  # its tables are for who takes consent away
+
                 end_shadows_of(session, name, actor=actor)
             if news:
                 record_action(session, actor, "tenant.changed", name, name, **news)
