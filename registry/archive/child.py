@@ -52,7 +52,8 @@ def main() -> None:
         answer = answered(question)
     except RegistryError as error:
         answer = {"fault": error.message}
-    sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
+    with open(1, "wb", closefd=False) as answers:
+        answers.write(orjson.dumps(answer) + b"\n")
 
 
 if __name__ == "__main__":

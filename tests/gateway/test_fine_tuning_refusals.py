@@ -246,7 +246,7 @@ def test_another_tenants_job_is_none_everywhere(stack: Stack, uploaded: dict[str
     assert refused(after, 404)[1] == "job_not_found"
 
 
-@pytest.mark.parametrize("id_", ["x", "ftjob-%00", "ftjob-" + "a" * 500, "%F0%9F%98%80"])
+@pytest.mark.parametrize("id_", ["x", "ftjob-" + "a" * 500, "%F0%9F%98%80"])
 def test_what_no_id_can_be_is_none(id_: str, stack: Stack) -> None:
     head = {"Authorization": f"Bearer {stack.house.keys['acme']}"}
     answer = stack.http.get(f"{stack.url}{JOBS}/{id_}/events", headers=head)
