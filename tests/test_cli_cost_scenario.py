@@ -87,7 +87,6 @@ def test_what_makes_no_sense_is_refused_by_the_name_of_its_option(priced: Run, r
 def test_the_picture_is_drawn_as_svg_with_break_evens_and_as_png(
     priced: Run, tmp_path: Path, more: tuple[str, ...]
 ) -> None:
-    pytest.importorskip("matplotlib")
     priced("cost", "scenario", *BOTH, *more, "--plot", tmp_path / "s.svg")
     drawn = (tmp_path / "s.svg").read_text()
     assert all(name in drawn for name in ("cheap-api", "dear-api", "self-hosted"))

@@ -107,7 +107,10 @@ def _validated(file: Path, version: str) -> tuple[set[str], str]:
 
 def _rules(version: str) -> Any:
     known = list(FOCUS.folder.glob(f"focus_validator/rules/model-{version}*.json"))
-    why = f"the validator fetches its rules for {version} from the specification's releases, and could not here"
+    why = (
+        f"focus_validator/rules/model-{version}*.json is missing: the validator fetches it from the specification's "
+        "releases, and could not here"
+    )
     return pytest.mark.skipif((FOCUS.folder / ".ready").exists() and not known, reason=why)
 
 
