@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     arguments = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # commands under measurement start as those of a user, as under make
     held = True
     for name in known if arguments.name == "all" else [arguments.name]:
         print(f"{name}: measuring …", flush=True)
