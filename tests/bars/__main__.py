@@ -29,7 +29,8 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     arguments = parser.parse_args()
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # commands under measurement start as those of a user, as under make
+    # As make does: commands under measurement start with compiled modules, as those of a user do.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     held = True
     for name in known if arguments.name == "all" else [arguments.name]:
         print(f"{name}: measuring …", flush=True)
