@@ -73,6 +73,8 @@ class AdminClient:
                 f"what answers at {self._url} is no gateway with an admin API (HTTP {answer.status_code}); "
                 "say with --url where the gateway is"
             )
+        if code == "role_needed":
+            return RegistryError(message)
         if answer.status_code in (401, 403):
             return RegistryError(
                 f"the gateway at {self._url} refuses the admin key: {message} Set SWITCHYARD_ADMIN_KEY to its own, or "

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from registry.ledger.store import Ledger
     from registry.limits.spending import SpendingBooks
     from registry.limits.store import Limits
+    from registry.operators.store import Operators
     from registry.outcomes.checks import AdapterChecks
     from registry.outcomes.retention import OutcomeRetention
     from registry.outcomes.store import Outcomes
@@ -108,6 +109,7 @@ class Registry:
 
     tenants: Store[Tenants] = Store("registry.tenants.store", "Tenants")
     model_names: Store[ModelNames] = Store("registry.tenants.model_names", "ModelNames")
+    operators: Store[Operators] = Store("registry.operators.store", "Operators")
     actions: Store[Actions] = Store("registry.tenants.actions", "Actions")
     swaps: Store[Swaps] = Store("registry.swaps.store", "Swaps")
     splits: Store[Splits] = Store("registry.splits.store", "Splits")

@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "feedback": ("feedback:feedback", "Count and delete what came of tenants' answers."),
     "files": ("files:files", "List, show, add and delete tenants' files; change their key."),
     "keys": ("keys:keys", "Create, list and revoke API keys."),
+    "operators": ("operators:operators", "Create, list and revoke keys of people and programs that operate this."),
     "limits": ("limits:limits", "Set and list what tenants, keys and adapters may use."),
     "tariff": ("tariff:tariff", "Add and list dated token prices of bases, tenants and adapters."),
     "base": ("base:base", "Prepare and register base models."),

@@ -19,6 +19,7 @@ from registry.adapters.rows import Adapter, Alias, Version
 from registry.backends import is_duplicate
 from registry.bases.rows import BaseModel
 from registry.limits.rows import Limit
+from registry.operators.rows import OperatorKey
 from registry.prices.rows import Tariff
 from registry.shadows.rows import Shadow
 from registry.splits.rows import Split
@@ -29,16 +30,16 @@ KEPT_REVISIONS = 1_000
 """How far back changes are kept. A catalog older than that is read whole, which is then hardly slower."""
 
 KEY, TENANT, ADAPTER, MODEL_MAP, BASE = "key", "tenant", "adapter", "model_map", "base"
-TARIFF, LIMIT = "tariff", "limit"
+TARIFF, LIMIT, OPERATOR = "tariff", "limit", "operator"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """The name of something in the catalog that is not as it was: made, changed, or gone.
 
-    `key` by `kind`: a key's SHA-256 in hex, a tenant's name, `tenant/adapter` (for its versions, aliases, splits and
-    shadows too), `tenant/external name`, a base model's name, the scope of a price or limit. No row ever changes the
-    columns that name it.
+    `key` by `kind`: the SHA-256 in hex of a tenant's or an operator's key, a tenant's name, `tenant/adapter` (for its
+    versions, aliases, splits and shadows too), `tenant/external name`, a base model's name, the scope of a price or
+    limit. No row ever changes the columns that name it.
     """
 
     kind: str
@@ -57,6 +58,7 @@ WATCHED: dict[type[Any], Callable[[Session, Any], Change]] = {
     Shadow: lambda session, row: _adapter(session.get_one(Adapter, row.adapter_id)),
     Tariff: lambda _, row: Change(TARIFF, row.scope),
     Limit: lambda _, row: Change(LIMIT, row.scope),
+    OperatorKey: lambda _, row: Change(OPERATOR, row.sha256),
 }
 """The tables that the catalog is made of, each with the name of what one of its rows changes."""
 

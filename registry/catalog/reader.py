@@ -17,7 +17,7 @@ from sqlalchemy import BindParameter, ColumnElement, Connection, Select, bindpar
 from registry.adapters.rows import Adapter, Alias, Version
 from registry.bases.rows import BaseModel
 from registry.bases.store import longest_rendering
-from registry.catalog.changes import ADAPTER, BASE, KEY, LIMIT, MODEL_MAP, TARIFF, TENANT
+from registry.catalog.changes import ADAPTER, BASE, KEY, LIMIT, MODEL_MAP, OPERATOR, TARIFF, TENANT
 from registry.catalog.policies import policy_of
 from registry.catalog.snapshot import (
     EMPTY,
@@ -28,6 +28,7 @@ from registry.catalog.snapshot import (
     KeyEntry,
     LimitEntry,
     News,
+    OperatorEntry,
     ShadowEntry,
     SplitArm,
     SplitEntry,
@@ -37,6 +38,7 @@ from registry.catalog.snapshot import (
 from registry.db import Database
 from registry.experiments.rows import Experiment
 from registry.limits.rows import Limit
+from registry.operators.rows import OperatorKey
 from registry.outcomes.forms import AnswerChecks
 from registry.prices.rows import Tariff
 from registry.shadows.rows import Shadow
@@ -55,7 +57,7 @@ Owner = tuple[str, str]
 """Tenant and name of an adapter."""
 Names = Collection[str] | None
 """Keys of changes of one kind; `None` stands for everything that there is."""
-EVERYTHING: Mapping[str, Names] = dict.fromkeys((KEY, TENANT, ADAPTER, MODEL_MAP, BASE, TARIFF, LIMIT))
+EVERYTHING: Mapping[str, Names] = dict.fromkeys((KEY, TENANT, ADAPTER, MODEL_MAP, BASE, TARIFF, LIMIT, OPERATOR))
 NAMES: BindParameter[Any] = bindparam("names", expanding=True)
 TENANTS: BindParameter[Any] = bindparam("tenants", expanding=True)
 
@@ -167,6 +169,18 @@ LIMITS = Query(
     Limit.scope.in_(NAMES),
 )
 
+OPERATORS = Query(
+    select(
+        OperatorKey.sha256,
+        OperatorKey.revoked_at_ms,
+        OperatorKey.id,
+        OperatorKey.name,
+        OperatorKey.role,
+        OperatorKey.expires_at_ms,
+    ),
+    OperatorKey.sha256.in_(NAMES),
+)
+
 
 def read_catalog(db: Database) -> Catalog:
     """The newest catalog, from one consistent read of everything. Blocking: half a second at 10,000 adapters."""
@@ -214,6 +228,8 @@ def _read(connection: Connection, names: Mapping[str, Names]) -> News:
         news.tariffs = _tariffs(connection, names[TARIFF])
     if LIMIT in names:
         news.limits = _limits(connection, names[LIMIT])
+    if OPERATOR in names:
+        news.operators = _operators(connection, names[OPERATOR])
     return news
 
 
@@ -257,6 +273,13 @@ def _tariffs(connection: Connection, names: Names) -> dict[str, tuple[TariffEntr
 def _limits(connection: Connection, names: Names) -> dict[str, LimitEntry | None]:
     found: dict[str, LimitEntry | None] = dict.fromkeys(names or ())
     return found | {scope: LimitEntry(*most) for scope, *most in LIMITS.rows(connection, names)}
+
+
+def _operators(connection: Connection, hashes: Names) -> dict[bytes, OperatorEntry | None]:
+    found: dict[bytes, OperatorEntry | None] = {}
+    for sha256, revoked_at_ms, *said in OPERATORS.rows(connection, hashes):
+        found[bytes.fromhex(sha256)] = OperatorEntry(*said) if revoked_at_ms is None else None
+    return found
 
 
 def _adapters(connection: Connection, names: Collection[Owner] | None) -> dict[Owner, AdapterEntry | None]:

@@ -36,6 +36,17 @@ class KeyEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class OperatorEntry:
+    """What a key of an operator says about its bearer, unless it is over."""
+
+    key_id: str
+    name: str
+    role: Literal["read", "operate"]
+    expires_at_ms: int | None
+    """From then on it opens nothing; `None`: it has no end."""
+
+
+@dataclass(frozen=True, slots=True)
 class BaseEntry:
     """A base model under its public name."""
 
@@ -201,6 +212,8 @@ class Catalog:
     """By scope (`base:NAME`, `tenant:NAME`, `adapter:tenant/adapter`), the newest price first."""
     limits: MappingProxyType[str, LimitEntry]
     """By scope (`tenant:NAME`, `key:ID`, `adapter:tenant/adapter`)."""
+    operators: MappingProxyType[bytes, OperatorEntry]
+    """By the hash of their secret, as `keys`."""
 
     def wanted_versions(self) -> Collection[VersionEntry]:
         """The same as a collection without doubles, in no order; costs nothing."""
@@ -221,6 +234,7 @@ class Catalog:
             shadowed=_merged(self.shadowed, self._by_id(news.adapters, AdapterEntry.shadowed)),
             tariffs=_merged(self.tariffs, news.tariffs),
             limits=_merged(self.limits, news.limits),
+            operators=_merged(self.operators, news.operators),
         )
 
     def _by_id(
@@ -245,6 +259,7 @@ class News:
     bases: dict[str, BaseEntry | None] = field(default_factory=dict)
     tariffs: dict[str, tuple[TariffEntry, ...] | None] = field(default_factory=dict)
     limits: dict[str, LimitEntry | None] = field(default_factory=dict)
+    operators: dict[bytes, OperatorEntry | None] = field(default_factory=dict)
 
 
 def _published(entry: AdapterEntry) -> Iterable[VersionEntry]:
@@ -288,5 +303,6 @@ EMPTY = Catalog(
     shadowed=MappingProxyType({}),
     tariffs=MappingProxyType({}),
     limits=MappingProxyType({}),
+    operators=MappingProxyType({}),
 )
 """Before the first revision."""

@@ -3,9 +3,9 @@
 * What is the operator's is on a listener of its own or takes the key (`AdminGate`): metrics, details of readiness and
   the description too. With `SWITCHYARD_ADMIN_LISTEN` each worker accepts from both sockets, and knows by the port who
   asks. `/docs` is a page made here (`gateway/api/description.py`), with nothing that a browser would fetch.
-* Its key is nobody else's (`gateway/admin_key.py`): a setting, or a file of the state folder that is linked into
-  place whole, so that processes which start at once agree. It is checked before the body is read, and is an unknown
-  key under `/v1`.
+* The root key is nobody else's (`gateway/admin_key.py`): a setting, or a file of the state folder that is linked into
+  place whole, so that processes which start at once agree. With it operators get keys of their own, whose hashes and
+  roles are in the catalog. A key is checked before the body is read, and is an unknown one under `/v1`.
 * It stays off the hot path: calls of the registry run in Starlette's thread pool and not in asyncio's, in which the
   catalog is kept current; big answers are paged and made into bytes in the thread.
 * An engine is empty when every live worker has confirmed a view without it and none counts a request: `engines drain
@@ -38,6 +38,7 @@ from gateway.api.admin.jobs import add_jobs
 from gateway.api.admin.keys import add_keys
 from gateway.api.admin.limits import add_limits
 from gateway.api.admin.office import Office
+from gateway.api.admin.operators import add_operators
 from gateway.api.admin.quarantine import add_quarantine
 from gateway.api.admin.residency import add_residency
 from gateway.api.admin.shadows import add_shadows
@@ -50,7 +51,7 @@ from gateway.api.admin.webhooks import add_webhooks
 
 
 def admin_router(office: Office, gate: AdminGate) -> APIRouter:
-    """Every route, behind the operator's key."""
+    """Every route, behind operators' keys."""
     router = APIRouter(
         prefix="/admin/v1",
         tags=["admin"],
@@ -61,6 +62,7 @@ def admin_router(office: Office, gate: AdminGate) -> APIRouter:
             "503": {"model": Failure, "description": "No controller leads, or the database is away: see Retry-After."},
         },
     )
+    add_operators(router, office)
     add_fleet(router, office)
     add_engines(router, office)
     add_added_engines(router, office)
