@@ -48,7 +48,7 @@ from gateway.files.cabinet import Cabinet
 from gateway.fleet.leadership import Candidate, candidate_of
 from gateway.fleet.worker import FleetWorker
 from gateway.house import House
-from gateway.identity import Identity
+from gateway.identity import Identity, gateway_name
 from gateway.journal.journal import Journal
 from gateway.journal.shipper import Shipper
 from gateway.limits.limits import Limits
@@ -57,7 +57,8 @@ from gateway.limits.prompt_tokens import PromptTokens
 from gateway.limits.refusal_counts import RefusalCounts
 from gateway.limits.sharing import borrowing, limits_of, warn_of_others
 from gateway.limits.warnings import BudgetWarnings
-from gateway.metrics import Metrics
+from gateway.metrics.telling import Telling
+from gateway.metrics.worker import Metrics
 from gateway.request_log import Request, RequestLog
 from gateway.responses.archive import Archive
 from gateway.responses.lookups import Lookups
@@ -266,6 +267,7 @@ class Gateway:
             "catalog": partial(watch.run, on_catalog),
             "fleet_link": worker.run,
             "pings": house.pings.run,
+            "telling": house.telling.run,
             "ledger_reader": limits.books.run,
             "refusal_counts": house.refused.run,
             "other_gateways": partial(warn_of_others, limits, registry.workers.live, worker_id),
@@ -315,6 +317,7 @@ def _house(
         pings=Pings(settings.stream_ping_s),
         body_clock=BodyClock(),
         metrics=metrics,
+        telling=Telling(gateway_name(settings.port), metrics, worker.link),
         refused=RefusalCounts(metrics, registry.refusals.add),
         requests=RequestLog(settings.request_log),
         copies=copies_of(settings, registry, worker, lambda: watch.current, metrics.copied),

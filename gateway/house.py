@@ -17,7 +17,8 @@ from gateway.limits.limits import Limits
 from gateway.limits.output_lengths import OutputLengths
 from gateway.limits.prompt_tokens import PromptTokens
 from gateway.limits.refusal_counts import RefusalCounts
-from gateway.metrics import Metrics
+from gateway.metrics.telling import Telling
+from gateway.metrics.worker import Metrics
 from gateway.request_log import RequestLog
 from gateway.responses.archive import Archive
 from gateway.scoring.scorer import Scorer
@@ -48,6 +49,7 @@ class House:
     pings: Pings
     body_clock: BodyClock
     metrics: Metrics
+    telling: Telling
     refused: RefusalCounts
     requests: RequestLog
     copies: Copies

@@ -32,6 +32,11 @@ class Identity:
         return f"{socket.gethostname()[:MAX_HOST_LENGTH]}-{self.pid}-{self.token}"
 
 
+def gateway_name(port: int) -> str:
+    """host:port of the gateway that serves there: what its workers have in common."""
+    return f"{socket.gethostname()[:MAX_HOST_LENGTH]}:{port}"
+
+
 def new_token() -> str:
     """48 random bits in hex."""
     return secrets.token_hex(6)

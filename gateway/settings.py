@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, field_validato
 from pydantic_settings import NoDecode
 
 from gateway.engines.address import engine_url
+from gateway.metric_settings import MetricSettings
 from registry.days import MOST_DAYS
-from registry.settings import RegistrySettings
 
 if TYPE_CHECKING:
     from gateway.engines.engine import Engine
@@ -65,7 +65,7 @@ class EngineSettings(BaseModel):
     )
 
 
-class GatewaySettings(RegistrySettings):
+class GatewaySettings(MetricSettings):
     """Settings of one gateway; every duration in seconds, every size in bytes."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")

@@ -58,9 +58,10 @@ async def answer(
         await respond.fail(ApiError("The gateway failed on this request; it is our fault.", code="internal_error"))
     finally:
         await respond.stop_pings()
-        house.metrics.answered(dialect.name, respond.status, respond.first_byte_s)
+        took_s = time.perf_counter() - began_s
+        house.metrics.answered(dialect.name, respond, took_s)
         if house.requests.on:
-            _note(scope, respond, house, ids, time.perf_counter() - began_s)
+            _note(scope, respond, house, ids, took_s)
 
 
 def _note(scope: dict[str, Any], respond: Respond, house: House, ids: RequestIds, took_s: float) -> None:

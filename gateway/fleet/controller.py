@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.engines.faults import EngineFault
@@ -52,6 +52,7 @@ from gateway.fleet.wire import (
     Disputed,
     FromController,
 )
+from gateway.metrics.leader import Naming, Traffic
 from registry.catalog.snapshot import Catalog, VersionEntry
 from registry.service import Registry
 
@@ -81,6 +82,8 @@ class ControllerSettings:
     """How long the texts of copied requests are kept of tenants that have no setting of their own; not in seconds."""
     tells_operator: bool = False
     """Whether the operator has an address for events."""
+    naming: Naming = field(default_factory=Naming)
+    """Who has a name in metrics."""
 
 
 class Controller:
@@ -102,6 +105,7 @@ class Controller:
         self.term = term
         self.books = Books(registry, term.token)
         self.sampling = Sampling()
+        self.traffic = Traffic(settings.naming)
         self._registry = registry
         self._settings = settings
         self._publication = Publication()
@@ -109,7 +113,7 @@ class Controller:
         self.requests = WorkerRequests(self, registry, catalog, f"controller {term.token}")
         self.checks = EngineChecks(self, catalog, settings.check_interval_s)
         self.loading = Loading(
-            registry, hub, term, self.swaps.versions, self, lambda: spare_in(catalog()), self.sampling.loaded
+            registry, hub, term, self.swaps.versions, self, lambda: spare_in(catalog()), self._loaded
         )
         self.placement = Placement(
             engines,
@@ -204,6 +208,14 @@ class Controller:
     async def judge(self, engine: ManagedEngine, version: VersionEntry, error: EngineFault) -> ColdAdapterFailed:
         """What the engine's refusal of the version means."""
         return await self.court.judge(engine, version, error)
+
+    def _loaded(self, engine: ManagedEngine, version: VersionEntry, took_s: float) -> None:
+        self.sampling.loaded(engine, version, took_s)
+        self.traffic.loaded(well=True)
+
+    def load_failed(self) -> None:
+        """A load ended without the adapter."""
+        self.traffic.loaded(well=False)
 
     def proven(self, engine: ManagedEngine) -> None:
         """An engine has proven what it holds."""

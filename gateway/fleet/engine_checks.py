@@ -20,6 +20,7 @@ from gateway.fleet.loading import Loading
 from gateway.fleet.sampling import Sampling
 from gateway.fleet.trials import Trials
 from gateway.fleet.view import ColdAdapterFailed
+from gateway.metrics.leader import Traffic
 from registry.catalog.snapshot import Catalog, VersionEntry
 
 log = logging.getLogger("switchyard.fleet")
@@ -56,6 +57,10 @@ class CheckContext(Protocol):
     @property
     def sampling(self) -> Sampling:
         """What they count while they work."""
+
+    @property
+    def traffic(self) -> Traffic:
+        """What waits in them."""
 
     def publish(self) -> int:
         """Tell workers what changed; the revision of the view that has it."""
@@ -143,6 +148,7 @@ class EngineChecks:
         engine.residency.mark_published(controller.publish())
         controller.books.note(engine)
         controller.sampling.note(engine)
+        controller.traffic.note(engine)
         if new_boot:
             controller.loading.forget_failures(engine.url)
             controller.court.retry_soon()

@@ -20,6 +20,7 @@ from gateway.fleet.hub import Hub
 from gateway.fleet.sources import AdminSource, EngineSource, FixedSource, declared_fleet
 from gateway.fleet.wire import MAX_UNIX_PATH, Address
 from gateway.identity import Identity
+from gateway.metrics.leader import Naming
 from gateway.settings import GatewaySettings
 from registry.catalog.snapshot import Catalog
 from registry.errors import Conflict, InvalidInput
@@ -173,6 +174,12 @@ def candidate_of(registry: Registry, settings: GatewaySettings, watch: CatalogWa
             outcome_days=settings.outcome_days,
             pair_days=settings.pair_days,
             tells_operator=settings.budget_webhook_url is not None,
+            naming=Naming(
+                frozenset(settings.metrics_tenants),
+                settings.metrics_top_tenants,
+                frozenset(settings.metrics_adapters),
+                settings.metrics_top_adapters,
+            ),
         ),
         holder=str(identity),
         address=address,

@@ -53,6 +53,9 @@ class LoadingContext(Protocol):
     def proven(self, engine: ManagedEngine) -> None:
         """An engine has proven what it holds."""
 
+    def load_failed(self) -> None:
+        """A load ended without the adapter."""
+
     def preload(self) -> None:
         """Begin the next load that nobody has asked for."""
 
@@ -183,6 +186,7 @@ class Loading:
             del self.tasks[key]
         if not task.cancelled() and task.exception() is not None:
             self._not_before[key] = time.monotonic() + PRELOAD_RETRY_S
+            self._controller.load_failed()
             log.warning("%s", task.exception())  # also marks it as seen when every waiting client went away
         elif not task.cancelled():
             self._controller.preload()

@@ -13,6 +13,9 @@ from gateway.fleet.hub import Hub, WorkerLink
 from gateway.fleet.view import ColdAdapterFailed
 from gateway.fleet.wire import Borrow, Disputed, Ensure, Ensured, FromWorker, Inspect, Inspected, Lent, Lost, Wake
 from gateway.limits.lending import Pool
+from gateway.metrics.counts import AskTraffic, Counted
+from gateway.metrics.leader import Traffic
+from gateway.metrics.series import document_of
 from registry.catalog.snapshot import Catalog, VersionEntry
 from registry.service import Registry
 
@@ -49,6 +52,10 @@ class RequestContext(Protocol):
     @property
     def errands(self) -> Errands:
         """Where work is begun that nobody waits for."""
+
+    @property
+    def traffic(self) -> Traffic:
+        """What workers have counted."""
 
     async def ensure(self, engine_url: str, version: VersionEntry) -> None:
         """Make a version resident on an engine. Raises `ColdAdapterFailed`."""
@@ -92,6 +99,10 @@ class WorkerRequests:
                 self._controller.wake()
             case Borrow():
                 link.send(Lent(message.id, self._pool.lend(message.writer, message.caps, message.rates)))
+            case Counted():
+                self._controller.traffic.take(link.worker, message)
+            case AskTraffic():
+                self._controller.errands.run(self._tell_of_traffic(link, message))
             case Inspect():
                 self._controller.errands.run(self._describe(link, message.id))
 
@@ -129,3 +140,8 @@ class WorkerRequests:
 
     async def _describe(self, link: WorkerLink, question: int) -> None:
         link.send(Inspected(question, self._controller.document()))
+
+    async def _tell_of_traffic(self, link: WorkerLink, asked: AskTraffic) -> None:
+        """Some milliseconds of arithmetic, which no request waits for."""
+        known = self._controller.traffic.known(asked)
+        link.send(Inspected(asked.id, await asyncio.to_thread(document_of, asked, known)))

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.errors import ApiError
 from gateway.handoffs import Arm, Principal
-from gateway.metrics import Metrics
+from gateway.metrics.worker import Metrics
 from registry.days import day_number
 from registry.db import now_ms
 from registry.ledger.refusals import Refused

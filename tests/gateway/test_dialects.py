@@ -9,7 +9,7 @@ from gateway.api.dialects.dialect import Dialect
 from gateway.api.fields.table import RESERVED, UNSUPPORTED
 from gateway.engines.kinds import KINDS
 from gateway.errors import ModelNotFound
-from gateway.metrics import Metrics
+from gateway.metrics.worker import Metrics
 from registry.ledger.rows import USAGE
 
 

@@ -9,7 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import generate_latest
 
 from gateway.handoffs import Usage
-from gateway.metrics import SECONDS, Metrics, Tally, Times
+from gateway.metrics.worker import SECONDS, Metrics, Tally, Times
+from tests.support.ended_requests import ended
 
 
 def timeless(text: bytes) -> bytes:
@@ -51,9 +52,9 @@ def test_a_request_is_in_flight_until_it_is_answered_and_counted_then() -> None:
     tokens = {f'switchyard_tokens_total{{kind="{kind}"}} 0.0' for kind in ("prompt", "cached", "completion")}
     metrics.came()
     assert lines(metrics, names) == {"switchyard_in_flight_requests 1.0", *tokens}
-    metrics.answered("chat", 200, 0.3)
+    metrics.answered("chat", ended(200, first_byte_s=0.3), 0.5)
     metrics.came()
-    metrics.answered("chat", 499, None)
+    metrics.answered("chat", ended(499), 0.5)
     metrics.count_tokens(Usage(7, None, 2))
     assert lines(metrics, (*names, "switchyard_first_byte_seconds_count")) == {
         "switchyard_in_flight_requests 0.0",

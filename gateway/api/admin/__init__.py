@@ -46,6 +46,7 @@ from gateway.api.admin.shapes import Failure
 from gateway.api.admin.swaps import add_swaps
 from gateway.api.admin.tariffs import add_tariffs
 from gateway.api.admin.tenants import add_tenants
+from gateway.api.admin.traffic import add_traffic
 from gateway.api.admin.usage import add_usage
 from gateway.api.admin.webhooks import add_webhooks
 
@@ -64,6 +65,7 @@ def admin_router(office: Office, gate: AdminGate) -> APIRouter:
     )
     add_operators(router, office)
     add_fleet(router, office)
+    add_traffic(router, office)
     add_engines(router, office)
     add_added_engines(router, office)
     add_residency(router, office)

@@ -24,12 +24,13 @@ from sqlalchemy import event
 from gateway import path
 from gateway.api.asgi import Receive, Send
 from gateway.api.dialects import BY_PATH, DIALECTS
+from gateway.api.respond import Respond
 from gateway.app import Gateway
 from gateway.engines.engine import Engine
-from gateway.handoffs import Admitted, EngineCount, Usage
+from gateway.handoffs import Admitted, Endpoint, EngineCount, Usage
 from gateway.house import House
 from gateway.journal.journal import Journal
-from gateway.metrics import Metrics
+from gateway.metrics.worker import Metrics
 from gateway.serving.server import Server, server_config
 from gateway.settings import GatewaySettings
 from tests.support.waiting import wait_until
@@ -103,7 +104,7 @@ class NoMetrics(Metrics):
     def came(self) -> None:
         """Not counted."""
 
-    def answered(self, endpoint: str, status: int, first_byte_s: float | None) -> None:
+    def answered(self, endpoint: Endpoint, ended: Respond, took_s: float) -> None:
         """Not counted."""
 
     def count_tokens(self, usage: Usage) -> None:

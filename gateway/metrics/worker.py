@@ -1,4 +1,4 @@
-"""What Prometheus sees. Labels are bounded: endpoint, status, engine; never tenants or adapters."""
+"""What a worker counts. Labels are bounded: endpoint, status, engine; never tenants or adapters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricF
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from gateway.handoffs import Usage
+from gateway.api.respond import Respond
+from gateway.handoffs import Endpoint, Usage
+from gateway.metrics.rows import Rows
 
 PROMPT, CACHED, COMPLETION = ("prompt",), ("cached",), ("completion",)
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -87,6 +89,8 @@ class Metrics:
     def __init__(self, endpoints: Iterable[str]) -> None:
         """`endpoints` are the names of the dialects that are served."""
         self.registry = CollectorRegistry()
+        self.rows = Rows()
+        """What the leader was not told of yet."""
         ProcessCollector(registry=self.registry)
         self._requests = self._tally("switchyard_requests", "Requests by endpoint and answer.", ("endpoint", "status"))
         self._refusals = self._tally(
@@ -118,9 +122,9 @@ class Metrics:
         self._sampled = self._tally(
             "switchyard_sampled_answers", "Answers that were to be looked at, by what became of it.", ("became",)
         )
-        self._in_flight = 0
+        self.in_flight = 0
         in_flight = self._gauge("switchyard_in_flight_requests", "Requests in flight.")
-        in_flight.set_function(lambda: self._in_flight)
+        in_flight.set_function(lambda: self.in_flight)
         self.engine_up = self._gauge("switchyard_engine_up", "1 when the engine takes traffic.", ("engine",))
         self.engine_refused = self._gauge(
             "switchyard_engine_refused", "1 when the engine works and must not serve: /readyz says why.", ("engine",)
@@ -145,16 +149,15 @@ class Metrics:
 
     def came(self) -> None:
         """A request is in flight, until it is `answered`."""
-        self._in_flight += 1
+        self.in_flight += 1
 
-    def answered(self, endpoint: str, status: int, first_byte_s: float | None) -> None:
-        """Count one request by the status that its client saw (499: the client was gone), and the seconds to the first
-        byte of its answer, if there was one.
-        """
-        self._in_flight -= 1
-        self._requests.add((endpoint, status))
-        if first_byte_s is not None:
-            self._first_byte.add(endpoint, first_byte_s)
+    def answered(self, endpoint: Endpoint, ended: Respond, took_s: float) -> None:
+        """Count one request, which has ended after so many seconds."""
+        self.in_flight -= 1
+        self.rows.add(endpoint, ended, took_s)
+        self._requests.add((endpoint, ended.status))
+        if ended.first_byte_s is not None:
+            self._first_byte.add(endpoint, ended.first_byte_s)
 
     def refused(self, reason: str) -> None:
         """Count one request that was refused before an engine was asked."""
