@@ -32,7 +32,10 @@ def whole_of(document: dict[str, Any], name: str = "all") -> dict[str, Any]:
     return dict(found)
 
 
-def test_requests_are_there_by_everything_as_soon_as_they_have_ended(shop: House, run: Run) -> None:
+def test_requests_are_there_by_everything_as_soon_as_they_have_ended(
+    shop: House, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWITCHYARD_STATE_DIR", str(shop.settings.state_dir))
     shop.registry.tariffs.add("base:tiny", input_dollars="1", output_dollars="10", source="test")
     with run_stack(shop, engines=({"ttft_ms": 20, "token_ms": 5},)) as stack:
         stack.wait_resident("acme/triage@1.0", "globex/sentiment@1.0")
@@ -50,7 +53,7 @@ def test_requests_are_there_by_everything_as_soon_as_they_have_ended(shop: House
         assert sum(document["loads"]) == 2
         assert whole["completion_tokens"] == 12
         assert float(whole["cost_dollars"]) > 0
-        assert 20 <= whole["ttft_p50_ms"] <= 1_000
+        assert 10 <= whole["ttft_p50_ms"] <= 1_000, "from the bucket of 20 ms on"
         assert whole["inter_token_p50_ms"] >= 2.5
         by_tenant = admin.get("/traffic", by="tenant")
         assert [line["name"] for line in by_tenant["lines"]] == ["acme", "globex"]
