@@ -6,5 +6,5 @@
 * `managed.py`: one engine in the controller's hands: whether it works (`health.py`), what lies on it (`residency.py`),
   what it turned out to be (`profile.py`), and whether it applies what it has loaded (`proving.py`).
 * `address.py`: the one form of an engine's URL.
-* `connection.py`: the sockets of the hot path.
+* `connection.py`: the sockets of the hot path; `transport.py`: httpx over such, for everything else.
 """

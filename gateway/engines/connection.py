@@ -202,7 +202,12 @@ class EngineClient:
 
     def post(self, path: bytes, headers: bytes, body: bytes, *, head_timeout_s: float) -> Exchange:
         """One POST as an async context. `headers` are whole lines ending in CRLF."""
-        head = b"POST %b HTTP/1.1\r\n%bContent-Length: %d\r\n%b\r\n" % (
+        return self.request(b"POST", path, headers, body, head_timeout_s=head_timeout_s)
+
+    def request(self, method: bytes, path: bytes, headers: bytes, body: bytes, *, head_timeout_s: float) -> Exchange:
+        """Of any method, as `post`."""
+        head = b"%b %b HTTP/1.1\r\n%bContent-Length: %d\r\n%b\r\n" % (
+            method,
             path,
             self._constant_head,
             len(body),

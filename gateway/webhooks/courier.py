@@ -97,7 +97,6 @@ class Courier:
             for one in under_way:
                 one.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)
-            await sender.close()
 
     def _begin(self, sender: Sender, under_way: dict[asyncio.Task[str | None], Delivery]) -> None:
         room = AT_ONCE - len(under_way)

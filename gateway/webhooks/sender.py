@@ -1,11 +1,17 @@
-"""One delivery: signed JSON by POST to the operator's address or a tenant's. Of the answer only the status is read."""
+"""One delivery: signed JSON by POST to the operator's address or a tenant's. Of the answer only the status is read.
+
+Each has a connection of its own, which is closed however it ends: httpx leaves one open whose request is cancelled in
+the middle of TLS's handshake, or between two steps of its pool.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Awaitable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
@@ -38,11 +44,12 @@ class Undelivered(Exception):
 
 
 class Sender:
-    """Sends, on one event loop. Its clients are made when they are needed: most gateways tell nobody."""
+    """Sends, on one event loop. Certificates are read when they are needed: most gateways tell nobody."""
 
     def __init__(self, destinations: Destinations) -> None:
         self._to = destinations
-        self._clients: dict[bool, httpx.AsyncClient] = {}
+        self._trusted: dict[bool, ssl.SSLContext] = {}
+        """By whether the environment has a say."""
 
     async def deliver(self, delivery: Delivery) -> str | None:
         """What went wrong; `None` when the event was taken."""
@@ -79,17 +86,17 @@ class Sender:
         return await _in_time(self._send(httpx.URL(self._to.operators_url), head, delivery.body))
 
     async def _send(self, url: httpx.URL, head: Mapping[str, str], body: bytes, **pinned: str) -> int:
-        is_pinned = bool(pinned)
-        http = self._clients.get(is_pinned)
-        if http is None:
-            http = self._clients[is_pinned] = httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=not is_pinned)
-        async with http.stream("POST", url, content=body, headers=dict(head), extensions=pinned) as answer:
-            return answer.status_code
-
-    async def close(self) -> None:
-        """Close every connection."""
-        for http in self._clients.values():
-            await http.aclose()
+        asks_environment, opened = not pinned, _Opened()
+        trusted = self._trusted.get(asks_environment)
+        if trusted is None:
+            trusted = self._trusted[asks_environment] = httpx.create_ssl_context(trust_env=asks_environment)
+        extensions = {**pinned, "trace": opened.note}
+        async with httpx.AsyncClient(timeout=TIMEOUT_S, verify=trusted, trust_env=asks_environment) as http:
+            try:
+                async with http.stream("POST", url, content=body, headers=dict(head), extensions=extensions) as answer:
+                    return answer.status_code
+            finally:
+                await opened.close()
 
 
 def send_once(destinations: Destinations, url: str, event_id: str, body: bytes, secret: str) -> int:
@@ -97,14 +104,24 @@ def send_once(destinations: Destinations, url: str, event_id: str, body: bytes, 
     thread that nobody else must wait for. Raises `Undelivered`.
     """
 
-    async def send() -> int:
-        sender = Sender(destinations)
-        try:
-            return await sender.post(url, event_id, body, [secret])
-        finally:
-            await sender.close()
+    return asyncio.run(Sender(destinations).post(url, event_id, body, [secret]))
 
-    return asyncio.run(send())
+
+class _Opened:
+    """The connection that httpx opened for one request."""
+
+    def __init__(self) -> None:
+        self._stream: Any = None
+
+    async def note(self, step: str, of: Mapping[str, Any]) -> None:
+        """Told by httpx of each of its steps."""
+        if step.endswith(".connect_tcp.complete"):  # or socks, of a proxy
+            self._stream = of["return_value"]
+
+    async def close(self) -> None:
+        """At its first step, so that no cancellation comes between."""
+        if self._stream is not None:
+            await self._stream.aclose()
 
 
 async def _in_time(sending: Awaitable[int]) -> int:

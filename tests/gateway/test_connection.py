@@ -225,21 +225,42 @@ async def test_a_silence_within_the_answer_breaks_it_after_the_idle_timeout() ->
             await exchange.some(0.1)
 
 
-async def test_pauses_are_each_counted_for_themselves_also_on_a_connection_that_idled() -> None:
+async def test_pauses_are_each_counted_for_themselves_also_on_a_connection_that_idled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a clock that leaps: an answer takes seven times two thirds of the timeout."""
+    loop = asyncio.get_running_loop()
+    real, leapt = loop.time, 0.0
+    monkeypatch.setattr(loop, "time", lambda: real() + leapt)
+
+    async def pause() -> None:
+        nonlocal leapt
+        leapt += 200.0
+        for _ in range(5):  # every timer that is due has rung
+            await asyncio.sleep(0)
+
     async def answer(connection: Connection) -> None:
         await connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n")
-        for _ in range(7 if len(connection.requests) < 3 else 1):
-            await asyncio.sleep(0.04)
+        for sent in range(7 if len(connection.requests) < 3 else 1):
+            await wait_until_async("what was sent before to be read", lambda sent=sent: got[-1] == b"x" * sent)
+            await pause()
             await connection.send(b"x")
 
+    got: list[bytes] = []
     async with engine(answer) as (client, server):
         for _ in range(2):
+            got.append(b"")
             async with post(client) as exchange:
-                assert await exchange.body(0.2) == b"xxxxxxx"
-            await asyncio.sleep(0.21)
+                while more := await exchange.some(300.0):
+                    got[-1] += more
+            assert got[-1] == b"xxxxxxx"
+            await pause()
+            await pause()
+        got.append(b"")
         async with post(client) as exchange:
+            got[-1] += await exchange.some(300.0)
             with pytest.raises(EngineBroke, match=r"nothing for 0\.2 s"):
-                await exchange.body(0.2)
+                await exchange.some(0.2)
         assert len(server.connections) == 1
 
 

@@ -65,6 +65,26 @@ async def test_a_load_waits_while_a_new_boot_is_taken_over_and_is_not_taken_for_
         await engine.close()
 
 
+async def test_a_load_that_ends_while_the_term_does_begins_no_other(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("acme/triage", "acme/sentiment"):
+        house.publish(name)
+        house.point(name, "1.0")
+    async with run_mock_engine(model=str(house.base_folder)) as mock:
+        zero = write_adapter(house.folder / "zero", TinyBase().config, scale=0)
+        controller = controller_of(house, mock.url, zero_adapter=zero)
+        closing: list[asyncio.Task[None]] = []
+        monkeypatch.setattr(controller, "proven", lambda _: closing.append(asyncio.create_task(controller.close())))
+        await controller.checks.check_all(reconcile=False)
+        before = (await mock.state())["loads"]
+        controller.preload()
+        await wait_until_async("the first load to end", lambda: closing)
+        await asyncio.gather(*closing)
+        assert controller.loading.tasks == {}
+        assert (await mock.state())["loads"] == before + 1
+
+
 async def test_an_engine_that_never_answers_does_not_hold_up_the_others(house: House) -> None:
     async def say_nothing(_connection: Connection) -> None:
         await asyncio.sleep(60)

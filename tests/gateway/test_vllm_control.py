@@ -229,13 +229,13 @@ async def test_metrics_without_a_start_time_are_unintelligible() -> None:
             await control.look()
 
 
-async def test_an_answer_that_does_not_come_in_time_is_called_so_although_the_error_says_nothing() -> None:
+async def test_an_answer_that_does_not_come_in_time_is_called_so() -> None:
     async def say_nothing(connection: Connection) -> None:
         await connection.reader.read()
 
     async with raw_server(say_nothing) as server:
         control = VllmControl(server.url)
-        with pytest.raises(Unreachable, match="a probe broke off: ReadTimeout"):
+        with pytest.raises(Unreachable, match=r"a probe broke off: the engine did not begin an answer within 0\.1 s"):
             await control.answers_as("base", "x", timeout_s=0.1)
         await control.close()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import secrets
-import ssl
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -28,6 +27,7 @@ from gateway.engines.faults import (
 from gateway.engines.kind import Card, Word
 from gateway.engines.look import Look
 from gateway.engines.probes import PROBE_TIMEOUT_S, ProbeLog
+from gateway.engines.transport import engine_http
 from gateway.engines.vllm.abilities import lacks
 from gateway.engines.vllm.endpoints import missing_endpoints, short_question
 from gateway.engines.vllm.look import read_look
@@ -41,10 +41,6 @@ CONTROL_TIMEOUT_S = 10.0
 LOOK_TIMEOUT_S = 2.0
 MAX_ANSWER_BYTES = 1 << 23
 """vLLM's metrics are some 100 kB, a model list of 10,000 adapters some 4 MB."""
-TRUSTS_NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""Engines are reached without TLS. A context of its own for each would read every root certificate of the host, 50 ms a
-time on the event loop: with 60 engines a controller lost its lease before it had looked at the first.
-"""
 
 
 class VllmControl:
@@ -56,9 +52,7 @@ class VllmControl:
         self.probes = ProbeLog()
         self.generates = True
         self._missing: frozenset[Endpoint] = frozenset()
-        self._http = httpx.AsyncClient(
-            base_url=self.base_url, headers=headers, timeout=CONTROL_TIMEOUT_S, verify=TRUSTS_NOBODY
-        )
+        self._http = engine_http(self.base_url, headers, CONTROL_TIMEOUT_S)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -293,7 +287,7 @@ class VllmControl:
                     body += part
                     if len(body) > MAX_ANSWER_BYTES:
                         raise Unintelligible(f"GET {path}: more than {MAX_ANSWER_BYTES} bytes")
-        except (httpx.ReadTimeout, httpx.PoolTimeout, TimeoutError) as error:
+        except (httpx.ReadTimeout, TimeoutError) as error:
             raise Silent(f"GET {path}: no answer within {timeout_s:g} s") from error
         except httpx.HTTPError as error:
             raise Unreachable(f"GET {path}: {str(error) or type(error).__name__}") from error

@@ -34,13 +34,17 @@ async def missing_endpoints(http: httpx.AsyncClient) -> frozenset[Endpoint]:
 
     Raises `Unreachable`.
     """
-    try:
-        answers = await asyncio.gather(*(http.get(path.decode()) for path in INFERENCE_PATHS.values()))
-    except httpx.HTTPError as error:
-        raise Unreachable(f"a question about its endpoints broke off: {str(error) or type(error).__name__}") from error
-    return frozenset(
-        endpoint for endpoint, answer in zip(INFERENCE_PATHS, answers, strict=True) if answer.status_code == 404
-    )
+    asked = (http.get(path.decode()) for path in INFERENCE_PATHS.values())
+    missing = set()
+    for endpoint, answer in zip(INFERENCE_PATHS, await asyncio.gather(*asked, return_exceptions=True), strict=True):
+        if isinstance(answer, httpx.HTTPError):  # when all have ended: none goes on behind the back of who closes
+            fault = str(answer) or type(answer).__name__
+            raise Unreachable(f"a question about its endpoints broke off: {fault}") from answer
+        if isinstance(answer, BaseException):
+            raise answer
+        if answer.status_code == 404:
+            missing.add(endpoint)
+    return frozenset(missing)
 
 
 def short_question(missing: Set[Endpoint]) -> Question:

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from gateway.engines.faults import EngineFault, Unintelligible, Unreachable
+from gateway.engines.transport import engine_http
 from gateway.engines.vllm.abilities import lacks
 from gateway.engines.vllm.endpoints import missing_endpoints, short_question
 from gateway.engines.vllm.paths import path_of
@@ -39,7 +40,7 @@ async def started(url: str, api_key: str | None) -> Started:
     """Raises `EngineFault` when it gives no answers that can be understood."""
     headers = {"X-Request-Id": ASKED_AS, **({"Authorization": f"Bearer {api_key}"} if api_key else {})}
     try:
-        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT_S) as http:
+        async with engine_http(url, headers, TIMEOUT_S) as http:
             return await _started(http)
     except httpx.HTTPError as error:
         raise Unreachable(str(error) or type(error).__name__) from error
