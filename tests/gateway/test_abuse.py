@@ -27,7 +27,7 @@ from loadtest.testing import free_port
 from registry.catalog.snapshot import VersionEntry
 from tests.support.fleet_parts import FirstTerm, managed_engine
 from tests.support.stack import CHAT, MESSAGES, House, Stack, run_stack
-from tests.support.waiting import wait_until, wait_until_async
+from tests.support.waiting import DEADLINE_S, wait_until, wait_until_async
 
 
 def request_with(schema: dict[str, Any]) -> bytes:
@@ -195,13 +195,13 @@ async def connected(
 async def test_a_request_head_without_end_is_cut_off(head: bytes) -> None:
     async with connected(BoundedProtocol) as (reader, writer):
         writer.write(head)
-        assert (await asyncio.wait_for(reader.read(100), 10)).startswith(b"HTTP/1.1 431 ")
+        assert (await asyncio.wait_for(reader.read(100), DEADLINE_S)).startswith(b"HTTP/1.1 431 ")
 
 
 async def test_a_request_head_that_does_not_come_is_not_waited_for() -> None:
     async with connected(Impatient) as (reader, writer):
         writer.write(b"GET / HTTP/1.1\r\nHost")
-        assert await asyncio.wait_for(reader.read(100), 3) == b""
+        assert await asyncio.wait_for(reader.read(100), DEADLINE_S) == b""
 
 
 def test_a_stream_that_outlives_the_grace_period_ends_with_an_error_event(house: House) -> None:
@@ -267,6 +267,6 @@ async def test_a_full_proof_asked_for_in_the_turn_in_which_a_plain_load_ends_doe
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     loading.gate.set_result(None)
-    await asyncio.wait_for(swapping, 5)
+    await asyncio.wait_for(swapping, DEADLINE_S)
     assert engine.residency.holds(version.id, fully_proven=True)
     await engine.close()

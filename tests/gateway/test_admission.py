@@ -19,7 +19,7 @@ from gateway.serving.protocol import BoundedProtocol
 from gateway.steps.admit import Places
 from loadtest.testing import free_port
 from tests.support.stack import CHAT, Stack, open_house, run_stack
-from tests.support.waiting import wait_until, wait_until_async
+from tests.support.waiting import DEADLINE_S, wait_until, wait_until_async
 
 BODIES = 8
 
@@ -193,7 +193,7 @@ async def test_a_body_that_was_refused_before_it_came_is_read_no_faster_than_it_
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 429 ")
         writer.write(b"x" * 1_999_900 + head % 0)
         if comes_through:
-            assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).startswith(b"HTTP/1.1 429 ")
+            assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), DEADLINE_S)).startswith(b"HTTP/1.1 429 ")
         else:
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 0.3)

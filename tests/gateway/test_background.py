@@ -13,7 +13,7 @@ from gateway.background import Background
 from registry.db import now_ms
 from registry.limits.budget_warnings import BudgetWarningBooks, Crossing, Notice
 from tests.support.stack import House, run_stack
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 from tests.support.webhook_host import webhook_host
 
 
@@ -43,7 +43,7 @@ async def test_a_work_that_ends_with_an_error_begins_again_and_the_others_go_on(
 ) -> None:
     bad, good, restarts = Work(failures=3), Work(failures=0), list[str]()
     async with Background({"bad": bad.run, "good": good.run}, restarts.append, first_pause_s=0.001) as background:
-        await asyncio.wait_for(asyncio.gather(bad.goes_on.wait(), good.goes_on.wait()), 30)
+        await asyncio.wait_for(asyncio.gather(bad.goes_on.wait(), good.goes_on.wait()), DEADLINE_S)
         assert background.faults() == {"bad": "ValueError: no luck", "good": None}
     assert (bad.begun, good.begun, restarts) == (4, 1, ["bad"] * 3)
     assert bad.cancelled
@@ -55,7 +55,7 @@ async def test_a_work_that_ends_with_an_error_begins_again_and_the_others_go_on(
 
 async def test_a_work_that_goes_on_after_its_failure_is_well_again() -> None:
     bad = Work(failures=1)
-    async with Background({"bad": bad.run}, first_pause_s=0.0, steady_s=0.0) as background, asyncio.timeout(30):
+    async with Background({"bad": bad.run}, first_pause_s=0.0, steady_s=0.0) as background, asyncio.timeout(DEADLINE_S):
         await bad.goes_on.wait()
         while background.faults()["bad"] is not None:
             await asyncio.sleep(0)
@@ -89,7 +89,7 @@ async def test_a_work_that_ends_otherwise_than_cancelled_does_not_begin_again_at
             raise ValueError("no luck")
 
     async with Background({"bad": run}, first_pause_s=0.0):
-        await asyncio.wait_for(goes_on.wait(), 30)
+        await asyncio.wait_for(goes_on.wait(), DEADLINE_S)
     assert begun == [1]
 
 

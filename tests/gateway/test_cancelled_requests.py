@@ -15,7 +15,7 @@ from gateway.engines.faults import Unreachable
 from gateway.engines.vllm.control import VllmControl
 from gateway.webhooks.sender import Destinations, Sender
 from tests.support.raw_server import Connection, RawServer, document, raw_server
-from tests.support.waiting import wait_until_async
+from tests.support.waiting import DEADLINE_S, wait_until_async
 
 EVENT = ("evt_1", b"{}", ["secret"])
 
@@ -61,7 +61,7 @@ async def test_an_engine_can_be_asked_however_many_questions_were_cancelled() ->
         control = VllmControl(server.url)
         for turn in range(1_200):
             await ends_within(turn % 20, control.healthy())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_S):
             assert await control.healthy()
         await control.close()
 

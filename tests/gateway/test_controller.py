@@ -19,7 +19,7 @@ from tests.support.fleet_parts import NOBODY, controller_of, managed_engine
 from tests.support.link_parts import entry_of, office
 from tests.support.raw_server import Connection, document, raw_server
 from tests.support.stack import House, proof, run_stack
-from tests.support.waiting import wait_until, wait_until_async
+from tests.support.waiting import DEADLINE_S, wait_until, wait_until_async
 
 
 async def test_an_adapter_that_leaves_while_another_is_unloaded_does_not_stop_the_controller(house: House) -> None:
@@ -85,15 +85,19 @@ async def test_a_load_that_ends_while_the_term_does_begins_no_other(
         assert (await mock.state())["loads"] == before + 1
 
 
-async def test_an_engine_that_never_answers_does_not_hold_up_the_others(house: House) -> None:
+async def test_an_engine_that_never_answers_does_not_hold_up_the_others(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.engines.vllm.control.LOOK_TIMEOUT_S", 2 * DEADLINE_S)
+
     async def say_nothing(_connection: Connection) -> None:
-        await asyncio.sleep(60)
+        await asyncio.sleep(2 * DEADLINE_S)
 
     zero = write_adapter(house.folder / "zero", TinyBase().config, scale=0)
     async with raw_server(say_nothing) as silent, run_mock_engine(model=str(house.base_folder)) as mock:
         controller = controller_of(house, silent.url, mock.url, zero_adapter=zero, check_interval_s=0.05)
         running = asyncio.create_task(controller.run())
-        async with asyncio.timeout(1.5):  # the silent engine's check takes longer
+        async with asyncio.timeout(DEADLINE_S):  # the silent engine's check takes longer
             await wait_until_async("the engine to be up", lambda: controller.engines[1].health.state == "up")
             await mock.stop()
             await wait_until_async("the engine to be down", lambda: controller.engines[1].health.state != "up")

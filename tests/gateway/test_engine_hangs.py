@@ -73,7 +73,7 @@ def test_a_hung_engine_is_noticed_its_streams_end_with_an_error_and_other_reques
             unbegun = [callers.submit(stack.chat, NAME) for _ in range(2)]
             answers = [one.result() for one in unbegun]
             text = reading.result()
-        assert time.monotonic() - began < 5.0
+        assert time.monotonic() - began < 30.0, "the stream would take a minute"
         assert [answer.status_code for answer in answers] == [200, 200]
         assert {answer.json()["model"] for answer in answers} == {f"{NAME}@1.0"}
         assert text.count('"engine_broke"') == 1

@@ -37,7 +37,7 @@ def sees(worker: FleetWorker, urls: tuple[str, ...]) -> bool:
 
 async def heard(worker: PlayedWorker, question: int) -> Ensured:
     """The answer to a question, as it comes between everything that is published."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE_S):
         while True:
             message = await read_from_controller(worker._reader)
             if isinstance(message, Ensured) and message.id == question:
@@ -274,12 +274,12 @@ async def test_a_worker_finds_its_controller_again_when_the_database_has_hung_me
         hangs, current = threading.Event(), house.registry.leadership.current
 
         def hanging() -> object:
-            hangs.wait(10)
+            hangs.wait(2 * DEADLINE_S)
             return current()
 
         monkeypatch.setattr(house.registry.leadership, "current", hanging)
         first.hang_up()
-        second = await asyncio.wait_for(links.get(), 5)
+        second = await asyncio.wait_for(links.get(), DEADLINE_S)
         assert (await second.hear())["kind"] == "hello"
         assert not hangs.is_set()
         hangs.set()

@@ -114,7 +114,7 @@ async def test_a_cold_adapter_asked_for_before_anybody_leads_is_loaded_by_who_do
     async with real_worker(house) as worker:
         asked = asyncio.create_task(worker.ensure(mock.url, entry_of(house, version.id)))
         await asyncio.sleep(0.05)
-        async with office(house, mock.url), asyncio.timeout(5.0):
+        async with office(house, mock.url), asyncio.timeout(DEADLINE_S):
             await asked
             assert resident(worker, version.id)
 
@@ -130,7 +130,7 @@ async def test_a_request_that_waits_for_a_load_while_controllers_change_is_answe
             asked = asyncio.create_task(worker.ensure(mock.url, entry_of(house, version.id)))
             await wait_until_async("the load to begin", lambda: controller.loading.tasks)
         await mock.faults(load_ms=0)
-        async with office(house, mock.url) as (controller, _), asyncio.timeout(5.0):
+        async with office(house, mock.url) as (controller, _), asyncio.timeout(DEADLINE_S):
             await asked
             assert resident(worker, version.id) == name_on(controller.engines[0], version.id)
 
@@ -160,7 +160,7 @@ async def test_workers_leave_a_controller_that_was_paused_for_the_next(house: Ho
             assert await frozen.stdout.readline() == b"linked\n"
             frozen.send_signal(signal.SIGSTOP)
             house.registry.leadership.release("frozen")  # as it lapses
-            async with played_office(house, "next") as links, asyncio.timeout(5.0):
+            async with played_office(house, "next") as links, asyncio.timeout(DEADLINE_S):
                 assert (await (await links.get()).hear())["worker"] == "w"
             assert worker.view().engines == ()
     finally:

@@ -7,8 +7,18 @@ import socket
 
 import pytest
 
+from registry.names import parse_ref
 from tests.support.stack import CHAT, MESSAGES, TEXT, Stack
 from tests.support.waiting import wait_until
+
+
+def asked_of(stack: Stack, version: str) -> int:
+    """Requests for a version that have come to the engine. The controller's own questions are about others by now."""
+    stack.wait_resident(version)
+    wanted = stack.house.registry.adapters.get(parse_ref(version)).id
+    name = next(engine.resident[wanted] for engine in stack.worker.view().engines)
+    requests: dict[str, int] = stack.state()["requests"]
+    return requests.get(name, 0)
 
 
 def hang_up(stack: Stack, path: str, *, stream: bool, after: bytes | None, behind: str = "") -> bytes:
@@ -17,7 +27,7 @@ def hang_up(stack: Stack, path: str, *, stream: bool, after: bytes | None, behin
     """
     prompt = {"messages": MESSAGES} if path == CHAT else {"prompt": "x"}
     body = json.dumps({"model": "triage@1.1", **prompt, "max_tokens": 500, "min_tokens": 500, "stream": stream})
-    running = stack.state()["running"]
+    known = asked_of(stack, "acme/triage@1.1")
     with socket.create_connection((stack.house.settings.host, stack.house.settings.port), timeout=10) as client:
         client.sendall(
             f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stack.house.keys['acme']}\r\n"
@@ -27,7 +37,7 @@ def hang_up(stack: Stack, path: str, *, stream: bool, after: bytes | None, behin
         while after is not None and after not in got:
             got += client.recv(65_536)
         if after is None:
-            wait_until("the engine to begin", lambda: stack.state()["running"] > running)
+            wait_until("the engine to begin", lambda: asked_of(stack, "acme/triage@1.1") > known)
     return got
 
 

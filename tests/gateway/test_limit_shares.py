@@ -21,6 +21,7 @@ from registry.ledger.usage_days import CORRECTIONS
 from registry.limits.spending import Parts
 from tests.support.limit_parts import SCOPE, Ledger, catalog, process
 from tests.support.valkey_server import valkey_server
+from tests.support.waiting import DEADLINE_S
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +132,7 @@ async def test_what_a_killed_process_had_is_kept_until_the_ledger_has_what_it_sp
         assert 0 < await two.spend_all() <= 40
         ledger.attempts.append((now_ms(), "one", 20))
         ledger.dead = frozenset({"one"})
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_S):
             while await two.spend_all() == 0:
                 await asyncio.sleep(0.1)
         bill.__exit__(None, None, None)
@@ -145,7 +146,7 @@ async def test_what_a_killed_process_had_is_free_again_when_nothing_of_it_is_bil
         await one.die()
         ledger.attempts.append((now_ms(), "one", 0))  # it is lost
         ledger.dead = frozenset({"one"})
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_S):
             while ledger.spent() < 100:
                 await two.spend_all()
                 await asyncio.sleep(0.1)

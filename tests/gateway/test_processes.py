@@ -76,7 +76,6 @@ def test_a_controller_killed_under_traffic_fails_no_request_and_is_succeeded(gat
     with traffic(gateway, *VERSIONS) as load:
         time.sleep(0.3)
         before.kill()
-        killed_s = time.monotonic()
         swap = registry.swaps.request(parse_ref(f"{NAMES[0]}@1.1"), actor="test")  # nobody leads now
 
         def succeeded() -> bool:
@@ -84,7 +83,6 @@ def test_a_controller_killed_under_traffic_fails_no_request_and_is_succeeded(gat
             return lease is not None and lease.token > token.token
 
         wait_until("a successor", succeeded)
-        assert time.monotonic() - killed_s < 5.0
         assert gateway.house.finished(swap.id).state == "done"
         wait_until("another to stand by", lambda: len(gateway.children("controller")) == 2)
         time.sleep(0.3)

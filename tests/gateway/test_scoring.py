@@ -207,8 +207,8 @@ def test_a_schema_that_nests_without_end_is_refused() -> None:
 @pytest.fixture(scope="module")
 def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """An adapter that wants to have all of its answers looked at, and one that does not."""
-    scorer_gathers = scorer.GATHER_S
-    scorer.GATHER_S = 0.01
+    scorer_gathers, niceness = scorer.GATHER_S, looking.NICENESS
+    scorer.GATHER_S, looking.NICENESS = 0.01, 0  # other tests would have its turn
     with open_house(tmp_path_factory.mktemp("scoring")) as house:
         house.tenant("acme")
         house.publish("acme/triage")
@@ -219,7 +219,7 @@ def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         house.registry.answer_checks.set(TRIAGE, AnswerChecks(share=1.0, pattern=r"[^{]*"), actor="test")
         with run_stack(house) as stack:
             yield stack
-    scorer.GATHER_S = scorer_gathers
+    scorer.GATHER_S, looking.NICENESS = scorer_gathers, niceness
 
 
 def outcomes_of(stack: Stack, adapter_id: int, request_ids: Sequence[str]) -> dict[str, dict[str, float | None]]:

@@ -192,22 +192,22 @@ def test_after_an_answer_the_rest_does_not_have_for_ever(
         read_document(connection)
         began_s = time.monotonic()
         with suppress(ConnectionError):
-            for _ in range(20):
+            for _ in range(300):
                 connection.sendall(rest[:1])
                 time.sleep(0.1)
                 rest = rest[1:] or rest
                 if not connection.recv(1000, socket.MSG_DONTWAIT):
                     break
-        assert time.monotonic() - began_s < 1.5
+        assert time.monotonic() - began_s < 15
 
 
 def test_a_rest_that_was_in_time_leaves_the_connection_open(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(BoundedProtocol, "head_timeout_s", 0.3)
+    monkeypatch.setattr(BoundedProtocol, "head_timeout_s", 1.5)
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         for _ in range(5):
             connection.sendall(b"POST /document HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n")
             read_document(connection)
-            time.sleep(0.1)
+            time.sleep(0.35)
             connection.sendall(b"123456789")
         connection.sendall(f"{get('/document')}\r\nhost: x\r\n\r\n".encode())
         read_document(connection)
@@ -224,7 +224,7 @@ def test_what_is_around_a_body_is_bounded(port: int, rest: bytes) -> None:
         with suppress(ConnectionError):
             connection.sendall(rest)
             assert connection.recv(1000) == b""
-        assert time.monotonic() - began_s < 4, "it was not the clock"
+        assert time.monotonic() - began_s < BoundedProtocol.head_timeout_s / 2, "it was not the clock"
 
 
 def test_requests_that_wait_for_their_turn_on_a_connection_are_bounded(port: int) -> None:

@@ -27,7 +27,7 @@ from loadtest.testing import MockEngine, run_mock_engine
 from tests.support.link_parts import entry_of, office
 from tests.support.raw_server import Connection, raw_server
 from tests.support.stack import House, proof
-from tests.support.waiting import wait_until_async
+from tests.support.waiting import DEADLINE_S, wait_until_async
 
 ONE = Disputed("", "completions", "acme", served_elsewhere=True)
 """One tenant's word, whichever engine it is about."""
@@ -167,7 +167,7 @@ async def test_an_engine_that_never_ends_its_answer_to_us_is_not_waited_for(monk
 
     async with raw_server(drip) as server:
         client = EngineClient(server.url)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_S):
             with pytest.raises(Unreachable, match="timed out"):
                 await ask_as_clients_do(KINDS["vllm"], client, ProbeLog(), "base", "completions")
         assert not client.active

@@ -88,9 +88,9 @@ async def test_the_load_test_fails_when_answers_are_wrong(
 
 
 async def test_overhead_compares_both_targets_in_every_case(engine: MockEngine) -> None:
-    async with run_mock_engine(ttft_ms=5) as slower:
+    async with run_mock_engine(ttft_ms=25) as slower:
         direct, gateway = Target(engine.url, "base"), Target(slower.url, "base", pid=None)
-        rows, failures = await benchmark(direct, [gateway], requests=40, rounds=1)
+        rows, failures = await benchmark(direct, [gateway], requests=20, rounds=1)
         requests = [(await each.state())["requests"]["base"] for each in (engine, slower)]
     assert failures == []
     assert [(row.case, row.concurrency) for row in rows] == [
@@ -168,7 +168,7 @@ async def flipping() -> AsyncIterator[tuple[FlippingGateway, str]]:
 def promote_flags(url: str, *more: str) -> list[str]:
     flip = f"import urllib.request as u; u.urlopen(u.Request('{url}/flip', data=b'x')).read()"
     flags = ["--url", url, "--key", "k", "--model", "acme/support", "--versions", "1.0,1.1", "--concurrency", "20"]
-    return [*flags, "--lead-s", "0.3", *more, "--", sys.executable, "-c", flip]
+    return [*flags, "--lead-s", "1", *more, "--", sys.executable, "-c", flip]
 
 
 async def test_a_clean_promote_under_load_passes(

@@ -51,13 +51,13 @@ async def test_an_adapter_that_must_be_read_again_stalls_the_core_too(tmp_path: 
     async with mock(max_loras=1, max_cpu_loras=1) as (engine, http):
         for seed in (1, 2):
             await load(http, str(seed), write_adapter(tmp_path / str(seed), seed=seed))
-        await engine.faults(load_stall_ms=100)
+        await engine.faults(load_stall_ms=1_000)
         began = time.monotonic()
         await complete(http, model="1")
-        assert time.monotonic() - began >= 0.1
+        assert time.monotonic() - began >= 1.0
         began = time.monotonic()
         await complete(http, model="1")
-        assert time.monotonic() - began < 0.1
+        assert time.monotonic() - began < 1.0
 
 
 async def test_a_hung_core_freezes_streams_answers_and_loads_and_all_go_on_afterwards(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ async def test_a_client_that_leaves_a_hung_core_is_counted(tmp_path: Path) -> No
         await engine.faults(hang=True)
         with pytest.raises(httpx.ReadTimeout):
             await http.post("/v1/completions", json={"prompt": "x"}, timeout=0.1)
-        await asyncio.wait_for(running(engine, 0), 5)
+        await asyncio.wait_for(running(engine, 0), DEADLINE_S)
         assert (await engine.state())["aborted"] == 1
         body = {"lora_name": "one", "lora_path": str(write_adapter(tmp_path / "one"))}
         with pytest.raises(httpx.ReadTimeout):
