@@ -263,7 +263,8 @@ class Controller:
 
     async def close(self) -> None:
         """Stop loads and swaps, finish the books, close connections."""
-        while tasks := self._under_way():  # a load that ends just now begins the next
+        # A load that ends just now begins the next; what has ended leaves its table at the loop's next turn.
+        while tasks := [*self.checks.tasks(), *self.loading.tasks.values(), *self.swaps.tasks(), *self.errands.tasks()]:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -271,7 +272,3 @@ class Controller:
         await self.books.close(self.engines)
         for engine in self.engines:
             await engine.close()
-
-    def _under_way(self) -> list[asyncio.Task[None]]:
-        """Also what has just ended, and leaves its table at the loop's next turn."""
-        return [*self.checks.tasks(), *self.loading.tasks.values(), *self.swaps.tasks(), *self.errands.tasks()]
