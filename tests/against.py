@@ -23,12 +23,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from loadtest.client import Client
 from loadtest.overhead import FORMS, Measured, Target, one_round
+from tests.bars.support.processors import bind, shares
 from tests.live.installation import ROOT
 
 SERVE = """
@@ -74,28 +76,33 @@ def served(tree: Path, folder: Path, processors: tuple[set[int], set[int]], dial
         try:
             os.sched_setaffinity(process.pid, processors[1])  # its children begin there
             url, key, pid = json.loads(process.stdout.readline())
-            for thread in Path(f"/proc/{pid}/task").iterdir():
-                os.sched_setaffinity(int(thread.name), processors[0])
+            bind(pid, processors[0])
             yield Target(url, "acme/triage", key, pid, dialect)
         finally:
             process.stdin.close()
 
 
 async def slices(
-    targets: Sequence[Target], stream: bool, requests: int, pairs: int, clock: Callable[[int], float] = cpu_us
+    targets: Sequence[Target],
+    stream: bool,
+    requests: int,
+    pairs: int,
+    *,
+    at_once: int = CONCURRENCY,
+    clock: Callable[[int], float] = cpu_us,
 ) -> list[list[float]]:
-    """Microseconds of a request in each slice, by target, as the clock of a process's id tells them. Raises
-    RuntimeError when an answer is wrong.
+    """Microseconds of a request in each slice, by target, as the clock of a process's id tells them: a slice of each
+    target in turn, `pairs` times, there and back. Raises RuntimeError when an answer is wrong.
     """
     found: list[list[float]] = [[] for _ in targets]
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(Client(target.url, target.key)) for target in targets]
         for number in range(-2, pairs):  # the first two warm up
-            for index in (0, 1) if number % 2 else (1, 0):
+            for index in range(len(targets)) if number % 2 else reversed(range(len(targets))):
                 target, measured = targets[index], Measured()
                 assert target.pid is not None
                 before = clock(target.pid)
-                await one_round(clients[index], target, stream, requests, CONCURRENCY, measured)
+                await one_round(clients[index], replace(target, pid=None), stream, requests, at_once, measured)
                 if measured.failures:
                     raise RuntimeError(measured.failures[0])
                 if number >= 0:
@@ -116,8 +123,7 @@ def checked_out(commit: str, folder: Path) -> Iterator[Path]:
 
 def compare(old: str, new: str | None, dialect: str, *, stream: bool, requests: int, pairs: int) -> dict[str, Any]:
     """The figures; `new` is this tree if it is `None`. Raises RuntimeError when an answer is wrong."""
-    first, *others = sorted(os.sched_getaffinity(0))
-    processors = {first}, set(others) or {first}
+    processors = shares()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         trees = [

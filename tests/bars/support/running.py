@@ -18,6 +18,7 @@ class Running:
 
     house: House
     engine_url: str
+    engine_pid: int
     url: str
     gateway_pid: int
     environment: Mapping[str, str]
@@ -33,4 +34,4 @@ def running(folder: Path, *mock_options: str) -> Iterator[Running]:
             house.publish(adapter)
             house.point(adapter, "1.0")
         with gateway_process(house.settings.state_dir, [engine.url]) as gateway:
-            yield Running(house, engine.url, gateway.url, gateway.pid, gateway.environment)
+            yield Running(house, engine.url, engine.pid, gateway.url, gateway.pid, gateway.environment)
