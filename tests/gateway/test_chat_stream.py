@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import orjson
@@ -37,14 +38,57 @@ def test_what_was_said_comes_in_order_with_the_count_so_far() -> None:
     )
     assert failure is None
     assert deltas == [
-        Delta("", "", (), [], None, None),
-        Delta("", "Hm.", (), [], None, None),
+        Delta("", "", (), (), None, None),
+        Delta("", "Hm.", (), (), None, None),
         Delta("Hi", "", (), [score], None, None),
-        Delta("", "", (CallDelta(0, "call-1", "f", ""),), [], None, None),
-        Delta("", "", (CallDelta(0, None, None, "{}"),), [], "tool_calls", None),
+        Delta("", "", (CallDelta(0, "call-1", "f", ""),), (), None, None),
+        Delta("", "", (CallDelta(0, None, None, "{}"),), (), "tool_calls", None),
     ]
     assert (count.prompt_tokens, count.completion_tokens, count.source) == (9, 4, "partial")
     assert not stream.complete
+
+
+TEXT = (
+    b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":7,"model":"acme/triage","choices":[{'
+    b'"index":0,"delta":{"content":%b},"logprobs":null,"finish_reason":null,"token_ids":null}],'
+    b'"usage":{"prompt_tokens":9,"total_tokens":13,"completion_tokens":4}}\n\n'
+)
+"""As vLLM writes nearly every event."""
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Hi", "", "grüße 😀", 'a "quoted" \\ line\n', '"},"logprobs":null,"finish_reason":"stop"', "\\", "\x01\u2028"],
+)
+def test_a_text_is_read_alike_as_engines_write_it_and_as_json_can_be_written_otherwise(text: str) -> None:
+    usual = TEXT % orjson.dumps(text)
+    other = b"data: " + json.dumps(orjson.loads(usual.removeprefix(b"data: "))).encode() + b"\n\n"
+    for event_ in (usual, other):
+        count = EngineCount()
+        assert ChatStream(count).deltas(event_) == ([Delta(text)], None)
+        assert (count.prompt_tokens, count.completion_tokens, count.source) == (9, 4, "partial")
+
+
+def test_what_only_adds_text_is_not_read_as_json_and_what_stands_between_is() -> None:
+    read = []
+
+    class Watched(ChatStream):
+        def parsed(self, data: bytes) -> dict[str, Any]:
+            read.append(data)
+            return super().parsed(data)
+
+    text = TEXT % b'"a"'
+    deltas, failure = Watched(EngineCount()).deltas(
+        text + text + b": alive\n\n" + text + said({"content": "b"}, 5) + text
+    )
+    assert ("".join(delta.text for delta in deltas), failure) == ("aaaba", None)
+    assert len(read) == 1
+
+
+@pytest.mark.parametrize("written", [b'"\xff"', b'"\\x"', b'"\x01"', b'"\\ud800"'])
+def test_a_text_that_is_no_json_is_the_engines_fault_where_it_is_written_as_ever(written: bytes) -> None:
+    with pytest.raises(EngineBroke):
+        ChatStream(EngineCount()).deltas(TEXT % written)
 
 
 def test_the_last_chunk_has_the_final_count_and_says_nothing() -> None:
@@ -90,7 +134,7 @@ def test_a_document_says_all_at_once() -> None:
     usage = {"prompt_tokens": 9, "completion_tokens": 4}
     whole = (CallDelta(0, "call-1", "f", "{}"), CallDelta(1, "call-2", "f", "{}"))
     assert stream.whole(orjson.dumps({"choices": [choice], "usage": usage})) == (
-        Delta("Hi", "Hm.", whole, [], "tool_calls", None)
+        Delta("Hi", "Hm.", whole, (), "tool_calls", None)
     )
     assert stream.complete
     assert (count.prompt_tokens, count.completion_tokens, count.source) == (9, 4, "engine")

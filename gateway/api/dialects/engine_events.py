@@ -25,6 +25,9 @@ STREAM_INTERVAL_TOKENS = 16
 """How many tokens make a chunk of a stream that is assembled here: so many are the most that are made for an answer
 whose client has gone and that nobody counts.
 """
+UNREADABLE = (orjson.JSONDecodeError, KeyError, TypeError, IndexError, AttributeError)
+"""What is raised by reading JSON that is not what an engine says."""
+NOT_UNDERSTOOD = "the engine's events cannot be understood"
 COUNTED_STREAM: dict[str, Any] = {
     "stream": True,
     "stream_options": {"include_usage": True, "continuous_usage_stats": True},
@@ -90,15 +93,19 @@ class EngineChunks:
         chunks = []
         try:
             for event in block.split(EVENT_END)[:-1]:
-                if event == _DONE:
-                    self.complete = True
-                    continue
-                chunk = self.parsed(event.removeprefix(DATA))
-                if self._take_count(chunk):
+                if (chunk := self.chunk_of(event)) is not None:
                     chunks.append(chunk)
-        except (orjson.JSONDecodeError, KeyError, TypeError, IndexError, AttributeError) as error:
-            raise EngineBroke("the engine's events cannot be understood") from error
+        except UNREADABLE as error:
+            raise EngineBroke(NOT_UNDERSTOOD) from error
         return chunks, failure
+
+    def chunk_of(self, event: bytes) -> dict[str, Any] | None:
+        """What a good event has beside its count, which is taken in; `None`: nothing. Raises one of `UNREADABLE`."""
+        if event == _DONE:
+            self.complete = True
+            return None
+        chunk = self.parsed(event.removeprefix(DATA))
+        return chunk if self._take_count(chunk) else None
 
     def parsed(self, data: bytes) -> dict[str, Any]:
         """One chunk. Raises `orjson.JSONDecodeError`."""

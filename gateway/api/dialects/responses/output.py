@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any, Literal
 
 import orjson
@@ -11,13 +12,13 @@ import orjson
 Ended = Literal["completed", "incomplete"]
 
 
-def message_item(id_: str, status: str, text: str, logprobs: list[dict[str, Any]]) -> dict[str, Any]:
+def message_item(id_: str, status: str, text: str, logprobs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What the model says, as it stands in a response; without its part while that is not there."""
     content = [_text_part(text, logprobs)] if status != "in_progress" else []
     return {"id": id_, "type": "message", "status": status, "content": content, "role": "assistant"}
 
 
-def _text_part(text: str, logprobs: list[dict[str, Any]]) -> dict[str, Any]:
+def _text_part(text: str, logprobs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"type": "output_text", "annotations": [], "logprobs": logprobs, "text": text}
 
 
@@ -46,20 +47,20 @@ def call_item(id_: str, status: str, arguments: str, call_id: str, name: str) ->
 class Events:
     """Numbers the events of one stream."""
 
-    __slots__ = ("_number",)
+    __slots__ = ("number",)
 
     def __init__(self) -> None:
-        self._number = 0
+        self.number = count().__next__
+        """The next event's."""
 
     def event(self, kind: bytes, fields: bytes) -> bytes:
         """One event with these fields, of a JSON object without its braces."""
-        return self.finished(begun(kind, fields))
+        return _EVENT % (begun(kind, fields), self.number())
 
-    def finished(self, event: bytes) -> bytes:
-        """The event that begins so, with its number."""
-        number = self._number
-        self._number = number + 1
-        return b'%b,"sequence_number":%d}\n\n' % (event, number)
+
+_NUMBERED = b',"sequence_number":%d}\n\n'
+_EVENT, _GROWN, _SAID = b"%b" + _NUMBERED, b"%b%b" + _NUMBERED, b'%b%b,"logprobs":%b' + _NUMBERED
+"""Of any kind; of more of an item; of more text."""
 
 
 def begun(kind: bytes, fields: bytes) -> bytes:
@@ -146,16 +147,17 @@ class Message(_Part):
         super().__init__(events, request_id, index)
         self._logprobs: list[dict[str, Any]] = []
 
-    def take_scored(self, text: str, logprobs: list[dict[str, Any]]) -> None:
+    def take_scored(self, text: str, logprobs: Sequence[dict[str, Any]]) -> None:
         """Some more text, and the log-probabilities of its tokens as chats have them."""
         self._pieces.append(text)
-        self._logprobs += logprobs
+        if logprobs:
+            self._logprobs += logprobs
 
-    def add(self, text: str, logprobs: list[dict[str, Any]]) -> bytes:
+    def add(self, text: str, logprobs: Sequence[dict[str, Any]]) -> bytes:
         """Likewise."""
         self.take_scored(text, logprobs)
         scores = orjson.dumps(_scores(logprobs)) if logprobs else b"[]"
-        return self._events.finished(b'%b%b,"logprobs":%b' % (self._begins, orjson.dumps(text), scores))
+        return _SAID % (self._begins, orjson.dumps(text), scores, self._events.number())
 
     def part(self) -> dict[str, Any]:
         """The text so far."""
@@ -169,7 +171,7 @@ class Message(_Part):
         return b',"logprobs":%b' % orjson.dumps(_scores(self._logprobs))
 
 
-def _scores(logprobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _scores(logprobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """As events have them, which is without bytes."""
     return [
         {
@@ -198,7 +200,7 @@ class Reasoning(_Part):
     def add(self, text: str) -> bytes:
         """Some more thoughts."""
         self.take(text)
-        return self._events.finished(self._begins + orjson.dumps(text))
+        return _GROWN % (self._begins, orjson.dumps(text), self._events.number())
 
     def part(self) -> dict[str, Any]:
         """The text so far."""
@@ -234,7 +236,7 @@ class FunctionCall(OutputItem):
     def add(self, arguments: str) -> bytes:
         """Some more of its arguments."""
         self.take(arguments)
-        return self._events.finished(self._begins + orjson.dumps(arguments))
+        return _GROWN % (self._begins, orjson.dumps(arguments), self._events.number())
 
     def end(self, status: Ended) -> bytes:
         """It is whole, or no more of it comes."""
