@@ -78,7 +78,7 @@ def _how_assigned(target: Target, unit: str | None, key_id: str) -> str:
     if unit is None:
         known_by = _SOURCES[split.policy.unit if split.policy else "conversation"]
         return f"{said}; {known_by} (give --unit to see one's arm)"
-    arm = assign(target, Unit(unit, "header"), key_id)
+    arm, _ = assign(target, Unit(unit, "header"), key_id)
     outside = "" if arm.assignment else ", and is not in the experiment"
     return f"{said}; unit {unit!r} gets {arm.public_name}{outside}"
 

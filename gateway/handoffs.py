@@ -51,6 +51,10 @@ class Target(NamedTuple):
     """To whom some of the alias's requests are copied."""
     checks: AnswerChecks | None = None
     """What is looked for in the adapter's answers."""
+    arms: Sequence[tuple[int, Arm]] = ()
+    """Of its split, each behind the bucket at which its own end: `SplitEntry.ranges`, made once for a catalog."""
+    control: Arm | None = None
+    """What answers who is not in the experiment of its split."""
 
 
 UnitSource = Literal["header", "stored", "conversation_id", "first_turn", "prompt", "end_user", "request", "window"]
@@ -64,16 +68,13 @@ class Unit(NamedTuple):
 
 
 class Assignment(NamedTuple):
-    """How a split chose its arm, for the usage record."""
+    """Of which split an arm is, for the usage record."""
 
     split_id: int
     arm: str
     """The version's number, or `base`."""
     propensity: float
     """The share of units, 0 to 1, that the arm has."""
-    unit_source: UnitSource
-    unit_hash: str
-    """`gateway.splits.assignment.hash_of`, in hexadecimal digits."""
 
 
 class Arm(NamedTuple):
@@ -284,6 +285,8 @@ class Admitted(NamedTuple):
     bill: Bill
     unit: Unit | None = None
     """By which a split chose the arm; `None` when the alias is not split."""
+    unit_hash: str | None = None
+    """`gateway.splits.assignment.hash_of` of that, in hexadecimal digits; `None` when no split chose the arm."""
     tap: Tap | None = None
     """What keeps the answer, if it is to be looked at; copies of requests have their own sinks for that."""
     shadow: bool = False

@@ -39,7 +39,7 @@ async def serve(call: Call, house: House, respond: Respond) -> None:
             catalog, principal = _as_of_now(call, house, known_by, principal)
             target = house.targets.of(principal, request.model, catalog)
             unit = house.units.of(call, request, target.split) if target.split else None
-            arm = assign(target, unit, principal.key_id, request.metadata)
+            arm, unit_hash = assign(target, unit, principal.key_id, request.metadata)
             # No await since the catalog was read: who knows of a newer one has counted every request on an older one.
             with house.fleet.in_flight.given(arm.version.id if arm.version else None):
                 respond.describe(arm)
@@ -47,8 +47,9 @@ async def serve(call: Call, house: House, respond: Respond) -> None:
                 with bill:
                     respond.expect(request, bill.headers)
                     house.pings.watch(respond)
-                    with house.scorer.tapping(call, target, arm) as tap:
-                        await _begin(Admitted(call, principal, request, target, arm, bill, unit, tap), house, respond)
+                    with house.scorer.tapping(call, target, arm, unit_hash) as tap:
+                        admitted = Admitted(call, principal, request, target, arm, bill, unit, unit_hash, tap)
+                        await _begin(admitted, house, respond)
 
 
 def _as_of_now(call: Call, house: House, known_by: Catalog, principal: Principal) -> tuple[Catalog, Principal]:

@@ -16,12 +16,13 @@ class Tap:
     it.
     """
 
-    __slots__ = ("arm", "chunks", "left", "request_id", "streamed", "target")
+    __slots__ = ("arm", "chunks", "left", "request_id", "streamed", "target", "unit_hash")
 
-    def __init__(self, request_id: str, target: Target, arm: Arm) -> None:
+    def __init__(self, request_id: str, target: Target, arm: Arm, unit_hash: str | None) -> None:
         self.request_id = request_id
         self.target = target
         self.arm = arm
+        self.unit_hash = unit_hash
 
     def begin(self, *, streamed: bool) -> None:
         """An engine's answer begins: in events, or in one piece."""

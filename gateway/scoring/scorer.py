@@ -85,13 +85,13 @@ class Scorer:
         self.tapped = 0
         """Requests under way whose answers are kept."""
 
-    def tapping(self, call: Call, target: Target, arm: Arm) -> Tapping | nullcontext[None]:
-        """A context for a request; its value keeps an answer that is to be looked at, and is `None` of another."""
-        checks, split = target.checks, target.split
-        if checks is None and (split is None or split.policy is None):
-            return UNTAPPED
-        in_experiment = split is not None and split.policy is not None and arm.assignment is not None
-        if not in_experiment and not (checks is not None and _by_chance(call.request_id, checks.share)):
+    def tapping(self, call: Call, target: Target, arm: Arm, unit_hash: str | None) -> Tapping | nullcontext[None]:
+        """A context for a request; its value keeps an answer that is to be looked at, and is `None` of another.
+        `unit_hash`: of the unit by which a split has chosen the arm.
+        """
+        split = target.split
+        is_tried = unit_hash is not None and split is not None and split.policy is not None
+        if not is_tried and (target.checks is None or not _by_chance(call.request_id, target.checks.share)):
             return UNTAPPED
         version = target.version
         assert version is not None  # checks and experiments are an adapter's
@@ -106,7 +106,7 @@ class Scorer:
             self._count("dropped")
             return UNTAPPED
         self._keep(version.adapter_id)
-        return Tapping(self, Tap(call.request_id, target, arm))
+        return Tapping(self, Tap(call.request_id, target, arm, unit_hash))
 
     def _keep(self, adapter: int) -> None:
         """One more answer of this adapter is kept in this second."""
@@ -185,7 +185,7 @@ def _outcomes_of(tap: Tap, finding: Finding) -> list[tuple[str, NewOutcome]]:
     """By tenant; also of an answer that could not be looked at: what is missing is not 0."""
     version = tap.target.version
     assert version is not None  # else there is no tap
-    by = (None, None, None) if (to := tap.arm.assignment) is None else (to.split_id, to.arm, to.unit_hash)
+    by = (None, None, None) if (to := tap.arm.assignment) is None else (to.split_id, to.arm, tap.unit_hash)
     about = Subject(version.adapter_id, tap.request_id, *by)
     values = {**finding.found, "unscored": float(finding.unscored is not None)}
     return [(version.tenant, NewOutcome(about, Said(name, "number", value))) for name, value in values.items()]

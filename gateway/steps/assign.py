@@ -4,33 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.handoffs import Arm, Assignment, Target, Unit
+from gateway.handoffs import Arm, Target, Unit
 from gateway.splits.assignment import bucket_of, choose, hash_of, takes_part
 
 
 def assign(
     target: Target, unit: Unit | None, key_id: str = "", metadata: Mapping[str, str | None] | None = None
-) -> Arm:
-    """The base, the version, or the arm that the unit's bucket falls to in the alias's split, which needs one.
+) -> tuple[Arm, str | None]:
+    """The base, the version, or the arm that the unit's bucket falls to in the alias's split, which needs one; and the
+    unit's hash where a split has chosen, as the ledger knows it.
 
     `key_id` and `metadata` are the request's: who is not in the experiment of a split gets its control, unassigned.
     """
-    if target.base is not None:
-        return Arm(target.base.name, target.base.digest)
-    version, split = target.version, target.split
-    assert version is not None
+    split = target.split
     if split is None:
-        return Arm(version.name, version.base_digest, version)
+        return _unsplit(target), None
     assert unit is not None
     policy = split.policy
     if policy is not None and not takes_part(policy, unit.value, key_id, metadata):
-        control = policy.control
-        return Arm(control.public_name, control.base_digest, control.version)
+        assert target.control is not None
+        return target.control, None
     unit_hash = hash_of(split.salt, unit.value)
-    chosen = choose(split.ranges, bucket_of(unit_hash))
-    assignment = Assignment(split.id, chosen.name, chosen.share, unit.source, unit_hash.hex())
-    through = version if chosen.version is None else None
-    return Arm(chosen.public_name, chosen.base_digest, chosen.version, assignment, through)
+    return choose(target.arms, bucket_of(unit_hash)), unit_hash.hex()
+
+
+def _unsplit(target: Target) -> Arm:
+    if target.base is not None:
+        return Arm(target.base.name, target.base.digest)
+    version = target.version
+    assert version is not None
+    return Arm(version.name, version.base_digest, version)
 
 
 def stands_in(target: Target, arm: Arm) -> Arm | None:

@@ -68,13 +68,14 @@ class Meter:
             admitted.call.request_id.encode(),
             number,
         )
-        chosen = arm.assignment
-        self._unit_hash = None if chosen is None else chosen.unit_hash
+        chosen, unit = arm.assignment, admitted.unit
+        self._unit_hash = admitted.unit_hash
         key = (  # what tells kinds apart, which is less than what they say: it is made for every attempt
             admitted.principal.key_id,
             request.model,
             arm.public_name,
-            None if chosen is None else (chosen.split_id, chosen.unit_source),
+            None if chosen is None else chosen.split_id,
+            None if unit is None else unit.source,
             admitted.call.dialect.name,
             request.body.get("n"),
             None if request.max_output_tokens is None else request.bounded_by_us,
@@ -141,7 +142,7 @@ def _new_kind(admitted: Admitted, engine: Engine, key: tuple[Any, ...]) -> Kind:
 
 def _common(admitted: Admitted, engine: Engine) -> UsageKind:
     principal, request, arm = admitted.principal, admitted.request, admitted.arm
-    version, chosen = arm.version, arm.assignment
+    version, chosen, unit = arm.version, arm.assignment, admitted.unit
     asked = version or arm.through
     return UsageKind(
         tenant=principal.tenant,
@@ -157,7 +158,7 @@ def _common(admitted: Admitted, engine: Engine) -> UsageKind:
         split_id=None if chosen is None else chosen.split_id,
         arm=None if chosen is None else chosen.arm,
         propensity=None if chosen is None else chosen.propensity,
-        unit_source=None if chosen is None else chosen.unit_source,
+        unit_source=None if chosen is None or unit is None else unit.source,
         n=request.body.get("n"),
         bounded_by_us=None if request.max_output_tokens is None else request.bounded_by_us,
         shadow=admitted.shadow,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gateway.errors import Forbidden, ModelNotFound, Quarantined
-from gateway.handoffs import Principal, Target
-from registry.catalog.snapshot import BaseEntry, Catalog
+from gateway.handoffs import Arm, Assignment, Principal, Target
+from registry.catalog.snapshot import BaseEntry, Catalog, SplitArm, SplitEntry, VersionEntry
 from registry.errors import InvalidInput
 from registry.names import parse_ref
 
@@ -58,7 +58,21 @@ def resolve(principal: Principal, model: str, catalog: Catalog) -> Target:
         raise ModelNotFound(model)
     if version.quarantined is not None and split is None:
         raise Quarantined(version.name, version.quarantined)
-    return Target(model, mapped_to, None, version, ref.alias, split, shadow, adapter.checks)
+    target = Target(model, mapped_to, None, version, ref.alias, split, shadow, adapter.checks)
+    return target if split is None else _with_arms(target, version, split)
+
+
+def _with_arms(target: Target, version: VersionEntry, split: SplitEntry) -> Target:
+    """With all arms as requests get them, so that none has to make its own."""
+    arms = [(until, _arm(arm, version, Assignment(split.id, arm.name, arm.share))) for until, arm in split.ranges]
+    if split.policy is None:
+        return target._replace(arms=arms)
+    control = split.policy.control
+    return target._replace(arms=arms, control=Arm(control.public_name, control.base_digest, control.version))
+
+
+def _arm(arm: SplitArm, through: VersionEntry, assignment: Assignment) -> Arm:
+    return Arm(arm.public_name, arm.base_digest, arm.version, assignment, through if arm.version is None else None)
 
 
 def _resolve_base(principal: Principal, model: str, mapped_to: str | None, base: BaseEntry) -> Target:

@@ -105,7 +105,7 @@ def _path_us(house: House, catalog: Catalog, names: list[str]) -> float:
         for number, name in enumerate(names):
             principal, unit = principals[name.partition("/")[0]], Unit(f"conversation-{number}", "conversation_id")
             began = time.perf_counter_ns()
-            arm = assign(resolve(principal, name, catalog), unit)
+            arm, _ = assign(resolve(principal, name, catalog), unit)
             engine = place(arm, view, load, (), ())
             took_ns.append(time.perf_counter_ns() - began)
             assert engine is not None

@@ -44,7 +44,7 @@ def document(text: str | None, **choice: Any) -> bytes:
 
 
 def tap_of(*chunks: bytes, streamed: bool = False, checks: AnswerChecks | None = None) -> Tap:
-    tap = Tap("r1", Target("a", None, None, VERSION, None, None, checks=checks), Arm("acme/a@1.0", "b", VERSION))
+    tap = Tap("r1", Target("a", None, None, VERSION, None, None, checks=checks), Arm("acme/a@1.0", "b", VERSION), None)
     tap.begin(streamed=streamed)
     for chunk in chunks:
         tap.take(chunk)
@@ -285,10 +285,10 @@ def test_all_answers_of_an_experiment_are_looked_at_and_the_base_as_an_arm_is_of
     policy = SplitPolicy(5, "x", "conversation", arm, False, frozenset(), (), (b"", 10_000), (b"", 0), True)
     split = SplitEntry(3, b"salt", (), (), policy)
     call = Call(DIALECTS["chat"], None, None, _nothing, "0" * 32, "0" * 32)
-    base = Arm("tiny", "b", None, Assignment(3, "base", 0.5, "header", "ab" * 16))
+    base = Arm("tiny", "b", None, Assignment(3, "base", 0.5))
     about = Target("a", None, None, VERSION, "production", split)
     chooser = Scorer(cast("Outcomes", None), 1, lambda _: None)
-    with chooser.tapping(call, about, base) as tap:
+    with chooser.tapping(call, about, base, "ab" * 16) as tap:
         assert tap is not None
         assert chooser.tapped == 1
     assert chooser.tapped == 0
@@ -296,11 +296,11 @@ def test_all_answers_of_an_experiment_are_looked_at_and_the_base_as_an_arm_is_of
     assert (tenant, outcome.said.metric, outcome.said.value) == ("acme", "unscored", 1.0)
     assert outcome.subject == Subject(7, "0" * 32, 3, "base", "ab" * 16)
     plain = about._replace(split=replace(split, policy=None))
-    for target, chosen in ((plain, base), (about, base._replace(assignment=None))):
-        with chooser.tapping(call, target, chosen) as tap:
+    for target, chosen, unit_hash in ((plain, base, "ab" * 16), (about, base._replace(assignment=None), None)):
+        with chooser.tapping(call, target, chosen, unit_hash) as tap:
             assert tap is None
     chooser.tapped = MOST_TAPPED
-    with chooser.tapping(call, about, base) as tap:
+    with chooser.tapping(call, about, base, "ab" * 16) as tap:
         assert tap is None
 
 

@@ -19,7 +19,7 @@ async def _nothing() -> bytes:
 
 
 def test_of_an_adapter_only_so_many_answers_are_looked_at_in_a_second_whatever_their_arm() -> None:
-    arms = [Arm("tiny", "b", None, Assignment(3, name, 0.5, "header", "ab" * 16)) for name in ("1.0", "1.1")]
+    arms = [Arm("tiny", "b", None, Assignment(3, name, 0.5)) for name in ("1.0", "1.1")]
     policy = SplitPolicy(
         5,
         "x",
@@ -39,7 +39,7 @@ def test_of_an_adapter_only_so_many_answers_are_looked_at_in_a_second_whatever_t
     chooser = Scorer(cast("Outcomes", None), 1, counted.append, lambda: now_s[0])
 
     def kept(target: Target, arm: Arm) -> bool:
-        with chooser.tapping(call, target, arm) as tap:
+        with chooser.tapping(call, target, arm, "ab" * 16) as tap:
             return tap is not None
 
     assert all(kept(about, arms[number % 2]) for number in range(MOST_A_SECOND))

@@ -251,6 +251,7 @@ def _copy_of(asked: Admitted, shadow: ShadowEntry) -> Admitted:
         request=request,
         arm=Arm(version.name, version.base_digest, version),
         unit=None,
+        unit_hash=None,
         tap=None,
         shadow=True,
     )

@@ -8,7 +8,6 @@ a client can say it: `header` (X-Switchyard-Unit), `user` (an experiment by end 
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -19,15 +18,17 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from gateway.handoffs import Target as Named
 from gateway.handoffs import Unit
 from gateway.steps.assign import assign
+from gateway.steps.authenticate import authenticate
+from gateway.steps.resolve import resolve
 from loadtest.client import Client
 from loadtest.overhead import FORMS, PROMPT
 from registry.experiments.plan import Plan
 from registry.names import parse_ref
 from tests.against import cpu_us, interval
 from tests.bars.support.experiments import Part
+from tests.bars.support.processors import apart
 from tests.bars.support.running import Running, running
 
 PLAIN = "acme/triage"
@@ -53,9 +54,9 @@ def measure(folder: Path, scale: float) -> Part:
     with running(folder, "--answer-tokens", "50") as installation:
         for name, unit in (("acme/tried", "conversation"), ("acme/by-user", "end_user")):
             _begin(installation, name, unit)
-        _pinned(installation.gateway_pid)
         pairs = max(LEAST_PAIRS, int(PAIRS * min(1.0, scale)))
-        found = {source: asyncio.run(_pairs(installation, source, pairs)) for source in TRIED}
+        with apart(installation.gateway_pid, installation.engine_pid):
+            found = {source: asyncio.run(_pairs(installation, source, pairs)) for source in TRIED}
         step_us = _step(installation)
     on_path = {source: [tried.loop - plain.loop for tried, plain in pairs] for source, pairs in found.items()}
     beside = [tried.others - plain.others for tried, plain in found["derived"]]
@@ -147,28 +148,19 @@ def _begin(installation: Running, name: str, unit: str) -> None:
     assert house.finished(made.swap_id).state == "done"
 
 
-def _pinned(gateway: int) -> None:
-    """The gateway on a processor of its own, where there are two."""
-    first, *others = sorted(os.sched_getaffinity(0))
-    for thread in Path(f"/proc/{gateway}/task").iterdir():
-        os.sched_setaffinity(int(thread.name), {first})
-    os.sched_setaffinity(0, set(others) or {first})
-
-
 def _step(installation: Running) -> float:
     """Microseconds that the step `assign` takes more with the experiment than without, best of five, of units that are
     each asked once.
     """
     catalog, best = installation.house.registry.catalog(), []
+    principal = authenticate(installation.house.keys["acme"], catalog)
     for name in (TRIED["derived"], PLAIN):
-        adapter = catalog.adapters["acme", name.partition("/")[2]]
-        named = Named(name, None, None, adapter.aliases["production"], "production", adapter.splits.get("production"))
-        took = []
+        target, took = resolve(principal, name, catalog), []
         for turn in range(5):
             units = [Unit(f"conversation-{turn}-{number}", "header") for number in range(CALLS)]
             began = time.process_time()
             for unit in units:
-                assign(named, unit, "key")
+                assign(target, unit, "key")
             took.append(time.process_time() - began)
         best.append(min(took) / CALLS * 1e6)
     return best[0] - best[1]
