@@ -42,7 +42,7 @@ endif
 	@$(call live,installing $$(grep -c '==' $(LOCK)) packages pinned in $(LOCK),$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --require-hashes -r $(LOCK))
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@$(BIN)/python -c 'import gateway.app, gateway.doctor, gateway.serving.processes, gateway.up, switchyard.commands.adapters, rich.progress'
-	@$(BIN)/python -m compileall -q -j 0 switchyard gateway registry trainer $$($(BIN)/python -c 'import typer; print(*typer.__path__)')
+	@$(BIN)/python -m compileall -q -j 0 switchyard gateway registry trainer dashboard $$($(BIN)/python -c 'import typer; print(*typer.__path__)')
 	@touch $@
 
 up: setup ## Start engine, gateway and trainer with two sample tenants; Ctrl-C stops all

@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gateway": ("gateway:gateway", "Run the gateway alone, in front of engines given by URL."),
     "controller": ("gateway:controller", "Run only the fleet's controller, beside gateways that do not lead."),
     "worker": ("gateway:worker", "One serving process; `gateway --workers N` starts these."),
+    "dashboard": ("dashboard:dashboard", "Show a gateway in the browser; log in by a link or an operator's key."),
     "adapters": (
         "adapters:adapters",
         "Publish, import, prove, list, show, compare, promote, roll back, split, export.",

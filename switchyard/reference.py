@@ -12,6 +12,7 @@ from typing import Any, get_args
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
+from dashboard.settings import DashboardSettings
 from gateway.settings import EngineSettings, GatewaySettings
 from registry.settings import RegistrySettings
 from switchyard.command_line import COMMANDS, command_called
@@ -78,6 +79,8 @@ def settings_page() -> str:
         _settings(
             {name: one for name, one in TrainerSettings.model_fields.items() if name not in shared}, "SWITCHYARD_"
         ),
+        "## Dashboard\n\nRead by `dashboard` and `up`.\n",
+        _settings(DashboardSettings.model_fields, "SWITCHYARD_"),
         f"## An engine\n\n{AN_ENGINE}\n",
         _settings(EngineSettings.model_fields, ""),
     ]

@@ -19,7 +19,7 @@ from switchyard.command_line import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "numpy", "transformers", "peft", "trl", "datasets", "vllm"}
-OURS = {"gateway", "trainer", "loadtest"}
+OURS = {"gateway", "trainer", "loadtest", "dashboard"}
 NOT_FOR_HELP = HEAVY | {"sqlalchemy", "alembic", "obstore", "fastapi", "uvicorn", "httpx"}
 HELP_CPU_S = 1.0
 """Ten times what it takes, so that only a heavy import is told from a busy machine."""

@@ -1,0 +1,8 @@
+"""The pages, in the order of the navigation. One line each; a page's module exports `PAGE`."""
+
+from __future__ import annotations
+
+from dashboard.pages.overview import PAGE as OVERVIEW
+from dashboard.web import Page
+
+PAGES: tuple[Page, ...] = (OVERVIEW,)

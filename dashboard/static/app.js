@@ -1,0 +1,167 @@
+// What pages cannot do alone: parts that are kept up to date, orders that ask first, figures under the pointer.
+// Everything works without it.
+
+const state = document.getElementById("live-state");
+const TIMEOUT_MS = 15000;
+const clock = () => new Date().toISOString().slice(11, 19);
+
+// Live parts: <section data-live="/fleet/live?q=x" data-every-s="5">
+
+let goodSince = clock();
+
+function say(text, away) {
+  if (!state) return;
+  state.hidden = false;
+  state.classList.toggle("away", away);
+  if (state.textContent !== text) state.textContent = text;
+}
+
+async function refresh(part) {
+  let why = "";
+  try {
+    const answer = await fetch(part.dataset.live, { redirect: "manual", signal: AbortSignal.timeout(TIMEOUT_MS) });
+    if (answer.status === 401 || answer.type === "opaqueredirect") return location.reload();
+    const text = await answer.text();
+    if (answer.ok) {
+      goodSince = clock();
+      part.classList.remove("stale");
+      if (part.seen !== text) {
+        part.seen = text;
+        const fresh = document.createElement("template");
+        fresh.innerHTML = text;
+        become(part, fresh.content);
+      }
+      return say("Live", false);
+    }
+    why = text.length < 400 ? ` ${text}` : "";
+  } catch {
+    why = " The dashboard does not answer.";
+  }
+  part.classList.add("stale");
+  say(`Not reached since ${goodSince} UTC.${why}`, true);
+}
+
+async function keepUpToDate(part) {
+  for (;;) {
+    await new Promise((done) => setTimeout(done, Math.max(1, Number(part.dataset.everyS) || 5) * 1000));
+    if (!part.isConnected) return;
+    if (document.hidden) await new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
+    if (document.hidden || part.contains(editing())) continue;
+    await refresh(part);
+  }
+}
+
+const editing = () => {
+  const one = document.activeElement;
+  return one?.matches("input, select, textarea") ? one : null;
+};
+
+// The nodes that are there stay, so that focus, what is open, and where it is scrolled to do too.
+const nameOf = (node) => (node.nodeType === 1 ? `${node.nodeName}#${node.id || node.dataset.key || ""}` : node.nodeType);
+
+function become(old, fresh) {
+  const wanted = [...fresh.childNodes];
+  let at = old.firstChild;
+  for (const node of wanted) {
+    let found = at;
+    while (found && nameOf(found) !== nameOf(node)) found = found.nextSibling;
+    if (!found || (found !== at && node.nodeType !== 1)) {
+      old.insertBefore(node, at);
+      continue;
+    }
+    while (at !== found) at = remove(at);
+    at = found.nextSibling;
+    if (found.nodeType !== 1) {
+      if (found.data !== node.data) found.data = node.data;
+    } else if (!found.isEqualNode(node)) {
+      takeAttributes(found, node);
+      become(found, node);
+    }
+  }
+  while (at) at = remove(at);
+}
+
+function remove(node) {
+  const next = node.nextSibling;
+  node.remove();
+  return next;
+}
+
+function takeAttributes(old, fresh) {
+  const own = (name) => name === "open" && old.nodeName === "DETAILS";
+  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name) && !own(name)) old.removeAttribute(name);
+  for (const { name, value } of fresh.attributes) {
+    if (!own(name) && old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+}
+
+for (const part of document.querySelectorAll("[data-live]")) {
+  say("Live", false);
+  keepUpToDate(part);
+}
+
+// Orders that ask first: what is in <details class="confirm"> is asked in a dialog.
+
+document.addEventListener("click", (event) => {
+  const summary = event.target.closest?.(".confirm > summary");
+  if (summary) {
+    event.preventDefault();
+    ask(summary.nextElementSibling, summary);
+  }
+  const menu = document.querySelector(".menu[open]");
+  if (menu && !menu.contains(event.target)) menu.open = false;
+});
+
+function ask(form, summary) {
+  const dialog = document.createElement("dialog");
+  const copy = form.cloneNode(true); // what asks stays as it was asked when the part below it changes
+  dialog.append(copy);
+  dialog.setAttribute("aria-label", summary.textContent.trim());
+  for (const button of copy.querySelectorAll("[data-close]")) {
+    button.hidden = false;
+    button.type = "button";
+    button.addEventListener("click", () => dialog.close());
+  }
+  copy.addEventListener("submit", () => {
+    for (const button of copy.querySelectorAll("[type=submit]")) setTimeout(() => (button.disabled = true));
+  });
+  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+  (copy.querySelector("input:not([type=hidden]), select, textarea") || copy.querySelector("[type=submit]"))?.focus();
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") document.querySelector(".menu[open]")?.removeAttribute("open");
+  if (event.key === "/" && !editing() && !event.ctrlKey && !event.metaKey && !document.querySelector("dialog[open]")) {
+    const search = document.querySelector("[type=search]");
+    if (search) {
+      event.preventDefault();
+      search.focus();
+    }
+  }
+});
+
+// Figures under the pointer: what <title> says, at once.
+
+const tip = document.createElement("div");
+tip.className = "tip";
+tip.hidden = true;
+document.body.append(tip);
+
+document.addEventListener("pointermove", (event) => {
+  const strip = event.target.closest?.(".strip");
+  const text = strip?.dataset.told ?? strip?.querySelector("title")?.textContent;
+  tip.hidden = !text;
+  if (!text) return;
+  if (!strip.dataset.told) {
+    strip.dataset.told = text; // and the browser's own, slower one goes
+    strip.querySelector("title").remove();
+  }
+  tip.textContent = text;
+  const wide = tip.offsetWidth;
+  const x = event.clientX + 14 + wide > innerWidth ? event.clientX - wide - 14 : event.clientX + 14;
+  tip.style.left = `${Math.max(4, x)}px`; // by script, which the policy allows
+  tip.style.top = `${Math.max(4, event.clientY - tip.offsetHeight - 10)}px`;
+});

@@ -1,0 +1,182 @@
+"""What the dashboard lets a browser do, and whose orders it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from dashboard.faults import Invalid
+from dashboard.sessions import Person
+from dashboard.web import Page, done
+from gateway.admin_key import admin_key
+from tests.dashboard.sample import PAGE as SAMPLE
+from tests.dashboard.sample import TEMPLATES
+from tests.support.dashboard_parts import Visitor, dashboard_of, seen
+from tests.support.stack import Stack
+
+
+async def obey(request: Request) -> Response:
+    return done(request, "/components", "It is drained <now>.")
+
+
+async def refuse(request: Request) -> Response:
+    raise Invalid("url is 'x'; expected http://host:port", "Write it so.", field="url")
+
+
+async def fail(request: Request) -> Response:
+    raise RuntimeError("a secret of the process")
+
+
+ORDERS = Page(
+    "/orders",
+    "Orders",
+    "log",
+    [
+        Route("/drain", obey, methods=["POST"]),
+        Route("/refuse", refuse, methods=["POST"]),
+        Route("/fail", fail),
+    ],
+)
+
+
+@pytest.fixture
+def operated(stack: Stack) -> Iterator[Visitor]:
+    """Who may order, before pages of the tests' own."""
+    with dashboard_of(stack.url, [SAMPLE, ORDERS], TEMPLATES) as visitor:
+        visitor.log_in(admin_key(stack.house.settings))
+        yield visitor
+
+
+def test_no_page_lets_a_browser_run_or_load_what_is_not_ours(visitor: Visitor) -> None:
+    for path in ("/login", "/static/style.css", "/nowhere", "/"):
+        headers = visitor.get(path).headers
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_pages_have_no_inline_script_or_style_and_load_nothing_from_elsewhere(operated: Visitor) -> None:
+    whole = operated.page("/components")
+    operated.post("/logout")
+    for text in (whole, operated.page("/login")):
+        assert " style=" not in text
+        assert "<style" not in text
+        assert "onclick" not in text
+        assert 'src="http' not in text
+        assert 'href="http' not in text
+        for script in text.split("<script")[1:]:
+            assert 'src="/static/' in script.partition(">")[0]
+
+
+def test_pages_are_kept_by_nobody_and_files_for_ever(operated: Visitor) -> None:
+    page = operated.get("/components")
+    assert page.headers["cache-control"] == "no-store"
+    named = page.text.partition('href="/static/style.css')[2].partition('"')[0]
+    file = operated.get(f"/static/style.css{named}")
+    assert "immutable" in file.headers["cache-control"]
+    assert operated.get("/static/style.css").headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "none"])
+def test_an_order_of_another_site_is_refused(operated: Visitor, site: str) -> None:
+    answer = operated.post("/drain", site=site)
+    assert answer.status_code == 403
+    assert "does not come from a page of the dashboard" in answer.text
+
+
+def test_an_order_of_an_old_browser_is_known_by_its_origin(operated: Visitor) -> None:
+    def order(headers: dict[str, str]) -> int:
+        return operated.http.post(f"{operated.url}/drain", headers=headers).status_code
+
+    assert order({"origin": operated.url}) == 303
+    assert order({"origin": "http://evil.example"}) == 403
+    assert order({"origin": "null"}) == 403
+    assert order({}) == 403
+
+
+def test_a_form_that_is_too_long_is_refused_before_it_is_read(operated: Visitor) -> None:
+    assert operated.post("/drain", {"reason": "x" * 2_000_000}).status_code == 413
+
+
+def test_an_order_is_answered_by_its_page_which_says_once_what_was_done(operated: Visitor) -> None:
+    assert operated.post("/drain").headers["location"] == "/components"
+    first = operated.page("/components")
+    assert "It is drained <now>." in seen(first)
+    assert "<now>" not in first, "what others have named is data"
+    assert "It is drained" not in operated.page("/components")
+
+
+def test_an_order_that_the_gateway_refuses_is_told_where_it_was_given(operated: Visitor) -> None:
+    answer = operated.http.post(
+        f"{operated.url}/refuse",
+        headers={"sec-fetch-site": "same-origin", "referer": f"{operated.url}/components?sort=name"},
+    )
+    assert answer.headers["location"] == "/components?sort=name"
+    text = seen(operated.page("/components"))
+    assert "url is 'x'; expected http://host:port Write it so." in text
+
+
+def test_who_may_only_read_gets_no_order_through(stack: Stack) -> None:
+    with dashboard_of(stack.url, [SAMPLE, ORDERS], TEMPLATES) as visitor:
+        reader = Person("rea", "read", admin_key(stack.house.settings))
+        visitor.become(reader)
+        assert "Log out" in seen(visitor.page("/components"))
+        answer = visitor.post("/drain")
+        assert answer.status_code == 403
+        assert "rea may look, and order nothing: the role of this key is `read`." in seen(answer.text)
+        assert visitor.post("/logout").status_code == 303
+
+
+def test_a_tenant_sees_none_of_the_operators_pages(stack: Stack) -> None:
+    with dashboard_of(stack.url, [SAMPLE, ORDERS], TEMPLATES) as visitor:
+        visitor.become(Person("acme", "tenant", stack.house.keys["acme"]))
+        answer = visitor.get("/components")
+        assert answer.status_code == 403
+        assert "This is an operator's page" in seen(answer.text)
+        assert visitor.post("/drain").status_code == 403
+
+
+def test_a_part_of_a_page_says_in_a_line_that_nobody_is_logged_in(visitor: Visitor) -> None:
+    answer = visitor.get("/live")
+    assert (answer.status_code, answer.text) == (401, "Nobody is logged in.")
+
+
+def test_a_mistake_of_ours_is_one_pages_and_tells_nothing_of_the_process(operated: Visitor) -> None:
+    answer = operated.get("/fail")
+    assert answer.status_code == 500
+    assert "could not make this page" in seen(answer.text)
+    assert "a secret of the process" not in answer.text
+    assert "content-security-policy" in answer.headers
+    assert operated.get("/components").status_code == 200
+
+
+def test_an_address_that_no_page_has_is_a_page_that_says_so(operated: Visitor) -> None:
+    answer = operated.get("/nowhere")
+    assert answer.status_code == 404
+    assert "The dashboard has no page /nowhere." in seen(answer.text)
+
+
+def test_there_is_no_web_socket_to_come_in_by(operated: Visitor) -> None:
+    headers = {
+        "connection": "upgrade",
+        "upgrade": "websocket",
+        "sec-websocket-version": "13",
+        "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    }
+    with httpx.Client(trust_env=False) as http:
+        assert http.get(f"{operated.url}/", headers=headers).status_code in (303, 400, 403)
+
+
+def test_the_theme_is_kept_and_needs_no_login(visitor: Visitor) -> None:
+    done_ = visitor.post("/theme", {"theme": "dark", "to": "/login"})
+    assert (done_.status_code, done_.headers["location"]) == (303, "/login")
+    assert 'data-theme="dark"' in visitor.page("/login")
+    visitor.post("/theme", {"theme": "purple"})
+    assert 'data-theme="auto"' in visitor.page("/login")
