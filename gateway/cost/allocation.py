@@ -3,8 +3,10 @@
 Of an engine's day, with `bill` nano-dollars for `there` milliseconds of which the engine was busy for `busy`:
 
     busy part      bill · busy / there
-      of a load, or a job that trains     bill · its milliseconds / there
-      of the rest, by tokens              rest · w / W,  w = a · uncached prompt tokens + b · completion tokens
+      of a job that trains      bill · its milliseconds / there
+      of loads                  bill · time in which loads ran and no attempt / there, by their milliseconds
+      of attempts, by tokens    rest · w / W,  w = a · uncached prompt tokens + b · completion tokens
+      of those of before        bill · time in which only attempts of the day before ran / there, by that day's w
     idle part      bill - busy part, divided among tenants as the idle policy says; what it leaves is the line `idle`
     marginal       bill · w / there, where a and b are known in time; no more than the busy part
 
@@ -19,13 +21,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from math import lcm
 from typing import Literal, get_args
 
 from gateway.cost.bill import Bill, BilledDay
 from gateway.cost.whole import largest_remainder
+from registry.days import DAY_MS
+from registry.engine_costs.busy import BusyTime
 from registry.errors import InvalidInput
 
 LineKind = Literal["tenant", "training", "loads", "experiments", "shadow", "system", "idle"]
+TIMED: tuple[LineKind, ...] = ("training", "loads")
+"""Of which is known for how long they kept an engine, and which have no tokens."""
 PAID_BY_TENANTS: tuple[LineKind, ...] = ("tenant", "training", "loads")
 IdlePolicy = Literal["unallocated", "by_share", "equal", "reserved"]
 """`by_share`: by what tenants cost while the engine was busy that day, or in all of the window where none was;
@@ -159,63 +166,109 @@ def idle_of(policy: str, shares: Mapping[str, str] | None = None) -> Idle:
 
 def allocate(
     bill: Bill,
-    busy_ms: Mapping[tuple[int, str], int],
+    busy: Mapping[tuple[int, str], BusyTime],
     works: Iterable[Work],
     weights: Mapping[tuple[int, str], Weights],
     idle: Idle,
+    before: Iterable[Work] = (),
 ) -> Allocation:
-    """The lines of a bill. `busy_ms` and `weights` are by day and engine; where no weights are, they are assumed."""
-    by_day: dict[tuple[int, str], list[Work]] = {}
-    for work in works:
-        by_day.setdefault((work.day, work.engine_id), []).append(work)
-    for of in by_day.values():
-        of.sort(key=_order)
+    """The lines of a bill. `busy` and `weights` are by day and engine; where no weights are, they are assumed.
+    `before`: attempts of the day before the window, which may have run into it.
+    """
+    by_day = _by_day(works)
     billed = {(day.day, day.engine_id): day for day in bill.days}
+    first = bill.since_ms // DAY_MS
+    carried = _by_day(replace(work, day=first) for work in before)
+    carried |= {(day + 1, engine): of for (day, engine), of in by_day.items() if day >= first}
     lines: list[AllocatedLine] = []
     used: dict[tuple[int, str], Weights] = {}
-    newest: dict[str, list[Work]] = {}
     for place, day in billed.items():
-        here = by_day.get(place, [])
-        newest[day.engine_id] = here or newest.get(day.engine_id, [])
         if day.paid_ms:
             used[place] = weights.get(place, ASSUMED)
-            lines += _busy_lines(day, busy_ms.get(place, 0), here or _carried(newest, day), used[place])
+            here = _groups(by_day.get(place, []), carried.get(place, []), busy.get(place, BusyTime(0)), used[place])
+            lines += _busy_lines(day, by_day.get(place, []), here, used[place])
     lines = _with_idle(lines, idle)
     lines.sort(key=_order)
     return Allocation(bill, idle, tuple(lines), tuple(_unpriced(billed, by_day)), used)
 
 
-def _carried(newest: Mapping[str, Sequence[Work]], day: BilledDay) -> list[Work]:
-    """Attempts that began the day before may have kept the engine busy on this one."""
-    return [replace(work, day=day.day, attempts=0) for work in newest[day.engine_id] if not work.engine_ms]
+def _by_day(works: Iterable[Work]) -> dict[tuple[int, str], list[Work]]:
+    """By day and engine, in order."""
+    found: dict[tuple[int, str], list[Work]] = {}
+    for work in works:
+        found.setdefault((work.day, work.engine_id), []).append(work)
+    for of in found.values():
+        of.sort(key=_order)
+    return found
 
 
 def _order(one: Work | AllocatedLine) -> tuple[int, str, str, str, Key]:
     return one.day, one.engine_id, one.kind, one.tenant, one.key
 
 
-def _busy_lines(day: BilledDay, busy_ms: int, works: Sequence[Work], weights: Weights) -> list[AllocatedLine]:
+Group = tuple[int, list[tuple[Work, int]]]
+"""Milliseconds of an engine's day, and in which proportion they are whose."""
+
+
+def _groups(works: Sequence[Work], earlier: Sequence[Work], busy: BusyTime, weights: Weights) -> list[Group]:
+    """Of the busy time; `earlier` are attempts of the day before."""
+    loads = [(work, work.engine_ms) for work in works if work.kind == "loads"]
+    own = _by_tokens(works, weights)
+    carried = _by_tokens(earlier, weights) if busy.carried_ms or not own else []
+    own_ms, carried_ms = busy.ms - busy.load_ms - busy.carried_ms, busy.carried_ms
+    if not carried:  # nobody knows whose those of before were
+        own_ms, carried_ms = own_ms + carried_ms, 0
+    elif not own:
+        own_ms, carried_ms = 0, own_ms + carried_ms
+    training = [(work.engine_ms, [(work, 1)]) for work in works if work.kind == "training"]
+    groups = [*training, (busy.load_ms, loads), (own_ms, own), (carried_ms, carried)]
+    return [(ms, of) for ms, of in groups if ms and of]
+
+
+def _by_tokens(works: Sequence[Work], weights: Weights) -> list[tuple[Work, int]]:
+    """Attempts by how much an engine works for their tokens, or all alike where nobody has counted any of these."""
+    attempts = [work for work in works if work.kind not in TIMED]
+    found = [(work, _work_of(work, weights)) for work in attempts]
+    if not any(units for _, units in found):
+        found = [(work, work.attempts) for work in attempts]
+    return [(work, units) for work, units in found if units]
+
+
+@dataclass(slots=True)
+class _Line:
+    """Of one engine's day, while it is added up."""
+
+    attempts: int = 0
+    work_ps: int = 0
+    """Of what began on the day."""
+    part: int = 0
+    """Of the bill."""
+
+
+def _busy_lines(
+    day: BilledDay, works: Sequence[Work], groups: Sequence[Group], weights: Weights
+) -> list[AllocatedLine]:
     """What each line costs while the engine is busy, and the idle part as a line of nobody."""
-    timed_ms = sum(work.engine_ms for work in works)
-    by_tokens = [_work_of(work, weights) for work in works]
-    if not any(by_tokens):  # nobody has counted tokens of any of them
-        by_tokens = [work.attempts for work in works]
-    busy_ms = max(busy_ms, timed_ms) if any(by_tokens) else timed_ms
+    found: dict[tuple[LineKind, str], dict[Key, _Line]] = {}
+    for work in works:
+        line = found.setdefault((work.kind, work.tenant), {}).setdefault(work.key, _Line())
+        line.attempts, line.work_ps = line.attempts + work.attempts, line.work_ps + _work_of(work, weights)
+    unit = lcm(*(sum(units for _, units in of) for _, of in groups))
+    for ms, of in groups:
+        each = ms * (unit // sum(units for _, units in of))
+        for work, units in of:
+            line = found.setdefault((work.kind, work.tenant), {}).setdefault(work.key, _Line())
+            line.part += each * units
+    busy_ms = sum(ms for ms, _ in groups)
     there_ms = max(day.paid_ms + day.unpriced_ms, busy_ms)
-    tokens = sum(by_tokens) or 1
-    parts = [
-        work.engine_ms * tokens + (busy_ms - timed_ms) * units for work, units in zip(works, by_tokens, strict=True)
-    ]
-    by_tenant: dict[tuple[LineKind, str], list[int]] = {}
-    for place, work in enumerate(works):
-        by_tenant.setdefault((work.kind, work.tenant), []).append(place)
-    sums = [sum(parts[place] for place in places) for places in by_tenant.values()]
-    *shares, idle_nano = largest_remainder(day.nano, [*sums, (there_ms - busy_ms) * tokens])
+    by_tenant = sorted(found.items())
+    sums = [sum(line.part for line in of.values()) for _, of in by_tenant]
+    *shares, idle_nano = largest_remainder(day.nano, [*sums, (there_ms - busy_ms) * unit])
     lines = []
-    for nano, places in zip(shares, by_tenant.values(), strict=True):
-        for place, one in zip(places, largest_remainder(nano, [parts[place] for place in places]), strict=True):
-            marginal = _marginal(works[place], weights, day.nano, there_ms, one)
-            lines.append(_line(works[place], marginal, one))
+    for nano, ((kind, tenant), of) in zip(shares, by_tenant, strict=True):
+        for key, one in zip(sorted(of), largest_remainder(nano, [of[key].part for key in sorted(of)]), strict=True):
+            marginal = one if kind in TIMED else _marginal(of[key].work_ps, weights, day.nano, there_ms, one)
+            lines.append(AllocatedLine(day.day, day.engine_id, kind, tenant, key, of[key].attempts, marginal, one, 0))
     lines.append(AllocatedLine(day.day, day.engine_id, "idle", "", (), 0, 0, 0, idle_nano))
     return lines
 
@@ -224,19 +277,9 @@ def _work_of(work: Work, weights: Weights) -> int:
     return weights.uncached_ps * max(0, work.uncached_tokens) + weights.completion_ps * max(0, work.completion_tokens)
 
 
-def _marginal(work: Work, weights: Weights, nano: int, there_ms: int, busy_nano: int) -> int | None:
+def _marginal(work_ps: int, weights: Weights, nano: int, there_ms: int, busy_nano: int) -> int | None:
     """What its own work costs at the pace of the fit: what the engine does beside it, or waits for, is not in it."""
-    if work.engine_ms:
-        return busy_nano
-    if weights.assumed:
-        return None
-    return min(busy_nano, nano * _work_of(work, weights) // (there_ms * 10**9))
-
-
-def _line(work: Work, marginal: int | None, busy_nano: int) -> AllocatedLine:
-    return AllocatedLine(
-        work.day, work.engine_id, work.kind, work.tenant, work.key, work.attempts, marginal, busy_nano, 0
-    )
+    return None if weights.assumed else min(busy_nano, nano * work_ps // (there_ms * 10**9))
 
 
 def _with_idle(lines: Sequence[AllocatedLine], idle: Idle) -> list[AllocatedLine]:

@@ -49,9 +49,10 @@ def allocation_of(
         *_loads(registry, since_ms, until_ms, keys),
         *_training(jobs, since_ms, until_ms, keys),
     ]
-    busy_ms = registry.engine_busy.between(since_ms, until_ms)
+    before = map(_work, usage_by_engine(registry.db, since_ms - DAY_MS, since_ms, keys))
+    busy = registry.engine_busy.between(since_ms, until_ms)
     weights = weights_by_day(registry.engine_weights.all(), spans, since_ms, until_ms)
-    return allocate(bill, busy_ms, works, weights, idle or default_idle(registry))
+    return allocate(bill, busy, works, weights, idle or default_idle(registry), before)
 
 
 def default_idle(registry: Registry) -> Idle:
@@ -99,18 +100,28 @@ def _work(usage: EngineUsage) -> Work:
 
 
 def _loads(registry: Registry, since_ms: int, until_ms: int, keys: Sequence[str]) -> Iterator[Work]:
-    """Loads are known by day: of a part of a day it has all of them."""
-    for load in registry.engine_loads.between(since_ms // DAY_MS, -(-until_ms // DAY_MS)):
-        key = tuple(load.served_model if name == "served_model" else UNKNOWN[name] for name in keys)
-        yield Work(load.day, load.engine_id, "loads", load.tenant, key, engine_ms=load.load_ms)
+    """By day, engine and version, what of them is in the window."""
+    taken: dict[tuple[int, str, str, str], int] = {}
+    for load in registry.engine_loads.between(since_ms, until_ms):
+        for day, ms in _by_day(load.began_at_ms, load.ended_at_ms, since_ms, until_ms):
+            of = (day, load.engine_id, load.tenant, load.served_model)
+            taken[of] = taken.get(of, 0) + ms
+    for (day, engine, tenant, model), ms in taken.items():
+        key = tuple(model if name == "served_model" else UNKNOWN[name] for name in keys)
+        yield Work(day, engine, "loads", tenant, key, engine_ms=ms)
 
 
 def _training(jobs: Sequence[JobSpan], since_ms: int, until_ms: int, keys: Sequence[str]) -> Iterator[Work]:
     for job in jobs:
-        begin_ms, end_ms = max(since_ms, job.started_at_ms), min(until_ms, job.until_ms)
-        for day in range(begin_ms // DAY_MS, -(-end_ms // DAY_MS)):
-            ms = min(end_ms, (day + 1) * DAY_MS) - max(begin_ms, day * DAY_MS)
+        for day, ms in _by_day(job.started_at_ms, job.until_ms, since_ms, until_ms):
             yield Work(day, TRAINER, "training", job.tenant, tuple(UNKNOWN[name] for name in keys), engine_ms=ms)
+
+
+def _by_day(begin_ms: int, end_ms: int, since_ms: int, until_ms: int) -> Iterator[tuple[int, int]]:
+    """Days of an interval, and how much of each is in the window too."""
+    begin_ms, end_ms = max(since_ms, begin_ms), min(until_ms, end_ms)
+    for day in range(begin_ms // DAY_MS, -(-end_ms // DAY_MS)):
+        yield day, min(end_ms, (day + 1) * DAY_MS) - max(begin_ms, day * DAY_MS)
 
 
 def charged_of(registry: Registry, since_ms: int, until_ms: int) -> dict[str, Charged]:

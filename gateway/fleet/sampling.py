@@ -7,21 +7,20 @@ looks come whatever an engine does, so over many of them that is its busy time.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gateway.engines.look import Look
 from gateway.engines.managed import ManagedEngine
 from registry.catalog.snapshot import VersionEntry
-from registry.days import DAY_MS
 from registry.db import now_ms
-from registry.engine_costs.loads import LoadDay
+from registry.engine_costs.loads import EngineLoad
 from registry.engine_costs.weights import EngineSample
 
 SAMPLE_MS = 60_000
 LONGEST_GAP_MS = 10_000
 """Between two looks; after a longer one a sample begins anew, as nobody knows what was in it."""
 MOST_WAITING = 10_000
-"""Samples that wait for the database; beyond that the oldest go."""
+"""Samples, or loads, that wait for the database; beyond that the oldest go."""
 
 
 @dataclass(slots=True)
@@ -38,7 +37,7 @@ class Sampling:
         self._sample_ms = sample_ms
         self._running: dict[str, _Running] = {}
         self._done: list[EngineSample] = []
-        self._loads: dict[tuple[int, str, str, str], LoadDay] = {}
+        self._loads: list[EngineLoad] = []
 
     def note(self, engine: ManagedEngine) -> None:
         """The engine was looked at."""
@@ -63,23 +62,18 @@ class Sampling:
                 self._done = [*self._done[-MOST_WAITING + 1 :], sample]
 
     def loaded(self, engine: ManagedEngine, version: VersionEntry, took_s: float) -> None:
-        """An adapter was loaded on the engine and proven there."""
-        day, took_ms = now_ms() // DAY_MS, round(took_s * 1000)
-        self.add_loads([LoadDay(day, engine_id_of(engine), version.tenant, version.name, 1, took_ms)])
+        """An adapter was loaded on the engine and proven there, just now."""
+        ended_ms, took_ms = now_ms(), max(1, round(took_s * 1000))
+        self.add_loads([EngineLoad(engine_id_of(engine), version.tenant, version.name, ended_ms - took_ms, ended_ms)])
 
-    def add_loads(self, loads: Iterable[LoadDay]) -> None:
+    def add_loads(self, loads: Iterable[EngineLoad]) -> None:
         """Keep them for the next `take_loads`, also those that could not be stored."""
-        for one in loads:
-            key = (one.day, one.engine_id, one.tenant, one.served_model)
-            before = self._loads.get(key)
-            if before is not None:
-                one = replace(one, loads=one.loads + before.loads, load_ms=one.load_ms + before.load_ms)
-            self._loads[key] = one
+        self._loads = [*self._loads, *loads][-MOST_WAITING:]
 
-    def take_loads(self) -> list[LoadDay]:
+    def take_loads(self) -> list[EngineLoad]:
         """Those since the last time."""
-        loads, self._loads = self._loads, {}
-        return list(loads.values())
+        loads, self._loads = self._loads, []
+        return loads
 
     def take(self) -> list[EngineSample]:
         """Those that were finished since."""

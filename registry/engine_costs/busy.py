@@ -1,30 +1,64 @@
-"""For how long engines were busy: of each engine and UTC day, the union of its attempts' intervals.
+"""For how long engines were busy: of each engine and UTC day, the union of intervals of attempts and of loads.
 
-Attempts that no engine has worked on do not count; one without a known end (`lost`) has no length. Of an attempt that
-crosses midnight each day has its part, of one that is longer than a day the day it began on and the one after it.
+* Attempts that no engine has worked on do not count; one without a known end (`lost`) has no length. Of an attempt that
+  crosses midnight each day has its part, of one that is longer than a day the day it began on and the one after it.
+* An attempt that waited for a load of its own version begins when that has ended: until then the time is the load's.
+* Time in which a load ran and no attempt is told apart (`load_ms`), and time in which attempts of before ran, of the
+  day before or of before the window, and none that began in it (`carried_ms`).
 
-Days that are over are kept, with the number of attempts, of that day and the one before it, that they were made of:
-attempts are never changed, so a day is made again only when there are more, as those of a gateway that ships late.
+Days that are over are kept, with the number of attempts, of that day and the one before it, and of loads that they were
+made of: neither is ever changed, so a day is made again only when there are more, as those of a gateway that ships
+late.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Select, case, func, literal, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    Select,
+    String,
+    case,
+    column,
+    func,
+    literal,
+    select,
+    values,
+)
 from sqlalchemy.orm import Session
 
 from registry.archive.reading import archived_rows
 from registry.days import DAY_MS
 from registry.db import Database
-from registry.engine_costs.rows import EngineBusyDay
+from registry.engine_costs.rows import EngineBusyDay, EngineLoadRow
 from registry.ledger.rows import USAGE, USAGE_DAYS
 from registry.ledger.usage_days import ENGINE, UNTOUCHED
 from registry.upsert import upsert
 
 EngineDayKey = tuple[int, str]
 """UTC days since the epoch, and the engine's id."""
+Intervals = list[tuple[int, int]]
+"""`[begin, end)` each, in milliseconds since the epoch."""
+
+
+class BusyTime(NamedTuple):
+    """Milliseconds of one engine on one day."""
+
+    ms: int
+    """In which attempts or loads ran."""
+    load_ms: int = 0
+    """Of these, in which loads ran, and no attempt but such as waited for them."""
+    carried_ms: int = 0
+    """Of these, in which attempts ran that began before, and none that began on the day, or in the window."""
+
+
+class _Counts(NamedTuple):
+    attempts: int = 0
+    loads: int = 0
 
 
 class EngineBusy:
@@ -34,111 +68,188 @@ class EngineBusy:
         self._db = db
 
     def close(self, until_ms: int) -> int:
-        """Keep the days that were over at `until_ms`, and make those again that have more attempts than before; how
-        many were made.
+        """Keep the days that were over at `until_ms`, and make those again that have more attempts or loads than
+        before; how many were made.
         """
+        end = until_ms // DAY_MS
         with self._db.read() as session:
-            attempts = _attempts(session, 0, until_ms // DAY_MS)
-            kept = _kept(session, 0, until_ms // DAY_MS)
-            stale = sorted(key for key, count in attempts.items() if key not in kept or kept[key][1] != count)
-        for day in sorted({day for day, _ in stale}):
+            counts, kept = _counts(session, 0, end), _kept(session, 0, end)
+        stale: dict[int, list[str]] = {}
+        for (day, engine), count in sorted(counts.items()):
+            if (day, engine) not in kept or kept[day, engine][1] != count:
+                stale.setdefault(day, []).append(engine)
+        for day, engines in stale.items():
             with self._db.read() as session:
-                found = _union(session, day, day * DAY_MS, (day + 1) * DAY_MS)
+                found = _busy(session, day, day * DAY_MS, (day + 1) * DAY_MS)
             with self._db.write() as session:
-                rows = [
-                    {
-                        "day": day,
-                        "engine_id": engine,
-                        "busy_ms": found.get(engine, 0),
-                        "attempts": attempts[day, engine],
-                    }
-                    for of, engine in stale
-                    if of == day
-                ]
-                upsert(session, EngineBusyDay, rows, replace=("busy_ms", "attempts"))
-        return len(stale)
+                rows = [_row(day, engine, found.get(engine, BusyTime(0)), counts[day, engine]) for engine in engines]
+                upsert(session, EngineBusyDay, rows, replace=tuple(rows[0].keys() - {"day", "engine_id"}))
+        return sum(map(len, stale.values()))
 
-    def between(self, since_ms: int, until_ms: int) -> Mapping[EngineDayKey, int]:
-        """Milliseconds by day and engine within `[since_ms, until_ms)`. Days that are kept, and that the window has
-        whole, are read; others are added up from their attempts.
+    def between(self, since_ms: int, until_ms: int) -> Mapping[EngineDayKey, BusyTime]:
+        """By day and engine within `[since_ms, until_ms)`. Days that are kept, and that the window has whole, are read;
+        others are added up from their attempts and loads. Raises `ArchiveUnreadable`.
         """
         first, end = since_ms // DAY_MS, -(-until_ms // DAY_MS)
-        busy: dict[EngineDayKey, int] = {}
+        busy: dict[EngineDayKey, BusyTime] = {}
         with self._db.read() as session:
-            attempts, kept = _attempts(session, first, end), _kept(session, first, end)
-            fresh = {key: ms for key, (ms, count) in kept.items() if attempts.get(key) == count}
-            for day in range(first, end):
+            counts, kept = _counts(session, first, end), _kept(session, first, end)
+            by_day: dict[int, list[str]] = {}
+            for day, engine in counts:
+                by_day.setdefault(day, []).append(engine)
+            for day, engines in by_day.items():
                 whole = since_ms <= day * DAY_MS and (day + 1) * DAY_MS <= until_ms
-                of_day = {key for key in attempts if key[0] == day}
-                if whole and of_day <= fresh.keys():
-                    busy |= {key: fresh[key] for key in of_day}
-                elif of_day:
-                    edges = max(since_ms, day * DAY_MS), min(until_ms, (day + 1) * DAY_MS)
-                    busy |= {(day, engine): ms for engine, ms in _union(session, day, *edges).items()}
-        return {key: ms for key, ms in busy.items() if ms}
+                known = {engine: kept[day, engine] for engine in engines if (day, engine) in kept}
+                if whole and all(engine in known and known[engine][1] == counts[day, engine] for engine in engines):
+                    found = {engine: time for engine, (time, _) in known.items()}
+                else:
+                    found = _busy(session, day, max(since_ms, day * DAY_MS), min(until_ms, (day + 1) * DAY_MS))
+                busy |= {(day, engine): time for engine, time in found.items() if time.ms}
+        return busy
 
 
-def _attempts(session: Session, first: int, end: int) -> dict[EngineDayKey, int]:
-    """By day in `[first, end)` and engine: attempts of that day and the one before it, where there are any."""
-    row = USAGE_DAYS.c
-    query = (
+def _row(day: int, engine: str, time: BusyTime, counts: _Counts) -> dict[str, Any]:
+    return {
+        "day": day,
+        "engine_id": engine,
+        "busy_ms": time.ms,
+        "load_ms": time.load_ms,
+        "carried_ms": time.carried_ms,
+        **counts._asdict(),
+    }
+
+
+def _counts(session: Session, first: int, end: int) -> dict[EngineDayKey, _Counts]:
+    """By day in `[first, end)` and engine, where there are any: attempts of that day and the one before it, and loads
+    of which some was on that day.
+    """
+    row, load = USAGE_DAYS.c, EngineLoadRow
+    attempts = (
         select(row.day, row.engine_id, func.sum(row.attempts))
         .where(row.day >= first - 1, row.day < end, row.engine_id != "")
         .group_by(row.day, row.engine_id)
     )
-    found: dict[EngineDayKey, int] = {}
-    for day, engine, count in session.execute(query):
+    loads = select(load.engine_id, load.began_at_ms, load.ended_at_ms).where(
+        load.ended_at_ms > first * DAY_MS, load.began_at_ms < end * DAY_MS
+    )
+    found: dict[EngineDayKey, _Counts] = {}
+    for day, engine, count in session.execute(attempts):
         for of in (day, day + 1):
             if first <= of < end:
-                found[of, engine] = found.get((of, engine), 0) + int(count)
+                before = found.get((of, engine), _Counts())
+                found[of, engine] = before._replace(attempts=before.attempts + int(count))
+    for engine, began_ms, ended_ms in session.execute(loads):
+        for of in range(max(first, began_ms // DAY_MS), min(end, -(-ended_ms // DAY_MS))):
+            before = found.get((of, engine), _Counts())
+            found[of, engine] = before._replace(loads=before.loads + 1)
     return found
 
 
-def _kept(session: Session, first: int, end: int) -> dict[EngineDayKey, tuple[int, int]]:
+def _kept(session: Session, first: int, end: int) -> dict[EngineDayKey, tuple[BusyTime, _Counts]]:
     row = EngineBusyDay
-    query = select(row.day, row.engine_id, row.busy_ms, row.attempts).where(row.day >= first, row.day < end)
-    return {(day, engine): (busy_ms, attempts) for day, engine, busy_ms, attempts in session.execute(query)}
+    query = select(row).where(row.day >= first, row.day < end)
+    return {
+        (one.day, one.engine_id): (
+            BusyTime(one.busy_ms, one.load_ms, one.carried_ms),
+            _Counts(one.attempts, one.loads),
+        )
+        for one in session.scalars(query)
+    }
 
 
-def _union(session: Session, day: int, since_ms: int, until_ms: int) -> dict[str, int]:
-    """By engine, the length of the union of attempts' intervals within `[since_ms, until_ms)`, which is in the day;
-    of those in archives too. Raises `ArchiveUnreadable`.
+def _busy(session: Session, day: int, since_ms: int, until_ms: int) -> dict[str, BusyTime]:
+    """By engine, of `[since_ms, until_ms)`, which is in the day; of attempts in archives too. Raises
+    `ArchiveUnreadable`.
     """
-    runs = _runs(day, since_ms, until_ms)
-    (archived,) = archived_rows(session, [runs], [((day - 1) * DAY_MS, until_ms)])
-    busy: dict[str, int] = {}
-    latest: dict[str, int] = {}
-    for engine, begin, end in sorted(map(tuple, (*session.execute(runs), *archived))):
-        begin = max(begin, latest.get(engine, begin))
-        busy[engine] = busy.get(engine, 0) + max(0, end - begin)
-        latest[engine] = max(end, begin)
-    return busy
+    loads = _loads(session, (day - 1) * DAY_MS, until_ms)
+    runs = _runs(day, since_ms, until_ms, EngineLoadRow.__table__ if loads else None)
+    given = _runs(day, since_ms, until_ms, _given(loads) if loads else None)
+    (archived,) = archived_rows(session, [given], [((day - 1) * DAY_MS, until_ms)])
+    own: dict[str, Intervals] = {}
+    carried: dict[str, Intervals] = {}
+    for engine, before, begin_ms, end_ms in map(tuple, (*session.execute(runs), *archived)):
+        (carried if before else own).setdefault(engine, []).append((begin_ms, end_ms))
+    loading: dict[str, Intervals] = {}
+    for engine, _, began_ms, ended_ms in loads:
+        loading.setdefault(engine, []).append((max(began_ms, since_ms), min(ended_ms, until_ms)))
+    return {
+        engine: _time(own.get(engine, []), carried.get(engine, []), loading.get(engine, []))
+        for engine in own.keys() | carried.keys() | loading.keys()
+    }
 
 
-def _runs(day: int, since_ms: int, until_ms: int) -> Select[Any]:
-    """Engine, begin and end of every run of intervals that touch or overlap.
+def _time(own: Intervals, carried: Intervals, loads: Intervals) -> BusyTime:
+    of_own, of_attempts, of_all = _length(own), _length([*own, *carried]), _length([*own, *carried, *loads])
+    return BusyTime(of_all, of_all - of_attempts, of_attempts - of_own)
+
+
+def _length(intervals: Intervals) -> int:
+    """Of their union."""
+    total, latest_ms = 0, None
+    for begin_ms, end_ms in sorted(intervals):
+        begin_ms = begin_ms if latest_ms is None else max(begin_ms, latest_ms)
+        total += max(0, end_ms - begin_ms)
+        latest_ms = max(begin_ms, end_ms)
+    return total
+
+
+def _loads(session: Session, since_ms: int, until_ms: int) -> list[tuple[str, str, int, int]]:
+    """Engine, version, begin and end of those that ran in `[since_ms, until_ms)`."""
+    row = EngineLoadRow
+    query = select(row.engine_id, row.served_model, row.began_at_ms, row.ended_at_ms)
+    query = query.where(row.ended_at_ms > since_ms, row.began_at_ms < until_ms)
+    return [(engine, model, began, ended) for engine, model, began, ended in session.execute(query)]
+
+
+def _given(loads: Iterable[tuple[str, str, int, int]]) -> FromClause:
+    """Loads as a table, for a database that has none."""
+    columns = column("engine_id", String), column("served_model", String)
+    times = column("began_at_ms", BigInteger), column("ended_at_ms", BigInteger)
+    return values(*columns, *times, name="engine_loads").data(list(loads))
+
+
+def _runs(day: int, since_ms: int, until_ms: int, loads: FromClause | None) -> Select[Any]:
+    """Engine, whether they began before, begin and end of every run of attempts' intervals that touch or overlap.
 
     In the order of their begins, one that is later than the latest end before it begins a run.
     """
     row = USAGE.c
     engine = ENGINE.label("engine")
-    begin = _greater(row.started_at_ms, literal(since_ms, BigInteger))
+    before = case((row.started_at_ms < since_ms, 1), else_=0).label("before")
+    begun = row.started_at_ms if loads is None else _after_its_load(loads)
+    begin = _greater(begun, literal(since_ms, BigInteger))
     end = _lesser(row.finished_at_ms, literal(until_ms, BigInteger))
     intervals = (
-        select(engine, begin.label("begin_ms"), end.label("end_ms"))
+        select(engine, before, begin.label("begin_ms"), end.label("end_ms"))
         .where(row.started_at_ms >= (day - 1) * DAY_MS, row.started_at_ms < until_ms)
         .where(row.finished_at_ms > since_ms, row.outcome.not_in(UNTOUCHED))
         .subquery("intervals")
         .c
     )
+    kept = (intervals.engine, intervals.before)
     order = (intervals.begin_ms, intervals.end_ms)
-    latest = func.max(intervals.end_ms).over(partition_by=intervals.engine, order_by=order, rows=(None, -1))
-    one = select(intervals.engine, intervals.begin_ms, intervals.end_ms, latest.label("latest_ms")).subquery("one").c
-    begins = case((one.begin_ms <= one.latest_ms, 0), else_=1)
-    order = (one.begin_ms, one.end_ms)
-    number = func.sum(begins).over(partition_by=one.engine, order_by=order, rows=(None, 0))
-    run = select(one.engine, one.begin_ms, one.end_ms, number.label("number")).subquery("run").c
-    return select(run.engine, func.min(run.begin_ms), func.max(run.end_ms)).group_by(run.engine, run.number)
+    latest = func.max(intervals.end_ms).over(partition_by=kept, order_by=order, rows=(None, -1))
+    one = select(*kept, *order, latest.label("latest_ms")).where(intervals.begin_ms <= intervals.end_ms)
+    of = one.subquery("one").c
+    begins = case((of.begin_ms <= of.latest_ms, 0), else_=1)
+    order = (of.begin_ms, of.end_ms)
+    number = func.sum(begins).over(partition_by=(of.engine, of.before), order_by=order, rows=(None, 0))
+    run = select(of.engine, of.before, *order, number.label("number")).subquery("run").c
+    groups = (run.engine, run.before)
+    return select(*groups, func.min(run.begin_ms), func.max(run.end_ms)).group_by(*groups, run.number)
+
+
+def _after_its_load(loads: FromClause) -> ColumnElement[int]:
+    """When an attempt began, or a load of its version that it waited for ended."""
+    row, load = USAGE.c, loads.c
+    waited = (
+        select(func.max(load.ended_at_ms))
+        .where(load.engine_id == ENGINE, load.served_model == row.served_model)
+        .where(load.ended_at_ms > row.started_at_ms, load.began_at_ms < row.finished_at_ms)
+        .correlate(USAGE)
+        .scalar_subquery()
+    )
+    return func.coalesce(waited, row.started_at_ms)
 
 
 def _greater(one: ColumnElement[int], other: ColumnElement[int]) -> ColumnElement[int]:

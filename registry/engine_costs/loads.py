@@ -1,46 +1,44 @@
-"""What loads of adapters took of engines, by UTC day."""
+"""Loads of adapters: when which engine took which version."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from registry.db import Database
-from registry.engine_costs.rows import EngineLoadDay
-from registry.upsert import upsert
+from registry.engine_costs.rows import EngineLoadRow
 
 
 @dataclass(frozen=True, slots=True)
-class LoadDay:
-    """Loads of one version on one engine on one day."""
+class EngineLoad:
+    """An engine loaded a version in `[began_at_ms, ended_at_ms)`, milliseconds since the epoch."""
 
-    day: int
     engine_id: str
     tenant: str
     served_model: str
     """The version's public name."""
-    loads: int
-    load_ms: int
+    began_at_ms: int
+    ended_at_ms: int
 
 
 class EngineLoads:
-    """The table."""
+    """The table. Only appended to."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def add(self, loads: Iterable[LoadDay]) -> None:
+    def add(self, loads: Iterable[EngineLoad]) -> None:
         """Add them to what is there."""
         if rows := [asdict(load) for load in loads]:
             with self._db.write() as session:
-                upsert(session, EngineLoadDay, rows, add=("loads", "load_ms"))
+                session.execute(insert(EngineLoadRow), rows)
 
-    def between(self, first_day: int, end_day: int) -> list[LoadDay]:
-        """Of days in `[first_day, end_day)`, in order."""
-        row = EngineLoadDay
-        columns = (row.day, row.engine_id, row.tenant, row.served_model, row.loads, row.load_ms)
-        query = select(*columns).where(row.day >= first_day, row.day < end_day).order_by(*columns[:4])
+    def between(self, since_ms: int, until_ms: int) -> list[EngineLoad]:
+        """Loads of which some is in `[since_ms, until_ms)`, in order of their begins."""
+        row = EngineLoadRow
+        columns = (row.engine_id, row.tenant, row.served_model, row.began_at_ms, row.ended_at_ms)
+        query = select(*columns).where(row.ended_at_ms > since_ms, row.began_at_ms < until_ms)
         with self._db.read() as session:
-            return [LoadDay(*found) for found in session.execute(query)]
+            return [EngineLoad(*found) for found in session.execute(query.order_by(row.began_at_ms, row.id))]

@@ -61,8 +61,14 @@ class EngineBusyDay(Base):
     day: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     engine_id: Mapped[str] = mapped_column(String(200), primary_key=True)
     busy_ms: Mapped[int]
+    load_ms: Mapped[int]
+    """Of `busy_ms`, that in which a load ran and no attempt."""
+    carried_ms: Mapped[int]
+    """Of `busy_ms`, that in which attempts of the day before ran and none of this one."""
     attempts: Mapped[int]
     """Of this day and the one before it, when it was worked out: more of them, and it is worked out again."""
+    loads: Mapped[int]
+    """Of which some was on this day; likewise."""
 
 
 class IdlePolicyRow(Base):
@@ -107,14 +113,18 @@ class EngineWeightsRow(Base):
     made_at_ms: Mapped[int]
 
 
-class EngineLoadDay(Base):
-    """Loads of an adapter's version on an engine on one UTC day."""
+class EngineLoadRow(Base):
+    """A load of an adapter's version on an engine, until it was proven there."""
 
-    __tablename__ = "engine_load_days"
-    day: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    engine_id: Mapped[str] = mapped_column(String(200), primary_key=True)
-    tenant: Mapped[str] = mapped_column(String(63), primary_key=True)
-    served_model: Mapped[str] = mapped_column(String(200), primary_key=True)
-    loads: Mapped[int]
-    load_ms: Mapped[int]
-    """That the engine took for them."""
+    __tablename__ = "engine_loads"
+    __table_args__ = (
+        Index("ix_engine_loads_ended_at_ms", "ended_at_ms"),
+        Index("ix_engine_loads_engine", "engine_id", "served_model", "ended_at_ms"),
+    )
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    engine_id: Mapped[str] = mapped_column(String(200))
+    tenant: Mapped[str] = mapped_column(String(63))
+    served_model: Mapped[str] = mapped_column(String(200))
+    """The version's public name."""
+    began_at_ms: Mapped[int]
+    ended_at_ms: Mapped[int]

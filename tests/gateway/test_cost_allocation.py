@@ -11,6 +11,7 @@ import pytest
 from gateway.cost.allocation import Allocation, Idle, LineKind, Weights, Work, allocate, idle_of
 from gateway.cost.bill import Bill, JobSpan, bill_of
 from registry.days import DAY_MS
+from registry.engine_costs.busy import BusyTime
 from registry.engine_costs.log import CostLine, CostLog, CostSaid, digest_after
 from registry.engine_costs.spans import EngineSpan
 from registry.errors import InvalidInput
@@ -82,9 +83,19 @@ def drawn_stays(draw: random.Random) -> list[EngineSpan]:
     ]
 
 
+def drawn_busy(draw: random.Random) -> BusyTime:
+    ms = draw.choice((0, draw.randrange(DAY_MS)))
+    load_ms = draw.choice((0, draw.randrange(ms + 1)))
+    return BusyTime(ms, load_ms, draw.choice((0, ms - load_ms)))
+
+
 def drawn_works(draw: random.Random) -> list[Work]:
     kinds: tuple[LineKind, ...] = ("tenant", "tenant", "shadow", "system")
-    return [
+    loads = [
+        Work(draw.randrange(3), draw.choice(ENGINES), "loads", "acme", ("", number), engine_ms=draw.randrange(DAY_MS))
+        for number in range(draw.randrange(3))
+    ]
+    return loads + [
         Work(
             draw.randrange(3),
             draw.choice((*ENGINES, "gone")),
@@ -106,15 +117,17 @@ def test_the_lines_are_the_bill_to_the_nano_dollar(seed: int) -> None:
     jobs = [JobSpan(f"job-{n}", "acme", *window(draw)) for n in range(draw.randrange(3))]
     since_ms, until_ms = window(draw)
     bill = bill_of(log, spans, jobs, since_ms, until_ms)
-    busy = {(day, engine): draw.choice((0, draw.randrange(DAY_MS))) for day in range(3) for engine in ENGINES}
+    busy = {(day, engine): drawn_busy(draw) for day in range(3) for engine in ENGINES}
+    before = [replace(work, day=-1) for work in drawn_works(draw)]
     weights = {(0, "a"): Weights(80_000_000, 900_000_000, assumed=False, name="a fit")}
     for idle in POLICIES:
-        allocation = allocate(bill, busy, works, weights, idle)
+        allocation = allocate(bill, busy, works, weights, idle, before)
         assert sum(line.loaded_nano for line in allocation.lines) == bill.nano
         assert all(line.busy_nano >= 0 and line.idle_nano >= 0 for line in allocation.lines)
         assert all(line.marginal_nano is None or 0 <= line.marginal_nano <= line.busy_nano for line in allocation.lines)
-        assert allocate(bill, busy, reversed(works), weights, idle) == allocation, "in whatever order they come"
-        coarse = allocate(bill, busy, [replace(work, key=()) for work in works], weights, idle)
+        assert allocate(bill, busy, reversed(works), weights, idle, before) == allocation, "in whatever order they come"
+        coarse_before = [replace(work, key=()) for work in before]
+        coarse = allocate(bill, busy, [replace(work, key=()) for work in works], weights, idle, coarse_before)
         assert by_tenant(coarse) == by_tenant(allocation), "whatever lines are kept apart by"
         counted = sum(line.attempts for line in allocation.lines) + allocation.unpriced_attempts
         assert counted <= sum(work.attempts for work in works)
@@ -175,7 +188,7 @@ def test_busy_time_is_divided_by_work_and_idle_time_by_the_policy() -> None:
         Work(0, "a", "system", "_system", ("",), 1, 0, 50),
         Work(0, "a", "shadow", "acme", ("",), 1, 0, 100),
     ]
-    busy = {(0, "a"): 12 * HOUR}
+    busy = {(0, "a"): BusyTime(12 * HOUR)}
 
     def shares(idle: Idle) -> dict[tuple[str, str], int]:
         lines = allocate(bill, busy, works, {}, idle).lines
@@ -202,7 +215,7 @@ def test_busy_time_is_divided_by_work_and_idle_time_by_the_policy() -> None:
 def test_the_marginal_cost_is_known_only_where_weights_were_measured() -> None:
     bill = bill_of(log_of(("*", "on_demand", 3_600 * NANO, 0)), [stay("a", 0, HOUR)], [], 0, DAY_MS)
     works = [work(uncached_tokens=1_000, completion_tokens=100)]
-    busy = {(0, "a"): 10_000}
+    busy = {(0, "a"): BusyTime(10_000)}
     (assumed, _) = sorted(allocate(bill, busy, works, {}, Idle()).lines, key=lambda line: line.kind == "idle")
     assert (assumed.marginal_nano, assumed.busy_nano) == (None, 10 * NANO)
     weights = {(0, "a"): Weights(1_000_000_000, 20_000_000_000, assumed=False, name="fit")}
@@ -210,12 +223,35 @@ def test_the_marginal_cost_is_known_only_where_weights_were_measured() -> None:
     assert (measured.marginal_nano, measured.busy_nano) == (3 * NANO, 10 * NANO), "1 s of prompt, 2 s of completion"
 
 
-def test_what_began_before_midnight_pays_for_the_busy_time_after_it() -> None:
+def test_a_run_over_midnight_falls_to_those_of_the_day_on_which_it_began() -> None:
     bill = bill_of(log_of(("*", "on_demand", NANO, 0)), [stay("a", 0, 2 * DAY_MS)], [], 0, 2 * DAY_MS)
-    busy = {(0, "a"): HOUR, (1, "a"): HOUR}
-    allocation = allocate(bill, busy, [work(completion_tokens=5)], {}, Idle())
-    assert by_tenant(allocation) == {"acme": 2 * NANO, "idle": 46 * NANO}
-    assert sum(line.attempts for line in allocation.lines) == 1
+    busy = {(0, "a"): BusyTime(HOUR), (1, "a"): BusyTime(3 * HOUR, carried_ms=2 * HOUR)}
+    works = [work(completion_tokens=5), work(tenant="globex", day=1, completion_tokens=1)]
+    allocation = allocate(bill, busy, works, {}, Idle())
+    assert by_tenant(allocation) == {"acme": 3 * NANO, "globex": NANO, "idle": 44 * NANO}
+    assert sum(line.attempts for line in allocation.lines) == 2
+
+
+def test_a_day_has_the_same_lines_in_whatever_window_it_is() -> None:
+    log, stays = log_of(("*", "on_demand", NANO, 0)), [stay("a", 0, 2 * DAY_MS)]
+    works = [work(completion_tokens=5), work(tenant="globex", day=1, completion_tokens=1)]
+    busy = {(0, "a"): BusyTime(HOUR), (1, "a"): BusyTime(3 * HOUR, carried_ms=2 * HOUR)}
+    both = allocate(bill_of(log, stays, [], 0, 2 * DAY_MS), busy, works, {}, Idle())
+    second = bill_of(log, stays, [], DAY_MS, 2 * DAY_MS)
+    alone = allocate(second, busy, works[1:], {}, Idle(), before=works[:1])
+    assert alone.lines == tuple(line for line in both.lines if line.day == 1)
+
+
+def test_a_load_pays_for_the_time_in_which_nothing_else_ran_and_takes_none_of_the_attempts_time() -> None:
+    bill = bill_of(log_of(("*", "on_demand", NANO, 0)), [stay("a", 0, DAY_MS)], [], 0, DAY_MS)
+    works = [
+        work(tenant="globex", completion_tokens=5),
+        *(Work(0, "a", "loads", tenant, ("",), engine_ms=ms) for tenant, ms in (("acme", HOUR), ("initech", 3 * HOUR))),
+    ]
+    preloaded = allocate(bill, {(0, "a"): BusyTime(5 * HOUR, load_ms=4 * HOUR)}, works, {}, Idle())
+    assert by_tenant(preloaded) == {"acme": NANO, "initech": 3 * NANO, "globex": NANO, "idle": 19 * NANO}
+    beside = allocate(bill, {(0, "a"): BusyTime(4 * HOUR, load_ms=0)}, works, {}, Idle())
+    assert by_tenant(beside) == {"acme": 0, "initech": 0, "globex": 4 * NANO, "idle": 20 * NANO}
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,6 @@ def test_an_engine_that_serves_has_a_stay_and_what_was_used_of_it_is_the_bill(ho
     house.registry.engine_costs.add("*", "on_demand", {"hourly": "3600"}, source="a test", actor="me")
     with run_stack(house) as stack:
         stack.wait_resident("acme/triage@1.0")
-        stack.faults(token_ms=200)
         assert stack.chat("triage").status_code == 200
         controller = stack.controller
         duty = KeepCosts(house.registry, controller.engines, controller.sampling, Errands())

@@ -18,7 +18,7 @@ from gateway.cost.report_document import document_of
 from gateway.cost.report_words import said, sentences
 from gateway.cost.reporting import Asked, report_of
 from registry.days import DAY_MS
-from registry.engine_costs.loads import LoadDay
+from registry.engine_costs.loads import EngineLoad
 from registry.engine_costs.weights import FittedWeights
 from registry.errors import InvalidInput, NotFound
 from registry.ledger.usage_cells import CostBy
@@ -137,7 +137,7 @@ def test_requests_of_others_on_engines_without_a_cost_are_not_counted_as_a_tenan
 
 @pytest.mark.parametrize("policy", ["unallocated", "by_share", "equal"])
 def test_a_tenant_s_report_costs_what_its_bill_says_with_loads_and_idle_time(registry: Registry, policy: str) -> None:
-    load = LoadDay(FIRST_MS // DAY_MS, "a100-2", "acme", "acme/triage@9", 1, 60_000)
+    load = EngineLoad("a100-2", "acme", "acme/triage@9", FIRST_MS, FIRST_MS + 60_000)
     registry.engine_loads.add([load, replace(load, tenant="globex", served_model="globex/x@1")])
     idle = idle_of(policy)
     lines = bill_lines(allocation_of(registry, FIRST_MS, UNTIL_MS, idle=idle))

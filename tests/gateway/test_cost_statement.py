@@ -13,7 +13,7 @@ from gateway.cost.statement import Statement, month_ms, statement_document, stat
 from gateway.cost.statement_page import page_of
 from registry.days import DAY_MS, day_ms
 from registry.db import now_ms
-from registry.engine_costs.loads import LoadDay
+from registry.engine_costs.loads import EngineLoad
 from registry.errors import InvalidInput, NotFound
 from registry.service import Registry
 from tests.support.cost_parts import FIRST_MS, add_baseline, add_engines, add_traffic
@@ -58,7 +58,7 @@ def test_what_engines_cost_is_the_operators_own(registry: Registry) -> None:
 
 
 def test_days_and_versions_of_a_statement_with_engine_costs_come_to_the_tenant_s_bill(registry: Registry) -> None:
-    registry.engine_loads.add([LoadDay(FIRST_MS // DAY_MS, "a100-2", "acme", "acme/triage@9", 1, 60_000)])
+    registry.engine_loads.add([EngineLoad("a100-2", "acme", "acme/triage@9", FIRST_MS, FIRST_MS + 60_000)])
     registry.idle_policies.put("equal", {}, actor="a test")
     document = statement_document(made(registry, with_engine_costs=True))
     (own,) = (one for one in bill_document(registry, *month_ms("2026-06"))["margins"] if one["tenant"] == "acme")

@@ -17,6 +17,8 @@ from registry.archive.reading import ArchiveUnreadable
 from registry.archive.rows import LEAVING, UsageArchive
 from registry.days import DAY_MS
 from registry.db import now_ms
+from registry.engine_costs.busy import BusyTime
+from registry.engine_costs.loads import EngineLoad
 from registry.errors import CorruptBlob, NotFound
 from registry.experiments.rows import FEED
 from registry.ledger.engine_readings import Reading
@@ -311,9 +313,14 @@ def test_engines_were_as_busy_as_before_when_some_or_all_of_it_is_archived(regis
         usage_row(str(number), tenant=SYSTEM, engine_id="a", started_at_ms=begin_ms, finished_at_ms=end_ms)
         for number, (begin_ms, end_ms) in enumerate([*spans, *more])
     )
+    model = usage_row("x")["served_model"]
+    registry.engine_loads.add([EngineLoad("a", "acme", model, begin_ms, 21_200) for begin_ms in (20_000, 20_500)])
     windows = [(0, 3 * DAY_MS), (2_500, DAY_MS + 850)]
     before = [registry.engine_busy.between(*window) for window in windows]
-    assert before[0] == {(0, "a"): 10_000 + 1_000 + 500, (1, "a"): 1_000 + 1_000}
+    assert before[0] == {
+        (0, "a"): BusyTime(10_000 + 1_000 + 500 + 200, load_ms=1_200),
+        (1, "a"): BusyTime(1_000 + 1_000, carried_ms=800),
+    }
     list(registry.archives.archive(DAY_MS))
     assert [registry.engine_busy.between(*window) for window in windows] == before
     list(registry.archives.archive(OLD))

@@ -10,6 +10,8 @@ from sqlalchemy import text
 
 from registry.days import DAY_MS
 from registry.db import Database
+from registry.engine_costs.busy import BusyTime
+from registry.engine_costs.loads import EngineLoad
 from registry.engine_costs.spans import GONE_AFTER_MS, RESTART_WITHIN_MS, EngineSpans, SeenEngine
 from registry.service import Registry
 from tests.support.migrations import configured
@@ -92,21 +94,68 @@ def test_busy_time_is_the_union_of_intervals_by_engine_and_day(registry: Registr
         ]
     )
     url = usage_row("x")["engine"]
-    whole = {(0, "a"): 10_000, (1, "a"): 3_000, (0, "b"): 500, (0, url): 700}
+    whole = {
+        (0, "a"): BusyTime(10_000),
+        (1, "a"): BusyTime(3_000, carried_ms=3_000),
+        (0, "b"): BusyTime(500),
+        (0, url): BusyTime(700),
+    }
     assert registry.engine_busy.between(0, 3 * DAY_MS) == whole
-    assert registry.engine_busy.between(2_500, DAY_MS + 1_000) == {(0, "a"): 5_500 + 1_000 + 2_000, (1, "a"): 1_000}
+    part = registry.engine_busy.between(2_500, DAY_MS + 1_000)
+    assert part == {
+        (0, "a"): BusyTime(5_500 + 1_000 + 2_000, carried_ms=1_500),
+        (1, "a"): BusyTime(1_000, carried_ms=1_000),
+    }
     assert registry.engine_busy.close(2 * DAY_MS) == 6, "each engine's day and the one after it"
     assert registry.engine_busy.close(2 * DAY_MS) == 0
     assert registry.engine_busy.between(0, 3 * DAY_MS) == whole
+
+
+def test_time_in_which_only_a_load_ran_is_the_load_s_and_who_waited_for_it_begins_behind_it(
+    registry: Registry,
+) -> None:
+    def attempt(name: str, begin_ms: int, end_ms: int, model: str) -> dict[str, Any]:
+        return usage_row(name, engine_id="a", started_at_ms=begin_ms, finished_at_ms=end_ms, served_model=model)
+
+    def load(model: str, begin_ms: int, end_ms: int, engine: str = "a") -> EngineLoad:
+        return EngineLoad(engine, "acme", model, begin_ms, end_ms)
+
+    registry.engine_loads.add(
+        [
+            load("acme/x@1", 1_000, 3_000),
+            load("acme/y@1", 10_000, 12_000),
+            load("acme/y@1", 10_000, 12_000, engine="b"),
+            load("acme/z@1", DAY_MS - 500, DAY_MS + 500),
+        ]
+    )
+    registry.ledger.record(
+        [
+            attempt("waited", 500, 4_000, "acme/x@1"),
+            attempt("beside it", 11_500, 11_700, "acme/x@1"),
+            attempt("gave up", 10_500, 11_000, "acme/y@1"),
+        ]
+    )
+    found = {
+        (0, "a"): BusyTime(2_000 + 1_000 + 2_000 + 500, load_ms=2_000 + 1_800 + 500),
+        (0, "b"): BusyTime(2_000, load_ms=2_000),
+        (1, "a"): BusyTime(500, load_ms=500),
+    }
+    assert registry.engine_busy.between(0, 2 * DAY_MS) == found
+    assert registry.engine_busy.close(2 * DAY_MS) == 3
+    assert registry.engine_busy.between(0, 2 * DAY_MS) == found
+    assert registry.engine_busy.between(2_000, 2_500) == {(0, "a"): BusyTime(500, load_ms=500)}
+    registry.engine_loads.add([load("acme/z@1", 20_000, 20_100)])
+    assert registry.engine_busy.between(0, DAY_MS)[0, "a"] == BusyTime(5_600, load_ms=4_400), "also before it is closed"
+    assert registry.engine_busy.close(2 * DAY_MS) == 1
 
 
 def test_a_day_that_was_closed_is_made_again_when_attempts_come_late(registry: Registry) -> None:
     registry.ledger.record([usage_row("1", engine_id="a", started_at_ms=0, finished_at_ms=1_000)])
     registry.engine_busy.close(DAY_MS)
     registry.ledger.record([usage_row("2", engine_id="a", started_at_ms=500, finished_at_ms=3_000)])
-    assert registry.engine_busy.between(0, DAY_MS) == {(0, "a"): 3_000}, "also before it is made again"
+    assert registry.engine_busy.between(0, DAY_MS) == {(0, "a"): BusyTime(3_000)}, "also before it is made again"
     assert registry.engine_busy.close(DAY_MS) == 1
-    assert registry.engine_busy.between(0, DAY_MS) == {(0, "a"): 3_000}
+    assert registry.engine_busy.between(0, DAY_MS) == {(0, "a"): BusyTime(3_000)}
 
 
 def test_stays_before_there_were_any_are_made_of_readings_and_usage(empty_url: str) -> None:
@@ -139,3 +188,26 @@ def test_stays_before_there_were_any_are_made_of_readings_and_usage(empty_url: s
             for one in EngineSpans(db).between(0, 10**12)
         ]
     assert found == [("gpu-0", "h1", 1_000, 200_000, False, True), ("http://h2:1", "h2", 3_000, 4_000, False, True)]
+
+
+def test_loads_that_were_known_by_day_have_a_place_in_it_and_closed_days_keep_their_figures(empty_url: str) -> None:
+    with (
+        closing(Database(empty_url)) as db,
+        db.engine.execution_options(switchyard_write=True).begin() as connection,
+    ):
+        command.upgrade(configured(connection), "0047")
+        for model, loads, ms in (("acme/x@1", 2, 3_000), ("acme/y@1", 1, 2_000)):
+            connection.execute(text(f"INSERT INTO engine_load_days VALUES (3, 'a', 'acme', '{model}', {loads}, {ms})"))
+        connection.execute(text("INSERT INTO engine_busy_days VALUES (3, 'a', 9000, 0), (4, 'a', 7000, 5)"))
+        command.upgrade(configured(connection), "0048")
+        loads = connection.execute(text("SELECT served_model, began_at_ms, ended_at_ms FROM engine_loads ORDER BY 2"))
+        first_ms = 3 * DAY_MS
+        assert loads.all() == [
+            ("acme/x@1", first_ms, first_ms + 3_000),
+            ("acme/y@1", first_ms + 3_000, first_ms + 5_000),
+        ]
+        kept = "SELECT day, busy_ms, load_ms, carried_ms, attempts, loads FROM engine_busy_days ORDER BY day"
+        assert connection.execute(text(kept)).all() == [(3, 9_000, 5_000, 0, 0, 2), (4, 7_000, 0, 0, 5, 0)]
+        command.downgrade(configured(connection), "0047")
+        days = connection.execute(text("SELECT day, served_model, load_ms FROM engine_load_days ORDER BY 2"))
+        assert days.all() == [(3, "acme/x@1", 3_000), (3, "acme/y@1", 2_000)]
