@@ -43,7 +43,7 @@ class ChainedLog(Generic[Row, Said]):
     letter: str
     """Versions begin with it."""
     name: str
-    """For people: `the price log`."""
+    """For people: `price log`."""
     param: str
     """What a version is called where one is asked for."""
     order: int
@@ -90,7 +90,7 @@ class ChainedLog(Generic[Row, Said]):
         line = session.get(self.row, int(form[2])) if form and form[1] == self.letter else None
         if line is None or self.version_of(line.seq, line.digest) != version:
             raise NotFound(
-                f"{self.param} is {version[:40]!r}, which {self.name} never had; the newest is "
+                f"{self.param} is {version[:40]!r}, which this {self.name} never had; the newest is "
                 f"{self.version(session)}, and a report names the one that it was made with",
                 param=self.param,
             )
@@ -102,9 +102,12 @@ class ChainedLog(Generic[Row, Said]):
         previous, names = "", [field.name for field in fields(self.said)]  # type: ignore[arg-type]
         for number, line in enumerate(session.scalars(select(self.row).order_by(self._seq)), 1):
             if line.seq != number:
-                return [*faults, f"line {number} of {self.name} is missing"]
-            if digest_after(previous, line.seq, line.added_at_ms, {of: getattr(line, of) for of in names}) != line.digest:
-                faults.append(f"line {number} of {self.name} is not what was written: its digest is another one")
+                return [*faults, f"line {number} of the {self.name} is missing"]
+            if (
+                digest_after(previous, line.seq, line.added_at_ms, {of: getattr(line, of) for of in names})
+                != line.digest
+            ):
+                faults.append(f"line {number} of the {self.name} is not what was written: its digest is another one")
             previous = line.digest
         return faults
 

@@ -21,7 +21,7 @@ from itertools import pairwise
 
 from gateway.cost.whole import in_whole
 from registry.days import DAY_MS
-from registry.engine_costs.log import ENGINE, EVERY_ENGINE, HOST, POOL, TRAINER, CostLine, CostLog, CostPeriod
+from registry.engine_costs.log import ENGINE, EVERY_ENGINE, HOST, POOL, TRAINER, CostLog, CostPeriod, HourlyCost
 from registry.engine_costs.spans import EngineSpan
 
 HOUR_MS = 3_600_000
@@ -93,12 +93,12 @@ class JobSpan:
 class _Running:
     """What has come together of one engine on one day."""
 
-    parts: dict[int, tuple[CostLine, int, Fraction]] = field(default_factory=dict)
+    parts: dict[int, tuple[HourlyCost, int, Fraction]] = field(default_factory=dict)
     """By line of the log: for how long, and how much."""
     paid_ms: int = 0
     unpriced_ms: int = 0
 
-    def pay(self, line: CostLine, ms: int, share: int) -> None:
+    def pay(self, line: HourlyCost, ms: int, share: int) -> None:
         _, before_ms, before = self.parts.get(line.seq, (line, 0, Fraction(0)))
         nano = Fraction(line.said.nano_per_hour * ms, HOUR_MS * share)
         self.parts[line.seq] = (line, before_ms + ms, before + nano)
@@ -157,7 +157,7 @@ def _newest(span: EngineSpan) -> tuple[int, int, str, str]:
     return span.started_at_ms, span.until_ms, span.host, span.pool or ""
 
 
-def _at(periods: Sequence[CostPeriod], at_ms: int) -> CostLine | None:
+def _at(periods: Sequence[CostPeriod], at_ms: int) -> HourlyCost | None:
     for period in reversed(periods):
         if period.from_ms <= at_ms and (period.until_ms is None or at_ms < period.until_ms):
             return period.line
@@ -166,7 +166,7 @@ def _at(periods: Sequence[CostPeriod], at_ms: int) -> CostLine | None:
 
 def _pay(
     running: dict[tuple[int, str], _Running],
-    lines: Mapping[str, CostLine],
+    lines: Mapping[str, HourlyCost],
     present: Mapping[str, EngineSpan],
     day: int,
     ms: int,
@@ -190,7 +190,7 @@ def _pay(
             _of(running, day, engine).pay(line, ms, share)
 
 
-def _scope_of(span: EngineSpan, lines: Mapping[str, CostLine]) -> str | None:
+def _scope_of(span: EngineSpan, lines: Mapping[str, HourlyCost]) -> str | None:
     """The most particular one that has a cost."""
     scopes = (f"{ENGINE}:{span.engine_id}", f"{HOST}:{span.host}", f"{POOL}:{span.pool}", EVERY_ENGINE)
     return next((scope for scope in scopes if scope in lines), None)

@@ -12,7 +12,7 @@ from registry.calibrations.rows import Calibration
 from registry.db import Database, now_ms
 from registry.prices.baseline_infos import CALIBRATION
 from registry.prices.baselines import Baselines
-from registry.prices.price_log import Said, append, seq_of
+from registry.prices.price_log import PRICE_LOG, Said
 from registry.prices.rows import BaselineLine
 from registry.shadows.consent import require_consent
 from registry.storage.blobs import canonical_json, digest_of
@@ -68,7 +68,7 @@ class Calibrations:
         with self._baselines.locked() as session:
             require_consent(session, info.tenant, lock=True)
             stored = replace(info, made_at_ms=now_ms())
-            line = append(session, _line(stored), stored.made_at_ms)
+            line = PRICE_LOG.append(session, _line(stored), stored.made_at_ms)
             session.add(_row(stored, line.seq))
             return replace(stored, seq=line.seq)
 
@@ -88,7 +88,7 @@ class Calibrations:
         query = select(Calibration).where(Calibration.baseline == baseline).order_by(Calibration.seq)
         with self._db.read() as session:
             if version is not None:
-                query = query.where(Calibration.seq <= seq_of(session, version))
+                query = query.where(Calibration.seq <= PRICE_LOG.seq_of(session, version))
             return {row.tenant: _info(row) for row in session.scalars(query)}
 
     def faults(self) -> list[str]:

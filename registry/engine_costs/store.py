@@ -7,20 +7,19 @@ from collections.abc import Iterator, Mapping
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from registry.backends import ENGINE_COST_LOCK, number_in_order
 from registry.days import day_of
 from registry.db import Database, now_ms
 from registry.engine_costs.log import (
+    COST_LOG,
     ENGINE,
     EVERY_ENGINE,
     HOST,
     POOL,
     TRAINER,
-    CostLine,
     CostLog,
     CostSaid,
+    HourlyCost,
     costs_between,
-    digest_after,
     require_scope,
 )
 from registry.engine_costs.rows import EngineCostLine, EngineSpanRow
@@ -48,7 +47,7 @@ class EngineCosts:
         source: str,
         actor: str,
         correct: bool = False,
-    ) -> CostLine:
+    ) -> HourlyCost:
         """Add a cost that holds from an instant on, or from now on; `ended`: nothing more from then on.
 
         What is added today changes nothing before today, but where nothing had a cost: else it must be said that it is
@@ -64,27 +63,33 @@ class EngineCosts:
         from_ms = at_ms if effective_from_ms is None else effective_from_ms
         said = CostSaid(scope, kind, nano, dict(terms), from_ms, correct, source[:500], actor[:100])
         with self._db.write() as session:
-            number_in_order(session, ENGINE_COST_LOCK)
+            COST_LOG.lock(session)
             log = _read(session)
             if kind == ENDED and not costs_between(log.periods(scope), from_ms, from_ms + 1):
                 raise Conflict(f"{scope} has no cost at that time that could end", param="scope")
             if not correct and from_ms < (today_ms := day_of(at_ms)[0]):
                 _require_gap(session, log, said, today_ms)
-            return _append(session, log, said, at_ms)
+            return _line(COST_LOG.append(session, said, at_ms))
 
     def log(self, version: str | None = None) -> CostLog:
         """All of it, or as it was at a version. Raises `NotFound` for a version that there never was."""
         with self._db.read() as session:
-            log = _read(session)
-        return log if version is None else log.cut(version)
+            return _read(session, None if version is None else COST_LOG.seq_of(session, version))
+
+    def faults(self) -> list[str]:
+        """What is wrong with the log, a sentence each; empty when nobody has touched it."""
+        with self._db.read() as session:
+            return COST_LOG.faults(session)
 
 
-def _read(session: Session) -> CostLog:
-    rows = session.scalars(select(EngineCostLine).order_by(EngineCostLine.seq))
-    return CostLog(tuple(map(_line, rows)))
+def _read(session: Session, last: int | None = None) -> CostLog:
+    query = select(EngineCostLine).order_by(EngineCostLine.seq)
+    if last is not None:
+        query = query.where(EngineCostLine.seq <= last)
+    return CostLog(tuple(map(_line, session.scalars(query))))
 
 
-def _line(row: EngineCostLine) -> CostLine:
+def _line(row: EngineCostLine) -> HourlyCost:
     said = CostSaid(
         row.scope,
         row.kind,
@@ -95,28 +100,7 @@ def _line(row: EngineCostLine) -> CostLine:
         row.source,
         row.actor,
     )
-    return CostLine(row.seq, row.added_at_ms, row.digest, said)
-
-
-def _append(session: Session, log: CostLog, said: CostSaid, at_ms: int) -> CostLine:
-    seq = len(log.lines) + 1
-    digest = digest_after(log.lines[-1].digest if log.lines else "", seq, at_ms, said)
-    session.add(
-        EngineCostLine(
-            seq=seq,
-            scope=said.scope,
-            kind=said.kind,
-            nano_per_hour=said.nano_per_hour,
-            terms=dict(said.terms),
-            effective_from_ms=said.effective_from_ms,
-            correction=said.correction,
-            source=said.source,
-            actor=said.actor,
-            added_at_ms=at_ms,
-            digest=digest,
-        )
-    )
-    return CostLine(seq, at_ms, digest, said)
+    return HourlyCost(row.seq, row.added_at_ms, row.digest, said)
 
 
 def _require_gap(session: Session, log: CostLog, said: CostSaid, today_ms: int) -> None:

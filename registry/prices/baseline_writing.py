@@ -13,7 +13,7 @@ from registry.days import date_of, day_number, day_of
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.money import dollars_to_nano, nano_to_dollars
 from registry.prices.baseline_infos import CLAIM, COMPONENTS, LIVE, RETIRED, RETIRING, STATUS, TEXTS, Origin
-from registry.prices.price_log import Said, append
+from registry.prices.price_log import PRICE_LOG, Said
 from registry.prices.rows import BaselineLine
 from registry.prices.timeline import by_date, fills_a_gap
 
@@ -69,7 +69,7 @@ def add_prices(session: Session, news: News, at_ms: int) -> None:
                 "today on, or say with `switchyard cost baselines correct` that it was wrong",
                 param="effective_from",
             )
-        append(session, said, at_ms)
+        PRICE_LOG.append(session, said, at_ms)
 
 
 def correct(session: Session, news: News, at_ms: int) -> None:
@@ -77,7 +77,7 @@ def correct(session: Session, news: News, at_ms: int) -> None:
     if not _lines_of(session, news.name):
         raise NotFound(f"baseline is {news.name[:80]!r}, and there is no price of it to correct", param="baseline")
     for said in _prices(news, at_ms, correction=True):
-        append(session, said, at_ms)
+        PRICE_LOG.append(session, said, at_ms)
 
 
 def say(session: Session, name: str, facts: Facts, origin: tuple[str, int | None, str], at_ms: int) -> None:
@@ -89,7 +89,7 @@ def say(session: Session, name: str, facts: Facts, origin: tuple[str, int | None
     if not told:
         raise InvalidInput("nothing is said: give a status, substitute, tokenizer, provider or claim", param="status")
     for said in told:
-        append(session, said, at_ms)
+        PRICE_LOG.append(session, said, at_ms)
 
 
 def facts_said(news: News, facts: Facts, origin: Origin, today_ms: int) -> list[Said]:

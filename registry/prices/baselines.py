@@ -29,7 +29,7 @@ from registry.prices.baseline_infos import (
     State,
 )
 from registry.prices.baseline_writing import Facts, News
-from registry.prices.price_log import Said, faults_in, last_line, lock, seq_of, version_of
+from registry.prices.price_log import PRICE_LOG, Said
 from registry.prices.rows import BaselineLine
 from registry.prices.shipped import shipped_lines
 from registry.prices.taking import Taken, news_in, take
@@ -51,7 +51,7 @@ class Baselines:
     def version(self) -> str:
         """The price version of all that is known now, such as `p57-1f0c9a3e`; `p0` of an empty log."""
         with self._read() as session:
-            return version_of(last_line(session))
+            return PRICE_LOG.version(session)
 
     def names(self, version: str | None = None) -> list[str]:
         """Every baseline. Raises `NotFound` for a version that never was, as all that take one do."""
@@ -130,7 +130,7 @@ class Baselines:
     def faults(self) -> list[str]:
         """What is wrong with the log, a sentence each; empty when nobody has touched it."""
         with self._read() as session:
-            return faults_in(session)
+            return PRICE_LOG.faults(session)
 
     def take(self, said: Sequence[Said]) -> Taken:
         """Take a list into the log, as `registry.prices.taking` says; what was new and what was left."""
@@ -139,7 +139,7 @@ class Baselines:
         if not news.added:
             return news
         with self._db.write() as session:
-            lock(session)
+            PRICE_LOG.lock(session)
             return take(session, said, self._clock_ms())
 
     @contextmanager
@@ -153,13 +153,13 @@ class Baselines:
         """A session in which nobody else adds lines, for what is stored together with a line of its own."""
         self._take_shipped()
         with self._db.write() as session:
-            lock(session)
+            PRICE_LOG.lock(session)
             yield session
 
     def _append(self, write: Callable[[Session, int], object]) -> str:
         with self.locked() as session:
             write(session, self._clock_ms())
-            return version_of(last_line(session))
+            return PRICE_LOG.version(session)
 
     def _take_shipped(self) -> None:
         with self._taking:
@@ -173,7 +173,7 @@ class Baselines:
 
 
 def _upto(session: Session, version: str | None) -> int | None:
-    return None if version is None else seq_of(session, version)
+    return None if version is None else PRICE_LOG.seq_of(session, version)
 
 
 def _names(session: Session, upto: int | None) -> list[str]:

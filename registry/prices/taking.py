@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from registry.days import date_of, day_number, day_of
 from registry.money import nano_to_dollars
 from registry.prices.baseline_infos import CHECKED, COMPONENTS, LIVE, STATUS
-from registry.prices.price_log import Said, append
+from registry.prices.price_log import PRICE_LOG, Said
 from registry.prices.rows import BaselineLine
 from registry.prices.timeline import by_date, fills_a_gap, in_force
 
@@ -57,7 +57,7 @@ def take(session: Session, said: Sequence[Said], at_ms: int) -> Taken:
     """Append what is new; the log must be locked."""
     taken = news_in(session, said, at_ms)
     for one in taken.added:
-        append(session, one, at_ms)
+        PRICE_LOG.append(session, one, at_ms)
     return taken
 
 

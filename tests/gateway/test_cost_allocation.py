@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
 from gateway.cost.allocation import Allocation, Idle, LineKind, Weights, Work, allocate, idle_of
 from gateway.cost.bill import Bill, JobSpan, bill_of
+from registry.chained_log import digest_after
 from registry.days import DAY_MS
 from registry.engine_costs.busy import BusyTime
-from registry.engine_costs.log import CostLine, CostLog, CostSaid, digest_after
+from registry.engine_costs.log import CostLog, CostSaid, HourlyCost
 from registry.engine_costs.spans import EngineSpan
 from registry.errors import InvalidInput
 from registry.money import NANO
@@ -30,11 +31,11 @@ POLICIES = (
 
 def log_of(*lines: tuple[str, str, int, int]) -> CostLog:
     """Of scope, kind, nano-dollars an hour, and from when."""
-    found: list[CostLine] = []
+    found: list[HourlyCost] = []
     for seq, (scope, kind, nano, from_ms) in enumerate(lines, 1):
         said = CostSaid(scope, kind, nano, {}, from_ms, False, "test", "me")
-        digest = digest_after(found[-1].digest if found else "", seq, 0, said)
-        found.append(CostLine(seq, 0, digest, said))
+        digest = digest_after(found[-1].digest if found else "", seq, 0, asdict(said))
+        found.append(HourlyCost(seq, 0, digest, said))
     return CostLog(tuple(found))
 
 

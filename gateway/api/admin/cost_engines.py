@@ -13,7 +13,7 @@ from gateway.api.admin.shapes import PRINTABLE, Actor, After, Day, Limit, Name, 
 from gateway.cost.allocation import IdlePolicy, idle_of
 from gateway.cost.costing import default_idle
 from registry.days import day_ms
-from registry.engine_costs.log import MAX_NAME_CHARS, CostLine
+from registry.engine_costs.log import MAX_NAME_CHARS, HourlyCost
 from registry.engine_costs.terms import FORMULAS, Kind
 from registry.errors import InvalidInput
 from registry.money import nano_to_dollars
@@ -21,7 +21,7 @@ from registry.money import nano_to_dollars
 Decimals = Annotated[str, Field(max_length=40, pattern=PRINTABLE)]
 
 
-class EngineCostDocument(Shape):
+class HourlyCostDocument(Shape):
     """A line of the log of engine costs."""
 
     line: int = Field(description="Its number in the log.")
@@ -41,7 +41,7 @@ class EngineCostsDocument(Shape):
     """A page of the log, oldest line first."""
 
     cost_version: str = Field(description="Bills that name it can be made again, whatever is added later.")
-    lines: list[EngineCostDocument] = Field(description="In the order in which they were added.")
+    lines: list[HourlyCostDocument] = Field(description="In the order in which they were added.")
     next: Next
 
 
@@ -95,7 +95,7 @@ def add_cost_engines(router: APIRouter, office: Office) -> None:
         )
 
     @router.post("/cost/engines", status_code=201)
-    def add_engine_cost(order: EngineCostOrder) -> EngineCostDocument:
+    def add_engine_cost(order: EngineCostOrder) -> HourlyCostDocument:
         """Add a cost, or the end of one. What is added today changes nothing before today, but where nothing had a
         cost, unless it is a correction.
         """
@@ -134,10 +134,10 @@ def _position(after: str) -> int:
     return int(after)
 
 
-def _document(line: CostLine) -> EngineCostDocument:
+def _document(line: HourlyCost) -> HourlyCostDocument:
     said = line.said
     kind: Literal["on_demand", "reserved", "owned", "spot", "ended"] = said.kind  # type: ignore[assignment]
-    return EngineCostDocument(
+    return HourlyCostDocument(
         line=line.seq,
         scope=said.scope,
         kind=kind,

@@ -9,12 +9,14 @@ Revises: 0040
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from alembic import op
 
-from registry.engine_costs.log import CostSaid, digest_after
+from registry.chained_log import digest_after
+from registry.engine_costs.log import CostSaid
 from registry.migrations.usage_sums import PAID, drop_sums, make_sums
 from registry.money import nano_to_dollars
 
@@ -153,7 +155,7 @@ def _move_hosts() -> None:
         scope = "*" if one_kind else f"pool:{name}"
         told = f"{source} (moved from the host price of {name})"[:500]
         said = CostSaid(scope, "on_demand", nano, {"hourly": nano_to_dollars(nano)}, from_ms, False, told, "migration")
-        digest = digest_after(digest, seq, 0, said)
+        digest = digest_after(digest, seq, 0, asdict(said))
         fields = {field: getattr(said, field) for field in CostSaid.__dataclass_fields__}
         connection.execute(log.insert().values(**fields, seq=seq, added_at_ms=0, digest=digest))
 
