@@ -24,7 +24,7 @@ from decimal import Decimal
 from math import lcm
 from typing import Literal, get_args
 
-from gateway.cost.bill import Bill, BilledDay
+from gateway.cost.bill import BilledDay, EngineBill
 from gateway.cost.whole import largest_remainder
 from registry.days import DAY_MS
 from registry.engine_costs.busy import BusyTime
@@ -122,13 +122,15 @@ class UnpricedDay:
 class Allocation:
     """The bill of a window, on lines. The sum of their `loaded_nano` is the bill."""
 
-    bill: Bill
+    bill: EngineBill
     idle: Idle
     lines: tuple[AllocatedLine, ...]
     """By day, engine, kind, tenant and key."""
     unpriced: tuple[UnpricedDay, ...]
     weights: Mapping[tuple[int, str], Weights]
     """In force by day and engine, where anything was allocated by tokens."""
+    cost_version: str = ""
+    """With it the registry makes the same again."""
 
     @property
     def unpriced_attempts(self) -> int:
@@ -165,7 +167,7 @@ def idle_of(policy: str, shares: Mapping[str, str] | None = None) -> Idle:
 
 
 def allocate(
-    bill: Bill,
+    bill: EngineBill,
     busy: Mapping[tuple[int, str], BusyTime],
     works: Iterable[Work],
     weights: Mapping[tuple[int, str], Weights],

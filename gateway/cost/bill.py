@@ -59,12 +59,13 @@ class BilledDay:
 
 
 @dataclass(frozen=True, slots=True)
-class Bill:
+class EngineBill:
     """What was paid for all engines in `[since_ms, until_ms)`."""
 
     since_ms: int
     until_ms: int
-    cost_version: str
+    log_version: str
+    """Of the log of engine costs."""
     days: tuple[BilledDay, ...]
     """By day and engine."""
 
@@ -115,7 +116,7 @@ def bill_of(
     jobs: Sequence[JobSpan],
     since_ms: int,
     until_ms: int,
-) -> Bill:
+) -> EngineBill:
     """What engines and the trainer cost in `[since_ms, until_ms)`, by the costs in a log."""
     periods = {scope: log.periods(scope) for scope in log.scopes}
     running: dict[tuple[int, str], _Running] = {}
@@ -124,7 +125,7 @@ def bill_of(
         lines = {scope: line for scope, line in in_force.items() if line is not None}
         _pay(running, lines, present, begin_ms // DAY_MS, end_ms - begin_ms)
     _pay_trainer(running, periods.get(TRAINER, ()), jobs, since_ms, until_ms)
-    return Bill(since_ms, until_ms, log.version, tuple(_rounded(running)))
+    return EngineBill(since_ms, until_ms, log.version, tuple(_rounded(running)))
 
 
 def _pieces(

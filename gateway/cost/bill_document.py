@@ -113,7 +113,7 @@ def document(allocation: Allocation, charged: Mapping[str, Charged], log: CostLo
     found: dict[str, Any] = {
         "since_ms": bill.since_ms,
         "until_ms": bill.until_ms,
-        "cost_version": bill.cost_version,
+        "cost_version": allocation.cost_version,
         "bill": nano_to_dollars(bill.nano),
         "idle_policy": allocation.idle.policy,
         "weights": "assumed" if allocation.assumed else "fitted",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gateway.cost.allocation import Allocation, Idle, LineKind, Weights, Work, allocate, idle_of
@@ -12,6 +13,7 @@ from registry.days import DAY_MS, as_datetime
 from registry.db import now_ms
 from registry.engine_costs.log import TRAINER
 from registry.engine_costs.spans import EngineSpan
+from registry.engine_costs.version import CostVersion
 from registry.engine_costs.weights import FittedWeights
 from registry.errors import InvalidInput
 from registry.ledger.engine_usage import UNKNOWN, EngineUsage, usage_by_engine
@@ -33,16 +35,17 @@ def allocation_of(
     """What engines cost in `[since_ms, until_ms)`, on lines that are kept apart by columns of `usage_days` too.
 
     A window that ends in the future ends now, as nothing has been paid or used yet: its bill says where it ends.
-    `idle` as the operator wants it by default, costs as they are known now, unless said. Raises `NotFound` for a
-    version that the log of costs never had.
+    `idle` as the operator wants it by default, all else as it is known now, unless a cost version is given. Raises
+    `NotFound` for one that the log of costs never had.
     """
     until_ms = min(until_ms, max(since_ms, now_ms()))
+    version = _version(registry, cost_version)
     jobs = [
         JobSpan(one.job_id, one.tenant, one.started_at_ms, one.until_ms)
         for one in trained_between(registry.db, since_ms, until_ms)
     ]
-    spans = registry.engine_spans.between(since_ms, until_ms)
-    bill = bill_of(registry.engine_costs.log(cost_version), spans, jobs, since_ms, until_ms)
+    spans = registry.engine_spans.between(since_ms, until_ms, version.seen_ms)
+    bill = bill_of(registry.engine_costs.log(version.log), spans, jobs, since_ms, until_ms)
     used = usage_by_engine(registry.db, since_ms, until_ms, keys)
     works = [
         *map(_work, used),
@@ -51,13 +54,25 @@ def allocation_of(
     ]
     before = map(_work, usage_by_engine(registry.db, since_ms - DAY_MS, since_ms, keys))
     busy = registry.engine_busy.between(since_ms, until_ms)
-    weights = weights_by_day(registry.engine_weights.all(), spans, since_ms, until_ms)
-    return allocate(bill, busy, works, weights, idle or default_idle(registry), before)
+    weights = weights_by_day(registry.engine_weights.all(version.weights), spans, since_ms, until_ms)
+    allocation = allocate(bill, busy, works, weights, idle or default_idle(registry, version), before)
+    return replace(allocation, cost_version=str(replace(version, log=bill.log_version)))
 
 
-def default_idle(registry: Registry) -> Idle:
-    """As an operator has put it; until then nobody pays for idle time."""
-    known = registry.idle_policies.newest()
+def _version(registry: Registry, asked: str | None) -> CostVersion:
+    """What was asked for; what that does not say, and all of it if nothing was, as it is known now."""
+    said = CostVersion.parse(asked)
+    return CostVersion(
+        said.log,
+        registry.idle_policies.last_id() if said.idle is None else said.idle,
+        registry.engine_weights.last_id() if said.weights is None else said.weights,
+        registry.engine_spans.seen_ms() if said.seen_ms is None else said.seen_ms,
+    )
+
+
+def default_idle(registry: Registry, version: CostVersion | None = None) -> Idle:
+    """As an operator has put it, or had by a cost version; until then nobody pays for idle time."""
+    known = registry.idle_policies.newest(upto=None if version is None else version.idle)
     return Idle() if known is None else idle_of(known.policy, known.shares)
 
 
@@ -146,19 +161,20 @@ def bill_document(
     """The bill of a window as people ask for it. `idle`: another policy than the operator's; the shares of `reserved`
     are those that were put last. Raises `InvalidInput`, `NotFound`.
     """
-    wanted = named_idle(registry, idle)
+    wanted = named_idle(registry, idle, cost_version)
     allocation = allocation_of(registry, since_ms, until_ms, idle=wanted, cost_version=cost_version)
-    log = registry.engine_costs.log(allocation.bill.cost_version)
+    log = registry.engine_costs.log(allocation.bill.log_version)
     return document(allocation, charged_of(registry, since_ms, allocation.bill.until_ms), log, explain=explain)
 
 
-def named_idle(registry: Registry, policy: str | None) -> Idle | None:
-    """A policy by its name, with the shares that were put last if it needs some; `None` for none. Raises
-    `InvalidInput`.
+def named_idle(registry: Registry, policy: str | None, cost_version: str | None = None) -> Idle | None:
+    """A policy by its name, with the shares that were put last, by a cost version, if it needs some; `None` for none.
+    Raises `InvalidInput`.
     """
     if policy is None:
         return None
-    known = registry.idle_policies.newest("reserved") if policy == "reserved" else None
+    upto = CostVersion.parse(cost_version).idle
+    known = registry.idle_policies.newest("reserved", upto) if policy == "reserved" else None
     if policy == "reserved" and known is None:
         raise InvalidInput(
             "idle is reserved, and no tenant has a share yet; put them with `switchyard cost idle reserved --share "

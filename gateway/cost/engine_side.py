@@ -44,8 +44,8 @@ def engine_side(allocation: Allocation, cells: Sequence[UsageCell], window: Wind
             for key in parts.keys() | uncosted.keys()
         },
         days={key: tuple(_days(of, bills)) for key, of in parts.items()},
-        bill_nano=None if allocation.bill.cost_version == NOTHING else allocation.bill.nano,
-        cost_version=allocation.bill.cost_version,
+        bill_nano=None if allocation.bill.log_version == NOTHING else allocation.bill.nano,
+        cost_version=allocation.cost_version,
         idle_policy=allocation.idle.policy,
         weights=tuple(sorted({one.name for one in allocation.weights.values()})),
     )

@@ -120,8 +120,8 @@ def _row(source: FocusSource, line: AllocatedLine, cells: Sequence[UsageCell], b
         "ResourceType": "Engine",
         "SkuId": f"engine-share-{line.kind}",
         "SkuMeter": f"{line.kind} share of an engine",
-        "SkuPriceId": f"engine-share-{line.kind}-{source.allocation.bill.cost_version}",
-        "SkuPriceDetails": json.dumps({"x_CostVersion": source.allocation.bill.cost_version}),
+        "SkuPriceId": f"engine-share-{line.kind}-{source.allocation.cost_version}",
+        "SkuPriceDetails": json.dumps({"x_CostVersion": source.allocation.cost_version}),
         "Tags": json.dumps({"kind": line.kind, **({"version": version} if version else {})}),
         **_allocated(source.allocation, line, what, tokens, bill_nano),
         **_extras(source, line, cells, tokens),
@@ -181,7 +181,7 @@ def _extras(source: FocusSource, line: AllocatedLine, cells: Sequence[UsageCell]
             {name: nano_to_dollars(nano) for name, nano in costs.items() if nano is not None}
         ),
         "x_PriceVersion": source.price_version,
-        "x_CostVersion": source.allocation.bill.cost_version,
+        "x_CostVersion": source.allocation.cost_version,
     }
 
 

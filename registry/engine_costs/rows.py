@@ -50,6 +50,8 @@ class EngineSpanRow(Base):
     seen_at_ms: Mapped[int]
     ended_at_ms: Mapped[int | None]
     """When it was seen last before it went; NULL while it is there."""
+    known_at_ms: Mapped[int]
+    """Since when it is known, from its begin on: bills that were made before had none of it."""
     derived: Mapped[bool] = mapped_column(Boolean)
     """Whether it was made of readings and usage, as nobody wrote spans then."""
 

@@ -6,6 +6,8 @@
 * A new boot within `RESTART_WITHIN_MS` of the last sight of the old one is the same stay too: the process was
   restarted, and its machine was paid for meanwhile.
 * An engine that is declared to be of another host, pool or base begins a new stay at once.
+* What becomes known of a time in which the leader looked and did not see the engine is a row of its own, as are stays
+  that began before they were seen: so the stays can be read as they were known at any time that the leader looked.
 """
 
 from __future__ import annotations
@@ -64,22 +66,36 @@ class EngineSpans:
         self._db = db
 
     def see(self, engines: Iterable[SeenEngine], at_ms: int) -> None:
-        """These answered at `at_ms`; stays of others that nobody has seen for long have ended."""
+        """These answered at `at_ms`; stays of others that nobody has seen for long have ended. What is older than the
+        newest sight changes nothing.
+        """
         with self._db.write() as session:
+            looked_ms = _seen_ms(session)
+            if at_ms <= looked_ms:
+                return
             for engine in engines:
-                _see(session, engine, at_ms)
+                _see(session, engine, at_ms, looked_ms)
             row = EngineSpanRow
             gone = row.ended_at_ms.is_(None) & (row.seen_at_ms < at_ms - GONE_AFTER_MS)
             session.execute(update(row).where(gone).values(ended_at_ms=row.seen_at_ms))
 
-    def between(self, since_ms: int, until_ms: int) -> list[EngineSpan]:
-        """Stays of which some is in `[since_ms, until_ms)`, by engine and time."""
+    def seen_ms(self) -> int:
+        """When the leader last saw an engine; 0: never."""
+        with self._db.read() as session:
+            return _seen_ms(session)
+
+    def between(self, since_ms: int, until_ms: int, known_ms: int | None = None) -> list[EngineSpan]:
+        """Stays of which some is in `[since_ms, until_ms)`, by engine and time; as they are known, or were at an
+        instant at which the leader looked. One that goes on in a row of its own comes in parts.
+        """
         row = EngineSpanRow
         query = (
             select(row)
             .where(row.started_at_ms < until_ms, row.seen_at_ms > since_ms)
             .order_by(row.engine_id, row.started_at_ms, row.id)
         )
+        if known_ms is not None:
+            query = query.where(row.known_at_ms <= known_ms, row.started_at_ms < known_ms)
         with self._db.read() as session:
             return [
                 EngineSpan(
@@ -89,7 +105,7 @@ class EngineSpans:
                     one.base_digest,
                     one.kind,
                     one.started_at_ms,
-                    one.seen_at_ms,
+                    one.seen_at_ms if known_ms is None else min(one.seen_at_ms, known_ms),
                     one.ended_at_ms is None,
                     one.derived,
                 )
@@ -102,41 +118,45 @@ class EngineSpans:
             return session.scalar(select(func.min(EngineSpanRow.started_at_ms)))
 
 
-def _see(session: Session, engine: SeenEngine, at_ms: int) -> None:
+def _seen_ms(session: Session) -> int:
+    return session.scalar(select(func.max(EngineSpanRow.seen_at_ms))) or 0
+
+
+def _see(session: Session, engine: SeenEngine, at_ms: int, looked_ms: int) -> None:
+    """`looked_ms`: when any engine was seen before."""
     row = EngineSpanRow
     of_engine = select(row).where(row.engine_id == engine.engine_id).order_by(row.seen_at_ms.desc(), row.id.desc())
     last = session.scalars(of_engine.limit(1).with_for_update()).first()
-    if last is not None and at_ms <= last.seen_at_ms:
-        return  # somebody else has seen it later
     began_ms = min(engine.boot_ms, at_ms)
-    if last is not None:
-        stays = engine.boot_ms == last.boot_ms or began_ms - last.seen_at_ms <= RESTART_WITHIN_MS
-        if stays and (not last.base_digest or _place(last) == _place(engine)):
-            last.boot_ms, last.seen_at_ms, last.ended_at_ms = engine.boot_ms, at_ms, None
-            last.url, last.base_digest, last.kind = engine.url, engine.base_digest, engine.kind
-            last.host, last.pool = engine.host, engine.pool
+    if last is None:
+        session.add(_row(engine, began_ms, at_ms))
+        return
+    stays = engine.boot_ms == last.boot_ms or began_ms - last.seen_at_ms <= RESTART_WITHIN_MS
+    if stays and last.seen_at_ms == looked_ms:
+        last.seen_at_ms = at_ms  # it was there all the time
+        if _place(last) == _place(engine):
+            last.boot_ms, last.url, last.ended_at_ms = engine.boot_ms, engine.url, None
             return
-        if stays:
-            last.seen_at_ms = at_ms  # it was there all the time
-        last.ended_at_ms = last.seen_at_ms
-        began_ms = max(began_ms, last.seen_at_ms)
-        session.flush()
-    session.add(
-        row(
-            engine_id=engine.engine_id,
-            url=engine.url,
-            host=engine.host,
-            pool=engine.pool,
-            base_digest=engine.base_digest,
-            kind=engine.kind,
-            boot_ms=engine.boot_ms,
-            started_at_ms=began_ms,
-            seen_at_ms=at_ms,
-            ended_at_ms=None,
-            derived=False,
-        )
-    )
+    last.ended_at_ms = last.seen_at_ms
     session.flush()
+    session.add(_row(engine, last.seen_at_ms if stays else max(began_ms, last.seen_at_ms), at_ms))
+
+
+def _row(engine: SeenEngine, began_ms: int, at_ms: int) -> EngineSpanRow:
+    return EngineSpanRow(
+        engine_id=engine.engine_id,
+        url=engine.url,
+        host=engine.host,
+        pool=engine.pool,
+        base_digest=engine.base_digest,
+        kind=engine.kind,
+        boot_ms=engine.boot_ms,
+        started_at_ms=began_ms,
+        seen_at_ms=at_ms,
+        ended_at_ms=None,
+        known_at_ms=at_ms,
+        derived=False,
+    )
 
 
 def _place(one: EngineSpanRow | SeenEngine) -> tuple[str, str | None, str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 
 from registry.days import DAY_MS
 from registry.db import Database
@@ -100,10 +100,18 @@ class EngineWeights:
         with self._db.write() as session:
             session.add(EngineWeightsRow(**asdict(weights)))
 
-    def all(self) -> list[FittedWeights]:
-        """Every fit, oldest first."""
+    def last_id(self) -> int:
+        """Of the newest fit; 0: there is none."""
         with self._db.read() as session:
-            rows = session.scalars(select(EngineWeightsRow).order_by(EngineWeightsRow.id)).all()
+            return session.scalar(select(func.max(EngineWeightsRow.id))) or 0
+
+    def all(self, upto: int | None = None) -> list[FittedWeights]:
+        """Every fit, oldest first; with `upto` those with no larger id."""
+        query = select(EngineWeightsRow).order_by(EngineWeightsRow.id)
+        if upto is not None:
+            query = query.where(EngineWeightsRow.id <= upto)
+        with self._db.read() as session:
+            rows = session.scalars(query).all()
         return [
             FittedWeights(
                 one.base_digest,

@@ -22,7 +22,7 @@ def bill(
     until: str | None = typer.Option(None, "--until", help="YYYY-MM-DD (UTC), exclusive; default: now."),
     idle: str | None = IdleOption,
     cost_version: str | None = typer.Option(
-        None, "--cost-version", help="By the costs as they were known then, such as c4-1f0c9a3e; default: as now."
+        None, "--cost-version", help="As all was known when an earlier bill named it; default: as now."
     ),
     explain: bool = typer.Option(False, "--explain", help="Show formulas, and what each engine cost on each day."),
     json_output: bool = JsonFlag,

@@ -32,7 +32,7 @@ PriceVersionOption = typer.Option(
     None, "--price-version", help="Of the log of list prices, as an earlier report named it."
 )
 CostVersionOption = typer.Option(
-    None, "--cost-version", help="Of the log of engine costs, as an earlier report named it."
+    None, "--cost-version", help="What engines cost as it was known when an earlier report named it."
 )
 CachedShareOption = typer.Option(
     None, "--cached-share", help="Part of prompts that an API's cache has, 0 to 1; default: as much as our own had."
@@ -97,7 +97,7 @@ def report(
     )
     with open_registry() as registry:
         look_up(registry, baselines_of(registry, asked), price_version)
-        asked = replace(asked, idle=named_idle(registry, idle))
+        asked = replace(asked, idle=named_idle(registry, idle, cost_version))
         if sample is not None:
             from switchyard.cost_sample import ratios_of
 

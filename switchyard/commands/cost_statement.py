@@ -53,7 +53,7 @@ def statement(
             baselines=tuple(baseline or ()),
             price_version=price_version,
             cost_version=cost_version,
-            idle=named_idle(registry, idle),
+            idle=named_idle(registry, idle, cost_version),
             assumed=assumptions_of(cached_share, batch_share),
         )
         made = statement_of(registry, tenant, month, asked, with_engine_costs=with_engine_costs)

@@ -58,7 +58,11 @@ def test_a_cost_is_added_listed_and_found_on_the_bill(stack: Stack, admin: Admin
     listed = admin.ask("GET", "/cost/engines").json()
     assert [line["scope"] for line in listed["lines"]] == ["engine:used"]
     bill = admin.ask("GET", "/cost/bill", params={"from": FROM, "until": UNTIL}).json()
-    assert (bill["bill"], bill["cost_version"], bill["idle_policy"]) == ("48", listed["cost_version"], "unallocated")
+    assert (bill["bill"], bill["cost_version"].split(".")[0], bill["idle_policy"]) == (
+        "48",
+        listed["cost_version"],
+        "unallocated",
+    )
     assert {(line["kind"], line["tenant"]): line["loaded"] for line in bill["lines"]} == {
         ("tenant", "acme"): "6",
         ("tenant", "globex"): "6",

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from gateway.cost.allocation import Allocation, Idle, LineKind, Weights, Work, allocate, idle_of
-from gateway.cost.bill import Bill, JobSpan, bill_of
+from gateway.cost.bill import EngineBill, JobSpan, bill_of
 from registry.chained_log import digest_after
 from registry.days import DAY_MS
 from registry.engine_costs.busy import BusyTime
@@ -136,7 +136,7 @@ def test_the_lines_are_the_bill_to_the_nano_dollar(seed: int) -> None:
     assert sum(days) == bill_of(log, spans, jobs, 0, 3 * DAY_MS).nano, "a month is the sum of its days"
 
 
-def billed(bill: Bill) -> dict[tuple[int, str], float]:
+def billed(bill: EngineBill) -> dict[tuple[int, str], float]:
     return {(day.day, day.engine_id): day.nano / NANO for day in bill.days}
 
 

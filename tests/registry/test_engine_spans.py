@@ -75,6 +75,37 @@ def test_a_leader_whose_clock_is_behind_takes_nothing_back(registry: Registry) -
     assert stays(registry) == [("a", 1_000, 50_000, True), ("b", 60_000, 60_000, True)]
 
 
+def test_stays_are_read_as_they_were_known_when_the_leader_looked(registry: Registry) -> None:
+    """Of each time that it looked, whatever it found later of the time before that."""
+    passes = [
+        ([seen(), seen("b", 5_000)], 10_000),
+        ([seen()], 70_000),
+        ([seen(), seen("b", 5_000)], 130_000),
+        ([seen(), seen("b", 5_000), seen("late", 20_000)], 190_000),
+        ([seen(boot_ms=200_000), seen("b", 5_000, pool="night")], 250_000),
+        ([seen(boot_ms=200_000)], 250_000 + 2 * GONE_AFTER_MS),
+    ]
+    known: dict[int, list[tuple[str, int, int]]] = {}
+    for engines, at_ms in passes:
+        registry.engine_spans.see(engines, at_ms)
+        known[registry.engine_spans.seen_ms()] = there(registry, None)
+    assert list(known) == [at_ms for _, at_ms in passes]
+    assert {at_ms: there(registry, at_ms) for at_ms in known} == known
+    assert there(registry, 70_000) == [("a", 1_000, 70_000), ("b", 5_000, 10_000)]
+    assert ("b", 5_000, 250_000) in there(registry, None)
+
+
+def there(registry: Registry, known_ms: int | None) -> list[tuple[str, int, int]]:
+    """Stays, those put together that follow upon each other."""
+    found: list[tuple[str, int, int]] = []
+    for one in registry.engine_spans.between(0, 10**15, known_ms):
+        if found and found[-1][0] == one.engine_id and found[-1][2] == one.started_at_ms:
+            found[-1] = one.engine_id, found[-1][1], one.until_ms
+        else:
+            found.append((one.engine_id, one.started_at_ms, one.until_ms))
+    return found
+
+
 def test_busy_time_is_the_union_of_intervals_by_engine_and_day(registry: Registry) -> None:
     def attempt(name: str, begin_ms: int, end_ms: int | None, **changes: Any) -> dict[str, Any]:
         return usage_row(name, started_at_ms=begin_ms, finished_at_ms=end_ms, **{"engine_id": "a", **changes})

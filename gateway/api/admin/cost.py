@@ -33,7 +33,9 @@ Baselines = Annotated[
 ]
 Idle = Annotated[IdlePolicy | None, Query(description="Who idle time falls to; default: as an operator has put it.")]
 PriceVersion = Annotated[str | None, Query(description="Of the log of list prices, as an earlier report named it.")]
-CostVersion = Annotated[str | None, Query(description="Of the log of engine costs, as an earlier report named it.")]
+CostVersion = Annotated[
+    str | None, Query(max_length=120, description="What engines cost as it was known when an earlier report named it.")
+]
 CachedShare = Annotated[
     str | None, Query(description="Part of prompts that an API's cache has, 0 to 1; default: as much as our own had.")
 ]
@@ -105,7 +107,7 @@ def _add_report(router: APIRouter, office: Office) -> None:
             since_ms=day_ms(since, "from") if since else None,
             until_ms=day_ms(until, "until") if until else now_ms(),
             tenant=tenant,
-            idle=named_idle(registry, idle),
+            idle=named_idle(registry, idle, compared.cost_version),
         )
         if format == "focus":
             return _csv(focus_of(registry, asked), None)
@@ -135,7 +137,7 @@ def _add_statement(router: APIRouter, office: Office) -> None:
         format: Annotated[Literal["json", "html"], Query(description="A document, or a page.")] = "json",
     ) -> Response:
         """A tenant's month: models, days, prices, what is charged, and what APIs would have cost."""
-        asked = replace(compared, idle=named_idle(registry, idle))
+        asked = replace(compared, idle=named_idle(registry, idle, compared.cost_version))
         made = statement_of(registry, tenant, month, asked, with_engine_costs=with_engine_costs)
         if format == "html":
             return Response(page_of(made), media_type="text/html; charset=utf-8")

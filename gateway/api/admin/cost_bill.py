@@ -16,7 +16,8 @@ from registry.db import now_ms
 from registry.errors import InvalidInput
 
 CostVersion = Annotated[
-    str | None, Query(max_length=40, description="As it was known then, such as c4-1f0c9a3e; default: as now.")
+    str | None,
+    Query(max_length=120, description="As all was known when a bill named it, or by this log; default: as now."),
 ]
 
 

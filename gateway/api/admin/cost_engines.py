@@ -15,6 +15,7 @@ from gateway.cost.costing import default_idle
 from registry.days import day_ms
 from registry.engine_costs.log import MAX_NAME_CHARS, HourlyCost
 from registry.engine_costs.terms import FORMULAS, Kind
+from registry.engine_costs.version import CostVersion as Known
 from registry.errors import InvalidInput
 from registry.money import nano_to_dollars
 
@@ -40,7 +41,7 @@ class HourlyCostDocument(Shape):
 class EngineCostsDocument(Shape):
     """A page of the log, oldest line first."""
 
-    cost_version: str = Field(description="Bills that name it can be made again, whatever is added later.")
+    cost_version: str = Field(description="Of the log alone; bills name it, and what else they were made with.")
     lines: list[HourlyCostDocument] = Field(description="In the order in which they were added.")
     next: Next
 
@@ -83,7 +84,7 @@ def add_cost_engines(router: APIRouter, office: Office) -> None:
     @router.get("/cost/engines", response_model=EngineCostsDocument)
     def list_engine_costs(cost_version: CostVersion = None, after: After = None, limit: Limit = 200) -> Response:
         """Every line, oldest first."""
-        log = registry.engine_costs.log(cost_version)
+        log = registry.engine_costs.log(Known.parse(cost_version).log)
         since = _position(after) if after is not None else 0
         page = log.lines[since : since + limit]
         return in_json(

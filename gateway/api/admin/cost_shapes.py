@@ -121,7 +121,7 @@ class CostReportDocument(Shape):
     since_ms: int = Field(description="Beginning of the window, in milliseconds since the epoch.")
     until_ms: int = Field(description="Its end, exclusive, in milliseconds since the epoch.")
     price_version: str = Field(description="Of the log of prices that was read.")
-    cost_version: str | None = Field(description="Of the log of engine costs that was read.")
+    cost_version: str | None = Field(description="Asked for with it, engines cost the same again.")
     idle_policy: str | None = Field(description="Who pays for the time in which engines do nothing.")
     weights: list[str] = Field(description="What says how much engines work for a token: fits, or that it is assumed.")
     bill_dollars: str | None = Field(description=f"What was paid for engines, for all tenants: {DOLLARS}.")
@@ -155,7 +155,9 @@ class StatementDocument(Shape):
     until_ms: int = Field(description="Its end, exclusive, in milliseconds since the epoch.")
     charged_dollars: str | None = Field(description=f"All of it: {DOLLARS}.")
     price_version: str = Field(description="Of the log of prices that was read.")
-    cost_version: str | None = Field(description="Of the log of engine costs that was read; null: they are left out.")
+    cost_version: str | None = Field(
+        description="Asked for with it, engines cost the same again; null: they are left out."
+    )
     versions: list[CostLineDocument]
     days: list[CostLineDocument]
     total: CostLineDocument
