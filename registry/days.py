@@ -48,5 +48,5 @@ def day_ms(text: str, param: str) -> int:
 
 
 def when(ms: int | None) -> str:
-    """An instant as people read it: local time, to the second; – for none."""
-    return "–" if ms is None else as_datetime(ms).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    """An instant as people read it: UTC, as documents have it, to the second; – for none."""
+    return "–" if ms is None else as_datetime(ms).strftime("%Y-%m-%d %H:%M:%SZ")

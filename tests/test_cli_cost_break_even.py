@@ -74,6 +74,19 @@ def test_a_tenant_is_told_how_many_more_like_it_are_needed_and_who_pays_if_it_le
     assert alone[2].endswith("paid by: nobody $60.83, which stays with you.")
 
 
+def test_copies_and_probes_are_the_platform_s_and_no_idle_time(used: Run) -> None:
+    begin_ms = (now_ms() // DAY_MS - 1) * DAY_MS + 4 * 3_600_000
+    times = {"engine_id": "e", "started_at_ms": begin_ms, "finished_at_ms": begin_ms + 3_600_000}
+    tokens = {"prompt_tokens": 1_000_000, "cached_tokens": 0, "completion_tokens": 0}
+    with Registry.open() as registry:
+        registry.ledger.record([usage_row("a copy", tenant="acme", shadow=True, **times, **tokens)])
+    found = used("cost", "break-even", *API, "--idle", "equal", "--json").document
+    assert float(found["platform_dollars"]) == pytest.approx(730 / 480, rel=1e-6), "an hour of twenty days"
+    charged = sum(float(one["loaded_dollars"]) for one in found["tenants"])
+    assert charged == pytest.approx(730 - 730 / 480, rel=1e-6)
+    assert any("is for copies and probes" in one for one in found["sentences"])
+
+
 def test_a_bill_that_is_given_takes_the_place_of_what_engines_cost(used: Run) -> None:
     document = used("cost", "break-even", *API, "--gpu-month", "73", "--tenant", "globex", "--json").document
     assert (document["bill_dollars"], document["break_even_requests"], document["savings_dollars"]) == (

@@ -84,7 +84,7 @@ def test_engine_cost_is_forecast_from_days_that_are_over_and_of_engines_without_
     assert found["days"] == today - min(calendar.first, today - LEAST_LOOKED_AT)
     assert float(found["low_dollars"]) <= float(found["expected_dollars"]) <= float(found["high_dollars"])
     assert globex["engine_cost"]["expected_dollars"] is None, "it was there for three days"
-    assert document["engine_unpriced"] == 0
+    assert document["engine_uncosted"] == 0
 
 
 def test_a_jump_is_told_with_its_cause_and_a_quiet_day_is_not(used: Run) -> None:

@@ -66,8 +66,8 @@ def test_an_earlier_price_version_and_day_answer_as_they_did(priced: Run) -> Non
     with Registry.open() as registry:
         before = registry.baselines.version()
         registry.baselines.add_prices("late-api", {"input": "1", "output": "1"}, source="a list")
-    unpriced = priced("cost", "scenario", "--baseline", "late-api", "--at", "2020-01-01").out
-    assert "note: late-api is unpriced" in unpriced
+    unlisted = priced("cost", "scenario", "--baseline", "late-api", "--at", "2020-01-01").out
+    assert "note: late-api is unlisted" in unlisted
     assert "prices: " + before in priced("cost", "scenario", *BOTH, "--price-version", before).out
 
 

@@ -109,13 +109,17 @@ class AllocatedLine:
 
 
 @dataclass(frozen=True, slots=True)
-class UnpricedDay:
-    """An engine that was there, or was used, on a day without a cost. It is not free: nobody knows what it cost."""
+class UncostedDay:
+    """A day for some of which an engine was there, or was used, without a cost. That is not free: nobody knows what it
+    cost.
+    """
 
     day: int
     engine_id: str
     ms: int
+    """In which it was there without a cost."""
     attempts: int
+    """All of the day's: nobody knows which of them ran while it had none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +130,16 @@ class Allocation:
     idle: Idle
     lines: tuple[AllocatedLine, ...]
     """By day, engine, kind, tenant and key."""
-    unpriced: tuple[UnpricedDay, ...]
+    uncosted: tuple[UncostedDay, ...]
     weights: Mapping[tuple[int, str], Weights]
     """In force by day and engine, where anything was allocated by tokens."""
     cost_version: str = ""
     """With it the registry makes the same again."""
 
     @property
-    def unpriced_attempts(self) -> int:
-        """Attempts on engines without a cost."""
-        return sum(day.attempts for day in self.unpriced)
+    def uncosted_attempts(self) -> int:
+        """Attempts on engines that had no cost for some of their day."""
+        return sum(day.attempts for day in self.uncosted)
 
     @property
     def assumed(self) -> bool:
@@ -191,7 +195,7 @@ def allocate(
             lines += _busy_lines(day, by_day.get(place, []), here, used[place])
     lines = _with_idle(lines, idle)
     lines.sort(key=_order)
-    return Allocation(bill, idle, tuple(lines), tuple(_unpriced(billed, by_day)), used)
+    return Allocation(bill, idle, tuple(lines), tuple(_uncosted(billed, by_day)), used)
 
 
 def _by_day(works: Iterable[Work]) -> dict[tuple[int, str], list[Work]]:
@@ -262,7 +266,7 @@ def _busy_lines(
             line = found.setdefault((work.kind, work.tenant), {}).setdefault(work.key, _Line())
             line.part += each * units
     busy_ms = sum(ms for ms, _ in groups)
-    there_ms = max(day.paid_ms + day.unpriced_ms, busy_ms)
+    there_ms = max(day.paid_ms + day.uncosted_ms, busy_ms)
     by_tenant = sorted(found.items())
     sums = [sum(line.part for line in of.values()) for _, of in by_tenant]
     *shares, idle_nano = largest_remainder(day.nano, [*sums, (there_ms - busy_ms) * unit])
@@ -353,14 +357,14 @@ def _loaded(line: AllocatedLine, idle_nano: int) -> AllocatedLine:
     )
 
 
-def _unpriced(
+def _uncosted(
     billed: Mapping[tuple[int, str], BilledDay], by_day: Mapping[tuple[int, str], Sequence[Work]]
-) -> list[UnpricedDay]:
+) -> list[UncostedDay]:
     found = []
     for place in sorted(billed.keys() | by_day.keys()):
         day = billed.get(place)
-        paid, ms = (0, 0) if day is None else (day.paid_ms, day.unpriced_ms)
-        attempts = 0 if paid else sum(work.attempts for work in by_day.get(place, ()))
+        paid, ms = (0, 0) if day is None else (day.paid_ms, day.uncosted_ms)
+        attempts = sum(work.attempts for work in by_day.get(place, ())) if ms or not paid else 0
         if ms or attempts:
-            found.append(UnpricedDay(*place, ms, attempts))
+            found.append(UncostedDay(*place, ms, attempts))
     return found

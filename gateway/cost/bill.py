@@ -9,7 +9,7 @@ pool's, or that of every engine (`*`).
     of every engine    nano-dollars an hour · time, each                  while it is there
 
 A day's bill is the sum of these, rounded half up to whole nano-dollars and divided by largest remainder; the bill of
-a window is the sum of its days. Time in which an engine was there without a cost is `unpriced`, never $0.
+a window is the sum of its days. Time in which an engine was there without a cost is `uncosted`, never $0.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class BilledDay:
     nano: int
     paid_ms: int
     """In which something was paid for it."""
-    unpriced_ms: int
+    uncosted_ms: int
     """In which it was there, and nothing had a cost."""
     parts: tuple[BilledPart, ...]
 
@@ -75,9 +75,9 @@ class EngineBill:
         return sum(day.nano for day in self.days)
 
     @property
-    def unpriced_ms(self) -> int:
+    def uncosted_ms(self) -> int:
         """In which engines were there without a cost."""
-        return sum(day.unpriced_ms for day in self.days)
+        return sum(day.uncosted_ms for day in self.days)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class _Running:
     parts: dict[int, tuple[HourlyCost, int, Fraction]] = field(default_factory=dict)
     """By line of the log: for how long, and how much."""
     paid_ms: int = 0
-    unpriced_ms: int = 0
+    uncosted_ms: int = 0
 
     def pay(self, line: HourlyCost, ms: int, share: int) -> None:
         _, before_ms, before = self.parts.get(line.seq, (line, 0, Fraction(0)))
@@ -177,7 +177,7 @@ def _pay(
     for engine, span in present.items():
         scope = _scope_of(span, lines)
         if scope is None:
-            _of(running, day, engine).unpriced_ms += ms
+            _of(running, day, engine).uncosted_ms += ms
         else:
             members.setdefault(scope, []).append(engine)
     for scope, line in lines.items():
@@ -219,7 +219,7 @@ def _pay_trainer(
                 if period.line.while_there and piece_ms:
                     _of(running, day, TRAINER).pay(period.line, piece_ms, 1)
             if left_ms:
-                _of(running, day, TRAINER).unpriced_ms += left_ms
+                _of(running, day, TRAINER).uncosted_ms += left_ms
 
 
 def _days_of(since_ms: int, until_ms: int) -> Iterator[tuple[int, int, int]]:
@@ -250,4 +250,4 @@ def _rounded(running: Mapping[tuple[int, str], _Running]) -> Iterator[BilledDay]
                 BilledPart(line.said.scope, line.seq, line.said.nano_per_hour, ms, part)
                 for line, ms, part in one.parts.values()
             )
-            yield BilledDay(day, engine, nano, one.paid_ms, one.unpriced_ms, parts)
+            yield BilledDay(day, engine, nano, one.paid_ms, one.uncosted_ms, parts)

@@ -68,8 +68,8 @@ class EngineLine:
     nano: int
     busy_nano: int
     paid_ms: int
-    unpriced_ms: int
-    unpriced_attempts: int
+    uncosted_ms: int
+    uncosted_attempts: int
 
 
 def bill_lines(allocation: Allocation) -> list[BillLine]:
@@ -99,11 +99,11 @@ def engine_lines(allocation: Allocation) -> list[EngineLine]:
     sums: dict[str, list[int]] = {}
     for day in allocation.bill.days:
         of = sums.setdefault(day.engine_id, [0, 0, 0, 0, 0])
-        of[0], of[2], of[3] = of[0] + day.nano, of[2] + day.paid_ms, of[3] + day.unpriced_ms
+        of[0], of[2], of[3] = of[0] + day.nano, of[2] + day.paid_ms, of[3] + day.uncosted_ms
     for line in allocation.lines:
         sums[line.engine_id][1] += line.busy_nano
-    for unpriced in allocation.unpriced:
-        sums.setdefault(unpriced.engine_id, [0, 0, 0, 0, 0])[4] += unpriced.attempts
+    for uncosted in allocation.uncosted:
+        sums.setdefault(uncosted.engine_id, [0, 0, 0, 0, 0])[4] += uncosted.attempts
     return [EngineLine(engine, *figures) for engine, figures in sorted(sums.items())]
 
 
@@ -117,8 +117,8 @@ def document(allocation: Allocation, charged: Mapping[str, Charged], log: CostLo
         "bill": nano_to_dollars(bill.nano),
         "idle_policy": allocation.idle.policy,
         "weights": "assumed" if allocation.assumed else "fitted",
-        "unpriced_hours": round(bill.unpriced_ms / HOUR_MS, 6),
-        "unpriced_attempts": allocation.unpriced_attempts,
+        "uncosted_hours": round(bill.uncosted_ms / HOUR_MS, 6),
+        "uncosted_attempts": allocation.uncosted_attempts,
         "lines": [
             {
                 "kind": line.kind,
@@ -147,8 +147,8 @@ def document(allocation: Allocation, charged: Mapping[str, Charged], log: CostLo
                 "bill": nano_to_dollars(one.nano),
                 "busy": nano_to_dollars(one.busy_nano),
                 "paid_hours": round(one.paid_ms / HOUR_MS, 6),
-                "unpriced_hours": round(one.unpriced_ms / HOUR_MS, 6),
-                "unpriced_attempts": one.unpriced_attempts,
+                "uncosted_hours": round(one.uncosted_ms / HOUR_MS, 6),
+                "uncosted_attempts": one.uncosted_attempts,
             }
             for one in engine_lines(allocation)
         ],

@@ -22,6 +22,9 @@ from registry.names import SYSTEM
 from registry.service import Registry
 from registry.training.spans import trained_between
 
+MOST_DAYS = 3_660
+"""Of a window."""
+
 
 def allocation_of(
     registry: Registry,
@@ -36,8 +39,14 @@ def allocation_of(
 
     A window that ends in the future ends now, as nothing has been paid or used yet: its bill says where it ends.
     `idle` as the operator wants it by default, all else as it is known now, unless a cost version is given. Raises
-    `NotFound` for one that the log of costs never had.
+    `NotFound` for one that the log of costs never had, and `InvalidInput` for a window of more than `MOST_DAYS`.
     """
+    if until_ms - since_ms > MOST_DAYS * DAY_MS:
+        raise InvalidInput(
+            f"from is {(until_ms - since_ms) // DAY_MS:,} days before the end of the window; at most {MOST_DAYS:,} are "
+            "looked at: give a later day",
+            param="from",
+        )
     until_ms = min(until_ms, max(since_ms, now_ms()))
     version = _version(registry, cost_version)
     jobs = [

@@ -22,7 +22,7 @@ class EnginesAhead:
 
     ends: Mapping[str, MonthEnd]
     """By tenant. Booked is what whole days of the month came to, until yesterday."""
-    unpriced_attempts: int
+    uncosted_attempts: int
     """Of the days that were looked at, on engines without a cost: they are in no figure."""
 
 
@@ -34,14 +34,14 @@ def engines_ahead(registry: Registry, calendar: Calendar) -> EnginesAhead:
         return EnginesAhead({}, 0)
     looked_at = min(calendar.first, calendar.today - LEAST_LOOKED_AT)
     days: dict[str, list[int]] = {}
-    unpriced = 0
+    uncosted = 0
     for first, end in ((looked_at, calendar.first), (calendar.first, calendar.today)):
         if first == end:
             continue
         allocation = allocation_of(registry, first * DAY_MS, end * DAY_MS)
-        unpriced += allocation.unpriced_attempts
+        uncosted += allocation.uncosted_attempts
         for line in allocation.lines:
             if line.kind in PAID_BY_TENANTS and line.loaded_nano:
                 of = days.setdefault(line.tenant, [0] * (calendar.today - calendar.history + 1))
                 of[line.day - calendar.history] += line.loaded_nano
-    return EnginesAhead({tenant: month_end(of, calendar) for tenant, of in days.items()}, unpriced)
+    return EnginesAhead({tenant: month_end(of, calendar) for tenant, of in days.items()}, uncosted)

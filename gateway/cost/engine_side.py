@@ -65,7 +65,7 @@ def _key_of(line: AllocatedLine, names: dict[tuple[str, bool, tuple[str | int, .
 
 def _uncosted(allocation: Allocation, cells: Iterable[UsageCell], window: Window) -> dict[LineKey, int]:
     """Answered requests on engines that had no cost that day."""
-    unknown = {(day.day, day.engine_id) for day in allocation.unpriced if day.attempts}
+    unknown = {(day.day, day.engine_id) for day in allocation.uncosted if day.attempts}
     found: dict[LineKey, int] = {}
     for cell in cells:
         if (cell.day, cell.engine) in unknown and window.tenant in (None, cell.tenant):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
+from gateway.cost.assumptions import Assumptions
+from gateway.cost.baselines import Baseline, Tokens, exact_nano
+from gateway.cost.calibrated import calibrated_ratios
 from gateway.cost.scenario import Listed
 from registry.days import DAY_MS
 from registry.ledger.daily_usage import DailyUsage
-from registry.money import cost_nano
 from registry.prices.baseline_infos import PricePeriod
 from registry.prices.baselines import Baselines
+from registry.service import Registry
 
 STAYS = "gpt-5.4-mini"
 """An API whose end is not announced: what a decision is made against when none is named."""
@@ -27,7 +31,7 @@ class ListPrices:
     """Of the APIs that were asked for, at one instant."""
 
     listed: tuple[Listed, ...]
-    unpriced: tuple[str, ...]
+    unlisted: tuple[str, ...]
     """Those without a price of input and output then."""
     version: str
     """Of the price log."""
@@ -42,14 +46,14 @@ def list_prices(baselines: Baselines, names: Sequence[str], at_ms: int, version:
     version = version or baselines.version()
     known = set(baselines.names(version))
     wanted = dict.fromkeys(names or (name for name in OF_SCENARIOS if name in known))
-    listed, unpriced = [], []
+    listed, unlisted = [], []
     for name in wanted:
         period = in_force(baselines.prices(name, version), at_ms)
         if period is None or not period.complete:
-            unpriced.append(name)
+            unlisted.append(name)
         else:
             listed.append(Listed(baselines.info(name, version, at_ms), period))
-    return ListPrices(tuple(listed), tuple(unpriced), version)
+    return ListPrices(tuple(listed), tuple(unlisted), version)
 
 
 def in_force(periods: Sequence[PricePeriod], at_ms: int) -> PricePeriod | None:
@@ -59,11 +63,35 @@ def in_force(periods: Sequence[PricePeriod], at_ms: int) -> PricePeriod | None:
     )
 
 
-def listed_nano(usage: DailyUsage, periods: Sequence[PricePeriod]) -> int | None:
-    """What a day's usage would have cost, at the list price that was in force when the day began and with our tokens
-    taken for the API's; `None`: it had no price.
+def known_baseline(
+    registry: Registry, name: str, price_version: str, at_ms: int, *, tenant: str | None = None
+) -> Baseline:
+    """What is known of an API at an instant, with its prices of all times, and how many tokens of it one of each
+    tenant's is (or of `tenant` alone). Raises `NotFound` for a name or a version that there is not.
     """
-    period = in_force(periods, usage.day * DAY_MS)
-    if period is None or not period.complete:
-        return None
-    return cost_nano(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, period)
+    info = registry.baselines.info(name, price_version, at_ms)
+    ratios = calibrated_ratios(registry.calibrations, name, price_version)
+    shown = {of: ratio for of, ratio in ratios.items() if tenant in (None, of)}
+    return Baseline(name, info, registry.baselines.prices(name, price_version), ratios=shown)
+
+
+def listed_nano(baseline: Baseline, tenant: str, day: int, tokens: Tokens) -> Fraction | None:
+    """What a tenant's tokens of a day would have cost, at the list price that was in force when the day began; `None`:
+    there was none. As a report has it, without batches and with the cache that our engines had.
+    """
+    period = baseline.period_at(day * DAY_MS)
+    return None if period is None else exact_nano(tokens, period, baseline.ratio_of(tenant), Assumptions())
+
+
+def tokens_by_day(usage: Iterable[DailyUsage]) -> dict[tuple[str, int], Tokens]:
+    """By tenant and day."""
+    found: dict[tuple[str, int], Tokens] = {}
+    for one in usage:
+        of = Tokens(one.prompt_tokens, one.cached_tokens, one.completion_tokens)
+        found[one.tenant, one.day] = found.get((one.tenant, one.day), Tokens()) + of
+    return found
+
+
+def tokens_said(baselines: Iterable[Baseline]) -> str:
+    """Whose tokens are taken for whose, as a clause."""
+    return "; ".join(sorted({one.why for of in baselines for one in (of.ratio, *of.ratios.values())}))

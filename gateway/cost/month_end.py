@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from gateway.cost.forecast import LEAST_DAYS, MOST_DAYS, model_of
 from registry.days import DAY_MS, month_of
-from registry.ledger.daily_usage import DailyUsage
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +63,13 @@ def month_end(days: Sequence[int], calendar: Calendar) -> MonthEnd:
     return MonthEnd(booked, expected, low, high, model.days)
 
 
-def by_day(
-    usage: Iterable[DailyUsage], calendar: Calendar, figure: Callable[[DailyUsage], int | None]
-) -> dict[str, list[int]]:
-    """Tenant → what its days come to, from `calendar.history` to today. Of what has no price (`None`) nothing is in it,
-    and a tenant of whom nothing has one is left out.
+def by_day(figures: Iterable[tuple[str, int, int | None]], calendar: Calendar) -> dict[str, list[int]]:
+    """Tenant → what its days come to, from `calendar.history` to today, of figures by tenant and day. Of what has no
+    price (`None`) nothing is in it, and a tenant of whom nothing has one is left out.
     """
     found: dict[str, list[int]] = {}
-    for one in usage:
-        nano = figure(one)
+    for tenant, day, nano in figures:
         if nano is not None:
-            days = found.setdefault(one.tenant, [0] * (calendar.today - calendar.history + 1))
-            days[one.day - calendar.history] += nano
+            days = found.setdefault(tenant, [0] * (calendar.today - calendar.history + 1))
+            days[day - calendar.history] += nano
     return found

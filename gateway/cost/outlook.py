@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from gateway.cost.anomalies import Jump, jump_on
+from gateway.cost.baselines import Baseline, Tokens
 from gateway.cost.engine_ahead import engines_ahead
 from gateway.cost.forecast import MOST_DAYS
-from gateway.cost.list_prices import listed_nano
+from gateway.cost.list_prices import known_baseline, listed_nano, tokens_by_day, tokens_said
 from gateway.cost.month_end import Calendar, MonthEnd, by_day, month_end
+from gateway.cost.whole import half_up
 from registry.days import DAY_MS
 from registry.errors import InvalidInput
 from registry.ledger.daily_usage import DailyUsage, daily_usage
@@ -42,7 +44,9 @@ class Forecasts:
     month_starts_ms: int
     month_ends_ms: int
     price_version: str
-    engine_unpriced: int
+    tokens: str
+    """Whose tokens are taken for whose, as a clause; empty without baselines."""
+    engine_uncosted: int
     """Attempts of days that were looked at on engines without a cost, all tenants'."""
     tenants: tuple[TenantForecast, ...]
 
@@ -61,23 +65,36 @@ def forecasts(
     calendar = Calendar.at(now_ms)
     usage = daily_usage(registry.db, calendar.history, calendar.today + 1, tenant)
     version = price_version or registry.baselines.version()
-    periods = {name: registry.baselines.prices(name, version) for name in dict.fromkeys(baselines)}
-    tariff = _ends(
-        by_day(usage, calendar, lambda one: one.tariff_nano if one.unpriced < one.requests else None), calendar
-    )
-    listed = {
-        name: _ends(by_day(usage, calendar, lambda one, of=of: listed_nano(one, of)), calendar)  # type: ignore[misc]
-        for name, of in periods.items()
-    }
+    known = [known_baseline(registry, name, version, now_ms, tenant=tenant) for name in dict.fromkeys(baselines)]
+    charged = ((one.tenant, one.day, one.tariff_nano if one.unpriced < one.requests else None) for one in usage)
+    tariff = _ends(by_day(charged, calendar), calendar)
+    tokens = tokens_by_day(usage)
+    listed = {one.name: _ends(by_day(_listed(one, tokens), calendar), calendar) for one in known}
     engines = engines_ahead(registry, calendar)
     costly = engines.ends.keys() if tenant is None else engines.ends.keys() & {tenant}
+    counts: dict[str, list[int]] = {name: [0, 0] for name in {one.tenant for one in usage} | costly}
+    for one in usage:
+        if one.day >= calendar.first:
+            of = counts[one.tenant]
+            of[:] = of[0] + one.requests, of[1] + one.unpriced
     found = []
-    for name in sorted({one.tenant for one in usage} | costly):
-        month = [one for one in usage if one.tenant == name and one.day >= calendar.first]
+    for name, (requests, unpriced) in sorted(counts.items()):
         ends = {baseline: of.get(name) for baseline, of in listed.items()}
-        requests, unpriced = sum(one.requests for one in month), sum(one.unpriced for one in month)
         found.append(TenantForecast(name, requests, tariff.get(name), engines.ends.get(name), ends, unpriced))
-    return Forecasts(calendar.first * DAY_MS, calendar.end * DAY_MS, version, engines.unpriced_attempts, tuple(found))
+    return Forecasts(
+        calendar.first * DAY_MS,
+        calendar.end * DAY_MS,
+        version,
+        tokens_said(known),
+        engines.uncosted_attempts,
+        tuple(found),
+    )
+
+
+def _listed(baseline: Baseline, tokens: Mapping[tuple[str, int], Tokens]) -> Iterator[tuple[str, int, int | None]]:
+    for (tenant, day), of in tokens.items():
+        exact = listed_nano(baseline, tenant, day, of)
+        yield tenant, day, None if exact is None else half_up(exact)
 
 
 def _ends(days: Mapping[str, Sequence[int]], calendar: Calendar) -> dict[str, MonthEnd]:

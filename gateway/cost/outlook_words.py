@@ -14,10 +14,10 @@ from registry.money import nano_to_dollars
 MODEL = "the level of the last days, drifting, in the shape of the week; 90 % of months end within the interval"
 
 
-def end_said(end: MonthEnd | None) -> str:
-    """`$41 ($38 to $45)`."""
+def end_said(end: MonthEnd | None, unknown: str) -> str:
+    """`$41 ($38 to $45)`; `unknown`: what it is where there is none."""
     if end is None:
-        return "unpriced"
+        return unknown
     if end.expected_nano is None or end.low_nano is None or end.high_nano is None:
         return f"too early: {end.days} of 14 whole days"
     return f"{dollars(end.expected_nano)} ({dollars(end.low_nano)} to {dollars(end.high_nano)})"
@@ -30,7 +30,7 @@ def forecast_document(found: Forecasts) -> dict[str, Any]:
         "month_ends_ms": found.month_ends_ms,
         "model": MODEL,
         "price_version": found.price_version,
-        "engine_unpriced": found.engine_unpriced,
+        "engine_uncosted": found.engine_uncosted,
         "tenants": [_tenant(one) for one in found.tenants],
     }
 

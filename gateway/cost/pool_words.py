@@ -25,7 +25,7 @@ def sentences(found: PoolFound) -> Iterator[str]:
         yield _tenants(one, found, costs)
         yield (
             f"Its share of the engines is {dollars(one.loaded_nano)} a month by the idle policy {found.idle.policy}, "
-            + (f"{dollars(one.shapley_nano)} as a fair share (Shapley).")
+            + f"{dollars(one.shapley_nano)} as a fair share (Shapley)."
         )
         yield from _left(found)
 
@@ -68,13 +68,17 @@ def notes(found: PoolFound) -> Iterator[str]:
     given = (
         "the bill is the one that you gave" if found.bill_is_given else "the bill is what engines cost in these days"
     )
-    yield f"from {found.days} whole days, as a month of 730 hours; {given}; our tokens are taken for the API's"
+    yield f"from {found.days} whole days, as a month of 730 hours; {given}; tokens: {found.tokens}"
     if found.by_tokens:
         yield "no engine has a cost, so its working time is not known: all of the bill is divided by tokens"
-    if found.unpriced:
-        yield f"{found.unpriced:,} requests had no list price then, and are in no figure"
-    if found.unpriced_hours:
-        yield f"engines were there for {float(found.unpriced_hours):,.1f} hours without a cost: the bill is too low"
+    if found.pool.platform_nano:
+        yield f"{dollars(found.pool.platform_nano)} of the bill is for copies and probes, which no tenant pays"
+    if found.pool.orders is not None:
+        yield f"fair shares are the mean over {found.pool.orders:,} orders of the tenants, drawn from all there are"
+    if found.unlisted:
+        yield f"{found.unlisted:,} requests had no list price then, and are in no figure"
+    if found.uncosted_hours:
+        yield f"engines were there for {float(found.uncosted_hours):,.1f} hours without a cost: the bill is too low"
 
 
 def document(found: PoolFound) -> dict[str, Any]:
@@ -86,11 +90,13 @@ def document(found: PoolFound) -> dict[str, Any]:
         "idle_policy": found.idle.policy,
         "price_version": found.price_version,
         "bill_dollars": nano_to_dollars(pool.bill_nano),
+        "platform_dollars": nano_to_dollars(pool.platform_nano),
         "baseline_dollars": nano_to_dollars(pool.baseline_nano),
         "savings_dollars": nano_to_dollars(pool.saved_nano),
+        "shapley_orders": pool.orders,
         "requests": pool.requests,
         "break_even_requests": pool.requests_needed,
-        "unpriced": found.unpriced,
+        "unlisted": found.unlisted,
         "tenants": [_tenant(one) for one in pool.tenants],
         "if_it_leaves": None
         if left is None

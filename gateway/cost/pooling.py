@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from gateway.cost.allocation import ASSUMED, PAID_BY_TENANTS, Allocation, Idle
+from gateway.cost.baselines import Baseline
 from gateway.cost.bill import HOUR_MS
 from gateway.cost.costing import allocation_of, default_idle
-from gateway.cost.list_prices import listed_nano
+from gateway.cost.list_prices import known_baseline, listed_nano, tokens_by_day, tokens_said
 from gateway.cost.scenario import HOURS_A_MONTH
-from gateway.cost.sharing import IdleRule, Left, Pool, TenantMonth, leave, share
+from gateway.cost.sharing import IdleRule, Left, SharedMonth, TenantMonth, leave, share
 from gateway.cost.whole import largest_remainder
 from registry.days import DAY_MS, day_number
 from registry.errors import InvalidInput
@@ -41,7 +42,7 @@ class PoolAsked:
 class PoolFound:
     """What came of it."""
 
-    pool: Pool
+    pool: SharedMonth
     left: Left | None
     """If the tenant that was asked about leaves."""
     tenant: str | None
@@ -51,11 +52,13 @@ class PoolFound:
     bill_is_given: bool
     by_tokens: bool
     """Whether the bill is divided by tokens, as no engine has a cost."""
-    unpriced: int
+    unlisted: int
     """Requests of the window that had no list price then: they are in no figure."""
-    unpriced_hours: Fraction
+    uncosted_hours: Fraction
     """Engines' hours in the window without a cost: what the bill lacks."""
     price_version: str
+    tokens: str
+    """Whose tokens are taken for whose, as a clause."""
 
 
 def bill_given(dollars: str) -> int:
@@ -75,7 +78,7 @@ def pool_of(registry: Registry, asked: PoolAsked, now_ms: int) -> PoolFound:
     if not LEAST_DAYS <= asked.days <= MOST_DAYS:
         raise InvalidInput(f"days is {asked.days}; expected {LEAST_DAYS} to {MOST_DAYS}", param="days")
     version = asked.price_version or registry.baselines.version()
-    periods = registry.baselines.prices(asked.baseline, version)
+    baseline = known_baseline(registry, asked.baseline, version, now_ms)
     end = now_ms // DAY_MS
     usage = daily_usage(registry.db, end - asked.days, end)
     if not usage:
@@ -95,25 +98,27 @@ def pool_of(registry: Registry, asked: PoolAsked, now_ms: int) -> PoolFound:
             "`switchyard cost engines add`",
             param="gpu_month",
         )
-    busy = _busy(allocation, usage, bill)
-    priced = [(one, listed_nano(one, periods)) for one in usage]
+    busy, platform = _busy(allocation, usage, bill)
+    used, unlisted = _used(baseline, usage)
     months = [
-        _month(tenant, [pair for pair in priced if pair[0].tenant == tenant], month, nano)
-        for tenant, nano in busy.items()
+        TenantMonth(tenant, requests * month, nano * month, busy_nano)
+        for tenant, busy_nano in busy.items()
+        for requests, nano in [used.get(tenant, (0, Fraction(0)))]
     ]
     rule = IdleRule(idle.policy, idle.shares)
     return PoolFound(
-        share(bill, months, rule),
-        None if asked.tenant is None else leave(bill, months, rule, asked.tenant),
+        share(bill, months, rule, platform),
+        None if asked.tenant is None else leave(bill, months, rule, asked.tenant, platform),
         asked.tenant,
         asked.baseline,
         days,
         rule,
         asked.bill_nano is not None,
         not allocation.bill.nano,
-        sum(one.requests for one, nano in priced if nano is None),
-        Fraction(0 if asked.bill_nano is not None else allocation.bill.unpriced_ms, HOUR_MS),
+        unlisted,
+        Fraction(0 if asked.bill_nano is not None else allocation.bill.uncosted_ms, HOUR_MS),
         version,
+        tokens_said([baseline]),
     )
 
 
@@ -123,27 +128,38 @@ def _first_day(registry: Registry) -> int:
     return 0 if span is None else day_number(span[0])
 
 
-def _busy(allocation: Allocation, usage: Sequence[DailyUsage], bill: int) -> dict[str, int]:
-    """Tenant → what a month of engines costs while they work for it. Of engines without a cost nobody knows for how
-    long they worked: all of the bill, by tokens.
+def _busy(allocation: Allocation, usage: Sequence[DailyUsage], bill: int) -> tuple[dict[str, int], int]:
+    """Tenant → what a month of engines costs while they work for it, and what it costs while they work for no tenant.
+    Of engines without a cost nobody knows for how long they worked: all of the bill, by tokens.
     """
-    busy = dict.fromkeys(sorted({one.tenant for one in usage}), 0)
+    own = [line for line in allocation.lines if line.kind in PAID_BY_TENANTS and line.busy_nano]
+    busy = dict.fromkeys(sorted({one.tenant for one in (*usage, *own)}), 0)
     if not allocation.bill.nano:
         for one in usage:
             uncached = one.prompt_tokens - one.cached_tokens
             busy[one.tenant] += ASSUMED.uncached_ps * uncached + ASSUMED.completion_ps * one.completion_tokens
-        return (
-            dict(zip(busy, largest_remainder(bill, list(busy.values())), strict=True)) if any(busy.values()) else busy
-        )
-    for line in allocation.lines:
-        if line.kind in PAID_BY_TENANTS and line.tenant in busy:
-            busy[line.tenant] += line.busy_nano
-    return {tenant: bill * nano // allocation.bill.nano for tenant, nano in busy.items()}
+        if any(busy.values()):
+            busy = dict(zip(busy, largest_remainder(bill, list(busy.values())), strict=True))
+        return busy, 0
+    for line in own:
+        busy[line.tenant] += line.busy_nano
+    platform = sum(line.busy_nano for line in allocation.lines if line.kind not in PAID_BY_TENANTS)
+    *parts, of_platform = (bill * nano // allocation.bill.nano for nano in (*busy.values(), platform))
+    return dict(zip(busy, parts, strict=True)), of_platform
 
 
-def _month(
-    tenant: str, priced: Sequence[tuple[DailyUsage, int | None]], month: Fraction, busy_nano: int
-) -> TenantMonth:
-    known = [(one.requests, nano) for one, nano in priced if nano is not None]
-    requests, nano = sum(one for one, _ in known), sum(nano for _, nano in known)
-    return TenantMonth(tenant, requests * month, nano * month, busy_nano)
+def _used(baseline: Baseline, usage: Sequence[DailyUsage]) -> tuple[dict[str, tuple[int, Fraction]], int]:
+    """Tenant → its requests that have a list price, and what they come to; and how many have none."""
+    requests: dict[tuple[str, int], int] = {}
+    for one in usage:
+        requests[one.tenant, one.day] = requests.get((one.tenant, one.day), 0) + one.requests
+    found: dict[str, tuple[int, Fraction]] = {}
+    unlisted = 0
+    for (tenant, day), tokens in tokens_by_day(usage).items():
+        nano = listed_nano(baseline, tenant, day, tokens)
+        if nano is None:
+            unlisted += requests[tenant, day]
+            continue
+        before = found.get(tenant, (0, Fraction(0)))
+        found[tenant] = before[0] + requests[tenant, day], before[1] + nano
+    return found, unlisted

@@ -95,7 +95,7 @@ class BaselineCost:
     """`None`: no price was in force for any of it."""
     label: Label
     """The least sure one that is in it."""
-    unpriced: int
+    unlisted: int
     """Requests for which no price was in force."""
     savings_nano: int | None = None
     """`cost_nano` less the fully loaded engine cost: negative where the API is cheaper. `None` unless both are known
@@ -288,9 +288,9 @@ def _costs_on(
     ends = [exact_sum([exact_ends(one.tokens, one.period, one.ratio, assumed) for one in of]) for of in parts]
     for key, of, nano, interval in zip(keys, parts, whole, around(whole, exact, ends), strict=True):
         asked = sum(requests for requests, _ in sums[key].parts.values()) if of or key in sums else 0
-        unpriced = asked - sum(one.requests for one in of) if key.kind == "tenant" else 0
+        unlisted = asked - sum(one.requests for one in of) if key.kind == "tenant" else 0
         label = least_sure(one.ratio.label for one in of)
-        found.append(BaselineCost(baseline.name, nano if of else None, label, unpriced, None, of, interval))
+        found.append(BaselineCost(baseline.name, nano if of else None, label, unlisted, None, of, interval))
     return found
 
 
@@ -313,7 +313,7 @@ def least_sure(labels: Iterable[Label]) -> Label:
 
 
 def _saved(cost: BaselineCost, engine: EngineCost) -> BaselineCost:
-    whole = not cost.unpriced and not engine.uncosted
+    whole = not cost.unlisted and not engine.uncosted
     return replace(cost, savings_nano=_less(cost.cost_nano, engine.loaded_nano) if whole else None)
 
 
@@ -337,7 +337,7 @@ def total_of(lines: Sequence[CostLine], baselines: Sequence[Baseline], tenant: s
             baseline.name,
             known_sum(one.cost_nano for one in priced),
             least_sure(one.label for one in priced),
-            sum(one.unpriced for one in of),
+            sum(one.unlisted for one in of),
             interval_nano=whole_sum([one.interval_nano for one in priced]),
         )
         costs.append(_saved(cost, engine))

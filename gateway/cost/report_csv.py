@@ -17,7 +17,7 @@ INTERVALS = {
     "savings_interval_dollars": ("savings_low_dollars", "savings_high_dollars"),
 }
 """Columns of the two ends of each."""
-FIGURES = ("cost_dollars", "cost_interval_dollars", "label", "savings_dollars", "savings_interval_dollars", "unpriced")
+FIGURES = ("cost_dollars", "cost_interval_dollars", "label", "savings_dollars", "savings_interval_dollars", "unlisted")
 """Of each baseline."""
 ENGINE = ("marginal_dollars", "busy_dollars", "loaded_dollars")
 FRONT = (

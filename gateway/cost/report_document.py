@@ -80,7 +80,7 @@ def _cost(cost: BaselineCost) -> dict[str, Any]:
         "label": cost.label,
         "savings_dollars": dollars(cost.savings_nano),
         "savings_interval_dollars": _ends(cost.savings_interval_nano),
-        "unpriced": cost.unpriced,
+        "unlisted": cost.unlisted,
     }
 
 

@@ -63,17 +63,17 @@ def _idle(report: CostReport) -> str:
 def _compared(report: CostReport, cost: BaselineCost, baseline: Baseline, *, engines: bool) -> Iterator[str]:
     if cost.cost_nano is None:
         if report.total.requests:
-            yield f"{cost.name} had no price in this window: {_many(cost.unpriced, 'request')} unpriced."
+            yield f"{cost.name} had no price in this window: {_many(cost.unlisted, 'request')} unlisted."
             if baseline.unknown:
                 yield baseline.unknown
         return
     total = report.total
     paid, saved = (total.engine.loaded_nano, cost.savings_nano) if engines else (total.tariff_nano, None)
-    if not engines and paid is not None and not (cost.unpriced or total.unpriced):
+    if not engines and paid is not None and not (cost.unlisted or total.unpriced):
         saved = cost.cost_nano - paid
     sentence = (
         f"At {cost.name}'s list price the same tokens would have cost {with_ends(cost.cost_nano, cost.interval_nano)} "
-        f"({cost.label}){_without(cost.unpriced)}"
+        f"({cost.label}){_without(cost.unlisted)}"
     )
     ends = None if paid is None else less(cost.interval_nano, paid)
     if paid is None:
@@ -111,8 +111,8 @@ def _ending(baseline: Baseline) -> Iterator[str]:
     yield f"{baseline.name} {verb}{date}{instead}."
 
 
-def _without(unpriced: int) -> str:
-    return f", without {_many(unpriced, 'request')} that had no price" if unpriced else ""
+def _without(count: int) -> str:
+    return f", without {_many(count, 'request')} that had no price" if count else ""
 
 
 def _uncosted(requests: int) -> str:

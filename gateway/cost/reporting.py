@@ -8,11 +8,10 @@ from dataclasses import dataclass, field, replace
 from gateway.cost.allocation import Allocation, Idle
 from gateway.cost.assumptions import Assumptions, TokenRatio
 from gateway.cost.baselines import Baseline, cuts_of
-from gateway.cost.calibrated import calibrated_ratios
 from gateway.cost.costing import allocation_of
 from gateway.cost.engine_side import engine_side
 from gateway.cost.focus import FocusSource, focus_csv
-from gateway.cost.list_prices import OF_REPORTS
+from gateway.cost.list_prices import OF_REPORTS, known_baseline
 from gateway.cost.report import CostReport, Window, build_report
 from registry.days import day_of
 from registry.errors import InvalidInput, NotFound
@@ -61,7 +60,6 @@ def find(registry: Registry, asked: Asked) -> Found:
         registry.tenants.get(asked.tenant)
     price_version = asked.price_version or registry.baselines.version()
     baselines = tuple(_baseline(registry, name, price_version, asked) for name in baselines_of(registry, asked))
-    cells = usage_cells(registry.db, window.by, window.since_ms, window.until_ms, cuts_of(baselines))
     allocation = allocation_of(
         registry,
         window.since_ms,
@@ -71,6 +69,7 @@ def find(registry: Registry, asked: Asked) -> Found:
         cost_version=asked.cost_version,
     )
     window = replace(window, until_ms=allocation.bill.until_ms)
+    cells = usage_cells(registry.db, window.by, window.since_ms, window.until_ms, cuts_of(baselines))
     return Found(window, cells, allocation, baselines, price_version, asked.assumed)
 
 
@@ -115,14 +114,12 @@ def baselines_of(registry: Registry, asked: Asked) -> list[str]:
 
 
 def _baseline(registry: Registry, name: str, price_version: str, asked: Asked) -> Baseline:
-    """One that is not in the log has no price: its requests are counted as unpriced."""
-    ratio = asked.ratios.get(name, TokenRatio())
+    """One that is not in the log has no price: its requests are counted as unlisted."""
     try:
-        info = registry.baselines.info(name, price_version, asked.until_ms)
+        known = known_baseline(registry, name, price_version, asked.until_ms, tenant=asked.tenant)
     except NotFound as unknown:
         if unknown.param != "baseline":
             raise
         return Baseline(name, None, unknown=unknown.message)
-    calibrated = {} if name in asked.ratios else calibrated_ratios(registry.calibrations, name, price_version)
-    shown = {tenant: of for tenant, of in calibrated.items() if asked.tenant in (None, tenant)}
-    return Baseline(name, info, registry.baselines.prices(name, price_version), ratio, shown)
+    counted = asked.ratios.get(name)
+    return known if counted is None else replace(known, ratio=counted, ratios={})

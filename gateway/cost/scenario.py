@@ -119,7 +119,7 @@ class Scenario:
     rival: Offer | None
     """The cheapest API that can still be asked: what engines are held against."""
     verdict: Verdict
-    unpriced: tuple[str, ...] = ()
+    unlisted: tuple[str, ...] = ()
     """APIs that were asked for, and have no price."""
     price_version: str = ""
 
@@ -134,7 +134,7 @@ class Scenario:
         return None if self.rival is None else self.rival.break_even_requests
 
 
-def compare(case: Case, listed: Sequence[Listed], *, unpriced: Sequence[str] = (), price_version: str = "") -> Scenario:
+def compare(case: Case, listed: Sequence[Listed], *, unlisted: Sequence[str] = (), price_version: str = "") -> Scenario:
     """The case at each API and on engines."""
     offers = {one.name: _offer(case, one) for one in listed}
     rival = _cheapest(one for one in offers.values() if one.info.state != RETIRED)
@@ -144,7 +144,7 @@ def compare(case: Case, listed: Sequence[Listed], *, unpriced: Sequence[str] = (
         checked=tuple(_checked(offers)) if case.has_guides_traffic else (),
         rival=rival,
         verdict="self-host" if rival is None else _verdict(case, rival),
-        unpriced=tuple(unpriced),
+        unlisted=tuple(unlisted),
         price_version=price_version,
     )
 

@@ -98,8 +98,8 @@ def notes(found: Scenario) -> Iterator[str]:
             other = f"; its substitute is {info.substitute}" if info.substitute else ""
             yield f"{info.name} {'was' if info.state == RETIRED else 'is to be'} retired{day}{other}"
         yield from offer.assumed
-    for name in found.unpriced:
-        yield f"{name} is unpriced: it has no list price here, and is not compared"
+    for name in found.unlisted:
+        yield f"{name} is unlisted: it has no list price here, and is not compared"
     yield from map(_checked_said, found.checked)
     if found.case.requests_an_engine is None:
         yield f"{_engines(found.case)} must carry {_load(found.case)}; if that is more, say --requests-per-gpu"

@@ -6,18 +6,19 @@
 
 All figures are of a month. The bill does not depend on requests: engines are paid for by the hour. What a tenant is
 charged with of it is its busy part, and its part of the idle time by the idle policy; when it leaves, its busy part
-becomes idle time.
+becomes idle time. What copies and our own probes kept engines busy for is the platform's, and neither idle time nor a
+tenant's.
 
 **Shapley.** A group of tenants would do what costs it less: pay the whole bill, or the API. A tenant's fair share is
 what it adds to that on average over all orders in which tenants can have come (L. S. Shapley, A value for n-person
-games, 1953). It never pays more than it would at the API. Exact for up to 10 tenants, else over 2,000 orders that are
-drawn by a fixed seed.
+games, 1953). It never pays more than it would at the API. Exact for up to 10 tenants; else over orders that are drawn
+by a fixed seed, each also backwards, as many as `MOST_STEPS` allow. Tenants that would pay alike have the same share.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
@@ -27,7 +28,9 @@ from gateway.cost.whole import largest_remainder
 from registry.break_even import break_even
 from registry.errors import NotFound
 
-MOST_EXACT, ORDERS = 10, 2_000
+MOST_EXACT, MOST_ORDERS = 10, 2_000
+MOST_STEPS = 200_000
+"""Tenants in all orders that are drawn: so many take about a tenth of a second."""
 NOBODY = ""
 """Of a part of the bill that no tenant pays."""
 
@@ -88,15 +91,19 @@ class Left:
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class SharedMonth:
     """All tenants of the engines, and all of their bill."""
 
     bill_nano: int
+    platform_nano: int
+    """Of it, for what engines did for no tenant."""
     requests: int
     baseline_nano: int
     requests_needed: int | None
     """A month, of tenants as they are, from which the engines pay; `None`: they cost nothing at the API."""
     tenants: tuple[TenantBreakEven, ...]
+    orders: int | None
+    """That fair shares are the mean of; `None`: of all there are."""
 
     @property
     def saved_nano(self) -> int:
@@ -104,18 +111,20 @@ class Pool:
         return self.baseline_nano - self.bill_nano
 
 
-def share(bill_nano: int, months: Sequence[TenantMonth], idle: IdleRule) -> Pool:
+def share(bill_nano: int, months: Sequence[TenantMonth], idle: IdleRule, platform_nano: int = 0) -> SharedMonth:
     """Of one bill."""
-    charged = loaded(bill_nano, months, idle)
+    charged = loaded(bill_nano, months, idle, platform_nano)
     fair = shapley(bill_nano, {one.tenant: one.baseline_nano for one in months})
     total = sum((one.baseline_nano for one in months), Fraction(0))
     requests = sum((one.requests for one in months), Fraction(0))
-    return Pool(
+    return SharedMonth(
         bill_nano,
+        platform_nano,
         round(requests),
         round(total),
         break_even(bill_nano, total / requests) if requests else None,
         tuple(_tenant(one, bill_nano, total, charged, fair) for one in months),
+        orders_for(len(months)),
     )
 
 
@@ -137,10 +146,10 @@ def _tenant(
     )
 
 
-def loaded(bill_nano: int, months: Iterable[TenantMonth], idle: IdleRule) -> dict[str, int]:
+def loaded(bill_nano: int, months: Iterable[TenantMonth], idle: IdleRule, platform_nano: int = 0) -> dict[str, int]:
     """Tenant → what it is charged with; with `NOBODY` they are the bill, exactly."""
     busy = {one.tenant: one.busy_nano for one in sorted(months, key=lambda one: one.tenant)}
-    rest = bill_nano - sum(busy.values())
+    rest = bill_nano - sum(busy.values()) - platform_nano
     match idle.policy:
         case "by_share":
             parts = dict(busy)
@@ -154,15 +163,16 @@ def loaded(bill_nano: int, months: Iterable[TenantMonth], idle: IdleRule) -> dic
     if not any(parts.values()):
         parts = {NOBODY: 1}
     spread = dict(zip(parts, largest_remainder(rest, list(parts.values())), strict=True))
-    return {tenant: busy.get(tenant, 0) + spread.get(tenant, 0) for tenant in (*busy, NOBODY)}
+    of_tenants = {tenant: nano + spread.get(tenant, 0) for tenant, nano in busy.items()}
+    return {**of_tenants, NOBODY: spread.get(NOBODY, 0) + platform_nano}
 
 
-def leave(bill_nano: int, months: Sequence[TenantMonth], idle: IdleRule, tenant: str) -> Left:
+def leave(bill_nano: int, months: Sequence[TenantMonth], idle: IdleRule, tenant: str, platform_nano: int = 0) -> Left:
     """What follows if a tenant leaves. Raises `NotFound` for one that used nothing."""
     stay = [one for one in months if one.tenant != tenant]
     if len(stay) == len(months):
         raise NotFound(f"tenant {tenant[:80]!r} used nothing that could be looked at", param="tenant")
-    before, after = (loaded(bill_nano, of, idle) for of in (months, stay))
+    before, after = (loaded(bill_nano, of, idle, platform_nano) for of in (months, stay))
     more = {name: after[name] - before[name] for name in after}
     saved = sum((one.baseline_nano for one in stay), Fraction(0)) - bill_nano
     return Left(tenant, more, round(saved))
@@ -184,20 +194,30 @@ def shapley(bill_nano: int, baseline_nano: Mapping[str, Fraction]) -> dict[str, 
     return fair
 
 
+def orders_for(tenants: int) -> int | None:
+    """How many orders are drawn for so many tenants, two at least; `None`: none, as the shares are exact."""
+    return None if tenants <= MOST_EXACT else 2 * max(1, min(MOST_ORDERS, MOST_STEPS // tenants) // 2)
+
+
 def _shapley_drawn(bill_nano: int, baseline_nano: Mapping[str, Fraction], names: Sequence[str]) -> dict[str, Fraction]:
-    fair = dict.fromkeys(names, Fraction(0))
-    for order in _orders(names):
-        there = Fraction(0)
-        for name in order:
-            fair[name] += Fraction(_added(bill_nano, there, baseline_nano[name]), ORDERS)
-            there += baseline_nano[name]
-    return fair
-
-
-def _orders(names: Sequence[str]) -> Iterator[list[str]]:
+    """In whole nano-dollars until the mean is taken."""
+    own = {name: round(baseline_nano[name]) for name in names}
+    orders, added = orders_for(len(names)) or 0, dict.fromkeys(names, 0)
     chance = random.Random(0)
-    for _ in range(ORDERS):
-        yield chance.sample(names, len(names))
+    for _ in range(orders // 2):
+        order = chance.sample(names, len(names))
+        for one in (order, reversed(order)):
+            left = bill_nano
+            for name in one:
+                if not left:
+                    break
+                part = min(own[name], left)
+                added[name] += part
+                left -= part
+    alike: dict[int, list[str]] = {}
+    for name in names:
+        alike.setdefault(own[name], []).append(name)
+    return {name: Fraction(sum(added[one] for one in of), orders * len(of)) for of in alike.values() for name in of}
 
 
 def _added(bill_nano: int, there: Fraction, own: Fraction) -> Fraction:

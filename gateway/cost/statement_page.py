@@ -104,13 +104,13 @@ def _elsewhere(statement: Statement) -> Iterable[str]:
     charged = statement.charged_nano
     rows = []
     for cost in costs:
-        known = cost.cost_nano is not None and charged is not None and not cost.unpriced
+        known = cost.cost_nano is not None and charged is not None and not cost.unlisted
         ends = cost.interval_nano
         rest = with_ends((cost.cost_nano or 0) - (charged or 0), less(ends, charged or 0)) if known else "–"
         dear = "–" if cost.cost_nano is None else with_ends(cost.cost_nano, ends)
-        rows.append([cost.name, cost.label, f"{cost.unpriced:,}", dear, rest])
+        rows.append([cost.name, cost.label, f"{cost.unlisted:,}", dear, rest])
     yield _table(
-        ("List price of", "Tokens are", "Unpriced", "Cost", "Less what is charged"), rows, total=False, texts=2
+        ("List price of", "Tokens are", "Unlisted", "Cost", "Less what is charged"), rows, total=False, texts=2
     )
 
 

@@ -61,7 +61,7 @@ class Baselines:
     def prices(self, name: str, version: str | None = None) -> tuple[PricePeriod, ...]:
         """Every price that ever held or is to come, oldest first; empty when none is known.
 
-        Raises `NotFound` for a name that is not in the log: `unpriced` is what a report calls it.
+        Raises `NotFound` for a name that is not in the log: `unlisted` is what a report calls it.
         """
         with self._read() as session:
             return periods_of(name, _lines(session, name, _upto(session, version)))

@@ -65,10 +65,11 @@ def _print_bill(found: dict[str, Any]) -> None:
     )
     if found["lines"]:
         say("", f"bill       ${found['bill']}; idle time: {found['idle_policy']}; weights: {found['weights']}")
-    if found["unpriced_hours"] or found["unpriced_attempts"]:
+    if found["uncosted_hours"] or found["uncosted_attempts"]:
         say(
-            f"unpriced   {found['unpriced_hours']:g} engine hours and {found['unpriced_attempts']} attempts on engines "
-            "without a cost, which are in none of these figures: `switchyard cost engines add`"
+            f"uncosted   {found['uncosted_hours']:g} engine hours and {found['uncosted_attempts']} attempts on engines "
+            "that had no cost for some of their day; these hours are in none of the figures: "
+            "`switchyard cost engines add`"
         )
     if found["margins"]:
         say("")
@@ -78,9 +79,9 @@ def _print_bill(found: dict[str, Any]) -> None:
         )
     say("")
     print_table(
-        ("ENGINE", "BILL", "BUSY", "PAID HOURS", "UNPRICED HOURS"),
+        ("ENGINE", "BILL", "BUSY", "PAID HOURS", "UNCOSTED HOURS"),
         (
-            (one["engine"], one["bill"], one["busy"], f"{one['paid_hours']:.2f}", f"{one['unpriced_hours']:.2f}")
+            (one["engine"], one["bill"], one["busy"], f"{one['paid_hours']:.2f}", f"{one['uncosted_hours']:.2f}")
             for one in found["engines"]
         ),
         empty="no engine was there",

@@ -38,9 +38,9 @@ def forecast(
             one.tenant,
             f"{one.requests:,}",
             None if one.tariff is None else dollars(one.tariff.booked_nano),
-            end_said(one.tariff),
-            None if one.engine_cost is None else end_said(one.engine_cost),
-            *map(end_said, one.baselines.values()),
+            end_said(one.tariff, "unpriced"),
+            None if one.engine_cost is None else end_said(one.engine_cost, "uncosted"),
+            *(end_said(end, "unlisted") for end in one.baselines.values()),
             f"{one.unpriced:,}",
         )
         for one in found.tenants
@@ -62,10 +62,10 @@ def forecast(
     )
     print_table(headings, rows, empty="no usage in the last 91 days")
     say("", f"model: {MODEL}")
-    if found.engine_unpriced:
-        say(f"engine cost: {found.engine_unpriced:,} attempts on engines without a cost are not in it")
+    if found.engine_uncosted:
+        say(f"engine cost: {found.engine_uncosted:,} attempts on engines without a cost are not in it")
     if names:
-        say(f"prices: {found.price_version}; our tokens are taken for theirs")
+        say(f"prices: {found.price_version}; tokens: {found.tokens}")
 
 
 def anomalies(

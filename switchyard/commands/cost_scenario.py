@@ -67,7 +67,7 @@ def scenario(
         look_up(registry, baselines, price_version)
         at_ms = now_ms() if at is None else day_ms(at, "at")
         prices = list_prices(registry.baselines, baselines, at_ms, price_version)
-    found = compare(case, prices.listed, unpriced=prices.unpriced, price_version=prices.version)
+    found = compare(case, prices.listed, unlisted=prices.unlisted, price_version=prices.version)
     if plot is not None:
         _draw(found, plot)
     print_json(document(found)) if json_output else _print(found)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.admin_calls import Admin
-from tests.support.cost_parts import add_baseline, add_engines, add_traffic
+from tests.support.cost_parts import FIRST_MS, add_baseline, add_engines, add_traffic
 from tests.support.stack import Stack, open_house, run_stack
 
 WINDOW = {"from": "2026-06-01", "until": "2026-06-04", "baseline": "an-api"}
@@ -70,10 +70,27 @@ def test_every_number_can_be_opened_and_pages_have_the_same_total(admin: Admin) 
     assert any("FROM usage_days WHERE" in (one["query"] or "") for one in opened)
 
 
+def test_pages_of_a_report_until_now_are_of_one_instant(stack: Stack, admin: Admin) -> None:
+    asked = {"from": "2026-06-01", "baseline": "an-api", "by": "version", "tenant": "acme", "limit": 1}
+    first = get(admin, "/cost/report", **asked)
+    registry = stack.house.registry
+    registry.idle_policies.put("equal", {}, actor="a test")
+    registry.baselines.correct("an-api", {"input": "9"}, source="a list", effective_from_ms=FIRST_MS)
+    try:
+        second = get(admin, "/cost/report", after=first["next"], **asked)
+        assert second["lines"] != first["lines"]
+        for of in ("until_ms", "price_version", "cost_version", "total", "bill_dollars"):
+            assert second[of] == first[of]
+        assert get(admin, "/cost/report", **asked)["total"] != first["total"]
+    finally:
+        registry.baselines.correct("an-api", {"input": "1"}, source="a list", effective_from_ms=FIRST_MS)
+        registry.idle_policies.put("unallocated", {}, actor="a test")
+
+
 def test_csv_and_focus_rows_come_as_csv(admin: Admin) -> None:
     answer = admin.ask("GET", "/cost/report", params={**WINDOW, "format": "csv", "limit": 1})
     assert answer.headers["content-type"].startswith("text/csv")
-    assert answer.headers["x-switchyard-next"] == "tenant acme acme"
+    assert answer.headers["x-switchyard-next"].endswith(" tenant acme acme")
     (row,) = csv.DictReader(io.StringIO(answer.text))
     assert (row["name"], row["an-api label"]) == ("acme", "assumed")
     focus = admin.ask("GET", "/cost/report", params={**WINDOW, "format": "focus"})
@@ -99,6 +116,8 @@ def test_a_statement_is_a_document_or_a_page(admin: Admin) -> None:
         ("/cost/report", {"cached_share": "2"}, 400, "cached_share", "a share from 0 to 1"),
         ("/cost/report", {"from": "June"}, 400, "from", "expected YYYY-MM-DD"),
         ("/cost/report", {"after": "x"}, 400, "after", "send `next` of the page before"),
+        ("/cost/report", {"from": "0001-01-01"}, 400, "from", "at most 3,660 are looked at"),
+        ("/cost/bill", {"from": "0001-01-01"}, 400, "from", "at most 3,660 are looked at"),
         ("/cost/report", {"price_version": "p1"}, 404, "price_version", "never had"),
         ("/cost/report", {"cost_version": "c99-00000000"}, 404, "cost_version", "never had"),
         ("/cost/report", {"tenant": "nobody"}, 404, None, "nobody"),

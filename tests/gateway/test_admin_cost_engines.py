@@ -68,7 +68,7 @@ def test_a_cost_is_added_listed_and_found_on_the_bill(stack: Stack, admin: Admin
         ("tenant", "globex"): "6",
         ("idle", None): "36",
     }
-    assert bill["unpriced_hours"] == 24, "the other engine has no cost"
+    assert bill["uncosted_hours"] == 24, "the other engine has no cost"
     assert {one["tenant"]: one["margin"] for one in bill["margins"]} == {"acme": "-1", "globex": "-1"}
 
 

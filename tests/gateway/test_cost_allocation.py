@@ -130,8 +130,8 @@ def test_the_lines_are_the_bill_to_the_nano_dollar(seed: int) -> None:
         coarse_before = [replace(work, key=()) for work in before]
         coarse = allocate(bill, busy, [replace(work, key=()) for work in works], weights, idle, coarse_before)
         assert by_tenant(coarse) == by_tenant(allocation), "whatever lines are kept apart by"
-        counted = sum(line.attempts for line in allocation.lines) + allocation.unpriced_attempts
-        assert counted <= sum(work.attempts for work in works)
+        for counted in (sum(line.attempts for line in allocation.lines), allocation.uncosted_attempts):
+            assert counted <= sum(work.attempts for work in works)
     days = [bill_of(log, spans, jobs, day * DAY_MS, (day + 1) * DAY_MS).nano for day in range(3)]
     assert sum(days) == bill_of(log, spans, jobs, 0, 3 * DAY_MS).nano, "a month is the sum of its days"
 
@@ -161,14 +161,22 @@ def test_the_most_particular_cost_counts_and_a_host_is_shared_by_those_without()
     assert billed(bill) == {(0, "a"): 60, (0, "b"): 20, (0, "c"): 30, (0, "d"): 1, (0, "host:h1"): 16}
 
 
-def test_a_cost_that_changes_holds_from_its_date_and_none_is_unpriced() -> None:
+def test_a_cost_that_changes_holds_from_its_date_and_none_is_uncosted() -> None:
     log = log_of(("engine:a", "on_demand", NANO, DAY_MS), ("engine:a", "on_demand", 3 * NANO, DAY_MS + 12 * HOUR))
     bill = bill_of(log, [stay("a", 0, 2 * DAY_MS)], [], 0, 2 * DAY_MS)
     assert billed(bill) == {(0, "a"): 0, (1, "a"): 48}
-    assert bill.unpriced_ms == DAY_MS
+    assert bill.uncosted_ms == DAY_MS
     allocation = allocate(bill, {}, [work(), work(day=1)], {}, Idle())
-    assert [(one.day, one.ms, one.attempts) for one in allocation.unpriced] == [(0, DAY_MS, 1)]
-    assert allocation.unpriced_attempts == 1
+    assert [(one.day, one.ms, one.attempts) for one in allocation.uncosted] == [(0, DAY_MS, 1)]
+    assert allocation.uncosted_attempts == 1
+
+
+def test_a_day_of_which_some_hours_have_no_cost_is_not_costed_whole() -> None:
+    log = log_of(("engine:a", "on_demand", NANO, 6 * HOUR))
+    bill = bill_of(log, [stay("a", 0, DAY_MS)], [], 0, DAY_MS)
+    allocation = allocate(bill, {(0, "a"): BusyTime(HOUR)}, [work(completion_tokens=1)], {}, Idle())
+    assert bill.nano == 18 * NANO
+    assert [(one.ms, one.attempts) for one in allocation.uncosted] == [(6 * HOUR, 1)]
 
 
 def test_jobs_pay_for_the_trainer_by_the_second_and_two_at_once_twice() -> None:

@@ -57,7 +57,7 @@ def test_each_line_says_what_it_used_was_charged_cost_and_would_have_cost(regist
     assert (acme.tokens.prompt, acme.tokens.cached, acme.tokens.completion) == (5_000, 2_000, 401)
     assert acme.tariff_nano == 6_000_507
     (cost,) = acme.baselines
-    assert (cost.cost_nano, cost.label, cost.unpriced) == (5 * 1_000_000 + 401 * 4_000, "assumed", 0)
+    assert (cost.cost_nano, cost.label, cost.unlisted) == (5 * 1_000_000 + 401 * 4_000, "assumed", 0)
     assert acme.engine.loaded_nano is not None
     assert cost.cost_nano is not None
     assert cost.savings_nano == cost.cost_nano - acme.engine.loaded_nano
@@ -70,10 +70,10 @@ def test_what_has_no_price_is_counted_and_never_free(registry: Registry) -> None
     assert (globex.tariff_nano, globex.unpriced, globex.margin_nano) == (None, 1, None)
     for one in (line(found, "acme (shadow)"), line(found, "_system"), line(found, "(idle)")):
         assert (one.tariff_nano, one.unpriced) == (None, 0), "nobody is charged with it"
-        assert [(cost.cost_nano, cost.unpriced) for cost in one.baselines] == [(None, 0)] * 2
+        assert [(cost.cost_nano, cost.unlisted) for cost in one.baselines] == [(None, 0)] * 2
     unknown = found.total.baselines[1]
-    assert (unknown.cost_nano, unknown.savings_nano, unknown.unpriced) == (None, None, 6)
-    assert any("no-api had no price in this window: 6 requests unpriced." in one for one in sentences(found))
+    assert (unknown.cost_nano, unknown.savings_nano, unknown.unlisted) == (None, None, 6)
+    assert any("no-api had no price in this window: 6 requests unlisted." in one for one in sentences(found))
 
 
 @pytest.mark.parametrize("policy", [one for one in get_args(IdlePolicy) if one != "reserved"])
@@ -212,11 +212,11 @@ def test_a_report_with_the_cost_version_of_another_says_what_that_said(registry:
     assert log_alone.engines.bill_nano == changed[2], "all but the log as it is known now"
 
 
-def test_usage_before_the_first_price_is_unpriced_and_then_nothing_is_compared(registry: Registry) -> None:
+def test_usage_before_the_first_price_is_unlisted_and_then_nothing_is_compared(registry: Registry) -> None:
     add_baseline(registry, "late", effective_from_ms=FIRST_MS + DAY_MS)
     found = report(registry, baselines=("late",))
     (cost,) = line(found, "acme").baselines
-    assert (cost.unpriced, cost.savings_nano, cost.cost_nano) == (1, None, 4 * 1_000_000 + 301 * 4_000)
+    assert (cost.unlisted, cost.savings_nano, cost.cost_nano) == (1, None, 4 * 1_000_000 + 301 * 4_000)
     assert any("without 2 requests that had no price" in one for one in sentences(found))
 
 
@@ -298,7 +298,7 @@ def test_csv_has_a_row_a_line_and_empty_cells_for_what_is_not_known(registry: Re
     assert heading.startswith("kind,tenant,name,requests,failed,prompt_tokens")
     assert heading.endswith(
         "an-api cost_dollars,an-api cost_low_dollars,an-api cost_high_dollars,an-api label,an-api savings_dollars,"
-        "an-api savings_low_dollars,an-api savings_high_dollars,an-api unpriced,price_version,cost_version"
+        "an-api savings_low_dollars,an-api savings_high_dollars,an-api unlisted,price_version,cost_version"
     )
     assert len(rows) == len(found.lines)
     globex = dict(zip(heading.split(","), rows[2].split(","), strict=True))

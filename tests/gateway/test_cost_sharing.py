@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from gateway.cost.sharing import NOBODY, IdleRule, TenantMonth, leave, loaded, shapley, share
+from gateway.cost.sharing import NOBODY, IdleRule, TenantMonth, leave, loaded, orders_for, shapley, share
 from registry.errors import NotFound
 from registry.money import NANO
 
@@ -83,6 +83,29 @@ def test_fair_shares_of_many_tenants_are_nearly_those_of_all_orders() -> None:
     assert drawn["t-none"] == 0
     assert all(drawn[name] == pytest.approx(exact[name], rel=0.1) for name in ten)
     assert sum(drawn.values()) == BILL
+
+
+def test_fair_shares_of_ten_thousand_tenants_are_those_of_few_orders_and_alike_for_who_is_alike() -> None:
+    own = {f"t{number}": Fraction(NANO * (1 + number % 2)) for number in range(10_000)}
+    found = shapley(5_000 * NANO, own)
+    assert orders_for(10_000) == 20
+    assert sum(found.values()) == 5_000 * NANO
+    small, large = {found["t0"], found["t2"]}, {found["t1"], found["t9999"]}
+    assert (len(small), len(large)) == (1, 1)
+    assert float(large.pop() / small.pop()) == pytest.approx(2, rel=0.05)
+
+
+def test_tenants_that_are_all_alike_share_what_is_paid_exactly() -> None:
+    found = shapley(BILL, {f"t{number}": Fraction(BILL) for number in range(16)})
+    assert set(found.values()) == {Fraction(BILL, 16)}
+
+
+def test_what_engines_do_for_no_tenant_is_neither_idle_time_nor_a_tenant_s() -> None:
+    charged = loaded(BILL, [ACME, GLOBEX], BY_SHARE, 400 * NANO)
+    assert charged == {"acme": 1_200 * NANO, "globex": 400 * NANO, NOBODY: 400 * NANO}
+    left = leave(BILL, [ACME, GLOBEX], BY_SHARE, "acme", 400 * NANO)
+    assert left.more == {"globex": 1_200 * NANO, NOBODY: 0}
+    assert share(BILL, [ACME], BY_SHARE, 400 * NANO).platform_nano == 400 * NANO
 
 
 def test_tenants_who_could_each_pay_the_bill_share_it_equally() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from fastapi import APIRouter, Depends, Header, Query, Response
 
@@ -22,6 +23,7 @@ from gateway.cost.statement import statement_document, statement_of
 from gateway.cost.statement_page import page_of
 from registry.days import day_ms
 from registry.db import now_ms
+from registry.engine_costs.log import NOTHING
 from registry.errors import InvalidInput
 from registry.ledger.usage_cells import CostBy
 
@@ -109,10 +111,15 @@ def _add_report(router: APIRouter, office: Office) -> None:
             tenant=tenant,
             idle=named_idle(registry, idle, compared.cost_version),
         )
+        mark = None if after is None else _PageMark.parse(after)
+        if mark is not None:
+            asked = replace(
+                asked, until_ms=mark.until_ms, price_version=mark.price_version, cost_version=mark.cost_version
+            )
         if format == "focus":
             return _csv(focus_of(registry, asked), None)
         report = report_of(registry, asked)
-        lines, following = _page(report, after, limit)
+        lines, following = _page(report, mark, limit)
         if format == "csv" or (format is None and accept.lstrip().lower().startswith("text/csv")):
             return _csv(csv_of(report, lines), following)
         return in_json(CostReportDocument(**document_of(report, lines, explained=explain), next=following))
@@ -144,15 +151,44 @@ def _add_statement(router: APIRouter, office: Office) -> None:
         return in_json(StatementDocument(**statement_document(made)))
 
 
-def _page(report: CostReport, after: str | None, limit: int) -> tuple[tuple[CostLine, ...], str | None]:
+class _PageMark(NamedTuple):
+    """The last line of a page, and of which instant and by which versions the page is: the next is of the same."""
+
+    until_ms: int
+    price_version: str
+    cost_version: str
+    line: str
+
+    @classmethod
+    def parse(cls, text: str) -> _PageMark:
+        """As `next` of a page has it. Raises `InvalidInput`."""
+        form = _MARK.fullmatch(text)
+        if form is None:
+            raise _no_mark(text)
+        return cls(int(form[1]), form[2], form[3], form[4])
+
+    def __str__(self) -> str:
+        return " ".join(map(str, self))
+
+
+_MARK = re.compile(r"([0-9]{1,15}) (p\S{1,40}) (c\S{1,120}) (.+)")
+
+
+def _no_mark(text: str) -> InvalidInput:
+    return InvalidInput(f"after is {text!r:.80}; send `next` of the page before", param="after")
+
+
+def _page(report: CostReport, after: _PageMark | None, limit: int) -> tuple[tuple[CostLine, ...], str | None]:
     """The lines of one page, and the mark of the next one."""
     marks = [mark_of(line) for line in report.lines]
-    begin = 0 if after is None else marks.index(after) + 1 if after in marks else None
-    if begin is None:
-        raise InvalidInput(f"after is {after!r:.80}; send `next` of the page before", param="after")
+    if after is not None and after.line not in marks:
+        raise _no_mark(after.line)
+    begin = 0 if after is None else marks.index(after.line) + 1
     lines = report.lines[begin : begin + limit]
-    following = marks[begin + limit - 1] if begin + limit < len(marks) else None
-    return lines, following
+    if begin + limit >= len(marks):
+        return lines, None
+    version = report.engines.cost_version or NOTHING
+    return lines, str(_PageMark(report.until_ms, report.price_version, version, marks[begin + limit - 1]))
 
 
 def _csv(text: str, following: str | None) -> Response:

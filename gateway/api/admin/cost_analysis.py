@@ -93,7 +93,7 @@ class ForecastDocument(Shape):
     month_ends_ms: int = Field(description="End of the month (UTC), exclusive, in milliseconds since the epoch.")
     model: str = Field(description="How it is made, in a clause.")
     price_version: str = Field(description="Of the log of prices that was read.")
-    engine_unpriced: int = Field(
+    engine_uncosted: int = Field(
         description="Attempts on engines without a cost, in the days that engine costs are made of; in no figure."
     )
     tenants: list[TenantAhead]
@@ -162,11 +162,15 @@ class BreakEvenDocument(Shape):
     idle_policy: str = Field(description="Who pays for the time in which engines do nothing.")
     price_version: str = Field(description="Of the log of prices that was read.")
     bill_dollars: str = Field(description="Of all engines.")
+    platform_dollars: str = Field(description="Of the bill, for copies and our own probes: no tenant pays it.")
     baseline_dollars: str = Field(description="What all requests would cost on the API.")
     savings_dollars: str = Field(description="Negative: the API costs less.")
+    shapley_orders: int | None = Field(
+        description="Orders of tenants that were drawn for the fair shares; null: these are exact."
+    )
     requests: int = Field(description="Of all tenants, a month.")
     break_even_requests: int | None = Field(description="Of tenants as they are, a month; null: never.")
-    unpriced: int = Field(description="Requests of these days without a list price; they are in no figure.")
+    unlisted: int = Field(description="Requests of these days without a list price; they are in no figure.")
     tenants: list[TenantEven]
     if_it_leaves: Leaving | None = Field(description="Of the tenant that was asked for.")
     sentences: list[str] = Field(description="The same in words.")
@@ -228,7 +232,7 @@ def _add_scenario(router: APIRouter, office: Office) -> None:
         case = case_of(shape, Terms(cached_share, batch_share, gpu_month, gpu_hour, own_training))
         at_ms = now_ms() if at is None else day_ms(at, "at")
         prices = list_prices(registry.baselines, _names(baseline), at_ms, price_version)
-        found = compare(case, prices.listed, unpriced=prices.unpriced, price_version=prices.version)
+        found = compare(case, prices.listed, unlisted=prices.unlisted, price_version=prices.version)
         said = [verdict_said(found), *filter(None, [retirement_said(found)]), *notes(found)]
         return ScenarioDocument.model_validate({**document(found), "price_version": prices.version, "sentences": said})
 

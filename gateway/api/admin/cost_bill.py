@@ -52,8 +52,8 @@ class BilledEngineDocument(Shape):
     bill: str = Field(description="All of it.")
     busy: str = Field(description="Of the time in which it was busy.")
     paid_hours: float = Field(description="In which something was paid for it.")
-    unpriced_hours: float = Field(description="In which it was there without a cost.")
-    unpriced_attempts: int = Field(description="On days on which it had none.")
+    uncosted_hours: float = Field(description="In which it was there without a cost.")
+    uncosted_attempts: int = Field(description="On days of which some had none: nobody knows which of them ran then.")
 
 
 class BilledCostDocument(Shape):
@@ -88,8 +88,8 @@ class BillDocument(Shape):
     bill: str = Field(description="The sum of all lines.")
     idle_policy: IdlePolicy = Field(description="Who idle time falls to.")
     weights: str = Field(description="assumed, where any of it was divided by weights that nobody measured; or fitted.")
-    unpriced_hours: float = Field(description="In which engines were there without a cost: in none of the figures.")
-    unpriced_attempts: int = Field(description="On engines without a cost.")
+    uncosted_hours: float = Field(description="In which engines were there without a cost: in none of the figures.")
+    uncosted_attempts: int = Field(description="On engines that had no cost for some of their day.")
     lines: list[BillLineDocument] = Field(description="By kind and tenant.")
     margins: list[MarginDocument] = Field(description="By tenant.")
     engines: list[BilledEngineDocument] = Field(description="By id.")

@@ -37,7 +37,7 @@ class BaselineCostDocument(Shape):
         description=f"Less the loaded engine cost; negative: the API is cheaper. {DOLLARS}."
     )
     savings_interval_dollars: tuple[str, str] | None = Field(description="The same of the savings.")
-    unpriced: int = Field(description="Requests for which no price was in force.")
+    unlisted: int = Field(description="Requests for which no list price was in force.")
 
 
 class CostLineDocument(Shape):
