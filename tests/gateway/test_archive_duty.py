@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.fleet.duties.archive import ArchiveUsage, ArchivingFailed
+from gateway.fleet.duties.archive import ArchiveUsage
+from gateway.fleet.duties.aside import AsideFailed
 from gateway.fleet.duties.rounds import Round
 from gateway.fleet.requests import Errands
 from registry.days import DAY_MS
@@ -40,7 +41,7 @@ async def test_what_went_wrong_is_said_and_it_is_tried_again(tmp_path: Path) -> 
         registry.ledger.record([usage_row("old", tenant=SYSTEM)])
         registry.blobs.write("ledger", b"in the way")
         duty = ArchiveUsage(registry, Errands())
-        with pytest.raises(ArchivingFailed, match="the object storage failed"):
+        with pytest.raises(AsideFailed, match="the object storage failed"):
             await duty.archive()
         assert duty.is_due(RECONCILES)
         assert [row["attempt_id"] for row in registry.ledger.recent(9, SYSTEM)] == ["old"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
-import gateway.fleet.duties.jumps as duty_module
+from gateway.cost import telling
+from gateway.cost.anomalies import Jump
 from gateway.fleet.duties.jumps import GRACE_MS, TellOfJumps
 from gateway.fleet.duties.rounds import Round
 from gateway.fleet.requests import Errands
@@ -64,9 +66,7 @@ def busy(house: House) -> Registry:
 
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(duty_module, "TENANTS_READ", 2)
-    monkeypatch.setattr(duty_module, "TENANTS_AT_ONCE", 1)
-    monkeypatch.setattr(duty_module, "PAUSE_S", 0.0)
+    monkeypatch.setattr(telling, "TENANTS_READ", 2)
 
 
 async def test_each_is_told_once_with_its_cause_however_many_leaders_look(busy: Registry) -> None:
@@ -82,28 +82,26 @@ async def test_each_is_told_once_with_its_cause_however_many_leaders_look(busy: 
     assert "More requests of key key-1 on acme/triage: 20 instead of 4" in data["sentence"]
 
 
-async def test_without_an_address_of_the_operators_only_tenants_that_want_it_are_told(busy: Registry) -> None:
-    await TellOfJumps(busy, Errands(), tells=False).tell()
+def test_without_an_address_of_the_operators_only_tenants_that_want_it_are_told(busy: Registry) -> None:
+    assert [jump.tenant for jump in telling.tell(busy, YESTERDAY, operator=False)] == ["acme", "cargo"]
     assert [(whom, of) for whom, of, _ in told(busy)] == [("acme", "acme")]
 
 
-async def test_another_leader_goes_on_where_the_first_was_ended(
-    busy: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looked: list[list[str]] = []
-    whole = TellOfJumps._look
+def test_another_leader_goes_on_where_the_first_was_ended(busy: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[Sequence[str]] = []
+    whole = telling.look
 
-    async def ends_after_one(self: TellOfJumps, day: int, tenants: list[str]) -> Any:
+    def ends_after_one(registry: Registry, day: int, tenants: Sequence[str]) -> list[Jump]:
         looked.append(tenants)
         if len(looked) == 2:
             raise OSError("the database is away")
-        return await whole(self, day, tenants)
+        return whole(registry, day, tenants)
 
-    monkeypatch.setattr(TellOfJumps, "_look", ends_after_one)
+    monkeypatch.setattr(telling, "look", ends_after_one)
     with pytest.raises(OSError, match="away"):
-        await TellOfJumps(busy, Errands(), tells=True).tell()
+        list(telling.tell(busy, YESTERDAY, operator=True))
     assert [of for _, of, _ in told(busy)] == ["acme", "acme"]
-    await TellOfJumps(busy, Errands(), tells=True).tell()
+    assert [jump.tenant for jump in telling.tell(busy, YESTERDAY, operator=True)] == ["cargo"]
     assert looked == [["acme", "bolt"], ["cargo", "delta"], ["cargo", "delta"], ["early"]]
     assert [of for _, of, _ in told(busy)] == ["acme", "acme", "cargo"]
 

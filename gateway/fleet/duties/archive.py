@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
-import sys
-from asyncio.subprocess import PIPE
 
+from gateway.fleet.duties.aside import run_aside
 from gateway.fleet.duties.beside import Beside
 from gateway.fleet.duties.rounds import Round
 from gateway.fleet.requests import Errands
@@ -20,12 +17,6 @@ LOOK_S = 600.0
 """Between two tries of a day, until one succeeds."""
 WITHIN_S = 6 * 3600.0
 """A process that takes longer is ended; the next one goes on from there."""
-NICENESS = 10
-COMMAND = ("nice", f"-n{NICENESS}", sys.executable, "-m", "switchyard", "ledger", "archive")
-
-
-class ArchivingFailed(Exception):
-    """The process ended with this; nothing was lost by it, and it is tried again."""
 
 
 class ArchiveUsage:
@@ -48,30 +39,7 @@ class ArchiveUsage:
         self._beside.begin(self.archive)
 
     async def archive(self) -> None:
-        """Once. Raises `ArchivingFailed`."""
+        """Once. Raises `AsideFailed`."""
         today = day_number(now_ms())
-        child = await asyncio.create_subprocess_exec(
-            *COMMAND, stdin=asyncio.subprocess.DEVNULL, stdout=PIPE, stderr=PIPE, env=self._environment()
-        )
-        try:
-            async with asyncio.timeout(WITHIN_S):
-                out, err = await child.communicate()
-        finally:
-            if child.returncode is None:
-                child.kill()  # it can be ended anywhere
-        if child.returncode:
-            said = err.decode(errors="replace").strip().splitlines()[-1:] or [f"status {child.returncode}"]
-            raise ArchivingFailed(said[0])
-        log.info("%s", out.decode().strip())
+        log.info("%s", await run_aside(self._registry, "switchyard", "ledger", "archive", within_s=WITHIN_S))
         self._done_day = today
-
-    def _environment(self) -> dict[str, str]:
-        """What this process was told of the registry, however it was told."""
-        settings = self._registry.settings
-        own = {
-            "SWITCHYARD_STATE_DIR": str(settings.state_dir.absolute()),
-            "SWITCHYARD_DATABASE_URL": settings.resolved_database_url,
-            "SWITCHYARD_BLOB_URL": self._registry.blobs.url,
-            "SWITCHYARD_ARCHIVE_USAGE_AFTER_DAYS": str(settings.archive_usage_after_days),
-        }
-        return {**os.environ, **own}
