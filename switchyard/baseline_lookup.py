@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from registry.errors import InvalidInput, NotFound
 from switchyard.console import say
 
 if TYPE_CHECKING:
-    from registry.prices.genai import Listing
     from registry.service import Registry
 
 
@@ -24,7 +22,10 @@ def look_up(registry: Registry, names: Iterable[str], price_version: str | None 
 
     known = set(registry.baselines.names())
     wanted = list(dict.fromkeys(names))
-    _take(registry, [name for name in wanted if name not in known])
+    if unknown := [name for name in wanted if name not in known]:
+        from registry.prices.looking_up import take_unknown
+
+        say(*take_unknown(registry.baselines, unknown), err=True)
     for name in wanted:
         if name not in known:
             continue
@@ -32,20 +33,3 @@ def look_up(registry: Registry, names: Iterable[str], price_version: str | None 
         if is_stale(info, now_ms(), registry.settings.price_stale_days):
             looked = f"last looked up on {day(info.checked_at_ms)}" if info.checked_at_ms else "never looked up"
             say(f"warning: prices of {name} were {looked}; `switchyard cost baselines` adds newer ones", err=True)
-
-
-def _take(registry: Registry, names: list[str]) -> None:
-    if not names:
-        return
-    from registry.db import now_ms
-    from registry.prices.genai import GenaiPrices, take_listings
-
-    prices = GenaiPrices(now_ms())
-    listings: dict[str, Listing] = {}
-    for name in names:
-        try:
-            listings[name] = prices.find(name)
-        except (NotFound, InvalidInput) as unknown:
-            say(f"warning: {name} has no price: {unknown.message}", err=True)
-    for name, taken in take_listings(registry.baselines, listings).items():
-        say(f"prices of {name} were taken out of {prices.snapshot}", *taken.left, err=True)

@@ -87,6 +87,17 @@ def test_pages_of_a_report_until_now_are_of_one_instant(stack: Stack, admin: Adm
         registry.idle_policies.put("unallocated", {}, actor="a test")
 
 
+def test_an_api_that_the_log_does_not_have_is_looked_up_as_the_command_line_does(stack: Stack, admin: Admin) -> None:
+    known = "anthropic/claude-opus-5"
+    asked = {"from": "2026-06-01", "until": "2026-06-04", "baseline": f"{known},no-such-api"}
+    document = get(admin, "/cost/report", **asked)
+    costs = {name: of["cost_dollars"] for name, of in document["total"]["baselines"].items()}
+    assert (costs["no-such-api"], costs[known] is None) == (None, False)
+    assert known in stack.house.registry.baselines.names()
+    old = get(admin, "/cost/report", price_version="p0", **asked)
+    assert old["total"]["baselines"][known]["cost_dollars"] is None, "a price version is asked with what it had"
+
+
 def test_csv_and_focus_rows_come_as_csv(admin: Admin) -> None:
     answer = admin.ask("GET", "/cost/report", params={**WINDOW, "format": "csv", "limit": 1})
     assert answer.headers["content-type"].startswith("text/csv")

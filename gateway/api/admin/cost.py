@@ -15,10 +15,11 @@ from gateway.api.admin.usage import NEXT
 from gateway.cost.allocation import IdlePolicy
 from gateway.cost.assumptions import assumptions_of
 from gateway.cost.costing import named_idle
+from gateway.cost.looking_up import LookUps
 from gateway.cost.report import CostLine, CostReport
 from gateway.cost.report_csv import csv_of
 from gateway.cost.report_document import document_of, mark_of
-from gateway.cost.reporting import Asked, focus_of, report_of
+from gateway.cost.reporting import Asked, baselines_of, focus_of, report_of
 from gateway.cost.statement import statement_document, statement_of
 from gateway.cost.statement_page import page_of
 from registry.days import day_ms
@@ -65,11 +66,12 @@ Compared = Annotated[Asked, Depends(_compared)]
 
 def add_cost(router: APIRouter, office: Office) -> None:
     """The routes. They block, so they are plain functions: Starlette runs them in its thread pool."""
-    _add_report(router, office)
-    _add_statement(router, office)
+    look_ups = LookUps(office.registry)
+    _add_report(router, office, look_ups)
+    _add_statement(router, office, look_ups)
 
 
-def _add_report(router: APIRouter, office: Office) -> None:
+def _add_report(router: APIRouter, office: Office, look_ups: LookUps) -> None:
     registry = office.registry
 
     @router.get(
@@ -116,6 +118,7 @@ def _add_report(router: APIRouter, office: Office) -> None:
             asked = replace(
                 asked, until_ms=mark.until_ms, price_version=mark.price_version, cost_version=mark.cost_version
             )
+        look_ups.look_up(baselines_of(registry, asked), asked.price_version)
         if format == "focus":
             return _csv(focus_of(registry, asked), None)
         report = report_of(registry, asked)
@@ -125,7 +128,7 @@ def _add_report(router: APIRouter, office: Office) -> None:
         return in_json(CostReportDocument(**document_of(report, lines, explained=explain), next=following))
 
 
-def _add_statement(router: APIRouter, office: Office) -> None:
+def _add_statement(router: APIRouter, office: Office, look_ups: LookUps) -> None:
     registry = office.registry
 
     @router.get(
@@ -145,6 +148,7 @@ def _add_statement(router: APIRouter, office: Office) -> None:
     ) -> Response:
         """A tenant's month: models, days, prices, what is charged, and what APIs would have cost."""
         asked = replace(compared, idle=named_idle(registry, idle, compared.cost_version))
+        look_ups.look_up(baselines_of(registry, asked), asked.price_version)
         made = statement_of(registry, tenant, month, asked, with_engine_costs=with_engine_costs)
         if format == "html":
             return Response(page_of(made), media_type="text/html; charset=utf-8")

@@ -14,6 +14,7 @@ from gateway.cost.anomalies import Cause
 from gateway.cost.cases import Terms, case_of
 from gateway.cost.costing import named_idle
 from gateway.cost.list_prices import STAYS, list_prices
+from gateway.cost.looking_up import LookUps
 from gateway.cost.outlook import MOST_LOOKED_AT, forecasts, jumps
 from gateway.cost.outlook_words import forecast_document, jump_document
 from gateway.cost.pool_words import document as pool_document
@@ -178,8 +179,9 @@ class BreakEvenDocument(Shape):
 
 def add_cost_analysis(router: APIRouter, office: Office) -> None:
     """The routes. They block, so they are plain functions: Starlette runs them in its thread pool."""
-    _add_scenario(router, office)
-    _add_break_even(router, office)
+    look_ups = LookUps(office.registry)
+    _add_scenario(router, office, look_ups)
+    _add_break_even(router, office, look_ups)
     registry = office.registry
 
     @router.get("/cost/forecast")
@@ -187,6 +189,7 @@ def add_cost_analysis(router: APIRouter, office: Office) -> None:
         tenant: Tenant = None, baseline: Baselines = None, price_version: PriceVersion = None
     ) -> ForecastDocument:
         """What each tenant's month will come to, with an interval."""
+        look_ups.look_up(_names(baseline), price_version)
         found = forecasts(registry, now_ms(), tenant=tenant, baselines=_names(baseline), price_version=price_version)
         return ForecastDocument.model_validate(forecast_document(found))
 
@@ -200,7 +203,7 @@ def add_cost_analysis(router: APIRouter, office: Office) -> None:
         return AnomaliesDocument.model_validate({"anomalies": [jump_document(one) for one in found]})
 
 
-def _add_scenario(router: APIRouter, office: Office) -> None:
+def _add_scenario(router: APIRouter, office: Office, look_ups: LookUps) -> None:
     registry = office.registry
 
     @router.get("/cost/scenario")
@@ -231,13 +234,14 @@ def _add_scenario(router: APIRouter, office: Office) -> None:
         )
         case = case_of(shape, Terms(cached_share, batch_share, gpu_month, gpu_hour, own_training))
         at_ms = now_ms() if at is None else day_ms(at, "at")
+        look_ups.look_up(_names(baseline), price_version)
         prices = list_prices(registry.baselines, _names(baseline), at_ms, price_version)
         found = compare(case, prices.listed, unlisted=prices.unlisted, price_version=prices.version)
         said = [verdict_said(found), *filter(None, [retirement_said(found)]), *notes(found)]
         return ScenarioDocument.model_validate({**document(found), "price_version": prices.version, "sentences": said})
 
 
-def _add_break_even(router: APIRouter, office: Office) -> None:
+def _add_break_even(router: APIRouter, office: Office, look_ups: LookUps) -> None:
     registry = office.registry
 
     @router.get("/cost/break-even")
@@ -254,6 +258,7 @@ def _add_break_even(router: APIRouter, office: Office) -> None:
         """From how many requests a month self-hosting pays, for each tenant and for all."""
         bill = None if gpu_month is None else bill_given(gpu_month)
         policy = named_idle(registry, idle)
+        look_ups.look_up([baseline], price_version)
         found = pool_of(registry, PoolAsked(baseline, tenant, days, bill, policy, price_version), now_ms())
         return BreakEvenDocument.model_validate(pool_document(found))
 

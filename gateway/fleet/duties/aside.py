@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
-from pathlib import Path
 
+from registry.children import environment_of
 from registry.service import Registry
 
 NICENESS = 10
-HOME = Path(__file__).parents[3]
-"""Where the packages are, if they are not installed."""
 
 
 class AsideFailed(Exception):
@@ -28,7 +25,7 @@ async def run_aside(registry: Registry, *arguments: str, within_s: float) -> str
         stdin=DEVNULL,
         stdout=PIPE,
         stderr=PIPE,
-        env=_environment(registry),
+        env=environment_of(registry),
     )
     try:
         async with asyncio.timeout(within_s):
@@ -40,16 +37,3 @@ async def run_aside(registry: Registry, *arguments: str, within_s: float) -> str
         said = err.decode(errors="replace").strip().splitlines()[-1:] or [f"status {child.returncode}"]
         raise AsideFailed(said[0])
     return out.decode().strip()
-
-
-def _environment(registry: Registry) -> dict[str, str]:
-    """What this process was told of the registry, however it was told."""
-    settings = registry.settings
-    own = {
-        "SWITCHYARD_STATE_DIR": str(settings.state_dir.absolute()),
-        "SWITCHYARD_DATABASE_URL": settings.resolved_database_url,
-        "SWITCHYARD_BLOB_URL": registry.blobs.url,
-    }
-    if settings.archive_usage_after_days is not None:
-        own["SWITCHYARD_ARCHIVE_USAGE_AFTER_DAYS"] = str(settings.archive_usage_after_days)
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(HOME), os.environ.get("PYTHONPATH")))), **own}
