@@ -14,6 +14,7 @@ a window is the sum of its days. Time in which an engine was there without a cos
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -159,10 +160,9 @@ def _newest(span: EngineSpan) -> tuple[int, int, str, str]:
 
 
 def _at(periods: Sequence[CostPeriod], at_ms: int) -> HourlyCost | None:
-    for period in reversed(periods):
-        if period.from_ms <= at_ms and (period.until_ms is None or at_ms < period.until_ms):
-            return period.line
-    return None
+    begun = bisect_right(periods, at_ms, key=lambda period: period.from_ms)
+    period = periods[begun - 1] if begun else None
+    return None if period is None or (period.until_ms is not None and at_ms >= period.until_ms) else period.line
 
 
 def _pay(

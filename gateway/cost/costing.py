@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -90,17 +91,20 @@ def weights_by_day(
 ) -> dict[tuple[int, str], Weights]:
     """By day and engine, the newest fit of its base and kind that was made on that day or before it."""
     of_kind: dict[tuple[str, str], list[FittedWeights]] = {}
-    for one in fits:
+    for one in sorted(fits, key=_made_on):
         of_kind.setdefault((one.base_digest, one.kind), []).append(one)
     found: dict[tuple[int, str], Weights] = {}
     for span in spans:
         known = of_kind.get((span.base_digest, span.kind), [])
         begin_ms, end_ms = max(since_ms, span.started_at_ms), min(until_ms, span.until_ms)
         for day in range(begin_ms // DAY_MS, -(-end_ms // DAY_MS)):
-            begun = [one for one in known if one.made_at_ms // DAY_MS <= day]
-            if begun:
-                found[day, span.engine_id] = _weights(begun[-1])
+            if begun := bisect_right(known, day, key=_made_on):
+                found[day, span.engine_id] = _weights(known[begun - 1])
     return found
+
+
+def _made_on(one: FittedWeights) -> int:
+    return one.made_at_ms // DAY_MS
 
 
 def _weights(one: FittedWeights) -> Weights:
