@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
-from sqlalchemy import select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session
 
 from registry.backends import number_in_order
 from registry.errors import NotFound
@@ -112,9 +112,8 @@ class ChainedLog(Generic[Row, Said]):
         return faults
 
     @property
-    def _seq(self) -> InstrumentedAttribute[int]:
-        column: InstrumentedAttribute[int] = self.row.seq
-        return column
+    def _seq(self) -> ColumnElement[int]:
+        return cast("ColumnElement[int]", self.row.seq)
 
 
 def digest_after(previous: str, seq: int, at_ms: int, said: Mapping[str, Any]) -> str:

@@ -268,13 +268,15 @@ def _busy_lines(
     busy_ms = sum(ms for ms, _ in groups)
     there_ms = max(day.paid_ms + day.uncosted_ms, busy_ms)
     by_tenant = sorted(found.items())
-    sums = [sum(line.part for line in of.values()) for _, of in by_tenant]
+    sums = [sum(line.part for line in lines_of.values()) for _, lines_of in by_tenant]
     *shares, idle_nano = largest_remainder(day.nano, [*sums, (there_ms - busy_ms) * unit])
     lines = []
-    for nano, ((kind, tenant), of) in zip(shares, by_tenant, strict=True):
-        for key, one in zip(sorted(of), largest_remainder(nano, [of[key].part for key in sorted(of)]), strict=True):
-            marginal = one if kind in TIMED else _marginal(of[key].work_ps, weights, day.nano, there_ms, one)
-            lines.append(AllocatedLine(day.day, day.engine_id, kind, tenant, key, of[key].attempts, marginal, one, 0))
+    for nano, ((kind, tenant), lines_of) in zip(shares, by_tenant, strict=True):
+        keys = sorted(lines_of)
+        for key, one in zip(keys, largest_remainder(nano, [lines_of[key].part for key in keys]), strict=True):
+            line = lines_of[key]
+            marginal = one if kind in TIMED else _marginal(line.work_ps, weights, day.nano, there_ms, one)
+            lines.append(AllocatedLine(day.day, day.engine_id, kind, tenant, key, line.attempts, marginal, one, 0))
     lines.append(AllocatedLine(day.day, day.engine_id, "idle", "", (), 0, 0, 0, idle_nano))
     return lines
 

@@ -42,12 +42,7 @@ def allocation_of(
     `idle` as the operator wants it by default, all else as it is known now, unless a cost version is given. Raises
     `NotFound` for one that the log of costs never had, and `InvalidInput` for a window of more than `MOST_DAYS`.
     """
-    if until_ms - since_ms > MOST_DAYS * DAY_MS:
-        raise InvalidInput(
-            f"from is {(until_ms - since_ms) // DAY_MS:,} days before the end of the window; at most {MOST_DAYS:,} are "
-            "looked at: give a later day",
-            param="from",
-        )
+    require_window(since_ms, until_ms)
     until_ms = min(until_ms, max(since_ms, now_ms()))
     version = _version(registry, cost_version)
     jobs = [
@@ -67,6 +62,16 @@ def allocation_of(
     weights = weights_by_day(registry.engine_weights.all(version.weights), spans, since_ms, until_ms)
     allocation = allocate(bill, busy, works, weights, idle or default_idle(registry, version), before)
     return replace(allocation, cost_version=str(replace(version, log=bill.log_version)))
+
+
+def require_window(since_ms: int, until_ms: int) -> None:
+    """Raises `InvalidInput` for one that is too long."""
+    if until_ms - since_ms > MOST_DAYS * DAY_MS:
+        raise InvalidInput(
+            f"from is {(until_ms - since_ms) // DAY_MS:,} days before the end of the window; at most {MOST_DAYS:,} are "
+            "looked at: give a later day",
+            param="from",
+        )
 
 
 def _version(registry: Registry, asked: str | None) -> CostVersion:

@@ -133,7 +133,7 @@ def _busy(allocation: Allocation, usage: Sequence[DailyUsage], bill: int) -> tup
     Of engines without a cost nobody knows for how long they worked: all of the bill, by tokens.
     """
     own = [line for line in allocation.lines if line.kind in PAID_BY_TENANTS and line.busy_nano]
-    busy = dict.fromkeys(sorted({one.tenant for one in (*usage, *own)}), 0)
+    busy = dict.fromkeys(sorted({one.tenant for one in usage} | {line.tenant for line in own}), 0)
     if not allocation.bill.nano:
         for one in usage:
             uncached = one.prompt_tokens - one.cached_tokens

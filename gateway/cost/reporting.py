@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from gateway.cost.allocation import Allocation, Idle
 from gateway.cost.assumptions import Assumptions, TokenRatio
 from gateway.cost.baselines import Baseline, cuts_of
-from gateway.cost.costing import allocation_of
+from gateway.cost.costing import allocation_of, require_window
 from gateway.cost.engine_side import engine_side
 from gateway.cost.focus import FocusSource, focus_csv
 from gateway.cost.list_prices import OF_REPORTS, known_baseline
@@ -60,6 +60,8 @@ def find(registry: Registry, asked: Asked) -> Found:
         registry.tenants.get(asked.tenant)
     price_version = asked.price_version or registry.baselines.version()
     baselines = tuple(_baseline(registry, name, price_version, asked) for name in baselines_of(registry, asked))
+    require_window(window.since_ms, window.until_ms)
+    cells = usage_cells(registry.db, window.by, window.since_ms, window.until_ms, cuts_of(baselines))
     allocation = allocation_of(
         registry,
         window.since_ms,
@@ -69,7 +71,6 @@ def find(registry: Registry, asked: Asked) -> Found:
         cost_version=asked.cost_version,
     )
     window = replace(window, until_ms=allocation.bill.until_ms)
-    cells = usage_cells(registry.db, window.by, window.since_ms, window.until_ms, cuts_of(baselines))
     return Found(window, cells, allocation, baselines, price_version, asked.assumed)
 
 

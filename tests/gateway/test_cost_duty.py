@@ -35,7 +35,7 @@ def test_an_engine_that_serves_has_a_stay_and_what_was_used_of_it_is_the_bill(ho
             f"vllm on {engine.declared.platform}",
         )
         assert stay.base_digest == engine.declared.base_digest
-    allocation = allocation_of(house.registry, 0, now_ms() + DAY_MS, keys=("served_model",))
+    allocation = allocation_of(house.registry, now_ms() - DAY_MS, now_ms() + DAY_MS, keys=("served_model",))
     assert allocation.bill.nano == sum(line.loaded_nano for line in allocation.lines) > 0
     found = {(line.kind, line.tenant, *line.key): line for line in allocation.lines}
     assert found["tenant", "acme", "acme/triage@1.0"].busy_nano > 0

@@ -192,24 +192,24 @@ def test_a_report_with_the_cost_version_of_another_says_what_that_said(registry:
     before = report(registry)
     share = named_idle(registry, "reserved")
     registry.engine_weights.put(FittedWeights("sha256:b", "vllm on gpu", 10**6, 9 * 10**6, 0, 0.1, 40, FIRST_MS + 1))
-    changed = [report(registry).total]
+    fitted = report(registry).total
     registry.idle_policies.put("reserved", {"globex": "0.5"}, actor="a test")
-    changed.append(report(registry).lines)
+    put = report(registry).lines
     found_later = SeenEngine("a100-3", "http://a100-3", "host", None, "sha256:b", "vllm on gpu", FIRST_MS)
     registry.engine_spans.see([found_later], UNTIL_MS + 60_000)
-    changed.append(report(registry).engines.bill_nano)
+    found = report(registry).engines.bill_nano
     registry.engine_costs.add(
         "*", "on_demand", {"hourly": "5"}, effective_from_ms=FIRST_MS, source="a list", actor="a test", correct=True
     )
-    assert changed[0] != before.total
-    assert changed[1] != before.lines
-    assert changed[2] != before.engines.bill_nano
+    assert fitted != before.total
+    assert put != before.lines
+    assert found != before.engines.bill_nano
     again = report(registry, cost_version=before.engines.cost_version)
     assert document_of(again, again.lines, explained=True) == document_of(before, before.lines, explained=True)
     assert named_idle(registry, "reserved", before.engines.cost_version) == share
     assert before.engines.cost_version is not None
     log_alone = report(registry, cost_version=before.engines.cost_version.split(".")[0])
-    assert log_alone.engines.bill_nano == changed[2], "all but the log as it is known now"
+    assert log_alone.engines.bill_nano == found, "all but the log as it is known now"
 
 
 def test_usage_before_the_first_price_is_unlisted_and_then_nothing_is_compared(registry: Registry) -> None:

@@ -231,9 +231,9 @@ def test_loads_that_were_known_by_day_have_a_place_in_it_and_closed_days_keep_th
             connection.execute(text(f"INSERT INTO engine_load_days VALUES (3, 'a', 'acme', '{model}', {loads}, {ms})"))
         connection.execute(text("INSERT INTO engine_busy_days VALUES (3, 'a', 9000, 0), (4, 'a', 7000, 5)"))
         command.upgrade(configured(connection), "0048")
-        loads = connection.execute(text("SELECT served_model, began_at_ms, ended_at_ms FROM engine_loads ORDER BY 2"))
+        moved = connection.execute(text("SELECT served_model, began_at_ms, ended_at_ms FROM engine_loads ORDER BY 2"))
         first_ms = 3 * DAY_MS
-        assert loads.all() == [
+        assert moved.all() == [
             ("acme/x@1", first_ms, first_ms + 3_000),
             ("acme/y@1", first_ms + 3_000, first_ms + 5_000),
         ]
