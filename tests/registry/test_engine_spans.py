@@ -226,11 +226,11 @@ def test_loads_that_were_known_by_day_have_a_place_in_it_and_closed_days_keep_th
         closing(Database(empty_url)) as db,
         db.engine.execution_options(switchyard_write=True).begin() as connection,
     ):
-        command.upgrade(configured(connection), "0047")
+        command.upgrade(configured(connection), "0048")
         for model, loads, ms in (("acme/x@1", 2, 3_000), ("acme/y@1", 1, 2_000)):
             connection.execute(text(f"INSERT INTO engine_load_days VALUES (3, 'a', 'acme', '{model}', {loads}, {ms})"))
         connection.execute(text("INSERT INTO engine_busy_days VALUES (3, 'a', 9000, 0), (4, 'a', 7000, 5)"))
-        command.upgrade(configured(connection), "0048")
+        command.upgrade(configured(connection), "0049")
         moved = connection.execute(text("SELECT served_model, began_at_ms, ended_at_ms FROM engine_loads ORDER BY 2"))
         first_ms = 3 * DAY_MS
         assert moved.all() == [
@@ -239,6 +239,6 @@ def test_loads_that_were_known_by_day_have_a_place_in_it_and_closed_days_keep_th
         ]
         kept = "SELECT day, busy_ms, load_ms, carried_ms, attempts, loads FROM engine_busy_days ORDER BY day"
         assert connection.execute(text(kept)).all() == [(3, 9_000, 5_000, 0, 0, 2), (4, 7_000, 0, 0, 5, 0)]
-        command.downgrade(configured(connection), "0047")
+        command.downgrade(configured(connection), "0048")
         days = connection.execute(text("SELECT day, served_model, load_ms FROM engine_load_days ORDER BY 2"))
         assert days.all() == [(3, "acme/x@1", 3_000), (3, "acme/y@1", 2_000)]

@@ -3,8 +3,8 @@
 Loads that were known by day alone are put at the day's begin, one after the other. Days that are over keep the figures
 that bills were made with: all of the loads' time was taken for theirs.
 
-Revision ID: 0048
-Revises: 0047
+Revision ID: 0049
+Revises: 0048
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0048"
-down_revision = "0047"
+revision = "0049"
+down_revision = "0048"
 branch_labels = None
 depends_on = None
 
