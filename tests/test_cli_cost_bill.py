@@ -66,7 +66,7 @@ def test_a_window_that_ends_in_the_future_is_billed_until_now_and_says_so(done: 
 @pytest.mark.usefixtures("in_tokyo")
 def test_bills_and_weights_name_their_times_in_utc_wherever_the_server_is(done: Run) -> None:
     heading = done("cost", "bill", "--from", "2026-06-01", "--until", "2026-06-02").out.splitlines()[0]
-    assert heading == "2026-06-01 00:00 to 2026-06-02 00:00 UTC, costs c0"
+    assert heading == "2026-06-01 00:00 to 2026-06-02 00:00 UTC, costs c0.i0.w0.s0"
     with Registry.open() as registry:
         reserved(registry, 0)
         seen = [SeenEngine("e", "http://e", "host", None, "sha256:b", "vllm on gpu", 0)]
