@@ -42,7 +42,7 @@ endif
 	@$(call live,installing $$(grep -c '==' $(LOCK)) packages pinned in $(LOCK),$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --require-hashes -r $(LOCK))
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@$(BIN)/python -c 'import gateway.app, gateway.doctor, gateway.serving.processes, gateway.up, switchyard.commands.adapters, rich.progress'
-	@$(BIN)/python -m compileall -q -j 0 switchyard gateway registry trainer dashboard $$($(BIN)/python -c 'import typer; print(*typer.__path__)')
+	@$(BIN)/python -m compileall -q -j 0 switchyard gateway registry telemetry trainer dashboard $$($(BIN)/python -c 'import typer; print(*typer.__path__)')
 	@touch $@
 
 up: setup ## Start engine, gateway and trainer with two sample tenants; Ctrl-C stops all
@@ -142,12 +142,12 @@ samples: setup ## Retrain both sample adapters from their recipes, into var/ (ab
 COMPILE := $(BIN)/uv pip compile pyproject.toml --python-version 3.11 \
 	--python-platform x86_64-manylinux_2_28 --generate-hashes --no-emit-find-links --custom-compile-command "make lock" -q
 lock: ## Compile the locks anew (WHEELS=folder with the torch wheel)
-	@$(COMPILE) --extra engine-cpu --extra postgres --extra archive --extra train --extra loadtest --extra dev --override requirements/overrides.txt \
+	@$(COMPILE) --extra engine-cpu --extra postgres --extra archive --extra otel --extra train --extra loadtest --extra dev --override requirements/overrides.txt \
 	  $(if $(WHEELS),--find-links $(WHEELS)) --no-emit-package torch -o requirements/cpu.txt
-	@$(COMPILE) --extra engine-gpu --extra postgres --extra archive --extra train --extra loadtest --extra dev --override requirements/overrides-gpu.txt \
+	@$(COMPILE) --extra engine-gpu --extra postgres --extra archive --extra otel --extra train --extra loadtest --extra dev --override requirements/overrides-gpu.txt \
 	  -o requirements/gpu.txt
-	@$(COMPILE) --extra postgres --extra archive -o requirements/gateway.txt
-	@$(COMPILE) --extra postgres --extra train --override requirements/overrides-gpu.txt -o requirements/trainer.txt
+	@$(COMPILE) --extra postgres --extra archive --extra otel -o requirements/gateway.txt
+	@$(COMPILE) --extra postgres --extra otel --extra train --override requirements/overrides-gpu.txt -o requirements/trainer.txt
 	@for name in clients node; do $(subst pyproject.toml,requirements/$$name.in,$(COMPILE)) -o requirements/$$name.txt || exit 1; done
 
 clean: ## Remove the environment and all state (database, blobs, base model)

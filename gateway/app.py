@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,7 +12,7 @@ from typing import Any
 from fastapi import Depends, FastAPI
 
 from gateway.admin_key import admin_key
-from gateway.api.addresses import MODEL_NAMED, canonical, form_at, of_deployment
+from gateway.api.addresses import MODEL_NAMED, canonical, of_deployment
 from gateway.api.admin import admin_router
 from gateway.api.admin.auth import AdminGate
 from gateway.api.admin.office import Office
@@ -33,10 +32,11 @@ from gateway.api.models import models_router
 from gateway.api.no_nul import refuse_nul
 from gateway.api.operators import Standing, operators_router
 from gateway.api.pings import Pings
-from gateway.api.request_ids import REQUEST_ID, RequestIds, with_headers
+from gateway.api.request_ids import RequestIds
 from gateway.api.respond import Respond
 from gateway.api.responses import responses_router
 from gateway.api.uploads import uploads_router
+from gateway.api.web_answers import answer_by_web
 from gateway.api.webhook_endpoints import webhooks_router
 from gateway.background import Background, Run
 from gateway.catalog_watch import CatalogWatch
@@ -59,7 +59,7 @@ from gateway.limits.sharing import borrowing, limits_of, warn_of_others
 from gateway.limits.warnings import BudgetWarnings
 from gateway.metrics.telling import Telling
 from gateway.metrics.worker import Metrics
-from gateway.request_log import Request, RequestLog
+from gateway.request_log import RequestLog
 from gateway.responses.archive import Archive
 from gateway.responses.lookups import Lookups
 from gateway.responses.quota import Most, Quota
@@ -72,6 +72,7 @@ from gateway.splits.skews import SkewWatch
 from gateway.splits.units import Units
 from gateway.steps.admit import Admission
 from gateway.steps.resolve import Targets
+from gateway.tracing.counts import SpanCounts
 from gateway.training.workshop import Workshop
 from gateway.webhooks.courier import Courier
 from gateway.webhooks.sender import Destinations
@@ -79,10 +80,12 @@ from registry.ledger.output_lengths import count_lengths
 from registry.limits.budget_warnings import BudgetWarningBooks
 from registry.service import Registry
 from registry.tenant_files.parts import Allowance, Bounds
+from telemetry.tracing import Tracing, tracing_of
 
 CHATS = tuple(name for name, dialect in DIALECTS.items() if dialect.asks == "chat")
 """Endpoints whose answers are chats, and become as long as those."""
-PROBED = frozenset({"/healthz", "/readyz", "/metrics"})
+SERVICE = "switchyard-gateway"
+"""What tracing calls these processes."""
 FIRST_VIEW_TIMEOUT_S = 3.0
 LATE_S = 600.0
 """What has come of a file is removed so long after the last moment at which the rest may come."""
@@ -139,7 +142,9 @@ class Gateway:
         if dialect is None:
             if scope["method"] == "HEAD":  # the server sends the head of whatever is answered
                 scope["method"] = "GET"
-            await self._answer_by_web(scope, receive, send, ids)
+            if self._late is not None:
+                await self._late.needed_for(scope["path"])
+            await answer_by_web(self.web, scope, receive, send, self.house, ids)
         elif scope["method"] != "POST":
             refusal = MethodNotAllowed(f"{scope['method']} {scope['path']}: it takes POST only.", code="unknown_url")
             refusal.headers = ((b"allow", b"POST"),)
@@ -149,29 +154,6 @@ class Gateway:
             await Respond(send, dialect, began_s=0, ids=ids).fail(starting)
         else:
             await answer(scope, receive, send, dialect, self.house, ids)
-
-    async def _answer_by_web(self, scope: dict[str, Any], receive: Receive, send: Send, ids: RequestIds) -> None:
-        """What is not inference, noted like that; but not what probes ask for all the time."""
-        began_s, statuses = time.perf_counter(), [0]
-
-        async def seen(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                statuses.append(message["status"])
-            await send(message)
-
-        method, path = scope["method"], scope["path"]
-        scope[REQUEST_ID] = ids.own
-        if self._late is not None:
-            await self._late.needed_for(path)
-        header = form_at(path).request_id_header
-        headers = ids.headers if header is None else (*ids.headers, (header, ids.own.encode()))
-        await self.web(scope, receive, with_headers(seen, headers))
-        if self.house is not None and self.house.requests.on and path not in PROBED:
-            self.house.requests.note(
-                Request(
-                    time.time(), time.perf_counter() - began_s, ids.own, ids.given, method, path, statuses[-1], None
-                )
-            )
 
     def _in_a_sentence(self, send: Send) -> Send:
         """Where a start fails for a reason that the operator can mend, say it without a traceback."""
@@ -202,9 +184,10 @@ class Gateway:
             limits = limits_of(settings, registry.spending, journal.writer)
             limits.adopt(watch.current)
             await asyncio.to_thread(limits.books.read)
-            self.candidate = candidate_of(registry, settings, watch, self.identity) if self._leads else None
-            archive, cabinet = _archive(settings, registry, worker_id), _cabinet(settings, registry)
-            house = self.house = _house(settings, registry, watch, worker, limits, journal, archive, cabinet)
+            tracing = tracing_of(settings, SERVICE, worker_id)
+            self.candidate = candidate_of(registry, settings, watch, self.identity, tracing) if self._leads else None
+            archive = _archive(settings, registry, worker_id)
+            house = self.house = _house(settings, registry, watch, worker, limits, journal, archive, tracing)
             if self.candidate is not None:
                 self.candidate.on_duty_failed = lambda name: house.metrics.restarted(f"leader_{name}")
             background = Background(self._works(house, worker, registry), house.metrics.restarted)
@@ -228,6 +211,8 @@ class Gateway:
                 house.cabinet.close()
                 house.feedback.close()
                 house.workshop.samples.close()
+                if tracing is not None:
+                    await asyncio.to_thread(tracing.close)
                 await asyncio.to_thread(shipper.stop)
                 journal.close()
                 with contextlib.suppress(Exception):
@@ -296,9 +281,11 @@ def _house(
     limits: Limits,
     journal: Journal,
     archive: Archive,
-    cabinet: Cabinet,
+    tracing: Tracing | None,
 ) -> House:
     metrics = Metrics(DIALECTS)
+    if tracing is not None:
+        metrics.registry.register(SpanCounts(tracing.outbox))
     return House(
         settings=settings,
         caps=Caps(),
@@ -322,7 +309,7 @@ def _house(
         requests=RequestLog(settings.request_log),
         copies=copies_of(settings, registry, worker, lambda: watch.current, metrics.copied),
         archive=archive,
-        cabinet=cabinet,
+        cabinet=_cabinet(settings, registry),
         workshop=Workshop(
             registry.training,
             archive.lookups,
@@ -335,6 +322,7 @@ def _house(
         ),
         feedback=FeedbackBox(registry.outcomes, registry.subjects, settings.max_outcomes, Lookups("feedback")),
         scorer=Scorer(registry.outcomes, settings.max_outcomes, metrics.sampled),
+        tracing=tracing,
     )
 
 

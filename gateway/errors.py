@@ -105,10 +105,9 @@ class ApiError(Exception):
         return tuple(found)
 
     def envelope(self) -> bytes:
-        """The JSON body `{"error": {"message", "type", "param", "code"}}`."""
-        return orjson.dumps(
-            {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
-        )
+        """The JSON body `{"error": {"message", "type", "param", "code"}, "request_id"}`."""
+        said = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        return orjson.dumps({"error": said, "request_id": self.request_id})
 
 
 class BadRequest(ApiError):

@@ -18,6 +18,7 @@ from gateway.keeping import Answered, Item, Keeping, Status
 from gateway.tap import Tap
 from registry.catalog.snapshot import BaseEntry, ShadowEntry, SplitEntry, VersionEntry
 from registry.outcomes.forms import AnswerChecks
+from telemetry.spans import Span
 
 
 class Principal(NamedTuple):
@@ -234,6 +235,8 @@ class Call(NamedTuple):
     """What its address calls the model, if it does."""
     let_go: Callable[[], None] = _nothing
     """The client's leaving does not end the request any more."""
+    span: Span | None = None
+    """Of the request, or of the attempt that is under way; `None` when its trace is not told."""
 
 
 ShownUsage = Literal["never", "at the end", "always"]

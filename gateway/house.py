@@ -28,6 +28,7 @@ from gateway.steps.admit import Admission
 from gateway.steps.load import Fleet
 from gateway.steps.resolve import Targets
 from gateway.training.workshop import Workshop
+from telemetry.tracing import Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +59,5 @@ class House:
     workshop: Workshop
     feedback: FeedbackBox
     scorer: Scorer
+    tracing: Tracing | None
+    """`None`: nothing is traced."""

@@ -14,6 +14,7 @@ from pydantic_settings import NoDecode
 from gateway.engines.address import engine_url
 from gateway.metric_settings import MetricSettings
 from registry.days import MOST_DAYS
+from telemetry.settings import TelemetrySettings
 
 if TYPE_CHECKING:
     from gateway.engines.engine import Engine
@@ -65,7 +66,7 @@ class EngineSettings(BaseModel):
     )
 
 
-class GatewaySettings(MetricSettings):
+class GatewaySettings(MetricSettings, TelemetrySettings):
     """Settings of one gateway; every duration in seconds, every size in bytes."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")

@@ -60,13 +60,14 @@ def make_engine(url: URL) -> Engine:
     """An engine that has connected to nothing yet. Raises `ArgumentError` or `ImportError` for another database."""
     kind = url.get_backend_name()
     if kind == "sqlite":
-        engine = create_engine(url, connect_args={"timeout": LOCK_WAIT_S})
+        engine = create_engine(url, connect_args={"timeout": LOCK_WAIT_S}, hide_parameters=True)
         _prepare_sqlite(engine)
         return engine
     if kind != "postgresql":
         raise ArgumentError(f"{kind} is not supported; choose from sqlite, postgresql")
     timeouts = {name: value for name, value in _AWAY_SOON.items() if name not in url.query}
-    engine = create_engine(url, pool_pre_ping=True, connect_args=timeouts)  # its server may have restarted meanwhile
+    # Its server may have restarted meanwhile. Errors are logged, so they must not have what was to be stored in them.
+    engine = create_engine(url, pool_pre_ping=True, connect_args=timeouts, hide_parameters=True)
     _prepare_postgresql(engine)
     return engine
 

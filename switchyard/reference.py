@@ -18,6 +18,7 @@ from registry.settings import RegistrySettings
 from switchyard.command_line import COMMANDS, command_called
 from switchyard.commands.compare_voting import HINT
 from switchyard.panels import PairView, picture_of
+from telemetry.settings import TelemetrySettings
 from trainer.jobs.settings import TrainerSettings
 from trainer.reference import one_line
 
@@ -67,18 +68,22 @@ def pages() -> dict[str, str]:
 
 def settings_page() -> str:
     """Every setting with its default, bounds and meaning."""
-    every, shared = GatewaySettings.model_fields, RegistrySettings.model_fields
-    ours = {name: one for name, one in every.items() if name not in shared}
+    shared, telling = RegistrySettings.model_fields, TelemetrySettings.model_fields
+    gateway, trainer = (
+        {name: one for name, one in settings.model_fields.items() if name not in {*shared, *telling}}
+        for settings in (GatewaySettings, TrainerSettings)
+    )
     parts = [
         SETTINGS_HEAD,
         "## State\n\nRead by every command.\n",
         _settings(shared, "SWITCHYARD_"),
+        "## Log and traces\n\nRead by `gateway`, `worker`, `controller`, `up` and `trainer`. See [logs](logs.md) and "
+        "[traces](traces.md).\n",
+        _settings(telling, "SWITCHYARD_"),
         "## Gateway\n\nRead by `gateway`, `worker`, `controller` and `up`.\n",
-        _settings(ours, "SWITCHYARD_"),
+        _settings(gateway, "SWITCHYARD_"),
         "## Trainer\n\nRead by `trainer`.\n",
-        _settings(
-            {name: one for name, one in TrainerSettings.model_fields.items() if name not in shared}, "SWITCHYARD_"
-        ),
+        _settings(trainer, "SWITCHYARD_"),
         "## Dashboard\n\nRead by `dashboard` and `up`.\n",
         _settings(DashboardSettings.model_fields, "SWITCHYARD_"),
         f"## An engine\n\n{AN_ENGINE}\n",

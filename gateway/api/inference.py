@@ -23,6 +23,8 @@ from gateway.handoffs import CLIENT_GONE_STATUS, Call, Dialect
 from gateway.house import House
 from gateway.path import serve
 from gateway.request_log import Request
+from gateway.tracing import requests as request_spans
+from telemetry.spans import Span
 
 log = logging.getLogger("switchyard.api")
 MAX_UNIT_CHARS = 256
@@ -41,9 +43,12 @@ async def answer(
     settings = house.settings
     bounds = BodyBounds(house.caps.max_body_bytes, settings.body_timeout_s, settings.body_min_bytes_per_s)
     client = Client(scope, receive, bounds, house.body_clock)
+    span = None
+    if house.tracing is not None:
+        span = request_spans.begin(house.tracing, scope["method"], scope["headers"])
     try:
         await client.while_listening(
-            serve(_call(scope, dialect, client, ids, house.caps.max_body_bytes), house, respond)
+            serve(_call(scope, dialect, client, ids, house.caps.max_body_bytes, span), house, respond)
         )
     except ApiError as error:
         if respond.attempt is None:
@@ -60,28 +65,30 @@ async def answer(
         await respond.stop_pings()
         took_s = time.perf_counter() - began_s
         house.metrics.answered(dialect.name, respond, took_s)
-        if house.requests.on:
-            _note(scope, respond, house, ids, took_s)
+        if house.requests.on or span is not None:
+            ended = _ended(scope, respond, ids, took_s)
+            if house.requests.on:
+                house.requests.note(ended)
+            if span is not None:
+                request_spans.end(span, ended, scope["path"])
 
 
-def _note(scope: dict[str, Any], respond: Respond, house: House, ids: RequestIds, took_s: float) -> None:
-    house.requests.note(
-        Request(
-            time.time(),
-            took_s,
-            ids.own,
-            ids.given,
-            scope["method"],
-            scope["path"],
-            respond.status,
-            None if respond.error is None else respond.error.code,
-            respond.principal,
-            respond.model or (None if respond.error is None else respond.error.model),
-            respond.arm,
-            respond.streams,
-            respond.attempt,
-            respond.first_byte_s,
-        )
+def _ended(scope: dict[str, Any], respond: Respond, ids: RequestIds, took_s: float) -> Request:
+    return Request(
+        time.time(),
+        took_s,
+        ids.own,
+        ids.given,
+        scope["method"],
+        scope["path"],
+        respond.status,
+        None if respond.error is None else respond.error.code,
+        respond.principal,
+        respond.model or (None if respond.error is None else respond.error.model),
+        respond.arm,
+        respond.streams,
+        respond.attempt,
+        respond.first_byte_s,
     )
 
 
@@ -99,6 +106,7 @@ def _call(
     client: Client,
     ids: RequestIds,
     max_body_bytes: int,
+    span: Span | None,
 ) -> Call:
     key = unit = None
     body: Callable[[], Awaitable[bytes]] = client.body
@@ -129,4 +137,4 @@ def _call(
         body = decoding(body, codings, max_body_bytes)
     trace = trace_lines(traces.get(b"traceparent", ()), traces.get(b"tracestate", ())) if traces else b""
     named = scope.get(MODEL_NAMED)
-    return Call(dialect, key, unit, body, ids.own, ids.at_the_engine, trace, named, client.let_go)
+    return Call(dialect, key, unit, body, ids.own, ids.at_the_engine, trace, named, client.let_go, span)

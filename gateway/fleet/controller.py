@@ -55,6 +55,7 @@ from gateway.fleet.wire import (
 from gateway.metrics.leader import Naming, Traffic
 from registry.catalog.snapshot import Catalog, VersionEntry
 from registry.service import Registry
+from telemetry.spans import Begins
 
 log = logging.getLogger("switchyard.fleet")
 LOOK_FOR_LOST_S = 1.0
@@ -98,10 +99,11 @@ class Controller:
         hub: Hub,
         term: Term,
         on_duty_failed: Callable[[str], None] = lambda _: None,
+        tracing: Begins | None = None,
     ) -> None:
         self.engines = engines
         self.hub = hub
-        self.swaps = SwapRunner(self, registry, term.token, settings.drain_timeout_s)
+        self.swaps = SwapRunner(self, registry, term.token, settings.drain_timeout_s, tracing)
         self.term = term
         self.books = Books(registry, term.token)
         self.sampling = Sampling()
@@ -113,7 +115,7 @@ class Controller:
         self.requests = WorkerRequests(self, registry, catalog, f"controller {term.token}")
         self.checks = EngineChecks(self, catalog, settings.check_interval_s)
         self.loading = Loading(
-            registry, hub, term, self.swaps.versions, self, lambda: spare_in(catalog()), self._loaded
+            registry, hub, term, self.swaps.versions, self, lambda: spare_in(catalog()), self._loaded, tracing
         )
         self.placement = Placement(
             engines,

@@ -26,6 +26,7 @@ from registry.catalog.snapshot import Catalog
 from registry.errors import Conflict, InvalidInput
 from registry.fleet.leadership import TTL_MS, Lease
 from registry.service import Registry
+from telemetry.spans import Begins
 
 log = logging.getLogger("switchyard.fleet")
 CANVASS_S = 0.25
@@ -62,6 +63,7 @@ class Candidate:
         holder: str,
         address: Address,
         secret: str,
+        tracing: Begins | None = None,
     ) -> None:
         self.controller: Controller | None = None
         self.on_duty_failed: Callable[[str], None] = lambda _: None
@@ -73,6 +75,7 @@ class Candidate:
         self._holder = holder
         self._address = address
         self._secret = secret
+        self._tracing = tracing
 
     def wake(self) -> None:
         """The catalog changed, or an engine wants to be looked at."""
@@ -107,7 +110,14 @@ class Candidate:
         engines = EngineSet(self._sources, term.token)
         engines.adopt(await asyncio.to_thread(engines.read))
         controller = Controller(
-            engines, self._registry, self._catalog, self._settings, hub, term, lambda name: self.on_duty_failed(name)
+            engines,
+            self._registry,
+            self._catalog,
+            self._settings,
+            hub,
+            term,
+            lambda name: self.on_duty_failed(name),
+            self._tracing,
         )
         try:
             async with hub.serve(self._address, controller.snapshot, controller.requests.on_message):
@@ -149,7 +159,13 @@ class Candidate:
                 log.warning("the lease could not be renewed: %s", error)
 
 
-def candidate_of(registry: Registry, settings: GatewaySettings, watch: CatalogWatch, identity: Identity) -> Candidate:
+def candidate_of(
+    registry: Registry,
+    settings: GatewaySettings,
+    watch: CatalogWatch,
+    identity: Identity,
+    tracing: Begins | None = None,
+) -> Candidate:
     """A candidate as the settings want it. Raises `InvalidInput` for what they cannot mean."""
     address = (
         Address.parse(settings.controller_listen) if settings.controller_listen else _own(settings.state_dir, identity)
@@ -184,6 +200,7 @@ def candidate_of(registry: Registry, settings: GatewaySettings, watch: CatalogWa
         holder=str(identity),
         address=address,
         secret=settings.fleet_secret,
+        tracing=tracing,
     )
 
 

@@ -17,6 +17,7 @@ from gateway.fleet.view import ColdAdapterFailed
 from registry.catalog.snapshot import VersionEntry
 from registry.errors import RegistryError
 from registry.service import Registry
+from telemetry.spans import Begins, whole
 
 log = logging.getLogger("switchyard.fleet")
 CLEAR_TIMEOUT_S = 5.0
@@ -74,6 +75,7 @@ class Loading:
         controller: LoadingContext,
         spare: Callable[[], Collection[int]] = tuple,
         loaded: Callable[[ManagedEngine, VersionEntry, float], object] = lambda _engine, _version, _took_s: None,
+        tracing: Begins | None = None,
     ) -> None:
         self.tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
         """Loads that run, by engine URL and version id."""
@@ -83,6 +85,7 @@ class Loading:
         self._kept = kept
         self._spare = spare
         self._controller = controller
+        self._tracing = tracing
         self._loaded = loaded
         """Told how many seconds an engine took for a load."""
         self._not_before: dict[tuple[str, int], float] = {}
@@ -137,7 +140,10 @@ class Loading:
     async def _load(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool) -> None:
         try:
             try:
-                await self._load_in_turn(engine, version, for_swap)
+                with whole(self._tracing, f"load {version.name}") as span:
+                    if span is not None:
+                        span.set(tenant=version.tenant, version=version.name, engine=engine.url, for_swap=for_swap)
+                    await self._load_in_turn(engine, version, for_swap)
             except FAILS as error:
                 self._controller.publish()
                 failure = await self._controller.judge(engine, version, error)

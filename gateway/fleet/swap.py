@@ -24,6 +24,7 @@ from registry.errors import Conflict, RegistryError
 from registry.service import Registry
 from registry.splits.rows import BASE_ARM
 from registry.swaps.infos import DONE, DRAINING, FAILED, FLIPPED, PRELOADING, REQUESTED, VERIFIED, SwapInfo
+from telemetry.spans import Begins, Span, part_of, whole
 
 log = logging.getLogger("switchyard.swap")
 ACKNOWLEDGE_TIMEOUT_S = 10.0
@@ -64,11 +65,19 @@ class SwapContext(Protocol):
 class SwapRunner:
     """Runs every swap that is asked for, one task each. The row in the registry is the state: a successor goes on."""
 
-    def __init__(self, controller: SwapContext, registry: Registry, token: int, drain_timeout_s: float) -> None:
+    def __init__(
+        self,
+        controller: SwapContext,
+        registry: Registry,
+        token: int,
+        drain_timeout_s: float,
+        tracing: Begins | None = None,
+    ) -> None:
         self._controller = controller
         self._registry = registry
         self._token = token
         self._drain_timeout_s = drain_timeout_s
+        self._tracing = tracing
         self._running: dict[int, asyncio.Task[None]] = {}
         self._targets: dict[int, set[int]] = {}
 
@@ -101,14 +110,10 @@ class SwapRunner:
 
     async def _run(self, swap: SwapInfo) -> None:
         try:
-            if swap.state in (REQUESTED, PRELOADING, VERIFIED):
-                await self._bring_in(swap)
-                revision = await asyncio.to_thread(self._registry.swaps.flip, swap.id, fence=self._token)
-                await self._acknowledged(swap, revision)
-            elif swap.state == FLIPPED:  # the predecessor did not live to see it acknowledged
-                await self._acknowledged(swap, swap.detail["revision"])
-            drained = await self._drain(swap) if swap.kind == "move" else {}
-            await self._advance(swap, DONE, **drained)
+            with whole(self._tracing, f"swap {swap.adapter}@{swap.alias}") as span:
+                if span is not None:
+                    span.set(swap=swap.id, adapter=swap.adapter, alias=swap.alias, goal=swap.goal, kind=swap.kind)
+                await self._carry_out(swap, span)
             log.info("swap %d: %s@%s is %s", swap.id, swap.adapter, swap.alias, swap.goal)
         except (SwapFailed, RegistryError) as error:
             log.warning("swap %d failed: %s", swap.id, error)
@@ -116,6 +121,25 @@ class SwapRunner:
                 await self._advance(swap, FAILED, error=str(error))
         except SQLAlchemyError as error:
             log.warning("swap %d will be gone on with: %s", swap.id, error)  # its row is still in the queue
+
+    async def _carry_out(self, swap: SwapInfo, span: Span | None) -> None:
+        """What is left of it to do, each phase as a part of the span."""
+        revision: int | None = None
+        if swap.state in (REQUESTED, PRELOADING, VERIFIED):
+            with part_of(span, "preload"):
+                await self._bring_in(swap)
+            with part_of(span, "flip"):
+                revision = await asyncio.to_thread(self._registry.swaps.flip, swap.id, fence=self._token)
+        elif swap.state == FLIPPED:  # the predecessor did not live to see it acknowledged
+            revision = swap.detail["revision"]
+        if revision is not None:
+            with part_of(span, "acknowledge"):
+                await self._acknowledged(swap, revision)
+        drained: dict[str, object] = {}
+        if swap.kind == "move":
+            with part_of(span, "drain"):
+                drained = await self._drain(swap)
+        await self._advance(swap, DONE, **drained)
 
     async def _advance(self, swap: SwapInfo, state: str, **detail: object) -> None:
         await asyncio.to_thread(self._registry.swaps.advance, swap.id, state, fence=self._token, **detail)

@@ -14,10 +14,10 @@ SPEECHLESS = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 """Who ends by these was ended by others, and its log does not know why."""
 
 _PREFIX = re.compile(
-    r"^(\([\w .-]+ pid=\d+\) |\[rank\d+\]: )*"
+    r"^(?:    \| )?(\([\w .-]+ pid=\d+\) |\[rank\d+\]: )*"
     r"((?:DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d \[[^\]]*\] )?"
 )
-"""What vLLM puts before each line, also of a traceback."""
+"""What vLLM puts before each line, also of a traceback; and what our own log does before a record's later lines."""
 _LEVEL = re.compile(r"\b(DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)\b")
 _COMPLAINT = re.compile(
     r"^([\w./-]+: )?(error|fatal|fatal error|fatal python error)\b|terminate called|^\s*what\(\):", re.I

@@ -9,9 +9,9 @@ from contextlib import suppress
 
 from gateway.app import Gateway
 from gateway.serving.server import Server, server_config
-from gateway.serving.stderr_log import log_to_stderr
 from gateway.settings import GatewaySettings
 from registry.errors import InvalidInput
+from telemetry.logs import log_to_stderr
 
 
 def serve(settings: GatewaySettings, inherited: Sequence[int] = (), token: str | None = None) -> None:
@@ -21,7 +21,7 @@ def serve(settings: GatewaySettings, inherited: Sequence[int] = (), token: str |
     """
     sockets = [_inherited(fd) for fd in inherited]
     _raise_open_files_limit()
-    log_to_stderr()
+    log_to_stderr(settings)
     app = Gateway(settings, leads=not inherited, token=token)
     config = server_config(
         app, settings.host, settings.port, grace_s=settings.stop_grace_s, keep_alive_s=settings.keep_alive_s

@@ -26,6 +26,7 @@ from gateway.identity import Identity, new_token
 from gateway.serving.children import Stopped, die_with_parent, stop_signals
 from gateway.settings import GatewaySettings
 from registry.service import Registry
+from telemetry.tracing import tracing_of
 
 log = logging.getLogger("switchyard.processes")
 CONTROLLERS = 2
@@ -158,7 +159,9 @@ def run_family(settings: GatewaySettings, registry: Registry) -> None:
 async def lead(settings: GatewaySettings, registry: Registry, token: str | None = None) -> None:
     """Be the fleet's controller, or stand by to be the next, until SIGTERM or Ctrl-C."""
     watch = CatalogWatch(registry, None, "", settings.catalog_poll_s)
-    candidate = candidate_of(registry, settings, watch, Identity.of_this_process(token))
+    identity = Identity.of_this_process(token)
+    tracing = tracing_of(settings, "switchyard-controller", str(identity))
+    candidate = candidate_of(registry, settings, watch, identity, tracing)
     tasks = [asyncio.create_task(watch.run(candidate.wake)), asyncio.create_task(candidate.run())]
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -168,6 +171,8 @@ async def lead(settings: GatewaySettings, registry: Registry, token: str | None 
     for task in (*tasks, waiting):
         task.cancel()
     await asyncio.gather(*tasks, waiting, return_exceptions=True)
+    if tracing is not None:
+        await asyncio.to_thread(tracing.close)
     for task in done:
         if not task.cancelled() and (error := task.exception()) is not None:
             raise error

@@ -240,9 +240,10 @@ class BoundedProtocol(PlainProtocol):
 
     def _refuse(self, status: int, error: BadRequest) -> None:
         """An answer to what never becomes a request, and the end of the connection."""
+        error.request_id = new_id()
         body = error.envelope()
         head = b"content-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\nconnection: close\r\n\r\n"
-        self.transport.write(STATUS_LINE[status] + head % (len(body), new_id().encode()) + body)
+        self.transport.write(STATUS_LINE[status] + head % (len(body), error.request_id.encode()) + body)
         self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -14,6 +14,7 @@ from gateway.steps.forward import Forward
 from gateway.steps.keep import keep
 from gateway.steps.load import Fleet, Load
 from gateway.steps.meter import Meter
+from gateway.tracing.attempts import AttemptSpan
 
 
 class Means(Protocol):
@@ -46,12 +47,29 @@ async def attempt(admitted: Admitted, engine: EngineView, number: int, sink: Sin
     `number` is the attempt's own among those of the request. Raises what `Meter`, `Load` and `Forward` raise; what was
     used is on record then too.
     """
-    settings, is_copy = means.settings, admitted.shadow
     meter = Meter(means.journal, admitted, engine.declared, number)
+    span = admitted.call.span
+    if span is None:
+        await _answer(admitted, engine, meter, sink, means)
+    else:
+        with AttemptSpan(span, admitted, meter, number) as traced:
+            await _answer(traced, engine, meter, sink, means)
+    return meter.usage
+
+
+async def _answer(admitted: Admitted, engine: EngineView, meter: Meter, sink: Sink, means: Means) -> None:
+    settings, is_copy = means.settings, admitted.shadow
     with meter as count:
         sink.begin(meter)
         async with (
-            Load(means.fleet, engine.url, admitted.arm, wait_s=settings.cold_wait_s, is_copy=is_copy) as engine_name,
+            Load(
+                means.fleet,
+                engine.url,
+                admitted.arm,
+                wait_s=settings.cold_wait_s,
+                is_copy=is_copy,
+                span=admitted.call.span,
+            ) as engine_name,
             Forward(admitted, engine, engine_name, count, settings) as answer,
         ):
             sink.read_by(answer.reader)
@@ -61,4 +79,3 @@ async def attempt(admitted: Admitted, engine: EngineView, number: int, sink: Sin
             await keep(means.archive, means.desk, admitted, keeping, reader.answered())
         if rest := answer.reader.rest():
             await sink.feed(rest)
-    return meter.usage

@@ -14,6 +14,7 @@ from gateway.fleet.second_asks import SecondAsks
 from gateway.fleet.view import ColdAdapterFailed, FleetView, InFlight, Pin
 from gateway.handoffs import Arm, Endpoint
 from registry.catalog.snapshot import VersionEntry
+from telemetry.spans import Span, part_of
 
 
 class Fleet(Protocol):
@@ -51,20 +52,32 @@ class Load:
     For a copy of a request nothing is loaded.
     """
 
-    __slots__ = ("_arm", "_engine_url", "_fleet", "_is_copy", "_pin", "_wait_s")
+    __slots__ = ("_arm", "_engine_url", "_fleet", "_is_copy", "_pin", "_span", "_wait_s")
 
-    def __init__(self, fleet: Fleet, engine_url: str, arm: Arm, *, wait_s: float, is_copy: bool = False) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        engine_url: str,
+        arm: Arm,
+        *,
+        wait_s: float,
+        is_copy: bool = False,
+        span: Span | None = None,
+    ) -> None:
+        """`span` is the attempt's, if its trace is told."""
         self._fleet = fleet
         self._engine_url = engine_url
         self._arm = arm
         self._wait_s = wait_s
         self._is_copy = is_copy
+        self._span = span
         self._pin: Pin | None = None
 
     async def __aenter__(self) -> str:
         name = self._resident_name()
         if name is None and not self._is_copy:
-            await self._warm_up()
+            with part_of(self._span, f"wait for load {self._arm.public_name}"):
+                await self._warm_up()
             name = self._resident_name()
         if name is None:
             raise EngineUnreachable(f"{self._arm.public_name} left the engine while it was being loaded")

@@ -46,9 +46,9 @@ def gateway(
         admin_key(settings)  # likewise
         if settings.workers > 1:
             from gateway.serving.processes import run_family
-            from gateway.serving.stderr_log import log_to_stderr
+            from telemetry.logs import log_to_stderr
 
-            log_to_stderr()
+            log_to_stderr(settings)
             registry.load()
             with remembered(settings):
                 run_family(settings, registry)
@@ -75,12 +75,12 @@ def controller(token: str | None = TokenOption) -> None:
     import asyncio
 
     from gateway.serving.processes import lead
-    from gateway.serving.stderr_log import log_to_stderr
     from gateway.settings import GatewaySettings
     from registry.service import Registry
+    from telemetry.logs import log_to_stderr
 
     settings = GatewaySettings()
-    log_to_stderr()
+    log_to_stderr(settings)
     with Registry.open(settings) as registry:
         registry.load()
         asyncio.run(lead(settings, registry, token))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
+import socket
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import typer
 
-from switchyard.console import say
-
 if TYPE_CHECKING:
     from trainer.jobs.executors import Executor
     from trainer.jobs.settings import TrainerSettings
+
+
+log = logging.getLogger("switchyard.trainer")
 
 
 def trainer(
@@ -28,6 +32,8 @@ def trainer(
     """Take fine-tuning jobs, one to check and one to train at a time; Ctrl-C and SIGTERM save what trains."""
     from gateway.settings import GatewaySettings
     from registry.service import Registry
+    from telemetry.logs import log_to_stderr
+    from telemetry.tracing import tracing_of
     from trainer.jobs.settings import TrainerSettings
     from trainer.jobs.worker import Worker
     from trainer.mlflow_registry import check_registry
@@ -37,9 +43,11 @@ def trainer(
     if settings.trainer_gateway is None:
         settings = settings.model_copy(update={"trainer_gateway": GatewaySettings().url})
     check_registry(settings)
+    log_to_stderr(settings)
+    tracing = tracing_of(settings, "switchyard-trainer", f"{socket.gethostname()}-{os.getpid()}")
     with Registry.open(settings) as registry:
         registry.load()
-        worker = Worker(registry, settings, executor_of(settings), lambda text: say(*text.split("\n"), err=True))
+        worker = Worker(registry, settings, executor_of(settings), lambda text: log.info("%s", text), tracing)
 
         def stop(_number: int, _frame: FrameType | None) -> None:
             worker.stopping.set()
@@ -47,8 +55,12 @@ def trainer(
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, stop)
         place = f", on Ray at {settings.trainer_ray_address}" if settings.trainer_executor == "ray" else ""
-        say(f"trainer: {settings.threads} threads{place}, state in {settings.state_dir}", err=True)
-        worker.run(until_idle=once)
+        log.info("trainer: %d threads%s, state in %s", settings.threads, place, settings.state_dir)
+        try:
+            worker.run(until_idle=once)
+        finally:
+            if tracing is not None:
+                tracing.close()
 
 
 LEAST_PATIENCE_S = 30.0

@@ -124,3 +124,19 @@ async def test_only_names_are_replaced_in_the_engines_messages_and_no_words_that
                 pass
         client.close()
     assert caught.value.message == shown
+
+
+@pytest.mark.parametrize("status", [b"503 Service Unavailable", b"418 I'm a teapot", b"502 Bad Gateway"])
+async def test_what_an_engine_says_of_its_failure_is_not_logged_as_it_may_repeat_the_prompt(status: bytes) -> None:
+    refusal = orjson.dumps({"error": {"message": "cannot do 'the words of a tenant'", "param": None}})
+
+    async def answer(connection: Connection) -> None:
+        await connection.send(document(refusal, status=status))
+
+    async with raw_server(answer) as server:
+        client = EngineClient(server.url, None)
+        with pytest.raises(EngineUnreachable) as caught:
+            async with forward_to(client, {"messages": []}, EngineCount()):
+                pass
+        client.close()
+    assert "words of a tenant" not in str(caught.value)

@@ -12,9 +12,10 @@ from pydantic_settings import NoDecode
 from registry.errors import InvalidInput
 from registry.money import dollars_to_nano
 from registry.settings import RegistrySettings
+from telemetry.settings import TelemetrySettings
 
 
-class TrainerSettings(RegistrySettings):
+class TrainerSettings(RegistrySettings, TelemetrySettings):
     """Of `switchyard trainer`."""
 
     trainer_bases: Annotated[list[Path], NoDecode] = Field(

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from registry.errors import RegistryError
 from registry.service import Registry
 from registry.training.jobs import Work
+from telemetry.spans import Begins, whole
 from trainer.errors import TrainerError
 from trainer.folders import own_folder
 from trainer.jobs.attempt import Attempt, PlaceLost
@@ -38,12 +39,19 @@ MOST_HOST_CHARS = 100
 class Worker:
     """The places of one process."""
 
-    def __init__(self, registry: Registry, settings: TrainerSettings, executor: Executor, say: Say) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        settings: TrainerSettings,
+        executor: Executor,
+        say: Say,
+        tracing: Begins | None = None,
+    ) -> None:
         host = socket.gethostname()[:MOST_HOST_CHARS]
         name = f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
         self.stopping = threading.Event()
         """Set it, and what trains is saved and given back, and `run` returns."""
-        self._workplace = Workplace(registry, settings, executor, name, self.stopping, say)
+        self._workplace = Workplace(registry, settings, executor, name, self.stopping, say, tracing)
         self._verdicts = Verdicts(self._workplace, settings.jobs_folder / name / "verdicts")
         self._spare_until_s = 0.0
 
@@ -113,7 +121,11 @@ class Worker:
         self._spare_until_s = time.monotonic() + SPARE_S if work == "validate" else 0.0
         if work == "train":
             place.registry.training.advance(claim.job.id, place.worker, "running")
-        Attempt(place, self._verdicts, claim, JobFolder(folder)).run()
+        with whole(place.tracing, f"job {claim.work}") as span:
+            if span is not None:
+                job = claim.job
+                span.set(job=job.id, tenant=job.tenant, base=job.order.base, work=claim.work, attempt=claim.attempt)
+            Attempt(place, self._verdicts, claim, JobFolder(folder)).run()
         return True
 
     def _sweep(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from registry.service import Registry
+from telemetry.spans import Begins
 from trainer.jobs.executors import Executor
 from trainer.jobs.settings import TrainerSettings
 
@@ -23,3 +24,5 @@ class Workplace:
     worker: str
     stopping: threading.Event
     say: Say
+    tracing: Begins | None = None
+    """Where jobs are told as spans; `None`: nowhere."""

@@ -39,7 +39,7 @@ def translate(status: int, body: bytes, asked: Asked) -> Exception:
     if status == 404 and (param == "model" or UNKNOWN_MODEL.match(message)):
         return AdapterMissing(asked.engine_name)
     if status == 503:
-        return EngineUnreachable(f"the engine is overloaded: {message}")
+        return EngineUnreachable("the engine is overloaded (HTTP 503)")
     if status == 400 and NO_TOOL_PARSER in message:
         return unsupported("tool_calls", asked.public_name)
     if status == 400 and NO_REASONING_PARSER in message:
@@ -59,7 +59,7 @@ def translate(status: int, body: bytes, asked: Asked) -> Exception:
     if DEAD_ENGINE in message:
         return EngineUnreachable("the engine died")
     if status != 500:  # path, key and headers are ours, and the same for every request
-        return EngineUnreachable(f"the engine answers HTTP {status}: {message}")
+        return EngineUnreachable(f"the engine answers HTTP {status}; its log says why")  # ours may have no prompt in it
     if constraint is not None:
         return BadRequest(
             f"'{constraint}' cannot be compiled or met.", param=constraint, code="constraint_failed"

@@ -181,5 +181,5 @@ class ResponseReader(ChatStream):
 
 def error_event(error: ApiError, events: Events) -> bytes:
     """An error, both as it is documented and as official clients look for it: those raise it."""
-    fields = {"code": error.code, "message": error.message, "param": error.param}
+    fields = {"code": error.code, "message": error.message, "param": error.param, "request_id": error.request_id}
     return events.event(b"error", orjson.dumps({**fields, "error": {"type": error.type, **fields}})[1:-1])
