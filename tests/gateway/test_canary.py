@@ -43,7 +43,7 @@ FAULTS: tuple[Mapping[str, Any], ...] = (
     {"garbage": "bytes"},
     {"garbage": "json"},
 )
-SOUND = {"fail_next": [], "error_after_chunks": None, "die_after_chunks": None, "garbage": ""}
+SOUND: Mapping[str, Any] = {"fail_next": [], "error_after_chunks": None, "die_after_chunks": None, "garbage": ""}
 
 
 def test_the_canary_flies_through_every_dialect() -> None:
@@ -57,7 +57,7 @@ def test_no_prompt_and_no_key_is_in_the_output_of_a_gateway(tmp_path: Path, form
         house.publish("acme/triage")
         house.point("acme/triage", "1.0")
         key = house.keys["acme"]
-        noisy = {"log_level": "debug", "log_format": form}
+        noisy: dict[str, Any] = {"log_level": "debug", "log_format": form}
         errors: list[httpx.Response] = []
         asked = 0
         with (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
@@ -165,10 +166,14 @@ def test_an_exporter_that_breaks_ends_neither_the_thread_nor_the_process(
     tell, close = otlp.telling(Broken(), "gateway", "7")
     box = Outbox(tell, close, most_waiting=MOST_AT_ONCE)
     spans = Tracer(1.0, box.take)
+
+    def counted(count: int) -> bool:
+        return box.refused == count
+
     for count in (1, 2):
         with whole(spans, "a request"):
             pass
-        wait_until("it to be counted", lambda count=count: box.refused == count)
+        wait_until("it to be counted", partial(counted, count))
     box.close()
     assert "RuntimeError: broken" in caplog.text
 

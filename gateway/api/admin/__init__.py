@@ -39,6 +39,7 @@ from gateway.api.admin.keys import add_keys
 from gateway.api.admin.limits import add_limits
 from gateway.api.admin.office import Office
 from gateway.api.admin.operators import add_operators
+from gateway.api.admin.playground import add_playground
 from gateway.api.admin.quarantine import add_quarantine
 from gateway.api.admin.residency import add_residency
 from gateway.api.admin.shadows import add_shadows
@@ -79,6 +80,7 @@ def admin_router(office: Office, gate: AdminGate) -> APIRouter:
     add_shadows(router, office)
     add_swaps(router, office)
     add_experiments(router, office)
+    add_playground(router, office)
     add_quarantine(router, office)
     add_jobs(router, office)
     add_webhooks(router, office)
