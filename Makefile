@@ -45,7 +45,7 @@ endif
 	@$(BIN)/python -m compileall -q -j 0 switchyard gateway registry telemetry trainer dashboard $$($(BIN)/python -c 'import typer; print(*typer.__path__)')
 	@touch $@
 
-up: setup ## Start engine, gateway and trainer with two sample tenants; Ctrl-C stops all
+up: setup ## Start engine, gateway, trainer and dashboard with two sample tenants; Ctrl-C stops all
 	@$(BIN)/switchyard up $(ARGS)
 
 test: setup ## Run every test, with one real engine

@@ -131,7 +131,8 @@ def own_path(address: str) -> str:
     """An address within the dashboard, whatever it is given: nobody's link sends a person elsewhere."""
     parts = urlsplit(address)
     path = parts.path if parts.path.startswith("/") and not parts.path.startswith(("//", "/\\")) else "/"
-    return f"{path}?{parts.query}" if parts.query else path
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{path}{query}#{parts.fragment}" if parts.fragment else path + query
 
 
 async def form_of(request: Request) -> dict[str, str]:

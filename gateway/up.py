@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -25,12 +25,27 @@ from gateway.serving.supervisor import Role, StartFailed
 from gateway.serving.telling import Teller
 from gateway.settings import GatewaySettings
 from registry.bases.store import BaseInfo
+from registry.errors import RegistryError
 from registry.service import Registry
 
 ENGINE_START_TIMEOUT_S = 300.0
 GATEWAY_START_TIMEOUT_S = 90.0
+DASHBOARD_START_TIMEOUT_S = 30.0
 TRAINER_GRACE_S = 60.0
 """To end the step that is going on and to store a checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class DashboardPlace:
+    """A dashboard to be started, and how it is asked."""
+
+    host: str
+    port: int
+    url: str
+    environment: Mapping[str, str]
+    """What tells it which gateway it shows."""
+    link: Callable[[str], str]
+    """Key → an address that logs in once. Raises `RegistryError`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +59,8 @@ class Wanted:
     """A folder or a hub id; `None` is the packaged one, which the samples were trained on."""
     trainer: bool = True
     """Whether fine-tuning jobs are carried out here too."""
+    dashboard: DashboardPlace | None = None
+    """Where the gateway is shown in a browser; `None`: nowhere."""
 
 
 def run_up(settings: GatewaySettings, wanted: Wanted, signals: StopSignals, teller: Teller) -> NoReturn:
@@ -72,15 +89,21 @@ def run_up(settings: GatewaySettings, wanted: Wanted, signals: StopSignals, tell
         platform: Platform = "gpu" if checks.has_gpu() else "cpu"
         engine = EmbeddedEngine.serving(base, folder, wanted.engine_port, platform, settings.max_lora_rank)
         gateway = gateway_role(settings, engine.url, base.name, platform, engine.max_cpu_loras)
+        shown_at = _free_dashboard(wanted.dashboard, teller)
 
         def greet() -> None:
             asked = shown if keys else []
             _show_answers(gateway.url, keys, asked, teller)
-            teller.say("", f"Ready after {time.monotonic() - began_s:.0f} s. Ctrl-C stops everything. Try:", "")
+            teller.say("", f"Ready after {time.monotonic() - began_s:.0f} s. Ctrl-C stops everything.")
+            if shown_at is not None:
+                _say_where_the_dashboard_is(shown_at, admin_key(settings), teller)
+            teller.say("", "Try:", "")
             calls = calls_to_paste(gateway.url, keys, *asked) if asked else f"curl {gateway.url}/readyz"
             teller.say(*calls.split("\n"))
 
-        roles = [engine_role(engine, gateway.ready_url), gateway, *([trainer_role()] if wanted.trainer else [])]
+        roles = [engine_role(engine, gateway.ready_url), gateway]
+        roles += [dashboard_role(shown_at)] if shown_at is not None else []
+        roles += [trainer_role()] if wanted.trainer else []
         supervisor.supervise(roles, settings.state_dir / "logs", greet, signals, teller)
 
 
@@ -164,6 +187,40 @@ def trainer_role() -> Role:
         grace_s=TRAINER_GRACE_S,
         meanwhile="fine-tuning jobs wait until then",
     )
+
+
+def dashboard_role(place: DashboardPlace) -> Role:
+    """What shows the gateway in a browser. Whatever becomes of it, the others go on."""
+    return Role(
+        "dashboard",
+        "starting",
+        place.url,
+        [sys.executable, "-m", "switchyard", "dashboard"],
+        {**os.environ, **place.environment},
+        ready_url=f"{place.url}/healthz",
+        alive_url=f"{place.url}/healthz",
+        start_timeout_s=DASHBOARD_START_TIMEOUT_S,
+        meanwhile="nothing else is touched by that",
+        optional=True,
+    )
+
+
+def _free_dashboard(place: DashboardPlace | None, teller: Teller) -> DashboardPlace | None:
+    """The place if it is free; else says why there is no dashboard."""
+    if place is None:
+        return None
+    check = checks.check_port("dashboard port", place.host, place.port, "SWITCHYARD_DASHBOARD_PORT")
+    if check.ok:
+        return place
+    teller.say(f"dashboard left out: {check.found}; {check.remedy}")
+    return None
+
+
+def _say_where_the_dashboard_is(place: DashboardPlace, key: str, teller: Teller) -> None:
+    try:
+        teller.say(f"See it at {place.link(key)}", "(that logs in once; `switchyard dashboard link` makes another)")
+    except RegistryError as error:
+        teller.say(f"dashboard {error.message}")
 
 
 def _prepare_base(base_model: str | None) -> Path:

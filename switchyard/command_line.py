@@ -23,7 +23,7 @@ LIBRARIES = {
 """What the environment tells libraries, here and in processes that are started from here, unless it does already."""
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "up": ("up:up", "Start engine, gateway and trainer with two sample tenants; Ctrl-C stops all."),
+    "up": ("up:up", "Start engine, gateway, trainer and dashboard with two sample tenants; Ctrl-C stops all."),
     "gateway": ("gateway:gateway", "Run the gateway alone, in front of engines given by URL."),
     "controller": ("gateway:controller", "Run only the fleet's controller, beside gateways that do not lead."),
     "worker": ("gateway:worker", "One serving process; `gateway --workers N` starts these."),

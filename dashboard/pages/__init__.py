@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dashboard.pages.fleet import PAGE as FLEET
 from dashboard.pages.overview import PAGE as OVERVIEW
 from dashboard.web import Page
 
-PAGES: tuple[Page, ...] = (OVERVIEW,)
+PAGES: tuple[Page, ...] = (
+    OVERVIEW,
+    FLEET,
+)

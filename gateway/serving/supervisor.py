@@ -55,6 +55,8 @@ class Role:
     """What its absence means for clients."""
     served_url: str = ""
     """Answers 200 when clients are served from it again; only then it is said that it is up again."""
+    optional: bool = False
+    """Whether the others go on without it, also when it does not come up at first."""
     first_pause_s: float = 1.0
     """Before it is started again after its first end; twice as long after each further one, up to a minute."""
     dead_after_s: float = 20.0
@@ -112,6 +114,13 @@ class Child:
         if self._process is not None and self._process.poll() is not None:
             reason = _reason(self._process.returncode, self.log, self._oom_kills)
             raise StartFailed(f"{self.role.name}: it {reason}; see {self.log.path}")
+
+    def put_off(self) -> None:
+        """Say why it did not come up at first, and start it again later."""
+        assert self._process is not None
+        status = self._process.poll()
+        late = f"was not up after {self.role.start_timeout_s:.0f} s, so it was stopped"
+        self._ended(late if status is None else _reason(status, self.log, self._oom_kills))
 
     def look(self) -> None:
         """Do what is to be done now; returns soon."""
@@ -212,13 +221,18 @@ def supervise(
         for role in roles:
             child = Child(role, logs, signals, teller)
             stack.callback(child.stop)
-            child.first_start(started)
+            try:
+                child.first_start(started)
+            except StartFailed:
+                _require_running(started)
+                if not role.optional:
+                    raise
+                child.put_off()
             started.append(child)
         try:
             greet()
         except StartFailed:
-            for child in started:
-                child.require_running()  # or else this is the reason
+            _require_running(started)  # or else this is the reason
             raise
         try:
             while True:
@@ -228,6 +242,13 @@ def supervise(
         except children.Stopped:
             teller.say("stopping  running answers may finish; a second Ctrl-C ends them …")
             raise
+
+
+def _require_running(children: Sequence[Child]) -> None:
+    """Raise `StartFailed` with the first one that has ended, but for those that may be away."""
+    for child in children:
+        if not child.role.optional:
+            child.require_running()
 
 
 def wait_until_up(
@@ -250,8 +271,7 @@ def wait_until_up(
         show(f"{what} … {elapsed:.0f} s (log: {log.path})")
         if process.poll() is not None:
             raise StartFailed(f"{what}: it {_reason(process.returncode, log, kills)}; see {log.path}")
-        for other in others:
-            other.require_running()
+        _require_running(others)
         if elapsed > timeout_s:
             raise StartFailed(f"{what}: not up after {timeout_s:.0f} s; see {log.path}")
         if _status_of(url) == 200:

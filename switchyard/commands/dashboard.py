@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import typer
@@ -12,6 +13,8 @@ from switchyard.options import MAX_PORT
 
 if TYPE_CHECKING:
     from dashboard.settings import DashboardSettings
+    from gateway.settings import GatewaySettings
+    from gateway.up import DashboardPlace
 
 LINK_TIMEOUT_S = 15.0
 dashboard = typer.Typer(add_completion=False, invoke_without_command=True)
@@ -68,6 +71,22 @@ def settings_of(host: str | None, port: int | None, url: str | None) -> Dashboar
     return settings.model_copy(update={"dashboard_admin_url": found[0], "dashboard_serving_url": serving})
 
 
+def place_of(gateway_settings: GatewaySettings) -> DashboardPlace:
+    """The dashboard of a gateway that is to be started with these settings."""
+    from functools import partial
+
+    from dashboard.settings import DashboardSettings
+    from gateway.up import DashboardPlace
+
+    settings = DashboardSettings()
+    environment = {
+        "SWITCHYARD_DASHBOARD_ADMIN_URL": gateway_settings.admin_url,
+        "SWITCHYARD_DASHBOARD_SERVING_URL": gateway_settings.url,
+    }
+    host, port = settings.dashboard_host, settings.dashboard_port
+    return DashboardPlace(host, port, settings.url, environment, partial(new_link, settings))
+
+
 def new_link(settings: DashboardSettings, key: str) -> str:
     """Ask the dashboard that runs for one. Raises `RegistryError`."""
     import httpx
@@ -105,11 +124,15 @@ def _serve(settings: DashboardSettings) -> bool:
         key = ""
 
     async def greet(app: Starlette) -> None:
+        """Not into a log: who reads it could log in."""
         say(f"dashboard at {settings.url}, of the gateway at {settings.dashboard_admin_url}")
+        if not sys.stdout.isatty():
+            say("log in    with an operator's key, or by a link: `switchyard dashboard link`")
+            return
         try:
-            say(f"log in   {await make_link(app.state.dashboard, key)}" if key else "log in   with an operator's key")
+            say(f"log in    {await make_link(app.state.dashboard, key)}" if key else "log in    with an operator's key")
         except Fault as fault:
-            say(f"log in   with an operator's key ({fault})")
+            say(f"log in    with an operator's key ({fault})")
 
     return serve(settings, greet)
 

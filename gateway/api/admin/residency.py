@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
@@ -48,17 +48,25 @@ def add_residency(router: APIRouter, office: Office) -> None:
     """The route."""
 
     @router.get("/residency", response_model=ResidencyDocument)
-    async def residency(after: After = None, limit: Limit = 200) -> Response:
+    async def residency(
+        tenant: Annotated[str | None, Query(description="Only this tenant's.")] = None,
+        after: After = None,
+        limit: Limit = 200,
+    ) -> Response:
         """The grid of versions and engines."""
         knowledge = await office.knowledge()
-        return await run_in_threadpool(lambda: in_json(_grid(knowledge, office, after, limit)))
+        return await run_in_threadpool(lambda: in_json(_grid(knowledge, office, tenant, after, limit)))
 
 
-def _grid(knowledge: Mapping[str, Any], office: Office, after: str | None, limit: int) -> ResidencyDocument:
+def _grid(
+    knowledge: Mapping[str, Any], office: Office, tenant: str | None, after: str | None, limit: int
+) -> ResidencyDocument:
     catalog, homes = office.house.catalog.current, office.worker.view().homes
     engines = knowledge["engines"]
     held = {engine["url"]: {entry["version_id"]: entry for entry in engine["resident"]} for engine in engines}
-    page, following = page_of(catalog, after, limit, only=catalog.wanted.keys() | set().union(*held.values()))
+    page, following = page_of(
+        catalog, after, limit, tenant=tenant, only=catalog.wanted.keys() | set().union(*held.values())
+    )
     rows = []
     for version in page:
         able = [

@@ -1,0 +1,107 @@
+"""The fleet's page: what engines hold, and orders that take them out of traffic and versions off them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from dashboard.pages.fleet import grid_of, warmth
+from dashboard.sessions import Person
+from gateway.admin_key import admin_key
+from tests.support.dashboard_parts import Visitor, seen
+from tests.support.stack import Stack
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture(autouse=True)
+def resident(stack: Stack) -> Iterator[None]:
+    """All is loaded before, and in traffic after."""
+    stack.wait_resident("acme/triage@1.0", "globex/sentiment@1.0")
+    yield
+    stack.house.registry.drains.lift(stack.engine.url)
+    stack.wait_ready()
+
+
+def test_the_page_shows_engines_versions_and_workers(operator: Visitor, stack: Stack) -> None:
+    text = seen(operator.page("/fleet"))
+    assert stack.engine.url.removeprefix("http://") in text
+    assert "acme/triage@1.0" in text
+    assert "nothing in quarantine" in text
+    assert "1 of 1" not in text or "Places" in text
+    assert "linked" in text
+    assert "of the gateway's settings" in text
+
+
+def test_the_grid_can_be_of_one_tenant_and_says_so_in_its_address(operator: Visitor) -> None:
+    text = seen(operator.page("/fleet?tenant=globex").partition('id="residency"')[2])
+    assert "globex/sentiment@1.0" in text
+    assert "acme/triage" not in text
+    assert "Nothing of this tenant is loaded" in seen(operator.page("/fleet?tenant=nobody"))
+
+
+def test_an_engine_is_drained_with_a_reason_and_resumed(operator: Visitor, stack: Stack) -> None:
+    done = operator.post("/fleet/drain", {"url": stack.engine.url, "reason": "a new <driver>"})
+    assert done.headers["location"] == "/fleet"
+    page = operator.page("/fleet")
+    assert "gets no new requests; those on it finish." in seen(page)
+    assert "Drained by root" in seen(page)
+    assert "a new <driver>" in seen(page)
+    assert "<driver>" not in page
+    assert stack.house.registry.drains.all()[stack.engine.url].actor == "root"
+    operator.post("/fleet/resume", {"url": stack.engine.url})
+    assert "takes traffic again." in seen(operator.page("/fleet"))
+    assert stack.house.registry.drains.all() == {}
+
+
+def test_an_order_for_an_engine_that_is_not_there_is_told_on_the_page(operator: Visitor) -> None:
+    operator.post("/fleet/drain", {"url": "http://10.9.9.9:1"})
+    assert "there is no engine 'http://10.9.9.9:1'" in seen(operator.page("/fleet"))
+
+
+def test_a_version_is_quarantined_with_its_reason_and_released(operator: Visitor, stack: Stack) -> None:
+    operator.post("/fleet/quarantine", {"version": "globex/sentiment@1.0", "reason": "answers nonsense"})
+    text = seen(operator.page("/fleet"))
+    assert "globex/sentiment@1.0 is in quarantine" in text
+    assert "production points at it: its requests fail answers nonsense" in text
+    assert stack.chat("sentiment", "globex").status_code == 503
+    operator.post("/fleet/release", {"version": "globex/sentiment@1.0"})
+    assert "nothing in quarantine" in seen(operator.page("/fleet"))
+    wait_until("it to be served again", lambda: stack.chat("sentiment", "globex").status_code == 200)
+
+
+def test_who_may_only_read_sees_no_order(visitor: Visitor, stack: Stack) -> None:
+    visitor.become(Person("rea", "read", admin_key(stack.house.settings)))
+    page = visitor.page("/fleet")
+    assert "/fleet/drain" not in page
+    assert "/fleet/quarantine" not in page
+    assert visitor.post("/fleet/drain", {"url": stack.engine.url}).status_code == 403
+    assert stack.house.registry.drains.all() == {}
+
+
+def test_warmth_is_all_for_what_runs_and_none_after_an_hour() -> None:
+    assert warmth(9999, in_flight=1) == 1.0
+    assert warmth(0, in_flight=0) == 1.0
+    assert 0.4 < warmth(60, in_flight=0) < 0.6
+    assert warmth(3600, in_flight=0) == warmth(10**7, in_flight=0) == 0.0
+
+
+def cell(**fields: object) -> dict[str, object]:
+    return {"resident": True, "home": True, "in_flight": 0, "idle_s": 5.0, "strength": 0.9, **fields}
+
+
+def test_a_cell_says_in_words_what_its_shade_and_edge_say() -> None:
+    one, two, three, four = urls = [f"http://10.0.0.{number}:8001" for number in range(1, 5)]
+    engines = {one: cell(in_flight=3), two: cell(home=False, idle_s=600.0), three: cell(resident=False)}
+    row = {"version": "acme/triage@1.0", "wanted": False, "copies": 2, "homes": [one, three], "engines": engines}
+    barred = {"version": "acme/triage@1.0", "reason": "no memory"}
+    known = [{"url": url, "resident": [], "barred": [barred] if url == three else []} for url in urls]
+    resident = [{"version": "acme/triage@1.0", "requests_per_s": 1.25}]
+    known[0]["resident"] = resident
+    grid = grid_of({"engines": urls, "rows": [row]}, known)
+    text = seen(grid)
+    assert "1.25/s · hot: 2 homes · nothing points at it" in text
+    assert "3 in flight idle 10 min refused other base" in text
+    assert 'class="cell h5 home"' in grid
+    assert "The engine refuses it: no memory" in grid
+    assert four.removeprefix("http://") in text
