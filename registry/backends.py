@@ -40,6 +40,8 @@ PRICE_LOG_LOCK = 0x5357_4944
 """Likewise: held by who adds lines to the log of baselines."""
 ENGINE_COST_LOCK = 0x5357_4945
 """Likewise: held by who adds lines to the log of engine costs."""
+AUDIT_LOCK = 0x5357_4946
+"""Likewise: held by who adds lines to the audit log."""
 BLOBS_LOCK = 0x5357_4980
 """Likewise: held by who publishes a version, and by who removes the bytes of one."""
 

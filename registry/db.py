@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.orm import Session, sessionmaker
 
+from registry.audit.order import CARRIES_OUT, CURRENT
 from registry.backends import is_contention, lock_schema, make_engine, with_snapshots
 from registry.errors import InvalidInput, RegistryError
 from registry.storage.private import private_file
@@ -122,7 +123,17 @@ class Database:
         """One transaction that commits when the block ends and vanishes when it raises.
 
         If it changes something that the catalog shows, it raises the catalog revision, and gateways learn what it was.
+        What it changes for an order of an operator is in the audit log.
         """
+        order = CURRENT.get()
+        if order is not None:
+            order.begin(self)
+        with self._writers(info={CARRIES_OUT: order}) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def write_unordered(self) -> Iterator[WriteSession]:
+        """The same for what is nobody's order: the audit log itself."""
         with self._writers() as session, session.begin():
             yield session
 

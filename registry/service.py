@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from registry.adapters.store import Adapters
     from registry.adapters.version_files import VersionFiles
     from registry.archive.store import UsageArchives
+    from registry.audit.store import AuditLog
     from registry.bases.store import BaseModels
     from registry.calibrations.store import Calibrations
     from registry.catalog.snapshot import Catalog
@@ -110,6 +111,7 @@ class Registry:
     tenants: Store[Tenants] = Store("registry.tenants.store", "Tenants")
     model_names: Store[ModelNames] = Store("registry.tenants.model_names", "ModelNames")
     operators: Store[Operators] = Store("registry.operators.store", "Operators")
+    audit: Store[AuditLog] = Store("registry.audit.store", "AuditLog")
     actions: Store[Actions] = Store("registry.tenants.actions", "Actions")
     swaps: Store[Swaps] = Store("registry.swaps.store", "Swaps")
     splits: Store[Splits] = Store("registry.splits.store", "Splits")

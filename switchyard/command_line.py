@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "files": ("files:files", "List, show, add and delete tenants' files; change their key."),
     "keys": ("keys:keys", "Create, list and revoke API keys."),
     "operators": ("operators:operators", "Create, list and revoke keys of people and programs that operate this."),
+    "audit": ("audit:audit", "Show who ordered what and what it changed, and prove that nobody has touched the log."),
     "limits": ("limits:limits", "Set and list what tenants, keys and adapters may use."),
     "tariff": ("tariff:tariff", "Add and list dated token prices of bases, tenants and adapters."),
     "base": ("base:base", "Prepare and register base models."),
@@ -70,8 +71,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Name → what in `switchyard.commands` brings it, and its line in `--help`; in the order of a newcomer's day."""
 
 
+SERVES = frozenset({"up", "gateway", "controller", "worker", "trainer"})
+"""Commands that go on and on: what they write is nobody's order."""
+
+
 def command_called(name: str) -> Any:
     """Import the command of that name: a group, or one function."""
+    from switchyard.ordering import write_down_orders
     from switchyard.typed import name_as_typed
 
     module, _, attribute = COMMANDS[name][0].partition(":")
@@ -83,6 +89,8 @@ def command_called(name: str) -> Any:
         found = single
     command = typer.main.get_command(found)
     name_as_typed(command)
+    if name not in SERVES:
+        write_down_orders(command)
     command.name = name
     return command
 

@@ -16,6 +16,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import ORMExecuteState, Session
 
 from registry.adapters.rows import Adapter, Alias, Version
+from registry.audit.changes import ChangedRows
+from registry.audit.order import CARRIES_OUT, Order
 from registry.backends import is_duplicate
 from registry.bases.rows import BaseModel
 from registry.limits.rows import Limit
@@ -68,13 +70,17 @@ def _adapter(row: Adapter) -> Change:
 
 
 class WriteSession(Session):
-    """A session that notes what it changes of the catalog, and tells gateways when it commits."""
+    """A session that notes what it changes of the catalog, and tells gateways when it commits; and what it changes at
+    all for an operator's order, which the audit log is told.
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._noted: set[Change] = set()
         self._told: set[Change] = set()
         self._revision: int | None = None
+        self._order: Order | None = self.info.get(CARRIES_OUT)
+        self._changed = None if self._order is None else ChangedRows(self._order)
 
     def catalog_revision(self) -> int:
         """The revision that will show what this transaction has changed of the catalog. It must have changed something.
@@ -117,6 +123,8 @@ class WriteSession(Session):
 
     def note_changes(self) -> None:
         """Note what the rows of a flush change; their ids are known, and their state is still that before it."""
+        if self._changed is not None:
+            self._changed.see_flush(self)
         changed = [row for row in self.dirty if self.is_modified(row)]
         for row in (*self.new, *changed, *self.deleted):
             if name := WATCHED.get(type(row)):
@@ -127,6 +135,16 @@ class WriteSession(Session):
         self.flush()
         if self._noted:
             self.catalog_revision()
+        if self._changed is not None and self._order is not None:
+            from registry.audit.log import write_changes  # its table is for who has an order
+
+            changed, self._changed = self._changed, None
+            write_changes(self, self._order, changed)
+
+    def note_statement(self, table: str, verb: str) -> None:
+        """Note a statement that writes rows past the session."""
+        if self._changed is not None:
+            self._changed.see_statement(table, verb)
 
 
 @event.listens_for(WriteSession, "after_flush")
@@ -150,3 +168,6 @@ def _on_execute(statement: ORMExecuteState) -> None:
                 f"this statement writes {table} past the session; add, change or delete its rows one by one, "
                 "so that gateways learn of them"
             )
+        if isinstance(statement.session, WriteSession):
+            verb = "insert" if statement.is_insert else "update" if statement.is_update else "delete"
+            statement.session.note_statement(table, verb)

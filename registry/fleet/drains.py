@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from registry.db import Database, now_ms
 from registry.fleet.rows import EngineDrain
-from registry.upsert import upsert
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +29,17 @@ class Drains:
     def order(self, url: str, *, actor: str, reason: str = "") -> Drain:
         """Take an engine out of traffic; ordering it again changes nothing."""
         with self._db.write() as session:
-            order = {"url": url, "actor": actor, "reason": reason[:1000], "since_ms": now_ms()}
-            upsert(session, EngineDrain, [order])
-            row = session.get_one(EngineDrain, url)
+            session.add_new(EngineDrain(url=url, actor=actor, reason=reason[:1000], since_ms=now_ms()))
+            row = session.scalars(select(EngineDrain).where(EngineDrain.url == url)).one()
             return Drain(row.url, row.actor, row.reason, row.since_ms)
 
     def lift(self, url: str) -> bool:
         """Let an engine take traffic again; False when it was not drained."""
         with self._db.write() as session:
-            lifted = session.execute(delete(EngineDrain).where(EngineDrain.url == url).returning(EngineDrain.url))
-            return lifted.first() is not None
+            row = session.get(EngineDrain, url, with_for_update=True)
+            if row is not None:
+                session.delete(row)
+            return row is not None
 
     def all(self) -> dict[str, Drain]:
         """By engine URL."""

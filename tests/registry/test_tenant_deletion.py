@@ -26,6 +26,7 @@ from tests.support.training_parts import running
 KEPT = {
     "adapters",
     "admin_actions",
+    "audit_lines",
     "alias_events",
     "calibrations",
     "certificates",
@@ -59,7 +60,16 @@ ABOUT = {
 """Columns of what has to do with tenants; foreign keys lead to the rest."""
 OF_ENGINES = "engine"
 """So the tables begin that have to do with no tenant."""
-MADE = {"tenants", "adapters", "versions", "version_proofs", "admin_actions", "usage_days", "stored_amounts"}
+MADE = {
+    "tenants",
+    "adapters",
+    "versions",
+    "version_proofs",
+    "admin_actions",
+    "audit_lines",
+    "usage_days",
+    "stored_amounts",
+}
 """Of which the test has rows without making them one by one."""
 NUMBERS = count(1_000)
 

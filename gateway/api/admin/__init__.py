@@ -6,6 +6,8 @@
 * The root key is nobody else's (`gateway/admin_key.py`): a setting, or a file of the state folder that is linked into
   place whole, so that processes which start at once agree. With it operators get keys of their own, whose hashes and
   roles are in the catalog. A key is checked before the body is read, and is an unknown one under `/v1`.
+* What is ordered is in the audit log (`auditing.py`), whatever the route: before it is done, with each row that it
+  changes in the transaction of the change (`registry/audit`), and with what came of it.
 * It stays off the hot path: calls of the registry run in Starlette's thread pool and not in asyncio's, in which the
   catalog is kept current; big answers are paged and made into bytes in the thread.
 * An engine is empty when every live worker has confirmed a view without it and none counts a request: `engines drain
@@ -22,7 +24,8 @@ from gateway.api.admin.added_engines import add_added_engines
 from gateway.api.admin.aliases import add_aliases
 from gateway.api.admin.answer_checks import add_answer_checks
 from gateway.api.admin.archives import add_archives
-from gateway.api.admin.auth import BEARER, AdminGate, guarded_by
+from gateway.api.admin.audit import add_audit
+from gateway.api.admin.auth import BEARER, AdminGate
 from gateway.api.admin.budgets import add_budgets
 from gateway.api.admin.cost import add_cost
 from gateway.api.admin.cost_analysis import add_cost_analysis
@@ -34,6 +37,7 @@ from gateway.api.admin.engines import add_engines
 from gateway.api.admin.experiments import add_experiments
 from gateway.api.admin.fleet import add_fleet
 from gateway.api.admin.gates import add_gates
+from gateway.api.admin.guarded import guarded_by
 from gateway.api.admin.jobs import add_jobs
 from gateway.api.admin.keys import add_keys
 from gateway.api.admin.limits import add_limits
@@ -57,7 +61,7 @@ def admin_router(office: Office, gate: AdminGate) -> APIRouter:
     router = APIRouter(
         prefix="/admin/v1",
         tags=["admin"],
-        route_class=guarded_by(gate),
+        route_class=guarded_by(gate, office.registry.db),
         dependencies=[Security(BEARER)],  # shown in /docs; the gate checks it before a body is read
         responses={
             "4XX": {"model": Failure, "description": "Refused: no admin key, a bad field, unknown, or a conflict."},
@@ -65,6 +69,7 @@ def admin_router(office: Office, gate: AdminGate) -> APIRouter:
         },
     )
     add_operators(router, office)
+    add_audit(router, office)
     add_fleet(router, office)
     add_traffic(router, office)
     add_engines(router, office)
