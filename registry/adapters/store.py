@@ -148,6 +148,11 @@ class Adapters:
             require_tenant(session, tenant)
             return _listed(session, Adapter.tenant == tenant)
 
+    def of(self, ref: AdapterRef) -> list[VersionInfo]:
+        """All versions of an adapter; what the reference has after `@` does not matter. Raises `NotFound`."""
+        with self._db.read() as session:
+            return _listed(session, Version.adapter_id == require_adapter(session, ref).id)
+
     def get(self, ref: AdapterRef) -> VersionInfo:
         """The version that a reference names; raises `NotFound`."""
         with self._db.read() as session:

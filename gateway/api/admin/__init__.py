@@ -42,6 +42,7 @@ from gateway.api.admin.jobs import add_jobs
 from gateway.api.admin.keys import add_keys
 from gateway.api.admin.limits import add_limits
 from gateway.api.admin.office import Office
+from gateway.api.admin.one_adapter import add_one_adapter
 from gateway.api.admin.operators import add_operators
 from gateway.api.admin.playground import add_playground
 from gateway.api.admin.quarantine import add_quarantine
@@ -79,6 +80,7 @@ def admin_router(office: Office, gate: AdminGate) -> APIRouter:
     add_keys(router, office)
     add_actions(router, office)
     add_adapters(router, office)
+    add_one_adapter(router, office)
     add_aliases(router, office)
     add_gates(router, office)
     add_answer_checks(router, office)

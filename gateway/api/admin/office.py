@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -61,15 +61,20 @@ def in_json(document: BaseModel) -> Response:
 
 
 def page_of(
-    catalog: Catalog, after: str | None, limit: int, *, tenant: str | None = None, only: Collection[int] | None = None
+    catalog: Catalog,
+    after: str | None,
+    limit: int,
+    *,
+    tenant: str | None = None,
+    only: Callable[[VersionEntry], bool] = lambda _: True,
 ) -> tuple[Sequence[VersionEntry], str | None]:
     """At most `limit` versions by name and number that come after the version `after`; and where the next page begins.
 
-    `only` are ids of the versions that count. It walks the catalog's own order and stops where the page ends, so that
+    `only` says which versions count. It walks the catalog's own order and stops where the page ends, so that
     a page costs the same whatever the size of the catalog. Raises `InvalidInput` when `after` names no version.
     """
     last = _position(after) if after is not None else None
-    found = (version for version in _walk(catalog, last, tenant) if only is None or version.id in only)
+    found = (version for version in _walk(catalog, last, tenant) if only(version))
     page = list(islice(found, limit + 1))
     return page[:limit], page[limit - 1].name if len(page) > limit else None
 

@@ -46,7 +46,7 @@ END = b""
 class TurnOrder(Order):
     """One turn of the conversation."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Literal["system", "user", "assistant"] = Field(description="Whose turn it is.")
     content: str = Field(max_length=32_000, description="Its text.")
 
 
@@ -54,9 +54,9 @@ class PlaygroundOrder(Order):
     """What to ask, and whom."""
 
     version: str = Field(description="tenant/adapter@1.0; quarantined ones are not asked.")
-    messages: Annotated[list[TurnOrder], Field(min_length=1, max_length=32)]
+    messages: Annotated[list[TurnOrder], Field(min_length=1, max_length=32, description="The conversation.")]
     max_tokens: int = Field(256, ge=1, le=1024, description="Tokens of the answer at most.")
-    temperature: float = Field(0.0, ge=0, le=2)
+    temperature: float = Field(0.0, ge=0, le=2, description="0: the likeliest token each time.")
     actor: Actor = "admin"
 
 

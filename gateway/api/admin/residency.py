@@ -64,9 +64,8 @@ def _grid(
     catalog, homes = office.house.catalog.current, office.worker.view().homes
     engines = knowledge["engines"]
     held = {engine["url"]: {entry["version_id"]: entry for entry in engine["resident"]} for engine in engines}
-    page, following = page_of(
-        catalog, after, limit, tenant=tenant, only=catalog.wanted.keys() | set().union(*held.values())
-    )
+    shown = catalog.wanted.keys() | set().union(*held.values())
+    page, following = page_of(catalog, after, limit, tenant=tenant, only=lambda version: version.id in shown)
     rows = []
     for version in page:
         able = [
