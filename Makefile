@@ -21,7 +21,7 @@ live = began=$$(date +%s); $(2) & child=$$!; trap "kill $$child" INT TERM; \
   done; wait $$child && printf '\rsetup     %s: %s s    \n' "$(1)" $$(( $$(date +%s) - began ));
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-again test-fast check format docs loadtest live-fleet bars chaos swap-bench affinity-bench scale-bench crash-bench responses-bench admission-bench accounting-bench experiment-bench cost-bench budget-bench reconcile-bench trainer-bench live-reconcile live-pooling ray-test harness-test fidelity samples lock clean
+.PHONY: help setup up test test-again test-fast check format docs loadtest live-fleet bars chaos swap-bench affinity-bench scale-bench crash-bench responses-bench admission-bench accounting-bench experiment-bench cost-bench budget-bench reconcile-bench trainer-bench live-reconcile live-pooling live-weights ray-test harness-test fidelity samples lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -106,6 +106,9 @@ experiment-bench: setup ## 10,000 simulated experiments of each kind: false posi
 
 cost-bench: setup ## Who engines' work falls to; reports over a million attempts, archived or not
 	@$(BIN)/python -m tests.bars cost
+
+live-weights: setup ## Fitted weights against the time that a real engine worked for whom (about 25 minutes, alone on the machine)
+	@$(BIN)/python -m tests.bars live_weights
 
 accounting-bench: setup ## Processor time of journal, limits and metrics per request; no fsync on the loop; journal writes
 	@$(BIN)/python -m tests.bars accounting
