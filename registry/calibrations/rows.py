@@ -25,14 +25,14 @@ class Calibration(Base):
     asked_at: Mapped[str] = mapped_column(String(500))
     """Its address."""
     prompts: Mapped[str] = mapped_column(String(500))
-    """Name and digest of the file of prompts."""
+    """Name and digest of the file of prompts, or which live traffic."""
     pairs: Mapped[int]
     ratios: Mapped[dict[str, Any]]
     """`prompt` and `completion`: three decimal numbers in text, the ratio and the ends of its interval."""
     spent_nano: Mapped[int]
     """On the API, at its list price."""
     stopped: Mapped[str] = mapped_column(String(20))
-    """`tight`, `budget` or `prompts`: what ended it."""
+    """`tight`, `budget`, `prompts` or `shadow`: what ended it."""
     actor: Mapped[str] = mapped_column(String(100))
     made_at_ms: Mapped[int]
     seq: Mapped[int] = mapped_column(unique=True)

@@ -42,7 +42,7 @@ class CalibrationInfo:
     completion: Ratio
     spent_nano: int
     stopped: str
-    """`tight`, `budget` or `prompts`: what ended it."""
+    """`tight`, `budget`, `prompts` (no more of them) or `shadow` (that has ended): what ended it."""
     actor: str
     made_at_ms: int = 0
     """When it was stored."""

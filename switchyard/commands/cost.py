@@ -8,6 +8,7 @@ from switchyard.commands.cost_baselines import baselines
 from switchyard.commands.cost_bill import bill, idle, weights
 from switchyard.commands.cost_break_even import break_even
 from switchyard.commands.cost_calibrate import calibrate
+from switchyard.commands.cost_calibrate_live import live
 from switchyard.commands.cost_engines import engines
 from switchyard.commands.cost_outlook import anomalies, forecast
 from switchyard.commands.cost_radar import radar
@@ -31,4 +32,5 @@ cost.command("weights")(weights)
 cost.command("radar")(radar)
 cost.add_typer(baselines, name="baselines")
 cost.add_typer(engines, name="engines")
+calibrate.command("live")(live)
 cost.add_typer(calibrate, name="calibrate")

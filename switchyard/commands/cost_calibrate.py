@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -12,6 +11,16 @@ from typing import TYPE_CHECKING
 import typer
 
 from registry.errors import InvalidInput
+from switchyard.commands.asked_api import (
+    AskedApi,
+    BaselineOption,
+    BudgetOption,
+    KeyEnvOption,
+    KeyFileOption,
+    ModelOption,
+    ModelUrlOption,
+    TightOption,
+)
 from switchyard.commands.asking import AtOnceOption, KeyOption, gateway_asked, step_bar
 from switchyard.console import actor, print_json, print_table, say
 from switchyard.options import JsonFlag, UrlOption
@@ -22,7 +31,6 @@ if TYPE_CHECKING:
     from registry.calibrations.store import CalibrationInfo
     from registry.prices.baseline_infos import PricePeriod
     from registry.service import Registry
-    from trainer.endpoints.client import Client
     from trainer.pairwise.pairs import Comparison
     from trainer.pairwise.run_file import RunFile
 
@@ -37,14 +45,14 @@ FOLDER = "calibrations"
 @calibrate.command("run")
 def run_one(
     own: str = typer.Argument(help="tenant/adapter[@version|@alias]: what answers here."),
-    baseline: str = typer.Option(..., "--baseline", help="Whose tokens are counted, by its name in the price log."),
+    baseline: str = BaselineOption,
     prompts: Path = typer.Option(..., "--prompts", help="A file of prompts, as `switchyard evaluate` takes them."),
-    model: str | None = typer.Option(None, "--model", help="What the API is asked for; default: --baseline."),
-    model_url: str = typer.Option("https://api.openai.com/v1", "--model-url", help="Where, as an SDK is given it."),
-    key_file: Path | None = typer.Option(None, "--key-file", help="A file with your key there."),
-    key_env: str = typer.Option("OPENAI_API_KEY", "--key-env", help="Else the environment variable with it."),
-    budget: str = typer.Option("1", "--budget", help="Dollars on the API, at its list price, before it stops."),
-    tight: float = typer.Option(0.05, "--tight", min=0.001, max=1, help="Stop when both are known within this part."),
+    model: str | None = ModelOption,
+    model_url: str = ModelUrlOption,
+    key_file: Path | None = KeyFileOption,
+    key_env: str = KeyEnvOption,
+    budget: str = BudgetOption,
+    tight: float = TightOption,
     max_tokens: int = typer.Option(512, "--max-tokens", min=1, help="Of an answer, at both."),
     at_once: int = AtOnceOption,
     key: str | None = KeyOption,
@@ -56,12 +64,11 @@ def run_one(
     The tenant must have consented to copies of its requests. What was answered is kept: a run that is begun again goes
     on. Reports take the newest one of a tenant and baseline.
     """
-    order = Order(
-        own, baseline, prompts, model or baseline, model_url, key_file, key_env, budget, tight, max_tokens, at_once
-    )
+    api = AskedApi(baseline, model or baseline, model_url, key_file, key_env)
+    order = Order(own, prompts, api, budget, tight, max_tokens, at_once)
     with open_registry() as registry:
         info = _carried_out(registry, order, key, url)
-    print_json(info) if json_output else say(_said(info))
+    print_json(info) if json_output else say(said_of(info))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +76,8 @@ class Order:
     """What a person has typed."""
 
     own: str
-    baseline: str
     prompts: Path
-    model: str
-    model_url: str
-    key_file: Path | None
-    key_env: str
+    api: AskedApi
     budget: str
     tight: float
     max_tokens: int
@@ -84,8 +87,6 @@ class Order:
 def _carried_out(registry: Registry, order: Order, key: str | None, url: str | None) -> CalibrationInfo:
     """Ask, count, store: what may be refused is, before anything is asked."""
     from gateway.cost.calibration import Calibrating
-    from gateway.cost.list_prices import in_force
-    from registry.db import now_ms
     from registry.money import dollars_to_nano
     from registry.names import parse_ref
     from trainer.endpoints.client import Manner
@@ -97,17 +98,13 @@ def _carried_out(registry: Registry, order: Order, key: str | None, url: str | N
     began = Calibrating(order.tight, dollars_to_nano(order.budget, "budget"))
     version = registry.adapters.get(parse_ref(order.own))
     registry.calibrations.require_consent(version.tenant)
-    price = in_force(registry.baselines.prices(order.baseline), now_ms())
-    if price is None or not price.complete:
-        raise InvalidInput(
-            f"baseline is {order.baseline!r}, which has no price now; a budget needs one", param="baseline"
-        )
+    price = order.api.price(registry)
     data = read_rows(order.prompts, MOST_PROMPTS)
     here = side_of(version)
-    with gateway_asked(registry, version.tenant, key, url) as ours, _api(order) as there:
+    with gateway_asked(registry, version.tenant, key, url) as ours, order.api.client() as there:
         comparison = Comparison(
             Contestant(here.model, ours.client, here.digest),
-            Contestant(order.model, there),
+            Contestant(order.api.model, there),
             data,
             Manner(order.max_tokens),
         )
@@ -133,10 +130,10 @@ def _info(
         )
     return CalibrationInfo(
         tenant,
-        order.baseline,
+        order.api.baseline,
         own_model,
-        order.model,
-        order.model_url,
+        order.api.model,
+        order.api.url,
         prompts,
         found.prompt.number,
         prompt,
@@ -145,23 +142,6 @@ def _info(
         stopped,
         actor(),
     )
-
-
-@contextmanager
-def _api(order: Order) -> Iterator[Client]:
-    from trainer.endpoints.client import client_of
-    from trainer.endpoints.endpoint import Endpoint, key_from
-
-    file = order.key_file
-    if file is None:
-        key = key_from(order.key_env, required=False)
-    else:
-        try:
-            key = file.read_text().strip()
-        except (OSError, UnicodeDecodeError) as failed:
-            raise InvalidInput(f"key_file is {str(file)!r}, and cannot be read: {failed}", param="key_file") from None
-    with client_of(Endpoint(order.model_url, key, remedy="correct --model-url")) as client:
-        yield client
 
 
 def _asked(
@@ -187,7 +167,8 @@ def _asked(
     return state, "prompts"
 
 
-def _said(info: CalibrationInfo) -> str:
+def said_of(info: CalibrationInfo) -> str:
+    """What one came to, as a sentence."""
     from gateway.cost.scenario_words import dollars
 
     prompt, answer = info.prompt, info.completion
