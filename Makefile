@@ -49,9 +49,12 @@ up: setup ## Start engine, gateway, trainer and dashboard with two sample tenant
 	@$(BIN)/switchyard up $(ARGS)
 
 test: setup ## Run every test, with one real engine
-	@$(PYTEST) -n $(TEST_PROCESSES)
+	@mkdir -p var; $(PYTEST) -n $(TEST_PROCESSES); status=$$?; echo $$status >var/test-status; exit $$status
 
+# Only after a run of all tests to its end, in which some failed: one that was cut short says nothing of those it left out.
 test-again: setup ## Run what failed last once more, alone; what passes this time is named, and is a fault to be found
+	@test "$$(cat var/test-status 2>/dev/null)" = 1 || { \
+	  echo "error: the last make test had no failed tests at its end (pytest's exit status: $$(cat var/test-status 2>/dev/null || echo none))"; exit 1; }
 	@$(PYTEST) --last-failed --last-failed-no-failures none -r pfE
 
 test-fast: setup ## Run the tests that need neither the real engine nor training

@@ -342,23 +342,26 @@ def _cabinet(settings: GatewaySettings, registry: Registry) -> Cabinet:
 
 
 def _mount(web: FastAPI, house: House, worker: FleetWorker, registry: Registry, standing: Standing) -> LateRoutes:
-    web.include_router(models_router(house))
-    web.include_router(responses_router(house))
-    web.include_router(conversations_router(house))
-    web.include_router(files_router(house))
-    web.include_router(uploads_router(house))
-    web.include_router(feedback_router(house))
-    for router in (*fine_tuning_routers(house), webhooks_router(house)):
-        web.include_router(router)
     gate = AdminGate(admin_key(house.settings), house.catalog, house.settings.admin_port)
-    web.include_router(operators_router(web, house, worker, gate, standing))
+    routers = (
+        models_router(house),
+        responses_router(house),
+        conversations_router(house),
+        files_router(house),
+        uploads_router(house),
+        feedback_router(house),
+        *fine_tuning_routers(house),
+        webhooks_router(house),
+        operators_router(web, house, worker, gate, standing),
+    )
+    for router in routers:  # as they are: `include_router` would make each route once more
+        web.routes.extend(router.routes)
 
     @web.get("/healthz", tags=["health"])
     async def healthz() -> dict[str, str]:
         """The process runs."""
         return {"status": "ok"}
 
-    # As they are: `include_router` would make each route once more.
     return LateRoutes(web, lambda: admin_router(Office(house, worker, registry), gate).routes)
 
 

@@ -8,8 +8,8 @@ it. The lines up to one have a version, a letter, the number and 8 hex digits of
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from sqlalchemy import ColumnElement, select
@@ -55,14 +55,21 @@ class ChainedLog(Generic[Row, Said]):
 
     def append(self, session: Session, said: Said, at_ms: int) -> Row:
         """Write a line down; the log must be locked."""
-        last = self.last(session)
-        seq, previous = (1, "") if last is None else (last.seq + 1, last.digest)
-        told = asdict(said)  # type: ignore[call-overload]
-        digest = digest_after(previous, seq, at_ms, told)
-        line = self.row(seq=seq, added_at_ms=at_ms, digest=digest, **told)  # type: ignore[call-arg]
-        session.add(line)
-        session.flush()
+        (line,) = self.append_all(session, (said,), at_ms)
         return line
+
+    def append_all(self, session: Session, said: Sequence[Said], at_ms: int) -> list[Row]:
+        """Write lines down at once, in this order; the log must be locked."""
+        last = self.last(session)
+        before, digest = (0, "") if last is None else (last.seq, last.digest)
+        lines = []
+        for seq, one in enumerate(said, before + 1):
+            told = self._told(one)
+            digest = digest_after(digest, seq, at_ms, told)
+            lines.append(self.row(seq=seq, added_at_ms=at_ms, digest=digest, **told))  # type: ignore[call-arg]
+        session.add_all(lines)
+        session.flush()
+        return lines
 
     def last(self, session: Session) -> Row | None:
         """The newest line."""
@@ -99,17 +106,17 @@ class ChainedLog(Generic[Row, Said]):
     def faults(self, session: Session) -> list[str]:
         """What is wrong with the log, a sentence each; empty when nobody has touched it."""
         faults: list[str] = []
-        previous, names = "", [field.name for field in fields(self.said)]  # type: ignore[arg-type]
+        previous = ""
         for number, line in enumerate(session.scalars(select(self.row).order_by(self._seq)), 1):
             if line.seq != number:
                 return [*faults, f"line {number} of the {self.name} is missing"]
-            if (
-                digest_after(previous, line.seq, line.added_at_ms, {of: getattr(line, of) for of in names})
-                != line.digest
-            ):
+            if digest_after(previous, line.seq, line.added_at_ms, self._told(line)) != line.digest:
                 faults.append(f"line {number} of the {self.name} is not what was written: its digest is another one")
             previous = line.digest
         return faults
+
+    def _told(self, of: Said | Row) -> dict[str, Any]:
+        return {field.name: getattr(of, field.name) for field in fields(self.said)}  # type: ignore[arg-type]
 
     @property
     def _seq(self) -> ColumnElement[int]:

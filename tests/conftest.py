@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["tests.support.authorities", "tests.support.fixtures", "tests.support.sharing"]
+pytest_plugins = [
+    "tests.support.authorities",
+    "tests.support.fixtures",
+    "tests.support.sharing",
+    "tests.support.temporary",
+]
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

@@ -56,8 +56,7 @@ def news_in(session: Session, said: Iterable[Said], at_ms: int) -> Taken:
 def take(session: Session, said: Sequence[Said], at_ms: int) -> Taken:
     """Append what is new; the log must be locked."""
     taken = news_in(session, said, at_ms)
-    for one in taken.added:
-        PRICE_LOG.append(session, one, at_ms)
+    PRICE_LOG.append_all(session, taken.added, at_ms)
     return taken
 
 

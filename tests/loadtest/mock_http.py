@@ -22,7 +22,7 @@ async def mock(**options: Any) -> AsyncIterator[tuple[MockEngine, httpx.AsyncCli
     """A running engine with these options, and a client of it."""
     async with (
         run_mock_engine(**{"death_s": 0.1, **options}) as engine,
-        httpx.AsyncClient(base_url=engine.url, timeout=5, verify=False) as http,
+        httpx.AsyncClient(base_url=engine.url, timeout=DEADLINE_S, verify=False) as http,
     ):
         yield engine, http
 

@@ -61,9 +61,10 @@ async def test_an_adapter_that_must_be_read_again_stalls_the_core_too(tmp_path: 
 
 
 async def test_a_hung_core_freezes_streams_answers_and_loads_and_all_go_on_afterwards(tmp_path: Path) -> None:
-    async with mock(token_ms=10) as (engine, http):
+    async with mock(token_ms=50) as (engine, http):
         seen: list[str] = []
-        stream, whole = asyncio.create_task(stream_of(http, into=seen, **LONG)), asyncio.create_task(complete(http))
+        stream = asyncio.create_task(stream_of(http, into=seen, **LONG))
+        whole = asyncio.create_task(complete(http, **LONG))
         await running(engine, 2)
         await wait_until_async("three events", lambda: len(seen) >= 3)
         await engine.faults(hang=True)
