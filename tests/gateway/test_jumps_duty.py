@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from gateway.cost import telling
 from gateway.cost.anomalies import Jump
+from gateway.fleet.duties.aside import AsideFailed
 from gateway.fleet.duties.jumps import GRACE_MS, TellOfJumps
 from gateway.fleet.duties.rounds import Round
 from gateway.fleet.requests import Errands
@@ -111,3 +112,15 @@ def test_a_gateway_that_leads_tells_by_itself(house: House) -> None:
     with run_stack(house, budget_webhook_url=URL):
         ((whom, of, _),) = wait_until("an event", lambda: told(house.registry))
     assert (whom, of) == ("_system", "acme")
+
+
+async def test_a_day_on_which_nobody_used_anything_is_done_without_a_process(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.fleet.duties.aside.sys.executable", "/nothing/there")
+    duty = TellOfJumps(house.registry, Errands(), tells=True)
+    await duty.tell()
+    assert not duty.is_due(Round(reconciles=True, woken=False)), "the day is done"
+    use(house.registry, "acme", 5)
+    with pytest.raises(AsideFailed):
+        await TellOfJumps(house.registry, Errands(), tells=True).tell()

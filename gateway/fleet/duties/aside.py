@@ -20,19 +20,24 @@ async def run_aside(registry: Registry, *arguments: str, within_s: float) -> str
     """What `python -m …` said in the end, with the registry of this process. Raises `AsideFailed`, and `TimeoutError`
     when it took longer, which ends it.
     """
-    child = await asyncio.create_subprocess_exec(
-        *("nice", f"-n{NICENESS}", sys.executable, "-m", *arguments),
-        stdin=DEVNULL,
-        stdout=PIPE,
-        stderr=PIPE,
-        env=environment_of(registry),
+    starting = asyncio.create_task(
+        asyncio.create_subprocess_exec(
+            *("nice", f"-n{NICENESS}", sys.executable, "-m", *arguments),
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=PIPE,
+            env=environment_of(registry),
+        )
     )
     try:
+        await asyncio.wait((starting,))
         async with asyncio.timeout(within_s):
-            out, err = await child.communicate()
+            out, err = await starting.result().communicate()
     finally:
+        child = await starting  # also who is cancelled while it starts has to end it, and to see its end
         if child.returncode is None:
             child.kill()
+            await child.communicate()
     if child.returncode:
         said = err.decode(errors="replace").strip().splitlines()[-1:] or [f"status {child.returncode}"]
         raise AsideFailed(said[0])

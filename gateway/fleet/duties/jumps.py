@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from gateway.cost.telling import OPERATOR
@@ -11,6 +12,7 @@ from gateway.fleet.duties.rounds import Round
 from gateway.fleet.requests import Errands
 from registry.days import DAY_MS
 from registry.db import now_ms
+from registry.ledger.daily_usage import tenants_on
 from registry.service import Registry
 
 log = logging.getLogger("switchyard.fleet")
@@ -44,6 +46,9 @@ class TellOfJumps:
     async def tell(self) -> None:
         """Of the last day that is over. Raises `AsideFailed`."""
         day = _day_over()
+        if not await asyncio.to_thread(tenants_on, self._registry.db, day, "", 1):  # nobody to tell of
+            self._done_day = day
+            return
         command = ("gateway.cost.telling", str(day), *((OPERATOR,) if self._tells else ()))
         for line in (await run_aside(self._registry, *command, within_s=WITHIN_S)).splitlines():
             log.warning("%s", line)
