@@ -7,7 +7,7 @@ alone: the second series is dashed, the third dotted, and each has its name and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -35,6 +35,22 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
+class Across:
+    """What a chart goes over from left to right."""
+
+    head: str
+    """Of the table of figures."""
+    tick: Callable[[float, float], str]
+    """The text at a place of an axis that is so long."""
+    told: Callable[[float], str]
+    """The place in full."""
+
+
+TIME = Across("Time", clock, figures.utc)
+STEPS = Across("Step", lambda at, _: f"{at:,.0f}", lambda at: f"step {at:,.0f}")
+
+
+@dataclass(frozen=True, slots=True)
 class Level:
     """A line across the plot: a margin, a limit, a goal."""
 
@@ -59,8 +75,12 @@ def line(
     levels: Sequence[Level] = (),
     moments: Sequence[Moment] = (),
     from_zero: bool = True,
+    across: Across = TIME,
 ) -> Markup:
-    """Lines over time, each with its band; `None` is a gap. `label` says what is shown, for who does not see it."""
+    """Lines over time, each with its band; `None` is a gap. `label` says what is shown, for who does not see it.
+
+    Over something else than time, `at_ms` are places of that: steps of a training, say.
+    """
     if len(at_ms) < 2:
         return nothing("Not enough points in time yet.")
     shown = [value for one in series for part in (one.values, one.low or (), one.high or ()) for value in part]
@@ -72,7 +92,7 @@ def line(
     parts += [_level(level, axis) for level in levels]
     parts += [_moment(moment, at_ms) for moment in moments if at_ms[0] <= moment.at_ms <= at_ms[-1]]
     legend = _legend([*_keys(series), *_keys_of_lines(levels, moments, form)])
-    return _figure(label, _plot(parts, xs, at_ms, series, form), axis, at_ms, series, form, legend)
+    return _figure(label, _plot(parts, xs, at_ms, series, form, across), axis, at_ms, series, form, legend, across)
 
 
 def area(label: str, at_ms: Sequence[float], series: Sequence[Series], form: Form = figures.plain) -> Markup:
@@ -279,13 +299,18 @@ def _moment(moment: Moment, at_ms: Sequence[float]) -> Markup:
 
 
 def _plot(
-    parts: Sequence[Markup], xs: Sequence[float], at_ms: Sequence[float], series: Sequence[Series], form: Form
+    parts: Sequence[Markup],
+    xs: Sequence[float],
+    at_ms: Sequence[float],
+    series: Sequence[Series],
+    form: Form,
+    across: Across = TIME,
 ) -> Markup:
     """The drawing, and above it a strip for each moment that tells its figures."""
     edges = [0.0, *((one + other) / 2 for one, other in pairwise(xs)), WIDTH]
     strips = Markup("").join(
         Markup('<rect class="strip" x="{:.2f}" y="0" width="{:.2f}" height="100"><title>{}</title></rect>').format(
-            edges[number], max(edges[number + 1] - edges[number], 0.01), _told(number, at, series, form)
+            edges[number], max(edges[number + 1] - edges[number], 0.01), _told(number, across.told(at), series, form)
         )
         for number, at in enumerate(at_ms)
     )
@@ -294,8 +319,8 @@ def _plot(
     )
 
 
-def _told(number: int, at: float, series: Sequence[Series], form: Form) -> str:
-    lines = [figures.utc(at)]
+def _told(number: int, place: str, series: Sequence[Series], form: Form) -> str:
+    lines = [place]
     for one in series:
         text = f"{one.name}: {form(one.values[number])}"
         if one.low and one.high:
@@ -312,6 +337,7 @@ def _figure(
     series: Sequence[Series],
     form: Form,
     legend: Markup,
+    across: Across = TIME,
 ) -> Markup:
     span = at_ms[-1] - at_ms[0]
     labels = min(X_LABELS, len(at_ms))
@@ -325,8 +351,8 @@ def _figure(
         legend,
         Markup("").join(Markup("<span>{}</span>").format(form(tick)) for tick in reversed(axis.ticks)),
         plot,
-        Markup("").join(Markup("<span>{}</span>").format(clock(place, span)) for place in places),
-        _table(label, at_ms, series, form),
+        Markup("").join(Markup("<span>{}</span>").format(across.tick(place, span)) for place in places),
+        _table(label, at_ms, series, form, across),
     )
 
 
@@ -354,19 +380,19 @@ def _legend(keys: Sequence[Markup]) -> Markup:
     return Markup('<ul class="legend">{}</ul>').format(Markup("").join(keys)) if len(keys) > 1 else Markup("")
 
 
-def _table(label: str, at_ms: Sequence[float], series: Sequence[Series], form: Form) -> Markup:
+def _table(label: str, at_ms: Sequence[float], series: Sequence[Series], form: Form, across: Across) -> Markup:
     """The same figures for who does not see, or wants to read them."""
     newest = range(len(at_ms) - 1, max(-1, len(at_ms) - 1 - MOST_ROWS), -1)
     head = Markup("").join(Markup('<th scope="col" class="num">{}</th>').format(one.name) for one in series)
     rows = Markup("").join(
         Markup('<tr><th scope="row">{}</th>{}</tr>').format(
-            figures.utc(at_ms[number]),
+            across.told(at_ms[number]),
             Markup("").join(Markup('<td class="num">{}</td>').format(form(one.values[number])) for one in series),
         )
         for number in newest
     )
     return Markup(
         '<details class="figures"><summary>Figures</summary><div class="scroll"><table>'
-        '<caption class="visually-hidden">{}</caption><thead><tr><th scope="col">Time</th>{}</tr></thead>'
+        '<caption class="visually-hidden">{}</caption><thead><tr><th scope="col">{}</th>{}</tr></thead>'
         "<tbody>{}</tbody></table></div></details>"
-    ).format(label, head, rows)
+    ).format(label, across.head, head, rows)

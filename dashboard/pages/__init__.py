@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dashboard.pages.fleet import PAGE as FLEET
 from dashboard.pages.overview import PAGE as OVERVIEW
+from dashboard.pages.training import PAGE as TRAINING
 from dashboard.web import Page
 
 PAGES: tuple[Page, ...] = (
     OVERVIEW,
     FLEET,
+    TRAINING,
 )

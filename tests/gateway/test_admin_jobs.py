@@ -49,7 +49,8 @@ def test_the_operator_sees_jobs_of_all_tenants_in_pages(stack: Stack, admin: Adm
     page = admin.get("/jobs", limit=2)
     assert [job["id"] for job in page["jobs"]] == [made[2], made[1]]
     assert admin.get("/jobs", limit=1, after=page["next"])["jobs"][0]["id"] == made[0]
-    assert [job["id"] for job in admin.get("/jobs", tenant="globex")["jobs"]] == [made[1]]
+    of_globex = admin.get("/jobs", tenant="globex")["jobs"]
+    assert (of_globex[0]["id"], {job["tenant"] for job in of_globex}) == (made[1], {"globex"})
     job = admin.get(f"/jobs/{made[2]}")
     assert (job["tenant"], job["status"], job["base"], job["metadata"]) == (
         "acme",
@@ -57,6 +58,53 @@ def test_the_operator_sees_jobs_of_all_tenants_in_pages(stack: Stack, admin: Adm
         "tiny",
         {"a": "b"},
     )
+
+
+def test_a_job_s_curve_has_the_last_word_on_each_step_and_keeps_validations_when_it_is_thinned(
+    stack: Stack, admin: Admin, worker: FakeWorker
+) -> None:
+    order(stack.house)
+    job = worker.train(steps=1)
+    jobs = stack.house.registry.training
+    for step in range(1, 31):
+        measured = {"train_loss": float(step)} | ({"valid_loss": 0.5} if step == 17 else {})
+        jobs.say(job.id, worker.name, "info", "…", "metrics", {"step": step, "total_steps": 40, **measured})
+    curve = admin.get(f"/jobs/{job.id}/curve")
+    assert (curve["total_steps"], curve["steps"], curve["is_thinned"]) == (40, list(range(1, 31)), False)
+    assert curve["values"]["train_loss"][0] == 1.0
+    assert set(curve["values"]) == {"train_loss", "valid_loss"}
+    thinned = admin.get(f"/jobs/{job.id}/curve", points=10)
+    assert len(thinned["steps"]) <= 10
+    assert {17, 30} < set(thinned["steps"])
+    assert thinned["is_thinned"]
+    assert admin.refused("GET", f"/jobs/{NO_JOB}/curve")[0] == 404
+
+
+def test_checkpoints_of_a_job_are_paged(stack: Stack, admin: Admin, worker: FakeWorker) -> None:
+    order(stack.house)
+    job = worker.train(steps=3)
+    page = admin.get(f"/jobs/{job.id}/checkpoints", limit=2)
+    assert [(one["step"], one["is_stored"]) for one in page["checkpoints"]] == [(3, True), (2, True)]
+    rest = admin.get(f"/jobs/{job.id}/checkpoints", after=page["next"])
+    assert [one["metrics"]["train_loss"] for one in rest["checkpoints"]] == [2.0]
+    assert rest["next"] is None
+
+
+def test_files_are_counted_by_tenant_and_listed_of_one(stack: Stack, admin: Admin) -> None:
+    files = stack.house.registry.files
+    made = [files.create("globex", f"{name}.jsonl", "fine-tune", [b"12345"]).id for name in "ab"]
+    try:
+        kept = {one["tenant"]: one for one in admin.get("/files")["tenants"]}
+        assert (kept["globex"]["files"], kept["globex"]["bytes"]) == (2, 10)
+        page = admin.get("/tenants/globex/files", limit=1, purpose="fine-tune")
+        assert page["files"][0]["id"] == page["next"]
+        rest = admin.get("/tenants/globex/files", after=page["next"])
+        assert {page["files"][0]["id"], *(one["id"] for one in rest["files"])} == set(made)
+        assert admin.get("/tenants/globex/files", purpose="evals")["files"] == []
+        assert admin.refused("GET", "/tenants/nobody/files")[0] == 404
+    finally:
+        for id_ in made:
+            files.delete("globex", id_)
 
 
 def test_a_job_is_steered_by_the_operator(stack: Stack, admin: Admin, worker: FakeWorker) -> None:

@@ -35,6 +35,7 @@ from gateway.api.admin.cost_engines import add_cost_engines
 from gateway.api.admin.cost_radar import add_cost_radar
 from gateway.api.admin.engines import add_engines
 from gateway.api.admin.experiments import add_experiments
+from gateway.api.admin.files import add_files
 from gateway.api.admin.fleet import add_fleet
 from gateway.api.admin.gates import add_gates
 from gateway.api.admin.guarded import guarded_by
@@ -90,6 +91,7 @@ def admin_router(office: Office, gate: AdminGate) -> APIRouter:
     add_playground(router, office)
     add_quarantine(router, office)
     add_jobs(router, office)
+    add_files(router, office)
     add_webhooks(router, office)
     add_budgets(router, office)
     add_limits(router, office)

@@ -9,7 +9,8 @@ from pydantic import Field
 
 from gateway.api.admin.office import Office, in_json
 from gateway.api.admin.shapes import Actor, After, Limit, Next, Order, Shape
-from registry.training.jobs import TrainingJob
+from registry.training.curve import curve_of
+from registry.training.jobs import JobCheckpoint, TrainingJob
 
 Tenant = Annotated[str | None, Query(description="Only this tenant's.")]
 JobId = Annotated[str, Path(max_length=63, description="ftjob-….")]
@@ -40,6 +41,7 @@ class JobDocument(Shape):
     worker: str | None = Field(description="Who has it now.")
     trained_tokens: int | None = Field(description="Tokens that were trained on.")
     fine_tuned_model: str | None = Field(description="ft:…, the name of the result.")
+    version: str | None = Field(description="tenant/adapter@1.0 that it became; null: none, or it is gone.")
     error: dict[str, str | None] | None = Field(description="code, message and param of a failure.")
     facts: dict[str, Any] = Field(description="What its workers have found out.")
 
@@ -69,6 +71,35 @@ class JobEventsDocument(Shape):
     next: Next
 
 
+class CurveDocument(Shape):
+    """What was measured while a job was trained, by step."""
+
+    total_steps: int | None = Field(description="Steps in all; null: no worker has said yet.")
+    steps: list[int] = Field(description="Steps that were measured, ascending.")
+    values: dict[str, list[float | None]] = Field(
+        description="By measure, one value a step: losses in nats per answer token, accuracies as shares, "
+        "learning_rate, grad_norm, tokens_per_second."
+    )
+    is_thinned: bool = Field(description="Whether steps were left out; never the last, nor validations that fit.")
+
+
+class CheckpointDocument(Shape):
+    """A state that training can go on from."""
+
+    id: str = Field(description="ftckpt-….")
+    created_at_ms: int = Field(description="Milliseconds since the epoch.")
+    step: int = Field(description="Of the optimiser, from 1.")
+    metrics: dict[str, float | None] = Field(description="As measured at that step.")
+    is_stored: bool = Field(description="Whether its bytes are still there.")
+
+
+class CheckpointsDocument(Shape):
+    """A page of checkpoints, newest first."""
+
+    checkpoints: list[CheckpointDocument]
+    next: Next
+
+
 class Steering(Order):
     """Cancel, pause or resume a job."""
 
@@ -79,17 +110,20 @@ def add_jobs(router: APIRouter, office: Office) -> None:
     """The routes. They block, so they are plain functions: Starlette runs them in its thread pool."""
     jobs = office.registry.training
 
+    def document(job: TrainingJob) -> JobDocument:
+        return _document(job, None if job.version_id is None else office.name_of(job.version_id))
+
     @router.get("/jobs", response_model=JobsDocument)
     def list_jobs(tenant: Tenant = None, after: After = None, limit: Limit = 100) -> Response:
         """Every job, the newest first."""
         page = jobs.page(tenant, after, limit + 1)
         more = page[limit - 1].id if len(page) > limit else None
-        return in_json(JobsDocument(jobs=[_document(job) for job in page[:limit]], next=more))
+        return in_json(JobsDocument(jobs=[document(job) for job in page[:limit]], next=more))
 
     @router.get("/jobs/{job_id}")
     def show_job(job_id: JobId) -> JobDocument:
         """One job."""
-        return _document(jobs.get(None, job_id))
+        return document(jobs.get(None, job_id))
 
     @router.get("/jobs/{job_id}/events", response_model=JobEventsDocument)
     def list_job_events(job_id: JobId, after: After = None, limit: Limit = 100) -> Response:
@@ -99,23 +133,47 @@ def add_jobs(router: APIRouter, office: Office) -> None:
         events = [JobEventDocument.model_validate(event) for event in page[:limit]]
         return in_json(JobEventsDocument(events=events, next=more))
 
+    @router.get("/jobs/{job_id}/curve")
+    def show_job_curve(
+        job_id: JobId, points: Annotated[int, Query(ge=10, le=2_000, description="Steps at most.")] = 400
+    ) -> CurveDocument:
+        """Losses, learning rate, gradient and speed by step."""
+        return CurveDocument.model_validate(curve_of(office.registry.db, job_id, points))
+
+    @router.get("/jobs/{job_id}/checkpoints")
+    def list_job_checkpoints(job_id: JobId, after: After = None, limit: Limit = 100) -> CheckpointsDocument:
+        """States that training could go on from, the newest first."""
+        page = jobs.checkpoints(None, job_id, after, limit + 1)
+        more = page[limit - 1].id if len(page) > limit else None
+        return CheckpointsDocument(checkpoints=[_checkpoint(one) for one in page[:limit]], next=more)
+
     @router.post("/jobs/{job_id}/cancel")
     def cancel_job(job_id: JobId, order: Steering) -> JobDocument:
         """End a job now: its worker stops within seconds, and nothing of it is published."""
-        return _document(jobs.order(None, job_id, "cancel", operator=order.actor))
+        return document(jobs.order(None, job_id, "cancel", operator=order.actor))
 
     @router.post("/jobs/{job_id}/pause")
     def pause_job(job_id: JobId, order: Steering) -> JobDocument:
         """Have a job wait: its worker saves a checkpoint and gives it back."""
-        return _document(jobs.order(None, job_id, "pause", operator=order.actor))
+        return document(jobs.order(None, job_id, "pause", operator=order.actor))
 
     @router.post("/jobs/{job_id}/resume")
     def resume_job(job_id: JobId, order: Steering) -> JobDocument:
         """Let a paused job go on, from its last checkpoint."""
-        return _document(jobs.order(None, job_id, "resume", operator=order.actor))
+        return document(jobs.order(None, job_id, "resume", operator=order.actor))
 
 
-def _document(job: TrainingJob) -> JobDocument:
+def _checkpoint(one: JobCheckpoint) -> CheckpointDocument:
+    return CheckpointDocument(
+        id=one.id,
+        created_at_ms=one.created_at_ms,
+        step=one.step,
+        metrics=dict(one.metrics),
+        is_stored=one.blob is not None,
+    )
+
+
+def _document(job: TrainingJob, version: str | None) -> JobDocument:
     order = job.order
     error = job.error
     return JobDocument(
@@ -139,6 +197,7 @@ def _document(job: TrainingJob) -> JobDocument:
         worker=job.worker,
         trained_tokens=job.trained_tokens,
         fine_tuned_model=job.fine_tuned_model,
+        version=version,
         error=None if error is None else {"code": error.code, "message": error.message, "param": error.param},
         facts=dict(job.facts),
     )
