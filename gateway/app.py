@@ -57,6 +57,7 @@ from gateway.limits.prompt_tokens import PromptTokens
 from gateway.limits.refusal_counts import RefusalCounts
 from gateway.limits.sharing import borrowing, limits_of, warn_of_others
 from gateway.limits.warnings import BudgetWarnings
+from gateway.metrics.levels import Levels
 from gateway.metrics.telling import Telling
 from gateway.metrics.worker import Metrics
 from gateway.request_log import RequestLog
@@ -72,7 +73,6 @@ from gateway.splits.skews import SkewWatch
 from gateway.splits.units import Units
 from gateway.steps.admit import Admission
 from gateway.steps.resolve import Targets
-from gateway.tracing.counts import SpanCounts
 from gateway.training.workshop import Workshop
 from gateway.webhooks.courier import Courier
 from gateway.webhooks.sender import Destinations
@@ -188,9 +188,9 @@ class Gateway:
             self.candidate = candidate_of(registry, settings, watch, self.identity, tracing) if self._leads else None
             archive = _archive(settings, registry, worker_id)
             house = self.house = _house(settings, registry, watch, worker, limits, journal, archive, tracing)
-            if self.candidate is not None:
-                self.candidate.on_duty_failed = lambda name: house.metrics.restarted(f"leader_{name}")
             background = Background(self._works(house, worker, registry), house.metrics.restarted)
+            house.telling.levels.works = background.faults
+            worker.on_waited = house.metrics.waited
             standing = Standing(background, self._duties, lambda: self.leaving)
             self._late = _mount(web, house, worker, registry, standing)
             shipper.start()
@@ -283,9 +283,8 @@ def _house(
     archive: Archive,
     tracing: Tracing | None,
 ) -> House:
-    metrics = Metrics(DIALECTS)
-    if tracing is not None:
-        metrics.registry.register(SpanCounts(tracing.outbox))
+    metrics, units = Metrics(), Units()
+    levels = Levels(metrics, watch, journal, units, None if tracing is None else tracing.outbox)
     return House(
         settings=settings,
         caps=Caps(),
@@ -299,12 +298,12 @@ def _house(
         lengths=OutputLengths(settings.default_output_tokens),
         prompts=PromptTokens(worker),
         targets=Targets(),
-        units=Units(),
+        units=units,
         journal=journal,
         pings=Pings(settings.stream_ping_s),
         body_clock=BodyClock(),
         metrics=metrics,
-        telling=Telling(gateway_name(settings.port), metrics, worker.link),
+        telling=Telling(gateway_name(settings.port), metrics, levels, worker.link),
         refused=RefusalCounts(metrics, registry.refusals.add),
         requests=RequestLog(settings.request_log),
         copies=copies_of(settings, registry, worker, lambda: watch.current, metrics.copied),

@@ -362,6 +362,8 @@ class Booked(Protocol):
     """An attempt in the books; after its end it says what came of it."""
 
     engine_url: str
+    began_s: float
+    """`time.perf_counter()` when it began."""
     outcome: str
     """How it has ended, "" before."""
     nano: int | None

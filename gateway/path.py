@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import cast
 
@@ -31,6 +32,7 @@ async def serve(call: Call, house: House, respond: Respond) -> None:
     with await house.limits.enter(known_by, principal):
         with house.admission.bodies.place(principal.tenant):
             body = await call.body()
+            respond.read_s = time.perf_counter()
         with house.admission.requests.place(principal.tenant):
             request = await parse(house.desk, principal, call, body, house.caps)
             respond.set_request(request)
@@ -123,7 +125,6 @@ async def _answer(admitted: Admitted, house: House, respond: Respond, sink: Sink
 
 
 def _observe(usage: Usage, admitted: Admitted, house: House) -> None:
-    house.metrics.count_tokens(usage)
     if (tap := admitted.tap) is not None:
         house.scorer.offer(tap)
     if admitted.request.bounded_by_us and admitted.request.choices == 1:

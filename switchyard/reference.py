@@ -13,8 +13,10 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from dashboard.settings import DashboardSettings
+from gateway.metrics.families import FAMILIES, Of
 from gateway.settings import EngineSettings, GatewaySettings
 from registry.settings import RegistrySettings
+from switchyard.boards import BOARDS, dashboard
 from switchyard.command_line import COMMANDS, command_called
 from switchyard.commands.compare_voting import HINT
 from switchyard.panels import PairView, picture_of
@@ -31,6 +33,29 @@ SETTINGS_HEAD = """\
 and without the prefix; the environment comes first. Durations are in seconds and sizes in bytes unless a line says
 otherwise. A mistake is one sentence at the start, with no secret in it.
 """
+METRICS_HEAD = """\
+# Metrics
+
+`/metrics` in Prometheus' text format, with the admin key or on the operator's own listener. Whichever worker of a
+gateway answers, it says the same: workers tell the leader every two seconds what they have counted, and the leader adds
+it up; the one that answers has told of all of its own before. When another leader takes over, counters begin at 0,
+which Prometheus takes for a restart; of a worker that is killed the last two seconds are lost. The ledger is exact,
+metrics are not.
+
+Labels are bounded. Tenants and adapters are named when the setting `SWITCHYARD_METRICS_TENANTS` or
+`SWITCHYARD_METRICS_ADAPTERS` has them, and beside those the `SWITCHYARD_METRICS_TOP_TENANTS` and
+`SWITCHYARD_METRICS_TOP_ADAPTERS` (20 each) with the most requests; all others are `_other`, and
+`switchyard_metrics_dropped_total` counts their requests. A name changes hands once a minute at most, to what had twice
+as many requests. [deploy/prometheus](../deploy/prometheus) has a configuration, recording and alert rules
+([runbook](../deploy/runbook.md)), [deploy/grafana](../deploy/grafana) dashboards; `--profile observe` of
+[deploy/compose.yaml](../deploy/compose.yaml) starts both.
+"""
+METRICS_OF: dict[Of, str] = {
+    "gateway": "## Of a gateway\n\nOf all its workers. Missing while nobody leads the fleet.\n",
+    "fleet": "## Of the fleet\n\nAs the leader knows it, so that every gateway of the fleet says the same. Missing "
+    "while nobody leads.\n",
+    "process": "## Of what answers\n\nWhat every worker knows for itself, also without a leader.\n",
+}
 COMMANDS_HEAD = """\
 # Commands
 
@@ -38,6 +63,7 @@ What `--help` says of each, on one page. `--json` is for scripts. Every expected
 and exit status 1; a mistake in the command itself is 2.
 """
 PICTURE_COLUMNS = 110
+BOARD_FOLDER = "../deploy/grafana/dashboards"
 A_PAIR = PairView(
     "3 of 40, ann",
     "user: My parcel 4711 is said to be delivered, and it is not here. What now?",
@@ -59,7 +85,9 @@ def pages() -> dict[str, str]:
     return {
         "settings.md": settings_page(),
         "cli.md": commands_page(),
+        "metrics.md": metrics_page(),
         "compare.svg": picture_of(A_PAIR, PICTURE_COLUMNS),
+        **{f"{BOARD_FOLDER}/{board.uid}.json": dashboard(board) for board in BOARDS},
     }
 
 
@@ -129,6 +157,22 @@ def _choices(annotation: Any) -> list[str]:
     for argument in get_args(annotation):
         found += [f"`{argument}`"] if isinstance(argument, str) else _choices(argument)
     return found
+
+
+# Metrics
+
+
+def metrics_page() -> str:
+    """Every metric by what it is of, with its type, labels and unit."""
+    parts = [METRICS_HEAD]
+    for of, head in METRICS_OF.items():
+        rows = [
+            (f"`{one.name}`", one.kind, ", ".join(f"`{label}`" for label in one.labels) or "–", one.unit, one.text)
+            for one in FAMILIES
+            if one.of == of
+        ]
+        parts += [head, _table(("name", "type", "labels", "unit", "meaning"), rows)]
+    return "\n".join(parts)
 
 
 # Commands

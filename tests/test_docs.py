@@ -13,7 +13,7 @@ from switchyard.command_line import COMMANDS, command_called
 from switchyard.reference import pages
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "deploy" / "runbook.md"]
 OPTION = re.compile(r"^--?[a-z]")
 
 

@@ -16,9 +16,10 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from gateway.api.admin.auth import AdminGate
 from gateway.api.description import page
 from gateway.background import Background
-from gateway.engines.engine import TAKES_TRAFFIC
 from gateway.fleet.worker import FleetWorker
 from gateway.house import House
+from gateway.metrics.exposition import exposition
+from gateway.own_samples import own_samples
 
 NOT_KEPT = {"cache-control": "no-store"}
 PAGE_MAY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -62,20 +63,13 @@ def operators_router(web: FastAPI, house: House, worker: FleetWorker, gate: Admi
 
     @router.get("/metrics", dependencies=operator)
     async def metrics() -> Response:
-        """Prometheus text format, of the worker that answers."""
-        metrics = house.metrics
-        for gauge in (metrics.engine_up, metrics.engine_refused, metrics.resident, metrics.background_up):
-            gauge.clear()  # of engines that have left the fleet, and duties of a term that is over, nothing is said
-        for url, (state, _, resident) in worker.states().items():
-            metrics.engine_up.labels(url).set(state in TAKES_TRAFFIC)
-            metrics.engine_refused.labels(url).set(state == "refused")
-            metrics.resident.labels(url).set(resident)
-        house.metrics.largest_unit_share.set(max((skew.share for skew in house.units.skews()), default=0.0))
-        house.metrics.catalog_revision.set(house.catalog.current.revision)
-        for name, fault in standing.works().items():
-            metrics.background_up.labels(name).set(fault is None)
+        """Prometheus text format, of all workers of the gateway whichever answers, and of the fleet. While nobody leads
+        there is only what the worker that answers knows without adding up.
+        """
+        told = await house.telling.samples()
+        samples = {**(told or {}), **own_samples(house, worker)}
         kind = "text/plain; version=0.0.4; charset=utf-8"
-        return Response(house.metrics.exposition(), media_type=kind, headers=NOT_KEPT)
+        return Response(exposition(samples), media_type=kind, headers=NOT_KEPT)
 
     @router.get("/openapi.json", dependencies=operator, include_in_schema=False)
     async def openapi() -> JSONResponse:

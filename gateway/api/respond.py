@@ -64,6 +64,10 @@ class Respond:
         self.relayed = False
         """Whether some of a good answer of an engine went out."""
         self.status = 0
+        self.read_s = began_s
+        """`time.perf_counter()` when all of the request was there."""
+        self.asked_s = 0.0
+        """Likewise, when its first attempt on an engine began."""
         self.first_byte_s: float | None = None
         """Seconds from the request to the first byte of its answer."""
 
@@ -93,6 +97,8 @@ class Respond:
 
     def begin(self, attempt: Booked) -> None:
         """An attempt begins, which usage tells of."""
+        if self.attempt is None:
+            self.asked_s = attempt.began_s
         self.attempt = attempt
 
     def read_by(self, reader: AnswerReader) -> None:

@@ -26,6 +26,7 @@ from gateway.fleet.duties.demand import CountDemand
 from gateway.fleet.duties.departures import LetEnginesGo
 from gateway.fleet.duties.engines import CheckEngines
 from gateway.fleet.duties.experiments import DecideExperiments
+from gateway.fleet.duties.facts import ReadFacts
 from gateway.fleet.duties.files import SweepFiles
 from gateway.fleet.duties.jumps import TellOfJumps
 from gateway.fleet.duties.orders import ReadOrders
@@ -98,7 +99,6 @@ class Controller:
         settings: ControllerSettings,
         hub: Hub,
         term: Term,
-        on_duty_failed: Callable[[str], None] = lambda _: None,
         tracing: Begins | None = None,
     ) -> None:
         self.engines = engines
@@ -139,7 +139,12 @@ class Controller:
         self.trials = Trials(self._refuse)
         self._orders = ReadOrders(registry, hub, engines)
         self._experiments = DecideExperiments(registry, term.token, self.errands)
-        self.rounds = Rounds(self._duties(), settings.reconcile_interval_s, self._pause_s, on_duty_failed)
+        self._facts = ReadFacts(registry, catalog, self.traffic, self.errands)
+        self.rounds = Rounds(
+            self._duties(), settings.reconcile_interval_s, self._pause_s, self.traffic.fleet.duty_failed
+        )
+        fleet = self.traffic.fleet
+        fleet.engines, fleet.in_flight, fleet.duties = engines, hub.running_on, self.rounds.faults
 
     def _duties(self) -> tuple[Duty, ...]:
         """In the order of a round."""
@@ -162,6 +167,7 @@ class Controller:
             WarnOfRetirements(registry, self.errands),
             TellOfJumps(registry, self.errands, tells=settings.tells_operator),
             self._experiments,
+            self._facts,
         )
 
     # What workers ask for
@@ -213,11 +219,11 @@ class Controller:
 
     def _loaded(self, engine: ManagedEngine, version: VersionEntry, took_s: float) -> None:
         self.sampling.loaded(engine, version, took_s)
-        self.traffic.loaded(well=True)
+        self.traffic.fleet.loaded(engine.url, took_s)
 
-    def load_failed(self) -> None:
+    def load_failed(self, engine_url: str) -> None:
         """A load ended without the adapter."""
-        self.traffic.loaded(well=False)
+        self.traffic.fleet.loaded(engine_url, None)
 
     def proven(self, engine: ManagedEngine) -> None:
         """An engine has proven what it holds."""

@@ -148,7 +148,7 @@ class EngineChecks:
         engine.residency.mark_published(controller.publish())
         controller.books.note(engine)
         controller.sampling.note(engine)
-        controller.traffic.note(engine)
+        controller.traffic.fleet.note(engine)
         if new_boot:
             controller.loading.forget_failures(engine.url)
             controller.court.retry_soon()

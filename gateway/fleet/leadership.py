@@ -66,8 +66,6 @@ class Candidate:
         tracing: Begins | None = None,
     ) -> None:
         self.controller: Controller | None = None
-        self.on_duty_failed: Callable[[str], None] = lambda _: None
-        """Told the name of a duty each time that it fails."""
         self._registry = registry
         self._catalog = catalog
         self._sources = sources
@@ -109,16 +107,7 @@ class Candidate:
         hub = Hub(term.token, self._secret)
         engines = EngineSet(self._sources, term.token)
         engines.adopt(await asyncio.to_thread(engines.read))
-        controller = Controller(
-            engines,
-            self._registry,
-            self._catalog,
-            self._settings,
-            hub,
-            term,
-            lambda name: self.on_duty_failed(name),
-            self._tracing,
-        )
+        controller = Controller(engines, self._registry, self._catalog, self._settings, hub, term, self._tracing)
         try:
             async with hub.serve(self._address, controller.snapshot, controller.requests.on_message):
                 self.controller = controller

@@ -54,7 +54,7 @@ class LoadingContext(Protocol):
     def proven(self, engine: ManagedEngine) -> None:
         """An engine has proven what it holds."""
 
-    def load_failed(self) -> None:
+    def load_failed(self, engine_url: str) -> None:
         """A load ended without the adapter."""
 
     def preload(self) -> None:
@@ -192,7 +192,7 @@ class Loading:
             del self.tasks[key]
         if not task.cancelled() and task.exception() is not None:
             self._not_before[key] = time.monotonic() + PRELOAD_RETRY_S
-            self._controller.load_failed()
+            self._controller.load_failed(key[0])
             log.warning("%s", task.exception())  # also marks it as seen when every waiting client went away
         elif not task.cancelled():
             self._controller.preload()

@@ -13,7 +13,7 @@ from gateway.fleet.hub import Hub, WorkerLink
 from gateway.fleet.view import ColdAdapterFailed
 from gateway.fleet.wire import Borrow, Disputed, Ensure, Ensured, FromWorker, Inspect, Inspected, Lent, Lost, Wake
 from gateway.limits.lending import Pool
-from gateway.metrics.counts import AskTraffic, Counted
+from gateway.metrics.counts import AskSamples, AskTraffic, Counted
 from gateway.metrics.leader import Traffic
 from gateway.metrics.series import document_of
 from registry.catalog.snapshot import Catalog, VersionEntry
@@ -101,6 +101,8 @@ class WorkerRequests:
                 link.send(Lent(message.id, self._pool.lend(message.writer, message.caps, message.rates)))
             case Counted():
                 self._controller.traffic.take(link.worker, message)
+            case AskSamples():
+                link.send(Inspected(message.id, self._controller.traffic.samples(message.gateway)))
             case AskTraffic():
                 self._controller.errands.run(self._tell_of_traffic(link, message))
             case Inspect():

@@ -2,7 +2,8 @@
 
 Both ends are ours and of one version, so the messages are plain dataclasses; pydantic reads them, orjson writes them.
 
-worker → controller     Hello, Report, Ensure, Lost, Disputed, Wake, Inspect, Borrow, Counted, AskTraffic
+worker → controller     Hello, Report, Ensure, Lost, Disputed, Wake, Inspect, Borrow, Counted, AskTraffic,
+                        AskSamples
 controller → worker     Welcome, Engines, EngineChanged, Copies, Published, Ensured, CatalogMoved, Inspected, Lent,
                         Alive
 
@@ -21,7 +22,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from gateway.engines.engine import Engine, EngineStatus
 from gateway.handoffs import Endpoint
 from gateway.limits.lending import CapWish, Grants, RateWish
-from gateway.metrics.counts import AskTraffic, Counted
+from gateway.metrics.counts import AskSamples, AskTraffic, Counted
 from registry.errors import InvalidInput
 
 MAX_LINE_BYTES = 1 << 26
@@ -189,7 +190,7 @@ class CatalogMoved:
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """The answer to `Inspect`, or `AskTraffic`: a document for the admin API."""
+    """The answer to `Inspect`, `AskTraffic` or `AskSamples`: a document."""
 
     id: int
     document: dict[str, Any] = field(default_factory=dict)
@@ -212,7 +213,7 @@ class Alive:
     kind: Literal["alive"] = "alive"
 
 
-FromWorker = Hello | Report | Ensure | Lost | Disputed | Wake | Inspect | Borrow | Counted | AskTraffic
+FromWorker = Hello | Report | Ensure | Lost | Disputed | Wake | Inspect | Borrow | Counted | AskTraffic | AskSamples
 FromController = (
     Welcome | Engines | EngineChanged | Copies | Published | Ensured | CatalogMoved | Inspected | Lent | Alive
 )

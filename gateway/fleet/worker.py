@@ -67,6 +67,8 @@ class FleetWorker:
         on_catalog_moved: Callable[[int], None],
     ) -> None:
         self.in_flight = InFlight(on_released=self._report)
+        self.on_waited: Callable[[str, float], None] = lambda _cause, _seconds: None
+        """Told what a request has waited for, `engine` or `load`, and how long."""
         self.breaker = Breaker()
         self.second_asks = SecondAsks()
         self.informed = asyncio.Event()
@@ -94,17 +96,27 @@ class FleetWorker:
         """Wait for the first of the engines of a base that have started and are being met; URLs of those that take
         traffic now, none when it is too late or all of them turn out not to serve.
         """
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                while met := self._mirror.being_met(base_digest):
-                    await self._mirror.shown.wait()
-                    if back := met.intersection(engine.url for engine in self.view().engines):
-                        return back
-        return frozenset()
+        if not self._mirror.being_met(base_digest):
+            return frozenset()
+        began_s = time.monotonic()
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    while met := self._mirror.being_met(base_digest):
+                        await self._mirror.shown.wait()
+                        if back := met.intersection(engine.url for engine in self.view().engines):
+                            return back
+            return frozenset()
+        finally:
+            self.on_waited("engine", time.monotonic() - began_s)
 
     async def ensure(self, engine_url: str, version: VersionEntry) -> None:
         """Make a version resident on an engine; callers who ask at once share one load. Raises `ColdAdapterFailed`."""
-        await self.loads.wait(engine_url, version)
+        began_s = time.monotonic()
+        try:
+            await self.loads.wait(engine_url, version)
+        finally:
+            self.on_waited("load", time.monotonic() - began_s)
 
     def lost(self, engine_url: str, name: str) -> None:
         """An engine said that it does not know an adapter that we thought resident."""

@@ -27,6 +27,12 @@ class CountedRow:
     """What is there."""
 
 
+Tallies = dict[str, tuple[tuple[tuple[str, ...], float], ...]]
+"""Family → the values of its labels, and how many more of them were counted."""
+Level = tuple[str, tuple[str, ...], float]
+"""Family, the values of its labels, and what it is now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Counted:
     """Of one worker."""
@@ -34,12 +40,24 @@ class Counted:
     gateway: str
     """host:port, which the workers of one gateway share."""
     rows: tuple[CountedRow, ...]
-    in_flight: int
-    """Requests that have not ended now, wherever they wait."""
+    tallies: Tallies
+    waits: dict[str, tuple[float, ...]]
+    """What requests waited for → a histogram of seconds: its sum, and a count for each bucket."""
+    levels: tuple[Level, ...]
+    """What is now: requests in flight, sizes, states."""
     kind: Literal["counted"] = "counted"
 
 
 By = Literal["all", "endpoint", "engine", "tenant", "adapter"]
+
+
+@dataclass(frozen=True, slots=True)
+class AskSamples:
+    """Tell me what Prometheus should know of a gateway and of the fleet; the answer has samples by family."""
+
+    id: int
+    gateway: str
+    kind: Literal["samples"] = "samples"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from gateway.engines.managed import ManagedEngine
-from gateway.metrics.counts import AskTraffic, Counted, CountedRow
+from gateway.metrics import families
+from gateway.metrics.counts import AskTraffic, Counted, CountedRow, Level
+from gateway.metrics.fleet import FleetTraffic, SteadyClock
 from gateway.metrics.layout import OUTCOMES
 from gateway.metrics.naming import Names
 from gateway.metrics.rings import ALL, Line, Rings
 from gateway.metrics.series import Known
+from gateway.metrics.sums import Samples, Sums, joined
 
 MOST_GATEWAYS = 64
 HEARD_S = 10.0
@@ -28,40 +29,47 @@ class Naming:
     most_models: int = 20
 
 
-class SteadyClock:
-    """Seconds since the epoch as they were once, and from then on without the jumps of clocks."""
-
-    def __init__(self) -> None:
-        self._offset_s = time.time() - time.monotonic()
-
-    def __call__(self) -> float:
-        """Now."""
-        return self._offset_s + time.monotonic()
-
-
 class GatewayTraffic:
     """Of one gateway."""
 
     def __init__(self, naming: Naming, now_s: float) -> None:
         self.since_s = self.heard_s = now_s
         self.rings = Rings()
+        self.sums = Sums()
         self.tenants = Names(naming.tenants, naming.most_tenants)
         self.models = Names(naming.models, naming.most_models)
-        self.workers: dict[str, float] = {}
-        """Id → when it told something last."""
+        self._heard: dict[str, tuple[float, tuple[Level, ...]]] = {}
+        """Worker → when it told something last, and what it said of itself then."""
 
     def take(self, worker: str, counted: Counted, now_s: float) -> None:
         """What a worker has counted since it told of it last."""
-        self.heard_s = self.workers[worker] = now_s
-        slots = list(self.rings.at(now_s))
+        self.heard_s = now_s
+        self._heard[worker] = now_s, counted.levels
+        slot = self.rings.at(now_s)
         for row in counted.rows:
             lines = self._lines(row)
-            for slot in slots:
-                slot.add(lines, row.at, row.by)
-        for slot in slots:
-            slot.level(("worker", worker)).note(counted.in_flight)
-        for names in (self.tenants, self.models):
-            names.reshuffle(now_s)
+            slot.add(lines, row.at, row.by)
+            self.sums.add_row(row, lines)
+        self.sums.add_others(counted)
+        in_flight = sum(value for name, _, value in counted.levels if name == families.IN_FLIGHT.name)
+        slot.level(("worker", worker)).note(in_flight)
+        for kind, names in (("tenant", self.tenants), ("adapter", self.models)):
+            self.sums.forget(kind, names.reshuffle(now_s))
+
+    def workers(self, now_s: float) -> list[tuple[Level, ...]]:
+        """What each worker that lives has said of itself."""
+        self._heard = {one: told for one, told in self._heard.items() if now_s - told[0] < HEARD_S}
+        return [levels for _, levels in self._heard.values()]
+
+    def samples(self, now_s: float) -> Samples:
+        """For Prometheus."""
+        levels = self.workers(now_s)
+        return {
+            **self.sums.samples(),
+            **joined(levels),
+            families.WORKERS.name: [[[], len(levels)]],
+            families.DROPPED.name: [[["tenant"], self.tenants.dropped], [["adapter"], self.models.dropped]],
+        }
 
     def names(self, asked: AskTraffic) -> bool:
         """Whether what is asked for has a name, or would get one."""
@@ -87,10 +95,10 @@ class Traffic:
 
     def __init__(self, naming: Naming, clock: Callable[[], float] | None = None) -> None:
         """`clock` gives seconds since the epoch, and is never put back."""
+        self.naming = naming
         self.gateways: dict[str, GatewayTraffic] = {}
-        self._naming = naming
-        self._clock = clock or SteadyClock()
-        self._fleet = Rings()
+        self.fleet = FleetTraffic(clock or SteadyClock())
+        self._clock = self.fleet.clock
 
     def take(self, worker: str, counted: Counted) -> None:
         """A worker tells what is new."""
@@ -99,36 +107,30 @@ class Traffic:
         if found is None:
             if len(self.gateways) >= MOST_GATEWAYS:
                 del self.gateways[min(self.gateways, key=lambda name: self.gateways[name].heard_s)]
-            found = self.gateways[counted.gateway] = GatewayTraffic(self._naming, now_s)
+            found = self.gateways[counted.gateway] = GatewayTraffic(self.naming, now_s)
         found.take(worker, counted, now_s)
 
-    def note(self, engine: ManagedEngine) -> None:
-        """The engine was looked at: so many requests of anybody wait in it."""
-        if (look := engine.health.look) is not None:
-            for slot in self._fleet.at(self._clock()):
-                slot.level(("engine", engine.url)).note(look.waiting)
-
-    def loaded(self, *, well: bool) -> None:
-        """An adapter's load has ended."""
-        for slot in self._fleet.at(self._clock()):
-            if well:
-                slot.loads += 1
-            else:
-                slot.failed_loads += 1
+    def samples(self, gateway: str) -> Samples:
+        """For Prometheus: of this gateway, and of the fleet."""
+        found = self.gateways.get(gateway)
+        if found is not None:
+            found.sums.keep("engine", {engine.url for engine in self.fleet.engines})
+        return {**(found.samples(self._clock()) if found is not None else {}), **self.fleet.samples()}
 
     def known(self, asked: AskTraffic) -> Known:
         """What the answer is made of: it is safe to be read in another thread."""
         now_s = self._clock()
-        found = self.gateways.get(asked.gateway) or GatewayTraffic(self._naming, now_s)
-        ring, fleet = found.rings.of(asked.window_s), self._fleet.of(asked.window_s)
+        found = self.gateways.get(asked.gateway) or GatewayTraffic(self.naming, now_s)
         from_s = now_s - asked.window_s
+        slot_s, slots = found.rings.since(from_s, asked.window_s)
+        _, of_fleet = self.fleet.rings.since(from_s, asked.window_s)
         return Known(
             found.since_s,
             now_s,
-            sum(now_s - heard_s < HEARD_S for heard_s in found.workers.values()),
-            ring.slot_s,
-            ring.since(from_s),
-            fleet.since(from_s),
+            len(found.workers(now_s)),
+            slot_s,
+            slots,
+            of_fleet,
             found.tenants.all(),
             found.models.all(),
             found.names(asked),

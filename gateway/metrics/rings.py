@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import add
 
 from gateway.metrics.layout import IN_RINGS
 
@@ -68,6 +69,18 @@ class Slot:
             found = self.levels[line] = Level()
         return found
 
+    def fold(self, other: Slot) -> None:
+        """What came in a shorter one comes in this one too."""
+        for line, cell in other.cells.items():
+            own = self.cells.get(line)
+            self.cells[line] = cell[:] if own is None else array("d", map(add, own, cell))
+        for line, level in other.levels.items():
+            mine = self.level(line)
+            mine.total += level.total
+            mine.looks += level.looks
+        self.loads += other.loads
+        self.failed_loads += other.failed_loads
+
     def sum_of_levels(self, kind: str) -> float:
         """Of all workers or engines, each with its mean."""
         return sum(level.mean for (what, _), level in self.levels.items() if what == kind)
@@ -90,6 +103,11 @@ class Ring:
         self.slot_s = slot_s
         self._slots: deque[Slot] = deque(maxlen=window_s // slot_s + 1)
 
+    @property
+    def newest(self) -> Slot | None:
+        """The one that may still change."""
+        return self._slots[-1] if self._slots else None
+
     def at(self, now_s: float) -> Slot:
         """The one of this moment, on a clock that is never put back."""
         number = int(now_s // self.slot_s)
@@ -105,16 +123,27 @@ class Ring:
 
 
 class Rings:
-    """Both, which count the same."""
+    """Both. What comes is counted in the fine one, whose slots are folded into the coarse one when they are over."""
 
     def __init__(self) -> None:
-        self.fine, self.coarse = Ring(FINE_S, HOUR_S), Ring(COARSE_S, DAY_S)
+        self.fine, self._coarse = Ring(FINE_S, HOUR_S), Ring(COARSE_S, DAY_S)
 
-    def at(self, now_s: float) -> Iterator[Slot]:
-        """The slots of this moment."""
-        yield self.fine.at(now_s)
-        yield self.coarse.at(now_s)
+    def at(self, now_s: float) -> Slot:
+        """The slot of this moment."""
+        before = self.fine.newest
+        slot = self.fine.at(now_s)
+        if before is not None and before is not slot:
+            self._coarse.at(before.number * FINE_S).fold(before)
+        return slot
 
-    def of(self, window_s: int) -> Ring:
-        """Of which series of a window are made."""
-        return self.fine if window_s <= HOUR_S else self.coarse
+    def since(self, from_s: float, window_s: int) -> tuple[int, list[Slot]]:
+        """Seconds of a slot, and the slots that end after a moment, of which series of a window are made."""
+        if window_s <= HOUR_S:
+            return FINE_S, self.fine.since(from_s)
+        slots, newest = self._coarse.since(from_s), self.fine.newest
+        if newest is not None:
+            number = newest.number * FINE_S // COARSE_S
+            if not slots or slots[-1].number != number:
+                slots.append(Slot(number))
+            slots[-1].fold(newest)
+        return COARSE_S, slots

@@ -19,6 +19,8 @@ from gateway.metrics.layout import (
     LONG_S,
     NANO,
     OK,
+    OVERHEAD,
+    OWN_S,
     PROMPT,
     REFUSED,
     TOKEN_S,
@@ -40,7 +42,7 @@ OUTCOME_OF = {
 }
 """By status; all others `failed`."""
 EMPTY = (0,) * WIDTH
-TTFT_1, INTER_TOKEN_1, TOOK_1 = TTFT.at + 1, INTER_TOKEN.at + 1, TOOK.at + 1
+TTFT_1, INTER_TOKEN_1, OVERHEAD_1, TOOK_1 = (block.at + 1 for block in (TTFT, INTER_TOKEN, OVERHEAD, TOOK))
 
 
 class _Key(NamedTuple):
@@ -82,6 +84,9 @@ class Rows:
         row[CACHED] += usage.cached_tokens or 0
         row[COMPLETION] += completion
         row[NANO] += attempt.nano or 0
+        own_s = ended.asked_s - ended.read_s
+        row[OVERHEAD.at] += own_s
+        row[OVERHEAD_1 + bisect_left(OWN_S, own_s)] += 1
         first_s = ended.first_byte_s
         if ended.streams and first_s is not None:
             row[TTFT.at] += first_s

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from gateway.fleet.link import ControllerLink
 from gateway.fleet.wire import Inspected, LinkBroken
-from gateway.metrics.counts import AskTraffic, By, Counted
+from gateway.metrics.counts import AskSamples, AskTraffic, By, Counted
+from gateway.metrics.levels import Levels
+from gateway.metrics.sums import Samples
 from gateway.metrics.worker import Metrics
 
 TELL_EVERY_S = 2.0
@@ -17,9 +20,10 @@ ANSWER_WITHIN_S = 5.0
 class Telling:
     """Of one worker. What cannot be told now is kept, and told to the next leader."""
 
-    def __init__(self, gateway: str, metrics: Metrics, link: ControllerLink) -> None:
+    def __init__(self, gateway: str, metrics: Metrics, levels: Levels, link: ControllerLink) -> None:
         """`gateway` is host:port, which the workers of one gateway share."""
         self.gateway = gateway
+        self.levels = levels
         self._metrics = metrics
         self._link = link
 
@@ -32,15 +36,22 @@ class Telling:
     def tell(self) -> None:
         """What is new, if anybody leads."""
         if self._link.linked:
-            self._link.send(Counted(self.gateway, self._metrics.rows.take(), self._metrics.in_flight))
+            levels = self.levels.now()
+            self._link.send(Counted(self.gateway, *self._metrics.take(), levels))
+
+    async def samples(self) -> Samples | None:
+        """What Prometheus should know of the gateway and the fleet; `None` when nobody leads."""
+        return await self._ask(lambda number: AskSamples(number, self.gateway))
 
     async def traffic(self, window_s: int, step_s: int, by: By, only: str | None) -> dict[str, Any] | None:
-        """A document of `gateway.metrics.series` with all that this worker has counted; `None` when nobody leads."""
+        """A document of `gateway.metrics.series`; `None` when nobody leads."""
+        return await self._ask(lambda number: AskTraffic(number, self.gateway, window_s, step_s, by, only))
+
+    async def _ask(self, question: Callable[[int], AskSamples | AskTraffic]) -> dict[str, Any] | None:
+        """With all that this worker has counted until now."""
         self.tell()
         try:
-            told: Inspected = await self._link.ask(
-                lambda number: AskTraffic(number, self.gateway, window_s, step_s, by, only), ANSWER_WITHIN_S
-            )
+            told: Inspected = await self._link.ask(question, ANSWER_WITHIN_S)
         except LinkBroken:
             return None
         return told.document

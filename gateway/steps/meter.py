@@ -35,7 +35,6 @@ class Meter:
 
     __slots__ = (
         "_attempt_id",
-        "_began_s",
         "_bill",
         "_count",
         "_journal",
@@ -44,6 +43,7 @@ class Meter:
         "_shadow",
         "_started_at_ms",
         "_unit_hash",
+        "began_s",
         "engine_url",
         "nano",
         "outcome",
@@ -85,11 +85,11 @@ class Meter:
         )
         self._kind = _KINDS.get(key) or _new_kind(admitted, engine, key)
         self._started_at_ms = 0
-        self._began_s = 0.0
+        self.began_s = 0.0
 
     def __enter__(self) -> EngineCount:
         self._started_at_ms = self._bill.now_ms()
-        self._began_s = time.perf_counter()
+        self.began_s = time.perf_counter()
         try:
             self._journal.intent(self._attempt_id, self._kind, begun(self._started_at_ms, self._unit_hash))
         except OSError as error:
@@ -108,14 +108,14 @@ class Meter:
             self.nano = self._bill.charge(usage, outcome, self._started_at_ms)
         end = UsageEnd(
             self._started_at_ms,
-            self._started_at_ms + int((time.perf_counter() - self._began_s) * 1000),
+            self._started_at_ms + int((time.perf_counter() - self.began_s) * 1000),
             outcome,
             usage.prompt_tokens,
             usage.cached_tokens,
             usage.completion_tokens,
             usage.source,
             self.nano,
-            None if count.began_s is None else int((count.began_s - self._began_s) * 10_000) / 10,
+            None if count.began_s is None else int((count.began_s - self.began_s) * 10_000) / 10,
             self._unit_hash,
         )
         self._journal.settle(self._attempt_id, self._kind, ended(end))

@@ -9,8 +9,9 @@ from gateway.api.dialects.dialect import Dialect
 from gateway.api.fields.table import RESERVED, UNSUPPORTED
 from gateway.engines.kinds import KINDS
 from gateway.errors import ModelNotFound
-from gateway.metrics.worker import Metrics
+from gateway.metrics.rows import Rows
 from registry.ledger.rows import USAGE
+from tests.support.ended_requests import ended
 
 
 @pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS)
@@ -31,4 +32,6 @@ def test_a_dialect_is_whole(dialect: Dialect) -> None:
 def test_a_dialect_has_a_place_at_engines_in_the_ledger_and_in_metrics(dialect: Dialect) -> None:
     assert all(dialect.asks in kind.paths for kind in KINDS.values())
     assert len(dialect.name) <= getattr(USAGE.c.endpoint.type, "length", 0)
-    assert f'endpoint="{dialect.name}"'.encode() in Metrics(DIALECTS).exposition()
+    rows = Rows()
+    rows.add(dialect.name, ended(), 0.1)
+    assert rows.take()[0].endpoint == dialect.name

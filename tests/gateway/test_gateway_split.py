@@ -123,7 +123,7 @@ def test_a_split_with_one_unit_too_many_is_told_of_in_explain_in_its_swap_and_in
     assert "one unit is 100%" in next(step.found for step in steps if step.step == "warning")
     assert report_swap(house.registry.db, swap.id).skew == skew
     assert (
-        "switchyard_split_largest_unit_share 1.0"
+        "switchyard_split_largest_unit_ratio 1.0"
         in httpx.get(f"{split_stack.url}/metrics", headers=split_stack.operator).text
     )
     house.end_split("acme/triage")

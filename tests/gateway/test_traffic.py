@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import EngineFailed
+from gateway.metrics import families
 from gateway.metrics.counts import AskTraffic, Counted, CountedRow
 from gateway.metrics.layout import (
     BROKEN_OFF,
@@ -138,7 +139,8 @@ def row(tenant: str = "acme", engine: str = "http://e1", **places: float) -> Cou
 
 
 def told(traffic: Traffic, *rows: CountedRow, worker: str = "w1", in_flight: int = 0, gateway: str = "g:1") -> None:
-    traffic.take(worker, Counted(gateway, rows, in_flight))
+    levels = ((families.IN_FLIGHT.name, (), float(in_flight)),)
+    traffic.take(worker, Counted(gateway, rows, {}, {}, levels))
 
 
 def asked(window_s: int = 3600, step_s: int = 10, by: Any = "all", only: str | None = None) -> AskTraffic:
@@ -206,10 +208,10 @@ def test_loads_and_queues_are_the_fleets() -> None:
     clock = Clock(1_000_000.0)
     traffic = Traffic(Naming(), clock)
     told(traffic)
-    for well in (True, True, False):
-        traffic.loaded(well=well)
+    for took_s in (0.5, 0.1, None):
+        traffic.fleet.loaded("http://e1", took_s)
     engine: Any = SimpleNamespace(url="http://e1", health=SimpleNamespace(look=SimpleNamespace(waiting=4)))
-    traffic.note(engine)
+    traffic.fleet.note(engine)
     whole = shown(traffic)
     assert (whole["loads"], whole["failed_loads"], whole["queued"]) == ([2], [1], [4.0])
 
@@ -226,10 +228,11 @@ def test_a_tenant_without_a_name_is_said_to_have_none() -> None:
 
 
 def test_what_a_worker_cannot_tell_is_told_to_the_next_leader() -> None:
-    metrics = Metrics(["chat"])
+    metrics = Metrics()
     sent: list[Counted] = []
     link: Any = SimpleNamespace(linked=False, send=sent.append)
-    telling = Telling("g:1", metrics, link)
+    levels: Any = SimpleNamespace(now=tuple)
+    telling = Telling("g:1", metrics, levels, link)
     for _ in range(2):
         metrics.came()
         metrics.answered("chat", ended(), 0.1)

@@ -13,7 +13,7 @@ from gateway.handoffs import Arm, Principal, Usage
 class Booked:
     """An attempt at its end."""
 
-    engine_url, outcome, nano = "http://e1", "ok", 2_000
+    engine_url, outcome, nano, began_s = "http://e1", "ok", 2_000, 0.0
     usage = Usage(7, 3, 5, "engine")
 
 

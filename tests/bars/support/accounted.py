@@ -23,7 +23,7 @@ from sqlalchemy import event
 
 from gateway import path
 from gateway.api.asgi import Receive, Send
-from gateway.api.dialects import BY_PATH, DIALECTS
+from gateway.api.dialects import BY_PATH
 from gateway.api.respond import Respond
 from gateway.app import Gateway
 from gateway.engines.engine import Engine
@@ -47,6 +47,7 @@ class NoMeter:
 
     outcome = "ok"
     nano: int | None = None
+    began_s = 0.0
 
     def __init__(self, _journal: Journal, admitted: Admitted, engine: Engine, _number: int) -> None:
         self.engine_url, self._bill = engine.url, admitted.bill
@@ -98,16 +99,10 @@ async def no_entry(*_: Any) -> NoBill:
 class NoMetrics(Metrics):
     """Counts nothing."""
 
-    def __init__(self) -> None:
-        super().__init__(DIALECTS)
-
     def came(self) -> None:
         """Not counted."""
 
     def answered(self, endpoint: Endpoint, ended: Respond, took_s: float) -> None:
-        """Not counted."""
-
-    def count_tokens(self, usage: Usage) -> None:
         """Not counted."""
 
 

@@ -1,0 +1,96 @@
+"""What the leader reads from the database for metrics, now and then: budgets, experiments, usage, retirements."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from gateway.cost.reconcile import reconcile
+from gateway.metrics import families
+from registry.catalog.snapshot import Catalog, LimitEntry
+from registry.days import day_of, month_of
+from registry.ledger.today import faults_between
+from registry.limits.spending import Spent
+from registry.service import Registry
+
+HOUR_MS = 3_600_000
+MOST = 20
+"""Budgets, experiments and models that are told of, beside those of tenants that are named anyway."""
+OF_EXPERIMENTS = (
+    families.EXPERIMENT_UNITS,
+    families.EXPERIMENT_WEIGHT,
+    families.EXPERIMENT_EFFECT,
+    families.EXPERIMENT_ALARM,
+)
+Sample = list[Any]
+
+
+def facts(registry: Registry, catalog: Catalog, tenants: Collection[str], at_ms: int) -> dict[str, list[Sample]]:
+    """Samples by family, as `gateway.metrics.exposition` takes them; blocking. `tenants` are named whatever happens."""
+    today = faults_between(registry.db, day_of(at_ms)[0], at_ms + 1)
+    found: dict[str, list[Sample]] = {
+        families.BUDGET_LEFT.name: budgets_left(registry, catalog, tenants, at_ms),
+        families.UNPRICED.name: [[[], today.unpriced]],
+        families.UNSETTLED.name: [[[], today.unsettled]],
+        families.RETIREMENT.name: _retirements(registry),
+        **{family.name: [] for family in OF_EXPERIMENTS},
+    }
+    for name, sample in _experiments(registry):
+        found[name].append(sample)
+    return found
+
+
+def budgets_left(registry: Registry, catalog: Catalog, tenants: Collection[str], at_ms: int) -> list[Sample]:
+    """The part that is left of each budget, those nearest to their end first."""
+    limited = {scope: entry for scope, entry in catalog.limits.items() if any(amount for *_, amount in _amounts(entry))}
+    if not limited:
+        return []
+    spent = {
+        "daily": registry.spending.between(*day_of(at_ms)),
+        "monthly": registry.spending.between(*month_of(at_ms)),
+    }
+    left = []
+    for scope, entry in limited.items():
+        for window, unit, amount in _amounts(entry):
+            if amount:
+                used = spent[window].get(scope, Spent())
+                gone = used.nano if unit == "dollars" else used.tokens
+                left.append((max(0.0, 1 - gone / amount), [scope, window, unit]))
+    left.sort()
+    named = {f"tenant:{tenant}" for tenant in tenants}
+    return [[labels, round(part, 6)] for at, (part, labels) in enumerate(left) if at < MOST or labels[0] in named]
+
+
+def _amounts(entry: LimitEntry) -> Iterator[tuple[str, str, int | None]]:
+    yield "daily", "dollars", entry.daily_nano
+    yield "daily", "tokens", entry.daily_tokens
+    yield "monthly", "dollars", entry.monthly_nano
+    yield "monthly", "tokens", entry.monthly_tokens
+
+
+def _experiments(registry: Registry) -> Iterator[tuple[str, Sample]]:
+    for info in registry.experiments.under_way()[:MOST]:
+        name, standing = f"{info.adapter}:{info.name}", info.standing or {}
+        for arm in info.arms:
+            yield families.EXPERIMENT_WEIGHT.name, [[name, arm.name], info.weights.get(arm.name, 0) / 10_000]
+            yield families.EXPERIMENT_UNITS.name, [[name, arm.name], standing.get("units", {}).get(arm.name, 0)]
+        for arm_name, verdict in standing.get("primary", {}).items():
+            for bound in ("estimate", "low", "high"):
+                if verdict[bound] is not None:
+                    yield families.EXPERIMENT_EFFECT.name, [[name, arm_name, bound], verdict[bound]]
+        yield families.EXPERIMENT_ALARM.name, [[name], int(standing.get("ratio_alarms", False))]
+
+
+def gaps(registry: Registry, at_ms: int) -> dict[str, list[Sample]]:
+    """What the ledger cannot explain of each engine's count, over all its boots in the last hour; blocking."""
+    found: dict[str, int] = {}
+    for one in reconcile(registry.readings, at_ms - HOUR_MS, at_ms):
+        found[one.engine] = found.get(one.engine, 0) + one.unexplained.total
+    return {families.GAP.name: [[[engine], tokens] for engine, tokens in found.items()]}
+
+
+def _retirements(registry: Registry) -> list[Sample]:
+    nearest: dict[str, int] = {}
+    for one in registry.radar.within(registry.settings.retirement_notice_days):
+        nearest[one.baseline] = min(nearest.get(one.baseline, one.days_left), one.days_left)
+    return [[[model], days] for model, days in sorted(nearest.items(), key=lambda one: one[1])[:MOST]]

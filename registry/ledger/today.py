@@ -1,0 +1,30 @@
+"""Attempts of which something is missing: a price, or a count of tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import and_, case, func, select
+
+from registry.db import Database
+from registry.ledger.usage_days import BILLED, usage_between
+from registry.names import SYSTEM
+
+
+@dataclass(frozen=True, slots=True)
+class UsageFaults:
+    """Of the attempts of a window."""
+
+    unpriced: int
+    """Answered, and without a tariff in force; our own probes and copies need none."""
+    unsettled: int
+    """Those that an engine worked on and of which nobody knows the tokens."""
+
+
+def faults_between(db: Database, since_ms: int, until_ms: int) -> UsageFaults:
+    """Of attempts that began in `[since_ms, until_ms)`. Raises `ArchiveUnreadable`."""
+    with db.read() as session:
+        used = usage_between(session, since_ms, until_ms).c
+        paid = and_(used.outcome.in_(BILLED), used.tenant != SYSTEM, used.shadow.is_(False))
+        query = select(func.sum(case((paid, used.unpriced), else_=0)), func.sum(used.unmetered))
+        return UsageFaults(*(int(figure or 0) for figure in session.execute(query).one()))
