@@ -16,9 +16,10 @@ from dashboard.settings import DashboardSettings
 from gateway.metrics.families import FAMILIES, Of
 from gateway.settings import EngineSettings, GatewaySettings
 from registry.settings import RegistrySettings
-from switchyard.boards import BOARDS, dashboard
+from switchyard.boards import BOARDS
 from switchyard.command_line import COMMANDS, command_called
 from switchyard.commands.compare_voting import HINT
+from switchyard.grafana import dashboard
 from switchyard.panels import PairView, picture_of
 from telemetry.settings import TelemetrySettings
 from trainer.jobs.settings import TrainerSettings

@@ -114,8 +114,8 @@ RESTARTS = _counter(
 SPANS = _counter(
     "spans",
     "became",
-    "Spans that have ended. became: told to the collector, dropped because too many waited, refused when it was away or "
-    "did not take them.",
+    "Spans that have ended. became: told to the collector, dropped because too many waited, refused when it was "
+    "away or did not take them.",
 )
 CPU = _counter("cpu_seconds", "", "Processor time of the gateway's workers.")
 IN_FLIGHT = _gauge("in_flight_requests", "", "Requests that have not ended, wherever they wait.", "gateway")

@@ -123,7 +123,7 @@ class Meter:
     @property
     def first_bytes_s(self) -> float | None:
         """Seconds from its begin to the first bytes of a streamed answer, if they came."""
-        return None if self._count.began_s is None else self._count.began_s - self._began_s
+        return None if self._count.began_s is None else self._count.began_s - self.began_s
 
     def _used(self, count: EngineCount) -> Usage:
         """What the engine has told of; what it may have read without a word is estimated.
