@@ -24,7 +24,7 @@ import openai
 from examples import phrases_sentiment as sentiment
 from examples import phrases_triage as triage
 from trainer.evaluation.metrics import METRICS
-from trainer.evaluation.proportions import paired_difference, wilson
+from trainer.evaluation.proportions import paired_difference, score_of
 
 SHOTS = 3
 MAX_TOKENS = {"triage": 24, "sentiment": 8}
@@ -176,7 +176,7 @@ def read_rows(path: Path) -> list[Row]:
 
 def summary(task: str, results: dict[str, list[bool]]) -> dict[str, Any]:
     """Rates with 95 % Wilson intervals, and the paired difference of the adapter to the base's best way."""
-    scores = {name: wilson(sum(right), len(right)) for name, right in results.items()}
+    scores = {name: score_of(sum(right), len(right)) for name, right in results.items()}
     best = max(BASE_WAYS, key=lambda name: scores[name].rate)
     difference, low, high = paired_difference(results["adapter"], results[best])
     return {

@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from registry.tenants.model_names import ModelNames
     from registry.tenants.store import Tenants
     from registry.training.store import TrainingJobs
+    from registry.votes.ballots import Ballots
     from registry.votes.store import Votes
     from registry.webhooks.endpoints import WebhookEndpoints
     from registry.webhooks.outbox import Outbox
@@ -145,6 +146,7 @@ class Registry:
     webhooks: Store[WebhookEndpoints] = SealingStore("registry.webhooks.endpoints", "WebhookEndpoints")
     outbox: Store[Outbox] = SealingStore("registry.webhooks.outbox", "Outbox")
     votes: Store[Votes] = Store("registry.votes.store", "Votes")
+    ballots: Store[Ballots] = SealingStore("registry.votes.ballots", "Ballots")
     answer_checks: Store[AdapterChecks] = Store("registry.outcomes.checks", "AdapterChecks")
     subjects: Store[Subjects] = Store("registry.outcomes.subjects", "Subjects")
 

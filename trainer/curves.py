@@ -6,14 +6,12 @@ import io
 import math
 from collections.abc import Sequence
 from itertools import accumulate
-from pathlib import Path
 from typing import Any, Literal
 
 from trainer.errors import TrainerError
 from trainer.watch import StepMetrics
 
 Form = Literal["svg", "png"]
-FORMS: tuple[Form, ...] = ("svg", "png")
 MAX_POINTS = 2_000
 """Points drawn of one line: a file stays below a megabyte however long the training was."""
 SMOOTHING_POINTS = 50
@@ -47,14 +45,6 @@ def draw_curve(metrics: Sequence[StepMetrics], title: str, form: Form = "svg", b
         buffer = io.BytesIO()
         figure.savefig(buffer, format=form, metadata={"Date": None} if form == "svg" else {"Software": None})
     return buffer.getvalue()
-
-
-def form_of(file: Path) -> Form:
-    """SVG or PNG, by the file's name. Raises TrainerError for any other."""
-    for form in FORMS:
-        if file.suffix.lower() == f".{form}":
-            return form
-    raise TrainerError(f"{str(file)!r} is the name of no picture that can be drawn; end it in .svg or .png")
 
 
 def _line(metrics: Sequence[StepMetrics], name: str) -> list[tuple[int, float]]:

@@ -1,7 +1,7 @@
 """An experiment's analysis: what was seen of its units, folded one by one. Loads numpy, so only children import it.
 
 Four streams are folded, each in the order in which units are numbered: exposures (did arms get what was planned), first
-failures (is a candidate broken), values of mature units (which arm is better), and, where a judge decides that, its
+failures (is a treatment broken), values of mature units (which arm is better), and, where a judge decides that, its
 verdicts. They do not depend on each other, so a standing is made again from stored units and four numbers.
 """
 
@@ -63,11 +63,11 @@ class Analysis:
         self.failed += 1
         self._seen("failed", [unit_hash, arm, split_id])
         shares, control = self.shares.get(split_id, {}), self._arms[0]
-        for candidate in self.plan.treatments:
-            both = shares.get(candidate, 0.0) + shares.get(control, 0.0)
-            if arm in (candidate, control) and both:
-                share = shares.get(candidate, 0.0) / both
-                self._breakers[candidate] = self._breakers[candidate].failed(arm == candidate, share)
+        for treatment in self.plan.treatments:
+            both = shares.get(treatment, 0.0) + shares.get(control, 0.0)
+            if arm in (treatment, control) and both:
+                share = shares.get(treatment, 0.0) / both
+                self._breakers[treatment] = self._breakers[treatment].failed(arm == treatment, share)
 
     def fold(self, unit: UnitState, values: Mapping[str, float]) -> None:
         """The next unit that is mature, and what it came to."""

@@ -1,8 +1,8 @@
 """The analyst: `python -m gateway.experiments.analyst`, asked on standard input, answering on standard output.
 
 A question names an experiment and the controller's token:
-`{"experiment": 3, "database_url": …, "fence": 7, "grace_ms": 5000}`. The answer comes when the next step of its
-analysis is in the database: `{"folded": 812, "more": false}`, or `{"fault": …}`.
+`{"experiment": 3, "database_url": …, "fence": 7, "grace_ms": 5000, "jumps": []}`. The answer comes when the next step
+of its analysis is in the database: `{"folded": 812, "more": false}`, or `{"fault": …}`.
 It ends with its parent, whose end closes its input.
 """
 
@@ -21,6 +21,7 @@ from gateway.experiments.analysis import Analysis
 from registry.db import Database
 from registry.errors import RegistryError
 from registry.experiments.analysis import AnalysisBooks, Increment
+from registry.experiments.clock_jumps import Jump
 from registry.experiments.failing import Tallies, Tally
 from registry.experiments.intake import Counts, Intake, Taken, counts_of, document
 from registry.experiments.judged import Judged
@@ -48,7 +49,9 @@ def serve(questions: BinaryIO, answers: BinaryIO) -> int:
         url = question["database_url"]
         database = databases.get(url) or databases.setdefault(url, Database(url))
         try:
-            answer = step(AnalysisBooks(database), question["experiment"], question["fence"], question["grace_ms"])
+            jumps = [Jump(*one) for one in question["jumps"]]
+            books, experiment_id = AnalysisBooks(database), question["experiment"]
+            answer = step(books, experiment_id, question["fence"], question["grace_ms"], jumps)
         except (RegistryError, SQLAlchemyError, ArithmeticError, ValueError, KeyError) as error:
             answer = {"fault": f"{type(error).__name__}: {error}"[:1000]}
         answers.write(orjson.dumps(answer) + b"\n")
@@ -56,12 +59,14 @@ def serve(questions: BinaryIO, answers: BinaryIO) -> int:
     return 0
 
 
-def step(books: AnalysisBooks, experiment_id: int, fence: int | None, grace_ms: int) -> dict[str, Any]:
+def step(
+    books: AnalysisBooks, experiment_id: int, fence: int | None, grace_ms: int, jumps: Sequence[Jump] = ()
+) -> dict[str, Any]:
     """Take in what is new of one experiment and value what is mature, in one transaction.
 
     Raises `RegistryError`, `SQLAlchemyError`: then nothing of it is in the database.
     """
-    increment = books.increment(experiment_id, grace_ms)
+    increment = books.increment(experiment_id, grace_ms, jumps)
     kept = increment.info.standing or {}
     analysis = _begun(increment, kept)
     windows = _windows(analysis.plan, kept)

@@ -22,7 +22,8 @@ from gateway.experiments.metric_states import (
     state_of,
     value_of,
 )
-from registry.experiments.metrics import AUTOMATIC
+from gateway.experiments.metric_units import is_rate
+from registry.experiments.metrics import AUTOMATIC, yes_or_no
 from registry.experiments.plan import Plan
 from registry.experiments.windows import WINDOW
 
@@ -67,6 +68,8 @@ class Comparisons:
         """Instead of a state of the primary metric, where a judge decides."""
         said = [metric for metric in metrics if metric not in FROM_USAGE]
         self._missing = {metric: MeanDifference.start(arms, span=1.0) for metric in said}
+        self._rates: dict[str, bool] = {}
+        """Metric of feedback → whether all that was said of it so far was yes or no; missing: nothing was said."""
         self._biased = plan.unit != WINDOW and not TIMED.isdisjoint(metrics)
         """Whether times are compared of arms that share engines at the same moment."""
         self._strata = {name: MeanDifference.start(arms) for name in STRATA} if self._biased else {}
@@ -90,6 +93,7 @@ class Comparisons:
         for metric, state in self._states.items():
             if (value := value_of(self._plan, metric, values)) is not None:
                 self._states[metric] = state.fold(arm, shares, value)
+                self._rates[metric] = self._rates.get(metric, True) and yes_or_no(metric) in values
         if not values:
             return
         for metric, missing in self._missing.items():
@@ -129,7 +133,11 @@ class Comparisons:
 
     def _primary_measure(self) -> Measure:
         metric = self._plan.metric
-        return measure_of(self._plan, metric.name, metric.direction, max(metric.margin, 0.0))
+        return self._measure(metric.name, metric.direction, max(metric.margin, 0.0))
+
+    def _measure(self, metric: str, direction: str, margin: float) -> Measure:
+        rate = is_rate(metric) or self._rates.get(metric, False)
+        return measure_of(self._plan, metric, direction, margin, rate=rate)
 
     def found(self) -> Found:
         """What is known of every metric and treatment now."""
@@ -162,7 +170,7 @@ class Comparisons:
     def _guarded(self, one: Any) -> Iterator[tuple[str, Verdict]]:
         plan = self._plan
         alpha = shared_alpha(plan.alpha, len(plan.guardrails) * len(plan.treatments))
-        measure = measure_of(plan, one.metric, one.direction, one.margin)
+        measure = self._measure(one.metric, one.direction, one.margin)
         for number, arm in self._treatments():
             state = self._states[one.metric]
             interval = interval_of(plan, one.metric, state, alpha, number, one_sided=True)
@@ -173,6 +181,7 @@ class Comparisons:
         return {
             "metrics": {metric: state.written() for metric, state in self._states.items()},
             "missing": {metric: state.written() for metric, state in self._missing.items()},
+            "rates": dict(self._rates),
             "strata": {name: state.written() for name, state in self._strata.items()},
             "price": None if self._price is None else self._price.written(),
             "judgement": None if self._judgement is None else self._judgement.written(),
@@ -185,6 +194,7 @@ class Comparisons:
         }
         self._states = states
         self._missing = {metric: MeanDifference.read(one) for metric, one in document["missing"].items()}
+        self._rates = dict(document.get("rates", dict.fromkeys(self._states, False)))
         self._strata = {name: MeanDifference.read(one) for name, one in document["strata"].items()}
         price = document["price"]
         self._price = None if price is None else RatioDifference.read(price)

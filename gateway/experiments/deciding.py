@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from gateway.experiments.clock import SteadyClock
 from gateway.experiments.decisions import Course, Move, decide, figures
 from gateway.experiments.standing import Standing
 from registry.db import now_ms
@@ -28,9 +29,10 @@ HARMFUL, QUIET = ("rollback", "pause"), ("hold", "alarm")
 class Decider:
     """Blocking: call it in a thread."""
 
-    def __init__(self, registry: Registry, token: int) -> None:
+    def __init__(self, registry: Registry, token: int, clock: SteadyClock | None = None) -> None:
         self._registry = registry
         self._token = token
+        self._clock = clock or SteadyClock()
 
     def decide(self, experiment_id: int) -> DecisionInfo | None:
         """What was decided, if anything that the log does not say already.
@@ -40,10 +42,9 @@ class Decider:
         info = self._registry.experiments.get(experiment_id)
         if info.ended_at_ms is not None or info.standing is None:
             return None
-        at_ms = now_ms()
         past = self._registry.experiments.decisions(info.id, max(0, info.decisions - LOOKED_BACK))
         standing = Standing.of(info.standing["standing"])
-        course = course_of(self._registry, info, past)
+        course, at_ms = self._on_time(info, course_of(self._registry, info, past))
         move = decide(info.plan, standing, course, at_ms)
         if info.moving:
             if move.kind in HARMFUL:
@@ -60,6 +61,16 @@ class Decider:
                 course = replace(course, gate=str(closed))
                 return self._record(info, standing, course, at_ms, decide(info.plan, standing, course, at_ms))
         return None
+
+    def _on_time(self, info: ExperimentInfo, course: Course) -> tuple[Course, int]:
+        """The course, and a clock by which its step and its last failure are as old as they are in truth."""
+        if info.stepped_at_ms is None:
+            return course, now_ms()
+        at_ms = info.stepped_at_ms + self._clock.age_ms(("step", info.id), info.stepped_at_ms)
+        if course.failures:
+            failed_at_ms = at_ms - self._clock.age_ms(("failed", info.id), course.failed_at_ms)
+            course = replace(course, failed_at_ms=failed_at_ms)
+        return course, at_ms
 
     def _record(self, info: ExperimentInfo, standing: Standing, course: Course, at_ms: int, move: Move) -> DecisionInfo:
         decision = Decision(

@@ -5,7 +5,7 @@ In this order; the first that applies is it:
 0. the control is quarantined, so that nothing can be rolled back to: a person is asked
    what was decided could not be carried out: tried again after a while; a ramp that failed three times → harm
    a treatment is quarantined → harm
-1. broken: a candidate fails too often to be chance → harm
+1. broken: a treatment fails too often to be chance → harm
 2. mismatch: arms did not get the units that were planned, so that nothing else can be believed → harm
 3. guardrail: one is crossed for certain → harm
 4. worse: a treatment is worse on the primary metric by more than its margin, for certain → harm
@@ -50,11 +50,11 @@ class Course:
     split: int
     """The id of the split that runs."""
     spent_nano: int = 0
-    """What its treatments, judge and copies have cost."""
+    """What its treatments' answers have cost. Copies have a budget of their own, and a judge is paid for elsewhere."""
     skew: str = ""
     """Says that one unit is too much of the traffic, if it is."""
     held: bool = False
-    """Whether a person decides, as it is paused or inconclusive: only a broken candidate is taken out then."""
+    """Whether a person decides, as it is paused or inconclusive: only a broken treatment is taken out then."""
     gate: str = ""
     """Why the alias's gate does not let a treatment pass, if it does not."""
     failures: int = 0

@@ -20,14 +20,15 @@ from gateway.experiments.breaker import Breaker
 from gateway.experiments.comparing import Comparisons
 from gateway.experiments.decisions import Course, decide
 from gateway.experiments.inference.lanes import lane
-from gateway.experiments.inference.pairs import wilson
 from gateway.experiments.inference.quantiles import QuantileDifference
 from gateway.experiments.inference.sample_ratio import SampleRatio
-from gateway.experiments.metric_states import is_rate, state_of, value_name
+from gateway.experiments.metric_states import state_of
+from gateway.experiments.metric_units import is_rate, value_name
 from gateway.experiments.standing import Broken, Standing
 from registry.days import DAY_MS
 from registry.experiments.plan import Plan
 from registry.experiments.windows import WINDOW
+from registry.wilson import wilson
 
 RUNS = 200
 LEAST_BLOCK, GROWTH = 10, 12
@@ -159,11 +160,11 @@ class _Simulation:
             return
         for unit, run in zip(*np.nonzero(failed * self.going), strict=True):
             arm = int(arms[unit, run])
-            for number, candidate in enumerate(self._plan.treatments, start=1):
+            for number, treatment in enumerate(self._plan.treatments, start=1):
                 if arm in (0, number):
                     share = shares[number, run] / (shares[number, run] + shares[0, run])
                     breakers = self._breakers[run]
-                    breakers[candidate] = breakers[candidate].failed(arm == number, float(share))
+                    breakers[treatment] = breakers[treatment].failed(arm == number, float(share))
 
     def _fold(self, arms: Lanes, shares: Lanes, values: Mapping[str, Lanes]) -> None:
         for name, state in self._states.items():
@@ -213,14 +214,14 @@ class _Simulation:
         for run in np.flatnonzero(self.going):
             self._end(int(run), UNDECIDED, "units")
         runs, ways = len(self._ends), [end[0] for end in self._ends]
-        won = wilson(ways.count(WON), runs)
+        won_low, won_high = wilson(ways.count(WON), runs)
         codes = [f"{how}: {code}" for how, code, *_ in self._ends]
         days, units, treated = (self._spread(index) for index in (2, 3, 4))
         return Forecast(
             runs=runs,
-            won=float(won.estimate),
-            won_low=float(won.low),
-            won_high=float(won.high),
+            won=ways.count(WON) / runs,
+            won_low=won_low,
+            won_high=won_high,
             harmed=ways.count(HARMED) / runs,
             undecided=ways.count(UNDECIDED) / runs,
             days=(float(f"{days[0]:.3g}"), float(f"{days[1]:.3g}")),

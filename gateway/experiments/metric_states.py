@@ -10,12 +10,8 @@ from gateway.experiments.inference.quantiles import QuantileDifference
 from gateway.experiments.inference.ratios import RatioDifference
 from gateway.experiments.inference.values import Interval
 from gateway.experiments.inference.verdicts import Measure
-from registry.experiments.metrics import AUTOMATIC
+from gateway.experiments.metric_units import is_rate, is_relative, value_name
 from registry.experiments.plan import Plan
-from registry.experiments.windows import WINDOW
-
-VALUE_OF = {"latency_p95": "latency_ms", "ttft_p95": "ttft_ms"}
-"""Quantile → the value of each unit that it is of."""
 
 
 class MetricState(Protocol):
@@ -31,25 +27,9 @@ class MetricState(Protocol):
         """A document that JSON knows."""
 
 
-def is_relative(plan: Plan, metric: str) -> bool:
-    """Whether the metric is compared as a part of the control's value: where its margin is one."""
-    return any(one.metric == metric and one.relative for one in plan.guardrails)
-
-
-def value_name(plan: Plan, metric: str) -> str:
-    """The value of each unit that a metric is of. A window has its own quantiles, so that their means are compared."""
-    return metric if plan.unit == WINDOW else VALUE_OF.get(metric, metric)
-
-
 def is_quantile(plan: Plan, metric: str) -> bool:
     """Whether it is compared by a quantile of units."""
     return value_name(plan, metric) != metric
-
-
-def is_rate(metric: str) -> bool:
-    """Whether values are between 0 and 1 for certain."""
-    known = AUTOMATIC.get(metric)
-    return known is not None and known.kind == "yes or no"
 
 
 def kind_of(plan: Plan, metric: str) -> type[Any]:
@@ -85,12 +65,12 @@ def interval_of(plan: Plan, metric: str, state: MetricState, alpha: float, arm: 
     return state.interval(alpha, arm, one_sided=one_sided)
 
 
-def measure_of(plan: Plan, metric: str, direction: str, margin: float) -> Measure:
-    """How a difference of the metric is told."""
+def measure_of(plan: Plan, metric: str, direction: str, margin: float, *, rate: bool) -> Measure:
+    """How a difference of the metric is told; `rate`: all of its values so far are shares of what is yes or no."""
     higher = direction == "higher"
     if is_relative(plan, metric):
         return Measure(metric, "percent", higher, margin)
-    return Measure(metric, "points" if is_rate(metric) else "plain", higher, margin)
+    return Measure(metric, "points" if rate else "plain", higher, margin)
 
 
 def value_of(plan: Plan, metric: str, values: Mapping[str, float]) -> float | None:

@@ -27,7 +27,7 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A candidate's failures against the control's: see `gateway.experiments.breaker`."""
+    """A treatment's failures against the control's: see `gateway.experiments.breaker`."""
 
     log_e: float
     candidate: int

@@ -17,7 +17,7 @@ MAX_METRICS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class OldAndNew:
     """A value of both versions; None where one does not have it."""
 
     older: Any
@@ -37,10 +37,10 @@ class VersionDiff:
     why_no_rows: str | None
     heldout_changed: bool | None
     recipe: tuple[str, ...]
-    base: Pair | None
-    facts: Mapping[str, Pair]
-    libraries: Mapping[str, Pair]
-    metrics: Mapping[str, Pair]
+    base: OldAndNew | None
+    facts: Mapping[str, OldAndNew]
+    libraries: Mapping[str, OldAndNew]
+    metrics: Mapping[str, OldAndNew]
 
     def document(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -58,7 +58,7 @@ def compare_versions(older: VersionInfo, newer: VersionInfo, files: VersionFiles
         why_no_rows=why,
         heldout_changed=_changed(before.get("heldout_sha256"), after.get("heldout_sha256")),
         recipe=tuple(_recipe_lines(older, newer)),
-        base=None if older.base_digest == newer.base_digest else Pair(older.base_digest, newer.base_digest),
+        base=None if older.base_digest == newer.base_digest else OldAndNew(older.base_digest, newer.base_digest),
         facts=_differing(older.facts, newer.facts),
         libraries=_differing(before.get("libraries") or {}, after.get("libraries") or {}),
         metrics=_differing(dict(_metrics(before)), dict(_metrics(after))),
@@ -100,9 +100,9 @@ def _numbers(value: Any, path: str) -> Iterator[tuple[str, float]]:
             yield from _numbers(inner, f"{path}.{name}" if path else str(name))
 
 
-def _differing(older: Mapping[str, Any], newer: Mapping[str, Any]) -> dict[str, Pair]:
+def _differing(older: Mapping[str, Any], newer: Mapping[str, Any]) -> dict[str, OldAndNew]:
     return {
-        name: Pair(older.get(name), newer.get(name))
+        name: OldAndNew(older.get(name), newer.get(name))
         for name in dict.fromkeys([*older, *newer])
         if older.get(name) != newer.get(name)
     }

@@ -19,7 +19,7 @@ from registry.shadows.rows import PairVerdict, Shadow, ShadowPair
 from registry.splits.rows import Split, SplitUnits
 from registry.tenant_files.rows import TenantFile, Upload
 from registry.training.rows import TrainingEvent, TrainingJobRow, TrainingMetadata
-from registry.votes.rows import PairVote
+from registry.votes.rows import Ballot, BallotPair, PairVote
 from registry.webhooks.rows import WebhookDelivery
 
 Condition = Callable[[str], ColumnElement[bool]]
@@ -92,6 +92,8 @@ CONTENTS = (
     _rows("outcomes and feedback", Outcome),
     _rows("", OutcomeAmount),
     _rows("votes", PairVote),
+    _rows("pairs to vote on", BallotPair),
+    _rows("", Ballot),
     _rows("", PairVerdict, _of_shadows),
     _rows("shadow pairs", ShadowPair),
     _rows("webhook deliveries", WebhookDelivery),

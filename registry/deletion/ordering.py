@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from sqlalchemy import delete, select
 
 from registry.adapters.rows import Adapter, Alias
 from registry.catalog.changes import ADAPTER, Change
 from registry.db import now_ms
-from registry.experiments.infos import MOST_REASON, Decision
+from registry.experiments.infos import MOST_REASON, Decision, State, check_follows
 from registry.experiments.log import append
 from registry.experiments.rows import Experiment
 from registry.gates.rows import Gate
@@ -78,9 +78,8 @@ def _end_adapter(session: WriteSession, adapter: Adapter, actor: str) -> None:
 
 
 def _end_experiment(session: WriteSession, row: Experiment, actor: str) -> None:
-    before = row.state
-    row.state, row.ended_at_ms = "rolled_back", now_ms()
-    decision = Decision("stop", REASON[:MOST_REASON], actor=actor)
+    before, decision = row.state, Decision("stop", REASON[:MOST_REASON], actor=actor)
+    row.state, row.ended_at_ms = check_follows(decision.kind, cast("State", row.state), str(row.id)), now_ms()
     append(session, row, decision, from_state=before, to_state=row.state, step=row.step, weights={}, swap_id=None)
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from registry.db import Database, now_ms
 from registry.errors import Conflict
+from registry.experiments.clock_jumps import Jump, began_until
 from registry.experiments.feed import Fed, done_with, forget, taken_in, waiting
 from registry.experiments.finding import experiment_info, find_row
 from registry.experiments.infos import ExperimentInfo
@@ -72,8 +73,9 @@ class AnalysisBooks:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def increment(self, experiment_id: int, grace_ms: int) -> Increment:
+    def increment(self, experiment_id: int, grace_ms: int, jumps: Sequence[Jump] = ()) -> Increment:
         """What is new. After its window a unit waits for `grace_ms` more, as usage rows may be on their way.
+        `jumps` are those of the clock lately.
 
         Raises `NotFound`.
         """
@@ -82,7 +84,7 @@ class AnalysisBooks:
             info = experiment_info(session, find_row(session, str(experiment_id)))
             window_ms = info.plan.metric.window_s * 1000
             fed = waiting(session, experiment_id, MOST_ATTEMPTS)
-            until_ms = at_ms - window_ms - grace_ms
+            until_ms = began_until(at_ms, window_ms + grace_ms, jumps)
             most = most_at_once(info)
             units = mature(session, experiment_id, until_ms, most) if len(fed) < MOST_ATTEMPTS else []
             return Increment(

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from registry.errors import Conflict, InvalidInput
 from registry.experiments.plan import Plan
 
-State = Literal["draft", "running", "paused", "inconclusive", "promoted", "rolled_back"]
+State = Literal["draft", "running", "paused", "inconclusive", "promoted", "rolled_back", "stopped"]
 Kind = Literal[
     "start",
     "ramp",
@@ -27,7 +27,8 @@ Kind = Literal[
 ]
 """`hold`: nothing follows, for the reason that is given; `alarm`: nor then, but a person should look. `ask`: a person
 has to decide. `failed`: what was decided could not be carried out.
-`rollback` is the policy's, or a person's who has seen harm; `stop` a person's who has seen enough."""
+`rollback` is the policy's, or a person's who has seen harm; `stop` a person's who has seen enough, and says nothing of
+the treatments."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 HELD: tuple[State, ...] = ("paused", "inconclusive")
 """Units keep their arms, and nothing more is decided before a person says so."""
@@ -44,7 +45,7 @@ AFTER: Mapping[Kind, tuple[tuple[State, ...], State | None]] = MappingProxyType(
         "inconclusive": (("running",), "inconclusive"),
         "promote": (UNDER_WAY, "promoted"),
         "rollback": (UNDER_WAY, "rolled_back"),
-        "stop": (("draft", *UNDER_WAY), "rolled_back"),
+        "stop": (("draft", *UNDER_WAY), "stopped"),
     }
 )
 """Kind → the states that it may follow, and the one that it leads to; `None`: it stays as it is."""

@@ -49,6 +49,13 @@ half. It is of pairs and not of units' values.
 DEFAULT_METRIC = "errors"
 
 
+def yes_or_no(metric: str) -> str:
+    """Among a unit's values: the name under which it is 1 when all that was said of the metric was true or false. No
+    metric of feedback can be called so.
+    """
+    return f"{metric}:yes_or_no"
+
+
 def direction_of(metric: str) -> Direction | None:
     """Which values are better; `None` for a metric that feedback brings."""
     if metric == JUDGED:

@@ -135,8 +135,6 @@ def _check_copies(session: Session, adapter: Adapter, alias: str, plan: Plan) ->
 def carry_out(session: WriteSession, row: Experiment, decision: Decision) -> Consequence:
     """Begin what follows. The row is locked. Raises `Conflict`, `GateClosed`, `InvalidInput`."""
     to_state = check_follows(decision.kind, cast("State", row.state), str(row.id))
-    if row.ended_at_ms is not None:
-        raise Conflict(f"experiment {row.id} has ended as {row.state}; create another one", param="state")
     adapter = session.get_one(Adapter, row.adapter_id)
     plan = Plan.stored(row.plan)
     if decision.kind == "start":
@@ -214,7 +212,7 @@ def _end(session: WriteSession, row: Experiment, decision: Decision, to_state: s
         row.state, row.ended_at_ms = to_state, now_ms()
         return Consequence(to_state, row.step, {})
     if decision.keep:
-        return _keep(session, row)
+        return _keep(session, row, to_state)
     current = pointed_at(session, adapter, row.alias)
     if current.quarantined:
         raise InvalidInput(
@@ -231,15 +229,15 @@ def _end(session: WriteSession, row: Experiment, decision: Decision, to_state: s
     return Consequence(to_state, row.step, {f"{current.major}.{current.minor}": FULL_WEIGHT}, swap.id)
 
 
-def _keep(session: WriteSession, row: Experiment) -> Consequence:
+def _keep(session: WriteSession, row: Experiment, to_state: str) -> Consequence:
     """The split goes on as one that a person has set; it is the same arms, so nothing is loaded."""
     refuse_while_moving(session, row)
     split = active_split(session, row.adapter_id, row.alias)
     weights = weights_of(row)
     if split is not None:
         split.experiment_id = None
-    row.state, row.ended_at_ms = "inconclusive", now_ms()
-    return Consequence("inconclusive", row.step, weights)
+    row.state, row.ended_at_ms = to_state, now_ms()
+    return Consequence(to_state, row.step, weights)
 
 
 def refuse_while_moving(session: Session, row: Experiment) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from registry.experiments.feed import FAILED, Fed, taken
 from registry.experiments.infos import ExperimentInfo
+from registry.experiments.metrics import AUTOMATIC, yes_or_no
 from registry.experiments.plan import Plan
 from registry.experiments.rows import ExperimentUnit
 from registry.experiments.units import TABLE, UnitState, in_parts, state_of
@@ -49,11 +50,12 @@ class Served(NamedTuple):
     cost_nano: int | None
 
 
-class Said(NamedTuple):
-    """One outcome of a unit."""
+class SaidOfUnit(NamedTuple):
+    """One outcome of a unit. `kind`: `boolean` or `number`."""
 
     unit_hash: str
     metric: str
+    kind: str
     at_ms: int
     value: float
     request_id: str | None
@@ -140,12 +142,19 @@ def _p95(times: Sequence[float]) -> float:
     return float(sorted(times)[math.ceil(P95 * len(times)) - 1])
 
 
-def of_outcomes(outcomes: Iterable[Said]) -> dict[str, float]:
-    """The other metrics of a unit: means of what was found or said."""
-    by_metric = defaultdict[str, list[float]](list)
+def of_outcomes(outcomes: Iterable[SaidOfUnit]) -> dict[str, float]:
+    """The other metrics of a unit: means of what was found or said. Where all of it was yes or no, `yes_or_no(metric)`
+    says so, as a difference is told in points then.
+    """
+    by_metric = defaultdict[str, list[SaidOfUnit]](list)
     for one in outcomes:
-        by_metric[one.metric].append(one.value)
-    return {metric: fmean(values) for metric, values in sorted(by_metric.items())}
+        by_metric[one.metric].append(one)
+    values: dict[str, float] = {}
+    for metric, said in sorted(by_metric.items()):
+        values[metric] = fmean(one.value for one in said)
+        if metric not in AUTOMATIC and all(one.kind == "boolean" for one in said):
+            values[yes_or_no(metric)] = 1.0
+    return values
 
 
 def _attempts(
@@ -170,19 +179,19 @@ def thinned(attempts: Sequence[str], most: int) -> list[str]:
     return [one for one in attempts if one.rpartition("-")[0] in kept]
 
 
-def _outcomes(session: Session, units: Sequence[UnitState], info: ExperimentInfo) -> Mapping[str, list[Said]]:
+def _outcomes(session: Session, units: Sequence[UnitState], info: ExperimentInfo) -> Mapping[str, list[SaidOfUnit]]:
     """Of the metrics that the plan names, and of each unit the first `MOST_SAID` of each."""
     row = OUTCOMES.c
     metrics = {info.plan.metric.name, *(one.metric for one in info.plan.guardrails)}
     place = func.row_number().over(partition_by=(row.unit_hash, row.metric), order_by=row.id)
-    found = defaultdict[str, list[Said]](list)
+    found = defaultdict[str, list[SaidOfUnit]](list)
     for part in in_parts([unit.unit_hash for unit in units]):
         mine = row.unit_hash.in_(part) & row.split_id.in_(info.splits) & row.metric.in_(metrics)
-        of_them = select(row.id, *(row[name] for name in Said._fields), place.label("place"))
+        of_them = select(row.id, *(row[name] for name in SaidOfUnit._fields), place.label("place"))
         numbered = of_them.where(mine, row.value.is_not(None)).subquery()
-        query = select(*(numbered.c[name] for name in Said._fields)).where(numbered.c.place <= MOST_SAID)
+        query = select(*(numbered.c[name] for name in SaidOfUnit._fields)).where(numbered.c.place <= MOST_SAID)
         for one in session.execute(query.order_by(numbered.c.id)):
-            found[one.unit_hash].append(Said._make(one))
+            found[one.unit_hash].append(SaidOfUnit._make(one))
     return found
 
 

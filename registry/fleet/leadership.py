@@ -6,6 +6,7 @@ it, in the same transaction.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -42,16 +43,29 @@ class Leadership:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._seen: tuple[int, int, float] | None = None
+        """Of the lease that was held when somebody here wanted it: its token, its end, and when that was seen first."""
 
     def acquire(self, holder: str, address: str) -> Lease | None:
-        """Begin a new term when nobody holds the lease; `None` while somebody does."""
+        """Begin a new term when nobody holds the lease; `None` while somebody does.
+
+        One that nobody renews for a term's length is over too, whatever its end says: the clock was put back since, and
+        its holder is dead.
+        """
         with self._db.write() as session:
             row = session.get_one(ControllerLease, 1, with_for_update=BEGINS)
-            if row.expires_at_ms > now_ms():
+            if row.expires_at_ms > now_ms() and not self._is_left(row):
                 return None
             row.token += 1
             row.holder, row.address, row.expires_at_ms = holder, address, now_ms() + TTL_MS
             return _lease(row)
+
+    def _is_left(self, row: ControllerLease) -> bool:
+        """Whether a term's length has passed here since the lease was last seen to be renewed."""
+        now_s = time.monotonic()
+        if self._seen is None or self._seen[:2] != (row.token, row.expires_at_ms):
+            self._seen = row.token, row.expires_at_ms, now_s
+        return now_s - self._seen[2] > TTL_MS / 1000
 
     def renew(self, lease: Lease) -> Lease:
         """Stay for another term's length. Raises `Conflict` when somebody else holds it, or it was released."""

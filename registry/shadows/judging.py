@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from registry.shadows.pair_store import BATCH, ShadowPairs, VerdictInfo
-from registry.shadows.pairs import Said
+from registry.shadows.pairs import AnswerText
 from registry.shadows.summary import UNREADABLE
 
 Letter = Literal["A", "B", "tie"]
@@ -61,7 +61,7 @@ def verdict_of(judge: str, *, control_first: Letter | None, candidate_first: Let
     return VerdictInfo(judge, after_candidate, after_control, verdict)
 
 
-def _answer(said: Said) -> str:
+def _answer(said: AnswerText) -> str:
     return "\n".join((said.text, *said.calls)).strip()
 
 

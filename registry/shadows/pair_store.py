@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from registry.days import DAY_MS, day_number
 from registry.db import Database, now_ms
 from registry.responses.sealing import Keyring
-from registry.shadows.pairs import PAIRED, Content, Pair, Said
+from registry.shadows.pairs import PAIRED, AnswerText, Content, CopiedPair
 from registry.shadows.rows import PairVerdict, Shadow, ShadowCount, ShadowDay, ShadowPair
 from registry.tenants.rows import Tenant
 from registry.upsert import upsert
@@ -37,7 +37,7 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class PairInfo:
-    """A pair as it is read. Its figures are those of `Side` and `Diff`."""
+    """A pair as it is read. Its figures are those of `AnswerFigures` and `Diff`."""
 
     shadow_id: int
     request_id: str
@@ -70,7 +70,7 @@ class ShadowPairs:
         self._db = db
         self._keyring = keyring
 
-    def record(self, pairs: Sequence[Pair], counts: Mapping[tuple[int, str], int], allowance: Allowance) -> None:
+    def record(self, pairs: Sequence[CopiedPair], counts: Mapping[tuple[int, str], int], allowance: Allowance) -> None:
         """Store pairs and what they have cost, and add to counts by shadow and cause, in one transaction. A pair that
         is there already stays.
 
@@ -97,7 +97,7 @@ class ShadowPairs:
             upsert(session, ShadowCount, _counted(total), add=("number",))
             upsert(session, ShadowDay, _spending(spent), add=("spent_nano",))
 
-    def _row(self, pair: Pair, left: Allowance) -> dict[str, Any]:
+    def _row(self, pair: CopiedPair, left: Allowance) -> dict[str, Any]:
         content = None
         if pair.content is not None and left.days > 0:
             content = self._sealed(pair, pair.content)
@@ -117,7 +117,7 @@ class ShadowPairs:
             "content_bytes": 0 if content is None else len(content),
         }
 
-    def _sealed(self, pair: Pair, content: Content) -> bytes:
+    def _sealed(self, pair: CopiedPair, content: Content) -> bytes:
         return self._keyring.seal(orjson.dumps(content), pair.tenant, str(pair.shadow_id), pair.request_id, CONTENT)
 
     def get(self, shadow_id: int, request_id: str) -> PairInfo | None:
@@ -169,7 +169,7 @@ class ShadowPairs:
             return None
         place = str(pair.shadow_id), pair.request_id, CONTENT
         read = orjson.loads(self._keyring.open(pair.content, pair.tenant, *place))
-        sides = (Said(one["text"], tuple(one["calls"])) for one in (read["control"], read["candidate"]))
+        sides = (AnswerText(one["text"], tuple(one["calls"])) for one in (read["control"], read["candidate"]))
         return Content(read["request"], *sides)
 
     def judged(self, shadow_id: int, request_id: str, verdict: VerdictInfo) -> None:

@@ -12,7 +12,7 @@ Verdict = Literal["control", "candidate", "tie"]
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class AnswerFigures:
     """One answer in figures. `None` is what is not known, or does not apply."""
 
     model: str
@@ -62,7 +62,7 @@ class Diff:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class AnswerText:
     """The text of one answer, as it is kept."""
 
     text: str
@@ -75,12 +75,12 @@ class Content:
     """The texts of a pair. `request` is the checked body that the engine was sent, without its model."""
 
     request: dict[str, Any]
-    control: Said
-    candidate: Said
+    control: AnswerText
+    candidate: AnswerText
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class CopiedPair:
     """A pair as it is stored. `cause` says why a side is missing or broken off; `None`: both are whole."""
 
     shadow_id: int
@@ -89,8 +89,8 @@ class Pair:
     at_ms: int
     endpoint: str
     cause: str | None
-    control: Side
-    candidate: Side | None
+    control: AnswerFigures
+    candidate: AnswerFigures | None
     diff: Diff | None
     content: Content | None
 

@@ -71,7 +71,7 @@ class ShadowPair(Base):
     endpoint: Mapped[str] = mapped_column(String(40))
     cause: Mapped[str | None] = mapped_column(String(40))
     control: Mapped[dict[str, Any]]
-    """`registry.shadows.pairs.Side`: figures alone, never texts."""
+    """`registry.shadows.pairs.AnswerFigures`: figures alone, never texts."""
     candidate: Mapped[dict[str, Any]]
     diff: Mapped[dict[str, Any]]
     """`registry.shadows.pairs.Diff`; empty without two whole answers."""

@@ -13,7 +13,7 @@ from switchyard.options import JsonFlag
 from switchyard.registry_access import open_registry
 
 if TYPE_CHECKING:
-    from registry.adapters.comparing import Pair, VersionDiff
+    from registry.adapters.comparing import OldAndNew, VersionDiff
 
 SHOWN_LINES = 10
 """Lines of rows that are named; --json has all."""
@@ -69,7 +69,7 @@ def _print_rows(found: VersionDiff) -> None:
         say("heldout  other rows: what was measured is not of the same rows")
 
 
-def _named(group: str, pairs: Mapping[str, Pair]) -> dict[str, Pair]:
+def _named(group: str, pairs: Mapping[str, OldAndNew]) -> dict[str, OldAndNew]:
     return {f"{group}.{name}" if group else name: pair for name, pair in pairs.items()}
 
 
@@ -81,7 +81,7 @@ def _shown(value: object) -> object:
     return value
 
 
-def _change(pair: Pair) -> str | None:
+def _change(pair: OldAndNew) -> str | None:
     older, newer = pair.older, pair.newer
     if all(isinstance(one, int | float) and not isinstance(one, bool) for one in (older, newer)):
         return f"{newer - older:+.6g}"

@@ -28,6 +28,11 @@ BKeyOption = typer.Option(B_KEY, "--b-key-env", help="B's.")
 HumanOption = typer.Option(
     False, "--human", help="Show the answers without names, side by side, and keep what you say of them."
 )
+BallotOption = typer.Option(
+    False,
+    "--ballot",
+    help="Put the answers up without names, to be voted on in the dashboard; counts the votes so far.",
+)
 ByOption = typer.Option(None, "--by", help="Who votes. Default: the user of this terminal.")
 MetricOption = typer.Option(
     [],
@@ -60,6 +65,7 @@ def compare(
     prompts: Path = typer.Option(..., "--prompts", help="JSONL of chats, completions or instructions."),
     judge: str | None = JudgeOption,
     human: bool = HumanOption,
+    ballot: bool = BallotOption,
     by: str | None = ByOption,
     until_decided: bool = UntilOption,
     metric: list[str] = MetricOption,
@@ -89,10 +95,7 @@ def compare(
     from switchyard.commands.compare_sides import Named, SideOrder
     from trainer.endpoints.client import Manner
 
-    if human and judge is not None:
-        raise InvalidInput("judge is for a model, and --human for people; name one of the two", param="judge")
-    if not human and judge is None and (until_decided or export_preferences is not None):
-        raise InvalidInput("judge is missing: nobody says which answer is better; name one, or say --human")
+    _check_who_says(judge, human, ballot, needed=until_decided or export_preferences is not None)
     first, second = SideOrder(a, a_url, a_key_env, "a"), SideOrder(b, b_url, b_key_env, "b")
     order = Order(
         Named(first, second, tenant, key, url, tuple(price)),
@@ -105,6 +108,7 @@ def compare(
         SideOrder(judge, judge_url, judge_key_env, "judge") if judge is not None else None,
         by,
         human,
+        ballot,
         until_decided,
         run,
         plot,
@@ -113,3 +117,13 @@ def compare(
     with reporting(), open_registry() as registry:
         found = carried_out(registry, order)
     print_compared(found, json_output=json_output)
+
+
+def _check_who_says(judge: str | None, human: bool, ballot: bool, *, needed: bool) -> None:
+    """Raise `InvalidInput` where several say which answer is better, or nobody does who must."""
+    if human and judge is not None:
+        raise InvalidInput("judge is for a model, and --human for people; name one of the two", param="judge")
+    if ballot and (human or judge is not None):
+        raise InvalidInput("ballot is for people elsewhere; leave --judge and --human out", param="ballot")
+    if needed and judge is None and not (human or ballot):
+        raise InvalidInput("judge is missing: nobody says which answer is better; name one, or say --human or --ballot")

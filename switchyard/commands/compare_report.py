@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from registry.votes.agreement import Agreement
 from switchyard.commands.compare_run import Compared
 from switchyard.console import print_json, print_table, say
 from trainer.evaluation.items import Item
 from trainer.evaluation.judge import Judging
-from trainer.pairwise.agreement import Agreement
 
 HEADINGS = ("ITEM", "A", "B", "CHANGE", "B BETTER BY (95 %)", "SAYS")
 

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from gateway.experiments.preference import Preference, Standing
 from registry.errors import InvalidInput
 from registry.service import Registry
-from registry.votes.store import Vote, check_voter
+from registry.votes.agreement import Agreement, agreements, by_majority
+from registry.votes.ballots import NewPair, Shown
+from registry.votes.store import Vote, Winner, check_voter
 from switchyard.commands.asking import step_bar, write_picture
 from switchyard.commands.compare_figures import (
     MILLION,
     Cost,
-    Preference,
-    Standing,
     cost_of,
     items_of,
     metrics_for,
@@ -24,19 +25,19 @@ from switchyard.commands.compare_figures import (
     title_of,
 )
 from switchyard.commands.compare_sides import Dollars, Named, SideOrder, Table, client_at, seated
-from switchyard.commands.compare_voting import Ballot, take_votes
-from switchyard.console import actor
+from switchyard.commands.compare_voting import Booth, take_votes
+from switchyard.console import actor, say
+from switchyard.picture_files import Form, form_of
 from trainer.endpoints.client import Manner, Spent
-from trainer.evaluation.chart import Form, draw_matrix, form_of
+from trainer.evaluation.chart import draw_matrix
 from trainer.evaluation.items import Item
 from trainer.evaluation.judge import Judge, Judging, PairVerdict, judging_of, too_unreadable
 from trainer.evaluation.rows import read_rows
-from trainer.pairwise.agreement import Agreement, agreements
-from trainer.pairwise.pairs import Comparison, Pair, Winner
+from trainer.pairwise.pairs import Comparison, Pair, digest_of
 from trainer.pairwise.preferences import Exported, export_preferences
-from trainer.pairwise.run import run
+from trainer.pairwise.run import question_of, run
 from trainer.pairwise.run_file import RunFile, open_run
-from trainer.pairwise.winners import Counts, Won, by_judge, by_majority, counts_of, unit_winner
+from trainer.pairwise.winners import Counts, Won, by_judge, counts_of, unit_winner
 
 COMPARISONS = "comparisons"
 """In the state folder: files of comparisons."""
@@ -56,6 +57,7 @@ class Order:
     judge: SideOrder | None
     by: str | None
     human: bool
+    ballot: bool
     until_decided: bool
     run: Path | None
     plot: Path | None
@@ -63,7 +65,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Opinions:
     """Who won each pair, and what there is to know of whoever says so. `why` tells why nothing is concluded.
 
     `spent` and `dollars` are what a judge has used this time. `left_preferred` is the share of people's votes, ties
@@ -94,7 +96,7 @@ class Compared:
     costs: tuple[Cost, Cost]
     counts: Counts
     preference: Preference | None
-    said: Said
+    said: Opinions
     run: Path
     exported: Exported | None
 
@@ -162,13 +164,14 @@ def _judge(order: Order, table: Table) -> Iterator[Judge | None]:
 
 def _said(
     registry: Registry, order: Order, table: Table, comparison: Comparison, file: RunFile, judge: Judge | None
-) -> tuple[list[Pair], Said]:
+) -> tuple[list[Pair], Opinions]:
     """The pairs, and what was said of them."""
     if judge is not None:
         return _judged(order, comparison, file, judge, table.prices)
     pairs = _answered(order, comparison, file)
-    if not order.human:
-        return pairs, Said((), None, why="nobody was asked which answer is better; --judge names a model, or --human")
+    if not (order.human or order.ballot):
+        why = "nobody was asked which answer is better; --judge names a model, or --human or --ballot"
+        return pairs, Opinions((), None, why=why)
     if table.tenant is None:
         raise InvalidInput("tenant is missing: neither side says whose the votes are; name one", param="tenant")
     return pairs, _voted(registry, order, table.tenant, comparison, file, pairs)
@@ -176,7 +179,7 @@ def _said(
 
 def _judged(
     order: Order, comparison: Comparison, file: RunFile, judge: Judge, prices: Mapping[str, Dollars]
-) -> tuple[list[Pair], Said]:
+) -> tuple[list[Pair], Opinions]:
     """Conversation by conversation, until there are no more, or it is decided."""
     pairs: list[Pair] = []
     won: list[Won] = []
@@ -201,7 +204,7 @@ def _judged(
                 break
     judging = judging_of(judge.name, verdicts)
     why = too_unreadable(judging.unreadable, judging.pairs)
-    return pairs, Said(tuple(won), standing, judging, judge.spent, _dollars(judge, prices), why=why)
+    return pairs, Opinions(tuple(won), standing, judging, judge.spent, _dollars(judge, prices), why=why)
 
 
 def _dollars(judge: Judge, prices: Mapping[str, Dollars]) -> float | None:
@@ -222,7 +225,7 @@ def _answered(order: Order, comparison: Comparison, file: RunFile) -> list[Pair]
 
 def _voted(
     registry: Registry, order: Order, tenant: str, comparison: Comparison, file: RunFile, pairs: list[Pair]
-) -> Said:
+) -> Opinions:
     """What people say: whoever is at the keyboard now, and all who were before."""
     voter, keys = _voter(order), {pair.key for pair in pairs}
 
@@ -235,7 +238,7 @@ def _voted(
             by_pair.setdefault(vote.pair, []).append(vote)
         return [_won(pair, by_pair.get(pair.key, [])) for pair in pairs]
 
-    ballot = Ballot(
+    booth = Booth(
         voter,
         tuple(pair for pair in pairs if not pair.same),
         frozenset(vote.pair for vote in votes() if vote.voter == voter),
@@ -243,16 +246,37 @@ def _voted(
         lambda pair: registry.votes.take_back(tenant, comparison.id, pair.key, voter),
         lambda: order.until_decided and standing_of(won()).is_decided,
     )
-    take_votes(ballot)
+    if order.ballot:
+        _put_up(registry, tenant, comparison, pairs)
+    else:
+        take_votes(booth)
     found, cast = won(), votes()
     pointed = [vote.winner == vote.left for vote in cast if vote.winner != "tie"]
-    return Said(
+    return Opinions(
         tuple(found),
         standing_of(found),
         voters=tuple(sorted({vote.voter for vote in cast})),
         left_preferred=sum(pointed) / len(pointed) if pointed else None,
         agreements=tuple(agreements(_by_judge(cast, file, pairs))),
     )
+
+
+def _put_up(registry: Registry, tenant: str, comparison: Comparison, pairs: Sequence[Pair]) -> None:
+    """For people who vote elsewhere: all but those that are ties unasked."""
+    asked = {pair.key: pair for pair in pairs if not pair.same}
+    if not asked:
+        return
+    new = [
+        NewPair(
+            pair.key,
+            digest_of(pair.row.unit),
+            pair.left,
+            Shown(question_of(pair.row), pair.text(pair.left), pair.text(pair.right), pair.row.reference),
+        )
+        for pair in asked.values()
+    ]
+    info = registry.ballots.put_up(tenant, comparison.id, (comparison.a.model, comparison.b.model), new, actor=actor())
+    say(f"{info.pairs} pairs are put up: people vote on them in the dashboard, under Experiments", err=True)
 
 
 def _won(pair: Pair, votes: Sequence[Vote]) -> Won:

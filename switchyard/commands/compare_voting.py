@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
+from registry.votes.ballots import Preferred, winner_of
+from registry.votes.store import Winner
 from switchyard.keyboard import Keyboard
 from switchyard.panels import PairView, show_pair
-from trainer.pairwise.pairs import Pair, Side, Winner
+from trainer.pairwise.pairs import Pair
 from trainer.pairwise.run import question_of
 
 LEFT, RIGHT, TIE, SKIP, UNDO, QUIT = "left", "right", "tie", "skip", "undo", "quit"
@@ -23,7 +26,7 @@ HINT = "← l left is better   → r right   ↓ t tie   s skip   u undo   q qui
 
 
 @dataclass(frozen=True, slots=True)
-class Ballot:
+class Booth:
     """Pairs, those of them that the voter has voted on before, and what becomes of votes."""
 
     voter: str
@@ -34,17 +37,17 @@ class Ballot:
     enough: Callable[[], bool]
 
 
-def take_votes(ballot: Ballot) -> None:
+def take_votes(booth: Booth) -> None:
     """Show pair after pair, until there are no more, it is decided, or the voter has enough. A pair that is skipped
     comes again the next time.
     """
-    waiting = list({pair.key: pair for pair in ballot.pairs if pair.key not in ballot.done}.values())
+    waiting = list({pair.key: pair for pair in booth.pairs if pair.key not in booth.done}.values())
     voted: list[int] = []
     at = 0
     with Keyboard() as keyboard:
-        while at < len(waiting) and not ballot.enough():
+        while at < len(waiting) and not booth.enough():
             pair = waiting[at]
-            show_pair(_view(ballot, pair, len(ballot.done) + len(voted) + 1))
+            show_pair(_view(booth, pair, len(booth.done) + len(voted) + 1))
             said = _said(keyboard)
             if said == QUIT:
                 return
@@ -53,19 +56,11 @@ def take_votes(ballot: Ballot) -> None:
             elif said == UNDO:
                 if voted:
                     at = voted.pop()
-                    ballot.take_back(waiting[at])
+                    booth.take_back(waiting[at])
             else:
-                ballot.cast(pair, winner_of(said, pair.left))
+                booth.cast(pair, winner_of(cast("Preferred", said), pair.left))
                 voted.append(at)
                 at += 1
-
-
-def winner_of(said: str, left: Side) -> Winner:
-    """The side that stands where the voter points."""
-    if said == TIE:
-        return "tie"
-    right: Side = "b" if left == "a" else "a"
-    return left if said == LEFT else right
 
 
 def _said(keyboard: Keyboard) -> str:
@@ -76,7 +71,6 @@ def _said(keyboard: Keyboard) -> str:
     return QUIT
 
 
-def _view(ballot: Ballot, pair: Pair, number: int) -> PairView:
-    right: Side = "b" if pair.left == "a" else "a"
-    head = f"{number} of {len({one.key for one in ballot.pairs})}, {ballot.voter}"
-    return PairView(head, question_of(pair.row), pair.text(pair.left), pair.text(right), pair.row.reference, HINT)
+def _view(booth: Booth, pair: Pair, number: int) -> PairView:
+    head = f"{number} of {len({one.key for one in booth.pairs})}, {booth.voter}"
+    return PairView(head, question_of(pair.row), pair.text(pair.left), pair.text(pair.right), pair.row.reference, HINT)

@@ -82,7 +82,7 @@ def report(
     if json_output and csv_output:
         raise InvalidInput("--json and --csv are both given; choose one", param="csv")
     if plot is not None:
-        from switchyard.experiment_picture import form_of
+        from switchyard.picture_files import form_of
 
         form_of(plot)
     asked = Asked(
@@ -131,7 +131,7 @@ def _show(built: CostReport, *, explain: bool, json_output: bool, csv_output: bo
 
 def _draw(built: CostReport, plot: Path) -> None:
     from switchyard.cost_picture import picture
-    from switchyard.experiment_picture import form_of
+    from switchyard.picture_files import form_of
 
     plot.write_bytes(picture(built, form_of(plot)))
     say(f"the picture is in {plot}", err=True)

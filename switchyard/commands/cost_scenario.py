@@ -74,7 +74,7 @@ def scenario(
 
 
 def _draw(found: Scenario, file: Path) -> None:
-    from switchyard.experiment_picture import form_of
+    from switchyard.picture_files import form_of
     from switchyard.scenario_picture import picture
 
     file.write_bytes(picture(found, form_of(file)))

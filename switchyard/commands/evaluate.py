@@ -106,7 +106,8 @@ def evaluate(
     """Ask every held-out row of a version and of the one in production, and say how sure the difference is."""
     from registry.names import parse_ref
     from switchyard.commands.evaluate_report import print_outcome
-    from trainer.evaluation.chart import draw_matrix, form_of
+    from switchyard.picture_files import form_of
+    from trainer.evaluation.chart import draw_matrix
     from trainer.evaluation.general import PROMPTS
     from trainer.evaluation.judged import QUESTIONS
     from trainer.evaluation.orders import EvaluationOrder, Helpers, evaluated, record

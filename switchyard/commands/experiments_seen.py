@@ -16,32 +16,18 @@ from switchyard.options import JsonFlag
 from switchyard.registry_access import open_registry
 
 if TYPE_CHECKING:
-    from gateway.experiments.decisions import Move
-    from gateway.experiments.standing import Standing
+    from gateway.experiments.outlook import Outlook
     from registry.experiments.export import Exported
-    from registry.experiments.infos import DecisionInfo, ExperimentInfo
     from registry.service import Registry
 
 LEAST_ROWS, OTHER_ROWS = 10, 16
 """Of a screen: those of its plots at least, and those that all else takes."""
 
 
-def _seen(
-    registry: Registry, experiment: str
-) -> tuple[ExperimentInfo, Standing | None, Move | None, list[DecisionInfo]]:
-    """One, where it stands, what would follow now, and the end of its log."""
-    from gateway.experiments.deciding import LOOKED_BACK, course_of
-    from gateway.experiments.decisions import decide
-    from gateway.experiments.standing import Standing
-    from registry.db import now_ms
+def _seen(registry: Registry, experiment: str) -> Outlook:
+    from gateway.experiments.outlook import outlook_of
 
-    info = registry.experiments.find(experiment)
-    log = registry.experiments.decisions(info.id, max(0, info.decisions - LOOKED_BACK))
-    if info.standing is None:
-        return info, None, None, log
-    standing = Standing.of(info.standing["standing"])
-    runs = info.state == "running"
-    return info, standing, decide(info.plan, standing, course_of(registry, info, log), now_ms()) if runs else None, log
+    return outlook_of(registry, registry.experiments.find(experiment))
 
 
 def status(
@@ -53,31 +39,31 @@ def status(
     from switchyard import experiment_view as view
 
     with open_registry() as registry:
-        info, standing, move, log = _seen(registry, experiment)
+        seen = _seen(registry, experiment)
     if plot is not None:
-        _draw(info, plot)
+        _draw(seen, plot)
     if json_output:
-        standing_document = None if standing is None else standing.document
-        print_json({**info.document, "standing": standing_document, "next": move})
+        standing_document = None if seen.standing is None else seen.standing.document
+        print_json({**seen.info.document, "standing": standing_document, "next": seen.move})
         return
-    say(view.headline(info), view.ramp_of(info))
-    print_table(view.TABLE, view.arms_of(info))
-    say(*view.findings(info, standing), view.last_decision(log), view.following(info, move))
+    say(view.headline(seen.info), view.ramp_of(seen.info))
+    print_table(view.TABLE, view.arms_of(seen))
+    say(*seen.findings, view.last_decision(seen.log), seen.following)
 
 
-def _draw(info: ExperimentInfo, file: Path) -> None:
-    from switchyard.experiment_picture import Said, form_of, picture
+def _draw(seen: Outlook, file: Path) -> None:
+    from switchyard.experiment_picture import Caption, picture
     from switchyard.experiment_view import points_of
+    from switchyard.picture_files import form_of
 
-    form, metric = form_of(file), info.plan.metric
-    sequences = {arm: points for arm in info.plan.treatments if (points := points_of(info, arm))}
+    form, info, told = form_of(file), seen.info, seen.sequence
+    sequences = {arm: points for arm in info.plan.treatments if (points := points_of(seen, arm))}
     if not sequences:
         raise InvalidInput("plot has nothing to show yet: too few units are judged; look again later", param="plot")
-    worst = metric.margin if metric.direction == "lower" else -metric.margin
-    sure = f"{100 * (1 - info.plan.alpha / len(info.plan.treatments)):.6g} %, any time"
+    sure = f"{100 * told.sure:.6g} %, any time"
     title = f"{info.adapter}@{info.alias}: {' and '.join(info.plan.treatments)} less {info.plan.arms[0]}"
     try:
-        file.write_bytes(picture(sequences, title, Said(metric.name, metric.direction, worst, sure), form))
+        file.write_bytes(picture(sequences, title, Caption(told.metric, told.direction, told.margin, sure), form))
     except OSError as error:
         raise InvalidInput(f"plot is {str(file)!r}, which cannot be written: {error.strerror}", param="plot") from None
 
@@ -89,24 +75,23 @@ def watch(
     """Follow an experiment until it ends: arms, ramp, the sequence as a plot, and what comes next. Ctrl-C leaves it."""
     with open_registry() as registry, screen() as shown:
         while True:
-            info, standing, move, log = _seen(registry, experiment)
-            shown.show(_lines(info, standing, move, log, shown.size))
-            if info.ended_at_ms is not None:
+            seen = _seen(registry, experiment)
+            shown.show(_lines(seen, shown.size))
+            if seen.info.ended_at_ms is not None:
                 return
             time.sleep(every_s)
 
 
-def _lines(
-    info: ExperimentInfo, standing: Standing | None, move: Move | None, log: list[DecisionInfo], size: tuple[int, int]
-) -> Iterator[str]:
+def _lines(seen: Outlook, size: tuple[int, int]) -> Iterator[str]:
     from switchyard import experiment_view as view
 
-    yield from (view.headline(info), view.ramp_of(info), "")
-    yield from view.aligned([view.TABLE, *view.arms_of(info)])
+    yield from (view.headline(seen.info), view.ramp_of(seen.info), "")
+    yield from view.aligned([view.TABLE, *view.arms_of(seen)])
     yield ""
-    yield from view.findings(info, standing)
-    yield from view.plots(info, size[0], max(LEAST_ROWS, size[1] - OTHER_ROWS - 2 * len(info.plan.treatments)))
-    yield from ("", view.last_decision(log), view.following(info, move))
+    yield from seen.findings
+    rows = size[1] - OTHER_ROWS - 2 * len(seen.info.plan.treatments)
+    yield from view.plots(seen, size[0], max(LEAST_ROWS, rows))
+    yield from ("", view.last_decision(seen.log), seen.following)
 
 
 def replay(

@@ -18,12 +18,12 @@ MOST_KEPT = 20_000
 def plotting(watch: Watch, file: Path | None, title: str) -> Iterator[Watch]:
     """A watch that passes everything on, and draws the curve into `file` at the end; without one, `watch` itself.
 
-    Raises TrainerError at once for a file that can be no picture.
+    Raises `InvalidInput` at once for a file that can be no picture.
     """
     if file is None:
         yield watch
         return
-    from trainer.curves import form_of
+    from switchyard.picture_files import form_of
     from trainer.saved import check_writable
 
     form_of(file)
@@ -71,7 +71,8 @@ class Kept:
 
     def draw(self, file: Path, title: str) -> None:
         """Draw what was measured; nothing when nothing was."""
-        from trainer.curves import draw_curve, form_of
+        from switchyard.picture_files import form_of
+        from trainer.curves import draw_curve
 
         if self._measured:
             file.write_bytes(draw_curve(self._measured, title, form_of(file)))

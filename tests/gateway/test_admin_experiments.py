@@ -98,7 +98,7 @@ def test_a_draft_is_named_listed_by_pages_and_given_up(admin: Admin) -> None:
     assert admin.get("/experiments", tenant="globex") == {"experiments": [], "next": None}
     for one in made:
         admin.post(f"/experiments/{one}/stop", reason="given up")
-    assert admin.get(f"/experiments/{made[0]}")["state"] == "rolled_back"
+    assert admin.get(f"/experiments/{made[0]}")["state"] == "stopped"
 
 
 def test_a_preview_says_what_would_be_done_and_does_nothing(admin: Admin) -> None:
@@ -107,6 +107,31 @@ def test_a_preview_says_what_would_be_done_and_does_nothing(admin: Admin) -> Non
     assert found["plan"]["control"] == "1.0"
     assert found["words"][0] == "1.1 against 1.0, for the traffic of acme/triage@production"
     assert admin.get("/experiments") == before
+
+
+def test_an_outlook_says_what_is_known_and_what_comes_next(admin: Admin, running: Any) -> None:
+    path = f"/experiments/{running['id']}/outlook"
+    found = wait_until("the first look", lambda: admin.get(path) if admin.get(path)["move"] else None)
+    assert [arm["name"] for arm in found["arms"]] == ["1.0", "1.1"]
+    assert (found["arms"][1]["share"], found["arms"][1]["units"]) == (100, 0)
+    assert "too few units yet to compare 1.1" in found["findings"][0]
+    assert (found["move"]["kind"], found["move"]["code"]) == ("hold", "dwells")
+    assert found["following"].startswith("next: hold: step 1 of 5 lasts a while longer")
+    sequence = found["sequence"]
+    assert (sequence["metric"], sequence["unit"], sequence["margin"]) == ("errors", "points", 0.02)
+    assert all(look["low"] is None for look in sequence["looks"]["1.1"]), "nothing is said of too few units"
+
+
+def test_a_plan_is_simulated_in_a_child_and_nothing_is_begun(admin: Admin) -> None:
+    order = {**ONE, "plan": {"treatments": ["1.1"], "budget": {"units": 2_000}}, "units_a_day": 500.0, "runs": 10}
+    before = admin.get("/experiments")
+    found = admin.post("/experiments/simulate", **order)
+    assert set(found["runs"]) == {"is no different", "fails 20% more of its requests"}
+    assert found["runs"]["fails 20% more of its requests"]["harmed"] > found["runs"]["is no different"]["harmed"]
+    assert (found["units_a_day"], found["counted"], found["left_out"]) == (500.0, "conversation", ["latency_p95"])
+    assert admin.get("/experiments") == before
+    status, error = admin.refused("POST", "/experiments/simulate", json={**order, "units_a_day": None})
+    assert (status, error["param"]) == (400, "units_a_day")
 
 
 @pytest.mark.parametrize(

@@ -107,12 +107,16 @@ def test_a_promotion_moves_the_alias_and_ends_the_experiment_in_its_flip(served:
     assert served.registry.adapters.history(ADAPTER)[-1].reason == "better by 2 points"
 
 
-@pytest.mark.parametrize("kind", ["rollback", "stop"])
-def test_a_rollback_and_a_stop_give_all_traffic_to_the_control(served: Shop, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "state"), [("rollback", "rolled_back"), ("stop", "stopped")])
+def test_a_rollback_and_a_stop_give_all_traffic_to_the_control_and_say_which_it_was(
+    served: Shop, kind: str, state: str
+) -> None:
     ended = decided(served, begun(served), kind)
-    assert (ended.state, ended.weights, shares(served)) == ("rolled_back", {}, {})
+    assert (ended.state, ended.weights, shares(served)) == (state, {}, {})
+    last = served.registry.experiments.decisions(ended.id)[-1]
+    assert (last.to_state, last.weights) == (state, {"1.0": 10_000})
     assert served.registry.catalog().adapters["acme", "triage"].aliases["production"].number == "1.0"
-    with pytest.raises(Conflict, match="is rolled_back, so there is no resume now; it has ended"):
+    with pytest.raises(Conflict, match=f"is {state}, so there is no resume now; it has ended"):
         served.registry.experiments.decide(ended.id, Decision("resume", ""))
 
 
@@ -143,11 +147,11 @@ def test_a_stop_that_keeps_leaves_the_split_to_people(served: Shop) -> None:
     running = begun(served)
     served.registry.experiments.decide(running.id, Decision("stop", "enough", keep=True))
     ended = served.registry.experiments.get(running.id)
-    assert (ended.state, ended.ended_at_ms is not None) == ("inconclusive", True)
+    assert (ended.state, ended.ended_at_ms is not None) == ("stopped", True)
     assert shares(served) == {"1.0": 9900, "1.1": 100}
     assert served.split({"1.0": 5000, "1.1": 5000}).salt == running.salt, "its units stay where they are"
     for kind in ("resume", "stop", "promote", "rollback"):
-        with pytest.raises(Conflict, match="experiment 1 has ended as inconclusive; create another one"):
+        with pytest.raises(Conflict, match=f"experiment 1 is stopped, so there is no {kind} now; it has ended"):
             served.registry.experiments.decide(running.id, Decision(kind, "again"))
 
 
@@ -208,7 +212,7 @@ def test_a_draft_waits_for_its_start_and_can_be_given_up(served: Shop) -> None:
     with pytest.raises(Conflict, match=r"points at 1\.2 by now, and the control is 1\.0; create another"):
         experiments.decide(made.id, Decision("start", ""))
     experiments.decide(made.id, Decision("stop", "given up", actor="someone"))
-    assert experiments.get(made.id).state == "rolled_back"
+    assert experiments.get(made.id).state == "stopped"
     with pytest.raises(Conflict, match="experiment 'first' of acme/triage exists already"):
         experiments.create(ADAPTER, plan(), actor="someone", draft=True, name="first")
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import update
@@ -48,6 +49,34 @@ def lapse(registry: Registry) -> None:
     """As if the holder had been paused for a term's length, without the wait."""
     with registry.db.write() as session:
         session.execute(update(ControllerLease).values(expires_at_ms=ControllerLease.expires_at_ms - TTL_MS - 1))
+
+
+def test_a_lease_whose_holder_died_before_the_clock_was_put_back_is_over_after_a_terms_length(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = take(registry, "dead")
+    an_hour_ago = lease.expires_at_ms - 3_600_000
+    steady_s = [100.0]
+    monkeypatch.setattr("registry.fleet.leadership.now_ms", lambda: an_hour_ago)
+    monkeypatch.setattr("registry.fleet.leadership.time", SimpleNamespace(monotonic=lambda: steady_s[0]))
+    assert registry.leadership.acquire("next", "unix:/next") is None
+    steady_s[0] += TTL_MS / 1000
+    assert registry.leadership.acquire("next", "unix:/next") is None, "it may have been renewed a moment ago"
+    steady_s[0] += 0.1
+    assert take(registry, "next").token == lease.token + 1
+
+
+def test_a_holder_that_renews_after_the_clock_was_put_back_keeps_its_term(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease, steady_s = take(registry, "alive"), [100.0]
+    an_hour_ago = lease.expires_at_ms - 3_600_000
+    monkeypatch.setattr("registry.fleet.leadership.now_ms", lambda: an_hour_ago + int(steady_s[0] * 1000))
+    monkeypatch.setattr("registry.fleet.leadership.time", SimpleNamespace(monotonic=lambda: steady_s[0]))
+    for _ in range(5):
+        assert registry.leadership.acquire("next", "unix:/next") is None
+        steady_s[0] += 1.0
+        lease = registry.leadership.renew(lease)
 
 
 def test_a_lease_that_is_held_is_nobody_elses(registry: Registry) -> None:

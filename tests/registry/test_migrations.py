@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -41,6 +42,42 @@ SIDE_BY_SIDE = (
         f"requested_at_ms) VALUES ({id_}, 1, 'production', 0, 1, 'requested', '{{}}', 'me', '', 1)"
         for id_ in (1, 2)
     ),
+)
+STOPPED = (
+    "INSERT INTO tenants (name, allow_unknown_fields, shadow_consent, created_at_ms) VALUES ('acme', false, false, 1)",
+    "INSERT INTO base_models (digest, name, spec, created_at_ms) VALUES ('sha256:b', 'tiny', '{}', 1)",
+    "INSERT INTO adapters (id, tenant, name, created_at_ms) VALUES (1, 'acme', 'triage', 1)",
+    "INSERT INTO versions (id, adapter_id, major, minor, manifest_digest, base_digest, facts, lineage, "
+    "quarantined_by_machine, created_at_ms) VALUES (1, 1, 1, 0, 'sha256:m', 'sha256:b', '{}', '{}', false, 1)",
+    *(
+        "INSERT INTO experiments (id, adapter_id, alias, name, state, plan, salt, step, decisions, actor, "
+        f"created_at_ms, ended_at_ms) VALUES ({id_}, 1, 'production', '{name}', '{state}', '{{}}', '', 0, 1, 'me', 1, "
+        f"{ended})"
+        for id_, name, state, ended in (
+            (1, "harmed", "rolled_back", 9),
+            (2, "stopped", "rolled_back", 9),
+            (3, "kept", "inconclusive", 9),
+            (4, "waits", "inconclusive", "NULL"),
+            (5, "stopping", "running", "NULL"),
+        )
+    ),
+    *(
+        "INSERT INTO experiment_decisions (experiment_id, seq, at_ms, kind, from_state, to_state, document, digest) "
+        f"VALUES ({id_}, {seq}, 1, '{kind}', 'running', '{state}', '{{}}', '')"
+        for id_, seq, kind, state in (
+            (1, 1, "stop", "running"),
+            (1, 2, "rollback", "rolled_back"),
+            (2, 1, "stop", "rolled_back"),
+            (3, 1, "stop", "inconclusive"),
+            (4, 1, "inconclusive", "inconclusive"),
+            (5, 1, "stop", "rolled_back"),
+        )
+    ),
+)
+"""The first was to be stopped too, and what was asked for failed."""
+STOPPING = (
+    "INSERT INTO swaps (id, adapter_id, alias, expected_etag, to_version_id, state, detail, actor, reason, "
+    "requested_at_ms) VALUES (1, 1, 'production', 0, 1, 'requested', :detail, 'me', '', 1)"
 )
 TRIGGERS = {
     "sqlite": "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY 1",
@@ -166,6 +203,33 @@ def test_prices_of_apis_are_in_the_log_afterwards_and_its_chain_holds(db: Databa
     ]
     assert log.prices("gpté")[0].components["cached_input"].source == "a list"
     assert log.faults() == []
+
+
+def test_experiments_that_were_stopped_say_so_afterwards_and_their_logs_are_as_they_were(db: Database) -> None:
+    with db.engine.execution_options(switchyard_write=True).begin() as connection:
+        command.upgrade(configured(connection), "0051")
+        for statement in STOPPED:
+            connection.execute(text(statement))
+        connection.execute(
+            text(STOPPING), {"detail": json.dumps({"experiment": {"kind": "stop", "to_state": "rolled_back"}})}
+        )
+    db.migrate()
+    with db.read() as session:
+        states = session.execute(text("SELECT name, state FROM experiments ORDER BY id")).all()
+        logged = session.execute(
+            text("SELECT to_state FROM experiment_decisions ORDER BY experiment_id, seq")
+        ).scalars()
+        ordered = session.execute(text("SELECT detail FROM swaps")).scalar_one()
+    assert [tuple(one) for one in states] == [
+        ("harmed", "rolled_back"),
+        ("stopped", "stopped"),
+        ("kept", "stopped"),
+        ("waits", "inconclusive"),
+        ("stopping", "running"),
+    ]
+    assert list(logged) == ["running", "rolled_back", "rolled_back", "inconclusive", "inconclusive", "rolled_back"]
+    detail = json.loads(ordered) if isinstance(ordered, str) else ordered
+    assert detail == {"experiment": {"kind": "stop", "to_state": "stopped"}}, "what a swap under way will make of it"
 
 
 def test_processes_that_open_a_new_database_at_once_all_find_it_ready(empty_url: str) -> None:

@@ -19,7 +19,7 @@ from registry.responses.sealing import ENCRYPTED, Keyring
 from registry.shadows.ending import NO_CONSENT
 from registry.shadows.following import follow_experiments
 from registry.shadows.pair_store import FIGURES_DAYS, Allowance, ShadowPairs, VerdictInfo
-from registry.shadows.pairs import Content, Diff, Pair, Said, Side
+from registry.shadows.pairs import AnswerFigures, AnswerText, Content, CopiedPair, Diff
 from registry.shadows.rows import ShadowPair
 from registry.shadows.store import TIME_IS_OVER, ShadowInfo
 from registry.shadows.terms import Terms
@@ -46,13 +46,13 @@ def begun(shop: Shop, **terms: Any) -> ShadowInfo:
     return shop.registry.shadows.begin(CANDIDATE, replace(TERMS, **terms), actor="ann")
 
 
-def side(model: str, **figures: Any) -> Side:
-    return Side(model, "ok", "http://127.0.0.1:1", 0, completion_tokens=4, **figures)
+def side(model: str, **figures: Any) -> AnswerFigures:
+    return AnswerFigures(model, "ok", "http://127.0.0.1:1", 0, completion_tokens=4, **figures)
 
 
-def pair(shadow: ShadowInfo, number: int, **changes: Any) -> Pair:
-    said = Content({"messages": [{"role": "user", "content": "Hi"}]}, Said("yes"), Said("no", ("look()",)))
-    whole = Pair(
+def pair(shadow: ShadowInfo, number: int, **changes: Any) -> CopiedPair:
+    said = Content({"messages": [{"role": "user", "content": "Hi"}]}, AnswerText("yes"), AnswerText("no", ("look()",)))
+    whole = CopiedPair(
         shadow.id,
         f"r{number:04}",
         "acme",

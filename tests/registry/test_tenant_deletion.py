@@ -205,7 +205,7 @@ def test_what_decides_moves_or_trains_ends_with_it(shop: Shop) -> None:
     registry.deletions.order("acme", actor="someone")
     for one in (experiment, draft):
         ended = registry.experiments.get(one.id)
-        assert (ended.state, ended.ended_at_ms is not None, ended.moving) == ("rolled_back", True, False)
+        assert (ended.state, ended.ended_at_ms is not None, ended.moving) == ("stopped", True, False)
         assert registry.experiments.decisions(one.id)[-1].reason == "the tenant was deleted"
         assert registry.experiments.faults(one.id) == []
     assert registry.swaps.pending() == []

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from registry.errors import InvalidInput
 from switchyard.commands.train_curve import MOST_KEPT, Kept, plotting
+from switchyard.picture_files import form_of
 from tests.support.cli_runner import Run, run
-from trainer.curves import MAX_POINTS, draw_curve, form_of
+from trainer.curves import MAX_POINTS, draw_curve
 from trainer.errors import TrainerError
 from trainer.watch import StepMetrics, Unwatched
 
@@ -69,7 +71,7 @@ def test_a_title_in_any_script_is_drawn_without_a_warning() -> None:
 
 def test_a_picture_is_svg_or_png_by_its_name() -> None:
     assert (form_of(Path("a.SVG")), form_of(Path("b.png"))) == ("svg", "png")
-    with pytest.raises(TrainerError, match=r"end it in \.svg or \.png"):
+    with pytest.raises(InvalidInput, match=r"name a file that ends with \.png or \.svg"):
         form_of(Path("c.pdf"))
 
 
@@ -111,4 +113,4 @@ def test_the_command_refuses_a_picture_that_it_cannot_draw_before_it_trains(run:
     (tmp_path / "RECIPE.toml").write_text("")
     outcome = run("train", tmp_path / "RECIPE.toml", "--plot", tmp_path / "curve.pdf")
     assert outcome.status == 1
-    assert "end it in .svg or .png" in outcome.err
+    assert "name a file that ends with .png or .svg" in outcome.err

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from trainer.errors import EvaluationError
@@ -14,18 +13,6 @@ Form = Literal["svg", "png"]
 COLOURS = {"better": "#0072B2", "worse": "#D55E00", "cannot tell": "#595959"}
 """Of Okabe and Ito's palette, which people with any colour blindness can tell apart; shapes differ as well."""
 SHAPES = {"better": "^", "worse": "v", "cannot tell": "o"}
-
-
-def form_of(file: Path) -> Form:
-    """By the file's ending. Raises EvaluationError for any other, and where there is no folder for it."""
-    if not file.parent.is_dir():
-        raise EvaluationError(f"plot is {str(file)!r}, and {file.parent} is no folder; name one that there is")
-    ending = file.suffix.lower().removeprefix(".")
-    if ending == "svg":
-        return "svg"
-    if ending == "png":
-        return "png"
-    raise EvaluationError(f"plot is {str(file)!r}; a picture ends in .svg or .png")
 
 
 def draw_matrix(items: Sequence[Item], title: str, form: Form = "svg") -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 from registry.training.sections import EvaluationSection
 from trainer.data.encode import Encoded
 from trainer.evaluation.metrics import METRICS
-from trainer.evaluation.proportions import Score, wilson
+from trainer.evaluation.proportions import Score, score_of
 from trainer.forward import Answer, greedy_answers, token_logprobs
 
 HEADROOM_TOKENS = 8
@@ -107,7 +107,7 @@ class Result:
     @property
     def side(self) -> ModelFigures:
         """The sums."""
-        score = wilson(sum(self.right), len(self.right)) if self.right else None
+        score = score_of(sum(self.right), len(self.right)) if self.right else None
         return ModelFigures(self.loss, score, sum(not answer.ended for answer in self.answers))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from trainer.endpoints.client import Reply
 from trainer.evaluation.asking import Likelihood
 from trainer.evaluation.metrics import Metric, label_of
-from trainer.evaluation.paired import Pair, Sums, of_right_and_wrong, of_sums
+from trainer.evaluation.paired import PairedDifference, Sums, of_right_and_wrong, of_sums
 from trainer.evaluation.rows import EvaluationRow
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def score_of(metric: Metric, one: Asked, side: int) -> float:
     return float(metric.score(one.replies[side].text, one.row.reference or ""))
 
 
-def _item(name: str, units: Sequence[str], pair: Pair, *, lower_is_better: bool = False) -> Item:
+def _item(name: str, units: Sequence[str], pair: PairedDifference, *, lower_is_better: bool = False) -> Item:
     low, high = pair.low, pair.high
     if lower_is_better and low is not None and high is not None:
         low, high = -high, -low

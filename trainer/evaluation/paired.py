@@ -32,7 +32,7 @@ AT_ONCE = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class PairedDifference:
     """Both sides, and second minus first with the ends of its 95 % interval; None where there are too few units for
     one. `p` is of the exact test that there is no difference, where there is one.
     """
@@ -54,7 +54,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return min(1.0, tail / 2 ** (differing - 1)) if differing else 1.0
 
 
-def of_right_and_wrong(first: Sequence[bool], second: Sequence[bool]) -> Pair:
+def of_right_and_wrong(first: Sequence[bool], second: Sequence[bool]) -> PairedDifference:
     """Of answers that are right or wrong, one a unit: Newcombe's paired interval. It says that there is a difference
     only where McNemar's exact test does too; else its end is moved to zero.
     """
@@ -64,7 +64,7 @@ def of_right_and_wrong(first: Sequence[bool], second: Sequence[bool]) -> Pair:
     p = mcnemar(only_first, only_second)
     if p > 1 - LEVEL:
         low, high = min(low, 0.0), max(high, 0.0)
-    return Pair(sum(first) / len(first), sum(second) / len(second), value, low, high, p)
+    return PairedDifference(sum(first) / len(first), sum(second) / len(second), value, low, high, p)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Sums:
     span: float | None = None
 
 
-def of_sums(sums: Sums) -> Pair:
+def of_sums(sums: Sums) -> PairedDifference:
     """The bias-corrected and accelerated bootstrap over units (B. Efron, JASA 82, 1987), seeded.
 
     Where fewer than five units differ, the interval is as wide at least as the rule of three has it: what did not
@@ -92,12 +92,12 @@ def of_sums(sums: Sums) -> Pair:
     first, second = (float(sums.of(whole @ side)[0]) for side in (sums.first, sums.second))
     value = second - first
     if units < LEAST_UNITS:
-        return Pair(first, second, value, None, None)
+        return PairedDifference(first, second, value, None, None)
     low, high = _accelerated(sums, value, units)
     if sums.span is not None and int((sums.first != sums.second).any(axis=1).sum()) < LEAST_DIFFERING:
         room = min(1.0, 3 / units) * sums.span
         low, high = min(low, value - room), max(high, value + room)
-    return Pair(first, second, value, low, high)
+    return PairedDifference(first, second, value, low, high)
 
 
 def _accelerated(sums: Sums, value: float, units: int) -> tuple[float, float]:

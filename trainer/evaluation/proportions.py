@@ -1,4 +1,4 @@
-"""Shares of right answers and their uncertainty. Pure, standard library only."""
+"""Shares of right answers and their uncertainty. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-Z_95 = 1.959963984540054  # the 97.5 % point of the normal distribution
+from registry.wilson import wilson
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,17 +20,10 @@ class Score:
     high: float
 
 
-def wilson(correct: int, total: int) -> Score:
-    """Score with Wilson's interval (E. B. Wilson, JASA 22, 1927). `total` must be at least 1."""
-    if not 0 <= correct <= total or total < 1:
-        raise ValueError(f"correct={correct}, total={total}: expected 0 <= correct <= total and total >= 1")
-    rate = correct / total
-    spread = 1 + Z_95**2 / total
-    centre = (rate + Z_95**2 / (2 * total)) / spread
-    half = Z_95 * math.sqrt(rate * (1 - rate) / total + Z_95**2 / (4 * total**2)) / spread
-    low = centre - half if correct else 0.0  # exact at the ends, where rounding would leave 1e-18
-    high = centre + half if correct < total else 1.0
-    return Score(correct, total, rate, low, high)
+def score_of(correct: int, total: int) -> Score:
+    """Score with Wilson's interval. Raises `ValueError` where `total` is not at least 1."""
+    low, high = wilson(correct, total)
+    return Score(correct, total, correct / total, low, high)
 
 
 def paired_difference(first: Sequence[bool], second: Sequence[bool]) -> tuple[float, float, float]:
@@ -42,7 +35,7 @@ def paired_difference(first: Sequence[bool], second: Sequence[bool]) -> tuple[fl
     if len(first) != len(second) or not first:
         raise ValueError(f"{len(first)} and {len(second)} outcomes: expected the same rows, at least one")
     n = len(first)
-    a, b = wilson(sum(first), n), wilson(sum(second), n)
+    a, b = score_of(sum(first), n), score_of(sum(second), n)
     both = sum(x and y for x, y in zip(first, second, strict=True))
     neither = sum(not x and not y for x, y in zip(first, second, strict=True))
     phi = _phi(both, sum(first) - both, sum(second) - both, neither)

@@ -7,15 +7,14 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from registry.votes.store import Side
 from trainer.endpoints.client import Client, Manner, Reply
 from trainer.evaluation.items import Asked
 from trainer.evaluation.rows import EvaluationRow, EvaluationSet
 
-Side = Literal["a", "b"]
 SIDES: tuple[Side, Side] = ("a", "b")
-Winner = Literal["a", "b", "tie"]
 KEY_CHARACTERS = 32
 
 
@@ -84,6 +83,11 @@ class Pair:
     left: Side
     a: Reply
     b: Reply
+
+    @property
+    def right(self) -> Side:
+        """Whose answer stands on the right."""
+        return "b" if self.left == "a" else "a"
 
     def text(self, side: Side) -> str:
         """That side's answer as whoever judges sees it: what it says, and its calls of tools."""

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from registry.votes.store import Side
 from trainer.data.convert import write_rows
 from trainer.data.formats import ORIGIN
 from trainer.data.parse import MAX_ORIGIN_CHARACTERS, parse
 from trainer.evaluation.rows import EvaluationRow
-from trainer.pairwise.pairs import Comparison, Side
+from trainer.pairwise.pairs import Comparison
 from trainer.pairwise.winners import Won
 
 KIND = "comparison"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
+from registry.votes.store import Side
 from trainer.endpoints.at_once import each_in_order
 from trainer.endpoints.client import Manner, Reply
 from trainer.errors import EvaluationError
 from trainer.evaluation.judge import Judge, PairVerdict, as_text
 from trainer.evaluation.rows import EvaluationRow
-from trainer.pairwise.pairs import SIDES, Comparison, Contestant, Pair, Place, Side, pair_of, places, row_key
+from trainer.pairwise.pairs import SIDES, Comparison, Contestant, Pair, Place, pair_of, places, row_key
 from trainer.pairwise.run_file import RunFile
 
 TIE = PairVerdict("tie", "tie")

@@ -16,10 +16,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+from registry.votes.store import Side
 from trainer.data.faults import DataError, Fault
 from trainer.endpoints.client import Reply
 from trainer.evaluation.judge import PairVerdict
-from trainer.pairwise.pairs import Side
 
 NOT_ONE = "is no file of a comparison; name another one with --run"
 

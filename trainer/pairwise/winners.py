@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from registry.votes.store import Side, Winner
 from trainer.evaluation.judge import PairVerdict
-from trainer.pairwise.pairs import Pair, Side, Winner
+from trainer.pairwise.pairs import Pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +45,6 @@ def by_judge(verdict: PairVerdict) -> Winner | None:
         return None
     names: dict[str, Winner] = {"incumbent": "a", "candidate": "b", "tie": "tie"}
     return names[verdict.winner]
-
-
-def by_majority(votes: Iterable[Winner]) -> Winner | None:
-    """Whom more people prefer; a tie if as many prefer either; None without a vote."""
-    counts = Counter(votes)
-    if not counts:
-        return None
-    return "a" if counts["a"] > counts["b"] else "b" if counts["b"] > counts["a"] else "tie"
 
 
 def counts_of(won: Sequence[Won]) -> Counts:

@@ -26,6 +26,7 @@ from gateway.api.admin.answer_checks import add_answer_checks
 from gateway.api.admin.archives import add_archives
 from gateway.api.admin.audit import add_audit
 from gateway.api.admin.auth import BEARER, AdminGate
+from gateway.api.admin.ballots import add_ballots
 from gateway.api.admin.budgets import add_budgets
 from gateway.api.admin.cost import add_cost
 from gateway.api.admin.cost_analysis import add_cost_analysis
@@ -34,6 +35,7 @@ from gateway.api.admin.cost_bill import add_cost_bill
 from gateway.api.admin.cost_engines import add_cost_engines
 from gateway.api.admin.cost_radar import add_cost_radar
 from gateway.api.admin.engines import add_engines
+from gateway.api.admin.experiment_outlook import add_experiment_outlook
 from gateway.api.admin.experiments import add_experiments
 from gateway.api.admin.files import add_files
 from gateway.api.admin.fleet import add_fleet
@@ -87,8 +89,10 @@ def admin_router(office: Office, gate: AdminGate) -> APIRouter:
     add_answer_checks(router, office)
     add_shadows(router, office)
     add_swaps(router, office)
+    add_experiment_outlook(router, office)
     add_experiments(router, office)
     add_playground(router, office)
+    add_ballots(router, office)
     add_quarantine(router, office)
     add_jobs(router, office)
     add_files(router, office)

@@ -41,7 +41,7 @@ class ExperimentDocument(Shape):
     name: str = Field(description="Its name in the adapter.")
     adapter: str = Field(description="tenant/adapter.")
     alias: str = Field(description="The alias whose traffic it has.")
-    state: str = Field(description="draft, running, paused, inconclusive; at the end promoted or rolled_back.")
+    state: str = Field(description="draft, running, paused, inconclusive; at the end promoted, rolled_back or stopped.")
     plan: dict[str, Any] = Field(description="As it was frozen.")
     arms: list[ExperimentArmDocument] = Field(description="The control first.")
     step: int = Field(description="Of the ramp, from 0; -1 before its first.")

@@ -9,7 +9,7 @@ file | what it answers
 `means.py` | by how much do means differ (`MeanDifference`), in a ramp too
 `ratios.py` | by how many percent do means, or ratios of means, differ (`RatioDifference`)
 `quantiles.py` | by how much do quantiles differ, such as P95 (`QuantileDifference`)
-`pairs.py` | who wins pairs (`PairWins`, `wilson`)
+`pairs.py` | who wins pairs (`PairWins`)
 `sample_ratio.py` | did arms get the units that were planned (`SampleRatio`)
 `several.py` | what is left of alpha where there are several questions (`shared_alpha`)
 `verdicts.py` | what it means, in words

@@ -1,4 +1,4 @@
-"""Functions of numbers that are one float, or an array with one a simulated run."""
+"""Functions of numbers that are one float, or an array with one a simulated run. numpy is loaded for arrays alone."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from gateway.experiments.inference.values import Numbers
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 TINY = 1e-300
@@ -24,42 +23,51 @@ def log(value: Numbers) -> Numbers:
     """The natural logarithm, of floats too small for a logarithm minus infinity."""
     if isinstance(value, float):
         return math.log(value) if value > 0 else -math.inf
-    return np.log(value)
+    found: Numbers = _numpy().log(value)
+    return found
 
 
 def larger(one: Numbers, other: Numbers) -> Numbers:
     """The larger of two, lane by lane."""
-    return max(one, other) if isinstance(one, float) and isinstance(other, float) else np.maximum(one, other)
+    return max(one, other) if isinstance(one, float) and isinstance(other, float) else _numpy().maximum(one, other)
 
 
 def sqrt(value: Numbers) -> Numbers:
     """The square root."""
-    return math.sqrt(value) if isinstance(value, float) else np.sqrt(value)
+    return math.sqrt(value) if isinstance(value, float) else _numpy().sqrt(value)
 
 
 def exp(value: Numbers) -> Numbers:
     """The exponential; of floats too large for one infinity."""
     if isinstance(value, float):
         return math.exp(value) if value < LARGEST_EXPONENT else math.inf
-    return np.exp(value)
+    found: Numbers = _numpy().exp(value)
+    return found
 
 
 def where(condition: bool | NDArray[np.bool_], then: Numbers, otherwise: Numbers) -> Numbers:
     """One or the other, lane by lane."""
-    return (
-        np.where(condition, then, otherwise) if isinstance(condition, np.ndarray) else then if condition else otherwise
-    )
+    if isinstance(condition, bool):
+        return then if condition else otherwise
+    return _numpy().where(condition, then, otherwise) if condition.ndim else then if condition else otherwise
 
 
 def lane(state: Any, number: int) -> Any:
     """One lane of a state, as a state of floats."""
-    if isinstance(state, np.ndarray):
+    if isinstance(state, _numpy().ndarray):
         return state[number].item()
     if isinstance(state, tuple):
         return tuple([lane(one, number) for one in state])
     kind: Any = state.__class__
     names = _names(kind)
     return kind(*[lane(getattr(state, name), number) for name in names]) if names else state
+
+
+@cache
+def _numpy() -> Any:
+    import numpy as np
+
+    return np
 
 
 @cache

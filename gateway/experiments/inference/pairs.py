@@ -1,4 +1,4 @@
-"""Who wins pairs of answers (`PairWins`), at any time; and Wilson's interval for a sample of a fixed size.
+"""Who wins pairs of answers (`PairWins`), at any time.
 
 Ties are dropped and their rate is told. Over decided pairs the e-process against "each wins half" is the beta-binomial
 likelihood ratio with the prior Beta(a, a): E = B(a + wins, a + losses) / B(a, a) / 0.5^n. The confidence sequence of
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 from gateway.experiments.inference.lanes import TINY, larger, log
@@ -70,11 +69,3 @@ class PairWins(State):
             excluded = mixture >= likelihood
             out, inside = out + (middle - out) * excluded, middle + (inside - middle) * excluded
         return out
-
-
-def wilson(successes: int, total: int, level: float = 0.95) -> Interval:
-    """A rate and E. B. Wilson's interval (JASA 22, 1927), for a look that was planned; `total` is at least 1."""
-    z2 = NormalDist().inv_cdf((1 + level) / 2) ** 2
-    middle = (successes + z2 / 2) / (total + z2)
-    half = math.sqrt(z2 * (successes * (total - successes) / total + z2 / 4)) / (total + z2)
-    return Interval.of(successes / total, max(0.0, middle - half), min(1.0, middle + half))

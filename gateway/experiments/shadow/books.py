@@ -20,7 +20,7 @@ from gateway.handoffs import Admitted
 from registry.days import day_number
 from registry.db import now_ms
 from registry.shadows.pair_store import Allowance, ShadowPairs
-from registry.shadows.pairs import PAIRED, Content, Pair, Said, Side
+from registry.shadows.pairs import PAIRED, AnswerFigures, AnswerText, Content, CopiedPair
 from registry.shadows.store import Grant, Shadows
 
 log = logging.getLogger("switchyard.shadow")
@@ -186,7 +186,7 @@ class ShadowBooks:
         self._pairs.record([pair_of(one) for one in finished], counts, self._allowance)
 
 
-def pair_of(one: Finished) -> Pair:
+def pair_of(one: Finished) -> CopiedPair:
     """The pair of two answers that have ended: compared, where both are whole."""
     asked = one.asked
     control, candidate = _read(asked, one.control), _read(asked, one.candidate)
@@ -196,7 +196,7 @@ def pair_of(one: Finished) -> Pair:
         _side(name, kept, read, asked)
         for name, kept, read in zip(names, (one.control, one.candidate), (control, candidate), strict=True)
     ]
-    pair = Pair(
+    pair = CopiedPair(
         shadow_id=one.shadow_id,
         request_id=asked.call.request_id,
         tenant=asked.principal.tenant,
@@ -231,9 +231,9 @@ def _why_not_compared(kept: Kept, read: Read | None) -> str | None:
     return TOO_LONG if kept.data is None else UNREADABLE
 
 
-def _side(name: str, kept: Kept, read: Read | None, asked: Admitted) -> Side:
+def _side(name: str, kept: Kept, read: Read | None, asked: Admitted) -> AnswerFigures:
     attempt = kept.attempt
-    said: Said | None = None if read is None else read.said
+    said: AnswerText | None = None if read is None else read.said
     figures: dict[str, Any] = {}
     if attempt is not None:
         usage = attempt.usage
@@ -243,7 +243,7 @@ def _side(name: str, kept: Kept, read: Read | None, asked: Admitted) -> Side:
             "completion_tokens": usage.completion_tokens,
             "cost_nano": attempt.nano,
         }
-    return Side(
+    return AnswerFigures(
         name,
         kept.outcome,
         "" if attempt is None else attempt.engine_url,

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from registry.shadows.pairs import Diff, Said
+from registry.shadows.pairs import AnswerText, Diff
 
 WORD = re.compile(r"\w+")
 MOST_DEPTH = 32
@@ -24,7 +24,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 }
 
 
-def diff(control: Said, candidate: Said, tokens: tuple[int | None, int | None]) -> Diff:
+def diff(control: AnswerText, candidate: AnswerText, tokens: tuple[int | None, int | None]) -> Diff:
     """Of two answers and their tokens, control's first."""
     mine, other = _words(control), _words(candidate)
     had, has = tokens
@@ -43,11 +43,11 @@ def word_f1(mine: list[str], other: list[str]) -> float:
     return 2 * sum((Counter(mine) & Counter(other)).values()) / (len(mine) + len(other))
 
 
-def _words(said: Said) -> list[str]:
+def _words(said: AnswerText) -> list[str]:
     return [word for text in (said.text, *said.calls) for word in WORD.findall(text.casefold())]
 
 
-def is_json(said: Said) -> bool | None:
+def is_json(said: AnswerText) -> bool | None:
     """Whether its text is a JSON document; `None` without a text."""
     if not said.text:
         return None
@@ -64,7 +64,7 @@ def _parsed(text: str) -> Any:
         return _NOT_JSON
 
 
-def fits_format(said: Said, asked: Any) -> bool | None:
+def fits_format(said: AnswerText, asked: Any) -> bool | None:
     """Whether a text is what the body's `response_format` asks for: JSON; and of a schema its types, required fields
     and enums. `None` where it asks for nothing. Patterns of schemas are not run: some never end.
     """

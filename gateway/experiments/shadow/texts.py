@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from registry.shadows.pairs import Said
+from registry.shadows.pairs import AnswerText
 
 DATA = b"data: "
 MOST_TEXT_CHARS = 200_000
@@ -19,7 +19,7 @@ MOST_TEXT_CHARS = 200_000
 class Read:
     """An answer as it was read; `finish_reason` is its first choice's, in the words of its endpoint."""
 
-    said: Said
+    said: AnswerText
     finish_reason: str | None
 
 
@@ -44,7 +44,7 @@ class _Reading:
     def done(self) -> Read:
         text = "\n".join("".join(pieces) for _, pieces in sorted(self.texts.items()))
         calls = (f"{name}({''.join(arguments)})" for _, (name, *arguments) in sorted(self.calls.items(), key=str))
-        return Read(Said(text[:MOST_TEXT_CHARS], tuple(one[:MOST_TEXT_CHARS] for one in calls)), self.finish)
+        return Read(AnswerText(text[:MOST_TEXT_CHARS], tuple(one[:MOST_TEXT_CHARS] for one in calls)), self.finish)
 
 
 def read_answer(endpoint: str, data: bytes, *, stream: bool) -> Read:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.experiments.asking import Analyst, AnalystGone
+from gateway.experiments.clock import SteadyClock
 from gateway.experiments.deciding import Decider
 from gateway.fleet.duties.beside import Beside
 from gateway.fleet.duties.rounds import Round
@@ -44,7 +45,8 @@ class DecideExperiments:
         self._registry = registry
         self._token = token
         self._beside, self._beside_slow = Beside(errands, LOOK_S), Beside(errands, LOOK_S)
-        self._decider = Decider(registry, token)
+        self._clock = SteadyClock()
+        self._decider = Decider(registry, token, self._clock)
         self._analyst, self._patient = Analyst(), Analyst()
         self._slow: set[int] = set()
         """Experiments whose analysis did not end in time: until it has, they are asked of `_patient` alone."""
@@ -64,6 +66,7 @@ class DecideExperiments:
         """At every experiment that is under way, once, but for those that are slow. Raises `AnalystGone` when none of
         them could be analysed.
         """
+        self._clock.look()
         under_way = await asyncio.to_thread(self._registry.experiments.under_way)
         if time.monotonic() - self._forgot_s >= FORGET_S:
             self._forgot_s = time.monotonic()
@@ -99,6 +102,7 @@ class DecideExperiments:
             "database_url": self._registry.db.url,
             "fence": self._token,
             "grace_ms": GRACE_MS,
+            "jumps": self._clock.jumps,
         }
         try:
             answer = await asyncio.to_thread(analyst.ask, question, ANSWERS_WITHIN_S)

@@ -40,7 +40,7 @@ def analyst() -> Iterator[Analyst]:
 
 def question_of(traffic: Traffic, experiment: int, fence: int | None = None) -> dict[str, Any]:
     url = traffic.registry.db.url
-    return {"experiment": experiment, "database_url": url, "fence": fence, "grace_ms": 0}
+    return {"experiment": experiment, "database_url": url, "fence": fence, "grace_ms": 0, "jumps": []}
 
 
 def asked(analyst: Analyst, traffic: Traffic, fence: int | None = None) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def opened(seed: int, share: float, control_rate: float, candidate_rate: float, 
         met += of_candidate
         if chance.random() < (candidate_rate if of_candidate else control_rate):
             breaker = breaker.failed(of_candidate, share)
-            if breaker.is_open(candidates=1):
+            if breaker.is_open(treatments=1):
                 return met
     return None
 
@@ -54,19 +54,19 @@ def test_a_candidate_that_fails_as_often_as_the_control_passes() -> None:
 
 
 def test_an_outage_of_both_arms_opens_nothing() -> None:
-    assert not after("A" * 190 + "B" * 10, 0.05).is_open(candidates=1)
+    assert not after("A" * 190 + "B" * 10, 0.05).is_open(treatments=1)
 
 
 def test_a_handful_of_failures_on_the_candidate_alone_opens_it() -> None:
-    assert not after("BBB", 0.05).is_open(candidates=1)
-    assert after("BBBBB", 0.05).is_open(candidates=1)
+    assert not after("BBB", 0.05).is_open(treatments=1)
+    assert after("BBBBB", 0.05).is_open(treatments=1)
 
 
 def test_more_candidates_share_one_chance_of_a_false_alarm() -> None:
     breaker = after("BBBBB", 0.05)
-    assert breaker.is_open(candidates=1)
+    assert breaker.is_open(treatments=1)
     assert breaker.log_e < math.log(50 / FALSE_ALARM)
-    assert not breaker.is_open(candidates=50)
+    assert not breaker.is_open(treatments=50)
 
 
 def test_failures_while_one_arm_had_no_traffic_tell_nothing() -> None:

@@ -59,6 +59,7 @@ def test_what_users_say_rolls_a_worse_version_back_and_promotes_a_better_one(sta
     assert pointed_at(stack) == "1.0"
     last = stack.house.registry.experiments.decisions(worse.id)[-1]
     assert (last.kind, last.figures["code"]) == ("rollback", "worse")
+    assert " points (95 %, any time)" in last.reason
     better = decided(stack, lambda arm: arm == "1.1")
     assert better.state == "promoted"
     assert pointed_at(stack) == "1.1"

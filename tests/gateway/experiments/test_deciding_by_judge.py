@@ -21,7 +21,7 @@ from registry.fleet.leadership import Lease
 from registry.shadows.following import follow_experiments
 from registry.shadows.judging import verdict_of
 from registry.shadows.pair_store import Allowance, VerdictInfo
-from registry.shadows.pairs import Pair, Side
+from registry.shadows.pairs import AnswerFigures, CopiedPair
 from tests.support.cli_runner import Run, run
 from tests.support.deciding_stack import begun as begun_on
 from tests.support.deciding_stack import deciding_stack, pointed_at
@@ -58,8 +58,8 @@ class Judged:
         for candidate_first, control_first in words:
             name = unit or f"unit {self.traffic.number}"
             (row,) = self.traffic.book(self.traffic.row(name, "1.0"))
-            side = Side("acme/triage@1.0", "ok", "http://127.0.0.1:1", 0)
-            pair = Pair(self.shadow_id, row["request_id"], "acme", now_ms(), "chat", None, side, side, None, None)
+            side = AnswerFigures("acme/triage@1.0", "ok", "http://127.0.0.1:1", 0)
+            pair = CopiedPair(self.shadow_id, row["request_id"], "acme", now_ms(), "chat", None, side, side, None, None)
             self.registry.pairs.record([pair], {}, PLENTY)
             said = verdict_of(
                 judge,
@@ -140,9 +140,9 @@ def test_a_unit_counts_once_and_no_other_judges_words_do(judged: Judged) -> None
 def test_words_that_cannot_be_read_and_requests_of_nobody_in_it_count_for_nothing(judged: Judged) -> None:
     judged.say(WIN)
     (row,) = judged.traffic.book(judged.traffic.row("unit x", "1.0"))
-    side = Side("acme/triage@1.0", "ok", "http://127.0.0.1:1", 0)
+    side = AnswerFigures("acme/triage@1.0", "ok", "http://127.0.0.1:1", 0)
     for request_id in (row["request_id"], "of-nobody"):
-        pair = Pair(judged.shadow_id, request_id, "acme", now_ms(), "chat", None, side, side, None, None)
+        pair = CopiedPair(judged.shadow_id, request_id, "acme", now_ms(), "chat", None, side, side, None, None)
         judged.registry.pairs.record([pair], {}, PLENTY)
     judged.registry.pairs.judged(
         judged.shadow_id, row["request_id"], VerdictInfo(JUDGE, "unreadable", "tie", "unreadable")

@@ -16,8 +16,9 @@ import pytest
 
 from gateway.experiments.inference.boundary import radius, radius_one_sided
 from gateway.experiments.inference.means import MeanDifference
-from gateway.experiments.inference.pairs import PRIOR, PairWins, wilson
+from gateway.experiments.inference.pairs import PRIOR, PairWins
 from gateway.experiments.inference.sample_ratio import CONCENTRATION, SampleRatio
+from registry.wilson import wilson
 from tests.gateway.experiments import oracles
 from tests.support.on_demand import VILLE
 
@@ -74,7 +75,7 @@ def test_scipy_knows_the_same_pairs_ratios_and_wilson_intervals() -> None:
     assert ratio.log_e == pytest.approx(float(over), rel=1e-9)
     for right, total in ((0, 7), (13, 40), (999, 1_000)):
         theirs = binomtest(right, total).proportion_ci(0.95, method="wilson")
-        assert (wilson(right, total).low, wilson(right, total).high) == pytest.approx((theirs.low, theirs.high))
+        assert (wilson(right, total)[0], wilson(right, total)[1]) == pytest.approx((theirs.low, theirs.high))
 
 
 @VILLE.needed

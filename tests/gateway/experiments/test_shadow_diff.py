@@ -9,7 +9,7 @@ import pytest
 from gateway.experiments.shadow.diff import diff, fits_format, has_shape, is_json
 from gateway.experiments.shadow.texts import read_answer
 from registry.shadows.judging import verdict_of
-from registry.shadows.pairs import Said
+from registry.shadows.pairs import AnswerText
 from registry.shadows.summary import quantile
 
 
@@ -28,13 +28,13 @@ from registry.shadows.summary import quantile
 def test_answers_are_compared_by_their_words(
     control: str, candidate: str, exact: bool, same_words: bool, similarity: float
 ) -> None:
-    found = diff(Said(control), Said(candidate), (4, 6))
+    found = diff(AnswerText(control), AnswerText(candidate), (4, 6))
     assert (found.exact, found.same_words, found.similarity) == (exact, same_words, similarity)
     assert found.length_ratio == 1.5
 
 
 def test_calls_of_tools_are_a_part_of_an_answer_and_no_tokens_give_no_ratio() -> None:
-    found = diff(Said("", ('look({"id":1})',)), Said("", ('look({"id":2})',)), (0, 3))
+    found = diff(AnswerText("", ('look({"id":1})',)), AnswerText("", ('look({"id":2})',)), (0, 3))
     assert (found.exact, found.length_ratio) == (False, None)
     assert 0 < found.similarity < 1
 
@@ -79,14 +79,14 @@ def test_a_schema_that_goes_deeper_than_anybody_looks_ends() -> None:
 
 def test_what_the_request_asked_for_decides_whether_a_format_is_looked_at() -> None:
     asked = {"type": "json_schema", "json_schema": {"schema": SCHEMA}}
-    assert [fits_format(Said(text), asked) for text in ('{"label":"late"}', '{"label":1}', "late")] == [
+    assert [fits_format(AnswerText(text), asked) for text in ('{"label":"late"}', '{"label":1}', "late")] == [
         True,
         False,
         False,
     ]
-    assert [fits_format(Said(text), {"type": "json_object"}) for text in ("{}", "[]")] == [True, False]
-    assert fits_format(Said("late"), None) is None
-    assert [is_json(Said(text)) for text in ("", "{}", "late")] == [None, True, False]
+    assert [fits_format(AnswerText(text), {"type": "json_object"}) for text in ("{}", "[]")] == [True, False]
+    assert fits_format(AnswerText("late"), None) is None
+    assert [is_json(AnswerText(text)) for text in ("", "{}", "late")] == [None, True, False]
 
 
 def test_a_stream_with_calls_of_tools_is_put_together() -> None:

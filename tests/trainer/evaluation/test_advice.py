@@ -11,7 +11,7 @@ from registry.training.sections import EvaluationSection
 from trainer.data.encode import Encoded
 from trainer.evaluation.advice import advice
 from trainer.evaluation.in_training import ModelFigures, TrainingEvaluation, evaluation, examination, examine
-from trainer.evaluation.proportions import wilson
+from trainer.evaluation.proportions import score_of
 
 LABELS = EvaluationSection(metric="label_exact")
 
@@ -23,7 +23,7 @@ def encoded(line: int, prompt: int, answer: int) -> Encoded:
 def found(
     right: int, *, base: int = 0, cut: int = 0, loss: float = 1.0, most: int = 16, longest: int = 10
 ) -> TrainingEvaluation:
-    sides = ModelFigures(2.0, wilson(base, 20), 0), ModelFigures(loss, wilson(right, 20), cut)
+    sides = ModelFigures(2.0, score_of(base, 20), 0), ModelFigures(loss, score_of(right, 20), cut)
     return TrainingEvaluation("label_exact", 20, most, longest, *sides, ())
 
 
@@ -61,7 +61,7 @@ def test_a_better_adapter_needs_no_advice() -> None:
 
 
 def test_a_single_answer_that_does_not_end_is_no_fault_of_the_training() -> None:
-    sides = ModelFigures(2.0, wilson(0, 100), 0), ModelFigures(0.1, wilson(99, 100), 1)
+    sides = ModelFigures(2.0, score_of(0, 100), 0), ModelFigures(0.1, score_of(99, 100), 1)
     assert advice(TrainingEvaluation("label_exact", 100, 16, 10, *sides, ())) is None
 
 

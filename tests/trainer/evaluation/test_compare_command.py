@@ -219,7 +219,7 @@ def test_sides_may_be_the_base_or_a_model_elsewhere_with_a_key_of_its_own(
         (("--human", "--by", "a\tb"), "--by is 'a\\tb'; a name has 1 to 100 characters"),
         (("--price", "x=1"), "--price is 'x=1'; expected MODEL=IN:OUT"),
         (("--metric", "loss"), "metric is 'loss', which is of versions alone"),
-        (("--plot", "x.gif", "--judge", "tiny"), "a picture ends in .svg or .png"),
+        (("--plot", "x.gif", "--judge", "tiny"), "name a file that ends with .png or .svg"),
         (("--judge", "nobody"), "nobody does not answer at"),
         (("--judge", "tiny", "--export-preferences", "/nowhere/x.jsonl"), "name a new file in a folder that is there"),
     ],
@@ -299,6 +299,27 @@ def test_people_and_a_model_that_judged_before_are_compared(
     compare(OLD, NEW, prompts, "--judge", "tiny")
     done = votes(compare, prompts, "t\nt\nt\nl\n", monkeypatch, "--by", "gus")
     assert "gus, judge tiny: 75% the same on 4 pairs, kappa 0.00" in done.out
+
+
+def test_pairs_are_put_up_for_people_elsewhere_and_their_votes_count_as_those_of_the_keyboard(
+    court: Court, compare: Run, questions: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts, ballots = questions(4), court.stack.house.registry.ballots
+    first = compare(OLD, NEW, prompts, "--ballot", "--json")
+    assert "4 pairs are put up: people vote on them in the dashboard" in first.err
+    assert first.document["counts"]["unknown"] == 4
+    comparison = first.document["comparison"]
+    for voter, preferred in (("hal", "left"), ("ida", "tie")):
+        while (pair := ballots.next("acme", comparison, voter)).pair is not None:
+            assert pair.shown is not None
+            assert OLD not in str(pair), "blind"
+            assert "where is parcel" in pair.shown.question
+            ballots.vote("acme", comparison, pair.pair, voter, preferred)  # type: ignore[arg-type]
+    again = compare(OLD, NEW, prompts, "--ballot", "--json").document
+    assert (again["counts"]["unknown"], again["voters"]) == (0, ["hal", "ida"])
+    keyboard = votes(compare, prompts, "", monkeypatch, "--by", "hal", "--json").document
+    assert keyboard["counts"] == again["counts"], "one kind of votes"
+    assert "leave --judge and --human out" in compare(OLD, NEW, prompts, "--ballot", "--human").err
 
 
 def test_votes_become_rows_for_dpo(

@@ -69,7 +69,7 @@ def test_scripts_get_one_document_and_a_picture_on_demand(court: Court, beside: 
     [
         ((OLD,), "acme/triage@1.0 is what acme/triage@production means: there is nothing to compare"),
         ((NEW, "--metric", "bleu"), "metric is 'bleu'; choose from label_exact"),
-        ((NEW, "--plot", "matrix.gif"), "a picture ends in .svg or .png"),
+        ((NEW, "--plot", "matrix.gif"), "name a file that ends with .png or .svg"),
         ((NEW, "--plot", "/nowhere/matrix.svg"), "/nowhere is no folder"),
         (("acme/triage@7.0",), "there is no acme/triage@7.0"),
         ((NEW, "--metric", "regex:("), "is no regular expression"),

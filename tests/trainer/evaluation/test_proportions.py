@@ -4,17 +4,17 @@ import math
 
 import pytest
 
-from trainer.evaluation.proportions import paired_difference, wilson
+from trainer.evaluation.proportions import paired_difference, score_of
 
 
 def test_wilson_gives_the_textbook_interval() -> None:
-    score = wilson(81, 263)  # Newcombe 1998, table I
+    score = score_of(81, 263)  # Newcombe 1998, table I
     assert (round(score.low, 4), round(score.high, 4)) == (0.2553, 0.3662)
 
 
 @pytest.mark.parametrize(("correct", "low", "high"), [(0, 0.0, 0.1611), (20, 0.8389, 1.0)])
 def test_wilson_stays_inside_zero_and_one(correct: int, low: float, high: float) -> None:
-    score = wilson(correct, 20)
+    score = score_of(correct, 20)
     assert score.low == pytest.approx(low, abs=1e-4)
     assert score.high == pytest.approx(high, abs=1e-4)
 
@@ -22,7 +22,7 @@ def test_wilson_stays_inside_zero_and_one(correct: int, low: float, high: float)
 @pytest.mark.parametrize(("correct", "total"), [(1, 0), (3, 2), (-1, 2)])
 def test_impossible_counts_are_refused(correct: int, total: int) -> None:
     with pytest.raises(ValueError, match="expected 0 <= correct <= total"):
-        wilson(correct, total)
+        score_of(correct, total)
 
 
 def test_the_paired_difference_gives_the_published_interval() -> None:

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from registry.votes.agreement import agreements, by_majority, cohen, fleiss
+from registry.votes.store import Side, Winner
 from trainer.data.faults import DataError
 from trainer.endpoints.client import Reply
 from trainer.evaluation.judge import PairVerdict
 from trainer.evaluation.rows import EvaluationRow
-from trainer.pairwise.agreement import agreements, cohen, fleiss
-from trainer.pairwise.pairs import Pair, Side, Winner, pair_of, places
+from trainer.pairwise.pairs import Pair, pair_of, places
 from trainer.pairwise.run_file import open_run
-from trainer.pairwise.winners import Won, by_judge, by_majority, counts_of, unit_winner
+from trainer.pairwise.winners import Won, by_judge, counts_of, unit_winner
 
 
 def row(number: int, unit: str | None = None) -> EvaluationRow:

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.experiments.inference.means import LEAST_UNITS, MeanDifference
-from gateway.experiments.inference.pairs import wilson
 from gateway.experiments.inference.sample_ratio import SampleRatio
+from registry.wilson import wilson
 from tests.bars.support.experiments import Part
 from tests.bars.support.experiments.shapes import PATTERNS, SHAPES, Floats, Units, units_of
 
@@ -75,10 +75,10 @@ class Found:
 
     def row(self) -> dict[str, Any]:
         """For the result's file and the table."""
-        interval = wilson(self.ours, self.runs)
+        low, high = wilson(self.ours, self.runs)
         rates = {name: getattr(self, name) / self.runs for name in ("ours", "naive_any", "naive_last")}
         coverage = 1 - self.missed / self.runs
-        bounds = {"lower": round(float(interval.low), 4), "upper": round(float(interval.high), 4)}
+        bounds = {"lower": round(low, 4), "upper": round(high, 4)}
         return {"shape": self.shape, "pattern": self.pattern, **rates, **bounds, "coverage": coverage}
 
 
@@ -115,14 +115,14 @@ def _part(rows: list[dict[str, Any]], alarmed: list[float], runs: int, scale: fl
     least = min(row["coverage"] for row in rows)
     full = scale >= 1
     bound = "upper" if full else "lower"  # a few runs cannot prove it, but refute it
-    most = float(wilson(round(max(alarmed) * runs), runs).low) if not full else max(alarmed)
+    most = wilson(round(max(alarmed) * runs), runs)[0] if not full else max(alarmed)
     return Part(
         figures={"fpr_upper_max": max(uppers), "coverage_min": round(least, 4), "srm_fpr": round(max(alarmed), 4)},
         bars={
             f"false positives within {ALPHA:g} at 100 looks, by Wilson's {bound} bound": max(uppers if full else lowers)
             <= ALPHA,
             "the difference lies in 95 % of sequences at all looks": (
-                float(wilson(round(least * runs), runs).high) if not full else least
+                wilson(round(least * runs), runs)[1] if not full else least
             )
             >= 1 - ALPHA,
             f"wrong alarms of the sample ratio within {RATIO_ALPHA:g}": most <= RATIO_ALPHA,

@@ -9,8 +9,9 @@ from statistics import NormalDist
 import numpy as np
 
 from gateway.experiments.inference.means import MeanDifference
-from gateway.experiments.inference.pairs import PairWins, wilson
+from gateway.experiments.inference.pairs import PairWins
 from gateway.experiments.inference.sample_ratio import SampleRatio
+from registry.wilson import wilson
 from tests.bars.support.experiments import Part
 
 RUNS, LEAST_RUNS = 2_000, 200
@@ -36,8 +37,7 @@ def measure(folder: Path, scale: float) -> Part:
             f"{WRONG_SHARE:.0%} instead of 50 % is flagged in {WITHIN_UNITS} units in 95 % of runs": (
                 flagged >= LEAST_FLAGGED
             ),
-            "pairs of equals are decided in 5 % of runs at most": float(wilson(round(decided * runs), runs).low)
-            <= ALPHA,
+            "pairs of equals are decided in 5 % of runs at most": wilson(round(decided * runs), runs)[0] <= ALPHA,
         },
         detail={"fixed_sample": _fixed_sample()},
     )

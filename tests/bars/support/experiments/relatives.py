@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gateway.experiments.inference.pairs import wilson
 from gateway.experiments.inference.quantiles import QuantileDifference
 from gateway.experiments.inference.ratios import RatioDifference
+from registry.wilson import wilson
 from tests.bars.support.experiments import Part
 from tests.bars.support.experiments.shapes import DRIFT, RAMP
 
@@ -26,7 +26,7 @@ def measure(folder: Path, scale: float) -> Part:
         wrong[f"dollars per accepted, {name}"] = _ratio(runs, shares, accepted=0.6)
         for share in (0.5, 0.95):
             wrong[f"P{100 * share:.0f}, {name}"] = _quantile(min(runs, QUANTILE_RUNS), shares, share)
-    most = max(float(wilson(count, total).low) for count, total in wrong.values())
+    most = max(wilson(count, total)[0] for count, total in wrong.values())
     rates = {name: count / total for name, (count, total) in wrong.items()}
     return Part(
         figures={"relative_fpr": max(rates.values())},

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from gateway.experiments.forecast import Traffic, Values, forecast
-from gateway.experiments.inference.pairs import wilson
 from registry.experiments.plan import Plan
+from registry.wilson import wilson
 from tests.bars.support.experiments import Part
 
 RUNS, LEAST_RUNS, UNITS = 200, 20, 10_000
@@ -39,7 +39,7 @@ def measure(folder: Path, scale: float) -> Part:
         figures={"aa_rollbacks": harmed, "aa_wins": won},
         bars={
             f"of {runs} experiments with the same arms at most {allowed:g} are rolled back": harmed <= allowed,
-            "and no more are won than alpha says": float(wilson(won, runs).low) <= plan.alpha,
+            "and no more are won than alpha says": wilson(won, runs)[0] <= plan.alpha,
         },
         detail={"same_arms": {"runs": runs, **found.reasons}},
     )

@@ -1,13 +1,13 @@
-"""How far those who judge agree, beyond what chance would make them. Pure."""
+"""Whom those who judge prefer together, and how far they agree, beyond what chance would make them. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from trainer.pairwise.pairs import Winner
+from registry.votes.store import Winner
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,14 @@ class Agreement:
     pairs: int
     share: float
     kappa: float | None
+
+
+def by_majority(votes: Iterable[Winner]) -> Winner | None:
+    """Whom more people prefer; a tie if as many prefer either; None without a vote."""
+    counts = Counter(votes)
+    if not counts:
+        return None
+    return "a" if counts["a"] > counts["b"] else "b" if counts["b"] > counts["a"] else "tie"
 
 
 def agreements(said: Mapping[str, Mapping[str, Winner]]) -> list[Agreement]:

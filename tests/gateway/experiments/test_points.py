@@ -1,0 +1,58 @@
+"""Feedback that is yes or no is told in points; numbers are told as they are."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from gateway.experiments.comparing import Comparisons
+from registry.experiments.metrics import yes_or_no
+from registry.experiments.plan import Plan
+from registry.experiments.valuing import SaidOfUnit, of_outcomes
+
+PLAN = Plan.of(
+    {
+        "treatments": ["1.1"],
+        "control": "1.0",
+        "metric": {"name": "solved", "direction": "higher", "margin": 0.01},
+        "guardrails": [{"metric": "stars", "direction": "higher", "margin": 0.1}],
+    }
+)
+
+
+def folded(solved: str) -> Comparisons:
+    """400 units of each arm, of which a tenth more are solved by the treatment; `stars` are 0 to 1 too."""
+    found = Comparisons(PLAN)
+    for number in range(800):
+        arm = number % 2
+        value = float(number % 10 < 4 + arm)
+        said = [SaidOfUnit("u", "solved", solved, 0, value, None), SaidOfUnit("u", "stars", "number", 0, value, None)]
+        found.fold(arm, (0.5, 0.5), of_outcomes(said))
+    return found
+
+
+@pytest.mark.parametrize(("kind", "unit"), [("boolean", "points"), ("number", "")])
+def test_what_is_true_or_false_is_told_in_points_also_after_a_restart(kind: str, unit: str) -> None:
+    before = folded(kind)
+    after = Comparisons(PLAN)
+    after.read(json.loads(json.dumps(before.written())))
+    for one in (before, after):
+        found = one.found()
+        assert ("points" in found.primary["1.1"].text) == (unit == "points"), found.primary["1.1"].text
+        assert "points" not in found.guardrails["stars"]["1.1"].text
+
+
+def test_one_number_among_them_ends_it() -> None:
+    comparisons = folded("boolean")
+    comparisons.fold(0, (0.5, 0.5), {"solved": 0.7})
+    assert "points" not in comparisons.found().primary["1.1"].text
+
+
+def test_what_was_stored_before_kinds_were_known_is_told_as_it_was() -> None:
+    written = folded("boolean").written()
+    del written["rates"]
+    older = Comparisons(PLAN)
+    older.read(written)
+    older.fold(0, (0.5, 0.5), {"solved": 1.0, yes_or_no("solved"): 1.0})
+    assert "points" not in older.found().primary["1.1"].text
