@@ -113,12 +113,20 @@ class Experiments:
             return experiment_info(session, find_row(session, text))
 
     def page(
-        self, before: int | None, limit: int, *, ref: AdapterRef | None = None, tenant: str | None = None
+        self,
+        before: int | None,
+        limit: int,
+        *,
+        ref: AdapterRef | None = None,
+        tenant: str | None = None,
+        not_ended: bool = False,
     ) -> list[ExperimentInfo]:
         """Newest first, those with an id below `before`, of one adapter, one tenant or all."""
         query = select(Experiment).order_by(Experiment.id.desc()).limit(limit)
         if before is not None:
             query = query.where(Experiment.id < before)
+        if not_ended:
+            query = query.where(Experiment.ended_at_ms.is_(None))
         with self._db.read() as session:
             if ref is not None:
                 query = query.where(Experiment.adapter_id == require_adapter(session, ref).id)

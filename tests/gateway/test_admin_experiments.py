@@ -99,6 +99,7 @@ def test_a_draft_is_named_listed_by_pages_and_given_up(admin: Admin) -> None:
     for one in made:
         admin.post(f"/experiments/{one}/stop", reason="given up")
     assert admin.get(f"/experiments/{made[0]}")["state"] == "stopped"
+    assert admin.get("/experiments", not_ended=True)["experiments"] == []
 
 
 def test_a_preview_says_what_would_be_done_and_does_nothing(admin: Admin) -> None:

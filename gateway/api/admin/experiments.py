@@ -157,12 +157,13 @@ def _add_reading(router: APIRouter, office: Office) -> None:
     def list_experiments(
         tenant: Annotated[str | None, Query(description="Only this tenant's.")] = None,
         adapter: Annotated[str | None, Query(description="Only those of this tenant/adapter.")] = None,
+        not_ended: Annotated[bool, Query(description="Only those that have not ended.")] = False,
         after: After = None,
         limit: Limit = 50,
     ) -> Response:
         """Experiments, the newest first."""
         ref = whole_adapter(adapter, "adapter") if adapter else None
-        page = experiments.page(_id_of(after), limit + 1, ref=ref, tenant=tenant)
+        page = experiments.page(_id_of(after), limit + 1, ref=ref, tenant=tenant, not_ended=not_ended)
         more = str(page[limit - 1].id) if len(page) > limit else None
         return in_json(ExperimentsDocument(experiments=[_document(info) for info in page[:limit]], next=more))
 
