@@ -1,6 +1,6 @@
 """The parts of the bar `experiments`, one a file: `measure(folder, scale)` returns a `Part`.
 
-A part is added by adding its file here and its name to `PARTS` in `tests/bars/experiments.py`.
+A part is added by adding its file here and its name to `COMPUTING` or `CLOCKED` in `tests/bars/experiments.py`.
 """
 
 from __future__ import annotations
