@@ -122,7 +122,7 @@ def test_an_experiment_is_steered_by_hand_and_its_log_tells_all(shop: Run, run: 
 def test_an_experiment_ends_at_its_control_or_leaves_its_split(shop: Run) -> None:
     shop("experiments", "create", "acme/triage", "1.1")
     stopped = shop("experiments", "stop", "1").out.splitlines()
-    assert stopped[-1] == "experiment 1 (experiment-1) of acme/triage@production is rolled back"
+    assert stopped[-1] == "experiment 1 (experiment-1) of acme/triage@production is stopped"
     shop("experiments", "create", "acme/triage", "1.1", "base", "--plan", _ask(shop))
     shop("experiments", "stop", "2", "--keep")
     (row,) = [one for one in shop("adapters", "list", "--json").document if one["name"] == "acme/triage@1.0"]

@@ -129,7 +129,7 @@ def test_a_plan_is_simulated_in_a_child_and_nothing_is_begun(admin: Admin) -> No
     found = admin.post("/experiments/simulate", **order)
     assert set(found["runs"]) == {"is no different", "fails 20% more of its requests"}
     assert found["runs"]["fails 20% more of its requests"]["harmed"] > found["runs"]["is no different"]["harmed"]
-    assert (found["units_a_day"], found["counted"], found["left_out"]) == (500.0, "conversation", ["latency_p95"])
+    assert (found["units_a_day"], found["counted"], found["left_out"]) == (500.0, "unit", ["latency_p95"])
     assert admin.get("/experiments") == before
     status, error = admin.refused("POST", "/experiments/simulate", json={**order, "units_a_day": None})
     assert (status, error["param"]) == (400, "units_a_day")

@@ -109,7 +109,7 @@ class SimulationDocument(Shape):
     units_a_day: float = Field(description="That were assumed.")
     traffic: TrafficDocument
     left_out: list[str] = Field(description="Guardrails on what nothing is known of: they were not simulated.")
-    counted: str = Field(description="What a unit is: a conversation, an end user, a request, a window.")
+    counted: str = Field(description="What its units are called when they are counted: unit, or window.")
     runs: dict[str, dict[str, Any]] = Field(
         description="What is assumed of a treatment → shares of runs that won, harmed (rolled back) and undecided; "
         "days, units and treated (units that met a treatment): the median, and what nine of ten stay below."

@@ -21,7 +21,7 @@ def test_wilson_stays_inside_zero_and_one(correct: int, low: float, high: float)
 
 @pytest.mark.parametrize(("correct", "total"), [(1, 0), (3, 2), (-1, 2)])
 def test_impossible_counts_are_refused(correct: int, total: int) -> None:
-    with pytest.raises(ValueError, match="expected 0 <= correct <= total"):
+    with pytest.raises(ValueError, match="expected 0 <= successes <= total"):
         score_of(correct, total)
 
 
