@@ -14,7 +14,7 @@ from registry.errors import InvalidInput
 from registry.names import AdapterRef, VersionNumber
 from registry.service import Registry
 from registry.shadows.pair_store import Allowance
-from registry.shadows.pairs import Content, Pair, Said, Side
+from registry.shadows.pairs import AnswerFigures, AnswerText, Content, CopiedPair
 from registry.shadows.store import ShadowInfo
 from registry.shadows.terms import Terms
 from switchyard.cost_live import sampled
@@ -55,9 +55,9 @@ def shadow(house: House, monkeypatch: pytest.MonkeyPatch) -> ShadowInfo:
 
 def sample(registry: Registry, shadow: ShadowInfo, *numbers: int, **body: Any) -> None:
     """Conversations that were answered here with ten tokens of prompts and four of answers."""
-    side = Side("acme/triage@1.0", "ok", "http://127.0.0.1:1", 0, prompt_tokens=10, completion_tokens=4)
+    side = AnswerFigures("acme/triage@1.0", "ok", "http://127.0.0.1:1", 0, prompt_tokens=10, completion_tokens=4)
     pairs = [
-        Pair(
+        CopiedPair(
             shadow.id,
             f"r{number:04}",
             "acme",
@@ -67,7 +67,7 @@ def sample(registry: Registry, shadow: ShadowInfo, *numbers: int, **body: Any) -
             side,
             replace(side, model="acme/triage@1.1"),
             None,
-            Content({"messages": turns(number), "max_tokens": 64, **body}, Said(SECRET), Said("no")),
+            Content({"messages": turns(number), "max_tokens": 64, **body}, AnswerText(SECRET), AnswerText("no")),
         )
         for number in numbers
     ]
