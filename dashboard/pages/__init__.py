@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dashboard.pages.adapters import PAGE as ADAPTERS
 from dashboard.pages.fleet import PAGE as FLEET
 from dashboard.pages.overview import PAGE as OVERVIEW
 from dashboard.pages.training import PAGE as TRAINING
@@ -10,5 +11,6 @@ from dashboard.web import Page
 PAGES: tuple[Page, ...] = (
     OVERVIEW,
     FLEET,
+    ADAPTERS,
     TRAINING,
 )

@@ -143,6 +143,55 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// The playground: <form data-streams="…"> asks for each [data-side], and shows what comes.
+
+for (const form of document.querySelectorAll("form[data-streams]")) {
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const button = form.querySelector("[type=submit]");
+    button.disabled = true;
+    const sides = [...document.querySelectorAll("[data-side]")];
+    await Promise.all(sides.map((side) => stream(form, side)));
+    button.disabled = false;
+  });
+}
+
+async function stream(form, side) {
+  const [note, fault, answer] = ["note", "fault", "answer"].map((name) => side.querySelector(`[data-${name}]`));
+  const fields = new URLSearchParams(new FormData(form));
+  fields.set("side", side.dataset.side);
+  const version = fields.get(side.dataset.side);
+  answer.textContent = "";
+  fault.hidden = true;
+  note.textContent = `${version}: asked`;
+  const failed = (text) => {
+    fault.querySelector("span").textContent = text;
+    fault.hidden = false;
+    note.textContent = `${version}: no whole answer`;
+  };
+  const take = (line) => {
+    const said = JSON.parse(line);
+    if (said.text) answer.textContent += said.text;
+    if (said.done) note.textContent = `${version}: ${said.done}`;
+    if (said.fault) failed(said.fault);
+  };
+  try {
+    const got = await fetch(form.dataset.streams, { method: "POST", body: fields, redirect: "manual" });
+    if (!got.ok) return failed((await got.text()) || "The dashboard did not take it; log in anew.");
+    const reader = got.body.pipeThrough(new TextDecoderStream()).getReader();
+    let held = "";
+    for (;;) {
+      const { value, done } = await reader.read();
+      const lines = (held + (value || "")).split("\n");
+      held = lines.pop();
+      lines.filter(Boolean).forEach(take);
+      if (done) return;
+    }
+  } catch {
+    failed("The dashboard does not answer.");
+  }
+}
+
 // Figures under the pointer: what <title> says, at once.
 
 const tip = document.createElement("div");

@@ -12,8 +12,9 @@ from typing import Any
 HIDDEN = "…"
 """Stands where a secret was."""
 _SECRET_NAME = re.compile(
-    r"secret|password|authorization|credential|(^|_)api_?key$|^(admin_|store_)?key$|^token$", re.IGNORECASE
+    r"secret|password|authorization|credential|(^|_)api_?key$|^(admin_|store_)?key$|^token$|^messages$", re.IGNORECASE
 )
+"""`messages` are prompts, of the playground."""
 _KEY = re.compile(r"\b(sk|whsec)[-_][A-Za-z0-9_-]{8,}")
 _USERINFO = re.compile(r"(?<=://)[^/@\s'\"]*@")
 MOST_CHARS = 2_000

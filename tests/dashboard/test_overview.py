@@ -72,3 +72,12 @@ def test_traffic_of_nobody_is_no_error() -> None:
 
 def test_counting_that_began_within_the_time_shown_is_told() -> None:
     assert traffic_of({**DOCUMENT, "since_ms": 15_000}, "1 h", 10).began_within
+
+
+def test_an_order_is_among_what_changed_lately(operator: Visitor, stack: Stack) -> None:
+    body = {"version": "acme/triage@1.0", "messages": [{"role": "user", "content": "a canary"}], "max_tokens": 1}
+    stack.http.post(f"{stack.url}/admin/v1/playground", json=body, headers=stack.operator).raise_for_status()
+    text = seen(operator.page("/"))
+    assert "POST /admin/v1/playground · acme/triage@1.0 root" in text
+    audit = stack.http.get(f"{stack.url}/admin/v1/audit", headers=stack.operator).text
+    assert "a canary" not in audit
