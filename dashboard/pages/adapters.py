@@ -17,7 +17,7 @@ from starlette.routing import Route
 from dashboard.components import charts, figures
 from dashboard.components.charts import Moment, Series
 from dashboard.components.tables import TableAddress, page_from_api
-from dashboard.pages import playground
+from dashboard.pages.playground import ROUTES as PLAYGROUND
 from dashboard.web import Page, actor_of, admin_of, done, form_of, shown
 
 PATH = "/adapters"
@@ -279,6 +279,6 @@ PAGE = Page(
         *shown(f"{ONE}/swaps/{{swap:int}}", "adapter_swap.html", view_swap),
         Route(f"{ONE}/promote", promote, methods=["POST"]),
         Route(f"{ONE}/rollback", roll_back, methods=["POST"]),
-        *playground.ROUTES,
+        *PLAYGROUND,
     ],
 )
