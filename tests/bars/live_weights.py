@@ -77,17 +77,18 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
             engine.start()
             engine.wait_healthy()
             sampling = Sampling(round(sample_s * 1_000))
-            asked = asyncio.run(_spend(engine.url, base.name, base.digest, sampling, sample_s))
+            asked = asyncio.run(_spend(engine.url, base.digest, sampling, sample_s))
         finally:
             engine.kill()
         return _judged(registry, base.digest, sampling, asked)
 
 
-async def _spend(url: str, model: str, base_digest: str, sampling: Sampling, sample_s: float) -> list[Asked]:
+async def _spend(url: str, base_digest: str, sampling: Sampling, sample_s: float) -> list[Asked]:
     """One request after the other, while the engine is looked at."""
     looking = asyncio.create_task(_look(url, base_digest, sampling))
     try:
         async with httpx.AsyncClient(base_url=url, timeout=REQUEST_DEADLINE_S) as client:
+            model = (await client.get("/v1/models")).raise_for_status().json()["data"][0]["id"]
             draw = random.Random(15)
             await _ask(client, model, draw, "writer")  # what an engine does once only is no tenant's
             ends = time.monotonic() + sample_s * SAMPLES
