@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -57,7 +57,9 @@ def allocation_of(
         *_loads(registry, since_ms, until_ms, keys),
         *_training(jobs, since_ms, until_ms, keys),
     ]
-    before = map(_work, usage_by_engine(registry.db, since_ms - DAY_MS, since_ms, keys))
+    before: Iterable[Work] = ()
+    if since_ms % DAY_MS == 0:  # else it would be asked for row by row, for what ran at one instant
+        before = map(_work, usage_by_engine(registry.db, since_ms - DAY_MS, since_ms, keys))
     busy = registry.engine_busy.between(since_ms, until_ms)
     weights = weights_by_day(registry.engine_weights.all(version.weights), spans, since_ms, until_ms)
     allocation = allocate(bill, busy, works, weights, idle or default_idle(registry, version), before)
