@@ -6,9 +6,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import text
 
 from gateway.cost.costing import allocation_of
-from registry.days import DAY_MS, date_of
+from registry.days import DAY_MS, date_of, when
 from registry.db import now_ms
 from registry.engine_costs.spans import SeenEngine
 from registry.engine_costs.weights import FittedWeights
@@ -75,6 +76,8 @@ def test_bills_and_weights_name_their_times_in_utc_wherever_the_server_is(done: 
         registry.engine_weights.put(FittedWeights("sha256:b", "vllm on gpu", 1, 4, 0, 0.1, 30, made_at_ms=3_600_000))
         named = {one.name for one in allocation_of(registry, 0, DAY_MS).weights.values()}
     assert "fitted 1970-01-01 01:00 UTC from 30 samples, residual 0.100" in named
+    assert when(3_600_000) == "1970-01-01 01:00:00Z"
+    assert "1970-01-01 00:00:00Z" in done("cost", "engines", "list").out
 
 
 def test_a_tenant_has_no_margin_where_some_of_what_it_used_had_no_tariff(done: Run) -> None:
@@ -98,3 +101,18 @@ def test_a_tenant_has_no_margin_where_some_of_what_it_used_had_no_tariff(done: R
     assert margins["all"]["margin"].startswith("-")
     rows = [line.split() for line in done("cost", "bill", *window).out.splitlines()]
     assert ["none", "–", "2", margins["none"]["loaded"], "–"] in rows
+
+
+def test_a_log_of_costs_that_somebody_touched_is_found_by_the_ledger_s_check(done: Run, run: Run) -> None:
+    with Registry.open() as registry:
+        reserved(registry, 0)
+    assert done("ledger", "verify", "--json").document["problems"] == []
+    with Registry.open() as registry, registry.db.write() as session:
+        session.execute(text("DROP TRIGGER engine_cost_log_no_update"))
+        session.execute(text("UPDATE engine_cost_log SET nano_per_hour = 1 WHERE seq = 1"))
+    found = run("ledger", "verify", "--json")
+    (problem,) = found.document["problems"]
+    assert (found.status, problem) == (
+        1,
+        "line 1 of the log of engine costs is not what was written: its digest is another one",
+    )

@@ -37,13 +37,16 @@ ledger.command("restore")(restore_ledger)
 
 @ledger.command("verify")
 def verify_command(json_output: bool = JsonFlag) -> None:
-    """Check the journal on disk, the rows it became, and archives; exit status 1 says that something is wrong."""
+    """Check the journal on disk, the rows it became, archives, and the logs of prices and engine costs; exit status 1
+    says that something is wrong.
+    """
     from gateway.journal.verify import verify
 
     with open_registry() as registry:
         found = verify(registry.settings.state_dir / "journal", registry.ledger)
         archives, faults = verified_archives(registry)
-    problems = [*found.problems, *faults]
+        logs = (registry.baselines, registry.engine_costs, registry.calibrations)
+        problems = [*found.problems, *faults, *(fault for log in logs for fault in log.faults())]
     if json_output:
         print_json({**asdict(found), "archives": archives, "problems": problems})
     else:
