@@ -16,7 +16,7 @@ from gateway.api.dialects import DIALECTS
 from gateway.api.fields.caps import Caps
 from gateway.handoffs import Call, InferenceRequest, Unit
 from gateway.splits.skews import SkewWatch
-from gateway.splits.units import COUNTED, FORGET_AT, LEAST_PASSED, REMEMBERED, Units
+from gateway.splits.units import COUNTED, FORGET_AT, LEAST_PASSED, REMEMBERED, SETTLED, Units
 from registry.catalog.snapshot import SplitEntry
 from registry.splits.skews import SplitSkew, SplitSkews
 from tests.support.stack import House
@@ -190,6 +190,9 @@ def test_what_is_remembered_has_a_bound() -> None:
         assert len(remembered) <= 2 * REMEMBERED
     assert len(traffic.units) >= REMEMBERED
     assert len(traffic.counts) <= COUNTED
+    assert 0 < len(traffic.uncounted) < SETTLED
+    units.skews()
+    assert traffic.uncounted == []
 
 
 def test_other_weights_keep_what_is_known_and_count_anew() -> None:
