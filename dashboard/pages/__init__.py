@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dashboard.pages.adapters import PAGE as ADAPTERS
+from dashboard.pages.experiments import PAGE as EXPERIMENTS
 from dashboard.pages.fleet import PAGE as FLEET
 from dashboard.pages.overview import PAGE as OVERVIEW
 from dashboard.pages.training import PAGE as TRAINING
@@ -12,5 +13,6 @@ PAGES: tuple[Page, ...] = (
     OVERVIEW,
     FLEET,
     ADAPTERS,
+    EXPERIMENTS,
     TRAINING,
 )

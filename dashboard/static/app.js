@@ -134,6 +134,9 @@ function ask(form, summary) {
 
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") document.querySelector(".menu[open]")?.removeAttribute("open");
+  if (!editing() && !event.ctrlKey && !event.metaKey && !event.altKey && !event.repeat) {
+    document.querySelector(`[data-key-press="${CSS.escape(event.key)}"]`)?.click(); // the page shows which key does what
+  }
   if (event.key === "/" && !editing() && !event.ctrlKey && !event.metaKey && !document.querySelector("dialog[open]")) {
     const search = document.querySelector("[type=search]");
     if (search) {
