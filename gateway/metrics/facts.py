@@ -70,7 +70,7 @@ def _amounts(entry: LimitEntry) -> Iterator[tuple[str, str, int | None]]:
 
 def _experiments(registry: Registry) -> Iterator[tuple[str, Sample]]:
     for info in registry.experiments.under_way()[:MOST]:
-        name, standing = f"{info.adapter}:{info.name}", info.standing or {}
+        name, standing = f"{info.adapter}:{info.name}", (info.standing or {}).get("standing", {})
         for arm in info.arms:
             yield families.EXPERIMENT_WEIGHT.name, [[name, arm.name], info.weights.get(arm.name, 0) / 10_000]
             yield families.EXPERIMENT_UNITS.name, [[name, arm.name], standing.get("units", {}).get(arm.name, 0)]
