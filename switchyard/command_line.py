@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "swaps": ("swaps:swaps", "Show what promotes and rollbacks did to traffic."),
     "fleet": ("fleet:fleet", "Show controller, workers, engines and hot adapters on one screen."),
+    "attention": ("attention:attention", "Show what is wrong or waits for somebody, with what to do."),
     "traffic": ("traffic:traffic", "Show requests, errors and latencies of the last minutes or hours."),
     "engines": ("engines:engines", "List engines; take one out of traffic and back in."),
     "residency": ("residency:residency", "Show which adapter lives on which engine, and where it should."),

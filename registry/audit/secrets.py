@@ -12,9 +12,10 @@ from typing import Any
 HIDDEN = "…"
 """Stands where a secret was."""
 _SECRET_NAME = re.compile(
-    r"secret|password|authorization|credential|(^|_)api_?key$|^(admin_|store_)?key$|^token$|^messages$", re.IGNORECASE
+    r"secret|password|authorization|credential|(^|_)api_?key$|^((admin_|store_)?key|token|messages|prompt|content)$",
+    re.IGNORECASE,
 )
-"""`messages` are prompts, of the playground."""
+"""Prompts too, as an operator sends them from the playground: they may be a tenant's text."""
 _KEY = re.compile(r"\b(sk|whsec)[-_][A-Za-z0-9_-]{8,}")
 _USERINFO = re.compile(r"(?<=://)[^/@\s'\"]*@")
 MOST_CHARS = 2_000
@@ -39,7 +40,7 @@ def told(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _hidden_or(name: str, value: Any, depth: int = 0) -> Any:
-    """The value of a field of that name, unless it is a secret by its name."""
+    """The value of a field of that name, unless it is a secret or a prompt by its name."""
     if value is not None and not isinstance(value, bool) and _SECRET_NAME.search(name):
         return HIDDEN
     if depth > MOST_DEPTH:

@@ -14,6 +14,7 @@ from switchyard.commands.adapters_import import import_
 from switchyard.commands.adapters_metrics import metrics
 from switchyard.commands.adapters_move import promote, rollback, split
 from switchyard.commands.adapters_prove import prove
+from switchyard.commands.adapters_why import why
 from switchyard.commands.versions import effect_of, print_published, state_of, traffic_of, version_fields
 from switchyard.console import print_json, print_table, say
 from switchyard.options import JsonFlag
@@ -121,4 +122,5 @@ adapters.command("import")(import_)
 adapters.command()(prove)
 adapters.command()(diff)
 adapters.command()(export)
+adapters.command()(why)
 adapters.add_typer(metrics, name="metrics")

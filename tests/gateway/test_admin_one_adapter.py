@@ -60,17 +60,17 @@ def test_versions_come_newest_first_with_their_lineage(admin: Admin) -> None:
     assert document["versions"][1]["lineage"] == {"source": "test"}
     assert document["versions"][1]["aliases"] == ["production"]
     assert document["versions"][0]["facts"]["rank"] > 0
-    assert document["quiet"] == [
-        {
-            "severity": "info",
-            "sentence": "acme/triage@1.1 is newer than acme/triage@1.0, which production points at.",
-            "remedy": "switchyard adapters promote acme/triage@1.1",
-        }
-    ]
+    newer, unasked = document["quiet"]
+    assert newer == {
+        "severity": "info",
+        "sentence": "acme/triage@1.1 is newer than acme/triage@1.0, which production points at.",
+        "remedy": "switchyard adapters promote acme/triage@1.1",
+    }
+    assert unasked["sentence"] == "Nobody has asked it in the last 7 days."
 
 
 def test_what_keeps_traffic_away_is_said_the_worst_first_with_the_remedy(several: Stack, admin: Admin) -> None:
-    (unpointed,) = admin.get("/adapters/acme/sentiment")["quiet"]
+    unpointed, _unasked = admin.get("/adapters/acme/sentiment")["quiet"]
     assert unpointed["severity"] == "bad"
     assert unpointed["remedy"] == "switchyard adapters promote acme/sentiment@1.0"
     keyless = admin.get("/adapters/keyless/unused")["quiet"]

@@ -198,6 +198,7 @@ def test_no_column_that_opens_something_is_told() -> None:
     [
         ({"secret": "x", "api_key": "y", "token": "t"}, {"secret": HIDDEN, "api_key": HIDDEN, "token": HIDDEN}),
         ({"admin_key": "z"}, {"admin_key": HIDDEN}),
+        ({"messages": [{"role": "user", "content": "of a tenant"}]}, {"messages": HIDDEN}),
         ({"key_variable": "ENGINE_KEY_A", "key_id": "key-1"}, {"key_variable": "ENGINE_KEY_A", "key_id": "key-1"}),
         ({"daily_tokens": 5, "tokens": [1]}, {"daily_tokens": 5, "tokens": [1]}),
         ({"url": "https://ada:pw@host/x"}, {"url": f"https://{HIDDEN}@host/x"}),

@@ -24,6 +24,7 @@ from gateway.api.admin.added_engines import add_added_engines
 from gateway.api.admin.aliases import add_aliases
 from gateway.api.admin.answer_checks import add_answer_checks
 from gateway.api.admin.archives import add_archives
+from gateway.api.admin.attention import add_attention
 from gateway.api.admin.audit import add_audit
 from gateway.api.admin.auth import BEARER, AdminGate
 from gateway.api.admin.ballots import add_ballots
@@ -52,6 +53,7 @@ from gateway.api.admin.quarantine import add_quarantine
 from gateway.api.admin.residency import add_residency
 from gateway.api.admin.shadows import add_shadows
 from gateway.api.admin.shapes import Failure
+from gateway.api.admin.spending import add_spending
 from gateway.api.admin.swaps import add_swaps
 from gateway.api.admin.tariffs import add_tariffs
 from gateway.api.admin.tenants import add_tenants
@@ -74,6 +76,7 @@ def admin_router(office: Office, gate: AdminGate) -> APIRouter:
     )
     add_operators(router, office)
     add_audit(router, office)
+    add_attention(router, office)
     add_fleet(router, office)
     add_traffic(router, office)
     add_engines(router, office)
@@ -98,6 +101,7 @@ def admin_router(office: Office, gate: AdminGate) -> APIRouter:
     add_files(router, office)
     add_webhooks(router, office)
     add_budgets(router, office)
+    add_spending(router, office)
     add_limits(router, office)
     add_tariffs(router, office)
     add_cost_baselines(router, office)

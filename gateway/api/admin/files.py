@@ -4,20 +4,25 @@ bytes: those are the tenant's.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
 from gateway.api.admin.office import Office
 from gateway.api.admin.shapes import After, Limit, Next, Shape
-from gateway.api.admin.tenants import TenantName
+from gateway.api.admin.tenants import By, TenantName
+from gateway.files.faults import said_of
+from registry.tenant_files.infos import FileInUse, NoSuchFile
+
+Purpose = Literal["fine-tune", "user_data", "evals", "fine-tune-results"]
+FileId = Annotated[str, Path(max_length=63, description="file-….")]
 
 
 class KeptFilesDocument(Shape):
     """What one tenant keeps."""
 
-    tenant: str
+    tenant: str = Field(description="Whose.")
     files: int = Field(description="How many.")
     bytes: int = Field(description="Of all of them.")
     oldest_ms: int = Field(description="When the oldest one was made, in milliseconds since the epoch.")
@@ -35,7 +40,7 @@ class FileDocument(Shape):
     id: str = Field(description="file-….")
     filename: str = Field(description="As it was uploaded.")
     purpose: str = Field(description="fine-tune, or fine-tune-results: written by the trainer.")
-    bytes: int
+    bytes: int = Field(description="Its length.")
     digest: str = Field(description="sha256:… of its bytes.")
     created_at_ms: int = Field(description="Milliseconds since the epoch.")
     expires_at_ms: int | None = Field(description="When it goes by itself; null: never.")
@@ -60,14 +65,27 @@ def add_files(router: APIRouter, office: Office) -> None:
     @router.get("/tenants/{tenant}/files")
     def list_files(
         tenant: TenantName,
-        purpose: Literal["fine-tune", "user_data", "evals", "fine-tune-results"] | None = None,
+        purpose: Annotated[Purpose | None, Query(description="Only those for this.")] = None,
         after: After = None,
         limit: Limit = 100,
     ) -> FilesDocument:
         """Files of one tenant."""
         office.registry.tenants.get(tenant)
-        page = files.page(tenant, after, limit, purpose=purpose or "")
+        try:
+            page = files.page(tenant, after, limit, purpose=purpose or "")
+        except NoSuchFile as error:  # `after`
+            raise said_of(error) from None
         return FilesDocument(
             files=[FileDocument.model_validate(info) for info in page.files],
             next=page.files[-1].id if page.has_more else None,
         )
+
+    @router.delete("/tenants/{tenant}/files/{file_id}")
+    def delete_file(tenant: TenantName, file_id: FileId, actor: By = "admin") -> FileDocument:
+        """Delete a file and its bytes, for good; refused while a job needs it."""
+        try:
+            info = files.get(tenant, file_id)
+            files.delete(tenant, file_id, operator=actor)
+        except (NoSuchFile, FileInUse) as error:
+            raise said_of(error) from None
+        return FileDocument.model_validate(info)

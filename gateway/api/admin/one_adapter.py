@@ -11,6 +11,7 @@ from pydantic import Field
 from gateway.api.admin.adapters import AdapterDocument, document_of
 from gateway.api.admin.aliases import AdapterName, Owner, ref_of
 from gateway.api.admin.office import Office, in_json
+from gateway.api.admin.quiet_books import reasons_in_books
 from gateway.api.admin.shapes import Shape
 from gateway.fleet.view import FleetView
 from gateway.handoffs import Arm
@@ -78,7 +79,12 @@ def add_one_adapter(router: APIRouter, office: Office) -> None:
                 adapter=ref.adapter_name,
                 versions=[_version(one, catalog, office, gates.get(one.id)) for one in newest],
                 total=len(found),
-                quiet=[*reasons(tenant, adapter, catalog, office.worker.view(), gates)],
+                quiet=_by_severity(
+                    [
+                        *reasons(tenant, adapter, catalog, office.worker.view(), gates),
+                        *(ReasonDocument(**one._asdict()) for one in reasons_in_books(office.registry, ref, catalog)),
+                    ]
+                ),
             )
         )
 
@@ -101,15 +107,16 @@ def _proof(proof: ProofInfo | None) -> ProofDocument | None:
 def reasons(
     tenant: str, adapter: str, catalog: Catalog, view: FleetView, gates: dict[int, str]
 ) -> Iterator[ReasonDocument]:
-    """Why an adapter takes no traffic, the worst first. Pure."""
-    found = [
-        *_of_keys(tenant, catalog),
-        *_of_limits(tenant, adapter, catalog),
-        *_of_production(tenant, adapter, catalog, view),
-        *_of_newest(tenant, adapter, catalog, gates),
-    ]
+    """Why an adapter takes no traffic, as catalog and fleet say. Pure."""
+    yield from _of_keys(tenant, catalog)
+    yield from _of_limits(tenant, adapter, catalog)
+    yield from _of_production(tenant, adapter, catalog, view)
+    yield from _of_newest(tenant, adapter, catalog, gates)
+
+
+def _by_severity(found: list[ReasonDocument]) -> list[ReasonDocument]:
     order = {"bad": 0, "warn": 1, "info": 2}
-    yield from sorted(found, key=lambda one: order[one.severity])
+    return sorted(found, key=lambda one: order[one.severity])
 
 
 def _of_keys(tenant: str, catalog: Catalog) -> Iterator[ReasonDocument]:
