@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from dashboard.faults import Fault, LoggedOut, Missing, Refused
+from dashboard.faults import Fault, LoggedOut, Refused
 from dashboard.guard import cookie_of
 from dashboard.sessions import Person
 from dashboard.web import THEME_COOKIE, THEMES, Dashboard, dashboard_of, form_of, own_path, render, session_of
@@ -37,12 +37,8 @@ async def _tenant_of(dashboard: Dashboard, key: str) -> Person:
     """Who comes with a tenant's key. Raises `LoggedOut` where tenants have no pages."""
     if not any("tenant" in page.roles for page in dashboard.pages):
         raise LoggedOut("This is a tenant's key.", "Log in with an operator's key (`switchyard operators add`).")
-    try:
-        models: dict[str, Any] = await dashboard.serving.of(key).get("/models", life_s=0)
-        owners = {str(model.get("owned_by") or "") for model in models.get("data", ())} - {""}
-    except Missing:
-        owners = set()
-    return Person(owners.pop() if len(owners) == 1 else "tenant", "tenant", key)
+    account: dict[str, Any] = await dashboard.serving.of(key).get("/account", life_s=0)
+    return Person(str(account["tenant"]), "tenant", key)
 
 
 async def make_link(dashboard: Dashboard, key: str) -> str:

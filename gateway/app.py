@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import Depends, FastAPI
 
 from gateway.admin_key import admin_key
+from gateway.api.account import account_router
 from gateway.api.addresses import MODEL_NAMED, canonical, of_deployment
 from gateway.api.admin import admin_router
 from gateway.api.admin.auth import AdminGate
@@ -349,6 +350,7 @@ def _mount(web: FastAPI, house: House, worker: FleetWorker, registry: Registry, 
         files_router(house),
         uploads_router(house),
         feedback_router(house),
+        account_router(house, registry),
         *fine_tuning_routers(house),
         webhooks_router(house),
         operators_router(web, house, worker, gate, standing),

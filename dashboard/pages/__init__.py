@@ -6,6 +6,8 @@ from dashboard.pages.adapters import PAGE as ADAPTERS
 from dashboard.pages.experiments import PAGE as EXPERIMENTS
 from dashboard.pages.fleet import PAGE as FLEET
 from dashboard.pages.overview import PAGE as OVERVIEW
+from dashboard.pages.portal import PAGE as PORTAL
+from dashboard.pages.tenants import PAGE as TENANTS
 from dashboard.pages.training import PAGE as TRAINING
 from dashboard.web import Page
 
@@ -15,4 +17,6 @@ PAGES: tuple[Page, ...] = (
     ADAPTERS,
     EXPERIMENTS,
     TRAINING,
+    TENANTS,
+    PORTAL,
 )

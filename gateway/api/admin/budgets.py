@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import Field
 
 from gateway.api.admin.office import Office
@@ -17,7 +17,12 @@ from gateway.limits.counters import Counter
 from registry.days import as_datetime
 from registry.limits.spending import Parts, Spent
 from registry.money import nano_to_dollars
+from registry.service import Registry
 
+OfScopes = Annotated[
+    str | None,
+    Query(max_length=4_000, description="tenant:NAME, key:ID or adapter:tenant/adapter; several with commas between."),
+]
 Amount = str
 """A decimal number in the budget's unit."""
 
@@ -59,20 +64,30 @@ def add_budgets(router: APIRouter, office: Office) -> None:
     limits, journal, registry = office.house.limits, office.house.journal, office.registry
 
     @router.get("/budgets")
-    def list_budgets(after: After = None, limit: Limit = 200) -> BudgetsDocument:
-        """Every budget of every limited scope."""
+    def list_budgets(scope: OfScopes = None, after: After = None, limit: Limit = 200) -> BudgetsDocument:
+        """Every budget of every limited scope, or of those that are named."""
         counters = sorted((one for one in limits.counters() if one.budgets), key=lambda one: one.scope)
+        if scope is not None:
+            wanted = set(scope.split(","))
+            counters = [one for one in counters if one.scope in wanted]
         page = [one for one in counters if after is None or one.scope > after]
-        books: dict[tuple[int, int], _Said] = {}
-        for counter in page[:limit]:
-            for window in (counter.day, counter.month):
-                bounds = (window.starts_ms, window.ends_ms)
-                if bounds not in books:
-                    books[bounds] = _Said(registry.spending.window(*bounds), registry.refusals.by_limit(*bounds))
         return BudgetsDocument(
-            budgets=[document for one in page[:limit] for document in _documents(one, journal.writer, books)],
+            budgets=budgets_of(page[:limit], registry, journal.writer),
             next=page[limit - 1].scope if len(page) > limit else None,
         )
+
+
+def budgets_of(counters: Iterable[Counter], registry: Registry, writer: str) -> list[BudgetDocument]:
+    """What is left of each budget of these; reads the database once a window."""
+    books: dict[tuple[int, int], _Said] = {}
+    found: list[BudgetDocument] = []
+    for counter in counters:
+        for window in (counter.day, counter.month):
+            bounds = (window.starts_ms, window.ends_ms)
+            if bounds not in books:
+                books[bounds] = _Said(registry.spending.window(*bounds), registry.refusals.by_limit(*bounds))
+        found += _documents(counter, writer, books)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
