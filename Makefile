@@ -21,7 +21,7 @@ live = began=$$(date +%s); $(2) & child=$$!; trap "kill $$child" INT TERM; \
   done; wait $$child && printf '\rsetup     %s: %s s    \n' "$(1)" $$(( $$(date +%s) - began ));
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-again test-fast check format docs loadtest live-fleet bars chaos swap-bench affinity-bench scale-bench crash-bench responses-bench admission-bench accounting-bench experiment-bench cost-bench budget-bench reconcile-bench trainer-bench live-reconcile live-pooling live-weights ray-test harness-test fidelity samples lock clean
+.PHONY: help setup up test test-again test-fast check format docs loadtest screenshots dashboard-bench live-fleet bars chaos swap-bench affinity-bench scale-bench crash-bench responses-bench admission-bench accounting-bench experiment-bench cost-bench budget-bench reconcile-bench trainer-bench live-reconcile live-pooling live-weights ray-test harness-test fidelity samples lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -70,6 +70,9 @@ check: setup ## Format, lint, strict types, import rules, sizes
 format: setup ## Format and mend what can be mended
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+screenshots: setup ## Pictures of every page of the dashboard, both themes and widths, into docs/screenshots (needs chromium)
+	@$(BIN)/python -m tests.dashboard.screenshots
 
 docs: setup ## Write the pages of docs/ that are made from code
 	@$(BIN)/python -m switchyard.reference

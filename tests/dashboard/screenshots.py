@@ -1,0 +1,68 @@
+"""Pictures of every page, in both themes and both widths: `python -m tests.dashboard.screenshots [PAGE …]`.
+
+They go to docs/screenshots, with a seeded installation behind them. A page of its own address that is not in the
+navigation has a line in `MORE`.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Browser
+
+from dashboard.pages import PAGES
+from gateway.admin_key import admin_key
+from tests.dashboard.seeded import seeded
+from tests.support.browser import running_browser
+from tests.support.dashboard_parts import Visitor, dashboard_of
+
+FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
+THEMES = ("light", "dark")
+WIDTHS = {1280: 800, 390: 844}
+"""Width to height of the window, in pixels; a picture is as long as its page."""
+MORE: dict[str, str] = {}
+"""Name of a picture → address."""
+
+
+def addresses() -> dict[str, str]:
+    """Name of a picture → address, of the operator's pages."""
+    named = {page.title.lower(): page.path for page in PAGES if "operate" in page.roles}
+    return {**named, **MORE}
+
+
+def main(names: list[str]) -> None:
+    """Take those of these pages, or of all."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    wanted = {name: path for name, path in addresses().items() if not names or name in names}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        seeded(Path(folder)) as stack,
+        dashboard_of(stack.url) as visitor,
+        running_browser() as browser,
+    ):
+        if not names or "login" in names:
+            shoot(browser, visitor, {"login": "/login"}, FOLDER)
+        visitor.log_in(admin_key(stack.house.settings))
+        shoot(browser, visitor, wanted, FOLDER)
+
+
+def shoot(browser: Browser, visitor: Visitor, wanted: dict[str, str], folder: Path) -> None:
+    """Pictures of these addresses, as the visitor sees them."""
+    cookies = [{"name": name, "value": value, "url": visitor.url} for name, value in visitor.http.cookies.items()]
+    for width, height in WIDTHS.items():
+        for theme in THEMES:
+            window = {"width": width, "height": height}
+            context = browser.new_context(viewport=window, color_scheme=theme, reduced_motion="reduce")  # type: ignore[arg-type]
+            context.add_cookies(cookies)  # type: ignore[arg-type]
+            page = context.new_page()
+            for name, path in wanted.items():
+                page.goto(visitor.url + path, wait_until="networkidle")
+                page.screenshot(path=folder / f"{name}-{theme}-{width}.png", full_page=True)
+                sys.stdout.write(f"{name}-{theme}-{width}.png\n")
+            context.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
