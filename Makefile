@@ -110,6 +110,9 @@ budget-bench: setup ## 1,000 requests at once with $1 left, 10,000 aborts: overs
 experiment-bench: setup ## 10,000 simulated experiments of each kind: false positives at every look, coverage, power, assignment
 	@$(BIN)/python -m tests.bars experiments
 
+dashboard-bench: setup ## The dashboard before 10,000 adapters and 1M ledger rows: first paint, cost to the gateway, killed or hung (needs chromium)
+	@$(BIN)/python -m tests.bars dashboard
+
 cost-bench: setup ## Who engines' work falls to; reports over a million attempts, archived or not
 	@$(BIN)/python -m tests.bars cost
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dashboard.pages.adapters import PAGE as ADAPTERS
+from dashboard.pages.audit import PAGE as AUDIT
 from dashboard.pages.experiments import PAGE as EXPERIMENTS
 from dashboard.pages.fleet import PAGE as FLEET
 from dashboard.pages.overview import PAGE as OVERVIEW
@@ -19,4 +20,5 @@ PAGES: tuple[Page, ...] = (
     TRAINING,
     TENANTS,
     PORTAL,
+    AUDIT,
 )

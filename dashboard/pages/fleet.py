@@ -19,7 +19,7 @@ from dashboard.components.grids import HeatCell, HeatRow, heat
 from dashboard.components.tables import TableAddress, page_from_api
 from dashboard.faults import Busy, Missing
 from dashboard.gateway_api import KeyedApi
-from dashboard.pages.overview import STATES, TAKES_TRAFFIC
+from dashboard.pages.overview import state_of
 from dashboard.web import Page, actor_of, admin_of, done, form_of, shown
 
 GRID_ROWS = 40
@@ -109,13 +109,12 @@ async def _loads(admin: KeyedApi) -> Markup | None:
 
 def card_of(engine: Mapping[str, Any]) -> EngineCard:
     """One engine of the fleet's document."""
-    drained = engine["drain"] is not None
-    state = "drained" if drained and engine["state"] in TAKES_TRAFFIC else engine["state"]
+    state, kind = state_of(engine)
     return EngineCard(
         url=engine["url"],
         short=short(engine["url"]),
         state=state,
-        kind="info" if drained else STATES.get(engine["state"], "bad"),
+        kind=kind,
         fault=engine["fault"] or "",
         about=f"{engine['base'] or 'unknown base'} · {engine['kind']} {engine['version']} · {engine['platform']}",
         boot_ms=None if engine["boot_s"] is None else engine["boot_s"] * 1000,

@@ -14,6 +14,7 @@ from dashboard.components import charts, figures
 from dashboard.components.charts import Series
 from dashboard.faults import Busy
 from dashboard.gateway_api import KeyedApi
+from dashboard.pages.audit import entry_of
 from dashboard.web import Page, admin_of, shown
 
 WINDOWS = {
@@ -24,9 +25,9 @@ WINDOWS = {
 }
 """By what the address says: seconds, seconds of a step, and its name."""
 USUAL_WINDOW = "1h"
-CHANGES = 8
+CHANGES, DECISIONS = 8, 8
 TAKES_TRAFFIC = ("up", "slow")
-STATES = {"up": "good", "slow": "warn", "draining": "info", "drained": "info", "new": "quiet"}
+STATES = {"up": "good", "slow": "warn", "draining": "info", "new": "quiet"}
 """How the badge of an engine's state looks; all others are bad."""
 OUTCOMES = {
     "failed": "failed (5xx)",
@@ -84,12 +85,11 @@ async def view(request: Request) -> Mapping[str, Any]:
     admin = admin_of(request)
     window = request.query_params.get("window", USUAL_WINDOW)
     window = window if window in WINDOWS else USUAL_WINDOW
-    fleet, traffic, attention, audit, swaps = await asyncio.gather(
+    fleet, traffic, attention, audit = await asyncio.gather(
         _or_busy(admin, "/fleet"),
         _traffic(admin, window),
-        admin.get_or("/attention", None, life_s=5),
+        admin.get_or("/attention", None, life_s=5, limit=DECISIONS),
         admin.get_or("/audit", None, life_s=5, limit=CHANGES),
-        admin.get_or("/swaps", None, life_s=5, limit=CHANGES),
     )
     engines = [_engine(one) for one in fleet["engines"]] if fleet else []
     return {
@@ -102,8 +102,7 @@ async def view(request: Request) -> Mapping[str, Any]:
         "duties": [(name, said) for name, said in fleet["duties"].items() if said != "ok"] if fleet else [],
         "traffic": traffic,
         "attention": attention,
-        "audit": audit,
-        "swaps": swaps,
+        "changes": None if audit is None else [entry_of(one) for one in audit["entries"]],
     }
 
 
@@ -165,13 +164,20 @@ def traffic_of(document: Mapping[str, Any], window: str, step_s: int) -> Traffic
     )
 
 
+def state_of(engine: Mapping[str, Any]) -> tuple[str, str]:
+    """An engine's state in a word, and the kind of its badge."""
+    state = engine["state"]
+    if engine["drain"] is not None and state in (*TAKES_TRAFFIC, "draining"):
+        return ("draining" if engine["in_flight"] else "drained"), "info"
+    return state, STATES.get(state, "bad")
+
+
 def _engine(document: Mapping[str, Any]) -> Engine:
-    drained = document["drain"] is not None
-    state = document["state"]
+    state, kind = state_of(document)
     return Engine(
         url=document["url"],
-        state="drained" if drained and state in TAKES_TRAFFIC else state,
-        kind="info" if drained else STATES.get(state, "bad"),
+        state=state,
+        kind=kind,
         fault=document["fault"] or "",
         base=document["base"] or "unknown base",
         in_flight=document["in_flight"],

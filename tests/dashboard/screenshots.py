@@ -58,7 +58,7 @@ def shoot(browser: Browser, visitor: Visitor, wanted: dict[str, str], folder: Pa
             context.add_cookies(cookies)  # type: ignore[arg-type]
             page = context.new_page()
             for name, path in wanted.items():
-                page.goto(visitor.url + path, wait_until="networkidle")
+                page.goto(visitor.url + path, wait_until="load")
                 page.screenshot(path=folder / f"{name}-{theme}-{width}.png", full_page=True)
                 sys.stdout.write(f"{name}-{theme}-{width}.png\n")
             context.close()

@@ -1,0 +1,246 @@
+"""The dashboard before 10,000 adapters and 1,000,000 ledger rows: first paint, what it costs the gateway, its death.
+
+`first_paint_s`: the slowest of the operator's pages in Chromium with nothing kept, from the click to the first
+contentful paint; the median of three. `gateway_cpu_share`: of one processor, what the gateway spends more while one
+viewer has one page open that keeps itself up to date, for the dearest page. `hung_p50_ratio` and `killed_p50_ratio`:
+median latency of requests while the dashboard is stopped (SIGSTOP) under viewers, and after kill -9, over that beside
+one that works; `errors` of requests in all three.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+from playwright.sync_api import Browser, BrowserContext
+
+from dashboard.pages import PAGES
+from gateway.admin_key import admin_key
+from loadtest.testing import free_port
+from registry.days import DAY_MS
+from registry.db import now_ms
+from registry.ledger.usage_record import Values, values_of
+from tests.bars.support.bulk import fill
+from tests.bars.support.engines import engine_processes
+from tests.bars.support.gateways import GatewayProcess, gateway_process
+from tests.live.installation import ROOT
+from tests.support.browser import running_browser
+from tests.support.stack import CHAT, MESSAGES, House, open_house
+from tests.support.usage_rows import usage_row
+from tests.support.waiting import wait_until
+
+ADAPTERS, TENANTS, ROWS, DAYS, BATCH = 10_000, 1_000, 1_000_000, 30, 5_000
+PAINTS, WATCH_S, REQUESTS = 3, 20.0, 400
+PAINT_LIMIT_S, SHARE_LIMIT, SAME = 2.0, 0.01, 1.25
+"""`SAME`: what a median differs by from one slice to the next on a machine that does other things too."""
+PAINTED = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? null"
+
+
+def run(folder: Path, scale: float) -> dict[str, Any]:
+    """Fill, look, watch, stop, kill."""
+    with open_house(folder) as house:
+        names = fill(house, max(1, int(TENANTS * scale)), max(10, int(ADAPTERS * scale)))
+        _book(house, sorted(house.keys), max(1_000, int(ROWS * scale)))
+        key = admin_key(house.settings)
+        options = ("--model", str(house.base_folder), "--max-cpu-loras", "64")
+        with (
+            engine_processes(folder, 2, *options) as engines,
+            gateway_process(house.settings.state_dir, [one.url for one in engines], request_log="off") as gateway,
+        ):
+            gateway.wait_engines(2)
+            with _dashboard(gateway, key) as (process, url, link), running_browser() as browser:
+                asked = _Asked(gateway, house, names, max(40, int(REQUESTS * scale)))
+                asked.times()  # loads what is asked for
+                paints = _paints(browser, link, url)
+                shares = _shares(browser, link, url, gateway, max(5.0, WATCH_S * min(scale * 2, 1.0)))
+                with _viewers(browser, link, url):
+                    beside, errors = asked.times()
+                    process.suspend()
+                    hung, errors_hung = asked.times()
+                    process.resume()
+                    process.send_signal(signal.SIGKILL)
+                    killed, errors_killed = asked.times()
+    figures = {
+        "first_paint_s": round(max(paints.values()), 3),
+        "gateway_cpu_share": round(max(shares.values()), 4),
+        "hung_p50_ratio": round(statistics.median(hung) / statistics.median(beside), 3),
+        "killed_p50_ratio": round(statistics.median(killed) / statistics.median(beside), 3),
+        "errors": errors + errors_hung + errors_killed,
+    }
+    return {
+        "adapters": len(names),
+        "first_paint_s_by_page": {path: round(value, 3) for path, value in paints.items()},
+        "gateway_cpu_share_by_page": {path: round(value, 4) for path, value in shares.items()},
+        "p50_ms": {
+            name: round(1000 * statistics.median(times), 2)
+            for name, times in (("beside", beside), ("hung", hung), ("killed", killed))
+        },
+        "figures": figures,
+        "bars": {"no request fails, whatever becomes of the dashboard": figures["errors"] == 0},
+        "speed": {
+            f"every page paints within {PAINT_LIMIT_S:g} s": figures["first_paint_s"] <= PAINT_LIMIT_S,
+            f"a page costs the gateway {SHARE_LIMIT:.0%} of a core": figures["gateway_cpu_share"] <= SHARE_LIMIT,
+            "latency is the same while the dashboard hangs": figures["hung_p50_ratio"] <= SAME,
+            "latency is the same when the dashboard is dead": figures["killed_p50_ratio"] <= SAME,
+        },
+    }
+
+
+def _book(house: House, tenants: list[str], rows: int) -> None:
+    """Attempts of the last 30 days, of all tenants."""
+    draw, began_ms = random.Random(16), now_ms() - DAYS * DAY_MS
+    batch: list[Values] = []
+    for number in range(rows):
+        tenant = draw.choice(tenants)
+        at_ms = began_ms + number * DAYS * DAY_MS // rows
+        batch.append(
+            values_of(
+                usage_row(
+                    f"{number:020x}-1",
+                    request_id=f"{number:020x}",
+                    tenant=tenant,
+                    key_id=f"key-{tenant}",
+                    served_model=f"{tenant}/adapter@1.0",
+                    engine_id=f"engine-{draw.randrange(2)}",
+                    usage_source="engine",
+                    prompt_tokens=draw.randrange(1, 2_000),
+                    completion_tokens=draw.randrange(500),
+                    cost_nano=draw.randrange(10_000_000),
+                    started_at_ms=at_ms,
+                    finished_at_ms=at_ms + draw.randrange(20_000),
+                )
+            )
+        )
+        if len(batch) == BATCH or number == rows - 1:
+            house.registry.ledger.book(batch)
+            batch = []
+
+
+@contextmanager
+def _dashboard(gateway: GatewayProcess, key: str) -> Iterator[tuple[psutil.Process, str, Any]]:
+    """The command, its address, and what makes login links."""
+    port = free_port()
+    command = [sys.executable, "-m", "switchyard", "dashboard", "--port", str(port), "--url", gateway.url]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, env=dict(gateway.environment))
+    url = f"http://127.0.0.1:{port}"
+
+    def link() -> str:
+        headers = {"Authorization": f"Bearer {key}"}
+        answer = httpx.post(f"{url}/login-links", headers=headers, timeout=30, trust_env=False)
+        return str(answer.raise_for_status().json()["url"])
+
+    try:
+        wait_until("the dashboard to listen", lambda: _listens(url))
+        yield psutil.Process(process.pid), url, link
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _listens(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthz", timeout=5, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def _paths() -> list[str]:
+    return [page.path for page in PAGES if "operate" in page.roles]
+
+
+def _logged_in(browser: Browser, link: Any, url: str) -> BrowserContext:
+    """Somebody who has just come, with nothing kept."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    page.goto(link())
+    page.wait_for_url(f"{url}/")
+    page.close()
+    return context
+
+
+def _paints(browser: Browser, link: Any, url: str) -> dict[str, float]:
+    """Page → seconds to its first paint, with files and answers that nobody has asked for yet."""
+    found = {}
+    for path in _paths():
+        times = []
+        for _ in range(PAINTS):
+            context = _logged_in(browser, link, url)
+            page = context.new_page()
+            page.goto(url + path, wait_until="load")
+            times.append(float(wait_until("a paint", partial(page.evaluate, PAINTED))) / 1000)
+            context.close()
+        found[path] = statistics.median(times)
+    return found
+
+
+def _shares(browser: Browser, link: Any, url: str, gateway: GatewayProcess, for_s: float) -> dict[str, float]:
+    """Page → processors that the gateway spends more while it is open."""
+    idle = _share(gateway, for_s)
+    found = {}
+    for path in _paths():
+        context = _logged_in(browser, link, url)
+        page = context.new_page()
+        page.goto(url + path, wait_until="load")
+        found[path] = max(0.0, _share(gateway, for_s, page.wait_for_timeout) - idle)
+        context.close()
+    return found
+
+
+def _share(gateway: GatewayProcess, for_s: float, sleep_ms: Any = lambda ms: time.sleep(ms / 1000)) -> float:
+    family = [(one := psutil.Process(gateway.pid)), *one.children(recursive=True)]
+    before, began = sum(map(_spent_s, family)), time.monotonic()
+    sleep_ms(for_s * 1000)
+    return (sum(map(_spent_s, family)) - before) / (time.monotonic() - began)
+
+
+def _spent_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+@contextmanager
+def _viewers(browser: Browser, link: Any, url: str) -> Iterator[None]:
+    """Each page is open somewhere, and keeps itself up to date."""
+    context = _logged_in(browser, link, url)
+    for path in _paths():
+        context.new_page().goto(url + path, wait_until="load")
+    try:
+        yield
+    finally:
+        context.close()
+
+
+class _Asked:
+    """Requests one after the other, of a few adapters that are resident by then."""
+
+    def __init__(self, gateway: GatewayProcess, house: House, names: list[str], requests: int) -> None:
+        self._gateway, self._keys, self._requests = gateway, house.keys, requests
+        self._names = names[:20]
+
+    def times(self) -> tuple[list[float], int]:
+        """Seconds of each, and how many failed."""
+        took, errors = [], 0
+        with httpx.Client(timeout=30, trust_env=False) as http:
+            for number in range(self._requests):
+                name = self._names[number % len(self._names)]
+                headers = {"Authorization": f"Bearer {self._keys[name.partition('/')[0]]}"}
+                began = time.perf_counter()
+                answer = http.post(
+                    self._gateway.url + CHAT,
+                    json={"model": name, "messages": MESSAGES, "max_tokens": 8},
+                    headers=headers,
+                )
+                took.append(time.perf_counter() - began)
+                errors += answer.status_code != 200
+        return took, errors
