@@ -87,7 +87,9 @@ async def view(request: Request) -> Mapping[str, Any]:
     address = TableAddress.of(request)
     asked = {name: address.query.get(name) or None for name in FILTERS}
     after = address.after if address.after is not None and address.after.isdecimal() else None
-    found = await admin_of(request).get_or("/audit", None, limit=ROWS, after=after, **asked)
+    found = await admin_of(request).get_or(
+        "/audit", None, limit=ROWS, after=after, tenant=asked["tenant"], actor=asked["actor"], object=asked["object"]
+    )
     rows = None
     if found is not None:
         rows = page_from_api(address, [entry_of(one) for one in found["entries"]], found["next"])
