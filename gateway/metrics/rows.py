@@ -33,15 +33,18 @@ from gateway.metrics.naming import OTHER
 
 MOST_ROWS = 512
 """Between two messages to the leader; what comes beyond that is counted without tenant and model."""
-OUTCOME_OF = {
-    **dict.fromkeys(range(100, 400), OK),
+_KNOWN = {
+    **dict.fromkeys(range(400), OK),
     **dict.fromkeys(range(400, 500), REFUSED),
     429: LIMITED,
     503: UNAVAILABLE,
     CLIENT_GONE_STATUS: CLIENT_ABORTED,
 }
-"""By status; all others `failed`."""
+OUTCOME_OF = tuple(_KNOWN.get(status, FAILED) for status in range(1_000))
+"""By status."""
 EMPTY = (0,) * WIDTH
+# Plain numbers: to look up a field of a named tuple costs as much as to raise a number.
+TTFT_SUM, INTER_TOKEN_SUM, OVERHEAD_SUM, TOOK_SUM = (block.at for block in (TTFT, INTER_TOKEN, OVERHEAD, TOOK))
 TTFT_1, INTER_TOKEN_1, OVERHEAD_1, TOOK_1 = (block.at + 1 for block in (TTFT, INTER_TOKEN, OVERHEAD, TOOK))
 
 
@@ -58,10 +61,17 @@ class Rows:
     """Of one worker, for one thread."""
 
     def __init__(self) -> None:
+        self.in_flight = 0
+        """Requests that came and have not ended."""
         self._rows: dict[tuple[str, int, str, str, str], list[float]] = {}
 
-    def add(self, endpoint: Endpoint, ended: Respond, took_s: float) -> None:
-        """Count one request that has ended."""
+    def came(self) -> None:
+        """A request is in flight, until it is `answered`."""
+        self.in_flight += 1
+
+    def answered(self, endpoint: Endpoint, ended: Respond, took_s: float) -> None:
+        """Count one request, which has ended after so many seconds."""
+        self.in_flight -= 1
         attempt, principal, arm, status = ended.attempt, ended.principal, ended.arm, ended.status
         key = (
             endpoint,
@@ -70,30 +80,34 @@ class Rows:
             "" if principal is None else principal.tenant,
             "" if arm is None else arm.public_name,
         )
-        row = self._rows.get(key)
-        if row is None:
+        try:
+            row = self._rows[key]
+        except KeyError:
             row = self._new(key)
         well = ended.error is None
-        row[OUTCOME_OF.get(status, FAILED) if well or status != 200 else BROKEN_OFF] += 1
-        row[TOOK.at] += took_s
+        row[OUTCOME_OF[status] if well or status != 200 else BROKEN_OFF] += 1
+        row[TOOK_SUM] += took_s
         row[TOOK_1 + bisect_left(LONG_S, took_s)] += 1
         if attempt is None:
             return
-        usage, completion = attempt.usage, attempt.usage.completion_tokens or 0
-        row[PROMPT] += usage.prompt_tokens or 0
-        row[CACHED] += usage.cached_tokens or 0
-        row[COMPLETION] += completion
-        row[NANO] += attempt.nano or 0
+        prompt, cached, completion, _ = attempt.usage
+        if prompt:
+            row[PROMPT] += prompt
+        if cached:
+            row[CACHED] += cached
+        if completion:
+            row[COMPLETION] += completion
+        if nano := attempt.nano:
+            row[NANO] += nano
         own_s = ended.asked_s - ended.read_s
-        row[OVERHEAD.at] += own_s
+        row[OVERHEAD_SUM] += own_s
         row[OVERHEAD_1 + bisect_left(OWN_S, own_s)] += 1
-        first_s = ended.first_byte_s
-        if ended.streams and first_s is not None:
-            row[TTFT.at] += first_s
+        if ended.streams and (first_s := ended.first_byte_s) is not None:
+            row[TTFT_SUM] += first_s
             row[TTFT_1 + bisect_left(LONG_S, first_s)] += 1
-            if completion > 1 and well:
+            if well and completion and completion > 1:
                 mean_s = (took_s - first_s) / (completion - 1)
-                row[INTER_TOKEN.at] += mean_s
+                row[INTER_TOKEN_SUM] += mean_s
                 row[INTER_TOKEN_1 + bisect_left(TOKEN_S, mean_s)] += 1
 
     def _new(self, key: tuple[str, int, str, str, str]) -> list[float]:
@@ -104,7 +118,7 @@ class Rows:
         row = self._rows[key] = list(EMPTY)
         return row
 
-    def take(self) -> tuple[CountedRow, ...]:
+    def take_rows(self) -> tuple[CountedRow, ...]:
         """Those since the last time."""
         rows, self._rows = self._rows, {}
         return tuple(_told(_Key(*key), row) for key, row in rows.items())

@@ -5,8 +5,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import NamedTuple
 
-from gateway.api.respond import Respond
-from gateway.handoffs import Endpoint
 from gateway.metrics import families
 from gateway.metrics.counts import CountedRow, Tallies
 from gateway.metrics.families import Family
@@ -23,23 +21,13 @@ class Taken(NamedTuple):
     """Cause → a histogram: its sum, and a count for each bucket."""
 
 
-class Metrics:
+class Metrics(Rows):
     """Of one worker, for one thread."""
 
     def __init__(self) -> None:
-        self.in_flight = 0
-        self._rows = Rows()
+        super().__init__()
         self._tallies: dict[str, dict[tuple[str, ...], float]] = {}
         self._waits: dict[str, list[float]] = {}
-
-    def came(self) -> None:
-        """A request is in flight, until it is `answered`."""
-        self.in_flight += 1
-
-    def answered(self, endpoint: Endpoint, ended: Respond, took_s: float) -> None:
-        """Count one request, which has ended after so many seconds."""
-        self.in_flight -= 1
-        self._rows.add(endpoint, ended, took_s)
 
     def refused(self, reason: str) -> None:
         """Count one request that was refused before an engine was asked."""
@@ -75,7 +63,7 @@ class Metrics:
         tallies, self._tallies = self._tallies, {}
         waits, self._waits = self._waits, {}
         return Taken(
-            self._rows.take(),
+            self.take_rows(),
             {name: tuple(counts.items()) for name, counts in tallies.items()},
             {cause: tuple(times) for cause, times in waits.items()},
         )

@@ -33,5 +33,5 @@ def test_a_dialect_has_a_place_at_engines_in_the_ledger_and_in_metrics(dialect: 
     assert all(dialect.asks in kind.paths for kind in KINDS.values())
     assert len(dialect.name) <= getattr(USAGE.c.endpoint.type, "length", 0)
     rows = Rows()
-    rows.add(dialect.name, ended(), 0.1)
-    assert rows.take()[0].endpoint == dialect.name
+    rows.answered(dialect.name, ended(), 0.1)
+    assert rows.take_rows()[0].endpoint == dialect.name

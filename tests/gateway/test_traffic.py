@@ -52,8 +52,8 @@ def dense(row: CountedRow) -> list[float]:
 def test_a_streamed_request_is_one_row_with_its_tokens_money_and_times() -> None:
     rows = Rows()
     for _ in range(2):
-        rows.add("chat", ended(streams=True, first_byte_s=0.2, attempt=Booked()), 1.0)
-    (row,) = rows.take()
+        rows.answered("chat", ended(streams=True, first_byte_s=0.2, attempt=Booked()), 1.0)
+    (row,) = rows.take_rows()
     assert (row.endpoint, row.status, row.engine, row.tenant, row.model) == (
         "chat",
         200,
@@ -69,7 +69,7 @@ def test_a_streamed_request_is_one_row_with_its_tokens_money_and_times() -> None
     assert whole[TOOK.at] == 2.0
     assert TTFT.up_to(whole)[-1] == 2
     assert INTER_TOKEN.up_to(whole)[-1] == TOOK.up_to(whole)[-1] == 2
-    assert rows.take() == ()
+    assert rows.take_rows() == ()
 
 
 @pytest.mark.parametrize(
@@ -78,22 +78,22 @@ def test_a_streamed_request_is_one_row_with_its_tokens_money_and_times() -> None
 )
 def test_the_status_says_how_a_request_ended(status: int, outcome: str) -> None:
     rows = Rows()
-    rows.add("chat", ended(status), 0.1)
-    assert OUTCOMES[dense(rows.take()[0]).index(1)] == outcome
+    rows.answered("chat", ended(status), 0.1)
+    assert OUTCOMES[dense(rows.take_rows()[0]).index(1)] == outcome
 
 
 def test_a_stream_that_ends_with_an_error_was_broken_off() -> None:
     rows = Rows()
-    rows.add("chat", ended(error=EngineFailed("x"), streams=True, first_byte_s=0.1, attempt=Booked()), 0.1)
-    whole = dense(rows.take()[0])
+    rows.answered("chat", ended(error=EngineFailed("x"), streams=True, first_byte_s=0.1, attempt=Booked()), 0.1)
+    whole = dense(rows.take_rows()[0])
     assert (whole[OK], whole[BROKEN_OFF], sum(INTER_TOKEN.counts(whole))) == (0, 1, 0)
 
 
 def test_many_tenants_at_once_make_no_more_rows_and_no_request_is_lost() -> None:
     rows = Rows()
     for number in range(MOST_ROWS + 50):
-        rows.add("chat", ended(tenant=f"t{number}", name=f"t{number}/a@1.0"), 0.1)
-    taken = rows.take()
+        rows.answered("chat", ended(tenant=f"t{number}", name=f"t{number}/a@1.0"), 0.1)
+    taken = rows.take_rows()
     assert len(taken) == MOST_ROWS + 1
     assert sum(dense(row)[OK] for row in taken) == MOST_ROWS + 50
     assert (taken[-1].tenant, taken[-1].model, dense(taken[-1])[OK]) == (OTHER, OTHER, 50)
