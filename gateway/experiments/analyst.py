@@ -1,8 +1,8 @@
 """The analyst: `python -m gateway.experiments.analyst`, asked on standard input, answering on standard output.
 
-A question names an experiment and the controller's token:
-`{"experiment": 3, "database_url": …, "fence": 7, "grace_ms": 5000, "jumps": []}`. The answer comes when the next step
-of its analysis is in the database: `{"folded": 812, "more": false}`, or `{"fault": …}`.
+A question names an experiment, the controller's token, what its clock says and how that jumped lately:
+`{"experiment": 3, "database_url": …, "fence": 7, "grace_ms": 5000, "jumps": [], "at_ms": 1764438000000}`. The answer
+comes when the next step of its analysis is in the database: `{"folded": 812, "more": false}`, or `{"fault": …}`.
 It ends with its parent, whose end closes its input.
 """
 
@@ -51,7 +51,7 @@ def serve(questions: BinaryIO, answers: BinaryIO) -> int:
         try:
             jumps = [Jump(*one) for one in question["jumps"]]
             books, experiment_id = AnalysisBooks(database), question["experiment"]
-            answer = step(books, experiment_id, question["fence"], question["grace_ms"], jumps)
+            answer = step(books, experiment_id, question["fence"], question["grace_ms"], jumps, question["at_ms"])
         except (RegistryError, SQLAlchemyError, ArithmeticError, ValueError, KeyError) as error:
             answer = {"fault": f"{type(error).__name__}: {error}"[:1000]}
         answers.write(orjson.dumps(answer) + b"\n")
@@ -60,13 +60,18 @@ def serve(questions: BinaryIO, answers: BinaryIO) -> int:
 
 
 def step(
-    books: AnalysisBooks, experiment_id: int, fence: int | None, grace_ms: int, jumps: Sequence[Jump] = ()
+    books: AnalysisBooks,
+    experiment_id: int,
+    fence: int | None,
+    grace_ms: int,
+    jumps: Sequence[Jump] = (),
+    at_ms: int | None = None,
 ) -> dict[str, Any]:
     """Take in what is new of one experiment and value what is mature, in one transaction.
 
     Raises `RegistryError`, `SQLAlchemyError`: then nothing of it is in the database.
     """
-    increment = books.increment(experiment_id, grace_ms, jumps)
+    increment = books.increment(experiment_id, grace_ms, jumps, at_ms)
     kept = increment.info.standing or {}
     analysis = _begun(increment, kept)
     windows = _windows(analysis.plan, kept)

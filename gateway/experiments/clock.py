@@ -56,11 +56,17 @@ class SteadyClock:
                     self.jumps.append(Jump(due, wall))
         self._last = wall, steady
 
+    def now_ms(self) -> int:
+        """The wall clock, as it was at the last look, and the time that has passed since: what was done to it meanwhile
+        is not known yet, and must not count.
+        """
+        return self.wall_ms() if self._last is None else self._last[0] + self.steady_ms() - self._last[1]
+
     def age_ms(self, what: Hashable, began_ms: int) -> int:
         """How long ago it began, by the time that has passed since it was asked for first; not negative."""
         seen = self._seen.get(what)
         if seen is None or seen.began_ms != began_ms:
             put_forward = sum(jump.after_ms - jump.before_ms for jump in self.jumps if began_ms <= jump.before_ms)
-            age_ms = max(0, self.wall_ms() - began_ms - put_forward)
+            age_ms = max(0, self.now_ms() - began_ms - put_forward)
             seen = self._seen[what] = _Seen(began_ms, age_ms, self.steady_ms())
         return seen.age_ms + self.steady_ms() - seen.at_ms

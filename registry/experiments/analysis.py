@@ -73,13 +73,15 @@ class AnalysisBooks:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def increment(self, experiment_id: int, grace_ms: int, jumps: Sequence[Jump] = ()) -> Increment:
+    def increment(
+        self, experiment_id: int, grace_ms: int, jumps: Sequence[Jump] = (), at_ms: int | None = None
+    ) -> Increment:
         """What is new. After its window a unit waits for `grace_ms` more, as usage rows may be on their way.
-        `jumps` are those of the clock lately.
+        `jumps` are those of the clock lately, and `at_ms` what it says now, where somebody else watches it.
 
         Raises `NotFound`.
         """
-        at_ms = now_ms()
+        at_ms = now_ms() if at_ms is None else at_ms
         with self._db.read() as session:
             info = experiment_info(session, find_row(session, str(experiment_id)))
             window_ms = info.plan.metric.window_s * 1000

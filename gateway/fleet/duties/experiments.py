@@ -103,6 +103,7 @@ class DecideExperiments:
             "fence": self._token,
             "grace_ms": GRACE_MS,
             "jumps": self._clock.jumps,
+            "at_ms": self._clock.now_ms(),
         }
         try:
             answer = await asyncio.to_thread(analyst.ask, question, ANSWERS_WITHIN_S)

@@ -12,6 +12,7 @@ import pytest
 from gateway.experiments import asking
 from gateway.experiments.asking import Analyst, AnalystGone
 from gateway.experiments.standing import Standing
+from registry.db import now_ms
 from registry.experiments.infos import ExperimentInfo
 from tests.support.experiment_parts import Traffic, begun
 from tests.support.stack import House
@@ -40,7 +41,14 @@ def analyst() -> Iterator[Analyst]:
 
 def question_of(traffic: Traffic, experiment: int, fence: int | None = None) -> dict[str, Any]:
     url = traffic.registry.db.url
-    return {"experiment": experiment, "database_url": url, "fence": fence, "grace_ms": 0, "jumps": []}
+    return {
+        "experiment": experiment,
+        "database_url": url,
+        "fence": fence,
+        "grace_ms": 0,
+        "jumps": [],
+        "at_ms": now_ms(),
+    }
 
 
 def asked(analyst: Analyst, traffic: Traffic, fence: int | None = None) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def test_a_step_lasts_its_dwell_whatever_is_done_to_the_clock(
 
     def look() -> None:
         clock.look()
-        step(books, traffic.info.id, lease.token, 0, clock.jumps)
+        step(books, traffic.info.id, lease.token, 0, clock.jumps, clock.now_ms())
         decider.decide(traffic.info.id)
 
     traffic.book(traffic.row("a", "1.0", started_at_ms=hands.wall_ms - 60_000))
@@ -113,8 +113,8 @@ def test_a_unit_is_valued_after_its_window_and_not_when_the_clock_is_put_forward
 
     def valued() -> int:
         clock.look()
-        step(books, traffic.info.id, lease.token, 0, clock.jumps)
-        found: int = step(books, traffic.info.id, lease.token, 0, clock.jumps)["folded"]
+        step(books, traffic.info.id, lease.token, 0, clock.jumps, clock.now_ms())
+        found: int = step(books, traffic.info.id, lease.token, 0, clock.jumps, clock.now_ms())["folded"]
         return found
 
     traffic.book(traffic.row("before", "1.0", started_at_ms=hands.wall_ms))
@@ -139,7 +139,7 @@ def test_what_averts_harm_is_tried_again_after_its_pause(
 
     def look() -> Any:
         clock.look()
-        step(registry.experiments.analysis, traffic.info.id, lease.token, 0, clock.jumps)
+        step(registry.experiments.analysis, traffic.info.id, lease.token, 0, clock.jumps, clock.now_ms())
         return decider.decide(traffic.info.id)
 
     made = look()
@@ -169,3 +169,14 @@ def test_a_jump_is_told_and_a_slow_correction_is_none(
         clock.look()
     assert clock.jumps == []
     assert "the clock was put -3600.0 s" in caplog.messages[0]
+
+
+def test_what_is_done_to_the_clock_counts_from_the_look_that_finds_it(hands: Hands, clock: SteadyClock) -> None:
+    began_ms = hands.wall_ms
+    hands.pass_s(1)
+    hands.put(HOUR_MS)
+    assert clock.now_ms() == began_ms + 1_000
+    assert clock.age_ms("it", began_ms) == 1_000
+    clock.look()
+    assert clock.now_ms() == hands.wall_ms
+    assert clock.age_ms("another", began_ms) == clock.age_ms("it", began_ms) == 1_000
