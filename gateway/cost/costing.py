@@ -10,7 +10,7 @@ from typing import Any
 from gateway.cost.allocation import Allocation, Idle, LineKind, Weights, Work, allocate, idle_of
 from gateway.cost.bill import JobSpan, bill_of
 from gateway.cost.bill_document import Charged, document
-from registry.days import DAY_MS, as_datetime
+from registry.days import DAY_MS, MOST_DAYS, as_datetime
 from registry.db import now_ms
 from registry.engine_costs.log import TRAINER
 from registry.engine_costs.spans import EngineSpan
@@ -22,9 +22,6 @@ from registry.ledger.usage_report import report_usage
 from registry.names import SYSTEM
 from registry.service import Registry
 from registry.training.spans import trained_between
-
-MOST_DAYS = 3_660
-"""Of a window."""
 
 
 def allocation_of(
@@ -49,7 +46,7 @@ def allocation_of(
         JobSpan(one.job_id, one.tenant, one.started_at_ms, one.until_ms)
         for one in trained_between(registry.db, since_ms, until_ms)
     ]
-    spans = registry.engine_spans.between(since_ms, until_ms, version.seen_ms)
+    spans = registry.engine_spans.between(since_ms, until_ms, version.known_ms)
     bill = bill_of(registry.engine_costs.log(version.log), spans, jobs, since_ms, until_ms)
     used = usage_by_engine(registry.db, since_ms, until_ms, keys)
     works = [
@@ -83,7 +80,7 @@ def _version(registry: Registry, asked: str | None) -> CostVersion:
         said.log,
         registry.idle_policies.last_id() if said.idle is None else said.idle,
         registry.engine_weights.last_id() if said.weights is None else said.weights,
-        registry.engine_spans.seen_ms() if said.seen_ms is None else said.seen_ms,
+        registry.engine_spans.known_ms() if said.known_ms is None else said.known_ms,
     )
 
 

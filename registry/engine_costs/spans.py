@@ -66,27 +66,23 @@ class EngineSpans:
         self._db = db
 
     def see(self, engines: Iterable[SeenEngine], at_ms: int) -> None:
-        """These answered at `at_ms`; stays of others that nobody has seen for long have ended. What is older than the
-        newest sight changes nothing.
-        """
+        """These answered at `at_ms`; stays of others that nobody has seen for long have ended."""
         with self._db.write() as session:
-            looked_ms = _seen_ms(session)
-            if at_ms <= looked_ms:
-                return
+            known_ms = _known_ms(session)
             for engine in engines:
-                _see(session, engine, at_ms, looked_ms)
+                _see(session, engine, at_ms, known_ms)
             row = EngineSpanRow
             gone = row.ended_at_ms.is_(None) & (row.seen_at_ms < at_ms - GONE_AFTER_MS)
             session.execute(update(row).where(gone).values(ended_at_ms=row.seen_at_ms))
 
-    def seen_ms(self) -> int:
-        """When the leader last saw an engine; 0: never."""
+    def known_ms(self) -> int:
+        """When the leader last saw an engine, or a little later where clocks are apart; 0: never."""
         with self._db.read() as session:
-            return _seen_ms(session)
+            return _known_ms(session)
 
     def between(self, since_ms: int, until_ms: int, known_ms: int | None = None) -> list[EngineSpan]:
-        """Stays of which some is in `[since_ms, until_ms)`, by engine and time; as they are known, or were at an
-        instant at which the leader looked. One that goes on in a row of its own comes in parts.
+        """Stays of which some is in `[since_ms, until_ms)`, by engine and time; as they are known, or were when
+        `known_ms` was this. One that goes on in a row of its own comes in parts.
         """
         row = EngineSpanRow
         query = (
@@ -118,31 +114,37 @@ class EngineSpans:
             return session.scalar(select(func.min(EngineSpanRow.started_at_ms)))
 
 
-def _seen_ms(session: Session) -> int:
-    return session.scalar(select(func.max(EngineSpanRow.seen_at_ms))) or 0
+def _known_ms(session: Session) -> int:
+    row = EngineSpanRow
+    seen_ms, known_ms = session.execute(select(func.max(row.seen_at_ms), func.max(row.known_at_ms))).one()
+    return max(seen_ms or 0, known_ms or 0)
 
 
-def _see(session: Session, engine: SeenEngine, at_ms: int, looked_ms: int) -> None:
-    """`looked_ms`: when any engine was seen before."""
+def _see(session: Session, engine: SeenEngine, at_ms: int, known_ms: int) -> None:
+    """`known_ms`: of what was known before. What is added is known later, also where this clock is behind; and a row is
+    gone on with only where nobody can have asked since it was written.
+    """
     row = EngineSpanRow
     of_engine = select(row).where(row.engine_id == engine.engine_id).order_by(row.seen_at_ms.desc(), row.id.desc())
     last = session.scalars(of_engine.limit(1).with_for_update()).first()
-    began_ms = min(engine.boot_ms, at_ms)
+    began_ms, added_ms = min(engine.boot_ms, at_ms), max(at_ms, known_ms + 1)
     if last is None:
-        session.add(_row(engine, began_ms, at_ms))
+        session.add(_row(engine, began_ms, at_ms, added_ms))
         return
+    if at_ms <= last.seen_at_ms:
+        return  # somebody else has seen it later
     stays = engine.boot_ms == last.boot_ms or began_ms - last.seen_at_ms <= RESTART_WITHIN_MS
-    if stays and last.seen_at_ms == looked_ms:
+    if stays and last.seen_at_ms == known_ms:
         last.seen_at_ms = at_ms  # it was there all the time
         if _place(last) == _place(engine):
             last.boot_ms, last.url, last.ended_at_ms = engine.boot_ms, engine.url, None
             return
     last.ended_at_ms = last.seen_at_ms
     session.flush()
-    session.add(_row(engine, last.seen_at_ms if stays else max(began_ms, last.seen_at_ms), at_ms))
+    session.add(_row(engine, last.seen_at_ms if stays else max(began_ms, last.seen_at_ms), at_ms, added_ms))
 
 
-def _row(engine: SeenEngine, began_ms: int, at_ms: int) -> EngineSpanRow:
+def _row(engine: SeenEngine, began_ms: int, at_ms: int, added_ms: int) -> EngineSpanRow:
     return EngineSpanRow(
         engine_id=engine.engine_id,
         url=engine.url,
@@ -154,7 +156,7 @@ def _row(engine: SeenEngine, began_ms: int, at_ms: int) -> EngineSpanRow:
         started_at_ms=began_ms,
         seen_at_ms=at_ms,
         ended_at_ms=None,
-        known_at_ms=at_ms,
+        known_at_ms=added_ms,
         derived=False,
     )
 

@@ -25,7 +25,7 @@ class CostVersion:
     """Id of the newest idle policy; 0: there was none."""
     weights: int | None = None
     """Id of the newest fit; 0: there was none."""
-    seen_ms: int | None = None
+    known_ms: int | None = None
     """Stays of engines are as they were known then."""
 
     @classmethod
@@ -35,4 +35,4 @@ class CostVersion:
         return cls(text) if form is None else cls(form[1], int(form[2]), int(form[3]), int(form[4]))
 
     def __str__(self) -> str:
-        return f"{self.log}.i{self.idle}.w{self.weights}.s{self.seen_ms}"
+        return f"{self.log}.i{self.idle}.w{self.weights}.s{self.known_ms}"

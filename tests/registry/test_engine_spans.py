@@ -83,13 +83,15 @@ def test_stays_are_read_as_they_were_known_when_the_leader_looked(registry: Regi
         ([seen(), seen("b", 5_000)], 130_000),
         ([seen(), seen("b", 5_000), seen("late", 20_000)], 190_000),
         ([seen(boot_ms=200_000), seen("b", 5_000, pool="night")], 250_000),
+        ([seen("by a clock that is behind", boot_ms=100_000)], 200_000),
         ([seen(boot_ms=200_000)], 250_000 + 2 * GONE_AFTER_MS),
     ]
     known: dict[int, list[tuple[str, int, int]]] = {}
     for engines, at_ms in passes:
         registry.engine_spans.see(engines, at_ms)
-        known[registry.engine_spans.seen_ms()] = there(registry, None)
-    assert list(known) == [at_ms for _, at_ms in passes]
+        known[registry.engine_spans.known_ms()] = there(registry, None)
+    assert list(known) == sorted(known)
+    assert len(known) == len(passes)
     assert {at_ms: there(registry, at_ms) for at_ms in known} == known
     assert there(registry, 70_000) == [("a", 1_000, 70_000), ("b", 5_000, 10_000)]
     assert ("b", 5_000, 250_000) in there(registry, None)
