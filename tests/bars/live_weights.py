@@ -44,7 +44,7 @@ SAMPLE_S, SAMPLES = 60.0, 24
 LEAST_SAMPLE_S = 15.0
 LOOK_S, START_DEADLINE_S, REQUEST_DEADLINE_S = 1.0, 400.0, 120.0
 ENGINE, KIND = "real", "vllm on cpu"
-MIXES = {"reader": ((200, 800), (1, 6)), "writer": ((4, 40), (20, 90))}
+MIXES = {"reader": ((100, 400), (1, 3)), "writer": ((4, 20), (8, 30))}
 """Tenant → fewest and most tokens of prompts and of answers."""
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Of requests in one sample's time, that are the reader's."""
