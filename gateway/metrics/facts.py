@@ -22,6 +22,7 @@ OF_EXPERIMENTS = (
     families.EXPERIMENT_EFFECT,
     families.EXPERIMENT_ALARM,
 )
+BOUNDS = {"daily": day_of, "monthly": month_of}
 Sample = list[Any]
 
 
@@ -43,12 +44,8 @@ def facts(registry: Registry, catalog: Catalog, tenants: Collection[str], at_ms:
 def budgets_left(registry: Registry, catalog: Catalog, tenants: Collection[str], at_ms: int) -> list[Sample]:
     """The part that is left of each budget, those nearest to their end first."""
     limited = {scope: entry for scope, entry in catalog.limits.items() if any(amount for *_, amount in _amounts(entry))}
-    if not limited:
-        return []
-    spent = {
-        "daily": registry.spending.between(*day_of(at_ms)),
-        "monthly": registry.spending.between(*month_of(at_ms)),
-    }
+    windows = {window for entry in limited.values() for window, _, amount in _amounts(entry) if amount}
+    spent = {window: registry.spending.between(*BOUNDS[window](at_ms)) for window in windows}  # a month is much to read
     left = []
     for scope, entry in limited.items():
         for window, unit, amount in _amounts(entry):

@@ -14,7 +14,7 @@ from registry.catalog.snapshot import Catalog
 from registry.db import now_ms
 from registry.service import Registry
 
-READ_S = 30.0
+READ_S = 60.0
 GAPS_S = 600.0
 """Balances read an hour of attempts, which is more than the rest."""
 
