@@ -210,7 +210,7 @@ def _lines(document: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str
     """Names and values of a document, each with its path."""
     found: list[tuple[str, str]] = []
     for name, value in document.items():
-        path = f"{prefix}{name}"
+        path = f"{prefix}{name.replace('_', ' ')}"
         if isinstance(value, Mapping):
             found += _lines(value, f"{path}.")
         elif isinstance(value, list) and any(isinstance(one, Mapping | list) for one in value):
@@ -218,12 +218,20 @@ def _lines(document: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str
         elif isinstance(value, list):
             found.append((path, ", ".join(map(str, value)) or "none"))
         else:
-            found.append((path, "–" if value is None else figures.plain(value) if _is_number(value) else str(value)))
+            found.append((path.removesuffix(" bytes"), _said(name, value)))
     return found
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, float) and math.isfinite(value)
+def _said(name: str, value: Any) -> str:
+    """A value of a document, with its unit where its name has one."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float) and math.isfinite(value):
+        form = figures.size if name.endswith("_bytes") else figures.count if isinstance(value, int) else figures.plain
+        return form(value)
+    return str(value)
 
 
 # One swap

@@ -168,7 +168,7 @@ def _of_production(tenant: str, adapter: str, catalog: Catalog, view: FleetView)
             sentence=f"No engine that serves {base} takes traffic.",
             remedy="switchyard fleet says what is wrong with each engine.",
         )
-    elif not any(version.id in engine.resident for engine in able):
+    elif version.quarantined is None and not any(version.id in engine.resident for engine in able):
         yield ReasonDocument(
             severity="info",
             sentence=f"{version.name} is on no engine now: the first request loads it, and waits for that.",
