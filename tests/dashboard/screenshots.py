@@ -22,7 +22,12 @@ FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
 THEMES = ("light", "dark")
 WIDTHS = {1280: 800, 390: 844}
 """Width to height of the window, in pixels; a picture is as long as its page."""
-MORE: dict[str, str] = {}
+MORE: dict[str, str] = {
+    "adapter": "/adapters/acme/triage",
+    "adapter-version": "/adapters/acme/triage/versions/1.0",
+    "adapter-swap": "/adapters/acme/triage/swaps/1",
+    "playground": "/adapters/acme/triage/playground",
+}
 """Name of a picture → address."""
 
 
