@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dashboard.pages.adapters import PAGE as ADAPTERS
 from dashboard.pages.audit import PAGE as AUDIT
+from dashboard.pages.cost import PAGE as COST
 from dashboard.pages.experiments import PAGE as EXPERIMENTS
 from dashboard.pages.fleet import PAGE as FLEET
 from dashboard.pages.overview import PAGE as OVERVIEW
@@ -18,6 +19,7 @@ PAGES: tuple[Page, ...] = (
     ADAPTERS,
     EXPERIMENTS,
     TRAINING,
+    COST,
     TENANTS,
     PORTAL,
     AUDIT,

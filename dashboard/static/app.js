@@ -41,7 +41,9 @@ async function refresh(part) {
   say(`Not reached since ${goodSince} UTC.${why}`, true);
 }
 
+// A part with data-late is empty at first: it takes longer than its page.
 async function keepUpToDate(part) {
+  if (part.dataset.late !== undefined) await refresh(part);
   for (;;) {
     await new Promise((done) => setTimeout(done, Math.max(1, Number(part.dataset.everyS) || 5) * 1000));
     if (!part.isConnected) return;
