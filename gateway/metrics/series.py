@@ -24,6 +24,8 @@ from gateway.metrics.rings import ALL, Line, Slot, new_cell
 from registry.money import nano_to_dollars
 
 MOST_LINES = 50
+SHORTEST_S = 4.0
+"""A step that began less long ago is not shown yet, as workers tell every 2 s: it would always look like a collapse."""
 QUANTILES: dict[str, tuple[Block, float]] = {
     "ttft_p50_ms": (TTFT, 0.5),
     "ttft_p95_ms": (TTFT, 0.95),
@@ -63,8 +65,9 @@ class _Step:
 
 def document_of(asked: AskTraffic, known: Known) -> dict[str, Any]:
     """As `/admin/v1/traffic` answers."""
-    steps = _steps(asked, known)
-    lines = [_line(line, steps) for line in _lines(asked, known)]
+    every = _steps(asked, known)
+    steps = every[:-1] if len(every) > 1 and every[-1].lasts_s < SHORTEST_S else every
+    lines = [_line(line, every, len(steps)) for line in _lines(asked, known)]
     return {
         "gateway": asked.gateway,
         "workers": known.workers,
@@ -114,9 +117,11 @@ def _lines(asked: AskTraffic, known: Known) -> list[Line]:
     return sorted(requests, key=lambda line: (-requests[line], line))[:MOST_LINES]
 
 
-def _line(line: Line, steps: Sequence[_Step]) -> dict[str, Any]:
+def _line(line: Line, steps: Sequence[_Step], shown: int) -> dict[str, Any]:
+    """The whole is of all steps, also of those beyond the first `shown`."""
     cells = [_sum([slot.cells[line] for slot in step.slots if line in slot.cells]) for step in steps]
     whole = _sum([cell for cell in cells if cell is not None]) or new_cell()
+    cells, steps = cells[:shown], steps[:shown]
     lasts = [max(1.0, step.lasts_s) for step in steps]
 
     def rates(place: int) -> list[float]:

@@ -244,3 +244,15 @@ def test_what_a_worker_cannot_tell_is_told_to_the_next_leader() -> None:
     first, second = sent
     assert [dense(row)[OK] for row in first.rows] == [2]
     assert (first.gateway, second.rows) == ("g:1", ())
+
+
+def test_a_step_that_has_only_begun_is_in_the_whole_and_in_no_list_yet() -> None:
+    clock = Clock(1_000_000.0)
+    traffic = Traffic(Naming(), clock)
+    told(traffic, row(ok=10))
+    clock.now_s = 1_000_012.0
+    told(traffic, row(ok=1))
+    (line,) = shown(traffic)["lines"]
+    assert (line["whole"]["requests"], line["requests_per_s"]) == (11, [1.0])
+    clock.now_s = 1_000_014.0
+    assert shown(traffic)["lines"][0]["requests_per_s"] == [1.0, 0.25]

@@ -66,7 +66,10 @@ class TrafficDocument(Shape):
         description="When counting began, in milliseconds since the epoch: a new leader begins anew. Nothing is known "
         "of the time before."
     )
-    until_ms: int = Field(description="Now, in milliseconds since the epoch; the last step is over then.")
+    until_ms: int = Field(
+        description="Now, in milliseconds since the epoch. A step that began in the last 4 s is in `whole`, and not yet in "
+        "lists: workers tell of what they count every 2 s."
+    )
     window_s: int = Field(description="The last so many seconds are shown.")
     step_s: int = Field(description="Seconds of a step.")
     by: By = Field(description="What a line stands for.")
