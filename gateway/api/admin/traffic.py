@@ -67,8 +67,8 @@ class TrafficDocument(Shape):
         "of the time before."
     )
     until_ms: int = Field(
-        description="Now, in milliseconds since the epoch. A step that began in the last 4 s is in `whole`, and not yet in "
-        "lists: workers tell of what they count every 2 s."
+        description="Now, in milliseconds since the epoch. A step that began in the last 4 s is in `whole` and not yet "
+        "in lists: workers tell of what they count every 2 s."
     )
     window_s: int = Field(description="The last so many seconds are shown.")
     step_s: int = Field(description="Seconds of a step.")
