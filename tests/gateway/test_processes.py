@@ -18,7 +18,7 @@ from registry.fleet.workers import LEASE_MS
 from registry.names import parse_ref
 from tests.support.family_parts import Family, family, traffic
 from tests.support.stack import BASE, CHAT, MESSAGES, open_house, run, run_engines
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 NAMES = ("acme/task-0", "acme/task-1", "acme/task-2")
 VERSIONS = tuple(f"{name}@1.0" for name in NAMES)
@@ -119,7 +119,7 @@ def test_a_worker_killed_is_started_again_while_the_other_serves(gateway: Family
     before = gateway.wait_worker_ids(2)
     first, second = gateway.children("worker")
     first.kill()
-    wait_until("it to be struck off", lambda: len(live()) < 2, deadline_s=LEASE_MS / 1000 / 2)
+    wait_until("it to be struck off", lambda: len(live()) < 2, deadline_s=0.9 * LEASE_MS / 1000)
     answers = [gateway.ask(name).status_code for name in NAMES for _ in range(3)]
     assert answers == [200] * len(answers)
     wait_until("another worker", lambda: len(gateway.children("worker")) == 2)
@@ -154,7 +154,7 @@ def test_sigterm_lets_streams_finish_and_leaves_no_process(tmp_path: Path) -> No
             texts = [stream.result() for stream in streams]
         assert [text.count("data: [DONE]") for text in texts] == [1] * 4
         assert ["error" in text for text in texts] == [False] * 4
-        assert parent.wait(timeout=20) == 0
+        assert parent.wait(timeout=DEADLINE_S) == 0
         assert all(gone(process) for process in members)
         registry = gateway.house.registry
         assert registry.leadership.current() is None, "the next gateway need not wait for the lease to lapse"
@@ -193,7 +193,7 @@ def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
             parent.send_signal(signal.SIGTERM)
             wait_until("the parent to stop", lambda: "running answers may finish" in gateway.gateway.log.read_text())
             parent.send_signal(signal.SIGTERM)
-            parent.wait(timeout=5)
+            parent.wait(timeout=DEADLINE_S)
             assert isinstance(stream.exception(), httpx.HTTPError)
         assert all(gone(process) for process in members)
 
