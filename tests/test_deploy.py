@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from dashboard.settings import DashboardSettings
 from gateway.settings import GatewaySettings
 from tests.live.installation import ROOT
 from trainer.jobs.settings import TrainerSettings
@@ -28,7 +29,11 @@ def stages() -> dict[str, str]:
 
 @pytest.mark.parametrize("name", OURS)
 def test_every_setting_of_a_service_is_one_that_is_read(name: str) -> None:
-    known = {f"SWITCHYARD_{field.upper()}" for one in (GatewaySettings, TrainerSettings) for field in one.model_fields}
+    known = {
+        f"SWITCHYARD_{field.upper()}"
+        for one in (GatewaySettings, TrainerSettings, DashboardSettings)
+        for field in one.model_fields
+    }
     given = {name for name in SERVICES[name]["environment"] if name.startswith("SWITCHYARD_")}
     assert given - known == {BASE_OF_THE_FILE}
 

@@ -25,7 +25,7 @@ WINDOWS = {
 }
 """By what the address says: seconds, seconds of a step, and its name."""
 USUAL_WINDOW = "1h"
-CHANGES, DECISIONS = 8, 8
+CHANGES, DECISIONS = 8, 6
 TAKES_TRAFFIC = ("up", "slow")
 STATES = {"up": "good", "slow": "warn", "draining": "info", "new": "quiet"}
 """How the badge of an engine's state looks; all others are bad."""

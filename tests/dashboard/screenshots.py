@@ -33,7 +33,7 @@ MORE: dict[str, str] = {
 
 def addresses() -> dict[str, str]:
     """Name of a picture → address, of the operator's pages."""
-    named = {page.title.lower(): page.path for page in PAGES if "operate" in page.roles}
+    named = {page.title.lower().replace(" ", "-"): page.path for page in PAGES if "operate" in page.roles}
     return {**named, **MORE}
 
 

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from registry.experiments.plan import Plan
-from registry.names import parse_ref, parse_whole_adapter
+from registry.names import parse_whole_adapter
+from tests.support.admin_calls import Admin
 from tests.support.stack import House, Stack, open_house, proof, run_stack
 
 TENANTS = {
@@ -62,6 +63,7 @@ def _fill(house: House) -> None:
 def _happen(stack: Stack, traffic_s: float) -> None:
     """What an operator does while traffic goes on."""
     house, began = stack.house, time.monotonic()
+    admin = Admin(house, stack.url, stack.http)
 
     def at(part: float) -> None:
         time.sleep(max(0.0, began + part * traffic_s - time.monotonic()))
@@ -73,11 +75,10 @@ def _happen(stack: Stack, traffic_s: float) -> None:
     plan = Plan.of({"treatments": ["1.1"]})
     house.registry.experiments.create(parse_whole_adapter("umbrella/extraction"), plan, actor="ann")
     at(0.6)
-    bad = house.registry.adapters.get(parse_ref("hooli/search-queries@1.2"))
-    house.registry.adapters.quarantine(bad.id, "answers in the wrong language, see ticket 4711")
+    admin.post("/quarantine", version="hooli/search-queries@1.2", reason="answers in the wrong language, ticket 4711")
     house.promote("acme/summaries", "1.2")
     at(0.8)
-    house.registry.drains.order(stack.engines[2].url, actor="ann", reason="driver update on this host")
+    admin.post("/engines/drain", url=stack.engines[2].url, actor="ann", reason="driver update on this host")
     at(1.0)
 
 
