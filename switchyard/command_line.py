@@ -47,7 +47,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "responses": ("responses:responses", "Show and delete what is stored of tenants' Responses; change their key."),
     "feedback": ("feedback:feedback", "Count and delete what came of tenants' answers."),
     "files": ("files:files", "List, show, add and delete tenants' files; change their key."),
-    "keys": ("keys:keys", "Create, list and revoke API keys."),
+    "keys": ("keys:keys", "Create, list, rotate and revoke API keys."),
     "operators": ("operators:operators", "Create, list and revoke keys of people and programs that operate this."),
     "audit": ("audit:audit", "Show who ordered what and what it changed, and prove that nobody has touched the log."),
     "limits": ("limits:limits", "Set and list what tenants, keys and adapters may use."),

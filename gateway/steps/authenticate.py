@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from gateway.errors import Unauthenticated
 from gateway.handoffs import Principal
 from registry.catalog.snapshot import Catalog
@@ -18,6 +20,8 @@ def authenticate(key: str | None, catalog: Catalog) -> Principal:
     entry = catalog.keys.get(hash_secret(key))
     if entry is None:
         raise Unauthenticated("Incorrect API key provided, or it was revoked.", code="invalid_api_key")
+    if entry.expires_at_ms is not None and time.time() * 1000 >= entry.expires_at_ms:
+        raise Unauthenticated("This API key has expired. Ask for another one.", code="expired_api_key")
     return Principal(
         entry.tenant,
         entry.key_id,

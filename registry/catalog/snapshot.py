@@ -33,6 +33,8 @@ class KeyEntry:
     """Likewise, their bytes."""
     shadow_consent: bool = False
     """Whether the tenant's requests may be copied to a candidate version."""
+    expires_at_ms: int | None = None
+    """From then on the key opens nothing; `None`: it has no end."""
 
 
 @dataclass(frozen=True, slots=True)

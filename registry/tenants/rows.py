@@ -46,6 +46,8 @@ class ApiKey(Base):
     scopes: Mapped[list[Any]]
     created_at_ms: Mapped[int]
     revoked_at_ms: Mapped[int | None]
+    expires_at_ms: Mapped[int | None]
+    """From then on it opens nothing; `NULL`: it has no end."""
 
 
 class ModelMap(Base):

@@ -27,6 +27,8 @@ USUAL_SCOPES = ("inference", "training")
 """Of a key for which nobody says others."""
 
 MAX_LABEL_LENGTH = 100
+MOST_OVERLAP_S = 90 * 86_400
+"""For which a key that was rotated may go on beside the new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class KeyInfo:
     scopes: tuple[str, ...]
     created_at_ms: int
     revoked_at_ms: int | None
+    expires_at_ms: int | None
+    """From then on it opens nothing; `None`: it has no end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,33 +180,49 @@ class Tenants:
             return row is not None and row.deleted_at_ms is not None
 
     def create_key(
-        self, tenant: str, *, label: str = "", scopes: tuple[str, ...] = USUAL_SCOPES, actor: str = PROGRAM
+        self,
+        tenant: str,
+        *,
+        label: str = "",
+        scopes: tuple[str, ...] = USUAL_SCOPES,
+        expires_at_ms: int | None = None,
+        actor: str = PROGRAM,
     ) -> NewKey:
-        """Make a key for a tenant and return its secret, once."""
+        """Make a key for a tenant and return its secret, once; it opens nothing from `expires_at_ms` on. Raises
+        `InvalidInput`, `NotFound`.
+        """
         unknown = [scope for scope in scopes if scope not in SCOPES]
         if unknown or not scopes:
             raise InvalidInput(f"scope is {unknown or 'empty'}; choose from {', '.join(SCOPES)}", param="scopes")
         if len(label) > MAX_LABEL_LENGTH or not label.isprintable():
             text = f"label is {label[:80]!r}; expected at most {MAX_LABEL_LENGTH} printable characters"
             raise InvalidInput(text, param="label")
-        secret = f"sk-{secrets.token_urlsafe(32)}"
-        key_id = f"key-{secrets.token_hex(8)}"
+        if expires_at_ms is not None and expires_at_ms <= now_ms():
+            raise InvalidInput("expires is over already; name a later day", param="expires")
         with self._db.write() as session:
             require_tenant(session, tenant)
-            session.add(
-                ApiKey(
-                    id=key_id,
-                    tenant=tenant,
-                    sha256=hash_secret(secret).hex(),
-                    shown=f"{secret[:6]}…{secret[-4:]}",
-                    label=label,
-                    scopes=list(scopes),
-                    created_at_ms=now_ms(),
-                    revoked_at_ms=None,
-                )
-            )
-            record_action(session, actor, "key.created", tenant, key_id, label=label, scopes=list(scopes))
-        return NewKey(key_id, tenant, secret, scopes)
+            return _new_key(session, tenant, label, scopes, expires_at_ms, actor)
+
+    def rotate_key(self, key_id: str, *, keep_old_s: int = 0, actor: str = PROGRAM) -> NewKey:
+        """Make a key with the label, scopes and end of another one, which ends after so many seconds, at once for 0.
+
+        Raises `NotFound`, `InvalidInput` for a bad time, `Conflict` for a key that is revoked or has ended.
+        """
+        if not 0 <= keep_old_s <= MOST_OVERLAP_S:
+            raise InvalidInput(f"keep_old is {keep_old_s}; expected 0 to {MOST_OVERLAP_S} seconds", param="keep_old")
+        with self._db.write() as session:
+            old, at_ms = _require_key(session, key_id, lock=True), now_ms()
+            require_tenant(session, old.tenant)
+            if old.revoked_at_ms is not None or (old.expires_at_ms is not None and old.expires_at_ms <= at_ms):
+                raise Conflict(f"key {key_id} is over; create another one", param="key_id")
+            made = _new_key(session, old.tenant, old.label, tuple(old.scopes), old.expires_at_ms, actor)
+            if keep_old_s:
+                ends_ms = at_ms + keep_old_s * 1_000
+                old.expires_at_ms = ends_ms if old.expires_at_ms is None else min(ends_ms, old.expires_at_ms)
+            else:
+                old.revoked_at_ms = at_ms
+            record_action(session, actor, "key.rotated", old.tenant, key_id, to=made.id, keep_old_s=keep_old_s)
+            return made
 
     def list_keys(self, tenant: str | None = None) -> list[KeyInfo]:
         """Keys of one tenant or of all, oldest first; never their secrets."""
@@ -235,6 +255,27 @@ class Tenants:
             return _key_info(row)
 
 
+def _new_key(
+    session: Session, tenant: str, label: str, scopes: tuple[str, ...], expires_at_ms: int | None, actor: str
+) -> NewKey:
+    secret, key_id = f"sk-{secrets.token_urlsafe(32)}", f"key-{secrets.token_hex(8)}"
+    session.add(
+        ApiKey(
+            id=key_id,
+            tenant=tenant,
+            sha256=hash_secret(secret).hex(),
+            shown=f"{secret[:6]}…{secret[-4:]}",
+            label=label,
+            scopes=list(scopes),
+            created_at_ms=now_ms(),
+            revoked_at_ms=None,
+            expires_at_ms=expires_at_ms,
+        )
+    )
+    record_action(session, actor, "key.created", tenant, key_id, label=label, scopes=list(scopes))
+    return NewKey(key_id, tenant, secret, scopes)
+
+
 def _require_key(session: Session, key_id: str, *, lock: bool = False) -> ApiKey:
     row = session.get(ApiKey, key_id, with_for_update=lock)
     if row is None:
@@ -243,7 +284,16 @@ def _require_key(session: Session, key_id: str, *, lock: bool = False) -> ApiKey
 
 
 def _key_info(row: ApiKey) -> KeyInfo:
-    return KeyInfo(row.id, row.tenant, row.shown, row.label, tuple(row.scopes), row.created_at_ms, row.revoked_at_ms)
+    return KeyInfo(
+        row.id,
+        row.tenant,
+        row.shown,
+        row.label,
+        tuple(row.scopes),
+        row.created_at_ms,
+        row.revoked_at_ms,
+        row.expires_at_ms,
+    )
 
 
 def require_tenant(session: Session, name: str, *, lock: bool = False) -> Tenant:

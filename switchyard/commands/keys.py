@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
-from registry.days import when
+from registry.days import day_ms, when
 from switchyard.console import actor, print_done, print_json, print_table, say
 from switchyard.options import JsonFlag
 from switchyard.registry_access import open_registry
 
-keys = typer.Typer(add_completion=False, no_args_is_help=True, help="Create, list and revoke API keys.")
+if TYPE_CHECKING:
+    from registry.tenants.store import NewKey
+
+keys = typer.Typer(add_completion=False, no_args_is_help=True, help="Create, list, rotate and revoke API keys.")
 
 
 @keys.command("create")
@@ -22,12 +27,37 @@ def create_key(
         help="inference (the tenant's adapters), base (base models by name), training (files and fine-tuning); "
         "repeatable.",
     ),
+    expires: str | None = typer.Option(
+        None, "--expires", help="First day on which it opens nothing more, YYYY-MM-DD (UTC); default: it has no end."
+    ),
     json_output: bool = JsonFlag,
 ) -> None:
     """Make a key and print it, once: it is stored only as a hash."""
+    until_ms = None if expires is None else day_ms(expires, "expires")
     with open_registry() as registry:
-        key = registry.tenants.create_key(tenant, label=label, scopes=tuple(scope), actor=actor())
+        key = registry.tenants.create_key(
+            tenant, label=label, scopes=tuple(scope), expires_at_ms=until_ms, actor=actor()
+        )
         registry.wait_until_served()
+    _show_once(key, json_output)
+
+
+@keys.command("rotate")
+def rotate_key(
+    key_id: str,
+    keep_old: int = typer.Option(
+        0, "--keep-old", min=0, max=2_160, help="Hours for which the old key goes on beside the new one."
+    ),
+    json_output: bool = JsonFlag,
+) -> None:
+    """Make a key like this one and print it, once; this one ends, at once or after so many hours."""
+    with open_registry() as registry:
+        key = registry.tenants.rotate_key(key_id, keep_old_s=keep_old * 3_600, actor=actor())
+        registry.wait_until_served()
+    _show_once(key, json_output)
+
+
+def _show_once(key: NewKey, json_output: bool) -> None:
     if json_output:
         print_json(key)
         return
@@ -43,7 +73,7 @@ def list_keys(tenant: str | None = typer.Argument(None), json_output: bool = Jso
         print_json(infos)
         return
     print_table(
-        ("ID", "TENANT", "KEY", "LABEL", "SCOPES", "CREATED", "REVOKED"),
+        ("ID", "TENANT", "KEY", "LABEL", "SCOPES", "CREATED", "EXPIRES", "REVOKED"),
         (
             (
                 info.id,
@@ -52,6 +82,7 @@ def list_keys(tenant: str | None = typer.Argument(None), json_output: bool = Jso
                 info.label or None,
                 ", ".join(info.scopes),
                 when(info.created_at_ms),
+                when(info.expires_at_ms),
                 when(info.revoked_at_ms),
             )
             for info in infos

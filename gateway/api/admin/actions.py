@@ -20,8 +20,8 @@ class ActionDocument(Shape):
     at_ms: int = Field(description="Milliseconds since the epoch.")
     actor: str = Field(description="`actor` of the order, or who was at the keyboard.")
     action: str = Field(
-        description="tenant.created, tenant.changed, key.created, key.revoked, model.mapped, model.unmapped, "
-        "responses.deleted, job.cancelled, job.paused, job.resumed, webhook.created, webhook.rotated, "
+        description="tenant.created, tenant.changed, key.created, key.rotated, key.revoked, model.mapped, "
+        "model.unmapped, responses.deleted, job.cancelled, job.paused, job.resumed, webhook.created, webhook.rotated, "
         "webhook.deleted, engine.added, engine.removed."
     )
     tenant: str = Field(description="Whose it is; _system: an engine.")

@@ -97,7 +97,7 @@ class NextPairDocument(Shape):
     pairs: int = Field(description="All there are.")
     pair: str | None = Field(description="Its key, which a vote names; null: he has voted on all.")
     place: int | None = Field(description="Send it as `after` to skip the pair.")
-    shown: ShownDocument | None
+    shown: ShownDocument | None = Field(description="The pair itself; null: he has voted on all.")
 
 
 class VoteOrder(Order):

@@ -97,9 +97,9 @@ class SimulationOrder(PlanOrder):
 class TrafficDocument(Shape):
     """What traffic of the last seven days was like."""
 
-    requests: int
-    units: int
-    units_a_day: float
+    requests: int = Field(description="Of the adapter in these days.")
+    units: int = Field(description="Different ones among these requests.")
+    units_a_day: float = Field(description="New ones on a day, on average.")
     exact: bool = Field(description="Whether units are known; else each request is taken for one.")
 
 

@@ -9,8 +9,10 @@ from pydantic import Field
 
 from gateway.api.admin.office import Office
 from gateway.api.admin.quarantine import WAIT_S
-from gateway.api.admin.shapes import Actor, After, InForce, Limit, Next, Order, Shape
+from gateway.api.admin.shapes import Actor, After, Day, InForce, Limit, Next, Order, Shape
 from gateway.api.admin.tenants import By
+from registry.days import day_ms
+from registry.tenants.store import MOST_OVERLAP_S, NewKey
 
 KeyId = Annotated[str, Path(max_length=32, description="`id` of a key.")]
 
@@ -26,7 +28,8 @@ class KeyDocument(Shape):
         description="inference: the tenant's adapters. base: base models by name. training: files and fine-tuning."
     )
     created_at_ms: int = Field(description="Milliseconds since the epoch.")
-    revoked_at_ms: int | None = Field(description="Milliseconds since the epoch; null while it is good.")
+    revoked_at_ms: int | None = Field(description="Milliseconds since the epoch; null while it is not revoked.")
+    expires_at_ms: int | None = Field(description="From then on it opens nothing; null: it has no end.")
 
 
 class KeysDocument(Shape):
@@ -45,6 +48,18 @@ class NewKeyOrder(Order):
         ["inference", "training"],
         min_length=1,
         description="inference: the tenant's adapters. base: base models by name. training: files and fine-tuning.",
+    )
+    expires: Day | None = Field(
+        None, description="First day on which it opens nothing more, YYYY-MM-DD (UTC); null: it has no end."
+    )
+    actor: Actor = "admin"
+
+
+class RotateOrder(Order):
+    """A key to replace."""
+
+    keep_old_s: int = Field(
+        0, strict=True, ge=0, le=MOST_OVERLAP_S, description="Seconds for which the old one goes on beside the new one."
     )
     actor: Actor = "admin"
 
@@ -66,6 +81,11 @@ def add_keys(router: APIRouter, office: Office) -> None:
     """The routes. They block, so they are plain functions: Starlette runs them in its thread pool."""
     registry = office.registry
 
+    def shown_once(key: NewKey, response: Response) -> NewKeyDocument:
+        response.headers["cache-control"] = "no-store"
+        document = KeyDocument.model_validate(registry.tenants.get_key(key.id))
+        return NewKeyDocument(**dict(document), secret=key.secret, in_force=registry.wait_until_served(WAIT_S))
+
     @router.get("/keys")
     def list_keys(
         tenant: Annotated[str | None, Query(description="Only this tenant's; 404 when there is none.")] = None,
@@ -83,10 +103,16 @@ def add_keys(router: APIRouter, office: Office) -> None:
     def create_key(order: NewKeyOrder, response: Response) -> NewKeyDocument:
         """Make a key and show its secret, once."""
         scopes = tuple(dict.fromkeys(order.scopes))
-        key = registry.tenants.create_key(order.tenant, label=order.label, scopes=scopes, actor=order.actor)
-        response.headers["cache-control"] = "no-store"
-        document = KeyDocument.model_validate(registry.tenants.get_key(key.id))
-        return NewKeyDocument(**dict(document), secret=key.secret, in_force=registry.wait_until_served(WAIT_S))
+        expires_at_ms = None if order.expires is None else day_ms(order.expires, "expires")
+        key = registry.tenants.create_key(
+            order.tenant, label=order.label, scopes=scopes, expires_at_ms=expires_at_ms, actor=order.actor
+        )
+        return shown_once(key, response)
+
+    @router.post("/keys/{key_id}/rotate", status_code=201)
+    def rotate_key(key_id: KeyId, order: RotateOrder, response: Response) -> NewKeyDocument:
+        """Make a key like this one and show its secret, once; this one ends, at once or after `keep_old_s`."""
+        return shown_once(registry.tenants.rotate_key(key_id, keep_old_s=order.keep_old_s, actor=order.actor), response)
 
     @router.get("/keys/{key_id}")
     def show_key(key_id: KeyId) -> KeyDocument:
