@@ -69,18 +69,25 @@ def cuts_of(baselines: Iterable[Baseline]) -> list[int]:
 
 def exact_nano(tokens: Tokens, period: PricePeriod, ratio: TokenRatio, assumed: Assumptions) -> Fraction:
     """What so many of our tokens cost on the baseline, in nano-dollars, not rounded."""
-    prompt, completion = tokens.prompt * ratio.prompt, tokens.completion * ratio.completion
-    cached = tokens.cached * ratio.prompt if assumed.cached_share is None else prompt * assumed.cached_share
-    standard = (
+    prompt, completion = _times(tokens.prompt, ratio.prompt), _times(tokens.completion, ratio.completion)
+    share = assumed.cached_share
+    cached = _times(tokens.cached, ratio.prompt) if share is None else prompt * share
+    standard = Fraction(
         (prompt - cached) * period.input_nano_per_mtok
         + cached * period.cached_input_nano_per_mtok
-        + completion * period.output_nano_per_mtok
-    ) / MTOK
+        + completion * period.output_nano_per_mtok,
+        MTOK,
+    )
     batch_input, batch_output = period.nano("batch_input"), period.nano("batch_output")
     if not assumed.batch_share or batch_input is None or batch_output is None:
         return standard
-    batch = (prompt * batch_input + completion * batch_output) / MTOK
+    batch = Fraction(prompt * batch_input + completion * batch_output, MTOK)
     return (1 - assumed.batch_share) * standard + assumed.batch_share * batch
+
+
+def _times(count: int, ratio: Fraction) -> Fraction | int:
+    """Whole where it can be: a forecast asks for a million of these."""
+    return count if ratio == 1 else count * ratio
 
 
 def exact_ends(
