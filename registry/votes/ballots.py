@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal, cast, get_args
 
 import orjson
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from registry.db import Database, now_ms
@@ -29,6 +29,8 @@ MOST_PAIRS = 2_000
 MOST_SHOWN_BYTES = 256 * 1024
 """Of one pair: its question and both answers."""
 MOST_NAME_CHARACTERS = 200
+BATCH = 200
+"""Pairs that are sealed anew in one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,24 @@ class Ballots:
         with self._db.write() as session:
             session.delete(_found(session, tenant, comparison))
             session.execute(delete(BallotPair).filter_by(tenant=tenant, comparison=comparison))
+
+    def reseal(self) -> int:
+        """Write anew what was not sealed with the first key; how many. Raises `Unreadable`."""
+        changed, last = 0, ("", "", "")
+        key = tuple_(BallotPair.tenant, BallotPair.comparison, BallotPair.pair)
+        while True:
+            query = select(BallotPair).where(key > last).order_by(key).limit(BATCH)
+            with self._db.write() as session:
+                rows = session.scalars(query).all()
+                for row in rows:
+                    last = row.tenant, row.comparison, row.pair
+                    if not self._keyring.is_current(row.content):
+                        place = row.comparison, row.pair, CONTENT
+                        value = self._keyring.open(row.content, row.tenant, *place)
+                        row.content = self._keyring.seal(value, row.tenant, *place)
+                        changed += 1
+            if len(rows) < BATCH:
+                return changed
 
     def page(self, after: tuple[str, str] | None, limit: int, *, tenant: str | None = None) -> list[BallotInfo]:
         """By tenant and comparison, those after `after`."""

@@ -83,5 +83,7 @@ def delete_responses(
 def reseal_responses(json_output: bool = JsonFlag) -> None:
     """Encrypt anew, with the first key of SWITCHYARD_STORE_KEY, what was written with another one or without any."""
     with open_registry() as registry:
-        changed = registry.retention.reseal() + registry.pairs.reseal() + registry.outcome_retention.reseal()
+        changed = sum(
+            one.reseal() for one in (registry.retention, registry.pairs, registry.outcome_retention, registry.ballots)
+        )
     print_done({"resealed": changed}, f"{changed} values were written anew; the others were as they are", json_output)

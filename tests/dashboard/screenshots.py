@@ -15,6 +15,7 @@ from playwright.sync_api import Browser
 from dashboard.pages import PAGES
 from gateway.admin_key import admin_key
 from tests.dashboard.seeded import seeded
+from tests.dashboard.seeded_experiment import BALLOT
 from tests.support.browser import running_browser
 from tests.support.dashboard_parts import Visitor, dashboard_of
 
@@ -27,6 +28,10 @@ MORE: dict[str, str] = {
     "adapter-version": "/adapters/acme/triage/versions/1.0",
     "adapter-swap": "/adapters/acme/triage/swaps/1",
     "playground": "/adapters/acme/triage/playground",
+    "experiment": "/experiments/1",
+    "experiment-new": "/experiments/new?adapter=acme/replies&treatments=1.2",
+    "blind-vote": f"/experiments/votes/acme/{BALLOT}/vote?voter=ann",
+    "blind-votes": f"/experiments/votes/acme/{BALLOT}",
 }
 """Name of a picture → address."""
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import asdict
 from itertools import product
+from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 from registry.errors import InvalidInput, NotFound
+from registry.responses.sealing import Keyring
 from registry.service import Registry
 from registry.votes.ballots import MOST_SHOWN_BYTES, BallotInfo, Ballots, NewPair, Shown
 from registry.votes.rows import BallotPair
 
+KEY = base64.b64encode(b"k" * 32).decode()
 MODELS = ("acme/triage@1.0", "acme/triage@1.1")
 
 
@@ -105,6 +109,14 @@ def test_what_is_shown_is_sealed_and_goes_when_the_ballot_is_taken_down(registry
     ):
         with pytest.raises(NotFound, match="there is no ballot 'c1' of 'acme'"):
             gone()
+
+
+def test_pairs_are_sealed_anew_when_the_key_changes(registry: Registry, ballots: Ballots, monkeypatch: Any) -> None:
+    monkeypatch.setattr("registry.votes.ballots.BATCH", 2)
+    put_up(ballots, *(pair(number) for number in range(5)))
+    rotated = Ballots(registry.db, Keyring(f"{KEY},plain"))
+    assert [rotated.reseal(), rotated.reseal()] == [5, 0]
+    assert Ballots(registry.db, Keyring(KEY)).next("acme", "c1", "ann").shown == pair(0).shown
 
 
 def test_ballots_are_listed_by_tenant_and_comparison(ballots: Ballots) -> None:
