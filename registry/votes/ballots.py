@@ -149,9 +149,9 @@ class Ballots:
     def reseal(self) -> int:
         """Write anew what was not sealed with the first key; how many. Raises `Unreadable`."""
         changed, last = 0, ("", "", "")
-        key = tuple_(BallotPair.tenant, BallotPair.comparison, BallotPair.pair)
+        key = BallotPair.tenant, BallotPair.comparison, BallotPair.pair
         while True:
-            query = select(BallotPair).where(key > last).order_by(key).limit(BATCH)
+            query = select(BallotPair).where(tuple_(*key) > last).order_by(*key).limit(BATCH)
             with self._db.write() as session:
                 rows = session.scalars(query).all()
                 for row in rows:
