@@ -45,9 +45,13 @@ def try_version(house: House) -> ExperimentInfo:
         rows, said, at_ms = [], [], now_ms() + AHEAD_MS
         for number in range(EACH):
             unit, arm = f"conversation {batch}-{number}", dice.choice(("1.0", "1.1"))
-            make = traffic.failed if dice.random() < 0.01 else traffic.row
-            row = make(unit, arm, started_at_ms=at_ms, ttft_ms=dice.gauss(90, 20), cost_nano=210_000)
-            rows.append(row)
+            fails = dice.random() < 0.01
+            taken = {"started_at_ms": at_ms, "cost_nano": 210_000}
+            rows.append(
+                traffic.failed(unit, arm, **taken)
+                if fails
+                else traffic.row(unit, arm, ttft_ms=dice.gauss(90, 20), **taken)
+            )
             subject = Subject(info.adapter_id, None, info.splits[-1], arm, unit_hash(unit))
             said.append(NewOutcome(subject, Said("solved", "boolean", float(dice.random() < SOLVED[arm]))))
         registry.outcomes.give("acme", said, 1_000_000)
