@@ -69,11 +69,11 @@ def _happen(stack: Stack, traffic_s: float) -> None:
     def at(part: float) -> None:
         time.sleep(max(0.0, began + part * traffic_s - time.monotonic()))
 
-    put_up_ballot(house)
-    try_version(house)
     at(0.25)
     house.promote("acme/triage", "1.1")
     house.split("globex/sentiment", {"1.0": 9000, "1.1": 1000})
+    put_up_ballot(house)
+    try_version(house)
     at(0.4)
     plan = Plan.of({"treatments": ["1.1"]})
     house.registry.experiments.create(parse_whole_adapter("umbrella/extraction"), plan, actor="ann")
