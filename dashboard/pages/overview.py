@@ -88,8 +88,8 @@ async def view(request: Request) -> Mapping[str, Any]:
     fleet, traffic, attention, audit = await asyncio.gather(
         _or_busy(admin, "/fleet"),
         _traffic(admin, window),
-        admin.get_or("/attention", None, life_s=5, limit=DECISIONS),
-        admin.get_or("/audit", None, life_s=5, limit=CHANGES),
+        admin.get_or("/attention", None, life_s=20, limit=DECISIONS),
+        admin.get_or("/audit", None, life_s=15, limit=CHANGES),
     )
     engines = [_engine(one) for one in fleet["engines"]] if fleet else []
     return {
@@ -117,7 +117,7 @@ async def _or_busy(admin: KeyedApi, path: str) -> Any:
 async def _traffic(admin: KeyedApi, window: str) -> Traffic | None:
     seconds, step_s, said = WINDOWS[window]
     try:
-        document = await admin.get_or("/traffic", None, life_s=4, window_s=seconds, step_s=step_s)
+        document = await admin.get_or("/traffic", None, life_s=9, window_s=seconds, step_s=step_s)
     except Busy:
         return None
     return None if document is None else traffic_of(document, said, step_s)
