@@ -1,74 +1,25 @@
-"""What the gateway adds, in CPU and latency, against the mock engine; and what dialects cost that it translates.
-
-Figures: `rows`, what `loadtest.overhead` finds; `of_a_chat`, processor time of a request by its dialect in that of a
-chat of the same size, by case. The gateway has a processor of its own and is asked in each dialect in turn, for a tenth
-of a second: of the ratios of these slices the median counts, and `of_a_chat_interval` has the true one in 95 of 100
-cases (`tests.against`).
-"""
+"""What the gateway adds, in CPU and latency, against the mock engine. What dialects cost is another bar."""
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from loadtest.overhead import STREAM_TOKENS, Target
-from tests.against import interval, slices
+from loadtest.overhead import FORMS
 from tests.bars.support.commands import last_json
-from tests.bars.support.processors import apart
-from tests.bars.support.running import Running, running
-
-CHAT = "chat"
-MOST_OF_A_CHAT = {"responses": 1.3, "stored responses": 1.3, "messages": 1.3}
-"""CPU of a request, by its dialect, in chats of the same size."""
-REQUESTS = {"unstreamed": 128, f"{STREAM_TOKENS + 2}-event stream": 64}
-"""Of a slice, by case."""
-PAIRS, LEAST_PAIRS, AT_ONCE = 100, 4, 32
-"""Slices of each dialect in each case; requests at once."""
+from tests.bars.support.running import running
 
 
 def run(folder: Path, scale: float) -> dict[str, Any]:
-    """Run `loadtest.overhead`, and pairs of slices. What it adds has no bar: that is for comparison over time."""
+    """Run `loadtest.overhead`. What it adds has no bar: that is for comparison over time."""
     with running(folder, "--answer-tokens", "50") as house:
         figures, status = last_json(
             [
                 *(sys.executable, "-m", "loadtest.overhead", "--direct", house.engine_url, "--gateway", house.url),
                 *(f"--key={house.house.keys['acme']}", "--model", "acme/triage", "--pid", str(house.gateway_pid)),
-                *("--dialects", *MOST_OF_A_CHAT, CHAT),
+                *("--dialects", *FORMS),
                 *("--requests", str(max(40, int(4000 * scale))), "--rounds", "2" if scale < 1 else "8"),
             ]
         )
-        ratios = _of_a_chat(house, max(LEAST_PAIRS, int(PAIRS * min(1.0, scale))))
-    figures["of_a_chat"] = compared = {
-        name: {case: round(median(found), 3) for case, found in of.items()} for name, of in ratios.items()
-    }
-    figures["of_a_chat_interval"] = {
-        name: {case: [round(end, 3) for end in interval(found)] for case, found in of.items()}
-        for name, of in ratios.items()
-    }
-    speed = {
-        f"{name} cost at most {most} times the CPU of chats": max(compared[name].values()) <= most
-        for name, most in MOST_OF_A_CHAT.items()
-    }
-    return {"figures": figures, "bars": {"no request fails": status == 0}, "speed": speed}
-
-
-def _of_a_chat(house: Running, pairs: int) -> dict[str, Mapping[str, Sequence[float]]]:
-    """Ratios of slices, by dialect and case. Raises RuntimeError when an answer is wrong."""
-    dialects = [CHAT, *MOST_OF_A_CHAT]
-    targets = [Target(house.url, "acme/triage", house.house.keys["acme"], house.gateway_pid, one) for one in dialects]
-    with apart(house.gateway_pid, house.engine_pid):
-        found = {
-            case: asyncio.run(slices(targets, case != "unstreamed", requests, pairs, at_once=AT_ONCE))
-            for case, requests in REQUESTS.items()
-        }
-    return {
-        name: {
-            case: [us / chat_us for us, chat_us in zip(of[number], of[0], strict=True)] for case, of in found.items()
-        }
-        for number, name in enumerate(dialects)
-        if name != CHAT
-    }
+    return {"figures": figures, "bars": {"no request fails": status == 0}}
