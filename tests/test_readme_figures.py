@@ -26,6 +26,14 @@ def overhead(result: Any, concurrency: int, field: str) -> list[float]:
 ROWS: dict[str, tuple[str, Callable[[Any], list[float]]]] = {
     "added latency": ("overhead", lambda all_: [1, 52, *overhead(all_, 1, "added_ms")]),
     "CPU of the gateway": ("overhead", lambda all_: [32, *(us / 1000 for us in overhead(all_, 32, "gateway_cpu_us"))]),
+    "in chats of the same size": (
+        "dialects",
+        lambda all_: [
+            all_["figures"]["of_a_chat"][name][case]
+            for case in ("unstreamed", "52-event stream")
+            for name in ("responses", "stored responses", "messages")
+        ],
+    ),
     "swaps under": (
         "swap",
         lambda all_: [
