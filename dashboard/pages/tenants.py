@@ -194,17 +194,16 @@ async def create_key(request: Request) -> Response:
     order = {"tenant": tenant, "label": form.get("label", ""), "scopes": scopes, "actor": actor_of(request)}
     if not scopes:
         raise Invalid("The key may do nothing: no scope is chosen.", "Choose at least one.", field="scopes")
-    return render(request, "tenant_key.html", key=await admin_of(request).post("/keys", order), old=None)
+    return render(request, "tenant_key.html", key=await admin_of(request).post("/keys", order), old=None, hours=0)
 
 
 async def rotate_key(request: Request) -> Response:
-    """A new key with the old one's label and scopes. The old one stays until it is revoked, so that nobody is refused
-    between the two.
-    """
-    admin, tenant = admin_of(request), request.path_params["tenant"]
-    old = await admin.get(f"/keys/{quote(request.path_params['key'], safe='')}", life_s=0)
-    order = {"tenant": tenant, "label": old["label"], "scopes": old["scopes"], "actor": actor_of(request)}
-    return render(request, "tenant_key.html", key=await admin.post("/keys", order), old=old)
+    """A new key like an old one, which goes on for a while, so that nobody is refused between the two."""
+    form, key = await form_of(request), quote(request.path_params["key"], safe="")
+    hours = _limit("hours", form.get("hours", "")) or 0
+    order = {"keep_old_s": int(hours) * 3600, "actor": actor_of(request)}
+    made = await admin_of(request).post(f"/keys/{key}/rotate", order)
+    return render(request, "tenant_key.html", key=made, old=request.path_params["key"], hours=hours)
 
 
 async def revoke_key(request: Request) -> Response:

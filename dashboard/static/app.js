@@ -43,7 +43,10 @@ async function refresh(part) {
 
 // A part with data-late is empty at first: it takes longer than its page.
 async function keepUpToDate(part) {
-  if (part.dataset.late !== undefined) await refresh(part);
+  if (part.dataset.late === "") {
+    await refresh(part);
+    part.dataset.late = "here";
+  }
   for (;;) {
     await new Promise((done) => setTimeout(done, Math.max(1, Number(part.dataset.everyS) || 5) * 1000));
     if (!part.isConnected) return;

@@ -34,6 +34,8 @@ MORE: dict[str, str] = {
     "blind-votes": f"/experiments/votes/acme/{BALLOT}",
 }
 """Name of a picture → address."""
+LATE = "[data-late='']"
+"""A part that takes longer than its page, and is not there yet."""
 
 
 def addresses() -> dict[str, str]:
@@ -56,6 +58,10 @@ def main(names: list[str]) -> None:
             shoot(browser, visitor, {"login": "/login"}, FOLDER)
         visitor.log_in(admin_key(stack.house.settings))
         shoot(browser, visitor, wanted, FOLDER)
+        if not names or "portal" in names:
+            visitor.post("/logout")
+            visitor.log_in(stack.house.keys["acme"])
+            shoot(browser, visitor, {"portal": "/portal"}, FOLDER)
 
 
 def shoot(browser: Browser, visitor: Visitor, wanted: dict[str, str], folder: Path) -> None:
@@ -69,6 +75,7 @@ def shoot(browser: Browser, visitor: Visitor, wanted: dict[str, str], folder: Pa
             page = context.new_page()
             for name, path in wanted.items():
                 page.goto(visitor.url + path, wait_until="load")
+                page.wait_for_selector(LATE, state="detached")
                 page.screenshot(path=folder / f"{name}-{theme}-{width}.png", full_page=True)
                 sys.stdout.write(f"{name}-{theme}-{width}.png\n")
             context.close()

@@ -63,7 +63,9 @@ def test_a_key_is_made_shown_once_rotated_and_revoked(operator: Visitor, stack: 
     assert secret[0] not in page
     assert "web <shop>" in seen(page)
     key = stack.house.registry.tenants.list_keys("globex")[-1].id
-    rotated = operator.post(f"/tenants/globex/keys/{key}/rotate")
+    rotated = operator.post(f"/tenants/globex/keys/{key}/rotate", {"hours": "2"})
+    assert "works for 2 h more" in rotated.text
+    assert "ends in 1 h" in seen(operator.page("/tenants/globex"))
     other = re.search(r"sk-[\w-]{20,}", rotated.text)
     assert other
     assert other[0] != secret[0]
