@@ -105,9 +105,12 @@ class ApiError(Exception):
         return tuple(found)
 
     def envelope(self) -> bytes:
-        """The JSON body `{"error": {"message", "type", "param", "code"}, "request_id"}`."""
-        said = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
-        return orjson.dumps({"error": said, "request_id": self.request_id})
+        """The JSON body `{"error": {"message", "type", "param", "code"}}`. The request's id is in the header alone, as
+        OpenAI has it: so the answer about another tenant's thing is, byte for byte, that about a thing of nobody.
+        """
+        return orjson.dumps(
+            {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+        )
 
 
 class BadRequest(ApiError):

@@ -54,12 +54,12 @@ def translate_errors(web: FastAPI) -> None:
         return Response(status_code=CLIENT_GONE_STATUS)  # for the log: nobody gets it
 
     @web.exception_handler(RegistryError)
-    async def on_registry_error(request: Request, error: RegistryError) -> Response:
+    async def on_registry_error(_request: Request, error: RegistryError) -> Response:
         known = (STATUS_AND_CODE[kind] for kind in type(error).__mro__ if kind in STATUS_AND_CODE)
         status, code = next(known, (500, "registry_error"))
         kind = "invalid_request_error" if status < 500 else "api_error"
         body = {"error": {"message": error.message, "type": kind, "param": error.param, "code": code}}
-        return JSONResponse({**body, "request_id": request.scope.get(REQUEST_ID)}, status)
+        return JSONResponse(body, status)
 
     for kind in UNSTORABLE:
 

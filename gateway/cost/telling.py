@@ -6,6 +6,7 @@ which the requests of the process that leads would wait for. It says a line for 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -20,6 +21,8 @@ TENANTS_READ = 500
 """At a time; each read goes over all sums of three months."""
 OPERATOR = "--operator"
 """The operator has an address that is told too."""
+STDOUT = 1
+"""What a child says is read there."""
 
 
 def tell(registry: Registry, day: int, *, operator: bool) -> Iterator[Jump]:
@@ -48,9 +51,9 @@ def look(registry: Registry, day: int, tenants: Sequence[str]) -> list[Jump]:
 def main(arguments: Sequence[str]) -> None:
     """As a process of its own."""
     day, *more = arguments
-    with Registry.open() as registry:
+    with Registry.open() as registry, os.fdopen(STDOUT, "w", closefd=False) as out:
         for jump in tell(registry, int(day), operator=OPERATOR in more):
-            sys.stdout.write(f"{jump_said(jump)}\n")
+            out.write(f"{jump_said(jump)}\n")
 
 
 if __name__ == "__main__":

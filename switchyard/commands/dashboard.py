@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from typing import TYPE_CHECKING
 
 import typer
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gateway.up import DashboardPlace
 
 LINK_TIMEOUT_S = 15.0
+STDOUT = 1
 dashboard = typer.Typer(add_completion=False, invoke_without_command=True)
 
 
@@ -126,7 +127,7 @@ def _serve(settings: DashboardSettings) -> bool:
     async def greet(app: Starlette) -> None:
         """Not into a log: who reads it could log in."""
         say(f"dashboard at {settings.url}, of the gateway at {settings.dashboard_admin_url}")
-        if not sys.stdout.isatty():
+        if not os.isatty(STDOUT):
             say("log in    with an operator's key, or by a link: `switchyard dashboard link`")
             return
         try:

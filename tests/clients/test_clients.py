@@ -58,6 +58,7 @@ def environment(stack: Stack, installed: Environments, folder: Path) -> dict[str
         "LLM_USER_PATH": str(folder / "llm"),
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else it asks the internet for prices
         "HF_HUB_OFFLINE": "1",
+        "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16",  # some virtual machines advertise AMX, and kill who uses it
         "VLLM_NO_USAGE_STATS": "1",
     }
 

@@ -66,8 +66,11 @@ def test_the_engine_stops_when_the_client_hangs_up_and_the_attempt_is_recorded(
         assert rows[0]["usage_source"] == "partial"
         assert rows[0]["completion_tokens"] >= got.count(b'"index":0') - 1, "all that was relayed was counted"
     else:
-        assert rows[0]["usage_source"] == "estimated"
-        assert rows[0]["completion_tokens"] is None, "the engine had not said how much, and nothing unknown is zero"
+        # It is counted as it comes where a limit or a tariff, of another test of this installation, asks for that.
+        counted = rows[0]["usage_source"] == "partial"
+        assert counted or rows[0]["usage_source"] == "estimated"
+        known_tokens = rows[0]["completion_tokens"] is not None
+        assert known_tokens == counted, "the engine had not said how much, and nothing unknown is zero"
 
 
 def test_a_client_that_leaves_while_its_adapter_is_loaded_does_not_stop_the_load(stack: Stack) -> None:

@@ -112,16 +112,14 @@ def test_anothers_adapter_looks_exactly_like_none(stack: Stack) -> None:
     for suffix in ("", "@1.0", "@production", "@9.9"):
         real, unreal = (stack.chat(name + suffix) for name in (others, nones))
         assert real.status_code == unreal.status_code == 404
-        ids = [answer.headers["x-request-id"] for answer in (real, unreal)]
-        assert real.text.replace(others, nones).replace(*ids) == unreal.text
+        assert real.text.replace(others, nones) == unreal.text
         assert real.json()["error"]["code"] == "model_not_found"
         volatile = ("x-request-id", "date")
         assert [k for k in real.headers if k not in volatile] == [k for k in unreal.headers if k not in volatile]
     headers = {"Authorization": f"Bearer {stack.house.keys['acme']}"}
     cards = [stack.http.get(f"{stack.url}/v1/models/{name}", headers=headers) for name in (others, nones)]
     assert [card.status_code for card in cards] == [404, 404]
-    ids = [card.headers["x-request-id"] for card in cards]
-    assert cards[0].text.replace(others, nones).replace(*ids) == cards[1].text
+    assert cards[0].text.replace(others, nones) == cards[1].text
 
 
 @pytest.mark.parametrize(

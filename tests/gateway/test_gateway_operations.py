@@ -87,7 +87,7 @@ def test_an_unknown_address_is_answered_in_openais_envelope(
 ) -> None:
     answer = http.request(method, path)
     assert answer.status_code == status
-    assert set(answer.json()) == {"error", "request_id"}
+    assert set(answer.json()) == {"error"}
     error = answer.json()["error"]
     assert (error["type"], error["code"], error["param"]) == ("invalid_request_error", "unknown_url", None)
     assert f"{method} {path}" in error["message"]

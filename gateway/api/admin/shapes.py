@@ -76,4 +76,3 @@ class Failure(BaseModel):
     """OpenAI's envelope of an error."""
 
     error: FailureDetail
-    request_id: str | None = Field(description="Of the request that it answers; `x-request-id` says it too.")
