@@ -94,5 +94,5 @@ def test_no_prompt_and_no_key_is_in_the_output_of_a_gateway(tmp_path: Path, form
     models = [json.loads(line)["model"] for line in lines]
     assert set(models) == {CANARY}, "it is the model's name where a client has put it there, and nothing else"
     for answer in errors:
-        assert answer.headers["x-request-id"], answer.text
+        assert answer.headers["x-request-id"] in output, answer.text
     assert {answer.status_code for answer in errors} >= {400, 401, 404}
