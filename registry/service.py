@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from registry.adapters.version_files import VersionFiles
     from registry.archive.store import UsageArchives
     from registry.audit.store import AuditLog
-    from registry.bases.store import BaseModels
+    from registry.bases.store import BaseInfo, BaseModels
     from registry.calibrations.store import Calibrations
     from registry.catalog.snapshot import Catalog
     from registry.deletion.store import Deletions
@@ -264,6 +264,13 @@ class Registry:
         """The folders that hold the base now, of those that were registered or prepared here."""
         prepared = sorted(path.parent for path in (self.settings.state_dir / "base").glob("*/config.json"))
         return self.bases.folders_of(digest, prepared)
+
+    def measured(self, base: BaseInfo) -> BaseInfo:
+        """The base with its tokenizer measured: older installations have not, and do it when a folder is at hand."""
+        if base.tokens is not None:
+            return base
+        folder = self.base_folder(base.digest)
+        return base if folder is None else self.bases.register(base.name, folder)
 
     def wait_until_served(self, timeout_s: float = 3.0) -> bool:
         """Return when every live gateway worker has the newest catalog in force; False when one has not in time."""

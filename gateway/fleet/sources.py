@@ -83,7 +83,7 @@ class AdminSource:
     def _declared(self, engine: Engine) -> Declared:
         known = self._known.get(engine)
         if known is None:
-            base = self._registry.bases.get(engine.base_digest)
+            base = self._registry.measured(self._registry.bases.get(engine.base_digest))
             try:
                 handling = handling_of(engine, base, self._settings)
             except OSError as error:  # of this engine's files: it does not say that the database is away
@@ -157,10 +157,10 @@ def require_engine_url(url: str, *, param: str) -> None:
 def declared_base(registry: Registry, name: str | None) -> BaseInfo:
     """The base that an engine is said to serve. Raises `InvalidInput` when it cannot be told."""
     if name is not None:
-        return registry.bases.get(name)
+        return registry.measured(registry.bases.get(name))
     known = registry.bases.all()
     if len(known) == 1:
-        return known[0]
+        return registry.measured(known[0])
     raise InvalidInput(
         f"{len(known)} base models are registered; say which one the engines serve with SWITCHYARD_ENGINE_BASE "
         "(register one with `switchyard base register NAME FOLDER`)",

@@ -8,7 +8,7 @@
   months that begin from the ledger's sums. Clocks jump: windows that were left are kept for three days
   (`gateway/limits/windows.py`), a window of which the ledger was not asked yet lets nothing through, and a request's
   attempts are booked on the day on which it held, by a clock that does not jump. A hold bounds what is spent (prompt:
-  every byte of the body counts as a token, with what Unicode normalisation adds (`gateway/cost/normalization.py`),
+  every byte of the body counts as a token, with what Unicode normalisation adds (`registry/bases/normalization.py`),
   tools once more as templates print them, and what the template says by itself, known from the renderings; answers:
   `max_tokens` × n, where the P99 of the model's answers stands for one that is missing:
   `gateway/limits/output_lengths.py`), so that a budget is never overshot; near its end, requests that could still

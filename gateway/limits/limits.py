@@ -25,7 +25,7 @@ from gateway.limits.ledger_reader import BookReader, Ledger
 from gateway.limits.refusals import Headers, cannot_count, headers_of, no_price
 from gateway.limits.warnings import warning_headers
 from gateway.limits.windows import Tally
-from registry.catalog.snapshot import Catalog, LimitEntry, TariffEntry
+from registry.catalog.snapshot import BaseEntry, Catalog, LimitEntry, TariffEntry
 from registry.days import day_of
 from registry.db import now_ms
 from registry.ledger.usage_days import BILLED
@@ -35,6 +35,8 @@ MOST_STANDINGS = 10_000
 NO_LIMITS = LimitEntry(None, None, None, None, None, None, None)
 FREE = TariffEntry(0, 0, 0, 0)
 """The price of what uses no tokens."""
+NO_BASE = BaseEntry("", "", 0)
+"""Of which nothing is known."""
 
 
 class Standing:
@@ -42,18 +44,18 @@ class Standing:
     its price, `None` when there is none.
     """
 
-    __slots__ = ("counters", "counts_use", "price", "tallies", "template_tokens")
+    __slots__ = ("base", "counters", "counts_use", "price", "tallies")
 
     def __init__(
-        self, tallies: tuple[Tally, ...], counters: list[Counter], price: TariffEntry | None, template_tokens: int
+        self, tallies: tuple[Tally, ...], counters: list[Counter], price: TariffEntry | None, base: BaseEntry | None
     ) -> None:
         self.tallies = tallies
         self.counters = [counter for counter in counters if counter.limited]
         self.counts_use = any(counter.counts_use for counter in self.counters)
         """Whether tokens or dollars are counted for one of them; else nobody needs to know how large a request is."""
         self.price = price
-        self.template_tokens = template_tokens
-        """Of the base's longest known rendering, 0 when there is none."""
+        self.base = base or NO_BASE
+        """What answers, or what it was made for."""
 
     @property
     def unpriced(self) -> str | None:
@@ -136,8 +138,8 @@ class Limits:
             scopes += (f"adapter:{principal.tenant}/{adapter}",)
         tallies = tuple(self._tally(scope, at_ms) for scope in scopes)
         price = price_of(catalog, principal.tenant, adapter, arm.base_digest, at_ms)
-        bases = (base.template_tokens for base in catalog.bases.values() if base.digest == arm.base_digest)
-        return Standing(tallies, self._counted(scopes), price, max(bases, default=0))
+        base = next((base for base in catalog.bases.values() if base.digest == arm.base_digest), None)
+        return Standing(tallies, self._counted(scopes), price, base)
 
     def _counted(self, scopes: tuple[str, ...]) -> list[Counter]:
         return [counter for scope in scopes if (counter := self._counters.get(scope)) is not None]

@@ -4,11 +4,12 @@ An answer's bound is `max_tokens` times the number of answers. Where tokens or d
 none gets one: what about one answer in a hundred reaches, or less if the limits never have room for that. What is held
 is also what the engine is told, so that the hold bounds what is spent.
 
-A prompt counts for the rate as a quarter of the body's bytes, about right for English. For budgets it counts as
-all of them, as they are after Unicode normalisation, and what the base's chat template says by itself: a tokenizer that
-works on bytes makes no more than one token of each, so a budget is never overshot. Tools and calls of tools count once
-more as chat templates print them, which is with spaces and on lines of their own. Where that would refuse a request, or
-nearly, an engine counts the prompt as it is going to serve it (`gateway.limits.prompt_tokens`).
+A prompt counts for the rate as a quarter of the body's bytes, about right for English. For budgets it counts as the
+most that the base's tokenizer makes of all of them, by what was measured of it when it was registered
+(`registry.bases.token_bound`), and what its chat template says by itself: so a budget is never overshot. Tools and
+calls of tools count once more as chat templates print them, which is with spaces and on lines of their own. Where that
+would refuse a request, or nearly, an engine counts the prompt as it is going to serve it
+(`gateway.limits.prompt_tokens`).
 
 What has a price or is counted is so asked that the engine counts as it goes on: who leaves half way has used that.
 """
@@ -16,12 +17,10 @@ What has a price or is counted is so asked that the engine counts as it goes on:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Any, Protocol
 
 import orjson
 
-from gateway.cost.normalization import growth
 from gateway.desk import Desk
 from gateway.handoffs import Arm, InferenceRequest, Principal
 from gateway.limits.fitting import decided_by_prompt, longest_answers
@@ -30,6 +29,8 @@ from gateway.limits.limits import FREE, Bill, Limits, Standing
 from gateway.limits.output_lengths import OutputLengths
 from gateway.limits.prompt_tokens import PromptTokens
 from gateway.limits.sizes import Size
+from registry.bases.normalization import growth
+from registry.bases.token_bound import TokenBound
 from registry.catalog.snapshot import Catalog, TariffEntry
 
 BYTES_PER_TOKEN = 4
@@ -37,6 +38,8 @@ TEMPLATE_TOKENS = 128
 """For what a chat template puts around the messages, at least: a base whose own renderings are longer gets so many.
 Default system prompts have 20 to 60 tokens, some 400.
 """
+SPEAKS_OF = frozenset({"tools", "documents", "chat_template_kwargs", "reasoning_effort"})
+"""Fields for which a template may say what it says in no rendering of a base's: as much as all of it, at most."""
 LEAST_BODY_BYTES = 56
 """Of a request with one short message, without the name of its model."""
 
@@ -81,18 +84,18 @@ async def _hold_use(
     accounts: Accounts, principal: Principal, arm: Arm, request: InferenceRequest, standing: Standing
 ) -> tuple[InferenceRequest, Bill]:
     tenant, body_bytes, most = principal.tenant, request.body_bytes, request.max_output_tokens
-    more = request.dialect.added_tokens(request.body)
+    bound, known_template = standing.base.tokens, standing.base.template_tokens
+    template = max(TEMPLATE_TOKENS, known_template)
+    more, added = await accounts.desk.do(tenant, body_bytes, lambda: _added(request, bound))
     rate_prompt = -(-(body_bytes + more) // BYTES_PER_TOKEN)
-    template = max(TEMPLATE_TOKENS, standing.template_tokens)
-    added = await accounts.desk.do(tenant, body_bytes, partial(added_bytes, request.body))
-    prompt = body_bytes + template + added + more
+    prompt = template + bound.most(body_bytes + more + added, max(1, request.choices // (request.body.get("n") or 1)))
     answers = (accounts.lengths.bound(tenant, arm.model) if most is None else most) * request.choices
     least = LEAST_BODY_BYTES + len(request.model) + template
     least_answers = request.choices if most is None else answers
     if decided_by_prompt(standing.counters, prompt, answers, least_answers, standing.price):
         counted = await accounts.prompts.count(tenant, arm, request)
         if counted is not None:
-            prompt, least = counted, standing.template_tokens or TEMPLATE_TOKENS
+            prompt, least = counted, known_template or TEMPLATE_TOKENS
         prompt = min(prompt, accounts.prompts.most(arm, request) or prompt)
     if most is None:
         fits = longest_answers(standing.counters, rate_prompt, prompt, standing.price, answers)
@@ -135,21 +138,30 @@ def _named_bound(request: InferenceRequest) -> list[str]:
     return named[:1]
 
 
-def added_bytes(body: Mapping[str, Any]) -> int:
+def _added(request: InferenceRequest, bound: TokenBound) -> tuple[int, int]:
+    """Of what is read more than once, and of templates and normalisation: bytes at most."""
+    return request.dialect.added_tokens(request.body), added_bytes(request.body, bound)
+
+
+def added_bytes(body: Mapping[str, Any], bound: TokenBound) -> int:
     """The most that templates and normalisation add to the bytes of a body."""
-    return printed_bytes(body) + growth(_texts(body))
+    added = printed_bytes(body)
+    if "messages" in body and not SPEAKS_OF.isdisjoint(body):
+        added += bound.template_bytes
+    return added + growth(_texts(body)) if bound.composes else added
 
 
-def _texts(body: Mapping[str, Any]) -> Iterator[str]:
-    """Every text of a checked body that the model reads as it is, and a few short ones that it does not read."""
-    for value in body.values():
-        yield from (one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str))
-    for message in body.get("messages") or ():
-        content = message.get("content")
-        if isinstance(content, str):
-            yield content
-        elif isinstance(content, list):
-            yield from (part["text"] for part in content if isinstance(part.get("text"), str))
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a checked body, wherever it stands: what a template makes of one is its own affair."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield name
+            yield from _texts(inner)
+    elif isinstance(value, list) and not (value and isinstance(value[0], int)):  # ids of tokens are no texts
+        for inner in value:
+            yield from _texts(inner)
 
 
 def printed_bytes(body: Mapping[str, Any]) -> int:

@@ -11,15 +11,18 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from registry.bases.files import find_files
 from registry.bases.fingerprint import Fingerprint, read_fingerprint
 from registry.bases.model import BaseSpec, describe_base, known_folders
 from registry.bases.rows import BaseModel
+from registry.bases.token_bound import UNKNOWN, TokenBound
+from registry.bases.tokenizer_bound import bound_of
 from registry.db import Database, now_ms
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.names import MAX_NAME_LENGTH, check_name
 
-FINGERPRINT = "fingerprint"
-"""Its key in the row's `spec` document, beside the fields of `BaseSpec`."""
+FINGERPRINT, TOKENS = "fingerprint", "tokens"
+"""Keys in the row's `spec` document, beside the fields of `BaseSpec`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,8 @@ class BaseInfo:
     created_at_ms: int
     fingerprint: Fingerprint | None
     """What an engine of this base must answer; `None` as long as nobody has measured it."""
+    tokens: TokenBound | None = None
+    """How many tokens its tokenizer makes at most; likewise."""
 
 
 class BaseModels:
@@ -42,13 +47,14 @@ class BaseModels:
         self._cache = cache
 
     def register(self, name: str, folder: Path) -> BaseInfo:
-        """Take the model in `folder` under a public name; doing it again is no error, and renews its fingerprint.
+        """Take the model in `folder` under a public name; doing it again is no error, and renews what is measured.
 
         Raises `InvalidInput` when the folder holds no servable model and `Conflict` when the name or the
         model is registered otherwise.
         """
         check_name(name, "base")
         spec = describe_base(folder, cache=self._cache)
+        tokens = bound_of(find_files(folder))
         with self._db.write() as session:
             row = BaseModel(digest=spec.digest, name=name, spec=spec.to_json(), created_at_ms=now_ms())
             if not session.add_new(row):
@@ -56,12 +62,14 @@ class BaseModels:
             fingerprint = read_fingerprint(folder, spec.vocab_size)
             if fingerprint is not None and fingerprint != _info(row).fingerprint:
                 row.spec = {**row.spec, FINGERPRINT: fingerprint.to_json()}
+            if tokens.to_json() != row.spec.get(TOKENS):
+                row.spec = {**row.spec, TOKENS: tokens.to_json()}
             return _info(row)
 
     def adopt(self, folder: Path) -> BaseInfo:
         """The registry's entry for the model in `folder`: a known model keeps its name, a new one gets the folder's.
 
-        A fingerprint that the folder has and the registry lacks is taken with it.
+        What the folder has and the registry lacks is taken with it: a fingerprint, and what its tokenizer does.
         """
         try:
             known = self.find(folder)
@@ -70,7 +78,7 @@ class BaseModels:
             return self.register(name or "base", folder)
         there = read_fingerprint(folder, known.spec.vocab_size)
         lacks = known.fingerprint is None or known.fingerprint.renderings is None
-        if lacks and there is not None and there != known.fingerprint:
+        if known.tokens is None or (lacks and there is not None and there != known.fingerprint):
             return self.register(known.name, folder)
         return known
 
@@ -125,6 +133,11 @@ def _known(session: Session, name: str, digest: str) -> BaseModel:
     return row
 
 
+def tokens_of(spec: Mapping[str, Any]) -> TokenBound:
+    """What a row's `spec` says of the tokenizer: `UNKNOWN` when nobody has measured it."""
+    return TokenBound.from_json(spec.get(TOKENS)) or UNKNOWN
+
+
 def longest_rendering(spec: Mapping[str, Any]) -> int:
     """Tokens of the longest rendering in a row's `spec`; 0 when nobody has taken any."""
     renderings = (spec.get(FINGERPRINT) or {}).get("renderings") or ()
@@ -133,11 +146,12 @@ def longest_rendering(spec: Mapping[str, Any]) -> int:
 
 def _info(row: BaseModel) -> BaseInfo:
     document = dict(row.spec)
-    fingerprint = document.pop(FINGERPRINT, None)
+    fingerprint, tokens = document.pop(FINGERPRINT, None), TokenBound.from_json(document.pop(TOKENS, None))
     return BaseInfo(
         row.name,
         row.digest,
         BaseSpec.from_json(document),
         row.created_at_ms,
         Fingerprint.from_json(fingerprint) if fingerprint else None,
+        tokens,
     )

@@ -16,7 +16,7 @@ from sqlalchemy import BindParameter, ColumnElement, Connection, Select, bindpar
 
 from registry.adapters.rows import Adapter, Alias, Version
 from registry.bases.rows import BaseModel
-from registry.bases.store import longest_rendering
+from registry.bases.store import longest_rendering, tokens_of
 from registry.catalog.changes import ADAPTER, BASE, KEY, LIMIT, MODEL_MAP, OPERATOR, TARIFF, TENANT
 from registry.catalog.policies import policy_of
 from registry.catalog.snapshot import (
@@ -258,7 +258,8 @@ def _bases(connection: Connection, names: Names) -> dict[str, BaseEntry | None]:
     found: dict[str, BaseEntry | None] = dict.fromkeys(names or ())
     rows = BASES.rows(connection, names)
     return found | {
-        name: BaseEntry(name, digest, at_ms // 1000, longest_rendering(spec)) for name, digest, at_ms, spec in rows
+        name: BaseEntry(name, digest, at_ms // 1000, longest_rendering(spec), tokens_of(spec))
+        for name, digest, at_ms, spec in rows
     }
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
+from registry.bases.token_bound import UNKNOWN, TokenBound
 from registry.outcomes.forms import AnswerChecks
 
 K = TypeVar("K")
@@ -57,6 +58,8 @@ class BaseEntry:
     created_at_s: int
     template_tokens: int = 0
     """Of the longest known rendering of its chat template: a short conversation has no more. 0: none is known."""
+    tokens: TokenBound = UNKNOWN
+    """How many its tokenizer makes of a text at most."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from registry.bases.token_bound import UNKNOWN, TokenBound
 from registry.days import when
 from switchyard.console import print_json_line, print_table, say
 from switchyard.options import LastLineJsonFlag as JsonFlag
@@ -99,12 +100,27 @@ def list_bases(json_output: bool = JsonFlag) -> None:
         known = registry.bases.all()
     if json_output:
         rows = [
-            {"name": info.name, "digest": info.digest, "fingerprint": info.fingerprint is not None} for info in known
+            {
+                "name": info.name,
+                "digest": info.digest,
+                "fingerprint": info.fingerprint is not None,
+                "tokens": None if info.tokens is None else info.tokens.to_json(),
+            }
+            for info in known
         ]
         print_json_line(rows)
         return
     print_table(
-        ("NAME", "DIGEST", "FINGERPRINT", "REGISTERED"),
-        ((info.name, info.digest, "yes" if info.fingerprint else None, when(info.created_at_ms)) for info in known),
+        ("NAME", "DIGEST", "FINGERPRINT", "TOKENS A BYTE", "REGISTERED"),
+        (
+            (info.name, info.digest, "yes" if info.fingerprint else None, _most(info.tokens), when(info.created_at_ms))
+            for info in known
+        ),
         empty="no base model yet; `switchyard base prepare`, then `switchyard base register NAME FOLDER`",
     )
+
+
+def _most(tokens: TokenBound | None) -> str:
+    """What holds count for a byte of a text."""
+    bound = UNKNOWN if tokens is None else tokens
+    return f"{bound.per_byte:g}" + (" (unknown tokenizer)" if bound.known_from == "unknown" else "")

@@ -83,7 +83,7 @@ async def test_a_copy_of_a_request_is_one_more_attempt_that_nobody_gets_and_nobo
     means: Any = SimpleNamespace(fleet=fleet, journal=journal, settings=settings)
     limits = Limits(spending, journal.writer)
     tally = Tally(now_ms())
-    bill = Bill(limits, Standing((tally,), [], PRICE, 0), None, PRICE)
+    bill = Bill(limits, Standing((tally,), [], PRICE, None), None, PRICE)
     request = admitted(DIALECTS["chat"].parse(BODY, caps=Caps(), allow_unknown=False))._replace(bill=bill)
     client, drop = Kept(keeps=True), Kept(keeps=False)
     candidate = request._replace(arm=Arm("acme/triage@1.1", "sha256:0"), shadow=True)

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from gateway.cost.normalization import CHARACTERS, growth
+from gateway.api.dialects import DIALECTS
 from gateway.steps.hold import TEMPLATE_TOKENS, added_bytes, printed_bytes
 from registry.bases.fingerprint import Fingerprint, write_fingerprint
+from registry.bases.normalization import CHARACTERS, growth
 from registry.bases.renderings import CONVERSATIONS, Rendering
+from registry.bases.token_bound import TokenBound
 from tests.gateway.test_chat_template import PROBE
 from tests.support.stack import BASE, House, run_stack
 
@@ -63,8 +65,31 @@ def test_no_normalisation_makes_a_text_longer_than_it_counts() -> None:
 def test_what_normalisation_adds_counts_in_whatever_field_a_text_stands(field: str) -> None:
     added = growth(["ﷺ"])
     assert added > 0
-    assert added_bytes({field: "ﷺ"}) == added
-    assert added_bytes({field: ["ﷺ", "plain", "ﷺ"], "n": 2, "token_ids": [1, 2]}) == 2 * added
+    assert added_bytes({field: "ﷺ"}, TokenBound()) == added
+    assert added_bytes({field: ["ﷺ", "plain", "ﷺ"], "n": 2, "token_ids": [1, 2]}, TokenBound()) == 2 * added
+    assert added_bytes({field: [{"deep": {"deeper": "ﷺ"}}]}, TokenBound()) == added
+    assert added_bytes({field: "ﷺ"}, TokenBound(composes=False)) == 0
+
+
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content", "refusal", "name"])
+def test_what_normalisation_adds_counts_in_whatever_a_message_says(field: str) -> None:
+    said = {"messages": [{"role": "assistant", "content": "", field: "\u0fb9" * 2_500}]}
+    assert added_bytes(said, TokenBound()) == 7_500
+    tool = {"type": "function", "function": {"name": "f", "description": "ﷺ" * 100}}
+    bare = added_bytes({"messages": [], "tools": [tool]}, TokenBound(composes=False))
+    assert added_bytes({"messages": [], "tools": [tool]}, TokenBound()) == bare + growth(["ﷺ" * 100])
+
+
+def test_what_a_template_says_of_tools_and_documents_counts_as_all_that_it_says() -> None:
+    bound = TokenBound(template_bytes=900)
+    assert added_bytes({"messages": [], "documents": []}, bound) == 900
+    assert added_bytes({"messages": []}, bound) == 0
+
+
+def test_a_query_that_is_read_with_each_document_grows_each_time() -> None:
+    bodies = {"score": {"queries": "ﷺ", "documents": ["a"] * 11}, "rerank": {"query": "ﷺ", "documents": ["a"] * 11}}
+    for name, body in bodies.items():
+        assert DIALECTS[name].added_tokens(body) >= 10 * len(unicodedata.normalize("NFKC", "ﷺ").encode())
 
 
 def test_what_a_template_says_by_itself_and_what_normalisation_adds_fit_into_a_budget_too(house: House) -> None:

@@ -183,6 +183,7 @@ class TinyBase:
         default_factory=lambda: {
             "version": "1.0",
             "truncation": None,
+            "normalizer": {"type": "NFC"},
             "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]},
         }
     )

@@ -13,6 +13,7 @@ from gateway.api.fields.caps import Caps
 from gateway.api.fields.checks import flag, integer, missing, text, wrong_type
 from gateway.api.fields.together import Given
 from gateway.handoffs import Admitted, EngineBroke, EngineCount
+from registry.bases.normalization import normal_bytes
 
 MOST_CHARS = 4_194_304
 """Of a query; the bytes of a body bound it first."""
@@ -65,7 +66,7 @@ class Rerank(Pooling):
 
     def added_tokens(self, body: Mapping[str, Any]) -> int:
         """The query may be read with each document."""
-        return super().added_tokens(body) + (len(body["documents"]) - 1) * len(body["query"].encode())
+        return super().added_tokens(body) + (len(body["documents"]) - 1) * normal_bytes(body["query"])
 
     def engine_body(self, body: Mapping[str, Any], model: str, cache_salt: str) -> dict[str, Any]:
         """Whether documents come back is decided here: vLLM always sends them."""

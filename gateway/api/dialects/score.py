@@ -12,6 +12,7 @@ from gateway.api.fields.checks import MAX_TOKEN_ID, Check, bad_items, integer, i
 from gateway.api.fields.together import Given
 from gateway.errors import BadRequest
 from gateway.handoffs import InferenceRequest
+from registry.bases.normalization import normal_bytes
 
 _EXPECTED = "a non-empty string, or a non-empty list of such"
 _NAMES = (("queries", "documents"), ("text_1", "text_2"), ("queries", "items"), ("data_1", "data_2"))
@@ -101,4 +102,4 @@ class Score(Pooling):
         """A query may be read with each document."""
         queries, documents = as_list(body["queries"]), as_list(body["documents"])
         again = len(documents) - 1 if len(queries) == 1 else 0
-        return super().added_tokens(body) + again * len(queries[0].encode())
+        return super().added_tokens(body) + again * normal_bytes(queries[0])

@@ -20,6 +20,11 @@ CHARACTERS = range(0x80, 0x30000)
 """Beyond them nothing decomposes or combines."""
 
 
+def normal_bytes(text: str) -> int:
+    """The most bytes that a text has in UTF-8, composed or not."""
+    return len(text.encode()) + growth((text,))
+
+
 def growth(texts: Iterable[str]) -> int:
     """The most bytes that any composing normalisation adds to the texts, in UTF-8."""
     total = 0
