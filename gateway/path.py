@@ -111,8 +111,8 @@ async def _answer(admitted: Admitted, house: House, respond: Respond, sink: Sink
             respond.reset()
         else:
             tries.served(engine.url)
+            _observe(usage, admitted, house)  # before a client that has all of it can hang up
             await respond.end()
-            _observe(usage, admitted, house)
             return
     target = house.targets.of(admitted.principal, admitted.request.model, house.catalog.current)
     arm = stands_in(target, admitted.arm)

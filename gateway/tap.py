@@ -16,13 +16,15 @@ class Tap:
     it.
     """
 
-    __slots__ = ("arm", "chunks", "left", "request_id", "streamed", "target", "unit_hash")
+    __slots__ = ("arm", "chunks", "is_whole", "left", "request_id", "streamed", "target", "unit_hash")
 
     def __init__(self, request_id: str, target: Target, arm: Arm, unit_hash: str | None) -> None:
         self.request_id = request_id
         self.target = target
         self.arm = arm
         self.unit_hash = unit_hash
+        self.is_whole = False
+        """Whether an engine has given all of the answer."""
 
     def begin(self, *, streamed: bool) -> None:
         """An engine's answer begins: in events, or in one piece."""

@@ -10,13 +10,14 @@ import importlib
 import importlib.util
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from registry.adapters.version_rows import VersionInfo
+from registry.children.asked import ChildGone, ChildSlow, ask_once
+from registry.children.mouth import Mouth
 from registry.settings import RegistrySettings
 from trainer.errors import TrainerError
 
@@ -64,21 +65,14 @@ def check_registry(settings: RegistrySettings) -> None:
 
 def register(uri: str, version: VersionInfo) -> str:
     """`NAME version N` in MLflow; the same version is registered once. Raises TrainerError."""
-    asked = json.dumps(asdict(model_version_of(version)))
+    asked = json.dumps(asdict(model_version_of(version))).encode()
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "trainer.mlflow_registry", uri],
-            input=asked,
-            capture_output=True,
-            text=True,
-            timeout=MOST_S,
-        )
-    except subprocess.TimeoutExpired:
+        said = ask_once("MLflow", (sys.executable, "-m", "trainer.mlflow_registry", uri), asked, within_s=MOST_S)
+    except ChildSlow:
         raise TrainerError(f"MLflow did not register {version.name} within {MOST_S:.0f} s") from None
-    if done.returncode != 0:
-        reason = " ".join(done.stderr.strip().splitlines()[-1:])
-        raise TrainerError(f"MLflow did not register {version.name}: {reason}")
-    return done.stdout.strip().splitlines()[-1]
+    except ChildGone as gone:
+        raise TrainerError(f"MLflow did not register {version.name}: {gone}") from None
+    return said.decode().strip()
 
 
 def _register(client: Any, wanted: ModelVersion) -> str:
@@ -104,6 +98,5 @@ def main(uri: str, asked: str) -> str:
 
 
 if __name__ == "__main__":
-    with os.fdopen(os.dup(1), "w", encoding="utf-8") as said:
-        os.dup2(2, 1)  # what MLflow prints is no answer
-        said.write(main(sys.argv[1], sys.stdin.read()) + "\n")
+    mouth = Mouth()
+    mouth.say(f"{main(sys.argv[1], sys.stdin.read())}\n".encode())

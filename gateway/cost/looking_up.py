@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import subprocess
 import sys
 import time
 from collections.abc import Iterable
 from threading import Lock
 
-from registry.children import environment_of
+from registry.children.asked import ChildGone, ask_once
+from registry.children.environment import environment_of
 from registry.service import Registry
 
 log = logging.getLogger("switchyard.cost")
@@ -52,17 +52,11 @@ class LookUps:
             self._asked_s[name] = time.monotonic()
         while len(self._asked_s) > MOST_REMEMBERED:
             del self._asked_s[next(iter(self._asked_s))]
+        command, environment = (*COMMAND, *names), environment_of(self._registry)
         try:
-            done = subprocess.run(
-                [*COMMAND, *names],
-                env=environment_of(self._registry),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=WITHIN_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            log.warning("prices of %s could not be looked up within %g s", ", ".join(names), WITHIN_S)
+            said = ask_once("the look-up", command, b"", within_s=WITHIN_S, environment=environment)
+        except ChildGone as gone:
+            log.warning("prices of %s could not be looked up: %s", ", ".join(names), gone)
             return
-        for line in (done.stderr if done.returncode else done.stdout).decode(errors="replace").splitlines()[-20:]:
+        for line in said.decode(errors="replace").splitlines()[-20:]:
             log.info("%s", line)

@@ -6,7 +6,6 @@ which the requests of the process that leads would wait for. It says a line for 
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -14,6 +13,7 @@ from gateway.cost.anomalies import Jump
 from gateway.cost.forecast import MOST_DAYS
 from gateway.cost.outlook import jumps_among
 from gateway.cost.outlook_words import jump_document, jump_said
+from registry.children.mouth import Mouth
 from registry.ledger.daily_usage import DailyUsage, daily_sums, tenants_on
 from registry.service import Registry
 
@@ -21,8 +21,6 @@ TENANTS_READ = 500
 """At a time; each read goes over all sums of three months."""
 OPERATOR = "--operator"
 """The operator has an address that is told too."""
-STDOUT = 1
-"""What a child says is read there."""
 
 
 def tell(registry: Registry, day: int, *, operator: bool) -> Iterator[Jump]:
@@ -51,9 +49,10 @@ def look(registry: Registry, day: int, tenants: Sequence[str]) -> list[Jump]:
 def main(arguments: Sequence[str]) -> None:
     """As a process of its own."""
     day, *more = arguments
-    with Registry.open() as registry, os.fdopen(STDOUT, "w", closefd=False) as out:
+    mouth = Mouth()
+    with Registry.open() as registry:
         for jump in tell(registry, int(day), operator=OPERATOR in more):
-            out.write(f"{jump_said(jump)}\n")
+            mouth.say(f"{jump_said(jump)}\n".encode())
 
 
 if __name__ == "__main__":

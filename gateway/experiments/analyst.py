@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, BinaryIO
 
@@ -18,6 +18,7 @@ import orjson
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.experiments.analysis import Analysis
+from registry.children.mouth import Mouth
 from registry.db import Database
 from registry.errors import RegistryError
 from registry.experiments.analysis import AnalysisBooks, Increment
@@ -36,12 +37,10 @@ NICENESS = 5
 def main() -> int:
     """Answer until the input ends."""
     os.nice(NICENESS)
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever prints must not be taken for an answer
-    return serve(sys.stdin.buffer, answers)
+    return serve(sys.stdin.buffer, Mouth().say)
 
 
-def serve(questions: BinaryIO, answers: BinaryIO) -> int:
+def serve(questions: BinaryIO, say: Callable[[bytes], None]) -> int:
     """One answer to each question."""
     databases: dict[str, Database] = {}
     for line in questions:
@@ -54,8 +53,7 @@ def serve(questions: BinaryIO, answers: BinaryIO) -> int:
             answer = step(books, experiment_id, question["fence"], question["grace_ms"], jumps, question["at_ms"])
         except (RegistryError, SQLAlchemyError, ArithmeticError, ValueError, KeyError) as error:
             answer = {"fault": f"{type(error).__name__}: {error}"[:1000]}
-        answers.write(orjson.dumps(answer) + b"\n")
-        answers.flush()
+        say(orjson.dumps(answer) + b"\n")
     return 0
 
 

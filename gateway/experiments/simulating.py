@@ -7,7 +7,6 @@ it, or `{"fault": …}`.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -17,6 +16,8 @@ from typing import Any
 import orjson
 
 from gateway.experiments.metric_units import is_rate, value_name
+from registry.children.asked import ChildGone, ChildSlow, ask_once
+from registry.children.mouth import Mouth
 from registry.errors import Conflict, InvalidInput, RegistryError
 from registry.experiments.plan import Plan
 from registry.experiments.traffic import PastTraffic
@@ -111,22 +112,18 @@ def asked(question: Question, within_s: float = WITHIN_S) -> dict[str, Any]:
     if not _ONE_AT_A_TIME.acquire(blocking=False):
         raise Conflict("another simulation runs; try again when it has ended", param="runs")
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", __name__],
-            input=orjson.dumps(question.written()),
-            stdout=subprocess.PIPE,
-            timeout=within_s,
-            check=True,
+        said = ask_once(
+            "the simulation", (sys.executable, "-m", __name__), orjson.dumps(question.written()), within_s=within_s
         )
-    except subprocess.TimeoutExpired:
+    except ChildSlow:
         raise Conflict(
             f"runs is {question.runs}, which takes longer than {within_s:g} s; ask for fewer", param="runs"
         ) from None
-    except subprocess.CalledProcessError as error:
-        raise RegistryError(f"the simulation ended with status {error.returncode}; the gateway's log has why") from None
+    except ChildGone as gone:
+        raise RegistryError(f"the simulation failed: {gone}") from None
     finally:
         _ONE_AT_A_TIME.release()
-    answer: dict[str, Any] = orjson.loads(done.stdout)
+    answer: dict[str, Any] = orjson.loads(said)
     if "fault" in answer:
         raise InvalidInput(f"plan cannot be simulated: {answer['fault']}", param="plan")
     return answer
@@ -135,14 +132,12 @@ def asked(question: Question, within_s: float = WITHIN_S) -> dict[str, Any]:
 def main() -> int:
     """The child: requests go first."""
     os.nice(NICENESS)
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever prints must not be taken for an answer
+    mouth = Mouth()
     try:
         found = _simulated(Question.read(orjson.loads(sys.stdin.buffer.read())))
     except (RegistryError, ArithmeticError, ValueError) as error:
         found = {"fault": f"{error}"[:1000]}
-    with answers:
-        answers.write(orjson.dumps(found))
+    mouth.say(orjson.dumps(found) + b"\n")
     return 0
 
 

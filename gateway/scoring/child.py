@@ -10,7 +10,6 @@ look for signals while they work.
 
 from __future__ import annotations
 
-import os
 import re
 import resource
 import signal
@@ -28,6 +27,7 @@ import orjson
 
 from gateway.scoring.answers import choices_of
 from gateway.scoring.findings import findings
+from registry.children.mouth import Mouth
 
 HEAD = struct.Struct(">II")
 MOST_S = 0.25
@@ -132,13 +132,12 @@ def _follows(validator: Any, text: str) -> bool:
         return False
 
 
-def serve(source: BinaryIO, sink: BinaryIO) -> None:
+def serve(source: BinaryIO, say: Callable[[bytes], None]) -> None:
     """Until the input ends."""
     looker = Looker()
     while len(lengths := source.read(HEAD.size)) == HEAD.size:
         head, answer = HEAD.unpack(lengths)
-        sink.write(looker.line(source.read(head), source.read(answer)))
-        sink.flush()
+        say(looker.line(source.read(head), source.read(answer)))
 
 
 def main() -> None:
@@ -147,9 +146,7 @@ def main() -> None:
     sys.setrecursionlimit(RECURSION)
     signal.signal(signal.SIGVTALRM, _on_alarm)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started us: our input ends with it
-    said = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever prints must not be taken for a finding
-    serve(sys.stdin.buffer, said)
+    serve(sys.stdin.buffer, Mouth().say)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ FAILED = Complaint(logging.getLogger("switchyard.scoring"))
 
 
 class Tapping:
-    """Counts a request whose answer is kept, while it goes on."""
+    """Counts a request whose answer is kept, while it goes on, and when it ends without a whole answer."""
 
     __slots__ = ("_scorer", "_tap")
 
@@ -56,6 +56,8 @@ class Tapping:
 
     def __exit__(self, *_: object) -> None:
         self._scorer.tapped -= 1
+        if not self._tap.is_whole:
+            self._scorer.count("broken off")
 
 
 class Scorer:
@@ -68,10 +70,11 @@ class Scorer:
         count: Callable[[str], None],
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`most`: outcomes that a tenant may have; `count` is told of each answer what became of it."""
+        """`most`: outcomes that a tenant may have."""
         self._outcomes = outcomes
         self._most = most
-        self._count = count
+        self.count = count
+        """Is told of each answer that was to be looked at what became of it."""
         self._clock_s = clock_s
         self._second = 0
         self._kept: dict[int, int] = {}
@@ -96,14 +99,14 @@ class Scorer:
         version = target.version
         assert version is not None  # checks and experiments are an adapter's
         if version.adapter_id in self._full and self._clock_s() < self._second + 1:  # as of most that come in floods
-            self._count("too many")
+            self.count("too many")
             return UNTAPPED
         if call.dialect.asks not in TEXT:
             if call.dialect.uses_tokens:
-                self._count("not text")
+                self.count("not text")
             return UNTAPPED
         if self.tapped >= MOST_TAPPED:
-            self._count("dropped")
+            self.count("dropped")
             return UNTAPPED
         self._keep(version.adapter_id)
         return Tapping(self, Tap(call.request_id, target, arm, unit_hash))
@@ -121,9 +124,10 @@ class Scorer:
 
     def offer(self, tap: Tap) -> None:
         """An answer is complete."""
+        tap.is_whole = True
         length = max(0, MOST_ANSWER_BYTES - tap.left)
         if len(self._queue) >= MOST_QUEUED or self._queued_bytes + length > MOST_QUEUED_BYTES:
-            self._count("dropped")
+            self.count("dropped")
             return
         self._queue.append(tap)
         self._queued_bytes += length
@@ -142,8 +146,7 @@ class Scorer:
                 await asyncio.sleep(GATHER_S)
                 self._more.clear()
                 while group := self._next_group():
-                    for became in await asyncio.to_thread(self._look, group):
-                        self._count(became)
+                    await self._look_at(group)
                     await asyncio.sleep(PAUSE_S)
         finally:
             self._looking.close()
@@ -157,6 +160,15 @@ class Scorer:
             group.append(tap)
         self._queued_bytes -= length
         return group
+
+    async def _look_at(self, group: Sequence[Tap]) -> None:
+        """Count what becomes of each, also where that cannot be found out. Raises what `_look` raises."""
+        became = ["failed"] * len(group)
+        try:
+            became = await asyncio.to_thread(self._look, group)
+        finally:
+            for one in became:
+                self.count(one)
 
     def _look(self, group: Sequence[Tap]) -> list[str]:
         """What becomes of each. In a thread."""

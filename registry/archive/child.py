@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from registry.archive.parquet import opened
+from registry.children.mouth import Mouth
 from registry.errors import CorruptBlob, NotFound, RegistryError
 from registry.storage.blobs import BlobStore
 
@@ -47,13 +48,13 @@ def fetched(blobs: BlobStore, name: str, digest: str, target: Path) -> Path:
 
 def main() -> None:
     """Answer the one question."""
+    mouth = Mouth()
     question = orjson.loads(sys.stdin.buffer.readline())
     try:
         answer = answered(question)
     except RegistryError as error:
         answer = {"fault": error.message}
-    with open(1, "wb", closefd=False) as answers:
-        answers.write(orjson.dumps(answer) + b"\n")
+    mouth.say(orjson.dumps(answer) + b"\n")
 
 
 if __name__ == "__main__":

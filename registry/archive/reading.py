@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -16,13 +14,12 @@ from sqlalchemy.orm import Session
 
 from registry.archive.rows import UsageArchive
 from registry.archive.schema import SCHEMA
+from registry.children.asked import ChildGone, ChildSlow, ask_once
 from registry.days import date_of
 from registry.db import BLOBS_AT
 from registry.errors import RegistryError
 
 CHILD = (sys.executable, "-m", "registry.archive.child")
-HOME = Path(__file__).parents[2]
-"""Where the packages are, if they are not installed."""
 ANSWERS_WITHIN_S = 25.0
 """To wait for who reads before, and again to be answered: together less than PostgreSQL lets a transaction idle
 (`registry.backends.IDLE_IN_TRANSACTION_S`), as the reader's is open."""
@@ -89,20 +86,12 @@ def _asked(question: dict[str, Any], fault: str) -> dict[str, Any]:
 
 def _answer(question: dict[str, Any], fault: str) -> dict[str, Any]:
     try:
-        done = subprocess.run(
-            CHILD,
-            input=orjson.dumps(question) + b"\n",
-            capture_output=True,
-            cwd=HOME,
-            timeout=ANSWERS_WITHIN_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
+        said = ask_once("the reader", CHILD, orjson.dumps(question) + b"\n", within_s=ANSWERS_WITHIN_S)
+    except ChildSlow:
         raise ArchiveUnreadable(f"{fault} within {ANSWERS_WITHIN_S:g} s; ask for less, or restore them") from None
-    if done.returncode or not done.stdout:
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [f"status {done.returncode}"]
-        raise ArchiveUnreadable(f"{fault}: {last[0]}")
-    answer: dict[str, Any] = orjson.loads(done.stdout)
+    except ChildGone as gone:
+        raise ArchiveUnreadable(f"{fault}: {gone}") from None
+    answer: dict[str, Any] = orjson.loads(said)
     if "fault" in answer:
         raise ArchiveUnreadable(f"{fault}: {answer['fault']}")
     return answer

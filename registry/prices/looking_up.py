@@ -5,17 +5,14 @@ Also as a process of its own, for those that must not load the package: `python 
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 
+from registry.children.mouth import Mouth
 from registry.db import now_ms
 from registry.errors import InvalidInput, NotFound
 from registry.prices.baselines import Baselines
 from registry.prices.genai import GenaiPrices, Listing, take_listings
-
-STDOUT = 1
-"""What a child says is read there."""
 
 
 def take_unknown(baselines: Baselines, names: Sequence[str]) -> Iterator[str]:
@@ -38,10 +35,11 @@ def main(names: Sequence[str]) -> None:
     """As a process of its own."""
     from registry.service import Registry
 
-    with Registry.open() as registry, os.fdopen(STDOUT, "w", closefd=False) as out:
+    mouth = Mouth()
+    with Registry.open() as registry:
         known = set(registry.baselines.names())
         for said in take_unknown(registry.baselines, [name for name in names if name not in known]):
-            out.write(f"{said}\n")
+            mouth.say(f"{said}\n".encode())
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from anthropic import Anthropic
 from openai import OpenAI
 
 from gateway.api.dialects import DIALECTS
+from gateway.api.respond import Respond
 from gateway.handoffs import Arm, Assignment, Call, Target
 from gateway.scoring import child, looking, scorer
 from gateway.scoring.answers import Choice, choices_of
@@ -140,7 +141,7 @@ def test_what_is_no_answer_is_not_scored(eye: Looking) -> None:
 
 def test_a_child_that_dies_is_begun_anew(eye: Looking) -> None:
     eye.look([tap_of(document("hi"))])
-    process = eye._process
+    process = eye.child.process
     assert process is not None
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -150,7 +151,7 @@ def test_a_child_that_dies_is_begun_anew(eye: Looking) -> None:
 
 def test_a_child_that_hangs_is_ended(eye: Looking, monkeypatch: pytest.MonkeyPatch) -> None:
     eye.look([tap_of(document("hi"))])
-    process = eye._process
+    process = eye.child.process
     assert process is not None
     monkeypatch.setattr(looking, "DEADLINE_S", 0.1)
     os.killpg(process.pid, signal.SIGSTOP)
@@ -162,7 +163,7 @@ def test_a_child_knows_no_setting_of_ours(eye: Looking, monkeypatch: pytest.Monk
     monkeypatch.setenv("SWITCHYARD_STORE_KEY", "secret")
     eye.close()
     eye.look([tap_of(document("hi"))])
-    process = eye._process
+    process = eye.child.process
     assert process is not None
     with open(f"/proc/{process.pid}/environ", "rb") as environment:
         assert b"SWITCHYARD" not in environment.read()
@@ -252,7 +253,8 @@ def test_answers_of_every_dialect_are_looked_at_streamed_or_not(asking: Stack) -
         with client.chat.completions.create(**model, messages=MESSAGES, max_tokens=2, stream=True) as stream:
             ids.append([chunk.id for chunk in stream][-1])
         with client.responses.create(**model, input="a", max_output_tokens=20, stream=True) as events:
-            ids.append(next(event.response.id for event in events if event.type == "response.created"))
+            seen = [*events]  # to its end: an answer whose client has left is not looked at
+            ids.append(next(event.response.id for event in seen if event.type == "response.created"))
     with Anthropic(base_url=asking.url, api_key=asking.house.keys["acme"], max_retries=0) as anthropic:
         ids.append(anthropic.messages.create(**model, messages=MESSAGES, max_tokens=2).id)
     requests = [re.findall("[0-9a-f]{32}", id_)[0] for id_ in ids]
@@ -308,6 +310,17 @@ async def _nothing() -> bytes:
     return b""
 
 
+async def test_what_becomes_of_a_group_is_counted_also_when_nobody_can_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[str] = []
+    chooser = Scorer(cast("Outcomes", None), 1, counted.append)
+    monkeypatch.setattr(scorer, "GATHER_S", 0)
+    for _ in range(3):
+        chooser.offer(tap_of(b"x" * (MOST_ANSWER_BYTES + 1)))
+    with pytest.raises(AttributeError):  # there is nowhere to store it
+        await chooser.run()
+    assert counted == ["failed"] * 3
+
+
 def test_what_waits_to_be_looked_at_has_a_bound() -> None:
     counted: list[str] = []
     few = Scorer(cast("Outcomes", None), 1, counted.append)
@@ -341,6 +354,41 @@ def test_a_failed_answer_and_one_that_is_no_text_have_no_outcomes(asking: Stack)
     assert failed.headers["x-request-id"] not in found
     metrics = asking.http.get(f"{asking.url}/metrics", headers=asking.operator).text
     assert 'switchyard_sampled_answers_total{became="not text"} 1.0' in metrics
+
+
+def became(stack: Stack, what: str) -> float:
+    """Answers that were to be looked at of which this became, of the installation's one worker."""
+    metrics = stack.http.get(f"{stack.url}/metrics", headers=stack.operator).text
+    line = f'switchyard_sampled_answers_total{{became="{what}"}} '
+    return sum(float(one.removeprefix(line)) for one in metrics.splitlines() if one.startswith(line))
+
+
+def test_an_answer_that_nobody_has_heard_to_its_end_is_counted_as_broken_off(asking: Stack) -> None:
+    before = became(asking, "broken off")
+    asking.faults(token_ms=20)
+    body = {"model": "acme/triage", "messages": MESSAGES, "max_tokens": 500, "min_tokens": 500, "stream": True}
+    key = {"Authorization": f"Bearer {asking.house.keys['acme']}"}
+    with asking.http.stream("POST", f"{asking.url}/v1/chat/completions", json=body, headers=key) as answer:
+        next(answer.iter_bytes())
+    wait_until("it to be counted", lambda: became(asking, "broken off") > before)
+    asking.heal()
+
+
+def test_an_answer_is_offered_before_a_client_that_has_all_of_it_can_hang_up(
+    asking: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house, order = asking.gateway.house, list[str]()
+    assert house is not None
+    end = Respond.end
+
+    async def ended(respond: Respond) -> None:
+        order.append("ended")
+        await end(respond)
+
+    monkeypatch.setattr(house.scorer, "offer", lambda _: order.append("offered"))
+    monkeypatch.setattr(Respond, "end", ended)
+    assert asking.chat("acme/triage", stream=True).status_code == 200
+    assert order == ["offered", "ended"]
 
 
 def test_an_adapter_that_wants_it_no_more_is_asked_no_more(asking: Stack) -> None:

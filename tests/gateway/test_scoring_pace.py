@@ -47,4 +47,4 @@ def test_of_an_adapter_only_so_many_answers_are_looked_at_in_a_second_whatever_t
     assert kept(other, arms[0])
     now_s[0] += 1
     assert all(kept(about, arm) for arm in arms)
-    assert counted == ["too many"] * 2
+    assert [one for one in counted if one != "broken off"] == ["too many"] * 2

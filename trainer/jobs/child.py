@@ -17,9 +17,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from registry.children.mouth import STDERR
 from trainer.jobs.faults import failure_of
 from trainer.jobs.folder import QUOTE, Assignment, JobFolder
-from trainer.jobs.lines import STDERR, STOPPED, Event, Finished, Mouth, Prepared
+from trainer.jobs.lines import STOPPED, Event, Finished, JobMouth, Prepared
 from trainer.jobs.watching import ChildWatch
 
 STDIN, MAX_PATH_BYTES = 0, 8_192
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     from trainer.making import set_environment
 
     set_environment()
-    mouth = Mouth()
+    mouth = JobMouth()
     path = Path(arguments[0]) if arguments else waited_for(IMPORTED_AHEAD)
     if path is None:
         return 0

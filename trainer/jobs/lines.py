@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, TextIO
+from typing import Any
 
+from registry.children.mouth import Mouth
 from registry.training.jobs import Level
 from trainer.watch import StepMetrics
 
 STOPPED = 85
 """Exit status of a child that was told to stop; its last checkpoint is complete."""
-STDOUT, STDERR = 1, 2
 MAX_LINE_BYTES = 1 << 20
 
 
@@ -96,12 +95,11 @@ def of_line(line: str) -> Line | None:
         return None
 
 
-class Mouth:
-    """Where a child's lines go: it alone has the standard output, whatever libraries print."""
+class JobMouth:
+    """A child's `Mouth`, which says what happens to its job."""
 
     def __init__(self) -> None:
-        self._out: TextIO = os.fdopen(os.dup(STDOUT), "w", encoding="utf-8")
-        os.dup2(STDERR, STDOUT)
+        self._mouth = Mouth()
 
     def say(self, said: Line) -> None:
         """Now, not when there is more. Raises BrokenPipeError when the worker is gone."""
@@ -109,5 +107,4 @@ class Mouth:
 
     def pass_on(self, line: str) -> None:
         """One that is written already; an empty one says that the child lives."""
-        self._out.write(line)
-        self._out.flush()
+        self._mouth.say(line.encode())

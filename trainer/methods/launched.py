@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.training.sections import TrainingOptions
-from trainer.jobs.lines import Event, Line, Measured, Mouth
+from trainer.jobs.lines import Event, JobMouth, Line, Measured
 from trainer.methods.launching import read_rows
 from trainer.methods.loading import load_base
 from trainer.methods.results import weights_digest
@@ -26,7 +26,7 @@ class LineWatch(Unwatched):
     """Says everything on stdout, in the first process only."""
 
     def __init__(self) -> None:
-        self._mouth = Mouth()
+        self._mouth = JobMouth()
         self._first = os.environ.get("RANK", "0") == "0"
 
     def say(self, message: str, *, level: Level = "info", data: Mapping[str, Any] | None = None) -> None:

@@ -6,7 +6,8 @@ import asyncio
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
 
-from registry.children import environment_of
+from registry.children.asked import last_words
+from registry.children.environment import environment_of
 from registry.service import Registry
 
 NICENESS = 10
@@ -39,6 +40,5 @@ async def run_aside(registry: Registry, *arguments: str, within_s: float) -> str
             child.kill()
             await child.communicate()
     if child.returncode:
-        said = err.decode(errors="replace").strip().splitlines()[-1:] or [f"status {child.returncode}"]
-        raise AsideFailed(said[0])
+        raise AsideFailed(last_words(err, child.returncode))
     return out.decode().strip()

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.experiments.asking import Analyst, AnalystGone
+from gateway.experiments.asking import Analyst
 from gateway.experiments.clock import SteadyClock
 from gateway.experiments.deciding import Decider
 from gateway.fleet.duties.beside import Beside
 from gateway.fleet.duties.rounds import Round
 from gateway.fleet.requests import Errands
+from registry.children.asked import ChildGone
 from registry.days import DAY_MS
 from registry.db import now_ms
 from registry.errors import RegistryError
@@ -63,7 +64,7 @@ class DecideExperiments:
             self._beside_slow.begin(self.look_at_slow)
 
     async def look(self) -> None:
-        """At every experiment that is under way, once, but for those that are slow. Raises `AnalystGone` when none of
+        """At every experiment that is under way, once, but for those that are slow. Raises `ChildGone` when none of
         them could be analysed.
         """
         self._clock.look()
@@ -78,7 +79,7 @@ class DecideExperiments:
         others = [info for info in under_way if info.id not in self._slow]
         faults = await self._each(others, self._analyst)
         if faults and len(faults) == len(others):
-            raise AnalystGone(faults[0])
+            raise ChildGone(faults[0])
 
     async def look_at_slow(self) -> None:
         """At those whose analysis hung; what goes wrong again is told in the log, and holds up nobody else."""
@@ -107,7 +108,7 @@ class DecideExperiments:
         }
         try:
             answer = await asyncio.to_thread(analyst.ask, question, ANSWERS_WITHIN_S)
-        except AnalystGone as gone:
+        except ChildGone as gone:
             self._slow.add(info.id)
             return f"experiment {info.id}: {gone}"
         self._slow.discard(info.id)

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from gateway.experiments import asking
-from gateway.experiments.asking import Analyst, AnalystGone
+from gateway.experiments.asking import Analyst
 from gateway.experiments.standing import Standing
+from registry.children.asked import ChildGone
 from registry.db import now_ms
 from registry.experiments.infos import ExperimentInfo
 from tests.support.experiment_parts import Traffic, begun
@@ -86,25 +87,25 @@ def test_one_that_was_killed_is_followed_by_another_that_folds_nothing_twice(
 ) -> None:
     traffic.book(*(traffic.row(f"unit {number}", "1.0") for number in range(20)))
     asked(analyst, traffic)
-    first = analyst.pid
+    first = analyst.child.process
     assert first is not None
-    os.kill(first, signal.SIGKILL)
-    with pytest.raises(AnalystGone, match="ended with status -9"):
+    first.kill()
+    with pytest.raises(ChildGone, match="ended with status -9"):
         asked(analyst, traffic)
     traffic.book(*(traffic.row(f"unit {number}", "1.1") for number in range(20, 30)))
     assert asked(analyst, traffic)["folded"] == 20
-    assert analyst.pid != first
+    assert analyst.child.process is not first
     assert asked(analyst, traffic)["folded"] == 30
     assert standing(traffic).units == {"1.0": 20, "1.1": 10}
 
 
 def test_one_that_hangs_is_ended(traffic: Traffic, analyst: Analyst) -> None:
     asked(analyst, traffic)
-    assert analyst.pid is not None
-    os.kill(analyst.pid, signal.SIGSTOP)
-    with pytest.raises(AnalystGone, match="has not answered within"):
+    assert analyst.child.process is not None
+    os.kill(analyst.child.process.pid, signal.SIGSTOP)
+    with pytest.raises(ChildGone, match="has not answered within"):
         analyst.ask({"experiment": traffic.info.id}, 0.2)
-    assert analyst.pid is None
+    assert analyst.child.process is None
     traffic.book(traffic.row("a", "1.0"))
     assert asked(analyst, traffic)["folded"] == 0
 
@@ -123,7 +124,7 @@ def test_a_fault_is_told_and_the_next_question_is_answered(traffic: Traffic, ana
 
 def test_it_ends_with_its_parent(traffic: Traffic, analyst: Analyst) -> None:
     asked(analyst, traffic)
-    process = analyst._process
+    process = analyst.child.process
     assert process is not None
     assert process.stdin is not None
     process.stdin.close()  # as the kernel does when the parent dies

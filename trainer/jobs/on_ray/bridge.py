@@ -24,7 +24,7 @@ from typing import Any
 
 from trainer.jobs.child import waited_for
 from trainer.jobs.folder import Assignment, JobFolder
-from trainer.jobs.lines import STOPPED, Event, Finished, Mouth, Saved, as_line, of_line
+from trainer.jobs.lines import STOPPED, Event, Finished, JobMouth, Saved, as_line, of_line
 from trainer.jobs.on_ray.bases import files_of
 from trainer.jobs.on_ray.carrying import below, files_below, read_piece, write_piece
 from trainer.jobs.on_ray.node import Heard, RemoteJob, Where
@@ -51,7 +51,7 @@ class NodeLost(Exception):
 class Bridge:
     """Of one job. `ray` is the module, connected to a cluster."""
 
-    def __init__(self, ray: Any, placing: Placing, folder: JobFolder, mouth: Mouth) -> None:
+    def __init__(self, ray: Any, placing: Placing, folder: JobFolder, mouth: JobMouth) -> None:
         self._ray, self._placing = ray, placing
         self._folder, self._mouth = folder, mouth
         self._stops = False
@@ -171,7 +171,7 @@ class Bridge:
 
 def main(arguments: Sequence[str], connect: Callable[[Placing], Any] | None = None) -> int:
     """Bring one job to a node; returns the exit status."""
-    mouth = Mouth()
+    mouth = JobMouth()
     placing = Placing.of_json(arguments[0])
     path = Path(arguments[1]) if arguments[1:] else waited_for(("ray",))
     if path is None:

@@ -1,0 +1,148 @@
+"""The parent's end: a child that is asked one thing, or one thing after the other. All of it blocks: for a thread."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+MAX_LINE_BYTES = 1 << 20
+HOME = Path(__file__).parents[2]
+"""Where the packages are, if they are not installed."""
+
+
+class ChildGone(Exception):
+    """A child has not answered: it could not be started, has ended, or was ended, as it took too long or said what is
+    no answer.
+    """
+
+
+class ChildSlow(ChildGone):
+    """It was ended because it took too long."""
+
+
+class AskedChild:
+    """At most one process. The first question starts it, and each after one at which it was lost. One question at a
+    time; only `close` may be called meanwhile.
+    """
+
+    def __init__(
+        self, name: str, command: Sequence[str], environment: Callable[[], Mapping[str, str]], stderr: int | None = None
+    ) -> None:
+        """`name` is for sentences: `the analyst`; `stderr` is as `subprocess.Popen` has it."""
+        self._name = name
+        self._command = command
+        self._environment = environment
+        self._stderr = stderr
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def process(self) -> subprocess.Popen[bytes] | None:
+        """The one that runs, if one does."""
+        return self._process
+
+    def ask(self, question: bytes, answers: int, within_s: float) -> list[Any]:
+        """So many answers, each a document of JSON in a line. Raises `ChildGone`: the process has ended then.
+
+        The child may read all of the question before it answers, so its answers must fit into a pipe (64 KiB) where it
+        does not.
+        """
+        process = self._process or self._start()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        slow = threading.Event()
+        watchdog = threading.Timer(within_s, _end, (process, slow))
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            process.stdin.write(question)
+            process.stdin.flush()
+            lines = [process.stdout.readline(MAX_LINE_BYTES) for _ in range(answers)]
+            if all(lines):
+                return [orjson.loads(line) for line in lines]
+            fault = ""
+        except (OSError, ValueError) as error:  # a closed file is a ValueError, and so is what is no JSON
+            fault = f", at {error}"
+        finally:
+            watchdog.cancel()
+        status = self._ended(process)
+        if slow.is_set():
+            raise ChildSlow(f"{self._name} has not answered within {within_s:g} s, and was ended")
+        raise ChildGone(f"{self._name} ended with status {status}{fault}")
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        try:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                env=with_packages(self._environment()),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ChildGone(f"{self._name} could not be started: {error}") from error
+        return self._process
+
+    def close(self) -> None:
+        """End the process, if one runs. What it was asked is lost."""
+        if (process := self._process) is not None:
+            self._ended(process)
+
+    def _ended(self, process: subprocess.Popen[bytes]) -> int:
+        """Its status."""
+        self._process = None
+        process.kill()
+        status = process.wait()
+        for pipe in (process.stdin, process.stdout):
+            assert pipe is not None
+            with suppress(OSError):  # what was not written is lost with it
+                pipe.close()
+        return status
+
+
+def _end(process: subprocess.Popen[bytes], slow: threading.Event) -> None:
+    slow.set()
+    process.kill()
+
+
+def ask_once(
+    name: str, command: Sequence[str], question: bytes, *, within_s: float, environment: Mapping[str, str] | None = None
+) -> bytes:
+    """All that a child says which is asked one thing, and ends. `environment`: if it is another than ours.
+
+    Raises `ChildGone`; with what it has said of it on standard error, if it failed.
+    """
+    try:
+        done = subprocess.run(
+            command,
+            input=question,
+            capture_output=True,
+            env=with_packages(os.environ if environment is None else environment),
+            timeout=within_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ChildSlow(f"{name} has not answered within {within_s:g} s, and was ended") from None
+    except OSError as error:
+        raise ChildGone(f"{name} could not be started: {error}") from error
+    if done.returncode:
+        raise ChildGone(last_words(done.stderr, done.returncode))
+    return done.stdout
+
+
+def last_words(stderr: bytes, status: int) -> str:
+    """The last line that a child which failed has said: most often its exception."""
+    lines = stderr.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"status {status}"
+
+
+def with_packages(environment: Mapping[str, str]) -> dict[str, str]:
+    """In which a child finds our packages."""
+    return {**environment, "PYTHONPATH": os.pathsep.join(filter(None, (str(HOME), environment.get("PYTHONPATH"))))}

@@ -1,0 +1,122 @@
+"""Children that are asked: whatever one does, its parent hears of it in time, and the next question starts another."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from registry.children.asked import AskedChild, ChildGone, ChildSlow, ask_once, last_words, with_packages
+
+WITHIN_S = 60.0
+ECHO = """
+import sys
+from registry.children.mouth import Mouth
+mouth = Mouth()
+print("a library that prints")
+for line in sys.stdin.buffer:
+    print("another")
+    mouth.say(line)
+"""
+
+
+def child_of(program: str, stderr: int | None = None) -> AskedChild:
+    return AskedChild("the child", (sys.executable, "-c", program), lambda: os.environ, stderr)
+
+
+@pytest.fixture
+def echo() -> Iterator[AskedChild]:
+    child = child_of(ECHO)
+    yield child
+    child.close()
+
+
+def test_it_is_started_by_the_first_question_and_answers_one_after_the_other(echo: AskedChild) -> None:
+    assert echo.process is None
+    assert echo.ask(b'{"a": 1}\n', 1, WITHIN_S) == [{"a": 1}]
+    first = echo.process
+    assert echo.ask(b"1\n2\n", 2, WITHIN_S) == [1, 2]
+    assert echo.process is first
+
+
+def test_what_it_prints_is_no_answer(tmp_path: Path) -> None:
+    with (tmp_path / "stderr").open("wb") as stderr:
+        child = child_of(ECHO, stderr.fileno())
+        assert child.ask(b"1\n", 1, WITHIN_S) == [1]
+        assert child.process is not None
+        assert child.process.stdin is not None
+        child.process.stdin.close()  # as the kernel does when its parent dies
+        assert child.process.wait(WITHIN_S) == 0
+        child.close()
+    assert (tmp_path / "stderr").read_text().splitlines() == ["a library that prints", "another"]
+
+
+def test_of_one_that_has_died_its_status_is_told_and_the_next_question_starts_another(echo: AskedChild) -> None:
+    echo.ask(b"1\n", 1, WITHIN_S)
+    assert echo.process is not None
+    os.kill(echo.process.pid, signal.SIGKILL)
+    with pytest.raises(ChildGone, match="the child ended with status -9"):
+        echo.ask(b"1\n", 1, WITHIN_S)
+    assert echo.process is None
+    assert echo.ask(b"2\n", 1, WITHIN_S) == [2]
+
+
+def test_one_that_dies_between_two_answers_has_given_none() -> None:
+    child = child_of("print(1, flush=True); import os; os._exit(3)")
+    with pytest.raises(ChildGone, match="the child ended with status"):
+        child.ask(b"", 2, WITHIN_S)
+    assert child.process is None
+
+
+def test_one_that_hangs_is_ended_also_while_it_is_asked(echo: AskedChild) -> None:
+    for question in (b"1\n", b'"%b"\n' % (b"x" * (1 << 20))):  # more than a pipe holds
+        echo.ask(b"1\n", 1, WITHIN_S)
+        process = echo.process
+        assert process is not None
+        os.kill(process.pid, signal.SIGSTOP)
+        with pytest.raises(ChildSlow, match=r"has not answered within 0.1 s, and was ended"):
+            echo.ask(question, 1, 0.1)
+        assert process.returncode == -signal.SIGKILL
+
+
+def test_one_that_says_what_is_no_answer_is_ended() -> None:
+    child = child_of("import time; print('{', flush=True); time.sleep(60)")
+    with pytest.raises(ChildGone, match=r"the child ended with status -9, at .*line 1"):
+        child.ask(b"", 1, WITHIN_S)
+    assert child.process is None
+
+
+def test_a_program_that_is_not_there_is_told() -> None:
+    child = AskedChild("the child", ("/nowhere/to/be/found",), lambda: os.environ)
+    with pytest.raises(ChildGone, match=r"the child could not be started: .*No such file"):
+        child.ask(b"", 1, WITHIN_S)
+    with pytest.raises(ChildGone, match=r"the child could not be started: .*No such file"):
+        ask_once("the child", ("/nowhere/to/be/found",), b"", within_s=WITHIN_S)
+
+
+def test_one_that_is_asked_once_answers_or_says_why_not() -> None:
+    def asked(program: str, within_s: float = WITHIN_S) -> bytes:
+        return ask_once("the child", (sys.executable, "-c", program), b"1\n2\n", within_s=within_s)
+
+    assert asked(ECHO) == b"1\n2\n"
+    with pytest.raises(ChildGone, match=r"^ValueError: no$"):
+        asked("raise ValueError('no')")
+    with pytest.raises(ChildGone, match=r"^status 7$"):
+        asked("raise SystemExit(7)")
+    with pytest.raises(ChildSlow, match=r"has not answered within 0.1 s"):
+        asked("import time; time.sleep(60)", 0.1)
+
+
+def test_the_last_words_of_one_that_said_nothing_are_its_status() -> None:
+    assert last_words(b" \n", 4) == "status 4"
+    assert last_words(b"Traceback\nKeyError: 'x'\n", 1) == "KeyError: 'x'"
+
+
+def test_a_child_finds_our_packages_wherever_it_runs(tmp_path: Path) -> None:
+    found = with_packages({"PYTHONPATH": str(tmp_path)})["PYTHONPATH"].split(os.pathsep)
+    assert found == [str(Path(__file__).parents[2]), str(tmp_path)]
+    assert with_packages({})["PYTHONPATH"] == found[0]
