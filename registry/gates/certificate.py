@@ -8,7 +8,8 @@ from typing import Any
 from registry.gates.policy import Figure, Policy, Verdict, judge
 from registry.storage.blobs import canonical_json, digest_of
 
-FORMAT = 1
+FORMAT = 2
+"""1 had `cannot tell` for `undecided`."""
 DIGITS = 6
 """Significant ones of a figure."""
 

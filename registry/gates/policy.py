@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 from registry.errors import InvalidInput
 from registry.storage.blobs import canonical_json, digest_of
+from registry.verdicts import GateWord
 
 LEAST_UNITS = 20
 """Conversations of an evaluation, unless a gate says otherwise: fewer show little, whatever their interval."""
 MAX_GUARDS = 20
 MAX_METRIC_CHARACTERS = 200
-Word = Literal["passed", "failed", "cannot tell", "measured"]
-"""`measured`: there was no gate to pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +105,7 @@ class Figure:
 class Verdict:
     """What a gate says: its word, and a sentence for everything that was asked for."""
 
-    word: Word
+    word: GateWord
     reasons: tuple[str, ...]
 
 
@@ -122,37 +121,39 @@ def judge(policy: Policy | None, figures: Iterable[Figure], units: int, data: st
     answers = [_target(policy, found.get(policy.target))]
     answers += [_guard(guard, found.get(guard.metric)) for guard in policy.guards]
     if units < policy.least_units:
-        answers.append(("cannot tell", f"{units} conversations are too few: the gate asks for {policy.least_units}"))
+        answers.append(("undecided", f"{units} conversations are too few: the gate asks for {policy.least_units}"))
     if policy.data is not None and policy.data != data:
-        answers.append(("cannot tell", f"the gate asks for the evaluation set {policy.data[7:19]}, not {data[7:19]}"))
+        answers.append(("undecided", f"the gate asks for the evaluation set {policy.data[7:19]}, not {data[7:19]}"))
     return Verdict(_worst([word for word, _ in answers]), tuple(reason for _, reason in answers))
 
 
-def _worst(words: Sequence[Word]) -> Word:
-    return next((word for word in ("failed", "cannot tell") if word in words), "passed")
+def _worst(words: Sequence[GateWord]) -> GateWord:
+    return next((word for word in ("failed", "undecided") if word in words), "passed")
 
 
-def _target(policy: Policy, figure: Figure | None) -> tuple[Word, str]:
+def _target(policy: Policy, figure: Figure | None) -> tuple[GateWord, str]:
     name = f"target {policy.target}"
     if figure is None:
-        return "cannot tell", f"{name} was not measured"
+        return "undecided", f"{name} was not measured"
     asked = f"more than {policy.better_by:g} better is asked for"
     if figure.low is None or figure.high is None:
-        return "cannot tell", f"{name}: {figure.improvement:+.4g}, of too few rows for an interval; {asked}"
-    word: Word = (
-        "passed" if figure.low > policy.better_by else "failed" if figure.high <= policy.better_by else "cannot tell"
+        return "undecided", f"{name}: {figure.improvement:+.4g}, of too few rows for an interval; {asked}"
+    word: GateWord = (
+        "passed" if figure.low > policy.better_by else "failed" if figure.high <= policy.better_by else "undecided"
     )
     return word, f"{name}: {_interval(figure)}; {asked}: {word}"
 
 
-def _guard(guard: Guard, figure: Figure | None) -> tuple[Word, str]:
+def _guard(guard: Guard, figure: Figure | None) -> tuple[GateWord, str]:
     name = f"guard {guard.metric}"
     if figure is None:
-        return "cannot tell", f"{name} was not measured"
+        return "undecided", f"{name} was not measured"
     asked = f"at most {guard.margin:g} worse is allowed"
     if figure.low is None or figure.high is None:
-        return "cannot tell", f"{name}: {figure.improvement:+.4g}, of too few rows for an interval; {asked}"
-    word: Word = "passed" if figure.low > -guard.margin else "failed" if figure.high <= -guard.margin else "cannot tell"
+        return "undecided", f"{name}: {figure.improvement:+.4g}, of too few rows for an interval; {asked}"
+    word: GateWord = (
+        "passed" if figure.low > -guard.margin else "failed" if figure.high <= -guard.margin else "undecided"
+    )
     return word, f"{name}: {_interval(figure)}; {asked}: {word}"
 
 

@@ -14,6 +14,7 @@ from registry.gates.rows import Certificate, Gate
 from registry.splits.ranges import FULL_WEIGHT
 from registry.splits.rows import BASE, BASE_ARM
 from registry.tenants.actions import record_action
+from registry.verdicts import gate_word
 
 MOST_UNPROVEN = FULL_WEIGHT // 2
 """Of a split's traffic, for versions without a certificate: an experiment needs no more, and more would be a promotion
@@ -120,7 +121,8 @@ def standing(
     if found is None:
         return f"the certificate of {name} is stale: the gate of {alias} was set or changed since: {remedy}"
     if found.verdict != PASSED:
-        return f"{name} has not passed the gate of {alias} ({found.verdict}); `switchyard gates show {name}` says why"
+        word = gate_word(found.verdict)
+        return f"{name} has not passed the gate of {alias} ({word}); `switchyard gates show {name}` says why"
     return found
 
 

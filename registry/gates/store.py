@@ -21,6 +21,7 @@ from registry.gates.rules import certificates_of
 from registry.names import PRODUCTION, AdapterRef, check_name
 from registry.tenants.actions import record_action
 from registry.tenants.store import of_a_tenant
+from registry.verdicts import GateWord, gate_word
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +38,14 @@ class GateInfo:
 
 @dataclass(frozen=True, slots=True)
 class CertificateInfo:
-    """One evaluation on record. `verdict` is passed, failed, cannot tell, or measured where no gate was set.
+    """One evaluation on record. `verdict` is passed, failed, undecided, or measured where no gate was set.
 
     `document` is what `digest` names.
     """
 
     digest: str
     candidate: str
-    verdict: str
+    verdict: GateWord
     document: dict[str, Any]
     actor: str
     made_at_ms: int
@@ -150,7 +151,7 @@ class Gates:
 
     def standings(self, version_ids: Collection[int] | None = None, alias: str = PRODUCTION) -> dict[int, str]:
         """In one word what the alias's gate says to each version, or to all that there are: `in place` to what the
-        alias points at, `passed`, `failed`, `cannot tell`, `stale`, or `none` without a certificate. Versions of
+        alias points at, `passed`, `failed`, `undecided`, `stale`, or `none` without a certificate. Versions of
         adapters without a gate are left out.
         """
         incumbent = aliased(Version)
@@ -176,9 +177,17 @@ class Gates:
             query = query.where(Version.id.in_(version_ids))
         with self._db.read() as session:
             return {
-                id_: "in place" if id_ == in_place else verdict or ("stale" if has_any else "none")
+                id_: _standing(verdict, has_any, in_place=id_ == in_place)
                 for id_, in_place, verdict, has_any in session.execute(query)
             }
+
+
+def _standing(verdict: str | None, has_any: bool, *, in_place: bool) -> str:
+    if in_place:
+        return "in place"
+    if verdict is None:
+        return "stale" if has_any else "none"
+    return gate_word(verdict)
 
 
 def _gate_info(adapter: Adapter, row: Gate) -> GateInfo:
@@ -189,4 +198,4 @@ def _gate_info(adapter: Adapter, row: Gate) -> GateInfo:
 def _certificate_info(row: Certificate) -> CertificateInfo:
     document = json.loads(row.document)
     candidate = str(document["candidate"]["model"])
-    return CertificateInfo(row.digest, candidate, row.verdict, document, row.actor, row.made_at_ms)
+    return CertificateInfo(row.digest, candidate, gate_word(row.verdict), document, row.actor, row.made_at_ms)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from registry.verdicts import spoken
 from registry.votes.agreement import Agreement
 from switchyard.commands.compare_run import Compared
 from switchyard.console import print_json, print_table, say
@@ -94,7 +95,7 @@ def _cells(item: Item) -> tuple[object, ...]:
     if item.low is not None and item.high is not None:
         interval = f"{100 * item.low:+.1f} to {100 * item.high:+.1f} points"
     a, b = f"{100 * item.incumbent:.1f} %", f"{100 * item.candidate:.1f} %"
-    return item.metric, a, b, _change(item.incumbent, item.candidate), interval, item.says
+    return item.metric, a, b, _change(item.incumbent, item.candidate), interval, spoken(item.word)
 
 
 def _costs(found: Compared) -> Iterator[tuple[object, ...]]:

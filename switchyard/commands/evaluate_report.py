@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from registry.gates.store import CertificateInfo
+from registry.verdicts import spoken
 from switchyard.console import print_json, print_table, say
 from trainer.evaluation.comparison import Evaluation
 from trainer.evaluation.items import Item
@@ -22,9 +23,9 @@ def evaluation_fields(found: Evaluation) -> dict[str, Any]:
         "units": found.data.units,
         "left_out": found.data.left_out,
     }
-    fields["items"] = [{**asdict(item), "says": item.says} for item in found.items]
+    fields["items"] = [{**asdict(item), "word": item.word} for item in found.items]
     for one, part in zip(fields["slices"], found.slices, strict=True):
-        one["item"]["says"] = part.item.says
+        one["item"]["word"] = part.item.word
     for pair in ("latency", "cut"):
         incumbent, candidate = fields[pair]
         fields[pair] = {"incumbent": incumbent, "candidate": candidate}
@@ -91,7 +92,14 @@ def print_certificate(certificate: CertificateInfo) -> None:
 
 def _cells(name: str, item: Item) -> tuple[object, ...]:
     interval = None if item.low is None or item.high is None else f"{item.low:+.3f} to {item.high:+.3f}"
-    return name, f"{item.incumbent:.3f}", f"{item.candidate:.3f}", f"{item.improvement:+.3f}", interval, item.says
+    return (
+        name,
+        f"{item.incumbent:.3f}",
+        f"{item.candidate:.3f}",
+        f"{item.improvement:+.3f}",
+        interval,
+        spoken(item.word),
+    )
 
 
 def _latency_rows(found: Evaluation) -> list[tuple[object, ...]]:

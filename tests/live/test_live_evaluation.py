@@ -19,9 +19,9 @@ def test_the_sample_adapter_is_better_than_its_base_and_has_a_certificate_of_it(
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     items = {item["metric"]: item for item in found["items"]}
-    assert items["json_exact"]["says"] == "better"
+    assert items["json_exact"]["word"] == "better"
     assert items["loss"]["candidate"] < items["loss"]["incumbent"]
-    assert items["loss"]["says"] == "cannot tell", "of eight conversations there is no interval"
+    assert items["loss"]["word"] == "too_few_units", "of eight conversations there is no interval"
     assert found["incumbent"]["model"] == live.base_name
     assert 0 < found["latency"]["candidate"]["median_s"] < 60
     with Registry.open(live.registry_settings()) as registry:

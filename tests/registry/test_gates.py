@@ -9,12 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 from registry.errors import Conflict, GateClosed, InvalidInput, NotFound, RegistryError
 from registry.gates.certificate import EvaluationData, Finding, Party, certify
 from registry.gates.policy import Figure, Guard, Policy, judge
+from registry.gates.rows import Certificate
 from registry.gates.store import CertificateInfo
 from registry.names import parse_ref
 from registry.storage.blobs import canonical_json, digest_of
@@ -94,12 +95,12 @@ def test_a_certificate_that_passed_opens_the_gate_and_is_named_in_the_swap(gated
 @pytest.mark.parametrize(
     ("figures", "word"),
     [
-        ((replace(BETTER, low=0.01), NO_WORSE), "cannot tell"),
+        ((replace(BETTER, low=0.01), NO_WORSE), "undecided"),
         ((replace(BETTER, low=-0.1, high=0.01), NO_WORSE), "failed"),
-        ((BETTER, replace(NO_WORSE, low=-0.06)), "cannot tell"),
+        ((BETTER, replace(NO_WORSE, low=-0.06)), "undecided"),
         ((BETTER, replace(NO_WORSE, low=-0.2, high=-0.06)), "failed"),
-        ((BETTER,), "cannot tell"),
-        ((replace(BETTER, low=None, high=None), NO_WORSE), "cannot tell"),
+        ((BETTER,), "undecided"),
+        ((replace(BETTER, low=None, high=None), NO_WORSE), "undecided"),
     ],
 )
 def test_what_has_not_passed_is_refused_with_its_word(gated: Shop, figures: tuple[Figure, ...], word: str) -> None:
@@ -109,13 +110,26 @@ def test_what_has_not_passed_is_refused_with_its_word(gated: Shop, figures: tupl
     assert standing(gated, "acme/triage@1.1") == word
 
 
-def test_too_few_rows_or_another_evaluation_set_cannot_tell(gated: Shop) -> None:
+def test_a_certificate_that_was_stored_with_an_older_word_is_read_with_that_of_today(gated: Shop) -> None:
+    made = certified(gated, "acme/triage@1.1", figures=(BETTER,))
+    with gated.registry.db.write() as session:  # as it was written by an earlier version
+        row = session.scalars(select(Certificate).where(Certificate.digest == made.digest)).one()
+        columns = {column.name: getattr(row, column.name) for column in Certificate.__table__.columns}
+        older = {**columns, "id": row.id + 1, "digest": f"sha256:{'0' * 64}", "verdict": "cannot tell"}
+        session.execute(insert(Certificate).values(older))
+    assert gated.registry.gates.certificate("0" * 64).verdict == "undecided"
+    assert standing(gated, "acme/triage@1.1") == "undecided"
+    with pytest.raises(GateClosed, match=r"has not passed the gate of .* \(undecided\)"):
+        ask(gated, "acme/triage@1.1")
+
+
+def test_too_few_rows_or_another_evaluation_set_leave_it_undecided(gated: Shop) -> None:
     few = certified(gated, "acme/triage@1.1", data=replace(DATA, rows=19, units=19))
-    assert few.verdict == "cannot tell"
+    assert few.verdict == "undecided"
     assert "19 conversations are too few: the gate asks for 20" in few.document["reasons"]
     pinned = replace(POLICY, data="sha256:" + "e" * 64)
     verdict = judge(pinned, (BETTER, NO_WORSE), 60, DATA.digest)
-    assert verdict.word == "cannot tell"
+    assert verdict.word == "undecided"
     assert "the gate asks for the evaluation set eeeeeeeeeeee, not dddddddddddd" in verdict.reasons
 
 

@@ -6,13 +6,15 @@ import io
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from registry.verdicts import spoken
 from trainer.errors import EvaluationError
 from trainer.evaluation.items import Item
 
 Form = Literal["svg", "png"]
-COLOURS = {"better": "#0072B2", "worse": "#D55E00", "cannot tell": "#595959"}
+GREY = "#595959"
+COLOURS = {"better": "#0072B2", "worse": "#D55E00", "undecided": GREY, "too_few_units": GREY}
 """Of Okabe and Ito's palette, which people with any colour blindness can tell apart; shapes differ as well."""
-SHAPES = {"better": "^", "worse": "v", "cannot tell": "o"}
+SHAPES = {"better": "^", "worse": "v", "undecided": "o", "too_few_units": "o"}
 
 
 def draw_matrix(items: Sequence[Item], title: str, form: Form = "svg") -> bytes:
@@ -40,16 +42,16 @@ def draw_matrix(items: Sequence[Item], title: str, form: Form = "svg") -> bytes:
 
 def _draw(axis: Any, item: Item) -> None:
     """Each metric on a scale of its own, with no improvement in sight."""
-    colour = COLOURS[item.says]
+    colour = COLOURS[item.word]
     ends: Sequence[float] = [item.improvement]
     if item.low is not None and item.high is not None:
         axis.plot([item.low, item.high], [0, 0], color=colour, linewidth=3, solid_capstyle="round")
         ends = (item.low, item.high)
-    axis.plot([item.improvement], [0], SHAPES[item.says], color=colour, markersize=8)
+    axis.plot([item.improvement], [0], SHAPES[item.word], color=colour, markersize=8)
     axis.axvline(0, color="#999999", linewidth=1, linestyle="--")
     room = (max(*ends, 0) - min(*ends, 0)) * 0.1 or 0.1
     axis.set_xlim(min(*ends, 0) - room, max(*ends, 0) + room)
-    axis.set_yticks([0], [f"{item.metric[:30]}\n{item.says}"], fontsize=8)
+    axis.set_yticks([0], [f"{item.metric[:30]}\n{spoken(item.word)}"], fontsize=8)
     axis.tick_params(axis="x", labelsize=8)
     for side in ("top", "right", "left"):
         axis.spines[side].set_visible(False)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from registry.verdicts import Word
 from trainer.endpoints.client import Reply
 from trainer.evaluation.asking import Likelihood
 from trainer.evaluation.metrics import Metric, label_of
@@ -50,11 +51,13 @@ class Item:
     rows: int
 
     @property
-    def says(self) -> str:
-        """`better`, `worse`, or `cannot tell`."""
-        if self.low is not None and self.low > 0:
+    def word(self) -> Word:
+        """What the interval says of the candidate."""
+        if self.low is None or self.high is None:
+            return "too_few_units"
+        if self.low > 0:
             return "better"
-        return "worse" if self.high is not None and self.high < 0 else "cannot tell"
+        return "worse" if self.high < 0 else "undecided"
 
 
 def item_of(metric: Metric, asked: Sequence[Asked]) -> Item | str:

@@ -50,8 +50,8 @@ DONE = {
 WORDS = {
     "better": ("better", "good"),
     "worse": ("worse", "bad"),
-    "non_inferior": ("holds", "good"),
-    "undecided": ("open", "quiet"),
+    "non_inferior": ("non-inferior", "good"),
+    "undecided": ("undecided", "quiet"),
     "too_few_units": ("too few units", "quiet"),
 }
 """A verdict's word → what the badge says, and how it looks."""

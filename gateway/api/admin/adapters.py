@@ -23,7 +23,7 @@ class AdapterDocument(Shape):
     state: Literal["ok", "quarantined"] = Field(description="A quarantined version is kept from every engine.")
     reason: str | None = Field(description="Why it is quarantined.")
     gate: str | None = Field(
-        description="What production's gate says to it: `in place`, `passed`, `failed`, `cannot tell`, `stale`, or "
+        description="What production's gate says to it: `in place`, `passed`, `failed`, `undecided`, `stale`, or "
         "`none` without a certificate; null where no gate is set."
     )
     resident_on: list[str] = Field(description="URLs of engines in traffic that hold it, as this worker routes.")

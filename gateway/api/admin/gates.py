@@ -65,7 +65,7 @@ class CertificateDocument(Shape):
 
     digest: str = Field(description="The SHA-256 of `document` in canonical JSON.")
     candidate: str = Field(description="tenant/adapter@1.1.")
-    verdict: str = Field(description="passed, failed, cannot tell; measured where no gate was set.")
+    verdict: str = Field(description="passed, failed, undecided; measured where no gate was set.")
     document: dict[str, Any] = Field(description="What was compared with what, every figure, and the reasons.")
     actor: str = Field(description="Who had it made.")
     made_at_ms: int = Field(description="Milliseconds since the epoch.")

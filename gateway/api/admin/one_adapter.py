@@ -184,7 +184,7 @@ def _of_newest(tenant: str, adapter: str, catalog: Catalog, gates: dict[int, str
     if version is None or version.id == newest.id or shared:
         return
     gate = gates.get(newest.id)
-    waits = f", and production's gate says “{gate}” to it" if gate in ("failed", "cannot tell", "stale", "none") else ""
+    waits = f", and production's gate says “{gate}” to it" if gate in ("failed", "undecided", "stale", "none") else ""
     yield ReasonDocument(
         severity="info",
         sentence=f"{newest.name} is newer than {version.name}, which production points at{waits}.",

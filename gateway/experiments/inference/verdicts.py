@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gateway.experiments.inference.values import Interval, finite
+from registry.verdicts import Word
 
-Word = Literal["better", "worse", "non_inferior", "undecided", "too_few_units"]
 Unit = Literal["points", "percent", "plain"]
 
 

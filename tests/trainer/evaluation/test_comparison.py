@@ -49,25 +49,25 @@ def test_a_candidate_that_is_right_where_the_incumbent_is_wrong_is_better(court:
     assert (one.candidate, one.incumbent, one.improvement) == (0.75, 0.25, 0.5)
     assert one.low is not None
     assert one.low > 0
-    assert one.says == "better"
+    assert one.word == "better"
     assert one.p == pytest.approx(0.0227, abs=1e-4)
 
 
 def test_a_difference_that_chance_explains_is_not_called_one(court: Court, judge: Judge) -> None:
     one = item(judge(court.rows("a draw", [NEW] * 9 + [OLD] * 7)), "label_exact")
     assert one.improvement == pytest.approx(0.125)
-    assert one.says == "cannot tell"
+    assert one.word == "undecided"
 
 
 def test_five_rows_out_of_five_are_too_few_to_tell(court: Court, judge: Judge) -> None:
     one = item(judge(court.rows("five", [NEW] * 5)), "label_exact")
     assert (one.candidate, one.incumbent, one.p) == (1.0, 0.0, 0.0625)
-    assert (one.low, one.says) == (0.0, "cannot tell")
+    assert (one.low, one.word) == (0.0, "undecided")
 
 
 def test_what_is_worse_is_called_worse_and_the_lost_rows_are_shown(court: Court, judge: Judge) -> None:
     found = judge(court.rows("worse", [OLD] * 12))
-    assert item(found, "label_exact").says == "worse"
+    assert item(found, "label_exact").word == "worse"
     lost = found.lost[0]
     assert (lost.line, lost.expected) == (1, lost.incumbent)
     assert lost.candidate != lost.expected
@@ -76,7 +76,7 @@ def test_what_is_worse_is_called_worse_and_the_lost_rows_are_shown(court: Court,
 def test_the_base_is_asked_when_it_is_what_to_compare_with(court: Court, judge: Judge) -> None:
     found = judge(court.rows("base", ["tiny"] * 12), against="base")
     assert (found.incumbent.model, found.incumbent.digest) == ("tiny", None)
-    assert item(found, "label_exact").says == "worse"
+    assert item(found, "label_exact").word == "worse"
 
 
 def test_loss_and_perplexity_are_the_served_models_own(court: Court, judge: Judge) -> None:
@@ -94,8 +94,8 @@ def test_every_metric_has_a_line_or_a_reason(court: Court, judge: Judge) -> None
     found = judge(file, "rouge_l", "macro_f1", "accuracy", "json_exact", "regex:.* .*")
     assert {one.metric for one in found.items} == {"rouge_l", "macro_f1", "accuracy", "json_exact", "regex:.* .*"}
     assert item(found, "rouge_l").candidate == 1.0
-    assert item(found, "macro_f1").says == "better"
-    assert item(found, "json_exact").says == "cannot tell"
+    assert item(found, "macro_f1").word == "better"
+    assert item(found, "json_exact").word == "undecided"
 
 
 def test_slices_are_by_a_field_the_length_or_the_label(court: Court, judge: Judge) -> None:
@@ -114,7 +114,7 @@ def test_a_slice_that_no_row_has_is_refused_with_those_that_there_are(court: Cou
 def test_two_rows_are_too_few_for_an_interval_of_labels(court: Court, judge: Judge) -> None:
     found = judge(court.rows("two", [NEW] * 2), "label_exact", "macro_f1")
     assert found.not_measured == {}
-    assert (item(found, "macro_f1").low, item(found, "macro_f1").says) == (None, "cannot tell")
+    assert (item(found, "macro_f1").low, item(found, "macro_f1").word) == (None, "too_few_units")
 
 
 def test_an_engine_without_log_probabilities_of_prompts_says_why(stack: Stack) -> None:

@@ -59,7 +59,7 @@ def test_scripts_get_one_document_and_a_picture_on_demand(court: Court, beside: 
     )
     assert done.status == 0, done.err
     (one,) = done.document["items"]
-    assert (one["metric"], one["says"], one["units"]) == ("label_exact", "better", 12)
+    assert (one["metric"], one["word"], one["units"]) == ("label_exact", "better", 12)
     assert done.document["data"]["digest"].startswith("sha256:")
     assert "improvement, 95 % interval" in picture.read_text()
 

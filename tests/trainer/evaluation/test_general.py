@@ -20,7 +20,7 @@ def test_the_candidates_loss_and_answers_are_compared_with_its_bases(court: Cour
     assert why == {}
     assert (loss.metric, agreement.metric) == ("general_loss", "general_agreement")
     assert loss.improvement == loss.incumbent - loss.candidate
-    assert (agreement.incumbent, agreement.says) == (1.0, "worse"), "the mock's adapters never say what its base says"
+    assert (agreement.incumbent, agreement.word) == (1.0, "worse"), "the mock's adapters never say what its base says"
 
 
 def test_a_base_compared_with_itself_has_forgotten_nothing(court: Court) -> None:

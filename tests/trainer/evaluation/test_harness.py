@@ -89,7 +89,7 @@ for task in ('one', 'two_2'):
     (item,) = run_harness(Harness(script(tmp_path, body), ("both",), "http://h/v1", "sk-x"), (OLD, NEW))
     assert (item.metric, item.units, item.rows) == ("harness:both", 12, 12)
     assert item.incumbent == pytest.approx(1 / 6)
-    assert (item.candidate, item.says) == (1.0, "better")
+    assert (item.candidate, item.word) == (1.0, "better")
     assert item.p == pytest.approx(2 / 2**10)
 
 

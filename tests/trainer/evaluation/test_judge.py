@@ -119,7 +119,7 @@ def test_a_judge_that_knows_the_right_answer_finds_the_better_one(
 
     found = judged(say)
     one = item(found, "judge")
-    assert (one.incumbent, one.candidate, one.improvement, one.says) == (0.0, 1.0, 1.0, "better")
+    assert (one.incumbent, one.candidate, one.improvement, one.word) == (0.0, 1.0, 1.0, "better")
     judging = found.judgings["judge"]
     assert (judging.candidate_wins, judging.flipped, judging.first_preferred) == (12, 0.0, 0.5)
 
@@ -127,7 +127,7 @@ def test_a_judge_that_knows_the_right_answer_finds_the_better_one(
 def test_a_judge_that_always_prefers_what_it_sees_first_finds_no_winner(judged: Callable[..., Evaluation]) -> None:
     found = judged(lambda prompt: '{"better": "A"}')
     one = item(found, "judge")
-    assert (one.incumbent, one.candidate, one.improvement, one.says) == (0.0, 0.0, 0.0, "cannot tell")
+    assert (one.incumbent, one.candidate, one.improvement, one.word) == (0.0, 0.0, 0.0, "undecided")
     judging = found.judgings["judge"]
     assert (judging.ties, judging.flipped, judging.first_preferred) == (12, 1.0, 1.0)
 

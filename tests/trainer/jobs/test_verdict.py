@@ -38,10 +38,10 @@ def test_a_job_with_a_gate_says_what_became_of_it_and_promotes_nothing(shop: Sho
         shop.settings = shop.settings.model_copy(update={"trainer_gateway": stack.url})
         ((level, said, data),) = verdicts(shop, options=GATE)
     assert level == "warn"
-    assert said.startswith("Verdict: cannot tell. acme/triage@1.1 against acme/triage@1.0 on 24 held-out rows: ")
+    assert said.startswith("Verdict: undecided. acme/triage@1.1 against acme/triage@1.0 on 24 held-out rows: ")
     assert "target label_exact: +0" in said
     (certificate,) = registry.gates.certificates(parse_ref("acme/triage@1.1"))
-    assert (data["verdict"], data["certificate"]) == ("cannot tell", certificate.digest)
+    assert (data["verdict"], data["certificate"]) == ("undecided", certificate.digest)
     assert certificate.document["gate"]["target"] == "label_exact"
     assert registry.adapters.get(parse_ref("acme/triage@production")).name == "acme/triage@1.0"
 
@@ -52,7 +52,7 @@ def test_a_gate_of_the_operators_is_asked_about_every_job_of_its_adapter(shop: S
     with run_stack(shop.house) as stack:
         shop.settings = shop.settings.model_copy(update={"trainer_gateway": stack.url})
         ((_, said, _),) = verdicts(shop)
-    assert said.startswith("Verdict: cannot tell. acme/triage@1.1 against tiny on 24 held-out rows: target rouge_l")
+    assert said.startswith("Verdict: undecided. acme/triage@1.1 against tiny on 24 held-out rows: target rouge_l")
 
 
 def test_without_a_gateway_the_job_succeeds_and_its_tenant_hears_no_address_of_ours(shop: Shop) -> None:
