@@ -9,13 +9,18 @@ on a real gateway that begins to fail 20 % of its requests; `hot_path_us`, proce
 gateway in a running experiment beyond that of one in none; `shadow_p95_ratio`, time to the first byte beside copies of
 10 % of requests on a full engine, by that without. `seconds` says how long each part took.
 
-What only computes runs side by side; what is clocked runs alone after that.
+What only computes runs side by side; what is clocked runs alone after that. A line tells of each part that is done.
+With `SWITCHYARD_BAR_PARTS=FOLDER` each is kept there too, and one that is there already is not measured again at this
+scale: so a run goes on that was broken off.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
 from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
@@ -36,6 +41,7 @@ from tests.bars.support.experiments import (
 COMPUTING = (assignment, power, same_arms, relatives)
 """One after the other, beside `false_positives`, which has two processes of its own."""
 CLOCKED = (hot_path, rollback, shadow)
+KEPT_IN = "SWITCHYARD_BAR_PARTS"
 
 
 def run(folder: Path, scale: float) -> dict[str, Any]:
@@ -55,6 +61,18 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
 
 def _measured(part: str, folder: Path, scale: float) -> tuple[Part, float]:
     """One part by its module's name, and how many seconds it took."""
-    (own := folder / part.rpartition(".")[2]).mkdir()
+    name = part.rpartition(".")[2]
+    kept = None if (kept_in := os.environ.get(KEPT_IN)) is None else Path(kept_in) / f"{name}-{scale:g}.json"
+    if kept is not None and kept.is_file():
+        found = json.loads(kept.read_text())
+        print(f"  {name}: measured before, in {found['seconds']:.0f} s", flush=True)
+        return Part(**found["part"]), found["seconds"]
+    (own := folder / name).mkdir()
     began_s = time.monotonic()
-    return import_module(part).measure(own, scale), time.monotonic() - began_s
+    measured = import_module(part).measure(own, scale)
+    seconds = time.monotonic() - began_s
+    print(f"  {name}: {seconds:.0f} s, {json.dumps(measured.figures)}", flush=True)
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps({"seconds": seconds, "part": asdict(measured)}))
+    return measured, seconds

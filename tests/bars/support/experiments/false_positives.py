@@ -6,6 +6,7 @@ states, which hold one number a run.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import product
@@ -101,13 +102,21 @@ def measure(folder: Path, scale: float) -> Part:
     cases = list(product(range(len(SHAPES)), range(len(PATTERNS))))
     tasks = [Task(shape, pattern, chunk, lanes, units) for shape, pattern in cases for chunk in chunks]
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
-        found = list(pool.map(_found, tasks))
+        found = list(_told(pool.map(_found, tasks), len(tasks)))
         ratios = [Task(0, pattern, chunk, lanes, units) for pattern in range(2) for chunk in chunks]
         alarms = list(pool.map(_alarms, ratios))
     whole = len(chunks)
     rows = [_sum(found[start : start + whole]).row() for start in range(0, len(found), whole)]
     alarmed = [sum(alarms[start : start + whole]) / (whole * lanes) for start in range(0, len(alarms), whole)]
     return _part(rows, alarmed, whole * lanes, scale)
+
+
+def _told(done: Iterator[Found], of: int) -> Iterator[Found]:
+    """The same, while a line is said at each tenth."""
+    for number, one in enumerate(done, 1):
+        if number * 10 // of > (number - 1) * 10 // of:
+            print(f"  false_positives: {number} of {of} simulations", flush=True)
+        yield one
 
 
 def _part(rows: list[dict[str, Any]], alarmed: list[float], runs: int, scale: float) -> Part:
