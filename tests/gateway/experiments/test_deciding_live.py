@@ -151,7 +151,7 @@ def test_a_killed_analyst_is_followed_by_another_and_no_unit_is_seen_twice(runni
 
     ask(running, 20)
     wait_until("the first units", lambda: exposed() == 20)
-    process = running.controller._experiments._analyst._process
+    process = running.controller._experiments._analyst.child.process
     assert process is not None
     process.kill()
     ask(running, 20)
@@ -160,8 +160,8 @@ def test_a_killed_analyst_is_followed_by_another_and_no_unit_is_seen_twice(runni
 
 
 def test_the_analyst_runs_while_an_experiment_does_and_no_longer(running: Stack) -> None:
-    def child() -> int | None:
-        return running.controller._experiments._analyst.pid
+    def child() -> subprocess.Popen[bytes] | None:
+        return running.controller._experiments._analyst.child.process
 
     wait_until("no analyst", lambda: child() is None)
     info = begun(running, ramp=[{"percent": 50, "dwell_s": 3_600, "min_units": MANY}])

@@ -71,7 +71,7 @@ def test_others_are_looked_at_while_one_hangs_and_it_comes_back_when_it_can(
                 session.execute(row)
                 await look_until(decides, lambda: bool(decides._slow))
                 monkeypatch.setattr(duty, "ANSWERS_WITHIN_S", DEADLINE_S)
-                await look_until(decides, lambda: decides._patient.pid is not None)
+                await look_until(decides, lambda: decides._patient.child.process is not None)
                 for number in range(3):
                     before = now(fine).standing_at_ms
                     fine.book(fine.row(f"unit {number}", "1.0"))
@@ -79,7 +79,7 @@ def test_others_are_looked_at_while_one_hangs_and_it_comes_back_when_it_can(
                 assert decides._slow == {hangs.info.id}
                 assert now(hangs).standing_at_ms == hung
             await look_until(decides, lambda: now(hangs).standing_at_ms != hung and not decides._slow)
-            await look_until(decides, lambda: decides._patient.pid is None)
+            await look_until(decides, lambda: decides._patient.child.process is None)
         finally:
             await asyncio.gather(*errands.tasks(), return_exceptions=True)
             decides.close()
