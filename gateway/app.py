@@ -40,6 +40,7 @@ from gateway.api.uploads import uploads_router
 from gateway.api.web_answers import answer_by_web
 from gateway.api.webhook_endpoints import webhooks_router
 from gateway.background import Background, Run
+from gateway.bytes_in_flight import BytesInFlight
 from gateway.catalog_watch import CatalogWatch
 from gateway.desk import Desk
 from gateway.errors import MethodNotAllowed, Overloaded
@@ -292,7 +293,10 @@ def _house(
         catalog=watch,
         fleet=worker,
         admission=Admission.of(
-            settings.max_unfinished_bodies, settings.max_in_flight, settings.max_in_flight_per_tenant
+            settings.max_unfinished_bodies,
+            settings.max_in_flight,
+            settings.max_in_flight_per_tenant,
+            BytesInFlight(settings.max_bytes_in_flight, settings.max_bytes_in_flight_per_tenant),
         ),
         desk=Desk(),
         limits=limits,

@@ -12,6 +12,7 @@ ApiError                       status  type                    retried by the SD
 ├── UnknownAddress             404     invalid_request_error   no
 ├── TooSlow                    408     invalid_request_error   yes
 ├── AnswerTimeout              400     invalid_request_error   no
+├── AnswerTooLong              400     invalid_request_error   no
 ├── PayloadTooLarge            413     invalid_request_error   no
 ├── UnsupportedMedia           415     invalid_request_error   no
 ├── UnsupportedTransfer        501     invalid_request_error   no: x-should-retry says so
@@ -191,6 +192,22 @@ class AnswerTimeout(ApiError):
     status = 400
     type = "invalid_request_error"
     should_retry = False
+
+
+class AnswerTooLong(ApiError):
+    """An answer in one piece is longer than the gateway keeps. It would be as long again."""
+
+    status = 400
+    type = "invalid_request_error"
+    should_retry = False
+
+    def __init__(self, most_bytes: int) -> None:
+        super().__init__(
+            f"The answer takes more than {most_bytes >> 20} MiB, the most for an answer in one piece "
+            "(max_answer_bytes). Ask for it with 'stream': true, which has no such limit, or for less: fewer tokens, "
+            "log-probabilities, answers or inputs.",
+            code="answer_too_long",
+        )
 
 
 class PayloadTooLarge(ApiError):

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from gateway.billing import Bill
 from gateway.billing import Usage as Usage
+from gateway.bytes_in_flight import NOT_COUNTED, HeldBytes
 from gateway.errors import ApiError
 from gateway.keeping import Answered, Item, Keeping, Status
 from gateway.tap import Tap
@@ -224,8 +225,8 @@ class Call(NamedTuple):
     key: str | None
     """The secret that the client has sent, in whichever header."""
     unit_header: str | None
-    body: Callable[[], Awaitable[bytes]]
-    """Reads the body; called once, and only for a known key that may begin now."""
+    body: Callable[[HeldBytes], Awaitable[bytes]]
+    """Reads the body, which is counted as it comes; called once, and only for a known key that may begin now."""
     request_id: str
     engine_request_id: str
     """`request_id`, with the client's own name of the request behind it: the engine's log has both."""
@@ -246,8 +247,9 @@ ShownUsage = Literal["never", "at the end", "always"]
 class InferenceRequest(NamedTuple):
     """A checked request.
 
-    `body` is what goes to the engine, without `model`, which `forward` sets; of a stream it always asks for usage in
-    every event, and `shows_usage` says how much of it the client asked for, `shows_cost` whether for the cost too.
+    `body` is what goes to the engine, without `model`, which `forward` sets (a `SealedBody` when it is long and waits
+    for an engine); of a stream it always asks for usage in every event, and `shows_usage` says how much of it the
+    client asked for, `shows_cost` whether for the cost too.
     `max_output_tokens` bounds each of the `choices` answers (n × prompts); None means as much as the context holds.
     `bounded_by_us` says that the client named no bound and `hold` chose one.
     `needs` is what the engine must be able to do that not every one can.
@@ -263,7 +265,7 @@ class InferenceRequest(NamedTuple):
     stream: bool
     shows_usage: ShownUsage
     max_output_tokens: int | None
-    body: dict[str, Any]
+    body: Mapping[str, Any]
     conversation_id: str | None = None
     user: str | None = None
     choices: int = 1
@@ -296,6 +298,8 @@ class Admitted(NamedTuple):
     """Whether this is a copy of a request, whose answer nobody gets: it is booked as such, nobody is charged, and
     nothing of it is kept.
     """
+    held: HeldBytes = NOT_COUNTED
+    """Of the request, and of its answer if that comes in one piece."""
 
 
 CLIENT_GONE = "the client is gone"

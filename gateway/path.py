@@ -18,7 +18,7 @@ from gateway.steps.attempt import attempt
 from gateway.steps.authenticate import authenticate
 from gateway.steps.hold import hold
 from gateway.steps.keep import keep_broken_off
-from gateway.steps.parse import parse
+from gateway.steps.parse import parse, seal
 from gateway.steps.recall import recall
 from gateway.tries import FAULTS, Tries
 from registry.catalog.snapshot import Catalog, ShadowEntry
@@ -29,12 +29,13 @@ async def serve(call: Call, house: House, respond: Respond) -> None:
     known_by = house.catalog.current
     principal = respond.principal = authenticate(call.key, known_by)
     house.admission.requests.look(principal.tenant)
-    with await house.limits.enter(known_by, principal):
+    with await house.limits.enter(known_by, principal), house.admission.bytes.held_for(principal.tenant) as held:
         with house.admission.bodies.place(principal.tenant):
-            body = await call.body()
+            body = await call.body(held)
             respond.read_s = time.perf_counter()
         with house.admission.requests.place(principal.tenant):
-            request = await parse(house.desk, principal, call, body, house.caps)
+            request = await parse(house.desk, principal, call, body, house.caps, held)
+            del body
             respond.set_request(request)
             if request.keeping is not None:
                 request = await recall(house, principal, request, request.keeping)
@@ -47,10 +48,13 @@ async def serve(call: Call, house: House, respond: Respond) -> None:
                 respond.describe(arm)
                 request, bill = await hold(house, catalog, principal, arm, request)
                 with bill:
+                    request = await seal(house.desk, principal, request, held)
                     respond.expect(request, bill.headers)
                     house.pings.watch(respond)
                     with house.scorer.tapping(call, target, arm, unit_hash) as tap:
-                        admitted = Admitted(call, principal, request, target, arm, bill, unit, unit_hash, tap)
+                        admitted = Admitted(
+                            call, principal, request, target, arm, bill, unit, unit_hash, tap, held=held
+                        )
                         await _begin(admitted, house, respond)
 
 

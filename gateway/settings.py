@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, field_validator, model_validator
 from pydantic_settings import NoDecode
 
+from gateway.door_settings import DoorSettings
 from gateway.engines.address import engine_url
-from gateway.metric_settings import MetricSettings
 from registry.days import MOST_DAYS
 from telemetry.settings import TelemetrySettings
 
@@ -66,7 +66,7 @@ class EngineSettings(BaseModel):
     )
 
 
-class GatewaySettings(MetricSettings, TelemetrySettings):
+class GatewaySettings(DoorSettings, TelemetrySettings):
     """Settings of one gateway; every duration in seconds, every size in bytes."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from gateway.api.asgi import ON_DISCONNECT, Receive
 from gateway.api.body_clock import BodyClock
+from gateway.bytes_in_flight import HeldBytes
 from gateway.errors import PayloadTooLarge, TooSlow
 from gateway.handoffs import CLIENT_GONE
 
@@ -65,16 +66,16 @@ class Client:
             self._serving.uncancel()
         return fault
 
-    async def body(self) -> bytes:
-        """The whole body; from then on the connection is watched.
+    async def body(self, held: HeldBytes) -> bytes:
+        """The whole body, counted as it comes; from then on the connection is watched.
 
-        Raises `PayloadTooLarge`, `TooSlow`, `ClientGone`.
+        Raises `PayloadTooLarge`, `TooSlow`, `ClientGone`, and what `HeldBytes.asked` raises.
         """
         began_s = asyncio.get_running_loop().time()
         self.due_s = began_s + min(BODY_GRACE_S, self._bounds.timeout_s)
         self._clock.add(self)
         try:
-            body = await self._read(began_s)
+            body = await self._read(began_s, held)
         except asyncio.CancelledError:
             if (fault := self._take_fault()) is None:
                 raise
@@ -84,7 +85,7 @@ class Client:
         self._on_disconnect(self._hang_up)
         return body
 
-    async def _read(self, began_s: float) -> bytes:
+    async def _read(self, began_s: float, held: HeldBytes) -> bytes:
         parts: list[bytes] = []
         length, bounds = 0, self._bounds
         while True:
@@ -95,6 +96,7 @@ class Client:
             length += len(part)
             if length > bounds.max_bytes:
                 await refuse_too_long(bounds.max_bytes)
+            held.asked(length)
             parts.append(part)
             if not message.get("more_body", False):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -123,6 +125,6 @@ class Client:
             self._serving.cancel(CLIENT_GONE)
 
 
-async def refuse_too_long(most_bytes: int) -> NoReturn:
+async def refuse_too_long(most_bytes: int, _held: HeldBytes | None = None) -> NoReturn:
     """Instead of a body whose length is known: nobody has to send it first."""
     raise PayloadTooLarge(f"The body is longer than {most_bytes} bytes.", code="payload_too_large")

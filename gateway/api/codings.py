@@ -12,6 +12,7 @@ from types import MappingProxyType
 import brotli
 import zstandard
 
+from gateway.bytes_in_flight import HeldBytes
 from gateway.errors import BadRequest, PayloadTooLarge, UnsupportedMedia
 
 Pieces = Iterator[bytes]
@@ -126,9 +127,11 @@ def refusal(message: str, accepted: str = ACCEPTED) -> UnsupportedMedia:
     return error
 
 
-def decoding(
-    read: Callable[[], Awaitable[bytes]], codings: Sequence[str], limit: int
-) -> Callable[[], Awaitable[bytes]]:
+Read = Callable[[HeldBytes], Awaitable[bytes]]
+"""Reads a body, which is counted as it comes."""
+
+
+def decoding(read: Read, codings: Sequence[str], limit: int) -> Read:
     """A `read` that decodes what it has read.
 
     Raises `UnsupportedMedia` at once for too many codings, when it reads `BadRequest` for what is not so coded, and
@@ -137,23 +140,25 @@ def decoding(
     if len(codings) > MOST_CODINGS:
         raise refusal(f"'Content-Encoding' names {len(codings)} codings; {MOST_CODINGS} are the most.")
 
-    async def read_and_decode() -> bytes:
-        body = await read()
+    async def read_and_decode(held: HeldBytes) -> bytes:
+        body = await read(held)
         for coding in reversed(codings):
-            body = await _decoded(body, coding, limit)
+            body = await _decoded(body, coding, limit, held)
         return body
 
     return read_and_decode
 
 
-async def _decoded(body: bytes, coding: str, limit: int) -> bytes:
+async def _decoded(body: bytes, coding: str, limit: int, held: HeldBytes) -> bytes:
     parts: list[bytes] = []
+    coded = len(body)
     length = turn = steps = 0
     try:
         for piece in DECODERS[coding](body):
             length += len(piece)
             if length > limit:
                 raise PayloadTooLarge(f"The decoded body is longer than {limit} bytes.", code="payload_too_large")
+            held.asked(coded + length)
             parts.append(piece)
             turn, steps = turn + len(piece), steps + 1
             if turn >= TURN_BYTES or steps >= TURN_STEPS:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
 from gateway.api.addresses import MODEL_NAMED
 from gateway.api.asgi import Receive, Send
 from gateway.api.client import BodyBounds, Client, ClientGone, refuse_too_long
-from gateway.api.codings import codings_of, decoding
+from gateway.api.codings import Read, codings_of, decoding
 from gateway.api.credentials import KEY_HEADERS, same_key
 from gateway.api.media import refuse_forms
 from gateway.api.request_ids import RequestIds
@@ -109,7 +108,7 @@ def _call(
     span: Span | None,
 ) -> Call:
     key = unit = None
-    body: Callable[[], Awaitable[bytes]] = client.body
+    body: Read = client.body
     codings: list[str] = []
     traces: dict[bytes, list[bytes]] = {}
     for name, value in scope["headers"]:

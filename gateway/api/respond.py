@@ -15,6 +15,8 @@ from gateway.handoffs import AnswerReader, Arm, Booked, Dialect, InferenceReques
 log = logging.getLogger("switchyard.api")
 JSON = b"application/json"
 SSE = b"text/event-stream; charset=utf-8"
+AT_ONCE_BYTES = 1 << 18
+"""Of a document, so many are given to the connection at once: what it has of them is counted no more at the end."""
 PING = b": ping\n\n"
 """A comment: every reader of event streams drops it."""
 
@@ -193,9 +195,18 @@ class Respond:
         length = sum(map(len, pieces))
         await self._start(status, JSON, [*headers, (b"content-length", str(length).encode())])
         for piece in pieces[:-1]:
-            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+            await self._send_more(piece)
         last = pieces[-1] if pieces else b""
+        if len(last) > AT_ONCE_BYTES:
+            await self._send_more(last)
+            last = b""
         await self._send({"type": "http.response.body", "body": last, "more_body": False})
+
+    async def _send_more(self, piece: bytes) -> None:
+        """A part, at most `AT_ONCE_BYTES` of which the client has not read when it returns."""
+        view = memoryview(piece)
+        for at in range(0, len(view), AT_ONCE_BYTES):
+            await self._send({"type": "http.response.body", "body": view[at : at + AT_ONCE_BYTES], "more_body": True})
 
     async def _start(self, status: int, content_type: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         self.started = True

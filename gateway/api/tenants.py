@@ -10,10 +10,11 @@ from typing import Any, Literal, TypeVar
 from fastapi import Request
 
 from gateway.api.client import refuse_too_long
-from gateway.api.codings import codings_of, decoding
+from gateway.api.codings import Read, codings_of, decoding
 from gateway.api.credentials import key_of
 from gateway.api.fields.checks import unknown_keys
 from gateway.api.request import json_object
+from gateway.bytes_in_flight import HeldBytes
 from gateway.errors import BadRequest, Forbidden, TooSlow
 from gateway.handoffs import Principal
 from gateway.house import House
@@ -82,29 +83,32 @@ async def body_of(house: House, principal: Principal, request: Request, known: C
     length = request.headers.get("content-length", "")
     if length.isascii() and length.isdigit() and int(length) > most_bytes:
         await refuse_too_long(most_bytes)
-    read: Any = partial(_read, request, most_bytes)
+    read: Read = partial(_read, request, most_bytes)
     if codings := [one for value in request.headers.getlist("content-encoding") for one in codings_of(value.encode())]:
         read = decoding(read, codings, most_bytes)
-    timeout_s = house.settings.body_timeout_s
-    with await house.limits.enter(house.catalog.current, principal), house.admission.bodies.place(principal.tenant):
-        try:
-            async with asyncio.timeout(timeout_s):
-                raw: bytes = await read()
-        except TimeoutError:
-            raise TooSlow(f"The body came too slowly: send it within {timeout_s:g} s.", code="body_timeout") from None
-    body = await house.desk.do(principal.tenant, len(raw), partial(json_object, raw, house.caps))
+    timeout_s, admission = house.settings.body_timeout_s, house.admission
+    with await house.limits.enter(house.catalog.current, principal), admission.bytes.held_for(principal.tenant) as held:
+        with admission.bodies.place(principal.tenant):
+            try:
+                async with asyncio.timeout(timeout_s):
+                    raw = await read(held)
+            except TimeoutError:
+                message = f"The body came too slowly: send it within {timeout_s:g} s."
+                raise TooSlow(message, code="body_timeout") from None
+        body = await house.desk.do(principal.tenant, len(raw), partial(json_object, raw, house.caps))
     unknown = [name[:64] for name in body if name not in known]
     if unknown and not principal.allow_unknown_fields:
         raise unknown_keys(unknown)
     return body
 
 
-async def _read(request: Request, most_bytes: int) -> bytes:
+async def _read(request: Request, most_bytes: int, held: HeldBytes) -> bytes:
     parts, length = [], 0
     async for part in request.stream():
         length += len(part)
         if length > most_bytes:
             await refuse_too_long(most_bytes)
+        held.asked(length)
         parts.append(part)
     return b"".join(parts)
 

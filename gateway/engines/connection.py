@@ -25,6 +25,10 @@ GATHERED_BYTES = 1 << 18
 """Of an answer that is gathered before it is read, so many at once: as they are read, others wait a millisecond."""
 
 
+Body = tuple[bytes, ...]
+"""Of a request, in one piece or in several."""
+
+
 class EngineUnreachable(Exception):
     """No connection, or it broke before the first byte of an answer: nothing reached the client; retry elsewhere."""
 
@@ -69,11 +73,14 @@ class EngineConnection(asyncio.Protocol):
         self._tells_at = 0
         """At how many of them the reader is woken before all is there."""
 
-    def send(self, head: bytes, body: bytes) -> None:
+    def send(self, head: bytes, body: Body) -> None:
         """Write one request; the previous answer must be complete."""
         assert self.transport is not None
         self._begin_answer()
-        self.transport.write(head + body)
+        if len(body) == 1:
+            self.transport.write(head + body[0])
+        else:  # nothing of it is copied
+            self.transport.writelines((head, *body))
 
     async def wait_for_head(self, within_s: float) -> None:
         """Return when status and headers are there. Raises `EngineUnreachable`, `TimeoutError`."""
@@ -200,17 +207,17 @@ class EngineClient:
         self.heard_at_s = time.monotonic()
         """When the engine last sent anything, or the last request went out to an engine that had none."""
 
-    def post(self, path: bytes, headers: bytes, body: bytes, *, head_timeout_s: float) -> Exchange:
+    def post(self, path: bytes, headers: bytes, body: Body, *, head_timeout_s: float) -> Exchange:
         """One POST as an async context. `headers` are whole lines ending in CRLF."""
         return self.request(b"POST", path, headers, body, head_timeout_s=head_timeout_s)
 
-    def request(self, method: bytes, path: bytes, headers: bytes, body: bytes, *, head_timeout_s: float) -> Exchange:
+    def request(self, method: bytes, path: bytes, headers: bytes, body: Body, *, head_timeout_s: float) -> Exchange:
         """Of any method, as `post`."""
         head = b"%b %b HTTP/1.1\r\n%bContent-Length: %d\r\n%b\r\n" % (
             method,
             path,
             self._constant_head,
-            len(body),
+            sum(map(len, body)),
             headers,
         )
         return Exchange(self, head, body, head_timeout_s)
@@ -257,7 +264,7 @@ class EngineClient:
 class Exchange:
     """One request and its answer. Entered, status and headers are there; left, the socket is free or closed."""
 
-    def __init__(self, client: EngineClient, head: bytes, body: bytes, head_timeout_s: float) -> None:
+    def __init__(self, client: EngineClient, head: bytes, body: Body, head_timeout_s: float) -> None:
         self._client = client
         self._head = head
         self._body = body

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from types import TracebackType
 
+from gateway.bytes_in_flight import BytesInFlight
 from gateway.errors import Overloaded, RateLimited
 
 MOST_FILES, MOST_FILES_OF_TENANT = 16, 4
@@ -75,8 +76,10 @@ class Admission:
     """A request takes a place among `bodies` while its body is under way, and one among `requests` when it is there:
     so half-sent bodies keep out nobody's whole ones. What is kept has `documents` until it is read, so that it can be
     asked for while a tenant's requests have all of its places, and may run in the background. Files are bytes on
-    their way for long, and have their own.
+    their way for long, and have their own. `bytes` is what requests and answers in one piece take of memory.
     """
+
+    bytes: BytesInFlight
 
     bodies: Places
     requests: Places
@@ -85,9 +88,10 @@ class Admission:
     downloads: Places
 
     @classmethod
-    def of(cls, most_bodies: int, most_requests: int, most_requests_of_tenant: int) -> Admission:
+    def of(cls, most_bodies: int, most_requests: int, most_requests_of_tenant: int, bytes_: BytesInFlight) -> Admission:
         """Bounds of one worker."""
         return cls(
+            bytes=bytes_,
             bodies=Places("unfinished bodies", most_bodies, most_bodies),
             requests=Places("requests", most_requests, most_requests_of_tenant),
             documents=Places("unread documents", MOST_DOCUMENTS, MOST_DOCUMENTS),

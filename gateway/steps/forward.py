@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Protocol
@@ -17,9 +17,10 @@ from gateway.api.dialects.engine_events import EVENT_END
 from gateway.engines.connection import EngineTimeout, Exchange
 from gateway.engines.kind import Asked
 from gateway.engines.kinds import kind_of
-from gateway.errors import ApiError
+from gateway.errors import AnswerTooLong, ApiError
 from gateway.fleet.view import EngineView
 from gateway.handoffs import Admitted, EngineBroke, EngineCount, InferenceRequest
+from gateway.sealed_body import SealedBody
 
 Feed = Callable[[bytes], Awaitable[None]]
 """Takes some bytes of an answer."""
@@ -27,8 +28,8 @@ END_BYTES = 2_000
 """Of a document of which only the ends are looked at: what stands in one of them is shorter."""
 
 
-class Timeouts(Protocol):
-    """How long an engine may say nothing, in seconds."""
+class Bounds(Protocol):
+    """How long an engine may say nothing, in seconds, and how long an answer in one piece may be."""
 
     @property
     def head_timeout_s(self) -> float:
@@ -42,6 +43,10 @@ class Timeouts(Protocol):
     def idle_timeout_s(self) -> float:
         """Between two parts of an answer."""
 
+    @property
+    def max_answer_bytes(self) -> int:
+        """Memory for an answer in one piece."""
+
 
 class Forward:
     """Async context around one exchange with an engine; `relay` has the bytes for the client.
@@ -51,7 +56,7 @@ class Forward:
     """
 
     def __init__(
-        self, admitted: Admitted, engine: EngineView, engine_name: str, count: EngineCount, timeouts: Timeouts
+        self, admitted: Admitted, engine: EngineView, engine_name: str, count: EngineCount, bounds: Bounds
     ) -> None:
         """`engine_name` is what the engine calls the arm; `count` is filled as its answer comes."""
         request, public_name = admitted.request, admitted.arm.public_name
@@ -70,13 +75,16 @@ class Forward:
         self._tap = None if admitted.shadow else admitted.tap
         if self._tap is not None:
             self._tap.begin(streamed=request.stream or request.assembled)
-        self._idle_timeout_s = timeouts.idle_timeout_s
+        self._idle_timeout_s = bounds.idle_timeout_s
+        self._most_bytes = bounds.max_answer_bytes
+        self._weight = _weight(request)
+        self._kept_bytes = 0
         self._context = engine.status.max_model_len
         self._exchange: Exchange = engine.client.post(
             kind.paths[dialect.asks],
             b"X-Request-Id: %b\r\n%b" % (admitted.call.engine_request_id.encode(), admitted.call.trace),
-            orjson.dumps(dialect.engine_body(_body_for(engine, request), engine_name, admitted.principal.tenant)),
-            head_timeout_s=timeouts.head_timeout_s if request.stream else timeouts.answer_timeout_s,
+            _written(admitted, engine, engine_name),
+            head_timeout_s=bounds.head_timeout_s if request.stream else bounds.answer_timeout_s,
         )
 
     async def __aenter__(self) -> Forward:
@@ -114,7 +122,7 @@ class Forward:
             await self._document(feed)
 
     async def _document(self, feed: Feed) -> None:
-        data = await self._exchange.body(self._idle_timeout_s)
+        data = await self._whole()
         if self._tap is not None:
             self._tap.take(data)
         if not self._translates:
@@ -122,12 +130,30 @@ class Forward:
         if document := self.reader.document(data):
             await feed(document)
 
+    async def _whole(self) -> bytes:
+        parts: list[bytes] = []
+        while data := await self._exchange.some(self._idle_timeout_s):
+            self._keep(len(data))
+            parts.append(data)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _keep(self, more: int) -> None:
+        """So many bytes more have come of an answer that is kept until its end. Raises `RateLimited`, `Overloaded`,
+        `AnswerTooLong`.
+        """
+        self._kept_bytes += int(more * self._weight)
+        if self._kept_bytes > self._most_bytes:
+            raise AnswerTooLong(self._most_bytes)
+        if not self._admitted.shadow:
+            self._admitted.held.answered(self._kept_bytes)
+
     async def _pieces(self, feed: Feed) -> None:
         """A document of which only the ends are looked at, as it comes: the name is in its head, the count in its tail.
         As a whole it would be copied again and again, while everybody waits.
         """
         held, named = b"", False
         while data := await self._exchange.some(self._idle_timeout_s):
+            self._keep(len(data))
             held += data
             if len(held) > 2 * END_BYTES:
                 if not named:
@@ -139,6 +165,8 @@ class Forward:
     async def _events(self, feed: Feed) -> None:
         held, count, some, idle_timeout_s = b"", self._count, self._exchange.some, self._idle_timeout_s
         while data := await some(idle_timeout_s):
+            if self._weight > 1:
+                self._keep(len(data))
             block, held, failure = self._read(held + data)
             if block:
                 if count.began_s is None:
@@ -153,6 +181,7 @@ class Forward:
         held, exchange = b"", self._exchange
         try:
             while data := await exchange.gathered():
+                self._keep(len(data))
                 block, held, failure = self._read(held + data)
                 if block:
                     await feed(block)
@@ -194,11 +223,30 @@ class Forward:
         return Asked(self._admitted, self._engine_name, self._context)
 
 
-def _body_for(engine: EngineView, request: InferenceRequest) -> dict[str, Any]:
+def _weight(request: InferenceRequest) -> float:
+    """Bytes that are kept of each byte of an engine's answer, about: of a text's events a quarter, of scores all,
+    and eight where they are kept as objects, as by readers that write them twice.
+    """
+    if request.body.get("logprobs"):
+        return 8 if request.dialect.asks != request.dialect.name else 1
+    return 0.25 if request.assembled else 1
+
+
+def _written(admitted: Admitted, engine: EngineView, engine_name: str) -> tuple[bytes, ...]:
+    """What the engine is asked, in pieces."""
+    body, dialect, tenant = _body_for(engine, admitted.request), admitted.request.dialect, admitted.principal.tenant
+    if isinstance(body, SealedBody):
+        return body.pieces(dialect.engine_body(body.short, engine_name, tenant))
+    return (orjson.dumps(dialect.engine_body(body, engine_name, tenant)),)
+
+
+def _body_for(engine: EngineView, request: InferenceRequest) -> Mapping[str, Any]:
     """The body without what is wished for and this engine cannot do."""
     wishes = request.dialect.wishes
     lacking = engine.status.lacks & wishes.keys() if wishes else None
     if not lacking:
         return request.body
     left_out = {wishes[ability] for ability in lacking}
+    if isinstance(request.body, SealedBody):
+        return request.body.without(left_out)
     return {name: value for name, value in request.body.items() if name not in left_out}

@@ -14,10 +14,11 @@ import orjson
 from gateway.complaints import Complaint
 from gateway.engines.connection import CannotLoad
 from gateway.engines.engine import Engine
-from gateway.errors import ApiError, NotStored, NotWanted, Overloaded
+from gateway.errors import AnswerTooLong, ApiError, NotStored, NotWanted, Overloaded, RateLimited
 from gateway.handoffs import CLIENT_GONE, Admitted, EngineCount, Usage
 from gateway.journal.journal import Journal
 from gateway.journal.rows import Kind, begun, ended, kind_of
+from gateway.sealed_body import SealedBody
 from registry.ledger.usage_record import UsageEnd, UsageKind
 
 log = logging.getLogger("switchyard.meter")
@@ -134,7 +135,9 @@ class Meter:
         if count.source is not None or not count.sent:
             return Usage(count.prompt_tokens, count.cached_tokens, count.completion_tokens, count.source)
         body = self._request.body
-        guess = math.ceil(len(orjson.dumps(body[self._request.dialect.prompt_field(body)])) / 4)
+        prompt = self._request.dialect.prompt_field(body)
+        written = body.written(prompt) if isinstance(body, SealedBody) else orjson.dumps(body[prompt])
+        guess = math.ceil(len(written) / 4)
         return Usage(prompt_tokens=min(guess, self._bill.held_prompt or guess), source="estimated")
 
 
@@ -179,7 +182,7 @@ def _unrecorded(error: OSError) -> Overloaded:
 def _outcome(error: BaseException) -> str:
     if isinstance(error, asyncio.CancelledError):
         return "client_aborted" if error.args == (CLIENT_GONE,) else "gateway_stopped"
-    if isinstance(error, NotWanted):
+    if isinstance(error, NotWanted | AnswerTooLong | RateLimited):  # what it did not take was made for it
         return "client_aborted"
     if isinstance(error, ApiError) and error.status < 500:
         return "rejected"

@@ -1,16 +1,55 @@
-"""From the bytes of a body to a checked request: small bodies at once, large ones beside the event loop."""
+"""From the bytes of a body to a checked request, and the bytes of that again while it waits for an engine: small bodies
+at once, large ones beside the event loop.
+"""
 
 from __future__ import annotations
 
 from functools import partial
 
 from gateway.api.fields.caps import Caps
-from gateway.desk import Desk
+from gateway.bytes_in_flight import HeldBytes
+from gateway.desk import LARGE_BYTES, Desk
 from gateway.handoffs import Call, InferenceRequest, Principal
+from gateway.sealed_body import SEALED_FROM, SealedBody, SealedItems, parsed_bytes
 
 
-async def parse(desk: Desk, principal: Principal, call: Call, body: bytes, caps: Caps) -> InferenceRequest:
-    """The checked request. Raises what `Dialect.parse` raises."""
+async def parse(
+    desk: Desk, principal: Principal, call: Call, body: bytes, caps: Caps, held: HeldBytes
+) -> InferenceRequest:
+    """The checked request, counted as the memory that it takes. Raises what `Dialect.parse` and `HeldBytes.asked`
+    raise.
+    """
     allow_unknown = principal.allow_unknown_fields
     work = partial(call.dialect.parse, body, caps=caps, allow_unknown=allow_unknown, model=call.model)
-    return await desk.do(principal.tenant, len(body), work)
+    if len(body) < LARGE_BYTES:  # it is sealed before anything is waited for, as a rule
+        return work()
+    request, parsed = await desk.do(principal.tenant, len(body), lambda: (work(), parsed_bytes(body)))
+    held.asked(parsed)
+    return request
+
+
+async def seal(desk: Desk, principal: Principal, request: InferenceRequest, held: HeldBytes) -> InferenceRequest:
+    """The same request with a long body as bytes, which alone are counted from now on. Raises `RateLimited` or
+    `Overloaded` where earlier turns have made it longer than there is room.
+    """
+    if request.body_bytes < SEALED_FROM:
+        return request
+    request = await desk.do(principal.tenant, request.body_bytes, partial(_sealed, request))
+    held.asked(_held_bytes(request))
+    return request
+
+
+def _sealed(request: InferenceRequest) -> InferenceRequest:
+    keeping = request.keeping
+    if keeping is not None:
+        keeping = keeping._replace(items=SealedItems(keeping.items))
+    return request._replace(body=SealedBody.of(request.body), keeping=keeping)
+
+
+def _held_bytes(request: InferenceRequest) -> int:
+    held = len(request.echo)
+    if isinstance(body := request.body, SealedBody):
+        held += body.held_bytes()
+    if (keeping := request.keeping) is not None and isinstance(items := keeping.items, SealedItems):
+        held += items.held_bytes()
+    return held

@@ -94,6 +94,6 @@ def _attributes(admitted: Admitted, meter: Timed) -> dict[str, Value]:
         "server.address": address.hostname,
         "server.port": address.port,
     }
-    asked = {ASKED[name]: value for name, value in request.body.items() if name in ASKED}
+    asked = {ASKED[name]: request.body[name] for name in ASKED if name in request.body}
     numbers = {name: value for name, value in asked.items() if isinstance(value, int | float)}
     return {**numbers, **{name: value for name, value in known.items() if value is not None}}

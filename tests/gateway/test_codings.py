@@ -19,6 +19,7 @@ import zstandard
 from gateway.admin_key import admin_key
 from gateway.api.codings import codings_of, decoding
 from gateway.api.fields.caps import Caps
+from gateway.bytes_in_flight import NOT_COUNTED, HeldBytes
 from gateway.errors import ApiError, BadRequest, PayloadTooLarge, UnsupportedMedia
 from tests.support.stack import CHAT, MESSAGES, TEXT, Stack
 
@@ -59,11 +60,11 @@ CODERS: list[tuple[str, Coder]] = [
 
 
 def decode(data: bytes, header: str, limit: int = LIMIT) -> bytes:
-    async def read() -> bytes:
+    async def read(_held: HeldBytes) -> bytes:
         return data
 
     async def whole() -> bytes:
-        return await decoding(read, codings_of(header.encode()), limit)()
+        return await decoding(read, codings_of(header.encode()), limit)(NOT_COUNTED)
 
     return asyncio.run(whole())
 
@@ -153,7 +154,7 @@ def test_a_bomb_is_stopped_at_the_limit_in_bounded_memory_and_others_have_their_
     bomb = made()
     turns = 0
 
-    async def read() -> bytes:
+    async def read(_held: HeldBytes) -> bytes:
         return bomb
 
     async def count_turns() -> None:
@@ -165,7 +166,7 @@ def test_a_bomb_is_stopped_at_the_limit_in_bounded_memory_and_others_have_their_
     async def main() -> ApiError:
         counting = asyncio.create_task(count_turns())
         with pytest.raises(PayloadTooLarge) as caught:
-            await decoding(read, codings_of(header.encode()), LIMIT)()
+            await decoding(read, codings_of(header.encode()), LIMIT)(NOT_COUNTED)
         counting.cancel()
         return caught.value
 

@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 from gateway.api.dialects import DIALECTS
+from gateway.bytes_in_flight import HeldBytes
 from gateway.handoffs import Arm, Assignment, Call, Target
 from gateway.scoring import child, looking, scorer
 from gateway.scoring.answers import Choice, choices_of
@@ -217,7 +218,7 @@ def test_all_answers_of_an_experiment_are_looked_at_and_the_base_as_an_arm_is_of
         assert tap is None
 
 
-async def _nothing() -> bytes:
+async def _nothing(_held: HeldBytes) -> bytes:
     return b""
 
 

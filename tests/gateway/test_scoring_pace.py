@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import cast
 
 from gateway.api.dialects import DIALECTS
+from gateway.bytes_in_flight import HeldBytes
 from gateway.handoffs import Arm, Assignment, Call, Target
 from gateway.scoring.scorer import MOST_A_SECOND, Scorer
 from registry.catalog.snapshot import SplitArm, SplitEntry, SplitPolicy, VersionEntry
@@ -14,7 +15,7 @@ from registry.outcomes.store import Outcomes
 VERSION = VersionEntry(1, "acme/a@1.0", "acme", "a", "1.0", "m", "b", None, 0, adapter_id=7)
 
 
-async def _nothing() -> bytes:
+async def _nothing(_held: HeldBytes) -> bytes:
     return b""
 
 

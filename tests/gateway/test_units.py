@@ -14,6 +14,7 @@ import pytest
 
 from gateway.api.dialects import DIALECTS
 from gateway.api.fields.caps import Caps
+from gateway.bytes_in_flight import HeldBytes
 from gateway.handoffs import Call, InferenceRequest, Unit
 from gateway.splits.skews import SkewWatch
 from gateway.splits.units import COUNTED, FORGET_AT, LEAST_PASSED, REMEMBERED, SETTLED, Units
@@ -39,7 +40,7 @@ EXAMPLES = [
 ]
 
 
-async def _no_body() -> bytes:
+async def _no_body(_held: HeldBytes) -> bytes:
     return b""
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.api.dialects import DIALECTS
+from gateway.bytes_in_flight import HeldBytes
 from gateway.engines.connection import EngineClient
 from gateway.engines.engine import Engine, EngineStatus
 from gateway.fleet.view import EngineView
@@ -18,11 +19,12 @@ NAME, PUBLIC = "a-0123456789abcdef-7", "acme/triage@1.0"
 
 @dataclass(frozen=True)
 class Patience:
-    """Seconds."""
+    """Seconds, and bytes of an answer in one piece."""
 
     head_timeout_s: float = 5.0
     answer_timeout_s: float = 5.0
     idle_timeout_s: float = 5.0
+    max_answer_bytes: int = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Priced:
         return None
 
 
-async def nothing() -> bytes:
+async def nothing(_held: HeldBytes) -> bytes:
     return b""
 
 

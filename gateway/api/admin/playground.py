@@ -19,6 +19,7 @@ from gateway.api.admin.office import Office, exact_version
 from gateway.api.admin.shapes import Actor, Order
 from gateway.api.dialects import DIALECTS
 from gateway.api.request_ids import REQUEST_ID
+from gateway.bytes_in_flight import HeldBytes
 from gateway.engines.connection import EngineUnreachable
 from gateway.errors import ApiError, EngineFailed, Overloaded, Quarantined
 from gateway.experiments.shadow.room import Load as EngineRoom
@@ -133,7 +134,7 @@ class Playground:
             }
         )
 
-        async def read() -> bytes:
+        async def read(_held: HeldBytes) -> bytes:
             return body
 
         principal = Principal(version.tenant, KEY_ID, frozenset(), allow_unknown_fields=False)

@@ -43,6 +43,7 @@ class ChatAssembly(Assembly):
         if written.finish_reason == "tool_calls":
             written.finish_reason = "stop"
         scores = None if written.scores is None else orjson.Fragment(_joined(written.scores))
+        written.scores = None  # there may be a hundred megabytes
         return {"index": index, "message": message, "logprobs": scores, **self.ending(written)}
 
 

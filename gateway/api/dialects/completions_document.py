@@ -31,6 +31,7 @@ class CompletionsAssembly(Assembly):
     def choice(self, index: int, written: Written) -> dict[str, Any]:
         """As OpenAI has it."""
         scores = None if written.scores is None else orjson.Fragment(_joined(written.scores))
+        written.scores = None  # there may be a hundred megabytes
         return {"index": index, "text": "".join(written.text), "logprobs": scores, **self.ending(written)}
 
 

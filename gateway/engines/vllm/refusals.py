@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -108,7 +109,7 @@ def _named(message: str) -> str | None:
     return "dimensions" if ABOUT_DIMENSIONS.search(message) else None
 
 
-def _constraint_of(body: dict[str, Any]) -> str | None:
+def _constraint_of(body: Mapping[str, Any]) -> str | None:
     """The field whose grammar the answer must meet."""
     if body.get("tool_choice", "auto") not in ("auto", "none"):
         return "tools"

@@ -211,7 +211,7 @@ def pair_of(one: Finished) -> CopiedPair:
     if cause is not None or control is None or candidate is None:
         return pair
     tokens = sides[0].completion_tokens, sides[1].completion_tokens
-    content = Content(asked.request.body, control.said, candidate.said) if one.keeps_texts else None
+    content = Content({**asked.request.body}, control.said, candidate.said) if one.keeps_texts else None
     return replace(pair, diff=diff(control.said, candidate.said, tokens), content=content)
 
 
