@@ -195,18 +195,12 @@ class Respond:
         length = sum(map(len, pieces))
         await self._start(status, JSON, [*headers, (b"content-length", str(length).encode())])
         for piece in pieces[:-1]:
-            await self._send_more(piece)
+            await _send_more(self._send, piece)
         last = pieces[-1] if pieces else b""
         if len(last) > AT_ONCE_BYTES:
-            await self._send_more(last)
+            await _send_more(self._send, last)
             last = b""
         await self._send({"type": "http.response.body", "body": last, "more_body": False})
-
-    async def _send_more(self, piece: bytes) -> None:
-        """A part, at most `AT_ONCE_BYTES` of which the client has not read when it returns."""
-        view = memoryview(piece)
-        for at in range(0, len(view), AT_ONCE_BYTES):
-            await self._send({"type": "http.response.body", "body": view[at : at + AT_ONCE_BYTES], "more_body": True})
 
     async def _start(self, status: int, content_type: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         self.started = True
@@ -219,3 +213,10 @@ class Respond:
                 "headers": [(b"content-type", content_type), *self._headers, *headers],
             }
         )
+
+
+async def _send_more(send: Send, piece: bytes) -> None:
+    """A part of a body, at most `AT_ONCE_BYTES` of which the client has not read when it returns."""
+    view = memoryview(piece)
+    for at in range(0, len(view), AT_ONCE_BYTES):
+        await send({"type": "http.response.body", "body": view[at : at + AT_ONCE_BYTES], "more_body": True})
