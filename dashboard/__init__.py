@@ -6,5 +6,5 @@
   never reaches the browser, which has a cookie that means nothing elsewhere.
 * Pages are HTML made here, charts are SVG made here; one style sheet and one module of JavaScript, no build step. All
   of it works without JavaScript, which adds what is live. So the security policy allows no inline script or style.
-* A page is a module in `pages/` that exports `PAGE`, and a line in `pages/__init__.py`.
+* A page is a module or folder in `pages/` that has a `PAGE`.
 """

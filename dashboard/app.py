@@ -113,7 +113,7 @@ async def tell(request: Request, error: Exception) -> Response:
     """What the guard found, or a mistake of ours: of the page, and of no other."""
     if isinstance(error, Fault):
         return await on_fault(request, error)
-    log.error("page %s", request.url.path, exc_info=error)
+    log.error("page %r", request.url.path, exc_info=error)
     fault = Fault("The dashboard could not make this page: a mistake of its own.", "Its log says where.")
     fault.status = 500
     return PlainTextResponse(str(fault), 500) if wants_part(request) else _error_page(request, fault)

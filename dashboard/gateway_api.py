@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
@@ -17,6 +18,8 @@ from dashboard.faults import Busy, Fault, Invalid, LoggedOut, Missing, Refused, 
 LIFE_S = 2.0
 """How long an answer is good for whoever asks the same with the same key, unless a page says otherwise."""
 MOST_KEPT = 500
+OTHERWISE = re.compile(r"[^\x21-\x7e]|[?#\\]|(^|/)\.\.?(/|$)")
+"""In a path: where a query begins, a step upwards, and what is in no address."""
 CONNECTIONS = 16
 
 
@@ -29,6 +32,13 @@ class Question:
     query: tuple[tuple[str, str], ...]
 
 
+@dataclass(slots=True)
+class Waited:
+    """How long one page has waited for answers, the times of those that were asked for at once added up."""
+
+    s: float = 0.0
+
+
 class GatewayApi:
     """One of the gateway's APIs, for all sessions: `/admin/v1` or `/v1`."""
 
@@ -38,9 +48,9 @@ class GatewayApi:
         self._prefix = prefix
         self._kept: OrderedDict[Question, tuple[float, asyncio.Task[Any]]] = OrderedDict()
 
-    def of(self, key: str) -> KeyedApi:
-        """The same with a key."""
-        return KeyedApi(self, key)
+    def of(self, key: str, waited: Waited | None = None) -> KeyedApi:
+        """The same with a key; `waited` gets the time that its questions take."""
+        return KeyedApi(self, key, waited or Waited())
 
     async def get(self, key: str, path: str, query: Mapping[str, Any], life_s: float) -> Any:
         """The document at `path`, at most `life_s` old. Raises `Fault`."""
@@ -72,7 +82,8 @@ class GatewayApi:
     async def stream(self, method: str, key: str, path: str, **options: Any) -> AsyncIterator[httpx.Response]:
         """An answer while it comes; its status is good. Raises `Fault`."""
         try:
-            async with self._http.stream(method, self._prefix + path, headers=_headers(key), **options) as answer:
+            url = self._url_of(path)
+            async with self._http.stream(method, url, headers=_headers(key), **options) as answer:
                 if not answer.is_success:
                     await answer.aread()
                     raise self._fault(answer)
@@ -83,7 +94,7 @@ class GatewayApi:
     async def _ask(self, method: str, path: str, key: str, **options: Any) -> Any:
         headers = {**_headers(key), **options.pop("headers", {})}
         try:
-            answer = await self._http.request(method, self._prefix + path, headers=headers, **options)
+            answer = await self._http.request(method, self._url_of(path), headers=headers, **options)
         except httpx.HTTPError as error:
             raise self._away(error) from error
         if not answer.is_success:
@@ -95,6 +106,12 @@ class GatewayApi:
                 f"What answers at {self.url} is no gateway: {path} is no JSON.",
                 "See SWITCHYARD_DASHBOARD_ADMIN_URL.",
             ) from error
+
+    def _url_of(self, path: str) -> str:
+        """Raises `Missing` for what would be another address than the page means, as a name in it is no name."""
+        if OTHERWISE.search(path):
+            raise Missing("There is no such thing: no name has such characters.")
+        return self._prefix + path
 
     def _away(self, error: httpx.HTTPError) -> Unreachable:
         why = "did not answer in time" if isinstance(error, httpx.TimeoutException) else "does not answer"
@@ -139,15 +156,20 @@ class KeyedApi:
 
     api: GatewayApi
     key: str
+    waited: Waited
 
     async def get(self, path: str, *, life_s: float = LIFE_S, **query: Any) -> Any:
         """The document at `path`; `None` in the query is left out."""
-        return await self.api.get(self.key, path, query, life_s)
+        began_s = time.monotonic()
+        try:
+            return await self.api.get(self.key, path, query, life_s)
+        finally:
+            self.waited.s += time.monotonic() - began_s
 
     async def get_or(self, path: str, other: Any, *, life_s: float = LIFE_S, **query: Any) -> Any:
         """The same, or `other` where the gateway has no such route or thing."""
         try:
-            return await self.api.get(self.key, path, query, life_s)
+            return await self.get(path, life_s=life_s, **query)
         except Missing:
             return other
 

@@ -59,15 +59,20 @@ async def new_link(request: Request) -> JSONResponse:
 
 async def enter(request: Request) -> Response:
     """The link. It answers with a page that goes on by itself: a redirect of one that came from elsewhere would go
-    without the cookie, which is for our own pages alone.
+    without the cookie, which is for our own pages alone. Whom a page of others has sent here is asked first: the key
+    behind the link may be another's, in whose name he would go on.
     """
     purpose = request.headers.get("sec-purpose", request.headers.get("purpose", ""))
-    if request.method != "GET" or purpose.startswith(PREFETCHES):
+    if request.method == "HEAD" or purpose.startswith(PREFETCHES):
         return Response(status_code=204)  # whoever looks ahead must not use it up
-    person = dashboard_of(request).sessions.use_link(request.path_params["token"])
+    sessions, token = dashboard_of(request).sessions, request.path_params["token"]
+    was_sent = request.method == "GET" and request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
+    person = sessions.look_at_link(token) if was_sent else sessions.use_link(token)
     if person is None:
         text = "This link has been used, or is too old."
         return _login_page(request, 401, text, "`switchyard dashboard link` makes another one; or log in with a key.")
+    if was_sent:
+        return render(request, "enter.html", name=person.name, role=person.role, token=token)
     response = render(request, "entered.html", name=person.name)
     _give_cookie(request, response, person)
     return response
@@ -128,9 +133,11 @@ def _login_page(request: Request, status: int, fault: str = "", remedy: str = ""
 
 
 def _give_cookie(request: Request, response: Response, person: Person) -> None:
+    sessions = dashboard_of(request).sessions
+    sessions.end(request.cookies.get(cookie_of(request), ""))  # whoever was logged in here before
     response.set_cookie(
         cookie_of(request),
-        dashboard_of(request).sessions.begin(person),
+        sessions.begin(person),
         path="/",
         httponly=True,
         samesite="strict",
@@ -143,6 +150,6 @@ ROUTES = [
     Route("/login", log_in, methods=["POST"]),
     Route("/logout", log_out, methods=["POST"]),
     Route("/login-links", new_link, methods=["POST"]),
-    Route("/enter/{token}", enter),
+    Route("/enter/{token}", enter, methods=["GET", "POST"]),
     Route("/theme", set_theme, methods=["POST"]),
 ]

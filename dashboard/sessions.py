@@ -6,11 +6,13 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Role = Literal["read", "operate", "tenant"]
 MOST_SESSIONS = 1000
 MOST_LINKS = 100
+MOST_OF_A_KEY = 20
+"""Sessions, and as many links: who has one key ends no session of others by logging in without end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Sessions:
 
     def begin(self, person: Person) -> str:
         """A new session's id, for the cookie."""
+        _make_room(self._sessions, [name for name, one in self._sessions.items() if one.person.key == person.key])
         name = secrets.token_urlsafe(32)
         self._sessions[name] = Session(person, self._clock() + self._life_s)
         while len(self._sessions) > MOST_SESSIONS:
@@ -86,13 +89,26 @@ class Sessions:
 
     def make_link(self, person: Person) -> str:
         """A token that logs in once, and soon."""
+        _make_room(self._links, [token for token, (_, one) in self._links.items() if one.key == person.key])
         token = secrets.token_urlsafe(32)
         self._links[token] = (self._clock() + self._link_life_s, person)
         while len(self._links) > MOST_LINKS:
             self._links.pop(next(iter(self._links)))
         return token
 
+    def look_at_link(self, token: str) -> Person | None:
+        """Whom it would log in; it is not used up."""
+        ends_at_s, person = self._links.get(token, (0.0, None))
+        return person if self._clock() < ends_at_s else None
+
     def use_link(self, token: str) -> Person | None:
         """Whom it logs in; it is used up by that. `None`: it never was, it is used up, or too old."""
-        ends_at_s, person = self._links.pop(token, (0.0, None))
-        return person if person is not None and self._clock() < ends_at_s else None
+        person = self.look_at_link(token)
+        self._links.pop(token, None)
+        return person
+
+
+def _make_room(held: dict[str, Any], of_key: list[str]) -> None:
+    """For one more; the oldest of the key goes first."""
+    for name in of_key[: max(0, len(of_key) - MOST_OF_A_KEY + 1)]:
+        del held[name]

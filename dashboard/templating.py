@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
@@ -31,10 +31,19 @@ def templates(*more: Path) -> Environment:
         undefined=StrictUndefined,
     )
     environment.filters.update(figures.FILTERS)
-    environment.filters["columns"] = columns
+    environment.filters.update(columns=columns, ticked=ticked)
     helpers: tuple[Callable[..., Any], ...] = (asset, icon, charts.gauge, charts.spark)
     environment.globals.update({one.__name__: one for one in helpers})
     return environment
+
+
+def ticked(text: object) -> Markup:
+    """Text whose parts between backticks are code."""
+    parts = str(text).split("`")
+    if len(parts) % 2 == 0:  # one of them has no other
+        return escape(text)
+    code = Markup("<code>{}</code>")
+    return Markup("").join(code.format(part) if at % 2 else escape(part) for at, part in enumerate(parts))
 
 
 @cache

@@ -13,15 +13,18 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.routing import BaseRoute, Route
 
+from dashboard.components.tables import LIVE
 from dashboard.faults import Fault, LoggedOut
-from dashboard.gateway_api import GatewayApi, KeyedApi
+from dashboard.gateway_api import GatewayApi, KeyedApi, Waited
 from dashboard.sessions import Flash, Role, Session, Sessions
 from dashboard.settings import DashboardSettings
 
-LIVE = "/live"
-"""What is behind a page's path where its live part is."""
 THEMES = ("auto", "light", "dark")
 THEME_COOKIE = "switchyard-theme"
+LIVE_SHARE = 0.01
+"""Of the time, the most that a part which keeps itself up to date may have the gateway work."""
+LIVE_AFTER = "live-after-s"
+"""Header of a live part: it is not to be asked for again before so many seconds are over."""
 View = Callable[[Request], Awaitable[Mapping[str, Any]]]
 
 
@@ -34,6 +37,8 @@ class Page:
     icon: str
     """Id of a drawing in `static/icons.svg`."""
     routes: Sequence[BaseRoute]
+    place: int = 0
+    """In the navigation, the lowest first."""
     roles: tuple[Role, ...] = ("read", "operate")
     """Who sees it; an operator's page or a tenant's."""
 
@@ -66,12 +71,20 @@ def session_of(request: Request) -> Session:
 
 def admin_of(request: Request) -> KeyedApi:
     """`/admin/v1` with the session's key: `await admin_of(request).get("/fleet")`."""
-    return dashboard_of(request).admin.of(session_of(request).person.key)
+    return dashboard_of(request).admin.of(session_of(request).person.key, _waited(request))
 
 
 def serving_of(request: Request) -> KeyedApi:
     """`/v1` with the session's key, which is a tenant's on its own pages."""
-    return dashboard_of(request).serving.of(session_of(request).person.key)
+    return dashboard_of(request).serving.of(session_of(request).person.key, _waited(request))
+
+
+def _waited(request: Request) -> Waited:
+    """For the gateway, while this page is made."""
+    if not hasattr(request.state, "waited"):
+        request.state.waited = Waited()
+    found: Waited = request.state.waited
+    return found
 
 
 def actor_of(request: Request) -> str:
@@ -91,8 +104,11 @@ def render(request: Request, template: str, *, status: int = 200, **view: Any) -
 
 
 def fragment(request: Request, template: str, *, status: int = 200, **view: Any) -> HTMLResponse:
-    """A part of a page, for `data-live`."""
-    return _response(request, template, status, {**view, "flashes": [], **_always(request, session_of(request))})
+    """A part of a page, for `data-live`. What takes long to be made is to be asked for seldom."""
+    view = {**view, "flashes": [], **_always(request, session_of(request))}
+    response = _response(request, template, status, view)
+    response.headers[LIVE_AFTER] = f"{_waited(request).s / LIVE_SHARE:.1f}"
+    return response
 
 
 def shown(path: str, template: str, view: View) -> list[Route]:

@@ -46,6 +46,8 @@ class DashboardPlace:
     """What tells it which gateway it shows."""
     link: Callable[[str], str]
     """Key → an address that logs in once. Raises `RegistryError`."""
+    shows_links: bool = False
+    """Whether what is said goes to a person alone: who reads a link in a log could log in by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def run_up(settings: GatewaySettings, wanted: Wanted, signals: StopSignals, tell
             _show_answers(gateway.url, keys, asked, teller)
             teller.say("", f"Ready after {time.monotonic() - began_s:.0f} s. Ctrl-C stops everything.")
             if shown_at is not None:
-                _say_where_the_dashboard_is(shown_at, admin_key(settings), teller)
+                teller.say(*where_the_dashboard_is(shown_at, admin_key(settings)))
             teller.say("", "Try:", "")
             calls = calls_to_paste(gateway.url, keys, *asked) if asked else f"curl {gateway.url}/readyz"
             teller.say(*calls.split("\n"))
@@ -216,11 +218,14 @@ def _free_dashboard(place: DashboardPlace | None, teller: Teller) -> DashboardPl
     return None
 
 
-def _say_where_the_dashboard_is(place: DashboardPlace, key: str, teller: Teller) -> None:
+def where_the_dashboard_is(place: DashboardPlace, key: str) -> tuple[str, ...]:
+    """Lines that tell it, with a link where only a person reads them."""
+    if not place.shows_links:
+        return f"See it at {place.url}", "(log in with an operator's key, or by a link: `switchyard dashboard link`)"
     try:
-        teller.say(f"See it at {place.link(key)}", "(that logs in once; `switchyard dashboard link` makes another)")
+        return f"See it at {place.link(key)}", "(that logs in once; `switchyard dashboard link` makes another)"
     except RegistryError as error:
-        teller.say(f"dashboard {error.message}")
+        return (f"dashboard {error.message}",)
 
 
 def _prepare_base(base_model: str | None) -> Path:

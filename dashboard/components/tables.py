@@ -10,6 +10,8 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 
 T = TypeVar("T")
+LIVE = "/~live"
+"""What is behind a page's path where its live part is: no tenant and no adapter can be called so."""
 PAGE_ROWS = 50
 LONGEST_SEARCH = 200
 
@@ -48,7 +50,7 @@ class TableAddress:
         query = dict(request.query_params)
         page = query.get("page", "1")
         return TableAddress(
-            path=request.url.path.removesuffix("/live"),
+            path=request.url.path.removesuffix(LIVE),
             query=query,
             search=query.get("q", "").strip()[:LONGEST_SEARCH],
             sort=query.get("sort", sort),

@@ -1,26 +1,17 @@
-"""The pages, in the order of the navigation. One line each; a page's module exports `PAGE`."""
+"""The pages. Each module and folder here that has a `PAGE` is one; its `place` is where it stands in the navigation."""
 
 from __future__ import annotations
 
-from dashboard.pages.adapters import PAGE as ADAPTERS
-from dashboard.pages.audit import PAGE as AUDIT
-from dashboard.pages.cost import PAGE as COST
-from dashboard.pages.experiments import PAGE as EXPERIMENTS
-from dashboard.pages.fleet import PAGE as FLEET
-from dashboard.pages.overview import PAGE as OVERVIEW
-from dashboard.pages.portal import PAGE as PORTAL
-from dashboard.pages.tenants import PAGE as TENANTS
-from dashboard.pages.training import PAGE as TRAINING
+from importlib import import_module
+from pkgutil import iter_modules
+
 from dashboard.web import Page
 
-PAGES: tuple[Page, ...] = (
-    OVERVIEW,
-    FLEET,
-    ADAPTERS,
-    EXPERIMENTS,
-    TRAINING,
-    COST,
-    TENANTS,
-    PORTAL,
-    AUDIT,
-)
+
+def _found() -> tuple[Page, ...]:
+    modules = (import_module(f"{__name__}.{one.name}") for one in iter_modules(__path__))
+    pages = [module.PAGE for module in modules if hasattr(module, "PAGE")]
+    return tuple(sorted(pages, key=lambda page: page.place))
+
+
+PAGES = _found()

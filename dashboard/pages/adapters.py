@@ -129,9 +129,9 @@ async def view_one(request: Request) -> Mapping[str, Any]:
     """Versions, aliases, their moves, the swaps, and why it may take no traffic."""
     name, admin = name_of(request), admin_of(request)
     one, aliases, history, swaps = await asyncio.gather(
-        admin.get(f"{PATH}/{name}"),
-        admin.get(f"{PATH}/{name}/aliases"),
-        admin.get(f"{PATH}/{name}/history", limit=500),
+        admin.get(f"{PATH}/{quote(name)}"),
+        admin.get(f"{PATH}/{quote(name)}/aliases"),
+        admin.get(f"{PATH}/{quote(name)}/history", limit=500),
         admin.get("/swaps", adapter=name, limit=20),
     )
     return {
@@ -189,7 +189,8 @@ async def view_version(request: Request) -> Mapping[str, Any]:
     """What a version was made of, and what it has shown."""
     name, number, admin = name_of(request), request.path_params["number"], admin_of(request)
     one, certificates = await asyncio.gather(
-        admin.get(f"{PATH}/{name}"), admin.get_or(f"{PATH}/{name}/certificates", {"certificates": []}, version=number)
+        admin.get(f"{PATH}/{quote(name)}"),
+        admin.get_or(f"{PATH}/{quote(name)}/certificates", {"certificates": []}, version=number),
     )
     version = next((found for found in one["versions"] if found["number"] == number), None)
     lineage = version["lineage"] if version else {}
@@ -289,4 +290,5 @@ PAGE = Page(
         Route(f"{ONE}/rollback", roll_back, methods=["POST"]),
         *PLAYGROUND,
     ],
+    place=30,
 )

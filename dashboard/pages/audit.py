@@ -100,4 +100,4 @@ async def view(request: Request) -> Mapping[str, Any]:
     }
 
 
-PAGE = Page("/audit", "Audit log", "log", shown("/audit", "audit.html", view))
+PAGE = Page("/audit", "Audit log", "log", shown("/audit", "audit.html", view), place=90)

@@ -19,8 +19,9 @@ from starlette.routing import Route
 
 from dashboard.components import charts, figures
 from dashboard.components.charts import Bar
-from dashboard.components.tables import TableAddress, page_from_api
+from dashboard.components.tables import LIVE, TableAddress, page_from_api
 from dashboard.faults import Invalid
+from dashboard.gateway_api import KeyedApi
 from dashboard.pages.tenants import budget_of
 from dashboard.web import Page, admin_of, fragment, render
 
@@ -101,8 +102,8 @@ async def show(request: Request) -> HTMLResponse:
         current_window="" if asked["since"] else _of_window(address, asked["window"]),
         bys=[(address.link(by=name), name) for name in BY],
         current_by=address.link(by=asked["by"]),
-        report_url=f"/cost/report/live?{query}",
-        outlook_url="/cost/outlook/live",
+        report_url=f"/cost/report{LIVE}?{query}",
+        outlook_url=f"/cost/outlook{LIVE}",
     )
 
 
@@ -116,11 +117,13 @@ async def report(request: Request) -> HTMLResponse:
     since, until = days_of(asked["window"], time.time() * 1000)
     if asked["since"]:  # days of one's own, by the address
         since, until = asked["since"], asked["until"]
+    await _in_force(admin)
     found = await admin.get(
         "/cost/report",
         by=asked["by"],
         tenant=asked["tenant"],
         until=until,
+        order=None if asked["by"] == "day" else "cost",
         explain=True,
         after=address.after,
         limit=ROWS,
@@ -144,6 +147,11 @@ async def report(request: Request) -> HTMLResponse:
         savings=_savings(total, names),
         sides=_sides(total, names),
     )
+
+
+async def _in_force(admin: KeyedApi) -> None:
+    """What is kept for long is shown to nobody whose key is over by now. Raises `LoggedOut`."""
+    await admin.get_or("/me", None, life_s=0)
 
 
 def _lines(found: Mapping[str, Any]) -> list[Line]:
@@ -195,12 +203,14 @@ def _sides(total: Mapping[str, Any], names: Sequence[str]) -> Markup:
 async def outlook(request: Request) -> HTMLResponse:
     """What is ahead, and what is wrong with the books."""
     admin, now_ms = admin_of(request), time.time() * 1000
-    forecast, even, anomalies, radar, attention, budgets = await asyncio.gather(
+    await _in_force(admin)
+    forecast, even, anomalies, radar, attention, counts, budgets = await asyncio.gather(
         admin.get_or("/cost/forecast", None, life_s=OUTLOOK_LIFE_S),
         _break_even(request),
         admin.get_or("/cost/anomalies", None, days=7, life_s=OUTLOOK_LIFE_S),
         admin.get_or("/cost/radar", None, limit=20, life_s=OUTLOOK_LIFE_S),
         admin.get_or("/attention", None, life_s=10),
+        admin.get_or("/reconciliation", None, life_s=OUTLOOK_LIFE_S),
         admin.get("/budgets", limit=200, life_s=10),
     )
     found = sorted((budget_of(one, now_ms) for one in budgets["budgets"]), key=lambda one: -one.share)
@@ -214,9 +224,42 @@ async def outlook(request: Request) -> HTMLResponse:
         anomalies=anomalies["anomalies"] if anomalies else [],
         retirements=radar["retirements"] if radar else [],
         items=items,
+        counts=counts,
+        counted=_by_engine(counts["balances"]) if counts else [],
         budgets=found[:BUDGETS],
         more_budgets=max(len(found) - BUDGETS, 0),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What one engine has counted, over all its boots, in tokens."""
+
+    engine: str
+    counted: int
+    tenants: int
+    probes: int
+    broken_off: int
+    """Done for what broke off, ran at a reading or was lost with a process."""
+    unexplained: int
+
+
+def _by_engine(balances: Sequence[Mapping[str, Any]]) -> list[Counted]:
+    def total(engine: str, *parts: str) -> int:
+        of_engine = [one for one in balances if one["engine"] == engine]
+        return sum(one[part]["prompt"] + one[part]["completion"] for one in of_engine for part in parts)
+
+    return [
+        Counted(
+            engine,
+            counted=total(engine, "counted"),
+            tenants=total(engine, "tenants", "reread"),
+            probes=total(engine, "system"),
+            broken_off=total(engine, "abort_overrun", "in_flight", "lost"),
+            unexplained=total(engine, "unexplained"),
+        )
+        for engine in dict.fromkeys(one["engine"] for one in balances)
+    ]
 
 
 async def _break_even(request: Request) -> Any:
@@ -238,7 +281,8 @@ PAGE = Page(
     "cost",
     [
         Route("/cost", show),
-        Route("/cost/report/live", report),
-        Route("/cost/outlook/live", outlook),
+        Route(f"/cost/report{LIVE}", report),
+        Route(f"/cost/outlook{LIVE}", outlook),
     ],
+    place=60,
 )

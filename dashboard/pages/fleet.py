@@ -47,6 +47,7 @@ class EngineCard:
     places: int
     places_used: int | None
     resident: int
+    loads: Mapping[str, int] | None
     barred: Sequence[Mapping[str, Any]]
     leaving: int
     foreign: Sequence[str]
@@ -94,17 +95,19 @@ async def _residency(admin: KeyedApi, address: TableAddress) -> dict[str, Any] |
 
 
 async def _loads(admin: KeyedApi) -> Markup | None:
-    """Adapters that were loaded in the last hour."""
+    """Adapters that were loaded in the last hour, and those that made room for them."""
     try:
         traffic = await admin.get_or("/traffic", None, window_s=LOADS_S, step_s=LOADS_STEP_S, life_s=20)
     except Busy:
         return None
     if traffic is None:
         return None
-    lines = [Series("loaded", traffic["loads"]), Series("failed", traffic["failed_loads"])]
-    if not any(map(sum, (traffic["loads"], traffic["failed_loads"]))):
+    told = (("loaded", "loads"), ("failed", "failed_loads"), ("evicted", "evictions"))
+    lines = [Series(said, traffic[name]) for said, name in told]
+    if not any(sum(traffic[name]) for _, name in told):
         return charts.nothing("No adapter was loaded in the last hour.")
-    return charts.columns("Adapters loaded a minute, in the last hour", traffic["at_ms"], lines, figures.count)
+    label = "Adapters loaded and evicted a minute, in the last hour"
+    return charts.columns(label, traffic["at_ms"], lines, figures.count)
 
 
 def card_of(engine: Mapping[str, Any]) -> EngineCard:
@@ -126,6 +129,7 @@ def card_of(engine: Mapping[str, Any]) -> EngineCard:
         places=engine["places"],
         places_used=engine["places_used"],
         resident=len(engine["resident"]),
+        loads=engine["loads"],
         barred=engine["barred"],
         leaving=len(engine["leaving"]),
         foreign=engine["foreign"],
@@ -239,4 +243,5 @@ PAGE = Page(
         Route("/fleet/quarantine", quarantine, methods=["POST"]),
         Route("/fleet/release", release, methods=["POST"]),
     ],
+    place=20,
 )

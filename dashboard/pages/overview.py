@@ -188,4 +188,4 @@ def _engine(document: Mapping[str, Any]) -> Engine:
     )
 
 
-PAGE = Page("/", "Overview", "overview", shown("/", "overview.html", view))
+PAGE = Page("/", "Overview", "overview", shown("/", "overview.html", view), place=10)

@@ -72,7 +72,7 @@ def _number(text: str | None, usual: float, least: float, most: float) -> float:
 async def show(request: Request) -> Response:
     """The page; with a prompt in its form, also what both have answered."""
     name, admin = f"{request.path_params['tenant']}/{request.path_params['adapter']}", admin_of(request)
-    document = await admin.get(f"/adapters/{name}", life_s=5)
+    document = await admin.get(f"/adapters/{quote(name)}", life_s=5)
     numbers = [version["number"] for version in document["versions"] if version["state"] == "ok"]
     form = await form_of(request) if request.method == "POST" else dict(request.query_params)
     asked = asked_of(form, numbers)

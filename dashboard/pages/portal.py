@@ -60,4 +60,4 @@ async def _jobs(request: Request) -> list[Mapping[str, Any]] | None:
     return jobs
 
 
-PAGE = Page("/portal", "Your models", "portal", shown("/portal", "portal.html", view), roles=("tenant",))
+PAGE = Page("/portal", "Your models", "portal", shown("/portal", "portal.html", view), roles=("tenant",), place=80)

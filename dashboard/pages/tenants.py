@@ -259,7 +259,7 @@ PAGE = Page(
     "tenants",
     [
         *shown("/tenants", "tenants.html", list_view),
-        Route("/tenants/find", find),
+        Route("/tenants/~find", find),
         Route("/tenants", create, methods=["POST"]),
         *shown("/tenants/{tenant}", "tenant.html", tenant_view),
         Route("/tenants/{tenant}/keys", create_key, methods=["POST"]),
@@ -268,4 +268,5 @@ PAGE = Page(
         Route("/tenants/{tenant}/limits", set_limits, methods=["POST"]),
         Route("/tenants/{tenant}/settings", set_settings, methods=["POST"]),
     ],
+    place=70,
 )

@@ -259,4 +259,5 @@ PAGE = Page(
         *shown("/training/jobs/{job}", "training_job.html", job_view),
         Route("/training/jobs/{job}/{wish}", steer, methods=["POST"]),
     ],
+    place=50,
 )

@@ -5,7 +5,7 @@ const state = document.getElementById("live-state");
 const TIMEOUT_MS = 15000;
 const clock = () => new Date().toISOString().slice(11, 19);
 
-// Live parts: <section data-live="/fleet/live?q=x" data-every-s="5">
+// Live parts: <section data-live="/fleet/~live?q=x" data-every-s="5">
 
 let goodSince = clock();
 
@@ -16,22 +16,30 @@ function say(text, away) {
   if (state.textContent !== text) state.textContent = text;
 }
 
+// Whether anything is new, and after how many seconds the gateway may be asked for it again.
 async function refresh(part) {
+  const found = { changed: true, afterS: 0 };
   let why = "";
   try {
     const answer = await fetch(part.dataset.live, { redirect: "manual", signal: AbortSignal.timeout(TIMEOUT_MS) });
-    if (answer.status === 401 || answer.type === "opaqueredirect") return location.reload();
+    if (answer.status === 401 || answer.type === "opaqueredirect") {
+      location.reload();
+      return found;
+    }
     const text = await answer.text();
     if (answer.ok) {
       goodSince = clock();
       part.classList.remove("stale");
-      if (part.seen !== text) {
+      found.changed = part.seen !== text;
+      found.afterS = Number(answer.headers.get("live-after-s")) || 0;
+      if (found.changed) {
         part.seen = text;
         const fresh = document.createElement("template");
         fresh.innerHTML = text;
         become(part, fresh.content);
       }
-      return say("Live", false);
+      say("Live", false);
+      return found;
     }
     why = text.length < 400 ? ` ${text}` : "";
   } catch {
@@ -39,20 +47,34 @@ async function refresh(part) {
   }
   part.classList.add("stale");
   say(`Not reached since ${goodSince} UTC.${why}`, true);
+  return found;
 }
 
-// A part with data-late is empty at first: it takes longer than its page.
+// A part with data-late is empty at first: it takes longer than its page. What does not change is asked for less often,
+// and so is what takes long; one answer that was late says nothing yet.
+const CALMER = 1.5;
+const CALMEST = 3;
+
 async function keepUpToDate(part) {
+  const everyS = Math.max(1, Number(part.dataset.everyS) || 5);
+  let calmS = everyS;
+  let afterS = 0;
   if (part.dataset.late === "") {
-    await refresh(part);
+    ({ afterS } = await refresh(part));
     part.dataset.late = "here";
   }
+  let waitS = Math.max(everyS, afterS);
   for (;;) {
-    await new Promise((done) => setTimeout(done, Math.max(1, Number(part.dataset.everyS) || 5) * 1000));
+    part.dataset.waitS = waitS;
+    await new Promise((done) => setTimeout(done, waitS * 1000));
     if (!part.isConnected) return;
     if (document.hidden) await new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
     if (document.hidden || part.contains(editing())) continue;
-    await refresh(part);
+    const before = afterS;
+    const found = await refresh(part);
+    afterS = found.afterS;
+    calmS = found.changed ? everyS : Math.min(calmS * CALMER, everyS * CALMEST);
+    waitS = Math.max(calmS, Math.min(before, afterS));
   }
 }
 

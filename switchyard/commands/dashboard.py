@@ -85,7 +85,7 @@ def place_of(gateway_settings: GatewaySettings) -> DashboardPlace:
         "SWITCHYARD_DASHBOARD_SERVING_URL": gateway_settings.url,
     }
     host, port = settings.dashboard_host, settings.dashboard_port
-    return DashboardPlace(host, port, settings.url, environment, partial(new_link, settings))
+    return DashboardPlace(host, port, settings.url, environment, partial(new_link, settings), os.isatty(STDOUT))
 
 
 def new_link(settings: DashboardSettings, key: str) -> str:

@@ -2,7 +2,10 @@
 
 `first_paint_s`: the slowest of the operator's pages in Chromium with nothing kept, from the click to the first
 contentful paint; the median of three. `gateway_cpu_share`: of one processor, what the gateway spends more while one
-viewer has one page open that keeps itself up to date, for the dearest page. `hung_p50_ratio` and `killed_p50_ratio`:
+viewer has one page open that keeps itself up to date, for the dearest page: what it spends beyond its idle time (the
+mean of two windows around all pages) from when the page is whole, and, of parts that are asked for less than once in
+the window, what opening the page took over the seconds that they wait. `opened_cpu_s`: what opening a page takes, with
+nothing kept, also of the dearest. `hung_p50_ratio` and `killed_p50_ratio`:
 median latency of requests while the dashboard is stopped (SIGSTOP) under viewers, and after kill -9, over that beside
 one that works; `errors` of requests in all three.
 """
@@ -17,6 +20,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,6 +48,7 @@ ADAPTERS, TENANTS, ROWS, DAYS, BATCH = 10_000, 1_000, 1_000_000, 30, 5_000
 PAINTS, WATCH_S, REQUESTS = 3, 20.0, 400
 PAINT_LIMIT_S, SHARE_LIMIT, SAME = 2.0, 0.01, 1.25
 """`SAME`: what a median differs by from one slice to the next on a machine that does other things too."""
+WAITS = "[...document.querySelectorAll('[data-live]')].map(part => part.dataset.waitS)"
 PAINTED = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? null"
 
 
@@ -63,7 +68,7 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
                 asked = _Asked(gateway, house, names, max(40, int(REQUESTS * scale)))
                 asked.times()  # loads what is asked for
                 paints = _paints(browser, link, url)
-                shares = _shares(browser, link, url, gateway, max(5.0, WATCH_S * min(scale * 2, 1.0)))
+                watched = _watch(browser, link, url, gateway, max(5.0, WATCH_S * min(scale * 2, 1.0)))
                 with _viewers(browser, link, url):
                     beside, errors = asked.times()
                     process.suspend()
@@ -73,7 +78,8 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
                     killed, errors_killed = asked.times()
     figures = {
         "first_paint_s": round(max(paints.values()), 3),
-        "gateway_cpu_share": round(max(shares.values()), 4),
+        "gateway_cpu_share": round(max(one.share for one in watched.values()), 4),
+        "opened_cpu_s": round(max(one.opened_cpu_s for one in watched.values()), 2),
         "hung_p50_ratio": round(statistics.median(hung) / statistics.median(beside), 3),
         "killed_p50_ratio": round(statistics.median(killed) / statistics.median(beside), 3),
         "errors": errors + errors_hung + errors_killed,
@@ -81,7 +87,9 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
     return {
         "adapters": len(names),
         "first_paint_s_by_page": {path: round(value, 3) for path, value in paints.items()},
-        "gateway_cpu_share_by_page": {path: round(value, 4) for path, value in shares.items()},
+        "gateway_cpu_share_by_page": {path: round(one.share, 4) for path, one in watched.items()},
+        "opened_cpu_s_by_page": {path: round(one.opened_cpu_s, 3) for path, one in watched.items()},
+        "waits_s_by_page": {path: one.waits_s for path, one in watched.items()},
         "p50_ms": {
             name: round(1000 * statistics.median(times), 2)
             for name, times in (("beside", beside), ("hung", hung), ("killed", killed))
@@ -184,24 +192,55 @@ def _paints(browser: Browser, link: Any, url: str) -> dict[str, float]:
     return found
 
 
-def _shares(browser: Browser, link: Any, url: str, gateway: GatewayProcess, for_s: float) -> dict[str, float]:
-    """Page → processors that the gateway spends more while it is open."""
-    idle = _share(gateway, for_s)
-    found = {}
-    for path in _paths():
-        context = _logged_in(browser, link, url)
-        page = context.new_page()
-        page.goto(url + path, wait_until="load")
-        found[path] = max(0.0, _share(gateway, for_s, page.wait_for_timeout) - idle)
-        context.close()
-    return found
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What one open page costs the gateway."""
+
+    opened_cpu_s: float
+    share: float
+    """Of one processor, while it keeps itself up to date."""
+    waits_s: list[float]
+    """Of each of its parts, until it is asked for again."""
 
 
-def _share(gateway: GatewayProcess, for_s: float, sleep_ms: Any = lambda ms: time.sleep(ms / 1000)) -> float:
-    family = [(one := psutil.Process(gateway.pid)), *one.children(recursive=True)]
-    before, began = sum(map(_spent_s, family)), time.monotonic()
+def _watch(browser: Browser, link: Any, url: str, gateway: GatewayProcess, for_s: float) -> dict[str, Watched]:
+    """Every page in turn, in a browser that has nothing kept; a key's answers are kept by the dashboard for minutes."""
+    before = _spends(gateway, for_s)
+    found = {path: _watch_one(browser, link, url, path, gateway, for_s) for path in _paths()}
+    idle = (before + _spends(gateway, for_s)) / 2
+    return {
+        path: Watched(opened, max(0.0, spent / for_s - idle / for_s) + sum(opened / wait for wait in seldom), waits)
+        for path, (opened, spent, waits, seldom) in found.items()
+    }
+
+
+def _watch_one(
+    browser: Browser, link: Any, url: str, path: str, gateway: GatewayProcess, for_s: float
+) -> tuple[float, float, list[float], list[float]]:
+    """Processor seconds of opening it and of a while after that; seconds that its parts wait, and those of them that
+    are longer than the while.
+    """
+    context = _logged_in(browser, link, url)
+    page = context.new_page()
+    began = _family_s(gateway)
+    page.goto(url + path, wait_until="load")
+    page.wait_for_selector("[data-late='']", state="detached", timeout=120_000)
+    opened = _family_s(gateway) - began
+    spent = _spends(gateway, for_s, page.wait_for_timeout)
+    waits = [float(one) for one in page.evaluate(WAITS)]
+    context.close()
+    return opened, spent, waits, [wait for wait in waits if wait > for_s]
+
+
+def _spends(gateway: GatewayProcess, for_s: float, sleep_ms: Any = lambda ms: time.sleep(ms / 1000)) -> float:
+    """Processor seconds of the gateway meanwhile."""
+    before = _family_s(gateway)
     sleep_ms(for_s * 1000)
-    return (sum(map(_spent_s, family)) - before) / (time.monotonic() - began)
+    return _family_s(gateway) - before
+
+
+def _family_s(gateway: GatewayProcess) -> float:
+    return sum(map(_spent_s, [(one := psutil.Process(gateway.pid)), *one.children(recursive=True)]))
 
 
 def _spent_s(process: psutil.Process) -> float:

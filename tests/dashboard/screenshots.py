@@ -28,6 +28,7 @@ MORE: dict[str, str] = {
     "adapter-version": "/adapters/acme/triage/versions/1.0",
     "adapter-swap": "/adapters/acme/triage/swaps/1",
     "playground": "/adapters/acme/triage/playground",
+    "tenant": "/tenants/acme",
     "experiment": "/experiments/1",
     "experiment-new": "/experiments/new?adapter=acme/replies&treatments=1.2",
     "blind-vote": f"/experiments/votes/acme/{BALLOT}/vote?voter=ann",

@@ -86,7 +86,7 @@ def test_a_promote_is_followed_to_its_end_and_taken_back(visitor: Visitor, shop:
         assert page.startswith(f"{HOME}/swaps/")
         wait_until("the swap to end", partial(_has, visitor, page, "State done"))
         assert f"production to {number}" in seen(visitor.page(page))
-        assert "has it" in seen(visitor.page(f"{page}/live"))
+        assert "has it" in seen(visitor.page(f"{page}/~live"))
     text = seen(visitor.page(HOME))
     assert "1.1 → 1.0 : worse" in text
     assert "1.0 → 1.1 : better" in text

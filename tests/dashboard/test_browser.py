@@ -93,10 +93,10 @@ def test_a_page_keeps_itself_up_to_date_without_being_loaded_again(page: Page, s
 
 def test_a_gateway_that_is_away_is_told_with_the_time_since_when(page: Page, shown: Visitor, stack: Stack) -> None:
     log_in(page, shown, stack)
-    page.route("**/live*", lambda route: route.fulfill(status=502, body="The gateway does not answer."))
+    page.route("**/~live*", lambda route: route.fulfill(status=502, body="The gateway does not answer."))
     state = page.get_by_role("status").filter(has_text="Not reached since")
     expect(state).to_contain_text("The gateway does not answer.", timeout=LIVE_MS)
-    page.unroute("**/live*")
+    page.unroute("**/~live*")
     expect(page.locator("#live-state")).to_have_text("Live", timeout=LIVE_MS)
 
 

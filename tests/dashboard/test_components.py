@@ -151,7 +151,7 @@ def test_bars_that_are_negative_go_to_the_left_of_zero() -> None:
 
 
 def address(query: str) -> TableAddress:
-    scope = {"type": "http", "path": "/tenants/live", "query_string": query.encode(), "headers": [], "scheme": "http"}
+    scope = {"type": "http", "path": "/tenants/~live", "query_string": query.encode(), "headers": [], "scheme": "http"}
     return TableAddress.of(Request({**scope, "server": ("h", 80), "root_path": ""}), "name")
 
 

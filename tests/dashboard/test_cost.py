@@ -45,13 +45,13 @@ def test_a_window_begins_and_ends_on_days_of_utc(window: str, days: tuple[str, s
 
 def test_the_frame_comes_without_waiting_for_any_sum(operator: Visitor) -> None:
     html = operator.page("/cost?by=version&window=7d")
-    assert 'data-live="/cost/report/live?by=version&amp;window=7d"' in html
-    assert 'data-live="/cost/outlook/live"' in html
+    assert 'data-live="/cost/report/~live?by=version&amp;window=7d"' in html
+    assert 'data-live="/cost/outlook/~live"' in html
     assert html.count("data-late") == 2
 
 
 def test_the_report_tells_each_line_with_formula_version_and_query(operator: Visitor) -> None:
-    text = seen(operator.page(f"/cost/report/live?by=version&{JUNE}"))
+    text = seen(operator.page(f"/cost/report/~live?by=version&{JUNE}"))
     assert "Bill $288" in text
     assert "the API would be cheaper" in text
     assert "engine_cost.busy_dollars" in text
@@ -61,19 +61,19 @@ def test_the_report_tells_each_line_with_formula_version_and_query(operator: Vis
 
 
 def test_a_tenant_s_report_has_no_line_of_another(operator: Visitor) -> None:
-    text = seen(operator.page(f"/cost/report/live?tenant=acme&by=adapter&{JUNE}"))
+    text = seen(operator.page(f"/cost/report/~live?tenant=acme&by=adapter&{JUNE}"))
     assert "acme/" in text
     assert "globex" not in text
 
 
 def test_an_unknown_tenant_is_told_by_the_part_alone(operator: Visitor) -> None:
-    answer = operator.get("/cost/report/live?tenant=nobody")
+    answer = operator.get("/cost/report/~live?tenant=nobody")
     assert answer.status_code == 404
     assert "nobody" in answer.text
 
 
 def test_what_is_ahead_is_told_or_why_it_cannot_be(operator: Visitor) -> None:
-    text = seen(operator.page("/cost/outlook/live"))
+    text = seen(operator.page("/cost/outlook/~live"))
     assert "requests a month from which engines of one's own pay" in text
     assert "What ends at its vendor" in text
     assert "Budgets" in text

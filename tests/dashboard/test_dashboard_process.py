@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from gateway.admin_key import admin_key
-from gateway.up import dashboard_role
+from gateway.up import dashboard_role, where_the_dashboard_is
 from loadtest.testing import free_port
 from registry.errors import RegistryError
 from switchyard.commands.dashboard import new_link, place_of, settings_of
@@ -40,6 +40,9 @@ def test_up_starts_it_with_a_link_and_again_when_it_was_killed(stack: Stack, por
     role = replace(dashboard_role(place), first_pause_s=0.05)
     with supervised([role], tmp_path / "logs") as up, httpx.Client(timeout=30, trust_env=False) as http:
         up.wait_for("READY")
+        assert not place.shows_links  # of a test the output is a file
+        assert "/enter/" not in "".join(where_the_dashboard_is(place, key)), "who reads the log could log in"
+        assert f"{place.url}/enter/" in where_the_dashboard_is(replace(place, shows_links=True), key)[0]
         url = place.link(key)
         assert url.startswith(f"http://127.0.0.1:{port}/enter/")
         assert http.get(url).status_code == 200

@@ -144,7 +144,7 @@ def test_a_tenant_sees_none_of_the_operators_pages(stack: Stack) -> None:
 
 
 def test_a_part_of_a_page_says_in_a_line_that_nobody_is_logged_in(visitor: Visitor) -> None:
-    answer = visitor.get("/live")
+    answer = visitor.get("/~live")
     assert (answer.status_code, answer.text) == (401, "Nobody is logged in.")
 
 

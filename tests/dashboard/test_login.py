@@ -113,7 +113,7 @@ def test_logging_out_ends_the_session_here_too(operator: Visitor) -> None:
 def test_a_session_of_a_key_that_the_gateway_knows_no_more_ends(stack: Stack) -> None:
     with dashboard_of(stack.url) as visitor:
         visitor.become(ANN)
-        assert visitor.get("/live").status_code == 401
+        assert visitor.get("/~live").status_code == 401
         visitor.become(ANN)
         assert visitor.get("/?window=6h").url.path == "/login"
         assert visitor.sessions.find(visitor.http.cookies["switchyard"]) is None

@@ -34,9 +34,10 @@ def test_the_overview_shows_engines_by_state_with_what_is_on_them(operator: Visi
 
 
 def test_the_live_part_is_the_same_without_its_frame(operator: Visitor) -> None:
-    whole, part = operator.page("/"), operator.page("/live")
+    whole, part = operator.page("/"), operator.page("/~live")
+    assert 0 <= float(operator.get("/~live").headers["live-after-s"]) < 1_000
     assert "<nav" in whole
-    assert 'data-live="/live"' in whole
+    assert 'data-live="/~live"' in whole
     assert "<html" not in part
     assert "Engines in traffic" in part
 
@@ -50,7 +51,7 @@ def test_a_gateway_that_is_away_is_a_page_that_says_so_and_asks_again(stack: Sta
         assert answer.status_code == 502
         assert "The gateway at http://127.0.0.1:9 does not answer. Start it with" in seen(answer.text)
         assert 'http-equiv="refresh"' in answer.text
-        assert visitor.get("/live").text.startswith("The gateway at http://127.0.0.1:9 does not answer.")
+        assert visitor.get("/~live").text.startswith("The gateway at http://127.0.0.1:9 does not answer.")
 
 
 def test_traffic_is_told_in_rates_with_its_faults_apart_from_what_clients_did() -> None:

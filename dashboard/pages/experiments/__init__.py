@@ -14,4 +14,5 @@ PAGE = Page(
     "Experiments",
     "experiments",
     [*listing.ROUTES, *making.ROUTES, *votes.ROUTES, *shadows.ROUTES, *one.ROUTES],
+    place=40,
 )

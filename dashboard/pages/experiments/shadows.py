@@ -22,10 +22,9 @@ PAIRED = "paired"
 async def listed(request: Request) -> Mapping[str, Any]:
     """All of them, the newest first."""
     address = TableAddress.of(request)
-    before = int(address.after) if address.after and address.after.isdecimal() else None
-    document = await admin_of(request).get("/shadows", before=before, limit=PAGE_ROWS)
-    following = None if document["next"] is None else str(document["next"])
-    return {"rows": page_from_api(address, document["shadows"], following), "paired": PAIRED}
+    after = int(address.after) if address.after and address.after.isdecimal() else None
+    document = await admin_of(request).get("/shadows", after=after, limit=PAGE_ROWS)
+    return {"rows": page_from_api(address, document["shadows"], document["next"]), "paired": PAIRED}
 
 
 async def one(request: Request) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -20,11 +20,15 @@ PREFERRED = ("left", "right", "tie")
 
 
 def _path(request: Request) -> str:
-    return f"/ballots/{request.path_params['tenant']}/{request.path_params['comparison']}"
+    return f"/ballots/{_name(request)}"
 
 
 def _here(request: Request) -> str:
-    return f"/experiments/votes/{request.path_params['tenant']}/{request.path_params['comparison']}"
+    return f"/experiments/votes/{_name(request)}"
+
+
+def _name(request: Request) -> str:
+    return "/".join(quote(request.path_params[part], safe="") for part in ("tenant", "comparison"))
 
 
 async def ballots(request: Request) -> Mapping[str, Any]:
