@@ -196,6 +196,7 @@ ADAPTERS = Board(
                     f"sum by (engine, result) (increase(switchyard_loads_total{OF}[$__rate_interval]))",
                     "{{engine}} {{result}}",
                 ),
+                (f"sum by (engine) (increase(switchyard_evictions_total{OF}[$__rate_interval]))", "{{engine}} evicted"),
             ),
         ),
         Panel("Load time, p95", "s", ((_quantile(0.95, "switchyard_load_seconds", "engine"), "{{engine}}"),)),

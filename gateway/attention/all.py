@@ -50,5 +50,5 @@ def _cannot_tell(name: str, error: Exception) -> Item:
         f"whether something is wrong with {name} cannot be told: {why}",
         "look whether the database can be reached",
         "switchyard doctor",
-        "/overview",
+        "/",
     )

@@ -50,9 +50,10 @@ def _finding(info: ExperimentInfo, last: DecisionInfo | None) -> Finding | None:
 
 def split_items(known: Known) -> Iterator[Item]:
     """Splits in which one unit is too much of the traffic."""
+    alarming = known.registry.skews.all_alarming()
     for (tenant, adapter), entry in known.catalog.adapters.items():
         for alias, split in entry.splits.items():
-            skew = known.registry.skews.alarming(split.id)
+            skew = alarming.get(split.id)
             if skew is not None:
                 yield Item(
                     "split_skewed",

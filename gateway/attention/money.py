@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gateway.attention.item import Item, Known
+from gateway.cost.list_prices import compared_with
 from registry.days import day_number
 from registry.ledger.open_usage import open_usage
 from registry.limits.budget_report import report_budgets
@@ -70,9 +71,10 @@ def usage_items(known: Known) -> Iterator[Item]:
 
 
 def retirement_items(known: Known) -> Iterator[Item]:
-    """Models that vendors switch off soon."""
+    """Models that vendors switch off soon, of those that tenants have names of or that figures are compared with."""
+    followed = compared_with(known.registry.baselines)
     for one in known.registry.radar.within(known.retirement_days):
-        if one.days_left >= 0:
+        if one.days_left >= 0 and (one.kind == "name" or one.name in followed):
             whose = f"{one.tenant}'s name {one.name}" if one.kind == "name" else f"baseline {one.name}"
             yield Item(
                 "model_retiring",

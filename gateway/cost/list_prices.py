@@ -26,6 +26,11 @@ OF_SCENARIOS = ("gpt-4", "gpt-4-turbo", "gpt-4o", "gpt-5-mini", "ft:gpt-4o", "ft
 """Those that a supposed month is compared with: the guide's too, and more of what may take their place."""
 
 
+def compared_with(baselines: Baselines) -> frozenset[str]:
+    """Names of those that somebody here compares with: of each report, and what an operator has written down."""
+    return frozenset({*OF_REPORTS, *baselines.names_from("operator")})
+
+
 @dataclass(frozen=True, slots=True)
 class ListPrices:
     """Of the APIs that were asked for, at one instant."""

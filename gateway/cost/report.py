@@ -250,6 +250,18 @@ def _order(key: LineKey) -> tuple[int, str, str]:
     return (OF_NOBODY.index(key.kind) + 1 if key.kind in OF_NOBODY else 0), key.tenant or "", key.name
 
 
+def dearest_first(lines: Iterable[CostLine]) -> tuple[CostLine, ...]:
+    """By what engines cost for them, with idle time, or by the tariff where nobody has said that; what is no tenant's
+    comes behind all the same.
+    """
+
+    def place(line: CostLine) -> tuple[int, int, str]:
+        loaded = line.engine.loaded_nano
+        return _order(line.key)[0], -(loaded if loaded is not None else line.tariff_nano or 0), line.name
+
+    return tuple(sorted(lines, key=place))
+
+
 def _add(into: _Sums, cell: UsageCell) -> None:
     counts = (cell.requests, cell.failed, cell.unpriced, cell.unsettled)
     into.counts = [a + b for a, b in zip(into.counts, counts, strict=True)]

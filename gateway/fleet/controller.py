@@ -39,6 +39,7 @@ from gateway.fleet.duties.swaps import CarryOutSwaps
 from gateway.fleet.engine_checks import EngineChecks
 from gateway.fleet.engine_set import EngineSet
 from gateway.fleet.hub import Hub
+from gateway.fleet.load_record import LoadRecord
 from gateway.fleet.loading import Loading, Term
 from gateway.fleet.placement import Placement, spare_in
 from gateway.fleet.publication import Publication
@@ -114,8 +115,9 @@ class Controller:
         self.errands = Errands()
         self.requests = WorkerRequests(self, registry, catalog, f"controller {term.token}")
         self.checks = EngineChecks(self, catalog, settings.check_interval_s)
+        record = LoadRecord(self.sampling, self.traffic.fleet)
         self.loading = Loading(
-            registry, hub, term, self.swaps.versions, self, lambda: spare_in(catalog()), self._loaded, tracing
+            registry, hub, term, self.swaps.versions, self, lambda: spare_in(catalog()), record, tracing
         )
         self.placement = Placement(
             engines,
@@ -217,14 +219,6 @@ class Controller:
         """What the engine's refusal of the version means."""
         return await self.court.judge(engine, version, error)
 
-    def _loaded(self, engine: ManagedEngine, version: VersionEntry, took_s: float) -> None:
-        self.sampling.loaded(engine, version, took_s)
-        self.traffic.fleet.loaded(engine.url, took_s)
-
-    def load_failed(self, engine_url: str) -> None:
-        """A load ended without the adapter."""
-        self.traffic.fleet.loaded(engine_url, None)
-
     def proven(self, engine: ManagedEngine) -> None:
         """An engine has proven what it holds."""
         self.court.note(engine)
@@ -241,6 +235,8 @@ class Controller:
         """
         self.publish()
         known = fleet_document(self.term.token, self.hub, self.engines, self.placement.demand, self.swaps.ids())
+        for engine in known["engines"]:
+            engine["loads"] = self.traffic.fleet.loads_of(engine["url"])
         return {**known, "duties": {name: fault or "ok" for name, fault in self.rounds.faults().items()}}
 
     def preload(self) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.engines.faults import FAILS, EngineFault
 from gateway.engines.managed import ManagedEngine
 from gateway.fleet.hub import Hub
+from gateway.fleet.load_record import LoadRecord
 from gateway.fleet.view import ColdAdapterFailed
 from registry.catalog.snapshot import VersionEntry
 from registry.errors import RegistryError
@@ -54,9 +55,6 @@ class LoadingContext(Protocol):
     def proven(self, engine: ManagedEngine) -> None:
         """An engine has proven what it holds."""
 
-    def load_failed(self, engine_url: str) -> None:
-        """A load ended without the adapter."""
-
     def preload(self) -> None:
         """Begin the next load that nobody has asked for."""
 
@@ -73,8 +71,8 @@ class Loading:
         term: Term,
         kept: Callable[[], Collection[int]],
         controller: LoadingContext,
-        spare: Callable[[], Collection[int]] = tuple,
-        loaded: Callable[[ManagedEngine, VersionEntry, float], object] = lambda _engine, _version, _took_s: None,
+        spare: Callable[[], Collection[int]],
+        record: LoadRecord,
         tracing: Begins | None = None,
     ) -> None:
         self.tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
@@ -86,8 +84,7 @@ class Loading:
         self._spare = spare
         self._controller = controller
         self._tracing = tracing
-        self._loaded = loaded
-        """Told how many seconds an engine took for a load."""
+        self._record = record
         self._not_before: dict[tuple[str, int], float] = {}
         """When a failed preload may be tried again; requests and swaps do not wait for it."""
 
@@ -171,7 +168,7 @@ class Loading:
                     self._require_term()
                     load_s = time.monotonic()
                     resident = await engine.load(version.id, version.manifest_digest, folder, full_proof=for_swap)
-                    self._loaded(engine, version, time.monotonic() - load_s)
+                    self._record.loaded(engine, version, time.monotonic() - load_s)
             except FAILS:
                 raise
             except (EngineFault, RegistryError, OSError, SQLAlchemyError) as error:
@@ -192,7 +189,7 @@ class Loading:
             del self.tasks[key]
         if not task.cancelled() and task.exception() is not None:
             self._not_before[key] = time.monotonic() + PRELOAD_RETRY_S
-            self._controller.load_failed(key[0])
+            self._record.failed(key[0])
             log.warning("%s", task.exception())  # also marks it as seen when every waiting client went away
         elif not task.cancelled():
             self._controller.preload()
@@ -222,6 +219,7 @@ class Loading:
         if held.adoptable:
             _, (name, _) = held.adoptable.popitem()
             held.leaving[name] = self._controller.publish()
+            self._record.evicted(engine)
             return True
         kept, spare = self._kept(), self._spare()
         idle = [
@@ -232,6 +230,7 @@ class Loading:
         if not idle:
             return False
         self.retire(engine, min(idle)[-1])
+        self._record.evicted(engine)
         return True
 
     def retire(self, engine: ManagedEngine, version_id: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from gateway.cost.list_prices import compared_with
 from gateway.cost.reconcile import reconcile
 from gateway.metrics import families
 from registry.catalog.snapshot import Catalog, LimitEntry
@@ -88,6 +89,9 @@ def gaps(registry: Registry, at_ms: int) -> dict[str, list[Sample]]:
 
 def _retirements(registry: Registry) -> list[Sample]:
     nearest: dict[str, int] = {}
+    followed = compared_with(registry.baselines)
     for one in registry.radar.within(registry.settings.retirement_notice_days):
+        if one.kind == "baseline" and one.name not in followed:
+            continue
         nearest[one.baseline] = min(nearest.get(one.baseline, one.days_left), one.days_left)
     return [[[model], days] for model, days in sorted(nearest.items(), key=lambda one: one[1])[:MOST]]

@@ -154,6 +154,7 @@ LOADS = _counter("loads", "engine result", "Loads of adapters that ended. result
 LOAD_TIME = _times(
     "load", "engine", "What loads of adapters took that went well, until the engine had proven them.", LONG_S, "fleet"
 )
+EVICTIONS = _counter("evictions", "engine", "Adapters that an engine had to give up to have room for others.", "fleet")
 ENGINE_IN_FLIGHT = _gauge("engine_in_flight_requests", "engine", "Requests that workers have on an engine.", "fleet")
 RUNNING = _gauge("engine_running_requests", "engine", "Requests in an engine's batch, as it says; of anybody.", "fleet")
 WAITING = _gauge("engine_waiting_requests", "engine", "Requests in an engine's queue, as it says; of anybody.", "fleet")

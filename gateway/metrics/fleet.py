@@ -38,6 +38,7 @@ class FleetTraffic:
         """What each duty raised when it was done last."""
         self._since_s = clock()
         self._loads: dict[tuple[str, str], int] = {}
+        self._evictions: dict[str, int] = {}
         self._load_times: dict[str, list[float]] = {}
         self._failures: dict[str, int] = {}
         self._facts: Samples = {}
@@ -63,6 +64,16 @@ class FleetTraffic:
         times[0] += took_s
         times[1 + bisect_left(LONG_S, took_s)] += 1
 
+    def evicted(self, engine: str) -> None:
+        """An adapter left the routes to the engine at this URL, so that it has room for another."""
+        self.rings.at(self.clock()).evictions += 1
+        self._evictions[engine] = self._evictions.get(engine, 0) + 1
+
+    def loads_of(self, engine: str) -> dict[str, int]:
+        """What has become of loads on the engine at this URL in this term, for `/admin/v1/fleet`."""
+        ok, failed = (self._loads.get((engine, result), 0) for result in ("ok", "failed"))
+        return {"ok": ok, "failed": failed, "evictions": self._evictions.get(engine, 0)}
+
     def duty_failed(self, name: str) -> None:
         """A duty of the leader has failed."""
         self._failures[name] = self._failures.get(name, 0) + 1
@@ -80,6 +91,7 @@ class FleetTraffic:
         return {
             families.SINCE.name: [[[], self._since_s]],
             families.LOADS.name: [[[*key], count] for key, count in self._loads.items() if key[0] in urls],
+            families.EVICTIONS.name: [[[url], self._evictions.get(url, 0)] for url in urls],
             families.LOAD_TIME.name: [
                 [[url], times[1:], times[0]] for url, times in self._load_times.items() if url in urls
             ],

@@ -51,6 +51,7 @@ class Slot:
     """`("worker", id)`: requests in flight of a worker; `("engine", url)`: requests that wait in an engine."""
     loads: int = 0
     failed_loads: int = 0
+    evictions: int = 0
 
     def add(self, lines: Sequence[Line], at: Sequence[int], by: Sequence[float]) -> None:
         """Count these numbers for each of these lines."""
@@ -80,6 +81,7 @@ class Slot:
             mine.looks += level.looks
         self.loads += other.loads
         self.failed_loads += other.failed_loads
+        self.evictions += other.evictions
 
     def sum_of_levels(self, kind: str) -> float:
         """Of all workers or engines, each with its mean."""
@@ -93,6 +95,7 @@ class Slot:
             {line: Level(one.total, one.looks) for line, one in self.levels.items()},
             self.loads,
             self.failed_loads,
+            self.evictions,
         )
 
 

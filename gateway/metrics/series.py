@@ -84,6 +84,7 @@ def document_of(asked: AskTraffic, known: Known) -> dict[str, Any]:
         "queued": [_mean(slot.sum_of_levels("engine") for slot in step.fleet) for step in steps],
         "loads": [sum(slot.loads for slot in step.fleet) for step in steps],
         "failed_loads": [sum(slot.failed_loads for slot in step.fleet) for step in steps],
+        "evictions": [sum(slot.evictions for slot in step.fleet) for step in steps],
         "lines": lines,
     }
 

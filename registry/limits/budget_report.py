@@ -46,16 +46,20 @@ def report_budgets(limits: Limits, spending: SpendingBooks, refusals: RefusalBoo
     """By scope; of all gateways, a second or two behind."""
     at_ms = now_ms()
     bounds = {"daily": day_of(at_ms), "monthly": month_of(at_ms)}
-    books = {window: spending.between(*times) for window, times in bounds.items()}
-    refused = {window: refusals.by_limit(*times) for window, times in bounds.items()}
+    budgets = [
+        (info, window, unit, budget)
+        for info in limits.all()
+        for window, unit, field in _BUDGETS
+        if (budget := getattr(info, field)) is not None
+    ]
+    windows = {window for _, window, _, _ in budgets}  # a month is much to read
+    books = {window: spending.between(*bounds[window]) for window in windows}
+    refused = {window: refusals.by_limit(*bounds[window]) for window in windows}
     lines = []
-    for info in limits.all():
-        for window, unit, field in _BUDGETS:
-            budget = getattr(info, field)
-            if budget is not None:
-                spent = books[window].get(info.scope, Spent())
-                used = spent.nano if unit == "dollars" else spent.tokens
-                percent = used * 100 // budget if budget else None
-                times = refused[window].get((info.scope, f"{window}_{unit}"), 0)
-                lines.append(BudgetLine(info.scope, window, unit, budget, used, percent, bounds[window][1], times))
+    for info, window, unit, budget in budgets:
+        spent = books[window].get(info.scope, Spent())
+        used = spent.nano if unit == "dollars" else spent.tokens
+        percent = used * 100 // budget if budget else None
+        times = refused[window].get((info.scope, f"{window}_{unit}"), 0)
+        lines.append(BudgetLine(info.scope, window, unit, budget, used, percent, bounds[window][1], times))
     return lines

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from itertools import groupby
+from operator import attrgetter
 from threading import RLock
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from registry.db import Database, now_ms
@@ -25,6 +28,7 @@ from registry.prices.baseline_infos import (
     BaselineInfo,
     Claim,
     Fact,
+    Origin,
     PricePeriod,
     State,
 )
@@ -74,13 +78,14 @@ class Baselines:
     def infos(self, version: str | None = None, at_ms: int | None = None) -> list[BaselineInfo]:
         """The same of every baseline, by name."""
         with self._read() as session:
-            upto = _upto(session, version)
-            names = _names(session, upto)
-            return [_info(name, _lines(session, name, upto), at_ms or self._clock_ms()) for name in names]
+            query = _upto_seq(select(BaselineLine), _upto(session, version))
+            lines: list[BaselineLine] = [*session.scalars(query)]
+            by_name = groupby(sorted(lines, key=lambda line: (line.name, line.seq)), key=attrgetter("name"))
+            return [_info(name, [*of_name], at_ms or self._clock_ms()) for name, of_name in by_name]
 
-    def imported(self) -> list[str]:
-        """Those of which prices were taken out of a package."""
-        query = select(BaselineLine.name).where(BaselineLine.origin == "genai-prices").distinct()
+    def names_from(self, origin: Origin) -> list[str]:
+        """Those of which something was put into the log by it."""
+        query = select(BaselineLine.name).where(BaselineLine.origin == origin).distinct()
         with self._read() as session:
             return sorted(session.scalars(query))
 
@@ -177,17 +182,16 @@ def _upto(session: Session, version: str | None) -> int | None:
 
 
 def _names(session: Session, upto: int | None) -> list[str]:
-    query = select(BaselineLine.name).distinct()
-    if upto is not None:
-        query = query.where(BaselineLine.seq <= upto)
-    return sorted(session.scalars(query))
+    return sorted(session.scalars(_upto_seq(select(BaselineLine.name).distinct(), upto)))
+
+
+def _upto_seq(query: Select[Any], upto: int | None) -> Select[Any]:
+    return query if upto is None else query.where(BaselineLine.seq <= upto)
 
 
 def _lines(session: Session, name: str, upto: int | None) -> Sequence[BaselineLine]:
     query = select(BaselineLine).where(BaselineLine.name == name).order_by(BaselineLine.seq)
-    if upto is not None:
-        query = query.where(BaselineLine.seq <= upto)
-    lines = session.scalars(query).all()
+    lines: Sequence[BaselineLine] = session.scalars(_upto_seq(query, upto)).all()
     if not lines:
         names = _names(session, upto)
         nearest = get_close_matches(name[:200], names, n=3, cutoff=0.5)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from registry.db import Database, now_ms
 from registry.splits.rows import SplitUnits
@@ -68,7 +68,14 @@ class SplitSkews:
 
     def alarming(self, split_id: int) -> SplitSkew | None:
         """The worst that a worker has found of a split, if an operator should hear of it."""
+        return self._worst(SplitUnits.split_id == split_id).get(split_id)
+
+    def all_alarming(self) -> dict[int, SplitSkew]:
+        """The same of every split of which an operator should hear, by its id; those that have ended too."""
+        return self._worst(SplitUnits.requests >= LEAST_REQUESTS)
+
+    def _worst(self, which: ColumnElement[bool]) -> dict[int, SplitSkew]:
         with self._db.read() as session:
-            rows = session.scalars(select(SplitUnits).where(SplitUnits.split_id == split_id))
+            rows = session.scalars(select(SplitUnits).where(which))
             found = [SplitSkew(row.split_id, row.source, row.requests, row.of_one_unit) for row in rows]
-        return max((skew for skew in found if skew.alarming), key=lambda skew: skew.share, default=None)
+        return {skew.split_id: skew for skew in sorted(found, key=lambda skew: skew.share) if skew.alarming}

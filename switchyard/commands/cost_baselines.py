@@ -173,7 +173,7 @@ def import_prices(
 
     prices = GenaiPrices(now_ms())
     with open_registry() as registry:
-        wanted = names or registry.baselines.imported()
+        wanted = names or registry.baselines.names_from("genai-prices")
         listings = {name: prices.find(name, provider) for name in wanted}
         taken = take_listings(registry.baselines, listings)
         version = registry.baselines.version()

@@ -80,6 +80,7 @@ def _charts(document: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
     for name, field in (("in flight", "in_flight"), ("queued in engines", "queued"), ("loads", "loads")):
         yield _chart(name, document[field])
     yield _chart("failed loads", document["failed_loads"])
+    yield _chart("evictions", document["evictions"])
 
 
 def _chart(name: str, values: list[float | None]) -> tuple[object, ...]:

@@ -254,7 +254,7 @@ async def test_a_full_proof_asked_for_in_the_turn_in_which_a_plain_load_ends_doe
     engine = managed_engine(f"http://127.0.0.1:{free_port()}")
     nothing: Any = None
     office: Any = QuietOffice()
-    loading = LoadingAtTheGate(nothing, nothing, FirstTerm(), set, office)
+    loading = LoadingAtTheGate(nothing, nothing, FirstTerm(), set, office, tuple, nothing)
     loading.gate = asyncio.get_running_loop().create_future()
     version = VersionEntry(1, "acme/triage@1.0", "acme", "triage", "1.0", "sha256:0", "sha256:1", None, 0, 1)
 

@@ -47,6 +47,18 @@ def test_the_report_is_the_one_document_with_dollars_in_text(admin: Admin) -> No
     assert document["baselines"][0]["prices"][0]["source"] == "a list"
 
 
+def test_the_dearest_lines_are_first_where_that_is_wanted_and_pages_go_on_so(admin: Admin) -> None:
+    by_name = get(admin, "/cost/report", by="version", **WINDOW)["lines"]
+    lines = get(admin, "/cost/report", by="version", order="cost", **WINDOW)["lines"]
+    assert sorted(map(str, lines)) == sorted(map(str, by_name))
+    assert lines != by_name
+    costs = [float(line["engine_cost"]["loaded_dollars"]) for line in lines if line["kind"] in ("tenant", "shadow")]
+    assert costs == sorted(costs, reverse=True)
+    first = get(admin, "/cost/report", by="version", order="cost", limit=1, **WINDOW)
+    rest = get(admin, "/cost/report", by="version", order="cost", after=first["next"], **WINDOW)
+    assert [*first["lines"], *rest["lines"]] == lines
+
+
 def test_every_number_can_be_opened_and_pages_have_the_same_total(admin: Admin) -> None:
     whole = get(admin, "/cost/report", by="version", explain="true", **WINDOW)
     lines, after, opened = [], None, []

@@ -144,3 +144,20 @@ def test_a_command_makes_lists_and_revokes_keys(run: Run) -> None:
 def test_the_registry_refuses_an_end_that_is_over(stack: Stack) -> None:
     with pytest.raises(InvalidInput, match="expires is over already"):
         stack.house.registry.operators.add("ada", "read", actor="test", expires_at_ms=now_ms() - DAY_MS)
+
+
+def test_an_order_that_does_not_say_whose_it_is_is_of_the_operator_whose_key_it_has(stack: Stack, admin: Admin) -> None:
+    ada = made(admin, "operate", "ada")["secret"]
+    engine = {"url": stack.engine.url}
+    assert admin.ask("POST", "/engines/drain", key=ada, json=engine).json()["actor"] == "ada"
+    admin.ask("POST", "/engines/resume", key=ada, json=engine)
+    assert admin.post("/engines/drain", **engine)["actor"] == "root"
+    admin.post("/engines/resume", **engine)
+    key = admin.ask("POST", "/keys", key=ada, json={"tenant": "acme", "label": "x", "scopes": ["inference"]}).json()[
+        "id"
+    ]
+    admin.ask("DELETE", f"/keys/{key}", key=ada)
+    newest = [(one["actor"], one["action"]) for one in admin.get("/actions", tenant="acme", limit=2)["actions"]]
+    assert newest == [("ada", "key.revoked"), ("ada", "key.created")]
+    admin.ask("DELETE", f"/keys/{key}", key=ada, params={"actor": "a program of hers"})
+    assert admin.ask("DELETE", f"/keys/{key}", key=ada, params={"actor": ""}).status_code == 400

@@ -37,8 +37,8 @@ def known(house: House, fleet: dict[str, Any] | None = QUIET, later_ms: int = 0,
 
 
 def told(known: Known) -> list[Item]:
-    """Without the baselines that come with this package, of which some end soon, as their vendors say."""
-    return [item for item in attention_of(known) if item.kind != "model_retiring" or item.tenant is not None]
+    """Without the baseline that comes with this package and that reports compare with: it ends soon."""
+    return [item for item in attention_of(known) if item.object != "ft:gpt-4o-mini"]
 
 
 def found(house: House, *arguments: Any, **more: Any) -> dict[str, Item]:
@@ -177,6 +177,7 @@ def test_a_model_that_ends_soon_at_its_vendor_is_told(shop: House) -> None:
     said = {item.object: item for item in attention_of(known(shop))}
     assert {"vendor-small", "acme/vendor-small"} <= set(said)
     assert {(item.kind, item.severity) for item in said.values()} == {("model_retiring", "watch")}
+    assert said.keys() <= {"vendor-small", "acme/vendor-small", "ft:gpt-4o-mini"}, "nobody asked for the others"
     assert said["acme/vendor-small"].remedy.startswith("send what still asks the vendor here, where acme/triage")
 
 

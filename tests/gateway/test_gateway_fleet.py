@@ -178,6 +178,12 @@ def test_more_adapters_than_fit_are_all_served_by_unloading_the_one_not_used_lon
         assert state["evictions"] == 0 or len(state["in_memory"]) <= 5
         resident = [name for name in NAMES[-3:] if model_of(stack, name)]
         loads = stack.state()["loads"]
+        operators = stack.http.get(f"{stack.url}/admin/v1/engines", headers=stack.operator).json()
+        told = operators["engines"][0]["loads"]
+        assert told["evictions"] == state["unloads"], "each was to make room"
+        assert (told["ok"], told["failed"]) == (told["evictions"] + 3, 0), "and three are there"
+        traffic = stack.http.get(f"{stack.url}/admin/v1/traffic", headers=stack.operator).json()
+        assert sum(traffic["evictions"]) <= told["evictions"], "the newest step is not told of yet"
         assert [model_of(stack, name) for name in resident] == ALL[-3:]
         assert stack.state()["loads"] == loads, "those used last are still there"
 

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from gateway.admin_key import admin_key
 from gateway.cost.reconcile import MAX_SEQUENCE_TOKENS, Tokens, balance, reconcile
 from registry.ledger.engine_readings import Booked, Reading
 from registry.names import SYSTEM
 from registry.service import Registry
+from tests.support.admin_calls import Admin
 from tests.support.cli_runner import Run, run
-from tests.support.stack import House
+from tests.support.dashboard_parts import dashboard_of, seen
+from tests.support.stack import House, run_stack
 from tests.support.usage_rows import usage_row
 
 __all__ = ["run"]
@@ -119,3 +122,26 @@ def test_the_command_says_where_tokens_went_and_fails_when_some_are_left(run: Ru
 @pytest.fixture
 def registry(house: House) -> Registry:
     return house.registry
+
+
+def test_the_admin_api_says_where_tokens_went_and_what_nothing_explains(house: House) -> None:
+    house.registry.readings.add([FIRST, last(10, 5), replace(FIRST, engine="http://other"), other_last()])
+    house.registry.ledger.record([usage_row("a", usage_source="engine", started_at_ms=2_000, finished_at_ms=2_100)])
+    with run_stack(house) as stack:
+        admin = Admin(house, stack.url, stack.http)
+        found = admin.get("/reconciliation", **{"from": "1970-01-01", "until": "1970-01-02"})
+        assert (found["since_ms"], found["until_ms"]) == (0, 86_400_000)
+        of_one, of_other = found["balances"]
+        assert (of_one["engine"], of_one["attempts"], of_one["tenants"]) == (ENGINE, 1, {"prompt": 10, "completion": 5})
+        assert of_one["unexplained"] == {"prompt": 0, "completion": 0}
+        assert of_other["unexplained"] == found["unexplained"] == {"prompt": 3, "completion": 4}
+        status, error = admin.refused("GET", "/reconciliation", params={"from": "1970-01-02", "until": "1970-01-02"})
+        assert (status, error["param"]) == (400, "from")
+        with dashboard_of(stack.url) as visitor:
+            visitor.log_in(admin_key(house.settings))
+            assert "Engines' counts against the ledger" in seen(visitor.page("/cost/outlook/~live"))
+
+
+def other_last() -> Reading:
+    """Another engine's second reading."""
+    return replace(last(3, 4), engine="http://other")

@@ -75,7 +75,7 @@ def test_a_model_of_the_package_gets_its_prices_and_its_snapshot_as_their_source
     assert (price.origin, price.retrieved_at_ms) == ("genai-prices", real.read_ms)
     assert real.snapshot.startswith("genai-prices 0.")
     assert registry.baselines.info("anthropic/claude-opus-5").provider == "anthropic"
-    assert registry.baselines.imported() == ["anthropic/claude-opus-5"]
+    assert registry.baselines.names_from("genai-prices") == ["anthropic/claude-opus-5"]
     again = take_listings(registry.baselines, {"anthropic/claude-opus-5": listing})["anthropic/claude-opus-5"]
     assert again.added == ()
 

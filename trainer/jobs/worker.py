@@ -126,6 +126,11 @@ class Worker:
                 job = claim.job
                 span.set(job=job.id, tenant=job.tenant, base=job.order.base, work=claim.work, attempt=claim.attempt)
             Attempt(place, self._verdicts, claim, JobFolder(folder)).run()
+            if span is not None:
+                left = place.registry.training.get(None, claim.job.id)
+                span.set(status=left.status)
+                if left.error is not None:
+                    span.end(left.error.code)
         return True
 
     def _sweep(self) -> None:

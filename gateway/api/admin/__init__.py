@@ -50,6 +50,7 @@ from gateway.api.admin.one_adapter import add_one_adapter
 from gateway.api.admin.operators import add_operators
 from gateway.api.admin.playground import add_playground
 from gateway.api.admin.quarantine import add_quarantine
+from gateway.api.admin.reconciliation import add_reconciliation
 from gateway.api.admin.residency import add_residency
 from gateway.api.admin.shadows import add_shadows
 from gateway.api.admin.shapes import Failure
@@ -109,6 +110,7 @@ def admin_router(office: Office, gate: AdminGate) -> APIRouter:
     add_cost_bill(router, office)
     add_cost_radar(router, office)
     add_usage(router, office)
+    add_reconciliation(router, office)
     add_archives(router, office)
     add_cost_analysis(router, office)
     add_cost(router, office)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from gateway.api.admin.office import Office
+from gateway.api.admin.office import Office, one_page
 from gateway.api.admin.shapes import Limit, Next, Shape
 
 MAX_ID = 2**63 - 1
@@ -46,8 +47,8 @@ def add_actions(router: APIRouter, office: Office) -> None:
         limit: Limit = 200,
     ) -> ActionsDocument:
         """Every change, whether it came by this API or the command line."""
-        page = office.registry.actions.page(after, limit + 1, tenant)
+        page, following = one_page(office.registry.actions.page(after, limit + 1, tenant), limit, attrgetter("id"))
         return ActionsDocument(
-            actions=[ActionDocument.model_validate(info) for info in page[:limit]],
-            next=str(page[limit - 1].id) if len(page) > limit else None,
+            actions=[ActionDocument.model_validate(info) for info in page],
+            next=following,
         )

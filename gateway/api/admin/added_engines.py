@@ -10,8 +10,7 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from gateway.api.admin.office import Office
-from gateway.api.admin.shapes import Actor, Order, Shape
-from gateway.api.admin.tenants import By
+from gateway.api.admin.shapes import Actor, ActorQuery, Order, Shape
 from gateway.engines.address import engine_url
 from gateway.engines.engine import VLLM, Engine, Platform
 from gateway.engines.kinds import require_kind
@@ -44,7 +43,7 @@ class NewEngineOrder(Order):
     pool: str | None = Field(
         None, min_length=1, max_length=63, description="Engines that are paid for together, for `switchyard cost`."
     )
-    actor: Actor = "admin"
+    actor: Actor
 
 
 class AddedEngineDocument(Shape):
@@ -92,7 +91,7 @@ def add_added_engines(router: APIRouter, office: Office) -> None:
     @router.delete("/engines")
     async def remove_engine(
         url: Annotated[str, Query(max_length=MAX_URL, description="The engine, as `GET /engines` shows it.")],
-        actor: By = "admin",
+        actor: ActorQuery,
     ) -> RemovedEngineDocument:
         """Take an engine out of traffic, and out of the fleet when no request runs on it any more."""
         removed = await run_in_threadpool(_remove, engine_url(url), office, actor)

@@ -9,8 +9,7 @@ from pydantic import Field
 
 from gateway.api.admin.aliases import AdapterName, Owner, ref_of
 from gateway.api.admin.office import Office
-from gateway.api.admin.shapes import Actor, Order, Shape
-from gateway.api.admin.tenants import By
+from gateway.api.admin.shapes import Actor, ActorQuery, Order, Shape
 from registry.outcomes.forms import MOST_PATTERN_CHARACTERS, AnswerChecks
 
 SHARE = "Of the answers, 0 to 1, is looked at while no experiment runs; in one all are."
@@ -25,7 +24,7 @@ class ChecksOrder(Order):
     pattern: str | None = Field(None, max_length=MOST_PATTERN_CHARACTERS, description=PATTERN)
     # `schema` is a method of every pydantic model, of which a field of that name would take the place.
     json_schema: dict[str, Any] | None = Field(None, description=SCHEMA)
-    actor: Actor = "admin"
+    actor: Actor
 
 
 class ChecksDocument(Shape):
@@ -53,7 +52,7 @@ def add_answer_checks(router: APIRouter, office: Office) -> None:
         return _document(checks)
 
     @router.delete("/adapters/{tenant}/{adapter}/metrics")
-    def clear_metrics(tenant: Owner, adapter: AdapterName, actor: By = "admin") -> ChecksDocument:
+    def clear_metrics(tenant: Owner, adapter: AdapterName, actor: ActorQuery) -> ChecksDocument:
         """Look for no form any more, and at answers in experiments alone."""
         store.set(ref_of(tenant, adapter), None, actor=actor)
         return _document(None)

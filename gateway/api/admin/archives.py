@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from gateway.api.admin.office import Office, in_json
+from gateway.api.admin.office import Office, in_json, one_page
 from gateway.api.admin.shapes import After, Limit, Next, Shape
 from registry.archive.infos import ArchiveInfo
 
@@ -41,8 +43,7 @@ def add_archives(router: APIRouter, office: Office) -> None:
     def list_archives(after: After = None, limit: Limit = 200) -> Response:
         """Every archive; `switchyard ledger restore` brings attempts back."""
         rest = [one for one in office.registry.archives.all() if after is None or one.name > after]
-        page = rest[:limit]
-        following = page[-1].name if len(page) < len(rest) else None
+        page, following = one_page(rest, limit, attrgetter("name"))
         return in_json(ArchivesDocument(archives=list(map(_document, page)), next=following))
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field
 
-from gateway.api.admin.office import Office, in_json
+from gateway.api.admin.office import Office, in_json, one_page
 from gateway.api.admin.shapes import Limit, Next, Shape
 from registry.audit.store import Wanted
 
@@ -90,9 +91,10 @@ def add_audit(router: APIRouter, office: Office) -> None:
         limit: Limit = 100,
     ) -> Response:
         """Every order of operators, by this API or by a command; those that were refused or failed too."""
-        page = audit.page(Wanted(tenant, actor, object, since_ms), after, limit + 1)
-        entries = [AuditEntryDocument.model_validate(entry) for entry in page[:limit]]
-        return in_json(AuditDocument(entries=entries, next=str(page[limit - 1].id) if len(page) > limit else None))
+        found = audit.page(Wanted(tenant, actor, object, since_ms), after, limit + 1)
+        page, following = one_page(found, limit, attrgetter("id"))
+        entries = [AuditEntryDocument.model_validate(entry) for entry in page]
+        return in_json(AuditDocument(entries=entries, next=following))
 
     @router.get("/audit/proof")
     def prove_audit() -> AuditProofDocument:

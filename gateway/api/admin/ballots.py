@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
-from gateway.api.admin.office import Office
+from gateway.api.admin.office import Office, one_page
 from gateway.api.admin.shapes import PRINTABLE, After, Limit, Name, Next, Order, Shape
 from gateway.experiments.preference import Preference, Standing
 from registry.errors import InvalidInput
@@ -144,9 +144,9 @@ def _add_reading(router: APIRouter, office: Office) -> None:
         limit: Limit = 50,
     ) -> BallotsDocument:
         """Comparisons whose pairs are put up to be voted on."""
-        page = ballots.page(_place(after), limit + 1, tenant=tenant)
-        more = f"{page[limit - 1].tenant}/{page[limit - 1].comparison}" if len(page) > limit else None
-        return BallotsDocument(ballots=[BallotDocument.model_validate(one) for one in page[:limit]], next=more)
+        found = ballots.page(_place(after), limit + 1, tenant=tenant)
+        page, following = one_page(found, limit, lambda one: f"{one.tenant}/{one.comparison}")
+        return BallotsDocument(ballots=[BallotDocument.model_validate(one) for one in page], next=following)
 
     @router.get("/ballots/{tenant}/{comparison}")
     def show_ballot(tenant: Tenant, comparison: Comparison) -> BallotResultDocument:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from gateway.api.admin.office import Office
+from gateway.api.admin.office import Office, one_page
 from gateway.api.admin.shapes import After, Limit, Next, Shape
 from gateway.limits.caps import Budget
 from gateway.limits.counters import Counter
@@ -70,11 +71,9 @@ def add_budgets(router: APIRouter, office: Office) -> None:
         if scope is not None:
             wanted = set(scope.split(","))
             counters = [one for one in counters if one.scope in wanted]
-        page = [one for one in counters if after is None or one.scope > after]
-        return BudgetsDocument(
-            budgets=budgets_of(page[:limit], registry, journal.writer),
-            next=page[limit - 1].scope if len(page) > limit else None,
-        )
+        rest = [one for one in counters if after is None or one.scope > after]
+        page, following = one_page(rest, limit, attrgetter("scope"))
+        return BudgetsDocument(budgets=budgets_of(page, registry, journal.writer), next=following)
 
 
 def budgets_of(counters: Iterable[Counter], registry: Registry, writer: str) -> list[BudgetDocument]:

@@ -16,7 +16,7 @@ from gateway.cost.allocation import IdlePolicy
 from gateway.cost.assumptions import assumptions_of
 from gateway.cost.costing import named_idle
 from gateway.cost.looking_up import LookUps
-from gateway.cost.report import CostLine, CostReport
+from gateway.cost.report import CostLine, CostReport, dearest_first
 from gateway.cost.report_csv import csv_of
 from gateway.cost.report_document import document_of, mark_of
 from gateway.cost.reporting import Asked, baselines_of, focus_of, report_of
@@ -41,6 +41,10 @@ CostVersion = Annotated[
 ]
 CachedShare = Annotated[
     str | None, Query(description="Part of prompts that an API's cache has, 0 to 1; default: as much as our own had.")
+]
+LineOrder = Annotated[
+    Literal["name", "cost"],
+    Query(description="cost: those first for which engines cost most, or that were charged most."),
 ]
 BatchShare = Annotated[str, Query(description="Part of requests that could go by an API's batch queue, 0 to 1.")]
 
@@ -94,6 +98,7 @@ def _add_report(router: APIRouter, office: Office, look_ups: LookUps) -> None:
         ] = None,
         until: Annotated[str | None, Query(description="YYYY-MM-DD (UTC), exclusive; default: now.")] = None,
         idle: Idle = None,
+        order: LineOrder = "name",
         explain: Annotated[bool, Query(description="Open every number of the page.")] = False,
         format: Annotated[
             Literal["json", "csv", "focus"] | None, Query(description="Instead of an Accept header.")
@@ -122,6 +127,8 @@ def _add_report(router: APIRouter, office: Office, look_ups: LookUps) -> None:
         if format == "focus":
             return _csv(focus_of(registry, asked), None)
         report = report_of(registry, asked)
+        if order == "cost":
+            report = replace(report, lines=dearest_first(report.lines))
         lines, following = _page(report, mark, limit)
         if format == "csv" or (format is None and accept.lstrip().lower().startswith("text/csv")):
             return _csv(csv_of(report, lines), following)

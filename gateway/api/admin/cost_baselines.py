@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from gateway.api.admin.office import Office, in_json
+from gateway.api.admin.office import Office, in_json, one_page
 from gateway.api.admin.shapes import PRINTABLE, After, Day, Dollars, Limit, Next, Order, Shape
 from gateway.cost.baseline_words import document, is_stale
 from registry.days import day_ms
@@ -134,12 +134,12 @@ def add_cost_baselines(router: APIRouter, office: Office) -> None:
         """Every baseline, with all of its prices."""
         version = price_version or baselines.version()
         names = [name for name in baselines.names(version) if after is None or name > after]
-        page = names[:limit]
+        page, following = one_page(names, limit, str)
         return in_json(
             BaselinesDocument(
                 price_version=version,
                 baselines=[BaselineDocument(**_known(baselines, name, version, stale_days)) for name in page],
-                next=page[-1] if len(names) > limit else None,
+                next=following,
             )
         )
 

@@ -57,7 +57,7 @@ class EngineCostOrder(Order):
     effective_from: Day | None = Field(None, description="First day, YYYY-MM-DD (UTC); default: from now on.")
     correction: bool = Field(False, description="Whether it may change bills of days that are over.")
     source: str = Field(max_length=500, pattern=PRINTABLE, description="Where the figure is from.")
-    actor: Actor = "admin"
+    actor: Actor
 
 
 class IdleDocument(Shape):
@@ -74,7 +74,7 @@ class IdleOrder(Order):
     shares: dict[Name, Decimals] = Field(
         default_factory=dict, max_length=10_000, description="Of `reserved`: tenant → part of all idle time."
     )
-    actor: Actor = "admin"
+    actor: Actor
 
 
 def add_cost_engines(router: APIRouter, office: Office) -> None:

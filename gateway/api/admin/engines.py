@@ -60,6 +60,16 @@ class ProbesDocument(Shape):
     completion_tokens: int = Field(description="Made for them, as the engine counted.")
 
 
+class LoadsDocument(Shape):
+    """What has become of loads of adapters on an engine since the leader's term began."""
+
+    ok: int = Field(description="Loaded, and proven.")
+    failed: int = Field(description="Ended without the adapter.")
+    evictions: int = Field(
+        description="Adapters that it had to give up to have room for others. Many of them, and it has too few places."
+    )
+
+
 class EngineDocument(Shape):
     """One engine."""
 
@@ -100,6 +110,7 @@ class EngineDocument(Shape):
     places_used: int | None = Field(
         description="Places taken, with the zero adapter, what is leaving and strangers; null while it is down."
     )
+    loads: LoadsDocument | None = Field(None, description="Loads and evictions; null: its controller is older.")
     leaving: list[str] = Field(description="Names out of the routes, unloaded when nobody uses them any more.")
     barred: list[BarredDocument] = Field([], description="What it refuses and others prove; not loaded there now.")
     foreign: list[str] = Field(description="Adapters that somebody else has put there; they take places.")
@@ -117,7 +128,7 @@ class DrainOrder(Order):
 
     url: str = Field(description="The engine's URL, as `GET /engines` shows it.")
     reason: Reason = ""
-    actor: Actor = "admin"
+    actor: Actor
 
 
 class ResumeOrder(Order):

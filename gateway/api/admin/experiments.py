@@ -5,6 +5,7 @@ An experiment's etag names what was decided so far: with `If-Match` a decision i
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Response
@@ -12,7 +13,7 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from gateway.api.admin.etags import IfMatch, expected_by, tag
-from gateway.api.admin.office import Office, in_json, whole_adapter
+from gateway.api.admin.office import Office, in_json, one_page, whole_adapter
 from gateway.api.admin.shapes import Actor, After, Limit, Next, Order, Reason, Shape
 from gateway.api.admin.swaps import MAX_ID, Override
 from registry.errors import InvalidInput
@@ -120,14 +121,14 @@ class ExperimentOrder(PlanOrder):
 
     name: str | None = Field(None, max_length=63, description="In the adapter; default: experiment-1 and so on.")
     draft: bool = Field(False, description="Write it down and begin nothing; `start` begins it.")
-    actor: Actor = "admin"
+    actor: Actor
 
 
 class DecisionOrder(Order):
     """What a person decides."""
 
     reason: Reason = ""
-    actor: Actor = "admin"
+    actor: Actor
 
 
 class StopOrder(DecisionOrder):
@@ -163,9 +164,9 @@ def _add_reading(router: APIRouter, office: Office) -> None:
     ) -> Response:
         """Experiments, the newest first."""
         ref = whole_adapter(adapter, "adapter") if adapter else None
-        page = experiments.page(_id_of(after), limit + 1, ref=ref, tenant=tenant, not_ended=not_ended)
-        more = str(page[limit - 1].id) if len(page) > limit else None
-        return in_json(ExperimentsDocument(experiments=[_document(info) for info in page[:limit]], next=more))
+        found = experiments.page(_id_of(after), limit + 1, ref=ref, tenant=tenant, not_ended=not_ended)
+        page, following = one_page(found, limit, attrgetter("id"))
+        return in_json(ExperimentsDocument(experiments=[_document(info) for info in page], next=following))
 
     @router.get("/experiments/{experiment_id}")
     def show_experiment(experiment_id: Id, response: Response) -> ExperimentDocument:
@@ -177,10 +178,10 @@ def _add_reading(router: APIRouter, office: Office) -> None:
     @router.get("/experiments/{experiment_id}/decisions", response_model=DecisionsDocument)
     def list_decisions(experiment_id: Id, after: After = None, limit: Limit = 100) -> Response:
         """What was decided, the oldest first, and whether the log is as it was written."""
-        page = experiments.decisions(experiment_id, _id_of(after) or 0, limit + 1)
-        more = str(page[limit - 1].seq) if len(page) > limit else None
-        lines = [DecisionDocument.model_validate(line) for line in page[:limit]]
-        return in_json(DecisionsDocument(decisions=lines, faults=experiments.faults(experiment_id), next=more))
+        found = experiments.decisions(experiment_id, _id_of(after) or 0, limit + 1)
+        page, following = one_page(found, limit, attrgetter("seq"))
+        lines = [DecisionDocument.model_validate(line) for line in page]
+        return in_json(DecisionsDocument(decisions=lines, faults=experiments.faults(experiment_id), next=following))
 
 
 def _add_making(router: APIRouter, office: Office) -> None:

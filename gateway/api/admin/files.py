@@ -10,8 +10,8 @@ from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
 from gateway.api.admin.office import Office
-from gateway.api.admin.shapes import After, Limit, Next, Shape
-from gateway.api.admin.tenants import By, TenantName
+from gateway.api.admin.shapes import ActorQuery, After, Limit, Next, Shape
+from gateway.api.admin.tenants import TenantName
 from gateway.files.faults import said_of
 from registry.tenant_files.infos import FileInUse, NoSuchFile
 
@@ -81,7 +81,7 @@ def add_files(router: APIRouter, office: Office) -> None:
         )
 
     @router.delete("/tenants/{tenant}/files/{file_id}")
-    def delete_file(tenant: TenantName, file_id: FileId, actor: By = "admin") -> FileDocument:
+    def delete_file(tenant: TenantName, file_id: FileId, actor: ActorQuery) -> FileDocument:
         """Delete a file and its bytes, for good; refused while a job needs it."""
         try:
             info = files.get(tenant, file_id)

@@ -12,8 +12,7 @@ from pydantic import Field
 
 from gateway.api.admin.aliases import AdapterName, Owner, ref_of
 from gateway.api.admin.office import Office, exact_version
-from gateway.api.admin.shapes import Actor, Order, Shape
-from gateway.api.admin.tenants import By
+from gateway.api.admin.shapes import Actor, ActorQuery, Order, Shape
 from registry.gates.policy import LEAST_UNITS, MAX_GUARDS, MAX_METRIC_CHARACTERS, Guard, Policy
 from registry.gates.store import GateInfo
 
@@ -40,7 +39,7 @@ class GateOrder(Order):
     data: str | None = Field(
         None, pattern="^sha256:[0-9a-f]{64}$", description="Only an evaluation on the file of this digest counts."
     )
-    actor: Actor = "admin"
+    actor: Actor
 
 
 class GateDocument(Shape):
@@ -94,7 +93,7 @@ def add_gates(router: APIRouter, office: Office) -> None:
         return _document(gates.set(ref_of(tenant, adapter), policy, alias=alias, actor=order.actor))
 
     @router.delete("/adapters/{tenant}/{adapter}/gates/{alias}")
-    def clear_gate(tenant: Owner, adapter: AdapterName, alias: AliasName, actor: By = "admin") -> GateDocument:
+    def clear_gate(tenant: Owner, adapter: AdapterName, alias: AliasName, actor: ActorQuery) -> GateDocument:
         """Let an alias move without a certificate again."""
         return _document(gates.clear(ref_of(tenant, adapter), alias=alias, actor=actor))
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field
 
-from gateway.api.admin.office import Office, in_json
+from gateway.api.admin.office import Office, in_json, one_page
 from gateway.api.admin.shapes import Actor, After, Limit, Next, Order, Shape
 from registry.training.curve import curve_of
 from registry.training.jobs import JobCheckpoint, TrainingJob
@@ -116,9 +117,8 @@ def add_jobs(router: APIRouter, office: Office) -> None:
     @router.get("/jobs", response_model=JobsDocument)
     def list_jobs(tenant: Tenant = None, after: After = None, limit: Limit = 100) -> Response:
         """Every job, the newest first."""
-        page = jobs.page(tenant, after, limit + 1)
-        more = page[limit - 1].id if len(page) > limit else None
-        return in_json(JobsDocument(jobs=[document(job) for job in page[:limit]], next=more))
+        page, following = one_page(jobs.page(tenant, after, limit + 1), limit, attrgetter("id"))
+        return in_json(JobsDocument(jobs=[document(job) for job in page], next=following))
 
     @router.get("/jobs/{job_id}")
     def show_job(job_id: JobId) -> JobDocument:
@@ -128,10 +128,9 @@ def add_jobs(router: APIRouter, office: Office) -> None:
     @router.get("/jobs/{job_id}/events", response_model=JobEventsDocument)
     def list_job_events(job_id: JobId, after: After = None, limit: Limit = 100) -> Response:
         """What happened in a job, the newest first."""
-        page = jobs.events(None, job_id, after, limit + 1)
-        more = page[limit - 1].id if len(page) > limit else None
-        events = [JobEventDocument.model_validate(event) for event in page[:limit]]
-        return in_json(JobEventsDocument(events=events, next=more))
+        page, following = one_page(jobs.events(None, job_id, after, limit + 1), limit, attrgetter("id"))
+        events = [JobEventDocument.model_validate(event) for event in page]
+        return in_json(JobEventsDocument(events=events, next=following))
 
     @router.get("/jobs/{job_id}/curve")
     def show_job_curve(
@@ -143,9 +142,8 @@ def add_jobs(router: APIRouter, office: Office) -> None:
     @router.get("/jobs/{job_id}/checkpoints")
     def list_job_checkpoints(job_id: JobId, after: After = None, limit: Limit = 100) -> CheckpointsDocument:
         """States that training could go on from, the newest first."""
-        page = jobs.checkpoints(None, job_id, after, limit + 1)
-        more = page[limit - 1].id if len(page) > limit else None
-        return CheckpointsDocument(checkpoints=[_checkpoint(one) for one in page[:limit]], next=more)
+        page, following = one_page(jobs.checkpoints(None, job_id, after, limit + 1), limit, attrgetter("id"))
+        return CheckpointsDocument(checkpoints=[_checkpoint(one) for one in page], next=following)
 
     @router.post("/jobs/{job_id}/cancel")
     def cancel_job(job_id: JobId, order: Steering) -> JobDocument:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field
 
-from gateway.api.admin.office import Office
+from gateway.api.admin.office import Office, one_page
 from gateway.api.admin.quarantine import WAIT_S
-from gateway.api.admin.shapes import Actor, After, Day, InForce, Limit, Next, Order, Shape
-from gateway.api.admin.tenants import By
+from gateway.api.admin.shapes import Actor, ActorQuery, After, Day, InForce, Limit, Next, Order, Shape
 from registry.days import day_ms
 from registry.tenants.store import MOST_OVERLAP_S, NewKey
 
@@ -52,7 +52,7 @@ class NewKeyOrder(Order):
     expires: Day | None = Field(
         None, description="First day on which it opens nothing more, YYYY-MM-DD (UTC); null: it has no end."
     )
-    actor: Actor = "admin"
+    actor: Actor
 
 
 class RotateOrder(Order):
@@ -61,7 +61,7 @@ class RotateOrder(Order):
     keep_old_s: int = Field(
         0, strict=True, ge=0, le=MOST_OVERLAP_S, description="Seconds for which the old one goes on beside the new one."
     )
-    actor: Actor = "admin"
+    actor: Actor
 
 
 class NewKeyDocument(KeyDocument):
@@ -93,10 +93,10 @@ def add_keys(router: APIRouter, office: Office) -> None:
         limit: Limit = 200,
     ) -> KeysDocument:
         """Every key, those that are revoked too."""
-        page = registry.tenants.page_keys(tenant, after, limit + 1)
+        page, following = one_page(registry.tenants.page_keys(tenant, after, limit + 1), limit, attrgetter("id"))
         return KeysDocument(
-            keys=[KeyDocument.model_validate(info) for info in page[:limit]],
-            next=page[limit - 1].id if len(page) > limit else None,
+            keys=[KeyDocument.model_validate(info) for info in page],
+            next=following,
         )
 
     @router.post("/keys", status_code=201)
@@ -120,7 +120,7 @@ def add_keys(router: APIRouter, office: Office) -> None:
         return KeyDocument.model_validate(registry.tenants.get_key(key_id))
 
     @router.delete("/keys/{key_id}")
-    def revoke_key(key_id: KeyId, actor: By = "admin") -> KeyOutcome:
+    def revoke_key(key_id: KeyId, actor: ActorQuery) -> KeyOutcome:
         """End a key; gateways refuse it within a second. Its row stays, because usage names it."""
         document = KeyDocument.model_validate(registry.tenants.revoke_key(key_id, actor=actor))
         return KeyOutcome(**dict(document), in_force=registry.wait_until_served(WAIT_S))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 from pydantic import Field
 
 from gateway.api.admin.etags import IfMatch, IfNoneMatch, expected_by, tag
-from gateway.api.admin.office import Office
+from gateway.api.admin.office import Office, one_page
 from gateway.api.admin.quarantine import WAIT_S
 from gateway.api.admin.shapes import After, Dollars, InForce, Limit, Next, Order, Shape
 from registry.errors import InvalidInput
@@ -78,10 +79,10 @@ def add_limits(router: APIRouter, office: Office) -> None:
     @router.get("/limits")
     def list_limits(after: After = None, limit: Limit = 200) -> LimitsDocument:
         """Every scope that has limits."""
-        page = registry.limits.page(after, limit + 1)
+        page, following = one_page(registry.limits.page(after, limit + 1), limit, attrgetter("scope"))
         return LimitsDocument(
-            limits=[_document(info) for info in page[:limit]],
-            next=page[limit - 1].scope if len(page) > limit else None,
+            limits=[_document(info) for info in page],
+            next=following,
         )
 
     @router.get("/limits/{scope:path}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from operator import attrgetter
+from typing import Any, TypeVar
 
 from fastapi import Response
 from pydantic import BaseModel
@@ -18,6 +19,7 @@ from registry.errors import InvalidInput
 from registry.names import AdapterRef, VersionNumber, parse_ref
 from registry.service import Registry
 
+T = TypeVar("T")
 CONTROLLER_RETRY_AFTER_S = 1
 
 
@@ -60,6 +62,14 @@ def in_json(document: BaseModel) -> Response:
     return Response(document.model_dump_json(), media_type="application/json")
 
 
+def one_page(found: Sequence[T], limit: int, mark: Callable[[T], object]) -> tuple[Sequence[T], str | None]:
+    """At most `limit` of what was found, of which there is one more when there is another page; and where that begins:
+    the `mark` of the last that is shown, which comes back as `after`.
+    """
+    page = found[:limit]
+    return page, str(mark(page[-1])) if len(found) > limit else None
+
+
 def page_of(
     catalog: Catalog,
     after: str | None,
@@ -75,8 +85,7 @@ def page_of(
     """
     last = _position(after) if after is not None else None
     found = (version for version in _walk(catalog, last, tenant) if only(version))
-    page = list(islice(found, limit + 1))
-    return page[:limit], page[limit - 1].name if len(page) > limit else None
+    return one_page(list(islice(found, limit + 1)), limit, attrgetter("name"))
 
 
 def _position(name: str) -> tuple[str, str, VersionNumber]:

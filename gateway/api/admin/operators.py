@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import Field
 
 from gateway.api.admin.auth import OPERATOR, Operator
-from gateway.api.admin.office import Office
+from gateway.api.admin.office import Office, one_page
 from gateway.api.admin.quarantine import WAIT_S
 from gateway.api.admin.shapes import After, Day, InForce, Limit, Name, Next, Order, Shape
 from registry.days import day_ms
@@ -82,10 +83,10 @@ def add_operators(router: APIRouter, office: Office) -> None:
     @router.get("/operators")
     def list_operators(after: After = None, limit: Limit = 200) -> OperatorsDocument:
         """Every key of operators, those that are over too; not the root key."""
-        page = registry.operators.page(after, limit + 1)
+        page, following = one_page(registry.operators.page(after, limit + 1), limit, attrgetter("id"))
         return OperatorsDocument(
-            operators=[OperatorDocument.model_validate(info) for info in page[:limit]],
-            next=page[limit - 1].id if len(page) > limit else None,
+            operators=[OperatorDocument.model_validate(info) for info in page],
+            next=following,
         )
 
     @router.post("/operators", status_code=201)

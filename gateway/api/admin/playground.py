@@ -58,7 +58,7 @@ class PlaygroundOrder(Order):
     messages: Annotated[list[TurnOrder], Field(min_length=1, max_length=32, description="The conversation.")]
     max_tokens: int = Field(256, ge=1, le=1024, description="Tokens of the answer at most.")
     temperature: float = Field(0.0, ge=0, le=2, description="0: the likeliest token each time.")
-    actor: Actor = "admin"
+    actor: Actor
 
 
 class _Answer:

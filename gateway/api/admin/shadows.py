@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from operator import attrgetter
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
-from gateway.api.admin.office import Office, exact_version, whole_adapter
+from gateway.api.admin.office import Office, exact_version, one_page, whole_adapter
 from gateway.api.admin.quarantine import WAIT_S
 from gateway.api.admin.shapes import Actor, After, Dollars, InForce, Limit, Name, Next, Order, Reason, Shape
 from gateway.api.admin.swaps import MAX_ID
@@ -32,14 +33,14 @@ class ShadowOrder(Order):
         USUAL_REQUESTS_PER_DAY, strict=True, ge=1, le=MOST_REQUESTS, description="Copies a UTC day at most."
     )
     budget: Dollars | None = Field(None, description="Dollars that all copies may cost; then it ends. null: no bound.")
-    actor: Actor = "admin"
+    actor: Actor
 
 
 class ShadowEnd(Order):
     """Why a shadow is ended."""
 
     reason: Reason = "stopped by hand"
-    actor: Actor = "admin"
+    actor: Actor
 
 
 class ShadowDocument(Shape):
@@ -69,7 +70,7 @@ class ShadowsDocument(Shape):
     """A page of shadows, newest first."""
 
     shadows: list[ShadowDocument]
-    next: int | None = Field(description="Send it as `before` to get the next page; null at the end.")
+    next: Next
 
 
 class ShadowOutcome(ShadowDocument):
@@ -117,15 +118,15 @@ def _add_steering(router: APIRouter, office: Office) -> None:
     @router.get("/shadows")
     def list_shadows(
         adapter: Annotated[str | None, Query(max_length=200, description="tenant/adapter. Default: all.")] = None,
-        before: Annotated[int | None, Query(ge=1, le=MAX_ID, description="`next` of the page before.")] = None,
+        after: Annotated[int | None, Query(ge=1, le=MAX_ID, description="`next` of the page before.")] = None,
         limit: Limit = 100,
     ) -> ShadowsDocument:
         """Shadows, newest first."""
         ref = None if adapter is None else whole_adapter(adapter, "adapter")
-        page = registry.shadows.page(ref, before, limit + 1)
+        page, following = one_page(registry.shadows.page(ref, after, limit + 1), limit, attrgetter("id"))
         return ShadowsDocument(
-            shadows=[ShadowDocument.model_validate(info) for info in page[:limit]],
-            next=page[limit - 1].id if len(page) > limit else None,
+            shadows=[ShadowDocument.model_validate(info) for info in page],
+            next=following,
         )
 
     @router.post("/shadows", status_code=201)
@@ -168,6 +169,7 @@ def _add_pairs(router: APIRouter, office: Office) -> None:
     ) -> PairsDocument:
         """Pairs and those of which a side is missing, the oldest first."""
         registry.shadows.get(shadow_id)
-        page = registry.pairs.page(shadow_id, after, limit + 1, with_content=texts)
-        documents = [PairDocument.model_validate(asdict(pair)) for pair in page[:limit]]
-        return PairsDocument(pairs=documents, next=page[limit - 1].request_id if len(page) > limit else None)
+        found = registry.pairs.page(shadow_id, after, limit + 1, with_content=texts)
+        page, following = one_page(found, limit, attrgetter("request_id"))
+        documents = [PairDocument.model_validate(asdict(pair)) for pair in page]
+        return PairsDocument(pairs=documents, next=following)

@@ -9,6 +9,7 @@ from fastapi import Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from gateway.api.no_nul import nul_in, with_nul
+from registry.audit.order import CURRENT
 from registry.days import day_ms
 from registry.errors import InvalidInput
 from registry.money import dollars_to_nano
@@ -16,8 +17,21 @@ from registry.names import check_name
 
 PRINTABLE = r"^[^\x00-\x08\x0b-\x1f\x7f]*$"
 """No control characters but tabs and line ends: not every database stores them."""
+
+
+def who_orders() -> str:
+    """The operator whose order is carried out, as the audit log names them."""
+    order = CURRENT.get()
+    assert order is not None  # every order is in the log before its body is looked at
+    return order.ordered.actor
+
+
+WHO = "Who orders it, kept with the order; left out: the operator whose key this is."
 Actor = Annotated[
-    str, Field(min_length=1, max_length=100, pattern=PRINTABLE, description="Who orders it; kept with the order.")
+    str, Field(default_factory=who_orders, min_length=1, max_length=100, pattern=PRINTABLE, description=WHO)
+]
+ActorQuery = Annotated[
+    str, Query(default_factory=who_orders, min_length=1, max_length=100, pattern=PRINTABLE, description=WHO)
 ]
 Reason = Annotated[str, Field(max_length=1000, pattern=PRINTABLE, description="Why; kept with the order.")]
 Limit = Annotated[int, Query(ge=1, le=500, description="Rows in one answer.")]

@@ -132,7 +132,7 @@ class PromoteOrder(Order):
     version: str = Field(description="tenant/adapter@1.1, or another alias of the adapter, tenant/adapter@canary.")
     alias: str = Field(PRODUCTION, description="The alias to move.")
     reason: Reason = ""
-    actor: Actor = "admin"
+    actor: Actor
     allow_indistinguishable: bool = Field(
         False, description="Take a version whose proven effect is lost in the noise; the swap records it."
     )
@@ -145,7 +145,7 @@ class AliasOrder(Order):
     adapter: str = Field(description="tenant/adapter.")
     alias: str = Field(PRODUCTION, description="The alias whose traffic is meant.")
     reason: Reason = ""
-    actor: Actor = "admin"
+    actor: Actor
 
 
 class RampOrder(AliasOrder):

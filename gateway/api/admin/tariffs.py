@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from gateway.api.admin.office import Office, in_json
+from gateway.api.admin.office import Office, in_json, one_page
 from gateway.api.admin.shapes import After, Day, Dollars, Limit, Next, Order, Shape
 from registry.days import day_ms
 from registry.errors import InvalidInput
@@ -64,13 +64,8 @@ def add_tariffs(router: APIRouter, office: Office) -> None:
         infos = registry.tariffs.all(scope)
         since = _position(after) if after is not None else None
         rest = [info for info in infos if since is None or (info.scope, info.id) > since]
-        page = rest[:limit]
-        return in_json(
-            TariffsDocument(
-                tariffs=[_document(info) for info in page],
-                next=f"{page[-1].scope}@{page[-1].id}" if len(rest) > limit else None,
-            )
-        )
+        page, following = one_page(rest, limit, lambda info: f"{info.scope}@{info.id}")
+        return in_json(TariffsDocument(tariffs=[_document(info) for info in page], next=following))
 
     @router.post("/tariffs")
     def add_tariff(order: TariffOrder) -> TariffDocument:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Annotated, cast
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Response
 from pydantic import Field
 
 from gateway.api.admin.etags import IfMatch, IfNoneMatch, expected_by, tag
-from gateway.api.admin.office import Office
+from gateway.api.admin.office import Office, one_page
 from gateway.api.admin.quarantine import WAIT_S
-from gateway.api.admin.shapes import PRINTABLE, Actor, After, InForce, Limit, Name, Next, Order, Shape
+from gateway.api.admin.shapes import Actor, ActorQuery, After, InForce, Limit, Name, Next, Order, Shape
 from registry.days import MOST_DAYS
 from registry.errors import InvalidInput
 from registry.names import MAX_EXTERNAL_MODEL_LENGTH
@@ -19,9 +20,6 @@ from registry.tenants.store import MOST, MOST_STORED, TenantSettings
 TenantName = Annotated[str, Path(max_length=63, description="A tenant's name.")]
 External = Annotated[
     str, Path(max_length=MAX_EXTERNAL_MODEL_LENGTH, description="The name that the tenant's code sends as `model`.")
-]
-By = Annotated[
-    str, Query(min_length=1, max_length=100, pattern=PRINTABLE, description="Who orders it; kept with the change.")
 ]
 
 
@@ -63,7 +61,7 @@ class NewTenant(Order):
     allow_unknown_fields: bool = Field(
         False, strict=True, description="Pass request fields that the gateway does not know on to the engine."
     )
-    actor: Actor = "admin"
+    actor: Actor
 
 
 class TenantChange(Order):
@@ -106,7 +104,7 @@ class TenantChange(Order):
         description="How long the texts of copied requests are kept; 0: only figures are; null: as the gateway's "
         "setting.",
     )
-    actor: Actor = "admin"
+    actor: Actor
 
 
 class TenantOutcome(TenantDocument):
@@ -155,7 +153,7 @@ class MappingOrder(Order):
     target: str = Field(
         max_length=200, description="An adapter of the tenant, optionally @version or @alias, or a base model's name."
     )
-    actor: Actor = "admin"
+    actor: Actor
 
 
 class MappingOutcome(MappingDocument):
@@ -177,10 +175,10 @@ def _add_customers(router: APIRouter, office: Office) -> None:
     @router.get("/tenants")
     def list_tenants(after: After = None, limit: Limit = 200) -> TenantsDocument:
         """Every tenant."""
-        page = registry.tenants.page(after, limit + 1)
+        page, following = one_page(registry.tenants.page(after, limit + 1), limit, attrgetter("name"))
         return TenantsDocument(
-            tenants=[TenantDocument.model_validate(info) for info in page[:limit]],
-            next=page[limit - 1].name if len(page) > limit else None,
+            tenants=[TenantDocument.model_validate(info) for info in page],
+            next=following,
         )
 
     @router.post("/tenants", status_code=201)
@@ -224,7 +222,7 @@ def _add_deletions(router: APIRouter, office: Office) -> None:
         return DeletionDocument.model_validate(registry.deletions.look(tenant))
 
     @router.delete("/tenants/{tenant}")
-    def delete_tenant(tenant: TenantName, actor: By = "admin", if_match: IfMatch = None) -> DeletionOutcome:
+    def delete_tenant(tenant: TenantName, actor: ActorQuery, if_match: IfMatch = None) -> DeletionOutcome:
         """Delete a tenant with all that is its own: its keys end at once, and what it has stored is removed beside
         other work. The books stay. Once more is no error before all is removed, and shows what is left.
         """
@@ -239,10 +237,10 @@ def _add_model_names(router: APIRouter, office: Office) -> None:
     @router.get("/tenants/{tenant}/models")
     def list_models(tenant: TenantName, after: After = None, limit: Limit = 200) -> MappingsDocument:
         """The external model names of a tenant."""
-        page = registry.model_names.page(tenant, after, limit + 1)
+        page, following = one_page(registry.model_names.page(tenant, after, limit + 1), limit, attrgetter("external"))
         return MappingsDocument(
-            models=[MappingDocument.model_validate(info) for info in page[:limit]],
-            next=page[limit - 1].external if len(page) > limit else None,
+            models=[MappingDocument.model_validate(info) for info in page],
+            next=following,
         )
 
     @router.get("/tenants/{tenant}/models/{external:path}")
@@ -270,7 +268,7 @@ def _add_model_names(router: APIRouter, office: Office) -> None:
 
     @router.delete("/tenants/{tenant}/models/{external:path}")
     def unmap_model(
-        tenant: TenantName, external: External, actor: By = "admin", if_match: IfMatch = None
+        tenant: TenantName, external: External, actor: ActorQuery, if_match: IfMatch = None
     ) -> MappingOutcome:
         """Forget an external name."""
         info = registry.model_names.unmap(tenant, external, actor=actor, expected=expected_by(if_match))

@@ -86,6 +86,7 @@ class TrafficDocument(Shape):
     )
     loads: list[int] = Field(description="Adapters that were loaded and proven, on all engines of the fleet.")
     failed_loads: list[int] = Field(description="Loads that failed, likewise.")
+    evictions: list[int] = Field(description="Adapters that engines had to give up to have room for others, likewise.")
     lines: list[LineDocument] = Field(description="Those with the most requests first, at most 50.")
 
 

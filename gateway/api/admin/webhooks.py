@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
-from gateway.api.admin.office import Office
+from gateway.api.admin.office import Office, one_page
 from gateway.api.admin.shapes import Actor, After, Limit, Next, Order, Shape
 from registry.webhooks.endpoints import EVENT_TYPES
 
@@ -71,9 +72,8 @@ def add_webhooks(router: APIRouter, office: Office) -> None:
         limit: Limit = 100,
     ) -> WebhooksDocument:
         """Every address, without its secret."""
-        page = webhooks.page(tenant, after, limit + 1)
-        more = page[limit - 1].id if len(page) > limit else None
-        return WebhooksDocument(webhooks=[WebhookDocument.model_validate(one) for one in page[:limit]], next=more)
+        page, following = one_page(webhooks.page(tenant, after, limit + 1), limit, attrgetter("id"))
+        return WebhooksDocument(webhooks=[WebhookDocument.model_validate(one) for one in page], next=following)
 
     @router.post("/webhooks", status_code=201)
     def create_webhook(order: NewWebhookOrder) -> WebhookSecretDocument:

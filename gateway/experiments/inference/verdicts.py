@@ -177,7 +177,8 @@ def _figure(value: float) -> str:
 
 
 def _sure(alpha: float) -> str:
-    return f" ({100 * (1 - alpha):.6g} %, any time)"
+    wrong_percent = float(f"{100 * alpha:.2g}")
+    return f" ({100 - wrong_percent:.10g} %, any time)"
 
 
 def _verdict(word: Word, text: str, interval: Interval) -> Verdict:

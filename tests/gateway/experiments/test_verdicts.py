@@ -119,3 +119,10 @@ def test_feedback_that_is_missing_more_often_on_one_arm_is_said() -> None:
 def test_an_interval_without_ends_is_written_without_them() -> None:
     found = verdict(NOTHING, ACCEPTED, 0.05)
     assert (found.low, found.high) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "sure"), [(0.05, "95"), (0.05 / 2, "97.5"), (0.05 / 3, "98.3"), (0.05 / 7, "99.29"), (1e-6, "99.9999")]
+)
+def test_how_sure_it_is_has_no_more_digits_than_it_means_and_is_never_all(alpha: float, sure: str) -> None:
+    assert f"({sure} %, any time)" in verdict(Interval(0.038, 0.021, 0.054), ACCEPTED, alpha).text
