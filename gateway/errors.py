@@ -23,6 +23,7 @@ ApiError                       status  type                    retried by the SD
 ├── Overloaded                 503     service_unavailable     yes, after Retry-After
 │   ├── Unpriced               503     service_unavailable     no, an operator must act
 │   ├── Quarantined            503     service_unavailable     no, it would be in vain
+│   ├── NoTurn                 503     service_unavailable     yes, after Retry-After
 │   └── NotStored              503     service_unavailable     yes, after Retry-After
 └── EngineFailed               502     api_error               yes
 """
@@ -269,6 +270,20 @@ class Quarantined(Overloaded):
     def __init__(self, version: str, reason: str) -> None:
         super().__init__(
             f"{version} is quarantined and will not be served: {reason}", param="model", code="model_quarantined"
+        )
+
+
+class NoTurn(Overloaded):
+    """All engines that could serve it were full, and its turn did not come in time."""
+
+    in_vain = True
+
+    def __init__(self, waited_s: float, ahead: int, retry_after_s: int) -> None:
+        super().__init__(
+            f"All engines that could serve this are full, and its turn did not come within {waited_s:.0f} s; {ahead} "
+            "requests of this tenant are before it. Send fewer at a time, or send it again later.",
+            code="no_turn",
+            retry_after_s=retry_after_s,
         )
 
 

@@ -37,6 +37,8 @@ class Principal(NamedTuple):
     """Likewise, their bytes."""
     shadow_consent: bool = False
     """Whether the tenant's requests may be copied to a candidate version."""
+    weight: int = 1
+    """The tenant's share of engines that are full, beside that of others."""
 
 
 class Target(NamedTuple):
@@ -258,6 +260,7 @@ class InferenceRequest(NamedTuple):
     `assembled` says that the client gets in one piece what the engine is asked for as a stream.
     `echo` is what its answer repeats of it, in the form that its dialect writes.
     `keeping` is of dialects that have state; `None` keeps nothing and goes on from nothing.
+    `batch` says that nobody waits for its answer: others' requests may go first.
     """
 
     dialect: Dialect
@@ -277,6 +280,7 @@ class InferenceRequest(NamedTuple):
     echo: bytes = b""
     keeping: Keeping | None = None
     metadata: Mapping[str, str | None] | None = None
+    batch: bool = False
 
 
 class Admitted(NamedTuple):

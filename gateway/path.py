@@ -107,14 +107,16 @@ async def _answer(admitted: Admitted, house: House, respond: Respond, sink: Sink
     sink is the client's, seen by others or not.
     """
     tries = Tries(admitted, house, first)
-    while (engine := await tries.next_engine()) is not None:
+    while (slot := await tries.next_slot()) is not None:
+        url = slot.engine.url
         try:
-            usage = await attempt(admitted, engine, tries.number, sink, house)
+            with slot:
+                usage = await attempt(admitted, slot.engine, tries.number, sink, house, slot)
         except FAULTS as error:
-            tries.failed(engine.url, error, relayed=respond.relayed)
+            tries.failed(url, error, relayed=respond.relayed)
             respond.reset()
         else:
-            tries.served(engine.url)
+            tries.served(url)
             _observe(usage, admitted, house)  # before a client that has all of it can hang up
             await respond.end()
             return

@@ -13,6 +13,7 @@ from pydantic_settings import NoDecode
 
 from gateway.door_settings import DoorSettings
 from gateway.engines.address import engine_url
+from gateway.line_settings import LineSettings
 from registry.days import MOST_DAYS
 from telemetry.settings import TelemetrySettings
 
@@ -52,6 +53,7 @@ class EngineSettings(BaseModel):
     base: str | None = Field(None, description="Public name of the base model that it serves.")
     platform: Literal["cpu", "gpu"] | None = Field(None, description="Its hardware.")
     max_cpu_loras: int | None = Field(None, ge=3, description="Its --max-cpu-loras.")
+    max_num_seqs: int | None = Field(None, gt=0, description="Its --max-num-seqs.")
     api_key: str | None = Field(None, pattern=API_KEY, description="Its --api-key.")
     prompt_logprobs: bool | None = Field(None, description="Whether it survives log-probabilities of prompts.")
     kind: str = Field("vllm", description="What it is; vllm is the one kind that there is.")
@@ -66,7 +68,7 @@ class EngineSettings(BaseModel):
     )
 
 
-class GatewaySettings(DoorSettings, TelemetrySettings):
+class GatewaySettings(LineSettings, DoorSettings, TelemetrySettings):
     """Settings of one gateway; every duration in seconds, every size in bytes."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
@@ -81,7 +83,7 @@ class GatewaySettings(DoorSettings, TelemetrySettings):
         ["http://127.0.0.1:8001"],
         description="Engine URLs, http://host:port, on a network that only the gateway reaches (a JSON list, or with "
         "commas); or objects with `url` and what is special about one: `base`, `platform`, `max_cpu_loras`, `api_key`, "
-        "`prompt_logprobs`, `kind`, `id`.",
+        "`max_num_seqs`, `prompt_logprobs`, `kind`, `id`.",
     )
     engine_base: str | None = Field(
         None, description="Public name of the base model that the engines serve; default: the only registered one."
@@ -110,7 +112,6 @@ class GatewaySettings(DoorSettings, TelemetrySettings):
         gt=0,
         description="An engine with requests in flight that makes no step for so long hangs; they are given up.",
     )
-    engine_max_in_flight: int = Field(512, gt=0, description="Requests in flight that one worker sends to one engine.")
     requests_per_home: float = Field(
         32.0, gt=0, description="Mean requests in flight on an adapter for each engine that it is given as a home."
     )

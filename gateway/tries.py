@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Hashable
 from typing import Protocol
 
 from gateway.dispute import Dispute
 from gateway.engines.connection import AdapterMissing, CannotLoad, EngineTimeout, EngineUnreachable
 from gateway.errors import AnswerTimeout, ApiError, EngineFailed, Overloaded
 from gateway.fleet.abilities import who_cannot
+from gateway.fleet.fair_share import Asker
+from gateway.fleet.line import Slot
 from gateway.fleet.view import EngineView
 from gateway.handoffs import Admitted, EngineBroke
 from gateway.settings import GatewaySettings
@@ -38,7 +41,19 @@ class Means(Protocol):
 class Tries:
     """The attempts at one request. Another engine only before the first byte: a begun answer is never replayed."""
 
-    __slots__ = ("_admitted", "_dispute", "_failure", "_fleet", "_load", "_most", "_settings", "_unable", "number")
+    __slots__ = (
+        "_admitted",
+        "_asker",
+        "_dispute",
+        "_failure",
+        "_fleet",
+        "_in_batch",
+        "_load",
+        "_most",
+        "_settings",
+        "_unable",
+        "number",
+    )
 
     def __init__(self, admitted: Admitted, means: Means, first: int = 0) -> None:
         """`first` is the number of the first one: others have been made at another arm. Raises `EndpointMissing` or
@@ -46,27 +61,56 @@ class Tries:
         """
         self._admitted = admitted
         self._fleet, self._settings = means.fleet, means.settings
-        self._load = EngineLoad(self._fleet.in_flight.by_engine, self._settings.engine_max_in_flight)
+        request = admitted.request
+        self._in_batch = request.dialect.uses_tokens
+        has_room = self._fleet.lines.room.at if self._in_batch else _always
+        self._load = EngineLoad(self._fleet.in_flight.by_engine, has_room)
+        self._asker = _asker(admitted, self._settings)
         self._dispute = Dispute(self._fleet, admitted.principal.tenant, admitted.call.dialect.name)
-        self._failure = "no healthy engine serves its base model, or all are full"
+        self._failure = "no healthy engine serves its base model"
         self._unable = self._lacking()
         """URLs of engines that lack what it needs, or have failed it."""
         self.number = first - 1
         """Of the attempt that is made now, from 0."""
         self._most = first + MOST_ATTEMPTS
 
-    async def next_engine(self) -> EngineView | None:
-        """The engine to try now; `None` when there is none, or enough have been tried. Raises as `Tries` itself."""
+    async def next_slot(self) -> Slot | None:
+        """A slot on the engine to try now; `None` when there is none, or enough have been tried. Raises as `Tries`
+        itself, and `NoTurn`.
+        """
         self.number += 1
         if self.number == self._most:
             return None
-        engine = self._place()
-        if engine is None and (back := await self._comes_back()):
+        slot = await self._slot()
+        if slot is None and (back := await self._comes_back()):
             self._unable = self._unable - back | self._lacking()
-            engine = self._place()
-        return engine
+            slot = await self._slot()
+        return slot
 
-    def _place(self) -> EngineView | None:
+    async def _slot(self) -> Slot | None:
+        """At once where there is room and nobody waits, else in turn."""
+        line = self._fleet.lines.of(self._admitted.arm.base_digest) if self._in_batch else None
+        while (engine := self.engine()) is not None or not self.hopeless():
+            if engine is not None and (line is None or not line.waiting):
+                return Slot(line, engine, self._asker)
+            assert line is not None  # else there is always room
+            if (slot := await line.wait(self._asker, self)) is not None:
+                return slot
+        return None
+
+    @property
+    def where(self) -> Hashable:
+        """Of two requests, for which this is the same, the same engines can serve both or none."""
+        arm, request = self._admitted.arm, self._admitted.request
+        return arm.version is None, frozenset(self._unable), request.dialect.asks, request.needs
+
+    def hopeless(self) -> bool:
+        """Whether no engine is left that could serve it, however long it waits."""
+        able = self._fleet.view().able(self._admitted.arm)
+        return all(engine.url in self._unable for engine in able)
+
+    def engine(self) -> EngineView | None:
+        """The engine that should serve it now; `None`: there is none, or all are full."""
         avoided = self._fleet.breaker.avoided(time.monotonic())
         return place(self._admitted.arm, self._fleet.view(), self._load, self._unable, avoided)
 
@@ -131,6 +175,16 @@ class Tries:
             code="engine_unavailable",
             retry_after_s=ENGINE_RETRY_AFTER_S,
         )
+
+
+def _always(_engine: EngineView) -> bool:
+    return True
+
+
+def _asker(admitted: Admitted, settings: GatewaySettings) -> Asker:
+    principal, request = admitted.principal, admitted.request
+    patience_s = settings.turn_wait_batch_s if request.batch else settings.turn_wait_s
+    return Asker(principal.tenant, principal.weight, request.batch, max(1, request.choices), patience_s)
 
 
 def _too_long(limit_s: float) -> AnswerTimeout:

@@ -42,6 +42,8 @@ class Engine:
     source: Source = "settings"
     id: str | None = None
     """What the ledger knows it by when its URL changes; `None`: by its URL."""
+    max_num_seqs: int | None = None
+    """Requests that it runs at once, those beyond wait; `None`: nobody says."""
     pool: str | None = None
     """Of engines that are paid for together; `None`: it is in none."""
 

@@ -126,6 +126,7 @@ def _declared(registry: Registry, settings: GatewaySettings, one: EngineSettings
         kind=one.kind,
         id=one.id,
         pool=one.pool,
+        max_num_seqs=one.max_num_seqs or settings.engine_max_num_seqs,
     )
     return Declared(engine, handling_of(engine, base, settings))
 

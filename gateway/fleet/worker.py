@@ -16,6 +16,7 @@ from typing import Any
 from gateway.engines.engine import Engine, EngineState
 from gateway.fleet.awaited_loads import AwaitedLoads
 from gateway.fleet.breaker import Breaker
+from gateway.fleet.line import UNKNOWN, Lines
 from gateway.fleet.link import ControllerLink
 from gateway.fleet.mirror import Mirror
 from gateway.fleet.second_asks import SecondAsks
@@ -68,9 +69,11 @@ class FleetWorker:
     ) -> None:
         self.in_flight = InFlight(on_released=self._report)
         self.on_waited: Callable[[str, float], None] = lambda _cause, _seconds: None
-        """Told what a request has waited for, `engine` or `load`, and how long."""
+        """Told what a request has waited for, `engine`, `load` or `turn`, and how long."""
         self.breaker = Breaker()
         self.second_asks = SecondAsks()
+        self.lines = Lines()
+        self.lines.room.on_waited = lambda seconds: self.on_waited("turn", seconds)
         self.informed = asyncio.Event()
         """Set once a controller has told us of its engines."""
         self.link = ControllerLink(leadership, self._greet, self._report_again, self._take)
@@ -194,6 +197,7 @@ class FleetWorker:
 
     def _apply(self, changes: list[FromController]) -> None:
         self._mirror.apply(changes)
+        self.lines.allow({engine.url: engine.declared.max_num_seqs or UNKNOWN for engine in self.view().engines})
         routed = set(self._mirror.names())
         self.in_flight.awaited = {key for key in self.in_flight.counts if key not in routed}
 

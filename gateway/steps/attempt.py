@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from gateway.desk import Desk
+from gateway.fleet.line import Slot
 from gateway.fleet.view import EngineView
 from gateway.handoffs import Admitted, Sink, Usage
 from gateway.journal.journal import Journal
@@ -41,23 +42,28 @@ class Means(Protocol):
         """Where answers are kept, for requests that want it."""
 
 
-async def attempt(admitted: Admitted, engine: EngineView, number: int, sink: Sink, means: Means) -> Usage:
+async def attempt(
+    admitted: Admitted, engine: EngineView, number: int, sink: Sink, means: Means, slot: Slot | None = None
+) -> Usage:
     """Feed the sink an engine's whole answer; what that used, which is on record then.
 
-    `number` is the attempt's own among those of the request. Raises what `Meter`, `Load` and `Forward` raise; what was
+    `number` is the attempt's own among those of the request; `slot` is the request's there, `None` for a copy, which
+    goes when anybody waits. Raises what `Meter`, `Load` and `Forward` raise; what was
     used is on record then too.
     """
     meter = Meter(means.journal, admitted, engine.declared, number)
     span = admitted.call.span
     if span is None:
-        await _answer(admitted, engine, meter, sink, means)
+        await _answer(admitted, engine, meter, sink, means, slot)
     else:
         with AttemptSpan(span, admitted, meter, number) as traced:
-            await _answer(traced, engine, meter, sink, means)
+            await _answer(traced, engine, meter, sink, means, slot)
     return meter.usage
 
 
-async def _answer(admitted: Admitted, engine: EngineView, meter: Meter, sink: Sink, means: Means) -> None:
+async def _answer(
+    admitted: Admitted, engine: EngineView, meter: Meter, sink: Sink, means: Means, slot: Slot | None
+) -> None:
     settings, is_copy = means.settings, admitted.shadow
     with meter as count:
         sink.begin(meter)
@@ -69,6 +75,7 @@ async def _answer(admitted: Admitted, engine: EngineView, meter: Meter, sink: Si
                 wait_s=settings.cold_wait_s,
                 is_copy=is_copy,
                 span=admitted.call.span,
+                slot=slot,
             ) as engine_name,
             Forward(admitted, engine, engine_name, count, settings) as answer,
         ):

@@ -10,6 +10,7 @@ from typing import Protocol
 from gateway.engines.connection import CannotLoad, EngineUnreachable
 from gateway.errors import Overloaded
 from gateway.fleet.breaker import Breaker
+from gateway.fleet.line import Lines, OnEngine, Slot
 from gateway.fleet.second_asks import SecondAsks
 from gateway.fleet.view import ColdAdapterFailed, FleetView, InFlight, Pin
 from gateway.handoffs import Arm, Endpoint
@@ -23,6 +24,7 @@ class Fleet(Protocol):
     in_flight: InFlight
     breaker: Breaker
     second_asks: SecondAsks
+    lines: Lines
 
     def view(self) -> FleetView:
         """Engines that may take traffic now."""
@@ -52,7 +54,7 @@ class Load:
     For a copy of a request nothing is loaded.
     """
 
-    __slots__ = ("_arm", "_engine_url", "_fleet", "_is_copy", "_pin", "_span", "_wait_s")
+    __slots__ = ("_arm", "_engine_url", "_fleet", "_is_copy", "_pin", "_slot", "_span", "_wait_s")
 
     def __init__(
         self,
@@ -63,19 +65,23 @@ class Load:
         wait_s: float,
         is_copy: bool = False,
         span: Span | None = None,
+        slot: Slot | None = None,
     ) -> None:
-        """`span` is the attempt's, if its trace is told."""
+        """`span` is the attempt's, if its trace is told. `slot` is the request's, which others have while it waits."""
         self._fleet = fleet
         self._engine_url = engine_url
         self._arm = arm
         self._wait_s = wait_s
         self._is_copy = is_copy
         self._span = span
+        self._slot = slot
         self._pin: Pin | None = None
 
     async def __aenter__(self) -> str:
         name = self._resident_name()
         if name is None and not self._is_copy:
+            if self._slot is not None:
+                self._slot.let_go()
             with part_of(self._span, f"wait for load {self._arm.public_name}"):
                 await self._warm_up()
             name = self._resident_name()
@@ -87,6 +93,8 @@ class Load:
             self._pin = in_flight.pin_for_copy(self._engine_url, name)
         else:
             self._pin = in_flight.pin(self._engine_url, name, version.id if version else None)
+        if self._slot is not None:
+            await self._have_slot_again(self._slot)
         return name
 
     async def __aexit__(
@@ -94,6 +102,17 @@ class Load:
     ) -> None:
         if self._pin is not None:
             self._pin.release()
+
+    async def _have_slot_again(self, slot: Slot) -> None:
+        """Pinned meanwhile: what was loaded for it stays until it has had its turn."""
+        fleet, has = self._fleet, False
+        try:
+            has = await slot.take_again(OnEngine(fleet.view, fleet.lines.room, self._engine_url))
+        finally:
+            if not has and self._pin is not None:
+                self._pin.release()
+        if not has:
+            raise EngineUnreachable("the engine left while a request waited for its turn there")
 
     def _resident_name(self) -> str | None:
         engine = self._fleet.view().engine(self._engine_url)

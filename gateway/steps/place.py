@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from gateway.fleet.view import EngineView, FleetView
@@ -14,10 +14,11 @@ SPILL_FLOOR = 16
 
 
 class EngineLoad(NamedTuple):
-    """What this worker knows of engines' load. `limit` is the most requests it sends to one engine at a time."""
+    """What this worker knows of engines' load."""
 
     in_flight: Mapping[str, int]
-    limit: int
+    has_room: Callable[[EngineView], bool]
+    """Whether one more request may run there now."""
 
 
 def place(
@@ -29,11 +30,7 @@ def place(
     An overloaded choice spills: to an engine that holds the arm, else to the next one in the order of its homes that is
     not overloaded, which will load it. `None` when no engine of the arm's base has room.
     """
-    able = {
-        engine.url: engine
-        for engine in view.able(arm)
-        if engine.url not in unable and load.in_flight.get(engine.url, 0) < load.limit
-    }
+    able = {engine.url: engine for engine in view.able(arm) if engine.url not in unable and load.has_room(engine)}
     if not able:
         return None
     if len(able) > 1 and avoided:

@@ -43,7 +43,9 @@ def chosen(
     unable: tuple[str, ...] = (),
     avoided: tuple[str, ...] = (),
 ) -> str | None:
-    found = place(arm, view, EngineLoad(busy or {}, limit), unable, avoided)
+    known = busy or {}
+    load = EngineLoad(known, lambda engine: known.get(engine.url, 0) < limit)
+    found = place(arm, view, load, unable, avoided)
     return found.url if found else None
 
 

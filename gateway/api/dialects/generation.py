@@ -25,7 +25,7 @@ from gateway.api.dialects.engine_events import (
     good_events,
 )
 from gateway.api.fields.caps import Caps
-from gateway.api.fields.hints import conversation_of, shows_cost, user_of
+from gateway.api.fields.hints import conversation_of, is_batch, shows_cost, user_of
 from gateway.api.fields.needs import needs_of
 from gateway.api.fields.settled import settle
 from gateway.errors import ApiError
@@ -78,6 +78,7 @@ class Generation(Dialect):
             with_cost,
             body_bytes=body_bytes,
             metadata=given.get("metadata"),
+            batch=is_batch(given),
         )
 
     def choices(self, body: Mapping[str, Any]) -> int:

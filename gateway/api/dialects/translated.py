@@ -14,7 +14,7 @@ from gateway.api.dialects.chat import Chat
 from gateway.api.dialects.dialect import Dialect
 from gateway.api.dialects.engine_events import COUNTED_STREAM, counted_stream
 from gateway.api.fields.caps import Caps
-from gateway.api.fields.hints import conversation_of, shows_cost, user_of
+from gateway.api.fields.hints import conversation_of, is_batch, shows_cost, user_of
 from gateway.api.fields.needs import needs_of
 from gateway.api.fields.settled import settle
 from gateway.errors import ApiError, BadRequest
@@ -99,6 +99,7 @@ class Translated(Dialect):
             echo=self.echo(given),
             keeping=self.keeping(given),
             metadata=given.get("metadata"),
+            batch=is_batch(given),
         )
 
     def counted(self, request: InferenceRequest) -> InferenceRequest:

@@ -19,3 +19,8 @@ def user_of(given: Mapping[str, Any]) -> str | None:
 def shows_cost(given: Mapping[str, Any]) -> bool:
     """Whether the client asked for the cost of its answer."""
     return bool((given.get("usage") or {}).get("include"))
+
+
+def is_batch(given: Mapping[str, Any]) -> bool:
+    """Whether nobody waits for the answer to a checked body."""
+    return given.get("service_tier") == "flex" or bool(given.get("background"))

@@ -1,0 +1,292 @@
+"""Where requests wait while all engines that could take them are full; who is next, `fair_share` says.
+
+A request that runs on an engine has a slot there, of as many as the engine runs at once. Who finds an engine with a
+free slot and nobody waiting takes it without a word; otherwise it waits, until there is one for it, its time is up, its
+client leaves, or no engine is left that could take it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Hashable, Mapping
+from itertools import count
+from types import TracebackType
+from typing import Protocol
+
+from gateway.errors import NoTurn
+from gateway.fleet.fair_share import Asker, FairShare, Standing
+from gateway.fleet.view import EngineView, FleetView
+
+UNKNOWN = 1024
+"""What an engine runs at once of which nobody says it: vLLM's default on the largest GPUs."""
+LEAST_RETRY_S, MOST_RETRY_S = 1, 60
+
+
+class Wish(Protocol):
+    """What a request that waits wants."""
+
+    @property
+    def where(self) -> Hashable:
+        """As `fair_share.Waiting` says."""
+
+    def engine(self) -> EngineView | None:
+        """The engine that it would begin on now; `None`: all that could take it are full."""
+
+    def hopeless(self) -> bool:
+        """Whether there is no engine left that could ever take it."""
+
+
+class Slot:
+    """One request's part in what an engine runs at once, from its making to the end of its block. What an engine does
+    beside its batch needs none: without a line it is a slot that takes nothing.
+    """
+
+    __slots__ = ("_home", "_line", "_number", "asker", "engine")
+
+    def __init__(self, line: Line | None, engine: EngineView, asker: Asker, number: int = 0) -> None:
+        """`number`: its place in the order in which those came that have waited; 0: it has not."""
+        self._home = line
+        self._line = line
+        """`None` while it is given back."""
+        self._number = number
+        self.asker = asker
+        self.engine = engine
+        if line is not None:
+            line.begin(engine.url, asker)
+
+    def __enter__(self) -> Slot:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Give it to others, if it is still held: what a request waits for now takes nothing of its engine."""
+        if self._line is not None:
+            line, self._line = self._line, None
+            line.end(self.engine.url, self.asker)
+
+    async def take_again(self, wish: Wish) -> bool:
+        """Have one on the same engine again, in turn; whether it could be had. Raises `NoTurn`."""
+        home = self._home
+        if home is None or self._line is not None:
+            return True
+        if wish.engine() is not None and not home.waiting:
+            home.begin(self.engine.url, self.asker)
+        elif (another := await home.wait(self.asker, wish, self._number)) is not None:
+            another._line = None
+        else:
+            return False
+        self._line = home
+        return True
+
+
+class OnEngine:
+    """The wish of who has an engine already, but no slot on it now."""
+
+    def __init__(self, view: Callable[[], FleetView], room: Room, url: str) -> None:
+        self._view = view
+        self._room = room
+        self._url = url
+
+    @property
+    def where(self) -> Hashable:
+        """That engine alone."""
+        return self._url
+
+    def engine(self) -> EngineView | None:
+        """That engine, when it has room."""
+        engine = self._view().engine(self._url)
+        return engine if engine is not None and self._room.at(engine) else None
+
+    def hopeless(self) -> bool:
+        """Whether it takes no traffic any more."""
+        return self._view().engine(self._url) is None
+
+
+class _Waiter:
+    """One request that waits."""
+
+    __slots__ = ("asker", "began", "number", "queued", "since_s", "where", "wish")
+
+    def __init__(self, asker: Asker, wish: Wish, number: int) -> None:
+        self.asker = asker
+        self.wish = wish
+        self.where = wish.where
+        self.number = number
+        self.since_s = time.monotonic()
+        self.began: asyncio.Future[Slot | None] = asyncio.get_running_loop().create_future()
+        """Done, too, when the client has left, a turn of the loop before the request knows of it."""
+        self.queued = True
+
+
+class Line:
+    """Of the engines of one base in one worker: one queue for all of them, so that nobody waits while one has room."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._share: FairShare[_Waiter] = FairShare()
+        self._numbers = count(1)
+        self._waited_s = 0.0
+        """What those who began lately have waited, in the mean."""
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait."""
+        return self._share.waiting
+
+    def begin(self, url: str, asker: Asker) -> None:
+        """A slot there is taken."""
+        used = self._room.used
+        used[url] = used.get(url, 0) + asker.size
+        self._share.begin(asker)
+
+    def end(self, url: str, asker: Asker) -> None:
+        """A slot there is free again, and somebody else's if one waits."""
+        used = self._room.used
+        left = used[url] - asker.size
+        if left:
+            used[url] = left
+        else:
+            del used[url]
+        self._share.end(asker)
+        if self._share.waiting:
+            self.look()
+
+    async def wait(self, asker: Asker, wish: Wish, number: int = 0) -> Slot | None:
+        """A slot, when it is this request's turn; `None` when there may be no engine for it any more. Raises `NoTurn`
+        when its time is up. `number` is that of an earlier slot of the same request.
+        """
+        waiter = _Waiter(asker, wish, number or next(self._numbers))
+        self._share.join(waiter)
+        if wish.engine() is not None:  # whoever waits already has been asked
+            self.look()
+        timer = asyncio.get_running_loop().call_later(asker.patience_s, self._give_up, waiter)
+        try:
+            slot = await waiter.began
+        except BaseException:
+            if waiter.queued:
+                self._leave(waiter)
+            elif (given := _slot_of(waiter)) is not None:
+                given.let_go()  # it was its turn in the very moment in which its client left
+            raise
+        finally:
+            timer.cancel()
+        self._note(time.monotonic() - waiter.since_s)
+        return slot
+
+    def look(self) -> None:
+        """Let those begin for whom there is room now."""
+        while self._share.waiting and (waiter := self._share.take(_can_begin)) is not None:
+            waiter.queued = False
+            engine = waiter.wish.engine()
+            if not waiter.began.done():
+                slot = None if engine is None else Slot(self, engine, waiter.asker, waiter.number)
+                waiter.began.set_result(slot)
+
+    def look_anew(self) -> None:
+        """The same after engines have come or gone: for some there may be none any more."""
+        hopeless: dict[Hashable, bool] = {}
+        for waiter in list(self._share.all()):
+            if waiter.where not in hopeless:
+                hopeless[waiter.where] = waiter.wish.hopeless()
+            if hopeless[waiter.where] and not waiter.began.done():
+                self._leave(waiter)
+                waiter.began.set_result(None)
+        self.look()
+
+    def standings(self) -> list[Standing]:
+        """Every tenant that waits."""
+        return self._share.standings()
+
+    def oldest_s(self) -> float:
+        """How long whoever has waited longest has; 0 when nobody waits."""
+        first_s = min((waiter.since_s for waiter in self._share.all()), default=None)
+        return 0.0 if first_s is None else time.monotonic() - first_s
+
+    def _give_up(self, waiter: _Waiter) -> None:
+        if waiter.began.done():
+            return
+        ahead = self._share.ahead_of(waiter)
+        self._leave(waiter)
+        retry_s = min(max(round(self._waited_s), LEAST_RETRY_S), MOST_RETRY_S)
+        waiter.began.set_exception(NoTurn(time.monotonic() - waiter.since_s, ahead, retry_s))
+
+    def _leave(self, waiter: _Waiter) -> None:
+        waiter.queued = False
+        self._share.leave(waiter)
+
+    def _note(self, waited_s: float) -> None:
+        self._waited_s += (waited_s - self._waited_s) / 8
+        self._room.on_waited(waited_s)
+
+
+def _can_begin(waiter: _Waiter) -> bool:
+    return waiter.wish.engine() is not None
+
+
+def _slot_of(waiter: _Waiter) -> Slot | None:
+    began = waiter.began
+    return None if not began.done() or began.cancelled() or began.exception() is not None else began.result()
+
+
+class Room:
+    """What engines have room for, as far as one worker may use it."""
+
+    def __init__(self) -> None:
+        self.used: dict[str, int] = {}
+        """Engine URL → slots of this worker that are taken."""
+        self.most: Mapping[str, int] = {}
+        """Engine URL → slots that this worker may have there."""
+        self.on_waited: Callable[[float], None] = lambda _seconds: None
+        """Told how long a request has waited whose waiting has ended well."""
+
+    def at(self, engine: EngineView) -> bool:
+        """Whether the engine has a free slot."""
+        url = engine.url
+        return self.used.get(url, 0) < self.most.get(url, UNKNOWN)
+
+
+class Lines:
+    """All of one worker: by the digest of the base, as whoever waits for one base is in nobody's way at another."""
+
+    def __init__(self) -> None:
+        self.room = Room()
+        self._lines: dict[str, Line] = {}
+
+    def of(self, base_digest: str) -> Line:
+        """The line at the engines of a base."""
+        line = self._lines.get(base_digest)
+        if line is None:
+            line = self._lines[base_digest] = Line(self.room)
+        return line
+
+    def waits_at(self, base_digest: str) -> bool:
+        """Whether a request waits for an engine of the base."""
+        line = self._lines.get(base_digest)
+        return line is not None and line.waiting > 0
+
+    def waiting(self) -> int:
+        """Requests that wait, at all bases."""
+        return sum(line.waiting for line in self._lines.values())
+
+    def oldest_s(self) -> float:
+        """How long whoever has waited longest has."""
+        return max((line.oldest_s() for line in self._lines.values()), default=0.0)
+
+    def allow(self, most: Mapping[str, int]) -> None:
+        """This worker may have so many slots, by the URL of the engine, from now on."""
+        self.room.most = most
+        self.look_anew()
+
+    def look_anew(self) -> None:
+        """Engines have come, gone or changed."""
+        for line in self._lines.values():
+            line.look_anew()
+
+    def all(self) -> Mapping[str, Line]:
+        """By the digest of the base."""
+        return self._lines

@@ -1,0 +1,28 @@
+"""Settings of how requests wait for engines that are full."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from registry.settings import RegistrySettings
+
+
+class LineSettings(RegistrySettings):
+    """Read by the gateway and the controller."""
+
+    engine_max_num_seqs: int | None = Field(
+        None,
+        gt=0,
+        description="Requests that an engine runs at once, its --max-num-seqs: what is beyond that, of all workers "
+        "together, waits in the gateway, where each tenant gets its share. Default: 1024.",
+    )
+    turn_wait_s: float = Field(
+        300.0,
+        gt=0,
+        description="Longest time that a request waits in the gateway until an engine has room for it, before 503.",
+    )
+    turn_wait_batch_s: float = Field(
+        900.0,
+        gt=0,
+        description="Likewise, of responses in the background and of `service_tier: flex`, which let others go first.",
+    )
