@@ -102,7 +102,7 @@ class Tries:
     def where(self) -> Hashable:
         """Of two requests, for which this is the same, the same engines can serve both or none."""
         arm, request = self._admitted.arm, self._admitted.request
-        return arm.version is None, frozenset(self._unable), request.dialect.asks, request.needs
+        return arm.version is None, frozenset(self._unable), request.dialect.asks, frozenset(request.needs)
 
     def hopeless(self) -> bool:
         """Whether no engine is left that could serve it, however long it waits."""

@@ -94,7 +94,8 @@ DROPPED = _counter(
 QUEUE = _times(
     "queue",
     "cause",
-    "What requests waited in the gateway, of those that did. cause: load (of their adapter), engine (that comes back).",
+    "What requests waited in the gateway, of those that did. cause: load (of their adapter), turn (at engines "
+    "that are full), engine (that comes back).",
     LONG_S,
 )
 REFUSALS = _counter(
@@ -119,6 +120,8 @@ SPANS = _counter(
 )
 CPU = _counter("cpu_seconds", "", "Processor time of the gateway's workers.")
 IN_FLIGHT = _gauge("in_flight_requests", "", "Requests that have not ended, wherever they wait.", "gateway")
+LINE = _gauge("line_requests", "", "Requests that wait in workers, as all engines are full.", "gateway")
+LINE_OLDEST = _gauge("line_oldest_seconds", "", "How long whichever of them has waited longest has.", "gateway", "max")
 WORKERS = _gauge("workers", "", "Workers that the leader has heard of in the last 10 s.", "gateway")
 RSS = _gauge("resident_memory_bytes", "", "Memory of the gateway's workers.", "gateway")
 OPEN_FILES = _gauge("open_files", "", "Open files of the gateway's workers.", "gateway")

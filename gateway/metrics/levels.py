@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from gateway.catalog_watch import CatalogWatch
+from gateway.fleet.line import Lines
 from gateway.journal.journal import Journal
 from gateway.metrics import families
 from gateway.metrics.counts import Level
@@ -24,7 +25,13 @@ class Levels:
     """Of one worker."""
 
     def __init__(
-        self, metrics: Metrics, catalog: CatalogWatch, journal: Journal, units: Units, outbox: Outbox | None = None
+        self,
+        metrics: Metrics,
+        catalog: CatalogWatch,
+        journal: Journal,
+        units: Units,
+        lines: Lines,
+        outbox: Outbox | None = None,
     ) -> None:
         """`outbox` has spans, where there is tracing."""
         self.works: Callable[[], Mapping[str, str | None]] = dict
@@ -33,6 +40,7 @@ class Levels:
         self._catalog = catalog
         self._journal = journal
         self._units = units
+        self._lines = lines
         self._outbox = outbox
         self._told: dict[tuple[Family, tuple[str, ...]], float] = {}
         """What the process had counted when it was told of last."""
@@ -45,6 +53,8 @@ class Levels:
                 self._add(families.SPANS, (became,), getattr(self._outbox, became))
         return (
             (families.IN_FLIGHT.name, (), self._metrics.in_flight),
+            (families.LINE.name, (), self._lines.waiting()),
+            (families.LINE_OLDEST.name, (), self._lines.oldest_s()),
             (families.UNSHIPPED.name, (), self._journal.unshipped_bytes),
             (families.REVISION.name, (), self._catalog.current.revision),
             (families.LAPSED.name, (), int(self._catalog.lapsed)),

@@ -110,7 +110,7 @@ def test_nobody_starves_however_many_requests_another_sends() -> None:
     quiet = engine.ask(Asker("quiet"))
     for _ in range(100):
         engine.ask(Asker("noisy"))
-    begun = []
+    begun = list[One]()
     while quiet not in engine.runs:
         engine.end(engine.runs[0])
         begun.extend(engine.begin())
@@ -141,7 +141,7 @@ def test_silence_earns_nothing() -> None:
         engine.end(one)
     for _ in range(20):
         engine.ask(Asker("late"))
-    begun = []
+    begun = list[str]()
     for _ in range(10):
         (one,) = engine.begin()
         begun.append(one.asker.tenant)

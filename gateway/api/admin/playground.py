@@ -184,8 +184,9 @@ class Playground:
         assert version is not None
         while not trying.done():
             await asyncio.wait({trying}, timeout=LOOK_S)
-            view, in_flight = house.fleet.view(), house.fleet.in_flight
-            room = EngineRoom(in_flight.by_engine, house.settings.shadow_engine_in_flight, in_flight.awaited)
+            fleet, most = house.fleet, house.settings.shadow_engine_in_flight
+            view, in_flight = fleet.view(), fleet.in_flight
+            room = EngineRoom(in_flight.by_engine, most, in_flight.awaited, fleet.lines.waits_at)
             name = engine.resident.get(version.id)
             if not trying.done() and name is not None and why_stop(version.id, engine.url, name, view, room):
                 raise Overloaded(

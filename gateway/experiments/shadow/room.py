@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 
 from gateway.fleet.view import EngineView, FleetView
@@ -21,6 +21,8 @@ class Load:
     """So many requests on an engine leave no room for a copy."""
     awaited: Set[tuple[str, str]]
     """(engine URL, name): adapters that are to be unloaded when nobody uses them."""
+    waits_at: Callable[[str], bool]
+    """Whether a request waits for an engine of the base with this digest."""
 
 
 def choose(version_id: int, control_url: str, view: FleetView, load: Load) -> EngineView | str:
@@ -45,6 +47,6 @@ def why_stop(version_id: int, url: str, name: str, view: FleetView, load: Load) 
 
 
 def _why_crowded(engine: EngineView, load: Load) -> str | None:
-    if engine.status.queues:
+    if engine.status.queues or load.waits_at(engine.declared.base_digest):
         return TENANTS_WAIT
     return ENGINE_BUSY if load.in_flight.get(engine.url, 0) >= load.most else None

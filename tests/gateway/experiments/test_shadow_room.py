@@ -26,7 +26,7 @@ def view(*engines: EngineView) -> FleetView:
     return FleetView(engines, Homes({}), {})
 
 
-CALM = Load({A: 3, B: 1, C: 2}, 4, set())
+CALM = Load({A: 3, B: 1, C: 2}, 4, set(), lambda _base: False)
 
 
 def test_a_copy_runs_where_its_request_ran_and_else_on_the_least_loaded_engine_that_holds_the_candidate() -> None:
@@ -60,6 +60,7 @@ def test_no_copy_begins_in_a_tenants_way_and_none_is_loaded_for(there: FleetView
         (view(engine(A, holds=False)), CALM, "adapter_leaves"),
         (view(engine(A)), replace(CALM, awaited={(A, "a-7")}), "adapter_leaves"),
         (view(engine(A, queues=True)), CALM, "tenants_wait"),
+        (view(engine(A)), replace(CALM, waits_at=lambda _base: True), "tenants_wait"),
         (view(engine(A)), replace(CALM, most=3), "engine_busy"),
     ],
 )
