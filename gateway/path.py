@@ -109,6 +109,7 @@ async def _answer(admitted: Admitted, house: House, respond: Respond, sink: Sink
     tries = Tries(admitted, house, first)
     while (slot := await tries.next_slot()) is not None:
         url = slot.engine.url
+        respond.read_s += slot.waited_s  # the engines', and not the gateway's own part
         try:
             with slot:
                 usage = await attempt(admitted, slot.engine, tries.number, sink, house, slot)

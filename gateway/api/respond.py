@@ -67,7 +67,7 @@ class Respond:
         """Whether some of a good answer of an engine went out."""
         self.status = 0
         self.read_s = began_s
-        """`time.perf_counter()` when all of the request was there."""
+        """`time.perf_counter()` when all of the request was there; later by what it has waited for a turn."""
         self.asked_s = 0.0
         """Likewise, when its first attempt on an engine began."""
         self.first_byte_s: float | None = None

@@ -42,7 +42,7 @@ class Slot:
     beside its batch needs none: without a line it is a slot that takes nothing.
     """
 
-    __slots__ = ("_home", "_line", "_number", "asker", "engine")
+    __slots__ = ("_home", "_line", "_number", "asker", "engine", "waited_s")
 
     def __init__(self, line: Line | None, engine: EngineView, asker: Asker, number: int = 0) -> None:
         """`number`: its place in the order in which those came that have waited; 0: it has not."""
@@ -52,6 +52,8 @@ class Slot:
         self._number = number
         self.asker = asker
         self.engine = engine
+        self.waited_s = 0.0
+        """How long it was waited for."""
         if line is not None:
             line.begin(engine.url, asker)
 
@@ -175,7 +177,10 @@ class Line:
             raise
         finally:
             timer.cancel()
-        self._note(time.monotonic() - waiter.since_s)
+        waited_s = time.monotonic() - waiter.since_s
+        self._note(waited_s)
+        if slot is not None:
+            slot.waited_s = waited_s
         return slot
 
     def look(self) -> None:

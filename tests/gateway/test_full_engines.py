@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -91,6 +92,29 @@ def test_one_request_of_a_quiet_tenant_passes_all_that_wait_of_another(full: Sta
         full.faults(hang=False, token_ms=5.0)
         assert {one.result().status_code for one in (*noisy, quiet)} == {200}
         assert some.ended.index("quiet") <= SLOTS + 1
+
+
+def test_what_is_waited_for_is_told_and_is_no_part_of_the_gateways_own_time(full: Stack) -> None:
+    before = counted(full)
+    with clients(full) as some:
+        noisy = some.flood("noisy", 4)
+        wait_until("them to wait for a while", lambda: lines(full).oldest_s() > 0.5)
+        levels = full.gateway.house.telling.levels.now() if full.gateway.house is not None else ()
+        told = {name: value for name, _, value in levels}
+        assert told["switchyard_line_requests"] == 2
+        assert told["switchyard_line_oldest_seconds"] > 0.5
+        full.faults(hang=False)
+        assert {one.result().status_code for one in noisy} == {200}
+    wait_until("it to be told", lambda: counted(full)[0] >= before[0] + 1.0)
+    assert counted(full)[1] - before[1] < 0.5
+
+
+def counted(stack: Stack) -> tuple[float, float]:
+    """Seconds that requests have waited for their turn, and that the gateway itself has taken."""
+    text = stack.http.get(f"{stack.url}/metrics", headers=stack.operator).text
+    waited = re.findall(r'^switchyard_queue_seconds_sum{cause="turn"} (\S+)$', text, re.MULTILINE)
+    own = re.findall(r'^switchyard_overhead_seconds_sum{endpoint="chat"} (\S+)$', text, re.MULTILINE)
+    return sum(map(float, waited)), sum(map(float, own))
 
 
 def test_streams_wait_as_documents_do(full: Stack) -> None:
